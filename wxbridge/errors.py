@@ -1,0 +1,100 @@
+"""The one tree of errors: what a person is told, and whether a retry can help.
+
+A channel raises one of the `SendError` kinds and so decides *whether* a retry can help;
+delivery reads the kind and performs it. Every message is a sentence for a person: what
+happened, where, and what to do.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+class WxbridgeError(Exception):
+    """Anything that wxbridge raises on purpose. `str(error)` is fit to be shown."""
+
+
+@dataclass(frozen=True, order=True)
+class Problem:
+    """One thing wrong in a configuration file: where, and what was expected instead."""
+
+    file: str
+    line: int
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}"
+
+
+class ConfigError(WxbridgeError):
+    """The configuration cannot be used. Carries every problem found, in the file's order."""
+
+    def __init__(self, problems: list[Problem]) -> None:
+        self.problems = sorted(problems)
+        super().__init__("\n".join(map(str, self.problems)))
+
+
+class BadBody(WxbridgeError):
+    """A posted body that cannot be read at all: answered with 400, nothing is stored."""
+
+
+class StorageError(WxbridgeError):
+    """The database did not take it (disk full, locked, read-only): answered with 503, to be tried again."""
+
+
+class AlreadyRunning(WxbridgeError):
+    """Another bridge holds this state directory."""
+
+
+class PictureError(WxbridgeError):
+    """A picture could not be made. `retry` tells whether another attempt may succeed."""
+
+    def __init__(self, text: str, *, retry: bool = False) -> None:
+        super().__init__(text)
+        self.retry = retry
+
+
+class SendError(WxbridgeError):
+    """A message was not confirmed by its service.
+
+    `code` is the service's own code, where it gave one; the text carries the service's own words.
+    """
+
+    def __init__(self, text: str, *, code: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Offline(SendError):
+    """The channel is not up: the message waits, and no try is spent."""
+
+
+class Throttled(SendError):
+    """The service wants us slower: nothing was sent; wait `retry_after` seconds."""
+
+    def __init__(self, text: str, *, retry_after: float, code: str | None = None) -> None:
+        super().__init__(text, code=code)
+        self.retry_after = retry_after
+
+
+class Transient(SendError):
+    """A passing fault, and certainly not sent: try again with backoff."""
+
+
+class Unknown(SendError):
+    """No answer in time: it may have been sent. Repeated once, marked as a possible repeat."""
+
+
+class Permanent(SendError):
+    """No retry can mend it (too big, refused, wrong configuration): the message dies, and somebody is told."""
+
+
+class BadAddress(SendError):
+    """The room or contact cannot be told: unknown or ambiguous. `candidates` are what it could be.
+
+    The message waits like one for an offline channel: the name may appear with the next sync.
+    """
+
+    def __init__(self, text: str, *, candidates: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.candidates = candidates

@@ -1,0 +1,237 @@
+"""The nouns of wxbridge: frozen values, standard library only.
+
+Times are aware `datetime`s in UTC unless a name says otherwise; durations are seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any, Protocol
+
+# ---------------------------------------------------------------- alerts: what a monitor said
+
+
+class AlertStatus(StrEnum):
+    """What an alert is doing. A state that no monitor documents counts as firing, so that it is told."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+    NO_DATA = "no_data"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One measured figure of an alert: `name: number`, with the labels that tell it from its neighbours.
+
+    `number` is None where the monitor had none; `text` is the monitor's own wording where it is no number.
+    """
+
+    name: str
+    number: float | None = None
+    text: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class PictureSpec:
+    """What to draw: `kind` names a painter in the registry, `params` are its arguments as plain JSON.
+
+    Times in `params` are absolute, so that a picture drawn late still shows the moment it was asked for.
+    `link` stands in for the picture where it cannot be drawn.
+    """
+
+    kind: str
+    params: Mapping[str, Any]
+    link: str | None = None
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One alert of one POST, in the words that all monitors share."""
+
+    source: str
+    status: AlertStatus
+    title: str
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+    values: tuple[Value, ...] = ()
+    starts_at: datetime | None = None
+    ends_at: datetime | None = None
+    link: str | None = None
+    picture: PictureSpec | None = None
+    fingerprint: str = ""
+    state: str = ""
+    """The monitor's own word for the status, where it is none of ours."""
+
+
+@dataclass(frozen=True)
+class AlertGroup:
+    """What one POST said: its alerts, or `text` where nothing could be parsed."""
+
+    source: str
+    group_key: str
+    title: str
+    alerts: tuple[Alert, ...] = ()
+    truncated: int = 0
+    """How many alerts the sender left out."""
+    text: str | None = None
+    has_times: bool = False
+    """Whether the source gives start times; where it does not, the whole body tells a repeat."""
+
+
+# ---------------------------------------------------------------- messages: what goes on the wire
+
+
+class Priority(IntEnum):
+    """Lower goes first."""
+
+    REPLY = 10
+    CRITICAL = 20
+    ALERT = 30
+    SYSTEM = 40
+    ROUTINE = 50
+
+
+@dataclass(frozen=True)
+class Text:
+    """A text as it stands in the chat. `mentions` are names or ids as written in jobs.yaml, `all` for everyone."""
+
+    text: str
+    mentions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture: a drawn file (`file`, a name below the picture store) or what is still to be drawn (`spec`)."""
+
+    file: str | None = None
+    spec: PictureSpec | None = None
+    name: str = "picture.png"
+    """The file name that the chat shows, where it shows one."""
+
+
+Body = Text | Picture
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A drawn picture in the hands of a channel."""
+
+    path: str
+    name: str
+    content_type: str
+    size: int
+    """Bytes."""
+
+
+Outgoing = Text | PictureFile
+
+
+class MessageState(StrEnum):
+    """Where a message of the outbox stands. Only the first two are still to do."""
+
+    QUEUED = "queued"
+    SENDING = "sending"
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    MERGED = "merged"
+    FAILED_OVER = "failed_over"
+    EXPIRED = "expired"
+    DEAD = "dead"
+
+
+OPEN_STATES = (MessageState.QUEUED, MessageState.SENDING)
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """The service's own answer that it took a message. `id` is the service's id, where it gives one."""
+
+    id: str | None = None
+
+
+# ---------------------------------------------------------------- channels
+
+
+class ChannelState(StrEnum):
+    """Where a channel stands. Messages are sent only while it is ONLINE."""
+
+    STARTING = "starting"
+    CONNECTING = "connecting"
+    WAITING_FOR_SCAN = "waiting_for_scan"
+    SCANNED = "scanned"
+    ONLINE = "online"
+    LOGGED_OUT = "logged_out"
+    UNAUTHORISED = "unauthorised"
+    TAKEN_OVER = "taken_over"
+    UNREACHABLE = "unreachable"
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True)
+class ChannelStatus:
+    """A channel's state with what a person wants to know beside it."""
+
+    state: ChannelState
+    since: datetime
+    detail: str = ""
+    account: str = ""
+    """Who is logged in: `name (id)`."""
+    qrcode: str | None = None
+    """The text of the login QR code while a scan is awaited."""
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a channel can carry, as data: compose, splitting and pacing read it, no channel re-implements it."""
+
+    text_limit: int
+    """The longest text of one message, in `text_unit`."""
+    text_unit: str = "characters"
+    """`characters` (Unicode code points) or `bytes` (UTF-8)."""
+    picture_limit: int = 20 * 1024 * 1024
+    """Bytes."""
+    picture_types: tuple[str, ...] = ("image/png", "image/jpeg", "image/gif")
+    mentions: bool = True
+
+
+@dataclass(frozen=True)
+class Inbound:
+    """A message somebody wrote where the bot can read it."""
+
+    channel: str
+    id: str
+    sender_id: str
+    sender_name: str
+    room_id: str | None
+    room_topic: str | None
+    text: str
+    mentioned: bool
+    """Whether the bot was addressed: by a mention, or by its name after an @. True in a direct chat."""
+    at: datetime
+
+
+OnInbound = Callable[[Inbound], Awaitable[None]]
+OnStatus = Callable[[ChannelStatus], None]
+
+
+class Channel(Protocol):
+    """A way into WeChat. It translates its service's answers into the error tree."""
+
+    capabilities: Capabilities
+
+    @property
+    def status(self) -> ChannelStatus:
+        """The present state."""
+
+    async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:
+        """Stay connected until cancelled. `on_status` is called at every change, on the event loop."""
+
+    async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
+        """Send one message to a target's address.
+
+        Raises a `SendError`: which kind decides whether a retry can help.
+        """

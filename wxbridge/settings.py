@@ -1,0 +1,204 @@
+"""What every section of jobs.yaml is made of: a strict base model, secrets, durations, rates.
+
+Plug-ins (channels, job kinds) describe their own keys with these; `config` puts them together.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    PlainSerializer,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonDict
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
+_RATE = re.compile(r"(\d+)(?:\s*/\s*(\d*)\s*(s|sec|second|m|min|minute|h|hour|d|day))?")
+_RATE_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600,
+               "d": 86400, "day": 86400}  # fmt: skip
+
+
+def parse_duration(value: Any) -> float:
+    """Read a duration such as `90s`, `2m`, `1h30m` or `7d` into seconds.
+
+    Raises:
+        ValueError: it is none; the text says what one looks like.
+    """
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    text = str(value).strip().replace(" ", "")
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{value!r} is no duration; write one like 30s, 5m, 1h30m or 7d")
+    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most `count` in any `seconds`."""
+
+    count: int
+    seconds: float
+
+    def __str__(self) -> str:
+        return f"{self.count}/{self.seconds:g}s"
+
+
+def parse_rate(value: Any, default_unit: str = "d") -> Rate:
+    """Read `1/s`, `30/min`, `20/30s` or, per day, `600`.
+
+    Raises:
+        ValueError: it is none, or zero.
+    """
+    if isinstance(value, Rate):
+        return value
+    match = _RATE.fullmatch(str(value).strip())
+    if not match or int(match[1]) < 1:
+        raise ValueError(f"{value!r} is no rate; write one like 1/s, 30/min or 600 (a day)")
+    return Rate(int(match[1]), int(match[2] or 1) * _RATE_UNITS[match[3] or default_unit])
+
+
+def _plain_rate(_source: Any, handler: Any) -> Any:
+    return handler(Any)
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": "string", "examples": ["30s", "5m", "1h"]}),
+]
+"""Seconds; written as `30s`, `5m`, `1h30m`."""
+
+RateField = Annotated[
+    Rate,
+    GetPydanticSchema(_plain_rate),
+    AfterValidator(parse_rate),
+    PlainSerializer(str),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["1/s", "30/min", 600]}),
+]
+"""A `Rate`; written as `1/s`, `30/min`, or a bare number for a day."""
+
+Secret = SecretStr
+"""A value that never reaches a log, an error or a page. `KEY_file:` names a file to read it from."""
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or SecretStr in get_args(annotation)
+
+
+def _add_file_keys(schema: JsonDict, model: type[BaseModel]) -> None:
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        return
+    for name, info in model.model_fields.items():
+        if _is_secret(info.annotation):
+            properties[f"{name}_file"] = {"type": "string", "description": f"A file that holds `{name}`."}
+
+
+class Section(BaseModel):
+    """A mapping of jobs.yaml: unknown keys are errors, values do not change once read."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        coerce_numbers_to_str=True,
+        use_attribute_docstrings=True,
+        arbitrary_types_allowed=True,
+        json_schema_extra=_add_file_keys,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        for name, info in cls.model_fields.items():
+            key = f"{name}_file"
+            if not _is_secret(info.annotation) or key not in data:
+                continue
+            path = data.pop(key)
+            if name in data:
+                raise ValueError(f"both `{name}` and `{key}` are given; keep one")
+            try:
+                data[name] = Path(str(path)).read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ValueError(f"`{key}`: cannot read {path}: {error.strerror}") from None
+        return data
+
+
+class Pace(Section):
+    """How fast a channel may send. Counts in sliding windows; bursts are allowed within them."""
+
+    chat: RateField | None = None
+    """Per room or contact."""
+    total: RateField | None = None
+    """Over the whole channel."""
+    day: RateField | None = None
+    """Over the whole channel, a day."""
+
+
+def _no_pace(value: Any) -> Any:
+    return {} if value in (None, "none") else value
+
+
+PaceField = Annotated[Pace, BeforeValidator(_no_pace)]
+"""A `Pace`, or `none` for as fast as it goes."""
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+"""A name or a list of names."""
+
+
+class TargetSettings(Section):
+    """What every target has, whatever its channel. A channel's own target adds the address."""
+
+    channel: str
+    """Which way into WeChat: `wechat`, `wecom_robot`, …"""
+    pace: PaceField | None = None
+    """Instead of the channel's pace."""
+    fallback: Names = ()
+    """Targets that take over while this one cannot be reached."""
+    failover_after: Duration = 120.0
+    """How long a message waits before the fallback takes it, counted from its creation."""
+    expires_after: Duration = 86400.0
+    """How long a message is worth sending, counted from its creation."""
+    commands: bool = False
+    """Whether chat commands are answered here."""
+    announce: str | None = None
+    """A text sent here once the bridge is up."""
+
+    def address(self) -> Any:
+        """What the channel's `send` is handed."""
+        return self
+
+    def chat_key(self) -> str:
+        """What tells one chat of the channel from another, for pacing per chat."""
+        raise NotImplementedError  # pragma: no cover - every channel's target says it
+
+
+class JobSettings(Section):
+    """What every job has, whatever its kind."""
+
+    kind: str
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
