@@ -202,3 +202,51 @@ class JobSettings(Section):
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _no_trailing_slash(value: str) -> str:
+    return value.rstrip("/")
+
+
+BaseUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+"), AfterValidator(_no_trailing_slash)]
+"""An http(s) address, kept without a slash at its end."""
+
+
+class WebSource(Section):
+    """An HTTP service that asks who is there: by token, or by user and password."""
+
+    url: BaseUrl
+    """Where it is, as the bridge reaches it."""
+    token: Secret | None = None
+    """Sent as `Authorization: Bearer`. For Grafana: a service account's token."""
+    user: str | None = None
+    password: Secret | None = None
+    ca: Path | None = None
+    """A file with the certificate authority to trust besides the system's."""
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> WebSource:
+        if self.token and self.user:
+            raise ValueError("both `token` and `user` are given; keep one")
+        if (self.user is None) != (self.password is None):
+            raise ValueError("`user` and `password` belong together")
+        return self
+
+
+class GrafanaSettings(WebSource):
+    """Where Grafana is and how to get in; addresses in jobs may be relative to its `url`."""
+
+
+class PictureSettings(Section):
+    """How pictures are made and what may be fetched."""
+
+    allow: Names = ()
+    """Hosts, `*.` patterns and networks (CIDR) from which pictures may be fetched besides Grafana's own."""
+    deadline: Duration = 60.0
+    """How long one picture may take, from being asked for to its bytes."""
+    max_size: Annotated[int, Field(gt=0)] = 20 * 1024 * 1024
+    """The largest picture that is fetched, in bytes."""
+    browser: Path | None = None
+    """The Chromium, Chrome or Edge to drive; found by itself when not given."""
+    browser_idle: Duration = 300.0
+    """How long an unused browser is kept warm."""

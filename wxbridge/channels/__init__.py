@@ -1,0 +1,37 @@
+"""The ways into WeChat. Each is one module (or package) and one line in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wxbridge.database import Database
+from wxbridge.model import Channel
+from wxbridge.settings import Section, TargetSettings
+
+
+@dataclass(frozen=True)
+class ChannelContext:
+    """What a channel is made from."""
+
+    settings: Section
+    """Its own section of jobs.yaml."""
+    state_dir: Path
+    database: Database
+    targets: Mapping[str, TargetSettings]
+    """The targets that use this channel, by name."""
+    tell_master: Callable[[str], Awaitable[None]]
+    """Queue a line for the person in charge."""
+
+
+@dataclass(frozen=True)
+class ChannelPlugin:
+    """A channel as the registry knows it."""
+
+    target: type[TargetSettings]
+    """What a target of this channel looks like in jobs.yaml."""
+    create: Callable[[ChannelContext], Channel]
+    section: str | None = None
+    """The key of jobs.yaml that holds the channel's own settings, where it has any."""
+    settings: type[Section] = Section
