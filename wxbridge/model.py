@@ -78,8 +78,9 @@ class AlertGroup:
     truncated: int = 0
     """How many alerts the sender left out."""
     text: str | None = None
-    has_times: bool = False
-    """Whether the source gives start times; where it does not, the whole body tells a repeat."""
+    """The body in words, where it was no alert."""
+    dedupe: str | None = None
+    """What tells this POST from a deliberate repeat; None where only the whole body can."""
 
 
 # ---------------------------------------------------------------- messages: what goes on the wire
@@ -130,6 +131,34 @@ class PictureFile:
 Outgoing = Text | PictureFile
 
 
+@dataclass(frozen=True)
+class Notification:
+    """What was decided to tell one target: one or several bodies, each a message of its own.
+
+    A picture follows the text before it. `content` is kept as JSON, so that the notification can be composed
+    afresh for another channel. `dead` is the reason where there is nobody to send it to.
+    """
+
+    source: str
+    target: str
+    bodies: tuple[Body, ...]
+    priority: Priority = Priority.ALERT
+    dedupe_key: str | None = None
+    content: Any = None
+    expires_after: float = 86400.0
+    """Seconds."""
+    dead: str | None = None
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What became of notifications that were put into the outbox, counted in messages."""
+
+    queued: int
+    duplicates: int
+    ids: tuple[int, ...] = ()
+
+
 class MessageState(StrEnum):
     """Where a message of the outbox stands. Only the first two are still to do."""
 
@@ -144,6 +173,29 @@ class MessageState(StrEnum):
 
 
 OPEN_STATES = (MessageState.QUEUED, MessageState.SENDING)
+"""What is still to be sent."""
+
+
+@dataclass(frozen=True)
+class Message:
+    """A row of the outbox: one message on the wire. Times are seconds since the epoch."""
+
+    id: int
+    notification_id: int
+    target: str
+    priority: int
+    state: MessageState
+    body: Body
+    created_at: float
+    expires_at: float
+    next_try_at: float
+    tries: int
+    maybe_sent: bool
+    """Whether an earlier attempt ended without an answer: the next one is marked as a possible repeat."""
+    settled_at: float | None = None
+    receipt: str | None = None
+    error_code: str | None = None
+    error: str | None = None
 
 
 @dataclass(frozen=True)

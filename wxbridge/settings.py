@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, get_args
+from zoneinfo import ZoneInfo
 
+from apscheduler.triggers.base import BaseTrigger
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -23,7 +25,8 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
-from pydantic.json_schema import JsonDict
+
+from wxbridge import schedule
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
@@ -100,7 +103,7 @@ def _is_secret(annotation: Any) -> bool:
     return annotation is SecretStr or SecretStr in get_args(annotation)
 
 
-def _add_file_keys(schema: JsonDict, model: type[BaseModel]) -> None:
+def _add_file_keys(schema: dict[str, Any], model: type[BaseModel]) -> None:
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return
@@ -196,9 +199,40 @@ class TargetSettings(Section):
 
 
 class JobSettings(Section):
-    """What every job has, whatever its kind."""
+    """What every job has, whatever its kind. Exactly one of `cron`, `every` and `at` says when it runs."""
 
+    id: Annotated[str, Field(min_length=1)]
+    """The name of the job, for `wxbridge jobs run ID`."""
     kind: str
+    """What it does: `screenshot`, `picture`, `text`, …"""
+    to: Names
+    """Targets."""
+    cron: str | dict[str, str] | None = None
+    """A crontab line such as `5 9-18 * * 1-5`, or a mapping of fields."""
+    every: Duration | None = None
+    """An interval, counted from local midnight, so that a restart does not shift it."""
+    at: str | list[str] | None = None
+    """`09:30` each day, or `2026-12-31 09:30` once."""
+    on_error: Names = ()
+    """Targets that are told, once, when the job begins to fail; the master when not given."""
+    misfire_grace: Duration = 300.0
+    """How late a run may still start (after a suspended machine, say). Several late runs become one."""
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> JobSettings:
+        given = [name for name in ("cron", "every", "at") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a job has one of `cron`, `every` and `at`, not {' and '.join(given) or 'none'}")
+        self.trigger(ZoneInfo("UTC"), datetime.now(UTC))
+        return self
+
+    def trigger(self, timezone: ZoneInfo, now: datetime) -> BaseTrigger:
+        """The APScheduler trigger of this job."""
+        if self.cron is not None:
+            return schedule.cron(self.cron, timezone)
+        if self.every is not None:
+            return schedule.every(self.every, timezone, now)
+        return schedule.at(self.at or [], timezone)
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]
