@@ -1,0 +1,437 @@
+"""The durable queue: one row is one message on the wire. Every statement on it is here.
+
+The functions take a connection and run inside `Database.run`; they do no I/O of their own.
+A message is *open* while it is queued or being sent, and settled for good in every other state.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from wxbridge.database import OPEN, messages, notifications, sends
+from wxbridge.model import (
+    Accepted,
+    Message,
+    MessageState,
+    Notification,
+    Picture,
+    PictureSpec,
+    Text,
+)
+
+_PAGE = 50
+LONGEST_WAIT = 300.0
+"""Seconds. No retry is further away than this, so a longer wait means that the clock was set back."""
+
+
+def put(connection: Connection, items: Iterable[Notification], *, now: float, dedupe_window: float = 0) -> Accepted:
+    """Store notifications and their messages; those with a dedupe key seen within the window are left out."""
+    ids: list[int] = []
+    duplicates = 0
+    for item in items:
+        if item.dedupe_key and _seen(connection, item.dedupe_key, now - dedupe_window):
+            duplicates += len(item.bodies)
+            continue
+        notification_id = connection.execute(
+            sa.insert(notifications).values(
+                created_at=now,
+                source=item.source,
+                target=item.target,
+                dedupe_key=item.dedupe_key,
+                content=item.content,
+            ),
+        ).inserted_primary_key[0]  # type: ignore[index]
+        text_id: int | None = None
+        for body in item.bodies:
+            row = _row(item, body, now) | {"notification_id": notification_id}
+            if isinstance(body, Picture):
+                row["follows"] = text_id
+            new_id = connection.execute(sa.insert(messages).values(row)).inserted_primary_key[0]  # type: ignore[index]
+            ids.append(new_id)
+            if isinstance(body, Text):
+                text_id = new_id
+    return Accepted(queued=len(ids), duplicates=duplicates, ids=tuple(ids))
+
+
+def _seen(connection: Connection, key: str, since: float) -> bool:
+    return (
+        connection.execute(
+            sa.select(notifications.c.id)
+            .where(notifications.c.dedupe_key == key, notifications.c.created_at > since)
+            .limit(1),
+        ).first()
+        is not None
+    )
+
+
+def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "target": item.target,
+        "priority": int(item.priority),
+        "state": MessageState.DEAD if item.dead else MessageState.QUEUED,
+        "error": item.dead,
+        "settled_at": now if item.dead else None,
+        "created_at": now,
+        "expires_at": now + item.expires_after,
+        "next_try_at": now,
+    }
+    if isinstance(body, Text):
+        return row | {"kind": "text", "text": body.text, "mentions": list(body.mentions)}
+    return row | {
+        "kind": "picture",
+        "picture_file": body.file,
+        "picture_name": body.name,
+        "picture_spec": asdict(body.spec) if body.spec else None,
+    }
+
+
+def _message(row: Any) -> Message:
+    spec = PictureSpec(**row.picture_spec) if row.picture_spec else None
+    body: Text | Picture
+    if row.kind == "text":
+        body = Text(row.text, tuple(row.mentions or ()))
+    else:
+        body = Picture(row.picture_file, spec, row.picture_name or "picture.png")
+    return Message(
+        id=row.id,
+        notification_id=row.notification_id,
+        target=row.target,
+        priority=row.priority,
+        state=MessageState(row.state),
+        body=body,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        next_try_at=row.next_try_at,
+        tries=row.tries,
+        maybe_sent=row.maybe_sent,
+        settled_at=row.settled_at,
+        receipt=row.receipt,
+        error_code=row.error_code,
+        error=row.error,
+    )
+
+
+# ---------------------------------------------------------------- taking messages out
+
+
+def claim(connection: Connection, targets: Sequence[str], *, now: float, limit: int) -> list[Message]:
+    """Take the next message of each target, at most `limit` in all, and mark them as being sent.
+
+    Per target and priority texts leave in order; a picture leaves once it is drawn and its text is settled, and
+    holds nobody up. Across targets the more urgent leave first.
+    """
+    heads = [head for target in targets if (head := _head(connection, target, now))]
+    heads.sort(key=lambda row: (row.priority, row.id))
+    chosen = heads[:limit]
+    if chosen:
+        connection.execute(
+            sa.update(messages)
+            .where(messages.c.id.in_([row.id for row in chosen]))
+            .values(state=MessageState.SENDING, tries=messages.c.tries + 1),
+        )
+    return [replace(_message(row), state=MessageState.SENDING, tries=row.tries + 1) for row in chosen]
+
+
+def _head(connection: Connection, target: str, now: float) -> Any:
+    """The row of a target that may leave now; None where there is none."""
+    blocked: set[int] = set()
+    open_ids: set[int] = set()
+    page: Sequence[Any] = ()
+    offset = 0
+    while offset == 0 or len(page) == _PAGE:
+        page = connection.execute(
+            sa.select(messages)
+            .where(
+                sa.text(OPEN),
+                messages.c.target == target,
+                sa.or_(messages.c.kind == "text", messages.c.picture_file.is_not(None)),
+            )
+            .order_by(messages.c.priority, messages.c.id)
+            .limit(_PAGE)
+            .offset(offset),
+        ).all()
+        offset += _PAGE
+        for row in page:
+            due = row.state == MessageState.QUEUED and _due(row.next_try_at, now)
+            if row.kind == "text":
+                if due and row.priority not in blocked:
+                    return row
+                blocked.add(row.priority)
+            elif due and row.follows not in open_ids:
+                return row
+            open_ids.add(row.id)
+    return None
+
+
+def _due(at: float, now: float) -> bool:
+    return at <= now or at > now + LONGEST_WAIT
+
+
+def next_due(connection: Connection, targets: Sequence[str], *, now: float) -> float | None:
+    """When the earliest waiting retry of these targets is due; None where nothing waits for a time."""
+    found: float | None = connection.execute(
+        sa.select(sa.func.min(messages.c.next_try_at)).where(
+            sa.text(OPEN),
+            messages.c.target.in_(targets),
+            messages.c.next_try_at > now,
+            messages.c.next_try_at <= now + LONGEST_WAIT,
+        ),
+    ).scalar()
+    return found
+
+
+def recover(connection: Connection) -> int:
+    """After a crash: what was being sent is queued again, marked as a possible repeat. Returns how many."""
+    return connection.execute(
+        sa.update(messages)
+        .where(sa.text(OPEN), messages.c.state == MessageState.SENDING)
+        .values(state=MessageState.QUEUED, maybe_sent=True),
+    ).rowcount
+
+
+# ---------------------------------------------------------------- settling
+
+
+def settle(
+    connection: Connection,
+    message_id: int,
+    state: MessageState,
+    *,
+    now: float,
+    receipt: str | None = None,
+    error: str | None = None,
+    code: str | None = None,
+) -> None:
+    """Close a message for good, in a state that is not open."""
+    connection.execute(
+        sa.update(messages)
+        .where(messages.c.id == message_id)
+        .values(state=state, settled_at=now, receipt=receipt, error=error, error_code=code),
+    )
+
+
+def put_back(
+    connection: Connection,
+    message_id: int,
+    *,
+    at: float,
+    error: str,
+    code: str | None = None,
+    spent: bool = True,
+    maybe_sent: bool = False,
+) -> None:
+    """Queue a message again for `at`. `spent` says whether the attempt counts as a try."""
+    values: dict[str, Any] = {
+        "state": MessageState.QUEUED,
+        "next_try_at": at,
+        "error": error,
+        "error_code": code,
+    }
+    if not spent:
+        values["tries"] = sa.func.max(messages.c.tries - 1, 0)
+    if maybe_sent:
+        values["maybe_sent"] = True
+    connection.execute(sa.update(messages).where(messages.c.id == message_id).values(values))
+
+
+def expire(connection: Connection, *, now: float) -> list[Message]:
+    """Close the queued messages that are no longer worth sending, and return them."""
+    rows = connection.execute(
+        sa.select(messages).where(
+            sa.text(OPEN),
+            messages.c.state == MessageState.QUEUED,
+            messages.c.expires_at <= now,
+        ),
+    ).all()
+    for row in rows:
+        reason = f"expired after waiting; last: {row.error}" if row.error else "expired while waiting"
+        settle(connection, row.id, MessageState.EXPIRED, now=now, error=reason, code=row.error_code)
+    return [_message(row) for row in rows]
+
+
+# ---------------------------------------------------------------- pictures
+
+
+def to_draw(connection: Connection, *, skip: Iterable[int], limit: int) -> list[Message]:
+    """The pictures that wait to be drawn, the most urgent first."""
+    rows = connection.execute(
+        sa.select(messages)
+        .where(
+            sa.text(OPEN),
+            messages.c.kind == "picture",
+            messages.c.picture_file.is_(None),
+            messages.c.id.not_in(list(skip)),
+        )
+        .order_by(messages.c.priority, messages.c.id)
+        .limit(limit),
+    )
+    return [_message(row) for row in rows]
+
+
+def drawn(connection: Connection, message_id: int, file: str) -> None:
+    """Note the file of a picture that was drawn."""
+    connection.execute(sa.update(messages).where(messages.c.id == message_id).values(picture_file=file))
+
+
+def draw_as_text(connection: Connection, message_id: int, text: str) -> None:
+    """Turn a picture that cannot be made into a line of text."""
+    connection.execute(
+        sa.update(messages).where(messages.c.id == message_id).values(kind="text", text=text, mentions=[]),
+    )
+
+
+_MAGIC = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"GIF8", ".gif"))
+_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".gif": "image/gif"}
+
+
+def suffix_of(content: bytes) -> str:
+    """The file suffix of picture bytes, by their first bytes; `.png` where they tell nothing."""
+    return next((suffix for magic, suffix in _MAGIC if content.startswith(magic)), ".png")
+
+
+def content_type(name: str) -> str:
+    """The content type of a stored picture, by its suffix."""
+    return _TYPES.get(name[name.rfind(".") :], "image/png")
+
+
+def save_picture(directory: Path, content: bytes, suffix: str = ".png") -> str:
+    """Store picture bytes under an unguessable name; returns the name. Raises OSError where the disk refuses."""
+    directory.mkdir(parents=True, exist_ok=True)
+    name = f"{secrets.token_urlsafe(18)}{suffix}"
+    temporary = directory / f".{name}"
+    temporary.write_bytes(content)
+    temporary.rename(directory / name)
+    return name
+
+
+# ---------------------------------------------------------------- pace
+
+
+def note_send(connection: Connection, channel: str, chats: Iterable[str], *, now: float) -> None:
+    """Count attempts to send, so that the pace holds across a restart."""
+    rows = [{"channel": channel, "chat": chat, "at": now} for chat in chats]
+    if rows:
+        connection.execute(sa.insert(sends), rows)
+
+
+def recent_sends(connection: Connection, channel: str, *, since: float) -> list[tuple[str, float]]:
+    """The attempts of a channel since a moment, oldest first: chat and time."""
+    rows = connection.execute(
+        sa.select(sends.c.chat, sends.c.at).where(sends.c.channel == channel, sends.c.at > since).order_by(sends.c.at),
+    )
+    return [(row.chat, row.at) for row in rows]
+
+
+# ---------------------------------------------------------------- looking and mending
+
+
+def listing(
+    connection: Connection,
+    *,
+    states: Sequence[str] = (),
+    target: str | None = None,
+    since: float | None = None,
+    limit: int = 100,
+) -> list[Message]:
+    """Messages, the newest first."""
+    query = sa.select(messages).order_by(messages.c.id.desc()).limit(limit)
+    if states:
+        query = query.where(messages.c.state.in_(states))
+    if target:
+        query = query.where(messages.c.target == target)
+    if since is not None:
+        query = query.where(messages.c.created_at >= since)
+    return [_message(row) for row in connection.execute(query)]
+
+
+def get(connection: Connection, message_ids: Sequence[int]) -> list[Message]:
+    """Messages by id, in order of id; those that do not exist are left out."""
+    rows = connection.execute(sa.select(messages).where(messages.c.id.in_(message_ids)).order_by(messages.c.id))
+    return [_message(row) for row in rows]
+
+
+def retry(connection: Connection, message_ids: Sequence[int], *, now: float, expires_after: float) -> int:
+    """Queue settled messages again, or open ones at once; returns how many."""
+    return connection.execute(
+        sa.update(messages)
+        .where(messages.c.id.in_(message_ids), messages.c.state != MessageState.SENDING)
+        .values(
+            state=MessageState.QUEUED,
+            next_try_at=now,
+            tries=0,
+            settled_at=None,
+            expires_at=sa.func.max(messages.c.expires_at, now + expires_after),
+        ),
+    ).rowcount
+
+
+def drop(connection: Connection, message_ids: Sequence[int], *, now: float) -> int:
+    """Close queued messages unsent, on a person's word; returns how many."""
+    return connection.execute(
+        sa.update(messages)
+        .where(messages.c.id.in_(message_ids), messages.c.state == MessageState.QUEUED)
+        .values(state=MessageState.DEAD, settled_at=now, error="dropped by hand", error_code="dropped"),
+    ).rowcount
+
+
+def counts(connection: Connection) -> list[tuple[str, str, int, float]]:
+    """For each target and state: how many messages, and when the oldest was created."""
+    rows = connection.execute(
+        sa.select(
+            messages.c.target,
+            messages.c.state,
+            sa.func.count(),
+            sa.func.min(messages.c.created_at),
+        ).group_by(messages.c.target, messages.c.state),
+    )
+    return [(row[0], row[1], row[2], row[3]) for row in rows]
+
+
+def backlog(connection: Connection) -> list[tuple[str, int, float]]:
+    """For each target with open messages: how many, and when the oldest was created."""
+    rows = connection.execute(
+        sa.select(messages.c.target, sa.func.count(), sa.func.min(messages.c.created_at))
+        .where(sa.text(OPEN))
+        .group_by(messages.c.target),
+    )
+    return [(row[0], row[1], row[2]) for row in rows]
+
+
+def prune(connection: Connection, *, before: float, sends_before: float) -> list[str]:
+    """Forget notifications whose messages were all settled before a moment; returns their picture files."""
+    old = (
+        sa.select(notifications.c.id)
+        .where(notifications.c.created_at < before)
+        .where(
+            ~sa.exists().where(
+                messages.c.notification_id == notifications.c.id,
+                sa.or_(messages.c.settled_at.is_(None), messages.c.settled_at >= before),
+            ),
+        )
+    )
+    files = connection.execute(
+        sa.select(messages.c.picture_file).where(
+            messages.c.notification_id.in_(old),
+            messages.c.picture_file.is_not(None),
+        ),
+    ).scalars()
+    gone = list(files)
+    connection.execute(sa.delete(messages).where(messages.c.notification_id.in_(old)))
+    connection.execute(
+        sa.delete(notifications).where(
+            notifications.c.created_at < before,
+            ~sa.exists().where(messages.c.notification_id == notifications.c.id),
+        ),
+    )
+    connection.execute(sa.delete(sends).where(sends.c.at < sends_before))
+    kept = set(
+        connection.execute(sa.select(messages.c.picture_file).where(messages.c.picture_file.in_(gone))).scalars(),
+    )
+    return [file for file in gone if file not in kept]

@@ -1,0 +1,76 @@
+"""How fast a channel may send: several sliding windows at once, over the channel and per chat.
+
+Attempts are counted, not tokens refilled: after a restart the windows hold what was really sent. Times inside
+are the caller's monotonic seconds, so that a clock that jumps neither bursts nor stalls.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterable
+
+from wxbridge.settings import Pace, Rate
+
+DAY = 86400.0
+"""Seconds; no window is longer."""
+
+
+class Window:
+    """At most `rate.count` in any `rate.seconds`."""
+
+    def __init__(self, rate: Rate) -> None:
+        self.rate = rate
+        self._sent: deque[float] = deque()
+
+    def left(self, now: float) -> int:
+        """How many may go at once."""
+        while self._sent and self._sent[0] <= now - self.rate.seconds:
+            self._sent.popleft()
+        return max(0, self.rate.count - len(self._sent))
+
+    def wait(self, now: float) -> float:
+        """Seconds until one may go; 0 where one may go now."""
+        if self.left(now):
+            return 0.0
+        # The place that matters frees once all but `count - 1` have left the window.
+        return max(0.0, self._sent[len(self._sent) - self.rate.count] + self.rate.seconds - now)
+
+    def note(self, now: float) -> None:
+        """Count one."""
+        self._sent.append(now)
+
+
+class Pacer:
+    """The windows of one channel: over all, and for each chat its own."""
+
+    def __init__(self, pace: Pace) -> None:
+        self._total = [Window(rate) for rate in (pace.total, pace.day) if rate]
+        self._chat_rate = pace.chat
+        self._chats: dict[str, list[Window]] = defaultdict(self._chat_windows)
+        self._own: dict[str, Pace] = {}
+
+    def _chat_windows(self) -> list[Window]:
+        return [Window(self._chat_rate)] if self._chat_rate else []
+
+    def give_own(self, chat: str, pace: Pace) -> None:
+        """Give a chat a pace of its own instead of the channel's `chat` rate."""
+        self._chats[chat] = [Window(rate) for rate in (pace.chat, pace.total, pace.day) if rate]
+
+    def budget(self, now: float) -> int | None:
+        """How many may go over the whole channel now; None for any number."""
+        return min((window.left(now) for window in self._total), default=None)
+
+    def wait(self, chat: str, now: float) -> float:
+        """Seconds until a message to this chat may go."""
+        return max((window.wait(now) for window in (*self._total, *self._chats[chat])), default=0.0)
+
+    def note(self, chat: str, now: float) -> None:
+        """Count an attempt."""
+        for window in (*self._total, *self._chats[chat]):
+            window.note(now)
+
+    def remember(self, past: Iterable[tuple[str, float]], *, wall: float, now: float) -> None:
+        """Take over attempts noted before a restart: (chat, wall-clock time), the oldest first."""
+        for chat, at in past:
+            # A time in the future means the clock was set back: the attempt counts as just made.
+            self.note(chat, now - max(0.0, wall - at))
