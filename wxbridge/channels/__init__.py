@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wxbridge.database import Database
-from wxbridge.model import Channel
+from wxbridge.model import Capabilities, Channel
 from wxbridge.settings import Section, TargetSettings
 
 
@@ -32,6 +32,8 @@ class ChannelPlugin:
     target: type[TargetSettings]
     """What a target of this channel looks like in jobs.yaml."""
     create: Callable[[ChannelContext], Channel]
+    capabilities: Capabilities
+    """What it can carry; the same for every target of the channel."""
     section: str | None = None
     """The key of jobs.yaml that holds the channel's own settings, where it has any."""
     settings: type[Section] = Section

@@ -1,0 +1,90 @@
+"""Personal WeChat through a Wechaty puppet-service gateway: its keys in jobs.yaml, and the plug-in.
+
+Cheap to import: `wechaty` itself (0.5 s, 70 MB) is loaded when the first connection is made.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, model_validator
+
+from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.model import Capabilities, Channel
+from wxbridge.settings import Pace, PaceField, Rate, Secret, Section, TargetSettings
+
+TEXT_LIMIT = 2000
+"""Characters of one text. WeChat publishes no figure; this is what clients get through in one piece."""
+
+PICTURE_LIMIT = 20 * 1024 * 1024
+"""Bytes of one picture."""
+
+
+def split_endpoint(endpoint: str) -> tuple[str, int]:
+    """Take `host:port` apart; an IPv6 host stands in brackets.
+
+    Raises:
+        ValueError: it is none; the text says what one looks like.
+    """
+    text = endpoint.strip().removeprefix("http://").rstrip("/")
+    host, colon, port = text.rpartition(":")
+    bracketed = host.startswith("[") and host.endswith("]")
+    plain = host and not any(character in host for character in ":/@[] ")
+    if not colon or not (bracketed or plain) or not port.isascii() or not port.isdigit():
+        raise ValueError(f"{endpoint!r} is no gateway address; write host:port, like 127.0.0.1:8788")
+    if not 0 < int(port) < 65536:  # noqa: PLR2004 - the ports there are
+        raise ValueError(f"{endpoint!r} has no valid port; write one from 1 to 65535")
+    return host.strip("[]"), int(port)
+
+
+def _endpoint(value: str) -> str:
+    host, port = split_endpoint(value)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class WechatSettings(Section):
+    """The `wechat` section: which gateway, and who is in charge."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)]
+    """`host:port` of the puppet-service gateway. It is spoken to in plain text: keep it on a private network."""
+    token: Secret
+    """The gateway's token."""
+    master: str | None = None
+    """Who is greeted and warned: id, alias, WeChat id or name of a contact."""
+    greeting: str = "hello master!"
+    """What the master is told once the bridge is up."""
+    pace: PaceField = Pace(chat=Rate(1, 1.0), total=Rate(30, 60.0), day=Rate(600, 86400.0))
+    """How fast to send. Careful by default: accounts that send much are blocked."""
+
+
+class WechatTarget(TargetSettings):
+    """A room or a contact of personal WeChat."""
+
+    channel: Literal["wechat"] = "wechat"
+    room: str | None = None
+    """A group chat: its id or its topic."""
+    contact: str | None = None
+    """A person: id, alias, WeChat id or name."""
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> WechatTarget:
+        if bool((self.room or "").strip()) == bool((self.contact or "").strip()):
+            raise ValueError("a wechat target needs one of `room:` (id or topic) and `contact:` (id, alias or name)")
+        return self
+
+    def chat_key(self) -> str:
+        """Tell this chat from the channel's others, as it is written in jobs.yaml."""
+        return f"room:{self.room}" if self.room else f"contact:{self.contact}"
+
+
+def _create(context: ChannelContext) -> Channel:
+    from wxbridge.channels.wechat.channel import WechatChannel
+
+    return WechatChannel(context)
+
+
+CAPABILITIES = Capabilities(text_limit=TEXT_LIMIT, picture_limit=PICTURE_LIMIT)
+
+PLUGIN = ChannelPlugin(
+    target=WechatTarget, create=_create, capabilities=CAPABILITIES, section="wechat", settings=WechatSettings
+)

@@ -1,0 +1,117 @@
+"""Makes `import wechaty` work on Python 3.11 to 3.13 with today's dependencies, and keeps it quiet.
+
+wechaty 0.10.7 was written for older versions of what it stands on. Everything that is bent for it is
+bent here, before the import; the family is pinned exactly in pyproject.toml.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_FAMILY = ("wechaty", "wechaty_puppet", "wechaty_puppet_service", "wechaty_grpc")
+_lock = threading.Lock()
+
+
+def load(cache_dir: Path | None = None) -> ModuleType:
+    """Import `wechaty` (0.5 s and 70 MB the first time) and give the module.
+
+    `cache_dir` is where it may leave files; only the first call's counts, since wechaty reads it while
+    being imported. Safe to call from any thread.
+
+    Raises:
+        ImportError: the installed wechaty family is not the one this module was written for.
+    """
+    with _lock:
+        if "wechaty" not in sys.modules:
+            _set_environment(cache_dir)
+            with warnings.catch_warnings(), _telnetlib(), _no_log_file():
+                # Old code: dozens of deprecations that are nobody's business here.
+                warnings.simplefilter("ignore")
+                _mend_dependencies()
+                for name in ("wechaty", "wechaty_grpc.wechaty", "wechaty_puppet_service.puppet"):
+                    importlib.import_module(name)
+        _silence()
+        return sys.modules["wechaty"]
+
+
+def _set_environment(cache_dir: Path | None) -> None:
+    if cache_dir is not None:
+        os.environ["CACHE_DIR"] = str(cache_dir)
+    # Without it ./.wechaty appears in the current directory.
+    os.environ.setdefault("CACHE_DIR", str(Path(os.environ.get("TMPDIR", "/tmp")) / "wxbridge-wechaty"))  # noqa: S108
+    os.environ["WECHATY_LOG"] = "warn"
+
+
+@contextmanager
+def _no_log_file() -> Iterator[None]:
+    # Every logger would open it, and message texts would be in it.
+    path = os.environ.pop("WECHATY_LOG_FILE", None)
+    try:
+        yield
+    finally:
+        if path is not None:
+            os.environ["WECHATY_LOG_FILE"] = path
+
+
+class _Telnet:
+    """Stands in for `telnetlib.Telnet`, which wechaty imports to knock at ports and is not let to use."""
+
+    def open(self, *_: Any, **__: Any) -> None:
+        raise OSError("telnetlib is not there: wxbridge does not knock at ports")
+
+
+@contextmanager
+def _telnetlib() -> Iterator[None]:
+    # Python 3.13 has none, earlier ones warn; nobody else is to find the stand-in afterwards.
+    before = sys.modules.get("telnetlib")
+    stand_in = ModuleType("telnetlib")
+    stand_in.Telnet = _Telnet  # type: ignore[attr-defined]
+    sys.modules["telnetlib"] = stand_in
+    try:
+        yield
+    finally:
+        if before is None:
+            del sys.modules["telnetlib"]
+        else:
+            sys.modules["telnetlib"] = before
+
+
+def _mend_dependencies() -> None:
+    pyee: Any = importlib.import_module("pyee")
+    if not hasattr(pyee, "AsyncIOEventEmitter"):
+        pyee.AsyncIOEventEmitter = importlib.import_module("pyee.asyncio").AsyncIOEventEmitter
+    urllib3: Any = importlib.import_module("urllib3")
+    if not hasattr(urllib3, "get_host"):
+        urllib3.get_host = _get_host
+    options: Any = importlib.import_module("wechaty_puppet.schemas.puppet").PuppetOptions
+    if options.__hash__ is None:
+        # Dataclasses take no unhashable default since 3.11, and wechaty has an instance as one.
+        options.__hash__ = object.__hash__
+
+
+def _get_host(url: str) -> tuple[str, str | None, int | None]:
+    """Do what `urllib3.get_host` did before version 2: scheme, host and port of a URL."""
+    parsed = importlib.import_module("urllib3.util").parse_url(url)
+    return parsed.scheme or "http", parsed.hostname, parsed.port
+
+
+def _silence() -> None:
+    # Each of its loggers has a handler of its own on standard error, and some write message texts and tokens.
+    for name, module in list(sys.modules.items()):
+        if name.partition(".")[0] not in _FAMILY:
+            continue
+        for logger in list(vars(module).values()):
+            if isinstance(logger, logging.Logger):
+                logger.handlers[:] = [logging.NullHandler()]
+                logger.propagate = False
+                logger.disabled = True

@@ -1,0 +1,312 @@
+"""Who and what is known in WeChat: rooms and contacts, kept in the database, found by the names people use.
+
+The finding is pure. The listings need a `Database` only, so that the CLI can show them beside a running
+service.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any, Protocol, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from wxbridge.database import Database, contacts, rooms
+from wxbridge.errors import BadAddress
+
+CHANNEL = "wechat"
+
+_BATCH = 200
+"""Rows of one statement: below every database's limit of parameters."""
+_CANDIDATES = 5
+_ALIKE = 0.5
+"""How much alike a name must be to be offered, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Room:
+    """A group chat."""
+
+    id: str
+    topic: str = ""
+    member_ids: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.topic} ({self.id})" if self.topic else self.id
+
+
+@dataclass(frozen=True)
+class Contact:
+    """A person. `alias` is the bot owner's remark, `handle` the WeChat id; both may be empty."""
+
+    id: str
+    name: str = ""
+    alias: str = ""
+    handle: str = ""
+
+    def __str__(self) -> str:
+        names = [self.alias, self.name] if self.alias != self.name else [self.name]
+        shown = " / ".join(name for name in names if name)
+        return f"{shown} ({self.id})" if shown else self.id
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+Named = TypeVar("Named", bound=_HasId)
+Entry = TypeVar("Entry", Room, Contact)
+
+
+_ROOM_KEYS: tuple[Callable[[Room], str], ...] = (lambda room: room.id, lambda room: room.topic)
+_CONTACT_KEYS: tuple[Callable[[Contact], str], ...] = (
+    lambda contact: contact.id,
+    lambda contact: contact.alias,
+    lambda contact: contact.handle,
+    lambda contact: contact.name,
+)
+
+
+# ---------------------------------------------------------------- finding: pure
+
+
+def find_room(wanted: str, known: Iterable[Room]) -> Room:
+    """Find a room by id, or else by topic; white space around either does not count.
+
+    Raises:
+        BadAddress: no room or several are called so; the candidates are named.
+    """
+    return _find(wanted, list(known), _ROOM_KEYS, "room", "topic", "wxbridge rooms")
+
+
+def find_contact(wanted: str, known: Iterable[Contact]) -> Contact:
+    """Find a contact by id, alias, WeChat id or name: the first of these that somebody has.
+
+    Raises:
+        BadAddress: no contact or several are called so; the candidates are named.
+    """
+    return _find(wanted, list(known), _CONTACT_KEYS, "contact", "alias or name", "wxbridge contacts")
+
+
+def matches(wanted: str, known: Iterable[Named], keys: Sequence[Callable[[Named], str]]) -> list[Named]:
+    """Give all entries that the first fitting key finds; keys are tried in their order of precedence."""
+    name = wanted.strip()
+    entries = list(known)
+    if not name:
+        return []
+    for key in keys:
+        found = {entry.id: entry for entry in entries if key(entry).strip() == name}
+        if found:
+            return list(found.values())
+    return []
+
+
+def _find(
+    wanted: str, known: list[Entry], keys: Sequence[Callable[[Entry], str]], kind: str, names: str, command: str
+) -> Entry:
+    found = matches(wanted, known, keys)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        candidates = tuple(sorted(map(str, found)))
+        raise BadAddress(
+            f"{len(found)} {kind}s are called {wanted!r}: {_listed(candidates)}. "
+            f"Write the id instead (`{command}` lists them), or make the {names} unique in WeChat.",
+            candidates=candidates,
+        )
+    candidates = _close(wanted, known, keys)
+    hint = f"Did you mean {_listed(candidates)}? " if candidates else ""
+    what_to_do = "Is the bot's account a member of it, and is it saved to its contacts?" if kind == "room" else ""
+    raise BadAddress(
+        f"no {kind} is called {wanted!r}. {hint}`{command}` lists the {len(known)} known. {what_to_do}".strip(),
+        candidates=candidates,
+    )
+
+
+def _close(wanted: str, known: list[Entry], keys: Sequence[Callable[[Entry], str]]) -> tuple[str, ...]:
+    by_name: dict[str, list[Entry]] = {}
+    for entry in known:
+        for key in keys:
+            name = key(entry).strip().casefold()
+            if name:
+                by_name.setdefault(name, []).append(entry)
+    wanted_name = wanted.strip().casefold()
+    names = [name for name in by_name if len(wanted_name) > 1 and wanted_name in name][:_CANDIDATES]
+    names += get_close_matches(wanted_name, list(by_name), n=_CANDIDATES, cutoff=_ALIKE)
+    found = {entry.id: str(entry) for name in names for entry in by_name[name]}
+    return tuple(list(found.values())[:_CANDIDATES])
+
+
+def _listed(candidates: Sequence[str]) -> str:
+    shown = ", ".join(candidates[:_CANDIDATES])
+    more = len(candidates) - _CANDIDATES
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+# ---------------------------------------------------------------- the tables
+
+
+def _room(row: Any) -> Room:
+    return Room(row.id, row.topic, tuple(row.member_ids))
+
+
+def _contact(row: Any) -> Contact:
+    return Contact(row.id, row.name, row.alias, row.handle)
+
+
+async def list_rooms(database: Database) -> list[Room]:
+    """Give the rooms that the account logged in last is in, by topic; works beside a running service."""
+
+    def read(connection: Connection) -> list[Room]:
+        query = sa.select(rooms).where(rooms.c.channel == CHANNEL, rooms.c.present)
+        return [_room(row) for row in connection.execute(query.order_by(rooms.c.topic, rooms.c.id))]
+
+    return await database.read(read)
+
+
+async def list_contacts(database: Database) -> list[Contact]:
+    """Give the contacts of the account logged in last, by name; works beside a running service."""
+
+    def read(connection: Connection) -> list[Contact]:
+        query = sa.select(contacts).where(contacts.c.channel == CHANNEL, contacts.c.present)
+        return [_contact(row) for row in connection.execute(query.order_by(contacts.c.name, contacts.c.id))]
+
+    return await database.read(read)
+
+
+def _replace(connection: Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+    for start in range(0, len(rows), _BATCH):
+        batch = rows[start : start + _BATCH]
+        ids = [row["id"] for row in batch]
+        connection.execute(sa.delete(table).where(table.c.channel == CHANNEL, table.c.id.in_(ids)))
+        connection.execute(sa.insert(table), batch)
+
+
+def _mark_absent(connection: Connection, table: sa.Table, ids: list[str]) -> None:
+    for start in range(0, len(ids), _BATCH):
+        batch = ids[start : start + _BATCH]
+        query = sa.update(table).where(table.c.channel == CHANNEL, table.c.id.in_(batch))
+        connection.execute(query.values(present=False))
+
+
+class Directory:
+    """The rooms and contacts of one account in memory, written through to the database.
+
+    `generation` grows with every change, for those who remember what they found.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.account = ""
+        self.rooms: dict[str, Room] = {}
+        self.contacts: dict[str, Contact] = {}
+        self.strangers: dict[str, Contact] = {}
+        """People met in rooms: their names are known, but nothing is addressed to them."""
+        self.generation = 0
+
+    async def load(self, account: str) -> None:
+        """Take up the account that logged in: what the database knows of it, and of no other.
+
+        Raises:
+            StorageError: the database did not take it; the directory is empty then.
+        """
+        self.account = account
+        self.rooms, self.contacts, self.strangers = {}, {}, {}
+        self.generation += 1
+
+        def read(connection: Connection) -> tuple[list[Any], list[Any]]:
+            for table in (rooms, contacts):
+                others = sa.update(table).where(table.c.channel == CHANNEL, table.c.account != account)
+                connection.execute(others.where(table.c.present).values(present=False))
+            of_rooms = sa.select(rooms).where(rooms.c.channel == CHANNEL, rooms.c.account == account)
+            of_contacts = sa.select(contacts).where(contacts.c.channel == CHANNEL, contacts.c.account == account)
+            return list(connection.execute(of_rooms)), list(connection.execute(of_contacts))
+
+        room_rows, contact_rows = await self._database.run(read)
+        self.rooms = {row.id: _room(row) for row in room_rows if row.present}
+        self.contacts = {row.id: _contact(row) for row in contact_rows if row.present}
+        self.strangers = {row.id: _contact(row) for row in contact_rows if not row.present}
+
+    async def keep_rooms(self, ids: Iterable[str]) -> list[str]:
+        """Forget the rooms that are not among `ids`; gives those of `ids` that are unknown yet.
+
+        Raises:
+            StorageError: the database did not take it; memory has it all the same.
+        """
+        wanted = list(dict.fromkeys(ids))
+        gone = list(self.rooms.keys() - set(wanted))
+        for each in gone:
+            del self.rooms[each]
+        await self._forget(rooms, gone)
+        return [each for each in wanted if each not in self.rooms]
+
+    async def keep_contacts(self, ids: Iterable[str]) -> list[str]:
+        """Forget the contacts that are not among `ids`; gives those of `ids` that are unknown yet.
+
+        Raises:
+            StorageError: the database did not take it; memory has it all the same.
+        """
+        wanted = list(dict.fromkeys(ids))
+        gone = list(self.contacts.keys() - set(wanted))
+        for each in gone:
+            self.strangers[each] = self.contacts.pop(each)
+        await self._forget(contacts, gone)
+        return [each for each in wanted if each not in self.contacts]
+
+    async def _forget(self, table: sa.Table, gone: list[str]) -> None:
+        if gone:
+            self.generation += 1
+            await self._database.run(lambda connection: _mark_absent(connection, table, gone))
+
+    async def save_rooms(self, entries: Sequence[Room]) -> None:
+        """Take in rooms, new or changed.
+
+        Raises:
+            StorageError: the database did not take it; memory has it all the same.
+        """
+        changed = [entry for entry in entries if self.rooms.get(entry.id) != entry]
+        if not changed:
+            return
+        self.rooms.update({entry.id: entry for entry in changed})
+        self.generation += 1
+        rows = [self._row(entry.id, topic=entry.topic, member_ids=list(entry.member_ids)) for entry in changed]
+        await self._database.run(lambda connection: _replace(connection, rooms, rows))
+
+    async def save_contacts(self, entries: Sequence[Contact], *, friends: bool = True) -> None:
+        """Take in contacts, new or changed; `friends` False: strangers met in a room.
+
+        Raises:
+            StorageError: the database did not take it; memory has it all the same.
+        """
+        known = self.contacts if friends else self.strangers
+        changed = [entry for entry in entries if known.get(entry.id) != entry]
+        if not changed:
+            return
+        for entry in changed:
+            self.strangers.pop(entry.id, None)
+            known[entry.id] = entry
+        self.generation += 1
+        rows = [
+            self._row(entry.id, present=friends, name=entry.name, alias=entry.alias, handle=entry.handle)
+            for entry in changed
+        ]
+        await self._database.run(lambda connection: _replace(connection, contacts, rows))
+
+    def _row(self, entry_id: str, *, present: bool = True, **values: Any) -> dict[str, Any]:
+        return {
+            "channel": CHANNEL,
+            "id": entry_id,
+            "account": self.account,
+            "seen_at": time.time(),
+            "present": present,
+            **values,
+        }
+
+    def person(self, contact_id: str) -> Contact | None:
+        """Give whoever has this id, friend or stranger; None where nobody is known."""
+        return self.contacts.get(contact_id) or self.strangers.get(contact_id)

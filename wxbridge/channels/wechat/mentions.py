@@ -1,0 +1,82 @@
+"""Mentions: finding the bot's name in what others write, and other people's in what the bot writes. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from wxbridge.channels.wechat.directory import matches
+
+SEPARATOR = "\u2005"
+"""The four-per-em space that WeChat puts behind a mention."""
+
+EVERYONE = "所有人"
+"""What WeChat writes for everybody in a room."""
+
+
+@dataclass(frozen=True)
+class Person:
+    """A member of a room with all names somebody may use for them; any but the id may be empty."""
+
+    id: str
+    alias: str = ""
+    handle: str = ""
+    room_alias: str = ""
+    name: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The name that the room sees."""
+        return self.room_alias or self.name or self.alias or self.id
+
+
+_KEYS: tuple[Callable[[Person], str], ...] = (
+    lambda person: person.id,
+    lambda person: person.alias,
+    lambda person: person.handle,
+    lambda person: person.room_alias,
+    lambda person: person.name,
+)
+
+
+def find_person(wanted: str, members: Iterable[Person]) -> Person | None:
+    """Find a member by id, alias, WeChat id, name in the room or name; None where none or several fit."""
+    found = matches(wanted.removeprefix("@"), members, _KEYS)
+    return found[0] if len(found) == 1 else None
+
+
+def is_everyone(wanted: str) -> bool:
+    """Tell whether a mention means everybody."""
+    return wanted.strip().removeprefix("@").casefold() in ("all", EVERYONE)
+
+
+def says_name(text: str, names: Iterable[str]) -> bool:
+    """Tell whether a text has `@name` followed by white space or its end.
+
+    An `@` within an e-mail address does not count, unless WeChat's own separator follows the name.
+    """
+    for name in names:
+        if not name:
+            continue
+        at = f"@{re.escape(name)}"
+        if re.search(rf"{at}{SEPARATOR}|(?<![A-Za-z0-9._+-]){at}(?=\s|$)", text):
+            return True
+    return False
+
+
+def with_mentions(text: str, shown: Sequence[tuple[str, bool]]) -> str:
+    """Put mentions in front of a text, on a line of their own where it has several lines.
+
+    `shown` are names and whether WeChat is told the id: a name alone is followed by a plain space.
+    A mention that the text has already is not repeated.
+    """
+    marks = []
+    for name, known in shown:
+        mark = f"@{name}{SEPARATOR if known else ' '}"
+        if mark not in text and mark not in marks:
+            marks.append(mark)
+    if not marks:
+        return text
+    front = "".join(marks)
+    return f"{front.rstrip(' ')}\n{text}" if "\n" in text else front + text

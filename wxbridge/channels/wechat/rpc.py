@@ -1,0 +1,71 @@
+"""How a call to the gateway can end badly, and what that means for a message."""
+
+from __future__ import annotations
+
+import re
+
+from wxbridge.errors import Offline, Permanent, SendError, Throttled, Transient, Unknown
+
+
+class GatewayError(Exception):
+    """A call to the gateway did not bring its answer. `str(error)` is fit to be shown."""
+
+
+class NotSent(GatewayError):
+    """The request never left: nobody listens, or the connection was gone before."""
+
+
+class NoAnswer(GatewayError):
+    """The request went out and nothing (or nothing readable) came back: it may have been done."""
+
+    def __init__(self, text: str, *, code: str | None = None) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+class Refused(GatewayError):
+    """The gateway answered with a gRPC status; `code` is its name."""
+
+    def __init__(self, code: str, words: str) -> None:
+        super().__init__(f"{code}: {words}" if words else code)
+        self.code = code
+        self.words = words
+
+
+class StreamEnded(GatewayError):
+    """The gateway ended the event stream in good order: it shuts down, or another client took over."""
+
+
+_TOO_LARGE = re.compile(r"larg|too (big|long)|size|\bmax", re.IGNORECASE)
+_WRONG = ("INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNIMPLEMENTED")
+_PERHAPS = ("DEADLINE_EXCEEDED", "CANCELLED")
+_THROTTLE = 60.0
+"""Seconds to wait where the gateway says that it was too much."""
+
+
+def translate(error: GatewayError) -> SendError:
+    """Say in wxbridge's words what a failed send means; the kind tells delivery whether to try again."""
+    match error:
+        case NotSent():
+            return Offline(f"the WeChat gateway was not reached: {error}")
+        case NoAnswer():
+            return Unknown(f"the WeChat gateway did not answer: {error}; it may have been sent", code=error.code)
+        case Refused():
+            return _refused(error)
+        case _:
+            return Unknown(str(error))
+
+
+def _refused(error: Refused) -> SendError:
+    text = f"the WeChat gateway answered {error}"
+    if error.code == "RESOURCE_EXHAUSTED":
+        if _TOO_LARGE.search(error.words):
+            return Permanent(text, code=error.code)
+        return Throttled(text, retry_after=_THROTTLE, code=error.code)
+    if error.code in _WRONG:
+        return Permanent(text, code=error.code)
+    if error.code in _PERHAPS:
+        return Unknown(f"{text}; it may have been sent", code=error.code)
+    if error.code == "UNAUTHENTICATED":
+        return Offline(f"{text}; check `wechat.token`", code=error.code)
+    return Transient(text, code=error.code)

@@ -1,0 +1,344 @@
+"""Fetching a picture that somebody else has drawn: from allowed hosts, Grafana, a `data:` URL or a file.
+
+The address may come from a monitor's POST, so it is not trusted: see `hosts.AllowList` for where it may lead.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import os
+import re
+import socket
+import stat
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote_to_bytes
+
+import aiohttp
+from aiohttp.abc import AbstractResolver, ResolveResult
+from yarl import URL
+
+from wxbridge.errors import PictureError
+from wxbridge.pictures import imaging
+from wxbridge.pictures.grafana import PLACEHOLDERS, placeholder_reason, wanted_size
+from wxbridge.pictures.hosts import AllowList
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wxbridge.pictures.browser import Auth
+    from wxbridge.pictures.grafana import Grafana
+    from wxbridge.pictures.hosts import Address
+
+MAX_REDIRECTS = 5
+MAX_SIZE = 20 * 1024 * 1024
+"""Bytes of a picture, unpacked."""
+_CHUNK = 64 * 1024
+_REDIRECTS = (301, 302, 303, 307, 308)
+_DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class FetchedPicture:
+    """A picture's bytes with the type that they have, whatever their server claimed."""
+
+    data: bytes
+    content_type: imaging.ContentType
+
+
+@dataclass(frozen=True)
+class _Limits:
+    allow: AllowList
+    grafana: Grafana | None
+    max_size: int
+    max_pixels: int
+
+
+async def fetch(
+    url: str,
+    *,
+    allow: AllowList | Sequence[str] = (),
+    grafana: Grafana | None = None,
+    max_size: int = MAX_SIZE,
+    max_pixels: int = imaging.MAX_PIXELS,
+    deadline: float = 60.0,
+) -> FetchedPicture:
+    """Fetch a picture: PNG, JPEG or GIF as they are, WebP as PNG. `data:` URLs work too.
+
+    Redirects (at most five) are followed by hand and checked like the first address. Grafana's credentials
+    go to Grafana alone, and its session is renewed once when it has expired. Grafana's "no renderer"
+    placeholders are recognised.
+
+    Args:
+        url: Where it is.
+        allow: From where pictures may be fetched besides Grafana.
+        grafana: Whose pictures are always allowed.
+        max_size: Bytes, as they arrive and unpacked.
+        max_pixels: Width × height.
+        deadline: Seconds for everything.
+
+    Raises:
+        PictureError: not allowed, not there, too large or no picture (no retry); out of reach or 5xx (retry).
+    """
+    hosts = allow if isinstance(allow, AllowList) else AllowList(allow)
+    limits = _Limits(hosts, grafana, max_size, max_pixels)
+    name = _shown(url)
+    try:
+        async with asyncio.timeout(deadline):
+            if url[:5].lower() == "data:":
+                body = _from_data_url(url, max_size)
+            else:
+                body = await _from_web(_parsed(url), limits)
+            data, content_type = await asyncio.to_thread(imaging.checked, body, name, max_pixels=max_pixels)
+            await _refuse_placeholder(url, data, limits)
+    except TimeoutError:
+        raise PictureError(f"{name} could not be fetched within {deadline:g} s", retry=True) from None
+    return FetchedPicture(data, content_type)
+
+
+async def read_file(
+    path: str | os.PathLike[str], *, max_size: int = MAX_SIZE, max_pixels: int = imaging.MAX_PIXELS
+) -> FetchedPicture:
+    """Read a picture from a file, checked as by `fetch`. Only for paths that the configuration names.
+
+    Raises:
+        PictureError: it cannot be read (retry where it is not there: it may be written yet), is too large,
+        or is
+            no picture.
+    """
+    return await asyncio.to_thread(_read_file, Path(path), max_size, max_pixels)
+
+
+def _read_file(path: Path, max_size: int, max_pixels: int) -> FetchedPicture:
+    try:
+        # Not waiting: opening a pipe would never return.
+        handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(handle, "rb") as file:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise PictureError(f"{path} is no regular file")
+            data = file.read(max_size + 1)
+    except OSError as error:
+        raise PictureError(
+            f"cannot read the picture {path}: {error.strerror}", retry=isinstance(error, FileNotFoundError)
+        ) from None
+    if len(data) > max_size:
+        raise _too_large(str(path), max_size)
+    return FetchedPicture(*imaging.checked(data, str(path), max_pixels=max_pixels))
+
+
+# ---------------------------------------------------------------- addresses
+
+
+def _shown(url: str) -> str:
+    """The address without user, password and query, which may hold secrets."""
+    if url[:5].lower() == "data:":
+        return "the data: URL"
+    bare = re.sub(r"//[^/?#]*@", "//", url.partition("?")[0].partition("#")[0])
+    return bare[:200]
+
+
+def _parsed(url: str) -> URL:
+    try:
+        parsed = URL(url.strip())
+        valid = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
+    except ValueError:
+        valid = False
+    if not valid:
+        raise PictureError(f"{_shown(url)!r} is no http or https address")
+    return parsed
+
+
+def _from_data_url(url: str, max_size: int) -> bytes:
+    match = _DATA_URL.match(url[:300])
+    if not match:
+        raise PictureError("the data: URL is malformed")
+    kind, parameters = match[1].strip().lower(), match[2].lower()
+    if kind and not kind.startswith("image/"):
+        raise PictureError(f"the data: URL holds {kind}, no picture")
+    if len(url) - match.end() > max_size * 4 // 3 + 4096:
+        raise _too_large("the data: URL", max_size)
+    data = unquote_to_bytes(url[match.end() :])
+    if ";base64" not in parameters:
+        return data
+    try:
+        data = base64.b64decode(re.sub(rb"\s+", b"", data), validate=True)
+    except (binascii.Error, ValueError):
+        raise PictureError("the data: URL is not valid base64") from None
+    if len(data) > max_size:
+        raise _too_large("the data: URL", max_size)
+    return data
+
+
+# ---------------------------------------------------------------- the web
+
+
+class _Pinned(AbstractResolver):
+    """Resolves to the addresses that were checked, so that a second look-up cannot lead elsewhere."""
+
+    def __init__(self, addresses: list[Address]) -> None:
+        self._addresses = addresses
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - the base class has it
+    ) -> list[ResolveResult]:
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address),
+                port=port,
+                family=socket.AF_INET if address.version == 4 else socket.AF_INET6,  # noqa: PLR2004 - IPv4
+                proto=0,
+                flags=socket.AI_NUMERICHOST,
+            )
+            for address in self._addresses
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def _from_web(url: URL, limits: _Limits) -> bytes:
+    """Follow the redirects; log in to Grafana again, once, where it asks for that."""
+    grafana = limits.grafana
+    renewed: Auth | None = None
+    asked = url
+    for _ in range(MAX_REDIRECTS + 2):
+        auth = renewed or (await grafana.auth_for(str(url)) if grafana else None)
+        if auth is not None and not auth.covers(str(url)):
+            auth = None
+        answer = await _get(url, auth, limits)
+        if grafana is not None and _wants_login(grafana, url, answer):
+            renewed = await grafana.renew(auth) if renewed is None else None
+            if renewed is None:
+                raise grafana.no_entry(_shown(str(asked)))
+            url = asked
+            continue
+        if isinstance(answer, bytes):
+            return answer
+        if isinstance(answer, int):
+            hint = " (not allowed)" if answer in (401, 403) else " (not there)" if answer in (404, 410) else ""
+            raise PictureError(
+                f"{_shown(str(url))} was answered with HTTP {answer}{hint}",
+                retry=answer >= 500 or answer in (408, 429),  # noqa: PLR2004 - HTTP
+            )
+        url = answer
+    raise PictureError(f"{_shown(str(asked))} redirects more than {MAX_REDIRECTS} times")
+
+
+def _wants_login(grafana: Grafana, url: URL, answer: bytes | int | URL) -> bool:
+    if not grafana.owns(str(url)):
+        return False
+    if isinstance(answer, URL):
+        return grafana.owns(str(answer)) and answer.path.rstrip("/").endswith("/login")
+    return answer == 401  # noqa: PLR2004 - HTTP
+
+
+async def _get(url: URL, auth: Auth | None, limits: _Limits) -> bytes | int | URL:
+    """Get one address: its body, the status of an error, or where it redirects to."""
+    grafana = limits.grafana
+    trusted = grafana is not None and grafana.owns(str(url))
+    addresses = await limits.allow.addresses(url, trusted=trusted)
+    tls = await grafana.tls() if trusted and grafana is not None else None
+    connector = aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False, force_close=True)
+    try:
+        async with (
+            aiohttp.ClientSession(
+                connector=connector,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,  # unpacked by hand below, with a limit
+                trust_env=False,
+                timeout=aiohttp.ClientTimeout(total=None),  # the deadline is around all of this
+            ) as session,
+            session.get(url, headers=_headers(auth), allow_redirects=False, ssl=tls or True) as response,
+        ):
+            if response.status in _REDIRECTS:
+                return _target(url, response.headers.get("Location", ""))
+            if response.status != 200:  # noqa: PLR2004 - HTTP
+                return response.status
+            return await _body(response, limits.max_size)
+    except aiohttp.ClientConnectorCertificateError:
+        raise PictureError(f"{_shown(str(url))} has a certificate that is not trusted") from None
+    except (aiohttp.ClientError, OSError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise PictureError(f"{_shown(str(url))} cannot be reached: {reason}", retry=True) from None
+
+
+def _headers(auth: Auth | None) -> dict[str, str]:
+    headers = {"Accept": "image/png,image/jpeg,image/gif,image/webp", "Accept-Encoding": "identity"}
+    if auth is not None:
+        headers.update(auth.headers)
+        if auth.cookies:
+            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in auth.cookies.items())
+    return headers
+
+
+def _target(url: URL, location: str) -> URL:
+    if not location:
+        raise PictureError(f"{_shown(str(url))} redirects to nowhere")
+    try:
+        return _parsed(str(url.join(URL(location))))
+    except ValueError:
+        raise PictureError(f"{_shown(str(url))} redirects to something that is no address") from None
+
+
+async def _body(response: aiohttp.ClientResponse, max_size: int) -> bytes:
+    """Read a body, unpacking gzip and deflate, and stop as soon as it is too large."""
+    name = _shown(str(response.url))
+    if (response.content_length or 0) > max_size:
+        raise _too_large(name, max_size)
+    encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
+    unpack = _unpacker(encoding, name)
+    data = bytearray()
+    async for chunk in response.content.iter_chunked(_CHUNK):
+        room = max_size + 1 - len(data)
+        try:
+            data += unpack.decompress(chunk, room) if unpack else chunk
+        except zlib.error:
+            raise PictureError(f"{name} is damaged: it is not the {encoding} that it claims to be") from None
+        if len(data) > max_size:
+            raise _too_large(name, max_size)
+    return bytes(data)
+
+
+def _unpacker(encoding: str, name: str) -> Any:
+    if encoding in ("", "identity"):
+        return None
+    if encoding in ("gzip", "x-gzip", "deflate"):
+        return zlib.decompressobj(wbits=47)  # gzip or zlib, told by the header
+    raise PictureError(f"{name} is packed as {encoding[:20]}, which was not asked for")
+
+
+def _too_large(name: str, max_size: int) -> PictureError:
+    return PictureError(f"{name} is larger than {max_size:,} bytes")
+
+
+# ---------------------------------------------------------------- Grafana's placeholders
+
+
+async def _refuse_placeholder(url: str, data: bytes, limits: _Limits) -> None:
+    """Tell a panel from the picture that Grafana serves, with 200, where it cannot render.
+
+    A rendered panel has the size that was asked for. Where the size is another one, Grafana is asked for its
+    placeholders, which are public files of its own, and they are compared.
+    """
+    grafana = limits.grafana
+    size = wanted_size(url)
+    if size is None or grafana is None or not grafana.owns(url):
+        return
+    with imaging.open_picture(data, _shown(url), max_pixels=limits.max_pixels) as image:
+        if image.size == size:
+            return
+    for name in PLACEHOLDERS:
+        try:
+            answer = await _get(URL(f"{grafana.base}/public/img/{name}"), None, limits)
+        except PictureError:
+            continue
+        if answer == data:
+            raise placeholder_reason(name)
