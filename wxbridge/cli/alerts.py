@@ -1,0 +1,176 @@
+"""`send`, `alert test`, `routes test`: putting messages in by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wxbridge.cli.common import FAILED, ConfigOption, fail, read_config, say, with_database
+from wxbridge.config import Config
+from wxbridge.database import Database
+from wxbridge.model import Capabilities, MessageState, Notification, Picture, Priority, Text
+
+alert = typer.Typer(help="Test alerts.", no_args_is_help=True)
+routes = typer.Typer(help="Where alerts go.", no_args_is_help=True)
+
+WAIT = 30.0
+"""Seconds that `send` waits for the outcome."""
+
+
+def send(
+    target: Annotated[str, typer.Argument(help="The name of a target in jobs.yaml.")],
+    text: Annotated[str, typer.Argument(help="What to send.")] = "",
+    image: Annotated[Path | None, typer.Option(help="A picture to send after the text.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Send a text, a picture, or both, through the outbox, and wait until the bridge has delivered it."""
+    if not text.strip() and image is None:
+        raise fail("there is nothing to send: give a TEXT or --image FILE", 2)
+
+    async def work(settings: Config, database: Database) -> bool:
+        return await _send(settings, database, target, text, image)
+
+    if not with_database(config, work):
+        raise typer.Exit(FAILED)
+
+
+async def _send(settings: Config, database: Database, target: str, text: str, image: Path | None) -> bool:
+    from wxbridge import app, compose, registry
+
+    targets = app.all_targets(settings)
+    if target not in targets:
+        raise fail(f"there is no target {target!r}; there are {', '.join(sorted(targets)) or 'none'}", 2)
+    capabilities = registry.CHANNELS[targets[target].channel].capabilities
+    bodies: list[Text | Picture] = []
+    if text.strip():
+        bodies += [Text(part) for part in compose.parts(text, capabilities, settings.language)]
+    if image:
+        bodies.append(await _picture(settings, image, capabilities))
+    note = Notification("cli", target, tuple(bodies), Priority.REPLY, expires_after=targets[target].expires_after)
+    accepted = await app.put(database, [note])
+    if not app.is_running(settings.state_dir):
+        say("queued; it is sent when the bridge runs (`wxbridge run`)")
+        return True
+    return await _outcome(database, list(accepted.ids))
+
+
+async def _picture(settings: Config, image: Path, capabilities: Capabilities) -> Picture:
+    from wxbridge import outbox
+    from wxbridge.pictures.fetch import read_file
+
+    fetched = await read_file(image, max_size=capabilities.picture_limit)
+    suffix = outbox.suffix_of(fetched.data)
+    return Picture(outbox.save_picture(settings.state_dir / "pictures", fetched.data, suffix), name=image.name)
+
+
+async def _outcome(database: Database, ids: list[int]) -> bool:
+    from wxbridge import outbox
+
+    deadline = time.monotonic() + WAIT
+    while True:
+        rows = await database.read(lambda c: outbox.get(c, ids))
+        still = [row for row in rows if row.settled_at is None]
+        if not still:
+            break
+        if time.monotonic() > deadline:
+            reason = next(
+                (row.error for row in still if row.error), "the channel may be offline; see `wxbridge status`"
+            )
+            say(f"still queued after {WAIT:g} s: {reason}")
+            return False
+        await asyncio.sleep(0.1)
+    for row in rows:
+        say(f"{row.id} {row.state.value}" + (f": {row.error}" if row.error else ""))
+    return all(row.state is MessageState.SENT for row in rows)
+
+
+@alert.command("test")
+def alert_test(
+    source: Annotated[str, typer.Option(help="Whose alert to imitate.")] = "grafana",
+    to: Annotated[str | None, typer.Option(help="Targets, instead of the routes.")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Post a sample alert with values and a picture to the running bridge, as the monitor would."""
+    from wxbridge import samples
+
+    settings = read_config(config)
+    if source not in samples.SAMPLES:
+        raise fail(f"there is no sample for {source!r}; there are {', '.join(samples.SAMPLES)}", 2)
+    status, answer = asyncio.run(_post(settings, source, to, samples.SAMPLES[source]()))
+    print(json.dumps(answer, ensure_ascii=False))  # noqa: T201
+    if status != 202:  # noqa: PLR2004 - HTTP
+        raise fail(f"the bridge answered {status}")
+
+
+async def _post(settings: Config, source: str, to: str | None, body: bytes) -> tuple[int, Any]:
+    import aiohttp
+
+    from wxbridge import app
+
+    # A bridge that listens on port 0 or on all addresses has noted where it really is.
+    with_url = await _noted_url(settings)
+    server = settings.server
+    host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
+    url = f"{with_url or f'http://{host}:{server.port}'}/hooks/{source}"
+    headers = {"Content-Type": "application/json"}
+    if server.token and server.token.get_secret_value():
+        headers["Authorization"] = f"Bearer {server.token.get_secret_value()}"
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
+            session.post(url, data=body, headers=headers, params={"to": to} if to else None) as response,
+        ):
+            return response.status, await response.json(content_type=None)
+    except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+        running = "" if app.is_running(settings.state_dir) else "; no bridge runs here: start `wxbridge run`"
+        raise fail(f"cannot post to {url}: {error}{running}") from None
+
+
+async def _noted_url(settings: Config) -> str | None:
+    from wxbridge import app
+    from wxbridge.cli.common import database_of
+
+    if not app.is_running(settings.state_dir):
+        return None
+    with database_of(settings) as database:
+        about = (await database.read(lambda c: app.read_facts(c, "bridge"))).get("")
+    url = str(about[0].get("url", "")) if about else ""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") or None
+
+
+@routes.command("test")
+def routes_test(
+    labels: Annotated[str, typer.Argument(help="Labels as JSON, or as name=value,name=value.")],
+    config: ConfigOption = None,
+) -> None:
+    """Tell which routes an alert with these labels takes, and to which targets."""
+    from wxbridge import app, routing
+
+    settings = read_config(config)
+    given = _labels(labels)
+    for index, route in enumerate(app.routes_of(settings)):
+        matched = route.matches(given)
+        words = ", ".join(map(str, route.matchers)) or "everything"
+        say(f"route {index + 1}: {words} → {', '.join(route.to)}: {'matches' if matched else 'does not match'}")
+        if matched and not route.goes_on:
+            break
+    found = routing.targets_of(app.routes_of(settings), given)
+    print(", ".join(found) or "no route matches: goes to the master")  # noqa: T201
+
+
+def _labels(text: str) -> dict[str, str]:
+    if text.lstrip().startswith("{"):
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise fail(f"the labels are not JSON: {error}", 2) from None
+        return {str(name): str(value) for name, value in data.items()}
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        raise fail("write labels as name=value,name=value or as JSON", 2)
+    return {name.strip(): value.strip() for name, _, value in pairs}

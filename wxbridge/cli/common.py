@@ -1,0 +1,120 @@
+"""What the commands share: the configuration option, tables and JSON, exit codes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from wxbridge.config import Config, load
+from wxbridge.database import Database
+from wxbridge.errors import ConfigError
+
+T = TypeVar("T")
+
+OK, FAILED, WRONG_USAGE = 0, 1, 2
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option("-c", "--config", help="The configuration file.", show_default="$WXBRIDGE_CONFIG, else jobs.yaml"),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+
+
+def config_path(path: Path | None) -> Path:
+    """The configuration file that is meant."""
+    return path or Path(os.environ.get("WXBRIDGE_CONFIG") or "jobs.yaml")
+
+
+def read_config(path: Path | None, environment: Mapping[str, str] | None = None) -> Config:
+    """Load the configuration.
+
+    Raises:
+        ConfigError: with everything that is wrong; it makes the exit code 2.
+    """
+    from wxbridge import registry
+
+    return load(config_path(path), registry.plugin_settings(), environment)
+
+
+def say(text: str) -> None:
+    """A line for a person, on standard error, so that standard output stays for data."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the command line
+
+
+def fail(text: str, code: int = FAILED) -> typer.Exit:
+    """Say what is wrong; raise what is returned."""
+    say(text)
+    return typer.Exit(code)
+
+
+@contextmanager
+def database_of(config: Config) -> Iterator[Database]:
+    """The bridge's database, also beside a running bridge."""
+    from wxbridge.app import open_database
+
+    database = open_database(config)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+def with_database(path: Path | None, work: Callable[[Config, Database], Awaitable[T]]) -> T:
+    """Run something on the configured database to its end."""
+    config = read_config(path)
+
+    async def run() -> T:
+        with database_of(config) as database:
+            return await work(config, database)
+
+    return asyncio.run(run())
+
+
+def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, columns: Sequence[str], empty: str) -> None:
+    """Print rows as a table of some columns, or all of them as JSON."""
+    if as_json:
+        print(json.dumps(list(rows), ensure_ascii=False, indent=1, default=str))  # noqa: T201
+        return
+    if not rows:
+        say(empty)
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column.replace("_", " ").upper(), overflow="fold")
+    for row in rows:
+        table.add_row(*(_cell(row.get(column)) for column in columns))
+    console = Console()
+    # Piped into a file or a grep, a row stays one line.
+    console.print(table, width=None if console.is_terminal else 10_000, crop=False, markup=False)
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return str(value).replace("\n", "⏎ ")
+
+
+def local(seconds: float | None, config: Config) -> str | None:
+    """A time in the configured zone; None for none."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, config.timezone).isoformat(sep=" ", timespec="seconds")
+
+
+def print_problems(error: ConfigError) -> None:
+    """Every problem of a configuration on a line."""
+    for problem in error.problems:
+        say(str(problem))

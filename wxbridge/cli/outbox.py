@@ -1,0 +1,128 @@
+"""`outbox list|show|retry|drop`: what waits, what was sent, what died and why."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from wxbridge import outbox as queue
+from wxbridge.cli.common import ConfigOption, JsonOption, fail, local, say, show, with_database
+from wxbridge.config import Config
+from wxbridge.database import Database
+from wxbridge.model import OPEN_STATES, Message, MessageState, Text
+from wxbridge.settings import parse_duration
+
+app = typer.Typer(help="Messages: queued, sent, dead.", no_args_is_help=True)
+
+DEAD = (MessageState.DEAD, MessageState.EXPIRED, MessageState.UNKNOWN)
+Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="As `outbox list` shows them.")]
+
+
+def _row(message: Message, config: Config) -> dict[str, Any]:
+    body = message.body
+    what = body.text if isinstance(body, Text) else f"[{body.name}]"
+    return {
+        "id": message.id,
+        "state": message.state.value,
+        "target": message.target,
+        "error": ": ".join(text for text in (message.error_code, message.error) if text) or None,
+        "error_code": message.error_code,
+        "body": what,
+        "kind": "text" if isinstance(body, Text) else "picture",
+        "picture": None if isinstance(body, Text) else body.file,
+        "tries": message.tries,
+        "priority": message.priority,
+        "possible_repeat": message.maybe_sent,
+        "created": local(message.created_at, config),
+        "next_try": local(message.next_try_at, config) if message.settled_at is None else None,
+        "settled": local(message.settled_at, config),
+        "expires": local(message.expires_at, config),
+        "receipt": message.receipt,
+        "notification": message.notification_id,
+    }
+
+
+@app.command("list")
+def list_(
+    config: ConfigOption = None,
+    state: Annotated[list[str] | None, typer.Option(help="Only these states.")] = None,
+    target: Annotated[str | None, typer.Option(help="Only this target.")] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="Only what died: dead, expired, unknown.")] = False,  # noqa: FBT002
+    waiting: Annotated[bool, typer.Option("--open", help="Only what is still to be sent.")] = False,  # noqa: FBT002
+    since: Annotated[str | None, typer.Option(help="Only what is younger, such as 2h.")] = None,
+    limit: Annotated[int, typer.Option(help="How many at the most, the newest first.", min=1)] = 100,
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """List messages, the newest first."""
+    states = list(state or ())
+    states += list(DEAD) if dead else []
+    states += list(OPEN_STATES) if waiting else []
+    unknown = sorted(set(states) - set(MessageState))
+    if unknown:
+        raise fail(f"there is no state {unknown[0]!r}; there are {', '.join(MessageState)}", 2)
+    try:
+        after = time.time() - parse_duration(since) if since else None
+    except ValueError as error:
+        raise fail(f"--since: {error}", 2) from None
+
+    async def read(settings: Config, database: Database) -> list[dict[str, Any]]:
+        found = await database.read(
+            lambda c: queue.listing(c, states=states, target=target, since=after, limit=limit),
+        )
+        return [_row(message, settings) for message in found]
+
+    rows = with_database(config, read)
+    if not as_json:
+        rows = [row | {"body": row["body"][:60]} for row in rows]
+    show(rows, as_json=as_json, columns=("id", "state", "target", "created", "tries", "body", "error"),
+         empty="no such messages")  # fmt: skip
+
+
+@app.command("show")
+def show_(ids: Ids, config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
+    """Show messages whole."""
+
+    async def read(settings: Config, database: Database) -> list[dict[str, Any]]:
+        return [_row(message, settings) for message in await database.read(lambda c: queue.get(c, ids))]
+
+    rows = with_database(config, read)
+    if len(rows) < len(set(ids)):
+        missing = sorted(set(ids) - {row["id"] for row in rows})
+        say(f"no message {', '.join(map(str, missing))}")
+    if as_json:
+        show(rows, as_json=True, columns=(), empty="")
+    for row in rows if not as_json else ():
+        for name, value in row.items():
+            if value is not None:
+                print(f"{name:16} {value}")  # noqa: T201
+        print()  # noqa: T201
+    if len(rows) < len(set(ids)):
+        raise typer.Exit(1)
+
+
+@app.command("retry")
+def retry(ids: Ids, config: ConfigOption = None) -> None:
+    """Queue messages again, whatever became of them; the running bridge sends them at once."""
+
+    async def work(_settings: Config, database: Database) -> int:
+        return await database.run(lambda c: queue.retry(c, ids, now=time.time(), expires_after=86400))
+
+    _tell(with_database(config, work), len(set(ids)), "queued again")
+
+
+@app.command("drop")
+def drop(ids: Ids, config: ConfigOption = None) -> None:
+    """Close queued messages unsent."""
+
+    async def work(_settings: Config, database: Database) -> int:
+        return await database.run(lambda c: queue.drop(c, ids, now=time.time()))
+
+    _tell(with_database(config, work), len(set(ids)), "dropped")
+
+
+def _tell(done: int, wanted: int, word: str) -> None:
+    say(f"{done} of {wanted} {word}")
+    if done < wanted:
+        raise typer.Exit(1)

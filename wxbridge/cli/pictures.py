@@ -1,0 +1,49 @@
+"""`render URL -o F.png`: try what a screenshot job would send."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wxbridge import logs
+from wxbridge.cli.common import ConfigOption, config_path, read_config, say
+from wxbridge.model import PictureSpec
+
+
+def render(  # noqa: PLR0913, PLR0917 - one for each option
+    url: Annotated[str, typer.Argument(help="A page; a path below grafana.url where a configuration names one.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The PNG file to write.")],
+    width: Annotated[int, typer.Option(help="CSS pixels.", min=200, max=7680)] = 1440,
+    height: Annotated[int | None, typer.Option(help="CSS pixels at least.", min=100, max=16000)] = None,
+    scale: Annotated[float, typer.Option(help="Device pixels for one CSS pixel.", min=0.5, max=4)] = 1.0,
+    theme: Annotated[str | None, typer.Option(help="light or dark.")] = None,
+    timezone: Annotated[str | None, typer.Option(help="That the page believes to be in.")] = None,
+    wait_for: Annotated[str | None, typer.Option(help="A CSS selector to wait for.")] = None,
+    selector: Annotated[str | None, typer.Option(help="A CSS selector of the part to take.")] = None,
+    kiosk: Annotated[bool, typer.Option(help="Grafana without its menus.")] = True,  # noqa: FBT002
+    full_page: Annotated[bool, typer.Option(help="What can be scrolled to as well.")] = True,  # noqa: FBT002
+    config: ConfigOption = None,
+) -> None:
+    """Take a screenshot of a page, whole, once it has settled. Works without a configuration file."""
+    logs.configure("auto", "warning")
+    params: dict[str, Any] = {
+        "url": url, "width": width, "height": height, "scale": scale, "theme": theme, "timezone": timezone,
+        "wait_for": wait_for, "selector": selector, "kiosk": kiosk, "full_page": full_page,
+    }  # fmt: skip
+    started = time.monotonic()
+    png = asyncio.run(_draw(config, {name: value for name, value in params.items() if value is not None}))
+    output.write_bytes(png)
+    say(f"{output}: {len(png)} bytes in {time.monotonic() - started:.1f} s")
+
+
+async def _draw(config: Path | None, params: dict[str, Any]) -> bytes:
+    from wxbridge import app
+    from wxbridge.pictures import Pictures
+
+    configured = config is not None or config_path(None).exists()
+    async with app.make_pictures(read_config(config)) if configured else Pictures() as pictures:
+        return await pictures.draw(PictureSpec("page", params))

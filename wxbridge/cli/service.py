@@ -1,0 +1,230 @@
+"""`run`, `demo`, `simulator`, `check`, `status`, `schema`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wxbridge import logs
+from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, config_path, fail, local, read_config, say, show
+from wxbridge.config import LOOPBACK, Config
+
+LogFormatOption = Annotated[str, typer.Option("--log-format", help="auto, text or json.")]
+LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+
+
+def _configure_logs(log_format: str, log_level: str) -> None:
+    if log_format not in ("auto", "text", "json") or log_level not in ("debug", "info", "warning", "error"):
+        raise fail("--log-format is auto, text or json; --log-level is debug, info, warning or error", 2)
+    logs.configure(log_format, log_level)  # type: ignore[arg-type]
+
+
+def _stop_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    return stop
+
+
+def run(
+    config: ConfigOption = None,
+    log_format: LogFormatOption = "auto",
+    log_level: LogLevelOption = "info",
+) -> None:
+    """Run the bridge until SIGTERM or Ctrl-C."""
+    _configure_logs(log_format, log_level)
+    settings = read_config(config)
+    asyncio.run(_run(settings))
+
+
+async def _run(settings: Config) -> None:
+    from wxbridge import app
+
+    stop = _stop_signals()
+    async with app.running(settings):
+        await stop.wait()
+        say("stopping")
+
+
+def demo(
+    config: ConfigOption = None,
+    auto_scan: Annotated[bool, typer.Option("--auto-scan", help="Log in without anybody scanning.")] = False,  # noqa: FBT002
+    page_port: Annotated[int, typer.Option(help="Of the simulator's chat page.")] = 8789,
+    gateway_port: Annotated[int, typer.Option(help="Of the simulator's gateway.")] = 8788,
+    log_format: LogFormatOption = "auto",
+    log_level: LogLevelOption = "info",
+) -> None:
+    """Run the bridge against the simulator that ships with it. A real gateway is never touched."""
+    _configure_logs(log_format, log_level)
+    endpoint = f"127.0.0.1:{gateway_port}"
+    settings = _demo_config(config, endpoint, page_port)
+    asyncio.run(_demo(settings, auto_scan=auto_scan, page_port=page_port, gateway_port=gateway_port))
+
+
+def _demo_config(path: Path | None, endpoint: str, page_port: int) -> Config:
+    """The shipped jobs.yaml (or the one that is named) pointed at the simulator."""
+    from wxbridge.simulator import DEFAULT_TOKEN
+
+    environment: Mapping[str, str] = {
+        "INSPECTION_CRON": "* * * * *",
+        "CHART_CRON": "* * * * *",
+        "GRAFANA_URL": f"http://127.0.0.1:{page_port}/demo",
+        "SIMULATOR_URL": f"http://127.0.0.1:{page_port}",
+        **os.environ,
+        "WECHATY_PUPPET_SERVICE_ENDPOINT": endpoint,
+        "WECHATY_PUPPET_SERVICE_TOKEN": DEFAULT_TOKEN,
+    }
+    chosen = config_path(path)
+    if not chosen.exists() and path is None and "WXBRIDGE_CONFIG" not in os.environ:
+        chosen = shipped_jobs()
+    settings = read_config(chosen, environment)
+    wechat = settings.section("wechat")
+    if wechat is None:
+        raise fail(f"{chosen}: the demo needs a `wechat:` section", 2)
+    real = wechat.endpoint.rpartition(":")[0] not in LOOPBACK
+    # What waits in a real bridge's database must not be "delivered" to the simulator.
+    state = settings.state_dir / "demo" if real else settings.state_dir
+    if chosen == shipped_jobs() and not Path("jobs.yaml").exists():
+        state = Path.cwd() / "wxbridge-demo"
+    simulated = wechat.model_copy(
+        update={"endpoint": endpoint, "token": type(wechat.token)(DEFAULT_TOKEN)},
+    )
+    return settings.model_copy(update={"wechat": simulated, "state_dir": state})
+
+
+def shipped_jobs() -> Path:
+    """The jobs.yaml that ships with wxbridge: in the package when installed, beside it in a checkout."""
+    package = Path(__file__).parent.parent
+    inside = package / "jobs.yaml"
+    return inside if inside.exists() else package.parent / "jobs.yaml"
+
+
+async def _demo(settings: Config, *, auto_scan: bool, page_port: int, gateway_port: int) -> None:
+    from wxbridge import app
+    from wxbridge.simulator import DEFAULT_TOKEN, Simulator
+
+    def tell(message: Any) -> None:
+        what = message.text or f"[{message.kind.value} {message.media.name if message.media else ''}]"
+        print(f"[WeChat] {simulator.world.conversation_name(message)}: {what}", flush=True)  # noqa: T201
+
+    targets = app.all_targets(settings).values()
+    rooms = [name for target in targets if (name := getattr(target, "room", None))]
+    contacts = [name for target in targets if (name := getattr(target, "contact", None))]
+    stop = _stop_signals()
+    simulator = Simulator(
+        token=DEFAULT_TOKEN, gateway_port=gateway_port, page_port=page_port,
+        rooms=rooms, contacts=contacts, auto_scan=auto_scan, on_message=tell,
+    )  # fmt: skip
+    try:
+        await simulator.start()
+    except OSError as error:
+        raise fail(f"the simulator cannot listen: {error}; choose other --page-port and --gateway-port") from None
+    try:
+        async with app.running(settings) as bridge:
+            say(f"chat page      {simulator.url}/")
+            say(f"bridge         {bridge.url}/")
+            say("an alert       wxbridge alert test   (in another shell)")
+            if not auto_scan:
+                say("log in         open the chat page and confirm the scan there")
+            await stop.wait()
+    finally:
+        await simulator.stop()
+
+
+def simulator(
+    token: Annotated[str | None, typer.Option(help="That clients must show.")] = None,
+    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
+    gateway_port: Annotated[int, typer.Option(help="Of the gateway.")] = 8788,
+    page_port: Annotated[int, typer.Option(help="Of the chat page.")] = 8789,
+    auto_scan: Annotated[bool, typer.Option("--auto-scan", help="Log in without anybody scanning.")] = False,  # noqa: FBT002
+    room: Annotated[list[str] | None, typer.Option(help="A further room.")] = None,
+    contact: Annotated[list[str] | None, typer.Option(help="A further contact.")] = None,
+) -> None:
+    """Run the WeChat that ships with wxbridge: a gateway, and a page to look at and to talk in."""
+    from wxbridge.simulator import DEFAULT_TOKEN, serve
+
+    async def until_stopped() -> None:
+        stop = _stop_signals()
+        serving = asyncio.create_task(
+            serve(
+                token=token or DEFAULT_TOKEN, host=host, gateway_port=gateway_port, page_port=page_port,
+                auto_scan=auto_scan, rooms=room or (), contacts=contact or (),
+            ),
+        )  # fmt: skip
+        stopping = asyncio.create_task(stop.wait())
+        await asyncio.wait([serving, stopping], return_when=asyncio.FIRST_COMPLETED)
+        for task in (serving, stopping):
+            task.cancel()
+        with suppress(asyncio.CancelledError):
+            await serving
+
+    try:
+        asyncio.run(until_stopped())
+    except OSError as error:
+        raise fail(f"cannot listen: {error}") from None
+
+
+def check(config: ConfigOption = None) -> None:
+    """Check the configuration; says everything that is wrong, each with its line."""
+    settings = read_config(config)
+    from wxbridge.intake import MASTER
+
+    targets = len(settings.targets)
+    say(f"{settings.path}: {targets} targets, {len(settings.routes)} routes, {len(settings.jobs)} jobs: all well")
+    catches_all = any(not route.match for route in settings.routes)
+    wechat = settings.section("wechat")
+    if not catches_all and not (wechat and wechat.master) and MASTER not in settings.targets:
+        say("hint: no route takes everything and there is no master: an alert that no route matches reaches nobody")
+
+
+def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
+    """Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well."""
+    from wxbridge import app, outbox
+    from wxbridge.cli.common import with_database
+
+    async def read(settings: Config, database: Any) -> list[dict[str, Any]]:
+        running = app.is_running(settings.state_dir)
+        about = (await database.read(lambda c: app.read_facts(c, "bridge"))).get("", ({}, 0.0))[0]
+        rows: list[dict[str, Any]] = [
+            {
+                "part": "bridge",
+                "state": "running" if running else "stopped",
+                "detail": f"{about.get('url', '')} pid {about.get('pid', '')} since {about.get('started', '')}"
+                if running
+                else "start it with `wxbridge run`",
+            },
+        ]
+        for name, (value, at) in (await database.read(lambda c: app.read_facts(c, "channel:"))).items():
+            state = value["state"] if running else "stopped"
+            detail = " ".join(text for text in (value["account"], value["detail"]) if text)
+            rows.append({"part": name, "state": state, "detail": detail, "since": local(at, settings)})
+        for target, count, created in await database.read(outbox.backlog):
+            detail = f"{count} waiting, the oldest since {local(created, settings)}"
+            rows.append({"part": f"outbox {target}", "state": "waiting", "detail": detail})
+        return rows
+
+    rows = with_database(config, read)
+    show(rows, as_json=as_json, columns=("part", "state", "detail", "since"), empty="")
+    if rows[0]["state"] != "running" or any(row["state"] not in ("running", "online", "waiting") for row in rows):
+        raise typer.Exit(FAILED)
+
+
+def schema() -> None:
+    """Print the JSON Schema of jobs.yaml, for editors."""
+    from wxbridge import registry
+    from wxbridge.config import config_model
+
+    document = config_model(registry.plugin_settings()).model_json_schema(mode="validation")
+    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
+    document["title"] = "wxbridge jobs.yaml"
+    document["properties"].pop("path", None)
+    print(json.dumps(document, ensure_ascii=False, indent=2))  # noqa: T201

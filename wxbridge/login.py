@@ -1,0 +1,43 @@
+"""The login QR code: in the terminal, as a PNG file, and as SVG for a page."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any, TextIO
+
+import qrcode
+import qrcode.image.svg
+
+
+def _code(content: str) -> qrcode.QRCode[Any]:
+    code = qrcode.QRCode(border=2, error_correction=qrcode.ERROR_CORRECT_L)
+    code.add_data(content)
+    code.make(fit=True)
+    return code
+
+
+def in_terminal(content: str, out: TextIO) -> None:
+    """Print a QR code in half blocks, light on dark; also where `out` is no terminal."""
+    text = io.StringIO()
+    _code(content).print_ascii(out=text, invert=True)
+    encoding = out.encoding or "utf-8"
+    out.write(text.getvalue().encode(encoding, "replace").decode(encoding))
+    out.flush()
+
+
+def save_png(content: str, path: Path) -> None:
+    """Write a QR code as a PNG, readable by its owner only: who scans it owns the login."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = _code(content).make_image()
+    temporary = path.with_name(f".{path.name}")
+    with temporary.open("wb") as file:
+        temporary.chmod(0o600)
+        image.save(file, "PNG")
+    temporary.replace(path)
+
+
+def as_svg(content: str) -> str:
+    """A QR code as an SVG element."""
+    image = _code(content).make_image(image_factory=qrcode.image.svg.SvgPathImage)
+    return image.to_string(encoding="unicode")

@@ -1,0 +1,1 @@
+"""The HTTP server: hooks, the push API, health, metrics, the login page."""

@@ -1,0 +1,185 @@
+"""The aiohttp application. It answers 2xx only after the commit; it knows its neighbours as callables."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import structlog
+from aiohttp import web
+
+from wxbridge import login
+from wxbridge.errors import BadBody, StorageError
+from wxbridge.model import Accepted, ChannelState, ChannelStatus
+from wxbridge.web import auth, metrics
+from wxbridge.web.push import Push, read_push
+
+log = structlog.get_logger()
+
+READ_LIMIT = 30.0
+"""Seconds in which a body must have arrived."""
+RETRY_AFTER = 5
+"""Seconds that a sender is asked to wait where the database does not take it."""
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """What the server calls."""
+
+    accept: Callable[[str, bytes, Mapping[str, str], Sequence[str]], Awaitable[Accepted]]
+    push: Callable[[Push], Awaitable[Accepted]]
+    snapshot: Callable[[], Awaitable[metrics.Snapshot]]
+    database_ok: Callable[[], Awaitable[bool]]
+    channels: Callable[[], Mapping[str, ChannelStatus]]
+    sources: Sequence[str]
+    pictures_dir: Path
+
+
+def make_app(
+    neighbours: Neighbours,
+    *,
+    token: str | None,
+    max_body: int,
+    intaken: metrics.Intaken,
+) -> web.Application:
+    """Put the application together. `max_body` is in bytes."""
+    app = web.Application(
+        middlewares=[_sentences(intaken), auth.required(token)], client_max_size=max_body,
+    )  # fmt: skip
+    server = _Server(neighbours, intaken)
+    app.router.add_route("POST", "/hooks/{source}", server.hook)
+    app.router.add_route("PUT", "/hooks/{source}", server.hook)
+    # Older Grafana channels were pointed at the bare address.
+    app.router.add_route("POST", "/", server.hook)
+    app.router.add_post("/api/send", server.send)
+    app.router.add_get("/healthz", server.healthz)
+    app.router.add_get("/readyz", server.readyz)
+    app.router.add_get("/metrics", server.metrics)
+    app.router.add_get("/login", server.login)
+    app.router.add_get("/", server.index)
+    app.router.add_get("/pictures/{name}", server.picture)
+    return app
+
+
+def _sentences(intaken: metrics.Intaken) -> Any:
+    """Turn every error into a JSON sentence, and count it."""
+
+    @web.middleware
+    async def translate(request: web.Request, handler: auth.Handler) -> web.StreamResponse:  # noqa: PLR0911 - a table
+        try:
+            return await handler(request)
+        except BadBody as error:
+            intaken.refuse("bad_body")
+            return _refusal(400, str(error))
+        except StorageError as error:
+            intaken.refuse("storage")
+            log.error("not stored, told the sender to try again", path=request.path, error=str(error))  # noqa: TRY400
+            return _refusal(503, f"Not stored: {error}. Try again.", {"Retry-After": str(RETRY_AFTER)})
+        except web.HTTPRequestEntityTooLarge as error:
+            intaken.refuse("too_large")
+            return _refusal(413, f"The body is too large; {error.text}")
+        except TimeoutError:
+            intaken.refuse("slow")
+            return _refusal(408, f"The body did not arrive within {READ_LIMIT:g} seconds.")
+        except web.HTTPException as error:
+            if error.status < 400:  # noqa: PLR2004 - HTTP
+                raise
+            allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+            return _refusal(error.status, error.reason if error.text is None else error.text, allowed)
+        except (web.RequestPayloadError, UnicodeDecodeError, ValueError) as error:
+            intaken.refuse("bad_body")
+            return _refusal(400, f"The body cannot be read: {error}")
+
+    return translate
+
+
+def _refusal(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> web.Response:
+    return web.json_response({"error": sentence}, status=status, headers=headers)
+
+
+class _Server:
+    def __init__(self, neighbours: Neighbours, intaken: metrics.Intaken) -> None:
+        self._to = neighbours
+        self._intaken = intaken
+
+    async def hook(self, request: web.Request) -> web.Response:
+        source = request.match_info.get("source", "grafana")
+        if source not in self._to.sources:
+            raise web.HTTPNotFound(
+                text=f"There is no hook for {source!r}; there are {', '.join(sorted(self._to.sources))}.",
+            )
+        async with asyncio.timeout(READ_LIMIT):
+            body = await request.read()
+        to = [name.strip() for name in request.query.get("to", "").split(",") if name.strip()]
+        accepted = await self._to.accept(source, body, request.headers, to)
+        return self._accepted(source, accepted)
+
+    async def send(self, request: web.Request) -> web.Response:
+        async with asyncio.timeout(READ_LIMIT):
+            push = await read_push(request)
+        return self._accepted("push", await self._to.push(push))
+
+    def _accepted(self, source: str, accepted: Accepted) -> web.Response:
+        self._intaken.took(source, accepted.queued, accepted.duplicates)
+        return web.json_response(
+            {"queued": accepted.queued, "duplicates": accepted.duplicates}, status=202,
+        )  # fmt: skip
+
+    async def healthz(self, _request: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async def readyz(self, request: web.Request) -> web.Response:
+        database_ok = await self._to.database_ok()
+        channels = self._to.channels()
+        online = {name: status.state is ChannelState.ONLINE for name, status in channels.items()}
+        ready = database_ok and (request.query.get("channels") != "all" or all(online.values()))
+        parts: dict[str, Any] = {"database": {"ok": database_ok}}
+        for name, status in channels.items():
+            parts[name] = {
+                "ok": online[name],
+                "state": status.state.value,
+                "since": status.since.isoformat(),
+                "detail": status.detail,
+            }
+        return web.json_response({"ready": ready, "parts": parts}, status=200 if ready else 503)
+
+    async def metrics(self, _request: web.Request) -> web.Response:
+        text = metrics.exposition(await self._to.snapshot())
+        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+
+    async def index(self, request: web.Request) -> web.Response:
+        raise web.HTTPFound(request.rel_url.with_path("/login", keep_query=True))
+
+    async def login(self, _request: web.Request) -> web.Response:
+        return web.Response(text=_login_page(self._to.channels()), content_type="text/html")
+
+    async def picture(self, request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        path = self._to.pictures_dir / name
+        if "/" in name or name.startswith(".") or not path.is_file():
+            raise web.HTTPNotFound(text="There is no such picture.")
+        return web.FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})
+
+
+def _login_page(channels: Mapping[str, ChannelStatus]) -> str:
+    """Every channel with its state, and the QR code where a scan is awaited; reloads itself."""
+    parts = []
+    for name, status in channels.items():
+        code = login.as_svg(status.qrcode) if status.qrcode else ""
+        words = status.state.value.replace("_", " ")
+        about = html.escape(" · ".join(text for text in (words, status.account, status.detail) if text))
+        parts.append(f"<section><h1>{html.escape(name)}</h1><p>{about}</p>{code}</section>")
+    body = "".join(parts) or "<p>No channel is configured.</p>"
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="3">'
+        '<meta name="viewport" content="width=device-width"><title>wxbridge login</title><style>'
+        "body{font:16px/1.5 system-ui,sans-serif;display:grid;place-items:center;min-height:90vh;"
+        "background:#f4f5f4;color:#222}"
+        "section{background:#fff;padding:2rem 3rem;border-radius:12px;text-align:center;"
+        "box-shadow:0 2px 12px #0001}svg{width:280px;height:280px}h1{font-size:1.2rem;margin:0}"
+        f"</style>{body}</html>"
+    )
