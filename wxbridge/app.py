@@ -231,10 +231,10 @@ class Bridge:
         """Take a channel's new state: show the QR code, greet, wake the delivery, tell other processes."""
         png = self.config.state_dir / "login.png"
         if status.state is ChannelState.WAITING_FOR_SCAN and status.qrcode:
-            login.in_terminal(status.qrcode, sys.stdout)
-            print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
             with suppress(OSError):
                 login.save_png(status.qrcode, png)
+            login.in_terminal(status.qrcode, sys.stdout)
+            print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
         elif status.state is ChannelState.ONLINE:
             png.unlink(missing_ok=True)
             if name not in self.greeted:

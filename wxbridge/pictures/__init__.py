@@ -45,7 +45,8 @@ class Pictures:
 
     - `page`: `url` (relative to Grafana, or any page), `width`, `height`, `scale`, `full_page`, `theme`,
     `kiosk`,
-      `hide_controls`, `timezone`, `language`, `wait_for`, `selector`: see `browser.Shot` and `Grafana.url`.
+      `hide_controls`, `only_grafana`, `timezone`, `language`, `wait_for`, `selector`: see `browser.Shot` and `Grafana.url`.
+      `only_grafana` refuses every other address: for a `url` that came from outside, in an alert.
     - `fetch`: `url`.
     - `file`: `path`.
 
@@ -158,12 +159,15 @@ class Pictures:
         given = _take(params, "page", "url", (*_SHOT_KEYS, *_GRAFANA_KEYS))
         url = str(given.pop("url"))
         grafana_keys = {key: given.pop(key) for key in _GRAFANA_KEYS if key in given}
+        only_grafana = grafana_keys.pop("only_grafana", False)
         given.setdefault("timezone", self._timezone)
         given.setdefault("language", self._language)
         if self.grafana is not None:
             url = self.grafana.url(url, theme=given.get("theme"), timezone=given["timezone"], **grafana_keys)
         elif "://" not in url:
             raise PictureError(f"{url!r} is relative to Grafana, but there is no `grafana: url:`")
+        if only_grafana and (self.grafana is None or not self.grafana.owns(url)):
+            raise PictureError("the page to shoot is not below `grafana: url:`")
         return Shot(url, deadline=time_left(self.settings.deadline), max_bytes=self.settings.max_size, **given)
 
     async def _fetch(self, params: Mapping[str, Any]) -> bytes:
@@ -200,7 +204,7 @@ _SHOT_KEYS = (
     "wait_for",
     "selector",
 )
-_GRAFANA_KEYS = ("kiosk", "hide_controls")
+_GRAFANA_KEYS = ("kiosk", "hide_controls", "only_grafana")
 
 
 def _take(params: Mapping[str, Any], kind: str, needed: str, optional: tuple[str, ...]) -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 ContentType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
 
-MAX_PIXELS = 100_000_000
+MAX_PIXELS = 50_000_000
 """The most pixels a picture may have: a small file can unpack to gigabytes."""
 
 _FORMATS: dict[str, str] = {

@@ -38,10 +38,8 @@ _TROUBLE = (
     ChannelState.TAKEN_OVER,
     ChannelState.UNREACHABLE,
 )
-_STANDING = (ChannelState.UNREACHABLE, ChannelState.UNAUTHORISED, ChannelState.TAKEN_OVER)
+_STANDING = (ChannelState.CONNECTING, ChannelState.UNREACHABLE, ChannelState.UNAUTHORISED, ChannelState.TAKEN_OVER)
 """States that a further attempt does not change until it succeeds: no flicker, no spam."""
-_PATIENCE = 3
-"""How often a held gateway is tried without Stop: our own dead connection may just not be noticed yet."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,8 @@ class Timing:
     backoff: float = 1.0
     """The first pause after a failure; it doubles, is jittered, and ends at `backoff_most`."""
     backoff_most: float = 30.0
+    patience: float = 15.0
+    """How long a held gateway is tried without Stop: our own dead connection may just not be noticed yet."""
     unauthorised: float = 60.0
     """Between two tries with a token that was refused."""
     ended: float = 3.0
@@ -89,7 +89,7 @@ class WechatChannel:
         self._problems: dict[str, str] = {}
         # Who holds the gateway
         self._failures = 0
-        self._held = 0
+        self._held_at = 0.0
         self._displaced = False
         self._displaced_at = 0.0
         self._take_over = False
@@ -193,7 +193,7 @@ class WechatChannel:
         take_over, self._take_over = self._take_over, False
         try:
             await connection.open(take_over=take_over)
-            self._failures = self._held = 0
+            self._failures, self._held_at = 0, 0.0
             self._displaced, self._displaced_at = False, 0.0
             if not session.told:
                 self._set_status(ChannelState.CONNECTING, detail="connected; waiting for WeChat's login")
@@ -232,14 +232,15 @@ class WechatChannel:
         """Deal with another client that holds the gateway: whoever displaced us is left alone for long."""
         if self._displaced:
             return self._wait_for_the_other()
-        self._held += 1
-        if self._held < _PATIENCE:
+        now = asyncio.get_running_loop().time()
+        self._held_at = self._held_at or now
+        if now - self._held_at < self._timing.patience:
             detail = "the gateway serves another client, or has not noticed yet that our last connection is gone"
             self._set_status(ChannelState.CONNECTING, detail=detail)
             return self._backoff()
         detail = "another client was connected and is sent away; a scan may be needed"
         log.warning("wechat gateway taken", detail=detail)
-        self._take_over = True
+        self._take_over, self._held_at = True, 0.0
         return 0.0
 
     def _wait_for_the_other(self) -> float:
@@ -358,15 +359,20 @@ class WechatChannel:
             # Whoever is written to is addressed already.
             others = [name for name in mentions if not is_everyone(name) and name not in _names(chat)]
             return with_mentions(text, [(name.removeprefix("@"), False) for name in others]), []
-        members = await session.members(chat)
+        friends = session.friends_in(chat)
         shown: list[tuple[str, bool]] = []
         ids: list[str] = []
         for name in mentions:
             if is_everyone(name):
                 shown.append((EVERYONE, True))
-                ids += [person.id for person in members]
+                ids += [person.id for person in friends]
                 continue
-            person = find_person(name, members)
+            # Asking for all of a large room's members takes seconds: only where nobody known fits.
+            person = find_person(name, friends)
+            if person is None:
+                person = find_person(name, await session.members(chat))
+            else:
+                person = await session.in_room(chat, person)
             shown.append((name.removeprefix("@"), False) if person is None else (person.shown, True))
             ids += [] if person is None else [person.id]
         return with_mentions(text, shown), list(dict.fromkeys(ids))

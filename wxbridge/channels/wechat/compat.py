@@ -115,3 +115,5 @@ def _silence() -> None:
                 logger.handlers[:] = [logging.NullHandler()]
                 logger.propagate = False
                 logger.disabled = True
+                # FileBox calls the deprecated spelling, which warns even where nothing is logged.
+                logger.warn = logger.warning  # type: ignore[method-assign]

@@ -208,6 +208,7 @@ class Directory:
         self.strangers: dict[str, Contact] = {}
         """People met in rooms: their names are known, but nothing is addressed to them."""
         self.generation = 0
+        self._unsaved: set[str] = set()
 
     async def load(self, account: str) -> None:
         """Take up the account that logged in: what the database knows of it, and of no other.
@@ -217,6 +218,7 @@ class Directory:
         """
         self.account = account
         self.rooms, self.contacts, self.strangers = {}, {}, {}
+        self._unsaved = set()
         self.generation += 1
 
         def read(connection: Connection) -> tuple[list[Any], list[Any]]:
@@ -269,13 +271,13 @@ class Directory:
         Raises:
             StorageError: the database did not take it; memory has it all the same.
         """
-        changed = [entry for entry in entries if self.rooms.get(entry.id) != entry]
+        changed = [entry for entry in entries if self.rooms.get(entry.id) != entry or entry.id in self._unsaved]
         if not changed:
             return
         self.rooms.update({entry.id: entry for entry in changed})
         self.generation += 1
         rows = [self._row(entry.id, topic=entry.topic, member_ids=list(entry.member_ids)) for entry in changed]
-        await self._database.run(lambda connection: _replace(connection, rooms, rows))
+        await self._save(rooms, rows)
 
     async def save_contacts(self, entries: Sequence[Contact], *, friends: bool = True) -> None:
         """Take in contacts, new or changed; `friends` False: strangers met in a room.
@@ -284,7 +286,7 @@ class Directory:
             StorageError: the database did not take it; memory has it all the same.
         """
         known = self.contacts if friends else self.strangers
-        changed = [entry for entry in entries if known.get(entry.id) != entry]
+        changed = [entry for entry in entries if known.get(entry.id) != entry or entry.id in self._unsaved]
         if not changed:
             return
         for entry in changed:
@@ -295,7 +297,14 @@ class Directory:
             self._row(entry.id, present=friends, name=entry.name, alias=entry.alias, handle=entry.handle)
             for entry in changed
         ]
-        await self._database.run(lambda connection: _replace(connection, contacts, rows))
+        await self._save(contacts, rows)
+
+    async def _save(self, table: sa.Table, rows: list[dict[str, Any]]) -> None:
+        # Until it is on disk, what is equal to memory counts as changed.
+        ids = {row["id"] for row in rows}
+        self._unsaved |= ids
+        await self._database.run(lambda connection: _replace(connection, table, rows))
+        self._unsaved -= ids
 
     def _row(self, entry_id: str, *, present: bool = True, **values: Any) -> dict[str, Any]:
         return {

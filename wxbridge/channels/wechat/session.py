@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 import time
 from collections import OrderedDict
@@ -34,11 +35,13 @@ _KINDS = (
 """The message types of the TypeScript puppet, by number."""
 
 _SCAN_DETAIL = {1: "the scan was cancelled on the phone; scan again", 5: "the QR code has expired; a new one comes"}
-_SCANNED, _CONFIRMED, _EXPIRED = 3, 4, 5
+_WAITING, _SCANNED, _CONFIRMED, _EXPIRED = 2, 3, 4, 5
 _DIRTY_CONTACT, _DIRTY_ROOM, _DIRTY_MEMBER = 2, 3, 4
 _LOOKUPS = 8
 """Payloads asked for at the same time."""
 _SAVE_EVERY = 200
+_CONTACTS_KEPT = 3600.0
+"""Seconds after which a contact is asked for again: there may be thousands of them."""
 _MEMBERS_KEPT = 600.0
 """Seconds that the names within a room are remembered."""
 _MEMBERS_LIMIT = 10.0
@@ -175,10 +178,11 @@ class Session:
 
     def _on_scan(self, status: int, qrcode: str | None) -> None:
         self.told = True
+        if self.account and (status != _WAITING or not qrcode):
+            return  # An echo of the login that brought us here; only a new QR code says that it is lost.
         if status in (_SCANNED, _CONFIRMED):
-            if not self.account:
-                detail = "scanned; confirm the login on the phone" if status == _SCANNED else "confirmed on the phone"
-                self._host.set_status(ChannelState.SCANNED, detail=detail)
+            detail = "scanned; confirm the login on the phone" if status == _SCANNED else "confirmed on the phone"
+            self._host.set_status(ChannelState.SCANNED, detail=detail)
             return
         self._forget_login()
         detail = _SCAN_DETAIL.get(status, "scan the QR code with the bot's phone")
@@ -249,7 +253,7 @@ class Session:
         await self._keep_in_sync()
 
     async def _keep_in_sync(self) -> None:
-        pause = 0.0
+        pause, failures = 0.0, 0
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
@@ -260,9 +264,10 @@ class Session:
                 await self._sync()
             except (GatewayError, StorageError) as error:
                 log.warning("wechat directory not synced", error=str(error))
-                pause = _RETRY
+                pause = min(_RETRY * 2.0**failures, self._host.resync)
+                failures = min(failures + 1, 10)
             else:
-                pause = self._host.resync
+                pause, failures = self._host.resync, 0
             # What can be found is found from now on; better what is remembered than nothing.
             self.rooms_known = self.contacts_known = True
             left = self._logged_in_at + self._host.settle - time.monotonic()
@@ -280,12 +285,12 @@ class Session:
         await self._read_contacts(new_contacts)
         self.contacts_known = True
         # What was known already may have been renamed meanwhile.
-        await self._read_rooms(self._stale(directory.rooms))
-        await self._read_contacts(self._stale(directory.contacts))
+        await self._read_rooms(self._stale(directory.rooms, self._host.resync / 2))
+        await self._read_contacts(self._stale(directory.contacts, _CONTACTS_KEPT))
 
-    def _stale(self, ids: Iterable[str]) -> list[str]:
-        limit = time.monotonic() - self._host.resync / 2
-        return [each for each in ids if self._read_at.get(each, 0.0) <= limit]
+    def _stale(self, ids: Iterable[str], age: float) -> list[str]:
+        limit = time.monotonic() - age
+        return [each for each in ids if self._read_at.get(each, -math.inf) <= limit]
 
     async def _read_rooms(self, ids: list[str]) -> None:
         for start in range(0, len(ids), _SAVE_EVERY):
@@ -375,6 +380,10 @@ class Session:
                 self._host.seen.discard(message_id)
                 log.warning("wechat message not read", id=message_id, error=str(error))
                 return None
+            except BaseException:
+                # The connection ends: the next one may hear of it again.
+                self._host.seen.discard(message_id)
+                raise
 
     async def _payload(self, message_id: str) -> RawMessage:
         try:
@@ -468,8 +477,8 @@ class Session:
         known = self._members.get(room.id)
         if known is not None and known[0] > time.monotonic() - _MEMBERS_KEPT:
             return known[1]
-        ids = [each for each in room.member_ids if each != self.account]
-        people = {each: self._person(each) for each in ids}
+        people = {person.id: person for person in self.friends_in(room)}
+        ids = list(people)
         complete = False
         with suppress(GatewayError, TimeoutError):
             async with asyncio.timeout(_MEMBERS_LIMIT):
@@ -479,6 +488,21 @@ class Session:
         if complete:
             self._members[room.id] = time.monotonic(), list(people.values())
         return list(people.values())
+
+    def friends_in(self, room: Room) -> list[Person]:
+        """Give the members of a room but the bot, with the names that are known without asking."""
+        return [self._person(each) for each in room.member_ids if each != self.account]
+
+    async def in_room(self, room: Room, person: Person) -> Person:
+        """Give a member with the name they carry in the room; without it where the gateway does not say."""
+        known = self._members.get(room.id)
+        if known is not None:
+            return next((each for each in known[1] if each.id == person.id), person)
+        try:
+            member = await self.connection.member(room.id, person.id)
+        except GatewayError:
+            return person
+        return self._person(person.id, member.room_alias, member.name)
 
     def _person(self, contact_id: str, room_alias: str = "", name: str = "") -> Person:
         contact = self._directory.person(contact_id) or Contact(contact_id)

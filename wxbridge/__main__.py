@@ -1,0 +1,5 @@
+"""`python -m wxbridge`."""
+
+from wxbridge.cli import main
+
+main()

@@ -1,0 +1,87 @@
+"""Small fakes for tests, shipped so that plug-ins can be tested against the same ones."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from wxbridge.model import (
+    Capabilities,
+    ChannelState,
+    ChannelStatus,
+    OnInbound,
+    OnStatus,
+    Outgoing,
+    PictureFile,
+    Receipt,
+    Text,
+)
+
+
+@dataclass
+class FakeClock:
+    """A clock that moves when it is told to. Both faces show the same seconds unless `jump` parts them."""
+
+    wall_now: float = 1_800_000_000.0
+    monotonic_now: float = 1000.0
+
+    def wall(self) -> float:
+        """Seconds since the epoch."""
+        return self.wall_now
+
+    def monotonic(self) -> float:
+        """Seconds since whenever."""
+        return self.monotonic_now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.wall_now += seconds
+        self.monotonic_now += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock, as an administrator or NTP would; the monotonic one does not notice."""
+        self.wall_now += seconds
+
+
+@dataclass
+class FakeChannel:
+    """A channel that keeps what it is sent. `faults` are raised by the next sends, one each, None for none."""
+
+    capabilities: Capabilities = field(default_factory=lambda: Capabilities(text_limit=2000))
+    state: ChannelState = ChannelState.ONLINE
+    sent: list[tuple[Any, str]] = field(default_factory=list)
+    """Address, and the text or the picture's name."""
+    faults: list[BaseException | None] = field(default_factory=list)
+    gate: asyncio.Event | None = None
+    """Where set, sends wait for it."""
+
+    @property
+    def status(self) -> ChannelStatus:
+        """The state, as of now."""
+        return ChannelStatus(self.state, datetime.now(UTC))
+
+    async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:  # noqa: ARG002 - the protocol's
+        """Say that it is up, and stay."""
+        on_status(self.status)
+        await asyncio.Event().wait()
+
+    async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:  # noqa: ARG002
+        """Keep the message, or raise the next fault."""
+        if self.gate:
+            await self.gate.wait()
+        fault = self.faults.pop(0) if self.faults else None
+        if fault:
+            raise fault
+        self.sent.append((address, body.text if isinstance(body, Text) else _name(body)))
+        return Receipt(f"fake-{len(self.sent)}")
+
+    @property
+    def texts(self) -> list[str]:
+        """What was sent, without the addresses."""
+        return [what for _, what in self.sent]
+
+
+def _name(body: PictureFile) -> str:
+    return f"[{body.name}]"
