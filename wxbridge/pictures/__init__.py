@@ -43,11 +43,10 @@ class Pictures:
 
     Its own painters and their params, all optional but the first:
 
-    - `page`: `url` (relative to Grafana, or any page), `width`, `height`, `scale`, `full_page`, `theme`,
-    `kiosk`,
-      `hide_controls`, `only_grafana`, `timezone`, `language`, `wait_for`, `selector`: see `browser.Shot` and `Grafana.url`.
+    - `page`: `url` (relative to Grafana, or any page), `width`, `height`, `scale`, `full_page`, `theme`, `kiosk`,
+      `hide_controls`, `timezone`, `language`, `wait_for`, `selector`: see `browser.Shot` and `Grafana.url`;
       `only_grafana` refuses every other address: for a `url` that came from outside, in an alert.
-    - `fetch`: `url`.
+    - `fetch`: `url`, and `trusted` where the operator himself wrote the address.
     - `file`: `path`.
 
     Use from one event loop, and `close()` in the end.
@@ -119,7 +118,8 @@ class Pictures:
         if painter is None:
             raise PictureError(f"{spec.kind!r} is no kind of picture; there are {', '.join(sorted(self.painters))}")
         clock = asyncio.get_running_loop().time
-        until = clock() + self.settings.deadline
+        deadline = float(spec.params.get("deadline") or self.settings.deadline)
+        until = clock() + deadline
         token = _due.set(until - _GRACE)
         failure: PictureError | None = None
         try:
@@ -135,7 +135,7 @@ class Pictures:
                         await asyncio.sleep(pause)
         except TimeoutError:
             raise failure or PictureError(
-                f"the picture ({spec.kind}) was not drawn within {self.settings.deadline:g} s", retry=True
+                f"the picture ({spec.kind}) was not drawn within {deadline:g} s", retry=True
             ) from None
         finally:
             _due.reset(token)
@@ -174,12 +174,13 @@ class Pictures:
         from wxbridge.pictures.fetch import fetch
         from wxbridge.pictures.hosts import AllowList
 
-        given = _take(params, "fetch", "url", ())
+        given = _take(params, "fetch", "url", ("trusted",))
         if self._allow is None:
             self._allow = AllowList(self.settings.allow)
         fetched = await fetch(
             str(given["url"]),
             allow=self._allow,
+            trusted=bool(given.get("trusted")),
             grafana=self.grafana,
             max_size=self.settings.max_size,
             deadline=time_left(self.settings.deadline),

@@ -191,6 +191,8 @@ class Shot:
     must_succeed: str | None = None
     """A regular expression for the addresses of requests without which the page shows nothing but an
     error."""
+    trust_key: str | None = field(default=None, repr=False)
+    """A key (see `tls.verified_key`) whose certificate the browser is to accept though it does not know who signed."""
     deadline: float = 60.0
     """From being asked for to the bytes, with the wait for a free place and the start of the browser."""
     max_bytes: int = 20 * 1024 * 1024
@@ -237,10 +239,11 @@ class _Crashed(Exception):
 class _Session:
     """A running browser with its driver."""
 
-    def __init__(self, playwright: Playwright, chromium: Chromium, pid: int | None) -> None:
+    def __init__(self, playwright: Playwright, chromium: Chromium, pid: int | None, trusted: frozenset[str]) -> None:
         self.playwright = playwright
         self.chromium = chromium
         self.pid = pid
+        self.trusted = trusted
         self.gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         chromium.on("disconnected", lambda _: self.lost())
 
@@ -303,6 +306,7 @@ class Browser:
         self._timer: Timer | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
+        self._trusted: frozenset[str] = frozenset()
         self._sandbox = hasattr(os, "geteuid") and os.geteuid() != 0  # as root Chromium has none
 
     async def __aenter__(self) -> Self:
@@ -377,8 +381,13 @@ class Browser:
     def _spawn(self, work: Any) -> asyncio.Task[Any]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._done)
         return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever waits for it gets it; where nobody does, asyncio is not to complain
 
     async def _stop_if_unused(self) -> None:
         async with self._lock:
@@ -399,7 +408,7 @@ class Browser:
         async with self._lock:
             if self._closed:
                 raise PictureError("the browser has been closed: the bridge is stopping")
-            if self._session is not None and self._session.alive:
+            if self._session is not None and self._session.alive and self._session.trusted == self._trusted:
                 return self._session
             await self._stop()
             self._session = await self._launch()
@@ -413,17 +422,19 @@ class Browser:
             raise PictureError(f"{what}: `{INSTALL}`, or say where one is with `pictures: browser:`")
         from playwright.async_api import Error, async_playwright
 
+        trusted = self._trusted
+        flags = [*_FLAGS, *([f"--ignore-certificate-errors-spki-list={','.join(sorted(trusted))}"] if trusted else [])]
         playwright = await async_playwright().start()
         try:
-            chromium = await self._launch_chromium(playwright, executable)
-            return _Session(playwright, chromium, await _pid(chromium))
+            chromium = await self._launch_chromium(playwright, executable, flags)
+            return _Session(playwright, chromium, await _pid(chromium), trusted)
         except BaseException as error:
             await _quietly(playwright.stop())
             if isinstance(error, Error):
                 raise PictureError(f"{executable} does not start: {_why_not(error)}", retry=True) from None
             raise
 
-    async def _launch_chromium(self, playwright: Playwright, executable: Path) -> Chromium:
+    async def _launch_chromium(self, playwright: Playwright, executable: Path, flags: list[str]) -> Chromium:
         from playwright.async_api import Error
 
         while True:
@@ -431,7 +442,7 @@ class Browser:
                 return await playwright.chromium.launch(
                     executable_path=executable,
                     headless=True,
-                    args=list(_FLAGS),
+                    args=flags,
                     chromium_sandbox=self._sandbox,
                     handle_sigint=False,  # the bridge closes it in its own order
                     handle_sigterm=False,
@@ -461,6 +472,8 @@ class Browser:
     async def _attempt(self, shot: Shot, doing: list[str], until: float) -> bytes:
         """Take a shot, and notice at once when the browser or the page's renderer dies."""
         doing[0] = "starting the browser"
+        if shot.trust_key and shot.trust_key not in self._trusted:
+            self._trusted |= {shot.trust_key}  # another browser is needed; a running shot is taken again in it
         session = await self._ready()
         crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         work: asyncio.Task[bytes] = self._spawn(self._in_context(session, shot, doing, until, crashed))
@@ -709,7 +722,7 @@ def _translated(error: Error, shot: Shot) -> PictureError:
         code = text.split("net::ERR_", 1)[1].split()[0].rstrip(",;")
         words = _NET_WORDS.get(code)
         if code.startswith("CERT_"):
-            words = "the browser does not trust its certificate"
+            words = "the browser does not trust its certificate (for Grafana's, set `grafana: ca:`)"
         what = f"{words} ({code})" if words else code
         return PictureError(f"{shot.name} cannot be loaded: {what}", retry=code.startswith(_RETRY_NET))
     if "Download is starting" in text:

@@ -15,6 +15,7 @@ import aiohttp
 
 from wxbridge.errors import PictureError
 from wxbridge.pictures.browser import Auth, Browser, LoginPage, Shot
+from wxbridge.pictures.tls import verified_key
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -164,6 +165,7 @@ class Grafana:
             return await self._browser.shoot(shot)
         clock = asyncio.get_running_loop().time
         until = clock() + shot.deadline
+        shot = replace(shot, trust_key=shot.trust_key or await self._trust_key())
         auth = await self.auth_for(shot.url)
         shot = replace(shot, must_succeed=shot.must_succeed or _MUST_SUCCEED)
         try:
@@ -176,6 +178,14 @@ class Grafana:
             return await self._browser.shoot(replace(shot, auth=renewed, deadline=until - clock()))
         except LoginPage as error:
             raise self.no_entry(str(error)) from None
+
+    async def _trust_key(self) -> str | None:
+        """The key of Grafana's certificate, verified with `grafana.ca`; None where the system's authorities do."""
+        context = await self.tls()
+        parts = urlsplit(self._base)
+        if context is None or parts.scheme != "https":
+            return None
+        return await verified_key(parts.hostname or "", parts.port or 443, context)
 
     def _keep(self, cookies: Mapping[str, str]) -> None:
         if cookies:
