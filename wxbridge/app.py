@@ -6,54 +6,35 @@ import asyncio
 import errno
 import fcntl
 import os
-import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 from aiohttp import web
-from sqlalchemy import Connection
 
 import wxbridge
-from wxbridge import login, outbox, registry, routing
+from wxbridge import outbox, registry, routing
+from wxbridge.bridge import Bridge
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.wechat import WechatTarget
 from wxbridge.config import Config
-from wxbridge.database import Database, facts, sqlite_url
-from wxbridge.delivery import Delivery, Lane
-from wxbridge.errors import AlreadyRunning, BadBody, PictureError, StorageError, WxbridgeError
+from wxbridge.database import Database, remember_fact, sqlite_url
+from wxbridge.delivery import Clock, Delivery, Lane, Shared
+from wxbridge.errors import AlreadyRunning, StorageError, WxbridgeError
 from wxbridge.intake import MASTER, Destination, Intake
 from wxbridge.jobs.scheduler import Jobs, JobSetting
-from wxbridge.model import (
-    Accepted,
-    Channel,
-    ChannelState,
-    ChannelStatus,
-    Inbound,
-    Notification,
-    Picture,
-    PictureSpec,
-    Priority,
-    Text,
-)
+from wxbridge.model import Accepted, Notification
 from wxbridge.pace import Pacer
 from wxbridge.pictures import Pictures
 from wxbridge.settings import Pace, TargetSettings
-from wxbridge.web.metrics import Intaken, Snapshot
-from wxbridge.web.push import Push
 from wxbridge.web.server import Neighbours, make_app
 
 log = structlog.get_logger()
-
-GREETING_EXPIRES = 3600.0
-"""Seconds in which a greeting is worth sending."""
-
 
 # ---------------------------------------------------------------- what is there, from the configuration
 
@@ -149,188 +130,12 @@ def make_jobs(config: Config, database: Database, pictures: Pictures, put: Any) 
     return Jobs(setting, database, put=put, draw=pictures.draw)
 
 
-async def put(
-    database: Database,
-    items: Sequence[Notification],
-    dedupe_window: float = 0,
-    wake: Callable[[], None] | None = None,
-) -> Accepted:
-    """Store notifications durably, then wake whoever delivers. Raises `StorageError`."""
-    accepted = await database.run(lambda c: outbox.put(c, items, now=time.time(), dedupe_window=dedupe_window))
-    if wake:
-        wake()
-    return accepted
-
-
-def remember_fact(connection: Connection, key: str, value: Any, now: float) -> None:
-    """Keep a small fact for other processes (`wxbridge status`)."""
-    connection.execute(sa.delete(facts).where(facts.c.key == key))
-    connection.execute(sa.insert(facts).values(key=key, value=value, at=now))
-
-
-def read_facts(connection: Connection, prefix: str) -> dict[str, tuple[Any, float]]:
-    """The facts whose key begins with a prefix: value, and when it was noted (seconds since the epoch)."""
-    rows = connection.execute(sa.select(facts).where(facts.c.key.startswith(prefix, autoescape=True)))
-    return {row.key.removeprefix(prefix): (row.value, row.at) for row in rows}
+async def put(database: Database, items: Sequence[Notification]) -> Accepted:
+    """Store notifications durably from another process; the running bridge notices. Raises `StorageError`."""
+    return await database.run(lambda c: outbox.put(c, items, now=time.time()))
 
 
 # ---------------------------------------------------------------- the running bridge
-
-
-@dataclass
-class Bridge:
-    """A running bridge."""
-
-    config: Config
-    database: Database
-    targets: Mapping[str, TargetSettings]
-    channels: dict[str, Channel] = field(default_factory=dict)
-    delivery: Delivery | None = None
-    url: str = ""
-    """Where the HTTP server listens."""
-    greeted: set[str] = field(default_factory=set)
-    intaken: Intaken = field(default_factory=Intaken)
-    heard: dict[str, int] = field(default_factory=dict)
-    """Messages that people wrote, by channel."""
-    background: set[asyncio.Task[None]] = field(default_factory=set)
-
-    def wake(self) -> None:
-        """Have the delivery look at the outbox."""
-        if self.delivery:
-            self.delivery.wake()
-
-    async def put(self, items: Sequence[Notification]) -> Accepted:
-        """Store notifications durably and have them delivered."""
-        return await put(self.database, items, self.config.dedupe_window, self.wake)
-
-    async def tell(self, line: str, about: str | None = None) -> None:
-        """Queue a line for the master; what is about the master itself is only logged."""
-        if MASTER not in self.targets or about == MASTER:
-            log.warning("nobody to tell", line=line)
-            return
-        with suppress(StorageError):
-            await self.put([Notification("wxbridge", MASTER, (Text(line),), Priority.SYSTEM)])
-
-    async def tell_master(self, line: str) -> None:
-        """`tell`, for channels."""
-        await self.tell(line)
-
-    def in_background(self, work: Any) -> None:
-        """Run a coroutine that nobody waits for; it is kept alive until it ends."""
-        task: asyncio.Task[None] = asyncio.create_task(work)
-        self.background.add(task)
-        task.add_done_callback(self.background.discard)
-
-    # -------------------------------------------------------- what channels report
-
-    async def on_inbound(self, message: Inbound) -> None:
-        """Take a message that somebody wrote; the channel has logged it."""
-        self.heard[message.channel] = self.heard.get(message.channel, 0) + 1
-
-    def on_status(self, name: str, status: ChannelStatus) -> None:
-        """Take a channel's new state: show the QR code, greet, wake the delivery, tell other processes."""
-        png = self.config.state_dir / "login.png"
-        if status.state is ChannelState.WAITING_FOR_SCAN and status.qrcode:
-            with suppress(OSError):
-                login.save_png(status.qrcode, png)
-            login.in_terminal(status.qrcode, sys.stdout)
-            print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
-        elif status.state is ChannelState.ONLINE:
-            png.unlink(missing_ok=True)
-            if name not in self.greeted:
-                self.greeted.add(name)
-                self.in_background(self._greet(name))
-        self.wake()
-        self.in_background(self._note(name, status))
-
-    async def _note(self, name: str, status: ChannelStatus) -> None:
-        value = {"state": status.state.value, "detail": status.detail, "account": status.account}
-        with suppress(StorageError):
-            await self.database.run(
-                lambda c: remember_fact(c, f"channel:{name}", value, status.since.timestamp()),
-            )
-
-    async def _greet(self, channel: str) -> None:
-        """The greeting to the master and the announcements, once per start."""
-        items = []
-        wechat = self.config.section("wechat")
-        if channel == "wechat" and wechat and wechat.master and wechat.greeting and MASTER in self.targets:
-            items.append(self._greeting(MASTER, wechat.greeting))
-        for name, target in self.targets.items():
-            if target.channel == channel and target.announce:
-                items.append(self._greeting(name, target.announce))
-        try:
-            await self.put(items)
-        except StorageError as error:
-            log.error("the greeting could not be stored", error=str(error))  # noqa: TRY400
-
-    def _greeting(self, target: str, text: str) -> Notification:
-        return Notification("wxbridge", target, (Text(text),), Priority.SYSTEM, expires_after=GREETING_EXPIRES)
-
-    # -------------------------------------------------------- what the HTTP server asks for
-
-    async def push(self, push: Push, intake: Intake) -> Accepted:
-        """Queue what somebody pushed; an uploaded picture is checked and stored first."""
-        bodies: list[Text | Picture] = []
-        if push.text.strip():
-            bodies.append(Text(push.text, push.mentions))
-        if push.image is not None:
-            bodies.append(await self._uploaded(push.image))
-        if push.image_url is not None:
-            link = push.image_url if push.image_url.startswith("http") else None
-            bodies.append(Picture(spec=PictureSpec("fetch", {"url": push.image_url}, link=link)))
-        return await intake.push(push.to, bodies)
-
-    async def _uploaded(self, content: bytes) -> Picture:
-        from wxbridge.pictures import imaging
-
-        try:
-            checked, _ = await asyncio.to_thread(imaging.checked, content, "the picture")
-            suffix = outbox.suffix_of(checked)
-            name = await asyncio.to_thread(
-                outbox.save_picture,
-                self.config.state_dir / "pictures",
-                checked,
-                suffix,
-            )
-        except PictureError as error:
-            raise BadBody(f"`image`: {error}") from None
-        except OSError as error:
-            raise StorageError(f"the picture could not be stored: {error}") from error
-        return Picture(file=name)
-
-    def statuses(self) -> dict[str, ChannelStatus]:
-        """The state of every channel."""
-        return {name: channel.status for name, channel in self.channels.items()}
-
-    async def database_ok(self) -> bool:
-        """Whether alerts can be stored now: tried by storing something."""
-        try:
-            await asyncio.wait_for(
-                self.database.run(lambda c: remember_fact(c, "probe", {}, time.time())),
-                6,
-            )
-        except (StorageError, TimeoutError):
-            return False
-        return True
-
-    async def snapshot(self) -> Snapshot:
-        """The figures for `/metrics`."""
-        try:
-            backlog = await self.database.read(outbox.backlog)
-            database_ok = True
-        except StorageError:
-            backlog, database_ok = [], False
-        return Snapshot(
-            outcomes=dict(self.delivery.counters.outcomes) if self.delivery else {},
-            accepted=self.intaken.accepted,
-            duplicates=self.intaken.duplicates,
-            refused=self.intaken.refused,
-            backlog=backlog,
-            channels=self.statuses(),
-            now=time.time(),
-            database_ok=database_ok,
-        )
 
 
 @asynccontextmanager
@@ -348,18 +153,23 @@ async def running(config: Config) -> AsyncIterator[Bridge]:
         pictures = make_pictures(config)
         stack.push_async_callback(pictures.close)
         intake = _intake(bridge)
-        lanes = [_lane(bridge, name) for name in _used_channels(bridge)]
-        bridge.delivery = Delivery(
-            database,
-            lanes,
+        lanes = bridge.lanes = [_lane(bridge, name) for name in _used_channels(bridge)]
+        bridge.wakers = [asyncio.Event() for _ in range(len(lanes) + 1)]
+        shared = Shared(
+            database=database,
+            lanes=lanes,
             pictures_dir=config.state_dir / "pictures",
             draw=pictures.draw,
             tell=bridge.tell,
+            recompose=intake.recompose,
             language=config.language,
-            keep=config.keep,
+            metrics=bridge.metrics,
+            clock=Clock(),
+            wake=bridge.wake,
         )
+        delivery = Delivery(shared, bridge.wakers, keep=config.keep)
         jobs = make_jobs(config, database, pictures, bridge.put)
-        for name, work in _services(bridge, bridge.delivery, jobs):
+        for name, work in _services(bridge, delivery, jobs):
             task = asyncio.create_task(work, name=name)
             task.add_done_callback(_complain)
             stack.push_async_callback(_end, task)
@@ -392,7 +202,8 @@ def _lane(bridge: Bridge, name: str) -> Lane:
         ),
     )
     bridge.channels[name] = channel
-    pacer = Pacer(getattr(settings, "pace", None) or Pace())
+    pace = getattr(settings, "pace", None) or Pace()
+    pacer = Pacer(pace, jitter=plugin.jitter if pace != Pace() else 0.0)
     for target in targets.values():
         if target.pace:
             pacer.give_own(target.chat_key(), target.pace)
@@ -404,17 +215,15 @@ def _intake(bridge: Bridge) -> Intake:
     for name, target in bridge.targets.items():
         capabilities = registry.CHANNELS[target.channel].capabilities
         targets[name] = Destination(capabilities, target.expires_after)
-    return Intake(registry.SOURCES, routes_of(bridge.config), targets, bridge.config.language, bridge.put)
+    config = bridge.config
+    return Intake(registry.SOURCES, routes_of(config), targets, config.language, config.timezone, bridge.put)
 
 
 def _services(bridge: Bridge, delivery: Delivery, jobs: Jobs) -> Iterator[tuple[str, Any]]:
     yield "delivery", delivery.run()
     yield "jobs", jobs.run()
     for name, channel in bridge.channels.items():
-        yield (
-            f"channel {name}",
-            channel.run(bridge.on_inbound, lambda status, name=name: bridge.on_status(name, status)),
-        )
+        yield f"channel {name}", channel.run(bridge.on_inbound, partial(bridge.on_status, name))
 
 
 def _complain(task: asyncio.Task[None]) -> None:
@@ -432,14 +241,14 @@ async def _serve(bridge: Bridge, intake: Intake, stack: AsyncExitStack) -> str:
     neighbours = Neighbours(
         accept=intake.accept,
         push=lambda push: bridge.push(push, intake),
-        snapshot=bridge.snapshot,
+        refresh_gauges=bridge.refresh_gauges,
         database_ok=bridge.database_ok,
         channels=bridge.statuses,
         sources=list(registry.SOURCES),
         pictures_dir=bridge.config.state_dir / "pictures",
     )
     token = server.token.get_secret_value() if server.token else None
-    app = make_app(neighbours, token=token or None, max_body=server.max_body, intaken=bridge.intaken)
+    app = make_app(neighbours, token=token or None, max_body=server.max_body, metrics=bridge.metrics)
     # No access log: the addresses in it could hold `?token=`.
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
     await runner.setup()

@@ -25,12 +25,27 @@ Language = Literal["en", "zh"]
 
 _EMOJI = {AlertStatus.FIRING: "🔥", AlertStatus.RESOLVED: "✅", AlertStatus.NO_DATA: "⚪"}
 _WORDS: dict[str, tuple[str, str]] = {
+    "no_time": ("0 s", "0秒"),
     "no_value": ("no value", "无数据"),
     "more": ("… and {n} more", "……另有 {n} 条"),
     "repeat": ("(possible repeat) ", "(可能重复) "),
     "no_picture": ("The picture could not be made: {reason}", "图片生成失败:{reason}"),
     "unrouted": ("No route matches this alert:", "没有路由匹配此告警:"),
     "no_target": ("There is no target {names}:", "没有名为 {names} 的目标:"),
+    "refused": ("⚠️ {target} refused this ({reason}):", "⚠️ {target} 拒收,改由此处发送({reason}):"),
+    "unreachable": ("⚠️ {target} cannot be reached for {time}:", "⚠️ {target} 已 {time} 无法送达,改由此处发送:"),
+    "back_online": (
+        "{channel} is back online after {time}: {delivered} messages delivered, {fallback} sent by fallback.",
+        "{channel} 离线 {time} 后已恢复:补发 {delivered} 条,备用通道已发 {fallback} 条。",
+    ),
+    "scan": (
+        "⚠️ {channel} needs a new scan. Until then its alerts come here.",
+        "⚠️ {channel} 需要重新扫码登录,在此之前告警发到这里。",
+    ),
+    "storm": ("🌊 {n} alerts since {since}, in short:", "🌊 {since} 以来共 {n} 条告警,合并如下:"),
+    "more_kinds": ("… and {kinds} more kinds, {n} alerts", "……另有 {kinds} 种共 {n} 条"),
+    "passed": ("↩️ ×{n} fired and resolved meanwhile", "↩️ 期间触发又恢复 ×{n}"),
+    "others": ("📨 ×{n} other messages", "📨 其他消息 ×{n}"),
     "state": ("state: {state}", "状态:{state}"),
     "cut": ("… {n} characters more; see `wxbridge outbox show`", "……余下 {n} 字,见 `wxbridge outbox show`"),
     "untitled": ("Alert without a title", "无标题告警"),
@@ -52,6 +67,19 @@ def say(key: str, language: Language, **fields: object) -> str:
     """A fixed phrase in the reader's language."""
     english, chinese = _WORDS[key]
     return (chinese if language == "zh" else english).format(**fields)
+
+
+def duration(seconds: float, language: Language) -> str:
+    """A span of time in at most two units: `42 min`, `2 h 5 min`, `3 d 4 h`."""
+    units = (("d", "天", 86400), ("h", "小时", 3600), ("min", "分钟", 60), ("s", "秒", 1))
+    left, words = max(0, round(seconds)), []
+    for english, chinese, size in units:
+        count, left = divmod(left, size)
+        if count:
+            words.append(f"{count}{chinese}" if language == "zh" else f"{count} {english}")
+        elif words:
+            break
+    return ("" if language == "zh" else " ").join(words[:2]) or say("no_time", language)
 
 
 def number(value: float) -> str:
@@ -169,28 +197,42 @@ def _good_cut(text: str, start: int, fits: int) -> int:
     half = start + (fits - start) // 2
     for separator in ("\n", " "):
         found = text.rfind(separator, half, fits)
-        if found > start:
+        if found > start and not _joined(text, found + 1, start):
             return found + 1
     for link in _LINK.finditer(text, start, min(len(text), fits + 2048)):
-        if start < link.start() < fits < link.end():
+        if start < link.start() < fits < link.end() and not _joined(text, link.start(), start):
             return link.start()
     cut = fits
-    while cut > start + 1 and _joined(text, cut):
+    while cut > start + 1 and _joined(text, cut, start):
         cut -= 1
-    return cut if cut > start + 1 else fits
+    return fits if _joined(text, cut, start) else cut
 
 
-def _joined(text: str, index: int) -> bool:
-    """Whether the character at `index` belongs to the one before it (marks, emoji sequences, CR LF)."""
+def _joined(text: str, index: int, start: int) -> bool:
+    """Whether the character at `index` belongs to the one before it (marks, emoji sequences, CR LF).
+
+    `start` is where the piece begins, which is never inside such a sequence.
+    """
     before, after = text[index - 1], text[index]
     return (
         unicodedata.category(after) in ("Mn", "Me", "Mc")
         or "\u200d" in (before, after)
         or "\ufe00" <= after <= "\ufe0f"
         or "\U0001f3fb" <= after <= "\U0001f3ff"
-        or ("\U0001f1e6" <= before <= "\U0001f1ff" and "\U0001f1e6" <= after <= "\U0001f1ff")
+        or "\U000e0020" <= after <= "\U000e007f"  # the tags of a regional flag
         or (before == "\r" and after == "\n")
+        or _inside_flag(text, index, start)
     )
+
+
+def _inside_flag(text: str, index: int, start: int) -> bool:
+    """Whether `index` falls between the two letters of a flag: letters pair up from the first of their run."""
+    if not "\U0001f1e6" <= text[index] <= "\U0001f1ff":
+        return False
+    first = index
+    while first > start and "\U0001f1e6" <= text[first - 1] <= "\U0001f1ff":
+        first -= 1
+    return (index - first) % 2 == 1
 
 
 def join_texts(texts: Sequence[str]) -> str:

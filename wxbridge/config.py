@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union
@@ -194,6 +194,8 @@ class _Source:
     environment: Mapping[str, str]
     lines: dict[Path_, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    unread: set[Path_] = field(default_factory=set)
+    """Where the value is not known (an unset variable), so that nothing more can be said of it."""
 
     def complain(self, path: Path_, text: str) -> None:
         """Note a problem at the nearest line known for a path."""
@@ -208,25 +210,32 @@ class _Source:
             return self._mapping(loader, node, path)
         if isinstance(node, yaml.SequenceNode):
             return [self.build(loader, item, (*path, index)) for index, item in enumerate(node.value)]
-        value = loader.construct_object(node)
+        try:
+            value = loader.construct_object(node)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            self.unread.add(path)
+            self.complain(path, f"cannot be read as {node.tag.rpartition(':')[2]}")
+            return None
         return self._substitute(value, path) if isinstance(value, str) else value
 
     def _mapping(self, loader: _Loader, node: yaml.MappingNode, path: Path_) -> dict[Any, Any]:
-        written = [key.value for key, _ in node.value]
-        for key, _ in node.value:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        written = [key.value for key in keys]
+        for key in keys:
             if key.tag != "tag:yaml.org,2002:merge" and written.count(key.value) > 1:
                 self.lines[(*path, key.value)] = key.start_mark.line + 1
-        for name in sorted({str(name) for name in written if written.count(name) > 1}):
+        for name in sorted({name for name in written if written.count(name) > 1}):
             self.complain((*path, name), f"`{name}` stands here twice; keep one")
         loader.flatten_mapping(node)
         result: dict[Any, Any] = {}
         for key_node, value_node in node.value:
-            key = str(loader.construct_object(key_node)) if isinstance(key_node, yaml.ScalarNode) else None
-            if key is None:
+            # As it is written: `5:`, `true:` and `null:` are names too.
+            if not isinstance(key_node, yaml.ScalarNode):
                 self.problems.append(Problem(self.file, key_node.start_mark.line + 1, "a key must be a word"))
                 continue
-            self.lines[(*path, key)] = key_node.start_mark.line + 1
-            result[key] = self.build(loader, value_node, (*path, key))
+            word = str(key_node.value)
+            self.lines[(*path, word)] = key_node.start_mark.line + 1
+            result[word] = self.build(loader, value_node, (*path, word))
         return result
 
     def _substitute(self, text: str, path: Path_) -> str:
@@ -239,6 +248,7 @@ class _Source:
                 return found
             if default is not None:
                 return str(default)
+            self.unread.add(path)
             self.complain(path, f"the variable {name} is not set; export it, or write ${{{name}:-default}}")
             return match[0]
 
@@ -255,19 +265,27 @@ def _read(path: Path, environment: Mapping[str, str]) -> tuple[_Source, Any]:
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise ConfigError([Problem(source.file, line, "is not UTF-8; save it as UTF-8")]) from None
-    loader = _Loader(text)
+    loader = None
     try:
+        loader = _Loader(text)
         node = loader.get_single_node()
         return source, ({} if node is None else source.build(loader, node))
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
+        hint = "; put quotes around a value that begins with a *" if error.context == "while scanning an alias" else ""
         raise ConfigError(
-            [Problem(source.file, mark.line + 1 if mark else 1, f"is not YAML: {error.problem}")]
+            [Problem(source.file, mark.line + 1 if mark else 1, f"is not YAML: {error.problem}{hint}")]
         ) from None
+    except yaml.reader.ReaderError as error:
+        line = text[: error.position].count("\n") + 1
+        raise ConfigError([Problem(source.file, line, f"is not YAML: {error.reason}")]) from None
     except yaml.YAMLError as error:
         raise ConfigError([Problem(source.file, 1, f"is not YAML: {error}")]) from None
+    except RecursionError:
+        raise ConfigError([Problem(source.file, 1, "is nested too deeply, or an anchor holds itself")]) from None
     finally:
-        loader.dispose()
+        if loader is not None:
+            loader.dispose()
 
 
 # ---------------------------------------------------------------- checking
@@ -291,11 +309,18 @@ def load(path: Path, plugins: PluginSettings, environment: Mapping[str, str] | N
     try:
         config = model.model_validate({**data, "path": path})
     except ValidationError as error:
-        unset = {problem.line for problem in source.problems}
-        for item in error.errors(include_url=False):
-            where = _present(data, item["loc"])
-            if source.lines.get(where) not in unset:
-                source.complain(where, _sentence(item, model))
+        found: dict[Path_, list[Any]] = {}
+        for problem in error.errors(include_url=False):
+            location, tag = _untagged(problem["loc"], plugins)
+            if problem["type"] == "union_tag_invalid":
+                location = (*location, problem["ctx"]["discriminator"].strip("'"))
+            item = {**problem, "loc": location, "tag": tag}
+            where = _present(data, location)
+            if where not in source.unread:
+                found.setdefault(location if problem["type"] == "missing" else where, []).append(item)
+        for where, items in found.items():
+            for text in _sentences(where, items, model):
+                source.complain(where, text)
     for where, text in _dangling(data, plugins):
         source.complain(where, text)
     if source.problems or config is None:
@@ -315,12 +340,31 @@ def _present(data: Any, location: tuple[str | int, ...]) -> Path_:
     return tuple(path)
 
 
+def _untagged(location: Path_, plugins: PluginSettings) -> tuple[Path_, str | None]:
+    """Take out of a path the channel or kind that pydantic puts there to tell which of several models it was."""
+    choices = {"targets": plugins.targets, "jobs": plugins.jobs}.get(str(location[0]) if location else "", {})
+    if len(location) > 2 and len(choices) > 1:  # noqa: PLR2004 - section, entry, tag
+        return (*location[:2], *location[3:]), str(location[2])
+    return location, None
+
+
+def _sentences(where: Path_, items: Sequence[Any], model: type[Config]) -> list[str]:
+    """What is wrong at one place; that a value is none of several types is one mistake."""
+    if len(items) > 1 and all(item["type"].endswith("_type") for item in items):
+        messages = [item["msg"] for item in items]
+        return [_sentence(items[0] | {"loc": where, "msg": " or ".join(dict.fromkeys(messages))}, model)]
+    return [_sentence(item, model) for item in items]
+
+
+_USER_IN_URL = re.compile(r"//[^/@\s]*@")
+
+
 def _sentence(item: Any, model: type[Config]) -> str:
     kind, location = item["type"], item["loc"]
     name = location[-1] if location else ""
     dotted = ".".join(str(step) for step in location)
     if kind == "extra_forbidden":
-        known = _known_keys(model, location)
+        known = _known_keys(model, location, item["tag"])
         close = difflib.get_close_matches(str(name), known, n=1)
         return f"unknown key `{name}`" + (f"; did you mean `{close[0]}`?" if close else "")
     if kind == "missing":
@@ -334,11 +378,14 @@ def _sentence(item: Any, model: type[Config]) -> str:
     given = item.get("input")
     shown = f", not {given!r}" if isinstance(given, str | int | float | bool) and kind != "value_error" else ""
     secret = any(word in dotted for word in ("token", "password", "secret", "key"))
-    return f"`{dotted}`: {message}{'' if secret else shown}"
+    return _USER_IN_URL.sub("//…@", f"`{dotted}`: {message}{'' if secret else shown}")
 
 
-def _known_keys(model: Any, location: tuple[str | int, ...]) -> list[str]:
-    """The keys that a path could have had, from the model's own schema; empty where it cannot be told."""
+def _known_keys(model: Any, location: tuple[str | int, ...], tag: str | None) -> list[str]:
+    """The keys that a path could have had, from the model's own schema; empty where it cannot be told.
+
+    `tag` is the channel or kind of the entry, where the section has several.
+    """
     schema = model.model_json_schema()
     definitions = schema.get("$defs", {})
     names: set[str] = set()
@@ -346,6 +393,9 @@ def _known_keys(model: Any, location: tuple[str | int, ...]) -> list[str]:
     def collect(part: Mapping[str, Any], steps: tuple[str | int, ...]) -> None:
         if "$ref" in part:
             part = definitions[part["$ref"].rsplit("/", 1)[1]]
+        tags = {key["const"] for key in part.get("properties", {}).values() if "const" in key}
+        if tag and tags and tag not in tags:
+            return
         for choice in (*part.get("anyOf", ()), *part.get("oneOf", ())):
             collect(choice, steps)
         if not steps:
@@ -357,8 +407,6 @@ def _known_keys(model: Any, location: tuple[str | int, ...]) -> list[str]:
             collect(part["additionalProperties"], steps[1:])
         elif "items" in part:
             collect(part["items"], steps[1:])
-        elif "properties" in part:
-            collect(part, steps[1:])  # a union's tag, which pydantic puts into the path
 
     collect(schema, location[:-1])
     return sorted(names)
@@ -370,6 +418,7 @@ def _dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tupl
     known = {str(name) for (name,), _ in targets}
     if isinstance(data.get("wechat"), dict) and data["wechat"].get("master"):
         known.add("master")
+    places: list[tuple[Path_, dict[str, Any], tuple[str, ...]]]
     places = [(("targets", *path), target, ("fallback",)) for path, target in targets]
     places += [(("routes", *path), route, ("to",)) for path, route in _entries(data.get("routes"))]
     places += [(("jobs", *path), job, ("to", "on_error")) for path, job in _entries(data.get("jobs"))]
@@ -377,14 +426,17 @@ def _dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tupl
         for key in keys:
             yield from _unknown_targets(entry.get(key), (*path, key), known)
     for (name,), target in targets:
-        channel = target.get("channel")
+        channel = str(target.get("channel"))
         if channel in plugins.sections and not isinstance(data.get(channel), dict):
             yield ("targets", name), f"target `{name}` uses {channel}, but there is no `{channel}:` section"
     seen: set[str] = set()
     for path, job in _entries(data.get("jobs")):
-        if job.get("id") in seen:
-            yield ("jobs", *path, "id"), f"the job id `{job['id']}` is used twice"
-        seen.add(str(job.get("id")))
+        if job.get("id") is None:
+            continue
+        job_id = str(job["id"])
+        if job_id in seen:
+            yield ("jobs", *path, "id"), f"the job id `{job_id}` is used twice"
+        seen.add(job_id)
 
 
 def _entries(section: Any) -> list[tuple[Path_, dict[str, Any]]]:
@@ -396,7 +448,7 @@ def _entries(section: Any) -> list[tuple[Path_, dict[str, Any]]]:
 def _unknown_targets(names: Any, path: Path_, known: set[str]) -> Iterator[tuple[Path_, str]]:
     listed = isinstance(names, list)
     for index, name in enumerate(names if listed else [names]):
-        if isinstance(name, str) and name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+        if isinstance(name, str | int) and not isinstance(name, bool) and str(name) not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(sorted(known)) or 'none'}"
             yield ((*path, index) if listed else path), f"unknown target `{name}`; {hint}"

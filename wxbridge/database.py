@@ -32,6 +32,8 @@ notifications = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("source", sa.String, nullable=False),
     sa.Column("target", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("origin", sa.Integer),
     sa.Column("dedupe_key", sa.String),
     sa.Column("content", sa.JSON),
 )
@@ -131,6 +133,19 @@ facts = sa.Table(
     sa.Column("value", sa.JSON, nullable=False),
     sa.Column("at", sa.Float, nullable=False),
 )
+
+
+def remember_fact(connection: Connection, key: str, value: Any, now: float) -> None:
+    """Keep a small fact for other processes (`wxbridge status`)."""
+    connection.execute(sa.delete(facts).where(facts.c.key == key))
+    connection.execute(sa.insert(facts).values(key=key, value=value, at=now))
+
+
+def read_facts(connection: Connection, prefix: str) -> dict[str, tuple[Any, float]]:
+    """The facts whose key begins with a prefix: value, and when it was noted (seconds since the epoch)."""
+    rows = connection.execute(sa.select(facts).where(facts.c.key.startswith(prefix, autoescape=True)))
+    return {row.key.removeprefix(prefix): (row.value, row.at) for row in rows}
+
 
 SCHEMA_VERSION = "0001"
 """The newest migration. Kept here so that a start with nothing to migrate need not import alembic."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import structlog
 
-from wxbridge import compose, routing
+from wxbridge import compose, routing, stored
+from wxbridge.digest import Digest
 from wxbridge.errors import BadBody
-from wxbridge.model import Accepted, AlertGroup, Capabilities, Notification, Priority, Text
+from wxbridge.model import Accepted, AlertGroup, Body, Capabilities, Notification, NotificationKind, Priority, Text
 from wxbridge.sources import Parse
 
 log = structlog.get_logger()
@@ -43,8 +43,8 @@ class Intake:
     routes: Sequence[routing.Route]
     targets: Mapping[str, Destination]
     language: compose.Language
+    timezone: ZoneInfo
     put: Put
-    clock: Callable[[], float] = time.time
 
     async def accept(
         self,
@@ -101,10 +101,24 @@ class Intake:
             bodies=tuple(bodies),
             priority=_priority(group),
             dedupe_key=f"{group.source}:{name}:{dedupe}",
-            content=_content(group),
+            kind=NotificationKind.ALERT,
+            content=stored.as_json(group),
             expires_after=destination.expires_after if destination else 86400.0,
             dead=None if destination else "no route matches, and there is no master to tell",
         )
+
+    def recompose(self, kind: NotificationKind, content: Any, target: str, note: str) -> list[Body]:
+        """Say what a stored notification says for another target, with a note above it; empty where nothing is kept."""
+        destination = self.targets.get(target)
+        if destination is None or content is None:
+            return []
+        if kind is NotificationKind.ALERT:
+            return compose.compose(stored.from_json(content), destination.capabilities, self.language, note)
+        if kind is NotificationKind.DIGEST:
+            text = Digest.from_json(content).text(self.language, self.timezone)
+            whole = "\n".join(part for part in (note, text) if part)
+            return [Text(part) for part in compose.parts(whole, destination.capabilities, self.language)]
+        return []
 
     async def push(self, to: Sequence[str], bodies: Sequence[Any], priority: Priority = Priority.ALERT) -> Accepted:
         """Store bodies for targets as they are; texts are split to the target's limit.
@@ -136,7 +150,3 @@ _URGENT = {"critical", "page", "emergency", "disaster", "fatal", "p0"}
 def _priority(group: AlertGroup) -> Priority:
     severities = {alert.labels.get("severity", "").lower() for alert in group.alerts}
     return Priority.CRITICAL if severities & _URGENT else Priority.ALERT
-
-
-def _content(group: AlertGroup) -> Any:
-    return json.loads(json.dumps(asdict(group), default=str))

@@ -26,14 +26,19 @@ def in_terminal(content: str, out: TextIO) -> None:
     out.flush()
 
 
+def as_png(content: str) -> bytes:
+    """A QR code as a PNG."""
+    file = io.BytesIO()
+    _code(content).make_image().save(file, "PNG")
+    return file.getvalue()
+
+
 def save_png(content: str, path: Path) -> None:
-    """Write a QR code as a PNG, readable by its owner only: who scans it owns the login."""
+    """Write a QR code as a PNG, readable by its owner only: who scans it owns the login. Raises OSError."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    image = _code(content).make_image()
     temporary = path.with_name(f".{path.name}")
-    with temporary.open("wb") as file:
-        temporary.chmod(0o600)
-        image.save(file, "PNG")
+    temporary.touch(mode=0o600)
+    temporary.write_bytes(as_png(content))
     temporary.replace(path)
 
 

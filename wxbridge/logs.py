@@ -27,6 +27,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
             colors=log_format == "auto" and sys.stderr.isatty(),
             pad_event_to=0,
             repr_native_str=True,
+            sort_keys=False,
         )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,

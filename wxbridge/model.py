@@ -131,6 +131,18 @@ class PictureFile:
 Outgoing = Text | PictureFile
 
 
+class NotificationKind(StrEnum):
+    """What a notification's `content` is, so that it can be told again in other words."""
+
+    ALERT = "alert"
+    """An `AlertGroup`: composed afresh for another channel, merged in a storm."""
+    DIGEST = "digest"
+    """What a storm was merged into; merged further while it waits."""
+    GREETING = "greeting"
+    """Means nothing elsewhere: it never fails over."""
+    OTHER = "other"
+
+
 @dataclass(frozen=True)
 class Notification:
     """What was decided to tell one target: one or several bodies, each a message of its own.
@@ -143,11 +155,14 @@ class Notification:
     target: str
     bodies: tuple[Body, ...]
     priority: Priority = Priority.ALERT
+    kind: NotificationKind = NotificationKind.OTHER
     dedupe_key: str | None = None
     content: Any = None
     expires_after: float = 86400.0
     """Seconds."""
     dead: str | None = None
+    origin: int | None = None
+    """The notification whose place this one takes at a fallback."""
 
 
 @dataclass(frozen=True)

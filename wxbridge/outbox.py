@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,29 +21,43 @@ from wxbridge.model import (
     Message,
     MessageState,
     Notification,
+    NotificationKind,
     Picture,
     PictureSpec,
     Text,
 )
 
 _PAGE = 50
+_CHUNK = 500
 LONGEST_WAIT = 300.0
 """Seconds. No retry is further away than this, so a longer wait means that the clock was set back."""
 
 
-def put(connection: Connection, items: Iterable[Notification], *, now: float, dedupe_window: float = 0) -> Accepted:
-    """Store notifications and their messages; those with a dedupe key seen within the window are left out."""
+def put(
+    connection: Connection,
+    items: Iterable[Notification],
+    *,
+    now: float,
+    dedupe_window: float = 0,
+    created_at: float | None = None,
+) -> Accepted:
+    """Store notifications and their messages; those with a dedupe key seen within the window are left out.
+
+    `created_at` is `now` unless what is stored takes the place of something older.
+    """
     ids: list[int] = []
     duplicates = 0
     for item in items:
-        if item.dedupe_key and _seen(connection, item.dedupe_key, now - dedupe_window):
+        if item.dedupe_key and _seen(connection, item.dedupe_key, now, dedupe_window):
             duplicates += len(item.bodies)
             continue
         notification_id = connection.execute(
             sa.insert(notifications).values(
-                created_at=now,
+                created_at=now if created_at is None else created_at,
                 source=item.source,
                 target=item.target,
+                kind=item.kind,
+                origin=item.origin,
                 dedupe_key=item.dedupe_key,
                 content=item.content,
             ),
@@ -51,6 +65,8 @@ def put(connection: Connection, items: Iterable[Notification], *, now: float, de
         text_id: int | None = None
         for body in item.bodies:
             row = _row(item, body, now) | {"notification_id": notification_id}
+            if created_at is not None:
+                row["created_at"] = created_at
             if isinstance(body, Picture):
                 row["follows"] = text_id
             new_id = connection.execute(sa.insert(messages).values(row)).inserted_primary_key[0]  # type: ignore[index]
@@ -60,11 +76,13 @@ def put(connection: Connection, items: Iterable[Notification], *, now: float, de
     return Accepted(queued=len(ids), duplicates=duplicates, ids=tuple(ids))
 
 
-def _seen(connection: Connection, key: str, since: float) -> bool:
+def _seen(connection: Connection, key: str, now: float, window: float) -> bool:
+    # The upper bound is for a clock that was set back: what lies further ahead than a window is no repeat.
+    created = notifications.c.created_at
     return (
         connection.execute(
             sa.select(notifications.c.id)
-            .where(notifications.c.dedupe_key == key, notifications.c.created_at > since)
+            .where(notifications.c.dedupe_key == key, created > now - window, created <= now + window)
             .limit(1),
         ).first()
         is not None
@@ -256,6 +274,151 @@ def expire(connection: Connection, *, now: float) -> list[Message]:
     return [_message(row) for row in rows]
 
 
+def any_expired(connection: Connection, *, now: float) -> bool:
+    """Whether `expire` has something to do."""
+    found = connection.execute(sa.select(messages.c.id).where(sa.text(OPEN), messages.c.expires_at <= now).limit(1))
+    return found.first() is not None
+
+
+# ---------------------------------------------------------------- whole notifications
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A notification as it lies in the database, with all its messages in order."""
+
+    id: int
+    source: str
+    kind: NotificationKind
+    content: Any
+    created_at: float
+    messages: tuple[Message, ...]
+    visited: tuple[str, ...] = ()
+    """The targets that this notification was meant for, before and now."""
+
+
+def stored(connection: Connection, notification_id: int) -> Stored | None:
+    """Read a notification; None where it was forgotten."""
+    row = connection.execute(sa.select(notifications).where(notifications.c.id == notification_id)).first()
+    if row is None:
+        return None
+    query = sa.select(messages).where(messages.c.notification_id == notification_id).order_by(messages.c.id)
+    found = tuple(_message(each) for each in connection.execute(query))
+    visited, origin = [row.target], row.origin
+    while origin is not None:
+        before = connection.execute(
+            sa.select(notifications.c.target, notifications.c.origin).where(notifications.c.id == origin),
+        ).first()
+        if before is None:
+            break
+        visited.append(before.target)
+        origin = before.origin
+    kind = NotificationKind(row.kind)
+    return Stored(row.id, row.source, kind, row.content, row.created_at, found, tuple(visited))
+
+
+def overdue(connection: Connection, target: str, *, created_before: float, limit: int = 200) -> list[int]:
+    """The notifications of a target that have waited since before a moment; greetings are never among them."""
+    rows = connection.execute(
+        sa.select(messages.c.notification_id)
+        .join(notifications, notifications.c.id == messages.c.notification_id)
+        .where(
+            sa.text(f"messages.{OPEN}"),
+            messages.c.target == target,
+            messages.c.state == MessageState.QUEUED,
+            messages.c.created_at <= created_before,
+            notifications.c.kind != NotificationKind.GREETING,
+        )
+        .group_by(messages.c.notification_id)
+        .order_by(sa.func.min(messages.c.id))
+        .limit(limit),
+    )
+    return list(rows.scalars())
+
+
+def close_all(
+    connection: Connection, message_ids: Sequence[int], state: MessageState, *, now: float, error: str
+) -> int:
+    """Close messages, in a state that says who took over; returns how many."""
+    return connection.execute(
+        sa.update(messages).where(messages.c.id.in_(message_ids)).values(state=state, settled_at=now, error=error),
+    ).rowcount
+
+
+_MERGEABLE = (NotificationKind.ALERT, NotificationKind.DIGEST)
+
+
+def count_mergeable(connection: Connection, target: str) -> int:
+    """How many texts of alerts and digests wait for a target."""
+    return connection.execute(
+        sa.select(sa.func.count())
+        .select_from(messages.join(notifications, notifications.c.id == messages.c.notification_id))
+        .where(
+            sa.text(f"messages.{OPEN}"),
+            messages.c.target == target,
+            messages.c.kind == "text",
+            notifications.c.kind.in_(_MERGEABLE),
+        ),
+    ).scalar_one()
+
+
+def mergeable(connection: Connection, target: str) -> list[Stored]:
+    """The notifications of a target of which nothing was sent or is being sent, in order: what a digest may replace."""
+    rows = connection.execute(
+        sa.select(messages).where(sa.text(OPEN), messages.c.target == target).order_by(messages.c.id),
+    ).all()
+    groups: dict[int, list[Message]] = {}
+    for row in rows:
+        groups.setdefault(row.notification_id, []).append(_message(row))
+    found = []
+    for start in range(0, len(groups), _CHUNK):
+        ids = list(groups)[start : start + _CHUNK]
+        touched = set(
+            connection.execute(
+                sa.select(messages.c.notification_id).where(
+                    messages.c.notification_id.in_(ids),
+                    messages.c.state != MessageState.QUEUED,
+                ),
+            ).scalars(),
+        )
+        query = sa.select(notifications).where(
+            notifications.c.id.in_(ids),
+            notifications.c.kind.in_(_MERGEABLE),
+            notifications.c.content.is_not(None),
+        )
+        found += [
+            Stored(row.id, row.source, NotificationKind(row.kind), row.content, row.created_at, tuple(groups[row.id]))
+            for row in connection.execute(query.order_by(notifications.c.id))
+            if row.id not in touched
+        ]
+    return found
+
+
+def outage_counts(
+    connection: Connection,
+    targets: Sequence[str],
+    *,
+    began: float,
+    ended: float,
+) -> tuple[int, int, int]:
+    """Of the messages created before an outage's end: still to send, sent since then, taken over since it began."""
+    before = sa.and_(messages.c.target.in_(targets), messages.c.created_at <= ended)
+    left = sa.select(sa.func.count()).select_from(messages).where(sa.text(OPEN), before)
+
+    def settled(state: MessageState, since: float) -> Any:
+        return (
+            sa.select(sa.func.count())
+            .select_from(messages)
+            .where(before, messages.c.state == state, messages.c.settled_at >= since)
+        )
+
+    return (
+        connection.execute(left).scalar_one(),
+        connection.execute(settled(MessageState.SENT, ended)).scalar_one(),
+        connection.execute(settled(MessageState.FAILED_OVER, began)).scalar_one(),
+    )
+
+
 # ---------------------------------------------------------------- pictures
 
 
@@ -309,6 +472,23 @@ def save_picture(directory: Path, content: bytes, suffix: str = ".png") -> str:
     temporary.write_bytes(content)
     temporary.rename(directory / name)
     return name
+
+
+def picture_files(connection: Connection) -> set[str]:
+    """The picture files that messages name."""
+    return set(
+        connection.execute(sa.select(messages.c.picture_file).where(messages.c.picture_file.is_not(None))).scalars(),
+    )
+
+
+def sweep_pictures(directory: Path, known: set[str], *, older_than: float) -> int:
+    """Delete files that no message names, left by a crash between drawing and storing; returns how many."""
+    gone = 0
+    for path in directory.glob("*") if directory.is_dir() else ():
+        if path.name not in known and path.stat().st_mtime < older_than:
+            path.unlink(missing_ok=True)
+            gone += 1
+    return gone
 
 
 # ---------------------------------------------------------------- pace

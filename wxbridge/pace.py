@@ -6,8 +6,9 @@ are the caller's monotonic seconds, so that a clock that jumps neither bursts no
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from wxbridge.settings import Pace, Rate
 
@@ -41,13 +42,19 @@ class Window:
 
 
 class Pacer:
-    """The windows of one channel: over all, and for each chat its own."""
+    """The windows of one channel: over all, and for each chat its own.
 
-    def __init__(self, pace: Pace) -> None:
+    `jitter` is the longest random pause, in seconds, between two messages of the channel: a person's hand does
+    not send to the tick.
+    """
+
+    def __init__(self, pace: Pace, *, jitter: float = 0.0, chance: Callable[[], float] = random.random) -> None:
+        self._jitter = jitter
+        self._chance = chance
+        self._not_before = 0.0
         self._total = [Window(rate) for rate in (pace.total, pace.day) if rate]
         self._chat_rate = pace.chat
         self._chats: dict[str, list[Window]] = defaultdict(self._chat_windows)
-        self._own: dict[str, Pace] = {}
 
     def _chat_windows(self) -> list[Window]:
         return [Window(self._chat_rate)] if self._chat_rate else []
@@ -56,18 +63,43 @@ class Pacer:
         """Give a chat a pace of its own instead of the channel's `chat` rate."""
         self._chats[chat] = [Window(rate) for rate in (pace.chat, pace.total, pace.day) if rate]
 
+    @property
+    def counts(self) -> bool:
+        """Whether there is anything to count: false for `pace: none` throughout."""
+        return bool(self._total or self._chat_rate or any(self._chats.values()))
+
+    def windows_left(self, now: float) -> dict[str, int]:
+        """What is left in the windows over the whole channel, by rate."""
+        return {str(window.rate): window.left(now) for window in self._total}
+
+    def estimate(self, chat: str, count: int, now: float) -> float:
+        """Roughly how many seconds `count` messages to a chat take, were they alone on the channel."""
+        return max(
+            (
+                window.wait(now) + max(0, count - max(1, window.left(now))) / window.rate.count * window.rate.seconds
+                for window in (*self._total, *self._chats[chat])
+            ),
+            default=0.0,
+        )
+
     def budget(self, now: float) -> int | None:
         """How many may go over the whole channel now; None for any number."""
-        return min((window.left(now) for window in self._total), default=None)
+        left = [window.left(now) for window in self._total]
+        if self._jitter:
+            left.append(1 if now >= self._not_before else 0)
+        return min(left, default=None)
 
     def wait(self, chat: str, now: float) -> float:
         """Seconds until a message to this chat may go."""
-        return max((window.wait(now) for window in (*self._total, *self._chats[chat])), default=0.0)
+        held = max(0.0, self._not_before - now)
+        return max((held, *(window.wait(now) for window in (*self._total, *self._chats[chat]))))
 
     def note(self, chat: str, now: float) -> None:
         """Count an attempt."""
         for window in (*self._total, *self._chats[chat]):
             window.note(now)
+        if self._jitter:
+            self._not_before = now + self._jitter * self._chance()
 
     def remember(self, past: Iterable[tuple[str, float]], *, wall: float, now: float) -> None:
         """Take over attempts noted before a restart: (chat, wall-clock time), the oldest first."""

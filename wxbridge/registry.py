@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wxbridge.channels import ChannelPlugin, wechat
+from wxbridge.channels import ChannelPlugin, console, wechat
 from wxbridge.config import PluginSettings
 from wxbridge.jobs import JobKind, picture, screenshot, text
 from wxbridge.sources import Parse, grafana_legacy
@@ -13,6 +13,7 @@ SOURCES: dict[str, Parse] = {
 
 CHANNELS: dict[str, ChannelPlugin] = {
     "wechat": wechat.PLUGIN,
+    "console": console.PLUGIN,
 }
 
 JOBS: dict[str, JobKind] = {

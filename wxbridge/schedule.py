@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, time, timedelta
+from datetime import UTC, datetime, time, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from apscheduler.triggers.date import DateTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_LONG_DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _SHORTCUTS = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -26,7 +27,9 @@ _SHORTCUTS = {
     "@weekly": "0 0 * * 0",
     "@monthly": "0 0 1 * *",
     "@yearly": "0 0 1 1 *",
+    "@annually": "0 0 1 1 *",
 }
+_DAY = 86400
 _DICT_FIELDS = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
 
 
@@ -48,8 +51,9 @@ def cron(value: str | Mapping[str, Any], timezone: ZoneInfo) -> BaseTrigger:
     common = {"minute": minute, "hour": hour, "month": month.lower(), "timezone": timezone}
     try:
         days = _weekdays(weekday)
-        if day != "*" and days is not None:
-            return OrTrigger([CronTrigger(day=day, **common), CronTrigger(day_of_week=days, **common)])
+        # "If both fields are restricted (do not contain the `*` character)": `*/2` is not (crontab(5)).
+        if "*" not in day and "*" not in weekday:
+            return OrTrigger([CronTrigger(day=day, **common), CronTrigger(day_of_week=days or "*", **common)])
         return CronTrigger(day=day, day_of_week=days or "*", **common)
     except ValueError as error:
         raise ValueError(f"{value!r} is no cron line: {error}") from None
@@ -70,14 +74,16 @@ def _weekdays(field: str) -> str | None:
             high = _weekday(last) if last else (6 if step else low)
         if high < low:
             high += 7
-        chosen |= {day % 7 for day in range(low, high + 1, int(step or 1) or 1)}
+        if step and not int(step):
+            raise ValueError(f"{part!r} has a step of zero")
+        chosen |= {day % 7 for day in range(low, high + 1, int(step or 1))}
     return None if len(chosen) == len(_DAYS) else ",".join(_DAYS[day] for day in sorted(chosen))
 
 
 def _weekday(word: str) -> int:
     if word.isdigit() and int(word) <= len(_DAYS):
         return int(word)
-    if word[:3] in _DAYS:
+    if word in _DAYS or word in _LONG_DAYS:
         return _DAYS.index(word[:3])
     raise ValueError(f"{word!r} is no weekday; write 0-7 (0 and 7 are Sunday) or sun … sat")
 
@@ -85,12 +91,17 @@ def _weekday(word: str) -> int:
 def every(seconds: float, timezone: ZoneInfo, now: datetime) -> BaseTrigger:
     """Make a trigger that runs each `seconds`, counted from local midnight, so that a restart does not shift it.
 
+    An interval that does not divide the day is counted from a midnight long ago: from today's it would begin anew
+    at every restart, and one of several days might never come.
+
     Raises:
-        ValueError: less than a second.
+        ValueError: no whole number of seconds, or none.
     """
-    if seconds < 1:
-        raise ValueError("a job cannot run more often than every second")
+    if seconds < 1 or seconds != int(seconds):
+        raise ValueError("a job runs every second at the most, and every so many whole seconds")
     midnight = now.astimezone(timezone).replace(hour=0, minute=0, second=0, microsecond=0)
+    if _DAY % seconds:
+        midnight = datetime(2000, 1, 1, tzinfo=timezone)
     return IntervalTrigger(seconds=int(seconds), start_date=midnight, timezone=timezone)
 
 
@@ -120,5 +131,7 @@ def _at(value: str, timezone: ZoneInfo) -> BaseTrigger:
 
 def next_run(trigger: BaseTrigger, after: datetime) -> datetime | None:
     """Tell when a trigger fires next, after a moment; None where never again."""
-    fires: datetime | None = trigger.get_next_fire_time(None, after + timedelta(microseconds=1))
-    return fires
+    # Through UTC: adding to a local time forgets which of the two hours it was when clocks go back.
+    moment = (after.astimezone(UTC) + timedelta(microseconds=1)).astimezone(after.tzinfo)
+    fires: datetime | None = trigger.get_next_fire_time(None, moment)
+    return fires if fires and fires > after else None

@@ -22,13 +22,16 @@ from pydantic import (
     GetPydanticSchema,
     PlainSerializer,
     SecretStr,
+    ValidationInfo,
     WithJsonSchema,
+    field_validator,
     model_validator,
 )
 
 from wxbridge import schedule
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST = 36525 * 86400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
 _RATE = re.compile(r"(\d+)(?:\s*/\s*(\d*)\s*(s|sec|second|m|min|minute|h|hour|d|day))?")
 _RATE_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600,
@@ -47,7 +50,18 @@ def parse_duration(value: Any) -> float:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{value!r} is no duration; write one like 30s, 5m, 1h30m or 7d")
-    return sum(float(number) * _UNITS[unit] for number, unit in parts)
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > _LONGEST:
+        raise ValueError(f"{text[:40]!r} is longer than a hundred years")
+    return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as it is written in jobs.yaml."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if seconds % size == 0 and (seconds or unit == "s"):
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds * 1000:.0f}ms"
 
 
 @dataclass(frozen=True)
@@ -70,7 +84,7 @@ def parse_rate(value: Any, default_unit: str = "d") -> Rate:
     if isinstance(value, Rate):
         return value
     match = _RATE.fullmatch(str(value).strip())
-    if not match or int(match[1]) < 1:
+    if not match or int(match[1]) < 1 or (match[2] and int(match[2]) < 1):
         raise ValueError(f"{value!r} is no rate; write one like 1/s, 30/min or 600 (a day)")
     return Rate(int(match[1]), int(match[2] or 1) * _RATE_UNITS[match[3] or default_unit])
 
@@ -103,11 +117,15 @@ def _is_secret(annotation: Any) -> bool:
     return annotation is SecretStr or SecretStr in get_args(annotation)
 
 
-def _add_file_keys(schema: dict[str, Any], model: type[BaseModel]) -> None:
+def _finish_schema(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Add the `*_file` keys, and write the defaults of durations as a person would."""
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return
     for name, info in model.model_fields.items():
+        if any(getattr(step, "func", None) is parse_duration for step in info.metadata):
+            default = properties[name].get("default")
+            properties[name] |= {"default": duration_text(default)} if default is not None else {}
         if _is_secret(info.annotation):
             properties[f"{name}_file"] = {"type": "string", "description": f"A file that holds `{name}`."}
 
@@ -121,7 +139,7 @@ class Section(BaseModel):
         coerce_numbers_to_str=True,
         use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
-        json_schema_extra=_add_file_keys,
+        json_schema_extra=_finish_schema,
     )
 
     @model_validator(mode="before")
@@ -141,6 +159,8 @@ class Section(BaseModel):
                 data[name] = Path(str(path)).read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise ValueError(f"`{key}`: cannot read {path}: {error.strerror}") from None
+            except ValueError:
+                raise ValueError(f"`{key}`: cannot read {path}: it is no text") from None
         return data
 
 
@@ -164,7 +184,7 @@ PaceField = Annotated[Pace, BeforeValidator(_no_pace)]
 
 
 def _one_or_many(value: Any) -> Any:
-    return [value] if isinstance(value, str) else value
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
@@ -182,6 +202,8 @@ class TargetSettings(Section):
     """Targets that take over while this one cannot be reached."""
     failover_after: Duration = 120.0
     """How long a message waits before the fallback takes it, counted from its creation."""
+    digest_after: Duration | None = 300.0
+    """Where waiting alerts would take longer than this at the pace, they are merged into one digest."""
     expires_after: Duration = 86400.0
     """How long a message is worth sending, counted from its creation."""
     commands: bool = False
@@ -210,7 +232,7 @@ class JobSettings(Section):
     cron: str | dict[str, str] | None = None
     """A crontab line such as `5 9-18 * * 1-5`, or a mapping of fields."""
     every: Duration | None = None
-    """An interval, counted from local midnight, so that a restart does not shift it."""
+    """An interval, counted from local midnight (that of 2000-01-01 where it does not divide a day)."""
     at: str | list[str] | None = None
     """`09:30` each day, or `2026-12-31 09:30` once."""
     on_error: Names = ()
@@ -218,12 +240,22 @@ class JobSettings(Section):
     misfire_grace: Duration = 300.0
     """How late a run may still start (after a suspended machine, say). Several late runs become one."""
 
+    @field_validator("cron", "every", "at")
+    @classmethod
+    def _schedule(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name == "cron" and value is not None:
+            schedule.cron(value, ZoneInfo("UTC"))
+        elif info.field_name == "every" and value is not None:
+            schedule.every(value, ZoneInfo("UTC"), datetime.now(UTC))
+        elif value is not None:
+            schedule.at(value, ZoneInfo("UTC"))
+        return value
+
     @model_validator(mode="after")
     def _one_schedule(self) -> JobSettings:
         given = [name for name in ("cron", "every", "at") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"a job has one of `cron`, `every` and `at`, not {' and '.join(given) or 'none'}")
-        self.trigger(ZoneInfo("UTC"), datetime.now(UTC))
         return self
 
     def trigger(self, timezone: ZoneInfo, now: datetime) -> BaseTrigger:

@@ -34,6 +34,8 @@ class ChannelPlugin:
     create: Callable[[ChannelContext], Channel]
     capabilities: Capabilities
     """What it can carry; the same for every target of the channel."""
+    jitter: float = 0.0
+    """The longest random pause between two messages, in seconds, unless the pace is `none`."""
     section: str | None = None
     """The key of jobs.yaml that holds the channel's own settings, where it has any."""
     settings: type[Section] = Section

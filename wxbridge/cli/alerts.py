@@ -134,11 +134,12 @@ async def _post(settings: Config, source: str, to: str | None, body: bytes) -> t
 async def _noted_url(settings: Config) -> str | None:
     from wxbridge import app
     from wxbridge.cli.common import database_of
+    from wxbridge.database import read_facts
 
     if not app.is_running(settings.state_dir):
         return None
     with database_of(settings) as database:
-        about = (await database.read(lambda c: app.read_facts(c, "bridge"))).get("")
+        about = (await database.read(lambda c: read_facts(c, "bridge"))).get("")
     url = str(about[0].get("url", "")) if about else ""
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") or None
 

@@ -112,32 +112,33 @@ async def _demo(settings: Config, *, auto_scan: bool, page_port: int, gateway_po
     from wxbridge import app
     from wxbridge.simulator import DEFAULT_TOKEN, Simulator
 
-    def tell(message: Any) -> None:
-        what = message.text or f"[{message.kind.value} {message.media.name if message.media else ''}]"
-        print(f"[WeChat] {simulator.world.conversation_name(message)}: {what}", flush=True)  # noqa: T201
-
     targets = app.all_targets(settings).values()
     rooms = [name for target in targets if (name := getattr(target, "room", None))]
     contacts = [name for target in targets if (name := getattr(target, "contact", None))]
     stop = _stop_signals()
-    simulator = Simulator(
+
+    def tell(message: Any) -> None:
+        what = message.text or f"[{message.kind.value} {message.media.name if message.media else ''}]"
+        print(f"[WeChat] {wechat.world.conversation_name(message)}: {what}", flush=True)  # noqa: T201
+
+    wechat = Simulator(
         token=DEFAULT_TOKEN, gateway_port=gateway_port, page_port=page_port,
         rooms=rooms, contacts=contacts, auto_scan=auto_scan, on_message=tell,
     )  # fmt: skip
     try:
-        await simulator.start()
+        await wechat.start()
     except OSError as error:
         raise fail(f"the simulator cannot listen: {error}; choose other --page-port and --gateway-port") from None
     try:
         async with app.running(settings) as bridge:
-            say(f"chat page      {simulator.url}/")
+            say(f"chat page      {wechat.url}/")
             say(f"bridge         {bridge.url}/")
             say("an alert       wxbridge alert test   (in another shell)")
             if not auto_scan:
                 say("log in         open the chat page and confirm the scan there")
             await stop.wait()
     finally:
-        await simulator.stop()
+        await wechat.stop()
 
 
 def simulator(
@@ -190,10 +191,11 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
     """Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well."""
     from wxbridge import app, outbox
     from wxbridge.cli.common import with_database
+    from wxbridge.database import read_facts
 
     async def read(settings: Config, database: Any) -> list[dict[str, Any]]:
         running = app.is_running(settings.state_dir)
-        about = (await database.read(lambda c: app.read_facts(c, "bridge"))).get("", ({}, 0.0))[0]
+        about = (await database.read(lambda c: read_facts(c, "bridge"))).get("", ({}, 0.0))[0]
         rows: list[dict[str, Any]] = [
             {
                 "part": "bridge",
@@ -203,7 +205,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
                 else "start it with `wxbridge run`",
             },
         ]
-        for name, (value, at) in (await database.read(lambda c: app.read_facts(c, "channel:"))).items():
+        for name, (value, at) in (await database.read(lambda c: read_facts(c, "channel:"))).items():
             state = value["state"] if running else "stopped"
             detail = " ".join(text for text in (value["account"], value["detail"]) if text)
             rows.append({"part": name, "state": state, "detail": detail, "since": local(at, settings)})

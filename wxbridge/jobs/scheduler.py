@@ -145,7 +145,8 @@ class Jobs:
 
     async def _keep(self, content: bytes, name: str) -> Picture:
         try:
-            file = await asyncio.to_thread(outbox.save_picture, self._setting.pictures_dir, content)
+            suffix = outbox.suffix_of(content)
+            file = await asyncio.to_thread(outbox.save_picture, self._setting.pictures_dir, content, suffix)
         except OSError as error:
             raise StorageError(f"the picture could not be stored: {error}") from error
         return Picture(file=file, name=name)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import structlog
 from pydantic import Field
 
+from wxbridge.errors import PictureError
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.text import TemplateText, render
 from wxbridge.model import Picture, PictureSpec, Text
@@ -75,11 +77,11 @@ async def run(context: JobContext, job: ScreenshotJob) -> Sequence[Text | Pictur
     spec = page_spec(job.url, job, str(context.now.tzinfo))
     png = await context.draw(spec)
     if job.archive:
-        pattern = str(context.base / job.archive)
+        pattern = str(Path(str(context.base).replace("%", "%%")) / job.archive)
         try:
             await asyncio.to_thread(archive.archive, pattern, context.now, png)
             await asyncio.to_thread(archive.prune, pattern, job.keep, context.now)
-        except OSError as error:
+        except (OSError, PictureError) as error:
             # The room gets its picture even where the archive's disk is full.
             log.error("the copy could not be kept", job=job.id, error=str(error))  # noqa: TRY400
     picture = await context.keep(png, f"{job.id}.png")

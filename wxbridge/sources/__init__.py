@@ -10,6 +10,9 @@ from typing import Any
 from wxbridge.errors import BadBody
 from wxbridge.model import AlertGroup
 
+MAX_DEPTH = 300
+"""How deep a body may be nested: no monitor comes near, and what is read can then be written too."""
+
 Parse = Callable[[bytes, Mapping[str, str]], AlertGroup]
 """Reads a posted body and its headers. Raises `BadBody` where nothing can be read."""
 
@@ -25,6 +28,8 @@ def read_json(body: bytes) -> Any:
     try:
         text = body.decode("utf-8-sig")
         data = json.loads(text, parse_constant=_constant)
+        if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+            _check_depth(data)
         return _without_surrogates(data) if r"\ud" in text.lower() else data
     except UnicodeDecodeError as error:
         raise BadBody(f"The body is not UTF-8 (byte {error.start}); a JSON object was expected.") from None
@@ -35,6 +40,20 @@ def read_json(body: bytes) -> Any:
         ) from None
     except (RecursionError, ValueError):
         raise BadBody("The JSON is nested too deeply or holds a number too long to read.") from None
+
+
+def _check_depth(data: Any) -> None:
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        level = [
+            item
+            for outer in level
+            if isinstance(outer, dict | list)
+            for item in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+        if not level:
+            return
+    raise RecursionError
 
 
 def _constant(name: str) -> float:
@@ -63,7 +82,7 @@ def as_text(value: Any) -> str:
 
 def as_labels(value: Any) -> dict[str, str]:
     """A JSON object as labels; anything else is no labels."""
-    return {str(name): as_text(text) for name, text in value.items()} if isinstance(value, dict) else {}
+    return {as_text(name): as_text(text) for name, text in value.items()} if isinstance(value, dict) else {}
 
 
 def as_number(value: Any) -> float | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import hmac
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -24,7 +23,7 @@ def presented(request: web.Request) -> list[str]:
         found.append(rest.strip())
     elif scheme.lower() == "basic":
         # What cannot be decoded is no token.
-        with suppress(binascii.Error, UnicodeDecodeError):
+        with suppress(ValueError):
             found.append(base64.b64decode(rest.strip()).decode().partition(":")[2])
     return found
 
@@ -37,7 +36,11 @@ def required(token: str | None) -> Any:
         is_open = request.path in _OPEN or request.path.startswith("/pictures/")
         if token is None or is_open:
             return await handler(request)
-        if any(hmac.compare_digest(shown.encode(), token.encode()) for shown in presented(request)):
+        # Bytes that are no UTF-8 arrive as surrogates.
+        if any(
+            hmac.compare_digest(shown.encode("utf-8", "surrogateescape"), token.encode())
+            for shown in presented(request)
+        ):
             return await handler(request)
         return web.json_response(
             {"error": "The token is missing or wrong. Send it as `Authorization: Bearer TOKEN`, as the password "

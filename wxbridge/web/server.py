@@ -14,14 +14,17 @@ from aiohttp import web
 
 from wxbridge import login
 from wxbridge.errors import BadBody, StorageError
+from wxbridge.metrics import Metrics
 from wxbridge.model import Accepted, ChannelState, ChannelStatus
-from wxbridge.web import auth, metrics
+from wxbridge.web import auth
 from wxbridge.web.push import Push, read_push
 
 log = structlog.get_logger()
 
 READ_LIMIT = 30.0
 """Seconds in which a body must have arrived."""
+_LONGEST_NAME = 60
+"""Characters. Ours are shorter, and a file system may choke on what is longer."""
 RETRY_AFTER = 5
 """Seconds that a sender is asked to wait where the database does not take it."""
 
@@ -32,7 +35,8 @@ class Neighbours:
 
     accept: Callable[[str, bytes, Mapping[str, str], Sequence[str]], Awaitable[Accepted]]
     push: Callable[[Push], Awaitable[Accepted]]
-    snapshot: Callable[[], Awaitable[metrics.Snapshot]]
+    refresh_gauges: Callable[[], Awaitable[None]]
+    """Set what `/metrics` shows of this moment."""
     database_ok: Callable[[], Awaitable[bool]]
     channels: Callable[[], Mapping[str, ChannelStatus]]
     sources: Sequence[str]
@@ -44,13 +48,13 @@ def make_app(
     *,
     token: str | None,
     max_body: int,
-    intaken: metrics.Intaken,
+    metrics: Metrics,
 ) -> web.Application:
-    """Put the application together. `max_body` is in bytes."""
+    """Put the application together. `max_body` is in bytes. Without a `token` nobody is asked for one."""
     app = web.Application(
-        middlewares=[_sentences(intaken), auth.required(token)], client_max_size=max_body,
+        middlewares=[_sentences(metrics), auth.required(token)], client_max_size=max_body,
     )  # fmt: skip
-    server = _Server(neighbours, intaken)
+    server = _Server(neighbours, metrics)
     app.router.add_route("POST", "/hooks/{source}", server.hook)
     app.router.add_route("PUT", "/hooks/{source}", server.hook)
     # Older Grafana channels were pointed at the bare address.
@@ -65,7 +69,7 @@ def make_app(
     return app
 
 
-def _sentences(intaken: metrics.Intaken) -> Any:
+def _sentences(metrics: Metrics) -> Any:
     """Turn every error into a JSON sentence, and count it."""
 
     @web.middleware
@@ -73,17 +77,18 @@ def _sentences(intaken: metrics.Intaken) -> Any:
         try:
             return await handler(request)
         except BadBody as error:
-            intaken.refuse("bad_body")
+            metrics.refused.labels("bad_body").inc()
             return _refusal(400, str(error))
         except StorageError as error:
-            intaken.refuse("storage")
+            metrics.refused.labels("storage").inc()
+            metrics.storage_errors.inc()
             log.error("not stored, told the sender to try again", path=request.path, error=str(error))  # noqa: TRY400
             return _refusal(503, f"Not stored: {error}. Try again.", {"Retry-After": str(RETRY_AFTER)})
         except web.HTTPRequestEntityTooLarge as error:
-            intaken.refuse("too_large")
+            metrics.refused.labels("too_large").inc()
             return _refusal(413, f"The body is too large; {error.text}")
         except TimeoutError:
-            intaken.refuse("slow")
+            metrics.refused.labels("slow").inc()
             return _refusal(408, f"The body did not arrive within {READ_LIMIT:g} seconds.")
         except web.HTTPException as error:
             if error.status < 400:  # noqa: PLR2004 - HTTP
@@ -91,7 +96,7 @@ def _sentences(intaken: metrics.Intaken) -> Any:
             allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
             return _refusal(error.status, error.reason if error.text is None else error.text, allowed)
         except (web.RequestPayloadError, UnicodeDecodeError, ValueError) as error:
-            intaken.refuse("bad_body")
+            metrics.refused.labels("bad_body").inc()
             return _refusal(400, f"The body cannot be read: {error}")
 
     return translate
@@ -102,9 +107,9 @@ def _refusal(status: int, sentence: str, headers: Mapping[str, str] | None = Non
 
 
 class _Server:
-    def __init__(self, neighbours: Neighbours, intaken: metrics.Intaken) -> None:
+    def __init__(self, neighbours: Neighbours, metrics: Metrics) -> None:
         self._to = neighbours
-        self._intaken = intaken
+        self._metrics = metrics
 
     async def hook(self, request: web.Request) -> web.Response:
         source = request.match_info.get("source", "grafana")
@@ -124,7 +129,8 @@ class _Server:
         return self._accepted("push", await self._to.push(push))
 
     def _accepted(self, source: str, accepted: Accepted) -> web.Response:
-        self._intaken.took(source, accepted.queued, accepted.duplicates)
+        self._metrics.accepted.labels(source).inc(accepted.queued)
+        self._metrics.deduplicated.labels(source).inc(accepted.duplicates)
         return web.json_response(
             {"queued": accepted.queued, "duplicates": accepted.duplicates}, status=202,
         )  # fmt: skip
@@ -148,8 +154,10 @@ class _Server:
         return web.json_response({"ready": ready, "parts": parts}, status=200 if ready else 503)
 
     async def metrics(self, _request: web.Request) -> web.Response:
-        text = metrics.exposition(await self._to.snapshot())
-        return web.Response(body=text, headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"})
+        await self._to.refresh_gauges()
+        return web.Response(
+            body=self._metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
 
     async def index(self, request: web.Request) -> web.Response:
         raise web.HTTPFound(request.rel_url.with_path("/login", keep_query=True))
@@ -160,7 +168,7 @@ class _Server:
     async def picture(self, request: web.Request) -> web.StreamResponse:
         name = request.match_info["name"]
         path = self._to.pictures_dir / name
-        if "/" in name or name.startswith(".") or not path.is_file():
+        if "/" in name or name.startswith(".") or len(name) > _LONGEST_NAME or not path.is_file():
             raise web.HTTPNotFound(text="There is no such picture.")
         return web.FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})
 

@@ -86,5 +86,10 @@ def _create(context: ChannelContext) -> Channel:
 CAPABILITIES = Capabilities(text_limit=TEXT_LIMIT, picture_limit=PICTURE_LIMIT)
 
 PLUGIN = ChannelPlugin(
-    target=WechatTarget, create=_create, capabilities=CAPABILITIES, section="wechat", settings=WechatSettings
+    target=WechatTarget,
+    create=_create,
+    capabilities=CAPABILITIES,
+    jitter=1.5,
+    section="wechat",
+    settings=WechatSettings,
 )

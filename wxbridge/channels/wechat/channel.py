@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -200,8 +200,8 @@ class WechatChannel:
             await connection.serve()
         finally:
             self._session = None
-            await session.close()
-            await connection.close()
+            await _to_its_end(session.close())
+            await _to_its_end(connection.close())
 
     def _unreachable(self, words: str) -> float:
         endpoint = self.settings.endpoint
@@ -389,6 +389,21 @@ class WechatChannel:
         if len(data) > PICTURE_LIMIT:
             raise Permanent(f"the picture {name} has {len(data)} bytes; WeChat is sent {PICTURE_LIMIT} at most")
         return Receipt(await session.connection.send_picture(chat.id, name, data, content_type) or None)
+
+
+async def _to_its_end(closing: Coroutine[Any, Any, None]) -> None:
+    """Await a clean-up that a cancellation must not cut short; it takes a second or two at the very most."""
+    task = asyncio.create_task(closing)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if not task.cancelled() and (failure := task.exception()) is not None:
+        log.warning("wechat connection not closed", error=repr(failure))
+    if cancelled is not None:
+        raise cancelled
 
 
 def _names(contact: Contact | Person) -> tuple[str, ...]:

@@ -208,6 +208,8 @@ class Directory:
         self.strangers: dict[str, Contact] = {}
         """People met in rooms: their names are known, but nothing is addressed to them."""
         self.generation = 0
+        self.read_at: dict[str, float] = {}
+        """When a room or contact was last asked for, in seconds of the monotonic clock."""
         self._unsaved: set[str] = set()
 
     async def load(self, account: str) -> None:
@@ -216,6 +218,8 @@ class Directory:
         Raises:
             StorageError: the database did not take it; the directory is empty then.
         """
+        if account != self.account:
+            self.read_at = {}
         self.account = account
         self.rooms, self.contacts, self.strangers = {}, {}, {}
         self._unsaved = set()

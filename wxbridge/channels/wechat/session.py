@@ -102,7 +102,6 @@ class Session:
         self._lookups = asyncio.Semaphore(_LOOKUPS)
         self._reads = asyncio.Semaphore(_LOOKUPS)
         self._sync_wanted = asyncio.Event()
-        self._read_at: dict[str, float] = {}
         self._members: dict[str, tuple[float, list[Person]]] = {}
         self._complaints: set[str] = set()
         self._ready = False
@@ -211,7 +210,6 @@ class Session:
         self.account = self.account_name = ""
         self.rooms_known = self.contacts_known = self._ready = False
         self._members.clear()
-        self._read_at.clear()
 
     def _on_room(self, room_id: str) -> None:
         self._members.pop(room_id, None)
@@ -290,7 +288,7 @@ class Session:
 
     def _stale(self, ids: Iterable[str], age: float) -> list[str]:
         limit = time.monotonic() - age
-        return [each for each in ids if self._read_at.get(each, -math.inf) <= limit]
+        return [each for each in ids if self._directory.read_at.get(each, -math.inf) <= limit]
 
     async def _read_rooms(self, ids: list[str]) -> None:
         for start in range(0, len(ids), _SAVE_EVERY):
@@ -312,7 +310,7 @@ class Session:
                 except GatewayError as error:
                     log.debug("wechat payload not read", id=entry_id, error=str(error))
                     return None
-                self._read_at[entry_id] = time.monotonic()
+                self._directory.read_at[entry_id] = time.monotonic()
                 return found
 
         tasks = [asyncio.ensure_future(one(entry_id)) for entry_id in ids]

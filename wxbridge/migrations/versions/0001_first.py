@@ -46,6 +46,8 @@ def upgrade() -> None:
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("source", sa.String(), nullable=False),
         sa.Column("target", sa.String(), nullable=False),
+        sa.Column("kind", sa.String(), nullable=False),
+        sa.Column("origin", sa.Integer(), nullable=True),
         sa.Column("dedupe_key", sa.String(), nullable=True),
         sa.Column("content", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id"),

@@ -1,0 +1,71 @@
+# `make demo` and `make test` do everything that is needed by themselves, once; `make` lists the rest.
+#   ARGS    goes to the command:  make demo ARGS=--auto-scan    make test ARGS="-k outbox -x"
+#   PYTHON  to run on, 3.11 to 3.13; found when not given.      VENV  where it is installed.
+
+VENV ?= .venv
+PYTHON ?=
+ARGS ?=
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check fmt bench clean setup browser
+# One step after the other, also under `make -j`: `clean test` in any other order would be a race.
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' Makefile
+
+# `exec`: the signal that make passes on reaches wxbridge itself, and no shell in between.
+demo: $(VENV)/.installed browser ## Run the bridge against the WeChat that ships with it
+	@exec $(BIN)/wxbridge demo $(ARGS)
+
+test: $(VENV)/.installed-dev browser ## Run all tests
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.installed-dev ## Lint, formatting, types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+fmt: $(VENV)/.installed-dev ## Format, and mend what ruff can mend
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev browser ## Run the benchmarks
+	@if [ -f bench/__main__.py ]; then exec $(BIN)/python -m bench $(ARGS); \
+	elif [ -f bench/run.py ]; then exec $(BIN)/python bench/run.py $(ARGS); \
+	else echo "there is no bench/__main__.py or bench/run.py" >&2; exit 1; fi
+
+# What a bridge has stored (state/, res/) is not make's to throw away.
+clean: ## Remove what make made: the venv, caches, wheels
+	@if [ -f $(VENV)/pyvenv.cfg ]; then rm -rf $(VENV); fi
+	@rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find wxbridge tests bench -name __pycache__ -prune -exec rm -rf {} +
+
+setup: $(VENV)/.installed-dev browser ## Only set everything up
+
+# Stamps: a second run is instant, a changed pyproject.toml installs again.
+$(BIN)/python:
+	@python=$$(scripts/find-python $(PYTHON)) || exit 1; \
+	echo "making $(VENV) with $$($$python --version)"; \
+	$$python -m venv --clear $(VENV)
+
+# `--group` came with pip 25.1; Debian's ensurepip brings an older one.
+$(VENV)/.pip: $(BIN)/python
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.pip pyproject.toml
+	@echo "installing wxbridge; the first time takes a minute or two"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed
+	@echo "installing what tests and checks need"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . --group dev
+	@touch $@
+
+# No stamp unless there is one: without a browser everything but pictures works, and the next run asks again.
+browser: $(VENV)/.installed
+	@[ -f $(VENV)/.browser ] || { scripts/ensure-browser $(BIN)/python && touch $(VENV)/.browser; } || true

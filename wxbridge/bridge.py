@@ -1,0 +1,219 @@
+"""The running bridge: what its parts ask of each other."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection
+
+from wxbridge import login, outbox, presence
+from wxbridge.config import Config
+from wxbridge.database import Database, remember_fact
+from wxbridge.delivery import Lane
+from wxbridge.errors import BadBody, PictureError, StorageError
+from wxbridge.intake import MASTER, Intake
+from wxbridge.metrics import Metrics
+from wxbridge.model import (
+    Accepted,
+    Channel,
+    ChannelState,
+    ChannelStatus,
+    Inbound,
+    Notification,
+    Picture,
+    PictureSpec,
+    Priority,
+    Text,
+)
+from wxbridge.settings import TargetSettings
+from wxbridge.web.push import Push
+
+log = structlog.get_logger()
+
+
+@dataclass
+class Bridge:
+    """A running bridge: the callables that its services meet through, and what they share."""
+
+    config: Config
+    database: Database
+    targets: Mapping[str, TargetSettings]
+    metrics: Metrics = field(default_factory=Metrics)
+    channels: dict[str, Channel] = field(default_factory=dict)
+    wakers: list[asyncio.Event] = field(default_factory=list)
+    """Of the loops of delivery."""
+    lanes: list[Lane] = field(default_factory=list)
+    url: str = ""
+    """Where the HTTP server listens."""
+    _greeted: set[str] = field(default_factory=set)
+    _code_sent: dict[str, float] = field(default_factory=dict)
+    """When a channel's login code last went to the fallback; monotonic seconds."""
+    _background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def wake(self) -> None:
+        """Have every loop of delivery look again."""
+        for waker in self.wakers:
+            waker.set()
+
+    async def put(self, items: Sequence[Notification]) -> Accepted:
+        """Store notifications durably and have them delivered. Raises `StorageError`."""
+
+        def store(connection: Connection) -> Accepted:
+            return outbox.put(connection, items, now=time.time(), dedupe_window=self.config.dedupe_window)
+
+        accepted = await self.database.run(store)
+        self.wake()
+        return accepted
+
+    async def tell(self, line: str, about: str | None = None) -> None:
+        """Queue a line for the master; what is about the master goes to the master's fallback, else into the log."""
+        names = self.targets[MASTER].fallback if about == MASTER else (MASTER,)
+        items = [
+            Notification("wxbridge", name, (Text(line),), Priority.SYSTEM) for name in names if name in self.targets
+        ]
+        if not items:
+            log.warning("nobody to tell", line=line)
+            return
+        try:
+            await self.put(items)
+        except StorageError as error:
+            log.error("could not be told", line=line, error=str(error))  # noqa: TRY400 - a trace says no more
+
+    async def tell_master(self, line: str) -> None:
+        """`tell`, for channels."""
+        await self.tell(line)
+
+    # -------------------------------------------------------- what channels report
+
+    async def on_inbound(self, message: Inbound) -> None:
+        """Take a message that somebody wrote; the channel has logged it."""
+        self.metrics.heard.labels(message.channel).inc()
+
+    def on_status(self, name: str, status: ChannelStatus) -> None:
+        """Take a channel's new state: show the QR code, greet, wake the delivery, tell other processes."""
+        if status.state is ChannelState.WAITING_FOR_SCAN and status.qrcode:
+            self._show_code(name, status.qrcode)
+        elif status.state is ChannelState.ONLINE:
+            self._code_sent.pop(name, None)
+            (self.config.state_dir / "login.png").unlink(missing_ok=True)
+            if name not in self._greeted:
+                self._greeted.add(name)
+                wechat = self.config.section("wechat")
+                greeting = wechat.greeting if wechat and name == "wechat" else ""
+                items = presence.greetings(self.targets, name, master=MASTER, greeting=greeting)
+                self._in_background(self._say(items))
+        self.wake()
+        self._in_background(self._note(name, status))
+
+    def _show_code(self, name: str, code: str) -> None:
+        png = self.config.state_dir / "login.png"
+        with suppress(OSError):
+            login.save_png(code, png)
+        login.in_terminal(code, sys.stdout)
+        print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
+        now = time.monotonic()
+        if now - self._code_sent.get(name, -presence.CODE_EVERY) >= presence.CODE_EVERY:
+            self._code_sent[name] = now
+            self._in_background(self._send_code(name, code))
+
+    async def _send_code(self, name: str, code: str) -> None:
+        try:
+            file = await asyncio.to_thread(outbox.save_picture, self.config.state_dir / "pictures", login.as_png(code))
+        except OSError as error:
+            log.error("the login code could not be stored", error=str(error))  # noqa: TRY400
+            return
+        picture = Picture(file=file, name="login.png")
+        await self._say(presence.login_codes(self.targets, name, picture, self.config.language))
+
+    async def _say(self, items: Sequence[Notification]) -> None:
+        try:
+            if items:
+                await self.put(items)
+        except StorageError as error:
+            log.error("could not be stored", error=str(error))  # noqa: TRY400 - a trace says no more
+
+    async def _note(self, name: str, status: ChannelStatus) -> None:
+        value = {"state": status.state.value, "detail": status.detail, "account": status.account}
+        with suppress(StorageError):
+            await self.database.run(lambda c: remember_fact(c, f"channel:{name}", value, status.since.timestamp()))
+
+    def _in_background(self, work: Any) -> None:
+        """Run a coroutine that nobody waits for; it is kept alive until it ends."""
+        task: asyncio.Task[None] = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    # -------------------------------------------------------- what the HTTP server asks for
+
+    async def push(self, push: Push, intake: Intake) -> Accepted:
+        """Queue what somebody pushed; an uploaded picture is checked and stored first.
+
+        Raises:
+            BadBody: a target is unknown, or the picture is none.
+            StorageError: it could not be stored.
+        """
+        bodies: list[Text | Picture] = []
+        if push.text.strip():
+            bodies.append(Text(push.text, push.mentions))
+        if push.image is not None:
+            bodies.append(await self._uploaded(push.image))
+        if push.image_url is not None:
+            link = push.image_url if push.image_url.startswith("http") else None
+            bodies.append(Picture(spec=PictureSpec("fetch", {"url": push.image_url}, link=link)))
+        return await intake.push(push.to, bodies)
+
+    async def _uploaded(self, content: bytes) -> Picture:
+        from wxbridge.pictures import imaging
+
+        try:
+            checked, _ = await asyncio.to_thread(imaging.checked, content, "the picture")
+            suffix = outbox.suffix_of(checked)
+            directory = self.config.state_dir / "pictures"
+            name = await asyncio.to_thread(outbox.save_picture, directory, checked, suffix)
+        except PictureError as error:
+            raise BadBody(f"`image`: {error}") from None
+        except OSError as error:
+            raise StorageError(f"the picture could not be stored: {error}") from error
+        return Picture(file=name)
+
+    def statuses(self) -> dict[str, ChannelStatus]:
+        """The state of every channel."""
+        return {name: channel.status for name, channel in self.channels.items()}
+
+    async def database_ok(self) -> bool:
+        """Whether alerts can be stored now: tried by storing something."""
+        try:
+            async with asyncio.timeout(6):
+                await self.database.run(lambda c: remember_fact(c, "probe", {}, time.time()))
+        except (StorageError, TimeoutError):
+            return False
+        return True
+
+    async def refresh_gauges(self) -> None:
+        """Set the gauges for `/metrics`."""
+        metrics, now = self.metrics, time.time()
+        for gauge in (metrics.backlog, metrics.oldest):
+            gauge.clear()
+        for name in self.targets:
+            metrics.backlog.labels(name).set(0)
+            metrics.oldest.labels(name).set(0)
+        try:
+            for target, count, created_at in await self.database.read(outbox.backlog):
+                metrics.backlog.labels(target).set(count)
+                metrics.oldest.labels(target).set(max(0.0, now - created_at))
+        except StorageError:
+            log.warning("the backlog cannot be counted now")
+        metrics.database_up.set(await self.database_ok())
+        for name, status in self.statuses().items():
+            for state in ChannelState:
+                metrics.channel_state.labels(name, state.value).set(status.state is state)
+        for lane in self.lanes:
+            for window, left in lane.pacer.windows_left(time.monotonic()).items():
+                metrics.budget.labels(lane.name, window).set(left)

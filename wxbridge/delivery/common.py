@@ -1,0 +1,95 @@
+"""What the loops of delivery share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from sqlalchemy import Connection
+
+from wxbridge.compose import Language
+from wxbridge.database import Database
+from wxbridge.errors import StorageError
+from wxbridge.metrics import Metrics
+from wxbridge.model import Body, Channel, ChannelState, NotificationKind, PictureSpec
+from wxbridge.pace import Pacer
+from wxbridge.settings import TargetSettings
+
+log = structlog.get_logger()
+
+T = TypeVar("T")
+
+Draw = Callable[[PictureSpec], Awaitable[bytes]]
+Tell = Callable[[str, str | None], Awaitable[None]]
+"""Queue a line for the person in charge; the second argument is the target that the line is about."""
+Recompose = Callable[[NotificationKind, Any, str, str], Sequence[Body]]
+"""Compose a notification's content (of a kind) for a target, with a note above it; empty where it cannot."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Where the time comes from: wall-clock seconds since the epoch, and monotonic ones."""
+
+    wall: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
+
+
+@dataclass(frozen=True)
+class Lane:
+    """A channel with its targets and its pace."""
+
+    name: str
+    channel: Channel
+    targets: Mapping[str, TargetSettings]
+    pacer: Pacer
+
+    @property
+    def online(self) -> bool:
+        """Whether the channel can send now."""
+        return self.channel.status.state is ChannelState.ONLINE
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What every loop works with."""
+
+    database: Database
+    lanes: Sequence[Lane]
+    pictures_dir: Path
+    draw: Draw
+    tell: Tell
+    recompose: Recompose
+    language: Language
+    metrics: Metrics
+    clock: Clock
+    wake: Callable[[], None]
+    """Have every loop look again."""
+
+    def lane_of(self, target: str) -> Lane | None:
+        """The lane that a target is in; None for a target that is no longer configured."""
+        return next((lane for lane in self.lanes if target in lane.targets), None)
+
+    def count(self, target: str, outcome: str) -> None:
+        """Count what became of an attempt."""
+        self.metrics.messages.labels(target, outcome).inc()
+
+    async def store(self, fn: Callable[[Connection], T]) -> T:
+        """Store an outcome, however long the database refuses.
+
+        What was sent and is not noted would be sent again at the next start, so this does not give up; the
+        target waits meanwhile, which a database that takes nothing means anyway.
+        """
+        pause = 0.2
+        while True:
+            try:
+                return await self.database.run(fn)
+            except StorageError as error:
+                self.metrics.storage_errors.inc()
+                log.error("an outcome cannot be stored, trying again", error=str(error), after=pause)  # noqa: TRY400
+                await asyncio.sleep(pause)
+                pause = min(5.0, pause * 2)

@@ -1,0 +1,74 @@
+"""Outages of channels: what was delivered once it was over, and what the fallback took meanwhile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import structlog
+
+from wxbridge import compose, outbox
+from wxbridge.delivery.common import Lane, Shared
+
+log = structlog.get_logger()
+
+WORTH_TELLING = 60.0
+"""Seconds. A shorter interruption is not told."""
+
+
+@dataclass
+class Outage:
+    """A time in which a channel that had been online was not. Wall-clock seconds since the epoch."""
+
+    began: float
+    began_monotonic: float
+    ended: float | None = None
+    seconds: float = 0.0
+
+
+class Outages:
+    """Watches channels, and tells the person in charge when one is back and its backlog has left."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._was_online: set[str] = set()
+        self._outages: dict[str, Outage] = {}
+
+    async def look(self, lane: Lane) -> None:
+        """Take note of a channel's state now; call it every second or so."""
+        now, monotonic = self._shared.clock.wall(), self._shared.clock.monotonic()
+        outage = self._outages.get(lane.name)
+        if not lane.online:
+            if outage is None and lane.name in self._was_online:
+                self._outages[lane.name] = Outage(now, monotonic)
+            elif outage is not None:
+                outage.ended = None
+            return
+        self._was_online.add(lane.name)
+        if outage is None:
+            return
+        if outage.ended is None:
+            outage.ended = now
+            outage.seconds = monotonic - outage.began_monotonic
+        if outage.seconds < WORTH_TELLING:
+            del self._outages[lane.name]
+            return
+        await self._tell_when_drained(lane, outage)
+
+    async def _tell_when_drained(self, lane: Lane, outage: Outage) -> None:
+        ended = outage.ended or 0.0
+        left, delivered, by_fallback = await self._shared.database.read(
+            lambda c: outbox.outage_counts(c, list(lane.targets), began=outage.began, ended=ended)
+        )
+        if left:
+            return
+        del self._outages[lane.name]
+        line = compose.say(
+            "back_online",
+            self._shared.language,
+            channel=lane.name,
+            time=compose.duration(outage.seconds, self._shared.language),
+            delivered=delivered,
+            fallback=by_fallback,
+        )
+        log.info("the backlog of an outage has left", channel=lane.name, delivered=delivered, by_fallback=by_fallback)
+        await self._shared.tell(line, None)

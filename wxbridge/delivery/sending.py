@@ -1,0 +1,205 @@
+"""One loop for each channel: takes messages out of the outbox, at the channel's pace, and settles their outcome."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from contextlib import suppress
+
+import structlog
+from sqlalchemy import Connection
+
+from wxbridge import compose, outbox
+from wxbridge.delivery import failover
+from wxbridge.delivery.common import Lane, Shared
+from wxbridge.errors import (
+    BadAddress,
+    Offline,
+    Permanent,
+    SendError,
+    StorageError,
+    Throttled,
+    Unknown,
+)
+from wxbridge.model import Message, MessageState, Outgoing, PictureFile, Text
+
+log = structlog.get_logger()
+
+TRIES = 8
+"""How many attempts a passing fault gets before a message is given up."""
+AT_ONCE = 16
+"""How many messages of one channel are under way at the same time, each to another target."""
+ADDRESS_RETRY = 30.0
+"""Seconds between looks for a room or contact that could not be found."""
+SETTLE_LIMIT = 2.0
+"""Seconds that messages under way get to settle when the bridge stops."""
+
+
+class Sender:
+    """Sends for one channel."""
+
+    def __init__(self, shared: Shared, lane: Lane) -> None:
+        self._shared = shared
+        self._lane = lane
+        self._busy: set[str] = set()
+        self.under_way: set[asyncio.Task[None]] = set()
+
+    async def run(self, waker: asyncio.Event) -> None:
+        """Send until cancelled; what is under way then gets a moment to settle."""
+        try:
+            while True:
+                waker.clear()
+                try:
+                    wait = await self.round()
+                except StorageError as error:
+                    self._shared.metrics.storage_errors.inc()
+                    log.error("cannot take messages out of the outbox", error=str(error))  # noqa: TRY400
+                    wait = 1.0
+                if wait != 0:
+                    with suppress(TimeoutError):
+                        await asyncio.wait_for(waker.wait(), wait)
+        finally:
+            if self.under_way:
+                # A send that is cut off here would be repeated at the next start, so let it finish.
+                await asyncio.wait(self.under_way, timeout=SETTLE_LIMIT)
+                for task in self.under_way:
+                    task.cancel()
+
+    async def round(self) -> float | None:
+        """Start sending what may go now; returns the seconds after which to look again, None for when woken."""
+        lane, clock = self._lane, self._shared.clock
+        if not lane.online:
+            return None
+        now = clock.monotonic()
+        waits = {
+            name: lane.pacer.wait(target.chat_key(), now)
+            for name, target in lane.targets.items()
+            if name not in self._busy
+        }
+        ready = [name for name, wait in waits.items() if not wait]
+        later = min((wait for wait in waits.values() if wait), default=None)
+        budget = lane.pacer.budget(now)
+        room = AT_ONCE - len(self.under_way)
+        limit = room if budget is None else min(room, budget)
+        if not ready or limit <= 0:
+            return later
+        wall = clock.wall()
+        batch, due = await self._shared.database.run(lambda c: self._claim(c, ready, wall, limit))
+        for message in batch:
+            lane.pacer.note(lane.targets[message.target].chat_key(), now)
+            self._busy.add(message.target)
+            task = asyncio.create_task(self._send(message), name=f"send {message.id}")
+            self.under_way.add(task)
+            task.add_done_callback(self.under_way.discard)
+        if batch:
+            return 0.0
+        waiting = [wait for wait in (later, None if due is None else due - wall) if wait is not None]
+        return max(0.01, min(waiting)) if waiting else None
+
+    def _claim(
+        self, connection: Connection, ready: list[str], wall: float, limit: int
+    ) -> tuple[list[Message], float | None]:
+        lane = self._lane
+        batch = outbox.claim(connection, ready, now=wall, limit=limit)
+        if lane.pacer.counts:
+            chats = [lane.targets[message.target].chat_key() for message in batch]
+            outbox.note_send(connection, lane.name, chats, now=wall)
+        return batch, None if batch else outbox.next_due(connection, ready, now=wall)
+
+    async def _send(self, message: Message) -> None:
+        """One attempt, and what follows from its outcome. The target stays busy until that is stored."""
+        try:
+            await self._attempt(message)
+        finally:
+            self._busy.discard(message.target)
+            self._shared.wake()
+
+    async def _attempt(self, message: Message) -> None:
+        try:
+            receipt = await self._lane.channel.send(
+                self._lane.targets[message.target].address(), *self._outgoing(message)
+            )
+        except Offline as error:
+            await self._back(message, error, wait=1.0, spent=False)
+        except BadAddress as error:
+            await self._back(message, error, wait=ADDRESS_RETRY, spent=False)
+        except Throttled as error:
+            await self._back(message, error, wait=error.retry_after, spent=False)
+        except Unknown as error:
+            await self._unknown(message, error)
+        except Permanent as error:
+            await self._refused(message, error)
+        except SendError as error:
+            if message.tries >= TRIES:
+                await self._refused(message, error)
+            else:
+                await self._back(message, error, wait=backoff(message.tries))
+        except Exception as error:  # a bug in a channel must not stop the others
+            log.exception("a channel failed in a way it should not", channel=self._lane.name, message=message.id)
+            await self._unknown(message, Unknown(f"{type(error).__name__}: {error}"))
+        else:
+            await self._sent(message, receipt.id)
+
+    async def _sent(self, message: Message, receipt: str | None) -> None:
+        now = self._shared.clock.wall()
+        await self._shared.store(lambda c: outbox.settle(c, message.id, MessageState.SENT, now=now, receipt=receipt))
+        self._shared.count(message.target, "sent")
+        self._shared.metrics.lag.labels(message.target).observe(max(0.0, now - message.created_at))
+        log.info("sent", message=message.id, target=message.target, tries=message.tries, receipt=receipt)
+
+    def _outgoing(self, message: Message) -> tuple[Outgoing, tuple[str, ...]]:
+        body = message.body
+        if isinstance(body, Text):
+            mark = compose.say("repeat", self._shared.language) if message.maybe_sent else ""
+            return Text(mark + body.text, body.mentions), body.mentions
+        path = self._shared.pictures_dir / str(body.file)
+        try:
+            size = path.stat().st_size
+        except OSError as error:
+            raise Permanent(f"the picture file {path.name} is gone: {error.strerror}") from None
+        return PictureFile(str(path), body.name, outbox.content_type(path.name), size), ()
+
+    async def _back(self, message: Message, error: SendError, *, wait: float, spent: bool = True) -> None:
+        at = self._shared.clock.wall() + min(wait, outbox.LONGEST_WAIT)
+        await self._shared.store(
+            lambda c: outbox.put_back(c, message.id, at=at, error=str(error), code=error.code, spent=spent)
+        )
+        self._shared.count(message.target, "retried" if spent else "waited")
+        about = {"message": message.id, "target": message.target, "error": str(error), "code": error.code}
+        log.warning("not sent, will try again", **about, after=round(wait, 1))
+
+    async def _unknown(self, message: Message, error: SendError) -> None:
+        """No answer: repeat once, marked; a second silence is final, and is not called sent."""
+        self._shared.count(message.target, "unknown")
+        now = self._shared.clock.wall()
+        if not message.maybe_sent:
+            at = now + backoff(1)
+            await self._shared.store(
+                lambda c: outbox.put_back(c, message.id, at=at, error=str(error), code=error.code, maybe_sent=True)
+            )
+            log.warning("no answer, repeating once", message=message.id, target=message.target, error=str(error))
+            return
+        await self._shared.store(
+            lambda c: outbox.settle(c, message.id, MessageState.UNKNOWN, now=now, error=str(error), code=error.code)
+        )
+        log.error("no answer twice, given up", message=message.id, target=message.target, error=str(error))
+        await failover.tell_dead(self._shared, message, str(error))
+
+    async def _refused(self, message: Message, error: SendError) -> None:
+        """Refused for good: the fallback takes the notification; where there is none, the message is dead."""
+        if await failover.take_over(self._shared, message, str(error)):
+            return
+        now = self._shared.clock.wall()
+        await self._shared.store(
+            lambda c: outbox.settle(c, message.id, MessageState.DEAD, now=now, error=str(error), code=error.code)
+        )
+        self._shared.count(message.target, "dead")
+        self._shared.metrics.dead.labels(message.target, error.code or type(error).__name__).inc()
+        about = {"message": message.id, "target": message.target, "error": str(error), "code": error.code}
+        log.error("given up", **about, tries=message.tries)
+        await failover.tell_dead(self._shared, message, str(error))
+
+
+def backoff(tries: int) -> float:
+    """Seconds before the next attempt: 1, 2, 4 … at most 120, with jitter so that targets do not march in step."""
+    return min(120.0, 2.0 ** (tries - 1)) * random.uniform(0.8, 1.2)  # noqa: S311 - no secret

@@ -1,0 +1,64 @@
+"""The bridge's own figures, for Prometheus. One `Metrics` for a bridge, handed to whoever counts.
+
+Names and labels are relied on by dashboards: `deploy/grafana/wxbridge.json` shows them all.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+
+import wxbridge
+
+LAG_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
+"""Seconds from a message's creation to the service's answer."""
+
+
+class Metrics:
+    """Counters that grow while the bridge runs, and gauges that are set when they are asked for."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        Info("wxbridge_build", "The running version.", registry=registry).info({"version": wxbridge.__version__})
+        self.accepted = Counter(
+            "wxbridge_accepted", "Messages queued, by source.", ["source"], registry=registry,
+        )  # fmt: skip
+        self.deduplicated = Counter(
+            "wxbridge_deduplicated", "Messages absorbed as a sender's repeat.", ["source"], registry=registry,
+        )  # fmt: skip
+        self.refused = Counter(
+            "wxbridge_refused", "Requests that were not taken, by reason.", ["reason"], registry=registry,
+        )  # fmt: skip
+        self.messages = Counter(
+            "wxbridge_messages",
+            "What became of attempts: sent, retried, waited, unknown, merged, failed_over, expired, dead.",
+            ["target", "outcome"],
+            registry=registry,
+        )
+        self.dead = Counter(
+            "wxbridge_dead", "Messages given up, by the service's code.", ["target", "reason"], registry=registry,
+        )  # fmt: skip
+        self.lag = Histogram(
+            "wxbridge_lag_seconds", "From a message's creation to the service's answer.", ["target"],
+            buckets=LAG_BUCKETS, registry=registry,
+        )  # fmt: skip
+        self.heard = Counter("wxbridge_inbound", "Messages that people wrote.", ["channel"], registry=registry)
+        self.backlog = Gauge("wxbridge_backlog_messages", "Messages still to send.", ["target"], registry=registry)
+        self.oldest = Gauge(
+            "wxbridge_backlog_oldest_seconds", "Age of the oldest message to send.", ["target"], registry=registry,
+        )  # fmt: skip
+        self.budget = Gauge(
+            "wxbridge_pace_left", "Messages that may still go in a window of the pace.", ["channel", "window"],
+            registry=registry,
+        )  # fmt: skip
+        self.channel_state = Gauge(
+            "wxbridge_channel_state", "1 for a channel's present state.", ["channel", "state"], registry=registry,
+        )  # fmt: skip
+        self.database_up = Gauge("wxbridge_database_up", "Whether alerts can be stored.", registry=registry)
+        self.storage_errors = Counter(
+            "wxbridge_storage_errors", "Times the database did not take something.", registry=registry,
+        )  # fmt: skip
+
+    def exposition(self) -> bytes:
+        """Everything in Prometheus' text format."""
+        return generate_latest(self.registry)
