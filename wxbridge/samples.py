@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Callable
 
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 
 def chart_png(width: int = 900, height: int = 360) -> bytes:
@@ -27,7 +27,9 @@ def chart_png(width: int = 900, height: int = 360) -> bytes:
         level = height * (0.78 - 0.55 * share**3 - 0.05 * math.sin(share * 24))
         points.append((x, level))
     draw.line(points, fill="#7eb26d", width=3, joint="curve")
-    draw.text((50, 14), "node_load1 {instance=host-1}   wxbridge test alert", fill="#d8d9da")
+    font = ImageFont.load_default(size=24)
+    draw.text((50, 12), "CPU usage host-1: 92.25 %   (test alert)", fill="#d8d9da", font=font)
+    draw.text((60, threshold - 32), "max 90 %", fill="#e24d42", font=font)
     file = io.BytesIO()
     image.save(file, "PNG", optimize=True)
     return file.getvalue()

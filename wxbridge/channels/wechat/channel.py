@@ -8,7 +8,7 @@ from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -29,6 +29,9 @@ from wxbridge.model import (
     Receipt,
     Text,
 )
+
+if TYPE_CHECKING:
+    from wxbridge.channels.wechat.connection import Connection
 
 log = structlog.get_logger()
 
@@ -200,8 +203,7 @@ class WechatChannel:
             await connection.serve()
         finally:
             self._session = None
-            await _to_its_end(session.close())
-            await _to_its_end(connection.close())
+            await _to_its_end(_close(session, connection))
 
     def _unreachable(self, words: str) -> float:
         endpoint = self.settings.endpoint
@@ -389,6 +391,11 @@ class WechatChannel:
         if len(data) > PICTURE_LIMIT:
             raise Permanent(f"the picture {name} has {len(data)} bytes; WeChat is sent {PICTURE_LIMIT} at most")
         return Receipt(await session.connection.send_picture(chat.id, name, data, content_type) or None)
+
+
+async def _close(session: Session, connection: Connection) -> None:
+    await session.close()
+    await connection.close()
 
 
 async def _to_its_end(closing: Coroutine[Any, Any, None]) -> None:
