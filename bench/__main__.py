@@ -32,7 +32,7 @@ WIDTH = 190
 
 async def run(names: list[str]) -> list[Row]:
     """Measure the named figures one after another, each in a place of its own."""
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)  # type: ignore[union-attr]
+    _end_on_signals()
     rows: list[Row] = []
     until = time.monotonic() + LIMIT
     for figure in FIGURES:
@@ -40,6 +40,18 @@ async def run(names: list[str]) -> list[Row]:
             print(f"measuring {figure.name}: {figure.about} …", file=sys.stderr, flush=True)
             rows += await _measure(figure, min(figure.limit, until - time.monotonic()))
     return rows
+
+
+def _end_on_signals() -> None:
+    """Have the first Ctrl-C or SIGTERM begin the clean-up, and no further one interrupt it."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def end() -> None:
+        if task is not None and not task.cancelling():
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, end)
 
 
 async def _measure(figure: Figure, limit: float) -> list[Row]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import qrcode
-import qrcode.image.svg
 
 
 def _code(content: str) -> qrcode.QRCode[Any]:
@@ -44,5 +43,7 @@ def save_png(content: str, path: Path) -> None:
 
 def as_svg(content: str) -> str:
     """A QR code as an SVG element."""
-    image = _code(content).make_image(image_factory=qrcode.image.svg.SvgPathImage)
+    from qrcode.image import svg  # brings lxml, 3 MB, that only a page needs
+
+    image = _code(content).make_image(image_factory=svg.SvgPathImage)
     return image.to_string(encoding="unicode")

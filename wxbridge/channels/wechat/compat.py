@@ -34,7 +34,7 @@ def load(cache_dir: Path | None = None) -> ModuleType:
     with _lock:
         if "wechaty" not in sys.modules:
             _set_environment(cache_dir)
-            with warnings.catch_warnings(), _telnetlib(), _no_log_file():
+            with warnings.catch_warnings(), _stand_ins(), _no_log_file():
                 # Old code: dozens of deprecations that are nobody's business here.
                 warnings.simplefilter("ignore")
                 _mend_dependencies()
@@ -63,27 +63,43 @@ def _no_log_file() -> Iterator[None]:
             os.environ["WECHATY_LOG_FILE"] = path
 
 
-class _Telnet:
-    """Stands in for `telnetlib.Telnet`, which wechaty imports to knock at ports and is not let to use."""
+class _Absent:
+    """Stands in for a class that wechaty imports and is not let to use."""
 
-    def open(self, *_: Any, **__: Any) -> None:
-        raise OSError("telnetlib is not there: wxbridge does not knock at ports")
+    def __init__(self, *_: Any, **__: Any) -> None:
+        raise OSError("this part of wechaty is not there: wxbridge does not use it")
+
+
+_STAND_INS: dict[str, tuple[str, ...]] = {
+    # To knock at ports. Python 3.13 has none, earlier ones warn.
+    "telnetlib": ("Telnet",),
+    # To describe links to GitHub and to pages, which wxbridge never does: 16 MB, 14 of them PyGithub's.
+    "github": ("Github",),
+    "github.Repository": ("Repository",),
+    "github.PullRequest": ("PullRequest",),
+    "github.PullRequestComment": ("PullRequestComment",),
+    "github.Issue": ("Issue",),
+    "github.IssueComment": ("IssueComment",),
+    "opengraph_py3": ("OpenGraph",),
+}
 
 
 @contextmanager
-def _telnetlib() -> Iterator[None]:
-    # Python 3.13 has none, earlier ones warn; nobody else is to find the stand-in afterwards.
-    before = sys.modules.get("telnetlib")
-    stand_in = ModuleType("telnetlib")
-    stand_in.Telnet = _Telnet  # type: ignore[attr-defined]
-    sys.modules["telnetlib"] = stand_in
+def _stand_ins() -> Iterator[None]:
+    # Nobody else is to find them afterwards, nor to lose the real ones.
+    before = {name: sys.modules.get(name) for name in _STAND_INS}
+    for name, classes in _STAND_INS.items():
+        stand_in = ModuleType(name)
+        vars(stand_in).update(dict.fromkeys(classes, _Absent))
+        sys.modules[name] = stand_in
     try:
         yield
     finally:
-        if before is None:
-            del sys.modules["telnetlib"]
-        else:
-            sys.modules["telnetlib"] = before
+        for name, module in before.items():
+            if module is None:
+                del sys.modules[name]
+            else:
+                sys.modules[name] = module
 
 
 def _mend_dependencies() -> None:
