@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script, in no package
 """Docker's HEALTHCHECK: exit 0 while the bridge's process answers, 1 otherwise.
 
 It asks /healthz and not `wxbridge status`: a bridge whose WeChat is offline is well, keeps taking alerts,
