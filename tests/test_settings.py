@@ -120,7 +120,7 @@ def test_a_secret_file_that_cannot_be_read_is_named(tmp_path: Path, content: byt
     path = tmp_path / "token"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ValidationError, match="`token_file`: cannot read .*token"):
+    with pytest.raises(ValidationError, match=r"`token_file`: cannot read .*token"):
         Vault.model_validate({"token_file": str(path)})
 
 

@@ -30,6 +30,7 @@ from wxbridge.settings import (
     Secret,
     Section,
     TargetSettings,
+    WatchSettings,
     WebSource,
 )
 
@@ -117,6 +118,7 @@ class Config(Section):
     grafana: GrafanaSettings | None = None
     prometheus: WebSource | None = None
     pictures: PictureSettings = PictureSettings()
+    watch: WatchSettings = WatchSettings()
     dedupe_window: Duration = 600.0
     """How long a repeated POST counts as the sender's own retry."""
     keep: Duration = 30 * 86400.0

@@ -316,3 +316,24 @@ class PictureSettings(Section):
     """The Chromium, Chrome or Edge to drive; found by itself when not given."""
     browser_idle: Duration = 300.0
     """How long an unused browser is kept warm."""
+
+
+class WatchSettings(Section):
+    """How somebody outside learns that the bridge itself is not well."""
+
+    heartbeat: Secret | None = None
+    """An http(s) address that is fetched while the bridge is well: a dead man's switch that calls when it is silent."""
+    every: Annotated[Duration, Field(ge=1)] = 60.0
+    """How often the heartbeat beats."""
+    oldest: Annotated[Duration, Field(gt=0)] = 900.0
+    """Where a message has waited longer than this, the target's fallback (or the master) is told."""
+
+    @field_validator("heartbeat")
+    @classmethod
+    def _web_address(cls, value: Secret | None) -> Secret | None:
+        if value is None or not value.get_secret_value():
+            return None
+        # The value stays out of the message: such addresses hold their secret in the path.
+        if not re.match(r"https?://[^/?#\s]+\S*\Z", value.get_secret_value()):
+            raise ValueError("this is no web address; write one like https://hc.example.com/ping/…")
+        return value

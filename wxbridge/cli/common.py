@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from wxbridge.errors import ConfigError
 T = TypeVar("T")
 
 OK, FAILED, WRONG_USAGE = 0, 1, 2
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 ConfigOption = Annotated[
     Path | None,
@@ -94,9 +96,9 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, columns: Sequence[
         table.add_column(column.replace("_", " ").upper(), overflow="fold")
     for row in rows:
         table.add_row(*(_cell(row.get(column)) for column in columns))
-    console = Console()
-    # Piped into a file or a grep, a row stays one line.
-    console.print(table, width=None if console.is_terminal else 10_000, crop=False, markup=False)
+    # Piped into a file or a grep, a row stays one line. What people wrote is no markup and no emoji code of ours.
+    width = None if sys.stdout.isatty() else 10_000
+    Console(width=width, markup=False, emoji=False, highlight=False).print(table, crop=False)
 
 
 def _cell(value: Any) -> str:
@@ -104,7 +106,12 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return str(value).replace("\n", "⏎ ")
+    return plain(str(value).replace("\n", "⏎ "))
+
+
+def plain(text: str) -> str:
+    """A text without what would steer a terminal; line ends stay."""
+    return _CONTROL.sub("\ufffd", text)
 
 
 def local(seconds: float | None, config: Config) -> str | None:

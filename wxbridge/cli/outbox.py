@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from wxbridge import outbox as queue
-from wxbridge.cli.common import ConfigOption, JsonOption, fail, local, say, show, with_database
+from wxbridge.cli.common import ConfigOption, JsonOption, fail, local, plain, say, show, with_database
 from wxbridge.config import Config
 from wxbridge.database import Database
 from wxbridge.model import OPEN_STATES, Message, MessageState, Text
@@ -17,7 +17,7 @@ from wxbridge.settings import parse_duration
 app = typer.Typer(help="Messages: queued, sent, dead.", no_args_is_help=True)
 
 DEAD = (MessageState.DEAD, MessageState.EXPIRED, MessageState.UNKNOWN)
-Ids = Annotated[list[int], typer.Argument(metavar="ID...", help="As `outbox list` shows them.")]
+Ids = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 - 1, help="As `outbox list` shows them.")]
 
 
 def _row(message: Message, config: Config) -> dict[str, Any]:
@@ -96,7 +96,7 @@ def show_(ids: Ids, config: ConfigOption = None, as_json: JsonOption = False) ->
     for row in rows if not as_json else ():
         for name, value in row.items():
             if value is not None:
-                print(f"{name:16} {value}")  # noqa: T201
+                print(f"{name:16} {plain(str(value))}")  # noqa: T201
         print()  # noqa: T201
     if len(rows) < len(set(ids)):
         raise typer.Exit(1)

@@ -34,7 +34,7 @@ async def read_push(request: web.Request) -> Push:
     if request.content_type == "multipart/form-data":
         fields = await _multipart(request)
     elif request.content_type == "application/x-www-form-urlencoded":
-        fields = dict(await request.post())
+        fields = await _form(request)
     else:
         data = read_json(await request.read())
         if not isinstance(data, dict):
@@ -55,6 +55,13 @@ async def read_push(request: web.Request) -> Push:
     return Push(to, text, image, url, _names(fields.get("mentions"), "mentions"))
 
 
+async def _form(request: web.Request) -> dict[str, Any]:
+    try:
+        return dict(await request.post())
+    except (ValueError, LookupError) as error:  # LookupError: a charset that nobody knows
+        raise BadBody(f"The form cannot be read: {error}") from None
+
+
 async def _multipart(request: web.Request) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     try:
@@ -63,7 +70,7 @@ async def _multipart(request: web.Request) -> dict[str, Any]:
                 continue
             content = bytes(await part.read(decode=True))
             fields[part.name] = content if part.filename else content.decode()
-    except (ValueError, UnicodeDecodeError) as error:
+    except (ValueError, LookupError, RuntimeError) as error:  # RuntimeError: an unknown encoding of a part
         raise BadBody(f"The form cannot be read: {error}") from None
     return fields
 

@@ -41,6 +41,8 @@ class Neighbours:
     channels: Callable[[], Mapping[str, ChannelStatus]]
     sources: Sequence[str]
     pictures_dir: Path
+    outbox: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
+    """What waits, for `/readyz`."""
 
 
 def make_app(
@@ -139,11 +141,12 @@ class _Server:
         return web.json_response({"ok": True})
 
     async def readyz(self, request: web.Request) -> web.Response:
-        database_ok = await self._to.database_ok()
+        # Together: where the database hangs, each waits for its own limit.
+        database_ok, outbox = await asyncio.gather(self._to.database_ok(), self._outbox())
         channels = self._to.channels()
         online = {name: status.state is ChannelState.ONLINE for name, status in channels.items()}
         ready = database_ok and (request.query.get("channels") != "all" or all(online.values()))
-        parts: dict[str, Any] = {"database": {"ok": database_ok}}
+        parts: dict[str, Any] = {"database": {"ok": database_ok}, "outbox": outbox}
         for name, status in channels.items():
             parts[name] = {
                 "ok": online[name],
@@ -152,6 +155,10 @@ class _Server:
                 "detail": status.detail,
             }
         return web.json_response({"ready": ready, "parts": parts}, status=200 if ready else 503)
+
+    async def _outbox(self) -> Mapping[str, Any]:
+        """What waits. It does not count for readiness: alerts can be taken however long the others have waited."""
+        return await self._to.outbox() if self._to.outbox else {"ok": True}
 
     async def metrics(self, _request: web.Request) -> web.Response:
         await self._to.refresh_gauges()
