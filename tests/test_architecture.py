@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "wxbridge"
 
 BASE = {"errors", "model", "schedule", "settings"}
 PARTS = {
-    "digest", "metrics", "presence", "stored",
+    "digest", "metrics", "notify", "presence", "stored",
     "channels", "compose", "config", "database", "login", "logs", "migrations", "outbox", "pace", "pictures",
     "routing", "samples", "sources",
 }  # fmt: skip

@@ -280,6 +280,14 @@ def test_a_variable_in_a_comment_or_a_key_is_left_alone(read: Read, problems: Ca
     assert problems("${KEY}: zh\n", KEY="language") == ["1: unknown key `${KEY}`"]
 
 
+def test_a_secrets_file_is_looked_for_beside_the_configuration(read: Read, tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("hush\n")
+    config = read("server: {token_file: token}\npictures: {browser: bin/chrome}")
+    assert config.server.token
+    assert config.server.token.get_secret_value() == "hush"
+    assert config.pictures.browser == tmp_path / "bin/chrome"
+
+
 def test_a_secret_may_come_from_a_file(read: Read, tmp_path: Path) -> None:
     (tmp_path / "token").write_text("from-the-file\n")
     config = read(f"server: {{token_file: {tmp_path / 'token'}}}")

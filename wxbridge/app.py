@@ -7,7 +7,7 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,7 @@ import structlog
 from aiohttp import web
 
 import wxbridge
-from wxbridge import outbox, registry, routing
+from wxbridge import outbox, registry, routing, watch
 from wxbridge.bridge import Bridge
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.wechat import WechatTarget
@@ -26,9 +26,10 @@ from wxbridge.config import Config
 from wxbridge.database import Database, remember_fact, sqlite_url
 from wxbridge.delivery import Clock, Delivery, Lane, Shared
 from wxbridge.errors import AlreadyRunning, StorageError, WxbridgeError
-from wxbridge.intake import MASTER, Destination, Intake
+from wxbridge.intake import MASTER, Intake
 from wxbridge.jobs.scheduler import Jobs, JobSetting
 from wxbridge.model import Accepted, Notification
+from wxbridge.notify import Destination
 from wxbridge.pace import Pacer
 from wxbridge.pictures import Pictures
 from wxbridge.settings import Pace, TargetSettings
@@ -97,6 +98,14 @@ def is_running(state_dir: Path) -> bool:
     return False
 
 
+def destinations_of(targets: Mapping[str, TargetSettings]) -> dict[str, Destination]:
+    """What composing for each target needs to know."""
+    return {
+        name: Destination(registry.CHANNELS[target.channel].capabilities, target.expires_after)
+        for name, target in targets.items()
+    }
+
+
 def make_pictures(config: Config) -> Pictures:
     """The painters, as configured."""
     return Pictures(
@@ -124,7 +133,7 @@ def make_jobs(config: Config, database: Database, pictures: Pictures, put: Any) 
         language=config.language,
         base=config.base,
         pictures_dir=config.state_dir / "pictures",
-        expires_after={name: target.expires_after for name, target in targets.items()},
+        destinations=destinations_of(targets),
         on_error=(MASTER,) if MASTER in targets else (),
     )
     return Jobs(setting, database, put=put, draw=pictures.draw)
@@ -149,7 +158,8 @@ async def running(config: Config) -> AsyncIterator[Bridge]:
         stack.enter_context(only_one(config.state_dir))
         database = open_database(config)
         stack.callback(database.close)
-        bridge = Bridge(config, database, all_targets(config))
+        targets = all_targets(config)
+        bridge = Bridge(config, database, targets, destinations_of(targets))
         pictures = make_pictures(config)
         stack.push_async_callback(pictures.close)
         intake = _intake(bridge)
@@ -169,13 +179,12 @@ async def running(config: Config) -> AsyncIterator[Bridge]:
         )
         delivery = Delivery(shared, bridge.wakers, keep=config.keep)
         jobs = make_jobs(config, database, pictures, bridge.put)
-        for name, work in _services(bridge, delivery, jobs):
-            task = asyncio.create_task(work, name=name)
-            task.add_done_callback(_complain)
-            stack.push_async_callback(_end, task)
+        services = [_start(name, work, stack) for name, work in _services(bridge, delivery, jobs)]
         bridge.url = await _serve(bridge, intake, stack)
         await database.run(lambda c: remember_fact(c, "bridge", _about(bridge), time.time()))
         log.info("serving", url=bridge.url, version=wxbridge.__version__, state_dir=str(config.state_dir))
+        # The last to start and the first to stop: it tells systemd of both.
+        _start("watch", watch.run(_watched(bridge, services), config.watch), stack)
         yield bridge
 
 
@@ -211,12 +220,10 @@ def _lane(bridge: Bridge, name: str) -> Lane:
 
 
 def _intake(bridge: Bridge) -> Intake:
-    targets = {}
-    for name, target in bridge.targets.items():
-        capabilities = registry.CHANNELS[target.channel].capabilities
-        targets[name] = Destination(capabilities, target.expires_after)
     config = bridge.config
-    return Intake(registry.SOURCES, routes_of(config), targets, config.language, config.timezone, bridge.put)
+    return Intake(
+        registry.SOURCES, routes_of(config), bridge.destinations, config.language, config.timezone, bridge.put
+    )
 
 
 def _services(bridge: Bridge, delivery: Delivery, jobs: Jobs) -> Iterator[tuple[str, Any]]:
@@ -224,6 +231,34 @@ def _services(bridge: Bridge, delivery: Delivery, jobs: Jobs) -> Iterator[tuple[
     yield "jobs", jobs.run()
     for name, channel in bridge.channels.items():
         yield f"channel {name}", channel.run(bridge.on_inbound, partial(bridge.on_status, name))
+
+
+def _start(name: str, work: Any, stack: AsyncExitStack) -> asyncio.Task[None]:
+    task: asyncio.Task[None] = asyncio.create_task(work, name=name)
+    task.add_done_callback(_complain)
+    stack.push_async_callback(_end, task)
+    return task
+
+
+def _watched(bridge: Bridge, services: Sequence[asyncio.Task[None]]) -> watch.Watched:
+    async def trouble() -> str | None:
+        died = [task.get_name() for task in services if task.done() and not task.cancelled() and task.exception()]
+        if died:
+            return f"{', '.join(died)} died"
+        return None if await bridge.database_ok() else "the database takes nothing"
+
+    return watch.Watched(
+        database=bridge.database,
+        trouble=trouble,
+        channels=bridge.statuses,
+        targets=bridge.targets,
+        destinations=bridge.destinations,
+        master=MASTER,
+        put=bridge.put,
+        metrics=bridge.metrics,
+        language=bridge.config.language,
+        timezone=bridge.config.timezone,
+    )
 
 
 def _complain(task: asyncio.Task[None]) -> None:
@@ -244,6 +279,7 @@ async def _serve(bridge: Bridge, intake: Intake, stack: AsyncExitStack) -> str:
         refresh_gauges=bridge.refresh_gauges,
         database_ok=bridge.database_ok,
         channels=bridge.statuses,
+        outbox=lambda: watch.outbox_part(bridge.database, oldest=bridge.config.watch.oldest, now=time.time()),
         sources=list(registry.SOURCES),
         pictures_dir=bridge.config.state_dir / "pictures",
     )

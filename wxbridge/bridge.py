@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge import login, outbox, presence
+from wxbridge import login, notify, outbox, presence
 from wxbridge.config import Config
 from wxbridge.database import Database, remember_fact
 from wxbridge.delivery import Lane
@@ -32,6 +32,7 @@ from wxbridge.model import (
     Priority,
     Text,
 )
+from wxbridge.notify import Destination
 from wxbridge.settings import TargetSettings
 from wxbridge.web.push import Push
 
@@ -45,6 +46,8 @@ class Bridge:
     config: Config
     database: Database
     targets: Mapping[str, TargetSettings]
+    destinations: Mapping[str, Destination]
+    """By target."""
     metrics: Metrics = field(default_factory=Metrics)
     channels: dict[str, Channel] = field(default_factory=dict)
     wakers: list[asyncio.Event] = field(default_factory=list)
@@ -76,7 +79,11 @@ class Bridge:
         """Queue a line for the master; what is about the master goes to the master's fallback, else into the log."""
         names = self.targets[MASTER].fallback if about == MASTER else (MASTER,)
         items = [
-            Notification("wxbridge", name, (Text(line),), Priority.SYSTEM) for name in names if name in self.targets
+            notify.notification(
+                "wxbridge", name, [Text(line)], self.destinations[name], self.config.language, Priority.SYSTEM
+            )
+            for name in names
+            if name in self.targets
         ]
         if not items:
             log.warning("nobody to tell", line=line)
@@ -114,9 +121,13 @@ class Bridge:
 
     def _show_code(self, name: str, code: str) -> None:
         png = self.config.state_dir / "login.png"
-        with suppress(OSError):
-            login.save_png(code, png)
-        login.in_terminal(code, sys.stdout)
+        try:
+            login.in_terminal(code, sys.stdout)
+            with suppress(OSError):
+                login.save_png(code, png)
+        except ValueError:
+            log.error("the gateway's login code is too long for a QR code", length=len(code))  # noqa: TRY400
+            return
         print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
         now = time.monotonic()
         if now - self._code_sent.get(name, -presence.CODE_EVERY) >= presence.CODE_EVERY:

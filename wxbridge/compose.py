@@ -43,6 +43,10 @@ _WORDS: dict[str, tuple[str, str]] = {
         "⚠️ {channel} 需要重新扫码登录,在此之前告警发到这里。",
     ),
     "storm": ("🌊 {n} alerts since {since}, in short:", "🌊 {since} 以来共 {n} 条告警,合并如下:"),
+    "waits": (
+        "⏳ {target}: {n} waiting, the oldest since {since} ({time})",
+        "⏳ {target}:{n} 条待发,最早的自 {since} 起(已 {time})",
+    ),
     "more_kinds": ("… and {kinds} more kinds, {n} alerts", "……另有 {kinds} 种共 {n} 条"),
     "passed": ("↩️ ×{n} fired and resolved meanwhile", "↩️ 期间触发又恢复 ×{n}"),
     "others": ("📨 ×{n} other messages", "📨 其他消息 ×{n}"),
@@ -51,6 +55,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     "untitled": ("Alert without a title", "无标题告警"),
     "job_failed": ("Job {id} failed: {error}", "任务 {id} 失败:{error}"),
     "job_back": ("Job {id} works again.", "任务 {id} 已恢复。"),
+    "many_expired": (
+        "{n} messages to {target} expired unsent, the first is {first}; see `wxbridge outbox list --dead`",
+        "发往 {target} 的 {n} 条消息过期未发(首条 {first}),见 `wxbridge outbox list --dead`",
+    ),
     "dead": (
         "Message {id} to {target} could not be delivered: {error}",
         "发往 {target} 的消息 {id} 未能送达:{error}",

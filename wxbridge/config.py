@@ -309,7 +309,7 @@ def load(path: Path, plugins: PluginSettings, environment: Mapping[str, str] | N
     config: Config | None = None
     model = config_model(plugins)
     try:
-        config = model.model_validate({**data, "path": path})
+        config = model.model_validate({**data, "path": path}, context={"base": path.parent})
     except ValidationError as error:
         found: dict[Path_, list[Any]] = {}
         for problem in error.errors(include_url=False):

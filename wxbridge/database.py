@@ -35,12 +35,25 @@ notifications = sa.Table(
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("origin", sa.Integer),
     sa.Column("dedupe_key", sa.String),
-    sa.Column("content", sa.JSON),
+    sa.Column("content", sa.JSON(none_as_null=True)),
 )
-sa.Index("notifications_dedupe", notifications.c.dedupe_key, notifications.c.created_at)
+sa.Index("notifications_created", notifications.c.created_at)
+sa.Index(
+    "notifications_dedupe",
+    notifications.c.dedupe_key,
+    notifications.c.created_at,
+    sqlite_where=sa.text("dedupe_key IS NOT NULL"),
+    postgresql_where=sa.text("dedupe_key IS NOT NULL"),
+)
 
 OPEN = "state IN ('queued', 'sending')"
 """The condition of rows that are still to do."""
+OPEN_TEXT = f"{OPEN} AND kind = 'text'"
+DRAWN = f"{OPEN} AND kind = 'picture' AND picture_file IS NOT NULL"
+"""The condition of pictures that can be sent."""
+TO_DRAW = f"{OPEN} AND kind = 'picture' AND picture_file IS NULL"
+PUT_BACK = f"{OPEN} AND next_try_at > created_at"
+"""The condition of rows that wait for a time."""
 
 messages = sa.Table(
     "messages",
@@ -52,10 +65,10 @@ messages = sa.Table(
     sa.Column("state", sa.String, nullable=False),
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("text", sa.Text),
-    sa.Column("mentions", sa.JSON),
+    sa.Column("mentions", sa.JSON(none_as_null=True)),
     sa.Column("picture_file", sa.String),
     sa.Column("picture_name", sa.String),
-    sa.Column("picture_spec", sa.JSON),
+    sa.Column("picture_spec", sa.JSON(none_as_null=True)),
     sa.Column("follows", sa.Integer),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
@@ -67,17 +80,24 @@ messages = sa.Table(
     sa.Column("error_code", sa.String),
     sa.Column("error", sa.Text),
 )
-# The claim query reads open rows of one target in order; settled rows must not slow it down.
-# SQLite takes a partial index only where the query repeats its condition to the letter.
-sa.Index(
-    "messages_open",
-    messages.c.target,
-    messages.c.priority,
-    messages.c.id,
-    sqlite_where=sa.text(OPEN),
-    postgresql_where=sa.text(OPEN),
-)
-sa.Index("messages_settled", messages.c.state, messages.c.settled_at)
+
+
+def _partial(name: str, condition: str, *columns: sa.Column[Any]) -> None:
+    """An index of the rows that are still to do, so that settled ones slow nothing down.
+
+    SQLite takes a partial index only where the query repeats its condition to the letter.
+    """
+    sa.Index(name, *columns, sqlite_where=sa.text(condition), postgresql_where=sa.text(condition))
+
+
+_partial("messages_texts", OPEN_TEXT, messages.c.target, messages.c.priority, messages.c.id)
+_partial("messages_drawn", DRAWN, messages.c.target, messages.c.priority, messages.c.id)
+_partial("messages_to_draw", TO_DRAW, messages.c.priority, messages.c.id)
+_partial("messages_waiting", OPEN, messages.c.target, messages.c.created_at)
+_partial("messages_put_back", PUT_BACK, messages.c.target, messages.c.next_try_at)
+_partial("messages_expiring", OPEN, messages.c.expires_at)
+_partial("messages_settled", "settled_at IS NOT NULL", messages.c.state, messages.c.settled_at)
+_partial("messages_pictures", "picture_file IS NOT NULL", messages.c.picture_file)
 sa.Index("messages_notification", messages.c.notification_id)
 
 sends = sa.Table(
@@ -100,6 +120,7 @@ rooms = sa.Table(
     sa.Column("account", sa.String, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),
     sa.Column("present", sa.Boolean, nullable=False),
+    sa.Column("since", sa.Integer, nullable=False, server_default="0"),
 )
 
 contacts = sa.Table(
@@ -113,6 +134,21 @@ contacts = sa.Table(
     sa.Column("account", sa.String, nullable=False),
     sa.Column("seen_at", sa.Float, nullable=False),
     sa.Column("present", sa.Boolean, nullable=False),
+    sa.Column("since", sa.Integer, nullable=False, server_default="0"),
+)
+
+identities = sa.Table(
+    "identities",
+    metadata,
+    sa.Column("channel", sa.String, primary_key=True),
+    sa.Column("chat", sa.String, primary_key=True),
+    sa.Column("id", sa.String, nullable=False),
+    sa.Column("names", sa.JSON, nullable=False),
+    sa.Column("members", sa.JSON, nullable=False),
+    sa.Column("account", sa.String, nullable=False),
+    sa.Column("seen", sa.Integer, nullable=False),
+    sa.Column("guess", sa.Boolean, nullable=False),
+    sa.Column("told", sa.String, nullable=False),
 )
 
 job_runs = sa.Table(
@@ -176,6 +212,8 @@ class Database:
         self._waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._loop, name="database", daemon=True)
         self._data_version: int | None = None
+        self._closed = False
+        self._submitting = threading.Lock()
         self._thread.start()
 
     @classmethod
@@ -191,6 +229,9 @@ class Database:
         except sa.exc.DBAPIError as error:
             engine.dispose()
             raise StorageError(f"cannot open the database {engine.url.database}: {error.orig}") from error
+        except BaseException:
+            engine.dispose()
+            raise
         return cls(engine)
 
     async def run(self, fn: Callable[[Connection], T]) -> T:
@@ -211,15 +252,19 @@ class Database:
 
     def close(self) -> None:
         """Finish what waits, then close. Safe to call twice."""
-        self._waiting.put(_STOP)
+        with self._submitting:
+            self._closed = True
+            self._waiting.put(_STOP)
         self._thread.join(timeout=5)
         self._engine.dispose()
 
     def _submit(self, fn: Callable[[Connection], T], *, write: bool) -> Future[T]:
-        if not self._thread.is_alive():
-            raise StorageError("the database is closed")
         work = _Work(fn, write=write)
-        self._waiting.put(work)
+        # Under a lock, so that nothing is queued behind the last word and then waits for ever.
+        with self._submitting:
+            if self._closed:
+                raise StorageError("the database is closed")
+            self._waiting.put(work)
         return work.done
 
     def _data_version_moved(self, connection: Connection) -> bool:
@@ -241,48 +286,75 @@ class Database:
                 except queue.Empty:
                     break
             stopping = _STOP in batch
-            works = [work for work in batch if isinstance(work, _Work)]
-            try:
-                # One connection for the thread's whole life: `data_version` is counted per connection.
-                if connection is None:
-                    connection = self._engine.connect()
-                _run_batch(connection, works)
-            except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-                _fail(works, error)
-                if connection is not None:
-                    with suppress(Exception):
-                        connection.close()
-                connection = None
+            works = [work for work in batch if isinstance(work, _Work) and work.done.set_running_or_notify_cancel()]
+            # Readers have a transaction of their own: they are answered also while nothing can be written.
+            for some in ([work for work in works if not work.write], [work for work in works if work.write]):
+                connection = self._serve(connection, some)
         if connection is not None:
             connection.close()
 
+    def _serve(self, connection: Connection | None, works: list[_Work]) -> Connection | None:
+        """Run functions in one transaction; returns the connection for the next, None where it is to be made anew."""
+        if not works:
+            return connection
+        try:
+            # One connection for the thread's whole life: `data_version` is counted per connection.
+            if connection is None:
+                connection = self._engine.connect()
+            _run_batch(connection, works)
+        except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
+            _fail(works, error)
+            if connection is not None:
+                with suppress(Exception):
+                    connection.close()
+            return None
+        return connection
+
+
+class _Alone(Exception):
+    """The only function of a transaction failed: there is nothing to save, so all is rolled back."""
+
+
+class _Failed(Exception):
+    """One function of several failed; its neighbours go on."""
+
 
 def _run_batch(connection: Connection, works: list[_Work]) -> None:
-    works = [work for work in works if work.done.set_running_or_notify_cancel()]
-    if not works:
-        return
-    connection.info["write"] = any(work.write for work in works)
+    connection.info["write"] = works[0].write
     results: list[tuple[_Work, Any]] = []
-    with connection.begin():
+    with suppress(_Alone), connection.begin():
         for work in works:
-            savepoint = connection.begin_nested() if len(works) > 1 else None
-            try:
-                result = work.fn(connection)
-            except sa.exc.DBAPIError:
-                raise
-            except Exception as error:  # noqa: BLE001 - it is the caller's own and goes back to the caller
-                if savepoint is None:
-                    connection.get_transaction().rollback()  # type: ignore[union-attr]
-                    work.done.set_exception(error)
-                    return
-                savepoint.rollback()
-                work.done.set_exception(error)
-            else:
-                if savepoint is not None:
-                    savepoint.commit()
-                results.append((work, result))
+            with suppress(_Failed):
+                results.append((work, _run_one(connection, work, alone=len(works) == 1)))
     for work, result in results:
         work.done.set_result(result)
+
+
+def _run_one(connection: Connection, work: _Work, *, alone: bool) -> Any:
+    """Call one function. What it raises goes to its caller, and nothing that it wrote stays.
+
+    Raises:
+        _Alone, _Failed: it failed, and its caller knows.
+        DBAPIError: the database refused in a way that spoils the transaction for everybody.
+    """
+    savepoint = None if alone else connection.begin_nested()
+    try:
+        result = work.fn(connection)
+        if savepoint is not None:
+            savepoint.commit()
+    except Exception as error:
+        if savepoint is not None:
+            try:
+                savepoint.rollback()
+            except sa.exc.DBAPIError:
+                # SQLite has rolled back everything by itself (disk full, say): all who wait must hear of it.
+                raise error from None
+        if isinstance(error, sa.exc.DBAPIError):
+            _fail([work], error)
+        else:
+            work.done.set_exception(error)
+        raise (_Alone if savepoint is None else _Failed) from error
+    return result
 
 
 def _fail(works: Iterable[_Work], error: Exception) -> None:
@@ -344,6 +416,9 @@ def migrate(engine: Engine) -> None:
 
     settings = AlembicConfig()
     settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.begin() as connection:
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "head")
+    with engine.connect() as connection:
+        # Two processes that start at the same moment: the second waits, and then finds nothing to do.
+        connection.info["write"] = True
+        with connection.begin():
+            settings.attributes["connection"] = connection
+            command.upgrade(settings, "head")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -13,7 +14,17 @@ from wxbridge.model import AlertStatus, NotificationKind
 
 LINES = 15
 """How many kinds of alerts a digest names."""
+NAME = 60
+"""How many characters of a kind's name are shown."""
+KINDS_KEPT = 200
+"""How many kinds are kept apart in the database, the worst; the rest only as sums."""
+UNTOLD_KEPT = 2000
+"""How many firing alerts are remembered for pairing them with their resolution, the latest."""
+_MARK = 12
 _RANKS = ("critical", "page", "emergency", "disaster", "fatal", "p0", "error", "high", "p1", "warning", "average", "p2")
+
+Key = tuple[str, str]
+"""Alert name and severity."""
 
 
 @dataclass
@@ -31,15 +42,33 @@ class Kind:
         """How many still tell something."""
         return self.firing + self.no_data + self.resolved
 
+    def add(self, other: Kind) -> None:
+        """Add another's counts."""
+        self.firing += other.firing
+        self.resolved += other.resolved
+        self.no_data += other.no_data
+        self.passed += other.passed
+
+    def count(self, status: str, by: int = 1) -> None:
+        """Count alerts of a status; one that no monitor documents counts as firing, so that it is told."""
+        if status == AlertStatus.RESOLVED:
+            self.resolved += by
+        elif status == AlertStatus.NO_DATA:
+            self.no_data += by
+        else:
+            self.firing += by
+
 
 @dataclass
 class Digest:
     """What a storm consisted of. Feed it in the order of arrival."""
 
-    kinds: dict[tuple[str, str], Kind] = field(default_factory=dict)
-    """By alert name and severity."""
-    untold: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """Fingerprint → kind of the firing alerts, for pairing them with their resolution."""
+    kinds: dict[Key, Kind] = field(default_factory=dict)
+    untold: dict[str, tuple[Key, str]] = field(default_factory=dict)
+    """For each alert that fires or has no data: its kind and status, for pairing it with its resolution."""
+    rest: Kind = field(default_factory=Kind)
+    """The sums of kinds that are no longer kept apart."""
+    rest_kinds: int = 0
     others: int = 0
     """Messages that were no alerts."""
     alerts: int = 0
@@ -57,46 +86,54 @@ class Digest:
             self.others += 1
         for alert in alerts:
             self._add_alert(alert)
+        self.alerts += content.get("truncated") or 0
 
     def _add_alert(self, alert: Mapping[str, Any]) -> None:
         self.alerts += 1
         labels = alert.get("labels") or {}
         key = (labels.get("alertname") or alert.get("title") or "", labels.get("severity") or "")
-        fingerprint = alert.get("fingerprint") or ""
-        entry = self.kinds.setdefault(key, Kind())
-        status = alert.get("status")
-        if status == AlertStatus.RESOLVED:
-            fired = self.untold.pop(fingerprint, None) if fingerprint else None
-            if fired is None:
-                entry.resolved += 1
-            else:
-                self.kinds[fired].firing -= 1
-                self.kinds[fired].passed += 1
-        elif status == AlertStatus.NO_DATA:
-            entry.no_data += 1
-        elif not fingerprint or fingerprint not in self.untold:
-            entry.firing += 1
-            if fingerprint:
-                self.untold[fingerprint] = key
+        status = alert.get("status") or AlertStatus.FIRING
+        mark = _mark(alert)
+        told_of, before = self.untold.pop(mark, (None, "")) if mark else (None, "")
+        if told_of is not None:
+            # It was counted already, as what it was until now.
+            self.kinds[told_of].count(before, -1)
+        if status == AlertStatus.RESOLVED and told_of is not None:
+            self.kinds[told_of].passed += 1
+            return
+        self.kinds.setdefault(key, Kind()).count(status)
+        if mark and status != AlertStatus.RESOLVED:
+            self.untold[mark] = key, status
 
     def _add_digest(self, other: Digest) -> None:
         for key, theirs in other.kinds.items():
-            mine = self.kinds.setdefault(key, Kind())
-            mine.firing += theirs.firing
-            mine.resolved += theirs.resolved
-            mine.no_data += theirs.no_data
-            mine.passed += theirs.passed
-        self.untold.update(other.untold)
+            self.kinds.setdefault(key, Kind()).add(theirs)
+        for mark, (key, status) in other.untold.items():
+            if mark in self.untold:
+                twice, before = self.untold.pop(mark)
+                self.kinds[twice].count(before, -1)
+            self.untold[mark] = key, status
+        self.rest.add(other.rest)
+        self.rest_kinds += other.rest_kinds
         self.others += other.others
         self.alerts += other.alerts
         if other.since is not None:
             self.since = other.since if self.since is None else min(self.since, other.since)
 
     def as_json(self) -> dict[str, Any]:
-        """What `from_json` reads."""
+        """What `from_json` reads. Small, whatever the storm: only the worst kinds and the latest marks are kept."""
+        worst = sorted(self.kinds.items(), key=_worst_first)
+        kept, dropped = worst[:KINDS_KEPT], worst[KINDS_KEPT:]
+        rest = replace(self.rest)
+        for _, kind in dropped:
+            rest.add(kind)
+        places = {key: index for index, (key, _) in enumerate(kept)}
+        untold = [(mark, *told) for mark, told in self.untold.items() if told[0] in places]
         return {
-            "kinds": [[*key, *vars(kind).values()] for key, kind in self.kinds.items()],
-            "untold": {fingerprint: list(key) for fingerprint, key in self.untold.items()},
+            "kinds": [[_shortened(key[0], 2 * NAME), _shortened(key[1], NAME), *_counts(kind)] for key, kind in kept],
+            "untold": [[mark, places[key], status] for mark, key, status in untold[-UNTOLD_KEPT:]],
+            "rest": _counts(rest),
+            "rest_kinds": self.rest_kinds + sum(1 for _, kind in dropped if kind.waiting),
             "others": self.others,
             "alerts": self.alerts,
             "since": self.since,
@@ -105,9 +142,15 @@ class Digest:
     @classmethod
     def from_json(cls, content: Any) -> Digest:
         """Read what `as_json` wrote."""
+        keys: list[Key] = [(name, severity) for name, severity, *_ in content["kinds"]]
+        kinds: dict[Key, Kind] = {}
+        for key, (_, _, *counts) in zip(keys, content["kinds"], strict=True):
+            kinds.setdefault(key, Kind()).add(Kind(*counts))
         return cls(
-            kinds={(name, severity): Kind(*counts) for name, severity, *counts in content["kinds"]},
-            untold={fingerprint: (key[0], key[1]) for fingerprint, key in content["untold"].items()},
+            kinds=kinds,
+            untold={mark: (keys[place], status) for mark, place, status in content["untold"]},
+            rest=Kind(*content["rest"]),
+            rest_kinds=content["rest_kinds"],
             others=content["others"],
             alerts=content["alerts"],
             since=content["since"],
@@ -124,11 +167,13 @@ class Digest:
                 for emoji, count in (("🔥", kind.firing), ("⚪", kind.no_data), ("✅", kind.resolved))
                 if count
             ]
-            lines.append(f"{' '.join(counts)} {name}" + (f" ({severity})" if severity else ""))
-        if len(kinds) > LINES:
-            left = kinds[LINES:]
-            lines.append(say("more_kinds", language, kinds=len(left), n=sum(kind.waiting for _, kind in left)))
-        passed = sum(kind.passed for kind in self.kinds.values())
+            shown = f"{_shortened(name, NAME)} ({_shortened(severity, NAME)})" if severity else _shortened(name, NAME)
+            lines.append(f"{' '.join(counts)} {shown}".rstrip())
+        more = sum(kind.waiting for _, kind in kinds[LINES:]) + self.rest.waiting
+        if more:
+            unnamed = len(kinds[LINES:]) + self.rest_kinds
+            lines.append(say("more_kinds", language, kinds=unnamed, n=more))
+        passed = sum(kind.passed for kind in self.kinds.values()) + self.rest.passed
         if passed:
             lines.append(say("passed", language, n=passed))
         if self.others:
@@ -140,3 +185,21 @@ def _worst_first(item: tuple[tuple[str, str], Kind]) -> tuple[bool, int, int, st
     (name, severity), kind = item
     rank = _RANKS.index(severity.lower()) if severity.lower() in _RANKS else len(_RANKS)
     return not (kind.firing or kind.no_data), rank, -kind.waiting, name
+
+
+def _counts(kind: Kind) -> list[int]:
+    return [kind.firing, kind.resolved, kind.no_data, kind.passed]
+
+
+def _mark(alert: Mapping[str, Any]) -> str:
+    """What tells an alert from others, short; empty where the monitor gave nothing."""
+    fingerprint = alert.get("fingerprint")
+    if not fingerprint:
+        return ""
+    whole = f"{alert.get('source') or ''}:{fingerprint}"
+    return hashlib.sha256(whole.encode(errors="replace")).hexdigest()[:_MARK]
+
+
+def _shortened(text: str, most: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"

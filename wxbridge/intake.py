@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from wxbridge import compose, routing, stored
+from wxbridge import compose, notify, routing, stored
 from wxbridge.digest import Digest
 from wxbridge.errors import BadBody
 from wxbridge.model import Accepted, AlertGroup, Body, Capabilities, Notification, NotificationKind, Priority, Text
+from wxbridge.notify import Destination
 from wxbridge.sources import Parse
 
 log = structlog.get_logger()
@@ -24,15 +25,6 @@ NOBODY = "nobody"
 """The target of what nobody is there for; such messages are dead from the start, and listed."""
 
 Put = Callable[[Sequence[Notification]], Awaitable[Accepted]]
-
-
-@dataclass(frozen=True)
-class Destination:
-    """What composing for a target needs to know of it."""
-
-    capabilities: Capabilities
-    expires_after: float
-    """Seconds."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +110,7 @@ class Intake:
             text = Digest.from_json(content).text(self.language, self.timezone)
             whole = "\n".join(part for part in (note, text) if part)
             return [Text(part) for part in compose.parts(whole, destination.capabilities, self.language)]
-        return []
+        return notify.again(content, destination, self.language, note)
 
     async def push(self, to: Sequence[str], bodies: Sequence[Any], priority: Priority = Priority.ALERT) -> Accepted:
         """Store bodies for targets as they are; texts are split to the target's limit.
@@ -128,20 +120,12 @@ class Intake:
             StorageError: it could not be stored.
         """
         self._check(to)
-        items = []
-        for name in dict.fromkeys(to):
-            destination = self.targets[name]
-            fitted: list[Any] = []
-            for body in bodies:
-                if isinstance(body, Text):
-                    texts = compose.parts(body.text, destination.capabilities, self.language)
-                    fitted += [Text(text, body.mentions if index == 0 else ()) for index, text in enumerate(texts)]
-                else:
-                    fitted.append(body)
-            items.append(
-                Notification("push", name, tuple(fitted), priority, expires_after=destination.expires_after),
-            )
-        return await self.put(items)
+        return await self.put(
+            [
+                notify.notification("push", name, bodies, self.targets[name], self.language, priority)
+                for name in dict.fromkeys(to)
+            ]
+        )
 
 
 _URGENT = {"critical", "page", "emergency", "disaster", "fatal", "p0"}

@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import qrcode
+from qrcode.exceptions import DataOverflowError
 
 
 def _code(content: str) -> qrcode.QRCode[Any]:
     code = qrcode.QRCode(border=2, error_correction=qrcode.ERROR_CORRECT_L)
     code.add_data(content)
-    code.make(fit=True)
+    try:
+        code.make(fit=True)
+    except DataOverflowError as error:
+        raise ValueError(f"{len(content)} characters do not fit into a QR code") from error
     return code
 
 

@@ -28,6 +28,8 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
             pad_event_to=0,
             repr_native_str=True,
             sort_keys=False,
+            # Pretty tracebacks print local variables, and those may hold secrets.
+            exception_formatter=structlog.dev.plain_traceback,
         )
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,

@@ -7,7 +7,8 @@ A message is *open* while it is queued or being sent, and settled for good in ev
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.database import OPEN, messages, notifications, sends
+from wxbridge.database import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, TO_DRAW, messages, notifications, sends
 from wxbridge.model import (
+    OPEN_STATES,
     Accepted,
     Message,
     MessageState,
@@ -24,10 +26,11 @@ from wxbridge.model import (
     NotificationKind,
     Picture,
     PictureSpec,
+    Priority,
     Text,
 )
 
-_PAGE = 50
+_PICTURES_LOOKED_AT = 200
 _CHUNK = 500
 LONGEST_WAIT = 300.0
 """Seconds. No retry is further away than this, so a longer wait means that the clock was set back."""
@@ -48,7 +51,7 @@ def put(
     ids: list[int] = []
     duplicates = 0
     for item in items:
-        if item.dedupe_key and _seen(connection, item.dedupe_key, now, dedupe_window):
+        if item.dedupe_key and dedupe_window > 0 and _seen(connection, item.dedupe_key, now - dedupe_window):
             duplicates += len(item.bodies)
             continue
         notification_id = connection.execute(
@@ -66,7 +69,7 @@ def put(
         for body in item.bodies:
             row = _row(item, body, now) | {"notification_id": notification_id}
             if created_at is not None:
-                row["created_at"] = created_at
+                row |= {"created_at": created_at, "next_try_at": created_at}
             if isinstance(body, Picture):
                 row["follows"] = text_id
             new_id = connection.execute(sa.insert(messages).values(row)).inserted_primary_key[0]  # type: ignore[index]
@@ -76,17 +79,26 @@ def put(
     return Accepted(queued=len(ids), duplicates=duplicates, ids=tuple(ids))
 
 
-def _seen(connection: Connection, key: str, now: float, window: float) -> bool:
-    # The upper bound is for a clock that was set back: what lies further ahead than a window is no repeat.
-    created = notifications.c.created_at
-    return (
-        connection.execute(
-            sa.select(notifications.c.id)
-            .where(notifications.c.dedupe_key == key, created > now - window, created <= now + window)
-            .limit(1),
-        ).first()
-        is not None
+def _seen(connection: Connection, key: str, since: float) -> bool:
+    # What lies in the future was just stored, before the clock was set back; `mend_times` and `shift_times` end that.
+    query = sa.select(notifications.c.id).where(
+        notifications.c.dedupe_key == key,
+        notifications.c.created_at > since,
     )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def _storable(text: str) -> str:
+    """Text that UTF-8 can hold: monitors do send halves of surrogate pairs, and no database takes them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
+def _storable_or_none(text: str | None) -> str | None:
+    return None if text is None else _storable(text)
 
 
 def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]:
@@ -101,11 +113,11 @@ def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]
         "next_try_at": now,
     }
     if isinstance(body, Text):
-        return row | {"kind": "text", "text": body.text, "mentions": list(body.mentions)}
+        return row | {"kind": "text", "text": _storable(body.text), "mentions": list(body.mentions)}
     return row | {
         "kind": "picture",
         "picture_file": body.file,
-        "picture_name": body.name,
+        "picture_name": _storable(body.name),
         "picture_spec": asdict(body.spec) if body.spec else None,
     }
 
@@ -139,14 +151,27 @@ def _message(row: Any) -> Message:
 # ---------------------------------------------------------------- taking messages out
 
 
-def claim(connection: Connection, targets: Sequence[str], *, now: float, limit: int) -> list[Message]:
+def claim(
+    connection: Connection,
+    targets: Sequence[str],
+    *,
+    now: float,
+    limit: int,
+    chat_of: Callable[[str], str] | None = None,
+) -> list[Message]:
     """Take the next message of each target, at most `limit` in all, and mark them as being sent.
 
     Per target and priority texts leave in order; a picture leaves once it is drawn and its text is settled, and
-    holds nobody up. Across targets the more urgent leave first.
+    holds nobody up. Across targets the more urgent leave first. With `chat_of`, which tells a target's chat, of
+    several targets in one chat only one gets its turn.
     """
     heads = [head for target in targets if (head := _head(connection, target, now))]
     heads.sort(key=lambda row: (row.priority, row.id))
+    if chat_of is not None:
+        first: dict[str, Any] = {}
+        for head in heads:
+            first.setdefault(chat_of(head.target), head)
+        heads = list(first.values())
     chosen = heads[:limit]
     if chosen:
         connection.execute(
@@ -157,35 +182,52 @@ def claim(connection: Connection, targets: Sequence[str], *, now: float, limit: 
     return [replace(_message(row), state=MessageState.SENDING, tries=row.tries + 1) for row in chosen]
 
 
+def _first_text(priority: Priority) -> Any:
+    query = sa.select(messages.c.id).where(
+        sa.text(OPEN_TEXT),
+        messages.c.target == sa.bindparam("target"),
+        messages.c.priority == int(priority),
+    )
+    return query.order_by(messages.c.id).limit(1).correlate(None).scalar_subquery()
+
+
+def _first_picture(priority: Priority) -> Any:
+    """The first picture that may leave. Pictures leave behind their texts, so a look at the first ones is enough."""
+    drawn = (
+        sa.select(messages.c.id, messages.c.follows, messages.c.state, messages.c.next_try_at)
+        .where(
+            sa.text(DRAWN),
+            messages.c.target == sa.bindparam("target"),
+            messages.c.priority == int(priority),
+        )
+        .order_by(messages.c.id)
+        .limit(_PICTURES_LOOKED_AT)
+        .correlate(None)
+        .subquery()
+    )
+    own_text = messages.alias()
+    untold = sa.exists().where(own_text.c.id == drawn.c.follows, own_text.c.state.in_(OPEN_STATES))
+    now: sa.BindParameter[float] = sa.bindparam("now")
+    query = sa.select(drawn.c.id).where(
+        drawn.c.state == MessageState.QUEUED,
+        sa.or_(drawn.c.next_try_at <= now, drawn.c.next_try_at > now + LONGEST_WAIT),
+        ~untold,
+    )
+    return query.order_by(drawn.c.id).limit(1).correlate(None).scalar_subquery()
+
+
+_HEADS = (
+    sa.select(messages)
+    .where(messages.c.id.in_([first(priority) for priority in Priority for first in (_first_text, _first_picture)]))
+    .order_by(messages.c.priority, messages.c.id)
+)
+"""Of one target, for each priority: the first open text, which alone may leave, and the first picture that may."""
+
+
 def _head(connection: Connection, target: str, now: float) -> Any:
     """The row of a target that may leave now; None where there is none."""
-    blocked: set[int] = set()
-    open_ids: set[int] = set()
-    page: Sequence[Any] = ()
-    offset = 0
-    while offset == 0 or len(page) == _PAGE:
-        page = connection.execute(
-            sa.select(messages)
-            .where(
-                sa.text(OPEN),
-                messages.c.target == target,
-                sa.or_(messages.c.kind == "text", messages.c.picture_file.is_not(None)),
-            )
-            .order_by(messages.c.priority, messages.c.id)
-            .limit(_PAGE)
-            .offset(offset),
-        ).all()
-        offset += _PAGE
-        for row in page:
-            due = row.state == MessageState.QUEUED and _due(row.next_try_at, now)
-            if row.kind == "text":
-                if due and row.priority not in blocked:
-                    return row
-                blocked.add(row.priority)
-            elif due and row.follows not in open_ids:
-                return row
-            open_ids.add(row.id)
-    return None
+    rows = connection.execute(_HEADS, {"target": target, "now": now})
+    return next((row for row in rows if row.state == MessageState.QUEUED and _due(row.next_try_at, now)), None)
 
 
 def _due(at: float, now: float) -> bool:
@@ -196,13 +238,42 @@ def next_due(connection: Connection, targets: Sequence[str], *, now: float) -> f
     """When the earliest waiting retry of these targets is due; None where nothing waits for a time."""
     found: float | None = connection.execute(
         sa.select(sa.func.min(messages.c.next_try_at)).where(
-            sa.text(OPEN),
+            sa.text(PUT_BACK),
             messages.c.target.in_(targets),
             messages.c.next_try_at > now,
             messages.c.next_try_at <= now + LONGEST_WAIT,
         ),
     ).scalar()
     return found
+
+
+def shift_times(connection: Connection, *, by: float, since: float) -> None:
+    """The clock was set back by so many seconds: let what is waiting, and what came lately, keep its age.
+
+    Without that a new alert would pass for the repeat of an older one, and fallbacks and retries would come late.
+    """
+    connection.execute(
+        sa.update(messages)
+        .where(sa.text(OPEN))
+        .values(
+            created_at=messages.c.created_at - by,
+            next_try_at=messages.c.next_try_at - by,
+            expires_at=messages.c.expires_at - by,
+        ),
+    )
+    for column in (notifications.c.created_at, sends.c.at):
+        connection.execute(sa.update(column.table).where(column > since).values({column.name: column - by}))
+
+
+def mend_times(connection: Connection, *, now: float) -> None:
+    """At a start: what was stored in the future, by a clock that was set back since, counts as just stored."""
+    ahead = sa.select(notifications.c.id).where(notifications.c.created_at > now)
+    connection.execute(
+        sa.update(messages)
+        .where(sa.text(OPEN), messages.c.notification_id.in_(ahead), messages.c.created_at > now)
+        .values(created_at=now, next_try_at=now, expires_at=messages.c.expires_at - messages.c.created_at + now),
+    )
+    connection.execute(sa.update(notifications).where(notifications.c.created_at > now).values(created_at=now))
 
 
 def recover(connection: Connection) -> int:
@@ -231,7 +302,13 @@ def settle(
     connection.execute(
         sa.update(messages)
         .where(messages.c.id == message_id)
-        .values(state=state, settled_at=now, receipt=receipt, error=error, error_code=code),
+        .values(
+            state=state,
+            settled_at=now,
+            receipt=_storable_or_none(receipt),
+            error=_storable_or_none(error),
+            error_code=_storable_or_none(code),
+        ),
     )
 
 
@@ -249,8 +326,8 @@ def put_back(
     values: dict[str, Any] = {
         "state": MessageState.QUEUED,
         "next_try_at": at,
-        "error": error,
-        "error_code": code,
+        "error": _storable(error),
+        "error_code": _storable_or_none(code),
     }
     if not spent:
         values["tries"] = sa.func.max(messages.c.tries - 1, 0)
@@ -259,25 +336,34 @@ def put_back(
     connection.execute(sa.update(messages).where(messages.c.id == message_id).values(values))
 
 
-def expire(connection: Connection, *, now: float) -> list[Message]:
-    """Close the queued messages that are no longer worth sending, and return them."""
+def expire(connection: Connection, *, now: float, limit: int = 1000) -> list[Message]:
+    """Close queued messages that are no longer worth sending, the oldest `limit` of them, and return them."""
     rows = connection.execute(
-        sa.select(messages).where(
+        sa.select(messages)
+        .where(
             sa.text(OPEN),
             messages.c.state == MessageState.QUEUED,
             messages.c.expires_at <= now,
-        ),
+        )
+        .order_by(messages.c.expires_at)
+        .limit(limit),
     ).all()
+    gone = []
     for row in rows:
         reason = f"expired after waiting; last: {row.error}" if row.error else "expired while waiting"
         settle(connection, row.id, MessageState.EXPIRED, now=now, error=reason, code=row.error_code)
-    return [_message(row) for row in rows]
+        gone.append(replace(_message(row), state=MessageState.EXPIRED, settled_at=now, error=reason))
+    return gone
 
 
 def any_expired(connection: Connection, *, now: float) -> bool:
     """Whether `expire` has something to do."""
-    found = connection.execute(sa.select(messages.c.id).where(sa.text(OPEN), messages.c.expires_at <= now).limit(1))
-    return found.first() is not None
+    query = sa.select(messages.c.id).where(
+        sa.text(OPEN),
+        messages.c.state == MessageState.QUEUED,
+        messages.c.expires_at <= now,
+    )
+    return connection.execute(query.limit(1)).first() is not None
 
 
 # ---------------------------------------------------------------- whole notifications
@@ -317,23 +403,38 @@ def stored(connection: Connection, notification_id: int) -> Stored | None:
     return Stored(row.id, row.source, kind, row.content, row.created_at, found, tuple(visited))
 
 
-def overdue(connection: Connection, target: str, *, created_before: float, limit: int = 200) -> list[int]:
-    """The notifications of a target that have waited since before a moment; greetings are never among them."""
+def overdue(
+    connection: Connection,
+    target: str,
+    *,
+    created_before: float,
+    after: tuple[float, int] = (0.0, 0),
+    limit: int = 200,
+) -> tuple[list[int], tuple[float, int] | None]:
+    """The notifications of a target that have waited since before a moment; greetings are never among them.
+
+    Looks at `limit` messages behind the place `after`; also returns the place to go on from, None at the end.
+    """
+    created, at = messages.c.created_at, sa.tuple_(messages.c.created_at, messages.c.id)
     rows = connection.execute(
-        sa.select(messages.c.notification_id)
+        sa.select(messages.c.id, messages.c.notification_id, created, messages.c.state, notifications.c.kind)
         .join(notifications, notifications.c.id == messages.c.notification_id)
         .where(
             sa.text(f"messages.{OPEN}"),
             messages.c.target == target,
-            messages.c.state == MessageState.QUEUED,
-            messages.c.created_at <= created_before,
-            notifications.c.kind != NotificationKind.GREETING,
+            created <= created_before,
+            created >= after[0],
+            at > sa.tuple_(*after),
         )
-        .group_by(messages.c.notification_id)
-        .order_by(sa.func.min(messages.c.id))
+        .order_by(created, messages.c.id)
         .limit(limit),
-    )
-    return list(rows.scalars())
+    ).all()
+    found = {
+        row.notification_id: None
+        for row in rows
+        if row.state == MessageState.QUEUED and row.kind != NotificationKind.GREETING
+    }
+    return list(found), (rows[-1].created_at, rows[-1].id) if len(rows) == limit else None
 
 
 def close_all(
@@ -341,82 +442,89 @@ def close_all(
 ) -> int:
     """Close messages, in a state that says who took over; returns how many."""
     return connection.execute(
-        sa.update(messages).where(messages.c.id.in_(message_ids)).values(state=state, settled_at=now, error=error),
+        sa.update(messages)
+        .where(messages.c.id.in_(message_ids))
+        .values(state=state, settled_at=now, error=_storable(error)),
     ).rowcount
 
 
-_MERGEABLE = (NotificationKind.ALERT, NotificationKind.DIGEST)
-
-
-def count_mergeable(connection: Connection, target: str) -> int:
-    """How many texts of alerts and digests wait for a target."""
-    return connection.execute(
-        sa.select(sa.func.count())
-        .select_from(messages.join(notifications, notifications.c.id == messages.c.notification_id))
+def _waiting_to_merge(target: str) -> sa.Select[Any]:
+    return (
+        sa.select(messages.c.notification_id)
+        .join(notifications, notifications.c.id == messages.c.notification_id)
         .where(
             sa.text(f"messages.{OPEN}"),
             messages.c.target == target,
-            messages.c.kind == "text",
-            notifications.c.kind.in_(_MERGEABLE),
-        ),
-    ).scalar_one()
-
-
-def mergeable(connection: Connection, target: str) -> list[Stored]:
-    """The notifications of a target of which nothing was sent or is being sent, in order: what a digest may replace."""
-    rows = connection.execute(
-        sa.select(messages).where(sa.text(OPEN), messages.c.target == target).order_by(messages.c.id),
-    ).all()
-    groups: dict[int, list[Message]] = {}
-    for row in rows:
-        groups.setdefault(row.notification_id, []).append(_message(row))
-    found = []
-    for start in range(0, len(groups), _CHUNK):
-        ids = list(groups)[start : start + _CHUNK]
-        touched = set(
-            connection.execute(
-                sa.select(messages.c.notification_id).where(
-                    messages.c.notification_id.in_(ids),
-                    messages.c.state != MessageState.QUEUED,
-                ),
-            ).scalars(),
-        )
-        query = sa.select(notifications).where(
-            notifications.c.id.in_(ids),
-            notifications.c.kind.in_(_MERGEABLE),
+            notifications.c.kind.in_((NotificationKind.ALERT, NotificationKind.DIGEST)),
             notifications.c.content.is_not(None),
         )
-        found += [
-            Stored(row.id, row.source, NotificationKind(row.kind), row.content, row.created_at, tuple(groups[row.id]))
-            for row in connection.execute(query.order_by(notifications.c.id))
-            if row.id not in touched
-        ]
-    return found
-
-
-def outage_counts(
-    connection: Connection,
-    targets: Sequence[str],
-    *,
-    began: float,
-    ended: float,
-) -> tuple[int, int, int]:
-    """Of the messages created before an outage's end: still to send, sent since then, taken over since it began."""
-    before = sa.and_(messages.c.target.in_(targets), messages.c.created_at <= ended)
-    left = sa.select(sa.func.count()).select_from(messages).where(sa.text(OPEN), before)
-
-    def settled(state: MessageState, since: float) -> Any:
-        return (
-            sa.select(sa.func.count())
-            .select_from(messages)
-            .where(before, messages.c.state == state, messages.c.settled_at >= since)
-        )
-
-    return (
-        connection.execute(left).scalar_one(),
-        connection.execute(settled(MessageState.SENT, ended)).scalar_one(),
-        connection.execute(settled(MessageState.FAILED_OVER, began)).scalar_one(),
     )
+
+
+def count_mergeable(connection: Connection, target: str, *, limit: int) -> int:
+    """How many messages of alerts and digests wait for a target; counts no further than `limit`."""
+    some = _waiting_to_merge(target).limit(limit).subquery()
+    return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
+
+
+def mergeable(connection: Connection, target: str, *, limit: int) -> list[Stored]:
+    """The notifications of a target of which nothing was sent or is being sent: what a digest may replace.
+
+    Only those of the oldest `limit` messages, so that a storm of any size is merged in bites. An earlier digest
+    has the age of the oldest that it replaced, so it is among them, and comes first.
+    """
+    query = _waiting_to_merge(target).order_by(messages.c.created_at, messages.c.id).limit(limit)
+    ids = list(dict.fromkeys(connection.execute(query).scalars()))
+    found: list[Stored] = []
+    for start in range(0, len(ids), _CHUNK):
+        found += _untouched(connection, ids[start : start + _CHUNK])
+    return sorted(found, key=lambda stored: (stored.kind is not NotificationKind.DIGEST, stored.id))
+
+
+def _untouched(connection: Connection, ids: Sequence[int]) -> list[Stored]:
+    """Those of the notifications whose messages are all still queued."""
+    groups: dict[int, list[Message]] = {}
+    query = sa.select(messages).where(messages.c.notification_id.in_(ids)).order_by(messages.c.id)
+    for row in connection.execute(query):
+        groups.setdefault(row.notification_id, []).append(_message(row))
+    return [
+        Stored(
+            id=row.id,
+            source=row.source,
+            kind=NotificationKind(row.kind),
+            content=row.content,
+            created_at=row.created_at,
+            messages=tuple(groups[row.id]),
+        )
+        for row in connection.execute(sa.select(notifications).where(notifications.c.id.in_(ids)))
+        if all(message.state is MessageState.QUEUED for message in groups[row.id])
+    ]
+
+
+def waits_since_before(connection: Connection, targets: Sequence[str], *, moment: float) -> bool:
+    """Whether something that was created before a moment is still to be sent to one of these targets."""
+    query = sa.select(messages.c.id).where(
+        sa.text(OPEN),
+        messages.c.target.in_(targets),
+        messages.c.created_at <= moment,
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def outage_counts(connection: Connection, targets: Sequence[str], *, began: float, ended: float) -> tuple[int, int]:
+    """Of the messages that were created before an outage's end: sent, and taken over, since it began."""
+    found = connection.execute(
+        sa.select(messages.c.state, sa.func.count())
+        .where(
+            messages.c.state.in_((MessageState.SENT, MessageState.FAILED_OVER)),
+            messages.c.settled_at >= began,
+            messages.c.target.in_(targets),
+            messages.c.created_at <= ended,
+        )
+        .group_by(messages.c.state),
+    )
+    count = {row[0]: row[1] for row in found}
+    return count.get(MessageState.SENT, 0), count.get(MessageState.FAILED_OVER, 0)
 
 
 # ---------------------------------------------------------------- pictures
@@ -427,9 +535,7 @@ def to_draw(connection: Connection, *, skip: Iterable[int], limit: int) -> list[
     rows = connection.execute(
         sa.select(messages)
         .where(
-            sa.text(OPEN),
-            messages.c.kind == "picture",
-            messages.c.picture_file.is_(None),
+            sa.text(TO_DRAW),
             messages.c.id.not_in(list(skip)),
         )
         .order_by(messages.c.priority, messages.c.id)
@@ -444,9 +550,11 @@ def drawn(connection: Connection, message_id: int, file: str) -> None:
 
 
 def draw_as_text(connection: Connection, message_id: int, text: str) -> None:
-    """Turn a picture that cannot be made into a line of text."""
+    """Turn a picture that cannot be made into a line of text, unless it was settled meanwhile."""
     connection.execute(
-        sa.update(messages).where(messages.c.id == message_id).values(kind="text", text=text, mentions=[]),
+        sa.update(messages)
+        .where(sa.text(OPEN), messages.c.id == message_id)
+        .values(kind="text", text=_storable(text), mentions=[]),
     )
 
 
@@ -485,20 +593,25 @@ def sweep_pictures(directory: Path, known: set[str], *, older_than: float) -> in
     """Delete files that no message names, left by a crash between drawing and storing; returns how many."""
     gone = 0
     for path in directory.glob("*") if directory.is_dir() else ():
-        if path.name not in known and path.stat().st_mtime < older_than:
-            path.unlink(missing_ok=True)
-            gone += 1
+        with suppress(OSError):
+            if path.name not in known and path.stat().st_mtime < older_than:
+                path.unlink()
+                gone += 1
     return gone
 
 
 # ---------------------------------------------------------------- pace
 
 
-def note_send(connection: Connection, channel: str, chats: Iterable[str], *, now: float) -> None:
-    """Count attempts to send, so that the pace holds across a restart."""
-    rows = [{"channel": channel, "chat": chat, "at": now} for chat in chats]
-    if rows:
-        connection.execute(sa.insert(sends), rows)
+def note_send(connection: Connection, channel: str, chat: str, *, now: float) -> int:
+    """Count an attempt to send, so that the pace holds across a restart; returns its id."""
+    done = connection.execute(sa.insert(sends).values(channel=channel, chat=chat, at=now))
+    return int(done.inserted_primary_key[0])  # type: ignore[index]
+
+
+def forget_send(connection: Connection, send_id: int) -> None:
+    """Take an attempt back that never reached the service."""
+    connection.execute(sa.delete(sends).where(sends.c.id == send_id))
 
 
 def recent_sends(connection: Connection, channel: str, *, since: float) -> list[tuple[str, float]]:
@@ -547,6 +660,7 @@ def retry(connection: Connection, message_ids: Sequence[int], *, now: float, exp
             next_try_at=now,
             tries=0,
             settled_at=None,
+            receipt=None,
             expires_at=sa.func.max(messages.c.expires_at, now + expires_after),
         ),
     ).rowcount
@@ -584,34 +698,24 @@ def backlog(connection: Connection) -> list[tuple[str, int, float]]:
     return [(row[0], row[1], row[2]) for row in rows]
 
 
-def prune(connection: Connection, *, before: float, sends_before: float) -> list[str]:
-    """Forget notifications whose messages were all settled before a moment; returns their picture files."""
-    old = (
-        sa.select(notifications.c.id)
-        .where(notifications.c.created_at < before)
-        .where(
-            ~sa.exists().where(
-                messages.c.notification_id == notifications.c.id,
-                sa.or_(messages.c.settled_at.is_(None), messages.c.settled_at >= before),
-            ),
-        )
+def prune(connection: Connection, *, before: float, sends_before: float, limit: int = 1000) -> tuple[int, list[str]]:
+    """Forget notifications whose messages were all settled before a moment, at most `limit` of them.
+
+    Returns how many were forgotten, and the picture files that no message names any longer.
+    """
+    still_needed = sa.exists().where(
+        messages.c.notification_id == notifications.c.id,
+        sa.or_(messages.c.settled_at.is_(None), messages.c.settled_at >= before),
     )
-    files = connection.execute(
-        sa.select(messages.c.picture_file).where(
-            messages.c.notification_id.in_(old),
-            messages.c.picture_file.is_not(None),
-        ),
-    ).scalars()
-    gone = list(files)
+    query = sa.select(notifications.c.id).where(notifications.c.created_at < before, ~still_needed)
+    old = list(connection.execute(query.order_by(notifications.c.created_at).limit(limit)).scalars())
+    files = sa.select(messages.c.picture_file).where(
+        messages.c.notification_id.in_(old),
+        messages.c.picture_file.is_not(None),
+    )
+    gone = set(connection.execute(files).scalars())
     connection.execute(sa.delete(messages).where(messages.c.notification_id.in_(old)))
-    connection.execute(
-        sa.delete(notifications).where(
-            notifications.c.created_at < before,
-            ~sa.exists().where(messages.c.notification_id == notifications.c.id),
-        ),
-    )
+    connection.execute(sa.delete(notifications).where(notifications.c.id.in_(old)))
     connection.execute(sa.delete(sends).where(sends.c.at < sends_before))
-    kept = set(
-        connection.execute(sa.select(messages.c.picture_file).where(messages.c.picture_file.in_(gone))).scalars(),
-    )
-    return [file for file in gone if file not in kept]
+    named = sa.select(messages.c.picture_file).where(messages.c.picture_file.in_(gone))
+    return len(old), sorted(gone - set(connection.execute(named).scalars()))

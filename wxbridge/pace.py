@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 
 from wxbridge.settings import Pace, Rate
 
@@ -39,6 +40,15 @@ class Window:
     def note(self, now: float) -> None:
         """Count one."""
         self._sent.append(now)
+
+    def forget(self, at: float) -> None:
+        """Take one back that was counted at a moment; nothing happens where it has left the window."""
+        with suppress(ValueError):
+            self._sent.remove(at)
+
+    def estimate(self, count: int, now: float) -> float:
+        """Roughly how many seconds `count` take."""
+        return self.wait(now) + max(0, count - max(1, self.left(now))) / self.rate.count * self.rate.seconds
 
 
 class Pacer:
@@ -72,15 +82,11 @@ class Pacer:
         """What is left in the windows over the whole channel, by rate."""
         return {str(window.rate): window.left(now) for window in self._total}
 
-    def estimate(self, chat: str, count: int, now: float) -> float:
-        """Roughly how many seconds `count` messages to a chat take, were they alone on the channel."""
-        return max(
-            (
-                window.wait(now) + max(0, count - max(1, window.left(now))) / window.rate.count * window.rate.seconds
-                for window in (*self._total, *self._chats[chat])
-            ),
-            default=0.0,
-        )
+    def estimate(self, chat: str, count: int, now: float, *, others: int = 0) -> float:
+        """Roughly how many seconds `count` messages to a chat take, with `others` waiting for the channel too."""
+        own = [window.estimate(count, now) for window in self._chats[chat]]
+        shared = [window.estimate(count + others, now) for window in self._total]
+        return max([*own, *shared], default=0.0)
 
     def budget(self, now: float) -> int | None:
         """How many may go over the whole channel now; None for any number."""
@@ -100,6 +106,11 @@ class Pacer:
             window.note(now)
         if self._jitter:
             self._not_before = now + self._jitter * self._chance()
+
+    def forget(self, chat: str, at: float) -> None:
+        """Take back an attempt counted at a moment that never reached the service."""
+        for window in (*self._total, *self._chats[chat]):
+            window.forget(at)
 
     def remember(self, past: Iterable[tuple[str, float]], *, wall: float, now: float) -> None:
         """Take over attempts noted before a restart: (chat, wall-clock time), the oldest first."""

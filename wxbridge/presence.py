@@ -16,9 +16,7 @@ CODE_EVERY = 600.0
 """Seconds between two login codes to the fallback."""
 
 
-def greetings(
-    targets: Mapping[str, TargetSettings], channel: str, *, master: str, greeting: str
-) -> list[Notification]:
+def greetings(targets: Mapping[str, TargetSettings], channel: str, *, master: str, greeting: str) -> list[Notification]:
     """The greeting to the master, and the announcements, of the targets of a channel that is up for the first time."""
     found = []
     if master in targets and targets[master].channel == channel and greeting:

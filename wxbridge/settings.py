@@ -113,6 +113,16 @@ Secret = SecretStr
 """A value that never reaches a log, an error or a page. `KEY_file:` names a file to read it from."""
 
 
+def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
+    """Relative paths are relative to the configuration file, not to wherever the command was typed."""
+    base: Path = (info.context or {}).get("base", Path())
+    return base / path.expanduser()
+
+
+FileBeside = Annotated[Path, AfterValidator(_beside_the_file)]
+"""The path of a file; a relative one is relative to jobs.yaml."""
+
+
 def _is_secret(annotation: Any) -> bool:
     return annotation is SecretStr or SecretStr in get_args(annotation)
 
@@ -144,19 +154,19 @@ class Section(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _read_secret_files(cls, data: Any) -> Any:
+    def _read_secret_files(cls, data: Any, info: ValidationInfo) -> Any:
         if not isinstance(data, dict):
             return data
         data = dict(data)
-        for name, info in cls.model_fields.items():
+        for name, about in cls.model_fields.items():
             key = f"{name}_file"
-            if not _is_secret(info.annotation) or key not in data:
+            if not _is_secret(about.annotation) or key not in data:
                 continue
-            path = data.pop(key)
+            path = _beside_the_file(Path(str(data.pop(key))), info)
             if name in data:
                 raise ValueError(f"both `{name}` and `{key}` are given; keep one")
             try:
-                data[name] = Path(str(path)).read_text(encoding="utf-8").strip()
+                data[name] = path.read_text(encoding="utf-8").strip()
             except OSError as error:
                 raise ValueError(f"`{key}`: cannot read {path}: {error.strerror}") from None
             except ValueError:
@@ -287,7 +297,7 @@ class WebSource(Section):
     """Sent as `Authorization: Bearer`. For Grafana: a service account's token."""
     user: str | None = None
     password: Secret | None = None
-    ca: Path | None = None
+    ca: FileBeside | None = None
     """A file with the certificate authority to trust besides the system's."""
 
     @model_validator(mode="after")
@@ -312,7 +322,7 @@ class PictureSettings(Section):
     """How long one picture may take, from being asked for to its bytes."""
     max_size: Annotated[int, Field(gt=0)] = 20 * 1024 * 1024
     """The largest picture that is fetched, in bytes."""
-    browser: Path | None = None
+    browser: FileBeside | None = None
     """The Chromium, Chrome or Edge to drive; found by itself when not given."""
     browser_idle: Duration = 300.0
     """How long an unused browser is kept warm."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime
 from typing import Any
 
@@ -29,26 +29,36 @@ def _plain(value: Any) -> Any:
 
 
 def from_json(content: Mapping[str, Any]) -> AlertGroup:
-    """Read what `as_json` wrote."""
-    return AlertGroup(**{**content, "alerts": tuple(_alert(alert) for alert in content["alerts"])})
+    """Read what `as_json` wrote, also by an older or a newer wxbridge: what it does not know is left out."""
+    return AlertGroup(**_known(AlertGroup, content) | {"alerts": tuple(map(_alert, content.get("alerts") or ()))})
+
+
+def _known(noun: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
+    names = {field.name for field in fields(noun)}
+    return {key: value for key, value in content.items() if key in names}
 
 
 def _alert(content: Mapping[str, Any]) -> Alert:
+    picture = content.get("picture")
     return Alert(
-        **{
-            **content,
-            "status": AlertStatus(content["status"]),
-            "values": tuple(_value(value) for value in content["values"]),
-            "starts_at": _time(content["starts_at"]),
-            "ends_at": _time(content["ends_at"]),
-            "picture": PictureSpec(**content["picture"]) if content["picture"] else None,
+        **_known(Alert, content)
+        | {
+            "status": _status(content["status"]),
+            "values": tuple(map(_value, content.get("values") or ())),
+            "starts_at": _time(content.get("starts_at")),
+            "ends_at": _time(content.get("ends_at")),
+            "picture": PictureSpec(**_known(PictureSpec, picture)) if picture else None,
         }
     )
 
 
+def _status(word: str) -> AlertStatus:
+    return AlertStatus(word) if word in set(AlertStatus) else AlertStatus.FIRING
+
+
 def _value(content: Mapping[str, Any]) -> Value:
-    number = content["number"]
-    return Value(**{**content, "number": None if number is None else float(number)})
+    number = content.get("number")
+    return Value(**_known(Value, content) | {"number": None if number is None else float(number)})
 
 
 def _time(text: str | None) -> datetime | None:

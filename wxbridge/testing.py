@@ -47,15 +47,23 @@ class FakeClock:
 
 @dataclass
 class FakeChannel:
-    """A channel that keeps what it is sent. `faults` are raised by the next sends, one each, None for none."""
+    """A channel that keeps what it is sent.
+
+    `faults` are raised by the next sends, one each, None for none; `faults_of` likewise for one address.
+    """
 
     capabilities: Capabilities = field(default_factory=lambda: Capabilities(text_limit=2000))
     state: ChannelState = ChannelState.ONLINE
     sent: list[tuple[Any, str]] = field(default_factory=list)
     """Address, and the text or the picture's name."""
+    tried: list[tuple[Any, str]] = field(default_factory=list)
+    """Like `sent`, with the attempts that failed."""
     faults: list[BaseException | None] = field(default_factory=list)
+    faults_of: dict[Any, list[BaseException | None]] = field(default_factory=dict)
     gate: asyncio.Event | None = None
     """Where set, sends wait for it."""
+    gates: dict[Any, asyncio.Event] = field(default_factory=dict)
+    """The same for one address each."""
 
     @property
     def status(self) -> ChannelStatus:
@@ -69,18 +77,26 @@ class FakeChannel:
 
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:  # noqa: ARG002
         """Keep the message, or raise the next fault."""
-        if self.gate:
-            await self.gate.wait()
-        fault = self.faults.pop(0) if self.faults else None
+        what = body.text if isinstance(body, Text) else _name(body)
+        self.tried.append((address, what))
+        for gate in (self.gate, self.gates.get(address)):
+            if gate:
+                await gate.wait()
+        faults = self.faults_of.get(address) or self.faults
+        fault = faults.pop(0) if faults else None
         if fault:
             raise fault
-        self.sent.append((address, body.text if isinstance(body, Text) else _name(body)))
+        self.sent.append((address, what))
         return Receipt(f"fake-{len(self.sent)}")
 
     @property
     def texts(self) -> list[str]:
         """What was sent, without the addresses."""
         return [what for _, what in self.sent]
+
+    def to(self, address: Any) -> list[str]:
+        """What was sent to one address."""
+        return [what for where, what in self.sent if where == address]
 
 
 def _name(body: PictureFile) -> str:

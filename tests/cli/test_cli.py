@@ -409,7 +409,7 @@ def test_an_alert_is_tried_on_a_running_server(config: Config) -> None:
         async with AsyncExitStack() as stack:
             database = app.open_database(config)
             stack.callback(database.close)
-            bridge = Bridge(config, database, app.all_targets(config))
+            bridge = Bridge(config, database, (targets := app.all_targets(config)), app.destinations_of(targets))
             url = await app._serve(bridge, app._intake(bridge), stack)
             server = config.server.model_copy(update={"listen": url.removeprefix("http://")})
             settings = config.model_copy(update={"server": server})

@@ -206,7 +206,7 @@ class Bench:
         setting = JobSetting(
             jobs=self.config.jobs, kinds=registry.JOBS, timezone=SHANGHAI, language="en", base=self.config.base,
             pictures_dir=self.config.state_dir / "pictures",
-            expires_after={name: target.expires_after for name, target in targets.items()},
+            destinations=app.destinations_of(targets),
             on_error=("master",) if "master" in targets else (),
         )  # fmt: skip
         return Jobs(setting, self.database, put=self.put, draw=self.artist.draw)
@@ -244,6 +244,15 @@ async def test_what_a_job_makes_is_queued_for_each_of_its_targets(bench: Bench) 
     assert ops.priority == Priority.ROUTINE
     assert ops.expires_at - ops.created_at == 7200
     assert dev.expires_at - dev.created_at == 86400
+
+
+async def test_a_long_text_is_split_to_the_targets_limit(read: Callable[..., Config], database: Database) -> None:
+    long = "{{ '告警 ' * 1500 }}"
+    config = read(CONFIG.replace('text: "hello"', f'text: "{long}"'))
+    assert (await Bench(config, database, Artist()).jobs.run_job("hello")).queued == 6
+    texts = [text for target, text in await Bench(config, database, Artist()).texts() if target == "ops"]
+    assert all(len(text) <= 2000 for text in texts)
+    assert "".join(text.split(") ", 1)[1] for text in texts).count("告警") == 1500
 
 
 async def test_the_same_text_every_hour_is_no_repeat(bench: Bench) -> None:

@@ -72,7 +72,7 @@ class Bench:
 async def start(stack: AsyncExitStack, config: Config) -> Bench:
     database = app.open_database(config)
     stack.callback(database.close)
-    bridge = Bridge(config, database, app.all_targets(config))
+    bridge = Bridge(config, database, (targets := app.all_targets(config)), app.destinations_of(targets))
     bridge.url = await app._serve(bridge, app._intake(bridge), stack)
     session = await stack.enter_async_context(aiohttp.ClientSession())
     return Bench(bridge, session)

@@ -13,7 +13,7 @@ import typer
 from wxbridge.cli.common import FAILED, ConfigOption, fail, read_config, say, with_database
 from wxbridge.config import Config
 from wxbridge.database import Database
-from wxbridge.model import Capabilities, MessageState, Notification, Picture, Priority, Text
+from wxbridge.model import Capabilities, MessageState, Picture, Priority, Text
 
 alert = typer.Typer(help="Test alerts.", no_args_is_help=True)
 routes = typer.Typer(help="Where alerts go.", no_args_is_help=True)
@@ -40,18 +40,16 @@ def send(
 
 
 async def _send(settings: Config, database: Database, target: str, text: str, image: Path | None) -> bool:
-    from wxbridge import app, compose, registry
+    from wxbridge import app, notify
 
     targets = app.all_targets(settings)
     if target not in targets:
         raise fail(f"there is no target {target!r}; there are {', '.join(sorted(targets)) or 'none'}", 2)
-    capabilities = registry.CHANNELS[targets[target].channel].capabilities
-    bodies: list[Text | Picture] = []
-    if text.strip():
-        bodies += [Text(part) for part in compose.parts(text, capabilities, settings.language)]
+    destination = app.destinations_of(targets)[target]
+    bodies: list[Text | Picture] = [Text(text)] if text.strip() else []
     if image:
-        bodies.append(await _picture(settings, image, capabilities))
-    note = Notification("cli", target, tuple(bodies), Priority.REPLY, expires_after=targets[target].expires_after)
+        bodies.append(await _picture(settings, image, destination.capabilities))
+    note = notify.notification("cli", target, bodies, destination, settings.language, Priority.REPLY)
     accepted = await app.put(database, [note])
     if not app.is_running(settings.state_dir):
         say("queued; it is sent when the bridge runs (`wxbridge run`)")

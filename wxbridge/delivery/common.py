@@ -24,11 +24,20 @@ log = structlog.get_logger()
 
 T = TypeVar("T")
 
+FIRST_PAUSE = 0.2
+"""Seconds until an outcome is stored again after the database refused it; doubles up to 5."""
+
 Draw = Callable[[PictureSpec], Awaitable[bytes]]
 Tell = Callable[[str, str | None], Awaitable[None]]
 """Queue a line for the person in charge; the second argument is the target that the line is about."""
 Recompose = Callable[[NotificationKind, Any, str, str], Sequence[Body]]
 """Compose a notification's content (of a kind) for a target, with a note above it; empty where it cannot."""
+
+
+def cut_off() -> bool:
+    """Whether the running task itself was cancelled, and not something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 @dataclass(frozen=True)
@@ -78,16 +87,25 @@ class Shared:
         """Count what became of an attempt."""
         self.metrics.messages.labels(target, outcome).inc()
 
+    async def again(self, fn: Callable[[Connection], T]) -> T:
+        """Read what an outcome depends on, however long the database refuses."""
+        return await self._insist(self.database.read, fn)
+
     async def store(self, fn: Callable[[Connection], T]) -> T:
         """Store an outcome, however long the database refuses.
 
         What was sent and is not noted would be sent again at the next start, so this does not give up; the
         target waits meanwhile, which a database that takes nothing means anyway.
         """
-        pause = 0.2
+        return await self._insist(self.database.run, fn)
+
+    async def _insist(
+        self, do: Callable[[Callable[[Connection], T]], Awaitable[T]], fn: Callable[[Connection], T]
+    ) -> T:
+        pause = FIRST_PAUSE
         while True:
             try:
-                return await self.database.run(fn)
+                return await do(fn)
             except StorageError as error:
                 self.metrics.storage_errors.inc()
                 log.error("an outcome cannot be stored, trying again", error=str(error), after=pause)  # noqa: TRY400

@@ -8,7 +8,7 @@ from contextlib import suppress
 import structlog
 
 from wxbridge import compose, outbox
-from wxbridge.delivery.common import Shared
+from wxbridge.delivery.common import Shared, cut_off
 from wxbridge.errors import PictureError, StorageError
 from wxbridge.model import Message, Picture, PictureSpec
 
@@ -31,12 +31,17 @@ class Painter:
         try:
             while True:
                 waker.clear()
+                wait = 60.0
                 try:
                     await self.round()
                 except StorageError as error:
                     log.error("cannot look for pictures to draw", error=str(error))  # noqa: TRY400
+                    wait = 1.0
+                except Exception:
+                    log.exception("looking for pictures to draw failed in a way it should not")
+                    wait = 1.0
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(waker.wait(), 60)
+                    await asyncio.wait_for(waker.wait(), wait)
         finally:
             for task in self.under_way:
                 task.cancel()
@@ -79,6 +84,8 @@ class Painter:
             raise
         except OSError as error:
             raise PictureError(f"it could not be stored: {error.strerror}") from error
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and cut_off():
+                raise
             log.exception("drawing failed in a way it should not", kind=spec.kind)
             raise PictureError(f"{type(error).__name__}: {error}") from error

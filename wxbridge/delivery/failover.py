@@ -10,16 +10,37 @@ from sqlalchemy import Connection
 
 from wxbridge import compose, outbox
 from wxbridge.delivery.common import Lane, Shared
-from wxbridge.model import Body, Message, MessageState, Notification, Picture, Priority, Text
+from wxbridge.model import Body, Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
 from wxbridge.outbox import Stored
 
 log = structlog.get_logger()
 
+OURS = "wxbridge"
+"""The source of what the bridge says of itself."""
+TOLD_ONE_BY_ONE = 3
+
 
 async def tell_dead(shared: Shared, message: Message, reason: str) -> None:
-    """Tell the person in charge that a message was given up."""
+    """Tell the person in charge that a message was given up.
+
+    Not where the message was itself such a line: where nobody can be told, telling of that would never end.
+    """
+    stored = await shared.again(lambda c: outbox.stored(c, message.notification_id))
+    if stored and stored.source == OURS and stored.kind is NotificationKind.OTHER:
+        log.error("a line for the person in charge could not be delivered", message=message.id, target=message.target)
+        return
     line = compose.say("dead", shared.language, id=message.id, target=message.target, error=reason)
     await shared.tell(line, message.target)
+
+
+async def tell_expired(shared: Shared, target: str, gone: Sequence[Message]) -> None:
+    """Tell the person in charge what expired: each message where they are few, else how many."""
+    if len(gone) <= TOLD_ONE_BY_ONE:
+        for message in gone:
+            await tell_dead(shared, message, message.error or "expired")
+        return
+    line = compose.say("many_expired", shared.language, target=target, n=len(gone), first=gone[0].id)
+    await shared.tell(line, target)
 
 
 async def take_over(shared: Shared, message: Message, reason: str) -> bool:
@@ -28,18 +49,30 @@ async def take_over(shared: Shared, message: Message, reason: str) -> bool:
     return await _hand_over(shared, message.notification_id, message.target, note, reason, refused=message.id)
 
 
-async def look(shared: Shared, lane: Lane) -> None:
-    """Hand over what has waited longer than its target's `failover_after`."""
-    now = shared.clock.wall()
-    for name, target in lane.targets.items():
-        if not target.fallback:
-            continue
-        before = now - target.failover_after
-        overdue = await shared.database.read(partial(outbox.overdue, target=name, created_before=before))
-        for notification_id in overdue:
+class Watch:
+    """Hands over what has waited longer than its target's `failover_after`."""
+
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self._places: dict[str, tuple[float, int]] = {}
+        """Where the last look at a target ended, so that what nobody can take over hides nothing behind it."""
+
+    async def look(self, lane: Lane) -> None:
+        """Look at the targets of a channel; call it every second or so."""
+        shared = self._shared
+        for name, target in lane.targets.items():
+            if not target.fallback:
+                continue
+            before, after = shared.clock.wall() - target.failover_after, self._places.pop(name, (0.0, 0))
+            overdue, place = await shared.database.read(
+                partial(outbox.overdue, target=name, created_before=before, after=after)
+            )
+            if place:
+                self._places[name] = place
             waited = compose.duration(max(60.0, target.failover_after), shared.language)
             note = compose.say("unreachable", shared.language, target=name, time=waited)
-            await _hand_over(shared, notification_id, name, note, f"waited longer than {target.failover_after:g} s")
+            for notification_id in overdue:
+                await _hand_over(shared, notification_id, name, note, f"waited longer than {target.failover_after:g} s")
 
 
 async def _hand_over(
@@ -49,41 +82,37 @@ async def _hand_over(
 
     Nothing happens while a part of it is being sent: its outcome decides. `refused` is the part that was.
     """
-    stored = await shared.database.read(lambda c: outbox.stored(c, notification_id))
-    choice = _choose(shared, target, visited=stored.visited) if stored else None
-    if stored is None or choice is None:
-        return False
-    lane, name = choice
-    left = _left(stored, refused)
-    if not left:
-        return False
-    notification = Notification(
-        source=stored.source,
-        target=name,
-        bodies=tuple(_bodies(shared, stored, left, lane, name, note)),
-        priority=Priority(min(message.priority for message in left)),
-        kind=stored.kind,
-        content=stored.content,
-        expires_after=lane.targets[name].expires_after,
-        origin=notification_id,
-    )
-    ids = [message.id for message in left]
+    choices = _choices(shared, target)
     now = shared.clock.wall()
 
-    def exchange(connection: Connection) -> bool:
-        fresh = outbox.stored(connection, notification_id)
-        if fresh is None or [message.id for message in _left(fresh, refused)] != ids:
-            return False
-        error = f"{name} took over: {reason}"
-        outbox.close_all(connection, ids, MessageState.FAILED_OVER, now=now, error=error)
+    def exchange(connection: Connection) -> tuple[str, int] | None:
+        stored = outbox.stored(connection, notification_id)
+        choice = next((each for each in choices if stored and each[1] not in stored.visited), None)
+        left = _left(stored, refused) if stored else []
+        if stored is None or choice is None or not left:
+            return None
+        lane, name = choice
+        notification = Notification(
+            source=stored.source,
+            target=name,
+            bodies=tuple(_bodies(shared, stored, left, lane, name, note)),
+            priority=Priority(min(message.priority for message in left)),
+            kind=stored.kind,
+            content=stored.content,
+            expires_after=lane.targets[name].expires_after,
+            origin=notification_id,
+        )
+        ids = [message.id for message in left]
+        outbox.close_all(connection, ids, MessageState.FAILED_OVER, now=now, error=f"{name} took over: {reason}")
         outbox.put(connection, [notification], now=now)
-        return True
+        return name, len(ids)
 
-    if not await shared.store(exchange):
+    done = await shared.store(exchange) if choices else None
+    if done is None:
         return False
-    for _ in ids:
-        shared.count(target, "failed_over")
-    log.warning("the fallback takes over", target=target, fallback=name, messages=len(ids), reason=reason)
+    fallback, count = done
+    shared.metrics.messages.labels(target, "failed_over").inc(count)
+    log.warning("the fallback takes over", target=target, fallback=fallback, messages=count, reason=reason)
     shared.wake()
     return True
 
@@ -95,18 +124,20 @@ def _left(stored: Stored, refused: int | None) -> list[Message]:
     return [] if under_way else left
 
 
-def _choose(shared: Shared, target: str, visited: Sequence[str]) -> tuple[Lane, str] | None:
-    """The first fallback that is up and was not tried yet; the first not tried where none is up."""
+def _choices(shared: Shared, target: str) -> list[tuple[Lane, str]]:
+    """The fallbacks of a target, those that are up first."""
     lane = shared.lane_of(target)
     names = lane.targets[target].fallback if lane else ()
-    choices = [(its, name) for name in names if name not in visited and (its := shared.lane_of(name))]
-    return next((choice for choice in choices if choice[0].online), choices[0] if choices else None)
+    choices = [(its, name) for name in names if (its := shared.lane_of(name))]
+    return sorted(choices, key=lambda choice: not choice[0].online)
 
 
 def _bodies(shared: Shared, stored: Stored, left: Sequence[Message], lane: Lane, name: str, note: str) -> list[Body]:
     """The notification in other words; only what is left of it where a part was sent already."""
     if len(left) == len(stored.messages):
-        bodies = shared.recompose(stored.kind, stored.content, name, note)
+        bodies = _recomposed(shared, stored, name, note)
+        if bodies and stored.kind is NotificationKind.OTHER:
+            return [*bodies, *(message.body for message in left if isinstance(message.body, Picture))]
         if bodies:
             # Pictures that are drawn already need not be drawn again.
             drawn = {repr(m.body.spec): m.body for m in left if isinstance(m.body, Picture) and m.body.file}
@@ -115,3 +146,12 @@ def _bodies(shared: Shared, stored: Stored, left: Sequence[Message], lane: Lane,
     parts = compose.parts("\n".join([note, *texts]), lane.channel.capabilities, shared.language)
     pictures = [message.body for message in left if isinstance(message.body, Picture)]
     return [*map(Text, parts), *pictures]
+
+
+def _recomposed(shared: Shared, stored: Stored, name: str, note: str) -> Sequence[Body]:
+    """The notification composed afresh; nothing where that fails, for then its texts are handed over as they are."""
+    try:
+        return shared.recompose(stored.kind, stored.content, name, note)
+    except Exception:
+        log.exception("a notification cannot be composed again", notification=stored.id)
+        return ()

@@ -55,12 +55,14 @@ class Outages:
         await self._tell_when_drained(lane, outage)
 
     async def _tell_when_drained(self, lane: Lane, outage: Outage) -> None:
-        ended = outage.ended or 0.0
-        left, delivered, by_fallback = await self._shared.database.read(
-            lambda c: outbox.outage_counts(c, list(lane.targets), began=outage.began, ended=ended)
-        )
-        if left:
+        began, ended, targets = outage.began, outage.ended or 0.0, list(lane.targets)
+        database = self._shared.database
+        if await database.read(lambda c: outbox.waits_since_before(c, targets, moment=ended)):
             return
+        # Counted from its beginning: what left in a short time online in the middle of it belongs to it too.
+        delivered, by_fallback = await database.read(
+            lambda c: outbox.outage_counts(c, targets, began=began, ended=ended)
+        )
         del self._outages[lane.name]
         line = compose.say(
             "back_online",

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
+from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Connection
 
 from wxbridge import compose, outbox
 from wxbridge.delivery import failover
-from wxbridge.delivery.common import Lane, Shared
+from wxbridge.delivery.common import Lane, Shared, cut_off
 from wxbridge.errors import (
     BadAddress,
     Offline,
@@ -35,6 +36,18 @@ SETTLE_LIMIT = 2.0
 """Seconds that messages under way get to settle when the bridge stops."""
 
 
+@dataclass(frozen=True)
+class Attempt:
+    """A message that is being sent, and how the attempt was counted."""
+
+    message: Message
+    chat: str
+    at: float
+    """Monotonic seconds."""
+    send_id: int | None
+    """The row of `sends`; None without a pace."""
+
+
 class Sender:
     """Sends for one channel."""
 
@@ -54,6 +67,9 @@ class Sender:
                 except StorageError as error:
                     self._shared.metrics.storage_errors.inc()
                     log.error("cannot take messages out of the outbox", error=str(error))  # noqa: TRY400
+                    wait = 1.0
+                except Exception:  # whatever it is, the channel's other messages must not wait for ever
+                    log.exception("taking messages out of the outbox failed in a way it should not")
                     wait = 1.0
                 if wait != 0:
                     with suppress(TimeoutError):
@@ -85,10 +101,11 @@ class Sender:
             return later
         wall = clock.wall()
         batch, due = await self._shared.database.run(lambda c: self._claim(c, ready, wall, limit))
-        for message in batch:
-            lane.pacer.note(lane.targets[message.target].chat_key(), now)
+        for message, send_id in batch:
+            chat = lane.targets[message.target].chat_key()
+            lane.pacer.note(chat, now)
             self._busy.add(message.target)
-            task = asyncio.create_task(self._send(message), name=f"send {message.id}")
+            task = asyncio.create_task(self._send(Attempt(message, chat, now, send_id)), name=f"send {message.id}")
             self.under_way.add(task)
             task.add_done_callback(self.under_way.discard)
         if batch:
@@ -98,47 +115,67 @@ class Sender:
 
     def _claim(
         self, connection: Connection, ready: list[str], wall: float, limit: int
-    ) -> tuple[list[Message], float | None]:
+    ) -> tuple[list[tuple[Message, int | None]], float | None]:
         lane = self._lane
-        batch = outbox.claim(connection, ready, now=wall, limit=limit)
-        if lane.pacer.counts:
-            chats = [lane.targets[message.target].chat_key() for message in batch]
-            outbox.note_send(connection, lane.name, chats, now=wall)
+        paced = lane.pacer.counts
+        # Several targets may lead into one chat: its pace allows one, and the next after another look.
+        chat_of = (lambda target: lane.targets[target].chat_key()) if paced else None
+        batch: list[tuple[Message, int | None]] = []
+        for message in outbox.claim(connection, ready, now=wall, limit=limit, chat_of=chat_of):
+            chat = lane.targets[message.target].chat_key()
+            batch.append((message, outbox.note_send(connection, lane.name, chat, now=wall) if paced else None))
         return batch, None if batch else outbox.next_due(connection, ready, now=wall)
 
-    async def _send(self, message: Message) -> None:
+    async def _send(self, attempt: Attempt) -> None:
         """One attempt, and what follows from its outcome. The target stays busy until that is stored."""
+        message = attempt.message
         try:
-            await self._attempt(message)
+            await self._attempt(attempt)
+        except Exception as error:
+            # A mistake of ours: the message must neither block its target for ever nor pass for sent.
+            log.exception("an outcome could not be dealt with", message=message.id, target=message.target)
+            now, text = self._shared.clock.wall(), f"{type(error).__name__}: {error}"
+            await self._shared.store(
+                lambda c: outbox.settle(c, message.id, MessageState.UNKNOWN, now=now, error=text, code="internal")
+            )
+            self._shared.metrics.dead.labels(message.target, "internal").inc()
         finally:
             self._busy.discard(message.target)
             self._shared.wake()
 
-    async def _attempt(self, message: Message) -> None:
+    async def _attempt(self, attempt: Attempt) -> None:
+        message = attempt.message
         try:
-            receipt = await self._lane.channel.send(
-                self._lane.targets[message.target].address(), *self._outgoing(message)
-            )
-        except Offline as error:
-            await self._back(message, error, wait=1.0, spent=False)
-        except BadAddress as error:
-            await self._back(message, error, wait=ADDRESS_RETRY, spent=False)
-        except Throttled as error:
-            await self._back(message, error, wait=error.retry_after, spent=False)
-        except Unknown as error:
-            await self._unknown(message, error)
-        except Permanent as error:
-            await self._refused(message, error)
+            address = self._lane.targets[message.target].address()
+            receipt = await self._lane.channel.send(address, *self._outgoing(message))
         except SendError as error:
-            if message.tries >= TRIES:
-                await self._refused(message, error)
-            else:
-                await self._back(message, error, wait=backoff(message.tries))
-        except Exception as error:  # a bug in a channel must not stop the others
+            await self._failed(attempt, error)
+        except (Exception, asyncio.CancelledError) as error:  # a bug in a channel must not stop the others
+            if isinstance(error, asyncio.CancelledError) and cut_off():
+                raise
             log.exception("a channel failed in a way it should not", channel=self._lane.name, message=message.id)
             await self._unknown(message, Unknown(f"{type(error).__name__}: {error}"))
         else:
             await self._sent(message, receipt.id)
+
+    async def _failed(self, attempt: Attempt, error: SendError) -> None:
+        """The kind of the error says whether a retry can help."""
+        message = attempt.message
+        match error:
+            case Offline():
+                await self._not_reached(attempt, error, wait=1.0)
+            case BadAddress():
+                await self._not_reached(attempt, error, wait=ADDRESS_RETRY)
+            case Throttled():
+                await self._back(message, error, wait=error.retry_after, spent=False)
+            case Unknown():
+                await self._unknown(message, error)
+            case Permanent():
+                await self._refused(message, error)
+            case _ if message.tries >= TRIES:
+                await self._refused(message, error)
+            case _:
+                await self._back(message, error, wait=backoff(message.tries))
 
     async def _sent(self, message: Message, receipt: str | None) -> None:
         now = self._shared.clock.wall()
@@ -159,11 +196,22 @@ class Sender:
             raise Permanent(f"the picture file {path.name} is gone: {error.strerror}") from None
         return PictureFile(str(path), body.name, outbox.content_type(path.name), size), ()
 
-    async def _back(self, message: Message, error: SendError, *, wait: float, spent: bool = True) -> None:
+    async def _not_reached(self, attempt: Attempt, error: SendError, *, wait: float) -> None:
+        """Nothing went to the service: neither a try nor a place in the pace is spent."""
+        self._lane.pacer.forget(attempt.chat, attempt.at)
+        await self._back(attempt.message, error, wait=wait, spent=False, send_id=attempt.send_id)
+
+    async def _back(
+        self, message: Message, error: SendError, *, wait: float, spent: bool = True, send_id: int | None = None
+    ) -> None:
         at = self._shared.clock.wall() + min(wait, outbox.LONGEST_WAIT)
-        await self._shared.store(
-            lambda c: outbox.put_back(c, message.id, at=at, error=str(error), code=error.code, spent=spent)
-        )
+
+        def store(connection: Connection) -> None:
+            outbox.put_back(connection, message.id, at=at, error=str(error), code=error.code, spent=spent)
+            if send_id is not None:
+                outbox.forget_send(connection, send_id)
+
+        await self._shared.store(store)
         self._shared.count(message.target, "retried" if spent else "waited")
         about = {"message": message.id, "target": message.target, "error": str(error), "code": error.code}
         log.warning("not sent, will try again", **about, after=round(wait, 1))

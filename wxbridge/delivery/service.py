@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -11,9 +13,11 @@ from wxbridge import outbox
 from wxbridge.delivery import failover, storm
 from wxbridge.delivery.common import Lane, Shared
 from wxbridge.delivery.drawing import Painter
+from wxbridge.delivery.failover import Watch
 from wxbridge.delivery.outage import Outages
 from wxbridge.delivery.sending import Sender
 from wxbridge.errors import StorageError
+from wxbridge.model import Message
 from wxbridge.pace import DAY
 
 log = structlog.get_logger()
@@ -21,6 +25,9 @@ log = structlog.get_logger()
 _LOOK_ELSEWHERE = 0.5
 _TICK = 1.0
 _KEEP_HOUSE_EVERY = 60
+_PRUNE_AT_ONCE = 1000
+_WORTH_MENDING = 5.0
+"""Seconds. NTP's small corrections are none."""
 
 
 class Delivery:
@@ -33,20 +40,28 @@ class Delivery:
         self.senders = [Sender(shared, lane) for lane in shared.lanes]
         self.painter = Painter(shared)
         self.outages = Outages(shared)
+        self.fallbacks = Watch(shared)
+        self._skew: float | None = None
+        """The wall clock's seconds less the monotonic ones, when last looked at."""
 
     async def run(self) -> None:
         """Deliver until cancelled. What is being sent at that moment gets a moment to settle."""
-        again = await self._shared.store(outbox.recover)
-        if again:
-            log.warning("messages were being sent when the bridge stopped; repeating them, marked", count=again)
-        for lane in self._shared.lanes:
-            await self._remember_pace(lane)
+        await self.prepare()
         async with asyncio.TaskGroup() as group:
             for sender, waker in zip(self.senders, self._wakers[1:], strict=True):
                 group.create_task(sender.run(waker))
             group.create_task(self.painter.run(self._wakers[0]))
             group.create_task(self._watch_other_processes())
             group.create_task(self._tick())
+
+    async def prepare(self) -> None:
+        """Take up what an earlier process left: what it was sending is repeated, its pace goes on."""
+        again = await self._shared.store(outbox.recover)
+        if again:
+            log.warning("messages were being sent when the bridge stopped; repeating them, marked", count=again)
+        await self._shared.store(lambda c: outbox.mend_times(c, now=self._shared.clock.wall()))
+        for lane in self._shared.lanes:
+            await self._remember_pace(lane)
 
     async def _remember_pace(self, lane: Lane) -> None:
         wall, monotonic = self._shared.clock.wall(), self._shared.clock.monotonic()
@@ -63,40 +78,71 @@ class Delivery:
     async def _tick(self) -> None:
         rounds = 0
         while True:
-            try:
-                await self.look_after(tidy=rounds % _KEEP_HOUSE_EVERY == 0)
-            except StorageError as error:
-                self._shared.metrics.storage_errors.inc()
-                log.error("housekeeping failed", error=str(error))  # noqa: TRY400 - a trace says no more
+            await self.look_after(tidy=rounds % _KEEP_HOUSE_EVERY == 0)
             rounds += 1
             await asyncio.sleep(_TICK)
 
     async def look_after(self, *, tidy: bool = False) -> None:
-        """Fail over what waits too long, merge storms, close what has expired; and, to `tidy`, forget what is old."""
+        """Fail over what waits too long, merge storms, close what has expired; and, to `tidy`, forget what is old.
+
+        Whatever goes wrong with one of them is logged, and holds up none of the others.
+        """
+        await self._carefully(self._watch_clock)
         for lane in self._shared.lanes:
-            await storm.look(self._shared, lane)
-            await failover.look(self._shared, lane)
-            await self.outages.look(lane)
-        await self._expire()
+            for look in (partial(storm.look, self._shared), self.fallbacks.look, self.outages.look):
+                await self._carefully(partial(look, lane))
+        await self._carefully(self._expire)
         if tidy:
-            await self._forget()
+            await self._carefully(self._forget)
+
+    async def _carefully(self, work: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await work()
+        except StorageError as error:
+            self._shared.metrics.storage_errors.inc()
+            log.error("housekeeping failed", error=str(error))  # noqa: TRY400 - a trace says no more
+        except Exception:
+            log.exception("housekeeping failed in a way it should not")
+
+    async def _watch_clock(self) -> None:
+        """Notice that the wall clock was set back, and mend the times that lie in the future since.
+
+        Time that was skipped may have passed, on a machine that slept, and is left as it is.
+        """
+        wall, clock = self._shared.clock.wall(), self._shared.clock
+        skew = wall - clock.monotonic()
+        by = (skew if self._skew is None else self._skew) - skew
+        if by > _WORTH_MENDING:
+            await self._shared.database.run(lambda c: outbox.shift_times(c, by=by, since=wall - DAY))
+            log.warning("the clock was set back", seconds=round(by, 1))
+            self._shared.wake()
+        self._skew = skew
 
     async def _expire(self) -> None:
         now = self._shared.clock.wall()
         if not await self._shared.database.read(lambda c: outbox.any_expired(c, now=now)):
             return
+        expired: dict[str, list[Message]] = {}
         for message in await self._shared.database.run(lambda c: outbox.expire(c, now=now)):
-            self._shared.count(message.target, "expired")
-            log.error("expired", message=message.id, target=message.target, error=message.error)
-            await failover.tell_dead(self._shared, message, message.error or "expired")
+            expired.setdefault(message.target, []).append(message)
+        for target, gone in expired.items():
+            self._shared.metrics.messages.labels(target, "expired").inc(len(gone))
+            log.error("expired", target=target, messages=[message.id for message in gone])
+            await failover.tell_expired(self._shared, target, gone)
 
     async def _forget(self) -> None:
         now = self._shared.clock.wall()
         before, sends_before = now - self._keep, now - 2 * DAY
-        files = await self._shared.database.run(lambda c: outbox.prune(c, before=before, sends_before=sends_before))
-        for file in files:
-            (self._shared.pictures_dir / file).unlink(missing_ok=True)
+        count, pictures = _PRUNE_AT_ONCE, 0
+        while count == _PRUNE_AT_ONCE:  # in bites, so that alerts are taken in between
+            count, files = await self._shared.database.run(
+                lambda c: outbox.prune(c, before=before, sends_before=sends_before, limit=_PRUNE_AT_ONCE)
+            )
+            pictures += len(files)
+            for file in files:
+                with suppress(OSError):  # the sweep tries again
+                    (self._shared.pictures_dir / file).unlink()
         known = await self._shared.database.read(outbox.picture_files)
         gone = await asyncio.to_thread(outbox.sweep_pictures, self._shared.pictures_dir, known, older_than=now - DAY)
-        if files or gone:
-            log.info("old messages forgotten", pictures=len(files) + gone)
+        if pictures or gone:
+            log.info("old messages forgotten", pictures=pictures + gone)

@@ -13,31 +13,56 @@ from wxbridge.delivery.common import Lane, Shared
 from wxbridge.digest import Digest
 from wxbridge.model import MessageState, Notification, NotificationKind, Priority
 from wxbridge.outbox import Stored
+from wxbridge.settings import TargetSettings
 
 log = structlog.get_logger()
 
 AT_LEAST = 3
 """How many waiting alerts make a digest worth reading."""
+BITE = 2000
+"""How many messages are merged in one transaction; the next bite joins the digest of the last."""
+_COUNT_NO_FURTHER = 1_000_000
 
 
 async def look(shared: Shared, lane: Lane) -> None:
     """Merge the alerts that wait for targets whose backlog would take longer than `digest_after`."""
-    now = shared.clock.monotonic()
+    if not lane.pacer.counts:
+        return
+    waiting: dict[str, int] = {}
     for name, target in lane.targets.items():
-        if not target.digest_after or not lane.pacer.counts:
-            continue
-        waiting = await shared.database.read(partial(outbox.count_mergeable, target=name))
-        if waiting >= AT_LEAST and lane.pacer.estimate(target.chat_key(), waiting, now) > target.digest_after:
+        limit = _enough(lane, target, shared.clock.monotonic())
+        waiting[name] = await shared.database.read(partial(outbox.count_mergeable, target=name, limit=limit))
+    # The largest first: where all share the channel's pace, its digest may be all the relief that the others need.
+    for name in sorted(waiting, key=lambda name: -waiting[name]):
+        target, count = lane.targets[name], waiting[name]
+        others = sum(waiting.values()) - count
+        takes = lane.pacer.estimate(target.chat_key(), count, shared.clock.monotonic(), others=others)
+        if target.digest_after and count >= AT_LEAST and takes > target.digest_after:
             merged = await shared.database.run(partial(_merge, shared=shared, lane=lane, target=name))
-            for _ in range(merged):
-                shared.count(name, "merged")
-            log.warning("a storm: waiting alerts are merged into a digest", target=name, messages=merged)
-            shared.wake()
+            waiting[name] = max(1, count - merged)
+            _tell_merged(shared, name, merged)
+
+
+def _enough(lane: Lane, target: TargetSettings, now: float) -> int:
+    """A count that takes longer than `digest_after`: nobody needs to count further."""
+    count = AT_LEAST
+    while count < _COUNT_NO_FURTHER and lane.pacer.estimate(target.chat_key(), count, now) <= (
+        target.digest_after or 0
+    ):
+        count *= 2
+    return count
+
+
+def _tell_merged(shared: Shared, name: str, merged: int) -> None:
+    if merged:
+        shared.metrics.messages.labels(name, "merged").inc(merged)
+        log.warning("a storm: waiting alerts are merged into a digest", target=name, messages=merged)
+        shared.wake()
 
 
 def _merge(connection: Connection, shared: Shared, lane: Lane, target: str) -> int:
     """In one transaction: the waiting notifications are closed as merged, and one digest takes their place."""
-    chosen = outbox.mergeable(connection, target)
+    chosen = outbox.mergeable(connection, target, limit=BITE)
     if len(chosen) < AT_LEAST:
         return 0
     now = shared.clock.wall()
@@ -45,6 +70,9 @@ def _merge(connection: Connection, shared: Shared, lane: Lane, target: str) -> i
     for stored in chosen:
         digest.add(stored.kind, stored.content, at=stored.created_at)
     content = digest.as_json()
+    bodies = tuple(shared.recompose(NotificationKind.DIGEST, content, target, ""))
+    if not bodies:
+        return 0
     merged = sum(
         outbox.close_all(
             connection,
@@ -59,7 +87,7 @@ def _merge(connection: Connection, shared: Shared, lane: Lane, target: str) -> i
     notification = Notification(
         source="digest",
         target=target,
-        bodies=tuple(shared.recompose(NotificationKind.DIGEST, content, target, "")),
+        bodies=bodies,
         priority=_priority(chosen),
         kind=NotificationKind.DIGEST,
         content=content,

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -23,11 +23,12 @@ import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 from sqlalchemy import Connection
 
-from wxbridge import compose, outbox
+from wxbridge import compose, notify, outbox
 from wxbridge.database import Database, job_runs
 from wxbridge.errors import StorageError, WxbridgeError
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.model import Accepted, Notification, Picture, PictureSpec, Priority, Text
+from wxbridge.notify import Destination
 from wxbridge.settings import JobSettings
 
 log = structlog.get_logger()
@@ -44,7 +45,8 @@ class JobRun:
     seconds: float | None
     ok: bool | None
     error: str | None
-    told: bool
+    told: bool = False
+    """Whether somebody was told that the job fails."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,8 @@ class JobSetting:
     language: compose.Language
     base: Path
     pictures_dir: Path
-    expires_after: Mapping[str, float]
-    """Seconds, by target."""
+    destinations: Mapping[str, Destination]
+    """By target."""
     on_error: tuple[str, ...]
     """Who is told where a job names nobody."""
 
@@ -126,11 +128,9 @@ class Jobs:
         except Exception as error:
             reason = str(error) if isinstance(error, WxbridgeError) else f"{type(error).__name__}: {error}"
             log.error("job failed", job=job.id, error=reason, exc_info=not isinstance(error, WxbridgeError))  # noqa: TRY400
-            await self._record(
-                job, JobRun(job.id, started, time.monotonic() - clock, ok=False, error=reason, told=True)
-            )
+            await self._record(job, JobRun(job.id, started, time.monotonic() - clock, ok=False, error=reason))
             raise WxbridgeError(reason) from error
-        await self._record(job, JobRun(job.id, started, time.monotonic() - clock, ok=True, error=None, told=False))
+        await self._record(job, JobRun(job.id, started, time.monotonic() - clock, ok=True, error=None))
         log.info("job done", job=job.id, seconds=round(time.monotonic() - clock, 2), messages=accepted.queued)
         return accepted
 
@@ -154,42 +154,45 @@ class Jobs:
     def _notifications(self, job: JobSettings, bodies: Sequence[Text | Picture]) -> list[Notification]:
         if not bodies:
             return []
-        return [
-            Notification(
-                source=f"job:{job.id}",
-                target=name,
-                bodies=tuple(bodies),
-                priority=Priority.ROUTINE,
-                expires_after=self._setting.expires_after.get(name, 86400.0),
-            )
-            for name in job.to
-        ]
+        return [self._notification(job, name, bodies, Priority.ROUTINE) for name in job.to]
+
+    def _notification(
+        self, job: JobSettings, name: str, bodies: Sequence[Text | Picture], priority: Priority
+    ) -> Notification:
+        destination = self._setting.destinations[name]
+        return notify.notification(f"job:{job.id}", name, bodies, destination, self._setting.language, priority)
 
     async def _record(self, job: JobSettings, run: JobRun) -> None:
-        """Store the outcome, and tell of a change between working and failing."""
+        """Tell of a change between working and failing, then store the outcome.
+
+        In this order: a crash in between tells twice, and never not at all.
+        """
         try:
-            before = await self._database.run(lambda c: _store(c, run))
+            before = (await self._database.read(last_runs)).get(run.job)
             told = bool(before and before.told)
-            if run.ok and told:
-                await self._tell(job, compose.say("job_back", self._setting.language, id=job.id))
-            elif not run.ok and not told:
-                line = compose.say("job_failed", self._setting.language, id=job.id, error=run.error)
-                await self._tell(job, line)
+            if run.ok is told:
+                told = not run.ok if await self._told_change(job, run) else told
+            await self._database.run(lambda c: _store(c, replace(run, told=told)))
         except StorageError as error:
             log.error("the outcome of a job could not be stored", job=job.id, error=str(error))  # noqa: TRY400
 
+    async def _told_change(self, job: JobSettings, run: JobRun) -> bool:
+        key = "job_back" if run.ok else "job_failed"
+        try:
+            await self._tell(job, compose.say(key, self._setting.language, id=job.id, error=run.error))
+        except StorageError as error:
+            log.error("a job's trouble could not be told", job=job.id, error=str(error))  # noqa: TRY400
+            return False
+        return True
+
     async def _tell(self, job: JobSettings, line: str) -> None:
         names = job.on_error or self._setting.on_error
-        await self._put(
-            [Notification(f"job:{job.id}", name, (Text(line),), priority=Priority.SYSTEM) for name in names],
-        )
+        await self._put([self._notification(job, name, [Text(line)], Priority.SYSTEM) for name in names])
 
 
-def _store(connection: Connection, run: JobRun) -> JobRun | None:
-    before = last_runs(connection).get(run.job)
+def _store(connection: Connection, run: JobRun) -> None:
     connection.execute(sa.delete(job_runs).where(job_runs.c.job == run.job))
     connection.execute(sa.insert(job_runs).values(**vars(run)))
-    return before
 
 
 def last_runs(connection: Connection) -> dict[str, JobRun]:

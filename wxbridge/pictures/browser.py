@@ -47,7 +47,7 @@ log = structlog.get_logger(__name__)
 MAX_OUTPUT_PIXELS = 64_000_000
 """The most pixels of one shot, width × height × scale²; what is below is cut off."""
 
-INSTALL = "apt install chromium-headless-shell"
+INSTALL = "apt install chromium-headless-shell libatomic1"
 """The one line that brings a browser (Debian, Ubuntu)."""
 
 _NAMES = (
@@ -424,7 +424,13 @@ class Browser:
 
         trusted = self._trusted
         flags = [*_FLAGS, *([f"--ignore-certificate-errors-spki-list={','.join(sorted(trusted))}"] if trusted else [])]
-        playwright = await async_playwright().start()
+        try:
+            playwright = await async_playwright().start()
+        except Exception as error:  # its own type says nothing, and a small Debian lacks a library of its driver
+            raise PictureError(
+                f"the browser's driver does not start ({error}); "
+                "a small Debian lacks a library of it: `apt install libatomic1`"
+            ) from error
         try:
             chromium = await self._launch_chromium(playwright, executable, flags)
             return _Session(playwright, chromium, await _pid(chromium), trusted)

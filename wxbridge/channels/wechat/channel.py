@@ -14,11 +14,12 @@ import structlog
 
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.wechat import CAPABILITIES, PICTURE_LIMIT, WechatSettings, WechatTarget, compat
-from wxbridge.channels.wechat.directory import Contact, Directory, Room, find_contact, find_room
+from wxbridge.channels.wechat.addresses import Addresses
+from wxbridge.channels.wechat.directory import Contact, Directory, Room
 from wxbridge.channels.wechat.mentions import EVERYONE, Person, find_person, is_everyone, with_mentions
-from wxbridge.channels.wechat.rpc import GatewayError, NoAnswer, NotSent, Refused, StreamEnded, translate
+from wxbridge.channels.wechat.rpc import GatewayError, NoAnswer, NoCode, NotSent, Refused, StreamEnded, translate
 from wxbridge.channels.wechat.session import Host, SeenIds, Session
-from wxbridge.errors import BadAddress, Offline, Permanent
+from wxbridge.errors import Offline, Permanent
 from wxbridge.model import (
     ChannelState,
     ChannelStatus,
@@ -70,6 +71,8 @@ class Timing:
     """Between two readings of all rooms and contacts."""
     settle: float = 30.0
     """After a login, until missing names are complained about where the gateway never says ready."""
+    code: float = 60.0
+    """After a logout or an expired QR code, until a new one is asked for by connecting again."""
 
 
 class WechatChannel:
@@ -81,6 +84,7 @@ class WechatChannel:
         assert isinstance(context.settings, WechatSettings)  # noqa: S101 - the registry made it so
         self.settings = context.settings
         self.directory = Directory(context.database)
+        self.addresses = Addresses(context, self.directory, context.settings.master)
         self._context = context
         self._timing = timing or Timing()
         self._status = ChannelStatus(ChannelState.STARTING, datetime.now(UTC))
@@ -88,8 +92,8 @@ class WechatChannel:
         self._session: Session | None = None
         self._seen = SeenIds()
         self._inbox: asyncio.Queue[Inbound] = asyncio.Queue()
-        self._found: dict[tuple[str, str, int], Room | Contact | BadAddress] = {}
-        self._problems: dict[str, str] = {}
+        self._codeless = 0
+        """How many times in a row no QR code came."""
         # Who holds the gateway
         self._failures = 0
         self._held_at = 0.0
@@ -110,6 +114,8 @@ class WechatChannel:
         now = ChannelStatus(state, self._status.since, detail, account, qrcode)
         if now == self._status:
             return
+        if qrcode or state is ChannelState.ONLINE:
+            self._codeless = 0
         if state is not self._status.state:
             now = replace(now, since=datetime.now(UTC))
         self._status = now
@@ -154,6 +160,8 @@ class WechatChannel:
             return self._refused(error)
         except StreamEnded:
             return self._ended()
+        except NoCode as error:
+            return self._no_code(str(error))
         except (NotSent, NoAnswer) as error:
             return self._unreachable(str(error))
         except Exception as error:
@@ -168,6 +176,7 @@ class WechatChannel:
         Raises:
             GatewayError: why it ended.
         """
+        await self.addresses.load()
         await asyncio.to_thread(compat.load, self._context.state_dir / "wechaty")
         from wxbridge.channels.wechat.connection import Connection
 
@@ -181,6 +190,7 @@ class WechatChannel:
                 self._check_targets,
                 timing.resync,
                 timing.settle,
+                timing.code,
             )
         )
         connection = Connection(
@@ -200,6 +210,8 @@ class WechatChannel:
             self._displaced, self._displaced_at = False, 0.0
             if not session.told:
                 self._set_status(ChannelState.CONNECTING, detail="connected; waiting for WeChat's login")
+                if self._codeless:
+                    session.expect_code()
             await connection.serve()
         finally:
             self._session = None
@@ -214,6 +226,16 @@ class WechatChannel:
         pause = min(self._timing.backoff * 2.0 ** min(self._failures, 30), self._timing.backoff_most)
         self._failures += 1
         return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
+
+    def _no_code(self, words: str) -> float:
+        """Ask for a login by Start alone first; then by Stop and Start, as there is no login to be lost."""
+        self._codeless += 1
+        self._take_over = self._codeless > 1
+        how = "starts its login anew (Stop and Start)" if self._take_over else "connects again (Start)"
+        detail = f"{words}; wxbridge {how} to get one. If none comes, restart the gateway"
+        log.warning("wechat login asked for again", detail=detail, times=self._codeless)
+        self._set_status(ChannelState.LOGGED_OUT, detail=detail)
+        return 0.0
 
     def _ended(self) -> float:
         self._displaced = True
@@ -264,50 +286,9 @@ class WechatChannel:
 
     # Who is meant
 
-    def _resolve(self, address: WechatTarget) -> Room | Contact:
-        kind, name = ("room", address.room or "") if address.room else ("contact", address.contact or "")
-        key = (kind, name, self.directory.generation)
-        if key not in self._found:
-            if len(self._found) > 1000:  # noqa: PLR2004 - results of past generations
-                self._found.clear()
-            try:
-                self._found[key] = (
-                    find_room(name, self.directory.rooms.values())
-                    if kind == "room"
-                    else find_contact(name, self.directory.contacts.values())
-                )
-            except BadAddress as error:
-                self._found[key] = error
-        found = self._found[key]
-        if isinstance(found, BadAddress):
-            raise BadAddress(str(found), candidates=found.candidates)
-        return found
-
     async def _check_targets(self) -> None:
-        """Look every target up; a name that finds nobody or several is told, once for each distinct problem."""
-        targets = self._context.targets.items()
-        wanted = {name: target for name, target in targets if isinstance(target, WechatTarget)}
-        if self.settings.master:
-            wanted["wechat.master"] = WechatTarget(contact=self.settings.master)
-        for name, target in wanted.items():
-            try:
-                self._resolve(target)
-            except BadAddress as error:
-                await self._complain(name, str(error))
-            else:
-                self._problems.pop(name, None)
-
-    async def _complain(self, name: str, problem: str) -> None:
-        if self._problems.get(name) == problem:
-            return
-        self._problems[name] = problem
-        log.warning("wechat target not found", target=name, problem=problem)
-        if name == "wechat.master":
-            return  # He is the one who cannot be told.
-        try:
-            await self._context.tell_master(f"Target {name}: {problem}")
-        except Exception:
-            log.exception("master not told", target=name)
+        if self._session is not None:
+            await self.addresses.check(self._session.learn_names)
 
     # Sending
 
@@ -315,8 +296,9 @@ class WechatChannel:
         """Send a text or picture to a room or contact; `address` is a `WechatTarget`.
 
         Raises:
-            Offline: WeChat is not up, or its rooms and contacts are still being read.
-            BadAddress: the name finds nobody, or several.
+            Offline: WeChat is not up, its rooms and contacts are still being read, or the master has not been
+                told yet which of them is taken.
+            BadAddress: the name finds nobody, or several; it waits for a person.
             Unknown: no answer in time; it may have been sent.
             Permanent, Transient, Throttled: what the gateway's answer means.
         """
@@ -337,7 +319,11 @@ class WechatChannel:
             raise Permanent(f"this is no WeChat address: {address!r}")
         known = session.rooms_known if address.room else session.contacts_known
         if known:
-            return self._resolve(address)
+            try:
+                return self.addresses.find(address)
+            except Offline:
+                session.check_soon()
+                raise
         # Ids are safe at once; a name may still turn out to be another's, too.
         name = (address.room or address.contact or "").strip()
         found = self.directory.rooms.get(name) if address.room else self.directory.contacts.get(name)

@@ -311,6 +311,7 @@ class Connection:
         self._heard = asyncio.Event()
         self._answered = asyncio.Event()
         self._doubt = asyncio.Event()
+        self._given_up: GatewayError | None = None
         self._last_event = 0.0
         self._uploads = 0
 
@@ -379,6 +380,8 @@ class Connection:
                 async with asyncio.timeout(self._interval):
                     await self._doubt.wait()
             self._doubt.clear()
+            if self._given_up is not None:
+                raise self._given_up
             if not await self._alive() and not self._uploads:
                 raise NoAnswer(f"no dong within {self._answer:g} s of a ding")
 
@@ -405,6 +408,11 @@ class Connection:
 
     def doubt(self) -> None:
         """Have the watchdog look at once: a call was not answered."""
+        self._doubt.set()
+
+    def give_up(self, error: GatewayError) -> None:
+        """Have `serve` end with this error."""
+        self._given_up = error
         self._doubt.set()
 
     # Events

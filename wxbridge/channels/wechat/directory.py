@@ -1,30 +1,25 @@
-"""Who and what is known in WeChat: rooms and contacts, kept in the database, found by the names people use.
+"""Who and what is known in WeChat: rooms and contacts, kept in the database.
 
-The finding is pure. The listings need a `Database` only, so that the CLI can show them beside a running
+The listings need a `Database` only, so that the CLI can show them beside a running
 service.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.database import Database, contacts, rooms
-from wxbridge.errors import BadAddress
 
 CHANNEL = "wechat"
 
 _BATCH = 200
 """Rows of one statement: below every database's limit of parameters."""
-_CANDIDATES = 5
-_ALIKE = 0.5
-"""How much alike a name must be to be offered, from 0 to 1."""
 
 
 @dataclass(frozen=True)
@@ -63,36 +58,6 @@ Named = TypeVar("Named", bound=_HasId)
 Entry = TypeVar("Entry", Room, Contact)
 
 
-_ROOM_KEYS: tuple[Callable[[Room], str], ...] = (lambda room: room.id, lambda room: room.topic)
-_CONTACT_KEYS: tuple[Callable[[Contact], str], ...] = (
-    lambda contact: contact.id,
-    lambda contact: contact.alias,
-    lambda contact: contact.handle,
-    lambda contact: contact.name,
-)
-
-
-# ---------------------------------------------------------------- finding: pure
-
-
-def find_room(wanted: str, known: Iterable[Room]) -> Room:
-    """Find a room by id, or else by topic; white space around either does not count.
-
-    Raises:
-        BadAddress: no room or several are called so; the candidates are named.
-    """
-    return _find(wanted, list(known), _ROOM_KEYS, "room", "topic", "wxbridge rooms")
-
-
-def find_contact(wanted: str, known: Iterable[Contact]) -> Contact:
-    """Find a contact by id, alias, WeChat id or name: the first of these that somebody has.
-
-    Raises:
-        BadAddress: no contact or several are called so; the candidates are named.
-    """
-    return _find(wanted, list(known), _CONTACT_KEYS, "contact", "alias or name", "wxbridge contacts")
-
-
 def matches(wanted: str, known: Iterable[Named], keys: Sequence[Callable[[Named], str]]) -> list[Named]:
     """Give all entries that the first fitting key finds; keys are tried in their order of precedence."""
     name = wanted.strip()
@@ -104,48 +69,6 @@ def matches(wanted: str, known: Iterable[Named], keys: Sequence[Callable[[Named]
         if found:
             return list(found.values())
     return []
-
-
-def _find(
-    wanted: str, known: list[Entry], keys: Sequence[Callable[[Entry], str]], kind: str, names: str, command: str
-) -> Entry:
-    found = matches(wanted, known, keys)
-    if len(found) == 1:
-        return found[0]
-    if found:
-        candidates = tuple(sorted(map(str, found)))
-        raise BadAddress(
-            f"{len(found)} {kind}s are called {wanted!r}: {_listed(candidates)}. "
-            f"Write the id instead (`{command}` lists them), or make the {names} unique in WeChat.",
-            candidates=candidates,
-        )
-    candidates = _close(wanted, known, keys)
-    hint = f"Did you mean {_listed(candidates)}? " if candidates else ""
-    what_to_do = "Is the bot's account a member of it, and is it saved to its contacts?" if kind == "room" else ""
-    raise BadAddress(
-        f"no {kind} is called {wanted!r}. {hint}`{command}` lists the {len(known)} known. {what_to_do}".strip(),
-        candidates=candidates,
-    )
-
-
-def _close(wanted: str, known: list[Entry], keys: Sequence[Callable[[Entry], str]]) -> tuple[str, ...]:
-    by_name: dict[str, list[Entry]] = {}
-    for entry in known:
-        for key in keys:
-            name = key(entry).strip().casefold()
-            if name:
-                by_name.setdefault(name, []).append(entry)
-    wanted_name = wanted.strip().casefold()
-    names = [name for name in by_name if len(wanted_name) > 1 and wanted_name in name][:_CANDIDATES]
-    names += get_close_matches(wanted_name, list(by_name), n=_CANDIDATES, cutoff=_ALIKE)
-    found = {entry.id: str(entry) for name in names for entry in by_name[name]}
-    return tuple(list(found.values())[:_CANDIDATES])
-
-
-def _listed(candidates: Sequence[str]) -> str:
-    shown = ", ".join(candidates[:_CANDIDATES])
-    more = len(candidates) - _CANDIDATES
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 # ---------------------------------------------------------------- the tables
@@ -207,10 +130,14 @@ class Directory:
         self.contacts: dict[str, Contact] = {}
         self.strangers: dict[str, Contact] = {}
         """People met in rooms: their names are known, but nothing is addressed to them."""
+        self.since: dict[str, int] = {}
+        """When an id was seen for the first time, on a clock of its own that counts changes; by id."""
         self.generation = 0
         self.read_at: dict[str, float] = {}
         """When a room or contact was last asked for, in seconds of the monotonic clock."""
         self._unsaved: set[str] = set()
+        self._tick = 0
+        self._names: tuple[int, Mapping[str, str]] = (-1, {})
 
     async def load(self, account: str) -> None:
         """Take up the account that logged in: what the database knows of it, and of no other.
@@ -223,17 +150,21 @@ class Directory:
         self.account = account
         self.rooms, self.contacts, self.strangers = {}, {}, {}
         self._unsaved = set()
+        self.since = {}
         self.generation += 1
 
-        def read(connection: Connection) -> tuple[list[Any], list[Any]]:
+        def read(connection: Connection) -> tuple[list[Any], list[Any], int]:
             for table in (rooms, contacts):
                 others = sa.update(table).where(table.c.channel == CHANNEL, table.c.account != account)
                 connection.execute(others.where(table.c.present).values(present=False))
             of_rooms = sa.select(rooms).where(rooms.c.channel == CHANNEL, rooms.c.account == account)
             of_contacts = sa.select(contacts).where(contacts.c.channel == CHANNEL, contacts.c.account == account)
-            return list(connection.execute(of_rooms)), list(connection.execute(of_contacts))
+            newest = [connection.scalar(sa.select(sa.func.max(table.c.since))) or 0 for table in (rooms, contacts)]
+            return list(connection.execute(of_rooms)), list(connection.execute(of_contacts)), max(newest)
 
-        room_rows, contact_rows = await self._database.run(read)
+        room_rows, contact_rows, newest = await self._database.run(read)
+        self._tick = max(self._tick, newest)
+        self.since = {row.id: row.since for row in (*room_rows, *contact_rows)}
         self.rooms = {row.id: _room(row) for row in room_rows if row.present}
         self.contacts = {row.id: _contact(row) for row in contact_rows if row.present}
         self.strangers = {row.id: _contact(row) for row in contact_rows if not row.present}
@@ -280,6 +211,7 @@ class Directory:
             return
         self.rooms.update({entry.id: entry for entry in changed})
         self.generation += 1
+        self._date(changed)
         rows = [self._row(entry.id, topic=entry.topic, member_ids=list(entry.member_ids)) for entry in changed]
         await self._save(rooms, rows)
 
@@ -297,6 +229,7 @@ class Directory:
             self.strangers.pop(entry.id, None)
             known[entry.id] = entry
         self.generation += 1
+        self._date(changed)
         rows = [
             self._row(entry.id, present=friends, name=entry.name, alias=entry.alias, handle=entry.handle)
             for entry in changed
@@ -317,9 +250,22 @@ class Directory:
             "account": self.account,
             "seen_at": time.time(),
             "present": present,
+            "since": self.since[entry_id],
             **values,
         }
+
+    def _date(self, entries: Iterable[Room | Contact]) -> None:
+        self._tick += 1
+        for entry in entries:
+            self.since.setdefault(entry.id, self._tick)
 
     def person(self, contact_id: str) -> Contact | None:
         """Give whoever has this id, friend or stranger; None where nobody is known."""
         return self.contacts.get(contact_id) or self.strangers.get(contact_id)
+
+    def names(self) -> Mapping[str, str]:
+        """Give what people are called, friends and strangers, by id; who has no name known is missing."""
+        if self._names[0] != self.generation:
+            people = {**self.strangers, **self.contacts}
+            self._names = self.generation, {each: person.name for each, person in people.items() if person.name}
+        return self._names[1]

@@ -36,6 +36,10 @@ class StreamEnded(GatewayError):
     """The gateway ended the event stream in good order: it shuts down, or another client took over."""
 
 
+class NoCode(GatewayError):
+    """The account is logged out and no QR code comes: the login has to be started again."""
+
+
 _TOO_LARGE = re.compile(r"larg|too (big|long)|size|\bmax", re.IGNORECASE)
 _WRONG = ("INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNIMPLEMENTED")
 _PERHAPS = ("DEADLINE_EXCEEDED", "CANCELLED")

@@ -17,7 +17,7 @@ import structlog
 
 from wxbridge.channels.wechat.directory import CHANNEL, Contact, Directory, Room
 from wxbridge.channels.wechat.mentions import Person, says_name
-from wxbridge.channels.wechat.rpc import GatewayError, NotSent
+from wxbridge.channels.wechat.rpc import GatewayError, NoCode, NotSent
 from wxbridge.errors import StorageError
 from wxbridge.model import ChannelState, Inbound
 
@@ -46,6 +46,10 @@ _MEMBERS_KEPT = 600.0
 """Seconds that the names within a room are remembered."""
 _MEMBERS_LIMIT = 10.0
 """Seconds a message waits for the names within a room."""
+_NAMES_AT_ONCE = 64
+"""Members whose names are asked for before they are stored."""
+_UNREAD_TRIES = 3
+"""How many more syncs what could not be read is waited for, before it is taken for missing."""
 _RETRY = 5.0
 """Seconds until a sync that failed is tried again."""
 _MILLISECONDS = 10**11
@@ -87,6 +91,8 @@ class Host:
     """Seconds between two readings of everything."""
     settle: float
     """Seconds after the login until missing names are complained about, where the gateway never says ready."""
+    code: float
+    """Seconds without a login in which a QR code has to come."""
 
 
 class Session:
@@ -113,6 +119,12 @@ class Session:
         self.rooms_known = False
         """Whether the rooms have been read since the login."""
         self.contacts_known = False
+        self.settled = False
+        """Whether everything has been read since the login: who is not found now is not there."""
+        self._code: asyncio.Task[Any] | None = None
+        self._check: asyncio.Task[Any] | None = None
+        self._asked: set[tuple[str, str]] = set()
+        """Members whose names were asked for, by room: those who have none are not asked for again."""
 
     # Life
 
@@ -170,6 +182,8 @@ class Session:
                 self._sync_wanted.set()
             case "room-topic" | "room-join" | "room-leave":
                 self._on_room(payload.room_id)
+                if name == "room-leave":
+                    self._sync_wanted.set()  # It may be the bot who left.
             case "dirty":
                 self._on_dirty(payload)
             case "error":
@@ -177,6 +191,7 @@ class Session:
 
     def _on_scan(self, status: int, qrcode: str | None) -> None:
         self.told = True
+        self._stop_expecting()
         if self.account and (status != _WAITING or not qrcode):
             return  # An echo of the login that brought us here; only a new QR code says that it is lost.
         if status in (_SCANNED, _CONFIRMED):
@@ -184,6 +199,8 @@ class Session:
             self._host.set_status(ChannelState.SCANNED, detail=detail)
             return
         self._forget_login()
+        if status == _EXPIRED or not qrcode:
+            self.expect_code()
         detail = _SCAN_DETAIL.get(status, "scan the QR code with the bot's phone")
         self._host.set_status(
             ChannelState.WAITING_FOR_SCAN, detail=detail, qrcode=None if status == _EXPIRED else qrcode
@@ -191,6 +208,7 @@ class Session:
 
     def _on_login(self, contact_id: str) -> None:
         self.told = True
+        self._stop_expecting()
         if contact_id == self.account:
             return
         self._forget_login()
@@ -202,13 +220,28 @@ class Session:
         self._forget_login()
         detail = "the account was logged out; a new QR code comes"
         self._host.set_status(ChannelState.LOGGED_OUT, detail=f"{detail} ({words})" if words else detail)
+        self.expect_code()
+
+    def expect_code(self) -> None:
+        """Give the connection up unless a QR code or a login comes in time."""
+        self._stop_expecting()
+        self._code = self._start(self._await_code(), "wechat code")
+
+    def _stop_expecting(self) -> None:
+        if self._code is not None:
+            self._code.cancel()
+            self._code = None
+
+    async def _await_code(self) -> None:
+        await asyncio.sleep(self._host.code)
+        self.connection.give_up(NoCode(f"the account is logged out and no QR code came within {self._host.code:g} s"))
 
     def _forget_login(self) -> None:
         if self._login is not None:
             self._login.cancel()
             self._login = None
         self.account = self.account_name = ""
-        self.rooms_known = self.contacts_known = self._ready = False
+        self.rooms_known = self.contacts_known = self.settled = self._ready = False
         self._members.clear()
 
     def _on_room(self, room_id: str) -> None:
@@ -251,30 +284,48 @@ class Session:
         await self._keep_in_sync()
 
     async def _keep_in_sync(self) -> None:
-        pause, failures = 0.0, 0
+        pause, failures, unread = 0.0, 0, 0
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(pause):
                     await self._sync_wanted.wait()
             self._sync_wanted.clear()
             ready = self._ready
+            complete = False
             try:
-                await self._sync()
+                complete = await self._sync()
             except (GatewayError, StorageError) as error:
                 log.warning("wechat directory not synced", error=str(error))
                 pause = min(_RETRY * 2.0**failures, self._host.resync)
                 failures = min(failures + 1, 10)
             else:
                 pause, failures = self._host.resync, 0
+                if not complete and unread < _UNREAD_TRIES:
+                    unread += 1
+                    pause = min(_RETRY, pause)
+                else:
+                    complete = True
             # What can be found is found from now on; better what is remembered than nothing.
             self.rooms_known = self.contacts_known = True
             left = self._logged_in_at + self._host.settle - time.monotonic()
-            if ready or left <= 0:
-                await self._host.check_targets()
-            else:
+            if not ready and left > 0:
                 pause = min(pause, left)
+            elif complete:
+                self.settled = True
+            await self.check()
 
-    async def _sync(self) -> None:
+    async def check(self) -> None:
+        """Look the targets up, where all is known that there is."""
+        if self.settled:
+            await self._host.check_targets()
+
+    def check_soon(self) -> None:
+        """Have the targets looked up in the background."""
+        if self._check is None or self._check.done():
+            self._check = self._start(self.check(), "wechat check")
+
+    async def _sync(self) -> bool:
+        """Read what is new, then what may have changed; False where something new could not be read."""
         connection, directory = self.connection, self._directory
         new_rooms = await directory.keep_rooms(await connection.room_ids())
         await self._read_rooms(new_rooms)
@@ -285,6 +336,7 @@ class Session:
         # What was known already may have been renamed meanwhile.
         await self._read_rooms(self._stale(directory.rooms, self._host.resync / 2))
         await self._read_contacts(self._stale(directory.contacts, _CONTACTS_KEPT))
+        return directory.rooms.keys() >= set(new_rooms) and directory.contacts.keys() >= set(new_contacts)
 
     def _stale(self, ids: Iterable[str], age: float) -> list[str]:
         limit = time.monotonic() - age
@@ -335,12 +387,12 @@ class Session:
             log.debug("wechat room not read", room=room_id, error=str(error))
             self._sync_wanted.set()
             return
-        if self.rooms_known:
-            await self._host.check_targets()
+        await self.check()
 
     async def _refresh_contact(self, contact_id: str) -> None:
         with suppress(GatewayError, StorageError):
             await self._directory.save_contacts([await self._ask_contact(contact_id)])
+        await self.check()
 
     # What people write
 
@@ -486,6 +538,29 @@ class Session:
         if complete:
             self._members[room.id] = time.monotonic(), list(people.values())
         return list(people.values())
+
+    async def learn_names(self, rooms: Iterable[Room]) -> None:
+        """Ask for the names of members that nobody has told yet, each once on this connection.
+
+        Takes ten seconds at most, whatever could not be asked in that time is asked at the next call.
+        """
+        with suppress(GatewayError, StorageError, TimeoutError):
+            async with asyncio.timeout(_MEMBERS_LIMIT):
+                for room in rooms:
+                    await self._learn_names(room)
+
+    async def _learn_names(self, room: Room) -> None:
+        names = self._directory.names()
+        others = [each for each in room.member_ids if each not in names and each != self.account]
+        unknown = [each for each in others if (room.id, each) not in self._asked]
+        for start in range(0, len(unknown), _NAMES_AT_ONCE):
+            some = unknown[start : start + _NAMES_AT_ONCE]
+            found = await self._gather(some, lambda each: self.connection.member(room.id, each))
+            self._asked |= {(room.id, each) for each in some}
+            strangers = [member for member in found if member.id not in self._directory.contacts and member.name]
+            await self._directory.save_contacts(
+                [Contact(member.id, member.name) for member in strangers], friends=False
+            )
 
     def friends_in(self, room: Room) -> list[Person]:
         """Give the members of a room but the bot, with the names that are known without asking."""

@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("seen_at", sa.Float(), nullable=False),
         sa.Column("present", sa.Boolean(), nullable=False),
+        sa.Column("since", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("channel", "id"),
     )
     op.create_table(
@@ -29,6 +30,19 @@ def upgrade() -> None:
         sa.Column("value", sa.JSON(), nullable=False),
         sa.Column("at", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_table(
+        "identities",
+        sa.Column("channel", sa.String(), nullable=False),
+        sa.Column("chat", sa.String(), nullable=False),
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("names", sa.JSON(), nullable=False),
+        sa.Column("members", sa.JSON(), nullable=False),
+        sa.Column("account", sa.String(), nullable=False),
+        sa.Column("seen", sa.Integer(), nullable=False),
+        sa.Column("guess", sa.Boolean(), nullable=False),
+        sa.Column("told", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("channel", "chat"),
     )
     op.create_table(
         "job_runs",
@@ -52,7 +66,15 @@ def upgrade() -> None:
         sa.Column("content", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("notifications_dedupe", "notifications", ["dedupe_key", "created_at"], unique=False)
+    op.create_index("notifications_created", "notifications", ["created_at"], unique=False)
+    op.create_index(
+        "notifications_dedupe",
+        "notifications",
+        ["dedupe_key", "created_at"],
+        unique=False,
+        sqlite_where=sa.text("dedupe_key IS NOT NULL"),
+        postgresql_where=sa.text("dedupe_key IS NOT NULL"),
+    )
     op.create_table(
         "rooms",
         sa.Column("channel", sa.String(), nullable=False),
@@ -62,6 +84,7 @@ def upgrade() -> None:
         sa.Column("account", sa.String(), nullable=False),
         sa.Column("seen_at", sa.Float(), nullable=False),
         sa.Column("present", sa.Boolean(), nullable=False),
+        sa.Column("since", sa.Integer(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint("channel", "id"),
     )
     op.create_table(
@@ -100,12 +123,26 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("messages_notification", "messages", ["notification_id"], unique=False)
-    op.create_index(
-        "messages_open",
-        "messages",
-        ["target", "priority", "id"],
-        unique=False,
-        sqlite_where=sa.text("state IN ('queued', 'sending')"),
-        postgresql_where=sa.text("state IN ('queued', 'sending')"),
-    )
-    op.create_index("messages_settled", "messages", ["state", "settled_at"], unique=False)
+    is_open = "state IN ('queued', 'sending')"
+    for name, columns, condition in (
+        ("messages_texts", ["target", "priority", "id"], f"{is_open} AND kind = 'text'"),
+        (
+            "messages_drawn",
+            ["target", "priority", "id"],
+            f"{is_open} AND kind = 'picture' AND picture_file IS NOT NULL",
+        ),
+        ("messages_to_draw", ["priority", "id"], f"{is_open} AND kind = 'picture' AND picture_file IS NULL"),
+        ("messages_waiting", ["target", "created_at"], is_open),
+        ("messages_put_back", ["target", "next_try_at"], f"{is_open} AND next_try_at > created_at"),
+        ("messages_expiring", ["expires_at"], is_open),
+        ("messages_settled", ["state", "settled_at"], "settled_at IS NOT NULL"),
+        ("messages_pictures", ["picture_file"], "picture_file IS NOT NULL"),
+    ):
+        op.create_index(
+            name,
+            "messages",
+            columns,
+            unique=False,
+            sqlite_where=sa.text(condition),
+            postgresql_where=sa.text(condition),
+        )

@@ -1,0 +1,224 @@
+"""Who the targets mean: looked up, remembered, and told to the master where it is not what jobs.yaml says.
+
+`check` alone takes up what is new: it runs when the directory is complete, tells the master, and remembers.
+`find` uses what is certain or has been told, and has everything else wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+
+import structlog
+
+from wxbridge.channels import ChannelContext
+from wxbridge.channels.wechat import WechatTarget
+from wxbridge.channels.wechat.directory import Contact, Directory, Room
+from wxbridge.channels.wechat.identity import (
+    Found,
+    Known,
+    Notice,
+    Problem,
+    Remembered,
+    remember_contact,
+    remember_room,
+    resolve_contact,
+    resolve_room,
+    suspects,
+)
+from wxbridge.channels.wechat.memory import Memory
+from wxbridge.errors import BadAddress, Offline, StorageError
+
+log = structlog.get_logger()
+
+Resolution = Found[Room] | Found[Contact] | Problem
+LearnNames = Callable[[Sequence[Room]], Awaitable[None]]
+"""Asks the gateway for the names of rooms' members that are not known yet; puts them into the directory."""
+
+MASTER = "wechat.master"
+"""What the contact in charge is called beside the targets."""
+_CACHED = 1000
+"""Results that are kept at most."""
+_UNSURE = "which {} is meant is being looked up; the master is told before anything is sent there"
+
+
+class Addresses:
+    """The rooms and contacts behind the targets of one channel; `master` is the contact in charge."""
+
+    def __init__(self, context: ChannelContext, directory: Directory, master: str | None) -> None:
+        self._context = context
+        self._directory = directory
+        self._memory = Memory(context.database)
+        self._wanted, self._names = _wanted(context, master)
+        self._master = WechatTarget(contact=master).chat_key() if master else ""
+        self._found: dict[str, Resolution] = {}
+        self._found_at = (-1, -1)
+        self._problems: dict[str, str] = {}
+        self._lock = asyncio.Lock()
+        self._next_waits = False
+
+    async def load(self) -> None:
+        """Read what is remembered, once; where that fails, nothing is found until it is tried again."""
+        try:
+            await self._memory.load()
+        except StorageError as error:
+            log.warning("wechat rooms and contacts not remembered", error=str(error))
+
+    # Sending
+
+    def find(self, target: WechatTarget) -> Room | Contact:
+        """Give the room or contact to send to.
+
+        Raises:
+            BadAddress: nobody, or several; the candidates are named.
+            Offline: it is not certain yet, or the master has not been told: `check` has to run.
+        """
+        if not self._memory.loaded:
+            raise Offline("what is remembered of rooms and contacts has not been read yet")
+        chat = target.chat_key()
+        result = self._resolve(target)
+        if isinstance(result, Found) and self._untold(chat, result):
+            if not self._usable(chat, result):
+                raise BadAddress(_text(result), candidates=(str(result.entry),))
+            raise Offline(_UNSURE.format("room" if target.room else "contact"))
+        if isinstance(result, Problem):
+            raise BadAddress(result.text, candidates=result.candidates)
+        return result.entry
+
+    def _resolve(self, target: WechatTarget) -> Resolution:
+        at = self._directory.generation, self._memory.version
+        if at != self._found_at or len(self._found) > _CACHED:
+            self._found.clear()
+            self._found_at = at
+        chat = target.chat_key()
+        if chat not in self._found:
+            before = self._memory.get(chat)
+            self._found[chat] = (
+                resolve_room(target.room, before, self._rooms())
+                if target.room
+                else resolve_contact(target.contact or "", before, self._contacts())
+            )
+        return self._found[chat]
+
+    def _rooms(self) -> Known[Room]:
+        directory = self._directory
+        rooms = list(directory.rooms.values())
+        return Known(rooms, directory.account, directory.names(), directory.since)
+
+    def _contacts(self) -> Known[Contact]:
+        directory = self._directory
+        return Known(list(directory.contacts.values()), directory.account, since=directory.since)
+
+    def _untold(self, chat: str, found: Found[Room] | Found[Contact]) -> Notice | None:
+        before = self._memory.get(chat)
+        return None if found.notice is None or (before and before.told == found.notice.key) else found.notice
+
+    def _usable(self, chat: str, found: Found[Room] | Found[Contact]) -> bool:
+        # Who may be the wrong one cannot be asked whether he is the right one.
+        return not (found.guess and chat == self._master)
+
+    # Looking everything up
+
+    async def check(self, learn_names: LearnNames) -> None:
+        """Look every target up: tell the master once what is not as jobs.yaml says, and remember the rest.
+
+        Call it when all rooms and contacts have been read: what it finds is taken for what there is.
+        """
+        if self._next_waits:
+            return  # It will see what this one would.
+        self._next_waits = True
+        try:
+            await self._lock.acquire()
+        finally:
+            self._next_waits = False
+        try:
+            await self._check(learn_names)
+        finally:
+            self._lock.release()
+
+    async def _check(self, learn_names: LearnNames) -> None:
+        await self.load()
+        if self._memory.loaded:
+            taken = [chat for chat in self._wanted if await self._take_up(chat, learn_names)]
+            rooms = [result.entry for _, result in self._certain(taken) if isinstance(result.entry, Room)]
+            await learn_names(rooms)
+            for chat, result in self._certain(taken):
+                await self._remember(chat, result)
+
+    def _certain(self, chats: Iterable[str]) -> Iterator[tuple[str, Found[Room] | Found[Contact]]]:
+        """Give those that are found and told, as of now: the directory may have moved on meanwhile."""
+        for chat in chats:
+            result = self._resolve(self._wanted[chat])
+            if isinstance(result, Found) and not self._untold(chat, result):
+                yield chat, result
+
+    async def _take_up(self, chat: str, learn_names: LearnNames) -> bool:
+        """Deal with one chat; False where nobody is found."""
+        result = self._resolve(self._wanted[chat])
+        before = self._memory.get(chat)
+        if self._wanted[chat].room and before and (isinstance(result, Problem) or result.guess):
+            # Members without a name count as different: they are asked for before that decides.
+            await learn_names(suspects(before, self._rooms()))
+            result = self._resolve(self._wanted[chat])
+        if isinstance(result, Problem):
+            await self._complain(chat, result.key, result.text)
+            return False
+        if not self._usable(chat, result) and self._untold(chat, result):
+            await self._complain(chat, f"guess {result.entry.id}", _text(result))
+            return False
+        self._problems.pop(chat, None)
+        notice = self._untold(chat, result)
+        if notice:
+            names, entry = self._names[chat], result.entry
+            log.warning("wechat target found otherwise", targets=names, id=entry.id, guess=result.guess)
+            if not await self._tell(chat, notice.text):
+                return False
+        return await self._remember(chat, result)
+
+    async def _remember(self, chat: str, result: Found[Room] | Found[Contact]) -> bool:
+        try:
+            await self._memory.put(chat, self._memory_of(result, self._memory.get(chat)))
+        except StorageError as error:
+            log.warning("wechat target not remembered", targets=self._names[chat], error=str(error))
+            return False
+        return True
+
+    def _memory_of(self, found: Found[Room] | Found[Contact], before: Remembered | None) -> Remembered:
+        if isinstance(found.entry, Room):
+            return remember_room(Found(found.entry, found.notice, found.guess), before, self._rooms())
+        return remember_contact(Found(found.entry, found.notice, found.guess), self._contacts())
+
+    async def _complain(self, chat: str, key: str, text: str) -> None:
+        if self._problems.get(chat) == key:
+            return
+        self._problems[chat] = key
+        for name in self._names[chat]:
+            log.warning("wechat target not found", target=name, problem=text)
+        if chat != self._master:  # He is the one who cannot be told.
+            await self._tell(chat, text)
+
+    async def _tell(self, chat: str, text: str) -> bool:
+        names = self._names[chat]
+        try:
+            await self._context.tell_master(f"Target{'s' if len(names) > 1 else ''} {', '.join(names)}: {text}")
+        except Exception:
+            log.exception("master not told", targets=names)
+            return False
+        return True
+
+
+def _wanted(context: ChannelContext, master: str | None) -> tuple[dict[str, WechatTarget], dict[str, list[str]]]:
+    """Give the chats that targets name, and the targets of each: what is said twice is looked up once."""
+    targets = {name: target for name, target in context.targets.items() if isinstance(target, WechatTarget)}
+    if master and all(target.contact != master for target in targets.values()):
+        targets[MASTER] = WechatTarget(contact=master)
+    chats: dict[str, WechatTarget] = {}
+    names: dict[str, list[str]] = {}
+    for name, target in targets.items():
+        chats[target.chat_key()] = target
+        names.setdefault(target.chat_key(), []).append(name)
+    return chats, names
+
+
+def _text(found: Found[Room] | Found[Contact]) -> str:
+    return found.notice.text if found.notice else f"{found.entry} is not certain"

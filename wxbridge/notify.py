@@ -1,0 +1,60 @@
+"""Bodies → a Notification that fits its target, with the whole text kept for telling it elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wxbridge import compose
+from wxbridge.compose import Language
+from wxbridge.model import Body, Capabilities, Notification, NotificationKind, Priority, Text
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What is to be known of a target before something is composed for it."""
+
+    capabilities: Capabilities
+    expires_after: float
+    """Seconds."""
+
+
+def fit(bodies: Sequence[Body], destination: Destination, language: Language) -> list[Body]:
+    """Split the texts among some bodies to a target's limit; mentions stay with the first part."""
+    fitted: list[Body] = []
+    for body in bodies:
+        if not isinstance(body, Text):
+            fitted.append(body)
+            continue
+        parts = compose.parts(body.text, destination.capabilities, language)
+        fitted += [Text(part, body.mentions if index == 0 else ()) for index, part in enumerate(parts)]
+    return fitted
+
+
+def notification(
+    source: str,
+    target: str,
+    bodies: Sequence[Body],
+    destination: Destination,
+    language: Language,
+    priority: Priority = Priority.ALERT,
+) -> Notification:
+    """What is told to one target as it stands, and is no alert."""
+    texts = [body for body in bodies if isinstance(body, Text)]
+    mentions = [name for body in texts for name in body.mentions]
+    return Notification(
+        source=source,
+        target=target,
+        bodies=tuple(fit(bodies, destination, language)),
+        priority=priority,
+        kind=NotificationKind.OTHER,
+        content={"text": "\n\n".join(body.text for body in texts), "mentions": mentions} if texts else None,
+        expires_after=destination.expires_after,
+    )
+
+
+def again(content: Mapping[str, Any], destination: Destination, language: Language, note: str) -> list[Body]:
+    """The texts of such a notification for another target, with a note above them."""
+    text = "\n".join(part for part in (note, content["text"]) if part)
+    return fit([Text(text, tuple(content["mentions"]))], destination, language)
