@@ -35,6 +35,7 @@ notifications = sa.Table(
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("origin", sa.Integer),
     sa.Column("dedupe_key", sa.String),
+    sa.Column("dedupe_group", sa.String),
     sa.Column("content", sa.JSON(none_as_null=True)),
 )
 sa.Index("notifications_created", notifications.c.created_at)
@@ -44,6 +45,13 @@ sa.Index(
     notifications.c.created_at,
     sqlite_where=sa.text("dedupe_key IS NOT NULL"),
     postgresql_where=sa.text("dedupe_key IS NOT NULL"),
+)
+sa.Index(
+    "notifications_dedupe_group",
+    notifications.c.dedupe_group,
+    notifications.c.id,
+    sqlite_where=sa.text("dedupe_group IS NOT NULL"),
+    postgresql_where=sa.text("dedupe_group IS NOT NULL"),
 )
 
 OPEN = "state IN ('queued', 'sending')"

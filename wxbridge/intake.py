@@ -93,6 +93,8 @@ class Intake:
             bodies=tuple(bodies),
             priority=_priority(group),
             dedupe_key=f"{group.source}:{name}:{dedupe}",
+            # A body without times says the same at each firing; in between, its rule has said something else.
+            dedupe_group=None if group.dedupe else f"{group.source}:{name}:{group.group_key}",
             kind=NotificationKind.ALERT,
             content=stored.as_json(group),
             expires_after=destination.expires_after if destination else 86400.0,

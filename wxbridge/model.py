@@ -157,6 +157,10 @@ class Notification:
     priority: Priority = Priority.ALERT
     kind: NotificationKind = NotificationKind.OTHER
     dedupe_key: str | None = None
+    """What tells this from a deliberate repeat; the same key within the window is a repeat."""
+    dedupe_group: str | None = None
+    """Where given, only the newest of its group can be repeated: an alert that fires, resolves and fires again in
+    the same words is news each time."""
     content: Any = None
     expires_after: float = 86400.0
     """Seconds."""

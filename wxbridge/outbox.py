@@ -51,7 +51,7 @@ def put(
     ids: list[int] = []
     duplicates = 0
     for item in items:
-        if item.dedupe_key and dedupe_window > 0 and _seen(connection, item.dedupe_key, now - dedupe_window):
+        if item.dedupe_key and dedupe_window > 0 and _seen(connection, item, now - dedupe_window):
             duplicates += len(item.bodies)
             continue
         notification_id = connection.execute(
@@ -62,6 +62,7 @@ def put(
                 kind=item.kind,
                 origin=item.origin,
                 dedupe_key=item.dedupe_key,
+                dedupe_group=item.dedupe_group,
                 content=item.content,
             ),
         ).inserted_primary_key[0]  # type: ignore[index]
@@ -79,13 +80,17 @@ def put(
     return Accepted(queued=len(ids), duplicates=duplicates, ids=tuple(ids))
 
 
-def _seen(connection: Connection, key: str, since: float) -> bool:
+def _seen(connection: Connection, item: Notification, since: float) -> bool:
     # What lies in the future was just stored, before the clock was set back; `mend_times` and `shift_times` end that.
-    query = sa.select(notifications.c.id).where(
-        notifications.c.dedupe_key == key,
-        notifications.c.created_at > since,
+    if item.dedupe_group:
+        query = sa.select(notifications.c.dedupe_key, notifications.c.created_at)
+        query = query.where(notifications.c.dedupe_group == item.dedupe_group).order_by(notifications.c.id.desc())
+        newest = connection.execute(query.limit(1)).first()
+        return newest is not None and newest.dedupe_key == item.dedupe_key and newest.created_at > since
+    any_such = sa.select(notifications.c.id).where(
+        notifications.c.dedupe_key == item.dedupe_key, notifications.c.created_at > since
     )
-    return connection.execute(query.limit(1)).first() is not None
+    return connection.execute(any_such.limit(1)).first() is not None
 
 
 def _storable(text: str) -> str:

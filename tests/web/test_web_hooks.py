@@ -36,6 +36,15 @@ async def test_a_repeat_is_absorbed_and_counted(bench: Bench) -> None:
     assert len(await bench.messages()) == 2
 
 
+async def test_an_alert_that_fires_resolves_and_fires_again_is_news_each_time(bench: Bench) -> None:
+    fires = json.dumps({"title": "[Alerting] x", "ruleId": 7, "state": "alerting"})
+    resolves = json.dumps({"title": "[OK] x", "ruleId": 7, "state": "ok"})
+    other = json.dumps({"title": "[Alerting] y", "ruleId": 8, "state": "alerting"})
+    for body in (fires, other, resolves, fires, resolves):
+        assert await bench.post("/hooks/grafana", body) == (202, {"queued": 1, "duplicates": 0})
+    assert await bench.post("/hooks/grafana", other) == (202, {"queued": 0, "duplicates": 1})
+
+
 async def test_many_repeats_at_the_same_moment_become_one(bench: Bench) -> None:
     answers = await asyncio.gather(*(bench.post("/hooks/grafana", ALERT) for _ in range(20)))
     assert {status for status, _ in answers} == {202}

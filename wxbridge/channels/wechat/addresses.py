@@ -66,8 +66,8 @@ class Addresses:
 
     # Sending
 
-    def find(self, target: WechatTarget) -> Room | Contact:
-        """Give the room or contact to send to.
+    def find(self, target: WechatTarget, *, complete: bool) -> Room | Contact:
+        """Give the room or contact to send to; `complete`: whether all rooms and contacts have been read.
 
         Raises:
             BadAddress: nobody, or several; the candidates are named.
@@ -82,6 +82,8 @@ class Addresses:
                 raise BadAddress(_text(result), candidates=(str(result.entry),))
             raise Offline(_UNSURE.format("room" if target.room else "contact"))
         if isinstance(result, Problem):
+            if not complete and self._memory.get(chat):
+                raise Offline("what was found before is not there yet; rooms and contacts are still being read")
             raise BadAddress(result.text, candidates=result.candidates)
         return result.entry
 

@@ -320,7 +320,7 @@ class WechatChannel:
         known = session.rooms_known if address.room else session.contacts_known
         if known:
             try:
-                return self.addresses.find(address)
+                return self.addresses.find(address, complete=session.settled)
             except Offline:
                 session.check_soon()
                 raise

@@ -238,20 +238,24 @@ def _room_again(wanted: str, before: Remembered, known: Known[Room]) -> Found[Ro
 
 def _scores(before: Remembered, rooms: Iterable[Room], known: Known[Room], least: float) -> list[tuple[float, Room]]:
     """Give the rooms that share at least this part of the remembered people, the best first."""
+    ids = {member.id for member in before.members}
+    names = {member.name for member in before.members if member.name}
     found = []
     for room in rooms:
-        if not _may_reach(len(before.members), _size(room, known.account), least):
+        people = _people(room, known.account)
+        # Comparing is dear, counting is cheap, and there may be thousands of rooms.
+        like = sum(person in ids or known.names.get(person) in names for person in people)
+        if not _may_reach(len(ids), len(people), least) or like < least * max(len(ids), len(people)):
             continue
-        people = [Member(person, known.names.get(person, "")) for person in _people(room, known.account)]
-        common, score = overlap(before.members, people)
-        if common >= PEOPLE and score >= least:
+        _, score = overlap(before.members, [Member(person, known.names.get(person, "")) for person in people])
+        if score >= least:
             found.append((score, room))
     return sorted(found, key=lambda pair: (-pair[0], pair[1].id))
 
 
 def _best_room(before: Remembered, rooms: Sequence[Room], known: Known[Room]) -> Room | None:
     scores = _scores(before, rooms, known, ENOUGH - LEAD)
-    if not scores or scores[0][0] < ENOUGH:
+    if not scores or scores[0][0] < ENOUGH or min(len(before.members), _size(scores[0][1], known.account)) < PEOPLE:
         return None
     return None if len(scores) > 1 and scores[0][0] - scores[1][0] < LEAD else scores[0][1]
 
@@ -270,7 +274,7 @@ def _size(room: Room, account: str) -> int:
 
 def _may_reach(one: int, other: int, least: float) -> bool:
     """Tell whether rooms of these sizes can share this part of their people: cheap, and rules most rooms out."""
-    return min(one, other) >= max(PEOPLE, least * max(one, other))
+    return min(one, other) >= max(1, least * max(one, other))
 
 
 # ---------------------------------------------------------------- contacts

@@ -63,6 +63,7 @@ def upgrade() -> None:
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("origin", sa.Integer(), nullable=True),
         sa.Column("dedupe_key", sa.String(), nullable=True),
+        sa.Column("dedupe_group", sa.String(), nullable=True),
         sa.Column("content", sa.JSON(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
@@ -74,6 +75,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("dedupe_key IS NOT NULL"),
         postgresql_where=sa.text("dedupe_key IS NOT NULL"),
+    )
+    op.create_index(
+        "notifications_dedupe_group",
+        "notifications",
+        ["dedupe_group", "id"],
+        unique=False,
+        sqlite_where=sa.text("dedupe_group IS NOT NULL"),
+        postgresql_where=sa.text("dedupe_group IS NOT NULL"),
     )
     op.create_table(
         "rooms",
