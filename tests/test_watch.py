@@ -144,8 +144,10 @@ class House:
     metrics: Metrics = field(default_factory=Metrics)
     refuse: bool = False
 
-    async def trouble(self) -> str | None:
-        return self.wrong
+    restart_helps: bool = True
+
+    async def trouble(self) -> watch.Trouble | None:
+        return watch.Trouble(self.wrong, restart_helps=self.restart_helps) if self.wrong else None
 
     def channels(self) -> Mapping[str, ChannelStatus]:
         return {"wechat": ChannelStatus(self.state, datetime.now(UTC))}
@@ -275,6 +277,14 @@ async def test_the_watchdog_is_fed_at_half_its_time_while_the_bridge_is_well_and
         ("warning", "the database takes nothing"),
         ("info", None),
     ]
+
+
+async def test_a_full_disk_does_not_have_the_bridge_restarted(house: House, systemd: Systemd) -> None:
+    house.wrong, house.restart_helps = "the disk is full", False
+    async with house.watching(systemd, "30000000") as time:
+        assert "WATCHDOG=1" in systemd.heard()
+        await time.advance(15)
+        assert systemd.heard() == ["WATCHDOG=1"]
 
 
 async def test_a_bridge_that_cannot_tell_in_time_how_it_is_is_not_well(house: House, systemd: Systemd) -> None:
@@ -540,9 +550,11 @@ async def test_a_bridge_whose_service_died_or_whose_database_takes_nothing_is_no
     died = asyncio.create_task(dies(), name="delivery")
     await asyncio.wait([ended, died])
     assert await app._watched(bridge, [ended]).trouble() is None
-    assert await app._watched(bridge, [ended, died]).trouble() == "delivery died"
+    assert await app._watched(bridge, [ended, died]).trouble() == watch.Trouble("delivery died")
     await database.read(lambda c: c.exec_driver_sql("PRAGMA query_only=ON"))
-    assert await app._watched(bridge, []).trouble() == "the database takes nothing"
+    refused = await app._watched(bridge, []).trouble()
+    assert refused
+    assert not refused.restart_helps
     await database.read(lambda c: c.exec_driver_sql("PRAGMA query_only=OFF"))
     assert await app._watched(bridge, []).trouble() is None
     database.close()

@@ -241,11 +241,18 @@ def _start(name: str, work: Any, stack: AsyncExitStack) -> asyncio.Task[None]:
 
 
 def _watched(bridge: Bridge, services: Sequence[asyncio.Task[None]]) -> watch.Watched:
-    async def trouble() -> str | None:
+    async def trouble() -> watch.Trouble | None:
         died = [task.get_name() for task in services if task.done() and not task.cancelled() and task.exception()]
         if died:
-            return f"{', '.join(died)} died"
-        return None if await bridge.database_ok() else "the database takes nothing"
+            return watch.Trouble(f"{', '.join(died)} died")
+        try:
+            await bridge.probe()
+        except StorageError as error:
+            # It answers, and recovers by itself once there is room again; meanwhile hooks are told to come back.
+            return watch.Trouble(str(error), restart_helps=False)
+        except TimeoutError:
+            return watch.Trouble("the database does not answer")
+        return None
 
     return watch.Watched(
         database=bridge.database,

@@ -38,6 +38,10 @@ from wxbridge.web.push import Push
 
 log = structlog.get_logger()
 
+PROBE_LIMIT = 6.0
+"""Seconds; longer than a lock of another process is waited for."""
+_OUTCOMES = ("sent", "retried", "waited", "unknown", "merged", "failed_over", "expired", "dead")
+
 
 @dataclass
 class Bridge:
@@ -199,13 +203,17 @@ class Bridge:
         return {name: channel.status for name, channel in self.channels.items()}
 
     async def database_ok(self) -> bool:
-        """Whether alerts can be stored now: tried by storing something."""
+        """Whether alerts can be stored now."""
         try:
-            async with asyncio.timeout(6):
-                await self.database.run(lambda c: remember_fact(c, "probe", {}, time.time()))
+            await self.probe()
         except (StorageError, TimeoutError):
             return False
         return True
+
+    async def probe(self) -> None:
+        """Store something. Raises `StorageError`, or `TimeoutError` after `PROBE_LIMIT` seconds."""
+        async with asyncio.timeout(PROBE_LIMIT):
+            await self.database.run(lambda c: remember_fact(c, "probe", {}, time.time()))
 
     async def refresh_gauges(self) -> None:
         """Set the gauges for `/metrics`."""
@@ -215,6 +223,9 @@ class Bridge:
         for name in self.targets:
             metrics.backlog.labels(name).set(0)
             metrics.oldest.labels(name).set(0)
+            for outcome in _OUTCOMES:
+                # A counter that first appears at 1 is no increase to Prometheus.
+                metrics.messages.labels(name, outcome)
         try:
             for target, count, created_at in await self.database.read(outbox.backlog):
                 metrics.backlog.labels(target).set(count)

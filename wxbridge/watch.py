@@ -51,11 +51,19 @@ class Clock:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """What is wrong with the bridge itself. `restart_helps` is false for a full disk, say: it would stay full."""
+
+    text: str
+    restart_helps: bool = True
+
+
+@dataclass(frozen=True)
 class Watched:
     """The bridge as it is seen from here."""
 
     database: Database
-    trouble: Callable[[], Awaitable[str | None]]
+    trouble: Callable[[], Awaitable[Trouble | None]]
     """What is wrong with the bridge itself, None where it is well. An offline channel is nothing wrong."""
     channels: Callable[[], Mapping[str, ChannelStatus]]
     targets: Mapping[str, TargetSettings]
@@ -102,7 +110,7 @@ async def _every(clock: Clock, seconds: float, work: Callable[[], Awaitable[None
         await clock.sleep(max(0.0, started + seconds - clock.monotonic()))
 
 
-class _Trouble:
+class _Changes:
     """Logs a trouble once when it begins, and once when it is over."""
 
     def __init__(self, begins: str, ends: str, **about: Any) -> None:
@@ -148,17 +156,18 @@ def watchdog_seconds(environment: Mapping[str, str]) -> float | None:
 
 
 async def _feed(watched: Watched, clock: Clock, address: str, every: float) -> None:
-    """Tell systemd that all is well, every so many seconds, and only then: silence has the bridge restarted."""
-    trouble = _Trouble("not well: systemd will restart the bridge", "well again")
+    """Tell systemd every so many seconds that all is well, or that a restart would not help: silence brings one."""
+    trouble = _Changes("not well: systemd will restart the bridge", "well again")
 
     async def once() -> None:
         try:
             async with asyncio.timeout(every):
-                reason = await watched.trouble()
+                found = await watched.trouble()
         except TimeoutError:
-            reason = "cannot even tell"
-        trouble.note(reason)
-        if reason is None:
+            found = Trouble("cannot even tell")
+        bad = found if found and found.restart_helps else None
+        trouble.note(bad.text if bad else None)
+        if bad is None:
             tell_systemd("WATCHDOG=1", address)
 
     await _every(clock, every, once)
@@ -198,11 +207,11 @@ async def ping(url: str) -> str | None:
 
 async def _beat(watched: Watched, clock: Clock, url: str, every: float) -> None:
     """While the bridge is well, fetch the address of the dead man's switch."""
-    trouble = _Trouble("no heartbeat is sent", "the heartbeat is back", host=URL(url).host)
+    trouble = _Changes("no heartbeat is sent", "the heartbeat is back", host=URL(url).host)
 
     async def once() -> None:
-        reason = await watched.trouble()
-        trouble.note(f"not well: {reason}" if reason else await ping(url))
+        found = await watched.trouble()
+        trouble.note(f"not well: {found.text}" if found else await ping(url))
 
     await _every(clock, every, once)
 

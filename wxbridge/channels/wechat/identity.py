@@ -340,7 +340,7 @@ def _takes_over(
 
 def _one_of(kind: _Kind[Entry], wanted: str, entry: Entry, count: int) -> Notice:
     text = f"{count} {kind.word}s are called {wanted!r}; messages go on to the one used before, {entry}. {kind.unique}"
-    return Notice(f"one of several {entry.id}", text)
+    return Notice(_key(kind, entry), text)
 
 
 def _called(kind: _Kind[Entry], wanted: str, entry: Entry, before: Remembered) -> Notice:
