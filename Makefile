@@ -32,10 +32,8 @@ fmt: $(VENV)/.installed-dev ## Format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only --quiet .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/.installed-dev browser ## Run the benchmarks
-	@if [ -f bench/__main__.py ]; then exec $(BIN)/python -m bench $(ARGS); \
-	elif [ -f bench/run.py ]; then exec $(BIN)/python bench/run.py $(ARGS); \
-	else echo "there is no bench/__main__.py or bench/run.py" >&2; exit 1; fi
+bench: $(VENV)/.installed-bench browser ## Run the benchmarks
+	@exec $(BIN)/python -m bench $(ARGS)
 
 # What a bridge has stored (state/, res/) is not make's to throw away.
 clean: ## Remove what make made: the venv, caches, wheels
@@ -64,6 +62,10 @@ $(VENV)/.installed: $(VENV)/.pip pyproject.toml
 $(VENV)/.installed-dev: $(VENV)/.installed
 	@echo "installing what tests and checks need"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e . --group dev
+	@touch $@
+
+$(VENV)/.installed-bench: $(VENV)/.installed-dev
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --group bench
 	@touch $@
 
 # No stamp unless there is one: without a browser everything but pictures works, and the next run asks again.
