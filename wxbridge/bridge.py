@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection
 
 from wxbridge import login, notify, outbox, presence
 from wxbridge.config import Config
@@ -35,6 +34,7 @@ from wxbridge.model import (
 from wxbridge.notify import Destination
 from wxbridge.settings import TargetSettings
 from wxbridge.web.push import Push
+from wxbridge.writer import Writer
 
 log = structlog.get_logger()
 
@@ -59,10 +59,14 @@ class Bridge:
     lanes: list[Lane] = field(default_factory=list)
     url: str = ""
     """Where the HTTP server listens."""
+    _writer: Writer = field(init=False)
     _greeted: set[str] = field(default_factory=set)
     _code_sent: dict[str, float] = field(default_factory=dict)
     """When a channel's login code last went to the fallback; monotonic seconds."""
     _background: set[asyncio.Task[None]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._writer = Writer(self.database, dedupe_window=self.config.dedupe_window)
 
     def wake(self) -> None:
         """Have every loop of delivery look again."""
@@ -71,12 +75,11 @@ class Bridge:
 
     async def put(self, items: Sequence[Notification]) -> Accepted:
         """Store notifications durably and have them delivered. Raises `StorageError`."""
-
-        def store(connection: Connection) -> Accepted:
-            return outbox.put(connection, items, now=time.time(), dedupe_window=self.config.dedupe_window)
-
-        accepted = await self.database.run(store)
-        self.wake()
+        accepted = await self._writer.put(items)
+        drawing = any(isinstance(body, Picture) and body.file is None for item in items for body in item.bodies)
+        # The first waker is the painter's, who has nothing to do for texts, and there may be thousands a second.
+        for waker in self.wakers[0 if drawing else 1 :]:
+            waker.set()
         return accepted
 
     async def tell(self, line: str, about: str | None = None) -> None:

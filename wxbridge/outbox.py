@@ -36,6 +36,27 @@ LONGEST_WAIT = 300.0
 """Seconds. No retry is further away than this, so a longer wait means that the clock was set back."""
 
 
+# Built once: they are run for every alert.
+_INSERT_NOTIFICATION = sa.insert(notifications)
+_INSERT_MESSAGE = sa.insert(messages)
+_NEWEST_IDS = (
+    sa.select(sa.func.max(notifications.c.id))
+    .where(notifications.c.dedupe_group.in_(sa.bindparam("groups", expanding=True)))
+    .group_by(notifications.c.dedupe_group)
+)
+_NEWEST_OF_GROUPS = sa.select(
+    notifications.c.dedupe_group, notifications.c.dedupe_key, notifications.c.created_at
+).where(notifications.c.id.in_(_NEWEST_IDS))
+_SUCH_SINCE = sa.select(notifications.c.dedupe_key).where(
+    notifications.c.dedupe_key.in_(sa.bindparam("keys", expanding=True)),
+    notifications.c.created_at > sa.bindparam("since"),
+)
+_LAST_IDS = sa.select(
+    sa.select(sa.func.coalesce(sa.func.max(notifications.c.id), 0)).scalar_subquery(),
+    sa.select(sa.func.coalesce(sa.func.max(messages.c.id), 0)).scalar_subquery(),
+)
+
+
 def put(
     connection: Connection,
     items: Iterable[Notification],
@@ -48,49 +69,98 @@ def put(
 
     `created_at` is `now` unless what is stored takes the place of something older.
     """
-    ids: list[int] = []
-    duplicates = 0
-    for item in items:
-        if item.dedupe_key and dedupe_window > 0 and _seen(connection, item, now - dedupe_window):
-            duplicates += len(item.bodies)
-            continue
-        notification_id = connection.execute(
-            sa.insert(notifications).values(
-                created_at=now if created_at is None else created_at,
-                source=item.source,
-                target=item.target,
-                kind=item.kind,
-                origin=item.origin,
-                dedupe_key=item.dedupe_key,
-                dedupe_group=item.dedupe_group,
-                content=item.content,
-            ),
-        ).inserted_primary_key[0]  # type: ignore[index]
-        text_id: int | None = None
-        for body in item.bodies:
-            row = _row(item, body, now) | {"notification_id": notification_id}
-            if created_at is not None:
-                row |= {"created_at": created_at, "next_try_at": created_at}
-            if isinstance(body, Picture):
-                row["follows"] = text_id
-            new_id = connection.execute(sa.insert(messages).values(row)).inserted_primary_key[0]  # type: ignore[index]
-            ids.append(new_id)
-            if isinstance(body, Text):
-                text_id = new_id
-    return Accepted(queued=len(ids), duplicates=duplicates, ids=tuple(ids))
+    return put_all(connection, [list(items)], now=now, dedupe_window=dedupe_window, created_at=created_at)[0]
 
 
-def _seen(connection: Connection, item: Notification, since: float) -> bool:
-    # What lies in the future was just stored, before the clock was set back; `mend_times` and `shift_times` end that.
-    if item.dedupe_group:
-        query = sa.select(notifications.c.dedupe_key, notifications.c.created_at)
-        query = query.where(notifications.c.dedupe_group == item.dedupe_group).order_by(notifications.c.id.desc())
-        newest = connection.execute(query.limit(1)).first()
-        return newest is not None and newest.dedupe_key == item.dedupe_key and newest.created_at > since
-    any_such = sa.select(notifications.c.id).where(
-        notifications.c.dedupe_key == item.dedupe_key, notifications.c.created_at > since
-    )
-    return connection.execute(any_such.limit(1)).first() is not None
+def put_all(
+    connection: Connection,
+    requests: Sequence[Sequence[Notification]],
+    *,
+    now: float,
+    dedupe_window: float = 0,
+    created_at: float | None = None,
+) -> list[Accepted]:
+    """`put` for several who ask at the same time, with few statements; their answers, in order."""
+    asked = [item for items in requests for item in items] if dedupe_window > 0 else []
+    seen = _Seen(connection, asked, now - dedupe_window, now)
+    # The transaction holds the write lock from its beginning, so nobody else takes these ids.
+    notification_id, message_id = connection.execute(_LAST_IDS).one()
+    rows: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    answers = []
+    for items in requests:
+        ids: list[int] = []
+        duplicates = 0
+        for item in items:
+            if dedupe_window > 0 and seen.is_repeat(item):
+                duplicates += len(item.bodies)
+                continue
+            notification_id += 1
+            notes.append(_note(item, notification_id, now if created_at is None else created_at))
+            text_id: int | None = None
+            for body in item.bodies:
+                message_id += 1
+                row = _row(item, body, now) | {"id": message_id, "notification_id": notification_id}
+                row["follows"] = text_id if isinstance(body, Picture) else None
+                if created_at is not None:
+                    row |= {"created_at": created_at, "next_try_at": created_at}
+                rows.append(row)
+                ids.append(message_id)
+                if isinstance(body, Text):
+                    text_id = message_id
+        answers.append(Accepted(queued=len(ids), duplicates=duplicates, ids=tuple(ids)))
+    if notes:
+        connection.execute(_INSERT_NOTIFICATION, notes)
+    if rows:
+        connection.execute(_INSERT_MESSAGE, rows)
+    return answers
+
+
+class _Seen:
+    """What of some notifications was stored before, among them too; asks the database once for all."""
+
+    def __init__(self, connection: Connection, items: Sequence[Notification], since: float, now: float) -> None:
+        self._since = since
+        self._now = now
+        groups = {item.dedupe_group for item in items if item.dedupe_key and item.dedupe_group}
+        keys = {item.dedupe_key for item in items if item.dedupe_key and not item.dedupe_group}
+        # What lies in the future was just stored, before the clock was set back; `mend_times` and `shift_times`
+        # end that.
+        self._keys: set[str] = set()
+        self._newest: dict[str, tuple[str | None, float]] = {}
+        if keys:
+            found = connection.execute(_SUCH_SINCE, {"keys": list(keys), "since": since})
+            self._keys = {row.dedupe_key for row in found}
+        if groups:
+            newest = connection.execute(_NEWEST_OF_GROUPS, {"groups": list(groups)})
+            self._newest = {row.dedupe_group: (row.dedupe_key, row.created_at) for row in newest}
+
+    def is_repeat(self, item: Notification) -> bool:
+        """Whether it is a repeat; what is none counts as stored from now on."""
+        if not item.dedupe_key:
+            return False
+        if item.dedupe_group:
+            key, created_at = self._newest.get(item.dedupe_group, (None, 0.0))
+            repeat = key == item.dedupe_key and created_at > self._since
+            self._newest[item.dedupe_group] = (item.dedupe_key, created_at if repeat else self._now)
+            return repeat
+        repeat = item.dedupe_key in self._keys
+        self._keys.add(item.dedupe_key)
+        return repeat
+
+
+def _note(item: Notification, notification_id: int, created_at: float) -> dict[str, Any]:
+    return {
+        "id": notification_id,
+        "created_at": created_at,
+        "source": item.source,
+        "target": item.target,
+        "kind": item.kind,
+        "origin": item.origin,
+        "dedupe_key": item.dedupe_key,
+        "dedupe_group": item.dedupe_group,
+        "content": item.content,
+    }
 
 
 def _storable(text: str) -> str:
@@ -116,6 +186,11 @@ def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]
         "created_at": now,
         "expires_at": now + item.expires_after,
         "next_try_at": now,
+        "text": None,
+        "mentions": None,
+        "picture_file": None,
+        "picture_name": None,
+        "picture_spec": None,
     }
     if isinstance(body, Text):
         return row | {"kind": "text", "text": _storable(body.text), "mentions": list(body.mentions)}
@@ -257,6 +332,7 @@ def shift_times(connection: Connection, *, by: float, since: float) -> None:
 
     Without that a new alert would pass for the repeat of an older one, and fallbacks and retries would come late.
     """
+    created = notifications.c.created_at
     connection.execute(
         sa.update(messages)
         .where(sa.text(OPEN))
@@ -266,8 +342,12 @@ def shift_times(connection: Connection, *, by: float, since: float) -> None:
             expires_at=messages.c.expires_at - by,
         ),
     )
-    for column in (notifications.c.created_at, sends.c.at):
-        connection.execute(sa.update(column.table).where(column > since).values({column.name: column - by}))
+    connection.execute(sa.update(notifications).where(created > since).values(created_at=created - by))
+
+
+def shift_sends(connection: Connection, *, by: float, since: float) -> None:
+    """The clock was set back, or with a negative `by` on: let the attempts to send keep their age."""
+    connection.execute(sa.update(sends).where(sends.c.at > since).values(at=sends.c.at - by))
 
 
 def mend_times(connection: Connection, *, now: float) -> None:
@@ -472,7 +552,18 @@ def count_mergeable(connection: Connection, target: str, *, limit: int) -> int:
     return connection.execute(sa.select(sa.func.count()).select_from(some)).scalar_one()
 
 
-def mergeable(connection: Connection, target: str, *, limit: int) -> list[Stored]:
+@dataclass(frozen=True)
+class Mergeable:
+    """What a digest needs of a notification that waits."""
+
+    kind: NotificationKind
+    content: Any
+    created_at: float
+    message_ids: tuple[int, ...]
+    priority: int
+
+
+def mergeable(connection: Connection, target: str, *, limit: int) -> list[Mergeable]:
     """The notifications of a target of which nothing was sent or is being sent: what a digest may replace.
 
     Only those of the oldest `limit` messages, so that a storm of any size is merged in bites. An earlier digest
@@ -480,30 +571,22 @@ def mergeable(connection: Connection, target: str, *, limit: int) -> list[Stored
     """
     query = _waiting_to_merge(target).order_by(messages.c.created_at, messages.c.id).limit(limit)
     ids = list(dict.fromkeys(connection.execute(query).scalars()))
-    found: list[Stored] = []
-    for start in range(0, len(ids), _CHUNK):
-        found += _untouched(connection, ids[start : start + _CHUNK])
-    return sorted(found, key=lambda stored: (stored.kind is not NotificationKind.DIGEST, stored.id))
-
-
-def _untouched(connection: Connection, ids: Sequence[int]) -> list[Stored]:
-    """Those of the notifications whose messages are all still queued."""
-    groups: dict[int, list[Message]] = {}
-    query = sa.select(messages).where(messages.c.notification_id.in_(ids)).order_by(messages.c.id)
-    for row in connection.execute(query):
-        groups.setdefault(row.notification_id, []).append(_message(row))
-    return [
-        Stored(
-            id=row.id,
-            source=row.source,
+    groups: dict[int, list[Any]] = {}
+    columns = sa.select(messages.c.id, messages.c.notification_id, messages.c.state, messages.c.priority)
+    for row in connection.execute(columns.where(messages.c.notification_id.in_(ids)).order_by(messages.c.id)):
+        groups.setdefault(row.notification_id, []).append(row)
+    found = [
+        Mergeable(
             kind=NotificationKind(row.kind),
             content=row.content,
             created_at=row.created_at,
-            messages=tuple(groups[row.id]),
+            message_ids=tuple(message.id for message in groups[row.id]),
+            priority=min(message.priority for message in groups[row.id]),
         )
         for row in connection.execute(sa.select(notifications).where(notifications.c.id.in_(ids)))
-        if all(message.state is MessageState.QUEUED for message in groups[row.id])
+        if all(message.state == MessageState.QUEUED for message in groups[row.id])
     ]
+    return sorted(found, key=lambda each: (each.kind is not NotificationKind.DIGEST, each.message_ids))
 
 
 def waits_since_before(connection: Connection, targets: Sequence[str], *, moment: float) -> bool:

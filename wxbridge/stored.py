@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import fields, is_dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from wxbridge.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
@@ -12,17 +13,22 @@ from wxbridge.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
 
 def as_json(group: AlertGroup) -> dict[str, Any]:
     """What `from_json` reads. Holds plain JSON types only; infinities and NaN become strings."""
-    plain: dict[str, Any] = _plain(asdict(group))
+    plain: dict[str, Any] = _plain(group)
     return plain
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        # `dataclasses.asdict` copies deeply first, which costs more than all the rest of taking an alert in.
+        value = vars(value)
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     if isinstance(value, datetime):
         return value.isoformat()
+    if isinstance(value, StrEnum):
+        return value.value
     if isinstance(value, float) and value - value != 0:
         return repr(value)
     return value

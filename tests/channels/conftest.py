@@ -30,6 +30,7 @@ FAST = Timing(
     takeover_probe=0.05,
     resync=60,
     settle=0.3,
+    code=0.4,
 )
 
 
@@ -96,6 +97,16 @@ class Bench:
     def known(self) -> bool:
         session = self.channel._session
         return session is not None and session.rooms_known and session.contacts_known
+
+
+async def settled(bench: Bench) -> None:
+    """Wait until the targets have been looked up and remembered, as of now."""
+    await bench.until(lambda: bench.channel._session and bench.channel._session.settled)
+    await bench.channel._check_targets()
+
+
+def topics(bench: Bench) -> set[str]:
+    return {place.topic for place in bench.channel.directory.rooms.values()}
 
 
 def room(name: str) -> WechatTarget:

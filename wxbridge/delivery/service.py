@@ -8,6 +8,7 @@ from contextlib import suppress
 from functools import partial
 
 import structlog
+from sqlalchemy import Connection
 
 from wxbridge import outbox
 from wxbridge.delivery import failover, storm
@@ -105,16 +106,23 @@ class Delivery:
             log.exception("housekeeping failed in a way it should not")
 
     async def _watch_clock(self) -> None:
-        """Notice that the wall clock was set back, and mend the times that lie in the future since.
+        """Notice that the wall clock was set, and mend the times that the database holds.
 
-        Time that was skipped may have passed, on a machine that slept, and is left as it is.
+        Time that was skipped may have passed, on a machine that slept; so then only the pace is kept.
         """
-        wall, clock = self._shared.clock.wall(), self._shared.clock
-        skew = wall - clock.monotonic()
+        wall, monotonic = self._shared.clock.wall(), self._shared.clock.monotonic()
+        skew = wall - monotonic
         by = (skew if self._skew is None else self._skew) - skew
-        if by > _WORTH_MENDING:
-            await self._shared.database.run(lambda c: outbox.shift_times(c, by=by, since=wall - DAY))
-            log.warning("the clock was set back", seconds=round(by, 1))
+        if abs(by) > _WORTH_MENDING:
+            since = wall - DAY + min(by, 0.0)
+
+            def mend(connection: Connection) -> None:
+                outbox.shift_sends(connection, by=by, since=since)
+                if by > 0:
+                    outbox.shift_times(connection, by=by, since=since)
+
+            await self._shared.database.run(mend)
+            log.warning("the clock was set back" if by > 0 else "the clock was set on", seconds=round(abs(by), 1))
             self._shared.wake()
         self._skew = skew
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import structlog
@@ -12,15 +11,15 @@ from wxbridge import outbox
 from wxbridge.delivery.common import Lane, Shared
 from wxbridge.digest import Digest
 from wxbridge.model import MessageState, Notification, NotificationKind, Priority
-from wxbridge.outbox import Stored
 from wxbridge.settings import TargetSettings
 
 log = structlog.get_logger()
 
 AT_LEAST = 3
 """How many waiting alerts make a digest worth reading."""
-BITE = 2000
-"""How many messages are merged in one transaction; the next bite joins the digest of the last."""
+BITE = 400
+"""How many messages are merged in one transaction, so that alerts are taken in between; the next joins its digest."""
+_AT_ONCE = 20_000
 _COUNT_NO_FURTHER = 1_000_000
 
 
@@ -38,9 +37,17 @@ async def look(shared: Shared, lane: Lane) -> None:
         others = sum(waiting.values()) - count
         takes = lane.pacer.estimate(target.chat_key(), count, shared.clock.monotonic(), others=others)
         if target.digest_after and count >= AT_LEAST and takes > target.digest_after:
-            merged = await shared.database.run(partial(_merge, shared=shared, lane=lane, target=name))
+            merged = await _merge_all(shared, lane, name)
             waiting[name] = max(1, count - merged)
             _tell_merged(shared, name, merged)
+
+
+async def _merge_all(shared: Shared, lane: Lane, target: str) -> int:
+    merged = bite = await shared.database.run(partial(_merge, shared=shared, lane=lane, target=target))
+    while bite >= BITE and merged < _AT_ONCE:
+        bite = await shared.database.run(partial(_merge, shared=shared, lane=lane, target=target))
+        merged += bite
+    return merged
 
 
 def _enough(lane: Lane, target: TargetSettings, now: float) -> int:
@@ -67,36 +74,24 @@ def _merge(connection: Connection, shared: Shared, lane: Lane, target: str) -> i
         return 0
     now = shared.clock.wall()
     digest = Digest()
-    for stored in chosen:
-        digest.add(stored.kind, stored.content, at=stored.created_at)
+    for each in chosen:
+        digest.add(each.kind, each.content, at=each.created_at)
     content = digest.as_json()
     bodies = tuple(shared.recompose(NotificationKind.DIGEST, content, target, ""))
     if not bodies:
         return 0
-    merged = sum(
-        outbox.close_all(
-            connection,
-            [message.id for message in stored.messages],
-            MessageState.MERGED,
-            now=now,
-            error="merged into a digest",
-        )
-        for stored in chosen
-    )
+    ids = [message_id for each in chosen for message_id in each.message_ids]
+    merged = outbox.close_all(connection, ids, MessageState.MERGED, now=now, error="merged into a digest")
     settings = lane.targets[target]
     notification = Notification(
         source="digest",
         target=target,
         bodies=bodies,
-        priority=_priority(chosen),
+        priority=Priority(min(each.priority for each in chosen)),
         kind=NotificationKind.DIGEST,
         content=content,
         expires_after=settings.expires_after,
     )
     # It takes the age of the oldest, so that a storm that never ends is still handed to the fallback in time.
-    outbox.put(connection, [notification], now=now, created_at=min(stored.created_at for stored in chosen))
+    outbox.put(connection, [notification], now=now, created_at=min(each.created_at for each in chosen))
     return merged
-
-
-def _priority(chosen: Sequence[Stored]) -> Priority:
-    return Priority(min(message.priority for stored in chosen for message in stored.messages))

@@ -82,7 +82,8 @@ class Addresses:
                 raise BadAddress(_text(result), candidates=(str(result.entry),))
             raise Offline(_UNSURE.format("room" if target.room else "contact"))
         if isinstance(result, Problem):
-            if not complete and self._memory.get(chat):
+            # While a check runs, names of members may still come in that tell which it is.
+            if self._memory.get(chat) and (self._lock.locked() or not complete):
                 raise Offline("what was found before is not there yet; rooms and contacts are still being read")
             raise BadAddress(result.text, candidates=result.candidates)
         return result.entry
