@@ -19,7 +19,7 @@ BASE = {"errors", "model", "schedule", "settings"}
 PARTS = {
     "digest", "metrics", "notify", "presence", "stored",
     "channels", "compose", "config", "database", "login", "logs", "migrations", "outbox", "pace", "pictures",
-    "routing", "samples", "sources",
+    "routing", "samples", "sources", "writer",
 }  # fmt: skip
 SERVICES = {"chat", "delivery", "host", "intake", "jobs", "watch", "web"}
 WIRING = {"app", "bridge", "registry"}

@@ -14,7 +14,8 @@ from wxbridge.config import load
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-VARIABLES = dict.fromkeys(re.findall(r"\$\{(\w+)\}", README), "x") | {"WECHATY_PUPPET_SERVICE_ENDPOINT": "127.0.0.1:8788"}  # fmt: skip
+VARIABLES = dict.fromkeys(re.findall(r"\$\{(\w+)\}", README), "x")
+VARIABLES["WECHATY_PUPPET_SERVICE_ENDPOINT"] = "127.0.0.1:8788"
 
 
 def blocks(language: str) -> list[str]:
@@ -30,7 +31,7 @@ def test_the_readmes_yaml_is_a_valid_configuration(text: str, tmp_path: Path) ->
 
 def commands() -> list[str]:
     found = re.findall(r"wxbridge ([a-z]+(?: [a-z]+)?)", " ".join(re.findall(r"```sh.*?```", README, re.DOTALL)))
-    return sorted({words for words in found if words.split()[0] not in ("is",)})
+    return sorted({words for words in found if words.split()[0] != "is"})
 
 
 @pytest.mark.parametrize("words", commands())
