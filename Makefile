@@ -21,7 +21,7 @@ demo: $(VENV)/.installed browser ## Run the bridge against the WeChat that ships
 	@exec $(BIN)/wxbridge demo $(ARGS)
 
 test: $(VENV)/.installed-dev browser ## Run all tests
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, formatting, types
 	$(BIN)/ruff check .

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import pytest
 import structlog
-from conftest import FAST, room
+from wechat_bench import FAST, room
 
 from wxbridge.channels.wechat.session import Session
 from wxbridge.errors import Offline

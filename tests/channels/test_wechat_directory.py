@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 import structlog
-from conftest import FAST, contact, room, settled, topics
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from wechat_bench import FAST, contact, room, settled, topics
 
 from wxbridge.channels.wechat import PLUGIN, WechatSettings, WechatTarget, split_endpoint
 from wxbridge.channels.wechat.directory import (

@@ -7,9 +7,9 @@ import json
 
 import pytest
 import structlog
-from conftest import room
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from wechat_bench import room
 
 from wxbridge.channels.wechat import events
 from wxbridge.channels.wechat.mentions import SEPARATOR, says_name, with_mentions

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import structlog
-from conftest import contact, room, settled, topics
+from wechat_bench import contact, room, settled, topics
 
 from wxbridge.channels.wechat.addresses import Addresses
 from wxbridge.channels.wechat.connection import Connection

@@ -8,9 +8,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from conftest import FAST, contact, room
 from hypothesis import given
 from hypothesis import strategies as st
+from wechat_bench import FAST, contact, room
 
 from wxbridge.channels.wechat.rpc import NoAnswer, NotSent, Refused, translate
 from wxbridge.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown

@@ -1,18 +1,12 @@
-"""The stock Wechaty client, made to import on today's libraries, and a raw stub for what it cannot do."""
+"""A raw stub of the puppet service, which says what a client would."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import tempfile
 from collections.abc import AsyncIterator, Callable
 
-import pyee
-import pyee.asyncio
 import pytest
 import pytest_asyncio
-import urllib3
-import urllib3.util
 from grpclib.client import Channel
 from grpclib.const import Cardinality
 from wechaty_grpc.wechaty import PuppetStub
@@ -21,13 +15,6 @@ from wechaty_grpc.wechaty import puppet as pb
 from wxbridge.simulator import Simulator, pytest_plugin
 
 simulator = pytest_plugin.simulator
-
-os.environ.setdefault("WECHATY_LOG", "warn")
-os.environ.setdefault("CACHE_DIR", tempfile.mkdtemp(prefix="wxbridge-wechaty-"))
-if not hasattr(pyee, "AsyncIOEventEmitter"):
-    pyee.AsyncIOEventEmitter = pyee.asyncio.AsyncIOEventEmitter
-if not hasattr(urllib3, "get_host"):
-    urllib3.get_host = lambda url: tuple(urllib3.util.parse_url(url))[0:1]
 
 
 class Client:

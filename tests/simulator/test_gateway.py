@@ -283,7 +283,7 @@ async def test_a_failure_can_be_planned_for_one_method(simulator, client):
 
 async def test_a_send_that_timed_out_is_delivered_later(simulator, client):
     room_id = simulator.world.find_room(ROOM).id
-    simulator.delay(0.4, count=1)
+    simulator.delay(1.5, count=1)
     client.stub.timeout = 0.1
     with pytest.raises(asyncio.TimeoutError):
         await client.stub.message_send_text(conversation_id=room_id, text="late")
