@@ -6,8 +6,11 @@ import asyncio
 import json
 import os
 import signal
+import socket
+import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,31 +25,118 @@ WAIT = 20.0
 """Seconds within which anything that is waited for must happen."""
 
 
+class Launcher:
+    """A process that has imported everything and forks a bridge when asked: a start takes a tenth of a second."""
+
+    def __init__(self) -> None:
+        self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._one_at_a_time = threading.Lock()
+        with theirs:
+            command = [sys.executable, str(Path(__file__).with_name("launcher.py")), str(theirs.fileno())]
+            self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
+        self._socket.settimeout(4 * WAIT)
+
+    def fork(self, arguments: list[str], constants: Mapping[str, Any], out: int, err: int) -> int:
+        """Fork a `wxbridge` with these arguments; gives its process id. See launcher.py for `constants`."""
+        request = json.dumps({"arguments": arguments, "constants": dict(constants)}).encode()
+        with self._one_at_a_time:
+            socket.send_fds(self._socket, [request], [out, err])
+            return int(self._socket.recv(64))
+
+    def close(self) -> None:
+        """End it; whatever it forked and still runs is killed with it."""
+        self._socket.close()
+        self._process.wait(WAIT)
+
+
+class Fork:
+    """A bridge that the launcher forked, with what `asyncio.subprocess.Process` has and is used here."""
+
+    def __init__(self, pid: int, stdout: asyncio.StreamReader, stderr: asyncio.StreamReader) -> None:
+        self.pid, self.stdout, self.stderr = pid, stdout, stderr
+        self._over = asyncio.Event()
+        self._descriptor = -1
+        with suppress(ProcessLookupError):
+            self._descriptor = os.pidfd_open(pid)
+            asyncio.get_running_loop().add_reader(self._descriptor, self._ended)
+            return
+        self._over.set()
+
+    @classmethod
+    async def start(cls, launcher: Launcher, arguments: list[str], constants: Mapping[str, Any]) -> Fork:
+        (out, their_out), (err, their_err) = os.pipe(), os.pipe()
+        try:
+            pid = await asyncio.to_thread(launcher.fork, arguments, constants, their_out, their_err)
+        finally:
+            os.close(their_out)
+            os.close(their_err)
+        return cls(pid, await _reader(out), await _reader(err))
+
+    def _ended(self) -> None:
+        asyncio.get_running_loop().remove_reader(self._descriptor)
+        os.close(self._descriptor)
+        self._over.set()
+
+    def send_signal(self, number: int) -> None:
+        if not self._over.is_set():
+            signal.pidfd_send_signal(self._descriptor, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Wait for the end. The exit code is the kernel's secret: the process is no child of ours."""
+        await self._over.wait()
+        return 0
+
+
+async def _reader(descriptor: int) -> asyncio.StreamReader:
+    reader = asyncio.StreamReader(limit=2**22)
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
+    )
+    return reader
+
+
 @dataclass
 class Process:
     """A `wxbridge run` in its own process."""
 
     config: Path
+    launcher: Launcher | None = None
+    constants: Mapping[str, Any] = field(default_factory=dict)
+    """For a launcher's forks."""
+    log_level: str = "info"
     logs: list[dict[str, Any]] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
     url: str = ""
-    _process: asyncio.subprocess.Process | None = None
+    _process: asyncio.subprocess.Process | Fork | None = None
     _readers: list[asyncio.Task[None]] = field(default_factory=list)
     _news: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def start(self) -> Process:
+        """Start it and wait until it serves."""
+        await self.spawn()
+        self.url = (await self.event("serving"))["url"]
+        return self
+
+    async def spawn(self) -> None:
+        """Start it and wait for nothing."""
         self.logs.clear()
         self.output.clear()
-        self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "wxbridge", "run", "-c", str(self.config), "--log-format", "json",
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, env=os.environ | {"PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
+        arguments = ["run", "-c", str(self.config), "--log-format", "json", "--log-level", self.log_level]
+        if self.launcher:
+            self._process = await Fork.start(self.launcher, arguments, self.constants)
+        else:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "wxbridge", *arguments,
+                stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+                env=os.environ | {"PYTHONUNBUFFERED": "1"},
+            )  # fmt: skip
         self._readers = [
             asyncio.create_task(self._read(self._process.stdout, self.output.append)),
             asyncio.create_task(self._read(self._process.stderr, self._take_log)),
         ]
-        self.url = (await self.event("serving"))["url"]
-        return self
 
     async def _read(self, stream: asyncio.StreamReader | None, take: Callable[[str], None]) -> None:
         assert stream
@@ -89,10 +179,15 @@ class Process:
         assert self._process
         return self._process.pid
 
+    def strike(self) -> None:
+        """SIGKILL this instant; `kill` then waits for the end."""
+        assert self._process
+        with suppress(ProcessLookupError):
+            self._process.kill()
+
     async def kill(self) -> None:
         """SIGKILL."""
-        assert self._process
-        self._process.kill()
+        self.strike()
         await self._ended()
 
     async def stop(self) -> int:
@@ -125,10 +220,21 @@ class Bench:
     simulator: Simulator
     directory: Path
     processes: list[Process] = field(default_factory=list)
+    launcher: Launcher | None = None
+    constants: dict[str, Any] = field(default_factory=dict)
+    """What the launcher's forks take instead of the real constants."""
 
     def write(
-        self, extra: str = "", *, endpoint: str | None = None, wechat: str = "pace: none", name: str = "jobs.yaml"
+        self,
+        extra: str = "",
+        *,
+        endpoint: str | None = None,
+        wechat: str = "pace: none",
+        ops: str = "",
+        targets: str = "",
+        name: str = "jobs.yaml",
     ) -> Path:
+        """Write a configuration; `ops` is more keys of that target, `targets` is more of them."""
         path = self.directory / name
         path.write_text(
             f"""\
@@ -140,8 +246,9 @@ wechat:
   master: 主人
   {wechat}
 targets:
-  ops: {{channel: wechat, room: 技术讨论群}}
+  ops: {{channel: wechat, room: 技术讨论群{ops and ", "}{ops}}}
   boss: {{channel: wechat, contact: 张三}}
+  {targets}
 routes:
   - {{match: {{severity: critical}}, to: [ops, boss]}}
   - {{match: {{team: nobody}}, to: []}}
@@ -153,9 +260,13 @@ routes:
         return path
 
     async def bridge(self, *args: Any, **kwargs: Any) -> Process:
-        process = Process(self.write(*args, **kwargs))
+        return await self.process(*args, **kwargs).start()
+
+    def process(self, *args: Any, **kwargs: Any) -> Process:
+        """Make a bridge that is not started yet; it is killed in the end."""
+        process = Process(self.write(*args, **kwargs), self.launcher, self.constants)
         self.processes.append(process)
-        return await process.start()
+        return process
 
     async def command(self, *words: str, config: Path | None = None) -> tuple[int, str, str]:
         """Run another `wxbridge` command to its end: exit code, standard output, standard error."""
@@ -185,6 +296,20 @@ routes:
         except TimeoutError:
             logs = "\n".join(str(line) for process in self.processes for line in process.logs[-40:])
             raise AssertionError(f"room: {self.room()}\nmaster: {self.chat()}\n{logs}") from None
+
+
+@pytest.fixture(scope="session")
+def launcher() -> Iterator[Launcher]:
+    launcher = Launcher()
+    yield launcher
+    launcher.close()
+
+
+@pytest.fixture
+def quick(bench: Bench, launcher: Launcher) -> Bench:
+    """A bench whose bridges start in a tenth of a second: for tests that start many, or want other constants."""
+    bench.launcher = launcher
+    return bench
 
 
 @pytest.fixture

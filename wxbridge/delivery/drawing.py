@@ -40,8 +40,10 @@ class Painter:
                 except Exception:
                     log.exception("looking for pictures to draw failed in a way it should not")
                     wait = 1.0
+                # `wait_for` would swallow a cancellation that comes together with a wake-up (Python 3.11).
                 with suppress(TimeoutError):
-                    await asyncio.wait_for(waker.wait(), wait)
+                    async with asyncio.timeout(wait):
+                        await waker.wait()
         finally:
             for task in self.under_way:
                 task.cancel()

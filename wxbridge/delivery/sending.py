@@ -72,8 +72,10 @@ class Sender:
                     log.exception("taking messages out of the outbox failed in a way it should not")
                     wait = 1.0
                 if wait != 0:
+                    # `wait_for` would swallow a cancellation that comes together with a wake-up (Python 3.11).
                     with suppress(TimeoutError):
-                        await asyncio.wait_for(waker.wait(), wait)
+                        async with asyncio.timeout(wait):
+                            await waker.wait()
         finally:
             if self.under_way:
                 # A send that is cut off here would be repeated at the next start, so let it finish.

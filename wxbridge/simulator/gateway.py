@@ -207,8 +207,11 @@ class Gateway:
 
     @staticmethod
     async def _next(events: _Events) -> _Event | None:
+        # Not `wait_for`: on Python 3.11 it swallows a cancellation that comes together with an event, and the stream
+        # of a client that is gone would stay taken.
         try:
-            return await asyncio.wait_for(events.get(), HEARTBEAT)
+            async with asyncio.timeout(HEARTBEAT):
+                return await events.get()
         except TimeoutError:
             return pb.EventType.EVENT_TYPE_HEARTBEAT, {"data": "heartbeat@simulator", "timeout": 60_000}
 

@@ -6,6 +6,7 @@ The fields are those of Grafana's `pkg/services/alerting/notifiers/webhook.go`; 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,6 +37,7 @@ def _alert(data: dict[str, Any]) -> Alert:
     name = as_text(data.get("ruleName")).strip()
     image = as_text(data.get("imageUrl") or data.get("image_url")).strip()
     status = _STATUS.get(state.lower())
+    title = as_text(data.get("title")).strip() or name
     message = as_text(data.get("message")).strip()
     labels = as_labels(data.get("tags"))
     if name:
@@ -44,14 +46,19 @@ def _alert(data: dict[str, Any]) -> Alert:
         source=NAME,
         status=status or AlertStatus.FIRING,
         state=state if state and status is None else "",
-        title=as_text(data.get("title")).strip() or name,
+        title=title,
         labels=labels,
         annotations={"message": message} if message else {},
         values=_values(data.get("evalMatches")),
         link=as_text(data.get("ruleUrl") or data.get("rule_url")).strip() or None,
         picture=PictureSpec("fetch", {"url": image}, link=_link(image)) if image else None,
-        fingerprint=f"{as_text(data.get('orgId'))}:{as_text(data.get('ruleId')) or name}",
+        fingerprint=f"{as_text(data.get('orgId'))}:{as_text(data.get('ruleId')) or name or _without_state(title)}",
     )
+
+
+def _without_state(title: str) -> str:
+    """`[Alerting] x` and `[OK] x` are of one rule, also where it has neither an id nor a name."""
+    return re.sub(r"^\[[^\]]*\]\s*", "", title)
 
 
 def _link(image: str) -> str | None:
