@@ -1,0 +1,61 @@
+"""A full disk: nothing is acknowledged that is not stored, and nobody has to restart anything."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from .conftest import Bench
+from .test_main_job import legacy
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount: {mounted.stderr.decode().strip()}")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+async def test_a_full_disk_is_told_to_the_sender_and_recovers_without_a_restart(quick: Bench, small_disk: Path) -> None:
+    await quick.simulator.kill_gateway()
+    bridge = await quick.bridge(f"state_dir: {small_disk}/state")
+    acknowledged = []
+    fill(small_disk, leave=64 * 1024)
+    status = 202
+    for index in range(500):
+        status, answer = await bridge.post(legacy(f"n {index}", message="x" * 1500))
+        if status != 202:
+            break
+        acknowledged.append(index)
+    assert status == 503
+    assert "Not stored" in answer["error"]
+    # Health is answered all the while; whether it is ready depends on whether something small still fits.
+    assert (await bridge.get("/healthz"))[0] == 200
+    assert "wxbridge_storage_errors_total" in (await bridge.get("/metrics"))[1]
+    await bridge.event("not stored, told the sender to try again")
+    (small_disk / "filler").unlink()
+    status, _ = await bridge.post(legacy("room again"))
+    assert status == 202
+    assert (await bridge.get("/readyz"))[0] == 200
+    await quick.simulator.restart_gateway()
+    await quick.until(lambda: any("room again" in text for text in quick.room()))
+    arrived = [text.splitlines()[0] for text in quick.room() if "\n" in text]
+    assert [text for text in arrived if text.startswith("🔥 n")] == [f"🔥 n {index}" for index in acknowledged]
+
+
+def fill(place: Path, *, leave: int) -> None:
+    """Write a file until only some bytes are free."""
+    stat = os.statvfs(place)
+    with suppress(OSError), (place / "filler").open("ab", buffering=0) as file:
+        file.write(b"x" * (stat.f_bavail * stat.f_frsize - leave))
