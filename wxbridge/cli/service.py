@@ -30,6 +30,13 @@ def _configure_logs(log_format: str, log_level: str) -> None:
 def _stop_signals() -> asyncio.Event:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+
+    def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        # Ctrl-C ends the browser's driver as well, which it then complains of to nobody in particular.
+        if not stop.is_set():
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(complain)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     return stop
