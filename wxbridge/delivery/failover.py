@@ -69,7 +69,7 @@ class Watch:
             )
             if place:
                 self._places[name] = place
-            waited = compose.duration(max(60.0, target.failover_after), shared.language)
+            waited = compose.duration(target.failover_after, shared.language)
             note = compose.say("unreachable", shared.language, target=name, time=waited)
             for notification_id in overdue:
                 await _hand_over(shared, notification_id, name, note, f"waited longer than {target.failover_after:g} s")
