@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import queue
+import sqlite3
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
+import stamina
 from sqlalchemy import Connection, Engine, event
 
 from wxbridge.errors import StorageError
@@ -195,6 +197,8 @@ SCHEMA_VERSION = "0001"
 """The newest migration. Kept here so that a start with nothing to migrate need not import alembic."""
 
 _BATCH = 256
+_PATIENCE = 5
+"""How long, in seconds, we wait for another process that has the database."""
 _STOP = object()
 
 
@@ -386,8 +390,17 @@ def make_engine(url: str) -> Engine:
 def _sqlite_connect(raw: Any, _record: Any) -> None:
     # The driver's own BEGIN comes too late for savepoints: we say it ourselves (SQLAlchemy, "pysqlite").
     raw.isolation_level = None
-    for pragma in ("busy_timeout=5000", "journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
+    for pragma in (f"busy_timeout={_PATIENCE * 1000}", "synchronous=FULL", "foreign_keys=ON"):
         raw.execute(f"PRAGMA {pragma}")
+    # The one statement that SQLite's own patience does not cover: of several processes that turn a new
+    # file to WAL at the same moment, all but one are refused at once (sqlite.org/wal.html, "BUSY").
+    for attempt in stamina.retry_context(_is_busy, attempts=None, timeout=_PATIENCE, wait_initial=0.01, wait_max=0.1):
+        with attempt:
+            raw.execute("PRAGMA journal_mode=WAL")
+
+
+def _is_busy(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _sqlite_begin(connection: Connection) -> None:
