@@ -17,11 +17,11 @@ PACKAGE = Path(__file__).parent.parent / "wxbridge"
 
 BASE = {"errors", "model", "schedule", "settings"}
 PARTS = {
-    "digest", "metrics", "notify", "presence", "stored",
+    "digest", "intervals", "metrics", "route_settings", "seen", "silences", "templates", "notify", "presence", "stored",
     "channels", "compose", "config", "database", "login", "logs", "migrations", "outbox", "pace", "pictures",
     "routing", "samples", "sources", "writer",
 }  # fmt: skip
-SERVICES = {"chat", "delivery", "host", "intake", "jobs", "watch", "web"}
+SERVICES = {"chat", "delivery", "host", "intake", "jobs", "reminders", "watch", "web"}
 WIRING = {"app", "bridge", "registry"}
 TOP = {"__main__", "cli", "testing"}
 LAYERS = [BASE, PARTS, SERVICES, WIRING, TOP]

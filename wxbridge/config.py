@@ -19,13 +19,14 @@ from zoneinfo import ZoneInfo
 import yaml
 from pydantic import BeforeValidator, Field, ValidationError, create_model, field_validator, model_validator
 
-from wxbridge import routing
 from wxbridge.errors import ConfigError, Problem
+from wxbridge.intervals import TimeInterval
+from wxbridge.route_settings import RouteSettings
 from wxbridge.settings import (
     Duration,
+    FileBeside,
     GrafanaSettings,
     JobSettings,
-    Names,
     PictureSettings,
     Secret,
     Section,
@@ -33,6 +34,7 @@ from wxbridge.settings import (
     WatchSettings,
     WebSource,
 )
+from wxbridge.sources.settings import HooksSettings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -86,23 +88,6 @@ class ServerSettings(Section):
         return int(self.listen.rpartition(":")[2])
 
 
-class RouteSettings(Section):
-    """Which alerts go where. The first route that matches wins, unless it says `continue`."""
-
-    match: dict[str, str] | list[str] = Field(default_factory=dict)
-    """Labels that must be equal, or matchers such as `severity=~"critical|page"`."""
-    to: Names
-    """Targets."""
-    continue_: bool = Field(default=False, alias="continue")
-    """Whether later routes are tried too."""
-
-    @field_validator("match")
-    @classmethod
-    def _matchers(cls, value: dict[str, str] | list[str]) -> dict[str, str] | list[str]:
-        routing.parse_matchers(value)
-        return value
-
-
 class Config(Section):
     """All of jobs.yaml. `load` makes it with the plug-ins' sections beside these."""
 
@@ -126,6 +111,14 @@ class Config(Section):
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
     """The names that routes and jobs send to."""
     routes: list[RouteSettings] = Field(default_factory=list)
+    time_intervals: dict[str, TimeInterval | list[TimeInterval]] = Field(default_factory=dict)
+    """Named times, for `mute_time_intervals` and `active_time_intervals` of routes."""
+    hooks: HooksSettings = HooksSettings()
+    """Who may post what, and how bodies of any shape are read."""
+    people: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """How the people that alerts name (Open-Falcon's `tos`) are known in each channel: `{wecom: …, wechat: …}`."""
+    templates: FileBeside = Field(default=Path("templates"), validate_default=True)
+    """The folder of templates for what people read."""
     jobs: list[JobSettings] = Field(default_factory=list)
     path: Path = Field(default=Path(), exclude=True, json_schema_extra={"deprecated": True})
     """Where this was read from; not a key of the file."""

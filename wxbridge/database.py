@@ -80,6 +80,7 @@ messages = sa.Table(
     sa.Column("picture_name", sa.String),
     sa.Column("picture_spec", sa.JSON(none_as_null=True)),
     sa.Column("follows", sa.Integer),
+    sa.Column("recipient", sa.String),
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("expires_at", sa.Float, nullable=False),
     sa.Column("next_try_at", sa.Float, nullable=False),
@@ -160,6 +161,47 @@ identities = sa.Table(
     sa.Column("guess", sa.Boolean, nullable=False),
     sa.Column("told", sa.String, nullable=False),
 )
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("starts_at", sa.Float),
+    sa.Column("first_seen", sa.Float, nullable=False),
+    sa.Column("updated_at", sa.Float, nullable=False),
+)
+"""What monitors said last of each alert. `content` is an `AlertGroup` with this one alert."""
+sa.Index("alerts_updated", alerts.c.status, alerts.c.updated_at)
+
+told = sa.Table(
+    "told",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("target", sa.String, primary_key=True),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("starts_at", sa.Float),
+    sa.Column("told_at", sa.Float),
+    sa.Column("due_at", sa.Float),
+    sa.Column("held", sa.String),
+)
+"""What a target was told last of an alert, and when it is to be told again. Only where its route repeats, or where
+it was held back (`held`: by a silence or a muted time)."""
+sa.Index("told_due", told.c.due_at, sqlite_where=sa.text("due_at IS NOT NULL"))
+
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("matchers", sa.JSON, nullable=False),
+    sa.Column("starts_at", sa.Float, nullable=False),
+    sa.Column("ends_at", sa.Float, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("created_by", sa.String, nullable=False),
+    sa.Column("comment", sa.String, nullable=False),
+)
+sa.Index("silences_ends", silences.c.ends_at)
 
 job_runs = sa.Table(
     "job_runs",

@@ -33,6 +33,8 @@ class Value:
     number: float | None = None
     text: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    unit: str = ""
+    """What the figure is counted in, where it is known: `%`, `ratio` (1 is 100 %), `bytes`, `seconds`, `ms`, … ."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ class Alert:
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     link: str | None = None
+    """The one address that people are shown."""
+    links: Mapping[str, str] = field(default_factory=dict)
+    """What else the sender linked to, by what it is: `panel`, `dashboard`, `generator`, `silence`, `runbook`."""
     picture: PictureSpec | None = None
     fingerprint: str = ""
     state: str = ""
@@ -81,6 +86,8 @@ class AlertGroup:
     """The body in words, where it was no alert."""
     dedupe: str | None = None
     """What tells this POST from a deliberate repeat; None where only the whole body can."""
+    recipients: tuple[str, ...] = ()
+    """The people that the sender named, for targets that send `to: from-alert`."""
 
 
 # ---------------------------------------------------------------- messages: what goes on the wire
@@ -165,6 +172,8 @@ class Notification:
     expires_after: float = 86400.0
     """Seconds."""
     dead: str | None = None
+    recipient: str | None = None
+    """Who it is for, as the channel knows them, where the target itself does not say (`to: from-alert`)."""
     origin: int | None = None
     """The notification whose place this one takes at a fallback."""
 
@@ -211,6 +220,7 @@ class Message:
     tries: int
     maybe_sent: bool
     """Whether an earlier attempt ended without an answer: the next one is marked as a possible repeat."""
+    recipient: str | None = None
     settled_at: float | None = None
     receipt: str | None = None
     error_code: str | None = None

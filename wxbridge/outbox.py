@@ -191,6 +191,7 @@ def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]
         "picture_file": None,
         "picture_name": None,
         "picture_spec": None,
+        "recipient": item.recipient,
     }
     if isinstance(body, Text):
         return row | {"kind": "text", "text": _storable(body.text), "mentions": list(body.mentions)}
@@ -221,6 +222,7 @@ def _message(row: Any) -> Message:
         next_try_at=row.next_try_at,
         tries=row.tries,
         maybe_sent=row.maybe_sent,
+        recipient=row.recipient,
         settled_at=row.settled_at,
         receipt=row.receipt,
         error_code=row.error_code,

@@ -6,6 +6,7 @@ Plug-ins (channels, job kinds) describe their own keys with these; `config` puts
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -221,9 +222,20 @@ class TargetSettings(Section):
     announce: str | None = None
     """A text sent here once the bridge is up."""
 
-    def address(self) -> Any:
-        """What the channel's `send` is handed."""
+    template: str | None = None
+    """The template of alerts sent here: the name of a file in `templates:`; the route's own comes first."""
+
+    def address(self, recipient: str | None = None) -> Any:  # noqa: ARG002 - for those that send `to: from-alert`
+        """What the channel's `send` is handed; `recipient` is one of `recipients`."""
         return self
+
+    def recipients(self, names: Sequence[str], people: Mapping[str, Mapping[str, str]]) -> list[str] | None:  # noqa: ARG002
+        """The `recipient` of each message that an alert becomes here; None where the target says who is meant.
+
+        `names` are those that the alert names. `people` tells how each is known in which channel; who is not in
+        it is known by the alert's own name.
+        """
+        return None
 
     def chat_key(self) -> str:
         """What tells one chat of the channel from another, for pacing per chat."""

@@ -52,7 +52,7 @@ class Room(TargetSettings):
     channel: str = "a"
     room: str = ""
 
-    def address(self) -> str:
+    def address(self, recipient: str | None = None) -> str:
         return self.room
 
     def chat_key(self) -> str:

@@ -148,7 +148,7 @@ class Sender:
     async def _attempt(self, attempt: Attempt) -> None:
         message = attempt.message
         try:
-            address = self._lane.targets[message.target].address()
+            address = self._lane.targets[message.target].address(message.recipient)
             receipt = await self._lane.channel.send(address, *self._outgoing(message))
         except SendError as error:
             await self._failed(attempt, error)

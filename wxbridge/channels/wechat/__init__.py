@@ -5,6 +5,7 @@ Cheap to import: `wechaty` itself (0.5 s, 70 MB) is loaded when the first connec
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, model_validator
@@ -65,15 +66,32 @@ class WechatTarget(TargetSettings):
     """A group chat: its id or its topic."""
     contact: str | None = None
     """A person: id, alias, WeChat id or name."""
+    to: Literal["from-alert"] | None = None
+    """Instead of a room or a contact: the people that the alert itself names (Open-Falcon's `tos`)."""
 
     @model_validator(mode="after")
     def _one_of_them(self) -> WechatTarget:
-        if bool((self.room or "").strip()) == bool((self.contact or "").strip()):
-            raise ValueError("a wechat target needs one of `room:` (id or topic) and `contact:` (id, alias or name)")
+        if sum(bool((value or "").strip()) for value in (self.room, self.contact, self.to)) != 1:
+            raise ValueError(
+                "a wechat target needs one of `room:` (id or topic), `contact:` (id, alias or name) "
+                "and `to: from-alert`"
+            )
         return self
+
+    def address(self, recipient: str | None = None) -> WechatTarget:
+        """This target, or the contact that one alert is for."""
+        return WechatTarget(contact=recipient) if self.to and recipient else self
+
+    def recipients(self, names: Sequence[str], people: Mapping[str, Mapping[str, str]]) -> list[str] | None:
+        """A contact each."""
+        if not self.to:
+            return None
+        return list(dict.fromkeys(people.get(name, {}).get("wechat", name) for name in names))
 
     def chat_key(self) -> str:
         """Tell this chat from the channel's others, as it is written in jobs.yaml."""
+        if self.to:
+            return self.to
         return f"room:{self.room}" if self.room else f"contact:{self.contact}"
 
 

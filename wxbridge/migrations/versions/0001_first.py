@@ -97,6 +97,41 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("channel", "id"),
     )
     op.create_table(
+        "alerts",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("content", sa.JSON(), nullable=False),
+        sa.Column("starts_at", sa.Float(), nullable=True),
+        sa.Column("first_seen", sa.Float(), nullable=False),
+        sa.Column("updated_at", sa.Float(), nullable=False),
+        sa.PrimaryKeyConstraint("key"),
+    )
+    op.create_index("alerts_updated", "alerts", ["status", "updated_at"], unique=False)
+    op.create_table(
+        "told",
+        sa.Column("key", sa.String(), nullable=False),
+        sa.Column("target", sa.String(), nullable=False),
+        sa.Column("status", sa.String(), nullable=False),
+        sa.Column("starts_at", sa.Float(), nullable=True),
+        sa.Column("told_at", sa.Float(), nullable=True),
+        sa.Column("due_at", sa.Float(), nullable=True),
+        sa.Column("held", sa.String(), nullable=True),
+        sa.PrimaryKeyConstraint("key", "target"),
+    )
+    op.create_index("told_due", "told", ["due_at"], unique=False, sqlite_where=sa.text("due_at IS NOT NULL"))
+    op.create_table(
+        "silences",
+        sa.Column("id", sa.String(), nullable=False),
+        sa.Column("matchers", sa.JSON(), nullable=False),
+        sa.Column("starts_at", sa.Float(), nullable=False),
+        sa.Column("ends_at", sa.Float(), nullable=False),
+        sa.Column("created_at", sa.Float(), nullable=False),
+        sa.Column("created_by", sa.String(), nullable=False),
+        sa.Column("comment", sa.String(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("silences_ends", "silences", ["ends_at"], unique=False)
+    op.create_table(
         "sends",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("channel", sa.String(), nullable=False),
@@ -119,6 +154,7 @@ def upgrade() -> None:
         sa.Column("picture_name", sa.String(), nullable=True),
         sa.Column("picture_spec", sa.JSON(), nullable=True),
         sa.Column("follows", sa.Integer(), nullable=True),
+        sa.Column("recipient", sa.String(), nullable=True),
         sa.Column("created_at", sa.Float(), nullable=False),
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.Column("next_try_at", sa.Float(), nullable=False),
