@@ -171,7 +171,7 @@ def test_relative_paths_are_relative_to_the_file(read: Read, tmp_path: Path) -> 
                                                           "section")]),
         (SMALL_HEAD.replace("wechat, room", "wechart, room"), ["3: unknown channel `wechart`; expected one of "]),
         (SMALL_HEAD.replace(", room: Ops", ""), [("3: `targets.ops`: a wechat target needs one of `room:` "
-                                                 "(id or topic) and `contact:` (id, alias or name)")]),
+                                                 "(id or topic), `contact:` (id, alias or name) and `to: from-alert`")]),
         # routes
         (SMALL_HEAD + "routes:\n  - to: ops\n    match:\n      - severity\n",
          ["6: `routes.0.match`: 'severity' is no matcher; write one like severity=\"critical\" or team=~\"a|b\""]),
