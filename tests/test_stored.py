@@ -19,10 +19,11 @@ PICTURES = st.builds(PictureSpec, TEXT, st.dictionaries(TEXT, st.integers() | TE
 TIMES = st.none() | st.datetimes(timezones=st.just(UTC))
 ALERTS = st.builds(
     Alert, TEXT, st.sampled_from(AlertStatus), TEXT, LABELS, LABELS, st.lists(VALUES, max_size=2).map(tuple),
-    TIMES, TIMES, st.none() | TEXT, st.none() | PICTURES, TEXT, TEXT,
+    TIMES, TIMES, st.none() | TEXT, LABELS, st.none() | PICTURES, TEXT, TEXT,
 )  # fmt: skip
 GROUPS = st.builds(
     AlertGroup, TEXT, TEXT, TEXT, st.lists(ALERTS, max_size=3).map(tuple), st.integers(0, 9), st.none() | TEXT,
+    st.none() | TEXT, st.lists(TEXT, max_size=2).map(tuple),
 )  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def test_what_another_version_wrote_is_read_as_far_as_it_is_known() -> None:
             "alerts": [
                 {
                     "source": "s", "status": "suppressed", "title": "a", "starts_at": "2026-11-21T03:00:00+00:00",
-                    "values": [{"name": "v", "number": 1, "unit": "B"}],
+                    "values": [{"name": "v", "number": 1, "colour": "B"}],
                     "picture": {"kind": "url", "params": {}, "size": 3}, "shade": "red",
                 }
             ],

@@ -233,6 +233,13 @@ def _message(row: Any) -> Message:
 # ---------------------------------------------------------------- taking messages out
 
 
+_TAKE = (
+    sa.update(messages)
+    .where(messages.c.id == sa.bindparam("message_id"))
+    .values(state=MessageState.SENDING, tries=messages.c.tries + 1)
+)
+
+
 def claim(
     connection: Connection,
     targets: Sequence[str],
@@ -256,11 +263,7 @@ def claim(
         heads = list(first.values())
     chosen = heads[:limit]
     if chosen:
-        connection.execute(
-            sa.update(messages)
-            .where(messages.c.id.in_([row.id for row in chosen]))
-            .values(state=MessageState.SENDING, tries=messages.c.tries + 1),
-        )
+        connection.execute(_TAKE, [{"message_id": row.id} for row in chosen])
     return [replace(_message(row), state=MessageState.SENDING, tries=row.tries + 1) for row in chosen]
 
 
@@ -373,6 +376,35 @@ def recover(connection: Connection) -> int:
 
 
 # ---------------------------------------------------------------- settling
+
+
+@dataclass(frozen=True)
+class Sent:
+    """That a message was sent: when, in seconds since the epoch, and the service's id of it, where it gave one."""
+
+    message_id: int
+    at: float
+    receipt: str | None = None
+
+
+_SETTLE_SENT = (
+    sa.update(messages)
+    .where(messages.c.id == sa.bindparam("message_id"))
+    .values(
+        state=MessageState.SENT,
+        settled_at=sa.bindparam("at"),
+        receipt=sa.bindparam("receipt"),
+        error=None,
+        error_code=None,
+    )
+)
+
+
+def settle_sent(connection: Connection, sent: Sequence[Sent]) -> None:
+    """Close messages that were sent; free where there are none."""
+    if sent:
+        rows = [asdict(each) | {"receipt": _storable_or_none(each.receipt)} for each in sent]
+        connection.execute(_SETTLE_SENT, rows)
 
 
 def settle(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -17,26 +17,47 @@ def as_json(group: AlertGroup) -> dict[str, Any]:
     return plain
 
 
+def _empty(noun: type[Any]) -> dict[str, Any]:
+    """The defaults of a noun's fields: what need not be written."""
+    given = {each.name: each.default for each in fields(noun) if each.default is not MISSING}
+    return given | {each.name: each.default_factory() for each in fields(noun) if each.default_factory is not MISSING}
+
+
+_EMPTY = {noun: _empty(noun) for noun in (AlertGroup, Alert, Value, PictureSpec)}
+
+
 def _plain(value: Any) -> Any:
-    if is_dataclass(value):
+    kind = type(value)
+    if kind is str:  # the commonest; this is run for every part of every alert
+        return value
+    if kind in _EMPTY:
         # `dataclasses.asdict` copies deeply first, which costs more than all the rest of taking an alert in.
-        value = vars(value)
+        empty = _EMPTY[kind]
+        return {name: _plain(item) for name, item in vars(value).items() if name not in empty or item != empty[name]}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    return _scalar(value)
+
+
+def _scalar(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.isoformat()
     if isinstance(value, StrEnum):
         return value.value
-    if isinstance(value, float) and value - value != 0:
-        return repr(value)
-    return value
+    return repr(value) if isinstance(value, float) and value - value != 0 else value
 
 
 def from_json(content: Mapping[str, Any]) -> AlertGroup:
     """Read what `as_json` wrote, also by an older or a newer wxbridge: what it does not know is left out."""
-    return AlertGroup(**_known(AlertGroup, content) | {"alerts": tuple(map(_alert, content.get("alerts") or ()))})
+    return AlertGroup(
+        **_known(AlertGroup, content)
+        | {
+            "alerts": tuple(map(_alert, content.get("alerts") or ())),
+            "recipients": tuple(content.get("recipients") or ()),
+        }
+    )
 
 
 def _known(noun: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ AT_ONCE = 16
 """How many messages of one channel are under way at the same time, each to another target."""
 ADDRESS_RETRY = 30.0
 """Seconds between looks for a room or contact that could not be found."""
+_TURNS = 3
+"""Turns of the event loop in which a woken sender comes to claiming."""
 SETTLE_LIMIT = 2.0
 """Seconds that messages under way get to settle when the bridge stops."""
 
@@ -48,17 +50,33 @@ class Attempt:
     """The row of `sends`; None without a pace."""
 
 
+Claimed = list[tuple[Message, int | None]]
+"""Messages to send, each with its row of `sends`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Delivered:
+    """A message that was sent, which the next look into the outbox is to note."""
+
+    sent: outbox.Sent
+    noted: asyncio.Future[None]
+
+
 class Sender:
     """Sends for one channel."""
 
     def __init__(self, shared: Shared, lane: Lane) -> None:
         self._shared = shared
         self._lane = lane
-        self._busy: set[str] = set()
+        self._busy: dict[str, int] = {}
+        """The message that is under way, by target."""
+        self._delivered: list[Delivered] = []
+        self._waker = asyncio.Event()
         self.under_way: set[asyncio.Task[None]] = set()
 
     async def run(self, waker: asyncio.Event) -> None:
         """Send until cancelled; what is under way then gets a moment to settle."""
+        self._waker = waker
         try:
             while True:
                 waker.clear()
@@ -102,11 +120,11 @@ class Sender:
         if not ready or limit <= 0:
             return later
         wall = clock.wall()
-        batch, due = await self._shared.database.run(lambda c: self._claim(c, ready, wall, limit))
+        batch, due = await self._look(ready, wall, limit)
         for message, send_id in batch:
             chat = lane.targets[message.target].chat_key()
             lane.pacer.note(chat, now)
-            self._busy.add(message.target)
+            self._busy[message.target] = message.id
             task = asyncio.create_task(self._send(Attempt(message, chat, now, send_id)), name=f"send {message.id}")
             self.under_way.add(task)
             task.add_done_callback(self.under_way.discard)
@@ -115,14 +133,36 @@ class Sender:
         waiting = [wait for wait in (later, None if due is None else due - wall) if wait is not None]
         return max(0.01, min(waiting)) if waiting else None
 
-    def _claim(
-        self, connection: Connection, ready: list[str], wall: float, limit: int
-    ) -> tuple[list[tuple[Message, int | None]], float | None]:
+    async def _look(self, ready: list[str], wall: float, limit: int) -> tuple[Claimed, float | None]:
+        """Claim, and note in the same commit what was delivered since the last look."""
+        delivered, self._delivered = self._delivered, []
+        outcome: BaseException = asyncio.CancelledError()
+
+        def work(connection: Connection) -> tuple[Claimed, float | None]:
+            outbox.settle_sent(connection, [each.sent for each in delivered])
+            return self._claim(connection, ready, wall, limit)
+
+        try:
+            found = await self._shared.database.run(work)
+        except BaseException as error:
+            outcome = error
+            raise
+        else:
+            for each in delivered:
+                if not each.noted.done():
+                    each.noted.set_result(None)
+            return found
+        finally:
+            for each in delivered:
+                if not each.noted.done():
+                    each.noted.set_exception(StorageError(f"not noted: {outcome}"))
+
+    def _claim(self, connection: Connection, ready: list[str], wall: float, limit: int) -> tuple[Claimed, float | None]:
         lane = self._lane
         paced = lane.pacer.counts
         # Several targets may lead into one chat: its pace allows one, and the next after another look.
         chat_of = (lambda target: lane.targets[target].chat_key()) if paced else None
-        batch: list[tuple[Message, int | None]] = []
+        batch: Claimed = []
         for message in outbox.claim(connection, ready, now=wall, limit=limit, chat_of=chat_of):
             chat = lane.targets[message.target].chat_key()
             batch.append((message, outbox.note_send(connection, lane.name, chat, now=wall) if paced else None))
@@ -142,8 +182,8 @@ class Sender:
             )
             self._shared.metrics.dead.labels(message.target, "internal").inc()
         finally:
-            self._busy.discard(message.target)
-            self._shared.wake()
+            self._free(message)
+            self._waker.set()
 
     async def _attempt(self, attempt: Attempt) -> None:
         message = attempt.message
@@ -181,10 +221,31 @@ class Sender:
 
     async def _sent(self, message: Message, receipt: str | None) -> None:
         now = self._shared.clock.wall()
-        await self._shared.store(lambda c: outbox.settle(c, message.id, MessageState.SENT, now=now, receipt=receipt))
+        await self._note(message, outbox.Sent(message.id, now, receipt))
         self._shared.count(message.target, "sent")
         self._shared.metrics.lag.labels(message.target).observe(max(0.0, now - message.created_at))
         log.info("sent", message=message.id, target=message.target, tries=message.tries, receipt=receipt)
+
+    async def _note(self, message: Message, sent: outbox.Sent) -> None:
+        """Store that a message was sent: with the next claim, in one commit, where one follows at once."""
+        delivered = Delivered(sent, asyncio.get_running_loop().create_future())
+        self._delivered.append(delivered)
+        # The target's next message may be claimed: in the transaction that settles this one.
+        self._free(message)
+        self._waker.set()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        if delivered not in self._delivered:
+            with suppress(StorageError):
+                await delivered.noted
+                return
+        else:
+            self._delivered.remove(delivered)
+        await self._shared.store(lambda c: outbox.settle_sent(c, [sent]))
+
+    def _free(self, message: Message) -> None:
+        if self._busy.get(message.target) == message.id:
+            del self._busy[message.target]
 
     def _outgoing(self, message: Message) -> tuple[Outgoing, tuple[str, ...]]:
         body = message.body
