@@ -28,7 +28,7 @@ log = structlog.get_logger()
 
 TRIES = 8
 """How many attempts a passing fault gets before a message is given up."""
-AT_ONCE = 16
+AT_ONCE = 64
 """How many messages of one channel are under way at the same time, each to another target."""
 ADDRESS_RETRY = 30.0
 """Seconds between looks for a room or contact that could not be found."""
