@@ -75,6 +75,7 @@ messages = sa.Table(
     sa.Column("state", sa.String, nullable=False),
     sa.Column("kind", sa.String, nullable=False),
     sa.Column("text", sa.Text),
+    sa.Column("format", sa.String),
     sa.Column("mentions", sa.JSON(none_as_null=True)),
     sa.Column("picture_file", sa.String),
     sa.Column("picture_name", sa.String),

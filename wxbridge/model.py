@@ -109,6 +109,8 @@ class Text:
 
     text: str
     mentions: tuple[str, ...] = ()
+    format: str = "text"
+    """Plain `text`, or one of the other formats in the channel's `Capabilities`, such as `markdown`."""
 
 
 @dataclass(frozen=True)
@@ -277,6 +279,10 @@ class Capabilities:
     """Bytes."""
     picture_types: tuple[str, ...] = ("image/png", "image/jpeg", "image/gif")
     mentions: bool = True
+    formats: Mapping[str, int] = field(default_factory=dict)
+    """What else than plain text it can carry, by name, each with its longest text in `text_unit`."""
+    pictures: str = "file"
+    """How it takes pictures: `file` (bytes), `url` (an address that the service fetches), or `none`."""
 
 
 @dataclass(frozen=True)

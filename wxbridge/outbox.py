@@ -187,6 +187,7 @@ def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]
         "expires_at": now + item.expires_after,
         "next_try_at": now,
         "text": None,
+        "format": None,
         "mentions": None,
         "picture_file": None,
         "picture_name": None,
@@ -194,7 +195,8 @@ def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]
         "recipient": item.recipient,
     }
     if isinstance(body, Text):
-        return row | {"kind": "text", "text": _storable(body.text), "mentions": list(body.mentions)}
+        about = {"format": body.format, "mentions": list(body.mentions)}
+        return row | {"kind": "text", "text": _storable(body.text)} | about
     return row | {
         "kind": "picture",
         "picture_file": body.file,
@@ -207,7 +209,7 @@ def _message(row: Any) -> Message:
     spec = PictureSpec(**row.picture_spec) if row.picture_spec else None
     body: Text | Picture
     if row.kind == "text":
-        body = Text(row.text, tuple(row.mentions or ()))
+        body = Text(row.text, tuple(row.mentions or ()), row.format or "text")
     else:
         body = Picture(row.picture_file, spec, row.picture_name or "picture.png")
     return Message(

@@ -237,6 +237,10 @@ class TargetSettings(Section):
         """
         return None
 
+    def lane(self) -> str:
+        """What shares one connection and one state with this target: the channel, or one account of it."""
+        return self.channel
+
     def chat_key(self) -> str:
         """What tells one chat of the channel from another, for pacing per chat."""
         raise NotImplementedError  # pragma: no cover - every channel's target says it

@@ -149,6 +149,7 @@ def upgrade() -> None:
         sa.Column("state", sa.String(), nullable=False),
         sa.Column("kind", sa.String(), nullable=False),
         sa.Column("text", sa.Text(), nullable=True),
+        sa.Column("format", sa.String(), nullable=True),
         sa.Column("mentions", sa.JSON(), nullable=True),
         sa.Column("picture_file", sa.String(), nullable=True),
         sa.Column("picture_name", sa.String(), nullable=True),
