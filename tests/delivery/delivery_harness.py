@@ -39,11 +39,9 @@ PNG = b"\x89PNG tiny"
 
 async def until(ready: Callable[[], Any]) -> None:
     """Let the loops go on until something is so; for the tests of the running loops only."""
-    for _ in range(5000):
-        if ready():
-            return
-        await asyncio.sleep(0.001)
-    raise AssertionError("it did not come to that")
+    async with asyncio.timeout(30):
+        while not ready():
+            await asyncio.sleep(0.001)
 
 
 class Room(TargetSettings):
