@@ -234,6 +234,8 @@ class Receipt:
     """The service's own answer that it took a message. `id` is the service's id, where it gives one."""
 
     id: str | None = None
+    note: str = ""
+    """What it said besides, such as whom of several it could not reach: told to the person in charge."""
 
 
 # ---------------------------------------------------------------- channels

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,9 +40,10 @@ PNG = b"\x89PNG tiny"
 
 async def until(ready: Callable[[], Any]) -> None:
     """Let the loops go on until something is so; for the tests of the running loops only."""
-    async with asyncio.timeout(30):
-        while not ready():
-            await asyncio.sleep(0.001)
+    deadline = time.monotonic() + 30
+    while not ready():
+        assert time.monotonic() < deadline, "it did not come to that"
+        await asyncio.sleep(0.001)  # noqa: ASYNC110 - what is looked at has no event
 
 
 class Room(TargetSettings):
