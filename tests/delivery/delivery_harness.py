@@ -43,7 +43,7 @@ async def until(ready: Callable[[], Any]) -> None:
     deadline = time.monotonic() + 30
     while not ready():
         assert time.monotonic() < deadline, "it did not come to that"
-        await asyncio.sleep(0.001)  # noqa: ASYNC110 - what is looked at has no event
+        await asyncio.sleep(0.001)
 
 
 class Room(TargetSettings):
