@@ -1,16 +1,18 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC
 from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from source_checks import check_usable
 from support import payload_bytes
 
-from wxbridge import compose, routing
+from wxbridge import compose
 from wxbridge.errors import BadBody
-from wxbridge.model import AlertGroup, AlertStatus, Capabilities, PictureSpec, Text, Value
+from wxbridge.model import AlertStatus, Capabilities, PictureSpec, Text, Value
 from wxbridge.sources import MAX_DEPTH, as_number, as_text, as_time
 from wxbridge.sources.grafana_legacy import parse
 
@@ -18,19 +20,6 @@ from wxbridge.sources.grafana_legacy import parse
 def alert_of(**fields: Any) -> Any:
     (alert,) = parse(json.dumps(fields).encode(), {}).alerts
     return alert
-
-
-def check_usable(group: AlertGroup) -> None:
-    """Whatever was read can be routed, composed and written to a database and a wire."""
-    routing.split(group, [routing.Route(routing.parse_matchers(['a=~".*"']), ("ops",))])
-    for language in ("en", "zh"):
-        bodies = compose.compose(group, Capabilities(text_limit=2000), language)
-        assert bodies
-        for body in bodies:
-            if isinstance(body, Text):
-                assert body.text.strip()
-                assert "\x00" not in body.text
-                body.text.encode()
 
 
 def test_a_firing_alert_has_all_that_grafana_said() -> None:
@@ -276,13 +265,27 @@ def test_a_value_becomes_text_as_people_write_it() -> None:
     assert [as_text(value) for value in (None, "a", 5, True, {"数": [1]})] == ["", "a", "5", "true", '{"数": [1]}']
 
 
-@pytest.mark.parametrize("value", ["0001-01-01T00:00:00Z", "2026-01-01T00:00:00", "yesterday", "", None, 5, {}])
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0001-01-01T00:00:00Z",
+        "2026-01-01T00:00:00",
+        "1969-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-23:59",
+        "yesterday",
+        "",
+        None,
+        5,
+        {},
+    ],
+)
 def test_what_is_no_moment_is_none(value: Any) -> None:
     assert as_time(value) is None
 
 
-def test_a_moment_keeps_its_zone_also_with_nanoseconds() -> None:
+def test_a_moment_of_any_zone_is_told_in_utc_also_with_nanoseconds() -> None:
     for text in ("2026-01-02T03:04:05Z", "2026-01-02T11:04:05.123456789+08:00"):
         moment = as_time(text)
         assert moment is not None
         assert moment.timestamp() // 1 == 1767323045
+        assert moment.tzinfo is UTC

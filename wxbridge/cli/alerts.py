@@ -1,4 +1,4 @@
-"""`send`, `alert test`, `routes test`: putting messages in by hand."""
+"""`send` and `alert test`: putting messages in by hand."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,8 +15,10 @@ from wxbridge.config import Config
 from wxbridge.database import Database
 from wxbridge.model import Capabilities, MessageState, Picture, Priority, Text
 
+if TYPE_CHECKING:
+    from wxbridge.samples import Sample  # brings PIL
+
 alert = typer.Typer(help="Test alerts.", no_args_is_help=True)
-routes = typer.Typer(help="Where alerts go.", no_args_is_help=True)
 
 WAIT = 30.0
 """Seconds that `send` waits for the outcome."""
@@ -89,7 +91,7 @@ async def _outcome(database: Database, ids: list[int]) -> bool:
 
 @alert.command("test")
 def alert_test(
-    source: Annotated[str, typer.Option(help="Whose alert to imitate.")] = "grafana",
+    source: Annotated[str, typer.Option(help="Whose alert to imitate, such as openfalcon.")] = "grafana",
     to: Annotated[str | None, typer.Option(help="Targets, instead of the routes.")] = None,
     config: ConfigOption = None,
 ) -> None:
@@ -99,13 +101,13 @@ def alert_test(
     settings = read_config(config)
     if source not in samples.SAMPLES:
         raise fail(f"there is no sample for {source!r}; there are {', '.join(samples.SAMPLES)}", 2)
-    status, answer = asyncio.run(_post(settings, source, to, samples.SAMPLES[source]()))
+    status, answer = asyncio.run(_post(settings, samples.SAMPLES[source], to))
     print(json.dumps(answer, ensure_ascii=False))  # noqa: T201
     if status != 202:  # noqa: PLR2004 - HTTP
         raise fail(f"the bridge answered {status}")
 
 
-async def _post(settings: Config, source: str, to: str | None, body: bytes) -> tuple[int, Any]:
+async def _post(settings: Config, sample: Sample, to: str | None) -> tuple[int, Any]:
     import aiohttp
 
     from wxbridge import app
@@ -114,14 +116,14 @@ async def _post(settings: Config, source: str, to: str | None, body: bytes) -> t
     with_url = await _noted_url(settings)
     server = settings.server
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
-    url = f"{with_url or f'http://{host}:{server.port}'}/hooks/{source}"
-    headers = {"Content-Type": "application/json"}
+    url = f"{with_url or f'http://{host}:{server.port}'}/hooks/{sample.hook}"
+    headers = {"Content-Type": sample.content_type}
     if server.token and server.token.get_secret_value():
         headers["Authorization"] = f"Bearer {server.token.get_secret_value()}"
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
-            session.post(url, data=body, headers=headers, params={"to": to} if to else None) as response,
+            session.post(url, data=sample.body(), headers=headers, params={"to": to} if to else None) as response,
         ):
             return response.status, await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
@@ -140,36 +142,3 @@ async def _noted_url(settings: Config) -> str | None:
         about = (await database.read(lambda c: read_facts(c, "bridge"))).get("")
     url = str(about[0].get("url", "")) if about else ""
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") or None
-
-
-@routes.command("test")
-def routes_test(
-    labels: Annotated[str, typer.Argument(help="Labels as JSON, or as name=value,name=value.")],
-    config: ConfigOption = None,
-) -> None:
-    """Tell which routes an alert with these labels takes, and to which targets."""
-    from wxbridge import app, routing
-
-    settings = read_config(config)
-    given = _labels(labels)
-    for index, route in enumerate(app.routes_of(settings)):
-        matched = route.matches(given)
-        words = ", ".join(map(str, route.matchers)) or "everything"
-        say(f"route {index + 1}: {words} → {', '.join(route.to)}: {'matches' if matched else 'does not match'}")
-        if matched and not route.goes_on:
-            break
-    found = routing.targets_of(app.routes_of(settings), given)
-    print(", ".join(found) or "no route matches: goes to the master")  # noqa: T201
-
-
-def _labels(text: str) -> dict[str, str]:
-    if text.lstrip().startswith("{"):
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise fail(f"the labels are not JSON: {error}", 2) from None
-        return {str(name): str(value) for name, value in data.items()}
-    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
-    if not all(equals for _, equals, _ in pairs):
-        raise fail("write labels as name=value,name=value or as JSON", 2)
-    return {name.strip(): value.strip() for name, _, value in pairs}

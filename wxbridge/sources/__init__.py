@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from wxbridge.errors import BadBody
-from wxbridge.model import AlertGroup
+from wxbridge.model import AlertGroup, PictureSpec
 
 MAX_DEPTH = 300
 """How deep a body may be nested: no monitor comes near, and what is read can then be written too."""
+MAX_ALERTS = 50_000
+"""How many alerts of one body are read; what is above counts as truncated."""
 
 Parse = Callable[[bytes, Mapping[str, str]], AlertGroup]
 """Reads a posted body and its headers. Raises `BadBody` where nothing can be read."""
@@ -71,6 +75,18 @@ def _without_surrogates(data: Any) -> Any:
     return data
 
 
+def read_text(body: bytes) -> str:
+    """A body as a plain text.
+
+    Raises:
+        BadBody: it is no UTF-8.
+    """
+    try:
+        return body.decode("utf-8-sig").strip()
+    except UnicodeDecodeError as error:
+        raise BadBody(f"The body is not UTF-8 (byte {error.start}); a text was expected.") from None
+
+
 def as_text(value: Any) -> str:
     """A JSON value as text: strings as they are, null as nothing, the rest as compact JSON."""
     if value is None:
@@ -96,17 +112,58 @@ def as_number(value: Any) -> float | None:
 
 
 def as_time(value: Any) -> datetime | None:
-    """An RFC 3339 time; None for Go's zero time, for one without a zone, and for anything else."""
+    """An RFC 3339 time, in UTC; None for Go's zero time, for one without a zone, and for anything else.
+
+    What lies before 1970 or so late that no zone's calendar reaches it is no time of an alert either.
+    """
     if not isinstance(value, str) or value.startswith("0001-"):
         return None
     try:
         moment = datetime.fromisoformat(value)
-    except ValueError:
+        if moment.tzinfo is None or not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+            return None
+        return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return moment if moment.tzinfo else None
 
 
-def free_text(source: str, data: Any) -> AlertGroup:
+_FIRST_YEAR, _LAST_YEAR = 1970, 9000
+
+
+def as_count(value: Any) -> int:
+    """How many there are of something; 0 for what is no positive number."""
+    number = as_number(value)
+    return int(min(number, _COUNT_AT_MOST)) if number is not None and number > 0 else 0
+
+
+_COUNT_AT_MOST = 10**9
+
+
+def fetched(address: str) -> PictureSpec | None:
+    """A picture to be fetched from an address (http, https or `data:`); None where there is none."""
+    if not address:
+        return None
+    # A `data:` address is no link for a person, and far too long for one.
+    return PictureSpec("fetch", {"url": address}, link=address if address.startswith(WEB) else None)
+
+
+WEB = ("http://", "https://")
+"""How an address begins that a person can open."""
+
+
+def short_hash(value: Any) -> str:
+    """A name for a JSON value that no other value has: 32 hexadecimal digits."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def without_state(title: str) -> str:
+    """`[Alerting] x` and `[OK] x` are of one rule, also where it has neither an id nor a name."""
+    return re.sub(r"^\[[^\]]*\]\s*", "", title)
+
+
+def free_text(source: str, data: Any, *, title: str = "", recipients: tuple[str, ...] = ()) -> AlertGroup:
     """A readable body that is no alert: told as it stands."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, indent=1)
-    return AlertGroup(source=source, group_key="", title=source, text=text.replace("\x00", ""))
+    text = text.replace("\x00", "")
+    return AlertGroup(source=source, group_key="", title=title or source, text=text, recipients=recipients)

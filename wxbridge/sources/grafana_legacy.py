@@ -6,12 +6,11 @@ The fields are those of Grafana's `pkg/services/alerting/notifiers/webhook.go`; 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
-from wxbridge.sources import as_labels, as_number, as_text, free_text, read_json
+from wxbridge.model import Alert, AlertGroup, AlertStatus, Value
+from wxbridge.sources import as_labels, as_number, as_text, fetched, free_text, read_json, without_state
 
 NAME = "grafana"
 
@@ -25,9 +24,13 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG00
     Raises:
         BadBody: the body is no JSON.
     """
-    data = read_json(body)
+    return read(read_json(body))
+
+
+def read(data: Any, source: str = NAME) -> AlertGroup:
+    """Read a decoded body. One without any field of a legacy notification is free text, of `source`."""
     if not isinstance(data, dict) or not any(name in data for name in _KNOWN):
-        return free_text(NAME, data)
+        return free_text(source, data)
     alert = _alert(data)
     return AlertGroup(source=NAME, group_key=alert.fingerprint, title=alert.title, alerts=(alert,))
 
@@ -51,19 +54,9 @@ def _alert(data: dict[str, Any]) -> Alert:
         annotations={"message": message} if message else {},
         values=_values(data.get("evalMatches")),
         link=as_text(data.get("ruleUrl") or data.get("rule_url")).strip() or None,
-        picture=PictureSpec("fetch", {"url": image}, link=_link(image)) if image else None,
-        fingerprint=f"{as_text(data.get('orgId'))}:{as_text(data.get('ruleId')) or name or _without_state(title)}",
+        picture=fetched(image),
+        fingerprint=f"{as_text(data.get('orgId'))}:{as_text(data.get('ruleId')) or name or without_state(title)}",
     )
-
-
-def _without_state(title: str) -> str:
-    """`[Alerting] x` and `[OK] x` are of one rule, also where it has neither an id nor a name."""
-    return re.sub(r"^\[[^\]]*\]\s*", "", title)
-
-
-def _link(image: str) -> str | None:
-    """What to write where the picture cannot be had; a `data:` URL is no link for a person."""
-    return image if image.startswith(("http://", "https://")) else None
 
 
 def _values(matches: Any) -> tuple[Value, ...]:

@@ -1,0 +1,72 @@
+"""JMESPath expressions (jmespath.org): where in a document of any shape something stands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jmespath
+from jmespath.exceptions import JMESPathError, ParseError
+from jmespath.functions import Functions
+
+Find = Callable[[Any], Any]
+"""Looks something up in a document; None where it is not there."""
+
+
+def compiled(expression: str) -> Find:
+    """Make a function of an expression. Where a document does not suit the expression, it finds nothing.
+
+    Raises:
+        ValueError: it is no expression; the text says what is wrong, where, and what one looks like.
+    """
+    try:
+        parsed = jmespath.compile(expression)
+        for node in _functions(parsed.parsed):
+            _check_function(node)
+    except (JMESPathError, RecursionError) as error:
+        raise ValueError(
+            f"{expression!r} is no JMESPath expression: {_reason(expression, error)}; "
+            "write one like monitor.name, or status == `0` && 'down' || 'up'",
+        ) from None
+
+    def find(document: Any) -> Any:
+        try:
+            return parsed.search(document)
+        # The library raises its own where types do not fit, and lets through what Python raises inside it.
+        except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
+            return None
+
+    return find
+
+
+def _reason(expression: str, error: Exception) -> str:
+    if not expression.strip():
+        return "it is empty"
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if not isinstance(error, ParseError):
+        return str(error)
+    if error.token_type == "EOF" or error.token_value is None:  # noqa: S105 - a token of the grammar
+        return "it ends too early"
+    # Python's library counts from 0, people from 1.
+    return f"{error.token_value!r} at character {error.lex_position + 1} was not expected"
+
+
+def _functions(node: Any) -> Iterator[Any]:
+    if node["type"] == "function_expression":
+        yield node
+    for child in node.get("children", ()):
+        if isinstance(child, dict):
+            yield from _functions(child)
+
+
+def _check_function(node: Any) -> None:
+    """The library itself notices an unknown function, or too few arguments, only when it looks something up."""
+    name, given, known = node["value"], len(node["children"]), Functions.FUNCTION_TABLE
+    if name not in known:
+        raise JMESPathError(f"there is no function {name}(); there are {', '.join(sorted(known))}")
+    signature = known[name]["signature"]
+    variadic = bool(signature) and bool(signature[-1].get("variadic"))
+    if given < len(signature) or (given > len(signature) and not variadic):
+        wanted = f"{len(signature)}{' or more' if variadic else ''}"
+        raise JMESPathError(f"{name}() takes {wanted} arguments, not {given}")
