@@ -376,7 +376,7 @@ def test_nothing_is_sent_to_an_unknown_target_or_from_a_missing_file(run: Callab
 def test_routes_can_be_tried(run: Callable[..., Done], labels: str, targets: str) -> None:
     done = run("routes", "test", labels)
     assert (done.code, done.out) == (0, f"{targets}\n")
-    assert done.err.startswith('route 1: severity="critical" → ops, dba: ')
+    assert done.err.startswith('routes[0] {severity="critical"} ')
 
 
 @pytest.mark.usefixtures("config")
@@ -413,7 +413,7 @@ def test_an_alert_is_tried_on_a_running_server(config: Config) -> None:
             url = await app._serve(bridge, app._intake(bridge), stack)
             server = config.server.model_copy(update={"listen": url.removeprefix("http://")})
             settings = config.model_copy(update={"server": server})
-            return await alerts._post(settings, "grafana", "ops,dba", SAMPLES["grafana"]())
+            return await alerts._post(settings, SAMPLES["grafana"], "ops,dba")
 
     status, answer = asyncio.run(work())
     assert (status, answer) == (202, {"queued": 4, "duplicates": 0})

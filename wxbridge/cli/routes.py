@@ -1,0 +1,115 @@
+"""`routes test`: where an alert goes, and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import typer
+
+from wxbridge import intervals, route_settings, routing
+from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config, say
+from wxbridge.config import Config
+from wxbridge.model import AlertStatus
+from wxbridge.routing import Decision, Explanation, Telling, Visit
+from wxbridge.settings import duration_text
+
+routes = typer.Typer(help="Where alerts go.", no_args_is_help=True)
+
+ALWAYS = {"alertname": "", "severity": "", "source": "", "status": AlertStatus.FIRING.value}
+"""The labels that every alert has when it comes to the routes."""
+
+
+@routes.callback()
+def _group() -> None:
+    """Where alerts go."""
+
+
+@routes.command("test")
+def try_labels(
+    labels: Annotated[str, typer.Argument(help="Labels as JSON, or as name=value,name=value.")],
+    config: ConfigOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Tell which routes an alert with these labels takes and why, to which targets, and what holds for them now."""
+    settings = read_config(config)
+    given = ALWAYS | _labels(labels)
+    explanation = routing.explain(route_settings.compiled(settings.routes), given)
+    for visit in explanation.visits:
+        say(plain(_line(visit, given)))
+    decisions = explanation.decisions or ()
+    rows = [_row(decision, settings) for decision in decisions]
+    if as_json:
+        print(json.dumps(rows, ensure_ascii=False, indent=1))  # noqa: T201
+        return
+    for decision, row in zip(decisions, rows, strict=True):
+        say(plain(f"→ {decision.target}: {', '.join(_words(decision.telling, row['muted']))}"))
+    print(plain(", ".join(decision.target for decision in decisions)) or _nowhere(explanation))  # noqa: T201
+
+
+def _line(visit: Visit, labels: dict[str, str]) -> str:
+    """A route that was tried, in one line."""
+    asked = "{" + ", ".join(map(str, visit.matchers)) + "}"
+    start = f"{routing.place(visit.path)} {asked}"
+    if visit.failed is not None:
+        value = labels.get(visit.failed.name)
+        actual = "there is no such label" if value is None else f"it is {json.dumps(value, ensure_ascii=False)}"
+        return f"{start} does not match: {visit.failed} does not hold, {actual}"
+    if not visit.answers:
+        outcome = "its own routes say where to"
+    elif visit.to is None:
+        outcome = "names no target"
+    else:
+        outcome = f"→ {', '.join(visit.to) or 'nobody, on purpose'}"
+    return f"{start} matches: {outcome}{'; the next is tried too' if visit.goes_on else ''}"
+
+
+def _nowhere(explanation: Explanation) -> str:
+    if explanation.decisions is not None:
+        return "nobody, on purpose"
+    if any(visit.failed is None for visit in explanation.visits):
+        return "the route names no target: goes to the master"
+    return "no route matches: goes to the master"
+
+
+def _row(decision: Decision, config: Config) -> dict[str, Any]:
+    telling = decision.telling
+    return {
+        "target": decision.target,
+        "route": routing.place(decision.path),
+        "mention": list(telling.mention),
+        "repeat_interval": duration_text(telling.repeat_interval) if telling.repeat_interval else None,
+        "send_resolved": telling.send_resolved,
+        "template": telling.template,
+        "mute_time_intervals": list(telling.mute),
+        "active_time_intervals": list(telling.active),
+        "muted": intervals.muted_by(telling, config.time_intervals, datetime.now(UTC), config.timezone),
+    }
+
+
+def _words(telling: Telling, muted: str | None) -> Iterator[str]:
+    """What holds for a target, in words."""
+    yield f"now {muted}: held back" if muted else "told at once"
+    if telling.mention:
+        yield f"mentions {' and '.join(telling.mention)}"
+    if telling.repeat_interval:
+        yield f"repeated every {duration_text(telling.repeat_interval)}"
+    if not telling.send_resolved:
+        yield "its end is not told"
+    if telling.template:
+        yield f"template {telling.template}"
+
+
+def _labels(text: str) -> dict[str, str]:
+    if text.lstrip().startswith("{"):
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise fail(f"the labels are not JSON: {error}", WRONG_USAGE) from None
+        return {str(name): value if isinstance(value, str) else json.dumps(value) for name, value in data.items()}
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        raise fail("write labels as name=value,name=value or as JSON", WRONG_USAGE)
+    return {name.strip(): value.strip() for name, _, value in pairs}

@@ -1,0 +1,151 @@
+"""`silences list|add|expire`: what is to be quiet for a while."""
+
+from __future__ import annotations
+
+import getpass
+import time
+from datetime import datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from wxbridge import silences as table
+from wxbridge.cli.common import FAILED, WRONG_USAGE, ConfigOption, JsonOption, fail, local, say, show, with_database
+from wxbridge.config import Config
+from wxbridge.database import Database
+from wxbridge.routing import parse_matchers
+from wxbridge.settings import parse_duration
+from wxbridge.silences import Silence
+
+app = typer.Typer(help="What is to be quiet for a while.", invoke_without_command=True)
+
+AllOption = Annotated[bool, typer.Option("--all", help="Those that are over too, as long as they are kept.")]
+
+
+def _row(silence: Silence, config: Config, now: float) -> dict[str, Any]:
+    return {
+        "id": silence.id,
+        "state": silence.state(now),
+        "matchers": [str(matcher) for matcher in silence.matchers],
+        "starts": local(silence.starts_at, config),
+        "ends": local(silence.ends_at, config),
+        "by": silence.created_by,
+        "comment": silence.comment,
+        "created": local(silence.created_at, config),
+    }
+
+
+@app.callback()
+def _default(
+    context: typer.Context,
+    config: ConfigOption = None,
+    everything: AllOption = False,  # noqa: FBT002
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """List, make and end silences. Alone it lists them."""
+    if context.invoked_subcommand is None:
+        list_(config, everything, as_json)
+
+
+@app.command("list")
+def list_(
+    config: ConfigOption = None,
+    everything: AllOption = False,  # noqa: FBT002
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """List the silences, those that end first at the top."""
+
+    async def work(settings: Config, database: Database) -> list[dict[str, Any]]:
+        now = time.time()
+        found = await database.read(lambda c: table.listing(c, now=now, expired=everything))
+        return [_row(silence, settings, now) for silence in found]
+
+    rows = with_database(config, work)
+    if not as_json:
+        rows = [row | {"matchers": ", ".join(row["matchers"])} for row in rows]
+    columns = ("id", "state", "matchers", "starts", "ends", "by", "comment")
+    show(rows, as_json=as_json, columns=columns, empty="no silences")
+
+
+@app.command("add")
+def add(
+    matchers: Annotated[
+        list[str],
+        typer.Argument(metavar="MATCHER...", help="All must hold, such as alertname=DiskFull 'team=~\"a|b\"'."),
+    ],
+    length: Annotated[str | None, typer.Option("--for", help="How long, such as 2h.")] = None,
+    until: Annotated[
+        str | None, typer.Option(help="Until when: 18:00, 2026-12-31 18:00, or with a zone of its own.")
+    ] = None,
+    comment: Annotated[str, typer.Option(help="Why.")] = "",
+    by: Annotated[str | None, typer.Option(help="Whose it is.", show_default="the user")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Silence the alerts that fulfil all matchers, from now on; a running bridge notices at once."""
+    if (length is None) == (until is None):
+        raise fail("say how long: either --for 2h or --until 18:00", WRONG_USAGE)
+
+    async def work(settings: Config, database: Database) -> Silence:
+        now = time.time()
+        try:
+            wanted = parse_matchers(matchers)
+            ends_at = now + parse_duration(length) if length is not None else _moment(until or "", settings, now)
+            return await database.run(
+                lambda c: table.add(c, wanted, ends_at=ends_at, now=now, created_by=_user(by), comment=comment)
+            )
+        except ValueError as error:
+            raise fail(str(error), WRONG_USAGE) from None
+
+    print(with_database(config, work).id)  # noqa: T201
+
+
+@app.command("expire")
+def expire(
+    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `silences list` shows them.")],
+    config: ConfigOption = None,
+) -> None:
+    """End silences now: what still fires is told."""
+
+    async def work(_settings: Config, database: Database) -> list[str]:
+        def all_of_them(connection: Any) -> list[str]:
+            now = time.time()
+            return [each for each in dict.fromkeys(ids) if not table.expire(connection, each, now=now)]
+
+        return await database.run(all_of_them)
+
+    missed = with_database(config, work)
+    for each in missed:
+        say(f"there is no silence {each!r} that is not over; see `wxbridge silences list --all`")
+    say(f"{len(set(ids)) - len(missed)} of {len(set(ids))} ended")
+    if missed:
+        raise typer.Exit(FAILED)
+
+
+def _user(by: str | None) -> str:
+    if by is not None:
+        return by
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # A container may run as a number without a name.
+        return ""
+
+
+def _moment(text: str, config: Config, now: float) -> float:
+    """A time as people write it, in the configured zone unless it says another; a bare one is the next such time.
+
+    Raises:
+        ValueError: it is none.
+    """
+    example = f"{text!r} is no time; write one like 18:00 or 2026-12-31 18:00"
+    present = datetime.fromtimestamp(now, config.timezone)
+    try:
+        if len(text) <= len("18:00") and ":" in text:
+            clock = datetime.strptime(text, "%H:%M")  # noqa: DTZ007 - only its hour and minute are used
+            found = present.replace(hour=clock.hour, minute=clock.minute, second=0, microsecond=0)
+            # By the clock, also where a day has 23 hours.
+            return (found if found > present else found + timedelta(days=1)).timestamp()
+        given = datetime.fromisoformat(text)
+        return (given if given.tzinfo else given.replace(tzinfo=config.timezone)).timestamp()
+    except (ValueError, OverflowError):
+        raise ValueError(example) from None
