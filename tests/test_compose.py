@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 import re
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from support import payload_bytes
 
 from wxbridge import compose
+from wxbridge.compose import phrases
 from wxbridge.model import (
     Alert,
     AlertGroup,
@@ -30,56 +30,6 @@ ROOMY = Capabilities(text_limit=2000)
 
 def texts(group: AlertGroup, capabilities: Capabilities = ROOMY, language: compose.Language = "en") -> list[str]:
     return [body.text for body in compose.compose(group, capabilities, language) if isinstance(body, Text)]
-
-
-# ---------------------------------------------------------------- numbers
-
-
-@pytest.mark.parametrize(
-    ("value", "written"),
-    [
-        (92.25, "92.25"),
-        (100.0, "100"),
-        (0.0, "0"),
-        (-0.0, "0"),
-        (1234567.0, "1234570"),
-        (123456.7, "123457"),
-        (1e12, "1000000000000"),
-        (0.1 + 0.2, "0.3"),
-        (1 / 3, "0.333333"),
-        (2 / 3, "0.666667"),
-        (0.00001234567, "0.0000123457"),
-        (-1500.5, "-1500.5"),
-        (999999.5, "1000000"),
-        (1e-7, "0.0000001"),
-        (9.999999, "10"),
-        (float("nan"), "NaN"),
-        (float("inf"), "+Inf"),
-        (float("-inf"), "-Inf"),
-        (7, "7"),
-    ],
-)
-def test_a_number_is_written_as_it_is_with_six_digits_at_most(value: float, written: str) -> None:
-    assert compose.number(value) == written
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-@example(5e-324)
-@example(1.7976931348623157e308)
-def test_every_number_has_at_most_six_digits_and_is_as_near_as_those_can_be(value: float) -> None:
-    written = compose.number(value)
-    assert re.fullmatch(r"-?(0|[1-9]\d*)(\.\d*[1-9])?", written), "no separators, prefixes, exponents or idle zeros"
-    significant = written.lstrip("-").replace(".", "").strip("0")
-    assert len(significant) <= 6
-    exact = Decimal(repr(value))
-    unit = Decimal(1).scaleb(exact.adjusted() - 5) if exact else Decimal(0)
-    assert abs(Decimal(written) - exact) <= unit / 2
-    assert written != "-0"
-
-
-@given(st.integers(-999_999, 999_999), st.integers(0, 5))
-def test_a_number_that_fits_into_six_digits_stays_exact(digits: int, places: int) -> None:
-    assert Decimal(compose.number(digits / 10**places)) == Decimal(digits).scaleb(-places)
 
 
 # ---------------------------------------------------------------- what people read
@@ -146,11 +96,6 @@ def test_of_very_many_values_twenty_are_written_and_the_rest_is_counted() -> Non
     assert "m20" not in text
 
 
-def test_a_group_is_told_alert_by_alert_with_what_the_sender_left_out() -> None:
-    alerts = tuple(Alert("x", status, title) for status, title in zip(AlertStatus, "abc", strict=True))
-    assert texts(AlertGroup("x", "", "g", alerts, truncated=3)) == ["🔥 a\n\n✅ b\n\n⚪ c\n\n… and 3 more"]
-
-
 def test_a_note_stands_above_the_text_and_free_text_stands_as_it_is() -> None:
     group = AlertGroup("grafana", "", "grafana", text='{\n "a": 1\n}')
     (body,) = compose.compose(group, ROOMY, "en", "Nobody asked:")
@@ -163,6 +108,25 @@ def test_pictures_follow_the_text_each_once() -> None:
     alerts = tuple(Alert("x", AlertStatus.FIRING, "t", picture=item) for item in (spec, spec, other, None))
     bodies = compose.compose(AlertGroup("x", "", "g", alerts), ROOMY, "en")
     assert bodies[1:] == [Picture(spec=spec), Picture(spec=other)]
+
+
+def test_a_group_brings_few_pictures_those_of_the_worst_alerts() -> None:
+    alerts = tuple(
+        Alert("x", AlertStatus.FIRING, "t", {"severity": word}, picture=PictureSpec("fetch", {"url": f"{word}{index}"}))
+        for index in range(5)
+        for word in ("info", "critical")
+    )
+    bodies = compose.compose(AlertGroup("x", "", "g", alerts), ROOMY, "en")
+    pictures = [body.spec for body in bodies if isinstance(body, Picture)]
+    assert [spec.params["url"] for spec in pictures if spec] == ["critical0", "critical1", "critical2"]
+
+
+def test_mentions_go_with_the_first_part_only() -> None:
+    group = AlertGroup("x", "", "g", (Alert("x", AlertStatus.FIRING, "t", annotations={"message": "m" * 3000}),))
+    first, second = compose.compose(group, ROOMY, "en", mentions=("张三", "all"))
+    assert isinstance(first, Text)
+    assert isinstance(second, Text)
+    assert (first.mentions, second.mentions) == (("张三", "all"), ())
 
 
 def test_what_stands_in_for_a_picture_says_why_and_where() -> None:
@@ -193,6 +157,13 @@ CLUSTERS = [
     "1️⃣",
     "❤️",
     "नि",
+    "क्ष",  # two consonants written as one
+    "\u1112\u1161\u11ab",  # one Korean syllable in its letters
+    "각\u11a8",
+    "*️⃣",
+    "กำ",
+    "ی\u200c",
+    "ｶﾞ",
     "\r\n",
 ]
 WORDS = st.one_of(
@@ -244,6 +215,24 @@ def test_a_link_that_fits_into_one_piece_is_never_cut(words: list[str], at: int,
     assert any(link in piece for piece in compose.split(text, limit, unit))
 
 
+@given(
+    st.text("看这里", max_size=80), st.sampled_from([*range(30, 56), 300]), st.integers(60, 90), UNITS,
+)  # fmt: skip
+def test_a_link_amid_chinese_without_spaces_is_never_cut(before: str, size: int, limit: int, unit: str) -> None:
+    link = "https://a.example/" + "x" * (size - 18)
+    text = f"{before}{link},{'后' * 100}"
+    pieces = compose.split(text, limit, unit)
+    assert "".join(pieces) == text
+    assert any(link in piece for piece in pieces) == (size < limit)
+
+
+def test_a_character_with_more_marks_than_fit_is_cut_where_it_must_be() -> None:
+    text = "e" + "\u0301" * 500
+    pieces = compose.split(text, 60, "bytes")
+    assert "".join(pieces) == text
+    assert max(len(piece.encode()) for piece in pieces) <= 60
+
+
 def test_a_text_is_cut_after_a_line_or_a_word_where_there_is_one() -> None:
     assert compose.split("first line\nsecond line\nthird", 24, "characters") == ["first line\nsecond line\n", "third"]
     assert compose.split("one two three four", 10, "characters") == ["one two ", "three four"]
@@ -285,3 +274,20 @@ def test_what_jobs_made_is_put_into_one_text() -> None:
 
 def test_the_payloads_are_those_of_the_documentation() -> None:
     assert {path.stem for path in (Path(__file__).parent / "payloads" / "grafana").glob("legacy_*")} == set(LEGACY)
+
+
+def test_every_phrase_has_both_languages_and_the_same_fields() -> None:
+    for key, (english, chinese) in phrases._WORDS.items():
+        fields = [sorted(re.findall(r"{(\w+)}", text)) for text in (english, chinese)]
+        assert fields[0] == fields[1], key
+
+
+def test_every_phrase_that_a_module_says_is_there() -> None:
+    package = Path(compose.__file__).parent.parent
+    said = {
+        key
+        for file in package.rglob("*.py")
+        for key in re.findall(r'compose\.say\(\s*"(\w+)"', file.read_text(encoding="utf-8"))
+    }
+    assert said
+    assert said <= phrases._WORDS.keys()

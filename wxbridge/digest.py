@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from wxbridge.compose import Language, say
+from wxbridge.compose import Language, say, severity_rank
 from wxbridge.model import AlertStatus, NotificationKind
 
 LINES = 15
@@ -21,7 +21,6 @@ KINDS_KEPT = 200
 UNTOLD_KEPT = 2000
 """How many firing alerts are remembered for pairing them with their resolution, the latest."""
 _MARK = 12
-_RANKS = ("critical", "page", "emergency", "disaster", "fatal", "p0", "error", "high", "p1", "warning", "average", "p2")
 
 Key = tuple[str, str]
 """Alert name and severity."""
@@ -183,7 +182,7 @@ class Digest:
 
 def _worst_first(item: tuple[tuple[str, str], Kind]) -> tuple[bool, int, int, str]:
     (name, severity), kind = item
-    rank = _RANKS.index(severity.lower()) if severity.lower() in _RANKS else len(_RANKS)
+    rank = severity_rank(severity)
     return not (kind.firing or kind.no_data), rank, -kind.waiting, name
 
 

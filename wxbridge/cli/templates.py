@@ -1,0 +1,78 @@
+"""`template render`: try what a template makes of a sample alert."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, tzinfo
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from wxbridge.cli.common import FAILED, WRONG_USAGE, ConfigOption, config_path, fail, plain, read_config, say
+from wxbridge.compose import Language
+from wxbridge.errors import BadBody, ConfigError
+from wxbridge.model import AlertGroup
+from wxbridge.templates import TemplateError, Templates
+
+app = typer.Typer(help="Templates of what people read.", no_args_is_help=True)
+
+
+@app.callback()
+def _group() -> None:
+    """Templates of what people read."""
+
+
+@app.command()
+def render(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A template's file, or its name in `templates:`.")],
+    sample: Annotated[str, typer.Option(help="Whose sample alert to fill it with.")] = "grafana-unified",
+    language: Annotated[str | None, typer.Option(help="en or zh; that of jobs.yaml where there is one.")] = None,
+    target: Annotated[str, typer.Option(help="What `target` is in the template.")] = "ops",
+    config: ConfigOption = None,
+) -> None:
+    """Print what a template makes of a sample alert. Works without a configuration file."""
+    if language not in (None, "en", "zh"):
+        raise fail(f"there is no language {language!r}; there are en and zh", WRONG_USAGE)
+    folder, configured, timezone = _settings(config)
+    chosen: Language = "zh" if (language or configured) == "zh" else "en"
+    path = Path(file)
+    if path.is_file():
+        folder, name = path.parent, path.name
+    else:
+        name = file
+    templates = Templates(folder, chosen, timezone)
+    if templates.find(name) is None:
+        raise fail(f"there is no file {file}, and no template of that name in {folder}", WRONG_USAGE)
+    group = _sample(sample)
+    try:
+        text = templates.render(name, group, target, datetime.now(UTC))
+    except TemplateError as error:
+        raise fail(plain(str(error)), FAILED) from None
+    print(plain(text))  # noqa: T201
+
+
+def _settings(config: Path | None) -> tuple[Path, Language, tzinfo]:
+    """The folder, language and time zone: those of the configuration, where there is one that can be read."""
+    if config is None and not config_path(None).exists():
+        return Path("templates"), "en", UTC
+    try:
+        settings = read_config(config)
+    except ConfigError as error:
+        if config is not None:
+            raise
+        say(f"{config_path(None)} is not used, as it cannot be read: {error.problems[0]}")
+        return Path("templates"), "en", UTC
+    return settings.templates, settings.language, settings.timezone
+
+
+def _sample(name: str) -> AlertGroup:
+    from wxbridge import registry, samples
+
+    if name not in samples.SAMPLES:
+        raise fail(f"there is no sample {name!r}; there are {', '.join(samples.SAMPLES)}", WRONG_USAGE)
+    sample: Any = samples.SAMPLES[name]
+    body = sample.body() if callable(sample.body) else sample.body
+    try:
+        return registry.SOURCES[sample.hook](body, {"Content-Type": sample.content_type})
+    except (BadBody, KeyError) as error:
+        raise fail(f"the sample {name!r} cannot be read: {error}") from None

@@ -1,0 +1,90 @@
+"""Alerts → what people read in WeChat: plain text made for a phone, split to a channel's limit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, tzinfo
+
+from wxbridge.compose.alerts import (
+    FULL,
+    LABELS_SHOWN,
+    LINES,
+    VALUES_SHOWN,
+    common,
+    counts,
+    figure_of,
+    headline,
+    labels_line,
+    text_of,
+    time_line,
+    value_line,
+)
+from wxbridge.compose.figures import duration, figure, moment, number, unit_of
+from wxbridge.compose.phrases import Language, say
+from wxbridge.compose.severity import EMOJI, severity_of, severity_rank, worst_first, worst_status
+from wxbridge.compose.splitting import PARTS_AT_MOST, length, parts, split
+from wxbridge.model import AlertGroup, Body, Capabilities, Picture, PictureSpec, Text
+
+__all__ = [
+    "EMOJI", "FULL", "LABELS_SHOWN", "LINES", "PARTS_AT_MOST", "PICTURES_AT_MOST", "VALUES_SHOWN", "Language",
+    "bodies", "common", "compose", "counts", "duration", "figure", "figure_of", "headline", "join_texts", "labels_line",
+    "length", "moment", "number", "parts", "picture_missing", "say", "severity_of", "severity_rank", "split",
+    "text_of", "time_line", "unit_of", "value_line", "worst_first", "worst_status",
+]  # fmt: skip
+
+PICTURES_AT_MOST = 3
+"""How many pictures one group may bring, those of its worst alerts."""
+
+
+def compose(
+    group: AlertGroup,
+    capabilities: Capabilities,
+    language: Language,
+    note: str = "",
+    *,
+    timezone: tzinfo = UTC,
+    now: datetime | None = None,
+    mentions: Sequence[str] = (),
+) -> list[Body]:
+    """Say what a group says to one target, in the built-in words: its text, split to the limit, then its pictures.
+
+    `note` is a line above the text. Times are told in `timezone`, as of `now` (the present where it is not given).
+    """
+    text = text_of(group, language, timezone, now or datetime.now(UTC))
+    return bodies(text, group, capabilities, language, note, mentions)
+
+
+def bodies(
+    text: str,
+    group: AlertGroup,
+    capabilities: Capabilities,
+    language: Language,
+    note: str = "",
+    mentions: Sequence[str] = (),
+) -> list[Body]:
+    """A group's text, split to a channel's limit, then its pictures, each once. Mentions go with the first part."""
+    whole = "\n\n".join(part for part in (note, text) if part)
+    texts = parts(whole, capabilities, language)
+    made: list[Body] = [Text(part, tuple(mentions) if index == 0 else ()) for index, part in enumerate(texts)]
+    return made + [Picture(spec=spec) for spec in _pictures(group)]
+
+
+def _pictures(group: AlertGroup) -> list[PictureSpec]:
+    found: list[PictureSpec] = []
+    for alert in worst_first(alert for alert in group.alerts if alert.picture):
+        if alert.picture and alert.picture not in found:
+            found.append(alert.picture)
+            if len(found) == PICTURES_AT_MOST:
+                break
+    return found
+
+
+def picture_missing(spec: PictureSpec | None, reason: str, language: Language) -> str:
+    """What stands in for a picture that could not be made: why, and the link."""
+    line = say("no_picture", language, reason=reason)
+    return f"{line}\n🔗 {spec.link}" if spec and spec.link else line
+
+
+def join_texts(texts: Sequence[str]) -> str:
+    """Put what a job produced into one text, a blank line between."""
+    return "\n\n".join(text for text in texts if text)

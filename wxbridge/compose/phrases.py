@@ -1,0 +1,75 @@
+"""The fixed phrases of what people read, in every language."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+Language = Literal["en", "zh"]
+
+_WORDS: dict[str, tuple[str, str]] = {
+    "no_time": ("0 s", "0秒"),
+    "no_value": ("no value", "无数据"),
+    "more": ("… and {n} more", "……另有 {n} 条"),
+    "repeat": ("(possible repeat) ", "(可能重复) "),
+    "no_picture": ("The picture could not be made: {reason}", "图片生成失败:{reason}"),
+    "unrouted": ("No route matches this alert:", "没有路由匹配此告警:"),
+    "no_target": ("There is no target {names}:", "没有名为 {names} 的目标:"),
+    "no_recipient": (
+        "{target} sends to those whom an alert names, and this one names nobody:",
+        "{target} 按告警中的人名发送,但此告警没有写明接收人:",
+    ),
+    "refused": ("⚠️ {target} refused this ({reason}):", "⚠️ {target} 拒收,改由此处发送({reason}):"),
+    "unreachable": ("⚠️ {target} cannot be reached for {time}:", "⚠️ {target} 已 {time} 无法送达,改由此处发送:"),
+    "back_online": (
+        "{channel} is back online after {time}: {delivered} messages delivered, {fallback} sent by fallback.",
+        "{channel} 离线 {time} 后已恢复:补发 {delivered} 条,备用通道已发 {fallback} 条。",
+    ),
+    "scan": (
+        "⚠️ {channel} needs a new scan. Until then its alerts come here.",
+        "⚠️ {channel} 需要重新扫码登录,在此之前告警发到这里。",
+    ),
+    "storm": ("🌊 {n} alerts since {since}, in short:", "🌊 {since} 以来共 {n} 条告警,合并如下:"),
+    "waits": (
+        "⏳ {target}: {n} waiting, the oldest since {since} ({time})",
+        "⏳ {target}:{n} 条待发,最早的自 {since} 起(已 {time})",
+    ),
+    "more_kinds": ("… and {kinds} more kinds, {n} alerts", "……另有 {kinds} 种共 {n} 条"),
+    "passed": ("↩️ ×{n} fired and resolved meanwhile", "↩️ 期间触发又恢复 ×{n}"),
+    "others": ("📨 ×{n} other messages", "📨 其他消息 ×{n}"),
+    "state": ("state: {state}", "状态:{state}"),
+    "cut": ("… {n} characters more; see `wxbridge outbox show`", "……余下 {n} 字,见 `wxbridge outbox show`"),
+    "untitled": ("Alert without a title", "无标题告警"),
+    "job_failed": ("Job {id} failed: {error}", "任务 {id} 失败:{error}"),
+    "job_back": ("Job {id} works again.", "任务 {id} 已恢复。"),
+    "many_expired": (
+        "{n} messages to {target} expired unsent, the first is {first}; see `wxbridge outbox list --dead`",
+        "发往 {target} 的 {n} 条消息过期未发(首条 {first}),见 `wxbridge outbox list --dead`",
+    ),
+    "dead": (
+        "Message {id} to {target} could not be delivered: {error}",
+        "发往 {target} 的消息 {id} 未能送达:{error}",
+    ),
+    "alerts": ("{n} alerts", "{n} 条告警"),
+    "firing": ("{n} firing", "{n} 条触发"),
+    "no_data": ("{n} no data", "{n} 条无数据"),
+    "resolved": ("{n} resolved", "{n} 条恢复"),
+    "counts": (" ({counts})", "({counts})"),
+    "and": (", ", ","),
+    "since": ("since {time}", "自 {time} 起"),
+    "since_for": ("since {time} ({span})", "自 {time} 起(已 {span})"),
+    "lasted": ("lasted {span} ({start} – {end})", "持续 {span}({start} – {end})"),
+    "resolved_at": ("resolved at {time}", "{time} 恢复"),
+    "sent_at": ("at {time}", "时间 {time}"),
+    "sent_again_at": ("at {time} (no. {step})", "时间 {time}(第 {step} 次)"),
+    "threshold": ("threshold: {value}", "阈值:{value}"),
+    "template_failed": (
+        "⚠️ The template of this text is broken; see the log or `wxbridge template render`.",
+        "⚠️ 此消息的模板有误,详见日志或 `wxbridge template render`。",
+    ),
+}
+
+
+def say(key: str, language: Language, **fields: object) -> str:
+    """A fixed phrase in the reader's language."""
+    english, chinese = _WORDS[key]
+    return (chinese if language == "zh" else english).format(**fields)
