@@ -1,0 +1,92 @@
+"""What is looked at: health, metrics, the login page, stored pictures."""
+
+from __future__ import annotations
+
+import asyncio
+import html
+from collections.abc import Mapping
+from typing import Any
+
+from aiohttp import web
+
+from wxbridge import login
+from wxbridge.metrics import Metrics
+from wxbridge.model import ChannelState, ChannelStatus
+from wxbridge.web.neighbours import Neighbours
+
+_LONGEST_NAME = 60
+"""Characters. Ours are shorter, and a file system may choke on what is longer."""
+
+
+def add(app: web.Application, to: Neighbours, metrics: Metrics) -> None:
+    """Add the routes."""
+
+    async def healthz(_request: web.Request) -> web.Response:
+        return web.json_response({"ok": True})
+
+    async def readyz(request: web.Request) -> web.Response:
+        # Together: where the database hangs, each waits for its own limit.
+        database_ok, outbox = await asyncio.gather(to.database_ok(), _outbox(to))
+        channels = to.channels()
+        online = {name: status.state is ChannelState.ONLINE for name, status in channels.items()}
+        ready = database_ok and (request.query.get("channels") != "all" or all(online.values()))
+        parts: dict[str, Any] = {"database": {"ok": database_ok}, "outbox": outbox}
+        for name, status in channels.items():
+            parts[name] = {
+                "ok": online[name],
+                "state": status.state.value,
+                "since": status.since.isoformat(),
+                "detail": status.detail,
+            }
+        return web.json_response({"ready": ready, "parts": parts}, status=200 if ready else 503)
+
+    async def exposition(_request: web.Request) -> web.Response:
+        await to.refresh_gauges()
+        return web.Response(
+            body=metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+        )
+
+    async def index(request: web.Request) -> web.Response:
+        raise web.HTTPFound(request.rel_url.with_path("/login", keep_query=True))
+
+    async def login_page(_request: web.Request) -> web.Response:
+        return web.Response(text=_login_page(to.channels()), content_type="text/html")
+
+    async def picture(request: web.Request) -> web.StreamResponse:
+        name = request.match_info["name"]
+        path = to.pictures_dir / name
+        if "/" in name or "\x00" in name or name.startswith(".") or len(name) > _LONGEST_NAME or not path.is_file():
+            raise web.HTTPNotFound(text="There is no such picture.")
+        return web.FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})
+
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/readyz", readyz)
+    app.router.add_get("/metrics", exposition)
+    app.router.add_get("/login", login_page)
+    app.router.add_get("/", index)
+    app.router.add_get("/pictures/{name}", picture)
+
+
+async def _outbox(to: Neighbours) -> Mapping[str, Any]:
+    """What waits. It does not count for readiness: alerts can be taken however long the others have waited."""
+    return await to.outbox() if to.outbox else {"ok": True}
+
+
+def _login_page(channels: Mapping[str, ChannelStatus]) -> str:
+    """Every channel with its state, and the QR code where a scan is awaited; reloads itself."""
+    parts = []
+    for name, status in channels.items():
+        code = login.as_svg(status.qrcode) if status.qrcode else ""
+        words = status.state.value.replace("_", " ")
+        about = html.escape(" · ".join(text for text in (words, status.account, status.detail) if text))
+        parts.append(f"<section><h1>{html.escape(name)}</h1><p>{about}</p>{code}</section>")
+    body = "".join(parts) or "<p>No channel is configured.</p>"
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="3">'
+        '<meta name="viewport" content="width=device-width"><title>wxbridge login</title><style>'
+        "body{font:16px/1.5 system-ui,sans-serif;display:grid;place-items:center;min-height:90vh;"
+        "background:#f4f5f4;color:#222}"
+        "section{background:#fff;padding:2rem 3rem;border-radius:12px;text-align:center;"
+        "box-shadow:0 2px 12px #0001}svg{width:280px;height:280px}h1{font-size:1.2rem;margin:0}"
+        f"</style>{body}</html>"
+    )
