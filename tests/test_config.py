@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from support import REPOSITORY, SMALL
 
 from wxbridge import registry
-from wxbridge.config import Config, config_model, load
+from wxbridge.config import BrokenConfig, Config, config_model, load
 from wxbridge.errors import ConfigError
 
 Read = Callable[..., Config]
@@ -171,7 +171,7 @@ def test_relative_paths_are_relative_to_the_file(read: Read, tmp_path: Path) -> 
                                                           "section")]),
         (SMALL_HEAD.replace("wechat, room", "wechart, room"), ["3: unknown channel `wechart`; expected one of "]),
         (SMALL_HEAD.replace(", room: Ops", ""), [("3: `targets.ops`: a wechat target needs one of `room:` "
-                                                 "(id or topic), `contact:` (id, alias or name) and `to: from-alert`")]),
+                                                 "(id or topic), `contact:` (id, alias or name) and `to: from-a")]),
         # routes
         (SMALL_HEAD + "routes:\n  - to: ops\n    match:\n      - severity\n",
          ["6: `routes.0.match`: 'severity' is no matcher; write one like severity=\"critical\" or team=~\"a|b\""]),
@@ -526,3 +526,148 @@ def unknown_keys(
 
 def test_a_small_file_is_enough(read: Read) -> None:
     assert list(read(SMALL).targets) == ["ops"]
+
+
+# ---------------------------------------------------------------- several files
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Callable[..., Path]:
+    """Write files by name; gives the main one."""
+
+    def write(**files: str) -> Path:
+        for name, text in files.items():
+            path = tmp_path / (name.replace("__", "/") + ".yaml")
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+        return tmp_path / "jobs.yaml"
+
+    return write
+
+
+def complaints(path: Path) -> list[str]:
+    """What is wrong, as `FILE:LINE: words`, files relative to the main one's folder."""
+    with pytest.raises(ConfigError) as caught:
+        load(path, registry.plugin_settings(), {})
+    return [str(problem).replace(f"{path.parent}/", "") for problem in caught.value.problems]
+
+
+def test_included_files_merge_sections_and_append_lists_in_their_order(folder: Callable[..., Path]) -> None:
+    path = folder(
+        jobs="include: [conf.d/*.yaml, secret.yaml]\nwechat: {endpoint: 'a:1'}\n"
+        "targets:\n  ops: {channel: wechat, room: Ops}\nroutes:\n  - {to: ops, match: {n: main}}\n",
+        secret="wechat: {token: t}\nroutes: [{to: ops, match: {n: secret}}]\n",
+    )
+    (path.parent / "conf.d").mkdir()
+    (path.parent / "conf.d" / "b.yaml").write_text("include: ../deeper.yaml\nroutes: [{to: dba, match: {n: b}}]\n")
+    (path.parent / "conf.d" / "a.yaml").write_text("targets:\n  dba: {channel: wechat, room: DBA}\nroutes:\n")
+    (path.parent / "deeper.yaml").write_text("routes: [{to: ops, match: {n: deeper}}]\n")
+    config = load(path, registry.plugin_settings(), {})
+    assert list(config.targets) == ["ops", "dba"]
+    assert [dict(route.match)["n"] for route in config.routes] == ["main", "b", "deeper", "secret"]  # type: ignore[arg-type]
+    assert config.section("wechat").token.get_secret_value() == "t"
+    assert [file.name for file in config.files] == ["jobs.yaml", "a.yaml", "b.yaml", "deeper.yaml", "secret.yaml"]
+    assert config.patterns == (str(path.parent / "conf.d" / "*.yaml"),)
+
+
+def test_a_mistake_in_an_included_file_is_told_with_that_file_and_line(folder: Callable[..., Path]) -> None:
+    path = folder(
+        jobs="include: more.yaml\n" + SMALL_HEAD + "routes:\n  - {to: ops}\n",
+        more="routes:\n  - {to: ops}\n  - {to: opps}\njobs:\n  -\n    id: a\n    kind: text\n    text: x\n"
+        "    every: 5\n    to: ops\ntimezone: ${NOT_SET}\n",
+    )
+    assert complaints(path) == [
+        "more.yaml:3: unknown target `opps`; did you mean `ops`?",
+        "more.yaml:9: `jobs.0.every`: 5 is no duration; write one like 30s, 5m, 1h30m or 7d",
+        "more.yaml:11: the variable NOT_SET is not set; export it, or write ${NOT_SET:-default}",
+    ]
+
+
+def test_what_two_files_give_is_told_with_both_places(folder: Callable[..., Path]) -> None:
+    path = folder(
+        jobs="include: more.yaml\nlanguage: zh\n" + SMALL_HEAD,
+        more="language: en\ntargets:\n  ops: {channel: console}\n",
+    )
+    assert complaints(path) == [
+        f"more.yaml:1: `language` stands in {path}:2 too; keep one".replace(f"{path.parent}/", ""),
+        f"more.yaml:3: `targets.ops` stands in {path}:5 too; keep one".replace(f"{path.parent}/", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("include", "expected"),
+    [
+        ("gone.yaml", ["jobs.yaml:1: `include`: gone.yaml cannot be read: No such file or directory"]),
+        ("jobs.yaml", ["jobs.yaml:1: `include`: a circle: jobs.yaml → jobs.yaml"]),
+        ("back.yaml", ["back.yaml:1: `include`: a circle: jobs.yaml → back.yaml → jobs.yaml"]),
+        ("[fine.yaml, ./fine.yaml]", ["jobs.yaml:1: `include`: fine.yaml is included twice; keep one"]),
+        ("broken.yaml", ["broken.yaml:3: is not YAML: "]),
+        ("list.yaml", ["list.yaml:1: the file must be a mapping, such as `targets: …`"]),
+        ("['']", ["jobs.yaml:1: `include`: write the name of a file, or a list of them"]),
+        ("deep0.yaml", ["deep6.yaml:1: `include`: deep7.yaml would be number 9 in a chain of files"]),
+    ],
+)
+def test_what_cannot_be_included_is_told(folder: Callable[..., Path], include: str, expected: list[str]) -> None:
+    chain = {f"deep{number}": f"include: deep{number + 1}.yaml\n" for number in range(7)} | {"deep7": ""}
+    path = folder(
+        jobs=f"include: {include}\n",
+        back="include: jobs.yaml\n",
+        fine="",
+        broken="a: 1\nb: [1\n",
+        list="- a\n",
+        **chain,
+    )
+    found = complaints(path)
+    assert len(found) == len(expected), found
+    assert all(line.startswith(start) for line, start in zip(found, expected, strict=True)), found
+
+
+def test_a_pattern_that_finds_nothing_is_no_mistake_and_never_means_the_file_itself(
+    folder: Callable[..., Path],
+) -> None:
+    assert load(folder(jobs="include: [conf.d/*.yaml, '*.yaml']\n"), registry.plugin_settings(), {}).files
+
+
+def test_a_broken_configuration_knows_the_files_in_which_the_correction_may_come(folder: Callable[..., Path]) -> None:
+    path = folder(jobs="include: [gone.yaml, 'conf.d/*']\n")
+    with pytest.raises(BrokenConfig) as caught:
+        load(path, registry.plugin_settings(), {})
+    assert [file.name for file in caught.value.files] == ["jobs.yaml", "gone.yaml"]
+    assert caught.value.patterns == (str(path.parent / "conf.d" / "*"),)
+
+
+# ---------------------------------------------------------------- what nothing comes of
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (job(to="[]"), ["10: a job without a target does nothing; name one"]),
+        (job(cron="0 0 31 2 *", every=None), ["10: `jobs.0.cron`: '0 0 31 2 *' never comes; is there such a day?"]),
+        (job(cron="{year: '2020'}", every=None), ["10: `jobs.0.cron`: {'year': '2020'} never comes"]),
+        (SMALL_HEAD.replace("Ops}", "Ops, fallback: ops}"),
+         ["3: target `ops` falls back on itself; name another target"]),
+        (SMALL_HEAD.replace("Ops}", "Ops, fallback: [b]}") + "  a: {channel: console, fallback: ops}\n"
+         "  b: {channel: console, fallback: a}\n",
+         ["3: fallbacks go in a circle: ops → b → a → ops; let the last of them have none"]),
+        ("server: {rate: 5/century}\n", ["1: `server.rate`: '5/century' is no rate"]),
+    ],
+)  # fmt: skip
+def test_what_can_never_work_is_told(problems: Callable[..., list[str]], text: str, expected: list[str]) -> None:
+    found = problems(text)
+    assert len(found) == len(expected), found
+    assert all(line.startswith(start) for line, start in zip(found, expected, strict=True)), found
+
+
+def test_a_leap_day_comes_and_two_may_share_one_fallback(read: Read) -> None:
+    read(job(cron="0 0 29 2 *", every=None).replace("Ops}", "Ops, fallback: term}").replace(
+        "jobs:", "  dba: {channel: wechat, room: d, fallback: term}\n  term: {channel: console}\njobs:"))  # fmt: skip
+
+
+def test_names_within_nested_routes_must_be_known(problems: Callable[..., list[str]]) -> None:
+    found = problems(
+        SMALL_HEAD + "time_intervals: {}\nroutes:\n  - to: ops\n    routes:\n      - to: ops\n"
+        "        mute_time_intervals: [nights]\n        routes:\n          - {to: nobody}\n"
+    )
+    assert "9: unknown time interval `nights`; there are none" in found
+    assert "11: unknown target `nobody`; there are ops" in found

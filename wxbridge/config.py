@@ -1,8 +1,7 @@
-"""jobs.yaml → `Config`: strict, with every error at once and each with its line.
+"""jobs.yaml → `Config`: strict, with every error at once and each with its file and line.
 
 The plug-ins' own settings are handed in (`PluginSettings`), so that this module imports none of them.
-Variables (`${NAME}`, `${NAME:-default}`) are substituted in parsed values, never in the raw text: what
-a variable holds cannot change the file's structure.
+`reading` reads the file and what it includes into one tree; here it is checked.
 """
 
 from __future__ import annotations
@@ -11,23 +10,36 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union
+from typing import Annotated, Any, Literal, Self, Union
 from zoneinfo import ZoneInfo
 
-import yaml
-from pydantic import BeforeValidator, Field, ValidationError, create_model, field_validator, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    create_model,
+    field_validator,
+    model_validator,
+)
 
+from wxbridge import schedule
 from wxbridge.errors import ConfigError, Problem
-from wxbridge.intervals import TimeInterval
+from wxbridge.intervals import Intervals
+from wxbridge.reading import Path_, Tree, read_tree
 from wxbridge.route_settings import RouteSettings
 from wxbridge.settings import (
     Duration,
     FileBeside,
     GrafanaSettings,
     JobSettings,
+    Names,
     PictureSettings,
+    RateField,
     Secret,
     Section,
     TargetSettings,
@@ -37,8 +49,6 @@ from wxbridge.settings import (
 from wxbridge.sources.settings import HooksSettings
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-
-Path_ = tuple[str | int, ...]
 
 
 def _timezone(value: Any) -> Any:
@@ -59,6 +69,8 @@ class ServerSettings(Section):
     """What callers must show: `Authorization: Bearer`, basic (as the password), or `?token=`."""
     max_body: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024
     """The largest body that is read, in bytes."""
+    rate: RateField | None = None
+    """At most so many requests; beyond it the answer is 503 with Retry-After, which senders repeat."""
 
     @field_validator("listen")
     @classmethod
@@ -111,7 +123,7 @@ class Config(Section):
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
     """The names that routes and jobs send to."""
     routes: list[RouteSettings] = Field(default_factory=list)
-    time_intervals: dict[str, TimeInterval | list[TimeInterval]] = Field(default_factory=dict)
+    time_intervals: dict[str, Intervals] = Field(default_factory=dict)
     """Named times, for `mute_time_intervals` and `active_time_intervals` of routes."""
     hooks: HooksSettings = HooksSettings()
     """Who may post what, and how bodies of any shape are read."""
@@ -120,8 +132,29 @@ class Config(Section):
     templates: FileBeside = Field(default=Path("templates"), validate_default=True)
     """The folder of templates for what people read."""
     jobs: list[JobSettings] = Field(default_factory=list)
+    include: Names = ()
+    """Further files of the same kind, or patterns such as `conf.d/*.yaml`, relative to the file that names them.
+    Sections merge, and the items of lists come after this file's own, in the order of the names. Other relative
+    paths in them are relative to this file."""
     path: Path = Field(default=Path(), exclude=True, json_schema_extra={"deprecated": True})
     """Where this was read from; not a key of the file."""
+    _files: tuple[Path, ...] = PrivateAttr(default=())
+    _patterns: tuple[str, ...] = PrivateAttr(default=())
+
+    def read_from(self, files: Sequence[Path], patterns: Sequence[str]) -> Self:
+        """Note which files this was read from, and the patterns that further ones would match."""
+        self._files, self._patterns = tuple(files), tuple(patterns)
+        return self
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that this was read from, the main one first."""
+        return self._files
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns of `include`, as paths: a new file that one matches belongs to this."""
+        return self._patterns
 
     @property
     def base(self) -> Path:
@@ -161,143 +194,38 @@ def _union(choices: Mapping[str, type[Section]], discriminator: str) -> Any:
     return Annotated[Union[models], Field(discriminator=discriminator)]  # noqa: UP007 - built at run time
 
 
-# ---------------------------------------------------------------- reading YAML with lines
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML's core schema: `on`, `no`, `10:30` and dates stay the strings that people wrote."""
-
-
-_Loader.yaml_implicit_resolvers = {}
-for _tag, _pattern, _first in (
-    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
-    ("int", r"-?(?:0|[1-9][0-9]*)", "-0123456789"),
-    ("float", r"-?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][-+]?[0-9]+)?", "-0123456789"),
-    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    ("merge", r"<<", "<"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
-
-_VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-
-
-@dataclass
-class _Source:
-    """The parsed file: plain data, and the line of every path in it."""
-
-    file: str
-    environment: Mapping[str, str]
-    lines: dict[Path_, int] = field(default_factory=dict)
-    problems: list[Problem] = field(default_factory=list)
-    unread: set[Path_] = field(default_factory=set)
-    """Where the value is not known (an unset variable), so that nothing more can be said of it."""
-
-    def complain(self, path: Path_, text: str) -> None:
-        """Note a problem at the nearest line known for a path."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        self.problems.append(Problem(self.file, self.lines.get(path, 1), text))
-
-    def build(self, loader: _Loader, node: yaml.Node, path: Path_ = ()) -> Any:
-        """Turn a node into plain data with variables substituted."""
-        self.lines.setdefault(path, node.start_mark.line + 1)
-        if isinstance(node, yaml.MappingNode):
-            return self._mapping(loader, node, path)
-        if isinstance(node, yaml.SequenceNode):
-            return [self.build(loader, item, (*path, index)) for index, item in enumerate(node.value)]
-        try:
-            value = loader.construct_object(node)
-        except (ValueError, LookupError, TypeError, AttributeError):
-            self.unread.add(path)
-            self.complain(path, f"cannot be read as {node.tag.rpartition(':')[2]}")
-            return None
-        return self._substitute(value, path) if isinstance(value, str) else value
-
-    def _mapping(self, loader: _Loader, node: yaml.MappingNode, path: Path_) -> dict[Any, Any]:
-        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
-        written = [key.value for key in keys]
-        for key in keys:
-            if key.tag != "tag:yaml.org,2002:merge" and written.count(key.value) > 1:
-                self.lines[(*path, key.value)] = key.start_mark.line + 1
-        for name in sorted({name for name in written if written.count(name) > 1}):
-            self.complain((*path, name), f"`{name}` stands here twice; keep one")
-        loader.flatten_mapping(node)
-        result: dict[Any, Any] = {}
-        for key_node, value_node in node.value:
-            # As it is written: `5:`, `true:` and `null:` are names too.
-            if not isinstance(key_node, yaml.ScalarNode):
-                self.problems.append(Problem(self.file, key_node.start_mark.line + 1, "a key must be a word"))
-                continue
-            word = str(key_node.value)
-            self.lines[(*path, word)] = key_node.start_mark.line + 1
-            result[word] = self.build(loader, value_node, (*path, word))
-        return result
-
-    def _substitute(self, text: str, path: Path_) -> str:
-        def value(match: re.Match[str]) -> str:
-            escaped, name, default = match.groups()
-            if escaped:
-                return match[0][1:]
-            found = self.environment.get(name)
-            if found:
-                return found
-            if default is not None:
-                return str(default)
-            self.unread.add(path)
-            self.complain(path, f"the variable {name} is not set; export it, or write ${{{name}:-default}}")
-            return match[0]
-
-        return _VARIABLE.sub(value, text)
-
-
-def _read(path: Path, environment: Mapping[str, str]) -> tuple[_Source, Any]:
-    source = _Source(str(path), environment)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        hint = "; name one with -c FILE" if isinstance(error, FileNotFoundError) else ""
-        raise ConfigError([Problem(source.file, 1, f"cannot be read: {error.strerror}{hint}")]) from None
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise ConfigError([Problem(source.file, line, "is not UTF-8; save it as UTF-8")]) from None
-    loader = None
-    try:
-        loader = _Loader(text)
-        node = loader.get_single_node()
-        return source, ({} if node is None else source.build(loader, node))
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        hint = "; put quotes around a value that begins with a *" if error.context == "while scanning an alias" else ""
-        raise ConfigError(
-            [Problem(source.file, mark.line + 1 if mark else 1, f"is not YAML: {error.problem}{hint}")]
-        ) from None
-    except yaml.reader.ReaderError as error:
-        line = text[: error.position].count("\n") + 1
-        raise ConfigError([Problem(source.file, line, f"is not YAML: {error.reason}")]) from None
-    except yaml.YAMLError as error:
-        raise ConfigError([Problem(source.file, 1, f"is not YAML: {error}")]) from None
-    except RecursionError:
-        raise ConfigError([Problem(source.file, 1, "is nested too deeply, or an anchor holds itself")]) from None
-    finally:
-        if loader is not None:
-            loader.dispose()
-
-
 # ---------------------------------------------------------------- checking
 
 
-def load(path: Path, plugins: PluginSettings, environment: Mapping[str, str] | None = None) -> Config:
-    """Read and check a configuration file.
+class BrokenConfig(ConfigError):
+    """A `ConfigError` that knows which files were read, so that they can be watched for the correction."""
 
-    Relative paths in it become relative to the file.
+    def __init__(self, problems: list[Problem], files: Sequence[Path], patterns: Sequence[str]) -> None:
+        super().__init__(problems)
+        self.files, self.patterns = tuple(files), tuple(patterns)
+
+
+def load(path: Path, plugins: PluginSettings, environment: Mapping[str, str] | None = None) -> Config:
+    """Read and check a configuration file with those that it includes.
+
+    Relative paths in them become relative to the main file, wherever they stand; but names in `include` are
+    relative to the file that they stand in.
 
     Raises:
-        ConfigError: with everything that is wrong, each `FILE:LINE: what is wrong, what was expected`.
+        BrokenConfig: with everything that is wrong, each `FILE:LINE: what is wrong, what was expected`.
     """
-    source, data = _read(path, os.environ if environment is None else environment)
-    if not isinstance(data, dict):
-        source.complain((), "the file must be a mapping, such as `targets: …`")
-        raise ConfigError(source.problems)
+    source = read_tree(path, os.environ if environment is None else environment)
+    config = None
+    if isinstance(source.data, dict):
+        config = _checked(source, source.data, path, plugins)
+    if source.problems or config is None:
+        raise BrokenConfig(source.problems, source.files, source.patterns)
+    config = config.model_copy(update={"state_dir": config.base / config.state_dir.expanduser()})
+    return config.read_from(source.files, source.patterns)
+
+
+def _checked(source: Tree, data: dict[str, Any], path: Path, plugins: PluginSettings) -> Config | None:
+    """The configuration that a tree is; what is wrong is noted in the tree."""
     data.pop("path", None) if ("path",) not in source.lines else source.complain(("path",), "unknown key `path`")
     config: Config | None = None
     model = config_model(plugins)
@@ -318,9 +246,7 @@ def load(path: Path, plugins: PluginSettings, environment: Mapping[str, str] | N
                 source.complain(where, text)
     for where, text in _dangling(data, plugins):
         source.complain(where, text)
-    if source.problems or config is None:
-        raise ConfigError(source.problems)
-    return config.model_copy(update={"state_dir": config.base / config.state_dir.expanduser()})
+    return config
 
 
 def _present(data: Any, location: tuple[str | int, ...]) -> Path_:
@@ -408,30 +334,84 @@ def _known_keys(model: Any, location: tuple[str | int, ...], tag: str | None) ->
 
 
 def _dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tuple[Path_, str]]:
-    """Find names that nothing answers to, and job ids used twice; on raw data, so that all errors come at once."""
+    """Find names that nothing answers to, and what can never run; on raw data, so that all errors come at once."""
     targets = _entries(data.get("targets"))
     known = {str(name) for (name,), _ in targets}
     if isinstance(data.get("wechat"), dict) and data["wechat"].get("master"):
         known.add("master")
-    places: list[tuple[Path_, dict[str, Any], tuple[str, ...]]]
-    places = [(("targets", *path), target, ("fallback",)) for path, target in targets]
-    places += [(("routes", *path), route, ("to",)) for path, route in _entries(data.get("routes"))]
-    places += [(("jobs", *path), job, ("to", "on_error")) for path, job in _entries(data.get("jobs"))]
-    for path, entry, keys in places:
-        for key in keys:
-            yield from _unknown_targets(entry.get(key), (*path, key), known)
+    intervals = data.get("time_intervals")
+    times = set(map(str, intervals)) if isinstance(intervals, dict) else set()
+    for path, target in targets:
+        yield from _unknown(target.get("fallback"), ("targets", *path, "fallback"), known)
+    yield from _circles({str(name): target for (name,), target in targets})
+    for path, route in _routes(data.get("routes"), ("routes",)):
+        yield from _unknown(route.get("to"), (*path, "to"), known)
+        for key in ("mute_time_intervals", "active_time_intervals"):
+            yield from _unknown(route.get(key), (*path, key), times, "time interval")
     for (name,), target in targets:
         channel = str(target.get("channel"))
         if channel in plugins.sections and not isinstance(data.get(channel), dict):
             yield ("targets", name), f"target `{name}` uses {channel}, but there is no `{channel}:` section"
+    yield from _jobs(data.get("jobs"), known)
+
+
+def _jobs(section: Any, known: set[str]) -> Iterator[tuple[Path_, str]]:
     seen: set[str] = set()
-    for path, job in _entries(data.get("jobs")):
-        if job.get("id") is None:
-            continue
-        job_id = str(job["id"])
+    for at, job in _entries(section):
+        path = ("jobs", *at)
+        for key in ("to", "on_error"):
+            yield from _unknown(job.get(key), (*path, key), known)
+        yield from _idle(job, path)
+        job_id = None if job.get("id") is None else str(job["id"])
         if job_id in seen:
-            yield ("jobs", *path, "id"), f"the job id `{job_id}` is used twice"
-        seen.add(job_id)
+            yield (*path, "id"), f"the job id `{job_id}` is used twice"
+        elif job_id is not None:
+            seen.add(job_id)
+
+
+def _routes(section: Any, path: Path_) -> Iterator[tuple[Path_, dict[str, Any]]]:
+    """The routes of a section, each followed by those within it."""
+    for (index,), route in _entries(section):
+        yield (*path, index), route
+        yield from _routes(route.get("routes"), (*path, index, "routes"))
+
+
+def _idle(job: dict[str, Any], path: Path_) -> Iterator[tuple[Path_, str]]:
+    """What keeps a job from ever doing anything."""
+    if job.get("to") == []:
+        yield (*path, "to"), "a job without a target does nothing; name one"
+    cron = job.get("cron")
+    if isinstance(cron, str | dict) and cron:
+        try:
+            trigger = schedule.cron(cron, ZoneInfo("UTC"))
+        except (ValueError, TypeError):
+            return  # told where values are checked
+        if schedule.next_run(trigger, datetime.now(UTC)) is None:
+            yield (*path, "cron"), f"`{path[0]}.{path[1]}.cron`: {cron!r} never comes; is there such a day?"
+
+
+def _circles(targets: Mapping[str, dict[str, Any]]) -> Iterator[tuple[Path_, str]]:
+    """Fallbacks that lead back to where they began, each circle at the target that stands first."""
+    graph: dict[str, set[str]] = {}
+    for name, target in targets.items():
+        names = target.get("fallback")
+        graph[name] = {str(each) for each in (names if isinstance(names, list) else [names])} & targets.keys()
+    order = list(targets)
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            ring = error.args[1][:0:-1]
+            start = ring.index(min(ring, key=order.index))
+            ring = [*ring[start:], *ring[:start]]
+            graph[ring[-1]].discard(ring[0])
+            if len(ring) == 1:
+                text = f"target `{ring[0]}` falls back on itself; name another target"
+            else:
+                text = f"fallbacks go in a circle: {' → '.join([*ring, ring[0]])}; let the last of them have none"
+            yield ("targets", ring[0], "fallback"), text
+        else:
+            return
 
 
 def _entries(section: Any) -> list[tuple[Path_, dict[str, Any]]]:
@@ -440,10 +420,10 @@ def _entries(section: Any) -> list[tuple[Path_, dict[str, Any]]]:
     return [((key,), value) for key, value in pairs if isinstance(value, dict)]
 
 
-def _unknown_targets(names: Any, path: Path_, known: set[str]) -> Iterator[tuple[Path_, str]]:
+def _unknown(names: Any, path: Path_, known: set[str], what: str = "target") -> Iterator[tuple[Path_, str]]:
     listed = isinstance(names, list)
     for index, name in enumerate(names if listed else [names]):
         if isinstance(name, str | int) and not isinstance(name, bool) and str(name) not in known:
             close = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(sorted(known)) or 'none'}"
-            yield ((*path, index) if listed else path), f"unknown target `{name}`; {hint}"
+            yield ((*path, index) if listed else path), f"unknown {what} `{name}`; {hint}"

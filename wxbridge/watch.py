@@ -11,7 +11,8 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -84,22 +85,50 @@ async def run(
     environment: Mapping[str, str] = os.environ,
 ) -> None:
     """Watch until cancelled. Start it once alerts are taken: the first thing it does is to tell systemd so."""
+    with known_to_systemd(environment):
+        await look_on(watched, settings, clock, environment)
+
+
+@contextmanager
+def known_to_systemd(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """Tell systemd that the bridge takes alerts, and in the end that it stops."""
+    address = environment.get("NOTIFY_SOCKET", "")
+    tell_systemd("READY=1", address)
+    try:
+        yield
+    finally:
+        tell_systemd("STOPPING=1", address)
+
+
+@contextmanager
+def reloading(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
+    """Tell systemd that a configuration is being taken over, and that it was (systemd.service(5), `notify-reload`)."""
+    address = environment.get("NOTIFY_SOCKET", "")
+    tell_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}", address)
+    try:
+        yield
+    finally:
+        tell_systemd("READY=1", address)
+
+
+async def look_on(
+    watched: Watched,
+    settings: WatchSettings,
+    clock: Clock | None = None,
+    environment: Mapping[str, str] = os.environ,
+) -> None:
+    """Watch until cancelled, without telling systemd of the bridge's start and end."""
     clock = clock or Clock()
     address = environment.get("NOTIFY_SOCKET", "")
     limit = watchdog_seconds(environment) if address else None
-    tell_systemd("READY=1", address)
-    try:
-        # Each on its own, so that a switch or a database that does not answer keeps nobody else waiting.
-        async with asyncio.TaskGroup() as group:
-            group.create_task(_look(watched, settings, clock, address))
-            if limit:
-                group.create_task(_feed(watched, clock, address, limit / 2))
-            if settings.heartbeat:
-                url = settings.heartbeat.get_secret_value()
-                group.create_task(_beat(watched, clock, url, settings.every))
-    except asyncio.CancelledError:
-        tell_systemd("STOPPING=1", address)
-        raise
+    # Each on its own, so that a switch or a database that does not answer keeps nobody else waiting.
+    async with asyncio.TaskGroup() as group:
+        group.create_task(_look(watched, settings, clock, address))
+        if limit:
+            group.create_task(_feed(watched, clock, address, limit / 2))
+        if settings.heartbeat:
+            url = settings.heartbeat.get_secret_value()
+            group.create_task(_beat(watched, clock, url, settings.every))
 
 
 async def _every(clock: Clock, seconds: float, work: Callable[[], Awaitable[None]]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -47,17 +47,21 @@ def run(
     log_format: LogFormatOption = "auto",
     log_level: LogLevelOption = "info",
 ) -> None:
-    """Run the bridge until SIGTERM or Ctrl-C."""
+    """Run the bridge until SIGTERM or Ctrl-C. A changed configuration is taken over; SIGHUP has it read at once."""
     _configure_logs(log_format, log_level)
     settings = read_config(config)
-    asyncio.run(_run(settings))
+    asyncio.run(_run(settings, lambda: read_config(config)))
 
 
-async def _run(settings: Config) -> None:
+async def _run(settings: Config, load: Callable[[], Config]) -> None:
     from wxbridge import app
 
     stop = _stop_signals()
-    async with app.running(settings):
+    loop = asyncio.get_running_loop()
+    # By default it would end the bridge, also while it starts.
+    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    async with app.running(settings, load) as bridge:
+        loop.add_signal_handler(signal.SIGHUP, bridge.reload)
         await stop.wait()
         say("stopping")
 
@@ -73,8 +77,11 @@ def demo(
     """Run the bridge against the simulator that ships with it. A real gateway is never touched."""
     _configure_logs(log_format, log_level)
     endpoint = f"127.0.0.1:{gateway_port}"
-    settings = _demo_config(config, endpoint, page_port)
-    asyncio.run(_demo(settings, auto_scan=auto_scan, page_port=page_port, gateway_port=gateway_port))
+
+    def load() -> Config:
+        return _demo_config(config, endpoint, page_port)
+
+    asyncio.run(_demo(load(), load, auto_scan=auto_scan, page_port=page_port, gateway_port=gateway_port))
 
 
 def _demo_config(path: Path | None, endpoint: str, page_port: int) -> Config:
@@ -115,7 +122,9 @@ def shipped_jobs() -> Path:
     return inside if inside.exists() else package.parent / "jobs.yaml"
 
 
-async def _demo(settings: Config, *, auto_scan: bool, page_port: int, gateway_port: int) -> None:
+async def _demo(
+    settings: Config, load: Callable[[], Config], *, auto_scan: bool, page_port: int, gateway_port: int
+) -> None:
     from wxbridge import app
     from wxbridge.simulator import DEFAULT_TOKEN, Simulator
 
@@ -137,7 +146,7 @@ async def _demo(settings: Config, *, auto_scan: bool, page_port: int, gateway_po
     except OSError as error:
         raise fail(f"the simulator cannot listen: {error}; choose other --page-port and --gateway-port") from None
     try:
-        async with app.running(settings) as bridge:
+        async with app.running(settings, load) as bridge:
             say(f"chat page      {wechat.url}/")
             say(f"bridge         {bridge.url}/")
             say("an alert       wxbridge alert test   (in another shell)")
@@ -181,7 +190,12 @@ def simulator(
         raise fail(f"cannot listen: {error}") from None
 
 
-def check(config: ConfigOption = None) -> None:
+def check(
+    config: ConfigOption = None,
+    strict: Annotated[  # noqa: FBT002
+        bool, typer.Option("--strict", help="Also look at rooms, gateway, Grafana, Prometheus, browser and font.")
+    ] = False,
+) -> None:
     """Check the configuration; says everything that is wrong, each with its line."""
     settings = read_config(config)
     from wxbridge.intake import MASTER
@@ -192,6 +206,23 @@ def check(config: ConfigOption = None) -> None:
     wechat = settings.section("wechat")
     if not catches_all and not (wechat and wechat.master) and MASTER not in settings.targets:
         say("hint: no route takes everything and there is no master: an alert that no route matches reaches nobody")
+    if strict:
+        _check_around(settings)
+
+
+def _check_around(settings: Config) -> None:
+    """Say what is wrong around the bridge. Exit code 1 where something is bad."""
+    from wxbridge.cli.doctor import examined
+    from wxbridge.doctor import State, worst
+
+    logs.configure("auto", "error")
+    findings = examined(settings)
+    for finding in findings:
+        if finding.state is not State.OK:
+            say(f"{finding.state}: {finding.name}: {finding.found}" + (f"; {finding.advice}" if finding.advice else ""))
+    if worst(findings) is State.BAD:
+        raise typer.Exit(FAILED)
+    say(f"{len(findings)} things looked at around it: {'all well' if worst(findings) is State.OK else 'it can work'}")
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002

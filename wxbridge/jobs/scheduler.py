@@ -65,8 +65,11 @@ class JobSetting:
     """Who is told where a job names nobody."""
 
 
+Draw = Callable[[PictureSpec], Awaitable[bytes]]
+
+
 class Jobs:
-    """The scheduled jobs of one configuration."""
+    """The scheduled jobs. Another configuration is taken over while they run (`take`)."""
 
     def __init__(
         self,
@@ -74,35 +77,75 @@ class Jobs:
         database: Database,
         *,
         put: Put,
-        draw: Callable[[PictureSpec], Awaitable[bytes]],
+        draw: Draw,
     ) -> None:
         self._setting = setting
         self._database = database
         self._put = put
         self._draw = draw
-        self._by_id = {job.id: job for job in setting.jobs}
+        self._scheduler: AsyncIOScheduler | None = None
+        self._running: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
         """Run every job at its times until cancelled."""
-        scheduler = AsyncIOScheduler(timezone=self._setting.timezone)
-        now = datetime.now(self._setting.timezone)
+        scheduler = self._scheduler = AsyncIOScheduler(timezone=self._setting.timezone)
         for job in self._setting.jobs:
-            scheduler.add_job(
-                self._scheduled,
-                job.trigger(self._setting.timezone, now),
-                args=[job.id],
-                id=job.id,
-                coalesce=True,
-                max_instances=1,
-                misfire_grace_time=int(job.misfire_grace) or 1,
-            )
+            self._schedule(scheduler, job)
         scheduler.start()
         try:
             await asyncio.Event().wait()
         finally:
+            self._scheduler = None
             scheduler.shutdown(wait=False)
 
+    def _schedule(self, scheduler: AsyncIOScheduler, job: JobSettings) -> None:
+        timezone = self._setting.timezone
+        scheduler.add_job(
+            self._scheduled,
+            job.trigger(timezone, datetime.now(timezone)),
+            args=[job.id],
+            id=job.id,
+            coalesce=True,
+            max_instances=1,
+            misfire_grace_time=int(job.misfire_grace) or 1,
+        )
+
+    def take(self, setting: JobSetting, draw: Draw) -> None:
+        """Go on with another configuration. A job whose times are the same keeps its next run; a running one finishes.
+
+        From here on every run is made with the new settings; those that run now end as they began.
+        """
+        before, self._setting, self._draw = self._setting, setting, draw
+        scheduler = self._scheduler
+        if scheduler is None:
+            return
+        old, new = _by_id(before), _by_id(setting)
+        for job_id in old.keys() - new.keys():
+            # One that came only once has left the scheduler by itself.
+            if scheduler.get_job(job_id):
+                scheduler.remove_job(job_id)
+        for job in setting.jobs:
+            if job.id not in old:
+                self._schedule(scheduler, job)
+                continue
+            same = _times(old[job.id], before) == _times(job, setting)
+            if same and scheduler.get_job(job.id):
+                scheduler.modify_job(job.id, misfire_grace_time=int(job.misfire_grace) or 1)
+            elif not same:
+                if scheduler.get_job(job.id):
+                    scheduler.remove_job(job.id)
+                self._schedule(scheduler, job)
+
+    async def settled(self) -> None:
+        """Wait until the runs that are under way now are over."""
+        if running := set(self._running):
+            await asyncio.wait(running)
+
     async def _scheduled(self, job_id: str) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
         try:
             await self.run_job(job_id)
         except WxbridgeError:
@@ -116,78 +159,103 @@ class Jobs:
         Raises:
             WxbridgeError: there is no such job, or it failed; the failure was recorded and told.
         """
-        job = self._by_id.get(job_id)
+        setting, draw = self._setting, self._draw
+        jobs = _by_id(setting)
+        job = jobs.get(job_id)
         if job is None:
-            raise WxbridgeError(f"there is no job {job_id!r}; there are {', '.join(self._by_id) or 'none'}")
+            raise WxbridgeError(f"there is no job {job_id!r}; there are {', '.join(jobs) or 'none'}")
+        return await _Run(setting, job, self._database, self._put, draw).run()
+
+
+def _by_id(setting: JobSetting) -> dict[str, JobSettings]:
+    return {job.id: job for job in setting.jobs}
+
+
+def _times(job: JobSettings, setting: JobSetting) -> tuple[object, ...]:
+    """What says when a job runs."""
+    return job.cron, job.every, job.at, setting.timezone
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One run of a job, with the settings as they were when it began."""
+
+    setting: JobSetting
+    job: JobSettings
+    database: Database
+    put: Put
+    draw: Draw
+
+    async def run(self) -> Accepted:
+        """Do it and queue what it makes. Raises `WxbridgeError`; the failure was recorded and told then."""
+        job = self.job
         started = time.time()
         clock = time.monotonic()
         log.info("job started", job=job.id, kind=job.kind)
         try:
-            bodies = await self._setting.kinds[job.kind].run(self._context(), job)
-            accepted = await self._put(self._notifications(job, bodies))
+            bodies = await self.setting.kinds[job.kind].run(self._context(), job)
+            accepted = await self.put(self._notifications(bodies))
         except Exception as error:
             reason = str(error) if isinstance(error, WxbridgeError) else f"{type(error).__name__}: {error}"
             log.error("job failed", job=job.id, error=reason, exc_info=not isinstance(error, WxbridgeError))  # noqa: TRY400
-            await self._record(job, JobRun(job.id, started, time.monotonic() - clock, ok=False, error=reason))
+            await self._record(JobRun(job.id, started, time.monotonic() - clock, ok=False, error=reason))
             raise WxbridgeError(reason) from error
-        await self._record(job, JobRun(job.id, started, time.monotonic() - clock, ok=True, error=None))
+        await self._record(JobRun(job.id, started, time.monotonic() - clock, ok=True, error=None))
         log.info("job done", job=job.id, seconds=round(time.monotonic() - clock, 2), messages=accepted.queued)
         return accepted
 
     def _context(self) -> JobContext:
         return JobContext(
-            now=datetime.now(self._setting.timezone),
-            language=self._setting.language,
-            base=self._setting.base,
-            draw=self._draw,
+            now=datetime.now(self.setting.timezone),
+            language=self.setting.language,
+            base=self.setting.base,
+            draw=self.draw,
             keep=self._keep,
         )
 
     async def _keep(self, content: bytes, name: str) -> Picture:
         try:
             suffix = outbox.suffix_of(content)
-            file = await asyncio.to_thread(outbox.save_picture, self._setting.pictures_dir, content, suffix)
+            file = await asyncio.to_thread(outbox.save_picture, self.setting.pictures_dir, content, suffix)
         except OSError as error:
             raise StorageError(f"the picture could not be stored: {error}") from error
         return Picture(file=file, name=name)
 
-    def _notifications(self, job: JobSettings, bodies: Sequence[Text | Picture]) -> list[Notification]:
+    def _notifications(self, bodies: Sequence[Text | Picture]) -> list[Notification]:
         if not bodies:
             return []
-        return [self._notification(job, name, bodies, Priority.ROUTINE) for name in job.to]
+        return [self._notification(name, bodies, Priority.ROUTINE) for name in self.job.to]
 
-    def _notification(
-        self, job: JobSettings, name: str, bodies: Sequence[Text | Picture], priority: Priority
-    ) -> Notification:
-        destination = self._setting.destinations[name]
-        return notify.notification(f"job:{job.id}", name, bodies, destination, self._setting.language, priority)
+    def _notification(self, name: str, bodies: Sequence[Text | Picture], priority: Priority) -> Notification:
+        destination = self.setting.destinations[name]
+        return notify.notification(f"job:{self.job.id}", name, bodies, destination, self.setting.language, priority)
 
-    async def _record(self, job: JobSettings, run: JobRun) -> None:
+    async def _record(self, run: JobRun) -> None:
         """Tell of a change between working and failing, then store the outcome.
 
         In this order: a crash in between tells twice, and never not at all.
         """
         try:
-            before = (await self._database.read(last_runs)).get(run.job)
+            before = (await self.database.read(last_runs)).get(run.job)
             told = bool(before and before.told)
             if run.ok is told:
-                told = not run.ok if await self._told_change(job, run) else told
-            await self._database.run(lambda c: _store(c, replace(run, told=told)))
+                told = not run.ok if await self._told_change(run) else told
+            await self.database.run(lambda c: _store(c, replace(run, told=told)))
         except StorageError as error:
-            log.error("the outcome of a job could not be stored", job=job.id, error=str(error))  # noqa: TRY400
+            log.error("the outcome of a job could not be stored", job=self.job.id, error=str(error))  # noqa: TRY400
 
-    async def _told_change(self, job: JobSettings, run: JobRun) -> bool:
+    async def _told_change(self, run: JobRun) -> bool:
         key = "job_back" if run.ok else "job_failed"
         try:
-            await self._tell(job, compose.say(key, self._setting.language, id=job.id, error=run.error))
+            await self._tell(compose.say(key, self.setting.language, id=self.job.id, error=run.error))
         except StorageError as error:
-            log.error("a job's trouble could not be told", job=job.id, error=str(error))  # noqa: TRY400
+            log.error("a job's trouble could not be told", job=self.job.id, error=str(error))  # noqa: TRY400
             return False
         return True
 
-    async def _tell(self, job: JobSettings, line: str) -> None:
-        names = job.on_error or self._setting.on_error
-        await self._put([self._notification(job, name, [Text(line)], Priority.SYSTEM) for name in names])
+    async def _tell(self, line: str) -> None:
+        names = self.job.on_error or self.setting.on_error
+        await self.put([self._notification(name, [Text(line)], Priority.SYSTEM) for name in names])
 
 
 def _store(connection: Connection, run: JobRun) -> None:

@@ -1,0 +1,45 @@
+"""`doctor`: a table of what the bridge needs from outside, and what to do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import typer
+
+from wxbridge import logs
+from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, database_of, read_config, show
+from wxbridge.config import Config
+from wxbridge.doctor import Finding, State, database_file, examine, worst
+from wxbridge.errors import StorageError
+
+
+def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
+    """Look at everything that the bridge needs: state directory, gateway, rooms, Grafana, Prometheus, browser, font.
+
+    Exit code 1 where something is bad; a warning is none.
+    """
+    logs.configure("auto", "error")
+    findings = examined(read_config(config))
+    show([asdict(finding) for finding in findings], as_json=as_json,
+         columns=("name", "state", "found", "advice"), empty="nothing to look at")  # fmt: skip
+    if worst(findings) is State.BAD:
+        raise typer.Exit(FAILED)
+
+
+def examined(settings: Config) -> Sequence[Finding]:
+    """Run every check, on the database of the running or the last bridge where there is one."""
+
+    async def run() -> list[Finding]:
+        # Opening it would make one where there is none.
+        if not database_file(settings.state_dir).exists():
+            return await examine(settings, None)
+        try:
+            with database_of(settings) as database:
+                return await examine(settings, database)
+        except StorageError as error:
+            trouble = Finding("database", State.BAD, str(error), "see the state directory")
+            return [trouble, *await examine(settings, None)]
+
+    return asyncio.run(run())

@@ -1,0 +1,446 @@
+"""Looks at everything that the bridge needs from outside: is it there, does it let us in, and what to do if not.
+
+A check is one function in `CHECKS`: `async (config, database) -> list[Finding]`. It changes nothing, sends nothing,
+and does not call the heartbeat. `examine` runs all at once, each within its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import os
+import shutil
+import socket
+import ssl
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+import sqlalchemy as sa
+
+from wxbridge.channels.wechat import WechatSettings, WechatTarget, split_endpoint
+from wxbridge.channels.wechat.directory import CHANNEL, list_contacts, list_rooms
+from wxbridge.channels.wechat.identity import Found, Known, Problem, Remembered, resolve_contact, resolve_room
+from wxbridge.channels.wechat.memory import Memory
+from wxbridge.config import Config
+from wxbridge.database import Database, read_facts, rooms
+from wxbridge.errors import PictureError, StorageError
+from wxbridge.settings import WebSource
+
+DEADLINE = 10.0
+"""Seconds that a check may take."""
+BROWSER_DEADLINE = 40.0
+"""Seconds that a browser may take to start, on a small machine that has not done it before."""
+_CONNECT = 5.0
+_ENOUGH_ROOM = 200 * 1024 * 1024
+"""Bytes that should be free for database and pictures."""
+
+
+class State(StrEnum):
+    """How a thing is. `warn`: the bridge works, but something is missing or cannot be told."""
+
+    OK = "ok"
+    WARN = "warn"
+    BAD = "bad"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at: what was found, and what to do about it (empty where nothing)."""
+
+    name: str
+    state: State
+    found: str
+    advice: str = ""
+
+
+Check = Callable[[Config, Database | None], Awaitable[list[Finding]]]
+"""`database` is None where no bridge has ever run on the state directory."""
+
+
+async def examine(
+    config: Config, database: Database | None, checks: Mapping[str, Check] | None = None
+) -> list[Finding]:
+    """Run all checks at once; their findings in the order of the table. It raises nothing."""
+    chosen = CHECKS if checks is None else checks
+    found = await asyncio.gather(*(_one(name, check, config, database) for name, check in chosen.items()))
+    return [finding for findings in found for finding in findings]
+
+
+async def _one(name: str, check: Check, config: Config, database: Database | None) -> list[Finding]:
+    limit = BROWSER_DEADLINE if check is browser else DEADLINE
+    try:
+        async with asyncio.timeout(limit):
+            return await check(config, database)
+    except TimeoutError:
+        return [Finding(name, State.BAD, f"no answer within {limit:g} seconds")]
+    except Exception as error:  # noqa: BLE001 - one check that fails must not hide the others
+        return [Finding(name, State.BAD, f"it could not be looked at: {type(error).__name__}: {error}")]
+
+
+# ---------------------------------------------------------------- this machine
+
+
+async def state_dir(config: Config, _database: Database | None) -> list[Finding]:
+    """Whether the state directory can be written to, and has room."""
+    folder = config.state_dir
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    user = f"let the user {os.getuid()} write there, or set `state_dir`"
+    if not there.is_dir():
+        return [Finding("state_dir", State.BAD, f"{there} is no folder", user)]
+    try:
+        if there == folder:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(b"x")
+        elif not os.access(there, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        return [Finding("state_dir", State.BAD, f"{there} cannot be written to: {error.strerror}", user)]
+    free = shutil.disk_usage(there).free
+    found = f"{folder}{'' if there == folder else ' (will be made)'}, {free // 2**20} MB free"
+    if free < _ENOUGH_ROOM:
+        return [Finding("state_dir", State.WARN, found, "make room: on a full disk no alert is taken")]
+    return [Finding("state_dir", State.OK, found)]
+
+
+async def bridge(config: Config, database: Database | None) -> list[Finding]:
+    """Whether the bridge answers; where it does not run, whether it could listen."""
+    about = await _fact(database, "bridge")
+    if about:
+        with suppress(aiohttp.ClientError, TimeoutError):
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_CONNECT)) as session,
+                session.get(f"{about.get('url')}/readyz") as answer,
+            ):
+                if answer.status == 200:  # noqa: PLR2004 - HTTP
+                    return [Finding("bridge", State.OK, f"runs at {about.get('url')}")]
+                return [Finding("bridge", State.BAD, f"{about.get('url')} takes no alerts", "see its log")]
+    server = config.server
+    family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as trial:
+            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            trial.bind((server.host, server.port))
+    except OSError as error:
+        found = f"it does not run, and cannot listen on {server.listen}: {error.strerror or error}"
+        return [Finding("bridge", State.BAD, found, "free the port, or set `server.listen` to another")]
+    return [Finding("bridge", State.WARN, "it does not run", "start it with `wxbridge run`")]
+
+
+async def browser(config: Config, _database: Database | None) -> list[Finding]:
+    """Whether there is a browser for screenshots, and whether it starts and draws."""
+    from wxbridge.pictures.browser import Browser, Shot, find_browser
+
+    wanted = config.grafana is not None or any(job.kind == "screenshot" for job in config.jobs)
+    missing = State.BAD if wanted else State.WARN
+    path = find_browser(config.pictures.browser)
+    advice = "install one (Debian: apt install chromium-headless-shell), or set `pictures.browser`"
+    if path is None:
+        return [Finding("browser", missing, "no Chromium, Chrome or Edge was found", advice)]
+    server = await asyncio.start_server(_page, "127.0.0.1", 0)
+    try:
+        port = server.sockets[0].getsockname()[1]
+        started = time.monotonic()
+        async with Browser(path) as made:
+            await made.shoot(Shot(f"http://127.0.0.1:{port}/", width=200, height=100, deadline=BROWSER_DEADLINE - 5))
+        seconds = time.monotonic() - started
+    except PictureError as error:
+        return [Finding("browser", missing, f"{path} does not work: {error}", advice)]
+    finally:
+        server.close()
+    return [Finding("browser", State.OK, f"{path}: started, and drew a page in {seconds:.1f} s")]
+
+
+async def _page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer whatever is asked with a page that is not blank."""
+    body = "<!doctype html><meta charset=utf-8><title>t</title><h1>wxbridge 监控</h1>".encode()
+    with suppress(OSError, asyncio.IncompleteReadError):
+        await reader.readuntil(b"\r\n\r\n")
+        head = f"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+        writer.write(head.encode() + body)
+        await writer.drain()
+    writer.close()
+
+
+async def font(_config: Config, _database: Database | None) -> list[Finding]:
+    """Whether Chinese text in pictures is more than empty boxes."""
+    advice = "install one (Debian: apt install fonts-noto-cjk or fonts-wqy-microhei), or Chinese becomes empty boxes"
+    lister = shutil.which("fc-list")
+    if lister is None:
+        return [Finding("font", State.WARN, "fc-list is missing, so fonts cannot be told", advice)]
+    process = await asyncio.create_subprocess_exec(
+        lister, ":lang=zh", "family", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
+    )
+    out, _ = await process.communicate()
+    families = sorted(
+        {line.split(",")[0].strip() for line in out.decode(errors="replace").splitlines() if line.strip()}
+    )
+    if not families:
+        return [Finding("font", State.WARN, "no font has Chinese characters", advice)]
+    return [Finding("font", State.OK, families[0])]
+
+
+# ---------------------------------------------------------------- WeChat
+
+
+def _wechat(config: Config) -> WechatSettings | None:
+    section = config.section("wechat")
+    return section if isinstance(section, WechatSettings) else None
+
+
+async def gateway(config: Config, _database: Database | None) -> list[Finding]:
+    """Whether the gateway's port answers. The token cannot be tried: a second client would send the bridge away."""
+    wechat = _wechat(config)
+    if wechat is None:
+        return []
+    host, port = split_endpoint(wechat.endpoint)
+    advice = "start the gateway, or correct `wechat.endpoint`"
+    try:
+        async with asyncio.timeout(_CONNECT):
+            _, writer = await asyncio.open_connection(host, port)
+    except TimeoutError:
+        return [Finding("gateway", State.BAD, f"{wechat.endpoint} does not answer within {_CONNECT:g} seconds", advice)]
+    except OSError as error:
+        return [Finding("gateway", State.BAD, f"{wechat.endpoint} cannot be reached: {_why(error)}", advice)]
+    writer.transport.abort()
+    return [Finding("gateway", State.OK, f"{wechat.endpoint} is open")]
+
+
+async def login(config: Config, database: Database | None) -> list[Finding]:
+    """What the running bridge last said of its login."""
+    if _wechat(config) is None:
+        return []
+    status = await _fact(database, "channel:wechat")
+    if not status:
+        return [Finding("login", State.WARN, "no bridge has connected yet", "start it, and scan its QR code")]
+    found = " ".join(filter(None, (str(status.get("state", "")).replace("_", " "), status.get("account"))))
+    if status.get("state") == "online":
+        return [Finding("login", State.OK, found)]
+    advice = "scan the QR code at /login" if "scan" in found else "see `wxbridge status`"
+    return [Finding("login", State.WARN, " ".join(filter(None, (found, status.get("detail")))), advice)]
+
+
+async def addresses(config: Config, database: Database | None) -> list[Finding]:
+    """Whether each room and contact that is named is known, and only one."""
+    wechat = _wechat(config)
+    if wechat is None:
+        return []
+    wanted = {name: target for name, target in config.targets.items() if isinstance(target, WechatTarget)}
+    if wechat.master and all(target.contact != wechat.master for target in wanted.values()):
+        wanted["wechat.master"] = WechatTarget(contact=wechat.master)
+    wanted = {name: target for name, target in wanted.items() if not target.to}
+    known_rooms, known_contacts = (await list_rooms(database), await list_contacts(database)) if database else ([], [])
+    if database is None or not (known_rooms or known_contacts):
+        found = "cannot be told: no bridge has been logged in here yet"
+        return [Finding(f"target {name}", State.WARN, found, "run the bridge once, and scan") for name in wanted]
+    memory = Memory(database)
+    await memory.load()
+    account = await database.read(
+        lambda c: c.scalar(sa.select(rooms.c.account).where(rooms.c.channel == CHANNEL, rooms.c.present).limit(1))
+    )
+    people = {contact.id: contact.name for contact in known_contacts if contact.name}
+    findings = []
+    for name, target in wanted.items():
+        before: Remembered | None = memory.get(target.chat_key())
+        result: Found[Any] | Problem = (
+            resolve_room(target.room, before, Known(known_rooms, account or "", people))
+            if target.room
+            else resolve_contact(target.contact or "", before, Known(known_contacts, account or ""))
+        )
+        findings.append(_address(f"target {name}", result))
+    return findings
+
+
+def _address(name: str, result: Found[Any] | Problem) -> Finding:
+    if isinstance(result, Problem):
+        candidates = f" It could be {', '.join(result.candidates)}." if result.candidates else ""
+        return Finding(name, State.BAD, result.text, f"correct the name, or write the id.{candidates}")
+    if result.notice:
+        return Finding(name, State.WARN, result.notice.text, "write the present name, or the id, into jobs.yaml")
+    return Finding(name, State.OK, str(result.entry))
+
+
+# ---------------------------------------------------------------- Grafana, Prometheus
+
+
+async def grafana(config: Config, _database: Database | None) -> list[Finding]:
+    """Whether Grafana is well, and lets us in."""
+    source = config.grafana
+    if source is None:
+        return []
+    async with _Site("grafana", source) as site:
+        health = await site.get("/api/health")
+        if health.problem:
+            return [health.problem]
+        if not isinstance(health.body, dict) or "database" not in health.body:
+            return [site.bad("this is no Grafana", "correct `grafana.url`")]
+        if health.body["database"] != "ok":
+            return [site.bad(f"its database is {health.body['database']}", "see Grafana's log")]
+        # Anybody who is let in may search; nobody else may, unless anonymous access is on.
+        entered = await site.get("/api/search?limit=1")
+        return [entered.problem or site.ok(f"version {health.body.get('version', 'unknown')}")]
+
+
+async def prometheus(config: Config, _database: Database | None) -> list[Finding]:
+    """Whether Prometheus is ready, lets us in, and answers a query."""
+    source = config.prometheus
+    if source is None:
+        return []
+    async with _Site("prometheus", source) as site:
+        ready = await site.get("/-/ready", json=False)
+        if ready.problem and ready.status not in (404, 405):  # others that speak PromQL have no such page
+            return [ready.problem]
+        answer = await site.get("/api/v1/query?query=1")
+        if answer.problem:
+            return [answer.problem]
+        if not isinstance(answer.body, dict) or answer.body.get("status") != "success":
+            return [site.bad("this is no Prometheus", "correct `prometheus.url`")]
+        build = await site.get("/api/v1/status/buildinfo")
+        data = build.body.get("data") if isinstance(build.body, dict) else None
+        version = data.get("version") if isinstance(data, dict) else None
+        return [site.ok(f"version {version or 'unknown'}")]
+
+
+@dataclass(frozen=True)
+class _Answer:
+    status: int = 0
+    body: Any = None
+    problem: Finding | None = None
+
+
+class _Site:
+    """A monitoring server as it is configured: with its credentials, and its certificate authority."""
+
+    def __init__(self, name: str, source: WebSource) -> None:
+        self._name, self._source = name, source
+        self._session: aiohttp.ClientSession | None = None
+        self._broken: Finding | None = None
+
+    async def __aenter__(self) -> Self:
+        source = self._source
+        tls: ssl.SSLContext | bool = True
+        if source.ca is not None:
+            try:
+                tls = await asyncio.to_thread(_trusting, str(source.ca))
+            except (OSError, ssl.SSLError) as error:
+                self._broken = self.bad(
+                    f"its `ca` {source.ca} cannot be read: {_why(error)}", f"correct `{self._name}.ca`"
+                )
+        headers = {"Authorization": f"Bearer {source.token.get_secret_value()}"} if source.token else {}
+        if source.user is not None and source.password is not None:
+            pair = f"{source.user}:{source.password.get_secret_value()}"
+            headers = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
+        self._session = aiohttp.ClientSession(
+            headers=headers,
+            connector=aiohttp.TCPConnector(ssl=tls),
+            timeout=aiohttp.ClientTimeout(total=_CONNECT),
+        )
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    def ok(self, found: str) -> Finding:
+        how = "with its token" if self._source.token else "with user and password" if self._source.user else "freely"
+        return Finding(self._name, State.OK, f"{self._source.url}: {found}, entered {how}")
+
+    def bad(self, found: str, advice: str) -> Finding:
+        return Finding(self._name, State.BAD, f"{self._source.url}: {found}", advice)
+
+    async def get(self, path: str, *, json: bool = True) -> _Answer:
+        """Ask for something; what is wrong is a finding, in words that hold no secret."""
+        assert self._session is not None, "use it in a `with` block"  # noqa: S101
+        if self._broken:
+            return _Answer(problem=self._broken)
+        reach = f"start it, or correct `{self._name}.url`"
+        try:
+            # Not followed: a redirect leads to a login page, and must not carry credentials elsewhere.
+            async with self._session.get(self._source.url + path, allow_redirects=False) as answer:
+                problem = self._judged(answer.status)
+                body = await answer.json(content_type=None) if json and problem is None else None
+                return _Answer(answer.status, body, problem)
+        except TimeoutError:
+            return _Answer(problem=self.bad(f"no answer within {_CONNECT:g} seconds", reach))
+        except aiohttp.ClientConnectorCertificateError as error:
+            words = getattr(error.certificate_error, "verify_message", "") or "it is not trusted"
+            advice = f"name the authority that signed it as `{self._name}.ca`"
+            return _Answer(problem=self.bad(f"its certificate: {words}", advice))
+        except (aiohttp.ClientError, OSError) as error:
+            return _Answer(problem=self.bad(f"cannot be reached: {_why(error)}", reach))
+        except ValueError:
+            return _Answer(problem=self.bad("the answer is no JSON", f"correct `{self._name}.url`"))
+
+    def _judged(self, status: int) -> Finding | None:
+        name, source = self._name, self._source
+        if status in (401, 403):
+            if source.token:
+                return self.bad(f"it does not take the token ({status})", f"renew `{name}.token`")
+            if source.user:
+                return self.bad(f"it does not let {source.user} in ({status})", f"correct `{name}.user` and `password`")
+            return self.bad(f"it asks who is there ({status})", f"give `{name}.token`, or `user` and `password`")
+        if 300 <= status < 400:  # noqa: PLR2004 - HTTP
+            return self.bad("it redirects", f"write its real address as `{name}.url`, or give credentials")
+        if status >= 400:  # noqa: PLR2004 - HTTP
+            return self.bad(f"it answers {status}", f"see its log, or correct `{name}.url`")
+        return None
+
+
+def _trusting(ca: str) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    context.load_verify_locations(cafile=ca)
+    return context
+
+
+def _why(error: BaseException) -> str:
+    """Why nothing was reached, in words that hold no address with a secret in it."""
+    inner = getattr(error, "os_error", None) or error
+    if isinstance(inner, OSError) and inner.errno and inner.errno > 0:
+        return os.strerror(inner.errno)
+    return (inner.strerror if isinstance(inner, OSError) else None) or type(inner).__name__
+
+
+async def _fact(database: Database | None, key: str) -> dict[str, Any]:
+    if database is None:
+        return {}
+    try:
+        facts = await database.read(lambda c: read_facts(c, key))
+    except StorageError:
+        return {}
+    value = facts.get("", ({}, 0.0))[0]
+    return value if isinstance(value, dict) else {}
+
+
+CHECKS: dict[str, Check] = {
+    "state_dir": state_dir,
+    "bridge": bridge,
+    "gateway": gateway,
+    "login": login,
+    "addresses": addresses,
+    "grafana": grafana,
+    "prometheus": prometheus,
+    "browser": browser,
+    "font": font,
+}
+"""Every check, by the name that stands in for its findings where it fails itself."""
+
+
+def worst(findings: Sequence[Finding]) -> State:
+    """The worst state among findings; ok where there are none."""
+    order = (State.BAD, State.WARN, State.OK)
+    return min((finding.state for finding in findings), key=order.index, default=State.OK)
+
+
+def database_file(folder: Path) -> Path:
+    """Where a bridge keeps its database; it need not exist."""
+    # `database.sqlite_url` would make the folder.
+    return folder / "wxbridge.db"
