@@ -7,6 +7,7 @@ import asyncio
 import signal
 import sys
 import time
+from functools import partial
 
 try:
     from bench.common import Figure, Place, Row, commit, machine, skipped
@@ -16,7 +17,7 @@ except ModuleNotFoundError as error:
 from rich.console import Console
 from rich.table import Table
 
-from bench import alert, delivery, idle, screenshot, start
+from bench import alert, crash, delivery, idle, screenshot, start
 
 FIGURES = (
     Figure("start", start.measure, 90, "exec to the first 200 of /healthz"),
@@ -26,17 +27,26 @@ FIGURES = (
     Figure("screenshot", screenshot.measure, 120, "warm, against a fresh Selenium Chrome"),
 )
 LIMIT = 480.0
-"""Seconds for everything."""
+"""Seconds for everything that is measured by default."""
+ROUNDS = 300
+"""How many kills of `crash`, unless the command line says so."""
 WIDTH = 190
 """Columns of the table where it is not printed to a terminal."""
 
 
-async def run(names: list[str]) -> list[Row]:
+def crash_figure(rounds: int) -> Figure:
+    """The figure that is measured only where it is named: it takes minutes, as many as `rounds` says."""
+    about = f"{rounds} kills under load, and what became of every message"
+    return Figure("crash", partial(crash.measure, rounds=rounds), crash.limit(rounds), about)
+
+
+async def run(names: list[str], rounds: int) -> list[Row]:
     """Measure the named figures one after another, each in a place of its own."""
     _end_on_signals()
     rows: list[Row] = []
-    until = time.monotonic() + LIMIT
-    for figure in FIGURES:
+    longer = crash_figure(rounds)
+    until = time.monotonic() + LIMIT + (longer.limit if longer.name in names else 0.0)
+    for figure in (*FIGURES, longer):
         if figure.name in names:
             print(f"measuring {figure.name}: {figure.about} …", file=sys.stderr, flush=True)
             rows += await _measure(figure, min(figure.limit, until - time.monotonic()))
@@ -88,14 +98,19 @@ async def describe() -> str:
 def main() -> int:
     """Measure what the command line names, everything by default. 0 unless a figure could not be measured."""
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(f.name for f in FIGURES)}; else all")
-    names = parser.parse_args().names or [figure.name for figure in FIGURES]
-    unknown = set(names) - {figure.name for figure in FIGURES}
+    usual = ", ".join(figure.name for figure in FIGURES)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {usual}, or crash; without a name all but crash")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how many kills of crash (default: %(default)s)")
+    arguments = parser.parse_args()
+    names = arguments.names or [figure.name for figure in FIGURES]
+    unknown = set(names) - {figure.name for figure in (*FIGURES, crash_figure(0))}
     if unknown:
         parser.error(f"there is no figure {min(unknown)!r}")
+    if arguments.rounds < 1:
+        parser.error("--rounds is at least 1")
     try:
         facts = asyncio.run(describe())
-        rows = asyncio.run(run(names))
+        rows = asyncio.run(run(names, arguments.rounds))
     except (KeyboardInterrupt, asyncio.CancelledError):
         print("interrupted; everything that was started has been stopped", file=sys.stderr)
         return 130

@@ -300,6 +300,9 @@ async def test_the_dead_are_counted_by_the_services_code_or_the_kind_of_error(ro
     shown = room.metrics.exposition()
     assert value(shown, "wxbridge_dead_total", target="ops", reason="40009") == 1
     assert value(shown, "wxbridge_dead_total", target="ops", reason="Permanent") == 1
+    assert len(room.told) == 1  # the second is gathered with what else dies now
+    room.clock.advance(60)
+    await room.delivery.look_after()
     assert len(room.told) == 2
 
 

@@ -335,7 +335,7 @@ def next_due(connection: Connection, targets: Sequence[str], *, now: float) -> f
 
 
 def shift_times(connection: Connection, *, by: float, since: float) -> None:
-    """The clock was set back by so many seconds: let what is waiting, and what came lately, keep its age.
+    """The clock was set back by so many seconds (on, where negative): let what waits, and what is new, keep its age.
 
     Without that a new alert would pass for the repeat of an older one, and fallbacks and retries would come late.
     """

@@ -26,6 +26,7 @@ class FakeClock:
 
     wall_now: float = 1_800_000_000.0
     monotonic_now: float = 1000.0
+    slept: float = 0.0
 
     def wall(self) -> float:
         """Seconds since the epoch."""
@@ -34,6 +35,15 @@ class FakeClock:
     def monotonic(self) -> float:
         """Seconds since whenever."""
         return self.monotonic_now
+
+    def boot(self) -> float:
+        """Seconds since the machine started."""
+        return self.monotonic_now + self.slept
+
+    def sleep(self, seconds: float) -> None:
+        """Let the machine sleep: time passes, and the monotonic clock does not notice."""
+        self.wall_now += seconds
+        self.slept += seconds
 
     def advance(self, seconds: float) -> None:
         """Let time pass."""

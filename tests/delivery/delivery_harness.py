@@ -8,12 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from wxbridge import outbox
 from wxbridge.database import Database, sqlite_url
 from wxbridge.delivery import Delivery, Lane, Shared
-from wxbridge.intake import Destination, Intake
+from wxbridge.intake import Destination, Intake, Rules
 from wxbridge.metrics import Metrics
 from wxbridge.model import (
     Accepted,
@@ -34,6 +33,7 @@ from wxbridge.pace import Pacer
 from wxbridge.settings import Pace, TargetSettings
 from wxbridge.stored import as_json
 from wxbridge.testing import FakeChannel, FakeClock
+from wxbridge.writer import Memo
 
 PNG = b"\x89PNG tiny"
 
@@ -100,7 +100,7 @@ class World:
             name: Destination(self.channels[target.channel].capabilities, target.expires_after)
             for name, target in self.targets.items()
         }
-        self.intake = Intake({}, [], destinations, "en", ZoneInfo("UTC"), self.put_all)
+        self.intake = Intake({}, Rules(targets=destinations), self.put_all)
         self.shared = Shared(
             database=self.database,
             lanes=self.lanes,
@@ -147,7 +147,9 @@ class World:
 
     # ------------------------------------------------ putting in
 
-    async def put_all(self, items: Sequence[Notification], window: float = 600.0) -> Accepted:
+    async def put_all(
+        self, items: Sequence[Notification], _memo: Memo | None = None, window: float = 600.0
+    ) -> Accepted:
         return await self.database.run(
             lambda c: outbox.put(c, items, now=self.clock.wall(), dedupe_window=window),
         )

@@ -8,7 +8,7 @@ import pytest
 from delivery_harness import Room, alert, picture
 
 from wxbridge import outbox
-from wxbridge.delivery import failover
+from wxbridge.delivery import telling
 from wxbridge.errors import Transient
 from wxbridge.model import ChannelState, MessageState, Notification, Picture, Text
 from wxbridge.pace import DAY
@@ -290,7 +290,7 @@ async def test_what_is_no_longer_worth_sending_expires_and_is_told(world) -> Non
 async def test_many_that_expire_together_are_told_in_one_line(world) -> None:
     w = world()
     w.channel.state = ChannelState.UNREACHABLE
-    for number in range(failover.TOLD_ONE_BY_ONE + 1):
+    for number in range(telling.TOLD_ONE_BY_ONE + 1):
         await w.put("ops", f"{number}", expires_after=100)
     w.clock.advance(101)
     await w.delivery.look_after()

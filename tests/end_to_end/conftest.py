@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from wxbridge.simulator import Simulator
 
@@ -36,11 +38,11 @@ class Launcher:
             self._process = subprocess.Popen(command, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL)
         self._socket.settimeout(4 * WAIT)
 
-    def fork(self, arguments: list[str], constants: Mapping[str, Any], out: int, err: int) -> int:
-        """Fork a `wxbridge` with these arguments; gives its process id. See launcher.py for `constants`."""
-        request = json.dumps({"arguments": arguments, "constants": dict(constants)}).encode()
+    def fork(self, request: Mapping[str, Any], out: int, err: int) -> int:
+        """Fork a `wxbridge`; gives its process id. See launcher.py for what may stand in the request."""
+        message = json.dumps(request).encode()
         with self._one_at_a_time:
-            socket.send_fds(self._socket, [request], [out, err])
+            socket.send_fds(self._socket, [message], [out, err])
             return int(self._socket.recv(64))
 
     def close(self) -> None:
@@ -63,10 +65,10 @@ class Fork:
         self._over.set()
 
     @classmethod
-    async def start(cls, launcher: Launcher, arguments: list[str], constants: Mapping[str, Any]) -> Fork:
+    async def start(cls, launcher: Launcher, request: Mapping[str, Any]) -> Fork:
         (out, their_out), (err, their_err) = os.pipe(), os.pipe()
         try:
-            pid = await asyncio.to_thread(launcher.fork, arguments, constants, their_out, their_err)
+            pid = await asyncio.to_thread(launcher.fork, request, their_out, their_err)
         finally:
             os.close(their_out)
             os.close(their_err)
@@ -106,6 +108,8 @@ class Process:
     launcher: Launcher | None = None
     constants: Mapping[str, Any] = field(default_factory=dict)
     """For a launcher's forks."""
+    clock: Path | None = None
+    """For a launcher's forks: the file that holds how wrong their wall clock is; see `set_clock`."""
     log_level: str = "info"
     logs: list[dict[str, Any]] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
@@ -126,7 +130,10 @@ class Process:
         self.output.clear()
         arguments = ["run", "-c", str(self.config), "--log-format", "json", "--log-level", self.log_level]
         if self.launcher:
-            self._process = await Fork.start(self.launcher, arguments, self.constants)
+            request = {"arguments": arguments, "constants": dict(self.constants)}
+            if self.clock:
+                request["clock"] = str(self.clock)
+            self._process = await Fork.start(self.launcher, request)
         else:
             self._process = await asyncio.create_subprocess_exec(
                 sys.executable, "-m", "wxbridge", *arguments,
@@ -207,6 +214,22 @@ class Process:
         data = body if isinstance(body, bytes) else json.dumps(body).encode()
         async with aiohttp.ClientSession() as session, session.post(self.url + path, data=data, **kwargs) as answer:
             return answer.status, await answer.json()
+
+    def set_clock(self, seconds: float) -> None:
+        """Set the wall clock that this bridge sees, running or not, to so many seconds from the real one."""
+        self.clock = self.clock or self.config.with_suffix(".clock")
+        with self.clock.open("r+b" if self.clock.exists() else "wb") as file:
+            file.write(struct.pack("<d", seconds))
+
+    async def counted(self, name: str, **labels: str) -> float:
+        """The sum of a metric's samples that have these labels, as `/metrics` has them."""
+        samples = [
+            sample
+            for family in text_string_to_metric_families((await self.get("/metrics"))[1])
+            for sample in family.samples
+            if sample.name == name and labels.items() <= sample.labels.items()
+        ]
+        return sum(sample.value for sample in samples)
 
     async def get(self, path: str) -> tuple[int, str]:
         async with aiohttp.ClientSession() as session, session.get(self.url + path) as answer:

@@ -8,6 +8,9 @@ nobody writes to, which closes when the child dies:
 
 `constants` are set in the child before it starts: seconds that are right for real life and too long for a test.
 `module:Class.field` sets the default of a dataclass's field. The answer is the child's process id.
+
+With `"clock": FILE` the child's wall clock is the real one plus as many seconds as the file holds (a float64, little
+endian): whoever writes other eight bytes into it sets the clock of a running bridge.
 """
 
 from __future__ import annotations
@@ -17,10 +20,14 @@ import dataclasses
 import gc
 import importlib
 import json
+import mmap
 import os
 import signal
 import socket
+import struct
 import sys
+import time
+import types
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -64,6 +71,29 @@ def set_constant(path: str, value: Any) -> None:
     kind.__init__.__defaults__ = tuple(defaults)
 
 
+def follow_clock(path: str) -> None:
+    """Take the wall clock's offset from a file from now on, also where `time.time` is the default of a parameter.
+
+    Not for `datetime.now`, which is C: it dates what is shown, and decides nothing in delivery.
+    """
+    with Path(path).open("r+b") as file:
+        memory = mmap.mmap(file.fileno(), 8)
+    real = time.time
+
+    def now() -> float:
+        return real() + float(struct.unpack("<d", memory[:8])[0])
+
+    time.time = now
+    # The modules were imported before the fork, so the defaults of their classes are the real clock.
+    for module in [module for name, module in sys.modules.items() if name.startswith("wxbridge")]:
+        for kind in vars(module).values():
+            function = vars(kind).get("__init__") if isinstance(kind, type) else None
+            if isinstance(function, types.FunctionType):
+                function.__defaults__ = tuple(now if each is real else each for each in function.__defaults__ or ())
+                known = function.__kwdefaults__ or {}
+                function.__kwdefaults__ = {key: now if each is real else each for key, each in known.items()}
+
+
 def run_child(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     """Become a bridge; never returns."""
     code = 1
@@ -79,6 +109,8 @@ def run_child(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
         for path, value in request["constants"].items():
             set_constant(path, value)
+        if request.get("clock"):
+            follow_clock(request["clock"])
         sys.argv = ["wxbridge", *request["arguments"]]
         from wxbridge.cli import main
 

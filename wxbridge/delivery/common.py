@@ -40,12 +40,18 @@ def cut_off() -> bool:
     return task is not None and task.cancelling() > 0
 
 
+def _since_boot() -> float:
+    """Seconds since the machine started, with those that it slept; without them where the system cannot tell."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
+
+
 @dataclass(frozen=True)
 class Clock:
-    """Where the time comes from: wall-clock seconds since the epoch, and monotonic ones."""
+    """Where the time comes from: wall-clock seconds since the epoch, monotonic ones, and those since the start."""
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
+    boot: Callable[[], float] = _since_boot
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,8 @@ class Shared:
     clock: Clock
     wake: Callable[[], None]
     """Have every loop look again."""
+    read_again: Callable[[], Awaitable[None]] | None = None
+    """Another process has written: read again what is kept in memory."""
 
     def lane_of(self, target: str) -> Lane | None:
         """The lane that a target is in; None for a target that is no longer configured."""

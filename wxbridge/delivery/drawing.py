@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
+from sqlalchemy import Connection
 
 from wxbridge import compose, outbox
 from wxbridge.delivery.common import Shared, cut_off
@@ -16,14 +19,23 @@ log = structlog.get_logger()
 
 AT_ONCE = 2
 """How many pictures are drawn at the same time."""
+LOOKED_AT = 100
+"""How many messages are looked at for pictures that are not the same, and for those that are."""
+
+Finish = Callable[[Connection, Message], None]
+"""Note what became of a message's picture."""
 
 
 class Painter:
-    """Draws what waits to be drawn. A picture that cannot be made becomes a line with its link."""
+    """Draws what waits to be drawn. A picture that cannot be made becomes a line with its link.
+
+    What several messages want is drawn once, and is one file for all of them.
+    """
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
-        self._drawing: set[int] = set()
+        self._drawing: dict[int, PictureSpec | None] = {}
+        """By message."""
         self.under_way: set[asyncio.Task[None]] = set()
 
     async def run(self, waker: asyncio.Event) -> None:
@@ -51,28 +63,36 @@ class Painter:
 
     async def round(self) -> None:
         """Start drawing what there is room for."""
-        room = AT_ONCE - len(self.under_way)
-        if room <= 0:
+        if len(self._drawing) >= AT_ONCE:
             return
-        waiting = await self._shared.database.read(lambda c: outbox.to_draw(c, skip=self._drawing, limit=room))
+        waiting = await self._shared.database.read(lambda c: outbox.to_draw(c, skip=self._drawing, limit=LOOKED_AT))
         for message in waiting:
-            self._drawing.add(message.id)
-            task = asyncio.create_task(self._draw(message), name=f"draw {message.id}")
+            spec = _spec(message)
+            if len(self._drawing) >= AT_ONCE:
+                return
+            if any(_same(spec, other) for other in self._drawing.values()):
+                continue  # It gets the picture that is being drawn.
+            self._drawing[message.id] = spec
+            task = asyncio.create_task(self._draw(message, spec), name=f"draw {message.id}")
             self.under_way.add(task)
             task.add_done_callback(self.under_way.discard)
 
-    async def _draw(self, message: Message) -> None:
-        spec = message.body.spec if isinstance(message.body, Picture) else None
+    async def _draw(self, message: Message, spec: PictureSpec | None) -> None:
         try:
-            file = await self._file(spec)
-            await self._shared.store(lambda c: outbox.drawn(c, message.id, file))
-        except PictureError as error:
-            line = compose.picture_missing(spec, str(error), self._shared.language)
-            self._shared.count(message.target, "no_picture")
-            log.warning("a picture could not be made", message=message.id, target=message.target, error=str(error))
-            await self._shared.store(lambda c: outbox.draw_as_text(c, message.id, line))
+            try:
+                file = await self._file(spec)
+            except PictureError as error:
+                finish = partial(_as_text, reason=str(error), language=self._shared.language)
+                for each in await self._shared.store(partial(_finish, message=message, spec=spec, finish=finish)):
+                    self._shared.count(each.target, "no_picture")
+                    about = {"message": each.id, "target": each.target, "error": str(error)}
+                    log.warning("a picture could not be made", **about)
+            else:
+                finish = partial(_as_file, file=file)
+                await self._shared.store(partial(_finish, message=message, spec=spec, finish=finish))
         finally:
-            self._drawing.discard(message.id)
+            # Before the wake-up: whoever looks then must see that there is room.
+            del self._drawing[message.id]
             self._shared.wake()
 
     async def _file(self, spec: PictureSpec | None) -> str:
@@ -91,3 +111,29 @@ class Painter:
                 raise
             log.exception("drawing failed in a way it should not", kind=spec.kind)
             raise PictureError(f"{type(error).__name__}: {error}") from error
+
+
+def _spec(message: Message) -> PictureSpec | None:
+    return message.body.spec if isinstance(message.body, Picture) else None
+
+
+def _same(one: PictureSpec | None, other: PictureSpec | None) -> bool:
+    """Whether two would be drawn alike. Their links may differ: those belong to the messages."""
+    return one is not None and other is not None and (one.kind, one.params) == (other.kind, other.params)
+
+
+def _finish(connection: Connection, *, message: Message, spec: PictureSpec | None, finish: Finish) -> list[Message]:
+    """Finish a message whose picture was drawn, and those that wait for the same; returns them all."""
+    others = outbox.to_draw(connection, skip=[message.id], limit=LOOKED_AT)
+    done = [message, *(other for other in others if _same(_spec(other), spec))]
+    for each in done:
+        finish(connection, each)
+    return done
+
+
+def _as_file(connection: Connection, message: Message, *, file: str) -> None:
+    outbox.drawn(connection, message.id, file)
+
+
+def _as_text(connection: Connection, message: Message, *, reason: str, language: compose.Language) -> None:
+    outbox.draw_as_text(connection, message.id, compose.picture_missing(_spec(message), reason, language))

@@ -9,38 +9,12 @@ import structlog
 from sqlalchemy import Connection
 
 from wxbridge import compose, outbox
+from wxbridge.delivery import telling
 from wxbridge.delivery.common import Lane, Shared
 from wxbridge.model import Body, Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
 from wxbridge.outbox import Stored
 
 log = structlog.get_logger()
-
-OURS = "wxbridge"
-"""The source of what the bridge says of itself."""
-TOLD_ONE_BY_ONE = 3
-
-
-async def tell_dead(shared: Shared, message: Message, reason: str) -> None:
-    """Tell the person in charge that a message was given up.
-
-    Not where the message was itself such a line: where nobody can be told, telling of that would never end.
-    """
-    stored = await shared.again(lambda c: outbox.stored(c, message.notification_id))
-    if stored and stored.source == OURS and stored.kind is NotificationKind.OTHER:
-        log.error("a line for the person in charge could not be delivered", message=message.id, target=message.target)
-        return
-    line = compose.say("dead", shared.language, id=message.id, target=message.target, error=reason)
-    await shared.tell(line, message.target)
-
-
-async def tell_expired(shared: Shared, target: str, gone: Sequence[Message]) -> None:
-    """Tell the person in charge what expired: each message where they are few, else how many."""
-    if len(gone) <= TOLD_ONE_BY_ONE:
-        for message in gone:
-            await tell_dead(shared, message, message.error or "expired")
-        return
-    line = compose.say("many_expired", shared.language, target=target, n=len(gone), first=gone[0].id)
-    await shared.tell(line, target)
 
 
 async def take_over(shared: Shared, message: Message, reason: str) -> bool:
@@ -50,7 +24,7 @@ async def take_over(shared: Shared, message: Message, reason: str) -> bool:
 
 
 class Watch:
-    """Hands over what has waited longer than its target's `failover_after`."""
+    """Hands over what has waited longer than its target's `failover_after`, and tells what was given up."""
 
     def __init__(self, shared: Shared) -> None:
         self._shared = shared
@@ -73,6 +47,7 @@ class Watch:
             note = compose.say("unreachable", shared.language, target=name, time=waited)
             for notification_id in overdue:
                 await _hand_over(shared, notification_id, name, note, f"waited longer than {target.failover_after:g} s")
+        await telling.tell_noted(shared)
 
 
 async def _hand_over(
@@ -92,10 +67,11 @@ async def _hand_over(
         if stored is None or choice is None or not left:
             return None
         lane, name = choice
+        words = _mark(shared, stored, left) + note
         notification = Notification(
             source=stored.source,
             target=name,
-            bodies=tuple(_bodies(shared, stored, left, lane, name, note)),
+            bodies=tuple(_bodies(shared, stored, left, lane, name, words)),
             priority=Priority(min(message.priority for message in left)),
             kind=stored.kind,
             content=stored.content,
@@ -122,6 +98,15 @@ def _left(stored: Stored, refused: int | None) -> list[Message]:
     left = [message for message in stored.messages if message.state is MessageState.QUEUED or message.id == refused]
     under_way = any(m.state is MessageState.SENDING and m.id != refused for m in stored.messages)
     return [] if under_way else left
+
+
+def _mark(shared: Shared, stored: Stored, left: Sequence[Message]) -> str:
+    """The mark of a possible repeat, where what is handed over may have been sent; it stays with what was marked."""
+    mark = compose.say("repeat", shared.language)
+    came_marked = len(stored.visited) > 1 and any(
+        isinstance(message.body, Text) and mark in message.body.text for message in stored.messages
+    )
+    return mark if came_marked or any(message.maybe_sent for message in left) else ""
 
 
 def _choices(shared: Shared, target: str) -> list[tuple[Lane, str]]:

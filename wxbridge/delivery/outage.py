@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+import sqlalchemy as sa
 import structlog
+from sqlalchemy import Connection
 
 from wxbridge import compose, outbox
+from wxbridge.database import PUT_BACK, messages
 from wxbridge.delivery.common import Lane, Shared
 
 log = structlog.get_logger()
 
 WORTH_TELLING = 60.0
 """Seconds. A shorter interruption is not told."""
+_LONGER_THAN_OFFLINE = 2.0
+"""Seconds. What waits for its channel is looked at again sooner than that."""
 
 
 @dataclass
@@ -28,10 +34,11 @@ class Outage:
 class Outages:
     """Watches channels, and tells the person in charge when one is back and its backlog has left."""
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, before: Outages | None = None) -> None:
+        """Begin, or go on where `before` left off."""
         self._shared = shared
-        self._was_online: set[str] = set()
-        self._outages: dict[str, Outage] = {}
+        self._was_online: set[str] = before._was_online if before else set()  # noqa: SLF001 - of the same class
+        self._outages: dict[str, Outage] = before._outages if before else {}  # noqa: SLF001
 
     async def look(self, lane: Lane) -> None:
         """Take note of a channel's state now; call it every second or so."""
@@ -57,13 +64,19 @@ class Outages:
     async def _tell_when_drained(self, lane: Lane, outage: Outage) -> None:
         began, ended, targets = outage.began, outage.ended or 0.0, list(lane.targets)
         database = self._shared.database
-        if await database.read(lambda c: outbox.waits_since_before(c, targets, moment=ended)):
+        now = self._shared.clock.wall()
+
+        def waits(connection: Connection) -> bool:
+            # A room that nobody knows any longer may never get its messages; that has been told by itself.
+            lost = _without_address(connection, targets, now=now)
+            return outbox.waits_since_before(connection, [name for name in targets if name not in lost], moment=ended)
+
+        if await database.read(waits):
             return
         # Counted from its beginning: what left in a short time online in the middle of it belongs to it too.
         delivered, by_fallback = await database.read(
             lambda c: outbox.outage_counts(c, targets, began=began, ended=ended)
         )
-        del self._outages[lane.name]
         line = compose.say(
             "back_online",
             self._shared.language,
@@ -74,3 +87,20 @@ class Outages:
         )
         log.info("the backlog of an outage has left", channel=lane.name, delivered=delivered, by_fallback=by_fallback)
         await self._shared.tell(line, None)
+        del self._outages[lane.name]
+
+
+def _without_address(connection: Connection, targets: Sequence[str], *, now: float) -> set[str]:
+    """The targets with a message that waits because its room or contact cannot be told (`BadAddress`).
+
+    Known by what delivery leaves of such an attempt: no try spent, an error without a service's code, a long wait.
+    """
+    query = sa.select(messages.c.target).where(
+        sa.text(PUT_BACK),
+        messages.c.target.in_(targets),
+        messages.c.next_try_at > now + _LONGER_THAN_OFFLINE,
+        messages.c.tries == 0,
+        messages.c.error.is_not(None),
+        messages.c.error_code.is_(None),
+    )
+    return set(connection.execute(query.distinct()).scalars())

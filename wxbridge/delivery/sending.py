@@ -11,7 +11,7 @@ import structlog
 from sqlalchemy import Connection
 
 from wxbridge import compose, outbox
-from wxbridge.delivery import failover
+from wxbridge.delivery import failover, telling
 from wxbridge.delivery.common import Lane, Shared, cut_off
 from wxbridge.errors import (
     BadAddress,
@@ -72,6 +72,10 @@ class Sender:
         """The message that is under way, by target."""
         self._delivered: list[Delivered] = []
         self._waker = asyncio.Event()
+        self.closing = False
+        """Whether it is asked to take up nothing more."""
+        self.rested = asyncio.Event()
+        """Set once it is asked, and no look into the outbox is under way any more."""
         self.under_way: set[asyncio.Task[None]] = set()
 
     async def run(self, waker: asyncio.Event) -> None:
@@ -104,6 +108,9 @@ class Sender:
     async def round(self) -> float | None:
         """Start sending what may go now; returns the seconds after which to look again, None for when woken."""
         lane, clock = self._lane, self._shared.clock
+        if self.closing:
+            self.rested.set()
+            return None
         if not lane.online:
             return None
         now = clock.monotonic()
@@ -177,11 +184,12 @@ class Sender:
             # A mistake of ours: the message must neither block its target for ever nor pass for sent.
             log.exception("an outcome could not be dealt with", message=message.id, target=message.target)
             now, text = self._shared.clock.wall(), f"{type(error).__name__}: {error}"
-            await self._shared.store(
-                lambda c: outbox.settle(c, message.id, MessageState.UNKNOWN, now=now, error=text, code="internal")
-            )
+            await self._give_up(message, MessageState.UNKNOWN, text, "internal", now)
             self._shared.metrics.dead.labels(message.target, "internal").inc()
         finally:
+            if task := asyncio.current_task():
+                # Now, and not in a callback: whoever is woken counts what is under way.
+                self.under_way.discard(task)
             self._free(message)
             self._waker.set()
 
@@ -290,25 +298,29 @@ class Sender:
             )
             log.warning("no answer, repeating once", message=message.id, target=message.target, error=str(error))
             return
-        await self._shared.store(
-            lambda c: outbox.settle(c, message.id, MessageState.UNKNOWN, now=now, error=str(error), code=error.code)
-        )
         log.error("no answer twice, given up", message=message.id, target=message.target, error=str(error))
-        await failover.tell_dead(self._shared, message, str(error))
+        await self._give_up(message, MessageState.UNKNOWN, str(error), error.code, now)
 
     async def _refused(self, message: Message, error: SendError) -> None:
         """Refused for good: the fallback takes the notification; where there is none, the message is dead."""
         if await failover.take_over(self._shared, message, str(error)):
             return
         now = self._shared.clock.wall()
-        await self._shared.store(
-            lambda c: outbox.settle(c, message.id, MessageState.DEAD, now=now, error=str(error), code=error.code)
-        )
         self._shared.count(message.target, "dead")
         self._shared.metrics.dead.labels(message.target, error.code or type(error).__name__).inc()
         about = {"message": message.id, "target": message.target, "error": str(error), "code": error.code}
         log.error("given up", **about, tries=message.tries)
-        await failover.tell_dead(self._shared, message, str(error))
+        await self._give_up(message, MessageState.DEAD, str(error), error.code, now)
+
+    async def _give_up(self, message: Message, state: MessageState, error: str, code: str | None, now: float) -> None:
+        """Close a message, note in the same commit that somebody is to be told, and tell it."""
+
+        def store(connection: Connection) -> None:
+            outbox.settle(connection, message.id, state, now=now, error=error, code=code)
+            telling.note_dead(connection, message, error, now=now)
+
+        await self._shared.store(store)
+        await telling.tell_now(self._shared)
 
 
 def backoff(tries: int) -> float:

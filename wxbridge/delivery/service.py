@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from functools import partial
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
 
 import structlog
 from sqlalchemy import Connection
 
 from wxbridge import outbox
-from wxbridge.delivery import failover, storm
+from wxbridge.delivery import storm, telling
 from wxbridge.delivery.common import Lane, Shared
 from wxbridge.delivery.drawing import Painter
 from wxbridge.delivery.failover import Watch
@@ -27,26 +30,31 @@ _LOOK_ELSEWHERE = 0.5
 _TICK = 1.0
 _KEEP_HOUSE_EVERY = 60
 _PRUNE_AT_ONCE = 1000
+DRAIN_LIMIT = 60.0
+"""Seconds that messages under way may take to settle before another delivery begins; longer than any send takes."""
 _WORTH_MENDING = 5.0
 """Seconds. NTP's small corrections are none."""
 
 
 class Delivery:
-    """Takes messages out of the outbox to their channels until cancelled (`run`)."""
+    """Takes messages out of the outbox to their channels until cancelled (`run`), or until asked to rest (`drain`)."""
 
-    def __init__(self, shared: Shared, wakers: list[asyncio.Event], *, keep: float = 30 * DAY) -> None:
+    def __init__(self, shared: Shared, wakers: Sequence[asyncio.Event], *, keep: float = 30 * DAY) -> None:
         self._shared = shared
         self._wakers = wakers
         self._keep = keep
+        self._task: asyncio.Task[Any] | None = None
+        self._closing = False
         self.senders = [Sender(shared, lane) for lane in shared.lanes]
         self.painter = Painter(shared)
         self.outages = Outages(shared)
         self.fallbacks = Watch(shared)
         self._skew: float | None = None
-        """The wall clock's seconds less the monotonic ones, when last looked at."""
+        """The wall clock's seconds less those since the machine started, when last looked at."""
 
     async def run(self) -> None:
         """Deliver until cancelled. What is being sent at that moment gets a moment to settle."""
+        self._task = asyncio.current_task()
         await self.prepare()
         async with asyncio.TaskGroup() as group:
             for sender, waker in zip(self.senders, self._wakers[1:], strict=True):
@@ -54,6 +62,30 @@ class Delivery:
             group.create_task(self.painter.run(self._wakers[0]))
             group.create_task(self._watch_other_processes())
             group.create_task(self._tick())
+
+    async def drain(self, limit: float = DRAIN_LIMIT) -> None:
+        """Take nothing more out of the outbox, and return once what is being sent has settled.
+
+        What has not settled after `limit` seconds is repeated, marked, by whoever delivers next. `run` goes on
+        without doing anything; cancel it. Pictures that are being drawn are drawn again.
+        """
+        self._closing = True
+        for sender, waker in zip(self.senders, self._wakers[1:], strict=True):
+            sender.closing = True
+            waker.set()
+        try:
+            async with asyncio.timeout(limit):
+                for sender in self.senders if self._task and not self._task.done() else ():
+                    await sender.rested.wait()
+                    while sender.under_way:
+                        await asyncio.wait(sender.under_way)
+        except TimeoutError:
+            log.error("messages are still being sent; they will be repeated, marked", after=limit)  # noqa: TRY400
+
+    def go_on_from(self, before: Delivery) -> None:
+        """Take over what is remembered of outages and of the clock from the delivery of an earlier configuration."""
+        self.outages = Outages(self._shared, before.outages)
+        self._skew = before._skew
 
     async def prepare(self) -> None:
         """Take up what an earlier process left: what it was sending is repeated, its pace goes on."""
@@ -74,11 +106,13 @@ class Delivery:
             with suppress(StorageError):
                 if await self._shared.database.changed_elsewhere():
                     self._shared.wake()
+                    if self._shared.read_again:
+                        await self._shared.read_again()
             await asyncio.sleep(_LOOK_ELSEWHERE)
 
     async def _tick(self) -> None:
         rounds = 0
-        while True:
+        while not self._closing:
             await self.look_after(tidy=rounds % _KEEP_HOUSE_EVERY == 0)
             rounds += 1
             await asyncio.sleep(_TICK)
@@ -106,20 +140,17 @@ class Delivery:
             log.exception("housekeeping failed in a way it should not")
 
     async def _watch_clock(self) -> None:
-        """Notice that the wall clock was set, and mend the times that the database holds.
-
-        Time that was skipped may have passed, on a machine that slept; so then only the pace is kept.
-        """
-        wall, monotonic = self._shared.clock.wall(), self._shared.clock.monotonic()
-        skew = wall - monotonic
+        """Notice that the wall clock was set, and mend the times that the database holds."""
+        wall = self._shared.clock.wall()
+        # Time that a machine slept through has passed: the clock that counts it does not move against the wall.
+        skew = wall - self._shared.clock.boot()
         by = (skew if self._skew is None else self._skew) - skew
         if abs(by) > _WORTH_MENDING:
             since = wall - DAY + min(by, 0.0)
 
             def mend(connection: Connection) -> None:
                 outbox.shift_sends(connection, by=by, since=since)
-                if by > 0:
-                    outbox.shift_times(connection, by=by, since=since)
+                outbox.shift_times(connection, by=by, since=since)
 
             await self._shared.database.run(mend)
             log.warning("the clock was set back" if by > 0 else "the clock was set on", seconds=round(abs(by), 1))
@@ -130,13 +161,20 @@ class Delivery:
         now = self._shared.clock.wall()
         if not await self._shared.database.read(lambda c: outbox.any_expired(c, now=now)):
             return
-        expired: dict[str, list[Message]] = {}
-        for message in await self._shared.database.run(lambda c: outbox.expire(c, now=now)):
-            expired.setdefault(message.target, []).append(message)
-        for target, gone in expired.items():
-            self._shared.metrics.messages.labels(target, "expired").inc(len(gone))
-            log.error("expired", target=target, messages=[message.id for message in gone])
-            await failover.tell_expired(self._shared, target, gone)
+
+        def expire(connection: Connection) -> list[Message]:
+            gone = outbox.expire(connection, now=now)
+            for message in gone:
+                telling.note_dead(connection, message, message.error or "expired", now=now)
+            return gone
+
+        for target, gone in groupby(
+            sorted(await self._shared.database.run(expire), key=attrgetter("target")), key=attrgetter("target")
+        ):
+            ids = [message.id for message in gone]
+            self._shared.metrics.messages.labels(target, "expired").inc(len(ids))
+            log.error("expired", target=target, messages=ids)
+        await telling.tell_now(self._shared)
 
     async def _forget(self) -> None:
         now = self._shared.clock.wall()

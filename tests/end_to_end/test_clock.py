@@ -1,0 +1,54 @@
+"""The wall clock of a running bridge is set back and on by an hour: nobody in the room can tell."""
+
+from __future__ import annotations
+
+import json
+
+from .conftest import Bench, Process
+from .test_gateway_faults import firsts
+from .test_main_job import legacy
+
+HOUR = 3600.0
+
+
+async def test_a_clock_that_jumps_back_and_forth_makes_neither_a_burst_nor_a_stall(quick: Bench) -> None:
+    bridge = quick.process(wechat='pace: {chat: 3/s}\n  greeting: ""')
+    bridge.set_clock(0)
+    await bridge.start()
+    await bridge.event("wechat state", state="online")
+    titles = [f"n {index}" for index in range(9)]
+    for title in titles:
+        assert (await bridge.post(legacy(title)))[0] == 202
+    for reached, offset in ((2, HOUR), (4, -HOUR), (6, 0.0)):
+        await quick.until(lambda reached=reached: len(quick.room()) >= reached)
+        bridge.set_clock(offset)
+    await quick.until(lambda: len(quick.room()) == len(titles) and len(_settings(bridge)) == 3)
+    assert firsts(quick.room()) == [f"🔥 {title}" for title in titles]
+    at = [message.timestamp for message in quick.simulator.messages(room="技术讨论群", sent_by_bot=True)]
+    # Three may leave in a second, so the last of nine leaves in the third; a burst would be there sooner.
+    assert at[-1] - at[0] > 1.5
+    assert _settings(bridge) == ["the clock was set on", "the clock was set back", "the clock was set on"]
+    rows = json.loads((await quick.command("outbox", "list", "--json"))[1])
+    assert [row["state"] for row in rows] == ["sent"] * len(titles)
+
+
+async def test_a_clock_that_is_set_on_makes_no_repeat_news_and_no_fallback_early(quick: Bench) -> None:
+    bridge = quick.process(
+        wechat='greeting: ""', ops="fallback: shout, failover_after: 10m", targets="shout: {channel: console}"
+    )
+    bridge.set_clock(0)
+    await bridge.start()
+    await bridge.event("wechat state", state="online")
+    await quick.simulator.kill_gateway()
+    await bridge.event("wechat state", state="unreachable")
+    assert await bridge.post(legacy("once")) == (202, {"queued": 1, "duplicates": 0})
+    bridge.set_clock(HOUR)
+    await bridge.event("the clock was set on", seconds=HOUR)
+    assert await bridge.post(legacy("once")) == (202, {"queued": 0, "duplicates": 1})
+    await quick.simulator.restart_gateway()
+    await quick.until(lambda: firsts(quick.room()) == ["🔥 once"])
+    assert not any("once" in line for line in bridge.output)
+
+
+def _settings(bridge: Process) -> list[str]:
+    return [line["event"] for line in bridge.logs if line["event"].startswith("the clock was set")]
