@@ -17,12 +17,13 @@ PACKAGE = Path(__file__).parent.parent / "wxbridge"
 
 BASE = {"errors", "model", "schedule", "settings"}
 PARTS = {
-    "digest", "intervals", "metrics", "route_settings", "seen", "silences", "templates", "notify", "presence", "stored",
+    "digest", "holding", "intervals", "metrics", "notify", "presence", "reading", "route_settings", "seen", "silences",
+    "stored", "tasks", "templates",
     "channels", "compose", "config", "database", "login", "logs", "migrations", "outbox", "pace", "pictures",
     "routing", "samples", "sources", "writer",
 }  # fmt: skip
-SERVICES = {"chat", "delivery", "host", "intake", "jobs", "reminders", "watch", "web"}
-WIRING = {"app", "bridge", "registry"}
+SERVICES = {"chat", "delivery", "doctor", "host", "intake", "jobs", "reminders", "watch", "web"}
+WIRING = {"app", "board", "bridge", "listener", "registry", "reload"}
 TOP = {"__main__", "cli", "testing"}
 LAYERS = [BASE, PARTS, SERVICES, WIRING, TOP]
 SIMULATOR = "simulator"

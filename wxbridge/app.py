@@ -7,32 +7,37 @@ import errno
 import fcntl
 import os
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import structlog
 from aiohttp import web
 
 import wxbridge
-from wxbridge import outbox, registry, routing, watch
-from wxbridge.bridge import Bridge
+from wxbridge import outbox, registry, route_settings, seen, watch
+from wxbridge.bridge import Bridge, Generation
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.wechat import WechatTarget
-from wxbridge.config import Config
+from wxbridge.config import LOOPBACK, Config
 from wxbridge.database import Database, remember_fact, sqlite_url
 from wxbridge.delivery import Clock, Delivery, Lane, Shared
-from wxbridge.errors import AlreadyRunning, StorageError, WxbridgeError
-from wxbridge.intake import MASTER, Intake
+from wxbridge.errors import AlreadyRunning, StorageError
+from wxbridge.intake import MASTER, Intake, Rules
 from wxbridge.jobs.scheduler import Jobs, JobSetting
-from wxbridge.model import Accepted, Notification
+from wxbridge.model import Accepted, AlertGroup, Channel, Notification
 from wxbridge.notify import Destination
 from wxbridge.pace import Pacer
 from wxbridge.pictures import Pictures
+from wxbridge.reload import Around, Failed, Reloader, Taken
+from wxbridge.reminders import Reminders
+from wxbridge.routing import Telling
 from wxbridge.settings import Pace, TargetSettings
+from wxbridge.tasks import Tasks
+from wxbridge.templates import Templates
 from wxbridge.web.server import Neighbours, make_app
 
 log = structlog.get_logger()
@@ -98,10 +103,17 @@ def is_running(state_dir: Path) -> bool:
     return False
 
 
-def destinations_of(targets: Mapping[str, TargetSettings]) -> dict[str, Destination]:
-    """What composing for each target needs to know."""
+def destinations_of(
+    targets: Mapping[str, TargetSettings], people: Mapping[str, Mapping[str, str]] | None = None
+) -> dict[str, Destination]:
+    """What composing for each target needs to know. `people` tells how those that alerts name are known."""
     return {
-        name: Destination(registry.CHANNELS[target.channel].capabilities, target.expires_after)
+        name: Destination(
+            registry.CHANNELS[target.channel].capabilities,
+            target.expires_after,
+            target.template,
+            partial(target.recipients, people=people or {}),
+        )
         for name, target in targets.items()
     }
 
@@ -116,17 +128,22 @@ def make_pictures(config: Config) -> Pictures:
     )
 
 
-def routes_of(config: Config) -> list[routing.Route]:
-    """The configured routes, for `routing`."""
-    return [
-        routing.Route(routing.parse_matchers(route.match), route.to, goes_on=route.continue_) for route in config.routes
-    ]
+def rules_of(config: Config) -> Rules:
+    """What the configuration says of alerts."""
+    return Rules(
+        routes=route_settings.compiled(config.routes),
+        targets=destinations_of(all_targets(config), config.people),
+        language=config.language,
+        timezone=config.timezone,
+        intervals=config.time_intervals,
+        templates=Templates(config.templates, config.language, config.timezone),
+    )
 
 
-def make_jobs(config: Config, database: Database, pictures: Pictures, put: Any) -> Jobs:
-    """The configured jobs."""
+def job_setting(config: Config) -> JobSetting:
+    """What the configured jobs are run with."""
     targets = all_targets(config)
-    setting = JobSetting(
+    return JobSetting(
         jobs=config.jobs,
         kinds=registry.JOBS,
         timezone=config.timezone,
@@ -136,7 +153,11 @@ def make_jobs(config: Config, database: Database, pictures: Pictures, put: Any) 
         destinations=destinations_of(targets),
         on_error=(MASTER,) if MASTER in targets else (),
     )
-    return Jobs(setting, database, put=put, draw=pictures.draw)
+
+
+def make_jobs(config: Config, database: Database, pictures: Pictures, put: Any) -> Jobs:
+    """The configured jobs."""
+    return Jobs(job_setting(config), database, put=put, draw=pictures.draw)
 
 
 async def put(database: Database, items: Sequence[Notification]) -> Accepted:
@@ -148,8 +169,10 @@ async def put(database: Database, items: Sequence[Notification]) -> Accepted:
 
 
 @asynccontextmanager
-async def running(config: Config) -> AsyncIterator[Bridge]:
+async def running(config: Config, load: Callable[[], Config] | None = None) -> AsyncIterator[Bridge]:
     """Run a bridge for the length of a `with` block; hooks are taken when it begins.
+
+    With `load`, which reads the configuration again, the files are watched and a change is taken over.
 
     Raises:
         WxbridgeError: it cannot start; the text says why and what to do.
@@ -160,87 +183,289 @@ async def running(config: Config) -> AsyncIterator[Bridge]:
         stack.callback(database.close)
         targets = all_targets(config)
         bridge = Bridge(config, database, targets, destinations_of(targets))
-        pictures = make_pictures(config)
-        stack.push_async_callback(pictures.close)
-        intake = _intake(bridge)
-        lanes = bridge.lanes = [_lane(bridge, name) for name in _used_channels(bridge)]
-        bridge.wakers = [asyncio.Event() for _ in range(len(lanes) + 1)]
-        shared = Shared(
-            database=database,
-            lanes=lanes,
-            pictures_dir=config.state_dir / "pictures",
-            draw=pictures.draw,
-            tell=bridge.tell,
-            recompose=intake.recompose,
-            language=config.language,
-            metrics=bridge.metrics,
-            clock=Clock(),
-            wake=bridge.wake,
-        )
-        delivery = Delivery(shared, bridge.wakers, keep=config.keep)
-        jobs = make_jobs(config, database, pictures, bridge.put)
-        services = [_start(name, work, stack) for name, work in _services(bridge, delivery, jobs)]
-        bridge.url = await _serve(bridge, intake, stack)
+        await bridge.board.load()
+        whole = Running(bridge, _build(bridge, config))
+        stack.push_async_callback(whole.close)
+        whole.start()
+        bridge.url = await _serve(bridge, bridge.present_intake, stack)
         await database.run(lambda c: remember_fact(c, "bridge", _about(bridge), time.time()))
         log.info("serving", url=bridge.url, version=wxbridge.__version__, state_dir=str(config.state_dir))
-        # The last to start and the first to stop: it tells systemd of both.
-        _start("watch", watch.run(_watched(bridge, services), config.watch), stack)
+        # The last to start and the first to stop: systemd is told of both.
+        stack.push_async_callback(whole.look_away)
+        stack.enter_context(watch.known_to_systemd())
+        whole.look_on(load)
         yield bridge
 
 
-def _used_channels(bridge: Bridge) -> list[str]:
+def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> Generation:
+    """Make all that comes from a configuration, without starting it; what of `before` can stay is part of it.
+
+    Whatever is wrong shows here: once this has returned, nothing stands in the way of the exchange.
+    """
+    targets = all_targets(config)
+    destinations = destinations_of(targets)
+    pictures = before.pictures if before and not _differ(before.config, config, _PAINTED_BY) else make_pictures(config)
+    intake = _intake(bridge, config)
+    lanes = [_lane(bridge, config, name, before) for name in _used_channels(config)]
+    shared = Shared(
+        database=bridge.database,
+        lanes=lanes,
+        pictures_dir=config.state_dir / "pictures",
+        draw=pictures.draw,
+        tell=bridge.tell,
+        recompose=intake.recompose,
+        language=config.language,
+        metrics=bridge.metrics,
+        clock=Clock(),
+        wake=bridge.wake,
+        read_again=bridge.board.read_again,
+    )
+    wakers = [asyncio.Event() for _ in range(len(lanes) + 1)]
+    return Generation(
+        config=config,
+        targets=targets,
+        destinations=destinations,
+        intake=intake,
+        pictures=pictures,
+        channels={lane.name: lane.channel for lane in lanes},
+        lanes=lanes,
+        wakers=wakers,
+        delivery=Delivery(shared, wakers, keep=config.keep),
+    )
+
+
+_PAINTED_BY = ("pictures", "grafana", "timezone", "language")
+"""The sections that painters are made from."""
+_SERVED_BY = ("server", "hooks")
+"""The sections that the HTTP application is made from."""
+
+
+def _differ(old: Config, new: Config, names: Iterable[str]) -> list[str]:
+    """The sections that two configurations do not have in common."""
+    return [name for name in names if getattr(old, name, None) != getattr(new, name, None)]
+
+
+def _used_channels(config: Config) -> list[str]:
     """The channels that have a target or a section of their own."""
-    used = {target.channel for target in bridge.targets.values()}
+    used = {target.channel for target in all_targets(config).values()}
     return [
         name for name, plugin in registry.CHANNELS.items()
-        if name in used or (plugin.section and bridge.config.section(plugin.section))
+        if name in used or (plugin.section and config.section(plugin.section))
     ]  # fmt: skip
 
 
-def _lane(bridge: Bridge, name: str) -> Lane:
+def _context(bridge: Bridge, config: Config, name: str) -> ChannelContext:
     plugin = registry.CHANNELS[name]
-    settings = bridge.config.section(plugin.section) if plugin.section else plugin.settings()
-    targets = {key: target for key, target in bridge.targets.items() if target.channel == name}
-    channel = plugin.create(
-        ChannelContext(
-            settings=settings,
-            state_dir=bridge.config.state_dir,
-            database=bridge.database,
-            targets=targets,
-            tell_master=bridge.tell_master,
-        ),
+    return ChannelContext(
+        settings=config.section(plugin.section) if plugin.section else plugin.settings(),
+        state_dir=config.state_dir,
+        database=bridge.database,
+        targets={key: target for key, target in all_targets(config).items() if target.channel == name},
+        tell_master=bridge.tell_master,
     )
-    bridge.channels[name] = channel
-    pace = getattr(settings, "pace", None) or Pace()
+
+
+@runtime_checkable
+class Lasting(Protocol):
+    """A channel that can go on with another configuration, which spares a login. Others are made anew."""
+
+    def keeps(self, context: ChannelContext) -> bool:
+        """Whether the connection can stay. It changes nothing."""
+
+    def adopt(self, context: ChannelContext) -> None:
+        """Take over targets and settings; called where it `keeps`, while nothing is being sent. It never fails."""
+
+
+def _lane(bridge: Bridge, config: Config, name: str, before: Generation | None = None) -> Lane:
+    plugin = registry.CHANNELS[name]
+    context = _context(bridge, config, name)
+    channel = before.channels.get(name) if before else None
+    if channel is None or before is None or not _stays(channel, _context(bridge, before.config, name), context):
+        channel = plugin.create(context)
+    pace = getattr(context.settings, "pace", None) or Pace()
     pacer = Pacer(pace, jitter=plugin.jitter if pace != Pace() else 0.0)
-    for target in targets.values():
+    for target in context.targets.values():
         if target.pace:
             pacer.give_own(target.chat_key(), target.pace)
-    return Lane(name, channel, targets, pacer)
+    return Lane(name, channel, context.targets, pacer)
 
 
-def _intake(bridge: Bridge) -> Intake:
-    config = bridge.config
+def _stays(channel: Channel, old: ChannelContext, new: ChannelContext) -> bool:
+    return channel.keeps(new) if isinstance(channel, Lasting) else old == new
+
+
+def _intake(bridge: Bridge, config: Config | None = None) -> Intake:
+    config = config or bridge.config
+
+    async def firing_since(keys: Collection[str]) -> Mapping[str, tuple[float | None, float]]:
+        return await bridge.database.read(lambda c: seen.firing_since(c, keys))
+
     return Intake(
-        registry.SOURCES, routes_of(config), bridge.destinations, config.language, config.timezone, bridge.put
+        sources=registry.sources(config.hooks.generic.mappings),
+        rules=rules_of(config),
+        put=bridge.put,
+        memory=bridge.board.memory,
+        firing_since=firing_since,
+        suppressed=lambda reason, count: bridge.metrics.suppressed.labels(reason).inc(count),
     )
 
 
-def _services(bridge: Bridge, delivery: Delivery, jobs: Jobs) -> Iterator[tuple[str, Any]]:
-    yield "delivery", delivery.run()
-    yield "jobs", jobs.run()
-    for name, channel in bridge.channels.items():
-        yield f"channel {name}", channel.run(bridge.on_inbound, partial(bridge.on_status, name))
+class Running:
+    """A bridge at work: its tasks, and how one generation follows another."""
+
+    def __init__(self, bridge: Bridge, generation: Generation) -> None:
+        self._bridge = bridge
+        self._present = generation
+        self._jobs = make_jobs(generation.config, bridge.database, generation.pictures, bridge.put)
+        self._tasks = Tasks()
+        self._retiring: set[asyncio.Task[None]] = set()
+        bridge.turn_to(generation)
+
+    def start(self) -> None:
+        """Start everything but what looks on."""
+        self._tasks.start("jobs", self._jobs.run())
+        for name in self._present.channels:
+            self._start_channel(name)
+        self._tasks.start("delivery", self._present.delivery.run())
+        self._tasks.start("reminders", self._reminders().run())
+
+    def _reminders(self) -> Reminders:
+        """They ask for the present configuration at every look, and so outlast it."""
+        bridge = self._bridge
+
+        async def tell_again(group: AlertGroup, target: str, telling: Telling) -> None:
+            await bridge.present_intake.tell_again(group, target, telling)
+
+        memory = bridge.board.memory
+        return Reminders(
+            bridge.database, memory.ledger, memory.silences,
+            rules=lambda: bridge.present_intake.rules,
+            tell_again=tell_again,
+            keep=lambda: bridge.config.keep,
+        )  # fmt: skip
+
+    def look_on(self, load: Callable[[], Config] | None) -> None:
+        """Start to watch the bridge and, with `load`, its configuration; alerts are taken by then."""
+        self._start_watch()
+        if load is None:
+            return
+        bridge = self._bridge
+        around = Around(load, self.take, bridge.tell_master, bridge.metrics, lambda: bridge.config.language)
+        reloader = Reloader(around, bridge.config)
+        bridge.reload = reloader.ask
+        self._tasks.start("reload", reloader.run())
+
+    async def look_away(self) -> None:
+        """End what `look_on` has started."""
+        await self._tasks.end("reload")
+        await self._tasks.end("watch")
+
+    async def close(self) -> None:
+        """End everything: first what sends, while the channels are still there to be heard."""
+        await self._tasks.end("delivery")
+        await self._tasks.end_all()
+        for task in self._retiring:
+            task.cancel()
+        await self._present.pictures.close()
+
+    def _start_channel(self, name: str) -> None:
+        bridge, channel = self._bridge, self._present.channels[name]
+        self._tasks.start(f"channel {name}", channel.run(bridge.on_inbound, partial(bridge.on_status, name)))
+
+    def _start_watch(self) -> None:
+        config = self._present.config
+        self._tasks.start("watch", watch.look_on(_watched(self._bridge, self._tasks), config.watch))
+
+    # ------------------------------------------------------------ another configuration
+
+    async def take(self, config: Config) -> Taken:
+        """Go on with another configuration, and cut nothing off.
+
+        Alerts are taken all the while: by the old routes until the moment of the exchange, by the new ones from
+        then on, and into the same outbox. What is being sent is sent to its end, by the old settings, before the
+        new delivery begins. A job keeps its times unless they change. A channel that can stay stays connected.
+
+        Raises:
+            Failed: it cannot be made; everything goes on as before.
+        """
+        bridge, old = self._bridge, self._present
+        config, later = _as_far_as_it_goes(old.config, config)
+        changed = _differ(old.config, config, (name for name in type(config).model_fields if name != "path"))
+        if not changed:
+            return Taken((), later)
+        try:
+            new = _build(bridge, config, old)
+            http = _http(bridge, config) if _differ(old.config, config, _SERVED_BY) else None
+        except Exception as error:
+            log.exception("a new configuration cannot be used")
+            raise Failed(f"{type(error).__name__}: {error}") from error
+        bridge.turn_to(new)
+        self._present = new
+        self._jobs.take(job_setting(config), new.pictures.draw)
+        if http is not None:
+            await bridge.listener.serve(http)
+        await self._exchange(old, new)
+        return Taken(tuple(changed), later, await self._orphans(old, new))
+
+    async def _exchange(self, old: Generation, new: Generation) -> None:
+        bridge, tasks = self._bridge, self._tasks
+        await old.delivery.drain()
+        await tasks.end("watch")
+        await tasks.end("delivery")
+        for name, channel in old.channels.items():
+            if new.channels.get(name) is not channel:
+                await tasks.end(f"channel {name}")
+            if name not in new.channels:
+                await bridge.forget_channel(name)
+        for name, channel in new.channels.items():
+            if old.channels.get(name) is not channel:
+                self._start_channel(name)
+            elif isinstance(channel, Lasting):
+                channel.adopt(_context(bridge, new.config, name))
+        new.delivery.go_on_from(old.delivery)
+        tasks.start("delivery", new.delivery.run())
+        self._start_watch()
+        for lane in new.lanes:
+            if lane.online:
+                bridge.greet(lane.name)
+        if new.pictures is not old.pictures:
+            task = asyncio.create_task(self._retire(old.pictures), name="old painters")
+            self._retiring.add(task)
+            task.add_done_callback(self._retiring.discard)
+
+    async def _retire(self, pictures: Pictures) -> None:
+        """Close painters once the jobs that still use them are over."""
+        try:
+            await self._jobs.settled()
+        finally:
+            await pictures.close()
+
+    async def _orphans(self, old: Generation, new: Generation) -> tuple[tuple[str, int], ...]:
+        """The targets that are gone, and how much still waits for them: it is kept, as it is at a restart."""
+        gone = old.targets.keys() - new.targets.keys()
+        try:
+            waiting = await self._bridge.database.read(outbox.backlog) if gone else []
+        except StorageError:
+            return ()
+        return tuple((name, count) for name, count, _ in waiting if name in gone)
 
 
-def _start(name: str, work: Any, stack: AsyncExitStack) -> asyncio.Task[None]:
-    task: asyncio.Task[None] = asyncio.create_task(work, name=name)
-    task.add_done_callback(_complain)
-    stack.push_async_callback(_end, task)
-    return task
+def _as_far_as_it_goes(old: Config, new: Config) -> tuple[Config, tuple[str, ...]]:
+    """A new configuration with what cannot change while the bridge runs as it was, and what that is."""
+    update: dict[str, Any] = {}
+    later = []
+    if new.state_dir != old.state_dir:
+        update["state_dir"] = old.state_dir
+        later.append("state_dir")
+    if new.server.listen != old.server.listen:
+        # Beyond loopback nobody is let in without a token, so what is fit for another address may not be for this.
+        open_door = old.server.host not in LOOPBACK and not (new.server.token and new.server.token.get_secret_value())
+        update["server"] = old.server if open_door else new.server.model_copy(update={"listen": old.server.listen})
+        later.append("server" if open_door else "server.listen")
+    return (new.model_copy(update=update) if update else new), tuple(later)
 
 
-def _watched(bridge: Bridge, services: Sequence[asyncio.Task[None]]) -> watch.Watched:
+def _watched(bridge: Bridge, services: Iterable[asyncio.Task[Any]]) -> watch.Watched:
     async def trouble() -> watch.Trouble | None:
         died = [task.get_name() for task in services if task.done() and not task.cancelled() and task.exception()]
         if died:
@@ -268,44 +493,46 @@ def _watched(bridge: Bridge, services: Sequence[asyncio.Task[None]]) -> watch.Wa
     )
 
 
-def _complain(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("a service died", service=task.get_name(), exc_info=task.exception())
-
-
-async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task], timeout=4)
-
-
 async def _serve(bridge: Bridge, intake: Intake, stack: AsyncExitStack) -> str:
+    """Begin to answer; gives the address."""
+    bridge.intake = intake
     server = bridge.config.server
+    port = bridge.listener.bind(server.host, server.port)
+    stack.push_async_callback(bridge.listener.close)
+    await bridge.listener.serve(_http(bridge, bridge.config))
+    return f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{port}"
+
+
+def _http(bridge: Bridge, config: Config) -> web.Application:
+    """The HTTP application of a configuration. It asks the bridge who takes alerts in, at each request."""
+    server = config.server
+
+    async def accept(*given: Any) -> Accepted:
+        return await bridge.present_intake.accept(*given)
+
     neighbours = Neighbours(
-        accept=intake.accept,
-        push=lambda push: bridge.push(push, intake),
+        accept=accept,
+        push=bridge.push,
         refresh_gauges=bridge.refresh_gauges,
         database_ok=bridge.database_ok,
         channels=bridge.statuses,
         outbox=lambda: watch.outbox_part(bridge.database, oldest=bridge.config.watch.oldest, now=time.time()),
-        sources=list(registry.SOURCES),
-        pictures_dir=bridge.config.state_dir / "pictures",
+        sources=registry.sources(config.hooks.generic.mappings),
+        pictures_dir=config.state_dir / "pictures",
+        silences=bridge.board.silences,
+        add_silence=bridge.board.add_silence,
+        expire_silence=bridge.board.expire_silence,
+        firing=bridge.board.firing,
     )
     token = server.token.get_secret_value() if server.token else None
-    app = make_app(neighbours, token=token or None, max_body=server.max_body, metrics=bridge.metrics)
-    # No access log: the addresses in it could hold `?token=`.
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0, handle_signals=False)
-    await runner.setup()
-    stack.push_async_callback(runner.cleanup)
-    try:
-        site = web.TCPSite(runner, server.host, server.port, reuse_address=True)
-        await site.start()
-    except OSError as error:
-        raise WxbridgeError(
-            f"cannot listen on {server.listen}: {os.strerror(error.errno or 0)}; "
-            "free the port, or set `server.listen` to another",
-        ) from error
-    port = runner.addresses[0][1]
-    return f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{port}"
+    return make_app(
+        neighbours,
+        token=token or None,
+        max_body=server.max_body,
+        metrics=bridge.metrics,
+        hooks={name: getattr(config.hooks, name) for name in type(config.hooks).model_fields},
+        rate=server.rate,
+    )
 
 
 def _about(bridge: Bridge) -> dict[str, Any]:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+import sqlalchemy as sa
 import structlog
 
 from wxbridge import login, notify, outbox, presence
+from wxbridge.board import Board
 from wxbridge.config import Config
-from wxbridge.database import Database, remember_fact
-from wxbridge.delivery import Lane
+from wxbridge.database import Database, facts, remember_fact
+from wxbridge.delivery import Delivery, Lane
 from wxbridge.errors import BadBody, PictureError, StorageError
 from wxbridge.intake import MASTER, Intake
+from wxbridge.listener import Listener
 from wxbridge.metrics import Metrics
 from wxbridge.model import (
     Accepted,
@@ -32,9 +35,10 @@ from wxbridge.model import (
     Text,
 )
 from wxbridge.notify import Destination
+from wxbridge.pictures import Pictures
 from wxbridge.settings import TargetSettings
 from wxbridge.web.push import Push
-from wxbridge.writer import Writer
+from wxbridge.writer import Memo, Writer
 
 log = structlog.get_logger()
 
@@ -43,9 +47,31 @@ PROBE_LIMIT = 6.0
 _OUTCOMES = ("sent", "retried", "waited", "unknown", "merged", "failed_over", "expired", "dead")
 
 
+@dataclass(frozen=True)
+class Generation:
+    """Everything that is made from one configuration, and is exchanged together when another takes over."""
+
+    config: Config
+    targets: Mapping[str, TargetSettings]
+    destinations: Mapping[str, Destination]
+    """By target."""
+    intake: Intake
+    pictures: Pictures
+    channels: Mapping[str, Channel]
+    """By name. Those of an earlier generation whose connection can stay are among them."""
+    lanes: Sequence[Lane]
+    wakers: Sequence[asyncio.Event]
+    """Of the loops of delivery: the painter's, then one for each lane."""
+    delivery: Delivery
+
+
 @dataclass
 class Bridge:
-    """A running bridge: the callables that its services meet through, and what they share."""
+    """A running bridge: the callables that its services meet through, and what they share.
+
+    Database, metrics and the HTTP server stay as long as it runs. The rest is of the present generation: look it up
+    here whenever it is needed, and keep no copy.
+    """
 
     config: Config
     database: Database
@@ -53,29 +79,48 @@ class Bridge:
     destinations: Mapping[str, Destination]
     """By target."""
     metrics: Metrics = field(default_factory=Metrics)
-    channels: dict[str, Channel] = field(default_factory=dict)
-    wakers: list[asyncio.Event] = field(default_factory=list)
+    intake: Intake | None = None
+    """Takes alerts in; None until the bridge runs."""
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    wakers: Sequence[asyncio.Event] = ()
     """Of the loops of delivery."""
-    lanes: list[Lane] = field(default_factory=list)
+    lanes: Sequence[Lane] = ()
     url: str = ""
     """Where the HTTP server listens."""
+    board: Board = field(init=False)
+    """What is known of alerts; it outlasts a configuration."""
+    listener: Listener = field(default_factory=Listener)
+    reload: Callable[[], None] = lambda: None
+    """Have the configuration read again."""
     _writer: Writer = field(init=False)
     _greeted: set[str] = field(default_factory=set)
+    """The targets that were greeted or announced to; once is enough for as long as the bridge runs."""
     _code_sent: dict[str, float] = field(default_factory=dict)
     """When a channel's login code last went to the fallback; monotonic seconds."""
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
+        self.board = Board(self.database)
         self._writer = Writer(self.database, dedupe_window=self.config.dedupe_window)
+
+    def turn_to(self, generation: Generation) -> None:
+        """Make a generation the present one, all of it in one step of the event loop."""
+        if generation.config.dedupe_window != self.config.dedupe_window:
+            # What waits in the old one is stored by the old one.
+            self._writer = Writer(self.database, dedupe_window=generation.config.dedupe_window)
+        self.config = generation.config
+        self.targets, self.destinations = generation.targets, generation.destinations
+        self.intake, self.channels = generation.intake, generation.channels
+        self.lanes, self.wakers = generation.lanes, generation.wakers
 
     def wake(self) -> None:
         """Have every loop of delivery look again."""
         for waker in self.wakers:
             waker.set()
 
-    async def put(self, items: Sequence[Notification]) -> Accepted:
+    async def put(self, items: Sequence[Notification], memo: Memo | None = None) -> Accepted:
         """Store notifications durably and have them delivered. Raises `StorageError`."""
-        accepted = await self._writer.put(items)
+        accepted = await self._writer.put(items, memo)
         drawing = any(isinstance(body, Picture) and body.file is None for item in items for body in item.bodies)
         # The first waker is the painter's, who has nothing to do for texts, and there may be thousands a second.
         for waker in self.wakers[0 if drawing else 1 :]:
@@ -83,8 +128,13 @@ class Bridge:
         return accepted
 
     async def tell(self, line: str, about: str | None = None) -> None:
-        """Queue a line for the master; what is about the master goes to the master's fallback, else into the log."""
-        names = self.targets[MASTER].fallback if about == MASTER else (MASTER,)
+        """Queue a line for the master; what is about the master goes to the master's fallback, else into the log.
+
+        Raises:
+            StorageError: it could not be stored.
+        """
+        master = self.targets.get(MASTER)
+        names = (MASTER,) if about != MASTER else master.fallback if master else ()
         items = [
             notify.notification(
                 "wxbridge", name, [Text(line)], self.destinations[name], self.config.language, Priority.SYSTEM
@@ -95,14 +145,14 @@ class Bridge:
         if not items:
             log.warning("nobody to tell", line=line)
             return
-        try:
-            await self.put(items)
-        except StorageError as error:
-            log.error("could not be told", line=line, error=str(error))  # noqa: TRY400 - a trace says no more
+        await self.put(items)
 
     async def tell_master(self, line: str) -> None:
-        """`tell`, for channels."""
-        await self.tell(line)
+        """`tell`, for those who can do nothing where it cannot be stored."""
+        try:
+            await self.tell(line)
+        except StorageError as error:
+            log.error("could not be told", line=line, error=str(error))  # noqa: TRY400 - a trace says no more
 
     # -------------------------------------------------------- what channels report
 
@@ -117,14 +167,24 @@ class Bridge:
         elif status.state is ChannelState.ONLINE:
             self._code_sent.pop(name, None)
             (self.config.state_dir / "login.png").unlink(missing_ok=True)
-            if name not in self._greeted:
-                self._greeted.add(name)
-                wechat = self.config.section("wechat")
-                greeting = wechat.greeting if wechat and name == "wechat" else ""
-                items = presence.greetings(self.targets, name, master=MASTER, greeting=greeting)
-                self._in_background(self._say(items))
+            self.greet(name)
         self.wake()
         self._in_background(self._note(name, status))
+
+    def greet(self, name: str) -> None:
+        """Greet the master, and announce the bridge, on a channel that is up: each target once."""
+        wechat = self.config.section("wechat")
+        greeting = wechat.greeting if wechat and name == "wechat" else ""
+        found = presence.greetings(self.targets, name, master=MASTER, greeting=greeting)
+        items = [item for item in found if item.target not in self._greeted]
+        self._greeted |= {item.target for item in items}
+        if items:
+            self._in_background(self._say(items))
+
+    async def forget_channel(self, name: str) -> None:
+        """Have nobody told any more of a channel that is no longer configured."""
+        with suppress(StorageError):
+            await self.database.run(lambda c: c.execute(sa.delete(facts).where(facts.c.key == f"channel:{name}")))
 
     def _show_code(self, name: str, code: str) -> None:
         png = self.config.state_dir / "login.png"
@@ -170,7 +230,13 @@ class Bridge:
 
     # -------------------------------------------------------- what the HTTP server asks for
 
-    async def push(self, push: Push, intake: Intake) -> Accepted:
+    @property
+    def present_intake(self) -> Intake:
+        """Who takes alerts in now."""
+        assert self.intake is not None, "hooks are taken once the bridge runs"  # noqa: S101
+        return self.intake
+
+    async def push(self, push: Push) -> Accepted:
         """Queue what somebody pushed; an uploaded picture is checked and stored first.
 
         Raises:
@@ -185,7 +251,7 @@ class Bridge:
         if push.image_url is not None:
             link = push.image_url if push.image_url.startswith("http") else None
             bodies.append(Picture(spec=PictureSpec("fetch", {"url": push.image_url}, link=link)))
-        return await intake.push(push.to, bodies)
+        return await self.present_intake.push(push.to, bodies)
 
     async def _uploaded(self, content: bytes) -> Picture:
         from wxbridge.pictures import imaging
@@ -221,7 +287,8 @@ class Bridge:
     async def refresh_gauges(self) -> None:
         """Set the gauges for `/metrics`."""
         metrics, now = self.metrics, time.time()
-        for gauge in (metrics.backlog, metrics.oldest):
+        # What the configuration has no more must not stay at its last value.
+        for gauge in (metrics.backlog, metrics.oldest, metrics.channel_state, metrics.budget):
             gauge.clear()
         for name in self.targets:
             metrics.backlog.labels(name).set(0)

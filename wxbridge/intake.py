@@ -3,19 +3,35 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import structlog
 
-from wxbridge import compose, notify, routing, stored
+from wxbridge import compose, holding, notify, routing, seen, stored
 from wxbridge.digest import Digest
 from wxbridge.errors import BadBody
-from wxbridge.model import Accepted, AlertGroup, Body, Capabilities, Notification, NotificationKind, Priority, Text
+from wxbridge.model import (
+    Accepted,
+    Alert,
+    AlertGroup,
+    Body,
+    Capabilities,
+    Notification,
+    NotificationKind,
+    Priority,
+    Text,
+)
 from wxbridge.notify import Destination
+from wxbridge.routing import Telling
+from wxbridge.seen import Ledger, Sighting
+from wxbridge.silences import Silences
 from wxbridge.sources import Parse
+from wxbridge.templates import Templates, text_for
+from wxbridge.writer import Memo
 
 log = structlog.get_logger()
 
@@ -24,7 +40,41 @@ MASTER = "master"
 NOBODY = "nobody"
 """The target of what nobody is there for; such messages are dead from the start, and listed."""
 
-Put = Callable[[Sequence[Notification]], Awaitable[Accepted]]
+_PLAINLY = Telling()
+
+FiringSince = Callable[[Collection[str]], Awaitable[Mapping[str, tuple[float | None, float]]]]
+Put = Callable[[Sequence[Notification], Memo | None], Awaitable[Accepted]]
+
+
+@dataclass(frozen=True)
+class Memory:
+    """What is remembered of alerts from one configuration to the next."""
+
+    ledger: Ledger = field(default_factory=Ledger)
+    silences: Silences = field(default_factory=Silences)
+
+
+@dataclass(frozen=True)
+class Rules(holding.Rules):
+    """What the configuration says of alerts."""
+
+    targets: Mapping[str, Destination] = field(default_factory=dict)
+    language: compose.Language = "en"
+    templates: Templates | None = None
+    """None for the built-in texts alone."""
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What of a group goes to one target in one way."""
+
+    target: str
+    group: AlertGroup
+    telling: Telling = _PLAINLY
+    note: str = ""
+    """A line above the text."""
+    direct: bool = False
+    """Whether it goes there whatever the routes say."""
 
 
 @dataclass(frozen=True)
@@ -32,11 +82,15 @@ class Intake:
     """Takes alerts in. One for a configuration."""
 
     sources: Mapping[str, Parse]
-    routes: Sequence[routing.Route]
-    targets: Mapping[str, Destination]
-    language: compose.Language
-    timezone: ZoneInfo
+    rules: Rules
     put: Put
+    memory: Memory = field(default_factory=Memory)
+    clock: Callable[[], float] = time.time
+    """Seconds since the epoch."""
+    firing_since: FiringSince | None = None
+    """`seen.firing_since` on the database."""
+    suppressed: Callable[[str, int], None] = lambda _reason, _count: None
+    """Count alerts that a target was not told of, by reason."""
 
     async def accept(
         self,
@@ -53,8 +107,24 @@ class Intake:
         """
         group = self.sources[source](body, headers)
         dedupe = group.dedupe or hashlib.sha256(body).hexdigest()
-        notifications = [self._notification(name, part, dedupe, note) for name, part, note in self._parts(group, to)]
-        accepted = await self.put(notifications)
+        now = self.clock()
+        parts = list(self._parts(group, to))
+        sightings = await self._seen_before([self._sightings(part, now) for part in parts])
+        plan = self.memory.ledger.weigh([each for some in sightings for each in some], now)
+        told = iter(plan.tell)
+        notifications: list[Notification] = []
+        absorbed = 0
+        for part, some in zip(parts, sightings, strict=True):
+            left, repeats = self._left(part, some, told)
+            absorbed += repeats
+            if left is not None:
+                notifications += self._notifications(left, dedupe, now)
+        try:
+            accepted = await self.put(notifications, Memo((group,), plan))
+        except Exception:
+            self.memory.ledger.undo(plan)
+            raise
+        accepted = replace(accepted, duplicates=accepted.duplicates + absorbed)
         log.info(
             "alert accepted",
             source=source, title=group.title[:120], alerts=len(group.alerts),
@@ -62,57 +132,146 @@ class Intake:
         )  # fmt: skip
         return accepted
 
-    def _check(self, to: Sequence[str]) -> None:
-        unknown = [name for name in to if name not in self.targets]
-        if unknown:
-            raise BadBody(f"There is no target {unknown[0]!r}; there are {', '.join(sorted(self.targets)) or 'none'}.")
+    async def tell_again(self, group: AlertGroup, target: str, telling: Telling) -> None:
+        """Tell a target of what still fires, or was held back. Raises `StorageError`."""
+        await self.put(self._notifications(_Part(target, group, telling), "", self.clock()), None)
 
-    def _parts(self, group: AlertGroup, to: Sequence[str]) -> list[tuple[str, AlertGroup, str]]:
-        """Each target with its part of the group and a note; what nobody is to get goes to the master."""
-        unknown = [name for name in to if name not in self.targets]
+    # ------------------------------------------------ to whom
+
+    def _parts(self, group: AlertGroup, to: Sequence[str]) -> Iterator[_Part]:
+        """Each target with its part of the group; what nobody is to get goes to the master."""
+        targets, language = self.rules.targets, self.rules.language
+        left: AlertGroup | None
         if to:
-            routed, left = {name: group for name in to if name in self.targets}, group if unknown else None
-            note = compose.say("no_target", self.language, names=", ".join(unknown))
+            unknown = [name for name in to if name not in targets]
+            for name in dict.fromkeys(to):
+                if name in targets:
+                    yield _Part(name, group, direct=True)
+            left, note = group if unknown else None, compose.say("no_target", language, names=", ".join(unknown))
         else:
-            routed, left = routing.split(group, self.routes)
-            note = compose.say("unrouted", self.language)
-        parts = [(name, part, "") for name, part in routed.items()]
+            division = routing.divide(group, self.rules.routes)
+            for part in division.parts:
+                yield _Part(part.target, part.group, part.telling)
+            left, note = division.unrouted, compose.say("unrouted", language)
         if left:
-            name = MASTER if MASTER in self.targets else NOBODY
-            log.warning(note, title=group.title[:120], to=name)
-            parts.append((name, left, note))
-        return parts
+            yield self._for_master(left, note)
 
-    def _notification(self, name: str, group: AlertGroup, dedupe: str, note: str) -> Notification:
-        destination = self.targets.get(name)
+    def _for_master(self, group: AlertGroup, note: str) -> _Part:
+        name = MASTER if MASTER in self.rules.targets else NOBODY
+        log.warning(note, title=group.title[:120], to=name)
+        return _Part(name, group, note=note, direct=True)
+
+    # ------------------------------------------------ whether now
+
+    def _sightings(self, part: _Part, now: float) -> list[Sighting]:
+        return [
+            seen.sighting(
+                part.group, alert, part.target, part.telling,
+                held=self._held(part, alert, now), direct=part.direct,
+            )
+            for alert in part.group.alerts or (None,)
+        ]  # fmt: skip
+
+    def _held(self, part: _Part, alert: Alert | None, now: float) -> str | None:
+        labels = routing.labels_of(part.group, alert)
+        return holding.held_by(self.rules, self.memory.silences, labels, part.telling, now)
+
+    async def _seen_before(self, sightings: list[list[Sighting]]) -> list[list[Sighting]]:
+        """Add to what is held back now whether its firing was told before that."""
+        known = self.memory.ledger.known
+        held = {each.key for some in sightings for each in some if each.held and not known(each.key, each.target)}
+        if not held or self.firing_since is None:
+            return sightings
+        before = await self.firing_since(held)
+        return [
+            [
+                replace(each, seen_at=before[each.key][1])
+                if each.held and each.key in before and before[each.key][0] == each.starts_at
+                else each
+                for each in some
+            ]
+            for some in sightings
+        ]
+
+    def _left(self, part: _Part, sightings: Sequence[Sighting], told: Iterator[bool]) -> tuple[_Part | None, int]:
+        """What of a part is told now, None for nothing; and whether it was all a repeat (1) or not (0)."""
+        verdicts = [next(told) for _ in sightings]
+        if all(verdicts):
+            return part, 0
+        held = sum(1 for each, tell in zip(sightings, verdicts, strict=True) if each.held and not tell)
+        quiet = verdicts.count(False) - held
+        for reason, count in (("held", held), ("repeat", quiet)):
+            if count:
+                self.suppressed(reason, count)
+                log.info("not told now", target=part.target, reason=reason, alerts=count)
+        alerts = tuple(alert for alert, tell in zip(part.group.alerts, verdicts, strict=False) if tell)
+        if not alerts:
+            return None, int(held == 0)
+        return replace(part, group=replace(part.group, alerts=alerts)), 0
+
+    # ------------------------------------------------ in which words
+
+    def _notifications(self, part: _Part, dedupe: str, now: float) -> list[Notification]:
+        """One for the target; where the alert says who is meant, one for each of them."""
+        destination = self.rules.targets.get(part.target)
+        recipients = destination.recipients(part.group.recipients) if destination else None
+        if recipients is None:
+            return [self._notification(part, dedupe, now, None)]
+        if recipients:
+            return [self._notification(part, dedupe, now, recipient) for recipient in recipients]
+        note = compose.say("no_recipient", self.rules.language, target=part.target)
+        return [self._notification(self._for_master(part.group, note), dedupe, now, None)]
+
+    def _notification(self, part: _Part, dedupe: str, now: float, recipient: str | None) -> Notification:
+        group, name = part.group, part.target
+        destination = self.rules.targets.get(name)
         capabilities = destination.capabilities if destination else Capabilities(text_limit=2000)
-        bodies = compose.compose(group, capabilities, self.language, note)
+        text = self._text(part, destination, now)
+        whose = f"{group.source}:{name}" + (f":{recipient}" if recipient else "")
         return Notification(
             source=group.source,
             target=name,
-            bodies=tuple(bodies),
+            bodies=tuple(
+                compose.bodies(text, group, capabilities, self.rules.language, part.note, part.telling.mention)
+            ),
             priority=_priority(group),
-            dedupe_key=f"{group.source}:{name}:{dedupe}",
+            dedupe_key=f"{whose}:{dedupe}" if dedupe else None,
             # A body without times says the same at each firing; in between, its rule has said something else.
-            dedupe_group=None if group.dedupe else f"{group.source}:{name}:{group.group_key}",
+            dedupe_group=None if group.dedupe or not dedupe else f"{whose}:{group.group_key}",
             kind=NotificationKind.ALERT,
             content=stored.as_json(group),
             expires_after=destination.expires_after if destination else 86400.0,
             dead=None if destination else "no route matches, and there is no master to tell",
+            recipient=recipient,
         )
+
+    def _text(self, part: _Part, destination: Destination | None, now: float) -> str:
+        rules, at = self.rules, datetime.fromtimestamp(now, UTC)
+        if rules.templates is None:
+            return compose.text_of(part.group, rules.language, rules.timezone, at)
+        name = part.telling.template or (destination.template if destination else None)
+        text, problem = text_for(rules.templates, name, part.group, part.target, at)
+        if problem:
+            self.suppressed("template", 1)
+            log.error("a template failed", template=name, target=part.target, error=problem)
+        return text
 
     def recompose(self, kind: NotificationKind, content: Any, target: str, note: str) -> list[Body]:
         """Say what a stored notification says for another target, with a note above it; empty where nothing is kept."""
-        destination = self.targets.get(target)
+        destination, language = self.rules.targets.get(target), self.rules.language
         if destination is None or content is None:
             return []
         if kind is NotificationKind.ALERT:
-            return compose.compose(stored.from_json(content), destination.capabilities, self.language, note)
+            group = stored.from_json(content)
+            text = self._text(_Part(target, group), destination, self.clock())
+            return compose.bodies(text, group, destination.capabilities, language, note)
         if kind is NotificationKind.DIGEST:
-            text = Digest.from_json(content).text(self.language, self.timezone)
+            text = Digest.from_json(content).text(language, self.rules.timezone)
             whole = "\n".join(part for part in (note, text) if part)
-            return [Text(part) for part in compose.parts(whole, destination.capabilities, self.language)]
-        return notify.again(content, destination, self.language, note)
+            return [Text(part) for part in compose.parts(whole, destination.capabilities, language)]
+        return notify.again(content, destination, language, note)
+
+    # ------------------------------------------------ what is pushed as it is
 
     async def push(self, to: Sequence[str], bodies: Sequence[Any], priority: Priority = Priority.ALERT) -> Accepted:
         """Store bodies for targets as they are; texts are split to the target's limit.
@@ -121,12 +280,16 @@ class Intake:
             BadBody: a target is unknown.
             StorageError: it could not be stored.
         """
-        self._check(to)
+        targets = self.rules.targets
+        unknown = [name for name in to if name not in targets]
+        if unknown:
+            raise BadBody(f"There is no target {unknown[0]!r}; there are {', '.join(sorted(targets)) or 'none'}.")
         return await self.put(
             [
-                notify.notification("push", name, bodies, self.targets[name], self.language, priority)
+                notify.notification("push", name, bodies, targets[name], self.rules.language, priority)
                 for name in dict.fromkeys(to)
-            ]
+            ],
+            None,
         )
 
 

@@ -29,6 +29,10 @@ class Metrics:
         self.refused = Counter(
             "wxbridge_refused", "Requests that were not taken, by reason.", ["reason"], registry=registry,
         )  # fmt: skip
+        self.suppressed = Counter(
+            "wxbridge_suppressed", "Alerts that a target was not told of: held (silence, muted time), repeat.",
+            ["reason"], registry=registry,
+        )  # fmt: skip
         self.messages = Counter(
             "wxbridge_messages",
             "What became of attempts: sent, retried, waited, unknown, merged, failed_over, expired, dead.",
@@ -58,6 +62,17 @@ class Metrics:
         self.storage_errors = Counter(
             "wxbridge_storage_errors", "Times the database did not take something.", registry=registry,
         )  # fmt: skip
+        self.config_reloads = Counter(
+            "wxbridge_config_reloads", "Times jobs.yaml was read again: ok, invalid, failed.", ["outcome"],
+            registry=registry,
+        )  # fmt: skip
+        self.config_ok = Gauge(
+            "wxbridge_config_ok", "Whether the bridge runs what jobs.yaml says now.", registry=registry,
+        )  # fmt: skip
+        self.config_ok.set(1)
+        for outcome in ("ok", "invalid", "failed"):
+            # A counter that first appears at 1 is no increase to Prometheus.
+            self.config_reloads.labels(outcome)
 
     def exposition(self) -> bytes:
         """Everything in Prometheus' text format."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,10 @@ class Destination:
     capabilities: Capabilities
     expires_after: float
     """Seconds."""
+    template: str | None = None
+    """The template of alerts, where the route names none."""
+    recipients: Callable[[Sequence[str]], list[str] | None] = lambda _: None
+    """Of the people that an alert names: each message's recipient. None where the target says who is meant."""
 
 
 def fit(bodies: Sequence[Body], destination: Destination, language: Language) -> list[Body]:

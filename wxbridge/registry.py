@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from wxbridge.channels import ChannelPlugin, console, wechat
 from wxbridge.config import PluginSettings
 from wxbridge.jobs import JobKind, picture, screenshot, text
-from wxbridge.sources import Parse, grafana_legacy
+from wxbridge.sources import Parse, by_content, generic, openfalcon
+from wxbridge.sources.settings import BodyMapping
 
 SOURCES: dict[str, Parse] = {
-    "grafana": grafana_legacy.parse,
+    "grafana": by_content.at_grafana,
+    "alertmanager": by_content.at_alertmanager,
+    "openfalcon": openfalcon.parse,
+    "generic": generic.parse,
 }
+
+
+def sources(mappings: Mapping[str, BodyMapping]) -> dict[str, Parse]:
+    """The hooks there are, with the mappings of jobs.yaml as `generic/NAME`."""
+    return SOURCES | generic.parsers(mappings)
+
 
 CHANNELS: dict[str, ChannelPlugin] = {
     "wechat": wechat.PLUGIN,

@@ -5,18 +5,33 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from wxbridge import outbox
+from wxbridge import outbox, seen
 from wxbridge.database import Database
 from wxbridge.errors import StorageError
-from wxbridge.model import Accepted, Notification
+from wxbridge.model import Accepted, AlertGroup, Notification
+from wxbridge.seen import Plan
 
 AT_ONCE = 200
 """How many who wait share a transaction at most, so that none of them waits long."""
 
-_Waiting = tuple[Sequence[Notification], "asyncio.Future[Accepted]"]
+
+@dataclass(frozen=True)
+class Memo:
+    """What is to be remembered of alerts, in the transaction that stores the messages."""
+
+    groups: tuple[AlertGroup, ...]
+    plan: Plan
+
+
+@dataclass(frozen=True)
+class _Request:
+    items: Sequence[Notification]
+    memo: Memo | None
+    future: asyncio.Future[Accepted]
 
 
 class Writer:
@@ -26,19 +41,19 @@ class Writer:
         self._database = database
         self._dedupe_window = dedupe_window
         self._clock = clock
-        self._waiting: list[_Waiting] = []
+        self._waiting: list[_Request] = []
         self._flushing: asyncio.Task[None] | None = None
 
-    async def put(self, items: Sequence[Notification]) -> Accepted:
-        """Store notifications; they are on disk when this returns.
+    async def put(self, items: Sequence[Notification], memo: Memo | None = None) -> Accepted:
+        """Store notifications, and what is to be remembered; they are on disk when this returns.
 
         Raises:
             StorageError: they are not.
         """
-        if not items:
+        if not items and memo is None:
             return Accepted(0, 0)
         future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
-        self._waiting.append((items, future))
+        self._waiting.append(_Request(items, memo, future))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="writer")
         return await future
@@ -47,36 +62,45 @@ class Writer:
         while self._waiting:
             batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
             try:
-                answers = await self._store([items for items, _ in batch])
+                answers = await self._store(batch)
             except StorageError as error:
-                for _, future in batch:
-                    if not future.done():
-                        future.set_exception(StorageError(str(error)))
+                for each in batch:
+                    if not each.future.done():
+                        each.future.set_exception(StorageError(str(error)))
             except Exception as error:  # noqa: BLE001 - it belongs to one of them, who is found by asking singly
                 await self._one_by_one(batch, error)
             else:
-                for (_, future), answer in zip(batch, answers, strict=True):
-                    if not future.done():
-                        future.set_result(answer)
+                for each, answer in zip(batch, answers, strict=True):
+                    if not each.future.done():
+                        each.future.set_result(answer)
 
-    async def _one_by_one(self, batch: Sequence[_Waiting], error: Exception) -> None:
-        for items, future in batch:
-            if future.done():
+    async def _one_by_one(self, batch: Sequence[_Request], error: Exception) -> None:
+        for each in batch:
+            if each.future.done():
                 continue
             if len(batch) == 1:
-                future.set_exception(error)
+                each.future.set_exception(error)
                 continue
             try:
-                answer = (await self._store([items]))[0]
+                answer = (await self._store([each]))[0]
             except Exception as own:  # noqa: BLE001 - it goes to the one whose it is
-                if not future.done():
-                    future.set_exception(own)
+                if not each.future.done():
+                    each.future.set_exception(own)
             else:
-                if not future.done():
-                    future.set_result(answer)
+                if not each.future.done():
+                    each.future.set_result(answer)
 
-    async def _store(self, requests: Sequence[Sequence[Notification]]) -> list[Accepted]:
+    async def _store(self, batch: Sequence[_Request]) -> list[Accepted]:
+        memos = [each.memo for each in batch if each.memo]
+
         def store(connection: Connection) -> list[Accepted]:
-            return outbox.put_all(connection, requests, now=self._clock(), dedupe_window=self._dedupe_window)
+            now = self._clock()
+            requests = [each.items for each in batch]
+            answers = outbox.put_all(connection, requests, now=now, dedupe_window=self._dedupe_window)
+            groups = [group for memo in memos for group in memo.groups]
+            held = {key for memo in memos for key in memo.plan.held}
+            seen.note(connection, groups, now=now, held=held)
+            seen.keep(connection, {place: row for memo in memos for place, row in memo.plan.changes.items()})
+            return answers
 
         return await self._database.run(store)

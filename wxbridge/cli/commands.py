@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 import wxbridge
-from wxbridge.cli import alerts, jobs, outbox, people, pictures, service
+from wxbridge.cli import alerts, doctor, jobs, outbox, people, pictures, routes, service, silences, templates
 from wxbridge.cli.common import FAILED, WRONG_USAGE, print_problems, say
 from wxbridge.errors import ConfigError, WxbridgeError
 
@@ -39,6 +39,7 @@ for _command in (
     service.demo,
     service.check,
     service.status,
+    doctor.doctor,
     people.rooms,
     people.contacts,
     alerts.send,
@@ -48,7 +49,9 @@ for _command in (
 ):
     app.command()(_command)
 app.add_typer(alerts.alert, name="alert")
-app.add_typer(alerts.routes, name="routes")
+app.add_typer(routes.routes, name="routes")
+app.add_typer(silences.app, name="silences")
+app.add_typer(templates.app, name="template")
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(outbox.app, name="outbox")
 

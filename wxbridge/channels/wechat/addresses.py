@@ -57,6 +57,13 @@ class Addresses:
         self._lock = asyncio.Lock()
         self._next_waits = False
 
+    def for_targets(self, context: ChannelContext, master: str | None) -> Addresses:
+        """Give the same for other targets: what is remembered and what was told stays."""
+        new = Addresses(context, self._directory, master)
+        new._memory, new._lock = self._memory, self._lock
+        new._problems = {chat: key for chat, key in self._problems.items() if chat in new._wanted}
+        return new
+
     async def load(self) -> None:
         """Read what is remembered, once; where that fails, nothing is found until it is tried again."""
         try:

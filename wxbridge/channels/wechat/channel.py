@@ -101,6 +101,25 @@ class WechatChannel:
         self._displaced_at = 0.0
         self._take_over = False
 
+    # Another configuration
+
+    def keeps(self, context: ChannelContext) -> bool:
+        """Tell whether the connection can stay: the same gateway and token, whatever else is new."""
+        new = context.settings
+        return (
+            isinstance(new, WechatSettings)
+            and (new.endpoint, new.token) == (self.settings.endpoint, self.settings.token)
+            and context.state_dir == self._context.state_dir
+        )
+
+    def adopt(self, context: ChannelContext) -> None:
+        """Go on with other targets and another master, on the same connection; only where it `keeps`."""
+        assert isinstance(context.settings, WechatSettings)  # noqa: S101 - `keeps` has said so
+        self.settings, self._context = context.settings, context
+        self.addresses = self.addresses.for_targets(context, context.settings.master)
+        if self._session is not None:
+            self._session.check_soon()
+
     # Status
 
     @property
