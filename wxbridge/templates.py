@@ -196,6 +196,8 @@ class Templates:
         self.folder = folder
         self.language: Language = language
         self.timezone = timezone
+        self._default = 0, False
+        """When the folder last changed, in nanoseconds, and whether it had a default then."""
         self._environment = _Environment(
             loader=jinja2.FileSystemLoader(folder, encoding="utf-8"),
             undefined=jinja2.StrictUndefined,
@@ -228,6 +230,16 @@ class Templates:
         except OSError:
             # A folder that may not be entered, a name that no file can have.
             return None
+
+    def has_default(self) -> bool:
+        """Whether the folder has a template for everybody. Cheap: it is asked for every alert."""
+        try:
+            changed = self.folder.stat().st_mtime_ns
+        except OSError:
+            return False
+        if changed != self._default[0]:
+            self._default = changed, self.find(DEFAULT) is not None
+        return self._default[1]
 
     def check(self, name: str) -> None:
         """Read a template without rendering it. Raises `TemplateError`."""
@@ -370,7 +382,7 @@ def text_for(
     `name` is the template of the route or target; without one, that of the folder's `default` is taken, else the
     built-in text. Never raises: where a template fails, the built-in text stands below a line that says so.
     """
-    chosen = name or (DEFAULT if templates.find(DEFAULT) else None)
+    chosen = name or (DEFAULT if templates.has_default() else None)
     if chosen is None:
         return compose.text_of(group, templates.language, templates.timezone, now), None
     try:

@@ -28,7 +28,7 @@ def run(config_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> It
         async def examine(*_: object) -> list[Finding]:
             return findings
 
-        monkeypatch.setattr(command, "examine", examine)
+        monkeypatch.setattr("wxbridge.doctor.examine", examine)
         return CliRunner().invoke(app, [*words, "-c", str(config_file())])
 
     yield go

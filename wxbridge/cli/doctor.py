@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 import typer
 
 from wxbridge import logs
 from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, database_of, read_config, show
 from wxbridge.config import Config
-from wxbridge.doctor import Finding, State, database_file, examine, worst
 from wxbridge.errors import StorageError
+
+if TYPE_CHECKING:
+    from wxbridge.doctor import Finding  # brings aiohttp
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
@@ -20,6 +23,8 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
 
     Exit code 1 where something is bad; a warning is none.
     """
+    from wxbridge.doctor import State, worst
+
     logs.configure("auto", "error")
     findings = examined(read_config(config))
     show([asdict(finding) for finding in findings], as_json=as_json,
@@ -30,6 +35,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
 
 def examined(settings: Config) -> Sequence[Finding]:
     """Run every check, on the database of the running or the last bridge where there is one."""
+    from wxbridge.doctor import Finding, State, database_file, examine
 
     async def run() -> list[Finding]:
         # Opening it would make one where there is none.
