@@ -17,12 +17,14 @@ except ModuleNotFoundError as error:
 from rich.console import Console
 from rich.table import Table
 
-from bench import alert, crash, delivery, idle, screenshot, start
+from bench import alert, crash, delivery, idle, intake, screenshot, start, wecom
 
 FIGURES = (
     Figure("start", start.measure, 90, "exec to the first 200 of /healthz"),
     Figure("idle", idle.measure, 60, "memory, logged in, nothing to do"),
     Figure("alert", alert.measure, 60, "POST to 202 and to the gateway, beside fsync and a bare server"),
+    Figure("intake", intake.measure, 60, "parse, route, compose a large group; many routes"),
+    Figure("wecom", wecom.measure, 150, "1,000 messages through wecom_app, beside an application that stalls"),
     Figure("delivery", delivery.measure, 150, "acknowledged under load, beside the older design in memory"),
     Figure("screenshot", screenshot.measure, 120, "warm, against a fresh Selenium Chrome"),
 )

@@ -1,0 +1,297 @@
+"""The channel `dingtalk`: group robots of DingTalk (钉钉自定义机器人), by webhook, signed.
+
+open.dingtalk.com/document/robots/custom-robot-access
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import model_validator
+
+from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.channels.http import Answer, Code, Codes, Http, Meaning, Rests, Timing, Verdict, as_json, understand
+from wxbridge.errors import Permanent, Throttled
+from wxbridge.model import (
+    Capabilities,
+    Channel,
+    ChannelState,
+    ChannelStatus,
+    OnInbound,
+    OnStatus,
+    Outgoing,
+    Receipt,
+    Text,
+)
+from wxbridge.settings import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, TargetSettings
+
+DEFAULT_URL = "https://oapi.dingtalk.com"
+BODY_LIMIT = 20_000
+"""Bytes of a whole request."""
+TEXT_LIMIT = 15_000
+"""Bytes of UTF-8 in a text: line ends and quotes take two in the request, and there is more in it than the text."""
+MUTED = 600.0
+"""Seconds that a robot is mute after more than 20 messages in a minute."""
+TITLE_LIMIT = 60
+"""Characters of the title, which the list of chats shows."""
+RATE = Rate(20, 65.0)
+"""A little less than the 20 a minute that are allowed: what exceeds them by a second's delay costs ten minutes."""
+
+CAPABILITIES = Capabilities(
+    text_limit=TEXT_LIMIT, text_unit="bytes", formats={"markdown": TEXT_LIMIT}, pictures="url", picture_types=()
+)
+
+_SIGNED = "look at `secret`, this host's clock (it may be an hour off), the robot's keywords and its allowed IPs"
+_TOKEN = "the robot was removed, or the token is wrong; look at `access_token`"  # noqa: S105 - advice
+
+
+def _table(meaning: Meaning, advice: str, codes: Iterable[int]) -> dict[int, Code]:
+    return dict.fromkeys(codes, Code(meaning, advice))
+
+
+CODES: Codes = {
+    -1: Code(Meaning.PASSING, "it is busy"),
+    130101: Code(Meaning.THROTTLED, "the robot is mute for ten minutes", MUTED),
+    410100: Code(Meaning.THROTTLED, "too fast"),
+    310000: Code(Meaning.WRONG_CONFIGURATION, _SIGNED),
+    **_table(Meaning.WRONG_CONFIGURATION, _TOKEN, [300001, 300005, 400101, 400106]),
+    **_table(Meaning.WRONG_CONFIGURATION, "enable the robot in its group", [400102]),
+    **_table(Meaning.BAD_ADDRESS, "the group was dissolved", [400013]),
+    **_table(Meaning.REFUSED, "", [40035, 43004, 400105]),
+    **_table(Meaning.REFUSED, "DingTalk does not let these words, links or pictures pass",
+             [430101, 430102, 430103, 430104]),
+}  # fmt: skip
+"""The codes of the robot's page, and 300001, 300005 and 130101 as they are met."""
+
+_MOBILE = re.compile(r"1\d{10}", re.ASCII)
+_BAD_MESSAGE_TYPE = "400105"
+_BAD_PARAMETER = "40035"
+
+
+def classify(answer: Answer) -> Verdict:
+    """Tell what DingTalk's answer means (`Meaning`). The body decides."""
+    return understand(answer, CODES)
+
+
+def sign(secret: str, milliseconds: int) -> str:
+    """The signature of a moment; it is good for an hour before and after. It still has to be quoted for a URL."""
+    words = f"{milliseconds}\n{secret}"
+    return base64.b64encode(hmac.new(secret.encode(), words.encode(), hashlib.sha256).digest()).decode()
+
+
+@dataclass(frozen=True)
+class Robot:
+    """One robot."""
+
+    base_url: str
+    token: str = field(repr=False)
+    secret: str = field(repr=False)
+    """Empty where its requests are not signed."""
+    ca: Path | None = None
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others without giving its token away."""
+        return hashlib.sha256(f"{self.base_url}\0{self.token}".encode()).hexdigest()[:16]
+
+
+class DingtalkTarget(TargetSettings):
+    """A group with a robot of DingTalk."""
+
+    channel: Literal["dingtalk"] = "dingtalk"
+    access_token: Secret | None = None
+    """The robot's token."""
+    url: Secret | None = None
+    """Instead of the token: the robot's whole webhook address."""
+    secret: Secret | None = None
+    """What requests are signed with (加签), where the robot wants that."""
+    base_url: BaseUrl | None = None
+    """Where DingTalk is; https://oapi.dingtalk.com where neither this nor `url` says otherwise."""
+    ca: FileBeside | None = None
+    """A file with the certificate authority to trust besides the system's."""
+    format: Literal["markdown", "text"] = "markdown"
+    """How alerts are written."""
+
+    @model_validator(mode="after")
+    def _whole(self) -> DingtalkTarget:
+        if bool(self.access_token) == bool(self.url):
+            raise ValueError("a dingtalk target needs one of `access_token:` and `url:` (the whole webhook address)")
+        self.robot()
+        return self
+
+    def robot(self) -> Robot:
+        """The robot.
+
+        Raises:
+            ValueError: `url` is no webhook address. The text does not show it.
+        """
+        token = self.access_token.get_secret_value().strip() if self.access_token else ""
+        base = self.base_url or DEFAULT_URL
+        if self.url or "://" in token:
+            address = urlsplit((self.url.get_secret_value() if self.url else token).strip())
+            token = parse_qs(address.query).get("access_token", [""])[0]
+            if address.scheme not in ("http", "https") or not address.netloc or not token:
+                raise ValueError("the webhook address has no `?access_token=` in it; copy all of it")
+            path = address.path.partition("/robot/")[0].rstrip("/")
+            base = self.base_url or f"{address.scheme}://{address.netloc}{path}"
+        if not token:
+            raise ValueError("`access_token` is empty; copy what follows `?access_token=`")
+        secret = self.secret.get_secret_value().strip() if self.secret else ""
+        return Robot(base, token, secret, self.ca)
+
+    def chat_key(self) -> str:
+        """The robot, without giving its token away."""
+        return f"dingtalk:{self.robot().identity}"
+
+
+class DingtalkSettings(Section):
+    """What holds for targets that say nothing else."""
+
+    pace: PaceField = Pace(chat=RATE)
+
+
+class DingtalkChannel:
+    """Sends through robots of DingTalk; implements `model.Channel`. Nothing to connect, so it is always online."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        *,
+        timing: Timing | None = None,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._http = Http(timing or Timing())
+        self._wall = wall
+        self._rests = Rests(monotonic)
+        self._status = ChannelStatus(ChannelState.ONLINE, datetime.now(UTC))
+
+    @property
+    def status(self) -> ChannelStatus:
+        """Online, since the start."""
+        return self._status
+
+    async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:  # noqa: ARG002 - nobody writes back
+        """Say that it is up, stay until cancelled, then close the connections."""
+        on_status(self._status)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. Safe to call twice."""
+        await self._http.close()
+
+    async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
+        """Send one message; `address` is a `DingtalkTarget`.
+
+        Raises:
+            Throttled: the robot is mute; nothing is sent until that is over.
+            Offline: DingTalk is not reached. Unknown: no answer came. Transient: it is busy.
+            BadAddress: the group is gone.
+            Permanent: the robot or its signature is refused, or the message is.
+        """
+        if not isinstance(address, DingtalkTarget):
+            raise Permanent(f"this is no robot of DingTalk: {type(address).__name__}")
+        robot = address.robot()
+        left = self._rests.left(robot.identity)
+        if left:
+            raise Throttled(f"DingTalk's robot is mute for {left:.0f} s yet", retry_after=max(1.0, left), code="130101")
+        data = as_json(_payload(body, mentions or (body.mentions if isinstance(body, Text) else ())))
+        if len(data) > BODY_LIMIT:
+            raise Permanent(f"the message has {len(data):,} bytes as a request; DingTalk takes {BODY_LIMIT:,}")
+        verdict = await self._ask(robot, data)
+        if verdict.meaning is Meaning.THROTTLED:
+            self._rests.rest(robot.identity, verdict.wait)
+        if verdict.meaning is not Meaning.SENT:
+            raise verdict.failure(_service(robot))
+        return Receipt()
+
+    async def probe(self, address: DingtalkTarget) -> str:
+        """Tell whether token and signature are good; nobody sees anything: there is no message of this type.
+
+        Raises:
+            SendError: they are not, or DingTalk is not reached.
+        """
+        robot = address.robot()
+        verdict = await self._ask(robot, as_json({"msgtype": "wxbridge"}), sends=False)
+        if verdict.code not in (_BAD_MESSAGE_TYPE, _BAD_PARAMETER) and verdict.meaning is not Meaning.THROTTLED:
+            raise verdict.failure(_service(robot))
+        return f"the robot is known at {robot.base_url}"
+
+    async def _ask(self, robot: Robot, data: bytes, *, sends: bool = True) -> Verdict:
+        params = {"access_token": robot.token}
+        if robot.secret:
+            moment = int(self._wall() * 1000)
+            params |= {"timestamp": str(moment), "sign": sign(robot.secret, moment)}
+        answer = await self._http.ask(
+            "POST",
+            f"{robot.base_url}/robot/send",
+            service=_service(robot),
+            sends=sends,
+            ca=robot.ca,
+            params=params,
+            data=data,
+        )
+        return classify(answer)
+
+
+def _service(robot: Robot) -> str:
+    return f"DingTalk (the robot at {robot.base_url})"
+
+
+def _payload(body: Outgoing, mentions: tuple[str, ...]) -> Mapping[str, Any]:
+    if not isinstance(body, Text):
+        return _picture(body)
+    who = [name.strip().removeprefix("@") for name in mentions]
+    everybody = any(name.casefold() in ("all", "所有人") for name in who)
+    named = list(dict.fromkeys(name for name in who if name.casefold() not in ("all", "所有人")))
+    mobiles = [name for name in named if _MOBILE.fullmatch(name)]
+    users = [name for name in named if name not in mobiles]
+    # Only who also stands in the text is shown as mentioned.
+    marks = " ".join(f"@{name}" for name in named)
+    at = {"atMobiles": mobiles, "atUserIds": users, "isAtAll": everybody}
+    if body.format == "markdown":
+        text = f"{body.text}\n\n{marks}" if marks else body.text
+        return {"msgtype": "markdown", "markdown": {"title": title(body.text), "text": text}, "at": at}
+    content = f"{body.text}\n{marks}" if marks else body.text
+    return {"msgtype": "text", "text": {"content": content}, "at": at}
+
+
+def _picture(body: Any) -> Mapping[str, Any]:
+    """A picture that has an address; DingTalk fetches it from there."""
+    url = getattr(body, "url", None)
+    if not url:
+        raise Permanent("DingTalk shows pictures only from an address it can reach; configure `pictures.publish`")
+    name = re.sub(r"[\[\]()!]", "", body.name) or "picture"
+    return {"msgtype": "markdown", "markdown": {"title": name, "text": f"![{name}]({url})"}}
+
+
+def title(markdown: str) -> str:
+    """The first line with something in it, without its marks: what the list of chats and a lock screen show."""
+    for line in markdown.splitlines():
+        bare = re.sub(r"<[^<>]*>|!?\[([^\]]*)\]\([^)]*\)|[*`#>]+", lambda found: found[1] or "", line)
+        bare = " ".join(bare.split()).strip("- ")
+        if bare:
+            return bare if len(bare) <= TITLE_LIMIT else f"{bare[: TITLE_LIMIT - 1]}…"
+    return "wxbridge"
+
+
+def _create(context: ChannelContext) -> Channel:  # noqa: ARG001 - every target says all that is needed
+    return DingtalkChannel()
+
+
+PLUGIN = ChannelPlugin(target=DingtalkTarget, create=_create, capabilities=CAPABILITIES, settings=DingtalkSettings)

@@ -1,0 +1,412 @@
+"""The channel `wecom_app`: messages of WeCom applications (企业微信应用消息) to members, parties and tags.
+
+developer.work.weixin.qq.com/document/path/90236, media: path/90253, tokens: path/91039
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, PrivateAttr, model_validator
+
+from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.channels.http import Http, Meaning, Timing, Verdict, as_json, harmless
+from wxbridge.channels.wecom.answers import DEFAULT_URL, INVALID_MEDIA, classify, not_reached, receipt
+from wxbridge.channels.wecom.media import FILE_LIMIT, PICTURE_LIMIT, Media, Upload, form_of, read
+from wxbridge.channels.wecom.quotas import HOUR, MINUTE, MemberQuotas, Repeats
+from wxbridge.channels.wecom.tokens import Application, Tokens
+from wxbridge.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
+from wxbridge.model import (
+    Capabilities,
+    Channel,
+    ChannelState,
+    ChannelStatus,
+    OnInbound,
+    OnStatus,
+    Outgoing,
+    Receipt,
+    Text,
+)
+from wxbridge.settings import BaseUrl, FileBeside, Pace, Secret, Section, TargetSettings
+
+TEXT_LIMIT = 2048
+"""Bytes of UTF-8 in a text, and in a markdown."""
+ABSORBED = 600
+"""Seconds within which WeCom swallows a message that is the same to the last byte (at most four hours)."""
+FROM_ALERT = "from-alert"
+EVERYBODY = "@all"
+_MOST = {"to": 1000, "party": 100, "tag": 100}
+_LIFE = 7200.0
+"""Seconds of a token whose answer does not say."""
+
+CAPABILITIES = Capabilities(
+    text_limit=TEXT_LIMIT,
+    text_unit="bytes",
+    picture_limit=max(PICTURE_LIMIT, FILE_LIMIT),
+    picture_types=("image/png", "image/jpeg", "image/gif"),
+    mentions=False,
+    formats={"markdown": TEXT_LIMIT},
+)
+
+
+# ---------------------------------------------------------------- jobs.yaml
+
+
+class WecomSettings(Section):
+    """The `wecom` section: what the applications have in common. Every key may stand at a target instead."""
+
+    corp_id: str | None = None
+    """The company's id (企业ID)."""
+    secret: Secret | None = None
+    """An application's secret."""
+    agent_id: int | None = None
+    """An application's AgentId."""
+    base_url: BaseUrl | None = None
+    """Where WeCom is; https://qyapi.weixin.qq.com when not given."""
+    ca: FileBeside | None = None
+    """A file with the certificate authority to trust besides the system's."""
+
+
+def _ids(value: Any) -> Any:
+    """`u1|u2`, `u1,u2` (as Open-Falcon writes) or a list."""
+    items = value if isinstance(value, list | tuple) else [value]
+    if any(isinstance(item, bool) or not isinstance(item, str | int) for item in items):
+        return value
+    return tuple(dict.fromkeys(part for item in items for part in re.split(r"[|,\s]+", str(item)) if part))
+
+
+Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
+
+
+class AppTarget(TargetSettings):
+    """Members, parties or tags that an application of WeCom writes to."""
+
+    channel: Literal["wecom_app"] = "wecom_app"
+    corp_id: str | None = None
+    """The company's id (企业ID); that of the `wecom` section when not given."""
+    secret: Secret | None = None
+    """The application's secret; likewise."""
+    agent_id: int | None = None
+    """The application's AgentId; likewise."""
+    base_url: BaseUrl | None = None
+    """Where WeCom is; likewise."""
+    ca: FileBeside | None = None
+    """A file with the certificate authority to trust besides the system's; likewise."""
+    to: Ids = ()
+    """Members by id, `u1|u2` or a list; `@all` for everybody who sees the application; or `from-alert` for those
+    that the alert itself names (Open-Falcon's `tos`)."""
+    party: Ids = ()
+    """Departments, by id."""
+    tag: Ids = ()
+    """Tags, by id."""
+    format: Literal["text", "markdown"] = "text"
+    """How alerts are written. WeChat's own work platform shows no markdown."""
+    _named: bool = PrivateAttr(default=False)
+
+    @model_validator(mode="after")
+    def _whole(self) -> AppTarget:
+        if not (self.to or self.party or self.tag):
+            raise ValueError(
+                "a wecom_app target needs `to:` (members, `@all` or `from-alert`), `party:` or `tag:` (ids)"
+            )
+        for special in (FROM_ALERT, EVERYBODY):
+            if special in self.to and len(self.to) > 1:
+                raise ValueError(f"`to`: `{special}` stands alone")
+        for key, most in _MOST.items():
+            if len(getattr(self, key)) > most:
+                raise ValueError(f"`{key}`: WeCom takes at most {most} in one message")
+        if self.pace is None:
+            # What is more is dropped without a word. The model is frozen for everybody else.
+            object.__setattr__(self, "pace", Pace(chat=MINUTE, total=HOUR))
+        return self
+
+    @property
+    def from_alert(self) -> bool:
+        """Whether the alert says who is meant."""
+        return self.to == (FROM_ALERT,)
+
+    @property
+    def named_by_alert(self) -> bool:
+        """Whether the recipients come from an alert, so that the next alert may have others."""
+        return self._named
+
+    def address(self, recipient: str | None = None) -> AppTarget:
+        """This target, or the members that one alert is for, joined by `|`."""
+        if not (self.from_alert and recipient):
+            return self
+        address = self.model_copy(update={"to": _ids(recipient)})
+        address._named = True  # noqa: SLF001 - its own
+        return address
+
+    def recipients(self, names: Sequence[str], people: Mapping[str, Mapping[str, str]]) -> list[str] | None:
+        """One message to all of them; several where they are more than WeCom takes."""
+        if not self.from_alert:
+            return None
+        ids = list(_ids([people.get(name, {}).get("wecom", name) for name in names]))
+        most = _MOST["to"]
+        return ["|".join(ids[start : start + most]) for start in range(0, len(ids), most)]
+
+    def chat_key(self) -> str:
+        """The application and whom it writes to."""
+        who = "/".join("|".join(ids) for ids in (self.to, self.party, self.tag))
+        return f"app:{self.corp_id or ''}:{self.agent_id or ''}:{who}"
+
+    def lacks(self, shared: WecomSettings | None) -> list[str]:
+        """The keys that neither this target nor the `wecom` section has."""
+        return [key for key in ("corp_id", "secret", "agent_id") if _pick(key, self, shared) in (None, "")]
+
+
+def _pick(key: str, target: AppTarget, shared: WecomSettings | None) -> Any:
+    for section in (target, shared):
+        value = getattr(section, key, None)
+        if value is not None and (not hasattr(value, "get_secret_value") or value.get_secret_value()):
+            return value
+    return None
+
+
+def application(target: AppTarget, shared: WecomSettings | None) -> Application:
+    """The application of a target, with what the `wecom` section adds.
+
+    Raises:
+        Permanent: something is missing in both.
+    """
+    missing = target.lacks(shared)
+    if missing:
+        raise Permanent(f"this wecom_app target has no `{missing[0]}`, and the section `wecom:` has none either")
+    return Application(
+        base_url=_pick("base_url", target, shared) or DEFAULT_URL,
+        corp_id=_pick("corp_id", target, shared).strip(),
+        secret=_pick("secret", target, shared).get_secret_value().strip(),
+        agent_id=_pick("agent_id", target, shared),
+        ca=_pick("ca", target, shared),
+    )
+
+
+# ---------------------------------------------------------------- the channel
+
+
+class AppChannel:
+    """Sends as applications; implements `model.Channel`. There is nothing to connect, so it is always online."""
+
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self,
+        context: ChannelContext,
+        *,
+        timing: Timing | None = None,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._shared = context.settings if isinstance(context.settings, WecomSettings) else None
+        self._http = Http(timing or Timing())
+        self._tokens = Tokens(context.database, self._fetch_token, wall=wall, monotonic=monotonic)
+        self._media = Media(self._upload, wall=wall)
+        self._quotas = MemberQuotas(monotonic)
+        self._repeats = Repeats(ABSORBED, monotonic)
+        self._status = ChannelStatus(ChannelState.ONLINE, datetime.now(UTC))
+
+    @property
+    def status(self) -> ChannelStatus:
+        """Online, since the start."""
+        return self._status
+
+    async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:  # noqa: ARG002 - nobody writes back
+        """Say that it is up, stay until cancelled, then close the connections."""
+        on_status(self._status)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """End what is under way and close the connections. Safe to call twice."""
+        await self._media.close()
+        await self._tokens.close()
+        await self._http.close()
+
+    async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:  # noqa: ARG002
+        """Send one message; `address` is an `AppTarget`. Whom it did not reach stands in the receipt's note.
+
+        Raises:
+            Throttled: WeCom wants us slower, or would drop it silently for a member who has had too many.
+            BadAddress: it reaches nobody. Where an alert named them, it is `Permanent`: the next names others.
+            Offline: WeCom is not reached. Unknown: no answer came. Transient: it is busy.
+            Permanent: the application is refused or not configured, or the message is refused.
+        """
+        if not isinstance(address, AppTarget):
+            raise Permanent(f"this is no target of a WeCom application: {type(address).__name__}")
+        if address.to == (FROM_ALERT,):
+            raise Permanent("the alert names nobody that this could be sent to")
+        app = application(address, self._shared)
+        try:
+            return await self._send(app, address, body)
+        except BadAddress as error:
+            if address.named_by_alert:
+                raise Permanent(str(error), code=error.code) from None
+            raise
+
+    async def _send(self, app: Application, address: AppTarget, body: Outgoing) -> Receipt:
+        members = _members(app, address)
+        if isinstance(body, Text):
+            upload, what = None, _text_part(body)
+        else:
+            upload = await read(body)
+            what = await self._media_part(app, upload)
+        wait = self._quotas.wait(members) if address.pace != Pace() else 0.0
+        if wait:
+            raise Throttled(f"a member has had as many messages as WeCom delivers; wait {wait:.0f} s", retry_after=wait)
+        counted = self._quotas.note(members)
+        try:
+            verdict = await self._post(app, address, what)
+            if verdict.code == INVALID_MEDIA and upload is not None:
+                self._media.forget(app, upload)
+                verdict = await self._post(app, address, await self._media_part(app, upload))
+            return self._outcome(app, address, verdict)
+        except Unknown:
+            raise
+        except SendError:
+            self._quotas.forget(members, counted)
+            raise
+
+    async def _post(self, app: Application, address: AppTarget, what: Mapping[str, Any]) -> Verdict:
+        message = {
+            "touser": "|".join(address.to),
+            "toparty": "|".join(address.party),
+            "totag": "|".join(address.tag),
+            "agentid": app.agent_id,
+            **what,
+            "safe": 0,
+        }
+        # A message that WeCom has confirmed is said again on purpose; one that it has not may only be a repeat.
+        said = self._repeats.was_confirmed(app.identity, message)
+        check = {} if said else {"enable_duplicate_check": 1, "duplicate_check_interval": ABSORBED}
+        data = as_json(message | check)
+        verdict = await self._call(app, "POST", "/cgi-bin/message/send", data=data, sends=True)
+        if verdict.meaning in (Meaning.SENT, Meaning.PARTLY_SENT):
+            self._repeats.confirm(app.identity, message)
+        return verdict
+
+    @staticmethod
+    def _outcome(app: Application, address: AppTarget, verdict: Verdict) -> Receipt:
+        if verdict.meaning is Meaning.PARTLY_SENT and _nobody_left(address, verdict):
+            # It says 0 and reached nobody.
+            verdict = replace(verdict, meaning=Meaning.BAD_ADDRESS, words=f"ok, but not for {not_reached(verdict)}")
+        if verdict.meaning in (Meaning.SENT, Meaning.PARTLY_SENT):
+            return receipt(verdict)
+        raise verdict.failure(_service(app))
+
+    async def probe(self, address: AppTarget) -> str:
+        """Tell whether corp id, secret, agent id and this host's address are good; nobody sees anything.
+
+        Raises:
+            SendError: something is not, or WeCom is not reached.
+        """
+        app = application(address, self._shared)
+        verdict = await self._call(app, "GET", "/cgi-bin/agent/get", params={"agentid": str(app.agent_id)})
+        if verdict.meaning is not Meaning.SENT:
+            raise verdict.failure(_service(app))
+        name = str(verdict.data.get("name") or "")
+        return f"application {app.agent_id}{f' ({name})' if name else ''} is let in at {app.base_url}"
+
+    # Calls
+
+    async def _call(
+        self,
+        app: Application,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str] | None = None,
+        data: bytes | None = None,
+        upload: Upload | None = None,
+        sends: bool = False,
+    ) -> Verdict:
+        """Make a call with the application's token, which is renewed once where it is refused."""
+        token = await self._tokens.get(app)
+        for last in (False, True):
+            answer = await self._http.ask(
+                method,
+                app.base_url + path,
+                service=_service(app),
+                sends=sends,
+                ca=app.ca,
+                params={"access_token": token, **(params or {})},
+                data=form_of(upload) if upload else data,
+                size=len(upload.data) if upload else 0,
+            )
+            verdict = classify(answer)
+            if last or verdict.meaning is not Meaning.RENEW_TOKEN:
+                return verdict
+            token = await self._tokens.renew(app, token)
+        raise AssertionError("the second answer was returned")
+
+    async def _fetch_token(self, app: Application) -> tuple[str, float]:
+        answer = await self._http.ask(
+            "GET",
+            f"{app.base_url}/cgi-bin/gettoken",
+            service=_service(app),
+            sends=False,
+            ca=app.ca,
+            params={"corpid": app.corp_id, "corpsecret": app.secret},
+        )
+        verdict = harmless(classify(answer))
+        token = str(verdict.data.get("access_token") or "")
+        if verdict.meaning is not Meaning.SENT:
+            raise verdict.failure(_service(app))
+        if not token:
+            raise Transient(f"{_service(app)} gives no access token")
+        life = verdict.data.get("expires_in")
+        return token, float(life) if isinstance(life, int) and life > 0 else _LIFE
+
+    async def _media_part(self, app: Application, upload: Upload) -> Mapping[str, Any]:
+        return {"msgtype": upload.kind, upload.kind: {"media_id": await self._media.get(app, upload)}}
+
+    async def _upload(self, app: Application, upload: Upload) -> str:
+        verdict = await self._call(app, "POST", "/cgi-bin/media/upload", params={"type": upload.kind}, upload=upload)
+        verdict = harmless(verdict)
+        media_id = str(verdict.data.get("media_id") or "")
+        if verdict.meaning is not Meaning.SENT:
+            raise verdict.failure(_service(app))
+        if not media_id:
+            raise Transient(f"{_service(app)} takes the picture and gives no media_id")
+        return media_id
+
+
+def _service(app: Application) -> str:
+    return f"WeCom (application {app.agent_id} at {app.base_url})"
+
+
+def _text_part(body: Text) -> Mapping[str, Any]:
+    kind = "markdown" if body.format == "markdown" else "text"
+    return {"msgtype": kind, kind: {"content": body.text}}
+
+
+def _members(app: Application, address: AppTarget) -> list[str]:
+    """Whose quotas a message counts towards; of a party or a tag, and of everybody, there is one together."""
+    groups = (("user", address.to), ("party", address.party), ("tag", address.tag))
+    return [f"{app.identity}:{app.agent_id}:{kind}:{name.lower()}" for kind, names in groups for name in names]
+
+
+def _nobody_left(address: AppTarget, verdict: Verdict) -> bool:
+    if address.to == (EVERYBODY,):
+        return False
+    missed: set[str] = set()
+    for key in ("invaliduser", "unlicenseduser", "invalidparty", "invalidtag"):
+        missed.update(str(verdict.data.get(key) or "").lower().split("|"))
+    return all(name.lower() in missed for name in (*address.to, *address.party, *address.tag))
+
+
+def _create(context: ChannelContext) -> Channel:
+    return AppChannel(context)
+
+
+PLUGIN = ChannelPlugin(
+    target=AppTarget, create=_create, capabilities=CAPABILITIES, section="wecom", settings=WecomSettings
+)

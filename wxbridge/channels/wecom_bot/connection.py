@@ -1,0 +1,261 @@
+"""One long connection: subscribe, stay alive, ask and be answered. It does not connect again; its channel does."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import aiohttp
+import structlog
+
+from wxbridge.channels.wecom_bot.frames import EVENT, MESSAGE, PING, SUBSCRIBE, Frame, build, new_req_id, parse, text
+
+log = structlog.get_logger()
+
+_LARGEST = 8 * 1024 * 1024
+"""Bytes of one frame that is read; a larger one ends the connection."""
+
+
+class ConnectionFault(Exception):
+    """The connection did not do what it was asked. `str(error)` is fit to be shown."""
+
+
+class NotSent(ConnectionFault):
+    """The request never left: nobody listens, or the connection was gone before."""
+
+
+class NoAnswer(ConnectionFault):
+    """The request went out and no answer came: it may have been done."""
+
+
+class Lost(ConnectionFault):
+    """The connection ended: cut, closed, or silent for too long."""
+
+
+class TakenOver(ConnectionFault):
+    """Another connection of the same bot took over."""
+
+
+class SubscriptionRefused(ConnectionFault):
+    """The subscription was answered with a code."""
+
+    def __init__(self, code: int | None, words: str) -> None:
+        super().__init__(f"{code} {words}".strip())
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a connection waits for what, in seconds."""
+
+    connect: float
+    """For the connection and the subscription, each."""
+    answer: float
+    """For an answer to a request."""
+    ping: float
+    """Between two pings."""
+    pong: float
+    """For an answer to a ping; two in a row without one end the connection."""
+    close: float = 1.0
+    """For a connection to end in good order."""
+
+
+class Connection:
+    """A subscribed connection. `on_callback` is called with every callback frame, on the event loop."""
+
+    def __init__(self, url: str, patience: Patience, on_callback: Callable[[Frame], None], ca: Path | None) -> None:
+        self._url = url
+        self._patience = patience
+        self._on_callback = on_callback
+        self._ca = ca
+        self._http: aiohttp.ClientSession | None = None
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._waiting: dict[str, asyncio.Future[Frame]] = {}
+        self._ended: asyncio.Future[ConnectionFault] = asyncio.get_running_loop().create_future()
+        self._reader: asyncio.Task[None] | None = None
+        self._pinger: asyncio.Task[None] | None = None
+        self._doubt = asyncio.Event()
+        """Set to have the connection tested at once."""
+        self._heard = asyncio.Event()
+        """Set at every frame."""
+
+    async def open(self, bot_id: str, secret: str) -> None:
+        """Connect and subscribe; call `close` whatever comes of it.
+
+        Raises:
+            NotSent: it was not reached.
+            SubscriptionRefused: it does not want this bot.
+            NoAnswer, Lost, TakenOver: it fell silent, or ended.
+        """
+        self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
+        try:
+            async with asyncio.timeout(self._patience.connect):
+                self._socket = await self._http.ws_connect(
+                    self._url,
+                    ssl=await asyncio.to_thread(_trust, self._ca) if self._url.startswith("wss:") else True,
+                    max_msg_size=_LARGEST,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=self._patience.close),
+                )
+        except TimeoutError:
+            raise NotSent(f"no connection within {self._patience.connect:g} s") from None
+        except aiohttp.WSServerHandshakeError as error:
+            raise NotSent(f"it answers HTTP {error.status}, not a long connection; check `ws_url`") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise NotSent(str(error) or repr(error)) from None
+        self._reader = asyncio.create_task(self._read(self._socket), name="wecom bot read")
+        body = {"bot_id": bot_id, "secret": secret}
+        answer = await self.request(SUBSCRIBE, body, patience=self._patience.connect)
+        if answer.errcode != 0:
+            raise SubscriptionRefused(answer.errcode, answer.errmsg)
+        self._pinger = asyncio.create_task(self._ping(), name="wecom bot ping")
+
+    async def serve(self) -> NoReturn:
+        """Stay until the connection ends.
+
+        Raises:
+            Lost, TakenOver: why it ended.
+        """
+        raise await asyncio.shield(self._ended)
+
+    async def close(self) -> None:
+        """End the connection and all that runs for it; takes a second or so at the most."""
+        self.give_up(Lost("the connection was closed by wxbridge"))
+        for task in (self._pinger, self._reader):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task}, timeout=self._patience.close)
+        if self._socket is not None:
+            with suppress(TimeoutError, aiohttp.ClientError, OSError):
+                async with asyncio.timeout(self._patience.close):
+                    await self._socket.close()
+        if self._http is not None:
+            await self._http.close()
+
+    def give_up(self, fault: ConnectionFault) -> None:
+        """End `serve` with a fault; nothing happens where it has ended. Requests under way are without an answer."""
+        if self._ended.done():
+            return
+        self._ended.set_result(fault)
+        for answer in self._waiting.values():
+            if not answer.done():
+                answer.set_exception(NoAnswer(f"the connection ended before the answer: {fault}"))
+
+    # Asking
+
+    async def request(self, cmd: str, body: Mapping[str, Any] | None, *, patience: float | None = None) -> Frame:
+        """Send a request and give its answer, whatever its code; waits `patience` seconds at the most.
+
+        Raises:
+            NotSent: it never left.
+            NoAnswer: none came in time; it may have been done.
+        """
+        socket, limit = self._socket, patience or self._patience.answer
+        if socket is None or socket.closed or self._ended.done():
+            raise NotSent("the connection is gone")
+        req_id = new_req_id(cmd)
+        answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
+        self._waiting[req_id] = answer
+        try:
+            async with asyncio.timeout(limit):
+                await _write(socket, build(cmd, req_id, body))
+                return await answer
+        except TimeoutError:
+            self._doubt.set()
+            raise NoAnswer(f"no answer to {cmd} within {limit:g} s") from None
+        finally:
+            del self._waiting[req_id]
+            if answer.done() and not answer.cancelled():
+                answer.exception()
+
+    # Reading
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        fault = "it was cut off"
+        try:
+            while True:
+                message = await socket.receive()
+                if message.type in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
+                    self._heard.set()
+                    self._take(message.data)
+                    continue
+                if message.type is aiohttp.WSMsgType.ERROR:
+                    fault = str(message.data) or repr(message.data)
+                elif socket.close_code not in (None, aiohttp.WSCloseCode.ABNORMAL_CLOSURE):
+                    fault = f"WeCom closed it ({socket.close_code})"
+                break
+        except (aiohttp.ClientError, OSError) as error:
+            fault = str(error) or repr(error)
+        finally:
+            self.give_up(Lost(fault))
+
+    def _take(self, raw: str | bytes) -> None:
+        frame = parse(raw)
+        if frame is None:
+            log.warning("wecom bot frame not read", size=len(raw), start=str(raw[:80]))
+            return
+        answer = self._waiting.get(frame.req_id) if not frame.cmd else None
+        if answer is not None:
+            if not answer.done():
+                answer.set_result(frame)
+        elif frame.cmd == EVENT and _event(frame) == "disconnected_event":
+            self.give_up(TakenOver("another connection of this bot took over"))
+        elif frame.cmd in (MESSAGE, EVENT):
+            try:
+                self._on_callback(frame)
+            except Exception:
+                log.exception("wecom bot callback failed", cmd=frame.cmd)
+        else:
+            log.debug("wecom bot frame ignored", cmd=frame.cmd, req_id=frame.req_id, errcode=frame.errcode)
+
+    # Staying alive
+
+    async def _ping(self) -> None:
+        patience, silent = self._patience, 0
+        while True:
+            if not silent:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience.ping):
+                        await self._doubt.wait()
+            self._doubt.clear()
+            self._heard.clear()
+            try:
+                await self.request(PING, None, patience=patience.pong)
+            except NotSent:
+                self.give_up(Lost("it was cut off"))
+                return
+            except NoAnswer:
+                # An upload on a slow line may hold the ping up: whatever is heard is life.
+                silent = 0 if self._heard.is_set() else silent + 1
+                self._doubt.clear()
+            else:
+                silent = 0
+            if silent > 1:
+                self.give_up(Lost(f"two pings were not answered within {patience.pong:g} s each"))
+                return
+
+
+async def _write(socket: aiohttp.ClientWebSocketResponse, frame: str) -> None:
+    try:
+        await socket.send_str(frame)
+    except ConnectionError as error:
+        # aiohttp says this before it writes; any other fault comes while it waits for what was written to leave.
+        if "closing transport" in str(error):
+            raise NotSent("the connection is gone") from None
+        raise NoAnswer(f"the connection ended while it was being sent: {error}") from None
+
+
+def _trust(ca: Path | None) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    if ca is not None:
+        context.load_verify_locations(ca)
+    return context
+
+
+def _event(frame: Frame) -> str:
+    event = frame.body.get("event")
+    return text(event.get("eventtype")) if isinstance(event, dict) else ""
