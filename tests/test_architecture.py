@@ -17,8 +17,8 @@ PACKAGE = Path(__file__).parent.parent / "wxbridge"
 
 BASE = {"errors", "model", "schedule", "settings"}
 PARTS = {
-    "digest", "holding", "intervals", "metrics", "notify", "presence", "reading", "route_settings", "seen", "silences",
-    "stored", "tasks", "templates",
+    "chats", "digest", "holding", "intervals", "metrics", "notify", "presence", "reading", "route_settings", "seen",
+    "silences", "stored", "tasks", "templates",
     "channels", "compose", "config", "database", "login", "logs", "migrations", "outbox", "pace", "pictures",
     "routing", "samples", "sources", "writer",
 }  # fmt: skip

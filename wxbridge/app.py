@@ -20,7 +20,7 @@ from aiohttp import web
 import wxbridge
 from wxbridge import outbox, registry, route_settings, seen, watch
 from wxbridge.bridge import Bridge, Generation
-from wxbridge.channels import ChannelContext
+from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.wechat import WechatTarget
 from wxbridge.config import LOOPBACK, Config
 from wxbridge.database import Database, remember_fact, sqlite_url
@@ -113,6 +113,7 @@ def destinations_of(
             target.expires_after,
             target.template,
             partial(target.recipients, people=people or {}),
+            getattr(target, "format", "text"),
         )
         for name, target in targets.items()
     }
@@ -206,7 +207,7 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
     destinations = destinations_of(targets)
     pictures = before.pictures if before and not _differ(before.config, config, _PAINTED_BY) else make_pictures(config)
     intake = _intake(bridge, config)
-    lanes = [_lane(bridge, config, name, before) for name in _used_channels(config)]
+    lanes = [_lane(bridge, config, name, before) for name in _used_lanes(config)]
     shared = Shared(
         database=bridge.database,
         lanes=lanes,
@@ -245,23 +246,31 @@ def _differ(old: Config, new: Config, names: Iterable[str]) -> list[str]:
     return [name for name in names if getattr(old, name, None) != getattr(new, name, None)]
 
 
-def _used_channels(config: Config) -> list[str]:
-    """The channels that have a target or a section of their own."""
-    used = {target.channel for target in all_targets(config).values()}
-    return [
-        name for name, plugin in registry.CHANNELS.items()
-        if name in used or (plugin.section and config.section(plugin.section))
-    ]  # fmt: skip
+def _used_lanes(config: Config) -> list[str]:
+    """The accounts that have a target or a section of their own."""
+    targets = all_targets(config).values()
+    found: dict[str, None] = {}
+    for name, plugin in registry.CHANNELS.items():
+        section = config.section(plugin.section) if plugin.section else None
+        own = plugin.lanes(section) if plugin.lanes else (name,) if section else ()
+        found.update(dict.fromkeys([*own, *(target.lane() for target in targets if target.channel == name)]))
+    return list(found)
 
 
-def _context(bridge: Bridge, config: Config, name: str) -> ChannelContext:
-    plugin = registry.CHANNELS[name]
+def _plugin_of(lane: str) -> ChannelPlugin:
+    return registry.CHANNELS[lane.partition(":")[0]]
+
+
+def _context(bridge: Bridge, config: Config, lane: str) -> ChannelContext:
+    plugin = _plugin_of(lane)
+    section = config.section(plugin.section) if plugin.section else plugin.settings()
     return ChannelContext(
-        settings=config.section(plugin.section) if plugin.section else plugin.settings(),
+        settings=plugin.of_lane(section, lane),
         state_dir=config.state_dir,
         database=bridge.database,
-        targets={key: target for key, target in all_targets(config).items() if target.channel == name},
+        targets={key: target for key, target in all_targets(config).items() if target.lane() == lane},
         tell_master=bridge.tell_master,
+        lane=lane,
     )
 
 
@@ -277,7 +286,7 @@ class Lasting(Protocol):
 
 
 def _lane(bridge: Bridge, config: Config, name: str, before: Generation | None = None) -> Lane:
-    plugin = registry.CHANNELS[name]
+    plugin = _plugin_of(name)
     context = _context(bridge, config, name)
     channel = before.channels.get(name) if before else None
     if channel is None or before is None or not _stays(channel, _context(bridge, before.config, name), context):

@@ -10,7 +10,7 @@ import difflib
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -173,6 +173,8 @@ class PluginSettings:
     targets: Mapping[str, type[TargetSettings]]
     jobs: Mapping[str, type[JobSettings]]
     sections: Mapping[str, type[Section]]
+    section_of: Mapping[str, str] = field(default_factory=dict)
+    """The section that holds a channel's own settings, by channel."""
 
 
 def config_model(plugins: PluginSettings) -> type[Config]:
@@ -246,7 +248,18 @@ def _checked(source: Tree, data: dict[str, Any], path: Path, plugins: PluginSett
                 source.complain(where, text)
     for where, text in _dangling(data, plugins):
         source.complain(where, text)
+    for where, text in _lacking(config, plugins) if config else ():
+        source.complain(where, text)
     return config
+
+
+def _lacking(config: Config, plugins: PluginSettings) -> Iterator[tuple[Path_, str]]:
+    """What targets need of their channel's section and do not find there."""
+    for name, target in config.targets.items():
+        section = plugins.section_of.get(target.channel)
+        for key in target.lacks(config.section(section) if section else None):
+            where = f"the section `{section}:` has none either" if "." not in key else "it is not there"
+            yield ("targets", name), f"target `{name}` ({target.channel}) needs `{key}`, and {where}"
 
 
 def _present(data: Any, location: tuple[str | int, ...]) -> Path_:
@@ -341,8 +354,10 @@ def _dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tupl
         known.add("master")
     intervals = data.get("time_intervals")
     times = set(map(str, intervals)) if isinstance(intervals, dict) else set()
+    for_alerts = {str(name) for (name,), target in targets if target.get("to") == "from-alert"}
     for path, target in targets:
         yield from _unknown(target.get("fallback"), ("targets", *path, "fallback"), known)
+        yield from _not_named(target.get("fallback"), ("targets", *path, "fallback"), for_alerts)
     yield from _circles({str(name): target for (name,), target in targets})
     for path, route in _routes(data.get("routes"), ("routes",)):
         yield from _unknown(route.get("to"), (*path, "to"), known)
@@ -352,15 +367,16 @@ def _dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tupl
         channel = str(target.get("channel"))
         if channel in plugins.sections and not isinstance(data.get(channel), dict):
             yield ("targets", name), f"target `{name}` uses {channel}, but there is no `{channel}:` section"
-    yield from _jobs(data.get("jobs"), known)
+    yield from _jobs(data.get("jobs"), known, for_alerts)
 
 
-def _jobs(section: Any, known: set[str]) -> Iterator[tuple[Path_, str]]:
+def _jobs(section: Any, known: set[str], for_alerts: set[str]) -> Iterator[tuple[Path_, str]]:
     seen: set[str] = set()
     for at, job in _entries(section):
         path = ("jobs", *at)
         for key in ("to", "on_error"):
             yield from _unknown(job.get(key), (*path, key), known)
+            yield from _not_named(job.get(key), (*path, key), for_alerts)
         yield from _idle(job, path)
         job_id = None if job.get("id") is None else str(job["id"])
         if job_id in seen:
@@ -418,6 +434,15 @@ def _entries(section: Any) -> list[tuple[Path_, dict[str, Any]]]:
     """The mappings in a section, each with its key or index; what is no mapping is told of elsewhere."""
     pairs = section.items() if isinstance(section, dict) else enumerate(section) if isinstance(section, list) else ()
     return [((key,), value) for key, value in pairs if isinstance(value, dict)]
+
+
+def _not_named(names: Any, path: Path_, for_alerts: set[str]) -> Iterator[tuple[Path_, str]]:
+    """Targets that send `to: from-alert`, where what they are to send is no alert."""
+    listed = isinstance(names, list)
+    for index, name in enumerate(names if listed else [names]):
+        if str(name) in for_alerts:
+            text = f"target `{name}` sends to those whom an alert names (`to: from-alert`); name one with an address"
+            yield ((*path, index) if listed else path), text
 
 
 def _unknown(names: Any, path: Path_, known: set[str], what: str = "target") -> Iterator[tuple[Path_, str]]:

@@ -66,7 +66,11 @@ class SendError(WxbridgeError):
 
 
 class Offline(SendError):
-    """The channel is not up: the message waits, and no try is spent."""
+    """The channel is not up: the message waits, and no try is spent. `retry_after` is in seconds."""
+
+    def __init__(self, text: str, *, code: str | None = None, retry_after: float = 1.0) -> None:
+        super().__init__(text, code=code)
+        self.retry_after = retry_after
 
 
 class Throttled(SendError):
@@ -95,6 +99,6 @@ class BadAddress(SendError):
     The message waits like one for an offline channel: the name may appear with the next sync.
     """
 
-    def __init__(self, text: str, *, candidates: tuple[str, ...] = ()) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, *, code: str | None = None, candidates: tuple[str, ...] = ()) -> None:
+        super().__init__(text, code=code)
         self.candidates = candidates

@@ -75,6 +75,8 @@ class _Part:
     """A line above the text."""
     direct: bool = False
     """Whether it goes there whatever the routes say."""
+    share: str = ""
+    """What tells it from other parts of the same group; empty where it is all of it."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,9 @@ class Intake:
             left, repeats = self._left(part, some, told)
             absorbed += repeats
             if left is not None:
-                notifications += self._notifications(left, dedupe, now)
+                its = replace(left, share=_share(left.group, group))
+                # Where the ledger tells a repeat from news, it decides: also within the time of a sender's retries.
+                notifications += self._notifications(its, "" if _in_ledger(left) else dedupe, now)
         try:
             accepted = await self.put(notifications, Memo((group,), plan))
         except Exception:
@@ -140,26 +144,26 @@ class Intake:
 
     def _parts(self, group: AlertGroup, to: Sequence[str]) -> Iterator[_Part]:
         """Each target with its part of the group; what nobody is to get goes to the master."""
-        targets, language = self.rules.targets, self.rules.language
-        left: AlertGroup | None
+        targets = self.rules.targets
         if to:
             unknown = [name for name in to if name not in targets]
             for name in dict.fromkeys(to):
                 if name in targets:
                     yield _Part(name, group, direct=True)
-            left, note = group if unknown else None, compose.say("no_target", language, names=", ".join(unknown))
+            if unknown:
+                yield self._for_master(group, "no_target", names=", ".join(unknown))
         else:
             division = routing.divide(group, self.rules.routes)
             for part in division.parts:
                 yield _Part(part.target, part.group, part.telling)
-            left, note = division.unrouted, compose.say("unrouted", language)
-        if left:
-            yield self._for_master(left, note)
+            if division.unrouted:
+                yield self._for_master(division.unrouted, "unrouted")
 
-    def _for_master(self, group: AlertGroup, note: str) -> _Part:
+    def _for_master(self, group: AlertGroup, phrase: str, **names: str) -> _Part:
         name = MASTER if MASTER in self.rules.targets else NOBODY
-        log.warning(note, title=group.title[:120], to=name)
-        return _Part(name, group, note=note, direct=True)
+        why = compose.say(phrase, "en", **names).rstrip(":")
+        log.warning("an alert for the person in charge", why=why, title=group.title[:120], to=name)
+        return _Part(name, group, note=compose.say(phrase, self.rules.language, **names), direct=True)
 
     # ------------------------------------------------ whether now
 
@@ -219,20 +223,28 @@ class Intake:
             return [self._notification(part, dedupe, now, None)]
         if recipients:
             return [self._notification(part, dedupe, now, recipient) for recipient in recipients]
-        note = compose.say("no_recipient", self.rules.language, target=part.target)
-        return [self._notification(self._for_master(part.group, note), dedupe, now, None)]
+        master = self._for_master(part.group, "no_recipient", target=part.target)
+        return [self._notification(master, dedupe, now, None)]
 
     def _notification(self, part: _Part, dedupe: str, now: float, recipient: str | None) -> Notification:
         group, name = part.group, part.target
         destination = self.rules.targets.get(name)
         capabilities = destination.capabilities if destination else Capabilities(text_limit=2000)
         text = self._text(part, destination, now)
-        whose = f"{group.source}:{name}" + (f":{recipient}" if recipient else "")
+        whose = ":".join(word for word in (group.source, name, recipient, part.share) if word)
         return Notification(
             source=group.source,
             target=name,
             bodies=tuple(
-                compose.bodies(text, group, capabilities, self.rules.language, part.note, part.telling.mention)
+                compose.bodies(
+                    text,
+                    group,
+                    capabilities,
+                    self.rules.language,
+                    part.note,
+                    part.telling.mention,
+                    destination.format if destination else "text",
+                )
             ),
             priority=_priority(group),
             dedupe_key=f"{whose}:{dedupe}" if dedupe else None,
@@ -264,7 +276,7 @@ class Intake:
         if kind is NotificationKind.ALERT:
             group = stored.from_json(content)
             text = self._text(_Part(target, group), destination, self.clock())
-            return compose.bodies(text, group, destination.capabilities, language, note)
+            return compose.bodies(text, group, destination.capabilities, language, note, format=destination.format)
         if kind is NotificationKind.DIGEST:
             text = Digest.from_json(content).text(language, self.rules.timezone)
             whole = "\n".join(part for part in (note, text) if part)
@@ -277,13 +289,15 @@ class Intake:
         """Store bodies for targets as they are; texts are split to the target's limit.
 
         Raises:
-            BadBody: a target is unknown.
+            BadBody: a target is unknown, or wants to be told by an alert whom it means.
             StorageError: it could not be stored.
         """
         targets = self.rules.targets
         unknown = [name for name in to if name not in targets]
         if unknown:
             raise BadBody(f"There is no target {unknown[0]!r}; there are {', '.join(sorted(targets)) or 'none'}.")
+        if for_alerts := [name for name in to if targets[name].recipients(()) is not None]:
+            raise BadBody(f"The target {for_alerts[0]!r} sends to those whom an alert names, and this is no alert.")
         return await self.put(
             [
                 notify.notification("push", name, bodies, targets[name], self.rules.language, priority)
@@ -291,6 +305,20 @@ class Intake:
             ],
             None,
         )
+
+
+def _share(part: AlertGroup, whole: AlertGroup) -> str:
+    """What tells a part of a group from the others that go to the same target, told in other ways or later."""
+    if len(part.alerts) == len(whole.alerts):
+        return ""
+    keys = "".join(seen.key_of(part, alert) for alert in part.alerts)
+    return hashlib.blake2b(keys.encode(), digest_size=8).hexdigest()
+
+
+def _in_ledger(part: _Part) -> bool:
+    """Whether the ledger remembers that all of a part was told."""
+    group = part.group
+    return bool(part.telling.repeat_interval and group.alerts and all(alert.fingerprint for alert in group.alerts))
 
 
 _URGENT = {"critical", "page", "emergency", "disaster", "fatal", "p0"}

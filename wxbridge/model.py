@@ -135,6 +135,8 @@ class PictureFile:
     content_type: str
     size: int
     """Bytes."""
+    url: str | None = None
+    """Where the service can fetch it, for channels that take addresses only."""
 
 
 Outgoing = Text | PictureFile
@@ -283,6 +285,12 @@ class Capabilities:
     mentions: bool = True
     formats: Mapping[str, int] = field(default_factory=dict)
     """What else than plain text it can carry, by name, each with its longest text in `text_unit`."""
+    colours: bool = False
+    """Whether its `markdown` knows WeCom's colours."""
+    hard_breaks: bool = False
+    """Whether its markdown takes a line end alone for a blank."""
+    repeats_absorbed: float = 0.0
+    """Seconds in which the service itself takes the same message only once: until then a repeat needs no mark."""
     pictures: str = "file"
     """How it takes pictures: `file` (bytes), `url` (an address that the service fetches), or `none`."""
 

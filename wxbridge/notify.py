@@ -22,6 +22,8 @@ class Destination:
     """The template of alerts, where the route names none."""
     recipients: Callable[[Sequence[str]], list[str] | None] = lambda _: None
     """Of the people that an alert names: each message's recipient. None where the target says who is meant."""
+    format: str = "text"
+    """How alerts are written there: plain, or one of the channel's formats."""
 
 
 def fit(bodies: Sequence[Body], destination: Destination, language: Language) -> list[Body]:

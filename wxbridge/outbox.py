@@ -32,6 +32,8 @@ from wxbridge.model import (
 
 _PICTURES_LOOKED_AT = 200
 _CHUNK = 500
+NO_ADDRESS = "no_address"
+"""The error code of what waits because its room or contact cannot be told."""
 LONGEST_WAIT = 300.0
 """Seconds. No retry is further away than this, so a longer wait means that the clock was set back."""
 
@@ -597,6 +599,7 @@ class Mergeable:
     created_at: float
     message_ids: tuple[int, ...]
     priority: int
+    recipient: str | None = None
 
 
 def mergeable(connection: Connection, target: str, *, limit: int) -> list[Mergeable]:
@@ -608,7 +611,9 @@ def mergeable(connection: Connection, target: str, *, limit: int) -> list[Mergea
     query = _waiting_to_merge(target).order_by(messages.c.created_at, messages.c.id).limit(limit)
     ids = list(dict.fromkeys(connection.execute(query).scalars()))
     groups: dict[int, list[Any]] = {}
-    columns = sa.select(messages.c.id, messages.c.notification_id, messages.c.state, messages.c.priority)
+    columns = sa.select(
+        messages.c.id, messages.c.notification_id, messages.c.state, messages.c.priority, messages.c.recipient
+    )
     for row in connection.execute(columns.where(messages.c.notification_id.in_(ids)).order_by(messages.c.id)):
         groups.setdefault(row.notification_id, []).append(row)
     found = [
@@ -618,6 +623,7 @@ def mergeable(connection: Connection, target: str, *, limit: int) -> list[Mergea
             created_at=row.created_at,
             message_ids=tuple(message.id for message in groups[row.id]),
             priority=min(message.priority for message in groups[row.id]),
+            recipient=groups[row.id][0].recipient,
         )
         for row in connection.execute(sa.select(notifications).where(notifications.c.id.in_(ids)))
         if all(message.state == MessageState.QUEUED for message in groups[row.id])

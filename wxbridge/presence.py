@@ -19,10 +19,10 @@ CODE_EVERY = 600.0
 def greetings(targets: Mapping[str, TargetSettings], channel: str, *, master: str, greeting: str) -> list[Notification]:
     """The greeting to the master, and the announcements, of the targets of a channel that is up for the first time."""
     found = []
-    if master in targets and targets[master].channel == channel and greeting:
+    if master in targets and targets[master].lane() == channel and greeting:
         found.append((master, greeting))
     found += [
-        (name, target.announce) for name, target in targets.items() if target.channel == channel and target.announce
+        (name, target.announce) for name, target in targets.items() if target.lane() == channel and target.announce
     ]
     return [
         Notification(
@@ -44,9 +44,9 @@ def login_codes(
     names = {
         name: None
         for target in targets.values()
-        if target.channel == channel
+        if target.lane() == channel
         for name in target.fallback
-        if name in targets and targets[name].channel != channel
+        if name in targets and targets[name].lane() != channel
     }
     text = say("scan", language, channel=channel)
     return [

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wxbridge.channels import ChannelPlugin, console, wechat
+from wxbridge.channels import ChannelPlugin, console, dingtalk, wechat, wecom_bot
+from wxbridge.channels.wecom import app as wecom_app
+from wxbridge.channels.wecom import robot as wecom_robot
 from wxbridge.config import PluginSettings
 from wxbridge.jobs import JobKind, picture, screenshot, text
 from wxbridge.sources import Parse, by_content, generic, openfalcon
@@ -25,6 +27,10 @@ def sources(mappings: Mapping[str, BodyMapping]) -> dict[str, Parse]:
 
 CHANNELS: dict[str, ChannelPlugin] = {
     "wechat": wechat.PLUGIN,
+    "wecom_robot": wecom_robot.PLUGIN,
+    "wecom_app": wecom_app.PLUGIN,
+    "wecom_bot": wecom_bot.PLUGIN,
+    "dingtalk": dingtalk.PLUGIN,
     "console": console.PLUGIN,
 }
 
@@ -41,4 +47,5 @@ def plugin_settings() -> PluginSettings:
         targets={name: plugin.target for name, plugin in CHANNELS.items()},
         jobs={name: kind.settings for name, kind in JOBS.items()},
         sections={plugin.section: plugin.settings for plugin in CHANNELS.values() if plugin.section},
+        section_of={name: plugin.section for name, plugin in CHANNELS.items() if plugin.section},
     )

@@ -278,6 +278,8 @@ def _knows(sighting: Sighting, told_at: float | None, due_at: float | None) -> T
 
 def _held(known: Told | None, sighting: Sighting, now: float) -> Told:
     before = known or _knows(sighting, sighting.seen_at, None)
+    if known is None and sighting.seen_at is not None and sighting.status is AlertStatus.RESOLVED:
+        before = replace(before, status=AlertStatus.FIRING)  # that was told, its end was not
     held = f"{_DIRECT}{sighting.held}" if sighting.direct else sighting.held
     return replace(before, due_at=now + HELD_AGAIN, held=held)
 

@@ -241,6 +241,10 @@ class TargetSettings(Section):
         """What shares one connection and one state with this target: the channel, or one account of it."""
         return self.channel
 
+    def lacks(self, section: Any) -> list[str]:  # noqa: ARG002 - for channels that need one
+        """The keys that it needs and neither it nor the channel's section has (None where the file has none)."""
+        return []
+
     def chat_key(self) -> str:
         """What tells one chat of the channel from another, for pacing per chat."""
         raise NotImplementedError  # pragma: no cover - every channel's target says it

@@ -363,6 +363,6 @@ def _whom(watched: Watched, stuck: str) -> list[str]:
     names = [
         name
         for name in (target.fallback if target else ())
-        if target and name in watched.targets and watched.targets[name].channel != target.channel
+        if target and name in watched.targets and watched.targets[name].lane() != target.lane()
     ]
     return names or [name for name in (watched.master,) if name in watched.targets and name != stuck]

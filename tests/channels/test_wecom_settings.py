@@ -11,7 +11,7 @@ from wecom_bench import PATIENT
 from wxbridge import registry
 from wxbridge.channels import ChannelContext, ChannelPlugin, dingtalk
 from wxbridge.channels.wecom import app, robot
-from wxbridge.config import Config, PluginSettings, load
+from wxbridge.config import Config, load
 from wxbridge.database import Database, sqlite_url
 from wxbridge.errors import ConfigError
 from wxbridge.model import Text
@@ -26,11 +26,7 @@ PLUGINS: dict[str, ChannelPlugin] = {
 
 @pytest.fixture
 def read(config_file: Callable[[str], Path]) -> Callable[..., Config]:
-    plugins = PluginSettings(
-        targets={name: plugin.target for name, plugin in PLUGINS.items()},
-        jobs=registry.plugin_settings().jobs,
-        sections={plugin.section: plugin.settings for plugin in PLUGINS.values() if plugin.section},
-    )
+    plugins = registry.plugin_settings()
     return lambda text, **variables: load(config_file(text), plugins, variables)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from wxbridge.database import Database
 from wxbridge.model import Capabilities, Channel
@@ -23,6 +24,8 @@ class ChannelContext:
     """The targets that use this channel, by name."""
     tell_master: Callable[[str], Awaitable[None]]
     """Queue a line for the person in charge."""
+    lane: str = ""
+    """Which of the channel's accounts it is about: `TargetSettings.lane` of its targets."""
 
 
 @dataclass(frozen=True)
@@ -39,3 +42,7 @@ class ChannelPlugin:
     section: str | None = None
     """The key of jobs.yaml that holds the channel's own settings, where it has any."""
     settings: type[Section] = Section
+    lanes: Callable[[Any], tuple[str, ...]] | None = None
+    """The accounts that the section has, each a lane of its own (`CHANNEL:NAME`): a connection and a state."""
+    of_lane: Callable[[Any, str], Any] = lambda section, _lane: section
+    """The settings of one lane. May raise `WxbridgeError`."""

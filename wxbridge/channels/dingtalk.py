@@ -49,7 +49,12 @@ RATE = Rate(20, 65.0)
 """A little less than the 20 a minute that are allowed: what exceeds them by a second's delay costs ten minutes."""
 
 CAPABILITIES = Capabilities(
-    text_limit=TEXT_LIMIT, text_unit="bytes", formats={"markdown": TEXT_LIMIT}, pictures="url", picture_types=()
+    text_limit=TEXT_LIMIT,
+    text_unit="bytes",
+    formats={"markdown": TEXT_LIMIT},
+    hard_breaks=True,
+    pictures="url",
+    picture_types=(),
 )
 
 _SIGNED = "look at `secret`, this host's clock (it may be an hour off), the robot's keywords and its allowed IPs"

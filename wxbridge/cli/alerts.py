@@ -48,6 +48,8 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
     if target not in targets:
         raise fail(f"there is no target {target!r}; there are {', '.join(sorted(targets)) or 'none'}", 2)
     destination = app.destinations_of(targets)[target]
+    if destination.recipients(()) is not None:
+        raise fail(f"the target {target!r} sends to those whom an alert names; name one with a room or a contact", 2)
     bodies: list[Text | Picture] = [Text(text)] if text.strip() else []
     if image:
         bodies.append(await _picture(settings, image, destination.capabilities))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
-from wxbridge.channels.wechat import directory
+from wxbridge import chats
 from wxbridge.cli.common import ConfigOption, JsonOption, show, with_database
 from wxbridge.config import Config
 from wxbridge.database import Database
@@ -17,19 +16,23 @@ def rooms(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
     """List the rooms that the account is in, with their ids."""
 
     async def read(_settings: Config, database: Database) -> list[dict[str, Any]]:
-        found = await directory.list_rooms(database)
-        return [asdict(room) | {"members": len(room.member_ids)} for room in found]
+        return await database.read(chats.list_rooms)
 
-    show(
-        with_database(config, read), as_json=as_json, columns=("id", "topic", "members"), empty=f"no rooms: {_NONE_YET}"
-    )
+    rows = with_database(config, read)
+    columns = ("id", "topic", "members", "channel") if _several(rows) else ("id", "topic", "members")
+    show(rows, as_json=as_json, columns=columns, empty=f"no rooms: {_NONE_YET}")
 
 
 def contacts(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """List the account's contacts, with their ids."""
 
     async def read(_settings: Config, database: Database) -> list[dict[str, Any]]:
-        return [asdict(contact) for contact in await directory.list_contacts(database)]
+        return await database.read(chats.list_contacts)
 
     rows = with_database(config, read)
-    show(rows, as_json=as_json, columns=("id", "name", "alias", "handle"), empty=f"no contacts: {_NONE_YET}")
+    columns = ("id", "name", "alias", "handle", "channel") if _several(rows) else ("id", "name", "alias", "handle")
+    show(rows, as_json=as_json, columns=columns, empty=f"no contacts: {_NONE_YET}")
+
+
+def _several(rows: list[dict[str, Any]]) -> bool:
+    return len({row["channel"] for row in rows}) > 1

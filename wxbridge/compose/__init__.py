@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 
 from wxbridge.compose.alerts import (
@@ -20,6 +21,7 @@ from wxbridge.compose.alerts import (
     value_line,
 )
 from wxbridge.compose.figures import duration, figure, moment, number, unit_of
+from wxbridge.compose.markdown import in_markdown
 from wxbridge.compose.phrases import Language, say
 from wxbridge.compose.severity import EMOJI, severity_of, severity_rank, worst_first, worst_status
 from wxbridge.compose.splitting import PARTS_AT_MOST, length, parts, split
@@ -61,11 +63,19 @@ def bodies(
     language: Language,
     note: str = "",
     mentions: Sequence[str] = (),
+    format: str = "text",  # noqa: A002 - the field's own name
 ) -> list[Body]:
-    """A group's text, split to a channel's limit, then its pictures, each once. Mentions go with the first part."""
+    """A group's text, split to a channel's limit, then its pictures, each once. Mentions go with the first part.
+
+    In another `format` of the channel than `text`, headlines and links are dressed up.
+    """
     whole = "\n\n".join(part for part in (note, text) if part)
+    if format != "text":
+        colours = capabilities.colours and format == "markdown"
+        whole = in_markdown(whole, colours=colours, hard_breaks=capabilities.hard_breaks)
+        capabilities = replace(capabilities, text_limit=capabilities.formats[format])
     texts = parts(whole, capabilities, language)
-    made: list[Body] = [Text(part, tuple(mentions) if index == 0 else ()) for index, part in enumerate(texts)]
+    made: list[Body] = [Text(part, tuple(mentions) if index == 0 else (), format) for index, part in enumerate(texts)]
     return made + [Picture(spec=spec) for spec in _pictures(group)]
 
 

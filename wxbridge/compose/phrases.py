@@ -41,6 +41,10 @@ _WORDS: dict[str, tuple[str, str]] = {
     "untitled": ("Alert without a title", "无标题告警"),
     "job_failed": ("Job {id} failed: {error}", "任务 {id} 失败:{error}"),
     "job_back": ("Job {id} works again.", "任务 {id} 已恢复。"),
+    "remark": (
+        "Message {id} to {target} was sent, but the service remarks: {note}",
+        "发往 {target} 的消息 {id} 已发送,但服务提示:{note}",
+    ),
     "many_expired": (
         "{n} messages to {target} expired unsent, the first is {first}; see `wxbridge outbox list --dead`",
         "发往 {target} 的 {n} 条消息过期未发(首条 {first}),见 `wxbridge outbox list --dead`",

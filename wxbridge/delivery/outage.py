@@ -12,13 +12,12 @@ from sqlalchemy import Connection
 from wxbridge import compose, outbox
 from wxbridge.database import PUT_BACK, messages
 from wxbridge.delivery.common import Lane, Shared
+from wxbridge.outbox import NO_ADDRESS
 
 log = structlog.get_logger()
 
 WORTH_TELLING = 60.0
 """Seconds. A shorter interruption is not told."""
-_LONGER_THAN_OFFLINE = 2.0
-"""Seconds. What waits for its channel is looked at again sooner than that."""
 
 
 @dataclass
@@ -64,11 +63,10 @@ class Outages:
     async def _tell_when_drained(self, lane: Lane, outage: Outage) -> None:
         began, ended, targets = outage.began, outage.ended or 0.0, list(lane.targets)
         database = self._shared.database
-        now = self._shared.clock.wall()
 
         def waits(connection: Connection) -> bool:
             # A room that nobody knows any longer may never get its messages; that has been told by itself.
-            lost = _without_address(connection, targets, now=now)
+            lost = _without_address(connection, targets)
             return outbox.waits_since_before(connection, [name for name in targets if name not in lost], moment=ended)
 
         if await database.read(waits):
@@ -90,17 +88,9 @@ class Outages:
         del self._outages[lane.name]
 
 
-def _without_address(connection: Connection, targets: Sequence[str], *, now: float) -> set[str]:
-    """The targets with a message that waits because its room or contact cannot be told (`BadAddress`).
-
-    Known by what delivery leaves of such an attempt: no try spent, an error without a service's code, a long wait.
-    """
+def _without_address(connection: Connection, targets: Sequence[str]) -> set[str]:
+    """The targets with a message that waits because its room or contact cannot be told (`BadAddress`)."""
     query = sa.select(messages.c.target).where(
-        sa.text(PUT_BACK),
-        messages.c.target.in_(targets),
-        messages.c.next_try_at > now + _LONGER_THAN_OFFLINE,
-        messages.c.tries == 0,
-        messages.c.error.is_not(None),
-        messages.c.error_code.is_(None),
+        sa.text(PUT_BACK), messages.c.target.in_(targets), messages.c.error_code == NO_ADDRESS
     )
     return set(connection.execute(query.distinct()).scalars())

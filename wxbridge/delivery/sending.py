@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import structlog
 from sqlalchemy import Connection
@@ -22,7 +22,7 @@ from wxbridge.errors import (
     Throttled,
     Unknown,
 )
-from wxbridge.model import Message, MessageState, Outgoing, PictureFile, Text
+from wxbridge.model import Message, MessageState, Outgoing, PictureFile, Receipt, Text
 
 log = structlog.get_logger()
 
@@ -206,14 +206,17 @@ class Sender:
             log.exception("a channel failed in a way it should not", channel=self._lane.name, message=message.id)
             await self._unknown(message, Unknown(f"{type(error).__name__}: {error}"))
         else:
-            await self._sent(message, receipt.id)
+            await self._sent(message, receipt)
 
     async def _failed(self, attempt: Attempt, error: SendError) -> None:
         """The kind of the error says whether a retry can help."""
         message = attempt.message
         match error:
             case Offline():
-                await self._not_reached(attempt, error, wait=1.0)
+                await self._not_reached(attempt, error, wait=error.retry_after)
+            case BadAddress() if message.recipient is not None:
+                # An alert named somebody whom nobody here knows; waiting would only hold up the others whom it names.
+                await self._refused(message, error)
             case BadAddress():
                 await self._not_reached(attempt, error, wait=ADDRESS_RETRY)
             case Throttled():
@@ -227,12 +230,21 @@ class Sender:
             case _:
                 await self._back(message, error, wait=backoff(message.tries))
 
-    async def _sent(self, message: Message, receipt: str | None) -> None:
+    async def _sent(self, message: Message, receipt: Receipt) -> None:
         now = self._shared.clock.wall()
-        await self._note(message, outbox.Sent(message.id, now, receipt))
+        await self._note(message, outbox.Sent(message.id, now, receipt.id))
         self._shared.count(message.target, "sent")
         self._shared.metrics.lag.labels(message.target).observe(max(0.0, now - message.created_at))
-        log.info("sent", message=message.id, target=message.target, tries=message.tries, receipt=receipt)
+        log.info("sent", message=message.id, target=message.target, tries=message.tries, receipt=receipt.id)
+        if receipt.note:
+            await self._remark(message, receipt.note)
+
+    async def _remark(self, message: Message, note: str) -> None:
+        """Tell what the service said of a message that it took, such as whom it could not reach."""
+        log.warning("sent, with a remark", message=message.id, target=message.target, remark=note)
+        line = compose.say("remark", self._shared.language, id=message.id, target=message.target, note=note)
+        with suppress(StorageError):
+            await self._shared.tell(line, message.target)
 
     async def _note(self, message: Message, sent: outbox.Sent) -> None:
         """Store that a message was sent: with the next claim, in one commit, where one follows at once."""
@@ -258,14 +270,23 @@ class Sender:
     def _outgoing(self, message: Message) -> tuple[Outgoing, tuple[str, ...]]:
         body = message.body
         if isinstance(body, Text):
-            mark = compose.say("repeat", self._shared.language) if message.maybe_sent else ""
-            return Text(mark + body.text, body.mentions), body.mentions
+            return replace(body, text=self._marked(message, body)), body.mentions
         path = self._shared.pictures_dir / str(body.file)
         try:
             size = path.stat().st_size
         except OSError as error:
             raise Permanent(f"the picture file {path.name} is gone: {error.strerror}") from None
         return PictureFile(str(path), body.name, outbox.content_type(path.name), size), ()
+
+    def _marked(self, message: Message, body: Text) -> str:
+        """The text, marked where it may be a repeat that the service does not absorb, and where there is room."""
+        capabilities = self._lane.channel.capabilities
+        absorbed = self._shared.clock.wall() - message.next_try_at < capabilities.repeats_absorbed / 2
+        if not message.maybe_sent or absorbed:
+            return body.text
+        limit = capabilities.formats.get(body.format, capabilities.text_limit)
+        marked = compose.say("repeat", self._shared.language) + body.text
+        return marked if compose.length(marked, capabilities.text_unit) <= limit else body.text
 
     async def _not_reached(self, attempt: Attempt, error: SendError, *, wait: float) -> None:
         """Nothing went to the service: neither a try nor a place in the pace is spent."""
@@ -276,9 +297,10 @@ class Sender:
         self, message: Message, error: SendError, *, wait: float, spent: bool = True, send_id: int | None = None
     ) -> None:
         at = self._shared.clock.wall() + min(wait, outbox.LONGEST_WAIT)
+        code = outbox.NO_ADDRESS if isinstance(error, BadAddress) else error.code
 
         def store(connection: Connection) -> None:
-            outbox.put_back(connection, message.id, at=at, error=str(error), code=error.code, spent=spent)
+            outbox.put_back(connection, message.id, at=at, error=str(error), code=code, spent=spent)
             if send_id is not None:
                 outbox.forget_send(connection, send_id)
 

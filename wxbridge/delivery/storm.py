@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import structlog
@@ -11,6 +12,7 @@ from wxbridge import outbox
 from wxbridge.delivery.common import Lane, Shared
 from wxbridge.digest import Digest
 from wxbridge.model import MessageState, Notification, NotificationKind, Priority
+from wxbridge.outbox import Mergeable
 from wxbridge.settings import TargetSettings
 
 log = structlog.get_logger()
@@ -68,8 +70,17 @@ def _tell_merged(shared: Shared, name: str, merged: int) -> None:
 
 
 def _merge(connection: Connection, shared: Shared, lane: Lane, target: str) -> int:
-    """In one transaction: the waiting notifications are closed as merged, and one digest takes their place."""
-    chosen = outbox.mergeable(connection, target, limit=BITE)
+    """In one transaction: the waiting notifications are closed as merged, and one digest takes their place.
+
+    Where the alerts say who is meant, one for each of those.
+    """
+    chosen: dict[str | None, list[Mergeable]] = {}
+    for each in outbox.mergeable(connection, target, limit=BITE):
+        chosen.setdefault(each.recipient, []).append(each)
+    return sum([_merge_for(connection, shared, lane, target, some) for some in chosen.values()])
+
+
+def _merge_for(connection: Connection, shared: Shared, lane: Lane, target: str, chosen: Sequence[Mergeable]) -> int:
     if len(chosen) < AT_LEAST:
         return 0
     now = shared.clock.wall()
@@ -91,6 +102,7 @@ def _merge(connection: Connection, shared: Shared, lane: Lane, target: str) -> i
         kind=NotificationKind.DIGEST,
         content=content,
         expires_after=settings.expires_after,
+        recipient=chosen[0].recipient,
     )
     # It takes the age of the oldest, so that a storm that never ends is still handed to the fallback in time.
     outbox.put(connection, [notification], now=now, created_at=min(each.created_at for each in chosen))

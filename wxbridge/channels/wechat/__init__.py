@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.errors import Permanent
 from wxbridge.model import Capabilities, Channel
 from wxbridge.settings import Pace, PaceField, Rate, Secret, Section, TargetSettings
 
@@ -79,8 +80,16 @@ class WechatTarget(TargetSettings):
         return self
 
     def address(self, recipient: str | None = None) -> WechatTarget:
-        """This target, or the contact that one alert is for."""
-        return WechatTarget(contact=recipient) if self.to and recipient else self
+        """This target, or the contact that one alert is for.
+
+        Raises:
+            Permanent: the alert is to say who is meant, and what is sent is none.
+        """
+        if self.to is None:
+            return self
+        if not recipient:
+            raise Permanent("the target sends to those whom an alert names, and this names nobody")
+        return WechatTarget(contact=recipient)
 
     def recipients(self, names: Sequence[str], people: Mapping[str, Mapping[str, str]]) -> list[str] | None:
         """A contact each."""

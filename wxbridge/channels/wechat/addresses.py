@@ -219,7 +219,10 @@ class Addresses:
 
 def _wanted(context: ChannelContext, master: str | None) -> tuple[dict[str, WechatTarget], dict[str, list[str]]]:
     """Give the chats that targets name, and the targets of each: what is said twice is looked up once."""
-    targets = {name: target for name, target in context.targets.items() if isinstance(target, WechatTarget)}
+    # Whom `to: from-alert` means, each alert says.
+    targets = {
+        name: target for name, target in context.targets.items() if isinstance(target, WechatTarget) and not target.to
+    }
     if master and all(target.contact != master for target in targets.values()):
         targets[MASTER] = WechatTarget(contact=master)
     chats: dict[str, WechatTarget] = {}

@@ -52,6 +52,8 @@ CAPABILITIES = Capabilities(
     picture_types=("image/png", "image/jpeg", "image/gif"),
     mentions=False,
     formats={"markdown": TEXT_LIMIT},
+    colours=True,
+    repeats_absorbed=ABSORBED,
 )
 
 
@@ -157,9 +159,9 @@ class AppTarget(TargetSettings):
         who = "/".join("|".join(ids) for ids in (self.to, self.party, self.tag))
         return f"app:{self.corp_id or ''}:{self.agent_id or ''}:{who}"
 
-    def lacks(self, shared: WecomSettings | None) -> list[str]:
+    def lacks(self, section: Any) -> list[str]:
         """The keys that neither this target nor the `wecom` section has."""
-        return [key for key in ("corp_id", "secret", "agent_id") if _pick(key, self, shared) in (None, "")]
+        return [key for key in ("corp_id", "secret", "agent_id") if _pick(key, self, section) in (None, "")]
 
 
 def _pick(key: str, target: AppTarget, shared: WecomSettings | None) -> Any:

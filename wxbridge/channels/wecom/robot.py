@@ -59,6 +59,7 @@ CAPABILITIES = Capabilities(
     picture_limit=20 * 1024 * 1024,
     picture_types=("image/png", "image/jpeg", "image/gif"),
     formats={"markdown": MARKDOWN_LIMIT, "markdown_v2": MARKDOWN_LIMIT},
+    colours=True,
 )
 
 _SEND = "/cgi-bin/webhook/send"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, field_validator
 
@@ -94,6 +94,10 @@ class WecomBotTarget(TargetSettings):
         """Each bot has a connection and a state of its own."""
         return f"{CHANNEL}:{self.bot}"
 
+    def lacks(self, section: Any) -> list[str]:
+        """The bot, where the `bots` section does not have it."""
+        return [] if isinstance(section, BotsSettings) and self.bot in section.bots else [f"bots.{self.bot}"]
+
     def chat_key(self) -> str:
         """The conversation, to which WeCom's limits apply."""
         return self.chat
@@ -142,4 +146,6 @@ PLUGIN = ChannelPlugin(
     capabilities=CAPABILITIES,
     section="bots",
     settings=BotsSettings,
+    lanes=lanes,
+    of_lane=bot_of,
 )
