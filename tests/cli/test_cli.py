@@ -21,7 +21,18 @@ from support import REPOSITORY
 import wxbridge
 from wxbridge import app, cli, outbox
 from wxbridge.config import Config
-from wxbridge.model import MessageState, Notification, Picture, PictureSpec, Text
+from wxbridge.model import (
+    Alert,
+    AlertGroup,
+    AlertStatus,
+    MessageState,
+    Notification,
+    NotificationKind,
+    Picture,
+    PictureSpec,
+    Text,
+)
+from wxbridge.stored import as_json
 
 CONFIG = """\
 timezone: Asia/Shanghai
@@ -284,6 +295,15 @@ def test_a_message_is_shown_whole(run: Callable[..., Done], config: Config) -> N
     missing = run("outbox", "show", first, 999)
     assert missing.code == 1
     assert "no message 999" in missing.err
+
+
+def test_all_that_was_to_be_told_is_shown_with_each_of_its_messages(run: Callable[..., Done], config: Config) -> None:
+    alerts = tuple(Alert("s", AlertStatus.FIRING, f"disk {n} is full") for n in range(60))
+    content = as_json(AlertGroup("s", "k", "disks", alerts))
+    item = Notification("s", "ops", (Text("disks, in short"),), kind=NotificationKind.ALERT, content=content)
+    (message,) = store(config, item)
+    whole = run("outbox", "show", message).out
+    assert all(f"disk {n} is full" in whole for n in range(60))
 
 
 @pytest.mark.usefixtures("config")

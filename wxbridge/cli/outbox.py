@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -11,7 +14,7 @@ from wxbridge import outbox as queue
 from wxbridge.cli.common import ConfigOption, JsonOption, fail, local, plain, say, show, with_database
 from wxbridge.config import Config
 from wxbridge.database import Database
-from wxbridge.model import OPEN_STATES, Message, MessageState, Text
+from wxbridge.model import OPEN_STATES, Message, MessageState, NotificationKind, Text
 from wxbridge.settings import parse_duration
 
 app = typer.Typer(help="Messages: queued, sent, dead.", no_args_is_help=True)
@@ -85,7 +88,12 @@ def show_(ids: Ids, config: ConfigOption = None, as_json: JsonOption = False) ->
     """Show messages whole."""
 
     async def read(settings: Config, database: Database) -> list[dict[str, Any]]:
-        return [_row(message, settings) for message in await database.read(lambda c: queue.get(c, ids))]
+        found = await database.read(lambda c: queue.get(c, ids))
+        wholes = [await database.read(partial(queue.stored, notification_id=each.notification_id)) for each in found]
+        return [
+            _row(message, settings) | {"whole": _whole(whole, settings)}
+            for message, whole in zip(found, wholes, strict=True)
+        ]
 
     rows = with_database(config, read)
     if len(rows) < len(set(ids)):
@@ -100,6 +108,24 @@ def show_(ids: Ids, config: ConfigOption = None, as_json: JsonOption = False) ->
         print()  # noqa: T201
     if len(rows) < len(set(ids)):
         raise typer.Exit(1)
+
+
+def _whole(stored: queue.Stored | None, config: Config) -> str | None:
+    """All that was to be told, of which a message may be a part; None where that is not kept."""
+    from wxbridge import compose
+    from wxbridge.digest import Digest
+    from wxbridge.stored import from_json
+
+    if stored is None or stored.content is None:
+        return None
+    if stored.kind is NotificationKind.ALERT:
+        group, now = from_json(stored.content), datetime.fromtimestamp(stored.created_at, UTC)
+        worst = compose.worst_first(group.alerts)
+        alone = [replace(group, title=alert.title, alerts=(alert,), truncated=0) for alert in worst] or [group]
+        return "\n\n".join(compose.text_of(one, config.language, config.timezone, now) for one in alone)
+    if stored.kind is NotificationKind.DIGEST:
+        return Digest.from_json(stored.content).text(config.language, config.timezone)
+    return str(stored.content.get("text", ""))
 
 
 @app.command("retry")
