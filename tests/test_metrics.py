@@ -158,11 +158,11 @@ async def test_a_channels_state_is_one_series_at_one(bridge: Bridge, scrape: Cal
 
 
 async def test_what_is_left_of_the_pace_is_shown(bridge: Bridge, scrape: Callable[..., Any]) -> None:
-    assert await scrape("wxbridge_pace_left", channel="wechat", window="30/60s") == 30
+    assert await scrape("wxbridge_pace_left", channel="wechat", window="30/min") == 30
     [lane] = bridge.lanes
     lane.pacer.note("somebody", time.monotonic())
-    assert await scrape("wxbridge_pace_left", channel="wechat", window="30/60s") == 29
-    assert await scrape("wxbridge_pace_left", channel="wechat", window="600/86400s") == 599
+    assert await scrape("wxbridge_pace_left", channel="wechat", window="30/min") == 29
+    assert await scrape("wxbridge_pace_left", channel="wechat", window="600/d") == 599
 
 
 async def test_what_people_write_is_counted(bridge: Bridge, scrape: Callable[..., Any]) -> None:

@@ -35,6 +35,7 @@ _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 6
 _LONGEST = 36525 * 86400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
 _RATE = re.compile(r"(\d+)(?:\s*/\s*(\d*)\s*(s|sec|second|m|min|minute|h|hour|d|day))?")
+_WRITTEN = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _RATE_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600,
                "d": 86400, "day": 86400}  # fmt: skip
 
@@ -73,7 +74,8 @@ class Rate:
     seconds: float
 
     def __str__(self) -> str:
-        return f"{self.count}/{self.seconds:g}s"
+        unit = next((name for name, seconds in _WRITTEN.items() if seconds == self.seconds), f"{self.seconds:g}s")
+        return f"{self.count}/{unit}"
 
 
 def parse_rate(value: Any, default_unit: str = "d") -> Rate:
@@ -134,9 +136,13 @@ def _finish_schema(schema: dict[str, Any], model: type[BaseModel]) -> None:
     if not isinstance(properties, dict):
         return
     for name, info in model.model_fields.items():
-        if any(getattr(step, "func", None) is parse_duration for step in info.metadata):
+        steps = [*info.metadata, *(step for part in get_args(info.annotation) for step in get_args(part))]
+        if any(getattr(step, "func", None) is parse_duration for step in steps):
             default = properties[name].get("default")
             properties[name] |= {"default": duration_text(default)} if default is not None else {}
+        if isinstance(info.default, BaseModel):
+            # The section's own schema tells its defaults, and as they are written.
+            properties[name].pop("default", None)
         if _is_secret(info.annotation):
             properties[f"{name}_file"] = {"type": "string", "description": f"A file that holds `{name}`."}
 

@@ -133,6 +133,13 @@ async def test_a_form_may_name_several_targets_one_by_one(tmp_path: Path) -> Non
         assert (status, pushed) == (202, [Push(("ops", "dba"), "x", mentions=("张三", "all"))])
 
 
+async def test_json_that_curl_calls_a_form_is_read(tmp_path: Path) -> None:
+    async with alone(tmp_path) as server:
+        headers = AUTH | {"Content-Type": "application/x-www-form-urlencoded"}
+        status, _ = await server.ask("POST", "/api/send", data=b' {"to": "ops", "text": "x"}', headers=headers)
+        assert (status, server.pushed) == (202, [Push(("ops",), "x")])
+
+
 async def test_a_picture_may_come_as_a_browser_writes_it(tmp_path: Path) -> None:
     url = "data:image/png;base64," + base64.b64encode(b"a picture").decode()
     _, _, pushed = await push(tmp_path, json={"to": "ops", "image": url})

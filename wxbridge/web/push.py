@@ -46,12 +46,11 @@ async def read_push(request: web.Request, limit: float) -> Push:
     if request.content_type == "multipart/form-data":
         fields = await _multipart(request, limit)
     elif request.content_type == "application/x-www-form-urlencoded":
-        fields = await _form(request, limit)
+        body = await read_body(request, limit)
+        # `curl -d` calls everything a form.
+        fields = _object(body) if body.lstrip().startswith(b"{") else await _form(request)
     else:
-        data = read_json(await read_body(request, limit))
-        if not isinstance(data, dict):
-            raise BadBody('A JSON object was expected: {"to": "ops", "text": "…"}.')
-        fields = data
+        fields = _object(await read_body(request, limit))
     unknown = sorted(set(fields) - set(FIELDS))
     if unknown:
         raise BadBody(f"Unknown field {shortened(unknown[0])!r}; there are to, text, image and mentions.")
@@ -68,8 +67,15 @@ async def read_push(request: web.Request, limit: float) -> Push:
     return Push(to, text, image, url, _names(fields.get("mentions"), "mentions"))
 
 
-async def _form(request: web.Request, limit: float) -> dict[str, Any]:
-    await read_body(request, limit)
+def _object(body: bytes) -> dict[str, Any]:
+    data = read_json(body)
+    if not isinstance(data, dict):
+        raise BadBody('A JSON object was expected: {"to": "ops", "text": "…"}.')
+    return data
+
+
+async def _form(request: web.Request) -> dict[str, Any]:
+    """The fields of a form whose body was read."""
     try:
         return _gathered(MultiDict(await request.post()))
     except (ValueError, LookupError) as error:  # LookupError: a charset that nobody knows
