@@ -5,7 +5,6 @@ open.dingtalk.com/document/robots/custom-robot-access
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -13,7 +12,6 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -21,15 +19,22 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.http import Answer, Code, Codes, Http, Meaning, Rests, Timing, Verdict, as_json, understand
+from wxbridge.channels.http import (
+    Answer,
+    Code,
+    Codes,
+    HttpChannel,
+    Meaning,
+    Rests,
+    Timing,
+    Verdict,
+    as_json,
+    understand,
+)
 from wxbridge.errors import Permanent, Throttled
 from wxbridge.model import (
     Capabilities,
     Channel,
-    ChannelState,
-    ChannelStatus,
-    OnInbound,
-    OnStatus,
     Outgoing,
     Receipt,
     Text,
@@ -166,7 +171,7 @@ class DingtalkSettings(Section):
     pace: PaceField = Pace(chat=RATE)
 
 
-class DingtalkChannel:
+class DingtalkChannel(HttpChannel):
     """Sends through robots of DingTalk; implements `model.Channel`. Nothing to connect, so it is always online."""
 
     capabilities = CAPABILITIES
@@ -178,27 +183,9 @@ class DingtalkChannel:
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._http = Http(timing or Timing())
+        super().__init__(timing)
         self._wall = wall
         self._rests = Rests(monotonic)
-        self._status = ChannelStatus(ChannelState.ONLINE, datetime.now(UTC))
-
-    @property
-    def status(self) -> ChannelStatus:
-        """Online, since the start."""
-        return self._status
-
-    async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:  # noqa: ARG002 - nobody writes back
-        """Say that it is up, stay until cancelled, then close the connections."""
-        on_status(self._status)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await self.close()
-
-    async def close(self) -> None:
-        """Close the connections. Safe to call twice."""
-        await self._http.close()
 
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
         """Send one message; `address` is a `DingtalkTarget`.

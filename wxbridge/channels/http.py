@@ -12,6 +12,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from typing import Any
 import aiohttp
 
 from wxbridge.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown
+from wxbridge.model import ChannelState, ChannelStatus, OnInbound, OnStatus
 
 MINUTE = 60.0
 _ANSWER_LIMIT = 1024 * 1024
@@ -346,3 +348,28 @@ class Rests:
     def longest_unused(self, account: Any) -> int:
         """A key to sort by: who has waited longest for a turn comes first."""
         return self._used.get(account, 0)
+
+
+class HttpChannel:
+    """What channels have in common that keep no connection: they are up, and nobody writes back."""
+
+    def __init__(self, timing: Timing | None = None) -> None:
+        self._http = Http(timing or Timing())
+        self._status = ChannelStatus(ChannelState.ONLINE, datetime.now(UTC))
+
+    @property
+    def status(self) -> ChannelStatus:
+        """Online, since the start."""
+        return self._status
+
+    async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:  # noqa: ARG002 - nobody writes back
+        """Say that it is up, stay until cancelled, then close the connections."""
+        on_status(self._status)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. Safe to call twice."""
+        await self._http.close()

@@ -5,18 +5,16 @@ developer.work.weixin.qq.com/document/path/90236, media: path/90253, tokens: pat
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, PrivateAttr, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.http import Http, Meaning, Timing, Verdict, as_json, harmless
+from wxbridge.channels.http import HttpChannel, Meaning, Timing, Verdict, as_json, harmless
 from wxbridge.channels.wecom.answers import DEFAULT_URL, INVALID_MEDIA, classify, not_reached, receipt
 from wxbridge.channels.wecom.media import FILE_LIMIT, PICTURE_LIMIT, Media, Upload, form_of, read
 from wxbridge.channels.wecom.quotas import HOUR, MINUTE, MemberQuotas, Repeats
@@ -25,10 +23,6 @@ from wxbridge.errors import BadAddress, Permanent, SendError, Throttled, Transie
 from wxbridge.model import (
     Capabilities,
     Channel,
-    ChannelState,
-    ChannelStatus,
-    OnInbound,
-    OnStatus,
     Outgoing,
     Receipt,
     Text,
@@ -193,7 +187,7 @@ def application(target: AppTarget, shared: WecomSettings | None) -> Application:
 # ---------------------------------------------------------------- the channel
 
 
-class AppChannel:
+class AppChannel(HttpChannel):
     """Sends as applications; implements `model.Channel`. There is nothing to connect, so it is always online."""
 
     capabilities = CAPABILITIES
@@ -207,31 +201,17 @@ class AppChannel:
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shared = context.settings if isinstance(context.settings, WecomSettings) else None
-        self._http = Http(timing or Timing())
+        super().__init__(timing)
         self._tokens = Tokens(context.database, self._fetch_token, wall=wall, monotonic=monotonic)
         self._media = Media(self._upload, wall=wall)
         self._quotas = MemberQuotas(monotonic)
         self._repeats = Repeats(ABSORBED, monotonic)
-        self._status = ChannelStatus(ChannelState.ONLINE, datetime.now(UTC))
-
-    @property
-    def status(self) -> ChannelStatus:
-        """Online, since the start."""
-        return self._status
-
-    async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:  # noqa: ARG002 - nobody writes back
-        """Say that it is up, stay until cancelled, then close the connections."""
-        on_status(self._status)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await self.close()
 
     async def close(self) -> None:
         """End what is under way and close the connections. Safe to call twice."""
         await self._media.close()
         await self._tokens.close()
-        await self._http.close()
+        await super().close()
 
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:  # noqa: ARG002
         """Send one message; `address` is an `AppTarget`. Whom it did not reach stands in the receipt's note.

@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import parse_qs, urlsplit
@@ -20,7 +19,7 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import BeforeValidator, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.http import Http, Meaning, Rests, Timing, Verdict, as_json, harmless
+from wxbridge.channels.http import HttpChannel, Meaning, Rests, Timing, Verdict, as_json, harmless
 from wxbridge.channels.wecom.answers import BAD_PARAMETER, DEFAULT_URL, EMPTY_TEXT, classify, receipt
 from wxbridge.channels.wecom.media import Upload, file_of, form_of
 from wxbridge.channels.wecom.pictures import within
@@ -28,10 +27,6 @@ from wxbridge.errors import Permanent, PictureError, SendError, Throttled, Trans
 from wxbridge.model import (
     Capabilities,
     Channel,
-    ChannelState,
-    ChannelStatus,
-    OnInbound,
-    OnStatus,
     Outgoing,
     PictureFile,
     Receipt,
@@ -159,34 +154,16 @@ class RobotSettings(Section):
     pace: PaceField = Pace(chat=Rate(A_MINUTE, 60.0))
 
 
-class RobotChannel:
+class RobotChannel(HttpChannel):
     """Sends through group robots; implements `model.Channel`. There is nothing to connect, so it is always online."""
 
     capabilities = CAPABILITIES
 
     def __init__(self, *, timing: Timing | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._http = Http(timing or Timing())
+        super().__init__(timing)
         self._rests = Rests(monotonic)
         self._dead: set[str] = set()
         """Robots whose key was refused, until it is taken again."""
-        self._status = ChannelStatus(ChannelState.ONLINE, datetime.now(UTC))
-
-    @property
-    def status(self) -> ChannelStatus:
-        """Online, since the start."""
-        return self._status
-
-    async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:  # noqa: ARG002 - nobody writes back
-        """Say that it is up, stay until cancelled, then close the connections."""
-        on_status(self._status)
-        try:
-            await asyncio.Event().wait()
-        finally:
-            await self.close()
-
-    async def close(self) -> None:
-        """Close the connections. Safe to call twice."""
-        await self._http.close()
 
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
         """Send one message; `address` is a `RobotTarget`. The robot that has rested longest has its turn.
