@@ -290,7 +290,16 @@ def _sentences(where: Path_, items: Sequence[Any], model: type[Config]) -> list[
     return [_sentence(item, model) for item in items]
 
 
-_USER_IN_URL = re.compile(r"//[^/@\s]*@")
+_NOT_SHOWN = {"value_error", "model_type", "model_attributes_type"}
+"""Kinds of mistakes whose value is left out: it is told already, or may be what belongs into a key of a section."""
+_USER = re.compile(r"//[^@\s'\"]*@|(?<=['\"])[^\s'\"/:]+:[^\s'\"]*@")
+_QUERY = re.compile(r"\?[^\s'\"=]*=[^\s'\"]*")
+
+
+def _without_secrets(text: str) -> str:
+    """A sentence without the users, passwords and parameters of the addresses in it."""
+    text = _USER.sub(lambda found: "//…@" if found[0].startswith("//") else "…@", text)
+    return _QUERY.sub("?…", text)
 
 
 def _sentence(item: Any, model: type[Config]) -> str:
@@ -310,9 +319,9 @@ def _sentence(item: Any, model: type[Config]) -> str:
         return f"unknown {key} `{tag}`; expected one of {expected}" if tag else f"`{key}` is missing"
     message = item["msg"].removeprefix("Value error, ")
     given = item.get("input")
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) and kind != "value_error" else ""
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) and kind not in _NOT_SHOWN else ""
     secret = any(word in dotted for word in ("token", "password", "secret", "key"))
-    return _USER_IN_URL.sub("//…@", f"`{dotted}`: {message}{'' if secret else shown}")
+    return _without_secrets(f"`{dotted}`: {message}{'' if secret else shown}")
 
 
 def _known_keys(model: Any, location: tuple[str | int, ...], tag: str | None) -> list[str]:
@@ -354,7 +363,7 @@ def _dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tupl
         known.add("master")
     intervals = data.get("time_intervals")
     times = set(map(str, intervals)) if isinstance(intervals, dict) else set()
-    for_alerts = {str(name) for (name,), target in targets if target.get("to") == "from-alert"}
+    for_alerts = {str(name) for (name,), target in targets if target.get("to") in ("from-alert", ["from-alert"])}
     for path, target in targets:
         yield from _unknown(target.get("fallback"), ("targets", *path, "fallback"), known)
         yield from _not_named(target.get("fallback"), ("targets", *path, "fallback"), for_alerts)

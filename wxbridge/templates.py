@@ -37,6 +37,7 @@ STEPS_AT_MOST = 50_000
 """Turns of loops, calls and included files of one rendering, all together."""
 WRITTEN_AT_MOST = 10 * OUTPUT_AT_MOST
 """Characters that the expressions of one rendering write, also into what is never shown."""
+_UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _NAME = re.compile(r"\w[\w .-]*(?:/\w[\w .-]*)*")
 
 
@@ -285,10 +286,16 @@ class Templates:
         if isinstance(error, jinja2.TemplateNotFound):
             return TemplateError(f"{where}: there is no template {error.name!r} in {self.folder}")
         if isinstance(error, jinja2.TemplateError):
-            return TemplateError(f"{where}: {error.message or error}")
+            return TemplateError(f"{where}: {error.message or error}{self._hint(error)}")
         if isinstance(error, RecursionError):
             return TemplateError(f"{where}: it calls or includes itself without end")
         return TemplateError(f"{where}: {type(error).__name__}: {str(error)[:300]}")
+
+    def _hint(self, error: jinja2.TemplateError) -> str:
+        """For those who call a filter like a function."""
+        found = _UNDEFINED.fullmatch(error.message or "")
+        name = found[1] if found else ""
+        return f"; it is a filter, write `… | {name}`" if name in self._environment.filters else ""
 
     def _where(self, error: BaseException) -> str | None:
         """`FILE:LINE` of a template, where the error tells it."""

@@ -285,7 +285,7 @@ def test_endpoints_that_are_not(text):
 def test_the_token_is_not_shown_and_the_pace_is_careful():
     section = WechatSettings(endpoint="h:1", token="s3cret")
     assert "s3cret" not in repr(section)
-    assert str(section.pace.chat) == "1/1s"
+    assert str(section.pace.chat) == "1/s"
     assert WechatSettings(endpoint="h:1", token="t", pace="none").pace.total is None
     assert PLUGIN.section == "wechat"
     assert FAST.deadline > 0

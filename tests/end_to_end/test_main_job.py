@@ -45,7 +45,8 @@ async def test_after_the_scan_the_master_is_greeted_and_the_rooms_are_known(benc
 
 async def test_the_greeting_is_not_repeated_when_the_connection_comes_back(bench: Bench) -> None:
     bridge = await bench.bridge()
-    await bench.until(lambda: bench.chat() == ["hello master!"])
+    await bridge.event("sent", target="master")
+    assert bench.chat() == ["hello master!"]
     await bench.simulator.kill_gateway()
     await bridge.event("wechat state", state="unreachable")
     await bench.simulator.restart_gateway()

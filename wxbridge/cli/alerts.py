@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import time
 from pathlib import Path
@@ -14,6 +16,7 @@ from wxbridge.cli.common import FAILED, ConfigOption, fail, read_config, say, wi
 from wxbridge.config import Config
 from wxbridge.database import Database
 from wxbridge.model import Capabilities, MessageState, Picture, Priority, Text
+from wxbridge.sources.settings import HookSettings
 
 if TYPE_CHECKING:
     from wxbridge.samples import Sample  # brings PIL
@@ -119,18 +122,31 @@ async def _post(settings: Config, sample: Sample, to: str | None) -> tuple[int, 
     server = settings.server
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
     url = f"{with_url or f'http://{host}:{server.port}'}/hooks/{sample.hook}"
-    headers = {"Content-Type": sample.content_type}
-    if server.token and server.token.get_secret_value():
-        headers["Authorization"] = f"Bearer {server.token.get_secret_value()}"
+    body = sample.body()
+    headers = {"Content-Type": sample.content_type} | _credentials(settings, sample.hook, body)
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,
-            session.post(url, data=sample.body(), headers=headers, params={"to": to} if to else None) as response,
+            session.post(url, data=body, headers=headers, params={"to": to} if to else None) as response,
         ):
             return response.status, await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         running = "" if app.is_running(settings.state_dir) else "; no bridge runs here: start `wxbridge run`"
         raise fail(f"cannot post to {url}: {error}{running}") from None
+
+
+def _credentials(settings: Config, hook: str, body: bytes) -> dict[str, str]:
+    """What opens a hook: the server's token, else the hook's own, else a signature."""
+    own: HookSettings = getattr(settings.hooks, hook)
+    for token in (settings.server.token, own.token):
+        if token and token.get_secret_value():
+            return {"Authorization": f"Bearer {token.get_secret_value()}"}
+    if own.hmac_secret is None:
+        return {}
+    stamp = str(int(time.time())) if own.timestamp_header else ""
+    signed = f"{stamp}:".encode() + body if stamp else body
+    signature = hmac.new(own.hmac_secret.get_secret_value().encode(), signed, hashlib.sha256).hexdigest()
+    return {own.signature_header: signature} | ({own.timestamp_header: stamp} if own.timestamp_header else {})
 
 
 async def _noted_url(settings: Config) -> str | None:

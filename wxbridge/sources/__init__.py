@@ -162,8 +162,14 @@ def without_state(title: str) -> str:
     return re.sub(r"^\[[^\]]*\]\s*", "", title)
 
 
+_READABLE = 1000
+"""Characters up to which JSON is told in lines; beyond that they are more spaces than words."""
+
+
 def free_text(source: str, data: Any, *, title: str = "", recipients: tuple[str, ...] = ()) -> AlertGroup:
     """A readable body that is no alert: told as it stands."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, indent=1)
+    if not isinstance(data, str) and len(text) > _READABLE:
+        text = json.dumps(data, ensure_ascii=False)
     text = text.replace("\x00", "")
     return AlertGroup(source=source, group_key="", title=title or source, text=text, recipients=recipients)
