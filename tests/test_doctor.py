@@ -15,8 +15,11 @@ from aiohttp import web
 from wxbridge import doctor
 from wxbridge.channels.wechat.directory import Contact, Directory, Room
 from wxbridge.config import Config
-from wxbridge.database import Database, sqlite_url
+from wxbridge.database import Database, remember_fact, sqlite_url
 from wxbridge.doctor import Finding, State, examine, worst
+from wxbridge.simulator.dingtalk import FakeDingtalk
+from wxbridge.simulator.wecom import FakeWecom
+from wxbridge.simulator.wecom_bot import WecomBotServer
 
 WECHAT = """\
 wechat: {endpoint: "127.0.0.1:9", token: t, master: 主人}
@@ -174,3 +177,80 @@ async def test_a_check_that_fails_or_hangs_hides_no_other(
     ]  # fmt: skip
     assert "a bug" in findings[0].found
     assert (worst(findings), worst([])) == (State.BAD, State.OK)
+
+
+# ---------------------------------------------------------------- the channels over HTTP, and bots
+
+CHANNELS = """\
+wecom: {corp_id: ww1, base_url: "WECOM"}
+bots: {main: {bot_id: b, secret: hush-bot, ws_url: "BOT"}}
+targets:
+  robot: {channel: wecom_robot, key: hush-key, base_url: "WECOM"}
+  gone: {channel: wecom_robot, key: hush-gone, base_url: "WECOM"}
+  app: {channel: wecom_app, secret: hush-app, agent_id: 1000002, to: u1}
+  strange: {channel: wecom_app, secret: hush-strange, agent_id: 1000003, to: u1}
+  ding: {channel: dingtalk, base_url: "DING", access_token: hush-ding, secret: hush-sign}
+  unsigned: {channel: dingtalk, base_url: "DING", access_token: hush-ding, secret: hush-other}
+  mail: {channel: apprise, url: "json://127.0.0.1:9/hush-path"}
+  group: {channel: wecom_bot, bot: main, chat: g1}
+"""
+
+
+async def test_each_target_of_the_channels_is_tried_without_anybody_seeing_it(read: Callable[..., Config]) -> None:
+    async with FakeWecom() as wecom, FakeDingtalk() as ding, WecomBotServer() as bot:
+        wecom.add_robot("hush-key")
+        wecom.add_application("ww1", "hush-app", 1000002, members={"u1"})
+        ding.add_robot("hush-ding", secret="hush-sign")
+        text = CHANNELS.replace("WECOM", wecom.url).replace("DING", ding.url).replace("BOT", bot.url)
+        checks = {name: doctor.CHECKS[name] for name in ("channels", "bots")}
+        found = {finding.name: finding for finding in await examine(read(text), None, checks)}
+        assert not wecom.messages
+        assert not ding.messages
+        assert not bot.online
+    assert {name: finding.state for name, finding in found.items()} == {
+        "target robot": State.OK,
+        "target gone": State.BAD,
+        "target app": State.OK,
+        "target strange": State.BAD,
+        "target ding": State.OK,
+        "target unsigned": State.BAD,
+        "target mail": State.OK,
+        "bot main": State.WARN,
+    }
+    assert "93000" in found["target gone"].found
+    assert "310000" in found["target unsigned"].found
+    assert "no bridge has connected yet" in found["bot main"].found
+    assert "hush" not in str(found)
+
+
+async def test_services_that_stall_or_are_away_are_told_in_time(
+    read: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "PROBE_DEADLINE", 0.3)
+    async with FakeWecom() as wecom:
+        wecom.stall(count=9)
+        text = (
+            f'bots: {{main: {{bot_id: b, secret: hush, ws_url: "ws://127.0.0.1:9"}}}}\n'
+            f'targets:\n  slow: {{channel: wecom_robot, key: hush-key, base_url: "{wecom.url}"}}\n'
+            '  away: {channel: wecom_robot, key: hush-key, base_url: "http://127.0.0.1:9"}\n'
+        )
+        slow, away, bot = await examine(read(text), None, {n: doctor.CHECKS[n] for n in ("channels", "bots")})
+    assert (slow.state, slow.found) == (State.BAD, "no answer within 0.3 seconds")
+    assert away.state is State.BAD
+    assert "is not reached" in away.found
+    assert bot.state is State.BAD
+    assert "Connection refused" in bot.found
+    assert "hush" not in f"{slow}{away}{bot}"
+
+
+async def test_what_the_running_bridge_says_of_its_bot_is_told(read: Callable[..., Config], tmp_path: Path) -> None:
+    async with WecomBotServer() as server:
+        config = read(f'bots: {{main: {{bot_id: b, secret: hush, ws_url: "{server.url}"}}}}\n')
+        database = Database.open(sqlite_url(tmp_path))
+        for state, expected in (("online", State.OK), ("unauthorised", State.WARN)):
+            fact = {"state": state, "detail": "846609 bad secret"}
+            await database.run(lambda c, fact=fact: remember_fact(c, "channel:wecom_bot:main", fact, 1.0))
+            (found,) = await examine(config, database, {"bots": doctor.CHECKS["bots"]})
+            assert found.state is expected
+        assert "846609 bad secret" in found.found
+        database.close()

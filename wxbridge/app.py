@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import gc
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from wxbridge.model import Accepted, AlertGroup, Channel, Notification
 from wxbridge.notify import Destination
 from wxbridge.pace import Pacer
 from wxbridge.pictures import Pictures
+from wxbridge.pictures.publish import publisher
 from wxbridge.reload import Around, Failed, Reloader, Taken
 from wxbridge.reminders import Reminders
 from wxbridge.routing import Telling
@@ -109,7 +111,7 @@ def destinations_of(
     """What composing for each target needs to know. `people` tells how those that alerts name are known."""
     return {
         name: Destination(
-            registry.CHANNELS[target.channel].capabilities,
+            target.capabilities(registry.CHANNELS[target.channel].capabilities),
             target.expires_after,
             target.template,
             partial(target.recipients, people=people or {}),
@@ -195,6 +197,9 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
         stack.push_async_callback(whole.look_away)
         stack.enter_context(watch.known_to_systemd())
         whole.look_on(load)
+        # What was imported stays for good: walking over it again and again costs more than an alert does.
+        gc.collect()
+        gc.freeze()
         yield bridge
 
 
@@ -208,6 +213,7 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
     pictures = before.pictures if before and not _differ(before.config, config, _PAINTED_BY) else make_pictures(config)
     intake = _intake(bridge, config)
     lanes = [_lane(bridge, config, name, before) for name in _used_lanes(config)]
+    published = publisher(config.pictures.publish)
     shared = Shared(
         database=bridge.database,
         lanes=lanes,
@@ -220,6 +226,7 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
         clock=Clock(),
         wake=bridge.wake,
         read_again=bridge.board.read_again,
+        publish=published.address if published else None,
     )
     wakers = [asyncio.Event() for _ in range(len(lanes) + 1)]
     return Generation(

@@ -293,13 +293,13 @@ def _sentences(where: Path_, items: Sequence[Any], model: type[Config]) -> list[
 _NOT_SHOWN = {"value_error", "model_type", "model_attributes_type"}
 """Kinds of mistakes whose value is left out: it is told already, or may be what belongs into a key of a section."""
 _USER = re.compile(r"//[^@\s'\"]*@|(?<=['\"])[^\s'\"/:]+:[^\s'\"]*@")
-_QUERY = re.compile(r"\?[^\s'\"=]*=[^\s'\"]*")
+_QUERY = re.compile(r"(://[^\s'\"?]*)\?[^\s'\"]*")
 
 
 def _without_secrets(text: str) -> str:
     """A sentence without the users, passwords and parameters of the addresses in it."""
     text = _USER.sub(lambda found: "//…@" if found[0].startswith("//") else "…@", text)
-    return _QUERY.sub("?…", text)
+    return _QUERY.sub(r"\1?…", text)
 
 
 def _sentence(item: Any, model: type[Config]) -> str:

@@ -15,32 +15,51 @@ import socket
 import ssl
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import aiohttp
 import sqlalchemy as sa
 
+from wxbridge.channels import ChannelContext, ChannelPlugin, apprise, dingtalk
 from wxbridge.channels.wechat import WechatSettings, WechatTarget, split_endpoint
 from wxbridge.channels.wechat.directory import CHANNEL, list_contacts, list_rooms
 from wxbridge.channels.wechat.identity import Found, Known, Problem, Remembered, resolve_contact, resolve_room
 from wxbridge.channels.wechat.memory import Memory
+from wxbridge.channels.wecom import app as wecom_app
+from wxbridge.channels.wecom import robot
+from wxbridge.channels.wecom_bot import CHANNEL as CHANNEL_OF_BOTS
+from wxbridge.channels.wecom_bot import BotSettings, BotsSettings
 from wxbridge.config import Config
-from wxbridge.database import Database, read_facts, rooms
-from wxbridge.errors import PictureError, StorageError
+from wxbridge.database import Database, read_facts, rooms, sqlite_url
+from wxbridge.errors import Offline, PictureError, SendError, StorageError, Throttled, Transient, Unknown
+from wxbridge.route_settings import NestedRoute
 from wxbridge.settings import WebSource
+from wxbridge.templates import DEFAULT, TemplateError, Templates
 
 DEADLINE = 10.0
 """Seconds that a check may take."""
 BROWSER_DEADLINE = 40.0
 """Seconds that a browser may take to start, on a small machine that has not done it before."""
+PROBE_DEADLINE = 8.0
+"""Seconds that a channel's service may take to tell whether it lets a target in; less than `DEADLINE`."""
 _CONNECT = 5.0
 _ENOUGH_ROOM = 200 * 1024 * 1024
 """Bytes that should be free for database and pictures."""
+
+
+_PROBED: Mapping[str, ChannelPlugin] = {
+    "wecom_robot": robot.PLUGIN,
+    "wecom_app": wecom_app.PLUGIN,
+    "dingtalk": dingtalk.PLUGIN,
+    "apprise": apprise.PLUGIN,
+}
+"""The channels that can ask their service about a target: those with `probe(address) -> str`."""
 
 
 class State(StrEnum):
@@ -269,6 +288,85 @@ def _address(name: str, result: Found[Any] | Problem) -> Finding:
     return Finding(name, State.OK, str(result.entry))
 
 
+# ---------------------------------------------------------------- the other channels
+
+
+async def channels(config: Config, database: Database | None) -> list[Finding]:
+    """Whether robots, applications and other services let each target in. Nobody sees anything of it."""
+    wanted = [name for name, target in config.targets.items() if target.channel in _PROBED]
+    if not wanted:
+        return []
+    async with AsyncExitStack() as stack:
+        if database is None:
+            folder = stack.enter_context(tempfile.TemporaryDirectory())
+            database = stack.enter_context(closing(Database.open(sqlite_url(Path(folder)))))
+        return await asyncio.gather(*(_probe(config, database, name) for name in wanted))
+
+
+async def _probe(config: Config, database: Database, name: str) -> Finding:
+    target = config.targets[name]
+    plugin = _PROBED[target.channel]
+    section = config.section(plugin.section) if plugin.section else plugin.settings()
+
+    async def tell(_line: str) -> None: ...
+
+    context = ChannelContext(section, config.state_dir, database, {name: target}, tell, target.lane())
+    channel: Any = plugin.create(context)
+    what, advice = f"target {name}", f"correct `targets.{name}`, and see what the service says"
+    try:
+        async with asyncio.timeout(PROBE_DEADLINE):
+            return Finding(what, State.OK, await channel.probe(target.address()))
+    except TimeoutError:
+        return Finding(what, State.BAD, f"no answer within {PROBE_DEADLINE:g} seconds", "is the service reached here?")
+    except Throttled as error:
+        return Finding(what, State.WARN, str(error), "it is let in, but was sent too much; wait")
+    except (Offline, Transient, Unknown) as error:
+        return Finding(what, State.BAD, str(error), "is the service reached from this host?")
+    except SendError as error:
+        return Finding(what, State.BAD, str(error), advice)
+    finally:
+        if hasattr(channel, "close"):
+            await channel.close()
+
+
+async def bots(config: Config, database: Database | None) -> list[Finding]:
+    """Whether WeCom's bots can connect. Their secrets cannot be tried: a second connection would end the bridge's."""
+    section = config.section("bots")
+    if not isinstance(section, BotsSettings):
+        return []
+    return await asyncio.gather(*(_bot(name, bot, database) for name, bot in section.bots.items()))
+
+
+async def _bot(name: str, bot: BotSettings, database: Database | None) -> Finding:
+    what, advice = f"bot {name}", f"let this host connect there, or correct `bots.{name}.ws_url`"
+    address = urlsplit(bot.ws_url)
+    secure = address.scheme == "wss"
+    try:
+        async with asyncio.timeout(_CONNECT):
+            tls = await asyncio.to_thread(_trusting, str(bot.ca) if bot.ca else None) if secure else None
+            port = address.port or (443 if secure else 80)
+            _, writer = await asyncio.open_connection(address.hostname, port, ssl=tls)
+    except TimeoutError:
+        return Finding(what, State.BAD, f"{bot.ws_url} does not answer within {_CONNECT:g} seconds", advice)
+    except ssl.SSLCertVerificationError as error:
+        found = f"{bot.ws_url}: its certificate: {error.verify_message}"
+        return Finding(what, State.BAD, found, f"name the authority that signed it as `bots.{name}.ca`")
+    except (OSError, ValueError) as error:
+        return Finding(what, State.BAD, f"{bot.ws_url} cannot be reached: {_why(error)}", advice)
+    writer.transport.abort()
+    status = await _fact(database, f"channel:{CHANNEL_OF_BOTS}:{name}")
+    found = f"{bot.ws_url} is open"
+    if not status:
+        return Finding(
+            what, State.WARN, f"{found}; no bridge has connected yet", "start it: it tells of a wrong secret"
+        )
+    last = str(status.get("state", "")).replace("_", " ")
+    if last == "online":
+        return Finding(what, State.OK, f"{found}, and the bridge last was {last}")
+    words = " ".join(filter(None, (f"{found}, but the bridge last was {last}:", status.get("detail"))))
+    return Finding(what, State.WARN, words, "see `wxbridge status`")
+
+
 # ---------------------------------------------------------------- Grafana, Prometheus
 
 
@@ -395,9 +493,10 @@ class _Site:
         return None
 
 
-def _trusting(ca: str) -> ssl.SSLContext:
+def _trusting(ca: str | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
-    context.load_verify_locations(cafile=ca)
+    if ca is not None:
+        context.load_verify_locations(cafile=ca)
     return context
 
 
@@ -420,16 +519,46 @@ async def _fact(database: Database | None, key: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+# ---------------------------------------------------------------- templates
+
+
+async def templates(config: Config, _database: Database | None) -> list[Finding]:
+    """Whether the templates that targets and routes name are there and can be read."""
+    folder = Templates(config.templates, config.language, config.timezone)
+    names = {target.template for target in config.targets.values()} | {*_templates_of(config.routes)}
+    if folder.find(DEFAULT):
+        names.add(DEFAULT)
+    findings = []
+    for name in sorted(name for name in names if name):
+        try:
+            folder.check(name)
+        except TemplateError as error:
+            advice = f"until then the built-in text is sent; try `wxbridge template render {name}`"
+            findings.append(Finding(f"template {name}", State.WARN, str(error), advice))
+        else:
+            findings.append(Finding(f"template {name}", State.OK, str(config.templates / (folder.find(name) or name))))
+    return findings
+
+
+def _templates_of(routes: Sequence[NestedRoute]) -> Iterator[str | None]:
+    for route in routes:
+        yield route.template
+        yield from _templates_of(route.routes)
+
+
 CHECKS: dict[str, Check] = {
     "state_dir": state_dir,
     "bridge": bridge,
     "gateway": gateway,
     "login": login,
     "addresses": addresses,
+    "channels": channels,
+    "bots": bots,
     "grafana": grafana,
     "prometheus": prometheus,
     "browser": browser,
     "font": font,
+    "templates": templates,
 }
 """Every check, by the name that stands in for its findings where it fails itself."""
 

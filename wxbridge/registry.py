@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wxbridge.channels import ChannelPlugin, console, dingtalk, wechat, wecom_bot
+from wxbridge.channels import ChannelPlugin, apprise, console, dingtalk, wechat, wecom_bot
 from wxbridge.channels.wecom import app as wecom_app
 from wxbridge.channels.wecom import robot as wecom_robot
 from wxbridge.config import PluginSettings
@@ -31,6 +31,7 @@ CHANNELS: dict[str, ChannelPlugin] = {
     "wecom_app": wecom_app.PLUGIN,
     "wecom_bot": wecom_bot.PLUGIN,
     "dingtalk": dingtalk.PLUGIN,
+    "apprise": apprise.PLUGIN,
     "console": console.PLUGIN,
 }
 

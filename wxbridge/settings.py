@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.base import BaseTrigger
@@ -235,6 +235,10 @@ class TargetSettings(Section):
         """What the channel's `send` is handed; `recipient` is one of `recipients`."""
         return self
 
+    def capabilities(self, usual: Any) -> Any:
+        """What can be carried here, as `model.Capabilities`; `usual` is what the channel can."""
+        return usual
+
     def recipients(self, names: Sequence[str], people: Mapping[str, Mapping[str, str]]) -> list[str] | None:  # noqa: ARG002
         """The `recipient` of each message that an alert becomes here; None where the target says who is meant.
 
@@ -339,6 +343,41 @@ class GrafanaSettings(WebSource):
     """Where Grafana is and how to get in; addresses in jobs may be relative to its `url`."""
 
 
+class S3Settings(Section):
+    """A store that speaks S3: Amazon's, MinIO, Ceph, Aliyun OSS, … ."""
+
+    endpoint: BaseUrl
+    """Where the store is, as the services that fetch pictures reach it: `https://s3.eu-central-1.amazonaws.com`."""
+    bucket: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.\-_]{1,254}$")]
+    """The bucket; it stays closed, as every address is signed."""
+    access_key: Annotated[str, Field(min_length=1)]
+    """The key's id. It may put objects and get them, below the prefix; nothing else is needed."""
+    secret_key: Secret
+    region: str = "us-east-1"
+    """The region that is signed for; stores of one's own mostly take any."""
+    prefix: Annotated[str, Field(pattern=r"^[^/?#\s][^?#\s]*$|^$")] = "wxbridge/"
+    """What comes before the names of pictures."""
+    expires: Annotated[Duration, Field(ge=60, le=604800)] = 604800.0
+    """How long an address is good; seven days at most. Have the store delete objects of that age by a rule."""
+    addressing: Literal["path", "host"] = "path"
+    """Whether the bucket stands in the path or before the host (Aliyun OSS takes only the latter)."""
+
+
+class PublishSettings(Section):
+    """Where pictures are put for services that fetch them from an address; one of `url` and `s3`."""
+
+    url: BaseUrl | None = None
+    """Where wxbridge's own server is reached from outside; it shows a picture to whoever knows its long random name."""
+    s3: S3Settings | None = None
+    """A store with signed, expiring addresses."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> PublishSettings:
+        if bool(self.url) == bool(self.s3):
+            raise ValueError("give one of `url:` (where this bridge is reached from outside) and `s3:`")
+        return self
+
+
 class PictureSettings(Section):
     """How pictures are made and what may be fetched."""
 
@@ -352,6 +391,8 @@ class PictureSettings(Section):
     """The Chromium, Chrome or Edge to drive; found by itself when not given."""
     browser_idle: Duration = 300.0
     """How long an unused browser is kept warm."""
+    publish: PublishSettings | None = None
+    """Where pictures are put for channels that take addresses only (DingTalk, Teams)."""
 
 
 class WatchSettings(Section):

@@ -30,6 +30,8 @@ FIRST_PAUSE = 0.2
 Draw = Callable[[PictureSpec], Awaitable[bytes]]
 Tell = Callable[[str, str | None], Awaitable[None]]
 """Queue a line for the person in charge; the second argument is the target that the line is about."""
+Publish = Callable[[Path, str], Awaitable[str]]
+"""A picture's file and content type → its address. Raises `PictureError`."""
 Recompose = Callable[[NotificationKind, Any, str, str], Sequence[Body]]
 """Compose a notification's content (of a kind) for a target, with a note above it; empty where it cannot."""
 
@@ -86,6 +88,8 @@ class Shared:
     """Have every loop look again."""
     read_again: Callable[[], Awaitable[None]] | None = None
     """Another process has written: read again what is kept in memory."""
+    publish: Publish | None = None
+    """Put a picture where services can fetch it; None where nothing is configured."""
 
     def lane_of(self, target: str) -> Lane | None:
         """The lane that a target is in; None for a target that is no longer configured."""

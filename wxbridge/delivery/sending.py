@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection
@@ -17,12 +19,14 @@ from wxbridge.errors import (
     BadAddress,
     Offline,
     Permanent,
+    PictureError,
     SendError,
     StorageError,
     Throttled,
+    Transient,
     Unknown,
 )
-from wxbridge.model import Message, MessageState, Outgoing, PictureFile, Receipt, Text
+from wxbridge.model import Message, MessageState, Outgoing, Picture, PictureFile, Receipt, Text
 
 log = structlog.get_logger()
 
@@ -32,6 +36,16 @@ AT_ONCE = 64
 """How many messages of one channel are under way at the same time, each to another target."""
 ADDRESS_RETRY = 30.0
 """Seconds between looks for a room or contact that could not be found."""
+PUBLISH_TRIES = 3
+"""How many attempts the store gets for a picture before its link stands in for it."""
+_NO_PICTURES: Mapping[compose.Language, str] = {
+    "en": "🖼 There is a picture, which this channel cannot show.",
+    "zh": "🖼 此告警附有图片,但该渠道不支持图片。",
+}
+_NOT_PUBLISHED: Mapping[compose.Language, str] = {
+    "en": "🖼 There is a picture; this channel shows it once `pictures.publish` is configured.",
+    "zh": "🖼 此告警附有图片;配置 `pictures.publish` 后即可在此显示。",
+}
 _TURNS = 3
 """Turns of the event loop in which a woken sender comes to claiming."""
 SETTLE_LIMIT = 2.0
@@ -197,7 +211,7 @@ class Sender:
         message = attempt.message
         try:
             address = self._lane.targets[message.target].address(message.recipient)
-            receipt = await self._lane.channel.send(address, *self._outgoing(message))
+            receipt = await self._lane.channel.send(address, *await self._outgoing(message))
         except SendError as error:
             await self._failed(attempt, error)
         except (Exception, asyncio.CancelledError) as error:  # a bug in a channel must not stop the others
@@ -267,7 +281,7 @@ class Sender:
         if self._busy.get(message.target) == message.id:
             del self._busy[message.target]
 
-    def _outgoing(self, message: Message) -> tuple[Outgoing, tuple[str, ...]]:
+    async def _outgoing(self, message: Message) -> tuple[Outgoing, tuple[str, ...]]:
         body = message.body
         if isinstance(body, Text):
             return replace(body, text=self._marked(message, body)), body.mentions
@@ -276,7 +290,31 @@ class Sender:
             size = path.stat().st_size
         except OSError as error:
             raise Permanent(f"the picture file {path.name} is gone: {error.strerror}") from None
-        return PictureFile(str(path), body.name, outbox.content_type(path.name), size), ()
+        kind = outbox.content_type(path.name)
+        if self._lane.channel.capabilities.pictures == "file":
+            return PictureFile(str(path), body.name, kind, size), ()
+        found = await self._published(message, path, kind)
+        return (found if isinstance(found, Text) else PictureFile(str(path), body.name, kind, size, found)), ()
+
+    async def _published(self, message: Message, path: Path, kind: str) -> str | Text:
+        """The picture's address; where it gets none, the text that stands in for it: a picture less is no lost alert.
+
+        Raises:
+            Transient: the store may take it at another try.
+        """
+        language, spec = self._shared.language, message.body.spec if isinstance(message.body, Picture) else None
+        shown = self._lane.channel.capabilities.pictures != "none"
+        if self._shared.publish is None or not shown:
+            words = (_NOT_PUBLISHED if shown else _NO_PICTURES)[language]
+            return Text(f"🔗 {spec.link}" if spec and spec.link else words)
+        try:
+            return await self._shared.publish(path, kind)
+        except PictureError as error:
+            if error.retry and message.tries < PUBLISH_TRIES:
+                raise Transient(str(error)) from None
+            self._shared.count(message.target, "no_picture")
+            log.warning("a picture could not be published", message=message.id, target=message.target, error=str(error))
+            return Text(compose.picture_missing(spec, str(error), language))
 
     def _marked(self, message: Message, body: Text) -> str:
         """The text, marked where it may be a repeat that the service does not absorb, and where there is room."""

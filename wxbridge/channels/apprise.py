@@ -1,0 +1,267 @@
+"""The channel `apprise`: every other service, through the library of that name (mail, Telegram, Slack, Teams, ntfy, …).
+
+It is an optional part: `pip install "wxbridge[apprise]"`. Four of its services are refused: they report success where
+the service itself says no, and wxbridge has channels of its own for two of them. appriseit.com
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib.util
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from pydantic import model_validator
+
+from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.errors import Permanent, SendError, Throttled, Transient, Unknown
+from wxbridge.model import (
+    Capabilities,
+    Channel,
+    ChannelState,
+    ChannelStatus,
+    OnInbound,
+    OnStatus,
+    Outgoing,
+    PictureFile,
+    Receipt,
+    Text,
+)
+from wxbridge.settings import Secret, TargetSettings
+
+CHANNEL = "apprise"
+DEADLINE = 60.0
+"""Seconds that a service may take, with the pauses that apprise makes by itself."""
+WAIT = 60.0
+"""Seconds until a service that wants us slower is asked again."""
+INSTALL = 'the package apprise is missing; install it with `pip install "wxbridge[apprise]"`'
+USUAL = Capabilities(text_limit=1000, mentions=False, formats={"markdown": 1000}, hard_breaks=True, pictures="none")
+"""What any service can; each target knows its own service's."""
+TITLE_LIMIT = 200
+"""Characters of the first line that may become a title, such as a mail's subject."""
+
+_OURS = "use `channel: {}` instead"
+_REFUSED: Mapping[str, str] = {
+    "wecombot": _OURS.format("wecom_robot"),
+    "dingtalk": _OURS.format("dingtalk"),
+    "feishu": "there is no other way to Feishu here yet",
+    "lark": "there is no other way to Lark here yet",
+}
+_HOSTS: Mapping[str, str] = {
+    "qyapi.weixin.qq.com": "wecombot",
+    "oapi.dingtalk.com": "dingtalk",
+    "open.feishu.cn": "feishu",
+    "open.larksuite.com": "lark",
+}
+_STATUS = re.compile(r"\berror=(\d{3})\b")
+_ADDRESS = re.compile(r"\S*://\S+")
+_WORDS_LIMIT = 300
+"""Characters of the library's words that are kept."""
+_SECRETS_FROM = 5
+"""Characters from which on a piece of the address may be a secret."""
+_SLOWER = 429
+_MENDED_BY_WAITING = (408, 423, 425)
+_STAGED = re.compile(r"^[*#\s]+|[*\s]+$")
+
+
+class AppriseTarget(TargetSettings):
+    """A chat, mailbox or topic of another service."""
+
+    channel: Literal["apprise"] = "apprise"
+    url: Secret
+    """The service's address as apprise writes it: `mailtos://user:password@example.com?to=ops@example.com`. One: of
+    several in one target, those that had taken a message would get it again when another did not."""
+    format: Literal["text", "markdown"] = "text"
+    """How alerts are written; apprise makes of markdown what the service wants, HTML for a mail."""
+
+    @model_validator(mode="after")
+    def _fit(self) -> AppriseTarget:
+        service_of(self.url.get_secret_value())
+        return self
+
+    def capabilities(self, usual: Any) -> Any:  # noqa: ARG002 - the service's own
+        """What its service can carry."""
+        return capabilities_of(service_of(self.url.get_secret_value()))
+
+    def lane(self) -> str:
+        """Targets of one service share a lane: they have the same limits, and a fault is mostly all of theirs."""
+        return f"{CHANNEL}:{scheme_of(service_of(self.url.get_secret_value()))}"
+
+    def chat_key(self) -> str:
+        """The address, without giving it away."""
+        return f"{CHANNEL}:{hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()[:16]}"
+
+
+def service_of(url: str) -> Any:
+    """The library's service for an address.
+
+    Raises:
+        ValueError: the library is missing, or does not know the address, or we know better. The text holds no secret.
+    """
+    scheme, _, rest = url.strip().partition("://")
+    scheme = scheme.lower()
+    _refuse(_HOSTS.get(re.split(r"[/:?#]", rest, maxsplit=1)[0].lower(), scheme) if "http" in scheme else scheme)
+    if importlib.util.find_spec("apprise") is None:
+        raise ValueError(INSTALL)
+    import apprise
+
+    # Its lines hold addresses, and what matters of them is in our errors.
+    logging.getLogger("apprise").propagate = False
+    # What it stores between runs would hold secrets.
+    asset = apprise.AppriseAsset(storage_mode=apprise.PersistentStoreMode.MEMORY)
+    service = apprise.Apprise.instantiate(url.strip(), asset=asset)
+    if service is None:
+        known = f"`{scheme}://…`" if re.fullmatch(r"[a-z0-9+.\-]{1,20}", scheme) and rest else "this"
+        raise ValueError(
+            f"apprise does not understand {known}; see https://appriseit.com/services for how its addresses are written"
+        )
+    _refuse(scheme_of(service))
+    return service
+
+
+def _refuse(scheme: str) -> None:
+    if advice := _REFUSED.get(scheme):
+        raise ValueError(f"apprise's `{scheme}` reports success where the service refuses a message; {advice}")
+
+
+def scheme_of(service: Any) -> str:
+    """The service's name in addresses."""
+    for name in (service.secure_protocol, service.protocol):
+        found = name if isinstance(name, str) else next(iter(name or ()), "")
+        if found:
+            return str(found)
+    return "service"
+
+
+def capabilities_of(service: Any) -> Capabilities:
+    """What a service can carry, by the library's own figures."""
+    # Those with a title count it within the body.
+    limit = max(200, int(service.body_maxlen) - (TITLE_LIMIT if service.title_maxlen else 0))
+    return replace(
+        USUAL,
+        text_limit=limit,
+        formats={"markdown": limit},
+        pictures="file" if service.attachment_support else "url",
+    )
+
+
+class AppriseChannel:
+    """Sends through the library; implements `model.Channel`. It connects for each message, so it is always online."""
+
+    def __init__(self, capabilities: Capabilities, *, deadline: float = DEADLINE) -> None:
+        self.capabilities = capabilities
+        self._deadline = deadline
+        self._services: dict[str, Any] = {}
+        self._status = ChannelStatus(ChannelState.ONLINE, datetime.now(UTC))
+
+    @property
+    def status(self) -> ChannelStatus:
+        """Online, since the start."""
+        return self._status
+
+    async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:  # noqa: ARG002 - nobody writes back
+        """Say that it is up, and stay until cancelled."""
+        on_status(self._status)
+        await asyncio.Event().wait()
+
+    async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
+        """Send one message; `address` is an `AppriseTarget`. The library works, and pauses, in threads of its own.
+
+        It tells sent or not sent, and why in words for a log: a status among them decides. Without one it is taken
+        for not sent, so that no alert is lost where a service is away; one whose answer was lost may come twice.
+
+        Raises:
+            Throttled: the service wants us slower.
+            Unknown: it did not answer in time.
+            Transient: it did not take it.
+            Permanent: it refuses the message or us.
+        """
+        if not isinstance(address, AppriseTarget):
+            raise Permanent(f"this is no target of apprise: {type(address).__name__}")
+        service = await self._service(address)
+        import apprise
+
+        everybody = apprise.Apprise(asset=service.asset)
+        everybody.add(service)
+        result = await everybody.async_notify(
+            **_call(body, mentions or (body.mentions if isinstance(body, Text) else ()), service),
+            interpret_escapes=False,
+            timeout=self._deadline,
+        )
+        attempts = [attempt for each in result for attempt in each]
+        # Not the result's own word: an address may say that a failure is as good as a success (`?optional=yes`).
+        if attempts and attempts[-1]:
+            return Receipt()
+        name = f"apprise ({scheme_of(service)})"
+        if attempts and attempts[-1].status is apprise.AppriseResultStatus.TIMEOUT:
+            raise Unknown(f"{name} did not answer within {self._deadline:g} s; it may have been sent")
+        words = [str(entry.message) for attempt in attempts[-1:] for entry in attempt]
+        words += [str(entry.message) for entry in result.call_logs()] if not words else []
+        raise _failure(name, words, address.url.get_secret_value())
+
+    async def probe(self, address: AppriseTarget) -> str:
+        """Tell what the address is understood as; whether it is right shows with the first message."""
+        service = await self._service(address)
+        return f"{service.service_name}: the address is understood; `wxbridge send` tells whether it is right"
+
+    async def _service(self, address: AppriseTarget) -> Any:
+        url = address.url.get_secret_value()
+        if url not in self._services:
+            try:
+                self._services[url] = await asyncio.to_thread(service_of, url)
+            except ValueError as error:
+                raise Permanent(str(error)) from None
+        return self._services[url]
+
+
+def _call(body: Outgoing, mentions: Iterable[str], service: Any) -> dict[str, Any]:
+    """What the library is handed: a text with its first line as the title where there is one, or a file."""
+    if isinstance(body, PictureFile):
+        if body.url:
+            return {"body": f"{body.name}\n{body.url}", "body_format": "text"}
+        from apprise.attachment.file import AttachFile
+
+        picture = AttachFile(body.path, name=body.name, mimetype=body.content_type)  # type: ignore[no-untyped-call]
+        return {"body": body.name, "body_format": "text", "attach": picture}
+    named = " ".join(f"@{name.removeprefix('@')}" for name in mentions)
+    text = f"{body.text}\n{named}" if named else body.text
+    first, _, rest = text.partition("\n")
+    title = _STAGED.sub("", first)
+    call = {"body": text, "body_format": body.format}
+    if service.title_maxlen and rest.strip() and len(title) <= min(TITLE_LIMIT, service.title_maxlen):
+        call |= {"body": rest.lstrip("\n"), "title": title}
+    return call
+
+
+def _failure(name: str, words: list[str], url: str) -> SendError:
+    said = _clean(" ".join(" ".join(words).split()), url) or "it does not say why"
+    text = f"{name} did not send it: {said}"[:_WORDS_LIMIT]
+    found = _STATUS.findall(" ".join(words))
+    status = int(found[-1]) if found else 0
+    if status == _SLOWER:
+        return Throttled(text, retry_after=WAIT, code=str(status))
+    if 400 <= status < 500 and status not in _MENDED_BY_WAITING:  # noqa: PLR2004 - HTTP
+        return Permanent(text, code=str(status))
+    return Transient(text, code=str(status) if status else None)
+
+
+def _clean(text: str, url: str) -> str:
+    """The library's words without addresses, or pieces of the target's own."""
+    text = _ADDRESS.sub("…", text)
+    for piece in sorted(set(re.split(r"[/:@?&=#%+,]+", url.partition("://")[2])), key=len, reverse=True):
+        if len(piece) >= _SECRETS_FROM:
+            text = text.replace(piece, "…")
+    return text
+
+
+def _create(context: ChannelContext) -> Channel:
+    target = next(iter(context.targets.values()), None)
+    return AppriseChannel(target.capabilities(USUAL) if target else USUAL)
+
+
+PLUGIN = ChannelPlugin(target=AppriseTarget, create=_create, capabilities=USUAL)
