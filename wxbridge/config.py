@@ -293,7 +293,7 @@ def _sentences(where: Path_, items: Sequence[Any], model: type[Config]) -> list[
 _NOT_SHOWN = {"value_error", "model_type", "model_attributes_type"}
 """Kinds of mistakes whose value is left out: it is told already, or may be what belongs into a key of a section."""
 _USER = re.compile(r"//[^@\s'\"]*@|(?<=['\"])[^\s'\"/:]+:[^\s'\"]*@")
-_QUERY = re.compile(r"(://[^\s'\"?]*)\?[^\s'\"]*")
+_QUERY = re.compile(r"(//[^\s'\"?]*)\?[^\s'\"]*")
 
 
 def _without_secrets(text: str) -> str:

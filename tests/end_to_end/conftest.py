@@ -158,6 +158,12 @@ class Process:
         except json.JSONDecodeError:
             self.logs.append({"event": line})
 
+    async def until(self, condition: Callable[[], bool]) -> None:
+        """Wait until its log lines fulfil something."""
+        async with asyncio.timeout(WAIT), self._news:
+            while not condition():
+                await self._news.wait()
+
     async def event(self, name: str, **fields: Any) -> dict[str, Any]:
         """Wait for a log line with this event and these fields."""
 
