@@ -285,8 +285,10 @@ async def test_a_send_that_timed_out_is_delivered_later(simulator, client):
     room_id = simulator.world.find_room(ROOM).id
     simulator.delay(1.5, count=1)
     client.stub.timeout = 0.1
-    with pytest.raises(asyncio.TimeoutError):
+    # Both ends watch the deadline; on a busy machine the server may be the first to say so.
+    with pytest.raises((asyncio.TimeoutError, GRPCError)) as caught:
         await client.stub.message_send_text(conversation_id=room_id, text="late")
+    assert getattr(caught.value, "status", Status.DEADLINE_EXCEEDED) is Status.DEADLINE_EXCEEDED
     assert not simulator.messages()
     (message,) = await simulator.wait_for_messages(room=ROOM)
     assert message.text == "late"
