@@ -17,7 +17,7 @@ from pathlib import Path
 import structlog
 
 from wxbridge import watch
-from wxbridge.compose import Language
+from wxbridge.compose import Language, say
 from wxbridge.config import BrokenConfig, Config
 from wxbridge.errors import ConfigError, Problem
 from wxbridge.metrics import Metrics
@@ -33,29 +33,6 @@ PATIENCE = 2.0
 _PAUSE = 0.1
 """Seconds between two looks, where something else in the folder changes all the time."""
 _TOLD_ONE_BY_ONE = 5
-
-_WORDS = {
-    "invalid": {
-        "en": "The configuration was changed, but cannot be used. The bridge goes on with the old one:\n{what}",
-        "zh": "配置文件已修改，但无法使用，继续使用原配置：\n{what}",
-    },
-    "more": {"en": "… and {n} more; `wxbridge check` shows all", "zh": "……另有 {n} 处，见 `wxbridge check`"},
-    "failed": {
-        "en": "The new configuration could not be taken over. The bridge goes on with the old one: {what}",
-        "zh": "新配置无法启用，继续使用原配置：{what}",
-    },
-    "back": {"en": "The configuration is right again and in use.", "zh": "配置文件已恢复正常并已生效。"},
-    "later": {
-        "en": "Of the new configuration, {what} takes effect at the next start; the rest is in use.",
-        "zh": "新配置中 {what} 将在下次启动时生效，其余已生效。",
-    },
-    "orphans": {
-        "en": "{n} messages wait for the target {what}, which the configuration no longer has. They are kept until "
-        "they expire: put the target back, or drop them (`wxbridge outbox`).",
-        "zh": "目标 {what} 已从配置中移除，仍有 {n} 条消息等待发送，保留至过期："
-        "请恢复该目标，或用 `wxbridge outbox` 丢弃。",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -190,34 +167,30 @@ class Reloader:
         if taken.later:
             log.warning("takes effect at the next start", settings=list(taken.later))
         if taken.later and taken.later != self._told_later:
-            await around.tell(_say("later", language, what=", ".join(taken.later)))
+            await around.tell(say("config_later", language, what=", ".join(taken.later)))
         self._told_later = taken.later
         for name, count in taken.orphans:
             log.warning("messages wait for a target that is gone", target=name, count=count)
-            await around.tell(_say("orphans", language, what=name, n=count))
+            await around.tell(say("config_orphans", language, what=name, n=count))
         if self._told:
             self._told = ""
-            await around.tell(_say("back", language))
+            await around.tell(say("config_back", language))
 
     async def _refuse(self, outcome: str, what: str) -> None:
         around = self._around
         around.metrics.config_reloads.labels(outcome).inc()
         around.metrics.config_ok.set(0)
         log.error("configuration not reloaded, the old one stays", outcome=outcome, problems=what.splitlines())
-        line = _say(outcome, around.language(), what=what)
+        line = say(f"config_{outcome}", around.language(), what=what)
         if line != self._told:
             self._told = line
             await around.tell(line)
 
 
-def _say(key: str, language: Language, **values: object) -> str:
-    return _WORDS[key][language].format(**values)
-
-
 def _problems(problems: Sequence[Problem], language: Language) -> str:
     lines = [str(problem) for problem in problems[:_TOLD_ONE_BY_ONE]]
     left = len(problems) - len(lines)
-    return "\n".join([*lines, *([_say("more", language, n=left)] if left else [])])
+    return "\n".join([*lines, *([say("config_more", language, n=left)] if left else [])])
 
 
 def _refuse_empty(config: Config) -> None:

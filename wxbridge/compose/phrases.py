@@ -41,6 +41,41 @@ _WORDS: dict[str, tuple[str, str]] = {
     "untitled": ("Alert without a title", "无标题告警"),
     "job_failed": ("Job {id} failed: {error}", "任务 {id} 失败:{error}"),
     "job_back": ("Job {id} works again.", "任务 {id} 已恢复。"),
+    "config_invalid": (
+        "The configuration was changed, but cannot be used. The bridge goes on with the old one:\n{what}",
+        "配置文件已修改，但无法使用，继续使用原配置：\n{what}",
+    ),
+    "config_more": (
+        "… and {n} more; `wxbridge check` shows all",
+        "……另有 {n} 处，见 `wxbridge check`",
+    ),
+    "config_failed": (
+        "The new configuration could not be taken over. The bridge goes on with the old one: {what}",
+        "新配置无法启用，继续使用原配置：{what}",
+    ),
+    "config_back": (
+        "The configuration is right again and in use.",
+        "配置文件已恢复正常并已生效。",
+    ),
+    "config_later": (
+        "Of the new configuration, {what} takes effect at the next start; the rest is in use.",
+        "新配置中 {what} 将在下次启动时生效，其余已生效。",
+    ),
+    "config_orphans": (
+        (
+            "{n} messages wait for the target {what}, which the configuration no longer has. They are kept "
+            "until they expire: put the target back, or drop them (`wxbridge outbox`)."
+        ),
+        "目标 {what} 已从配置中移除，仍有 {n} 条消息等待发送，保留至过期：请恢复该目标，或用 `wxbridge outbox` 丢弃。",
+    ),
+    "no_pictures": (
+        "🖼 There is a picture, which this channel cannot show.",
+        "🖼 此告警附有图片,但该渠道不支持图片。",
+    ),
+    "not_published": (
+        "🖼 There is a picture; this channel shows it once `pictures.publish` is configured.",
+        "🖼 此告警附有图片;配置 `pictures.publish` 后即可在此显示。",
+    ),
     "remark": (
         "Message {id} to {target} was sent, but the service remarks: {note}",
         "发往 {target} 的消息 {id} 已发送,但服务提示:{note}",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,14 +37,6 @@ ADDRESS_RETRY = 30.0
 """Seconds between looks for a room or contact that could not be found."""
 PUBLISH_TRIES = 3
 """How many attempts the store gets for a picture before its link stands in for it."""
-_NO_PICTURES: Mapping[compose.Language, str] = {
-    "en": "🖼 There is a picture, which this channel cannot show.",
-    "zh": "🖼 此告警附有图片,但该渠道不支持图片。",
-}
-_NOT_PUBLISHED: Mapping[compose.Language, str] = {
-    "en": "🖼 There is a picture; this channel shows it once `pictures.publish` is configured.",
-    "zh": "🖼 此告警附有图片;配置 `pictures.publish` 后即可在此显示。",
-}
 _TURNS = 3
 """Turns of the event loop in which a woken sender comes to claiming."""
 SETTLE_LIMIT = 2.0
@@ -305,7 +296,7 @@ class Sender:
         language, spec = self._shared.language, message.body.spec if isinstance(message.body, Picture) else None
         shown = self._lane.channel.capabilities.pictures != "none"
         if self._shared.publish is None or not shown:
-            words = (_NOT_PUBLISHED if shown else _NO_PICTURES)[language]
+            words = compose.say("not_published" if shown else "no_pictures", language)
             return Text(f"🔗 {spec.link}" if spec and spec.link else words)
         try:
             return await self._shared.publish(path, kind)
