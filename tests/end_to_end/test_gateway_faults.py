@@ -55,7 +55,7 @@ async def test_a_logout_sends_the_code_and_the_alerts_to_the_fallback_once(quick
     assert (await bridge.get("/readyz"))[0] == 200
     quick.simulator.scan()
     await quick.until(lambda: any("back online" in text for text in quick.chat()))
-    assert any("0 messages delivered, 1 sent by fallback" in text for text in quick.chat())
+    assert any("0 messages delivered, 1 sent by fallback" in text for text in quick.chat()), quick.chat()
     await bridge.post(legacy("at home again"))
     await quick.until(lambda: any("at home again" in text for text in quick.room()))
     assert firsts(quick.room()) == ["🔥 at home again"]

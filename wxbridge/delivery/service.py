@@ -124,7 +124,8 @@ class Delivery:
         """
         await self._carefully(self._watch_clock)
         for lane in self._shared.lanes:
-            for look in (partial(storm.look, self._shared), self.fallbacks.look, self.outages.look):
+            # An outage is noted before a fallback takes over because of it, so that what it took counts.
+            for look in (partial(storm.look, self._shared), self.outages.look, self.fallbacks.look):
                 await self._carefully(partial(look, lane))
         await self._carefully(self._expire)
         if tidy:
