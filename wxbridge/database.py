@@ -39,6 +39,7 @@ notifications = sa.Table(
     sa.Column("dedupe_key", sa.String),
     sa.Column("dedupe_group", sa.String),
     sa.Column("content", sa.JSON(none_as_null=True)),
+    sa.Column("received_id", sa.Integer),
 )
 sa.Index("notifications_created", notifications.c.created_at)
 sa.Index(
@@ -54,6 +55,13 @@ sa.Index(
     notifications.c.id,
     sqlite_where=sa.text("dedupe_group IS NOT NULL"),
     postgresql_where=sa.text("dedupe_group IS NOT NULL"),
+)
+
+sa.Index(
+    "notifications_received",
+    notifications.c.received_id,
+    sqlite_where=sa.text("received_id IS NOT NULL"),
+    postgresql_where=sa.text("received_id IS NOT NULL"),
 )
 
 OPEN = "state IN ('queued', 'sending')"
@@ -215,6 +223,94 @@ job_runs = sa.Table(
     sa.Column("told", sa.Boolean, nullable=False, server_default=sa.false()),
 )
 
+job_history = sa.Table(
+    "job_history",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job", sa.String, nullable=False),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("ok", sa.Boolean, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("picture_file", sa.String),
+)
+"""Every run of a job that ended, for summaries and for the page."""
+sa.Index("job_history_job", job_history.c.job, job_history.c.started_at)
+sa.Index("job_history_started", job_history.c.started_at)
+
+job_mutes = sa.Table(
+    "job_mutes",
+    metadata,
+    sa.Column("job", sa.String, primary_key=True),
+    sa.Column("until", sa.Float, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+"""Jobs that do not run until a moment."""
+
+episodes = sa.Table(
+    "episodes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("severity", sa.String, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+)
+"""From when to when each alert fired; `key` is that of `alerts`."""
+sa.Index("episodes_open", episodes.c.key, sqlite_where=sa.text("ended_at IS NULL"),
+         postgresql_where=sa.text("ended_at IS NULL"))  # fmt: skip
+sa.Index("episodes_started", episodes.c.started_at)
+
+acks = sa.Table(
+    "acks",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("comment", sa.String, nullable=False),
+)
+"""Who looks after an alert; `key` is that of `alerts`."""
+
+received = sa.Table(
+    "received",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("alerts", sa.Integer, nullable=False),
+    sa.Column("routed", sa.JSON, nullable=False),
+)
+"""What came in, and how it was routed; the notifications it led to name it."""
+sa.Index("received_at", received.c.at)
+
+asked = sa.Table(
+    "asked",
+    metadata,
+    sa.Column("channel", sa.String, primary_key=True),
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("done_at", sa.Float),
+)
+"""Commands that somebody wrote in a chat; `content` is an `Inbound`."""
+sa.Index("asked_open", asked.c.at, sqlite_where=sa.text("done_at IS NULL"),
+         postgresql_where=sa.text("done_at IS NULL"))  # fmt: skip
+
+host_samples = sa.Table(
+    "host_samples",
+    metadata,
+    sa.Column("host", sa.String, primary_key=True),
+    sa.Column("at", sa.Float, primary_key=True),
+    sa.Column("figures", sa.JSON, nullable=False),
+)
+"""What was measured of each host."""
+sa.Index("host_samples_at", host_samples.c.at)
+
 facts = sa.Table(
     "facts",
     metadata,
@@ -236,7 +332,7 @@ def read_facts(connection: Connection, prefix: str) -> dict[str, tuple[Any, floa
     return {row.key.removeprefix(prefix): (row.value, row.at) for row in rows}
 
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 """The newest migration. Kept here so that a start with nothing to migrate need not import alembic."""
 
 _BATCH = 256
