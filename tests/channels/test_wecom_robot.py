@@ -97,6 +97,26 @@ async def test_markdown_v2_cannot_mention_and_says_so(wecom, channel) -> None:
     assert "lisi" in receipt.note
 
 
+async def test_a_card_opens_the_link_and_what_a_card_would_lose_is_a_text(wecom, channel) -> None:
+    alert = "🔥 Disk full\nhost=web-1\n🔗 https://grafana.example.com/d/disk?viewPanel=2"
+    for text, mentions in (
+        (alert, ()),
+        (alert, ("lisi",)),
+        ("🔥 no link", ()),
+        (f"{alert}\n{'字' * 200}", ()),
+    ):
+        await channel.send(robot(wecom.url), Text(text, mentions, format="news"))
+    assert [request["msgtype"] for request in wecom.requests] == ["news", "text", "text", "text"]
+    assert wecom.requests[0]["news"]["articles"] == [
+        {
+            "title": "🔥 Disk full",
+            "description": "host=web-1",
+            "url": "https://grafana.example.com/d/disk?viewPanel=2",
+        }
+    ]
+    assert wecom.requests[3]["text"]["content"].endswith("字" * 200)
+
+
 @given(
     text=st.text(max_size=200),
     names=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30), max_size=5),

@@ -71,8 +71,9 @@ def bodies(
     """
     whole = "\n\n".join(part for part in (note, text) if part)
     if format != "text":
-        colours = capabilities.colours and format == "markdown"
-        whole = in_markdown(whole, colours=colours, hard_breaks=capabilities.hard_breaks)
+        if format.startswith("markdown"):
+            colours = capabilities.colours and format == "markdown"
+            whole = in_markdown(whole, colours=colours, hard_breaks=capabilities.hard_breaks)
         capabilities = replace(capabilities, text_limit=capabilities.formats[format])
     texts = parts(whole, capabilities, language)
     made: list[Body] = [Text(part, tuple(mentions) if index == 0 else (), format) for index, part in enumerate(texts)]

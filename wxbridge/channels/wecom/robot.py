@@ -39,6 +39,8 @@ TEXT_LIMIT = 2048
 """Bytes of UTF-8 in a text."""
 MARKDOWN_LIMIT = 4096
 """Bytes of UTF-8 in a markdown of either version."""
+CARD_TITLE, CARD_TEXT = 128, 512
+"""Bytes of UTF-8 in a card's title and in its description; WeCom cuts off what is longer."""
 PICTURE_LIMIT = 2 * 1024 * 1024
 """Bytes of a picture before base64."""
 A_MINUTE = 20
@@ -53,11 +55,12 @@ CAPABILITIES = Capabilities(
     # Larger ones are made smaller here, so that they need not be for a channel that takes them.
     picture_limit=20 * 1024 * 1024,
     picture_types=("image/png", "image/jpeg", "image/gif"),
-    formats={"markdown": MARKDOWN_LIMIT, "markdown_v2": MARKDOWN_LIMIT},
+    formats={"markdown": MARKDOWN_LIMIT, "markdown_v2": MARKDOWN_LIMIT, "news": TEXT_LIMIT},
     colours=True,
 )
 
 _SEND = "/cgi-bin/webhook/send"
+_LINK = re.compile(r"https?://[^\s<>\"]+")
 _MOBILE = re.compile(r"1\d{10}", re.ASCII)
 _KEY = re.compile(r"[\w-]+", re.ASCII)
 
@@ -95,8 +98,9 @@ class RobotTarget(TargetSettings):
     """Where WeCom is; https://qyapi.weixin.qq.com where neither this nor the key says otherwise."""
     ca: FileBeside | None = None
     """A file with the certificate authority to trust besides the system's."""
-    format: Literal["text", "markdown", "markdown_v2"] = "text"
-    """How alerts are written. Members who read the group in WeChat itself see the source of any markdown."""
+    format: Literal["text", "markdown", "markdown_v2", "news"] = "text"
+    """How alerts are written. Members who read the group in WeChat itself see the source of any markdown; `news` is a
+    card that opens the alert's link, and plain text where there is no link or too much to say."""
     mention_mobiles: Names = ()
     """Mobile numbers that every text mentions."""
 
@@ -292,12 +296,28 @@ def _text(body: Text, mentions: tuple[str, ...], mobiles: tuple[str, ...]) -> tu
     if body.format == "markdown_v2":
         note = f"not mentioned, as markdown_v2 cannot: {', '.join(who)}" if who else ""
         return {"msgtype": "markdown_v2", "markdown_v2": {"content": body.text}}, note
+    card = None if who or mobiles or body.format != "news" else _card(body.text)
+    if card:
+        return {"msgtype": "news", "news": {"articles": [card]}}, ""
     text: dict[str, Any] = {"content": body.text}
     ids = [name for name in who if not _MOBILE.fullmatch(name)]
     numbers = list(dict.fromkeys([name for name in who if _MOBILE.fullmatch(name)] + list(mobiles)))
     text |= {"mentioned_list": ids} if ids else {}
     text |= {"mentioned_mobile_list": numbers} if numbers else {}
     return {"msgtype": "text", "text": text}, ""
+
+
+def _card(text: str) -> dict[str, str] | None:
+    """The text as a card that opens its last link; None where it has none, or would lose a word as a card."""
+    links = _LINK.findall(text)
+    if not links:
+        return None
+    title, _, rest = text.strip().partition("\n")
+    # A line that is the link alone is what the card itself is for.
+    lines = [line for line in rest.split("\n") if line.replace(links[-1], "").strip(" 🔗")]
+    description = "\n".join(lines).strip()
+    fits = len(title.encode()) <= CARD_TITLE and len(description.encode()) <= CARD_TEXT
+    return {"title": title, "description": description, "url": links[-1]} if fits else None
 
 
 def _who(name: str) -> str:
