@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
 from rich.console import Console
 from rich.table import Table
 
-from bench import alert, crash, delivery, idle, intake, screenshot, start, wecom
+from bench import alert, chart, crash, delivery, host, idle, intake, screenshot, start, wecom
 
 FIGURES = (
     Figure("start", start.measure, 90, "exec to the first 200 of /healthz"),
@@ -26,6 +26,8 @@ FIGURES = (
     Figure("intake", intake.measure, 60, "parse, route, compose a large group; many routes"),
     Figure("wecom", wecom.measure, 150, "1,000 messages through wecom_app, beside an application that stalls"),
     Figure("delivery", delivery.measure, 150, "acknowledged under load, beside the older design in memory"),
+    Figure("chart", chart.measure, 120, "an alert's chart, cold and warm, and what it costs the event loop"),
+    Figure("host", host.measure, 90, "watching this machine for six hours: CPU and memory"),
     Figure("screenshot", screenshot.measure, 120, "warm, against a fresh Selenium Chrome"),
 )
 LIMIT = 480.0

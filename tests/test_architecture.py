@@ -17,13 +17,14 @@ PACKAGE = Path(__file__).parent.parent / "wxbridge"
 
 BASE = {"errors", "model", "schedule", "settings"}
 PARTS = {
-    "chats", "digest", "holding", "intervals", "metrics", "notify", "presence", "reading", "route_settings", "seen",
-    "silences", "stored", "tasks", "templates",
+    "acks", "alertmanager", "asking", "firing", "patterns",
+    "chats", "digest", "episodes", "holding", "intervals", "measured", "metrics", "notify", "presence", "reading",
+    "route_settings", "runs", "seen", "silences", "stored", "tasks", "templates", "timeline",
     "channels", "compose", "config", "database", "login", "logs", "migrations", "outbox", "pace", "pictures",
     "routing", "samples", "sources", "writer",
 }  # fmt: skip
 SERVICES = {"chat", "delivery", "doctor", "host", "intake", "jobs", "reminders", "watch", "web"}
-WIRING = {"app", "board", "bridge", "listener", "registry", "reload"}
+WIRING = {"answering", "app", "board", "bridge", "desk", "listener", "registry", "reload"}
 TOP = {"__main__", "cli", "testing"}
 LAYERS = [BASE, PARTS, SERVICES, WIRING, TOP]
 SIMULATOR = "simulator"

@@ -18,12 +18,14 @@ from wxbridge.config import Config
 from wxbridge.database import Database, sqlite_url
 from wxbridge.doctor import CHECKS, State, examine
 from wxbridge.errors import BadBody, ConfigError, StorageError
-from wxbridge.intake import Intake, Memory, Rules
+from wxbridge.intake import Intake, Memory, PictureRules, Rules
 from wxbridge.intervals import TimeInterval
-from wxbridge.model import Accepted, Capabilities, Message, MessageState, Notification, Picture, Text
+from wxbridge.model import Accepted, Capabilities, Message, MessageState, Notification, Picture, PictureSpec, Text
 from wxbridge.notify import Destination
+from wxbridge.pictures.alert import Look
 from wxbridge.reminders import Reminders
 from wxbridge.routing import Route, parse_matchers
+from wxbridge.settings import Rate
 from wxbridge.templates import Templates
 from wxbridge.testing import FakeClock
 from wxbridge.writer import Memo, Writer
@@ -74,6 +76,11 @@ class Bench:
     targets: tuple[str, ...] = ("ops", "boss", "master", "people")
     limit: int = 2000
     suppressed: list[tuple[str, int]] = field(default_factory=list)
+    pictures: PictureRules | None = None
+    shows: str = "file"
+    """How the targets take pictures."""
+    left_out: list[int] = field(default_factory=list)
+    """Pictures that a storm left out."""
     full: bool = False
     """Whether the disk is."""
 
@@ -81,7 +88,7 @@ class Bench:
         self.writer = Writer(self.database, dedupe_window=10 * MINUTE, clock=self.clock.wall)
 
     def rules(self) -> Rules:
-        plain = Destination(Capabilities(text_limit=self.limit), HOUR, self.template)
+        plain = Destination(Capabilities(text_limit=self.limit, pictures=self.shows), HOUR, self.template)
         known = {name: plain for name in self.targets if name != "people"}
         if "people" in self.targets:
             known["people"] = replace(plain, recipients=to_people)
@@ -92,6 +99,7 @@ class Bench:
             targets=known,
             language="en",
             templates=Templates(self.templates, "en", ZoneInfo("UTC")),
+            pictures=self.pictures,
         )
 
     def intake(self) -> Intake:
@@ -106,6 +114,7 @@ class Bench:
             clock=self.clock.wall,
             firing_since=firing_since,
             suppressed=lambda reason, count: self.suppressed.append((reason, count)),
+            without_picture=self.left_out.append,
         )
 
     async def put(self, items: Sequence[Notification], memo: Memo | None = None) -> Accepted:
@@ -464,6 +473,79 @@ async def test_an_alert_s_picture_follows_its_text(make: Make) -> None:
     assert isinstance(picture, Picture)
     assert picture.spec
     assert picture.spec.params["url"] == "http://grafana.example.com/a.png"
+
+
+CHARTS = PictureRules(Look(prometheus=True), Rate(2, 300))
+
+
+async def specs(bench: Bench, target: str = "ops") -> list[PictureSpec]:
+    rows = [row for row in await bench.rows() if row.target == target]
+    return [row.body.spec for row in rows if isinstance(row.body, Picture) and row.body.spec]
+
+
+async def test_alerts_of_one_rule_bring_one_chart_of_the_moment_when_they_came(make: Make) -> None:
+    bench = make(pictures=CHARTS, routes=(route("ops", "boss"),))
+    assert await bench.post(fires("Disk", host="a"), fires("Disk", host="b")) == (4, 0)
+    (spec,) = await specs(bench)
+    assert await specs(bench, "boss") == [spec], "the same picture, which is drawn once"
+    params = spec.params["tries"][0]["params"]
+    assert (params["rule"], params["at"]) == ("Disk", bench.clock.wall())
+    assert [labels["host"] for labels in params["labels"]] == ["a", "b"]
+
+
+async def test_a_route_decides_whether_there_is_a_picture(make: Make) -> None:
+    quiet = replace(route("boss"), pictures=(), goes_on=True)
+    bench = make(pictures=CHARTS, routes=(quiet, route("ops")))
+    await bench.post(fires("Disk"))
+    assert (len(await specs(bench)), await specs(bench, "boss")) == (1, [])
+
+
+async def test_nothing_is_drawn_for_a_channel_that_shows_no_pictures(make: Make) -> None:
+    bench = make(pictures=CHARTS, shows="none")
+    await bench.post(fires("Disk"))
+    assert await specs(bench) == []
+    bench.shows = "url"
+    await bench.post(fires("Cpu"))
+    assert await specs(bench) == []
+    bench.pictures = replace(CHARTS, published=True)
+    await bench.post(fires("Memory"))
+    assert len(await specs(bench)) == 1
+
+
+async def test_a_storm_brings_the_first_so_many_pictures_and_says_so_once(make: Make) -> None:
+    bench = make(pictures=CHARTS)
+    for number in range(5):
+        await bench.post(fires(f"Alert{number}"), group=f"g{number}")
+    assert len(await specs(bench)) == 2
+    saying = ["only the first 2 in 5 min come with a picture" in text.text for text in await bench.texts("ops")]
+    assert saying == [False, False, True, False, False]
+    assert bench.left_out == [1, 1, 1]
+    bench.clock.advance(301)
+    await bench.post(fires("Later"))
+    assert len(await specs(bench)) == 3
+
+
+async def test_what_its_sender_repeats_uses_up_no_pictures(make: Make) -> None:
+    bench = make(pictures=CHARTS)
+    for _ in range(5):
+        await bench.post(fires("Disk"))
+        bench.clock.advance(1)
+    bench.full = True
+    with pytest.raises(StorageError):
+        await bench.post(fires("Memory"), group="h")
+    bench.full = False
+    await bench.post(fires("Cpu"), group="i")
+    assert len(await specs(bench)) == 2
+    assert bench.left_out == []
+
+
+async def test_what_is_told_again_brings_a_picture_of_that_time(make: Make) -> None:
+    bench = make(pictures=CHARTS, routes=(replace(route("ops"), repeat_interval=HOUR),))
+    await bench.post(fires("Disk"))
+    await bench.look(after=HOUR + 1)
+    first, second = await specs(bench)
+    at = [spec.params["tries"][0]["params"]["at"] for spec in (first, second)]
+    assert at[1] - at[0] == HOUR + 1
 
 
 # ---------------------------------------------------------------- what is told before anything arrives

@@ -71,6 +71,29 @@ def test_a_target_may_come_from_the_route_around_and_a_parent_may_leave_it_to_it
     read({"match": {"x": "y"}, "routes": [{"to": "a"}]})
 
 
+@pytest.mark.parametrize(
+    ("written", "ways"),
+    [
+        ("auto", ("image", "panel", "chart")),
+        ("none", ()),
+        ("chart", ("chart",)),
+        (["chart", "image"], ("chart", "image")),
+    ],
+)
+def test_a_route_says_which_picture_follows_and_those_within_it_say_otherwise(written: Any, ways: tuple[str]) -> None:
+    inner = [{"match": {"a": "b"}, "pictures": "none"}, {"match": {"c": "d"}}]
+    routes = route_settings.compiled(read({"to": "ops", "pictures": written, "routes": inner}))
+    found = [routing.decide(routes, labels) for labels in ({}, {"a": "b"}, {"c": "d"})]
+    assert [decisions[0].telling.pictures for decisions in found if decisions] == [ways, (), ways]
+    assert routing.Telling().pictures == ("image", "panel", "chart")
+
+
+@pytest.mark.parametrize("written", ["photo", ["auto", "chart"], ["none", "image"], 5])
+def test_a_picture_that_there_is_not_is_refused(written: Any) -> None:
+    with pytest.raises(ValidationError, match="pictures"):
+        read({"to": "ops", "pictures": written})
+
+
 def test_every_route_is_found_in_raw_data_with_its_path() -> None:
     inner = {"to": ["c"]}
     outer = {"to": "b", "routes": [inner, "nonsense"]}

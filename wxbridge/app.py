@@ -19,7 +19,8 @@ import structlog
 from aiohttp import web
 
 import wxbridge
-from wxbridge import outbox, registry, route_settings, seen, watch
+from wxbridge import desk, outbox, registry, route_settings, seen, watch
+from wxbridge.answering import Answering
 from wxbridge.bridge import Bridge, Generation
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.wechat import WechatTarget
@@ -27,17 +28,22 @@ from wxbridge.config import LOOPBACK, Config
 from wxbridge.database import Database, remember_fact, sqlite_url
 from wxbridge.delivery import Clock, Delivery, Lane, Shared
 from wxbridge.errors import AlreadyRunning, StorageError
-from wxbridge.intake import MASTER, Intake, Rules
+from wxbridge.host.service import HostMonitor
+from wxbridge.intake import MASTER, Intake, PictureRules, Rules
+from wxbridge.jobs import Budget
 from wxbridge.jobs.scheduler import Jobs, JobSetting
+from wxbridge.metrics import Metrics
 from wxbridge.model import Accepted, AlertGroup, Channel, Notification
 from wxbridge.notify import Destination
 from wxbridge.pace import Pacer
 from wxbridge.pictures import Pictures
+from wxbridge.pictures.alert import Look
 from wxbridge.pictures.publish import publisher
 from wxbridge.reload import Around, Failed, Reloader, Taken
 from wxbridge.reminders import Reminders
 from wxbridge.routing import Telling
 from wxbridge.settings import Pace, TargetSettings
+from wxbridge.sources.host import NAME as HOST
 from wxbridge.tasks import Tasks
 from wxbridge.templates import Templates
 from wxbridge.web.server import Neighbours, make_app
@@ -121,13 +127,16 @@ def destinations_of(
     }
 
 
-def make_pictures(config: Config) -> Pictures:
-    """The painters, as configured."""
+def make_pictures(config: Config, metrics: Metrics | None = None) -> Pictures:
+    """The painters, as configured; what becomes of pictures is counted where there are metrics."""
     return Pictures(
         config.pictures,
         config.grafana,
+        prometheus=config.prometheus,
         timezone=str(config.timezone),
         language="zh-CN" if config.language == "zh" else "en-US",
+        fonts=config.state_dir / "fonts",
+        count=(lambda kind, outcome: metrics.pictures.labels(kind, outcome).inc()) if metrics else None,
     )
 
 
@@ -140,6 +149,17 @@ def rules_of(config: Config) -> Rules:
         timezone=config.timezone,
         intervals=config.time_intervals,
         templates=Templates(config.templates, config.language, config.timezone),
+        pictures=PictureRules(
+            look=Look(
+                grafana=config.grafana is not None,
+                prometheus=config.prometheus is not None,
+                timezone=str(config.timezone),
+                language=config.language,
+                theme=config.pictures.alerts.theme,
+            ),
+            storm=config.pictures.alerts.storm,
+            published=config.pictures.publish is not None,
+        ),
     )
 
 
@@ -155,12 +175,32 @@ def job_setting(config: Config) -> JobSetting:
         pictures_dir=config.state_dir / "pictures",
         destinations=destinations_of(targets),
         on_error=(MASTER,) if MASTER in targets else (),
+        budgets={name: _budget(config, target.lane()) for name, target in targets.items()},
+        keep=config.keep,
     )
+
+
+def _budget(config: Config, lane: str) -> Budget:
+    """How much a lane may send."""
+    plugin = _plugin_of(lane)
+    section = config.section(plugin.section) if plugin.section else plugin.settings()
+    pace = getattr(plugin.of_lane(section, lane), "pace", None) or Pace()
+    return Budget(lane, tuple(rate for rate in (pace.total, pace.day) if rate))
 
 
 def make_jobs(config: Config, database: Database, pictures: Pictures, put: Any) -> Jobs:
     """The configured jobs."""
     return Jobs(job_setting(config), database, put=put, draw=pictures.draw)
+
+
+def make_hosts(bridge: Bridge) -> HostMonitor:
+    """What measures this machine, and those that push, where the configuration says so."""
+    config = bridge.config
+
+    async def accept(source: str, body: bytes, headers: Mapping[str, str]) -> Accepted:
+        return await bridge.present_intake.accept(source, body, headers)
+
+    return HostMonitor(config.host, bridge.database, accept, language=config.language, timezone=config.timezone)
 
 
 async def put(database: Database, items: Sequence[Notification]) -> Accepted:
@@ -189,10 +229,12 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
         await bridge.board.load()
         whole = Running(bridge, _build(bridge, config))
         stack.push_async_callback(whole.close)
+        await whole.answering.chat.recover()
         whole.start()
         bridge.url = await _serve(bridge, bridge.present_intake, stack)
         await database.run(lambda c: remember_fact(c, "bridge", _about(bridge), time.time()))
         log.info("serving", url=bridge.url, version=wxbridge.__version__, state_dir=str(config.state_dir))
+        bridge.look_for_fonts()
         # The last to start and the first to stop: systemd is told of both.
         stack.push_async_callback(whole.look_away)
         stack.enter_context(watch.known_to_systemd())
@@ -210,7 +252,8 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
     """
     targets = all_targets(config)
     destinations = destinations_of(targets)
-    pictures = before.pictures if before and not _differ(before.config, config, _PAINTED_BY) else make_pictures(config)
+    painted_alike = before and not _differ(before.config, config, _PAINTED_BY)
+    pictures = before.pictures if before and painted_alike else make_pictures(config, bridge.metrics)
     intake = _intake(bridge, config)
     lanes = [_lane(bridge, config, name, before) for name in _used_lanes(config)]
     published = publisher(config.pictures.publish)
@@ -242,7 +285,7 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
     )
 
 
-_PAINTED_BY = ("pictures", "grafana", "timezone", "language")
+_PAINTED_BY = ("pictures", "grafana", "prometheus", "timezone", "language")
 """The sections that painters are made from."""
 _SERVED_BY = ("server", "hooks")
 """The sections that the HTTP application is made from."""
@@ -323,6 +366,7 @@ def _intake(bridge: Bridge, config: Config | None = None) -> Intake:
         memory=bridge.board.memory,
         firing_since=firing_since,
         suppressed=lambda reason, count: bridge.metrics.suppressed.labels(reason).inc(count),
+        without_picture=lambda count: bridge.metrics.pictures.labels("alert", "storm").inc(count),
     )
 
 
@@ -336,6 +380,10 @@ class Running:
         self._tasks = Tasks()
         self._retiring: set[asyncio.Task[None]] = set()
         bridge.turn_to(generation)
+        bridge.hosts = self._hosts = make_hosts(bridge)
+        self.answering = Answering.begin(bridge, generation, self._jobs, self._hosts)
+        bridge.chat = self.answering.chat
+        bridge.jobs = self._jobs
 
     def start(self) -> None:
         """Start everything but what looks on."""
@@ -343,6 +391,7 @@ class Running:
         for name in self._present.channels:
             self._start_channel(name)
         self._tasks.start("delivery", self._present.delivery.run())
+        self._tasks.start("host", self._hosts.run())
         self._tasks.start("reminders", self._reminders().run())
 
     def _reminders(self) -> Reminders:
@@ -366,7 +415,9 @@ class Running:
         if load is None:
             return
         bridge = self._bridge
-        around = Around(load, self.take, bridge.tell_master, bridge.metrics, lambda: bridge.config.language)
+        around = Around(
+            bridge.files.loading(load), self.take, bridge.tell_master, bridge.metrics, lambda: bridge.config.language
+        )
         reloader = Reloader(around, bridge.config)
         bridge.reload = reloader.ask
         self._tasks.start("reload", reloader.run())
@@ -380,6 +431,7 @@ class Running:
         """End everything: first what sends, while the channels are still there to be heard."""
         await self._tasks.end("delivery")
         await self._tasks.end_all()
+        await self.answering.close()
         for task in self._retiring:
             task.cancel()
         await self._present.pictures.close()
@@ -406,6 +458,7 @@ class Running:
         """
         bridge, old = self._bridge, self._present
         config, later = _as_far_as_it_goes(old.config, config)
+        bridge.files.later = later
         changed = _differ(old.config, config, (name for name in type(config).model_fields if name != "path"))
         if not changed:
             return Taken((), later)
@@ -414,10 +467,13 @@ class Running:
             http = _http(bridge, config) if _differ(old.config, config, _SERVED_BY) else None
         except Exception as error:
             log.exception("a new configuration cannot be used")
+            bridge.files.problems = (f"{type(error).__name__}: {error}",)
             raise Failed(f"{type(error).__name__}: {error}") from error
         bridge.turn_to(new)
         self._present = new
         self._jobs.take(job_setting(config), new.pictures.draw)
+        self._hosts.take(config.host, language=config.language, timezone=config.timezone)
+        self.answering.take(new)
         if http is not None:
             await bridge.listener.serve(http)
         await self._exchange(old, new)
@@ -453,6 +509,7 @@ class Running:
         """Close painters once the jobs that still use them are over."""
         try:
             await self._jobs.settled()
+            await self.answering.settled()
         finally:
             await pictures.close()
 
@@ -523,8 +580,12 @@ def _http(bridge: Bridge, config: Config) -> web.Application:
     """The HTTP application of a configuration. It asks the bridge who takes alerts in, at each request."""
     server = config.server
 
-    async def accept(*given: Any) -> Accepted:
-        return await bridge.present_intake.accept(*given)
+    async def accept(source: str, body: bytes, *given: Any) -> Accepted:
+        if source == HOST and bridge.hosts is not None:
+            taken = await bridge.hosts.receive(body)  # samples; None where these are alerts
+            if taken is not None:
+                return taken
+        return await bridge.present_intake.accept(source, body, *given)
 
     neighbours = Neighbours(
         accept=accept,
@@ -548,6 +609,9 @@ def _http(bridge: Bridge, config: Config) -> web.Application:
         metrics=bridge.metrics,
         hooks={name: getattr(config.hooks, name) for name in type(config.hooks).model_fields},
         rate=server.rate,
+        console=desk.console_of(bridge),
+        read_token=(server.read_token.get_secret_value() if server.read_token else "") or None,
+        proxies=server.proxies,
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from wxbridge import routing, seen, silences
+from wxbridge import acks, routing, seen, silences
+from wxbridge.acks import Ack
 from wxbridge.database import Database
 from wxbridge.errors import BadBody
 from wxbridge.intake import Memory
@@ -68,6 +69,14 @@ class Board:
         """The alerts that fire now, as plain JSON. Raises `StorageError`."""
         now = time.time()
         return [self._alert(each, now) for each in await self._database.read(seen.firing)]
+
+    async def acks(self) -> Mapping[str, Ack]:
+        """Who looks after which alert, by key. Raises `StorageError`."""
+        return await self._database.read(acks.of)
+
+    async def ack(self, keys: Sequence[str], by: str, comment: str) -> None:
+        """Note who looks after an alert, by its keys; it is not repeated until it resolves. Raises `StorageError`."""
+        await self._database.run(lambda c: acks.add(c, keys, by=by, comment=comment, now=time.time()))
 
     def _alert(self, each: Seen, now: float) -> Mapping[str, Any]:
         alert = each.alert

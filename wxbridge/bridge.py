@@ -15,11 +15,15 @@ import structlog
 
 from wxbridge import login, notify, outbox, presence
 from wxbridge.board import Board
+from wxbridge.chat import people
+from wxbridge.chat.dispatcher import Chat
 from wxbridge.config import Config
 from wxbridge.database import Database, facts, remember_fact
 from wxbridge.delivery import Delivery, Lane
-from wxbridge.errors import BadBody, PictureError, StorageError
+from wxbridge.errors import BadBody, ConfigError, PictureError, StorageError
+from wxbridge.host.service import HostMonitor
 from wxbridge.intake import MASTER, Intake
+from wxbridge.jobs.scheduler import Jobs
 from wxbridge.listener import Listener
 from wxbridge.metrics import Metrics
 from wxbridge.model import (
@@ -36,6 +40,7 @@ from wxbridge.model import (
 )
 from wxbridge.notify import Destination
 from wxbridge.pictures import Pictures
+from wxbridge.pictures.page_tofu import tell_of_boxes
 from wxbridge.settings import TargetSettings
 from wxbridge.web.push import Push
 from wxbridge.writer import Memo, Writer
@@ -66,6 +71,33 @@ class Generation:
 
 
 @dataclass
+class FilesRead:
+    """How reading the configuration went: what people want to know of it beside its contents."""
+
+    started_at: float = field(default_factory=time.time)
+    loaded_at: float = field(default_factory=time.time)
+    """When the present configuration took over. Both in seconds since the epoch."""
+    problems: tuple[str, ...] = ()
+    """What was wrong the last time, each with its line; empty where nothing was."""
+    later: tuple[str, ...] = ()
+    """What takes effect at the next start."""
+
+    def loading(self, load: Callable[[], Config]) -> Callable[[], Config]:
+        """The same function, which notes here what is wrong."""
+
+        def noting() -> Config:
+            try:
+                config = load()
+            except ConfigError as error:
+                self.problems = tuple(str(problem) for problem in error.problems)
+                raise
+            self.problems = ()
+            return config
+
+        return noting
+
+
+@dataclass
 class Bridge:
     """A running bridge: the callables that its services meet through, and what they share.
 
@@ -90,8 +122,15 @@ class Bridge:
     board: Board = field(init=False)
     """What is known of alerts; it outlasts a configuration."""
     listener: Listener = field(default_factory=Listener)
+    hosts: HostMonitor | None = None
+    """Watches machines; None until the bridge runs."""
+    chat: Chat | None = None
+    """Answers commands; None until the bridge runs."""
     reload: Callable[[], None] = lambda: None
     """Have the configuration read again."""
+    files: FilesRead = field(default_factory=FilesRead)
+    jobs: Jobs | None = None
+    """None until the bridge runs."""
     _writer: Writer = field(init=False)
     _greeted: set[str] = field(default_factory=set)
     """The targets that were greeted or announced to; once is enough for as long as the bridge runs."""
@@ -109,9 +148,14 @@ class Bridge:
             # What waits in the old one is stored by the old one.
             self._writer = Writer(self.database, dedupe_window=generation.config.dedupe_window)
         self.config = generation.config
+        self.files.loaded_at = time.time()
         self.targets, self.destinations = generation.targets, generation.destinations
         self.intake, self.channels = generation.intake, generation.channels
         self.lanes, self.wakers = generation.lanes, generation.wakers
+
+    def ask_reload(self) -> None:
+        """`reload`, as it is by then."""
+        self.reload()
 
     def wake(self) -> None:
         """Have every loop of delivery look again."""
@@ -159,6 +203,16 @@ class Bridge:
     async def on_inbound(self, message: Inbound) -> None:
         """Take a message that somebody wrote; the channel has logged it."""
         self.metrics.heard.labels(message.channel).inc()
+        if self.chat is not None:
+            await self.chat.on_inbound(message)
+
+    def target_of(self, message: Inbound) -> str | None:
+        """The target whose chat a message was written in, where commands are answered there. May raise `Offline`."""
+        return people.target_of(self.channels.get(message.channel), message, self.targets, MASTER)
+
+    def is_master(self, message: Inbound) -> bool:
+        """Whether a message's sender is the person in charge. May raise `Offline`."""
+        return people.is_master(self.channels.get(message.channel), message, MASTER)
 
     def on_status(self, name: str, status: ChannelStatus) -> None:
         """Take a channel's new state: show the QR code, greet, wake the delivery, tell other processes."""
@@ -180,6 +234,12 @@ class Bridge:
         self._greeted |= {item.target for item in items}
         if items:
             self._in_background(self._say(items))
+
+    def look_for_fonts(self) -> None:
+        """Have the master told, once, where Chinese letters become boxes in pictures that are made here."""
+        config = self.config
+        if config.grafana or config.prometheus or any(job.kind == "screenshot" for job in config.jobs):
+            self._in_background(tell_of_boxes(self.database, config.language, self.tell))
 
     async def forget_channel(self, name: str) -> None:
         """Have nobody told any more of a channel that is no longer configured."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, Union
 from zoneinfo import ZoneInfo
@@ -22,6 +23,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    WithJsonSchema,
     create_model,
     field_validator,
     model_validator,
@@ -30,9 +32,11 @@ from pydantic import (
 from wxbridge import schedule
 from wxbridge.errors import ConfigError, Problem
 from wxbridge.intervals import Intervals
+from wxbridge.measured.settings import HostSettings
 from wxbridge.reading import Path_, Tree, read_tree
 from wxbridge.route_settings import RouteSettings
 from wxbridge.settings import (
+    ChatSettings,
     Duration,
     FileBeside,
     GrafanaSettings,
@@ -60,13 +64,35 @@ def _timezone(value: Any) -> Any:
         raise ValueError(f"{value!r} is no time zone; write one like Asia/Shanghai or UTC") from None
 
 
+Network = IPv4Network | IPv6Network
+
+_NETWORKS = {"type": "array", "items": {"type": "string"}, "examples": [["10.0.0.0/8", "127.0.0.1"]]}
+
+
+def _networks(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        raise ValueError("write a list of networks such as [10.0.0.0/8]")  # noqa: TRY004 - pydantic takes no other
+    found = []
+    for name in names:
+        try:
+            found.append(ip_network(str(name), strict=False))
+        except ValueError:
+            raise ValueError(f"{name!r} is no network; write one like 10.0.0.0/8 or 192.0.2.7") from None
+    return tuple(found)
+
+
 class ServerSettings(Section):
     """The HTTP server that takes alerts."""
 
     listen: str = "127.0.0.1:8080"
     """host:port. Beyond loopback a `token` is required."""
     token: Secret | None = None
-    """What callers must show: `Authorization: Bearer`, basic (as the password), or `?token=`."""
+    """What callers must show: `Authorization: Bearer`, basic (as the password), or `?token=`; it opens the console."""
+    read_token: Secret | None = None
+    """Opens the console, metrics and listings to those who may look and change nothing; it needs a `token` beside it."""
+    proxies: Annotated[tuple[Network, ...], BeforeValidator(_networks), WithJsonSchema(_NETWORKS)] = ()
+    """Networks of reverse proxies in front, such as `10.0.0.0/8`: whose `X-Forwarded-…` headers are believed."""
     max_body: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024
     """The largest body that is read, in bytes."""
     rate: RateField | None = None
@@ -87,6 +113,15 @@ class ServerSettings(Section):
                 f"listening on {self.listen} without a token would let anybody in; "
                 "set `server.token` or listen on 127.0.0.1",
             )
+        return self
+
+    @model_validator(mode="after")
+    def _two_tokens(self) -> ServerSettings:
+        reading = self.read_token.get_secret_value() if self.read_token else ""
+        if reading and not (self.token and self.token.get_secret_value()):
+            raise ValueError("`read_token` without a `token`: everybody may change everything; set `server.token` too")
+        if reading and self.token and reading == self.token.get_secret_value():
+            raise ValueError("`read_token` and `token` are the same; whoever has one would have both")
         return self
 
     @property
@@ -114,8 +149,13 @@ class Config(Section):
     server: ServerSettings = ServerSettings()
     grafana: GrafanaSettings | None = None
     prometheus: WebSource | None = None
+    alertmanager: WebSource | None = None
+    """Alertmanager, so that a chat is told what fires there, and can silence it."""
     pictures: PictureSettings = PictureSettings()
     watch: WatchSettings = WatchSettings()
+    chat: ChatSettings = ChatSettings()
+    host: HostSettings | None = None
+    """What is measured of this machine and of those that push, and when a warning is given."""
     dedupe_window: Duration = 600.0
     """How long a repeated POST counts as the sender's own retry."""
     keep: Duration = 30 * 86400.0
@@ -172,7 +212,7 @@ class PluginSettings:
 
     targets: Mapping[str, type[TargetSettings]]
     jobs: Mapping[str, type[JobSettings]]
-    sections: Mapping[str, type[Section]]
+    sections: Mapping[str, Any]
     section_of: Mapping[str, str] = field(default_factory=dict)
     """The section that holds a channel's own settings, by channel."""
 

@@ -119,6 +119,7 @@ _partial("messages_expiring", OPEN, messages.c.expires_at)
 _partial("messages_settled", "settled_at IS NOT NULL", messages.c.state, messages.c.settled_at)
 _partial("messages_pictures", "picture_file IS NOT NULL", messages.c.picture_file)
 sa.Index("messages_notification", messages.c.notification_id)
+sa.Index("messages_target", messages.c.target, messages.c.notification_id)
 
 sends = sa.Table(
     "sends",
@@ -284,9 +285,13 @@ received = sa.Table(
     sa.Column("title", sa.String, nullable=False),
     sa.Column("alerts", sa.Integer, nullable=False),
     sa.Column("routed", sa.JSON, nullable=False),
+    sa.Column("told", sa.Integer, nullable=False, server_default="0"),
 )
-"""What came in, and how it was routed; the notifications it led to name it."""
+"""What came in, and how it was routed; the notifications it led to name it. `told` counts the messages of these."""
 sa.Index("received_at", received.c.at)
+NOT_TOLD = "told = 0"
+"""The condition of what came in and led to nothing."""
+sa.Index("received_untold", received.c.id, sqlite_where=sa.text(NOT_TOLD), postgresql_where=sa.text(NOT_TOLD))
 
 asked = sa.Table(
     "asked",

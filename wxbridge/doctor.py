@@ -192,20 +192,13 @@ async def _page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def font(_config: Config, _database: Database | None) -> list[Finding]:
     """Whether Chinese text in pictures is more than empty boxes."""
-    advice = "install one (Debian: apt install fonts-noto-cjk or fonts-wqy-microhei), or Chinese becomes empty boxes"
-    lister = shutil.which("fc-list")
-    if lister is None:
-        return [Finding("font", State.WARN, "fc-list is missing, so fonts cannot be told", advice)]
-    process = await asyncio.create_subprocess_exec(
-        lister, ":lang=zh", "family", stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL
-    )
-    out, _ = await process.communicate()
-    families = sorted(
-        {line.split(",")[0].strip() for line in out.decode(errors="replace").splitlines() if line.strip()}
-    )
-    if not families:
-        return [Finding("font", State.WARN, "no font has Chinese characters", advice)]
-    return [Finding("font", State.OK, families[0])]
+    from wxbridge.pictures.page_fonts import chinese_font
+
+    found = await asyncio.to_thread(chinese_font)
+    if found is None:
+        advice = "install one (Debian: apt install fonts-noto-cjk or fonts-wqy-microhei)"
+        return [Finding("font", State.WARN, "no font has Chinese letters: in pictures they become empty boxes", advice)]
+    return [Finding("font", State.OK, found.family)]
 
 
 # ---------------------------------------------------------------- WeChat
@@ -388,6 +381,28 @@ async def grafana(config: Config, _database: Database | None) -> list[Finding]:
         return [entered.problem or site.ok(f"version {health.body.get('version', 'unknown')}")]
 
 
+async def painter(config: Config, _database: Database | None) -> list[Finding]:
+    """Whether the dashboard that draws alerts' charts is there, and may be saved. Where not, the bridge draws them."""
+    from wxbridge.pictures.scratch import refused, unusable
+
+    settings = config.pictures.alerts.painter
+    if settings is None:
+        return []
+    uid = settings.dashboard
+    missing = "grafana" if config.grafana is None else "prometheus" if config.prometheus is None else ""
+    problem: tuple[str, str] | None = (f"there is no `{missing}: url:`", "give it, or drop pictures.alerts.painter")
+    if config.grafana is not None and not missing:
+        async with _Site("grafana", config.grafana) as site:
+            answer = await site.get(f"/api/dashboards/uid/{uid}")
+        problem = refused(answer.status, uid)
+        if problem is None and answer.problem is not None:
+            problem = answer.problem.found, answer.problem.advice
+        problem = problem or unusable(answer.body, settings.panel)
+    if problem is None:
+        return [Finding("painter", State.OK, f"panel {settings.panel} of Grafana's dashboard {uid} may be saved")]
+    return [Finding("painter", State.WARN, problem[0], f"{problem[1]}; until then the bridge draws the charts")]
+
+
 async def prometheus(config: Config, _database: Database | None) -> list[Finding]:
     """Whether Prometheus is ready, lets us in, and answers a query."""
     source = config.prometheus
@@ -405,7 +420,36 @@ async def prometheus(config: Config, _database: Database | None) -> list[Finding
         build = await site.get("/api/v1/status/buildinfo")
         data = build.body.get("data") if isinstance(build.body, dict) else None
         version = data.get("version") if isinstance(data, dict) else None
-        return [site.ok(f"version {version or 'unknown'}")]
+        return [site.ok(f"version {version or 'unknown'}, {await _rules(site)}")]
+
+
+async def _rules(site: _Site) -> str:
+    """How many alerting rules a Prometheus knows, whose charts follow their alerts."""
+    answer = await site.get("/api/v1/rules?type=alert")
+    try:
+        groups = answer.body["data"]["groups"]
+        count = sum(rule.get("type") == "alerting" for group in groups for rule in group["rules"])
+    except (AttributeError, LookupError, TypeError):
+        count = 0
+    return f"{count} alerting rules" if count else "no alerting rules: charts come from what alerts link to"
+
+
+async def alertmanager(config: Config, _database: Database | None) -> list[Finding]:
+    """Whether Alertmanager is ready, lets us in, and speaks the API that alerts and silences are asked by."""
+    source = config.alertmanager
+    if source is None:
+        return []
+    async with _Site("alertmanager", source) as site:
+        ready = await site.get("/-/ready", json=False)
+        if ready.problem and ready.status not in (404, 405):  # Mimir's has no such page
+            return [ready.problem]
+        answer = await site.get("/api/v2/status")
+        if answer.problem:
+            return [answer.problem]
+        build = answer.body.get("versionInfo") if isinstance(answer.body, dict) else None
+        if not isinstance(build, dict):
+            return [site.bad("this is no Alertmanager", "correct `alertmanager.url`")]
+        return [site.ok(f"version {build.get('version', 'unknown')}")]
 
 
 @dataclass(frozen=True)
@@ -555,7 +599,9 @@ CHECKS: dict[str, Check] = {
     "channels": channels,
     "bots": bots,
     "grafana": grafana,
+    "painter": painter,
     "prometheus": prometheus,
+    "alertmanager": alertmanager,
     "browser": browser,
     "font": font,
     "templates": templates,

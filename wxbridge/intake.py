@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -26,11 +27,15 @@ from wxbridge.model import (
     Text,
 )
 from wxbridge.notify import Destination
+from wxbridge.pictures import alert as alert_pictures
+from wxbridge.pictures.alert import Budget, Look
 from wxbridge.routing import Telling
 from wxbridge.seen import Ledger, Sighting
+from wxbridge.settings import STORM, Rate
 from wxbridge.silences import Silences
 from wxbridge.sources import Parse
 from wxbridge.templates import Templates, text_for
+from wxbridge.timeline import Reasons, Received
 from wxbridge.writer import Memo
 
 log = structlog.get_logger()
@@ -52,6 +57,17 @@ class Memory:
 
     ledger: Ledger = field(default_factory=Ledger)
     silences: Silences = field(default_factory=Silences)
+    pictures: Budget = field(default_factory=Budget)
+
+
+@dataclass(frozen=True)
+class PictureRules:
+    """What the configuration says of alerts' pictures."""
+
+    look: Look = field(default_factory=Look)
+    storm: Rate = STORM
+    published: bool = False
+    """Whether channels that take addresses only can be given pictures."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +78,8 @@ class Rules(holding.Rules):
     language: compose.Language = "en"
     templates: Templates | None = None
     """None for the built-in texts alone."""
+    pictures: PictureRules | None = None
+    """None for the pictures that come with alerts alone."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +91,12 @@ class _Part:
     telling: Telling = _PLAINLY
     note: str = ""
     """A line above the text."""
+    below: str = ""
+    """A line below it."""
     direct: bool = False
     """Whether it goes there whatever the routes say."""
+    why: str = ""
+    """In a word why it goes there, where no route said so."""
     share: str = ""
     """What tells it from other parts of the same group; empty where it is all of it."""
 
@@ -93,6 +115,8 @@ class Intake:
     """`seen.firing_since` on the database."""
     suppressed: Callable[[str, int], None] = lambda _reason, _count: None
     """Count alerts that a target was not told of, by reason."""
+    without_picture: Callable[[int], None] = lambda _count: None
+    """Count pictures that a storm left out."""
 
     async def accept(
         self,
@@ -115,19 +139,29 @@ class Intake:
         plan = self.memory.ledger.weigh([each for some in sightings for each in some], now)
         told = iter(plan.tell)
         notifications: list[Notification] = []
+        brought: list[_Part] = []
         absorbed = 0
+        routed = []
         for part, some in zip(parts, sightings, strict=True):
             left, repeats = self._left(part, some, told)
             absorbed += repeats
+            its_told = len(left.group.alerts) or 1 if left else 0
+            routed.append(self._reasons.routed(part.target, part.group, some, its_told, part.why))
             if left is not None:
-                its = replace(left, share=_share(left.group, group))
+                its = self._with_pictures(replace(left, share=_share(left.group, group)), now)
+                brought.append(its)
                 # Where the ledger tells a repeat from news, it decides: also within the time of a sender's retries.
                 notifications += self._notifications(its, "" if _in_ledger(left) else dedupe, now)
         try:
-            accepted = await self.put(notifications, Memo((group,), plan))
+            came = Received.of(source, group, routed)
+            accepted = await self.put(notifications, Memo((group,), plan, came))
         except Exception:
             self.memory.ledger.undo(plan)
+            self._give_back(brought)
             raise
+        if not accepted.queued:
+            # A repeat of what was told brings no picture that would count.
+            self._give_back(brought)
         accepted = replace(accepted, duplicates=accepted.duplicates + absorbed)
         log.info(
             "alert accepted",
@@ -138,9 +172,15 @@ class Intake:
 
     async def tell_again(self, group: AlertGroup, target: str, telling: Telling) -> None:
         """Tell a target of what still fires, or was held back. Raises `StorageError`."""
-        await self.put(self._notifications(_Part(target, group, telling), "", self.clock()), None)
+        now = self.clock()
+        part = self._with_pictures(_Part(target, group, telling), now)
+        await self.put(self._notifications(part, "", now), None)
 
     # ------------------------------------------------ to whom
+
+    @cached_property
+    def _reasons(self) -> Reasons:
+        return Reasons(self.rules.routes)
 
     def _parts(self, group: AlertGroup, to: Sequence[str]) -> Iterator[_Part]:
         """Each target with its part of the group; what nobody is to get goes to the master."""
@@ -149,7 +189,7 @@ class Intake:
             unknown = [name for name in to if name not in targets]
             for name in dict.fromkeys(to):
                 if name in targets:
-                    yield _Part(name, group, direct=True)
+                    yield _Part(name, group, direct=True, why="asked")
             if unknown:
                 yield self._for_master(group, "no_target", names=", ".join(unknown))
         else:
@@ -163,7 +203,7 @@ class Intake:
         name = MASTER if MASTER in self.rules.targets else NOBODY
         why = compose.say(phrase, "en", **names).rstrip(":")
         log.warning("an alert for the person in charge", why=why, title=group.title[:120], to=name)
-        return _Part(name, group, note=compose.say(phrase, self.rules.language, **names), direct=True)
+        return _Part(name, group, note=compose.say(phrase, self.rules.language, **names), direct=True, why=phrase)
 
     # ------------------------------------------------ whether now
 
@@ -226,11 +266,43 @@ class Intake:
         master = self._for_master(part.group, "no_recipient", target=part.target)
         return [self._notification(master, dedupe, now, None)]
 
+    def _with_pictures(self, part: _Part, now: float) -> _Part:
+        """Decide which pictures the part brings."""
+        destination = self.rules.targets.get(part.target)
+        rules, group, ways = self.rules.pictures, part.group, part.telling.pictures
+        if rules is None or destination is None or not group.alerts:
+            return part
+        look = rules.look
+        if not _shows_pictures(destination.capabilities, rules):
+            # What the alert itself links to is told as a link; nothing is drawn for nobody to see.
+            look = replace(look, grafana=False, prometheus=False)
+        group = alert_pictures.with_pictures(group, ways, datetime.fromtimestamp(now, UTC), look)
+        budget = self.memory.pictures
+        group, refused = alert_pictures.within(
+            group, lambda spec: budget.admit(spec, rules.storm, now), compose.PICTURES_AT_MOST
+        )
+        if not refused:
+            return replace(part, group=group)
+        self.without_picture(refused)
+        log.info("pictures left out in a storm", target=part.target, pictures=refused)
+        if not budget.first_told(part.target, rules.storm, now):
+            return replace(part, group=group)
+        language = self.rules.language
+        time_span = compose.duration(rules.storm.seconds, language)
+        line = compose.say("picture_storm", language, n=rules.storm.count, time=time_span)
+        return replace(part, group=group, below=line)
+
+    def _give_back(self, parts: Sequence[_Part]) -> None:
+        if self.rules.pictures is not None:
+            for part in parts:
+                specs = [alert.picture for alert in part.group.alerts if alert.picture]
+                self.memory.pictures.give_back(specs, part.target if part.below else None)
+
     def _notification(self, part: _Part, dedupe: str, now: float, recipient: str | None) -> Notification:
         group, name = part.group, part.target
         destination = self.rules.targets.get(name)
         capabilities = destination.capabilities if destination else Capabilities(text_limit=2000)
-        text = self._text(part, destination, now)
+        text = "\n".join(filter(None, (self._text(part, destination, now), part.below)))
         whose = ":".join(word for word in (group.source, name, recipient, part.share) if word)
         return Notification(
             source=group.source,
@@ -313,6 +385,10 @@ def _share(part: AlertGroup, whole: AlertGroup) -> str:
         return ""
     keys = "".join(seen.key_of(part, alert) for alert in part.alerts)
     return hashlib.blake2b(keys.encode(), digest_size=8).hexdigest()
+
+
+def _shows_pictures(capabilities: Capabilities, rules: PictureRules) -> bool:
+    return capabilities.pictures == "file" or (capabilities.pictures == "url" and rules.published)
 
 
 def _in_ledger(part: _Part) -> bool:

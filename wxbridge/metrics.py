@@ -42,10 +42,22 @@ class Metrics:
         self.dead = Counter(
             "wxbridge_dead", "Messages given up, by the service's code.", ["target", "reason"], registry=registry,
         )  # fmt: skip
+        self.pictures = Counter(
+            "wxbridge_pictures",
+            "What became of pictures: drawn, no_rule, no_data, storm, deadline, refused, passing, failed.",
+            ["kind", "outcome"],
+            registry=registry,
+        )
         self.lag = Histogram(
             "wxbridge_lag_seconds", "From a message's creation to the service's answer.", ["target"],
             buckets=LAG_BUCKETS, registry=registry,
         )  # fmt: skip
+        self.commands = Counter(
+            "wxbridge_commands",
+            "Chat commands: answered, refused, cannot, failed, timeout, late, unknown, limited.",
+            ["command", "outcome"],
+            registry=registry,
+        )
         self.heard = Counter("wxbridge_inbound", "Messages that people wrote.", ["channel"], registry=registry)
         self.backlog = Gauge("wxbridge_backlog_messages", "Messages still to send.", ["target"], registry=registry)
         self.oldest = Gauge(

@@ -309,6 +309,9 @@ class Inbound:
     mentioned: bool
     """Whether the bot was addressed: by a mention, or by its name after an @. True in a direct chat."""
     at: datetime
+    called: tuple[str, ...] = ()
+    """What the bot is called in this room, so that a mention is found within `text`; empty where the channel has
+    taken the mention out itself, or there is no @ in the text."""
 
 
 OnInbound = Callable[[Inbound], Awaitable[None]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from wxbridge import compose
@@ -33,8 +33,14 @@ def fit(bodies: Sequence[Body], destination: Destination, language: Language) ->
         if not isinstance(body, Text):
             fitted.append(body)
             continue
-        parts = compose.parts(body.text, destination.capabilities, language)
-        fitted += [Text(part, body.mentions if index == 0 else ()) for index, part in enumerate(parts)]
+        text, capabilities, format_ = body.text, destination.capabilities, "text"
+        if body.format == "markdown" == destination.format and "markdown" in capabilities.formats:
+            # Written to be dressed up where the target has markdown; plain everywhere else.
+            format_ = body.format
+            text = compose.in_markdown(text, colours=capabilities.colours, hard_breaks=capabilities.hard_breaks)
+            capabilities = replace(capabilities, text_limit=capabilities.formats[format_])
+        parts = compose.parts(text, capabilities, language)
+        fitted += [Text(part, body.mentions if index == 0 else (), format_) for index, part in enumerate(parts)]
     return fitted
 
 

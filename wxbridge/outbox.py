@@ -16,7 +16,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.database import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, TO_DRAW, messages, notifications, sends
+from wxbridge.database import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, TO_DRAW, messages, notifications, received, sends
 from wxbridge.model import (
     OPEN_STATES,
     Accepted,
@@ -31,6 +31,7 @@ from wxbridge.model import (
 )
 
 _PICTURES_LOOKED_AT = 200
+_SETTLED = tuple(state for state in MessageState if state not in OPEN_STATES)
 _CHUNK = 500
 NO_ADDRESS = "no_address"
 """The error code of what waits because its room or contact cannot be told."""
@@ -81,8 +82,12 @@ def put_all(
     now: float,
     dedupe_window: float = 0,
     created_at: float | None = None,
+    came_in: Sequence[int | None] | None = None,
 ) -> list[Accepted]:
-    """`put` for several who ask at the same time, with few statements; their answers, in order."""
+    """`put` for several who ask at the same time, with few statements; their answers, in order.
+
+    `came_in` names, for each of them, what came in and led to it (`timeline.note`).
+    """
     asked = [item for items in requests for item in items] if dedupe_window > 0 else []
     seen = _Seen(connection, asked, now - dedupe_window, now)
     # The transaction holds the write lock from its beginning, so nobody else takes these ids.
@@ -90,7 +95,8 @@ def put_all(
     rows: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     answers = []
-    for items in requests:
+    for place, items in enumerate(requests):
+        post = came_in[place] if came_in else None
         ids: list[int] = []
         duplicates = 0
         for item in items:
@@ -98,7 +104,7 @@ def put_all(
                 duplicates += len(item.bodies)
                 continue
             notification_id += 1
-            notes.append(_note(item, notification_id, now if created_at is None else created_at))
+            notes.append(_note(item, notification_id, now if created_at is None else created_at, post))
             text_id: int | None = None
             for body in item.bodies:
                 message_id += 1
@@ -151,7 +157,7 @@ class _Seen:
         return repeat
 
 
-def _note(item: Notification, notification_id: int, created_at: float) -> dict[str, Any]:
+def _note(item: Notification, notification_id: int, created_at: float, post: int | None) -> dict[str, Any]:
     return {
         "id": notification_id,
         "created_at": created_at,
@@ -162,10 +168,11 @@ def _note(item: Notification, notification_id: int, created_at: float) -> dict[s
         "dedupe_key": item.dedupe_key,
         "dedupe_group": item.dedupe_group,
         "content": item.content,
+        "received_id": post,
     }
 
 
-def _storable(text: str) -> str:
+def storable(text: str) -> str:
     """Text that UTF-8 can hold: monitors do send halves of surrogate pairs, and no database takes them."""
     try:
         text.encode()
@@ -174,8 +181,8 @@ def _storable(text: str) -> str:
     return text
 
 
-def _storable_or_none(text: str | None) -> str | None:
-    return None if text is None else _storable(text)
+def __storable_or_none(text: str | None) -> str | None:
+    return None if text is None else storable(text)
 
 
 def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]:
@@ -198,11 +205,11 @@ def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]
     }
     if isinstance(body, Text):
         about = {"format": body.format, "mentions": list(body.mentions)}
-        return row | {"kind": "text", "text": _storable(body.text)} | about
+        return row | {"kind": "text", "text": storable(body.text)} | about
     return row | {
         "kind": "picture",
         "picture_file": body.file,
-        "picture_name": _storable(body.name),
+        "picture_name": storable(body.name),
         "picture_spec": asdict(body.spec) if body.spec else None,
     }
 
@@ -407,7 +414,7 @@ _SETTLE_SENT = (
 def settle_sent(connection: Connection, sent: Sequence[Sent]) -> None:
     """Close messages that were sent; free where there are none."""
     if sent:
-        rows = [asdict(each) | {"receipt": _storable_or_none(each.receipt)} for each in sent]
+        rows = [asdict(each) | {"receipt": __storable_or_none(each.receipt)} for each in sent]
         connection.execute(_SETTLE_SENT, rows)
 
 
@@ -428,9 +435,9 @@ def settle(
         .values(
             state=state,
             settled_at=now,
-            receipt=_storable_or_none(receipt),
-            error=_storable_or_none(error),
-            error_code=_storable_or_none(code),
+            receipt=__storable_or_none(receipt),
+            error=__storable_or_none(error),
+            error_code=__storable_or_none(code),
         ),
     )
 
@@ -449,8 +456,8 @@ def put_back(
     values: dict[str, Any] = {
         "state": MessageState.QUEUED,
         "next_try_at": at,
-        "error": _storable(error),
-        "error_code": _storable_or_none(code),
+        "error": storable(error),
+        "error_code": __storable_or_none(code),
     }
     if not spent:
         values["tries"] = sa.func.max(messages.c.tries - 1, 0)
@@ -567,7 +574,7 @@ def close_all(
     return connection.execute(
         sa.update(messages)
         .where(messages.c.id.in_(message_ids))
-        .values(state=state, settled_at=now, error=_storable(error)),
+        .values(state=state, settled_at=now, error=storable(error)),
     ).rowcount
 
 
@@ -684,8 +691,13 @@ def draw_as_text(connection: Connection, message_id: int, text: str) -> None:
     connection.execute(
         sa.update(messages)
         .where(sa.text(OPEN), messages.c.id == message_id)
-        .values(kind="text", text=_storable(text), mentions=[]),
+        .values(kind="text", text=storable(text), mentions=[]),
     )
+
+
+def leave_out(connection: Connection, message_id: int) -> None:
+    """Forget a picture of which there is none to be drawn, unless it was settled meanwhile."""
+    connection.execute(sa.delete(messages).where(sa.text(OPEN), messages.c.id == message_id))
 
 
 _MAGIC = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"GIF8", ".gif"))
@@ -774,6 +786,11 @@ def listing(
     return [_message(row) for row in connection.execute(query)]
 
 
+def read(connection: Connection, query: sa.Select[Any]) -> list[Message]:
+    """The messages that a query on the whole table gives."""
+    return [_message(row) for row in connection.execute(query)]
+
+
 def get(connection: Connection, message_ids: Sequence[int]) -> list[Message]:
     """Messages by id, in order of id; those that do not exist are left out."""
     rows = connection.execute(sa.select(messages).where(messages.c.id.in_(message_ids)).order_by(messages.c.id))
@@ -818,6 +835,36 @@ def counts(connection: Connection) -> list[tuple[str, str, int, float]]:
     return [(row[0], row[1], row[2], row[3]) for row in rows]
 
 
+def tally(connection: Connection, *, since: float, until: float) -> dict[tuple[str, str], int]:
+    """How many messages were settled from `since` until before `until`, by target and state."""
+    rows = connection.execute(
+        sa.select(messages.c.target, messages.c.state, sa.func.count())
+        .where(
+            sa.text("settled_at IS NOT NULL"),  # as the index has it
+            messages.c.state.in_(_SETTLED),
+            messages.c.settled_at >= since,
+            messages.c.settled_at < until,
+        )
+        .group_by(messages.c.target, messages.c.state),
+    )
+    return {(row[0], row[1]): row[2] for row in rows}
+
+
+def settled(connection: Connection, states: Sequence[str], *, since: float, limit: int) -> list[Message]:
+    """The messages that came to one of these states since a moment, the latest first."""
+    rows = connection.execute(
+        sa.select(messages)
+        .where(
+            sa.text("settled_at IS NOT NULL"),  # as the index has it
+            messages.c.state.in_(states),
+            messages.c.settled_at >= since,
+        )
+        .order_by(messages.c.settled_at.desc(), messages.c.id.desc())
+        .limit(limit)
+    )
+    return [_message(row) for row in rows]
+
+
 def backlog(connection: Connection) -> list[tuple[str, int, float]]:
     """For each target with open messages: how many, and when the oldest was created."""
     rows = connection.execute(
@@ -847,5 +894,7 @@ def prune(connection: Connection, *, before: float, sends_before: float, limit: 
     connection.execute(sa.delete(messages).where(messages.c.notification_id.in_(old)))
     connection.execute(sa.delete(notifications).where(notifications.c.id.in_(old)))
     connection.execute(sa.delete(sends).where(sends.c.at < sends_before))
+    came = sa.select(received.c.id).where(received.c.at < before).order_by(received.c.at).limit(limit)
+    connection.execute(sa.delete(received).where(received.c.id.in_(came)))
     named = sa.select(messages.c.picture_file).where(messages.c.picture_file.in_(gone))
     return len(old), sorted(gone - set(connection.execute(named).scalars()))

@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from wxbridge.channels import ChannelPlugin, apprise, console, dingtalk, wechat, wecom_bot
 from wxbridge.channels.wecom import app as wecom_app
 from wxbridge.channels.wecom import robot as wecom_robot
+from wxbridge.chat.graph_settings import Graphs
 from wxbridge.config import PluginSettings
-from wxbridge.jobs import JobKind, picture, screenshot, text
-from wxbridge.sources import Parse, by_content, generic, openfalcon
+from wxbridge.jobs import JobKind, digest, host_report, picture, screenshot, text
+from wxbridge.sources import Parse, by_content, generic, host, openfalcon
 from wxbridge.sources.settings import BodyMapping
 
 SOURCES: dict[str, Parse] = {
     "grafana": by_content.at_grafana,
     "alertmanager": by_content.at_alertmanager,
     "openfalcon": openfalcon.parse,
+    "host": host.parse,
     "generic": generic.parse,
 }
 
@@ -39,6 +41,8 @@ JOBS: dict[str, JobKind] = {
     "screenshot": screenshot.KIND,
     "picture": picture.KIND,
     "text": text.KIND,
+    "digest": digest.KIND,
+    "host_report": host_report.KIND,
 }
 
 
@@ -47,6 +51,9 @@ def plugin_settings() -> PluginSettings:
     return PluginSettings(
         targets={name: plugin.target for name, plugin in CHANNELS.items()},
         jobs={name: kind.settings for name, kind in JOBS.items()},
-        sections={plugin.section: plugin.settings for plugin in CHANNELS.values() if plugin.section},
+        sections={
+            "graphs": Graphs,
+            **{plugin.section: plugin.settings for plugin in CHANNELS.values() if plugin.section},
+        },
         section_of={name: plugin.section for name, plugin in CHANNELS.items() if plugin.section},
     )

@@ -10,11 +10,12 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge import routing, seen, silences
+from wxbridge import acks, episodes, routing, seen, silences
 from wxbridge.database import Database
 from wxbridge.errors import StorageError
 from wxbridge.holding import Rules, held_by
@@ -93,6 +94,7 @@ class Reminders:
         """
         now = self._clock()
         found = await self._database.read(lambda c: seen.due(c, now=now, limit=AT_ONCE))
+        acked = await self._database.read(lambda c: acks.of(c, {row.key for row, _ in found})) if found else {}
         quiet: dict[seen.Place, Told | None] = {}
         groups: dict[tuple[str, Telling, str, str, str], list[_Due]] = {}
         for stored_row, alert in found:
@@ -108,6 +110,9 @@ class Reminders:
                 quiet[place] = None
             elif self._is_stale(due, now):
                 quiet[place] = replace(row, due_at=None)
+            elif row.held is None and row.key in acked and acked[row.key].holds(_start(due.alert)):
+                # It counts as told, so that the monitor's own repeats are not told either.
+                quiet[place] = replace(row, told_at=now, due_at=now + (due.sighting.telling.repeat_interval or 0.0))
             else:
                 group = due.alert.group
                 # Alerts of one group go together; a free text is one of its own.
@@ -119,7 +124,7 @@ class Reminders:
         return sum([await self._tell(dues, now) for dues in groups.values()])
 
     async def tidy(self) -> None:
-        """Forget alerts that ended, or were not heard of, longer ago than what is kept, and silences too.
+        """Forget alerts that ended, or were not heard of, longer ago than what is kept; episodes and silences too.
 
         Raises:
             StorageError: the database did not take it.
@@ -130,7 +135,10 @@ class Reminders:
         while keys:  # in bites, so that alerts are taken in between
             keys = await self._database.run(lambda c: seen.prune(c, resolved_before=before, unheard_before=unheard))
             self._ledger.forget(keys)
+        while await self._database.run(lambda c: episodes.prune(c, before=before)):
+            pass
         await self._database.run(lambda c: silences.prune(c, before=before))
+        await self._database.run(lambda c: acks.prune(c, before=unheard))
 
     def _due(self, row: Told, alert: Seen, now: float) -> _Due:
         """Decide anew, by the routes of today, how a target is told of an alert."""
@@ -190,3 +198,7 @@ class Reminders:
         except StorageError:
             self._ledger.undo(plan)
             raise
+
+
+def _start(alert: Seen) -> datetime | None:
+    return alert.alert.starts_at if alert.alert else None

@@ -3,14 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from wxbridge import routing
 from wxbridge.settings import Duration, Names, Section
 
 Path_ = tuple[str | int, ...]
+
+
+def _alone(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) > 1 and {"auto", "none"} & set(value):
+        raise ValueError("`auto` and `none` stand alone")
+    return value
+
+
+PictureWays = Annotated[
+    tuple[Literal["auto", "image", "panel", "chart", "none"], ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    AfterValidator(_alone),
+]
+"""A way to an alert's picture, or several in order."""
 
 
 class NestedRoute(Section):
@@ -39,6 +53,10 @@ class NestedRoute(Section):
     """Names of `time_intervals` in which nothing is told; what still fires at their end is told then."""
     active_time_intervals: Names | None = None
     """Names of `time_intervals` outside of which nothing is told."""
+    pictures: PictureWays | None = None
+    """Which picture follows an alert's text: `image` (its own), `panel` (the Grafana panel that it names), `chart`
+    (drawn from Prometheus), or a list of these in the order in which they are tried; `auto` for all three, `none` for
+    none. `auto`, where nothing is said."""
 
     @field_validator("match")
     @classmethod
@@ -87,7 +105,12 @@ def _route(settings: NestedRoute) -> routing.Route:
         template=settings.template,
         mute=settings.mute_time_intervals,
         active=settings.active_time_intervals,
+        pictures=None if settings.pictures is None else _ways(settings.pictures),
     )
+
+
+def _ways(names: Sequence[str]) -> tuple[str, ...]:
+    return routing.PICTURES if "auto" in names else tuple(name for name in names if name != "none")
 
 
 def walk(routes: Any, path: Path_ = ("routes",)) -> Iterator[tuple[Path_, Mapping[str, Any]]]:

@@ -17,6 +17,9 @@ from wxbridge.model import Alert, AlertGroup, AlertStatus
 
 Operator = Literal["=", "!=", "=~", "!~"]
 
+PICTURES = ("image", "panel", "chart")
+"""Where an alert's picture comes from, in the order in which it is looked for."""
+
 _BARE_NAME = r"[^\s=!~{}\",\\'`]+"
 _MATCHER = re.compile(rf"\s*({_BARE_NAME}|\"(?:[^\"\\]|\\.)+\")\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
 _VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|((?!")(?:[^"\\]|\\.)*\\?)', re.DOTALL)
@@ -131,6 +134,8 @@ class Telling:
     mute: tuple[str, ...] = ()
     active: tuple[str, ...] = ()
     """Where any are named, the route is silent outside of all of them."""
+    pictures: tuple[str, ...] = PICTURES
+    """Of `PICTURES`, in the order in which they are tried; none for no picture."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +166,7 @@ class Route:
     """Empty for the target's own or the built-in one."""
     mute: tuple[str, ...] | None = None
     active: tuple[str, ...] | None = None
+    pictures: tuple[str, ...] | None = None
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether every matcher holds; a route without matchers takes everything."""
@@ -250,6 +256,7 @@ def _inherited(route: Route, telling: Telling) -> Telling:
         template=telling.template if route.template is None else route.template or None,
         mute=telling.mute if route.mute is None else route.mute,
         active=telling.active if route.active is None else route.active,
+        pictures=telling.pictures if route.pictures is None else route.pictures,
     )
 
 

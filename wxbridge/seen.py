@@ -19,7 +19,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge import stored
+from wxbridge import acks, episodes, stored
 from wxbridge.database import alerts, told
 from wxbridge.model import Alert, AlertGroup, AlertStatus
 from wxbridge.routing import Telling
@@ -78,11 +78,12 @@ _UPSERT_ALERT = sa.text(
 
 
 def note(connection: Connection, groups: Iterable[AlertGroup], *, now: float, held: Collection[str] = ()) -> None:
-    """Remember what was said, in the transaction that stores the messages.
+    """Remember what was said, and where an alert began or ceased to fire, in the transaction that stores the messages.
 
     What has no identity of its own is left out, unless its key is among `held` (`Plan.held`).
     """
     rows: dict[str, dict[str, Any]] = {}
+    sighted: list[episodes.Sighted] = []
     for group in groups:
         head = stored.as_json(replace(group, alerts=(), dedupe=None))
         for alert in group.alerts or (None,):
@@ -96,8 +97,13 @@ def note(connection: Connection, groups: Iterable[AlertGroup], *, now: float, he
                 "starts_at": _started(alert),
                 "now": now,
             }
+            if alert and alert.fingerprint:
+                sighted.append((key, group, alert))
+    if sighted:
+        episodes.note(connection, sighted, now=now)
     if rows:
         connection.execute(_UPSERT_ALERT, list(rows.values()))
+        acks.clear(connection, [key for key, row in rows.items() if row["status"] == AlertStatus.RESOLVED.value])
 
 
 def _plain(group: AlertGroup, alert: Alert | None) -> Any:
@@ -148,6 +154,8 @@ def prune(connection: Connection, *, resolved_before: float, unheard_before: flo
     )
     keys = list(connection.execute(sa.select(alerts.c.key).where(old).limit(limit)).scalars())
     for chunk in _chunks(keys):
+        episodes.end_unheard(connection, chunk)
+        acks.clear(connection, chunk)
         connection.execute(sa.delete(told).where(told.c.key.in_(chunk)))
         connection.execute(sa.delete(alerts).where(alerts.c.key.in_(chunk)))
     return keys

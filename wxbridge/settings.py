@@ -74,8 +74,9 @@ class Rate:
     seconds: float
 
     def __str__(self) -> str:
-        unit = next((name for name, seconds in _WRITTEN.items() if seconds == self.seconds), f"{self.seconds:g}s")
-        return f"{self.count}/{unit}"
+        unit, size = next((each for each in reversed(_WRITTEN.items()) if self.seconds % each[1] == 0), ("s", 1))
+        several = f"{self.seconds / size:g}" if self.seconds != size else ""
+        return f"{self.count}/{several}{unit}"
 
 
 def parse_rate(value: Any, default_unit: str = "d") -> Rate:
@@ -140,6 +141,8 @@ def _finish_schema(schema: dict[str, Any], model: type[BaseModel]) -> None:
         if any(getattr(step, "func", None) is parse_duration for step in steps):
             default = properties[name].get("default")
             properties[name] |= {"default": duration_text(default)} if default is not None else {}
+        if isinstance(info.default, Rate):
+            properties[name]["default"] = str(info.default)
         if isinstance(info.default, BaseModel):
             # The section's own schema tells its defaults, and as they are written.
             properties[name].pop("default", None)
@@ -378,6 +381,32 @@ class PublishSettings(Section):
         return self
 
 
+STORM = Rate(20, 300)
+"""How many pictures alerts may bring, where nothing else is said."""
+
+
+class ScratchSettings(Section):
+    """A panel of Grafana's that draws the charts of alerts: filled for each of them, and put back as it was."""
+
+    dashboard: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    """The uid of a dashboard that is there for this alone, as in its address after `/d/`. Needs the role Editor."""
+    panel: Annotated[int, Field(ge=1)] = 1
+    """The number of its panel, as in its address after `viewPanel=`: a time series on the alerts' Prometheus."""
+
+
+class AlertPictureSettings(Section):
+    """The pictures that alerts bring: their own, Grafana's panel, or a chart from Prometheus."""
+
+    deadline: Annotated[Duration, Field(gt=0)] = 20.0
+    """How long an alert's picture may take; then a line with its link stands in for it."""
+    storm: RateField = STORM
+    """How many pictures alerts may bring in a while; in a storm those after that come without, and a line says so."""
+    theme: Literal["light", "dark"] = "light"
+    """How charts and panels look."""
+    painter: ScratchSettings | None = None
+    """A panel that Grafana draws charts with, for those who want its own look; without it the bridge draws them."""
+
+
 class PictureSettings(Section):
     """How pictures are made and what may be fetched."""
 
@@ -391,8 +420,33 @@ class PictureSettings(Section):
     """The Chromium, Chrome or Edge to drive; found by itself when not given."""
     browser_idle: Duration = 300.0
     """How long an unused browser is kept warm."""
+    alerts: AlertPictureSettings = AlertPictureSettings()
+    """The pictures that alerts bring."""
     publish: PublishSettings | None = None
     """Where pictures are put for channels that take addresses only (DingTalk, Teams)."""
+
+
+class ChatSettings(Section):
+    """How people ask in the chat: where a target has `commands: true`, and in the master's direct chat."""
+
+    prefix: Annotated[str, Field(max_length=20)] = "/"
+    """What makes a line in a room a command without a mention: a sign such as `/`, or a word such as `bot`. Empty: only
+    mentions do."""
+    admins: Names = ()
+    """Who may change something (silence, run, mute): ids, or the remark, WeChat id or name of a contact."""
+    promql: Names = ()
+    """Who may have any query drawn; written like `admins`."""
+    rate: RateField = Rate(20, 60.0)
+    """How many commands one person is answered."""
+    mention: bool = False
+    """Whether an answer in a room mentions whoever asked."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _one_word(cls, value: str) -> str:
+        if len(value.split()) > 1:
+            raise ValueError(f"{value!r} has blanks in it; a prefix is a sign or one word, like / or bot")
+        return value.strip()
 
 
 class WatchSettings(Section):

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from wxbridge import outbox, seen
+from wxbridge import outbox, seen, timeline
 from wxbridge.database import Database
 from wxbridge.errors import StorageError
 from wxbridge.model import Accepted, AlertGroup, Notification
 from wxbridge.seen import Plan
+from wxbridge.timeline import Received
 
 AT_ONCE = 200
 """How many who wait share a transaction at most, so that none of them waits long."""
@@ -25,6 +26,8 @@ class Memo:
 
     groups: tuple[AlertGroup, ...]
     plan: Plan
+    received: Received | None = None
+    """What came in, for the timeline."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +99,17 @@ class Writer:
         def store(connection: Connection) -> list[Accepted]:
             now = self._clock()
             requests = [each.items for each in batch]
-            answers = outbox.put_all(connection, requests, now=now, dedupe_window=self._dedupe_window)
+            # What came in gets its id before what it leads to, which names it.
+            came = [index for index, each in enumerate(batch) if each.memo and each.memo.received]
+            first = timeline.next_id(connection) if came else 0
+            ids: dict[int, int | None] = {index: first + count for count, index in enumerate(came)}
+            answers = outbox.put_all(
+                connection, requests, now=now, dedupe_window=self._dedupe_window,
+                came_in=[ids.get(index) for index in range(len(batch))],
+            )  # fmt: skip
+            posts = [(each.memo.received, answer.queued) for each, answer in zip(batch, answers, strict=True)
+                     if each.memo and each.memo.received]  # fmt: skip
+            timeline.note(connection, posts, first=first, now=now)
             groups = [group for memo in memos for group in memo.groups]
             held = {key for memo in memos for key in memo.plan.held}
             seen.note(connection, groups, now=now, held=held)

@@ -9,7 +9,8 @@ from delivery_harness import PNG, Room, picture, until
 
 from wxbridge.delivery.drawing import AT_ONCE
 from wxbridge.errors import PictureError
-from wxbridge.model import ChannelState
+from wxbridge.model import ChannelState, Picture, PictureSpec
+from wxbridge.pictures import NothingToDraw
 
 
 async def test_one_picture_for_several_targets_is_drawn_once_and_is_one_file(world) -> None:
@@ -105,3 +106,56 @@ async def test_pictures_that_are_done_at_the_same_moment_leave_no_other_waiting(
     finally:
         running.cancel()
         await asyncio.wait([running])
+
+
+def of_alert(name: str, link: str | None = None) -> Picture:
+    return Picture(spec=PictureSpec("alert", {"tries": [name]}, link))
+
+
+async def test_an_alerts_picture_of_which_there_is_none_is_left_out_without_a_word(world) -> None:
+    w = world(ops=Room(), boss=Room())
+
+    def nothing(_spec):
+        raise NothingToDraw("Prometheus has no data", reason="no_data")
+
+    w.paint = nothing
+    for target in ("ops", "boss"):
+        await w.put(target, "text", of_alert("load", link="http://prometheus/graph"))
+    await w.drain()
+    assert (w.channel.to("ops"), w.channel.to("boss")) == (["text"], ["text"])
+    assert len(w.drawings) == 1
+    assert not w.told
+
+
+async def test_a_chart_that_somebody_asked_for_tells_that_there_is_nothing_to_draw(world) -> None:
+    w = world(ops=Room())
+
+    def nothing(_spec):
+        raise NothingToDraw("Prometheus has no data")
+
+    w.paint = nothing
+    await w.put("ops", Picture(spec=PictureSpec("chart", {"expr": "up"})))
+    await w.drain()
+    assert "Prometheus has no data" in w.channel.to("ops")[0]
+
+
+async def test_dashboards_that_take_long_leave_room_for_the_pictures_of_alerts(world) -> None:
+    w = world(ops=Room())
+    gate = asyncio.Event()
+
+    async def slowly(spec):
+        if spec.kind != "alert":
+            await gate.wait()
+        return PNG
+
+    w.paint = slowly
+    for number in range(AT_ONCE + 2):
+        await w.put("ops", picture(f"dashboard{number}"))
+    await w.put("ops", of_alert("load"))
+    await w.delivery.painter.round()
+    assert len(w.delivery.painter.under_way) == AT_ONCE + 1
+    await until(lambda: len(w.delivery.painter.under_way) == AT_ONCE)
+    assert [spec.kind for spec in w.drawings].count("alert") == 1
+    gate.set()
+    await w.drain()
+    assert len(w.drawings) == AT_ONCE + 3

@@ -344,5 +344,5 @@ class DeliveryMachine(RuleBasedStateMachine):
 DIGESTS = sa.select(notifications.c.content).where(notifications.c.kind == NotificationKind.DIGEST)
 COUNT = sa.select(sa.func.count()).select_from(messages)
 
-DeliveryMachine.TestCase.settings = settings(max_examples=35, stateful_step_count=25, deadline=None)
+DeliveryMachine.TestCase.settings = settings(max_examples=20, stateful_step_count=25, deadline=None)
 TestDelivery = DeliveryMachine.TestCase

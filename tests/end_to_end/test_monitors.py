@@ -139,9 +139,10 @@ scrape_configs: [{{job_name: node, static_configs: [{{targets: ["{scraped}"], la
 
 
 @asynccontextmanager
-async def monitors(bench: Bench, bridge: Process) -> AsyncIterator[Monitors]:
+async def monitors(bench: Bench, bridge: Process, prometheus_port: int | None = None) -> AsyncIterator[Monitors]:
     (bench.directory / "monitors").mkdir()
     made = Monitors(bench.directory / "monitors", f"{bridge.url}/hooks/alertmanager")
+    made.prometheus_port = prometheus_port or made.prometheus_port
     app = web.Application()
     app.router.add_get("/metrics", made.metrics)
     app.router.add_post("/relay", made.relay)

@@ -15,11 +15,12 @@ from PIL import Image
 
 from wxbridge import app, outbox
 from wxbridge.config import Config
-from wxbridge.database import Database
+from wxbridge.database import Database, make_engine, migrate, sqlite_url
 from wxbridge.errors import PictureError, StorageError, WxbridgeError
-from wxbridge.jobs import JobContext, picture, screenshot, text
-from wxbridge.jobs.scheduler import Jobs, JobSetting, last_runs
+from wxbridge.jobs import JobContext, JobKind, picture, screenshot, text
+from wxbridge.jobs.scheduler import Jobs, JobSetting
 from wxbridge.model import Accepted, Message, Notification, Picture, PictureSpec, Priority, Text
+from wxbridge.runs import Failures, JobRun, Mute, ended, failures, found, history, last_runs, mute, mutes, similar
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=SHANGHAI)
@@ -185,12 +186,29 @@ async def database(read: Callable[..., Config]) -> AsyncIterator[Database]:
     await asyncio.to_thread(database.close)
 
 
+class Slow:
+    """A job kind whose run lasts until it is let go."""
+
+    def __init__(self) -> None:
+        self.began, self.go_on = asyncio.Event(), asyncio.Event()
+
+    @property
+    def kind(self) -> JobKind:
+        async def run(_context: JobContext, _job: text.TextJob) -> list[Text]:
+            self.began.set()
+            await self.go_on.wait()
+            return [Text("done")]
+
+        return JobKind(text.TextJob, run)
+
+
 class Bench:
     """Jobs over a real database, with a painter that does as it is told."""
 
     def __init__(self, config: Config, database: Database, artist: Artist) -> None:
         self.config, self.database, self.artist = config, database, artist
         self.broken = False
+        self.kinds: dict[str, JobKind] = {}
 
     async def put(self, items: list[Notification]) -> Accepted:
         if self.broken:
@@ -204,7 +222,8 @@ class Bench:
 
         targets = app.all_targets(self.config)
         setting = JobSetting(
-            jobs=self.config.jobs, kinds=registry.JOBS, timezone=SHANGHAI, language="en", base=self.config.base,
+            jobs=self.config.jobs, kinds={**registry.JOBS, **self.kinds}, timezone=SHANGHAI, language="en",
+            base=self.config.base,
             pictures_dir=self.config.state_dir / "pictures",
             destinations=app.destinations_of(targets),
             on_error=("master",) if "master" in targets else (),
@@ -367,3 +386,189 @@ async def test_a_scheduled_job_runs_and_a_failing_one_stops_nobody(
     told = [body for target, body in await bench.texts() if target == "master"]
     assert len(told) == 1
     assert told[0].startswith("Job bad failed: the template failed: ")
+
+
+# ---------------------------------------------------------------- what became of them
+
+
+async def test_every_run_that_ended_is_kept_with_its_picture_or_its_error(bench: Bench) -> None:
+    await bench.jobs.run_job("page")
+    bench.artist.fault = PictureError("the page did not load")
+    with pytest.raises(WxbridgeError):
+        await bench.jobs.run_job("page")
+    await bench.jobs.run_job("hello")
+    hello, failed, page = await bench.database.read(history)
+    assert (hello.job, hello.ok, hello.error, hello.picture_file) == ("hello", True, None, None)
+    assert (failed.job, failed.ok, failed.error, failed.picture_file) == ("page", False, "the page did not load", None)
+    assert page.picture_file
+    assert (bench.config.state_dir / "pictures" / page.picture_file).read_bytes() == bench.artist.content
+    assert [each.job for each in await bench.database.read(lambda c: history(c, "hello"))] == ["hello"]
+
+
+async def test_runs_older_than_what_is_kept_are_forgotten(bench: Bench) -> None:
+    def ran(at: float) -> Callable[..., None]:
+        run = JobRun("hello", at, 1.0, ok=True, error=None)
+        return lambda c: ended(c, run, before=0.0)
+
+    now = datetime.now(UTC).timestamp()
+    for days in (31, 29):
+        await bench.database.run(ran(now - days * 86400))
+    await bench.jobs.run_job("quiet")
+    assert [round((now - each.started_at) / 86400) for each in await bench.database.read(history)] == [0, 29]
+
+
+def test_the_failures_of_a_period_are_counted_with_the_last_reason(tmp_path: Path) -> None:
+    engine = make_engine(sqlite_url(tmp_path))
+    migrate(engine)
+    with engine.begin() as connection:
+        for at, job, error in ((9, "a", "early"), (10, "a", "first"), (11, "a", "last"), (12, "a", None),
+                               (13, "b", "no"), (14, "c", None), (20, "b", "late")):  # fmt: skip
+            ended(connection, JobRun(job, at, 1.0, error is None, error), before=0.0)
+        assert failures(connection, 10, 20) == (5, [Failures("a", 3, 2, "last"), Failures("b", 1, 1, "no")])
+    engine.dispose()
+
+
+async def test_the_listing_tells_next_run_last_result_and_mute(bench: Bench) -> None:
+    jobs = bench.jobs
+    with pytest.raises(WxbridgeError):
+        await jobs.run_job("broken")
+    until = datetime.now(UTC).timestamp() + 7200
+    await jobs.mute("hello", until, "张三")
+    listed = {each.id: each for each in await jobs.listing()}
+    assert list(listed) == ["hello", "page", "other", "quiet", "broken"]
+    hello, broken = listed["hello"], listed["broken"]
+    assert (hello.kind, hello.to, hello.last) == ("text", ("ops", "dev"), None)
+    assert hello.mute
+    assert (hello.mute.until, hello.mute.by) == (until, "张三")
+    assert hello.next_run
+    assert hello.next_run > datetime.now(UTC)
+    assert broken.mute is None
+    assert broken.last
+    assert broken.last.ok is False
+
+
+# ---------------------------------------------------------------- by hand, and not at all
+
+
+async def test_a_run_by_hand_returns_at_once_and_is_sent_where_it_was_asked_for_too(bench: Bench) -> None:
+    slow = Slow()
+    bench.kinds["text"] = slow.kind
+    jobs = bench.jobs
+    jobs.run_now("quiet", ("dev", "nowhere"))
+    await slow.began.wait()
+    (running,) = [each for each in await jobs.listing() if each.running_since is not None]
+    assert running.id == "quiet"
+    with pytest.raises(WxbridgeError, match="quiet is running already, since "):
+        jobs.run_now("quiet")
+    slow.go_on.set()
+    await jobs.settled()
+    assert await bench.texts() == [("ops", "done"), ("dev", "done")]
+    assert [each.priority for each in await bench.messages()] == [Priority.ROUTINE, Priority.REPLY]
+    jobs.run_now("quiet", ("ops",))
+    await jobs.settled()
+    assert (await bench.texts())[2:] == [("ops", "done")]
+    with pytest.raises(WxbridgeError, match="there is no job 'nothing'"):
+        jobs.run_now("nothing")
+
+
+async def test_who_asked_for_a_run_hears_that_it_failed_each_time(bench: Bench) -> None:
+    jobs = bench.jobs
+    for _ in range(2):
+        jobs.run_now("broken", ("dev",))
+        await jobs.settled()
+    told = [target for target, line in await bench.texts() if line.startswith("Job broken failed: ")]
+    assert told == ["master", "dev", "dev"]
+
+
+async def test_who_is_in_charge_and_asked_is_told_once(bench: Bench) -> None:
+    jobs = bench.jobs
+    jobs.run_now("broken", ("master",))
+    await jobs.settled()
+    assert [target for target, _ in await bench.texts()] == ["master"]
+
+
+async def its_time(jobs: Jobs, job_id: str) -> None:
+    """What the scheduler does when a job's time has come."""
+    await asyncio.create_task(jobs._scheduled(job_id))
+
+
+async def test_a_muted_job_is_passed_over_and_counted_until_it_may_run_again_but_runs_by_hand(bench: Bench) -> None:
+    jobs = bench.jobs
+    await jobs.mute("hello", datetime.now(UTC).timestamp() + 3600, "me")
+    for _ in range(2):
+        await its_time(jobs, "hello")
+    assert await bench.texts() == []
+    assert {each.id: each.passed_over for each in await jobs.listing()}["hello"] == 2
+    await its_time(bench.jobs, "hello")
+    assert await bench.texts() == [], "the mute outlasts a restart"
+    jobs.run_now("hello")
+    await jobs.settled()
+    assert len(await bench.texts()) == 2
+    assert await jobs.unmute("hello") is True
+    assert await jobs.unmute("hello") is False
+    await its_time(jobs, "hello")
+    assert len(await bench.texts()) == 4
+
+
+async def test_a_mute_ends_by_itself_and_a_longer_one_takes_its_place(bench: Bench) -> None:
+    now = datetime.now(UTC).timestamp()
+    await bench.database.run(lambda c: mute(c, Mute("hello", now - 1, "me", now - 60)))
+    await its_time(bench.jobs, "hello")
+    assert len(await bench.texts()) == 2
+    for until in (now + 60, now + 7200):
+        await bench.jobs.mute("hello", until, "me")
+    assert {job: each.until for job, each in (await bench.database.read(lambda c: mutes(c, now=now))).items()} == {
+        "hello": now + 7200
+    }
+
+
+async def test_a_mute_of_no_job_or_of_the_past_is_refused(bench: Bench) -> None:
+    with pytest.raises(WxbridgeError, match="there is no job 'helo'"):
+        await bench.jobs.mute("helo", datetime.now(UTC).timestamp() + 60, "me")
+    with pytest.raises(WxbridgeError, match="a moment to come"):
+        await bench.jobs.mute("hello", datetime.now(UTC).timestamp() - 60, "me")
+
+
+async def test_a_job_whose_mute_cannot_be_read_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(_: object) -> None:
+        raise StorageError("the disk is gone")
+
+    jobs = bench.jobs
+    monkeypatch.setattr(bench.database, "read", broken)
+    await its_time(jobs, "hello")
+    monkeypatch.undo()
+    assert len(await bench.texts()) == 2
+
+
+async def test_the_schedule_leaves_alone_what_is_being_run_by_hand(bench: Bench) -> None:
+    slow = Slow()
+    bench.kinds["text"] = slow.kind
+    jobs = bench.jobs
+    jobs.run_now("quiet")
+    await slow.began.wait()
+    await its_time(jobs, "quiet")
+    slow.go_on.set()
+    await jobs.settled()
+    assert await bench.texts() == [("ops", "done")]
+
+
+async def test_a_job_may_make_something_of_its_own_for_each_target(bench: Bench) -> None:
+    async def run(context: JobContext, _job: text.TextJob) -> dict[str, list[Text]]:
+        return {name: [Text(f"for {name}")] for name in context.targets if name != "dev"}
+
+    bench.kinds["text"] = JobKind(text.TextJob, run)
+    await bench.jobs.run_job("hello", ("master",))
+    assert await bench.texts() == [("ops", "for ops"), ("master", "for master")]
+
+
+def test_a_job_is_found_whatever_its_case_and_the_likeliest_are_offered() -> None:
+    ids = ["Inspection", "hello", "HELLO", "nightly-backup"]
+    assert [found(word, ids) for word in ("inspection", "hello", "Hello", "nightly")] == [
+        "Inspection",
+        "hello",
+        None,
+        None,
+    ]
+    assert similar("inspecton", ids) == ["Inspection"]
+    assert similar("backup", ids) == ["nightly-backup"]
+    assert similar("zzz", ids) == similar("", ids) == []

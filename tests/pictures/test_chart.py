@@ -278,3 +278,37 @@ def test_symbols_that_no_font_has_are_left_out_but_letters_are_not() -> None:
     assert known.clean("a 🔥 b\n\x07c 中") == "a b c 中"
     assert known.lacks("abc 中")
     assert not known.lacks("abc 🔥")
+
+
+# ---------------------------------------------------------------- samples that a range query repeats
+
+
+def values_of(values: list[float]) -> list[tuple[float, float]]:
+    (line,) = lines_of(packed(chart(Curve(points(values, 2.0)))), "").lines
+    return [((at - START) / 2, value) for at, value in zip(line.at, line.values, strict=True)]
+
+
+def test_a_sample_that_is_repeated_until_the_next_makes_no_stairs() -> None:
+    samples = [number + 0.5 for number in range(20)]
+    shown = values_of([sample for sample in samples for _ in range(7)])
+    assert shown == [(7 * place, sample) for place, sample in enumerate(samples)] + [(139, 19.5)]
+
+
+def test_what_stayed_and_then_jumped_does_not_become_a_slope() -> None:
+    measured = [0.5, 1.5, 0.5, 2.5, 0.5, 1.25, 0.75, *[3.5] * 10, 9.5, 9.25]
+    shown = values_of([sample for sample in measured for _ in range(5)])
+    place = shown.index((35, 3.5))
+    assert shown[place : place + 3] == [(35, 3.5), (80, 3.5), (85, 9.5)]
+
+
+def test_a_line_of_repeated_samples_reaches_to_its_gap() -> None:
+    measured = [number + 0.5 for number in range(10)]
+    held = [sample for sample in measured for _ in range(5)]
+    shown = values_of([*held, math.nan, *held])
+    assert (49, 9.5) in shown
+    assert sum(math.isnan(value) for _, value in shown) == 1
+
+
+def test_what_is_never_repeated_is_left_as_it_is() -> None:
+    measured = [math.sin(number) for number in range(200)]
+    assert [value for _, value in values_of(measured)] == measured

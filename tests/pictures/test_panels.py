@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -11,16 +12,29 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from fake_grafana import PASSWORD, PLACEHOLDER, TOKEN, USER, png
+from PIL import Image
 
 from wxbridge.errors import PictureError
 from wxbridge.model import Alert, AlertStatus, PictureSpec
-from wxbridge.pictures import Pictures, imaging
+from wxbridge.pictures import NothingToDraw, Pictures, imaging
 from wxbridge.pictures.grafana import Grafana
-from wxbridge.pictures.panels import MARGIN, Panel, Panels, View, page_params, panel_of, panel_spec, render_path, span
+from wxbridge.pictures.panels import (
+    MARGIN,
+    Panel,
+    Panels,
+    View,
+    page_params,
+    panel_of,
+    panel_spec,
+    render_path,
+    says_no_data,
+    span,
+)
 from wxbridge.settings import GrafanaSettings
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
+SHOT = png(540, 320)
 NOW = datetime(2026, 3, 7, 6, 0, tzinfo=UTC)
 PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:#204080;color:white">
 <h1>panel</h1><script>document.querySelector('h1').textContent = location.search</script>"""
@@ -245,7 +259,7 @@ def shots():
 def panels(fake, shots):
     async def page(params):
         shots.append(params)
-        return b"shot"
+        return SHOT
 
     return Panels(Grafana(GrafanaSettings(url=fake.url, token=TOKEN)), page)
 
@@ -264,8 +278,8 @@ async def test_the_renderer_draws_with_the_token(fake, panels, shots) -> None:
 
 async def test_a_grafana_without_renderer_is_shot_by_our_browser_and_not_asked_again(fake, panels, shots) -> None:
     fake.how = "placeholder"
-    assert await panels.paint(PARAMS) == b"shot"
-    assert await panels.paint(PARAMS) == b"shot"
+    assert await panels.paint(PARAMS) == SHOT
+    assert await panels.paint(PARAMS) == SHOT
     assert len(fake.asked("/render/")) == 1
     assert shots[0]["url"].startswith("/d-solo/kafka/_?panelId=4&from=1000&to=901000")
     assert shots[0]["only_grafana"] is True
@@ -282,7 +296,7 @@ async def test_without_renderer_and_browser_the_reason_is_told(fake, panels) -> 
 @pytest.mark.parametrize("how", ["500", "503", "429", "408", "blank"])
 async def test_a_renderer_in_trouble_leaves_the_panel_to_our_browser_this_once(fake, panels, shots, how) -> None:
     fake.how = how
-    assert await panels.paint(PARAMS) == b"shot"
+    assert await panels.paint(PARAMS) == SHOT
     fake.how = "draws"
     assert await panels.paint(PARAMS) == png(1080, 640)
 
@@ -290,7 +304,7 @@ async def test_a_renderer_in_trouble_leaves_the_panel_to_our_browser_this_once(f
 async def test_a_slow_renderer_leaves_time_for_our_browser(fake, panels) -> None:
     fake.how = "slow"
     pictures = Pictures(painters={"panel": panels.paint})
-    assert await pictures.draw(PictureSpec("panel", PARAMS | {"deadline": 1.0})) == b"shot"
+    assert await pictures.draw(PictureSpec("panel", PARAMS | {"deadline": 1.0})) == SHOT
 
 
 @pytest.mark.parametrize(
@@ -395,3 +409,40 @@ async def test_our_own_browser_shoots_the_panel_alone(fake, browser) -> None:
         assert image.convert("RGB").getpixel((1070, 630)) == (0x20, 0x40, 0x80)
     (query,) = fake.asked("/d-solo/kafka/")
     assert (query["panelId"], query["from"], query["to"]) == ("4", "1000", "901000")
+
+
+def panel_picture(draw_on) -> bytes:
+    from PIL import ImageDraw
+
+    image = Image.new("RGB", (1080, 640), "#ffffff")
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0, 0, 1079, 639), outline="#d8d8d8")
+    pen.text((24, 20), "Kafka lag", fill="#202020", font_size=28)
+    draw_on(pen)
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("draw_on", "none"),
+    [
+        (lambda pen: pen.text((490, 330), "No data", fill="#555555", font_size=28), True),
+        (lambda pen: pen.text((430, 250), "97 %", fill="#d02020", font_size=120), False),
+        (lambda pen: pen.line([(60, 500), (1020, 300)], fill="#2060d0", width=3), False),
+        (lambda pen: pen.rectangle((60, 600, 1040, 602), fill="#d0d0d0"), False),
+        (lambda pen: pen.text((60, 330), "No data", fill="#555555", font_size=28), False),
+    ],
+)
+async def test_a_panel_that_says_that_it_has_no_data_is_no_picture(draw_on, none) -> None:
+    assert says_no_data(panel_picture(draw_on)) is none
+
+
+async def test_where_the_panel_has_no_data_there_is_nothing_to_draw(fake, shots) -> None:
+    fake.how = "placeholder"
+
+    async def page(_params):
+        return panel_picture(lambda pen: pen.text((490, 330), "No data", fill="#555555", font_size=28))
+
+    with pytest.raises(NothingToDraw, match="no data"):
+        await Panels(Grafana(GrafanaSettings(url=fake.url, token=TOKEN)), page).paint(PARAMS)

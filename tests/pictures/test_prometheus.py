@@ -59,6 +59,13 @@ def test_series_above_the_limit_are_counted() -> None:
     assert answer.others == 5
 
 
+def test_of_too_many_series_those_of_the_highest_rank_are_given() -> None:
+    body = matrix(*(({"n": str(n)}, [[10, str(n % 7)], [12, "NaN"]]) for n in range(25)), ({"n": "gone"}, []))
+    answer = answer_in(body, 2.0, limit=4, rank=lambda lowest, highest: lowest + highest)
+    assert [series.labels["n"] for series in answer.series] == ["6", "13", "20", "5"]
+    assert answer.others == 22
+
+
 def test_warnings_and_a_partial_answer_are_told() -> None:
     answer = answer_in(matrix(({}, [[10, "1"]]), warnings=["a store is gone"], isPartial=True), 2.0)
     assert answer.notes == ("a store is gone", "the answer is partial: a part of the storage did not answer")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -56,6 +56,9 @@ class Question:
     at: datetime
     """When it was asked, in the bridge's time zone."""
     language: Language
+    then: list[Callable[[], None]] = field(default_factory=list)
+    """What a command wants begun once its answer is stored, so that nothing that comes of it is told before. May raise
+    `WxbridgeError`, which is logged."""
 
 
 Answer = Text | Picture | PictureSpec

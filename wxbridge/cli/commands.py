@@ -8,7 +8,20 @@ from typing import Annotated
 import typer
 
 import wxbridge
-from wxbridge.cli import alerts, doctor, jobs, outbox, people, pictures, routes, service, silences, templates
+from wxbridge.cli import (
+    alerts,
+    chart,
+    doctor,
+    host,
+    jobs,
+    outbox,
+    people,
+    pictures,
+    routes,
+    service,
+    silences,
+    templates,
+)
 from wxbridge.cli.common import FAILED, WRONG_USAGE, print_problems, say
 from wxbridge.errors import ConfigError, WxbridgeError
 
@@ -44,6 +57,8 @@ for _command in (
     people.contacts,
     alerts.send,
     pictures.render,
+    chart.chart,
+    host.host,
     service.simulator,
     service.schema,
 ):

@@ -1,31 +1,37 @@
-"""`jobs list` and `jobs run ID`."""
+"""`jobs list`, `jobs run ID`, `jobs mute ID 2h` and `jobs unmute ID`."""
 
 from __future__ import annotations
 
+import getpass
+import time
 from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
-from wxbridge import logs, schedule
-from wxbridge.cli.common import ConfigOption, JsonOption, local, say, show, with_database
+from wxbridge import logs, runs, schedule
+from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, local, say, show, with_database
 from wxbridge.config import Config
 from wxbridge.database import Database
+from wxbridge.settings import parse_duration
+
+JobId = Annotated[str, typer.Argument(metavar="ID", help="As `jobs list` shows it.")]
 
 app = typer.Typer(help="Scheduled jobs.", no_args_is_help=True)
 
 
 @app.command("list")
 def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
-    """List the jobs: when they run next and how the last run went."""
-    from wxbridge.jobs.scheduler import last_runs
+    """List the jobs: when they run next, how the last run went, and until when they are muted."""
 
     async def read(settings: Config, database: Database) -> list[dict[str, Any]]:
-        runs = await database.read(last_runs)
         now = datetime.now(settings.timezone)
+        last_runs, mutes = await database.read(
+            lambda c: (runs.last_runs(c), runs.mutes(c, now=now.timestamp())),
+        )
         rows = []
         for job in settings.jobs:
-            last = runs.get(job.id)
+            last, mute = last_runs.get(job.id), mutes.get(job.id)
             following = schedule.next_run(job.trigger(settings.timezone, now), now)
             rows.append(
                 {
@@ -35,18 +41,20 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
                     "next_run": following.isoformat(sep=" ", timespec="seconds") if following else None,
                     "last_run": local(last.started_at, settings) if last else None,
                     "last_result": None if last is None else "ok" if last.ok else f"failed: {last.error}",
+                    "muted_until": local(mute.until, settings) if mute else None,
+                    "muted_by": mute.by if mute else None,
                     "seconds": round(last.seconds, 2) if last and last.seconds is not None else None,
                 },
             )
         return rows
 
-    show(with_database(config, read), as_json=as_json,
-         columns=("id", "kind", "to", "next_run", "last_run", "last_result"), empty="no jobs in the file")  # fmt: skip
+    columns = ("id", "kind", "to", "next_run", "last_run", "last_result", "muted_until")
+    show(with_database(config, read), as_json=as_json, columns=columns, empty="no jobs in the file")
 
 
 @app.command("run")
-def run(job_id: Annotated[str, typer.Argument(metavar="ID")], config: ConfigOption = None) -> None:
-    """Run a job now and queue what it makes; the running bridge delivers it."""
+def run(job_id: JobId, config: ConfigOption = None) -> None:
+    """Run a job now, muted or not, and queue what it makes; the running bridge delivers it."""
     logs.configure("auto", "warning")
 
     async def work(settings: Config, database: Database) -> int:
@@ -64,3 +72,62 @@ def run(job_id: Annotated[str, typer.Argument(metavar="ID")], config: ConfigOpti
 
     queued = with_database(config, work)
     say(f"{job_id}: {queued} messages queued")
+
+
+@app.command("mute")
+def mute(
+    job_id: JobId,
+    length: Annotated[str, typer.Argument(metavar="LENGTH", help="How long, such as 2h.")],
+    by: Annotated[str | None, typer.Option(help="Who says so.", show_default="the user")] = None,
+    config: ConfigOption = None,
+) -> None:
+    """Pass over a job's scheduled runs for some time; a running bridge does so from now on."""
+    try:
+        seconds = parse_duration(length)
+    except ValueError as error:
+        raise fail(str(error), WRONG_USAGE) from None
+    if not seconds:
+        raise fail("a job is muted for longer than that; `wxbridge jobs unmute ID` lets it run again", WRONG_USAGE)
+
+    async def work(settings: Config, database: Database) -> str | None:
+        _known(settings, job_id)
+        now = time.time()
+        wanted = runs.Mute(job_id, now + seconds, _user(by), now)
+        await database.run(lambda c: runs.mute(c, wanted))
+        return local(wanted.until, settings)
+
+    say(f"{job_id}: muted until {with_database(config, work)}")
+
+
+@app.command("unmute")
+def unmute(job_id: JobId, config: ConfigOption = None) -> None:
+    """Let a job run at its times again."""
+
+    async def work(settings: Config, database: Database) -> bool:
+        rested: bool = await database.run(lambda c: runs.unmute(c, job_id, now=time.time()))
+        if not rested:
+            # One that jobs.yaml no longer has may be unmuted.
+            _known(settings, job_id)
+        return rested
+
+    say(f"{job_id}: {'runs at its times again' if with_database(config, work) else 'was not muted'}")
+
+
+def _known(settings: Config, job_id: str) -> None:
+    ids = [job.id for job in settings.jobs]
+    if job_id not in ids:
+        like = runs.similar(job_id, ids)
+        raise fail(
+            f"there is no job {job_id!r}; "
+            + (f"did you mean {' or '.join(like)}?" if like else "see `wxbridge jobs list`")
+        )
+
+
+def _user(by: str | None) -> str:
+    if by is not None:
+        return by
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # A container may run as a number without a name.
+        return ""

@@ -29,9 +29,9 @@ from wxbridge.model import AlertGroup, Body, Capabilities, Picture, PictureSpec,
 
 __all__ = [
     "EMOJI", "FULL", "LABELS_SHOWN", "LINES", "PARTS_AT_MOST", "PICTURES_AT_MOST", "VALUES_SHOWN", "Language",
-    "bodies", "common", "compose", "counts", "duration", "figure", "figure_of", "headline", "join_texts", "labels_line",
-    "length", "moment", "number", "parts", "picture_missing", "say", "severity_of", "severity_rank", "split",
-    "text_of", "time_line", "unit_of", "value_line", "worst_first", "worst_status",
+    "bodies", "common", "compose", "counts", "duration", "figure", "figure_of", "headline", "in_markdown", "join_texts",
+    "labels_line", "length", "moment", "number", "parts", "picture_missing", "say", "severity_of", "severity_rank",
+    "split", "text_of", "time_line", "unit_of", "value_line", "worst_first", "worst_status",
 ]  # fmt: skip
 
 PICTURES_AT_MOST = 3

@@ -9,6 +9,8 @@ from wxbridge.model import AlertStatus
 
 _COLOURS = {AlertStatus.FIRING: "warning", AlertStatus.RESOLVED: "info", AlertStatus.NO_DATA: "comment"}
 """WeCom's names: orange, green, grey."""
+_LEVELS = {"🟢": "info", "🟡": "comment", "🔴": "warning"}
+"""The colours of a measured figure's level, by the mark in front of it."""
 _LINK = re.compile(r"🔗 (https?://([^/?#\s)]+)\S*)")
 
 
@@ -26,6 +28,9 @@ def _line(line: str, *, colours: bool) -> str:
     link = _LINK.fullmatch(line)
     if link and ")" not in link[1]:
         return f"🔗 [{link[2]}]({link[1]})"
+    level = next((colour for mark, colour in _LEVELS.items() if colours and line.startswith(f"{mark} ")), None)
+    if level is not None and "**" not in line:
+        return f'{line[0]} <font color="{level}">{line[2:].rstrip()}</font>'
     status = next((status for status, emoji in EMOJI.items() if line.startswith(f"{emoji} ")), None)
     words = line.rstrip()
     if status is None or "**" in words:

@@ -12,6 +12,19 @@ _WORDS: dict[str, tuple[str, str]] = {
     "more": ("… and {n} more", "……另有 {n} 条"),
     "repeat": ("(possible repeat) ", "(可能重复) "),
     "no_picture": ("The picture could not be made: {reason}", "图片生成失败:{reason}"),
+    "picture_storm": (
+        "🖼 Many alerts: only the first {n} in {time} come with a picture.",
+        "🖼 告警较多:{time}内仅前 {n} 张图片发送。",
+    ),
+    "no_chinese_font": (
+        "⚠️ This machine has no font with Chinese letters: in pictures they become empty boxes. There: `{advice}`",
+        "⚠️ 运行 wxbridge 的机器没有中文字体，图片中的汉字会变成方框。请在该机器上执行：`{advice}`",
+    ),
+    "picture_now": ("now", "现在"),
+    "picture_before": ("{span} before", "{span}前"),
+    "days": ("{n} days", "{n} 天"),
+    "one_day": ("1 day", "1 天"),
+    "no_part": ("{what}: the picture could not be made: {reason}", "{what}：图片生成失败：{reason}"),
     "unrouted": ("No route matches this alert:", "没有路由匹配此告警:"),
     "no_target": ("There is no target {names}:", "没有名为 {names} 的目标:"),
     "no_recipient": (

@@ -14,11 +14,14 @@ from wxbridge import compose, outbox
 from wxbridge.delivery.common import Shared, cut_off
 from wxbridge.errors import PictureError, StorageError
 from wxbridge.model import Message, Picture, PictureSpec
+from wxbridge.pictures import NothingToDraw
 
 log = structlog.get_logger()
 
 AT_ONCE = 2
-"""How many pictures are drawn at the same time."""
+"""How many pictures of alerts are drawn at the same time, and how many others: a dashboard takes longer."""
+ALERT = "alert"
+"""The kind of picture that is left out in peace where there is nothing to draw."""
 LOOKED_AT = 100
 """How many messages are looked at for pictures that are not the same, and for those that are."""
 
@@ -29,7 +32,8 @@ Finish = Callable[[Connection, Message], None]
 class Painter:
     """Draws what waits to be drawn. A picture that cannot be made becomes a line with its link.
 
-    What several messages want is drawn once, and is one file for all of them.
+    An alert's picture of which there is none to be made leaves the outbox without a word. What several messages want is
+    drawn once, and is one file for all of them.
     """
 
     def __init__(self, shared: Shared) -> None:
@@ -63,13 +67,13 @@ class Painter:
 
     async def round(self) -> None:
         """Start drawing what there is room for."""
-        if len(self._drawing) >= AT_ONCE:
+        if not (self._room(of_alerts=True) or self._room(of_alerts=False)):
             return
         waiting = await self._shared.database.read(lambda c: outbox.to_draw(c, skip=self._drawing, limit=LOOKED_AT))
         for message in waiting:
             spec = _spec(message)
-            if len(self._drawing) >= AT_ONCE:
-                return
+            if not self._room(of_alerts=_of_alert(spec)):
+                continue
             if any(_same(spec, other) for other in self._drawing.values()):
                 continue  # It gets the picture that is being drawn.
             self._drawing[message.id] = spec
@@ -77,11 +81,18 @@ class Painter:
             self.under_way.add(task)
             task.add_done_callback(self.under_way.discard)
 
+    def _room(self, *, of_alerts: bool) -> bool:
+        return sum(_of_alert(spec) == of_alerts for spec in self._drawing.values()) < AT_ONCE
+
     async def _draw(self, message: Message, spec: PictureSpec | None) -> None:
         try:
             try:
                 file = await self._file(spec)
             except PictureError as error:
+                if isinstance(error, NothingToDraw) and _of_alert(spec):
+                    await self._shared.store(partial(_finish, message=message, spec=spec, finish=_left_out))
+                    log.info("no picture to draw", target=message.target, reason=error.reason, why=str(error))
+                    return
                 finish = partial(_as_text, reason=str(error), language=self._shared.language)
                 for each in await self._shared.store(partial(_finish, message=message, spec=spec, finish=finish)):
                     self._shared.count(each.target, "no_picture")
@@ -117,6 +128,10 @@ def _spec(message: Message) -> PictureSpec | None:
     return message.body.spec if isinstance(message.body, Picture) else None
 
 
+def _of_alert(spec: PictureSpec | None) -> bool:
+    return spec is not None and spec.kind == ALERT
+
+
 def _same(one: PictureSpec | None, other: PictureSpec | None) -> bool:
     """Whether two would be drawn alike. Their links may differ: those belong to the messages."""
     return one is not None and other is not None and (one.kind, one.params) == (other.kind, other.params)
@@ -133,6 +148,10 @@ def _finish(connection: Connection, *, message: Message, spec: PictureSpec | Non
 
 def _as_file(connection: Connection, message: Message, *, file: str) -> None:
     outbox.drawn(connection, message.id, file)
+
+
+def _left_out(connection: Connection, message: Message) -> None:
+    outbox.leave_out(connection, message.id)
 
 
 def _as_text(connection: Connection, message: Message, *, reason: str, language: compose.Language) -> None:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import Connection
+
 from wxbridge.compose import Language
+from wxbridge.errors import StorageError
 from wxbridge.model import Picture, PictureSpec, Text
-from wxbridge.settings import JobSettings
+from wxbridge.settings import JobSettings, Rate
+
+Bodies = Sequence[Text | Picture]
+Made = Bodies | Mapping[str, Bodies]
+"""What a job sends: the same to each of its targets, or to each, by its name, something of its own."""
+Read = Callable[[Callable[[Connection], Any]], Awaitable[Any]]
+"""Call a function that only reads with the bridge's database; raises `StorageError`."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much a target's channel may send."""
+
+    lane: str
+    """The channel's account, which the target shares with others: `wechat`, or `wecom_bot:NAME`."""
+    rates: tuple[Rate, ...] = ()
+    """Over the whole lane; none where it is not paced."""
+
+
+async def _nothing_to_read(_: Callable[[Connection], Any]) -> Any:
+    raise StorageError("this job has no database to read")
 
 
 @dataclass(frozen=True)
@@ -26,6 +49,12 @@ class JobContext:
     """Make a picture; raises `PictureError`."""
     keep: Callable[[bytes, str], Awaitable[Picture]]
     """Store picture bytes under a name that the chat shows."""
+    read: Read = _nothing_to_read
+    """Read the bridge's database."""
+    targets: tuple[str, ...] = ()
+    """Who gets what this run makes: the job's targets, and the chat where somebody asked for it."""
+    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    """By target."""
 
 
 @dataclass(frozen=True)
@@ -33,5 +62,5 @@ class JobKind:
     """A job kind as the registry knows it."""
 
     settings: type[JobSettings]
-    run: Callable[[JobContext, Any], Awaitable[Sequence[Text | Picture]]]
+    run: Callable[[JobContext, Any], Awaitable[Made]]
     """Do it, and return what to send. Raises `WxbridgeError` with a sentence where it cannot be done."""

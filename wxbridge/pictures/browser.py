@@ -13,39 +13,24 @@ import asyncio
 import contextlib
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import structlog
 
 from wxbridge.errors import PictureError
-from wxbridge.pictures import imaging
-from wxbridge.pictures.readiness import (
-    MAX_HEIGHT,
-    STILL_CSS_SCRIPT,
-    LoginPage,
-    Network,
-    Wanted,
-    box_of,
-    extent,
-    refusal,
-    settle,
-    wait_until_ready,
-)
+from wxbridge.pictures.page_capture import Capture, cookies_of, new_context, seconds, translated
+from wxbridge.pictures.page_shot import Auth, Shot
+from wxbridge.pictures.readiness import MAX_HEIGHT, LoginPage
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser as Chromium
-    from playwright.async_api import BrowserContext, Error, FloatRect, Page, Playwright
+    from playwright.async_api import BrowserContext, Error, Playwright
 
 __all__ = ["MAX_HEIGHT", "Auth", "Browser", "LoginPage", "Shot", "find_browser"]
 
 log = structlog.get_logger(__name__)
-
-MAX_OUTPUT_PIXELS = 64_000_000
-"""The most pixels of one shot, width × height × scale²; what is below is cut off."""
 
 INSTALL = "apt install chromium-headless-shell libatomic1"
 """The one line that brings a browser (Debian, Ubuntu)."""
@@ -96,11 +81,6 @@ _CANCEL_LIMIT = 1.0
 """Seconds that a shot which is given up may take to close its page; then that goes on behind its back."""
 _OPEN_LIMIT = 10.0
 """Seconds to open a page in the browser; one that takes longer hangs, and is replaced."""
-_BLANK_PATIENCE = 5.0
-"""Seconds during which a blank page is looked at again: it may draw itself late."""
-_BLANK_EVERY = 0.25
-_RESERVE = 5.0
-"""Seconds of the deadline (at most a fifth of it) that are kept for taking the picture."""
 _GONE = (
     "has been closed",
     "crashed",
@@ -109,22 +89,6 @@ _GONE = (
     "Session closed",
     "Target closed",
 )
-_RETRY_NET = (
-    "NAME_NOT_RESOLVED", "NAME_RESOLUTION_FAILED", "CONNECTION_", "ADDRESS_UNREACHABLE",
-    "INTERNET_DISCONNECTED",
-    "EMPTY_RESPONSE", "NETWORK_", "TIMED_OUT", "SOCKET_", "HTTP2_", "INCOMPLETE_", "CONTENT_LENGTH",
-)  # fmt: skip
-_NET_WORDS = {
-    "NAME_NOT_RESOLVED": "its host name cannot be resolved",
-    "CONNECTION_REFUSED": "the connection was refused: nothing listens there",
-    "CONNECTION_RESET": "the connection was reset",
-    "CONNECTION_TIMED_OUT": "the connection timed out",
-    "ADDRESS_UNREACHABLE": "its address cannot be reached",
-    "EMPTY_RESPONSE": "the server closed the connection without an answer",
-    "TOO_MANY_REDIRECTS": "it redirects in circles",
-    "ABORTED": "it is a download, no page",
-    "UNSAFE_PORT": "browsers refuse that port",
-}
 
 
 def find_browser(setting: Path | None = None) -> Path | None:
@@ -144,82 +108,6 @@ def find_browser(setting: Path | None = None) -> Path | None:
         if found:
             return Path(found)
     return None
-
-
-@dataclass(frozen=True)
-class Auth:
-    """Credentials for one site: every address that begins with `prefix` (`http://grafana:3000`, no slash in the end).
-
-    `headers` go nowhere else, not even with a redirect; `cookies` are the host's, as cookies are. `keep` is
-    handed the site's cookies after the shot, since the site may have renewed them.
-    """
-
-    prefix: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    keep: Callable[[Mapping[str, str]], None] | None = field(default=None, compare=False, repr=False)
-
-    def covers(self, url: str) -> bool:
-        """Whether a URL belongs to the site."""
-        return url == self.prefix or url.startswith((self.prefix + "/", self.prefix + "?"))
-
-
-@dataclass(frozen=True)
-class Shot:
-    """What to shoot. Sizes are CSS pixels, times are seconds."""
-
-    url: str
-    width: int = 1440
-    height: int = 900
-    """The least height of the picture, and what the page takes its window to be while it loads."""
-    scale: float = 1.0
-    """Pixels of the picture per CSS pixel."""
-    full_page: bool = True
-    """The whole page (up to `MAX_HEIGHT`), also where it scrolls in an inner element; else the window
-    only."""
-    timezone: str | None = None
-    """An IANA name; the bridge's own time zone when not given."""
-    language: str | None = None
-    """What the page is told that the reader speaks: `en-US`, `zh-CN`."""
-    theme: Literal["light", "dark"] | None = None
-    """The colour scheme that the page is told the reader prefers."""
-    wait_for: str | None = None
-    """A CSS selector of what has to be visible before the page is shot."""
-    selector: str | None = None
-    """A CSS selector of the one element to shoot instead of the page."""
-    auth: Auth | None = None
-    must_succeed: str | None = None
-    """A regular expression for the addresses of requests without which the page shows nothing but an
-    error."""
-    trust_key: str | None = field(default=None, repr=False)
-    """A key (see `tls.verified_key`) whose certificate the browser is to accept though it does not know who signed."""
-    deadline: float = 60.0
-    """From being asked for to the bytes, with the wait for a free place and the start of the browser."""
-    max_bytes: int = 20 * 1024 * 1024
-    """A larger PNG is reduced to 256 colours, then made smaller."""
-
-    def __post_init__(self) -> None:
-        """Refuse what no browser can do.
-
-        Raises:
-            PictureError: the address is no http(s) one, or a size or the deadline is out of bounds.
-        """
-        parts = urlsplit(self.url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise PictureError(f"{self.url!r} is no http or https address")
-        if not 1 <= self.width <= 8000 or not 1 <= self.height <= MAX_HEIGHT:  # noqa: PLR2004 - said in the text
-            raise PictureError(f"a page is shot 1 to 8000 wide and 1 to {MAX_HEIGHT} high")
-        if not 0.1 <= self.scale <= 4:  # noqa: PLR2004 - said in the text
-            raise PictureError("the scale of a shot is 0.1 to 4")
-        if self.deadline <= 0:
-            raise PictureError("no time is left to shoot the page", retry=True)
-
-    @property
-    def name(self) -> str:
-        """The address without user, password, query and fragment, which may hold secrets."""
-        parts = urlsplit(self.url)
-        host = parts.netloc.rpartition("@")[2]
-        return f"{parts.scheme}://{host}{parts.path}"
 
 
 class Timer(Protocol):
@@ -342,7 +230,7 @@ class Browser:
                         log.warning("browser.crashed", page=shot.name, again=not last)
                 raise PictureError(f"the browser crashed twice while shooting {shot.name}", retry=True)
         except TimeoutError:
-            late = f"{shot.name} could not be shot within {_seconds(shot.deadline)}"
+            late = f"{shot.name} could not be shot within {seconds(shot.deadline)}"
             raise PictureError(f"{late}: time ran out while {doing[0]}", retry=True) from None
         finally:
             self._leave()
@@ -505,23 +393,23 @@ class Browser:
             context = await self._open(session, shot)
             page = await context.new_page()
             page.on("crash", lambda _: _set(crashed))
-            png = await _Capture(page, shot, doing, until).take()
+            png = await Capture(page, shot, doing, until).take()
             if shot.auth and shot.auth.keep:
-                shot.auth.keep(await _cookies(context, shot.auth))
+                shot.auth.keep(await cookies_of(context, shot.auth))
             return png  # noqa: TRY300 - what follows is for errors only
         except Error as error:
             if crashed.done() or not session.alive or any(text in error.message for text in _GONE):
                 if not crashed.done():
                     session.lost()
                 raise _Crashed from None
-            raise _translated(error, shot) from None
+            raise translated(error, shot) from None
         finally:
             if context is not None and session.alive and not await _quietly(context.close()):
                 self._discard(session)
 
     async def _open(self, session: _Session, shot: Shot) -> BrowserContext:
         """Open a context; a browser that cannot even do that is replaced."""
-        opening: asyncio.Task[BrowserContext] = self._spawn(_new_context(session.chromium, shot))
+        opening: asyncio.Task[BrowserContext] = self._spawn(new_context(session.chromium, shot))
         try:
             async with asyncio.timeout(_OPEN_LIMIT):
                 return await asyncio.shield(opening)
@@ -533,128 +421,9 @@ class Browser:
             raise
 
 
-class _Capture:
-    """From an empty page to the bytes of its picture."""
-
-    def __init__(self, page: Page, shot: Shot, doing: list[str], until: float) -> None:
-        self._page = page
-        self._shot = shot
-        self._doing = doing
-        self._until = until
-        self._network = Network(shot.must_succeed)
-        self._clock = asyncio.get_running_loop().time
-
-    async def take(self) -> bytes:
-        """Load, wait, shoot; look again for a while where the picture is blank."""
-        page, shot = self._page, self._shot
-        self._network.attach(page)
-        await page.add_init_script(STILL_CSS_SCRIPT)
-        if shot.auth and shot.auth.headers:
-            await _send_headers(page, shot.auth)
-        await self._load()
-        patience: float | None = None
-        while True:
-            await self._wait()
-            self._doing[0] = "taking the picture"
-            png = await self._screenshot()
-            if not await asyncio.to_thread(imaging.is_blank, png, shot.name):
-                return await asyncio.to_thread(imaging.fit, png, shot.max_bytes)
-            now = self._clock()
-            patience = patience or min(now + _BLANK_PATIENCE, self._ready_by)
-            if now >= patience:
-                raise PictureError(f"{shot.name} came out blank: there is nothing on the page", retry=True)
-            await asyncio.sleep(_BLANK_EVERY)
-
-    @property
-    def _ready_by(self) -> float:
-        return self._until - min(_RESERVE, self._shot.deadline / 5)
-
-    async def _load(self) -> None:
-        self._doing[0] = "waiting for the page's server to answer"
-        left = max(1.0, (self._until - self._clock()) * 1000 + 1000)  # our own deadline comes first
-        response = await self._page.goto(self._shot.url, wait_until="commit", timeout=left)
-        if response is not None and response.status >= 400:  # noqa: PLR2004 - HTTP
-            raise refusal(response.status, self._shot.name)
-
-    async def _wait(self) -> None:
-        shot = self._shot
-        self._doing[0] = "waiting for the page to load"
-        wanted = Wanted(
-            width=shot.width,
-            height=shot.height,
-            full_page=shot.full_page,
-            wait_for=shot.wait_for,
-            selector=shot.selector,
-            login_is_wrong=not urlsplit(shot.url).path.rstrip("/").endswith("/login"),
-            login_form_is_wrong=shot.auth is not None,
-        )
-        try:
-            quiet = await wait_until_ready(self._page, self._network, wanted, until=self._ready_by)
-        except LoginPage as error:
-            raise LoginPage(f"{shot.name}: {error}") from None
-        except PictureError as error:
-            too_late = "still loading" in str(error)
-            late = f" after {_seconds(shot.deadline)}" if too_late else ""
-            raise PictureError(f"{shot.name}: {error}{late}", retry=error.retry) from None
-        if not quiet:
-            log.info("browser.busy_page", page=shot.name)
-
-    async def _screenshot(self) -> bytes:
-        shot = self._shot
-        await settle(self._page)
-        clip = await self._clip()
-        return await self._page.screenshot(
-            type="png",
-            full_page=shot.full_page or clip is not None,
-            clip=clip,
-            animations="disabled",
-            scale="device",
-            timeout=max(1.0, (self._until - self._clock()) * 1000 + 1000),
-        )
-
-    async def _clip(self) -> FloatRect | None:
-        """The part to shoot: the element that was asked for, or the top of a page that is too tall."""
-        shot = self._shot
-        most = int(min(MAX_HEIGHT, MAX_OUTPUT_PIXELS / (shot.width * shot.scale**2)))
-        if shot.selector:
-            box = await box_of(self._page, shot.selector)
-            if box is None or box["width"] < 1 or box["height"] < 1:
-                raise PictureError(f"{shot.name}: the element {shot.selector!r} is not visible", retry=True)
-            return {"x": box["x"], "y": box["y"], "width": box["width"], "height": min(box["height"], most)}
-        tall = max(shot.height, await extent(self._page)) if shot.full_page else shot.height
-        window = self._page.viewport_size
-        if tall <= most and window is not None and tall >= window["height"]:
-            return None
-        if tall <= most:  # it was taller while it loaded
-            return {"x": 0, "y": 0, "width": shot.width, "height": tall}
-        log.warning("browser.page_cut", page=shot.name, height=tall, kept=most)
-        return {"x": 0, "y": 0, "width": shot.width, "height": most}
-
-
 def _set(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
-
-
-async def _new_context(chromium: Chromium, shot: Shot) -> BrowserContext:
-    context = await chromium.new_context(
-        viewport={"width": shot.width, "height": shot.height},
-        device_scale_factor=shot.scale,
-        timezone_id=shot.timezone,
-        locale=shot.language,
-        color_scheme=shot.theme,
-        reduced_motion="reduce",
-        service_workers="block",  # their requests would pass by ours
-        accept_downloads=False,
-    )
-    if shot.auth and shot.auth.cookies:
-        await context.add_cookies(
-            [
-                {"name": n, "value": v, "url": shot.auth.prefix + "/", "httpOnly": True}
-                for n, v in shot.auth.cookies.items()
-            ]
-        )
-    return context
 
 
 async def _close_when_open(opening: asyncio.Task[BrowserContext]) -> None:
@@ -662,39 +431,6 @@ async def _close_when_open(opening: asyncio.Task[BrowserContext]) -> None:
     await asyncio.wait({opening}, timeout=_OPEN_LIMIT)
     if opening.done() and not opening.cancelled() and opening.exception() is None:
         await _quietly(opening.result().close())
-
-
-async def _cookies(context: BrowserContext, auth: Auth) -> Mapping[str, str]:
-    cookies = await context.cookies(auth.prefix + "/")
-    return {cookie["name"]: cookie["value"] for cookie in cookies if cookie["name"] in auth.cookies}
-
-
-async def _send_headers(page: Page, auth: Auth) -> None:
-    """Add headers to the requests to one site; asked anew for every hop of a redirect, so they stay there."""
-    devtools = await page.context.new_cdp_session(page)
-    running: set[asyncio.Task[None]] = set()
-
-    async def pass_on(event: dict[str, Any]) -> None:
-        from playwright.async_api import Error as Failure
-
-        answer: dict[str, Any] = {"requestId": event["requestId"]}
-        if auth.covers(event["request"]["url"]):
-            headers = {**event["request"]["headers"], **auth.headers}
-            answer["headers"] = [{"name": name, "value": value} for name, value in headers.items()]
-        with contextlib.suppress(Failure):  # the page has gone meanwhile
-            await devtools.send("Fetch.continueRequest", answer)
-
-    def on_paused(event: dict[str, Any]) -> None:
-        task = asyncio.get_running_loop().create_task(pass_on(event))
-        running.add(task)
-        task.add_done_callback(running.discard)
-
-    devtools.on("Fetch.requestPaused", on_paused)
-    await devtools.send("Fetch.enable", {"patterns": [{"urlPattern": _glob(auth.prefix) + "*"}]})
-
-
-def _glob(text: str) -> str:
-    return "".join("\\" + letter if letter in "*?\\" else letter for letter in text)
 
 
 async def _pid(chromium: Chromium) -> int | None:
@@ -710,32 +446,8 @@ async def _pid(chromium: Chromium) -> int | None:
         return None
 
 
-def _seconds(number: float) -> str:
-    return f"{round(number, 1):g} s"
-
-
 def _why_not(error: Error) -> str:
     """The line of Playwright's long launch error that says why."""
     lines = [line.strip() for line in error.message.splitlines() if line.strip()]
     telling = [line for line in lines if "error" in line.lower() or "cannot" in line.lower()]
     return (telling or lines or ["no reason was given"])[-1][:300]
-
-
-def _translated(error: Error, shot: Shot) -> PictureError:
-    """Playwright's error as a sentence for a person."""
-    text = error.message
-    if "net::ERR_" in text:
-        code = text.split("net::ERR_", 1)[1].split()[0].rstrip(",;")
-        words = _NET_WORDS.get(code)
-        if code.startswith("CERT_"):
-            words = "the browser does not trust its certificate (for Grafana's, set `grafana: ca:`)"
-        what = f"{words} ({code})" if words else code
-        return PictureError(f"{shot.name} cannot be loaded: {what}", retry=code.startswith(_RETRY_NET))
-    if "Download is starting" in text:
-        return PictureError(f"{shot.name} cannot be loaded: it is a download, no page")
-    if "Invalid timezone" in text or "imezone" in text:
-        return PictureError(f"{shot.timezone!r} is no time zone; write one like Asia/Shanghai")
-    if "locale" in text.lower():
-        return PictureError(f"{shot.language!r} is no language; write one like en-US or zh-CN")
-    first = text.splitlines()[0] if text else type(error).__name__
-    return PictureError(f"{shot.name} could not be shot: {first[:300]}", retry=True)

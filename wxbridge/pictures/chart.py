@@ -65,6 +65,8 @@ class Chart:
     curves: tuple[Curve, ...]
     start: float
     end: float
+    now: bool = False
+    """Whether it ends at the present, so that its time is told as the last so many minutes."""
     subtitle: str = ""
     """A line below the title; without one the labels that all curves share are told."""
     thresholds: tuple[Threshold, ...] = ()
@@ -104,6 +106,23 @@ def _pack(points: Points) -> bytes:
         return array("d", flat).tobytes()
     except TypeError:
         return array("d", (math.nan if each is None else each for each in chain.from_iterable(points))).tobytes()
+
+
+def badness(lowest: float, highest: float, thresholds: Iterable[tuple[str, float]]) -> float:
+    """How far beyond a threshold a curve came, in shares of the threshold; without one, how high.
+
+    Args:
+        lowest: Its lowest value.
+        highest: Its highest.
+        thresholds: Pairs of an operator and a number, as in a `Threshold`.
+    """
+    scores = []
+    for op, value in thresholds:
+        if math.isfinite(value):
+            size = abs(value) or 1.0
+            over, under = (highest - value) / size, (value - lowest) / size
+            scores.append(under if op.startswith("<") else over if op.startswith(">") else max(over, under))
+    return max(scores, default=highest)
 
 
 def has_data(chart: Chart) -> bool:

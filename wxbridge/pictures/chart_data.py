@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wxbridge.pictures import chart_legend as legend
-from wxbridge.pictures.chart import MAX_CURVES, WIDTH, Chart, Curve, Packed
+from wxbridge.pictures.chart import MAX_CURVES, WIDTH, Chart, Curve, Packed, badness
 from wxbridge.pictures.chart_axis import LIMIT
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
+_RUNS = 8
+"""Stretches of the same value from which it can be told how long a sample is repeated."""
 _STEPS = 12
 """Whole numbers that take so few values are drawn as steps."""
 
@@ -37,7 +39,7 @@ class Line:
     maximum: float = math.nan
     last: float = math.nan
     worst: float = -math.inf
-    """How far beyond a threshold it came, in shares of the threshold; without one, how high."""
+    """Its `chart.badness`."""
 
 
 @dataclass(frozen=True)
@@ -84,23 +86,38 @@ def _line(curve: Curve, name: str, data: bytes, chart: Chart) -> Line:
     numbers = values[~np.isnan(values)]
     if len(numbers):
         line.minimum, line.maximum, line.last = float(numbers.min()), float(numbers.max()), float(numbers[-1])
-        line.worst = _worst(line, chart)
-    at, values = _stepped(at, values)
+        limits = ((each.op, each.value) for each in chart.thresholds)
+        line.worst = badness(line.minimum, line.maximum, limits)
+    at, values = _stepped(*_sampled(at, values))
     line.at, line.values = _reduced(at, np.clip(values, -LIMIT, LIMIT), chart)
     line.values = np.where(np.abs(line.values) >= LIMIT, np.copysign(math.inf, line.values), line.values)
     return line
 
 
-def _worst(line: Line, chart: Chart) -> float:
-    limits = [each for each in chart.thresholds if math.isfinite(each.value)]
-    if not limits:
-        return line.maximum
-    scores = []
-    for limit in limits:
-        size = abs(limit.value) or 1.0
-        over, under = (line.maximum - limit.value) / size, (limit.value - line.minimum) / size
-        scores.append(under if limit.op.startswith("<") else over if limit.op.startswith(">") else max(over, under))
-    return max(scores)
+def _sampled(at: Values, values: Values) -> tuple[Values, Values]:
+    """Undo that a range query repeats each sample until the next: stairs that nobody measured.
+
+    Of a value's stretch of about the usual length its first point is kept, of a longer one the place of its last
+    sample too, so that what stayed and then jumped does not become a slope.
+    """
+    import numpy as np
+
+    changed = np.r_[True, values[1:] != values[:-1]] if len(values) else np.zeros(0, dtype=bool)
+    starts = np.flatnonzero(changed)
+    lengths = np.diff(np.r_[starts, len(values)])
+    measured = ~np.isnan(values[starts])
+    if np.count_nonzero(measured) < _RUNS:
+        return at, values
+    usual = int(np.median(lengths[measured]))
+    if usual < 2:  # noqa: PLR2004 - nothing is repeated
+        return at, values
+    kept = changed
+    long = lengths > 1.5 * usual + 1
+    kept[(starts + lengths - usual)[long]] = True
+    # A line reaches to where its gap begins, and to the end.
+    kept[:-1] |= np.isnan(values[1:])
+    kept[-1] = True
+    return at[kept], values[kept]
 
 
 def _stepped(at: Values, values: Values) -> tuple[Values, Values]:

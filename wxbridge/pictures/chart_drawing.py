@@ -36,6 +36,7 @@ _WORDS = {
         "since": "firing since {start}",
         "over": "fired {start} – {end} ({time})",
         "value": "value",
+        "past": "last {time}",
     },
     "zh": {
         "no_data": "没有数据",
@@ -46,6 +47,7 @@ _WORDS = {
         "since": "{start} 起告警中",
         "over": "告警 {start} – {end}({time})",
         "value": "数值",
+        "past": "最近 {time}",
     },
 }
 
@@ -203,6 +205,9 @@ def _draw(sheet: Sheet, plot: _Plot, left: float, top: float, width: float) -> N
         sheet.text(left, y - style.small, plot.subtitle, style.small, colour=colours.dim, width=width)
         y -= round(style.small * 1.4)
     period = axis.period(chart.start, chart.end, plot.zone)
+    if chart.now:
+        span = duration(round((chart.end - chart.start) / 60) * 60.0, chart.language)
+        period = f"{_WORDS[chart.language]['past'].format(time=span)} · {period}"
     sheet.text(left, y - style.small, period, style.small, colour=colours.dim, width=width)
 
     plot_top = top - plot.head()

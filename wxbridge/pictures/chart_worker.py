@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, Self
 import structlog
 
 from wxbridge.errors import PictureError
-from wxbridge.pictures import time_left
+from wxbridge.pictures import TooLate, time_left
 from wxbridge.pictures.chart import Chart, packed
 
 log = structlog.get_logger()
@@ -80,7 +80,7 @@ class Charts:
                 async with self._turn:
                     return await self._exchange(request)
         except TimeoutError:
-            raise PictureError(f"the chart was not drawn within {limit:.3g} s", retry=True) from None
+            raise TooLate(f"the chart was not drawn within {limit:.3g} s") from None
 
     async def warm(self) -> None:
         """Start the process, so that the first picture need not wait for its imports."""

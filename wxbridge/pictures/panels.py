@@ -12,6 +12,7 @@ import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
@@ -19,7 +20,7 @@ import aiohttp
 
 from wxbridge.errors import PictureError
 from wxbridge.model import Alert, PictureSpec
-from wxbridge.pictures import imaging, time_left
+from wxbridge.pictures import NothingToDraw, TooLate, imaging, time_left
 from wxbridge.pictures.fetch import MAX_SIZE, fetch
 from wxbridge.pictures.grafana import PLACEHOLDERS, Grafana, placeholder_reason
 
@@ -90,6 +91,7 @@ def panel_of(alert: Alert) -> Panel | None:
     return None
 
 
+@lru_cache(maxsize=256)
 def _in_address(address: str) -> Panel | None:
     """A dashboard's address, whichever host it is on."""
     try:
@@ -238,6 +240,7 @@ class Panels:
         """Draw the panel that `panel_spec` described.
 
         Raises:
+            NothingToDraw: the panel says that it has no data.
             PictureError: there is no such panel, no login, or neither renderer nor browser could draw it; a blank
                 picture counts as none. `retry` where another attempt may succeed.
         """
@@ -247,6 +250,8 @@ class Panels:
         if clock() >= self._without_renderer_until:
             try:
                 return await self._render(view)
+            except NothingToDraw:
+                raise
             except PictureError as error:
                 failure = error
                 if str(error) == _NO_RENDERER:
@@ -256,7 +261,9 @@ class Panels:
         if self.page is None:
             raise failure or PictureError(_NO_RENDERER)
         try:
-            return await self.page(page_params(view))
+            return await _with_data(await self.page(page_params(view)))
+        except NothingToDraw:
+            raise
         except PictureError as error:
             if failure is None or str(failure) == _NO_RENDERER:
                 raise
@@ -269,7 +276,7 @@ class Panels:
         data = (await fetch(url, grafana=self.grafana, max_size=self.max_size, deadline=limit)).data
         if await asyncio.to_thread(imaging.is_blank, data):
             raise PictureError("Grafana's renderer drew an empty picture", retry=True)
-        return data
+        return await _with_data(data)
 
     async def _view(self, params: Mapping[str, Any]) -> View:
         unknown = sorted(params.keys() - _PARAMS)
@@ -324,6 +331,45 @@ class Panels:
         return answer
 
 
+async def _with_data(data: bytes) -> bytes:
+    if await asyncio.to_thread(says_no_data, data):
+        raise NothingToDraw("Grafana's panel has no data")
+    return data
+
+
+def says_no_data(data: bytes) -> bool:
+    """Whether a panel's picture shows nothing below its title but a few words in its middle: Grafana's "No data".
+
+    A curve has axes, a figure is written large, so that neither is taken for it. Words over drawn axes, as Grafana
+    had them before version 8, are not seen.
+
+    Raises:
+        PictureError: it is no picture.
+    """
+    from PIL import Image, ImageChops
+
+    with imaging.open_picture(data, "the panel") as opened:
+        image = opened.convert("RGB")
+    width, height = image.size
+    frame = round(_FRAME * width)
+    body = image.crop((frame, round(_TITLE * height), width - frame, height - frame))
+    ground: Any = body.getpixel((body.width // 2, body.height - 1))
+    difference = ImageChops.difference(body, Image.new("RGB", body.size, ground)).convert("L")
+    ink = difference.point([0] * _INK + [255] * (256 - _INK)).getbbox()
+    if ink is None:
+        return True
+    left, top, right, bottom = ink
+    small = right - left < _WORDS_WIDE * width and bottom - top < _WORDS_HIGH * height
+    middle = abs((left + right) / 2 - body.width / 2) < _OFF_CENTRE * width
+    return small and middle and top > body.height / 4 and bottom < body.height * 3 / 4
+
+
+_TITLE, _FRAME = 0.15, 0.02
+"""Shares of a panel's picture: its title, and the edge with its frame."""
+_WORDS_WIDE, _WORDS_HIGH, _OFF_CENTRE = 0.3, 0.09, 0.05
+_INK = 24
+"""How much a colour differs from the ground to be seen, of 255."""
+
 _PARAMS = frozenset(
     {
         *("panel", "uid", "number", "org", "variables", "from", "to"),
@@ -354,7 +400,7 @@ async def _json(url: str, headers: Mapping[str, str], cookies: Mapping[str, str]
                 raise PictureError("Grafana's answer to /api/search is too large")
             return await response.json(content_type=None)
     except TimeoutError:
-        raise PictureError("Grafana did not answer /api/search in time", retry=True) from None
+        raise TooLate("Grafana did not answer /api/search in time") from None
     except aiohttp.ClientError as error:
         raise PictureError(f"Grafana at {grafana.base} cannot be reached: {error}", retry=True) from None
     except ValueError:

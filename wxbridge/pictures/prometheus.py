@@ -11,15 +11,18 @@ import math
 import re
 import ssl
 import time
+from bisect import insort
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import Any, Generic, Self, TypeVar, cast
 from urllib.parse import parse_qs, urlsplit, urlunsplit
 
 import aiohttp
 
 from wxbridge.errors import PictureError
-from wxbridge.pictures import time_left
+from wxbridge.pictures import NothingToDraw, Refused, TooLate, time_left
+from wxbridge.pictures.chart import badness
 from wxbridge.pictures.promql import Analysis, Choice, Curve, Period, Role, chosen
 from wxbridge.pictures.promql_tree import NotUnderstood, tokens
 from wxbridge.settings import WebSource
@@ -48,9 +51,11 @@ _Portions = Generator[None, None, T]
 """A work that can be interrupted at every `yield`."""
 Choose = Callable[[Sequence[Mapping[str, str]]], Choice]
 """Chooses among series by their labels."""
+Rank = Callable[[float, float], float]
+"""How much a series is to be seen whose values lie between these two."""
 
 
-class RefusedQuery(PictureError):
+class RefusedQuery(Refused):
     """The expression itself was refused, or cannot be computed; the message has the server's own words."""
 
 
@@ -170,7 +175,13 @@ class Prometheus:
         return rule_among(await self.rules(), labels, expr_of(generator_url))
 
     async def query_range(
-        self, expr: str, period: Period, *, choose: Choose | None = None, limit: int = MAX_SERIES
+        self,
+        expr: str,
+        period: Period,
+        *,
+        choose: Choose | None = None,
+        limit: int = MAX_SERIES,
+        rank: Rank | None = None,
     ) -> Answer:
         """Compute an expression over a period.
 
@@ -179,6 +190,7 @@ class Prometheus:
             period: At most 11,000 points.
             choose: Which of the answered series to keep; all without it.
             limit: How many series to give; the others are counted.
+            rank: Which series are given where there are more: those of the highest rank. Without it, the first.
 
         Raises:
             RefusedQuery: the expression is wrong or cannot be computed, in the server's own words.
@@ -187,7 +199,7 @@ class Prometheus:
         """
         form = {"query": expr, "start": repr(period.start), "end": repr(period.end), "step": repr(period.step)}
         body = await self._ask("query_range", form)
-        return await self._read(_answer(body, period.step, choose, limit))
+        return await self._read(_answer(body, period.step, choose, limit, rank))
 
     async def metadata(self, metric: str) -> Metadata:
         """What the server knows of a metric; empty where it knows nothing or has no such API."""
@@ -227,7 +239,7 @@ class Prometheus:
                 if post and status == 405:  # noqa: PLR2004 - a proxy before it that lets nobody post
                     status, body = await self._send(path, form, post=False)
         except TimeoutError:
-            raise PictureError(f"Prometheus at {self._name} did not answer within {limit:g} s", retry=True) from None
+            raise TooLate(f"Prometheus at {self._name} did not answer within {limit:.3g} s") from None
         except aiohttp.ClientConnectorCertificateError:
             raise PictureError(f"the certificate of {self._name} is not trusted: set prometheus.ca") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -293,7 +305,7 @@ class Prometheus:
         if status in (401, 403):
             given = self._settings.token or self._settings.user
             what = "prometheus.token, or user and password, are right" if given else "they are needed: none are set"
-            return PictureError(f"Prometheus at {self._name} lets nobody in (HTTP {status}): see whether {what}")
+            return Refused(f"Prometheus at {self._name} lets nobody in (HTTP {status}): see whether {what}")
         if 300 <= status < 400:  # noqa: PLR2004 - HTTP
             target = body.decode(errors="replace")[:200]
             return PictureError(f"Prometheus at {self._name} redirects to {target}: is prometheus.url right?")
@@ -339,6 +351,7 @@ def _words(expr: str) -> tuple[str, ...]:
         return tuple(expr.split())
 
 
+@lru_cache(maxsize=256)
 def expr_of(generator_url: str | None) -> str | None:
     """The expression in an alert's link to Prometheus's or Thanos's own page (`g0.expr`); None where there is none.
 
@@ -388,7 +401,8 @@ async def drawing(prometheus: Prometheus, analysis: Analysis, period: Period, *,
     be missing; a note says so.
 
     Raises:
-        PictureError: as `Prometheus.query_range`; also where there is no data to draw.
+        NothingToDraw: there is no data.
+        PictureError: as `Prometheus.query_range`.
     """
     answers = await asyncio.gather(
         *(_asked(prometheus, analysis, curve, period, limit) for curve in analysis.curves), return_exceptions=True
@@ -405,30 +419,39 @@ async def drawing(prometheus: Prometheus, analysis: Analysis, period: Period, *,
             raise answer
     shown = tuple((curve, answer) for curve, answer in got if _has_values(answer))
     if not any(curve.role is not Role.REFERENCE for curve, _ in shown):
-        raise PictureError(f"Prometheus has no data to draw for {analysis.expr.strip()[:200]}")
+        raise NothingToDraw(f"Prometheus has no data to draw for {analysis.expr.strip()[:200]}")
     return Drawing(shown, period, tuple(dict.fromkeys(notes)))
 
 
 async def _asked(prometheus: Prometheus, analysis: Analysis, curve: Curve, period: Period, limit: int) -> Answer:
     def choose(series: Sequence[Mapping[str, str]]) -> Choice:
+        if not any(analysis.instances):
+            return Choice(tuple(range(len(series))))
         return chosen(curve, series, analysis.instances)
 
+    def rank(lowest: float, highest: float) -> float:
+        return badness(lowest, highest, limits)
+
+    limits = [(each.op, each.value) for each in analysis.thresholds]
+    asked = partial(prometheus.query_range, period=period, choose=choose, limit=limit, rank=rank)
     try:
-        answer = await prometheus.query_range(curve.query, period, choose=choose, limit=limit)
+        answer = await asked(curve.query)
     except RefusedQuery:
         if curve.query == curve.text:
             raise
     else:
         if answer.series or curve.query == curve.text or curve.role not in (Role.VALUE, Role.REFERENCE):
             return answer
-    return await prometheus.query_range(curve.text, period, choose=choose, limit=limit)
+    return await asked(curve.text)
 
 
 def _has_values(answer: Answer) -> bool:
     return any(not math.isnan(value) for series in answer.series for _, value in series.points)
 
 
-def answer_in(body: bytes, step: float, *, choose: Choose | None = None, limit: int = MAX_SERIES) -> Answer:
+def answer_in(
+    body: bytes, step: float, *, choose: Choose | None = None, limit: int = MAX_SERIES, rank: Rank | None = None
+) -> Answer:
     """Read the answer of `/api/v1/query_range`: pure, for a thread or another process.
 
     Values that are no finite number, and points that are missing, are gaps: points with NaN.
@@ -436,10 +459,10 @@ def answer_in(body: bytes, step: float, *, choose: Choose | None = None, limit: 
     Raises:
         ValueError: it is no such answer. TypeError and LookupError, likewise.
     """
-    return _at_once(_answer(body, step, choose, limit))
+    return _at_once(_answer(body, step, choose, limit, rank))
 
 
-def _answer(body: bytes, step: float, choose: Choose | None, limit: int) -> _Portions[Answer]:
+def _answer(body: bytes, step: float, choose: Choose | None, limit: int, rank: Rank | None) -> _Portions[Answer]:
     # The points are read from the text itself: as JSON each is a list, and so many lists make Python's garbage
     # collector go through the whole memory again and again, tens of milliseconds each time.
     text = body.decode()
@@ -460,12 +483,24 @@ def _answer(body: bytes, step: float, choose: Choose | None, limit: int) -> _Por
     choice = choose(labels) if choose is not None else Choice(tuple(range(len(items))))
     if choice.note and choice.places:
         notes.append(choice.note)
-    series = []
-    for place in choice.places[:limit]:
+    series: list[tuple[float, int, Series]] = []
+    """The highest first, of equals the first."""
+    some = choice.places if rank is not None and len(choice.places) > limit else choice.places[:limit]
+    for number, place in enumerate(some):
         start, end = spans[items[place]["values"]] if "values" in items[place] else (0, 0)
-        series.append(Series(labels[place], _points(text[start:end], step)))
+        points = _points(text[start:end], step)
+        score = _rank(points, rank) if rank is not None and len(some) > limit else 0.0
+        insort(series, (-score, number, Series(labels[place], points)))
+        del series[limit:]
         yield
-    return Answer(tuple(series), max(0, len(choice.places) - limit), choice.sure or not items, tuple(notes))
+    return Answer(
+        tuple(each for _, _, each in series), max(0, len(choice.places) - limit), choice.sure or not items, tuple(notes)
+    )
+
+
+def _rank(points: Sequence[tuple[float, float]], rank: Rank) -> float:
+    values = [value for _, value in points if not math.isnan(value)]
+    return rank(min(values), max(values)) if values else -math.inf
 
 
 def _points(text: str, step: float) -> tuple[tuple[float, float], ...]:

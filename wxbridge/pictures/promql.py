@@ -575,29 +575,50 @@ def chosen(curve: Curve, series: Sequence[Mapping[str, str]], instances: Sequenc
     own = [
         {name: value for name, value in each.items() if name in curve.scope and name != "__name__"} for each in series
     ]
+    by_names: dict[frozenset[str], list[int]] = {}
+    for place, each in enumerate(own):
+        by_names.setdefault(frozenset(each), []).append(place)
+    having = _Having(own)
     places: set[int] = set()
     for labels in instances:
-        within = [place for place, each in enumerate(own) if each.items() <= labels.items()]
-        most = max((len(own[place]) for place in within), default=0)
-        places.update(place for place in within if len(own[place]) == most)
+        most = 0
+        within: list[int] = []
+        for names, some in by_names.items():
+            if len(names) >= most and names <= labels.keys() and (found := having.values(some, names, labels)):
+                within = [*within, *found] if len(names) == most else found
+                most = len(names)
+        places.update(within)
     if places:
         return Choice(tuple(sorted(places)))
-    agreeing = tuple(sorted({place for labels in instances for place in _agreeing(own, labels)}))
-    if agreeing:
-        return Choice(agreeing, "some labels of the series are not the alert's", sure=False)
+    there = {pair for each in own for pair in each.items()}
+    for labels in instances:
+        kept = dict(labels.items() & there)
+        for names, some in by_names.items():
+            if both := names.intersection(kept):
+                places.update(having.values(some, both, kept))
+    if places:
+        return Choice(tuple(sorted(places)), "some labels of the series are not the alert's", sure=False)
     return Choice(
         tuple(range(len(series))), "no series has the alert's labels: all are drawn" if own else "", sure=False
     )
 
 
-def _agreeing(series: Sequence[Mapping[str, str]], labels: Mapping[str, str]) -> list[int]:
-    """The series that have the labels' values, leaving aside the labels whose value no series has."""
-    kept = {name: value for name, value in labels.items() if any(each.get(name) == value for each in series)}
-    return [
-        place
-        for place, each in enumerate(series)
-        if kept.keys() & each.keys() and all(each.get(name, value) == value for name, value in kept.items())
-    ]
+class _Having:
+    """Finds series by the values of some of their labels: many times among many, so with an index of each question."""
+
+    def __init__(self, series: Sequence[Mapping[str, str]]) -> None:
+        self._series = series
+        self._known: dict[tuple[int, tuple[str, ...]], dict[tuple[str, ...], list[int]]] = {}
+
+    def values(self, places: list[int], names: frozenset[str], labels: Mapping[str, str]) -> list[int]:
+        """Those of the places that have the labels' values for all names; no series is in two lists of places."""
+        order = tuple(sorted(names))
+        key = places[0], order
+        if key not in self._known:
+            index = self._known[key] = {}
+            for place in places:
+                index.setdefault(tuple(self._series[place][name] for name in order), []).append(place)
+        return self._known[key].get(tuple(labels[name] for name in order), [])
 
 
 # ---------------------------------------------------------------- the time to draw
@@ -634,5 +655,6 @@ def period(
         start = min(starts_at.timestamp() - hold - margin, end - least)
     start = max(0.0, start)
     step = float(max(1, math.ceil((end - start) / (points - 1))))
-    end = math.floor(end / step) * step
-    return Period(math.ceil(start / step) * step, end, step)
+    # The last point is the end itself: what fires as soon as it is there has been there for less than a step.
+    end = math.floor(end * 1000) / 1000
+    return Period(max(0.0, end - math.floor((end - start) / step) * step), end, step)

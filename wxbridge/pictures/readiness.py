@@ -1,10 +1,10 @@
 """When a page is ready to be shot: told by looking at it, never by sleeping for a fixed time.
 
 A page is looked at every 50 ms. It is ready when nothing on it is loading (Grafana's panels and queries, the
-selector that was asked for), its network is quiet, its pictures and fonts are there, and it has not changed
-for 300 ms. The viewport is grown meanwhile to the height of all that scrolls, so that panels which load
-when they are scrolled into view do load. What is looked for in Grafana's pages, and what was measured:
-shared/facts/rendering.md.
+selector that was asked for), its collapsed rows are open, its network is quiet, its pictures and fonts are there,
+and it has not changed for 300 ms. The viewport is grown meanwhile to the height of all that scrolls, so that
+panels which load when they are scrolled into view do load. What is looked for in Grafana's pages, and what was
+measured: shared/facts/rendering.md.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from wxbridge.errors import PictureError
+from wxbridge.pictures.page_rows import open_rows
+from wxbridge.pictures.page_script import LOOK_LIMIT, bounded
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Request, Response
 
 MAX_HEIGHT = 16_000
 """The tallest page that is shot whole, in CSS pixels; what is below it is cut off."""
-
-LOOK_LIMIT = 5.0
-"""Seconds that one look at a page may take: `evaluate()` has no time limit of its own."""
 
 _LOOK_EVERY = 0.05
 _STILL = 0.3
@@ -73,9 +72,10 @@ _LOOK = r"""
   const loading = '[aria-label="Panel loading bar"], .panel-loading, .preloader';
   const bars = [...document.querySelectorAll(loading)].filter(shown);
   const queries = window.__grafanaRunningQueryCount;
-  // Before scenes there is no count: every panel has to have something in it.
+  // Before scenes there is no count: every panel has to have something in it; a row's heading is a panel there too.
   const empty = window.__grafanaSceneContext || typeof queries === 'number' ? []
     : [...document.querySelectorAll('[data-panelid]')].filter(p => near(p)
+        && !p.querySelector('.dashboard-row, [data-testid*="dashboard-row"]')
         && ![...p.querySelectorAll("[class$='panel-content']")].some(c => c.childElementCount));
   const dashboard = !!window.grafanaBootData && /\/d(-solo)?\//.test(location.pathname);
   const images = [...document.images].filter(i => !i.complete && near(i));
@@ -111,6 +111,7 @@ _LOOK = r"""
     booting: dashboard && !window.__grafanaSceneContext
       && !document.querySelector('[data-panelid], [data-viz-panel-key], .panel-container, .react-grid-item'),
     document: document.readyState, fonts: !document.fonts || document.fonts.status === 'loaded',
+    rows: !!window.grafanaBootData && !!document.querySelector('[data-testid*="dashboard-row-t"]'),
     images: images.length, busy: [...document.querySelectorAll('[aria-busy="true"]')].filter(near).length,
     height, stiff, scrolls: most > 1, elements: all.length,
     look: [tall, height, all.length, (document.body ? document.body.textContent.length : 0),
@@ -205,20 +206,12 @@ class Wanted:
     full_page: bool = True
     wait_for: str | None = None
     selector: str | None = None
+    expand: bool = False
+    """Whether the collapsed rows of a dashboard are opened."""
     login_is_wrong: bool = True
     """Whether a path that ends with /login is an error: it is, unless it was asked for."""
     login_form_is_wrong: bool = False
     """Whether Grafana's login form under any path is one too."""
-
-
-async def bounded(page: Page, script: str, argument: Any = None, *, limit: float = LOOK_LIMIT) -> Any:
-    """Evaluate a script in the page, for at most `limit` seconds.
-
-    Raises:
-        TimeoutError: the page did not answer in time (it computes without end, or its renderer hangs).
-    """
-    async with asyncio.timeout(limit):
-        return await page.evaluate(script, argument)
 
 
 async def settle(page: Page, limit: float = 2.0) -> None:
@@ -305,18 +298,36 @@ async def wait_until_ready(page: Page, network: Network, wanted: Wanted, *, unti
             _check_page(page, seen, wanted)
             grown = await growth.step(page, seen)
             hard, soft = _still_loading(seen)
-            if grown or hard or seen["look"] != looks:
+            opening = await _opening(page, seen, wanted, now)
+            if grown or hard or opening or seen["look"] != looks:
                 looks, still_since = seen["look"], now
             if soft or network.pending or network.started != started:
                 quiet_since, started = now, network.started
-            if now - still_since >= _STILL and now - quiet_since >= _STILL:
-                return True
-            if now >= patience and now - still_since >= _PATIENT_STILL:
-                return False
+            quiet = now - still_since >= _STILL and now - quiet_since >= _STILL
+            if quiet or (now >= patience and now - still_since >= _PATIENT_STILL):
+                if not await _opening(page, seen, wanted, now, guess=True):
+                    return quiet
+                still_since = now
         await asyncio.sleep(_LOOK_EVERY)
     _check_network(network)
     what = ", ".join(hard) if hard else "the page, which kept changing,"
     raise PictureError(f"{what} was still loading", retry=True)
+
+
+async def _opening(page: Page, seen: dict[str, Any], wanted: Wanted, now: float, *, guess: bool = False) -> bool:
+    """Open the collapsed rows of a dashboard, where it has rows; tells whether one is being opened."""
+    from playwright.async_api import Error
+
+    if not wanted.expand or not seen["rows"]:
+        return False
+    try:
+        return await open_rows(page, now, guess=guess)
+    except TimeoutError:
+        return True
+    except Error as error:
+        if any(text in error.message for text in _BETWEEN_PAGES):
+            return True
+        raise
 
 
 async def _look(page: Page, wanted: Wanted, left: float) -> dict[str, Any] | None:

@@ -51,12 +51,18 @@ def _alert(data: dict[str, Any]) -> Alert:
         state=state if state and status is None else "",
         title=title,
         labels=labels,
-        annotations={"message": message} if message else {},
+        annotations=({"message": message} if message else {}) | _panel(data),
         values=_values(data.get("evalMatches")),
         link=as_text(data.get("ruleUrl") or data.get("rule_url")).strip() or None,
         picture=fetched(image),
         fingerprint=f"{as_text(data.get('orgId'))}:{as_text(data.get('ruleId')) or name or without_state(title)}",
     )
+
+
+def _panel(data: dict[str, Any]) -> dict[str, str]:
+    """The panel that the rule stands in, under the names that rules of unified alerting have for it."""
+    named = {f"__{name}__": as_text(data.get(name)).strip() for name in ("dashboardId", "panelId", "orgId")}
+    return {name: value for name, value in named.items() if value not in ("", "0")}
 
 
 def _values(matches: Any) -> tuple[Value, ...]:

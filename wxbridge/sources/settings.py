@@ -108,4 +108,6 @@ class HooksSettings(Section):
     grafana: HookSettings = HookSettings()
     alertmanager: HookSettings = HookSettings()
     openfalcon: HookSettings = HookSettings()
+    host: HookSettings = HookSettings()
+    """Samples and warnings of machines, as `wxbridge host --push URL` posts them."""
     generic: GenericSettings = GenericSettings()

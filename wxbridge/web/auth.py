@@ -137,16 +137,20 @@ class Door:
 class Gate:
     """Every door of the server. An empty token or secret counts as none."""
 
-    def __init__(self, token: str | None, hooks: Mapping[str, HookSettings]) -> None:
-        """`token` opens every door; `hooks` says what else opens a source's own."""
+    def __init__(self, token: str | None, hooks: Mapping[str, HookSettings], read_token: str | None = None) -> None:
+        """`token` opens every door; `hooks` says what else opens a source's own; `read_token` lets people look."""
         shared = (("server", token.encode()),) if token else ()
         self._main = Door(shared)
+        self._to_look = Door((*shared, ("reader", read_token.encode()))) if token and read_token else self._main
         self._hooks = {name: _door(name, settings, shared) for name, settings in hooks.items()}
 
-    def door(self, source: str | None) -> Door:
-        """The door of a source's hook; `generic` stands for all of `generic/NAME`. None: of everything else."""
+    def door(self, source: str | None, *, looks: bool = False) -> Door:
+        """The door of a source's hook; `generic` stands for all of `generic/NAME`. None: of everything else.
+
+        `looks`: to what only shows something, and nothing that one could log in with.
+        """
         if source is None:
-            return self._main
+            return self._to_look if looks else self._main
         return self._hooks.get(source) or self._hooks.get(source.partition("/")[0], self._main)
 
 
@@ -180,8 +184,11 @@ def guard(
     clock: Clock,
     source_of: Callable[[web.Request], str | None],
     read: Callable[[web.Request], Awaitable[bytes]],
+    elsewhere: Callable[[web.Request], bool] = lambda _request: False,
 ) -> Any:
     """A middleware that asks everybody who comes for what opens, but for health and pictures.
+
+    What is asked `elsewhere` who comes in is left alone.
 
     `read` gives the body, which is read here only where a signature has to be checked. Those who post are counted
     against `rate`, each by what let them in.
@@ -189,10 +196,10 @@ def guard(
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in _OPEN or request.path.startswith("/pictures/"):
+        if request.path in _OPEN or request.path.startswith("/pictures/") or elsewhere(request):
             return await handler(request)
         source = source_of(request)
-        door = gate.door(source)
+        door = gate.door(source, looks=request.method in ("GET", "HEAD") and request.path != "/login")
         opener = _NOBODY if door.is_open else door.owner(request)
         if opener is None:
             await _check_signature(request, door)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from aiohttp import web
@@ -18,8 +18,10 @@ _LONGEST_NAME = 60
 """Characters. Ours are shorter, and a file system may choke on what is longer."""
 
 
-def add(app: web.Application, to: Neighbours, metrics: Metrics) -> None:
-    """Add the routes."""
+def add(
+    app: web.Application, to: Neighbours, metrics: Metrics, in_console: Callable[[web.Request], bool] | None = None
+) -> None:
+    """Add the routes. `in_console` tells which requests the console answers; None where there is none."""
 
     async def healthz(_request: web.Request) -> web.Response:
         return web.json_response({"ok": True})
@@ -49,7 +51,8 @@ def add(app: web.Application, to: Neighbours, metrics: Metrics) -> None:
     async def index(request: web.Request) -> web.Response:
         raise web.HTTPFound(request.rel_url.with_path("/login", keep_query=True))
 
-    async def login_page(_request: web.Request) -> web.Response:
+    async def login_page(request: web.Request) -> web.Response:
+        _lead_to_console(request, in_console)
         return web.Response(text=_login_page(to.channels()), content_type="text/html")
 
     async def picture(request: web.Request) -> web.StreamResponse:
@@ -63,8 +66,15 @@ def add(app: web.Application, to: Neighbours, metrics: Metrics) -> None:
     app.router.add_get("/readyz", readyz)
     app.router.add_get("/metrics", exposition)
     app.router.add_get("/login", login_page)
-    app.router.add_get("/", index)
+    if in_console is None:
+        app.router.add_get("/", index)
     app.router.add_get("/pictures/{name}", picture)
+
+
+def _lead_to_console(request: web.Request, in_console: Callable[[web.Request], bool] | None) -> None:
+    """Send those whom the console answers to its own page; the plain one asks nobody who they are."""
+    if in_console and in_console(request):
+        raise web.HTTPSeeOther(request.rel_url.with_path("/console/login", keep_query=True))
 
 
 async def _outbox(to: Neighbours) -> Mapping[str, Any]:

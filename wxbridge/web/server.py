@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
@@ -10,17 +10,20 @@ from wxbridge.metrics import Metrics
 from wxbridge.settings import Rate
 from wxbridge.sources.settings import HookSettings
 from wxbridge.web import api, pages
+from wxbridge.web import console as pages_of_people
 from wxbridge.web import hooks as hook_routes
 from wxbridge.web.answers import read_body, sentences
 from wxbridge.web.auth import Gate, guard
 from wxbridge.web.connections import LIMITS, METRICS, Runner, watched
+from wxbridge.web.console.neighbours import Console
+from wxbridge.web.console.session import Doors, Network
 from wxbridge.web.limits import Clock, InboundRate, Limits
 from wxbridge.web.neighbours import Neighbours
 
 __all__ = ["Clock", "Limits", "Neighbours", "Runner", "make_app"]
 
 
-def make_app(
+def make_app(  # noqa: PLR0913 - each by its name
     neighbours: Neighbours,
     *,
     token: str | None,
@@ -30,25 +33,36 @@ def make_app(
     rate: Rate | None = None,
     limits: Limits | None = None,
     clock: Clock | None = None,
+    console: Console | None = None,
+    read_token: str | None = None,
+    proxies: Sequence[Network] = (),
 ) -> web.Application:
     """Put the application together; serve it with `Runner`.
 
     `max_body` is in bytes, after unpacking. `token` opens everything; `hooks` says, by source, what else opens that
     source's hook (`generic` stands for all of `generic/NAME`). Where there is nothing to open a place with, nobody is
-    asked. `rate` is for each of those who post.
+    asked. `rate` is for each of those who post. The `console` is at `/`; `read_token` opens it, and whatever else is
+    only looked at, and `proxies` are those whose `X-Forwarded-…` it believes.
     """
     limits, clock = limits or Limits(), clock or Clock()
 
     async def read(request: web.Request) -> bytes:
         return await read_body(request, limits.read)
 
-    gate, inbound = Gate(token, hooks or {}), InboundRate(rate, clock.monotonic)
+    gate, inbound = Gate(token, hooks or {}, read_token), InboundRate(rate, clock.monotonic)
+    own_doors = pages_of_people.is_ours if console else lambda _request: False
     app = web.Application(
-        middlewares=[watched(), sentences(metrics), guard(gate, inbound, clock, hook_routes.source_of, read)],
+        middlewares=[
+            watched(),
+            sentences(metrics),
+            guard(gate, inbound, clock, hook_routes.source_of, read, own_doors),
+        ],
         client_max_size=max_body,
     )
     app[METRICS], app[LIMITS] = metrics, limits
     hook_routes.add(app, neighbours, metrics, read)
     api.add(app, neighbours, metrics, read, limits, clock)
-    pages.add(app, neighbours, metrics)
+    pages.add(app, neighbours, metrics, own_doors if console else None)
+    if console is not None:
+        pages_of_people.add(app, console, neighbours, Doors(token, read_token, tuple(proxies)), clock)
     return app

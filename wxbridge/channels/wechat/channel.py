@@ -19,7 +19,7 @@ from wxbridge.channels.wechat.directory import Contact, Directory, Room
 from wxbridge.channels.wechat.mentions import EVERYONE, Person, find_person, is_everyone, with_mentions
 from wxbridge.channels.wechat.rpc import GatewayError, NoAnswer, NoCode, NotSent, Refused, StreamEnded, translate
 from wxbridge.channels.wechat.session import Host, SeenIds, Session
-from wxbridge.errors import Offline, Permanent
+from wxbridge.errors import BadAddress, Offline, Permanent
 from wxbridge.model import (
     ChannelState,
     ChannelStatus,
@@ -308,6 +308,35 @@ class WechatChannel:
     async def _check_targets(self) -> None:
         if self._session is not None:
             await self.addresses.check(self._session.learn_names)
+
+    # Where somebody writes
+
+    def targets_of(self, inbound: Inbound) -> tuple[str, ...]:
+        """Give the targets that mean the chat of a message, in their order; none where nobody has named it.
+
+        A target counts once it is certain what it means, as for sending: a room that took another's name does not.
+
+        Raises:
+            Offline: it cannot be told yet; rooms and contacts are still being read.
+        """
+        session = self._session
+        if session is None or not session.account:
+            raise Offline("WeChat is not logged in")
+        chat = inbound.room_id or inbound.sender_id
+        found, unsure = [], None
+        for name, target in self._context.targets.items():
+            if not isinstance(target, WechatTarget) or target.to or bool(target.room) != bool(inbound.room_id):
+                continue
+            try:
+                if self._chat(session, target).id == chat:
+                    found.append(name)
+            except Offline as error:
+                unsure = error
+            except BadAddress:
+                continue
+        if not found and unsure is not None:
+            raise unsure
+        return tuple(found)
 
     # Sending
 

@@ -51,16 +51,27 @@ def is_everyone(wanted: str) -> bool:
     return wanted.strip().removeprefix("@").casefold() in ("all", EVERYONE)
 
 
+_QUOTE = re.compile(r"\s*「.*」[^\S\n]*\n[^\S\n]*(?:[-—–－─][^\S\n]?){5,}[^\S\n]*(?:\n|\Z)", re.DOTALL)
+"""What clients and gateways make of a message that answers to another: 「name：what was said」, a line of dashes, and
+below it the answer. Greedy: the quoted message may be such a one itself."""
+
+
+def without_quote(text: str) -> str:
+    """Take the quoted message off the front of an answer to it."""
+    quote = _QUOTE.match(text)
+    return text[quote.end() :] if quote else text
+
+
 def says_name(text: str, names: Iterable[str]) -> bool:
-    """Tell whether a text has `@name` followed by white space or its end.
+    """Tell whether a text has `@name`, in large or small letters, followed by white space, a sign or its end.
 
     An `@` within an e-mail address does not count, unless WeChat's own separator follows the name.
     """
     for name in names:
         if not name:
             continue
-        at = f"@{re.escape(name)}"
-        if re.search(rf"{at}{SEPARATOR}|(?<![A-Za-z0-9._+-]){at}(?=\s|$)", text):
+        at = f"[@＠]{re.escape(name)}"
+        if re.search(rf"{at}{SEPARATOR}|(?<![A-Za-z0-9._+-]){at}(?=[\s,:，：、]|$)", text, re.IGNORECASE):
             return True
     return False
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import structlog
 
 from wxbridge.channels.wechat.directory import CHANNEL, Contact, Directory, Room
-from wxbridge.channels.wechat.mentions import Person, says_name
+from wxbridge.channels.wechat.mentions import Person, says_name, without_quote
 from wxbridge.channels.wechat.rpc import GatewayError, NoCode, NotSent
 from wxbridge.errors import StorageError
 from wxbridge.model import ChannelState, Inbound
@@ -244,8 +244,12 @@ class Session:
         self.rooms_known = self.contacts_known = self.settled = self._ready = False
         self._members.clear()
 
+    def _forget_members(self, room_id: str) -> None:
+        for key in (room_id, _me(room_id)):
+            self._members.pop(key, None)
+
     def _on_room(self, room_id: str) -> None:
-        self._members.pop(room_id, None)
+        self._forget_members(room_id)
         if self.account:
             self._start(self._refresh_room(room_id), "wechat room")
 
@@ -254,7 +258,7 @@ class Session:
         if not self.account or not isinstance(entry_id, str) or not entry_id:
             return
         if kind in (_DIRTY_ROOM, _DIRTY_MEMBER):
-            self._members.pop(entry_id, None)
+            self._forget_members(entry_id)
         if kind == _DIRTY_ROOM and entry_id in self._directory.rooms:
             self._start(self._refresh_room(entry_id, fresh=False), "wechat room")
         elif kind == _DIRTY_CONTACT and entry_id in self._directory.contacts:
@@ -450,6 +454,7 @@ class Session:
         room = None if direct else await self._room(raw.room_id)
         sender = await self._sender(raw.sender_id, direct=direct)
         is_text = raw.kind == _TEXT
+        called = () if direct or not is_text else await self._called(raw)
         return Inbound(
             channel=CHANNEL,
             id=raw.id,
@@ -458,8 +463,10 @@ class Session:
             room_id=raw.room_id or None,
             room_topic=None if room is None else room.topic,
             text=raw.text if is_text else f"[{_KINDS[raw.kind] if 0 <= raw.kind < len(_KINDS) else 'unknown'}]",
-            mentioned=direct or await self._mentions_us(raw, text=is_text),
+            # What is only quoted was said to somebody else, or before.
+            mentioned=direct or self._named_in(raw) or says_name(without_quote(raw.text), called),
             at=_time(raw.timestamp),
+            called=called,
         )
 
     async def _room(self, room_id: str) -> Room:
@@ -493,19 +500,21 @@ class Session:
             self._sync_wanted.set()
         return contact
 
-    async def _mentions_us(self, raw: RawMessage, *, text: bool) -> bool:
-        if self.account and self.account in raw.mention_ids:
-            return True
-        if not text or not re.search("[@＠]", raw.text):
-            return False
-        if says_name(raw.text, [self.account_name]):
-            return True
-        me = await self._me_in(raw.room_id)
-        return says_name(raw.text, [me])
+    def _named_in(self, raw: RawMessage) -> bool:
+        return bool(self.account) and self.account in raw.mention_ids
+
+    async def _called(self, raw: RawMessage) -> tuple[str, ...]:
+        """Give the bot's names in a room, where the text may have one of them: its own, and that in this room only."""
+        if not re.search("[@＠]", raw.text):
+            return ()
+        names = [self.account_name]
+        if not says_name(raw.text, names):
+            names.append(await self._me_in(raw.room_id))
+        return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
 
     async def _me_in(self, room_id: str) -> str:
         """Give the name that the bot carries in a room only; empty where it has none."""
-        key = f"me@{room_id}"
+        key = _me(room_id)
         known = self._members.get(key)
         if known is not None and known[0] > time.monotonic() - _MEMBERS_KEPT:
             return known[1][0].room_alias
@@ -580,6 +589,11 @@ class Session:
     def _person(self, contact_id: str, room_alias: str = "", name: str = "") -> Person:
         contact = self._directory.person(contact_id) or Contact(contact_id)
         return Person(contact_id, contact.alias, contact.handle, room_alias, name or contact.name)
+
+
+def _me(room_id: str) -> str:
+    """The key of the bot's own name in a room, beside those of the members'."""
+    return f"me@{room_id}"
 
 
 def _time(timestamp: float) -> datetime:

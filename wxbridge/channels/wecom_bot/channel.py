@@ -99,6 +99,7 @@ class WecomBotChannel:
     def __init__(self, context: ChannelContext, timing: Timing | None = None) -> None:
         self._lane = lane_of(context)
         self.settings: BotSettings = bot_of(context.settings, self._lane)
+        self._targets = context.targets
         self._timing = timing or Timing()
         self._directory = Directory(context.database, self._lane, self.settings.bot_id)
         self._media = Media(patience=self._timing.upload, pause=self._timing.upload_pause)
@@ -120,6 +121,7 @@ class WecomBotChannel:
     def adopt(self, context: ChannelContext) -> None:
         """Go on with other targets, on the same connection; only where it `keeps`."""
         self.settings = bot_of(context.settings, lane_of(context))
+        self._targets = context.targets
 
     # Status
 
@@ -296,6 +298,17 @@ class WecomBotChannel:
             # WeCom brings a bot what is said to it, and nothing else.
             mentioned=True,
             at=said.at,
+        )
+
+    # Where somebody writes
+
+    def targets_of(self, inbound: Inbound) -> tuple[str, ...]:
+        """Give the targets that mean the chat of a message, in their order; none where nobody has named it."""
+        chat, other = (inbound.room_id, "single") if inbound.room_id else (inbound.sender_id, "group")
+        return tuple(
+            name
+            for name, target in self._targets.items()
+            if isinstance(target, WecomBotTarget) and target.chat.strip() == chat and target.chat_type != other
         )
 
     # Sending

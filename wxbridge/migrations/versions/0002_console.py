@@ -11,6 +11,7 @@ depends_on = None
 _STILL = {
     "episodes_open": ("episodes", "key", "ended_at IS NULL"),
     "asked_open": ("asked", "at", "done_at IS NULL"),
+    "received_untold": ("received", "id", "told = 0"),
     "notifications_received": ("notifications", "received_id", "received_id IS NOT NULL"),
 }
 
@@ -65,6 +66,7 @@ def upgrade() -> None:
         sa.Column("title", sa.String(), nullable=False),
         sa.Column("alerts", sa.Integer(), nullable=False),
         sa.Column("routed", sa.JSON(), nullable=False),
+        sa.Column("told", sa.Integer(), nullable=False, server_default="0"),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_table(
@@ -87,6 +89,7 @@ def upgrade() -> None:
     op.create_index("job_history_started", "job_history", ["started_at"])
     op.create_index("episodes_started", "episodes", ["started_at"])
     op.create_index("received_at", "received", ["at"])
+    op.create_index("messages_target", "messages", ["target", "notification_id"])
     op.create_index("host_samples_at", "host_samples", ["at"])
     for name, (table, column, condition) in _STILL.items():
         op.create_index(name, table, [column], sqlite_where=sa.text(condition), postgresql_where=sa.text(condition))

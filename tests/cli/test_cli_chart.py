@@ -1,0 +1,71 @@
+"""`wxbridge chart`: what an alert's chart is made of, and the chart."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+from wxbridge.cli.commands import app
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "pictures"))
+
+RUNNER = CliRunner()
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no configuration."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WXBRIDGE_CONFIG", raising=False)
+
+
+def explained(*words: str) -> dict[str, Any]:
+    done = RUNNER.invoke(app, ["chart", *words, "--explain"])
+    assert done.exit_code == 0, done.output
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_an_expression_is_explained_without_any_configuration() -> None:
+    labels = {"alertname": "Load", "instance": "db-1:9100", "severity": "page"}
+    found = explained("--expr", "node_load1 > 4", "--labels", json.dumps(labels), "--for", "10m")
+    assert list(found) == ["queries", "thresholds", "filter", "range", "why"]
+    assert found["queries"] == ['node_load1{instance="db-1:9100", severity=~"page|"}']
+    assert (found["thresholds"], found["filter"]) == ([4.0], {})
+    assert found["range"]["end"] - found["range"]["start"] == pytest.approx(2400, abs=10)
+    assert found["why"] == "the outer comparison (> 4) became the threshold"
+
+
+def test_several_instances_are_explained_together() -> None:
+    labels = json.dumps([{"instance": "a:1"}, {"instance": "b:1"}])
+    assert explained("--expr", "up == 0", "--labels", labels)["queries"] == ['up{instance=~"a:1|b:1"}']
+
+
+def test_what_is_not_understood_is_drawn_whole() -> None:
+    found = explained("--expr", "node_load1 >", "--last", "1h")
+    assert found["queries"] == ["node_load1 >"]
+    assert found["why"].startswith("drawn whole: ")
+    assert found["range"]["end"] - found["range"]["start"] == 3600
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give one of --expr and --rule"),
+        (["--expr", "up", "--rule", "Up"], "give one of --expr and --rule"),
+        (["--expr", "up", "--labels", "instance=a"], "is no JSON object"),
+        (["--expr", "up", "--for", "long"], "is no duration"),
+        (["--expr", "up", "--prometheus", "here"], "is no web address"),
+        (["--expr", "up"], "no Prometheus"),
+        (["--rule", "Up", "--explain"], "no Prometheus"),
+    ],
+)
+def test_wrong_usage_is_told(words: list[str], said: str) -> None:
+    done = RUNNER.invoke(app, ["chart", *words])
+    assert done.exit_code == 2
+    assert said in " ".join(done.output.replace("│", " ").split())

@@ -1,0 +1,157 @@
+"""`host`: the figures of machines now; `host --push URL`: the sampler alone."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import socket
+import time
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wxbridge import logs
+from wxbridge.cli.common import ConfigOption, JsonOption, config_path, fail, plain, read_config, say, with_database
+from wxbridge.settings import parse_duration
+
+if TYPE_CHECKING:
+    from wxbridge.config import Config
+    from wxbridge.database import Database
+    from wxbridge.measured.samples import Host
+
+BETWEEN = 1.0
+"""Seconds between the two samples that are taken where no bridge measures."""
+_PERIOD = 900.0
+"""Seconds that are told of what a bridge has measured."""
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
+    if not 1 <= seconds <= 600:  # noqa: PLR2004 - as in the settings
+        raise typer.BadParameter("from 1s to 10m")
+    return seconds
+
+
+def host(
+    name: Annotated[str | None, typer.Argument(help="A machine that the bridge watches; all when not given.")] = None,
+    push: Annotated[
+        str | None, typer.Option(metavar="URL", help="Measure this machine, and post to that bridge.")
+    ] = None,
+    token: Annotated[
+        str | None, typer.Option(envvar="WXBRIDGE_TOKEN", show_envvar=True, help="What the bridge wants to be shown.")
+    ] = None,
+    called: Annotated[
+        str | None, typer.Option("--name", help="What this machine is called there.", show_default="its host name")
+    ] = None,
+    every: Annotated[str, typer.Option(help="How often it is measured for --push: 10s.")] = "10s",
+    config: ConfigOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
+    """Show how the machines are that the bridge watches; without a configuration, how this one is."""
+    logs.configure("auto", "info" if push else "warning")
+    if push is not None:
+        _push(push, token, called, _seconds(every))
+        return
+    watched = _kept(config)
+    if watched is None or (not watched and name is None):
+        found = [_measured()]
+        if name is not None and name != found[0].name:
+            raise fail(f"no bridge watches {name!r} here: its jobs.yaml has no `host:` section, or there is none", 2)
+    else:
+        found = [each for each in watched if name is None or each.name == name]
+        if not found:
+            raise fail(f"no machine is called {name!r}; there are {', '.join(each.name for each in watched)}", 2)
+    _show(found, config, as_json=as_json)
+
+
+def _push(url: str, token: str | None, name: str | None, every: float) -> None:
+    from wxbridge.measured.settings import host_name, safe_name
+
+    try:
+        called = host_name(name) if name is not None else safe_name(socket.gethostname())
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--name") from None
+    asyncio.run(_pushing(url, token, called, every))
+
+
+async def _pushing(url: str, token: str | None, name: str, every: float) -> None:
+    import aiohttp
+
+    from wxbridge.host.push import Pusher, hook_url, poster
+    from wxbridge.host.sensors import Sensors
+
+    hook = hook_url(url)
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None  # noqa: S101 - a coroutine runs in one
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # A second one must not interrupt the end that the first has begun.
+        loop.add_signal_handler(number, lambda: None if task.cancelling() else task.cancel())
+    say(f"{name}: measuring every {every:g} s, posting to {hook.partition('?')[0]}")
+    async with aiohttp.ClientSession() as session:
+        with suppress(asyncio.CancelledError):
+            await Pusher(name, every, Sensors(), poster(session, hook, token)).run()
+
+
+def _kept(config: Path | None) -> list[Host] | None:
+    """What the bridge has measured; None where there is no configuration with `host:`."""
+    if config is None and not config_path(None).exists():
+        return None
+    if getattr(read_config(config), "host", None) is None:
+        return None
+
+    async def read(_: Config, database: Database) -> list[Host]:
+        from wxbridge.measured import store
+
+        return await database.read(lambda connection: store.hosts(connection, time.time()))
+
+    return with_database(config, read)
+
+
+def _measured() -> Host:
+    """This machine, by two samples."""
+    from wxbridge.host.sensors import Sensors
+    from wxbridge.measured.samples import Host, Sample, history_of
+    from wxbridge.measured.settings import safe_name
+
+    sensors = Sensors()
+    sensors.sample()
+    time.sleep(BETWEEN)
+    sample = Sample(time.time(), sensors.sample())
+    return Host(safe_name(socket.gethostname()), history_of([sample], BETWEEN), sensors.about())
+
+
+def _show(found: list[Host], config: Path | None, *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps([_plain(each) for each in found], ensure_ascii=False, indent=1))  # noqa: T201
+        return
+    from wxbridge.measured import figures
+
+    settings = read_config(config) if config is not None or config_path(None).exists() else None
+    zone = settings.timezone if settings else datetime.now().astimezone().tzinfo
+    assert zone is not None  # noqa: S101 - a local time has one
+    texts = []
+    for each in found:
+        last = each.history.last
+        end = time.time()
+        start = end - _PERIOD if last and len(each.history.raw.at) > 1 else end - BETWEEN
+        lines = figures.report(each, start, end, settings.language if settings else "en", zone)
+        texts.append(plain("\n".join(lines)))
+    print("\n\n".join(texts))  # noqa: T201
+
+
+def _plain(host: Host) -> dict[str, Any]:
+    last = host.history.last
+    return {
+        "name": host.name,
+        "at": last.at if last else None,
+        "figures": {name: round(value, 2) for name, value in last.figures.items()} if last else {},
+        "about": dict(host.about),
+        "silent_since": host.silent_since,
+    }

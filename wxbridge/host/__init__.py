@@ -1,0 +1,1 @@
+"""Watching machines: this one by psutil, others by what they push; warnings are alerts like any other."""

@@ -1,0 +1,169 @@
+"""Tells open consoles which parts of the bridge have changed: one look a second for all of them, none for nobody."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
+
+import sqlalchemy as sa
+import structlog
+from sqlalchemy import Connection
+
+from wxbridge.database import (
+    OPEN,
+    Database,
+    acks,
+    alerts,
+    job_history,
+    job_mutes,
+    job_runs,
+    messages,
+    received,
+    silences,
+)  # fmt: skip
+from wxbridge.errors import StorageError
+from wxbridge.model import OPEN_STATES, ChannelStatus, MessageState
+
+log = structlog.get_logger()
+
+EVERY = 1.0
+"""Seconds between two looks."""
+PING = 25.0
+"""Seconds after which a silent stream says that it is there, so that nobody on the way closes it."""
+READERS = 100
+"""Streams at once."""
+
+Marks = Mapping[str, Hashable]
+"""By part, something that changes whenever the part does."""
+
+
+class Changes:
+    """Who wants to know, and what is told: the names of parts. `look` is called while somebody listens."""
+
+    def __init__(
+        self, look: Callable[[], Awaitable[Marks]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._look, self._sleep = look, sleep
+        self._readers: set[asyncio.Queue[frozenset[str] | None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def full(self) -> bool:
+        """Whether nobody more can listen."""
+        return self._closed or len(self._readers) >= READERS
+
+    async def listen(self) -> AsyncIterator[frozenset[str]]:
+        """The parts that change, as they do; an empty set is a sign of life. Ends where the server does."""
+        reader: asyncio.Queue[frozenset[str] | None] = asyncio.Queue()
+        self._readers.add(reader)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch(), name="console")
+        try:
+            while not self._closed:
+                try:
+                    parts = await asyncio.wait_for(reader.get(), PING)
+                except TimeoutError:
+                    parts = frozenset()
+                if parts is None:
+                    return
+                yield parts
+        finally:
+            self._readers.discard(reader)
+            if not self._readers and self._task is not None:
+                self._task.cancel()
+                self._task = None
+
+    def close(self) -> None:
+        """End every stream, and take no more. May be called again."""
+        self._closed = True
+        for reader in self._readers:
+            reader.put_nowait(None)
+
+    async def _watch(self) -> None:
+        before: Marks | None = None
+        while True:
+            try:
+                now = await self._look()
+            except StorageError:
+                now = before or {}
+            except Exception:
+                log.exception("what changed cannot be told to open consoles")
+                now = before or {}
+            if before is not None and (parts := frozenset(name for name in now if now[name] != before.get(name))):
+                for reader in self._readers:
+                    reader.put_nowait(parts)
+            before = now
+            await self._sleep(EVERY)
+
+
+class Look:
+    """Marks of the database and of what is in memory; where nobody has written, one trivial query."""
+
+    def __init__(
+        self,
+        database: Database,
+        channels: Callable[[], Mapping[str, ChannelStatus]],
+        others: Callable[[], Marks] = dict,
+    ) -> None:
+        self._database, self._channels, self._others = database, channels, others
+        self._written: Hashable = None
+        self._marks: dict[str, Hashable] = {}
+
+    async def __call__(self) -> Marks:
+        """Look now. Raises `StorageError`."""
+        with suppress(StorageError):
+            self._marks = await self._database.read(self._stored)
+        return {"channels": _states(self._channels().items()), **self._marks, **self._others()}
+
+    def _stored(self, connection: Connection) -> dict[str, Hashable]:
+        if connection.dialect.name == "sqlite":
+            # What others have committed, and what we have.
+            elsewhere = connection.exec_driver_sql("PRAGMA data_version").scalar()
+            written = elsewhere, connection.exec_driver_sql("SELECT total_changes()").scalar(), id(connection)
+            if written == self._written:
+                return self._marks
+            self._written = written
+        return {name: tuple(connection.execute(query).one()) for name, query in _QUERIES.items()}
+
+
+def _states(channels: Iterable[tuple[str, ChannelStatus]]) -> Hashable:
+    return tuple((name, status.state, status.detail, status.account, status.qrcode) for name, status in channels)
+
+
+def _one(*columns: Any) -> sa.Select[Any]:
+    return sa.select(*(column.scalar_subquery() for column in columns))
+
+
+def _settled(state: MessageState) -> Any:
+    return sa.select(sa.func.max(messages.c.settled_at)).where(
+        messages.c.state == state, messages.c.settled_at.is_not(None)
+    )
+
+
+_QUERIES = {
+    "outbox": _one(
+        sa.select(sa.func.max(messages.c.id)),
+        sa.select(sa.func.max(received.c.id)),
+        sa.select(sa.func.count()).select_from(messages).where(sa.text(OPEN)),
+        sa.select(sa.func.sum(messages.c.tries + sa.case((messages.c.state == MessageState.SENDING, 1000), else_=0)))
+        .where(sa.text(OPEN)),
+        *(_settled(state) for state in MessageState if state not in OPEN_STATES),
+    ),
+    "alerts": _one(
+        sa.select(sa.func.count()).select_from(alerts).where(alerts.c.status != "resolved"),
+        sa.select(sa.func.max(alerts.c.updated_at)).where(alerts.c.status == "firing"),
+        sa.select(sa.func.max(alerts.c.updated_at)).where(alerts.c.status == "resolved"),
+        sa.select(sa.func.count()).select_from(silences),
+        sa.select(sa.func.sum(silences.c.ends_at)).select_from(silences),
+        sa.select(sa.func.max(acks.c.at)),
+    ),
+    "jobs": _one(
+        sa.select(sa.func.max(job_history.c.id)),
+        sa.select(sa.func.max(job_runs.c.started_at)),
+        sa.select(sa.func.max(job_mutes.c.at)),
+        sa.select(sa.func.count()).select_from(job_mutes),
+    ),
+}  # fmt: skip

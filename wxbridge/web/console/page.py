@@ -1,0 +1,133 @@
+"""What a page of the console is: one function that gathers what its template shows, and the actions of its forms.
+
+A new page is one module in `pages/` with a `PAGE`, a template of the same name, its phrases, and a line in
+`pages/__init__.py`.
+"""
+
+from __future__ import annotations
+
+import urllib.parse
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from wxbridge import compose
+from wxbridge.compose import Language
+from wxbridge.errors import BadBody
+from wxbridge.web.console.neighbours import Console
+from wxbridge.web.console.phrases import say
+from wxbridge.web.console.session import Session
+from wxbridge.web.neighbours import Neighbours
+
+HOME = "/"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One request to a page: who asks, in which language, and what there is to ask."""
+
+    console: Console
+    bridge: Neighbours
+    session: Session
+    language: Language
+    now: float
+    """Seconds since the epoch."""
+    query: Mapping[str, str]
+
+    def say(self, key: str, **fields: object) -> str:
+        """A phrase in the visitor's language."""
+        return say(key, self.language, **fields)
+
+    def local(self, at: float | datetime) -> datetime:
+        """A moment in the configured time zone."""
+        moment = datetime.fromtimestamp(at, UTC) if isinstance(at, int | float) else at
+        return moment.astimezone(self.console.timezone())
+
+    def when(self, at: float | datetime | None) -> str:
+        """A moment as people write it: the time of today, else with its date."""
+        if at is None:
+            return ""
+        moment, today = self.local(at), self.local(self.now)
+        if moment.date() == today.date():
+            return f"{moment:%H:%M:%S}"
+        return f"{moment:%m-%d %H:%M}" if moment.year == today.year else f"{moment:%Y-%m-%d %H:%M}"
+
+    def whole(self, at: float | datetime) -> str:
+        """A moment with its date and its zone."""
+        return f"{self.local(at):%Y-%m-%d %H:%M:%S %Z}"
+
+    def lasted(self, seconds: float) -> str:
+        """A duration as people write it."""
+        return compose.duration(max(0.0, seconds), self.language)
+
+
+@dataclass(frozen=True)
+class Form:
+    """What somebody sent with a form."""
+
+    fields: Mapping[str, str]
+    picture: bytes | None = None
+
+    def text(self, name: str, longest: int = 5000) -> str:
+        """A field without the blanks around it; empty where it is missing.
+
+        Raises:
+            BadBody: it is longer than `longest` characters.
+        """
+        value = self.fields.get(name, "").replace("\x00", "").strip()
+        if len(value) > longest:
+            raise BadBody(f"`{name}` may have {longest} characters.")
+        return value
+
+    def number(self, name: str) -> int:
+        """A field that is an id. Raises `BadBody` where it is none."""
+        value = self.text(name, 20)
+        if not (value.isascii() and value.isdecimal()) or len(value) > 15:  # noqa: PLR2004 - beyond any id
+            raise BadBody(f"`{name}` is no number.")
+        return int(value)
+
+
+Show = Callable[[Visit], Awaitable[Mapping[str, Any]]]
+Action = Callable[[Visit, Form], Awaitable[str]]
+"""Does what a form asks, and gives the sentence that says so. Raises `WxbridgeError`."""
+
+
+def _always(_console: Console) -> bool:
+    return True
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page. Its template is `NAME.html`, its title the phrase `page.NAME`."""
+
+    name: str
+    show: Show
+    icon: str = ""
+    """The path of its picture in the navigation (24 by 24, strokes); empty for a page that is not in it."""
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    """By the last part of the address that a form posts to."""
+    wanted: Callable[[Console], bool] = _always
+    """Whether there is such a page with this configuration."""
+    within: str = ""
+    """The page that the navigation shows as the present one instead."""
+
+    @property
+    def path(self) -> str:
+        """Its address."""
+        return HOME if self.name == "timeline" else f"/console/{self.name}"
+
+
+def local_path(text: str) -> str:
+    """An address of ours that a form names to return to; the first page where it is none of ours."""
+    parts = urllib.parse.urlsplit(text)
+    ours = parts.path == HOME or parts.path.startswith("/console/")
+    if parts.scheme or parts.netloc or not ours or "\\" in text or any(ord(sign) < 32 for sign in text):  # noqa: PLR2004 - control characters
+        return HOME
+    return urllib.parse.urlunsplit(("", "", parts.path, parts.query, ""))
+
+
+def asset(name: str) -> Path:
+    """A file that browsers get as it is."""
+    return Path(__file__).parent / "static" / name

@@ -1,0 +1,28 @@
+"""The pages of the console, in the order of the navigation. What a page is: `page.Page`."""
+
+from __future__ import annotations
+
+from wxbridge.web.console.page import Page
+from wxbridge.web.console.pages import (
+    alerts,
+    configuration,
+    doctor,
+    jobs,
+    login,
+    message,
+    rooms,
+    targets,
+    timeline,
+)
+
+PAGES: tuple[Page, ...] = (
+    timeline.PAGE,
+    login.PAGE,
+    alerts.PAGE,
+    targets.PAGE,
+    jobs.PAGE,
+    rooms.PAGE,
+    configuration.PAGE,
+    doctor.PAGE,
+    message.PAGE,
+)

@@ -1,0 +1,69 @@
+"""Who is logged in where; the QR code where a scan is awaited; what to do about each state."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from wxbridge import login
+from wxbridge.errors import BadBody
+from wxbridge.model import ChannelState, ChannelStatus
+from wxbridge.web.console.page import Form, Page, Visit
+from wxbridge.web.console.phrases import known
+
+GOOD = (ChannelState.ONLINE,)
+SOON = (ChannelState.STARTING, ChannelState.CONNECTING, ChannelState.SCANNED)
+
+
+def tone(state: ChannelState) -> str:
+    """How a state is coloured."""
+    return "good" if state in GOOD else "soon" if state in SOON else "bad"
+
+
+async def _show(visit: Visit) -> Mapping[str, Any]:
+    statuses = visit.bridge.channels()
+    can = set(visit.console.can_log_out())
+    return {"channels": [_channel(visit, name, status, can) for name, status in statuses.items()]}
+
+
+def _channel(visit: Visit, name: str, status: ChannelStatus, can: set[str]) -> Mapping[str, Any]:
+    kind = name.partition(":")[0]
+    # Its own words where there are some: a robot cannot be scanned, and an application has no phone.
+    advice = next((key for key in (f"do.{kind}.{status.state}", f"do.{status.state}") if known(key)), None)
+    # Whoever scans the code owns the login, which is more than looking.
+    code = status.qrcode if visit.session.may_change else None
+    return {
+        "name": name,
+        "status": status,
+        "tone": tone(status.state),
+        "code": _picture(code) if code else None,
+        "hidden": bool(status.qrcode and not code),
+        "advice": visit.say(advice) if advice else "",
+        "can_log_out": name in can and status.state is ChannelState.ONLINE,
+    }
+
+
+def _picture(code: str) -> str | None:
+    """A QR code as an address that holds it; None where it does not fit into one."""
+    try:
+        drawn = login.as_svg(code)
+    except ValueError:
+        return None
+    return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()
+
+
+async def _log_out(visit: Visit, form: Form) -> str:
+    name = form.text("channel", 100)
+    if name not in visit.console.can_log_out():
+        raise BadBody(f"{name} cannot be logged out from here.")
+    await visit.console.log_out(name)
+    return visit.say("login.logged_out", channel=name)
+
+
+PAGE = Page(
+    "login",
+    _show,
+    "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 14h2M14 18v2M18 18h2v2h-2z",
+    {"log-out": _log_out},
+)

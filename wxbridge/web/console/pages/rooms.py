@@ -1,0 +1,65 @@
+"""The rooms and contacts that channels have seen, to be copied into jobs.yaml."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from wxbridge import chats
+from wxbridge.web.console.page import Page, Visit
+
+SHOWN = 200
+"""Of each; who looks for more writes a few letters of it."""
+_PLAIN = re.compile(r"[^\W\d_][\w-]*(?: [\w-]+)*")
+_WORDS = ("true", "false", "yes", "no", "on", "off", "null")
+
+
+async def _show(visit: Visit) -> Mapping[str, Any]:
+    wanted = visit.query.get("text", "").strip().lower()
+    rooms, contacts = await visit.console.database.read(lambda c: (chats.list_rooms(c), chats.list_contacts(c)))
+    found = [_room(each) for each in rooms if _has(wanted, each["topic"], each["id"])]
+    people = [
+        _contact(each) for each in contacts if _has(wanted, each["name"], each["alias"], each["handle"], each["id"])
+    ]
+    return {
+        "rooms": found[:SHOWN], "people": people[:SHOWN],
+        "more_rooms": max(0, len(found) - SHOWN), "more_people": max(0, len(people) - SHOWN),
+        "wanted": visit.query.get("text", "").strip(), "any": bool(rooms or contacts),
+    }  # fmt: skip
+
+
+def _has(wanted: str, *texts: str) -> bool:
+    return not wanted or any(wanted in text.lower() for text in texts)
+
+
+def _room(room: Mapping[str, Any]) -> Mapping[str, Any]:
+    topic = room["topic"] or room["id"]
+    return {**room, "line": _line(topic, room["channel"], "room", topic)}
+
+
+def _contact(contact: Mapping[str, Any]) -> Mapping[str, Any]:
+    name = contact["alias"] or contact["name"] or contact["id"]
+    return {**contact, "line": _line(name, contact["channel"], "contact", name)}
+
+
+def _line(name: str, channel: str, kind: str, value: str) -> str:
+    """A line for `targets:` in jobs.yaml."""
+    key = re.sub(r"[^\w-]+", "-", name.strip()).strip("-").lower() or kind
+    bot = channel.partition(":")[2]
+    account = f"bot: {_scalar(bot)}, " if bot else ""
+    return f"{_scalar(key)}: {{channel: {channel.partition(':')[0]}, {account}{kind}: {_scalar(value)}}}"
+
+
+def _scalar(value: str) -> str:
+    """A value as YAML takes it for itself."""
+    plain = _PLAIN.fullmatch(value) and value.lower() not in _WORDS
+    return value if plain else json.dumps(value, ensure_ascii=False)
+
+
+_ICON = (
+    "M8 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM2 20c0-4 2.5-6 6-6s6 2 6 6M16 4.5a3.5 3.5 0 0 1 0 6.5"
+    "M17.5 14c3 .4 4.5 2.5 4.5 6"
+)
+PAGE = Page("rooms", _show, _ICON)

@@ -1,0 +1,131 @@
+"""What came in, where it was routed and why, and what became of each message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from wxbridge import timeline
+from wxbridge.errors import BadBody
+from wxbridge.model import Message, MessageState, Picture, Text
+from wxbridge.timeline import UNTOLD, Entry, Filter, Place
+from wxbridge.web.console.page import Form, Page, Visit
+
+STATES = (*MessageState, "open", UNTOLD)
+TONES = {
+    MessageState.SENT: "good", MessageState.QUEUED: "soon", MessageState.SENDING: "soon", MessageState.DEAD: "bad",
+    MessageState.EXPIRED: "bad", MessageState.UNKNOWN: "warn", MessageState.FAILED_OVER: "quiet",
+    MessageState.MERGED: "quiet",
+}  # fmt: skip
+_FIELDS = ("target", "state", "text", "since", "until")
+
+
+async def _show(visit: Visit) -> Mapping[str, Any]:
+    asked = _filter(visit)
+    after = Place.read(visit.query.get("after", ""))
+    found = await visit.console.database.read(lambda c: timeline.read(c, asked, after))
+    given = {name: visit.query.get(name, "") for name in _FIELDS}
+    return {
+        "entries": [shown(visit, each) for each in found.entries],
+        "next": found.next,
+        "searched_to": found.searched_to,
+        "older": after is not None,
+        "given": given,
+        "kept": {name: value for name, value in given.items() if value},
+        "targets": sorted({target.name for target in visit.console.targets()} | ({asked.target} - {""})),
+        "states": STATES,
+        "tones": TONES,
+    }
+
+
+def _filter(visit: Visit) -> Filter:
+    query = visit.query
+    state = query.get("state", "")
+    return Filter(
+        target=query.get("target", ""),
+        state=state if state in STATES else "",
+        text=query.get("text", "").strip()[:200],
+        since=_moment(visit, query.get("since", "")),
+        until=_moment(visit, query.get("until", "")),
+    )
+
+
+def _moment(visit: Visit, written: str) -> float | None:
+    """What a browser's field for a time holds, in the configured zone; None for what is none."""
+    try:
+        moment = datetime.fromisoformat(written[:32])
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=visit.console.timezone())).timestamp()
+
+
+def shown(visit: Visit, entry: Entry) -> Mapping[str, Any]:
+    """An entry as the templates take it."""
+    messages = [line(message) for told in entry.told for message in told.messages]
+    title = entry.title or next((each["first"] for each in messages if each["first"]), "")
+    return {
+        "id": f"post-{entry.received}" if entry.received else f"note-{entry.told[0].id if entry.told else 0}",
+        "at": entry.at,
+        "came_in": entry.received is not None,
+        "source": entry.source,
+        "job": entry.source.startswith("job:"),
+        "title": title or visit.say("timeline.untitled"),
+        "alerts": entry.alerts,
+        "routed": [_routed(visit, each) for each in entry.routed],
+        "kinds": {told.kind for told in entry.told},
+        "taken_over": any(told.origin for told in entry.told),
+        "messages": messages,
+    }
+
+
+def line(message: Message) -> Mapping[str, Any]:
+    """A message as the templates take it."""
+    body = message.body
+    text = body.text if isinstance(body, Text) else ""
+    return {
+        "it": message,
+        "text": text,
+        "first": text.strip().partition("\n")[0][:120],
+        "picture": body.file if isinstance(body, Picture) else None,
+        "is_picture": isinstance(body, Picture),
+        "tone": TONES[message.state],
+        "can_retry": message.state not in (MessageState.SENDING, MessageState.SENT, MessageState.QUEUED),
+        "can_hurry": message.state is MessageState.QUEUED and message.tries > 0,
+        "can_drop": message.state is MessageState.QUEUED,
+    }
+
+
+def _routed(visit: Visit, part: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Why a part went where it did: the routes with what they match, or a sentence."""
+    by: Sequence[Mapping[str, Any]] = part.get("by", ())
+    routes = [
+        (each["route"] if each["matches"] else visit.say("why.everything", route=each["route"]), each["matches"])
+        for each in by
+    ]
+    if part.get("why"):
+        routes = [(visit.say(f"why.{part['why']}"), [])]
+    return {
+        "target": part.get("target", ""), "alerts": part.get("alerts", 0), "told": part.get("told", 0),
+        "routes": routes, "held": list(part.get("held", ())),
+    }  # fmt: skip
+
+
+async def change(visit: Visit, form: Form) -> str:
+    """Retry, drop or hand on one message. Raises `WxbridgeError`."""
+    number, do = form.number("id"), form.text("do", 20)
+    if do == "send-to":
+        target = form.text("to", 200)
+        if target not in {each.name for each in visit.console.targets()}:
+            raise BadBody(visit.say("timeline.no_target", target=target))
+        await visit.console.send_to(number, target)
+        return visit.say("timeline.handed_on", id=number, target=target)
+    work = {"retry": visit.console.retry, "drop": visit.console.drop}.get(do)
+    if work is None:
+        raise BadBody(visit.say("no_such_action"))
+    if not await work([number]):
+        raise BadBody(visit.say(f"timeline.not_{do}", id=number))
+    return visit.say(f"timeline.{do}_done", id=number)
+
+
+PAGE = Page("timeline", _show, "M5 6h.01M5 12h.01M5 18h.01M9 6h11M9 12h11M9 18h11", {"message": change})
