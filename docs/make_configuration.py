@@ -16,8 +16,8 @@ PAGE = Path(__file__).parent / "configuration.md"
 HEAD = """# Every key of jobs.yaml
 
 Made from `wxbridge schema` by `python docs/make_configuration.py`; do not edit it by hand. For what the keys are good
-for see [sources](sources.md), [routing](routing.md), [texts](texts.md), [pictures](pictures.md), [screenshots](screenshots.md),
-[chat](chat.md), [hosts](host.md), [console](console.md) and [operations](operations.md).
+for see [sources](sources.md), [routing](routing.md), [texts](texts.md), [pictures](pictures.md),
+[screenshots](screenshots.md), [chat](chat.md), [hosts](host.md), [console](console.md) and [operations](operations.md).
 
 - A *duration* is written as `30s`, `5m`, `1h30m` or `7d`; a *rate* as `1/s`, `30/min`, or a bare number for a day.
 - A *secret* may be written into a file of its own: `token_file: /run/secrets/token` instead of `token:`.

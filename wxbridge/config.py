@@ -90,7 +90,7 @@ class ServerSettings(Section):
     token: Secret | None = None
     """What callers must show: `Authorization: Bearer`, basic (as the password), or `?token=`; it opens the console."""
     read_token: Secret | None = None
-    """Opens the console, metrics and listings to those who may look and change nothing; it needs a `token` beside it."""
+    """Opens the console, metrics and listings to those who may look and not change; it needs a `token` beside it."""
     proxies: Annotated[tuple[Network, ...], BeforeValidator(_networks), WithJsonSchema(_NETWORKS)] = ()
     """Networks of reverse proxies in front, such as `10.0.0.0/8`: whose `X-Forwarded-…` headers are believed."""
     max_body: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024

@@ -113,6 +113,8 @@ async def _leave(runner: web.AppRunner, limit: float) -> None:
     try:
         if runner.server is not None:
             runner.server.pre_shutdown()
+            # Streams of events never end by themselves; the application is told to end them.
+            await runner.shutdown()
             await runner.server.shutdown(limit)
     finally:
         await runner.cleanup()

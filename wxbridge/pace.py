@@ -82,6 +82,11 @@ class Pacer:
         """What is left in the windows over the whole channel, by rate."""
         return {str(window.rate): window.left(now) for window in self._total}
 
+    def chat_windows_left(self, chat: str, now: float) -> dict[Rate, int]:
+        """What is left in the windows of one chat, its own or those of every chat, by rate."""
+        windows = self._chats[chat] if chat in self._chats else self._chat_windows()
+        return {window.rate: window.left(now) for window in windows}
+
     def estimate(self, chat: str, count: int, now: float, *, others: int = 0) -> float:
         """Roughly how many seconds `count` messages to a chat take, with `others` waiting for the channel too."""
         own = [window.estimate(count, now) for window in self._chats[chat]]

@@ -109,9 +109,12 @@ def note(connection: Connection, rows: Sequence[tuple[Received, int]], *, first:
         )  # fmt: skip
 
 
+_LAST_ID = sa.select(sa.func.coalesce(sa.func.max(received.c.id), 0))
+
+
 def next_id(connection: Connection) -> int:
     """The first id that `note` may give; hold the transaction until then."""
-    return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(received.c.id), 0))).scalar_one()) + 1
+    return int(connection.execute(_LAST_ID).scalar_one()) + 1
 
 
 # ---------------------------------------------------------------- reading it

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -39,6 +42,42 @@ def test_an_expression_is_explained_without_any_configuration() -> None:
     assert (found["thresholds"], found["filter"]) == ([4.0], {})
     assert found["range"]["end"] - found["range"]["start"] == pytest.approx(2400, abs=10)
     assert found["why"] == "the outer comparison (> 4) became the threshold"
+
+
+class Namesakes(BaseHTTPRequestHandler):
+    """A Prometheus with two rules of one name."""
+
+    def do_GET(self) -> None:
+        rules = [
+            {"type": "alerting", "name": "Load", "query": f"node_load1 > {limit}", "labels": {"severity": severity}}
+            for limit, severity in ((4, "warning"), (8, "page"))
+        ]
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(json.dumps({"status": "success", "data": {"groups": [{"rules": rules}]}}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def namesakes() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Namesakes) as server:
+        thread = Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+
+
+def test_where_several_rules_have_a_name_it_is_told_which_is_taken(namesakes: str) -> None:
+    words = ["chart", "--rule", "Load", "--prometheus", namesakes, "--explain"]
+    done = RUNNER.invoke(app, words)
+    assert json.loads(done.stdout)["thresholds"] == [4]
+    assert "2 rules are called Load; --labels tells which is meant. Taken is node_load1 > 4, of:" in done.stderr
+    assert 'node_load1 > 8  {"severity": "page"}' in done.stderr
+    other = RUNNER.invoke(app, [*words, "--labels", '{"severity": "page"}'])
+    assert json.loads(other.stdout)["thresholds"] == [8]
 
 
 def test_several_instances_are_explained_together() -> None:

@@ -31,7 +31,7 @@ IN_THE_GROUP = [
     turn("zhangsan", "@小桥 here", "here answered", "^This is the room .*wrGROUP.*bot: main, chat: .?wrGROUP"),
     turn("lisi", "@小桥\u2005我是谁", "whoami answered", "^你是 lisi.*权限:无"),
     turn("lisi", "@小桥 run inspection", "run refused", "for the master and those under"),
-    turn("lisi", "@小桥 /status\nalerts", "status answered, alerts answered", "🟢 .*main.*online", "Nothing fires"),
+    turn("lisi", "@小桥 /status\nalerts", "status answered, alerts answered", "🟢 .*main.*online", "Grafana did not answer"),
     turn("lisi", "@小桥 grpah", "unknown", "Did you mean .*graph"),
     turn("zhangsan", "@小桥 graph kafka #4", "graph answered", "Messages in", PICTURE),
     turn("zhangsan", "@小桥 run inspection", "run answered", "^▶️ Running inspection", "all is well"),

@@ -212,6 +212,25 @@ async def test_where_one_failed_and_no_other_has_a_picture_it_is_a_failure(error
     assert counted[-1] == ("alert", reason)
 
 
+async def test_what_was_to_be_drawn_from_a_prometheus_that_is_configured_no_more_is_left_out_in_peace() -> None:
+    counted: list[tuple[str, str]] = []
+    drawn = Pictures(count=lambda *given: counted.append(given))
+    with pytest.raises(NothingToDraw, match=r"no `grafana: url:`.*no `prometheus: url:`"):
+        await drawn.draw(tried("panel", "chart"))
+    assert counted == [("alert", "no_source")]
+
+
+async def test_of_several_attempts_that_take_too_long_the_longest_is_told() -> None:
+    late = iter([TooLate("no answer within 15 s"), TooLate("no answer within 0.2 s")])
+
+    def look() -> bytes:
+        raise next(late)
+
+    spec = PictureSpec("alert", {**tried("chart").params, "deadline": 2.0})
+    with pytest.raises(TooLate, match="15 s"):
+        await pictures([], chart=look).draw(spec)
+
+
 async def test_an_alerts_own_picture_that_is_all_white_is_none(blank: bytes) -> None:
     drawn = pictures([], fetch=blank, chart=b"chart")
     assert await drawn.draw(tried("fetch", "chart")) == b"chart"

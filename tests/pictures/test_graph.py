@@ -51,6 +51,11 @@ def names(shown: Chart) -> Sequence[dict[str, str]]:
     return [dict(curve.labels) for curve in shown.curves]
 
 
+async def test_an_alert_whose_rule_is_not_found_still_names_its_chart(fake: FakePrometheus) -> None:
+    fake.series["node_load1"] = [DB]
+    assert (await chart(fake, rule="Load", expr="node_load1 > 4", at=AT)).title == "Load"
+
+
 async def test_the_worst_of_many_instances_are_drawn_and_the_others_counted(fake: FakePrometheus) -> None:
     pods = [{"pod": f"shop-{number:02}"} for number in range(33)]
     fake.series["memory"], fake.above = pods, 10.0

@@ -175,6 +175,23 @@ async def client(server: Server, **more: Any) -> AsyncIterator[Prometheus]:
         yield made
 
 
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [({}, "Basic d3g6OiDnp5g="), ({"token": SecretStr("secret")}, "Bearer secret")],
+    ids=["alone", "beside a token"],
+)
+async def test_user_and_password_in_the_address_open_the_door_and_are_not_told(
+    server: Server, given: dict[str, Any], sent: str
+) -> None:
+    server.say(401, "no")
+    server.url = server.url.replace("://", "://wx:%3A%20%E7%A7%98@")
+    async with client(server, **given) as prometheus:
+        with pytest.raises(PictureError, match=r"HTTP 401.*are right") as refused:
+            await prometheus.query_range("a > 1", PERIOD)
+    assert "wx" not in str(refused.value)
+    assert server.asked[0][3]["Authorization"] == sent
+
+
 async def test_a_query_is_posted_below_the_address_with_its_path_and_token(server: Server) -> None:
     server.say(200, matrix(({"a": "b"}, [[1000, "1"]])))
     async with client(server, token=SecretStr("secret")) as prometheus:

@@ -90,6 +90,7 @@ class FakeGrafana:
         self.status = 0
         """Of every answer to saving, where set."""
         self.loses_answers = 0
+        self.conflicts = 0
         self.read = asyncio.Event()
         self.saving = asyncio.Event()
         self.drawing = asyncio.Event()
@@ -154,6 +155,7 @@ class FakeGrafana:
         if self.status or role != "Editor":
             return web.json_response({"message": "You'll need additional permissions"}, status=self.status or 403)
         if given["dashboard"]["version"] != self.model["version"] and not given.get("overwrite"):
+            self.conflicts += 1
             words = {"message": "The dashboard has been changed by someone else", "status": "version-mismatch"}
             return web.json_response(words, status=412)
         self.saved.append(given)
@@ -331,10 +333,14 @@ async def test_the_next_one_waits_until_the_panel_of_a_cancelled_one_is_put_back
     second = asyncio.create_task(scratch.paint(params("second")))
     with suppress(asyncio.CancelledError):
         await first
+    grafana.read.clear()
+    with suppress(TimeoutError):  # too short a wait would only see less
+        await asyncio.wait_for(grafana.read.wait(), 0.2)
+    assert not grafana.read.is_set(), "it would read what is about to be filled"
     grafana.may_save.set()
     assert await second == picture_of("second")
     assert [title for title, _ in grafana.rendered] == ["second"]
-    assert grafana.as_it_was()
+    assert (grafana.as_it_was(), grafana.conflicts) == (True, 0)
 
 
 @pytest.mark.parametrize("lost", [1, 2])
@@ -404,7 +410,7 @@ async def test_two_bridges_with_one_dashboard_take_turns(grafana: FakeGrafana, m
     second = asyncio.create_task(make().paint(params("second")))
     for _ in range(3):
         grafana.read.clear()
-        await grafana.read.wait()
+        await asyncio.wait_for(grafana.read.wait(), 10)
     assert len(grafana.saved) == 1, "the second one does not touch what the first one filled"
     grafana.may_draw.set()
     assert (await first, await second) == (picture_of("first"), picture_of("second"))

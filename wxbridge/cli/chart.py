@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,11 +14,13 @@ import typer
 
 from wxbridge import logs
 from wxbridge.cli.common import FAILED, ConfigOption, config_path, fail, read_config, say
+from wxbridge.errors import PictureError
 from wxbridge.model import PictureSpec
 from wxbridge.settings import parse_duration
 
 if TYPE_CHECKING:
     from wxbridge.pictures import Pictures
+    from wxbridge.pictures.graph import Graphs, Request
 
 Theme = Literal["light", "dark"]
 
@@ -91,15 +94,34 @@ async def _explained(config: Path | None, prometheus: str | None, params: Mappin
         async with _pictures(config, prometheus) as pictures:
             if pictures.graphs is None:
                 raise _nowhere()
+            await _tell_namesakes(pictures.graphs, request)
             request = await pictures.graphs.looked_up(request)
     return explained(graph.analysis_of(request), graph.period_of(request))
 
 
 async def _drawn(config: Path | None, prometheus: str | None, params: Mapping[str, Any]) -> bytes:
+    from wxbridge.pictures import graph
+
     async with _pictures(config, prometheus) as pictures:
         if pictures.graphs is None:
             raise _nowhere()
+        await _tell_namesakes(pictures.graphs, graph.requested(params))
         return await pictures.draw(PictureSpec("chart", params))
+
+
+async def _tell_namesakes(graphs: Graphs, request: Request) -> None:
+    """Say which rule is taken where several have the name that was asked for."""
+    if not request.rule:
+        return
+    with suppress(PictureError):  # whoever draws is told of it
+        named = [rule for rule in await graphs.prometheus.rules() if rule.name == request.rule]
+        if len(named) > 1:
+            taken = await graphs.looked_up(request)
+            others = "".join(f"\n  {' '.join(rule.expr.split())}  {json.dumps(dict(rule.labels))}" for rule in named)
+            say(
+                f"{len(named)} rules are called {request.rule}; --labels tells which is meant. "
+                f"Taken is {' '.join(taken.expr.split())}, of:{others}"
+            )
 
 
 def _nowhere() -> typer.BadParameter:

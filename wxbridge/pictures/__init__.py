@@ -30,8 +30,8 @@ The kinds and their params, plain JSON. What is not said to be needed may be lef
 - `alert`, as `alert.with_pictures` makes it: `tries` (needed), a list of `{"way": …, "kind": …, "params": …}` of the
   kinds above, of which the first that gives a picture is taken.
 
-Any of them may have a `deadline` in seconds. Where there is nothing to draw (`NothingToDraw`: no such rule, no data) a
-picture of kind `alert` is left out in peace; asked for by anybody else, that is an error like others.
+Any of them may have a `deadline` in seconds. Where there is nothing to draw (`NothingToDraw`: no such rule, no data, no
+Prometheus) a picture of kind `alert` is left out in peace; asked for by anybody else, that is an error like others.
 """
 
 from __future__ import annotations
@@ -97,7 +97,10 @@ def less_time(share: float) -> Iterator[None]:
 
 
 class NothingToDraw(PictureError):
-    """There is no picture of this, and nothing is wrong. `reason` is a word for the metrics: `no_rule`, `no_data`."""
+    """There is no picture of this, and nothing is wrong. `reason` is a word for the metrics.
+
+    It is `no_rule`, `no_data`, or `no_source`: what it was to be drawn from is no longer configured.
+    """
 
     def __init__(self, text: str, *, reason: str = "no_data") -> None:
         super().__init__(text)
@@ -116,7 +119,7 @@ class Refused(PictureError):
 
 
 def reason_of(error: PictureError) -> str:
-    """A word for the metrics: `no_rule`, `no_data`, `deadline`, `refused`, `passing` (tried in vain), else `failed`."""
+    """A word for the metrics: a `NothingToDraw.reason`, `deadline`, `refused`, `passing` (in vain), else `failed`."""
     if isinstance(error, NothingToDraw):
         return error.reason
     if isinstance(error, TooLate):
@@ -260,9 +263,11 @@ class Pictures:
                         return await painter(spec.params)
                     except PictureError as error:
                         pause = _FIRST_PAUSE * 2**number
-                        failure = error
+                        # Of those that took too long the first had the most time, and says how much.
+                        if not (isinstance(error, TooLate) and isinstance(failure, TooLate)):
+                            failure = error
                         if not error.retry or clock() + 2 * pause >= until or number + 1 == MAX_TRIES:
-                            raise
+                            raise failure from None
                         await asyncio.sleep(pause)
         except TimeoutError:
             raise failure or TooLate(f"the picture ({spec.kind}) was not drawn within {deadline:g} s") from None
@@ -330,7 +335,7 @@ class Pictures:
 
     async def _chart(self, params: Mapping[str, Any]) -> bytes:
         if self.graphs is None:
-            raise PictureError("there is no `prometheus: url:` to draw a chart from")
+            raise NothingToDraw("there is no `prometheus: url:` to draw a chart from", reason="no_source")
         return await self.graphs.paint(params)
 
     async def _host_chart(self, params: Mapping[str, Any]) -> bytes:
@@ -343,7 +348,7 @@ class Pictures:
 
         if self._panels is None:
             if self.grafana is None:
-                raise PictureError("there is no `grafana: url:` to get a panel from")
+                raise NothingToDraw("there is no `grafana: url:` to get a panel from", reason="no_source")
             self._panels = Panels(self.grafana, self._page, max_size=self.settings.max_size)
         return await self._panels.paint(params)
 

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import Any, Generic, Self, TypeVar, cast
-from urllib.parse import parse_qs, urlsplit, urlunsplit
+from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 
 import aiohttp
 
@@ -141,7 +141,10 @@ class Prometheus:
         self._max_bytes = max_bytes
         self._clock = clock
         parts = urlsplit(settings.url)
-        self._name = urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+        entry, _, host = parts.netloc.rpartition("@")
+        self._name = urlunsplit((parts.scheme, host, parts.path, "", ""))
+        self._url_entry = entry
+        """`user:password` in the address itself, which counts where nothing else is configured."""
         self._session: aiohttp.ClientSession | None = None
         self._rules: _Kept[tuple[Rule, ...]] = _Kept(clock)
         self._metadata: dict[str, Metadata] = {}
@@ -252,7 +255,7 @@ class Prometheus:
     async def _send(self, path: str, form: Mapping[str, str], *, post: bool) -> tuple[int, bytes]:
         session = await self._opened_session()
         given: dict[str, Any] = {"data": form} if post else {"params": form}
-        url = f"{self._settings.url}/api/v1/{path}"
+        url = f"{self._name}/api/v1/{path}"
         async with session.request("POST" if post else "GET", url, allow_redirects=False, **given) as response:
             body = bytearray()
             async for chunk in response.content.iter_chunked(_CHUNK):
@@ -286,6 +289,9 @@ class Prometheus:
         elif settings.user is not None:
             password = settings.password.get_secret_value() if settings.password else ""
             headers["Authorization"] = aiohttp.encode_basic_auth(settings.user, password, encoding="utf-8")
+        elif self._url_entry:
+            user, password = map(unquote, self._url_entry.partition(":")[::2])
+            headers["Authorization"] = aiohttp.encode_basic_auth(user, password, encoding="utf-8")
         return headers
 
     async def _tls(self) -> ssl.SSLContext | None:
@@ -303,7 +309,7 @@ class Prometheus:
         if words and status in (400, 422) and said.get("errorType") in ("bad_data", "execution", "", None, str(status)):
             return RefusedQuery(f"Prometheus refuses the expression: {str(words)[:500]}")
         if status in (401, 403):
-            given = self._settings.token or self._settings.user
+            given = self._settings.token or self._settings.user or self._url_entry
             what = "prometheus.token, or user and password, are right" if given else "they are needed: none are set"
             return Refused(f"Prometheus at {self._name} lets nobody in (HTTP {status}): see whether {what}")
         if 300 <= status < 400:  # noqa: PLR2004 - HTTP

@@ -17,7 +17,16 @@ from wxbridge.channels.wechat import CAPABILITIES, PICTURE_LIMIT, WechatSettings
 from wxbridge.channels.wechat.addresses import Addresses
 from wxbridge.channels.wechat.directory import Contact, Directory, Room
 from wxbridge.channels.wechat.mentions import EVERYONE, Person, find_person, is_everyone, with_mentions
-from wxbridge.channels.wechat.rpc import GatewayError, NoAnswer, NoCode, NotSent, Refused, StreamEnded, translate
+from wxbridge.channels.wechat.rpc import (
+    GatewayError,
+    NoAnswer,
+    NoCode,
+    NotSent,
+    Refused,
+    StreamEnded,
+    log_out,
+    translate,
+)
 from wxbridge.channels.wechat.session import Host, SeenIds, Session
 from wxbridge.errors import BadAddress, Offline, Permanent
 from wxbridge.model import (
@@ -361,6 +370,22 @@ class WechatChannel:
             return await self._send_picture(session, chat, body.path, body.name, body.content_type)
         except GatewayError as error:
             raise translate(error) from error
+
+    async def log_out(self) -> None:
+        """Have the gateway log the account out; somebody has to scan again before anything is sent.
+
+        Raises:
+            Offline: nobody is logged in, or the gateway was not reached.
+            Unknown: it did not answer; it may have been done, and the state tells.
+            SendError: the gateway refuses.
+        """
+        session = self._session
+        if session is None or self._status.state is not ChannelState.ONLINE:
+            raise Offline("WeChat is not logged in")
+        try:
+            await log_out(session.connection)
+        except GatewayError as error:
+            raise translate(error, "logged out") from error
 
     def _chat(self, session: Session, address: Any) -> Room | Contact:
         if not isinstance(address, WechatTarget):

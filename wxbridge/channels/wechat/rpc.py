@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 from wxbridge.errors import Offline, Permanent, SendError, Throttled, Transient, Unknown
+
+if TYPE_CHECKING:
+    from wxbridge.channels.wechat.connection import Connection
 
 
 class GatewayError(Exception):
@@ -47,20 +51,29 @@ _THROTTLE = 60.0
 """Seconds to wait where the gateway says that it was too much."""
 
 
-def translate(error: GatewayError) -> SendError:
-    """Say in wxbridge's words what a failed send means; the kind tells delivery whether to try again."""
+async def log_out(connection: Connection) -> None:
+    """Have the gateway end the account's login. Raises `GatewayError`."""
+    # Not PuppetService.logout: it keeps an error to itself, and tells of a logout that may not have been.
+    await connection._call(connection._puppet.puppet_stub.logout())  # noqa: SLF001 - a call like the connection's own
+
+
+def translate(error: GatewayError, done: str = "sent") -> SendError:
+    """Say in wxbridge's words what a failed send means; the kind tells delivery whether to try again.
+
+    `done` is what may have happened where no answer came.
+    """
     match error:
         case NotSent():
             return Offline(f"the WeChat gateway was not reached: {error}")
         case NoAnswer():
-            return Unknown(f"the WeChat gateway did not answer: {error}; it may have been sent", code=error.code)
+            return Unknown(f"the WeChat gateway did not answer: {error}; it may have been {done}", code=error.code)
         case Refused():
-            return _refused(error)
+            return _refused(error, done)
         case _:
             return Unknown(str(error))
 
 
-def _refused(error: Refused) -> SendError:
+def _refused(error: Refused, done: str) -> SendError:
     text = f"the WeChat gateway answered {error}"
     if error.code == "RESOURCE_EXHAUSTED":
         if _TOO_LARGE.search(error.words):
@@ -69,7 +82,7 @@ def _refused(error: Refused) -> SendError:
     if error.code in _WRONG:
         return Permanent(text, code=error.code)
     if error.code in _PERHAPS:
-        return Unknown(f"{text}; it may have been sent", code=error.code)
+        return Unknown(f"{text}; it may have been {done}", code=error.code)
     if error.code == "UNAUTHENTICATED":
         return Offline(f"{text}; check `wechat.token`", code=error.code)
     return Transient(text, code=error.code)
