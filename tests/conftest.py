@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 from support import SMALL
 
@@ -22,6 +24,17 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("wxbridge")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Put logging back where a command, run in this process, has turned it to a stream that is closed by now."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    if structlog.is_configured():
+        root.handlers[:], root.level = handlers, level
+        structlog.reset_defaults()
 
 
 @pytest.fixture

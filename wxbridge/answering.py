@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
 from wxbridge import firing
-from wxbridge.alertmanager import Alertmanager
+from wxbridge.alertmanager import Alertmanager, KeptSilence
 from wxbridge.bridge import Bridge, Generation
 from wxbridge.chat.alerts import Desk, alert_commands
 from wxbridge.chat.command import Command
@@ -87,8 +88,19 @@ class Answering:
 
     async def overview(self) -> Overview:
         """What fires now, by all that can be asked. Raises `StorageError`."""
-        board = self.bridge.board
-        return await firing.look(board.firing, board.acks, self.monitors.alertmanager, self.monitors.grafana)
+        return await self.desk().overview()
+
+    def desk(self) -> Desk:
+        """What acting on alerts needs, of the present configuration: for the chat, and for the console."""
+        board, monitors = self.bridge.board, self.monitors
+        overview = partial(firing.look, board.firing, board.acks, monitors.alertmanager, monitors.grafana)
+        return Desk(
+            overview, board.ack, board.silences, board.add_silence, board.expire_silence, monitors.alertmanager
+        )
+
+    async def silences_in_grafana(self) -> Sequence[KeptSilence]:
+        """Grafana's own silences that are not over; none where it is not configured. Raises `NoAnswer`."""
+        return await self.monitors.grafana.silences() if self.monitors.grafana else ()
 
     def _setting(self, generation: Generation) -> ChatSetting:
         config = generation.config
@@ -114,7 +126,7 @@ class Answering:
                 dashboards=Dashboards(grafana) if grafana else None,
                 prometheus=config.prometheus.url if config.prometheus else None,
             ),
-            *alert_commands(desk),
+            *alert_commands(self.desk()),
             *job_commands(JobDesk(jobs.listing, jobs.run_now, jobs.mute, jobs.unmute)),
             status_command(self.bridge.statuses, self._budgets, self.bridge.database.read),
             *host_commands(self.hosts.hosts),

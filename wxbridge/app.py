@@ -383,6 +383,7 @@ class Running:
         bridge.hosts = self._hosts = make_hosts(bridge)
         self.answering = Answering.begin(bridge, generation, self._jobs, self._hosts)
         bridge.chat = self.answering.chat
+        bridge.alerts, bridge.silences_in_grafana = self.answering.desk, self.answering.silences_in_grafana
         bridge.jobs = self._jobs
 
     def start(self) -> None:

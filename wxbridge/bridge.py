@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,8 +14,10 @@ import sqlalchemy as sa
 import structlog
 
 from wxbridge import login, notify, outbox, presence
+from wxbridge.alertmanager import KeptSilence
 from wxbridge.board import Board
 from wxbridge.chat import people
+from wxbridge.chat.alerts import Desk
 from wxbridge.chat.dispatcher import Chat
 from wxbridge.config import Config
 from wxbridge.database import Database, facts, remember_fact
@@ -97,6 +99,11 @@ class FilesRead:
         return noting
 
 
+async def no_silences() -> Sequence[KeptSilence]:
+    """Those of a Grafana that is not there."""
+    return ()
+
+
 @dataclass
 class Bridge:
     """A running bridge: the callables that its services meet through, and what they share.
@@ -131,6 +138,12 @@ class Bridge:
     files: FilesRead = field(default_factory=FilesRead)
     jobs: Jobs | None = None
     """None until the bridge runs."""
+    alerts: Callable[[], Desk] | None = None
+    """What acting on alerts needs, of the present configuration; None until the bridge runs."""
+    silences_in_grafana: Callable[[], Awaitable[Sequence[KeptSilence]]] = no_silences
+    """Grafana's own. Raises `NoAnswer`."""
+    draw: Callable[[PictureSpec], Awaitable[bytes]] | None = None
+    """Draws a picture with the present painters, `Pictures.draw`; None until the bridge runs."""
     _writer: Writer = field(init=False)
     _greeted: set[str] = field(default_factory=set)
     """The targets that were greeted or announced to; once is enough for as long as the bridge runs."""
@@ -152,6 +165,7 @@ class Bridge:
         self.targets, self.destinations = generation.targets, generation.destinations
         self.intake, self.channels = generation.intake, generation.channels
         self.lanes, self.wakers = generation.lanes, generation.wakers
+        self.draw = generation.pictures.draw
 
     def ask_reload(self) -> None:
         """`reload`, as it is by then."""

@@ -2,30 +2,59 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Collection, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
+import sqlalchemy as sa
 import yaml
 from pydantic import SecretStr
 
 import wxbridge
-from wxbridge import outbox
+from wxbridge import firing, outbox, routing, seen
+from wxbridge.alertmanager import KeptSilence
+from wxbridge.asking import NoAnswer
 from wxbridge.bridge import Bridge
+from wxbridge.chat import alert_phrases, alerts
+from wxbridge.chat.command import Asker, Question
+from wxbridge.compose import Language
+from wxbridge.database import notifications
 from wxbridge.delivery import Lane
-from wxbridge.errors import BadBody
+from wxbridge.errors import BadBody, PictureError
+from wxbridge.firing import Firing
 from wxbridge.jobs.scheduler import Jobs
-from wxbridge.model import Body, Message, Notification, NotificationKind, Picture, Priority
+from wxbridge.model import (
+    AlertGroup,
+    Body,
+    Message,
+    Notification,
+    NotificationKind,
+    Picture,
+    PictureSpec,
+    Priority,
+)
+from wxbridge.pictures.alert import Look, with_pictures
 from wxbridge.runs import JobStatus
 from wxbridge.settings import JobSettings, TargetSettings
-from wxbridge.web.console.neighbours import Budget, ConfigView, Console, FindingView, TargetView
+from wxbridge.web.console.neighbours import (
+    Budget,
+    ConfigView,
+    Console,
+    FindingView,
+    Seeing,
+    SilenceView,
+    TargetView,
+)
 
 _RETRY_FOR = 86400.0
 """Seconds for which a message that is queued again is worth sending, as from the command line."""
 _DENSEST = 300
 """How many of a job's runs are shown of a period; of what runs more often, some."""
+_SHORTEST = 60.0
+"""Seconds of a window whose rest is shown."""
 _ADDRESS = ("room", "contact", "bot", "user", "users", "party", "tag", "chat", "agent")
 """The keys of targets that say where they lead to, and are no secret."""
 
@@ -79,6 +108,15 @@ def console_of(bridge: Bridge) -> Console:
         config=lambda: _config(bridge),
         examine=lambda: _examine(bridge),
         reload=bridge.ask_reload,
+        overview=lambda: alert_desk(bridge).overview(),
+        silences=partial(_silences, bridge),
+        silence=partial(_silence, bridge),
+        unsilence=partial(_unsilence, bridge),
+        ack=partial(_ack, bridge),
+        matchers_of=lambda firing: [str(matcher) for matcher in alerts.matchers_of(firing)],
+        alert_pictures=partial(_alert_pictures, bridge),
+        draw=partial(_draw, bridge),
+        hosts=lambda: bridge.hosts.hosts() if bridge.hosts and bridge.config.host else None,
     )
 
 
@@ -97,6 +135,13 @@ def _targets(bridge: Bridge) -> list[TargetView]:
 def _target(name: str, target: TargetSettings, lane: Lane | None) -> TargetView:
     now = time.monotonic()
     budgets = [_budget(rate, left) for rate, left in lane.pacer.windows_left(now).items()] if lane else []
+    if lane:
+        own = bool(target.pace)
+        chat = lane.pacer.chat_windows_left(target.chat_key(), now)
+        # Of what fills again within seconds there is nothing to see.
+        budgets += [
+            Budget(str(rate), rate.count, left, own=own) for rate, left in chat.items() if rate.seconds >= _SHORTEST
+        ]
     return TargetView(
         name=name,
         channel=target.lane(),
@@ -137,23 +182,116 @@ async def _send_to(bridge: Bridge, message_id: int, target: str) -> None:
     bodies = bridge.present_intake.recompose(stored.kind, stored.content, target, "")
     if not bodies or stored.kind is NotificationKind.OTHER:
         bodies = [*bodies, *_bodies(stored.messages, pictures_only=bool(bodies))]
-    await bridge.put(
-        [
-            Notification(
-                source=stored.source,
-                target=target,
-                bodies=tuple(bodies),
-                priority=Priority(min(message.priority for message in stored.messages)),
-                kind=stored.kind,
-                content=stored.content,
-                expires_after=destination.expires_after,
-            )
-        ]
+    item = Notification(
+        source=stored.source,
+        target=target,
+        bodies=tuple(bodies),
+        priority=Priority(min(message.priority for message in stored.messages)),
+        kind=stored.kind,
+        content=stored.content,
+        expires_after=destination.expires_after,
     )
+    # It belongs to the same POST, if there was one.
+    post = sa.select(notifications.c.received_id).where(notifications.c.id == stored.id)
+    await bridge.database.run(
+        lambda c: outbox.put_all(c, [[item]], now=time.time(), came_in=[c.execute(post).scalar()])
+    )
+    bridge.wake()
 
 
 def _bodies(messages: Sequence[Message], *, pictures_only: bool) -> list[Body]:
     return [message.body for message in messages if not pictures_only or isinstance(message.body, Picture)]
+
+
+# ---------------------------------------------------------------- alerts
+
+
+def alert_desk(bridge: Bridge) -> alerts.Desk:
+    """What acting on alerts needs; of a bridge that does not run, what it was told itself."""
+    if bridge.alerts is not None:
+        return bridge.alerts()
+    board = bridge.board
+    overview = partial(firing.look, board.firing, board.acks)
+    return alerts.Desk(overview, board.ack, board.silences, board.add_silence, board.expire_silence)
+
+
+def _question(bridge: Bridge, text: str, by: str, language: Language) -> Question:
+    """What somebody asks for in the console, as if they had written it in a chat."""
+    at = datetime.now(bridge.config.timezone)
+    return Question(Asker("console", "", by, by), text, tuple(text.split()), at, language)
+
+
+async def _silence(
+    bridge: Bridge, matchers: Sequence[str], seconds: float, by: str, comment: str, language: Language
+) -> str:
+    question = _question(bridge, f"{' '.join(matchers)} {seconds:.0f}s {comment}".strip(), by, language)
+    said = await alerts.silence(alert_desk(bridge), question)
+    # How to end it is a word for chats; here there is a button.
+    to_end = alert_phrases.say("to_end", language, id="")
+    return "\n".join(line for line in said.splitlines() if not line.startswith(to_end))
+
+
+async def _unsilence(bridge: Bridge, name: str, by: str, language: Language) -> str:
+    return await alerts.unsilence(alert_desk(bridge), _question(bridge, name, by, language))
+
+
+async def _ack(bridge: Bridge, key: str, by: str, comment: str, language: Language) -> str:
+    return await alerts.ack(alert_desk(bridge), _question(bridge, f"{key} {comment}".strip(), by, language))
+
+
+async def _silences(bridge: Bridge, language: Language) -> tuple[Sequence[SilenceView], Sequence[str]]:
+    """The silences of all sides, and sentences about who did not answer."""
+    (kept, missing), theirs = await asyncio.gather(
+        alerts._kept(alert_desk(bridge), language),  # noqa: SLF001 - as the chat lists them
+        _in_grafana(bridge),
+    )
+    found = [
+        SilenceView(
+            each.ids[0], each.matchers, each.starts_at, each.ends_at, each.by, each.comment,
+            tuple(place for place, ids in (("bridge", each.here), ("alertmanager", each.there)) if ids), can_end=True,
+        )
+        for each in kept
+    ]  # fmt: skip
+    found += [
+        SilenceView(
+            each.id, each.matchers, each.starts_at, each.ends_at, each.created_by, each.comment, ("grafana",)
+        )
+        for each in theirs
+    ]  # fmt: skip
+    return found, missing
+
+
+async def _in_grafana(bridge: Bridge) -> Sequence[KeptSilence]:
+    try:
+        return await bridge.silences_in_grafana()
+    except NoAnswer:
+        # What fires was asked there too, and has told so.
+        return ()
+
+
+async def _alert_pictures(bridge: Bridge, found: Sequence[Firing], look: Seeing) -> Mapping[str, PictureSpec]:
+    """Which picture each of these alerts would bring, by key; decided without asking anybody. Raises `StorageError`."""
+    config = bridge.config
+    if not found or (config.grafana is None and config.prometheus is None):
+        return {}
+    # What was posted says more than what is listed.
+    told = {each.key: each.alert for each in await bridge.database.read(seen.firing) if each.alert}
+    made = Look(
+        config.grafana is not None, config.prometheus is not None, str(config.timezone), look.language, look.theme
+    )
+    at = datetime.fromtimestamp(look.at, UTC)
+    specs = {}
+    for each in found:
+        alert = next((told[key] for key in each.keys if key in told), each.alert)
+        group = AlertGroup(alert.source, "", alert.title, (alert,))
+        specs[each.key] = with_pictures(group, routing.PICTURES, at, made).alerts[0].picture
+    return {key: spec for key, spec in specs.items() if spec is not None}
+
+
+async def _draw(bridge: Bridge, spec: PictureSpec) -> bytes:
+    if bridge.draw is None:
+        raise PictureError("This bridge draws no pictures.")
+    return await bridge.draw(spec)
 
 
 # ---------------------------------------------------------------- jobs

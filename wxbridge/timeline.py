@@ -205,12 +205,12 @@ def read(connection: Connection, asked: Filter, after: Place | None = None, per_
     merged = _merged(notes, quiet)
     shown, more = merged[:per_page], len(merged) > per_page
     ids = [row.id for row in shown if row.told is None]
-    if ids and not (asked.narrow or asked.text):
-        # Without a question, a POST is shown with all that it led to.
-        ids += _rest(connection, shown, ids[-1])
     ends = Place(
         min([place.notification, *ids]), min([place.received, *(row.id for row in shown if row.told is not None)])
     )
+    if ids and not (asked.narrow or asked.text):
+        # Without a question, a POST is shown with all that it led to, where the newest of that stands.
+        ids += _rest(connection, shown)
     if ended_early and not more:
         ends = Place(low, ends.received)
     entries = _entries(connection, shown, ids)
@@ -226,7 +226,7 @@ def one(connection: Connection, message_id: int) -> Entry | None:
     ).first()
     if note is None:
         return None
-    return _entries(connection, [note], [note.id, *_rest(connection, [note], note.id)])[0]
+    return _entries(connection, [note], [note.id, *_rest(connection, [note])])[0]
 
 
 _NOTE = (
@@ -255,7 +255,7 @@ def _notes(connection: Connection, asked: Filter, place: Place, low: int, limit:
     """The notifications that match, the newest first."""
     if not (asked.narrow or asked.text):
         query = _in_time(sa.select(*_NOTE), notifications.c.created_at, asked)
-        query = query.where(notifications.c.id < place.notification, notifications.c.id >= low)
+        query = query.where(notifications.c.id < place.notification, notifications.c.id >= low, ~_shown_before(place))
         return list(connection.execute(query.order_by(notifications.c.id.desc()).limit(limit)))
     number: Any = messages.c.notification_id
     if asked.state not in ("", "sent") and not asked.target:
@@ -307,17 +307,27 @@ def _merged(notes: Sequence[Any], quiet: Sequence[Any]) -> list[Any]:
     return found
 
 
-def _rest(connection: Connection, shown: Sequence[Any], below: int) -> list[int]:
-    """The notifications of the last POST that a page would cut off."""
-    last = next((row for row in reversed(shown) if row.told is None), None)
-    if last is None or last.received_id is None:
+def _shown_before(place: Place) -> sa.ColumnElement[bool]:
+    """Whether the POST of a notification led to a newer one, from before a place: it was shown there, whole."""
+    newer = notifications.alias("newer")
+    same = sa.select(sa.literal(1)).select_from(newer).where(
+        sa.text("newer.received_id IS NOT NULL"),
+        newer.c.received_id == notifications.c.received_id,
+        newer.c.id >= place.notification,
+    )  # fmt: skip
+    return sa.exists(same)
+
+
+def _rest(connection: Connection, shown: Sequence[Any]) -> list[int]:
+    """The other notifications of the POSTs that are shown."""
+    posts = {row.received_id for row in shown if row.told is None} - {None}
+    if not posts:
         return []
     same = sa.select(notifications.c.id).where(
-        sa.text("received_id IS NOT NULL"), notifications.c.received_id == last.received_id
+        sa.text("received_id IS NOT NULL"), notifications.c.received_id.in_(posts)
     )
-    rest = connection.execute(same.where(notifications.c.id != below)).scalars()
     known = {row.id for row in shown if row.told is None}
-    return [each for each in rest if each not in known]
+    return [each for each in connection.execute(same).scalars() if each not in known]
 
 
 def _time_of(connection: Connection, notification: int) -> float:

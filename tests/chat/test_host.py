@@ -73,6 +73,20 @@ async def test_the_only_machine_takes_a_range_alone() -> None:
     assert chart_of(await asked("last 30 minutes", [a_host("web-1", 12.0)]))["start"] == NOW - 1800
 
 
+async def test_of_a_young_machine_the_minutes_are_shown_that_there_are() -> None:
+    young = Host("web-1", history_of([Sample(NOW - at, {"cpu": 5.0}) for at in range(600, 0, -10)], 10), {})
+    answers = await asked("", [young])
+    assert text_of(answers).startswith("📊 web-1 · 17:50 – 18:00\n🟢 CPU 5 %")
+    assert "nothing measured" not in text_of(answers)
+    assert chart_of(answers)["start"] == NOW - 600
+    newborn = Host("web-1", history_of([Sample(NOW - 10, {"cpu": 5.0})], 10), {})
+    assert chart_of(await asked("", [newborn]))["start"] == NOW - 300
+
+
+async def test_a_machine_that_has_not_been_measured_yet_says_so() -> None:
+    assert "nothing was measured" in text_of(await asked("", [Host("web-1", history_of([], 10), {"cores": 4.0})]))
+
+
 async def test_a_full_disk_is_on_the_chart() -> None:
     assert len(chart_of(await asked("", [a_host("web-1", 12.0)]))["panels"]) == 2
     assert len(chart_of(await asked("", [a_host("web-1", 12.0, disk=93.0)]))["panels"]) == 3

@@ -102,9 +102,9 @@ def test_broken_params_are_refused_in_words(params: dict[str, Any]) -> None:
         bars.render(params)
 
 
-async def test_it_is_drawn_in_a_process_of_its_own(tmp_path: Path) -> None:
+async def test_it_is_drawn_by_the_process_that_draws_charts(tmp_path: Path) -> None:
     params = {"title": "Day", "ranking": {"title": "Time", "rows": [row(3)]}}
-    async with Pictures(painters={"bars": bars.painter(fonts=tmp_path)}) as pictures:
+    async with Pictures(fonts=tmp_path) as pictures:
         assert await pictures.draw(PictureSpec("bars", params)) == bars.render(params)
         with pytest.raises(PictureError, match="has broken params") as refused:
             await pictures.draw(PictureSpec("bars", {"title": "Day", "ranking": {"rows": 3}}))

@@ -56,6 +56,13 @@ async def test_an_alert_whose_rule_is_not_found_still_names_its_chart(fake: Fake
     assert (await chart(fake, rule="Load", expr="node_load1 > 4", at=AT)).title == "Load"
 
 
+async def test_the_last_point_is_the_end_however_long_the_time(fake: FakePrometheus) -> None:
+    fake.series["node_load1"] = [DB]
+    shown = await chart(fake, expr="node_load1", start=AT - 30 * 86400, end=AT)
+    assert [at for at, _ in shown.curves[0].points][-1] == AT
+    assert shown.end - shown.start == 30 * 86400
+
+
 async def test_the_worst_of_many_instances_are_drawn_and_the_others_counted(fake: FakePrometheus) -> None:
     pods = [{"pod": f"shop-{number:02}"} for number in range(33)]
     fake.series["memory"], fake.above = pods, 10.0

@@ -13,6 +13,8 @@ from wxbridge.model import Text
 
 USUAL = 3600.0
 """Seconds that are shown where nobody says."""
+_SHORTEST = 300.0
+"""Seconds of a chart, at least."""
 _LONGEST = 49 * 3600.0
 """Seconds: from the beginning of yesterday, where the clock is put back."""
 _LISTED = 50
@@ -66,7 +68,7 @@ def _answer(question: Question, known: Sequence[Host]) -> list[Answer]:
     now = question.at.timestamp()
     if found is None:
         return [Text("\n".join(_list(known, now, language)))]
-    start, end = _period(rest, question)
+    start, end = _period(rest, question) if rest else _lately(found, now)
     zone = question.at.tzinfo
     assert zone is not None  # noqa: S101 - the bridge's own
     answers: list[Answer] = [Text("\n".join(figures.report(found, start, end, language, zone)))]
@@ -110,14 +112,18 @@ def _is_range(question: Question) -> bool:
 def _period(text: str, question: Question) -> tuple[float, float]:
     """From when to when, in seconds since the epoch. Raises `CannotAnswer`."""
     now = question.at.timestamp()
-    if not text:
-        return now - USUAL, now
     span = ranges.parse(text, question.at, question.language)
     start, end = span.start.timestamp(), span.end.timestamp()
     # Of yesterday there is a part: what is missing of it is told, and a gap in the chart.
     if end < now - MINUTES_KEPT or start < now - _LONGEST:
         raise CannotAnswer(_say("too_long", question.language, time=duration(MINUTES_KEPT, question.language)))
     return start, end
+
+
+def _lately(host: Host, now: float) -> tuple[float, float]:
+    """The last hour; of a machine that has been watched for a few minutes these."""
+    first = host.history.first
+    return max(now - USUAL, min(now - _SHORTEST, first if first is not None else now)), now
 
 
 def _list(known: Sequence[Host], now: float, language: Language) -> list[str]:

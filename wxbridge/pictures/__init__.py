@@ -353,9 +353,7 @@ class Pictures:
         return await self._panels.paint(params)
 
     async def _bars(self, params: Mapping[str, Any]) -> bytes:
-        from wxbridge.pictures.bars import painter
-
-        return await painter(fonts=self._fonts)(params)
+        return await self.charts.bars(params)
 
     async def _alert(self, params: Mapping[str, Any]) -> bytes:
         from wxbridge.pictures.alert import first_picture

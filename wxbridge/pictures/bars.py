@@ -6,102 +6,28 @@ Params, plain JSON: `title` (needed), `subtitle`, `timezone`, `theme`, and one o
   `name`, `colour` (`red`, `amber`, `blue`, `grey`) and `counts`, one for each step.
 - `ranking`: `title`, `note` (small print), and `rows` in their order: `name`, `value` (its bar), `text`, `colour`.
 
-It is drawn in a process of its own that ends with the picture: it is asked for once a day, and in the bridge's own
-process matplotlib would hold up the event loop and stay in memory.
+It is drawn by the process that draws charts (`chart_worker.Charts.bars`).
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wxbridge.errors import PictureError
-from wxbridge.pictures import TooLate, time_left
 from wxbridge.pictures import chart_axis as axis
 from wxbridge.pictures.chart import WIDTH
 
 if TYPE_CHECKING:
     from wxbridge.pictures.chart_sheet import Colours, Sheet
 
-DEADLINE = 30.0
-"""Seconds, where the picture has no deadline of its own."""
 MAX_STEPS, MAX_ROWS = 400, 40
 _PAD, _TITLE, _HEADING, _SMALL, _NAME = 28, 36, 29, 25, 27
 _PLOT = 330
 _BAR, _ROW = 22, 86
 _TICK = 125
 """Pixels that a tick of the time axis needs."""
-_PICTURE, _REFUSED = b"d", b"r"
-
-
-def painter(*, fonts: Path | None = None) -> Callable[[Mapping[str, Any]], Awaitable[bytes]]:
-    """The painter of the kind `bars`, for `Pictures(painters=…)`. `fonts` is as for `chart_worker.Charts`."""
-
-    async def paint(params: Mapping[str, Any]) -> bytes:
-        limit = time_left(DEADLINE)
-        process = await _started(fonts)
-        try:
-            async with asyncio.timeout(limit):
-                answer, _ = await process.communicate(json.dumps(dict(params)).encode())
-        except TimeoutError:
-            raise TooLate(f"the bars were not drawn within {limit:.3g} s") from None
-        finally:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
-        if answer.startswith(_PICTURE):
-            return answer[1:]
-        if answer.startswith(_REFUSED):
-            raise PictureError(answer[1:].decode())
-        raise PictureError("the process that draws bars died; see its memory limit", retry=True)
-
-    return paint
-
-
-async def _started(fonts: Path | None) -> asyncio.subprocess.Process:
-    environment = os.environ | {"OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    if fonts is not None:
-        environment["MPLCONFIGDIR"] = str(fonts)
-    try:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", f"from {__name__} import main; main()"),
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-            env=environment,
-        )
-    except OSError as error:
-        raise PictureError(
-            f"the process that draws bars cannot be started: {error.strerror or error}", retry=True
-        ) from None
-
-
-def main() -> None:
-    """Be the process: read params as JSON, write one picture or why there is none."""
-    with suppress(OSError):
-        os.nice(5)
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # nothing that a library prints may end up in the answer
-    import matplotlib as mpl
-
-    mpl.rcdefaults()  # not what a matplotlibrc in this directory says
-    try:
-        answer = _PICTURE + render(json.load(sys.stdin.buffer))
-    except PictureError as error:
-        answer = _REFUSED + str(error).encode()
-    answers.write(answer)
-    answers.flush()
-
-
-# ---------------------------------------------------------------- drawing
 
 
 def render(params: Mapping[str, Any]) -> bytes:

@@ -12,7 +12,7 @@ import os
 import pickle
 import struct
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -73,10 +73,17 @@ class Charts:
         Raises:
             PictureError: the chart cannot be drawn (no retry); it took too long, or the process died (retry).
         """
+        return await self._asked("charts", (charts, title, columns))
+
+    async def bars(self, params: Mapping[str, Any]) -> bytes:
+        """Draw what `bars.render` draws. Raises as `draw` does."""
+        return await self._asked("bars", dict(params))
+
+    async def _asked(self, what: str, given: Any) -> bytes:
         limit = time_left(self._deadline)
         try:
             async with asyncio.timeout(limit):
-                request = await asyncio.to_thread(_request, charts, title, columns)
+                request = await asyncio.to_thread(_request, what, given)
                 async with self._turn:
                     return await self._exchange(request)
         except TimeoutError:
@@ -184,8 +191,11 @@ class Charts:
             self._kill()
 
 
-def _request(charts: Sequence[Chart], title: str, columns: int) -> bytes:
-    return pickle.dumps(([packed(chart) for chart in charts], title, columns), protocol=pickle.HIGHEST_PROTOCOL)
+def _request(what: str, given: Any) -> bytes:
+    if what == "charts":
+        charts, title, columns = given
+        given = [packed(chart) for chart in charts], title, columns
+    return pickle.dumps((what, given), protocol=pickle.HIGHEST_PROTOCOL)
 
 
 # ---------------------------------------------------------------- the process
@@ -230,10 +240,13 @@ def _read(requests: BinaryIO) -> bytes | None:
 
 
 def _answer(request: bytes) -> tuple[bytes, bytes]:
-    from wxbridge.pictures import chart_drawing
+    from wxbridge.pictures import bars, chart_drawing
 
     try:
-        charts, title, columns = pickle.loads(request)  # noqa: S301 - from our own parent
+        what, given = pickle.loads(request)  # noqa: S301 - from our own parent
+        if what == "bars":
+            return _DRAWN, bars.render(given)
+        charts, title, columns = given
         picture = chart_drawing.render(charts, title=title, columns=columns)
         return (_BOXES if chart_drawing.has_unwritable(charts, title) else _DRAWN), picture
     except PictureError as error:

@@ -26,6 +26,8 @@ _PARAMS = frozenset((
 ))  # fmt: skip
 _METRICS_ASKED = 3
 """Of how many metrics the server is asked for a unit."""
+_ROUNDING = 1e-3
+"""Of a step: what a start may be off for its point to count."""
 NO_RATIO = 10.0
 """What is called a ratio and is more than this is none."""
 _TITLE_AT_MOST = 200
@@ -117,7 +119,10 @@ def _given(start: float, end: float, step: float | None) -> Period:
         raise PictureError("a chart's end has to be after its start")
     datetime.fromtimestamp(end, UTC)
     usual, least = (max(1.0, math.ceil((end - start) / (points - 1))) for points in (POINTS, MAX_POINTS))
-    return Period(start, end, max(least, step or usual))
+    step = max(least, step or usual)
+    # The last point is the end itself, as in `promql.period`: of 30 days a step is more than an hour.
+    end = math.floor(end * 1000) / 1000
+    return Period(max(0.0, end - math.floor((end - start) / step + _ROUNDING) * step), end, step)
 
 
 def _moment(seconds: float | None) -> datetime | None:
@@ -262,7 +267,7 @@ class Graphs:
         return Chart(
             title=(request.title or " ".join(analysis.expr.split()))[:_TITLE_AT_MOST],
             curves=tuple(curves),
-            start=shown.period.start,
+            start=shown.period.start if request.start is None else request.start,
             end=shown.period.end,
             now=request.resolved_at is None and request.at is not None and request.end in (None, request.at),
             subtitle=request.subtitle,

@@ -35,7 +35,8 @@ MAX_SERIES = 20
 """Of one curve."""
 RULES_LIFE = 30.0
 """How many seconds the rules are taken as they were."""
-_FAILURE_LIFE = 5.0
+_FAILURE_LIFE = 0.4
+"""Likewise a failure: for those who ask together. The next attempt at a picture, half a second later, asks anew."""
 _GAP = 1.5
 """Steps between two points that are still joined."""
 _PORTION = 0.002
@@ -162,7 +163,7 @@ class Prometheus:
             self._session = None
 
     async def rules(self) -> tuple[Rule, ...]:
-        """Get all alerting rules, at most once in 30 seconds, however many ask; a failure is kept for 5.
+        """Get all alerting rules, at most once in 30 seconds, however many ask; those who ask together share a failure too.
 
         Raises:
             PictureError: as `query_range`.

@@ -11,6 +11,9 @@ from zoneinfo import ZoneInfo
 from wxbridge.compose import Language
 from wxbridge.database import Database
 from wxbridge.errors import BadBody
+from wxbridge.firing import Firing, Overview
+from wxbridge.measured.samples import Host
+from wxbridge.model import PictureSpec
 from wxbridge.runs import JobStatus
 
 
@@ -69,12 +72,49 @@ class FindingView:
     advice: str = ""
 
 
+@dataclass(frozen=True)
+class SilenceView:
+    """A silence, wherever it is kept."""
+
+    id: str
+    matchers: Sequence[str]
+    starts_at: datetime | None
+    ends_at: datetime | None
+    by: str
+    comment: str
+    places: Sequence[str] = ()
+    """Of `bridge`, `alertmanager` and `grafana`, where it holds."""
+    can_end: bool = False
+    """Whether it can be ended from here."""
+
+
+@dataclass(frozen=True)
+class Seeing:
+    """For whom a picture is drawn: in which language, on which ground, as of when (seconds since the epoch)."""
+
+    language: Language
+    theme: str
+    at: float
+
+
 def _nothing() -> tuple[()]:
     return ()
 
 
 async def _no_jobs() -> Sequence[JobStatus]:
     return ()
+
+
+async def _nothing_fires() -> Overview:
+    return Overview(())
+
+
+async def _no_silences(_language: Language) -> tuple[Sequence[SilenceView], Sequence[str]]:
+    return (), ()
+
+
+async def _no_pictures(_firing: Sequence[Firing], _seeing: Seeing) -> Mapping[str, PictureSpec]:
+    return {}
 
 
 async def _refused(*_: Any) -> Any:
@@ -113,5 +153,23 @@ class Console:
     examine: Callable[[], Awaitable[Sequence[FindingView]]] = _refused
     reload: Callable[[], None] | None = None
     """Have the files read again."""
+    overview: Callable[[], Awaitable[Overview]] = _nothing_fires
+    """What fires, by all that can be asked."""
+    silences: Callable[[Language], Awaitable[tuple[Sequence[SilenceView], Sequence[str]]]] = _no_silences
+    """Those that are not over, and sentences about who did not answer."""
+    silence: Callable[[Sequence[str], float, str, str, Language], Awaitable[str]] = _refused
+    """Silence by matchers: for how many seconds, by whom, why. This and the next two give a sentence for the person."""
+    unsilence: Callable[[str, str, Language], Awaitable[str]] = _refused
+    """End a silence by its id: by whom."""
+    ack: Callable[[str, str, str, Language], Awaitable[str]] = _refused
+    """Look after an alert, by its key: by whom, why."""
+    matchers_of: Callable[[Firing], Sequence[str]] = field(default=lambda _firing: ())
+    """The matchers that silence an alert, and not its kind elsewhere."""
+    alert_pictures: Callable[[Sequence[Firing], Seeing], Awaitable[Mapping[str, PictureSpec]]] = _no_pictures
+    """Which pictures there would be of alerts, by key."""
+    draw: Callable[[PictureSpec], Awaitable[bytes]] = _refused
+    """Draw a picture. Raises `PictureError`."""
+    hosts: Callable[[], Sequence[Host] | None] = lambda: None
+    """The machines that are watched; None where none are to be."""
     memory: dict[str, Any] = field(default_factory=dict, compare=False)
     """What pages keep from one request to the next."""
