@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
 from rich.console import Console
 from rich.table import Table
 
-from bench import alert, chart, crash, delivery, host, idle, intake, screenshot, start, wecom
+from bench import alert, chart, chat, console, crash, delivery, host, idle, intake, screenshot, start, wecom
 
 FIGURES = (
     Figure("start", start.measure, 90, "exec to the first 200 of /healthz"),
@@ -27,7 +27,9 @@ FIGURES = (
     Figure("wecom", wecom.measure, 150, "1,000 messages through wecom_app, beside an application that stalls"),
     Figure("delivery", delivery.measure, 150, "acknowledged under load, beside the older design in memory"),
     Figure("chart", chart.measure, 120, "an alert's chart, cold and warm, and what it costs the event loop"),
+    Figure("chat", chat.measure, 60, "a command in a room, until its answer is at the gateway"),
     Figure("host", host.measure, 90, "watching this machine for six hours: CPU and memory"),
+    Figure("console", console.measure, 120, "the first byte of a long timeline; ten open pages at rest"),
     Figure("screenshot", screenshot.measure, 120, "warm, against a fresh Selenium Chrome"),
 )
 LIMIT = 480.0

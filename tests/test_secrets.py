@@ -28,7 +28,7 @@ from wxbridge.simulator import Simulator
 NAMES = (
     "server_token", "grafana_hook_token", "grafana_hmac", "alertmanager_hook_token", "falcon_hook_token",
     "generic_hook_token", "gateway_token", "grafana_token", "prometheus_password", "heartbeat_path", "robot_key",
-    "job_password",
+    "job_password", "read_token", "alertmanager_password", "host_hook_token",
 )  # fmt: skip
 SECRETS = {name: f"s3cr3t-{hashlib.sha256(name.encode()).hexdigest()[:20]}" for name in NAMES}
 WRONG = "wr0ng-0123456789abcdef"
@@ -46,17 +46,20 @@ def configuration(directory: Path, gateway: str, grafana: str) -> Path:
     path = directory / "jobs.yaml"
     path.write_text(
         f"""\
-server: {{listen: "127.0.0.1:0", token: "{SECRETS["server_token"]}"}}
+server: {{listen: "127.0.0.1:0", token: "{SECRETS["server_token"]}", read_token: "{SECRETS["read_token"]}"}}
 wechat: {{endpoint: "{gateway}", token: "${{GATEWAY_TOKEN}}", master: 主人, pace: none}}
 grafana: {{url: "http://{grafana}", token_file: grafana.token}}
 prometheus: {{url: "http://{grafana}/prometheus", user: reader, password: "{SECRETS["prometheus_password"]}"}}
+alertmanager: {{url: "http://{grafana}/alertmanager", user: reader, password: "{SECRETS["alertmanager_password"]}"}}
 pictures: {{allow: [127.0.0.1]}}
+host: {{name: web-1, cpu: null, memory: null, disk: null}}
 watch: {{heartbeat: "http://{grafana}/ping/{SECRETS["heartbeat_path"]}", every: 1s}}
 hooks:
   grafana: {{token: "{SECRETS["grafana_hook_token"]}", hmac_secret: "{SECRETS["grafana_hmac"]}"}}
   alertmanager: {{token: "{SECRETS["alertmanager_hook_token"]}"}}
   openfalcon: {{token: "{SECRETS["falcon_hook_token"]}"}}
   generic: {{token: "{SECRETS["generic_hook_token"]}"}}
+  host: {{token: "{SECRETS["host_hook_token"]}"}}
 targets:
   ops: {{channel: wechat, room: 技术讨论群}}
   robot: {{channel: wecom_robot, key: "{SECRETS["robot_key"]}", base_url: "http://{grafana}/wecom"}}
@@ -87,6 +90,9 @@ BROKEN = {
     "a password in a wrong address": 'grafana: {{url: "ftp://user:{s}@g"}}',
     "a password with a slash in a wrong address": 'grafana: {{url: "ftp://user:x/{s}@g"}}',
     "a query in a wrong address": 'grafana: {{url: "//g/?token={s}"}}',
+    "Alertmanager's password without a user": 'alertmanager: {{url: "http://a", password: "{s}"}}',
+    "Alertmanager's password in a wrong address": 'alertmanager: {{url: "ftp://user:{s}@a"}}',
+    "a token for reading that is a list": 'server: {{token: x, read_token: ["{s}"]}}',
     "a heartbeat that is no address": 'watch: {{heartbeat: "{s}"}}',
     "a heartbeat that is a list": 'watch: {{heartbeat: ["{s}"]}}',
     "a gateway with a token in it": 'wechat: {{endpoint: "token:{s}@host", token: x}}',
@@ -189,6 +195,12 @@ async def requests(bridge: Process, grafana: str) -> dict[str, str]:
             "/api/silences", "/api/alerts", "/nowhere", "/api/nowhere",
         )),
         ("GET", f"/metrics?token={token}", {}, None),
+        *(("GET", f"{path}?token={SECRETS['read_token']}", {}, None) for path in (
+            "/metrics", "/", "/api/silences", "/nowhere", "/readyz",
+        )),
+        ("POST", f"/api/send?token={SECRETS['read_token']}", {}, b"{}"),
+        ("POST", f"/hooks/host?token={SECRETS['host_hook_token']}", {}, b'{"samples": 3}'),
+        ("POST", f"/hooks/host?token={SECRETS['read_token']}", {}, b'{"samples": []}'),
         ("GET", f"/nowhere?token={token}", {}, None),
         ("PUT", f"/api/send?token={token}", {}, b"{"),
         ("POST", f"/hooks/nope?token={token}", {}, b"{}"),

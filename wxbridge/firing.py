@@ -19,6 +19,9 @@ from wxbridge.asking import NoAnswer
 from wxbridge.compose import severity_of, severity_rank
 from wxbridge.model import Alert, AlertGroup, AlertStatus
 
+_NONE_THERE = 404
+"""What a Grafana without unified alerting answers: nothing of its fires, and nothing is missing."""
+
 
 class Place(StrEnum):
     """Who says that an alert fires."""
@@ -88,7 +91,8 @@ async def look(
         try:
             return await server.alerts() if server else None
         except NoAnswer as error:
-            missing[name] = str(error)
+            if not (name == "Grafana" and error.status == _NONE_THERE):
+                missing[name] = str(error)
             return None
 
     theirs, grafanas, own, acked = await asyncio.gather(

@@ -181,7 +181,7 @@ def storable(text: str) -> str:
     return text
 
 
-def __storable_or_none(text: str | None) -> str | None:
+def _storable_or_none(text: str | None) -> str | None:
     return None if text is None else storable(text)
 
 
@@ -414,7 +414,7 @@ _SETTLE_SENT = (
 def settle_sent(connection: Connection, sent: Sequence[Sent]) -> None:
     """Close messages that were sent; free where there are none."""
     if sent:
-        rows = [asdict(each) | {"receipt": __storable_or_none(each.receipt)} for each in sent]
+        rows = [asdict(each) | {"receipt": _storable_or_none(each.receipt)} for each in sent]
         connection.execute(_SETTLE_SENT, rows)
 
 
@@ -435,9 +435,9 @@ def settle(
         .values(
             state=state,
             settled_at=now,
-            receipt=__storable_or_none(receipt),
-            error=__storable_or_none(error),
-            error_code=__storable_or_none(code),
+            receipt=_storable_or_none(receipt),
+            error=_storable_or_none(error),
+            error_code=_storable_or_none(code),
         ),
     )
 
@@ -457,7 +457,7 @@ def put_back(
         "state": MessageState.QUEUED,
         "next_try_at": at,
         "error": storable(error),
-        "error_code": __storable_or_none(code),
+        "error_code": _storable_or_none(code),
     }
     if not spent:
         values["tries"] = sa.func.max(messages.c.tries - 1, 0)

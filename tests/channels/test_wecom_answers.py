@@ -207,7 +207,11 @@ async def test_a_service_that_is_not_reached_has_sent_nothing(http) -> None:
 
 async def test_a_connection_that_does_not_come_about_has_sent_nothing() -> None:
     # TLS is spoken to somebody who listens and says nothing: still no connection, so nothing was sent.
-    server = await asyncio.start_server(lambda *_: asyncio.sleep(30), "127.0.0.1", 0)
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(silent, "127.0.0.1", 0)
     hurried = Http(Timing(deadline=60, connect=0.2))
     async with server:
         port = server.sockets[0].getsockname()[1]

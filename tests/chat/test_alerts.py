@@ -381,10 +381,10 @@ async def test_without_an_answer_from_alertmanager_the_bridge_alone_silences_and
 
 @pytest_asyncio.fixture
 async def grafana() -> AsyncIterator[tuple[Alertmanager, list[Any]]]:
-    answers: list[Any] = []
+    answers: list[Any] = [403]  # a status, then what is in the answer
 
     async def answer(_request: web.Request) -> web.Response:
-        return web.json_response(answers) if answers else web.Response(status=404)
+        return web.json_response(answers[1:]) if answers[0] == 200 else web.Response(status=answers[0])
 
     app = web.Application()
     app.router.add_get("/api/alertmanager/grafana/api/v2/alerts", answer)
@@ -396,7 +396,7 @@ async def grafana() -> AsyncIterator[tuple[Alertmanager, list[Any]]]:
     await runner.cleanup()
 
 
-async def test_a_grafana_without_alerting_is_passed_over_in_a_line(
+async def test_a_grafana_that_refuses_is_passed_over_in_a_line_and_one_without_alerting_without_a_word(
     make: Callable[..., Chat], grafana: tuple[Alertmanager, list[Any]]
 ) -> None:
     client, answers = grafana
@@ -405,7 +405,9 @@ async def test_a_grafana_without_alerting_is_passed_over_in_a_line(
     await chat.fires(DISK)
     assert (await chat.ask("告警", "zh")).splitlines()[-1] == "⚠️ Grafana 没有应答"
     status = {"state": "suppressed", "silencedBy": ["11111111-2222-3333-4444-555555555555"], "inhibitedBy": []}
-    answers.append({"labels": {"alertname": "G"}, "fingerprint": "1", "status": status})
+    answers[:] = [404]
+    assert len((await chat.ask("alerts")).splitlines()) == 2
+    answers[:] = [200, {"labels": {"alertname": "G"}, "fingerprint": "1", "status": status}]
     lines = (await chat.ask("alerts")).splitlines()
     assert lines[0] == "2 firing, 1 of them silenced"
     assert lines[2].endswith("] G · 🔕 silenced in Grafana")

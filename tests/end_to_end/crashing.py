@@ -129,7 +129,7 @@ class Crashes:
         async with self._simulator, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2 * WAIT)) as session:
             # Only now is it known where the gateway listens.
             bridge = self._bench.process(
-                "jobs: []",
+                "jobs: []\npictures: {alerts: {storm: 1000/s}}",
                 wechat='pace: none\n  greeting: ""',
                 targets="duty: {channel: wechat, room: 运维值班}",
             )
@@ -183,9 +183,11 @@ class Crashes:
     def _picture(self, key: Key) -> str:
         """A picture that is like no other: its size is its number."""
         count = len(self._sizes)
-        size = (count % 1000 + 1, count // 1000 + 1)
+        size = (count % 1000 + 2, count // 1000 + 1)
         out = io.BytesIO()
-        Image.new("L", size).save(out, "PNG")
+        image = Image.new("L", size)
+        image.putpixel((0, 0), 255)  # one of a single colour is no picture
+        image.save(out, "PNG")
         url = f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
         self._sizes[size] = self._pictures[url] = key
         return url
@@ -283,7 +285,8 @@ class Crashes:
             if found := _NAME.search(text or ""):
                 keys.append(("text", int(found[1]), int(found[2])))
             else:
-                keys.append(self._pictures[json.loads(spec)["params"]["url"]])
+                [way] = json.loads(spec)["params"]["tries"]
+                keys.append(self._pictures[way["params"]["url"]])
         return keys
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -90,6 +90,8 @@ class Shared:
     """Another process has written: read again what is kept in memory."""
     publish: Publish | None = None
     """Put a picture where services can fetch it; None where nothing is configured."""
+    been_online: set[str] = field(default_factory=set)
+    """The lanes that were seen online, if only for an instant."""
 
     def lane_of(self, target: str) -> Lane | None:
         """The lane that a target is in; None for a target that is no longer configured."""

@@ -44,7 +44,7 @@ class Outages:
         now, monotonic = self._shared.clock.wall(), self._shared.clock.monotonic()
         outage = self._outages.get(lane.name)
         if not lane.online:
-            if outage is None and lane.name in self._was_online:
+            if outage is None and lane.name in self._was_online | self._shared.been_online:
                 self._outages[lane.name] = Outage(now, monotonic)
             elif outage is not None:
                 outage.ended = None

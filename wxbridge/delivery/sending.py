@@ -118,6 +118,7 @@ class Sender:
             return None
         if not lane.online:
             return None
+        self._shared.been_online.add(lane.name)
         now = clock.monotonic()
         waits = {
             name: lane.pacer.wait(target.chat_key(), now)
@@ -297,7 +298,7 @@ class Sender:
         shown = self._lane.channel.capabilities.pictures != "none"
         if self._shared.publish is None or not shown:
             words = compose.say("not_published" if shown else "no_pictures", language)
-            return Text(f"🔗 {spec.link}" if spec and spec.link else words)
+            return Text(f"{words}\n🔗 {spec.link}" if spec and spec.link else words)
         try:
             return await self._shared.publish(path, kind)
         except PictureError as error:

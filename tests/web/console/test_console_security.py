@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import asyncio
 import re
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
+from aiohttp import web
 from console_bench import EVIL, READ_TOKEN, TOKEN, Bench
 
 from wxbridge.database import Database, sqlite_url
+from wxbridge.listener import Listener
 from wxbridge.metrics import Metrics
+from wxbridge.web.console.lately import Lately
 from wxbridge.web.console.neighbours import Console
 from wxbridge.web.console.page import local_path
 from wxbridge.web.console.phrases import _WORDS, LANGUAGES, say
 from wxbridge.web.console.session import LASTS, Doors, Sessions
 from wxbridge.web.limits import Clock
+from wxbridge.web.server import Neighbours, Runner, make_app
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="package")
 
 HTML = {"Accept": "text/html,application/xhtml+xml"}
 PAGES = (
     "/", "/console/login", "/console/alerts", "/console/alerts?silence=new", "/console/targets", "/console/jobs",
-    "/console/rooms", "/console/configuration", "/console/doctor", "/console/message?id=1",
+    "/console/host", "/console/rooms", "/console/configuration", "/console/doctor", "/console/message?id=1",
 )  # fmt: skip
 
 
@@ -99,7 +105,7 @@ async def test_every_answer_forbids_scripts_frames_caches_and_referrers(visitor:
         answer = await visitor.ask("GET", path)
         if path == "/console/nowhere/at-all":
             assert answer.status == 404
-            continue
+            assert "There is no such page." in answer.body
         policy = answer.headers["Content-Security-Policy"]
         assert "default-src 'none'; script-src 'self'; style-src 'self'" in policy
         assert "frame-ancestors 'none'" in policy
@@ -165,7 +171,17 @@ async def test_a_read_only_token_looks_and_changes_nothing(console: Bench, visit
         posts = set(re.findall(r'method="post" action="([^"]*)"', page.body)) - {"/console/sign-out"}
         assert not posts, path
     csrf = str(re.search(r'name="csrf" value="(\w+)"', page.body)[1])  # type: ignore[index]
-    for action in ("jobs/run", "jobs/mute", "timeline/message", "targets/test", "alerts/silence", "doctor/run"):
+    for action in (
+        "alerts/ack",
+        "alerts/expire",
+        "login/log-out",
+        "jobs/run",
+        "jobs/mute",
+        "timeline/message",
+        "targets/test",
+        "alerts/silence",
+        "doctor/run",
+    ):
         answer = await visitor.ask("POST", f"/console/{action}", data={"csrf": csrf, "job": "hello"})
         assert (answer.status, "only look" in answer.body) == (403, True), action
     bearer = {"Authorization": f"Bearer {READ_TOKEN}", "Accept": "*/*"}
@@ -275,6 +291,79 @@ async def test_a_stream_ends_at_once_where_the_bridge_does(tmp_path: Path) -> No
         answer.close()
 
 
+async def test_a_stream_does_not_hold_up_the_application_that_takes_over(tmp_path: Path) -> None:
+    store = Database.open(sqlite_url(tmp_path))
+    listener = Listener()
+    url = f"http://127.0.0.1:{listener.bind('127.0.0.1', 0)}"
+    try:
+        await listener.serve(application(store, tmp_path, Doors()))
+        async with aiohttp.ClientSession() as session, asyncio.timeout(5):
+            answer = await session.get(f"{url}/console/events")
+            assert (await answer.content.readline()) == b"retry: 3000\n"
+            await listener.serve(application(store, tmp_path, Doors()))
+            assert b'data: ["alerts"' not in await answer.content.read(), "it ends, and its page asks again"
+            again = await session.get(f"{url}/console/events")
+            assert again.status == 200
+            await listener.close()
+            await again.content.read()
+    finally:
+        await listener.close()
+        store.close()
+
+
+async def test_what_a_browser_cannot_be_shown_is_a_page_and_a_program_still_gets_json(visitor: Visitor) -> None:
+    page = await visitor.ask("GET", "/nothing/here")
+    assert (page.status, page.content_type) == (404, "text/html") or page.status == 401
+    await visitor.sign_in(TOKEN)
+    csrf = await visitor.csrf()
+    for method, path, status, words in (
+        ("GET", "/console/thumbnails/none.png", 404, "no such picture"),
+        ("GET", "/console/message?id=99999999", 404, "no such message"),
+        ("POST", "/console/jobs/run", 403, "out of date"),
+        ("POST", "/console/jobs/nothing", 404, "no such page"),
+    ):
+        answer = await visitor.ask(method, path, data={"csrf": "0"} if method == "POST" else None)
+        assert (answer.status, answer.content_type) == (status, "text/html"), path
+        assert words in answer.body
+        assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+        program = await visitor.ask(method, path, data={"csrf": "0"}, headers={"Accept": "*/*"})
+        assert program.status == status
+        assert program.content_type == ("text/html" if "message" in path else "application/json"), path
+    quiet = await visitor.ask("POST", "/console/jobs/run", data={"csrf": "0"}, headers={"X-Fragment": "flash"})
+    assert (quiet.content_type, "out of date" in quiet.body) == ("application/json", True)
+    api = await visitor.ask("GET", "/api/nothing", headers={"Authorization": f"Bearer {TOKEN}"})
+    assert api.content_type == "application/json"
+    assert csrf
+
+
+async def test_without_machines_there_is_no_page_of_them(tmp_path: Path) -> None:
+    async with alone(tmp_path, Doors()) as url:
+        visitor = Visitor(url)
+        assert "/console/host" not in (await visitor.ask("GET", "/")).body
+        assert (await visitor.ask("GET", "/console/host")).status == 404
+
+
+async def test_what_several_ask_for_is_made_once_and_again_when_it_is_old() -> None:
+    now, made = [0.0], []
+
+    async def make() -> int:
+        made.append(1)
+        await asyncio.sleep(0)
+        if len(made) == 2:
+            raise ValueError("once")
+        return len(made)
+
+    lately = Lately[int](5.0, most=2, clock=lambda: now[0])
+    assert await asyncio.gather(*(lately.of("a", make) for _ in range(3))) == [1, 1, 1]
+    now[0] = 5.0
+    for _ in range(2):
+        with pytest.raises(ValueError, match="once"):
+            await lately.of("a", make)
+    now[0] = 10.0
+    assert await lately.of("a", make) == 3
+    assert [await lately.of(key, make) for key in "bca"] == [4, 5, 6], "the oldest of three was forgotten"
+
+
 async def test_every_phrase_is_there_in_both_languages_and_takes_the_same_words() -> None:
     for key, (english, chinese) in _WORDS.items():
         fields = set(re.findall(r"\{(\w+)\}", english))
@@ -305,27 +394,23 @@ def proxies() -> Any:
     return (ip_network("127.0.0.0/8"),)
 
 
-def alone(tmp_path: Path, doors: Doors) -> Any:
-    from contextlib import asynccontextmanager
-    from zoneinfo import ZoneInfo
-
-    from aiohttp import web
-
-    from wxbridge.web.server import Neighbours, Runner, make_app
-
+def application(store: Database, tmp_path: Path, doors: Doors) -> web.Application:
     async def nothing(*_: Any) -> Any:
         return True
 
+    return make_app(
+        Neighbours(nothing, nothing, nothing, nothing, dict, (), tmp_path),
+        token=doors.token, max_body=10000, metrics=Metrics(),
+        console=Console(store, lambda: "en", lambda: ZoneInfo("UTC")),
+        read_token=doors.read_token, proxies=doors.proxies,
+    )  # fmt: skip
+
+
+def alone(tmp_path: Path, doors: Doors) -> Any:
     @asynccontextmanager
     async def run() -> Any:
         store = Database.open(sqlite_url(tmp_path))
-        bridge = Neighbours(nothing, nothing, nothing, nothing, dict, (), tmp_path)
-        made = make_app(
-            bridge, token=doors.token, max_body=10000, metrics=Metrics(),
-            console=Console(store, lambda: "en", lambda: ZoneInfo("UTC")),
-            read_token=doors.read_token, proxies=doors.proxies,
-        )  # fmt: skip
-        runner = Runner(made)
+        runner = Runner(application(store, tmp_path, doors))
         await runner.setup()
         try:
             await web.TCPSite(runner, "127.0.0.1", 0).start()

@@ -1,0 +1,111 @@
+"""The console: the first byte of a timeline of 100,000 messages, and what ten open pages cost a bridge at rest."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import sqlalchemy as sa
+
+from bench.common import Place, Process, Row, free_port, start_simulator, until_answers, write_config, wxbridge
+from wxbridge import outbox, timeline
+from wxbridge.database import Database, messages, sqlite_url
+from wxbridge.model import Notification, Text
+from wxbridge.timeline import Received
+
+MESSAGES = 100_000
+_AT_ONCE = 2_000
+RUNS = 15
+GOAL = 50.0
+"""Milliseconds to the first byte."""
+READERS = 10
+REST = 15.0
+"""Seconds in which ten pages are open."""
+GOAL_CPU = 2.0
+"""Percent of a core."""
+ASKED = {
+    "the newest": "/",
+    "far back": f"/?after={MESSAGES // 2}-{MESSAGES // 2}",
+    "of one target": "/?target=boss",
+    "what failed": "/?state=dead",
+    "a text that is rare": "/?text=needle",
+    "a text that is nowhere": "/?text=nowhere",
+}
+"""What is asked for, by its name in the table."""
+
+
+async def measure(place: Place) -> list[Row]:
+    gateway, port = await start_simulator(place), free_port()
+    config = write_config(place.path, port=port, gateway=gateway, state="console")
+    await asyncio.to_thread(fill, place.path / "console")
+    process = await place.spawn(*wxbridge("run", "-c", str(config)))
+    await until_answers(process, port, "/readyz?channels=all", limit=20)
+    rows = []
+    url = f"http://127.0.0.1:{port}"
+    async with aiohttp.ClientSession(headers={"Accept": "text/html"}) as session:
+        await _first_byte(session, url + "/console/jobs")  # templates are compiled when first needed
+        for name, path in ASKED.items():
+            found = [1000 * await _first_byte(session, url + path) for _ in range(RUNS)]
+            rows.append(Row(f"console: {name}, of {MESSAGES:,}", found, "ms", GOAL))
+        idle = await _cpu(process)
+        async with AsyncExitStack() as stack:
+            for _ in range(READERS):
+                await stack.enter_async_context(session.get(url + "/console/events"))
+            busy = await _cpu(process)
+    rows.append(
+        Row(f"console: CPU of {READERS} open pages at rest", [busy - idle], "%", GOAL_CPU, digits=2,
+            note=f"of a core; the bridge alone {idle:.2f} %, over {REST:g} s each")
+    )  # fmt: skip
+    return rows
+
+
+async def _first_byte(session: aiohttp.ClientSession, url: str) -> float:
+    """Seconds until the answer begins; the whole of it is read."""
+    began = time.perf_counter()
+    async with session.get(url) as answer:
+        took = time.perf_counter() - began
+        text = await answer.text()
+        assert answer.status == 200, text[:200]  # noqa: PLR2004 - HTTP
+    return took
+
+
+async def _cpu(process: Process) -> float:
+    before = process.cpu()
+    await asyncio.sleep(REST)
+    return 100 * (process.cpu() - before) / REST
+
+
+def fill(directory: Path) -> None:
+    """Put into a database what came in over weeks: 100,000 messages, sent, a few of them in vain."""
+    database = Database.open(sqlite_url(directory))
+    now = time.time()
+    try:
+        for start in range(0, MESSAGES, _AT_ONCE):
+            asyncio.run(database.run(lambda c, start=start: _put(c, range(start, start + _AT_ONCE), now)))
+    finally:
+        database.close()
+
+
+def _put(connection: sa.Connection, numbers: Sequence[int], now: float) -> None:
+    at = now - 10 * (MESSAGES - numbers[0])
+    items = [[_item(number)] for number in numbers]
+    first = timeline.next_id(connection)
+    outbox.put_all(connection, items, now=at, came_in=range(first, first + len(items)))
+    by = [{"route": "routes[1]", "matches": ['severity="critical"']}]
+    routed = [{"target": "ops", "alerts": 1, "told": 1, "by": by}]
+    posts = [(Received("alertmanager", f"Alert{number % 50}", 1, routed), 1) for number in numbers]
+    timeline.note(connection, posts, first=first, now=at)
+    mine = messages.c.created_at == at
+    connection.execute(sa.update(messages).where(mine).values(state="sent", tries=1, settled_at=at + 1))
+    dead = mine & (messages.c.id % 1000 == 0)
+    connection.execute(sa.update(messages).where(dead).values(state="dead", error="the room is gone"))
+
+
+def _item(number: int) -> Notification:
+    words = "needle" if number % 20_000 == MESSAGES // 200 else "hay"
+    text = f"🔥 Alert{number % 50}\nthe disk of kafka-{number % 9} has {number % 97} % left, {words}\nsince 03:12"
+    return Notification("alertmanager", "boss" if number % 10 == 0 else "ops", (Text(text),))
