@@ -158,3 +158,15 @@ def test_an_address_without_http_or_host_is_refused(url: str) -> None:
 def test_a_web_service_is_entered_in_one_way(keys: dict[str, str], words: str) -> None:
     with pytest.raises(ValidationError, match=words):
         WebSource.model_validate({"url": "http://prometheus:9090", **keys})
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("http://prometheus:9090", "http://prometheus:9090"),
+        ("http://reader:s3cret@prometheus:9090/below", "http://prometheus:9090/below"),
+        ("https://grafana/a@b", "https://grafana/a@b"),
+    ],
+)
+def test_an_address_is_shown_without_the_password_that_stands_in_it(url: str, shown: str) -> None:
+    assert WebSource.model_validate({"url": url}).shown == shown

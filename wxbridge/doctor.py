@@ -494,10 +494,10 @@ class _Site:
 
     def ok(self, found: str) -> Finding:
         how = "with its token" if self._source.token else "with user and password" if self._source.user else "freely"
-        return Finding(self._name, State.OK, f"{self._source.url}: {found}, entered {how}")
+        return Finding(self._name, State.OK, f"{self._source.shown}: {found}, entered {how}")
 
     def bad(self, found: str, advice: str) -> Finding:
-        return Finding(self._name, State.BAD, f"{self._source.url}: {found}", advice)
+        return Finding(self._name, State.BAD, f"{self._source.shown}: {found}", advice)
 
     async def get(self, path: str, *, json: bool = True) -> _Answer:
         """Ask for something; what is wrong is a finding, in words that hold no secret."""

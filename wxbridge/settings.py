@@ -333,6 +333,13 @@ class WebSource(Section):
     ca: FileBeside | None = None
     """A file with the certificate authority to trust besides the system's."""
 
+    @property
+    def shown(self) -> str:
+        """The address without the user and password that may stand in it."""
+        head, slashes, rest = self.url.partition("://")
+        host, slash, path = rest.partition("/")
+        return f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
     @model_validator(mode="after")
     def _one_way_in(self) -> WebSource:
         if self.token and self.user:
