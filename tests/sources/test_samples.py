@@ -7,13 +7,14 @@ from source_checks import Parse, check_usable
 
 from wxbridge import samples
 from wxbridge.model import AlertStatus
-from wxbridge.sources import by_content, generic, openfalcon
+from wxbridge.sources import by_content, generic, host, openfalcon
 
 HOOKS: dict[str, Parse] = {
     "grafana": by_content.at_grafana,
     "alertmanager": by_content.at_alertmanager,
     "openfalcon": openfalcon.parse,
     "generic": generic.parse,
+    "host": host.parse,
 }
 
 

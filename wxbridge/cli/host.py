@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wxbridge.database import Database
     from wxbridge.measured.samples import Host
 
+_STOP = (signal.SIGTERM, signal.SIGINT)
 BETWEEN = 1.0
 """Seconds between the two samples that are taken where no bridge measures."""
 _PERIOD = 900.0
@@ -90,9 +91,16 @@ async def _pushing(url: str, token: str | None, name: str, every: float) -> None
     hook = hook_url(url)
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None  # noqa: S101 - a coroutine runs in one
-    for number in (signal.SIGTERM, signal.SIGINT):
-        # A second one must not interrupt the end that the first has begun.
-        loop.add_signal_handler(number, lambda: None if task.cancelling() else task.cancel())
+
+    def stop() -> None:
+        for number in _STOP:
+            # A second one must not interrupt the end that the first has begun, nor what comes after the loop.
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)
+        task.cancel()
+
+    for number in _STOP:
+        loop.add_signal_handler(number, stop)
     say(f"{name}: measuring every {every:g} s, posting to {hook.partition('?')[0]}")
     async with aiohttp.ClientSession() as session:
         with suppress(asyncio.CancelledError):
