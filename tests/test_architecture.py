@@ -15,7 +15,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "wxbridge"
 
-BASE = {"errors", "model", "schedule", "settings"}
+BASE = {"errors", "model", "schedule", "settings", "trust"}
 PARTS = {
     "acks", "alertmanager", "asking", "firing", "patterns",
     "chats", "digest", "episodes", "holding", "intervals", "measured", "metrics", "notify", "presence", "reading",

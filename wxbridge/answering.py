@@ -94,9 +94,7 @@ class Answering:
         """What acting on alerts needs, of the present configuration: for the chat, and for the console."""
         board, monitors = self.bridge.board, self.monitors
         overview = partial(firing.look, board.firing, board.acks, monitors.alertmanager, monitors.grafana)
-        return Desk(
-            overview, board.ack, board.silences, board.add_silence, board.expire_silence, monitors.alertmanager
-        )
+        return Desk(overview, board.ack, board.silences, board.add_silence, board.expire_silence, monitors.alertmanager)
 
     async def silences_in_grafana(self) -> Sequence[KeptSilence]:
         """Grafana's own silences that are not over; none where it is not configured. Raises `NoAnswer`."""
@@ -116,10 +114,7 @@ class Answering:
         )
 
     def _commands(self, generation: Generation) -> list[Command]:
-        config, board, jobs, monitors = generation.config, self.bridge.board, self.jobs, self.monitors
-        overview = partial(firing.look, board.firing, board.acks, monitors.alertmanager, monitors.grafana)
-        grafana = generation.pictures.grafana
-        desk = Desk(overview, board.ack, board.silences, board.add_silence, board.expire_silence, monitors.alertmanager)
+        config, jobs, grafana = generation.config, self.jobs, generation.pictures.grafana
         return [
             *graph_commands(
                 shortcuts=config.section("graphs") or {},

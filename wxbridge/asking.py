@@ -15,6 +15,7 @@ import stamina
 from wxbridge.errors import BadBody, WxbridgeError
 from wxbridge.settings import WebSource
 from wxbridge.sources import read_json
+from wxbridge.trust import trusting
 
 DEADLINE = 10.0
 """Seconds for one answer, with all attempts."""
@@ -155,7 +156,7 @@ class Site:
         if ca is None:
             return None
         try:
-            return await asyncio.to_thread(trusting, str(ca))
+            return await asyncio.to_thread(trusting, ca)
         except (OSError, ssl.SSLError) as error:
             raise NoAnswer(f"cannot read {self._section}.ca, {ca}: {error.strerror or error}") from None
 
@@ -186,13 +187,6 @@ def headers(source: WebSource) -> dict[str, str]:
         password = source.password.get_secret_value() if source.password else ""
         found["Authorization"] = aiohttp.encode_basic_auth(source.user, password, encoding="utf-8")
     return found
-
-
-def trusting(ca: str) -> ssl.SSLContext:
-    """Trust an authority besides the system's. It reads files; raises `OSError`, of which `ssl.SSLError` is one."""
-    context = ssl.create_default_context()
-    context.load_verify_locations(cafile=ca)
-    return context
 
 
 def _is_passing(error: Exception) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from wxbridge import login, notify, outbox, presence
+from wxbridge import login, notify, outbox, presence, reload
 from wxbridge.alertmanager import KeptSilence
 from wxbridge.board import Board
 from wxbridge.chat import people
@@ -90,6 +90,7 @@ class FilesRead:
         def noting() -> Config:
             try:
                 config = load()
+                reload.refuse_empty(config)
             except ConfigError as error:
                 self.problems = tuple(str(problem) for problem in error.problems)
                 raise

@@ -242,7 +242,7 @@ async def _ack(bridge: Bridge, key: str, by: str, comment: str, language: Langua
 async def _silences(bridge: Bridge, language: Language) -> tuple[Sequence[SilenceView], Sequence[str]]:
     """The silences of all sides, and sentences about who did not answer."""
     (kept, missing), theirs = await asyncio.gather(
-        alerts._kept(alert_desk(bridge), language),  # noqa: SLF001 - as the chat lists them
+        alerts.all_kept(alert_desk(bridge), language),
         _in_grafana(bridge),
     )
     found = [
@@ -272,7 +272,7 @@ async def _in_grafana(bridge: Bridge) -> Sequence[KeptSilence]:
 async def _alert_pictures(bridge: Bridge, found: Sequence[Firing], look: Seeing) -> Mapping[str, PictureSpec]:
     """Which picture each of these alerts would bring, by key; decided without asking anybody. Raises `StorageError`."""
     config = bridge.config
-    if not found or (config.grafana is None and config.prometheus is None):
+    if not found:
         return {}
     # What was posted says more than what is listed.
     told = {each.key: each.alert for each in await bridge.database.read(seen.firing) if each.alert}

@@ -41,6 +41,7 @@ from wxbridge.errors import Offline, PictureError, SendError, StorageError, Thro
 from wxbridge.route_settings import NestedRoute
 from wxbridge.settings import WebSource
 from wxbridge.templates import DEFAULT, TemplateError, Templates
+from wxbridge.trust import trusting
 
 DEADLINE = 10.0
 """Seconds that a check may take."""
@@ -336,7 +337,7 @@ async def _bot(name: str, bot: BotSettings, database: Database | None) -> Findin
     secure = address.scheme == "wss"
     try:
         async with asyncio.timeout(_CONNECT):
-            tls = await asyncio.to_thread(_trusting, str(bot.ca) if bot.ca else None) if secure else None
+            tls = await asyncio.to_thread(trusting, bot.ca) if secure else None
             port = address.port or (443 if secure else 80)
             _, writer = await asyncio.open_connection(address.hostname, port, ssl=tls)
     except TimeoutError:
@@ -472,7 +473,7 @@ class _Site:
         tls: ssl.SSLContext | bool = True
         if source.ca is not None:
             try:
-                tls = await asyncio.to_thread(_trusting, str(source.ca))
+                tls = await asyncio.to_thread(trusting, source.ca)
             except (OSError, ssl.SSLError) as error:
                 self._broken = self.bad(
                     f"its `ca` {source.ca} cannot be read: {_why(error)}", f"correct `{self._name}.ca`"
@@ -535,13 +536,6 @@ class _Site:
         if status >= 400:  # noqa: PLR2004 - HTTP
             return self.bad(f"it answers {status}", f"see its log, or correct `{name}.url`")
         return None
-
-
-def _trusting(ca: str | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca is not None:
-        context.load_verify_locations(cafile=ca)
-    return context
 
 
 def _why(error: BaseException) -> str:

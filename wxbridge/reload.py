@@ -130,7 +130,7 @@ class Reloader:
                 continue
             try:
                 config = await asyncio.to_thread(self._around.load)
-                _refuse_empty(config)
+                refuse_empty(config)
             except ConfigError as error:
                 problem = _problems(error.problems, self._around.language())
                 if isinstance(error, BrokenConfig):
@@ -193,7 +193,7 @@ def _problems(problems: Sequence[Problem], language: Language) -> str:
     return "\n".join([*lines, *([say("config_more", language, n=left)] if left else [])])
 
 
-def _refuse_empty(config: Config) -> None:
+def refuse_empty(config: Config) -> None:
     """An empty file is right for a start, but a running bridge takes it for one that is being written.
 
     Raises:

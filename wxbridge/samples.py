@@ -15,6 +15,10 @@ from urllib.parse import urlencode
 
 from PIL import Image, ImageDraw, ImageFont
 
+from wxbridge.measured import chart
+from wxbridge.measured.samples import Host, history_of
+from wxbridge.measured.samples import Sample as Measured
+
 
 def chart_png(width: int = 900, height: int = 360) -> bytes:
     """A picture that looks like a panel: a curve that crosses a threshold. Sizes in pixels."""
@@ -145,6 +149,28 @@ def openfalcon() -> bytes:
     return urlencode({"tos": "zhangsan,lisi", "content": content}).encode()
 
 
+def host() -> bytes:
+    """What the bridge itself posts where a machine is busy, with the chart of the last minutes."""
+    now = time.time()
+    points = [(age, max(0.0, 1 - age / 300)) for age in range(600, 0, -10)]
+    history = history_of(
+        [Measured(now - age, {"cpu": 35 + 60 * load, "memory": 48 + 9 * load}) for age, load in points], 10
+    )
+    machine = Host("host-1", history, {"cores": 4.0}, thresholds={"cpu": 80.0})
+    spec = chart.spec(machine, now - 600, now, language="en", timezone=UTC)
+    alert = {
+        "alertname": "HostCpuHigh",
+        "status": "firing",
+        "title": "host-1: CPU high",
+        "labels": {"host": "host-1", "severity": "warning"},
+        "annotations": {"threshold": "80", "message": "Somebody ran `wxbridge alert test`."},
+        "values": [{"name": "CPU", "value": 92.25, "unit": "%"}],
+        "starts_at": datetime.fromtimestamp(now - 50, UTC).isoformat(),
+        "chart": spec.params if spec else None,
+    }
+    return json.dumps({"host": "host-1", "alerts": [alert]}).encode()
+
+
 def generic() -> bytes:
     """What `/hooks/generic` takes, all of it."""
     body = {
@@ -177,6 +203,7 @@ SAMPLES: dict[str, Sample] = {
     "grafana": Sample("grafana", _JSON, grafana),
     "grafana-unified": Sample("grafana", _JSON, grafana_unified),
     "alertmanager": Sample("alertmanager", _JSON, alertmanager),
+    "host": Sample("host", _JSON, host),
     "openfalcon": Sample("openfalcon", "application/x-www-form-urlencoded", openfalcon),
     "generic": Sample("generic", _JSON, generic),
 }

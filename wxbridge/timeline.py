@@ -22,7 +22,7 @@ from wxbridge.seen import Sighting
 
 PER_PAGE = 40
 """Notifications and untold POSTs of one page."""
-LOOKED_AT = 10_000
+LOOKED_AT = 50_000
 """Notifications that are searched for a text in one go."""
 UNTOLD = "untold"
 """Stands for a state: what came in and led to no message."""

@@ -153,6 +153,12 @@ async def test_matchers_and_words_choose(chat: Chat, query: str, found: list[str
         assert answer.startswith("None of the 2 alerts that fire fulfils")
 
 
+@pytest.mark.parametrize("query", ["z" * 1500, f'team=~"[{"z" * 1500}', f"={'z' * 1500}"])
+async def test_what_somebody_wrote_is_not_repeated_at_length(chat: Chat, query: str) -> None:
+    await chat.fires(DISK)
+    assert len(await chat.ask(f"alerts {query}")) < 300
+
+
 async def test_of_a_single_one_all_is_told(chat: Chat) -> None:
     await chat.fires(SLOW, replace(DISK, annotations={"summary": "it is full"}, link="http://p/g"))
     answer = await chat.ask("alerts disk")

@@ -142,6 +142,12 @@ async def test_what_cannot_be_done_is_said_with_what_may_be_meant(talk: Talk, li
     assert await talk.muted() == []
 
 
+@pytest.mark.parametrize("line", ["run", "jobs", "mute 2h", "unmute"])
+async def test_what_somebody_wrote_is_not_repeated_at_length(talk: Talk, line: str) -> None:
+    word, _, rest = line.partition(" ")
+    assert len(await talk.ask(f"{word} {'z' * 1500} {rest}")) < 250
+
+
 @pytest.mark.parametrize(
     ("line", "hours"),
     [

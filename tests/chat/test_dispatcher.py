@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import sqlalchemy as sa
 import structlog
@@ -318,16 +320,66 @@ async def test_where_it_never_becomes_known_it_is_given_up_and_logged(talk):
     assert [line["why"] for line in logs if line["event"] == "command not answered"] == ["rooms are being read"]
 
 
-async def test_a_database_that_takes_nothing_is_logged_and_the_next_command_is_answered(talk, monkeypatch):
-    async def full(_):
-        raise StorageError("disk full")
+async def full(*_):
+    raise StorageError("disk full")
 
+
+async def test_what_is_asked_while_the_database_takes_nothing_is_answered_when_it_does(talk, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(talk.database, "run", full)
+        await talk.write("/echo a")
+        await talk.write("/echo b")
+        await talk.clock.asleep.wait()
+    await talk.clock.pass_by(1)
+    await talk.chat.settled()
+    assert await talk.replies() == ["ops: a", "ops: b"]
+    assert await done(talk) == [("m1", True), ("m2", True)]
+
+
+async def test_an_answer_that_cannot_be_stored_is_made_again_and_those_that_were_are_not(talk):
+    put, tried = talk._put, []
+
+    async def refused_once(items):
+        tried.append(items[0].bodies[0].text)
+        return await (full() if tried == ["ops: a", "ops: b"] else put(items))
+
+    async def sleep(seconds):
+        if seconds > 1:  # not what is waited for before the next try, but when "one moment" is said
+            await asyncio.Event().wait()
+
+    talk._put, talk.clock.sleep = refused_once, sleep
+    talk.chat = talk.make()
+    assert await talk.say("/echo a\n/echo b") == ["ops: a", "ops: b"]
+    assert tried == ["ops: a", "ops: b", "ops: b"]
+    assert await done(talk) == [("m1", True)]
+
+
+async def test_what_no_database_took_for_two_minutes_is_given_up_and_the_next_command_is_answered(talk, monkeypatch):
     with structlog.testing.capture_logs() as logs:
         with monkeypatch.context() as patch:
             patch.setattr(talk.database, "run", full)
-            assert await talk.say("/echo a") == []
-        assert [line["error"] for line in logs if line["log_level"] == "error"] == ["disk full"]
+            await talk.write("/echo a")
+            await talk.clock.pass_by(121)
+            await talk.chat.settled()
+        errors = [line["event"] for line in logs if line["log_level"] == "error"]
+        assert errors == ["a command could not be stored yet", "an answer could not be stored"]
     assert await talk.say("/echo a") == ["ops: a"]
+
+
+async def test_a_message_that_comes_again_while_the_database_takes_nothing_is_answered_once(talk, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(talk.database, "run", full)
+        await talk.write("/echo a", id="same")
+        await talk.write("/echo a", id="same")
+        await talk.clock.asleep.wait()
+    await talk.clock.pass_by(1)
+    await talk.chat.settled()
+    assert await talk.replies() == ["ops: a"]
+
+
+async def test_a_command_that_is_longer_than_a_message_is_not_run(talk):
+    (answer,) = await talk.say("/echo " + "a" * 5000)
+    assert answer == "`echo`: that is too long; a command may have 2000 characters."
 
 
 async def test_messages_with_commands_are_forgotten_after_a_day(talk):

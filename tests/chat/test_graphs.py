@@ -293,6 +293,11 @@ async def test_an_option_that_cannot_be_is_told_with_an_example(room, words, sai
     assert (said or "no panel") in refusal
 
 
+@pytest.mark.parametrize("words", ["{}", "kafka {}", "kafka {}=1", "kafka from={}"])
+async def test_what_somebody_wrote_is_not_repeated_at_length(room, words) -> None:
+    assert len(await room.refused(f"graph {words.format('z' * 1500)}")) < 500
+
+
 async def test_a_variable_is_one_of_the_dashboards(room) -> None:
     (spec,) = await room.specs("graph kafka HOST=web-1,web-2 var-topic=Orders")
     assert spec.params["variables"] == [["var-topic", "t_orders"], ["var-host", "web-1"], ["var-host", "web-2"]]

@@ -106,3 +106,18 @@ async def test_what_has_no_answer_says_what_there_is(text: str, hosts: list[str]
     with pytest.raises(CannotAnswer) as caught:
         await asked(text, [a_host(name, 1.0) for name in hosts])
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "head"),
+    [("last 30 minutes", "17:30 – 18:00"), ("yesterday 9-18", "12-31 09:00 – 18:00"),
+     ("yesterday", "12-31 00:00 – 01-01 00:00"), ("today 9-10", "01-01 09:00 – 10:00")],
+)  # fmt: skip
+async def test_of_a_time_that_is_over_the_day_is_told(text: str, head: str) -> None:
+    assert text_of(await asked(text, [a_host("web-1", 12.0)])).splitlines()[0] == f"📊 web-1 · {head}"
+
+
+async def test_what_somebody_wrote_is_not_repeated_at_length() -> None:
+    with pytest.raises(CannotAnswer) as caught:
+        await asked("x" * 1500, [a_host("web-1", 1.0), a_host("db-1", 1.0)])
+    assert len(str(caught.value)) < 200

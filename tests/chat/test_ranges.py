@@ -128,7 +128,7 @@ def test_what_is_no_range_says_so_with_two_examples(text) -> None:
         ("today 20-22", "still to come"),
         ("from=2027-01-01 to=2027-01-02", "still to come"),
         ("from=1h to=6h", "ends before it begins"),
-        ("from=now to=now-1h", "still to come"),
+        ("from=now to=now-1h", "ends before it begins"),
     ],
 )
 def test_a_range_out_of_bounds_is_a_range_and_is_refused(text, said) -> None:

@@ -67,6 +67,24 @@ def test_how_arguments_are_cut(text, words):
     assert words_of(text) == words
 
 
+class Counted(str):
+    """A text that counts how often a letter of it is looked at."""
+
+    __slots__ = ("looked_at",)
+
+    def __getitem__(self, at):
+        self.looked_at += 1
+        return super().__getitem__(at)
+
+
+@pytest.mark.parametrize("quote", ["'a ", '"\\" ', "“ ", "'"])
+def test_a_text_of_quotes_that_do_not_end_is_not_read_once_for_each_of_them(quote):
+    text = Counted(quote * 500)
+    text.looked_at = 0
+    words_of(text)
+    assert text.looked_at < 10 * len(text)
+
+
 @given(st.text(max_size=60) | st.text("\"'“”‘’＂ =\\ab，：图", max_size=20))
 def test_every_text_can_be_cut_and_matched(text):
     assert all(isinstance(word, str) for word in words_of(text))

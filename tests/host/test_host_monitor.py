@@ -306,6 +306,41 @@ async def test_a_reload_takes_over_thresholds_and_ends_warnings_without_one(worl
     assert world.told[1:] == [("HostCpuHigh", "web-1", "resolved")]
 
 
+async def test_a_machine_that_gets_another_name_while_it_is_measured_is_not_watched_under_the_old_one(
+    world: World,
+) -> None:
+    monitor = world.monitor(silent=3)
+    await world.pass_time(monitor, 30)
+    world.release = threading.Event()
+    measuring = asyncio.create_task(monitor.tick())
+    await asyncio.sleep(0)
+    monitor.take(HostSettings.model_validate({"name": "web-new", "silent": 3}), language="en", timezone=ZONE)
+    world.release.set()
+    await measuring
+    await world.pass_time(monitor, 100)
+    assert [host.name for host in monitor.hosts()] == ["web-new"]
+    assert world.told == []
+
+
+async def test_a_machine_that_gets_another_name_while_its_processes_are_read_is_watched_on(world: World) -> None:
+    monitor = world.monitor()
+
+    def renamed() -> dict[str, Any]:
+        new = HostSettings.model_validate({"name": "web-new"})
+        asyncio.run_coroutine_threadsafe(_take(monitor, new), loop).result(5)
+        return {"cpu": [], "memory": []}
+
+    loop = asyncio.get_running_loop()
+    monitor._processes = renamed
+    await world.pass_time(monitor, 120, cpu=95.0)
+    assert [host.name for host in monitor.hosts()] == ["web-new"]
+    assert ("HostCpuHigh", "web-1", "firing") not in world.told
+
+
+async def _take(monitor: HostMonitor, settings: HostSettings) -> None:
+    monitor.take(settings, language="en", timezone=ZONE)
+
+
 async def test_without_the_section_nothing_is_measured_and_samples_are_refused(world: World) -> None:
     monitor = HostMonitor(None, world.database, world.accept, times=Times(lambda: world.wall, lambda: world.now))
     body = a_push("db-1", world.wall, [5.0])

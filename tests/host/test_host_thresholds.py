@@ -153,6 +153,10 @@ def test_a_load_may_be_counted_per_core() -> None:
     ("given_", "words"),
     [
         ({"cpu": {"above": 80, "clear": 90}}, "`clear` (90) is above `above` (80)"),
+        ({"cpu": "80%"}, "a threshold is a number, such as 80, or a mapping with `above`, not '80%'"),
+        ({"cpu": 101}, "it is in percent: 101 is never reached"),
+        ({"hosts": {"db-1": {"disk": {"above": 900}}}}, "it is in percent: 900 is never reached"),
+        ({"memory": 0}, "greater than 0"),
         ({"name": "a b"}, "no name for a machine"),
         ({"for": "soon"}, "no duration"),
         ({"cpuu": 80}, "Extra inputs"),

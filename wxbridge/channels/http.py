@@ -21,6 +21,7 @@ import aiohttp
 
 from wxbridge.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.model import ChannelState, ChannelStatus, OnInbound, OnStatus
+from wxbridge.trust import trusting
 
 MINUTE = 60.0
 _ANSWER_LIMIT = 1024 * 1024
@@ -273,16 +274,10 @@ class Http:
             return None
         if ca not in self._trust:
             try:
-                self._trust[ca] = await asyncio.to_thread(_trusting, ca)
+                self._trust[ca] = await asyncio.to_thread(trusting, ca)
             except OSError as error:
                 raise Permanent(f"`ca`: {ca} cannot be used: {error.strerror or error}") from None
         return self._trust[ca]
-
-
-def _trusting(ca: Path) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.load_verify_locations(ca)
-    return context
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:

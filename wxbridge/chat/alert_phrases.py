@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from wxbridge.chat.phrases import quoted
 from wxbridge.compose import Language
+
+_WRITTEN = ("text", "id", "query")
+"""Fields that are what somebody wrote."""
 
 _WORDS: dict[str, tuple[str, str]] = {
     # ---- alerts
@@ -108,6 +112,7 @@ _WORDS: dict[str, tuple[str, str]] = {
 
 
 def say(key: str, language: Language, **fields: object) -> str:
-    """A fixed phrase in the reader's language."""
+    """A fixed phrase in the reader's language; what somebody wrote is cut where it is long."""
     english, chinese = _WORDS[key]
+    fields |= {name: quoted(str(fields[name])) for name in _WRITTEN if name in fields}
     return (chinese if language == "zh" else english).format(**fields)

@@ -323,7 +323,7 @@ def _moment(at: datetime, question: Question) -> str:
 
 
 @dataclass(frozen=True)
-class _Kept:
+class Kept:
     """A silence as people see it: here, in Alertmanager, or in both."""
 
     matchers: tuple[str, ...]
@@ -338,20 +338,21 @@ class _Kept:
 
     @property
     def ids(self) -> tuple[str, ...]:
+        """All ids that it may be called by."""
         return (*self.there, *self.here)
 
-    def is_half_of(self, other: _Kept) -> bool:
+    def is_half_of(self, other: Kept) -> bool:
         """Whether both were made by one command."""
         if self.ends_at is None or other.ends_at is None or frozenset(self.matchers) != frozenset(other.matchers):
             return False
         return abs(self.ends_at - other.ends_at) <= _SAME_END
 
 
-async def _kept(desk: Desk, language: Language) -> tuple[list[_Kept], list[str]]:
+async def all_kept(desk: Desk, language: Language) -> tuple[list[Kept], list[str]]:
     """The silences that are not over, those that end first at the top, and lines about who did not answer."""
     missing: list[str] = []
 
-    async def theirs() -> list[_Kept]:
+    async def theirs() -> list[Kept]:
         if desk.alertmanager is None:
             return []
         try:
@@ -360,7 +361,7 @@ async def _kept(desk: Desk, language: Language) -> tuple[list[_Kept], list[str]]
             missing.append(say("missing", language, name="Alertmanager", why=error))
             return []
         return [
-            _Kept(each.matchers, each.starts_at, each.ends_at, each.created_by, each.comment, there=(each.id,))
+            Kept(each.matchers, each.starts_at, each.ends_at, each.created_by, each.comment, there=(each.id,))
             for each in found
         ]
 
@@ -376,22 +377,22 @@ async def _kept(desk: Desk, language: Language) -> tuple[list[_Kept], list[str]]
     return sorted(every, key=lambda each: each.ends_at or never), missing
 
 
-def _ours(each: Mapping[str, Any]) -> _Kept:
+def _ours(each: Mapping[str, Any]) -> Kept:
     starts_at, ends_at = (datetime.fromisoformat(each[name]) for name in ("starts_at", "ends_at"))
-    return _Kept(
+    return Kept(
         tuple(each["matchers"]), starts_at, ends_at, each["created_by"], each["comment"], here=(str(each["id"]),)
     )
 
 
 async def silences(desk: Desk, question: Question) -> str:
     """The silences that are not over."""
-    kept, missing = await _kept(desk, question.language)
+    kept, missing = await all_kept(desk, question.language)
     if not kept:
         return "\n".join(missing or [say("no_silences", question.language)])
     return "\n".join([_silence_lines(kept, question), *missing])
 
 
-def _silence_lines(kept: Sequence[_Kept], question: Question, most: int = SILENCES_SHOWN) -> str:
+def _silence_lines(kept: Sequence[Kept], question: Question, most: int = SILENCES_SHOWN) -> str:
     language = question.language
     ids = [one for each in kept for one in each.ids]
     length = next((n for n in range(_SILENCE_ID, 36) if len({one[:n] for one in ids}) == len(set(ids))), 36)
@@ -417,7 +418,7 @@ def _silence_lines(kept: Sequence[_Kept], question: Question, most: int = SILENC
 async def unsilence(desk: Desk, question: Question) -> str:
     """End a silence, wherever it is kept."""
     language = question.language
-    kept, missing = await _kept(desk, language)
+    kept, missing = await all_kept(desk, language)
     word = question.words[0].lower() if question.words else ""
     if not word:
         if not kept:

@@ -41,6 +41,8 @@ log = structlog.get_logger()
 
 AT_ONCE = 5
 """How many commands of one message are run."""
+LONGEST = 2000
+"""Characters of one command: as much as a message of WeChat takes."""
 LATEST = 120.0
 """Seconds after which a question is too old to be answered: the bridge was down, or the chat busy for so long."""
 MOMENT = 2.0
@@ -114,7 +116,9 @@ class _Work:
     notes: Sequence[tuple[str, Language]] = ()
     """What else is told about it."""
     again: bool = False
-    """Whether an earlier bridge may have answered some of it."""
+    """Whether some of it may have been answered before: by an earlier bridge, or before the database was away."""
+    kept: bool = True
+    """Whether it is on disk; else it is to be written there before anything is done about it."""
 
 
 @dataclass(frozen=True)
@@ -173,10 +177,15 @@ class Chat:
             return
         # From here on: a start that takes up what is open must not find this one there.
         self._under_way.add((inbound.channel, inbound.id))
-        if not work.asks or await self._stored(inbound):
-            self._queue(work)
-        else:
+        try:
+            known = bool(work.asks) and not await self._around.database.run(lambda c: self._note(c, inbound))
+        except StorageError as error:
+            log.error("a command could not be stored yet", id=inbound.id, error=str(error))  # noqa: TRY400
+            known, work = False, replace(work, kept=False)
+        if known:
             self._under_way.discard((inbound.channel, inbound.id))
+        else:
+            self._queue(work)
 
     def _asks(self, inbound: Inbound) -> list[_Ask]:
         """The lines to answer: commands, and of the others those that were meant to be one."""
@@ -230,14 +239,6 @@ class Chat:
         if len(asks) > AT_ONCE and kept:
             notes.append(say("too_many", language, n=AT_ONCE))
         return _Work(inbound, kept, [(note, language) for note in notes])
-
-    async def _stored(self, inbound: Inbound) -> bool:
-        """Write a message down; False where it is known already, or cannot be written."""
-        try:
-            return await self._around.database.run(lambda c: self._note(c, inbound))
-        except StorageError as error:
-            log.error("a command could not be stored", id=inbound.id, error=str(error))  # noqa: TRY400
-            return False
 
     def _note(self, connection: Connection, inbound: Inbound) -> bool:
         """Write a message down; False where it is known."""
@@ -306,7 +307,7 @@ class Chat:
             while queue:
                 work = queue.popleft()
                 try:
-                    await self._answer_message(work)
+                    await self._answer_when_stored(work)
                 except StorageError as error:
                     log.error("an answer could not be stored", id=work.inbound.id, error=str(error))  # noqa: TRY400
                 except Exception:
@@ -315,6 +316,29 @@ class Chat:
                     self._under_way.discard((work.inbound.channel, work.inbound.id))
         finally:
             del self._tasks[chat], self._queues[chat]
+
+    async def _answer_when_stored(self, work: _Work) -> None:
+        """Answer a message; again and again while the database takes nothing, for as long as it is worth answering.
+
+        Raises:
+            StorageError: the database took nothing until then.
+        """
+        inbound = work.inbound
+        while True:
+            try:
+                if not work.kept and not await self._around.database.run(lambda c: self._note(c, inbound)):
+                    return
+                work = replace(work, kept=True)
+                await self._answer_message(work)
+            except StorageError as error:
+                if self._around.now() - inbound.at.timestamp() > LATEST:
+                    raise
+                log.warning("a command waits for the database", id=inbound.id, error=str(error))
+                # What of it is answered by then is not answered once more.
+                work = replace(work, again=work.again or work.kept)
+                await self._around.sleep(_LOOK_AGAIN)
+            else:
+                return
 
     async def _answer_message(self, work: _Work) -> None:
         inbound = work.inbound
@@ -403,6 +427,8 @@ class Chat:
         command = ask.match.command
         if not allowed(command, roles):
             return [Text(_refused(command, place, language))], "refused"
+        if len(ask.line.text) > LONGEST:
+            return [Text(say("too_long", language, name=shown(command, language), n=LONGEST))], "cannot"
         if self._around.now() - inbound.at.timestamp() > LATEST:
             return [Text(say("late", language, name=shown(command, language)))], "late"
         at = inbound.at.astimezone(self._setting.timezone)

@@ -79,6 +79,10 @@ def page_picture(
     return PictureSpec("page", {name: value for name, value in params.items() if value is not None}, link=link)
 
 
+CHART_DEADLINE = 25.0
+"""Seconds. Others wait in the same chat while a Prometheus does not answer."""
+
+
 def chart_picture(expr: str, span: Span, timezone: str, language: Language, link: str | None) -> PictureSpec:
     """What to draw for an expression: kind `chart`."""
     params = {
@@ -87,6 +91,7 @@ def chart_picture(expr: str, span: Span, timezone: str, language: Language, link
         "end": span.end.timestamp(),
         "timezone": timezone,
         "language": language,
+        "deadline": CHART_DEADLINE,
     }
     return PictureSpec("chart", params, link=link)
 

@@ -13,6 +13,7 @@ from wxbridge.chat.command import Answer, CannotAnswer, Question
 from wxbridge.chat.graph_pictures import View, dashboard_picture, panel_picture
 from wxbridge.chat.graph_settings import PANELS_AT_MOST, GraphSettings, key, parse_size
 from wxbridge.chat.graph_words import WHOLE, NoSuchPanel, NoSuchVariable, Wanted, near, panels_of, said, variables_of
+from wxbridge.chat.phrases import quoted
 from wxbridge.chat.ranges import Span
 from wxbridge.compose import Language
 from wxbridge.model import Text
@@ -122,8 +123,8 @@ def _typed(
         raise CannotAnswer(
             said(
                 language,
-                f"“{candidate.name}” has no variable `{error}`. There are: {there}.{hint}",
-                f"“{candidate.name}”没有变量 `{error}`。可用变量:{there}。{hint}",
+                f"“{candidate.name}” has no variable `{quoted(str(error))}`. There are: {there}.{hint}",
+                f"“{candidate.name}”没有变量 `{quoted(str(error))}`。可用变量:{there}。{hint}",
             )
         ) from None
 
@@ -180,8 +181,8 @@ def _asked_panels(
         raise CannotAnswer(
             said(
                 language,
-                f"“{candidate.name}” has no panel “{error}”. {hint if guesses else listing}",
-                f"“{candidate.name}”没有面板“{error}”。{hint if guesses else listing}",
+                f"“{candidate.name}” has no panel “{quoted(str(error))}”. {hint if guesses else listing}",
+                f"“{candidate.name}”没有面板“{quoted(str(error))}”。{hint if guesses else listing}",
             )
         ) from error
 

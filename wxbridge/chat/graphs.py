@@ -37,6 +37,7 @@ from wxbridge.chat.graph_words import (
     said,
     wanted,
 )
+from wxbridge.chat.phrases import quoted
 from wxbridge.compose import Language
 from wxbridge.errors import PictureError
 from wxbridge.model import Text
@@ -328,7 +329,7 @@ def _guesses(names: Iterable[str], words: Sequence[str]) -> list[str]:
 
 
 def _no_graph(text: str, guesses: Sequence[str], language: Language) -> str:
-    word = text.split(maxsplit=1)[0]
+    word, text = quoted(text.split(maxsplit=1)[0]), quoted(text)
     hint = said(language, f"`graphs {word}` searches.", f"“图表 {word}”可搜索。")
     if guesses:
         between = said(language, " or ", "、")

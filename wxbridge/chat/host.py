@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from wxbridge.chat import ranges
 from wxbridge.chat.command import Answer, CannotAnswer, Command, Question
+from wxbridge.chat.phrases import quoted
 from wxbridge.compose import Language, duration, figure
 from wxbridge.measured import chart, figures
 from wxbridge.measured.samples import MINUTES_KEPT, Host
@@ -22,9 +23,9 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "none": (
         (
             "No machine is watched. The `host:` section of jobs.yaml has this one measured; others push with "
-            "`wxbridge host --push`."
+            "`wxbridge host --push URL`."
         ),
-        "尚未监控任何主机。在 jobs.yaml 中加入 `host:` 即可监控本机;其他机器可用 `wxbridge host --push` 上报。",
+        "尚未监控任何主机。在 jobs.yaml 中加入 `host:` 即可监控本机;其他机器可用 `wxbridge host --push URL` 上报。",
     ),
     "unknown": ("No machine is called “{name}”; there are {names}.", "没有名为“{name}”的主机,现有:{names}。"),
     "several": ("“{name}” could be {names}.", "“{name}”对应多台主机:{names}。"),
@@ -71,7 +72,7 @@ def _answer(question: Question, known: Sequence[Host]) -> list[Answer]:
     start, end = _period(rest, question) if rest else _lately(found, now)
     zone = question.at.tzinfo
     assert zone is not None  # noqa: S101 - the bridge's own
-    answers: list[Answer] = [Text("\n".join(figures.report(found, start, end, language, zone)))]
+    answers: list[Answer] = [Text("\n".join(figures.report(found, start, end, language, zone, now=now)))]
     spec = chart.spec(found, start, end, language=language, timezone=zone, panels=_panels(found))
     return [*answers, spec] if spec else answers
 
@@ -98,7 +99,7 @@ def _meant(question: Question, known: Sequence[Host]) -> tuple[Host | None, str]
     if len(known) == 1 and _is_range(question):
         return known[0], question.text
     names = ", ".join(host.name for host in (close or known)[:_LISTED])
-    raise CannotAnswer(_say("several" if close else "unknown", question.language, name=words[0], names=names))
+    raise CannotAnswer(_say("several" if close else "unknown", question.language, name=quoted(words[0]), names=names))
 
 
 def _is_range(question: Question) -> bool:

@@ -10,6 +10,7 @@ from functools import partial
 from wxbridge import compose, runs
 from wxbridge.chat.alert_arguments import read_silence
 from wxbridge.chat.command import Answer, CannotAnswer, Command, Permission, Question
+from wxbridge.chat.phrases import quoted
 from wxbridge.compose import Language
 from wxbridge.model import Text
 from wxbridge.runs import JobStatus, Mute
@@ -129,7 +130,7 @@ async def _jobs(desk: JobDesk, question: Question) -> str:
         return _say("no_jobs", language)
     some = [job for job in jobs if wanted.casefold() in job.id.casefold()]
     if not some:
-        raise CannotAnswer(_say("none_found", language, word=wanted))
+        raise CannotAnswer(_say("none_found", language, word=quoted(wanted)))
     lines = [_line(job, question.at, language) for job in some[:SHOWN]]
     if len(some) > SHOWN:
         lines.append(_say("more", language, n=len(some) - SHOWN))
@@ -225,4 +226,4 @@ async def _meant(desk: JobDesk, wanted: str, language: Language) -> JobStatus:
     hint = (
         _say("mean", language, ids=_say("or", language).join(like)) if like else _say("there_are", language, ids=some)
     )
-    raise CannotAnswer(_say("unknown", language, id=wanted) + hint)
+    raise CannotAnswer(_say("unknown", language, id=quoted(wanted)) + hint)

@@ -39,6 +39,10 @@ _WORDS: dict[str, tuple[str, str]] = {
         "内容反复相同,疑似机器人对话:{time}内不再回复 {who}。",
     ),
     "too_many": ("Only the first {n} commands of one message are run.", "一条消息最多执行前 {n} 条命令。"),
+    "too_long": (
+        "`{name}`: that is too long; a command may have {n} characters.",
+        "“{name}”:内容过长,一条命令最多 {n} 个字符。",
+    ),
     "late": ("`{name}` had to wait too long; please ask again.", "“{name}”等待过久,未执行,请重新发送。"),
     "timeout": ("`{name}` did not finish within {time}.", "“{name}”在 {time}内未完成。"),
     "failed": ("Something went wrong (see the log).", "出错了(详见日志)。"),
@@ -60,6 +64,16 @@ _WORDS: dict[str, tuple[str, str]] = {
     "here_none": ("No target of jobs.yaml is answered here yet.", "jobs.yaml 中尚无目标在此应答。"),
     "here_target": ("In jobs.yaml it is the target {target}.", "在 jobs.yaml 中的目标名:{target}。"),
 }
+
+
+QUOTED = 100
+"""Characters of what somebody wrote that an answer repeats: nobody has the bot fill a room with it."""
+
+
+def quoted(text: str) -> str:
+    """What somebody wrote, as an answer names it: on one line, and cut where it is long."""
+    line = " ".join(text.split())
+    return line if len(line) <= QUOTED else f"{line[: QUOTED - 1]}…"
 
 
 def say(key: str, language: Language, **fields: object) -> str:

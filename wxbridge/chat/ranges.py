@@ -14,6 +14,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 from wxbridge.chat.command import CannotAnswer
+from wxbridge.chat.phrases import quoted
 from wxbridge.compose import Language, duration
 from wxbridge.pictures import page_range
 
@@ -66,9 +67,9 @@ def parse(text: str, now: datetime, language: Language = "en") -> Span:
         raise _too_long(text, language) from None
     if found is None:
         raise CannotAnswer(
-            f"“{text.strip()}”不是能识别的时间范围。可以写:最近2小时、昨天9-18点"
+            f"“{quoted(text)}”不是能识别的时间范围。可以写:最近2小时、昨天9-18点"
             if language == "zh"
-            else f"“{text.strip()}” is no time range that I know. Write it like: last 2 hours, yesterday 9-18"
+            else f"“{quoted(text)}” is no time range that I know. Write it like: last 2 hours, yesterday 9-18"
         )
     return _bounded(*found, text, now, language)
 
@@ -87,15 +88,18 @@ def between(
     shown = " ".join(f"{name}={text}" for name, text in (("from", start), ("to", end)) if text)
     if not shown:
         return Span(now.astimezone(UTC) - usual, now.astimezone(UTC))
+    first, last = _normal(start or ""), _normal(end or "")
+    # What cannot be read at all must not pass for an end that was not given.
+    unread = bool(start and not first) or bool(end and not last)
     try:
-        found = _between(_normal(start or ""), _normal(end or ""), now, usual)
+        found = None if unread else _between(first, last, now, usual)
     except _TooLong:
         raise _too_long(shown, language) from None
     if found is None:
         raise CannotAnswer(
-            f"看不懂“{shown}”。可以写:from=6h、from=2026-11-20T09:00 to=18:00"
+            f"看不懂“{quoted(shown)}”。可以写:from=6h、from=2026-11-20T09:00 to=18:00"
             if language == "zh"
-            else f"“{shown}” is no time that I know. Write it like: from=6h, from=2026-11-20T09:00 to=18:00"
+            else f"“{quoted(shown)}” is no time that I know. Write it like: from=6h, from=2026-11-20T09:00 to=18:00"
         )
     return _bounded(*found, shown, now, language)
 
@@ -136,18 +140,19 @@ def written(span: Span, now: datetime, language: Language) -> str:
 def _bounded(start: datetime, end: datetime, text: str, now: datetime, language: Language) -> Span:
     chinese = language == "zh"
     moment = now.astimezone(UTC)
-    if start >= moment:
+    # What ends before it begins is said first: of `from=now to=now-1h` nothing is to come.
+    if start > moment or start == moment <= end:
         raise CannotAnswer(
-            f"“{text.strip()}”还没有到。可以写:最近2小时、昨天9-18点"
+            f"“{quoted(text)}”还没有到。可以写:最近2小时、昨天9-18点"
             if chinese
-            else f"“{text.strip()}” is still to come. Ask for what was: last 2 hours, yesterday 9-18"
+            else f"“{quoted(text)}” is still to come. Ask for what was: last 2 hours, yesterday 9-18"
         )
     end = min(end, moment)
     if end <= start:
         raise CannotAnswer(
-            f"“{text.strip()}”的结束早于开始。可以写:from=now-6h to=now-1h、昨天9-18点"
+            f"“{quoted(text)}”的结束早于开始。可以写:from=now-6h to=now-1h、昨天9-18点"
             if chinese
-            else f"“{text.strip()}” ends before it begins. Write it like: from=now-6h to=now-1h, yesterday 9-18"
+            else f"“{quoted(text)}” ends before it begins. Write it like: from=now-6h to=now-1h, yesterday 9-18"
         )
     if end - start > LONGEST + _SLACK:
         raise _too_long(text, language)
@@ -156,9 +161,9 @@ def _bounded(start: datetime, end: datetime, text: str, now: datetime, language:
 
 def _too_long(text: str, language: Language) -> CannotAnswer:
     return CannotAnswer(
-        f"“{text.strip()}”超过{LONGEST.days}天。可以写:近7天、from=now-30d to=now-1d"
+        f"“{quoted(text)}”超过{LONGEST.days}天。可以写:近7天、from=now-30d to=now-1d"
         if language == "zh"
-        else f"“{text.strip()}” is longer than {LONGEST.days} days. Ask for less: last 7 days, from=now-30d to=now-1d"
+        else f"“{quoted(text)}” is longer than {LONGEST.days} days. Ask for less: last 7 days, from=now-30d to=now-1d"
     )
 
 

@@ -53,13 +53,14 @@ def words_of(text: str) -> tuple[str, ...]:
         simple[kept.start() : kept.end()] = text[kept.start() : kept.end()]
     words: list[str] = []
     word: str | None = None
+    never: set[str] = set()
     at = 0
     while at < len(text):
         letter = simple[at]
         if letter.isspace():
             words += [] if word is None else [word]
             word = None
-        elif (end := _end_of_quote(text, simple, at)) is not None:
+        elif (end := _end_of_quote(text, simple, at, never)) is not None:
             word = (word or "") + re.sub(r'\\(["\'\\])', r"\1", text[at + 1 : end])
             at = end
         else:
@@ -68,16 +69,22 @@ def words_of(text: str) -> tuple[str, ...]:
     return (*words, word) if word is not None else tuple(words)
 
 
-def _end_of_quote(text: str, simple: Sequence[str], at: int) -> int | None:
-    """Where a quote that begins here ends; None where none does, as within `don't`."""
+def _end_of_quote(text: str, simple: Sequence[str], at: int, never: set[str]) -> int | None:
+    """Where a quote that begins here ends; None where none does, as within `don't`.
+
+    `never` keeps the quotes that do not end any more: a text of nothing but quotes is not read once for each of them.
+    """
     closing = _OPENING.get(simple[at])
     if closing is None or (at and not (simple[at - 1].isspace() or simple[at - 1] in "=~:!([{,，（")):
+        return None
+    if closing in never:
         return None
     for end in range(at + 1, len(text)):
         if simple[end] in closing and text[end - 1] != "\\":
             behind = simple[end + 1] if end + 1 < len(text) else " "
             if closing != "'" or not behind.isalnum():
                 return end
+    never.add(closing)
     return None
 
 

@@ -265,6 +265,9 @@ class HostMonitor:
         await asyncio.wait([self._measuring], timeout=settings.every)
         if not self._measuring.done():
             log.warning("measuring takes longer than its interval", every=settings.every)
+        elif self._settings is not settings:
+            # Another configuration came meanwhile: this machine may be called otherwise by now, or have other disks.
+            return
         elif sensors is None:
             self._sensors, self._about = self._measuring.result()
             # It is watched from now on, though rates take a second look.
@@ -298,7 +301,8 @@ class HostMonitor:
                 watched.busiest = await self._busiest()
             elif self._times.monotonic() - watched.busiest_at > _STALE:
                 watched.busiest = {}
-        self._warn(name, events)
+        if self._hosts.get(name) is watched:  # else another configuration has ended it while its processes were read
+            self._warn(name, events)
 
     def _is_local(self, name: str) -> bool:
         return self._settings is not None and self._settings.measure and name == self._settings.name

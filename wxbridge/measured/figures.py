@@ -15,6 +15,8 @@ from wxbridge.measured.samples import KEPT, History, Host, Stat
 
 LEVELS = (30.0, 80.0)
 """Percent: below the first is green, from the second on red."""
+_JUST_NOW = 60.0
+"""Seconds: what ended longer ago is over."""
 MARKS = ("🟢", "🟡", "🔴")
 _WORDS: dict[str, tuple[str, str]] = {
     "cpu": ("CPU", "CPU"),
@@ -95,13 +97,15 @@ def report(
     levels: tuple[float, float] = LEVELS,
     *,
     long: bool = False,
+    now: float | None = None,
 ) -> list[str]:
     """What a machine was like between two moments, in lines: each figure's last value, and how it was till then.
 
-    `long` adds the 95th percentile and for how long it was above the second level.
+    `long` adds the 95th percentile and for how long it was above the second level. `now` is when it is told, `end`
+    when not given: of a period that is over, the day is told too.
     """
     history = host.history
-    lines = [_head(host, start, end, language, timezone)]
+    lines = [_head(host, start, end, language, timezone, end if now is None else now)]
     stats = {name: history.stat(name, start, end, levels[1]) for name in _told(history, start, end)}
     told = {name: stat for name, stat in stats.items() if stat is not None}
     if not told:
@@ -135,9 +139,13 @@ def _told(history: History, start: float, end: float) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _head(host: Host, start: float, end: float, language: Language, timezone: tzinfo) -> str:
+def _head(host: Host, start: float, end: float, language: Language, timezone: tzinfo, now: float) -> str:
     first, last = (datetime.fromtimestamp(at, UTC) for at in (start, end))
     times = dict.fromkeys((moment(first, timezone, last), moment(last, timezone, last)))
+    if end < now - _JUST_NOW:
+        begun, over = first.astimezone(timezone), last.astimezone(timezone)
+        same_day = begun.date() == over.date()
+        times = dict.fromkeys((f"{begun:%m-%d %H:%M}", f"{over:%H:%M}" if same_day else f"{over:%m-%d %H:%M}"))
     head = f"📊 {host.name} · {' – '.join(times)}"
     if host.silent_since is not None:
         since = datetime.fromtimestamp(host.silent_since, UTC)

@@ -15,6 +15,8 @@ from wxbridge.settings import Duration, Names, Section, parse_duration
 MARGIN = 0.95
 """The share of `above` below which a figure is well again, where `clear` is not given."""
 _NAME = re.compile(r"[\w.:-]{1,64}")
+_ALL = 100.0
+"""Percent."""
 
 
 def _seconds(value: Any) -> Any:
@@ -39,7 +41,7 @@ HostName = Annotated[str, AfterValidator(host_name)]
 class Threshold(Section):
     """From where on a figure is too high."""
 
-    above: float
+    above: Annotated[float, Field(gt=0, allow_inf_nan=False)]
     """A warning is given where the mean over `for` reaches this."""
     hold: _For | None = Field(default=None, alias="for")
     """Of how long the mean is taken; that of the section when not given."""
@@ -56,23 +58,36 @@ class Threshold(Section):
 
 
 def _threshold(value: Any) -> Any:
-    return {"above": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"above": value}
+    if not isinstance(value, Mapping | Threshold):
+        why = f"a threshold is a number, such as 80, or a mapping with `above`, not {value!r}"
+        raise ValueError(why)  # noqa: TRY004 - pydantic tells no other
+    return value
+
+
+def _percent(value: Threshold) -> Threshold:
+    if value.above > _ALL:
+        raise ValueError(f"it is in percent: {value.above:g} is never reached")
+    return value
 
 
 ThresholdField = Annotated[Threshold, BeforeValidator(_threshold, json_schema_input_type=float | Threshold)]
 """A number, or a mapping with `above`, `for`, `clear` and `severity`."""
+PercentField = Annotated[ThresholdField, AfterValidator(_percent)]
+"""The same, in percent."""
 
 
 class Limits(Section):
     """Thresholds by figure; `null` for none. `host.hosts` gives a single machine others."""
 
-    cpu: ThresholdField | None = None
+    cpu: PercentField | None = None
     """Percent of all cores together."""
-    memory: ThresholdField | None = None
+    memory: PercentField | None = None
     """Percent that is not available to programs; caches are available."""
-    swap: ThresholdField | None = None
+    swap: PercentField | None = None
     """Percent."""
-    disk: ThresholdField | None = None
+    disk: PercentField | None = None
     """Percent of each file system, as `df` shows it."""
     load: ThresholdField | None = None
     """The load average of one minute; per core with `load_per_core`."""
@@ -88,11 +103,11 @@ class Limits(Section):
 class HostSettings(Limits):
     """What is measured of this machine and of those that push, and when a warning is given."""
 
-    cpu: ThresholdField | None = Threshold(above=80)
+    cpu: PercentField | None = Threshold(above=80)
     """Percent of all cores together; 80 when not given."""
-    memory: ThresholdField | None = Threshold(above=90)
+    memory: PercentField | None = Threshold(above=90)
     """Percent that is not available to programs; caches are available. 90 when not given."""
-    disk: ThresholdField | None = Threshold(above=90)
+    disk: PercentField | None = Threshold(above=90)
     """Percent of each file system, as `df` shows it; 90 when not given."""
     name: HostName = Field(default_factory=lambda: safe_name(socket.gethostname()))
     """What this machine is called; its host name when not given."""

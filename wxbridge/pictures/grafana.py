@@ -16,6 +16,7 @@ import aiohttp
 from wxbridge.errors import PictureError
 from wxbridge.pictures.browser import Auth, Browser, LoginPage, Shot
 from wxbridge.pictures.tls import verified_key
+from wxbridge.trust import trusting
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -227,16 +228,10 @@ class Grafana:
         ca = self._settings.ca
         if ca is not None and self._ssl is None:
             try:
-                self._ssl = await asyncio.to_thread(_trusting, str(ca))
+                self._ssl = await asyncio.to_thread(trusting, ca)
             except (OSError, ssl.SSLError) as error:
                 raise PictureError(f"grafana.ca: cannot read {ca}: {error.strerror or error}") from None
         return self._ssl
-
-
-def _trusting(ca: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.load_verify_locations(cafile=ca)
-    return context
 
 
 def _check_login(status: int, user: str, location: str) -> None:

@@ -26,6 +26,7 @@ from wxbridge.pictures.chart import badness
 from wxbridge.pictures.promql import Analysis, Choice, Curve, Period, Role, chosen
 from wxbridge.pictures.promql_tree import NotUnderstood, tokens
 from wxbridge.settings import WebSource
+from wxbridge.trust import trusting
 
 DEADLINE = 15.0
 """Seconds for one answer, where the picture has no deadline of its own."""
@@ -163,7 +164,9 @@ class Prometheus:
             self._session = None
 
     async def rules(self) -> tuple[Rule, ...]:
-        """Get all alerting rules, at most once in 30 seconds, however many ask; those who ask together share a failure too.
+        """Get all alerting rules, at most once in 30 seconds, however many ask.
+
+        Those who ask together share a failure too.
 
         Raises:
             PictureError: as `query_range`.
@@ -300,7 +303,7 @@ class Prometheus:
         if ca is None:
             return None
         try:
-            return await asyncio.to_thread(_trusting, str(ca))
+            return await asyncio.to_thread(trusting, ca)
         except OSError as error:
             raise PictureError(f"cannot read prometheus.ca, {ca}: {error.strerror or error}") from None
 
@@ -582,12 +585,6 @@ def _said(body: bytes) -> dict[str, Any]:
         return _mapping(json.loads(body))
     except (TypeError, ValueError):
         return {}
-
-
-def _trusting(path: str) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    context.load_verify_locations(path)
-    return context
 
 
 class _Kept(Generic[T]):

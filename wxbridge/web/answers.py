@@ -18,6 +18,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 KNOWN = web.RequestKey("known", str)
 """The key of a request under which stands what let it in."""
+AS_PAGE: web.AppKey[Callable[[web.Request, web.Response], web.Response]] = web.AppKey("as_page")
+"""What makes a page of an error, where a person looks at it."""
 RETRY_AFTER = 5
 """Seconds that a sender is asked to wait where the database does not take it."""
 
@@ -79,6 +81,8 @@ def sentences(metrics: Metrics) -> Any:
             if isinstance(error, web.HTTPException) and error.status < 400:  # noqa: PLR2004 - HTTP
                 raise
             response = _told(request, error, metrics)
+            if as_page := request.config_dict.get(AS_PAGE):
+                response = as_page(request, response)
         if KNOWN not in request or not request.content.is_eof():
             response.force_close()
             if "Content-Encoding" in request.headers and not request.content.is_eof():

@@ -87,7 +87,8 @@ def _hook(name: str, about: str, *parameters: Json) -> Json:
 
 
 def _hooks() -> Json:
-    source = _path_name("source", "`grafana`, `alertmanager`, `openfalcon`, `generic`; the 404 lists what there is.")
+    hooks = "`grafana`, `alertmanager`, `openfalcon`, `host`, `generic`; the 404 lists what there is."
+    source = _path_name("source", hooks)
     name = _path_name("name", "A mapping of jobs.yaml, or one that comes along.")
     return {
         "/": {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import aiohttp
 import structlog
 
 from wxbridge.channels.wecom_bot.frames import EVENT, MESSAGE, PING, SUBSCRIBE, Frame, build, new_req_id, parse, text
+from wxbridge.trust import trusting
 
 log = structlog.get_logger()
 
@@ -97,7 +97,7 @@ class Connection:
             async with asyncio.timeout(self._patience.connect):
                 self._socket = await self._http.ws_connect(
                     self._url,
-                    ssl=await asyncio.to_thread(_trust, self._ca) if self._url.startswith("wss:") else True,
+                    ssl=await asyncio.to_thread(trusting, self._ca) if self._url.startswith("wss:") else True,
                     max_msg_size=_LARGEST,
                     timeout=aiohttp.ClientWSTimeout(ws_close=self._patience.close),
                 )
@@ -247,13 +247,6 @@ async def _write(socket: aiohttp.ClientWebSocketResponse, frame: str) -> None:
         if "closing transport" in str(error):
             raise NotSent("the connection is gone") from None
         raise NoAnswer(f"the connection ended while it was being sent: {error}") from None
-
-
-def _trust(ca: Path | None) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    if ca is not None:
-        context.load_verify_locations(ca)
-    return context
 
 
 def _event(frame: Frame) -> str:

@@ -21,6 +21,7 @@ const EMOJI = (() => {
     "ℹ": [...square("#3d8bf2"), stroke("M12 11v6", "#fff", 2.6), ["circle", { cx: 12, cy: 7.2, r: 1.6, fill: "#fff" }]],
     "📈": [["rect", { x: 2, y: 2, width: 20, height: 20, rx: 3, fill: "#fff", stroke: "#c9d2dc" }], stroke("m5 17 4.5-5 3.5 3 6-8", "#e8453c", 2)],
     "🔗": [stroke("M10 14a4 4 0 0 0 5.7 0l3.5-3.5a4 4 0 0 0-5.7-5.7L12 6.3M14 10a4 4 0 0 0-5.7 0l-3.5 3.5a4 4 0 0 0 5.7 5.7l1.5-1.5", "#7d8da1", 2.4)],
+    "📊": [["rect", { x: 2, y: 2, width: 20, height: 20, rx: 3, fill: "#fff", stroke: "#c9d2dc" }], stroke("M7 18v-6", "#34b45a", 3), stroke("M12 18V7", "#3d8bf2", 3), stroke("M17 18v-8", "#e8453c", 3)],
     "📨": [["rect", { x: 2, y: 5, width: 20, height: 14, rx: 2, fill: "#eef3f9", stroke: "#8ba3bf", "stroke-width": 1.4 }], stroke("m3 6.5 9 7 9-7", "#8ba3bf", 1.6)],
     "⏰": [["circle", { cx: 12, cy: 13, r: 8.5, fill: "#fff", stroke: "#e8453c", "stroke-width": 2.5 }], stroke("M12 8.5V13l3 2M4 5l3-2.5M20 5l-3-2.5", "#e8453c", 2)],
     "⏳": [["path", { d: "M6 2.5h12c0 6-4 7-4 9.5s4 3.5 4 9.5H6c0-6 4-7 4-9.5s-4-3.5-4-9.5z", fill: "#f6d9a0", stroke: "#a8763a", "stroke-width": 1.6 }]],

@@ -16,13 +16,15 @@ import structlog
 from aiohttp import BodyPartReader, web
 
 import wxbridge
+from wxbridge import outbox
 from wxbridge.compose import Language
 from wxbridge.errors import BadBody, StorageError, WxbridgeError
-from wxbridge.web.answers import KNOWN, Refused
+from wxbridge.web.answers import AS_PAGE, KNOWN, Refused
 from wxbridge.web.auth import presented
 from wxbridge.web.console import events, phrases, session
+from wxbridge.web.console.lately import Lately
 from wxbridge.web.console.neighbours import Console
-from wxbridge.web.console.page import HOME, Form, Page, Visit, asset, local_path
+from wxbridge.web.console.page import HOME, Form, Page, Picture, Visit, asset, local_path
 from wxbridge.web.console.pages import PAGES
 from wxbridge.web.console.pages.login import tone
 from wxbridge.web.console.session import Attempts, Doors, Origin, Role, Session, Sessions, origin_of
@@ -33,12 +35,17 @@ from wxbridge.web.neighbours import Neighbours
 log = structlog.get_logger()
 
 SIGN_IN = "/console/sign-in"
+_FOR_PROGRAMS = ("/api/", "/hooks/", "/metrics", "/healthz", "/readyz")
 _STATIC = "/console/static/"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _FLASHES = 500
 """Sessions for which a sentence is kept until their next page."""
 _LARGEST = 20 * 1024 * 1024
 """Bytes of a picture that is sent from here."""
+_DRAWN = 40
+"""Pictures that were drawn for pages, some 50 kB each, which are kept in memory."""
+_DRAWN_FOR = 120.0
+"""Seconds for which they are."""
 _BARE = "X-Fragment"
 """The header of a request for a page without what is around it."""
 
@@ -73,6 +80,7 @@ class _Site:
     version: str
     """Changes with every file that browsers keep."""
     thumbnails: Thumbnails = field(default_factory=Thumbnails)
+    drawn: Lately[bytes] = field(default_factory=lambda: Lately(_DRAWN_FOR, _DRAWN, at_once=2))
     flashes: dict[str, tuple[bool, str]] = field(default_factory=dict)
     """By session, what the next page says: whether it went well, and the sentence."""
 
@@ -88,9 +96,9 @@ def add(app: web.Application, console: Console, bridge: Neighbours, doors: Doors
     site = _Site(
         console, bridge, doors,
         Sessions(console.database, doors, clock), Attempts(clock),
-        events.Changes(events.Look(console.database, bridge.channels, lambda: {"config": _config_mark(console)})),
+        events.Changes(events.Look(console.database, bridge.channels, lambda: _marks(console))),
         clock,
-        [page for page in PAGES if page.wanted(console)],
+        PAGES,
         _version(),
     )  # fmt: skip
     aiohttp_jinja2.setup(
@@ -101,11 +109,17 @@ def add(app: web.Application, console: Console, bridge: Neighbours, doors: Doors
     async def closing(_app: web.Application) -> None:
         site.changes.close()
 
+    def as_page(request: web.Request, refused: web.Response) -> web.Response:
+        return _as_page(site, request, refused)
+
     app.on_shutdown.append(closing)
+    app[AS_PAGE] = as_page
     for page in site.pages:
         app.router.add_get(page.path, _shown(site, page))
         for name, action in page.actions.items():
             app.router.add_post(f"/console/{page.name}/{name}", _done(site, page, action))
+        for name, picture in page.pictures.items():
+            app.router.add_get(f"/console/{page.name}/{name}", _drawn(site, picture))
     app.router.add_get("/console/events", _guarded(site, _stream(site)))
     app.router.add_get("/console/thumbnails/{name}", _guarded(site, _thumbnail(site)))
     app.router.add_get(_STATIC + "{name}", _static)
@@ -114,9 +128,12 @@ def add(app: web.Application, console: Console, bridge: Neighbours, doors: Doors
     app.router.add_post("/console/sign-out", _guarded(site, _sign_out(site)))
 
 
-def _config_mark(console: Console) -> Any:
-    config = console.config()
-    return (config.loaded_at, config.problems, config.later) if config else None
+def _marks(console: Console) -> events.Marks:
+    config, hosts = console.config(), console.hosts()
+    return {
+        "config": (config.loaded_at, config.problems, config.later) if config else None,
+        "host": tuple((host.name, host.history.raw.at[-1:].tobytes(), host.silent_since) for host in hosts or ()),
+    }
 
 
 def _version() -> str:
@@ -281,6 +298,8 @@ def _visit(site: _Site, request: web.Request, who: Session) -> Visit:
 def _shown(site: _Site, page: Page) -> Handler:
     async def show(request: web.Request) -> web.StreamResponse:
         visit = _visit(site, request, request[_CALLER].session)
+        if not page.wanted(site.console):
+            raise web.HTTPNotFound(text=visit.say("no_page"))
         try:
             found, status = dict(await page.show(visit)), 200
         except web.HTTPException:
@@ -305,7 +324,8 @@ def _rendered(
     bare = _BARE in request.headers
     flash = None if bare and "flash" not in request.headers.get(_BARE, "") else site.flashes.pop(visit.session.id, None)
     return aiohttp_jinja2.render_template(template, request, {
-        "v": visit, "t": visit.say, "page": page, "pages": site.pages, "version": site.version,
+        "v": visit, "t": visit.say, "page": page, "version": site.version,
+        "pages": [each for each in site.pages if each.wanted(site.console)],
         "csrf": site.sessions.secret(visit.session), "may": visit.session.may_change,
         "open_door": visit.session.role is Role.OPEN,
         "layout": "bare.html" if bare else "layout.html", "here": local_path(str(request.rel_url)),
@@ -455,6 +475,49 @@ def _thumbnail(site: _Site) -> Handler:
         )
 
     return thumbnail
+
+
+def _drawn(site: _Site, picture: Picture) -> Handler:
+    async def show(request: web.Request) -> web.StreamResponse:
+        visit = _visit(site, request, request[_CALLER].session)
+
+        async def make() -> bytes:
+            return await site.console.draw(await picture(visit))
+
+        try:
+            made = await site.drawn.of((request.path, visit.language, *sorted(visit.query.items())), make)
+        except WxbridgeError as error:
+            raise web.HTTPNotFound(text=str(error)) from None
+        return web.Response(
+            body=made, content_type=outbox.content_type(f"x{outbox.suffix_of(made)}"),
+            headers={"Cache-Control": f"private, max-age={_DRAWN_FOR:.0f}"},
+        )  # fmt: skip
+
+    return _guarded(site, show)
+
+
+def _as_page(site: _Site, request: web.Request, refused: web.Response) -> web.Response:
+    """An error as a page, where somebody looks at it; as it was where a program or a script of ours does."""
+    looked_at = "text/html" in request.headers.get("Accept", "") and _BARE not in request.headers
+    if not looked_at or request.path.startswith(_FOR_PROGRAMS):
+        return refused
+    language = _language(site, request)
+
+    def t(key: str, **fields: object) -> str:
+        return phrases.say(key, language, **fields)
+
+    sentence = json.loads(refused.text or "{}").get("error", "")
+    if request.match_info.http_exception is not None:
+        sentence = t("no_page")
+    response = aiohttp_jinja2.render_template(
+        "error.html", request,
+        {"t": t, "language": language, "version": site.version, "problem": sentence, "status": refused.status},
+        status=refused.status,
+    )  # fmt: skip
+    kept = ("Retry-After", "Allow")
+    response.headers.extend({name: refused.headers[name] for name in kept if name in refused.headers})
+    _finished(response)
+    return response
 
 
 async def _static(request: web.Request) -> web.StreamResponse:

@@ -34,6 +34,8 @@ PING = 25.0
 """Seconds after which a silent stream says that it is there, so that nobody on the way closes it."""
 READERS = 100
 """Streams at once."""
+ALL = frozenset({"all"})
+"""Stands for every part."""
 
 Marks = Mapping[str, Hashable]
 """By part, something that changes whenever the part does."""
@@ -56,11 +58,16 @@ class Changes:
         return self._closed or len(self._readers) >= READERS
 
     async def listen(self) -> AsyncIterator[frozenset[str]]:
-        """The parts that change, as they do; an empty set is a sign of life. Ends where the server does."""
+        """The parts that change, as they do; an empty set is a sign of life. Ends where the server does.
+
+        First comes `ALL`: what changed while the page was on its way is in it, and whatever changes after is told.
+        """
         reader: asyncio.Queue[frozenset[str] | None] = asyncio.Queue()
         self._readers.add(reader)
         if self._task is None or self._task.done():
             self._task = asyncio.create_task(self._watch(), name="console")
+        else:
+            reader.put_nowait(ALL)
         try:
             while not self._closed:
                 try:
@@ -92,7 +99,8 @@ class Changes:
             except Exception:
                 log.exception("what changed cannot be told to open consoles")
                 now = before or {}
-            if before is not None and (parts := frozenset(name for name in now if now[name] != before.get(name))):
+            parts = ALL if before is None else frozenset(name for name in now if now[name] != before.get(name))
+            if parts:
                 for reader in self._readers:
                     reader.put_nowait(parts)
             before = now

@@ -16,6 +16,7 @@ from typing import Any
 from wxbridge import compose
 from wxbridge.compose import Language
 from wxbridge.errors import BadBody
+from wxbridge.model import PictureSpec
 from wxbridge.web.console.neighbours import Console
 from wxbridge.web.console.phrases import say
 from wxbridge.web.console.session import Session
@@ -35,6 +36,11 @@ class Visit:
     now: float
     """Seconds since the epoch."""
     query: Mapping[str, str]
+
+    @property
+    def theme(self) -> str:
+        """On which ground a picture is to be drawn that is asked for."""
+        return "dark" if self.query.get("theme") == "dark" else "light"
 
     def say(self, key: str, **fields: object) -> str:
         """A phrase in the visitor's language."""
@@ -60,7 +66,8 @@ class Visit:
 
     def lasted(self, seconds: float) -> str:
         """A duration as people write it."""
-        return compose.duration(max(0.0, seconds), self.language)
+        # Of what lasts for long, seconds tell nothing.
+        return compose.duration(seconds - seconds % 60 if seconds >= 600 else max(0.0, seconds), self.language)  # noqa: PLR2004 - ten minutes
 
 
 @dataclass(frozen=True)
@@ -94,6 +101,10 @@ Action = Callable[[Visit, Form], Awaitable[str]]
 """Does what a form asks, and gives the sentence that says so. Raises `WxbridgeError`."""
 
 
+Picture = Callable[[Visit], Awaitable[PictureSpec]]
+"""Tells what is to be drawn. Raises `WxbridgeError` where there is nothing."""
+
+
 def _always(_console: Console) -> bool:
     return True
 
@@ -109,7 +120,9 @@ class Page:
     actions: Mapping[str, Action] = field(default_factory=dict)
     """By the last part of the address that a form posts to."""
     wanted: Callable[[Console], bool] = _always
-    """Whether there is such a page with this configuration."""
+    """Whether there is such a page with the present configuration."""
+    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    """What is drawn when it is asked for, by the last part of its address."""
     within: str = ""
     """The page that the navigation shows as the present one instead."""
 

@@ -1,105 +1,140 @@
-"""What fires now, and what is silenced: a silence begins with the labels of the alert that it was opened from."""
+"""What fires by all that know, who looks after it, and what is silenced: here, in Alertmanager, in Grafana."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Any
 
-from wxbridge import compose
-from wxbridge.errors import BadBody
+from wxbridge.compose import severity_of
+from wxbridge.errors import BadBody, WxbridgeError
+from wxbridge.firing import Firing, Overview
+from wxbridge.model import PictureSpec
 from wxbridge.settings import parse_duration
+from wxbridge.web.console.lately import Lately
+from wxbridge.web.console.neighbours import Seeing
 from wxbridge.web.console.page import Form, Page, Visit
 
 SHOWN = 300
 """Alerts at most; beyond it a filter is the way."""
 FOR = ("30m", "2h", "8h", "1d", "7d")
-_TOO_MUCH = ("instance_id", "pod", "container_id", "prometheus", "replica", "monitor")
-"""Labels that change with every restart, or that all alerts share: a silence rarely means them."""
+_FRESH = 3.0
+"""Seconds for which those who ask share what the monitors answered."""
+_STEP = 60
+"""Seconds for which a chart stays as it is."""
+_TONES = {"critical": "bad", "page": "bad", "emergency": "bad", "disaster": "bad", "error": "bad", "warning": "warn"}
+
+
+async def _overview(visit: Visit) -> Overview:
+    kept: Lately[Overview] = visit.console.memory.setdefault("overview", Lately(_FRESH))
+    return await kept.of("", visit.console.overview)
 
 
 async def _show(visit: Visit) -> Mapping[str, Any]:
-    silences = await visit.bridge.silences()
-    if visit.query.get("silence"):
-        return {"form": await _form(visit), "silences": [], "alerts": [], "hidden": 0, "choices": FOR}
+    overview = await _overview(visit)
+    if "silence" in visit.query:
+        return {"form": _form(visit, overview), "choices": FOR}
+    silences, missing = await visit.console.silences(visit.language)
     wanted = visit.query.get("text", "").strip().lower()
-    firing = [each for each in await visit.bridge.firing() if not wanted or wanted in _words(each)]
-    firing.sort(
-        key=lambda each: (bool(each.get("silenced_by")), compose.severity_rank(each["labels"].get("severity", "")))
-    )
+    found = [each for each in overview.alerts if not wanted or wanted in _words(each)]
+    pictures = await visit.console.alert_pictures(found[:SHOWN], _seeing(visit))
     return {
         "form": None,
-        "alerts": [_alert(each) for each in firing[:SHOWN]],
-        "hidden": max(0, len(firing) - SHOWN),
-        "silences": [{**each, "ends": _time(each["ends_at"]), "starts": _time(each["starts_at"])} for each in silences],
+        "alerts": [_alert(visit, each, each.key in pictures) for each in found[:SHOWN]],
+        "hidden": max(0, len(found) - SHOWN),
+        "firing": len(overview.alerts),
+        "missing": [visit.say("alerts.missing", name=name, why=why) for name, why in overview.missing.items()]
+        or list(missing),
+        "silences": silences,
         "wanted": visit.query.get("text", "").strip(),
     }
 
 
-def _words(alert: Mapping[str, Any]) -> str:
-    return " ".join([alert["title"], *alert["labels"].values()]).lower()
+def _words(each: Firing) -> str:
+    return " ".join([each.alert.title, *each.alert.labels.values()]).lower()
 
 
-def _alert(alert: Mapping[str, Any]) -> Mapping[str, Any]:
-    severity = alert["labels"].get("severity", "")
-    notes = alert.get("annotations") or {}
-    link = alert.get("link") or ""
+def _alert(visit: Visit, each: Firing, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
+    alert, labels = each.alert, each.alert.labels
+    severity, notes, link = severity_of(labels), alert.annotations, alert.link or ""
     return {
-        **alert,
+        "it": each,
+        "key": each.key,
+        "title": alert.title or visit.say("timeline.untitled"),
         "severity": severity,
-        "tone": {"critical": "bad", "page": "bad", "warning": "warn"}.get(severity.lower(), "soon"),
-        "since": _time(alert.get("starts_at") or alert.get("first_seen")),
+        "tone": _TONES.get(severity.lower(), "soon"),
+        "places": sorted(place.value for place in each.places),
         "summary": notes.get("summary") or notes.get("description") or notes.get("message") or "",
         # An address is a monitor's word: nothing but the web is a link.
         "link": link if link.startswith(("http://", "https://")) else "",
-        "shown": {name: value for name, value in alert["labels"].items() if name not in ("alertname", "severity")},
+        "shown": {name: value for name, value in labels.items() if name not in ("alertname", "severity")},
+        "silenced_by": ", ".join(one[:8] for one in each.silenced_by),
+        "picture": f"/console/alerts/chart?key={each.key}&at={visit.now // _STEP * _STEP:.0f}" if picture else "",
     }
 
 
-def _time(written: str | None) -> datetime | None:
-    return datetime.fromisoformat(written) if written else None
-
-
-async def _form(visit: Visit) -> Mapping[str, Any]:
-    """What the form for a silence holds at first."""
+def _form(visit: Visit, overview: Overview) -> Mapping[str, Any]:
+    """What the form for a silence holds at first: what silences an alert, beside it its other labels."""
     key = visit.query["silence"]
-    alert = next((each for each in await visit.bridge.firing() if each["key"] == key), None)
-    labels = {"alertname": alert["title"], **alert["labels"]} if alert else {}
-    lines = [f"{name}={_quoted(value)}" for name, value in labels.items() if value and name not in _TOO_MUCH]
-    return {"matchers": "\n".join(lines), "rows": max(3, len(lines) + 1), "title": alert["title"] if alert else ""}
-
-
-def _quoted(value: str) -> str:
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    found = next((each for each in overview.alerts if key in each.keys), None)
+    lines = list(visit.console.matchers_of(found)) if found else []
+    names = {line.partition("=")[0] for line in lines}
+    others = {name: value for name, value in found.alert.labels.items() if name not in names} if found else {}
+    return {
+        "matchers": "\n".join(lines),
+        "rows": max(3, len(lines) + 1),
+        "title": found.alert.title if found else "",
+        "others": others,
+    }
 
 
 async def _silence(visit: Visit, form: Form) -> str:
-    matchers = _lines(form.text("matchers", 10000))
-    how_long = form.text("for", 20) or FOR[1]
+    matchers = [line.strip() for line in form.text("matchers", 10000).splitlines() if line.strip()]
     if not matchers:
         raise BadBody(visit.say("alerts.no_matchers"))
     try:
-        ends = visit.now + parse_duration(form.text("other", 20) or how_long)
+        seconds = parse_duration(form.text("other", 20) or form.text("for", 20) or FOR[1])
     except ValueError as error:
         raise BadBody(f"{error}.") from None
-    by = form.text("by", 200) or "console"
-    made = await visit.bridge.add_silence(matchers, visit.now, ends, by, form.text("comment", 2000))
-    return visit.say("alerts.silenced", id=made["id"], time=visit.when(ends))
-
-
-def _lines(text: str) -> Sequence[str]:
-    return [line.strip() for line in text.splitlines() if line.strip()][:100]
+    comment = " ".join(form.text("comment", 2000).split())
+    said = await visit.console.silence(matchers, seconds, _by(form), comment, visit.language)
+    return _changed(visit, said)
 
 
 async def _expire(visit: Visit, form: Form) -> str:
-    name = form.text("id", 200)
-    if not await visit.bridge.expire_silence(name):
-        raise BadBody(visit.say("alerts.no_silence", id=name))
-    return visit.say("alerts.expired", id=name)
+    return _changed(visit, await visit.console.unsilence(form.text("id", 200), _by(form), visit.language))
+
+
+async def _ack(visit: Visit, form: Form) -> str:
+    comment = " ".join(form.text("comment", 500).split())
+    return _changed(visit, await visit.console.ack(form.text("key", 100), _by(form), comment, visit.language))
+
+
+def _by(form: Form) -> str:
+    return " ".join(form.text("by", 100).split()) or "console"
+
+
+def _changed(visit: Visit, said: str) -> str:
+    """What was said; who looks next sees it as it is now."""
+    visit.console.memory.pop("overview", None)
+    return said
+
+
+async def _chart(visit: Visit) -> PictureSpec:
+    """What an alert's picture would be. Raises `WxbridgeError` where there is none."""
+    key = visit.query.get("key", "")
+    found = [each for each in (await _overview(visit)).alerts if key in each.keys]
+    spec = (await visit.console.alert_pictures(found, _seeing(visit))).get(found[0].key) if found else None
+    if spec is None:
+        raise WxbridgeError(visit.say("alerts.no_picture"))
+    return spec
+
+
+def _seeing(visit: Visit) -> Seeing:
+    return Seeing(visit.language, visit.theme, visit.now)
 
 
 PAGE = Page(
     "alerts", _show, "M18 16H6c1-1.5 1.5-3 1.5-6a4.5 4.5 0 0 1 9 0c0 3 .5 4.5 1.5 6zM10.5 19.5h3M12 3v2.5",
-    {"silence": _silence, "expire": _expire},
+    {"silence": _silence, "expire": _expire, "ack": _ack},
+    pictures={"chart": _chart},
 )  # fmt: skip

@@ -33,7 +33,9 @@ def _channel(visit: Visit, name: str, status: ChannelStatus, can: set[str]) -> M
     advice = next((key for key in (f"do.{kind}.{status.state}", f"do.{status.state}") if known(key)), None)
     # Whoever scans the code owns the login, which is more than looking.
     code = status.qrcode if visit.session.may_change else None
+    told = advice and status.state in (ChannelState.WAITING_FOR_SCAN, ChannelState.SCANNED)
     return {
+        "detail": "" if told else status.detail,
         "name": name,
         "status": status,
         "tone": tone(status.state),

@@ -11,7 +11,7 @@ function put(page, parts) {
   for (const now of document.querySelectorAll("[data-live]")) {
     if (parts && !now.dataset.live.split(" ").some((part) => parts.has(part))) continue;
     const next = page.getElementById(now.id);
-    if (!next || next.innerHTML === now.dataset.was) continue;
+    if (!next || next.innerHTML === (now.dataset.was ?? now.innerHTML)) continue;
     if (now.contains(document.activeElement) && document.activeElement.matches("input:not([type=hidden]), textarea, select")) continue;
     const open = [...now.querySelectorAll("details[open][id]")].map((each) => each.id);
     const held = now.contains(document.activeElement) ? place(document.activeElement) : null;
@@ -46,8 +46,8 @@ function changed(parts) {
   for (const part of parts) if (part === "all" || shown.includes(part)) waiting.add(part);
   if (!waiting.size || document.hidden) return;
   clearTimeout(timer);
-  // However much happens, a page is renewed every two seconds at most.
-  timer = setTimeout(renew, Math.max(0, last + 2000 - Date.now()));
+  // However much happens, a page is renewed once a second at most.
+  timer = setTimeout(renew, Math.max(0, last + 1000 - Date.now()));
 }
 
 function listen() {
@@ -142,5 +142,19 @@ document.addEventListener("change", (event) => {
   if (event.target.matches("[data-filter] select")) event.target.form.requestSubmit();
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) changed([...waiting]); });
+// A chart that could not be drawn says why.
+async function undrawn(image) {
+  if (!(image instanceof HTMLImageElement) || !image.dataset.drawn) return;
+  const line = document.createElement("p");
+  line.className = "soft";
+  line.textContent = image.dataset.drawn;
+  const address = image.currentSrc || image.src;
+  (image.closest("picture") || image).replaceWith(line);
+  try { line.textContent = (await (await fetch(address)).json()).error; } catch { /* the plain words do */ }
+}
+document.addEventListener("error", (event) => undrawn(event.target), true);
+for (const image of document.querySelectorAll("[data-drawn]")) if (image.complete && image.currentSrc && !image.naturalWidth) undrawn(image);
 setInterval(() => { if (document.querySelector("[data-age]") && !document.hidden) changed(["channels"]); }, 10000);
+// What monitors know changes without the bridge being told.
+setInterval(() => { if (document.querySelector("[data-ask]") && !document.hidden) changed(["alerts"]); }, 30000);
 listen();
