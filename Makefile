@@ -5,6 +5,8 @@
 VENV ?= .venv
 PYTHON ?=
 ARGS ?=
+# Many tests wait for sockets and clocks: one more than there are processors keeps those busy.
+WORKERS ?= $(shell expr $$(nproc) + 1)
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
@@ -21,7 +23,7 @@ demo: $(VENV)/.installed browser ## Run the bridge against the WeChat that ships
 	@exec $(BIN)/wxbridge demo $(ARGS)
 
 test: $(VENV)/.installed-dev browser ## Run all tests
-	@exec $(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
+	@exec $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(VENV)/.installed-dev ## Lint, formatting, types
 	$(BIN)/ruff check .
