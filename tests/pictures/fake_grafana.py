@@ -220,6 +220,7 @@ class FakeGrafana:
 
     async def _poll(self, request):
         self.told = dict(request.query)
+        await asyncio.sleep(0.03)  # as over a network; at once, the browser would have time for nothing else
         return web.json_response({})
 
     async def _status(self, request):

@@ -147,7 +147,7 @@ async def test_a_large_picture_is_made_to_fit(browser, fake):
 
 
 async def test_a_polling_page_is_shot_all_the_same(browser, fake):
-    assert await browser.shoot(Shot(fake.url + "/pages/poller", deadline=12))
+    assert await browser.shoot(Shot(fake.url + "/pages/poller", deadline=9))
 
 
 async def test_a_page_with_a_request_that_never_ends_is_shot_all_the_same(browser, fake):
