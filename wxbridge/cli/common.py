@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import os
 import re
@@ -112,6 +113,17 @@ def _cell(value: Any) -> str:
 def plain(text: str) -> str:
     """A text without what would steer a terminal; line ends stay."""
     return _CONTROL.sub("\ufffd", text)
+
+
+def who(by: str | None) -> str:
+    """Whose doing something is: as it was said, else the user of this machine; empty where that has no name."""
+    if by is not None:
+        return by
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        # A container may run as a number without a name.
+        return ""
 
 
 def local(seconds: float | None, config: Config) -> str | None:

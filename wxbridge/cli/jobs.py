@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from datetime import datetime
 from typing import Annotated, Any
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from wxbridge import logs, runs, schedule
-from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, local, say, show, with_database
+from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, local, say, show, who, with_database
 from wxbridge.config import Config
 from wxbridge.database import Database
 from wxbridge.settings import parse_duration
@@ -92,7 +91,7 @@ def mute(
     async def work(settings: Config, database: Database) -> str | None:
         _known(settings, job_id)
         now = time.time()
-        wanted = runs.Mute(job_id, now + seconds, _user(by), now)
+        wanted = runs.Mute(job_id, now + seconds, who(by), now)
         await database.run(lambda c: runs.mute(c, wanted))
         return local(wanted.until, settings)
 
@@ -121,13 +120,3 @@ def _known(settings: Config, job_id: str) -> None:
             f"there is no job {job_id!r}; "
             + (f"did you mean {' or '.join(like)}?" if like else "see `wxbridge jobs list`")
         )
-
-
-def _user(by: str | None) -> str:
-    if by is not None:
-        return by
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        # A container may run as a number without a name.
-        return ""

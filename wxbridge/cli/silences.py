@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import time
 from datetime import datetime, timedelta
 from typing import Annotated, Any
@@ -10,7 +9,18 @@ from typing import Annotated, Any
 import typer
 
 from wxbridge import silences as table
-from wxbridge.cli.common import FAILED, WRONG_USAGE, ConfigOption, JsonOption, fail, local, say, show, with_database
+from wxbridge.cli.common import (
+    FAILED,
+    WRONG_USAGE,
+    ConfigOption,
+    JsonOption,
+    fail,
+    local,
+    say,
+    show,
+    who,
+    with_database,
+)
 from wxbridge.config import Config
 from wxbridge.database import Database
 from wxbridge.routing import parse_matchers
@@ -91,7 +101,7 @@ def add(
             wanted = parse_matchers(matchers)
             ends_at = now + parse_duration(length) if length is not None else _moment(until or "", settings, now)
             return await database.run(
-                lambda c: table.add(c, wanted, ends_at=ends_at, now=now, created_by=_user(by), comment=comment)
+                lambda c: table.add(c, wanted, ends_at=ends_at, now=now, created_by=who(by), comment=comment)
             )
         except ValueError as error:
             raise fail(str(error), WRONG_USAGE) from None
@@ -119,16 +129,6 @@ def expire(
     say(f"{len(set(ids)) - len(missed)} of {len(set(ids))} ended")
     if missed:
         raise typer.Exit(FAILED)
-
-
-def _user(by: str | None) -> str:
-    if by is not None:
-        return by
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):
-        # A container may run as a number without a name.
-        return ""
 
 
 def _moment(text: str, config: Config, now: float) -> float:
