@@ -19,7 +19,6 @@ from wxbridge.chat.host import host_commands
 from wxbridge.chat.jobs import JobDesk, job_commands
 from wxbridge.chat.status import status_command
 from wxbridge.config import Config
-from wxbridge.firing import Overview
 from wxbridge.host.service import HostMonitor
 from wxbridge.intake import MASTER
 from wxbridge.jobs.scheduler import Jobs
@@ -85,10 +84,6 @@ class Answering:
         await self.chat.close()
         for monitors in (*self._before, self.monitors):
             await monitors.close()
-
-    async def overview(self) -> Overview:
-        """What fires now, by all that can be asked. Raises `StorageError`."""
-        return await self.desk().overview()
 
     def desk(self) -> Desk:
         """What acting on alerts needs, of the present configuration: for the chat, and for the console."""
