@@ -10,8 +10,8 @@ from dataclasses import replace
 import psutil
 
 from bench.common import Place, Row
-from wxbridge.pictures.chart import Chart, Curve, Threshold
-from wxbridge.pictures.chart_worker import Charts
+from wxbridge.pictures.charts.chart import Chart, Curve, Threshold
+from wxbridge.pictures.charts.worker import Charts
 
 SHOTS = 20
 MANY = 500

@@ -14,9 +14,9 @@ import psutil
 
 from bench.common import Place, Row, free_port, skipped, start_simulator, time_fsync, until_answers, write_config
 from bench.common import wxbridge as command
-from wxbridge.database import Database, sqlite_url
-from wxbridge.model import Notification, Text
-from wxbridge.outbox import claim, put_all
+from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.model import Notification, Text
+from wxbridge.delivery.outbox import claim, put_all
 
 RUNS = 3
 SECONDS = 4

@@ -69,18 +69,19 @@ class Clock:
 async def live(directory: Path) -> dict[str, float]:
     """Live through six hours; gives shares of a core in percent, and MB."""
     # What a bridge has loaded anyway counts for nothing.
-    from wxbridge import app, logs
-    from wxbridge.database import Database, sqlite_url
+    from wxbridge import app
+    from wxbridge.core import logging
+    from wxbridge.core.database import Database, sqlite_url
 
     assert app
-    logs.configure("auto", "error")
+    logging.configure("auto", "error")
     database = Database.open(sqlite_url(directory))
     await database.read(lambda connection: connection.exec_driver_sql("SELECT 1"))
     before = psutil.Process().memory_info().rss
 
-    from wxbridge.host.sensors import Sensors
-    from wxbridge.host.service import HostMonitor, Times
-    from wxbridge.measured.settings import HostSettings
+    from wxbridge.config.hosts import HostSettings
+    from wxbridge.hosts.monitor import HostMonitor, Times
+    from wxbridge.hosts.sensors import Sensors
 
     clock = Clock()
     began = time.time()

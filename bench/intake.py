@@ -11,13 +11,13 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from bench.common import Place, Row
-from wxbridge import routing
-from wxbridge.intake import Intake, Rules
-from wxbridge.model import Accepted, Capabilities, Notification
-from wxbridge.notify import Destination
-from wxbridge.routing import Route
-from wxbridge.sources import by_content
-from wxbridge.writer import Memo
+from wxbridge.alerts import routing
+from wxbridge.alerts.notifications import Destination
+from wxbridge.alerts.pipeline import Intake, Rules
+from wxbridge.alerts.routing import Route
+from wxbridge.alerts.sources import by_content
+from wxbridge.core.model import Accepted, Capabilities, Notification
+from wxbridge.delivery.writer import Memo
 
 ALERTS = 1000
 ROUTES = 10_000

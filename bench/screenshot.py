@@ -1,4 +1,4 @@
-"""A warm screenshot through wxbridge.pictures against the older bot's: fresh Selenium Chrome, login, `sleep(5)`."""
+"""A warm screenshot through `pictures.renderer` against the older bot's: fresh Selenium Chrome, login, `sleep(5)`."""
 
 from __future__ import annotations
 
@@ -80,9 +80,9 @@ async def start_older(place: Place, url: str) -> Older:
 
 
 async def measure(place: Place) -> list[Row]:
-    from wxbridge.pictures import Pictures
-    from wxbridge.pictures.browser import find_browser
-    from wxbridge.settings import GrafanaSettings
+    from wxbridge.config.types import GrafanaSettings
+    from wxbridge.pictures.pages.browser import find_browser
+    from wxbridge.pictures.renderer import Pictures
 
     program = find_browser()
     if program is None:
@@ -108,7 +108,7 @@ async def measure(place: Place) -> list[Row]:
 
 
 async def _shoot(pictures: object) -> tuple[float, bytes]:
-    from wxbridge.model import PictureSpec
+    from wxbridge.core.model import PictureSpec
 
     began = time.perf_counter()
     png = await asyncio.wait_for(

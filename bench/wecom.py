@@ -16,10 +16,11 @@ import aiohttp
 from aiohttp import web
 
 from bench.common import POLL, Place, Row, free_port, percentile, until_answers
-from wxbridge import app, logs, registry
+from wxbridge import app, registry
 from wxbridge.channels.wecom import app as wecom_app
-from wxbridge.config import load
-from wxbridge.model import Notification, Text
+from wxbridge.config.schema import load
+from wxbridge.core import logging
+from wxbridge.core.model import Notification, Text
 from wxbridge.simulator.wecom import Arrived, FakeWecom
 
 MESSAGES = 1000
@@ -102,7 +103,7 @@ async def measure(place: Place) -> list[Row]:
 
 
 async def _run(directory: Path, url: str, stuck: int) -> tuple[float, list[float], dict[str, int]]:
-    logs.configure("auto", "error")
+    logging.configure("auto", "error")
     registry.CHANNELS.setdefault("wecom_app", wecom_app.PLUGIN)
     config = load(_write(directory, url, stuck), registry.plugin_settings(), {})
     async with app.running(config) as bridge, aiohttp.ClientSession() as session:

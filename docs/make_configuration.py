@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from wxbridge import registry
-from wxbridge.config import config_model
-from wxbridge.settings import duration_text
+from wxbridge.config.schema import config_model
+from wxbridge.config.types import duration_text
 
 PAGE = Path(__file__).parent / "configuration.md"
 HEAD = """# Every key of jobs.yaml

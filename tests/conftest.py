@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-from support import SMALL
 
+from tests.support import SMALL
 from wxbridge import registry
-from wxbridge.config import Config, load
+from wxbridge.config.schema import Config, load
 
 settings.register_profile(
     "wxbridge",

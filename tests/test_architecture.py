@@ -13,21 +13,73 @@ from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "wxbridge"
+from tests.support import REPOSITORY
 
-BASE = {"errors", "model", "schedule", "settings", "trust"}
-PARTS = {
-    "acks", "alertmanager", "asking", "firing", "patterns",
-    "chats", "digest", "episodes", "holding", "intervals", "measured", "metrics", "notify", "presence", "reading",
-    "route_settings", "runs", "seen", "silences", "stored", "tasks", "templates", "timeline",
-    "channels", "compose", "config", "database", "login", "logs", "migrations", "outbox", "pace", "pictures",
-    "routing", "samples", "sources", "writer",
-}  # fmt: skip
-SERVICES = {"chat", "delivery", "doctor", "host", "intake", "jobs", "reminders", "watch", "web"}
-WIRING = {"answering", "app", "board", "bridge", "desk", "listener", "registry", "reload"}
-TOP = {"__main__", "cli", "testing"}
-LAYERS = [BASE, PARTS, SERVICES, WIRING, TOP]
+PACKAGE = REPOSITORY / "wxbridge"
+
+LAYERS = [
+    {"core"},
+    {"config"},
+    {"monitors"},
+    {"alerts"},
+    {"pictures"},
+    {"delivery"},
+    {"channels"},
+    {"hosts"},
+    {"jobs"},
+    {"bot"},
+    {"web"},
+    {"app", "bridge", "doctor", "registry", "watchdog"},
+    {"__main__", "cli", "testing"},
+]
+"""The order of the packages: each imports those above it in this list, and none below."""
+TOP = LAYERS[-1]
+CHANNELS_MAY_IMPORT = {"core", "config"}
 SIMULATOR = "simulator"
+
+KNOWN_VIOLATIONS: dict[str, set[str]] = {
+    "alerts.pictures": {"pictures.panels", "pictures.renderer"},
+    "alerts.pipeline": {"delivery.writer"},
+    "alerts.received": {"delivery.outbox"},
+    "alerts.sources.host": {"hosts.samples"},
+    "alerts.sources.samples": {"hosts.chart", "hosts.samples"},
+    "bot.service": {"bridge"},
+    "channels.wecom.quotas": {"delivery.rate_limit"},
+    "config.graphs": {"bot.command", "bot.time_range"},
+    "config.routes": {"alerts.routing"},
+    "config.time_intervals": {"alerts.routing"},
+    "config.watcher": {"watchdog"},
+    "core.http": {"alerts.sources", "config.types"},
+    "core.patterns": {"alerts.routing"},
+    "monitors.alertmanager": {
+        "alerts.routing",
+        "alerts.sources",
+        "alerts.sources.alertmanager",
+        "alerts.sources.grafana_unified",
+    },
+    "monitors.dashboards": {"pictures.renderer"},
+    "monitors.grafana": {"pictures.pages.browser"},
+    "monitors.prometheus": {"pictures.charts.chart", "pictures.renderer"},
+    "web.console.services": {"bridge", "doctor"},
+}
+"""What is still to be mended: module → modules of wxbridge that it must not import."""
+KNOWN_CIRCLES: dict[str, set[str]] = {
+    "channels.wechat.addresses": {"channels.wechat"},
+    "channels.wechat.channel": {"channels.wechat"},
+    "channels.wechat.connection": {"channels.wechat"},
+    "channels.wechat.rpc": {"channels.wechat.connection"},
+    "channels.wecom_bot.channel": {"channels.wecom_bot"},
+    "monitors.prometheus": {"pictures.renderer"},
+    "pictures.charts.chart": {"pictures.charts.drawing"},
+    "pictures.charts.drawing": {"pictures.charts.data"},
+    "pictures.charts.graph": {"pictures.renderer"},
+    "pictures.charts.sheet": {"pictures.charts.data"},
+    "pictures.charts.worker": {"pictures.renderer"},
+    "pictures.panels": {"pictures.renderer"},
+    "pictures.renderer": {"alerts.pictures", "pictures.scratch_panel"},
+    "simulator.page": {"simulator.simulator"},
+}
+"""The same for imports that close a circle."""
 
 HEAVY = ("alembic", "matplotlib", "playwright", "wechaty")
 """What costs so much to import that it is imported where it is used. Prefixes of names."""
@@ -60,6 +112,20 @@ def unit_of(file: Path) -> str:
 
 def layer_of(unit: str) -> int:
     return next((index for index, layer in enumerate(LAYERS) if unit in layer), len(LAYERS))
+
+
+def module_name(file: Path) -> str:
+    """`alerts.routing` for wxbridge/alerts/routing.py."""
+    return ".".join(file.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def module_of(found: Import) -> str:
+    """The module of wxbridge that an import means, for `from wxbridge.a import b` either `a.b` or `a`."""
+    inner = found.name.split(".")[1:]
+    path = PACKAGE.joinpath(*inner)
+    if path.with_suffix(".py").is_file() or (path / "__init__.py").is_file():
+        return ".".join(inner)
+    return ".".join(inner[:-1])
 
 
 def modules() -> list[Path]:
@@ -105,28 +171,37 @@ def test_every_module_has_its_place_in_the_layers() -> None:
     assert not homeless, f"say in tests/test_architecture.py which layer these belong to: {', '.join(homeless)}"
 
 
-def test_imports_run_one_way_from_the_command_line_down_to_the_model() -> None:
+def is_wrong(found: Import, unit: str) -> bool:
+    """Whether an import of another package goes against the order."""
+    if SIMULATOR in (found.unit, unit):
+        return False
+    if found.unit == "channels" and unit not in CHANNELS_MAY_IMPORT:
+        return True
+    return layer_of(unit) > layer_of(found.unit)
+
+
+def test_imports_run_one_way_from_the_command_line_down_to_the_core() -> None:
     wrong = [
         f"{found.where}: {found.unit} imports {unit}, which stands above it"
         for found, unit in inner_arrows()
-        if SIMULATOR not in (found.unit, unit) and layer_of(unit) > layer_of(found.unit)
+        if is_wrong(found, unit) and module_of(found) not in KNOWN_VIOLATIONS.get(module_name(found.file), ())
     ]
     assert not wrong, "\n".join(wrong)
 
 
-def test_services_meet_in_the_outbox_and_never_import_each_other() -> None:
-    wrong = [
-        f"{found.where}: the service {found.unit} imports the service {unit}; hand it a callable in app.py"
-        for found, unit in inner_arrows()
-        if found.unit in SERVICES and unit in SERVICES
-    ]
-    assert not wrong, "\n".join(wrong)
+def test_no_known_violation_is_kept_that_was_mended() -> None:
+    there = {(module_name(found.file), module_of(found)) for found, unit in inner_arrows() if is_wrong(found, unit)}
+    kept = {(module, other) for module, others in KNOWN_VIOLATIONS.items() for other in others}
+    assert not kept - there, f"take these out of KNOWN_VIOLATIONS: {sorted(kept - there)}"
 
 
-def test_no_parts_import_each_other_in_a_circle() -> None:
-    graph: dict[str, set[str]] = {}
-    for found, unit in inner_arrows():
-        graph.setdefault(found.unit, set()).add(unit)
+def test_no_modules_import_each_other_in_a_circle_also_not_inside_a_package_or_a_function() -> None:
+    graph = {module_name(file): set[str]() for file in modules()}
+    for found in ALL:
+        if found.name.startswith(PACKAGE.name) and (target := module_of(found)) != module_name(found.file):
+            graph[module_name(found.file)].add(target)
+    for module, others in KNOWN_CIRCLES.items():
+        graph[module] -= others
     try:
         TopologicalSorter(graph).prepare()
     except CycleError as error:
@@ -157,24 +232,28 @@ def test_the_model_needs_the_standard_library_only() -> None:
     foreign = {
         f"{found.where}: imports {found.name}"
         for found in ALL
-        if found.unit == "model" and found.name.split(".")[0] not in sys.stdlib_module_names
+        if module_name(found.file) == "core.model" and found.name.split(".")[0] not in sys.stdlib_module_names
     }
     assert not foreign, "\n".join(sorted(foreign))
 
 
-def test_routing_composing_and_parsing_do_no_io() -> None:
+PURE = ("alerts.sources", "alerts.routing", "alerts.render", "alerts.alert_text", "core.text", "core.matchers")
+"""What does no I/O. Prefixes of names of modules."""
+
+
+def test_routing_rendering_and_parsing_do_no_io() -> None:
     outside = {"aiohttp", "asyncio", "os", "pathlib", "socket", "sqlalchemy", "subprocess"}
     wrong = [
-        f"{found.where}: {found.unit} is pure, but imports {found.name}"
+        f"{found.where}: {module_name(found.file)} is pure, but imports {found.name}"
         for found in ALL
-        if found.unit in {"routing", "compose", "sources"} and found.name.split(".")[0] in outside
+        if module_name(found.file).startswith(PURE) and found.name.split(".")[0] in outside
     ]
     assert not wrong, "\n".join(wrong)
 
 
 def test_heavy_libraries_are_imported_where_they_are_used_not_where_a_module_begins() -> None:
     # Alembic's own files and the inside of the channel are themselves loaded late; the next test proves it.
-    late = (PACKAGE / "migrations", PACKAGE / "channels" / "wechat", PACKAGE / SIMULATOR)
+    late = (PACKAGE / "core" / "migrations", PACKAGE / "channels" / "wechat", PACKAGE / SIMULATOR)
     wrong = [
         f"{found.where}: imports {found.name} at the top; import it in the function that needs it"
         for found in ALL

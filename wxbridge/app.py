@@ -19,33 +19,36 @@ import structlog
 from aiohttp import web
 
 import wxbridge
-from wxbridge import desk, outbox, registry, route_settings, seen, watch
-from wxbridge.answering import Answering
+from wxbridge import registry, watchdog
+from wxbridge.alerts import notification_log
+from wxbridge.alerts.notifications import Destination
+from wxbridge.alerts.pictures import Look
+from wxbridge.alerts.pipeline import MASTER, Intake, PictureRules, Rules
+from wxbridge.alerts.reminders import Reminders
+from wxbridge.alerts.routing import Telling
+from wxbridge.alerts.sources.host import NAME as HOST
+from wxbridge.alerts.templates import Templates
+from wxbridge.bot.service import Answering
 from wxbridge.bridge import Bridge, Generation
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.wechat import WechatTarget
-from wxbridge.config import LOOPBACK, Config
-from wxbridge.database import Database, remember_fact, sqlite_url
-from wxbridge.delivery import Clock, Delivery, Lane, Shared
-from wxbridge.errors import AlreadyRunning, StorageError
-from wxbridge.host.service import HostMonitor
-from wxbridge.intake import MASTER, Intake, PictureRules, Rules
+from wxbridge.config import routes
+from wxbridge.config.schema import LOOPBACK, Config
+from wxbridge.config.types import Pace, TargetSettings
+from wxbridge.config.watcher import Around, Failed, Reloader, Taken
+from wxbridge.core.database import Database, remember_fact, sqlite_url
+from wxbridge.core.errors import AlreadyRunning, StorageError
+from wxbridge.core.metrics import Metrics
+from wxbridge.core.model import Accepted, AlertGroup, Channel, Notification
+from wxbridge.core.tasks import Tasks
+from wxbridge.delivery import Clock, Delivery, Lane, Shared, outbox
+from wxbridge.delivery.rate_limit import Pacer
+from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs import Budget
 from wxbridge.jobs.scheduler import Jobs, JobSetting
-from wxbridge.metrics import Metrics
-from wxbridge.model import Accepted, AlertGroup, Channel, Notification
-from wxbridge.notify import Destination
-from wxbridge.pace import Pacer
-from wxbridge.pictures import Pictures
-from wxbridge.pictures.alert import Look
 from wxbridge.pictures.publish import publisher
-from wxbridge.reload import Around, Failed, Reloader, Taken
-from wxbridge.reminders import Reminders
-from wxbridge.routing import Telling
-from wxbridge.settings import Pace, TargetSettings
-from wxbridge.sources.host import NAME as HOST
-from wxbridge.tasks import Tasks
-from wxbridge.templates import Templates
+from wxbridge.pictures.renderer import Pictures
+from wxbridge.web.console import services as desk
 from wxbridge.web.server import Neighbours, make_app
 
 log = structlog.get_logger()
@@ -143,7 +146,7 @@ def make_pictures(config: Config, metrics: Metrics | None = None) -> Pictures:
 def rules_of(config: Config) -> Rules:
     """What the configuration says of alerts."""
     return Rules(
-        routes=route_settings.compiled(config.routes),
+        routes=routes.compiled(config.routes),
         targets=destinations_of(all_targets(config), config.people),
         language=config.language,
         timezone=config.timezone,
@@ -237,7 +240,7 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
         bridge.look_for_fonts()
         # The last to start and the first to stop: systemd is told of both.
         stack.push_async_callback(whole.look_away)
-        stack.enter_context(watch.known_to_systemd())
+        stack.enter_context(watchdog.known_to_systemd())
         whole.look_on(load)
         # What was imported stays for good: walking over it again and again costs more than an alert does.
         gc.collect()
@@ -357,7 +360,7 @@ def _intake(bridge: Bridge, config: Config | None = None) -> Intake:
     config = config or bridge.config
 
     async def firing_since(keys: Collection[str]) -> Mapping[str, tuple[float | None, float]]:
-        return await bridge.database.read(lambda c: seen.firing_since(c, keys))
+        return await bridge.database.read(lambda c: notification_log.firing_since(c, keys))
 
     return Intake(
         sources=registry.sources(config.hooks.generic.mappings),
@@ -443,7 +446,7 @@ class Running:
 
     def _start_watch(self) -> None:
         config = self._present.config
-        self._tasks.start("watch", watch.look_on(_watched(self._bridge, self._tasks), config.watch))
+        self._tasks.start("watch", watchdog.look_on(_watched(self._bridge, self._tasks), config.watch))
 
     # ------------------------------------------------------------ another configuration
 
@@ -539,21 +542,21 @@ def _as_far_as_it_goes(old: Config, new: Config) -> tuple[Config, tuple[str, ...
     return (new.model_copy(update=update) if update else new), tuple(later)
 
 
-def _watched(bridge: Bridge, services: Iterable[asyncio.Task[Any]]) -> watch.Watched:
-    async def trouble() -> watch.Trouble | None:
+def _watched(bridge: Bridge, services: Iterable[asyncio.Task[Any]]) -> watchdog.Watched:
+    async def trouble() -> watchdog.Trouble | None:
         died = [task.get_name() for task in services if task.done() and not task.cancelled() and task.exception()]
         if died:
-            return watch.Trouble(f"{', '.join(died)} died")
+            return watchdog.Trouble(f"{', '.join(died)} died")
         try:
             await bridge.probe()
         except StorageError as error:
             # It answers, and recovers by itself once there is room again; meanwhile hooks are told to come back.
-            return watch.Trouble(str(error), restart_helps=False)
+            return watchdog.Trouble(str(error), restart_helps=False)
         except TimeoutError:
-            return watch.Trouble("the database does not answer")
+            return watchdog.Trouble("the database does not answer")
         return None
 
-    return watch.Watched(
+    return watchdog.Watched(
         database=bridge.database,
         trouble=trouble,
         channels=bridge.statuses,
@@ -594,7 +597,7 @@ def _http(bridge: Bridge, config: Config) -> web.Application:
         refresh_gauges=bridge.refresh_gauges,
         database_ok=bridge.database_ok,
         channels=bridge.statuses,
-        outbox=lambda: watch.outbox_part(bridge.database, oldest=bridge.config.watch.oldest, now=time.time()),
+        outbox=lambda: watchdog.outbox_part(bridge.database, oldest=bridge.config.watch.oldest, now=time.time()),
         sources=registry.sources(config.hooks.generic.mappings),
         pictures_dir=config.state_dir / "pictures",
         silences=bridge.board.silences,

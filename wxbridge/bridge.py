@@ -13,22 +13,21 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from wxbridge import login, notify, outbox, presence, reload
-from wxbridge.alertmanager import KeptSilence
-from wxbridge.board import Board
-from wxbridge.chat import people
-from wxbridge.chat.alerts import Desk
-from wxbridge.chat.dispatcher import Chat
-from wxbridge.config import Config
-from wxbridge.database import Database, facts, remember_fact
-from wxbridge.delivery import Delivery, Lane
-from wxbridge.errors import BadBody, ConfigError, PictureError, StorageError
-from wxbridge.host.service import HostMonitor
-from wxbridge.intake import MASTER, Intake
-from wxbridge.jobs.scheduler import Jobs
-from wxbridge.listener import Listener
-from wxbridge.metrics import Metrics
-from wxbridge.model import (
+from wxbridge.alerts import notifications
+from wxbridge.alerts.notifications import Destination
+from wxbridge.alerts.pipeline import MASTER, Intake
+from wxbridge.alerts.service import Board
+from wxbridge.bot import permissions
+from wxbridge.bot.commands.alerts import Desk
+from wxbridge.bot.dispatcher import Chat
+from wxbridge.channels import announcements, qr_code
+from wxbridge.config import watcher as reload
+from wxbridge.config.schema import Config
+from wxbridge.config.types import TargetSettings
+from wxbridge.core.database import Database, facts, remember_fact
+from wxbridge.core.errors import BadBody, ConfigError, PictureError, StorageError
+from wxbridge.core.metrics import Metrics
+from wxbridge.core.model import (
     Accepted,
     Channel,
     ChannelState,
@@ -40,12 +39,15 @@ from wxbridge.model import (
     Priority,
     Text,
 )
-from wxbridge.notify import Destination
-from wxbridge.pictures import Pictures
-from wxbridge.pictures.page_tofu import tell_of_boxes
-from wxbridge.settings import TargetSettings
+from wxbridge.delivery import Delivery, Lane, outbox
+from wxbridge.delivery.writer import Memo, Writer
+from wxbridge.hosts.monitor import HostMonitor
+from wxbridge.jobs.scheduler import Jobs
+from wxbridge.monitors.alertmanager import KeptSilence
+from wxbridge.pictures.pages.missing_fonts import tell_of_boxes
+from wxbridge.pictures.renderer import Pictures
+from wxbridge.web.listener import Listener
 from wxbridge.web.push import Push
-from wxbridge.writer import Memo, Writer
 
 log = structlog.get_logger()
 
@@ -195,7 +197,7 @@ class Bridge:
         master = self.targets.get(MASTER)
         names = (MASTER,) if about != MASTER else master.fallback if master else ()
         items = [
-            notify.notification(
+            notifications.notification(
                 "wxbridge", name, [Text(line)], self.destinations[name], self.config.language, Priority.SYSTEM
             )
             for name in names
@@ -223,11 +225,11 @@ class Bridge:
 
     def target_of(self, message: Inbound) -> str | None:
         """The target whose chat a message was written in, where commands are answered there. May raise `Offline`."""
-        return people.target_of(self.channels.get(message.channel), message, self.targets, MASTER)
+        return permissions.target_of(self.channels.get(message.channel), message, self.targets, MASTER)
 
     def is_master(self, message: Inbound) -> bool:
         """Whether a message's sender is the person in charge. May raise `Offline`."""
-        return people.is_master(self.channels.get(message.channel), message, MASTER)
+        return permissions.is_master(self.channels.get(message.channel), message, MASTER)
 
     def on_status(self, name: str, status: ChannelStatus) -> None:
         """Take a channel's new state: show the QR code, greet, wake the delivery, tell other processes."""
@@ -244,7 +246,7 @@ class Bridge:
         """Greet the master, and announce the bridge, on a channel that is up: each target once."""
         wechat = self.config.section("wechat")
         greeting = wechat.greeting if wechat and name == "wechat" else ""
-        found = presence.greetings(self.targets, name, master=MASTER, greeting=greeting)
+        found = announcements.greetings(self.targets, name, master=MASTER, greeting=greeting)
         items = [item for item in found if item.target not in self._greeted]
         self._greeted |= {item.target for item in items}
         if items:
@@ -264,26 +266,28 @@ class Bridge:
     def _show_code(self, name: str, code: str) -> None:
         png = self.config.state_dir / "login.png"
         try:
-            login.in_terminal(code, sys.stdout)
+            qr_code.in_terminal(code, sys.stdout)
             with suppress(OSError):
-                login.save_png(code, png)
+                qr_code.save_png(code, png)
         except ValueError:
             log.error("the gateway's login code is too long for a QR code", length=len(code))  # noqa: TRY400
             return
         print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
         now = time.monotonic()
-        if now - self._code_sent.get(name, -presence.CODE_EVERY) >= presence.CODE_EVERY:
+        if now - self._code_sent.get(name, -announcements.CODE_EVERY) >= announcements.CODE_EVERY:
             self._code_sent[name] = now
             self._in_background(self._send_code(name, code))
 
     async def _send_code(self, name: str, code: str) -> None:
         try:
-            file = await asyncio.to_thread(outbox.save_picture, self.config.state_dir / "pictures", login.as_png(code))
+            file = await asyncio.to_thread(
+                outbox.save_picture, self.config.state_dir / "pictures", qr_code.as_png(code)
+            )
         except OSError as error:
             log.error("the login code could not be stored", error=str(error))  # noqa: TRY400
             return
         picture = Picture(file=file, name="login.png")
-        await self._say(presence.login_codes(self.targets, name, picture, self.config.language))
+        await self._say(announcements.login_codes(self.targets, name, picture, self.config.language))
 
     async def _say(self, items: Sequence[Notification]) -> None:
         try:
@@ -329,7 +333,7 @@ class Bridge:
         return await self.present_intake.push(push.to, bodies)
 
     async def _uploaded(self, content: bytes) -> Picture:
-        from wxbridge.pictures import imaging
+        from wxbridge.core import imaging
 
         try:
             checked, _ = await asyncio.to_thread(imaging.checked, content, "the picture")

@@ -26,6 +26,7 @@ from urllib.parse import urlsplit
 import aiohttp
 import sqlalchemy as sa
 
+from wxbridge.alerts.templates import DEFAULT, TemplateError, Templates
 from wxbridge.channels import ChannelContext, ChannelPlugin, apprise, dingtalk
 from wxbridge.channels.wechat import WechatSettings, WechatTarget, split_endpoint
 from wxbridge.channels.wechat.directory import CHANNEL, list_contacts, list_rooms
@@ -35,13 +36,12 @@ from wxbridge.channels.wecom import app as wecom_app
 from wxbridge.channels.wecom import robot
 from wxbridge.channels.wecom_bot import CHANNEL as CHANNEL_OF_BOTS
 from wxbridge.channels.wecom_bot import BotSettings, BotsSettings
-from wxbridge.config import Config
-from wxbridge.database import Database, read_facts, rooms, sqlite_url
-from wxbridge.errors import Offline, PictureError, SendError, StorageError, Throttled, Transient, Unknown
-from wxbridge.route_settings import NestedRoute
-from wxbridge.settings import WebSource
-from wxbridge.templates import DEFAULT, TemplateError, Templates
-from wxbridge.trust import trusting
+from wxbridge.config.routes import NestedRoute
+from wxbridge.config.schema import Config
+from wxbridge.config.types import WebSource
+from wxbridge.core.database import Database, read_facts, rooms, sqlite_url
+from wxbridge.core.errors import Offline, PictureError, SendError, StorageError, Throttled, Transient, Unknown
+from wxbridge.core.tls import trusting
 
 DEADLINE = 10.0
 """Seconds that a check may take."""
@@ -158,7 +158,7 @@ async def bridge(config: Config, database: Database | None) -> list[Finding]:
 
 async def browser(config: Config, _database: Database | None) -> list[Finding]:
     """Whether there is a browser for screenshots, and whether it starts and draws."""
-    from wxbridge.pictures.browser import Browser, Shot, find_browser
+    from wxbridge.pictures.pages.browser import Browser, Shot, find_browser
 
     wanted = config.grafana is not None or any(job.kind == "screenshot" for job in config.jobs)
     missing = State.BAD if wanted else State.WARN
@@ -193,7 +193,7 @@ async def _page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def font(_config: Config, _database: Database | None) -> list[Finding]:
     """Whether Chinese text in pictures is more than empty boxes."""
-    from wxbridge.pictures.page_fonts import chinese_font
+    from wxbridge.pictures.pages.fonts import chinese_font
 
     found = await asyncio.to_thread(chinese_font)
     if found is None:
@@ -384,7 +384,7 @@ async def grafana(config: Config, _database: Database | None) -> list[Finding]:
 
 async def painter(config: Config, _database: Database | None) -> list[Finding]:
     """Whether the dashboard that draws alerts' charts is there, and may be saved. Where not, the bridge draws them."""
-    from wxbridge.pictures.scratch import refused, unusable
+    from wxbridge.pictures.scratch_panel import refused, unusable
 
     settings = config.pictures.alerts.painter
     if settings is None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from wxbridge.alerts.sources import Parse, by_content, generic, host, openfalcon
 from wxbridge.channels import ChannelPlugin, apprise, console, dingtalk, wechat, wecom_bot
 from wxbridge.channels.wecom import app as wecom_app
 from wxbridge.channels.wecom import robot as wecom_robot
-from wxbridge.chat.graph_settings import Graphs
-from wxbridge.config import PluginSettings
-from wxbridge.jobs import JobKind, digest, host_report, picture, screenshot, text
-from wxbridge.sources import Parse, by_content, generic, host, openfalcon
-from wxbridge.sources.settings import BodyMapping
+from wxbridge.config.graphs import Graphs
+from wxbridge.config.hooks import BodyMapping
+from wxbridge.config.schema import PluginSettings
+from wxbridge.jobs import JobKind
+from wxbridge.jobs.kinds import digest, host_report, picture, screenshot, text
 
 SOURCES: dict[str, Parse] = {
     "grafana": by_content.at_grafana,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from wxbridge.model import (
+from wxbridge.core.model import (
     Capabilities,
     ChannelState,
     ChannelStatus,

@@ -23,10 +23,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from wxbridge.model import Alert, AlertGroup, AlertStatus
-from wxbridge.pictures import Pictures
-from wxbridge.pictures.alert import Look, with_pictures
-from wxbridge.settings import WebSource
+from wxbridge.alerts.pictures import Look, with_pictures
+from wxbridge.config.types import WebSource
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.pictures.renderer import Pictures
 
 HERE = Path(__file__).parent
 EVERY, LENGTH = 15, 7200

@@ -23,10 +23,11 @@ import aiohttp
 from PIL import Image
 
 import wxbridge
-from wxbridge import app, outbox, registry
+from wxbridge import app, registry
 from wxbridge.bridge import Bridge
-from wxbridge.config import load
-from wxbridge.model import MessageState
+from wxbridge.config.schema import load
+from wxbridge.core.model import MessageState
+from wxbridge.delivery import outbox
 from wxbridge.simulator import Simulator
 
 HERE = Path(__file__).parent

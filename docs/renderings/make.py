@@ -25,8 +25,8 @@ from PIL import Image
 
 import wxbridge
 from wxbridge import app, registry
-from wxbridge.config import load
-from wxbridge.samples import chart_png
+from wxbridge.alerts.sources.samples import chart_png
+from wxbridge.config.schema import load
 from wxbridge.simulator.dingtalk import FakeDingtalk
 from wxbridge.simulator.wecom import FakeWecom
 from wxbridge.simulator.wecom_bot import WecomBotServer

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wxbridge.database import Database
-from wxbridge.model import Capabilities, Channel
-from wxbridge.settings import Section, TargetSettings
+from wxbridge.config.types import Section, TargetSettings
+from wxbridge.core.database import Database
+from wxbridge.core.model import Capabilities, Channel
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,9 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.errors import Permanent, SendError, Throttled, Transient, Unknown
-from wxbridge.model import (
+from wxbridge.config.types import Secret, TargetSettings
+from wxbridge.core.errors import Permanent, SendError, Throttled, Transient, Unknown
+from wxbridge.core.model import (
     Capabilities,
     Channel,
     ChannelState,
@@ -32,7 +33,6 @@ from wxbridge.model import (
     Receipt,
     Text,
 )
-from wxbridge.settings import Secret, TargetSettings
 
 CHANNEL = "apprise"
 DEADLINE = 60.0

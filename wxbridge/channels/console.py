@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Literal, TextIO
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.model import (
+from wxbridge.config.types import TargetSettings
+from wxbridge.core.model import (
     Capabilities,
     Channel,
     ChannelState,
@@ -19,7 +20,6 @@ from wxbridge.model import (
     Receipt,
     Text,
 )
-from wxbridge.settings import TargetSettings
 
 CAPABILITIES = Capabilities(text_limit=100_000)
 

@@ -31,15 +31,9 @@ from wxbridge.channels.http import (
     as_json,
     understand,
 )
-from wxbridge.errors import Permanent, Throttled
-from wxbridge.model import (
-    Capabilities,
-    Channel,
-    Outgoing,
-    Receipt,
-    Text,
-)
-from wxbridge.settings import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.core.errors import Permanent, Throttled
+from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
 
 DEFAULT_URL = "https://oapi.dingtalk.com"
 BODY_LIMIT = 20_000

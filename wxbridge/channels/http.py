@@ -19,9 +19,9 @@ from typing import Any
 
 import aiohttp
 
-from wxbridge.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown
-from wxbridge.model import ChannelState, ChannelStatus, OnInbound, OnStatus
-from wxbridge.trust import trusting
+from wxbridge.core.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown
+from wxbridge.core.model import ChannelState, ChannelStatus, OnInbound, OnStatus
+from wxbridge.core.tls import trusting
 
 MINUTE = 60.0
 _ANSWER_LIMIT = 1024 * 1024

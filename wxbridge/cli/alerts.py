@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from wxbridge.cli.common import FAILED, ConfigOption, fail, read_config, say, with_database
-from wxbridge.config import Config
-from wxbridge.database import Database
-from wxbridge.model import Capabilities, MessageState, Picture, Priority, Text
-from wxbridge.sources.settings import HookSettings
+from wxbridge.config.hooks import HookSettings
+from wxbridge.config.schema import Config
+from wxbridge.core.database import Database
+from wxbridge.core.model import Capabilities, MessageState, Picture, Priority, Text
 
 if TYPE_CHECKING:
-    from wxbridge.samples import Sample  # brings PIL
+    from wxbridge.alerts.sources.samples import Sample  # brings PIL
 
 alert = typer.Typer(help="Test alerts.", no_args_is_help=True)
 
@@ -45,7 +45,8 @@ def send(
 
 
 async def _send(settings: Config, database: Database, target: str, text: str, image: Path | None) -> bool:
-    from wxbridge import app, notify
+    from wxbridge import app
+    from wxbridge.alerts import notifications
 
     targets = app.all_targets(settings)
     if target not in targets:
@@ -56,7 +57,7 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
     bodies: list[Text | Picture] = [Text(text)] if text.strip() else []
     if image:
         bodies.append(await _picture(settings, image, destination.capabilities))
-    note = notify.notification("cli", target, bodies, destination, settings.language, Priority.REPLY)
+    note = notifications.notification("cli", target, bodies, destination, settings.language, Priority.REPLY)
     accepted = await app.put(database, [note])
     if not app.is_running(settings.state_dir):
         say("queued; it is sent when the bridge runs (`wxbridge run`)")
@@ -65,7 +66,7 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
 
 
 async def _picture(settings: Config, image: Path, capabilities: Capabilities) -> Picture:
-    from wxbridge import outbox
+    from wxbridge.delivery import outbox
     from wxbridge.pictures.fetch import read_file
 
     fetched = await read_file(image, max_size=capabilities.picture_limit)
@@ -74,7 +75,7 @@ async def _picture(settings: Config, image: Path, capabilities: Capabilities) ->
 
 
 async def _outcome(database: Database, ids: list[int]) -> bool:
-    from wxbridge import outbox
+    from wxbridge.delivery import outbox
 
     deadline = time.monotonic() + WAIT
     while True:
@@ -101,7 +102,7 @@ def alert_test(
     config: ConfigOption = None,
 ) -> None:
     """Post a sample alert with values and a picture to the running bridge, as the monitor would."""
-    from wxbridge import samples
+    from wxbridge.alerts.sources import samples
 
     settings = read_config(config)
     if source not in samples.SAMPLES:
@@ -152,7 +153,7 @@ def _credentials(settings: Config, hook: str, body: bytes) -> dict[str, str]:
 async def _noted_url(settings: Config) -> str | None:
     from wxbridge import app
     from wxbridge.cli.common import database_of
-    from wxbridge.database import read_facts
+    from wxbridge.core.database import read_facts
 
     if not app.is_running(settings.state_dir):
         return None

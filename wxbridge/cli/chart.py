@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from wxbridge import logs
 from wxbridge.cli.common import FAILED, ConfigOption, config_path, fail, read_config, say
-from wxbridge.errors import PictureError
-from wxbridge.model import PictureSpec
-from wxbridge.settings import parse_duration
+from wxbridge.config.types import parse_duration
+from wxbridge.core import logging
+from wxbridge.core.errors import PictureError
+from wxbridge.core.model import PictureSpec
 
 if TYPE_CHECKING:
-    from wxbridge.pictures import Pictures
-    from wxbridge.pictures.graph import Graphs, Request
+    from wxbridge.pictures.charts.graph import Graphs, Request
+    from wxbridge.pictures.renderer import Pictures
 
 Theme = Literal["light", "dark"]
 
@@ -63,7 +63,7 @@ def chart(  # noqa: PLR0913, PLR0917 - one for each option
     """Draw the chart that an alert would bring. Without a configuration file: `--prometheus`, or `--explain`."""
     if (expr is None) == (rule is None) or not (expr or rule or "").strip():
         raise typer.BadParameter("give one of --expr and --rule")
-    logs.configure("auto", "warning")
+    logging.configure("auto", "warning")
     now = time.time()
     params: dict[str, Any] = {
         "expr": expr, "rule": rule, "labels": _labels(labels) if labels else None, "at": now,
@@ -86,8 +86,8 @@ def chart(  # noqa: PLR0913, PLR0917 - one for each option
 
 
 async def _explained(config: Path | None, prometheus: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
-    from wxbridge.pictures import graph
-    from wxbridge.pictures.promql import explained
+    from wxbridge.monitors.promql import explained
+    from wxbridge.pictures.charts import graph
 
     request = graph.requested(params)
     if request.rule:
@@ -100,7 +100,7 @@ async def _explained(config: Path | None, prometheus: str | None, params: Mappin
 
 
 async def _drawn(config: Path | None, prometheus: str | None, params: Mapping[str, Any]) -> bytes:
-    from wxbridge.pictures import graph
+    from wxbridge.pictures.charts import graph
 
     async with _pictures(config, prometheus) as pictures:
         if pictures.graphs is None:
@@ -131,8 +131,8 @@ def _nowhere() -> typer.BadParameter:
 def _pictures(config: Path | None, prometheus: str | None) -> Pictures:
     from pydantic import ValidationError
 
-    from wxbridge.pictures import Pictures
-    from wxbridge.settings import WebSource
+    from wxbridge.config.types import WebSource
+    from wxbridge.pictures.renderer import Pictures
 
     given = None
     if prometheus is not None:

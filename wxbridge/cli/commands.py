@@ -23,7 +23,7 @@ from wxbridge.cli import (
     templates,
 )
 from wxbridge.cli.common import FAILED, WRONG_USAGE, print_problems, say
-from wxbridge.errors import ConfigError, WxbridgeError
+from wxbridge.core.errors import ConfigError, WxbridgeError
 
 app = typer.Typer(
     name="wxbridge",

@@ -18,9 +18,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from wxbridge.config import Config, load
-from wxbridge.database import Database
-from wxbridge.errors import ConfigError
+from wxbridge.config.schema import Config, load
+from wxbridge.core.database import Database
+from wxbridge.core.errors import ConfigError
 
 T = TypeVar("T")
 

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from wxbridge import logs
 from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, database_of, read_config, show
-from wxbridge.config import Config
-from wxbridge.errors import StorageError
+from wxbridge.config.schema import Config
+from wxbridge.core import logging
+from wxbridge.core.errors import StorageError
 
 if TYPE_CHECKING:
     from wxbridge.doctor import Finding  # brings aiohttp
@@ -25,7 +25,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
     """
     from wxbridge.doctor import State, worst
 
-    logs.configure("auto", "error")
+    logging.configure("auto", "error")
     findings = examined(read_config(config))
     show([asdict(finding) for finding in findings], as_json=as_json,
          columns=("name", "state", "found", "advice"), empty="nothing to look at")  # fmt: skip

@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wxbridge import logs
 from wxbridge.cli.common import ConfigOption, JsonOption, config_path, fail, plain, read_config, say, with_database
-from wxbridge.settings import parse_duration
+from wxbridge.config.types import parse_duration
+from wxbridge.core import logging
 
 if TYPE_CHECKING:
-    from wxbridge.config import Config
-    from wxbridge.database import Database
-    from wxbridge.measured.samples import Host
+    from wxbridge.config.schema import Config
+    from wxbridge.core.database import Database
+    from wxbridge.hosts.samples import Host
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
 BETWEEN = 1.0
@@ -56,7 +56,7 @@ def host(
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """Show how the machines are that the bridge watches; without a configuration, how this one is."""
-    logs.configure("auto", "info" if push else "warning")
+    logging.configure("auto", "info" if push else "warning")
     if push is not None:
         _push(push, token, called, _seconds(every))
         return
@@ -73,7 +73,7 @@ def host(
 
 
 def _push(url: str, token: str | None, name: str | None, every: float) -> None:
-    from wxbridge.measured.settings import host_name, safe_name
+    from wxbridge.config.hosts import host_name, safe_name
 
     try:
         called = host_name(name) if name is not None else safe_name(socket.gethostname())
@@ -85,8 +85,8 @@ def _push(url: str, token: str | None, name: str | None, every: float) -> None:
 async def _pushing(url: str, token: str | None, name: str, every: float) -> None:
     import aiohttp
 
-    from wxbridge.host.push import Pusher, hook_url, poster
-    from wxbridge.host.sensors import Sensors
+    from wxbridge.hosts.push import Pusher, hook_url, poster
+    from wxbridge.hosts.sensors import Sensors
 
     hook = hook_url(url)
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
@@ -115,7 +115,7 @@ def _kept(config: Path | None) -> list[Host] | None:
         return None
 
     async def read(_: Config, database: Database) -> list[Host]:
-        from wxbridge.measured import store
+        from wxbridge.hosts import store
 
         return await database.read(lambda connection: store.hosts(connection, time.time()))
 
@@ -124,9 +124,9 @@ def _kept(config: Path | None) -> list[Host] | None:
 
 def _measured() -> Host:
     """This machine, by two samples."""
-    from wxbridge.host.sensors import Sensors
-    from wxbridge.measured.samples import Host, Sample, history_of
-    from wxbridge.measured.settings import safe_name
+    from wxbridge.config.hosts import safe_name
+    from wxbridge.hosts.samples import Host, Sample, history_of
+    from wxbridge.hosts.sensors import Sensors
 
     sensors = Sensors()
     sensors.sample()
@@ -139,7 +139,7 @@ def _show(found: list[Host], config: Path | None, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps([_plain(each) for each in found], ensure_ascii=False, indent=1))  # noqa: T201
         return
-    from wxbridge.measured import figures
+    from wxbridge.hosts import figures
 
     settings = read_config(config) if config is not None or config_path(None).exists() else None
     zone = settings.timezone if settings else datetime.now().astimezone().tzinfo

@@ -8,11 +8,13 @@ from typing import Annotated, Any
 
 import typer
 
-from wxbridge import logs, runs, schedule
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, local, say, show, who, with_database
-from wxbridge.config import Config
-from wxbridge.database import Database
-from wxbridge.settings import parse_duration
+from wxbridge.config import schedule
+from wxbridge.config.schema import Config
+from wxbridge.config.types import parse_duration
+from wxbridge.core import logging
+from wxbridge.core.database import Database
+from wxbridge.jobs import store
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="As `jobs list` shows it.")]
 
@@ -26,7 +28,7 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
     async def read(settings: Config, database: Database) -> list[dict[str, Any]]:
         now = datetime.now(settings.timezone)
         last_runs, mutes = await database.read(
-            lambda c: (runs.last_runs(c), runs.mutes(c, now=now.timestamp())),
+            lambda c: (store.last_runs(c), store.mutes(c, now=now.timestamp())),
         )
         rows = []
         for job in settings.jobs:
@@ -54,7 +56,7 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
 @app.command("run")
 def run(job_id: JobId, config: ConfigOption = None) -> None:
     """Run a job now, muted or not, and queue what it makes; the running bridge delivers it."""
-    logs.configure("auto", "warning")
+    logging.configure("auto", "warning")
 
     async def work(settings: Config, database: Database) -> int:
         from wxbridge import app as bridge
@@ -91,8 +93,8 @@ def mute(
     async def work(settings: Config, database: Database) -> str | None:
         _known(settings, job_id)
         now = time.time()
-        wanted = runs.Mute(job_id, now + seconds, who(by), now)
-        await database.run(lambda c: runs.mute(c, wanted))
+        wanted = store.Mute(job_id, now + seconds, who(by), now)
+        await database.run(lambda c: store.mute(c, wanted))
         return local(wanted.until, settings)
 
     say(f"{job_id}: muted until {with_database(config, work)}")
@@ -103,7 +105,7 @@ def unmute(job_id: JobId, config: ConfigOption = None) -> None:
     """Let a job run at its times again."""
 
     async def work(settings: Config, database: Database) -> bool:
-        rested: bool = await database.run(lambda c: runs.unmute(c, job_id, now=time.time()))
+        rested: bool = await database.run(lambda c: store.unmute(c, job_id, now=time.time()))
         if not rested:
             # One that jobs.yaml no longer has may be unmuted.
             _known(settings, job_id)
@@ -115,7 +117,7 @@ def unmute(job_id: JobId, config: ConfigOption = None) -> None:
 def _known(settings: Config, job_id: str) -> None:
     ids = [job.id for job in settings.jobs]
     if job_id not in ids:
-        like = runs.similar(job_id, ids)
+        like = store.similar(job_id, ids)
         raise fail(
             f"there is no job {job_id!r}; "
             + (f"did you mean {' or '.join(like)}?" if like else "see `wxbridge jobs list`")

@@ -10,12 +10,14 @@ from typing import Annotated, Any
 
 import typer
 
-from wxbridge import outbox as queue
+from wxbridge.alerts.alert_text import text_of
+from wxbridge.alerts.severity import worst_first
 from wxbridge.cli.common import ConfigOption, JsonOption, fail, local, plain, say, show, with_database
-from wxbridge.config import Config
-from wxbridge.database import Database
-from wxbridge.model import OPEN_STATES, Message, MessageState, NotificationKind, Text
-from wxbridge.settings import parse_duration
+from wxbridge.config.schema import Config
+from wxbridge.config.types import parse_duration
+from wxbridge.core.database import Database
+from wxbridge.core.model import OPEN_STATES, Message, MessageState, NotificationKind, Text
+from wxbridge.delivery import outbox as queue
 
 app = typer.Typer(help="Messages: queued, sent, dead.", no_args_is_help=True)
 
@@ -112,17 +114,16 @@ def show_(ids: Ids, config: ConfigOption = None, as_json: JsonOption = False) ->
 
 def _whole(stored: queue.Stored | None, config: Config) -> str | None:
     """All that was to be told, of which a message may be a part; None where that is not kept."""
-    from wxbridge import compose
-    from wxbridge.digest import Digest
-    from wxbridge.stored import from_json
+    from wxbridge.alerts.digest import Digest
+    from wxbridge.alerts.serialization import from_json
 
     if stored is None or stored.content is None:
         return None
     if stored.kind is NotificationKind.ALERT:
         group, now = from_json(stored.content), datetime.fromtimestamp(stored.created_at, UTC)
-        worst = compose.worst_first(group.alerts)
+        worst = worst_first(group.alerts)
         alone = [replace(group, title=alert.title, alerts=(alert,), truncated=0) for alert in worst] or [group]
-        return "\n\n".join(compose.text_of(one, config.language, config.timezone, now) for one in alone)
+        return "\n\n".join(text_of(one, config.language, config.timezone, now) for one in alone)
     if stored.kind is NotificationKind.DIGEST:
         return Digest.from_json(stored.content).text(config.language, config.timezone)
     return str(stored.content.get("text", ""))

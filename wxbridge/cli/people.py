@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from wxbridge import chats
+from wxbridge.channels import directory
 from wxbridge.cli.common import ConfigOption, JsonOption, show, with_database
-from wxbridge.config import Config
-from wxbridge.database import Database
+from wxbridge.config.schema import Config
+from wxbridge.core.database import Database
 
 _NONE_YET = "none seen yet: start the bridge (`wxbridge run`) and scan its QR code"
 
@@ -16,7 +16,7 @@ def rooms(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
     """List the rooms that the account is in, with their ids."""
 
     async def read(_settings: Config, database: Database) -> list[dict[str, Any]]:
-        return await database.read(chats.list_rooms)
+        return await database.read(directory.list_rooms)
 
     rows = with_database(config, read)
     columns = ("id", "topic", "members", "channel") if _several(rows) else ("id", "topic", "members")
@@ -27,7 +27,7 @@ def contacts(config: ConfigOption = None, as_json: JsonOption = False) -> None: 
     """List the account's contacts, with their ids."""
 
     async def read(_settings: Config, database: Database) -> list[dict[str, Any]]:
-        return await database.read(chats.list_contacts)
+        return await database.read(directory.list_contacts)
 
     rows = with_database(config, read)
     columns = ("id", "name", "alias", "handle", "channel") if _several(rows) else ("id", "name", "alias", "handle")

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import typer
 
-from wxbridge import logs
 from wxbridge.cli.common import ConfigOption, config_path, read_config, say
-from wxbridge.model import PictureSpec
+from wxbridge.core import logging
+from wxbridge.core.model import PictureSpec
 
 
 def render(  # noqa: PLR0913, PLR0917 - one for each option
@@ -29,7 +29,7 @@ def render(  # noqa: PLR0913, PLR0917 - one for each option
     config: ConfigOption = None,
 ) -> None:
     """Take a screenshot of a page, whole, once it has settled. Works without a configuration file."""
-    logs.configure("auto", "warning")
+    logging.configure("auto", "warning")
     params: dict[str, Any] = {
         "url": url, "width": width, "height": height, "scale": scale, "theme": theme, "timezone": timezone,
         "wait_for": wait_for, "selector": selector, "kiosk": kiosk, "full_page": full_page,
@@ -42,7 +42,7 @@ def render(  # noqa: PLR0913, PLR0917 - one for each option
 
 async def _draw(config: Path | None, params: dict[str, Any]) -> bytes:
     from wxbridge import app
-    from wxbridge.pictures import Pictures
+    from wxbridge.pictures.renderer import Pictures
 
     configured = config is not None or config_path(None).exists()
     async with app.make_pictures(read_config(config)) if configured else Pictures() as pictures:

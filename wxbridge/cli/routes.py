@@ -9,12 +9,14 @@ from typing import Annotated, Any
 
 import typer
 
-from wxbridge import intervals, route_settings, routing
+from wxbridge.alerts import routing
+from wxbridge.alerts.routing import Decision, Explanation, Telling, Visit
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config, say
-from wxbridge.config import Config
-from wxbridge.model import AlertStatus
-from wxbridge.routing import Decision, Explanation, Telling, Visit
-from wxbridge.settings import duration_text
+from wxbridge.config import routes as route_settings
+from wxbridge.config import time_intervals
+from wxbridge.config.schema import Config
+from wxbridge.config.types import duration_text
+from wxbridge.core.model import AlertStatus
 
 routes = typer.Typer(help="Where alerts go.", no_args_is_help=True)
 
@@ -85,7 +87,7 @@ def _row(decision: Decision, config: Config) -> dict[str, Any]:
         "template": telling.template,
         "mute_time_intervals": list(telling.mute),
         "active_time_intervals": list(telling.active),
-        "muted": intervals.muted_by(telling, config.time_intervals, datetime.now(UTC), config.timezone),
+        "muted": time_intervals.muted_by(telling, config.time_intervals, datetime.now(UTC), config.timezone),
     }
 
 

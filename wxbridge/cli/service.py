@@ -13,9 +13,9 @@ from typing import Annotated, Any
 
 import typer
 
-from wxbridge import logs
 from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, config_path, fail, local, read_config, say, show
-from wxbridge.config import LOOPBACK, Config
+from wxbridge.config.schema import LOOPBACK, Config
+from wxbridge.core import logging
 
 LogFormatOption = Annotated[str, typer.Option("--log-format", help="auto, text or json.")]
 LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
@@ -24,7 +24,7 @@ LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, w
 def _configure_logs(log_format: str, log_level: str) -> None:
     if log_format not in ("auto", "text", "json") or log_level not in ("debug", "info", "warning", "error"):
         raise fail("--log-format is auto, text or json; --log-level is debug, info, warning or error", 2)
-    logs.configure(log_format, log_level)  # type: ignore[arg-type]
+    logging.configure(log_format, log_level)  # type: ignore[arg-type]
 
 
 def _stop_signals() -> asyncio.Event:
@@ -198,7 +198,7 @@ def check(
 ) -> None:
     """Check the configuration; says everything that is wrong, each with its line."""
     settings = read_config(config)
-    from wxbridge.intake import MASTER
+    from wxbridge.alerts.pipeline import MASTER
 
     targets = len(settings.targets)
     say(f"{settings.path}: {targets} targets, {len(settings.routes)} routes, {len(settings.jobs)} jobs: all well")
@@ -215,7 +215,7 @@ def _check_around(settings: Config) -> None:
     from wxbridge.cli.doctor import examined
     from wxbridge.doctor import State, worst
 
-    logs.configure("auto", "error")
+    logging.configure("auto", "error")
     findings = examined(settings)
     for finding in findings:
         if finding.state is not State.OK:
@@ -227,9 +227,10 @@ def _check_around(settings: Config) -> None:
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well."""
-    from wxbridge import app, outbox
+    from wxbridge import app
     from wxbridge.cli.common import with_database
-    from wxbridge.database import read_facts
+    from wxbridge.core.database import read_facts
+    from wxbridge.delivery import outbox
 
     async def read(settings: Config, database: Any) -> list[dict[str, Any]]:
         running = app.is_running(settings.state_dir)
@@ -261,7 +262,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
 def schema() -> None:
     """Print the JSON Schema of jobs.yaml, for editors."""
     from wxbridge import registry
-    from wxbridge.config import config_model
+    from wxbridge.config.schema import config_model
 
     document = config_model(registry.plugin_settings()).model_json_schema(mode="validation")
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"

@@ -8,7 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from wxbridge import silences as table
+from wxbridge.alerts import silences as table
+from wxbridge.alerts.routing import parse_matchers
+from wxbridge.alerts.silences import Silence
 from wxbridge.cli.common import (
     FAILED,
     WRONG_USAGE,
@@ -21,11 +23,9 @@ from wxbridge.cli.common import (
     who,
     with_database,
 )
-from wxbridge.config import Config
-from wxbridge.database import Database
-from wxbridge.routing import parse_matchers
-from wxbridge.settings import parse_duration
-from wxbridge.silences import Silence
+from wxbridge.config.schema import Config
+from wxbridge.config.types import parse_duration
+from wxbridge.core.database import Database
 
 app = typer.Typer(help="What is to be quiet for a while.", invoke_without_command=True)
 

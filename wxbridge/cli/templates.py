@@ -8,11 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
+from wxbridge.alerts.templates import TemplateError, Templates
 from wxbridge.cli.common import FAILED, WRONG_USAGE, ConfigOption, config_path, fail, plain, read_config, say
-from wxbridge.compose import Language
-from wxbridge.errors import BadBody, ConfigError
-from wxbridge.model import AlertGroup
-from wxbridge.templates import TemplateError, Templates
+from wxbridge.core.errors import BadBody, ConfigError
+from wxbridge.core.model import AlertGroup
+from wxbridge.core.text.i18n import Language
 
 app = typer.Typer(help="Templates of what people read.", no_args_is_help=True)
 
@@ -66,7 +66,8 @@ def _settings(config: Path | None) -> tuple[Path, Language, tzinfo]:
 
 
 def _sample(name: str) -> AlertGroup:
-    from wxbridge import registry, samples
+    from wxbridge import registry
+    from wxbridge.alerts.sources import samples
 
     if name not in samples.SAMPLES:
         raise fail(f"there is no sample {name!r}; there are {', '.join(samples.SAMPLES)}", WRONG_USAGE)

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.compose import Language
-from wxbridge.database import Database
-from wxbridge.errors import StorageError
-from wxbridge.metrics import Metrics
-from wxbridge.model import Body, Channel, ChannelState, NotificationKind, PictureSpec
-from wxbridge.pace import Pacer
-from wxbridge.settings import TargetSettings
+from wxbridge.config.types import TargetSettings
+from wxbridge.core.database import Database
+from wxbridge.core.errors import StorageError
+from wxbridge.core.metrics import Metrics
+from wxbridge.core.model import Body, Channel, ChannelState, NotificationKind, PictureSpec
+from wxbridge.core.text.i18n import Language
+from wxbridge.delivery.rate_limit import Pacer
 
 log = structlog.get_logger()
 

@@ -8,18 +8,20 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge import compose, outbox
-from wxbridge.delivery import telling
+from wxbridge.core.model import Body, Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
+from wxbridge.core.text import splitting
+from wxbridge.core.text.i18n import say
+from wxbridge.core.text.units import duration
+from wxbridge.delivery import failure_reports, outbox
 from wxbridge.delivery.common import Lane, Shared
-from wxbridge.model import Body, Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
-from wxbridge.outbox import Stored
+from wxbridge.delivery.outbox import Stored
 
 log = structlog.get_logger()
 
 
 async def take_over(shared: Shared, message: Message, reason: str) -> bool:
     """Have the fallback take over a message that was refused for good. False where there is none."""
-    note = compose.say("refused", shared.language, target=message.target, reason=reason)
+    note = say("refused", shared.language, target=message.target, reason=reason)
     return await _hand_over(shared, message.notification_id, message.target, note, reason, refused=message.id)
 
 
@@ -43,11 +45,11 @@ class Watch:
             )
             if place:
                 self._places[name] = place
-            waited = compose.duration(target.failover_after, shared.language)
-            note = compose.say("unreachable", shared.language, target=name, time=waited)
+            waited = duration(target.failover_after, shared.language)
+            note = say("unreachable", shared.language, target=name, time=waited)
             for notification_id in overdue:
                 await _hand_over(shared, notification_id, name, note, f"waited longer than {target.failover_after:g} s")
-        await telling.tell_noted(shared)
+        await failure_reports.tell_noted(shared)
 
 
 async def _hand_over(
@@ -102,7 +104,7 @@ def _left(stored: Stored, refused: int | None) -> list[Message]:
 
 def _mark(shared: Shared, stored: Stored, left: Sequence[Message]) -> str:
     """The mark of a possible repeat, where what is handed over may have been sent; it stays with what was marked."""
-    mark = compose.say("repeat", shared.language)
+    mark = say("repeat", shared.language)
     came_marked = len(stored.visited) > 1 and any(
         isinstance(message.body, Text) and mark in message.body.text for message in stored.messages
     )
@@ -128,7 +130,7 @@ def _bodies(shared: Shared, stored: Stored, left: Sequence[Message], lane: Lane,
             drawn = {repr(m.body.spec): m.body for m in left if isinstance(m.body, Picture) and m.body.file}
             return [drawn.get(repr(body.spec), body) if isinstance(body, Picture) else body for body in bodies]
     texts = [message.body.text for message in left if isinstance(message.body, Text)]
-    parts = compose.parts("\n".join([note, *texts]), lane.channel.capabilities, shared.language)
+    parts = splitting.parts("\n".join([note, *texts]), lane.channel.capabilities, shared.language)
     pictures = [message.body for message in left if isinstance(message.body, Picture)]
     return [*map(Text, parts), *pictures]
 

@@ -13,16 +13,15 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge import outbox
-from wxbridge.delivery import storm, telling
+from wxbridge.core.errors import StorageError
+from wxbridge.core.model import Message
+from wxbridge.delivery import digests, failure_reports, outbox
 from wxbridge.delivery.common import Lane, Shared
-from wxbridge.delivery.drawing import Painter
 from wxbridge.delivery.failover import Watch
-from wxbridge.delivery.outage import Outages
-from wxbridge.delivery.sending import Sender
-from wxbridge.errors import StorageError
-from wxbridge.model import Message
-from wxbridge.pace import DAY
+from wxbridge.delivery.outages import Outages
+from wxbridge.delivery.rate_limit import DAY
+from wxbridge.delivery.render_loop import Painter
+from wxbridge.delivery.send_loop import Sender
 
 log = structlog.get_logger()
 
@@ -125,7 +124,7 @@ class Delivery:
         await self._carefully(self._watch_clock)
         for lane in self._shared.lanes:
             # An outage is noted before a fallback takes over because of it, so that what it took counts.
-            for look in (partial(storm.look, self._shared), self.outages.look, self.fallbacks.look):
+            for look in (partial(digests.look, self._shared), self.outages.look, self.fallbacks.look):
                 await self._carefully(partial(look, lane))
         await self._carefully(self._expire)
         if tidy:
@@ -166,7 +165,7 @@ class Delivery:
         def expire(connection: Connection) -> list[Message]:
             gone = outbox.expire(connection, now=now)
             for message in gone:
-                telling.note_dead(connection, message, message.error or "expired", now=now)
+                failure_reports.note_dead(connection, message, message.error or "expired", now=now)
             return gone
 
         for target, gone in groupby(
@@ -175,7 +174,7 @@ class Delivery:
             ids = [message.id for message in gone]
             self._shared.metrics.messages.labels(target, "expired").inc(len(ids))
             log.error("expired", target=target, messages=ids)
-        await telling.tell_now(self._shared)
+        await failure_reports.tell_now(self._shared)
 
     async def _forget(self) -> None:
         now = self._shared.clock.wall()

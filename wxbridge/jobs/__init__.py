@@ -10,10 +10,10 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from wxbridge.compose import Language
-from wxbridge.errors import StorageError
-from wxbridge.model import Picture, PictureSpec, Text
-from wxbridge.settings import JobSettings, Rate
+from wxbridge.config.types import JobSettings, Rate
+from wxbridge.core.errors import StorageError
+from wxbridge.core.model import Picture, PictureSpec, Text
+from wxbridge.core.text.i18n import Language
 
 Bodies = Sequence[Text | Picture]
 Made = Bodies | Mapping[str, Bodies]

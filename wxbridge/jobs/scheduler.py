@@ -24,14 +24,17 @@ from zoneinfo import ZoneInfo
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from wxbridge import compose, notify, outbox, runs, schedule
-from wxbridge.database import Database
-from wxbridge.errors import StorageError, WxbridgeError
-from wxbridge.jobs import Bodies, Budget, JobContext, JobKind, Made
-from wxbridge.model import Accepted, Notification, Picture, PictureSpec, Priority, Text
-from wxbridge.notify import Destination
-from wxbridge.runs import JobRun, JobStatus, Mute
-from wxbridge.settings import JobSettings
+from wxbridge.alerts import notifications
+from wxbridge.alerts.notifications import Destination
+from wxbridge.config import schedule
+from wxbridge.config.types import JobSettings
+from wxbridge.core.database import Database
+from wxbridge.core.errors import StorageError, WxbridgeError
+from wxbridge.core.model import Accepted, Notification, Picture, PictureSpec, Priority, Text
+from wxbridge.core.text.i18n import Language, say
+from wxbridge.delivery import outbox
+from wxbridge.jobs import Bodies, Budget, JobContext, JobKind, Made, store
+from wxbridge.jobs.store import JobRun, JobStatus, Mute
 
 log = structlog.get_logger()
 
@@ -45,7 +48,7 @@ class JobSetting:
     jobs: Sequence[JobSettings]
     kinds: Mapping[str, JobKind]
     timezone: ZoneInfo
-    language: compose.Language
+    language: Language
     base: Path
     pictures_dir: Path
     destinations: Mapping[str, Destination]
@@ -148,7 +151,7 @@ class Jobs:
             StorageError: the database cannot be read.
         """
         now = time.time()
-        last, mutes = await self._database.read(lambda c: (runs.last_runs(c), runs.mutes(c, now=now)))
+        last, mutes = await self._database.read(lambda c: (store.last_runs(c), store.mutes(c, now=now)))
         return [
             JobStatus(
                 id=job.id,
@@ -199,7 +202,7 @@ class Jobs:
         wanted = Mute(job.id, until, by, time.time())
         if until <= wanted.at:
             raise WxbridgeError("a job is muted until a moment to come")
-        await self._database.run(lambda c: runs.mute(c, wanted))
+        await self._database.run(lambda c: store.mute(c, wanted))
         log.info("job muted", job=job.id, until=_local(until, self._setting), by=by)
         return wanted
 
@@ -211,7 +214,7 @@ class Jobs:
             StorageError: it could not be stored.
         """
         job = self._job(job_id)
-        rested = await self._database.run(lambda c: runs.unmute(c, job.id, now=time.time()))
+        rested = await self._database.run(lambda c: store.unmute(c, job.id, now=time.time()))
         if rested:
             log.info("job no longer muted", job=job.id)
         return rested
@@ -242,7 +245,7 @@ class Jobs:
 
     async def _muted(self, job_id: str) -> Mute | None:
         try:
-            return (await self._database.read(lambda c: runs.mutes(c, now=time.time()))).get(job_id)
+            return (await self._database.read(lambda c: store.mutes(c, now=time.time()))).get(job_id)
         except StorageError as error:
             # Once too often rather than never.
             log.error("cannot tell whether a job is muted", job=job_id, error=str(error))  # noqa: TRY400
@@ -346,7 +349,9 @@ class _Run:
 
     def _notification(self, name: str, bodies: Bodies, priority: Priority) -> Notification:
         destination = self.setting.destinations[name]
-        return notify.notification(f"job:{self.job.id}", name, bodies, destination, self.setting.language, priority)
+        return notifications.notification(
+            f"job:{self.job.id}", name, bodies, destination, self.setting.language, priority
+        )
 
     async def _record(self, run: JobRun, picture_file: str | None = None) -> None:
         """Tell of a change between working and failing, then store the outcome.
@@ -354,7 +359,7 @@ class _Run:
         In this order: a crash in between tells twice, and never not at all.
         """
         try:
-            before = (await self.database.read(runs.last_runs)).get(run.job)
+            before = (await self.database.read(store.last_runs)).get(run.job)
             told = bool(before and before.told)
             changed = run.ok is told and await self._told(run, self._in_charge(), Priority.SYSTEM)
             if not run.ok:
@@ -363,7 +368,7 @@ class _Run:
                 await self._told(run, others, Priority.REPLY)
             kept = replace(run, told=told is not changed)
             oldest = run.started_at - self.setting.keep
-            await self.database.run(lambda c: runs.ended(c, kept, picture_file, before=oldest))
+            await self.database.run(lambda c: store.ended(c, kept, picture_file, before=oldest))
         except StorageError as error:
             log.error("the outcome of a job could not be stored", job=self.job.id, error=str(error))  # noqa: TRY400
 
@@ -371,7 +376,7 @@ class _Run:
         return self.job.on_error or self.setting.on_error
 
     async def _told(self, run: JobRun, names: Sequence[str], priority: Priority) -> bool:
-        line = compose.say("job_back" if run.ok else "job_failed", self.setting.language, id=run.job, error=run.error)
+        line = say("job_back" if run.ok else "job_failed", self.setting.language, id=run.job, error=run.error)
         try:
             if names:
                 await self.put([self._notification(name, [Text(line)], priority) for name in names])

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wxbridge.errors import PictureError
+from wxbridge.core.errors import PictureError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

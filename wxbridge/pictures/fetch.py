@@ -22,17 +22,17 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
-from wxbridge.errors import PictureError
-from wxbridge.pictures import imaging
-from wxbridge.pictures.grafana import PLACEHOLDERS, placeholder_reason, wanted_size
-from wxbridge.pictures.hosts import AllowList
+from wxbridge.core import imaging
+from wxbridge.core.errors import PictureError
+from wxbridge.monitors.grafana import PLACEHOLDERS, placeholder_reason, wanted_size
+from wxbridge.pictures.allowed_hosts import AllowList
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wxbridge.pictures.browser import Auth
-    from wxbridge.pictures.grafana import Grafana
-    from wxbridge.pictures.hosts import Address
+    from wxbridge.monitors.grafana import Grafana
+    from wxbridge.pictures.allowed_hosts import Address
+    from wxbridge.pictures.pages.browser import Auth
 
 MAX_REDIRECTS = 5
 MAX_SIZE = 20 * 1024 * 1024

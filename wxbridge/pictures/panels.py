@@ -18,11 +18,12 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 
 import aiohttp
 
-from wxbridge.errors import PictureError
-from wxbridge.model import Alert, PictureSpec
-from wxbridge.pictures import NothingToDraw, TooLate, imaging, time_left
+from wxbridge.core import imaging
+from wxbridge.core.errors import PictureError
+from wxbridge.core.model import Alert, PictureSpec
+from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_reason
 from wxbridge.pictures.fetch import MAX_SIZE, fetch
-from wxbridge.pictures.grafana import PLACEHOLDERS, Grafana, placeholder_reason
+from wxbridge.pictures.renderer import NothingToDraw, TooLate, time_left
 
 KIND = "panel"
 WIDTH, HEIGHT, SCALE = 540, 320, 2

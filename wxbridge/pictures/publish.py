@@ -21,8 +21,8 @@ from urllib.parse import quote, urlsplit
 import aiohttp
 from yarl import URL
 
-from wxbridge.errors import PictureError
-from wxbridge.settings import PublishSettings, S3Settings
+from wxbridge.config.types import PublishSettings, S3Settings
+from wxbridge.core.errors import PictureError
 
 DEADLINE = 20.0
 """Seconds that an upload may take; a large picture gets longer."""

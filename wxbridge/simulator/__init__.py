@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from .simulator import DEFAULT_TOKEN, Simulator, serve
-from .world import Contact, LoginState, Media, Message, MessageKind, Room, World, WorldError
+from wxbridge.simulator.simulator import DEFAULT_TOKEN, Simulator, serve
+from wxbridge.simulator.world import Contact, LoginState, Media, Message, MessageKind, Room, World, WorldError
 
 __all__ = [
     "DEFAULT_TOKEN",

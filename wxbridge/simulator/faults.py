@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from grpclib.const import Status
 
-from .world import WorldError
+from wxbridge.simulator.world import WorldError
 
 SENDING = frozenset({"MessageSendText", "MessageSendFile", "MessageSendFileStream"})
 """The calls that a fault without a method's name applies to."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from .world import Media
+from wxbridge.simulator.world import Media
 
 BASE64_BOX = 1
 

@@ -15,10 +15,20 @@ from grpclib.exceptions import GRPCError
 from grpclib.server import Stream
 from wechaty_grpc.wechaty import puppet as pb
 
-from . import filebox
-from .faults import Faults
-from .transport import GatewayServer
-from .world import Change, ChangeKind, LoginState, Media, Message, MessageKind, ScanStatus, World, WorldError
+from wxbridge.simulator import filebox
+from wxbridge.simulator.faults import Faults
+from wxbridge.simulator.transport import GatewayServer
+from wxbridge.simulator.world import (
+    Change,
+    ChangeKind,
+    LoginState,
+    Media,
+    Message,
+    MessageKind,
+    ScanStatus,
+    World,
+    WorldError,
+)
 
 SERVICE = "wechaty.Puppet"
 VERSION = "1.19.9"

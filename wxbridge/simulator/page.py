@@ -14,11 +14,11 @@ import qrcode.image.svg
 from aiohttp import web
 from yarl import URL
 
-from . import demo
-from .world import Change, ChangeKind, Message, WorldError
+from wxbridge.simulator import demo
+from wxbridge.simulator.world import Change, ChangeKind, Message, WorldError
 
 if TYPE_CHECKING:
-    from .simulator import Simulator
+    from wxbridge.simulator.simulator import Simulator
 
 STATIC = Path(__file__).parent / "static"
 MAX_BODY = 1024 * 1024

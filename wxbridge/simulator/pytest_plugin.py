@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest_asyncio
 
-from .simulator import Simulator
+from wxbridge.simulator.simulator import Simulator
 
 
 @pytest_asyncio.fixture

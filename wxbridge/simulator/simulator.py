@@ -10,9 +10,9 @@ from typing import Self, TypeVar
 from aiohttp import web
 from grpclib.const import Status
 
-from .gateway import Gateway
-from .page import build_app
-from .world import Change, ChangeKind, LoginState, Message, World
+from wxbridge.simulator.gateway import Gateway
+from wxbridge.simulator.page import build_app
+from wxbridge.simulator.world import Change, ChangeKind, LoginState, Message, World
 
 DEFAULT_TOKEN = "insecure_00000000-0000-4000-8000-000000000000"  # noqa: S105 - the name says it: nothing to keep
 DEFAULT_CONTACTS = ("主人", "张三", "李四", "王五")

@@ -9,8 +9,8 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from wxbridge.errors import BadBody, StorageError
-from wxbridge.metrics import Metrics
+from wxbridge.core.errors import BadBody, StorageError
+from wxbridge.core.metrics import Metrics
 
 log = structlog.get_logger()
 

@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from wxbridge.metrics import Metrics
-from wxbridge.sources import read_json
+from wxbridge.alerts.sources import read_json
+from wxbridge.core.metrics import Metrics
 from wxbridge.web.answers import shortened
 from wxbridge.web.hooks import accepted
 from wxbridge.web.limits import Clock, Limits

@@ -14,7 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
-from wxbridge.sources.settings import HookSettings
+from wxbridge.config.hooks import HookSettings
 from wxbridge.web.answers import KNOWN, Handler, Refused
 from wxbridge.web.limits import Clock, InboundRate
 

@@ -10,7 +10,7 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
-from wxbridge.metrics import Metrics
+from wxbridge.core.metrics import Metrics
 from wxbridge.web.answers import RETRY_AFTER, Handler, refusal
 from wxbridge.web.limits import Limits
 

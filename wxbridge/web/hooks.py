@@ -6,8 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from wxbridge.metrics import Metrics
-from wxbridge.model import Accepted
+from wxbridge.core.metrics import Metrics
+from wxbridge.core.model import Accepted
 from wxbridge.web.answers import shortened
 from wxbridge.web.neighbours import Neighbours
 

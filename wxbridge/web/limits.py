@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from wxbridge.pace import Window
-from wxbridge.settings import Rate
+from wxbridge.config.types import Rate
+from wxbridge.delivery.rate_limit import Window
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wxbridge.errors import BadBody
-from wxbridge.model import Accepted, ChannelStatus
+from wxbridge.core.errors import BadBody
+from wxbridge.core.model import Accepted, ChannelStatus
 from wxbridge.web.push import Push
 
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
-from wxbridge.metrics import Metrics
-from wxbridge.settings import Rate
-from wxbridge.sources.settings import HookSettings
+from wxbridge.config.hooks import HookSettings
+from wxbridge.config.types import Rate
+from wxbridge.core.metrics import Metrics
 from wxbridge.web import api, pages
 from wxbridge.web import console as pages_of_people
 from wxbridge.web import hooks as hook_routes

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.errors import Permanent
-from wxbridge.model import Capabilities, Channel
-from wxbridge.settings import Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.config.types import Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.core.errors import Permanent
+from wxbridge.core.model import Capabilities, Channel
 
 TEXT_LIMIT = 2000
 """Characters of one text. WeChat publishes no figure; this is what clients get through in one piece."""

@@ -27,7 +27,7 @@ from wxbridge.channels.wechat.identity import (
     suspects,
 )
 from wxbridge.channels.wechat.memory import Memory
-from wxbridge.errors import BadAddress, Offline, StorageError
+from wxbridge.core.errors import BadAddress, Offline, StorageError
 
 log = structlog.get_logger()
 

@@ -28,17 +28,8 @@ from wxbridge.channels.wechat.rpc import (
     translate,
 )
 from wxbridge.channels.wechat.session import Host, SeenIds, Session
-from wxbridge.errors import BadAddress, Offline, Permanent
-from wxbridge.model import (
-    ChannelState,
-    ChannelStatus,
-    Inbound,
-    OnInbound,
-    OnStatus,
-    Outgoing,
-    Receipt,
-    Text,
-)
+from wxbridge.core.errors import BadAddress, Offline, Permanent
+from wxbridge.core.model import ChannelState, ChannelStatus, Inbound, OnInbound, OnStatus, Outgoing, Receipt, Text
 
 if TYPE_CHECKING:
     from wxbridge.channels.wechat.connection import Connection

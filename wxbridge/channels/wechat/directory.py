@@ -14,7 +14,7 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.database import Database, contacts, rooms
+from wxbridge.core.database import Database, contacts, rooms
 
 CHANNEL = "wechat"
 

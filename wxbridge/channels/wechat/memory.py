@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from wxbridge.channels.wechat.directory import CHANNEL
 from wxbridge.channels.wechat.identity import Member, Remembered
-from wxbridge.database import Database, identities
+from wxbridge.core.database import Database, identities
 
 
 class Memory:

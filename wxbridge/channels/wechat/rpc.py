@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from wxbridge.errors import Offline, Permanent, SendError, Throttled, Transient, Unknown
+from wxbridge.core.errors import Offline, Permanent, SendError, Throttled, Transient, Unknown
 
 if TYPE_CHECKING:
     from wxbridge.channels.wechat.connection import Connection

@@ -18,8 +18,8 @@ import structlog
 from wxbridge.channels.wechat.directory import CHANNEL, Contact, Directory, Room
 from wxbridge.channels.wechat.mentions import Person, says_name, without_quote
 from wxbridge.channels.wechat.rpc import GatewayError, NoCode, NotSent
-from wxbridge.errors import StorageError
-from wxbridge.model import ChannelState, Inbound
+from wxbridge.core.errors import StorageError
+from wxbridge.core.model import ChannelState, Inbound
 
 if TYPE_CHECKING:
     from wxbridge.channels.wechat.connection import Connection, RawMessage

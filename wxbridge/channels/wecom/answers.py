@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from wxbridge.channels.http import Answer, Code, Codes, Meaning, Verdict, understand
-from wxbridge.model import Receipt
+from wxbridge.core.model import Receipt
 
 DEFAULT_URL = "https://qyapi.weixin.qq.com"
 

@@ -19,15 +19,9 @@ from wxbridge.channels.wecom.answers import DEFAULT_URL, INVALID_MEDIA, classify
 from wxbridge.channels.wecom.media import FILE_LIMIT, PICTURE_LIMIT, Media, Upload, form_of, read
 from wxbridge.channels.wecom.quotas import HOUR, MINUTE, MemberQuotas, Repeats
 from wxbridge.channels.wecom.tokens import Application, Tokens
-from wxbridge.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
-from wxbridge.model import (
-    Capabilities,
-    Channel,
-    Outgoing,
-    Receipt,
-    Text,
-)
-from wxbridge.settings import BaseUrl, FileBeside, Pace, Secret, Section, TargetSettings
+from wxbridge.config.types import BaseUrl, FileBeside, Pace, Secret, Section, TargetSettings
+from wxbridge.core.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
+from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
 
 TEXT_LIMIT = 2048
 """Bytes of UTF-8 in a text, and in a markdown."""

@@ -18,9 +18,9 @@ import aiohttp
 
 from wxbridge.channels.wecom.pictures import within
 from wxbridge.channels.wecom.tokens import Application
-from wxbridge.errors import Permanent, PictureError
-from wxbridge.model import PictureFile
-from wxbridge.pictures import imaging
+from wxbridge.core import imaging
+from wxbridge.core.errors import Permanent, PictureError
+from wxbridge.core.model import PictureFile
 
 PICTURE_LIMIT = 10 * 1024 * 1024
 """Bytes of a picture."""

@@ -6,8 +6,8 @@ import io
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from wxbridge.errors import PictureError
-from wxbridge.pictures import imaging
+from wxbridge.core import imaging
+from wxbridge.core.errors import PictureError
 
 if TYPE_CHECKING:
     from PIL import Image

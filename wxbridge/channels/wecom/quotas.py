@@ -7,8 +7,8 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from wxbridge.pace import Window
-from wxbridge.settings import Rate
+from wxbridge.config.types import Rate
+from wxbridge.delivery.rate_limit import Window
 
 MINUTE = Rate(30, 60.0)
 HOUR = Rate(1000, 3600.0)

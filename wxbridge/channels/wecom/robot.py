@@ -23,17 +23,10 @@ from wxbridge.channels.http import HttpChannel, Meaning, Rests, Timing, Verdict,
 from wxbridge.channels.wecom.answers import BAD_PARAMETER, DEFAULT_URL, EMPTY_TEXT, classify, receipt
 from wxbridge.channels.wecom.media import Upload, file_of, form_of
 from wxbridge.channels.wecom.pictures import within
-from wxbridge.errors import Permanent, PictureError, SendError, Throttled, Transient
-from wxbridge.model import (
-    Capabilities,
-    Channel,
-    Outgoing,
-    PictureFile,
-    Receipt,
-    Text,
-)
-from wxbridge.pictures import imaging
-from wxbridge.settings import BaseUrl, FileBeside, Names, Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.config.types import BaseUrl, FileBeside, Names, Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.core import imaging
+from wxbridge.core.errors import Permanent, PictureError, SendError, Throttled, Transient
+from wxbridge.core.model import Capabilities, Channel, Outgoing, PictureFile, Receipt, Text
 
 TEXT_LIMIT = 2048
 """Bytes of UTF-8 in a text."""

@@ -13,8 +13,8 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.database import Database, read_facts, remember_fact
-from wxbridge.errors import StorageError, Transient
+from wxbridge.core.database import Database, read_facts, remember_fact
+from wxbridge.core.errors import StorageError, Transient
 
 log = structlog.get_logger()
 

@@ -13,9 +13,9 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field, field_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.errors import WxbridgeError
-from wxbridge.model import Capabilities, Channel
-from wxbridge.settings import FileBeside, Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.config.types import FileBeside, Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.core.errors import WxbridgeError
+from wxbridge.core.model import Capabilities, Channel
 
 CHANNEL = "wecom_bot"
 

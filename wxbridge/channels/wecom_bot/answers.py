@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 
 from wxbridge.channels.http import UNLISTED, Code, Codes, Meaning, Verdict
-from wxbridge.errors import Offline, SendError
+from wxbridge.core.errors import Offline, SendError
 
 OK = 0
 NOT_SUBSCRIBED = 846609

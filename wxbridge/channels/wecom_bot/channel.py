@@ -39,8 +39,8 @@ from wxbridge.channels.wecom_bot.directory import Directory
 from wxbridge.channels.wecom_bot.frames import MESSAGE, SEND, Frame
 from wxbridge.channels.wecom_bot.markdown import plain, with_mentions
 from wxbridge.channels.wecom_bot.media import SMALLEST, Media
-from wxbridge.errors import Offline, Permanent, StorageError, Unknown
-from wxbridge.model import (
+from wxbridge.core.errors import Offline, Permanent, StorageError, Unknown
+from wxbridge.core.model import (
     ChannelState,
     ChannelStatus,
     Inbound,

@@ -13,7 +13,7 @@ import aiohttp
 import structlog
 
 from wxbridge.channels.wecom_bot.frames import EVENT, MESSAGE, PING, SUBSCRIBE, Frame, build, new_req_id, parse, text
-from wxbridge.trust import trusting
+from wxbridge.core.tls import trusting
 
 log = structlog.get_logger()
 

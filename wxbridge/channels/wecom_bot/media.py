@@ -13,7 +13,7 @@ from typing import Any
 from wxbridge.channels.wecom_bot import answers
 from wxbridge.channels.wecom_bot.connection import Connection, NoAnswer
 from wxbridge.channels.wecom_bot.frames import UPLOAD_CHUNK, UPLOAD_FINISH, UPLOAD_INIT, Frame, text
-from wxbridge.errors import Transient
+from wxbridge.core.errors import Transient
 
 CHUNK = 512 * 1024
 """Bytes of a chunk before base64: the document's limit."""

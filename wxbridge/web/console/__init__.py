@@ -16,9 +16,9 @@ import structlog
 from aiohttp import BodyPartReader, web
 
 import wxbridge
-from wxbridge import outbox
-from wxbridge.compose import Language
-from wxbridge.errors import BadBody, StorageError, WxbridgeError
+from wxbridge.core.errors import BadBody, StorageError, WxbridgeError
+from wxbridge.core.text.i18n import Language
+from wxbridge.delivery import outbox
 from wxbridge.web.answers import AS_PAGE, KNOWN, Refused
 from wxbridge.web.auth import presented
 from wxbridge.web.console import events, phrases, session

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.database import (
+from wxbridge.core.database import (
     OPEN,
     Database,
     acks,
@@ -22,9 +22,9 @@ from wxbridge.database import (
     messages,
     received,
     silences,
-)  # fmt: skip
-from wxbridge.errors import StorageError
-from wxbridge.model import OPEN_STATES, ChannelStatus, MessageState
+)
+from wxbridge.core.errors import StorageError
+from wxbridge.core.model import OPEN_STATES, ChannelStatus, MessageState
 
 log = structlog.get_logger()
 

@@ -8,13 +8,13 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from wxbridge.compose import Language
-from wxbridge.database import Database
-from wxbridge.errors import BadBody
-from wxbridge.firing import Firing, Overview
-from wxbridge.measured.samples import Host
-from wxbridge.model import PictureSpec
-from wxbridge.runs import JobStatus
+from wxbridge.alerts.active import Firing, Overview
+from wxbridge.core.database import Database
+from wxbridge.core.errors import BadBody
+from wxbridge.core.model import PictureSpec
+from wxbridge.core.text.i18n import Language
+from wxbridge.hosts.samples import Host
+from wxbridge.jobs.store import JobStatus
 
 
 @dataclass(frozen=True)

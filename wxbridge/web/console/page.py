@@ -13,10 +13,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from wxbridge import compose
-from wxbridge.compose import Language
-from wxbridge.errors import BadBody
-from wxbridge.model import PictureSpec
+from wxbridge.core.errors import BadBody
+from wxbridge.core.model import PictureSpec
+from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.units import duration
 from wxbridge.web.console.neighbours import Console
 from wxbridge.web.console.phrases import say
 from wxbridge.web.console.session import Session
@@ -67,7 +67,7 @@ class Visit:
     def lasted(self, seconds: float) -> str:
         """A duration as people write it."""
         # Of what lasts for long, seconds tell nothing.
-        return compose.duration(seconds - seconds % 60 if seconds >= 600 else max(0.0, seconds), self.language)  # noqa: PLR2004 - ten minutes
+        return duration(seconds - seconds % 60 if seconds >= 600 else max(0.0, seconds), self.language)  # noqa: PLR2004 - ten minutes
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wxbridge.compose import Language
+from wxbridge.core.text.i18n import Language
 
 LANGUAGES: tuple[Language, ...] = ("zh", "en")
 

@@ -24,10 +24,10 @@ import structlog
 from aiohttp import web
 from sqlalchemy import Connection
 
-from wxbridge.database import Database, read_facts, remember_fact
-from wxbridge.errors import StorageError
-from wxbridge.pace import Window
-from wxbridge.settings import Rate
+from wxbridge.config.types import Rate
+from wxbridge.core.database import Database, read_facts, remember_fact
+from wxbridge.core.errors import StorageError
+from wxbridge.delivery.rate_limit import Window
 from wxbridge.web.limits import Clock
 
 log = structlog.get_logger()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge.compose import severity_of
-from wxbridge.errors import BadBody, WxbridgeError
-from wxbridge.firing import Firing, Overview
-from wxbridge.model import PictureSpec
-from wxbridge.settings import parse_duration
+from wxbridge.alerts.active import Firing, Overview
+from wxbridge.alerts.severity import severity_of
+from wxbridge.config.types import parse_duration
+from wxbridge.core.errors import BadBody, WxbridgeError
+from wxbridge.core.model import PictureSpec
 from wxbridge.web.console.lately import Lately
 from wxbridge.web.console.neighbours import Seeing
 from wxbridge.web.console.page import Form, Page, Visit

@@ -7,12 +7,12 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
-from wxbridge.compose import figure
-from wxbridge.errors import WxbridgeError
-from wxbridge.measured import chart
-from wxbridge.measured.figures import LEVELS, disks, name_of, unit_of, word
-from wxbridge.measured.samples import Host
-from wxbridge.model import PictureSpec
+from wxbridge.core.errors import WxbridgeError
+from wxbridge.core.model import PictureSpec
+from wxbridge.core.text.units import figure
+from wxbridge.hosts import chart
+from wxbridge.hosts.figures import LEVELS, disks, name_of, unit_of, word
+from wxbridge.hosts.samples import Host
 from wxbridge.web.console.page import Page, Visit
 
 HOURS = ("1", "6", "24")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from wxbridge import runs
-from wxbridge.errors import BadBody
-from wxbridge.settings import parse_duration
+from wxbridge.config.types import parse_duration
+from wxbridge.core.errors import BadBody
+from wxbridge.jobs import store
 from wxbridge.web.console.page import Form, Page, Visit
 
 HOURS = 24
@@ -21,7 +21,7 @@ _RUNS = 5
 async def _show(visit: Visit) -> Mapping[str, Any]:
     jobs = await visit.console.jobs()
     ended = await visit.console.database.read(
-        lambda c: {job.id: runs.history(c, job.id, limit=_RUNS) for job in jobs[:200]}
+        lambda c: {job.id: store.history(c, job.id, limit=_RUNS) for job in jobs[:200]}
     )
     start = visit.local(visit.now)
     times = visit.console.upcoming(start, start + timedelta(hours=HOURS))

@@ -6,9 +6,9 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge import login
-from wxbridge.errors import BadBody
-from wxbridge.model import ChannelState, ChannelStatus
+from wxbridge.channels import qr_code
+from wxbridge.core.errors import BadBody
+from wxbridge.core.model import ChannelState, ChannelStatus
 from wxbridge.web.console.page import Form, Page, Visit
 from wxbridge.web.console.phrases import known
 
@@ -49,7 +49,7 @@ def _channel(visit: Visit, name: str, status: ChannelStatus, can: set[str]) -> M
 def _picture(code: str) -> str | None:
     """A QR code as an address that holds it; None where it does not fit into one."""
     try:
-        drawn = login.as_svg(code)
+        drawn = qr_code.as_svg(code)
     except ValueError:
         return None
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge import chats
+from wxbridge.channels import directory
 from wxbridge.web.console.page import Page, Visit
 
 SHOWN = 200
@@ -18,7 +18,7 @@ _WORDS = ("true", "false", "yes", "no", "on", "off", "null")
 
 async def _show(visit: Visit) -> Mapping[str, Any]:
     wanted = visit.query.get("text", "").strip().lower()
-    rooms, contacts = await visit.console.database.read(lambda c: (chats.list_rooms(c), chats.list_contacts(c)))
+    rooms, contacts = await visit.console.database.read(lambda c: (directory.list_rooms(c), directory.list_contacts(c)))
     found = [_room(each) for each in rooms if _has(wanted, each["topic"], each["id"])]
     people = [
         _contact(each) for each in contacts if _has(wanted, each["name"], each["alias"], each["handle"], each["id"])

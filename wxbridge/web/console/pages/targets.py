@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge import outbox
-from wxbridge.errors import BadBody
+from wxbridge.core.errors import BadBody
+from wxbridge.delivery import outbox
 from wxbridge.web.console.page import Form, Page, Visit
 from wxbridge.web.console.pages.login import tone
 from wxbridge.web.push import Push

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from wxbridge import timeline
-from wxbridge.errors import BadBody
-from wxbridge.model import Message, MessageState, Picture, Text
-from wxbridge.timeline import UNTOLD, Entry, Filter, Place
+from wxbridge.alerts import received
+from wxbridge.alerts.received import UNTOLD, Entry, Filter, Place
+from wxbridge.core.errors import BadBody
+from wxbridge.core.model import Message, MessageState, Picture, Text
 from wxbridge.web.console.page import Form, Page, Visit
 
 STATES = (*MessageState, "open", UNTOLD)
@@ -24,7 +24,7 @@ _FIELDS = ("target", "state", "text", "since", "until")
 async def _show(visit: Visit) -> Mapping[str, Any]:
     asked = _filter(visit)
     after = Place.read(visit.query.get("after", ""))
-    found = await visit.console.database.read(lambda c: timeline.read(c, asked, after))
+    found = await visit.console.database.read(lambda c: received.read(c, asked, after))
     given = {name: visit.query.get(name, "") for name in _FIELDS}
     return {
         "entries": [shown(visit, each) for each in found.entries],

@@ -1,7 +1,0 @@
-"""The fixtures of these tests; what they are made of is in `wechat_bench`."""
-
-from __future__ import annotations
-
-from wechat_bench import bench, make_bench
-
-__all__ = ["bench", "make_bench"]

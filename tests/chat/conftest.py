@@ -1,7 +1,0 @@
-"""The fixtures of these tests; what they are made of is in `chat_bench`."""
-
-from __future__ import annotations
-
-from chat_bench import make_talk, talk
-
-__all__ = ["make_talk", "talk"]

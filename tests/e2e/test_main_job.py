@@ -1,0 +1,219 @@
+"""Scan, greet, alert, screenshot: the main job on real parts."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+
+from aiohttp import web
+from PIL import Image
+
+from wxbridge.alerts.sources import samples
+
+from .conftest import Bench
+
+
+def legacy(title: str, **more: object) -> dict[str, object]:
+    return {
+        "title": title,
+        "state": "alerting",
+        "evalMatches": [{"metric": "cpu", "value": 92.25, "tags": None}],
+        **more,
+    }
+
+
+async def test_after_the_scan_the_master_is_greeted_and_the_rooms_are_known(bench: Bench) -> None:
+    bench.simulator.gateway.auto_scan = False
+    bridge = await bench.bridge("jobs: []", wechat='greeting: "早上好"')
+    await bridge.event("wechat state", state="waiting_for_scan")
+    await bridge.printed("Scan this QR code")
+    assert any("▀" in line or "█" in line for line in bridge.output)
+    assert (bench.directory / "state" / "login.png").exists()
+    status, page = await bridge.get("/login")
+    assert status == 200
+    assert "<svg" in page
+    bench.simulator.scan()
+    await bench.until(lambda: bench.chat() == ["早上好"])
+    code, out, _ = await bench.command("rooms", "--json")
+    assert code == 0
+    topics = {room["topic"]: room["id"] for room in json.loads(out)}
+    assert topics["技术讨论群"] == bench.simulator.world.find_room("技术讨论群").id
+    assert not (bench.directory / "state" / "login.png").exists()
+
+
+async def test_the_greeting_is_not_repeated_when_the_connection_comes_back(bench: Bench) -> None:
+    bridge = await bench.bridge()
+    await bridge.event("sent", target="master")
+    assert bench.chat() == ["hello master!"]
+    await bench.simulator.kill_gateway()
+    await bridge.event("wechat state", state="unreachable")
+    await bench.simulator.restart_gateway()
+    await bridge.post(legacy("after"))
+    await bench.until(lambda: any("after" in text for text in bench.room()))
+    assert bench.chat() == ["hello master!"]
+
+
+async def test_an_alert_arrives_with_values_and_the_picture_after_its_text(bench: Bench) -> None:
+    picture = samples.chart_png()
+
+    async def image(_request: web.Request) -> web.Response:
+        return web.Response(body=picture, content_type="image/png")
+
+    app = web.Application()
+    app.router.add_get("/p.png", image)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    try:
+        url = f"http://127.0.0.1:{runner.addresses[0][1]}/p.png"
+        bridge = await bench.bridge('pictures: {allow: ["127.0.0.1"]}')
+        status, answer = await bridge.post(legacy("磁盘将满", imageUrl=url, message="df -h"))
+        assert (status, answer) == (202, {"queued": 2, "duplicates": 0})
+        await bench.until(lambda: len(bench.room()) == 2)
+    finally:
+        await runner.cleanup()
+    assert bench.room()[0] == "🔥 磁盘将满\ncpu: 92.25\ndf -h"
+    sent = bench.simulator.messages(room="技术讨论群", sent_by_bot=True)[1]
+    assert sent.media
+    assert Image.open(io.BytesIO(sent.media.data)).size == (900, 360)
+
+
+async def test_a_picture_that_cannot_be_fetched_becomes_a_line_with_its_link(bench: Bench) -> None:
+    bridge = await bench.bridge()
+    await bridge.post(legacy("no picture", imageUrl="http://127.0.0.1:9/secret.png"))
+    await bench.until(lambda: len(bench.room()) == 2)
+    assert "http://127.0.0.1:9/secret.png" in bench.room()[1]
+    assert "allow" in bench.room()[1]
+
+
+async def test_hooks_are_taken_before_the_gateway_exists_and_delivered_when_it_comes(bench: Bench) -> None:
+    await bench.simulator.kill_gateway()
+    bridge = await bench.bridge()
+    await bridge.event("wechat state", state="unreachable")
+    assert (await bridge.get("/readyz"))[0] == 200
+    assert (await bridge.get("/readyz?channels=all"))[0] == 503
+    for index in range(3):
+        assert (await bridge.post(legacy(f"early {index}")))[0] == 202
+    await bench.simulator.restart_gateway()
+    await bench.until(lambda: len(bench.room()) == 3)
+    assert [text.splitlines()[0] for text in bench.room()] == [f"🔥 early {index}" for index in range(3)]
+
+
+async def test_a_killed_bridge_starts_again_at_once_and_delivers_what_it_had_promised(bench: Bench) -> None:
+    await bench.simulator.kill_gateway()
+    bridge = await bench.bridge()
+    for index in range(20):
+        assert (await bridge.post(legacy(f"promised {index}")))[0] == 202
+    await bridge.kill()
+    await bench.simulator.restart_gateway()
+    await bridge.start()
+    await bench.until(lambda: len(bench.room()) >= 20)
+    assert [text.splitlines()[0] for text in bench.room()] == [f"🔥 promised {index}" for index in range(20)]
+
+
+async def test_a_second_bridge_on_the_same_state_refuses_to_start(bench: Bench) -> None:
+    bridge = await bench.bridge()
+    code, _, err = await bench.command("run")
+    assert code == 1
+    assert f"process {bridge.pid}" in err
+
+
+async def test_sigterm_ends_it_within_five_seconds_and_loses_nothing(bench: Bench) -> None:
+    bridge = await bench.bridge()
+    await bench.until(bench.chat)
+    bench.simulator.delay(1.0)
+    await bridge.post(legacy("last words"))
+    begun = time.monotonic()
+    assert await bridge.stop() == 0
+    assert time.monotonic() - begun < 5
+    bench.simulator.delay(0)
+    await bridge.start()
+    await bench.until(lambda: any("last words" in text for text in bench.room()))
+
+
+async def test_an_alert_that_no_route_matches_goes_to_the_master_saying_so(bench: Bench) -> None:
+    bridge = await bench.bridge()
+    await bridge.post(legacy("lost", tags={"severity": "unrouted"}))
+    await bench.until(lambda: any("lost" in text for text in bench.chat()))
+    assert any("No route matches" in text for text in bench.chat())
+
+
+async def test_what_the_service_refuses_for_good_is_listed_and_told(bench: Bench) -> None:
+    bridge = await bench.bridge()
+    await bench.until(bench.chat)
+    bench.simulator.fail_next(1, "INVALID_ARGUMENT")
+    await bridge.post(legacy("refused"))
+    await bench.until(lambda: any("could not be delivered" in text for text in bench.chat()))
+    _, out, _ = await bench.command("outbox", "list", "--dead", "--json")
+    rows = json.loads(out)
+    assert [(row["state"], row["target"]) for row in rows] == [("dead", "ops")]
+    assert "INVALID_ARGUMENT" in rows[0]["error"]
+    code, _, _ = await bench.command("outbox", "retry", str(rows[0]["id"]))
+    assert code == 0
+    await bench.until(lambda: any("refused" in text for text in bench.room()))
+
+
+async def test_commands_of_another_process_reach_the_running_bridge(bench: Bench) -> None:
+    await bench.bridge()
+    await bench.until(bench.chat)
+    code, _, err = await bench.command("send", "ops", "你好")
+    assert (code, bench.room()) == (0, ["你好"]), err
+    code, out, _ = await bench.command("status", "--json")
+    assert code == 0
+    assert {row["part"]: row["state"] for row in json.loads(out)} == {"bridge": "running", "wechat": "online"}
+    code, out, _ = await bench.command("alert", "test", "--to", "boss")
+    assert json.loads(out) == {"queued": 2, "duplicates": 0}
+    await bench.until(lambda: len(bench.chat("张三")) == 2)
+
+
+async def test_what_people_write_is_one_log_line_with_the_rooms_id(bench: Bench) -> None:
+    bridge = await bench.bridge()
+    await bench.until(bench.chat)
+    bench.simulator.say("graph kafka", room="技术讨论群", talker="张三", mention=True)
+    room = bench.simulator.world.find_room("技术讨论群")
+    talker = bench.simulator.world.find_contact("张三")
+    line = await bridge.event("message", room=room.id)
+    assert (line["topic"], line["sender"], line["name"]) == ("技术讨论群", talker.id, "张三")
+    assert "graph kafka" in line["text"]
+
+
+async def test_a_target_given_by_topic_finds_its_room_after_a_login_with_new_ids(bench: Bench) -> None:
+    bridge = await bench.bridge()
+    await bench.until(bench.chat)
+    bench.simulator.new_ids()
+    await bridge.post(legacy("new ids"))
+    await bench.until(lambda: any("new ids" in text for text in bench.room()))
+
+
+async def test_a_screenshot_job_photographs_a_page_and_keeps_a_copy(bench: Bench) -> None:
+    jobs = f"""\
+jobs:
+  - {{id: shot, kind: screenshot, url: "{bench.simulator.url}/demo/dashboard", cron: 0 0 1 1 *, width: 800, to: ops,
+     archive: res/%Y/%m.png}}
+"""
+    await bench.bridge(jobs)
+    await bench.until(bench.chat)
+    code, _, err = await bench.command("jobs", "run", "shot")
+    assert code == 0, err
+    await bench.until(lambda: bench.room() == ["[shot.png]"])
+    media = bench.simulator.messages(room="技术讨论群", sent_by_bot=True)[0].media
+    assert media
+    assert Image.open(io.BytesIO(media.data)).size[0] == 800
+    assert len(list((bench.directory / "res").rglob("*.png"))) == 1
+
+
+async def test_a_job_that_fails_is_told_once(bench: Bench) -> None:
+    jobs = "jobs: [{id: gone, kind: picture, path: gone.png, cron: 0 0 1 1 *, to: ops}]"
+    await bench.bridge(jobs)
+    await bench.until(bench.chat)
+    for _ in range(2):
+        code, _, err = await bench.command("jobs", "run", "gone")
+        assert code == 1
+        assert "gone.png" in err
+    await bench.until(lambda: any("gone" in text for text in bench.chat()))
+    await bench.command("send", "master", "end")
+    await asyncio.wait_for(bench.until(lambda: bench.chat()[-1] == "end"), 20)
+    assert sum("Job gone failed" in text for text in bench.chat()) == 1

@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wxbridge.alerts import active, notification_log
+from wxbridge.alerts.acknowledgements import Ack
+from wxbridge.alerts.active import Firing, Place, merged
+from wxbridge.alerts.service import Board
+from wxbridge.config.types import WebSource
+from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.monitors.alertmanager import Alertmanager, Listed
+
+NOON = datetime(2026, 6, 5, 12, tzinfo=UTC)
+AM, GRAFANA, BRIDGE = Place.ALERTMANAGER, Place.GRAFANA, Place.BRIDGE
+
+
+def alert(fingerprint: str, source: str = "alertmanager", minutes: int = 0, **labels: str) -> Alert:
+    labels = {"alertname": "DiskFull", **labels}
+    return Alert(
+        source, AlertStatus.FIRING, labels["alertname"], labels, starts_at=NOON + timedelta(minutes=minutes),
+        fingerprint=fingerprint,
+    )  # fmt: skip
+
+
+def key(one: Alert) -> str:
+    return notification_log.key_of(AlertGroup(one.source, "", ""), one)
+
+
+def told(one: Alert, **more: Any) -> Mapping[str, Any]:
+    """As `Board.firing` gives it."""
+    return {
+        "key": key(one), "source": one.source, "status": one.status.value, "title": one.title, "labels": one.labels,
+        "annotations": {}, "starts_at": one.starts_at.isoformat() if one.starts_at else None,
+        "first_seen": NOON.isoformat(), "updated_at": NOON.isoformat(), "link": None, "silenced_by": None, **more,
+    }  # fmt: skip
+
+
+def places(found: tuple[Firing, ...]) -> list[set[Place]]:
+    return [set(each.places) for each in found]
+
+
+def test_what_alertmanager_lists_and_has_posted_is_one_alert() -> None:
+    one = alert("f1", instance="db-1")
+    [found] = merged([Listed(one, ("uuid",))], None, [told(one, silenced_by="11112222")])
+    assert found.places == {AM, BRIDGE}
+    assert found.keys == (key(one),)
+    assert found.silenced_by == ("uuid", "11112222")
+    assert found.quiet
+    assert not found.unlisted
+
+
+def test_what_grafana_hands_to_alertmanager_is_one_alert_under_the_key_that_the_bridge_knows() -> None:
+    theirs, grafanas = alert("f1", instance="a"), alert("g1", "grafana", instance="a")
+    [found] = merged([Listed(theirs)], [Listed(grafanas, inhibited=True)], [told(grafanas)])
+    assert found.places == {AM, GRAFANA, BRIDGE}
+    assert found.keys == (key(grafanas), key(theirs))
+    assert found.inhibited
+
+
+def test_alerts_of_one_server_with_the_same_labels_stay_two() -> None:
+    one, other = alert("g1", "grafana"), alert("g2", "grafana")
+    assert places(merged(None, [Listed(one), Listed(other)], [])) == [{GRAFANA}, {GRAFANA}]
+    assert len(merged([Listed(alert("f1"))], [Listed(one), Listed(other)], [])) == 2
+
+
+def test_alerts_without_a_name_are_never_taken_for_each_other() -> None:
+    one = Alert("openfalcon", AlertStatus.FIRING, "cpu", {"endpoint": "a"}, fingerprint="1")
+    other = Alert("alertmanager", AlertStatus.FIRING, "cpu", {"endpoint": "a"}, fingerprint="1")
+    assert len(merged([Listed(other)], None, [told(one)])) == 2
+
+
+def test_what_its_monitor_no_longer_lists_is_kept_and_marked_but_not_where_it_was_not_asked() -> None:
+    one, other = alert("f1"), alert("o1", "openfalcon", alertname="Cpu")
+    assert {each.alert.title: each.unlisted for each in merged([], None, [told(one), told(other)])} == {
+        "DiskFull": True, "Cpu": False,
+    }  # fmt: skip
+    assert [each.unlisted for each in merged(None, [], [told(one)])] == [False]
+
+
+def test_the_worst_come_first_then_what_began_last_and_quiet_ones_last() -> None:
+    found = merged(
+        [
+            Listed(alert("1", alertname="old warning", severity="warning")),
+            Listed(alert("2", minutes=5, alertname="new warning", severity="warning")),
+            Listed(alert("3", alertname="critical", severity="critical")),
+            Listed(alert("4", alertname="silenced", severity="critical"), ("s",)),
+            Listed(alert("5", alertname="nothing said")),
+        ],
+        None,
+        [],
+    )
+    assert [each.alert.title for each in found] == [
+        "critical",
+        "new warning",
+        "old warning",
+        "nothing said",
+        "silenced",
+    ]
+
+
+def test_an_ack_is_shown_until_the_alert_begins_anew() -> None:
+    one = alert("f1")
+    ack = Ack(key(one), NOON.timestamp() + 60, "张三", "on it")
+    assert merged([Listed(one)], None, [], {key(one): ack})[0].ack == ack
+    assert merged([Listed(alert("f1", minutes=5))], None, [], {key(one): ack})[0].ack is None
+
+
+def test_what_says_no_start_is_as_old_as_the_bridge_knows_it() -> None:
+    one = Alert("generic", AlertStatus.NO_DATA, "t", fingerprint="1")
+    [found] = merged(None, None, [told(one)])
+    assert found.since == NOON
+    assert active.as_json(found)["since"] == NOON.isoformat()
+    assert active.as_json(found)["places"] == ["bridge"]
+
+
+ALERTS = st.lists(
+    st.builds(
+        alert, st.sampled_from("abc"), st.sampled_from(["alertmanager", "grafana"]), instance=st.sampled_from("xy")
+    ),
+    max_size=5,
+)
+
+
+@given(ALERTS, ALERTS, ALERTS)
+def test_no_alert_is_lost_and_no_key_stands_twice(one: list[Alert], two: list[Alert], three: list[Alert]) -> None:
+    found = merged([Listed(each) for each in one], [Listed(each) for each in two], [told(each) for each in three])
+    keys = [name for each in found for name in each.keys]
+    assert set(keys) == {key(each) for each in (*one, *two, *three)}
+    assert len(keys) == len(set(keys))
+
+
+# ---------------------------------------------------------------- asking them
+
+
+@asynccontextmanager
+async def site(status: int, text: str) -> AsyncIterator[WebSource]:
+    async def answer(_request: web.Request) -> web.Response:
+        return web.Response(status=status, text=text)
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield WebSource(url=f"http://127.0.0.1:{runner.addresses[0][1]}")
+    finally:
+        await runner.cleanup()
+
+
+LISTED = '[{"labels": {"alertname": "A"}, "fingerprint": "1", "startsAt": "2026-06-05T12:00:00Z", "status": {}}]'
+
+
+@pytest.mark.parametrize("status", [403, 404, 500])  # 404: a Grafana without unified alerting
+async def test_who_does_not_answer_is_named_and_the_others_are_told(tmp_path: Path, status: int) -> None:
+    database = Database.open(sqlite_url(tmp_path))
+    board = Board(database)
+    group = AlertGroup("openfalcon", "k", "t", (alert("o1", "openfalcon", alertname="Cpu"),))
+    await database.run(lambda c: notification_log.note(c, [group], now=NOON.timestamp()))
+    try:
+        async with (
+            site(200, LISTED) as theirs,
+            site(status, "") as refusing,
+            Alertmanager(theirs) as alertmanager,
+            Alertmanager.of_grafana(refusing) as grafana,
+        ):
+            overview = await active.look(board.firing, board.acks, alertmanager, grafana)
+            assert {each.alert.title for each in overview.alerts} == {"A", "Cpu"}
+            assert overview.missing.keys() == (set() if status == 404 else {"Grafana"})
+            alone = await active.look(board.firing, board.acks)
+            assert [each.alert.title for each in alone.alerts] == ["Cpu"]
+            assert alone.missing == {}
+    finally:
+        database.close()

@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from wxbridge.alerts import notification_log, routing, silences
+from wxbridge.alerts.notification_log import Ledger
+from wxbridge.alerts.reminders import Reminders, Rules, held_by
+from wxbridge.alerts.routing import Route, Routes, Telling, parse_matchers
+from wxbridge.alerts.silences import Silences
+from wxbridge.config.time_intervals import TimeInterval
+from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.errors import StorageError
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.testing import FakeClock
+
+HOUR, DAY = 3600.0, 86400.0
+MIDNIGHT = datetime(2026, 6, 5, tzinfo=UTC).timestamp()
+FIRING, RESOLVED = AlertStatus.FIRING, AlertStatus.RESOLVED
+
+
+def routes(*to: str, **more: Any) -> Routes:
+    return routing.compiled([Route((), to, **{"repeat_interval": 4 * HOUR, **more})])
+
+
+@dataclass
+class Told:
+    target: str
+    names: list[str]
+    telling: Telling
+    text: str | None = None
+
+
+@dataclass
+class Bench:
+    """The service beside an intake that does what the bridge's does."""
+
+    database: Database
+    clock: FakeClock = field(default_factory=lambda: FakeClock(MIDNIGHT + 12 * HOUR))
+    ledger: Ledger = field(default_factory=Ledger)
+    silences: Silences = field(default_factory=Silences)
+    routes: Routes = field(default_factory=lambda: routes("ops"))
+    told: list[Told] = field(default_factory=list)
+    faults: list[Exception] = field(default_factory=list)
+
+    def rules(self) -> Rules:
+        night = TimeInterval.model_validate({"times": "22:00-08:00"})
+        return Rules(self.routes, {"night": night}, ZoneInfo("UTC"))
+
+    async def tell_again(self, group: AlertGroup, target: str, telling: Telling) -> None:
+        if self.faults:
+            raise self.faults.pop(0)
+        self.told.append(Told(target, [alert.fingerprint for alert in group.alerts], telling, group.text))
+
+    def reminders(self, **more: Any) -> Reminders:
+        return Reminders(
+            self.database, self.ledger, self.silences,
+            rules=self.rules, tell_again=self.tell_again, clock=self.clock.wall, **more,
+        )  # fmt: skip
+
+    async def take(self, group: AlertGroup, to: str = "") -> int:
+        """Take a group in; returns how many alerts were told, counted for each target."""
+        now = self.clock.wall()
+        sightings = []
+        for alert in group.alerts or (None,):
+            labels = routing.labels_of(group, alert)
+            found = routing.decide(self.routes, labels) or ()
+            chosen = [(to, Telling())] if to else [(decision.target, decision.telling) for decision in found]
+            for target, telling in chosen:
+                held = held_by(self.rules(), self.silences, labels, telling, now)
+                sightings.append(notification_log.sighting(group, alert, target, telling, held=held, direct=bool(to)))
+        plan = self.ledger.weigh(sightings, now)
+
+        def store(connection: Any) -> None:
+            notification_log.note(connection, [group], now=now, held=plan.held)
+            notification_log.keep(connection, plan.changes)
+
+        await self.database.run(store)
+        return sum(plan.tell)
+
+    async def looks(self, after: float = 0, **more: Any) -> list[list[str]]:
+        """Let time pass and look; returns whom of each telling."""
+        self.clock.advance(after)
+        self.told.clear()
+        await self.reminders(**more).look()
+        return [told.names for told in self.told]
+
+    async def silence(self, *matchers: str, seconds: float) -> str:
+        def add(connection: Any) -> str:
+            now = self.clock.wall()
+            made = silences.add(connection, parse_matchers(matchers), ends_at=now + seconds, now=now)
+            self.silences.reload(connection, now=now)
+            return made.id
+
+        return await self.database.run(add)
+
+    async def expire(self, silence_id: str) -> None:
+        def expire(connection: Any) -> None:
+            silences.expire(connection, silence_id, now=self.clock.wall())
+            self.silences.reload(connection, now=self.clock.wall())
+
+        await self.database.run(expire)
+
+    async def rows(self, table: str) -> int:
+        return int(await self.database.read(lambda c: c.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[Bench]:
+    database = Database.open(sqlite_url(tmp_path))
+    yield Bench(database)
+    database.close()
+
+
+def group(*names: str, status: AlertStatus = FIRING, key: str = "k", **more: Any) -> AlertGroup:
+    alerts = [Alert("am", status, "Disk", {"alertname": "Disk", "name": name}, fingerprint=name) for name in names]
+    return AlertGroup("am", key, "Disk", tuple(alerts), **more)
+
+
+async def test_what_still_fires_is_told_again_after_each_interval_until_it_ends(bench: Bench) -> None:
+    assert await bench.take(group("a", "b")) == 2
+    assert await bench.looks(4 * HOUR - 1) == []
+    assert await bench.looks(1) == [["a", "b"]]
+    assert (bench.told[0].target, bench.told[0].telling.repeat_interval) == ("ops", 4 * HOUR)
+    assert await bench.looks(5) == []
+    assert await bench.take(group("a", status=RESOLVED)) == 1
+    assert await bench.looks(4 * HOUR) == [["b"]]
+
+
+async def test_the_senders_own_repeat_and_the_bridges_are_one(bench: Bench) -> None:
+    await bench.take(group("a"))
+    bench.clock.advance(4 * HOUR - 1)
+    assert await bench.take(group("a")) == 0
+    assert await bench.looks(2) == [["a"]]
+    assert await bench.take(group("a")) == 0
+
+
+async def test_after_a_long_downtime_each_alert_is_told_once(bench: Bench) -> None:
+    await bench.take(group("a"))
+    await bench.take(group("b", key="other"))
+    bench.ledger = await bench.database.read(notification_log.load)
+    assert await bench.looks(3 * DAY) == [["a"], ["b"]]
+    assert await bench.looks(5) == []
+
+
+async def test_what_nobody_mentioned_for_a_week_is_not_told_again_until_it_is_mentioned(bench: Bench) -> None:
+    await bench.take(group("a"))
+    assert await bench.looks(7 * DAY) == [["a"]]
+    assert await bench.looks(4 * HOUR) == []
+    assert await bench.looks(DAY) == []
+    assert await bench.take(group("a")) == 1
+    assert await bench.looks(HOUR * 4, stale_after=HOUR) == []
+
+
+async def test_the_routes_of_today_decide(bench: Bench) -> None:
+    await bench.take(group("a"))
+    bench.routes = routes("ops", mention=("all",), repeat_interval=8 * HOUR)
+    assert await bench.looks(4 * HOUR) == []
+    assert await bench.looks(4 * HOUR) == [["a"]]
+    assert bench.told[0].telling.mention == ("all",)
+    bench.routes = routes("dba")
+    assert await bench.looks(8 * HOUR) == []
+    assert await bench.rows("told") == 0
+    bench.routes = routes("ops")
+    await bench.take(group("a"))
+    bench.routes = routes("ops", repeat_interval=0)
+    assert await bench.looks(8 * HOUR) == []
+    assert await bench.rows("told") == 0
+
+
+@pytest.mark.parametrize("repeat", [0, 4 * HOUR])
+async def test_what_fires_in_a_muted_time_is_told_when_it_is_over(bench: Bench, repeat: float) -> None:
+    bench.routes = routes("ops", mute=("night",), repeat_interval=repeat)
+    bench.clock.advance(11 * HOUR)
+    assert await bench.take(group("a", "b", "c")) == 0
+    assert await bench.looks(HOUR) == []
+    assert await bench.take(group("b", status=RESOLVED)) == 0
+    assert await bench.looks(8 * HOUR - 61) == []
+    assert await bench.looks(61) == [["a", "c"]]
+    assert await bench.looks(61) == []
+    assert await bench.take(group("a", status=RESOLVED)) == 1
+
+
+async def test_the_end_of_what_was_told_before_a_muted_time_is_told_after_it(bench: Bench) -> None:
+    bench.routes = routes("ops", mute=("night",))
+    bench.clock.advance(9 * HOUR)
+    assert await bench.take(group("a")) == 1
+    bench.clock.advance(2 * HOUR)
+    assert await bench.take(group("a", status=RESOLVED)) == 0
+    assert await bench.looks(9 * HOUR) == [["a"]]
+    assert await bench.looks(4 * HOUR) == []
+
+
+async def test_repeats_keep_quiet_in_a_silence_and_come_once_after_it(bench: Bench) -> None:
+    await bench.take(group("a", "b"))
+    await bench.silence("name=a", seconds=10 * HOUR)
+    assert await bench.looks(4 * HOUR) == [["b"]]
+    assert await bench.looks(4 * HOUR) == [["b"]]
+    assert await bench.looks(2 * HOUR) == [["a"]]
+    assert await bench.looks(5) == []
+
+
+async def test_a_silence_that_is_ended_early_is_noticed_within_a_minute(bench: Bench) -> None:
+    silence = await bench.silence("name=a", seconds=DAY)
+    assert await bench.take(group("a")) == 0
+    assert await bench.looks(HOUR) == []
+    await bench.expire(silence)
+    assert await bench.looks(notification_log.HELD_AGAIN) == [["a"]]
+
+
+async def test_what_goes_to_a_target_by_name_is_told_after_a_silence_whatever_the_routes_say(bench: Bench) -> None:
+    bench.routes = routes("dba")
+    await bench.silence("name=a", seconds=HOUR)
+    assert await bench.take(group("a"), to="ops") == 0
+    assert await bench.looks(HOUR) == [["a"]]
+    assert bench.told[0].target == "ops"
+
+
+async def test_texts_that_were_held_back_are_told_each_and_forgotten(bench: Bench) -> None:
+    bench.routes = routes("ops", mute=("night",))
+    bench.clock.advance(11 * HOUR)
+    for text in ("one", "two", "two"):
+        assert await bench.take(group(text=text)) == 0
+    assert await bench.looks(10 * HOUR) == [[], []]
+    assert sorted(str(told.text) for told in bench.told) == ["one", "two"]
+    assert (await bench.rows("alerts"), await bench.rows("told")) == (0, 0)
+
+
+async def test_what_could_not_be_stored_is_told_at_the_next_look(bench: Bench) -> None:
+    await bench.take(group("a"))
+    bench.faults.append(StorageError("the disk is full"))
+    with pytest.raises(StorageError):
+        await bench.looks(4 * HOUR)
+    assert await bench.looks(5) == [["a"]]
+
+
+async def test_a_group_that_cannot_be_told_holds_up_no_other(bench: Bench) -> None:
+    await bench.take(group("a"))
+    await bench.take(group("b", key="other"))
+    bench.faults.append(RuntimeError("a mistake"))
+    assert await bench.looks(4 * HOUR) == [["b"]]
+    assert await bench.looks(5) == []
+    assert await bench.looks(60) == [["a"]]
+
+
+async def test_an_alert_that_was_forgotten_is_not_told_again(bench: Bench) -> None:
+    await bench.take(group("a"))
+    await bench.database.run(lambda c: c.exec_driver_sql("DELETE FROM alerts"))
+    assert await bench.looks(4 * HOUR) == []
+    assert await bench.rows("told") == 0

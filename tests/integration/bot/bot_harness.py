@@ -1,0 +1,274 @@
+"""A chat under test: what people write goes in, what the bridge would send comes out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import sqlalchemy as sa
+
+from wxbridge.alerts.notifications import Destination
+from wxbridge.bot.command import CannotAnswer, Command, Permission, Question
+from wxbridge.bot.dispatcher import Around, Chat, ChatSetting
+from wxbridge.channels.wechat import CAPABILITIES
+from wxbridge.channels.wechat.mentions import says_name, without_quote
+from wxbridge.config.types import ChatSettings
+from wxbridge.core.database import Database, contacts, messages, notifications, sqlite_url
+from wxbridge.core.errors import PictureError, WxbridgeError
+from wxbridge.core.metrics import Metrics
+from wxbridge.core.model import Accepted, Inbound, PictureSpec, Priority, Text
+from wxbridge.delivery.writer import Writer
+
+ROOM = "ops-room"
+BOT = "小桥"
+NOON = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+PNG = b"\x89PNG\r\n\x1a\n rest"
+
+
+def inbound(text: str, **given: Any) -> Inbound:
+    """A message as a channel brings it: in a room the mention is looked for in the text."""
+    room = given.pop("room", ROOM)
+    called = given.pop("called", (BOT,)) if room and ("@" in text or "＠" in text) else ()
+    known = {
+        "channel": "wechat",
+        "id": "m1",
+        "sender_id": "wxid_zhang",
+        "sender_name": "张三",
+        "room_id": room,
+        "room_topic": "技术讨论群" if room else None,
+        "mentioned": room is None or says_name(without_quote(text), called),
+        "at": NOON,
+        "called": called,
+    }
+    return Inbound(text=text, **known | given)
+
+
+class FakeClock:
+    """Time that passes only when told to."""
+
+    def __init__(self) -> None:
+        self.time = NOON.timestamp()
+        self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
+        self.asleep = asyncio.Event()
+
+    def now(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._sleepers.append((self.time + seconds, future))
+        self.asleep.set()
+        await future
+
+    async def pass_by(self, seconds: float) -> None:
+        """Let time pass, once somebody waits for it."""
+        await self.asleep.wait()
+        self.time += seconds
+        self.asleep.clear()
+        due = [future for at, future in self._sleepers if at <= self.time]
+        self._sleepers = [(at, future) for at, future in self._sleepers if at > self.time and not future.done()]
+        for future in due:
+            if not future.done():
+                future.set_result(None)
+
+
+async def _echo(question: Question) -> list[Text]:
+    return [Text(f"{question.asker.target}: {'|'.join(question.words)}")]
+
+
+async def _stop(question: Question) -> list[Text]:
+    return [Text(f"stopped {question.text}")]
+
+
+async def _cannot(question: Question) -> list[Text]:
+    raise CannotAnswer(f"there is no {question.text}")
+
+
+async def _broken(question: Question) -> list[Text]:
+    raise {"known": WxbridgeError("the store is full;\n  make room"), "bug": ValueError("secret")}[question.text]
+
+
+async def _draw(question: Question) -> list[Text | PictureSpec]:
+    return [Text("here it is"), PictureSpec("page", {"name": question.text}, link="http://grafana.example/d/x")]
+
+
+async def _nothing(question: Question) -> list[Text]:
+    return []
+
+
+class Gate:
+    """A command that ends when the test says so."""
+
+    def __init__(self) -> None:
+        self.open, self.changed = asyncio.Event(), asyncio.Event()
+        self.entered: list[str] = []
+        self.cancelled = 0
+
+    async def run(self, question: Question) -> list[Text]:
+        self.entered.append(question.text)
+        self.changed.set()
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        return [Text(f"waited {question.text}".strip())]
+
+
+def command(name: str, run: Any, *words: str, permission: Permission = Permission.EVERYONE) -> Command:
+    about = {"en": f"does {name}", "zh": f"{name} 的说明"}
+    usage = {"en": f"{name} X", "zh": f"{words[0] if words else name} X"}
+    return Command(name, (name, *words), about, usage, run, permission)
+
+
+def commands(gate: Gate) -> list[Command]:
+    """A small set of every kind."""
+    return [
+        command("echo", _echo, "复述"),
+        command("list graphs", _echo, "列出图表"),
+        command("list", _nothing, "列出"),
+        command("graph", _draw, "图"),
+        command("stop", _stop, "停止", permission=Permission.ADMINS),
+        command("promql", _echo, "查询", permission=Permission.PROMQL),
+        command("find", _cannot, "查找"),
+        command("break", _broken, "弄坏"),
+        command("wait", gate.run, "等待"),
+    ]
+
+
+class Talk:
+    """A chat with its database; `say` gives what is sent in return."""
+
+    def __init__(self, database: Database, folder: Path, **settings: Any) -> None:
+        self.database, self.folder = database, folder
+        self.clock, self.gate, self.metrics = FakeClock(), Gate(), Metrics()
+        self.targets: dict[str | None, str] = {ROOM: "ops", "second-room": "second"}
+        self.direct: dict[str, str] = {}
+        self.masters: set[str] = set()
+        self.offline: list[Exception] = []
+        self.drawn: list[PictureSpec] = []
+        self.draw_error: PictureError | None = None
+        self.settings = ChatSettings(**settings)
+        self.writer = Writer(database, dedupe_window=600, clock=self.clock.now)
+        self.chat = self.make()
+        self._number = 0
+        self._read = 0
+
+    def make(self, **changes: Any) -> Chat:
+        around = Around(
+            self.database, self._put, self._target_of, self._is_master, self.metrics,
+            now=self.clock.now, monotonic=self.clock.now, sleep=self.clock.sleep,
+        )  # fmt: skip
+        return Chat(around, self.setting(**changes))
+
+    def setting(self, **changes: Any) -> ChatSetting:
+        place = Destination(CAPABILITIES, 86400.0)
+        known = {
+            "settings": self.settings,
+            "commands": commands(self.gate),
+            "language": "en",
+            "timezone": ZoneInfo("Asia/Shanghai"),
+            "destinations": {"ops": place, "second": place, "master": place},
+            "pictures_dir": self.folder,
+            "draw": self._draw,
+            "master": "master",
+        }
+        return ChatSetting(**known | changes)
+
+    async def _put(self, items: Any) -> Accepted:
+        accepted = await self.writer.put(items)
+        self.gate.changed.set()
+        return accepted
+
+    async def until(self, predicate: Callable[[], Any]) -> None:
+        """Wait until something is so: looked at when a command begins to wait, or an answer is stored."""
+        async with asyncio.timeout(10):
+            while not predicate():
+                self.gate.changed.clear()
+                await self.gate.changed.wait()
+
+    def _target_of(self, message: Inbound) -> str | None:
+        if self.offline:
+            raise self.offline.pop(0)
+        return self.targets.get(message.room_id) if message.room_id else self.direct.get(message.sender_id)
+
+    def _is_master(self, message: Inbound) -> bool:
+        return message.sender_id in self.masters
+
+    async def _draw(self, spec: PictureSpec) -> bytes:
+        self.drawn.append(spec)
+        if self.draw_error is not None:
+            raise self.draw_error
+        return PNG
+
+    async def write(self, text: str, **given: Any) -> Inbound:
+        """Let somebody write; what it leads to may still be under way."""
+        self._number += 1
+        at = datetime.fromtimestamp(self.clock.time - given.pop("age", 0), UTC)
+        message = inbound(text, **{"id": f"m{self._number}", "at": at} | given)
+        await self.chat.on_inbound(message)
+        return message
+
+    async def say(self, text: str, **given: Any) -> list[str]:
+        """Let somebody write, and give all answers to it: texts, and pictures as `[picture]`."""
+        await self.write(text, **given)
+        await self.chat.settled()
+        return await self.replies()
+
+    async def rows(self) -> list[Any]:
+        """All that is to be sent, with what it belongs to."""
+        query = sa.select(messages, notifications.c.dedupe_key, notifications.c.source)
+        query = query.join(notifications, notifications.c.id == messages.c.notification_id).order_by(messages.c.id)
+        return await self.database.read(lambda c: list(c.execute(query)))
+
+    async def replies(self) -> list[str]:
+        """What is to be sent since the last look."""
+        rows = await self.rows()
+        new, self._read = rows[self._read :], len(rows)
+        assert all(row.priority == Priority.REPLY for row in new)
+        return [row.text if row.kind == "text" else "[picture]" for row in new]
+
+    async def contact(self, person: str, **names: str) -> None:
+        """Make somebody a contact of the account."""
+        row = {"channel": "wechat", "id": person, "name": "", "alias": "", "handle": "", "account": "bot"}
+        row |= {"seen_at": 0.0, "present": True, "since": 0, **names}
+
+        def write(connection: sa.Connection) -> None:
+            connection.execute(sa.delete(contacts).where(contacts.c.id == person))
+            connection.execute(sa.insert(contacts).values(row))
+
+        await self.database.run(write)
+
+    def counted(self) -> Mapping[str, float]:
+        """What the commands came to: `NAME OUTCOME` → how often."""
+        return {
+            f"{sample.labels['command']} {sample.labels['outcome']}": sample.value
+            for sample in self.metrics.commands.collect()[0].samples
+            if sample.name.endswith("_total")
+        }
+
+
+@pytest.fixture
+async def make_talk(tmp_path: Path) -> AsyncIterator[Callable[..., Talk]]:
+    """Make a chat with settings of its own."""
+    database = Database.open(sqlite_url(tmp_path / "state"))
+    made: list[Talk] = []
+
+    def make(**settings: Any) -> Talk:
+        made.append(Talk(database, tmp_path / "pictures", **settings))
+        return made[-1]
+
+    yield make
+    for talk in made:
+        await talk.chat.close()
+    database.close()
+
+
+@pytest.fixture
+def talk(make_talk: Callable[..., Talk]) -> Talk:
+    return make_talk()

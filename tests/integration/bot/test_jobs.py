@@ -1,0 +1,293 @@
+"""Conversations about jobs and about the bridge itself: what is asked, what comes back, and what was done."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+import pytest_asyncio
+import sqlalchemy as sa
+
+from wxbridge import app
+from wxbridge.bot.command import Asker, CannotAnswer, Permission, Question
+from wxbridge.bot.command_table import Table, language_of
+from wxbridge.bot.commands.jobs import JobDesk, job_commands
+from wxbridge.bot.commands.status import status_command
+from wxbridge.config.schema import Config
+from wxbridge.core.database import Database, messages
+from wxbridge.core.model import ChannelState, ChannelStatus, MessageState, Notification, PictureSpec, Text
+from wxbridge.delivery import outbox
+from wxbridge.jobs.scheduler import Jobs
+from wxbridge.jobs.store import JobRun, JobStatus, Mute, ended
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+CONFIG = """\
+timezone: Asia/Shanghai
+wechat: {endpoint: "127.0.0.1:9", token: a-gateway-token, master: boss}
+targets:
+  ops: {channel: wechat, room: Ops}
+  dev: {channel: wechat, room: Dev}
+jobs:
+  - {id: Inspection, cron: "5 9-18 * * *", kind: text, text: "all well", to: [ops, dev]}
+  - {id: nightly backup, at: "02:30", kind: text, text: "saved", to: ops}
+  - {id: past, at: "2020-01-01 09:30", kind: text, text: a, to: ops}
+"""
+
+
+async def no_picture(_: PictureSpec) -> bytes:
+    raise AssertionError
+
+
+class Talk:
+    """Jobs over a real database, and somebody who asks about them."""
+
+    def __init__(self, config: Config, database: Database) -> None:
+        self.database = database
+        self.at = datetime.now(SHANGHAI).replace(microsecond=0)
+        self.channels: dict[str, ChannelStatus] = {}
+        self.budgets: dict[str, dict[str, int]] = {}
+
+        async def put(items: Any) -> Any:
+            return await app.put(database, items)
+
+        self.jobs = Jobs(app.job_setting(config), database, put=put, draw=no_picture)
+        desk = JobDesk(self.jobs.listing, self.jobs.run_now, self.jobs.mute, self.jobs.unmute)
+        status = status_command(lambda: self.channels, lambda: self.budgets, database.read)
+        self.table = Table([*job_commands(desk), status])
+
+    async def ask(self, line: str, target: str = "ops") -> str:
+        match = self.table.match(line)
+        assert match, line
+        asker = Asker("wechat", target, "wxid_zhang", "张三", room_id="r")
+        question = Question(asker, match.text, match.words, self.at, language_of(line, "en"))
+        try:
+            (answer,) = await match.command.run(question)
+            for begin in question.then:
+                begin()
+        except CannotAnswer as error:
+            return f"✗ {error}"
+        finally:
+            await self.jobs.settled()
+        assert isinstance(answer, Text)
+        return answer.text
+
+    async def sent(self) -> list[tuple[str, str]]:
+        found = (await self.database.read(outbox.listing))[::-1]
+        return [(each.target, each.body.text) for each in found if isinstance(each.body, Text)]
+
+    async def muted(self) -> list[str]:
+        return [job.id for job in await self.jobs.listing() if job.mute]
+
+
+@pytest_asyncio.fixture
+async def talk(read: Callable[..., Config]) -> AsyncIterator[Talk]:
+    config = read(CONFIG)
+    database = app.open_database(config)
+    yield Talk(config, database)
+    await asyncio.to_thread(database.close)
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def test_everybody_may_look_and_only_admins_may_do_something(talk: Talk) -> None:
+    allowed = {each.name: each.permission for each in talk.table.commands}
+    assert {name: allowed[name] for name in ("jobs", "status", "run", "mute", "unmute")} == {
+        "jobs": Permission.EVERYONE, "status": Permission.EVERYONE,
+        "run": Permission.ADMINS, "mute": Permission.ADMINS, "unmute": Permission.ADMINS,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("run inspection", "▶️ Running Inspection; the result goes to dev and here."),
+        ("运行 Inspection", "▶️ 正在执行 Inspection,结果发往 dev 以及本会话。"),
+        ("执行Inspection", "▶️ 正在执行 Inspection,结果发往 dev 以及本会话。"),
+        ('run job "Inspection"', "▶️ Running Inspection; the result goes to dev and here."),
+    ],
+)
+async def test_a_job_is_run_and_its_result_arrives_where_it_always_does(talk: Talk, line: str, answer: str) -> None:
+    assert await talk.ask(line) == answer
+    assert await talk.sent() == [("ops", "all well"), ("dev", "all well")]
+
+
+async def test_a_result_comes_to_who_asked_as_well(talk: Talk) -> None:
+    assert await talk.ask("run nightly backup", "dev") == "▶️ Running nightly backup; the result goes to ops and here."
+    assert await talk.sent() == [("ops", "saved"), ("dev", "saved")]
+    assert await talk.ask("run nightly backup") == "▶️ Running nightly backup."
+
+
+@pytest.mark.parametrize(
+    ("line", "answer"),
+    [
+        ("run inspecton", "✗ There is no job “inspecton”. Did you mean Inspection?"),
+        ("运行 inspecton", "✗ 没有名为“inspecton”的任务。是不是 Inspection?"),
+        ("run zzz", "✗ There is no job “zzz”. There are Inspection, nightly backup, past."),
+        ("run", "✗ Say which job: Inspection, nightly backup, past"),
+        ("恢复", "✗ 请写明任务:Inspection、nightly backup、past"),
+        ("mute inspection", "✗ Say which job, and how long: `mute Inspection 2h`, `mute Inspection until 18:00`"),
+        ("mute backup 2h", "✗ There is no job “backup”. Did you mean nightly backup?"),
+        ("unmute inspection", "Inspection was not muted."),
+        ("jobs zzz", "✗ No job has “zzz” in its id."),
+    ],
+)
+async def test_what_cannot_be_done_is_said_with_what_may_be_meant(talk: Talk, line: str, answer: str) -> None:
+    assert await talk.ask(line) == answer
+    assert await talk.sent() == []
+    assert await talk.muted() == []
+
+
+@pytest.mark.parametrize("line", ["run", "jobs", "mute 2h", "unmute"])
+async def test_what_somebody_wrote_is_not_repeated_at_length(talk: Talk, line: str) -> None:
+    word, _, rest = line.partition(" ")
+    assert len(await talk.ask(f"{word} {'z' * 1500} {rest}")) < 250
+
+
+@pytest.mark.parametrize(
+    ("line", "hours"),
+    [
+        ("mute inspection 2h", 2),
+        ("mute Inspection 1h 30m", 1.5),
+        ("暂停 inspection 2小时", 2),
+        ("暂停 inspection 半小时", 0.5),
+        ("mute job inspection 2 hours", 2),
+    ],
+)
+async def test_a_job_is_muted_for_as_long_as_somebody_says(talk: Talk, line: str, hours: float) -> None:
+    answer = await talk.ask(line)
+    until = talk.at + timedelta(hours=hours)
+    assert f"{until:%H:%M}" in answer
+    (mute,) = [job.mute for job in await talk.jobs.listing() if job.mute]
+    assert (mute.job, mute.by) == ("Inspection", "张三")
+    assert mute.until == pytest.approx(until.timestamp())
+
+
+async def test_a_mute_is_listed_and_ended(talk: Talk) -> None:
+    await talk.ask('mute "nightly backup" 2h')
+    (line,) = (await talk.ask("jobs backup")).splitlines()
+    assert line.startswith("• nightly backup (text) · next ")
+    assert line.endswith("(张三)")
+    assert "⏸ until " in line
+    assert (await talk.ask("恢复 nightly backup")).startswith("▶️ nightly backup 已恢复,下次执行 ")
+    assert await talk.muted() == []
+
+
+def status_of(job: str, **more: Any) -> JobStatus:
+    return JobStatus(job, "text", ("ops",), **{"next_run": None, "last": None} | more)
+
+
+async def test_jobs_are_listed_with_what_matters_of_each() -> None:
+    at = datetime(2026, 11, 21, 12, 0, tzinfo=SHANGHAI)
+    now = at.timestamp()
+    failed = JobRun("b", now - 86400, 1.0, ok=False, error="the page\ndid not load " + "x" * 200)
+    jobs = [
+        status_of("a", next_run=at + timedelta(hours=1), last=JobRun("a", now - 60, 2.0, ok=True, error=None)),
+        status_of("b", last=failed, mute=Mute("b", now + 7200, "", now)),
+        status_of("c", running_since=now - 5),
+        *(status_of(f"d{number}") for number in range(40)),
+    ]
+
+    async def listing() -> list[JobStatus]:
+        return jobs
+
+    command = Table(job_commands(JobDesk(listing, None, None, None)))  # type: ignore[arg-type]
+    match = command.match("jobs")
+    assert match
+    question = Question(Asker("wechat", "ops", "i", "n"), "", (), at, "en")
+    (answer,) = await match.command.run(question)
+    assert isinstance(answer, Text)
+    lines = answer.text.splitlines()
+    assert lines[0] == "• a (text) · next 13:00 · ✅ 11:59"
+    assert lines[1].startswith("• b (text) · no run to come · ❌ 11-20 12:00: the page did not load xxx")
+    assert lines[1].endswith("…" + " · ⏸ until 14:00")
+    assert lines[2] == "• c (text) · no run to come · not run yet · ⏳ running since 11:59"
+    assert len(lines) == 31
+    assert lines[-1] == "… and 13 more: `jobs WORD` finds them"
+    (answer,) = await match.command.run(replace(question, language="zh", words=("a",)))
+    assert answer == Text("• a (text) · 下次 13:00 · ✅ 11:59")
+    jobs.clear()
+    (answer,) = await match.command.run(question)
+    assert answer == Text("There are no jobs in jobs.yaml.")
+
+
+async def test_a_job_that_is_running_is_not_begun_again(talk: Talk) -> None:
+    talk.jobs.run_now("past")
+    match = talk.table.match("run past")
+    assert match
+    question = Question(Asker("wechat", "ops", "i", "n"), "past", ("past",), talk.at, "en")
+    with pytest.raises(CannotAnswer, match="past is running already, since "):
+        await match.command.run(question)
+    await talk.jobs.settled()
+    assert await talk.sent() == [("ops", "a")]
+
+
+# ---------------------------------------------------------------- status
+
+
+async def test_a_bridge_that_is_well_says_so_in_a_few_lines(talk: Talk) -> None:
+    since = talk.at.replace(hour=0, minute=0)
+    talk.channels = {"wechat": ChannelStatus(ChannelState.ONLINE, since.astimezone(UTC))}
+    assert await talk.ask("status") == (
+        "🟢 wechat: online since 00:00\n📭 Nothing waits.\n✉️ Today: 0 sent\nNo errors in the last 24 hours."
+    )
+    assert await talk.ask("状态") == ("🟢 wechat:在线(自 00:00)\n📭 无待发消息。\n✉️ 今日:已发送 0\n24 小时内无错误。")
+
+
+async def test_what_is_wrong_and_what_waits_is_told_with_its_reason(talk: Talk) -> None:
+    noon = talk.at = datetime(2026, 11, 21, 12, 0, tzinfo=SHANGHAI)
+    now = noon.timestamp()
+    talk.channels = {
+        "wechat": ChannelStatus(ChannelState.WAITING_FOR_SCAN, noon - timedelta(days=1), "scan the code"),
+        "dingtalk": ChannelStatus(ChannelState.CONNECTING, noon),
+    }
+    talk.budgets = {"wechat": {"30/min": 12, "600/d": 400}, "dingtalk": {}}
+
+    def fill(connection: sa.Connection) -> None:
+        def put(target: str, state: MessageState, hours: float, error: str | None = None) -> None:
+            # Created long ago: what expires does so a day after its creation.
+            (number,) = outbox.put(connection, [Notification("a", target, (Text("x"),))], now=now - 30 * 3600).ids
+            settled = None if state is MessageState.QUEUED else now - hours * 3600
+            connection.execute(
+                sa.update(messages).where(messages.c.id == number).values(state=state, settled_at=settled, error=error)
+            )
+
+        for hours in (1, 2, 11.9, 12.1):
+            put("ops", MessageState.SENT, hours)
+        put("ops", MessageState.UNKNOWN, 3, "no answer within 20 s")
+        put("dev", MessageState.EXPIRED, 1)
+        put("dev", MessageState.DEAD, 25, "long ago")
+        for number in range(10):
+            put(f"t{number}", MessageState.QUEUED, 0)
+
+    await talk.database.run(fill)
+    assert await talk.ask("status") == (
+        "🔴 wechat: waiting for a scan since 11-20 12:00 – scan the code\n"
+        "🟡 dingtalk: connecting since 12:00\n"
+        + "".join(f"📬 t{number}: 1 waiting, the oldest for 1 d 6 h\n" for number in range(8))
+        + "📬 2 more targets: 2 waiting\n"
+        "✉️ Today: 3 sent, 1 unknown, 1 dead\n"
+        "🚦 wechat: 12 of 30/min, 400 of 600/d left\n"
+        "⚠️ 11:00 dev, expired: no reason was given\n"
+        "⚠️ 09:00 ops, unknown: no answer within 20 s"
+    )
+    chinese = await talk.ask("状态")
+    assert "🔴 wechat:等待扫码(自 11-20 12:00) – scan the code\n" in chinese
+    assert "🚦 wechat:配额剩余 12(上限 30/min),400(上限 600/d)\n" in chinese
+
+
+def test_every_state_has_its_words() -> None:
+    from wxbridge.bot.commands import status
+
+    assert set(status._STATES) == set(ChannelState)
+
+
+async def test_the_commands_are_of_use_after_a_restart(talk: Talk) -> None:
+    run = JobRun("past", talk.at.timestamp() - 60, 1.0, ok=False, error="no disk")
+    await talk.database.run(lambda c: ended(c, run, before=0.0))
+    assert "❌ " in await talk.ask("jobs past")

@@ -1,0 +1,187 @@
+"""When a configuration is read again, and who is told what of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from wxbridge import registry
+from wxbridge.config import watcher
+from wxbridge.config.schema import Config, load
+from wxbridge.config.watcher import Around, Failed, Reloader, Taken
+from wxbridge.core.metrics import Metrics
+
+FIRST = "targets:\n  term: {channel: console}\n"
+SECOND = FIRST + "routes: [{to: term}]\n"
+BROKEN = FIRST + "routes: [{to: nobody}]\n"
+
+
+@dataclass
+class Desk:
+    """A reloader with files of its own; time passes only in `sleep`, and `while_asleep` happens then."""
+
+    path: Path
+    taken: list[Config] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    while_asleep: list[Callable[[], object]] = field(default_factory=list)
+    answer: Taken = field(default_factory=lambda: Taken(("routes",)))
+    fault: Exception | None = None
+    metrics: Metrics = field(default_factory=Metrics)
+    slept: float = 0.0
+    loads: int = 0
+
+    def __post_init__(self) -> None:
+        self.write(FIRST)
+        around = Around(self.load, self.take, self.tell, self.metrics, lambda: "en", self.sleep)
+        self.reloader = Reloader(around, self.load())
+        self.loads = 0
+
+    def write(self, text: str) -> None:
+        self.path.write_text(text, encoding="utf-8")
+
+    def load(self) -> Config:
+        self.loads += 1
+        return load(self.path, registry.plugin_settings(), {})
+
+    async def take(self, config: Config) -> Taken:
+        if self.fault:
+            raise self.fault
+        self.taken.append(config)
+        return self.answer
+
+    async def tell(self, line: str) -> None:
+        self.told.append(line)
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept += seconds
+        if self.while_asleep:
+            self.while_asleep.pop(0)()
+
+    def count(self, outcome: str) -> float:
+        value = self.metrics.registry.get_sample_value("wxbridge_config_reloads_total", {"outcome": outcome})
+        assert value is not None
+        return value
+
+    @property
+    def well(self) -> bool:
+        return bool(self.metrics.registry.get_sample_value("wxbridge_config_ok"))
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    with capture_logs():
+        yield Desk(tmp_path / "jobs.yaml")
+
+
+async def test_files_that_did_not_change_are_not_read(desk: Desk) -> None:
+    await desk.reloader.look()
+    desk.write(FIRST)
+    await desk.reloader.look()
+    assert desk.loads == 0
+
+
+async def test_a_changed_file_is_taken_over_without_a_word_to_the_master(desk: Desk) -> None:
+    desk.write(SECOND)
+    await desk.reloader.look()
+    await desk.reloader.look()
+    assert [len(config.routes) for config in desk.taken] == [1]
+    assert (desk.told, desk.count("ok"), desk.well) == ([], 1, True)
+
+
+async def test_whoever_asks_has_the_file_read_though_it_did_not_change(desk: Desk) -> None:
+    desk.reloader.ask()
+    await desk.reloader.look()
+    assert len(desk.taken) == 1
+
+
+async def test_a_wrong_file_is_told_once_and_its_correction_too(desk: Desk) -> None:
+    desk.write(BROKEN)
+    await desk.reloader.look()
+    desk.reloader.ask()
+    await desk.reloader.look()
+    [line] = desk.told
+    assert f"{desk.path}:3: unknown target `nobody`; there are term" in line
+    assert (desk.taken, desk.count("invalid"), desk.well) == ([], 2, False)
+    desk.write(SECOND)
+    await desk.reloader.look()
+    assert desk.told[1:] == ["The configuration is right again and in use."]
+    assert desk.well
+
+
+async def test_a_file_that_is_wrong_for_a_moment_only_is_no_matter(desk: Desk) -> None:
+    desk.write(BROKEN)
+    desk.while_asleep = [lambda: None, lambda: None, lambda: desk.write(SECOND)]
+    await desk.reloader.look()
+    assert (len(desk.taken), desk.told, desk.count("invalid")) == (1, [], 0)
+
+
+async def test_half_a_file_that_is_right_by_itself_is_not_taken(desk: Desk) -> None:
+    desk.write("targets: {}\n")
+    desk.while_asleep = [lambda: desk.write(SECOND)]
+    await desk.reloader.look()
+    assert [len(config.routes) for config in desk.taken] == [1]
+
+
+async def test_an_empty_file_is_not_taken_over(desk: Desk) -> None:
+    desk.write("")
+    await desk.reloader.look()
+    assert desk.taken == []
+    assert "is empty" in desk.told[0]
+
+
+async def test_many_mistakes_are_not_poured_over_the_master(desk: Desk) -> None:
+    desk.write(FIRST + "routes:\n" + "  - {to: nobody}\n" * 9)
+    await desk.reloader.look()
+    assert desk.told[0].count("unknown target") == 5
+    assert "… and 4 more" in desk.told[0]
+
+
+async def test_what_the_bridge_cannot_take_is_told_and_counted(desk: Desk) -> None:
+    desk.fault = Failed("no such thing")
+    desk.write(SECOND)
+    await desk.reloader.look()
+    assert "no such thing" in desk.told[0]
+    assert (desk.count("failed"), desk.well) == (1, False)
+
+
+async def test_what_takes_effect_later_is_told_once(desk: Desk) -> None:
+    desk.answer = Taken((), later=("server.listen",))
+    for _ in range(2):
+        desk.reloader.ask()
+        await desk.reloader.look()
+    [line] = desk.told
+    assert "server.listen takes effect at the next start" in line
+
+
+async def test_a_file_that_is_newly_included_and_missing_is_waited_for(desk: Desk) -> None:
+    desk.write(FIRST + "include: more.yaml\n")
+    await desk.reloader.look()
+    assert "more.yaml cannot be read" in desk.told[0]
+    (desk.path.parent / "more.yaml").write_text("routes: [{to: term}]\n", encoding="utf-8")
+    await desk.reloader.look()
+    assert [len(config.routes) for config in desk.taken] == [1]
+
+
+async def test_a_new_file_that_a_pattern_finds_is_noticed(desk: Desk) -> None:
+    desk.write(FIRST + "include: conf.d/*.yaml\n")
+    await desk.reloader.look()
+    (desk.path.parent / "conf.d").mkdir()
+    (desk.path.parent / "conf.d" / "a.yaml").write_text("routes: [{to: term}]\n", encoding="utf-8")
+    await desk.reloader.look()
+    assert [len(config.routes) for config in desk.taken] == [0, 1]
+
+
+def test_the_folders_behind_links_and_patterns_are_watched(tmp_path: Path) -> None:
+    for name in ("real", "etc", "etc/conf.d"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "real" / "jobs.yaml").write_text("")
+    link = tmp_path / "etc" / "jobs.yaml"
+    link.symlink_to(tmp_path / "real" / "jobs.yaml")
+    places = watcher._places([link], [str(tmp_path / "etc" / "conf.d" / "*.yaml")])
+    assert places == {
+        str(tmp_path / place) for place in ("etc", "etc/jobs.yaml", "real", "real/jobs.yaml", "etc/conf.d")
+    }

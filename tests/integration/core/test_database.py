@@ -1,0 +1,381 @@
+"""The database's thread, its shared commits, and what it does when the disk refuses."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from wxbridge.core import database as module
+from wxbridge.core.database import (
+    SCHEMA_VERSION,
+    Database,
+    facts,
+    make_engine,
+    metadata,
+    migrate,
+    read_facts,
+    remember_fact,
+    sqlite_url,
+)
+from wxbridge.core.errors import StorageError
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database.open(sqlite_url(tmp_path))
+    yield opened
+    opened.close()
+
+
+def keep(key: str) -> Callable[[sa.Connection], None]:
+    return lambda connection: remember_fact(connection, key, {}, 1.0)
+
+
+async def keys(database: Database) -> set[str]:
+    return set(await database.read(lambda c: read_facts(c, "")))
+
+
+def pragma(database: Database, text: str) -> Any:
+    def ask(connection: sa.Connection) -> Any:
+        result = connection.exec_driver_sql(f"PRAGMA {text}")
+        return result.scalar() if result.returns_rows else None
+
+    return database.read(ask)
+
+
+class Held:
+    """Keeps the database's thread busy, so that what is asked meanwhile comes in one batch."""
+
+    def __init__(self, database: Database) -> None:
+        self.go, self.busy = threading.Event(), threading.Event()
+        self.task = asyncio.ensure_future(database.read(self._wait))
+
+    def _wait(self, _connection: sa.Connection) -> None:
+        self.busy.set()
+        self.go.wait(10)
+
+    async def release(self) -> None:
+        self.go.set()
+        await self.task
+
+
+async def held(database: Database) -> Held:
+    hold = Held(database)
+    assert await asyncio.to_thread(hold.busy.wait, 5)
+    return hold
+
+
+# ---------------------------------------------------------------- durability
+
+
+async def test_a_commit_is_on_disk_when_run_returns(database: Database) -> None:
+    assert await pragma(database, "journal_mode") == "wal"
+    assert await pragma(database, "synchronous") == 2
+    assert await pragma(database, "foreign_keys") == 1
+    await database.run(keep("a"))
+    with sqlite3.connect(str(database._engine.url.database)) as other:
+        assert other.execute("SELECT key FROM facts").fetchall() == [("a",)]
+
+
+async def test_many_that_wait_together_share_a_commit(database: Database) -> None:
+    commits: list[int] = []
+    sa.event.listen(database._engine, "commit", lambda _connection: commits.append(1))
+    hold = await held(database)
+    waiting = [asyncio.ensure_future(database.run(keep(f"{number}"))) for number in range(100)]
+    await asyncio.sleep(0)
+    before = len(commits)
+    await hold.release()
+    await asyncio.gather(*waiting)
+    assert len(commits) - before <= 3
+    assert len(await keys(database)) == 100
+
+
+async def test_what_one_returns_is_its_own(database: Database) -> None:
+    hold = await held(database)
+    waiting = [asyncio.ensure_future(database.run(lambda _c, number=number: number)) for number in range(600)]
+    await asyncio.sleep(0)
+    await hold.release()
+    assert await asyncio.gather(*waiting) == list(range(600))
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("kind", ["its own mistake", "a constraint", "no such table"])
+async def test_one_that_fails_leaves_nothing_behind_and_harms_no_neighbour(
+    database: Database, kind: str, together: bool
+) -> None:
+    def fails(connection: sa.Connection) -> None:
+        remember_fact(connection, "half", {}, 1.0)
+        if kind == "its own mistake":
+            raise KeyError("oh")
+        if kind == "a constraint":
+            connection.execute(sa.insert(facts).values(key="half", value={}, at=1.0))
+        connection.exec_driver_sql("SELECT * FROM nowhere")
+
+    hold = await held(database) if together else None
+    waiting = [asyncio.ensure_future(database.run(fn)) for fn in (keep("before"), fails, keep("after"))]
+    if hold:
+        await asyncio.sleep(0)
+        await hold.release()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(results[1], KeyError if kind == "its own mistake" else StorageError)
+    assert await keys(database) == {"before", "after"}
+
+
+async def test_whoever_no_longer_waits_is_passed_over(database: Database) -> None:
+    hold = await held(database)
+    waiting = [asyncio.ensure_future(database.run(keep(f"{number}"))) for number in range(3)]
+    await asyncio.sleep(0)
+    waiting[1].cancel()
+    await asyncio.sleep(0)
+    await hold.release()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert await keys(database) == {"0", "2"}
+
+
+async def test_cancelled_while_the_function_runs_it_is_done_all_the_same(database: Database) -> None:
+    go, busy = threading.Event(), threading.Event()
+
+    def slow(connection: sa.Connection) -> None:
+        busy.set()
+        go.wait(10)
+        remember_fact(connection, "slow", {}, 1.0)
+
+    task = asyncio.ensure_future(database.run(slow))
+    assert await asyncio.to_thread(busy.wait, 5)
+    task.cancel()
+    await asyncio.wait([task])
+    go.set()
+    assert await keys(database) == {"slow"}
+
+
+async def test_close_finishes_what_waits_and_then_refuses(database: Database) -> None:
+    hold = await held(database)
+    waiting = [asyncio.ensure_future(database.run(keep(f"{number}"))) for number in range(300)]
+    await asyncio.sleep(0)
+    hold.go.set()
+    await asyncio.to_thread(database.close)
+    await asyncio.gather(*waiting)
+    database.close()
+    with pytest.raises(StorageError, match="closed"):
+        await database.run(keep("late"))
+
+
+async def test_whoever_asks_while_it_closes_gets_an_answer(database: Database) -> None:
+    hold = await held(database)
+    closing = asyncio.create_task(asyncio.to_thread(database.close))
+    await asyncio.sleep(0.05)
+    assert database._closed
+    with pytest.raises(StorageError, match="closed"):
+        await asyncio.wait_for(database.run(keep("late")), 5)
+    await hold.release()
+    await closing
+
+
+# ---------------------------------------------------------------- a disk that refuses
+
+
+async def test_a_full_disk_is_a_storage_error_and_passes(database: Database) -> None:
+    await pragma(database, f"max_page_count={await pragma(database, 'page_count')}")
+    big = {"text": "x" * 1_000_000}
+    with pytest.raises(StorageError, match="full"):
+        await database.run(lambda c: remember_fact(c, "big", big, 1.0))
+    assert await keys(database) == set()
+    await pragma(database, "max_page_count=1000000000")
+    await database.run(lambda c: remember_fact(c, "big", big, 1.0))
+    assert await keys(database) == {"big"}
+
+
+async def test_on_a_full_disk_what_still_fits_is_taken(database: Database) -> None:
+    await database.run(keep("there"))
+    await pragma(database, f"max_page_count={await pragma(database, 'page_count')}")
+    hold = await held(database)
+    big = {"text": "x" * 1_000_000}
+    waiting = [
+        asyncio.ensure_future(database.run(fn))
+        for fn in (keep("small"), lambda c: remember_fact(c, "big", big, 1.0), keep("there"))
+    ]
+    await asyncio.sleep(0)
+    await hold.release()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    told = [isinstance(result, StorageError) for result in results]
+    assert told[1]
+    # Whatever SQLite makes of it: who was told that it is stored finds it, who was not does not.
+    assert await keys(database) == {"there"} | (set() if told[0] else {"small"})
+
+
+async def test_reading_goes_on_while_nothing_can_be_written(database: Database) -> None:
+    await database.run(keep("there"))
+    await pragma(database, "busy_timeout=20")
+    other = sqlite3.connect(str(database._engine.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    hold = await held(database)
+    writing = asyncio.ensure_future(database.run(keep("new")))
+    reading = asyncio.ensure_future(keys(database))
+    await asyncio.sleep(0)
+    await hold.release()
+    assert await reading == {"there"}
+    with pytest.raises(StorageError, match="locked"):
+        await writing
+    other.execute("ROLLBACK")
+    await database.run(keep("new"))
+    other.close()
+
+
+async def test_a_read_only_database_refuses_and_recovers(database: Database) -> None:
+    await pragma(database, "query_only=ON")
+    for _ in range(3):
+        with pytest.raises(StorageError, match="readonly"):
+            await database.run(keep("a"))
+    assert await keys(database) == set()
+    await pragma(database, "query_only=OFF")
+    await database.run(keep("a"))
+
+
+async def test_a_refused_commit_is_told_to_all_who_shared_it(database: Database) -> None:
+    refuse = [True]
+
+    def fail(_connection: sa.Connection) -> None:
+        if refuse[0]:
+            raise sa.exc.OperationalError("COMMIT", {}, sqlite3.OperationalError("disk I/O error"))
+
+    sa.event.listen(database._engine, "commit", fail)
+    refuse[0] = False
+    hold = await held(database)
+    waiting = [asyncio.ensure_future(database.run(keep(f"{number}"))) for number in range(3)]
+    await asyncio.sleep(0)
+    hold.go.set()
+    await hold.task
+    refuse[0] = True
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    refuse[0] = False
+    stored = await keys(database)
+    for number, result in enumerate(results):
+        assert (f"{number}" in stored) == (result is None)
+
+
+async def test_another_process_s_commit_is_noticed_and_ones_own_is_not(database: Database, tmp_path: Path) -> None:
+    other = Database.open(sqlite_url(tmp_path))
+    await database.changed_elsewhere()
+    assert not await database.changed_elsewhere()
+    await database.run(keep("mine"))
+    assert not await database.changed_elsewhere()
+    await other.run(keep("theirs"))
+    assert await database.changed_elsewhere()
+    assert not await database.changed_elsewhere()
+    other.close()
+
+
+async def test_a_function_that_failed_does_not_hide_another_process_s_commit(
+    database: Database, tmp_path: Path
+) -> None:
+    other = Database.open(sqlite_url(tmp_path))
+    await database.changed_elsewhere()
+    await other.run(keep("theirs"))
+    with pytest.raises(StorageError):
+        await database.run(lambda c: c.exec_driver_sql("SELECT * FROM nowhere"))
+    assert await database.changed_elsewhere()
+    other.close()
+
+
+# ---------------------------------------------------------------- the schema
+
+
+def shape(engine: sa.Engine) -> dict[str, Any]:
+    """Tables with their columns, and indexes with their conditions, as SQLite has them."""
+    with engine.connect() as connection:
+        found: dict[str, Any] = {}
+        rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master").all()
+        for kind, name, _table, sql in rows:
+            if name.startswith("sqlite_") or name == "alembic_version":
+                continue
+            if kind == "table":
+                found[name] = (
+                    [tuple(row) for row in connection.exec_driver_sql(f"PRAGMA table_xinfo('{name}')")],
+                    [tuple(row) for row in connection.exec_driver_sql(f"PRAGMA foreign_key_list('{name}')")],
+                )
+            else:
+                found[name] = " ".join(sql.replace('"', "").split())
+        return found
+
+
+def test_the_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
+    migrated, made = (make_engine(f"sqlite:///{tmp_path / name}.db") for name in ("migrated", "made"))
+    migrate(migrated)
+    metadata.create_all(made)
+    assert shape(migrated) == shape(made)
+    assert len(shape(made)) > 10
+
+
+def test_the_known_schema_is_the_newest_migration() -> None:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(settings).get_current_head() == SCHEMA_VERSION
+
+
+def test_a_schema_of_a_newer_wxbridge_is_left_alone(tmp_path: Path) -> None:
+    url = sqlite_url(tmp_path)
+    Database.open(url).close()
+    with sqlite3.connect(tmp_path / "wxbridge.db") as raw:
+        raw.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StorageError, match="schema 9999"):
+        Database.open(url)
+
+
+def test_a_file_that_is_no_database_is_said_to_be_none(tmp_path: Path) -> None:
+    (tmp_path / "wxbridge.db").write_bytes(b"this is no database" * 100)
+    with pytest.raises(StorageError, match="not a database"):
+        Database.open(sqlite_url(tmp_path))
+
+
+def test_several_that_start_at_once_make_one_database(tmp_path: Path) -> None:
+    url, problems = sqlite_url(tmp_path), []
+    barrier = threading.Barrier(6)
+
+    def start() -> None:
+        barrier.wait()
+        try:
+            Database.open(url).close()
+        except Exception as error:  # noqa: BLE001 - shown below
+            problems.append(repr(error))
+
+    threads = [threading.Thread(target=start) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+
+
+def test_a_migration_that_fails_leaves_nothing_half_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alembic import op
+
+    url = sqlite_url(tmp_path)
+    with monkeypatch.context() as patch:
+
+        def broken(*_args: Any, **_kwargs: Any) -> None:
+            raise sa.exc.OperationalError("CREATE INDEX", {}, sqlite3.OperationalError("disk full"))
+
+        patch.setattr(op, "create_index", broken)
+        with pytest.raises(StorageError):
+            Database.open(url)
+    with sqlite3.connect(tmp_path / "wxbridge.db") as raw:
+        tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    assert "messages" not in tables
+    Database.open(url).close()
+
+
+async def test_facts_are_replaced_and_found_by_prefix(database: Database) -> None:
+    await database.run(lambda c: remember_fact(c, "channel:a%", {"n": 1}, 1.0))
+    await database.run(lambda c: remember_fact(c, "channel:a%", {"n": 2}, 2.0))
+    await database.run(lambda c: remember_fact(c, "channelXb", {}, 1.0))
+    assert await database.read(lambda c: read_facts(c, "channel:")) == {"a%": ({"n": 2}, 2.0)}

@@ -1,0 +1,32 @@
+"""Makes worlds (`delivery_harness`) for the tests of delivery."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.integration.delivery.delivery_harness import Room, World
+from wxbridge.config.types import Pace
+from wxbridge.core.model import Capabilities
+from wxbridge.delivery import common
+
+
+@pytest.fixture
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., World]]:
+    """Make worlds: `world(ops=Room(), paces=…)`; without targets there is one, `ops`, on channel `a`."""
+    monkeypatch.setattr(common, "FIRST_PAUSE", 0.001)
+    made: list[World] = []
+
+    def make(
+        *, paces: Mapping[str, Pace] | None = None, capabilities: Mapping[str, Capabilities] | None = None,
+        jitter: float = 0.0, **targets: Room,
+    ) -> World:  # fmt: skip
+        world = World(tmp_path, targets or {"ops": Room()}, paces or {}, capabilities or {}, jitter)
+        made.append(world)
+        return world
+
+    yield make
+    for each in made:
+        each.database.close()

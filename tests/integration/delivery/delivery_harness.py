@@ -1,0 +1,241 @@
+"""A bridge's delivery on a real database with a clock and channels that do as they are told."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wxbridge.alerts.pipeline import Destination, Intake, Rules
+from wxbridge.alerts.serialization import as_json
+from wxbridge.config.types import Pace, TargetSettings
+from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.metrics import Metrics
+from wxbridge.core.model import (
+    Accepted,
+    Alert,
+    AlertGroup,
+    AlertStatus,
+    Body,
+    Capabilities,
+    Message,
+    Notification,
+    NotificationKind,
+    Picture,
+    PictureSpec,
+    Priority,
+    Text,
+)
+from wxbridge.delivery import Delivery, Lane, Shared, outbox
+from wxbridge.delivery.rate_limit import Pacer
+from wxbridge.delivery.writer import Memo
+from wxbridge.testing import FakeChannel, FakeClock
+
+PNG = b"\x89PNG tiny"
+
+
+async def until(ready: Callable[[], Any]) -> None:
+    """Let the loops go on until something is so; for the tests of the running loops only."""
+    deadline = time.monotonic() + 30
+    while not ready():
+        assert time.monotonic() < deadline, "it did not come to that"
+        await asyncio.sleep(0.001)
+
+
+class Room(TargetSettings):
+    """A target of the fake channels: its room is its address and its chat."""
+
+    channel: str = "a"
+    room: str = ""
+
+    def address(self, recipient: str | None = None) -> str:
+        return self.room
+
+    def chat_key(self) -> str:
+        return self.room
+
+
+@dataclass
+class World:
+    """Delivery, stepped by hand. Rooms are called like their targets unless they say otherwise."""
+
+    directory: Path
+    targets: dict[str, Room]
+    paces: Mapping[str, Pace] = field(default_factory=dict)
+    """By channel."""
+    capabilities: Mapping[str, Capabilities] = field(default_factory=dict)
+    jitter: float = 0.0
+    clock: FakeClock = field(default_factory=FakeClock)
+    told: list[tuple[str, str | None]] = field(default_factory=list)
+    drawings: list[PictureSpec] = field(default_factory=list)
+    paint: Callable[[PictureSpec], Any] | None = None
+    """May raise, or give bytes, or something to wait for."""
+    channels: dict[str, FakeChannel] = field(default_factory=dict)
+    wakes: int = 0
+
+    def __post_init__(self) -> None:
+        self.targets = {
+            name: target if target.room else target.model_copy(update={"room": name})
+            for name, target in self.targets.items()
+        }
+        for target in self.targets.values():
+            default = Capabilities(text_limit=2000)
+            self.channels.setdefault(
+                target.channel, FakeChannel(capabilities=self.capabilities.get(target.channel, default))
+            )
+        self.start()
+
+    # ------------------------------------------------ starting and stopping
+
+    def start(self) -> None:
+        """Make everything that a process makes when it starts."""
+        self.database = Database.open(sqlite_url(self.directory))
+        self.metrics = Metrics()
+        self.lanes = [self._lane(name, channel) for name, channel in self.channels.items()]
+        destinations = {
+            name: Destination(self.channels[target.channel].capabilities, target.expires_after)
+            for name, target in self.targets.items()
+        }
+        self.intake = Intake({}, Rules(targets=destinations), self.put_all)
+        self.shared = Shared(
+            database=self.database,
+            lanes=self.lanes,
+            pictures_dir=self.directory / "pictures",
+            draw=self._draw,
+            tell=self._tell,
+            recompose=self.intake.recompose,
+            language="en",
+            metrics=self.metrics,
+            clock=self.clock,
+            wake=self._wake,
+        )
+        self.delivery = Delivery(self.shared, [asyncio.Event() for _ in range(len(self.lanes) + 1)])
+
+    def _lane(self, name: str, channel: FakeChannel) -> Lane:
+        targets = {key: target for key, target in self.targets.items() if target.channel == name}
+        pacer = Pacer(self.paces.get(name, Pace()), jitter=self.jitter, chance=lambda: 0.5)
+        for target in targets.values():
+            if target.pace:
+                pacer.give_own(target.room, target.pace)
+        return Lane(name, channel, targets, pacer)
+
+    async def crash(self) -> None:
+        """Die in the middle of whatever is under way, and start again on the same files."""
+        tasks = [task for sender in self.delivery.senders for task in sender.under_way]
+        tasks += self.delivery.painter.under_way
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self.database.close()
+        self.start()
+        await self.delivery.prepare()
+
+    def _wake(self) -> None:
+        self.wakes += 1
+
+    async def _tell(self, line: str, about: str | None) -> None:
+        self.told.append((line, about))
+
+    async def _draw(self, spec: PictureSpec) -> bytes:
+        self.drawings.append(spec)
+        drawn = self.paint(spec) if self.paint else PNG
+        return drawn if isinstance(drawn, bytes) else await drawn
+
+    # ------------------------------------------------ putting in
+
+    async def put_all(
+        self, items: Sequence[Notification], _memo: Memo | None = None, window: float = 600.0
+    ) -> Accepted:
+        return await self.database.run(
+            lambda c: outbox.put(c, items, now=self.clock.wall(), dedupe_window=window),
+        )
+
+    async def put(self, target: str, *bodies: Body | str, **fields: Any) -> tuple[int, ...]:
+        """Queue texts and pictures as one notification; returns the messages' ids."""
+        made = tuple(Text(body) if isinstance(body, str) else body for body in bodies)
+        fields.setdefault("source", "test")
+        return (await self.put_all([Notification(target=target, bodies=made, **fields)])).ids
+
+    async def alert(self, target: str, *alerts: Alert, **fields: Any) -> tuple[int, ...]:
+        """Queue alerts as the intake does."""
+        group = AlertGroup("test", "key", alerts[0].title, alerts)
+        fields.setdefault("priority", Priority.ALERT)
+        bodies = self.intake.recompose(NotificationKind.ALERT, as_json(group), target, "")
+        return await self.put(target, *bodies, kind=NotificationKind.ALERT, content=as_json(group), **fields)
+
+    # ------------------------------------------------ stepping
+
+    async def step(self) -> bool:
+        """Every sender takes what it may once, and what they sent comes to its end. Whether there was anything."""
+        for sender in self.delivery.senders:
+            await sender.round()
+        return await self.settle()
+
+    async def settle(self) -> bool:
+        tasks = [task for sender in self.delivery.senders for task in sender.under_way]
+        await asyncio.gather(*tasks)
+        return bool(tasks)
+
+    async def begin(self) -> None:
+        """Let the senders take what they may, and reach the channel."""
+        for sender in self.delivery.senders:
+            await sender.round()
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+
+    async def drain(self, most: int = 200) -> None:
+        """Send all that may go now, and draw."""
+        for _ in range(most):
+            drew, sent = await self.draw(), await self.step()
+            if not (drew or sent):
+                return
+        raise AssertionError("it goes on sending")
+
+    async def pass_time(self, seconds: float, tick: float = 1.0) -> None:
+        """Let time pass in steps, at each of which everything that may happen does."""
+        end = self.clock.monotonic() + seconds
+        while self.clock.monotonic() < end:
+            self.clock.advance(min(tick, end - self.clock.monotonic()))
+            await self.drain()
+            await self.delivery.look_after()
+
+    async def draw(self) -> bool:
+        await self.delivery.painter.round()
+        tasks = list(self.delivery.painter.under_way)
+        await asyncio.gather(*tasks)
+        return bool(tasks)
+
+    # ------------------------------------------------ looking
+
+    async def all(self, **filters: Any) -> list[Message]:
+        """Messages, the oldest first."""
+        found = await self.database.read(lambda c: outbox.listing(c, limit=1_000_000, **filters))
+        return sorted(found, key=lambda message: message.id)
+
+    async def one(self, message_id: int) -> Message:
+        return (await self.database.read(lambda c: outbox.get(c, [message_id])))[0]
+
+    async def states(self, **filters: Any) -> list[str]:
+        return [message.state.value for message in await self.all(**filters)]
+
+    @property
+    def channel(self) -> FakeChannel:
+        return self.channels["a"]
+
+    def counted(self, target: str, outcome: str) -> float:
+        return (
+            self.metrics.registry.get_sample_value("wxbridge_messages_total", {"target": target, "outcome": outcome})
+            or 0.0
+        )
+
+
+def picture(name: str = "graph", link: str | None = "http://grafana/d/1") -> Picture:
+    return Picture(spec=PictureSpec("url", {"url": name}, link=link), name=f"{name}.png")
+
+
+def alert(name: str = "CPU", status: str = "firing", severity: str = "", mark: str = "", **fields: Any) -> Alert:
+    labels = {"alertname": name} | ({"severity": severity} if severity else {})
+    return Alert("test", AlertStatus(status), name, labels, fingerprint=mark, **fields)

@@ -1,0 +1,422 @@
+"""The host monitor: what it tells the intake, and what outlasts a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from wxbridge import registry
+from wxbridge.alerts import routing, silences
+from wxbridge.alerts.alert_text import text_of
+from wxbridge.alerts.notifications import Destination
+from wxbridge.alerts.pipeline import Intake, Memory, Rules
+from wxbridge.alerts.routing import Route, parse_matchers
+from wxbridge.alerts.sources import host as source
+from wxbridge.config.hosts import HostSettings
+from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.errors import BadBody, StorageError
+from wxbridge.core.model import Accepted, AlertStatus, Capabilities, Notification, Picture, Text
+from wxbridge.hosts import store
+from wxbridge.hosts.monitor import HostMonitor, Times
+from wxbridge.pictures.charts.host_chart import charts_of
+
+NOW = 1_767_261_600.0
+ZONE = ZoneInfo("Asia/Shanghai")
+
+
+class World:
+    """A machine, its clock, and an intake that notes what it was told."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.now = 0.0
+        self.offset = NOW
+        self.figures: dict[str, float] = {"cpu": 10.0, "memory": 20.0}
+        self.accepted: list[bytes] = []
+        self.refuse = False
+        self.release: threading.Event | None = None
+        self.until = float("inf")
+        self.reached = asyncio.Event()
+
+    def sample(self) -> dict[str, float]:
+        if self.release is not None:
+            self.release.wait(5)
+        return dict(self.figures)
+
+    def about(self) -> dict[str, float | str]:
+        return {"cores": 4.0, "memory": 16 * 2.0**30}
+
+    async def accept(self, name: str, body: bytes, _: Any) -> Accepted:
+        assert name == "host"
+        if self.refuse:
+            raise StorageError("the disk is full")
+        self.accepted.append(body)
+        return Accepted(1, 0)
+
+    @property
+    def wall(self) -> float:
+        return self.now + self.offset
+
+    def monitor(self, **settings: Any) -> HostMonitor:
+        async def no_sleep(seconds: float) -> None:
+            self.now += seconds
+            if self.now >= self.until:
+                self.reached.set()
+                await asyncio.Event().wait()
+            await asyncio.sleep(0)
+
+        return HostMonitor(
+            HostSettings.model_validate({"name": "web-1", **settings}), self.database, self.accept,
+            language="en", timezone=ZONE,
+            times=Times(lambda: self.wall, lambda: self.now, no_sleep),
+            sensors=lambda _: self,
+            processes=lambda: {"cpu": [("java", 4711, 180.2)], "memory": [("mysqld", 88, 2e9)]},
+        )  # fmt: skip
+
+    async def pass_time(self, monitor: HostMonitor, seconds: float, **figures: float) -> None:
+        self.figures |= figures
+        for _ in range(round(seconds / 10)):
+            await monitor.tick()
+            self.now += 10
+
+    @property
+    def told(self) -> list[tuple[str, str, str]]:
+        alerts = [alert for body in self.accepted for alert in source.parse(body, {}).alerts]
+        return [(alert.labels["alertname"], alert.labels["host"], alert.status.value) for alert in alerts]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    database = Database.open(sqlite_url(tmp_path))
+    yield World(database)
+    database.close()
+
+
+def a_push(host: str, at: float, values: list[float], *, now: float | None = None, **more: Any) -> bytes:
+    samples = [{"at": at + index * 10, "figures": {"cpu": value}} for index, value in enumerate(values)]
+    sent = at + (len(values) - 1) * 10 if now is None else now
+    return json.dumps({"host": host, "every": 10, "now": sent, "samples": samples, **more}).encode()
+
+
+# ---------------------------------------------------------------- warnings
+
+
+async def test_a_busy_machine_warns_with_chart_and_processes_and_it_is_over_when_it_is(world: World) -> None:
+    monitor = world.monitor()
+    await world.pass_time(monitor, 2400)
+    await world.pass_time(monitor, 60, cpu=97.0)
+    assert world.told == [("HostCpuHigh", "web-1", "firing")]
+    group = source.parse(world.accepted[0], {})
+    alert = group.alerts[0]
+    assert alert.labels == {"alertname": "HostCpuHigh", "host": "web-1", "severity": "warning"}
+    assert alert.values[0].unit == "%"
+    assert alert.values[0].number is not None
+    assert alert.values[0].number >= 80
+    assert alert.picture is not None
+    cpu, memory = charts_of(alert.picture.params)
+    assert (cpu.title, memory.title, len(cpu.marks), len(memory.marks)) == ("CPU", "Memory", 1, 0)
+    assert cpu.end - cpu.start == 1800
+    await world.pass_time(monitor, 120, cpu=10.0)
+    assert world.told[1:] == [("HostCpuHigh", "web-1", "resolved")]
+    over = source.parse(world.accepted[1], {}).alerts[0]
+    assert over.fingerprint == alert.fingerprint
+    assert over.starts_at == alert.starts_at
+    assert over.ends_at is not None
+    assert over.picture is None
+
+
+async def test_a_machine_is_known_from_the_first_moment_though_rates_take_a_second(world: World) -> None:
+    monitor = world.monitor()
+    await monitor.tick()
+    (host,) = monitor.hosts()
+    assert (host.name, host.history.last, host.about["cores"]) == ("web-1", None, 4.0)
+
+
+async def test_the_warning_reads_well_on_a_phone(world: World) -> None:
+    monitor = world.monitor()
+    await world.pass_time(monitor, 60)
+    await world.pass_time(monitor, 60, cpu=97.0)
+    group = source.parse(world.accepted[0], {})
+    now = group.alerts[0].starts_at
+    assert now is not None
+    assert text_of(group, "en", ZONE, now) == (
+        "🔥 web-1: CPU high\nCPU, mean of 50 s: 97 %\nthreshold: 80 %\nbusiest (CPU): java 180 %\nwarning\nsince 18:01"
+    )
+
+
+async def test_a_full_disk_says_which_and_how_much_is_left(world: World) -> None:
+    monitor = world.monitor(cpu=None)
+    await world.pass_time(monitor, 70, **{"disk:/data": 95.0, "disk_free:/data": 4 * 2.0**30, "disk:/": 50.0})
+    alert = source.parse(world.accepted[0], {}).alerts[0]
+    assert (alert.labels["alertname"], alert.labels["mount"]) == ("HostDiskFull", "/data")
+    assert alert.annotations["message"] == "4 GiB free"
+    assert alert.picture is not None
+    assert len(charts_of(alert.picture.params)) == 3
+
+
+async def test_the_chart_of_a_machine_that_is_young_begins_where_it_does(world: World) -> None:
+    monitor = world.monitor()
+    await world.pass_time(monitor, 100, cpu=99.0)
+    alert = source.parse(world.accepted[0], {}).alerts[0]
+    assert alert.picture is not None
+    assert alert.picture.params["end"] - alert.picture.params["start"] == 300
+
+
+async def test_several_figures_at_once_are_one_group_with_one_chart(world: World) -> None:
+    monitor = world.monitor()
+    await world.pass_time(monitor, 80, cpu=99.0, memory=99.0)
+    (body,) = world.accepted
+    alerts = source.parse(body, {}).alerts
+    assert [alert.labels["alertname"] for alert in alerts] == ["HostCpuHigh", "HostMemoryHigh"]
+    assert alerts[0].picture == alerts[1].picture
+
+
+async def test_a_suspended_machine_proves_nothing(world: World) -> None:
+    monitor = world.monitor()
+    await world.pass_time(monitor, 50, cpu=99.0)
+    world.offset += 8 * 3600
+    await world.pass_time(monitor, 40)
+    assert world.told == []
+    await world.pass_time(monitor, 20)
+    assert world.told == [("HostCpuHigh", "web-1", "firing")]
+
+
+async def test_a_warning_that_cannot_be_stored_is_tried_again(world: World) -> None:
+    monitor = world.monitor()
+    world.refuse = True
+    await world.pass_time(monitor, 120, cpu=99.0)
+    assert world.told == []
+    world.refuse = False
+    await world.pass_time(monitor, 10)
+    assert world.told == [("HostCpuHigh", "web-1", "firing")]
+
+
+async def test_a_sensor_that_hangs_holds_up_nothing(world: World) -> None:
+    monitor = world.monitor(every="1s")
+    await world.pass_time(monitor, 20)
+    world.release = threading.Event()
+    try:
+        await monitor.tick()
+        await monitor.receive(a_push("db-1", world.wall, [5.0]))
+        await monitor.tick()
+        assert {host.name for host in monitor.hosts()} == {"web-1", "db-1"}
+    finally:
+        world.release.set()
+
+
+async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_alert(world: World) -> None:
+    memory = Memory()
+    items: list[Notification] = []
+
+    async def put(given: Sequence[Notification], _: Any) -> Accepted:
+        items.extend(given)
+        return Accepted(len(given), 0)
+
+    intake = Intake(
+        sources=registry.sources({}),
+        rules=Rules(
+            routes=routing.compiled(
+                [
+                    Route(parse_matchers(["source=host", "host=web-1"]), ("ops",)),
+                    Route(parse_matchers([]), ("boss",)),
+                ]
+            ),
+            targets={name: Destination(Capabilities(text_limit=2000), 3600.0) for name in ("ops", "boss")},
+            timezone=ZONE,
+        ),
+        put=put, memory=memory, clock=lambda: world.wall,
+    )  # fmt: skip
+    world.accept = intake.accept  # type: ignore[method-assign, assignment]
+    until = world.wall + 3600
+
+    def silence(connection: Any) -> None:
+        silences.add(connection, parse_matchers(["alertname=HostMemoryHigh"]), ends_at=until, now=world.wall)
+        memory.silences.reload(connection, now=world.wall)
+
+    await world.database.run(silence)
+    monitor = world.monitor()
+    await world.pass_time(monitor, 100, cpu=99.0, memory=99.0)
+    await world.pass_time(monitor, 100, cpu=1.0)
+    assert [item.target for item in items] == ["ops", "ops"]
+    firing, over = (next(body for body in item.bodies if isinstance(body, Text)).text for item in items)
+    assert firing.startswith("🔥 web-1: CPU high")
+    assert "memory" not in firing
+    assert over.startswith("✅ web-1: CPU high")
+    (picture,) = [body for body in items[0].bodies if isinstance(body, Picture)]
+    assert picture.spec is not None
+    assert picture.spec.kind == "host_chart"
+
+
+# ---------------------------------------------------------------- restarts and reloads
+
+
+async def run_for(monitor: HostMonitor, world: World, seconds: float) -> None:
+    """Run the monitor until its clock has moved on, and end it as the bridge would."""
+    world.until, world.reached = world.now + seconds, asyncio.Event()
+    task = asyncio.create_task(monitor.run())
+    reached = asyncio.create_task(world.reached.wait())
+    await asyncio.wait([task, reached], return_when=asyncio.FIRST_COMPLETED)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_samples_and_warnings_outlast_a_restart(world: World) -> None:
+    await run_for(world.monitor(), world, 300)
+    world.figures["cpu"] = 99.0
+    await run_for(world.monitor(), world, 120)
+    assert world.told == [("HostCpuHigh", "web-1", "firing")]
+    world.now += 100
+    again = world.monitor()
+    await run_for(again, world, 120)
+    assert world.told == [("HostCpuHigh", "web-1", "firing")]
+    (host,) = again.hosts()
+    points = host.history.points("cpu", 0, world.wall)
+    assert sum(value is None for _, value in points) >= 1, "the restart is a gap"
+    assert len(points) > 45
+    world.figures["cpu"] = 5.0
+    await run_for(world.monitor(), world, 200)
+    assert world.told[1:] == [("HostCpuHigh", "web-1", "resolved")]
+
+
+async def test_a_machine_with_another_name_is_not_missed_under_its_old_one(world: World) -> None:
+    await run_for(world.monitor(name="web-old"), world, 200)
+    monitor = world.monitor(name="web-new")
+    await run_for(monitor, world, 400)
+    assert [host.name for host in monitor.hosts()] == ["web-new"]
+    assert world.told == []
+    assert set(await world.database.read(store.kept)) == {"web-new"}
+
+
+async def test_a_reload_takes_over_thresholds_and_ends_warnings_without_one(world: World) -> None:
+    monitor = world.monitor()
+    await world.pass_time(monitor, 120, cpu=70.0)
+    assert world.told == []
+    monitor.take(HostSettings.model_validate({"name": "web-1", "cpu": 60}), language="zh", timezone=ZONE)
+    await world.pass_time(monitor, 60)
+    assert world.told == [("HostCpuHigh", "web-1", "firing")]
+    assert source.parse(world.accepted[0], {}).title == "web-1:CPU过高"
+    monitor.take(HostSettings.model_validate({"name": "web-1", "cpu": None}), language="zh", timezone=ZONE)
+    await world.pass_time(monitor, 10)
+    assert world.told[1:] == [("HostCpuHigh", "web-1", "resolved")]
+
+
+async def test_a_machine_that_gets_another_name_while_it_is_measured_is_not_watched_under_the_old_one(
+    world: World,
+) -> None:
+    monitor = world.monitor(silent=3)
+    await world.pass_time(monitor, 30)
+    world.release = threading.Event()
+    measuring = asyncio.create_task(monitor.tick())
+    await asyncio.sleep(0)
+    monitor.take(HostSettings.model_validate({"name": "web-new", "silent": 3}), language="en", timezone=ZONE)
+    world.release.set()
+    await measuring
+    await world.pass_time(monitor, 100)
+    assert [host.name for host in monitor.hosts()] == ["web-new"]
+    assert world.told == []
+
+
+async def test_a_machine_that_gets_another_name_while_its_processes_are_read_is_watched_on(world: World) -> None:
+    monitor = world.monitor()
+
+    def renamed() -> dict[str, Any]:
+        new = HostSettings.model_validate({"name": "web-new"})
+        asyncio.run_coroutine_threadsafe(_take(monitor, new), loop).result(5)
+        return {"cpu": [], "memory": []}
+
+    loop = asyncio.get_running_loop()
+    monitor._processes = renamed
+    await world.pass_time(monitor, 120, cpu=95.0)
+    assert [host.name for host in monitor.hosts()] == ["web-new"]
+    assert ("HostCpuHigh", "web-1", "firing") not in world.told
+
+
+async def _take(monitor: HostMonitor, settings: HostSettings) -> None:
+    monitor.take(settings, language="en", timezone=ZONE)
+
+
+async def test_without_the_section_nothing_is_measured_and_samples_are_refused(world: World) -> None:
+    monitor = HostMonitor(None, world.database, world.accept, times=Times(lambda: world.wall, lambda: world.now))
+    body = a_push("db-1", world.wall, [5.0])
+    assert await monitor.receive(body) is None
+    with pytest.raises(BadBody, match="takes no samples: add a `host:` section"):
+        source.parse(body, {})
+    task = asyncio.create_task(monitor.run())
+    await asyncio.sleep(0)
+    assert not task.done()
+    task.cancel()
+
+
+# ---------------------------------------------------------------- other machines
+
+
+async def test_what_another_machine_pushes_is_held_against_the_bridges_thresholds(world: World) -> None:
+    monitor = world.monitor(hosts={"db-1": {"cpu": 50}})
+    at = world.wall
+    busiest = {"cpu": [["postgres", 7, 99.0]], "memory": []}
+    assert await monitor.receive(a_push("db-1", at, [60.0] * 6, busiest=busiest)) == Accepted(0, 0)
+    assert world.told == [("HostCpuHigh", "db-1", "firing")]
+    assert "postgres 99 %" in source.parse(world.accepted[0], {}).alerts[0].annotations["busiest (CPU)"]
+
+
+async def test_samples_that_are_sent_again_count_once(world: World) -> None:
+    monitor = world.monitor()
+    body = a_push("db-1", world.wall - 50, [60.0] * 6)
+    await monitor.receive(body)
+    await monitor.receive(body)
+    (host,) = monitor.hosts()
+    assert len(host.history.raw.at) == 6
+
+
+async def test_times_of_a_clock_that_is_wrong_are_corrected(world: World) -> None:
+    monitor = world.monitor()
+    await monitor.receive(a_push("db-1", world.wall - 7200, [1.0, 2.0]))
+    (host,) = monitor.hosts()
+    assert list(host.history.raw.at) == [world.wall - 10, world.wall]
+
+
+async def test_what_is_over_by_the_time_it_arrives_is_not_told(world: World) -> None:
+    monitor = world.monitor()
+    await monitor.receive(a_push("db-1", world.wall - 3000, [99.0] * 30 + [5.0] * 100, now=world.wall))
+    assert world.told == []
+
+
+async def test_a_machine_that_falls_silent_is_an_alert_and_over_when_it_is_back(world: World) -> None:
+    monitor = world.monitor()
+    await monitor.receive(a_push("db-1", world.wall, [5.0]))
+    await world.pass_time(monitor, 60)
+    assert world.told == []
+    await world.pass_time(monitor, 30)
+    assert world.told == [("HostSilent", "db-1", "firing")]
+    firing = source.parse(world.accepted[0], {}).alerts[0]
+    assert firing.labels["severity"] == "critical"
+    assert next(host for host in monitor.hosts() if host.name == "db-1").silent_since is not None
+    await monitor.receive(a_push("db-1", world.wall, [5.0]))
+    back = source.parse(world.accepted[1], {}).alerts[0]
+    assert (back.status, back.fingerprint) == (AlertStatus.RESOLVED, firing.fingerprint)
+
+
+async def test_nobody_is_called_silent_because_the_bridge_was_away(world: World) -> None:
+    monitor = world.monitor()
+    await monitor.receive(a_push("db-1", world.wall, [5.0]))
+    await world.pass_time(monitor, 20)
+    world.now += 3600
+    await world.pass_time(monitor, 20)
+    assert world.told == []
+    await run_for(world.monitor(), world, 20)
+    await run_for(world.monitor(), world, 30)
+    assert world.told == []
+
+
+async def test_a_machine_cannot_push_under_the_bridges_own_name(world: World) -> None:
+    with pytest.raises(BadBody, match="push under another `--name`"):
+        await world.monitor().receive(a_push("web-1", world.wall, [5.0]))
+    assert await world.monitor(measure=False).receive(a_push("web-1", world.wall, [5.0])) == Accepted(0, 0)

@@ -1,0 +1,326 @@
+"""Getting in to Grafana, and its addresses."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+import sys
+
+import pytest
+import pytest_asyncio
+
+from tests.fakes.grafana import PASSWORD, TOKEN, USER, FakeGrafana
+from wxbridge.config.types import GrafanaSettings, PictureSettings
+from wxbridge.core import imaging
+from wxbridge.core.browser_tls import verified_key
+from wxbridge.core.errors import PictureError
+from wxbridge.core.model import PictureSpec
+from wxbridge.monitors.grafana import Grafana
+from wxbridge.pictures.fetch import fetch
+from wxbridge.pictures.pages.browser import Browser, Shot
+from wxbridge.pictures.renderer import Pictures
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def below():
+    """A Grafana that lives under a path of its host."""
+    fake = FakeGrafana("/grafana")
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+def by_token(fake, browser=None, token=TOKEN) -> Grafana:
+    return Grafana(GrafanaSettings(url=fake.url, token=token), browser)
+
+
+def by_password(fake, browser=None, password=PASSWORD) -> Grafana:
+    return Grafana(GrafanaSettings(url=fake.url, user=USER, password=password), browser)
+
+
+# ---------------------------------------------------------------- addresses
+
+
+def bare(url: str = "http://grafana:3000") -> Grafana:
+    return Grafana(GrafanaSettings(url=url))
+
+
+HIDDEN = "kiosk&_dash.hideTimePicker=true&_dash.hideVariables=true&_dash.hideLinks=true"
+
+
+@pytest.mark.parametrize(
+    ("address", "options", "url"),
+    [
+        ("/d/k/o", {}, f"http://grafana:3000/d/k/o?{HIDDEN}"),
+        ("d/k/o", {"kiosk": False}, "http://grafana:3000/d/k/o"),
+        ("/d/k/o?refresh=5s&from=now-1h", {"kiosk": False}, "http://grafana:3000/d/k/o?from=now-1h"),
+        ("/d/k/o?var-a=1&var-a=%2F+x", {"kiosk": False}, "http://grafana:3000/d/k/o?var-a=1&var-a=%2F+x"),
+        ("/d/k/o?kiosk=tv", {"hide_controls": False}, "http://grafana:3000/d/k/o?kiosk=tv"),
+        ("/d/k/o?theme=dark", {"theme": "light", "kiosk": False}, "http://grafana:3000/d/k/o?theme=dark"),
+        (
+            "/d/k/o",
+            {"theme": "light", "timezone": "Asia/Shanghai", "kiosk": False},
+            "http://grafana:3000/d/k/o?theme=light&timezone=Asia%2FShanghai",
+        ),
+        ("/d-solo/k/o?panelId=2", {}, "http://grafana:3000/d-solo/k/o?panelId=2"),
+        ("HTTP://Grafana:3000/d/k/o#x", {"kiosk": False}, "http://grafana:3000/d/k/o"),
+        ("https://grafana:3000/d/k/o?refresh=5s", {}, "https://grafana:3000/d/k/o?refresh=5s"),
+        ("http://example.com/x?refresh=5s", {}, "http://example.com/x?refresh=5s"),
+        ("//example.com/x", {}, "http://example.com/x"),
+    ],
+)
+async def test_addresses(address, options, url):
+    assert bare().url(address, **options) == url
+
+
+async def test_addresses_below_a_sub_path():
+    grafana = bare("http://host/grafana/")
+    assert grafana.url("/d/k/o", kiosk=False) == "http://host/grafana/d/k/o"
+    assert grafana.url("/grafana/d/k/o", kiosk=False) == "http://host/grafana/d/k/o"
+    assert not grafana.owns("http://host/other")
+    assert not grafana.owns("http://host/grafana-two/d")
+    assert grafana.owns("http://host:80/grafana/d/x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://grafana:3001/",
+        "https://grafana:3000/",
+        "http://grafana:3000@evil/",
+        "http://grafana:3000.evil/",
+        "http://x/",
+    ],
+)
+async def test_no_credentials_for_other_addresses(url):
+    grafana = Grafana(GrafanaSettings(url="http://grafana:3000", token=TOKEN))
+    try:
+        assert await grafana.auth_for(url) is None
+    except PictureError as error:
+        assert "port" in str(error)  # noqa: PT017 - either is right: no credentials
+
+
+# ---------------------------------------------------------------- getting in
+
+
+async def test_by_token(browser, fake):
+    grafana = by_token(fake, browser)
+    await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    assert len(fake.queries) == 2
+    assert set(fake.credentials("/d/")) == {f"Bearer {TOKEN}"}
+    assert fake.logins == 0
+
+
+async def test_by_user_and_password_one_login_for_many_shots(browser, fake):
+    grafana = by_password(fake, browser)
+    for _ in range(2):
+        await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    assert fake.logins == 1
+
+
+@pytest.mark.parametrize("how", [by_token, by_password])
+async def test_below_a_sub_path_the_neighbours_get_no_credentials(browser, below, how):
+    grafana = how(below, browser)
+    below_picture = await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    assert imaging.open_picture(below_picture, "it").height == 900
+    await grafana.shoot(Shot(below.root + "/other"))
+    assert below.credentials("/other") == [None]
+
+
+async def test_an_expired_session_is_renewed(browser, fake):
+    grafana = by_password(fake, browser)
+    await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    fake.sessions.clear()
+    assert await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    fake.sessions.clear()
+    assert await fetch(f"{fake.url}/render/d-solo/k?width=300&height=200", grafana=grafana)
+    assert fake.logins == 3
+
+
+async def test_a_session_that_is_never_taken_is_a_clear_error(browser, fake):
+    fake.refuse_sessions = True
+    grafana = by_password(fake, browser)
+    with pytest.raises(PictureError, match=f"asked user {USER} to log in again") as caught:
+        await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    assert fake.logins == 2
+    assert not caught.value.retry
+
+
+async def test_a_refused_login_is_a_clear_error_without_the_password(browser, fake):
+    grafana = by_password(fake, browser, "wrong-password")
+    with pytest.raises(PictureError) as caught:
+        await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    assert str(caught.value) == f"Grafana refused user {USER}: check grafana.user and grafana.password"
+    assert not caught.value.retry
+
+
+async def test_a_token_that_is_not_taken_is_a_clear_error(browser, fake):
+    grafana = by_token(fake, browser, "expired")
+    with pytest.raises(PictureError, match=r"did not take grafana\.token") as caught:
+        await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    assert "expired-" not in str(caught.value)
+    assert not caught.value.retry
+
+
+async def test_no_credentials_at_all_says_what_to_set(browser, fake):
+    grafana = Grafana(GrafanaSettings(url=fake.url), browser)
+    with pytest.raises(PictureError, match=r"set grafana\.token, or"):
+        await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+
+
+async def test_a_dashboard_that_is_gone_is_an_error_not_a_picture_of_one(browser, fake):
+    grafana = by_token(fake, browser)
+    with pytest.raises(PictureError, match="HTTP 404") as caught:
+        await grafana.shoot(Shot(grafana.url("/d/gone/inner")))
+    assert not caught.value.retry
+
+
+async def test_grafana_out_of_reach_is_worth_a_retry():
+    grafana = Grafana(GrafanaSettings(url="http://127.0.0.1:64999", user=USER, password=PASSWORD))
+    with pytest.raises(PictureError, match="cannot be reached") as caught:
+        await grafana.auth_for("http://127.0.0.1:64999/d/x")
+    assert caught.value.retry
+
+
+async def test_secrets_are_in_no_repr(fake):
+    auth = await by_token(fake).auth_for(fake.url)
+    assert TOKEN not in repr(auth)
+    assert TOKEN not in repr(Shot(fake.url, auth=auth))
+
+
+# ---------------------------------------------------------------- a certificate of one's own
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def private(tmp_path):
+    """A Grafana with a certificate that an authority of one's own has signed; `ca` is that authority's."""
+
+    async def openssl(*arguments):
+        process = await asyncio.create_subprocess_exec("openssl", *arguments, cwd=tmp_path, stderr=subprocess.DEVNULL)
+        assert await process.wait() == 0
+
+    new = ("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2")
+    await openssl(*new, "-keyout", "ca.key", "-out", "ca.pem", "-subj", "/CN=our own authority")
+    named = ("-subj", "/CN=grafana", "-addext", "subjectAltName=IP:127.0.0.1", "-CA", "ca.pem", "-CAkey", "ca.key")
+    await openssl(*new, "-keyout", "site.key", "-out", "site.pem", *named)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(tmp_path / "site.pem", tmp_path / "site.key")
+    fake = FakeGrafana(tls=context)
+    await fake.start()
+    fake.ca = tmp_path / "ca.pem"
+    yield fake
+    await fake.stop()
+
+
+async def test_a_certificate_of_ones_own_authority_is_trusted_with_ca(private):
+    settings = GrafanaSettings(url=private.url, user=USER, password=PASSWORD, ca=private.ca)
+    async with Browser() as browser:
+        grafana = Grafana(settings, browser)
+        assert await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    assert await fetch(f"{private.url}/render/d-solo/k?width=300&height=200", grafana=grafana)
+
+
+async def test_without_ca_it_is_refused_and_nothing_is_sent(private, browser):
+    grafana = by_token(private, browser)
+    with pytest.raises(PictureError, match="does not trust its certificate") as caught:
+        await grafana.shoot(Shot(grafana.url("/d/kafka/inner")))
+    assert not caught.value.retry
+    with pytest.raises(PictureError, match="certificate that is not trusted"):
+        await fetch(f"{private.url}/render/d-solo/k?width=300&height=200", grafana=grafana)
+    assert private.seen == []
+
+
+async def test_another_authority_s_certificate_is_refused(private):
+    with pytest.raises(PictureError, match="not signed by `ca`"):
+        await verified_key("127.0.0.1", private.port, ssl.create_default_context())
+
+
+# ---------------------------------------------------------------- rendered panels
+
+
+async def test_a_rendered_panel(fake):
+    picture = await fetch(f"{fake.url}/render/d-solo/k?width=300&height=200", grafana=by_token(fake))
+    assert imaging.open_picture(picture.data, "it").size == (300, 200)
+
+
+async def test_the_placeholder_of_a_grafana_without_renderer_is_refused(fake):
+    fake.renderer = False
+    with pytest.raises(PictureError, match="has no image renderer") as caught:
+        await fetch(f"{fake.url}/render/d-solo/k?width=300&height=200", grafana=by_token(fake))
+    assert not caught.value.retry
+
+
+# ---------------------------------------------------------------- Pictures
+
+
+async def test_a_page_picture_is_drawn_from_its_params(fake):
+    settings = GrafanaSettings(url=fake.url, token=TOKEN)
+    async with Pictures(PictureSettings(), settings, timezone="Asia/Shanghai") as pictures:
+        params = {"url": "/d/kafka/inner?panels=2&refresh=1s", "width": 1000, "theme": "dark"}
+        png = await pictures.draw(PictureSpec("page", params))
+        image = imaging.open_picture(png, "it").convert("RGB")
+        assert image.width == 1000
+        assert image.getpixel((3, 100)) == (0x11, 0x11, 0x11)
+
+
+async def test_what_fails_twice_and_then_works_is_drawn(fake, monkeypatch):
+    monkeypatch.setattr("wxbridge.pictures.renderer._FIRST_PAUSE", 0.01)
+    async with Pictures() as pictures:
+        assert await pictures.draw(PictureSpec("page", {"url": fake.url + "/flaky"}))
+    assert fake.failures == 3
+
+
+async def test_what_cannot_be_mended_is_asked_once(fake):
+    async with Pictures() as pictures:
+        with pytest.raises(PictureError, match="HTTP 404"):
+            await pictures.draw(PictureSpec("page", {"url": fake.url + "/status/404"}))
+    assert len(fake.credentials("/status/404")) == 1
+
+
+async def test_the_deadline_holds_over_all_tries(fake):
+    async with Pictures(PictureSettings(deadline="2s")) as pictures:
+        await pictures.browser.shoot(Shot(fake.url + "/pages/plain"))
+        with pytest.raises(PictureError, match="HTTP 503") as caught:
+            await pictures.draw(PictureSpec("page", {"url": fake.url + "/status/503"}))
+    assert caught.value.retry
+    assert 1 <= len(fake.credentials("/status/503")) <= 3
+
+
+async def test_a_painter_of_ones_own_and_its_deadline():
+    async def paint(params):
+        if params.get("hang"):
+            await asyncio.Event().wait()
+        return b"drawn " + params["what"].encode()
+
+    async with Pictures(PictureSettings(deadline="300ms"), painters={"chart": paint}) as pictures:
+        assert await pictures.draw(PictureSpec("chart", {"what": "cpu"})) == b"drawn cpu"
+        with pytest.raises(PictureError, match=r"\(chart\) was not drawn within 0.3 s"):
+            await pictures.draw(PictureSpec("chart", {"what": "cpu", "hang": True}))
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        (PictureSpec("hologram", {}), "no kind of picture"),
+        (PictureSpec("page", {}), "needs `url`"),
+        (PictureSpec("page", {"url": "http://x/", "colour": 1}), "does not know colour"),
+        (PictureSpec("page", {"url": "/d/x"}), r"no `grafana: url:`"),
+        (PictureSpec("page", {"url": "http://10.0.0.1/", "only_grafana": True}), "not below"),
+        (PictureSpec("fetch", {"url": "http://127.0.0.1/x.png"}), "may not be fetched"),
+    ],
+)
+async def test_a_wrong_spec_is_a_sentence(spec, words):
+    async with Pictures() as pictures:
+        with pytest.raises(PictureError, match=words) as caught:
+            await pictures.draw(spec)
+    assert not caught.value.retry
+
+
+async def test_the_driver_costs_nothing_before_the_first_shot():
+    code = "import sys, wxbridge.pictures.fetch; print({'playwright', 'PIL'} & set(sys.modules))"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", code, stdout=subprocess.PIPE)
+    out, _ = await process.communicate()
+    assert out.decode().strip() == "set()"

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import io
+import os
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from PIL import Image
+
+from tests.fakes.grafana import FakeGrafana
+from wxbridge.pictures.pages.browser import Browser
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser():
+    async with Browser(idle=3600) as browser:
+        yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def fake():
+    fake = FakeGrafana()
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def other():
+    """Another origin: it remembers who came, and with what."""
+    other = FakeGrafana()
+    await other.start()
+    yield other
+    await other.stop()
+
+
+@pytest.fixture
+def keep_picture():
+    """With $WXBRIDGE_LOOK=DIR the pictures are written there, to be looked at."""
+
+    def keep(name: str, png: bytes) -> Image.Image:
+        if os.environ.get("WXBRIDGE_LOOK"):
+            Path(os.environ["WXBRIDGE_LOOK"], name + ".png").write_bytes(png)
+        return Image.open(io.BytesIO(png)).convert("RGB")
+
+    return keep

@@ -1,0 +1,449 @@
+"""The Grafana panel that an alert names: found, addressed, and drawn."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, parse_qsl, urlsplit
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from PIL import Image
+
+from tests.fakes.grafana import PASSWORD, PLACEHOLDER, TOKEN, USER, png
+from wxbridge.config.types import GrafanaSettings
+from wxbridge.core import imaging
+from wxbridge.core.errors import PictureError
+from wxbridge.core.model import Alert, AlertStatus, PictureSpec
+from wxbridge.monitors.grafana import Grafana
+from wxbridge.pictures.panels import (
+    MARGIN,
+    Panel,
+    Panels,
+    View,
+    page_params,
+    panel_of,
+    panel_spec,
+    render_path,
+    says_no_data,
+    span,
+)
+from wxbridge.pictures.renderer import NothingToDraw, Pictures
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+SHOT = png(540, 320)
+NOW = datetime(2026, 3, 7, 6, 0, tzinfo=UTC)
+PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:#204080;color:white">
+<h1>panel</h1><script>document.querySelector('h1').textContent = location.search</script>"""
+
+
+def alert(**given) -> Alert:
+    return Alert("grafana", AlertStatus.FIRING, "CPU", starts_at=NOW - timedelta(minutes=10), **given)
+
+
+# ---------------------------------------------------------------- what an alert names
+
+
+@pytest.mark.parametrize(
+    ("given", "panel"),
+    [
+        (
+            {"links": {"panel": "http://g:3000/d/kafka/overview?orgId=1&viewPanel=4"}},
+            Panel("4", "kafka", org="1"),
+        ),
+        (
+            {"links": {"panel": "https://else.where/grafana/d/kafka?viewPanel=panel-4&var-host=a&var-host=b+c"}},
+            Panel("4", "kafka", variables=(("var-host", "a"), ("var-host", "b c"))),
+        ),
+        (
+            {"link": "http://localhost:3000/d/S0mwAVzRz/mq135?fullscreen&edit&tab=alert&panelId=2&orgId=1"},
+            Panel("2", "S0mwAVzRz", org="1"),
+        ),
+        ({"links": {"panel": "/d-solo/kafka/x?panelId=7"}}, Panel("7", "kafka")),
+        ({"links": {"panel": "/d/kafka/x?viewPanel=panel-3-clone-1"}}, Panel("panel-3-clone-1", "kafka")),
+        ({"annotations": {"__dashboardUid__": "k1", "__panelId__": "9", "__orgId__": "3"}}, Panel("9", "k1", org="3")),
+        ({"annotations": {"__dashboardId__": "12", "__panelId__": "9"}}, Panel("9", number=12)),
+        (
+            {
+                "annotations": {"__dashboardUid__": "k1", "__panelId__": "9"},
+                "links": {"dashboard": "http://g/d/k1/x?var-a=1&from=2", "panel": "http://g/d/other/x?viewPanel=1"},
+            },
+            Panel("9", "k1", variables=(("var-a", "1"),)),
+        ),
+        ({"links": {"dashboard": "http://g:3000/d/kafka/overview"}}, None),
+        ({"links": {"panel": "http://g:3000/alerting/list?viewPanel=4"}}, None),
+        ({"links": {"panel": "http://g:3000/d/..%2F..%2Fadmin/x?viewPanel=4"}}, None),
+        ({"links": {"panel": "http://[broken/d/kafka/x?viewPanel=4"}}, None),
+        ({"annotations": {"__dashboardUid__": "../admin", "__panelId__": "9"}}, None),
+        ({"annotations": {"__dashboardId__": "0", "__panelId__": "9"}}, None),
+        ({"annotations": {"__dashboardUid__": "k1", "__panelId__": "9&from=0"}}, None),
+        ({}, None),
+    ],
+)
+async def test_an_alert_names_its_panel_by_address_or_by_annotations(given, panel) -> None:
+    assert panel_of(alert(**given)) == panel
+
+
+@pytest.mark.parametrize(
+    ("started", "ended", "start", "end"),
+    [
+        (timedelta(0), None, timedelta(minutes=15), timedelta(0)),
+        (timedelta(minutes=40), None, timedelta(minutes=50), timedelta(0)),
+        (timedelta(days=9), None, timedelta(days=1), timedelta(0)),
+        (None, None, timedelta(minutes=15), timedelta(0)),
+        (timedelta(hours=3), timedelta(hours=1), timedelta(hours=3, minutes=30), timedelta(minutes=30)),
+        (timedelta(minutes=31), timedelta(minutes=30), timedelta(minutes=40), timedelta(minutes=25)),
+        (timedelta(days=4), timedelta(0), timedelta(days=5), timedelta(0)),
+        (timedelta(minutes=-5), None, timedelta(minutes=15), timedelta(0)),
+    ],
+)
+async def test_the_whole_episode_is_shown_with_a_margin_and_nothing_after_now(started, ended, start, end) -> None:
+    found = span(NOW, None if started is None else NOW - started, None if ended is None else NOW - ended)
+    assert found == (NOW - start, NOW - end)
+    assert found[1] - found[0] >= timedelta(minutes=15)
+
+
+async def test_a_panels_picture_has_absolute_times_and_the_link_that_people_know() -> None:
+    link = "http://g:3000/d/kafka/overview?orgId=1&viewPanel=4&var-host=a"
+    spec = panel_spec(alert(links={"panel": link}), NOW, timezone="Asia/Shanghai", language="zh-CN")
+    assert spec == PictureSpec(
+        "panel",
+        {
+            "panel": "4",
+            "uid": "kafka",
+            "org": "1",
+            "variables": [["var-host", "a"]],
+            "from": int((NOW - timedelta(minutes=10) - MARGIN).timestamp()) * 1000,
+            "to": int(NOW.timestamp()) * 1000,
+            "timezone": "Asia/Shanghai",
+            "language": "zh-CN",
+        },
+        link=link,
+    )
+    assert panel_spec(alert(), NOW) is None
+
+
+async def test_the_addresses_tell_size_times_variables_and_zone() -> None:
+    panel = Panel("4", "kafka", org="1", variables=(("var-host", "a&b"), ("var-host", "c")))
+    view = View(panel, 1000, 2000, width=500, height=300, theme="dark", timezone="Asia/Shanghai")
+    parts = urlsplit(render_path(view, timeout=12.7))
+    assert parts.path == "/render/d-solo/kafka/_"
+    assert parse_qs(parts.query) == {
+        "orgId": ["1"],
+        "panelId": ["4"],
+        "from": ["1000"],
+        "to": ["2000"],
+        "var-host": ["a&b", "c"],
+        "theme": ["dark"],
+        "timezone": ["Asia/Shanghai"],
+        "tz": ["Asia/Shanghai"],
+        "width": ["500"],
+        "height": ["300"],
+        "scale": ["2"],
+        "timeout": ["12"],
+    }
+    page = page_params(view)
+    assert page["only_grafana"] is True
+    assert page["full_page"] is False
+    assert page["url"].startswith("/d-solo/kafka/_?")
+
+
+# ---------------------------------------------------------------- drawing
+
+
+class Fake:
+    """A Grafana of which only panels are asked; `how` is what its /render does."""
+
+    def __init__(self) -> None:
+        self.how = "draws"
+        self.seen: list[tuple[str, dict[str, str], str | None]] = []
+        self.release = asyncio.Event()
+        self.found: object = [{"id": 12, "uid": "kafka"}]
+        self.session = "s1"
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.add_routes(
+            [
+                web.get("/render/d-solo/{uid}/{slug}", self._render),
+                web.get("/d-solo/{uid}/{slug}", self._page),
+                web.get("/api/search", self._search),
+                web.post("/login", self._login),
+                web.get("/login", self._form),
+                web.get("/public/img/{name}", self._image),
+            ]
+        )
+        self.runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
+
+    def asked(self, prefix: str) -> list[dict[str, str]]:
+        return [query for path, query, _ in self.seen if path.startswith(prefix)]
+
+    def _known(self, request) -> bool:
+        credentials = request.headers.get("Authorization")
+        self.seen.append((request.path, dict(parse_qsl(request.query_string)), credentials))
+        return credentials == f"Bearer {TOKEN}" or request.cookies.get("grafana_session") == self.session
+
+    async def _render(self, request):
+        if not self._known(request):
+            return web.json_response({"message": "Unauthorized"}, status=401)
+        size = [int(request.query[side]) * int(request.query["scale"]) for side in ("width", "height")]
+        match self.how:
+            case "draws":
+                return web.Response(body=png(*size), content_type="image/png")
+            case "placeholder":
+                return web.Response(body=PLACEHOLDER, content_type="image/png")
+            case "login page":
+                raise web.HTTPFound("/login?redirectTo=x")
+            case "form":
+                return await self._form(request)
+            case "blank":
+                return web.Response(body=imaging.to_png(blank(size)), content_type="image/png")
+            case "slow":
+                await self.release.wait()
+        return web.Response(status=int(self.how) if self.how.isdigit() else 500)
+
+    async def _page(self, request):
+        if not self._known(request):
+            raise web.HTTPFound("/login")
+        return web.Response(text=PAGE, content_type="text/html")
+
+    async def _form(self, request):
+        return web.Response(text="<!doctype html><input name=user><input name=password>", content_type="text/html")
+
+    async def _login(self, request):
+        response = web.json_response({})
+        response.set_cookie("grafana_session", self.session)
+        return response
+
+    async def _search(self, request):
+        if not self._known(request):
+            return web.json_response({"message": "Unauthorized"}, status=401)
+        if isinstance(self.found, int):
+            return web.Response(status=self.found)
+        return web.json_response(self.found)
+
+    async def _image(self, request):
+        if request.match_info["name"] != "rendering_plugin_not_installed.png":
+            raise web.HTTPNotFound
+        return web.Response(body=PLACEHOLDER, content_type="image/png")
+
+
+def blank(size):
+    from PIL import Image
+
+    return Image.new("RGB", tuple(size), "white")
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def fake():
+    fake = Fake()
+    await fake.start()
+    yield fake
+    fake.release.set()
+    await fake.runner.cleanup()
+
+
+@pytest.fixture
+def shots():
+    """What our own browser was asked to shoot."""
+    return []
+
+
+@pytest.fixture
+def panels(fake, shots):
+    async def page(params):
+        shots.append(params)
+        return SHOT
+
+    return Panels(Grafana(GrafanaSettings(url=fake.url, token=TOKEN)), page)
+
+
+PARAMS = {"panel": "4", "uid": "kafka", "from": 1000, "to": 901000, "timezone": "Asia/Shanghai"}
+
+
+async def test_the_renderer_draws_with_the_token(fake, panels, shots) -> None:
+    picture = await panels.paint(PARAMS)
+    assert picture == png(1080, 640)
+    assert not shots
+    (query,) = fake.asked("/render/d-solo/kafka/")
+    assert (query["panelId"], query["from"], query["to"], query["tz"]) == ("4", "1000", "901000", "Asia/Shanghai")
+    assert fake.seen[0][2] == f"Bearer {TOKEN}"
+
+
+async def test_a_grafana_without_renderer_is_shot_by_our_browser_and_not_asked_again(fake, panels, shots) -> None:
+    fake.how = "placeholder"
+    assert await panels.paint(PARAMS) == SHOT
+    assert await panels.paint(PARAMS) == SHOT
+    assert len(fake.asked("/render/")) == 1
+    assert shots[0]["url"].startswith("/d-solo/kafka/_?panelId=4&from=1000&to=901000")
+    assert shots[0]["only_grafana"] is True
+
+
+async def test_without_renderer_and_browser_the_reason_is_told(fake, panels) -> None:
+    fake.how = "placeholder"
+    for _ in range(2):
+        with pytest.raises(PictureError, match="no image renderer") as refused:
+            await Panels(panels.grafana).paint(PARAMS)
+        assert not refused.value.retry
+
+
+@pytest.mark.parametrize("how", ["500", "503", "429", "408", "blank"])
+async def test_a_renderer_in_trouble_leaves_the_panel_to_our_browser_this_once(fake, panels, shots, how) -> None:
+    fake.how = how
+    assert await panels.paint(PARAMS) == SHOT
+    fake.how = "draws"
+    assert await panels.paint(PARAMS) == png(1080, 640)
+
+
+async def test_a_slow_renderer_leaves_time_for_our_browser(fake, panels) -> None:
+    fake.how = "slow"
+    pictures = Pictures(painters={"panel": panels.paint})
+    assert await pictures.draw(PictureSpec("panel", PARAMS | {"deadline": 1.0})) == SHOT
+
+
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("login page", "Grafana wants a login: it did not take grafana.token"),
+        ("form", "is a web page, no picture"),
+        ("404", "HTTP 404"),
+        ("403", "HTTP 403"),
+    ],
+)
+async def test_a_login_page_or_a_refusal_is_no_picture(fake, panels, shots, how, said) -> None:
+    fake.how = how
+    with pytest.raises(PictureError, match=said) as refused:
+        await panels.paint(PARAMS)
+    assert not refused.value.retry
+    assert not shots
+
+
+async def test_a_wrong_token_is_told(fake, shots) -> None:
+    wrong = Panels(Grafana(GrafanaSettings(url=fake.url, token="wrong")))
+    with pytest.raises(PictureError, match=r"did not take grafana\.token"):
+        await wrong.paint(PARAMS)
+
+
+async def test_when_both_fail_both_reasons_are_told(fake, panels) -> None:
+    async def no_browser(params):
+        raise PictureError("there is no browser")
+
+    fake.how = "500"
+    with pytest.raises(PictureError, match=r"HTTP 500; and by our own browser: there is no browser") as failed:
+        await replace(panels, page=no_browser).paint(PARAMS)
+    assert failed.value.retry
+    fake.how = "placeholder"
+    with pytest.raises(PictureError, match=r"^there is no browser$"):
+        await replace(panels, page=no_browser).paint(PARAMS)
+
+
+async def test_a_legacy_dashboard_number_is_looked_up_once(fake, panels) -> None:
+    params = {"panel": "4", "number": 12, "from": 1000, "to": 901000}
+    assert await panels.paint(params) == png(1080, 640)
+    assert await panels.paint(params) == png(1080, 640)
+    assert fake.asked("/api/search") == [{"type": "dash-db", "dashboardIds": "12"}]
+    assert len(fake.asked("/render/d-solo/kafka/")) == 2
+
+
+@pytest.mark.parametrize(
+    ("found", "said", "retry"),
+    [
+        ([], "does not tell which dashboard has the number 12", False),
+        ([{"uid": "a"}, {"uid": "b"}], "does not tell which dashboard", False),
+        ([{"uid": "../x"}], "does not tell which dashboard", False),
+        ({"message": "?"}, "does not tell which dashboard", False),
+        (503, "HTTP 503", True),
+        (404, "HTTP 404", False),
+    ],
+)
+async def test_a_number_that_grafana_does_not_know_gives_no_other_dashboards_panel(
+    fake, panels, found, said, retry
+) -> None:
+    fake.found = found
+    with pytest.raises(PictureError, match=said) as refused:
+        await panels.paint({"panel": "4", "number": 12, "from": 1000, "to": 901000})
+    assert refused.value.retry is retry
+    assert not fake.asked("/render/")
+
+
+async def test_an_expired_session_is_renewed_for_the_look_up(fake) -> None:
+    by_password = Panels(Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)))
+    params = {"panel": "4", "number": 12, "from": 1000, "to": 901000}
+    await by_password.paint(params)
+    fake.session = "s2"
+    by_password._uids.clear()
+    assert await by_password.paint(params) == png(1080, 640)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"panel": "4/../../admin?x=1"}, "impossible name"),
+        ({"uid": "a/b"}, "impossible name"),
+        ({"uid": None}, "names no dashboard"),
+        ({"url": "http://evil.example.com"}, "does not know url"),
+    ],
+)
+async def test_params_cannot_lead_elsewhere(fake, panels, change, said) -> None:
+    with pytest.raises(PictureError, match=said):
+        await panels.paint(PARAMS | change)
+    with pytest.raises(PictureError, match="needs from"):
+        await panels.paint({"panel": "4", "uid": "kafka", "to": 3})
+    assert not fake.seen
+
+
+async def test_our_own_browser_shoots_the_panel_alone(fake, browser) -> None:
+    fake.how = "placeholder"
+    pictures = Pictures(grafana=GrafanaSettings(url=fake.url, token=TOKEN))
+    pictures._browser = browser
+    panels = Panels(pictures.grafana, pictures.painters["page"])
+    picture = await panels.paint(PARAMS)
+    with imaging.open_picture(picture, "the panel") as image:
+        assert image.size == (1080, 640)
+        assert image.convert("RGB").getpixel((1070, 630)) == (0x20, 0x40, 0x80)
+    (query,) = fake.asked("/d-solo/kafka/")
+    assert (query["panelId"], query["from"], query["to"]) == ("4", "1000", "901000")
+
+
+def panel_picture(draw_on) -> bytes:
+    from PIL import ImageDraw
+
+    image = Image.new("RGB", (1080, 640), "#ffffff")
+    pen = ImageDraw.Draw(image)
+    pen.rectangle((0, 0, 1079, 639), outline="#d8d8d8")
+    pen.text((24, 20), "Kafka lag", fill="#202020", font_size=28)
+    draw_on(pen)
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("draw_on", "none"),
+    [
+        (lambda pen: pen.text((490, 330), "No data", fill="#555555", font_size=28), True),
+        (lambda pen: pen.text((430, 250), "97 %", fill="#d02020", font_size=120), False),
+        (lambda pen: pen.line([(60, 500), (1020, 300)], fill="#2060d0", width=3), False),
+        (lambda pen: pen.rectangle((60, 600, 1040, 602), fill="#d0d0d0"), False),
+        (lambda pen: pen.text((60, 330), "No data", fill="#555555", font_size=28), False),
+    ],
+)
+async def test_a_panel_that_says_that_it_has_no_data_is_no_picture(draw_on, none) -> None:
+    assert says_no_data(panel_picture(draw_on)) is none
+
+
+async def test_where_the_panel_has_no_data_there_is_nothing_to_draw(fake, shots) -> None:
+    fake.how = "placeholder"
+
+    async def page(_params):
+        return panel_picture(lambda pen: pen.text((490, 330), "No data", fill="#555555", font_size=28))
+
+    with pytest.raises(NothingToDraw, match="no data"):
+        await Panels(Grafana(GrafanaSettings(url=fake.url, token=TOKEN)), page).paint(PARAMS)

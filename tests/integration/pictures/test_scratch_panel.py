@@ -1,0 +1,683 @@
+"""Grafana as the painter of alerts' charts: filled, drawn, put back, and never in anybody's way."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import hashlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageDraw
+
+from tests.fakes.grafana import PLACEHOLDER, png
+from tests.fakes.prometheus import FakePrometheus, fake_prometheus
+from wxbridge import doctor
+from wxbridge.config.schema import Config
+from wxbridge.config.types import AlertPictureSettings, GrafanaSettings, PictureSettings, ScratchSettings, WebSource
+from wxbridge.core import imaging
+from wxbridge.core.errors import PictureError
+from wxbridge.core.model import PictureSpec
+from wxbridge.doctor import State
+from wxbridge.monitors.grafana import Grafana
+from wxbridge.monitors.promql import Threshold, analysed
+from wxbridge.pictures.charts.graph import Graphs
+from wxbridge.pictures.panels import Panels
+from wxbridge.pictures.renderer import NothingToDraw, Pictures, Refused
+from wxbridge.pictures.scratch_panel import MARK, Content, Scratch, filled, mark_in, mended
+
+AT = 1_772_860_200.0
+OWN = png(500, 300, "#123456")
+"""What the bridge draws itself."""
+EDITOR, VIEWER = "glsa_editor", "glsa_viewer"
+UID = "scratch-1"
+DB = {"instance": "db-1:9100"}
+PANEL = {
+    "id": 2,
+    "type": "timeseries",
+    "title": "the wxbridge draws here",
+    "datasource": {"type": "prometheus", "uid": "prom"},
+    "gridPos": {"x": 0, "y": 0, "w": 24, "h": 8},
+    "timeFrom": "1h",
+    "targets": [{"refId": "A", "expr": "vector(1)", "hide": True, "legendFormat": "{{instance}}"}],
+    "fieldConfig": {"defaults": {"custom": {"lineWidth": 3, "axisSoftMin": 0}, "unit": "short"}, "overrides": []},
+}
+MODEL = {
+    "id": 7, "uid": UID, "title": "Scratch", "version": 5, "schemaVersion": 39, "panels": [
+        {"id": 1, "type": "row", "title": "row", "collapsed": True, "panels": [PANEL]},
+        {"id": 3, "type": "text", "title": "hands off"},
+    ],
+}  # fmt: skip
+
+
+def colour(title: str) -> str:
+    return "#" + hashlib.sha256(title.encode()).hexdigest()[:6]
+
+
+def picture_of(title: str) -> bytes:
+    """What the fake's renderer makes of a panel."""
+    return png(1080, 640, colour(title))
+
+
+def no_data() -> bytes:
+    image = Image.new("RGB", (1080, 640), "#ffffff")
+    pen = ImageDraw.Draw(image)
+    pen.text((24, 20), "Load", fill="#202020", font_size=28)
+    pen.text((540, 340), "No data", fill="#606060", font_size=28, anchor="mm")
+    return imaging.to_png(image)
+
+
+class FakeGrafana:
+    """One that keeps versions, folders and roles as Grafana does, and renders what is saved at that moment.
+
+    Tests may change what it does: `how` it renders, `before_save` and `while_drawing`, called with the fake.
+    """
+
+    def __init__(self) -> None:
+        self.model: dict[str, Any] = copy.deepcopy(MODEL)
+        self.folder = "wx-folder"
+        self.meta: dict[str, Any] = {}
+        self.how = "draws"
+        self.saved: list[dict[str, Any]] = []
+        self.rendered: list[tuple[str, dict[str, str]]] = []
+        self.asked = 0
+        self.status = 0
+        """Of every answer to saving, where set."""
+        self.loses_answers = 0
+        self.conflicts = 0
+        self.read = asyncio.Event()
+        self.saving = asyncio.Event()
+        self.drawing = asyncio.Event()
+        self.may_save = asyncio.Event()
+        self.may_draw = asyncio.Event()
+        self.may_save.set()
+        self.may_draw.set()
+        self.before_save: Callable[[], None] = lambda: None
+        self.while_drawing: Callable[[], None] = lambda: None
+
+    async def start(self) -> None:
+        app = web.Application()
+        app.add_routes([
+            web.get("/api/dashboards/uid/{uid}", self._get),
+            web.post("/api/dashboards/db", self._post),
+            web.get("/render/d-solo/{uid}/{slug}", self._render),
+            web.get("/public/img/{name}", self._image),
+        ])  # fmt: skip
+        self.runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await self.runner.setup()
+        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
+
+    async def stop(self) -> None:
+        self.may_save.set()
+        self.may_draw.set()
+        await self.runner.cleanup()
+
+    def save(self, change: Callable[[dict[str, Any]], None]) -> None:
+        """Somebody else saves the dashboard."""
+        change(self.model)
+        self.model["version"] += 1
+
+    def panel(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.model["panels"][0]["panels"][0]
+        return found
+
+    def as_it_was(self) -> bool:
+        return {**self.model, "version": 5} == MODEL and self.folder == "wx-folder"
+
+    def _role(self, request: web.Request) -> str:
+        self.asked += 1
+        role = {f"Bearer {EDITOR}": "Editor", f"Bearer {VIEWER}": "Viewer"}.get(request.headers["Authorization"])
+        if role is None:
+            raise web.HTTPUnauthorized
+        return role
+
+    async def _get(self, request: web.Request) -> web.Response:
+        role = self._role(request)
+        self.read.set()
+        if request.match_info["uid"] != self.model["uid"]:
+            return web.json_response({"message": "Dashboard not found"}, status=404)
+        meta = {"canSave": role == "Editor", "folderUid": self.folder, "folderId": 4, "provisioned": False} | self.meta
+        return web.json_response({"meta": meta, "dashboard": self.model})
+
+    async def _post(self, request: web.Request) -> web.Response:
+        role = self._role(request)
+        given = await request.json()
+        self.saving.set()
+        await self.may_save.wait()
+        self.before_save()
+        if self.status or role != "Editor":
+            return web.json_response({"message": "You'll need additional permissions"}, status=self.status or 403)
+        if given["dashboard"]["version"] != self.model["version"] and not given.get("overwrite"):
+            self.conflicts += 1
+            words = {"message": "The dashboard has been changed by someone else", "status": "version-mismatch"}
+            return web.json_response(words, status=412)
+        self.saved.append(given)
+        self.folder = given.get("folderUid", "")
+        self.model = given["dashboard"] | {"version": self.model["version"] + 1}
+        if self.loses_answers:
+            self.loses_answers -= 1
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({"uid": UID, "status": "success", "version": self.model["version"]})
+
+    async def _render(self, request: web.Request) -> web.Response:
+        self._role(request)
+        self.drawing.set()
+        await self.may_draw.wait()
+        title = self.panel()["title"]
+        self.rendered.append((title, dict(request.query)))
+        self.while_drawing()
+        body = {"draws": picture_of(title), "placeholder": PLACEHOLDER, "no data": no_data()}.get(self.how)
+        return web.Response(body=body, content_type="image/png") if body else web.Response(status=int(self.how))
+
+    async def _image(self, request: web.Request) -> web.Response:
+        if request.match_info["name"] != "rendering_plugin_not_installed.png":
+            raise web.HTTPNotFound
+        return web.Response(body=PLACEHOLDER, content_type="image/png")
+
+
+@pytest_asyncio.fixture
+async def grafana() -> AsyncIterator[FakeGrafana]:
+    fake = FakeGrafana()
+    await fake.start()
+    yield fake
+    await fake.stop()
+
+
+@pytest_asyncio.fixture
+async def prometheus() -> AsyncIterator[FakePrometheus]:
+    async with fake_prometheus() as fake:
+        fake.series |= {"node_load1": [DB], 'node_load1{instance="db-1:9100"}': [DB]}
+        yield fake
+
+
+class Clock:
+    now = AT
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+Make = Callable[..., Scratch]
+
+
+@pytest_asyncio.fixture
+async def make(grafana: FakeGrafana, prometheus: FakePrometheus, clock: Clock) -> AsyncIterator[Make]:
+    """Makes painters on the fakes; each is a bridge of its own."""
+    made: list[Any] = []
+
+    def one(token: str = EDITOR, panel: int = 2, uid: str = UID) -> Scratch:
+        source = GrafanaSettings(url=grafana.url, token=token)
+        graphs = Graphs(WebSource(url=prometheus.url), None)  # type: ignore[arg-type] # it draws nothing itself
+        settings = ScratchSettings(dashboard=uid, panel=panel)
+        paint = Panels(Grafana(source)).paint
+        scratch = Scratch(settings, source, graphs, paint, timezone="Asia/Shanghai", wall=clock, pause=0.001)
+        made.extend((scratch, graphs))
+        return scratch
+
+    yield one
+    for each in made:
+        await each.close()
+
+
+def params(title: str = "Load", **more: Any) -> dict[str, Any]:
+    return {"expr": "node_load1 > 4", "labels": DB, "at": AT, "title": title, **more}
+
+
+# ---------------------------------------------------------------- filled, drawn, put back
+
+
+async def test_the_panel_is_filled_drawn_and_put_back_in_its_folder(grafana: FakeGrafana, make: Make) -> None:
+    assert await make().paint(params()) == picture_of("Load")
+    fill, back = grafana.saved
+    panel = fill["dashboard"]["panels"][0]["panels"][0]
+    assert panel["targets"] == [
+        {"refId": "A", "expr": 'node_load1{instance="db-1:9100"}', "legendFormat": "{{instance}}",
+         "range": True, "instant": False}
+    ]  # fmt: skip
+    defaults = panel["fieldConfig"]["defaults"]
+    assert [step["value"] for step in defaults["thresholds"]["steps"]] == [None, 4]
+    assert defaults["custom"] == {
+        "lineWidth": 3, "axisSoftMin": 0, "axisSoftMax": 4, "thresholdsStyle": {"mode": "line"},
+    }  # fmt: skip
+    assert "timeFrom" not in panel
+    [(title, query)] = grafana.rendered
+    assert title == "Load"
+    assert (query["from"], query["to"]) == (str(int(AT - 900) * 1000), str(int(AT) * 1000))
+    assert (query["panelId"], query["timezone"]) == ("2", "Asia/Shanghai")
+    assert grafana.as_it_was()
+    assert (grafana.model["version"], fill["overwrite"], back["overwrite"]) == (7, False, False)
+    assert "folderId" not in fill
+
+
+async def test_a_dashboard_in_no_folder_stays_there(grafana: FakeGrafana, make: Make) -> None:
+    grafana.folder, grafana.meta = "", {"folderId": 0}
+    await make().paint(params())
+    assert [(each.get("folderUid"), each["folderId"]) for each in grafana.saved] == [(None, 0)] * 2
+
+
+async def test_the_rule_in_prometheus_gives_title_and_threshold(
+    grafana: FakeGrafana, prometheus: FakePrometheus, make: Make
+) -> None:
+    prometheus.rules.append({"name": "HighLoad", "query": "node_load1 > 9", "duration": 600})
+    labels = DB | {"alertname": "HighLoad"}
+    assert await make().paint({"rule": "HighLoad", "labels": [labels], "at": AT}) == picture_of("HighLoad")
+    assert int(grafana.rendered[0][1]["from"]) == (AT - 2400) * 1000
+
+
+async def test_alerts_that_come_at_once_never_get_each_others_picture(grafana: FakeGrafana, make: Make) -> None:
+    scratch = make()
+    titles = [f"alert {number}" for number in range(5)]
+    pictures = await asyncio.gather(*(scratch.paint(params(title)) for title in titles))
+    assert pictures == [picture_of(title) for title in titles]
+    assert grafana.as_it_was()
+
+
+@pytest.mark.parametrize(
+    ("how", "said", "kind"),
+    [
+        ("500", "HTTP 500", PictureError),
+        ("404", "HTTP 404", PictureError),
+        ("placeholder", "no image renderer", PictureError),
+        ("no data", "has no data", NothingToDraw),
+    ],
+)
+async def test_after_an_error_the_panel_is_put_back_too(
+    grafana: FakeGrafana, make: Make, how: str, said: str, kind: type[PictureError]
+) -> None:
+    grafana.how = how
+    scratch = make()
+    with pytest.raises(kind, match=said):
+        await scratch.paint(params())
+    await scratch.close()
+    assert grafana.rendered
+    assert grafana.as_it_was()
+
+
+@pytest.mark.parametrize("moment", ["saving", "drawing"])
+async def test_who_is_cancelled_puts_the_panel_back(grafana: FakeGrafana, make: Make, moment: str) -> None:
+    gate: asyncio.Event = {"saving": grafana.may_save, "drawing": grafana.may_draw}[moment]
+    gate.clear()
+    scratch = make()
+    painting = asyncio.create_task(scratch.paint(params()))
+    await {"saving": grafana.saving, "drawing": grafana.drawing}[moment].wait()
+    painting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await painting
+    gate.set()
+    await scratch.close()
+    assert len(grafana.saved) == 2
+    assert grafana.as_it_was()
+
+
+async def test_the_next_one_waits_until_the_panel_of_a_cancelled_one_is_put_back(
+    grafana: FakeGrafana, make: Make
+) -> None:
+    grafana.may_save.clear()
+    scratch = make()
+    first = asyncio.create_task(scratch.paint(params("first")))
+    await grafana.saving.wait()
+    first.cancel()
+    second = asyncio.create_task(scratch.paint(params("second")))
+    with suppress(asyncio.CancelledError):
+        await first
+    grafana.read.clear()
+    with suppress(TimeoutError):  # too short a wait would only see less
+        await asyncio.wait_for(grafana.read.wait(), 0.2)
+    assert not grafana.read.is_set(), "it would read what is about to be filled"
+    grafana.may_save.set()
+    assert await second == picture_of("second")
+    assert [title for title, _ in grafana.rendered] == ["second"]
+    assert (grafana.as_it_was(), grafana.conflicts) == (True, 0)
+
+
+@pytest.mark.parametrize("lost", [1, 2])
+async def test_a_lost_answer_to_saving_leaves_nothing_filled(grafana: FakeGrafana, make: Make, lost: int) -> None:
+    grafana.loses_answers = lost
+    scratch = make()
+    with pytest.raises(PictureError, match="cannot be reached") as failed:
+        await scratch.paint(params())
+    assert failed.value.retry
+    await scratch.close()
+    assert grafana.as_it_was()
+
+
+# ---------------------------------------------------------------- others
+
+
+async def test_what_somebody_saves_before_the_panel_is_filled_is_kept(grafana: FakeGrafana, make: Make) -> None:
+    def rename() -> None:
+        grafana.before_save = lambda: None
+        grafana.save(lambda model: model.update(title="Renamed"))
+
+    grafana.before_save = rename
+    assert await make().paint(params()) == picture_of("Load")
+    assert grafana.model["title"] == "Renamed"
+    assert grafana.panel() == PANEL
+    assert MARK not in grafana.model
+
+
+async def test_a_picture_of_a_dashboard_that_somebody_changed_meanwhile_is_drawn_again(
+    grafana: FakeGrafana, make: Make
+) -> None:
+    def fill_otherwise() -> None:
+        grafana.while_drawing = lambda: None
+        grafana.save(lambda model: model["panels"][1].update(title="mine"))
+
+    grafana.while_drawing = fill_otherwise
+    assert await make().paint(params()) == picture_of("Load")
+    assert len(grafana.rendered) == 2
+    assert grafana.panel() == PANEL
+    assert grafana.model["panels"][1]["title"] == "mine"
+
+
+async def test_a_person_who_saves_the_filled_panel_in_the_browser_loses_the_mark_but_it_is_put_back(
+    grafana: FakeGrafana, make: Make
+) -> None:
+    def save_in_the_browser() -> None:
+        grafana.while_drawing = lambda: None
+        grafana.save(lambda model: model.pop(MARK))
+
+    grafana.while_drawing = save_in_the_browser
+    assert await make().paint(params()) == picture_of("Load")
+    assert grafana.as_it_was()
+
+
+async def test_who_is_always_disturbed_gives_up_and_leaves_the_others_work(grafana: FakeGrafana, make: Make) -> None:
+    grafana.while_drawing = lambda: grafana.save(lambda model: model["panels"][1].update(title="mine"))
+    with pytest.raises(PictureError, match="somebody else changes Grafana's dashboard scratch-1"):
+        await make().paint(params())
+    assert len(grafana.rendered) == 3
+    assert grafana.panel() == PANEL
+
+
+async def test_two_bridges_with_one_dashboard_take_turns(grafana: FakeGrafana, make: Make) -> None:
+    grafana.may_draw.clear()
+    first = asyncio.create_task(make().paint(params("first")))
+    await grafana.drawing.wait()
+    second = asyncio.create_task(make().paint(params("second")))
+    for _ in range(3):
+        grafana.read.clear()
+        await asyncio.wait_for(grafana.read.wait(), 10)
+    assert len(grafana.saved) == 1, "the second one does not touch what the first one filled"
+    grafana.may_draw.set()
+    assert (await first, await second) == (picture_of("first"), picture_of("second"))
+    assert grafana.as_it_was()
+
+
+async def test_what_a_killed_bridge_left_is_put_back_by_the_next_one(
+    grafana: FakeGrafana, make: Make, clock: Clock
+) -> None:
+    content = Content("left behind", analysed("up == 0", {}).curves, (Threshold("==", 0),), "bytes")
+    grafana.save(lambda model: model.update(filled(model, 2, content, owner="killed", until=AT + 30)))
+    assert grafana.panel()["title"] == "left behind"
+    clock.now = AT + 30
+    assert await make().paint(params()) == picture_of("Load")
+    assert grafana.as_it_was()
+
+
+async def test_a_mark_that_says_forever_holds_nobody_up(grafana: FakeGrafana, make: Make) -> None:
+    content = Content("left behind", analysed("up", {}).curves)
+    grafana.save(lambda model: model.update(filled(model, 2, content, owner="x", until=AT + 1e9)))
+    assert await make().paint(params()) == picture_of("Load")
+    assert grafana.as_it_was()
+
+
+# ---------------------------------------------------------------- what cannot be
+
+
+async def test_without_the_role_editor_it_is_said_and_nothing_is_saved(grafana: FakeGrafana, make: Make) -> None:
+    with pytest.raises(Refused, match=r"may be read, but not saved: .* the role Editor"):
+        await make(VIEWER).paint(params())
+    grafana.meta = {"canSave": True}  # a Grafana that promises too much
+    with pytest.raises(Refused, match=r"HTTP 403\): .* the role Editor"):
+        await make(VIEWER).paint(params())
+    with pytest.raises(Refused, match=r"HTTP 401.*grafana\.token"):
+        await make("wrong").paint(params())
+    assert not grafana.rendered
+    assert grafana.as_it_was()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda fake: fake.meta.update(provisioned=True), "is provisioned from a file"),
+        (lambda fake: fake.model.update(uid="other"), "no dashboard scratch-1"),
+        (lambda fake: fake.model.update(elements={}), "another schema"),
+        (lambda fake: fake.panel().update(id=9), "has no panel 2 but 1, 9, 3"),
+        (lambda fake: fake.panel().update(libraryPanel={"uid": "l"}), "is a library panel"),
+        (lambda fake: setattr(fake, "status", 412), "additional permissions"),
+        (lambda fake: setattr(fake, "status", 503), "HTTP 503"),
+    ],
+)
+async def test_a_dashboard_that_cannot_be_filled_is_left_alone(
+    grafana: FakeGrafana, make: Make, change: Callable[[FakeGrafana], None], said: str
+) -> None:
+    change(grafana)
+    before = copy.deepcopy(grafana.model)
+    with pytest.raises(PictureError, match=said):
+        await make().paint(params())
+    assert grafana.model == before
+    assert not grafana.rendered
+
+
+@pytest.mark.parametrize(
+    ("labels", "series", "reason"),
+    [
+        (DB, [DB, {"instance": "web-1:9100"}], "unfit"),
+        ({}, [{"instance": str(number)} for number in range(11)], "unfit"),
+        (DB, [], "no_data"),
+    ],
+)
+async def test_where_grafana_would_show_other_series_than_the_alerts_it_is_not_asked(
+    grafana: FakeGrafana,
+    prometheus: FakePrometheus,
+    make: Make,
+    labels: dict[str, str],
+    series: list[dict[str, str]],
+    reason: str,
+) -> None:
+    prometheus.series['node_load1{instance="db-1:9100"}' if labels else "node_load1"] = series
+    with pytest.raises(NothingToDraw) as none:
+        await make().paint(params(labels=labels))
+    assert none.value.reason == reason
+    assert grafana.asked == 0
+
+
+# ---------------------------------------------------------------- a way of drawing the chart
+
+
+@contextmanager
+def configured(grafana: FakeGrafana, prometheus: FakePrometheus, **alerts: Any) -> Iterator[tuple[Any, list[Any]]]:
+    counted: list[Any] = []
+
+    async def own(_params: Any) -> bytes:
+        return OWN
+
+    yield (
+        Pictures(
+            PictureSettings(alerts=AlertPictureSettings(**alerts), browser=Path("/nowhere")),
+            GrafanaSettings(url=grafana.url, token=EDITOR),
+            prometheus=WebSource(url=prometheus.url),
+            painters={"chart": own, "fetch": own},
+            count=lambda *each: counted.append(each),
+        ),
+        counted,
+    )
+
+
+ALERT = PictureSpec("alert", {"tries": [{"way": "chart", "kind": "chart", "params": params()}]})
+PAINTER = {"dashboard": UID, "panel": 2}
+
+
+async def test_an_alerts_chart_is_drawn_by_grafana_where_a_painter_is_named(
+    grafana: FakeGrafana, prometheus: FakePrometheus
+) -> None:
+    with configured(grafana, prometheus, painter=PAINTER) as (pictures, counted):
+        async with pictures:
+            assert await pictures.draw(ALERT) == picture_of("Load")
+            assert await pictures.draw(PictureSpec("chart", params())) == OWN, "asked for by a person"
+    assert counted == [("scratch", "drawn"), ("alert", "drawn"), ("chart", "drawn")]
+    with configured(grafana, prometheus) as (pictures, counted):
+        async with pictures:
+            assert await pictures.draw(ALERT) == OWN
+    assert counted == [("alert", "drawn")]
+
+
+async def test_the_order_of_the_ways_is_kept(grafana: FakeGrafana, prometheus: FakePrometheus) -> None:
+    image = {"way": "image", "kind": "fetch", "params": {"url": "http://x"}}
+    with configured(grafana, prometheus, painter=PAINTER) as (pictures, _):
+        async with pictures:
+            spec = PictureSpec("alert", {"tries": [image, *ALERT.params["tries"]]})
+            assert await pictures.draw(spec) == OWN
+    assert grafana.asked == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda fake: fake.meta.update(canSave=False), "refused"),
+        (lambda fake: setattr(fake, "status", 500), "failed"),
+        (lambda fake: setattr(fake, "status", 503), "passing"),
+        (lambda fake: setattr(fake, "how", "no data"), "no_data"),
+        (lambda fake: fake.may_save.clear(), "deadline"),
+        (lambda fake: fake.may_draw.clear(), "passing"),
+    ],
+)
+async def test_whatever_fails_the_bridge_draws_the_chart_in_time_and_counts_why(
+    grafana: FakeGrafana, prometheus: FakePrometheus, change: Callable[[FakeGrafana], None], reason: str
+) -> None:
+    change(grafana)
+    with configured(grafana, prometheus, painter=PAINTER) as (pictures, counted):
+        async with pictures:
+            hangs = not (grafana.may_save.is_set() and grafana.may_draw.is_set())
+            spec = PictureSpec("alert", {**ALERT.params, "deadline": 1.0 if hangs else 20.0})
+            assert await pictures.draw(spec) == OWN
+            grafana.may_save.set()
+            grafana.may_draw.set()
+    assert counted == [("scratch", reason), ("alert", "drawn")]
+    assert grafana.as_it_was()
+
+
+async def test_without_a_grafana_the_bridge_draws() -> None:
+    async def own(_params: Any) -> bytes:
+        return OWN
+
+    settings = PictureSettings(alerts=AlertPictureSettings(painter=PAINTER))
+    async with Pictures(settings, painters={"chart": own}) as pictures:
+        assert await pictures.draw(ALERT) == OWN
+
+
+# ---------------------------------------------------------------- the panel's JSON
+
+
+def panel_for(expr: str, panel: dict[str, Any], unit: str = "") -> dict[str, Any]:
+    analysis = analysed(expr, {})
+    content = Content("t", analysis.curves, analysis.thresholds, unit)
+    made: dict[str, Any] = filled({"panels": [panel]}, 2, content, owner="me", until=1)["panels"][0]
+    return made
+
+
+def test_what_a_value_is_compared_with_is_a_dashed_curve() -> None:
+    made = panel_for("queue > on (queue) queue_limit", {"id": 2, "type": "timeseries"})
+    assert [(each["refId"], each["expr"]) for each in made["targets"]] == [("A", "queue"), ("B", "queue_limit")]
+    [override] = made["fieldConfig"]["overrides"]
+    assert override["matcher"] == {"id": "byFrameRefID", "options": "B"}
+    assert made["fieldConfig"]["defaults"]["custom"]["thresholdsStyle"] == {"mode": "off"}
+
+
+def test_the_panel_of_older_grafanas_gets_its_threshold_and_unit_too() -> None:
+    old = {"id": 2, "type": "graph", "yaxes": [{"format": "short"}, {"format": "short"}]}
+    made = panel_for("4 > free_bytes", old, "bytes")
+    assert [(each["op"], each["value"]) for each in made["thresholds"]] == [("lt", 4)]
+    assert [each["format"] for each in made["yaxes"]] == ["bytes", "short"]
+    assert "fieldConfig" not in made
+
+
+def test_colours_by_threshold_would_make_curves_invisible() -> None:
+    panel = {"id": 2, "fieldConfig": {"defaults": {"color": {"mode": "thresholds"}}}}
+    assert panel_for("up == 0", panel)["fieldConfig"]["defaults"]["color"] == {"mode": "palette-classic"}
+
+
+def test_a_unit_that_grafana_does_not_know_leaves_the_panels_own() -> None:
+    panel = {"id": 2, "fieldConfig": {"defaults": {"unit": "short"}}}
+    assert panel_for("up", panel, "meters")["fieldConfig"]["defaults"]["unit"] == "short"
+    assert panel_for("up", panel, "ratio")["fieldConfig"]["defaults"]["unit"] == "percentunit"
+
+
+json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+keys = st.sampled_from(["title", "targets", "fieldConfig", "thresholds", "yaxes", "timeFrom", "type", "options"])
+
+
+@given(st.dictionaries(keys, json, max_size=6))
+def test_whatever_a_panel_is_like_it_comes_back_as_it_was(panel: dict[str, Any]) -> None:
+    panel = {name: value for name, value in panel.items() if name != "targets" or isinstance(value, list)}
+    model = {"title": "x", "panels": [{**panel, "id": 2, "type": "graph" if panel.get("type") else "timeseries"}]}
+    before = copy.deepcopy(model)
+    analysis = analysed("a > b or c < 3", {})
+    content = Content("t", analysis.curves, analysis.thresholds, "bytes")
+    made = filled(model, 2, content, owner="me", until=1.0)
+    assert model == before
+    assert made["panels"][0]["title"] == "t"
+    assert mark_in(made) is not None
+    assert mended(made) == before
+
+
+@pytest.mark.parametrize("mark", [None, 3, {}, {"owner": "x"}, {"owner": "x", "until": "?", "panel": 2, "was": {}}])
+def test_a_mark_that_cannot_be_read_is_none_and_goes_away(mark: Any) -> None:
+    assert mark_in({MARK: mark}) is None
+    assert mended({MARK: mark, "panels": []}) == {"panels": []}
+
+
+# ---------------------------------------------------------------- doctor
+
+
+@pytest.mark.parametrize(
+    ("change", "token", "state", "words"),
+    [
+        (lambda _: None, EDITOR, State.OK, "panel 2 of Grafana's dashboard scratch-1 may be saved"),
+        (lambda _: None, VIEWER, State.WARN, "the role Editor"),
+        (lambda fake: fake.model.update(uid="other"), EDITOR, State.WARN, "no dashboard scratch-1"),
+        (lambda fake: fake.panel().update(id=9), EDITOR, State.WARN, "has no panel 2"),
+        (lambda _: None, "wrong", State.WARN, "does not take the token"),
+    ],
+)
+async def test_doctor_tells_whether_the_panel_may_be_filled(
+    read: Callable[..., Config],
+    grafana: FakeGrafana,
+    change: Callable[[FakeGrafana], None],
+    token: str,
+    state: State,
+    words: str,
+) -> None:
+    change(grafana)
+    config = read(
+        f'grafana: {{url: "{grafana.url}", token: {token}}}\nprometheus: {{url: "http://p:9090"}}\n'
+        f"pictures: {{alerts: {{painter: {{dashboard: {UID}, panel: 2}}}}}}\n"
+    )
+    [finding] = await doctor.painter(config, None)
+    assert finding.state is state
+    assert words in f"{finding.found}; {finding.advice}"
+    assert grafana.saved == []
+
+
+async def test_doctor_asks_for_what_the_painter_needs(read: Callable[..., Config]) -> None:
+    [finding] = await doctor.painter(read(f"pictures: {{alerts: {{painter: {{dashboard: {UID}}}}}}}\n"), None)
+    assert (finding.state, finding.found) == (State.WARN, "there is no `grafana: url:`")

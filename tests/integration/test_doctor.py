@@ -1,0 +1,256 @@
+"""What is looked at around the bridge, on real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+
+from wxbridge import doctor
+from wxbridge.channels.wechat.directory import Contact, Directory, Room
+from wxbridge.config.schema import Config
+from wxbridge.core.database import Database, remember_fact, sqlite_url
+from wxbridge.doctor import Finding, State, examine, worst
+from wxbridge.simulator.dingtalk import FakeDingtalk
+from wxbridge.simulator.wecom import FakeWecom
+from wxbridge.simulator.wecom_bot import WecomBotServer
+
+WECHAT = """\
+wechat: {endpoint: "127.0.0.1:9", token: t, master: 主人}
+targets:
+  ops: {channel: wechat, room: Ops}
+  gone: {channel: wechat, room: Opps}
+  each: {channel: wechat, to: from-alert}
+"""
+
+
+@pytest_asyncio.fixture
+async def site() -> AsyncIterator[str]:
+    """Grafana and Prometheus in one, which want the token `right` or me:pass."""
+
+    def entered(request: web.Request) -> None:
+        shown = request.headers.get("Authorization", "")
+        if shown not in ("Bearer right", "Basic " + base64.b64encode(b"me:pass").decode()):
+            raise web.HTTPUnauthorized
+
+    async def health(_request: web.Request) -> web.Response:
+        return web.json_response({"database": "ok", "version": "12.0.0"})
+
+    async def listed(request: web.Request) -> web.Response:
+        entered(request)
+        return web.json_response([])
+
+    async def ready(_request: web.Request) -> web.Response:
+        return web.Response(text="Prometheus Server is Ready.\n")
+
+    async def query(request: web.Request) -> web.Response:
+        entered(request)
+        return web.json_response({"status": "success", "data": {"version": "3.1.0"}})
+
+    app = web.Application()
+    app.router.add_get("/api/health", health)
+    app.router.add_get("/api/search", listed)
+    app.router.add_get("/-/ready", ready)
+    app.router.add_get("/api/v1/query", query)
+    app.router.add_get("/api/v1/status/buildinfo", query)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("name", ["grafana", "prometheus"])
+@pytest.mark.parametrize(
+    ("entry", "state", "words"),
+    [
+        ("token: right", State.OK, "entered with its token"),
+        ("user: me, password: pass", State.OK, "entered with user and password"),
+        ("token: hush-wrong", State.BAD, "it does not take the token (401)"),
+        ("user: me, password: hush-wrong", State.BAD, "it does not let me in (401)"),
+        ("", State.BAD, "it asks who is there (401)"),
+        ("ca: nowhere.pem", State.BAD, "nowhere.pem cannot be read: No such file"),
+    ],
+)
+async def test_credentials_are_tried_and_a_wrong_one_is_told(
+    site: str, read: Callable[..., Config], name: str, entry: str, state: State, words: str
+) -> None:
+    config = read(f'{name}: {{url: "{site}", {entry}}}\n')
+    [finding] = await examine(config, None, {name: doctor.CHECKS[name]})
+    assert (finding.name, finding.state) == (name, state), finding
+    assert words in finding.found
+    assert "hush" not in str(finding)
+    assert bool(finding.advice) is (state is not State.OK)
+
+
+async def test_another_site_is_no_grafana_and_no_prometheus(site: str, read: Callable[..., Config]) -> None:
+    config = read(f'grafana: {{url: "{site}/api"}}\nprometheus: {{url: "{site}/api"}}\n')
+    findings = await examine(config, None, {name: doctor.CHECKS[name] for name in ("grafana", "prometheus")})
+    assert [finding.state for finding in findings] == [State.BAD, State.BAD]
+    assert all("it answers 404" in finding.found for finding in findings)
+
+
+async def test_what_is_not_configured_is_not_looked_at(read: Callable[..., Config]) -> None:
+    names = ("gateway", "login", "addresses", "grafana", "prometheus")
+    assert await examine(read(""), None, {name: doctor.CHECKS[name] for name in names}) == []
+
+
+async def test_without_a_bridge_that_ever_ran_rooms_cannot_be_told(read: Callable[..., Config]) -> None:
+    findings = await doctor.addresses(read(WECHAT), None)
+    assert [finding.name for finding in findings] == ["target ops", "target gone", "target wechat.master"]
+    assert {finding.state for finding in findings} == {State.WARN}
+    assert "no bridge has been logged in" in findings[0].found
+
+
+async def test_rooms_and_contacts_are_found_in_what_the_last_bridge_knew(
+    read: Callable[..., Config], tmp_path: Path
+) -> None:
+    config = read(WECHAT)
+    database = Database.open(sqlite_url(tmp_path / "state"))
+    try:
+        directory = Directory(database)
+        await directory.load("bot")
+        await directory.save_rooms([Room("1@chatroom", "Ops", ("bot", "x"))])
+        await directory.save_contacts([Contact("a", "主人"), Contact("b", "主人")])
+        found = {finding.name: finding for finding in await doctor.addresses(config, database)}
+    finally:
+        database.close()
+    assert found["target ops"] == Finding("target ops", State.OK, "Ops (1@chatroom)")
+    assert found["target gone"].state is State.BAD
+    assert "Opps" in found["target gone"].found
+    assert found["target wechat.master"].state is State.BAD, "two are called so"
+
+
+async def test_a_gateway_that_listens_is_told_from_one_that_does_not(read: Callable[..., Config]) -> None:
+    server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    text = f'wechat: {{endpoint: "127.0.0.1:{port}", token: t}}\n'
+    [finding] = await doctor.gateway(read(text), None)
+    assert finding.state is State.OK
+    server.close()
+    await server.wait_closed()
+    [finding] = await doctor.gateway(read(text), None)
+    assert finding.state is State.BAD
+    assert "Connection refused" in finding.found
+
+
+async def test_looking_makes_no_state_directory(read: Callable[..., Config], tmp_path: Path) -> None:
+    [finding] = await doctor.state_dir(read("state_dir: deep/er"), None)
+    assert finding.state is State.OK
+    assert not (tmp_path / "deep").exists()
+    (tmp_path / "file").write_text("")
+    [finding] = await doctor.state_dir(read("state_dir: file"), None)
+    assert finding.state is State.BAD
+
+
+async def test_a_missing_browser_is_bad_only_where_one_is_needed(read: Callable[..., Config]) -> None:
+    without = "pictures: {browser: nowhere/chrome}\n"
+    [finding] = await doctor.browser(read(without), None)
+    assert finding.state is State.WARN
+    [finding] = await doctor.browser(read(without + 'grafana: {url: "http://g"}\n'), None)
+    assert (finding.state, "install one" in finding.advice) == (State.BAD, True)
+
+
+async def test_a_check_that_fails_or_hangs_hides_no_other(
+    read: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(_config: Config, _database: Any) -> list[Finding]:
+        raise RuntimeError("a bug")
+
+    async def hangs(_config: Config, _database: Any) -> list[Finding]:
+        await asyncio.Event().wait()
+        return []
+
+    async def well(_config: Config, _database: Any) -> list[Finding]:
+        return [Finding("well", State.OK, "fine")]
+
+    monkeypatch.setattr(doctor, "DEADLINE", 0.05)
+    findings = await examine(read(""), None, {"fails": fails, "hangs": hangs, "well": well})
+    assert [(finding.name, finding.state) for finding in findings] == [
+        ("fails", State.BAD), ("hangs", State.BAD), ("well", State.OK),
+    ]  # fmt: skip
+    assert "a bug" in findings[0].found
+    assert (worst(findings), worst([])) == (State.BAD, State.OK)
+
+
+# ---------------------------------------------------------------- the channels over HTTP, and bots
+
+CHANNELS = """\
+wecom: {corp_id: ww1, base_url: "WECOM"}
+bots: {main: {bot_id: b, secret: hush-bot, ws_url: "BOT"}}
+targets:
+  robot: {channel: wecom_robot, key: hush-key, base_url: "WECOM"}
+  gone: {channel: wecom_robot, key: hush-gone, base_url: "WECOM"}
+  app: {channel: wecom_app, secret: hush-app, agent_id: 1000002, to: u1}
+  strange: {channel: wecom_app, secret: hush-strange, agent_id: 1000003, to: u1}
+  ding: {channel: dingtalk, base_url: "DING", access_token: hush-ding, secret: hush-sign}
+  unsigned: {channel: dingtalk, base_url: "DING", access_token: hush-ding, secret: hush-other}
+  mail: {channel: apprise, url: "json://127.0.0.1:9/hush-path"}
+  group: {channel: wecom_bot, bot: main, chat: g1}
+"""
+
+
+async def test_each_target_of_the_channels_is_tried_without_anybody_seeing_it(read: Callable[..., Config]) -> None:
+    async with FakeWecom() as wecom, FakeDingtalk() as ding, WecomBotServer() as bot:
+        wecom.add_robot("hush-key")
+        wecom.add_application("ww1", "hush-app", 1000002, members={"u1"})
+        ding.add_robot("hush-ding", secret="hush-sign")
+        text = CHANNELS.replace("WECOM", wecom.url).replace("DING", ding.url).replace("BOT", bot.url)
+        checks = {name: doctor.CHECKS[name] for name in ("channels", "bots")}
+        found = {finding.name: finding for finding in await examine(read(text), None, checks)}
+        assert not wecom.messages
+        assert not ding.messages
+        assert not bot.online
+    assert {name: finding.state for name, finding in found.items()} == {
+        "target robot": State.OK,
+        "target gone": State.BAD,
+        "target app": State.OK,
+        "target strange": State.BAD,
+        "target ding": State.OK,
+        "target unsigned": State.BAD,
+        "target mail": State.OK,
+        "bot main": State.WARN,
+    }
+    assert "93000" in found["target gone"].found
+    assert "310000" in found["target unsigned"].found
+    assert "no bridge has connected yet" in found["bot main"].found
+    assert "hush" not in str(found)
+
+
+async def test_services_that_stall_or_are_away_are_told_in_time(
+    read: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(doctor, "PROBE_DEADLINE", 0.3)
+    async with FakeWecom() as wecom:
+        wecom.stall(count=9)
+        text = (
+            f'bots: {{main: {{bot_id: b, secret: hush, ws_url: "ws://127.0.0.1:9"}}}}\n'
+            f'targets:\n  slow: {{channel: wecom_robot, key: hush-key, base_url: "{wecom.url}"}}\n'
+            '  away: {channel: wecom_robot, key: hush-key, base_url: "http://127.0.0.1:9"}\n'
+        )
+        slow, away, bot = await examine(read(text), None, {n: doctor.CHECKS[n] for n in ("channels", "bots")})
+    assert (slow.state, slow.found) == (State.BAD, "no answer within 0.3 seconds")
+    assert away.state is State.BAD
+    assert "is not reached" in away.found
+    assert bot.state is State.BAD
+    assert "Connection refused" in bot.found
+    assert "hush" not in f"{slow}{away}{bot}"
+
+
+async def test_what_the_running_bridge_says_of_its_bot_is_told(read: Callable[..., Config], tmp_path: Path) -> None:
+    async with WecomBotServer() as server:
+        config = read(f'bots: {{main: {{bot_id: b, secret: hush, ws_url: "{server.url}"}}}}\n')
+        database = Database.open(sqlite_url(tmp_path))
+        for state, expected in (("online", State.OK), ("unauthorised", State.WARN)):
+            fact = {"state": state, "detail": "846609 bad secret"}
+            await database.run(lambda c, fact=fact: remember_fact(c, "channel:wecom_bot:main", fact, 1.0))
+            (found,) = await examine(config, database, {"bots": doctor.CHECKS["bots"]})
+            assert found.state is expected
+        assert "846609 bad secret" in found.found
+        database.close()

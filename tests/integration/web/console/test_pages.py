@@ -1,0 +1,340 @@
+"""Each page of the console in a real Chromium: what it shows, what can be done, on a phone and with keys alone."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from axe_playwright_python.async_playwright import Axe
+from PIL import Image
+
+from tests.integration.web.console.console_harness import READ_TOKEN, TOKEN, Bench, alert, group
+from wxbridge.config import watcher
+from wxbridge.core.model import ChannelState
+from wxbridge.delivery import outbox
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-headless-shell")
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="package"),
+    pytest.mark.skipif(not CHROMIUM, reason="needs Chromium"),
+]
+
+PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+PAGES = (
+    "/", "/console/login", "/console/alerts", "/console/alerts?silence=new", "/console/targets", "/console/jobs",
+    "/console/host", "/console/rooms", "/console/configuration", "/console/doctor",
+)  # fmt: skip
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def browser() -> AsyncIterator[Any]:
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as driver:
+        made = await driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield made
+        await made.close()
+
+
+COOKIES: dict[str, tuple[str, str]] = {}
+"""By token: who has signed in once need not do so in every test."""
+
+
+@asynccontextmanager
+async def opened(
+    browser: Any, console: Bench, path: str = "/", *, token: str = TOKEN, **options: Any
+) -> AsyncIterator[Any]:
+    """A page of somebody who has signed in; whatever the browser complains of fails the test."""
+    context = await browser.new_context(**{"viewport": DESK, "locale": "en-US", **options})
+    context.set_default_timeout(8000)
+    if token and token not in COOKIES:
+        async with console.session.post(
+            f"{console.url}/console/sign-in", data={"token": token}, allow_redirects=False
+        ) as answer:
+            COOKIES[token] = next((each.key, each.value) for each in answer.cookies.values())
+    if token:
+        name, value = COOKIES[token]
+        await context.add_cookies([{"name": name, "value": value, "url": console.url}])
+    page = await context.new_page()
+    problems: list[str] = []
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+    await page.goto(console.url + path)
+    yield page
+    await context.close()
+    assert not problems
+
+
+@pytest.mark.parametrize(
+    ("viewport", "locale", "scheme"), [(PHONE, "zh-CN", "dark"), (DESK, "en-US", "light")], ids=["phone", "desktop"]
+)
+async def test_every_page_fits_its_screen_can_be_touched_and_has_no_serious_finding_of_axe(
+    browser: Any, console: Bench, viewport: dict[str, int], locale: str, scheme: str
+) -> None:
+    await console.push("kafka-3")
+    dead = await console.bridge.database.read(lambda c: outbox.listing(c, limit=1))
+    async with opened(browser, console, viewport=viewport, locale=locale, color_scheme=scheme) as page:
+        few = ("/", "/console/host", "/console/targets")
+        for path in (*PAGES, f"/console/message?id={dead[0].id}") if viewport == PHONE else few:
+            await page.goto(console.url + path)
+            assert await page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], path
+            assert await page.locator("html").get_attribute("lang") == locale.partition("-US")[0]
+            small = await page.evaluate(
+                "[...document.querySelectorAll("
+                "'button, .button, nav a, select, input:not([type=hidden], [type=radio])')]"
+                ".filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML)"
+            )
+            assert not small, path
+            found = (await Axe().run(page)).response["violations"]
+            serious = [(each["id"], each["nodes"][0]["html"]) for each in found
+                       if each["impact"] in ("serious", "critical")]  # fmt: skip
+            assert not serious, path
+
+
+async def test_the_timeline_shows_what_came_in_and_retries_and_hands_on_without_leaving_the_place(
+    browser: Any, console: Bench
+) -> None:
+    async with opened(browser, console) as page:
+        disk = page.locator("article", has=page.get_by_role("heading", name="DiskFull"))
+        assert 'routes[0] severity="critical"' in " ".join((await disk.inner_text()).split())
+        assert "room_gone the room is gone" in await disk.inner_text()
+        watchdog = page.locator("article", has=page.get_by_role("heading", name="Watchdog"))
+        assert "sends it to nobody" in await watchdog.inner_text()
+        evil = page.locator("article h2", has_text="<script>alert('x')</script>")
+        assert await evil.count() == 1
+        await disk.get_by_role("button", name="Retry").click()
+        await page.get_by_text("is queued again.").wait_for()
+        await disk.locator(".pill.bad").wait_for(state="detached")
+        await disk.get_by_role("link", name="in full").first.click()
+        await page.get_by_label("Send to").select_option("robot")
+        await page.get_by_role("button", name="Send", exact=True).click()
+        await page.get_by_text("was queued for robot too").wait_for()
+        await page.goto(f"{console.url}/")
+        assert "robot" in await disk.inner_text(), "it belongs to the same POST"
+        await page.goto(f"{console.url}/?target=robot")
+        assert await page.locator("article").count() == 1
+        await page.get_by_label("State").select_option("sent")
+        await page.wait_for_url("**state=sent**")
+        assert await page.get_by_role("link", name="Clear").is_visible()
+
+
+async def test_what_comes_in_shows_by_itself_and_leaves_open_what_was_opened(browser: Any, console: Bench) -> None:
+    async with opened(browser, console, viewport=PHONE) as page:
+        await page.locator("#finer summary").click()
+        await console.post(group(alert("CameJustNow"), key=f"now{time.time()}"))
+        await page.get_by_role("heading", name="CameJustNow").wait_for()
+        assert await page.locator("#finer[open]").count() == 1
+
+
+async def test_a_target_is_tested_with_a_picture_and_shows_what_may_still_be_sent(browser: Any, console: Bench) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (640, 400), (20, 120, 90)).save(out, "PNG")
+    async with opened(browser, console, "/console/targets") as page:
+        card = page.locator(".target", has=page.get_by_role("heading", name="duty"))
+        assert "of 30 left (30/min)" in await card.inner_text()
+        assert "of 25 left (25/min) · its own pace" in await card.inner_text()
+        assert "运维值班" in await card.inner_text()
+        await card.locator("summary").click()
+        await card.get_by_label("Text").fill("does it arrive?")
+        await card.get_by_label("Picture").set_input_files(
+            {"name": "a.png", "mimeType": "image/png", "buffer": out.getvalue()}
+        )
+        await card.get_by_role("button", name="Send", exact=True).click()
+        await page.get_by_text("Queued for duty").wait_for()
+        await console.until(lambda: any(m.media for m in console.simulator.messages("运维值班")))
+        assert "does it arrive?" in [m.text for m in console.simulator.messages("运维值班")]
+        await page.goto(f"{console.url}/?target=duty")
+        thumbnail = page.locator("article img").first
+        await thumbnail.scroll_into_view_if_needed()
+        await page.wait_for_function("() => document.querySelector('article img').naturalWidth > 0")
+
+
+async def test_a_job_is_run_muted_and_unmuted(browser: Any, console: Bench) -> None:
+    async with opened(browser, console, "/console/jobs", viewport=PHONE) as page:
+        assert await page.locator(".lane .run").count() >= 12
+        card = page.locator(".job", has=page.get_by_role("heading", name="hello"))
+        await card.get_by_role("button", name="Run now").click()
+        await page.get_by_text("hello was started.").wait_for()
+        await card.get_by_text("worked").wait_for()
+        await card.get_by_role("button", name="Mute").click()
+        await page.get_by_text("hello is muted until").wait_for()
+        await card.get_by_role("button", name="Unmute").click()
+        await page.get_by_text("runs at its times again").wait_for()
+
+
+async def test_what_monitors_know_is_shown_acked_and_silenced_on_all_sides(browser: Any, console: Bench) -> None:
+    labels = {"alertname": "Elsewhere", "severity": "critical", "instance": "db-9:9100", "team": "db"}
+    console.monitors.alerts = [{
+        "labels": labels, "annotations": {"summary": "only Alertmanager knows"}, "fingerprint": "f00d",
+        "startsAt": "2026-02-01T00:00:00Z", "endsAt": "2036-02-01T00:00:00Z", "updatedAt": "2026-02-01T00:00:00Z",
+        "generatorURL": "http://prom.example/graph?g0.expr=disk_used+%3E+40", "receivers": [{"name": "x"}],
+        "status": {"state": "active", "silencedBy": [], "inhibitedBy": []},
+    }]  # fmt: skip
+    async with opened(browser, console, "/console/alerts") as page:
+        card = page.locator(".alert", has=page.get_by_role("heading", name="Elsewhere"))
+
+        async def listed() -> bool:
+            # For a moment, those who look share what was answered before.
+            await page.goto(f"{console.url}/console/alerts")
+            return bool(await card.count())
+
+        await console.until(listed)
+        assert "(Alertmanager)" in await card.inner_text()
+        disk = page.locator(".alert", has=page.get_by_role("heading", name="DiskFull"))
+        assert "its monitor does not list it now" in await disk.inner_text()
+        await card.locator("summary", has_text="Chart").click()
+        await page.wait_for_function(
+            "() => document.querySelector('.alert [open] img')?.naturalWidth > 300", timeout=20000
+        )
+        await card.locator("summary", has_text="I am on it").click()
+        await card.get_by_label("Your name").fill("李四")
+        await card.get_by_label("Why").fill("on my way")
+        await card.get_by_role("button", name="Look after Elsewhere").click()
+        await page.get_by_text("李四 looks after Elsewhere").wait_for()
+        await card.get_by_text("李四 looks after it").wait_for()
+        await page.get_by_role("link", name="Silence Elsewhere").click()
+        matchers = page.get_by_label("Matchers")
+        assert await matchers.input_value() == 'alertname="Elsewhere"\ninstance="db-9:9100"'
+        await page.get_by_text("30m", exact=True).click()
+        await page.get_by_label("Why").fill("the disk is being exchanged")
+        await page.get_by_label("Your name").fill("李四")
+        await page.get_by_role("button", name="Silence").click()
+        await page.get_by_text("Silenced until").wait_for()
+        assert "unsilence" not in await page.locator("#flash").inner_text()
+        [theirs] = console.monitors.silences.values()
+        [ours] = await console.bridge.board.silences()
+        assert (theirs["comment"], theirs["createdBy"]) == ("the disk is being exchanged", "李四")
+        assert (ours["comment"], len(ours["matchers"])) == ("the disk is being exchanged", 2)
+        [shown] = await page.locator("#silences > li").all()
+        assert "this bridge, Alertmanager" in await shown.inner_text()
+        await shown.get_by_role("button").click()
+        await page.get_by_text("Ended:").wait_for()
+        assert [each["status"]["state"] for each in console.monitors.silences.values()] == ["expired"]
+        assert not await console.bridge.board.silences()
+        console.monitors.down = True
+        await page.goto(f"{console.url}/console/alerts?silence=")
+        await page.goto(f"{console.url}/console/alerts")
+        await page.get_by_text("Alertmanager did not answer").wait_for()
+        assert await page.get_by_role("heading", name="DiskFull").count() == 1
+    console.monitors.down, console.monitors.alerts = False, []
+
+
+async def test_machines_are_shown_with_levels_and_charts_as_long_as_they_are_asked_for(
+    browser: Any, console: Bench
+) -> None:
+    await console.push("kafka-3")
+    async with opened(browser, console, "/console/host", viewport=PHONE, color_scheme="dark") as page:
+        text = await page.locator(".machine", has=page.get_by_role("heading", name="kafka-3")).inner_text()
+        assert "91 %" in text
+        assert "8 cores" in text
+        assert await page.locator(".levels .bad-text").inner_text() == "91 %"
+        await page.get_by_role("link", name="6 h").click()
+        image = page.get_by_role("img", name="Chart of kafka-3, the last 6 hours")
+        await image.scroll_into_view_if_needed()
+        await page.wait_for_function("() => document.querySelector('.machine img').naturalWidth > 300", timeout=20000)
+        assert "theme=dark" in await image.evaluate("image => image.currentSrc")
+        await console.push("shop-1", minutes=0)
+        await page.goto(f"{console.url}/console/host?hours=24")
+        assert await page.get_by_role("heading").all_inner_texts() == ["Machines", "kafka-3", "shop-1"]
+
+
+async def test_rooms_are_found_and_copied_as_a_line_for_the_configuration(browser: Any, console: Bench) -> None:
+    async with opened(browser, console, "/console/rooms") as page:
+        await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        await page.get_by_role("searchbox").fill("值班")
+        await page.keyboard.press("Enter")
+        await page.get_by_role("button", name="Copy line for targets:: 运维值班").click()
+        await page.get_by_text("Copied").wait_for()
+        copied = await page.evaluate("navigator.clipboard.readText()")
+        assert copied == "运维值班: {channel: wechat, room: 运维值班}"
+
+
+async def test_the_configuration_shows_what_is_wrong_with_its_line_and_no_secret(
+    browser: Any, console: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "PATIENCE", 0.3)
+    monkeypatch.setattr(watcher, "QUIET", 0.1)
+    right = console.file.read_text(encoding="utf-8")
+    async with opened(browser, console, "/console/configuration") as page:
+        text = await page.locator("main").inner_text()
+        assert str(console.file) in text
+        assert "**********" in text
+        assert not [secret for secret in (TOKEN, READ_TOKEN, console.simulator.token, "11111111") if secret in text]
+        console.file.write_text(right + "nonsense: 1\n", encoding="utf-8")
+        await page.get_by_text(f"jobs.yaml:{len(right.splitlines()) + 1}").wait_for(timeout=15000)
+        console.file.write_text("", encoding="utf-8")
+        await page.get_by_text("jobs.yaml:1: is empty").wait_for(timeout=15000)
+        console.file.write_text(right, encoding="utf-8")
+        await console.until(lambda: not console.bridge.files.problems)
+
+
+async def test_doctor_runs_when_asked(browser: Any, console: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from wxbridge import doctor
+
+    monkeypatch.setattr(doctor, "CHECKS", {"state_dir": doctor.state_dir})
+    async with opened(browser, console, "/console/doctor") as page:
+        await page.get_by_role("button", name="Run the checks").click()
+        await page.get_by_text("1 checks, 0 bad.").wait_for()
+        assert await page.locator(".finding", has_text="state_dir").count() == 1
+
+
+async def test_keys_alone_lead_from_the_first_page_to_a_job_that_runs(browser: Any, console: Bench) -> None:
+    async with opened(browser, console, viewport=PHONE, token="") as page:
+        await page.get_by_label("Token").fill(TOKEN)
+        await page.keyboard.press("Enter")
+        await page.locator("nav.pages").wait_for()
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.className") == "skip"
+        for _ in range(12):
+            if await page.evaluate("document.activeElement.matches('.more button')"):
+                break
+            await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Tab")
+        assert await page.evaluate("document.activeElement.textContent") == "Jobs"
+        await page.keyboard.press("Enter")
+        await page.wait_for_url("**/console/jobs")
+        for _ in range(30):
+            await page.keyboard.press("Tab")
+            if (await page.evaluate("document.activeElement.textContent")).strip() == "Run now":
+                break
+        await page.keyboard.press("Enter")
+        await page.get_by_text("hello was started.").wait_for()
+
+
+async def test_the_login_shows_a_live_code_that_is_exchanged_without_reloading(browser: Any, console: Bench) -> None:
+    async with opened(browser, console, "/console/login", viewport=PHONE) as page:
+        assert "小桥" in await page.locator("main").inner_text()
+        await page.evaluate("window.stays = true")
+        console.simulator.gateway.auto_scan = False
+        leave, sure = (
+            page.locator("summary", has_text="Log out"),
+            page.get_by_role("button", name="Yes, log wechat out"),
+        )
+        assert not await sure.is_visible()
+        console.simulator.fail_next(method="Logout")
+        await leave.click()
+        await sure.click()
+        await page.get_by_text("the WeChat gateway answered UNAVAILABLE").wait_for()
+        assert console.bridge.statuses()["wechat"].state is ChannelState.ONLINE
+        await page.locator(".sure:not([open])").wait_for()
+        await leave.click()
+        await sure.click()
+        code = page.locator(".qr img")
+        await code.wait_for(timeout=20000)
+        first = await code.get_attribute("src")
+        console.simulator.refresh_qrcode()
+        await page.wait_for_function("was => document.querySelector('.qr img')?.src !== was", arg=first, timeout=15000)
+        assert await page.evaluate("window.stays") is True
+        async with opened(browser, console, token=READ_TOKEN) as reader:
+            await reader.goto(f"{console.url}/console/login")
+            assert await reader.locator(".qr, .sure").count() == 0
+        console.simulator.scan()
+        await page.locator(".channel .pill.good").first.wait_for(timeout=15000)
+        await console.until(lambda: console.bridge.statuses()["wechat"].state is ChannelState.ONLINE)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import asyncio
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from aiohttp import web
+from hypothesis import HealthCheck, assume, given, settings
+from pydantic import SecretStr
+from schemathesis.checks import CHECKS
+from schemathesis.generation import GenerationMode
+
+import wxbridge
+from tests.integration.web.web_alone import TOKEN, alone
+from wxbridge.config.hooks import HookSettings
+
+AUTH = {"Authorization": f"Bearer {TOKEN}"}
+EXAMPLES = 6
+"""Of each kind, for each operation."""
+
+
+def served(app: web.Application) -> set[tuple[str, str]]:
+    """Every method and path of the application. HEAD comes with each GET."""
+    return {
+        (route.method.lower(), route.resource.canonical)
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+
+
+async def test_every_route_is_described_and_every_description_is_a_route(tmp_path: Path) -> None:
+    async with alone(tmp_path) as server:
+        assert (await server.ask("GET", "/api/openapi.json"))[0] == 401
+        status, description = await server.ask("GET", "/api/openapi.json", headers=AUTH)
+        assert status == 200
+        assert description["info"]["version"] == wxbridge.__version__
+        described = {(method, path) for path, methods in description["paths"].items() for method in methods}
+        assert described == served(server.app)
+
+
+async def test_every_operation_has_a_name_of_its_own_and_every_reference_leads_somewhere(tmp_path: Path) -> None:
+    async with alone(tmp_path) as server:
+        _, description = await server.ask("GET", "/api/openapi.json", headers=AUTH)
+    names = [operation["operationId"] for methods in description["paths"].values() for operation in methods.values()]
+    assert len(names) == len(set(names))
+    text = json.dumps(description)
+    used = {part.partition('"')[0] for part in text.split('"#/components/')[1:]}
+    parts = description["components"]
+    there = {f"{kind}/{name}" for kind in ("schemas", "responses") for name in parts[kind]}
+    assert used == there
+
+
+@pytest.mark.parametrize("mode", list(GenerationMode), ids=lambda mode: mode.value)
+async def test_the_server_does_as_its_description_says(tmp_path: Path, mode: GenerationMode) -> None:
+    hooks = {"grafana": HookSettings(hmac_secret=SecretStr("a-s3cret"))}
+    async with alone(tmp_path, hooks=hooks) as server:
+        _, description = await server.ask("GET", "/api/openapi.json", headers=AUTH)
+        tried = await asyncio.to_thread(hold_to, description, server.url, mode)
+        operations = sum(len(methods) for methods in description["paths"].values())
+        assert len(tried) == (operations if mode is GenerationMode.POSITIVE else 2)
+        assert server.refused("error") == 0
+
+
+def hold_to(description: dict[str, Any], url: str, mode: GenerationMode) -> set[str]:
+    """Have schemathesis ask for everything described, and check the answers; the operations that it tried."""
+    if mode is GenerationMode.NEGATIVE:
+        description = without_forms(description)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DeprecationWarning)
+        schema = schemathesis.openapi.from_dict(description)
+    # A list that is too long may be too large a body as well, which is a refusal like others (RFC 9110, 15.5.14).
+    schema.config.checks.negative_data_rejection.expected_statuses.append("413")
+    tried = set()
+    for found in schema.get_all_operations():
+        operation = found.ok()
+        # A hook takes any body, and any text is a name.
+        if mode is GenerationMode.NEGATIVE and not (operation.path.startswith("/api/") and operation.body):
+            continue
+
+        @settings(max_examples=EXAMPLES, database=None, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def ask(case: schemathesis.Case) -> None:
+            # A parameter more than there are is no mistake.
+            assume(mode is GenerationMode.POSITIVE or not case.query)
+            # What is well-formed may still name a target or a silence that is not there, so only hooks take all.
+            takes_all = case.path.startswith("/hooks/")
+            case.call_and_validate(
+                base_url=url,
+                headers=AUTH,
+                excluded_checks=[] if takes_all else CHECKS.get_by_names(["positive_data_acceptance"]),
+            )
+            tried.add(case.operation.label)
+
+        ask()
+    return tried
+
+
+def without_forms(description: dict[str, Any]) -> dict[str, Any]:
+    """What JSON bodies are asked to be: in a form everything is text, so hardly anything is of a wrong type."""
+    changed = json.loads(json.dumps(description))
+    for methods in changed["paths"].values():
+        for operation in methods.values():
+            content = operation.get("requestBody", {}).get("content", {})
+            for media in set(content) - {"application/json"}:
+                del content[media]
+    return changed

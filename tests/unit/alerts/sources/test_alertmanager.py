@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import copy
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from tests.support import payload_bytes
+from tests.unit.alerts.sources.source_checks import JSON_TYPE, ODD, json_values, posted, spoiled
+from wxbridge.alerts.sources import samples
+from wxbridge.alerts.sources.by_content import at_alertmanager
+from wxbridge.core.model import AlertGroup, AlertStatus
+
+FIRING: dict[str, Any] = json.loads(payload_bytes("alertmanager/v4_firing"))
+CAPTURED: dict[str, Any] = json.loads(payload_bytes("alertmanager/v4_captured"))
+
+
+def group_of(changes: dict[str, Any] | None = None, **alert: Any) -> AlertGroup:
+    data = copy.deepcopy(CAPTURED) | (changes or {})
+    data["alerts"][0] |= alert
+    return posted(at_alertmanager, data)
+
+
+def test_a_captured_notification_has_all_that_alertmanager_said() -> None:
+    group = at_alertmanager(payload_bytes("alertmanager/v4_captured"), JSON_TYPE)
+    assert (group.source, group.group_key, group.title) == ("alertmanager", '{}:{alertname="主机宕机"}', "主机宕机")
+    (alert,) = group.alerts
+    assert (alert.status, alert.title, alert.fingerprint) == (AlertStatus.FIRING, "主机宕机", "1b8b4a0383fec52b")
+    assert alert.labels == CAPTURED["alerts"][0]["labels"]
+    assert alert.annotations == CAPTURED["alerts"][0]["annotations"]
+    assert alert.starts_at == datetime(2026, 11, 21, 0, 47, 58, 418000, UTC)
+    assert (alert.ends_at, alert.picture, alert.values) == (None, None, ())
+
+
+def test_a_dashboard_in_the_annotations_is_what_people_are_shown() -> None:
+    (alert,) = group_of().alerts
+    assert alert.link == "http://127.0.0.1:3900/d/abc"
+    assert alert.links == {
+        "generator": CAPTURED["alerts"][0]["generatorURL"],
+        "runbook": 'https://example.invalid/run "q"',
+    }
+
+
+def test_without_a_dashboard_the_expression_is_shown() -> None:
+    (alert,) = posted(at_alertmanager, FIRING).alerts
+    assert alert.link == FIRING["alerts"][0]["generatorURL"]
+    assert alert.links == {}
+    (alert,) = group_of(annotations={"dashboard": "see the wiki", "runbook": "ask Li"}).alerts
+    assert (alert.link, alert.links) == (CAPTURED["alerts"][0]["generatorURL"], {})
+
+
+def test_a_nanosecond_of_go_s_is_no_obstacle() -> None:
+    (alert,) = posted(at_alertmanager, FIRING).alerts
+    assert alert.starts_at == datetime(2020, 5, 21, 2, 58, 7, 830216, UTC)
+
+
+def test_the_labels_that_make_the_group_are_its_title() -> None:
+    assert group_of({"groupLabels": {"alertname": "Disk", "cluster": "a"}}).title == "Disk a"
+    assert group_of({"groupLabels": {}}).title == "主机宕机"
+    assert group_of({"groupLabels": None, "commonLabels": None}).title == "ok"
+    assert group_of({"groupLabels": None, "commonLabels": None, "receiver": ""}).title == "主机宕机"
+
+
+def test_a_resolution_has_its_end() -> None:
+    (alert,) = group_of(status="resolved", endsAt="2026-11-21T01:00:00Z").alerts
+    assert (alert.status, alert.ends_at) == (AlertStatus.RESOLVED, datetime(2026, 11, 21, 1, tzinfo=UTC))
+
+
+def test_a_repeat_is_the_same_and_what_follows_is_not() -> None:
+    first = group_of()
+    assert first.dedupe
+    assert group_of({"externalURL": "http://other:9093", "notification_reason": "x"}).dedupe == first.dedupe
+    later = [
+        group_of(status="resolved", endsAt="2026-11-21T01:00:00Z"),
+        group_of(startsAt="2026-11-21T02:00:00Z"),
+        group_of({"alerts": CAPTURED["alerts"] * 2}),
+        group_of({"receiver": "b"}),
+        group_of({"groupKey": "b"}),
+    ]
+    assert len({group.dedupe for group in [first, *later]}) == 6
+
+
+def test_a_group_without_a_key_gets_one_from_its_labels() -> None:
+    first = group_of({"groupKey": None}).group_key
+    assert first
+    assert first == group_of({"groupKey": ""}, status="resolved").group_key
+    assert first != group_of({"groupKey": None, "groupLabels": {"a": "b"}}).group_key
+
+
+@pytest.mark.parametrize("field", [*CAPTURED, *CAPTURED["alerts"][0]])
+@pytest.mark.parametrize("value", ODD)
+def test_a_field_of_any_type_loses_nothing_else(field: str, value: Any) -> None:
+    data = copy.deepcopy(CAPTURED)
+    for place in (data, data["alerts"][0]):
+        if field in place:
+            place[field] = value
+    group = posted(at_alertmanager, data)
+    assert group.source == "alertmanager"
+    if field != "alerts":
+        assert group.alerts[0].title == ("实例 127.0.0.1:9899 已宕机" if field == "labels" else "主机宕机")
+
+
+@given(spoiled([FIRING, CAPTURED, json.loads(samples.alertmanager())]))
+def test_a_spoiled_notification_is_told(data: Any) -> None:
+    posted(at_alertmanager, data)
+
+
+@given(json_values(**dict.fromkeys((*CAPTURED, *CAPTURED["alerts"][0]), ("firing", "resolved", "4"))))
+def test_any_json_is_told(data: Any) -> None:
+    posted(at_alertmanager, data)
+    posted(at_alertmanager, {"alerts": [data, data], "groupLabels": data})

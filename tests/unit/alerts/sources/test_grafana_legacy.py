@@ -1,0 +1,292 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from tests.support import payload_bytes
+from tests.unit.alerts.sources.source_checks import check_usable
+from wxbridge.alerts import render
+from wxbridge.alerts.sources import MAX_DEPTH, as_number, as_text, as_time
+from wxbridge.alerts.sources.grafana_legacy import parse
+from wxbridge.core.errors import BadBody
+from wxbridge.core.model import AlertStatus, Capabilities, PictureSpec, Text, Value
+
+
+def alert_of(**fields: Any) -> Any:
+    (alert,) = parse(json.dumps(fields).encode(), {}).alerts
+    return alert
+
+
+def test_a_firing_alert_has_all_that_grafana_said() -> None:
+    alert = parse(payload_bytes("grafana/legacy_alerting"), {}).alerts[0]
+    assert alert.status is AlertStatus.FIRING
+    assert alert.title == "[Alerting] Panel Title alert"
+    assert alert.values == (Value("Count", 1.0),)
+    panel = {"__dashboardId__": "1", "__panelId__": "2", "__orgId__": "1"}
+    assert alert.annotations == {"message": "Notification Message", **panel}
+    assert alert.labels == {"tag name": "tag value", "alertname": "Panel Title alert"}
+    url = "https://grafana.com/assets/img/blog/mixed_styles.png"
+    assert alert.picture == PictureSpec("fetch", {"url": url}, link=url)
+    assert alert.link
+    assert alert.link.endswith("?fullscreen&edit&tab=alert&panelId=2&orgId=1")
+    assert alert.fingerprint == "1:1"
+
+
+def test_an_old_grafana_leaves_out_the_numbers_of_the_dashboard() -> None:
+    alert = parse(payload_bytes("grafana/legacy_ok"), {}).alerts[0]
+    assert alert.status is AlertStatus.RESOLVED
+    assert alert.values == ()
+    assert alert.picture is None
+
+
+def test_no_data_is_a_status_of_its_own() -> None:
+    assert parse(payload_bytes("grafana/legacy_no_data"), {}).alerts[0].status is AlertStatus.NO_DATA
+
+
+def test_the_test_notification_has_tags_of_null_and_a_huge_rule() -> None:
+    alert = parse(payload_bytes("grafana/legacy_test_notification"), {}).alerts[0]
+    assert alert.values == (Value("High value", 100.0), Value("Higher Value", 200.0))
+    assert alert.fingerprint == "0:6057014166021867823"
+
+
+def test_grafana_four_wrote_its_addresses_with_an_underscore() -> None:
+    alert = alert_of(title="t", state="alerting", rule_url="http://g/d", image_url="http://g/i.png")
+    assert alert.link == "http://g/d"
+    assert alert.picture.params == {"url": "http://g/i.png"}
+
+
+@pytest.mark.parametrize(
+    ("state", "status", "shown"),
+    [
+        ("alerting", AlertStatus.FIRING, ""),
+        ("Alerting", AlertStatus.FIRING, ""),
+        ("ok", AlertStatus.RESOLVED, ""),
+        ("OK ", AlertStatus.RESOLVED, ""),
+        ("no_data", AlertStatus.NO_DATA, ""),
+        ("paused", AlertStatus.FIRING, "paused"),
+        ("pending", AlertStatus.FIRING, "pending"),
+        ("", AlertStatus.FIRING, ""),
+        (None, AlertStatus.FIRING, ""),
+        (5, AlertStatus.FIRING, "5"),
+        ({"a": 1}, AlertStatus.FIRING, '{"a": 1}'),
+    ],
+)
+def test_an_unknown_state_is_told_as_an_alert_with_its_name(state: Any, status: AlertStatus, shown: str) -> None:
+    alert = alert_of(title="t", state=state)
+    assert (alert.status, alert.state) == (status, shown)
+
+
+def test_without_a_title_the_rule_gives_its_name() -> None:
+    assert alert_of(ruleName="Disk", state="alerting").title == "Disk"
+    assert alert_of(title=None, ruleName="Disk").title == "Disk"
+    assert alert_of(title="  ", ruleName="").title == ""
+
+
+def test_an_alert_by_execution_error_has_no_matches() -> None:
+    assert alert_of(title="t", state="alerting", evalMatches=[]).values == ()
+    assert alert_of(title="t", state="alerting", evalMatches=None).values == ()
+
+
+@pytest.mark.parametrize(
+    ("match", "value"),
+    [
+        ({"metric": "m", "value": None}, Value("m")),
+        ({"metric": "m", "value": "12.5"}, Value("m", 12.5)),
+        ({"metric": "m", "value": "high"}, Value("m", text="high")),
+        ({"metric": "m", "value": True}, Value("m", text="true")),
+        ({"metric": "m", "value": [1]}, Value("m", text="[1]")),
+        ({"metric": None, "value": 1}, Value("value", 1.0)),
+        ({"metric": 5, "value": 1, "tags": {"a": None, "b": 1}}, Value("5", 1.0, labels={"a": "", "b": "1"})),
+        ({"metric": "m", "value": 1, "tags": "x"}, Value("m", 1.0)),
+        ("just words", Value("just words")),
+        (None, Value("")),
+    ],
+)
+def test_a_match_of_the_wrong_type_tells_what_there_was(match: Any, value: Value) -> None:
+    assert alert_of(title="t", evalMatches=[match]).values == (value,)
+
+
+def test_a_number_beyond_all_floats_is_written_as_it_came() -> None:
+    body = b'{"title": "t", "evalMatches": [{"metric": "m", "value": 1' + b"0" * 400 + b"}]}"
+    assert parse(body, {}).alerts[0].values[0].text == "1" + "0" * 400
+
+
+def test_not_a_number_is_said_so() -> None:
+    body = b'{"title": "t", "evalMatches": [{"metric": "a", "value": NaN}, {"metric": "b", "value": -Infinity}]}'
+    (text,) = render.compose(parse(body, {}), Capabilities(text_limit=2000), "en")
+    assert text == Text("🔥 t\na: NaN\nb: -Inf")
+
+
+@pytest.mark.parametrize("body", ["[]", "{}", '"words"', "5", "null", "true", '{"unknown": 1}', "[1, [2]]"])
+def test_what_is_json_but_no_alert_is_told_as_text(body: str) -> None:
+    group = parse(body.encode(), {})
+    assert group.alerts == ()
+    assert json.loads(group.text or "") == json.loads(body) if body != '"words"' else group.text == "words"
+    check_usable(group)
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"", "The body is empty"),
+        (b" \n", "The body is empty"),
+        (b"title=x", r"The body is not JSON \(line 1, column 1"),
+        (b'{"title": "x"', r"The body is not JSON \(line 1, column 14"),
+        (b"<html></html>", "The body is not JSON"),
+        (b"\xff\xfe", r"The body is not UTF-8 \(byte 0\)"),
+        (b'{"title": "\xb4\xa6"}', r"The body is not UTF-8 \(byte 11\)"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), "nested too deeply"),
+        (b"1" * 5000, "a number too long to read"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_a_sentence(body: bytes, words: str) -> None:
+    with pytest.raises(BadBody, match=words):
+        parse(body, {})
+
+
+def test_a_deep_body_that_is_read_can_be_told() -> None:
+    for body in ("[" * MAX_DEPTH + "]" * MAX_DEPTH, '{"title": ' + '{"a": ' * 298 + '"\\ud800"' + "}" * 298 + "}"):
+        check_usable(parse(body.encode(), {}))
+
+
+def test_a_byte_order_mark_does_no_harm() -> None:
+    assert parse(b'\xef\xbb\xbf{"title": "t"}', {}).title == "t"
+
+
+def test_half_a_character_is_replaced_and_a_whole_one_stays() -> None:
+    group = parse(rb'{"title": "a\ud83d b\ud83d\ude00", "tags": {"\udc00": "x"}, "message": ["\uD800"]}', {})
+    assert group.title == "a\ufffd b😀"
+    check_usable(group)
+
+
+def test_nul_characters_are_left_out() -> None:
+    group = parse(rb'{"title": "a\u0000b", "tags": {"\u0000k": "\u0000v"}, "evalMatches": ["\u0000"]}', {})
+    assert group.title == "ab"
+    assert group.alerts[0].labels == {"k": "v"}
+    check_usable(group)
+    check_usable(parse(rb'{"x": "a\u0000b"}', {}))
+    check_usable(parse(rb'"a\u0000b"', {}))
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "title",
+        "ruleName",
+        "state",
+        "message",
+        "tags",
+        "evalMatches",
+        "ruleUrl",
+        "imageUrl",
+        "orgId",
+        "ruleId",
+        "panelId",
+    ],
+)
+@pytest.mark.parametrize("value", [None, 0, -1.5, True, "", "x", [], {}, [None], {"a": None}, [[1]], {"a": {"b": []}}])
+def test_a_field_of_any_type_loses_nothing_else(field: str, value: Any) -> None:
+    data = json.loads(payload_bytes("grafana/legacy_alerting")) | {field: value}
+    group = parse(json.dumps(data).encode(), {})
+    check_usable(group)
+    (text, *_) = render.compose(group, Capabilities(text_limit=2000), "en")
+    assert isinstance(text, Text)
+    for name, words in {"title": "Panel Title", "message": "Notification Message", "evalMatches": "Count: 1",
+                        "ruleUrl": "http://localhost:3000"}.items():  # fmt: skip
+        assert field == name or words in text.text
+
+
+def test_a_picture_that_travels_inside_is_no_link_for_a_person() -> None:
+    assert alert_of(title="t", imageUrl="data:image/png;base64,xx").picture.link is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+)
+FIELDS = st.sampled_from(
+    ["title", "state", "ruleName", "ruleId", "evalMatches", "tags", "message", "imageUrl", "ruleUrl"]
+)
+MATCHES = st.lists(st.fixed_dictionaries({}, optional={"metric": JSON, "value": JSON, "tags": JSON}), max_size=3)
+
+
+@given(JSON)
+def test_any_json_is_told(data: Any) -> None:
+    check_usable(parse(json.dumps(data).encode(), {}))
+
+
+@given(st.dictionaries(FIELDS, JSON | MATCHES))
+def test_any_json_in_the_known_fields_is_told(data: Any) -> None:
+    check_usable(parse(json.dumps(data).encode(), {}))
+
+
+@given(st.binary() | st.text(st.sampled_from('{}[]":,0123456789eE+-.ntrufalsd\\ /\ud800'), max_size=60).map(
+    lambda text: text.encode("utf-8", "surrogatepass")))  # fmt: skip
+@example(b'"\\ud800"')
+@example(b"-")
+@example(b"1e999")
+@example(b"-0")
+def test_any_bytes_are_told_or_refused_with_a_sentence(body: bytes) -> None:
+    try:
+        group = parse(body, {})
+    except BadBody as error:
+        assert str(error).endswith(".")  # noqa: PT017 - either outcome is right
+    else:
+        check_usable(group)
+
+
+# ---------------------------------------------------------------- what every source reads with
+
+
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (1, 1.0),
+        (1.5, 1.5),
+        ("2.5", 2.5),
+        (" 3 ", 3.0),
+        (True, None),
+        ("x", None),
+        (None, None),
+        ([], None),
+        (10**400, None),
+    ],
+)
+def test_a_number_is_a_number_or_a_text_that_is_one(value: Any, number: float | None) -> None:
+    assert as_number(value) == number
+
+
+def test_a_value_becomes_text_as_people_write_it() -> None:
+    assert [as_text(value) for value in (None, "a", 5, True, {"数": [1]})] == ["", "a", "5", "true", '{"数": [1]}']
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "0001-01-01T00:00:00Z",
+        "2026-01-01T00:00:00",
+        "1969-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-23:59",
+        "yesterday",
+        "",
+        None,
+        5,
+        {},
+    ],
+)
+def test_what_is_no_moment_is_none(value: Any) -> None:
+    assert as_time(value) is None
+
+
+def test_a_moment_of_any_zone_is_told_in_utc_also_with_nanoseconds() -> None:
+    for text in ("2026-01-02T03:04:05Z", "2026-01-02T11:04:05.123456789+08:00"):
+        moment = as_time(text)
+        assert moment is not None
+        assert moment.timestamp() // 1 == 1767323045
+        assert moment.tzinfo is UTC

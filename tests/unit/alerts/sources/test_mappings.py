@@ -1,0 +1,361 @@
+"""`/hooks/generic/NAME`: mappings of jobs.yaml, and those that ship."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from tests.support import REPOSITORY, SMALL
+from tests.unit.alerts.sources.source_checks import (
+    FORM_TYPE,
+    JSON_TYPE,
+    check_told_or_refused,
+    check_usable,
+    json_values,
+    posted,
+    spoiled,
+)
+from wxbridge.alerts.sources.generic import mapped, parsers
+from wxbridge.alerts.sources.presets import PRESETS
+from wxbridge.config.hooks import BodyMapping, HooksSettings
+from wxbridge.config.schema import Config
+from wxbridge.core.errors import BadBody, ConfigError
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
+
+SHIPPED = parsers({})
+PAYLOADS = {
+    path.stem: json.loads(path.read_bytes())
+    for path in sorted((REPOSITORY / "tests" / "payloads" / "generic").glob("*.json"))
+}
+
+
+def shipped(name: str, **changes: Any) -> AlertGroup:
+    """What a mapping that ships makes of its sample, with some fields at the top being others."""
+    data = PAYLOADS[name]
+    return posted(SHIPPED[f"generic/{name.partition('_')[0]}"], data | changes if changes else data)
+
+
+def read_by(document: Any, **mapping: Any) -> AlertGroup:
+    return posted(mapped(BodyMapping(**{"title": "name"} | mapping), "mine"), document)
+
+
+def alert_by(document: Any, **mapping: Any) -> Alert:
+    (alert,) = read_by(document, **mapping).alerts
+    return alert
+
+
+# ---------------------------------------------------------------- those that ship
+
+
+def test_uptime_kuma_tells_that_a_site_is_down_and_up_again() -> None:
+    (down,), (up,) = shipped("uptime-kuma_down").alerts, shipped("uptime-kuma_up").alerts
+    assert (down.source, down.status, down.title) == ("uptime-kuma", AlertStatus.FIRING, "商城首页")
+    assert down.annotations == {"message": "getaddrinfo ENOTFOUND shop.example.com"}
+    assert down.labels == {"type": "http", "team": "shop"}
+    assert (down.link, down.values) == ("https://shop.example.com", ())
+    assert (up.status, up.values, up.fingerprint) == (
+        AlertStatus.RESOLVED, (Value("ping", 182.0, unit="ms"),), down.fingerprint,
+    )  # fmt: skip
+
+
+def test_uptime_kuma_says_pending_and_maintenance_in_its_words_and_has_no_address_of_a_ping() -> None:
+    heartbeat, monitor = PAYLOADS["uptime-kuma_down"]["heartbeat"], PAYLOADS["uptime-kuma_down"]["monitor"]
+    for number, word in ((2, "pending"), (3, "maintenance")):
+        (alert,) = shipped("uptime-kuma_down", heartbeat=heartbeat | {"status": number}).alerts
+        assert (alert.status, alert.state) == (AlertStatus.FIRING, word)
+    (alert,) = shipped("uptime-kuma_down", monitor=monitor | {"url": "https://"}).alerts
+    assert alert.link is None
+
+
+def test_a_test_of_uptime_kuma_s_is_its_message_alone() -> None:
+    group = shipped("uptime-kuma_test")
+    assert (group.alerts, group.text) == ((), "My Notification Testing")
+
+
+def test_uptime_kuma_may_send_a_form() -> None:
+    text = json.dumps(PAYLOADS["uptime-kuma_down"])
+    body = f'--x\r\nContent-Disposition: form-data; name="data"\r\n\r\n{text}\r\n--x--\r\n'.encode()
+    headers = {"Content-Type": "multipart/form-data; boundary=x"}
+    assert SHIPPED["generic/uptime-kuma"](body, headers) == shipped("uptime-kuma_down")
+
+
+def test_zabbix_tells_a_problem_its_update_and_its_recovery() -> None:
+    (alert,) = shipped("zabbix_problem").alerts
+    assert (alert.status, alert.title) == (AlertStatus.FIRING, "High CPU utilization (over 90% for 5m)")
+    assert alert.labels == {
+        "host": "db-1", "ip": "10.0.0.7", "component": "cpu", "scope": "performance", "severity": "High",
+    }  # fmt: skip
+    assert alert.annotations == {"message": "Current utilization: 96.4 %"}
+    assert alert.link == "http://zabbix.example.com/tr_events.php?triggerid=22391&eventid=4711"
+    (recovery,) = shipped("zabbix_problem", event_value="0").alerts
+    assert (recovery.status, recovery.fingerprint) == (AlertStatus.RESOLVED, alert.fingerprint)
+    changes = {"event_update_status": "1", "event_update_action": "acknowledged", "event_update_message": "I look"}
+    (update,) = shipped("zabbix_problem", **changes).alerts
+    assert (update.status, update.state, update.annotations["message"]) == (
+        AlertStatus.FIRING,
+        "acknowledged",
+        "I look",
+    )
+
+
+def test_nightingale_tells_several_events_or_one() -> None:
+    group = shipped("nightingale_v8")
+    first, second = group.alerts
+    assert (first.status, first.title) == (AlertStatus.FIRING, "磁盘使用率高")
+    assert (first.labels["ident"], first.labels["path"], first.labels["severity"]) == ("db-1", "/data", "warning")
+    assert (first.values, first.link) == ((Value("value", 92.31),), "https://wiki.example.com/disk")
+    assert (second.status, second.labels["severity"]) == (AlertStatus.RESOLVED, "critical")
+    assert first.fingerprint == "2cb966f9ba1cdc7af94c3796e855955a"
+    single = posted(SHIPPED["generic/nightingale"], PAYLOADS["nightingale_v8"][0])
+    assert single.alerts == (first,)
+
+
+def test_jenkins_tells_a_build() -> None:
+    (alert,) = shipped("jenkins_failure").alerts
+    assert (alert.status, alert.state, alert.title) == (AlertStatus.FIRING, "", "asgard #18")
+    assert (alert.link, alert.labels["branch"]) == ("http://localhost:8080/job/asgard/18/", "origin/master")
+    build = PAYLOADS["jenkins_failure"]["build"]
+    for word, status, state in (("SUCCESS", AlertStatus.RESOLVED, ""), ("UNSTABLE", AlertStatus.FIRING, "UNSTABLE")):
+        (after,) = shipped("jenkins_failure", build=build | {"number": 19, "status": word}).alerts
+        assert (after.status, after.state, after.fingerprint) == (status, state, alert.fingerprint)
+
+
+def test_github_tells_how_a_workflow_ended() -> None:
+    (alert,) = shipped("github_workflow_run").alerts
+    assert (alert.status, alert.title) == (AlertStatus.FIRING, "octo-org/octo-repo · Build")
+    assert alert.annotations == {"message": "Update README.md"}
+    assert alert.link == "https://github.com/octo-org/octo-repo/actions/runs/30433642"
+    run = PAYLOADS["github_workflow_run"]["workflow_run"]
+    (after,) = shipped(
+        "github_workflow_run", workflow_run=run | {"conclusion": "success"}, sender={"login": "b"}
+    ).alerts
+    assert (after.status, after.fingerprint) == (AlertStatus.RESOLVED, alert.fingerprint)
+    (begun,) = shipped("github_workflow_run", workflow_run=run | {"conclusion": None, "status": "queued"}).alerts
+    assert begun.state == "queued"
+
+
+def test_github_s_other_events_are_told_in_a_word_and_its_forms_are_read() -> None:
+    ping = {"zen": "Keep it logically awesome.", "hook_id": 1}
+    body = urlencode({"payload": json.dumps(ping)}).encode()
+    for group in (posted(SHIPPED["generic/github"], ping), SHIPPED["generic/github"](body, FORM_TYPE)):
+        assert (group.alerts, group.text, group.title) == ((), "Keep it logically awesome.", "github")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_shipped_mapping_tells_any_other_body_as_text(name: str) -> None:
+    for document in ({}, [], {"other": 1}, "words", 5, None):
+        assert posted(SHIPPED[f"generic/{name}"], document).alerts == ()
+
+
+def test_a_mapping_of_the_same_name_in_jobs_yaml_comes_first() -> None:
+    own = parsers({"zabbix": BodyMapping(title="subject"), "nagios": BodyMapping(title="host")})
+    assert posted(own["generic/zabbix"], {"subject": "mine", "event_name": "shipped"}).title == "mine"
+    assert set(own) == {f"generic/{name}" for name in [*PRESETS, "nagios"]}
+
+
+# ---------------------------------------------------------------- one's own
+
+
+def test_each_part_is_looked_up_where_its_expression_says() -> None:
+    document = {
+        "name": "Disk", "more": {"text": "is full"}, "state": "bad", "level": "page", "where": {"host": "a", "n": 1},
+        "figures": {"used": 92.5}, "urls": ["http://x/1", "http://x/2"], "chart": "http://x/c.png", "key": 7,
+    }  # fmt: skip
+    group = read_by(
+        document, text="more.text", status="state", severity="level", labels="where", values="figures",
+        link="urls[1]", picture="chart", id="key",
+    )  # fmt: skip
+    assert group.alerts == (
+        Alert(
+            "mine", AlertStatus.FIRING, "Disk", {"host": "a", "n": "1", "severity": "page"}, {"message": "is full"},
+            (Value("used", 92.5),), link="http://x/2", fingerprint="7",
+            picture=PictureSpec("fetch", {"url": "http://x/c.png"}, link="http://x/c.png"),
+        ),
+    )  # fmt: skip
+    assert (group.source, group.group_key, group.dedupe) == ("mine", "7", None)
+
+
+def test_labels_and_values_may_have_an_expression_each() -> None:
+    alert = alert_by(
+        {"name": "x", "a": {"b": "c"}, "tags": ["k:v"], "ms": 12, "gone": None},
+        labels={"one": "a.b", "none": "no.where", "all": "tags"},
+        values={"time": "{value: ms, unit: 'ms'}", "gone": "gone"},
+    )
+    assert alert.labels == {"one": "c", "k": "v"}
+    assert alert.values == (Value("time", 12.0, unit="ms"),)
+
+
+def test_what_a_mapping_does_not_find_is_absent() -> None:
+    alert = alert_by(
+        {"name": "x", "n": "text"},
+        text="no", status="no", severity="no", labels="no", values="no", link="no && yes", picture="no", id="abs(n)",
+    )  # fmt: skip
+    assert (alert.status, alert.state, alert.labels, alert.annotations, alert.values, alert.link, alert.picture) == (
+        AlertStatus.FIRING, "", {}, {}, (), None, None,
+    )  # fmt: skip
+    assert alert.fingerprint
+
+
+def test_without_a_title_the_text_is_told_else_the_whole_body() -> None:
+    assert read_by({"words": "hello"}, text="words").text == "hello"
+    assert json.loads(read_by({"a": 1}, text="words").text or "") == {"a": 1}
+    assert read_by({"name": " "}).alerts == ()
+
+
+def test_a_list_in_the_body_is_several_alerts() -> None:
+    document = {"events": [{"name": "a", "s": "up"}, {"name": "b"}, {"other": 1}]}
+    group = read_by(document, alerts="events", status="s")
+    assert [alert.title for alert in group.alerts] == ["a", "b", '{"other": 1}']
+    assert group.alerts[0].status is AlertStatus.RESOLVED
+    assert read_by({"name": "single"}, alerts="events").title == "single"
+
+
+def test_of_very_many_the_first_are_read_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wxbridge.alerts.sources.generic.MAX_MAPPED", 3)
+    group = read_by([{"name": "a"}] * 5, alerts="[]")
+    assert (len(group.alerts), group.truncated) == (3, 2)
+
+
+def test_a_form_is_an_object_of_its_fields() -> None:
+    group = mapped(BodyMapping(title="name", status="s"))(b"name=Disk&s=ok", FORM_TYPE)
+    assert (group.alerts[0].title, group.alerts[0].status) == ("Disk", AlertStatus.RESOLVED)
+    check_usable(group)
+
+
+def test_what_cannot_be_read_is_refused_with_a_sentence() -> None:
+    for body in (b"", b"\xff", b"{"):
+        with pytest.raises(BadBody, match=r"\.$"):
+            mapped(BodyMapping(title="a"))(body, JSON_TYPE)
+
+
+# ---------------------------------------------------------------- jobs.yaml
+
+
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("a..b", "'.' at character 3 was not expected"),
+        ("a.b ||", "it ends too early"),
+        ("'x", '"\'x" at character 1 was not expected'),
+        ("a-b", "'-' at character 2 was not expected"),
+        ("5", "5 at character 1 was not expected"),
+        ("", "it is empty"),
+        ("uper(a)", r"there is no function uper\(\); there are abs, "),
+        ("a.[to_string(b, c)]", r"to_string\(\) takes 1 arguments, not 2"),
+        ("not_null()", r"not_null\(\) takes 1 or more arguments, not 0"),
+        ("(" * 5000, "nested too deeply|ends too early"),
+    ],
+)
+def test_a_broken_expression_is_refused_with_its_place_and_an_example(expression: str, words: str) -> None:
+    for mapping in (
+        {"title": expression},
+        {"title": "a", "labels": {"k": expression}},
+        {"title": "a", "alerts": expression},
+    ):
+        with pytest.raises(ValidationError, match=words) as caught:
+            BodyMapping(**mapping)
+        assert "write one like monitor.name" in str(caught.value)
+
+
+def test_check_names_the_line_of_a_broken_expression(read: Callable[..., Config], tmp_path: Path) -> None:
+    text = (
+        SMALL
+        + """\
+hooks:
+  generic:
+    mappings:
+      mine:
+        title: name
+        labels: {host: "host.", env: env}
+        statsu: x
+"""
+    )
+    with pytest.raises(ConfigError) as caught:
+        read(text)
+    first, second = map(str, caught.value.problems)
+    assert first.startswith(f"{tmp_path / 'jobs.yaml'}:12: `hooks.generic.mappings.mine.labels`: `host`: 'host.' is no")
+    assert second.endswith(":13: unknown key `statsu`; did you mean `status`?")
+
+
+def test_jobs_yaml_configures_who_may_post_what(read: Callable[..., Config]) -> None:
+    text = (
+        SMALL
+        + """\
+hooks:
+  grafana: {hmac_secret: "${S}", timestamp_header: X-Time, max_age: 1m}
+  openfalcon: {token: an-0pen-token}
+  generic:
+    token: a-generic-token
+    mappings:
+      mine: {title: name, labels: {host: host}, alerts: items}
+"""
+    )
+    hooks = read(text, S="an-hmac-s3cret").hooks
+    assert (hooks.grafana.timestamp_header, hooks.grafana.max_age) == ("X-Time", 60.0)
+    assert hooks.grafana.signature_header == "X-Grafana-Alerting-Signature"
+    assert hooks.generic.mappings["mine"].labels == {"host": "host"}
+    assert hooks.alertmanager.token is None
+    for secret in ("an-hmac-s3cret", "an-0pen-token", "a-generic-token"):
+        assert secret not in repr(hooks)
+        assert secret not in str(hooks.model_dump(mode="json"))
+
+
+@pytest.mark.parametrize(
+    ("section", "words"),
+    [
+        ({"grafana": {"token": ""}}, "is empty, which would let anybody in"),
+        ({"grafana": {"hmac_secret": " "}}, "is empty, which would let anybody in"),
+        ({"grafana": {"signature_header": "X Y"}}, "is no name of a header"),
+        ({"grafana": {"max_age": "soon"}}, "is no duration"),
+        ({"generic": {"mappings": {"a/b": {"title": "x"}}}}, "cannot stand in an address"),
+        ({"generic": {"mappings": {"a": {"text": "x"}}}}, "title"),
+        ({"nagios": {}}, "nagios"),
+    ],
+)
+def test_a_section_that_cannot_work_is_refused(section: Any, words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        HooksSettings.model_validate(section)
+
+
+def test_there_are_no_mappings_but_the_shipped_ones_by_default() -> None:
+    assert HooksSettings().generic.mappings == {}
+
+
+# ---------------------------------------------------------------- anything
+
+
+KNOWN = {name for data in PAYLOADS.values() if isinstance(data, dict) for name in data}
+
+
+@given(st.sampled_from(sorted(SHIPPED)), spoiled(list(PAYLOADS.values())) | json_values(**dict.fromkeys(KNOWN, ("1",))))
+def test_any_json_is_told(name: str, data: Any) -> None:
+    posted(SHIPPED[name], data)
+
+
+EXPRESSIONS = ["a", "a.b", "a[*].b", "[]", "*", "length(a)", "keys(a)", "sum(a)", "join(',', a)", "sort_by(a, &b)",
+               "max_by(a, &b)", "a > `1`", "to_number(a)", "merge(a, b)", "a[?b == `1`]", "map(&b, a)", "a[::0]",
+               "a[99999999999999999999]", "avg(a)", "ceil(a)", "sort(a)", "contains(a, b)", "@"]  # fmt: skip
+
+
+@given(st.sampled_from(EXPRESSIONS), st.sampled_from(EXPRESSIONS), json_values(a=(1, "1"), b=(1, 0)))
+def test_any_expression_meets_any_document(first: str, second: str, data: Any) -> None:
+    parts = ("title", "text", "status", "severity", "labels", "values", "link", "picture", "id", "alerts")
+    for mapping in (
+        {"title": first},
+        dict.fromkeys(parts, first) | {"title": second},
+        {"title": "a", "labels": {"x": first}},
+    ):
+        posted(mapped(BodyMapping(**mapping)), data)
+
+
+@given(st.binary())
+def test_any_bytes_are_told_or_refused(body: bytes) -> None:
+    check_told_or_refused(SHIPPED["generic/github"], body, {})

@@ -1,0 +1,281 @@
+"""Which picture an alert gets: decided when it comes, drawn later by the first way that gives one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wxbridge.alerts.pictures import WAYS, Budget, Look, image_of, with_pictures, within
+from wxbridge.alerts.serialization import as_json, from_json
+from wxbridge.config.types import PictureSettings, Rate
+from wxbridge.core.errors import PictureError
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
+from wxbridge.pictures.renderer import NothingToDraw, Pictures, Refused, TooLate, time_left
+
+NOW = datetime(2026, 3, 7, 6, 0, tzinfo=UTC)
+BOTH = Look(grafana=True, prometheus=True, timezone="Asia/Shanghai", language="zh", theme="dark")
+IMAGE = PictureSpec("fetch", {"url": "http://grafana/a.png"}, link="http://grafana/a.png")
+PANEL = "http://grafana/d/kafka/x?viewPanel=4"
+
+
+def alert(instance: str = "db-1", *, name: str = "Load", over: float | None = None, **more: Any) -> Alert:
+    return Alert(
+        "alertmanager",
+        AlertStatus.FIRING if over is None else AlertStatus.RESOLVED,
+        name,
+        labels={"alertname": name, "instance": instance, **more.pop("labels", {})},
+        starts_at=NOW - timedelta(minutes=more.pop("since", 10)),
+        ends_at=None if over is None else NOW - timedelta(minutes=over),
+        **more,
+    )
+
+
+def group(*alerts: Alert) -> AlertGroup:
+    return AlertGroup("alertmanager", "key", "title", alerts)
+
+
+def specs(*alerts: Alert, ways: tuple[str, ...] = WAYS, look: Look = BOTH) -> list[PictureSpec]:
+    decided = with_pictures(group(*alerts), ways, NOW, look)
+    return [each.picture for each in decided.alerts if each.picture is not None]
+
+
+def ways_of(spec: PictureSpec) -> list[str]:
+    return [each["way"] for each in spec.params["tries"]]
+
+
+def test_the_alerts_own_picture_comes_first_then_the_panel_then_the_chart() -> None:
+    (spec,) = specs(alert(picture=IMAGE, link=PANEL))
+    assert ways_of(spec) == ["image", "panel", "chart"]
+    assert spec.link == IMAGE.link
+
+
+def test_what_a_route_wants_is_tried_in_its_order_and_nothing_else() -> None:
+    one = alert(picture=IMAGE, link=PANEL)
+    assert [ways_of(spec) for spec in specs(one, ways=("chart", "image"))] == [["chart", "image"]]
+    assert specs(one, ways=()) == []
+
+
+def test_without_grafana_and_prometheus_only_what_came_with_the_alert_is_left() -> None:
+    assert [ways_of(spec) for spec in specs(alert(picture=IMAGE, link=PANEL), look=Look())] == [["image"]]
+    assert specs(alert(link=PANEL), look=Look()) == []
+
+
+def test_alerts_of_one_rule_share_a_chart_of_all_that_fire() -> None:
+    (spec,) = specs(alert("a", since=30), alert("b"), alert("c", over=1))
+    (chart,) = (each["params"] for each in spec.params["tries"])
+    assert [labels["instance"] for labels in chart["labels"]] == ["a", "b"]
+    assert chart["firing_since"] == (NOW - timedelta(minutes=30)).timestamp()
+    assert (chart["rule"], chart["at"], "resolved_at" in chart) == ("Load", NOW.timestamp(), False)
+    assert (chart["timezone"], chart["language"], chart["theme"]) == ("Asia/Shanghai", "zh", "dark")
+
+
+def test_of_very_many_instances_some_are_told_to_the_chart_and_the_others_counted() -> None:
+    (spec,) = specs(*(alert(f"db-{number}") for number in range(620)))
+    (chart,) = (each["params"] for each in spec.params["tries"])
+    assert (len(chart["labels"]), chart["more"]) == (500, 120)
+
+
+def test_where_all_is_over_the_whole_episode_is_shown() -> None:
+    (spec,) = specs(alert("a", over=5), alert("b", over=1, since=60))
+    params = spec.params["tries"][0]["params"]
+    assert (params["firing_since"], params["resolved_at"]) == (NOW.timestamp() - 3600, NOW.timestamp() - 60)
+
+
+def test_several_rules_have_a_chart_each_and_the_worst_brings_it() -> None:
+    first, second, third = alert("a", over=1), alert("b"), alert("c", name="Disk")
+    decided = with_pictures(group(first, second, third), WAYS, NOW, BOTH)
+    assert [each.picture is not None for each in decided.alerts] == [False, True, True]
+
+
+def test_alerts_of_one_name_whose_links_name_different_expressions_are_different_rules() -> None:
+    links = [f"http://prometheus/graph?g0.expr={expr}" for expr in ("a", "b")]
+    found = specs(*(alert(link=link) for link in links))
+    assert [spec.params["tries"][0]["params"]["expr"] for spec in found] == ["a", "b"]
+
+
+def test_grafanas_own_rules_are_not_looked_for_in_prometheus() -> None:
+    assert specs(replace(alert(), source="grafana")) == []
+    linked = replace(alert(link="http://prometheus/graph?g0.expr=up+%3D%3D+0"), source="grafana")
+    assert [ways_of(spec) for spec in specs(linked)] == [["chart"]]
+
+
+def test_an_alert_that_is_told_again_later_brings_a_picture_of_that_time() -> None:
+    once = with_pictures(group(alert(picture=IMAGE)), WAYS, NOW, BOTH)
+    stored = from_json(as_json(once))
+    assert stored == once
+    assert image_of(stored.alerts[0]) == IMAGE
+    later = with_pictures(stored, WAYS, NOW + timedelta(hours=1), BOTH)
+    assert later.alerts[0].picture
+    assert later.alerts[0].picture.params["tries"][1]["params"]["at"] == NOW.timestamp() + 3600
+
+
+# ---------------------------------------------------------------- how many
+
+RATE = Rate(2, 300)
+
+
+def spec(number: float) -> PictureSpec:
+    return PictureSpec("alert", {"tries": [number]})
+
+
+def test_after_the_first_so_many_none_is_admitted_until_their_time_is_over() -> None:
+    budget = Budget()
+    assert [budget.admit(spec(n), RATE, 1000 + n) for n in range(3)] == [True, True, False]
+    assert budget.admit(spec(1), RATE, 1004), "the same picture for another target costs nothing"
+    assert [budget.admit(spec(n), RATE, 1300 + n) for n in (0.5, 0.6, 1.7)] == [True, False, True]
+
+
+def test_a_clock_that_is_set_back_holds_up_nothing() -> None:
+    budget = Budget()
+    assert [budget.admit(spec(n), RATE, 9000) for n in range(3)] == [True, True, False]
+    assert budget.admit(spec(4), RATE, 100)
+
+
+def test_each_target_is_told_of_a_storm_once() -> None:
+    budget = Budget()
+    assert [budget.first_told(name, RATE, at) for name, at in (("a", 0), ("a", 100), ("b", 100), ("a", 350))] == [
+        True, False, True, False,
+    ]  # fmt: skip
+    assert budget.first_told("a", RATE, 700)
+
+
+def test_a_group_brings_the_pictures_of_its_worst_alerts() -> None:
+    alerts = [alert(name=f"n{n}", labels={"severity": "critical" if n > 2 else "info"}) for n in range(5)]
+    decided = with_pictures(group(*alerts), WAYS, NOW, BOTH)
+    kept, refused = within(decided, lambda _: True, 3)
+    assert ([each.picture is not None for each in kept.alerts], refused) == ([True, False, False, True, True], 0)
+    kept, refused = within(decided, lambda _: False, 3)
+    assert (any(each.picture for each in kept.alerts), refused) == (False, 3)
+
+
+@given(st.lists(st.floats(0, 1000), max_size=60))
+def test_never_more_than_so_many_are_drawn_within_the_time(moments: list[float]) -> None:
+    budget = Budget()
+    admitted = [at for number, at in enumerate(sorted(moments)) if budget.admit(spec(number), RATE, at)]
+    for at in admitted:
+        assert sum(at - RATE.seconds < other <= at for other in admitted) <= RATE.count
+
+
+# ---------------------------------------------------------------- drawing
+
+
+def pictures(counted: list[tuple[str, str]], **answers: Any) -> Pictures:
+    def painter(answer: Any) -> Any:
+        async def paint(_params: Mapping[str, Any]) -> bytes:
+            if isinstance(answer, Exception):
+                raise answer
+            return bytes(answer() if callable(answer) else answer)
+
+        return paint
+
+    return Pictures(
+        painters={kind: painter(answer) for kind, answer in answers.items()},
+        count=lambda *given: counted.append(given),
+    )
+
+
+def tried(*kinds: str) -> PictureSpec:
+    return PictureSpec("alert", {"tries": [{"way": kind, "kind": kind, "params": {}} for kind in kinds]})
+
+
+async def test_the_first_way_that_gives_a_picture_is_taken() -> None:
+    counted: list[tuple[str, str]] = []
+    drawn = pictures(counted, panel=Refused("nobody is let in"), chart=b"chart")
+    assert await drawn.draw(tried("panel", "chart")) == b"chart"
+    assert counted == [("panel", "refused"), ("alert", "drawn")]
+
+
+async def test_where_no_way_has_a_picture_there_is_none_and_nothing_is_wrong() -> None:
+    counted: list[tuple[str, str]] = []
+    drawn = pictures(counted, panel=NothingToDraw("no data here"), chart=NothingToDraw("no rule", reason="no_rule"))
+    with pytest.raises(NothingToDraw, match="no data here; no rule"):
+        await drawn.draw(tried("panel", "chart"))
+    assert counted == [("alert", "no_rule")]
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"), [(TooLate("late"), "deadline"), (PictureError("broken"), "failed"), (Refused("no"), "refused")]
+)
+async def test_where_one_failed_and_no_other_has_a_picture_it_is_a_failure(error: PictureError, reason: str) -> None:
+    counted: list[tuple[str, str]] = []
+    drawn = pictures(counted, panel=error, chart=NothingToDraw("no rule"))
+    spec = tried("panel", "chart")
+    with pytest.raises(PictureError, match=str(error)) as failed:
+        await drawn.draw(replace(spec, params={**spec.params, "deadline": 0.9}))
+    assert not isinstance(failed.value, NothingToDraw)
+    assert counted[-1] == ("alert", reason)
+
+
+async def test_what_was_to_be_drawn_from_a_prometheus_that_is_configured_no_more_is_left_out_in_peace() -> None:
+    counted: list[tuple[str, str]] = []
+    drawn = Pictures(count=lambda *given: counted.append(given))
+    with pytest.raises(NothingToDraw, match=r"no `grafana: url:`.*no `prometheus: url:`"):
+        await drawn.draw(tried("panel", "chart"))
+    assert counted == [("alert", "no_source")]
+
+
+async def test_of_several_attempts_that_take_too_long_the_longest_is_told() -> None:
+    late = iter([TooLate("no answer within 15 s"), TooLate("no answer within 0.2 s")])
+
+    def look() -> bytes:
+        raise next(late)
+
+    spec = PictureSpec("alert", {**tried("chart").params, "deadline": 2.0})
+    with pytest.raises(TooLate, match="15 s"):
+        await pictures([], chart=look).draw(spec)
+
+
+async def test_an_alerts_own_picture_that_is_all_white_is_none(blank: bytes) -> None:
+    drawn = pictures([], fetch=blank, chart=b"chart")
+    assert await drawn.draw(tried("fetch", "chart")) == b"chart"
+    with pytest.raises(PictureError, match="empty"):
+        await drawn.draw(tried("fetch"))
+
+
+async def test_a_way_leaves_time_for_the_next() -> None:
+    left: list[float] = []
+
+    def look() -> bytes:
+        left.append(time_left(0))
+        raise TooLate("late")
+
+    drawn = pictures([], panel=look, chart=look)
+    with pytest.raises(PictureError):
+        await drawn.draw(PictureSpec("alert", {**tried("panel", "chart").params, "deadline": 1.0}))
+    assert left[0] < 0.6 < left[1] < 1.0
+
+
+async def test_an_alerts_picture_has_a_deadline_of_its_own() -> None:
+    left: list[float] = []
+
+    def look() -> bytes:
+        left.append(time_left(0))
+        return b"chart"
+
+    drawn = pictures([], chart=look)
+    drawn.settings = PictureSettings.model_validate({"alerts": {"deadline": "7s"}})
+    await drawn.draw(tried("chart"))
+    await drawn.draw(PictureSpec("chart", {}))
+    assert (round(left[0]), round(left[1])) == (7, 60)
+
+
+async def test_an_alert_in_an_alert_is_refused() -> None:
+    with pytest.raises(PictureError, match="needs `tries`"):
+        await pictures([]).draw(tried("alert"))
+
+
+@pytest.fixture
+def blank() -> bytes:
+    import io
+
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new("RGB", (300, 200), "white").save(out, "PNG")
+    return out.getvalue()

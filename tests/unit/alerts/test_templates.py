@@ -1,0 +1,235 @@
+"""Templates: what they know, what they cannot do, and that the alert goes out whatever they are."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wxbridge.alerts.alert_text import text_of
+from wxbridge.alerts.templates import ALERTS_AT_MOST, TemplateError, Templates, text_for
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
+from wxbridge.core.text.i18n import Language
+
+NOW = datetime(2026, 11, 21, 0, 59, 58, tzinfo=UTC)
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+
+
+def member(number: int, status: str = "firing", severity: str = "warning") -> Alert:
+    return Alert(
+        "alertmanager", AlertStatus(status), "HighCPU",
+        {"alertname": "HighCPU", "instance": f"node-{number}", "job": "node", "severity": severity},
+        {"summary": "CPU is high"}, (Value("cpu", 92.25, unit="%"), Value("load1", 7.5)),
+        NOW - timedelta(minutes=12), link="http://p/1",
+    )  # fmt: skip
+
+
+GROUP = AlertGroup(
+    "alertmanager", "k", "HighCPU", (member(1), member(2, "resolved"), member(3, severity="critical")), truncated=4
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "templates").mkdir()
+    return tmp_path / "templates"
+
+
+def rendered(folder: Path, source: str, group: AlertGroup = GROUP, language: Language = "en") -> str:
+    (folder / "t.j2").write_text(source, encoding="utf-8")
+    return Templates(folder, language, SHANGHAI).render("t", group, "ops", NOW)
+
+
+# ---------------------------------------------------------------- what a template knows
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ title }}", "HighCPU (2 firing, 1 resolved)"),
+        ("{{ status }} {{ firing }} {{ resolved }} {{ more }} {{ target }}", "firing 2 1 4 ops"),
+        ("{% for a in alerts %}{{ a|emoji }}{{ a.labels.instance }} {% endfor %}", "🔥node-3 🔥node-1 ✅node-2"),
+        ("{{ labels|labels }} / {{ annotations.summary }}", "job=node / CPU is high"),
+        ("{{ alerts[0].labels|labels(2) }}", "critical, instance=node-3"),
+        ("{% for v in alerts[0]['values'] %}{{ v.name }}={{ v|figure }} {% endfor %}", "cpu=92.3 % load1=7.5"),
+        ("{{ 1288490189|figure('bytes') }} {{ 350|figure('ms') }} {{ 1234567|number }}", "1.2 GiB 350 ms 1234570"),
+        ("{{ 754|duration }}, {{ (now - alerts[0].starts_at)|duration }}", "12 min 34 s, 12 min"),
+        ("{{ since(alerts[0]) }} {{ alerts[0].starts_at|local_time }}", "since 08:47 (12 min) 11-21 08:47"),
+        ("{{ now|local_time('%H:%M') }} {{ now.hour }} {{ 'resolved'|emoji }} {{ link }}", "08:59 8 ✅ http://p/1"),
+        ("{{ (alerts|worst_first)[0].title ~ '!' ~ 1 }} {{ '%.1f'|format(2.25) }} {{ 2 * 3 }}", "HighCPU!1 2.2 6"),
+    ],
+)  # fmt: skip
+def test_a_template_has_these_words_and_helpers(folder: Path, source: str, text: str) -> None:
+    assert rendered(folder, source) == text
+
+
+def test_a_template_may_stand_around_the_built_in_text(folder: Path) -> None:
+    text = rendered(folder, "[{{ target }}]\n{{ builtin }}", language="zh")
+    assert text == "[ops]\n" + text_of(GROUP, "zh", SHANGHAI, NOW)
+
+
+def test_a_text_that_was_no_alert_can_be_told_too(folder: Path) -> None:
+    group = AlertGroup("openfalcon", "", "mail", text="free <text> & so on")
+    assert rendered(folder, "{{ title }}: {{ text }}", group) == "mail: free <text> & so on"
+
+
+def test_a_label_that_an_alert_does_not_have_is_empty_and_one_may_be_called_as_it_likes(folder: Path) -> None:
+    alert = Alert("x", AlertStatus.FIRING, "t", {"items": "shoes", "values": "good"})
+    source = "[{{ alerts[0].labels.team }}{{ labels['no'] }}] {{ labels.team|default('none') }} {{ labels.items }}"
+    assert rendered(folder, source, AlertGroup("x", "", "", (alert,))) == "[] none shoes"
+
+
+def test_a_file_is_found_with_its_ending_or_without_and_may_include_its_neighbours(folder: Path) -> None:
+    (folder / "teams").mkdir()
+    (folder / "teams" / "db.txt").write_text("db {% include 'foot' %}")
+    (folder / "foot").write_text("{{ target }}")
+    templates = Templates(folder, "en", UTC)
+    assert templates.names() == ["foot", "teams/db.txt"]
+    assert {templates.render(name, GROUP, "ops", NOW) for name in ("teams/db", "teams/db.txt")} == {"db ops"}
+
+
+def test_a_changed_file_is_read_again(folder: Path) -> None:
+    templates = Templates(folder, "en", UTC)
+    for index in range(2):
+        (folder / "t").write_text(f"text {index}")
+        os.utime(folder / "t", (index, index))
+        assert templates.render("t", GROUP, "ops", NOW) == f"text {index}"
+
+
+# ---------------------------------------------------------------- what goes wrong
+
+
+@pytest.mark.parametrize(
+    ("source", "line", "words"),
+    [
+        ("a\n{{ nothing }}", 2, "'nothing' is undefined"),
+        ("{{ alerts[0].labls }}", 1, "has no attribute 'labls'"),
+        ("\n\n{{ title|shout }}", 3, "No filter named 'shout'"),
+        ("a\n{% for %}", 2, "Expected an expression"),
+        ("{{ 1 / 0 }}", 1, "ZeroDivisionError: division by zero"),
+        ("{{ 'x'|number }}", 1, "ValueError: could not convert string to float"),
+        ("{% include 'absent' %}", 1, "there is no template 'absent'"),
+        ("{% include '../outside' %}", 1, "there is no template '../outside'"),
+    ],
+)
+def test_a_mistake_is_told_with_its_file_and_line(folder: Path, source: str, line: int, words: str) -> None:
+    (folder.parent / "outside").write_text("secret")
+    with pytest.raises(TemplateError) as caught:
+        rendered(folder, source)
+    assert str(caught.value).startswith(f"{folder / 't.j2'}:{line}: ")
+    assert words in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "a/../t.j2", ".hidden", "", "x\0", "a//t", "x" * 5000])
+def test_a_name_that_leads_out_of_the_folder_is_no_template(folder: Path, name: str) -> None:
+    for path in (folder.parent / "outside", folder / "t.j2", folder / ".hidden"):
+        path.write_text("secret")
+    with pytest.raises(TemplateError, match=r"there are t\.j2"):
+        Templates(folder, "en", UTC).render(name, GROUP, "ops", NOW)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{% for a in range(40000) %}{% for b in range(40000) %}{% endfor %}{% endfor %}",
+        "{{ range(10 ** 9)|length }}",
+        "{% macro f(n) %}{% if n < 60 %}{{ f(n + 1) }}{{ f(n + 1) }}{% endif %}{% endmacro %}{{ f(0) }}",
+        "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}",
+        "{% include 't.j2' %}",
+        "{% for a in range(40000) %}xxxxxxxxxx{% endfor %}",
+        "{% set kept %}{% for a in range(40000) %}{{ builtin }}{% endfor %}{% endset %}",
+        "{{ 'x' * 10 ** 9 }}",
+        "{{ [1] * 10 ** 9 }}",
+        "{{ 9 ** 9999999 }}",
+        "{{ '%999999999d' % 1 }}",
+        "{{ '%999999999d'|format(1) }}",
+        "{{ '{:999999999}'.format(1) }}",
+        "{{ 'x'.ljust(10 ** 9) }}",
+        "{{ 'x'|center(10 ** 9) }}",
+        "{{ 'x\ny'|indent(10 ** 9) }}",
+        "{% set ns = namespace(x='ab') %}{% for i in range(60) %}{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
+        "{% set ns = namespace(x=[1]) %}{% for i in range(60) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
+    ],
+)
+def test_a_template_without_end_is_stopped(folder: Path, source: str) -> None:
+    with pytest.raises(TemplateError):
+        rendered(folder, source + "x")
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ group.__class__ }}",
+        "{{ since.__globals__ }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ group.alerts[0].labels.update({'a': 'b'}) }}",
+        "{{ group.alerts[0].labels.clear() }}",
+        "{{ self._TemplateReference__context }}",
+    ],
+)
+def test_a_template_cannot_leave_the_sandbox_or_change_an_alert(folder: Path, source: str) -> None:
+    with pytest.raises(TemplateError):
+        rendered(folder, source)
+    assert GROUP.alerts[0].labels["job"] == "node"
+
+
+def test_of_a_huge_group_the_worst_alerts_are_given_and_the_rest_is_counted(folder: Path) -> None:
+    group = AlertGroup("x", "", "", (*[member(1)] * 20_000, member(2, severity="critical")), truncated=1)
+    text = rendered(folder, "{{ alerts|length }} {{ more }} {{ alerts[0].labels.instance }}", group)
+    assert text == f"{ALERTS_AT_MOST} {20_002 - ALERTS_AT_MOST} node-2"
+
+
+# ---------------------------------------------------------------- the alert always goes out
+
+
+def test_a_broken_template_falls_back_to_the_built_in_text_and_says_so(folder: Path) -> None:
+    (folder / "broken").write_text("{{ nothing }}")
+    (folder / "empty").write_text("{% if false %}x{% endif %}")
+    templates = Templates(folder, "en", UTC)
+    builtin = text_of(GROUP, "en", UTC, NOW)
+    for name, words in (("broken", "broken:1: 'nothing'"), ("empty", "makes no text"), ("absent", "there is no")):
+        text, problem = text_for(templates, name, GROUP, "ops", NOW)
+        assert text.startswith("⚠️ The template of this text is broken")
+        assert text.endswith("\n\n" + builtin)
+        assert words in (problem or "")
+
+
+def test_a_file_that_cannot_be_read_falls_back_too(folder: Path) -> None:
+    (folder / "binary").write_bytes(b"\xff\xfe\x00")
+    text, problem = text_for(Templates(folder, "en", UTC), "binary", GROUP, "ops", NOW)
+    assert "HighCPU" in text
+    assert str(folder / "binary") in (problem or "")
+
+
+def test_the_template_called_default_takes_the_place_of_the_built_in_text(folder: Path) -> None:
+    templates = Templates(folder, "en", UTC)
+    assert text_for(templates, None, GROUP, "ops", NOW) == (text_of(GROUP, "en", UTC, NOW), None)
+    (folder / "default.txt").write_text("ours: {{ title }}")
+    (folder / "other").write_text("other")
+    assert text_for(templates, None, GROUP, "ops", NOW) == ("ours: HighCPU (2 firing, 1 resolved)", None)
+    assert text_for(templates, "other", GROUP, "ops", NOW) == ("other", None)
+
+
+def test_no_folder_is_no_trouble(tmp_path: Path) -> None:
+    templates = Templates(tmp_path / "none", "en", UTC)
+    assert text_for(templates, None, GROUP, "ops", NOW)[1] is None
+    with pytest.raises(TemplateError, match="there are none"):
+        templates.check("x")
+
+
+@given(st.text(st.sampled_from("{}%# abtitle|.'[]0\n~+*-"), max_size=60))
+def test_whatever_is_written_in_a_template_the_alert_goes_out(
+    tmp_path_factory: pytest.TempPathFactory, source: str
+) -> None:
+    folder = tmp_path_factory.getbasetemp() / "any"
+    folder.mkdir(exist_ok=True)
+    (folder / "t").write_text(source, encoding="utf-8")
+    text, problem = text_for(Templates(folder, "en", UTC), "t", GROUP, "ops", NOW)
+    assert text.strip()
+    assert problem is None or "HighCPU" in text

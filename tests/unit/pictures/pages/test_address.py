@@ -1,0 +1,116 @@
+"""Time ranges and variables in a dashboard's address."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wxbridge.pictures.pages.address import Range, moment, range_of, with_range, with_variables
+
+SHANGHAI = ZoneInfo("Asia/Shanghai")
+BERLIN = ZoneInfo("Europe/Berlin")
+NOW = datetime(2026, 5, 13, 10, 20, 30, tzinfo=SHANGHAI)  # a Wednesday
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("now", "2026-05-13T10:20:30", "2026-05-13T10:20:30"),
+        ("now-1h", "2026-05-13T09:20:30", "2026-05-13T09:20:30"),
+        ("now-90s", "2026-05-13T10:19:00", "2026-05-13T10:19:00"),
+        ("now+2d", "2026-05-15T10:20:30", "2026-05-15T10:20:30"),
+        ("now-h", "2026-05-13T09:20:30", "2026-05-13T09:20:30"),
+        ("now/d", "2026-05-13T00:00:00", "2026-05-13T23:59:59.999"),
+        ("now-1d/d", "2026-05-12T00:00:00", "2026-05-12T23:59:59.999"),
+        ("now/w", "2026-05-11T00:00:00", "2026-05-17T23:59:59.999"),
+        ("now/M", "2026-05-01T00:00:00", "2026-05-31T23:59:59.999"),
+        ("now-1Q/Q", "2026-01-01T00:00:00", "2026-03-31T23:59:59.999"),
+        ("now-1y/y", "2025-01-01T00:00:00", "2025-12-31T23:59:59.999"),
+        ("now/h", "2026-05-13T10:00:00", "2026-05-13T10:59:59.999"),
+        ("now/m", "2026-05-13T10:20:00", "2026-05-13T10:20:59.999"),
+        ("now-1d/d+8h", "2026-05-12T08:00:00", "2026-05-13T07:59:59.999"),
+        ("now-3M", "2026-02-13T10:20:30", "2026-02-13T10:20:30"),
+        ("1767225600000", "2026-01-01T08:00:00", "2026-01-01T08:00:00"),
+        ("2026-01-01T00:00:00.000Z", "2026-01-01T08:00:00", "2026-01-01T08:00:00"),
+        ("2026-01-01", "2026-01-01T00:00:00", "2026-01-01T00:00:00"),
+        ("20260101T000000", "2026-01-01T08:00:00", "2026-01-01T08:00:00"),
+    ],
+)
+def test_moments_are_read_as_grafana_reads_them(text: str, start: str, end: str) -> None:
+    assert moment(text, NOW) == datetime.fromisoformat(start).replace(tzinfo=SHANGHAI)
+    assert moment(text, NOW, end=True) == datetime.fromisoformat(end).replace(tzinfo=SHANGHAI)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "now-", "now-1", "now-1x", "now/", "now 1h", "1", "now-99999y"])
+def test_what_is_no_moment_is_refused_with_its_words(text: str) -> None:
+    with pytest.raises(ValueError, match="no moment that Grafana knows"):
+        moment(text, NOW)
+
+
+@given(st.text(max_size=20) | st.from_regex(r"now([-+][0-9]{0,7}[smhdwMQy]|/[smhdwMQy]){0,4}", fullmatch=True))
+def test_reading_a_moment_raises_nothing_else(text: str) -> None:
+    for end in (False, True):
+        try:
+            assert moment(text, NOW, end=end).tzinfo is not None
+        except ValueError:
+            continue
+
+
+def test_the_last_day_of_a_month_stays_in_its_month() -> None:
+    assert moment("now-1M", datetime(2026, 3, 31, 9, tzinfo=SHANGHAI)).date().isoformat() == "2026-02-28"
+
+
+def test_a_day_before_is_the_same_hour_also_when_clocks_change() -> None:
+    spring = datetime(2026, 3, 29, 9, 0, tzinfo=BERLIN)  # the night before had 23 hours
+    before = Range(spring - timedelta(hours=1), spring).before(86400)
+    assert before.end == datetime(2026, 3, 28, 9, 0, tzinfo=BERLIN)
+    assert spring.timestamp() - before.end.timestamp() == 23 * 3600
+
+
+def test_two_hours_before_are_two_hours_also_when_clocks_change() -> None:
+    spring = datetime(2026, 3, 29, 4, 0, tzinfo=BERLIN)
+    assert spring.timestamp() - Range(spring, spring).before(7200).end.timestamp() == 7200
+
+
+def test_a_relative_range_becomes_absolute_and_all_else_stays() -> None:
+    url = "/d/kafka/overview?orgId=1&from=now-1h&var-a=%2Bx&to=now&kiosk#top"
+    span = range_of(url, NOW)
+    assert with_range(url, span) == (
+        "/d/kafka/overview?orgId=1&var-a=%2Bx&kiosk&from=1778635230000&to=1778638830000#top"
+    )
+
+
+def test_without_to_a_range_ends_now() -> None:
+    assert range_of("/d/x?from=now-6h", NOW) == Range(NOW - timedelta(hours=6), NOW)
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [("/d/x", "no `from=`"), ("/d/x?from=&to=now", "no `from=`"), ("/d/x?from=now&to=now-1h", "ends before it begins")],
+)
+def test_a_url_without_a_range_says_what_is_missing(url: str, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        range_of(url, NOW)
+
+
+def test_variables_replace_those_of_the_same_name() -> None:
+    url = with_variables("http://g/d/x?var-host=old&var-host=older&var-env=prod&from=now-1h", {"host": "a"})
+    assert url == "http://g/d/x?var-env=prod&from=now-1h&var-host=a"
+
+
+@given(st.dictionaries(st.from_regex(r"\w{1,8}", fullmatch=True), st.text(min_size=1, max_size=12), max_size=4))
+def test_any_value_arrives_as_it_was_written(variables: dict[str, str]) -> None:
+    query = parse_qs(urlsplit(with_variables("http://g/d/x?a=1", variables)).query)
+    assert query == {"a": ["1"]} | {f"var-{name}": [value] for name, value in variables.items()}
+
+
+@given(st.integers(10**9, 4 * 10**9), st.integers(1, 10**7))
+def test_an_absolute_range_is_read_back_as_it_was(start: int, seconds: int) -> None:
+    begin = datetime.fromtimestamp(start, UTC)
+    span = Range(begin, begin + timedelta(seconds=seconds))
+    assert range_of(with_range("/d/x?from=now-1h", span), NOW) == span

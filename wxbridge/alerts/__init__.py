@@ -1,0 +1,1 @@
+"""Alerts: parsed from what monitors post, routed, muted, rendered, remembered."""

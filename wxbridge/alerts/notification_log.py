@@ -1,0 +1,422 @@
+"""What the bridge has seen of alerts, and what each target knows of them: for repeats, silences, chat and console.
+
+Two tables. `alerts` holds what monitors said last of each alert. `told` holds what a target was told last of one, and
+only where that matters: its route repeats, or something was held back by a silence or a muted time. The bridge alone
+writes `told`, so it keeps it in memory as well (`Ledger`): taking an alert in asks the database nothing.
+
+The functions on the tables take a connection and run inside `Database.run`; times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from wxbridge.alerts import acknowledgements, history, serialization
+from wxbridge.alerts.routing import Telling
+from wxbridge.core.database import alerts, told
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+
+HELD_AGAIN = 60.0
+"""Seconds after which it is looked whether what is held back may go: a silence may be ended early, a clock set."""
+_ONCE = "once:"
+"""How the key of what cannot be told from a later one begins: free text, and alerts without a fingerprint."""
+_CHUNK = 500
+
+
+def key_of(group: AlertGroup, alert: Alert | None) -> str:
+    """What tells an alert from all others, of all sources: 32 hexadecimal digits.
+
+    Where the monitor gave no fingerprint, and for free text (`alert` is None), it tells what was said: such a thing
+    has no end, and is not remembered unless it is held back.
+    """
+    if alert is not None and alert.fingerprint:
+        return _hash(f"{alert.source}\0{alert.fingerprint}")
+    said = serialization.as_json(replace(group, alerts=(alert,) if alert else (), dedupe=None))
+    return _ONCE + _hash(json.dumps(said, sort_keys=True))
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+# ---------------------------------------------------------------- what monitors said
+
+
+@dataclass(frozen=True)
+class Seen:
+    """An alert as it was seen last."""
+
+    key: str
+    group: AlertGroup
+    """With this one alert; with none where it is free text."""
+    first_seen: float
+    """When it was first seen since it last began."""
+    updated_at: float
+
+    @property
+    def alert(self) -> Alert | None:
+        """The alert; None for free text."""
+        return self.group.alerts[0] if self.group.alerts else None
+
+
+_UPSERT_ALERT = sa.text(
+    f"INSERT INTO {alerts.name} (key, status, content, starts_at, first_seen, updated_at) "  # noqa: S608 - our own name
+    "VALUES (:key, :status, :content, :starts_at, :now, :now) ON CONFLICT (key) DO UPDATE SET "
+    "first_seen = CASE WHEN alerts.status = 'resolved' AND excluded.status <> 'resolved' "
+    "THEN excluded.first_seen ELSE alerts.first_seen END, "
+    "status = excluded.status, content = excluded.content, starts_at = excluded.starts_at, "
+    "updated_at = excluded.updated_at",
+)
+
+
+def note(connection: Connection, groups: Iterable[AlertGroup], *, now: float, held: Collection[str] = ()) -> None:
+    """Remember what was said, and where an alert began or ceased to fire, in the transaction that stores the messages.
+
+    What has no identity of its own is left out, unless its key is among `held` (`Plan.held`).
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    sighted: list[history.Sighted] = []
+    for group in groups:
+        head = serialization.as_json(replace(group, alerts=(), dedupe=None))
+        for alert in group.alerts or (None,):
+            key = key_of(group, alert) if held or (alert and alert.fingerprint) else _ONCE
+            if key.startswith(_ONCE) and key not in held:
+                continue
+            rows[key] = {
+                "key": key,
+                "status": alert.status.value if alert else AlertStatus.FIRING.value,
+                "content": json.dumps(head | {"alerts": _plain(group, alert), "truncated": 0}),
+                "starts_at": _started(alert),
+                "now": now,
+            }
+            if alert and alert.fingerprint:
+                sighted.append((key, group, alert))
+    if sighted:
+        history.note(connection, sighted, now=now)
+    if rows:
+        connection.execute(_UPSERT_ALERT, list(rows.values()))
+        acknowledgements.clear(
+            connection, [key for key, row in rows.items() if row["status"] == AlertStatus.RESOLVED.value]
+        )
+
+
+def _plain(group: AlertGroup, alert: Alert | None) -> Any:
+    return serialization.as_json(AlertGroup(group.source, "", "", (alert,)))["alerts"] if alert else []
+
+
+def _started(alert: Alert | None) -> float | None:
+    return alert.starts_at.timestamp() if alert and alert.starts_at else None
+
+
+def _seen(row: Any) -> Seen:
+    return Seen(row.key, serialization.from_json(row.content), row.first_seen, row.updated_at)
+
+
+_FIRING = alerts.c.status.in_([AlertStatus.FIRING.value, AlertStatus.NO_DATA.value])
+_WITH_IDENTITY = sa.not_(alerts.c.key.startswith(_ONCE))
+
+
+def firing(connection: Connection, *, limit: int = 1000) -> list[Seen]:
+    """The alerts that fire or have no data, what was mentioned last at the top."""
+    query = sa.select(alerts).where(_FIRING, _WITH_IDENTITY).order_by(alerts.c.updated_at.desc(), alerts.c.key)
+    return [_seen(row) for row in connection.execute(query.limit(limit))]
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    """How many alerts there are of each status."""
+    query = sa.select(alerts.c.status, sa.func.count()).where(_WITH_IDENTITY).group_by(alerts.c.status)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def firing_since(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[float | None, float]]:
+    """Which of these alerts fire already, with their start and when they were last seen, for `Sighting.seen_at`."""
+    found: dict[str, tuple[float | None, float]] = {}
+    for chunk in _chunks(keys):
+        query = sa.select(alerts.c.key, alerts.c.starts_at, alerts.c.updated_at).where(_FIRING, alerts.c.key.in_(chunk))
+        found |= {row.key: (row.starts_at, row.updated_at) for row in connection.execute(query)}
+    return found
+
+
+def prune(connection: Connection, *, resolved_before: float, unheard_before: float, limit: int = 1000) -> list[str]:
+    """Forget alerts that were resolved, or of which nothing was heard, before a moment, and what was told of them.
+
+    Returns their keys, for `Ledger.forget`; as many as `limit` where there may be more.
+    """
+    old = sa.or_(
+        sa.and_(alerts.c.status == AlertStatus.RESOLVED.value, alerts.c.updated_at < resolved_before),
+        sa.and_(_FIRING, alerts.c.updated_at < unheard_before),
+    )
+    keys = list(connection.execute(sa.select(alerts.c.key).where(old).limit(limit)).scalars())
+    for chunk in _chunks(keys):
+        history.end_unheard(connection, chunk)
+        acknowledgements.clear(connection, chunk)
+        connection.execute(sa.delete(told).where(told.c.key.in_(chunk)))
+        connection.execute(sa.delete(alerts).where(alerts.c.key.in_(chunk)))
+    return keys
+
+
+def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+    """SQLite takes so many values in one statement only."""
+    left = iter(keys)
+    while chunk := list(islice(left, _CHUNK)):
+        yield chunk
+
+
+# ---------------------------------------------------------------- what a target knows
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a target was told last of an alert.
+
+    Where `told_at` is None it was told nothing: all was held back, of which `status` is the first.
+    """
+
+    key: str
+    target: str
+    status: AlertStatus
+    starts_at: float | None
+    told_at: float | None
+    due_at: float | None = None
+    """When to look whether it is to be told again; None for never."""
+    held: str | None = None
+    """Why something newer is held back, None where nothing is."""
+
+    @property
+    def direct(self) -> bool:
+        """Whether what is held back goes to the target whatever the routes say."""
+        return self.held is not None and self.held.startswith(_DIRECT)
+
+
+_DIRECT = "direct: "
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """An alert on its way to a target."""
+
+    key: str
+    target: str
+    status: AlertStatus
+    starts_at: float | None
+    telling: Telling
+    held: str | None = None
+    """Why it may not be told now, in a few words; None where it may."""
+    direct: bool = False
+    """Whether it goes to the target whatever the routes say: by `?to=`, or to the master as unrouted."""
+    seen_at: float | None = None
+    """When the same firing was seen before, where it is held back now: it had been told then (`firing_since`)."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether to tell a target now, and what it then knows (None for nothing worth keeping)."""
+
+    tell: bool
+    known: Told | None
+
+
+def sighting(
+    group: AlertGroup,
+    alert: Alert | None,
+    target: str,
+    telling: Telling,
+    *,
+    held: str | None = None,
+    direct: bool = False,
+) -> Sighting:
+    """An alert of a group (None for free text) on its way to a target."""
+    status = alert.status if alert else AlertStatus.FIRING
+    return Sighting(key_of(group, alert), target, status, _started(alert), telling, held, direct)
+
+
+def judge(known: Told | None, sighting: Sighting, now: float) -> Verdict:
+    """Decide whether a target is told of an alert now, by what it knows already.
+
+    - What fires is told; where the route repeats, the same firing (by its start) again only after `repeat_interval`.
+    - What ends is told, once, and not at all where the route says so or where its firing was held back and never told.
+      The end of what was never seen is told.
+    - What is held back is told when nothing holds it any more, if it is still news then.
+    - Where the route does not repeat and nothing is held back, all is told: retries are the outbox's to absorb.
+    """
+    if known and known.told_at is not None and known.told_at > now:
+        # The clock was set back: it was told just now.
+        known = replace(known, told_at=now)
+    if sighting.key.startswith(_ONCE):
+        return Verdict(False, _held(known, sighting, now)) if sighting.held else Verdict(True, None)  # noqa: FBT003
+    if sighting.status is AlertStatus.RESOLVED:
+        return _resolved(known, sighting, now)
+    return _fires(known, sighting, now)
+
+
+def _fires(known: Told | None, sighting: Sighting, now: float) -> Verdict:
+    repeat = sighting.telling.repeat_interval
+    if repeat and known and known.told_at is not None and _same(known, sighting) and now < known.told_at + repeat:
+        return Verdict(tell=False, known=replace(known, due_at=known.told_at + repeat, held=None))
+    if sighting.held:
+        return Verdict(tell=False, known=_held(known, sighting, now))
+    return Verdict(tell=True, known=_knows(sighting, now, now + repeat) if repeat else None)
+
+
+def _resolved(known: Told | None, sighting: Sighting, now: float) -> Verdict:
+    ended = _knows(sighting, now, None)
+    if known and known.told_at is not None and _same(known, sighting):
+        return Verdict(tell=False, known=replace(known, due_at=None, held=None))
+    firing_untold = known and known.held and (known.told_at is None) is (known.status is not AlertStatus.RESOLVED)
+    if firing_untold or not sighting.telling.send_resolved:
+        return Verdict(tell=False, known=ended if known else None)
+    if sighting.held:
+        return Verdict(tell=False, known=_held(known, sighting, now))
+    return Verdict(tell=True, known=ended if sighting.telling.repeat_interval else None)
+
+
+def _same(known: Told, sighting: Sighting) -> bool:
+    return known.status is sighting.status and known.starts_at == sighting.starts_at
+
+
+def _knows(sighting: Sighting, told_at: float | None, due_at: float | None) -> Told:
+    return Told(sighting.key, sighting.target, sighting.status, sighting.starts_at, told_at, due_at)
+
+
+def _held(known: Told | None, sighting: Sighting, now: float) -> Told:
+    before = known or _knows(sighting, sighting.seen_at, None)
+    if known is None and sighting.seen_at is not None and sighting.status is AlertStatus.RESOLVED:
+        before = replace(before, status=AlertStatus.FIRING)  # that was told, its end was not
+    held = f"{_DIRECT}{sighting.held}" if sighting.direct else sighting.held
+    return replace(before, due_at=now + HELD_AGAIN, held=held)
+
+
+# ---------------------------------------------------------------- the ledger and its table
+
+Place = tuple[str, str]
+"""Key and target."""
+Changes = Mapping[Place, Told | None]
+"""Rows as they are to be; None where one is to go."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What became of some sightings. The ledger has it already: store `changes`, or `undo` it."""
+
+    tell: tuple[bool, ...]
+    """For each sighting, in order."""
+    changes: Changes
+    before: Changes
+
+    @property
+    def held(self) -> set[str]:
+        """The keys of what is held back, for `note`."""
+        return {key for (key, _), row in self.changes.items() if row and row.held}
+
+
+class Ledger:
+    """The table `told` in memory. Use it from one thread: between asking and storing nobody else is let in."""
+
+    def __init__(self, rows: Iterable[Told] = ()) -> None:
+        self._rows: dict[Place, Told] = {(row.key, row.target): row for row in rows}
+
+    def known(self, key: str, target: str) -> Told | None:
+        """What a target knows of an alert."""
+        return self._rows.get((key, target))
+
+    def weigh(self, sightings: Iterable[Sighting], now: float) -> Plan:
+        """Decide of each sighting whether it is told now (`judge`)."""
+        tell: list[bool] = []
+        before: dict[Place, Told | None] = {}
+        for each in sightings:
+            place = (each.key, each.target)
+            known = self._rows.get(place)
+            verdict = judge(known, each, now)
+            tell.append(verdict.tell)
+            if verdict.known != known:
+                before.setdefault(place, known)
+                self._set(place, verdict.known)
+        return Plan(tuple(tell), {place: self._rows.get(place) for place in before}, before)
+
+    def change(self, changes: Changes) -> Plan:
+        """Note rows as they are to be; None where one is to go."""
+        before = {place: self._rows.get(place) for place in changes}
+        for place, row in changes.items():
+            self._set(place, row)
+        return Plan((), changes, before)
+
+    def undo(self, plan: Plan) -> None:
+        """A plan could not be stored: let all be as before, except where something newer was noted since."""
+        for place, row in plan.before.items():
+            if self._rows.get(place) == plan.changes[place]:
+                self._set(place, row)
+
+    def forget(self, keys: Iterable[str]) -> None:
+        """Drop all that is known of some alerts (`prune`)."""
+        gone = set(keys)
+        for place in [place for place in self._rows if place[0] in gone] if gone else ():
+            del self._rows[place]
+
+    def _set(self, place: Place, row: Told | None) -> None:
+        if row is None:
+            self._rows.pop(place, None)
+        else:
+            self._rows[place] = row
+
+
+_COLUMNS = tuple(column.name for column in told.columns)
+_UPSERT_TOLD = sa.text(
+    f"INSERT INTO told ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)}) "  # noqa: S608
+    f"ON CONFLICT (key, target) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[2:])}",
+)
+_DELETE_TOLD = sa.delete(told).where(told.c.key == sa.bindparam("k"), told.c.target == sa.bindparam("t"))
+
+
+def keep(connection: Connection, changes: Changes) -> None:
+    """Store what changed in the ledger, in the transaction that stores the messages."""
+    rows = [{**vars(row), "status": row.status.value} for row in changes.values() if row]
+    gone = [{"k": key, "t": target} for (key, target), row in changes.items() if row is None]
+    if rows:
+        connection.execute(_UPSERT_TOLD, rows)
+    if gone:
+        connection.execute(_DELETE_TOLD, gone)
+
+
+def load(connection: Connection) -> Ledger:
+    """The ledger, at a start."""
+    return Ledger(_told(row) for row in connection.execute(sa.select(told)))
+
+
+def due(connection: Connection, *, now: float, limit: int) -> list[tuple[Told, Seen | None]]:
+    """What is to be looked at again, the longest overdue first, each with its alert (None where that is forgotten).
+
+    What was told in the future, by a clock that was set back since, is among it.
+    """
+    query = (
+        sa.select(*(column.label(f"told_{column.name}") for column in told.columns), alerts)
+        .select_from(told.outerjoin(alerts, alerts.c.key == told.c.key))
+        .where(told.c.due_at.is_not(None), sa.or_(told.c.due_at <= now, told.c.told_at > now))
+        .order_by(told.c.due_at, told.c.key, told.c.target)
+        .limit(limit)
+    )
+    found = []
+    for row in connection.execute(query):
+        values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
+        its = Told(**{name: values[f"told_{name}"] for name in _COLUMNS} | {"status": AlertStatus(row.told_status)})
+        found.append((its, _seen(row) if row.key is not None else None))
+    return found
+
+
+def _told(row: Any) -> Told:
+    return Told(**row._asdict() | {"status": AlertStatus(row.status)})
+
+
+def forget_held(connection: Connection, keys: Sequence[str]) -> None:
+    """Forget what had no identity of its own, once it is told or need not be any more."""
+    gone = [key for key in keys if key.startswith(_ONCE)]
+    for chunk in _chunks(gone):
+        still = sa.select(told.c.key).where(told.c.key.in_(chunk))
+        connection.execute(sa.delete(alerts).where(alerts.c.key.in_(chunk), alerts.c.key.not_in(still)))

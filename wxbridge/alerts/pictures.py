@@ -1,0 +1,255 @@
+"""Which picture an alert gets: its own, the Grafana panel that it names, or a chart of its rule; else none, in peace.
+
+`with_pictures` decides, at once and without asking anybody, and fixes the times; `first_picture` draws, later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+import structlog
+
+from wxbridge.alerts.severity import worst_first
+from wxbridge.config.types import Rate
+from wxbridge.core import imaging
+from wxbridge.core.errors import PictureError
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
+from wxbridge.monitors.prometheus import expr_of
+from wxbridge.pictures.panels import panel_of, panel_spec
+from wxbridge.pictures.renderer import NothingToDraw, less_time, reason_of
+
+log = structlog.get_logger()
+
+KIND = "alert"
+Way = Literal["image", "panel", "chart"]
+WAYS: tuple[Way, ...] = get_args(Way)
+"""Where an alert's picture comes from, in the order in which they are tried where nothing else is said."""
+INSTANCES_AT_MOST = 500
+"""How many firing instances of one rule are told to its chart, which shows the worst ten and counts the others."""
+_SHARE = 0.6
+"""Of the time that is left, what one way may take where there is another to be tried."""
+_OF_PROMETHEUS = "alertmanager"
+"""Whose alerts come from rules that Prometheus knows by name; of others only a link to Prometheus tells the rule."""
+
+Painter = Callable[[Mapping[str, Any]], Awaitable[bytes]]
+Count = Callable[[str, str], None]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What pictures can be made of, and how they look."""
+
+    grafana: bool = False
+    """Whether there is one to get panels from; likewise `prometheus`, for charts."""
+    prometheus: bool = False
+    timezone: str | None = None
+    language: str = "en"
+    """`en` or `zh`."""
+    theme: str | None = None
+
+
+# ---------------------------------------------------------------- deciding
+
+
+def with_pictures(group: AlertGroup, ways: Sequence[str], now: datetime, look: Look) -> AlertGroup:
+    """Give alerts of a group the picture to be drawn for them, in `Alert.picture`; the others get none.
+
+    Alerts that would have the same picture share one: an image's address, a panel with its variables, a rule, whose
+    chart shows all its firing instances (those that are over, where none fires). The worst of them has it.
+    """
+    chosen: dict[Hashable, list[Alert]] = {}
+    for alert in worst_first(group.alerts):
+        key = _key(alert, ways, look)
+        if key is not None:
+            chosen.setdefault(key, []).append(alert)
+    specs = {id(alerts[0]): _spec(alerts, ways, now, look) for alerts in chosen.values()}
+    return replace(group, alerts=tuple(_with(alert, specs.get(id(alert))) for alert in group.alerts))
+
+
+def _with(alert: Alert, picture: PictureSpec | None) -> Alert:
+    return alert if alert.picture is picture else replace(alert, picture=picture)
+
+
+def image_of(alert: Alert) -> PictureSpec | None:
+    """The picture that came with an alert; of one for which it was decided already, what came with it then."""
+    spec = alert.picture
+    if spec is None or spec.kind != KIND:
+        return spec
+    first = next((each for each in spec.params["tries"] if each["way"] == "image"), None)
+    return PictureSpec(first["kind"], first["params"], spec.link) if first else None
+
+
+def _key(alert: Alert, ways: Sequence[str], look: Look) -> Hashable:
+    """What alerts with the same picture have in common; None for an alert without any."""
+    for way in ways:
+        if way == "image" and (image := image_of(alert)) is not None:
+            return way, json.dumps([image.kind, dict(image.params)], default=str)
+        if way == "panel" and look.grafana and (panel := panel_of(alert)) is not None:
+            return way, panel
+        if way == "chart" and look.prometheus and _has_rule(alert):
+            return way, alert.labels.get("alertname"), expr_of(_generator(alert))
+    return None
+
+
+def _has_rule(alert: Alert) -> bool:
+    if expr_of(_generator(alert)) is not None:
+        return True
+    return bool(alert.labels.get("alertname")) and alert.source == _OF_PROMETHEUS
+
+
+def _generator(alert: Alert) -> str | None:
+    return alert.links.get("generator") or alert.link
+
+
+def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, look: Look) -> PictureSpec:
+    firing = [alert for alert in alerts if alert.status is not AlertStatus.RESOLVED]
+    shown = firing or list(alerts)
+    first = shown[0]
+    whole = replace(
+        first,
+        starts_at=min((each.starts_at for each in shown if each.starts_at), default=None),
+        ends_at=None if firing else max((each.ends_at for each in shown if each.ends_at), default=None),
+    )
+    tries = []
+    for way in ways:
+        if way == "image" and (image := image_of(first)) is not None:
+            tries.append(_try(way, image))
+        elif way == "panel" and look.grafana:
+            language = "zh-CN" if look.language == "zh" else "en-US"
+            spec = panel_spec(whole, now, timezone=look.timezone, language=language, theme=look.theme)
+            tries += [_try(way, spec)] if spec else []
+        elif way == "chart" and look.prometheus and _has_rule(first):
+            tries.append(_try(way, PictureSpec("chart", _chart(whole, shown, now, look))))
+    image = image_of(first)
+    link = (image.link if image and "image" in ways else None) or first.links.get("panel") or first.link
+    return PictureSpec(KIND, {"tries": tries}, link=link)
+
+
+def _try(way: str, spec: PictureSpec) -> dict[str, Any]:
+    return {"way": way, "kind": spec.kind, "params": dict(spec.params)}
+
+
+def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, look: Look) -> dict[str, Any]:
+    over = whole.status is AlertStatus.RESOLVED
+    params = {
+        "rule": whole.labels.get("alertname"),
+        "expr": expr_of(_generator(whole)),
+        "labels": [dict(each.labels) for each in shown[:INSTANCES_AT_MOST]],
+        "more": max(0, len(shown) - INSTANCES_AT_MOST) or None,
+        "at": now.timestamp(),
+        "firing_since": whole.starts_at.timestamp() if whole.starts_at else None,
+        "resolved_at": (whole.ends_at or now).timestamp() if over else None,
+        "timezone": look.timezone,
+        "language": look.language,
+        "theme": look.theme,
+    }
+    return {name: value for name, value in params.items() if value is not None}
+
+
+# ---------------------------------------------------------------- how many
+
+
+@dataclass
+class Budget:
+    """How many pictures alerts may still bring: at most `Rate.count` different ones in any `Rate.seconds`.
+
+    Times are seconds since the epoch.
+    """
+
+    _taken: deque[tuple[float, str]] = field(default_factory=deque)
+    _told: dict[str, float] = field(default_factory=dict)
+
+    def admit(self, spec: PictureSpec, rate: Rate, now: float) -> bool:
+        """Whether a picture may be drawn. The same for another target costs nothing."""
+        taken = self._taken
+        # A clock that was set back leaves none of its future behind.
+        while taken and not now - rate.seconds < taken[0][0] <= now:
+            taken.popleft()
+        key = _hashed(spec)
+        if any(key == other for _, other in taken):
+            return True
+        if len(taken) >= rate.count:
+            return False
+        taken.append((now, key))
+        return True
+
+    def give_back(self, specs: Iterable[PictureSpec], target: str | None) -> None:
+        """Take back what was admitted, and what a target was told of a storm, for a message that is not sent."""
+        keys = {_hashed(spec) for spec in specs}
+        self._taken = deque(each for each in self._taken if each[1] not in keys)
+        if target is not None:
+            self._told.pop(target, None)
+
+    def first_told(self, target: str, rate: Rate, now: float) -> bool:
+        """Whether a target is to be told now that pictures are left out: once in each storm."""
+        last = self._told.get(target)
+        self._told[target] = now
+        return last is None or not last <= now < last + rate.seconds
+
+
+def _hashed(spec: PictureSpec) -> str:
+    words = json.dumps([spec.kind, dict(spec.params)], default=str)
+    return hashlib.blake2b(words.encode(errors="replace"), digest_size=16).hexdigest()
+
+
+def within(group: AlertGroup, admit: Callable[[PictureSpec], bool], most: int) -> tuple[AlertGroup, int]:
+    """Keep of a group's pictures those of its worst alerts, `most` of them, as far as they are admitted.
+
+    Returns the group, and how many were not admitted. What is above `most` is not counted: no group brings more.
+    """
+    asked = [alert for alert in worst_first(group.alerts) if alert.picture is not None][:most]
+    kept = {id(alert) for alert in asked if alert.picture is not None and admit(alert.picture)}
+    alerts = tuple(_with(alert, alert.picture if id(alert) in kept else None) for alert in group.alerts)
+    return replace(group, alerts=alerts), len(asked) - len(kept)
+
+
+# ---------------------------------------------------------------- drawing
+
+
+async def first_picture(params: Mapping[str, Any], painters: Mapping[str, Painter], count: Count) -> bytes:
+    """Draw by the first way that gives a picture. `count` is told of each way that fails, and why.
+
+    Raises:
+        NothingToDraw: no way failed, and none has a picture.
+        PictureError: one of them failed, and no other has a picture; `retry` where one of them may succeed later.
+    """
+    tries = params.get("tries")
+    kinds = painters.keys() - {KIND}
+    if not isinstance(tries, list) or not tries or any(each.get("kind") not in kinds for each in tries):
+        raise PictureError(f"a picture of kind {KIND} needs `tries`, of the kinds {', '.join(sorted(kinds))}")
+    failures: list[PictureError] = []
+    nothing: list[NothingToDraw] = []
+    for place, each in enumerate(tries):
+        kind = each["kind"]
+        share = _SHARE if place + 1 < len(tries) else 1.0
+        try:
+            with less_time(share):
+                return await _checked(kind, await painters[kind](each["params"]))
+        except NothingToDraw as error:
+            nothing.append(error)
+        except PictureError as error:
+            failures.append(error)
+            count(kind, reason_of(error))
+            log.info("no picture by this way", kind=kind, error=str(error))
+    if not failures:
+        raise nothing[0] if len(nothing) == 1 else NothingToDraw(_together(nothing), reason=nothing[-1].reason)
+    if len(failures) == 1:
+        raise failures[0]
+    raise PictureError(_together(failures), retry=any(each.retry for each in failures))
+
+
+def _together(errors: Iterable[PictureError]) -> str:
+    return "; ".join(dict.fromkeys(map(str, errors)))
+
+
+async def _checked(kind: str, data: bytes) -> bytes:
+    if kind == "fetch" and await asyncio.to_thread(imaging.is_blank, data, "the alert's picture"):
+        raise PictureError("the alert's own picture is empty")
+    return data

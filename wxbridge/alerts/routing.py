@@ -1,0 +1,420 @@
+"""Alerts → targets, pure. Matchers and routes have Alertmanager's words and behaviour.
+
+`compiled` makes `Routes` of what was written, once; `decide` asks them of one alert, `divide` of a group, and `explain`
+says why. Siblings are found by a label that they ask for, so that ten thousand of them cost no more than a few.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain
+from typing import Literal
+
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+
+Operator = Literal["=", "!=", "=~", "!~"]
+
+PICTURES = ("image", "panel", "chart")
+"""Where an alert's picture comes from, in the order in which it is looked for."""
+
+_BARE_NAME = r"[^\s=!~{}\",\\'`]+"
+_MATCHER = re.compile(rf"\s*({_BARE_NAME}|\"(?:[^\"\\]|\\.)+\")\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
+_VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|((?!")(?:[^"\\]|\\.)*\\?)', re.DOTALL)
+_LITERALS = re.compile(r"[\w /@%&,;:<>=\"'-]+(?:\|[\w /@%&,;:<>=\"'-]+)*")
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """One condition on a label. A label that is absent counts as empty (Alertmanager, "matchers").
+
+    `str` writes it so that `parse_matcher` reads it. Making one raises `re.error` where the expression is broken.
+    """
+
+    name: str
+    operator: Operator
+    value: str
+    _regex: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        regex = re.compile(self.value, re.DOTALL) if self.operator in ("=~", "!~") else None
+        object.__setattr__(self, "_regex", regex)
+
+    def __str__(self) -> str:
+        name = self.name if re.fullmatch(_BARE_NAME, self.name) else _quoted(self.name)
+        return f"{name}{self.operator}{_quoted(self.value)}"
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether labels fulfil it. Regular expressions are anchored at both ends."""
+        label = labels.get(self.name, "")
+        if self._regex is None:
+            return (label == self.value) is (self.operator == "=")
+        return (self._regex.fullmatch(label) is None) is (self.operator == "!~")
+
+
+def parse_matcher(text: str) -> Matcher:
+    r"""Read one matcher such as `team=~"a|b"`, or with a name in quotes: `"tag name"="x"`.
+
+    Quotes may be left out where a name holds none of Alertmanager's reserved characters. In names and values `\"`,
+    `\\` and `\n` are escapes and every other backslash is itself, as in Alertmanager's classic parser, so that
+    `host=~"db\d+"` is what it looks like.
+
+    Raises:
+        ValueError: it is none, or its regular expression is broken.
+    """
+    match = _MATCHER.fullmatch(text)
+    value = _VALUE.fullmatch(match[3]) if match else None
+    if not match or not value:
+        raise ValueError(f'{text!r} is no matcher; write one like severity="critical" or team=~"a|b"')
+    name = _unescaped(match[1][1:-1]) if match[1].startswith('"') else match[1]
+    operator: Operator = match[2]  # type: ignore[assignment]
+    wanted = _unescaped(value[2] if value[1] is None else value[1])
+    if operator in ("=~", "!~") and "[[:" in wanted:
+        # Python would read it as a set of these very characters.
+        raise ValueError(f"{text!r}: the regular expression is broken: write [a-z] instead of a class like [[:lower:]]")
+    try:
+        return Matcher(name, operator, wanted)
+    except (re.error, OverflowError, RecursionError) as error:
+        raise ValueError(f"{text!r}: the regular expression is broken: {error}") from None
+
+
+def parse_matchers(match: Mapping[str, str] | Sequence[str]) -> tuple[Matcher, ...]:
+    """Read a route's `match`: a mapping for equality, or a list of matchers. All must hold.
+
+    An entry of the list may hold several, with commas between them and braces around them, as in Alertmanager.
+
+    Raises:
+        ValueError: one of them is no matcher.
+    """
+    if isinstance(match, Mapping):
+        return tuple(Matcher(name, "=", value) for name, value in match.items())
+    return tuple(parse_matcher(part) for text in match for part in _separated(text))
+
+
+def _separated(text: str) -> list[str]:
+    inner = text.strip()
+    braces = inner.startswith("{") and inner.endswith("}")
+    if braces:
+        inner = inner[1:-1]
+    # Alternately what is outside of quotes, where commas separate, and what is inside.
+    pieces = re.split(r'("(?:[^"\\]|\\.)*")', inner, flags=re.DOTALL)
+    parts = [""]
+    for index, piece in enumerate(pieces):
+        first, *more = [piece] if index % 2 else piece.split(",")
+        parts[-1] += first
+        parts += more
+    if len(parts) > 1 and not parts[-1].strip():
+        parts.pop()
+    return [] if braces and not inner.strip() else parts
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
+
+
+def _unescaped(text: str) -> str:
+    return re.sub(r'\\([n"\\])', lambda match: "\n" if match[1] == "n" else match[1], text)
+
+
+# ---------------------------------------------------------------- routes
+
+
+@dataclass(frozen=True)
+class Telling:
+    """How a target is told of what a route sends it. `mute` and `active` are names of time intervals."""
+
+    mention: tuple[str, ...] = ()
+    repeat_interval: float | None = None
+    """Seconds after which what still fires is told again; None for never."""
+    send_resolved: bool = True
+    template: str | None = None
+    """None for the target's own or the built-in one."""
+    mute: tuple[str, ...] = ()
+    active: tuple[str, ...] = ()
+    """Where any are named, the route is silent outside of all of them."""
+    pictures: tuple[str, ...] = PICTURES
+    """Of `PICTURES`, in the order in which they are tried; none for no picture."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """One target of an alert, how it is told, and the route that said so."""
+
+    target: str
+    telling: Telling
+    path: tuple[int, ...]
+    """The route's place in the file: `(2, 0)` is `routes[2].routes[0]`."""
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route as it is written. What is None is as in the route around it."""
+
+    matchers: tuple[Matcher, ...] = ()
+    to: tuple[str, ...] | None = None
+    """Targets. Empty means nobody, on purpose."""
+    goes_on: bool = False
+    """Whether the next sibling is tried too (`continue`)."""
+    routes: tuple[Route, ...] = ()
+    mention: tuple[str, ...] | None = None
+    repeat_interval: float | None = None
+    """Seconds; 0 for never."""
+    send_resolved: bool | None = None
+    template: str | None = None
+    """Empty for the target's own or the built-in one."""
+    mute: tuple[str, ...] | None = None
+    active: tuple[str, ...] | None = None
+    pictures: tuple[str, ...] | None = None
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether every matcher holds; a route without matchers takes everything."""
+        return all(matcher.matches(labels) for matcher in self.matchers)
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A route with all that it inherits."""
+
+    path: tuple[int, ...]
+    matchers: tuple[Matcher, ...]
+    goes_on: bool
+    decisions: tuple[Decision, ...] | None
+    """None where neither it nor a route around it has a `to`."""
+    children: Routes | None
+
+
+@dataclass(frozen=True)
+class Routes:
+    """Routes beside each other, ready to be asked. Made by `compiled`."""
+
+    _nodes: tuple[_Node, ...]
+    _by_label: Mapping[tuple[str, str], Sequence[int]]
+    """The places of those that can only match where a label has a certain value, not empty."""
+    _others: Sequence[int]
+
+    def _candidates(self, labels: Mapping[str, str]) -> Iterable[int]:
+        """The places of all that may match, in order."""
+        found = [self._others] if self._others else []
+        found += [places for item in labels.items() if (places := self._by_label.get(item))]
+        return found[0] if len(found) == 1 else sorted(chain.from_iterable(found))
+
+    def _collect(self, labels: Mapping[str, str], found: list[_Node]) -> bool:
+        """Add the routes that answer; tell whether there are any (Alertmanager, dispatch/route.go, `Match`)."""
+        any_matched = False
+        for place in self._candidates(labels):
+            node = self._nodes[place]
+            for matcher in node.matchers:
+                if not matcher.matches(labels):
+                    break
+            else:
+                any_matched = True
+                if node.children is None or not node.children._collect(labels, found):  # noqa: SLF001 - its own kind
+                    found.append(node)
+                if not node.goes_on:
+                    break
+        return any_matched
+
+
+def compiled(routes: Sequence[Route]) -> Routes:
+    """Make routes ready to be asked: what they inherit is filled in, and they are indexed. Do it once."""
+    return _siblings(routes, (), None, Telling(), {})
+
+
+def _siblings(
+    routes: Sequence[Route],
+    path: tuple[int, ...],
+    to: tuple[str, ...] | None,
+    telling: Telling,
+    known: dict[Telling, Telling],
+) -> Routes:
+    nodes = []
+    for index, route in enumerate(routes):
+        place = (*path, index)
+        its = _inherited(route, telling)
+        # One object for all that are equal, so that `divide` need not compare them.
+        its = known.setdefault(its, its)
+        targets = to if route.to is None else route.to
+        nodes.append(
+            _Node(
+                place,
+                route.matchers,
+                route.goes_on,
+                None if targets is None else tuple(Decision(name, its, place) for name in dict.fromkeys(targets)),
+                _siblings(route.routes, place, targets, its, known) if route.routes else None,
+            )
+        )
+    return _indexed(nodes)
+
+
+def _inherited(route: Route, telling: Telling) -> Telling:
+    return Telling(
+        mention=telling.mention if route.mention is None else route.mention,
+        repeat_interval=telling.repeat_interval if route.repeat_interval is None else route.repeat_interval or None,
+        send_resolved=telling.send_resolved if route.send_resolved is None else route.send_resolved,
+        template=telling.template if route.template is None else route.template or None,
+        mute=telling.mute if route.mute is None else route.mute,
+        active=telling.active if route.active is None else route.active,
+        pictures=telling.pictures if route.pictures is None else route.pictures,
+    )
+
+
+def _indexed(nodes: Sequence[_Node]) -> Routes:
+    choices = [[keys for matcher in node.matchers if (keys := _keys(matcher))] for node in nodes]
+    common = Counter(key for keys_of_node in choices for keys in keys_of_node for key in keys)
+    by_label: dict[tuple[str, str], list[int]] = {}
+    others = []
+    for place, keys_of_node in enumerate(choices):
+        if not keys_of_node:
+            others.append(place)
+            continue
+        # By its rarest label, so that few others stand in the same place.
+        for key in min(keys_of_node, key=lambda keys: max(common[key] for key in keys)):
+            by_label.setdefault(key, []).append(place)
+    return Routes(tuple(nodes), by_label, others)
+
+
+def _keys(matcher: Matcher) -> set[tuple[str, str]]:
+    """The labels of which one must be there for a matcher to hold; empty where that cannot be told."""
+    if matcher.operator == "=" and matcher.value:
+        return {(matcher.name, matcher.value)}
+    if matcher.operator == "=~" and _LITERALS.fullmatch(matcher.value):
+        return {(matcher.name, value) for value in matcher.value.split("|")}
+    return set()
+
+
+# ---------------------------------------------------------------- asking them
+
+
+def labels_of(group: AlertGroup, alert: Alert | None) -> dict[str, str]:
+    """The labels that routes and silences see: the alert's own, and `source`, `status`, `alertname` and `severity`.
+
+    Without an alert, those of a group that is free text.
+    """
+    if alert is None:
+        return {"alertname": group.title, "severity": "", "source": group.source, "status": AlertStatus.FIRING.value}
+    return {
+        "alertname": alert.title, "severity": "", **alert.labels, "source": alert.source, "status": alert.status.value
+    }  # fmt: skip
+
+
+def decide(routes: Routes, labels: Mapping[str, str]) -> tuple[Decision, ...] | None:
+    """The targets of one alert, in order, each once: where several routes name one, the first says how.
+
+    Empty where it goes to nobody on purpose (`to: []`). None where it is unrouted: no route matches, or none that
+    matches has a `to`.
+    """
+    found: list[_Node] = []
+    routes._collect(labels, found)  # noqa: SLF001 - the other half of this module
+    if len(found) == 1:
+        return found[0].decisions
+    targets: dict[str, Decision] = {}
+    routed = False
+    for node in found:
+        if node.decisions is not None:
+            routed = True
+            for decision in node.decisions:
+                targets.setdefault(decision.target, decision)
+    return tuple(targets.values()) if routed else None
+
+
+@dataclass(frozen=True)
+class Part:
+    """What of a group goes to one target in one way; its alerts keep their order."""
+
+    target: str
+    telling: Telling
+    group: AlertGroup
+
+
+@dataclass(frozen=True)
+class Division:
+    """A group divided among its targets, and what of it is unrouted. What is dropped on purpose is in neither."""
+
+    parts: tuple[Part, ...]
+    unrouted: AlertGroup | None
+
+
+def divide(group: AlertGroup, routes: Routes) -> Division:
+    """Give each target its part of a group. A target that is told of alerts in different ways has several parts."""
+    if not group.alerts:
+        decisions = decide(routes, labels_of(group, None))
+        parts = tuple(Part(decision.target, decision.telling, group) for decision in decisions or ())
+        return Division(parts, group if decisions is None else None)
+    chosen: dict[tuple[str, int], tuple[Decision, list[Alert]]] = {}
+    unrouted: list[Alert] = []
+    for alert in group.alerts:
+        decisions = decide(routes, labels_of(group, alert))
+        if decisions is None:
+            unrouted.append(alert)
+            continue
+        for decision in decisions:
+            key = (decision.target, id(decision.telling))
+            if key in chosen:
+                chosen[key][1].append(alert)
+            else:
+                chosen[key] = (decision, [alert])
+    return Division(
+        tuple(Part(first.target, first.telling, _only(group, alerts)) for first, alerts in chosen.values()),
+        _only(group, unrouted) if unrouted else None,
+    )
+
+
+def _only(group: AlertGroup, alerts: list[Alert]) -> AlertGroup:
+    return group if len(alerts) == len(group.alerts) else replace(group, alerts=tuple(alerts))
+
+
+# ---------------------------------------------------------------- saying why
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One route that was tried."""
+
+    path: tuple[int, ...]
+    matchers: tuple[Matcher, ...]
+    failed: Matcher | None
+    """The first matcher that did not hold; None where the route matches."""
+    answers: bool
+    """Whether it is the one that says where to: it matches, and none of its own routes does."""
+    to: tuple[str, ...] | None
+    """Its own targets or those that it inherits; None for neither."""
+    goes_on: bool
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """The routes that were tried, in order, and what came of it (as from `decide`)."""
+
+    visits: tuple[Visit, ...]
+    decisions: tuple[Decision, ...] | None
+
+
+def explain(routes: Routes, labels: Mapping[str, str]) -> Explanation:
+    """Try the routes one after another, without the index, and tell of each."""
+    visits: list[Visit] = []
+    _visit(routes, labels, visits)
+    return Explanation(tuple(visits), decide(routes, labels))
+
+
+def _visit(routes: Routes, labels: Mapping[str, str], visits: list[Visit]) -> bool:
+    any_matched = False
+    for node in routes._nodes:  # noqa: SLF001 - the other half of this module
+        failed = next((matcher for matcher in node.matchers if not matcher.matches(labels)), None)
+        to = None if node.decisions is None else tuple(decision.target for decision in node.decisions)
+        visits.append(Visit(node.path, node.matchers, failed, failed is None, to, node.goes_on))
+        if failed is not None:
+            continue
+        any_matched = True
+        place = len(visits) - 1
+        if node.children is not None and _visit(node.children, labels, visits):
+            visits[place] = replace(visits[place], answers=False)
+        if not node.goes_on:
+            break
+    return any_matched
+
+
+def place(path: Sequence[int]) -> str:
+    """A route's place in the file, for people: `routes[2].routes[0]`."""
+    return ".".join(f"routes[{index}]" for index in path)

@@ -1,0 +1,36 @@
+"""What the hooks of Grafana and of Alertmanager take: people paste the wrong address, so the body itself tells.
+
+Legacy Grafana, unified Grafana and Alertmanager are all taken at both; each alert's `source` says whose it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from wxbridge.alerts.sources import alertmanager, grafana_legacy, grafana_unified, read_json
+from wxbridge.core.model import AlertGroup
+
+
+def at_grafana(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the signature of every source
+    """Read what was posted to `/hooks/grafana`.
+
+    Raises:
+        BadBody: the body is no JSON.
+    """
+    return _parse(body, grafana_unified.NAME)
+
+
+def at_alertmanager(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the same
+    """Read what was posted to `/hooks/alertmanager`.
+
+    Raises:
+        BadBody: the body is no JSON.
+    """
+    return _parse(body, alertmanager.NAME)
+
+
+def _parse(body: bytes, source: str) -> AlertGroup:
+    data = read_json(body)
+    if not alertmanager.is_group(data):
+        return grafana_legacy.read(data, source)
+    return grafana_unified.read(data) if grafana_unified.is_unified(data) else alertmanager.read(data)

@@ -1,0 +1,311 @@
+"""Bodies of any shape: wxbridge's own simple one, and what a mapping in jobs.yaml makes of another's.
+
+`/hooks/generic` takes `{title, text, status, severity, labels, values, link, image}`, also a list of such as `alerts`,
+as JSON or as a form; `/hooks/generic/NAME` takes what the mapping NAME describes (`settings.BodyMapping`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from wxbridge.alerts.sources import (
+    MAX_ALERTS,
+    WEB,
+    Parse,
+    as_labels,
+    as_number,
+    as_text,
+    fetched,
+    free_text,
+    read_json,
+    read_text,
+    short_hash,
+    without_state,
+)
+from wxbridge.alerts.sources.forms import is_multipart, read_form
+from wxbridge.alerts.sources.presets import PRESETS
+from wxbridge.config.expressions import Find, compiled
+from wxbridge.config.hooks import BodyMapping
+from wxbridge.core.errors import BadBody
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
+
+NAME = "generic"
+
+MAX_MAPPED = 5_000
+"""How many alerts of one body are read by a mapping, which takes longer; what is above counts as truncated."""
+
+_KNOWN = ("title", "text", "status", "severity", "labels", "values", "link", "image", "id")
+_WORDS = {
+    AlertStatus.FIRING: (
+        "firing alerting alert alarm problem down failure failed fail error critical warning warn fatal triggered "
+        "trigger active open broken unhealthy offline bad red 1 true 告警 报警 故障 异常 失败 触发"
+    ),
+    AlertStatus.RESOLVED: (
+        "resolved resolve ok okay up recovery recovered success successful succeeded passed pass normal good healthy "
+        "online closed cleared clear fixed inactive green 0 false 恢复 已恢复 正常 成功"
+    ),
+    AlertStatus.NO_DATA: "no_data nodata no-data 无数据",
+}
+_STATUS = {word: status for status, words in _WORDS.items() for word in words.split()} | {
+    "no data": AlertStatus.NO_DATA
+}
+_BASE64 = re.compile(r"[A-Za-z0-9+/]{64,}={0,2}")
+
+
+# ---------------------------------------------------------------- the simple body
+
+
+def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
+    """Read a body of our own shape: JSON, a form, or a plain text.
+
+    Raises:
+        BadBody: it is empty, no UTF-8, or said to be JSON and is not.
+    """
+    data = _document(body, headers)
+    items, truncated = _listed(data, MAX_ALERTS)
+    if items is not None:
+        title = as_text(data.get("title")).strip() if isinstance(data, dict) else ""
+        alerts = [_simple(item) or _alert(NAME, {"title": _shown(item)}) for item in items]
+        return _group(NAME, title, alerts, truncated)
+    alert = _simple(data)
+    if alert:
+        return _group(NAME, alert.title, [alert])
+    text = _words(data.get("text")) if isinstance(data, dict) else ""
+    return free_text(NAME, text or data)
+
+
+def _listed(data: Any, most: int) -> tuple[list[Any] | None, int]:
+    """The items of a body that carries several alerts, and how many there are beyond `most`."""
+    items = _unpacked(data.get("alerts")) if isinstance(data, dict) else data
+    if not isinstance(items, list) or not any(isinstance(item, dict) and _told_of(item) for item in items):
+        return None, 0
+    return items[:most], max(0, len(items) - most)
+
+
+def _told_of(item: dict[str, Any]) -> bool:
+    return any(_words(item.get(name)) for name in _KNOWN)
+
+
+def _simple(item: Any) -> Alert | None:
+    """Read one alert; None where there is nothing but a text, or not even that."""
+    if not isinstance(item, dict) or not any(_words(item.get(name)) for name in _KNOWN if name != "text"):
+        return None
+    parts = {name: item.get(name) for name in _KNOWN if name in item}
+    if not _words(parts.get("title")):
+        # An alert without a title is told by its first line.
+        first, _, rest = _words(parts.get("text")).partition("\n")
+        if not first:
+            return None
+        parts |= {"title": first, "text": rest}
+    return _alert(NAME, parts | {"picture": parts.get("image")})
+
+
+# ---------------------------------------------------------------- mappings
+
+
+def parsers(mappings: Mapping[str, BodyMapping]) -> dict[str, Parse]:
+    """What reads `/hooks/generic/NAME`, by `generic/NAME`: the mappings of jobs.yaml, before those that ship."""
+    return {f"{NAME}/{name}": mapped(mapping, name) for name, mapping in {**PRESETS, **mappings}.items()}
+
+
+def mapped(mapping: BodyMapping, source: str = NAME) -> Parse:
+    """Make the parser of a mapping. Its alerts are of `source`, which routes can match.
+
+    The parser raises `BadBody` where the body cannot be read. Its expressions are compiled once, here.
+    """
+    several = compiled(mapping.alerts) if mapping.alerts else None
+    find_parts = _parts_finder(mapping)
+
+    def parse_mapped(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
+        data = _document(body, headers)
+        found = several(data) if several else None
+        items = found if isinstance(found, list) else [data]
+        parts = [find_parts(item) for item in items[:MAX_MAPPED]]
+        if not any(_words(part.get("title")) for part in parts):
+            texts = [words for part in parts if (words := _words(part.get("text")))]
+            return free_text(source, "\n\n".join(texts) or data)
+        alerts = [
+            _alert(source, part if _words(part.get("title")) else part | {"title": _shown(item)})
+            for part, item in zip(parts, items, strict=False)
+        ]
+        return _group(source, alerts[0].title, alerts, max(0, len(items) - MAX_MAPPED))
+
+    return parse_mapped
+
+
+def _parts_finder(mapping: BodyMapping) -> Callable[[Any], dict[str, Any]]:
+    single: dict[str, Find] = {}
+    by_name: dict[str, dict[str, Find]] = {}
+    for part in ("title", "text", "status", "severity", "labels", "values", "link", "picture", "id"):
+        given = getattr(mapping, part)
+        if isinstance(given, str):
+            single[part] = compiled(given)
+        elif given:
+            by_name[part] = {name: compiled(text) for name, text in given.items()}
+
+    def find(document: Any) -> dict[str, Any]:
+        found = {part: look(document) for part, look in single.items()}
+        for part, looks in by_name.items():
+            parts = {name: look(document) for name, look in looks.items()}
+            found[part] = {name: value for name, value in parts.items() if value not in (None, "")}
+        return found
+
+    return find
+
+
+# ---------------------------------------------------------------- documents
+
+
+def _document(body: bytes, headers: Mapping[str, str]) -> Any:
+    """Decode a body. The content type decides only where the body itself does not tell.
+
+    `curl -d '{…}'` says that it sends a form, and plain texts come with every content type.
+
+    Raises:
+        BadBody: it is empty, no UTF-8, or said to be JSON and is not.
+    """
+    kind = headers.get("Content-Type", headers.get("content-type", "")).partition(";")[0].strip().lower()
+    if is_multipart(body):
+        return _inner(read_form(body))
+    start = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
+    if kind.endswith("json") or not start:
+        return read_json(body)
+    if start in (b"{", b"[", b'"'):
+        try:
+            return read_json(body)
+        except BadBody:
+            if kind == "":
+                raise
+    if kind != "text/plain" and re.match(rb"[\w.%+-]{1,100}=", body):
+        return _inner(read_form(body))
+    return read_text(body)
+
+
+def _inner(fields: dict[str, str]) -> Any:
+    """A form's fields, or the JSON that senders (GitHub, Uptime Kuma) put into one of them."""
+    for name in ("payload", "data"):
+        inner = _unpacked(fields.get(name))
+        if isinstance(inner, dict | list):
+            return inner
+    return fields
+
+
+def _unpacked(value: Any) -> Any:
+    """JSON that came as a string (in a form, or in a macro of Zabbix's), else the value as it is."""
+    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
+        return value
+    try:
+        return read_json(value.encode())
+    except BadBody:
+        return value
+
+
+# ---------------------------------------------------------------- parts of an alert
+
+
+def status_of(value: Any) -> tuple[AlertStatus, str]:
+    """What a sender's word for the status means, and the word itself where it is none that we know."""
+    word = _words(value) if value is not False else "false"
+    number = as_number(value)
+    known = _STATUS.get(f"{number:g}" if number is not None else word.lower())
+    return (known, "") if known else (AlertStatus.FIRING, word)
+
+
+def _alert(source: str, parts: Mapping[str, Any]) -> Alert:
+    """Put an alert together from what was found, of any type."""
+    status, state = status_of(parts.get("status"))
+    title, text, link = (_words(parts.get(name)) for name in ("title", "text", "link"))
+    labels = _labels(parts.get("labels"))
+    # The name of an alert is not its severity, nor is what makes two of them the same.
+    identity = _words(parts.get("id")) or short_hash([without_state(title), labels])
+    severity = _words(parts.get("severity"))
+    return Alert(
+        source=source,
+        status=status,
+        state=state,
+        title=title,
+        labels=labels | {"severity": severity} if severity else labels,
+        annotations={"message": text} if text else {},
+        values=_values(parts.get("values")),
+        # Uptime Kuma has "https://" where there is no address.
+        link=link if link not in ("", *WEB) else None,
+        picture=fetched(_picture(parts.get("picture"))),
+        fingerprint=identity,
+    )
+
+
+def _group(source: str, title: str, alerts: list[Alert], truncated: int = 0) -> AlertGroup:
+    one = alerts[0]
+    key = one.fingerprint if len(alerts) == 1 else short_hash([alert.fingerprint for alert in alerts])
+    return AlertGroup(source, key, title or one.title, tuple(alerts), truncated)
+
+
+def _words(value: Any) -> str:
+    """A part as text. An expression gives false where it finds nothing, and that is no text."""
+    return "" if value is False else as_text(value).strip()
+
+
+def _shown(item: Any) -> str:
+    return _words(item) or "?"
+
+
+def _labels(value: Any) -> dict[str, str]:
+    """Labels from an object, or from tags in one of the ways that monitors write them."""
+    value = _unpacked(value)
+    if not isinstance(value, dict):
+        return dict(_tags(value))
+    labels: dict[str, str] = {}
+    for name, content in value.items():
+        content = _unpacked(content)  # noqa: PLW2901 - the same, read
+        if isinstance(content, dict):
+            labels |= as_labels(content)
+        elif isinstance(content, list):
+            labels |= dict(_tags(content))
+        else:
+            labels[as_text(name)] = as_text(content).strip()
+    return {name: text for name, text in labels.items() if text}
+
+
+def _tags(value: Any) -> Iterable[tuple[str, str]]:
+    """`k=v,k=v` and `k:v, k:v`, as one text or as a list; `{tag|name|key: …, value: …}` in a list."""
+    for tag in value if isinstance(value, list) else as_text(value).split(","):
+        if isinstance(tag, dict):
+            name = next((as_text(tag[key]) for key in ("tag", "name", "key") if tag.get(key)), "")
+            text = as_text(tag.get("value"))
+        else:
+            words = as_text(tag)
+            sign = re.search("[=:]", words)
+            name, text = (words[: sign.start()], words[sign.end() :]) if sign else (words, "")
+        if name.strip():
+            yield name.strip(), text.strip()
+
+
+def _values(value: Any) -> tuple[Value, ...]:
+    """Figures from an object by name, from a list of `{name, value, unit}`, or a single one."""
+    value = _unpacked(value)
+    if isinstance(value, dict):
+        return tuple(_value(as_text(name), figure) for name, figure in value.items())
+    if isinstance(value, list):
+        return tuple(_value("value", figure) for figure in value)
+    return () if _words(value) == "" else (_value("value", value),)
+
+
+def _value(name: str, figure: Any) -> Value:
+    unit, labels = "", {}
+    if isinstance(figure, dict):
+        names = (as_text(figure[key]).strip() for key in ("name", "metric") if figure.get(key))
+        name, unit, labels = next(names, name), as_text(figure.get("unit")).strip(), _labels(figure.get("labels"))
+        figure = figure.get("value")
+    number = as_number(figure)
+    return Value(name, number, as_text(figure) if number is None and figure is not None else None, labels, unit)
+
+
+def _picture(value: Any) -> str:
+    """An address as it is; bytes in base64 as a `data:` address."""
+    text = _words(value)
+    if text.startswith(("data:", *WEB)):
+        return text
+    joined = "".join(text.split())
+    return f"data:image/png;base64,{joined}" if _BASE64.fullmatch(joined) else text

@@ -1,0 +1,86 @@
+"""Grafana's legacy alerting (up to v8): the "webhook" notification channel.
+
+The fields are those of Grafana's `pkg/services/alerting/notifiers/webhook.go`; v4.0 wrote `rule_url` and
+`image_url`. Any of them may be absent, null or of another type: what there was is told all the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wxbridge.alerts.sources import as_labels, as_number, as_text, fetched, free_text, read_json, without_state
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
+
+NAME = "grafana"
+
+_STATUS = {"alerting": AlertStatus.FIRING, "ok": AlertStatus.RESOLVED, "no_data": AlertStatus.NO_DATA}
+_KNOWN = ("title", "ruleName", "state", "message", "evalMatches", "ruleUrl", "rule_url", "ruleId")
+
+
+def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the signature of every source
+    """Read a legacy notification.
+
+    Raises:
+        BadBody: the body is no JSON.
+    """
+    return read(read_json(body))
+
+
+def read(data: Any, source: str = NAME) -> AlertGroup:
+    """Read a decoded body. One without any field of a legacy notification is free text, of `source`."""
+    if not isinstance(data, dict) or not any(name in data for name in _KNOWN):
+        return free_text(source, data)
+    alert = _alert(data)
+    return AlertGroup(source=NAME, group_key=alert.fingerprint, title=alert.title, alerts=(alert,))
+
+
+def _alert(data: dict[str, Any]) -> Alert:
+    state = as_text(data.get("state")).strip()
+    name = as_text(data.get("ruleName")).strip()
+    image = as_text(data.get("imageUrl") or data.get("image_url")).strip()
+    status = _STATUS.get(state.lower())
+    title = as_text(data.get("title")).strip() or name
+    message = as_text(data.get("message")).strip()
+    labels = as_labels(data.get("tags"))
+    if name:
+        labels.setdefault("alertname", name)
+    return Alert(
+        source=NAME,
+        status=status or AlertStatus.FIRING,
+        state=state if state and status is None else "",
+        title=title,
+        labels=labels,
+        annotations=({"message": message} if message else {}) | _panel(data),
+        values=_values(data.get("evalMatches")),
+        link=as_text(data.get("ruleUrl") or data.get("rule_url")).strip() or None,
+        picture=fetched(image),
+        fingerprint=f"{as_text(data.get('orgId'))}:{as_text(data.get('ruleId')) or name or without_state(title)}",
+    )
+
+
+def _panel(data: dict[str, Any]) -> dict[str, str]:
+    """The panel that the rule stands in, under the names that rules of unified alerting have for it."""
+    named = {f"__{name}__": as_text(data.get(name)).strip() for name in ("dashboardId", "panelId", "orgId")}
+    return {name: value for name, value in named.items() if value not in ("", "0")}
+
+
+def _values(matches: Any) -> tuple[Value, ...]:
+    if not isinstance(matches, list):
+        return ()
+    values = []
+    for match in matches:
+        if not isinstance(match, dict):
+            values.append(Value(name=as_text(match)))
+            continue
+        raw = match.get("value")
+        figure = as_number(raw)
+        values.append(
+            Value(
+                name=as_text(match.get("metric")) or "value",
+                number=figure,
+                text=as_text(raw) if figure is None and raw is not None else None,
+                labels=as_labels(match.get("tags")),
+            ),
+        )
+    return tuple(values)

@@ -1,0 +1,88 @@
+"""Mappings that ship: what `/hooks/generic/NAME` reads without any configuration.
+
+A mapping of the same name in jobs.yaml comes first.
+"""
+
+from __future__ import annotations
+
+from wxbridge.config.hooks import BodyMapping
+
+UPTIME_KUMA = BodyMapping(
+    title="monitor.name",
+    # Of a test or a certificate that expires there is no monitor, only a message.
+    text="heartbeat.msg || msg",
+    status="heartbeat.status == `0` && 'down' || heartbeat.status == `1` && 'up' "
+    "|| heartbeat.status == `2` && 'pending' || heartbeat.status == `3` && 'maintenance' || null",
+    labels={"type": "monitor.type", "host": "monitor.hostname", "tags": "monitor.tags"},
+    values={"ping": "heartbeat.ping && {value: heartbeat.ping, unit: 'ms'}"},
+    link="monitor.url",
+    id="monitor.id",
+)
+"""Uptime Kuma's notification "Webhook", as JSON or as a form (`server/notification-providers/webhook.js`)."""
+
+ZABBIX = BodyMapping(
+    title="event_name || trigger_name || alert_subject",
+    text="event_update_message || event_opdata || alert_message",
+    status="event_update_status == '1' && event_value == '1' && event_update_action || event_value",
+    severity="event_severity || trigger_severity",
+    labels={"host": "host_name", "ip": "host_ip", "tags": "event_tags"},
+    link="starts_with(zabbix_url, 'http') && trigger_id && event_id "
+    "&& join('', [zabbix_url, '/tr_events.php?triggerid=', trigger_id, '&eventid=', event_id]) || trigger_url",
+    id="event_id",
+)
+"""Zabbix's media type "Webhook", which posts what its script says.
+
+The parameters have the names that Zabbix's own media types give them (`event_value` = `{EVENT.VALUE}`, `event_tags` =
+`{EVENT.TAGSJSON}`, `zabbix_url` = `{$ZABBIX.URL}`, …); the script is
+`var p = JSON.parse(value), r = new HttpRequest(); r.addHeader('Content-Type: application/json');
+r.addHeader('Authorization: Bearer ' + p.token); delete p.token; r.post(p.url, JSON.stringify(p)); return 'OK';`.
+"""
+
+NIGHTINGALE = BodyMapping(
+    # Up to v7 an event is the body, from v8 a list of them.
+    alerts="[]",
+    title="rule_name",
+    text="rule_note",
+    status="is_recovered && 'resolved' || 'firing'",
+    severity="severity == `1` && 'critical' || severity == `2` && 'warning' || severity == `3` && 'info' || severity",
+    labels={"tags": "tags_map || tags", "ident": "target_ident", "group": "group_name", "cluster": "cluster"},
+    values={"value": "trigger_value"},
+    link="runbook_url",
+    id="hash",
+)
+"""Nightingale's (夜莺) webhook and callback: its struct `AlertCurEvent` (`models/alert_cur_event.go`)."""
+
+JENKINS = BodyMapping(
+    title="join(' #', [display_name || name, to_string(build.number)])",
+    text="build.notes",
+    status="build.status || build.phase",
+    labels={"job": "name", "branch": "build.scm.branch", "phase": "build.phase"},
+    link="build.full_url",
+    id="name",
+)
+"""Jenkins' Notification plugin, format JSON; choose the event "Job finalized", or each build is told several times."""
+
+GITHUB = BodyMapping(
+    title="join(' · ', [repository.full_name, "
+    "(workflow_run || workflow_job || check_run).name || check_suite.app.name])",
+    text="workflow_run.display_title || check_run.output.title || zen || head_commit.message",
+    status="(workflow_run || workflow_job || check_run || check_suite).[conclusion, status][?@] | [0]",
+    labels={
+        "repository": "repository.full_name",
+        "branch": "(workflow_run || workflow_job || check_suite || check_run.check_suite).head_branch",
+        "user": "sender.login",
+    },
+    link="(workflow_run || workflow_job || check_run).html_url",
+    # The branch, and not who pushed: a failure and the success after it are of one workflow.
+    id="join(' ', [repository.full_name, (workflow_run || workflow_job || check_run).name || '', "
+    "(workflow_run || workflow_job || check_suite).head_branch || ''])",
+)
+"""GitHub's webhook, the events of Actions and checks ("Webhook events and payloads")."""
+
+PRESETS: dict[str, BodyMapping] = {
+    "uptime-kuma": UPTIME_KUMA,
+    "zabbix": ZABBIX,
+    "nightingale": NIGHTINGALE,
+    "jenkins": JENKINS,
+    "github": GITHUB,
+}

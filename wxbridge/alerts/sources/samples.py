@@ -1,0 +1,210 @@
+"""Sample alerts for `wxbridge alert test` and `wxbridge template render`, each as its monitor would post it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+from PIL import Image, ImageDraw, ImageFont
+
+from wxbridge.hosts import chart
+from wxbridge.hosts.samples import Host, history_of
+from wxbridge.hosts.samples import Sample as Measured
+
+
+def chart_png(width: int = 900, height: int = 360) -> bytes:
+    """A picture that looks like a panel: a curve that crosses a threshold. Sizes in pixels."""
+    image = Image.new("RGB", (width, height), "#181b1f")
+    draw = ImageDraw.Draw(image)
+    for step in range(1, 6):
+        y = height * step // 6
+        draw.line([(50, y), (width - 20, y)], fill="#2c3235")
+    threshold = height // 3
+    draw.line([(50, threshold), (width - 20, threshold)], fill="#e24d42", width=2)
+    points: list[tuple[float, float]] = []
+    for x in range(50, width - 20, 4):
+        share = (x - 50) / (width - 70)
+        level = height * (0.78 - 0.55 * share**3 - 0.05 * math.sin(share * 24))
+        points.append((x, level))
+    draw.line(points, fill="#7eb26d", width=3, joint="curve")
+    font = ImageFont.load_default(size=24)
+    draw.text((50, 12), "CPU usage host-1: 92.25 %   (test alert)", fill="#d8d9da", font=font)
+    draw.text((60, threshold - 32), "max 90 %", fill="#e24d42", font=font)
+    file = io.BytesIO()
+    image.save(file, "PNG", optimize=True)
+    return file.getvalue()
+
+
+def grafana() -> bytes:
+    """Grafana's legacy webhook, firing, with two values; its picture travels inside as a `data:` address."""
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    picture = base64.b64encode(chart_png()).decode()
+    body = {
+        "title": "[Alerting] Test notification",
+        "ruleId": time.time_ns(),
+        "ruleName": "Test notification",
+        "state": "alerting",
+        "evalMatches": [
+            {"value": 92.25, "metric": "CPU usage host-1", "tags": {"instance": "host-1"}},
+            {"value": 7.5, "metric": "load1 host-1", "tags": {"instance": "host-1"}},
+        ],
+        "orgId": 0,
+        "dashboardId": 1,
+        "panelId": 1,
+        "tags": {"severity": "critical"},
+        "ruleUrl": "http://localhost:3000/d/test",
+        "imageUrl": f"data:image/png;base64,{picture}",
+        "message": f"Somebody ran `wxbridge alert test` at {now}.",
+    }
+    return json.dumps(body).encode()
+
+
+def grafana_unified() -> bytes:
+    """Grafana's unified alerting: two alerts fire, one has ended; a picture travels inside."""
+    alerts = [
+        _unified("host-1", 92.25) | {"embeddedImage": base64.b64encode(chart_png()).decode()},
+        _unified("host-2", 88.5),
+        _unified("host-3", 41.0, resolved=True),
+    ]
+    body = {
+        "receiver": "wxbridge",
+        "status": "firing",
+        "orgId": 1,
+        "alerts": alerts,
+        "groupLabels": {"alertname": "CPU usage"},
+        "commonLabels": {"alertname": "CPU usage", "severity": "critical"},
+        "commonAnnotations": {},
+        "externalURL": "http://localhost:3000/",
+        "appVersion": "12.1.0",
+        "version": "1",
+        "groupKey": '{}:{alertname="CPU usage"}',
+        "truncatedAlerts": 0,
+        "title": "[FIRING:2, RESOLVED:1] CPU usage (critical)",
+        "state": "alerting",
+        "message": "**Firing**\n\nValue: B=92.25, C=1",
+    }
+    return json.dumps(body).encode()
+
+
+def _unified(host: str, figure: float, *, resolved: bool = False) -> dict[str, Any]:
+    url = f"http://localhost:3000/d/test/hosts?orgId=1&var-host={host}"
+    return _alert("CPU usage", host, resolved=resolved) | {
+        "generatorURL": "http://localhost:3000/alerting/grafana/cpu/view?orgId=1",
+        "silenceURL": f"http://localhost:3000/alerting/silence/new?alertmanager=grafana&matcher=host%3D{host}",
+        "dashboardURL": url,
+        "panelURL": f"{url}&viewPanel=2",
+        "values": {"B": figure, "C": float(not resolved)},
+        "valueString": f"[ var='B' labels={{host={host}}} value={figure} ]",
+    }
+
+
+def alertmanager() -> bytes:
+    """Alertmanager's webhook: one alert fires, one has ended."""
+    query = {"generatorURL": "http://localhost:9090/graph?g0.expr=up+%3D%3D+0&g0.tab=1"}
+    body = {
+        "receiver": "wxbridge",
+        "status": "firing",
+        "alerts": [_alert("HostDown", "host-1") | query, _alert("HostDown", "host-2", resolved=True) | query],
+        "groupLabels": {"alertname": "HostDown"},
+        "commonLabels": {"alertname": "HostDown", "severity": "critical"},
+        "commonAnnotations": {},
+        "externalURL": "http://localhost:9093",
+        "version": "4",
+        "groupKey": '{}:{alertname="HostDown"}',
+        "truncatedAlerts": 0,
+    }
+    return json.dumps(body).encode()
+
+
+def _alert(name: str, host: str, *, resolved: bool = False) -> dict[str, Any]:
+    """What Grafana and Alertmanager both send of an alert."""
+    now = datetime.now(UTC)
+    return {
+        "status": "resolved" if resolved else "firing",
+        "labels": {"alertname": name, "host": host, "severity": "critical"},
+        "annotations": {
+            "summary": f"{name}: {host}",
+            "description": "Somebody ran `wxbridge alert test`.",
+            "runbook_url": "https://example.com/runbook",
+        },
+        "startsAt": (now - timedelta(minutes=5)).isoformat(),
+        "endsAt": now.isoformat() if resolved else "0001-01-01T00:00:00Z",
+        "generatorURL": "",
+        "fingerprint": f"{name}-{host}".lower(),
+    }
+
+
+def openfalcon() -> bytes:
+    """Open-Falcon's form for a chat."""
+    now = time.strftime("%Y-%m-%d %H:%M:%S")
+    content = f"[P0][PROBLEM][host-1][][CPU空闲过低 all(#3) cpu.idle service=web 4.2<10][O1 {now}]"
+    return urlencode({"tos": "zhangsan,lisi", "content": content}).encode()
+
+
+def host() -> bytes:
+    """What the bridge itself posts where a machine is busy, with the chart of the last minutes."""
+    now = time.time()
+    points = [(age, max(0.0, 1 - age / 300)) for age in range(600, 0, -10)]
+    history = history_of(
+        [Measured(now - age, {"cpu": 35 + 60 * load, "memory": 48 + 9 * load}) for age, load in points], 10
+    )
+    machine = Host("host-1", history, {"cores": 4.0}, thresholds={"cpu": 80.0})
+    spec = chart.spec(machine, now - 600, now, language="en", timezone=UTC)
+    alert = {
+        "alertname": "HostCpuHigh",
+        "status": "firing",
+        "title": "host-1: CPU high",
+        "labels": {"host": "host-1", "severity": "warning"},
+        "annotations": {"threshold": "80", "message": "Somebody ran `wxbridge alert test`."},
+        "values": [{"name": "CPU", "value": 92.25, "unit": "%"}],
+        "starts_at": datetime.fromtimestamp(now - 50, UTC).isoformat(),
+        "chart": spec.params if spec else None,
+    }
+    return json.dumps({"host": "host-1", "alerts": [alert]}).encode()
+
+
+def generic() -> bytes:
+    """What `/hooks/generic` takes, all of it."""
+    body = {
+        "title": "Backup failed",
+        "text": f"Somebody ran `wxbridge alert test` at {time.strftime('%Y-%m-%d %H:%M:%S')}.",
+        "status": "failed",
+        "severity": "warning",
+        "labels": {"host": "host-1", "job": "backup"},
+        "values": {"duration": {"value": 351, "unit": "seconds"}, "size": {"value": 1288490188, "unit": "bytes"}},
+        "link": "https://example.com/backup",
+        "image": base64.b64encode(chart_png()).decode(),
+    }
+    return json.dumps(body).encode()
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A body as a monitor posts it."""
+
+    hook: str
+    """The path below `/hooks/`."""
+    content_type: str
+    body: Callable[[], bytes]
+    """Makes it afresh: with the present time, so that no two are the same."""
+
+
+_JSON = "application/json"
+
+SAMPLES: dict[str, Sample] = {
+    "grafana": Sample("grafana", _JSON, grafana),
+    "grafana-unified": Sample("grafana", _JSON, grafana_unified),
+    "alertmanager": Sample("alertmanager", _JSON, alertmanager),
+    "host": Sample("host", _JSON, host),
+    "openfalcon": Sample("openfalcon", "application/x-www-form-urlencoded", openfalcon),
+    "generic": Sample("generic", _JSON, generic),
+}
+"""By the name of what raises the alert."""

@@ -1,0 +1,469 @@
+"""The commands about alerts: what fires, silencing it, looking after it.
+
+A silence is kept by the bridge, for what any monitor sends and for what it repeats itself; and where Alertmanager is
+configured there too, so that nobody else is told either. Both ends of it are one for those who ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from wxbridge.alerts.active import Firing, Overview, Place
+from wxbridge.alerts.alert_text import counts, labels_line, text_of, time_line
+from wxbridge.alerts.routing import Matcher
+from wxbridge.alerts.severity import EMOJI
+from wxbridge.bot.command import Answer, CannotAnswer, Command, Permission, Question
+from wxbridge.bot.commands.alert_arguments import (
+    Query,
+    SilenceAsked,
+    by_id,
+    fit_everything,
+    fulfils,
+    read_ack,
+    read_query,
+    read_silence,
+)
+from wxbridge.bot.commands.alert_phrases import say
+from wxbridge.core.http import NoAnswer
+from wxbridge.core.model import AlertGroup, Text
+from wxbridge.core.text import i18n
+from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.units import moment
+from wxbridge.monitors.alertmanager import Alertmanager
+
+SHOWN = 15
+"""How many alerts are listed."""
+CANDIDATES = 8
+"""How many are listed where one is to be chosen."""
+SILENCES_SHOWN = 15
+_ID = 5
+"""Digits of an id, at least."""
+_SILENCE_ID = 8
+_LABELS = 4
+_COMMENT = 80
+"""Characters of a comment in a list."""
+_WHERE = (
+    "instance", "host", "hostname", "endpoint", "node", "nodename", "pod", "container", "device", "mountpoint",
+    "namespace", "cluster",
+)  # fmt: skip
+"""The labels that, with its name, tell an alert from those of other places."""
+_BRIDGES = {"source", "status"}
+"""Labels that only the bridge knows."""
+_BY = "alertname"
+_SAME_END = timedelta(seconds=2)
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What these commands ask of the bridge."""
+
+    overview: Callable[[], Awaitable[Overview]]
+    """`firing.look`, with all who are to be asked. Raises `StorageError`."""
+    ack: Callable[[Sequence[str], str, str], Awaitable[None]]
+    """`Board.ack`: keys, by whom, why."""
+    silences: Callable[[], Awaitable[list[Mapping[str, Any]]]]
+    """`Board.silences`."""
+    add_silence: Callable[[Sequence[str], float, float, str, str], Awaitable[Mapping[str, Any]]]
+    """`Board.add_silence`: matchers, start and end in seconds since the epoch, by whom, why."""
+    expire_silence: Callable[[str], Awaitable[bool]]
+    """`Board.expire_silence`."""
+    alertmanager: Alertmanager | None = None
+
+
+def alert_commands(desk: Desk) -> list[Command]:
+    """The commands `alerts`, `silence`, `unsilence`, `silences` and `ack`."""
+
+    def command(name: str, run: Callable[[Desk, Question], Awaitable[str]], **more: Any) -> Command:
+        async def answer(question: Question) -> Sequence[Answer]:
+            return [Text(await run(desk, question))]
+
+        words, summary, usage = _HELP[name]
+        return Command(name, words, summary, usage, answer, **more)
+
+    return [
+        command("alerts", alerts),
+        command("silence", silence, permission=Permission.ADMINS),
+        command("unsilence", unsilence, permission=Permission.ADMINS),
+        command("silences", silences),
+        command("ack", ack),
+    ]
+
+
+_HELP: dict[str, tuple[tuple[str, ...], dict[Language, str], dict[Language, str]]] = {
+    "alerts": (
+        ("alerts", "alert", "告警", "报警"),
+        {"en": "what fires now, the worst first", "zh": "当前告警，最严重的在前"},
+        {
+            "en": 'alerts [MATCHER or word …]\nalerts team=db severity=~"crit.*"\nalerts disk',
+            "zh": '告警 [条件或关键字 …]\n告警 team=db severity=~"crit.*"\n告警 磁盘',
+        },
+    ),
+    "silence": (
+        ("silence", "静默", "屏蔽"),
+        {"en": "keep alerts quiet for a while", "zh": "静默一段时间的告警"},
+        {
+            "en": (
+                "silence MATCHER … TIME [why], or silence ID TIME [why], with an id as `alerts` shows it\n"
+                "silence team=db alertname=DiskFull 2h moving data\nsilence a3f21 until 18:00"
+            ),
+            "zh": (
+                "静默 条件 … 时长 [原因]，或 静默 编号 时长 [原因]（编号见“告警”）\n"
+                "静默 team=db alertname=DiskFull 2小时 数据迁移\n静默 a3f21 到18:00"
+            ),
+        },
+    ),
+    "unsilence": (
+        ("unsilence", "取消静默", "解除静默", "取消屏蔽"),
+        {"en": "end a silence", "zh": "解除静默"},
+        {
+            "en": "unsilence ID, with an id as `silences` shows it\nunsilence 3f2a91c0",
+            "zh": "取消静默 编号（见“静默列表”）\n取消静默 3f2a91c0",
+        },
+    ),
+    "silences": (
+        ("silences", "静默列表", "屏蔽列表"),
+        {"en": "the silences that are not over", "zh": "未结束的静默"},
+        {"en": "silences", "zh": "静默列表"},
+    ),
+    "ack": (
+        ("ack", "认领", "收到"),
+        {"en": "say that you look after an alert", "zh": "认领告警，恢复前不再重复提醒"},
+        {
+            "en": "ack ID [why], with an id as `alerts` shows it; without one where only one alert is left\nack a3f21",
+            "zh": "认领 编号 [说明]（编号见“告警”，只有一条待认领时可不写）\n认领 a3f21 正在扩容",
+        },
+    ),
+}
+
+
+# ---------------------------------------------------------------- alerts
+
+
+async def alerts(desk: Desk, question: Question) -> str:
+    """What fires now; of a single one all there is to tell."""
+    language = question.language
+    query = read_query(question.text, language)
+    overview = await desk.overview()
+    found = [each for each in overview.alerts if query.matches(each)]
+    ids = short_ids(overview.alerts)
+    if query and len(found) == 1:
+        lines = [_whole(found[0], ids[found[0].key], question)]
+    elif found:
+        quiet = sum(each.quiet for each in found)
+        head = counts([each.alert for each in found], language)
+        head += say("quiet", language, n=quiet) if quiet else ""
+        lines = [head, *(_line(each, ids[each.key], question) for each in found[:SHOWN])]
+        if len(found) > SHOWN:
+            lines.append(say("more", language, n=len(found) - SHOWN))
+    elif overview.alerts:
+        lines = [say("none_fulfils", language, n=len(overview.alerts), query=query)]
+    else:
+        # Who did not answer may know of something.
+        lines = [] if overview.missing else [say("nothing_fires", language)]
+    return "\n".join([*lines, *_missing(overview, language)])
+
+
+def _missing(overview: Overview, language: Language) -> Iterable[str]:
+    for name, why in overview.missing.items():
+        # Many a Grafana has no alerts, or does not show them to our token.
+        yield say("missing_plainly" if name == "Grafana" else "missing", language, name=name, why=why)
+
+
+def short_ids(alerts: Sequence[Firing]) -> dict[str, str]:
+    """By key, what people write for it: so many of its digits that all differ."""
+    keys = [key for each in alerts for key in each.keys]
+    length = next((n for n in range(_ID, 32) if len({key[:n] for key in keys}) == len(set(keys))), 32)
+    return {key: key[:length] for key in keys}
+
+
+def _line(each: Firing, short: str, question: Question) -> str:
+    alert, language = each.alert, question.language
+    title = _clipped(alert.title or say_untitled(language), 80)
+    words = [title, labels_line(alert.labels, title, _LABELS), _since(each, question), *_marks(each, language)]
+    return f"{EMOJI[alert.status]} [{short}] {' · '.join(word for word in words if word)}"
+
+
+def _whole(each: Firing, short: str, question: Question) -> str:
+    alert = replace(each.alert, starts_at=each.since)
+    group = AlertGroup(alert.source, "", alert.title, (alert,))
+    text = text_of(group, question.language, question.at.tzinfo or UTC, question.at)
+    return "\n".join([text, *_marks(each, question.language), f"[{short}]"])
+
+
+def _since(each: Firing, question: Question) -> str:
+    alert = replace(each.alert, starts_at=each.since)
+    return time_line(alert, question.language, question.at.tzinfo or UTC, question.at)
+
+
+def _marks(each: Firing, language: Language) -> list[str]:
+    marks = []
+    grafanas = each.places in ({Place.GRAFANA}, {Place.GRAFANA, Place.BRIDGE})
+    ours = [one[:_SILENCE_ID] for one in each.silenced_by if len(one) == _SILENCE_ID or not grafanas]
+    if ours:
+        marks.append(say("silenced", language, ids=", ".join(dict.fromkeys(ours))))
+    elif each.silenced_by:
+        marks.append(say("silenced_elsewhere", language))
+    if each.inhibited:
+        marks.append(say("inhibited", language))
+    if each.ack:
+        phrase = "acked_why" if each.ack.comment else "acked"
+        marks.append(say(phrase, language, by=each.ack.by, comment=_clipped(each.ack.comment, _COMMENT)))
+    if each.unlisted:
+        marks.append(say("unlisted", language))
+    return marks
+
+
+def say_untitled(language: Language) -> str:
+    """What an alert without a title is called."""
+    return i18n.say("untitled", language)
+
+
+def _clipped(text: str, most: int) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _one(word: str, overview: Overview, question: Question) -> Firing:
+    """The alert of an id. Raises `CannotAnswer` where it is none or several."""
+    found = by_id(word, overview.alerts)
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise CannotAnswer(say("no_alert", question.language, id=word))
+    lines = _candidates(found, overview, question)
+    raise CannotAnswer(say("several_alerts", question.language, id=word, lines=lines))
+
+
+def _candidates(found: Sequence[Firing], overview: Overview, question: Question) -> str:
+    ids = short_ids(overview.alerts)
+    lines = [_line(each, ids[each.key], question) for each in found[:CANDIDATES]]
+    if len(found) > CANDIDATES:
+        lines.append(say("more_silences", question.language, n=len(found) - CANDIDATES))
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------- silence
+
+
+async def silence(desk: Desk, question: Question) -> str:
+    """Silence by matchers, or one alert by its id."""
+    language = question.language
+    asked = read_silence(question.text, question.at, language)
+    query = read_query(asked.what, language)
+    overview = await desk.overview()
+    matchers, everywhere = _wanted(query, overview, question)
+    if fit_everything(matchers):
+        raise CannotAnswer(say("everything", language))
+    by = _who(question)
+    # Ours first: it refuses what Alertmanager would, and is what counts here.
+    made = await desk.add_silence(
+        [str(matcher) for matcher in matchers], question.at.timestamp(), asked.ends_at.timestamp(), by, asked.comment
+    )
+    short, problem = str(made["id"]), ""
+    if desk.alertmanager and everywhere:
+        try:
+            short = await _in_alertmanager(desk.alertmanager, matchers, asked, question)
+        except NoAnswer as error:
+            problem = say("here_only", language, why=error)
+    n = sum(fulfils(each, matchers) for each in overview.alerts)
+    lines = [
+        say("silenced_now", language, end=_moment(asked.ends_at, question), matchers=_joined(map(str, matchers))),
+        say("covers" if n else "covers_none", language, n=n),
+        say("to_end", language, id=short[:_SILENCE_ID]),
+        problem,
+    ]
+    return "\n".join(line for line in lines if line)
+
+
+async def _in_alertmanager(
+    server: Alertmanager, matchers: Sequence[Matcher], asked: SilenceAsked, question: Question
+) -> str:
+    return await server.add_silence(matchers, question.at, asked.ends_at, _who(question), asked.comment)
+
+
+def _wanted(query: Query, overview: Overview, question: Question) -> tuple[Sequence[Matcher], bool]:
+    """The matchers of a silence, and whether they mean something to Alertmanager too."""
+    if not query.words:
+        # Elsewhere such a label is absent, and `source!=grafana` would hold for everything.
+        return query.matchers, not any(matcher.name in _BRIDGES for matcher in query.matchers)
+    if query.matchers or len(query.words) > 1:
+        raise CannotAnswer(say("bad_matcher", question.language, text=query.words[0]))
+    found = _one(query.words[0], overview, question)
+    return matchers_of(found), Place.ALERTMANAGER in found.places
+
+
+def matchers_of(each: Firing) -> list[Matcher]:
+    """What silences an alert and not its kind elsewhere: its name with what says where, else with all its labels."""
+    alert = each.alert
+    labels = {name: value for name, value in alert.labels.items() if value and not name.startswith("__")}
+    if _BY not in labels and Place.ALERTMANAGER in each.places:
+        chosen = labels
+    else:
+        # To the bridge, a title is the name of what has none.
+        chosen = {_BY: labels.get(_BY) or alert.title} | (
+            {name: labels[name] for name in _WHERE if name in labels} or labels
+        )
+    return [Matcher(name, "=", value) for name, value in chosen.items()]
+
+
+def _who(question: Question) -> str:
+    return question.asker.sender_name or question.asker.sender_id
+
+
+def _joined(matchers: Iterable[str]) -> str:
+    return ", ".join(matchers)
+
+
+def _moment(at: datetime, question: Question) -> str:
+    return moment(at, question.at.tzinfo or UTC, question.at)
+
+
+# ---------------------------------------------------------------- silences, unsilence
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A silence as people see it: here, in Alertmanager, or in both."""
+
+    matchers: tuple[str, ...]
+    starts_at: datetime | None
+    ends_at: datetime | None
+    by: str
+    comment: str
+    here: tuple[str, ...] = ()
+    """Its id in the bridge."""
+    there: tuple[str, ...] = ()
+    """Its id in Alertmanager."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All ids that it may be called by."""
+        return (*self.there, *self.here)
+
+    def is_half_of(self, other: Kept) -> bool:
+        """Whether both were made by one command."""
+        if self.ends_at is None or other.ends_at is None or frozenset(self.matchers) != frozenset(other.matchers):
+            return False
+        return abs(self.ends_at - other.ends_at) <= _SAME_END
+
+
+async def all_kept(desk: Desk, language: Language) -> tuple[list[Kept], list[str]]:
+    """The silences that are not over, those that end first at the top, and lines about who did not answer."""
+    missing: list[str] = []
+
+    async def theirs() -> list[Kept]:
+        if desk.alertmanager is None:
+            return []
+        try:
+            found = await desk.alertmanager.silences()
+        except NoAnswer as error:
+            missing.append(say("missing", language, name="Alertmanager", why=error))
+            return []
+        return [
+            Kept(each.matchers, each.starts_at, each.ends_at, each.created_by, each.comment, there=(each.id,))
+            for each in found
+        ]
+
+    own, others = await asyncio.gather(desk.silences(), theirs())
+    every = list(others)
+    for each in map(_ours, own):
+        half = next((at for at, other in enumerate(every) if not other.here and each.is_half_of(other)), None)
+        if half is None:
+            every.append(each)
+        else:
+            every[half] = replace(every[half], here=each.here)
+    never = datetime.max.replace(tzinfo=UTC)
+    return sorted(every, key=lambda each: each.ends_at or never), missing
+
+
+def _ours(each: Mapping[str, Any]) -> Kept:
+    starts_at, ends_at = (datetime.fromisoformat(each[name]) for name in ("starts_at", "ends_at"))
+    return Kept(
+        tuple(each["matchers"]), starts_at, ends_at, each["created_by"], each["comment"], here=(str(each["id"]),)
+    )
+
+
+async def silences(desk: Desk, question: Question) -> str:
+    """The silences that are not over."""
+    kept, missing = await all_kept(desk, question.language)
+    if not kept:
+        return "\n".join(missing or [say("no_silences", question.language)])
+    return "\n".join([_silence_lines(kept, question), *missing])
+
+
+def _silence_lines(kept: Sequence[Kept], question: Question, most: int = SILENCES_SHOWN) -> str:
+    language = question.language
+    ids = [one for each in kept for one in each.ids]
+    length = next((n for n in range(_SILENCE_ID, 36) if len({one[:n] for one in ids}) == len(set(ids))), 36)
+    lines = []
+    for each in kept[:most]:
+        pending = each.starts_at and each.starts_at > question.at
+        fields = {
+            "id": each.ids[0][:length],
+            "start": _moment(each.starts_at, question) if each.starts_at else "",
+            "end": _moment(each.ends_at, question) if each.ends_at else "?",
+            "matchers": _joined(each.matchers),
+        }
+        line = say("silence_from" if pending else "silence", language, **fields)
+        comment = "" if each.comment == "wxbridge" else _clipped(each.comment, _COMMENT)
+        if each.by:
+            line += say("by_why" if comment else "by", language, by=each.by, comment=comment)
+        lines.append(f"🔕 {line}")
+    if len(kept) > most:
+        lines.append(say("more_silences", language, n=len(kept) - most))
+    return "\n".join(lines)
+
+
+async def unsilence(desk: Desk, question: Question) -> str:
+    """End a silence, wherever it is kept."""
+    language = question.language
+    kept, missing = await all_kept(desk, language)
+    word = question.words[0].lower() if question.words else ""
+    if not word:
+        if not kept:
+            return "\n".join(missing or [say("no_silences", language)])
+        raise CannotAnswer(say("which_silence", language, lines=_silence_lines(kept, question, CANDIDATES)))
+    found = [each for each in kept if any(one.lower().startswith(word) for one in each.ids)]
+    exact = [each for each in found if any(one.lower() == word for one in each.ids)]
+    if not found:
+        raise CannotAnswer("\n".join([say("no_silence", language, id=word), *missing]))
+    if len(exact or found) > 1:
+        lines = _silence_lines(found, question, CANDIDATES)
+        raise CannotAnswer(say("several_silences", language, id=word, lines=lines))
+    (chosen,) = exact or found
+    # There first: where it fails, nothing has changed, and the error says so.
+    ended = [await desk.alertmanager.expire_silence(one) for one in chosen.there if desk.alertmanager]
+    ended += [await desk.expire_silence(one) for one in chosen.here]
+    if not any(ended):
+        return say("over_meanwhile", language, id=chosen.ids[0][:_SILENCE_ID])
+    return say("unsilenced", language, matchers=_joined(chosen.matchers))
+
+
+# ---------------------------------------------------------------- ack
+
+
+async def ack(desk: Desk, question: Question) -> str:
+    """Note who looks after an alert; without an id, after the only one that nobody looks after."""
+    language = question.language
+    word, why = read_ack(question.text)
+    overview = await desk.overview()
+    if word:
+        chosen = _one(word, overview, question)
+    else:
+        left = [each for each in overview.alerts if not each.ack and not each.quiet]
+        if not left:
+            raise CannotAnswer("\n".join([say("nothing_to_ack", language), *_missing(overview, language)]))
+        if len(left) > 1:
+            raise CannotAnswer(say("choose_alert", language, lines=_candidates(left, overview, question)))
+        (chosen,) = left
+    by = _who(question)
+    await desk.ack(chosen.keys, by, why)
+    title = chosen.alert.title or say_untitled(language)
+    lines = [say("acked_now", language, by=by, title=title, id=short_ids(overview.alerts)[chosen.key])]
+    if chosen.ack and chosen.ack.by != by:
+        lines.append(say("acked_before", language, by=chosen.ack.by))
+    return "\n".join(lines)

@@ -1,0 +1,95 @@
+"""The command `promql`: an expression and perhaps a time range behind it, drawn as a chart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from wxbridge.bot import time_range
+from wxbridge.bot.command import Answer, CannotAnswer, Command, Permission, Question
+from wxbridge.bot.commands.graph_pictures import chart_picture, prometheus_link
+from wxbridge.bot.commands.graph_words import said
+from wxbridge.core.model import Text
+from wxbridge.core.text.i18n import Language
+from wxbridge.monitors.promql_tree import NotUnderstood, parse, tokens
+
+_LONGEST_EXPR = 200
+"""Characters that are told."""
+_DIALECT = frozenset(("with", "keep_metric_names", "limit", "default", "if", "ifnot"))
+"""Words of MetricsQL, which a server may know though it is not understood here."""
+
+
+def promql_command(prometheus: str | None) -> Command:
+    """The command. `prometheus` is the address of the configured one, for links; None where there is none."""
+
+    async def run(question: Question) -> Sequence[Answer]:
+        return _chart(question, prometheus)
+
+    return Command(
+        "promql",
+        ("promql", "查询"),
+        {"en": "a PromQL expression as a chart", "zh": "把 PromQL 查询画成图"},
+        {
+            "en": "promql EXPR [range]\npromql rate(http_requests_total[5m]) 6h\npromql up from=now-6h to=now-1h",
+            "zh": "查询 表达式 [时间]\n查询 rate(http_requests_total[5m]) 最近6小时\n查询 up from=now-6h to=now-1h",
+        },
+        run,
+        Permission.PROMQL,
+    )
+
+
+def _chart(question: Question, prometheus: str | None) -> Sequence[Answer]:
+    language, now = question.language, question.at
+    if prometheus is None:
+        raise CannotAnswer(
+            said(language, "Set `prometheus:` in jobs.yaml first.", "请先在 jobs.yaml 中设置 `prometheus:`。")
+        )
+    expr, told = _split_expr(question.text, now, language)
+    span = time_range.parse(told, now, language) if told else time_range.between(None, None, now, language)
+    link = prometheus_link(prometheus, expr, span)
+    shown = " ".join(expr.split())
+    shown = shown if len(shown) <= _LONGEST_EXPR else shown[:_LONGEST_EXPR] + "…"
+    caption = f"📈 {shown}\n{time_range.written(span, now, language)}\n{link}"
+    return [Text(caption), chart_picture(expr, span, str(now.tzinfo), language, link)]
+
+
+def _split_expr(text: str, now: datetime, language: Language) -> tuple[str, str | None]:
+    """An expression and the range behind it. What is a part of the expression (`x offset 6h`) is none.
+
+    Raises:
+        CannotAnswer: it is no PromQL; the text says where.
+    """
+    if not text.strip() or time_range.is_range(text, now):
+        raise CannotAnswer(
+            said(
+                language,
+                "Which expression? Write it like: promql rate(http_requests_total[5m]) 6h",
+                "查询什么?可以写:查询 rate(http_requests_total[5m]) 6h",
+            )
+        )
+    ways: list[tuple[str, str | None]] = [*time_range.endings(text, now), (text.strip(), None)]
+    problems = []
+    for expr, told in ways:
+        try:
+            parse(expr)
+        except NotUnderstood as error:
+            problems.append((expr, str(error)))
+            if _may_be_dialect(expr):
+                return expr, told
+            continue
+        return expr, told
+    expr, problem = problems[0]
+    raise CannotAnswer(
+        said(
+            language,
+            f"That is no PromQL: {problem}\n{expr[:_LONGEST_EXPR]}",
+            f"PromQL 有误:{problem}\n{expr[:_LONGEST_EXPR]}",
+        )
+    )
+
+
+def _may_be_dialect(expr: str) -> bool:
+    try:
+        return any(token.kind == "name" and token.text.lower() in _DIALECT for token in tokens(expr))
+    except NotUnderstood:
+        return False

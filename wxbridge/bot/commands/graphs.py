@@ -1,0 +1,363 @@
+"""The commands `graphs`, `graph` and `promql`: what Grafana and Prometheus show, drawn and sent where it was asked for.
+
+They only say what to draw (`PictureSpec`s with absolute times); whoever answers the question draws it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import parse_qsl, urlsplit
+
+from wxbridge.bot.command import Answer, CannotAnswer, Command, Question
+from wxbridge.bot.commands.graph_pictures import bare, page_picture
+from wxbridge.bot.commands.graph_query import promql_command
+from wxbridge.bot.commands.graph_view import (
+    LISTED,
+    PANEL_KEYS,
+    Address,
+    Candidate,
+    all_numbers,
+    cut,
+    pictures,
+    title_of,
+    view_of,
+)
+from wxbridge.bot.commands.graph_words import (
+    COMMENT,
+    LISTING,
+    NoSuchPanel,
+    Wanted,
+    containing,
+    exact,
+    near,
+    prefixes,
+    said,
+    wanted,
+)
+from wxbridge.bot.phrases import quoted
+from wxbridge.config.graphs import GraphSettings, key, parse_size
+from wxbridge.core.errors import PictureError
+from wxbridge.core.model import Text
+from wxbridge.core.text.i18n import Language
+from wxbridge.monitors.dashboards import Dashboard, Dashboards, Hit
+
+_CHOICES = 8
+_DASHBOARD = re.compile(r"/d(?:-solo)?/([A-Za-z0-9_-]{1,64})(?:/([^/?#]*))?/?")
+_OWN_KEYS = frozenset((*PANEL_KEYS, "from", "to", "orgId", "theme", "timezone", "tz", "refresh", "fullscreen"))
+"""What is told in other ways of a dashboard's address."""
+
+
+# ---------------------------------------------------------------- the commands
+
+
+def graph_commands(
+    *, shortcuts: Mapping[str, GraphSettings], dashboards: Dashboards | None, prometheus: str | None = None
+) -> list[Command]:
+    """The commands `graphs`, `graph` and `promql`.
+
+    Args:
+        shortcuts: The section `graphs:` of jobs.yaml.
+        dashboards: The configured Grafana's; None where there is none.
+        prometheus: The address of the configured Prometheus, for links; None where there is none.
+    """
+    asker = _Graphs(shortcuts, dashboards)
+    return [
+        Command(
+            "graphs",
+            ("graphs", "list graph shortcuts", "list graphs", "图表", "图表列表"),
+            {"en": "graphs there are; with a word, Grafana's too", "zh": "可看的图表;加关键词则搜索 Grafana"},
+            {"en": "graphs\ngraphs kafka", "zh": "图表\n图表 kafka"},
+            asker.graphs,
+        ),
+        Command(
+            "graph",
+            ("graph", "看图", "图"),
+            {"en": "a dashboard or its panels as a picture", "zh": "看 Grafana 仪表盘或面板"},
+            {"en": _USAGE_EN, "zh": _USAGE_ZH},
+            asker.graph,
+        ),
+        promql_command(prometheus),
+    ]
+
+
+_USAGE_EN = """\
+graph NAME [panel] [range] [var=value …] [size] [theme] [tz]
+NAME: a shortcut, or a dashboard's title, slug or uid
+panel: 3 (the third), #12 (its id), cpu (its title), 1,3 cpu (several), panels (a list); none: the whole dashboard
+graph kafka 3 last 2 hours
+graph kafka cpu from=now-6h to=now-1h host=web-1
+graph kafka yesterday 9-18 800x400 dark tz=UTC"""
+_USAGE_ZH = """\
+图 名称 [面板] [时间] [变量=值 …] [尺寸] [主题] [时区]
+名称:快捷名,或仪表盘的标题、slug、uid
+面板:3(第3个)、#12(id)、cpu(标题)、1,3 cpu(多个)、面板(列出);不写则为整个仪表盘
+图 kafka 3 最近2小时
+图 kafka cpu from=now-6h to=now-1h host=web-1
+图 kafka 昨天9-18点 800x400 深色 tz=UTC"""
+
+
+@dataclass(frozen=True)
+class _Graphs:
+    shortcuts: Mapping[str, GraphSettings]
+    dashboards: Dashboards | None
+
+    # ------------------------------------------------------------ graphs
+
+    async def graphs(self, question: Question) -> Sequence[Answer]:
+        """List the shortcuts, and with a search word what Grafana finds."""
+        language, search = question.language, key(question.text)
+        word = said(language, "graph", "图")
+        names = [
+            name
+            for name, each in self.shortcuts.items()
+            if search in key(name) or search in key(each.title or "") or search in key(each.url)
+        ]
+        mine = [f"{word} {name}{_about(self.shortcuts[name], language)}" for name in names]
+        hits: Sequence[Hit] = ()
+        trouble = ""
+        if self.dashboards is not None and (search or not self.shortcuts):
+            try:
+                hits = await self._search(question.text)
+            except PictureError as error:
+                trouble = str(error)
+        theirs = [f"{word} {_called(hit, hits)}" for hit in hits]
+        lines: list[str] = []
+        if mine:
+            lines += [said(language, "Shortcuts:", "快捷图表:"), *_shortened(mine, language)]
+        if theirs:
+            lines += [said(language, "In Grafana:", "Grafana 中:"), *_shortened(theirs, language)]
+        if trouble:
+            lines.append(trouble)
+        if not mine and not theirs and not trouble:
+            raise CannotAnswer(await self._nothing_found(question))
+        if not search and self.dashboards is not None:
+            lines.append(said(language, "`graphs WORD` searches Grafana too.", "“图表 关键词”可搜索 Grafana。"))
+        return [Text("\n".join(lines))]
+
+    async def _search(self, text: str) -> Sequence[Hit]:
+        assert self.dashboards is not None  # noqa: S101 - asked before
+        if not text:
+            return await self.dashboards.everything()
+        # Its search knows words; a part of a word, or of a Chinese title, may be known to its list only.
+        return await self.dashboards.search(text, LISTED + 1) or containing(await self.dashboards.everything(), text)
+
+    async def _nothing_found(self, question: Question) -> str:
+        language = question.language
+        if not question.text:
+            return said(
+                language,
+                "There are no graphs: set `graphs:` or `grafana:` in jobs.yaml.",
+                "没有图表:请在 jobs.yaml 中设置 `graphs:` 或 `grafana:`。",
+            )
+        guesses = near([*self.shortcuts, *[hit.title for hit in await self._everything()]], question.text)
+        return _no_graph(question.text, guesses, language)
+
+    async def _everything(self) -> Sequence[Hit]:
+        return await self.dashboards.everything() if self.dashboards is not None else ()
+
+    # ------------------------------------------------------------ graph
+
+    async def graph(self, question: Question) -> Sequence[Answer]:
+        """Show a dashboard or some of its panels."""
+        language = question.language
+        asked = wanted(question.words, question.at, language)
+        if not asked.words:
+            raise CannotAnswer(said(language, f"Which one?\n{_USAGE_EN}", f"看哪一个?\n{_USAGE_ZH}"))
+        failure: CannotAnswer | None = None
+        guessed = False
+        try:
+            async for candidate in self._candidates(asked.words, language):
+                try:
+                    return await self._shown(candidate, asked, question)
+                except CannotAnswer as error:
+                    # The words may be a longer name of something else.
+                    if not isinstance(error.__cause__, NoSuchPanel):
+                        raise
+                    failure = failure or error
+                    guessed = guessed or candidate.guessed
+            hits = await self._everything()
+        except PictureError:
+            # Grafana's trouble is no answer where a shortcut's name was mistyped.
+            known = any(key(name) in map(key, self.shortcuts) for name, _ in prefixes(asked.words))
+            if failure is None and (known or not _guesses(self.shortcuts, asked.words)):
+                raise
+            hits = ()
+        if failure is None or (guessed and _guesses([hit.title for hit in hits], asked.words)):
+            raise CannotAnswer(self._unknown(asked.words, hits, language))
+        raise failure
+
+    async def _candidates(self, words: Sequence[str], language: Language) -> AsyncIterator[Candidate]:
+        """What words may mean: a shortcut, a dashboard by its whole name, or one by a part of its title.
+
+        Raises:
+            CannotAnswer: several dashboards have that name; they are told.
+        """
+        shortest = len(words)
+        shortcuts = {key(name): name for name in self.shortcuts}
+        for name, rest in prefixes(words):
+            found = shortcuts.get(key(name))
+            if found is not None:
+                shortest = min(shortest, len(rest))
+                yield Candidate(found, rest, settings=self.shortcuts[found])
+        hits = await self._everything()
+        for name, rest in prefixes(words):
+            if key(name) not in shortcuts and (named := exact(hits, name)):
+                shortest = min(shortest, len(rest))
+                yield _one_of(named, name, rest, language)
+        for name, rest in prefixes(words):
+            if len(rest) < shortest and (named := containing(hits, name)):
+                yield replace(_one_of(named, name, rest, language), guessed=True)
+
+    def _unknown(self, words: Sequence[str], hits: Sequence[Hit], language: Language) -> str:
+        if self.dashboards is None and not self.shortcuts:
+            return said(
+                language,
+                "There is nothing to show: set `grafana:` in jobs.yaml.",
+                "无法看图:请在 jobs.yaml 中设置 `grafana:`。",
+            )
+        names = [*self.shortcuts, *(hit.title for hit in hits)]
+        return _no_graph(" ".join(words), _guesses(names, words), language)
+
+    async def _shown(self, candidate: Candidate, asked: Wanted, question: Question) -> Sequence[Answer]:
+        settings = candidate.settings
+        if candidate.hit is not None:
+            address = Address(candidate.hit.uid, candidate.hit.slug)
+        else:
+            found = self._address(settings.url if settings else "")
+            if found is None:
+                return self._page(candidate, asked, question)
+            address = found
+        model = await self._model(candidate, asked, address)
+        if candidate.rest and key(" ".join(candidate.rest)) in LISTING and model is not None:
+            return [Text(_panel_list(candidate.name, model, question.language))]
+        view = view_of(candidate, asked, question, address, model)
+        return pictures(view, model, self._base, question)
+
+    @property
+    def _base(self) -> str:
+        return self.dashboards.grafana.base if self.dashboards is not None else ""
+
+    def _address(self, url: str) -> Address | None:
+        """A dashboard of Grafana; None for any other page."""
+        if self.dashboards is None:
+            return None
+        grafana = self.dashboards.grafana
+        whole = grafana.url(url, kiosk=False, hide_controls=False)
+        if not grafana.owns(whole):
+            return None
+        parts = urlsplit(whole)
+        found = _DASHBOARD.fullmatch(parts.path.removeprefix(urlsplit(grafana.base).path))
+        if found is None:
+            return None
+        query = parse_qsl(parts.query, keep_blank_values=True)
+        variables = tuple(pair for pair in query if pair[0].startswith("var-"))
+        more = tuple(pair for pair in query if pair not in variables and pair[0] not in _OWN_KEYS)
+        return Address(found[1], found[2] or "", dict(reversed(query)), variables, more)
+
+    async def _model(self, candidate: Candidate, asked: Wanted, address: Address) -> Dashboard | None:
+        """What is on the dashboard; None where Grafana does not tell, and a shortcut says all that is needed."""
+        if self.dashboards is None:
+            return None
+        try:
+            return await self.dashboards.dashboard(address.uid)
+        except PictureError:
+            settings = candidate.settings
+            if settings is None or asked.variables or candidate.rest or not all_numbers(settings.panel):
+                raise
+            return None
+
+    def _page(self, candidate: Candidate, asked: Wanted, question: Question) -> Sequence[Answer]:
+        """A shortcut to a page that is no dashboard: it has no panels and no range of its own."""
+        settings, language = candidate.settings, question.language
+        assert settings is not None  # noqa: S101 - only shortcuts have addresses
+        if self.dashboards is None and "://" not in settings.url:
+            raise CannotAnswer(
+                said(
+                    language,
+                    f"“{candidate.name}” is relative to Grafana: set `grafana:` in jobs.yaml.",
+                    f"“{candidate.name}”是 Grafana 下的路径:请在 jobs.yaml 中设置 `grafana:`。",
+                )
+            )
+        if candidate.rest or asked.variables or asked.start or asked.end or asked.range:
+            raise CannotAnswer(
+                said(
+                    language,
+                    f"“{candidate.name}” is a page, no dashboard of Grafana: it has no panels, variables and times.",
+                    f"“{candidate.name}”是普通网页,不是 Grafana 仪表盘,没有面板、变量和时间可选。",
+                )
+            )
+        size = asked.size or (parse_size(settings.size) if settings.size else None)
+        zone = asked.timezone or settings.timezone or str(question.at.tzinfo)
+        # What a page wants in its query may be a token.
+        link = bare(settings.url) if "://" in settings.url else f"{self._base}/{settings.url.lstrip('/')}"
+        spec = page_picture(settings.url, size, asked.theme or settings.theme, zone, link=link)
+        return [Text(f"📈 {settings.title or candidate.name}\n{link}"), spec]
+
+
+# ---------------------------------------------------------------- graphs: lists
+
+
+def _about(settings: GraphSettings, language: Language) -> str:
+    panels = ", ".join(map(str, settings.panel))
+    about = ", ".join(filter(None, [settings.title, panels and said(language, f"panel {panels}", f"面板 {panels}")]))
+    return f"  {COMMENT} {about}" if about else ""
+
+
+def _called(hit: Hit, hits: Sequence[Hit]) -> str:
+    """A dashboard as it can be asked for: by its title, or by its uid where several have the title."""
+    alone = sum(key(each.title) == key(hit.title) for each in hits) == 1
+    if alone and "=" not in hit.title and hit.title:
+        return hit.title
+    return f"{hit.uid}  {COMMENT} {hit.title}" + (f" ({hit.folder})" if hit.folder else "")
+
+
+def _shortened(lines: Sequence[str], language: Language) -> list[str]:
+    more = len(lines) - LISTED
+    left = [said(language, "… and more: add a word", "……还有更多,请加关键词")] if more > 0 else []
+    return [*lines[:LISTED], *left]
+
+
+def _guesses(names: Iterable[str], words: Sequence[str]) -> list[str]:
+    """What the words behind `graph` may mean, whichever of them are the name."""
+    known = list(names)
+    found = [
+        guess for count in sorted({1, 2, len(words)}, reverse=True) for guess in near(known, " ".join(words[:count]))
+    ]
+    return list(dict.fromkeys(found))[:3]
+
+
+def _no_graph(text: str, guesses: Sequence[str], language: Language) -> str:
+    word, text = quoted(text.split(maxsplit=1)[0]), quoted(text)
+    hint = said(language, f"`graphs {word}` searches.", f"“图表 {word}”可搜索。")
+    if guesses:
+        between = said(language, " or ", "、")
+        hint = said(language, "Did you mean ", "是不是想看:") + between.join(f"`{each}`" for each in guesses) + "?"
+    return said(language, f"There is no graph “{text}”. {hint}", f"没有图表“{text}”。{hint}")
+
+
+def _one_of(hits: Sequence[Hit], name: str, rest: tuple[str, ...], language: Language) -> Candidate:
+    if len(hits) == 1:
+        return Candidate(hits[0].title, rest, hit=hits[0])
+    more = len(hits) - _CHOICES
+    lines = [
+        said(language, f"Several dashboards are called “{name}”. Which one?", f"有多个仪表盘名为“{name}”,请选择:"),
+        *(f"{said(language, 'graph', '图')} {_called(hit, hits)}" for hit in hits[:_CHOICES]),
+        *([said(language, f"… and {more} more", f"……另有 {more} 个")] if more > 0 else []),
+    ]
+    raise CannotAnswer("\n".join(lines))
+
+
+def _panel_list(name: str, dashboard: Dashboard, language: Language) -> str:
+    lines = [
+        f"{each.number}. {title_of(each, dashboard, {}, language)}"
+        + (f" ({each.row})" if each.row else "")
+        + (said(language, f" — one for each {each.repeat}", f" — 按 {each.repeat} 重复") if each.repeat else "")
+        for each in dashboard.panels
+    ]
+    names = ", ".join(each.name for each in dashboard.variables)
+    if names:
+        lines.append(said(language, f"Variables: {names}", f"变量:{names}"))
+    head = said(language, f"Panels of {name} (`graph {name} 1`):", f"{name} 的面板(“图 {name} 1”):")
+    return "\n".join([head, *cut(lines, 2 * LISTED)])

@@ -1,0 +1,157 @@
+"""Whether a message is meant for the bot, and which lines of it are commands. Pure.
+
+Three ways to be meant: a mention at the beginning or the end of a line (`@bot status`, `status @bot`), a prefix
+(`/status`), or a direct chat. Everything else is talk among people and none of the bot's business.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from enum import StrEnum
+
+from wxbridge.channels.wechat.mentions import SEPARATOR, is_everyone, without_quote
+from wxbridge.core.model import Inbound
+
+LINES_READ = 50
+"""How many lines of one message are looked at."""
+
+_PLAIN = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_PLAIN |= {code: 0x20 for code in range(0x3001) if unicodedata.category(chr(code)) == "Zs"}
+_PLAIN |= dict.fromkeys((0x09, 0x200B, 0x2060, 0xFEFF), 0x20)
+
+_SIGNS = r"[\s,:，：、]"
+"""What may follow a mention besides the end."""
+_OTHER = re.compile(rf"[@＠][^@＠{SEPARATOR}\n]{{1,64}}{SEPARATOR}\s*")
+"""A mention of anybody, as WeChat writes it."""
+_TYPED = re.compile(r"[@＠][^@＠\s]{1,64}(?:\s+|$)")
+_TYPED_LAST = re.compile(rf"(?:^|\s)[@＠][^@＠\s]{{1,64}}[\s{SEPARATOR}]*$")
+_NAMED = re.compile(r"\[[^\[\]\n]{1,40}\]")
+"""A picture or sticker as the channels name it (`[image]`), or one of WeChat's faces (`[捂脸]`)."""
+
+
+class How(StrEnum):
+    """What made a line the bot's business."""
+
+    DIRECT = "direct"
+    MENTION = "mention"
+    PREFIX = "prefix"
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line that may be a command: what was written, without mention and prefix. Empty for a mention alone."""
+
+    text: str
+    how: How
+
+
+def plain(text: str) -> str:
+    """Give a text with full-width letters, digits and signs as ASCII, and every blank as one; the length stays."""
+    return text.translate(_PLAIN)
+
+
+def addressed(inbound: Inbound, prefix: str) -> tuple[Line, ...]:
+    """Give the lines of a message that are meant for the bot; none where it is not addressed. It never raises.
+
+    A quoted message does not count. A mention counts for its own line and those below it; standing alone on the last
+    line it counts for all. A prefix counts for its line. An empty `prefix` is none.
+    """
+    rows = [row.strip() for row in without_quote(inbound.text).splitlines()][:LINES_READ]
+    if inbound.room_id is None:
+        spoken = _unmentioned(rows, inbound.called)
+        if any(rows) and not any(spoken):
+            return (Line("", How.DIRECT),)
+        return _told([_bare(row, prefix, How.DIRECT) for row in spoken])
+    below = _below_mention(rows, inbound) if inbound.mentioned else []
+    above = rows[: len(rows) - len(below)]
+    found = [line for row in above if (line := _prefixed(row, prefix))]
+    if inbound.mentioned and below and not any(below):
+        return (*found, Line("", How.MENTION))
+    return _told([*found, *(_bare(row, prefix, How.MENTION) for row in below)])
+
+
+def _told(lines: list[Line]) -> tuple[Line, ...]:
+    """Those with words in them: pictures, faces and signs ask for nothing."""
+    return tuple(line for line in lines if any(map(str.isalnum, _NAMED.sub("", line.text))))
+
+
+def _bare(row: str, prefix: str, how: How) -> Line:
+    """A line that counts anyhow, with the prefix taken off where it has one."""
+    found = _prefixed(row, prefix)
+    return Line(found.text if found else row, how)
+
+
+def _prefixed(row: str, prefix: str) -> Line | None:
+    wanted, text = plain(prefix).strip().casefold(), plain(row)
+    # The key of the slash writes 、 where a Chinese keyboard is on.
+    if wanted == "/" and text.startswith("、"):
+        text = f"/{text[1:]}"
+    # What becomes longer as small letters is no prefix that anybody has set.
+    if not wanted or text[: len(wanted)].casefold() != wanted:
+        return None
+    rest = row[len(wanted) :]
+    if wanted[-1].isalnum():
+        # A word has to end: `bot status`, not `bottom`.
+        behind = re.match(rf"{_SIGNS}+", rest)
+        if behind is None:
+            return None
+        rest = rest[behind.end() :]
+    rest = rest.strip()
+    return Line(rest, How.PREFIX) if rest else None
+
+
+def _unmentioned(rows: list[str], called: tuple[str, ...]) -> list[str]:
+    """A direct chat's lines without a mention of the bot, which is of no use there; by habit some begin with one."""
+    return [_without_own(row, called)[0] if called else _without_any(row, ())[0] for row in rows]
+
+
+def _below_mention(rows: list[str], inbound: Inbound) -> list[str]:
+    """The lines that a mention makes the bot's: from its line on, without it; none where it stands within talk."""
+    says_own = any(_own(inbound.called).search(row) for row in rows) if inbound.called else False
+    for number, row in enumerate(rows):
+        rest, found = _without_own(row, inbound.called) if says_own else _without_any(row, inbound.called)
+        if not found:
+            continue
+        alone_at_the_end = not rest and number == len(rows) - 1
+        return [*rows[:number], rest] if alone_at_the_end else [rest, *rows[number + 1 :]]
+    # The gateway says that the bot was mentioned and the text does not say where: it was taken out, or the bot is
+    # called otherwise by now.
+    taken_out = not inbound.called or not any(re.search("[@＠]", row) for row in rows)
+    return rows if taken_out else []
+
+
+def _own(called: tuple[str, ...]) -> re.Pattern[str]:
+    names = "|".join(re.escape(name) for name in sorted(called, key=len, reverse=True))
+    return re.compile(rf"[@＠](?:{names})(?:{_SIGNS}+|$)", re.IGNORECASE)
+
+
+def _without_own(row: str, called: tuple[str, ...]) -> tuple[str, bool]:
+    """A line without the bot's mention at its beginning (behind those of others) or end; whether there was one."""
+    own, at, found = _own(called), 0, False
+    while step := own.match(row, at) or _OTHER.match(row, at):
+        found = found or bool(own.match(row, at))
+        at = step.end()
+    rest = row[at:] if found else row
+    for last in own.finditer(rest):
+        if last.end() == len(rest) and not re.search(r"[A-Za-z0-9._+-]$", rest[: last.start()]):
+            return rest[: last.start()].rstrip(), True
+    return rest.strip(), found
+
+
+def _without_any(row: str, called: tuple[str, ...]) -> tuple[str, bool]:
+    """A line without whoever is mentioned at its beginning, else at its end; whether there was somebody.
+
+    Where the channel has taken the bot's mention out (`called` is empty), one at the end is somebody else's. Who tells
+    everybody something asks nobody in particular, though gateways count the bot among them.
+    """
+    at = 0
+    while step := _OTHER.match(row, at) or _TYPED.match(row, at):
+        if is_everyone(step[0].replace("＠", "@")):
+            return row, False
+        at = step.end()
+    if at:
+        return row[at:].strip(), True
+    last = _TYPED_LAST.search(row) if called else None
+    return (row[: last.start()].rstrip(), True) if last else (row, False)

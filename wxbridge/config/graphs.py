@@ -1,0 +1,132 @@
+"""The `graphs` section of jobs.yaml: short names for what people ask to see."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Annotated, Any, Literal, NamedTuple
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from wxbridge.bot import time_range
+from wxbridge.bot.command import CannotAnswer
+from wxbridge.config.types import Section
+
+PANELS_AT_MOST = 4
+"""Pictures of one answer."""
+_SIZE = re.compile(r"(\d{2,5})\s*[x×*]\s*(\d{2,5})", re.IGNORECASE)
+_LEAST, _MOST = 100, 4000
+
+
+class Size(NamedTuple):
+    """How large a picture is: CSS pixels, and pixels for each."""
+
+    width: int
+    height: int
+    scale: int = 1
+
+
+WIDE, TALL = Size(960, 400, 2), Size(540, 800, 2)
+"""Twice as sharp as they are large, as panels are without a size."""
+_SIZES = {**dict.fromkeys(("wide", "宽图", "宽屏"), WIDE), **dict.fromkeys(("tall", "高图", "长图"), TALL)}
+
+
+def parse_size(text: str) -> Size | None:
+    """Read `800x400` (exactly so many pixels), `wide` or `tall`; None where it is none of them.
+
+    Raises:
+        ValueError: a side is not between 100 and 4000.
+    """
+    known = _SIZES.get(text.casefold())
+    found = _SIZE.fullmatch(text)
+    if known or found is None:
+        return known
+    size = Size(int(found[1]), int(found[2]))
+    if not all(_LEAST <= side <= _MOST for side in (size.width, size.height)):
+        raise ValueError(f"{text}: a side is between {_LEAST} and {_MOST} pixels, as in 800x400")
+    return size
+
+
+def parse_timezone(text: str) -> str:
+    """Read the name of a time zone, such as Asia/Shanghai or UTC.
+
+    Raises:
+        ValueError: there is none of this name.
+    """
+    name = "UTC" if text.upper() in ("UTC", "GMT", "Z") else text
+    try:
+        return ZoneInfo(name).key
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{text!r} is no time zone; write one like Asia/Shanghai or UTC") from None
+
+
+@lru_cache(maxsize=20_000)
+def key(name: str) -> str:
+    """A name as names are compared: without regard to case, width and blanks."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+
+
+def _size(text: str) -> str:
+    if parse_size(text) is None:
+        raise ValueError(f"{text!r} is no size; write one like 800x400, wide or tall")
+    return text
+
+
+def _panels(value: Any) -> Any:
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+def _values(value: Any) -> Any:
+    return {
+        name: each if isinstance(each, list) else [each] for name, each in value.items()
+    } if isinstance(value, Mapping) else value  # fmt: skip
+
+
+class GraphSettings(Section):
+    """What a short name shows: a dashboard of Grafana, some of its panels, or any page."""
+
+    url: Annotated[str, Field(pattern=r"^\S+$")]
+    """A path below `grafana.url`, or an address. Its own `from`, `to`, `var-…` and `viewPanel` count where the keys
+    beside it say nothing."""
+    panel: Annotated[tuple[int | str, ...], BeforeValidator(_panels), Field(max_length=PANELS_AT_MOST)] = ()
+    """A panel or several: the number in its address (`viewPanel=4`), or its title. Without one: the whole dashboard."""
+    from_: str | None = Field(default=None, alias="from")
+    """Since when: `now-6h`, `6h`, `now/d`."""
+    to: str | None = None
+    """Until when; now where nothing is said."""
+    vars: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_values)] = Field(default_factory=dict)
+    """Values of the dashboard's variables, each one or a list."""
+    size: Annotated[str | None, AfterValidator(lambda text: text and _size(text))] = None
+    """`800x400`, `wide` or `tall`."""
+    theme: Literal["light", "dark"] | None = None
+    timezone: Annotated[str | None, AfterValidator(lambda text: text and parse_timezone(text))] = None
+    """That the picture is in; the bridge's own when not given."""
+    title: str | None = None
+    """What it is called in lists and above the picture."""
+
+    @model_validator(mode="after")
+    def _range(self) -> GraphSettings:
+        try:
+            time_range.between(self.from_, self.to, datetime.now(UTC))
+        except CannotAnswer as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+def _names(graphs: dict[str, GraphSettings]) -> dict[str, GraphSettings]:
+    seen: dict[str, str] = {}
+    for name in graphs:
+        if not name.strip() or any(sign in name for sign in "=,，"):
+            raise ValueError(f"{name!r} is no name for a graph: it is empty or has one of = and , in it")
+        if key(name) in seen:
+            raise ValueError(f"the graphs {seen[key(name)]!r} and {name!r} are the same name to people")
+        seen[key(name)] = name
+    return graphs
+
+
+Graphs = Annotated[dict[str, GraphSettings], AfterValidator(_names)]
+"""The section: what people write → what is shown. Names may be Chinese and hold blanks."""

@@ -1,0 +1,113 @@
+"""The `hooks:` section of jobs.yaml: who may post what, and how bodies of any shape are read."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, field_validator
+
+from wxbridge.config.expressions import compiled
+from wxbridge.config.types import Duration, Secret, Section
+
+
+class HookSettings(Section):
+    """Who may post to one source, besides those who show `server.token`."""
+
+    token: Secret | None = None
+    """A token of this source's own; it opens nothing else."""
+    hmac_secret: Secret | None = None
+    """A valid signature with this secret (HMAC-SHA256, lowercase hex) stands for the token."""
+    signature_header: str = "X-Grafana-Alerting-Signature"
+    """The header that holds the signature."""
+    timestamp_header: str | None = None
+    """Where the sender signs `TIMESTAMP:BODY`: the header that holds the timestamp (seconds since the epoch)."""
+    max_age: Duration = 300.0
+    """How far a signed timestamp may be from now."""
+
+    @field_validator("token", "hmac_secret")
+    @classmethod
+    def _not_empty(cls, value: Secret | None) -> Secret | None:
+        if value is not None and not value.get_secret_value().strip():
+            raise ValueError("is empty, which would let anybody in; give one, or leave the key out")
+        return value
+
+    @field_validator("signature_header", "timestamp_header")
+    @classmethod
+    def _header(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", value):
+            raise ValueError(f"{value!r} is no name of a header; write one like X-Grafana-Alerting-Signature")
+        return value
+
+
+def _is_expression(text: str) -> str:
+    compiled(text)
+    return text
+
+
+def _are_expressions(given: str | dict[str, str]) -> str | dict[str, str]:
+    for name, text in given.items() if isinstance(given, dict) else [("", given)]:
+        try:
+            compiled(text)
+        except ValueError as error:
+            raise ValueError(f"`{name}`: {error}" if name else str(error)) from None
+    return given
+
+
+Expression = Annotated[str, AfterValidator(_is_expression)]
+"""A JMESPath expression."""
+Expressions = Annotated[str | dict[str, str], AfterValidator(_are_expressions)]
+"""One expression that gives an object, or an expression for each name."""
+
+
+class BodyMapping(Section):
+    """How to read a JSON body of any shape: a JMESPath expression for each part of an alert.
+
+    What an expression does not find is absent; a body in which not even the title is found is told as text.
+    """
+
+    title: Expression
+    """What happened."""
+    text: Expression | None = None
+    """More about it; where there is no title, this is told instead of the whole body."""
+    status: Expression | None = None
+    """A word such as down, up, problem, ok; 0 and false are fine, 1 and true are not. Another word is shown."""
+    severity: Expression | None = None
+    """Becomes the label `severity`."""
+    labels: Expressions | None = None
+    """What routes look at. A name whose expression finds an object or a list of tags brings all of these."""
+    values: Expressions | None = None
+    """Figures: numbers, or objects with `value` and `unit`."""
+    link: Expression | None = None
+    """The address that people are shown."""
+    picture: Expression | None = None
+    """The address of a picture, or a picture in base64."""
+    id: Expression | None = None
+    """What a problem and its recovery have in common; without it, title and labels."""
+    alerts: Expression | None = None
+    """Where a body carries several: a list, in each item of which the other expressions look."""
+
+
+def _names(given: dict[str, Any]) -> dict[str, Any]:
+    for name in given:
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
+            raise ValueError(f"{name!r} cannot stand in an address; use letters, digits, dots, - and _")
+    return given
+
+
+class GenericSettings(HookSettings):
+    """Who may post to `/hooks/generic`, and the mappings of `/hooks/generic/NAME`."""
+
+    mappings: Annotated[dict[str, BodyMapping], AfterValidator(_names)] = Field(default_factory=dict)
+    """By NAME; one that ships with wxbridge is replaced by one of the same name here."""
+
+
+class HooksSettings(Section):
+    """By source."""
+
+    grafana: HookSettings = HookSettings()
+    alertmanager: HookSettings = HookSettings()
+    openfalcon: HookSettings = HookSettings()
+    host: HookSettings = HookSettings()
+    """Samples and warnings of machines, as `wxbridge host --push URL` posts them."""
+    generic: GenericSettings = GenericSettings()

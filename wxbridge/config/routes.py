@@ -1,0 +1,124 @@
+"""A route as it stands in jobs.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from wxbridge.alerts import routing
+from wxbridge.config.types import Duration, Names, Section
+
+Path_ = tuple[str | int, ...]
+
+
+def _alone(value: tuple[str, ...]) -> tuple[str, ...]:
+    if len(value) > 1 and {"auto", "none"} & set(value):
+        raise ValueError("`auto` and `none` stand alone")
+    return value
+
+
+PictureWays = Annotated[
+    tuple[Literal["auto", "image", "panel", "chart", "none"], ...],
+    BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    AfterValidator(_alone),
+]
+"""A way to an alert's picture, or several in order."""
+
+
+class NestedRoute(Section):
+    """Which alerts go where. Among its siblings the first that matches wins, unless it says `continue`.
+
+    What is not given is as in the route around it.
+    """
+
+    match: dict[str, str] | list[str] = Field(default_factory=dict)
+    """Labels that must be equal, or matchers such as `severity=~"critical|page"`."""
+    to: Names | None = None
+    """Targets; `[]` for nobody, on purpose."""
+    continue_: bool = Field(default=False, alias="continue")
+    """Whether later routes are tried too."""
+    routes: list[NestedRoute] = Field(default_factory=list)
+    """Finer routes for what matches here; where none of them matches, this one answers."""
+    mention: Names | None = None
+    """Who is mentioned with each alert; `all` for everyone."""
+    repeat_interval: Duration | None = None
+    """How often an alert that still fires is told again; `0s` for never."""
+    send_resolved: bool | None = None
+    """Whether the end of an alert is told too. Yes, where nothing is said."""
+    template: str | None = None
+    """The name of a file in `templates:`; empty for the target's own or the built-in text."""
+    mute_time_intervals: Names | None = None
+    """Names of `time_intervals` in which nothing is told; what still fires at their end is told then."""
+    active_time_intervals: Names | None = None
+    """Names of `time_intervals` outside of which nothing is told."""
+    pictures: PictureWays | None = None
+    """Which picture follows an alert's text: `image` (its own), `panel` (the Grafana panel that it names), `chart`
+    (drawn from Prometheus), or a list of these in the order in which they are tried; `auto` for all three, `none` for
+    none. `auto`, where nothing is said."""
+
+    @field_validator("match")
+    @classmethod
+    def _matchers(cls, value: dict[str, str] | list[str]) -> dict[str, str] | list[str]:
+        routing.parse_matchers(value)
+        return value
+
+
+class RouteSettings(NestedRoute):
+    """Which alerts go where. The first route that matches wins, unless it says `continue`."""
+
+    @model_validator(mode="after")
+    def _leads_somewhere(self) -> RouteSettings:
+        missing = list(_without_to(self, ()))
+        if missing:
+            raise ValidationError.from_exception_data(
+                "RouteSettings", [{"type": "missing", "loc": (*path, "to"), "input": {}} for path in missing]
+            )
+        return self
+
+
+def _without_to(route: NestedRoute, path: Path_) -> Iterator[Path_]:
+    """The innermost routes that have no `to`, nor has any around them."""
+    if route.to is not None:
+        return
+    if not route.routes:
+        yield path
+    for index, inner in enumerate(route.routes):
+        yield from _without_to(inner, (*path, "routes", index))
+
+
+def compiled(settings: Sequence[NestedRoute]) -> routing.Routes:
+    """The routes of a configuration, ready to be asked."""
+    return routing.compiled([_route(route) for route in settings])
+
+
+def _route(settings: NestedRoute) -> routing.Route:
+    return routing.Route(
+        matchers=routing.parse_matchers(settings.match),
+        to=settings.to,
+        goes_on=settings.continue_,
+        routes=tuple(_route(inner) for inner in settings.routes),
+        mention=settings.mention,
+        repeat_interval=settings.repeat_interval,
+        send_resolved=settings.send_resolved,
+        template=settings.template,
+        mute=settings.mute_time_intervals,
+        active=settings.active_time_intervals,
+        pictures=None if settings.pictures is None else _ways(settings.pictures),
+    )
+
+
+def _ways(names: Sequence[str]) -> tuple[str, ...]:
+    return routing.PICTURES if "auto" in names else tuple(name for name in names if name != "none")
+
+
+def walk(routes: Any, path: Path_ = ("routes",)) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
+    """Every route in the raw data of `routes:`, nested ones too, each with its path, for checks that name a line.
+
+    What is no list or no mapping is passed over; pydantic tells of it.
+    """
+    for index, route in enumerate(routes if isinstance(routes, list) else ()):
+        if isinstance(route, Mapping):
+            yield (*path, index), route
+            yield from walk(route.get("routes"), (*path, index, "routes"))

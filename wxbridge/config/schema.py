@@ -1,0 +1,503 @@
+"""jobs.yaml → `Config`: strict, with every error at once and each with its file and line.
+
+The plug-ins' own settings are handed in (`PluginSettings`), so that this module imports none of them.
+`reading` reads the file and what it includes into one tree; here it is checked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from graphlib import CycleError, TopologicalSorter
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, Union
+from zoneinfo import ZoneInfo
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    WithJsonSchema,
+    create_model,
+    field_validator,
+    model_validator,
+)
+
+from wxbridge.config import schedule
+from wxbridge.config.hooks import HooksSettings
+from wxbridge.config.hosts import HostSettings
+from wxbridge.config.routes import RouteSettings
+from wxbridge.config.time_intervals import Intervals
+from wxbridge.config.types import (
+    ChatSettings,
+    Duration,
+    FileBeside,
+    GrafanaSettings,
+    JobSettings,
+    Names,
+    PictureSettings,
+    RateField,
+    Secret,
+    Section,
+    TargetSettings,
+    WatchSettings,
+    WebSource,
+)
+from wxbridge.config.yaml_loader import Path_, Tree, read_tree
+from wxbridge.core.errors import ConfigError, Problem
+
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+def _timezone(value: Any) -> Any:
+    if isinstance(value, ZoneInfo):
+        return value
+    try:
+        return ZoneInfo(str(value))
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{value!r} is no time zone; write one like Asia/Shanghai or UTC") from None
+
+
+Network = IPv4Network | IPv6Network
+
+_NETWORKS = {"type": "array", "items": {"type": "string"}, "examples": [["10.0.0.0/8", "127.0.0.1"]]}
+
+
+def _networks(value: Any) -> Any:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list | tuple):
+        raise ValueError("write a list of networks such as [10.0.0.0/8]")  # noqa: TRY004 - pydantic takes no other
+    found = []
+    for name in names:
+        try:
+            found.append(ip_network(str(name), strict=False))
+        except ValueError:
+            raise ValueError(f"{name!r} is no network; write one like 10.0.0.0/8 or 192.0.2.7") from None
+    return tuple(found)
+
+
+class ServerSettings(Section):
+    """The HTTP server that takes alerts."""
+
+    listen: str = "127.0.0.1:8080"
+    """host:port. Beyond loopback a `token` is required."""
+    token: Secret | None = None
+    """What callers must show: `Authorization: Bearer`, basic (as the password), or `?token=`; it opens the console."""
+    read_token: Secret | None = None
+    """Opens the console, metrics and listings to those who may look and not change; it needs a `token` beside it."""
+    proxies: Annotated[tuple[Network, ...], BeforeValidator(_networks), WithJsonSchema(_NETWORKS)] = ()
+    """Networks of reverse proxies in front, such as `10.0.0.0/8`: whose `X-Forwarded-…` headers are believed."""
+    max_body: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024
+    """The largest body that is read, in bytes."""
+    rate: RateField | None = None
+    """At most so many requests; beyond it the answer is 503 with Retry-After, which senders repeat."""
+
+    @field_validator("listen")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        host, colon, port = value.rpartition(":")
+        if not colon or not host or not port.isdigit() or int(port) > 65535:  # noqa: PLR2004 - TCP
+            raise ValueError(f"{value!r} is no address; write one like 127.0.0.1:8080")
+        return value
+
+    @model_validator(mode="after")
+    def _token_beyond_loopback(self) -> ServerSettings:
+        if self.host not in LOOPBACK and not (self.token and self.token.get_secret_value()):
+            raise ValueError(
+                f"listening on {self.listen} without a token would let anybody in; "
+                "set `server.token` or listen on 127.0.0.1",
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _two_tokens(self) -> ServerSettings:
+        reading = self.read_token.get_secret_value() if self.read_token else ""
+        if reading and not (self.token and self.token.get_secret_value()):
+            raise ValueError("`read_token` without a `token`: everybody may change everything; set `server.token` too")
+        if reading and self.token and reading == self.token.get_secret_value():
+            raise ValueError("`read_token` and `token` are the same; whoever has one would have both")
+        return self
+
+    @property
+    def host(self) -> str:
+        """The address to bind, without brackets."""
+        return self.listen.rpartition(":")[0].strip("[]")
+
+    @property
+    def port(self) -> int:
+        """The port to bind; 0 for any free one."""
+        return int(self.listen.rpartition(":")[2])
+
+
+class Config(Section):
+    """All of jobs.yaml. `load` makes it with the plug-ins' sections beside these."""
+
+    language: Literal["en", "zh"] = "en"
+    """Of what people read in WeChat."""
+    timezone: Annotated[ZoneInfo, BeforeValidator(_timezone), Field(json_schema_extra={"type": "string"})] = ZoneInfo(
+        "UTC"
+    )
+    """Of schedules and of times that people read, such as Asia/Shanghai."""
+    state_dir: Path = Path("state")
+    """Database, pictures, browser profile. Relative to this file."""
+    server: ServerSettings = ServerSettings()
+    grafana: GrafanaSettings | None = None
+    prometheus: WebSource | None = None
+    alertmanager: WebSource | None = None
+    """Alertmanager, so that a chat is told what fires there, and can silence it."""
+    pictures: PictureSettings = PictureSettings()
+    watch: WatchSettings = WatchSettings()
+    chat: ChatSettings = ChatSettings()
+    host: HostSettings | None = None
+    """What is measured of this machine and of those that push, and when a warning is given."""
+    dedupe_window: Duration = 600.0
+    """How long a repeated POST counts as the sender's own retry."""
+    keep: Duration = 30 * 86400.0
+    """How long settled messages and their pictures are kept."""
+    targets: dict[str, TargetSettings] = Field(default_factory=dict)
+    """The names that routes and jobs send to."""
+    routes: list[RouteSettings] = Field(default_factory=list)
+    time_intervals: dict[str, Intervals] = Field(default_factory=dict)
+    """Named times, for `mute_time_intervals` and `active_time_intervals` of routes."""
+    hooks: HooksSettings = HooksSettings()
+    """Who may post what, and how bodies of any shape are read."""
+    people: dict[str, dict[str, str]] = Field(default_factory=dict)
+    """How the people that alerts name (Open-Falcon's `tos`) are known in each channel: `{wecom: …, wechat: …}`."""
+    templates: FileBeside = Field(default=Path("templates"), validate_default=True)
+    """The folder of templates for what people read."""
+    jobs: list[JobSettings] = Field(default_factory=list)
+    include: Names = ()
+    """Further files of the same kind, or patterns such as `conf.d/*.yaml`, relative to the file that names them.
+    Sections merge, and the items of lists come after this file's own, in the order of the names. Other relative
+    paths in them are relative to this file."""
+    path: Path = Field(default=Path(), exclude=True, json_schema_extra={"deprecated": True})
+    """Where this was read from; not a key of the file."""
+    _files: tuple[Path, ...] = PrivateAttr(default=())
+    _patterns: tuple[str, ...] = PrivateAttr(default=())
+
+    def read_from(self, files: Sequence[Path], patterns: Sequence[str]) -> Self:
+        """Note which files this was read from, and the patterns that further ones would match."""
+        self._files, self._patterns = tuple(files), tuple(patterns)
+        return self
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that this was read from, the main one first."""
+        return self._files
+
+    @property
+    def patterns(self) -> tuple[str, ...]:
+        """The patterns of `include`, as paths: a new file that one matches belongs to this."""
+        return self._patterns
+
+    @property
+    def base(self) -> Path:
+        """The directory that relative paths are relative to."""
+        return self.path.parent
+
+    def section(self, name: str) -> Any:
+        """A plug-in's section, None where the file has none."""
+        return getattr(self, name, None)
+
+
+@dataclass(frozen=True)
+class PluginSettings:
+    """The settings that plug-ins bring: targets by channel, jobs by kind, sections by key."""
+
+    targets: Mapping[str, type[TargetSettings]]
+    jobs: Mapping[str, type[JobSettings]]
+    sections: Mapping[str, Any]
+    section_of: Mapping[str, str] = field(default_factory=dict)
+    """The section that holds a channel's own settings, by channel."""
+
+
+def config_model(plugins: PluginSettings) -> type[Config]:
+    """Put the plug-ins' settings into the model of the whole file; its JSON Schema is `wxbridge schema`."""
+    target, job = _union(plugins.targets, "channel"), _union(plugins.jobs, "kind")
+    fields: dict[str, Any] = {
+        "targets": (dict[str, target], Field(default_factory=dict)),  # type: ignore[valid-type]
+        "jobs": (list[job], Field(default_factory=list)),  # type: ignore[valid-type]
+    }
+    for name, section in plugins.sections.items():
+        fields[name] = (section | None, None)
+    return create_model("Config", __base__=Config, __doc__=Config.__doc__, **fields)
+
+
+def _union(choices: Mapping[str, type[Section]], discriminator: str) -> Any:
+    models = tuple(choices.values())
+    if len(models) == 1:
+        return models[0]
+    return Annotated[Union[models], Field(discriminator=discriminator)]  # noqa: UP007 - built at run time
+
+
+# ---------------------------------------------------------------- checking
+
+
+class BrokenConfig(ConfigError):
+    """A `ConfigError` that knows which files were read, so that they can be watched for the correction."""
+
+    def __init__(self, problems: list[Problem], files: Sequence[Path], patterns: Sequence[str]) -> None:
+        super().__init__(problems)
+        self.files, self.patterns = tuple(files), tuple(patterns)
+
+
+def load(path: Path, plugins: PluginSettings, environment: Mapping[str, str] | None = None) -> Config:
+    """Read and check a configuration file with those that it includes.
+
+    Relative paths in them become relative to the main file, wherever they stand; but names in `include` are
+    relative to the file that they stand in.
+
+    Raises:
+        BrokenConfig: with everything that is wrong, each `FILE:LINE: what is wrong, what was expected`.
+    """
+    source = read_tree(path, os.environ if environment is None else environment)
+    config = None
+    if isinstance(source.data, dict):
+        config = _checked(source, source.data, path, plugins)
+    if source.problems or config is None:
+        raise BrokenConfig(source.problems, source.files, source.patterns)
+    config = config.model_copy(update={"state_dir": config.base / config.state_dir.expanduser()})
+    return config.read_from(source.files, source.patterns)
+
+
+def _checked(source: Tree, data: dict[str, Any], path: Path, plugins: PluginSettings) -> Config | None:
+    """The configuration that a tree is; what is wrong is noted in the tree."""
+    data.pop("path", None) if ("path",) not in source.lines else source.complain(("path",), "unknown key `path`")
+    config: Config | None = None
+    model = config_model(plugins)
+    try:
+        config = model.model_validate({**data, "path": path}, context={"base": path.parent})
+    except ValidationError as error:
+        found: dict[Path_, list[Any]] = {}
+        for problem in error.errors(include_url=False):
+            location, tag = _untagged(problem["loc"], plugins)
+            if problem["type"] == "union_tag_invalid":
+                location = (*location, problem["ctx"]["discriminator"].strip("'"))
+            item = {**problem, "loc": location, "tag": tag}
+            where = _present(data, location)
+            if where not in source.unread:
+                found.setdefault(location if problem["type"] == "missing" else where, []).append(item)
+        for where, items in found.items():
+            for text in _sentences(where, items, model):
+                source.complain(where, text)
+    for where, text in _dangling(data, plugins):
+        source.complain(where, text)
+    for where, text in _lacking(config, plugins) if config else ():
+        source.complain(where, text)
+    return config
+
+
+def _lacking(config: Config, plugins: PluginSettings) -> Iterator[tuple[Path_, str]]:
+    """What targets need of their channel's section and do not find there."""
+    for name, target in config.targets.items():
+        section = plugins.section_of.get(target.channel)
+        for key in target.lacks(config.section(section) if section else None):
+            where = f"the section `{section}:` has none either" if "." not in key else "it is not there"
+            yield ("targets", name), f"target `{name}` ({target.channel}) needs `{key}`, and {where}"
+
+
+def _present(data: Any, location: tuple[str | int, ...]) -> Path_:
+    """Drop what pydantic adds to a path (tags of a union) and the key that is missing."""
+    path: list[str | int] = []
+    for step in location:
+        try:
+            data = data[step]
+        except (KeyError, IndexError, TypeError):
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _untagged(location: Path_, plugins: PluginSettings) -> tuple[Path_, str | None]:
+    """Take out of a path the channel or kind that pydantic puts there to tell which of several models it was."""
+    choices = {"targets": plugins.targets, "jobs": plugins.jobs}.get(str(location[0]) if location else "", {})
+    if len(location) > 2 and len(choices) > 1:  # noqa: PLR2004 - section, entry, tag
+        return (*location[:2], *location[3:]), str(location[2])
+    return location, None
+
+
+def _sentences(where: Path_, items: Sequence[Any], model: type[Config]) -> list[str]:
+    """What is wrong at one place; that a value is none of several types is one mistake."""
+    if len(items) > 1 and all(item["type"].endswith("_type") for item in items):
+        messages = [item["msg"] for item in items]
+        return [_sentence(items[0] | {"loc": where, "msg": " or ".join(dict.fromkeys(messages))}, model)]
+    return [_sentence(item, model) for item in items]
+
+
+_NOT_SHOWN = {"value_error", "model_type", "model_attributes_type"}
+"""Kinds of mistakes whose value is left out: it is told already, or may be what belongs into a key of a section."""
+_USER = re.compile(r"//[^@\s'\"]*@|(?<=['\"])[^\s'\"/:]+:[^\s'\"]*@")
+_QUERY = re.compile(r"(//[^\s'\"?]*)\?[^\s'\"]*")
+
+
+def _without_secrets(text: str) -> str:
+    """A sentence without the users, passwords and parameters of the addresses in it."""
+    text = _USER.sub(lambda found: "//…@" if found[0].startswith("//") else "…@", text)
+    return _QUERY.sub(r"\1?…", text)
+
+
+def _sentence(item: Any, model: type[Config]) -> str:
+    kind, location = item["type"], item["loc"]
+    name = location[-1] if location else ""
+    dotted = ".".join(str(step) for step in location)
+    if kind == "extra_forbidden":
+        known = _known_keys(model, location, item["tag"])
+        close = difflib.get_close_matches(str(name), known, n=1)
+        return f"unknown key `{name}`" + (f"; did you mean `{close[0]}`?" if close else "")
+    if kind == "missing":
+        return f"`{name}` is missing"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        key = item["ctx"]["discriminator"].strip("'")
+        expected = item["ctx"].get("expected_tags")
+        tag = item["ctx"].get("tag")
+        return f"unknown {key} `{tag}`; expected one of {expected}" if tag else f"`{key}` is missing"
+    message = item["msg"].removeprefix("Value error, ")
+    given = item.get("input")
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) and kind not in _NOT_SHOWN else ""
+    secret = any(word in dotted for word in ("token", "password", "secret", "key"))
+    return _without_secrets(f"`{dotted}`: {message}{'' if secret else shown}")
+
+
+def _known_keys(model: Any, location: tuple[str | int, ...], tag: str | None) -> list[str]:
+    """The keys that a path could have had, from the model's own schema; empty where it cannot be told.
+
+    `tag` is the channel or kind of the entry, where the section has several.
+    """
+    schema = model.model_json_schema()
+    definitions = schema.get("$defs", {})
+    names: set[str] = set()
+
+    def collect(part: Mapping[str, Any], steps: tuple[str | int, ...]) -> None:
+        if "$ref" in part:
+            part = definitions[part["$ref"].rsplit("/", 1)[1]]
+        tags = {key["const"] for key in part.get("properties", {}).values() if "const" in key}
+        if tag and tags and tag not in tags:
+            return
+        for choice in (*part.get("anyOf", ()), *part.get("oneOf", ())):
+            collect(choice, steps)
+        if not steps:
+            names.update(part.get("properties", {}))
+            return
+        if steps[0] in part.get("properties", {}):
+            collect(part["properties"][steps[0]], steps[1:])
+        elif isinstance(part.get("additionalProperties"), dict):
+            collect(part["additionalProperties"], steps[1:])
+        elif "items" in part:
+            collect(part["items"], steps[1:])
+
+    collect(schema, location[:-1])
+    return sorted(names)
+
+
+def _dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tuple[Path_, str]]:
+    """Find names that nothing answers to, and what can never run; on raw data, so that all errors come at once."""
+    targets = _entries(data.get("targets"))
+    known = {str(name) for (name,), _ in targets}
+    if isinstance(data.get("wechat"), dict) and data["wechat"].get("master"):
+        known.add("master")
+    intervals = data.get("time_intervals")
+    times = set(map(str, intervals)) if isinstance(intervals, dict) else set()
+    for_alerts = {str(name) for (name,), target in targets if target.get("to") in ("from-alert", ["from-alert"])}
+    for path, target in targets:
+        yield from _unknown(target.get("fallback"), ("targets", *path, "fallback"), known)
+        yield from _not_named(target.get("fallback"), ("targets", *path, "fallback"), for_alerts)
+    yield from _circles({str(name): target for (name,), target in targets})
+    for path, route in _routes(data.get("routes"), ("routes",)):
+        yield from _unknown(route.get("to"), (*path, "to"), known)
+        for key in ("mute_time_intervals", "active_time_intervals"):
+            yield from _unknown(route.get(key), (*path, key), times, "time interval")
+    for (name,), target in targets:
+        channel = str(target.get("channel"))
+        if channel in plugins.sections and not isinstance(data.get(channel), dict):
+            yield ("targets", name), f"target `{name}` uses {channel}, but there is no `{channel}:` section"
+    yield from _jobs(data.get("jobs"), known, for_alerts)
+
+
+def _jobs(section: Any, known: set[str], for_alerts: set[str]) -> Iterator[tuple[Path_, str]]:
+    seen: set[str] = set()
+    for at, job in _entries(section):
+        path = ("jobs", *at)
+        for key in ("to", "on_error"):
+            yield from _unknown(job.get(key), (*path, key), known)
+            yield from _not_named(job.get(key), (*path, key), for_alerts)
+        yield from _idle(job, path)
+        job_id = None if job.get("id") is None else str(job["id"])
+        if job_id in seen:
+            yield (*path, "id"), f"the job id `{job_id}` is used twice"
+        elif job_id is not None:
+            seen.add(job_id)
+
+
+def _routes(section: Any, path: Path_) -> Iterator[tuple[Path_, dict[str, Any]]]:
+    """The routes of a section, each followed by those within it."""
+    for (index,), route in _entries(section):
+        yield (*path, index), route
+        yield from _routes(route.get("routes"), (*path, index, "routes"))
+
+
+def _idle(job: dict[str, Any], path: Path_) -> Iterator[tuple[Path_, str]]:
+    """What keeps a job from ever doing anything."""
+    if job.get("to") == []:
+        yield (*path, "to"), "a job without a target does nothing; name one"
+    cron = job.get("cron")
+    if isinstance(cron, str | dict) and cron:
+        try:
+            trigger = schedule.cron(cron, ZoneInfo("UTC"))
+        except (ValueError, TypeError):
+            return  # told where values are checked
+        if schedule.next_run(trigger, datetime.now(UTC)) is None:
+            yield (*path, "cron"), f"`{path[0]}.{path[1]}.cron`: {cron!r} never comes; is there such a day?"
+
+
+def _circles(targets: Mapping[str, dict[str, Any]]) -> Iterator[tuple[Path_, str]]:
+    """Fallbacks that lead back to where they began, each circle at the target that stands first."""
+    graph: dict[str, set[str]] = {}
+    for name, target in targets.items():
+        names = target.get("fallback")
+        graph[name] = {str(each) for each in (names if isinstance(names, list) else [names])} & targets.keys()
+    order = list(targets)
+    while True:
+        try:
+            TopologicalSorter(graph).prepare()
+        except CycleError as error:
+            ring = error.args[1][:0:-1]
+            start = ring.index(min(ring, key=order.index))
+            ring = [*ring[start:], *ring[:start]]
+            graph[ring[-1]].discard(ring[0])
+            if len(ring) == 1:
+                text = f"target `{ring[0]}` falls back on itself; name another target"
+            else:
+                text = f"fallbacks go in a circle: {' → '.join([*ring, ring[0]])}; let the last of them have none"
+            yield ("targets", ring[0], "fallback"), text
+        else:
+            return
+
+
+def _entries(section: Any) -> list[tuple[Path_, dict[str, Any]]]:
+    """The mappings in a section, each with its key or index; what is no mapping is told of elsewhere."""
+    pairs = section.items() if isinstance(section, dict) else enumerate(section) if isinstance(section, list) else ()
+    return [((key,), value) for key, value in pairs if isinstance(value, dict)]
+
+
+def _not_named(names: Any, path: Path_, for_alerts: set[str]) -> Iterator[tuple[Path_, str]]:
+    """Targets that send `to: from-alert`, where what they are to send is no alert."""
+    listed = isinstance(names, list)
+    for index, name in enumerate(names if listed else [names]):
+        if str(name) in for_alerts:
+            text = f"target `{name}` sends to those whom an alert names (`to: from-alert`); name one with an address"
+            yield ((*path, index) if listed else path), text
+
+
+def _unknown(names: Any, path: Path_, known: set[str], what: str = "target") -> Iterator[tuple[Path_, str]]:
+    listed = isinstance(names, list)
+    for index, name in enumerate(names if listed else [names]):
+        if isinstance(name, str | int) and not isinstance(name, bool) and str(name) not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(sorted(known)) or 'none'}"
+            yield ((*path, index) if listed else path), f"unknown {what} `{name}`; {hint}"

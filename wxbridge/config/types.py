@@ -1,0 +1,477 @@
+"""What every section of jobs.yaml is made of: a strict base model, secrets, durations, rates.
+
+Plug-ins (channels, job kinds) describe their own keys with these; `config` puts them together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+from zoneinfo import ZoneInfo
+
+from apscheduler.triggers.base import BaseTrigger
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    GetPydanticSchema,
+    PlainSerializer,
+    SecretStr,
+    ValidationInfo,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
+
+from wxbridge.config import schedule
+
+_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+_LONGEST = 36525 * 86400.0
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
+_RATE = re.compile(r"(\d+)(?:\s*/\s*(\d*)\s*(s|sec|second|m|min|minute|h|hour|d|day))?")
+_WRITTEN = {"s": 1, "min": 60, "h": 3600, "d": 86400}
+_RATE_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600,
+               "d": 86400, "day": 86400}  # fmt: skip
+
+
+def parse_duration(value: Any) -> float:
+    """Read a duration such as `90s`, `2m`, `1h30m` or `7d` into seconds.
+
+    Raises:
+        ValueError: it is none; the text says what one looks like.
+    """
+    if isinstance(value, timedelta):
+        return value.total_seconds()
+    text = str(value).strip().replace(" ", "")
+    parts = _DURATION.findall(text)
+    if not parts or "".join(number + unit for number, unit in parts) != text:
+        raise ValueError(f"{value!r} is no duration; write one like 30s, 5m, 1h30m or 7d")
+    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if seconds > _LONGEST:
+        raise ValueError(f"{text[:40]!r} is longer than a hundred years")
+    return seconds
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as it is written in jobs.yaml."""
+    for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
+        if seconds % size == 0 and (seconds or unit == "s"):
+            return f"{seconds / size:.0f}{unit}"
+    return f"{seconds * 1000:.0f}ms"
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most `count` in any `seconds`."""
+
+    count: int
+    seconds: float
+
+    def __str__(self) -> str:
+        unit, size = next((each for each in reversed(_WRITTEN.items()) if self.seconds % each[1] == 0), ("s", 1))
+        several = f"{self.seconds / size:g}" if self.seconds != size else ""
+        return f"{self.count}/{several}{unit}"
+
+
+def parse_rate(value: Any, default_unit: str = "d") -> Rate:
+    """Read `1/s`, `30/min`, `20/30s` or, per day, `600`.
+
+    Raises:
+        ValueError: it is none, or zero.
+    """
+    if isinstance(value, Rate):
+        return value
+    match = _RATE.fullmatch(str(value).strip())
+    if not match or int(match[1]) < 1 or (match[2] and int(match[2]) < 1):
+        raise ValueError(f"{value!r} is no rate; write one like 1/s, 30/min or 600 (a day)")
+    return Rate(int(match[1]), int(match[2] or 1) * _RATE_UNITS[match[3] or default_unit])
+
+
+def _plain_rate(_source: Any, handler: Any) -> Any:
+    return handler(Any)
+
+
+Duration = Annotated[
+    float,
+    BeforeValidator(parse_duration),
+    WithJsonSchema({"type": "string", "examples": ["30s", "5m", "1h"]}),
+]
+"""Seconds; written as `30s`, `5m`, `1h30m`."""
+
+RateField = Annotated[
+    Rate,
+    GetPydanticSchema(_plain_rate),
+    AfterValidator(parse_rate),
+    PlainSerializer(str),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["1/s", "30/min", 600]}),
+]
+"""A `Rate`; written as `1/s`, `30/min`, or a bare number for a day."""
+
+Secret = SecretStr
+"""A value that never reaches a log, an error or a page. `KEY_file:` names a file to read it from."""
+
+
+def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
+    """Relative paths are relative to the configuration file, not to wherever the command was typed."""
+    base: Path = (info.context or {}).get("base", Path())
+    return base / path.expanduser()
+
+
+FileBeside = Annotated[Path, AfterValidator(_beside_the_file)]
+"""The path of a file; a relative one is relative to jobs.yaml."""
+
+
+def _is_secret(annotation: Any) -> bool:
+    return annotation is SecretStr or SecretStr in get_args(annotation)
+
+
+def _finish_schema(schema: dict[str, Any], model: type[BaseModel]) -> None:
+    """Add the `*_file` keys, and write the defaults of durations as a person would."""
+    properties = schema.get("properties")
+    if not isinstance(properties, dict):
+        return
+    for name, info in model.model_fields.items():
+        steps = [*info.metadata, *(step for part in get_args(info.annotation) for step in get_args(part))]
+        if any(getattr(step, "func", None) is parse_duration for step in steps):
+            default = properties[name].get("default")
+            properties[name] |= {"default": duration_text(default)} if default is not None else {}
+        if isinstance(info.default, Rate):
+            properties[name]["default"] = str(info.default)
+        if isinstance(info.default, BaseModel):
+            # The section's own schema tells its defaults, and as they are written.
+            properties[name].pop("default", None)
+        if _is_secret(info.annotation):
+            properties[f"{name}_file"] = {"type": "string", "description": f"A file that holds `{name}`."}
+
+
+class Section(BaseModel):
+    """A mapping of jobs.yaml: unknown keys are errors, values do not change once read."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        coerce_numbers_to_str=True,
+        use_attribute_docstrings=True,
+        arbitrary_types_allowed=True,
+        json_schema_extra=_finish_schema,
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _read_secret_files(cls, data: Any, info: ValidationInfo) -> Any:
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        for name, about in cls.model_fields.items():
+            key = f"{name}_file"
+            if not _is_secret(about.annotation) or key not in data:
+                continue
+            path = _beside_the_file(Path(str(data.pop(key))), info)
+            if name in data:
+                raise ValueError(f"both `{name}` and `{key}` are given; keep one")
+            try:
+                data[name] = path.read_text(encoding="utf-8").strip()
+            except OSError as error:
+                raise ValueError(f"`{key}`: cannot read {path}: {error.strerror}") from None
+            except ValueError:
+                raise ValueError(f"`{key}`: cannot read {path}: it is no text") from None
+        return data
+
+
+class Pace(Section):
+    """How fast a channel may send. Counts in sliding windows; bursts are allowed within them."""
+
+    chat: RateField | None = None
+    """Per room or contact."""
+    total: RateField | None = None
+    """Over the whole channel."""
+    day: RateField | None = None
+    """Over the whole channel, a day."""
+
+
+def _no_pace(value: Any) -> Any:
+    return {} if value in (None, "none") else value
+
+
+PaceField = Annotated[Pace, BeforeValidator(_no_pace)]
+"""A `Pace`, or `none` for as fast as it goes."""
+
+
+def _one_or_many(value: Any) -> Any:
+    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+"""A name or a list of names."""
+
+
+class TargetSettings(Section):
+    """What every target has, whatever its channel. A channel's own target adds the address."""
+
+    channel: str
+    """Which way into WeChat: `wechat`, `wecom_robot`, …"""
+    pace: PaceField | None = None
+    """Instead of the channel's pace."""
+    fallback: Names = ()
+    """Targets that take over while this one cannot be reached."""
+    failover_after: Duration = 120.0
+    """How long a message waits before the fallback takes it, counted from its creation."""
+    digest_after: Duration | None = 300.0
+    """Where waiting alerts would take longer than this at the pace, they are merged into one digest."""
+    expires_after: Duration = 86400.0
+    """How long a message is worth sending, counted from its creation."""
+    commands: bool = False
+    """Whether chat commands are answered here."""
+    announce: str | None = None
+    """A text sent here once the bridge is up."""
+
+    template: str | None = None
+    """The template of alerts sent here: the name of a file in `templates:`; the route's own comes first."""
+
+    def address(self, recipient: str | None = None) -> Any:  # noqa: ARG002 - for those that send `to: from-alert`
+        """What the channel's `send` is handed; `recipient` is one of `recipients`."""
+        return self
+
+    def capabilities(self, usual: Any) -> Any:
+        """What can be carried here, as `model.Capabilities`; `usual` is what the channel can."""
+        return usual
+
+    def recipients(self, names: Sequence[str], people: Mapping[str, Mapping[str, str]]) -> list[str] | None:  # noqa: ARG002
+        """The `recipient` of each message that an alert becomes here; None where the target says who is meant.
+
+        `names` are those that the alert names. `people` tells how each is known in which channel; who is not in
+        it is known by the alert's own name.
+        """
+        return None
+
+    def lane(self) -> str:
+        """What shares one connection and one state with this target: the channel, or one account of it."""
+        return self.channel
+
+    def lacks(self, section: Any) -> list[str]:  # noqa: ARG002 - for channels that need one
+        """The keys that it needs and neither it nor the channel's section has (None where the file has none)."""
+        return []
+
+    def chat_key(self) -> str:
+        """What tells one chat of the channel from another, for pacing per chat."""
+        raise NotImplementedError  # pragma: no cover - every channel's target says it
+
+
+class JobSettings(Section):
+    """What every job has, whatever its kind. Exactly one of `cron`, `every` and `at` says when it runs."""
+
+    id: Annotated[str, Field(min_length=1)]
+    """The name of the job, for `wxbridge jobs run ID`."""
+    kind: str
+    """What it does: `screenshot`, `picture`, `text`, …"""
+    to: Names
+    """Targets."""
+    cron: str | dict[str, str] | None = None
+    """A crontab line such as `5 9-18 * * 1-5`, or a mapping of fields."""
+    every: Duration | None = None
+    """An interval, counted from local midnight (that of 2000-01-01 where it does not divide a day)."""
+    at: str | list[str] | None = None
+    """`09:30` each day, or `2026-12-31 09:30` once."""
+    on_error: Names = ()
+    """Targets that are told, once, when the job begins to fail; the master when not given."""
+    misfire_grace: Duration = 300.0
+    """How late a run may still start (after a suspended machine, say). Several late runs become one."""
+
+    @field_validator("cron", "every", "at")
+    @classmethod
+    def _schedule(cls, value: Any, info: ValidationInfo) -> Any:
+        if info.field_name == "cron" and value is not None:
+            schedule.cron(value, ZoneInfo("UTC"))
+        elif info.field_name == "every" and value is not None:
+            schedule.every(value, ZoneInfo("UTC"), datetime.now(UTC))
+        elif value is not None:
+            schedule.at(value, ZoneInfo("UTC"))
+        return value
+
+    @model_validator(mode="after")
+    def _one_schedule(self) -> JobSettings:
+        given = [name for name in ("cron", "every", "at") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"a job has one of `cron`, `every` and `at`, not {' and '.join(given) or 'none'}")
+        return self
+
+    def trigger(self, timezone: ZoneInfo, now: datetime) -> BaseTrigger:
+        """The APScheduler trigger of this job."""
+        if self.cron is not None:
+            return schedule.cron(self.cron, timezone)
+        if self.every is not None:
+            return schedule.every(self.every, timezone, now)
+        return schedule.at(self.at or [], timezone)
+
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+
+
+def _no_trailing_slash(value: str) -> str:
+    return value.rstrip("/")
+
+
+BaseUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+"), AfterValidator(_no_trailing_slash)]
+"""An http(s) address, kept without a slash at its end."""
+
+
+class WebSource(Section):
+    """An HTTP service that asks who is there: by token, or by user and password."""
+
+    url: BaseUrl
+    """Where it is, as the bridge reaches it."""
+    token: Secret | None = None
+    """Sent as `Authorization: Bearer`. For Grafana: a service account's token."""
+    user: str | None = None
+    password: Secret | None = None
+    ca: FileBeside | None = None
+    """A file with the certificate authority to trust besides the system's."""
+
+    @property
+    def shown(self) -> str:
+        """The address without the user and password that may stand in it."""
+        head, slashes, rest = self.url.partition("://")
+        host, slash, path = rest.partition("/")
+        return f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+    @model_validator(mode="after")
+    def _one_way_in(self) -> WebSource:
+        if self.token and self.user:
+            raise ValueError("both `token` and `user` are given; keep one")
+        if (self.user is None) != (self.password is None):
+            raise ValueError("`user` and `password` belong together")
+        return self
+
+
+class GrafanaSettings(WebSource):
+    """Where Grafana is and how to get in; addresses in jobs may be relative to its `url`."""
+
+
+class S3Settings(Section):
+    """A store that speaks S3: Amazon's, MinIO, Ceph, Aliyun OSS, … ."""
+
+    endpoint: BaseUrl
+    """Where the store is, as the services that fetch pictures reach it: `https://s3.eu-central-1.amazonaws.com`."""
+    bucket: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9.\-_]{1,254}$")]
+    """The bucket; it stays closed, as every address is signed."""
+    access_key: Annotated[str, Field(min_length=1)]
+    """The key's id. It may put objects and get them, below the prefix; nothing else is needed."""
+    secret_key: Secret
+    region: str = "us-east-1"
+    """The region that is signed for; stores of one's own mostly take any."""
+    prefix: Annotated[str, Field(pattern=r"^[^/?#\s][^?#\s]*$|^$")] = "wxbridge/"
+    """What comes before the names of pictures."""
+    expires: Annotated[Duration, Field(ge=60, le=604800)] = 604800.0
+    """How long an address is good; seven days at most. Have the store delete objects of that age by a rule."""
+    addressing: Literal["path", "host"] = "path"
+    """Whether the bucket stands in the path or before the host (Aliyun OSS takes only the latter)."""
+
+
+class PublishSettings(Section):
+    """Where pictures are put for services that fetch them from an address; one of `url` and `s3`."""
+
+    url: BaseUrl | None = None
+    """Where wxbridge's own server is reached from outside; it shows a picture to whoever knows its long random name."""
+    s3: S3Settings | None = None
+    """A store with signed, expiring addresses."""
+
+    @model_validator(mode="after")
+    def _one_place(self) -> PublishSettings:
+        if bool(self.url) == bool(self.s3):
+            raise ValueError("give one of `url:` (where this bridge is reached from outside) and `s3:`")
+        return self
+
+
+STORM = Rate(20, 300)
+"""How many pictures alerts may bring, where nothing else is said."""
+
+
+class ScratchSettings(Section):
+    """A panel of Grafana's that draws the charts of alerts: filled for each of them, and put back as it was."""
+
+    dashboard: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
+    """The uid of a dashboard that is there for this alone, as in its address after `/d/`. Needs the role Editor."""
+    panel: Annotated[int, Field(ge=1)] = 1
+    """The number of its panel, as in its address after `viewPanel=`: a time series on the alerts' Prometheus."""
+
+
+class AlertPictureSettings(Section):
+    """The pictures that alerts bring: their own, Grafana's panel, or a chart from Prometheus."""
+
+    deadline: Annotated[Duration, Field(gt=0)] = 20.0
+    """How long an alert's picture may take; then a line with its link stands in for it."""
+    storm: RateField = STORM
+    """How many pictures alerts may bring in a while; in a storm those after that come without, and a line says so."""
+    theme: Literal["light", "dark"] = "light"
+    """How charts and panels look."""
+    painter: ScratchSettings | None = None
+    """A panel that Grafana draws charts with, for those who want its own look; without it the bridge draws them."""
+
+
+class PictureSettings(Section):
+    """How pictures are made and what may be fetched."""
+
+    allow: Names = ()
+    """Hosts, `*.` patterns and networks (CIDR) from which pictures may be fetched besides Grafana's own."""
+    deadline: Duration = 60.0
+    """How long one picture may take, from being asked for to its bytes."""
+    max_size: Annotated[int, Field(gt=0)] = 20 * 1024 * 1024
+    """The largest picture that is fetched, in bytes."""
+    browser: FileBeside | None = None
+    """The Chromium, Chrome or Edge to drive; found by itself when not given."""
+    browser_idle: Duration = 300.0
+    """How long an unused browser is kept warm."""
+    alerts: AlertPictureSettings = AlertPictureSettings()
+    """The pictures that alerts bring."""
+    publish: PublishSettings | None = None
+    """Where pictures are put for channels that take addresses only (DingTalk, Teams)."""
+
+
+class ChatSettings(Section):
+    """How people ask in the chat: where a target has `commands: true`, and in the master's direct chat."""
+
+    prefix: Annotated[str, Field(max_length=20)] = "/"
+    """What makes a line in a room a command without a mention: a sign such as `/`, or a word such as `bot`. Empty: only
+    mentions do."""
+    admins: Names = ()
+    """Who may change something (silence, run, mute): ids, or the remark, WeChat id or name of a contact."""
+    promql: Names = ()
+    """Who may have any query drawn; written like `admins`."""
+    rate: RateField = Rate(20, 60.0)
+    """How many commands one person is answered."""
+    mention: bool = False
+    """Whether an answer in a room mentions whoever asked."""
+
+    @field_validator("prefix")
+    @classmethod
+    def _one_word(cls, value: str) -> str:
+        if len(value.split()) > 1:
+            raise ValueError(f"{value!r} has blanks in it; a prefix is a sign or one word, like / or bot")
+        return value.strip()
+
+
+class WatchSettings(Section):
+    """How somebody outside learns that the bridge itself is not well."""
+
+    heartbeat: Secret | None = None
+    """An http(s) address that is fetched while the bridge is well: a dead man's switch that calls when it is silent."""
+    every: Annotated[Duration, Field(ge=1)] = 60.0
+    """How often the heartbeat beats."""
+    oldest: Annotated[Duration, Field(gt=0)] = 900.0
+    """Where a message has waited longer than this, the target's fallback (or the master) is told."""
+
+    @field_validator("heartbeat")
+    @classmethod
+    def _web_address(cls, value: Secret | None) -> Secret | None:
+        if value is None or not value.get_secret_value():
+            return None
+        # The value stays out of the message: such addresses hold their secret in the path.
+        if not re.match(r"https?://[^/?#\s]+\S*\Z", value.get_secret_value()):
+            raise ValueError("this is no web address; write one like https://hc.example.com/ping/…")
+        return value

@@ -1,0 +1,245 @@
+"""Reading jobs.yaml again while the bridge runs: when, and who is told what of it.
+
+What a new configuration means for the bridge is `app`'s business, handed in as `take`. Here is noticed that the
+files changed, waited until they are whole, and reported how it went.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from glob import glob
+from pathlib import Path
+
+import structlog
+
+from wxbridge import watchdog
+from wxbridge.config.schema import BrokenConfig, Config
+from wxbridge.core.errors import ConfigError, Problem
+from wxbridge.core.metrics import Metrics
+from wxbridge.core.text.i18n import Language, say
+
+log = structlog.get_logger()
+
+LOOK_EVERY = 5.0
+"""Seconds after which the files are looked at though nothing was heard: network file systems tell nothing."""
+QUIET = 0.4
+"""Seconds in which the files must not change before they are read: editors write in several steps."""
+PATIENCE = 2.0
+"""Seconds that a file may be wrong before that is told: it may be half written."""
+_PAUSE = 0.1
+"""Seconds between two looks, where something else in the folder changes all the time."""
+_TOLD_ONE_BY_ONE = 5
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of a valid configuration."""
+
+    changed: tuple[str, ...]
+    """The sections that differ from what was in use."""
+    later: tuple[str, ...] = ()
+    """What takes effect at the next start only."""
+    orphans: tuple[tuple[str, int], ...] = ()
+    """Targets that are gone, each with how many messages wait for it."""
+
+
+@dataclass(frozen=True)
+class Around:
+    """What reloading works with."""
+
+    load: Callable[[], Config]
+    """Read and check the files. Raises `ConfigError`."""
+    take: Callable[[Config], Awaitable[Taken]]
+    """Have the bridge run it. Raises where it cannot, and has changed nothing then."""
+    tell: Callable[[str], Awaitable[None]]
+    """Queue a line for the person in charge."""
+    metrics: Metrics
+    language: Callable[[], Language]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+
+class Failed(Exception):
+    """A configuration could not be taken over; the old one is in use as before."""
+
+
+class Reloader:
+    """Keeps the bridge at what the files say. `ask` has them read at once; `run` also watches them."""
+
+    def __init__(self, around: Around, config: Config) -> None:
+        self._around = around
+        self._files, self._patterns = config.files, config.patterns
+        self._seen = _fingerprint(self._files, self._patterns)
+        """The files when they were last read."""
+        self._bell = asyncio.Event()
+        self._asked = False
+        self._told = ""
+        """What the person in charge was last told to be wrong; empty while all is well."""
+        self._told_later: tuple[str, ...] = ()
+
+    def ask(self) -> None:
+        """Have the files read again even if they did not change (SIGHUP)."""
+        self._asked = True
+        self._bell.set()
+
+    async def run(self) -> None:
+        """Watch the files and take over what is in them, until cancelled."""
+        while True:
+            stop = asyncio.Event()
+            watcher = asyncio.create_task(_watch(self._files, self._patterns, self._bell, stop), name="watch files")
+            try:
+                watched = self._files, self._patterns
+                while watched == (self._files, self._patterns):
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_EVERY):
+                            await self._bell.wait()
+                    self._bell.clear()
+                    await self.look()
+                    await self._around.sleep(_PAUSE)
+            finally:
+                stop.set()
+                await asyncio.wait([watcher], timeout=1.0)
+
+    async def look(self) -> None:
+        """Read the files where they changed, or somebody asked, once they are whole."""
+        asked, self._asked = self._asked, False
+        if not asked and await self._now() == self._seen:
+            return
+        found, problem = await self._whole()
+        self._seen = await self._now()
+        if found is None:
+            await self._refuse("invalid", problem)
+            return
+        with watchdog.reloading():
+            await self._take(found)
+
+    async def _now(self) -> str:
+        return await asyncio.to_thread(_fingerprint, self._files, self._patterns)
+
+    async def _whole(self) -> tuple[Config | None, str]:
+        """The configuration as it is once nobody writes any more; or what is wrong with it, if that lasts."""
+        left = PATIENCE
+        while True:
+            before = await self._now()
+            await self._around.sleep(QUIET)
+            if await self._now() != before:
+                left = PATIENCE
+                continue
+            try:
+                config = await asyncio.to_thread(self._around.load)
+                refuse_empty(config)
+            except ConfigError as error:
+                problem = _problems(error.problems, self._around.language())
+                if isinstance(error, BrokenConfig):
+                    # What it newly includes is watched too: there the correction may come.
+                    self._files = tuple(dict.fromkeys((*self._files, *error.files)))
+                    self._patterns = tuple(dict.fromkeys((*self._patterns, *error.patterns)))
+            except Exception as error:  # a mistake of ours must not end the looking
+                log.exception("reading the configuration failed in a way it should not")
+                problem = f"{type(error).__name__}: {error}"
+            else:
+                mine = self._files, self._patterns
+                self._files, self._patterns = config.files, config.patterns
+                if mine == (config.files, config.patterns) and await self._now() == before:
+                    return config, ""
+                continue
+            if await self._now() == before and left <= 0:
+                return None, problem
+            left -= QUIET
+
+    async def _take(self, config: Config) -> None:
+        try:
+            taken = await self._around.take(config)
+        except Failed as error:
+            await self._refuse("failed", str(error))
+            return
+        around = self._around
+        around.metrics.config_reloads.labels("ok").inc()
+        around.metrics.config_ok.set(1)
+        language = around.language()
+        if taken.changed or self._told:
+            log.info("configuration reloaded", changed=list(taken.changed), files=len(config.files))
+        else:
+            log.info("configuration read again: nothing has changed")
+        if taken.later:
+            log.warning("takes effect at the next start", settings=list(taken.later))
+        if taken.later and taken.later != self._told_later:
+            await around.tell(say("config_later", language, what=", ".join(taken.later)))
+        self._told_later = taken.later
+        for name, count in taken.orphans:
+            log.warning("messages wait for a target that is gone", target=name, count=count)
+            await around.tell(say("config_orphans", language, what=name, n=count))
+        if self._told:
+            self._told = ""
+            await around.tell(say("config_back", language))
+
+    async def _refuse(self, outcome: str, what: str) -> None:
+        around = self._around
+        around.metrics.config_reloads.labels(outcome).inc()
+        around.metrics.config_ok.set(0)
+        log.error("configuration not reloaded, the old one stays", outcome=outcome, problems=what.splitlines())
+        line = say(f"config_{outcome}", around.language(), what=what)
+        if line != self._told:
+            self._told = line
+            await around.tell(line)
+
+
+def _problems(problems: Sequence[Problem], language: Language) -> str:
+    lines = [str(problem) for problem in problems[:_TOLD_ONE_BY_ONE]]
+    left = len(problems) - len(lines)
+    return "\n".join([*lines, *([say("config_more", language, n=left)] if left else [])])
+
+
+def refuse_empty(config: Config) -> None:
+    """An empty file is right for a start, but a running bridge takes it for one that is being written.
+
+    Raises:
+        ConfigError: nothing at all is set.
+    """
+    if not config.model_fields_set - {"path", "state_dir"}:
+        raise ConfigError([Problem(str(config.path), 1, "is empty; a running bridge does not take that over")])
+
+
+# ---------------------------------------------------------------- the files
+
+
+def _fingerprint(files: Iterable[Path], patterns: Iterable[str]) -> str:
+    """Tell a state of the files from every other: their names and contents, and what the patterns find."""
+    digest = hashlib.sha256()
+    found = {Path(path) for pattern in patterns for path in glob(pattern, recursive=True)}  # noqa: PTH207 - as `reading`
+    for path in sorted({*files, *found}):
+        try:
+            content = hashlib.sha256(path.read_bytes()).hexdigest()
+        except OSError as error:
+            content = f"{error.errno}"
+        digest.update(f"{path}\0{content}\0".encode(errors="surrogateescape"))
+    return digest.hexdigest()
+
+
+def _places(files: Iterable[Path], patterns: Iterable[str]) -> set[str]:
+    """What to watch: the files, and the folders that they and their links are in (files are renamed over)."""
+    found = {place for file in files for path in (file, file.resolve()) for place in (path.parent, path)}
+    for pattern in patterns:
+        folder = Path(pattern).parent
+        while any(sign in str(folder) for sign in "*?["):
+            folder = folder.parent
+        found.add(folder)
+    return {str(place.absolute()) for place in found if place.exists()}
+
+
+async def _watch(files: Sequence[Path], patterns: Sequence[str], bell: asyncio.Event, stop: asyncio.Event) -> None:
+    """Ring at every change of a file, and whatever else happens beside it, until told to stop."""
+    from watchfiles import awatch
+
+    try:
+        places = await asyncio.to_thread(_places, files, patterns)
+        async for _ in awatch(
+            *places, watch_filter=None, recursive=False, step=50, debounce=500, rust_timeout=500, stop_event=stop
+        ):
+            bell.set()
+    except (OSError, RuntimeError) as error:
+        # No more watches to be had, say: the look every few seconds remains.
+        log.warning("the configuration cannot be watched, it is looked at now and then", error=str(error))

@@ -1,0 +1,303 @@
+"""jobs.yaml and the files that it includes → one tree of plain data, with the file and line of everything in it.
+
+Variables (`${NAME}`, `${NAME:-default}`) are substituted in parsed values, never in the raw text: what
+a variable holds cannot change the file's structure.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from wxbridge.core.errors import Problem
+
+Path_ = tuple[str | int, ...]
+"""Where something stands in the tree: keys and indices."""
+
+DEEPEST = 8
+"""Files that may include each other in a chain."""
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's core schema: `on`, `no`, `10:30` and dates stay the strings that people wrote."""
+
+
+_Loader.yaml_implicit_resolvers = {}
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", r"-?(?:0|[1-9][0-9]*)", "-0123456789"),
+    ("float", r"-?(?:0|[1-9][0-9]*)\.[0-9]+(?:[eE][-+]?[0-9]+)?", "-0123456789"),
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", "<"),
+):
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first))
+
+_VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
+
+
+@dataclass
+class _File:
+    """One parsed file: the line of every path in it, and what is wrong."""
+
+    file: str
+    environment: Mapping[str, str]
+    lines: dict[Path_, int] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+    unread: set[Path_] = field(default_factory=set)
+    """Where the value is not known (an unset variable), so that nothing more can be said of it."""
+
+    def complain(self, path: Path_, text: str) -> None:
+        """Note a problem at the nearest line known for a path."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        self.problems.append(Problem(self.file, self.lines.get(path, 1), text))
+
+    def build(self, loader: _Loader, node: yaml.Node, path: Path_ = ()) -> Any:
+        """Turn a node into plain data with variables substituted."""
+        self.lines.setdefault(path, node.start_mark.line + 1)
+        if isinstance(node, yaml.MappingNode):
+            return self._mapping(loader, node, path)
+        if isinstance(node, yaml.SequenceNode):
+            return [self.build(loader, item, (*path, index)) for index, item in enumerate(node.value)]
+        try:
+            value = loader.construct_object(node)
+        except (ValueError, LookupError, TypeError, AttributeError):
+            self.unread.add(path)
+            self.complain(path, f"cannot be read as {node.tag.rpartition(':')[2]}")
+            return None
+        return self._substitute(value, path) if isinstance(value, str) else value
+
+    def _mapping(self, loader: _Loader, node: yaml.MappingNode, path: Path_) -> dict[Any, Any]:
+        keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        written = [key.value for key in keys]
+        for key in keys:
+            if key.tag != "tag:yaml.org,2002:merge" and written.count(key.value) > 1:
+                self.lines[(*path, key.value)] = key.start_mark.line + 1
+        for name in sorted({name for name in written if written.count(name) > 1}):
+            self.complain((*path, name), f"`{name}` stands here twice; keep one")
+        loader.flatten_mapping(node)
+        result: dict[Any, Any] = {}
+        for key_node, value_node in node.value:
+            # As it is written: `5:`, `true:` and `null:` are names too.
+            if not isinstance(key_node, yaml.ScalarNode):
+                self.problems.append(Problem(self.file, key_node.start_mark.line + 1, "a key must be a word"))
+                continue
+            word = str(key_node.value)
+            self.lines[(*path, word)] = key_node.start_mark.line + 1
+            result[word] = self.build(loader, value_node, (*path, word))
+        return result
+
+    def _substitute(self, text: str, path: Path_) -> str:
+        def value(match: re.Match[str]) -> str:
+            escaped, name, default = match.groups()
+            if escaped:
+                return match[0][1:]
+            found = self.environment.get(name)
+            if found:
+                return found
+            if default is not None:
+                return str(default)
+            self.unread.add(path)
+            self.complain(path, f"the variable {name} is not set; export it, or write ${{{name}:-default}}")
+            return match[0]
+
+        return _VARIABLE.sub(value, text)
+
+
+class _Unreadable(Exception):
+    """A file that is no YAML or cannot be read: the line, and why."""
+
+    def __init__(self, line: int, text: str, *, there: bool = True) -> None:
+        super().__init__(text)
+        self.line, self.text, self.there = line, text, there
+
+
+def _parse(path: Path, environment: Mapping[str, str]) -> tuple[_File, Any]:
+    """Parse one file. Raises `_Unreadable`."""
+    source = _File(str(path), environment)
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise _Unreadable(1, f"cannot be read: {error.strerror}", there=False) from error
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise _Unreadable(line, "is not UTF-8; save it as UTF-8") from None
+    loader = None
+    try:
+        loader = _Loader(text)
+        node = loader.get_single_node()
+        return source, ({} if node is None else source.build(loader, node))
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        hint = "; put quotes around a value that begins with a *" if error.context == "while scanning an alias" else ""
+        raise _Unreadable(mark.line + 1 if mark else 1, f"is not YAML: {error.problem}{hint}") from None
+    except yaml.reader.ReaderError as error:
+        raise _Unreadable(text[: error.position].count("\n") + 1, f"is not YAML: {error.reason}") from None
+    except yaml.YAMLError as error:
+        raise _Unreadable(1, f"is not YAML: {error}") from None
+    except RecursionError:
+        raise _Unreadable(1, "is nested too deeply, or an anchor holds itself") from None
+    finally:
+        if loader is not None:
+            loader.dispose()
+
+
+# ---------------------------------------------------------------- several files as one
+
+
+@dataclass
+class Tree:
+    """What the files say together: plain data, and where every path of it stands."""
+
+    main: Path
+    data: Any = None
+    """None where the main file cannot be read."""
+    lines: dict[Path_, tuple[str, int]] = field(default_factory=dict)
+    """File and line."""
+    problems: list[Problem] = field(default_factory=list)
+    unread: set[Path_] = field(default_factory=set)
+    """Where the value is not known (an unset variable), so that nothing more can be said of it."""
+    files: list[Path] = field(default_factory=list)
+    """Every file that belongs to it, also those that could not be read; the main one first."""
+    patterns: list[str] = field(default_factory=list)
+    """Those of `include`, as paths."""
+
+    def complain(self, path: Path_, text: str) -> None:
+        """Note a problem at the nearest line known for a path."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        self.problems.append(Problem(*self.lines.get(path, (str(self.main), 1)), text))
+
+    def take(self, source: _File, data: dict[str, Any]) -> None:
+        """Add an included file: sections merge, lists are appended, and what is given twice is a problem."""
+        for key, value in data.items():
+            mine = self.data.get(key)
+            if key == "include" or value is None:
+                continue
+            if mine is None:
+                self.data[key] = value
+                self._adopt(source, (key,), (key,))
+            elif isinstance(mine, dict) and isinstance(value, dict):
+                for name in value:
+                    if name in mine:
+                        self._twice(source, (key, name))
+                    else:
+                        mine[name] = value[name]
+                        self._adopt(source, (key, name), (key, name))
+            elif isinstance(mine, list) and isinstance(value, list):
+                for index, item in enumerate(value):
+                    self._adopt(source, (key, index), (key, len(mine)))
+                    mine.append(item)
+            else:
+                self._twice(source, (key,))
+
+    def _adopt(self, source: _File, old: Path_, new: Path_) -> None:
+        """Take over the lines of what stood at a path of a file and stands at another of the tree."""
+        depth = len(old)
+        for path, line in source.lines.items():
+            if path[:depth] == old:
+                self.lines[(*new, *path[depth:])] = (source.file, line)
+        self.unread |= {(*new, *path[depth:]) for path in source.unread if path[:depth] == old}
+
+    def _twice(self, source: _File, path: Path_) -> None:
+        file, line = self.lines.get(path, (str(self.main), 1))
+        name = ".".join(map(str, path))
+        self.problems.append(
+            Problem(source.file, source.lines.get(path, 1), f"`{name}` stands in {file}:{line} too; keep one")
+        )
+
+
+def read_tree(path: Path, environment: Mapping[str, str]) -> Tree:
+    """Read a file and, where it has `include`, those that it includes.
+
+    Each file's own items come first, then those of what it includes, in the order of the names; what a pattern
+    finds is sorted by name. What is wrong is in the tree's `problems`; this raises nothing.
+    """
+    tree = Tree(path, files=[path])
+    try:
+        source, data = _parse(path, environment)
+    except _Unreadable as error:
+        missing = isinstance(error.__cause__, FileNotFoundError)
+        hint = "; name one with -c FILE" if missing else ""
+        tree.problems.append(Problem(str(path), error.line, f"{error.text}{hint}"))
+        return tree
+    tree.problems += source.problems
+    tree.lines = {place: (source.file, line) for place, line in source.lines.items()}
+    tree.unread = set(source.unread)
+    if not isinstance(data, dict):
+        tree.complain((), "the file must be a mapping, such as `targets: …`")
+        return tree
+    tree.data = data
+    _include(tree, source, data, (path,))
+    return tree
+
+
+def _include(tree: Tree, source: _File, data: dict[str, Any], chain: tuple[Path, ...]) -> None:
+    """Take in what a file includes; `chain` are the files that led here, that one last."""
+    for line, name in _names(source, data):
+        problem = _include_one(tree, source, line, name, chain)
+        if problem:
+            tree.problems.append(Problem(source.file, line, f"`include`: {problem}"))
+
+
+def _include_one(tree: Tree, source: _File, line: int, name: str, chain: tuple[Path, ...]) -> str | None:
+    """Take in what one name means; tells what is wrong with it."""
+    if not name.strip() or "\0" in name:
+        return "write the name of a file, or a list of them"
+    if len(chain) >= DEEPEST:
+        return f"{name} would be number {DEEPEST + 1} in a chain of files; include it further up"
+    for path in _found(tree, chain, name):
+        if _is_in(path, chain):
+            return f"a circle: {' → '.join(each.name for each in (*chain, path))}"
+        if _is_in(path, tree.files):
+            return f"{path} is included twice; keep one"
+        tree.files.append(path)
+        _take_in(tree, path, source, line, chain)
+    return None
+
+
+def _take_in(tree: Tree, path: Path, above: _File, line: int, chain: tuple[Path, ...]) -> None:
+    try:
+        source, data = _parse(path, above.environment)
+    except _Unreadable as error:
+        text = f"`include`: {path} {error.text}"
+        problem = Problem(str(path), error.line, error.text) if error.there else Problem(above.file, line, text)
+        tree.problems.append(problem)
+        return
+    tree.problems += source.problems
+    if not isinstance(data, dict):
+        tree.problems.append(Problem(source.file, 1, "the file must be a mapping, such as `targets: …`"))
+        return
+    tree.take(source, data)
+    _include(tree, source, data, (*chain, path))
+
+
+def _names(source: _File, data: dict[str, Any]) -> Iterator[tuple[int, str]]:
+    """The names in a file's `include`, each with its line; empty where it is none."""
+    value = data.get("include")
+    for index, name in enumerate(value if isinstance(value, list) else [value]):
+        path: Path_ = ("include", index) if isinstance(value, list) else ("include",)
+        if name is not None and path not in source.unread:
+            is_word = isinstance(name, str | int) and not isinstance(name, bool)
+            yield source.lines.get(path, 1), str(name) if is_word else ""
+
+
+def _found(tree: Tree, chain: tuple[Path, ...], name: str) -> list[Path]:
+    """The files that a name or a pattern means; a pattern means none that is read already."""
+    pattern = str(chain[-1].parent / os.path.expanduser(name))  # noqa: PTH111 - that of `Path` raises
+    if not glob.has_magic(name):
+        return [Path(pattern)]
+    tree.patterns.append(pattern)
+    found = [Path(each) for each in sorted(glob.glob(pattern, recursive=True))]  # noqa: PTH207 - `**` and absolute ones
+    return [each for each in found if each.is_file() and not _is_in(each, tree.files)]
+
+
+def _is_in(path: Path, files: tuple[Path, ...] | list[Path]) -> bool:
+    return os.path.realpath(path) in map(os.path.realpath, files)

@@ -1,0 +1,124 @@
+"""How fast a channel may send: several sliding windows at once, over the channel and per chat.
+
+Attempts are counted, not tokens refilled: after a restart the windows hold what was really sent. Times inside
+are the caller's monotonic seconds, so that a clock that jumps neither bursts nor stalls.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+
+from wxbridge.config.types import Pace, Rate
+
+DAY = 86400.0
+"""Seconds; no window is longer."""
+
+
+class Window:
+    """At most `rate.count` in any `rate.seconds`."""
+
+    def __init__(self, rate: Rate) -> None:
+        self.rate = rate
+        self._sent: deque[float] = deque()
+
+    def left(self, now: float) -> int:
+        """How many may go at once."""
+        while self._sent and self._sent[0] <= now - self.rate.seconds:
+            self._sent.popleft()
+        return max(0, self.rate.count - len(self._sent))
+
+    def wait(self, now: float) -> float:
+        """Seconds until one may go; 0 where one may go now."""
+        if self.left(now):
+            return 0.0
+        # The place that matters frees once all but `count - 1` have left the window.
+        return max(0.0, self._sent[len(self._sent) - self.rate.count] + self.rate.seconds - now)
+
+    def note(self, now: float) -> None:
+        """Count one."""
+        self._sent.append(now)
+
+    def forget(self, at: float) -> None:
+        """Take one back that was counted at a moment; nothing happens where it has left the window."""
+        with suppress(ValueError):
+            self._sent.remove(at)
+
+    def estimate(self, count: int, now: float) -> float:
+        """Roughly how many seconds `count` take."""
+        return self.wait(now) + max(0, count - max(1, self.left(now))) / self.rate.count * self.rate.seconds
+
+
+class Pacer:
+    """The windows of one channel: over all, and for each chat its own.
+
+    `jitter` is the longest random pause, in seconds, between two messages of the channel: a person's hand does
+    not send to the tick.
+    """
+
+    def __init__(self, pace: Pace, *, jitter: float = 0.0, chance: Callable[[], float] = random.random) -> None:
+        self._jitter = jitter
+        self._chance = chance
+        self._not_before = 0.0
+        self._total = [Window(rate) for rate in (pace.total, pace.day) if rate]
+        self._chat_rate = pace.chat
+        self._chats: dict[str, list[Window]] = defaultdict(self._chat_windows)
+
+    def _chat_windows(self) -> list[Window]:
+        return [Window(self._chat_rate)] if self._chat_rate else []
+
+    def give_own(self, chat: str, pace: Pace) -> None:
+        """Give a chat a pace of its own instead of the channel's `chat` rate."""
+        self._chats[chat] = [Window(rate) for rate in (pace.chat, pace.total, pace.day) if rate]
+
+    @property
+    def counts(self) -> bool:
+        """Whether there is anything to count: false for `pace: none` throughout."""
+        return bool(self._total or self._chat_rate or any(self._chats.values()))
+
+    def windows_left(self, now: float) -> dict[str, int]:
+        """What is left in the windows over the whole channel, by rate."""
+        return {str(window.rate): window.left(now) for window in self._total}
+
+    def chat_windows_left(self, chat: str, now: float) -> dict[Rate, int]:
+        """What is left in the windows of one chat, its own or those of every chat, by rate."""
+        windows = self._chats[chat] if chat in self._chats else self._chat_windows()
+        return {window.rate: window.left(now) for window in windows}
+
+    def estimate(self, chat: str, count: int, now: float, *, others: int = 0) -> float:
+        """Roughly how many seconds `count` messages to a chat take, with `others` waiting for the channel too."""
+        own = [window.estimate(count, now) for window in self._chats[chat]]
+        shared = [window.estimate(count + others, now) for window in self._total]
+        return max([*own, *shared], default=0.0)
+
+    def budget(self, now: float) -> int | None:
+        """How many may go over the whole channel now; None for any number."""
+        left = [window.left(now) for window in self._total]
+        if self._jitter:
+            left.append(1 if now >= self._not_before else 0)
+        return min(left, default=None)
+
+    def wait(self, chat: str, now: float) -> float:
+        """Seconds until a message to this chat may go."""
+        held = max(0.0, self._not_before - now)
+        return max((held, *(window.wait(now) for window in (*self._total, *self._chats[chat]))))
+
+    def note(self, chat: str, now: float) -> None:
+        """Count an attempt."""
+        for window in (*self._total, *self._chats[chat]):
+            window.note(now)
+        if self._jitter:
+            self._not_before = now + self._jitter * self._chance()
+
+    def forget(self, chat: str, at: float) -> None:
+        """Take back an attempt counted at a moment that never reached the service."""
+        for window in (*self._total, *self._chats[chat]):
+            window.forget(at)
+
+    def remember(self, past: Iterable[tuple[str, float]], *, wall: float, now: float) -> None:
+        """Take over attempts noted before a restart: (chat, wall-clock time), the oldest first."""
+        for chat, at in past:
+            # A time in the future means the clock was set back: the attempt counts as just made.
+            self.note(chat, now - max(0.0, wall - at))

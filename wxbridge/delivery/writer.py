@@ -1,0 +1,123 @@
+"""Puts notifications into the outbox for many at once: those who ask while a commit is under way share the next."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import Connection
+
+from wxbridge.alerts import notification_log
+from wxbridge.alerts import received as timeline
+from wxbridge.alerts.notification_log import Plan
+from wxbridge.alerts.received import Received
+from wxbridge.core.database import Database
+from wxbridge.core.errors import StorageError
+from wxbridge.core.model import Accepted, AlertGroup, Notification
+from wxbridge.delivery import outbox
+
+AT_ONCE = 200
+"""How many who wait share a transaction at most, so that none of them waits long."""
+
+
+@dataclass(frozen=True)
+class Memo:
+    """What is to be remembered of alerts, in the transaction that stores the messages."""
+
+    groups: tuple[AlertGroup, ...]
+    plan: Plan
+    received: Received | None = None
+    """What came in, for the timeline."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    items: Sequence[Notification]
+    memo: Memo | None
+    future: asyncio.Future[Accepted]
+
+
+class Writer:
+    """Use from one event loop. `dedupe_window` is in seconds."""
+
+    def __init__(self, database: Database, *, dedupe_window: float, clock: Callable[[], float] = time.time) -> None:
+        self._database = database
+        self._dedupe_window = dedupe_window
+        self._clock = clock
+        self._waiting: list[_Request] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def put(self, items: Sequence[Notification], memo: Memo | None = None) -> Accepted:
+        """Store notifications, and what is to be remembered; they are on disk when this returns.
+
+        Raises:
+            StorageError: they are not.
+        """
+        if not items and memo is None:
+            return Accepted(0, 0)
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Request(items, memo, future))
+        if self._flushing is None or self._flushing.done():
+            self._flushing = asyncio.create_task(self._flush(), name="writer")
+        return await future
+
+    async def _flush(self) -> None:
+        while self._waiting:
+            batch, self._waiting = self._waiting[:AT_ONCE], self._waiting[AT_ONCE:]
+            try:
+                answers = await self._store(batch)
+            except StorageError as error:
+                for each in batch:
+                    if not each.future.done():
+                        each.future.set_exception(StorageError(str(error)))
+            except Exception as error:  # noqa: BLE001 - it belongs to one of them, who is found by asking singly
+                await self._one_by_one(batch, error)
+            else:
+                for each, answer in zip(batch, answers, strict=True):
+                    if not each.future.done():
+                        each.future.set_result(answer)
+
+    async def _one_by_one(self, batch: Sequence[_Request], error: Exception) -> None:
+        for each in batch:
+            if each.future.done():
+                continue
+            if len(batch) == 1:
+                each.future.set_exception(error)
+                continue
+            try:
+                answer = (await self._store([each]))[0]
+            except Exception as own:  # noqa: BLE001 - it goes to the one whose it is
+                if not each.future.done():
+                    each.future.set_exception(own)
+            else:
+                if not each.future.done():
+                    each.future.set_result(answer)
+
+    async def _store(self, batch: Sequence[_Request]) -> list[Accepted]:
+        memos = [each.memo for each in batch if each.memo]
+
+        def store(connection: Connection) -> list[Accepted]:
+            now = self._clock()
+            requests = [each.items for each in batch]
+            # What came in gets its id before what it leads to, which names it.
+            came = [index for index, each in enumerate(batch) if each.memo and each.memo.received]
+            first = timeline.next_id(connection) if came else 0
+            ids: dict[int, int | None] = {index: first + count for count, index in enumerate(came)}
+            answers = outbox.put_all(
+                connection, requests, now=now, dedupe_window=self._dedupe_window,
+                came_in=[ids.get(index) for index in range(len(batch))],
+            )  # fmt: skip
+            posts = [(each.memo.received, answer.queued) for each, answer in zip(batch, answers, strict=True)
+                     if each.memo and each.memo.received]  # fmt: skip
+            timeline.note(connection, posts, first=first, now=now)
+            groups = [group for memo in memos for group in memo.groups]
+            held = {key for memo in memos for key in memo.plan.held}
+            notification_log.note(connection, groups, now=now, held=held)
+            notification_log.keep(
+                connection, {place: row for memo in memos for place, row in memo.plan.changes.items()}
+            )
+            return answers
+
+        return await self._database.run(store)

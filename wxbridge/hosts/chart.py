@@ -1,0 +1,125 @@
+"""What a chart of a machine shows, as a `PictureSpec` of the kind `host_chart` with the samples in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import tzinfo
+from typing import Any
+
+from wxbridge.core.model import PictureSpec
+from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.units import figure
+from wxbridge.hosts.figures import LEVELS, disks, name_of, unit_of, word
+from wxbridge.hosts.samples import Host
+
+KIND = "host_chart"
+OPTIONS = ("disks", "network", "disk_io", "load", "temperature", "swap")
+"""The panels that can be shown besides CPU and memory."""
+_PAIRS = {"network": ("net_in", "net_out"), "disk_io": ("disk_read", "disk_write")}
+_NAMES = {
+    "net_in": ("in", "流入"), "net_out": ("out", "流出"), "disk_read": ("read", "读"), "disk_write": ("write", "写"),
+    "load1": ("1 min", "1 分钟"), "load5": ("5 min", "5 分钟"), "load15": ("15 min", "15 分钟"),
+}  # fmt: skip
+_TITLES = {"disks": ("Disks", "磁盘"), "network": ("Network", "网络"), "disk_io": ("Disk I/O", "磁盘读写"),
+           "load": ("Load", "负载"), "temperature": ("Temperature", "温度"), "swap": ("Swap", "交换区"),
+           "cpu": ("CPU", "CPU"), "memory": ("Memory", "内存")}  # fmt: skip
+_MINUTES = ("each point the mean of a minute, the highest was {value}", "每点为一分钟平均,最高 {value}")
+
+
+def spec(
+    host: Host,
+    start: float,
+    end: float,
+    *,
+    language: Language,
+    timezone: tzinfo,
+    panels: Sequence[str] = (),
+    levels: tuple[float, float] = LEVELS,
+    marks: Mapping[str, tuple[float, float | None]] | None = None,
+) -> PictureSpec | None:
+    """The chart of a machine between two moments: CPU and memory, and of `OPTIONS` what `panels` names.
+
+    `marks` tells, by figure, from when to when a warning stood. None where nothing was measured.
+    """
+    shown = [
+        panel
+        for name in ("cpu", "memory", *panels)
+        if (panel := _panel(name, host, start, end, language, levels, marks or {}))
+    ]
+    if not shown:
+        return None
+    params = {
+        "title": host.name, "start": round(start, 1), "end": round(end, 1), "timezone": str(timezone),
+        "language": language, "panels": shown,
+    }  # fmt: skip
+    return PictureSpec(KIND, params)
+
+
+def panels_for(figures: Sequence[str]) -> tuple[str, ...]:
+    """The panels besides CPU and memory that show these figures."""
+    kinds = {"disk": "disks", "load1": "load", "temperature": "temperature", "swap": "swap"}
+    return tuple(dict.fromkeys(kinds[kind] for name in figures if (kind := name.partition(":")[0]) in kinds))
+
+
+def _panel(
+    name: str,
+    host: Host,
+    start: float,
+    end: float,
+    language: Language,
+    levels: tuple[float, float],
+    marks: Mapping[str, tuple[float, float | None]],
+) -> dict[str, Any] | None:
+    figures = _figures(name, host)
+    curves = [curve for each in figures if (curve := _curve(each, host, start, end, language))]
+    if not curves:
+        return None
+    alone = name in ("cpu", "memory", "swap")
+    thresholds = sorted({host.thresholds[each] for each in figures if each in host.thresholds})
+    return {
+        "title": _said(_TITLES[name], language),
+        "subtitle": " · ".join(_about(name, host, start, end, language)),
+        "unit": unit_of(figures[0]),
+        "levels": list(levels) if alone else None,
+        "thresholds": thresholds[:2],
+        "marks": [list(marks[each]) for each in figures if each in marks],
+        "curves": curves,
+    }
+
+
+def _said(pair: tuple[str, str], language: Language) -> str:
+    return pair[language == "zh"]
+
+
+def _figures(name: str, host: Host) -> list[str]:
+    names = dict.fromkeys((*host.history.names, *host.history.means.names))
+    if name == "disks":
+        return [f"disk:{mount}" for mount in disks(list(names))]
+    if name == "load":
+        return ["load1", "load5", "load15"]
+    return list(_PAIRS.get(name, (name,)))
+
+
+def _curve(name: str, host: Host, start: float, end: float, language: Language) -> dict[str, Any] | None:
+    points = host.history.points(name, start, end)
+    if not points:
+        return None
+    digits = 0 if unit_of(name).startswith("bytes") else 2
+    called = name.partition(":")[2] if ":" in name else _said(_NAMES[name], language) if name in _NAMES else ""
+    return {
+        "name": called or (_said(_TITLES[name], language) if name in _TITLES else name_of(name, language)),
+        "at": [round(at - start, 1) for at, _ in points],
+        "values": [None if value is None else round(value, digits) for _, value in points],
+    }
+
+
+def _about(name: str, host: Host, start: float, end: float, language: Language) -> Iterator[str]:
+    if name == "cpu" and host.cores:
+        yield word("cores", language, n=f"{host.cores:g}")
+    total = host.about.get(name)
+    if name in ("memory", "swap") and isinstance(total, int | float):
+        yield figure(float(total), "bytes", language)
+    if host.history.in_minutes(start) and name in ("cpu", "memory", "swap"):
+        stat = host.history.stat(name, start, end)
+        if stat is not None:
+            yield _said(_MINUTES, language).format(value=figure(stat.maximum, "%", language))

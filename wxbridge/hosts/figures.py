@@ -1,0 +1,198 @@
+"""The figures of a machine in words: `🟡 memory 45 % (7.1 of 15.6 GiB)`, in the reader's language.
+
+Names of figures: `cpu`, `memory`, `swap`, `disk:MOUNT` (percent), `memory_used`, `swap_used`, `disk_free:MOUNT`
+(bytes), `disk_read`, `disk_write`, `net_in`, `net_out` (bytes a second), `load1`, `load5`, `load15`, `temperature`
+(°C), `core:N` (percent).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime, tzinfo
+
+from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.units import duration, figure, moment
+from wxbridge.hosts.samples import KEPT, History, Host, Stat
+
+LEVELS = (30.0, 80.0)
+"""Percent: below the first is green, from the second on red."""
+_JUST_NOW = 60.0
+"""Seconds: what ended longer ago is over."""
+MARKS = ("🟢", "🟡", "🔴")
+_WORDS: dict[str, tuple[str, str]] = {
+    "cpu": ("CPU", "CPU"),
+    "memory": ("memory", "内存"),
+    "swap": ("swap", "交换区"),
+    "disk": ("disk", "磁盘"),
+    "load1": ("load", "负载"),
+    "temperature": ("temperature", "温度"),
+    "network": ("network", "网络"),
+    "disk_io": ("disk I/O", "磁盘读写"),
+    "used": ("{used} of {total}", "{used} / {total}"),
+    "free": ("{free} free", "剩余 {free}"),
+    "cores": ("{n} cores", "{n} 核"),
+    "in_out": ("↓ {a} ↑ {b}", "↓ {a} ↑ {b}"),
+    "read_write": ("read {a}, write {b}", "读 {a},写 {b}"),
+    "short": ("mean {mean}, max {max}", "平均 {mean},最高 {max}"),
+    "long": ("mean {mean}, p95 {p95}, max {max}", "平均 {mean},p95 {p95},最高 {max}"),
+    "above": ("≥ {level} for {time}", "≥ {level} 共 {time}"),
+    "missing": ("nothing measured for {time} of it", "其中 {time} 无数据"),
+    "nothing": ("nothing was measured", "没有数据"),
+    "silent": ("silent since {time} ({span})", "自 {time} 起无数据(已 {span})"),
+    "minutes": ("p95 and times by the means of minutes", "p95 与时长按每分钟平均计"),
+    "busiest_cpu": ("busiest (CPU)", "CPU 占用最高"),
+    "busiest_memory": ("busiest (memory)", "内存占用最高"),
+    "high": ("{host}: {what} high", "{host}:{what}过高"),
+    "full": ("{host}: disk {what} full", "{host}:磁盘 {what} 将满"),
+    "is_silent": ("{host}: silent", "{host}:失联"),
+    "mean_of": ("{what}, mean of {time}", "{what}({time}平均)"),
+    "no_samples": ("no sample for {time}", "已 {time} 没有数据"),
+    "limited": (
+        "measured is the whole machine; this process may use {what}",
+        "以上为整机数据;本进程限额:{what}",
+    ),
+}
+
+
+def word(key: str, language: Language, **fields: object) -> str:
+    """A phrase about machines."""
+    english, chinese = _WORDS[key]
+    return (chinese if language == "zh" else english).format(**fields)
+
+
+def name_of(figure_name: str, language: Language) -> str:
+    """What a figure is called: `disk:/data` is "disk /data"."""
+    kind, _, which = figure_name.partition(":")
+    told = word(kind, language) if kind in _WORDS else kind
+    return f"{told} {which}" if which else told
+
+
+def unit_of(figure_name: str) -> str:
+    """What a figure is counted in, as in `compose.figures`."""
+    kind = figure_name.partition(":")[0]
+    if kind in ("cpu", "core", "memory", "swap", "disk"):
+        return "%"
+    if kind in ("disk_read", "disk_write", "net_in", "net_out"):
+        return "bytes/s"
+    if kind in ("memory_used", "swap_used", "disk_free"):
+        return "bytes"
+    return "°C" if kind == "temperature" else ""
+
+
+def mark(percent: float, levels: tuple[float, float] = LEVELS) -> str:
+    """The coloured mark of a percentage."""
+    return MARKS[sum(percent >= level for level in levels)]
+
+
+def disks(names: Sequence[str]) -> list[str]:
+    """The mount points among figures, the root first."""
+    return sorted(name.partition(":")[2] for name in names if name.startswith("disk:"))
+
+
+def report(
+    host: Host,
+    start: float,
+    end: float,
+    language: Language,
+    timezone: tzinfo,
+    levels: tuple[float, float] = LEVELS,
+    *,
+    long: bool = False,
+    now: float | None = None,
+) -> list[str]:
+    """What a machine was like between two moments, in lines: each figure's last value, and how it was till then.
+
+    `long` adds the 95th percentile and for how long it was above the second level. `now` is when it is told, `end`
+    when not given: of a period that is over, the day is told too.
+    """
+    history = host.history
+    lines = [_head(host, start, end, language, timezone, end if now is None else now)]
+    stats = {name: history.stat(name, start, end, levels[1]) for name in _told(history, start, end)}
+    told = {name: stat for name, stat in stats.items() if stat is not None}
+    if not told:
+        return [*lines, word("nothing", language)]
+    last = {name: stat.last for name, stat in told.items()}
+    for name in ("cpu", "memory", "swap", *(f"disk:{mount}" for mount in disks(list(told)))):
+        if name not in told:
+            continue
+        if name == "swap" and not last.get("swap_used") and told[name].maximum == 0:
+            continue
+        extra = _amount(name, last, host.about, language)
+        alone = told[name].covered <= history.every
+        how = (
+            "" if alone or (name.startswith("disk:") and not long) else _how(told[name], language, levels[1], long=long)
+        )
+        lines.append(
+            _line(f"{mark(told[name].last, levels)} {name_of(name, language)}", name, last, (extra, how), language)
+        )
+    lines += _others(told, host, language)
+    covered = max(stat.covered for stat in told.values())
+    missing = (end - start) - covered
+    if missing > max(0.02 * (end - start), 3 * history.every, 120.0):
+        lines.append(f"⚪ {word('missing', language, time=duration(missing, language))}")
+    if long and history.in_minutes(start):
+        lines.append(word("minutes", language))
+    return lines
+
+
+def _told(history: History, start: float, end: float) -> tuple[str, ...]:
+    names = dict.fromkeys((*history.means.names, *history.names)) if end - start > KEPT else history.names
+    return tuple(names)
+
+
+def _head(host: Host, start: float, end: float, language: Language, timezone: tzinfo, now: float) -> str:
+    first, last = (datetime.fromtimestamp(at, UTC) for at in (start, end))
+    times = dict.fromkeys((moment(first, timezone, last), moment(last, timezone, last)))
+    if end < now - _JUST_NOW:
+        begun, over = first.astimezone(timezone), last.astimezone(timezone)
+        same_day = begun.date() == over.date()
+        times = dict.fromkeys((f"{begun:%m-%d %H:%M}", f"{over:%H:%M}" if same_day else f"{over:%m-%d %H:%M}"))
+    head = f"📊 {host.name} · {' – '.join(times)}"
+    if host.silent_since is not None:
+        since = datetime.fromtimestamp(host.silent_since, UTC)
+        span = duration(max(0.0, end - host.silent_since), language)
+        head += f"\n⚪ {word('silent', language, time=moment(since, timezone, last), span=span)}"
+    return head
+
+
+def _line(head: str, name: str, last: Mapping[str, float], extras: tuple[str, ...], language: Language) -> str:
+    shown = "; ".join(extra for extra in extras if extra)
+    return f"{head} {figure(last[name], unit_of(name), language)}" + (f" ({shown})" if shown else "")
+
+
+def _amount(name: str, last: Mapping[str, float], about: Mapping[str, float | str], language: Language) -> str:
+    if name.startswith("disk:"):
+        free = last.get(name.replace("disk:", "disk_free:", 1))
+        return "" if free is None else word("free", language, free=figure(free, "bytes", language))
+    used, total = last.get(f"{name}_used"), about.get(name)
+    if used is None or not isinstance(total, int | float):
+        return ""
+    return word("used", language, used=figure(used, "bytes", language), total=figure(float(total), "bytes", language))
+
+
+def _how(stat: Stat, language: Language, level: float, *, long: bool) -> str:
+    values = {key: figure(value, "%", language) for key, value in
+              (("mean", stat.mean), ("p95", stat.p95), ("max", stat.maximum))}  # fmt: skip
+    text = word("long" if long else "short", language, **values)
+    if long and stat.above:
+        above = word("above", language, level=figure(level, "%", language), time=duration(stat.above, language))
+        text += f"{', ' if language == 'en' else ','}{above}"
+    return text
+
+
+def _others(told: Mapping[str, Stat], host: Host, language: Language) -> Iterator[str]:
+    if "load1" in told:
+        loads = " ".join(f"{told[name].last:.2f}" for name in ("load1", "load5", "load15") if name in told)
+        cores = f" ({word('cores', language, n=f'{host.cores:g}')})" if host.cores else ""
+        yield f"▫️ {word('load1', language)} {loads}{cores}"
+    for key, phrase, pair in (
+        ("network", "in_out", ("net_in", "net_out")),
+        ("disk_io", "read_write", ("disk_read", "disk_write")),
+    ):
+        if all(name in told for name in pair):
+            a, b = (figure(told[name].last, "bytes/s", language) for name in pair)
+            yield f"▫️ {word(key, language)} {word(phrase, language, a=a, b=b)}"
+    if "temperature" in told:
+        yield f"▫️ {word('temperature', language)} {figure(round(told['temperature'].last, 1), '°C', language)}"
+    if limited := host.about.get("limited"):
+        yield f"▫️ {word('limited', language, what=limited)}"

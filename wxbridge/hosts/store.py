@@ -1,0 +1,108 @@
+"""Samples in the database: a row for a minute or so of one machine, its figures as columns.
+
+The functions take a connection and run inside `Database.run`. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from wxbridge.core.database import facts, host_samples, read_facts, remember_fact
+from wxbridge.hosts.samples import MINUTES_KEPT, Host, Sample, history_of
+
+_FACT = "host:"
+_TIMES = "at"
+"""The column of times in a row, as seconds after the row's own."""
+USUAL_EVERY = 10.0
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is kept of a machine besides its samples."""
+
+    every: float = USUAL_EVERY
+    about: Mapping[str, float | str] = field(default_factory=dict)
+    states: Mapping[str, Any] = field(default_factory=dict)
+    """How its thresholds stand, as the service wrote it."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """By figure, for charts."""
+    local: bool = False
+    """Whether it was the bridge's own machine."""
+
+
+def save(connection: Connection, host: str, samples: Sequence[Sample], kept: Kept, now: float) -> None:
+    """Keep what was measured of a machine since the last time."""
+    if samples:
+        first = samples[0].at
+        names = dict.fromkeys(name for sample in samples for name in sample.figures)
+        columns: dict[str, list[float | None]] = {_TIMES: [round(sample.at - first, 2) for sample in samples]}
+        columns |= {name: [_short(sample.figures.get(name)) for sample in samples] for name in names}
+        same = (host_samples.c.host == host) & (host_samples.c.at == first)
+        connection.execute(sa.delete(host_samples).where(same))
+        connection.execute(sa.insert(host_samples).values(host=host, at=first, figures=columns))
+    remember_fact(connection, f"{_FACT}{host}", vars(kept), now)
+
+
+def _short(value: float | None) -> float | None:
+    if value is None:
+        return None
+    return round(value, 2) if abs(value) < 1000 else round(value)  # noqa: PLR2004 - bytes are whole
+
+
+def prune(connection: Connection, before: float, unheard_before: float) -> None:
+    """Forget what was measured before a moment, and the machines that were last heard before another."""
+    connection.execute(sa.delete(host_samples).where(host_samples.c.at < before))
+    gone = facts.c.key.startswith(_FACT, autoescape=True) & (facts.c.at < unheard_before)
+    connection.execute(sa.delete(facts).where(gone))
+
+
+def forget(connection: Connection, host: str) -> None:
+    """Forget all of a machine."""
+    connection.execute(sa.delete(host_samples).where(host_samples.c.host == host))
+    connection.execute(sa.delete(facts).where(facts.c.key == f"{_FACT}{host}"))
+
+
+def kept(connection: Connection) -> dict[str, tuple[Kept, float]]:
+    """What is kept of each machine, and when that was written."""
+    return {name: (_kept(value), at) for name, (value, at) in read_facts(connection, _FACT).items()}
+
+
+def _kept(value: Any) -> Kept:
+    return Kept(**{key: value[key] for key in vars(Kept()) if key in value})
+
+
+def samples(connection: Connection, since: float, hosts: Iterable[str] | None = None) -> dict[str, list[Sample]]:
+    """What was measured since a moment, by machine, in the order of time."""
+    query = sa.select(host_samples).where(host_samples.c.at >= since - 3600).order_by(host_samples.c.at)
+    if hosts is not None:
+        query = query.where(host_samples.c.host.in_(list(hosts)))
+    found: dict[str, list[Sample]] = {}
+    for row in connection.execute(query):
+        mine = found.setdefault(row.host, [])
+        columns = {name: values for name, values in row.figures.items() if name != _TIMES}
+        for index, offset in enumerate(row.figures.get(_TIMES, ())):
+            if row.at + offset >= since:
+                figures = {name: values[index] for name, values in columns.items() if values[index] is not None}
+                mine.append(Sample(row.at + offset, figures))
+    return found
+
+
+def hosts(connection: Connection, now: float) -> list[Host]:
+    """The machines as they were kept last, for those who are not the running bridge. By name."""
+    known = kept(connection)
+    found = samples(connection, now - MINUTES_KEPT)
+    return [
+        Host(
+            name,
+            history_of(found.get(name, ()), about.every),
+            about.about,
+            silent_since=about.states.get("silent", {}).get("since") if about.states else None,
+            thresholds=about.thresholds,
+        )
+        for name, (about, _) in sorted(known.items())
+    ]

@@ -1,0 +1,136 @@
+"""Changes of a machine's figures → the body of a POST to the source `host`: an alert like any other."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from typing import Any
+
+from wxbridge.config.hosts import Limit
+from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.units import duration, figure
+from wxbridge.hosts import chart
+from wxbridge.hosts.figures import name_of, unit_of, word
+from wxbridge.hosts.samples import Host
+from wxbridge.hosts.thresholds import Change, Verdict
+
+SHOWN = 1800.0
+"""Seconds of the chart that comes with a warning."""
+_NAMES = {"cpu": "HostCpuHigh", "memory": "HostMemoryHigh", "swap": "HostSwapHigh", "disk": "HostDiskFull",
+          "load1": "HostLoadHigh", "temperature": "HostTemperatureHigh"}  # fmt: skip
+SILENT = "HostSilent"
+
+Busiest = Mapping[str, Sequence[tuple[str, int, float]]]
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of one figure (or, with the figure `silent`, of hearing of a machine at all)."""
+
+    figure: str
+    change: Change
+    limit: Limit
+
+
+@dataclass(frozen=True)
+class Reader:
+    """For whom warnings are written."""
+
+    language: Language = "en"
+    timezone: tzinfo = UTC
+    picture: bool = True
+    """Whether a warning brings a chart."""
+
+
+def body(host: Host, events: Sequence[Event], busiest: Busiest, reader: Reader) -> bytes:
+    """The alerts of one machine at one moment, for `sources.host`."""
+    picture = _chart(host, events, reader) if reader.picture else None
+    alerts = [_alert(host, event, busiest, reader, picture) for event in events]
+    return json.dumps({"host": host.name, "alerts": alerts}, ensure_ascii=False).encode()
+
+
+def _alert(
+    host: Host, event: Event, busiest: Busiest, reader: Reader, picture: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    kind, _, mount = event.figure.partition(":")
+    labels = {"host": host.name, "severity": event.limit.severity}
+    if mount:
+        labels["mount"] = mount
+    resolved = event.change.verdict is Verdict.RESOLVED
+    alert: dict[str, Any] = {
+        "alertname": SILENT if kind == "silent" else _NAMES[kind],
+        "status": "resolved" if resolved else "firing",
+        "title": _title(host.name, event.figure, reader.language),
+        "labels": labels,
+        "annotations": _annotations(host, event, {} if resolved else busiest, reader.language),
+        "values": [] if kind == "silent" else [_value(event, reader.language)],
+        "starts_at": _moment(event.change.since),
+    }
+    if resolved:
+        alert["ends_at"] = _moment(event.change.at)
+    elif picture is not None:
+        # The same for all of them: it is sent once.
+        alert["chart"] = picture
+    return alert
+
+
+def _title(host: str, name: str, language: Language) -> str:
+    kind, _, mount = name.partition(":")
+    if kind == "silent":
+        return word("is_silent", language, host=host)
+    if kind == "disk":
+        return word("full", language, host=host, what=mount)
+    return word("high", language, host=host, what=name_of(name, language))
+
+
+def _value(event: Event, language: Language) -> dict[str, Any]:
+    name = name_of(event.figure, language)
+    if event.limit.hold:
+        name = word("mean_of", language, what=name, time=duration(event.limit.hold, language))
+    return {"name": name, "value": round(event.change.mean, 2), "unit": unit_of(event.figure)}
+
+
+def _annotations(host: Host, event: Event, busiest: Busiest, language: Language) -> dict[str, str]:
+    kind, _, mount = event.figure.partition(":")
+    if kind == "silent":
+        if event.change.verdict is Verdict.RESOLVED:
+            return {}
+        return {"message": word("no_samples", language, time=duration(event.change.at - event.change.since, language))}
+    told = {"threshold": f"{event.limit.above:g}"}
+    last = host.history.last
+    free = last.figures.get(f"disk_free:{mount}") if last and kind == "disk" else None
+    if free is not None:
+        told["message"] = word("free", language, free=figure(free, "bytes", language))
+    if kind in ("cpu", "load1", "temperature") and busiest.get("cpu"):
+        told[word("busiest_cpu", language)] = ", ".join(
+            f"{name} {figure(amount, '%', language)}" for name, _, amount in busiest["cpu"]
+        )
+    if kind in ("memory", "swap") and busiest.get("memory"):
+        told[word("busiest_memory", language)] = ", ".join(
+            f"{name} {figure(amount, 'bytes', language)}" for name, _, amount in busiest["memory"]
+        )
+    return told
+
+
+def _chart(host: Host, events: Sequence[Event], reader: Reader) -> Mapping[str, Any] | None:
+    """The last minutes of a machine, with what is told marked in it; None where nothing is firing."""
+    firing = [event for event in events if event.change.verdict is not Verdict.RESOLVED]
+    if not firing:
+        return None
+    end = max(event.change.at for event in firing)
+    first = min(event.change.since for event in firing)
+    start = max(min(end - SHOWN, first - SHOWN / 3), end - 2 * SHOWN)
+    # Of a machine that has been watched for a few minutes these are shown.
+    start = max(start, min(host.history.first or start, end - SHOWN / 6))
+    spec = chart.spec(
+        host, start, end, language=reader.language, timezone=reader.timezone,
+        panels=chart.panels_for([event.figure for event in firing]),
+        marks={event.figure: (event.change.since, None) for event in firing},
+    )  # fmt: skip
+    return spec.params if spec else None
+
+
+def _moment(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")

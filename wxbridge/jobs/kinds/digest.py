@@ -1,0 +1,380 @@
+"""The job kind `digest`: what happened in a day, a week or another period, told to each target with a chart.
+
+Alerts by name with how often and how long they fired, beside the period before; the jobs that failed; what became of
+the target's own messages, and how much of its channel's pace was used. Where nothing happened a line says so.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Literal
+
+import structlog
+from pydantic import Field
+from sqlalchemy import Connection
+
+from wxbridge.alerts import history, render
+from wxbridge.alerts.history import Total
+from wxbridge.alerts.severity import severity_rank
+from wxbridge.config.types import Duration, JobSettings, Rate
+from wxbridge.core.errors import PictureError
+from wxbridge.core.model import MessageState, PictureSpec, Text
+from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.units import duration
+from wxbridge.delivery import outbox
+from wxbridge.jobs import Bodies, Budget, JobContext, JobKind
+from wxbridge.jobs import store as runs
+from wxbridge.jobs.store import Failures
+
+log = structlog.get_logger()
+
+_DAY = 86400.0
+_SENDS_KEPT = 2 * _DAY
+"""Seconds for which attempts to send are kept."""
+_STEPS = (300, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 7 * 86400)
+_MOST_BARS = 28
+_RANKED = 10
+_ERROR_SHOWN = 80
+"""Characters."""
+
+
+class DigestJob(JobSettings):
+    """Sum up a period: alerts, jobs, messages."""
+
+    kind: Literal["digest"]
+    period: Annotated[Duration, Field(ge=3600)] = _DAY
+    """What is summed up: `1d`, `7d`, …, until now; compared with as much time before it, as far as `keep` goes."""
+    top: Annotated[int, Field(ge=1, le=50)] = 8
+    """How many alerts are told by name, the noisiest first."""
+    chart: bool = True
+    """Whether to send a chart as well, where there were alerts."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What there is to tell of a period."""
+
+    since: datetime
+    until: datetime
+    alerts: Sequence[Total]
+    before: Sequence[Total]
+    """Of the period before."""
+    runs: int
+    failures: Sequence[Failures]
+    messages: Mapping[tuple[str, str], int]
+    """How many were settled, by target and state."""
+    busiest: Mapping[str, Sequence[tuple[Rate, int]]]
+    """By lane: of each rate, how much was used at most."""
+
+    @property
+    def period(self) -> float:
+        """Seconds."""
+        return self.until.timestamp() - self.since.timestamp()
+
+
+# ---------------------------------------------------------------- reading
+
+
+def gather(connection: Connection, since: datetime, until: datetime, budgets: Sequence[Budget] = ()) -> Facts:
+    """Read what happened from `since` until before `until`."""
+    first, last = since.timestamp(), until.timestamp()
+    ran, failed = runs.failures(connection, first, last)
+    return Facts(
+        since,
+        until,
+        alerts=history.summary(connection, first, last),
+        before=history.summary(connection, 2 * first - last, first),
+        runs=ran,
+        failures=failed,
+        messages=outbox.tally(connection, since=first, until=last),
+        busiest={
+            budget.lane: _busiest(connection, budget, max(first, last - _SENDS_KEPT))
+            for budget in budgets
+            if budget.rates
+        },
+    )
+
+
+def _busiest(connection: Connection, budget: Budget, since: float) -> list[tuple[Rate, int]]:
+    times = [at for _, at in outbox.recent_sends(connection, budget.lane, since=since)]
+    return [(rate, most_within(times, rate.seconds)) for rate in budget.rates]
+
+
+def most_within(times: Sequence[float], seconds: float) -> int:
+    """How many of some moments, the oldest first, lie in one stretch of so many seconds at most."""
+    most = first = 0
+    for index, at in enumerate(times):
+        while times[first] <= at - seconds:
+            first += 1
+        most = max(most, index - first + 1)
+    return most
+
+
+# ---------------------------------------------------------------- the text
+
+_WORDS: dict[str, tuple[str, str]] = {
+    "day": ("Daily summary", "日报"),
+    "week": ("Weekly summary", "周报"),
+    "period": ("Summary of {span}", "{span}汇总"),
+    "title": ("{name}, {period}", "{name} {period}"),
+    "quiet": ("✅ {title}: nothing happened. {rest}", "✅ {title}:一切正常。{rest}"),
+    "no_alerts": ("No alerts", "没有告警"),
+    "before": (" (before: {value})", "(此前 {value})"),
+    "runs_well": ("job runs: {n}, none failed", "任务运行 {n} 次,全部成功"),
+    "sent_well": ("messages sent: {n}", "发送消息 {n} 条"),
+    "and": (", ", ","),
+    "also": ("; ", ";"),
+    "stop": (".", "。"),
+    "alerts": ("🔔 Alerts: {n}{before} – {severities}", "🔔 告警 {n} 次{before}:{severities}"),
+    "severity": ("{n} {word}", "{word} {n}"),
+    "no_severity": ("without a severity", "无级别"),
+    "fired": ("⏱ Firing time, all added up: {time}{before}", "⏱ 累计告警时长 {time}{before}"),
+    "still": ("🔥 Still firing: {n}", "🔥 仍在告警 {n} 条"),
+    "row": (
+        "{place}. {name}{severity} ×{n}{before}, {time}{still}",
+        "{place}. {name}{severity} ×{n}{before},{time}{still}",
+    ),
+    "row_severity": (" [{word}]", " [{word}]"),
+    "row_still": (", still firing", ",仍在告警"),
+    "new": (" (new)", "(新增)"),
+    "failed": ("🛠 Job runs: {n}, failed: {failed} – {jobs}", "🛠 任务运行 {n} 次,失败 {failed} 次:{jobs}"),
+    "failed_job": ("{job} ×{n} ({error})", "{job} ×{n}({error})"),
+    "ran": ("🛠 Job runs: {n}, none failed", "🛠 任务运行 {n} 次,无失败"),
+    "messages": (
+        "✉️ {target}: {sent} sent, {unknown} unknown, {dead} dead",
+        "✉️ {target}:已发送 {sent},结果未知 {unknown},未送达 {dead}",
+    ),
+    "taken_over": (", {n} taken over by the fallback", ",备用通道代发 {n}"),
+    "pace": ("🚦 Pace of {lane}, at its busiest: {rates}", "🚦 {lane} 发送配额峰值:{rates}"),
+    "rate": ("{used} of {rate}", "{used}(上限 {rate})"),
+    "pace_part": (" (last 2 days)", "(最近 2 天)"),
+    "timeline": ("New alerts, each bar {span}", "新增告警(每柱{span})"),
+    "ranking": ("Firing time", "告警时长"),
+    "bar": ("{time} · ×{n}", "{time} · ×{n}"),
+    "bar_more": ("… and {n} more", "……另有 {n} 种"),
+}
+
+
+def _say(key: str, language: Language, **fields: object) -> str:
+    return _WORDS[key][language == "zh"].format(**fields)
+
+
+def title_of(facts: Facts, language: Language) -> str:
+    """What the period is called, and from when to when it was."""
+    span = duration(facts.period, language)
+    names = {_DAY: "day", 7 * _DAY: "week"}
+    # A day is one by the calendar too, where the clock was put on or back within.
+    same_clock = facts.since.time() == facts.until.time()
+    days = (facts.until.date() - facts.since.date()).days if same_clock else 0
+    name = _say(names.get(days * _DAY or facts.period, "period"), language, span=span)
+    return _say("title", language, name=name, period=f"{facts.since:%m-%d %H:%M} – {facts.until:%m-%d %H:%M}")
+
+
+def text_of(facts: Facts, target: str, budget: Budget | None, language: Language, top: int) -> str:
+    """The summary as one target reads it."""
+    sent, unknown, dead, taken = _outcomes(facts, target)
+    if not (facts.alerts or facts.failures or unknown or dead or taken):
+        return _quiet(facts, sent, language)
+    parts = [f"📊 {title_of(facts, language)}", "\n".join(_alert_lines(facts, language, top))]
+    lines = [_job_line(facts, language)] if facts.runs else []
+    line = _say("messages", language, target=target, sent=sent, unknown=unknown, dead=dead)
+    lines.append(line + (_say("taken_over", language, n=taken) if taken else ""))
+    rates = facts.busiest.get(budget.lane, ()) if budget else ()
+    if budget and rates:
+        used = _say("and", language).join(_say("rate", language, used=used, rate=rate) for rate, used in rates)
+        part = _say("pace_part", language) if facts.period > _SENDS_KEPT else ""
+        lines.append(_say("pace", language, lane=budget.lane, rates=used) + part)
+    return "\n\n".join([*parts, "\n".join(lines)])
+
+
+def _outcomes(facts: Facts, target: str) -> tuple[int, int, int, int]:
+    """Of a target's messages: sent, unknown, dead or expired, taken over."""
+    count = {state: facts.messages.get((target, state), 0) for state in MessageState}
+    dead = count[MessageState.DEAD] + count[MessageState.EXPIRED]
+    return count[MessageState.SENT], count[MessageState.UNKNOWN], dead, count[MessageState.FAILED_OVER]
+
+
+def _quiet(facts: Facts, sent: int, language: Language) -> str:
+    said = [_say("no_alerts", language) + _before(_count(facts.before), language)]
+    if facts.runs:
+        said.append(_say("runs_well", language, n=facts.runs))
+    if sent:
+        said.append(_say("sent_well", language, n=sent))
+    rest = _say("also", language).join(said) + _say("stop", language)
+    return _say("quiet", language, title=title_of(facts, language), rest=rest)
+
+
+def _count(totals: Sequence[Total]) -> int:
+    return sum(each.count for each in totals)
+
+
+def _before(value: object, language: Language) -> str:
+    return _say("before", language, value=value)
+
+
+def _alert_lines(facts: Facts, language: Language, top: int) -> list[str]:
+    if not facts.alerts:
+        return [f"🔔 {_say('no_alerts', language)}{_before(_count(facts.before), language)}"]
+    counts: dict[str, int] = defaultdict(int)
+    for each in facts.alerts:
+        counts[each.severity] += each.count
+    severities = [
+        _say("severity", language, n=counts[word], word=word or _say("no_severity", language))
+        for word in sorted(counts, key=lambda word: (severity_rank(word), not word, word))
+    ]
+    lines = [
+        _say("alerts", language, n=_count(facts.alerts), before=_before(_count(facts.before), language),
+             severities=_say("and", language).join(severities)),
+        _say("fired", language, time=_time(facts.alerts, language),
+             before=_before(_time(facts.before, language), language)),
+    ]  # fmt: skip
+    if still := sum(each.firing for each in facts.alerts):
+        lines.append(_say("still", language, n=still))
+    earlier = {(each.name, each.severity): each.count for each in facts.before}
+    for place, each in enumerate(facts.alerts[:top], 1):
+        known = earlier.get((each.name, each.severity))
+        lines.append(
+            _say("row", language, place=place, name=each.name, n=each.count,
+                 severity=_say("row_severity", language, word=each.severity) if each.severity else "",
+                 before=_before(known, language) if known else _say("new", language) if facts.before else "",
+                 time=duration(each.seconds, language), still=_say("row_still", language) if each.firing else "")
+        )  # fmt: skip
+    if others := facts.alerts[top:]:
+        lines.append(say("more_kinds", language, kinds=len(others), n=_count(others)))
+    return lines
+
+
+def _time(totals: Sequence[Total], language: Language) -> str:
+    return duration(sum(each.seconds for each in totals), language)
+
+
+def _job_line(facts: Facts, language: Language) -> str:
+    if not facts.failures:
+        return _say("ran", language, n=facts.runs)
+    jobs = [
+        _say("failed_job", language, job=each.job, n=each.failed, error=_short(each.error)) for each in facts.failures
+    ]
+    failed = sum(each.failed for each in facts.failures)
+    return _say("failed", language, n=facts.runs, failed=failed, jobs=_say("and", language).join(jobs))
+
+
+def _short(text: str) -> str:
+    line = " ".join(text.split())
+    return line if len(line) <= _ERROR_SHOWN else f"{line[: _ERROR_SHOWN - 1]}…"
+
+
+# ---------------------------------------------------------------- the chart
+
+
+def step_of(period: float) -> int:
+    """How long a bar's stretch is, in seconds: as short as there are not too many of them."""
+    return next((step for step in _STEPS if period / step <= _MOST_BARS), math.ceil(period / _MOST_BARS))
+
+
+def chart_of(
+    facts: Facts, began: Mapping[str, Sequence[int]], start: float, step: int, context: JobContext
+) -> PictureSpec:
+    """The picture of a period in which there were alerts: when they began, and how long they fired."""
+    language = context.language
+    rows = sorted((each for each in facts.alerts), key=lambda each: -each.seconds)
+    left = len(rows) - _RANKED
+    params: dict[str, Any] = {
+        "title": title_of(facts, language),
+        "timezone": str(context.now.tzinfo),
+        "ranking": {
+            "title": _say("ranking", language),
+            "rows": [
+                {
+                    "name": f"{each.name}{f' [{each.severity}]' if each.severity else ''}",
+                    "value": each.seconds,
+                    "text": _say("bar", language, time=duration(each.seconds, language), n=each.count)
+                    + (_say("row_still", language) if each.firing else ""),
+                    "colour": _colour(each.severity),
+                }
+                for each in rows[:_RANKED]
+            ],
+            "note": _say("bar_more", language, n=left) if left > 0 else "",
+        },
+    }
+    if began:
+        params["timeline"] = {
+            "title": _say("timeline", language, span=duration(step, language)),
+            "start": start,
+            "step": step,
+            "series": _series(began, language),
+        }
+    return PictureSpec("bars", params)
+
+
+def _series(began: Mapping[str, Sequence[int]], language: Language) -> list[dict[str, Any]]:
+    """Severities of one colour are one bar; the worst are at the bottom."""
+    words: dict[str, list[str]] = {}
+    for word in sorted(began, key=lambda word: (severity_rank(word), not word, word)):
+        words.setdefault(_colour(word), []).append(word)
+    return [
+        {
+            "name": ", ".join(word or _say("no_severity", language) for word in some),
+            "colour": colour,
+            "counts": [sum(counts) for counts in zip(*(began[word] for word in some), strict=True)],
+        }
+        for colour, some in words.items()
+    ]
+
+
+_WORST, _BAD = severity_rank("p0"), severity_rank("p2")
+
+
+def _colour(severity: str) -> str:
+    rank = severity_rank(severity)
+    return "red" if rank <= _WORST else "amber" if rank <= _BAD else "blue" if severity else "grey"
+
+
+# ---------------------------------------------------------------- the job
+
+
+async def run(context: JobContext, job: DigestJob) -> Mapping[str, Bodies]:
+    """Sum up the period until now, for each target."""
+    until, since = context.now, _earlier(context.now, job.period)
+    lanes = {budget.lane: budget for name, budget in context.budgets.items() if name in context.targets}
+    period = until.timestamp() - since.timestamp()
+    step = step_of(period)
+    steps = math.ceil(period / step)
+    # Every bar is of the same length, so that the first may begin before the period.
+    start = until.timestamp() - steps * step
+
+    def read(connection: Connection) -> tuple[Facts, dict[str, list[int]]]:
+        facts = gather(connection, since, until, list(lanes.values()))
+        return facts, history.beginnings(connection, start, step, steps)
+
+    facts, began = await context.read(read)
+    pictures: Bodies = ()
+    if job.chart and facts.alerts:
+        pictures = [await _picture(chart_of(facts, began, start, step, context), context, job)]
+    return {
+        name: [Text(text_of(facts, name, context.budgets.get(name), context.language, job.top)), *pictures]
+        for name in context.targets
+    }
+
+
+def _earlier(now: datetime, period: float) -> datetime:
+    """So many seconds before: whole days by the calendar, so that yesterday's summary and today's meet."""
+    days, rest = divmod(period, _DAY)
+    if rest:
+        return datetime.fromtimestamp(now.timestamp() - period, now.tzinfo)
+    return now - timedelta(days=days)
+
+
+async def _picture(spec: PictureSpec, context: JobContext, job: DigestJob) -> Any:
+    try:
+        return await context.keep(await context.draw(spec), f"{job.id}.png")
+    except PictureError as error:
+        # The text says it all, and goes all the same.
+        log.error("the chart could not be drawn", job=job.id, error=str(error))  # noqa: TRY400
+        return Text(render.picture_missing(spec, str(error), context.language))
+
+
+KIND = JobKind(DigestJob, run)

@@ -1,0 +1,258 @@
+"""The job kind `screenshot`: a page as the browser shows it, whole, sent and archived.
+
+A dashboard may be sent row by row (`split`), once for each combination of its variables (`variables`), and beside
+itself at an earlier time (`compare`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, tzinfo
+from math import prod
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo
+
+import structlog
+from pydantic import Field, ValidationInfo, field_validator
+
+from wxbridge.config.types import Duration, JobSettings, Names
+from wxbridge.core.errors import PictureError
+from wxbridge.core.model import Picture, PictureSpec, Text
+from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.units import duration
+from wxbridge.jobs import JobContext, JobKind
+from wxbridge.jobs.kinds.text import TemplateText, render
+from wxbridge.pictures import archive
+from wxbridge.pictures.pages.address import Range, range_of, with_range, with_variables
+
+log = structlog.get_logger()
+
+MAX_COMBINATIONS = 12
+"""The most combinations of `variables`: each takes the browser some seconds, and the room some patience."""
+_LEAST_SHIFT = 60
+_DAY = 86400
+
+_PAGE_KEYS = (
+    "width",
+    "height",
+    "scale",
+    "theme",
+    "kiosk",
+    "timezone",
+    "wait_for",
+    "selector",
+    "full_page",
+    "deadline",
+)
+
+
+class ScreenshotJob(JobSettings):
+    """Photograph a page."""
+
+    kind: Literal["screenshot"]
+    url: str
+    """An address, or a path below `grafana.url`."""
+    text: TemplateText | None = None
+    """A text to send before it."""
+    width: Annotated[int, Field(ge=200, le=7680)] = 1440
+    """CSS pixels."""
+    height: Annotated[int, Field(ge=100, le=16000)] | None = None
+    """CSS pixels at least; the whole page is taken where it is longer."""
+    scale: Annotated[float, Field(ge=0.5, le=4)] = 1.0
+    """Device pixels for one CSS pixel; 2 is sharper on a phone."""
+    full_page: bool = True
+    """Whether to take what can be scrolled to as well."""
+    theme: Literal["light", "dark"] | None = None
+    kiosk: bool = True
+    """Grafana without its menus."""
+    timezone: str | None = None
+    """That the page believes to be in; the bridge's own when not given."""
+    wait_for: str | None = None
+    """A CSS selector that must be visible before the picture is taken."""
+    selector: str | None = None
+    """A CSS selector of the part to take."""
+    expand: bool = True
+    """Whether the collapsed rows of a Grafana dashboard are opened first."""
+    split: Literal["rows"] | None = None
+    """`rows`: several pictures, cut where the dashboard's rows begin, none much taller than a phone's screen."""
+    variables: dict[str, Names] = Field(default_factory=dict)
+    """Values of the dashboard's variables, as in `host: [a, b]`: a picture for each combination, 12 at most."""
+    compare: Duration | None = None
+    """How much earlier, such as `1d`, the dashboard is shown beside itself. The `url` then says its range (`from=`)."""
+    deadline: Duration | None = None
+    """How long the page may take; `pictures.deadline` when not given."""
+    archive: str | None = None
+    """Where a copy is kept, with strftime fields: `res/%Y/%m/%d/%H.png`."""
+    keep: Duration = 30 * 86400.0
+    """How long copies are kept."""
+
+    @field_validator("variables")
+    @classmethod
+    def _few_combinations(cls, value: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        for name, values in value.items():
+            if not re.fullmatch(r"\w+", name):
+                raise ValueError(f"{name!r} is no variable's name; write it without `var-` and `$`, such as `host`")
+            if not values:
+                raise ValueError(f"the variable {name!r} has no values; give one, or a list")
+        count = prod(map(len, value.values()))
+        if count > MAX_COMBINATIONS:
+            raise ValueError(f"these make {count} pictures, and at most {MAX_COMBINATIONS} are sent: use several jobs")
+        return value
+
+    @field_validator("compare")
+    @classmethod
+    def _comparable(cls, value: float | None, info: ValidationInfo) -> float | None:
+        if value is not None and value < _LEAST_SHIFT:
+            raise ValueError("compare with at least a minute earlier, such as 1d or 7d")
+        if value is not None and "url" in info.data:
+            range_of(info.data["url"], datetime.now(UTC))
+        return value
+
+
+def page_spec(url: str, job: ScreenshotJob, timezone: str) -> PictureSpec:
+    """What to draw for a page."""
+    params: dict[str, Any] = {name: getattr(job, name) for name in _PAGE_KEYS if getattr(job, name) is not None}
+    if not job.expand:
+        params["expand"] = False
+    if job.split:
+        params["marks"] = True
+    return PictureSpec("page", {"timezone": timezone, **params, "url": url}, link=url)
+
+
+async def run(context: JobContext, job: ScreenshotJob) -> Sequence[Text | Picture]:
+    """Take the pictures, one after the other, and keep copies where the job says so.
+
+    Of several combinations of variables one that fails becomes a line that says why.
+
+    Raises:
+        PictureError: none could be taken.
+    """
+    bodies: list[Text | Picture] = [Text(render(job.text, context))] if job.text else []
+    failed = 0
+    combinations = list(itertools.product(*job.variables.values()))
+    for values in combinations:
+        taking = _Taking(context, job, dict(zip(job.variables, values, strict=True)))
+        try:
+            pictures = await taking.take()
+        except PictureError as error:
+            failed += 1
+            if failed == len(combinations):
+                raise
+            log.error("one of several pictures failed", job=job.id, picture=taking.caption, error=str(error))  # noqa: TRY400
+            bodies.append(Text(say("no_part", context.language, what=taking.caption, reason=error)))
+            continue
+        if taking.caption:
+            bodies.append(Text(taking.caption))
+        bodies += pictures
+    return bodies
+
+
+@dataclass(frozen=True)
+class _Taking:
+    """The pictures of one combination of variables."""
+
+    context: JobContext
+    job: ScreenshotJob
+    variables: Mapping[str, str]
+
+    @property
+    def caption(self) -> str:
+        """The line before its pictures; empty without variables."""
+        return ", ".join(f"{name}={value}" for name, value in self.variables.items())
+
+    async def take(self) -> list[Picture]:
+        """Draw, keep a copy of the whole, cut. Raises `PictureError`."""
+        job = self.job
+        url = with_variables(job.url, self.variables) if self.variables else job.url
+        if job.compare is None:
+            whole = await self._draw(url)
+            parts = [whole] if job.split is None else await asyncio.to_thread(_cut, whole, url)
+        else:
+            whole, parts = await self._compared(url, job.compare)
+        if job.archive:
+            await self._archive(job.archive, whole)
+        stem = "-".join([job.id, *(_plain(value) for value in self.variables.values())])
+        names = [f"{stem}-{number}.png" for number in range(1, len(parts) + 1)] if len(parts) > 1 else [f"{stem}.png"]
+        return [await self.context.keep(part, name) for part, name in zip(parts, names, strict=True)]
+
+    async def _draw(self, url: str) -> bytes:
+        zone = self.job.timezone or str(self.context.now.tzinfo)
+        return await self.context.draw(page_spec(url, self.job, zone))
+
+    async def _compared(self, url: str, seconds: float) -> tuple[bytes, list[bytes]]:
+        """Draw a dashboard now and earlier, one after the other, and put both side by side."""
+        try:
+            now = range_of(url, self.context.now.astimezone(self._zone()))
+            then = now.before(seconds)
+        except (ValueError, OverflowError) as error:
+            raise PictureError(f"`compare`: {error}") from None
+        pictures = [await self._draw(with_range(url, span)) for span in (now, then)]
+        language = self.context.language
+        labels = [_label(say("picture_now", language), now), _label(_before(seconds, language), then)]
+        return await asyncio.to_thread(_beside, pictures, labels, url, split=self.job.split is not None)
+
+    def _zone(self) -> tzinfo | None:
+        """The time zone of the page, in which Grafana rounds `now/d`."""
+        try:
+            return ZoneInfo(self.job.timezone) if self.job.timezone else self.context.now.tzinfo
+        except (KeyError, ValueError, OSError):
+            raise PictureError(f"{self.job.timezone!r} is no time zone; write one like Asia/Shanghai") from None
+
+    async def _archive(self, where: str, png: bytes) -> None:
+        job, context = self.job, self.context
+        pattern = str(Path(str(context.base).replace("%", "%%")) / where)
+        if self.variables:
+            values = "-".join(_plain(value) for value in self.variables.values())
+            path = Path(pattern)
+            pattern = str(path.with_name(f"{path.stem}-{values}{path.suffix}"))
+        try:
+            await asyncio.to_thread(archive.archive, pattern, context.now, png)
+            await asyncio.to_thread(archive.prune, pattern, job.keep, context.now)
+        except (OSError, PictureError) as error:
+            # The room gets its picture even where the archive's disk is full.
+            log.error("the copy could not be kept", job=job.id, error=str(error))  # noqa: TRY400
+
+
+def _cut(png: bytes, name: str) -> list[bytes]:
+    from wxbridge.pictures.pages import parts as page_parts
+
+    return page_parts.cut(png, name.partition("?")[0])
+
+
+def _beside(pictures: Sequence[bytes], labels: Sequence[str], url: str, *, split: bool) -> tuple[bytes, list[bytes]]:
+    """The whole, and its parts: each row beside the same row, where both pictures have the same number of them."""
+    from wxbridge.pictures.pages.compare import side_by_side
+
+    name = url.partition("?")[0]
+    whole = side_by_side(list(zip(pictures, labels, strict=True)), name)
+    if not split:
+        return whole, [whole]
+    rows = [_cut(png, name) for png in pictures]
+    if len({len(parts) for parts in rows}) > 1:
+        return whole, [whole]
+    return whole, [side_by_side(list(zip(parts, labels, strict=True)), name) for parts in zip(*rows, strict=True)]
+
+
+def _label(words: str, span: Range) -> str:
+    end = span.end.strftime("%H:%M" if span.end.date() == span.start.date() else "%m-%d %H:%M")
+    return f"{words} · {span.start:%m-%d %H:%M} – {end}"
+
+
+def _before(seconds: float, language: Language) -> str:
+    """`1 day before`, `2 h before`."""
+    days, rest = divmod(seconds, _DAY)
+    span = duration(seconds, language) if rest else say("one_day" if days == 1 else "days", language, n=int(days))
+    return say("picture_before", language, span=span)
+
+
+def _plain(value: str) -> str:
+    """A variable's value as a part of a file's name."""
+    return re.sub(r"[^\w.]+", "_", value).strip("._")[:40] or "_"
+
+
+KIND = JobKind(ScreenshotJob, run)

@@ -1,0 +1,177 @@
+"""What became of jobs: how each ran last, every run that ended, and the jobs that rest until a moment.
+
+The functions take a connection and run inside `Database.run`; times are seconds since the epoch unless they are
+`datetime`s. A running bridge and `wxbridge jobs` meet in these tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from difflib import get_close_matches
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from wxbridge.core.database import job_history, job_mutes, job_runs
+
+
+@dataclass(frozen=True)
+class JobRun:
+    """How the last run of a job ended. `ok` is None while it is running."""
+
+    job: str
+    started_at: float
+    seconds: float | None
+    ok: bool | None
+    error: str | None
+    told: bool = False
+    """Whether somebody was told that the job fails."""
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A run that ended, of any age that is kept."""
+
+    job: str
+    started_at: float
+    seconds: float
+    ok: bool
+    error: str | None
+    picture_file: str | None
+    """The first picture that it made, a name below the picture store; it may be forgotten before the run is."""
+
+
+@dataclass(frozen=True)
+class Mute:
+    """That a job is not run at its times, until a moment."""
+
+    job: str
+    until: float
+    by: str
+    at: float
+    """When that was said."""
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """A configured job as people ask for it."""
+
+    id: str
+    kind: str
+    to: tuple[str, ...]
+    next_run: datetime | None
+    """None where it never runs again. One that is muted is passed over, if the mute is not over by then."""
+    last: JobRun | None
+    mute: Mute | None = None
+    running_since: float | None = None
+    """When the run began that is under way; None where none is."""
+    passed_over: int = 0
+    """How many scheduled runs this process passed over because the job was muted."""
+
+
+@dataclass(frozen=True)
+class Failures:
+    """How a job did in a period."""
+
+    job: str
+    runs: int
+    failed: int
+    error: str
+    """Why the last one failed."""
+
+
+def ended(connection: Connection, run: JobRun, picture_file: str | None = None, *, before: float) -> None:
+    """Keep how a run ended, and forget those that began before a moment."""
+    connection.execute(sa.delete(job_runs).where(job_runs.c.job == run.job))
+    connection.execute(sa.insert(job_runs).values(**vars(run)))
+    connection.execute(
+        sa.insert(job_history).values(
+            job=run.job,
+            started_at=run.started_at,
+            seconds=run.seconds or 0.0,
+            ok=bool(run.ok),
+            error=run.error,
+            picture_file=picture_file,
+        )
+    )
+    connection.execute(sa.delete(job_history).where(job_history.c.started_at < before))
+
+
+def last_runs(connection: Connection) -> dict[str, JobRun]:
+    """The last run of each job, by id."""
+    return {row.job: JobRun(**row._asdict()) for row in connection.execute(sa.select(job_runs))}
+
+
+def history(connection: Connection, job: str | None = None, *, limit: int = 100) -> list[Ended]:
+    """The runs that ended, of one job or of all, the newest first."""
+    columns = [column for column in job_history.c if column.name != "id"]
+    query = sa.select(*columns).order_by(job_history.c.started_at.desc(), job_history.c.id.desc()).limit(limit)
+    if job is not None:
+        query = query.where(job_history.c.job == job)
+    return [Ended(**row._asdict()) for row in connection.execute(query)]
+
+
+def failures(connection: Connection, since: float, until: float) -> tuple[int, list[Failures]]:
+    """How many runs began from `since` until before `until`, and the jobs of which some failed, the worst first."""
+    within = sa.and_(job_history.c.started_at >= since, job_history.c.started_at < until)
+    failed = sa.func.sum(sa.case((job_history.c.ok, 0), else_=1))
+    counts = connection.execute(
+        sa.select(job_history.c.job, sa.func.count().label("runs"), failed.label("failed"))
+        .where(within)
+        .group_by(job_history.c.job)
+    ).all()
+    found = []
+    for row in counts:
+        if row.failed:
+            why = sa.select(job_history.c.error).where(
+                within, job_history.c.job == row.job, job_history.c.ok.is_(False)
+            )
+            error = connection.execute(why.order_by(job_history.c.started_at.desc()).limit(1)).scalar()
+            found.append(Failures(row.job, row.runs, row.failed, error or ""))
+    return sum(row.runs for row in counts), sorted(found, key=lambda each: (-each.failed, each.job))
+
+
+# ---------------------------------------------------------------- jobs that rest
+
+
+def mutes(connection: Connection, *, now: float) -> dict[str, Mute]:
+    """The jobs that rest at a moment, by id."""
+    rows = connection.execute(sa.select(job_mutes).where(job_mutes.c.until > now))
+    return {row.job: Mute(**row._asdict()) for row in rows}
+
+
+def mute(connection: Connection, wanted: Mute) -> None:
+    """Let a job rest, in place of what was said before; mutes that are over are forgotten."""
+    connection.execute(
+        sa.delete(job_mutes).where(sa.or_(job_mutes.c.job == wanted.job, job_mutes.c.until <= wanted.at))
+    )
+    connection.execute(sa.insert(job_mutes).values(**vars(wanted)))
+
+
+def unmute(connection: Connection, job: str, *, now: float) -> bool:
+    """Let a job run again at its times; False where it did not rest."""
+    rested = job in mutes(connection, now=now)
+    connection.execute(sa.delete(job_mutes).where(job_mutes.c.job == job))
+    return rested
+
+
+# ---------------------------------------------------------------- which one is meant
+
+
+def found(wanted: str, ids: Iterable[str]) -> str | None:
+    """The job that is meant, whatever the case of its letters; None where there is none, or where two could be."""
+    known = list(ids)
+    if wanted in known:
+        return wanted
+    alike = [each for each in known if each.casefold() == wanted.casefold()]
+    return alike[0] if len(alike) == 1 else None
+
+
+def similar(wanted: str, ids: Iterable[str]) -> list[str]:
+    """The ids that may have been meant, the likeliest first: up to three."""
+    by_fold = {each.casefold(): each for each in ids}
+    close = get_close_matches(wanted.casefold(), by_fold, n=3, cutoff=0.6)
+    inside = [fold for fold in by_fold if wanted and wanted.casefold() in fold]
+    return [by_fold[fold] for fold in dict.fromkeys([*close, *inside])][:3]

@@ -1,0 +1,388 @@
+"""What dashboards there are in Grafana and what is on them: a small client of its HTTP API, with a short memory.
+
+https://grafana.com/docs/grafana/latest/developers/http_api/folder_dashboard_search/ and …/dashboard/. Models of every
+age are read: rows of Grafana 4, panels in collapsed rows, library panels, and the `elements` and `layout` of schema v2.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, urlencode
+
+import aiohttp
+
+from wxbridge.core.errors import PictureError
+from wxbridge.monitors.grafana import Grafana
+from wxbridge.pictures.renderer import time_left
+
+DEADLINE = 10.0
+"""Seconds for one answer."""
+MAX_BYTES = 16 * 1024 * 1024
+"""Of one answer, unpacked. A dashboard with pictures in its texts may have some."""
+LIFE = 60.0
+"""How many seconds an answer is taken as it was."""
+PAGE = 1000
+"""Dashboards asked for at once: what Grafana gives where nobody says."""
+_PAGES_AT_MOST = 5
+_KEPT_AT_MOST = 200
+_DEPTH_AT_MOST = 20
+_CHUNK = 64 * 1024
+_UID = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_ADDRESS = re.compile(r"/d/[^/?#]+/([^/?#]+)")
+_NEWER = re.compile(r"/apis/dashboard\.grafana\.app/v\d\w*/namespaces/[\w.-]+/dashboards/[\w.-]+")
+_BUSY = frozenset({408, 429})
+_VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)(?:[:.][^}]*)?\}|\[\[(\w+)(?::[^\]]*)?\]\]")
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A dashboard as Grafana's search tells of it."""
+
+    uid: str
+    title: str
+    folder: str = ""
+    slug: str = ""
+    """The title as it stands in addresses."""
+
+
+@dataclass(frozen=True)
+class PanelInfo:
+    """A panel of a dashboard."""
+
+    number: int
+    """Its place in reading order, from 1; rows do not count."""
+    id: int
+    title: str
+    row: str = ""
+    """The title of the row or tab that it is in."""
+    repeat: str = ""
+    """The variable for each value of which it is shown once more."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable of a dashboard."""
+
+    name: str
+    current: str = ""
+    """What is chosen where nobody says, as people read it."""
+    several: bool = False
+    """Whether it may have several values at once."""
+    everything: bool = False
+    """Whether All is among its values."""
+    values: tuple[tuple[str, str], ...] = ()
+    """(text, value) of those that the model itself lists."""
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """What is on a dashboard."""
+
+    uid: str
+    title: str
+    slug: str = ""
+    panels: tuple[PanelInfo, ...] = ()
+    variables: tuple[Variable, ...] = ()
+    start: str = ""
+    """The time range that it is saved with, as Grafana writes it: `now-6h`."""
+    end: str = ""
+
+    def named(self, title: str, values: Mapping[str, str]) -> str:
+        """A title with its variables (`$host`, `${host}`, `[[host]]`) filled in: from `values`, else the saved ones."""
+        known = {each.name: each.current for each in self.variables} | dict(values)
+        return _VARIABLE.sub(lambda found: known.get(found[1] or found[2] or found[3]) or found[0], title)
+
+
+class Dashboards:
+    """Asks one Grafana for its dashboards, with the credentials that pictures are drawn with.
+
+    Args:
+        grafana: The configured one.
+        deadline: Seconds for one answer.
+        life: How many seconds an answer is kept.
+        clock: Seconds that only go forward; for tests.
+    """
+
+    def __init__(
+        self,
+        grafana: Grafana,
+        *,
+        deadline: float = DEADLINE,
+        life: float = LIFE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.grafana = grafana
+        self._deadline = deadline
+        self._life = life
+        self._clock = clock
+        self._kept: dict[str, tuple[float, Any]] = {}
+
+    async def search(self, text: str, limit: int = 20) -> tuple[Hit, ...]:
+        """Have Grafana search for dashboards, in its order.
+
+        Raises:
+            PictureError: no entry (the account needs the role Viewer), too large or no answer of Grafana's (no retry);
+                out of reach, overloaded or too late (retry).
+        """
+        query = urlencode({"type": "dash-db", "query": text, "limit": limit})
+        return tuple(_hits(await self._get(f"/api/search?{query}")))[:limit]
+
+    async def everything(self) -> tuple[Hit, ...]:
+        """All dashboards that the account may see, 5,000 at most.
+
+        Raises:
+            PictureError: as `search`.
+        """
+        found: dict[str, Hit] = {}
+        for page in range(1, _PAGES_AT_MOST + 1):
+            query = urlencode({"type": "dash-db", "limit": PAGE, "page": page})
+            answer = await self._get(f"/api/search?{query}")
+            before = len(found)
+            found |= {hit.uid: hit for hit in _hits(answer)}
+            # A Grafana before 6.2 knows no pages and gives the first one again.
+            if not isinstance(answer, list) or len(answer) < PAGE or len(found) == before:
+                break
+        return tuple(found.values())
+
+    async def dashboard(self, uid: str) -> Dashboard | None:
+        """What is on a dashboard; None where there is none with this uid.
+
+        Raises:
+            PictureError: as `search`.
+        """
+        if not _UID.fullmatch(uid):
+            return None
+        path = f"/api/dashboards/uid/{quote(uid)}"
+        answer = await self._get(path)
+        newer = answer.path if isinstance(answer, _Elsewhere) else ""
+        if newer:
+            answer = await self._get(newer)
+        if answer is None:
+            return None
+        if not isinstance(answer, dict):
+            raise PictureError(f"Grafana's answer to {path} is no dashboard: check grafana.url")
+        return dashboard_in(answer, uid)
+
+    # ------------------------------------------------------------ inside
+
+    async def _get(self, path: str) -> Any:
+        """An answer as JSON, None where there is no such thing, from memory where it is fresh."""
+        kept = self._kept.get(path)
+        if kept is not None and self._clock() < kept[0]:
+            return kept[1]
+        grafana, url = self.grafana, self.grafana.base + path
+        limit = min(self._deadline, time_left(self._deadline))
+        try:
+            async with asyncio.timeout(limit):
+                auth = await grafana.auth_for(url)
+                status, body = await self._ask(url, auth)
+                if status == 401 and (auth := await grafana.renew(auth)) is not None:  # noqa: PLR2004 - HTTP
+                    status, body = await self._ask(url, auth)
+        except TimeoutError:
+            raise PictureError(
+                f"Grafana at {grafana.base} did not answer {_bare(path)} within {limit:g} s", retry=True
+            ) from None
+        except aiohttp.ClientConnectorCertificateError:
+            raise PictureError(f"the certificate of {grafana.base} is not trusted: set grafana.ca") from None
+        except (aiohttp.ClientError, OSError) as error:
+            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+            raise PictureError(f"Grafana at {grafana.base} cannot be reached: {reason}", retry=True) from None
+        answer = await self._understood(path, status, body)
+        if len(self._kept) >= _KEPT_AT_MOST:
+            self._kept.clear()
+        self._kept[path] = (self._clock() + self._life, answer)
+        return answer
+
+    async def _ask(self, url: str, auth: Any) -> tuple[int, bytes]:
+        headers = {"Accept": "application/json", **(auth.headers if auth else {})}
+        async with (
+            aiohttp.ClientSession(cookies=dict(auth.cookies) if auth else None) as session,
+            session.get(url, headers=headers, allow_redirects=False, ssl=await self.grafana.tls() or True) as response,
+        ):
+            body = bytearray()
+            async for chunk in response.content.iter_chunked(_CHUNK):
+                body += chunk
+                if len(body) > MAX_BYTES:
+                    raise PictureError(f"Grafana's answer to {_bare(url)} is larger than {MAX_BYTES:,} bytes")
+            login = 300 <= response.status < 400 and "/login" in response.headers.get("Location", "")  # noqa: PLR2004
+            return 401 if login else response.status, bytes(body)
+
+    async def _understood(self, path: str, status: int, body: bytes) -> Any:
+        grafana = self.grafana
+        if status == 404 and not path.startswith("/api/search"):  # noqa: PLR2004 - HTTP
+            return None
+        if status == 401:  # noqa: PLR2004 - HTTP
+            raise grafana.no_entry("HTTP 401")
+        if status == 403:  # noqa: PLR2004 - HTTP
+            raise PictureError(
+                f"Grafana lets us in but not see dashboards (HTTP 403 for {_bare(path)}): "
+                "give the service account or user of grafana: the role Viewer"
+            )
+        if status == 406 and (newer := _NEWER.search(body[:2000].decode("utf-8", "replace"))):  # noqa: PLR2004 - HTTP
+            return _Elsewhere(newer[0])
+        if 300 <= status < 400:  # noqa: PLR2004 - HTTP
+            raise PictureError(
+                f"Grafana at {grafana.base} redirects {_bare(path)}: write its real address as grafana.url"
+            )
+        if status != 200:  # noqa: PLR2004 - HTTP
+            raise PictureError(
+                f"Grafana at {grafana.base} answered {_bare(path)} with HTTP {status}",
+                retry=status >= 500 or status in _BUSY,  # noqa: PLR2004 - HTTP
+            )
+        try:
+            # Some megabytes take long enough to be felt by others.
+            return json.loads(body) if len(body) < _CHUNK else await asyncio.to_thread(json.loads, body)
+        except (ValueError, RecursionError):
+            raise PictureError(f"Grafana's answer to {_bare(path)} is no JSON: check grafana.url") from None
+
+
+@dataclass(frozen=True)
+class _Elsewhere:
+    """Where Grafana says that it keeps a dashboard of the newer schema."""
+
+    path: str
+
+
+def _bare(path: str) -> str:
+    return path.partition("?")[0]
+
+
+# ---------------------------------------------------------------- reading what Grafana says
+
+
+def _hits(answer: Any) -> Iterator[Hit]:
+    for each in answer if isinstance(answer, list) else ():
+        if not isinstance(each, dict) or each.get("type", "dash-db") != "dash-db":
+            continue
+        uid, title = each.get("uid"), each.get("title")
+        if isinstance(uid, str) and _UID.fullmatch(uid) and isinstance(title, str):
+            address = _ADDRESS.search(str(each.get("url") or ""))
+            yield Hit(uid, " ".join(title.split()), str(each.get("folderTitle") or ""), address[1] if address else "")
+
+
+def dashboard_in(answer: Mapping[str, Any], uid: str) -> Dashboard:
+    """Read what `/api/dashboards/uid/UID` or the newer API answers. What is not understood is left out."""
+    model, meta = _mapping(answer.get("dashboard")), _mapping(answer.get("meta"))
+    spec = _mapping(answer.get("spec")) or _mapping(model.get("spec"))
+    newer = next((each for each in (spec, model) if "elements" in each), None)
+    address = _ADDRESS.search(str(meta.get("url") or ""))
+    slug = str(meta.get("slug") or (address[1] if address else ""))
+    model = model or spec
+    if newer is not None:
+        times = _mapping(newer.get("timeSettings"))
+        listed = [_mapping(each) for each in _list(newer.get("variables"))]
+        variables = [_variable(_mapping(each.get("spec"))) for each in listed]
+        return Dashboard(
+            uid,
+            _text(newer.get("title")) or uid,
+            slug,
+            _numbered(_from_layout(newer)),
+            tuple(filter(None, variables)),
+            _text(times.get("from")),
+            _text(times.get("to")),
+        )
+    times = _mapping(model.get("time"))
+    listed = [_mapping(each) for each in _list(_mapping(model.get("templating")).get("list"))]
+    return Dashboard(
+        uid,
+        _text(model.get("title")) or uid,
+        slug,
+        _numbered(_from_model(model)),
+        tuple(filter(None, map(_variable, listed))),
+        _text(times.get("from")),
+        _text(times.get("to")),
+    )
+
+
+def _numbered(panels: Iterator[PanelInfo]) -> tuple[PanelInfo, ...]:
+    seen: dict[int, PanelInfo] = {}
+    for panel in panels:
+        if panel.id not in seen:
+            seen[panel.id] = PanelInfo(len(seen) + 1, panel.id, panel.title, panel.row, panel.repeat)
+    return tuple(seen.values())
+
+
+def _from_model(model: Mapping[str, Any]) -> Iterator[PanelInfo]:
+    """The panels as one reads: by their place, those of a collapsed row where the row is."""
+    for row in _list(model.get("rows")):
+        inner = _mapping(row)
+        for panel in _list(inner.get("panels")):
+            yield from _panel(_mapping(panel), _text(inner.get("title")))
+    row_title = ""
+    for each in sorted(map(_mapping, _list(model.get("panels"))), key=_place):
+        if each.get("type") != "row":
+            yield from _panel(each, row_title)
+            continue
+        row_title = _text(each.get("title"))
+        for panel in sorted(map(_mapping, _list(each.get("panels"))), key=_place):
+            yield from _panel(panel, row_title)
+
+
+def _place(panel: Mapping[str, Any]) -> tuple[float, float]:
+    place = _mapping(panel.get("gridPos"))
+    return tuple(  # type: ignore[return-value] # two of them
+        float(place[side]) if isinstance(place.get(side), int | float) else 0.0 for side in ("y", "x")
+    )
+
+
+def _panel(panel: Mapping[str, Any], row: str) -> Iterator[PanelInfo]:
+    number = panel.get("id")
+    # Older models keep the copies of a repeated panel; they are made anew with each look.
+    if isinstance(number, int) and not panel.get("repeatPanelId"):
+        library = _mapping(panel.get("libraryPanel"))
+        title = _text(panel.get("title")) or _text(library.get("name"))
+        yield PanelInfo(0, number, title, row, _text(panel.get("repeat")))
+
+
+def _from_layout(spec: Mapping[str, Any]) -> Iterator[PanelInfo]:
+    elements = _mapping(spec.get("elements"))
+    for name, row, repeat in _references(_mapping(spec.get("layout")), "", 0):
+        element = _mapping(_mapping(elements.get(name)).get("spec"))
+        number = element.get("id")
+        if isinstance(number, int):
+            title = _text(element.get("title")) or _text(_mapping(element.get("libraryPanel")).get("name"))
+            yield PanelInfo(0, number, title, row, repeat)
+
+
+def _references(layout: Mapping[str, Any], row: str, depth: int) -> Iterator[tuple[str, str, str]]:
+    """The elements of a layout in order: (name, row or tab, repeated for)."""
+    spec = _mapping(layout.get("spec"))
+    if depth > _DEPTH_AT_MOST:
+        return
+    items = [_mapping(_mapping(item).get("spec")) for item in _list(spec.get("items"))]
+    for item in sorted(items, key=lambda each: _place({"gridPos": each})):
+        name, repeat = _mapping(item.get("element")).get("name"), _mapping(item.get("repeat")).get("value")
+        if isinstance(name, str):
+            yield name, row, _text(repeat)
+    for part in (*_list(spec.get("rows")), *_list(spec.get("tabs"))):
+        inner = _mapping(_mapping(part).get("spec"))
+        yield from _references(_mapping(inner.get("layout")), _text(inner.get("title")) or row, depth + 1)
+
+
+def _variable(given: Mapping[str, Any]) -> Variable | None:
+    name = _text(given.get("name"))
+    if not name:
+        return None
+    current = _mapping(given.get("current")).get("text")
+    shown = ", ".join(map(_text, current)) if isinstance(current, list) else _text(current)
+    options = [_mapping(each) for each in _list(given.get("options"))]
+    values = tuple((_text(each.get("text")), _text(each.get("value"))) for each in options)
+    return Variable(name, shown, bool(given.get("multi")), bool(given.get("includeAll")), values)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _text(value: Any) -> str:
+    return " ".join(str(value).split()) if isinstance(value, str | int | float) else ""

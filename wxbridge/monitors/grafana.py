@@ -1,0 +1,294 @@
+"""Grafana: its addresses, and getting in, by service-account token or by user and password.
+
+What its pages and its /render are like is read from its source: shared/facts/rendering.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
+
+import aiohttp
+
+from wxbridge.core.browser_tls import verified_key
+from wxbridge.core.errors import PictureError
+from wxbridge.core.tls import trusting
+from wxbridge.pictures.pages.browser import Auth, Browser, LoginPage, Shot
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wxbridge.config.types import GrafanaSettings
+
+_LOGIN_LIMIT = 15.0
+_HIDE = ("_dash.hideTimePicker=true", "_dash.hideVariables=true", "_dash.hideLinks=true")
+_MUST_SUCCEED = r"/api/dashboards/uid/|/apis/dashboard\.grafana\.app/[^?]*/dashboards/"
+"""Without an answer to these, Grafana draws a page that says that there is no such dashboard."""
+
+PLACEHOLDERS = (
+    "rendering_plugin_not_installed.png",
+    "rendering_limit_dark.png",
+    "rendering_limit_light.png",
+    "rendering_limit.png",
+    "rendering_error_dark.png",
+    "rendering_error_light.png",
+    "rendering_error.png",
+    "rendering_timeout_dark.png",
+    "rendering_timeout_light.png",
+    "rendering_timeout.png",
+)
+"""What Grafana serves, with status 200, in place of a rendered panel; to be had below its /public/img/."""
+
+
+class Grafana:
+    """One Grafana: makes addresses into URLs, knows how to get in, shoots its pages.
+
+    Args:
+        settings: Where it is and how to get in.
+        browser: What to shoot pages with; None where only pictures are fetched from it.
+    """
+
+    def __init__(self, settings: GrafanaSettings, browser: Browser | None = None) -> None:
+        self._settings = settings
+        self._browser = browser
+        self._cookies: Mapping[str, str] = {}
+        self._login_lock = asyncio.Lock()
+        self._ssl: ssl.SSLContext | None = None
+        self._base = _normal(settings.url)
+
+    @property
+    def base(self) -> str:
+        """Its address without a slash at the end, with the sub-path where it has one."""
+        return self._base
+
+    def owns(self, url: str) -> bool:
+        """Whether a URL is below Grafana's own address (same scheme, host, port and sub-path).
+
+        Only these are ever given credentials.
+        """
+        return Auth(self._base).covers(_normal(url))
+
+    def url(
+        self,
+        address: str,
+        *,
+        theme: Literal["light", "dark"] | None = None,
+        kiosk: bool = True,
+        timezone: str | None = None,
+        hide_controls: bool = True,
+    ) -> str:
+        """Make the URL to shoot from a path below Grafana (`/d/uid/name?from=now-1h`) or a whole URL.
+
+        `refresh=` is taken out (it doubles the wait), `kiosk` hides Grafana's menus, `hide_controls` the time
+        picker, the variables and the links that kiosk mode leaves. Parameters already there are kept.
+        A URL of another host is left as it is.
+        """
+        url = self._absolute(address)
+        if not self.owns(url):
+            return url
+        parts = urlsplit(url)
+        given = [part for part in parts.query.split("&") if part and _key(part) != "refresh"]
+        keys = {_key(part) for part in given}
+        wanted = []
+        if kiosk and "/d-solo/" not in parts.path:
+            wanted.append("kiosk")
+            wanted += _HIDE if hide_controls else ()
+        if theme:
+            wanted.append(f"theme={theme}")
+        if timezone:
+            wanted.append(f"timezone={quote(timezone, safe='')}")
+        given += [part for part in wanted if _key(part) not in keys]
+        return urlunsplit(parts._replace(query="&".join(given), fragment=""))
+
+    def _absolute(self, address: str) -> str:
+        if urlsplit(address).scheme:
+            return _normal(address)
+        if address.startswith("//"):
+            return urlsplit(self._base).scheme + ":" + address
+        path = "/" + address.lstrip("/")
+        sub_path = urlsplit(self._base).path
+        if sub_path and (path == sub_path or path.startswith((sub_path + "/", sub_path + "?"))):
+            path = path[len(sub_path) :]  # already with the sub-path, as copied from a browser
+        return self._base + path
+
+    async def auth_for(self, url: str) -> Auth | None:
+        """Get the credentials for a URL: None unless it is Grafana's own, and there are any.
+
+        With user and password this logs in the first time, and keeps the session in memory.
+
+        Raises:
+            PictureError: the login was refused (no retry), or Grafana could not be reached (retry).
+        """
+        settings = self._settings
+        if not self.owns(url):
+            return None
+        if settings.token is not None:
+            return Auth(self._base, headers={"Authorization": f"Bearer {settings.token.get_secret_value()}"})
+        if settings.user is None:
+            return None
+        if not self._cookies:
+            await self._log_in(stale=self._cookies)
+        return Auth(self._base, cookies=self._cookies, keep=self._keep)
+
+    async def renew(self, auth: Auth | None) -> Auth | None:
+        """Log in again after `auth` was not accepted; None where there is nothing to renew.
+
+        Raises:
+            PictureError: as `auth_for`.
+        """
+        if auth is None or not auth.cookies:
+            return None
+        await self._log_in(stale=auth.cookies)
+        return await self.auth_for(self._base)
+
+    def no_entry(self, detail: str) -> PictureError:
+        """The error for a login page where credentials were given, or are needed."""
+        if self._settings.token is not None:
+            cause = "it did not take grafana.token: has it expired, may it see this?"
+        elif self._settings.user is not None:
+            cause = f"it asked user {self._settings.user} to log in again, right after a login"
+        else:
+            cause = "set grafana.token, or grafana.user and grafana.password"
+        return PictureError(f"Grafana wants a login: {cause} ({detail})")
+
+    async def shoot(self, shot: Shot) -> bytes:
+        """Shoot a page with Grafana's credentials where it is Grafana's; an expired session is renewed once.
+
+        Raises:
+            PictureError: as `Browser.shoot`; a login page becomes a sentence about the credentials.
+        """
+        if self._browser is None:
+            raise PictureError("there is no browser to shoot Grafana with")
+        if not self.owns(shot.url):
+            return await self._browser.shoot(shot)
+        clock = asyncio.get_running_loop().time
+        until = clock() + shot.deadline
+        shot = replace(shot, trust_key=shot.trust_key or await self._trust_key())
+        auth = await self.auth_for(shot.url)
+        shot = replace(shot, must_succeed=shot.must_succeed or _MUST_SUCCEED)
+        try:
+            return await self._browser.shoot(replace(shot, auth=auth, deadline=until - clock()))
+        except LoginPage as error:
+            renewed = await self.renew(auth)
+            if renewed is None:
+                raise self.no_entry(str(error)) from None
+        try:
+            return await self._browser.shoot(replace(shot, auth=renewed, deadline=until - clock()))
+        except LoginPage as error:
+            raise self.no_entry(str(error)) from None
+
+    async def _trust_key(self) -> str | None:
+        """The key of Grafana's certificate, verified with `grafana.ca`; None where the system's authorities do."""
+        context = await self.tls()
+        parts = urlsplit(self._base)
+        if context is None or parts.scheme != "https":
+            return None
+        return await verified_key(parts.hostname or "", parts.port or 443, context)
+
+    def _keep(self, cookies: Mapping[str, str]) -> None:
+        if cookies:
+            self._cookies = dict(cookies)
+
+    async def _log_in(self, *, stale: Mapping[str, str]) -> None:
+        async with self._login_lock:
+            if self._cookies != stale:
+                return  # somebody else has renewed it meanwhile
+            self._cookies = {}
+            self._cookies = await self._post_login()
+
+    async def _post_login(self) -> Mapping[str, str]:
+        user, password = self._settings.user, self._settings.password
+        body = {"user": user, "password": password.get_secret_value() if password else ""}
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_LOGIN_LIMIT)) as session,
+                session.post(
+                    self._base + "/login", json=body, allow_redirects=False, ssl=await self.tls() or True
+                ) as response,
+            ):
+                _check_login(response.status, str(user), response.headers.get("Location", ""))
+                cookies = {name: morsel.value for name, morsel in response.cookies.items() if morsel.value}
+        except TimeoutError:
+            raise PictureError(f"Grafana at {self._base} did not answer a login in time", retry=True) from None
+        except aiohttp.ClientError as error:
+            raise PictureError(f"Grafana at {self._base} cannot be reached: {error}", retry=True) from None
+        if not cookies:
+            raise PictureError(f"Grafana at {self._base} took the login but gave no session: check grafana.url")
+        return cookies
+
+    async def tls(self) -> ssl.SSLContext | None:
+        """Trust `grafana.ca` besides the system's authorities; None where there is no such file.
+
+        Raises:
+            PictureError: the file cannot be read.
+        """
+        ca = self._settings.ca
+        if ca is not None and self._ssl is None:
+            try:
+                self._ssl = await asyncio.to_thread(trusting, ca)
+            except (OSError, ssl.SSLError) as error:
+                raise PictureError(f"grafana.ca: cannot read {ca}: {error.strerror or error}") from None
+        return self._ssl
+
+
+def _check_login(status: int, user: str, location: str) -> None:
+    if status == 401:  # noqa: PLR2004 - HTTP
+        raise PictureError(f"Grafana refused user {user}: check grafana.user and grafana.password")
+    if status >= 400:  # noqa: PLR2004 - HTTP
+        raise PictureError(
+            f"Grafana answered the login of user {user} with HTTP {status}",
+            retry=status >= 500 or status == 429,  # noqa: PLR2004 - HTTP
+        )
+    if status >= 300:  # noqa: PLR2004 - HTTP
+        where = location.partition("?")[0]
+        raise PictureError(f"Grafana's login redirects to {where}: write its real address as grafana.url")
+
+
+def placeholder_reason(name: str) -> PictureError:
+    """The error for one of the `PLACEHOLDERS` that Grafana served in place of a panel."""
+    if "limit" in name:
+        return PictureError("Grafana's renderer is busy: it served a placeholder (over its limit)", retry=True)
+    if "timeout" in name:
+        return PictureError("Grafana's renderer took too long: it served a placeholder", retry=True)
+    if "error" in name:
+        return PictureError("Grafana's renderer failed: it served a placeholder; see Grafana's log", retry=True)
+    return PictureError("Grafana has no image renderer: it served a placeholder; use `kind: screenshot` instead")
+
+
+def wanted_size(url: str) -> tuple[int, int] | None:
+    """The pixels that a /render URL asks for; None where it is none, or leaves a side open."""
+    parts = urlsplit(url)
+    if "/render/" not in parts.path:
+        return None
+    query = parse_qs(parts.query)
+    try:
+        scale = float(query.get("scale", ["1"])[0] or 1)
+        width, height = (round(int(query[side][0]) * scale) for side in ("width", "height"))
+    except (KeyError, ValueError):
+        return None
+    return (width, height) if width > 0 and height > 0 else None
+
+
+def _key(part: str) -> str:
+    return unquote(part.partition("=")[0])
+
+
+def _normal(url: str) -> str:
+    """Write scheme and host in lower case and leave out the default port and any user, as browsers do."""
+    parts = urlsplit(url.strip())
+    try:
+        port = parts.port
+    except ValueError:
+        raise PictureError(f"{parts.scheme}://{parts.hostname} has an impossible port") from None
+    scheme, host = parts.scheme.lower(), (parts.hostname or "").lower()
+    if ":" in host:
+        host = f"[{host}]"
+    if port is not None and port != {"http": 80, "https": 443}.get(scheme):
+        host = f"{host}:{port}"
+    return urlunsplit((scheme, host, parts.path, parts.query, parts.fragment))
+
+
+__all__: list[Any] = ["PLACEHOLDERS", "Grafana", "placeholder_reason", "wanted_size"]

@@ -1,0 +1,286 @@
+"""Charts of PromQL: the painter of pictures of kind `chart`; its params are told in `wxbridge.pictures.renderer`."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Self, get_args
+
+from wxbridge.config.types import WebSource
+from wxbridge.core.errors import PictureError
+from wxbridge.core.text.i18n import Language
+from wxbridge.monitors.prometheus import Drawing, Prometheus, Rule, drawing, rule_among
+from wxbridge.monitors.promql import MAX_POINTS, POINTS, Analysis, Period, Role, analysed, period
+from wxbridge.monitors.promql_units import unit_in
+from wxbridge.pictures.charts.chart import Chart, Curve, Mark, Theme, Threshold
+from wxbridge.pictures.charts.worker import Charts
+from wxbridge.pictures.renderer import NothingToDraw
+
+KIND = "chart"
+_PARAMS = frozenset((
+    "expr", "rule", "labels", "more", "start", "end", "step", "at", "hold", "firing_since", "resolved_at",
+    "title", "subtitle", "unit", "timezone", "language", "theme", "deadline",
+))  # fmt: skip
+_METRICS_ASKED = 3
+"""Of how many metrics the server is asked for a unit."""
+_ROUNDING = 1e-3
+"""Of a step: what a start may be off for its point to count."""
+NO_RATIO = 10.0
+"""What is called a ratio and is more than this is none."""
+_TITLE_AT_MOST = 200
+"""Characters; what is too wide for the picture is cut by who draws it."""
+_IN_CHINESE = {
+    "some labels of the series are not the alert's": "曲线的部分标签与告警不一致",
+    "no series has the alert's labels: all are drawn": "没有与告警标签一致的曲线，已全部画出",
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """The params of a chart, read."""
+
+    expr: str = ""
+    rule: str = ""
+    instances: tuple[Mapping[str, str], ...] = ()
+    """The labels of the firing instances; none for all series."""
+    more: float = 0.0
+    """How many more instances fire."""
+    start: float | None = None
+    end: float | None = None
+    step: float | None = None
+    at: float | None = None
+    hold: float = 0.0
+    firing_since: float | None = None
+    resolved_at: float | None = None
+    title: str = ""
+    subtitle: str = ""
+    unit: str = ""
+    timezone: str | None = None
+    language: Language | None = None
+    theme: Theme | None = None
+    added: tuple[str, ...] = field(default=())
+    """The labels that the rule itself sets, once it is known."""
+
+
+def requested(params: Mapping[str, Any]) -> Request:
+    """Read the params.
+
+    Raises:
+        PictureError: one is unknown, missing or of another type.
+    """
+    given = {name: value for name, value in params.items() if value is not None}
+    if unknown := sorted(given.keys() - _PARAMS):
+        raise PictureError(f"a picture of kind {KIND} does not know {', '.join(unknown)}")
+    given.pop("deadline", None)
+    labels = given.pop("labels", ())
+    every = labels if isinstance(labels, list | tuple) else [labels]
+    try:
+        instances = tuple({str(name): str(value) for name, value in each.items()} for each in every)
+        words: dict[str, Any] = {name: str(value) for name, value in given.items() if name not in _NUMBERS}
+        words |= {name: float(given[name]) for name in _NUMBERS if name in given}
+        read = Request(instances=instances, **words)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise PictureError(f"a picture of kind {KIND} cannot read its params: {error}") from None
+    if read.language not in (None, *get_args(Language)) or read.theme not in (None, *get_args(Theme)):
+        raise PictureError(f"a picture of kind {KIND} has no language {read.language} or theme {read.theme}")
+    if not (read.expr.strip() or read.rule) or (read.at is None and None in (read.start, read.end)):
+        raise PictureError(f"a picture of kind {KIND} needs `expr` or `rule`, and `at` or `start` and `end`")
+    return read
+
+
+_NUMBERS = ("more", "start", "end", "step", "at", "hold", "firing_since", "resolved_at")
+
+
+def period_of(request: Request) -> Period:
+    """The time that a chart shows, within 10 to 11,000 points.
+
+    Raises:
+        PictureError: it ends before it starts, or is in no calendar.
+    """
+    end = request.end if request.end is not None else request.at
+    try:
+        if request.start is not None and end is not None:
+            return _given(request.start, end, request.step)
+        now = _moment(end)
+        assert now is not None  # noqa: S101 - `requested` saw to it
+        chosen = period(
+            now, hold=request.hold, starts_at=_moment(request.firing_since), ends_at=_moment(request.resolved_at)
+        )
+    except (OverflowError, ValueError, OSError):
+        raise PictureError("a chart's times are in no calendar") from None
+    return _given(chosen.start, chosen.end, request.step) if request.step else chosen
+
+
+def _given(start: float, end: float, step: float | None) -> Period:
+    if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
+        raise PictureError("a chart's end has to be after its start")
+    datetime.fromtimestamp(end, UTC)
+    usual, least = (max(1.0, math.ceil((end - start) / (points - 1))) for points in (POINTS, MAX_POINTS))
+    step = max(least, step or usual)
+    # The last point is the end itself, as in `promql.period`: of 30 days a step is more than an hour.
+    end = math.floor(end * 1000) / 1000
+    return Period(max(0.0, end - math.floor((end - start) / step + _ROUNDING) * step), end, step)
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+
+
+def analysis_of(request: Request) -> Analysis:
+    """What of its expression a chart shows. Never raises."""
+    first, *others = request.instances or ({},)
+    return analysed(request.expr, first, *others, added=request.added)
+
+
+def with_rule(request: Request, rule: Rule) -> Request:
+    """The same with what a rule says."""
+    return replace(
+        request,
+        expr=rule.expr,
+        hold=rule.hold,
+        added=tuple(rule.labels),
+        title=request.title or rule.name,
+    )
+
+
+class Graphs:
+    """Draws charts from one Prometheus. Use from one event loop, and `close()` in the end.
+
+    Args:
+        settings: Which Prometheus.
+        charts: What draws; whoever gave it closes it.
+        timezone: Where the params name none; an IANA name. Likewise `language` and `theme`.
+    """
+
+    def __init__(
+        self,
+        settings: WebSource,
+        charts: Charts,
+        *,
+        timezone: str = "UTC",
+        language: Language = "en",
+        theme: Theme = "light",
+    ) -> None:
+        self.prometheus = Prometheus(settings)
+        self._charts = charts
+        self._timezone = timezone
+        self._language: Language = language
+        self._theme: Theme = theme
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self.prometheus.close()
+
+    async def paint(self, params: Mapping[str, Any]) -> bytes:
+        """Draw the chart that the params ask for.
+
+        Raises:
+            NothingToDraw: there is no such rule (`no_rule`), or no data (`no_data`).
+            PictureError: the params are wrong; Prometheus cannot be reached, refuses or is too late; drawing failed.
+        """
+        request = requested(params)
+        if request.rule:
+            request = await self.looked_up(request)
+        return await self._charts.draw(await self.chart(request))
+
+    async def looked_up(self, request: Request) -> Request:
+        """Fill in what the rule says that a request names; a rule that is unknown leaves the request's own expression.
+
+        Raises:
+            NothingToDraw: the rule is unknown, and the request has no expression.
+            PictureError: Prometheus does not tell its rules.
+        """
+        labels = {**(request.instances[0] if request.instances else {}), "alertname": request.rule}
+        try:
+            rules = await self.prometheus.rules()
+        except PictureError as error:
+            # Storages that speak PromQL need not know of rules; what cannot be reached says so again.
+            if not request.expr or error.retry:
+                raise
+            rules = ()
+        found = rule_among(rules, labels, request.expr or None)
+        if found is not None:
+            return with_rule(request, found)
+        if not request.expr:
+            raise NothingToDraw(f"Prometheus has no alerting rule {request.rule[:200]}", reason="no_rule")
+        return replace(request, title=request.title or request.rule)
+
+    async def chart(self, request: Request) -> Chart:
+        """Ask Prometheus for what a chart shows.
+
+        Raises:
+            NothingToDraw: there is no data.
+            PictureError: as `Prometheus.query_range`.
+        """
+        when = period_of(request)
+        analysis = analysis_of(request)
+        shown, unit = await asyncio.gather(
+            drawing(self.prometheus, analysis, when), self.unit(request, analysis), return_exceptions=True
+        )
+        if isinstance(shown, BaseException):
+            raise shown
+        if isinstance(unit, BaseException):
+            raise unit
+        return self._composed(request, analysis, shown, unit)
+
+    async def unit(self, request: Request, analysis: Analysis) -> str:
+        """What a chart's values are counted in, as `compose.figures` knows it; empty where it cannot be told."""
+        if request.unit:
+            return request.unit
+        curve = analysis.curves[0]
+        known: dict[str, str] = {}
+
+        def of_metric(name: str) -> str:
+            return known.get(name, "")
+
+        if found := unit_in(curve.text, of_metric):
+            return found
+        names = curve.metrics[:_METRICS_ASKED]
+        metadata = await asyncio.gather(*map(self.prometheus.metadata, names))
+        known.update((name, each.unit) for name, each in zip(names, metadata, strict=True) if each.unit)
+        return unit_in(curve.text, of_metric) if known else ""
+
+    def _composed(self, request: Request, analysis: Analysis, shown: Drawing, unit: str) -> Chart:
+        language = request.language or self._language
+        vanished = any(curve.role is Role.VANISHED for curve, _ in shown.curves)
+        # What is missing is better seen as the end of its own curve than as a 1 that says so.
+        parts = [(curve, answer) for curve, answer in shown.curves if not (vanished and curve.role is Role.ABSENT)]
+        several = sum(curve.role is not Role.REFERENCE for curve, _ in parts) > 1
+        curves = []
+        for curve, answer in parts:
+            reference = curve.role is Role.REFERENCE
+            named = reference or (several and len(answer.series) == 1)
+            name = " ".join(curve.text.split()) if named else ""
+            curves += [Curve(series.points, series.labels, name, reference) for series in answer.series]
+        if unit == "ratio" and not request.unit and _above(curves, NO_RATIO):
+            unit = ""
+        since = request.firing_since
+        return Chart(
+            title=(request.title or " ".join(analysis.expr.split()))[:_TITLE_AT_MOST],
+            curves=tuple(curves),
+            start=shown.period.start if request.start is None else request.start,
+            end=shown.period.end,
+            now=request.resolved_at is None and request.at is not None and request.end in (None, request.at),
+            subtitle=request.subtitle,
+            thresholds=tuple(Threshold(each.value, each.op) for each in analysis.thresholds),
+            marks=(Mark(since, request.resolved_at),) if since is not None else (),
+            unit=unit,
+            others=sum(answer.others for _, answer in parts) + int(request.more),
+            note="; ".join(_IN_CHINESE.get(note, note) if language == "zh" else note for note in shown.notes),
+            timezone=request.timezone or self._timezone,
+            language=language,
+            theme=request.theme or self._theme,
+        )
+
+
+def _above(curves: list[Curve], limit: float) -> bool:
+    return any(value is not None and value > limit for curve in curves for _, value in curve.points)

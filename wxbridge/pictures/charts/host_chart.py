@@ -1,0 +1,81 @@
+"""The painter `host_chart`: a machine's figures in stacked panels, drawn by the process that draws charts.
+
+Params: `title`, `start` and `end` (seconds since the epoch), `timezone`, `language`, `theme`, and `panels`, each with
+`title`, `subtitle`, `unit`, `levels` (two values, or null), `thresholds`, `marks` (pairs of times) and `curves`:
+`name`, `at` (seconds after `start`) and `values` (null for a gap). Every measured point is drawn; nothing is smoothed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from wxbridge.core.errors import PictureError
+from wxbridge.pictures.charts.chart import Chart, Curve, Mark, Threshold
+
+if TYPE_CHECKING:
+    from wxbridge.core.text.i18n import Language
+    from wxbridge.pictures.charts.chart import Theme
+
+
+class Drawer(Protocol):
+    """What draws charts: `chart_worker.Charts`."""
+
+    async def draw(self, *charts: Chart, title: str = "", columns: int = 0) -> bytes:
+        """Draw charts on one picture. Raises `PictureError`."""
+
+
+def painter(charts: Drawer) -> Callable[[Mapping[str, Any]], Awaitable[bytes]]:
+    """The painter of the kind `host_chart`, for `Pictures(painters=…)`."""
+
+    async def paint(params: Mapping[str, Any]) -> bytes:
+        return await charts.draw(*charts_of(params), title=str(params.get("title", "")), columns=1)
+
+    return paint
+
+
+def charts_of(params: Mapping[str, Any]) -> tuple[Chart, ...]:
+    """The charts that the params describe, one for a panel.
+
+    Raises:
+        PictureError: they are not as described above.
+    """
+    try:
+        return tuple(_chart(params, panel) for panel in params["panels"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise PictureError(f"a picture of kind host_chart has broken params: {error!r}") from None
+
+
+def _chart(params: Mapping[str, Any], panel: Mapping[str, Any]) -> Chart:
+    start, end = float(params["start"]), float(params["end"])
+    language: Language = "zh" if params.get("language") == "zh" else "en"
+    theme: Theme = "dark" if params.get("theme") == "dark" else "light"
+    levels = panel.get("levels")
+    return Chart(
+        title=str(panel["title"]),
+        subtitle=str(panel.get("subtitle", "")),
+        curves=tuple(_curve(start, curve) for curve in panel["curves"]),
+        start=start,
+        end=end,
+        thresholds=tuple(Threshold(float(value), ">=") for value in panel.get("thresholds", ())),
+        marks=tuple(
+            Mark(float(first), None if last is None else float(last)) for first, last in panel.get("marks", ())
+        ),
+        unit=str(panel.get("unit", "")),
+        levels=(float(levels[0]), float(levels[1])) if levels else None,
+        timezone=str(params.get("timezone", "UTC")),
+        language=language,
+        theme=theme,
+    )
+
+
+def _mark(first: Any, last: Any) -> Mark:
+    return Mark(float(first), None if last is None else float(last))
+
+
+def _curve(start: float, curve: Mapping[str, Any]) -> Curve:
+    points = zip(curve["at"], curve["values"], strict=True)
+    return Curve(
+        tuple((start + float(at), None if value is None else float(value)) for at, value in points),
+        name=str(curve["name"]),
+    )

@@ -1,0 +1,337 @@
+"""What the console shows and does of a running bridge: the callables that `web.console` asks for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import Any, Protocol, runtime_checkable
+
+import sqlalchemy as sa
+import yaml
+from pydantic import SecretStr
+
+import wxbridge
+from wxbridge.alerts import active as firing
+from wxbridge.alerts import notification_log, routing
+from wxbridge.alerts.active import Firing
+from wxbridge.alerts.pictures import Look, with_pictures
+from wxbridge.bot.command import Asker, Question
+from wxbridge.bot.commands import alert_phrases, alerts
+from wxbridge.bridge import Bridge
+from wxbridge.config.types import JobSettings, TargetSettings
+from wxbridge.core.database import notifications
+from wxbridge.core.errors import BadBody, PictureError
+from wxbridge.core.http import NoAnswer
+from wxbridge.core.model import (
+    AlertGroup,
+    Body,
+    Message,
+    Notification,
+    NotificationKind,
+    Picture,
+    PictureSpec,
+    Priority,
+)
+from wxbridge.core.text.i18n import Language
+from wxbridge.delivery import Lane, outbox
+from wxbridge.jobs.scheduler import Jobs
+from wxbridge.jobs.store import JobStatus
+from wxbridge.monitors.alertmanager import KeptSilence
+from wxbridge.web.console.neighbours import Budget, ConfigView, Console, FindingView, Seeing, SilenceView, TargetView
+
+_RETRY_FOR = 86400.0
+"""Seconds for which a message that is queued again is worth sending, as from the command line."""
+_DENSEST = 300
+"""How many of a job's runs are shown of a period; of what runs more often, some."""
+_SHORTEST = 60.0
+"""Seconds of a window whose rest is shown."""
+_ADDRESS = ("room", "contact", "bot", "user", "users", "party", "tag", "chat", "agent")
+"""The keys of targets that say where they lead to, and are no secret."""
+
+
+@runtime_checkable
+class LogsOut(Protocol):
+    """A channel that can be logged out."""
+
+    def log_out(self) -> Awaitable[None]:
+        """End the login; somebody has to log in again. Raises `SendError`."""
+
+
+def console_of(bridge: Bridge) -> Console:
+    """The console's neighbours. They ask for the present configuration each time, and so outlast it."""
+
+    async def retry(ids: Sequence[int]) -> int:
+        now = time.time()
+        done = await bridge.database.run(lambda c: outbox.retry(c, ids, now=now, expires_after=_RETRY_FOR))
+        bridge.wake()
+        return done
+
+    async def drop(ids: Sequence[int]) -> int:
+        done = await bridge.database.run(lambda c: outbox.drop(c, ids, now=time.time()))
+        bridge.wake()
+        return done
+
+    async def log_out(name: str) -> None:
+        channel = bridge.channels.get(name)
+        if not isinstance(channel, LogsOut):
+            raise BadBody(f"{name} cannot be logged out from here.")
+        await channel.log_out()
+
+    async def jobs() -> Sequence[JobStatus]:
+        return await _jobs(bridge).listing()
+
+    return Console(
+        database=bridge.database,
+        language=lambda: bridge.config.language,
+        timezone=lambda: bridge.config.timezone,
+        targets=lambda: _targets(bridge),
+        retry=retry,
+        drop=drop,
+        send_to=partial(_send_to, bridge),
+        can_log_out=lambda: _can_log_out(bridge),
+        log_out=log_out,
+        jobs=jobs,
+        run_job=lambda job: _jobs(bridge).run_now(job),
+        mute_job=lambda job, until, by: _jobs(bridge).mute(job, until, by),
+        unmute_job=lambda job: _jobs(bridge).unmute(job),
+        upcoming=lambda start, end: {job.id: _upcoming(bridge, job, start, end) for job in bridge.config.jobs},
+        config=lambda: _config(bridge),
+        examine=lambda: _examine(bridge),
+        reload=bridge.ask_reload,
+        overview=lambda: alert_desk(bridge).overview(),
+        silences=partial(_silences, bridge),
+        silence=partial(_silence, bridge),
+        unsilence=partial(_unsilence, bridge),
+        ack=partial(_ack, bridge),
+        matchers_of=lambda firing: [str(matcher) for matcher in alerts.matchers_of(firing)],
+        alert_pictures=partial(_alert_pictures, bridge),
+        draw=partial(_draw, bridge),
+        hosts=lambda: bridge.hosts.hosts() if bridge.hosts and bridge.config.host else None,
+    )
+
+
+def _can_log_out(bridge: Bridge) -> Collection[str]:
+    return [name for name, channel in bridge.channels.items() if isinstance(channel, LogsOut)]
+
+
+# ---------------------------------------------------------------- targets
+
+
+def _targets(bridge: Bridge) -> list[TargetView]:
+    lanes = {lane.name: lane for lane in bridge.lanes}
+    return [_target(name, target, lanes.get(target.lane())) for name, target in bridge.targets.items()]
+
+
+def _target(name: str, target: TargetSettings, lane: Lane | None) -> TargetView:
+    now = time.monotonic()
+    budgets = [_budget(rate, left) for rate, left in lane.pacer.windows_left(now).items()] if lane else []
+    if lane:
+        own = bool(target.pace)
+        chat = lane.pacer.chat_windows_left(target.chat_key(), now)
+        # Of what fills again within seconds there is nothing to see.
+        budgets += [
+            Budget(str(rate), rate.count, left, own=own) for rate, left in chat.items() if rate.seconds >= _SHORTEST
+        ]
+    return TargetView(
+        name=name,
+        channel=target.lane(),
+        address=", ".join(_written(target, key) for key in _ADDRESS if _written(target, key)),
+        fallback=target.fallback,
+        budgets=tuple(budgets),
+        unpaced=lane is not None and not lane.pacer.counts,
+        pictures=lane is None or lane.channel.capabilities.pictures != "none",
+    )
+
+
+def _budget(rate: str, left: int) -> Budget:
+    return Budget(rate, int(rate.partition("/")[0]), left)
+
+
+def _written(target: TargetSettings, key: str) -> str:
+    value = getattr(target, key, None)
+    if value is None or isinstance(value, SecretStr):
+        return ""
+    return ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+# ---------------------------------------------------------------- messages
+
+
+async def _send_to(bridge: Bridge, message_id: int, target: str) -> None:
+    """Tell another target of what a message belongs to, in words composed for it.
+
+    Raises:
+        BadBody: the message or the target is gone.
+        StorageError: it could not be stored.
+    """
+    found = await bridge.database.read(lambda c: outbox.get(c, [message_id]))
+    stored = await bridge.database.read(lambda c: outbox.stored(c, found[0].notification_id)) if found else None
+    destination = bridge.destinations.get(target)
+    if stored is None or destination is None:
+        raise BadBody(f"Message {message_id} or the target {target} is gone.")
+    bodies = bridge.present_intake.recompose(stored.kind, stored.content, target, "")
+    if not bodies or stored.kind is NotificationKind.OTHER:
+        bodies = [*bodies, *_bodies(stored.messages, pictures_only=bool(bodies))]
+    item = Notification(
+        source=stored.source,
+        target=target,
+        bodies=tuple(bodies),
+        priority=Priority(min(message.priority for message in stored.messages)),
+        kind=stored.kind,
+        content=stored.content,
+        expires_after=destination.expires_after,
+    )
+    # It belongs to the same POST, if there was one.
+    post = sa.select(notifications.c.received_id).where(notifications.c.id == stored.id)
+    await bridge.database.run(
+        lambda c: outbox.put_all(c, [[item]], now=time.time(), came_in=[c.execute(post).scalar()])
+    )
+    bridge.wake()
+
+
+def _bodies(messages: Sequence[Message], *, pictures_only: bool) -> list[Body]:
+    return [message.body for message in messages if not pictures_only or isinstance(message.body, Picture)]
+
+
+# ---------------------------------------------------------------- alerts
+
+
+def alert_desk(bridge: Bridge) -> alerts.Desk:
+    """What acting on alerts needs; of a bridge that does not run, what it was told itself."""
+    if bridge.alerts is not None:
+        return bridge.alerts()
+    board = bridge.board
+    overview = partial(firing.look, board.firing, board.acks)
+    return alerts.Desk(overview, board.ack, board.silences, board.add_silence, board.expire_silence)
+
+
+def _question(bridge: Bridge, text: str, by: str, language: Language) -> Question:
+    """What somebody asks for in the console, as if they had written it in a chat."""
+    at = datetime.now(bridge.config.timezone)
+    return Question(Asker("console", "", by, by), text, tuple(text.split()), at, language)
+
+
+async def _silence(
+    bridge: Bridge, matchers: Sequence[str], seconds: float, by: str, comment: str, language: Language
+) -> str:
+    question = _question(bridge, f"{' '.join(matchers)} {seconds:.0f}s {comment}".strip(), by, language)
+    said = await alerts.silence(alert_desk(bridge), question)
+    # How to end it is a word for chats; here there is a button.
+    to_end = alert_phrases.say("to_end", language, id="")
+    return "\n".join(line for line in said.splitlines() if not line.startswith(to_end))
+
+
+async def _unsilence(bridge: Bridge, name: str, by: str, language: Language) -> str:
+    return await alerts.unsilence(alert_desk(bridge), _question(bridge, name, by, language))
+
+
+async def _ack(bridge: Bridge, key: str, by: str, comment: str, language: Language) -> str:
+    return await alerts.ack(alert_desk(bridge), _question(bridge, f"{key} {comment}".strip(), by, language))
+
+
+async def _silences(bridge: Bridge, language: Language) -> tuple[Sequence[SilenceView], Sequence[str]]:
+    """The silences of all sides, and sentences about who did not answer."""
+    (kept, missing), theirs = await asyncio.gather(
+        alerts.all_kept(alert_desk(bridge), language),
+        _in_grafana(bridge),
+    )
+    found = [
+        SilenceView(
+            each.ids[0], each.matchers, each.starts_at, each.ends_at, each.by, each.comment,
+            tuple(place for place, ids in (("bridge", each.here), ("alertmanager", each.there)) if ids), can_end=True,
+        )
+        for each in kept
+    ]  # fmt: skip
+    found += [
+        SilenceView(
+            each.id, each.matchers, each.starts_at, each.ends_at, each.created_by, each.comment, ("grafana",)
+        )
+        for each in theirs
+    ]  # fmt: skip
+    return found, missing
+
+
+async def _in_grafana(bridge: Bridge) -> Sequence[KeptSilence]:
+    try:
+        return await bridge.silences_in_grafana()
+    except NoAnswer:
+        # What fires was asked there too, and has told so.
+        return ()
+
+
+async def _alert_pictures(bridge: Bridge, found: Sequence[Firing], look: Seeing) -> Mapping[str, PictureSpec]:
+    """Which picture each of these alerts would bring, by key; decided without asking anybody. Raises `StorageError`."""
+    config = bridge.config
+    if not found:
+        return {}
+    # What was posted says more than what is listed.
+    told = {each.key: each.alert for each in await bridge.database.read(notification_log.firing) if each.alert}
+    made = Look(
+        config.grafana is not None, config.prometheus is not None, str(config.timezone), look.language, look.theme
+    )
+    at = datetime.fromtimestamp(look.at, UTC)
+    specs = {}
+    for each in found:
+        alert = next((told[key] for key in each.keys if key in told), each.alert)
+        group = AlertGroup(alert.source, "", alert.title, (alert,))
+        specs[each.key] = with_pictures(group, routing.PICTURES, at, made).alerts[0].picture
+    return {key: spec for key, spec in specs.items() if spec is not None}
+
+
+async def _draw(bridge: Bridge, spec: PictureSpec) -> bytes:
+    if bridge.draw is None:
+        raise PictureError("This bridge draws no pictures.")
+    return await bridge.draw(spec)
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def _jobs(bridge: Bridge) -> Jobs:
+    if bridge.jobs is None:
+        raise BadBody("This bridge runs no jobs.")
+    return bridge.jobs
+
+
+def _upcoming(bridge: Bridge, job: JobSettings, start: datetime, end: datetime) -> list[datetime]:
+    """When a job runs between two moments; of several that lie too close to be told apart, the first."""
+    trigger = job.trigger(bridge.config.timezone, start)
+    gap = (end - start) / _DENSEST
+    found: list[datetime] = []
+    at = trigger.get_next_fire_time(None, start)
+    while at is not None and at <= end:
+        found.append(at)
+        at = trigger.get_next_fire_time(at, max(start, at + max(gap, timedelta(microseconds=1))))
+    return found
+
+
+# ---------------------------------------------------------------- the configuration
+
+
+def _config(bridge: Bridge) -> ConfigView:
+    files, config = bridge.files, bridge.config
+    return ConfigView(
+        files=tuple(map(str, config.files or (config.path,))),
+        loaded_at=files.loaded_at,
+        text=masked(config),
+        problems=files.problems,
+        later=files.later,
+        version=wxbridge.__version__,
+        started_at=files.started_at,
+    )
+
+
+def masked(config: Any) -> str:
+    """A configuration as YAML, with what was written in its files, and stars for secrets."""
+    data: Mapping[str, Any] = config.model_dump(mode="json", exclude_unset=True, fallback=str)
+    return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, default_flow_style=False, width=100)
+
+
+async def _examine(bridge: Bridge) -> list[FindingView]:
+    from wxbridge import doctor
+
+    found = await doctor.examine(bridge.config, bridge.database)
+    return [FindingView(each.name, each.state.value, each.found, each.advice) for each in found]

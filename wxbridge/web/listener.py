@@ -1,0 +1,120 @@
+"""A listening address that stays while the application behind it is exchanged."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+
+from aiohttp import web
+
+from wxbridge.core.errors import WxbridgeError
+from wxbridge.web.connections import Runner
+
+GRACE = 30.0
+"""Seconds that requests to an application that was exchanged get to finish; as long as a body may take."""
+_BACKLOG = 128
+_SHUTDOWN = 1.0
+"""Seconds that requests get to finish where the bridge ends."""
+
+
+class Listener:
+    """Serves one aiohttp application after another on one address."""
+
+    def __init__(self) -> None:
+        self._sockets: list[socket.socket] = []
+        self._runner: web.AppRunner | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def bind(self, host: str, port: int) -> int:
+        """Take the address (all of them, for a name that has several); gives the port, a free one for 0.
+
+        Raises:
+            WxbridgeError: it cannot be had.
+        """
+        try:
+            found = dict.fromkeys(
+                (entry[0], entry[4]) for entry in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            )
+            for family, address in found:
+                try:
+                    listening = _listening(family, (address[0], port, *address[2:]))
+                except OSError as error:
+                    # A name may have an address of a kind that this machine does not speak.
+                    if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT) or len(found) == 1:
+                        raise
+                    continue
+                self._sockets.append(listening)
+                port = listening.getsockname()[1]
+            if not self._sockets:
+                raise OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))  # noqa: TRY301
+        except OSError as error:
+            self._release()
+            shown = f"[{host}]" if ":" in host else host
+            raise WxbridgeError(
+                f"cannot listen on {shown}:{port}: {error.strerror or error}; "
+                "free the port, or set `server.listen` to another",
+            ) from error
+        return port
+
+    async def serve(self, app: web.Application) -> None:
+        """Have an application answer from now on; what another has begun to answer, it finishes."""
+        # No access log: the addresses in it could hold `?token=`.
+        runner = Runner(app, shutdown_timeout=_SHUTDOWN)
+        await runner.setup()
+        for listening in self._sockets:
+            # A site closes what it is given.
+            await web.SockSite(runner, listening.dup(), backlog=_BACKLOG).start()
+        before, self._runner = self._runner, runner
+        if before is not None:
+            task = asyncio.create_task(_leave(before, GRACE), name="http leaves")
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    async def close(self) -> None:
+        """Take no more; what is being answered gets a second."""
+        self._release()
+        leaving = list(self._leaving)
+        for task in leaving:
+            task.cancel()
+        if self._runner is not None:
+            await _leave(self._runner, _SHUTDOWN)
+        if leaving:
+            await asyncio.wait(leaving, timeout=2 * _SHUTDOWN)
+
+    def _release(self) -> None:
+        for listening in self._sockets:
+            listening.close()
+        self._sockets.clear()
+
+
+def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+        made.listen(_BACKLOG)
+        made.settimeout(0)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+async def _leave(runner: web.AppRunner, limit: float) -> None:
+    """Close an application's idle connections at once, the others when they are answered or after `limit` seconds."""
+    for site in list(runner.sites):
+        await site.stop()
+    # What was accepted a moment ago has yet to arrive at the application.
+    await asyncio.sleep(0)
+    try:
+        if runner.server is not None:
+            runner.server.pre_shutdown()
+            # Streams of events never end by themselves; the application is told to end them.
+            await runner.shutdown()
+            await runner.server.shutdown(limit)
+    finally:
+        await runner.cleanup()
