@@ -1,6 +1,6 @@
 """A bridge under load that is killed over and over: `python -m bench crash --rounds 500`. Minutes, not seconds.
 
-The load, the kills and the account are the end-to-end test's (`tests/end_to_end/crashing.py`); here are only more of
+The load, the kills and the account are the end-to-end test's (`tests/e2e/crashing.py`); here are only more of
 them. `WXBRIDGE_CRASH_SEED` repeats the choices of an earlier run, which prints its seed.
 """
 

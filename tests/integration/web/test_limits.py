@@ -242,7 +242,7 @@ async def test_absurd_requests_are_answered_with_a_sentence_and_their_secrets_st
 async def test_a_fault_of_ours_is_to_be_sent_again_and_tells_no_more_than_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("web_alone.read_json", lambda body: 1 / 0)
+    monkeypatch.setattr("tests.integration.web.web_alone.read_json", lambda body: 1 / 0)
     caplog.set_level(logging.DEBUG)
     async with alone(tmp_path) as server:
         with capture_logs() as logs:

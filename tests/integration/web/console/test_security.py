@@ -372,7 +372,11 @@ async def test_every_phrase_is_there_in_both_languages_and_takes_the_same_words(
         for language in LANGUAGES:
             assert say(key, language, **dict.fromkeys(fields, "x"))
     folder = REPOSITORY / "wxbridge" / "web" / "console"
-    written = "".join(path.read_text(encoding="utf-8") for path in folder.rglob("*") if path.suffix in {".py", ".html"})
+    written = "".join(
+        path.read_text(encoding="utf-8")
+        for path in folder.rglob("*")
+        if path.suffix in {".py", ".html"} and path.name != "services.py"
+    )
     for key in re.findall(r"""\b(?:t|say)\(['"]([\w.]+)['"][,)]""", written):
         assert key in _WORDS, key
 
