@@ -35,10 +35,10 @@ async def measure(place: Place, rounds: int) -> list[Row]:
         RuntimeError: what the tests need is not installed.
     """
     # The tests are no part of the package: they are found where pytest finds them.
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT))
     try:
-        from end_to_end.conftest import Launcher
-        from end_to_end.crashing import crash
+        from tests.e2e.conftest import Launcher
+        from tests.e2e.crashing import crash
     except ModuleNotFoundError as error:
         raise RuntimeError(f"{error}; bring it with: {sys.executable} -m pip install --group dev") from error
     seed = int(os.environ.get("WXBRIDGE_CRASH_SEED") or secrets.randbits(32))
