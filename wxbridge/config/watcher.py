@@ -108,8 +108,7 @@ class Reloader:
         asked, self._asked = self._asked, False
         if not asked and await self._now() == self._seen:
             return
-        found, problem = await self._whole()
-        self._seen = await self._now()
+        found, problem, self._seen = await self._whole()
         if found is None:
             await self._refuse("invalid", problem)
             return
@@ -119,8 +118,11 @@ class Reloader:
     async def _now(self) -> str:
         return await asyncio.to_thread(_fingerprint, self._files, self._patterns)
 
-    async def _whole(self) -> tuple[Config | None, str]:
-        """The configuration as it is once nobody writes any more; or what is wrong with it, if that lasts."""
+    async def _whole(self) -> tuple[Config | None, str, str]:
+        """The configuration as it is once nobody writes any more; or what is wrong with it, if that lasts.
+
+        Last comes the fingerprint of just what was read: who writes a moment later is noticed at the next look.
+        """
         left = PATIENCE
         while True:
             before = await self._now()
@@ -144,10 +146,10 @@ class Reloader:
                 mine = self._files, self._patterns
                 self._files, self._patterns = config.files, config.patterns
                 if mine == (config.files, config.patterns) and await self._now() == before:
-                    return config, ""
+                    return config, "", before
                 continue
             if await self._now() == before and left <= 0:
-                return None, problem
+                return None, problem, before
             left -= QUIET
 
     async def _take(self, config: Config) -> None:

@@ -126,6 +126,25 @@ async def test_half_a_file_that_is_right_by_itself_is_not_taken(desk: Desk) -> N
     assert [len(config.routes) for config in desk.taken] == [1]
 
 
+@pytest.mark.parametrize("first", [FIRST + "routes: []\n", BROKEN], ids=["right", "wrong"])
+async def test_what_is_written_just_after_a_file_was_found_to_be_whole_is_read_too(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    real = desk.reloader._whole
+
+    async def whole() -> object:
+        found = await real()
+        desk.write(SECOND)
+        return found
+
+    desk.write(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(desk.reloader, "_whole", whole)
+        await desk.reloader.look()
+    await desk.reloader.look()
+    assert [len(config.routes) for config in desk.taken] == ([1] if first == BROKEN else [0, 1])
+
+
 async def test_an_empty_file_is_not_taken_over(desk: Desk) -> None:
     desk.write("")
     await desk.reloader.look()
