@@ -161,7 +161,7 @@ async def test_a_job_is_run_muted_and_unmuted(browser: Any, console: Bench) -> N
         card = page.locator(".job", has=page.get_by_role("heading", name="hello"))
         await card.get_by_role("button", name="Run now").click()
         await page.get_by_text("hello was started.").wait_for()
-        await card.get_by_text("worked").wait_for()
+        await card.locator("header").get_by_text("worked").wait_for()
         await card.get_by_role("button", name="Mute").click()
         await page.get_by_text("hello is muted until").wait_for()
         await card.get_by_role("button", name="Unmute").click()
