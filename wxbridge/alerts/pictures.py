@@ -19,11 +19,11 @@ import structlog
 from wxbridge.alerts.severity import worst_first
 from wxbridge.config.types import Rate
 from wxbridge.core import imaging
-from wxbridge.core.errors import PictureError
+from wxbridge.core.deadline import share_of_time
+from wxbridge.core.errors import NothingToDraw, PictureError, failure_reason
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
 from wxbridge.monitors.prometheus import expr_of
 from wxbridge.pictures.panels import panel_of, panel_spec
-from wxbridge.pictures.renderer import NothingToDraw, less_time, reason_of
 
 log = structlog.get_logger()
 
@@ -230,13 +230,13 @@ async def first_picture(params: Mapping[str, Any], painters: Mapping[str, Painte
         kind = each["kind"]
         share = _SHARE if place + 1 < len(tries) else 1.0
         try:
-            with less_time(share):
+            with share_of_time(share):
                 return await _checked(kind, await painters[kind](each["params"]))
         except NothingToDraw as error:
             nothing.append(error)
         except PictureError as error:
             failures.append(error)
-            count(kind, reason_of(error))
+            count(kind, failure_reason(error))
             log.info("no picture by this way", kind=kind, error=str(error))
     if not failures:
         raise nothing[0] if len(nothing) == 1 else NothingToDraw(_together(nothing), reason=nothing[-1].reason)

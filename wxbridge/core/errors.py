@@ -54,6 +54,40 @@ class PictureError(WxbridgeError):
         self.retry = retry
 
 
+class NothingToDraw(PictureError):
+    """There is no picture of this, and nothing is wrong.
+
+    `reason` is a word for the metrics, such as `no_rule`, `no_data`, or `no_source`: what it was to be drawn from is
+    no longer configured.
+    """
+
+    def __init__(self, text: str, *, reason: str = "no_data") -> None:
+        super().__init__(text)
+        self.reason = reason
+
+
+class PictureTimeout(PictureError):
+    """The picture was not made in time; another attempt may succeed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, retry=True)
+
+
+class PictureRefused(PictureError):
+    """Whoever was asked for the picture said no: nobody is let in, or the question itself is wrong."""
+
+
+def failure_reason(error: PictureError) -> str:
+    """Name a failure for the metrics: a `NothingToDraw` by its reason, `deadline`, `refused`, `passing`, `failed`."""
+    if isinstance(error, NothingToDraw):
+        return error.reason
+    if isinstance(error, PictureTimeout):
+        return "deadline"
+    if isinstance(error, PictureRefused):
+        return "refused"
+    return "passing" if error.retry else "failed"
+
+
 class SendError(WxbridgeError):
     """A message was not confirmed by its service.
 

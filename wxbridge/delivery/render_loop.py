@@ -11,12 +11,11 @@ import structlog
 from sqlalchemy import Connection
 
 from wxbridge.alerts import render
-from wxbridge.core.errors import PictureError, StorageError
+from wxbridge.core.errors import NothingToDraw, PictureError, StorageError
 from wxbridge.core.model import Message, Picture, PictureSpec
 from wxbridge.core.text.i18n import Language
 from wxbridge.delivery import outbox
 from wxbridge.delivery.common import Shared, cut_off
-from wxbridge.pictures.renderer import NothingToDraw
 
 log = structlog.get_logger()
 

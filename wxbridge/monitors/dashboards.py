@@ -17,9 +17,9 @@ from urllib.parse import quote, urlencode
 
 import aiohttp
 
+from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import PictureError
 from wxbridge.monitors.grafana import Grafana
-from wxbridge.pictures.renderer import time_left
 
 DEADLINE = 10.0
 """Seconds for one answer."""
@@ -177,7 +177,7 @@ class Dashboards:
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
         grafana, url = self.grafana, self.grafana.base + path
-        limit = min(self._deadline, time_left(self._deadline))
+        limit = min(self._deadline, seconds_left(self._deadline))
         try:
             async with asyncio.timeout(limit):
                 auth = await grafana.auth_for(url)

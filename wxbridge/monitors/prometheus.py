@@ -21,12 +21,12 @@ from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
 import aiohttp
 
 from wxbridge.config.types import WebSource
-from wxbridge.core.errors import PictureError
+from wxbridge.core.deadline import seconds_left
+from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
 from wxbridge.core.tls import trusting
 from wxbridge.monitors.promql import Analysis, Choice, Curve, Period, Role, chosen
 from wxbridge.monitors.promql_tree import NotUnderstood, tokens
 from wxbridge.pictures.charts.chart import badness
-from wxbridge.pictures.renderer import NothingToDraw, Refused, TooLate, time_left
 
 DEADLINE = 15.0
 """Seconds for one answer, where the picture has no deadline of its own."""
@@ -57,7 +57,7 @@ Rank = Callable[[float, float], float]
 """How much a series is to be seen whose values lie between these two."""
 
 
-class RefusedQuery(Refused):
+class RefusedQuery(PictureRefused):
     """The expression itself was refused, or cannot be computed; the message has the server's own words."""
 
 
@@ -237,7 +237,7 @@ class Prometheus:
             ) from None
 
     async def _ask(self, path: str, form: Mapping[str, str], *, post: bool = True) -> bytes:
-        limit = min(self._deadline, time_left(self._deadline))
+        limit = min(self._deadline, seconds_left(self._deadline))
         if path == "query_range":
             form = {**form, "timeout": f"{max(1, math.floor(limit * 1000))}ms"}
         try:
@@ -246,7 +246,7 @@ class Prometheus:
                 if post and status == 405:  # noqa: PLR2004 - a proxy before it that lets nobody post
                     status, body = await self._send(path, form, post=False)
         except TimeoutError:
-            raise TooLate(f"Prometheus at {self._name} did not answer within {limit:.3g} s") from None
+            raise PictureTimeout(f"Prometheus at {self._name} did not answer within {limit:.3g} s") from None
         except aiohttp.ClientConnectorCertificateError:
             raise PictureError(f"the certificate of {self._name} is not trusted: set prometheus.ca") from None
         except (aiohttp.ClientError, OSError) as error:
@@ -315,7 +315,7 @@ class Prometheus:
         if status in (401, 403):
             given = self._settings.token or self._settings.user or self._url_entry
             what = "prometheus.token, or user and password, are right" if given else "they are needed: none are set"
-            return Refused(f"Prometheus at {self._name} lets nobody in (HTTP {status}): see whether {what}")
+            return PictureRefused(f"Prometheus at {self._name} lets nobody in (HTTP {status}): see whether {what}")
         if 300 <= status < 400:  # noqa: PLR2004 - HTTP
             target = body.decode(errors="replace")[:200]
             return PictureError(f"Prometheus at {self._name} redirects to {target}: is prometheus.url right?")

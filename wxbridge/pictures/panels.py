@@ -19,11 +19,11 @@ from urllib.parse import parse_qsl, quote, urlencode, urlsplit
 import aiohttp
 
 from wxbridge.core import imaging
-from wxbridge.core.errors import PictureError
+from wxbridge.core.deadline import seconds_left
+from wxbridge.core.errors import NothingToDraw, PictureError, PictureTimeout
 from wxbridge.core.model import Alert, PictureSpec
 from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_reason
 from wxbridge.pictures.fetch import MAX_SIZE, fetch
-from wxbridge.pictures.renderer import NothingToDraw, TooLate, time_left
 
 KIND = "panel"
 WIDTH, HEIGHT, SCALE = 540, 320, 2
@@ -271,7 +271,7 @@ class Panels:
             raise PictureError(f"{failure}; and by our own browser: {error}", retry=True) from None
 
     async def _render(self, view: View) -> bytes:
-        limit = time_left(DEADLINE)
+        limit = seconds_left(DEADLINE)
         limit *= _RENDER_SHARE if self.page is not None else 1.0
         url = self.grafana.base + render_path(view, timeout=limit)
         data = (await fetch(url, grafana=self.grafana, max_size=self.max_size, deadline=limit)).data
@@ -386,7 +386,7 @@ async def _json(url: str, headers: Mapping[str, str], cookies: Mapping[str, str]
     try:
         async with (
             aiohttp.ClientSession(
-                cookies=dict(cookies), timeout=aiohttp.ClientTimeout(total=time_left(DEADLINE))
+                cookies=dict(cookies), timeout=aiohttp.ClientTimeout(total=seconds_left(DEADLINE))
             ) as session,
             session.get(url, headers=headers, allow_redirects=False, ssl=await grafana.tls() or True) as response,
         ):
@@ -401,7 +401,7 @@ async def _json(url: str, headers: Mapping[str, str], cookies: Mapping[str, str]
                 raise PictureError("Grafana's answer to /api/search is too large")
             return await response.json(content_type=None)
     except TimeoutError:
-        raise TooLate("Grafana did not answer /api/search in time") from None
+        raise PictureTimeout("Grafana did not answer /api/search in time") from None
     except aiohttp.ClientError as error:
         raise PictureError(f"Grafana at {grafana.base} cannot be reached: {error}", retry=True) from None
     except ValueError:

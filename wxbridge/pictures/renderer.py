@@ -37,17 +37,16 @@ Prometheus) a picture of kind `alert` is left out in peace; asked for by anybody
 from __future__ import annotations
 
 import asyncio
-from contextlib import contextmanager
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
 from wxbridge.config.types import PictureSettings
-from wxbridge.core.errors import PictureError
+from wxbridge.core.deadline import deadline_at, seconds_left, share_of_time
+from wxbridge.core.errors import NothingToDraw, PictureError, PictureTimeout, failure_reason
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from pathlib import Path
 
     from wxbridge.config.types import GrafanaSettings, WebSource
@@ -63,8 +62,6 @@ if TYPE_CHECKING:
     Painter = Callable[[Mapping[str, Any]], Awaitable[bytes]]
     Count = Callable[[str, str], None]
 
-__all__ = ["NothingToDraw", "Pictures", "TooLate", "reason_of", "time_left"]
-
 log = structlog.get_logger()
 
 MAX_TRIES = 4
@@ -73,60 +70,6 @@ _GRACE = 0.2
 """Seconds that a painter has less than the whole, so that its own error, which says more, comes first."""
 _GRAFANAS_SHARE = 0.6
 """Of the time for an alert's chart that Grafana is to draw: the rest is left for drawing it ourselves."""
-_due: ContextVar[float | None] = ContextVar("picture_due", default=None)
-
-
-def time_left(default: float) -> float:
-    """Tell a painter how many seconds its picture has left; `default` outside `Pictures.draw`."""
-    due = _due.get()
-    return default if due is None else max(0.0, due - asyncio.get_running_loop().time())
-
-
-@contextmanager
-def less_time(share: float) -> Iterator[None]:
-    """Leave what is painted within a `with` block a share of the time that is left, so that another may be tried."""
-    due = _due.get()
-    if due is None:
-        yield
-        return
-    token = _due.set(due - (1.0 - share) * time_left(0.0))
-    try:
-        yield
-    finally:
-        _due.reset(token)
-
-
-class NothingToDraw(PictureError):
-    """There is no picture of this, and nothing is wrong. `reason` is a word for the metrics.
-
-    It is `no_rule`, `no_data`, or `no_source`: what it was to be drawn from is no longer configured.
-    """
-
-    def __init__(self, text: str, *, reason: str = "no_data") -> None:
-        super().__init__(text)
-        self.reason = reason
-
-
-class TooLate(PictureError):
-    """The picture was not made in time; another attempt may succeed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text, retry=True)
-
-
-class Refused(PictureError):
-    """Whoever was asked for it said no: nobody is let in, or the question itself is wrong."""
-
-
-def reason_of(error: PictureError) -> str:
-    """A word for the metrics: a `NothingToDraw.reason`, `deadline`, `refused`, `passing` (in vain), else `failed`."""
-    if isinstance(error, NothingToDraw):
-        return error.reason
-    if isinstance(error, TooLate):
-        return "deadline"
-    if isinstance(error, Refused):
-        return "refused"
-    return "passing" if error.retry else "failed"
 
 
 class Pictures:
@@ -142,7 +85,7 @@ class Pictures:
         timezone: For pages and charts where the params name none.
         language: Likewise: `en-US`, `zh-CN`.
         fonts: A directory for the list of the system's fonts; see `chart_worker.Charts`.
-        count: Is told of every picture what became of it: its kind, and `drawn` or `reason_of` the error.
+        count: Is told of every picture what became of it: its kind, and `drawn` or `failure_reason` the error.
     """
 
     def __init__(
@@ -241,7 +184,7 @@ class Pictures:
         try:
             picture = await self._drawn(spec)
         except PictureError as error:
-            self._count(spec.kind, reason_of(error))
+            self._count(spec.kind, failure_reason(error))
             raise
         self._count(spec.kind, "drawn")
         return picture
@@ -250,30 +193,17 @@ class Pictures:
         painter = self.painters.get(spec.kind)
         if painter is None:
             raise PictureError(f"{spec.kind!r} is no kind of picture; there are {', '.join(sorted(self.painters))}")
-        clock = asyncio.get_running_loop().time
         usual = self.settings.alerts.deadline if spec.kind == "alert" else self.settings.deadline
-        deadline = float(spec.params.get("deadline") or usual)
-        until = clock() + deadline
-        token = _due.set(until - _GRACE)
-        failure: PictureError | None = None
+        seconds = float(spec.params.get("deadline") or usual)
+        deadline = asyncio.get_running_loop().time() + seconds
+        failures: list[PictureError] = []
         try:
-            async with asyncio.timeout_at(until):
-                for number in range(MAX_TRIES):
-                    try:
-                        return await painter(spec.params)
-                    except PictureError as error:
-                        pause = _FIRST_PAUSE * 2**number
-                        # Of those that took too long the first had the most time, and says how much.
-                        if not (isinstance(error, TooLate) and isinstance(failure, TooLate)):
-                            failure = error
-                        if not error.retry or clock() + 2 * pause >= until or number + 1 == MAX_TRIES:
-                            raise failure from None
-                        await asyncio.sleep(pause)
+            with deadline_at(deadline - _GRACE):
+                async with asyncio.timeout_at(deadline):
+                    return await _repeated(painter, spec.params, deadline, failures)
         except TimeoutError:
-            raise failure or TooLate(f"the picture ({spec.kind}) was not drawn within {deadline:g} s") from None
-        finally:
-            _due.reset(token)
-        raise AssertionError  # pragma: no cover - the last try returns or raises
+            late = PictureTimeout(f"the picture ({spec.kind}) was not drawn within {seconds:g} s")
+            raise (failures[-1] if failures else late) from None
 
     async def close(self) -> None:
         """Close the browser and the process that draws charts, where they were started."""
@@ -308,7 +238,7 @@ class Pictures:
             raise PictureError(f"{url!r} is relative to Grafana, but there is no `grafana: url:`")
         if only_grafana and (self.grafana is None or not self.grafana.owns(url)):
             raise PictureError("the page to shoot is not below `grafana: url:`")
-        return Shot(url, deadline=time_left(self.settings.deadline), max_bytes=self.settings.max_size, **given)
+        return Shot(url, deadline=seconds_left(self.settings.deadline), max_bytes=self.settings.max_size, **given)
 
     async def _fetch(self, params: Mapping[str, Any]) -> bytes:
         from wxbridge.pictures.allowed_hosts import AllowList
@@ -323,7 +253,7 @@ class Pictures:
             trusted=bool(given.get("trusted")),
             grafana=self.grafana,
             max_size=self.settings.max_size,
-            deadline=time_left(self.settings.deadline),
+            deadline=seconds_left(self.settings.deadline),
         )
         return fetched.data
 
@@ -366,11 +296,11 @@ class Pictures:
     async def _chart_by_grafana(self, params: Mapping[str, Any]) -> bytes:
         """Have Grafana draw a chart, and draw it ourselves where it does not."""
         try:
-            with less_time(_GRAFANAS_SHARE):
+            with share_of_time(_GRAFANAS_SHARE):
                 picture = await self._by_grafana(params)
         except PictureError as error:
-            self._count("scratch", reason_of(error))
-            log.info("Grafana draws no chart; the bridge does", reason=reason_of(error), error=str(error))
+            self._count("scratch", failure_reason(error))
+            log.info("Grafana draws no chart; the bridge does", reason=failure_reason(error), error=str(error))
             return await self.painters["chart"](params)
         self._count("scratch", "drawn")
         return picture
@@ -407,6 +337,28 @@ _SHOT_KEYS = (
     "marks",
 )
 _GRAFANA_KEYS = ("kiosk", "hide_controls", "only_grafana")
+
+
+async def _repeated(
+    painter: Painter, params: Mapping[str, Any], deadline: float, failures: list[PictureError]
+) -> bytes:
+    """Paint, again after pauses while that may help and the loop's time `deadline` permits.
+
+    The last of `failures` is always the one to be told. Raises `PictureError`: that one.
+    """
+    clock = asyncio.get_running_loop().time
+    for number in range(MAX_TRIES):
+        try:
+            return await painter(params)
+        except PictureError as error:
+            pause = _FIRST_PAUSE * 2**number
+            # Of those that took too long the first had the most time, and says how much.
+            if not (failures and isinstance(error, PictureTimeout) and isinstance(failures[-1], PictureTimeout)):
+                failures.append(error)
+            if not error.retry or clock() + 2 * pause >= deadline or number + 1 == MAX_TRIES:
+                raise failures[-1] from None
+            await asyncio.sleep(pause)
+    raise AssertionError  # pragma: no cover - the last try returns or raises
 
 
 def _take(params: Mapping[str, Any], kind: str, needed: str, optional: tuple[str, ...]) -> dict[str, Any]:

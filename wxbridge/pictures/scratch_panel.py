@@ -24,13 +24,13 @@ from urllib.parse import quote
 import structlog
 
 from wxbridge.config.types import ScratchSettings, WebSource
-from wxbridge.core.errors import PictureError
+from wxbridge.core.deadline import seconds_left, share_of_time
+from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
 from wxbridge.core.http import NoAnswer, Site
 from wxbridge.monitors.prometheus import Answer
 from wxbridge.monitors.promql import Analysis, Choice, Curve, Period, Role, Threshold, chosen
 from wxbridge.pictures.charts.chart import MAX_CURVES
 from wxbridge.pictures.charts.graph import NO_RATIO, Graphs, Request, analysis_of, period_of, requested
-from wxbridge.pictures.renderer import NothingToDraw, Refused, TooLate, less_time, time_left
 
 log = structlog.get_logger()
 
@@ -312,11 +312,11 @@ class Scratch:
         Raises:
             NothingToDraw: no rule, no data; or Grafana would show other series than the alert's, or more than are
                 readable (`unfit`).
-            Refused: the account may not save the dashboard, or it is none to be filled.
-            PictureError: Prometheus or Grafana cannot be asked, or the panel cannot be drawn; `TooLate` where the time
-                did not suffice.
+            PictureRefused: the account may not save the dashboard, or it is none to be filled.
+            PictureError: Prometheus or Grafana cannot be asked, or the panel cannot be drawn; `PictureTimeout` where
+                the time did not suffice.
         """
-        limit = time_left(DEADLINE)
+        limit = seconds_left(DEADLINE)
         try:
             async with asyncio.timeout(limit):
                 content, shown = await self._asked(requested(params))
@@ -324,7 +324,7 @@ class Scratch:
                 async with self._lock:
                     return await self._drawn(content, shown, self._wall() + min(limit + _SAVED_IN, _LONGEST))
         except TimeoutError:
-            raise TooLate(f"Grafana's scratch dashboard did not give a picture within {limit:.3g} s") from None
+            raise PictureTimeout(f"Grafana's scratch dashboard did not give a picture within {limit:.3g} s") from None
         except NoAnswer as error:
             raise _failure(error, self._settings.dashboard) from None
 
@@ -388,7 +388,7 @@ class Scratch:
             saving = asyncio.create_task(self._save(made, "draws an alert"))
             try:
                 await asyncio.shield(saving)
-                with less_time(_DRAWING_SHARE):
+                with share_of_time(_DRAWING_SHARE):
                     picture = await self._paint({name: value for name, value in shown.items() if value is not None})
             except NoAnswer as error:
                 if error.status not in _CONFLICT or number + 1 == TRIES:
@@ -452,7 +452,7 @@ class Scratch:
     async def _read(self) -> _Read:
         answer = await self._site.get(f"/api/dashboards/uid/{quote(self._settings.dashboard)}")
         if words := unusable(answer, self._settings.panel):
-            raise Refused(": ".join(words))
+            raise PictureRefused(": ".join(words))
         meta = answer.get("meta") or {}
         # A dashboard that is saved without its folder moves out of it; only one of the two is to be given.
         folder = {"folderUid": meta["folderUid"]} if meta.get("folderUid") else {"folderId": meta.get("folderId") or 0}
@@ -473,7 +473,7 @@ def _values(answer: Answer) -> list[float]:
 def _failure(error: NoAnswer, uid: str) -> PictureError:
     """What to do about an answer of Grafana's API."""
     if words := refused(error.status, uid):
-        return Refused(": ".join(words))
+        return PictureRefused(": ".join(words))
     if error.status == 401:  # noqa: PLR2004 - HTTP
-        return Refused(str(error))
+        return PictureRefused(str(error))
     return PictureError(str(error), retry=error.passing or error.status in _CONFLICT)

@@ -6,10 +6,9 @@ import asyncio
 from dataclasses import replace
 
 from tests.integration.delivery.delivery_harness import PNG, Room, picture, until
-from wxbridge.core.errors import PictureError
+from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.model import ChannelState, Picture, PictureSpec
 from wxbridge.delivery.render_loop import AT_ONCE
-from wxbridge.pictures.renderer import NothingToDraw
 
 
 async def test_one_picture_for_several_targets_is_drawn_once_and_is_one_file(world) -> None:

@@ -16,7 +16,7 @@ from PIL import Image
 from tests.fakes.grafana import PASSWORD, PLACEHOLDER, TOKEN, USER, png
 from wxbridge.config.types import GrafanaSettings
 from wxbridge.core import imaging
-from wxbridge.core.errors import PictureError
+from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.model import Alert, AlertStatus, PictureSpec
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.panels import (
@@ -31,7 +31,7 @@ from wxbridge.pictures.panels import (
     says_no_data,
     span,
 )
-from wxbridge.pictures.renderer import NothingToDraw, Pictures
+from wxbridge.pictures.renderer import Pictures
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -23,14 +23,14 @@ from wxbridge import doctor
 from wxbridge.config.schema import Config
 from wxbridge.config.types import AlertPictureSettings, GrafanaSettings, PictureSettings, ScratchSettings, WebSource
 from wxbridge.core import imaging
-from wxbridge.core.errors import PictureError
+from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused
 from wxbridge.core.model import PictureSpec
 from wxbridge.doctor import State
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.monitors.promql import Threshold, analysed
 from wxbridge.pictures.charts.graph import Graphs
 from wxbridge.pictures.panels import Panels
-from wxbridge.pictures.renderer import NothingToDraw, Pictures, Refused
+from wxbridge.pictures.renderer import Pictures
 from wxbridge.pictures.scratch_panel import MARK, Content, Scratch, filled, mark_in, mended
 
 AT = 1_772_860_200.0
@@ -440,12 +440,12 @@ async def test_a_mark_that_says_forever_holds_nobody_up(grafana: FakeGrafana, ma
 
 
 async def test_without_the_role_editor_it_is_said_and_nothing_is_saved(grafana: FakeGrafana, make: Make) -> None:
-    with pytest.raises(Refused, match=r"may be read, but not saved: .* the role Editor"):
+    with pytest.raises(PictureRefused, match=r"may be read, but not saved: .* the role Editor"):
         await make(VIEWER).paint(params())
     grafana.meta = {"canSave": True}  # a Grafana that promises too much
-    with pytest.raises(Refused, match=r"HTTP 403\): .* the role Editor"):
+    with pytest.raises(PictureRefused, match=r"HTTP 403\): .* the role Editor"):
         await make(VIEWER).paint(params())
-    with pytest.raises(Refused, match=r"HTTP 401.*grafana\.token"):
+    with pytest.raises(PictureRefused, match=r"HTTP 401.*grafana\.token"):
         await make("wrong").paint(params())
     assert not grafana.rendered
     assert grafana.as_it_was()

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from wxbridge.alerts.pictures import WAYS, Budget, Look, image_of, with_pictures, within
 from wxbridge.alerts.serialization import as_json, from_json
 from wxbridge.config.types import PictureSettings, Rate
-from wxbridge.core.errors import PictureError
+from wxbridge.core.deadline import seconds_left
+from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
-from wxbridge.pictures.renderer import NothingToDraw, Pictures, Refused, TooLate, time_left
+from wxbridge.pictures.renderer import Pictures
 
 NOW = datetime(2026, 3, 7, 6, 0, tzinfo=UTC)
 BOTH = Look(grafana=True, prometheus=True, timezone="Asia/Shanghai", language="zh", theme="dark")
@@ -186,7 +187,7 @@ def tried(*kinds: str) -> PictureSpec:
 
 async def test_the_first_way_that_gives_a_picture_is_taken() -> None:
     counted: list[tuple[str, str]] = []
-    drawn = pictures(counted, panel=Refused("nobody is let in"), chart=b"chart")
+    drawn = pictures(counted, panel=PictureRefused("nobody is let in"), chart=b"chart")
     assert await drawn.draw(tried("panel", "chart")) == b"chart"
     assert counted == [("panel", "refused"), ("alert", "drawn")]
 
@@ -200,7 +201,8 @@ async def test_where_no_way_has_a_picture_there_is_none_and_nothing_is_wrong() -
 
 
 @pytest.mark.parametrize(
-    ("error", "reason"), [(TooLate("late"), "deadline"), (PictureError("broken"), "failed"), (Refused("no"), "refused")]
+    ("error", "reason"),
+    [(PictureTimeout("late"), "deadline"), (PictureError("broken"), "failed"), (PictureRefused("no"), "refused")],
 )
 async def test_where_one_failed_and_no_other_has_a_picture_it_is_a_failure(error: PictureError, reason: str) -> None:
     counted: list[tuple[str, str]] = []
@@ -221,13 +223,13 @@ async def test_what_was_to_be_drawn_from_a_prometheus_that_is_configured_no_more
 
 
 async def test_of_several_attempts_that_take_too_long_the_longest_is_told() -> None:
-    late = iter([TooLate("no answer within 15 s"), TooLate("no answer within 0.2 s")])
+    late = iter([PictureTimeout("no answer within 15 s"), PictureTimeout("no answer within 0.2 s")])
 
     def look() -> bytes:
         raise next(late)
 
     spec = PictureSpec("alert", {**tried("chart").params, "deadline": 2.0})
-    with pytest.raises(TooLate, match="15 s"):
+    with pytest.raises(PictureTimeout, match="15 s"):
         await pictures([], chart=look).draw(spec)
 
 
@@ -242,8 +244,8 @@ async def test_a_way_leaves_time_for_the_next() -> None:
     left: list[float] = []
 
     def look() -> bytes:
-        left.append(time_left(0))
-        raise TooLate("late")
+        left.append(seconds_left(0))
+        raise PictureTimeout("late")
 
     drawn = pictures([], panel=look, chart=look)
     with pytest.raises(PictureError):
@@ -255,7 +257,7 @@ async def test_an_alerts_picture_has_a_deadline_of_its_own() -> None:
     left: list[float] = []
 
     def look() -> bytes:
-        left.append(time_left(0))
+        left.append(seconds_left(0))
         return b"chart"
 
     drawn = pictures([], chart=look)

@@ -10,14 +10,13 @@ from datetime import UTC, datetime
 from typing import Any, Self, get_args
 
 from wxbridge.config.types import WebSource
-from wxbridge.core.errors import PictureError
+from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.text.i18n import Language
 from wxbridge.monitors.prometheus import Drawing, Prometheus, Rule, drawing, rule_among
 from wxbridge.monitors.promql import MAX_POINTS, POINTS, Analysis, Period, Role, analysed, period
 from wxbridge.monitors.promql_units import unit_in
 from wxbridge.pictures.charts.chart import Chart, Curve, Mark, Theme, Threshold
 from wxbridge.pictures.charts.worker import Charts
-from wxbridge.pictures.renderer import NothingToDraw
 
 KIND = "chart"
 _PARAMS = frozenset((

@@ -19,9 +19,9 @@ from typing import Any, BinaryIO, Self
 
 import structlog
 
-from wxbridge.core.errors import PictureError
+from wxbridge.core.deadline import seconds_left
+from wxbridge.core.errors import PictureError, PictureTimeout
 from wxbridge.pictures.charts.chart import Chart, packed
-from wxbridge.pictures.renderer import TooLate, time_left
 
 log = structlog.get_logger()
 
@@ -80,14 +80,14 @@ class Charts:
         return await self._asked("bars", dict(params))
 
     async def _asked(self, what: str, given: Any) -> bytes:
-        limit = time_left(self._deadline)
+        limit = seconds_left(self._deadline)
         try:
             async with asyncio.timeout(limit):
                 request = await asyncio.to_thread(_request, what, given)
                 async with self._turn:
                     return await self._exchange(request)
         except TimeoutError:
-            raise TooLate(f"the chart was not drawn within {limit:.3g} s") from None
+            raise PictureTimeout(f"the chart was not drawn within {limit:.3g} s") from None
 
     async def warm(self) -> None:
         """Start the process, so that the first picture need not wait for its imports."""

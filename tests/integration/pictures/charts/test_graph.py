@@ -13,11 +13,11 @@ import pytest_asyncio
 from tests.fakes.prometheus import FakePrometheus, fake_prometheus
 from wxbridge.config.types import WebSource
 from wxbridge.core import imaging
-from wxbridge.core.errors import PictureError
+from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.model import PictureSpec
 from wxbridge.pictures.charts.chart import Chart
 from wxbridge.pictures.charts.graph import Graphs, period_of, requested
-from wxbridge.pictures.renderer import NothingToDraw, Pictures
+from wxbridge.pictures.renderer import Pictures
 
 AT = 1_772_860_200.0
 DB, WEB = {"instance": "db-1:9100"}, {"instance": "web-1:9100"}
