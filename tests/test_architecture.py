@@ -49,11 +49,10 @@ KNOWN_VIOLATIONS: dict[str, set[str]] = {
     "config.routes": {"alerts.routing"},
     "config.time_intervals": {"alerts.routing"},
     "config.watcher": {"watchdog"},
-    "core.http": {"alerts.sources", "config.types"},
+    "core.http": {"config.types"},
     "core.patterns": {"alerts.routing"},
     "monitors.alertmanager": {
         "alerts.routing",
-        "alerts.sources",
         "alerts.sources.alertmanager",
         "alerts.sources.grafana_unified",
     },

@@ -12,9 +12,9 @@ from urllib.parse import urlsplit, urlunsplit
 import aiohttp
 import stamina
 
-from wxbridge.alerts.sources import read_json
 from wxbridge.config.types import WebSource
 from wxbridge.core.errors import BadBody, WxbridgeError
+from wxbridge.core.json_values import read_json
 from wxbridge.core.tls import trusting
 
 DEADLINE = 10.0

@@ -14,9 +14,10 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from wxbridge.alerts.routing import Matcher
-from wxbridge.alerts.sources import alertmanager, as_labels, as_text, as_time, grafana_unified
+from wxbridge.alerts.sources import alertmanager, grafana_unified
 from wxbridge.config.types import WebSource
 from wxbridge.core.http import DEADLINE, MAX_BYTES, NoAnswer, Site
+from wxbridge.core.json_values import as_labels, as_text, as_time
 from wxbridge.core.model import Alert, AlertGroup
 
 _ROOT = "/api/v2"

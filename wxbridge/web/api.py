@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from wxbridge.alerts.sources import read_json
+from wxbridge.core.json_values import read_json
 from wxbridge.core.metrics import Metrics
 from wxbridge.web.answers import shortened
 from wxbridge.web.hooks import accepted

@@ -11,8 +11,8 @@ from typing import Any
 from aiohttp import BodyPartReader, web
 from multidict import MultiDict
 
-from wxbridge.alerts.sources import read_json
 from wxbridge.core.errors import BadBody
+from wxbridge.core.json_values import read_json
 from wxbridge.web.answers import read_body, shortened, too_slow
 
 FIELDS = ("to", "text", "image", "mentions")

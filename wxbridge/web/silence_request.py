@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wxbridge.alerts.sources import as_time
 from wxbridge.config.types import parse_duration
 from wxbridge.core.errors import BadBody
+from wxbridge.core.json_values import as_time
 from wxbridge.web.answers import shortened
 
 FIELDS = ("matchers", "duration", "ends_at", "starts_at", "comment", "created_by")

@@ -12,8 +12,8 @@ import aiohttp
 from aiohttp import web
 
 from wxbridge.alerts.routing import parse_matcher
-from wxbridge.alerts.sources import read_json
 from wxbridge.core.errors import BadBody
+from wxbridge.core.json_values import read_json
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted
 from wxbridge.web.neighbours import Neighbours

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from wxbridge.alerts.sources import MAX_ALERTS, WEB, as_count, as_labels, as_text, as_time, free_text, short_hash
+from wxbridge.alerts.sources import MAX_ALERTS, WEB, free_text, short_hash
+from wxbridge.core.json_values import as_count, as_labels, as_text, as_time
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 
 NAME = "alertmanager"

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wxbridge.alerts.sources import alertmanager, grafana_legacy, grafana_unified, read_json
+from wxbridge.alerts.sources import alertmanager, grafana_legacy, grafana_unified
+from wxbridge.core.json_values import read_json
 from wxbridge.core.model import AlertGroup
 
 

@@ -10,25 +10,13 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from wxbridge.alerts.sources import (
-    MAX_ALERTS,
-    WEB,
-    Parse,
-    as_labels,
-    as_number,
-    as_text,
-    fetched,
-    free_text,
-    read_json,
-    read_text,
-    short_hash,
-    without_state,
-)
+from wxbridge.alerts.sources import MAX_ALERTS, WEB, Parse, fetched, free_text, short_hash, without_state
 from wxbridge.alerts.sources.forms import is_multipart, read_form
 from wxbridge.alerts.sources.presets import PRESETS
 from wxbridge.config.expressions import Find, compiled
 from wxbridge.config.hooks import BodyMapping
 from wxbridge.core.errors import BadBody
+from wxbridge.core.json_values import as_labels, as_number, as_text, read_json, read_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
 NAME = "generic"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge.alerts.sources import as_labels, as_number, as_text, fetched, free_text, read_json, without_state
+from wxbridge.alerts.sources import fetched, free_text, without_state
+from wxbridge.core.json_values import as_labels, as_number, as_text, read_json
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
 NAME = "grafana"

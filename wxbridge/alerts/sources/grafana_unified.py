@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from wxbridge.alerts.sources import WEB, alertmanager, as_labels, as_number, as_text, fetched
+from wxbridge.alerts.sources import WEB, alertmanager, fetched
+from wxbridge.core.json_values import as_labels, as_number, as_text
 from wxbridge.core.model import AlertGroup, AlertStatus, PictureSpec, Value
 
 NAME = "grafana"

@@ -15,9 +15,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from wxbridge.alerts.sources import MAX_ALERTS, as_labels, as_number, as_text, as_time, read_json, short_hash
+from wxbridge.alerts.sources import MAX_ALERTS, short_hash
 from wxbridge.config.hosts import host_name
 from wxbridge.core.errors import BadBody
+from wxbridge.core.json_values import as_labels, as_number, as_text, as_time, read_json
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
 from wxbridge.hosts.samples import Sample
 

@@ -12,9 +12,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from wxbridge.alerts.sources import as_number, as_text, free_text, read_json, read_text, short_hash
+from wxbridge.alerts.sources import free_text, short_hash
 from wxbridge.alerts.sources.forms import read_form
 from wxbridge.core.errors import BadBody
+from wxbridge.core.json_values import as_number, as_text, read_json, read_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
 NAME = "openfalcon"

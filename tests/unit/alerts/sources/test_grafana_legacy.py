@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from tests.support import payload_bytes
 from tests.unit.alerts.sources.source_checks import check_usable
 from wxbridge.alerts import render
-from wxbridge.alerts.sources import MAX_DEPTH, as_number, as_text, as_time
 from wxbridge.alerts.sources.grafana_legacy import parse
 from wxbridge.core.errors import BadBody
+from wxbridge.core.json_values import MAX_JSON_DEPTH, as_number, as_text, as_time
 from wxbridge.core.model import AlertStatus, Capabilities, PictureSpec, Text, Value
 
 
@@ -141,7 +141,7 @@ def test_what_is_json_but_no_alert_is_told_as_text(body: str) -> None:
         (b"\xff\xfe", r"The body is not UTF-8 \(byte 0\)"),
         (b'{"title": "\xb4\xa6"}', r"The body is not UTF-8 \(byte 11\)"),
         (b"[" * 100_000, "nested too deeply"),
-        (b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1), "nested too deeply"),
+        (b"[" * (MAX_JSON_DEPTH + 1) + b"]" * (MAX_JSON_DEPTH + 1), "nested too deeply"),
         (b"1" * 5000, "a number too long to read"),
     ],
 )
@@ -151,7 +151,10 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(body: bytes, words: str)
 
 
 def test_a_deep_body_that_is_read_can_be_told() -> None:
-    for body in ("[" * MAX_DEPTH + "]" * MAX_DEPTH, '{"title": ' + '{"a": ' * 298 + '"\\ud800"' + "}" * 298 + "}"):
+    for body in (
+        "[" * MAX_JSON_DEPTH + "]" * MAX_JSON_DEPTH,
+        '{"title": ' + '{"a": ' * 298 + '"\\ud800"' + "}" * 298 + "}",
+    ):
         check_usable(parse(body.encode(), {}))
 
 
