@@ -43,7 +43,7 @@ from wxbridge.delivery import Delivery, Lane, outbox
 from wxbridge.delivery.writer import Memo, Writer
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import Jobs
-from wxbridge.monitors.alertmanager import KeptSilence
+from wxbridge.monitors.alertmanager import GettableSilence
 from wxbridge.pictures.pages.missing_fonts import tell_of_boxes
 from wxbridge.pictures.renderer import Pictures
 from wxbridge.web.listener import Listener
@@ -102,7 +102,7 @@ class FilesRead:
         return noting
 
 
-async def no_silences() -> Sequence[KeptSilence]:
+async def no_silences() -> Sequence[GettableSilence]:
     """Those of a Grafana that is not there."""
     return ()
 
@@ -143,8 +143,8 @@ class Bridge:
     """None until the bridge runs."""
     alerts: Callable[[], Desk] | None = None
     """What acting on alerts needs, of the present configuration; None until the bridge runs."""
-    silences_in_grafana: Callable[[], Awaitable[Sequence[KeptSilence]]] = no_silences
-    """Grafana's own. Raises `NoAnswer`."""
+    silences_in_grafana: Callable[[], Awaitable[Sequence[GettableSilence]]] = no_silences
+    """Grafana's own. Raises `ApiError`."""
     draw: Callable[[PictureSpec], Awaitable[bytes]] | None = None
     """Draws a picture with the present painters, `Pictures.draw`; None until the bridge runs."""
     _writer: Writer = field(init=False)

@@ -41,7 +41,7 @@ from wxbridge.config.schema import Config
 from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database, read_facts, rooms, sqlite_url
 from wxbridge.core.errors import Offline, PictureError, SendError, StorageError, Throttled, Transient, Unknown
-from wxbridge.core.tls import trusting
+from wxbridge.core.tls import make_tls_context
 
 DEADLINE = 10.0
 """Seconds that a check may take."""
@@ -337,7 +337,7 @@ async def _bot(name: str, bot: BotSettings, database: Database | None) -> Findin
     secure = address.scheme == "wss"
     try:
         async with asyncio.timeout(_CONNECT):
-            tls = await asyncio.to_thread(trusting, bot.ca) if secure else None
+            tls = await asyncio.to_thread(make_tls_context, bot.ca) if secure else None
             port = address.port or (443 if secure else 80)
             _, writer = await asyncio.open_connection(address.hostname, port, ssl=tls)
     except TimeoutError:
@@ -473,7 +473,7 @@ class _Site:
         tls: ssl.SSLContext | bool = True
         if source.ca is not None:
             try:
-                tls = await asyncio.to_thread(trusting, source.ca)
+                tls = await asyncio.to_thread(make_tls_context, source.ca)
             except (OSError, ssl.SSLError) as error:
                 self._broken = self.bad(
                     f"its `ca` {source.ca} cannot be read: {_why(error)}", f"correct `{self._name}.ca`"

@@ -15,7 +15,7 @@ from typing import Any
 from wxbridge.alerts import notification_log
 from wxbridge.alerts.acknowledgements import Ack
 from wxbridge.alerts.severity import severity_of, severity_rank
-from wxbridge.core.http import NoAnswer
+from wxbridge.core.http import ApiError
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.monitors.alertmanager import Alertmanager, Listed
 
@@ -90,7 +90,7 @@ async def look(
     async def ask(name: str, server: Alertmanager | None) -> list[Listed] | None:
         try:
             return await server.alerts() if server else None
-        except NoAnswer as error:
+        except ApiError as error:
             if not (name == "Grafana" and error.status == _NONE_THERE):
                 missing[name] = str(error)
             return None

@@ -21,7 +21,7 @@ from wxbridge.bridge import Bridge, Generation
 from wxbridge.config.schema import Config
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import Jobs
-from wxbridge.monitors.alertmanager import Alertmanager, KeptSilence
+from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
 from wxbridge.monitors.dashboards import Dashboards
 
 
@@ -91,8 +91,8 @@ class Answering:
         overview = partial(active.look, board.firing, board.acks, monitors.alertmanager, monitors.grafana)
         return Desk(overview, board.ack, board.silences, board.add_silence, board.expire_silence, monitors.alertmanager)
 
-    async def silences_in_grafana(self) -> Sequence[KeptSilence]:
-        """Grafana's own silences that are not over; none where it is not configured. Raises `NoAnswer`."""
+    async def silences_in_grafana(self) -> Sequence[GettableSilence]:
+        """Grafana's own silences that are not over; none where it is not configured. Raises `ApiError`."""
         return await self.monitors.grafana.silences() if self.monitors.grafana else ()
 
     def _setting(self, generation: Generation) -> ChatSetting:

@@ -21,7 +21,7 @@ import aiohttp
 
 from wxbridge.core.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.core.model import ChannelState, ChannelStatus, OnInbound, OnStatus
-from wxbridge.core.tls import trusting
+from wxbridge.core.tls import make_tls_context
 
 MINUTE = 60.0
 _ANSWER_LIMIT = 1024 * 1024
@@ -274,7 +274,7 @@ class Http:
             return None
         if ca not in self._trust:
             try:
-                self._trust[ca] = await asyncio.to_thread(trusting, ca)
+                self._trust[ca] = await asyncio.to_thread(make_tls_context, ca)
             except OSError as error:
                 raise Permanent(f"`ca`: {ca} cannot be used: {error.strerror or error}") from None
         return self._trust[ca]

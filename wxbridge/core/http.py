@@ -15,7 +15,7 @@ import stamina
 from wxbridge.config.types import WebSource
 from wxbridge.core.errors import BadBody, WxbridgeError
 from wxbridge.core.json_values import read_json
-from wxbridge.core.tls import trusting
+from wxbridge.core.tls import make_tls_context
 
 DEADLINE = 10.0
 """Seconds for one answer, with all attempts."""
@@ -26,7 +26,7 @@ _SHOWN = 300
 """Characters of the server's own words."""
 
 
-class NoAnswer(WxbridgeError):
+class ApiError(WxbridgeError):
     """A server gave no answer that is of use: what happened, where, and what to do.
 
     `status` is its HTTP status, None where there was none. `passing` tells whether another attempt may succeed, and
@@ -39,7 +39,7 @@ class NoAnswer(WxbridgeError):
         self.passing = passing
 
 
-class Site:
+class ApiClient:
     """One server. Use from one event loop, and `close()` in the end.
 
     Args:
@@ -78,16 +78,16 @@ class Site:
         """Get what is there, as decoded JSON. A passing fault is tried again within the deadline.
 
         Raises:
-            NoAnswer: out of reach, too late, refused, too large, or no JSON.
+            ApiError: out of reach, too late, refused, too large, or no JSON.
         """
         return await self._within("GET", path, {"params": params or {}}, again=True)
 
     async def post(self, path: str, body: Any) -> Any:
-        """Post JSON, once; decoded JSON comes back. Raises `NoAnswer`."""
+        """Post JSON, once; decoded JSON comes back. Raises `ApiError`."""
         return await self._within("POST", path, {"json": body})
 
     async def delete(self, path: str) -> None:
-        """Delete what is there. It may be done twice where the first answer is lost. Raises `NoAnswer`."""
+        """Delete what is there. It may be done twice where the first answer is lost. Raises `ApiError`."""
         await self._within("DELETE", path, {}, again=True)
 
     # ------------------------------------------------------------ inside
@@ -102,7 +102,7 @@ class Site:
                     with attempt:
                         return await self._once(method, path, given)
         except TimeoutError:
-            raise NoAnswer(f"{self._shown} did not answer within {self._deadline:g} s") from None
+            raise ApiError(f"{self._shown} did not answer within {self._deadline:g} s") from None
         raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
 
     async def _once(self, method: str, path: str, given: Mapping[str, Any]) -> Any:
@@ -116,26 +116,26 @@ class Site:
                     raise self._refusal(response, path, body)
         except aiohttp.ClientConnectorCertificateError:
             advice = f"name the authority that signed it as {self._section}.ca"
-            raise NoAnswer(f"the certificate of {self._shown} is not trusted: {advice}") from None
+            raise ApiError(f"the certificate of {self._shown} is not trusted: {advice}") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(error, TimeoutError):
                 raise
             passing = not isinstance(error, aiohttp.InvalidURL | ValueError)
-            raise NoAnswer(f"{self._shown} cannot be reached: {_why(error)}", passing=passing) from None
+            raise ApiError(f"{self._shown} cannot be reached: {_why(error)}", passing=passing) from None
         if not body.strip():
             return None
         try:
             return read_json(body)
         except BadBody:
             advice = f"is {self._section}.url right?"
-            raise NoAnswer(f"{self._shown} answered with something that is no JSON: {advice}") from None
+            raise ApiError(f"{self._shown} answered with something that is no JSON: {advice}") from None
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:
         body = bytearray()
         async for chunk in response.content.iter_chunked(_CHUNK):
             body += chunk
             if len(body) > self._max_bytes:
-                raise NoAnswer(f"{self._shown} answers with more than {self._max_bytes:,} bytes: too much to be read")
+                raise ApiError(f"{self._shown} answers with more than {self._max_bytes:,} bytes: too much to be read")
         return bytes(body)
 
     async def _opened(self) -> aiohttp.ClientSession:
@@ -156,26 +156,26 @@ class Site:
         if ca is None:
             return None
         try:
-            return await asyncio.to_thread(trusting, ca)
+            return await asyncio.to_thread(make_tls_context, ca)
         except (OSError, ssl.SSLError) as error:
-            raise NoAnswer(f"cannot read {self._section}.ca, {ca}: {error.strerror or error}") from None
+            raise ApiError(f"cannot read {self._section}.ca, {ca}: {error.strerror or error}") from None
 
-    def _refusal(self, response: aiohttp.ClientResponse, path: str, body: bytes) -> NoAnswer:
+    def _refusal(self, response: aiohttp.ClientResponse, path: str, body: bytes) -> ApiError:
         status, section = response.status, self._section
         if status in (401, 403):
             given = self._source.token or self._source.user
             what = f"{section}.token, or user and password, are right" if given else "they are needed: none are set"
             text = f"{self._shown} does not let us in (HTTP {status}): see whether {what}"
-            return NoAnswer(text, status=status)
+            return ApiError(text, status=status)
         if 300 <= status < 400:  # noqa: PLR2004 - HTTP
             target = response.headers.get("Location", "").partition("?")[0][:_SHOWN]
-            return NoAnswer(f"{self._shown} redirects to {target}: is {section}.url right?", status=status)
+            return ApiError(f"{self._shown} redirects to {target}: is {section}.url right?", status=status)
         words = _said(body)
         if status == 404 and not words:  # noqa: PLR2004 - HTTP
-            return NoAnswer(f"there is no {path} at {self._shown}: is {section}.url right?", status=status)
+            return ApiError(f"there is no {path} at {self._shown}: is {section}.url right?", status=status)
         what = f": {words}" if words else ""
         passing = status in (408, 429, 502, 503, 504)
-        return NoAnswer(f"{self._shown} answered with HTTP {status}{what}", status=status, passing=passing)
+        return ApiError(f"{self._shown} answered with HTTP {status}{what}", status=status, passing=passing)
 
 
 def headers(source: WebSource) -> dict[str, str]:
@@ -190,7 +190,7 @@ def headers(source: WebSource) -> dict[str, str]:
 
 
 def _is_passing(error: Exception) -> bool:
-    return isinstance(error, NoAnswer) and error.passing
+    return isinstance(error, ApiError) and error.passing
 
 
 def _said(body: bytes) -> str:

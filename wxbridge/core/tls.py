@@ -6,7 +6,7 @@ import ssl
 from pathlib import Path
 
 
-def trusting(ca: Path | str | None = None) -> ssl.SSLContext:
+def make_tls_context(ca: Path | str | None = None) -> ssl.SSLContext:
     """Trust the system's authorities and, where given, the certificate authority in a file. It reads files.
 
     Python 3.13 refuses authorities that lack what RFC 5280 asks for, such as most that people make with openssl for

@@ -16,7 +16,7 @@ from typing import Any, Self
 from wxbridge.alerts.routing import Matcher
 from wxbridge.alerts.sources import alertmanager, grafana_unified
 from wxbridge.config.types import WebSource
-from wxbridge.core.http import DEADLINE, MAX_BYTES, NoAnswer, Site
+from wxbridge.core.http import DEADLINE, MAX_BYTES, ApiClient, ApiError
 from wxbridge.core.json_values import as_labels, as_text, as_time
 from wxbridge.core.model import Alert, AlertGroup
 
@@ -39,7 +39,7 @@ class Listed:
 
 
 @dataclass(frozen=True)
-class KeptSilence:
+class GettableSilence:
     """A silence as the server keeps it. Its expressions are Go's, and are not compiled here."""
 
     id: str
@@ -62,7 +62,7 @@ class Alertmanager:
     """
 
     def __init__(self, source: WebSource, *, deadline: float = DEADLINE, max_bytes: int = MAX_BYTES) -> None:
-        self._site = Site("Alertmanager", "alertmanager", source, deadline=deadline, max_bytes=max_bytes)
+        self._site = ApiClient("Alertmanager", "alertmanager", source, deadline=deadline, max_bytes=max_bytes)
         self._root = _ROOT
         self._parse: Callable[[dict[str, Any]], AlertGroup] = alertmanager.read
 
@@ -70,7 +70,7 @@ class Alertmanager:
     def of_grafana(cls, source: WebSource, *, deadline: float = DEADLINE, max_bytes: int = MAX_BYTES) -> Self:
         """The one within Grafana (unified alerting, version 9 and later)."""
         made = cls(source)
-        made._site = Site("Grafana", "grafana", source, deadline=deadline, max_bytes=max_bytes)
+        made._site = ApiClient("Grafana", "grafana", source, deadline=deadline, max_bytes=max_bytes)
         made._root, made._parse = _GRAFANAS_ROOT, grafana_unified.read
         return made
 
@@ -88,7 +88,7 @@ class Alertmanager:
         """What fires now, silenced or not; with filters, what fulfils all of them by the server's own reading.
 
         Raises:
-            NoAnswer: out of reach, too late, refused, too much, or no such API.
+            ApiError: out of reach, too late, refused, too much, or no such API.
         """
         asked = [("filter", str(matcher)) for matcher in filters]
         data = await self._site.get(f"{self._root}/alerts", asked)
@@ -101,20 +101,20 @@ class Alertmanager:
             await asyncio.sleep(0)
         return listed
 
-    async def silences(self) -> list[KeptSilence]:
-        """The silences that are not over, those that end first at the top. Raises `NoAnswer`."""
+    async def silences(self) -> list[GettableSilence]:
+        """The silences that are not over, those that end first at the top. Raises `ApiError`."""
         data = await self._site.get(f"{self._root}/silences")
         kept = [_kept(item) for item in self._list(data, "silences")]
         never = datetime.max.replace(tzinfo=UTC)
         return sorted((each for each in kept if each.state != "expired"), key=lambda each: each.ends_at or never)
 
-    async def silence(self, silence_id: str) -> KeptSilence | None:
-        """One silence, also one that is over; None where there is none of that id. Raises `NoAnswer`."""
+    async def silence(self, silence_id: str) -> GettableSilence | None:
+        """One silence, also one that is over; None where there is none of that id. Raises `ApiError`."""
         if not _UUID.fullmatch(silence_id):
             return None
         try:
             data = await self._site.get(f"{self._root}/silence/{silence_id}")
-        except NoAnswer as error:
+        except ApiError as error:
             if error.status == 404:  # noqa: PLR2004 - HTTP
                 return None
             raise
@@ -126,7 +126,7 @@ class Alertmanager:
         """Keep a silence; gives its id. One that holds for every alert is refused by the server.
 
         Raises:
-            NoAnswer: it was not kept; where the answer was late it may be.
+            ApiError: it was not kept; where the answer was late it may be.
         """
         data = await self._site.post(
             f"{self._root}/silences",
@@ -152,7 +152,7 @@ class Alertmanager:
         return made
 
     async def expire_silence(self, silence_id: str) -> bool:
-        """End a silence now; False where there is none of that id that is not over. Raises `NoAnswer`."""
+        """End a silence now; False where there is none of that id that is not over. Raises `ApiError`."""
         kept = await self.silence(silence_id)
         # Asked first: for an unknown one versions answer 404 or 500, for one that is over 200 or 500.
         if kept is None or kept.state == "expired":
@@ -165,8 +165,8 @@ class Alertmanager:
             raise self._odd(what)
         return [item for item in data if isinstance(item, dict)]
 
-    def _odd(self, what: str) -> NoAnswer:
-        return NoAnswer(f"{self._site.name} answered with something else than its {what}: is the address right?")
+    def _odd(self, what: str) -> ApiError:
+        return ApiError(f"{self._site.name} answered with something else than its {what}: is the address right?")
 
 
 _UUID = re.compile(r"[0-9A-Fa-f-]{36}")
@@ -198,10 +198,10 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(as_text(item) for item in value) if isinstance(value, list) else ()
 
 
-def _kept(item: Mapping[str, Any]) -> KeptSilence:
+def _kept(item: Mapping[str, Any]) -> GettableSilence:
     status = item.get("status")
     matchers = item.get("matchers")
-    return KeptSilence(
+    return GettableSilence(
         as_text(item.get("id")),
         as_text(status.get("state")) if isinstance(status, dict) else "",
         tuple(_written(each for each in matchers if isinstance(each, dict)) if isinstance(matchers, list) else ()),

@@ -15,7 +15,7 @@ import aiohttp
 
 from wxbridge.core.browser_tls import verified_key
 from wxbridge.core.errors import PictureError
-from wxbridge.core.tls import trusting
+from wxbridge.core.tls import make_tls_context
 from wxbridge.pictures.pages.browser import Auth, Browser, LoginPage, Shot
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class Grafana:
         ca = self._settings.ca
         if ca is not None and self._ssl is None:
             try:
-                self._ssl = await asyncio.to_thread(trusting, ca)
+                self._ssl = await asyncio.to_thread(make_tls_context, ca)
             except (OSError, ssl.SSLError) as error:
                 raise PictureError(f"grafana.ca: cannot read {ca}: {error.strerror or error}") from None
         return self._ssl

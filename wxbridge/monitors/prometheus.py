@@ -23,7 +23,7 @@ import aiohttp
 from wxbridge.config.types import WebSource
 from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
-from wxbridge.core.tls import trusting
+from wxbridge.core.tls import make_tls_context
 from wxbridge.monitors.promql import Analysis, Choice, Curve, Period, Role, chosen
 from wxbridge.monitors.promql_tree import NotUnderstood, tokens
 from wxbridge.pictures.charts.chart import badness
@@ -303,7 +303,7 @@ class Prometheus:
         if ca is None:
             return None
         try:
-            return await asyncio.to_thread(trusting, ca)
+            return await asyncio.to_thread(make_tls_context, ca)
         except OSError as error:
             raise PictureError(f"cannot read prometheus.ca, {ca}: {error.strerror or error}") from None
 

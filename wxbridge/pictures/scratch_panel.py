@@ -26,7 +26,7 @@ import structlog
 from wxbridge.config.types import ScratchSettings, WebSource
 from wxbridge.core.deadline import seconds_left, share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
-from wxbridge.core.http import NoAnswer, Site
+from wxbridge.core.http import ApiClient, ApiError
 from wxbridge.monitors.prometheus import Answer
 from wxbridge.monitors.promql import Analysis, Choice, Curve, Period, Role, Threshold, chosen
 from wxbridge.pictures.charts.chart import MAX_CURVES
@@ -286,7 +286,7 @@ class Scratch:
         pause: float = 0.5,
     ) -> None:
         self._settings = settings
-        self._site = Site("Grafana", "grafana", grafana)
+        self._site = ApiClient("Grafana", "grafana", grafana)
         self._graphs = graphs
         self._paint = paint
         self._theme = theme
@@ -325,7 +325,7 @@ class Scratch:
                     return await self._drawn(content, shown, self._wall() + min(limit + _SAVED_IN, _LONGEST))
         except TimeoutError:
             raise PictureTimeout(f"Grafana's scratch dashboard did not give a picture within {limit:.3g} s") from None
-        except NoAnswer as error:
+        except ApiError as error:
             raise _failure(error, self._settings.dashboard) from None
 
     # ------------------------------------------------------------ what to draw
@@ -390,7 +390,7 @@ class Scratch:
                 await asyncio.shield(saving)
                 with share_of_time(_DRAWING_SHARE):
                     picture = await self._paint({name: value for name, value in shown.items() if value is not None})
-            except NoAnswer as error:
+            except ApiError as error:
                 if error.status not in _CONFLICT or number + 1 == TRIES:
                     raise
                 continue
@@ -421,7 +421,7 @@ class Scratch:
         saved: int | None = None
         try:
             saved = await saving
-        except NoAnswer as error:
+        except ApiError as error:
             if error.status is not None and error.status < 500:  # noqa: PLR2004 - HTTP
                 return False  # nothing was saved
         read, mark, alone = _Read({**made.model, "version": saved}, made.folder), mark_in(made.model), True
@@ -433,7 +433,7 @@ class Scratch:
                     if not self._is_ours(read.model, made.model):
                         return False
                 await self._save(_Read(mended(read.model, mark), read.folder), "as it was")
-            except (NoAnswer, PictureError) as error:
+            except (ApiError, PictureError) as error:
                 log.warning("the scratch dashboard is not put back yet", error=str(error))
                 await asyncio.sleep(self._pause)
             else:
@@ -470,7 +470,7 @@ def _values(answer: Answer) -> list[float]:
     return [value for series in answer.series for _, value in series.points if not math.isnan(value)]
 
 
-def _failure(error: NoAnswer, uid: str) -> PictureError:
+def _failure(error: ApiError, uid: str) -> PictureError:
     """What to do about an answer of Grafana's API."""
     if words := refused(error.status, uid):
         return PictureRefused(": ".join(words))

@@ -25,10 +25,10 @@ from wxbridge.alerts.routing import Matcher, parse_matchers
 from wxbridge.alerts.sources import alertmanager as webhook
 from wxbridge.config.schema import Config
 from wxbridge.config.types import WebSource
-from wxbridge.core.http import NoAnswer
+from wxbridge.core.http import ApiError
 from wxbridge.core.model import AlertGroup, AlertStatus
 from wxbridge.doctor import CHECKS, State, examine
-from wxbridge.monitors.alertmanager import Alertmanager, KeptSilence
+from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR = timedelta(hours=1)
@@ -79,15 +79,15 @@ async def test_a_real_alertmanager_says_itself_what_it_does_not_take(
     tmp_path: Path, read: Callable[..., Config]
 ) -> None:
     async with alertmanager_process(tmp_path) as url, Alertmanager(WebSource(url=url)) as client:
-        with pytest.raises(NoAnswer, match="at least one matcher must not match the empty string") as caught:
+        with pytest.raises(ApiError, match="at least one matcher must not match the empty string") as caught:
             await client.add_silence(parse_matchers(['a=~".*"']), NOW, NOW + HOUR, "me", "")
         assert caught.value.status == 400
-        with pytest.raises(NoAnswer, match=r"HTTP 400: .*end time can.t be in the past"):
+        with pytest.raises(ApiError, match=r"HTTP 400: .*end time can.t be in the past"):
             await client.add_silence(parse_matchers(["a=b"]), NOW - 2 * HOUR, NOW - HOUR, "me", "")
-        with pytest.raises(NoAnswer, match="error parsing regexp"):
+        with pytest.raises(ApiError, match="error parsing regexp"):
             await client.alerts([Matcher("a", "=~", "(?<=a)b")])
         async with Alertmanager(WebSource(url=f"{url}/nowhere")) as lost:
-            with pytest.raises(NoAnswer, match=r"there is no /api/v2/alerts .*is alertmanager.url right\?"):
+            with pytest.raises(ApiError, match=r"there is no /api/v2/alerts .*is alertmanager.url right\?"):
                 await lost.alerts()
         [finding] = await examine(read(f'alertmanager: {{url: "{url}"}}\n'), None, {"a": CHECKS["alertmanager"]})
         assert (finding.name, finding.state) == ("alertmanager", State.OK)
@@ -149,7 +149,7 @@ async def test_a_token_and_a_user_with_a_password_are_shown_and_never_told(fake:
         (WebSource(url=fake.url.replace("//", "//u:hush@")), "Basic " + base64.b64encode(b"u:hush").decode()),
     ):
         async with Alertmanager(source) as client:
-            with pytest.raises(NoAnswer, match="does not let us in") as caught:
+            with pytest.raises(ApiError, match="does not let us in") as caught:
                 await client.alerts()
         assert fake.requests[-1][2] == shown
         assert "hush" not in str(caught.value)
@@ -163,7 +163,7 @@ async def test_a_passing_fault_is_asked_again_but_a_silence_is_posted_once(fake:
         assert len(fake.requests) == 2
         fake.answers.clear()
         fake.says("", status=503)
-        with pytest.raises(NoAnswer, match="HTTP 503"):
+        with pytest.raises(ApiError, match="HTTP 503"):
             await client.add_silence(parse_matchers(["a=b"]), NOW, NOW + HOUR, "me", "")
         assert [method for method, _, _ in fake.requests].count("POST") == 1
 
@@ -187,13 +187,13 @@ async def test_who_does_not_answer_in_time_is_given_up(fake: Fake) -> None:
 
     fake.answers.append(sleep)
     async with Alertmanager(WebSource(url=fake.url), deadline=0.2) as client:
-        with pytest.raises(NoAnswer, match=r"Alertmanager at http://127.* did not answer within 0.2 s"):
+        with pytest.raises(ApiError, match=r"Alertmanager at http://127.* did not answer within 0.2 s"):
             await client.alerts()
 
 
 async def test_nobody_at_the_address_is_told() -> None:
     async with Alertmanager(WebSource(url=f"http://127.0.0.1:{free_port()}")) as client:
-        with pytest.raises(NoAnswer, match=r"cannot be reached: .*") as caught:
+        with pytest.raises(ApiError, match=r"cannot be reached: .*") as caught:
             await client.silences()
     assert caught.value.passing
 
@@ -213,7 +213,7 @@ async def test_nobody_at_the_address_is_told() -> None:
 async def test_what_is_no_answer_is_told_in_words(fake: Fake, body: Any, status: int, words: str) -> None:
     fake.says(body, status=status, headers={"Location": "http://elsewhere/login?secret=1"})
     async with Alertmanager(WebSource(url=fake.url), max_bytes=2000) as client:
-        with pytest.raises(NoAnswer) as caught:
+        with pytest.raises(ApiError) as caught:
             await client.alerts()
     assert words in str(caught.value)
     assert "secret" not in str(caught.value)
@@ -227,10 +227,10 @@ async def test_odd_entries_are_passed_over_and_what_is_missing_is_empty(fake: Fa
         assert (only.alert.title, only.silenced_by, only.inhibited) == ("A", ("x",), True)
         fake.answers.clear()
         fake.says([{"id": "a", "matchers": [{"name": "x y", "value": "[[:a", "isRegex": True}, 3]}, None])
-        assert await client.silences() == [KeptSilence("a", "", ('"x y"=~"[[:a"',), None, None)]
+        assert await client.silences() == [GettableSilence("a", "", ('"x y"=~"[[:a"',), None, None)]
         fake.answers.clear()
         fake.says({})
-        with pytest.raises(NoAnswer, match="something else than its silences"):
+        with pytest.raises(ApiError, match="something else than its silences"):
             await client.add_silence(parse_matchers(["a=b"]), NOW, NOW + HOUR, "me", "")
 
 
@@ -293,13 +293,13 @@ async def test_a_private_authority_is_trusted_where_it_is_named_and_only_there(a
         async with Alertmanager(WebSource(url=url, ca=authority / "ca.pem")) as client:
             assert await client.alerts() == []
         async with Alertmanager(WebSource(url=url)) as client:
-            with pytest.raises(NoAnswer, match=r"is not trusted: name the authority that signed it as alertmanager.ca"):
+            with pytest.raises(ApiError, match=r"is not trusted: name the authority that signed it as alertmanager.ca"):
                 await client.alerts()
         async with Alertmanager(WebSource(url=url, ca=authority / "nowhere.pem")) as client:
-            with pytest.raises(NoAnswer, match=r"cannot read alertmanager.ca, .*nowhere.pem: No such file"):
+            with pytest.raises(ApiError, match=r"cannot read alertmanager.ca, .*nowhere.pem: No such file"):
                 await client.alerts()
         async with Alertmanager(WebSource(url=url, ca=authority / "key.pem")) as client:
-            with pytest.raises(NoAnswer, match=r"cannot read alertmanager.ca, .*key.pem"):
+            with pytest.raises(ApiError, match=r"cannot read alertmanager.ca, .*key.pem"):
                 await client.alerts()
     finally:
         await runner.cleanup()

@@ -28,7 +28,7 @@ from wxbridge.bot.commands.alert_arguments import (
     read_silence,
 )
 from wxbridge.bot.commands.alert_phrases import say
-from wxbridge.core.http import NoAnswer
+from wxbridge.core.http import ApiError
 from wxbridge.core.model import AlertGroup, Text
 from wxbridge.core.text import i18n
 from wxbridge.core.text.i18n import Language
@@ -267,7 +267,7 @@ async def silence(desk: Desk, question: Question) -> str:
     if desk.alertmanager and everywhere:
         try:
             short = await _in_alertmanager(desk.alertmanager, matchers, asked, question)
-        except NoAnswer as error:
+        except ApiError as error:
             problem = say("here_only", language, why=error)
     n = sum(fulfils(each, matchers) for each in overview.alerts)
     lines = [
@@ -360,7 +360,7 @@ async def all_kept(desk: Desk, language: Language) -> tuple[list[Kept], list[str
             return []
         try:
             found = await desk.alertmanager.silences()
-        except NoAnswer as error:
+        except ApiError as error:
             missing.append(say("missing", language, name="Alertmanager", why=error))
             return []
         return [

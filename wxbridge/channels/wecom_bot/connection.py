@@ -13,7 +13,7 @@ import aiohttp
 import structlog
 
 from wxbridge.channels.wecom_bot.frames import EVENT, MESSAGE, PING, SUBSCRIBE, Frame, build, new_req_id, parse, text
-from wxbridge.core.tls import trusting
+from wxbridge.core.tls import make_tls_context
 
 log = structlog.get_logger()
 
@@ -97,7 +97,7 @@ class Connection:
             async with asyncio.timeout(self._patience.connect):
                 self._socket = await self._http.ws_connect(
                     self._url,
-                    ssl=await asyncio.to_thread(trusting, self._ca) if self._url.startswith("wss:") else True,
+                    ssl=await asyncio.to_thread(make_tls_context, self._ca) if self._url.startswith("wss:") else True,
                     max_msg_size=_LARGEST,
                     timeout=aiohttp.ClientWSTimeout(ws_close=self._patience.close),
                 )

@@ -24,7 +24,7 @@ from wxbridge.bridge import Bridge
 from wxbridge.config.types import JobSettings, TargetSettings
 from wxbridge.core.database import notifications
 from wxbridge.core.errors import BadBody, PictureError
-from wxbridge.core.http import NoAnswer
+from wxbridge.core.http import ApiError
 from wxbridge.core.model import (
     AlertGroup,
     Body,
@@ -39,7 +39,7 @@ from wxbridge.core.text.i18n import Language
 from wxbridge.delivery import Lane, outbox
 from wxbridge.jobs.scheduler import Jobs
 from wxbridge.jobs.store import JobStatus
-from wxbridge.monitors.alertmanager import KeptSilence
+from wxbridge.monitors.alertmanager import GettableSilence
 from wxbridge.web.console.neighbours import Budget, ConfigView, Console, FindingView, Seeing, SilenceView, TargetView
 
 _RETRY_FOR = 86400.0
@@ -254,10 +254,10 @@ async def _silences(bridge: Bridge, language: Language) -> tuple[Sequence[Silenc
     return found, missing
 
 
-async def _in_grafana(bridge: Bridge) -> Sequence[KeptSilence]:
+async def _in_grafana(bridge: Bridge) -> Sequence[GettableSilence]:
     try:
         return await bridge.silences_in_grafana()
-    except NoAnswer:
+    except ApiError:
         # What fires was asked there too, and has told so.
         return ()
 
