@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 FIRST_PAUSE = 0.2
 """Seconds until an outcome is stored again after the database refused it; doubles up to 5."""
+
+_READINGS = 3
+"""So often two clocks are read: between one and the other this process may have to wait for a processor."""
 
 Draw = Callable[[PictureSpec], Awaitable[bytes]]
 Tell = Callable[[str, str | None], Awaitable[None]]
@@ -54,6 +58,17 @@ class Clock:
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     boot: Callable[[], float] = _since_boot
+
+
+def both(clock: Clock) -> tuple[float, float]:
+    """The wall clock's seconds, and those since the start at the same moment, however busy the machine is."""
+
+    def between() -> tuple[float, float, float]:
+        before, wall, after = clock.boot(), clock.wall(), clock.boot()
+        return after - before, wall, (before + after) / 2
+
+    _, wall, boot = min((between() for _ in range(_READINGS)), key=itemgetter(0))
+    return wall, boot
 
 
 @dataclass(frozen=True)

@@ -33,13 +33,13 @@ class Watch:
         self._places: dict[str, tuple[float, int]] = {}
         """Where the last look at a target ended, so that what nobody can take over hides nothing behind it."""
 
-    async def look(self, lane: Lane) -> None:
+    async def look(self, lane: Lane, *, now: float) -> None:
         """Look at the targets of a channel; call it every second or so."""
         shared = self._shared
         for name, target in lane.targets.items():
             if not target.fallback:
                 continue
-            before, after = shared.clock.wall() - target.failover_after, self._places.pop(name, (0.0, 0))
+            before, after = now - target.failover_after, self._places.pop(name, (0.0, 0))
             overdue, place = await shared.database.read(
                 partial(outbox.overdue, target=name, created_before=before, after=after)
             )

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Message
 from wxbridge.delivery import digests, failure_reports, outbox
-from wxbridge.delivery.common import Lane, Shared
+from wxbridge.delivery.common import Lane, Shared, both
 from wxbridge.delivery.failover import Watch
 from wxbridge.delivery.outages import Outages
 from wxbridge.delivery.rate_limit import DAY
@@ -121,12 +121,18 @@ class Delivery:
 
         Whatever goes wrong with one of them is logged, and holds up none of the others.
         """
-        await self._carefully(self._watch_clock)
+        # Read once: by a clock that is set from here on nothing is judged before the stored times are mended.
+        wall, boot = both(self._shared.clock)
+        await self._carefully(partial(self._watch_clock, wall, boot))
         for lane in self._shared.lanes:
             # An outage is noted before a fallback takes over because of it, so that what it took counts.
-            for look in (partial(digests.look, self._shared), self.outages.look, self.fallbacks.look):
+            for look in (
+                partial(digests.look, self._shared),
+                self.outages.look,
+                partial(self.fallbacks.look, now=wall),
+            ):
                 await self._carefully(partial(look, lane))
-        await self._carefully(self._expire)
+        await self._carefully(partial(self._expire, wall))
         if tidy:
             await self._carefully(self._forget)
 
@@ -139,11 +145,10 @@ class Delivery:
         except Exception:
             log.exception("housekeeping failed in a way it should not")
 
-    async def _watch_clock(self) -> None:
+    async def _watch_clock(self, wall: float, boot: float) -> None:
         """Notice that the wall clock was set, and mend the times that the database holds."""
-        wall = self._shared.clock.wall()
         # Time that a machine slept through has passed: the clock that counts it does not move against the wall.
-        skew = wall - self._shared.clock.boot()
+        skew = wall - boot
         by = (skew if self._skew is None else self._skew) - skew
         if abs(by) > _WORTH_MENDING:
             since = wall - DAY + min(by, 0.0)
@@ -157,8 +162,7 @@ class Delivery:
             self._shared.wake()
         self._skew = skew
 
-    async def _expire(self) -> None:
-        now = self._shared.clock.wall()
+    async def _expire(self, now: float) -> None:
         if not await self._shared.database.read(lambda c: outbox.any_expired(c, now=now)):
             return
 

@@ -11,6 +11,7 @@ from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import Transient
 from wxbridge.core.model import ChannelState, MessageState, Notification, Picture, Text
 from wxbridge.delivery import failure_reports, outbox
+from wxbridge.delivery.common import Clock, both
 from wxbridge.delivery.rate_limit import DAY
 
 HOUR = 3600.0
@@ -143,6 +144,35 @@ async def test_a_restart_after_the_clock_was_set_back_stalls_nothing(world, runn
     await w.crash()
     await w.pass_time(125, tick=5)
     assert len(w.channels["b"].sent) == 1
+
+
+async def test_a_clock_that_is_set_on_in_the_middle_of_a_look_hands_nothing_over_early_and_expires_nothing(
+    world, monkeypatch
+) -> None:
+    w = world(ops=Room(fallback=("robot",)), robot=Room(channel="b"))
+    w.channel.state = ChannelState.UNREACHABLE
+    await w.delivery.look_after()
+    await w.put("ops", "hello")
+    real = w.delivery.outages.look
+
+    async def look(lane: object) -> None:
+        w.clock.jump(100 * HOUR)
+        await real(lane)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(w.delivery.outages, "look", look)
+        await w.delivery.look_after()
+    await w.pass_time(10)
+    assert w.channels["b"].sent == []
+    w.channel.state = ChannelState.ONLINE
+    await w.pass_time(2)
+    assert w.channel.texts == ["hello"]
+
+
+def test_a_process_that_had_to_wait_between_two_clocks_does_not_take_one_for_set() -> None:
+    since = iter([0.0, 0.2, 0.2, 0.3, 0.3, 0.5])
+    wall = iter([1000.2, 1000.3, 1000.3])
+    assert both(Clock(lambda: next(wall), boot=lambda: next(since))) == (1000.3, 0.25)
 
 
 async def test_jitter_stays_within_its_bounds(world) -> None:
