@@ -244,3 +244,37 @@ async def test_a_request_under_way_is_answered_and_an_idle_connection_is_closed_
         assert await under_way == "old"
         assert await get(one) == "new"
     await listener.close()
+
+
+HEAD = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
+
+
+@pytest.mark.parametrize("before", [b"", HEAD[:20], HEAD, HEAD + b"bo"], ids=["nothing", "a line", "a head", "half"])
+async def test_a_request_that_comes_slowly_is_answered_though_the_application_changes(before: bytes) -> None:
+    began = asyncio.Event()
+
+    async def answer(request: web.Request) -> web.Response:
+        began.set()
+        return web.Response(text=f"had {await request.text()}")
+
+    def application() -> web.Application:
+        made = web.Application()
+        made.router.add_post("/", answer)
+        return made
+
+    listener = Listener()
+    port = listener.bind("127.0.0.1", 0)
+    await listener.serve(application())
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(before)
+    async with asyncio.timeout(20):
+        if before.startswith(HEAD):
+            await began.wait()
+        await listener.serve(application())
+        # A whole request of somebody else: by then the old application has begun to leave.
+        async with aiohttp.ClientSession() as other, other.post(f"http://127.0.0.1:{port}/", data="else") as answered:
+            assert await answered.text() == "had else"
+        writer.write((HEAD + b"body")[len(before) :])
+        assert (await reader.read()).endswith(b"had body"), "and the connection is closed behind it"
+    writer.close()
+    await listener.close()

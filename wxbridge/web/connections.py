@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from typing import Any
 
 import structlog
@@ -15,6 +16,12 @@ from wxbridge.web.answers import RETRY_AFTER, Handler, refusal
 from wxbridge.web.limits import Limits
 
 log = structlog.get_logger()
+
+_LOOK = 0.02
+"""Seconds between two looks at the connections of an application that leaves."""
+
+_CUT = 0.1
+"""Seconds that a request gets to notice that its time is over."""
 
 METRICS = web.AppKey("metrics", Metrics)
 """Where an application keeps what it counts with."""
@@ -32,6 +39,28 @@ class Runner(web.AppRunner):
         """Set up like any runner. `shutdown_timeout`: seconds that requests get to finish."""
         super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout, handle_signals=False)
 
+    async def leave(self, limit: float, patience: float = 0.0) -> None:
+        """End: idle connections at once, the others when they are answered or after `limit` seconds.
+
+        Where nothing was asked yet, `patience` is how many seconds are left for that.
+        """
+        for site in list(self.sites):
+            await site.stop()
+        # What was accepted a moment ago has yet to arrive at the application.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        server = self.server
+        try:
+            if isinstance(server, _Server):
+                server.patient = patience > 0
+                server.pre_shutdown()
+                # Streams of events never end by themselves; the application is told to end them.
+                await self.shutdown()
+                await server.leave(limit, patience)
+                await server.shutdown(_CUT)
+        finally:
+            await self.cleanup()
+
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         return _Server(made, self.app.get(LIMITS) or Limits(), self.app.get(METRICS) or Metrics())
@@ -47,6 +76,28 @@ class _Server(web.Server):
         self.limits = limits
         self.metrics = metrics
         self.open = 0
+        self.leaving = False
+        self.patient = False
+        """Whether who has come, and has yet to say what it wants, is waited for."""
+
+    def pre_shutdown(self) -> None:
+        """Close what is idle. What is under way goes on; aiohttp would take in no more of a body that is coming."""
+        self.leaving = True
+        for connection in self.connections:
+            if isinstance(connection, _Connection) and connection.is_idle(fresh=not self.patient):
+                connection.force_close()
+
+    async def leave(self, limit: float, patience: float) -> None:
+        """Close every connection once what it asks is answered, for `limit` seconds.
+
+        Those on which nothing was asked yet get `patience` seconds for that.
+        """
+        began = time.monotonic()
+        self.patient = True
+        while self.connections and (passed := time.monotonic() - began) < limit:
+            self.patient = passed < patience
+            self.pre_shutdown()
+            await asyncio.sleep(_LOOK)
 
     def __call__(self) -> _Connection:
         return _Connection(self)
@@ -93,6 +144,17 @@ class _Connection(web.RequestHandler):
             self._counted = False
             self._shared.open -= 1
         super().connection_lost(exc)
+
+    def is_idle(self, *, fresh: bool) -> bool:
+        """Whether it waits for another request; or, with `fresh`, for the first."""
+        return self._waiter is not None and not self._waiter.done() and (fresh or self._request_count > 0)
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        if self._shared.leaving and isinstance(resp, web.StreamResponse):
+            resp.force_close()
+        return await super().finish_response(request, resp, start_time)
 
     def request_began(self) -> None:
         """A whole head is there."""

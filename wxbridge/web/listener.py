@@ -14,6 +14,8 @@ from wxbridge.web.connections import Runner
 
 GRACE = 30.0
 """Seconds that requests to an application that was exchanged get to finish; as long as a body may take."""
+PATIENCE = 2.0
+"""Seconds that a connection to it on which nothing was asked yet has for that."""
 _BACKLOG = 128
 _SHUTDOWN = 1.0
 """Seconds that requests get to finish where the bridge ends."""
@@ -24,7 +26,7 @@ class Listener:
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
-        self._runner: web.AppRunner | None = None
+        self._runner: Runner | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
     def bind(self, host: str, port: int) -> int:
@@ -68,7 +70,7 @@ class Listener:
             await web.SockSite(runner, listening.dup(), backlog=_BACKLOG).start()
         before, self._runner = self._runner, runner
         if before is not None:
-            task = asyncio.create_task(_leave(before, GRACE), name="http leaves")
+            task = asyncio.create_task(before.leave(GRACE, PATIENCE), name="http leaves")
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
@@ -79,7 +81,7 @@ class Listener:
         for task in leaving:
             task.cancel()
         if self._runner is not None:
-            await _leave(self._runner, _SHUTDOWN)
+            await self._runner.leave(_SHUTDOWN)
         if leaving:
             await asyncio.wait(leaving, timeout=2 * _SHUTDOWN)
 
@@ -102,19 +104,3 @@ def _listening(family: int, address: tuple[object, ...]) -> socket.socket:
         made.close()
         raise
     return made
-
-
-async def _leave(runner: web.AppRunner, limit: float) -> None:
-    """Close an application's idle connections at once, the others when they are answered or after `limit` seconds."""
-    for site in list(runner.sites):
-        await site.stop()
-    # What was accepted a moment ago has yet to arrive at the application.
-    await asyncio.sleep(0)
-    try:
-        if runner.server is not None:
-            runner.server.pre_shutdown()
-            # Streams of events never end by themselves; the application is told to end them.
-            await runner.shutdown()
-            await runner.server.shutdown(limit)
-    finally:
-        await runner.cleanup()
