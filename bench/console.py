@@ -14,9 +14,8 @@ import sqlalchemy as sa
 
 from bench.common import Place, Process, Row, free_port, start_simulator, until_answers, write_config, wxbridge
 from wxbridge.alerts import received
-from wxbridge.alerts.received import Received
 from wxbridge.core.database import Database, messages, sqlite_url
-from wxbridge.core.model import Notification, Text
+from wxbridge.core.model import Notification, Received, Text
 from wxbridge.delivery import outbox
 
 MESSAGES = 100_000

@@ -16,8 +16,7 @@ from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pipeline import Intake, Rules
 from wxbridge.alerts.routing import Route
 from wxbridge.alerts.sources import by_content
-from wxbridge.core.model import Accepted, Capabilities, Notification
-from wxbridge.delivery.writer import Memo
+from wxbridge.core.model import Accepted, Capabilities, Notification, Received, StoredAlong
 
 ALERTS = 1000
 ROUTES = 10_000
@@ -57,14 +56,20 @@ def group_body(alerts: int) -> bytes:
     return json.dumps({**head, **more, "externalURL": "http://grafana:3000/", "alerts": listed}).encode()
 
 
-async def _stored(items: Sequence[Notification], _memo: Memo | None) -> Accepted:
-    return Accepted(sum(len(item.bodies) for item in items), 0)
+class _Stored:
+    """An outbox that keeps nothing."""
+
+    async def put(
+        self, items: Sequence[Notification], *, received: Received | None = None, also: StoredAlong | None = None
+    ) -> Accepted:
+        del received, also
+        return Accepted(sum(len(item.bodies) for item in items), 0)
 
 
 def _intake(routes: Sequence[Route]) -> Intake:
     targets = {f"room{n}": Destination(Capabilities(text_limit=2000), 86400.0) for n in range(20)}
     rules = Rules(routing.compiled(routes), {}, ZoneInfo("Asia/Shanghai"), targets)
-    return Intake({"grafana": by_content.at_grafana}, rules, _stored)
+    return Intake({"grafana": by_content.at_grafana}, rules, _Stored())
 
 
 async def measure(place: Place) -> list[Row]:  # noqa: ARG001 - the signature of every figure

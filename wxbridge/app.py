@@ -365,7 +365,7 @@ def _intake(bridge: Bridge, config: Config | None = None) -> Intake:
     return Intake(
         sources=registry.sources(config.hooks.generic.mappings),
         rules=rules_of(config),
-        put=bridge.put,
+        sink=bridge,
         memory=bridge.board.memory,
         firing_since=firing_since,
         suppressed=lambda reason, count: bridge.metrics.suppressed.labels(reason).inc(count),

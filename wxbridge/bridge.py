@@ -37,10 +37,12 @@ from wxbridge.core.model import (
     Picture,
     PictureSpec,
     Priority,
+    Received,
+    StoredAlong,
     Text,
 )
 from wxbridge.delivery import Delivery, Lane, outbox
-from wxbridge.delivery.writer import Memo, Writer
+from wxbridge.delivery.writer import Writer
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import Jobs
 from wxbridge.monitors.alertmanager import GettableSilence
@@ -179,9 +181,11 @@ class Bridge:
         for waker in self.wakers:
             waker.set()
 
-    async def put(self, items: Sequence[Notification], memo: Memo | None = None) -> Accepted:
+    async def put(
+        self, items: Sequence[Notification], *, received: Received | None = None, also: StoredAlong | None = None
+    ) -> Accepted:
         """Store notifications durably and have them delivered. Raises `StorageError`."""
-        accepted = await self._writer.put(items, memo)
+        accepted = await self._writer.put(items, received=received, also=also)
         drawing = any(isinstance(body, Picture) and body.file is None for item in items for body in item.bodies)
         # The first waker is the painter's, who has nothing to do for texts, and there may be thousands a second.
         for waker in self.wakers[0 if drawing else 1 :]:

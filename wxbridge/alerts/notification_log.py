@@ -14,7 +14,7 @@ import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import Any
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -315,6 +315,21 @@ class Plan:
     def held(self) -> set[str]:
         """The keys of what is held back, for `note`."""
         return {key for (key, _), row in self.changes.items() if row and row.held}
+
+
+@dataclass(frozen=True)
+class LogUpdate:
+    """What is to be remembered of alerts, in the transaction that stores the messages about them."""
+
+    groups: tuple[AlertGroup, ...]
+    plan: Plan
+
+    @classmethod
+    def store_all(cls, connection: Connection, parts: Sequence[Self], *, now: float) -> None:
+        """Remember what was said, and what targets now know (`StoredAlong`)."""
+        held = {key for part in parts for key in part.plan.held}
+        note(connection, [group for part in parts for group in part.groups], now=now, held=held)
+        keep(connection, {place: row for part in parts for place, row in part.plan.changes.items()})
 
 
 class Ledger:

@@ -12,15 +12,15 @@ from typing import Any
 
 import structlog
 
-from wxbridge.alerts import muting, notification_log, render, routing, serialization
+from wxbridge.alerts import muting, notification_log, received, render, routing, serialization
 from wxbridge.alerts import notifications as notify
 from wxbridge.alerts import pictures as alert_pictures
 from wxbridge.alerts.alert_text import text_of
 from wxbridge.alerts.digest import Digest
-from wxbridge.alerts.notification_log import Ledger, Sighting
+from wxbridge.alerts.notification_log import Ledger, LogUpdate, Sighting
 from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pictures import Budget, Look
-from wxbridge.alerts.received import Reasons, Received
+from wxbridge.alerts.received import Reasons
 from wxbridge.alerts.routing import Telling
 from wxbridge.alerts.silences import Silences
 from wxbridge.alerts.sources import Parse
@@ -35,13 +35,13 @@ from wxbridge.core.model import (
     Capabilities,
     Notification,
     NotificationKind,
+    NotificationSink,
     Priority,
     Text,
 )
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import parts
 from wxbridge.core.text.units import duration
-from wxbridge.delivery.writer import Memo
 
 log = structlog.get_logger()
 
@@ -53,7 +53,6 @@ NOBODY = "nobody"
 _PLAINLY = Telling()
 
 FiringSince = Callable[[Collection[str]], Awaitable[Mapping[str, tuple[float | None, float]]]]
-Put = Callable[[Sequence[Notification], Memo | None], Awaitable[Accepted]]
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Intake:
 
     sources: Mapping[str, Parse]
     rules: Rules
-    put: Put
+    sink: NotificationSink
     memory: Memory = field(default_factory=Memory)
     clock: Callable[[], float] = time.time
     """Seconds since the epoch."""
@@ -158,8 +157,8 @@ class Intake:
                 # Where the ledger tells a repeat from news, it decides: also within the time of a sender's retries.
                 notifications += self._notifications(its, "" if _in_ledger(left) else dedupe, now)
         try:
-            came = Received.of(source, group, routed)
-            accepted = await self.put(notifications, Memo((group,), plan, came))
+            came_in = received.summarize(source, group, routed)
+            accepted = await self.sink.put(notifications, received=came_in, also=LogUpdate((group,), plan))
         except Exception:
             self.memory.ledger.undo(plan)
             self._give_back(brought)
@@ -179,7 +178,7 @@ class Intake:
         """Tell a target of what still fires, or was held back. Raises `StorageError`."""
         now = self.clock()
         part = self._with_pictures(_Part(target, group, telling), now)
-        await self.put(self._notifications(part, "", now), None)
+        await self.sink.put(self._notifications(part, "", now))
 
     # ------------------------------------------------ to whom
 
@@ -375,12 +374,11 @@ class Intake:
             raise BadBody(f"There is no target {unknown[0]!r}; there are {', '.join(sorted(targets)) or 'none'}.")
         if for_alerts := [name for name in to if targets[name].recipients(()) is not None]:
             raise BadBody(f"The target {for_alerts[0]!r} sends to those whom an alert names, and this is no alert.")
-        return await self.put(
+        return await self.sink.put(
             [
                 notify.notification("push", name, bodies, targets[name], self.rules.language, priority)
                 for name in dict.fromkeys(to)
-            ],
-            None,
+            ]
         )
 
 

@@ -18,7 +18,7 @@ from wxbridge.alerts import routing
 from wxbridge.alerts.notification_log import Sighting
 from wxbridge.alerts.routing import Routes
 from wxbridge.core.database import NOT_TOLD, OPEN, messages, notifications, received
-from wxbridge.core.model import OPEN_STATES, AlertGroup, Message, MessageState
+from wxbridge.core.model import OPEN_STATES, AlertGroup, Message, MessageState, Received
 from wxbridge.core.text.encoding import storable
 from wxbridge.delivery import outbox
 
@@ -41,21 +41,11 @@ _LONGEST_LIST = 50
 # ---------------------------------------------------------------- noting what came in
 
 
-@dataclass(frozen=True)
-class Received:
-    """What one POST said, and how it was routed: plain JSON, as `Reasons.routed` gives it."""
-
-    source: str
-    title: str
-    alerts: int
-    routed: Sequence[Mapping[str, Any]]
-
-    @classmethod
-    def of(cls, source: str, group: AlertGroup, routed: Sequence[Mapping[str, Any]]) -> Received:
-        """What a group said: by the names of its alerts, as a group's own is often the receiver's."""
-        names = list(dict.fromkeys(alert.title for alert in group.alerts if alert.title))
-        title = ", ".join(names[:_NAMES]) + (" …" if len(names) > _NAMES else "")
-        return cls(source, title or group.title, len(group.alerts), routed)
+def summarize(source: str, group: AlertGroup, routed: Sequence[Mapping[str, Any]]) -> Received:
+    """Sum up what a group said, by the names of its alerts, as a group's own is often the receiver's."""
+    names = list(dict.fromkeys(alert.title for alert in group.alerts if alert.title))
+    title = ", ".join(names[:_NAMES]) + (" …" if len(names) > _NAMES else "")
+    return Received(source, title or group.title, len(group.alerts), routed)
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ Times are aware `datetime`s in UTC unless a name says otherwise; durations are s
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 # ---------------------------------------------------------------- alerts: what a monitor said
 
@@ -189,6 +189,46 @@ class Accepted:
     queued: int
     duplicates: int
     ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Received:
+    """What one POST said, and how it was routed: for each target plain JSON, as `received.Reasons.routed` gives it."""
+
+    source: str
+    title: str
+    alerts: int
+    routed: Sequence[Mapping[str, Any]]
+
+
+class StoredAlong(Protocol):
+    """What another owner stores in the transaction of the notifications that it belongs to."""
+
+    @classmethod
+    def store_all(cls, connection: Any, parts: Sequence[Self], *, now: float) -> None:
+        """Write the parts of all who share a transaction, with few statements; `connection` is SQLAlchemy's.
+
+        What it raises leaves nothing of the transaction.
+        """
+
+
+class NotificationSink(Protocol):
+    """Where notifications are put to be sent: the outbox, for those who stand below it."""
+
+    async def put(
+        self,
+        items: Sequence[Notification],
+        *,
+        received: Received | None = None,
+        also: StoredAlong | None = None,
+    ) -> Accepted:
+        """Store notifications, the POST that led to them, and what else belongs to the same transaction.
+
+        All of it is on disk when this returns.
+
+        Raises:
+            StorageError: none of it was stored.
+        """
 
 
 class MessageState(StrEnum):

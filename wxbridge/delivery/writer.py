@@ -9,13 +9,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from wxbridge.alerts import notification_log
 from wxbridge.alerts import received as timeline
-from wxbridge.alerts.notification_log import Plan
-from wxbridge.alerts.received import Received
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
-from wxbridge.core.model import Accepted, AlertGroup, Notification
+from wxbridge.core.model import Accepted, Notification, Received, StoredAlong
 from wxbridge.delivery import outbox
 
 AT_ONCE = 200
@@ -23,19 +20,10 @@ AT_ONCE = 200
 
 
 @dataclass(frozen=True)
-class Memo:
-    """What is to be remembered of alerts, in the transaction that stores the messages."""
-
-    groups: tuple[AlertGroup, ...]
-    plan: Plan
-    received: Received | None = None
-    """What came in, for the timeline."""
-
-
-@dataclass(frozen=True)
 class _Request:
     items: Sequence[Notification]
-    memo: Memo | None
+    received: Received | None
+    also: StoredAlong | None
     future: asyncio.Future[Accepted]
 
 
@@ -49,16 +37,18 @@ class Writer:
         self._waiting: list[_Request] = []
         self._flushing: asyncio.Task[None] | None = None
 
-    async def put(self, items: Sequence[Notification], memo: Memo | None = None) -> Accepted:
-        """Store notifications, and what is to be remembered; they are on disk when this returns.
+    async def put(
+        self, items: Sequence[Notification], *, received: Received | None = None, also: StoredAlong | None = None
+    ) -> Accepted:
+        """Store notifications, what led to them, and what else belongs to them; all is on disk when this returns.
 
         Raises:
             StorageError: they are not.
         """
-        if not items and memo is None:
+        if not items and received is None and also is None:
             return Accepted(0, 0)
         future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Request(items, memo, future))
+        self._waiting.append(_Request(items, received, also, future))
         if self._flushing is None or self._flushing.done():
             self._flushing = asyncio.create_task(self._flush(), name="writer")
         return await future
@@ -96,28 +86,25 @@ class Writer:
                     each.future.set_result(answer)
 
     async def _store(self, batch: Sequence[_Request]) -> list[Accepted]:
-        memos = [each.memo for each in batch if each.memo]
-
         def store(connection: Connection) -> list[Accepted]:
             now = self._clock()
-            requests = [each.items for each in batch]
             # What came in gets its id before what it leads to, which names it.
-            came = [index for index, each in enumerate(batch) if each.memo and each.memo.received]
+            came = [index for index, each in enumerate(batch) if each.received]
             first = timeline.next_id(connection) if came else 0
             ids: dict[int, int | None] = {index: first + count for count, index in enumerate(came)}
             answers = outbox.put_all(
-                connection, requests, now=now, dedupe_window=self._dedupe_window,
+                connection, [each.items for each in batch], now=now, dedupe_window=self._dedupe_window,
                 came_in=[ids.get(index) for index in range(len(batch))],
             )  # fmt: skip
-            posts = [(each.memo.received, answer.queued) for each, answer in zip(batch, answers, strict=True)
-                     if each.memo and each.memo.received]  # fmt: skip
+            posts = [(each.received, answer.queued) for each, answer in zip(batch, answers, strict=True)
+                     if each.received]  # fmt: skip
             timeline.note(connection, posts, first=first, now=now)
-            groups = [group for memo in memos for group in memo.groups]
-            held = {key for memo in memos for key in memo.plan.held}
-            notification_log.note(connection, groups, now=now, held=held)
-            notification_log.keep(
-                connection, {place: row for memo in memos for place, row in memo.plan.changes.items()}
-            )
+            parts: dict[type[StoredAlong], list[StoredAlong]] = {}
+            for each in batch:
+                if each.also:
+                    parts.setdefault(type(each.also), []).append(each.also)
+            for kind, some in parts.items():
+                kind.store_all(connection, some, now=now)
             return answers
 
         return await self._database.run(store)

@@ -37,7 +37,7 @@ from wxbridge.core.model import (
     Text,
 )
 from wxbridge.delivery import outbox
-from wxbridge.delivery.writer import Memo, Writer
+from wxbridge.delivery.writer import Writer
 from wxbridge.doctor import CHECKS, State, examine
 from wxbridge.testing import FakeClock
 
@@ -120,7 +120,7 @@ class Bench:
         return Intake(
             sources=registry.sources({}),
             rules=self.rules(),
-            put=self.put,
+            sink=self,
             memory=self.memory,
             clock=self.clock.wall,
             firing_since=firing_since,
@@ -128,10 +128,10 @@ class Bench:
             without_picture=self.left_out.append,
         )
 
-    async def put(self, items: Sequence[Notification], memo: Memo | None = None) -> Accepted:
+    async def put(self, items: Sequence[Notification], **more: Any) -> Accepted:
         if self.full:
             raise StorageError("the disk is full")
-        return await self.writer.put(items, memo)
+        return await self.writer.put(items, **more)
 
     async def post(self, *alerts: Mapping[str, Any], to: Sequence[str] = (), group: str = "g") -> tuple[int, int]:
         """Post as Alertmanager does; returns how many messages were queued, and how many were repeats."""

@@ -31,7 +31,6 @@ from wxbridge.core.model import (
 )
 from wxbridge.delivery import Delivery, Lane, Shared, outbox
 from wxbridge.delivery.rate_limit import Pacer
-from wxbridge.delivery.writer import Memo
 from wxbridge.testing import FakeChannel, FakeClock
 
 PNG = b"\x89PNG tiny"
@@ -56,6 +55,16 @@ class Room(TargetSettings):
 
     def chat_key(self) -> str:
         return self.room
+
+
+class Sink:
+    """The outbox of a world, as the intake sees it."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    async def put(self, items: Sequence[Notification], **_: Any) -> Accepted:
+        return await self._world.put_all(items)
 
 
 @dataclass
@@ -99,7 +108,7 @@ class World:
             name: Destination(self.channels[target.channel].capabilities, target.expires_after)
             for name, target in self.targets.items()
         }
-        self.intake = Intake({}, Rules(targets=destinations), self.put_all)
+        self.intake = Intake({}, Rules(targets=destinations), Sink(self))
         self.shared = Shared(
             database=self.database,
             lanes=self.lanes,
@@ -146,9 +155,7 @@ class World:
 
     # ------------------------------------------------ putting in
 
-    async def put_all(
-        self, items: Sequence[Notification], _memo: Memo | None = None, window: float = 600.0
-    ) -> Accepted:
+    async def put_all(self, items: Sequence[Notification], window: float = 600.0) -> Accepted:
         return await self.database.run(
             lambda c: outbox.put(c, items, now=self.clock.wall(), dedupe_window=window),
         )

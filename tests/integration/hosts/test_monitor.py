@@ -215,9 +215,10 @@ async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_ale
     memory = Memory()
     items: list[Notification] = []
 
-    async def put(given: Sequence[Notification], _: Any) -> Accepted:
-        items.extend(given)
-        return Accepted(len(given), 0)
+    class Sink:
+        async def put(self, given: Sequence[Notification], **_: Any) -> Accepted:
+            items.extend(given)
+            return Accepted(len(given), 0)
 
     intake = Intake(
         sources=registry.sources({}),
@@ -231,7 +232,7 @@ async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_ale
             targets={name: Destination(Capabilities(text_limit=2000), 3600.0) for name in ("ops", "boss")},
             timezone=ZONE,
         ),
-        put=put, memory=memory, clock=lambda: world.wall,
+        sink=Sink(), memory=memory, clock=lambda: world.wall,
     )  # fmt: skip
     world.accept = intake.accept  # type: ignore[method-assign, assignment]
     until = world.wall + 3600

@@ -13,14 +13,15 @@ from sqlalchemy import Connection
 
 from wxbridge import registry
 from wxbridge.alerts import received
+from wxbridge.alerts.notification_log import LogUpdate
 from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pipeline import Intake, Rules
-from wxbridge.alerts.received import Filter, Received, Timeline
+from wxbridge.alerts.received import Filter, Timeline
 from wxbridge.alerts.routing import Route, compiled, parse_matchers
 from wxbridge.core import database
-from wxbridge.core.model import Capabilities, MessageState, Notification, Text
+from wxbridge.core.model import Capabilities, MessageState, Notification, Received, Text
 from wxbridge.delivery import outbox
-from wxbridge.delivery.writer import Memo, Writer
+from wxbridge.delivery.writer import Writer
 
 
 @pytest.fixture
@@ -164,7 +165,7 @@ async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path
         Route((), to=("ops",)),
     ])  # fmt: skip
     where = Destination(Capabilities(text_limit=2000), 86400.0)
-    intake = Intake(registry.sources({}), Rules(routes=routes, targets={"ops": where, "dba": where}), writer.put)
+    intake = Intake(registry.sources({}), Rules(routes=routes, targets={"ops": where, "dba": where}), writer)
 
     async def post(*labels: dict[str, str], to: tuple[str, ...] = ()) -> None:
         body = {"version": "4", "groupKey": str(labels), "status": "firing", "alerts": [
@@ -195,10 +196,10 @@ async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path
 async def test_nothing_came_in_where_it_could_not_be_stored(tmp_path: Path) -> None:
     store = database.Database.open(database.sqlite_url(tmp_path))
     writer = Writer(store, dedupe_window=600)
-    plan = Intake({}, Rules(), writer.put).memory.ledger.weigh([], 0.0)
+    plan = Intake({}, Rules(), writer).memory.ledger.weigh([], 0.0)
     broken = Notification("test", "ops", (Text("x"),), content=object())
     with pytest.raises(Exception, match="not JSON serializable"):
-        await writer.put([broken], Memo((), plan, Received("test", "lost", 1, [])))
+        await writer.put([broken], received=Received("test", "lost", 1, []), also=LogUpdate((), plan))
     assert not (await store.read(lambda c: received.read(c, Filter()))).entries
     store.close()
 
