@@ -16,12 +16,12 @@ import aiohttp
 from aiohttp import web
 
 from bench.common import POLL, Place, Row, free_port, percentile, until_answers
+from tests.fakes.wecom import Arrived, FakeWecom
 from wxbridge import app, registry
 from wxbridge.channels.wecom import app as wecom_app
 from wxbridge.config.schema import load
 from wxbridge.core import logging
 from wxbridge.core.model import Notification, Text
-from wxbridge.simulator.wecom import Arrived, FakeWecom
 
 MESSAGES = 1000
 TARGETS = 40

@@ -69,7 +69,6 @@ KNOWN_CIRCLES: dict[str, set[str]] = {
     "pictures.charts.chart": {"pictures.charts.drawing"},
     "pictures.charts.drawing": {"pictures.charts.data"},
     "pictures.charts.sheet": {"pictures.charts.data"},
-    "simulator.page": {"simulator.simulator"},
 }
 """The same for imports that close a circle."""
 

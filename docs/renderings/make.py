@@ -1,7 +1,7 @@
 # ruff: noqa: INP001 - a script, in no package
 """Draw how one alert reads in each channel: `python docs/renderings/make.py`.
 
-A bridge in this process takes an alert and sends it to the fakes that wxbridge ships; what they received is laid out
+A bridge in this process takes an alert and sends it to the fakes of the tests; what they received is laid out
 as a chat and drawn by `wxbridge render`. The looks are a likeness, the words and marks are what is on the wire.
 """
 
@@ -27,11 +27,15 @@ import wxbridge
 from wxbridge import app, registry
 from wxbridge.alerts.sources.samples import chart_png
 from wxbridge.config.schema import load
-from wxbridge.simulator.dingtalk import FakeDingtalk
-from wxbridge.simulator.wecom import FakeWecom
-from wxbridge.simulator.wecom_bot import WecomBotServer
 
 HERE = Path(__file__).parent
+# The tests are no part of the package: they are found where pytest finds them.
+sys.path.insert(0, str(HERE.parent.parent))
+
+from tests.fakes.dingtalk import FakeDingtalk  # noqa: E402
+from tests.fakes.wecom import FakeWecom  # noqa: E402
+from tests.fakes.wecom_bot import WecomBotServer  # noqa: E402
+
 CONFIG = """\
 timezone: Asia/Shanghai
 language: zh

@@ -24,7 +24,7 @@ from typing import Any
 import aiohttp
 from PIL import Image
 
-from wxbridge.simulator import Message, Simulator
+from wxbridge.simulator import SimulatedMessage, Simulator
 
 from .conftest import WAIT, Bench, Launcher, Process
 
@@ -192,7 +192,7 @@ class Crashes:
         self._sizes[size] = self._pictures[url] = key
         return url
 
-    def _take(self, message: Message) -> None:
+    def _take(self, message: SimulatedMessage) -> None:
         if message.media:
             self.account.arrive(self._sizes[message.media.width, message.media.height], marked=False)
         else:

@@ -12,9 +12,9 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest_asyncio
 
-from wxbridge.simulator.dingtalk import FakeDingtalk
-from wxbridge.simulator.wecom import FakeWecom
-from wxbridge.simulator.wecom_bot import WecomBotServer
+from tests.fakes.dingtalk import FakeDingtalk
+from tests.fakes.wecom import FakeWecom
+from tests.fakes.wecom_bot import WecomBotServer
 
 from .conftest import WAIT, Bench, Process
 from .test_main_job import legacy

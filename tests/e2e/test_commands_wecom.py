@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 from typing import Any
 
 from tests.fakes.grafana_api import TOKEN, GrafanaApi
-from wxbridge.simulator.wecom_bot import WecomBotServer
+from tests.fakes.wecom_bot import WecomBotServer
 
 from .conftest import WAIT, Bench, Process
 from .conversation import PICTURE, Answer, Turn, compared, outcomes, turn

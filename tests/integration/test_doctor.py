@@ -12,14 +12,14 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from tests.fakes.dingtalk import FakeDingtalk
+from tests.fakes.wecom import FakeWecom
+from tests.fakes.wecom_bot import WecomBotServer
 from wxbridge import doctor
 from wxbridge.channels.wechat.directory import Contact, Directory, Room
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database, remember_fact, sqlite_url
 from wxbridge.doctor import Finding, State, examine, worst
-from wxbridge.simulator.dingtalk import FakeDingtalk
-from wxbridge.simulator.wecom import FakeWecom
-from wxbridge.simulator.wecom_bot import WecomBotServer
 
 WECHAT = """\
 wechat: {endpoint: "127.0.0.1:9", token: t, master: 主人}

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from wxbridge.simulator.simulator import DEFAULT_TOKEN, Simulator, serve
-from wxbridge.simulator.world import Contact, LoginState, Media, Message, MessageKind, Room, World, WorldError
+from wxbridge.simulator.world import (
+    LoginState,
+    MessageKind,
+    SimulatedContact,
+    SimulatedFile,
+    SimulatedMessage,
+    SimulatedRoom,
+    World,
+    WorldError,
+)
 
 __all__ = [
     "DEFAULT_TOKEN",
-    "Contact",
     "LoginState",
-    "Media",
-    "Message",
     "MessageKind",
-    "Room",
+    "SimulatedContact",
+    "SimulatedFile",
+    "SimulatedMessage",
+    "SimulatedRoom",
     "Simulator",
     "World",
     "WorldError",

@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image, UnidentifiedImageError
 
-from wxbridge.simulator.world import Media
+from wxbridge.simulator.world import SimulatedFile
 
 BASE64_BOX = 1
 
@@ -20,8 +20,8 @@ class FileBoxError(ValueError):
     """A FileBox that a TypeScript gateway would refuse; the text says why."""
 
 
-def inspect(name: str, data: bytes) -> Media:
-    """Make Media of bytes: a picture where Pillow can read one, else a file of the type its name says.
+def inspect(name: str, data: bytes) -> SimulatedFile:
+    """Make a file of bytes: a picture where Pillow can read one, else a file of the type its name says.
 
     Raises:
         FileBoxError: there are no bytes.
@@ -36,10 +36,10 @@ def inspect(name: str, data: bytes) -> Media:
     except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         width, height, content_type = 0, 0, ""
     guessed, _ = mimetypes.guess_type(name)
-    return Media(name or "file", content_type or guessed or "application/octet-stream", data, width, height)
+    return SimulatedFile(name or "file", content_type or guessed or "application/octet-stream", data, width, height)
 
 
-def decode(text: str) -> Media:
+def decode(text: str) -> SimulatedFile:
     """Read the JSON of a base64 FileBox.
 
     Raises:
@@ -64,7 +64,7 @@ def decode(text: str) -> Media:
     return inspect(name, data)
 
 
-def encode(media: Media) -> str:
+def encode(media: SimulatedFile) -> str:
     """Write the JSON of a base64 FileBox."""
     return json.dumps(
         {

@@ -19,14 +19,14 @@ from wxbridge.simulator import filebox
 from wxbridge.simulator.faults import Faults
 from wxbridge.simulator.transport import GatewayServer
 from wxbridge.simulator.world import (
-    Change,
     ChangeKind,
     LoginState,
-    Media,
-    Message,
     MessageKind,
     ScanStatus,
+    SimulatedFile,
+    SimulatedMessage,
     World,
+    WorldChange,
     WorldError,
 )
 
@@ -81,6 +81,16 @@ class Gateway:
         self._unsubscribe = self.world.subscribe(self._tell)
         if self.faults.frozen:
             server.freeze()
+        self.changed()
+
+    async def restart(self) -> None:
+        """Open the port again after a `kill`, the same one.
+
+        Raises:
+            RuntimeError: it is open already.
+            OSError: something else has taken the port.
+        """
+        await self.listen(self._host, self._port)
 
     async def kill(self) -> None:
         """Close the port and cut every connection, as when the process dies; the world stays as it is."""
@@ -161,7 +171,7 @@ class Gateway:
         self._emit(pb.EventType.EVENT_TYPE_LOGIN, {"contactId": contact_id})
         self._emit(pb.EventType.EVENT_TYPE_READY, {"data": "ready"})
 
-    def _tell(self, change: Change) -> None:
+    def _tell(self, change: WorldChange) -> None:
         match change.kind:
             case ChangeKind.SCAN:
                 self._emit_scan(change.scan_status)
@@ -430,7 +440,7 @@ class Gateway:
             mention_ids=list(message.mention_ids),
         )
 
-    def _media(self, message_id: str) -> Media:
+    def _media(self, message_id: str) -> SimulatedFile:
         media = self.world.message(message_id).media
         if media is None:
             raise WorldError(f"The message {message_id!r} carries no file.")
@@ -442,7 +452,7 @@ class Gateway:
     def _message_file(self, request: Any) -> Any:
         return pb.MessageFileResponse(filebox=filebox.encode(self._media(request.id)))
 
-    def _send(self, conversation_id: str, **what: Any) -> Message:
+    def _send(self, conversation_id: str, **what: Any) -> SimulatedMessage:
         return self.world.send(conversation_id, **what)
 
     def _message_send_text(self, request: Any) -> Any:

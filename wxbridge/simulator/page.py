@@ -7,7 +7,7 @@ import io
 import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import qrcode
 import qrcode.image.svg
@@ -15,10 +15,8 @@ from aiohttp import web
 from yarl import URL
 
 from wxbridge.simulator import demo
-from wxbridge.simulator.world import Change, ChangeKind, Message, WorldError
-
-if TYPE_CHECKING:
-    from wxbridge.simulator.simulator import Simulator
+from wxbridge.simulator.gateway import Gateway
+from wxbridge.simulator.world import ChangeKind, SimulatedMessage, World, WorldChange, WorldError
 
 STATIC = Path(__file__).parent / "static"
 MAX_BODY = 1024 * 1024
@@ -149,16 +147,35 @@ async def _sentences(request: web.Request, handler: _Handler) -> web.StreamRespo
     return response
 
 
-class Page:
-    """Answers the page's and the control API's requests from one Simulator."""
+class SimulatorPage:
+    """Answers the page's and the control API's requests about one world and its gateway."""
 
-    def __init__(self, simulator: Simulator) -> None:
-        self._simulator = simulator
-        self._world = simulator.world
+    def __init__(self, world: World, gateway: Gateway) -> None:
+        self._world, self._gateway = world, gateway
         self._readers: set[asyncio.Queue[str | None]] = set()
-        self._unwatch: Callable[[], None] = lambda: None
 
-    def routes(self) -> list[web.AbstractRouteDef]:
+    def build_app(self) -> web.Application:
+        """Make the web application."""
+        app = web.Application(middlewares=[_sentences], client_max_size=MAX_BODY)
+        app.add_routes(self._routes())
+        app.on_shutdown.append(self._end_streams)
+        return app
+
+    def tell_readers(self, change: WorldChange | None) -> None:
+        """Tell the readers of /api/events what happened; None stands for a change of the connection."""
+        if change is not None and change.kind is ChangeKind.MESSAGE and change.message is not None:
+            event = {"message": self._message(change.message)}
+        else:
+            event = {"state": self._state()}
+        line = json.dumps(event, ensure_ascii=False)
+        for reader in self._readers:
+            reader.put_nowait(line)
+
+    async def _end_streams(self, _: web.Application) -> None:
+        for reader in self._readers:
+            reader.put_nowait(None)
+
+    def _routes(self) -> list[web.AbstractRouteDef]:
         """Give the routes of the page, the API and the demo."""
         posts: dict[str, Callable[[Fields], Any]] = {
             "scan": self._scan,
@@ -189,16 +206,6 @@ class Page:
             web.static("/static", STATIC),
         ]
 
-    async def opened(self, _: web.Application) -> None:
-        """Begin to tell the readers of /api/events what happens."""
-        self._unwatch = self._simulator.watch(self._watch)
-
-    async def closed(self, _: web.Application) -> None:
-        """End the event streams."""
-        self._unwatch()
-        for reader in self._readers:
-            reader.put_nowait(None)
-
     # What is shown
 
     async def _index(self, _: web.Request) -> web.StreamResponse:
@@ -211,7 +218,7 @@ class Page:
         return web.json_response(self._state())
 
     def _state(self) -> dict[str, Any]:
-        world, gateway = self._world, self._simulator.gateway
+        world, gateway = self._world, self._gateway
         messages = world.messages()
         return {
             "login": str(world.state),
@@ -240,7 +247,7 @@ class Page:
             },
         }
 
-    def _message(self, message: Message) -> dict[str, Any]:
+    def _message(self, message: SimulatedMessage) -> dict[str, Any]:
         media = message.media
         return {
             "id": message.id,
@@ -302,15 +309,6 @@ class Page:
         image.save(drawn)
         return web.Response(body=drawn.getvalue(), content_type="image/svg+xml")
 
-    def _watch(self, change: Change | None) -> None:
-        if change is not None and change.kind is ChangeKind.MESSAGE and change.message is not None:
-            event = {"message": self._message(change.message)}
-        else:
-            event = {"state": self._state()}
-        line = json.dumps(event, ensure_ascii=False)
-        for reader in self._readers:
-            reader.put_nowait(line)
-
     async def _get_events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
         await response.prepare(request)
@@ -348,22 +346,22 @@ class Page:
 
     def _scan(self, fields: Fields) -> None:
         fields.end()
-        self._simulator.scan()
+        self._world.scan()
 
     def _refresh_qrcode(self, fields: Fields) -> dict[str, Any]:
         fields.end()
-        return {"qrcode": self._simulator.refresh_qrcode()}
+        return {"qrcode": self._world.refresh_qrcode()}
 
     def _logout(self, fields: Fields) -> None:
         fields.end()
-        self._simulator.logout()
+        self._world.logout()
 
     def _say(self, fields: Fields) -> dict[str, Any]:
         room, contact, talker = fields.text("room"), fields.text("contact"), fields.text("from")
         text, mention = fields.need("text"), fields.flag("mention")
         with_ids = fields.flag("mention_ids")
         fields.end()
-        said = self._simulator.say(
+        said = self._world.say(
             text,
             room=room,
             contact=contact,
@@ -377,7 +375,7 @@ class Page:
         count, code = fields.whole("count"), fields.text("code")
         method, after = fields.text("method"), fields.flag("after")
         fields.end()
-        self._simulator.fail_next(
+        self._gateway.faults.fail_next(
             1 if count is None else count,
             "UNAVAILABLE" if code is None else code,
             method=method,
@@ -388,52 +386,42 @@ class Page:
         seconds, count = fields.seconds("seconds"), fields.whole("count")
         method, after = fields.text("method"), fields.flag("after")
         fields.end()
-        self._simulator.delay(seconds, count, method=method, after=bool(after))
+        self._gateway.faults.delay(seconds, count, method=method, after=bool(after))
 
     def _drop(self, fields: Fields) -> dict[str, Any]:
         fields.end()
-        return {"connections": self._simulator.drop()}
+        return {"connections": self._gateway.drop()}
 
     def _takeover(self, fields: Fields) -> None:
         fields.end()
-        self._simulator.takeover()
+        self._gateway.takeover()
 
     def _freeze(self, fields: Fields) -> None:
         fields.end()
-        self._simulator.freeze()
+        self._gateway.freeze()
 
     def _thaw(self, fields: Fields) -> None:
         fields.end()
-        self._simulator.thaw()
+        self._gateway.thaw()
 
     def _new_ids(self, fields: Fields) -> None:
         fields.end()
-        self._simulator.new_ids()
+        self._world.relogin_with_new_ids()
 
     def _rename_room(self, fields: Fields) -> None:
         room, topic = fields.need("room"), fields.need("topic")
         fields.end()
-        self._simulator.rename_room(room, topic)
+        self._world.rename_room(room, topic)
 
     async def _kill_gateway(self, fields: Fields) -> None:
         fields.end()
-        await self._simulator.kill_gateway()
+        await self._gateway.kill()
 
     async def _restart_gateway(self, fields: Fields) -> None:
         fields.end()
-        if self._simulator.gateway.running:
+        if self._gateway.running:
             raise BadRequestError("The gateway is running.")
         try:
-            await self._simulator.restart_gateway()
+            await self._gateway.restart()
         except OSError as error:
             raise BadRequestError(f"The gateway's port cannot be opened: {error.strerror}.") from error
-
-
-def build_app(simulator: Simulator) -> web.Application:
-    """Make the web application of a simulator."""
-    page = Page(simulator)
-    app = web.Application(middlewares=[_sentences], client_max_size=MAX_BODY)
-    app.add_routes(page.routes())
-    app.on_startup.append(page.opened)
-    app.on_shutdown.append(page.closed)
-    return app

@@ -11,15 +11,15 @@ from aiohttp import web
 from grpclib.const import Status
 
 from wxbridge.simulator.gateway import Gateway
-from wxbridge.simulator.page import build_app
-from wxbridge.simulator.world import Change, ChangeKind, LoginState, Message, World
+from wxbridge.simulator.page import SimulatorPage
+from wxbridge.simulator.world import ChangeKind, LoginState, SimulatedMessage, World, WorldChange
 
 DEFAULT_TOKEN = "insecure_00000000-0000-4000-8000-000000000000"  # noqa: S105 - the name says it: nothing to keep
 DEFAULT_CONTACTS = ("主人", "张三", "李四", "王五")
 DEFAULT_ROOMS = ("技术讨论群", "运维值班")
 
 T = TypeVar("T")
-OnMessage = Callable[[Message], None]
+OnMessage = Callable[[SimulatedMessage], None]
 
 
 class Simulator:
@@ -59,7 +59,8 @@ class Simulator:
         self._on_message = on_message
         self._runner: web.AppRunner | None = None
         self._waiters: set[asyncio.Future[None]] = set()
-        self._watchers: list[Callable[[Change | None], None]] = []
+        self._page = SimulatorPage(self.world, self.gateway)
+        self._watchers: list[Callable[[WorldChange | None], None]] = [self._page.tell_readers]
         self.gateway.changed = lambda: self._notice(None)
         self.world.subscribe(self._notice)
 
@@ -73,7 +74,7 @@ class Simulator:
         """
         await self.gateway.listen(self._host, self._gateway_port)
         # Open event streams of pages must not hold up the end.
-        runner = web.AppRunner(build_app(self), access_log=None, shutdown_timeout=1.0)
+        runner = web.AppRunner(self._page.build_app(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._page_port).start()
@@ -121,8 +122,7 @@ class Simulator:
             RuntimeError: it is running.
             OSError: something else has taken the port.
         """
-        await self.gateway.listen(self._host, self._gateway_port)
-        self._notice(None)
+        await self.gateway.restart()
 
     # What people do
 
@@ -159,7 +159,7 @@ class Simulator:
         talker: str | None = None,
         mention: bool | None = None,
         with_mention_ids: bool = True,
-    ) -> Message:
+    ) -> SimulatedMessage:
         """Let a person say something; see `World.say` for what the arguments mean and what is raised."""
         return self.world.say(
             text,
@@ -231,7 +231,7 @@ class Simulator:
 
     def messages(
         self, room: str | None = None, contact: str | None = None, *, sent_by_bot: bool | None = None
-    ) -> tuple[Message, ...]:
+    ) -> tuple[SimulatedMessage, ...]:
         """Give the messages, oldest first: of a room, of the direct chat with a contact, or all.
 
         `sent_by_bot` True leaves only the bot's own, False only other people's.
@@ -271,25 +271,25 @@ class Simulator:
         room: str | None = None,
         contact: str | None = None,
         timeout: float = 10.0,  # noqa: ASYNC109 - reads best in tests
-    ) -> tuple[Message, ...]:
+    ) -> tuple[SimulatedMessage, ...]:
         """Wait until the bot has sent `count` messages (to a room or contact, or at all) and give them.
 
         Raises:
             TimeoutError: fewer came in time.
         """
 
-        def enough() -> tuple[Message, ...]:
+        def enough() -> tuple[SimulatedMessage, ...]:
             found = self.messages(room, contact, sent_by_bot=True)
             return found if len(found) >= count else ()
 
         return await self.wait_for(enough, timeout)
 
-    def watch(self, watcher: Callable[[Change | None], None]) -> Callable[[], None]:
+    def watch(self, watcher: Callable[[WorldChange | None], None]) -> Callable[[], None]:
         """Have `watcher` called after every change (None: of the connection); the result ends it."""
         self._watchers.append(watcher)
         return lambda: self._watchers.remove(watcher)
 
-    def _notice(self, change: Change | None) -> None:
+    def _notice(self, change: WorldChange | None) -> None:
         message = change.message if change is not None and change.kind is ChangeKind.MESSAGE else None
         if message is not None and message.sent_by_bot and self._on_message is not None:
             self._on_message(message)

@@ -65,7 +65,7 @@ class ScanStatus:
 
 
 @dataclass(slots=True)
-class Contact:
+class SimulatedContact:
     """A person; `alias` is the remark that the bot's owner gave them, empty where there is none."""
 
     id: str
@@ -75,7 +75,7 @@ class Contact:
 
 
 @dataclass(slots=True)
-class Room:
+class SimulatedRoom:
     """A group chat; `aliases` are the names that members carry in this room only, by contact id."""
 
     id: str
@@ -86,7 +86,7 @@ class Room:
 
 
 @dataclass(frozen=True, slots=True)
-class Media:
+class SimulatedFile:
     """The bytes of a picture or a file; width and height are pixels, 0 for what is no picture."""
 
     name: str
@@ -97,7 +97,7 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class SimulatedMessage:
     """One message in a room (`room_id`), or between the bot and one contact (`room_id` is empty).
 
     `sequence` counts up by one per message; `timestamp` is seconds since 1970; `media` is set for
@@ -113,7 +113,7 @@ class Message:
     room_id: str
     text: str
     mention_ids: tuple[str, ...]
-    media: Media | None
+    media: SimulatedFile | None
     timestamp: float
     sent_by_bot: bool
 
@@ -126,18 +126,18 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
+class WorldChange:
     """One thing that happened; which fields are set depends on `kind`."""
 
     kind: ChangeKind
-    message: Message | None = None
+    message: SimulatedMessage | None = None
     contact_id: str = ""
     scan_status: int = 0
     room_id: str = ""
     old_topic: str = ""
 
 
-Observer = Callable[[Change], None]
+Observer = Callable[[WorldChange], None]
 
 
 def _random_id(alphabet: str, length: int) -> str:
@@ -160,12 +160,12 @@ class World:
     """
 
     def __init__(self, bot_name: str = "小桥") -> None:
-        self.bot = Contact(id=_new_contact_id(), name=bot_name, weixin="wxbridge")
-        self.contacts: dict[str, Contact] = {}
-        self.rooms: dict[str, Room] = {}
+        self.bot = SimulatedContact(id=_new_contact_id(), name=bot_name, weixin="wxbridge")
+        self.contacts: dict[str, SimulatedContact] = {}
+        self.rooms: dict[str, SimulatedRoom] = {}
         self.state = LoginState.STOPPED
         self.qrcode = ""
-        self._messages: deque[Message] = deque(maxlen=MAX_MESSAGES)
+        self._messages: deque[SimulatedMessage] = deque(maxlen=MAX_MESSAGES)
         self._sequence = 0
         self._observers: list[Observer] = []
 
@@ -179,13 +179,13 @@ class World:
 
         return unsubscribe
 
-    def _tell(self, change: Change) -> None:
+    def _tell(self, change: WorldChange) -> None:
         for observer in tuple(self._observers):
             observer(change)
 
     # People and rooms
 
-    def add_contact(self, name: str, alias: str = "") -> Contact:
+    def add_contact(self, name: str, alias: str = "") -> SimulatedContact:
         """Make a friend of the bot.
 
         Raises:
@@ -193,12 +193,12 @@ class World:
         """
         if not name.strip():
             raise WorldError("A contact needs a name.")
-        contact = Contact(_new_contact_id(), name, alias, f"wx_{_random_id(string.digits, 8)}")
+        contact = SimulatedContact(_new_contact_id(), name, alias, f"wx_{_random_id(string.digits, 8)}")
         self.contacts[contact.id] = contact
-        self._tell(Change(ChangeKind.NAMES))
+        self._tell(WorldChange(ChangeKind.NAMES))
         return contact
 
-    def add_room(self, topic: str, members: Iterable[str] | None = None) -> Room:
+    def add_room(self, topic: str, members: Iterable[str] | None = None) -> SimulatedRoom:
         """Make a group of the bot and `members` (ids or names; everybody when None).
 
         Raises:
@@ -208,12 +208,12 @@ class World:
             raise WorldError("A room needs a topic.")
         people = [self.find_contact(who).id for who in (self.contacts if members is None else members)]
         member_ids = list(dict.fromkeys([self.bot.id, *people]))
-        room = Room(_new_room_id(), topic, people[0] if people else self.bot.id, member_ids)
+        room = SimulatedRoom(_new_room_id(), topic, people[0] if people else self.bot.id, member_ids)
         self.rooms[room.id] = room
-        self._tell(Change(ChangeKind.NAMES))
+        self._tell(WorldChange(ChangeKind.NAMES))
         return room
 
-    def find_room(self, id_or_topic: str) -> Room:
+    def find_room(self, id_or_topic: str) -> SimulatedRoom:
         """Give the room with this id, or else with this topic.
 
         Raises:
@@ -228,7 +228,7 @@ class World:
             raise WorldError(f"There is no room {id_or_topic!r}.")
         return found[0]
 
-    def find_contact(self, id_or_name: str) -> Contact:
+    def find_contact(self, id_or_name: str) -> SimulatedContact:
         """Give the contact (or the bot) with this id, or else with this alias or name.
 
         Raises:
@@ -252,12 +252,12 @@ class World:
         who = self.bot if contact_id == self.bot.id else self.contacts.get(contact_id)
         return contact_id if who is None else who.name
 
-    def conversation_name(self, message: Message) -> str:
+    def conversation_name(self, message: SimulatedMessage) -> str:
         """Give the topic of the message's room, or the name of the contact of a direct chat."""
         room = self.rooms.get(message.room_id)
         return room.topic if room is not None else self.name_in(message.peer_id)
 
-    def rename_room(self, room: str, topic: str, changer_id: str = "") -> Room:
+    def rename_room(self, room: str, topic: str, changer_id: str = "") -> SimulatedRoom:
         """Change a room's topic; `changer_id` is who did it, the room's owner by default.
 
         Raises:
@@ -267,10 +267,12 @@ class World:
         if not topic.strip():
             raise WorldError("A room needs a topic.")
         old, found.topic = found.topic, topic
-        self._tell(Change(ChangeKind.TOPIC, contact_id=changer_id or found.owner_id, room_id=found.id, old_topic=old))
+        self._tell(
+            WorldChange(ChangeKind.TOPIC, contact_id=changer_id or found.owner_id, room_id=found.id, old_topic=old)
+        )
         return found
 
-    def rename_contact(self, contact: str, *, name: str | None = None, alias: str | None = None) -> Contact:
+    def rename_contact(self, contact: str, *, name: str | None = None, alias: str | None = None) -> SimulatedContact:
         """Change a contact's own name, or the alias that the bot's account keeps for them.
 
         Raises:
@@ -283,7 +285,7 @@ class World:
             found.name = name
         if alias is not None:
             found.alias = alias
-        self._tell(Change(ChangeKind.NAMES))
+        self._tell(WorldChange(ChangeKind.NAMES))
         return found
 
     # The login
@@ -291,19 +293,19 @@ class World:
     def start(self) -> None:
         """A client started the gateway: ask for a scan, or say again who is logged in."""
         if self.state is LoginState.LOGGED_IN:
-            self._tell(Change(ChangeKind.LOGIN, contact_id=self.bot.id))
+            self._tell(WorldChange(ChangeKind.LOGIN, contact_id=self.bot.id))
         elif self.state is LoginState.STOPPED:
             self._ask_for_scan()
 
     def stop(self) -> None:
         """A client stopped the gateway: the session ends, the next start wants a new scan."""
         self.state, self.qrcode = LoginState.STOPPED, ""
-        self._tell(Change(ChangeKind.STOPPED))
+        self._tell(WorldChange(ChangeKind.STOPPED))
 
     def _ask_for_scan(self) -> None:
         self.state = LoginState.WAITING
         self.qrcode = f"https://login.weixin.qq.com/l/{_random_id(string.ascii_letters + string.digits, 10)}=="
-        self._tell(Change(ChangeKind.SCAN, scan_status=ScanStatus.WAITING))
+        self._tell(WorldChange(ChangeKind.SCAN, scan_status=ScanStatus.WAITING))
 
     def refresh_qrcode(self) -> str:
         """Let the QR code expire and show the next one, as WeChat does every few minutes.
@@ -330,10 +332,10 @@ class World:
             )
             raise WorldError(f"There is nothing to scan: {why}.")
         self.state = LoginState.SCANNED
-        self._tell(Change(ChangeKind.SCAN, scan_status=ScanStatus.SCANNED))
-        self._tell(Change(ChangeKind.SCAN, scan_status=ScanStatus.CONFIRMED))
+        self._tell(WorldChange(ChangeKind.SCAN, scan_status=ScanStatus.SCANNED))
+        self._tell(WorldChange(ChangeKind.SCAN, scan_status=ScanStatus.CONFIRMED))
         self.state, self.qrcode = LoginState.LOGGED_IN, ""
-        self._tell(Change(ChangeKind.LOGIN, contact_id=self.bot.id))
+        self._tell(WorldChange(ChangeKind.LOGIN, contact_id=self.bot.id))
 
     def logout(self) -> None:
         """Log the bot out (as the phone's owner would) and show a fresh QR code.
@@ -344,7 +346,7 @@ class World:
         if self.state is not LoginState.LOGGED_IN:
             raise WorldError(f"The bot is not logged in: the login is {self.state}.")
         self.state = LoginState.WAITING
-        self._tell(Change(ChangeKind.LOGOUT, contact_id=self.bot.id))
+        self._tell(WorldChange(ChangeKind.LOGOUT, contact_id=self.bot.id))
         self._ask_for_scan()
 
     def relogin_with_new_ids(self) -> None:
@@ -377,13 +379,15 @@ class World:
         ]
         self._messages = deque(renamed, maxlen=MAX_MESSAGES)
         if was_logged_in:
-            self._tell(Change(ChangeKind.LOGOUT, contact_id=old_bot))
-            self._tell(Change(ChangeKind.LOGIN, contact_id=self.bot.id))
-        self._tell(Change(ChangeKind.NAMES))
+            self._tell(WorldChange(ChangeKind.LOGOUT, contact_id=old_bot))
+            self._tell(WorldChange(ChangeKind.LOGIN, contact_id=self.bot.id))
+        self._tell(WorldChange(ChangeKind.NAMES))
 
     # Messages
 
-    def messages(self, room: str | None = None, contact: str | None = None, after: int = 0) -> tuple[Message, ...]:
+    def messages(
+        self, room: str | None = None, contact: str | None = None, after: int = 0
+    ) -> tuple[SimulatedMessage, ...]:
         """Give the messages, oldest first: of one room, or of the direct chat with one contact, or all.
 
         `after` leaves out those with a sequence up to it.
@@ -393,7 +397,7 @@ class World:
         """
         if room is not None and contact is not None:
             raise WorldError("Give a room or a contact, not both.")
-        found: Iterable[Message] = self._messages
+        found: Iterable[SimulatedMessage] = self._messages
         if room is not None:
             room_id = self.find_room(room).id
             found = (message for message in found if message.room_id == room_id)
@@ -402,7 +406,7 @@ class World:
             found = (message for message in found if message.peer_id == peer_id)
         return tuple(message for message in found if message.sequence > after)
 
-    def message(self, message_id: str) -> Message:
+    def message(self, message_id: str) -> SimulatedMessage:
         """Give one message by its id.
 
         Raises:
@@ -419,8 +423,8 @@ class World:
         *,
         text: str = "",
         mention_ids: Iterable[str] = (),
-        media: Media | None = None,
-    ) -> Message:
+        media: SimulatedFile | None = None,
+    ) -> SimulatedMessage:
         """The bot sends a text, or a picture or file, to a room or contact by id.
 
         Raises:
@@ -451,7 +455,7 @@ class World:
         talker: str | None = None,
         mention: bool | None = None,
         with_mention_ids: bool = True,
-    ) -> Message:
+    ) -> SimulatedMessage:
         """A person says something in a room (by id or topic), or to the bot directly.
 
         `talker` is who speaks, by id or name; by default the room's first member, or the contact.
@@ -490,7 +494,7 @@ class World:
             mention_ids=(self.bot.id,) if mentioned and with_mention_ids else (),
         )
 
-    def _member(self, room: Room, talker: str) -> str:
+    def _member(self, room: SimulatedRoom, talker: str) -> str:
         for member_id, alias in room.aliases.items():
             if alias == talker:
                 return member_id
@@ -501,7 +505,7 @@ class World:
             raise WorldError(f"{who.name} is not in {room.topic!r}.")
         return who.id
 
-    def _mention(self, text: str, room: Room, mention: bool | None) -> tuple[str, bool]:  # noqa: FBT001 - private
+    def _mention(self, text: str, room: SimulatedRoom, mention: bool | None) -> tuple[str, bool]:  # noqa: FBT001 - private
         if mention is False:
             return text, False
         name = self.name_in(self.bot.id, room.id)
@@ -519,11 +523,11 @@ class World:
         room_id: str,
         text: str = "",
         mention_ids: Iterable[str] = (),
-        media: Media | None = None,
-    ) -> Message:
+        media: SimulatedFile | None = None,
+    ) -> SimulatedMessage:
         kind = MessageKind.TEXT if media is None else MessageKind.IMAGE if media.width else MessageKind.FILE
         self._sequence += 1
-        message = Message(
+        message = SimulatedMessage(
             id=f"{secrets.choice('123456789')}{_random_id(string.digits, 18)}",
             sequence=self._sequence,
             kind=kind,
@@ -537,5 +541,5 @@ class World:
             sent_by_bot=talker_id == self.bot.id,
         )
         self._messages.append(message)
-        self._tell(Change(ChangeKind.MESSAGE, message=message))
+        self._tell(WorldChange(ChangeKind.MESSAGE, message=message))
         return message

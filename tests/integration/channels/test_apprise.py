@@ -13,13 +13,13 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
+from tests.fakes.http_service import FakeService, json_of
 from tests.integration.channels.wecom.wecom_harness import picture
 from wxbridge import app
 from wxbridge.channels.apprise import USUAL, AppriseChannel, AppriseTarget
 from wxbridge.config.schema import Config
 from wxbridge.core.errors import ConfigError, Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.core.model import PictureFile, Text
-from wxbridge.simulator.service import FakeService, json_of
 
 SECRET = "hush-hush-0123456789"
 

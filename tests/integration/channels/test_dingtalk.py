@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.fakes.dingtalk import FakeDingtalk
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT
 from wxbridge.channels.dingtalk import (
     BODY_LIMIT,
@@ -28,7 +29,6 @@ from wxbridge.channels.dingtalk import (
 from wxbridge.channels.http import Answer, Meaning
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
 from wxbridge.core.model import PictureFile, Text
-from wxbridge.simulator.dingtalk import FakeDingtalk
 from wxbridge.testing import FakeClock
 
 SECRET = "SECe5b8"

@@ -12,9 +12,14 @@ from grpclib.const import Cardinality
 from wechaty_grpc.wechaty import PuppetStub
 from wechaty_grpc.wechaty import puppet as pb
 
-from wxbridge.simulator import Simulator, pytest_plugin
+from wxbridge.simulator import Simulator
 
-simulator = pytest_plugin.simulator
+
+@pytest_asyncio.fixture
+async def simulator() -> AsyncIterator[Simulator]:
+    """A running simulator on free ports, with nobody logged in."""
+    async with Simulator() as running:
+        yield running
 
 
 class Client:

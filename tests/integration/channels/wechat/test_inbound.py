@@ -14,7 +14,7 @@ from tests.integration.channels.wechat.wechat_harness import room
 from wxbridge.channels.wechat import events
 from wxbridge.channels.wechat.mentions import SEPARATOR, says_name, with_mentions
 from wxbridge.core.model import ChannelState, Text
-from wxbridge.simulator import Media
+from wxbridge.simulator import SimulatedFile
 
 ROOM = "技术讨论群"
 EVENTS = {"message": 2, "error": 16, "scan": 22}
@@ -89,7 +89,7 @@ async def test_a_picture_is_heard_as_such(bench):
     with structlog.testing.capture_logs() as logs:
         world._add(
             talker_id=world.find_contact("张三").id, to_id="", room_id=world.find_room(ROOM).id,
-            media=Media("p.png", "image/png", b"x", 1, 1),
+            media=SimulatedFile("p.png", "image/png", b"x", 1, 1),
         )  # fmt: skip
         await bench.until(lambda: bench.inbox)
     assert bench.inbox[0].text == "[image]"

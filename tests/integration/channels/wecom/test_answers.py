@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.http_service import FakeService
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT
 from wxbridge.channels.http import Answer, Http, Meaning, Timing
 from wxbridge.channels.wecom.answers import CODES, classify
 from wxbridge.core.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown
-from wxbridge.simulator.service import FakeService
 
 SERVICE = "WeCom"
 PAGE = b"<!DOCTYPE html><html><title>Log in to the proxy</title></html>"

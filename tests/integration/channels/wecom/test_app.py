@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 from pydantic import ValidationError
 
+from tests.fakes.wecom import FakeWecom
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT, app, context, noise, picture, screenshot
 from wxbridge.channels.wecom.app import ABSORBED, PLUGIN, AppChannel, AppTarget, WecomSettings
 from wxbridge.channels.wecom.media import PICTURE_LIMIT
@@ -18,7 +19,6 @@ from wxbridge.config.types import Pace, Rate
 from wxbridge.core.database import Database, facts, sqlite_url
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
 from wxbridge.core.model import PictureFile, Text
-from wxbridge.simulator.wecom import FakeWecom
 from wxbridge.testing import FakeClock
 
 TOKEN, SEND, UPLOAD = "/cgi-bin/gettoken", "/cgi-bin/message/send", "/cgi-bin/media/upload"

@@ -18,13 +18,14 @@ import aiohttp
 import pytest
 from PIL import Image
 
+from tests.fakes.dingtalk import FakeDingtalk
+from tests.fakes.wecom import FakeWecom, _refused
 from tests.integration.channels.wecom.wecom_harness import PATIENT, app, context, robot
+from tests.support import REPOSITORY
 from wxbridge.channels.wecom.app import AppChannel
 from wxbridge.channels.wecom.robot import RobotChannel
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Text
-from wxbridge.simulator.dingtalk import FakeDingtalk
-from wxbridge.simulator.wecom import FakeWecom
 from wxbridge.testing import FakeClock
 
 PNG = io.BytesIO()
@@ -217,7 +218,7 @@ def test_an_apprise_that_is_installed_reaches_the_fake() -> None:
     script = """
 import asyncio, threading
 from apprise.plugins.wecombot import NotifyWeComBot
-from wxbridge.simulator.wecom import FakeWecom
+from tests.fakes.wecom import FakeWecom
 async def main():
     async with FakeWecom() as wecom:
         wecom.add_robot("key")
@@ -226,14 +227,14 @@ async def main():
         print(wecom.messages[0].content)
 asyncio.run(main())
 """
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60, cwd=REPOSITORY
+    )
     assert done.stdout.strip() == "hello"
 
 
 def test_the_recorded_answers_of_the_real_service_are_those_of_the_fake() -> None:
     # From the service's own answers: the words before the hint, and where to read more.
-    from wxbridge.simulator.wecom import _refused
-
     words = json.loads(_refused(93000, "invalid webhook url").text)["errmsg"]
     assert words.startswith("invalid webhook url, hint: [")
     assert words.endswith("more info at https://open.work.weixin.qq.com/devtool/query?e=93000")

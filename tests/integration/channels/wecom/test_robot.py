@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image, ImageChops, ImageStat
 from pydantic import ValidationError
 
+from tests.fakes.wecom import FakeWecom
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT, noise, picture, robot, screenshot
 from wxbridge.channels.wecom.pictures import within
 from wxbridge.channels.wecom.robot import MARKDOWN_LIMIT, PICTURE_LIMIT, PLUGIN, RobotChannel, RobotTarget
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import Offline, Permanent, PictureError, Throttled, Transient, Unknown
 from wxbridge.core.model import PictureFile, Text
-from wxbridge.simulator.wecom import FakeWecom
 from wxbridge.testing import FakeClock
 
 

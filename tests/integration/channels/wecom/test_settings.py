@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.wecom import FakeWecom
 from tests.integration.channels.wecom.wecom_harness import PATIENT
 from wxbridge import registry
 from wxbridge.channels import ChannelContext, ChannelPlugin, dingtalk
@@ -15,7 +16,6 @@ from wxbridge.config.schema import Config, load
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import ConfigError
 from wxbridge.core.model import Text
-from wxbridge.simulator.wecom import FakeWecom
 
 PLUGINS: dict[str, ChannelPlugin] = {
     "wecom_robot": robot.PLUGIN,

@@ -9,12 +9,12 @@ from typing import Any, TypeVar
 
 import pytest_asyncio
 
+from tests.fakes.wecom_bot import WecomBotServer
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.wecom_bot import BotsSettings, WecomBotTarget
 from wxbridge.channels.wecom_bot.channel import Timing, WecomBotChannel
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import ChannelState, ChannelStatus, Inbound, PictureFile
-from wxbridge.simulator.wecom_bot import WecomBotServer
 
 T = TypeVar("T")
 

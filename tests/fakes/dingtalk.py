@@ -13,7 +13,7 @@ from typing import Any
 
 from aiohttp import web
 
-from wxbridge.simulator.service import FakeService, Minute, json_of, said
+from tests.fakes.http_service import FakeService, Minute, json_of, said
 
 A_MINUTE = 20
 MUTED = 600.0

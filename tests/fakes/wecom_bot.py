@@ -456,7 +456,7 @@ class WecomBotServer:
         data = b"".join(upload.chunks[index] for index in range(upload.total_chunks))
         if len(data) != upload.total_size:
             raise Refusal(BAD_UPLOAD, "the size is another than announced")
-        if upload.md5 and hashlib.md5(data).hexdigest() != upload.md5:  # noqa: S324 - the protocol's checksum
+        if upload.md5 and hashlib.md5(data).hexdigest() != upload.md5:
             raise Refusal(BAD_UPLOAD, "the md5 is another than announced")
         media_id = f"media-{next(self._numbers)}"
         self.media[media_id] = (upload.kind, data)

@@ -21,7 +21,7 @@ from typing import Any
 
 from aiohttp import web
 
-from wxbridge.simulator.service import FakeService, Minute, json_of, said, size
+from tests.fakes.http_service import FakeService, Minute, json_of, said, size
 
 MEMBERS = ("zhangsan", "lisi", "wangwu")
 TOKEN_LIFE = 7200
