@@ -48,6 +48,7 @@ from wxbridge.jobs import Budget
 from wxbridge.jobs.scheduler import Jobs, JobSetting
 from wxbridge.pictures.publish import publisher
 from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.store import PictureStore
 from wxbridge.web.console import services as desk
 from wxbridge.web.server import Neighbours, make_app
 
@@ -175,7 +176,7 @@ def job_setting(config: Config) -> JobSetting:
         timezone=config.timezone,
         language=config.language,
         base=config.base,
-        pictures_dir=config.state_dir / "pictures",
+        picture_store=PictureStore.below(config.state_dir),
         destinations=destinations_of(targets),
         on_error=(MASTER,) if MASTER in targets else (),
         budgets={name: _budget(config, target.lane()) for name, target in targets.items()},
@@ -263,7 +264,7 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
     shared = Shared(
         database=bridge.database,
         lanes=lanes,
-        pictures_dir=config.state_dir / "pictures",
+        picture_store=PictureStore.below(config.state_dir),
         draw=pictures.draw,
         tell=bridge.tell,
         recompose=intake.recompose,
@@ -599,7 +600,7 @@ def _http(bridge: Bridge, config: Config) -> web.Application:
         channels=bridge.statuses,
         outbox=lambda: watchdog.outbox_part(bridge.database, oldest=bridge.config.watch.oldest, now=time.time()),
         sources=registry.sources(config.hooks.generic.mappings),
-        pictures_dir=config.state_dir / "pictures",
+        picture_store=PictureStore.below(config.state_dir),
         silences=bridge.board.silences,
         add_silence=bridge.board.add_silence,
         expire_silence=bridge.board.expire_silence,

@@ -48,6 +48,7 @@ from wxbridge.jobs.scheduler import Jobs
 from wxbridge.monitors.alertmanager import GettableSilence
 from wxbridge.pictures.pages.missing_fonts import tell_of_boxes
 from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.store import PictureStore
 from wxbridge.web.listener import Listener
 from wxbridge.web.push import Push
 
@@ -284,13 +285,10 @@ class Bridge:
 
     async def _send_code(self, name: str, code: str) -> None:
         try:
-            file = await asyncio.to_thread(
-                outbox.save_picture, self.config.state_dir / "pictures", qr_code.as_png(code)
-            )
-        except OSError as error:
+            picture = await PictureStore.below(self.config.state_dir).save(qr_code.as_png(code), "login.png")
+        except StorageError as error:
             log.error("the login code could not be stored", error=str(error))  # noqa: TRY400
             return
-        picture = Picture(file=file, name="login.png")
         await self._say(announcements.login_codes(self.targets, name, picture, self.config.language))
 
     async def _say(self, items: Sequence[Notification]) -> None:
@@ -330,25 +328,14 @@ class Bridge:
         if push.text.strip():
             bodies.append(Text(push.text, push.mentions))
         if push.image is not None:
-            bodies.append(await self._uploaded(push.image))
+            try:
+                bodies.append(await PictureStore.below(self.config.state_dir).save_checked(push.image))
+            except PictureError as error:
+                raise BadBody(f"`image`: {error}") from None
         if push.image_url is not None:
             link = push.image_url if push.image_url.startswith("http") else None
             bodies.append(Picture(spec=PictureSpec("fetch", {"url": push.image_url}, link=link)))
         return await self.present_intake.push(push.to, bodies)
-
-    async def _uploaded(self, content: bytes) -> Picture:
-        from wxbridge.core import imaging
-
-        try:
-            checked, _ = await asyncio.to_thread(imaging.checked, content, "the picture")
-            suffix = outbox.suffix_of(checked)
-            directory = self.config.state_dir / "pictures"
-            name = await asyncio.to_thread(outbox.save_picture, directory, checked, suffix)
-        except PictureError as error:
-            raise BadBody(f"`image`: {error}") from None
-        except OSError as error:
-            raise StorageError(f"the picture could not be stored: {error}") from error
-        return Picture(file=name)
 
     def statuses(self) -> dict[str, ChannelStatus]:
         """The state of every channel."""

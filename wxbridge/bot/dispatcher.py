@@ -14,7 +14,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -35,10 +34,10 @@ from wxbridge.config.types import ChatSettings
 from wxbridge.core.database import Database, asked, notifications
 from wxbridge.core.errors import Offline, PictureError, StorageError, WxbridgeError
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import Accepted, Body, Inbound, Notification, Picture, PictureSpec, Priority, Text
+from wxbridge.core.model import Accepted, Body, Inbound, Notification, PictureSpec, Priority, Text
 from wxbridge.core.text.i18n import Language
 from wxbridge.core.text.units import duration
-from wxbridge.delivery import outbox
+from wxbridge.pictures.store import PictureStore
 
 log = structlog.get_logger()
 
@@ -76,7 +75,7 @@ class ChatSetting:
     timezone: ZoneInfo
     destinations: Mapping[str, Destination]
     """By target."""
-    pictures_dir: Path
+    picture_store: PictureStore
     draw: Draw
     master: str | None = None
     """The target of the person in charge, who may ask `here` and `whoami` also where no target is yet: the answer goes
@@ -523,11 +522,7 @@ async def _body(answer: Answer, setting: ChatSetting, language: Language) -> Bod
         content = await setting.draw(answer)
     except PictureError as error:
         return Text(render.picture_missing(answer, str(error), language))
-    try:
-        suffix = outbox.suffix_of(content)
-        return Picture(file=await asyncio.to_thread(outbox.save_picture, setting.pictures_dir, content, suffix))
-    except OSError as error:
-        raise StorageError(f"the picture could not be stored: {error}") from error
+    return await setting.picture_store.save(content)
 
 
 def _begin(then: Sequence[Callable[[], None]]) -> None:

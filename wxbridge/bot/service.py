@@ -23,6 +23,7 @@ from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import Jobs
 from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
 from wxbridge.monitors.dashboards import Dashboards
+from wxbridge.pictures.store import PictureStore
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ class Answering:
             language=config.language,
             timezone=config.timezone,
             destinations=generation.destinations,
-            pictures_dir=config.state_dir / "pictures",
+            picture_store=PictureStore.below(config.state_dir),
             draw=generation.pictures.draw,
             master=MASTER if MASTER in generation.targets else None,
         )

@@ -66,12 +66,11 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
 
 
 async def _picture(settings: Config, image: Path, capabilities: Capabilities) -> Picture:
-    from wxbridge.delivery import outbox
     from wxbridge.pictures.fetch import read_file
+    from wxbridge.pictures.store import PictureStore
 
     fetched = await read_file(image, max_size=capabilities.picture_limit)
-    suffix = outbox.suffix_of(fetched.data)
-    return Picture(outbox.save_picture(settings.state_dir / "pictures", fetched.data, suffix), name=image.name)
+    return await PictureStore.below(settings.state_dir).save(fetched.data, image.name)
 
 
 async def _outcome(database: Database, ids: list[int]) -> bool:

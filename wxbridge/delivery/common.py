@@ -20,6 +20,7 @@ from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Body, Channel, ChannelState, NotificationKind, PictureSpec
 from wxbridge.core.text.i18n import Language
 from wxbridge.delivery.rate_limit import Pacer
+from wxbridge.pictures.store import PictureStore
 
 log = structlog.get_logger()
 
@@ -92,7 +93,7 @@ class Shared:
 
     database: Database
     lanes: Sequence[Lane]
-    pictures_dir: Path
+    picture_store: PictureStore
     draw: Draw
     tell: Tell
     recompose: Recompose

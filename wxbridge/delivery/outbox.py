@@ -6,11 +6,8 @@ A message is *open* while it is queued or being sent, and settled for good in ev
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
@@ -692,46 +689,11 @@ def leave_out(connection: Connection, message_id: int) -> None:
     connection.execute(sa.delete(messages).where(sa.text(OPEN), messages.c.id == message_id))
 
 
-_MAGIC = ((b"\x89PNG", ".png"), (b"\xff\xd8", ".jpg"), (b"GIF8", ".gif"))
-_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".gif": "image/gif"}
-
-
-def suffix_of(content: bytes) -> str:
-    """The file suffix of picture bytes, by their first bytes; `.png` where they tell nothing."""
-    return next((suffix for magic, suffix in _MAGIC if content.startswith(magic)), ".png")
-
-
-def content_type(name: str) -> str:
-    """The content type of a stored picture, by its suffix."""
-    return _TYPES.get(name[name.rfind(".") :], "image/png")
-
-
-def save_picture(directory: Path, content: bytes, suffix: str = ".png") -> str:
-    """Store picture bytes under an unguessable name; returns the name. Raises OSError where the disk refuses."""
-    directory.mkdir(parents=True, exist_ok=True)
-    name = f"{secrets.token_urlsafe(18)}{suffix}"
-    temporary = directory / f".{name}"
-    temporary.write_bytes(content)
-    temporary.rename(directory / name)
-    return name
-
-
 def picture_files(connection: Connection) -> set[str]:
     """The picture files that messages name."""
     return set(
         connection.execute(sa.select(messages.c.picture_file).where(messages.c.picture_file.is_not(None))).scalars(),
     )
-
-
-def sweep_pictures(directory: Path, known: set[str], *, older_than: float) -> int:
-    """Delete files that no message names, left by a crash between drawing and storing; returns how many."""
-    gone = 0
-    for path in directory.glob("*") if directory.is_dir() else ():
-        with suppress(OSError):
-            if path.name not in known and path.stat().st_mtime < older_than:
-                path.unlink()
-                gone += 1
-    return gone
 
 
 # ---------------------------------------------------------------- pace

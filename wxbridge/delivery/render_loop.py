@@ -112,8 +112,7 @@ class Painter:
             raise PictureError("nobody said what to draw")
         try:
             content = await self._shared.draw(spec)
-            suffix = outbox.suffix_of(content)
-            return await asyncio.to_thread(outbox.save_picture, self._shared.pictures_dir, content, suffix)
+            return await asyncio.to_thread(self._shared.picture_store.write, content)
         except PictureError:
             raise
         except OSError as error:

@@ -28,6 +28,7 @@ from wxbridge.core.text.i18n import say
 from wxbridge.core.text.splitting import length
 from wxbridge.delivery import failover, failure_reports, outbox
 from wxbridge.delivery.common import Lane, Shared, cut_off
+from wxbridge.pictures.store import content_type_of
 
 log = structlog.get_logger()
 
@@ -279,12 +280,12 @@ class Sender:
         body = message.body
         if isinstance(body, Text):
             return replace(body, text=self._marked(message, body)), body.mentions
-        path = self._shared.pictures_dir / str(body.file)
+        path = self._shared.picture_store.path_of(str(body.file))
         try:
             size = path.stat().st_size
         except OSError as error:
             raise Permanent(f"the picture file {path.name} is gone: {error.strerror}") from None
-        kind = outbox.content_type(path.name)
+        kind = content_type_of(path.name)
         if self._lane.channel.capabilities.pictures == "file":
             return PictureFile(str(path), body.name, kind, size), ()
         found = await self._published(message, path, kind)

@@ -189,10 +189,8 @@ class Delivery:
                 lambda c: outbox.prune(c, before=before, sends_before=sends_before, limit=_PRUNE_AT_ONCE)
             )
             pictures += len(files)
-            for file in files:
-                with suppress(OSError):  # the sweep tries again
-                    (self._shared.pictures_dir / file).unlink()
+            self._shared.picture_store.delete(files)
         known = await self._shared.database.read(outbox.picture_files)
-        gone = await asyncio.to_thread(outbox.sweep_pictures, self._shared.pictures_dir, known, older_than=now - DAY)
+        gone = await asyncio.to_thread(self._shared.picture_store.sweep, known, older_than=now - DAY)
         if pictures or gone:
             log.info("old messages forgotten", pictures=pictures + gone)

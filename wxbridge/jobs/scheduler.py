@@ -32,9 +32,9 @@ from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError, WxbridgeError
 from wxbridge.core.model import Accepted, Notification, Picture, PictureSpec, Priority, Text
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.delivery import outbox
 from wxbridge.jobs import Bodies, Budget, JobContext, JobKind, Made, store
 from wxbridge.jobs.store import JobRun, JobStatus, Mute
+from wxbridge.pictures.store import PictureStore
 
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ class JobSetting:
     timezone: ZoneInfo
     language: Language
     base: Path
-    pictures_dir: Path
+    picture_store: PictureStore
     destinations: Mapping[str, Destination]
     """By target."""
     on_error: tuple[str, ...]
@@ -321,7 +321,7 @@ class _Run:
             language=self.setting.language,
             base=self.setting.base,
             draw=self.draw,
-            keep=self._keep,
+            keep=self.setting.picture_store.save,
             read=self.database.read,
             targets=self._targets(),
             budgets=self.setting.budgets,
@@ -329,14 +329,6 @@ class _Run:
 
     def _targets(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys((*self.job.to, *self.also)))
-
-    async def _keep(self, content: bytes, name: str) -> Picture:
-        try:
-            suffix = outbox.suffix_of(content)
-            file = await asyncio.to_thread(outbox.save_picture, self.setting.pictures_dir, content, suffix)
-        except OSError as error:
-            raise StorageError(f"the picture could not be stored: {error}") from error
-        return Picture(file=file, name=name)
 
     def _notifications(self, made: Made) -> list[Notification]:
         found = []

@@ -10,11 +10,11 @@ import contextlib
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wxbridge.core.errors import PictureError
+from wxbridge.pictures.store import write_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +24,6 @@ _DIRECTIVE = re.compile(r"%([-_0^#]?)([A-Za-z%])")
 _DIGITS = {"Y": 4, "G": 4, "y": 2, "m": 2, "d": 2, "H": 2, "I": 2, "M": 2, "S": 2, "j": 3,
            "U": 2, "W": 2, "V": 2, "f": 6, "w": 1, "u": 1}  # fmt: skip
 _WHOLE = {"F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M", "D": "%m/%d/%y"}
-_NEW_FILE = 0o666
 
 
 def archive(pattern: str, when: datetime, png: bytes) -> Path:
@@ -39,31 +38,10 @@ def archive(pattern: str, when: datetime, png: bytes) -> Path:
     path = Path(when.strftime(pattern))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, png, when.timestamp())
+        write_atomically(path, png, modified=when.timestamp())
     except OSError as error:
         raise PictureError(f"cannot keep a picture as {path}: {error.strerror or error}", retry=True) from None
     return path
-
-
-def _write(path: Path, data: bytes, modified: float) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), _NEW_FILE & ~_umask())  # mkstemp lets only the owner read
-        os.utime(name, (modified, modified))
-        Path(name).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(name).unlink()
-        raise
-
-
-def _umask() -> int:
-    with contextlib.suppress(OSError, StopIteration, ValueError):
-        lines = Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines()
-        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
-    return 0o022
 
 
 def prune(pattern: str, keep_seconds: float, now: datetime) -> list[Path]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import Accepted, ChannelStatus
+from wxbridge.pictures.store import PictureStore
 from wxbridge.web.push import Push
 
 
@@ -42,7 +42,7 @@ class Neighbours:
     sources: Collection[str]
     """The hooks there are: `grafana`, `generic`, `generic/uptime-kuma`, … Looked up at every post, so a mapping
     or a set; what is added to it later is a hook at once."""
-    pictures_dir: Path
+    picture_store: PictureStore
     outbox: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     """What waits, for `/readyz`."""
     silences: Callable[[], Awaitable[list[Mapping[str, Any]]]] = _no_list

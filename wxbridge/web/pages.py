@@ -56,9 +56,8 @@ def add(
         return web.Response(text=_login_page(to.channels()), content_type="text/html")
 
     async def picture(request: web.Request) -> web.StreamResponse:
-        name = request.match_info["name"]
-        path = to.pictures_dir / name
-        if "/" in name or "\x00" in name or name.startswith(".") or len(name) > _LONGEST_NAME or not path.is_file():
+        path = to.picture_store.find(request.match_info["name"])
+        if path is None:
             raise web.HTTPNotFound(text="There is no such picture.")
         return web.FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})
 

@@ -23,6 +23,7 @@ from wxbridge.core.errors import PictureError, WxbridgeError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, Inbound, PictureSpec, Priority, Text
 from wxbridge.delivery.writer import Writer
+from wxbridge.pictures.store import PictureStore
 
 ROOM = "ops-room"
 BOT = "小桥"
@@ -174,7 +175,7 @@ class Talk:
             "language": "en",
             "timezone": ZoneInfo("Asia/Shanghai"),
             "destinations": {"ops": place, "second": place, "master": place},
-            "pictures_dir": self.folder,
+            "picture_store": PictureStore(self.folder),
             "draw": self._draw,
             "master": "master",
         }

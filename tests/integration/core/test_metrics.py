@@ -38,6 +38,7 @@ from wxbridge.core.model import (
 )
 from wxbridge.delivery import Clock, Delivery, Lane, Shared, outbox
 from wxbridge.delivery.rate_limit import Pacer
+from wxbridge.pictures.store import PictureStore
 from wxbridge.testing import FakeChannel, FakeClock
 
 
@@ -218,7 +219,7 @@ class Room:
             Lane("spare", self.spare, {"spare": ConsoleTarget()}, Pacer(Pace())),
         ]
         self.shared = Shared(
-            database=database, lanes=lanes, pictures_dir=directory, draw=self._draw, tell=self._tell,
+            database=database, lanes=lanes, picture_store=PictureStore(directory), draw=self._draw, tell=self._tell,
             recompose=lambda kind, content, target, note: [], language="en", metrics=self.metrics,
             clock=Clock(self.clock.wall, self.clock.monotonic), wake=lambda: None,
         )  # fmt: skip

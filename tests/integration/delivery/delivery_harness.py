@@ -31,6 +31,7 @@ from wxbridge.core.model import (
 )
 from wxbridge.delivery import Delivery, Lane, Shared, outbox
 from wxbridge.delivery.rate_limit import Pacer
+from wxbridge.pictures.store import PictureStore
 from wxbridge.testing import FakeChannel, FakeClock
 
 PNG = b"\x89PNG tiny"
@@ -112,7 +113,7 @@ class World:
         self.shared = Shared(
             database=self.database,
             lanes=self.lanes,
-            pictures_dir=self.directory / "pictures",
+            picture_store=PictureStore.below(self.directory),
             draw=self._draw,
             tell=self._tell,
             recompose=self.intake.recompose,

@@ -296,13 +296,6 @@ async def test_a_notification_goes_with_its_messages_and_no_message_without(data
     assert await database.read(outbox.listing) == []
 
 
-def test_a_picture_is_stored_whole_under_a_name_of_its_kind(tmp_path: Path) -> None:
-    names = {outbox.save_picture(tmp_path, content, outbox.suffix_of(content)) for content in (b"\x89PNG", b"\xff\xd8")}
-    assert {path.name for path in tmp_path.iterdir()} == names
-    assert sorted(map(outbox.content_type, names)) == ["image/jpeg", "image/png"]
-    assert all(len(name) > 24 for name in names)
-
-
 async def test_only_texts_of_alerts_and_digests_can_be_merged(database: Database) -> None:
     def fill(connection: sa.Connection) -> Any:
         content = {"alerts": []}

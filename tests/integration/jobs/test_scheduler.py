@@ -35,6 +35,7 @@ from wxbridge.jobs.store import (
     mutes,
     similar,
 )
+from wxbridge.pictures.store import PictureStore
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 2, 3, 4, 5, 6, 789, tzinfo=SHANGHAI)
@@ -238,7 +239,7 @@ class Bench:
         setting = JobSetting(
             jobs=self.config.jobs, kinds={**registry.JOBS, **self.kinds}, timezone=SHANGHAI, language="en",
             base=self.config.base,
-            pictures_dir=self.config.state_dir / "pictures",
+            picture_store=PictureStore.below(self.config.state_dir),
             destinations=app.destinations_of(targets),
             on_error=("master",) if "master" in targets else (),
         )  # fmt: skip

@@ -16,6 +16,7 @@ from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import read_json
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted
+from wxbridge.pictures.store import PictureStore
 from wxbridge.web.neighbours import Neighbours
 from wxbridge.web.push import Push
 from wxbridge.web.server import Clock, Limits, Runner, make_app
@@ -125,7 +126,7 @@ async def alone(  # noqa: C901 - one small function for each neighbour
         database_ok=yes,
         channels=dict,
         sources=frozenset(HOOKS),
-        pictures_dir=tmp_path,
+        picture_store=PictureStore(tmp_path),
         silences=silences,
         add_silence=add_silence,
         expire_silence=expire_silence,

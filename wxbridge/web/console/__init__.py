@@ -16,9 +16,9 @@ import structlog
 from aiohttp import BodyPartReader, web
 
 import wxbridge
+from wxbridge.core import imaging
 from wxbridge.core.errors import BadBody, StorageError, WxbridgeError
 from wxbridge.core.text.i18n import Language
-from wxbridge.delivery import outbox
 from wxbridge.web.answers import AS_PAGE, KNOWN, Refused
 from wxbridge.web.auth import presented
 from wxbridge.web.console import events, phrases, session
@@ -463,10 +463,8 @@ def _stream(site: _Site) -> Handler:
 
 def _thumbnail(site: _Site) -> Handler:
     async def thumbnail(request: web.Request) -> web.StreamResponse:
-        name = request.match_info["name"]
-        if not re.fullmatch(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,59}", name):
-            raise web.HTTPNotFound(text="There is no such picture.")
-        made = await site.thumbnails.of(site.bridge.pictures_dir / name)
+        path = site.bridge.picture_store.find(request.match_info["name"])
+        made = path and await site.thumbnails.of(path)
         if made is None:
             raise web.HTTPNotFound(text="There is no such picture.")
         # Its name is its content's for ever.
@@ -489,7 +487,7 @@ def _drawn(site: _Site, picture: Picture) -> Handler:
         except WxbridgeError as error:
             raise web.HTTPNotFound(text=str(error)) from None
         return web.Response(
-            body=made, content_type=outbox.content_type(f"x{outbox.suffix_of(made)}"),
+            body=made, content_type=imaging.sniff(made) or "image/png",
             headers={"Cache-Control": f"private, max-age={_DRAWN_FOR:.0f}"},
         )  # fmt: skip
 
