@@ -16,6 +16,7 @@ from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pipeline import Intake, Rules
 from wxbridge.alerts.routing import Route
 from wxbridge.alerts.sources import by_content
+from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Accepted, Capabilities, Notification, Received, StoredAlong
 
 ALERTS = 1000
@@ -75,11 +76,11 @@ def _intake(routes: Sequence[Route]) -> Intake:
 async def measure(place: Place) -> list[Row]:  # noqa: ARG001 - the signature of every figure
     """The rows of this figure."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
-    by_team = [Route(routing.parse_matchers({"team": f"t{n}"}), (f"room{n}",)) for n in range(20)]
+    by_team = [Route(parse_matchers({"team": f"t{n}"}), (f"room{n}",)) for n in range(20)]
     intake, body = _intake(by_team), group_body(ALERTS)
     group = [await _timed(lambda: intake.accept("grafana", body, {})) for _ in range(RUNS)]
-    equal = [Route(routing.parse_matchers({"service": f"s{n}"}), ("room1",)) for n in range(ROUTES - 1)]
-    regex = [Route(routing.parse_matchers([f'service=~"s{n}.+"']), ("room1",)) for n in range(ROUTES - 1)]
+    equal = [Route(parse_matchers({"service": f"s{n}"}), ("room1",)) for n in range(ROUTES - 1)]
+    regex = [Route(parse_matchers([f'service=~"s{n}.+"']), ("room1",)) for n in range(ROUTES - 1)]
     rows = [Row(f"parse, route, compose a group of {ALERTS:,} alerts for 20 targets", group, limit=50)]
     labels = {"alertname": "HighMemory", "service": "web", "severity": "critical"}
     for words, routes in (("equal labels", equal), ("regular expressions", regex)):

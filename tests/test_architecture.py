@@ -45,13 +45,9 @@ KNOWN_VIOLATIONS: dict[str, set[str]] = {
     "bot.service": {"bridge"},
     "channels.wecom.quotas": {"delivery.rate_limit"},
     "config.graphs": {"bot.command", "bot.time_range"},
-    "config.routes": {"alerts.routing"},
-    "config.time_intervals": {"alerts.routing"},
     "config.watcher": {"watchdog"},
     "core.http": {"config.types"},
-    "core.patterns": {"alerts.routing"},
     "monitors.alertmanager": {
-        "alerts.routing",
         "alerts.sources.alertmanager",
         "alerts.sources.grafana_unified",
     },

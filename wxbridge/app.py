@@ -25,14 +25,13 @@ from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pictures import Look
 from wxbridge.alerts.pipeline import MASTER, Intake, PictureRules, Rules
 from wxbridge.alerts.reminders import Reminders
-from wxbridge.alerts.routing import Telling
+from wxbridge.alerts.routing import Telling, routes_of
 from wxbridge.alerts.sources.host import NAME as HOST
 from wxbridge.alerts.templates import Templates
 from wxbridge.bot.service import Answering
 from wxbridge.bridge import Bridge, Generation
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.wechat import WechatTarget
-from wxbridge.config import routes
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.config.types import Pace, TargetSettings
 from wxbridge.config.watcher import Around, Failed, Reloader, Taken
@@ -147,7 +146,7 @@ def make_pictures(config: Config, metrics: Metrics | None = None) -> Pictures:
 def rules_of(config: Config) -> Rules:
     """What the configuration says of alerts."""
     return Rules(
-        routes=routes.compiled(config.routes),
+        routes=routes_of(config.routes),
         targets=destinations_of(all_targets(config), config.people),
         language=config.language,
         timezone=config.timezone,

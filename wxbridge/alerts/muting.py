@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 from wxbridge.alerts import routing
 from wxbridge.alerts.routing import Routes, Telling
 from wxbridge.alerts.silences import Silences
-from wxbridge.config import time_intervals as intervals
 from wxbridge.config.time_intervals import TimeInterval
 
 _UTC = ZoneInfo("UTC")
@@ -32,4 +31,28 @@ def held_by(rules: Rules, silences: Silences, labels: Mapping[str, str], telling
         return f"silence {silence.id}"
     if not telling.mute and not telling.active:
         return None
-    return intervals.muted_by(telling, rules.intervals, datetime.fromtimestamp(now, UTC), rules.timezone)
+    return muted_by(telling, rules.intervals, datetime.fromtimestamp(now, UTC), rules.timezone)
+
+
+def muted_by(
+    telling: Telling,
+    intervals: Mapping[str, TimeInterval | Sequence[TimeInterval]],
+    now: datetime,
+    zone: ZoneInfo | None = None,
+) -> str | None:
+    """Say why a route is silent at a moment (aware), in a few words; None where it is not.
+
+    Names that stand for nothing (the configuration has changed, say) silence nobody.
+    """
+
+    def holds(name: str) -> bool:
+        found = intervals[name]
+        return any(each.holds(now, zone) for each in ([found] if isinstance(found, TimeInterval) else found))
+
+    for name in telling.mute:
+        if name in intervals and holds(name):
+            return f"muted by {name}"
+    active = [name for name in telling.active if name in intervals]
+    if active and not any(map(holds, active)):
+        return f"not active outside of {' or '.join(active)}"
+    return None

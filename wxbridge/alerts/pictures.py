@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Literal, get_args
+from typing import Any
 
 import structlog
 
@@ -28,9 +28,6 @@ from wxbridge.pictures.panels import panel_of, panel_spec
 log = structlog.get_logger()
 
 KIND = "alert"
-Way = Literal["image", "panel", "chart"]
-WAYS: tuple[Way, ...] = get_args(Way)
-"""Where an alert's picture comes from, in the order in which they are tried where nothing else is said."""
 INSTANCES_AT_MOST = 500
 """How many firing instances of one rule are told to its chart, which shows the worst ten and counts the others."""
 _SHARE = 0.6

@@ -6,117 +6,14 @@ says why. Siblings are found by a label that they ask for, so that ten thousand 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import chain
-from typing import Literal
 
+from wxbridge.config.routes import PICTURE_WAYS, NestedRoute
+from wxbridge.core.matchers import Matcher, matches_all, parse_matchers
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
-
-Operator = Literal["=", "!=", "=~", "!~"]
-
-PICTURES = ("image", "panel", "chart")
-"""Where an alert's picture comes from, in the order in which it is looked for."""
-
-_BARE_NAME = r"[^\s=!~{}\",\\'`]+"
-_MATCHER = re.compile(rf"\s*({_BARE_NAME}|\"(?:[^\"\\]|\\.)+\")\s*(=~|!~|!=|=)\s*(.*?)\s*", re.DOTALL)
-_VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|((?!")(?:[^"\\]|\\.)*\\?)', re.DOTALL)
-_LITERALS = re.compile(r"[\w /@%&,;:<>=\"'-]+(?:\|[\w /@%&,;:<>=\"'-]+)*")
-
-
-@dataclass(frozen=True)
-class Matcher:
-    """One condition on a label. A label that is absent counts as empty (Alertmanager, "matchers").
-
-    `str` writes it so that `parse_matcher` reads it. Making one raises `re.error` where the expression is broken.
-    """
-
-    name: str
-    operator: Operator
-    value: str
-    _regex: re.Pattern[str] | None = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        regex = re.compile(self.value, re.DOTALL) if self.operator in ("=~", "!~") else None
-        object.__setattr__(self, "_regex", regex)
-
-    def __str__(self) -> str:
-        name = self.name if re.fullmatch(_BARE_NAME, self.name) else _quoted(self.name)
-        return f"{name}{self.operator}{_quoted(self.value)}"
-
-    def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether labels fulfil it. Regular expressions are anchored at both ends."""
-        label = labels.get(self.name, "")
-        if self._regex is None:
-            return (label == self.value) is (self.operator == "=")
-        return (self._regex.fullmatch(label) is None) is (self.operator == "!~")
-
-
-def parse_matcher(text: str) -> Matcher:
-    r"""Read one matcher such as `team=~"a|b"`, or with a name in quotes: `"tag name"="x"`.
-
-    Quotes may be left out where a name holds none of Alertmanager's reserved characters. In names and values `\"`,
-    `\\` and `\n` are escapes and every other backslash is itself, as in Alertmanager's classic parser, so that
-    `host=~"db\d+"` is what it looks like.
-
-    Raises:
-        ValueError: it is none, or its regular expression is broken.
-    """
-    match = _MATCHER.fullmatch(text)
-    value = _VALUE.fullmatch(match[3]) if match else None
-    if not match or not value:
-        raise ValueError(f'{text!r} is no matcher; write one like severity="critical" or team=~"a|b"')
-    name = _unescaped(match[1][1:-1]) if match[1].startswith('"') else match[1]
-    operator: Operator = match[2]  # type: ignore[assignment]
-    wanted = _unescaped(value[2] if value[1] is None else value[1])
-    if operator in ("=~", "!~") and "[[:" in wanted:
-        # Python would read it as a set of these very characters.
-        raise ValueError(f"{text!r}: the regular expression is broken: write [a-z] instead of a class like [[:lower:]]")
-    try:
-        return Matcher(name, operator, wanted)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"{text!r}: the regular expression is broken: {error}") from None
-
-
-def parse_matchers(match: Mapping[str, str] | Sequence[str]) -> tuple[Matcher, ...]:
-    """Read a route's `match`: a mapping for equality, or a list of matchers. All must hold.
-
-    An entry of the list may hold several, with commas between them and braces around them, as in Alertmanager.
-
-    Raises:
-        ValueError: one of them is no matcher.
-    """
-    if isinstance(match, Mapping):
-        return tuple(Matcher(name, "=", value) for name, value in match.items())
-    return tuple(parse_matcher(part) for text in match for part in _separated(text))
-
-
-def _separated(text: str) -> list[str]:
-    inner = text.strip()
-    braces = inner.startswith("{") and inner.endswith("}")
-    if braces:
-        inner = inner[1:-1]
-    # Alternately what is outside of quotes, where commas separate, and what is inside.
-    pieces = re.split(r'("(?:[^"\\]|\\.)*")', inner, flags=re.DOTALL)
-    parts = [""]
-    for index, piece in enumerate(pieces):
-        first, *more = [piece] if index % 2 else piece.split(",")
-        parts[-1] += first
-        parts += more
-    if len(parts) > 1 and not parts[-1].strip():
-        parts.pop()
-    return [] if braces and not inner.strip() else parts
-
-
-def _quoted(text: str) -> str:
-    return '"' + text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n") + '"'
-
-
-def _unescaped(text: str) -> str:
-    return re.sub(r'\\([n"\\])', lambda match: "\n" if match[1] == "n" else match[1], text)
-
 
 # ---------------------------------------------------------------- routes
 
@@ -134,8 +31,8 @@ class Telling:
     mute: tuple[str, ...] = ()
     active: tuple[str, ...] = ()
     """Where any are named, the route is silent outside of all of them."""
-    pictures: tuple[str, ...] = PICTURES
-    """Of `PICTURES`, in the order in which they are tried; none for no picture."""
+    pictures: tuple[str, ...] = PICTURE_WAYS
+    """Of `PICTURE_WAYS`, in the order in which they are tried; none for no picture."""
 
 
 @dataclass(frozen=True)
@@ -170,7 +67,7 @@ class Route:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether every matcher holds; a route without matchers takes everything."""
-        return all(matcher.matches(labels) for matcher in self.matchers)
+        return matches_all(self.matchers, labels)
 
 
 @dataclass(frozen=True)
@@ -215,6 +112,28 @@ class Routes:
                 if not node.goes_on:
                     break
         return any_matched
+
+
+def routes_of(settings: Sequence[NestedRoute]) -> Routes:
+    """Make the routes of a configuration ready to be asked. Do it once."""
+    return compiled([_route(route) for route in settings])
+
+
+def _route(settings: NestedRoute) -> Route:
+    ways = settings.pictures
+    return Route(
+        matchers=parse_matchers(settings.match),
+        to=settings.to,
+        goes_on=settings.continue_,
+        routes=tuple(_route(inner) for inner in settings.routes),
+        mention=settings.mention,
+        repeat_interval=settings.repeat_interval,
+        send_resolved=settings.send_resolved,
+        template=settings.template,
+        mute=settings.mute_time_intervals,
+        active=settings.active_time_intervals,
+        pictures=PICTURE_WAYS if ways and "auto" in ways else ways and tuple(name for name in ways if name != "none"),
+    )
 
 
 def compiled(routes: Sequence[Route]) -> Routes:
@@ -277,11 +196,9 @@ def _indexed(nodes: Sequence[_Node]) -> Routes:
 
 def _keys(matcher: Matcher) -> set[tuple[str, str]]:
     """The labels of which one must be there for a matcher to hold; empty where that cannot be told."""
-    if matcher.operator == "=" and matcher.value:
-        return {(matcher.name, matcher.value)}
-    if matcher.operator == "=~" and _LITERALS.fullmatch(matcher.value):
-        return {(matcher.name, value) for value in matcher.value.split("|")}
-    return set()
+    if matcher.is_negative or matcher.choices is None or "" in matcher.choices:
+        return set()
+    return {(matcher.name, value) for value in matcher.choices}
 
 
 # ---------------------------------------------------------------- asking them

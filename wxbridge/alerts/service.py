@@ -15,6 +15,7 @@ from wxbridge.alerts.pipeline import Memory
 from wxbridge.alerts.silences import Silence
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
+from wxbridge.core.matchers import parse_matchers
 
 
 class Board:
@@ -49,7 +50,7 @@ class Board:
         """
         now = time.time()
         try:
-            parsed = routing.parse_matchers(list(matchers))
+            parsed = parse_matchers(list(matchers))
             made = await self._database.run(
                 lambda c: silences.add(
                     c, parsed, starts_at=starts_at, ends_at=ends_at, created_by=by, comment=comment, now=now

@@ -10,10 +10,9 @@ from typing import Annotated, Any
 import typer
 
 from wxbridge.alerts import routing
+from wxbridge.alerts.muting import muted_by
 from wxbridge.alerts.routing import Decision, Explanation, Telling, Visit
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config, say
-from wxbridge.config import routes as route_settings
-from wxbridge.config import time_intervals
 from wxbridge.config.schema import Config
 from wxbridge.config.types import duration_text
 from wxbridge.core.model import AlertStatus
@@ -38,7 +37,7 @@ def try_labels(
     """Tell which routes an alert with these labels takes and why, to which targets, and what holds for them now."""
     settings = read_config(config)
     given = ALWAYS | _labels(labels)
-    explanation = routing.explain(route_settings.compiled(settings.routes), given)
+    explanation = routing.explain(routing.routes_of(settings.routes), given)
     for visit in explanation.visits:
         say(plain(_line(visit, given)))
     decisions = explanation.decisions or ()
@@ -87,7 +86,7 @@ def _row(decision: Decision, config: Config) -> dict[str, Any]:
         "template": telling.template,
         "mute_time_intervals": list(telling.mute),
         "active_time_intervals": list(telling.active),
-        "muted": time_intervals.muted_by(telling, config.time_intervals, datetime.now(UTC), config.timezone),
+        "muted": muted_by(telling, config.time_intervals, datetime.now(UTC), config.timezone),
     }
 
 

@@ -9,7 +9,6 @@ from typing import Annotated, Any
 import typer
 
 from wxbridge.alerts import silences as table
-from wxbridge.alerts.routing import parse_matchers
 from wxbridge.alerts.silences import Silence
 from wxbridge.cli.common import (
     FAILED,
@@ -26,6 +25,7 @@ from wxbridge.cli.common import (
 from wxbridge.config.schema import Config
 from wxbridge.config.types import parse_duration
 from wxbridge.core.database import Database
+from wxbridge.core.matchers import parse_matchers
 
 app = typer.Typer(help="What is to be quiet for a while.", invoke_without_command=True)
 

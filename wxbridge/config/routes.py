@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from wxbridge.alerts import routing
 from wxbridge.config.types import Duration, Names, Section
+from wxbridge.core.matchers import parse_matchers
 
 Path_ = tuple[str | int, ...]
+PICTURE_WAYS = ("image", "panel", "chart")
+"""Where an alert's picture comes from, in the order in which they are tried where nothing else is said."""
 
 
 def _alone(value: tuple[str, ...]) -> tuple[str, ...]:
@@ -61,7 +63,7 @@ class NestedRoute(Section):
     @field_validator("match")
     @classmethod
     def _matchers(cls, value: dict[str, str] | list[str]) -> dict[str, str] | list[str]:
-        routing.parse_matchers(value)
+        parse_matchers(value)
         return value
 
 
@@ -86,31 +88,6 @@ def _without_to(route: NestedRoute, path: Path_) -> Iterator[Path_]:
         yield path
     for index, inner in enumerate(route.routes):
         yield from _without_to(inner, (*path, "routes", index))
-
-
-def compiled(settings: Sequence[NestedRoute]) -> routing.Routes:
-    """The routes of a configuration, ready to be asked."""
-    return routing.compiled([_route(route) for route in settings])
-
-
-def _route(settings: NestedRoute) -> routing.Route:
-    return routing.Route(
-        matchers=routing.parse_matchers(settings.match),
-        to=settings.to,
-        goes_on=settings.continue_,
-        routes=tuple(_route(inner) for inner in settings.routes),
-        mention=settings.mention,
-        repeat_interval=settings.repeat_interval,
-        send_resolved=settings.send_resolved,
-        template=settings.template,
-        mute=settings.mute_time_intervals,
-        active=settings.active_time_intervals,
-        pictures=None if settings.pictures is None else _ways(settings.pictures),
-    )
-
-
-def _ways(names: Sequence[str]) -> tuple[str, ...]:
-    return routing.PICTURES if "auto" in names else tuple(name for name in names if name != "none")
 
 
 def walk(routes: Any, path: Path_ = ("routes",)) -> Iterator[tuple[Path_, Mapping[str, Any]]]:

@@ -15,7 +15,6 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, WithJsonSchema, field_validator
 
-from wxbridge.alerts.routing import Telling
 from wxbridge.config.types import Names, Section
 
 _DAY = 24 * 60
@@ -240,27 +239,3 @@ Intervals = Annotated[
     Field(json_schema_extra=_or_one),
 ]
 """What a name in `time_intervals:` stands for: one interval, or a list of which any may hold."""
-
-
-def muted_by(
-    telling: Telling,
-    intervals: Mapping[str, TimeInterval | Sequence[TimeInterval]],
-    now: datetime,
-    zone: ZoneInfo | None = None,
-) -> str | None:
-    """Why a route is silent at a moment (aware), in a few words; None where it is not.
-
-    Names that stand for nothing (the configuration has changed, say) silence nobody.
-    """
-
-    def holds(name: str) -> bool:
-        found = intervals[name]
-        return any(each.holds(now, zone) for each in ([found] if isinstance(found, TimeInterval) else found))
-
-    for name in telling.mute:
-        if name in intervals and holds(name):
-            return f"muted by {name}"
-    active = [name for name in telling.active if name in intervals]
-    if active and not any(map(holds, active)):
-        return f"not active outside of {' or '.join(active)}"
-    return None

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from wxbridge.alerts.routing import Matcher
 from wxbridge.alerts.sources import alertmanager, grafana_unified
 from wxbridge.config.types import WebSource
 from wxbridge.core.http import DEADLINE, MAX_BYTES, ApiClient, ApiError
 from wxbridge.core.json_values import as_labels, as_text, as_time
+from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import Alert, AlertGroup
 
 _ROOT = "/api/v2"

@@ -19,13 +19,14 @@ from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pictures import Look
 from wxbridge.alerts.pipeline import Intake, Memory, PictureRules, Rules
 from wxbridge.alerts.reminders import Reminders
-from wxbridge.alerts.routing import Route, parse_matchers
+from wxbridge.alerts.routing import Route
 from wxbridge.alerts.templates import Templates
 from wxbridge.config.schema import Config
 from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.config.types import Rate
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import BadBody, ConfigError, StorageError
+from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import (
     Accepted,
     Capabilities,

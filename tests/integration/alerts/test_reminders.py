@@ -12,11 +12,12 @@ import pytest
 from wxbridge.alerts import notification_log, routing, silences
 from wxbridge.alerts.notification_log import Ledger
 from wxbridge.alerts.reminders import Reminders, Rules, held_by
-from wxbridge.alerts.routing import Route, Routes, Telling, parse_matchers
+from wxbridge.alerts.routing import Route, Routes, Telling
 from wxbridge.alerts.silences import Silences
 from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
+from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.testing import FakeClock
 

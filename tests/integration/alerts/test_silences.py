@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxbridge.alerts import silences
-from wxbridge.alerts.routing import Matcher, parse_matchers
 from wxbridge.alerts.silences import Silence, Silences, silenced_by
 from wxbridge.core.database import make_engine, migrate, sqlite_url
+from wxbridge.core.matchers import Matcher, parse_matchers
 
 NOW = 1_800_000_000.0
 

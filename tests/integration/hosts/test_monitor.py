@@ -17,11 +17,12 @@ from wxbridge.alerts import routing, silences
 from wxbridge.alerts.alert_text import text_of
 from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pipeline import Intake, Memory, Rules
-from wxbridge.alerts.routing import Route, parse_matchers
+from wxbridge.alerts.routing import Route
 from wxbridge.alerts.sources import host as source
 from wxbridge.config.hosts import HostSettings
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import BadBody, StorageError
+from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Accepted, AlertStatus, Capabilities, Notification, Picture, Text
 from wxbridge.hosts import store
 from wxbridge.hosts.monitor import HostMonitor, Times

@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from wxbridge.alerts.routing import parse_matcher
 from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import read_json
+from wxbridge.core.matchers import parse_matcher
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted
 from wxbridge.pictures.store import PictureStore

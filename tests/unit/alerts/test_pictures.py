@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts.pictures import WAYS, Budget, Look, image_of, with_pictures, within
+from wxbridge.alerts.pictures import Budget, Look, image_of, with_pictures, within
 from wxbridge.alerts.serialization import as_json, from_json
+from wxbridge.config.routes import PICTURE_WAYS
 from wxbridge.config.types import PictureSettings, Rate
 from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
@@ -41,7 +42,7 @@ def group(*alerts: Alert) -> AlertGroup:
     return AlertGroup("alertmanager", "key", "title", alerts)
 
 
-def specs(*alerts: Alert, ways: tuple[str, ...] = WAYS, look: Look = BOTH) -> list[PictureSpec]:
+def specs(*alerts: Alert, ways: tuple[str, ...] = PICTURE_WAYS, look: Look = BOTH) -> list[PictureSpec]:
     decided = with_pictures(group(*alerts), ways, NOW, look)
     return [each.picture for each in decided.alerts if each.picture is not None]
 
@@ -90,7 +91,7 @@ def test_where_all_is_over_the_whole_episode_is_shown() -> None:
 
 def test_several_rules_have_a_chart_each_and_the_worst_brings_it() -> None:
     first, second, third = alert("a", over=1), alert("b"), alert("c", name="Disk")
-    decided = with_pictures(group(first, second, third), WAYS, NOW, BOTH)
+    decided = with_pictures(group(first, second, third), PICTURE_WAYS, NOW, BOTH)
     assert [each.picture is not None for each in decided.alerts] == [False, True, True]
 
 
@@ -107,11 +108,11 @@ def test_grafanas_own_rules_are_not_looked_for_in_prometheus() -> None:
 
 
 def test_an_alert_that_is_told_again_later_brings_a_picture_of_that_time() -> None:
-    once = with_pictures(group(alert(picture=IMAGE)), WAYS, NOW, BOTH)
+    once = with_pictures(group(alert(picture=IMAGE)), PICTURE_WAYS, NOW, BOTH)
     stored = from_json(as_json(once))
     assert stored == once
     assert image_of(stored.alerts[0]) == IMAGE
-    later = with_pictures(stored, WAYS, NOW + timedelta(hours=1), BOTH)
+    later = with_pictures(stored, PICTURE_WAYS, NOW + timedelta(hours=1), BOTH)
     assert later.alerts[0].picture
     assert later.alerts[0].picture.params["tries"][1]["params"]["at"] == NOW.timestamp() + 3600
 
@@ -148,7 +149,7 @@ def test_each_target_is_told_of_a_storm_once() -> None:
 
 def test_a_group_brings_the_pictures_of_its_worst_alerts() -> None:
     alerts = [alert(name=f"n{n}", labels={"severity": "critical" if n > 2 else "info"}) for n in range(5)]
-    decided = with_pictures(group(*alerts), WAYS, NOW, BOTH)
+    decided = with_pictures(group(*alerts), PICTURE_WAYS, NOW, BOTH)
     kept, refused = within(decided, lambda _: True, 3)
     assert ([each.picture is not None for each in kept.alerts], refused) == ([True, False, False, True, True], 0)
     kept, refused = within(decided, lambda _: False, 3)

@@ -7,7 +7,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from wxbridge.alerts import routing
 from wxbridge.alerts.routing import Decision, Telling
-from wxbridge.config import routes as route_settings
 from wxbridge.config.routes import RouteSettings, walk
 
 
@@ -16,7 +15,7 @@ def read(*routes: Any) -> list[RouteSettings]:
 
 
 def test_routes_are_decided_as_they_are_written() -> None:
-    routes = route_settings.compiled(
+    routes = routing.routes_of(
         read(
             {
                 "match": {"team": "db", "shard": 7},
@@ -45,7 +44,7 @@ def test_routes_are_decided_as_they_are_written() -> None:
 
 
 def test_nobody_may_be_meant_on_purpose() -> None:
-    routes = route_settings.compiled(read({"match": {"severity": "debug"}, "to": []}, {"to": "ops"}))
+    routes = routing.routes_of(read({"match": {"severity": "debug"}, "to": []}, {"to": "ops"}))
     assert routing.decide(routes, {"severity": "debug"}) == ()
 
 
@@ -83,7 +82,7 @@ def test_a_target_may_come_from_the_route_around_and_a_parent_may_leave_it_to_it
 )
 def test_a_route_says_which_picture_follows_and_those_within_it_say_otherwise(written: Any, ways: tuple[str]) -> None:
     inner = [{"match": {"a": "b"}, "pictures": "none"}, {"match": {"c": "d"}}]
-    routes = route_settings.compiled(read({"to": "ops", "pictures": written, "routes": inner}))
+    routes = routing.routes_of(read({"to": "ops", "pictures": written, "routes": inner}))
     found = [routing.decide(routes, labels) for labels in ({}, {"a": "b"}, {"c": "d"})]
     assert [decisions[0].telling.pictures for decisions in found if decisions] == [ways, (), ways]
     assert routing.Telling().pictures == ("image", "panel", "chart")

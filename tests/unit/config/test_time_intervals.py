@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
+from wxbridge.alerts.muting import muted_by
 from wxbridge.alerts.routing import Telling
-from wxbridge.config.time_intervals import Intervals, TimeInterval, muted_by
+from wxbridge.config.time_intervals import Intervals, TimeInterval
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BERLIN = ZoneInfo("Europe/Berlin")

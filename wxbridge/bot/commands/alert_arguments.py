@@ -9,10 +9,9 @@ from datetime import UTC, datetime, timedelta
 
 from wxbridge.alerts import routing
 from wxbridge.alerts.active import Firing
-from wxbridge.alerts.routing import Matcher
 from wxbridge.bot.command import CannotAnswer
 from wxbridge.bot.commands.alert_phrases import say
-from wxbridge.core import patterns
+from wxbridge.core.matchers import Matcher, parse_matcher
 from wxbridge.core.model import AlertGroup
 from wxbridge.core.text.i18n import Language
 
@@ -65,7 +64,7 @@ def fulfils(firing: Firing, matchers: Iterable[Matcher]) -> bool:
     """Tell whether all matchers hold for an alert; expressions are held against its labels' first characters."""
     labels = _labels_of(firing)
     usual = {name: value[:_LOOKED_AT] for name, value in labels.items()}
-    return all(matcher.matches(usual if matcher.operator in ("=~", "!~") else labels) for matcher in matchers)
+    return all(matcher.matches(usual if matcher.is_expression else labels) for matcher in matchers)
 
 
 def fit_everything(matchers: Iterable[Matcher]) -> bool:
@@ -97,7 +96,7 @@ def read_query(text: str, language: Language) -> Query:
     """Read matchers as routes have them (`team=db`, `severity=~"crit.*"`, in braces too), and plain words.
 
     Raises:
-        CannotAnswer: what looks like a matcher is none, or has an expression that is broken or could take for ever.
+        CannotAnswer: what looks like a matcher is none, or has a broken expression.
     """
     matchers: list[Matcher] = []
     words: list[str] = []
@@ -118,15 +117,11 @@ def read_query(text: str, language: Language) -> Query:
 
 def _matcher(text: str, language: Language) -> Matcher:
     try:
-        made = routing.parse_matcher(text)
+        return parse_matcher(text)
     except ValueError as error:
         _, broken, why = str(error).partition("regular expression is broken: ")
         phrase = "bad_expression" if broken else "bad_matcher"
         raise CannotAnswer(say(phrase, language, text=text, why=why)) from None
-    problem = patterns.trouble(made.value) if made.operator in ("=~", "!~") else None
-    if problem:
-        raise CannotAnswer(say("slow", language, text=text, why=problem))
-    return made
 
 
 def straightened(text: str) -> str:

@@ -48,10 +48,6 @@ _WORDS: dict[str, tuple[str, str]] = {
         '{text} 不是匹配条件，请写成 team=db、severity!=info 或 severity=~"crit.*" 这样。',
     ),
     "bad_expression": ("{text}: the regular expression is broken: {why}", "{text}：正则表达式有误：{why}"),
-    "slow": (
-        "{text}: the regular expression could take for ever: {why}.",
-        "{text}：正则表达式可能极慢。最多用两个 * 或 +，重复的部分里不要再有 *、+、? 或 |。",
-    ),
     "too_many": ("That is too long: at most {n} matchers or words.", "太长了：最多 {n} 个条件。"),
     # ---- silence
     "silence_what": (

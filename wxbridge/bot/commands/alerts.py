@@ -14,7 +14,6 @@ from typing import Any
 
 from wxbridge.alerts.active import Firing, Overview, Place
 from wxbridge.alerts.alert_text import counts, labels_line, text_of, time_line
-from wxbridge.alerts.routing import Matcher
 from wxbridge.alerts.severity import EMOJI
 from wxbridge.bot.command import Answer, CannotAnswer, Command, Permission, Question
 from wxbridge.bot.commands.alert_arguments import (
@@ -29,6 +28,7 @@ from wxbridge.bot.commands.alert_arguments import (
 )
 from wxbridge.bot.commands.alert_phrases import say
 from wxbridge.core.http import ApiError
+from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import AlertGroup, Text
 from wxbridge.core.text import i18n
 from wxbridge.core.text.i18n import Language

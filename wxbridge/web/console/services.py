@@ -15,12 +15,13 @@ from pydantic import SecretStr
 
 import wxbridge
 from wxbridge.alerts import active as firing
-from wxbridge.alerts import notification_log, routing
+from wxbridge.alerts import notification_log
 from wxbridge.alerts.active import Firing
 from wxbridge.alerts.pictures import Look, with_pictures
 from wxbridge.bot.command import Asker, Question
 from wxbridge.bot.commands import alert_phrases, alerts
 from wxbridge.bridge import Bridge
+from wxbridge.config.routes import PICTURE_WAYS
 from wxbridge.config.types import JobSettings, TargetSettings
 from wxbridge.core.database import notifications
 from wxbridge.core.errors import BadBody, PictureError
@@ -277,7 +278,7 @@ async def _alert_pictures(bridge: Bridge, found: Sequence[Firing], look: Seeing)
     for each in found:
         alert = next((told[key] for key in each.keys if key in told), each.alert)
         group = AlertGroup(alert.source, "", alert.title, (alert,))
-        specs[each.key] = with_pictures(group, routing.PICTURES, at, made).alerts[0].picture
+        specs[each.key] = with_pictures(group, PICTURE_WAYS, at, made).alerts[0].picture
     return {key: spec for key, spec in specs.items() if spec is not None}
 
 

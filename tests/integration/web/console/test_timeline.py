@@ -17,8 +17,9 @@ from wxbridge.alerts.notification_log import LogUpdate
 from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pipeline import Intake, Rules
 from wxbridge.alerts.received import Filter, Timeline
-from wxbridge.alerts.routing import Route, compiled, parse_matchers
+from wxbridge.alerts.routing import Route, compiled
 from wxbridge.core import database
+from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Capabilities, MessageState, Notification, Received, Text
 from wxbridge.delivery import outbox
 from wxbridge.delivery.writer import Writer

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from wxbridge.alerts import render, routing, serialization
 from wxbridge.core.errors import BadBody
+from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import AlertGroup, AlertStatus, Capabilities, Text
 
 JSON_TYPE = {"Content-Type": "application/json"}
@@ -57,7 +58,7 @@ def spoiled(draw: st.DrawFn, samples: list[Any]) -> Any:
 
 def check_usable(group: AlertGroup) -> None:
     """Whatever was read can be routed, composed, kept, and written to a database and a wire."""
-    routing.divide(group, routing.compiled([routing.Route(routing.parse_matchers(['a=~".*"']), ("ops",))]))
+    routing.divide(group, routing.compiled([routing.Route(parse_matchers(['a=~".*"']), ("ops",))]))
     for language in ("en", "zh"):
         bodies = render.compose(group, Capabilities(text_limit=2000), language)
         assert bodies
