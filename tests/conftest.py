@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, settings
 from tests.support import SMALL
 from wxbridge import registry
 from wxbridge.config.schema import Config, load
+from wxbridge.core.text import i18n
 
 settings.register_profile(
     "wxbridge",
@@ -24,6 +25,7 @@ settings.register_profile(
     print_blob=True,
 )
 settings.load_profile("wxbridge")
+i18n.is_strict = True
 
 
 @pytest.fixture(autouse=True)

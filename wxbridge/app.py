@@ -40,6 +40,7 @@ from wxbridge.core.errors import AlreadyRunning, StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, AlertGroup, Channel, Notification
 from wxbridge.core.tasks import Tasks
+from wxbridge.core.text.i18n import say
 from wxbridge.delivery import Clock, Delivery, Lane, Shared, outbox
 from wxbridge.delivery.rate_limit import Pacer
 from wxbridge.hosts.monitor import HostMonitor
@@ -137,7 +138,7 @@ def make_pictures(config: Config, metrics: Metrics | None = None) -> Pictures:
         config.grafana,
         prometheus=config.prometheus,
         timezone=str(config.timezone),
-        language="zh-CN" if config.language == "zh" else "en-US",
+        language=say("language.locale", config.language),
         fonts=config.state_dir / "fonts",
         count=(lambda kind, outcome: metrics.pictures.labels(kind, outcome).inc()) if metrics else None,
     )

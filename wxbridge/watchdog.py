@@ -336,7 +336,7 @@ def warnings(watched: Watched, stuck: Sequence[Waiting]) -> list[Notification]:
     lines: dict[str, list[str]] = {}
     for item in stuck:
         line = say(
-            "waits",
+            "delivery.waits",
             watched.language,
             target=item.target,
             n=item.count,

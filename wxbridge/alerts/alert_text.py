@@ -83,7 +83,7 @@ def text_of(group: AlertGroup, language: Language, timezone: tzinfo, now: dateti
     head = [f"{EMOJI[alert.status]} {title}"]
     if alert.title not in title:
         head.append(alert.title)
-    more = [say("more", language, n=group.truncated)] if group.truncated else []
+    more = [say("text.more", language, n=group.truncated)] if group.truncated else []
     return "\n".join([*head, *_about(alert, reader, "\n".join(head)), *more])
 
 
@@ -95,18 +95,20 @@ def headline(group: AlertGroup, language: Language) -> str:
     names = _same(alert.labels.get("alertname", "") for alert in alerts)
     title = own or _same(alert.title for alert in alerts) or names
     if not title:
-        title = say("untitled", language) if len(alerts) == 1 else say("alerts", language, n=len(alerts))
+        title = say("alerts.untitled", language) if len(alerts) == 1 else say("alerts.count", language, n=len(alerts))
     counted = [int(count) for count in _COUNTED_TITLE.findall(title)]
     # A title that counts what is not here is the title of more than this part of the group.
     if sum(counted) == len(alerts) + group.truncated or (len(alerts) == 1 and not counted):
         return title
-    return title + say("counts", language, counts=counts(alerts, language))
+    return title + say("alerts.counts", language, counts=counts(alerts, language))
 
 
 def counts(alerts: Iterable[Alert], language: Language) -> str:
     """How many are in which state: `2 firing, 1 resolved`."""
     found = Counter(alert.status for alert in alerts)
-    return say("and", language).join(say(status.value, language, n=found[status]) for status in EMOJI if found[status])
+    return say("alerts.and", language).join(
+        say(f"alerts.{status.value}", language, n=found[status]) for status in EMOJI if found[status]
+    )
 
 
 def value_line(value: Value, language: Language, unit: str = "", known: Mapping[str, str] | None = None) -> str:
@@ -143,11 +145,10 @@ def time_line(alert: Alert, language: Language, timezone: tzinfo, now: datetime)
     try:
         if alert.status is AlertStatus.RESOLVED:
             if start is None or end is None or end < start:
-                return (
-                    say("resolved_at", language, time=moment(end, timezone, now)) if end else _sent_at(alert, language)
-                )
+                at = moment(end, timezone, now) if end else ""
+                return say("alerts.resolved_at", language, time=at) if at else _sent_at(alert, language)
             return say(
-                "lasted", language, span=duration((end - start).total_seconds(), language),
+                "alerts.lasted", language, span=duration((end - start).total_seconds(), language),
                 start=moment(start, timezone, now), end=moment(end, timezone, start),
             )  # fmt: skip
         if start is None:
@@ -158,8 +159,8 @@ def time_line(alert: Alert, language: Language, timezone: tzinfo, now: datetime)
     seconds = (now - start).total_seconds()
     # Clocks differ: what begins a little later than now begins now.
     if seconds < 1:
-        return say("since", language, time=time)
-    return say("since_for", language, time=time, span=duration(seconds, language))
+        return say("alerts.since", language, time=time)
+    return say("alerts.since_for", language, time=time, span=duration(seconds, language))
 
 
 def _sent_at(alert: Alert, language: Language) -> str:
@@ -167,7 +168,8 @@ def _sent_at(alert: Alert, language: Language) -> str:
     time, step = alert.annotations.get("time", ""), alert.annotations.get("step", "")
     if not time:
         return ""
-    return say("sent_again_at" if step not in ("", "0", "1") else "sent_at", language, time=time, step=step)
+    key = "alerts.sent_again_at" if step not in ("", "0", "1") else "alerts.sent_at"
+    return say(key, language, time=time, step=step)
 
 
 # ---------------------------------------------------------------- one alert
@@ -176,7 +178,7 @@ def _sent_at(alert: Alert, language: Language) -> str:
 def _about(alert: Alert, reader: _Reader, shown: str, shared: _Shared = _NOTHING_SHARED) -> list[str]:
     """The lines below an alert's title. `shown` is what the reader has seen so far."""
     language = reader.language
-    lines = [say("state", language, state=alert.state)] if alert.state else []
+    lines = [say("alerts.state", language, state=alert.state)] if alert.state else []
     lines += _values(alert, language)
     own = {name: text for name, text in alert.annotations.items() if name not in shared.annotations}
     lines += _words(own, alert.labels, shown)
@@ -201,10 +203,10 @@ def _values(alert: Alert, language: Language) -> Iterator[str]:
     for value in alert.values[:VALUES_SHOWN]:
         yield value_line(value, language, unit, known)
     if len(alert.values) > VALUES_SHOWN:
-        yield say("more", language, n=len(alert.values) - VALUES_SHOWN)
+        yield say("text.more", language, n=len(alert.values) - VALUES_SHOWN)
     threshold = (alert.annotations.get("threshold") or alert.labels.get("threshold") or "").strip()
     if threshold:
-        yield say("threshold", language, value=_threshold(threshold, alert, unit, language))
+        yield say("alerts.threshold", language, value=_threshold(threshold, alert, unit, language))
 
 
 def _threshold(text: str, alert: Alert, unit: str, language: Language) -> str:
@@ -220,7 +222,7 @@ def _threshold(text: str, alert: Alert, unit: str, language: Language) -> str:
 def figure_of(value: Value, language: Language, unit: str = "") -> str:
     """What a value amounts to, in words; `unit` is that of the alert, where the value has none."""
     if value.number is None:
-        return value.text or say("no_value", language)
+        return value.text or say("alerts.no_value", language)
     # `4.2 < 10` says more than the number: the sender's threshold is in it.
     if value.text and _COMPARED.search(value.text):
         return value.text
@@ -271,7 +273,7 @@ def _several(group: AlertGroup, reader: _Reader) -> str:
     rest = [_short(alert, reader, shared, name) for alert in alerts[FULL : FULL + LINES]]
     left = max(0, len(alerts) - FULL - LINES) + group.truncated
     if left:
-        rest.append(say("more", reader.language, n=left))
+        rest.append(say("text.more", reader.language, n=left))
     return "\n\n".join([*blocks, *(["\n".join(rest)] if rest else [])])
 
 
@@ -298,7 +300,7 @@ def _short(alert: Alert, reader: _Reader, shared: _Shared, name: str) -> str:
 def _who(alert: Alert, language: Language, shared: _Shared, name: str) -> str:
     """The alert's title, or where all have the same, the labels that they do not share."""
     if not name:
-        return alert.title or say("untitled", language)
+        return alert.title or say("alerts.untitled", language)
     labels = {key: text for key, text in alert.labels.items() if key not in shared.labels}
     return labels_line(labels) or name
 

@@ -159,7 +159,7 @@ class Digest:
     def text(self, language: Language, timezone: ZoneInfo) -> str:
         """What people read: how many, since when, then a line for each kind, the worst first."""
         since = datetime.fromtimestamp(self.since or 0, timezone).strftime("%H:%M")
-        lines = [say("storm", language, n=self.alerts + self.others, since=since)]
+        lines = [say("alerts.digest.storm", language, n=self.alerts + self.others, since=since)]
         kinds = sorted((item for item in self.kinds.items() if item[1].waiting), key=_worst_first)
         for (name, severity), kind in kinds[:LINES]:
             counts = [
@@ -172,12 +172,12 @@ class Digest:
         more = sum(kind.waiting for _, kind in kinds[LINES:]) + self.rest.waiting
         if more:
             unnamed = len(kinds[LINES:]) + self.rest_kinds
-            lines.append(say("more_kinds", language, kinds=unnamed, n=more))
+            lines.append(say("alerts.digest.more_kinds", language, kinds=unnamed, n=more))
         passed = sum(kind.passed for kind in self.kinds.values()) + self.rest.passed
         if passed:
-            lines.append(say("passed", language, n=passed))
+            lines.append(say("alerts.digest.passed", language, n=passed))
         if self.others:
-            lines.append(say("others", language, n=self.others))
+            lines.append(say("alerts.digest.others", language, n=self.others))
         return "\n".join(lines)
 
 

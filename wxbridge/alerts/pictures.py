@@ -22,6 +22,7 @@ from wxbridge.core import imaging
 from wxbridge.core.deadline import share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, failure_reason
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
+from wxbridge.core.text.i18n import say
 from wxbridge.monitors.prometheus import expr_of
 from wxbridge.pictures.panels import panel_of, panel_spec
 
@@ -119,7 +120,7 @@ def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, look: Loo
         if way == "image" and (image := image_of(first)) is not None:
             tries.append(_try(way, image))
         elif way == "panel" and look.grafana:
-            language = "zh-CN" if look.language == "zh" else "en-US"
+            language = say("language.locale", look.language)
             spec = panel_spec(whole, now, timezone=look.timezone, language=language, theme=look.theme)
             tries += [_try(way, spec)] if spec else []
         elif way == "chart" and look.prometheus and _has_rule(first):

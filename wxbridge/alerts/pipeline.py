@@ -203,11 +203,11 @@ class Intake:
             if division.unrouted:
                 yield self._for_master(division.unrouted, "unrouted")
 
-    def _for_master(self, group: AlertGroup, phrase: str, **names: str) -> _Part:
+    def _for_master(self, group: AlertGroup, reason: str, **names: str) -> _Part:
         name = MASTER if MASTER in self.rules.targets else NOBODY
-        why = say(phrase, "en", **names).rstrip(":")
+        why = say(f"alerts.{reason}", "en", **names).rstrip(":")
         log.warning("an alert for the person in charge", why=why, title=group.title[:120], to=name)
-        return _Part(name, group, note=say(phrase, self.rules.language, **names), direct=True, why=phrase)
+        return _Part(name, group, note=say(f"alerts.{reason}", self.rules.language, **names), direct=True, why=reason)
 
     # ------------------------------------------------ whether now
 
@@ -293,7 +293,7 @@ class Intake:
             return replace(part, group=group)
         language = self.rules.language
         time_span = duration(rules.storm.seconds, language)
-        line = say("picture_storm", language, n=rules.storm.count, time=time_span)
+        line = say("alerts.picture_storm", language, n=rules.storm.count, time=time_span)
         return replace(part, group=group, below=line)
 
     def _give_back(self, parts: Sequence[_Part]) -> None:

@@ -73,7 +73,7 @@ def _pictures(group: AlertGroup) -> list[PictureSpec]:
 
 def picture_missing(spec: PictureSpec | None, reason: str, language: Language) -> str:
     """What stands in for a picture that could not be made: why, and the link."""
-    line = say("no_picture", language, reason=reason)
+    line = say("alerts.no_picture", language, reason=reason)
     return f"{line}\n🔗 {spec.link}" if spec and spec.link else line
 
 

@@ -399,4 +399,4 @@ def text_for(
         return templates.render(chosen, group, target, now), None
     except TemplateError as error:
         builtin = text_of(group, templates.language, templates.timezone, now)
-        return f"{say('template_failed', templates.language)}\n\n{builtin}", str(error)
+        return f"{say('alerts.template_failed', templates.language)}\n\n{builtin}", str(error)

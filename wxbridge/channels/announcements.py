@@ -48,7 +48,7 @@ def login_codes(
         for name in target.fallback
         if name in targets and targets[name].lane() != channel
     }
-    text = say("scan", language, channel=channel)
+    text = say("channels.scan", language, channel=channel)
     return [
         Notification(
             "wxbridge",

@@ -12,7 +12,7 @@ from wxbridge.alerts.templates import TemplateError, Templates
 from wxbridge.cli.common import FAILED, WRONG_USAGE, ConfigOption, config_path, fail, plain, read_config, say
 from wxbridge.core.errors import BadBody, ConfigError
 from wxbridge.core.model import AlertGroup
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import LANGUAGES, Language
 
 app = typer.Typer(help="Templates of what people read.", no_args_is_help=True)
 
@@ -31,10 +31,10 @@ def render(
     config: ConfigOption = None,
 ) -> None:
     """Print what a template makes of a sample alert. Works without a configuration file."""
-    if language not in (None, "en", "zh"):
+    if language not in (None, *LANGUAGES):
         raise fail(f"there is no language {language!r}; there are en and zh", WRONG_USAGE)
     folder, configured, timezone = _settings(config)
-    chosen: Language = "zh" if (language or configured) == "zh" else "en"
+    chosen = language or configured
     path = Path(file)
     if path.is_file():
         folder, name = path.parent, path.name

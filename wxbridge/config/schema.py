@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from graphlib import CycleError, TopologicalSorter
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, Union
+from typing import Annotated, Any, Self, Union
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -51,6 +51,7 @@ from wxbridge.config.types import (
 )
 from wxbridge.config.yaml_loader import Path_, Tree, read_tree
 from wxbridge.core.errors import ConfigError, Problem
+from wxbridge.core.text.i18n import Language
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -138,7 +139,7 @@ class ServerSettings(Section):
 class Config(Section):
     """All of jobs.yaml. `load` makes it with the plug-ins' sections beside these."""
 
-    language: Literal["en", "zh"] = "en"
+    language: Language = "en"
     """Of what people read in WeChat."""
     timezone: Annotated[ZoneInfo, BeforeValidator(_timezone), Field(json_schema_extra={"type": "string"})] = ZoneInfo(
         "UTC"

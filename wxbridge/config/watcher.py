@@ -169,21 +169,21 @@ class Reloader:
         if taken.later:
             log.warning("takes effect at the next start", settings=list(taken.later))
         if taken.later and taken.later != self._told_later:
-            await around.tell(say("config_later", language, what=", ".join(taken.later)))
+            await around.tell(say("config.later", language, what=", ".join(taken.later)))
         self._told_later = taken.later
         for name, count in taken.orphans:
             log.warning("messages wait for a target that is gone", target=name, count=count)
-            await around.tell(say("config_orphans", language, what=name, n=count))
+            await around.tell(say("config.orphans", language, what=name, n=count))
         if self._told:
             self._told = ""
-            await around.tell(say("config_back", language))
+            await around.tell(say("config.back", language))
 
     async def _refuse(self, outcome: str, what: str) -> None:
         around = self._around
         around.metrics.config_reloads.labels(outcome).inc()
         around.metrics.config_ok.set(0)
         log.error("configuration not reloaded, the old one stays", outcome=outcome, problems=what.splitlines())
-        line = say(f"config_{outcome}", around.language(), what=what)
+        line = say(f"config.{outcome}", around.language(), what=what)
         if line != self._told:
             self._told = line
             await around.tell(line)
@@ -192,7 +192,7 @@ class Reloader:
 def _problems(problems: Sequence[Problem], language: Language) -> str:
     lines = [str(problem) for problem in problems[:_TOLD_ONE_BY_ONE]]
     left = len(problems) - len(lines)
-    return "\n".join([*lines, *([say("config_more", language, n=left)] if left else [])])
+    return "\n".join([*lines, *([say("config.more", language, n=left)] if left else [])])
 
 
 def refuse_empty(config: Config) -> None:

@@ -21,7 +21,7 @@ log = structlog.get_logger()
 
 async def take_over(shared: Shared, message: Message, reason: str) -> bool:
     """Have the fallback take over a message that was refused for good. False where there is none."""
-    note = say("refused", shared.language, target=message.target, reason=reason)
+    note = say("delivery.refused", shared.language, target=message.target, reason=reason)
     return await _hand_over(shared, message.notification_id, message.target, note, reason, refused=message.id)
 
 
@@ -46,7 +46,7 @@ class Watch:
             if place:
                 self._places[name] = place
             waited = duration(target.failover_after, shared.language)
-            note = say("unreachable", shared.language, target=name, time=waited)
+            note = say("delivery.unreachable", shared.language, target=name, time=waited)
             for notification_id in overdue:
                 await _hand_over(shared, notification_id, name, note, f"waited longer than {target.failover_after:g} s")
         await failure_reports.tell_noted(shared)
@@ -104,7 +104,7 @@ def _left(stored: Stored, refused: int | None) -> list[Message]:
 
 def _mark(shared: Shared, stored: Stored, left: Sequence[Message]) -> str:
     """The mark of a possible repeat, where what is handed over may have been sent; it stays with what was marked."""
-    mark = say("repeat", shared.language)
+    mark = say("delivery.repeat", shared.language)
     came_marked = len(stored.visited) > 1 and any(
         isinstance(message.body, Text) and mark in message.body.text for message in stored.messages
     )

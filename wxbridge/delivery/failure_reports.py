@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from wxbridge.core.database import facts, read_facts, remember_fact
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Message, MessageState, NotificationKind
-from wxbridge.core.text import i18n
+from wxbridge.core.text.i18n import say
 from wxbridge.delivery import outbox
 from wxbridge.delivery.common import Shared
 
@@ -82,13 +82,16 @@ def _due(connection: Connection, now: float) -> dict[str, dict[int, Any]]:
 
 def _lines(shared: Shared, target: str, dead: dict[int, Any]) -> list[str]:
     """Each message where they are few, else how many, with the first and its error."""
-    say = partial(i18n.say, language=shared.language)
-    each = [say("dead", id=message_id, target=target, error=about["error"]) for message_id, about in dead.items()]
+    language = shared.language
+    each = [
+        say("delivery.dead", language, id=message_id, target=target, error=about["error"])
+        for message_id, about in dead.items()
+    ]
     if len(each) <= TOLD_ONE_BY_ONE:
         return each
     if all(about["expired"] for about in dead.values()):
-        return [say("many_expired", target=target, n=len(dead), first=next(iter(dead)))]
-    return [f"{each[0]}\n{say('more', n=len(each) - 1)}"]
+        return [say("delivery.many_expired", language, target=target, n=len(dead), first=next(iter(dead)))]
+    return [f"{each[0]}\n{say('text.more', language, n=len(each) - 1)}"]
 
 
 def _forget(connection: Connection, ids: Sequence[int]) -> None:

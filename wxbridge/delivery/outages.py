@@ -78,7 +78,7 @@ class Outages:
             lambda c: outbox.outage_counts(c, targets, began=began, ended=ended)
         )
         line = say(
-            "back_online",
+            "delivery.back_online",
             self._shared.language,
             channel=lane.name,
             time=duration(outage.seconds, self._shared.language),

@@ -251,7 +251,7 @@ class Sender:
     async def _remark(self, message: Message, note: str) -> None:
         """Tell what the service said of a message that it took, such as whom it could not reach."""
         log.warning("sent, with a remark", message=message.id, target=message.target, remark=note)
-        line = say("remark", self._shared.language, id=message.id, target=message.target, note=note)
+        line = say("delivery.remark", self._shared.language, id=message.id, target=message.target, note=note)
         with suppress(StorageError):
             await self._shared.tell(line, message.target)
 
@@ -300,7 +300,7 @@ class Sender:
         language, spec = self._shared.language, message.body.spec if isinstance(message.body, Picture) else None
         shown = self._lane.channel.capabilities.pictures != "none"
         if self._shared.publish is None or not shown:
-            words = say("not_published" if shown else "no_pictures", language)
+            words = say("delivery.not_published" if shown else "delivery.no_pictures", language)
             return Text(f"{words}\n🔗 {spec.link}" if spec and spec.link else words)
         try:
             return await self._shared.publish(path, kind)
@@ -318,7 +318,7 @@ class Sender:
         if not message.maybe_sent or absorbed:
             return body.text
         limit = capabilities.formats.get(body.format, capabilities.text_limit)
-        marked = say("repeat", self._shared.language) + body.text
+        marked = say("delivery.repeat", self._shared.language) + body.text
         return marked if length(marked, capabilities.text_unit) <= limit else body.text
 
     async def _not_reached(self, attempt: Attempt, error: SendError, *, wait: float) -> None:

@@ -368,7 +368,7 @@ class _Run:
         return self.job.on_error or self.setting.on_error
 
     async def _told(self, run: JobRun, names: Sequence[str], priority: Priority) -> bool:
-        line = say("job_back" if run.ok else "job_failed", self.setting.language, id=run.job, error=run.error)
+        line = say("jobs.back" if run.ok else "jobs.failed", self.setting.language, id=run.job, error=run.error)
         try:
             if names:
                 await self.put([self._notification(name, [Text(line)], priority) for name in names])

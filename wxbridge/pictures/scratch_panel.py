@@ -27,6 +27,7 @@ from wxbridge.config.types import ScratchSettings, WebSource
 from wxbridge.core.deadline import seconds_left, share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
 from wxbridge.core.http import ApiClient, ApiError
+from wxbridge.core.text.i18n import say
 from wxbridge.monitors.prometheus import Answer
 from wxbridge.monitors.promql import Analysis, Choice, Curve, Period, Role, Threshold, chosen
 from wxbridge.pictures.charts.chart import MAX_CURVES
@@ -353,7 +354,7 @@ class Scratch:
             "to": round(when.end * 1000),
             "theme": request.theme or self._theme,
             "timezone": request.timezone or self._timezone,
-            "language": {"zh": "zh-CN", "en": "en-US"}.get(request.language or ""),
+            "language": say("language.locale", request.language) if request.language else None,
         }
         return Content(title, tuple(curve for curve, _ in found), analysis.thresholds, unit), shown
 

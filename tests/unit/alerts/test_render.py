@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,7 +13,6 @@ from wxbridge.alerts import render
 from wxbridge.alerts.alert_text import value_line
 from wxbridge.alerts.sources import grafana_legacy
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, Picture, PictureSpec, Text, Value
-from wxbridge.core.text import i18n
 from wxbridge.core.text.i18n import Language
 from wxbridge.core.text.splitting import PARTS_AT_MOST, length, parts, split
 
@@ -268,20 +265,3 @@ def test_what_jobs_made_is_put_into_one_text() -> None:
 
 def test_the_payloads_are_those_of_the_documentation() -> None:
     assert {path.stem for path in (REPOSITORY / "tests" / "payloads" / "grafana").glob("legacy_*")} == set(LEGACY)
-
-
-def test_every_phrase_has_both_languages_and_the_same_fields() -> None:
-    for key, (english, chinese) in i18n._WORDS.items():
-        fields = [sorted(re.findall(r"{(\w+)}", text)) for text in (english, chinese)]
-        assert fields[0] == fields[1], key
-
-
-def test_every_phrase_that_a_module_says_is_there() -> None:
-    package = Path(render.__file__).parent.parent
-    said = {
-        key
-        for file in package.rglob("*.py")
-        for key in re.findall(r'i18n\.say\(\s*"(\w+)"', file.read_text(encoding="utf-8"))
-    }
-    assert said
-    assert said <= i18n._WORDS.keys()

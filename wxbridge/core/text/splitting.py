@@ -35,7 +35,7 @@ def parts(text: str, capabilities: Capabilities, language: Language) -> list[str
     pieces = list(islice(_pieces(text, limit - _ROOM_FOR_NUMBER, unit), PARTS_AT_MOST + 1))
     if len(pieces) > PARTS_AT_MOST:
         kept = pieces[: PARTS_AT_MOST - 1]
-        pieces = [*kept, say("cut", language, n=len(text) - sum(map(len, kept)))]
+        pieces = [*kept, say("text.cut", language, n=len(text) - sum(map(len, kept)))]
     return [f"({index}/{len(pieces)}) {piece}" for index, piece in enumerate(pieces, 1)]
 
 

@@ -40,21 +40,22 @@ _METRIC = re.compile(
 )
 _MOMENTS = ("_time_seconds", "_timestamp_seconds", "_created_seconds")
 """Metrics that are moments, not spans."""
+_UNITS_OF_TIME = (("units.days", 86400), ("units.hours", 3600), ("units.minutes", 60), ("units.seconds", 1))
+"""Their texts, and how many seconds they are."""
 _LONG = 60.0
 """Seconds; longer spans are written in minutes, hours, days."""
 
 
 def duration(seconds: float, language: Language) -> str:
     """A span of time in at most two units: `42 min`, `2 h 5 min`, `3 d 4 h`."""
-    units = (("d", "天", 86400), ("h", "小时", 3600), ("min", "分钟", 60), ("s", "秒", 1))
     left, words = max(0, round(seconds)), []
-    for english, chinese, size in units:
+    for unit, size in _UNITS_OF_TIME:
         count, left = divmod(left, size)
         if count:
-            words.append(f"{count}{chinese}" if language == "zh" else f"{count} {english}")
+            words.append(say(unit, language, n=count))
         elif words:
             break
-    return ("" if language == "zh" else " ").join(words[:2]) or say("no_time", language)
+    return say("units.and", language).join(words[:2]) or say("units.no_time", language)
 
 
 def number(value: float) -> str:

@@ -244,7 +244,7 @@ def _alert_lines(facts: Facts, language: Language, top: int) -> list[str]:
                  time=duration(each.seconds, language), still=_say("row_still", language) if each.firing else "")
         )  # fmt: skip
     if others := facts.alerts[top:]:
-        lines.append(say("more_kinds", language, kinds=len(others), n=_count(others)))
+        lines.append(say("alerts.digest.more_kinds", language, kinds=len(others), n=_count(others)))
     return lines
 
 

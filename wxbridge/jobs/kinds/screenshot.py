@@ -144,7 +144,7 @@ async def run(context: JobContext, job: ScreenshotJob) -> Sequence[Text | Pictur
             if failed == len(combinations):
                 raise
             log.error("one of several pictures failed", job=job.id, picture=taking.caption, error=str(error))  # noqa: TRY400
-            bodies.append(Text(say("no_part", context.language, what=taking.caption, reason=error)))
+            bodies.append(Text(say("jobs.screenshot.no_part", context.language, what=taking.caption, reason=error)))
             continue
         if taking.caption:
             bodies.append(Text(taking.caption))
@@ -193,7 +193,7 @@ class _Taking:
             raise PictureError(f"`compare`: {error}") from None
         pictures = [await self._draw(with_range(url, span)) for span in (now, then)]
         language = self.context.language
-        labels = [_label(say("picture_now", language), now), _label(_before(seconds, language), then)]
+        labels = [_label(say("jobs.screenshot.now", language), now), _label(_before(seconds, language), then)]
         return await asyncio.to_thread(_beside, pictures, labels, url, split=self.job.split is not None)
 
     def _zone(self) -> tzinfo | None:
@@ -246,8 +246,9 @@ def _label(words: str, span: Range) -> str:
 def _before(seconds: float, language: Language) -> str:
     """`1 day before`, `2 h before`."""
     days, rest = divmod(seconds, _DAY)
-    span = duration(seconds, language) if rest else say("one_day" if days == 1 else "days", language, n=int(days))
-    return say("picture_before", language, span=span)
+    day = "jobs.screenshot.one_day" if days == 1 else "jobs.screenshot.days"
+    span = duration(seconds, language) if rest else say(day, language, n=int(days))
+    return say("jobs.screenshot.before", language, span=span)
 
 
 def _plain(value: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any, Self, get_args
 
 from wxbridge.config.types import WebSource
 from wxbridge.core.errors import NothingToDraw, PictureError
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import LANGUAGES, Language
 from wxbridge.monitors.prometheus import Drawing, Prometheus, Rule, drawing, rule_among
 from wxbridge.monitors.promql import MAX_POINTS, POINTS, Analysis, Period, Role, analysed, period
 from wxbridge.monitors.promql_units import unit_in
@@ -83,7 +83,7 @@ def requested(params: Mapping[str, Any]) -> Request:
         read = Request(instances=instances, **words)
     except (AttributeError, TypeError, ValueError) as error:
         raise PictureError(f"a picture of kind {KIND} cannot read its params: {error}") from None
-    if read.language not in (None, *get_args(Language)) or read.theme not in (None, *get_args(Theme)):
+    if read.language not in (None, *LANGUAGES) or read.theme not in (None, *get_args(Theme)):
         raise PictureError(f"a picture of kind {KIND} has no language {read.language} or theme {read.theme}")
     if not (read.expr.strip() or read.rule) or (read.at is None and None in (read.start, read.end)):
         raise PictureError(f"a picture of kind {KIND} needs `expr` or `rule`, and `at` or `start` and `end`")

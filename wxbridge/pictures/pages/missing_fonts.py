@@ -48,7 +48,7 @@ async def tell_of_boxes(
             return False  # all is well, or somebody knows
         if not there:
             log.warning("no font has Chinese letters: in pictures they become boxes", advice=ADVICE)
-            await tell(say("no_chinese_font", language, advice=ADVICE))
+            await tell(say("pictures.no_chinese_font", language, advice=ADVICE))
         await database.run(lambda c: remember_fact(c, TOLD, not there, time.time()))
     except StorageError as error:
         log.error("that there is no Chinese font could not be told", error=str(error))  # noqa: TRY400

@@ -1,0 +1,121 @@
+"""The texts that people read: both languages say the same, all of them are used, and none is missing."""
+
+from __future__ import annotations
+
+import ast
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import Formatter
+
+import pytest
+
+from tests.support import REPOSITORY
+from wxbridge.core.text import i18n
+from wxbridge.core.text.i18n import LANGUAGES, has_text, load_texts, say
+
+PACKAGE = REPOSITORY / "wxbridge"
+ENGLISH = load_texts("en")
+SECTIONS = {key.partition(".")[0] for key in ENGLISH}
+_KEY = re.compile(rf"(?:{'|'.join(sorted(SECTIONS))})(?:\.[a-z0-9_*-]+)+")
+_TEMPLATE_CALL = re.compile(r"""\bt\(\s*['"](?P<key>[\w.]+)['"](?P<more>\s*~)?""")
+
+
+def _fields(text: str) -> set[str]:
+    return {name for _, name, _, _ in Formatter().parse(text) if name is not None}
+
+
+@dataclass
+class Uses:
+    """Where the package names texts: `*` stands for what only the running program knows."""
+
+    keys: dict[str, str] = field(default_factory=dict)
+    """Key → where."""
+    calls: list[tuple[str, set[str], str]] = field(default_factory=list)
+    """Calls of `say`: key, fields, where."""
+
+
+def _literals(node: ast.expr) -> Iterator[str]:
+    """The keys that an expression may be."""
+    match node:
+        case ast.Constant(value=str(text)):
+            yield text
+        case ast.JoinedStr(values=parts):
+            yield "".join(part.value if isinstance(part, ast.Constant) else "*" for part in parts)
+        case ast.IfExp(body=body, orelse=other):
+            yield from _literals(body)
+            yield from _literals(other)
+
+
+def _read(path: Path, uses: Uses) -> None:
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    # The command line has a `say` of its own, which prints.
+    is_ours = any(isinstance(each, ast.ImportFrom) and each.module == say.__module__ for each in tree.body)
+    for node in ast.walk(tree):
+        where = f"{path.relative_to(REPOSITORY)}:{getattr(node, 'lineno', 0)}"
+        if isinstance(node, ast.Constant | ast.JoinedStr):
+            uses.keys |= {key: where for key in _literals(node) if _KEY.fullmatch(key)}
+        if is_ours and isinstance(node, ast.Call) and node.args and getattr(node.func, "id", "") == "say":
+            # What `**fields` holds is not known here.
+            given = {each.arg or "*" for each in node.keywords}
+            uses.calls += [(key, given, where) for key in _literals(node.args[0])]
+
+
+@pytest.fixture(scope="module")
+def uses() -> Uses:
+    found = Uses()
+    for path in PACKAGE.rglob("*.py"):
+        _read(path, found)
+    for path in PACKAGE.rglob("*.html"):
+        for call in _TEMPLATE_CALL.finditer(path.read_text(encoding="utf-8")):
+            found.keys[f"console.{call['key']}{'*' if call['more'] else ''}"] = str(path.relative_to(REPOSITORY))
+    return found
+
+
+def _named(key: str) -> set[str]:
+    pattern = re.compile(re.escape(key).replace(r"\*", r"[\w.-]+"))
+    return {each for each in ENGLISH if pattern.fullmatch(each)}
+
+
+@pytest.mark.parametrize("language", [each for each in LANGUAGES if each != "en"])
+def test_a_language_has_the_texts_and_the_fields_that_english_has(language: str) -> None:
+    texts = load_texts(language)
+    assert texts.keys() == ENGLISH.keys()
+    for key, text in texts.items():
+        assert _fields(text) == _fields(ENGLISH[key]), key
+
+
+def test_every_text_that_is_said_is_there_and_gets_its_fields(uses: Uses) -> None:
+    assert len(uses.calls) > 50
+    for key, given, where in uses.calls:
+        assert _named(key), f"{where}: {key}"
+        if "*" not in {*key, *given}:
+            assert _fields(ENGLISH[key]) <= given, f"{where}: {key}"
+
+
+def test_no_text_is_left_over(uses: Uses) -> None:
+    assert ENGLISH.keys() - set().union(*map(_named, uses.keys)) == set()
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_texts_are_read_in_no_time(language: str) -> None:
+    def read() -> float:
+        began = time.process_time()
+        load_texts.__wrapped__(language)
+        return time.process_time() - began
+
+    assert min(read() for _ in range(5)) < 0.015
+
+
+def test_a_text_that_is_missing_is_an_error_here_and_english_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(LookupError, match=r"text\.nothing"):
+        say("text.nothing", "zh")
+    with pytest.raises(LookupError, match="'n'"):
+        say("text.more", "zh")
+    monkeypatch.setattr(i18n, "is_strict", False)
+    assert say("text.nothing", "zh") == "text.nothing"
+    assert say("text.more", "zh") == "… and {n} more"
+    assert not has_text("text.nothing")
+    assert has_text("text.more")
