@@ -14,8 +14,9 @@ import sqlalchemy as sa
 
 from bench.common import Place, Process, Row, free_port, start_simulator, until_answers, write_config, wxbridge
 from wxbridge.alerts import received
-from wxbridge.core.database import Database, messages, sqlite_url
+from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Notification, Received, Text
+from wxbridge.core.schema import messages
 from wxbridge.delivery import outbox
 
 MESSAGES = 100_000

@@ -35,10 +35,11 @@ from wxbridge.channels.wechat import WechatTarget
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.config.types import Pace, TargetSettings
 from wxbridge.config.watcher import Around, Failed, Reloader, Taken
-from wxbridge.core.database import Database, remember_fact, sqlite_url
+from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import AlreadyRunning, StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, AlertGroup, Channel, Notification
+from wxbridge.core.schema import remember_fact
 from wxbridge.core.tasks import Tasks
 from wxbridge.core.text.i18n import say
 from wxbridge.delivery import Clock, Delivery, Lane, Shared, outbox

@@ -24,7 +24,7 @@ from wxbridge.channels import announcements, qr_code
 from wxbridge.config import watcher as reload
 from wxbridge.config.schema import Config
 from wxbridge.config.types import TargetSettings
-from wxbridge.core.database import Database, facts, remember_fact
+from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody, ConfigError, PictureError, StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import (
@@ -41,6 +41,7 @@ from wxbridge.core.model import (
     StoredAlong,
     Text,
 )
+from wxbridge.core.schema import facts, remember_fact
 from wxbridge.delivery import Delivery, Lane, outbox
 from wxbridge.delivery.writer import Writer
 from wxbridge.hosts.monitor import HostMonitor

@@ -39,8 +39,9 @@ from wxbridge.channels.wecom_bot import BotSettings, BotsSettings
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
 from wxbridge.config.types import WebSource
-from wxbridge.core.database import Database, read_facts, rooms, sqlite_url
+from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import Offline, PictureError, SendError, StorageError, Throttled, Transient, Unknown
+from wxbridge.core.schema import read_facts, rooms
 from wxbridge.core.tls import make_tls_context
 
 DEADLINE = 10.0

@@ -24,10 +24,11 @@ from yarl import URL
 
 from wxbridge.alerts.notifications import Destination, notification
 from wxbridge.config.types import TargetSettings, WatchSettings
-from wxbridge.core.database import Database, read_facts, remember_fact
+from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, ChannelStatus, Notification, Priority, Text
+from wxbridge.core.schema import read_facts, remember_fact
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import duration
 from wxbridge.delivery import outbox

@@ -13,7 +13,7 @@ from .conftest import Bench, Process
 from .test_gateway_faults import firsts
 from .test_main_job import legacy
 
-PATIENCE = "wxbridge.core.database:_PATIENCE"
+PATIENCE = "wxbridge.core.database:LOCK_TIMEOUT_SECONDS"
 
 
 @contextmanager

@@ -18,7 +18,8 @@ from tests.fakes.wecom_bot import WecomBotServer
 from wxbridge import doctor
 from wxbridge.channels.wechat.directory import Contact, Directory, Room
 from wxbridge.config.schema import Config
-from wxbridge.core.database import Database, remember_fact, sqlite_url
+from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.schema import remember_fact
 from wxbridge.doctor import Finding, State, examine, worst
 
 WECHAT = """\

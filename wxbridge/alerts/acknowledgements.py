@@ -13,7 +13,7 @@ from itertools import islice
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.core.database import acks
+from wxbridge.core.schema import acks
 
 _CHUNK = 500
 """SQLite takes so many values in one statement only."""

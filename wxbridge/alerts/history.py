@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 
 from wxbridge.alerts import routing
 from wxbridge.alerts.severity import severity_of, severity_rank
-from wxbridge.core.database import alerts, episodes
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.core.schema import alerts, episodes
 from wxbridge.core.text.encoding import storable
 
 _CHUNK = 500

@@ -21,8 +21,8 @@ from sqlalchemy import Connection
 
 from wxbridge.alerts import acknowledgements, history, serialization
 from wxbridge.alerts.routing import Telling
-from wxbridge.core.database import alerts, told
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.core.schema import alerts, told
 
 HELD_AGAIN = 60.0
 """Seconds after which it is looked whether what is held back may go: a silence may be ended early, a clock set."""

@@ -17,8 +17,8 @@ from sqlalchemy import Connection
 from wxbridge.alerts import routing
 from wxbridge.alerts.notification_log import Sighting
 from wxbridge.alerts.routing import Routes
-from wxbridge.core.database import NOT_TOLD, OPEN, messages, notifications, received
 from wxbridge.core.model import OPEN_STATES, AlertGroup, Message, MessageState, Received
+from wxbridge.core.schema import NOT_TOLD, OPEN, messages, notifications, received
 from wxbridge.core.text.encoding import storable
 from wxbridge.delivery import outbox
 

@@ -15,8 +15,8 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.core.database import silences
 from wxbridge.core.matchers import Matcher, parse_matcher
+from wxbridge.core.schema import silences
 
 log = structlog.get_logger()
 

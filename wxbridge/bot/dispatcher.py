@@ -31,10 +31,11 @@ from wxbridge.bot.message_parser import How, Line, addressed
 from wxbridge.bot.phrases import say
 from wxbridge.bot.rate_limit import PAUSE, Limits, Verdict
 from wxbridge.config.types import ChatSettings
-from wxbridge.core.database import Database, asked, notifications
+from wxbridge.core.database import Database
 from wxbridge.core.errors import Offline, PictureError, StorageError, WxbridgeError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, Body, Inbound, Notification, PictureSpec, Priority, Text
+from wxbridge.core.schema import asked, notifications
 from wxbridge.core.text.i18n import Language
 from wxbridge.core.text.units import duration
 from wxbridge.pictures.store import PictureStore

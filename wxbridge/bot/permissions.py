@@ -21,8 +21,9 @@ from sqlalchemy import Connection
 from wxbridge.bot.command import Permission
 from wxbridge.channels.wechat.directory import Contact, matches
 from wxbridge.config.types import TargetSettings
-from wxbridge.core.database import Database, contacts, read_facts, remember_fact
+from wxbridge.core.database import Database
 from wxbridge.core.model import Inbound
+from wxbridge.core.schema import contacts, read_facts, remember_fact
 
 log = structlog.get_logger()
 

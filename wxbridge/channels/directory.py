@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.core.database import contacts, rooms
+from wxbridge.core.schema import contacts, rooms
 
 
 def list_rooms(connection: Connection) -> list[dict[str, Any]]:

@@ -152,7 +152,7 @@ def _credentials(settings: Config, hook: str, body: bytes) -> dict[str, str]:
 async def _noted_url(settings: Config) -> str | None:
     from wxbridge import app
     from wxbridge.cli.common import database_of
-    from wxbridge.core.database import read_facts
+    from wxbridge.core.schema import read_facts
 
     if not app.is_running(settings.state_dir):
         return None

@@ -229,7 +229,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
     """Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well."""
     from wxbridge import app
     from wxbridge.cli.common import with_database
-    from wxbridge.core.database import read_facts
+    from wxbridge.core.schema import read_facts
     from wxbridge.delivery import outbox
 
     async def read(settings: Config, database: Any) -> list[dict[str, Any]]:

@@ -14,9 +14,9 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.core.database import facts, read_facts, remember_fact
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Message, MessageState, NotificationKind
+from wxbridge.core.schema import facts, read_facts, remember_fact
 from wxbridge.core.text.i18n import say
 from wxbridge.delivery import outbox
 from wxbridge.delivery.common import Shared

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.core.database import PUT_BACK, messages
+from wxbridge.core.schema import PUT_BACK, messages
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import duration
 from wxbridge.delivery import outbox

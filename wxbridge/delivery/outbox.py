@@ -13,7 +13,6 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.core.database import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, TO_DRAW, messages, notifications, received, sends
 from wxbridge.core.model import (
     OPEN_STATES,
     Accepted,
@@ -26,6 +25,7 @@ from wxbridge.core.model import (
     Priority,
     Text,
 )
+from wxbridge.core.schema import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, TO_DRAW, messages, notifications, received, sends
 from wxbridge.core.text.encoding import storable
 
 _PICTURES_LOOKED_AT = 200

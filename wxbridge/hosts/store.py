@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.core.database import facts, host_samples, read_facts, remember_fact
+from wxbridge.core.schema import facts, host_samples, read_facts, remember_fact
 from wxbridge.hosts.samples import MINUTES_KEPT, Host, Sample, history_of
 
 _FACT = "host:"

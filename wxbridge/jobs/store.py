@@ -14,7 +14,7 @@ from difflib import get_close_matches
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.core.database import job_history, job_mutes, job_runs
+from wxbridge.core.schema import job_history, job_mutes, job_runs
 
 
 @dataclass(frozen=True)

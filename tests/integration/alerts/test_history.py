@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from wxbridge.alerts import history, notification_log
 from wxbridge.alerts.history import Total, beginnings, summary
-from wxbridge.core.database import episodes as table
-from wxbridge.core.database import make_engine, metadata, migrate, sqlite_url
+from wxbridge.core.database import make_engine, migrate, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.core.schema import episodes as table
+from wxbridge.core.schema import metadata
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0

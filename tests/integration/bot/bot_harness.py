@@ -18,10 +18,11 @@ from wxbridge.bot.dispatcher import Around, Chat, ChatSetting
 from wxbridge.channels.wechat import CAPABILITIES
 from wxbridge.channels.wechat.mentions import says_name, without_quote
 from wxbridge.config.types import ChatSettings
-from wxbridge.core.database import Database, contacts, messages, notifications, sqlite_url
+from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import PictureError, WxbridgeError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, Inbound, PictureSpec, Priority, Text
+from wxbridge.core.schema import contacts, messages, notifications
 from wxbridge.delivery.writer import Writer
 from wxbridge.pictures.store import PictureStore
 

@@ -11,9 +11,9 @@ import structlog
 from tests.integration.bot.bot_harness import BOT, PNG, command
 from wxbridge.bot.rate_limit import PAUSE
 from wxbridge.config.types import ChatSettings
-from wxbridge.core.database import asked
 from wxbridge.core.errors import Offline, PictureError, StorageError, WxbridgeError
 from wxbridge.core.model import Text
+from wxbridge.core.schema import asked
 
 
 async def done(talk):

@@ -19,8 +19,9 @@ from wxbridge.bot.command_table import Table, language_of
 from wxbridge.bot.commands.jobs import JobDesk, job_commands
 from wxbridge.bot.commands.status import status_command
 from wxbridge.config.schema import Config
-from wxbridge.core.database import Database, messages
+from wxbridge.core.database import Database
 from wxbridge.core.model import ChannelState, ChannelStatus, MessageState, Notification, PictureSpec, Text
+from wxbridge.core.schema import messages
 from wxbridge.delivery import outbox
 from wxbridge.jobs.scheduler import Jobs
 from wxbridge.jobs.store import JobRun, JobStatus, Mute, ended

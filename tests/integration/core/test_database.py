@@ -13,18 +13,9 @@ import pytest
 import sqlalchemy as sa
 
 from wxbridge.core import database as module
-from wxbridge.core.database import (
-    SCHEMA_VERSION,
-    Database,
-    facts,
-    make_engine,
-    metadata,
-    migrate,
-    read_facts,
-    remember_fact,
-    sqlite_url,
-)
+from wxbridge.core.database import Database, make_engine, migrate, sqlite_url
 from wxbridge.core.errors import StorageError
+from wxbridge.core.schema import SCHEMA_VERSION, facts, metadata, read_facts, remember_fact
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from tests.integration.delivery.delivery_harness import PNG, Room, World, alert, picture
 from wxbridge.alerts.serialization import as_json
 from wxbridge.config.types import Pace, Rate
-from wxbridge.core.database import messages, notifications
 from wxbridge.core.errors import BadAddress, Offline, Permanent, PictureError, Throttled, Transient, Unknown
 from wxbridge.core.model import AlertGroup, ChannelState, MessageState, NotificationKind, Priority
+from wxbridge.core.schema import messages, notifications
 from wxbridge.delivery import outbox
 
 MARK = "(possible repeat) "

@@ -10,9 +10,9 @@ from sqlalchemy import select
 
 from tests.integration.delivery.delivery_harness import Room, alert, picture
 from wxbridge.config.types import Pace, Rate
-from wxbridge.core.database import notifications
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Capabilities, NotificationKind, Priority
+from wxbridge.core.schema import notifications
 from wxbridge.delivery import digests as storm
 
 SLOW = {"a": Pace(chat=Rate(1, 60))}

@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from wxbridge.config.types import Rate
-from wxbridge.core.database import Database, episodes, messages, sends, sqlite_url
+from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import MessageState, Notification, Picture, PictureSpec, Text
+from wxbridge.core.schema import episodes, messages, sends
 from wxbridge.delivery import outbox
 from wxbridge.jobs import Budget, JobContext
 from wxbridge.jobs.kinds import digest

@@ -14,7 +14,8 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.core.database import Database, contacts, rooms
+from wxbridge.core.database import Database
+from wxbridge.core.schema import contacts, rooms
 
 CHANNEL = "wechat"
 

@@ -9,7 +9,8 @@ from sqlalchemy import Connection
 
 from wxbridge.channels.wechat.directory import CHANNEL
 from wxbridge.channels.wechat.identity import Member, Remembered
-from wxbridge.core.database import Database, identities
+from wxbridge.core.database import Database
+from wxbridge.core.schema import identities
 
 
 class Memory:

@@ -13,8 +13,9 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.core.database import Database, read_facts, remember_fact
+from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError, Transient
+from wxbridge.core.schema import read_facts, remember_fact
 
 log = structlog.get_logger()
 

@@ -12,7 +12,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.core.database import Database, contacts, rooms
+from wxbridge.core.database import Database
+from wxbridge.core.schema import contacts, rooms
 
 _MEMBERS = 50
 """How many of those who have written in a group are remembered."""

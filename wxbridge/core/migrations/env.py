@@ -2,7 +2,7 @@
 
 from alembic import context
 
-from wxbridge.core.database import metadata
+from wxbridge.core.schema import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -9,8 +9,9 @@ from typing import Any
 
 import structlog
 
-from wxbridge.core.database import Database, read_facts, remember_fact
+from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
+from wxbridge.core.schema import read_facts, remember_fact
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.pictures.pages.fonts import ADVICE, chinese_font
 

@@ -11,20 +11,10 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.core.database import (
-    OPEN,
-    Database,
-    acks,
-    alerts,
-    job_history,
-    job_mutes,
-    job_runs,
-    messages,
-    received,
-    silences,
-)
+from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import OPEN_STATES, ChannelStatus, MessageState
+from wxbridge.core.schema import OPEN, acks, alerts, job_history, job_mutes, job_runs, messages, received, silences
 
 log = structlog.get_logger()
 

@@ -23,7 +23,6 @@ from wxbridge.bot.commands import alert_phrases, alerts
 from wxbridge.bridge import Bridge
 from wxbridge.config.routes import PICTURE_WAYS
 from wxbridge.config.types import JobSettings, TargetSettings
-from wxbridge.core.database import notifications
 from wxbridge.core.errors import BadBody, PictureError
 from wxbridge.core.http import ApiError
 from wxbridge.core.model import (
@@ -36,6 +35,7 @@ from wxbridge.core.model import (
     PictureSpec,
     Priority,
 )
+from wxbridge.core.schema import notifications
 from wxbridge.core.text.i18n import Language
 from wxbridge.delivery import Lane, outbox
 from wxbridge.jobs.scheduler import Jobs

@@ -25,8 +25,9 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from wxbridge.config.types import Rate
-from wxbridge.core.database import Database, read_facts, remember_fact
+from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
+from wxbridge.core.schema import read_facts, remember_fact
 from wxbridge.delivery.rate_limit import Window
 from wxbridge.web.limits import Clock
 

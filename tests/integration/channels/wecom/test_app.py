@@ -16,9 +16,10 @@ from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT, app, c
 from wxbridge.channels.wecom.app import ABSORBED, PLUGIN, AppChannel, AppTarget, WecomSettings
 from wxbridge.channels.wecom.media import PICTURE_LIMIT
 from wxbridge.config.types import Pace, Rate
-from wxbridge.core.database import Database, facts, sqlite_url
+from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
 from wxbridge.core.model import PictureFile, Text
+from wxbridge.core.schema import facts
 from wxbridge.testing import FakeClock
 
 TOKEN, SEND, UPLOAD = "/cgi-bin/gettoken", "/cgi-bin/message/send", "/cgi-bin/media/upload"

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from tests.integration.channels.wecom_bot.bot_harness import FAST, GROUP, USER, bot_fixture
 from wxbridge.channels.wecom_bot import inbound
 from wxbridge.channels.wecom_bot.directory import Directory
-from wxbridge.core.database import contacts, rooms
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import ChannelState
+from wxbridge.core.schema import contacts, rooms
 
 __all__ = ["bot_fixture"]
 

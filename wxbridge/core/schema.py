@@ -1,0 +1,322 @@
+"""The tables of the one database, and the facts that processes leave each other."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+SCHEMA_VERSION = "0002"
+"""The newest migration. Kept here so that a start with nothing to migrate need not import alembic."""
+
+metadata = sa.MetaData()
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("target", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("origin", sa.Integer),
+    sa.Column("dedupe_key", sa.String),
+    sa.Column("dedupe_group", sa.String),
+    sa.Column("content", sa.JSON(none_as_null=True)),
+    sa.Column("received_id", sa.Integer),
+)
+sa.Index("notifications_created", notifications.c.created_at)
+sa.Index(
+    "notifications_dedupe",
+    notifications.c.dedupe_key,
+    notifications.c.created_at,
+    sqlite_where=sa.text("dedupe_key IS NOT NULL"),
+    postgresql_where=sa.text("dedupe_key IS NOT NULL"),
+)
+sa.Index(
+    "notifications_dedupe_group",
+    notifications.c.dedupe_group,
+    notifications.c.id,
+    sqlite_where=sa.text("dedupe_group IS NOT NULL"),
+    postgresql_where=sa.text("dedupe_group IS NOT NULL"),
+)
+
+sa.Index(
+    "notifications_received",
+    notifications.c.received_id,
+    sqlite_where=sa.text("received_id IS NOT NULL"),
+    postgresql_where=sa.text("received_id IS NOT NULL"),
+)
+
+OPEN = "state IN ('queued', 'sending')"
+"""The condition of rows that are still to do."""
+OPEN_TEXT = f"{OPEN} AND kind = 'text'"
+DRAWN = f"{OPEN} AND kind = 'picture' AND picture_file IS NOT NULL"
+"""The condition of pictures that can be sent."""
+TO_DRAW = f"{OPEN} AND kind = 'picture' AND picture_file IS NULL"
+PUT_BACK = f"{OPEN} AND next_try_at > created_at"
+"""The condition of rows that wait for a time."""
+
+messages = sa.Table(
+    "messages",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("notification_id", sa.ForeignKey("notifications.id", ondelete="CASCADE"), nullable=False),
+    sa.Column("target", sa.String, nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("state", sa.String, nullable=False),
+    sa.Column("kind", sa.String, nullable=False),
+    sa.Column("text", sa.Text),
+    sa.Column("format", sa.String),
+    sa.Column("mentions", sa.JSON(none_as_null=True)),
+    sa.Column("picture_file", sa.String),
+    sa.Column("picture_name", sa.String),
+    sa.Column("picture_spec", sa.JSON(none_as_null=True)),
+    sa.Column("follows", sa.Integer),
+    sa.Column("recipient", sa.String),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("expires_at", sa.Float, nullable=False),
+    sa.Column("next_try_at", sa.Float, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("maybe_sent", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("settled_at", sa.Float),
+    sa.Column("receipt", sa.String),
+    sa.Column("error_code", sa.String),
+    sa.Column("error", sa.Text),
+)
+
+
+def _partial(name: str, condition: str, *columns: sa.Column[Any]) -> None:
+    """An index of the rows that are still to do, so that settled ones slow nothing down.
+
+    SQLite takes a partial index only where the query repeats its condition to the letter.
+    """
+    sa.Index(name, *columns, sqlite_where=sa.text(condition), postgresql_where=sa.text(condition))
+
+
+_partial("messages_texts", OPEN_TEXT, messages.c.target, messages.c.priority, messages.c.id)
+_partial("messages_drawn", DRAWN, messages.c.target, messages.c.priority, messages.c.id)
+_partial("messages_to_draw", TO_DRAW, messages.c.priority, messages.c.id)
+_partial("messages_waiting", OPEN, messages.c.target, messages.c.created_at)
+_partial("messages_put_back", PUT_BACK, messages.c.target, messages.c.next_try_at)
+_partial("messages_expiring", OPEN, messages.c.expires_at)
+_partial("messages_settled", "settled_at IS NOT NULL", messages.c.state, messages.c.settled_at)
+_partial("messages_pictures", "picture_file IS NOT NULL", messages.c.picture_file)
+sa.Index("messages_notification", messages.c.notification_id)
+sa.Index("messages_target", messages.c.target, messages.c.notification_id)
+
+sends = sa.Table(
+    "sends",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("channel", sa.String, nullable=False),
+    sa.Column("chat", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+sa.Index("sends_channel", sends.c.channel, sends.c.at)
+
+rooms = sa.Table(
+    "rooms",
+    metadata,
+    sa.Column("channel", sa.String, primary_key=True),
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("topic", sa.String, nullable=False),
+    sa.Column("member_ids", sa.JSON, nullable=False),
+    sa.Column("account", sa.String, nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),
+    sa.Column("present", sa.Boolean, nullable=False),
+    sa.Column("since", sa.Integer, nullable=False, server_default="0"),
+)
+
+contacts = sa.Table(
+    "contacts",
+    metadata,
+    sa.Column("channel", sa.String, primary_key=True),
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("alias", sa.String, nullable=False),
+    sa.Column("handle", sa.String, nullable=False),
+    sa.Column("account", sa.String, nullable=False),
+    sa.Column("seen_at", sa.Float, nullable=False),
+    sa.Column("present", sa.Boolean, nullable=False),
+    sa.Column("since", sa.Integer, nullable=False, server_default="0"),
+)
+
+identities = sa.Table(
+    "identities",
+    metadata,
+    sa.Column("channel", sa.String, primary_key=True),
+    sa.Column("chat", sa.String, primary_key=True),
+    sa.Column("id", sa.String, nullable=False),
+    sa.Column("names", sa.JSON, nullable=False),
+    sa.Column("members", sa.JSON, nullable=False),
+    sa.Column("account", sa.String, nullable=False),
+    sa.Column("seen", sa.Integer, nullable=False),
+    sa.Column("guess", sa.Boolean, nullable=False),
+    sa.Column("told", sa.String, nullable=False),
+)
+
+alerts = sa.Table(
+    "alerts",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("starts_at", sa.Float),
+    sa.Column("first_seen", sa.Float, nullable=False),
+    sa.Column("updated_at", sa.Float, nullable=False),
+)
+"""What monitors said last of each alert. `content` is an `AlertGroup` with this one alert."""
+sa.Index("alerts_updated", alerts.c.status, alerts.c.updated_at)
+
+told = sa.Table(
+    "told",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("target", sa.String, primary_key=True),
+    sa.Column("status", sa.String, nullable=False),
+    sa.Column("starts_at", sa.Float),
+    sa.Column("told_at", sa.Float),
+    sa.Column("due_at", sa.Float),
+    sa.Column("held", sa.String),
+)
+"""What a target was told last of an alert, and when it is to be told again. Only where its route repeats, or where
+it was held back (`held`: by a silence or a muted time)."""
+sa.Index("told_due", told.c.due_at, sqlite_where=sa.text("due_at IS NOT NULL"))
+
+silences = sa.Table(
+    "silences",
+    metadata,
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("matchers", sa.JSON, nullable=False),
+    sa.Column("starts_at", sa.Float, nullable=False),
+    sa.Column("ends_at", sa.Float, nullable=False),
+    sa.Column("created_at", sa.Float, nullable=False),
+    sa.Column("created_by", sa.String, nullable=False),
+    sa.Column("comment", sa.String, nullable=False),
+)
+sa.Index("silences_ends", silences.c.ends_at)
+
+job_runs = sa.Table(
+    "job_runs",
+    metadata,
+    sa.Column("job", sa.String, primary_key=True),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float),
+    sa.Column("ok", sa.Boolean),
+    sa.Column("error", sa.Text),
+    sa.Column("told", sa.Boolean, nullable=False, server_default=sa.false()),
+)
+
+job_history = sa.Table(
+    "job_history",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("job", sa.String, nullable=False),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("seconds", sa.Float, nullable=False),
+    sa.Column("ok", sa.Boolean, nullable=False),
+    sa.Column("error", sa.Text),
+    sa.Column("picture_file", sa.String),
+)
+"""Every run of a job that ended, for summaries and for the page."""
+sa.Index("job_history_job", job_history.c.job, job_history.c.started_at)
+sa.Index("job_history_started", job_history.c.started_at)
+
+job_mutes = sa.Table(
+    "job_mutes",
+    metadata,
+    sa.Column("job", sa.String, primary_key=True),
+    sa.Column("until", sa.Float, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+"""Jobs that do not run until a moment."""
+
+episodes = sa.Table(
+    "episodes",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("key", sa.String, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("name", sa.String, nullable=False),
+    sa.Column("severity", sa.String, nullable=False),
+    sa.Column("labels", sa.JSON, nullable=False),
+    sa.Column("started_at", sa.Float, nullable=False),
+    sa.Column("ended_at", sa.Float),
+)
+"""From when to when each alert fired; `key` is that of `alerts`."""
+sa.Index("episodes_open", episodes.c.key, sqlite_where=sa.text("ended_at IS NULL"),
+         postgresql_where=sa.text("ended_at IS NULL"))  # fmt: skip
+sa.Index("episodes_started", episodes.c.started_at)
+
+acks = sa.Table(
+    "acks",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("comment", sa.String, nullable=False),
+)
+"""Who looks after an alert; `key` is that of `alerts`."""
+
+received = sa.Table(
+    "received",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("source", sa.String, nullable=False),
+    sa.Column("title", sa.String, nullable=False),
+    sa.Column("alerts", sa.Integer, nullable=False),
+    sa.Column("routed", sa.JSON, nullable=False),
+    sa.Column("told", sa.Integer, nullable=False, server_default="0"),
+)
+"""What came in, and how it was routed; the notifications it led to name it. `told` counts the messages of these."""
+sa.Index("received_at", received.c.at)
+NOT_TOLD = "told = 0"
+"""The condition of what came in and led to nothing."""
+sa.Index("received_untold", received.c.id, sqlite_where=sa.text(NOT_TOLD), postgresql_where=sa.text(NOT_TOLD))
+
+asked = sa.Table(
+    "asked",
+    metadata,
+    sa.Column("channel", sa.String, primary_key=True),
+    sa.Column("id", sa.String, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("content", sa.JSON, nullable=False),
+    sa.Column("done_at", sa.Float),
+)
+"""Commands that somebody wrote in a chat; `content` is an `Inbound`."""
+sa.Index("asked_open", asked.c.at, sqlite_where=sa.text("done_at IS NULL"),
+         postgresql_where=sa.text("done_at IS NULL"))  # fmt: skip
+
+host_samples = sa.Table(
+    "host_samples",
+    metadata,
+    sa.Column("host", sa.String, primary_key=True),
+    sa.Column("at", sa.Float, primary_key=True),
+    sa.Column("figures", sa.JSON, nullable=False),
+)
+"""What was measured of each host."""
+sa.Index("host_samples_at", host_samples.c.at)
+
+facts = sa.Table(
+    "facts",
+    metadata,
+    sa.Column("key", sa.String, primary_key=True),
+    sa.Column("value", sa.JSON, nullable=False),
+    sa.Column("at", sa.Float, nullable=False),
+)
+
+
+def remember_fact(connection: Connection, key: str, value: Any, now: float) -> None:
+    """Keep a small fact for other processes (`wxbridge status`)."""
+    connection.execute(sa.delete(facts).where(facts.c.key == key))
+    connection.execute(sa.insert(facts).values(key=key, value=value, at=now))
+
+
+def read_facts(connection: Connection, prefix: str) -> dict[str, tuple[Any, float]]:
+    """The facts whose key begins with a prefix: value, and when it was noted (seconds since the epoch)."""
+    rows = connection.execute(sa.select(facts).where(facts.c.key.startswith(prefix, autoescape=True)))
+    return {row.key.removeprefix(prefix): (row.value, row.at) for row in rows}
