@@ -46,7 +46,6 @@ KNOWN_VIOLATIONS: dict[str, set[str]] = {
     "channels.wecom.quotas": {"delivery.rate_limit"},
     "config.graphs": {"bot.command", "bot.time_range"},
     "config.watcher": {"watchdog"},
-    "core.http": {"config.types"},
     "monitors.alertmanager": {
         "alerts.sources.alertmanager",
         "alerts.sources.grafana_unified",

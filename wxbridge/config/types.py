@@ -30,6 +30,7 @@ from pydantic import (
 )
 
 from wxbridge.config import schedule
+from wxbridge.core.credentials import ApiAddress
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _LONGEST = 36525 * 86400.0
@@ -339,6 +340,18 @@ class WebSource(Section):
         head, slashes, rest = self.url.partition("://")
         host, slash, path = rest.partition("/")
         return f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"
+
+    def address(self, name: str, section: str) -> ApiAddress:
+        """Make what `ApiClient` takes of it: `name` is what people call it, `section` where it stands in jobs.yaml."""
+        return ApiAddress.of_url(
+            self.url,
+            name=name,
+            section=section,
+            token=self.token.get_secret_value() if self.token else None,
+            user=self.user,
+            password=self.password.get_secret_value() if self.password else "",
+            ca=self.ca,
+        )
 
     @model_validator(mode="after")
     def _one_way_in(self) -> WebSource:

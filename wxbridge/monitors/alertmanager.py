@@ -15,7 +15,7 @@ from typing import Any, Self
 
 from wxbridge.alerts.sources import alertmanager, grafana_unified
 from wxbridge.config.types import WebSource
-from wxbridge.core.http import DEADLINE, MAX_BYTES, ApiClient, ApiError
+from wxbridge.core.http import DEADLINE_SECONDS, MAX_ANSWER_BYTES, ApiClient, ApiError
 from wxbridge.core.json_values import as_labels, as_text, as_time
 from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import Alert, AlertGroup
@@ -61,17 +61,26 @@ class Alertmanager:
         max_bytes: Of one answer.
     """
 
-    def __init__(self, source: WebSource, *, deadline: float = DEADLINE, max_bytes: int = MAX_BYTES) -> None:
-        self._site = ApiClient("Alertmanager", "alertmanager", source, deadline=deadline, max_bytes=max_bytes)
-        self._root = _ROOT
+    def __init__(
+        self,
+        source: WebSource,
+        *,
+        name: str = "Alertmanager",
+        section: str = "alertmanager",
+        root: str = _ROOT,
+        deadline: float = DEADLINE_SECONDS,
+        max_bytes: int = MAX_ANSWER_BYTES,
+    ) -> None:
+        self._name = name
+        self._client = ApiClient(source.address(name, section), deadline=deadline, max_bytes=max_bytes)
+        self._root = root
         self._parse: Callable[[dict[str, Any]], AlertGroup] = alertmanager.read
 
     @classmethod
-    def of_grafana(cls, source: WebSource, *, deadline: float = DEADLINE, max_bytes: int = MAX_BYTES) -> Self:
-        """The one within Grafana (unified alerting, version 9 and later)."""
-        made = cls(source)
-        made._site = ApiClient("Grafana", "grafana", source, deadline=deadline, max_bytes=max_bytes)
-        made._root, made._parse = _GRAFANAS_ROOT, grafana_unified.read
+    def of_grafana(cls, source: WebSource) -> Self:
+        """Make a client of the one within Grafana (unified alerting, version 9 and later)."""
+        made = cls(source, name="Grafana", section="grafana", root=_GRAFANAS_ROOT)
+        made._parse = grafana_unified.read
         return made
 
     async def __aenter__(self) -> Self:
@@ -82,7 +91,7 @@ class Alertmanager:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._site.close()
+        await self._client.close()
 
     async def alerts(self, filters: Sequence[Matcher] = ()) -> list[Listed]:
         """What fires now, silenced or not; with filters, what fulfils all of them by the server's own reading.
@@ -91,7 +100,7 @@ class Alertmanager:
             ApiError: out of reach, too late, refused, too much, or no such API.
         """
         asked = [("filter", str(matcher)) for matcher in filters]
-        data = await self._site.get(f"{self._root}/alerts", asked)
+        data = await self._client.get(f"{self._root}/alerts", asked)
         found = [item for item in self._list(data, "alerts") if as_labels(item.get("labels"))]
         listed: list[Listed] = []
         for start in range(0, len(found), _AT_ONCE):
@@ -103,7 +112,7 @@ class Alertmanager:
 
     async def silences(self) -> list[GettableSilence]:
         """The silences that are not over, those that end first at the top. Raises `ApiError`."""
-        data = await self._site.get(f"{self._root}/silences")
+        data = await self._client.get(f"{self._root}/silences")
         kept = [_kept(item) for item in self._list(data, "silences")]
         never = datetime.max.replace(tzinfo=UTC)
         return sorted((each for each in kept if each.state != "expired"), key=lambda each: each.ends_at or never)
@@ -113,7 +122,7 @@ class Alertmanager:
         if not _UUID.fullmatch(silence_id):
             return None
         try:
-            data = await self._site.get(f"{self._root}/silence/{silence_id}")
+            data = await self._client.get(f"{self._root}/silence/{silence_id}")
         except ApiError as error:
             if error.status == 404:  # noqa: PLR2004 - HTTP
                 return None
@@ -128,7 +137,7 @@ class Alertmanager:
         Raises:
             ApiError: it was not kept; where the answer was late it may be.
         """
-        data = await self._site.post(
+        data = await self._client.post(
             f"{self._root}/silences",
             {
                 "matchers": [
@@ -157,7 +166,7 @@ class Alertmanager:
         # Asked first: for an unknown one versions answer 404 or 500, for one that is over 200 or 500.
         if kept is None or kept.state == "expired":
             return False
-        await self._site.delete(f"{self._root}/silence/{silence_id}")
+        await self._client.delete(f"{self._root}/silence/{silence_id}")
         return True
 
     def _list(self, data: Any, what: str) -> list[dict[str, Any]]:
@@ -166,7 +175,7 @@ class Alertmanager:
         return [item for item in data if isinstance(item, dict)]
 
     def _odd(self, what: str) -> ApiError:
-        return ApiError(f"{self._site.name} answered with something else than its {what}: is the address right?")
+        return ApiError(f"{self._name} answered with something else than its {what}: is the address right?")
 
 
 _UUID = re.compile(r"[0-9A-Fa-f-]{36}")

@@ -287,7 +287,7 @@ class Scratch:
         pause: float = 0.5,
     ) -> None:
         self._settings = settings
-        self._site = ApiClient("Grafana", "grafana", grafana)
+        self._client = ApiClient(grafana.address("Grafana", "grafana"))
         self._graphs = graphs
         self._paint = paint
         self._theme = theme
@@ -303,7 +303,7 @@ class Scratch:
         if self._mending is not None:
             await asyncio.wait([self._mending], timeout=_SAVED_IN)
             self._mending.cancel()
-        await self._site.close()
+        await self._client.close()
 
     async def paint(self, params: Mapping[str, Any]) -> bytes:
         """Draw the chart that the params of the kind `chart` ask for, within the time that is left for it.
@@ -451,7 +451,7 @@ class Scratch:
     # ------------------------------------------------------------ Grafana's API
 
     async def _read(self) -> _Read:
-        answer = await self._site.get(f"/api/dashboards/uid/{quote(self._settings.dashboard)}")
+        answer = await self._client.get(f"/api/dashboards/uid/{quote(self._settings.dashboard)}")
         if words := unusable(answer, self._settings.panel):
             raise PictureRefused(": ".join(words))
         meta = answer.get("meta") or {}
@@ -462,7 +462,7 @@ class Scratch:
     async def _save(self, read: _Read, message: str) -> int | None:
         """Save a dashboard where its version is still the newest; its new version."""
         body = {"dashboard": read.model, **read.folder, "message": f"wxbridge: {message}", "overwrite": False}
-        answer = await self._site.post("/api/dashboards/db", body)
+        answer = await self._client.post("/api/dashboards/db", body)
         version = answer.get("version") if isinstance(answer, dict) else None
         return version if isinstance(version, int) else None
 
