@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from aiohttp import BodyPartReader, web
 import wxbridge
 from wxbridge.core import imaging
 from wxbridge.core.errors import BadBody, StorageError, WxbridgeError
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import LANGUAGES, Language
 from wxbridge.web.answers import AS_PAGE, KNOWN, Refused
 from wxbridge.web.auth import presented
-from wxbridge.web.console import events, phrases, session
+from wxbridge.web.console import events, session
 from wxbridge.web.console.lately import Lately
 from wxbridge.web.console.neighbours import Console
-from wxbridge.web.console.page import HOME, Form, Page, Picture, Visit, asset, local_path
+from wxbridge.web.console.page import HOME, Form, Page, Picture, Visit, asset, local_path, say_in_console
 from wxbridge.web.console.pages import PAGES
 from wxbridge.web.console.pages.login import tone
 from wxbridge.web.console.session import Attempts, Doors, Origin, Role, Session, Sessions, origin_of
@@ -273,9 +274,7 @@ def _language(site: _Site, request: web.Request) -> Language:
     best: tuple[float, Language] | None = None
     for part in request.headers.get("Accept-Language", "")[:500].split(","):
         name, _, weight = part.partition(";q=")
-        language: Language | None = next(
-            (each for each in phrases.LANGUAGES if name.strip().lower().startswith(each)), None
-        )
+        language: Language | None = next((each for each in LANGUAGES if name.strip().lower().startswith(each)), None)
         if language is None:
             continue
         try:
@@ -386,10 +385,7 @@ async def _form(request: web.Request) -> Form:
 
 def _sign_in_context(site: _Site, request: web.Request, problem: str = "") -> dict[str, Any]:
     language = _language(site, request)
-
-    def t(key: str, **fields: object) -> str:
-        return phrases.say(key, language, **fields)
-
+    t = partial(say_in_console, language)
     after = local_path(request.query.get("next", HOME))
     return {"t": t, "language": language, "version": site.version, "problem": problem, "next": after}
 
@@ -406,14 +402,14 @@ async def _sign_in(site: _Site, request: web.Request, origin: Origin) -> web.Str
     try:
         role = None if site.doors.is_open else _role(site, origin, [shown])
     except Refused as error:
-        words = phrases.say("sign_in.too_many", language, seconds=(error.headers or {})["Retry-After"])
+        words = say_in_console(language, "sign_in.too_many", seconds=(error.headers or {})["Retry-After"])
         response = aiohttp_jinja2.render_template(
             "sign-in.html", request, _sign_in_context(site, request, words), status=429
         )
         response.headers["Retry-After"] = (error.headers or {})["Retry-After"]
         return response
     if role is None:
-        words = phrases.say("sign_in.wrong", language)
+        words = say_in_console(language, "sign_in.wrong")
         return aiohttp_jinja2.render_template(
             "sign-in.html", request, _sign_in_context(site, request, words), status=401
         )
@@ -500,10 +496,7 @@ def _as_page(site: _Site, request: web.Request, refused: web.Response) -> web.Re
     if not looked_at or request.path.startswith(_FOR_PROGRAMS):
         return refused
     language = _language(site, request)
-
-    def t(key: str, **fields: object) -> str:
-        return phrases.say(key, language, **fields)
-
+    t = partial(say_in_console, language)
     sentence = json.loads(refused.text or "{}").get("error", "")
     if request.match_info.http_exception is not None:
         sentence = t("no_page")

@@ -1,6 +1,6 @@
 """What a page of the console is: one function that gathers what its template shows, and the actions of its forms.
 
-A new page is one module in `pages/` with a `PAGE`, a template of the same name, its phrases, and a line in
+A new page is one module in `pages/` with a `PAGE`, a template of the same name, its texts, and a line in
 `pages/__init__.py`.
 """
 
@@ -15,14 +15,18 @@ from typing import Any
 
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import PictureSpec
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import duration
 from wxbridge.web.console.neighbours import Console
-from wxbridge.web.console.phrases import say
 from wxbridge.web.console.session import Session
 from wxbridge.web.neighbours import Neighbours
 
 HOME = "/"
+
+
+def say_in_console(language: Language, key: str, /, **fields: object) -> str:
+    """Return a text of the catalogue's section `console`, as the templates' `t` does."""
+    return say(f"console.{key}", language, **fields)
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,7 @@ class Visit:
 
     def say(self, key: str, **fields: object) -> str:
         """A phrase in the visitor's language."""
-        return say(key, self.language, **fields)
+        return say_in_console(self.language, key, **fields)
 
     def local(self, at: float | datetime) -> datetime:
         """A moment in the configured time zone."""

@@ -20,7 +20,6 @@ from wxbridge.core.metrics import Metrics
 from wxbridge.web.console.lately import Lately
 from wxbridge.web.console.neighbours import Console
 from wxbridge.web.console.page import local_path
-from wxbridge.web.console.phrases import _WORDS, LANGUAGES, say
 from wxbridge.web.console.session import LASTS, Doors, Sessions
 from wxbridge.web.limits import Clock
 from wxbridge.web.listener import Listener
@@ -363,22 +362,6 @@ async def test_what_several_ask_for_is_made_once_and_again_when_it_is_old() -> N
     now[0] = 10.0
     assert await lately.of("a", make) == 3
     assert [await lately.of(key, make) for key in "bca"] == [4, 5, 6], "the oldest of three was forgotten"
-
-
-async def test_every_phrase_is_there_in_both_languages_and_takes_the_same_words() -> None:
-    for key, (english, chinese) in _WORDS.items():
-        fields = set(re.findall(r"\{(\w+)\}", english))
-        assert set(re.findall(r"\{(\w+)\}", chinese)) == fields, key
-        for language in LANGUAGES:
-            assert say(key, language, **dict.fromkeys(fields, "x"))
-    folder = REPOSITORY / "wxbridge" / "web" / "console"
-    written = "".join(
-        path.read_text(encoding="utf-8")
-        for path in folder.rglob("*")
-        if path.suffix in {".py", ".html"} and path.name != "services.py"
-    )
-    for key in re.findall(r"""\b(?:t|say)\(['"]([\w.]+)['"][,)]""", written):
-        assert key in _WORDS, key
 
 
 async def test_all_that_the_console_is_made_of_is_small() -> None:

@@ -17,6 +17,7 @@ from wxbridge.core.text import i18n
 from wxbridge.core.text.i18n import LANGUAGES, has_text, load_texts, say
 
 PACKAGE = REPOSITORY / "wxbridge"
+CONSOLE = PACKAGE / "web" / "console"
 ENGLISH = load_texts("en")
 SECTIONS = {key.partition(".")[0] for key in ENGLISH}
 _KEY = re.compile(rf"(?:{'|'.join(sorted(SECTIONS))})(?:\.[a-z0-9_*-]+)+")
@@ -49,18 +50,36 @@ def _literals(node: ast.expr) -> Iterator[str]:
             yield from _literals(other)
 
 
+def _imports_say(tree: ast.Module) -> bool:
+    """Whether a module says texts of the catalogue: the command line has a `say` of its own, which prints."""
+    return any(
+        isinstance(each, ast.ImportFrom)
+        and each.module == say.__module__
+        and any(alias.name == "say" for alias in each.names)
+        for each in tree.body
+    )
+
+
 def _read(path: Path, uses: Uses) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    # The command line has a `say` of its own, which prints.
-    is_ours = any(isinstance(each, ast.ImportFrom) and each.module == say.__module__ for each in tree.body)
+    imports_say, prefix = _imports_say(tree), "console." if path.is_relative_to(CONSOLE) else ""
     for node in ast.walk(tree):
         where = f"{path.relative_to(REPOSITORY)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Constant | ast.JoinedStr):
-            uses.keys |= {key: where for key in _literals(node) if _KEY.fullmatch(key)}
-        if is_ours and isinstance(node, ast.Call) and node.args and getattr(node.func, "id", "") == "say":
-            # What `**fields` holds is not known here.
-            given = {each.arg or "*" for each in node.keywords}
-            uses.calls += [(key, given, where) for key in _literals(node.args[0])]
+            uses.keys |= {key: where for each in _literals(node) if _KEY.fullmatch(key := prefix + each)}
+        match node:
+            case ast.Call(func=ast.Name(id="say"), args=[key, *_]) if imports_say:
+                keys = list(_literals(key))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id="visit"), attr="say"), args=[key, *_]):
+                keys = [prefix + each for each in _literals(key)]
+            case ast.Call(func=ast.Name(id="say_in_console" | "t"), args=[*_, key]):
+                keys = [prefix + each for each in _literals(key)]
+            case _:
+                continue
+        # What `**fields` holds is not known here.
+        given = {each.arg or "*" for each in node.keywords}
+        uses.calls += [(key, given, where) for key in keys]
+        uses.keys |= dict.fromkeys(keys, where)
 
 
 @pytest.fixture(scope="module")
@@ -68,9 +87,11 @@ def uses() -> Uses:
     found = Uses()
     for path in PACKAGE.rglob("*.py"):
         _read(path, found)
-    for path in PACKAGE.rglob("*.html"):
+    for path in CONSOLE.rglob("*.html"):
         for call in _TEMPLATE_CALL.finditer(path.read_text(encoding="utf-8")):
-            found.keys[f"console.{call['key']}{'*' if call['more'] else ''}"] = str(path.relative_to(REPOSITORY))
+            key = f"console.{call['key']}{'*' if call['more'] else ''}"
+            found.keys[key] = str(path.relative_to(REPOSITORY))
+            found.calls.append((key, {"*"}, str(path.relative_to(REPOSITORY))))
     return found
 
 

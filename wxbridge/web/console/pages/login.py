@@ -9,8 +9,8 @@ from typing import Any
 from wxbridge.channels import qr_code
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import ChannelState, ChannelStatus
+from wxbridge.core.text.i18n import has_text
 from wxbridge.web.console.page import Form, Page, Visit
-from wxbridge.web.console.phrases import known
 
 GOOD = (ChannelState.ONLINE,)
 SOON = (ChannelState.STARTING, ChannelState.CONNECTING, ChannelState.SCANNED)
@@ -30,7 +30,9 @@ async def _show(visit: Visit) -> Mapping[str, Any]:
 def _channel(visit: Visit, name: str, status: ChannelStatus, can: set[str]) -> Mapping[str, Any]:
     kind = name.partition(":")[0]
     # Its own words where there are some: a robot cannot be scanned, and an application has no phone.
-    advice = next((key for key in (f"do.{kind}.{status.state}", f"do.{status.state}") if known(key)), None)
+    advice = next(
+        (key for key in (f"do.{kind}.{status.state}", f"do.{status.state}") if has_text(f"console.{key}")), None
+    )
     # Whoever scans the code owns the login, which is more than looking.
     code = status.qrcode if visit.session.may_change else None
     told = advice and status.state in (ChannelState.WAITING_FOR_SCAN, ChannelState.SCANNED)
