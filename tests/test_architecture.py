@@ -50,7 +50,6 @@ KNOWN_VIOLATIONS: dict[str, set[str]] = {
         "alerts.sources.alertmanager",
         "alerts.sources.grafana_unified",
     },
-    "monitors.grafana": {"pictures.pages.browser"},
     "monitors.prometheus": {"pictures.charts.chart"},
     "web.console.services": {"bridge", "doctor"},
 }

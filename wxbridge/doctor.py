@@ -159,7 +159,8 @@ async def bridge(config: Config, database: Database | None) -> list[Finding]:
 
 async def browser(config: Config, _database: Database | None) -> list[Finding]:
     """Whether there is a browser for screenshots, and whether it starts and draws."""
-    from wxbridge.pictures.pages.browser import Browser, Shot, find_browser
+    from wxbridge.pictures.pages.browser import Browser, find_browser
+    from wxbridge.pictures.pages.shot import Shot
 
     wanted = config.grafana is not None or any(job.kind == "screenshot" for job in config.jobs)
     missing = State.BAD if wanted else State.WARN

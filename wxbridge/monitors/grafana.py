@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
 import aiohttp
@@ -16,17 +17,12 @@ import aiohttp
 from wxbridge.core.browser_tls import verified_key
 from wxbridge.core.errors import PictureError
 from wxbridge.core.tls import make_tls_context
-from wxbridge.pictures.pages.browser import Auth, Browser, LoginPage, Shot
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from wxbridge.config.types import GrafanaSettings
 
 _LOGIN_LIMIT = 15.0
 _HIDE = ("_dash.hideTimePicker=true", "_dash.hideVariables=true", "_dash.hideLinks=true")
-_MUST_SUCCEED = r"/api/dashboards/uid/|/apis/dashboard\.grafana\.app/[^?]*/dashboards/"
-"""Without an answer to these, Grafana draws a page that says that there is no such dashboard."""
 
 PLACEHOLDERS = (
     "rendering_plugin_not_installed.png",
@@ -43,17 +39,29 @@ PLACEHOLDERS = (
 """What Grafana serves, with status 200, in place of a rendered panel; to be had below its /public/img/."""
 
 
-class Grafana:
-    """One Grafana: makes addresses into URLs, knows how to get in, shoots its pages.
+@dataclass(frozen=True)
+class SiteAuth:
+    """Credentials for one site: every address that begins with `prefix` (`http://grafana:3000`, no slash in the end).
 
-    Args:
-        settings: Where it is and how to get in.
-        browser: What to shoot pages with; None where only pictures are fetched from it.
+    `headers` go nowhere else, not even with a redirect; `cookies` are the host's, as cookies are. `keep` is
+    handed the site's cookies after the shot, since the site may have renewed them.
     """
 
-    def __init__(self, settings: GrafanaSettings, browser: Browser | None = None) -> None:
+    prefix: str
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
+    keep: Callable[[Mapping[str, str]], None] | None = field(default=None, compare=False, repr=False)
+
+    def covers(self, url: str) -> bool:
+        """Whether a URL belongs to the site."""
+        return url == self.prefix or url.startswith((self.prefix + "/", self.prefix + "?"))
+
+
+class Grafana:
+    """One Grafana: makes addresses into URLs, and knows how to get in."""
+
+    def __init__(self, settings: GrafanaSettings) -> None:
         self._settings = settings
-        self._browser = browser
         self._cookies: Mapping[str, str] = {}
         self._login_lock = asyncio.Lock()
         self._ssl: ssl.SSLContext | None = None
@@ -69,7 +77,7 @@ class Grafana:
 
         Only these are ever given credentials.
         """
-        return Auth(self._base).covers(_normal(url))
+        return SiteAuth(self._base).covers(_normal(url))
 
     def url(
         self,
@@ -114,7 +122,7 @@ class Grafana:
             path = path[len(sub_path) :]  # already with the sub-path, as copied from a browser
         return self._base + path
 
-    async def auth_for(self, url: str) -> Auth | None:
+    async def auth_for(self, url: str) -> SiteAuth | None:
         """Get the credentials for a URL: None unless it is Grafana's own, and there are any.
 
         With user and password this logs in the first time, and keeps the session in memory.
@@ -126,14 +134,14 @@ class Grafana:
         if not self.owns(url):
             return None
         if settings.token is not None:
-            return Auth(self._base, headers={"Authorization": f"Bearer {settings.token.get_secret_value()}"})
+            return SiteAuth(self._base, headers={"Authorization": f"Bearer {settings.token.get_secret_value()}"})
         if settings.user is None:
             return None
         if not self._cookies:
             await self._log_in(stale=self._cookies)
-        return Auth(self._base, cookies=self._cookies, keep=self._keep)
+        return SiteAuth(self._base, cookies=self._cookies, keep=self._keep)
 
-    async def renew(self, auth: Auth | None) -> Auth | None:
+    async def renew(self, auth: SiteAuth | None) -> SiteAuth | None:
         """Log in again after `auth` was not accepted; None where there is nothing to renew.
 
         Raises:
@@ -154,33 +162,7 @@ class Grafana:
             cause = "set grafana.token, or grafana.user and grafana.password"
         return PictureError(f"Grafana wants a login: {cause} ({detail})")
 
-    async def shoot(self, shot: Shot) -> bytes:
-        """Shoot a page with Grafana's credentials where it is Grafana's; an expired session is renewed once.
-
-        Raises:
-            PictureError: as `Browser.shoot`; a login page becomes a sentence about the credentials.
-        """
-        if self._browser is None:
-            raise PictureError("there is no browser to shoot Grafana with")
-        if not self.owns(shot.url):
-            return await self._browser.shoot(shot)
-        clock = asyncio.get_running_loop().time
-        until = clock() + shot.deadline
-        shot = replace(shot, trust_key=shot.trust_key or await self._trust_key())
-        auth = await self.auth_for(shot.url)
-        shot = replace(shot, must_succeed=shot.must_succeed or _MUST_SUCCEED)
-        try:
-            return await self._browser.shoot(replace(shot, auth=auth, deadline=until - clock()))
-        except LoginPage as error:
-            renewed = await self.renew(auth)
-            if renewed is None:
-                raise self.no_entry(str(error)) from None
-        try:
-            return await self._browser.shoot(replace(shot, auth=renewed, deadline=until - clock()))
-        except LoginPage as error:
-            raise self.no_entry(str(error)) from None
-
-    async def _trust_key(self) -> str | None:
+    async def trust_key(self) -> str | None:
         """The key of Grafana's certificate, verified with `grafana.ca`; None where the system's authorities do."""
         context = await self.tls()
         parts = urlsplit(self._base)
@@ -289,6 +271,3 @@ def _normal(url: str) -> str:
     if port is not None and port != {"http": 80, "https": 443}.get(scheme):
         host = f"{host}:{port}"
     return urlunsplit((scheme, host, parts.path, parts.query, parts.fragment))
-
-
-__all__: list[Any] = ["PLACEHOLDERS", "Grafana", "placeholder_reason", "wanted_size"]

@@ -30,9 +30,8 @@ from wxbridge.pictures.allowed_hosts import AllowList
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wxbridge.monitors.grafana import Grafana
+    from wxbridge.monitors.grafana import Grafana, SiteAuth
     from wxbridge.pictures.allowed_hosts import Address
-    from wxbridge.pictures.pages.browser import Auth
 
 MAX_REDIRECTS = 5
 MAX_SIZE = 20 * 1024 * 1024
@@ -212,7 +211,7 @@ class _Pinned(AbstractResolver):
 async def _from_web(url: URL, limits: _Limits) -> bytes:
     """Follow the redirects; log in to Grafana again, once, where it asks for that."""
     grafana = limits.grafana
-    renewed: Auth | None = None
+    renewed: SiteAuth | None = None
     asked = url
     for _ in range(MAX_REDIRECTS + 2):
         auth = renewed or (await grafana.auth_for(str(url)) if grafana else None)
@@ -245,7 +244,7 @@ def _wants_login(grafana: Grafana, url: URL, answer: bytes | int | URL) -> bool:
     return answer == 401  # noqa: PLR2004 - HTTP
 
 
-async def _get(url: URL, auth: Auth | None, limits: _Limits) -> bytes | int | URL:
+async def _get(url: URL, auth: SiteAuth | None, limits: _Limits) -> bytes | int | URL:
     """Get one address: its body, the status of an error, or where it redirects to."""
     grafana = limits.grafana
     trusted = grafana is not None and grafana.owns(str(url))
@@ -275,7 +274,7 @@ async def _get(url: URL, auth: Auth | None, limits: _Limits) -> bytes | int | UR
         raise PictureError(f"{_shown(str(url))} cannot be reached: {reason}", retry=True) from None
 
 
-def _headers(auth: Auth | None) -> dict[str, str]:
+def _headers(auth: SiteAuth | None) -> dict[str, str]:
     headers = {"Accept": "image/png,image/jpeg,image/gif,image/webp", "Accept-Encoding": "identity"}
     if auth is not None:
         headers.update(auth.headers)

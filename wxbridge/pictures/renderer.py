@@ -55,7 +55,8 @@ if TYPE_CHECKING:
     from wxbridge.pictures.allowed_hosts import AllowList
     from wxbridge.pictures.charts.graph import Graphs
     from wxbridge.pictures.charts.worker import Charts
-    from wxbridge.pictures.pages.browser import Browser, Shot
+    from wxbridge.pictures.pages.browser import Browser
+    from wxbridge.pictures.pages.shot import Shot
     from wxbridge.pictures.panels import Panels
     from wxbridge.pictures.scratch_panel import Scratch
 
@@ -147,7 +148,7 @@ class Pictures:
         if self._grafana is None and self._grafana_settings is not None:
             from wxbridge.monitors.grafana import Grafana
 
-            self._grafana = Grafana(self._grafana_settings, self.browser)
+            self._grafana = Grafana(self._grafana_settings)
         return self._grafana
 
     @property
@@ -220,11 +221,13 @@ class Pictures:
 
     async def _page(self, params: Mapping[str, Any]) -> bytes:
         shot = self._shot(params)
+        from wxbridge.pictures.pages.grafana import GrafanaPages
+
         grafana = self.grafana
-        return await (grafana.shoot(shot) if grafana is not None else self.browser.shoot(shot))
+        return await (GrafanaPages(grafana, self.browser).shoot(shot) if grafana else self.browser.shoot(shot))
 
     def _shot(self, params: Mapping[str, Any]) -> Shot:
-        from wxbridge.pictures.pages.browser import Shot
+        from wxbridge.pictures.pages.shot import Shot
 
         given = _take(params, "page", "url", (*_SHOT_KEYS, *_GRAFANA_KEYS))
         url = str(given.pop("url"))

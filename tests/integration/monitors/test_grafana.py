@@ -18,7 +18,9 @@ from wxbridge.core.errors import PictureError
 from wxbridge.core.model import PictureSpec
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.fetch import fetch
-from wxbridge.pictures.pages.browser import Browser, Shot
+from wxbridge.pictures.pages.browser import Browser
+from wxbridge.pictures.pages.grafana import GrafanaPages
+from wxbridge.pictures.pages.shot import Shot
 from wxbridge.pictures.renderer import Pictures
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -33,12 +35,12 @@ async def below():
     await fake.stop()
 
 
-def by_token(fake, browser=None, token=TOKEN) -> Grafana:
-    return Grafana(GrafanaSettings(url=fake.url, token=token), browser)
+def by_token(fake, token=TOKEN) -> Grafana:
+    return Grafana(GrafanaSettings(url=fake.url, token=token))
 
 
-def by_password(fake, browser=None, password=PASSWORD) -> Grafana:
-    return Grafana(GrafanaSettings(url=fake.url, user=USER, password=password), browser)
+def by_password(fake, password=PASSWORD) -> Grafana:
+    return Grafana(GrafanaSettings(url=fake.url, user=USER, password=password))
 
 
 # ---------------------------------------------------------------- addresses
@@ -107,34 +109,34 @@ async def test_no_credentials_for_other_addresses(url):
 
 
 async def test_by_token(browser, fake):
-    grafana = by_token(fake, browser)
-    await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    grafana = by_token(fake)
+    await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
     assert len(fake.queries) == 2
     assert set(fake.credentials("/d/")) == {f"Bearer {TOKEN}"}
     assert fake.logins == 0
 
 
 async def test_by_user_and_password_one_login_for_many_shots(browser, fake):
-    grafana = by_password(fake, browser)
+    grafana = by_password(fake)
     for _ in range(2):
-        await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
     assert fake.logins == 1
 
 
 @pytest.mark.parametrize("how", [by_token, by_password])
 async def test_below_a_sub_path_the_neighbours_get_no_credentials(browser, below, how):
-    grafana = how(below, browser)
-    below_picture = await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    grafana = how(below)
+    below_picture = await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
     assert imaging.open_picture(below_picture, "it").height == 900
-    await grafana.shoot(Shot(below.root + "/other"))
+    await GrafanaPages(grafana, browser).shoot(Shot(below.root + "/other"))
     assert below.credentials("/other") == [None]
 
 
 async def test_an_expired_session_is_renewed(browser, fake):
-    grafana = by_password(fake, browser)
-    await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    grafana = by_password(fake)
+    await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
     fake.sessions.clear()
-    assert await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    assert await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
     fake.sessions.clear()
     assert await fetch(f"{fake.url}/render/d-solo/k?width=300&height=200", grafana=grafana)
     assert fake.logins == 3
@@ -142,39 +144,39 @@ async def test_an_expired_session_is_renewed(browser, fake):
 
 async def test_a_session_that_is_never_taken_is_a_clear_error(browser, fake):
     fake.refuse_sessions = True
-    grafana = by_password(fake, browser)
+    grafana = by_password(fake)
     with pytest.raises(PictureError, match=f"asked user {USER} to log in again") as caught:
-        await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
     assert fake.logins == 2
     assert not caught.value.retry
 
 
 async def test_a_refused_login_is_a_clear_error_without_the_password(browser, fake):
-    grafana = by_password(fake, browser, "wrong-password")
+    grafana = by_password(fake, "wrong-password")
     with pytest.raises(PictureError) as caught:
-        await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
     assert str(caught.value) == f"Grafana refused user {USER}: check grafana.user and grafana.password"
     assert not caught.value.retry
 
 
 async def test_a_token_that_is_not_taken_is_a_clear_error(browser, fake):
-    grafana = by_token(fake, browser, "expired")
+    grafana = by_token(fake, "expired")
     with pytest.raises(PictureError, match=r"did not take grafana\.token") as caught:
-        await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
     assert "expired-" not in str(caught.value)
     assert not caught.value.retry
 
 
 async def test_no_credentials_at_all_says_what_to_set(browser, fake):
-    grafana = Grafana(GrafanaSettings(url=fake.url), browser)
+    grafana = Grafana(GrafanaSettings(url=fake.url))
     with pytest.raises(PictureError, match=r"set grafana\.token, or"):
-        await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
 
 
 async def test_a_dashboard_that_is_gone_is_an_error_not_a_picture_of_one(browser, fake):
-    grafana = by_token(fake, browser)
+    grafana = by_token(fake)
     with pytest.raises(PictureError, match="HTTP 404") as caught:
-        await grafana.shoot(Shot(grafana.url("/d/gone/inner")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/gone/inner")))
     assert not caught.value.retry
 
 
@@ -218,15 +220,15 @@ async def private(tmp_path):
 async def test_a_certificate_of_ones_own_authority_is_trusted_with_ca(private):
     settings = GrafanaSettings(url=private.url, user=USER, password=PASSWORD, ca=private.ca)
     async with Browser() as browser:
-        grafana = Grafana(settings, browser)
-        assert await grafana.shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        grafana = Grafana(settings)
+        assert await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
     assert await fetch(f"{private.url}/render/d-solo/k?width=300&height=200", grafana=grafana)
 
 
 async def test_without_ca_it_is_refused_and_nothing_is_sent(private, browser):
-    grafana = by_token(private, browser)
+    grafana = by_token(private)
     with pytest.raises(PictureError, match="does not trust its certificate") as caught:
-        await grafana.shoot(Shot(grafana.url("/d/kafka/inner")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner")))
     assert not caught.value.retry
     with pytest.raises(PictureError, match="certificate that is not trusted"):
         await fetch(f"{private.url}/render/d-solo/k?width=300&height=200", grafana=grafana)

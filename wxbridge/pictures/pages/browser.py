@@ -21,14 +21,11 @@ import structlog
 
 from wxbridge.core.errors import PictureError
 from wxbridge.pictures.pages.capture import Capture, cookies_of, new_context, seconds, translated
-from wxbridge.pictures.pages.readiness import MAX_HEIGHT, LoginPage
-from wxbridge.pictures.pages.shot import Auth, Shot
+from wxbridge.pictures.pages.shot import Shot
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser as Chromium
     from playwright.async_api import BrowserContext, Error, Playwright
-
-__all__ = ["MAX_HEIGHT", "Auth", "Browser", "LoginPage", "Shot", "find_browser"]
 
 log = structlog.get_logger(__name__)
 

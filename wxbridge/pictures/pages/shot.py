@@ -2,31 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
 from wxbridge.core.errors import PictureError
+from wxbridge.monitors.grafana import SiteAuth
 from wxbridge.pictures.pages.readiness import MAX_HEIGHT
-
-
-@dataclass(frozen=True)
-class Auth:
-    """Credentials for one site: every address that begins with `prefix` (`http://grafana:3000`, no slash in the end).
-
-    `headers` go nowhere else, not even with a redirect; `cookies` are the host's, as cookies are. `keep` is
-    handed the site's cookies after the shot, since the site may have renewed them.
-    """
-
-    prefix: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    keep: Callable[[Mapping[str, str]], None] | None = field(default=None, compare=False, repr=False)
-
-    def covers(self, url: str) -> bool:
-        """Whether a URL belongs to the site."""
-        return url == self.prefix or url.startswith((self.prefix + "/", self.prefix + "?"))
 
 
 @dataclass(frozen=True)
@@ -56,7 +38,7 @@ class Shot:
     """Whether the collapsed rows of a Grafana dashboard are opened first."""
     marks: bool = False
     """Whether the PNG is to say where it may be cut (see `page_parts`)."""
-    auth: Auth | None = None
+    auth: SiteAuth | None = None
     must_succeed: str | None = None
     """A regular expression for the addresses of requests without which the page shows nothing but an
     error."""

@@ -7,7 +7,7 @@ import pytest_asyncio
 
 from tests.fakes.dashboard_page import PANELS, FakeDashboard
 from wxbridge.pictures.pages import parts as page_parts
-from wxbridge.pictures.pages.browser import Shot
+from wxbridge.pictures.pages.shot import Shot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

@@ -1,0 +1,50 @@
+"""Shooting Grafana's pages: with its credentials, and with the requests that have to succeed."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+from wxbridge.monitors.grafana import Grafana
+from wxbridge.pictures.pages.browser import Browser
+from wxbridge.pictures.pages.readiness import LoginPage
+from wxbridge.pictures.pages.shot import Shot
+
+_MUST_SUCCEED = r"/api/dashboards/uid/|/apis/dashboard\.grafana\.app/[^?]*/dashboards/"
+"""Without an answer to these, Grafana draws a page that says that there is no such dashboard."""
+
+
+class GrafanaPages:
+    """Shoots the pages of one Grafana with one browser."""
+
+    def __init__(self, grafana: Grafana, browser: Browser) -> None:
+        self._grafana = grafana
+        self._browser = browser
+
+    async def shoot(self, shot: Shot) -> bytes:
+        """Shoot a page with Grafana's credentials where it is Grafana's; an expired session is renewed once.
+
+        Raises:
+            PictureError: as `Browser.shoot`; a login page becomes a sentence about the credentials.
+        """
+        grafana, browser = self._grafana, self._browser
+        if not grafana.owns(shot.url):
+            return await browser.shoot(shot)
+        clock = asyncio.get_running_loop().time
+        until = clock() + shot.deadline
+        shot = replace(
+            shot,
+            trust_key=shot.trust_key or await grafana.trust_key(),
+            must_succeed=shot.must_succeed or _MUST_SUCCEED,
+        )
+        auth = await grafana.auth_for(shot.url)
+        try:
+            return await browser.shoot(replace(shot, auth=auth, deadline=until - clock()))
+        except LoginPage as error:
+            renewed = await grafana.renew(auth)
+            if renewed is None:
+                raise grafana.no_entry(str(error)) from None
+        try:
+            return await browser.shoot(replace(shot, auth=renewed, deadline=until - clock()))
+        except LoginPage as error:
+            raise grafana.no_entry(str(error)) from None
