@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
 import aiohttp
 
-from wxbridge.core.browser_tls import verified_key
+from wxbridge.core.browser_tls import fetch_verified_key
 from wxbridge.core.errors import PictureError
 from wxbridge.core.tls import make_tls_context
 
@@ -168,7 +168,7 @@ class Grafana:
         parts = urlsplit(self._base)
         if context is None or parts.scheme != "https":
             return None
-        return await verified_key(parts.hostname or "", parts.port or 443, context)
+        return await fetch_verified_key(parts.hostname or "", parts.port or 443, context)
 
     def _keep(self, cookies: Mapping[str, str]) -> None:
         if cookies:

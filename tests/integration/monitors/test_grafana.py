@@ -13,7 +13,7 @@ import pytest_asyncio
 from tests.fakes.grafana import PASSWORD, TOKEN, USER, FakeGrafana
 from wxbridge.config.types import GrafanaSettings, PictureSettings
 from wxbridge.core import imaging
-from wxbridge.core.browser_tls import verified_key
+from wxbridge.core.browser_tls import fetch_verified_key
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import PictureSpec
 from wxbridge.monitors.grafana import Grafana
@@ -237,7 +237,7 @@ async def test_without_ca_it_is_refused_and_nothing_is_sent(private, browser):
 
 async def test_another_authority_s_certificate_is_refused(private):
     with pytest.raises(PictureError, match="not signed by `ca`"):
-        await verified_key("127.0.0.1", private.port, ssl.create_default_context())
+        await fetch_verified_key("127.0.0.1", private.port, ssl.create_default_context())
 
 
 # ---------------------------------------------------------------- rendered panels
