@@ -13,11 +13,10 @@ import aiohttp
 import sqlalchemy as sa
 
 from bench.common import Place, Process, Row, free_port, start_simulator, until_answers, write_config, wxbridge
-from wxbridge.alerts import received
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Notification, Received, Text
 from wxbridge.core.schema import messages
-from wxbridge.delivery import outbox
+from wxbridge.delivery import outbox, timeline
 
 MESSAGES = 100_000
 _AT_ONCE = 2_000
@@ -95,12 +94,12 @@ def fill(directory: Path) -> None:
 def _put(connection: sa.Connection, numbers: Sequence[int], now: float) -> None:
     at = now - 10 * (MESSAGES - numbers[0])
     items = [[_item(number)] for number in numbers]
-    first = received.next_id(connection)
+    first = timeline.next_id(connection)
     outbox.put_all(connection, items, now=at, came_in=range(first, first + len(items)))
     by = [{"route": "routes[1]", "matches": ['severity="critical"']}]
     routed = [{"target": "ops", "alerts": 1, "told": 1, "by": by}]
     posts = [(Received("alertmanager", f"Alert{number % 50}", 1, routed), 1) for number in numbers]
-    received.note(connection, posts, first=first, now=at)
+    timeline.record_received(connection, posts, first=first, now=at)
     mine = messages.c.created_at == at
     connection.execute(sa.update(messages).where(mine).values(state="sent", tries=1, settled_at=at + 1))
     dead = mine & (messages.c.id % 1000 == 0)

@@ -13,7 +13,7 @@ import structlog
 from bench.common import Place, Row
 from wxbridge.alerts import routing
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pipeline import Intake, Rules
+from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings
 from wxbridge.alerts.routing import Route
 from wxbridge.alerts.sources import by_content
 from wxbridge.core.matchers import parse_matchers
@@ -67,10 +67,10 @@ class _Stored:
         return Accepted(sum(len(item.bodies) for item in items), 0)
 
 
-def _intake(routes: Sequence[Route]) -> Intake:
+def _intake(routes: Sequence[Route]) -> AlertPipeline:
     targets = {f"room{n}": Destination(Capabilities(text_limit=2000), 86400.0) for n in range(20)}
-    rules = Rules(routing.compiled(routes), {}, ZoneInfo("Asia/Shanghai"), targets)
-    return Intake({"grafana": by_content.at_grafana}, rules, _Stored())
+    rules = AlertSettings(routing.compile_routes(routes), {}, ZoneInfo("Asia/Shanghai"), targets)
+    return AlertPipeline({"grafana": by_content.at_grafana}, rules, _Stored())
 
 
 async def measure(place: Place) -> list[Row]:  # noqa: ARG001 - the signature of every figure
@@ -84,8 +84,8 @@ async def measure(place: Place) -> list[Row]:  # noqa: ARG001 - the signature of
     rows = [Row(f"parse, route, compose a group of {ALERTS:,} alerts for 20 targets", group, limit=50)]
     labels = {"alertname": "HighMemory", "service": "web", "severity": "critical"}
     for words, routes in (("equal labels", equal), ("regular expressions", regex)):
-        compiled = routing.compiled([*routes, Route((), ("room2",))])
-        times = [_time(lambda compiled=compiled: routing.decide(compiled, labels)) for _ in range(RUNS)]
+        compiled = routing.compile_routes([*routes, Route((), ("room2",))])
+        times = [_time(lambda compiled=compiled: routing.find_targets(compiled, labels)) for _ in range(RUNS)]
         rows.append(Row(f"one alert through {ROUTES:,} routes of {words}, the last matches", times, limit=5, digits=3))
     return rows
 

@@ -39,7 +39,6 @@ SIMULATOR = "simulator"
 
 KNOWN_VIOLATIONS: dict[str, set[str]] = {
     "alerts.pictures": {"pictures.panels"},
-    "alerts.received": {"delivery.outbox"},
     "alerts.sources.host": {"hosts.samples"},
     "alerts.sources.samples": {"hosts.chart", "hosts.samples"},
     "bot.service": {"bridge"},

@@ -22,10 +22,10 @@ import wxbridge
 from wxbridge import registry, watchdog
 from wxbridge.alerts import notification_log
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pictures import Look
-from wxbridge.alerts.pipeline import MASTER, Intake, PictureRules, Rules
+from wxbridge.alerts.pictures import AlertPictureOptions
+from wxbridge.alerts.pipeline import MASTER, AlertPictureSettings, AlertPipeline, AlertSettings
 from wxbridge.alerts.reminders import Reminders
-from wxbridge.alerts.routing import Telling, routes_of
+from wxbridge.alerts.routing import RouteOptions, compile_settings
 from wxbridge.alerts.sources.host import NAME as HOST
 from wxbridge.alerts.templates import Templates
 from wxbridge.bot.service import Answering
@@ -145,17 +145,17 @@ def make_pictures(config: Config, metrics: Metrics | None = None) -> Pictures:
     )
 
 
-def rules_of(config: Config) -> Rules:
+def rules_of(config: Config) -> AlertSettings:
     """What the configuration says of alerts."""
-    return Rules(
-        routes=routes_of(config.routes),
+    return AlertSettings(
+        routes=compile_settings(config.routes),
         targets=destinations_of(all_targets(config), config.people),
         language=config.language,
         timezone=config.timezone,
         intervals=config.time_intervals,
         templates=Templates(config.templates, config.language, config.timezone),
-        pictures=PictureRules(
-            look=Look(
+        pictures=AlertPictureSettings(
+            look=AlertPictureOptions(
                 grafana=config.grafana is not None,
                 prometheus=config.prometheus is not None,
                 timezone=str(config.timezone),
@@ -358,13 +358,13 @@ def _stays(channel: Channel, old: ChannelContext, new: ChannelContext) -> bool:
     return channel.keeps(new) if isinstance(channel, Lasting) else old == new
 
 
-def _intake(bridge: Bridge, config: Config | None = None) -> Intake:
+def _intake(bridge: Bridge, config: Config | None = None) -> AlertPipeline:
     config = config or bridge.config
 
     async def firing_since(keys: Collection[str]) -> Mapping[str, tuple[float | None, float]]:
-        return await bridge.database.read(lambda c: notification_log.firing_since(c, keys))
+        return await bridge.database.read(lambda c: notification_log.find_firing_since(c, keys))
 
-    return Intake(
+    return AlertPipeline(
         sources=registry.sources(config.hooks.generic.mappings),
         rules=rules_of(config),
         sink=bridge,
@@ -404,7 +404,7 @@ class Running:
         """They ask for the present configuration at every look, and so outlast it."""
         bridge = self._bridge
 
-        async def tell_again(group: AlertGroup, target: str, telling: Telling) -> None:
+        async def tell_again(group: AlertGroup, target: str, telling: RouteOptions) -> None:
             await bridge.present_intake.tell_again(group, target, telling)
 
         memory = bridge.board.memory
@@ -572,7 +572,7 @@ def _watched(bridge: Bridge, services: Iterable[asyncio.Task[Any]]) -> watchdog.
     )
 
 
-async def _serve(bridge: Bridge, intake: Intake, stack: AsyncExitStack) -> str:
+async def _serve(bridge: Bridge, intake: AlertPipeline, stack: AsyncExitStack) -> str:
     """Begin to answer; gives the address."""
     bridge.intake = intake
     server = bridge.config.server

@@ -15,7 +15,7 @@ import structlog
 
 from wxbridge.alerts import notifications
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pipeline import MASTER, Intake
+from wxbridge.alerts.pipeline import MASTER, AlertPipeline
 from wxbridge.alerts.service import Board
 from wxbridge.bot import permissions
 from wxbridge.bot.commands.alerts import Desk
@@ -68,7 +68,7 @@ class Generation:
     targets: Mapping[str, TargetSettings]
     destinations: Mapping[str, Destination]
     """By target."""
-    intake: Intake
+    intake: AlertPipeline
     pictures: Pictures
     channels: Mapping[str, Channel]
     """By name. Those of an earlier generation whose connection can stay are among them."""
@@ -125,7 +125,7 @@ class Bridge:
     destinations: Mapping[str, Destination]
     """By target."""
     metrics: Metrics = field(default_factory=Metrics)
-    intake: Intake | None = None
+    intake: AlertPipeline | None = None
     """Takes alerts in; None until the bridge runs."""
     channels: Mapping[str, Channel] = field(default_factory=dict)
     wakers: Sequence[asyncio.Event] = ()
@@ -313,7 +313,7 @@ class Bridge:
     # -------------------------------------------------------- what the HTTP server asks for
 
     @property
-    def present_intake(self) -> Intake:
+    def present_intake(self) -> AlertPipeline:
         """Who takes alerts in now."""
         assert self.intake is not None, "hooks are taken once the bridge runs"  # noqa: S101
         return self.intake

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from wxbridge.alerts.pictures import Look, with_pictures
+from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
 from wxbridge.config.types import WebSource
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.pictures.renderer import Pictures
@@ -236,8 +236,10 @@ async def draw(url: str, now: datetime) -> None:
                 )
                 for labels in each.labels
             )
-            look = Look(prometheus=True, timezone="Asia/Shanghai", language=each.language, theme=each.theme)
-            group = with_pictures(AlertGroup("alertmanager", "", "", alerts), ("chart",), now, look)
+            look = AlertPictureOptions(
+                prometheus=True, timezone="Asia/Shanghai", language=each.language, theme=each.theme
+            )
+            group = choose_pictures(AlertGroup("alertmanager", "", "", alerts), ("chart",), now, look)
             (spec,) = [alert.picture for alert in group.alerts if alert.picture]
             begun = time.monotonic()
             png = await pictures.draw(spec)

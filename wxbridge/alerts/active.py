@@ -1,6 +1,6 @@
 """What fires now, of all who know: Alertmanager, Grafana, and what the bridge was told. Each alert once.
 
-`merged` is pure; `look` asks all of them at once.
+`merge_firing` is pure; `look` asks all of them at once.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NONE_THERE = 404
 """What a Grafana without unified alerting answers: nothing of its fires, and nothing is missing."""
 
 
-class Place(StrEnum):
+class ReportedBy(StrEnum):
     """Who says that an alert fires."""
 
     ALERTMANAGER = "alertmanager"
@@ -33,13 +33,13 @@ class Place(StrEnum):
 
 
 @dataclass(frozen=True)
-class Firing:
+class FiringAlert:
     """An alert that fires."""
 
     keys: tuple[str, ...]
-    """Its keys in the table `alerts`, by `notification_log.key_of`; several where more than one monitor posted it."""
+    """Its keys in the table `alerts`, by `alert_key`; several where more than one monitor posted it."""
     alert: Alert
-    places: frozenset[Place]
+    places: frozenset[ReportedBy]
     since: datetime | None = None
     """When it began, or where nobody said, when the bridge first saw it."""
     silenced_by: tuple[str, ...] = ()
@@ -61,10 +61,10 @@ class Firing:
 
 
 @dataclass(frozen=True)
-class Overview:
+class FiringOverview:
     """What fires, the worst first, and who did not answer: name → why."""
 
-    alerts: tuple[Firing, ...]
+    alerts: tuple[FiringAlert, ...]
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -73,7 +73,7 @@ async def look(
     acks: Callable[[], Awaitable[Mapping[str, Ack]]],
     alertmanager: Alertmanager | None = None,
     grafana: Alertmanager | None = None,
-) -> Overview:
+) -> FiringOverview:
     """Ask all of them at once. A server that does not answer is told of in `missing`.
 
     Args:
@@ -98,15 +98,15 @@ async def look(
     theirs, grafanas, own, acked = await asyncio.gather(
         ask("Alertmanager", alertmanager), ask("Grafana", grafana), bridge(), acks()
     )
-    return Overview(merged(theirs, grafanas, own, acked), missing)
+    return FiringOverview(merge_firing(theirs, grafanas, own, acked), missing)
 
 
-def merged(
+def merge_firing(
     alertmanager: Sequence[Listed] | None,
     grafana: Sequence[Listed] | None,
     bridge: Sequence[Mapping[str, Any]],
     acks: Mapping[str, Ack] | None = None,
-) -> tuple[Firing, ...]:
+) -> tuple[FiringAlert, ...]:
     """One list of what three know, without repeating an alert: the worst first, then what began last, quiet ones last.
 
     An alert is the same where its monitor and fingerprint are, or where another place has one with just these labels
@@ -119,15 +119,15 @@ def merged(
         acks: By key.
     """
     asked = {name for name, found in (("alertmanager", alertmanager), ("grafana", grafana)) if found is not None}
-    found: dict[str, Firing] = {}
+    found: dict[str, FiringAlert] = {}
     for each in (
-        *_listed(Place.ALERTMANAGER, alertmanager or ()),
-        *_listed(Place.GRAFANA, grafana or ()),
+        *_listed(ReportedBy.ALERTMANAGER, alertmanager or ()),
+        *_listed(ReportedBy.GRAFANA, grafana or ()),
         *_told(bridge, asked),
     ):
         known = found.get(each.key)
         found[each.key] = _joined(known, each) if known else each
-    alike: dict[frozenset[tuple[str, str]], list[Firing]] = {}
+    alike: dict[frozenset[tuple[str, str]], list[FiringAlert]] = {}
     for each in found.values():
         # Two of one place with the same labels are two: rules of one name, say.
         twins = alike.setdefault(_identity(each.alert) or frozenset({("", each.key)}), [])
@@ -140,7 +140,7 @@ def merged(
     return tuple(sorted(every, key=_order))
 
 
-def as_json(firing: Firing) -> dict[str, Any]:
+def as_json(firing: FiringAlert) -> dict[str, Any]:
     """As plain JSON, for pages."""
     alert = firing.alert
     return {
@@ -164,14 +164,14 @@ def as_json(firing: Firing) -> dict[str, Any]:
 # ---------------------------------------------------------------- one of them
 
 
-def _listed(place: Place, alerts: Iterable[Listed]) -> Iterator[Firing]:
+def _listed(place: ReportedBy, alerts: Iterable[Listed]) -> Iterator[FiringAlert]:
     for each in alerts:
-        key = notification_log.key_of(AlertGroup(each.alert.source, "", ""), each.alert)
+        key = notification_log.alert_key(AlertGroup(each.alert.source, "", ""), each.alert)
         places = frozenset({place})
-        yield Firing((key,), each.alert, places, each.alert.starts_at, each.silenced_by, each.inhibited)
+        yield FiringAlert((key,), each.alert, places, each.alert.starts_at, each.silenced_by, each.inhibited)
 
 
-def _told(alerts: Iterable[Mapping[str, Any]], asked: set[str]) -> Iterator[Firing]:
+def _told(alerts: Iterable[Mapping[str, Any]], asked: set[str]) -> Iterator[FiringAlert]:
     for each in alerts:
         starts_at = _moment(each.get("starts_at"))
         alert = Alert(
@@ -184,19 +184,21 @@ def _told(alerts: Iterable[Mapping[str, Any]], asked: set[str]) -> Iterator[Firi
             link=each.get("link"),
         )
         silence = each.get("silenced_by")
-        yield Firing(
+        yield FiringAlert(
             (each["key"],),
             alert,
-            frozenset({Place.BRIDGE}),
+            frozenset({ReportedBy.BRIDGE}),
             starts_at or _moment(each.get("first_seen")),
             (silence,) if silence else (),
             unlisted=alert.source in asked,
         )
 
 
-def _joined(one: Firing, other: Firing) -> Firing:
+def _joined(one: FiringAlert, other: FiringAlert) -> FiringAlert:
     """Two of the same: a server's words, and the bridge's key, under which it is remembered."""
-    first, second = (other, one) if Place.BRIDGE in other.places and Place.BRIDGE not in one.places else (one, other)
+    first, second = (
+        (other, one) if ReportedBy.BRIDGE in other.places and ReportedBy.BRIDGE not in one.places else (one, other)
+    )
     return replace(
         one,
         keys=tuple(dict.fromkeys((*first.keys, *second.keys))),
@@ -214,12 +216,12 @@ def _identity(alert: Alert) -> frozenset[tuple[str, str]]:
     return frozenset(labels) if alert.labels.get("alertname") else frozenset()
 
 
-def _acked(each: Firing, acks: Mapping[str, Ack]) -> Firing:
+def _acked(each: FiringAlert, acks: Mapping[str, Ack]) -> FiringAlert:
     found = [acks[key] for key in each.keys if key in acks and acks[key].holds(each.alert.starts_at)]
     return replace(each, ack=max(found, key=lambda ack: ack.at)) if found else each
 
 
-def _order(each: Firing) -> tuple[bool, int, bool, float, str]:
+def _order(each: FiringAlert) -> tuple[bool, int, bool, float, str]:
     return (
         each.quiet,
         severity_rank(severity_of(each.alert.labels)),

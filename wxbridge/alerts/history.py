@@ -44,7 +44,7 @@ _CLOSE = (
 _INSERT = sa.insert(episodes)
 
 
-def note(connection: Connection, sighted: Sequence[Sighted], *, now: float) -> None:
+def record_episodes(connection: Connection, sighted: Sequence[Sighted], *, now: float) -> None:
     """Open and close episodes by what was said, in that order; call it before `alerts` is brought up to date.
 
     An episode begins at the monitor's own start where it gives one, and ends at the monitor's own end.
@@ -132,7 +132,7 @@ def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
 
 
 @dataclass(frozen=True)
-class Total:
+class EpisodeTotal:
     """What alerts of one name and severity did in a period."""
 
     name: str
@@ -146,7 +146,7 @@ class Total:
     """How many of them still fire."""
 
 
-def summary(connection: Connection, since: float, until: float) -> list[Total]:
+def sum_up_episodes(connection: Connection, since: float, until: float) -> list[EpisodeTotal]:
     """Sum up what fired from `since` until before `until`, by name and severity, the noisiest first.
 
     What still fires counts until `until`: a moment that is no later than now. Noisy is what fired often; of what
@@ -167,11 +167,11 @@ def summary(connection: Connection, since: float, until: float) -> list[Total]:
         .where(began < until, sa.or_(began >= since, ended.is_(None), ended > since))
         .group_by(episodes.c.name, episodes.c.severity)
     )
-    totals = [Total(row.name, row.severity, row[2], float(row.seconds), row.firing) for row in rows]
+    totals = [EpisodeTotal(row.name, row.severity, row[2], float(row.seconds), row.firing) for row in rows]
     return sorted(totals, key=lambda each: (-each.count, -each.seconds, severity_rank(each.severity), each.name))
 
 
-def beginnings(connection: Connection, since: float, step: float, steps: int) -> dict[str, list[int]]:
+def count_beginnings(connection: Connection, since: float, step: float, steps: int) -> dict[str, list[int]]:
     """How many episodes began in each of `steps` stretches of `step` seconds from `since` on, by severity."""
     place = sa.cast((episodes.c.started_at - since) / step, sa.Integer)
     rows = connection.execute(

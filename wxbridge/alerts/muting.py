@@ -8,23 +8,25 @@ from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
 from wxbridge.alerts import routing
-from wxbridge.alerts.routing import Routes, Telling
-from wxbridge.alerts.silences import Silences
+from wxbridge.alerts.routing import RouteOptions, RouteTree
+from wxbridge.alerts.silences import SilenceSet
 from wxbridge.config.time_intervals import TimeInterval
 
 _UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True)
-class Rules:
+class MuteSettings:
     """What of the configuration decides who is told when."""
 
-    routes: Routes = field(default_factory=lambda: routing.compiled(()))
+    routes: RouteTree = field(default_factory=lambda: routing.compile_routes(()))
     intervals: Mapping[str, TimeInterval | Sequence[TimeInterval]] = field(default_factory=dict)
     timezone: ZoneInfo = _UTC
 
 
-def held_by(rules: Rules, silences: Silences, labels: Mapping[str, str], telling: Telling, now: float) -> str | None:
+def held_by(
+    rules: MuteSettings, silences: SilenceSet, labels: Mapping[str, str], telling: RouteOptions, now: float
+) -> str | None:
     """Why an alert may not be told now, in a few words; None where it may. `now` is in seconds since the epoch."""
     silence = silences.by(labels, now)
     if silence is not None:
@@ -35,7 +37,7 @@ def held_by(rules: Rules, silences: Silences, labels: Mapping[str, str], telling
 
 
 def muted_by(
-    telling: Telling,
+    telling: RouteOptions,
     intervals: Mapping[str, TimeInterval | Sequence[TimeInterval]],
     now: datetime,
     zone: ZoneInfo | None = None,

@@ -2,7 +2,7 @@
 
 Two tables. `alerts` holds what monitors said last of each alert. `told` holds what a target was told last of one, and
 only where that matters: its route repeats, or something was held back by a silence or a muted time. The bridge alone
-writes `told`, so it keeps it in memory as well (`Ledger`): taking an alert in asks the database nothing.
+writes `told`, so it keeps it in memory as well (`NotificationLog`): taking an alert in asks the database nothing.
 
 The functions on the tables take a connection and run inside `Database.run`; times are seconds since the epoch.
 """
@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.alerts import acknowledgements, history, serialization
-from wxbridge.alerts.routing import Telling
+from wxbridge.alerts.routing import RouteOptions
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import alerts, told
 
@@ -31,7 +31,7 @@ _ONCE = "once:"
 _CHUNK = 500
 
 
-def key_of(group: AlertGroup, alert: Alert | None) -> str:
+def alert_key(group: AlertGroup, alert: Alert | None) -> str:
     """What tells an alert from all others, of all sources: 32 hexadecimal digits.
 
     Where the monitor gave no fingerprint, and for free text (`alert` is None), it tells what was said: such a thing
@@ -51,7 +51,7 @@ def _hash(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SeenAlert:
     """An alert as it was seen last."""
 
     key: str
@@ -77,17 +77,19 @@ _UPSERT_ALERT = sa.text(
 )
 
 
-def note(connection: Connection, groups: Iterable[AlertGroup], *, now: float, held: Collection[str] = ()) -> None:
+def record_seen(
+    connection: Connection, groups: Iterable[AlertGroup], *, now: float, held: Collection[str] = ()
+) -> None:
     """Remember what was said, and where an alert began or ceased to fire, in the transaction that stores the messages.
 
-    What has no identity of its own is left out, unless its key is among `held` (`Plan.held`).
+    What has no identity of its own is left out, unless its key is among `held` (`Selection.held`).
     """
     rows: dict[str, dict[str, Any]] = {}
     sighted: list[history.Sighted] = []
     for group in groups:
         head = serialization.as_json(replace(group, alerts=(), dedupe=None))
         for alert in group.alerts or (None,):
-            key = key_of(group, alert) if held or (alert and alert.fingerprint) else _ONCE
+            key = alert_key(group, alert) if held or (alert and alert.fingerprint) else _ONCE
             if key.startswith(_ONCE) and key not in held:
                 continue
             rows[key] = {
@@ -100,7 +102,7 @@ def note(connection: Connection, groups: Iterable[AlertGroup], *, now: float, he
             if alert and alert.fingerprint:
                 sighted.append((key, group, alert))
     if sighted:
-        history.note(connection, sighted, now=now)
+        history.record_episodes(connection, sighted, now=now)
     if rows:
         connection.execute(_UPSERT_ALERT, list(rows.values()))
         acknowledgements.clear(
@@ -116,28 +118,28 @@ def _started(alert: Alert | None) -> float | None:
     return alert.starts_at.timestamp() if alert and alert.starts_at else None
 
 
-def _seen(row: Any) -> Seen:
-    return Seen(row.key, serialization.from_json(row.content), row.first_seen, row.updated_at)
+def _seen(row: Any) -> SeenAlert:
+    return SeenAlert(row.key, serialization.from_json(row.content), row.first_seen, row.updated_at)
 
 
 _FIRING = alerts.c.status.in_([AlertStatus.FIRING.value, AlertStatus.NO_DATA.value])
 _WITH_IDENTITY = sa.not_(alerts.c.key.startswith(_ONCE))
 
 
-def firing(connection: Connection, *, limit: int = 1000) -> list[Seen]:
+def list_firing(connection: Connection, *, limit: int = 1000) -> list[SeenAlert]:
     """The alerts that fire or have no data, what was mentioned last at the top."""
     query = sa.select(alerts).where(_FIRING, _WITH_IDENTITY).order_by(alerts.c.updated_at.desc(), alerts.c.key)
     return [_seen(row) for row in connection.execute(query.limit(limit))]
 
 
-def counts(connection: Connection) -> dict[str, int]:
+def count_by_status(connection: Connection) -> dict[str, int]:
     """How many alerts there are of each status."""
     query = sa.select(alerts.c.status, sa.func.count()).where(_WITH_IDENTITY).group_by(alerts.c.status)
     return {row[0]: row[1] for row in connection.execute(query)}
 
 
-def firing_since(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[float | None, float]]:
-    """Which of these alerts fire already, with their start and when they were last seen, for `Sighting.seen_at`."""
+def find_firing_since(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[float | None, float]]:
+    """Which of these alerts fire already, with their start and when they were last seen, for `PendingAlert.seen_at`."""
     found: dict[str, tuple[float | None, float]] = {}
     for chunk in _chunks(keys):
         query = sa.select(alerts.c.key, alerts.c.starts_at, alerts.c.updated_at).where(_FIRING, alerts.c.key.in_(chunk))
@@ -148,7 +150,7 @@ def firing_since(connection: Connection, keys: Iterable[str]) -> dict[str, tuple
 def prune(connection: Connection, *, resolved_before: float, unheard_before: float, limit: int = 1000) -> list[str]:
     """Forget alerts that were resolved, or of which nothing was heard, before a moment, and what was told of them.
 
-    Returns their keys, for `Ledger.forget`; as many as `limit` where there may be more.
+    Returns their keys, for `NotificationLog.forget`; as many as `limit` where there may be more.
     """
     old = sa.or_(
         sa.and_(alerts.c.status == AlertStatus.RESOLVED.value, alerts.c.updated_at < resolved_before),
@@ -174,7 +176,7 @@ def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
 
 
 @dataclass(frozen=True)
-class Told:
+class LogEntry:
     """What a target was told last of an alert.
 
     Where `told_at` is None it was told nothing: all was held back, of which `status` is the first.
@@ -200,45 +202,45 @@ _DIRECT = "direct: "
 
 
 @dataclass(frozen=True)
-class Sighting:
+class PendingAlert:
     """An alert on its way to a target."""
 
     key: str
     target: str
     status: AlertStatus
     starts_at: float | None
-    telling: Telling
+    telling: RouteOptions
     held: str | None = None
     """Why it may not be told now, in a few words; None where it may."""
     direct: bool = False
     """Whether it goes to the target whatever the routes say: by `?to=`, or to the master as unrouted."""
     seen_at: float | None = None
-    """When the same firing was seen before, where it is held back now: it had been told then (`firing_since`)."""
+    """When the same firing was seen before, where it is held back now: it had been told then (`find_firing_since`)."""
 
 
 @dataclass(frozen=True)
-class Verdict:
+class LogDecision:
     """Whether to tell a target now, and what it then knows (None for nothing worth keeping)."""
 
     tell: bool
-    known: Told | None
+    known: LogEntry | None
 
 
-def sighting(
+def pending_alert(
     group: AlertGroup,
     alert: Alert | None,
     target: str,
-    telling: Telling,
+    telling: RouteOptions,
     *,
     held: str | None = None,
     direct: bool = False,
-) -> Sighting:
+) -> PendingAlert:
     """An alert of a group (None for free text) on its way to a target."""
     status = alert.status if alert else AlertStatus.FIRING
-    return Sighting(key_of(group, alert), target, status, _started(alert), telling, held, direct)
+    return PendingAlert(alert_key(group, alert), target, status, _started(alert), telling, held, direct)
 
 
-def judge(known: Told | None, sighting: Sighting, now: float) -> Verdict:
+def decide(known: LogEntry | None, sighting: PendingAlert, now: float) -> LogDecision:
     """Decide whether a target is told of an alert now, by what it knows already.
 
     - What fires is told; where the route repeats, the same firing (by its start) again only after `repeat_interval`.
@@ -251,42 +253,42 @@ def judge(known: Told | None, sighting: Sighting, now: float) -> Verdict:
         # The clock was set back: it was told just now.
         known = replace(known, told_at=now)
     if sighting.key.startswith(_ONCE):
-        return Verdict(False, _held(known, sighting, now)) if sighting.held else Verdict(True, None)  # noqa: FBT003
+        return LogDecision(False, _held(known, sighting, now)) if sighting.held else LogDecision(True, None)  # noqa: FBT003
     if sighting.status is AlertStatus.RESOLVED:
         return _resolved(known, sighting, now)
     return _fires(known, sighting, now)
 
 
-def _fires(known: Told | None, sighting: Sighting, now: float) -> Verdict:
+def _fires(known: LogEntry | None, sighting: PendingAlert, now: float) -> LogDecision:
     repeat = sighting.telling.repeat_interval
     if repeat and known and known.told_at is not None and _same(known, sighting) and now < known.told_at + repeat:
-        return Verdict(tell=False, known=replace(known, due_at=known.told_at + repeat, held=None))
+        return LogDecision(tell=False, known=replace(known, due_at=known.told_at + repeat, held=None))
     if sighting.held:
-        return Verdict(tell=False, known=_held(known, sighting, now))
-    return Verdict(tell=True, known=_knows(sighting, now, now + repeat) if repeat else None)
+        return LogDecision(tell=False, known=_held(known, sighting, now))
+    return LogDecision(tell=True, known=_knows(sighting, now, now + repeat) if repeat else None)
 
 
-def _resolved(known: Told | None, sighting: Sighting, now: float) -> Verdict:
+def _resolved(known: LogEntry | None, sighting: PendingAlert, now: float) -> LogDecision:
     ended = _knows(sighting, now, None)
     if known and known.told_at is not None and _same(known, sighting):
-        return Verdict(tell=False, known=replace(known, due_at=None, held=None))
+        return LogDecision(tell=False, known=replace(known, due_at=None, held=None))
     firing_untold = known and known.held and (known.told_at is None) is (known.status is not AlertStatus.RESOLVED)
     if firing_untold or not sighting.telling.send_resolved:
-        return Verdict(tell=False, known=ended if known else None)
+        return LogDecision(tell=False, known=ended if known else None)
     if sighting.held:
-        return Verdict(tell=False, known=_held(known, sighting, now))
-    return Verdict(tell=True, known=ended if sighting.telling.repeat_interval else None)
+        return LogDecision(tell=False, known=_held(known, sighting, now))
+    return LogDecision(tell=True, known=ended if sighting.telling.repeat_interval else None)
 
 
-def _same(known: Told, sighting: Sighting) -> bool:
+def _same(known: LogEntry, sighting: PendingAlert) -> bool:
     return known.status is sighting.status and known.starts_at == sighting.starts_at
 
 
-def _knows(sighting: Sighting, told_at: float | None, due_at: float | None) -> Told:
-    return Told(sighting.key, sighting.target, sighting.status, sighting.starts_at, told_at, due_at)
+def _knows(sighting: PendingAlert, told_at: float | None, due_at: float | None) -> LogEntry:
+    return LogEntry(sighting.key, sighting.target, sighting.status, sighting.starts_at, told_at, due_at)
 
 
-def _held(known: Told | None, sighting: Sighting, now: float) -> Told:
+def _held(known: LogEntry | None, sighting: PendingAlert, now: float) -> LogEntry:
     before = known or _knows(sighting, sighting.seen_at, None)
     if known is None and sighting.seen_at is not None and sighting.status is AlertStatus.RESOLVED:
         before = replace(before, status=AlertStatus.FIRING)  # that was told, its end was not
@@ -296,14 +298,14 @@ def _held(known: Told | None, sighting: Sighting, now: float) -> Told:
 
 # ---------------------------------------------------------------- the ledger and its table
 
-Place = tuple[str, str]
+LogKey = tuple[str, str]
 """Key and target."""
-Changes = Mapping[Place, Told | None]
+Changes = Mapping[LogKey, LogEntry | None]
 """Rows as they are to be; None where one is to go."""
 
 
 @dataclass(frozen=True)
-class Plan:
+class Selection:
     """What became of some sightings. The ledger has it already: store `changes`, or `undo` it."""
 
     tell: tuple[bool, ...]
@@ -313,7 +315,7 @@ class Plan:
 
     @property
     def held(self) -> set[str]:
-        """The keys of what is held back, for `note`."""
+        """The keys of what is held back, for `record_seen`."""
         return {key for (key, _), row in self.changes.items() if row and row.held}
 
 
@@ -322,48 +324,48 @@ class LogUpdate:
     """What is to be remembered of alerts, in the transaction that stores the messages about them."""
 
     groups: tuple[AlertGroup, ...]
-    plan: Plan
+    plan: Selection
 
     @classmethod
     def store_all(cls, connection: Connection, parts: Sequence[Self], *, now: float) -> None:
         """Remember what was said, and what targets now know (`StoredAlong`)."""
         held = {key for part in parts for key in part.plan.held}
-        note(connection, [group for part in parts for group in part.groups], now=now, held=held)
-        keep(connection, {place: row for part in parts for place, row in part.plan.changes.items()})
+        record_seen(connection, [group for part in parts for group in part.groups], now=now, held=held)
+        store_entries(connection, {place: row for part in parts for place, row in part.plan.changes.items()})
 
 
-class Ledger:
+class NotificationLog:
     """The table `told` in memory. Use it from one thread: between asking and storing nobody else is let in."""
 
-    def __init__(self, rows: Iterable[Told] = ()) -> None:
-        self._rows: dict[Place, Told] = {(row.key, row.target): row for row in rows}
+    def __init__(self, rows: Iterable[LogEntry] = ()) -> None:
+        self._rows: dict[LogKey, LogEntry] = {(row.key, row.target): row for row in rows}
 
-    def known(self, key: str, target: str) -> Told | None:
+    def known(self, key: str, target: str) -> LogEntry | None:
         """What a target knows of an alert."""
         return self._rows.get((key, target))
 
-    def weigh(self, sightings: Iterable[Sighting], now: float) -> Plan:
-        """Decide of each sighting whether it is told now (`judge`)."""
+    def weigh(self, sightings: Iterable[PendingAlert], now: float) -> Selection:
+        """Decide of each sighting whether it is told now (`decide`)."""
         tell: list[bool] = []
-        before: dict[Place, Told | None] = {}
+        before: dict[LogKey, LogEntry | None] = {}
         for each in sightings:
             place = (each.key, each.target)
             known = self._rows.get(place)
-            verdict = judge(known, each, now)
+            verdict = decide(known, each, now)
             tell.append(verdict.tell)
             if verdict.known != known:
                 before.setdefault(place, known)
                 self._set(place, verdict.known)
-        return Plan(tuple(tell), {place: self._rows.get(place) for place in before}, before)
+        return Selection(tuple(tell), {place: self._rows.get(place) for place in before}, before)
 
-    def change(self, changes: Changes) -> Plan:
+    def change(self, changes: Changes) -> Selection:
         """Note rows as they are to be; None where one is to go."""
         before = {place: self._rows.get(place) for place in changes}
         for place, row in changes.items():
             self._set(place, row)
-        return Plan((), changes, before)
+        return Selection((), changes, before)
 
-    def undo(self, plan: Plan) -> None:
+    def undo(self, plan: Selection) -> None:
         """A plan could not be stored: let all be as before, except where something newer was noted since."""
         for place, row in plan.before.items():
             if self._rows.get(place) == plan.changes[place]:
@@ -375,7 +377,7 @@ class Ledger:
         for place in [place for place in self._rows if place[0] in gone] if gone else ():
             del self._rows[place]
 
-    def _set(self, place: Place, row: Told | None) -> None:
+    def _set(self, place: LogKey, row: LogEntry | None) -> None:
         if row is None:
             self._rows.pop(place, None)
         else:
@@ -390,7 +392,7 @@ _UPSERT_TOLD = sa.text(
 _DELETE_TOLD = sa.delete(told).where(told.c.key == sa.bindparam("k"), told.c.target == sa.bindparam("t"))
 
 
-def keep(connection: Connection, changes: Changes) -> None:
+def store_entries(connection: Connection, changes: Changes) -> None:
     """Store what changed in the ledger, in the transaction that stores the messages."""
     rows = [{**vars(row), "status": row.status.value} for row in changes.values() if row]
     gone = [{"k": key, "t": target} for (key, target), row in changes.items() if row is None]
@@ -400,12 +402,12 @@ def keep(connection: Connection, changes: Changes) -> None:
         connection.execute(_DELETE_TOLD, gone)
 
 
-def load(connection: Connection) -> Ledger:
+def load(connection: Connection) -> NotificationLog:
     """The ledger, at a start."""
-    return Ledger(_told(row) for row in connection.execute(sa.select(told)))
+    return NotificationLog(_told(row) for row in connection.execute(sa.select(told)))
 
 
-def due(connection: Connection, *, now: float, limit: int) -> list[tuple[Told, Seen | None]]:
+def list_due(connection: Connection, *, now: float, limit: int) -> list[tuple[LogEntry, SeenAlert | None]]:
     """What is to be looked at again, the longest overdue first, each with its alert (None where that is forgotten).
 
     What was told in the future, by a clock that was set back since, is among it.
@@ -420,13 +422,13 @@ def due(connection: Connection, *, now: float, limit: int) -> list[tuple[Told, S
     found = []
     for row in connection.execute(query):
         values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
-        its = Told(**{name: values[f"told_{name}"] for name in _COLUMNS} | {"status": AlertStatus(row.told_status)})
+        its = LogEntry(**{name: values[f"told_{name}"] for name in _COLUMNS} | {"status": AlertStatus(row.told_status)})
         found.append((its, _seen(row) if row.key is not None else None))
     return found
 
 
-def _told(row: Any) -> Told:
-    return Told(**row._asdict() | {"status": AlertStatus(row.status)})
+def _told(row: Any) -> LogEntry:
+    return LogEntry(**row._asdict() | {"status": AlertStatus(row.status)})
 
 
 def forget_held(connection: Connection, keys: Sequence[str]) -> None:

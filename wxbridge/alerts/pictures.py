@@ -1,6 +1,6 @@
 """Which picture an alert gets: its own, the Grafana panel that it names, or a chart of its rule; else none, in peace.
 
-`with_pictures` decides, at once and without asking anybody, and fixes the times; `first_picture` draws, later.
+`choose_pictures` decides, at once and without asking anybody, and fixes the times; `first_picture` draws, later.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Count = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
-class Look:
+class AlertPictureOptions:
     """What pictures can be made of, and how they look."""
 
     grafana: bool = False
@@ -56,7 +56,7 @@ class Look:
 # ---------------------------------------------------------------- deciding
 
 
-def with_pictures(group: AlertGroup, ways: Sequence[str], now: datetime, look: Look) -> AlertGroup:
+def choose_pictures(group: AlertGroup, ways: Sequence[str], now: datetime, look: AlertPictureOptions) -> AlertGroup:
     """Give alerts of a group the picture to be drawn for them, in `Alert.picture`; the others get none.
 
     Alerts that would have the same picture share one: an image's address, a panel with its variables, a rule, whose
@@ -84,7 +84,7 @@ def image_of(alert: Alert) -> PictureSpec | None:
     return PictureSpec(first["kind"], first["params"], spec.link) if first else None
 
 
-def _key(alert: Alert, ways: Sequence[str], look: Look) -> Hashable:
+def _key(alert: Alert, ways: Sequence[str], look: AlertPictureOptions) -> Hashable:
     """What alerts with the same picture have in common; None for an alert without any."""
     for way in ways:
         if way == "image" and (image := image_of(alert)) is not None:
@@ -106,7 +106,7 @@ def _generator(alert: Alert) -> str | None:
     return alert.links.get("generator") or alert.link
 
 
-def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, look: Look) -> PictureSpec:
+def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, look: AlertPictureOptions) -> PictureSpec:
     firing = [alert for alert in alerts if alert.status is not AlertStatus.RESOLVED]
     shown = firing or list(alerts)
     first = shown[0]
@@ -134,7 +134,7 @@ def _try(way: str, spec: PictureSpec) -> dict[str, Any]:
     return {"way": way, "kind": spec.kind, "params": dict(spec.params)}
 
 
-def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, look: Look) -> dict[str, Any]:
+def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, look: AlertPictureOptions) -> dict[str, Any]:
     over = whole.status is AlertStatus.RESOLVED
     params = {
         "rule": whole.labels.get("alertname"),
@@ -155,7 +155,7 @@ def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, look: Look) -> d
 
 
 @dataclass
-class Budget:
+class PictureBudget:
     """How many pictures alerts may still bring: at most `Rate.count` different ones in any `Rate.seconds`.
 
     Times are seconds since the epoch.
@@ -197,7 +197,7 @@ def _hashed(spec: PictureSpec) -> str:
     return hashlib.blake2b(words.encode(errors="replace"), digest_size=16).hexdigest()
 
 
-def within(group: AlertGroup, admit: Callable[[PictureSpec], bool], most: int) -> tuple[AlertGroup, int]:
+def limit_pictures(group: AlertGroup, admit: Callable[[PictureSpec], bool], most: int) -> tuple[AlertGroup, int]:
     """Keep of a group's pictures those of its worst alerts, `most` of them, as far as they are admitted.
 
     Returns the group, and how many were not admitted. What is above `most` is not counted: no group brings more.

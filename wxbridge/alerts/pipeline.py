@@ -17,12 +17,12 @@ from wxbridge.alerts import notifications as notify
 from wxbridge.alerts import pictures as alert_pictures
 from wxbridge.alerts.alert_text import text_of
 from wxbridge.alerts.digest import Digest
-from wxbridge.alerts.notification_log import Ledger, LogUpdate, Sighting
+from wxbridge.alerts.notification_log import LogUpdate, NotificationLog, PendingAlert
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pictures import Budget, Look
-from wxbridge.alerts.received import Reasons
-from wxbridge.alerts.routing import Telling
-from wxbridge.alerts.silences import Silences
+from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget
+from wxbridge.alerts.received import RouteReasons
+from wxbridge.alerts.routing import RouteOptions
+from wxbridge.alerts.silences import SilenceSet
 from wxbridge.alerts.sources import Parse
 from wxbridge.alerts.templates import Templates, text_for
 from wxbridge.config.types import STORM, Rate
@@ -50,39 +50,39 @@ MASTER = "master"
 NOBODY = "nobody"
 """The target of what nobody is there for; such messages are dead from the start, and listed."""
 
-_PLAINLY = Telling()
+_PLAINLY = RouteOptions()
 
 FiringSince = Callable[[Collection[str]], Awaitable[Mapping[str, tuple[float | None, float]]]]
 
 
 @dataclass(frozen=True)
-class Memory:
+class AlertState:
     """What is remembered of alerts from one configuration to the next."""
 
-    ledger: Ledger = field(default_factory=Ledger)
-    silences: Silences = field(default_factory=Silences)
-    pictures: Budget = field(default_factory=Budget)
+    ledger: NotificationLog = field(default_factory=NotificationLog)
+    silences: SilenceSet = field(default_factory=SilenceSet)
+    pictures: PictureBudget = field(default_factory=PictureBudget)
 
 
 @dataclass(frozen=True)
-class PictureRules:
+class AlertPictureSettings:
     """What the configuration says of alerts' pictures."""
 
-    look: Look = field(default_factory=Look)
+    look: AlertPictureOptions = field(default_factory=AlertPictureOptions)
     storm: Rate = STORM
     published: bool = False
     """Whether channels that take addresses only can be given pictures."""
 
 
 @dataclass(frozen=True)
-class Rules(muting.Rules):
+class AlertSettings(muting.MuteSettings):
     """What the configuration says of alerts."""
 
     targets: Mapping[str, Destination] = field(default_factory=dict)
     language: Language = "en"
     templates: Templates | None = None
     """None for the built-in texts alone."""
-    pictures: PictureRules | None = None
+    pictures: AlertPictureSettings | None = None
     """None for the pictures that come with alerts alone."""
 
 
@@ -92,7 +92,7 @@ class _Part:
 
     target: str
     group: AlertGroup
-    telling: Telling = _PLAINLY
+    telling: RouteOptions = _PLAINLY
     note: str = ""
     """A line above the text."""
     below: str = ""
@@ -106,17 +106,17 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class Intake:
+class AlertPipeline:
     """Takes alerts in. One for a configuration."""
 
     sources: Mapping[str, Parse]
-    rules: Rules
+    rules: AlertSettings
     sink: NotificationSink
-    memory: Memory = field(default_factory=Memory)
+    memory: AlertState = field(default_factory=AlertState)
     clock: Callable[[], float] = time.time
     """Seconds since the epoch."""
     firing_since: FiringSince | None = None
-    """`notification_log.firing_since` on the database."""
+    """`notification_log.find_firing_since` on the database."""
     suppressed: Callable[[str, int], None] = lambda _reason, _count: None
     """Count alerts that a target was not told of, by reason."""
     without_picture: Callable[[int], None] = lambda _count: None
@@ -174,7 +174,7 @@ class Intake:
         )  # fmt: skip
         return accepted
 
-    async def tell_again(self, group: AlertGroup, target: str, telling: Telling) -> None:
+    async def tell_again(self, group: AlertGroup, target: str, telling: RouteOptions) -> None:
         """Tell a target of what still fires, or was held back. Raises `StorageError`."""
         now = self.clock()
         part = self._with_pictures(_Part(target, group, telling), now)
@@ -183,8 +183,8 @@ class Intake:
     # ------------------------------------------------ to whom
 
     @cached_property
-    def _reasons(self) -> Reasons:
-        return Reasons(self.rules.routes)
+    def _reasons(self) -> RouteReasons:
+        return RouteReasons(self.rules.routes)
 
     def _parts(self, group: AlertGroup, to: Sequence[str]) -> Iterator[_Part]:
         """Each target with its part of the group; what nobody is to get goes to the master."""
@@ -197,7 +197,7 @@ class Intake:
             if unknown:
                 yield self._for_master(group, "no_target", names=", ".join(unknown))
         else:
-            division = routing.divide(group, self.rules.routes)
+            division = routing.split_by_target(group, self.rules.routes)
             for part in division.parts:
                 yield _Part(part.target, part.group, part.telling)
             if division.unrouted:
@@ -211,9 +211,9 @@ class Intake:
 
     # ------------------------------------------------ whether now
 
-    def _sightings(self, part: _Part, now: float) -> list[Sighting]:
+    def _sightings(self, part: _Part, now: float) -> list[PendingAlert]:
         return [
-            notification_log.sighting(
+            notification_log.pending_alert(
                 part.group, alert, part.target, part.telling,
                 held=self._held(part, alert, now), direct=part.direct,
             )
@@ -224,7 +224,7 @@ class Intake:
         labels = routing.labels_of(part.group, alert)
         return muting.held_by(self.rules, self.memory.silences, labels, part.telling, now)
 
-    async def _seen_before(self, sightings: list[list[Sighting]]) -> list[list[Sighting]]:
+    async def _seen_before(self, sightings: list[list[PendingAlert]]) -> list[list[PendingAlert]]:
         """Add to what is held back now whether its firing was told before that."""
         known = self.memory.ledger.known
         held = {each.key for some in sightings for each in some if each.held and not known(each.key, each.target)}
@@ -241,7 +241,7 @@ class Intake:
             for some in sightings
         ]
 
-    def _left(self, part: _Part, sightings: Sequence[Sighting], told: Iterator[bool]) -> tuple[_Part | None, int]:
+    def _left(self, part: _Part, sightings: Sequence[PendingAlert], told: Iterator[bool]) -> tuple[_Part | None, int]:
         """What of a part is told now, None for nothing; and whether it was all a repeat (1) or not (0)."""
         verdicts = [next(told) for _ in sightings]
         if all(verdicts):
@@ -280,9 +280,9 @@ class Intake:
         if not _shows_pictures(destination.capabilities, rules):
             # What the alert itself links to is told as a link; nothing is drawn for nobody to see.
             look = replace(look, grafana=False, prometheus=False)
-        group = alert_pictures.with_pictures(group, ways, datetime.fromtimestamp(now, UTC), look)
+        group = alert_pictures.choose_pictures(group, ways, datetime.fromtimestamp(now, UTC), look)
         budget = self.memory.pictures
-        group, refused = alert_pictures.within(
+        group, refused = alert_pictures.limit_pictures(
             group, lambda spec: budget.admit(spec, rules.storm, now), render.PICTURES_AT_MOST
         )
         if not refused:
@@ -386,11 +386,11 @@ def _share(part: AlertGroup, whole: AlertGroup) -> str:
     """What tells a part of a group from the others that go to the same target, told in other ways or later."""
     if len(part.alerts) == len(whole.alerts):
         return ""
-    keys = "".join(notification_log.key_of(part, alert) for alert in part.alerts)
+    keys = "".join(notification_log.alert_key(part, alert) for alert in part.alerts)
     return hashlib.blake2b(keys.encode(), digest_size=8).hexdigest()
 
 
-def _shows_pictures(capabilities: Capabilities, rules: PictureRules) -> bool:
+def _shows_pictures(capabilities: Capabilities, rules: AlertPictureSettings) -> bool:
     return capabilities.pictures == "file" or (capabilities.pictures == "url" and rules.published)
 
 

@@ -16,10 +16,10 @@ import structlog
 from sqlalchemy import Connection
 
 from wxbridge.alerts import acknowledgements, history, notification_log, routing, silences
-from wxbridge.alerts.muting import Rules, held_by
-from wxbridge.alerts.notification_log import Ledger, Seen, Sighting, Told
-from wxbridge.alerts.routing import Telling
-from wxbridge.alerts.silences import Silences
+from wxbridge.alerts.muting import MuteSettings, held_by
+from wxbridge.alerts.notification_log import LogEntry, NotificationLog, PendingAlert, SeenAlert
+from wxbridge.alerts.routing import RouteOptions
+from wxbridge.alerts.silences import SilenceSet
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import AlertGroup, AlertStatus
@@ -35,7 +35,7 @@ AT_ONCE = 500
 STALE_AFTER = 7 * 86400.0
 """Seconds. Some monitors speak only when something changes: an alert is believed to fire for long, but not for ever."""
 
-TellAgain = Callable[[AlertGroup, str, Telling], Awaitable[None]]
+TellAgain = Callable[[AlertGroup, str, RouteOptions], Awaitable[None]]
 """Store alerts for a target, not as anybody's retry. Raises `StorageError`. A target that is gone is passed over."""
 
 
@@ -43,9 +43,9 @@ TellAgain = Callable[[AlertGroup, str, Telling], Awaitable[None]]
 class _Due:
     """Something that was looked at: what goes to its target if it is to be told, and what becomes of its row."""
 
-    row: Told
-    alert: Seen
-    sighting: Sighting | None
+    row: LogEntry
+    alert: SeenAlert
+    sighting: PendingAlert | None
     """None where it is not to be told by the present routes."""
 
 
@@ -55,10 +55,10 @@ class Reminders:
     def __init__(
         self,
         database: Database,
-        ledger: Ledger,
-        silences: Silences,
+        ledger: NotificationLog,
+        silences: SilenceSet,
         *,
-        rules: Callable[[], Rules],
+        rules: Callable[[], MuteSettings],
         tell_again: TellAgain,
         stale_after: float = STALE_AFTER,
         keep: Callable[[], float] = lambda: STALE_AFTER,
@@ -93,12 +93,12 @@ class Reminders:
             StorageError: the database could not be read, or did not take it; what is left is due at the next look.
         """
         now = self._clock()
-        found = await self._database.read(lambda c: notification_log.due(c, now=now, limit=AT_ONCE))
+        found = await self._database.read(lambda c: notification_log.list_due(c, now=now, limit=AT_ONCE))
         acked = (
             await self._database.read(lambda c: acknowledgements.of(c, {row.key for row, _ in found})) if found else {}
         )
-        quiet: dict[notification_log.Place, Told | None] = {}
-        groups: dict[tuple[str, Telling, str, str, str], list[_Due]] = {}
+        quiet: dict[notification_log.LogKey, LogEntry | None] = {}
+        groups: dict[tuple[str, RouteOptions, str, str, str], list[_Due]] = {}
         for stored_row, alert in found:
             place = (stored_row.key, stored_row.target)
             row = self._ledger.known(*place)
@@ -144,18 +144,20 @@ class Reminders:
         await self._database.run(lambda c: silences.prune(c, before=before))
         await self._database.run(lambda c: acknowledgements.prune(c, before=unheard))
 
-    def _due(self, row: Told, alert: Seen, now: float) -> _Due:
+    def _due(self, row: LogEntry, alert: SeenAlert, now: float) -> _Due:
         """Decide anew, by the routes of today, how a target is told of an alert."""
         rules = self._rules()
         labels = routing.labels_of(alert.group, alert.alert)
-        telling: Telling | None = Telling() if row.direct else None
-        for decision in () if row.direct else routing.decide(rules.routes, labels) or ():
+        telling: RouteOptions | None = RouteOptions() if row.direct else None
+        for decision in () if row.direct else routing.find_targets(rules.routes, labels) or ():
             if decision.target == row.target:
                 telling = decision.telling
         if telling is None or not (row.held or telling.repeat_interval):
             return _Due(row, alert, None)
         held = held_by(rules, self._silences, labels, telling, now)
-        made = notification_log.sighting(alert.group, alert.alert, row.target, telling, held=held, direct=row.direct)
+        made = notification_log.pending_alert(
+            alert.group, alert.alert, row.target, telling, held=held, direct=row.direct
+        )
         return _Due(row, alert, replace(made, key=row.key))
 
     def _is_stale(self, due: _Due, now: float) -> bool:
@@ -174,7 +176,7 @@ class Reminders:
                 await self._tell_again(
                     replace(first.alert.group, alerts=alerts),
                     first.row.target,
-                    first.sighting.telling if first.sighting else Telling(),
+                    first.sighting.telling if first.sighting else RouteOptions(),
                 )
         except StorageError:
             self._ledger.undo(plan)
@@ -193,11 +195,11 @@ class Reminders:
             log.info("told again", to=telling[0].row.target, alerts=len(telling), held=telling[0].row.held)
         return len(telling)
 
-    async def _store(self, plan: notification_log.Plan) -> None:
+    async def _store(self, plan: notification_log.Selection) -> None:
         gone = [key for (key, _), row in plan.changes.items() if row is None]
 
         def store(connection: Connection) -> None:
-            notification_log.keep(connection, plan.changes)
+            notification_log.store_entries(connection, plan.changes)
             notification_log.forget_held(connection, gone)
 
         try:
@@ -207,5 +209,5 @@ class Reminders:
             raise
 
 
-def _start(alert: Seen) -> datetime | None:
+def _start(alert: SeenAlert) -> datetime | None:
     return alert.alert.starts_at if alert.alert else None

@@ -1,7 +1,8 @@
 """Alerts → targets, pure. Matchers and routes have Alertmanager's words and behaviour.
 
-`compiled` makes `Routes` of what was written, once; `decide` asks them of one alert, `divide` of a group, and `explain`
-says why. Siblings are found by a label that they ask for, so that ten thousand of them cost no more than a few.
+`compile_routes` makes a `RouteTree` of what was written, once; `find_targets` asks it of one alert, `split_by_target`
+of a group, and `explain_route` says why. Siblings are found by a label that they ask for, so that ten thousand of them
+cost no more than a few.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 
 
 @dataclass(frozen=True)
-class Telling:
+class RouteOptions:
     """How a target is told of what a route sends it. `mute` and `active` are names of time intervals."""
 
     mention: tuple[str, ...] = ()
@@ -36,11 +37,11 @@ class Telling:
 
 
 @dataclass(frozen=True)
-class Decision:
+class RoutedTarget:
     """One target of an alert, how it is told, and the route that said so."""
 
     target: str
-    telling: Telling
+    telling: RouteOptions
     path: tuple[int, ...]
     """The route's place in the file: `(2, 0)` is `routes[2].routes[0]`."""
 
@@ -77,14 +78,14 @@ class _Node:
     path: tuple[int, ...]
     matchers: tuple[Matcher, ...]
     goes_on: bool
-    decisions: tuple[Decision, ...] | None
+    decisions: tuple[RoutedTarget, ...] | None
     """None where neither it nor a route around it has a `to`."""
-    children: Routes | None
+    children: RouteTree | None
 
 
 @dataclass(frozen=True)
-class Routes:
-    """Routes beside each other, ready to be asked. Made by `compiled`."""
+class RouteTree:
+    """Routes beside each other, ready to be asked. Made by `compile_routes`."""
 
     _nodes: tuple[_Node, ...]
     _by_label: Mapping[tuple[str, str], Sequence[int]]
@@ -114,9 +115,9 @@ class Routes:
         return any_matched
 
 
-def routes_of(settings: Sequence[NestedRoute]) -> Routes:
+def compile_settings(settings: Sequence[NestedRoute]) -> RouteTree:
     """Make the routes of a configuration ready to be asked. Do it once."""
-    return compiled([_route(route) for route in settings])
+    return compile_routes([_route(route) for route in settings])
 
 
 def _route(settings: NestedRoute) -> Route:
@@ -136,23 +137,23 @@ def _route(settings: NestedRoute) -> Route:
     )
 
 
-def compiled(routes: Sequence[Route]) -> Routes:
+def compile_routes(routes: Sequence[Route]) -> RouteTree:
     """Make routes ready to be asked: what they inherit is filled in, and they are indexed. Do it once."""
-    return _siblings(routes, (), None, Telling(), {})
+    return _siblings(routes, (), None, RouteOptions(), {})
 
 
 def _siblings(
     routes: Sequence[Route],
     path: tuple[int, ...],
     to: tuple[str, ...] | None,
-    telling: Telling,
-    known: dict[Telling, Telling],
-) -> Routes:
+    telling: RouteOptions,
+    known: dict[RouteOptions, RouteOptions],
+) -> RouteTree:
     nodes = []
     for index, route in enumerate(routes):
         place = (*path, index)
         its = _inherited(route, telling)
-        # One object for all that are equal, so that `divide` need not compare them.
+        # One object for all that are equal, so that `split_by_target` need not compare them.
         its = known.setdefault(its, its)
         targets = to if route.to is None else route.to
         nodes.append(
@@ -160,15 +161,15 @@ def _siblings(
                 place,
                 route.matchers,
                 route.goes_on,
-                None if targets is None else tuple(Decision(name, its, place) for name in dict.fromkeys(targets)),
+                None if targets is None else tuple(RoutedTarget(name, its, place) for name in dict.fromkeys(targets)),
                 _siblings(route.routes, place, targets, its, known) if route.routes else None,
             )
         )
     return _indexed(nodes)
 
 
-def _inherited(route: Route, telling: Telling) -> Telling:
-    return Telling(
+def _inherited(route: Route, telling: RouteOptions) -> RouteOptions:
+    return RouteOptions(
         mention=telling.mention if route.mention is None else route.mention,
         repeat_interval=telling.repeat_interval if route.repeat_interval is None else route.repeat_interval or None,
         send_resolved=telling.send_resolved if route.send_resolved is None else route.send_resolved,
@@ -179,7 +180,7 @@ def _inherited(route: Route, telling: Telling) -> Telling:
     )
 
 
-def _indexed(nodes: Sequence[_Node]) -> Routes:
+def _indexed(nodes: Sequence[_Node]) -> RouteTree:
     choices = [[keys for matcher in node.matchers if (keys := _keys(matcher))] for node in nodes]
     common = Counter(key for keys_of_node in choices for keys in keys_of_node for key in keys)
     by_label: dict[tuple[str, str], list[int]] = {}
@@ -191,7 +192,7 @@ def _indexed(nodes: Sequence[_Node]) -> Routes:
         # By its rarest label, so that few others stand in the same place.
         for key in min(keys_of_node, key=lambda keys: max(common[key] for key in keys)):
             by_label.setdefault(key, []).append(place)
-    return Routes(tuple(nodes), by_label, others)
+    return RouteTree(tuple(nodes), by_label, others)
 
 
 def _keys(matcher: Matcher) -> set[tuple[str, str]]:
@@ -216,7 +217,7 @@ def labels_of(group: AlertGroup, alert: Alert | None) -> dict[str, str]:
     }  # fmt: skip
 
 
-def decide(routes: Routes, labels: Mapping[str, str]) -> tuple[Decision, ...] | None:
+def find_targets(routes: RouteTree, labels: Mapping[str, str]) -> tuple[RoutedTarget, ...] | None:
     """The targets of one alert, in order, each once: where several routes name one, the first says how.
 
     Empty where it goes to nobody on purpose (`to: []`). None where it is unrouted: no route matches, or none that
@@ -226,7 +227,7 @@ def decide(routes: Routes, labels: Mapping[str, str]) -> tuple[Decision, ...] | 
     routes._collect(labels, found)  # noqa: SLF001 - the other half of this module
     if len(found) == 1:
         return found[0].decisions
-    targets: dict[str, Decision] = {}
+    targets: dict[str, RoutedTarget] = {}
     routed = False
     for node in found:
         if node.decisions is not None:
@@ -241,28 +242,28 @@ class Part:
     """What of a group goes to one target in one way; its alerts keep their order."""
 
     target: str
-    telling: Telling
+    telling: RouteOptions
     group: AlertGroup
 
 
 @dataclass(frozen=True)
-class Division:
+class SplitGroup:
     """A group divided among its targets, and what of it is unrouted. What is dropped on purpose is in neither."""
 
     parts: tuple[Part, ...]
     unrouted: AlertGroup | None
 
 
-def divide(group: AlertGroup, routes: Routes) -> Division:
+def split_by_target(group: AlertGroup, routes: RouteTree) -> SplitGroup:
     """Give each target its part of a group. A target that is told of alerts in different ways has several parts."""
     if not group.alerts:
-        decisions = decide(routes, labels_of(group, None))
+        decisions = find_targets(routes, labels_of(group, None))
         parts = tuple(Part(decision.target, decision.telling, group) for decision in decisions or ())
-        return Division(parts, group if decisions is None else None)
-    chosen: dict[tuple[str, int], tuple[Decision, list[Alert]]] = {}
+        return SplitGroup(parts, group if decisions is None else None)
+    chosen: dict[tuple[str, int], tuple[RoutedTarget, list[Alert]]] = {}
     unrouted: list[Alert] = []
     for alert in group.alerts:
-        decisions = decide(routes, labels_of(group, alert))
+        decisions = find_targets(routes, labels_of(group, alert))
         if decisions is None:
             unrouted.append(alert)
             continue
@@ -272,7 +273,7 @@ def divide(group: AlertGroup, routes: Routes) -> Division:
                 chosen[key][1].append(alert)
             else:
                 chosen[key] = (decision, [alert])
-    return Division(
+    return SplitGroup(
         tuple(Part(first.target, first.telling, _only(group, alerts)) for first, alerts in chosen.values()),
         _only(group, unrouted) if unrouted else None,
     )
@@ -286,7 +287,7 @@ def _only(group: AlertGroup, alerts: list[Alert]) -> AlertGroup:
 
 
 @dataclass(frozen=True)
-class Visit:
+class TriedRoute:
     """One route that was tried."""
 
     path: tuple[int, ...]
@@ -302,25 +303,25 @@ class Visit:
 
 @dataclass(frozen=True)
 class Explanation:
-    """The routes that were tried, in order, and what came of it (as from `decide`)."""
+    """The routes that were tried, in order, and what came of it (as from `find_targets`)."""
 
-    visits: tuple[Visit, ...]
-    decisions: tuple[Decision, ...] | None
+    visits: tuple[TriedRoute, ...]
+    decisions: tuple[RoutedTarget, ...] | None
 
 
-def explain(routes: Routes, labels: Mapping[str, str]) -> Explanation:
+def explain_route(routes: RouteTree, labels: Mapping[str, str]) -> Explanation:
     """Try the routes one after another, without the index, and tell of each."""
-    visits: list[Visit] = []
+    visits: list[TriedRoute] = []
     _visit(routes, labels, visits)
-    return Explanation(tuple(visits), decide(routes, labels))
+    return Explanation(tuple(visits), find_targets(routes, labels))
 
 
-def _visit(routes: Routes, labels: Mapping[str, str], visits: list[Visit]) -> bool:
+def _visit(routes: RouteTree, labels: Mapping[str, str], visits: list[TriedRoute]) -> bool:
     any_matched = False
     for node in routes._nodes:  # noqa: SLF001 - the other half of this module
         failed = next((matcher for matcher in node.matchers if not matcher.matches(labels)), None)
         to = None if node.decisions is None else tuple(decision.target for decision in node.decisions)
-        visits.append(Visit(node.path, node.matchers, failed, failed is None, to, node.goes_on))
+        visits.append(TriedRoute(node.path, node.matchers, failed, failed is None, to, node.goes_on))
         if failed is not None:
             continue
         any_matched = True
@@ -332,6 +333,6 @@ def _visit(routes: Routes, labels: Mapping[str, str], visits: list[Visit]) -> bo
     return any_matched
 
 
-def place(path: Sequence[int]) -> str:
+def format_path(path: Sequence[int]) -> str:
     """A route's place in the file, for people: `routes[2].routes[0]`."""
     return ".".join(f"routes[{index}]" for index in path)

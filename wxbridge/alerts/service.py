@@ -10,8 +10,8 @@ from typing import Any
 from wxbridge.alerts import acknowledgements as acks
 from wxbridge.alerts import notification_log, routing, silences
 from wxbridge.alerts.acknowledgements import Ack
-from wxbridge.alerts.notification_log import Seen
-from wxbridge.alerts.pipeline import Memory
+from wxbridge.alerts.notification_log import SeenAlert
+from wxbridge.alerts.pipeline import AlertState
 from wxbridge.alerts.silences import Silence
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
@@ -23,11 +23,11 @@ class Board:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self.memory = Memory()
+        self.memory = AlertState()
 
     async def load(self) -> None:
         """Read everything, at a start. Raises `StorageError`."""
-        self.memory = Memory(await self._database.read(notification_log.load))
+        self.memory = AlertState(await self._database.read(notification_log.load))
         await self.read_again()
 
     async def read_again(self) -> None:
@@ -37,7 +37,7 @@ class Board:
     async def silences(self) -> list[Mapping[str, Any]]:
         """The silences that are not over, as plain JSON. Raises `StorageError`."""
         now = time.time()
-        return [_silence(each, now) for each in await self._database.read(lambda c: silences.listing(c, now=now))]
+        return [_silence(each, now) for each in await self._database.read(lambda c: silences.list_silences(c, now=now))]
 
     async def add_silence(
         self, matchers: Sequence[str], starts_at: float, ends_at: float, by: str, comment: str
@@ -70,7 +70,7 @@ class Board:
     async def firing(self) -> list[Mapping[str, Any]]:
         """The alerts that fire now, as plain JSON. Raises `StorageError`."""
         now = time.time()
-        return [self._alert(each, now) for each in await self._database.read(notification_log.firing)]
+        return [self._alert(each, now) for each in await self._database.read(notification_log.list_firing)]
 
     async def acks(self) -> Mapping[str, Ack]:
         """Who looks after which alert, by key. Raises `StorageError`."""
@@ -80,9 +80,9 @@ class Board:
         """Note who looks after an alert, by its keys; it is not repeated until it resolves. Raises `StorageError`."""
         await self._database.run(lambda c: acks.add(c, keys, by=by, comment=comment, now=time.time()))
 
-    def _alert(self, each: Seen, now: float) -> Mapping[str, Any]:
+    def _alert(self, each: SeenAlert, now: float) -> Mapping[str, Any]:
         alert = each.alert
-        assert alert is not None, "free text does not fire"  # noqa: S101 - `notification_log.firing` leaves it out
+        assert alert is not None, "free text does not fire"  # noqa: S101 - `notification_log.list_firing` leaves it out
         silence = self.memory.silences.by(routing.labels_of(each.group, alert), now)
         return {
             "key": each.key,

@@ -1,4 +1,4 @@
-"""Silences: matchers and an end, kept in the database. What they match is held back until they are over.
+"""SilenceSet: matchers and an end, kept in the database. What they match is held back until they are over.
 
 The functions on the table take a connection and run inside `Database.run`; times are seconds since the epoch.
 """
@@ -54,7 +54,7 @@ def silenced_by(all_silences: Iterable[Silence], labels: Mapping[str, str], now:
     return max(holding, key=lambda each: each.ends_at, default=None)
 
 
-class Silences:
+class SilenceSet:
     """The silences that are not over yet, in memory. Load it anew whenever the table may have changed."""
 
     def __init__(self) -> None:
@@ -62,7 +62,7 @@ class Silences:
 
     def reload(self, connection: Connection, *, now: float) -> None:
         """Read the table. It may run in the database's thread: what others see changes at once, and whole."""
-        self._silences = tuple(listing(connection, now=now))
+        self._silences = tuple(list_silences(connection, now=now))
 
     def by(self, labels: Mapping[str, str], now: float) -> Silence | None:
         """`silenced_by`, of these."""
@@ -103,7 +103,7 @@ def add(
     return silence
 
 
-def listing(connection: Connection, *, now: float, expired: bool = False) -> list[Silence]:
+def list_silences(connection: Connection, *, now: float, expired: bool = False) -> list[Silence]:
     """The silences that are not over yet, those that end first at the top; with `expired`, all that are kept."""
     query = sa.select(silences).order_by(silences.c.ends_at, silences.c.id)
     if not expired:

@@ -11,7 +11,7 @@ import typer
 
 from wxbridge.alerts import routing
 from wxbridge.alerts.muting import muted_by
-from wxbridge.alerts.routing import Decision, Explanation, Telling, Visit
+from wxbridge.alerts.routing import Explanation, RoutedTarget, RouteOptions, TriedRoute
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config, say
 from wxbridge.config.schema import Config
 from wxbridge.config.types import duration_text
@@ -37,7 +37,7 @@ def try_labels(
     """Tell which routes an alert with these labels takes and why, to which targets, and what holds for them now."""
     settings = read_config(config)
     given = ALWAYS | _labels(labels)
-    explanation = routing.explain(routing.routes_of(settings.routes), given)
+    explanation = routing.explain_route(routing.compile_settings(settings.routes), given)
     for visit in explanation.visits:
         say(plain(_line(visit, given)))
     decisions = explanation.decisions or ()
@@ -50,10 +50,10 @@ def try_labels(
     print(plain(", ".join(decision.target for decision in decisions)) or _nowhere(explanation))  # noqa: T201
 
 
-def _line(visit: Visit, labels: dict[str, str]) -> str:
+def _line(visit: TriedRoute, labels: dict[str, str]) -> str:
     """A route that was tried, in one line."""
     asked = "{" + ", ".join(map(str, visit.matchers)) + "}"
-    start = f"{routing.place(visit.path)} {asked}"
+    start = f"{routing.format_path(visit.path)} {asked}"
     if visit.failed is not None:
         value = labels.get(visit.failed.name)
         actual = "there is no such label" if value is None else f"it is {json.dumps(value, ensure_ascii=False)}"
@@ -75,11 +75,11 @@ def _nowhere(explanation: Explanation) -> str:
     return "no route matches: goes to the master"
 
 
-def _row(decision: Decision, config: Config) -> dict[str, Any]:
+def _row(decision: RoutedTarget, config: Config) -> dict[str, Any]:
     telling = decision.telling
     return {
         "target": decision.target,
-        "route": routing.place(decision.path),
+        "route": routing.format_path(decision.path),
         "mention": list(telling.mention),
         "repeat_interval": duration_text(telling.repeat_interval) if telling.repeat_interval else None,
         "send_resolved": telling.send_resolved,
@@ -90,7 +90,7 @@ def _row(decision: Decision, config: Config) -> dict[str, Any]:
     }
 
 
-def _words(telling: Telling, muted: str | None) -> Iterator[str]:
+def _words(telling: RouteOptions, muted: str | None) -> Iterator[str]:
     """What holds for a target, in words."""
     yield f"now {muted}: held back" if muted else "told at once"
     if telling.mention:

@@ -67,7 +67,7 @@ def list_(
 
     async def work(settings: Config, database: Database) -> list[dict[str, Any]]:
         now = time.time()
-        found = await database.read(lambda c: table.listing(c, now=now, expired=everything))
+        found = await database.read(lambda c: table.list_silences(c, now=now, expired=everything))
         return [_row(silence, settings, now) for silence in found]
 
     rows = with_database(config, work)

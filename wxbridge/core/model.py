@@ -193,7 +193,7 @@ class Accepted:
 
 @dataclass(frozen=True)
 class Received:
-    """What one POST said, and how it was routed: for each target plain JSON, as `received.Reasons.routed` gives it."""
+    """What one POST said, and how it was routed: for each target plain JSON, as `RouteReasons.routed` gives it."""
 
     source: str
     title: str

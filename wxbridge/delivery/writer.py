@@ -9,11 +9,10 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from wxbridge.alerts import received as timeline
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Accepted, Notification, Received, StoredAlong
-from wxbridge.delivery import outbox
+from wxbridge.delivery import outbox, timeline
 
 AT_ONCE = 200
 """How many who wait share a transaction at most, so that none of them waits long."""
@@ -98,7 +97,7 @@ class Writer:
             )  # fmt: skip
             posts = [(each.received, answer.queued) for each, answer in zip(batch, answers, strict=True)
                      if each.received]  # fmt: skip
-            timeline.note(connection, posts, first=first, now=now)
+            timeline.record_received(connection, posts, first=first, now=now)
             parts: dict[type[StoredAlong], list[StoredAlong]] = {}
             for each in batch:
                 if each.also:

@@ -177,7 +177,7 @@ def test_what_is_no_silence_is_refused_in_words(run: Run, words: list[str], told
 
 def test_a_silence_of_the_command_line_is_one_for_the_bridge(run: Run, config: Config) -> None:
     run(app, "add", 'team=~"db|web"', "--for", "1h")
-    holder = silences.Silences()
+    holder = silences.SilenceSet()
     engine = make_engine(sqlite_url(config.state_dir))
     with engine.begin() as connection:
         holder.reload(connection, now=time.time())

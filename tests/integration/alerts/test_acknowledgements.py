@@ -11,11 +11,11 @@ import pytest
 
 from wxbridge.alerts import acknowledgements, notification_log, routing
 from wxbridge.alerts.acknowledgements import Ack
-from wxbridge.alerts.muting import Rules
-from wxbridge.alerts.notification_log import Ledger
+from wxbridge.alerts.muting import MuteSettings
+from wxbridge.alerts.notification_log import NotificationLog
 from wxbridge.alerts.reminders import Reminders
-from wxbridge.alerts.routing import Route, Telling
-from wxbridge.alerts.silences import Silences
+from wxbridge.alerts.routing import Route, RouteOptions
+from wxbridge.alerts.silences import SilenceSet
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.testing import FakeClock
@@ -33,14 +33,19 @@ class Bench:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.clock = FakeClock(START.timestamp())
-        self.ledger = Ledger()
+        self.ledger = NotificationLog()
         self.told: list[str] = []
-        routes = routing.compiled([Route((), ("ops",), repeat_interval=4 * HOUR)])
+        routes = routing.compile_routes([Route((), ("ops",), repeat_interval=4 * HOUR)])
         self.reminders = Reminders(
-            database, self.ledger, Silences(), rules=lambda: Rules(routes), tell_again=self.tell, clock=self.clock.wall
+            database,
+            self.ledger,
+            SilenceSet(),
+            rules=lambda: MuteSettings(routes),
+            tell_again=self.tell,
+            clock=self.clock.wall,
         )
 
-    async def tell(self, group: AlertGroup, _target: str, _telling: Telling) -> None:
+    async def tell(self, group: AlertGroup, _target: str, _telling: RouteOptions) -> None:
         self.told += [f"{alert.status.value}" for alert in group.alerts]
 
     async def take(self, alert: Alert) -> bool:
@@ -48,12 +53,12 @@ class Bench:
         now = self.clock.wall()
         group = AlertGroup(alert.source, "k", "t", (alert,))
         plan = self.ledger.weigh(
-            [notification_log.sighting(group, alert, "ops", Telling(repeat_interval=4 * HOUR))], now
+            [notification_log.pending_alert(group, alert, "ops", RouteOptions(repeat_interval=4 * HOUR))], now
         )
 
         def store(connection: object) -> None:
-            notification_log.note(connection, [group], now=now)  # type: ignore[arg-type]
-            notification_log.keep(connection, plan.changes)  # type: ignore[arg-type]
+            notification_log.record_seen(connection, [group], now=now)  # type: ignore[arg-type]
+            notification_log.store_entries(connection, plan.changes)  # type: ignore[arg-type]
 
         await self.database.run(store)
         return plan.tell[0]
@@ -70,7 +75,7 @@ class Bench:
         return await self.database.read(acknowledgements.of)
 
 
-KEY = notification_log.key_of(AlertGroup("alertmanager", "k", "t"), ALERT)
+KEY = notification_log.alert_key(AlertGroup("alertmanager", "k", "t"), ALERT)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from wxbridge.alerts import active, notification_log
 from wxbridge.alerts.acknowledgements import Ack
-from wxbridge.alerts.active import Firing, Place, merged
+from wxbridge.alerts.active import FiringAlert, ReportedBy, merge_firing
 from wxbridge.alerts.service import Board
 from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database, sqlite_url
@@ -21,7 +21,7 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.monitors.alertmanager import Alertmanager, Listed
 
 NOON = datetime(2026, 6, 5, 12, tzinfo=UTC)
-AM, GRAFANA, BRIDGE = Place.ALERTMANAGER, Place.GRAFANA, Place.BRIDGE
+AM, GRAFANA, BRIDGE = ReportedBy.ALERTMANAGER, ReportedBy.GRAFANA, ReportedBy.BRIDGE
 
 
 def alert(fingerprint: str, source: str = "alertmanager", minutes: int = 0, **labels: str) -> Alert:
@@ -33,7 +33,7 @@ def alert(fingerprint: str, source: str = "alertmanager", minutes: int = 0, **la
 
 
 def key(one: Alert) -> str:
-    return notification_log.key_of(AlertGroup(one.source, "", ""), one)
+    return notification_log.alert_key(AlertGroup(one.source, "", ""), one)
 
 
 def told(one: Alert, **more: Any) -> Mapping[str, Any]:
@@ -45,13 +45,13 @@ def told(one: Alert, **more: Any) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def places(found: tuple[Firing, ...]) -> list[set[Place]]:
+def places(found: tuple[FiringAlert, ...]) -> list[set[ReportedBy]]:
     return [set(each.places) for each in found]
 
 
 def test_what_alertmanager_lists_and_has_posted_is_one_alert() -> None:
     one = alert("f1", instance="db-1")
-    [found] = merged([Listed(one, ("uuid",))], None, [told(one, silenced_by="11112222")])
+    [found] = merge_firing([Listed(one, ("uuid",))], None, [told(one, silenced_by="11112222")])
     assert found.places == {AM, BRIDGE}
     assert found.keys == (key(one),)
     assert found.silenced_by == ("uuid", "11112222")
@@ -61,7 +61,7 @@ def test_what_alertmanager_lists_and_has_posted_is_one_alert() -> None:
 
 def test_what_grafana_hands_to_alertmanager_is_one_alert_under_the_key_that_the_bridge_knows() -> None:
     theirs, grafanas = alert("f1", instance="a"), alert("g1", "grafana", instance="a")
-    [found] = merged([Listed(theirs)], [Listed(grafanas, inhibited=True)], [told(grafanas)])
+    [found] = merge_firing([Listed(theirs)], [Listed(grafanas, inhibited=True)], [told(grafanas)])
     assert found.places == {AM, GRAFANA, BRIDGE}
     assert found.keys == (key(grafanas), key(theirs))
     assert found.inhibited
@@ -69,26 +69,26 @@ def test_what_grafana_hands_to_alertmanager_is_one_alert_under_the_key_that_the_
 
 def test_alerts_of_one_server_with_the_same_labels_stay_two() -> None:
     one, other = alert("g1", "grafana"), alert("g2", "grafana")
-    assert places(merged(None, [Listed(one), Listed(other)], [])) == [{GRAFANA}, {GRAFANA}]
-    assert len(merged([Listed(alert("f1"))], [Listed(one), Listed(other)], [])) == 2
+    assert places(merge_firing(None, [Listed(one), Listed(other)], [])) == [{GRAFANA}, {GRAFANA}]
+    assert len(merge_firing([Listed(alert("f1"))], [Listed(one), Listed(other)], [])) == 2
 
 
 def test_alerts_without_a_name_are_never_taken_for_each_other() -> None:
     one = Alert("openfalcon", AlertStatus.FIRING, "cpu", {"endpoint": "a"}, fingerprint="1")
     other = Alert("alertmanager", AlertStatus.FIRING, "cpu", {"endpoint": "a"}, fingerprint="1")
-    assert len(merged([Listed(other)], None, [told(one)])) == 2
+    assert len(merge_firing([Listed(other)], None, [told(one)])) == 2
 
 
 def test_what_its_monitor_no_longer_lists_is_kept_and_marked_but_not_where_it_was_not_asked() -> None:
     one, other = alert("f1"), alert("o1", "openfalcon", alertname="Cpu")
-    assert {each.alert.title: each.unlisted for each in merged([], None, [told(one), told(other)])} == {
+    assert {each.alert.title: each.unlisted for each in merge_firing([], None, [told(one), told(other)])} == {
         "DiskFull": True, "Cpu": False,
     }  # fmt: skip
-    assert [each.unlisted for each in merged(None, [], [told(one)])] == [False]
+    assert [each.unlisted for each in merge_firing(None, [], [told(one)])] == [False]
 
 
 def test_the_worst_come_first_then_what_began_last_and_quiet_ones_last() -> None:
-    found = merged(
+    found = merge_firing(
         [
             Listed(alert("1", alertname="old warning", severity="warning")),
             Listed(alert("2", minutes=5, alertname="new warning", severity="warning")),
@@ -111,13 +111,13 @@ def test_the_worst_come_first_then_what_began_last_and_quiet_ones_last() -> None
 def test_an_ack_is_shown_until_the_alert_begins_anew() -> None:
     one = alert("f1")
     ack = Ack(key(one), NOON.timestamp() + 60, "张三", "on it")
-    assert merged([Listed(one)], None, [], {key(one): ack})[0].ack == ack
-    assert merged([Listed(alert("f1", minutes=5))], None, [], {key(one): ack})[0].ack is None
+    assert merge_firing([Listed(one)], None, [], {key(one): ack})[0].ack == ack
+    assert merge_firing([Listed(alert("f1", minutes=5))], None, [], {key(one): ack})[0].ack is None
 
 
 def test_what_says_no_start_is_as_old_as_the_bridge_knows_it() -> None:
     one = Alert("generic", AlertStatus.NO_DATA, "t", fingerprint="1")
-    [found] = merged(None, None, [told(one)])
+    [found] = merge_firing(None, None, [told(one)])
     assert found.since == NOON
     assert active.as_json(found)["since"] == NOON.isoformat()
     assert active.as_json(found)["places"] == ["bridge"]
@@ -133,7 +133,7 @@ ALERTS = st.lists(
 
 @given(ALERTS, ALERTS, ALERTS)
 def test_no_alert_is_lost_and_no_key_stands_twice(one: list[Alert], two: list[Alert], three: list[Alert]) -> None:
-    found = merged([Listed(each) for each in one], [Listed(each) for each in two], [told(each) for each in three])
+    found = merge_firing([Listed(each) for each in one], [Listed(each) for each in two], [told(each) for each in three])
     keys = [name for each in found for name in each.keys]
     assert set(keys) == {key(each) for each in (*one, *two, *three)}
     assert len(keys) == len(set(keys))
@@ -166,7 +166,7 @@ async def test_who_does_not_answer_is_named_and_the_others_are_told(tmp_path: Pa
     database = Database.open(sqlite_url(tmp_path))
     board = Board(database)
     group = AlertGroup("openfalcon", "k", "t", (alert("o1", "openfalcon", alertname="Cpu"),))
-    await database.run(lambda c: notification_log.note(c, [group], now=NOON.timestamp()))
+    await database.run(lambda c: notification_log.record_seen(c, [group], now=NOON.timestamp()))
     try:
         async with (
             site(200, LISTED) as theirs,

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxbridge.alerts import history, notification_log
-from wxbridge.alerts.history import Total, beginnings, summary
+from wxbridge.alerts.history import EpisodeTotal, count_beginnings, sum_up_episodes
 from wxbridge.core.database import make_engine, migrate, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import episodes as table
@@ -51,7 +51,7 @@ def alert(status: AlertStatus = FIRING, fingerprint: str = "f", **more: Any) -> 
 
 
 def hear(connection: sa.Connection, at: float, *alerts: Alert) -> None:
-    notification_log.note(connection, [AlertGroup("am", "k", "Disk", (each,)) for each in alerts], now=at)
+    notification_log.record_seen(connection, [AlertGroup("am", "k", "Disk", (each,)) for each in alerts], now=at)
 
 
 def spans(connection: sa.Connection) -> list[tuple[float, float | None]]:
@@ -127,7 +127,7 @@ def test_the_end_of_what_was_never_seen_and_what_has_no_identity_are_no_episodes
 
 def test_what_utf_8_cannot_hold_does_not_stop_the_intake(connection: sa.Connection) -> None:
     hear(connection, NOW, alert(title="half \ud800 " + "x" * 5000, labels={"severity": "\udfff", "a": "\ud800"}))
-    (total,) = summary(connection, NOW - 1, NOW + 1)
+    (total,) = sum_up_episodes(connection, NOW - 1, NOW + 1)
     assert total.name.startswith("half ")
     assert len(total.name) == 200
 
@@ -181,13 +181,13 @@ def test_a_summary_tells_the_noisiest_first_and_counts_time_within_the_period_al
         ("Next", "warning", NOW + 100, None),
         ("Net", "info", NOW + 30, NOW + 30),
     )
-    assert summary(connection, NOW, NOW + 100) == [
-        Total("Disk", "critical", 2, 110.0, 2),
-        Total("CPU", "warning", 2, 20.0, 0),
-        Total("CPU", "critical", 1, 5.0, 0),
-        Total("Net", "info", 1, 0.0, 0),
+    assert sum_up_episodes(connection, NOW, NOW + 100) == [
+        EpisodeTotal("Disk", "critical", 2, 110.0, 2),
+        EpisodeTotal("CPU", "warning", 2, 20.0, 0),
+        EpisodeTotal("CPU", "critical", 1, 5.0, 0),
+        EpisodeTotal("Net", "info", 1, 0.0, 0),
     ]
-    assert summary(connection, NOW - 900, NOW - 800) == []
+    assert sum_up_episodes(connection, NOW - 900, NOW - 800) == []
 
 
 def test_beginnings_are_counted_in_their_stretch(connection: sa.Connection) -> None:
@@ -200,7 +200,7 @@ def test_beginnings_are_counted_in_their_stretch(connection: sa.Connection) -> N
         ("b", "critical", NOW + 29, None),
         ("b", "critical", NOW + 30, None),
     )
-    assert beginnings(connection, NOW, 10, 3) == {"critical": [1, 0, 1], "": [1, 1, 0]}
+    assert count_beginnings(connection, NOW, 10, 3) == {"critical": [1, 0, 1], "": [1, 1, 0]}
 
 
 times = st.integers(-50, 150).map(float)
@@ -218,7 +218,7 @@ def test_a_second_is_counted_where_it_was_fired_in_and_an_episode_where_it_fired
     until = since + length
     with scratch.connect() as connection:
         put(connection, *drawn)
-        totals = summary(connection, since, until)
+        totals = sum_up_episodes(connection, since, until)
         connection.rollback()
     expected: dict[tuple[str, str], list[float]] = {}
     for name, word, start, end in drawn:
@@ -242,10 +242,11 @@ def test_the_time_of_two_neighbouring_periods_is_the_time_of_both_together(
     with scratch.connect() as connection:
         put(connection, *drawn)
         parts = [
-            sum(each.seconds for each in summary(connection, *span)) for span in ((since, middle), (middle, until))
+            sum(each.seconds for each in sum_up_episodes(connection, *span))
+            for span in ((since, middle), (middle, until))
         ]
-        whole = sum(each.seconds for each in summary(connection, since, until))
-        began = sum(sum(row) for row in beginnings(connection, since, 1.0, int(until - since)).values())
+        whole = sum(each.seconds for each in sum_up_episodes(connection, since, until))
+        began = sum(sum(row) for row in count_beginnings(connection, since, 1.0, int(until - since)).values())
         connection.rollback()
     assert sum(parts) == whole
     assert began == sum(1 for _, _, start, _ in drawn if since <= start < until)
@@ -264,7 +265,7 @@ def test_at_most_one_episode_of_an_alert_is_open_and_none_overlap(
         rows = connection.execute(
             sa.select(table.c.key, table.c.started_at, table.c.ended_at).order_by(table.c.id)
         ).all()
-        firing = {each.key for each in notification_log.firing(connection)}
+        firing = {each.key for each in notification_log.list_firing(connection)}
         connection.rollback()
     for key in {row.key for row in rows}:
         its = [row for row in rows if row.key == key]

@@ -12,15 +12,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxbridge.alerts import notification_log
-from wxbridge.alerts.notification_log import HELD_AGAIN, Ledger, Sighting, Told, key_of
-from wxbridge.alerts.routing import Telling
+from wxbridge.alerts.notification_log import HELD_AGAIN, LogEntry, NotificationLog, PendingAlert, alert_key
+from wxbridge.alerts.routing import RouteOptions
 from wxbridge.core.database import make_engine, migrate, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
 NOW = 1_800_000_000.0
 HOUR = 3600.0
-REPEATS = Telling(repeat_interval=4 * HOUR)
-PLAIN = Telling()
+REPEATS = RouteOptions(repeat_interval=4 * HOUR)
+PLAIN = RouteOptions()
 FIRING, RESOLVED, NO_DATA = AlertStatus.FIRING, AlertStatus.RESOLVED, AlertStatus.NO_DATA
 
 
@@ -46,49 +46,51 @@ def group(*alerts: Alert, **more: Any) -> AlertGroup:
 
 
 def test_an_alert_has_one_key_whatever_is_said_of_it_and_others_have_others() -> None:
-    assert key_of(group(), alert()) == key_of(group(truncated=3), alert(status=RESOLVED, title="Disk!", labels={}))
+    assert alert_key(group(), alert()) == alert_key(
+        group(truncated=3), alert(status=RESOLVED, title="Disk!", labels={})
+    )
     different = [alert(), alert("g"), replace(alert(), source="grafana"), alert(""), alert("", labels={})]
-    assert len({key_of(group(), each) for each in different}) == len(different)
-    assert key_of(group(text="a"), None) != key_of(group(text="b"), None)
-    assert key_of(group(), alert("\ud800"))
+    assert len({alert_key(group(), each) for each in different}) == len(different)
+    assert alert_key(group(text="a"), None) != alert_key(group(text="b"), None)
+    assert alert_key(group(), alert("\ud800"))
 
 
 def test_alerts_are_remembered_as_they_were_seen_last(connection: sa.Connection) -> None:
     firing = alert(values=(Value("a", float("inf")),))
-    notification_log.note(connection, [group(firing, alert("g"), truncated=5, text=None)], now=NOW)
-    notification_log.note(connection, [group(alert("g", RESOLVED))], now=NOW + 60)
-    (found,) = notification_log.firing(connection)
+    notification_log.record_seen(connection, [group(firing, alert("g"), truncated=5, text=None)], now=NOW)
+    notification_log.record_seen(connection, [group(alert("g", RESOLVED))], now=NOW + 60)
+    (found,) = notification_log.list_firing(connection)
     assert found.alert == firing
     assert (found.group.group_key, found.group.truncated, found.first_seen, found.updated_at) == ("k", 0, NOW, NOW)
-    assert notification_log.counts(connection) == {"firing": 1, "resolved": 1}
-    notification_log.note(connection, [group(alert("g", NO_DATA))], now=NOW + 90)
-    notification_log.note(connection, [group(alert("g"), alert("g", title="last"))], now=NOW + 120)
-    newest, _ = notification_log.firing(connection)
+    assert notification_log.count_by_status(connection) == {"firing": 1, "resolved": 1}
+    notification_log.record_seen(connection, [group(alert("g", NO_DATA))], now=NOW + 90)
+    notification_log.record_seen(connection, [group(alert("g"), alert("g", title="last"))], now=NOW + 120)
+    newest, _ = notification_log.list_firing(connection)
     assert newest.alert
     assert (newest.alert.title, newest.first_seen, newest.updated_at) == ("last", NOW + 90, NOW + 120)
-    assert [each.key for each in notification_log.firing(connection, limit=1)] == [newest.key]
+    assert [each.key for each in notification_log.list_firing(connection, limit=1)] == [newest.key]
 
 
 def test_what_has_no_identity_is_remembered_only_where_it_is_held_back(connection: sa.Connection) -> None:
     text, nameless = group(text="hello"), group(alert(""))
-    notification_log.note(connection, [text, nameless], now=NOW)
-    assert notification_log.counts(connection) == {}
-    notification_log.note(
-        connection, [text, nameless], now=NOW, held={key_of(text, None), key_of(nameless, nameless.alerts[0])}
+    notification_log.record_seen(connection, [text, nameless], now=NOW)
+    assert notification_log.count_by_status(connection) == {}
+    notification_log.record_seen(
+        connection, [text, nameless], now=NOW, held={alert_key(text, None), alert_key(nameless, nameless.alerts[0])}
     )
-    assert notification_log.firing(connection) == []
+    assert notification_log.list_firing(connection) == []
     assert connection.execute(sa.text("SELECT count(*) FROM alerts")).scalar() == 2
-    notification_log.forget_held(connection, [key_of(text, None), key_of(group(), alert())])
+    notification_log.forget_held(connection, [alert_key(text, None), alert_key(group(), alert())])
     assert connection.execute(sa.text("SELECT count(*) FROM alerts")).scalar() == 1
 
 
 def test_old_alerts_are_forgotten_with_all_that_was_told_of_them(connection: sa.Connection) -> None:
-    notification_log.note(connection, [group(alert("a", RESOLVED), alert("b"))], now=NOW)
-    notification_log.note(connection, [group(alert("c", RESOLVED), alert("d"))], now=NOW + HOUR)
-    ledger = Ledger()
-    keys = {name: key_of(group(), alert(name)) for name in "abcd"}
-    plan = ledger.weigh([Sighting(key, "ops", FIRING, None, REPEATS) for key in keys.values()], NOW)
-    notification_log.keep(connection, plan.changes)
+    notification_log.record_seen(connection, [group(alert("a", RESOLVED), alert("b"))], now=NOW)
+    notification_log.record_seen(connection, [group(alert("c", RESOLVED), alert("d"))], now=NOW + HOUR)
+    ledger = NotificationLog()
+    keys = {name: alert_key(group(), alert(name)) for name in "abcd"}
+    plan = ledger.weigh([PendingAlert(key, "ops", FIRING, None, REPEATS) for key in keys.values()], NOW)
+    notification_log.store_entries(connection, plan.changes)
     gone = notification_log.prune(connection, resolved_before=NOW + 60, unheard_before=NOW - 60)
     assert gone == [keys["a"]]
     ledger.forget(gone)
@@ -96,7 +98,7 @@ def test_old_alerts_are_forgotten_with_all_that_was_told_of_them(connection: sa.
     assert notification_log.load(connection).known(keys["a"], "ops") is None
     assert notification_log.load(connection).known(keys["c"], "ops") == ledger.known(keys["c"], "ops") is not None
     assert notification_log.prune(connection, resolved_before=NOW - 60, unheard_before=NOW + 60) == [keys["b"]]
-    assert notification_log.firing_since(connection, keys.values()) == {keys["d"]: (NOW, NOW + HOUR)}
+    assert notification_log.find_firing_since(connection, keys.values()) == {keys["d"]: (NOW, NOW + HOUR)}
 
 
 # ---------------------------------------------------------------- whether it is told
@@ -107,16 +109,16 @@ START, LATER = NOW - 60, NOW + HOUR
 class Story:
     """What one target is told of one alert, as sightings come in."""
 
-    def __init__(self, telling: Telling = REPEATS) -> None:
+    def __init__(self, telling: RouteOptions = REPEATS) -> None:
         self.telling = telling
-        self.ledger = Ledger()
+        self.ledger = NotificationLog()
 
     def sees(self, status: AlertStatus, at: float, starts_at: float | None = START, **more: Any) -> bool:
-        plan = self.ledger.weigh([Sighting("k", "ops", status, starts_at, self.telling, **more)], NOW + at)
+        plan = self.ledger.weigh([PendingAlert("k", "ops", status, starts_at, self.telling, **more)], NOW + at)
         return plan.tell[0]
 
     @property
-    def known(self) -> Told | None:
+    def known(self) -> LogEntry | None:
         return self.ledger.known("k", "ops")
 
 
@@ -159,7 +161,7 @@ def test_an_end_is_not_told_where_the_route_does_not_want_it_and_ends_the_repeat
     assert story.known
     assert story.known.due_at is None
     assert story.sees(FIRING, 2)
-    assert not Story(Telling(send_resolved=False)).sees(RESOLVED, 0)
+    assert not Story(RouteOptions(send_resolved=False)).sees(RESOLVED, 0)
 
 
 def test_without_repeats_all_is_told_and_nothing_is_kept() -> None:
@@ -169,7 +171,7 @@ def test_without_repeats_all_is_told_and_nothing_is_kept() -> None:
 
 
 @pytest.mark.parametrize("telling", [REPEATS, PLAIN])
-def test_what_was_held_back_is_told_when_nothing_holds_it_any_more(telling: Telling) -> None:
+def test_what_was_held_back_is_told_when_nothing_holds_it_any_more(telling: RouteOptions) -> None:
     story = Story(telling)
     assert not story.sees(FIRING, 0, held="night")
     assert story.known
@@ -180,7 +182,7 @@ def test_what_was_held_back_is_told_when_nothing_holds_it_any_more(telling: Tell
 
 @pytest.mark.parametrize("telling", [REPEATS, PLAIN])
 @pytest.mark.parametrize("held", [None, "night"])
-def test_the_end_of_a_firing_that_was_held_back_is_not_told_either(telling: Telling, held: str | None) -> None:
+def test_the_end_of_a_firing_that_was_held_back_is_not_told_either(telling: RouteOptions, held: str | None) -> None:
     story = Story(telling)
     assert not story.sees(FIRING, 0, held="night")
     assert not story.sees(RESOLVED, 1, held=held)
@@ -228,12 +230,12 @@ def test_a_repeat_within_its_interval_is_nothing_to_hold_back() -> None:
 
 
 def test_what_has_no_identity_is_always_told_unless_it_is_held_back() -> None:
-    ledger = Ledger()
+    ledger = NotificationLog()
     hello = group(text="hello")
-    free = notification_log.sighting(hello, None, "ops", REPEATS)
+    free = notification_log.pending_alert(hello, None, "ops", REPEATS)
     assert [ledger.weigh([free], NOW).tell for _ in range(2)] == [(True,), (True,)]
     plan = ledger.weigh([replace(free, held="night", direct=True)], NOW)
-    assert (plan.tell, plan.held) == ((False,), {key_of(hello, None)})
+    assert (plan.tell, plan.held) == ((False,), {alert_key(hello, None)})
     row = ledger.known(free.key, "ops")
     assert row
     assert row.direct
@@ -257,7 +259,7 @@ STEPS = st.lists(
 
 
 @given(STEPS, st.sampled_from([REPEATS, PLAIN]))
-def test_once_nothing_holds_it_back_what_fires_has_been_told(steps: list[Any], telling: Telling) -> None:
+def test_once_nothing_holds_it_back_what_fires_has_been_told(steps: list[Any], telling: RouteOptions) -> None:
     story = Story(telling)
     at, last_told = 0.0, None
     for status, start, held, seconds in [*steps, (FIRING, 3.0, None, 1)]:
@@ -275,7 +277,7 @@ def test_a_plan_that_could_not_be_stored_leaves_no_trace(before: list[Any], undo
     for at, (status, start, held, _) in enumerate(before):
         story.sees(status, at, start, held=held)
     known = story.known
-    sightings = [Sighting("k", "ops", status, start, REPEATS, held) for status, start, held, _ in undone]
+    sightings = [PendingAlert("k", "ops", status, start, REPEATS, held) for status, start, held, _ in undone]
     story.ledger.undo(story.ledger.weigh(sightings, NOW + 60))
     assert story.known == known
 
@@ -284,27 +286,27 @@ def test_a_plan_that_could_not_be_stored_leaves_no_trace(before: list[Any], undo
 def test_the_table_holds_what_the_ledger_does(steps: list[Any]) -> None:
     engine = sa.create_engine("sqlite://")
     notification_log.told.create(engine)
-    ledger = Ledger()
+    ledger = NotificationLog()
     with engine.begin() as connection:
         for at, (status, start, held, seconds) in enumerate(steps):
             key = f"k{seconds % 3}"
-            plan = ledger.weigh([Sighting(key, "ops", status, start, REPEATS, held)], NOW + at * HOUR)
-            notification_log.keep(connection, plan.changes)
+            plan = ledger.weigh([PendingAlert(key, "ops", status, start, REPEATS, held)], NOW + at * HOUR)
+            notification_log.store_entries(connection, plan.changes)
         loaded = notification_log.load(connection)
     assert [loaded.known(f"k{n}", "ops") for n in range(3)] == [ledger.known(f"k{n}", "ops") for n in range(3)]
 
 
 def test_what_is_due_comes_with_its_alert_the_longest_overdue_first(connection: sa.Connection) -> None:
-    keys = [key_of(group(), alert(name)) for name in "abc"]
-    notification_log.note(connection, [group(alert("a"), alert("b"))], now=NOW)
-    ledger = Ledger()
+    keys = [alert_key(group(), alert(name)) for name in "abc"]
+    notification_log.record_seen(connection, [group(alert("a"), alert("b"))], now=NOW)
+    ledger = NotificationLog()
     for index, key in enumerate(keys):
-        plan = ledger.weigh([Sighting(key, "ops", FIRING, NOW, REPEATS)], NOW - index)
-        notification_log.keep(connection, plan.changes)
-    assert notification_log.due(connection, now=NOW + HOUR, limit=9) == []
-    found = notification_log.due(connection, now=NOW + 4 * HOUR, limit=9)
+        plan = ledger.weigh([PendingAlert(key, "ops", FIRING, NOW, REPEATS)], NOW - index)
+        notification_log.store_entries(connection, plan.changes)
+    assert notification_log.list_due(connection, now=NOW + HOUR, limit=9) == []
+    found = notification_log.list_due(connection, now=NOW + 4 * HOUR, limit=9)
     assert [row.key for row, _ in found] == keys[::-1]
     assert found[0][1] is None
     assert [each.alert.fingerprint for _, each in found[1:] if each and each.alert] == ["b", "a"]
-    assert len(notification_log.due(connection, now=NOW + 4 * HOUR, limit=1)) == 1
-    assert len(notification_log.due(connection, now=NOW - HOUR, limit=9)) == 3
+    assert len(notification_log.list_due(connection, now=NOW + 4 * HOUR, limit=1)) == 1
+    assert len(notification_log.list_due(connection, now=NOW - HOUR, limit=9)) == 3

@@ -16,8 +16,8 @@ import structlog.testing
 from wxbridge import registry
 from wxbridge.alerts import notification_log, routing, silences
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pictures import Look
-from wxbridge.alerts.pipeline import Intake, Memory, PictureRules, Rules
+from wxbridge.alerts.pictures import AlertPictureOptions
+from wxbridge.alerts.pipeline import AlertPictureSettings, AlertPipeline, AlertSettings, AlertState
 from wxbridge.alerts.reminders import Reminders
 from wxbridge.alerts.routing import Route
 from wxbridge.alerts.templates import Templates
@@ -82,13 +82,13 @@ class Bench:
     database: Database
     templates: Path
     clock: FakeClock = field(default_factory=lambda: FakeClock(1_780_660_800.0))
-    memory: Memory = field(default_factory=Memory)
+    memory: AlertState = field(default_factory=AlertState)
     routes: Sequence[Route] = (route("ops"),)
     template: str | None = None
     targets: tuple[str, ...] = ("ops", "boss", "master", "people")
     limit: int = 2000
     suppressed: list[tuple[str, int]] = field(default_factory=list)
-    pictures: PictureRules | None = None
+    pictures: AlertPictureSettings | None = None
     shows: str = "file"
     """How the targets take pictures."""
     left_out: list[int] = field(default_factory=list)
@@ -99,13 +99,13 @@ class Bench:
     def __post_init__(self) -> None:
         self.writer = Writer(self.database, dedupe_window=10 * MINUTE, clock=self.clock.wall)
 
-    def rules(self) -> Rules:
+    def rules(self) -> AlertSettings:
         plain = Destination(Capabilities(text_limit=self.limit, pictures=self.shows), HOUR, self.template)
         known = {name: plain for name in self.targets if name != "people"}
         if "people" in self.targets:
             known["people"] = replace(plain, recipients=to_people)
-        return Rules(
-            routes=routing.compiled(self.routes),
+        return AlertSettings(
+            routes=routing.compile_routes(self.routes),
             intervals={"noon": TimeInterval.model_validate({"times": "12:00-13:00"})},
             timezone=ZoneInfo("UTC"),
             targets=known,
@@ -114,11 +114,11 @@ class Bench:
             pictures=self.pictures,
         )
 
-    def intake(self) -> Intake:
+    def intake(self) -> AlertPipeline:
         async def firing_since(keys: Any) -> Mapping[str, tuple[float | None, float]]:
-            return await self.database.read(lambda c: notification_log.firing_since(c, keys))
+            return await self.database.read(lambda c: notification_log.find_firing_since(c, keys))
 
-        return Intake(
+        return AlertPipeline(
             sources=registry.sources({}),
             rules=self.rules(),
             sink=self,
@@ -414,7 +414,7 @@ async def test_what_could_not_be_stored_is_as_if_it_had_never_come(make: Make) -
 async def test_what_was_told_is_known_after_a_restart(make: Make) -> None:
     bench = make(routes=[route("ops", repeat_interval=4 * HOUR)])
     await bench.post(fires("Disk"))
-    bench.memory = Memory(await bench.database.read(notification_log.load))
+    bench.memory = AlertState(await bench.database.read(notification_log.load))
     bench.clock.advance(HOUR)
     assert await bench.post(fires("Disk")) == (0, 1)
     await bench.look(3 * HOUR + 1)
@@ -487,7 +487,7 @@ async def test_an_alert_s_picture_follows_its_text(make: Make) -> None:
     assert picture.spec.params["url"] == "http://grafana.example.com/a.png"
 
 
-CHARTS = PictureRules(Look(prometheus=True), Rate(2, 300))
+CHARTS = AlertPictureSettings(AlertPictureOptions(prometheus=True), Rate(2, 300))
 
 
 async def specs(bench: Bench, target: str = "ops") -> list[PictureSpec]:
@@ -520,7 +520,7 @@ async def test_nothing_is_drawn_for_a_channel_that_shows_no_pictures(make: Make)
     await bench.post(fires("Cpu"))
     assert await specs(bench) == []
     bench.pictures = replace(CHARTS, published=True)
-    await bench.post(fires("Memory"))
+    await bench.post(fires("AlertState"))
     assert len(await specs(bench)) == 1
 
 
@@ -544,7 +544,7 @@ async def test_what_its_sender_repeats_uses_up_no_pictures(make: Make) -> None:
         bench.clock.advance(1)
     bench.full = True
     with pytest.raises(StorageError):
-        await bench.post(fires("Memory"), group="h")
+        await bench.post(fires("AlertState"), group="h")
     bench.full = False
     await bench.post(fires("Cpu"), group="i")
     assert len(await specs(bench)) == 2

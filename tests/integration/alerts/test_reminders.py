@@ -10,10 +10,11 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from wxbridge.alerts import notification_log, routing, silences
-from wxbridge.alerts.notification_log import Ledger
-from wxbridge.alerts.reminders import Reminders, Rules, held_by
-from wxbridge.alerts.routing import Route, Routes, Telling
-from wxbridge.alerts.silences import Silences
+from wxbridge.alerts.muting import MuteSettings
+from wxbridge.alerts.notification_log import NotificationLog
+from wxbridge.alerts.reminders import Reminders, held_by
+from wxbridge.alerts.routing import Route, RouteOptions, RouteTree
+from wxbridge.alerts.silences import SilenceSet
 from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
@@ -26,15 +27,15 @@ MIDNIGHT = datetime(2026, 6, 5, tzinfo=UTC).timestamp()
 FIRING, RESOLVED = AlertStatus.FIRING, AlertStatus.RESOLVED
 
 
-def routes(*to: str, **more: Any) -> Routes:
-    return routing.compiled([Route((), to, **{"repeat_interval": 4 * HOUR, **more})])
+def routes(*to: str, **more: Any) -> RouteTree:
+    return routing.compile_routes([Route((), to, **{"repeat_interval": 4 * HOUR, **more})])
 
 
 @dataclass
 class Told:
     target: str
     names: list[str]
-    telling: Telling
+    telling: RouteOptions
     text: str | None = None
 
 
@@ -44,17 +45,17 @@ class Bench:
 
     database: Database
     clock: FakeClock = field(default_factory=lambda: FakeClock(MIDNIGHT + 12 * HOUR))
-    ledger: Ledger = field(default_factory=Ledger)
-    silences: Silences = field(default_factory=Silences)
-    routes: Routes = field(default_factory=lambda: routes("ops"))
+    ledger: NotificationLog = field(default_factory=NotificationLog)
+    silences: SilenceSet = field(default_factory=SilenceSet)
+    routes: RouteTree = field(default_factory=lambda: routes("ops"))
     told: list[Told] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
 
-    def rules(self) -> Rules:
+    def rules(self) -> MuteSettings:
         night = TimeInterval.model_validate({"times": "22:00-08:00"})
-        return Rules(self.routes, {"night": night}, ZoneInfo("UTC"))
+        return MuteSettings(self.routes, {"night": night}, ZoneInfo("UTC"))
 
-    async def tell_again(self, group: AlertGroup, target: str, telling: Telling) -> None:
+    async def tell_again(self, group: AlertGroup, target: str, telling: RouteOptions) -> None:
         if self.faults:
             raise self.faults.pop(0)
         self.told.append(Told(target, [alert.fingerprint for alert in group.alerts], telling, group.text))
@@ -71,16 +72,18 @@ class Bench:
         sightings = []
         for alert in group.alerts or (None,):
             labels = routing.labels_of(group, alert)
-            found = routing.decide(self.routes, labels) or ()
-            chosen = [(to, Telling())] if to else [(decision.target, decision.telling) for decision in found]
+            found = routing.find_targets(self.routes, labels) or ()
+            chosen = [(to, RouteOptions())] if to else [(decision.target, decision.telling) for decision in found]
             for target, telling in chosen:
                 held = held_by(self.rules(), self.silences, labels, telling, now)
-                sightings.append(notification_log.sighting(group, alert, target, telling, held=held, direct=bool(to)))
+                sightings.append(
+                    notification_log.pending_alert(group, alert, target, telling, held=held, direct=bool(to))
+                )
         plan = self.ledger.weigh(sightings, now)
 
         def store(connection: Any) -> None:
-            notification_log.note(connection, [group], now=now, held=plan.held)
-            notification_log.keep(connection, plan.changes)
+            notification_log.record_seen(connection, [group], now=now, held=plan.held)
+            notification_log.store_entries(connection, plan.changes)
 
         await self.database.run(store)
         return sum(plan.tell)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxbridge.alerts import silences
-from wxbridge.alerts.silences import Silence, Silences, silenced_by
+from wxbridge.alerts.silences import Silence, SilenceSet, silenced_by
 from wxbridge.core.database import make_engine, migrate, sqlite_url
 from wxbridge.core.matchers import Matcher, parse_matchers
 
@@ -55,13 +55,13 @@ def test_a_silence_is_kept_listed_and_ended(connection: sa.Connection) -> None:
         connection, parse_matchers(["a=b"]), starts_at=NOW + 10, ends_at=NOW + 30, now=NOW
     )  # fmt: skip
     assert silences.get(connection, made.id) == made
-    assert silences.listing(connection, now=NOW) == [later, made]
+    assert silences.list_silences(connection, now=NOW) == [later, made]
     assert silences.expire(connection, made.id, now=NOW + 5)
     assert silences.expire(connection, later.id, now=NOW + 5)
     assert not silences.expire(connection, made.id, now=NOW + 6)
     assert not silences.expire(connection, "00000000", now=NOW)
-    assert silences.listing(connection, now=NOW + 5) == []
-    ended = silences.listing(connection, now=NOW + 5, expired=True)
+    assert silences.list_silences(connection, now=NOW + 5) == []
+    ended = silences.list_silences(connection, now=NOW + 5, expired=True)
     assert {each.id for each in ended} == {made.id, later.id}
     assert all(each.starts_at <= each.ends_at == NOW + 5 for each in ended)
     assert silences.prune(connection, before=NOW + 5) == 0
@@ -83,7 +83,7 @@ def test_a_silence_that_is_over_already_is_refused(
 
 
 def test_what_is_in_memory_is_what_was_in_the_table_when_it_was_loaded(connection: sa.Connection) -> None:
-    holder = Silences()
+    holder = SilenceSet()
     made = silences.add(connection, parse_matchers(["team=db"]), ends_at=NOW + 60, now=NOW)
     assert holder.by({"team": "db"}, NOW) is None
     holder.reload(connection, now=NOW)
@@ -96,7 +96,7 @@ def test_what_is_in_memory_is_what_was_in_the_table_when_it_was_loaded(connectio
 def test_a_silence_that_cannot_be_read_holds_nothing_back(connection: sa.Connection) -> None:
     made = silences.add(connection, parse_matchers(["team=db"]), ends_at=NOW + 60, now=NOW)
     connection.execute(sa.text("UPDATE silences SET matchers = '[\"team ~~ db\"]'"))
-    assert silences.listing(connection, now=NOW) == []
+    assert silences.list_silences(connection, now=NOW) == []
     assert silences.get(connection, made.id) is None
 
 

@@ -68,12 +68,12 @@ class Chat:
         )
         self.commands = {command.name: command for command in alert_commands(desk)}
 
-    async def overview(self) -> active.Overview:
+    async def overview(self) -> active.FiringOverview:
         return await active.look(self.board.firing, self.board.acks, self.alertmanager, self.grafana)
 
     async def fires(self, *alerts: Alert) -> None:
         groups = [AlertGroup(each.source, "k", each.title, (each,)) for each in alerts]
-        await self.database.run(lambda c: notification_log.note(c, groups, now=time.time()))
+        await self.database.run(lambda c: notification_log.record_seen(c, groups, now=time.time()))
 
     async def ask(self, line: str, language: Language | None = None) -> str:
         """What is answered to a line; what cannot be answered begins with a cross."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wxbridge.alerts.pipeline import Destination, Intake, Rules
+from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, Destination
 from wxbridge.alerts.serialization import as_json
 from wxbridge.config.types import Pace, TargetSettings
 from wxbridge.core.database import Database, sqlite_url
@@ -109,7 +109,7 @@ class World:
             name: Destination(self.channels[target.channel].capabilities, target.expires_after)
             for name, target in self.targets.items()
         }
-        self.intake = Intake({}, Rules(targets=destinations), Sink(self))
+        self.intake = AlertPipeline({}, AlertSettings(targets=destinations), Sink(self))
         self.shared = Shared(
             database=self.database,
             lanes=self.lanes,

@@ -16,7 +16,7 @@ from wxbridge import registry
 from wxbridge.alerts import routing, silences
 from wxbridge.alerts.alert_text import text_of
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pipeline import Intake, Memory, Rules
+from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, AlertState
 from wxbridge.alerts.routing import Route
 from wxbridge.alerts.sources import host as source
 from wxbridge.config.hosts import HostSettings
@@ -213,7 +213,7 @@ async def test_a_sensor_that_hangs_holds_up_nothing(world: World) -> None:
 
 
 async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_alert(world: World) -> None:
-    memory = Memory()
+    memory = AlertState()
     items: list[Notification] = []
 
     class Sink:
@@ -221,10 +221,10 @@ async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_ale
             items.extend(given)
             return Accepted(len(given), 0)
 
-    intake = Intake(
+    intake = AlertPipeline(
         sources=registry.sources({}),
-        rules=Rules(
-            routes=routing.compiled(
+        rules=AlertSettings(
+            routes=routing.compile_routes(
                 [
                     Route(parse_matchers(["source=host", "host=web-1"]), ("ops",)),
                     Route(parse_matchers([]), ("boss",)),

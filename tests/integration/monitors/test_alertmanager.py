@@ -20,7 +20,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from tests.fakes.real_alertmanager import alertmanager_process, free_port, post_alerts, real
-from wxbridge.alerts.notification_log import key_of
+from wxbridge.alerts.notification_log import alert_key
 from wxbridge.alerts.sources import alertmanager as webhook
 from wxbridge.config.schema import Config
 from wxbridge.config.types import WebSource
@@ -255,7 +255,7 @@ async def test_grafana_lists_its_alerts_as_its_webhook_tells_them(fake: Fake) ->
     assert (only.alert.source, only.alert.status, only.alert.title) == ("grafana", AlertStatus.NO_DATA, "Disk")
     assert only.alert.labels == {"alertname": "DatasourceNoData", "rulename": "Disk"}
     assert [value.number for value in only.alert.values] == [97.0]
-    assert key_of(AlertGroup("grafana", "", ""), only.alert) == key_of(
+    assert alert_key(AlertGroup("grafana", "", ""), only.alert) == alert_key(
         AlertGroup("grafana", "k", "t"), webhook_alert("grafana", "c6eadffa33fcdf37")
     )
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts.pictures import Budget, Look, image_of, with_pictures, within
+from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget, choose_pictures, image_of, limit_pictures
 from wxbridge.alerts.serialization import as_json, from_json
 from wxbridge.config.routes import PICTURE_WAYS
 from wxbridge.config.types import PictureSettings, Rate
@@ -21,7 +21,7 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
 from wxbridge.pictures.renderer import Pictures
 
 NOW = datetime(2026, 3, 7, 6, 0, tzinfo=UTC)
-BOTH = Look(grafana=True, prometheus=True, timezone="Asia/Shanghai", language="zh", theme="dark")
+BOTH = AlertPictureOptions(grafana=True, prometheus=True, timezone="Asia/Shanghai", language="zh", theme="dark")
 IMAGE = PictureSpec("fetch", {"url": "http://grafana/a.png"}, link="http://grafana/a.png")
 PANEL = "http://grafana/d/kafka/x?viewPanel=4"
 
@@ -42,8 +42,8 @@ def group(*alerts: Alert) -> AlertGroup:
     return AlertGroup("alertmanager", "key", "title", alerts)
 
 
-def specs(*alerts: Alert, ways: tuple[str, ...] = PICTURE_WAYS, look: Look = BOTH) -> list[PictureSpec]:
-    decided = with_pictures(group(*alerts), ways, NOW, look)
+def specs(*alerts: Alert, ways: tuple[str, ...] = PICTURE_WAYS, look: AlertPictureOptions = BOTH) -> list[PictureSpec]:
+    decided = choose_pictures(group(*alerts), ways, NOW, look)
     return [each.picture for each in decided.alerts if each.picture is not None]
 
 
@@ -64,8 +64,10 @@ def test_what_a_route_wants_is_tried_in_its_order_and_nothing_else() -> None:
 
 
 def test_without_grafana_and_prometheus_only_what_came_with_the_alert_is_left() -> None:
-    assert [ways_of(spec) for spec in specs(alert(picture=IMAGE, link=PANEL), look=Look())] == [["image"]]
-    assert specs(alert(link=PANEL), look=Look()) == []
+    assert [ways_of(spec) for spec in specs(alert(picture=IMAGE, link=PANEL), look=AlertPictureOptions())] == [
+        ["image"]
+    ]
+    assert specs(alert(link=PANEL), look=AlertPictureOptions()) == []
 
 
 def test_alerts_of_one_rule_share_a_chart_of_all_that_fire() -> None:
@@ -91,7 +93,7 @@ def test_where_all_is_over_the_whole_episode_is_shown() -> None:
 
 def test_several_rules_have_a_chart_each_and_the_worst_brings_it() -> None:
     first, second, third = alert("a", over=1), alert("b"), alert("c", name="Disk")
-    decided = with_pictures(group(first, second, third), PICTURE_WAYS, NOW, BOTH)
+    decided = choose_pictures(group(first, second, third), PICTURE_WAYS, NOW, BOTH)
     assert [each.picture is not None for each in decided.alerts] == [False, True, True]
 
 
@@ -108,11 +110,11 @@ def test_grafanas_own_rules_are_not_looked_for_in_prometheus() -> None:
 
 
 def test_an_alert_that_is_told_again_later_brings_a_picture_of_that_time() -> None:
-    once = with_pictures(group(alert(picture=IMAGE)), PICTURE_WAYS, NOW, BOTH)
+    once = choose_pictures(group(alert(picture=IMAGE)), PICTURE_WAYS, NOW, BOTH)
     stored = from_json(as_json(once))
     assert stored == once
     assert image_of(stored.alerts[0]) == IMAGE
-    later = with_pictures(stored, PICTURE_WAYS, NOW + timedelta(hours=1), BOTH)
+    later = choose_pictures(stored, PICTURE_WAYS, NOW + timedelta(hours=1), BOTH)
     assert later.alerts[0].picture
     assert later.alerts[0].picture.params["tries"][1]["params"]["at"] == NOW.timestamp() + 3600
 
@@ -127,20 +129,20 @@ def spec(number: float) -> PictureSpec:
 
 
 def test_after_the_first_so_many_none_is_admitted_until_their_time_is_over() -> None:
-    budget = Budget()
+    budget = PictureBudget()
     assert [budget.admit(spec(n), RATE, 1000 + n) for n in range(3)] == [True, True, False]
     assert budget.admit(spec(1), RATE, 1004), "the same picture for another target costs nothing"
     assert [budget.admit(spec(n), RATE, 1300 + n) for n in (0.5, 0.6, 1.7)] == [True, False, True]
 
 
 def test_a_clock_that_is_set_back_holds_up_nothing() -> None:
-    budget = Budget()
+    budget = PictureBudget()
     assert [budget.admit(spec(n), RATE, 9000) for n in range(3)] == [True, True, False]
     assert budget.admit(spec(4), RATE, 100)
 
 
 def test_each_target_is_told_of_a_storm_once() -> None:
-    budget = Budget()
+    budget = PictureBudget()
     assert [budget.first_told(name, RATE, at) for name, at in (("a", 0), ("a", 100), ("b", 100), ("a", 350))] == [
         True, False, True, False,
     ]  # fmt: skip
@@ -149,16 +151,16 @@ def test_each_target_is_told_of_a_storm_once() -> None:
 
 def test_a_group_brings_the_pictures_of_its_worst_alerts() -> None:
     alerts = [alert(name=f"n{n}", labels={"severity": "critical" if n > 2 else "info"}) for n in range(5)]
-    decided = with_pictures(group(*alerts), PICTURE_WAYS, NOW, BOTH)
-    kept, refused = within(decided, lambda _: True, 3)
+    decided = choose_pictures(group(*alerts), PICTURE_WAYS, NOW, BOTH)
+    kept, refused = limit_pictures(decided, lambda _: True, 3)
     assert ([each.picture is not None for each in kept.alerts], refused) == ([True, False, False, True, True], 0)
-    kept, refused = within(decided, lambda _: False, 3)
+    kept, refused = limit_pictures(decided, lambda _: False, 3)
     assert (any(each.picture for each in kept.alerts), refused) == (False, 3)
 
 
 @given(st.lists(st.floats(0, 1000), max_size=60))
 def test_never_more_than_so_many_are_drawn_within_the_time(moments: list[float]) -> None:
-    budget = Budget()
+    budget = PictureBudget()
     admitted = [at for number, at in enumerate(sorted(moments)) if budget.admit(spec(number), RATE, at)]
     for at in admitted:
         assert sum(at - RATE.seconds < other <= at for other in admitted) <= RATE.count

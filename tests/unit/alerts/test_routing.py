@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxbridge.alerts import routing
-from wxbridge.alerts.routing import Decision, Route, Telling
+from wxbridge.alerts.routing import Route, RoutedTarget, RouteOptions
 from wxbridge.core.matchers import Matcher, parse_matcher, parse_matchers
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 
@@ -26,12 +26,12 @@ def branch(match: dict[str, str] | list[str], *routes: Route, **more: object) ->
 
 
 def targets(routes: Sequence[Route], labels: Mapping[str, str]) -> list[str] | None:
-    found = routing.decide(routing.compiled(routes), labels)
+    found = routing.find_targets(routing.compile_routes(routes), labels)
     return None if found is None else [decision.target for decision in found]
 
 
-def told(routes: Sequence[Route], labels: Mapping[str, str]) -> dict[str, Telling]:
-    return {item.target: item.telling for item in routing.decide(routing.compiled(routes), labels) or ()}
+def told(routes: Sequence[Route], labels: Mapping[str, str]) -> dict[str, RouteOptions]:
+    return {item.target: item.telling for item in routing.find_targets(routing.compile_routes(routes), labels) or ()}
 
 
 def test_the_first_route_that_matches_wins_unless_it_continues() -> None:
@@ -81,7 +81,7 @@ def test_nobody_on_purpose_is_something_else_than_no_route() -> None:
 def test_a_route_inherits_all_that_it_does_not_say_itself() -> None:
     inner = Route(parse_matchers({"severity": "critical"}), mention=("all",), repeat_interval=60.0)
     undone = Route(mention=(), repeat_interval=0, send_resolved=True, template="", mute=(), active=())
-    outer = Telling(("张三",), 3600.0, False, "short", ("night",), ("office",))
+    outer = RouteOptions(("张三",), 3600.0, False, "short", ("night",), ("office",))
     routes = [
         Route(
             (), ("ops",), False, (inner, replace(undone, matchers=parse_matchers({"severity": "page"}))),
@@ -90,7 +90,7 @@ def test_a_route_inherits_all_that_it_does_not_say_itself() -> None:
     ]  # fmt: skip
     assert told(routes, {}) == {"ops": outer}
     assert told(routes, {"severity": "critical"}) == {"ops": replace(outer, mention=("all",), repeat_interval=60.0)}
-    assert told(routes, {"severity": "page"}) == {"ops": Telling()}
+    assert told(routes, {"severity": "page"}) == {"ops": RouteOptions()}
 
 
 def test_of_two_routes_to_one_target_the_first_says_how_it_is_told() -> None:
@@ -98,9 +98,9 @@ def test_of_two_routes_to_one_target_the_first_says_how_it_is_told() -> None:
         route({"severity": "critical"}, "ops", goes_on=True, mention=("all",)),
         route({}, "ops", "web", repeat_interval=60.0),
     ]
-    assert routing.decide(routing.compiled(routes), {"severity": "critical"}) == (
-        Decision("ops", Telling(mention=("all",)), (0,)),
-        Decision("web", Telling(repeat_interval=60.0), (1,)),
+    assert routing.find_targets(routing.compile_routes(routes), {"severity": "critical"}) == (
+        RoutedTarget("ops", RouteOptions(mention=("all",)), (0,)),
+        RoutedTarget("web", RouteOptions(repeat_interval=60.0), (1,)),
     )
 
 
@@ -143,8 +143,8 @@ def test_the_tree_answers_as_alertmanagers_does(routes: list[Route], labels: dic
 
 @given(ROUTES, LABELS)
 def test_what_is_explained_is_what_is_decided(routes: list[Route], labels: dict[str, str]) -> None:
-    explanation = routing.explain(routing.compiled(routes), labels)
-    assert explanation.decisions == routing.decide(routing.compiled(routes), labels)
+    explanation = routing.explain_route(routing.compile_routes(routes), labels)
+    assert explanation.decisions == routing.find_targets(routing.compile_routes(routes), labels)
     answering = [visit for visit in explanation.visits if visit.answers]
     assert [visit.to for visit in answering] == [
         None if to is None else tuple(dict.fromkeys(to))  # type: ignore[call-overload]
@@ -161,10 +161,10 @@ def test_an_explanation_names_the_first_matcher_that_does_not_hold() -> None:
         route(["severity=critical", 'team=~"a|b"'], "ops"),
         route({"severity": "critical"}, "boss", routes=(route({"job": "x"}, "x"), route({}, "rest"))),
     ]
-    first, parent, child, last = routing.explain(routing.compiled(routes), {"severity": "critical"}).visits
+    first, parent, child, last = routing.explain_route(routing.compile_routes(routes), {"severity": "critical"}).visits
     assert (first.failed, first.answers) == (parse_matcher('team=~"a|b"'), False)
     assert (parent.failed, parent.answers) == (None, False)
-    assert (str(child.failed), routing.place(child.path)) == ('job="x"', "routes[1].routes[0]")
+    assert (str(child.failed), routing.format_path(child.path)) == ('job="x"', "routes[1].routes[0]")
     assert (last.to, last.answers) == (("rest",), True)
 
 
@@ -177,7 +177,7 @@ ALERTS = st.builds(Alert, source=st.just("grafana"), status=st.sampled_from(Aler
 @given(st.lists(ALERTS, min_size=1, max_size=5), ROUTES)
 def test_no_alert_of_a_group_is_lost_or_told_twice_to_one_target(alerts: list[Alert], routes: list[Route]) -> None:
     group = AlertGroup("grafana", "k", "t", tuple(alerts), truncated=2)
-    division = routing.divide(group, routing.compiled(routes))
+    division = routing.split_by_target(group, routing.compile_routes(routes))
     for alert in alerts:
         names = targets(routes, routing.labels_of(group, alert))
         reached = [part.target for part in division.parts for item in part.group.alerts if item is alert]
@@ -197,8 +197,8 @@ def test_a_group_goes_to_one_target_in_as_many_parts_as_there_are_ways_to_tell_i
     others = tuple(Alert("grafana", AlertStatus.FIRING, name) for name in "bc")
     routes = [route({"severity": "critical"}, "ops", mention=("all",)), route({"alertname": "b"}, "ops"),
               route({}, "ops")]  # fmt: skip
-    division = routing.divide(
-        AlertGroup("grafana", "", "g", (others[0], critical, others[1])), routing.compiled(routes)
+    division = routing.split_by_target(
+        AlertGroup("grafana", "", "g", (others[0], critical, others[1])), routing.compile_routes(routes)
     )
     assert [(part.target, part.telling.mention, part.group.alerts) for part in division.parts] == [
         ("ops", (), others),
@@ -211,8 +211,8 @@ def test_an_alert_that_no_route_matches_is_left_over_and_one_for_nobody_is_not()
     critical = Alert("grafana", AlertStatus.FIRING, "a", {"severity": "critical"})
     debug = Alert("grafana", AlertStatus.FIRING, "a", {"severity": "debug"})
     other = Alert("grafana", AlertStatus.FIRING, "b")
-    routes = routing.compiled([route({"severity": "critical"}, "ops"), route({"severity": "debug"})])
-    division = routing.divide(AlertGroup("grafana", "", "g", (critical, debug, other)), routes)
+    routes = routing.compile_routes([route({"severity": "critical"}, "ops"), route({"severity": "debug"})])
+    division = routing.split_by_target(AlertGroup("grafana", "", "g", (critical, debug, other)), routes)
     assert [(part.target, part.group.alerts) for part in division.parts] == [("ops", (critical,))]
     assert division.unrouted
     assert division.unrouted.alerts == (other,)
@@ -220,11 +220,11 @@ def test_an_alert_that_no_route_matches_is_left_over_and_one_for_nobody_is_not()
 
 def test_what_is_no_alert_is_routed_as_one_text() -> None:
     group = AlertGroup("grafana", "", "grafana", text="hello")
-    division = routing.divide(group, routing.compiled([route({"source": "grafana"}, "ops")]))
+    division = routing.split_by_target(group, routing.compile_routes([route({"source": "grafana"}, "ops")]))
     assert [(part.target, part.group) for part in division.parts] == [("ops", group)]
     assert division.unrouted is None
-    assert routing.divide(group, routing.compiled([])).unrouted == group
-    assert routing.divide(group, routing.compiled([route({})])) == routing.Division((), None)
+    assert routing.split_by_target(group, routing.compile_routes([])).unrouted == group
+    assert routing.split_by_target(group, routing.compile_routes([route({})])) == routing.SplitGroup((), None)
 
 
 def test_routes_see_the_source_the_status_a_name_and_a_severity_besides_the_labels() -> None:

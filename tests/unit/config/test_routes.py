@@ -6,7 +6,7 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from wxbridge.alerts import routing
-from wxbridge.alerts.routing import Decision, Telling
+from wxbridge.alerts.routing import RoutedTarget, RouteOptions
 from wxbridge.config.routes import RouteSettings, walk
 
 
@@ -15,7 +15,7 @@ def read(*routes: Any) -> list[RouteSettings]:
 
 
 def test_routes_are_decided_as_they_are_written() -> None:
-    routes = routing.routes_of(
+    routes = routing.compile_settings(
         read(
             {
                 "match": {"team": "db", "shard": 7},
@@ -32,20 +32,22 @@ def test_routes_are_decided_as_they_are_written() -> None:
             {"to": ["ops", "dba"]},
         )
     )
-    telling = Telling(("张三",), 14400.0, send_resolved=False, template="short", mute=("night",), active=("office",))
-    shard = {"team": "db", "shard": "7"}
-    assert routing.decide(routes, shard) == (
-        Decision("dba", telling, (0,)),
-        Decision("ops", Telling(), (1,)),
+    telling = RouteOptions(
+        ("张三",), 14400.0, send_resolved=False, template="short", mute=("night",), active=("office",)
     )
-    urgent = routing.decide(routes, shard | {"severity": "page"})
+    shard = {"team": "db", "shard": "7"}
+    assert routing.find_targets(routes, shard) == (
+        RoutedTarget("dba", telling, (0,)),
+        RoutedTarget("ops", RouteOptions(), (1,)),
+    )
+    urgent = routing.find_targets(routes, shard | {"severity": "page"})
     assert urgent
     assert (urgent[0].path, urgent[0].telling.mention, urgent[0].telling.repeat_interval) == ((0, 0), ("all",), None)
 
 
 def test_nobody_may_be_meant_on_purpose() -> None:
-    routes = routing.routes_of(read({"match": {"severity": "debug"}, "to": []}, {"to": "ops"}))
-    assert routing.decide(routes, {"severity": "debug"}) == ()
+    routes = routing.compile_settings(read({"match": {"severity": "debug"}, "to": []}, {"to": "ops"}))
+    assert routing.find_targets(routes, {"severity": "debug"}) == ()
 
 
 @pytest.mark.parametrize(
@@ -82,10 +84,10 @@ def test_a_target_may_come_from_the_route_around_and_a_parent_may_leave_it_to_it
 )
 def test_a_route_says_which_picture_follows_and_those_within_it_say_otherwise(written: Any, ways: tuple[str]) -> None:
     inner = [{"match": {"a": "b"}, "pictures": "none"}, {"match": {"c": "d"}}]
-    routes = routing.routes_of(read({"to": "ops", "pictures": written, "routes": inner}))
-    found = [routing.decide(routes, labels) for labels in ({}, {"a": "b"}, {"c": "d"})]
+    routes = routing.compile_settings(read({"to": "ops", "pictures": written, "routes": inner}))
+    found = [routing.find_targets(routes, labels) for labels in ({}, {"a": "b"}, {"c": "d"})]
     assert [decisions[0].telling.pictures for decisions in found if decisions] == [ways, (), ways]
-    assert routing.Telling().pictures == ("image", "panel", "chart")
+    assert routing.RouteOptions().pictures == ("image", "panel", "chart")
 
 
 @pytest.mark.parametrize("written", ["photo", ["auto", "chart"], ["none", "image"], 5])

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from wxbridge.alerts.muting import muted_by
-from wxbridge.alerts.routing import Telling
+from wxbridge.alerts.routing import RouteOptions
 from wxbridge.config.time_intervals import Intervals, TimeInterval
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -188,4 +188,4 @@ def test_a_route_is_silent_in_its_muted_times_and_outside_of_its_active_ones(
         "office": [interval(times="09:00-12:00"), interval(times="12:00-18:00")],
     }
     moment = datetime(2026, 6, 5, hour, tzinfo=SHANGHAI)
-    assert muted_by(Telling(mute=tuple(mute), active=tuple(active)), intervals, moment, SHANGHAI) == words
+    assert muted_by(RouteOptions(mute=tuple(mute), active=tuple(active)), intervals, moment, SHANGHAI) == words

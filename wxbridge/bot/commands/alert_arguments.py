@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from wxbridge.alerts import routing
-from wxbridge.alerts.active import Firing
+from wxbridge.alerts.active import FiringAlert
 from wxbridge.bot.command import CannotAnswer
 from wxbridge.bot.commands.alert_phrases import say
 from wxbridge.core.matchers import Matcher, parse_matcher
@@ -51,7 +51,7 @@ class Query:
     def __bool__(self) -> bool:
         return bool(self.matchers or self.words)
 
-    def matches(self, firing: Firing) -> bool:
+    def matches(self, firing: FiringAlert) -> bool:
         """Tell whether an alert is one of them. Words are looked for in its title, its labels and its id."""
         labels = _labels_of(firing)
         text = "\n".join((firing.alert.title, *(f"{name}={value}" for name, value in labels.items()))).casefold()
@@ -60,7 +60,7 @@ class Query:
         )
 
 
-def fulfils(firing: Firing, matchers: Iterable[Matcher]) -> bool:
+def fulfils(firing: FiringAlert, matchers: Iterable[Matcher]) -> bool:
     """Tell whether all matchers hold for an alert; expressions are held against its labels' first characters."""
     labels = _labels_of(firing)
     usual = {name: value[:_LOOKED_AT] for name, value in labels.items()}
@@ -74,17 +74,17 @@ def fit_everything(matchers: Iterable[Matcher]) -> bool:
     return any(all(matcher.matches(labels) for matcher in saying) for labels in ({}, any_value))
 
 
-def _labels_of(firing: Firing) -> dict[str, str]:
+def _labels_of(firing: FiringAlert) -> dict[str, str]:
     """The labels that routes and the bridge's silences see."""
     alert = firing.alert
     return routing.labels_of(AlertGroup(alert.source, "", alert.title), alert)
 
 
-def _is_id(word: str, firing: Firing) -> bool:
+def _is_id(word: str, firing: FiringAlert) -> bool:
     return bool(_ID.fullmatch(word)) and any(key.startswith(word.lower()) for key in firing.keys)
 
 
-def by_id(word: str, alerts: tuple[Firing, ...]) -> list[Firing]:
+def by_id(word: str, alerts: tuple[FiringAlert, ...]) -> list[FiringAlert]:
     """The alerts whose id begins with a word; none for what is no id."""
     return [each for each in alerts if _is_id(word, each)]
 

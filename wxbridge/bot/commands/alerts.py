@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from wxbridge.alerts.active import Firing, Overview, Place
+from wxbridge.alerts.active import FiringAlert, FiringOverview, ReportedBy
 from wxbridge.alerts.alert_text import counts, labels_line, text_of, time_line
 from wxbridge.alerts.severity import EMOJI
 from wxbridge.bot.command import Answer, CannotAnswer, Command, Permission, Question
@@ -61,7 +61,7 @@ _SAME_END = timedelta(seconds=2)
 class Desk:
     """What these commands ask of the bridge."""
 
-    overview: Callable[[], Awaitable[Overview]]
+    overview: Callable[[], Awaitable[FiringOverview]]
     """`firing.look`, with all who are to be asked. Raises `StorageError`."""
     ack: Callable[[Sequence[str], str, str], Awaitable[None]]
     """`Board.ack`: keys, by whom, why."""
@@ -167,41 +167,41 @@ async def alerts(desk: Desk, question: Question) -> str:
     return "\n".join([*lines, *_missing(overview, language)])
 
 
-def _missing(overview: Overview, language: Language) -> Iterable[str]:
+def _missing(overview: FiringOverview, language: Language) -> Iterable[str]:
     for name, why in overview.missing.items():
         # Many a Grafana has no alerts, or does not show them to our token.
         yield say("missing_plainly" if name == "Grafana" else "missing", language, name=name, why=why)
 
 
-def short_ids(alerts: Sequence[Firing]) -> dict[str, str]:
+def short_ids(alerts: Sequence[FiringAlert]) -> dict[str, str]:
     """By key, what people write for it: so many of its digits that all differ."""
     keys = [key for each in alerts for key in each.keys]
     length = next((n for n in range(_ID, 32) if len({key[:n] for key in keys}) == len(set(keys))), 32)
     return {key: key[:length] for key in keys}
 
 
-def _line(each: Firing, short: str, question: Question) -> str:
+def _line(each: FiringAlert, short: str, question: Question) -> str:
     alert, language = each.alert, question.language
     title = _clipped(alert.title or say_untitled(language), 80)
     words = [title, labels_line(alert.labels, title, _LABELS), _since(each, question), *_marks(each, language)]
     return f"{EMOJI[alert.status]} [{short}] {' · '.join(word for word in words if word)}"
 
 
-def _whole(each: Firing, short: str, question: Question) -> str:
+def _whole(each: FiringAlert, short: str, question: Question) -> str:
     alert = replace(each.alert, starts_at=each.since)
     group = AlertGroup(alert.source, "", alert.title, (alert,))
     text = text_of(group, question.language, question.at.tzinfo or UTC, question.at)
     return "\n".join([text, *_marks(each, question.language), f"[{short}]"])
 
 
-def _since(each: Firing, question: Question) -> str:
+def _since(each: FiringAlert, question: Question) -> str:
     alert = replace(each.alert, starts_at=each.since)
     return time_line(alert, question.language, question.at.tzinfo or UTC, question.at)
 
 
-def _marks(each: Firing, language: Language) -> list[str]:
+def _marks(each: FiringAlert, language: Language) -> list[str]:
     marks = []
-    grafanas = each.places in ({Place.GRAFANA}, {Place.GRAFANA, Place.BRIDGE})
+    grafanas = each.places in ({ReportedBy.GRAFANA}, {ReportedBy.GRAFANA, ReportedBy.BRIDGE})
     ours = [one[:_SILENCE_ID] for one in each.silenced_by if len(one) == _SILENCE_ID or not grafanas]
     if ours:
         marks.append(say("silenced", language, ids=", ".join(dict.fromkeys(ours))))
@@ -227,7 +227,7 @@ def _clipped(text: str, most: int) -> str:
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
-def _one(word: str, overview: Overview, question: Question) -> Firing:
+def _one(word: str, overview: FiringOverview, question: Question) -> FiringAlert:
     """The alert of an id. Raises `CannotAnswer` where it is none or several."""
     found = by_id(word, overview.alerts)
     if len(found) == 1:
@@ -238,7 +238,7 @@ def _one(word: str, overview: Overview, question: Question) -> Firing:
     raise CannotAnswer(say("several_alerts", question.language, id=word, lines=lines))
 
 
-def _candidates(found: Sequence[Firing], overview: Overview, question: Question) -> str:
+def _candidates(found: Sequence[FiringAlert], overview: FiringOverview, question: Question) -> str:
     ids = short_ids(overview.alerts)
     lines = [_line(each, ids[each.key], question) for each in found[:CANDIDATES]]
     if len(found) > CANDIDATES:
@@ -285,7 +285,7 @@ async def _in_alertmanager(
     return await server.add_silence(matchers, question.at, asked.ends_at, _who(question), asked.comment)
 
 
-def _wanted(query: Query, overview: Overview, question: Question) -> tuple[Sequence[Matcher], bool]:
+def _wanted(query: Query, overview: FiringOverview, question: Question) -> tuple[Sequence[Matcher], bool]:
     """The matchers of a silence, and whether they mean something to Alertmanager too."""
     if not query.words:
         # Elsewhere such a label is absent, and `source!=grafana` would hold for everything.
@@ -293,14 +293,14 @@ def _wanted(query: Query, overview: Overview, question: Question) -> tuple[Seque
     if query.matchers or len(query.words) > 1:
         raise CannotAnswer(say("bad_matcher", question.language, text=query.words[0]))
     found = _one(query.words[0], overview, question)
-    return matchers_of(found), Place.ALERTMANAGER in found.places
+    return matchers_of(found), ReportedBy.ALERTMANAGER in found.places
 
 
-def matchers_of(each: Firing) -> list[Matcher]:
+def matchers_of(each: FiringAlert) -> list[Matcher]:
     """What silences an alert and not its kind elsewhere: its name with what says where, else with all its labels."""
     alert = each.alert
     labels = {name: value for name, value in alert.labels.items() if value and not name.startswith("__")}
-    if _BY not in labels and Place.ALERTMANAGER in each.places:
+    if _BY not in labels and ReportedBy.ALERTMANAGER in each.places:
         chosen = labels
     else:
         # To the bridge, a title is the name of what has none.

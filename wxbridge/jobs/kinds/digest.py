@@ -18,7 +18,7 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from wxbridge.alerts import history, render
-from wxbridge.alerts.history import Total
+from wxbridge.alerts.history import EpisodeTotal
 from wxbridge.alerts.severity import severity_rank
 from wxbridge.config.types import Duration, JobSettings, Rate
 from wxbridge.core.errors import PictureError
@@ -60,8 +60,8 @@ class Facts:
 
     since: datetime
     until: datetime
-    alerts: Sequence[Total]
-    before: Sequence[Total]
+    alerts: Sequence[EpisodeTotal]
+    before: Sequence[EpisodeTotal]
     """Of the period before."""
     runs: int
     failures: Sequence[Failures]
@@ -86,8 +86,8 @@ def gather(connection: Connection, since: datetime, until: datetime, budgets: Se
     return Facts(
         since,
         until,
-        alerts=history.summary(connection, first, last),
-        before=history.summary(connection, 2 * first - last, first),
+        alerts=history.sum_up_episodes(connection, first, last),
+        before=history.sum_up_episodes(connection, 2 * first - last, first),
         runs=ran,
         failures=failed,
         messages=outbox.tally(connection, since=first, until=last),
@@ -208,7 +208,7 @@ def _quiet(facts: Facts, sent: int, language: Language) -> str:
     return _say("quiet", language, title=title_of(facts, language), rest=rest)
 
 
-def _count(totals: Sequence[Total]) -> int:
+def _count(totals: Sequence[EpisodeTotal]) -> int:
     return sum(each.count for each in totals)
 
 
@@ -248,7 +248,7 @@ def _alert_lines(facts: Facts, language: Language, top: int) -> list[str]:
     return lines
 
 
-def _time(totals: Sequence[Total], language: Language) -> str:
+def _time(totals: Sequence[EpisodeTotal], language: Language) -> str:
     return duration(sum(each.seconds for each in totals), language)
 
 
@@ -348,7 +348,7 @@ async def run(context: JobContext, job: DigestJob) -> Mapping[str, Bodies]:
 
     def read(connection: Connection) -> tuple[Facts, dict[str, list[int]]]:
         facts = gather(connection, since, until, list(lanes.values()))
-        return facts, history.beginnings(connection, start, step, steps)
+        return facts, history.count_beginnings(connection, start, step, steps)
 
     facts, began = await context.read(read)
     pictures: Bodies = ()

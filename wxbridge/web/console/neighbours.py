@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from wxbridge.alerts.active import Firing, Overview
+from wxbridge.alerts.active import FiringAlert, FiringOverview
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import PictureSpec
@@ -105,15 +105,15 @@ async def _no_jobs() -> Sequence[JobStatus]:
     return ()
 
 
-async def _nothing_fires() -> Overview:
-    return Overview(())
+async def _nothing_fires() -> FiringOverview:
+    return FiringOverview(())
 
 
 async def _no_silences(_language: Language) -> tuple[Sequence[SilenceView], Sequence[str]]:
     return (), ()
 
 
-async def _no_pictures(_firing: Sequence[Firing], _seeing: Seeing) -> Mapping[str, PictureSpec]:
+async def _no_pictures(_firing: Sequence[FiringAlert], _seeing: Seeing) -> Mapping[str, PictureSpec]:
     return {}
 
 
@@ -153,7 +153,7 @@ class Console:
     examine: Callable[[], Awaitable[Sequence[FindingView]]] = _refused
     reload: Callable[[], None] | None = None
     """Have the files read again."""
-    overview: Callable[[], Awaitable[Overview]] = _nothing_fires
+    overview: Callable[[], Awaitable[FiringOverview]] = _nothing_fires
     """What fires, by all that can be asked."""
     silences: Callable[[Language], Awaitable[tuple[Sequence[SilenceView], Sequence[str]]]] = _no_silences
     """Those that are not over, and sentences about who did not answer."""
@@ -163,9 +163,9 @@ class Console:
     """End a silence by its id: by whom."""
     ack: Callable[[str, str, str, Language], Awaitable[str]] = _refused
     """Look after an alert, by its key: by whom, why."""
-    matchers_of: Callable[[Firing], Sequence[str]] = field(default=lambda _firing: ())
+    matchers_of: Callable[[FiringAlert], Sequence[str]] = field(default=lambda _firing: ())
     """The matchers that silence an alert, and not its kind elsewhere."""
-    alert_pictures: Callable[[Sequence[Firing], Seeing], Awaitable[Mapping[str, PictureSpec]]] = _no_pictures
+    alert_pictures: Callable[[Sequence[FiringAlert], Seeing], Awaitable[Mapping[str, PictureSpec]]] = _no_pictures
     """Which pictures there would be of alerts, by key."""
     draw: Callable[[PictureSpec], Awaitable[bytes]] = _refused
     """Draw a picture. Raises `PictureError`."""

@@ -16,8 +16,8 @@ from pydantic import SecretStr
 import wxbridge
 from wxbridge.alerts import active as firing
 from wxbridge.alerts import notification_log
-from wxbridge.alerts.active import Firing
-from wxbridge.alerts.pictures import Look, with_pictures
+from wxbridge.alerts.active import FiringAlert
+from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
 from wxbridge.bot.command import Asker, Question
 from wxbridge.bot.commands import alert_phrases, alerts
 from wxbridge.bridge import Bridge
@@ -263,14 +263,14 @@ async def _in_grafana(bridge: Bridge) -> Sequence[GettableSilence]:
         return ()
 
 
-async def _alert_pictures(bridge: Bridge, found: Sequence[Firing], look: Seeing) -> Mapping[str, PictureSpec]:
+async def _alert_pictures(bridge: Bridge, found: Sequence[FiringAlert], look: Seeing) -> Mapping[str, PictureSpec]:
     """Which picture each of these alerts would bring, by key; decided without asking anybody. Raises `StorageError`."""
     config = bridge.config
     if not found:
         return {}
     # What was posted says more than what is listed.
-    told = {each.key: each.alert for each in await bridge.database.read(notification_log.firing) if each.alert}
-    made = Look(
+    told = {each.key: each.alert for each in await bridge.database.read(notification_log.list_firing) if each.alert}
+    made = AlertPictureOptions(
         config.grafana is not None, config.prometheus is not None, str(config.timezone), look.language, look.theme
     )
     at = datetime.fromtimestamp(look.at, UTC)
@@ -278,7 +278,7 @@ async def _alert_pictures(bridge: Bridge, found: Sequence[Firing], look: Seeing)
     for each in found:
         alert = next((told[key] for key in each.keys if key in told), each.alert)
         group = AlertGroup(alert.source, "", alert.title, (alert,))
-        specs[each.key] = with_pictures(group, PICTURE_WAYS, at, made).alerts[0].picture
+        specs[each.key] = choose_pictures(group, PICTURE_WAYS, at, made).alerts[0].picture
     return {key: spec for key, spec in specs.items() if spec is not None}
 
 

@@ -12,16 +12,15 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge import registry
-from wxbridge.alerts import received
 from wxbridge.alerts.notification_log import LogUpdate
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pipeline import Intake, Rules
-from wxbridge.alerts.received import Filter, Timeline
-from wxbridge.alerts.routing import Route, compiled
+from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings
+from wxbridge.alerts.routing import Route, compile_routes
 from wxbridge.core import database
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Capabilities, MessageState, Notification, Received, Text
-from wxbridge.delivery import outbox
+from wxbridge.delivery import outbox, timeline
+from wxbridge.delivery.timeline import TimelineFilter, TimelinePage
 from wxbridge.delivery.writer import Writer
 
 
@@ -38,21 +37,23 @@ def came(
     connection: Connection, title: str, *targets: str, at: float = 1000.0, text: str = "", told: bool = True
 ) -> list[int]:
     """A POST that led to a message for each target."""
-    first = received.next_id(connection)
+    first = timeline.next_id(connection)
     items = [Notification("test", target, (Text(text or title),)) for target in targets] if told else []
     [accepted] = outbox.put_all(connection, [items], now=at, came_in=[first])
-    received.note(connection, [(Received("test", title, 1, []), accepted.queued)], first=first, now=at)
+    timeline.record_received(connection, [(Received("test", title, 1, []), accepted.queued)], first=first, now=at)
     return list(accepted.ids)
 
 
-def titles(found: Timeline) -> list[str]:
+def titles(found: TimelinePage) -> list[str]:
     return [entry.title for entry in found.entries]
 
 
-def all_pages(connection: Connection, asked: Filter, per_page: int) -> list[Timeline]:
-    pages = [received.read(connection, asked, per_page=per_page)]
+def all_pages(connection: Connection, asked: TimelineFilter, per_page: int) -> list[TimelinePage]:
+    pages = [timeline.read_page(connection, asked, per_page=per_page)]
     while pages[-1].next:
-        pages.append(received.read(connection, asked, received.Place.read(str(pages[-1].next)), per_page))
+        pages.append(
+            timeline.read_page(connection, asked, timeline.TimelinePosition.read(str(pages[-1].next)), per_page)
+        )
     return pages
 
 
@@ -60,7 +61,7 @@ def test_what_came_in_stands_with_the_messages_it_led_to_and_the_newest_is_first
     came(connection, "first", "ops", "boss")
     came(connection, "second", "ops", at=1001)
     outbox.put(connection, [Notification("job:x", "ops", (Text("by itself"),))], now=1002)
-    found = received.read(connection, Filter())
+    found = timeline.read_page(connection, TimelineFilter())
     assert [(entry.title, [told.target for told in entry.told]) for entry in found.entries] == [
         ("", ["ops"]), ("second", ["ops"]), ("first", ["ops", "boss"]),
     ]  # fmt: skip
@@ -72,7 +73,7 @@ def test_pages_lose_nothing_and_repeat_nothing_and_cut_no_post_in_two(connection
     for number in range(20):
         targets = ["ops", "boss", "dba"][: 1 + number % 3]
         came(connection, f"n{number}", *targets, at=1000 + number, told=number % 4 != 0)
-    pages = all_pages(connection, Filter(), per_page)
+    pages = all_pages(connection, TimelineFilter(), per_page)
     shown = [entry for page in pages for entry in page.entries]
     assert [entry.title for entry in shown] == [f"n{number}" for number in reversed(range(20))]
     assert [len(entry.told) for entry in shown] == [
@@ -85,51 +86,58 @@ def test_a_filter_finds_by_target_state_time_and_text(connection: Connection) ->
     came(connection, "quiet", at=1010, told=False)
     outbox.settle(connection, ids[3][0], MessageState.DEAD, now=2000, error="no")
     outbox.settle(connection, ids[4][0], MessageState.SENT, now=2000)
-    assert titles(received.read(connection, Filter(target="boss"))) == ["n8", "n6", "n4", "n2", "n0"]
-    assert titles(received.read(connection, Filter(state="dead"))) == ["n3"]
-    assert titles(received.read(connection, Filter(state="sent"))) == ["n4"]
-    assert len(received.read(connection, Filter(state="open")).entries) == 8
-    assert titles(received.read(connection, Filter(target="boss", state="queued"))) == ["n8", "n6", "n2", "n0"]
-    assert titles(received.read(connection, Filter(state="untold"))) == ["quiet"]
-    assert titles(received.read(connection, Filter(text="DISK 7%"))) == ["n7"], "a sign of LIKE is a sign like others"
-    assert titles(received.read(connection, Filter(text="qui"))) == ["quiet"]
-    assert titles(received.read(connection, Filter(since=1003, until=1005))) == ["n5", "n4", "n3"]
-    assert titles(received.read(connection, Filter(target="ops", since=1004, until=1008))) == ["n7", "n5"]
-    assert titles(received.read(connection, Filter(since=5000))) == []
+    assert titles(timeline.read_page(connection, TimelineFilter(target="boss"))) == ["n8", "n6", "n4", "n2", "n0"]
+    assert titles(timeline.read_page(connection, TimelineFilter(state="dead"))) == ["n3"]
+    assert titles(timeline.read_page(connection, TimelineFilter(state="sent"))) == ["n4"]
+    assert len(timeline.read_page(connection, TimelineFilter(state="open")).entries) == 8
+    assert titles(timeline.read_page(connection, TimelineFilter(target="boss", state="queued"))) == [
+        "n8",
+        "n6",
+        "n2",
+        "n0",
+    ]
+    assert titles(timeline.read_page(connection, TimelineFilter(state="untold"))) == ["quiet"]
+    assert titles(timeline.read_page(connection, TimelineFilter(text="DISK 7%"))) == ["n7"], (
+        "a sign of LIKE is a sign like others"
+    )
+    assert titles(timeline.read_page(connection, TimelineFilter(text="qui"))) == ["quiet"]
+    assert titles(timeline.read_page(connection, TimelineFilter(since=1003, until=1005))) == ["n5", "n4", "n3"]
+    assert titles(timeline.read_page(connection, TimelineFilter(target="ops", since=1004, until=1008))) == ["n7", "n5"]
+    assert titles(timeline.read_page(connection, TimelineFilter(since=5000))) == []
 
 
 def test_a_search_that_looked_at_enough_says_how_far_it_came_and_goes_on(
     connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(received, "LOOKED_AT", 10)
+    monkeypatch.setattr(timeline, "MAX_NOTIFICATIONS_SEARCHED", 10)
     came(connection, "needle", "ops")
     for number in range(35):
         came(connection, "hay", "ops", at=1001 + number)
-    pages = all_pages(connection, Filter(text="needle"), 5)
+    pages = all_pages(connection, TimelineFilter(text="needle"), 5)
     assert [titles(page) for page in pages] == [[], [], [], ["needle"]]
     assert [page.searched_to is None for page in pages] == [False, False, False, True]
 
 
 def test_a_place_is_read_as_it_was_written_and_nothing_else_is_one() -> None:
-    assert str(received.Place.read("12-7")) == "12-7"
+    assert str(timeline.TimelinePosition.read("12-7")) == "12-7"
     for wrong in ("", "12", "12-", "-1-2", "a-b", "1-2-3", "9" * 20 + "-1", "\u0661-2"):
-        assert received.Place.read(wrong) is None
+        assert timeline.TimelinePosition.read(wrong) is None
 
 
 @pytest.mark.parametrize(
     ("asked", "index"),
     [
-        (Filter(), "INTEGER PRIMARY KEY"),
-        (Filter(target="ops"), "messages_target"),
-        (Filter(target="ops", state="sent"), "messages_target"),
-        (Filter(state="dead"), "messages_settled"),
-        (Filter(state="open"), "messages_"),
-        (Filter(text="x"), "messages_notification"),
-        (Filter(since=1.0), "INTEGER PRIMARY KEY"),
+        (TimelineFilter(), "INTEGER PRIMARY KEY"),
+        (TimelineFilter(target="ops"), "messages_target"),
+        (TimelineFilter(target="ops", state="sent"), "messages_target"),
+        (TimelineFilter(state="dead"), "messages_settled"),
+        (TimelineFilter(state="open"), "messages_"),
+        (TimelineFilter(text="x"), "messages_notification"),
+        (TimelineFilter(since=1.0), "INTEGER PRIMARY KEY"),
     ],
 )
-def test_no_page_walks_over_all_that_is_kept(connection: Connection, asked: Filter, index: str) -> None:
-    plans = plans_of(connection, lambda: received.read(connection, asked, received.Place(50, 50)))
+def test_no_page_walks_over_all_that_is_kept(connection: Connection, asked: TimelineFilter, index: str) -> None:
+    plans = plans_of(connection, lambda: timeline.read_page(connection, asked, timeline.TimelinePosition(50, 50)))
     steps = [step for plan in plans for step in plan]
     fine = ("INDEX", "subquery", "CONSTANT")
     assert not [step for step in steps if step.startswith("SCAN") and not any(word in step for word in fine)]
@@ -160,13 +168,15 @@ def plans_of(connection: Connection, work: Callable[[], Any]) -> list[list[str]]
 async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path) -> None:
     store = database.Database.open(database.sqlite_url(tmp_path))
     writer = Writer(store, dedupe_window=600)
-    routes = compiled([
+    routes = compile_routes([
         Route(tuple(parse_matchers({"team": "db"})), to=(), routes=(
             Route(tuple(parse_matchers({"severity": "critical"})), to=("dba", "ops")),)),
         Route((), to=("ops",)),
     ])  # fmt: skip
     where = Destination(Capabilities(text_limit=2000), 86400.0)
-    intake = Intake(registry.sources({}), Rules(routes=routes, targets={"ops": where, "dba": where}), writer)
+    intake = AlertPipeline(
+        registry.sources({}), AlertSettings(routes=routes, targets={"ops": where, "dba": where}), writer
+    )
 
     async def post(*labels: dict[str, str], to: tuple[str, ...] = ()) -> None:
         body = {"version": "4", "groupKey": str(labels), "status": "firing", "alerts": [
@@ -180,7 +190,7 @@ async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path
     await post(critical, {"alertname": "Load"})
     await post({"alertname": "Idle", "team": "db"})
     await post({"alertname": "Asked"}, to=("dba", "nobody"))
-    found = (await store.read(lambda c: received.read(c, Filter()))).entries
+    found = (await store.read(lambda c: timeline.read_page(c, TimelineFilter()))).entries
     store.close()
     asked, idle, repeat, first = found
     down = {"route": "routes[0].routes[0]", "matches": ['team="db"', 'severity="critical"']}
@@ -197,11 +207,11 @@ async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path
 async def test_nothing_came_in_where_it_could_not_be_stored(tmp_path: Path) -> None:
     store = database.Database.open(database.sqlite_url(tmp_path))
     writer = Writer(store, dedupe_window=600)
-    plan = Intake({}, Rules(), writer).memory.ledger.weigh([], 0.0)
+    plan = AlertPipeline({}, AlertSettings(), writer).memory.ledger.weigh([], 0.0)
     broken = Notification("test", "ops", (Text("x"),), content=object())
     with pytest.raises(Exception, match="not JSON serializable"):
         await writer.put([broken], received=Received("test", "lost", 1, []), also=LogUpdate((), plan))
-    assert not (await store.read(lambda c: received.read(c, Filter()))).entries
+    assert not (await store.read(lambda c: timeline.read_page(c, TimelineFilter()))).entries
     store.close()
 
 
@@ -211,4 +221,4 @@ def test_what_came_in_long_ago_is_forgotten_with_its_messages(connection: Connec
     came(connection, "new", "ops", at=5000)
     outbox.settle(connection, old, MessageState.SENT, now=1001)
     outbox.prune(connection, before=2000, sends_before=0)
-    assert titles(received.read(connection, Filter())) == ["new"]
+    assert titles(timeline.read_page(connection, TimelineFilter())) == ["new"]

@@ -58,7 +58,7 @@ def spoiled(draw: st.DrawFn, samples: list[Any]) -> Any:
 
 def check_usable(group: AlertGroup) -> None:
     """Whatever was read can be routed, composed, kept, and written to a database and a wire."""
-    routing.divide(group, routing.compiled([routing.Route(parse_matchers(['a=~".*"']), ("ops",))]))
+    routing.split_by_target(group, routing.compile_routes([routing.Route(parse_matchers(['a=~".*"']), ("ops",))]))
     for language in ("en", "zh"):
         bodies = render.compose(group, Capabilities(text_limit=2000), language)
         assert bodies

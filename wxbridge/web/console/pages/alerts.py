@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge.alerts.active import Firing, Overview
+from wxbridge.alerts.active import FiringAlert, FiringOverview
 from wxbridge.alerts.severity import severity_of
 from wxbridge.config.types import parse_duration
 from wxbridge.core.errors import BadBody, WxbridgeError
@@ -24,8 +24,8 @@ _STEP = 60
 _TONES = {"critical": "bad", "page": "bad", "emergency": "bad", "disaster": "bad", "error": "bad", "warning": "warn"}
 
 
-async def _overview(visit: Visit) -> Overview:
-    kept: Lately[Overview] = visit.console.memory.setdefault("overview", Lately(_FRESH))
+async def _overview(visit: Visit) -> FiringOverview:
+    kept: Lately[FiringOverview] = visit.console.memory.setdefault("overview", Lately(_FRESH))
     return await kept.of("", visit.console.overview)
 
 
@@ -49,11 +49,11 @@ async def _show(visit: Visit) -> Mapping[str, Any]:
     }
 
 
-def _words(each: Firing) -> str:
+def _words(each: FiringAlert) -> str:
     return " ".join([each.alert.title, *each.alert.labels.values()]).lower()
 
 
-def _alert(visit: Visit, each: Firing, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
+def _alert(visit: Visit, each: FiringAlert, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
     alert, labels = each.alert, each.alert.labels
     severity, notes, link = severity_of(labels), alert.annotations, alert.link or ""
     return {
@@ -72,7 +72,7 @@ def _alert(visit: Visit, each: Firing, picture: bool) -> Mapping[str, Any]:  # n
     }
 
 
-def _form(visit: Visit, overview: Overview) -> Mapping[str, Any]:
+def _form(visit: Visit, overview: FiringOverview) -> Mapping[str, Any]:
     """What the form for a silence holds at first: what silences an alert, beside it its other labels."""
     key = visit.query["silence"]
     found = next((each for each in overview.alerts if key in each.keys), None)

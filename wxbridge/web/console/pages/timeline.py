@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from wxbridge.alerts import received
-from wxbridge.alerts.received import UNTOLD, Entry, Filter, Place
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import Message, MessageState, Picture, Text
+from wxbridge.delivery import timeline
+from wxbridge.delivery.timeline import UNTOLD, TimelineEntry, TimelineFilter, TimelinePosition
 from wxbridge.web.console.page import Form, Page, Visit
 
 STATES = (*MessageState, "open", UNTOLD)
@@ -23,8 +23,8 @@ _FIELDS = ("target", "state", "text", "since", "until")
 
 async def _show(visit: Visit) -> Mapping[str, Any]:
     asked = _filter(visit)
-    after = Place.read(visit.query.get("after", ""))
-    found = await visit.console.database.read(lambda c: received.read(c, asked, after))
+    after = TimelinePosition.read(visit.query.get("after", ""))
+    found = await visit.console.database.read(lambda c: timeline.read_page(c, asked, after))
     given = {name: visit.query.get(name, "") for name in _FIELDS}
     return {
         "entries": [shown(visit, each) for each in found.entries],
@@ -39,10 +39,10 @@ async def _show(visit: Visit) -> Mapping[str, Any]:
     }
 
 
-def _filter(visit: Visit) -> Filter:
+def _filter(visit: Visit) -> TimelineFilter:
     query = visit.query
     state = query.get("state", "")
-    return Filter(
+    return TimelineFilter(
         target=query.get("target", ""),
         state=state if state in STATES else "",
         text=query.get("text", "").strip()[:200],
@@ -60,7 +60,7 @@ def _moment(visit: Visit, written: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=visit.console.timezone())).timestamp()
 
 
-def shown(visit: Visit, entry: Entry) -> Mapping[str, Any]:
+def shown(visit: Visit, entry: TimelineEntry) -> Mapping[str, Any]:
     """An entry as the templates take it."""
     messages = [line(message) for told in entry.told for message in told.messages]
     title = entry.title or next((each["first"] for each in messages if each["first"]), "")
