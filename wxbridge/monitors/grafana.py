@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
 import aiohttp
 
 from wxbridge.core.browser_tls import fetch_verified_key
+from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
 from wxbridge.core.tls import make_tls_context
 
@@ -39,24 +39,6 @@ PLACEHOLDERS = (
 """What Grafana serves, with status 200, in place of a rendered panel; to be had below its /public/img/."""
 
 
-@dataclass(frozen=True)
-class SiteAuth:
-    """Credentials for one site: every address that begins with `prefix` (`http://grafana:3000`, no slash in the end).
-
-    `headers` go nowhere else, not even with a redirect; `cookies` are the host's, as cookies are. `keep` is
-    handed the site's cookies after the shot, since the site may have renewed them.
-    """
-
-    prefix: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    cookies: Mapping[str, str] = field(default_factory=dict, repr=False)
-    keep: Callable[[Mapping[str, str]], None] | None = field(default=None, compare=False, repr=False)
-
-    def covers(self, url: str) -> bool:
-        """Whether a URL belongs to the site."""
-        return url == self.prefix or url.startswith((self.prefix + "/", self.prefix + "?"))
-
-
 class Grafana:
     """One Grafana: makes addresses into URLs, and knows how to get in."""
 
@@ -77,7 +59,7 @@ class Grafana:
 
         Only these are ever given credentials.
         """
-        return SiteAuth(self._base).covers(_normal(url))
+        return SiteCredentials(self._base).covers(_normal(url))
 
     def url(
         self,
@@ -122,7 +104,7 @@ class Grafana:
             path = path[len(sub_path) :]  # already with the sub-path, as copied from a browser
         return self._base + path
 
-    async def auth_for(self, url: str) -> SiteAuth | None:
+    async def auth_for(self, url: str) -> SiteCredentials | None:
         """Get the credentials for a URL: None unless it is Grafana's own, and there are any.
 
         With user and password this logs in the first time, and keeps the session in memory.
@@ -134,14 +116,14 @@ class Grafana:
         if not self.owns(url):
             return None
         if settings.token is not None:
-            return SiteAuth(self._base, headers={"Authorization": f"Bearer {settings.token.get_secret_value()}"})
+            return SiteCredentials(self._base, headers={"Authorization": f"Bearer {settings.token.get_secret_value()}"})
         if settings.user is None:
             return None
         if not self._cookies:
             await self._log_in(stale=self._cookies)
-        return SiteAuth(self._base, cookies=self._cookies, keep=self._keep)
+        return SiteCredentials(self._base, cookies=self._cookies, keep=self._keep)
 
-    async def renew(self, auth: SiteAuth | None) -> SiteAuth | None:
+    async def renew(self, auth: SiteCredentials | None) -> SiteCredentials | None:
         """Log in again after `auth` was not accepted; None where there is nothing to renew.
 
         Raises:

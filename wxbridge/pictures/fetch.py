@@ -30,7 +30,8 @@ from wxbridge.pictures.allowed_hosts import AllowList
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wxbridge.monitors.grafana import Grafana, SiteAuth
+    from wxbridge.core.credentials import SiteCredentials
+    from wxbridge.monitors.grafana import Grafana
     from wxbridge.pictures.allowed_hosts import Address
 
 MAX_REDIRECTS = 5
@@ -211,7 +212,7 @@ class _Pinned(AbstractResolver):
 async def _from_web(url: URL, limits: _Limits) -> bytes:
     """Follow the redirects; log in to Grafana again, once, where it asks for that."""
     grafana = limits.grafana
-    renewed: SiteAuth | None = None
+    renewed: SiteCredentials | None = None
     asked = url
     for _ in range(MAX_REDIRECTS + 2):
         auth = renewed or (await grafana.auth_for(str(url)) if grafana else None)
@@ -244,7 +245,7 @@ def _wants_login(grafana: Grafana, url: URL, answer: bytes | int | URL) -> bool:
     return answer == 401  # noqa: PLR2004 - HTTP
 
 
-async def _get(url: URL, auth: SiteAuth | None, limits: _Limits) -> bytes | int | URL:
+async def _get(url: URL, auth: SiteCredentials | None, limits: _Limits) -> bytes | int | URL:
     """Get one address: its body, the status of an error, or where it redirects to."""
     grafana = limits.grafana
     trusted = grafana is not None and grafana.owns(str(url))
@@ -274,13 +275,9 @@ async def _get(url: URL, auth: SiteAuth | None, limits: _Limits) -> bytes | int 
         raise PictureError(f"{_shown(str(url))} cannot be reached: {reason}", retry=True) from None
 
 
-def _headers(auth: SiteAuth | None) -> dict[str, str]:
+def _headers(auth: SiteCredentials | None) -> dict[str, str]:
     headers = {"Accept": "image/png,image/jpeg,image/gif,image/webp", "Accept-Encoding": "identity"}
-    if auth is not None:
-        headers.update(auth.headers)
-        if auth.cookies:
-            headers["Cookie"] = "; ".join(f"{name}={value}" for name, value in auth.cookies.items())
-    return headers
+    return headers | auth.request_headers if auth else headers
 
 
 def _target(url: URL, location: str) -> URL:

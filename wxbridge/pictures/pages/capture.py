@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 import structlog
 
 from wxbridge.core import imaging
+from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
-from wxbridge.monitors.grafana import SiteAuth
 from wxbridge.pictures.pages.parts import NO_MARKS, Marks, with_marks
 from wxbridge.pictures.pages.readiness import (
     MAX_HEIGHT,
@@ -192,13 +192,13 @@ async def new_context(chromium: Chromium, shot: Shot) -> BrowserContext:
     return context
 
 
-async def cookies_of(context: BrowserContext, auth: SiteAuth) -> Mapping[str, str]:
+async def cookies_of(context: BrowserContext, auth: SiteCredentials) -> Mapping[str, str]:
     """The cookies of `auth` as they are after the shot."""
     cookies = await context.cookies(auth.prefix + "/")
     return {cookie["name"]: cookie["value"] for cookie in cookies if cookie["name"] in auth.cookies}
 
 
-async def _send_headers(page: Page, auth: SiteAuth) -> None:
+async def _send_headers(page: Page, auth: SiteCredentials) -> None:
     """Add headers to the requests to one site; asked anew for every hop of a redirect, so they stay there."""
     devtools = await page.context.new_cdp_session(page)
     running: set[asyncio.Task[None]] = set()

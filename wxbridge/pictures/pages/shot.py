@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
+from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
-from wxbridge.monitors.grafana import SiteAuth
 from wxbridge.pictures.pages.readiness import MAX_HEIGHT
 
 
@@ -38,7 +38,7 @@ class Shot:
     """Whether the collapsed rows of a Grafana dashboard are opened first."""
     marks: bool = False
     """Whether the PNG is to say where it may be cut (see `page_parts`)."""
-    auth: SiteAuth | None = None
+    auth: SiteCredentials | None = None
     must_succeed: str | None = None
     """A regular expression for the addresses of requests without which the page shows nothing but an
     error."""

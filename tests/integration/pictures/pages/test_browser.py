@@ -13,8 +13,8 @@ import pytest
 
 from tests.fakes.grafana import PANELS, TOKEN
 from wxbridge.core import imaging
+from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
-from wxbridge.monitors.grafana import SiteAuth
 from wxbridge.pictures.pages.browser import Browser, find_browser
 from wxbridge.pictures.pages.readiness import MAX_HEIGHT, LoginPage
 from wxbridge.pictures.pages.shot import Shot
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
 def signed_in(fake, path: str, **more) -> Shot:
-    return Shot(fake.url + path, auth=SiteAuth(fake.url, headers={"Authorization": f"Bearer {TOKEN}"}), **more)
+    return Shot(fake.url + path, auth=SiteCredentials(fake.url, headers={"Authorization": f"Bearer {TOKEN}"}), **more)
 
 
 def colours_of_panels(image) -> int:
@@ -264,7 +264,7 @@ async def test_the_token_stays_with_its_origin_through_redirects_and_requests(br
 async def test_cookies_are_handed_back(browser, fake):
     kept = []
     fake.sessions.add("abc")
-    auth = SiteAuth(fake.url, cookies={"grafana_session": "abc"}, keep=kept.append)
+    auth = SiteCredentials(fake.url, cookies={"grafana_session": "abc"}, keep=kept.append)
     await browser.shoot(Shot(fake.url + "/d/kafka/inner?panels=2", auth=auth))
     assert kept == [{"grafana_session": "abc"}]
 
