@@ -54,11 +54,6 @@ KNOWN_VIOLATIONS: dict[str, set[str]] = {
 }
 """What is still to be mended: module → modules of wxbridge that it must not import."""
 KNOWN_CIRCLES: dict[str, set[str]] = {
-    "channels.wechat.addresses": {"channels.wechat"},
-    "channels.wechat.channel": {"channels.wechat"},
-    "channels.wechat.connection": {"channels.wechat"},
-    "channels.wechat.rpc": {"channels.wechat.connection"},
-    "channels.wecom_bot.channel": {"channels.wecom_bot"},
     "pictures.charts.chart": {"pictures.charts.drawing"},
     "pictures.charts.drawing": {"pictures.charts.data"},
     "pictures.charts.sheet": {"pictures.charts.data"},

@@ -31,7 +31,7 @@ from wxbridge.alerts.templates import Templates
 from wxbridge.bot.service import Answering
 from wxbridge.bridge import Bridge, Generation
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.wechat import WechatTarget
+from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.config.types import Pace, TargetSettings
 from wxbridge.config.watcher import Around, Failed, Reloader, Taken

@@ -18,31 +18,23 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import dataclass
-from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 import aiohttp
-import sqlalchemy as sa
 
 from wxbridge.alerts.templates import DEFAULT, TemplateError, Templates
-from wxbridge.channels import ChannelContext, ChannelPlugin, apprise, dingtalk
-from wxbridge.channels.wechat import WechatSettings, WechatTarget, split_endpoint
-from wxbridge.channels.wechat.directory import CHANNEL, list_contacts, list_rooms
-from wxbridge.channels.wechat.identity import Found, Known, Problem, Remembered, resolve_contact, resolve_room
-from wxbridge.channels.wechat.memory import Memory
-from wxbridge.channels.wecom import app as wecom_app
-from wxbridge.channels.wecom import robot
-from wxbridge.channels.wecom_bot import CHANNEL as CHANNEL_OF_BOTS
-from wxbridge.channels.wecom_bot import BotSettings, BotsSettings
+from wxbridge.channels import ChannelCheck, ChannelContext, CheckContext
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
 from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import Offline, PictureError, SendError, StorageError, Throttled, Transient, Unknown
-from wxbridge.core.schema import read_facts, rooms
+from wxbridge.core.findings import Finding, FindingState
+from wxbridge.core.schema import read_facts
 from wxbridge.core.tls import make_tls_context
+from wxbridge.registry import CHANNELS
 
 DEADLINE = 10.0
 """Seconds that a check may take."""
@@ -53,34 +45,6 @@ PROBE_DEADLINE = 8.0
 _CONNECT = 5.0
 _ENOUGH_ROOM = 200 * 1024 * 1024
 """Bytes that should be free for database and pictures."""
-
-
-_PROBED: Mapping[str, ChannelPlugin] = {
-    "wecom_robot": robot.PLUGIN,
-    "wecom_app": wecom_app.PLUGIN,
-    "dingtalk": dingtalk.PLUGIN,
-    "apprise": apprise.PLUGIN,
-}
-"""The channels that can ask their service about a target: those with `probe(address) -> str`."""
-
-
-class State(StrEnum):
-    """How a thing is. `warn`: the bridge works, but something is missing or cannot be told."""
-
-    OK = "ok"
-    WARN = "warn"
-    BAD = "bad"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at: what was found, and what to do about it (empty where nothing)."""
-
-    name: str
-    state: State
-    found: str
-    advice: str = ""
-
 
 Check = Callable[[Config, Database | None], Awaitable[list[Finding]]]
 """`database` is None where no bridge has ever run on the state directory."""
@@ -101,9 +65,9 @@ async def _one(name: str, check: Check, config: Config, database: Database | Non
         async with asyncio.timeout(limit):
             return await check(config, database)
     except TimeoutError:
-        return [Finding(name, State.BAD, f"no answer within {limit:g} seconds")]
+        return [Finding(name, FindingState.BAD, f"no answer within {limit:g} seconds")]
     except Exception as error:  # noqa: BLE001 - one check that fails must not hide the others
-        return [Finding(name, State.BAD, f"it could not be looked at: {type(error).__name__}: {error}")]
+        return [Finding(name, FindingState.BAD, f"it could not be looked at: {type(error).__name__}: {error}")]
 
 
 # ---------------------------------------------------------------- this machine
@@ -117,7 +81,7 @@ async def state_dir(config: Config, _database: Database | None) -> list[Finding]
         there = there.parent
     user = f"let the user {os.getuid()} write there, or set `state_dir`"
     if not there.is_dir():
-        return [Finding("state_dir", State.BAD, f"{there} is no folder", user)]
+        return [Finding("state_dir", FindingState.BAD, f"{there} is no folder", user)]
     try:
         if there == folder:
             with tempfile.TemporaryFile(dir=folder) as file:
@@ -125,12 +89,12 @@ async def state_dir(config: Config, _database: Database | None) -> list[Finding]
         elif not os.access(there, os.W_OK | os.X_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        return [Finding("state_dir", State.BAD, f"{there} cannot be written to: {error.strerror}", user)]
+        return [Finding("state_dir", FindingState.BAD, f"{there} cannot be written to: {error.strerror}", user)]
     free = shutil.disk_usage(there).free
     found = f"{folder}{'' if there == folder else ' (will be made)'}, {free // 2**20} MB free"
     if free < _ENOUGH_ROOM:
-        return [Finding("state_dir", State.WARN, found, "make room: on a full disk no alert is taken")]
-    return [Finding("state_dir", State.OK, found)]
+        return [Finding("state_dir", FindingState.WARN, found, "make room: on a full disk no alert is taken")]
+    return [Finding("state_dir", FindingState.OK, found)]
 
 
 async def bridge(config: Config, database: Database | None) -> list[Finding]:
@@ -143,8 +107,8 @@ async def bridge(config: Config, database: Database | None) -> list[Finding]:
                 session.get(f"{about.get('url')}/readyz") as answer,
             ):
                 if answer.status == 200:  # noqa: PLR2004 - HTTP
-                    return [Finding("bridge", State.OK, f"runs at {about.get('url')}")]
-                return [Finding("bridge", State.BAD, f"{about.get('url')} takes no alerts", "see its log")]
+                    return [Finding("bridge", FindingState.OK, f"runs at {about.get('url')}")]
+                return [Finding("bridge", FindingState.BAD, f"{about.get('url')} takes no alerts", "see its log")]
     server = config.server
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     try:
@@ -153,8 +117,8 @@ async def bridge(config: Config, database: Database | None) -> list[Finding]:
             trial.bind((server.host, server.port))
     except OSError as error:
         found = f"it does not run, and cannot listen on {server.listen}: {error.strerror or error}"
-        return [Finding("bridge", State.BAD, found, "free the port, or set `server.listen` to another")]
-    return [Finding("bridge", State.WARN, "it does not run", "start it with `wxbridge run`")]
+        return [Finding("bridge", FindingState.BAD, found, "free the port, or set `server.listen` to another")]
+    return [Finding("bridge", FindingState.WARN, "it does not run", "start it with `wxbridge run`")]
 
 
 async def browser(config: Config, _database: Database | None) -> list[Finding]:
@@ -163,7 +127,7 @@ async def browser(config: Config, _database: Database | None) -> list[Finding]:
     from wxbridge.pictures.pages.shot import Shot
 
     wanted = config.grafana is not None or any(job.kind == "screenshot" for job in config.jobs)
-    missing = State.BAD if wanted else State.WARN
+    missing = FindingState.BAD if wanted else FindingState.WARN
     path = find_browser(config.pictures.browser)
     advice = "install one (Debian: apt install chromium-headless-shell), or set `pictures.browser`"
     if path is None:
@@ -179,7 +143,7 @@ async def browser(config: Config, _database: Database | None) -> list[Finding]:
         return [Finding("browser", missing, f"{path} does not work: {error}", advice)]
     finally:
         server.close()
-    return [Finding("browser", State.OK, f"{path}: started, and drew a page in {seconds:.1f} s")]
+    return [Finding("browser", FindingState.OK, f"{path}: started, and drew a page in {seconds:.1f} s")]
 
 
 async def _page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -200,96 +164,20 @@ async def font(_config: Config, _database: Database | None) -> list[Finding]:
     found = await asyncio.to_thread(chinese_font)
     if found is None:
         advice = "install one (Debian: apt install fonts-noto-cjk or fonts-wqy-microhei)"
-        return [Finding("font", State.WARN, "no font has Chinese letters: in pictures they become empty boxes", advice)]
-    return [Finding("font", State.OK, found.family)]
+        return [
+            Finding(
+                "font", FindingState.WARN, "no font has Chinese letters: in pictures they become empty boxes", advice
+            )
+        ]
+    return [Finding("font", FindingState.OK, found.family)]
 
 
-# ---------------------------------------------------------------- WeChat
-
-
-def _wechat(config: Config) -> WechatSettings | None:
-    section = config.section("wechat")
-    return section if isinstance(section, WechatSettings) else None
-
-
-async def gateway(config: Config, _database: Database | None) -> list[Finding]:
-    """Whether the gateway's port answers. The token cannot be tried: a second client would send the bridge away."""
-    wechat = _wechat(config)
-    if wechat is None:
-        return []
-    host, port = split_endpoint(wechat.endpoint)
-    advice = "start the gateway, or correct `wechat.endpoint`"
-    try:
-        async with asyncio.timeout(_CONNECT):
-            _, writer = await asyncio.open_connection(host, port)
-    except TimeoutError:
-        return [Finding("gateway", State.BAD, f"{wechat.endpoint} does not answer within {_CONNECT:g} seconds", advice)]
-    except OSError as error:
-        return [Finding("gateway", State.BAD, f"{wechat.endpoint} cannot be reached: {_why(error)}", advice)]
-    writer.transport.abort()
-    return [Finding("gateway", State.OK, f"{wechat.endpoint} is open")]
-
-
-async def login(config: Config, database: Database | None) -> list[Finding]:
-    """What the running bridge last said of its login."""
-    if _wechat(config) is None:
-        return []
-    status = await _fact(database, "channel:wechat")
-    if not status:
-        return [Finding("login", State.WARN, "no bridge has connected yet", "start it, and scan its QR code")]
-    found = " ".join(filter(None, (str(status.get("state", "")).replace("_", " "), status.get("account"))))
-    if status.get("state") == "online":
-        return [Finding("login", State.OK, found)]
-    advice = "scan the QR code at /login" if "scan" in found else "see `wxbridge status`"
-    return [Finding("login", State.WARN, " ".join(filter(None, (found, status.get("detail")))), advice)]
-
-
-async def addresses(config: Config, database: Database | None) -> list[Finding]:
-    """Whether each room and contact that is named is known, and only one."""
-    wechat = _wechat(config)
-    if wechat is None:
-        return []
-    wanted = {name: target for name, target in config.targets.items() if isinstance(target, WechatTarget)}
-    if wechat.master and all(target.contact != wechat.master for target in wanted.values()):
-        wanted["wechat.master"] = WechatTarget(contact=wechat.master)
-    wanted = {name: target for name, target in wanted.items() if not target.to}
-    known_rooms, known_contacts = (await list_rooms(database), await list_contacts(database)) if database else ([], [])
-    if database is None or not (known_rooms or known_contacts):
-        found = "cannot be told: no bridge has been logged in here yet"
-        return [Finding(f"target {name}", State.WARN, found, "run the bridge once, and scan") for name in wanted]
-    memory = Memory(database)
-    await memory.load()
-    account = await database.read(
-        lambda c: c.scalar(sa.select(rooms.c.account).where(rooms.c.channel == CHANNEL, rooms.c.present).limit(1))
-    )
-    people = {contact.id: contact.name for contact in known_contacts if contact.name}
-    findings = []
-    for name, target in wanted.items():
-        before: Remembered | None = memory.get(target.chat_key())
-        result: Found[Any] | Problem = (
-            resolve_room(target.room, before, Known(known_rooms, account or "", people))
-            if target.room
-            else resolve_contact(target.contact or "", before, Known(known_contacts, account or ""))
-        )
-        findings.append(_address(f"target {name}", result))
-    return findings
-
-
-def _address(name: str, result: Found[Any] | Problem) -> Finding:
-    if isinstance(result, Problem):
-        candidates = f" It could be {', '.join(result.candidates)}." if result.candidates else ""
-        return Finding(name, State.BAD, result.text, f"correct the name, or write the id.{candidates}")
-    if result.notice:
-        return Finding(name, State.WARN, result.notice.text, "write the present name, or the id, into jobs.yaml")
-    return Finding(name, State.OK, str(result.entry))
-
-
-# ---------------------------------------------------------------- the other channels
+# ---------------------------------------------------------------- channels
 
 
 async def channels(config: Config, database: Database | None) -> list[Finding]:
     """Whether robots, applications and other services let each target in. Nobody sees anything of it."""
-    wanted = [name for name, target in config.targets.items() if target.channel in _PROBED]
+    wanted = [name for name, target in config.targets.items() if CHANNELS[target.channel].has_probe]
     if not wanted:
         return []
     async with AsyncExitStack() as stack:
@@ -301,7 +189,7 @@ async def channels(config: Config, database: Database | None) -> list[Finding]:
 
 async def _probe(config: Config, database: Database, name: str) -> Finding:
     target = config.targets[name]
-    plugin = _PROBED[target.channel]
+    plugin = CHANNELS[target.channel]
     section = config.section(plugin.section) if plugin.section else plugin.settings()
 
     async def tell(_line: str) -> None: ...
@@ -311,56 +199,36 @@ async def _probe(config: Config, database: Database, name: str) -> Finding:
     what, advice = f"target {name}", f"correct `targets.{name}`, and see what the service says"
     try:
         async with asyncio.timeout(PROBE_DEADLINE):
-            return Finding(what, State.OK, await channel.probe(target.address()))
+            return Finding(what, FindingState.OK, await channel.probe(target.address()))
     except TimeoutError:
-        return Finding(what, State.BAD, f"no answer within {PROBE_DEADLINE:g} seconds", "is the service reached here?")
+        return Finding(
+            what, FindingState.BAD, f"no answer within {PROBE_DEADLINE:g} seconds", "is the service reached here?"
+        )
     except Throttled as error:
-        return Finding(what, State.WARN, str(error), "it is let in, but was sent too much; wait")
+        return Finding(what, FindingState.WARN, str(error), "it is let in, but was sent too much; wait")
     except (Offline, Transient, Unknown) as error:
-        return Finding(what, State.BAD, str(error), "is the service reached from this host?")
+        return Finding(what, FindingState.BAD, str(error), "is the service reached from this host?")
     except SendError as error:
-        return Finding(what, State.BAD, str(error), advice)
+        return Finding(what, FindingState.BAD, str(error), advice)
     finally:
         if hasattr(channel, "close"):
             await channel.close()
 
 
-async def bots(config: Config, database: Database | None) -> list[Finding]:
-    """Whether WeCom's bots can connect. Their secrets cannot be tried: a second connection would end the bridge's."""
-    section = config.section("bots")
-    if not isinstance(section, BotsSettings):
-        return []
-    return await asyncio.gather(*(_bot(name, bot, database) for name, bot in section.bots.items()))
+def _channel_checks() -> dict[str, Check]:
+    """The checks of all channels; targets that can be probed are, in place of the first channel that has such."""
+    found: dict[str, Check] = {}
+    for name, plugin in CHANNELS.items():
+        if plugin.has_probe:
+            found.setdefault("channels", channels)
+        found |= {each: partial(_check_channel, name, check) for each, check in plugin.checks.items()}
+    return found
 
 
-async def _bot(name: str, bot: BotSettings, database: Database | None) -> Finding:
-    what, advice = f"bot {name}", f"let this host connect there, or correct `bots.{name}.ws_url`"
-    address = urlsplit(bot.ws_url)
-    secure = address.scheme == "wss"
-    try:
-        async with asyncio.timeout(_CONNECT):
-            tls = await asyncio.to_thread(make_tls_context, bot.ca) if secure else None
-            port = address.port or (443 if secure else 80)
-            _, writer = await asyncio.open_connection(address.hostname, port, ssl=tls)
-    except TimeoutError:
-        return Finding(what, State.BAD, f"{bot.ws_url} does not answer within {_CONNECT:g} seconds", advice)
-    except ssl.SSLCertVerificationError as error:
-        found = f"{bot.ws_url}: its certificate: {error.verify_message}"
-        return Finding(what, State.BAD, found, f"name the authority that signed it as `bots.{name}.ca`")
-    except (OSError, ValueError) as error:
-        return Finding(what, State.BAD, f"{bot.ws_url} cannot be reached: {_why(error)}", advice)
-    writer.transport.abort()
-    status = await _fact(database, f"channel:{CHANNEL_OF_BOTS}:{name}")
-    found = f"{bot.ws_url} is open"
-    if not status:
-        return Finding(
-            what, State.WARN, f"{found}; no bridge has connected yet", "start it: it tells of a wrong secret"
-        )
-    last = str(status.get("state", "")).replace("_", " ")
-    if last == "online":
-        return Finding(what, State.OK, f"{found}, and the bridge last was {last}")
-    words = " ".join(filter(None, (f"{found}, but the bridge last was {last}:", status.get("detail"))))
-    return Finding(what, State.WARN, words, "see `wxbridge status`")
+async def _check_channel(channel: str, check: ChannelCheck, config: Config, database: Database | None) -> list[Finding]:
+    section = CHANNELS[channel].section
+    targets = {name: target for name, target in config.targets.items() if target.channel == channel}
+    return await check(CheckContext(config.section(section) if section else None, targets, database))
 
 
 # ---------------------------------------------------------------- Grafana, Prometheus
@@ -402,8 +270,10 @@ async def painter(config: Config, _database: Database | None) -> list[Finding]:
             problem = answer.problem.found, answer.problem.advice
         problem = problem or unusable(answer.body, settings.panel)
     if problem is None:
-        return [Finding("painter", State.OK, f"panel {settings.panel} of Grafana's dashboard {uid} may be saved")]
-    return [Finding("painter", State.WARN, problem[0], f"{problem[1]}; until then the bridge draws the charts")]
+        return [
+            Finding("painter", FindingState.OK, f"panel {settings.panel} of Grafana's dashboard {uid} may be saved")
+        ]
+    return [Finding("painter", FindingState.WARN, problem[0], f"{problem[1]}; until then the bridge draws the charts")]
 
 
 async def prometheus(config: Config, _database: Database | None) -> list[Finding]:
@@ -497,10 +367,10 @@ class _Site:
 
     def ok(self, found: str) -> Finding:
         how = "with its token" if self._source.token else "with user and password" if self._source.user else "freely"
-        return Finding(self._name, State.OK, f"{self._source.shown}: {found}, entered {how}")
+        return Finding(self._name, FindingState.OK, f"{self._source.shown}: {found}, entered {how}")
 
     def bad(self, found: str, advice: str) -> Finding:
-        return Finding(self._name, State.BAD, f"{self._source.shown}: {found}", advice)
+        return Finding(self._name, FindingState.BAD, f"{self._source.shown}: {found}", advice)
 
     async def get(self, path: str, *, json: bool = True) -> _Answer:
         """Ask for something; what is wrong is a finding, in words that hold no secret."""
@@ -574,9 +444,11 @@ async def templates(config: Config, _database: Database | None) -> list[Finding]
             folder.check(name)
         except TemplateError as error:
             advice = f"until then the built-in text is sent; try `wxbridge template render {name}`"
-            findings.append(Finding(f"template {name}", State.WARN, str(error), advice))
+            findings.append(Finding(f"template {name}", FindingState.WARN, str(error), advice))
         else:
-            findings.append(Finding(f"template {name}", State.OK, str(config.templates / (folder.find(name) or name))))
+            findings.append(
+                Finding(f"template {name}", FindingState.OK, str(config.templates / (folder.find(name) or name)))
+            )
     return findings
 
 
@@ -589,11 +461,7 @@ def _templates_of(routes: Sequence[NestedRoute]) -> Iterator[str | None]:
 CHECKS: dict[str, Check] = {
     "state_dir": state_dir,
     "bridge": bridge,
-    "gateway": gateway,
-    "login": login,
-    "addresses": addresses,
-    "channels": channels,
-    "bots": bots,
+    **_channel_checks(),
     "grafana": grafana,
     "painter": painter,
     "prometheus": prometheus,
@@ -605,10 +473,10 @@ CHECKS: dict[str, Check] = {
 """Every check, by the name that stands in for its findings where it fails itself."""
 
 
-def worst(findings: Sequence[Finding]) -> State:
+def worst(findings: Sequence[Finding]) -> FindingState:
     """The worst state among findings; ok where there are none."""
-    order = (State.BAD, State.WARN, State.OK)
-    return min((finding.state for finding in findings), key=order.index, default=State.OK)
+    order = (FindingState.BAD, FindingState.WARN, FindingState.OK)
+    return min((finding.state for finding in findings), key=order.index, default=FindingState.OK)
 
 
 def database_file(folder: Path) -> Path:

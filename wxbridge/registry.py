@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wxbridge.alerts.sources import Parse, by_content, generic, host, openfalcon
-from wxbridge.channels import ChannelPlugin, apprise, console, dingtalk, wechat, wecom_bot
+from wxbridge.channels import ChannelPlugin, apprise, console, dingtalk
+from wxbridge.channels.wechat import plugin as wechat
 from wxbridge.channels.wecom import app as wecom_app
 from wxbridge.channels.wecom import robot as wecom_robot
+from wxbridge.channels.wecom_bot import plugin as wecom_bot
 from wxbridge.config.graphs import Graphs
 from wxbridge.config.hooks import BodyMapping
 from wxbridge.config.schema import PluginSettings

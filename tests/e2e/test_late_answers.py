@@ -8,7 +8,7 @@ from .conftest import Bench
 from .test_gateway_faults import firsts
 from .test_main_job import legacy
 
-DEADLINE = "wxbridge.channels.wechat.channel:Timing.deadline"
+DEADLINE = "wxbridge.channels.wechat.channel:WechatTiming.deadline"
 MARK = "(possible repeat) "
 
 

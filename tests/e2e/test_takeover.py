@@ -9,7 +9,7 @@ from .conftest import Bench, Process
 from .test_gateway_faults import firsts
 from .test_main_job import legacy
 
-TIMING = "wxbridge.channels.wechat.channel:Timing"
+TIMING = "wxbridge.channels.wechat.channel:WechatTiming"
 PROBE = 0.4
 """Seconds between two looks whether the other is gone."""
 

@@ -16,11 +16,12 @@ from tests.fakes.dingtalk import FakeDingtalk
 from tests.fakes.wecom import FakeWecom
 from tests.fakes.wecom_bot import WecomBotServer
 from wxbridge import doctor
-from wxbridge.channels.wechat.directory import Contact, Directory, Room
+from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.findings import Finding, FindingState
 from wxbridge.core.schema import remember_fact
-from wxbridge.doctor import Finding, State, examine, worst
+from wxbridge.doctor import examine, worst
 
 WECHAT = """\
 wechat: {endpoint: "127.0.0.1:9", token: t, master: 主人}
@@ -71,29 +72,29 @@ async def site() -> AsyncIterator[str]:
 @pytest.mark.parametrize(
     ("entry", "state", "words"),
     [
-        ("token: right", State.OK, "entered with its token"),
-        ("user: me, password: pass", State.OK, "entered with user and password"),
-        ("token: hush-wrong", State.BAD, "it does not take the token (401)"),
-        ("user: me, password: hush-wrong", State.BAD, "it does not let me in (401)"),
-        ("", State.BAD, "it asks who is there (401)"),
-        ("ca: nowhere.pem", State.BAD, "nowhere.pem cannot be read: No such file"),
+        ("token: right", FindingState.OK, "entered with its token"),
+        ("user: me, password: pass", FindingState.OK, "entered with user and password"),
+        ("token: hush-wrong", FindingState.BAD, "it does not take the token (401)"),
+        ("user: me, password: hush-wrong", FindingState.BAD, "it does not let me in (401)"),
+        ("", FindingState.BAD, "it asks who is there (401)"),
+        ("ca: nowhere.pem", FindingState.BAD, "nowhere.pem cannot be read: No such file"),
     ],
 )
 async def test_credentials_are_tried_and_a_wrong_one_is_told(
-    site: str, read: Callable[..., Config], name: str, entry: str, state: State, words: str
+    site: str, read: Callable[..., Config], name: str, entry: str, state: FindingState, words: str
 ) -> None:
     config = read(f'{name}: {{url: "{site}", {entry}}}\n')
     [finding] = await examine(config, None, {name: doctor.CHECKS[name]})
     assert (finding.name, finding.state) == (name, state), finding
     assert words in finding.found
     assert "hush" not in str(finding)
-    assert bool(finding.advice) is (state is not State.OK)
+    assert bool(finding.advice) is (state is not FindingState.OK)
 
 
 async def test_another_site_is_no_grafana_and_no_prometheus(site: str, read: Callable[..., Config]) -> None:
     config = read(f'grafana: {{url: "{site}/api"}}\nprometheus: {{url: "{site}/api"}}\n')
     findings = await examine(config, None, {name: doctor.CHECKS[name] for name in ("grafana", "prometheus")})
-    assert [finding.state for finding in findings] == [State.BAD, State.BAD]
+    assert [finding.state for finding in findings] == [FindingState.BAD, FindingState.BAD]
     assert all("it answers 404" in finding.found for finding in findings)
 
 
@@ -103,9 +104,9 @@ async def test_what_is_not_configured_is_not_looked_at(read: Callable[..., Confi
 
 
 async def test_without_a_bridge_that_ever_ran_rooms_cannot_be_told(read: Callable[..., Config]) -> None:
-    findings = await doctor.addresses(read(WECHAT), None)
+    findings = await examine(read(WECHAT), None, {"addresses": doctor.CHECKS["addresses"]})
     assert [finding.name for finding in findings] == ["target ops", "target gone", "target wechat.master"]
-    assert {finding.state for finding in findings} == {State.WARN}
+    assert {finding.state for finding in findings} == {FindingState.WARN}
     assert "no bridge has been logged in" in findings[0].found
 
 
@@ -115,47 +116,50 @@ async def test_rooms_and_contacts_are_found_in_what_the_last_bridge_knew(
     config = read(WECHAT)
     database = Database.open(sqlite_url(tmp_path / "state"))
     try:
-        directory = Directory(database)
+        directory = WechatDirectory(database)
         await directory.load("bot")
         await directory.save_rooms([Room("1@chatroom", "Ops", ("bot", "x"))])
         await directory.save_contacts([Contact("a", "主人"), Contact("b", "主人")])
-        found = {finding.name: finding for finding in await doctor.addresses(config, database)}
+        found = {
+            finding.name: finding
+            for finding in await examine(config, database, {"addresses": doctor.CHECKS["addresses"]})
+        }
     finally:
         database.close()
-    assert found["target ops"] == Finding("target ops", State.OK, "Ops (1@chatroom)")
-    assert found["target gone"].state is State.BAD
+    assert found["target ops"] == Finding("target ops", FindingState.OK, "Ops (1@chatroom)")
+    assert found["target gone"].state is FindingState.BAD
     assert "Opps" in found["target gone"].found
-    assert found["target wechat.master"].state is State.BAD, "two are called so"
+    assert found["target wechat.master"].state is FindingState.BAD, "two are called so"
 
 
 async def test_a_gateway_that_listens_is_told_from_one_that_does_not(read: Callable[..., Config]) -> None:
     server = await asyncio.start_server(lambda _r, w: w.close(), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     text = f'wechat: {{endpoint: "127.0.0.1:{port}", token: t}}\n'
-    [finding] = await doctor.gateway(read(text), None)
-    assert finding.state is State.OK
+    [finding] = await examine(read(text), None, {"gateway": doctor.CHECKS["gateway"]})
+    assert finding.state is FindingState.OK
     server.close()
     await server.wait_closed()
-    [finding] = await doctor.gateway(read(text), None)
-    assert finding.state is State.BAD
+    [finding] = await examine(read(text), None, {"gateway": doctor.CHECKS["gateway"]})
+    assert finding.state is FindingState.BAD
     assert "Connection refused" in finding.found
 
 
 async def test_looking_makes_no_state_directory(read: Callable[..., Config], tmp_path: Path) -> None:
     [finding] = await doctor.state_dir(read("state_dir: deep/er"), None)
-    assert finding.state is State.OK
+    assert finding.state is FindingState.OK
     assert not (tmp_path / "deep").exists()
     (tmp_path / "file").write_text("")
     [finding] = await doctor.state_dir(read("state_dir: file"), None)
-    assert finding.state is State.BAD
+    assert finding.state is FindingState.BAD
 
 
 async def test_a_missing_browser_is_bad_only_where_one_is_needed(read: Callable[..., Config]) -> None:
     without = "pictures: {browser: nowhere/chrome}\n"
     [finding] = await doctor.browser(read(without), None)
-    assert finding.state is State.WARN
+    assert finding.state is FindingState.WARN
     [finding] = await doctor.browser(read(without + 'grafana: {url: "http://g"}\n'), None)
-    assert (finding.state, "install one" in finding.advice) == (State.BAD, True)
+    assert (finding.state, "install one" in finding.advice) == (FindingState.BAD, True)
 
 
 async def test_a_check_that_fails_or_hangs_hides_no_other(
@@ -169,15 +173,15 @@ async def test_a_check_that_fails_or_hangs_hides_no_other(
         return []
 
     async def well(_config: Config, _database: Any) -> list[Finding]:
-        return [Finding("well", State.OK, "fine")]
+        return [Finding("well", FindingState.OK, "fine")]
 
     monkeypatch.setattr(doctor, "DEADLINE", 0.05)
     findings = await examine(read(""), None, {"fails": fails, "hangs": hangs, "well": well})
     assert [(finding.name, finding.state) for finding in findings] == [
-        ("fails", State.BAD), ("hangs", State.BAD), ("well", State.OK),
+        ("fails", FindingState.BAD), ("hangs", FindingState.BAD), ("well", FindingState.OK),
     ]  # fmt: skip
     assert "a bug" in findings[0].found
-    assert (worst(findings), worst([])) == (State.BAD, State.OK)
+    assert (worst(findings), worst([])) == (FindingState.BAD, FindingState.OK)
 
 
 # ---------------------------------------------------------------- the channels over HTTP, and bots
@@ -209,14 +213,14 @@ async def test_each_target_of_the_channels_is_tried_without_anybody_seeing_it(re
         assert not ding.messages
         assert not bot.online
     assert {name: finding.state for name, finding in found.items()} == {
-        "target robot": State.OK,
-        "target gone": State.BAD,
-        "target app": State.OK,
-        "target strange": State.BAD,
-        "target ding": State.OK,
-        "target unsigned": State.BAD,
-        "target mail": State.OK,
-        "bot main": State.WARN,
+        "target robot": FindingState.OK,
+        "target gone": FindingState.BAD,
+        "target app": FindingState.OK,
+        "target strange": FindingState.BAD,
+        "target ding": FindingState.OK,
+        "target unsigned": FindingState.BAD,
+        "target mail": FindingState.OK,
+        "bot main": FindingState.WARN,
     }
     assert "93000" in found["target gone"].found
     assert "310000" in found["target unsigned"].found
@@ -236,10 +240,10 @@ async def test_services_that_stall_or_are_away_are_told_in_time(
             '  away: {channel: wecom_robot, key: hush-key, base_url: "http://127.0.0.1:9"}\n'
         )
         slow, away, bot = await examine(read(text), None, {n: doctor.CHECKS[n] for n in ("channels", "bots")})
-    assert (slow.state, slow.found) == (State.BAD, "no answer within 0.3 seconds")
-    assert away.state is State.BAD
+    assert (slow.state, slow.found) == (FindingState.BAD, "no answer within 0.3 seconds")
+    assert away.state is FindingState.BAD
     assert "is not reached" in away.found
-    assert bot.state is State.BAD
+    assert bot.state is FindingState.BAD
     assert "Connection refused" in bot.found
     assert "hush" not in f"{slow}{away}{bot}"
 
@@ -248,7 +252,7 @@ async def test_what_the_running_bridge_says_of_its_bot_is_told(read: Callable[..
     async with WecomBotServer() as server:
         config = read(f'bots: {{main: {{bot_id: b, secret: hush, ws_url: "{server.url}"}}}}\n')
         database = Database.open(sqlite_url(tmp_path))
-        for state, expected in (("online", State.OK), ("unauthorised", State.WARN)):
+        for state, expected in (("online", FindingState.OK), ("unauthorised", FindingState.WARN)):
             fact = {"state": state, "detail": "846609 bad secret"}
             await database.run(lambda c, fact=fact: remember_fact(c, "channel:wecom_bot:main", fact, 1.0))
             (found,) = await examine(config, database, {"bots": doctor.CHECKS["bots"]})

@@ -27,7 +27,7 @@ from wxbridge import watchdog as watch
 from wxbridge.alerts.notifications import Destination
 from wxbridge.bridge import Bridge
 from wxbridge.channels.console import ConsoleTarget
-from wxbridge.channels.wechat import WechatTarget
+from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.config.schema import Config
 from wxbridge.config.types import TargetSettings, WatchSettings
 from wxbridge.core.database import Database, sqlite_url

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from wxbridge.config.types import Section, TargetSettings
 from wxbridge.core.database import Database
+from wxbridge.core.findings import Finding
 from wxbridge.core.model import Capabilities, Channel
 
 
@@ -29,6 +30,22 @@ class ChannelContext:
 
 
 @dataclass(frozen=True)
+class CheckContext:
+    """What a check of a channel is given."""
+
+    settings: Section | None
+    """The channel's own section of jobs.yaml; None where the file has none, or the channel needs none."""
+    targets: Mapping[str, TargetSettings]
+    """The targets that use this channel, by name."""
+    database: Database | None
+    """What a bridge has stored; None where none has ever run on the state directory."""
+
+
+ChannelCheck = Callable[[CheckContext], Awaitable[list[Finding]]]
+"""Looks at one thing that the channel needs from outside. It changes nothing and sends nothing."""
+
+
+@dataclass(frozen=True)
 class ChannelPlugin:
     """A channel as the registry knows it."""
 
@@ -46,3 +63,7 @@ class ChannelPlugin:
     """The accounts that the section has, each a lane of its own (`CHANNEL:NAME`): a connection and a state."""
     of_lane: Callable[[Any, str], Any] = lambda section, _lane: section
     """The settings of one lane. May raise `WxbridgeError`."""
+    checks: Mapping[str, ChannelCheck] = field(default_factory=dict)
+    """What `wxbridge doctor` looks at, by the name that stands in for the findings of a check that fails itself."""
+    has_probe: bool = False
+    """Whether its channels can ask their service about a target without anybody seeing it: `probe(address) -> str`."""

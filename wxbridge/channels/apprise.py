@@ -264,4 +264,4 @@ def _create(context: ChannelContext) -> Channel:
     return AppriseChannel(target.capabilities(USUAL) if target else USUAL)
 
 
-PLUGIN = ChannelPlugin(target=AppriseTarget, create=_create, capabilities=USUAL)
+PLUGIN = ChannelPlugin(target=AppriseTarget, create=_create, capabilities=USUAL, has_probe=True)

@@ -20,14 +20,14 @@ from pydantic import model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.http import (
-    Answer,
-    Code,
-    Codes,
+    AccountCooldowns,
+    AnswerVerdict,
+    HttpAnswer,
     HttpChannel,
+    HttpTiming,
     Meaning,
-    Rests,
-    Timing,
-    Verdict,
+    ServiceCode,
+    ServiceCodes,
     as_json,
     understand,
 )
@@ -60,15 +60,15 @@ _SIGNED = "look at `secret`, this host's clock (it may be an hour off), the robo
 _TOKEN = "the robot was removed, or the token is wrong; look at `access_token`"  # noqa: S105 - advice
 
 
-def _table(meaning: Meaning, advice: str, codes: Iterable[int]) -> dict[int, Code]:
-    return dict.fromkeys(codes, Code(meaning, advice))
+def _table(meaning: Meaning, advice: str, codes: Iterable[int]) -> dict[int, ServiceCode]:
+    return dict.fromkeys(codes, ServiceCode(meaning, advice))
 
 
-CODES: Codes = {
-    -1: Code(Meaning.PASSING, "it is busy"),
-    130101: Code(Meaning.THROTTLED, "the robot is mute for ten minutes", MUTED),
-    410100: Code(Meaning.THROTTLED, "too fast"),
-    310000: Code(Meaning.WRONG_CONFIGURATION, _SIGNED),
+CODES: ServiceCodes = {
+    -1: ServiceCode(Meaning.PASSING, "it is busy"),
+    130101: ServiceCode(Meaning.THROTTLED, "the robot is mute for ten minutes", MUTED),
+    410100: ServiceCode(Meaning.THROTTLED, "too fast"),
+    310000: ServiceCode(Meaning.WRONG_CONFIGURATION, _SIGNED),
     **_table(Meaning.WRONG_CONFIGURATION, _TOKEN, [300001, 300005, 400101, 400106]),
     **_table(Meaning.WRONG_CONFIGURATION, "enable the robot in its group", [400102]),
     **_table(Meaning.BAD_ADDRESS, "the group was dissolved", [400013]),
@@ -83,7 +83,7 @@ _BAD_MESSAGE_TYPE = "400105"
 _BAD_PARAMETER = "40035"
 
 
-def classify(answer: Answer) -> Verdict:
+def classify(answer: HttpAnswer) -> AnswerVerdict:
     """Tell what DingTalk's answer means (`Meaning`). The body decides."""
     return understand(answer, CODES)
 
@@ -95,7 +95,7 @@ def sign(secret: str, milliseconds: int) -> str:
 
 
 @dataclass(frozen=True)
-class Robot:
+class DingtalkRobot:
     """One robot."""
 
     base_url: str
@@ -134,7 +134,7 @@ class DingtalkTarget(TargetSettings):
         self.robot()
         return self
 
-    def robot(self) -> Robot:
+    def robot(self) -> DingtalkRobot:
         """The robot.
 
         Raises:
@@ -152,7 +152,7 @@ class DingtalkTarget(TargetSettings):
         if not token:
             raise ValueError("`access_token` is empty; copy what follows `?access_token=`")
         secret = self.secret.get_secret_value().strip() if self.secret else ""
-        return Robot(base, token, secret, self.ca)
+        return DingtalkRobot(base, token, secret, self.ca)
 
     def chat_key(self) -> str:
         """The robot, without giving its token away."""
@@ -173,13 +173,13 @@ class DingtalkChannel(HttpChannel):
     def __init__(
         self,
         *,
-        timing: Timing | None = None,
+        timing: HttpTiming | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         super().__init__(timing)
         self._wall = wall
-        self._rests = Rests(monotonic)
+        self._rests = AccountCooldowns(monotonic)
 
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
         """Send one message; `address` is a `DingtalkTarget`.
@@ -218,7 +218,7 @@ class DingtalkChannel(HttpChannel):
             raise verdict.failure(_service(robot))
         return f"the robot is known at {robot.base_url}"
 
-    async def _ask(self, robot: Robot, data: bytes, *, sends: bool = True) -> Verdict:
+    async def _ask(self, robot: DingtalkRobot, data: bytes, *, sends: bool = True) -> AnswerVerdict:
         params = {"access_token": robot.token}
         if robot.secret:
             moment = int(self._wall() * 1000)
@@ -235,7 +235,7 @@ class DingtalkChannel(HttpChannel):
         return classify(answer)
 
 
-def _service(robot: Robot) -> str:
+def _service(robot: DingtalkRobot) -> str:
     return f"DingTalk (the robot at {robot.base_url})"
 
 
@@ -280,4 +280,6 @@ def _create(context: ChannelContext) -> Channel:  # noqa: ARG001 - every target 
     return DingtalkChannel()
 
 
-PLUGIN = ChannelPlugin(target=DingtalkTarget, create=_create, capabilities=CAPABILITIES, settings=DingtalkSettings)
+PLUGIN = ChannelPlugin(
+    target=DingtalkTarget, create=_create, capabilities=CAPABILITIES, settings=DingtalkSettings, has_probe=True
+)

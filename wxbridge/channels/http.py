@@ -53,7 +53,7 @@ class Meaning(StrEnum):
 
 
 @dataclass(frozen=True)
-class Code:
+class ServiceCode:
     """What an `errcode` means, what a person can do about it, and how long to wait where we are to be slower."""
 
     meaning: Meaning
@@ -62,14 +62,14 @@ class Code:
     """Seconds."""
 
 
-Codes = Mapping[int, Code]
+ServiceCodes = Mapping[int, ServiceCode]
 
-UNLISTED = Code(Meaning.PASSING)
+UNLISTED = ServiceCode(Meaning.PASSING)
 """A code that nobody documents: certainly not sent. A few more tries cost little, a lost alert much."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpAnswer:
     """An HTTP answer: its status, its body, and the seconds that `Retry-After` asks for."""
 
     status: int
@@ -78,7 +78,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Verdict:
+class AnswerVerdict:
     """An answer, understood."""
 
     meaning: Meaning
@@ -111,7 +111,7 @@ class Verdict:
                 return Transient(text, code=self.code)
 
 
-def understand(answer: Answer, codes: Codes) -> Verdict:
+def understand(answer: HttpAnswer, codes: ServiceCodes) -> AnswerVerdict:
     """Tell what an answer means by its `errcode`; where it has none, by what came instead of one.
 
     What certainly did not reach the service is a passing fault; where it may have, the meaning is unknown.
@@ -120,12 +120,12 @@ def understand(answer: Answer, codes: Codes) -> Verdict:
     number = _errcode(data)
     if number is None:
         return _no_answer(answer)
-    known = Code(Meaning.SENT) if number == 0 else codes.get(number, UNLISTED)
+    known = ServiceCode(Meaning.SENT) if number == 0 else codes.get(number, UNLISTED)
     words = str(data.get("errmsg", "")).strip()[:_WORDS_LIMIT]
-    return Verdict(known.meaning, str(number), words, known.advice, known.wait, data)
+    return AnswerVerdict(known.meaning, str(number), words, known.advice, known.wait, data)
 
 
-def harmless(verdict: Verdict) -> Verdict:
+def harmless(verdict: AnswerVerdict) -> AnswerVerdict:
     """The verdict on what nobody sees, a token or an upload: what may have happened does not matter."""
     return replace(verdict, meaning=Meaning.PASSING) if verdict.meaning is Meaning.UNKNOWN else verdict
 
@@ -153,7 +153,7 @@ _FAILED_ON_THE_WAY = (500, 502, 504)
 """The service, or a proxy in front of it, broke after the request had come: the message may be out."""
 
 
-def _no_answer(answer: Answer) -> Verdict:
+def _no_answer(answer: HttpAnswer) -> AnswerVerdict:
     head = answer.body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     page = head.startswith((b"<!doctype", b"<html", b"<head", b"<body"))
     what = "an empty body" if not head else "a web page" if page else "no JSON with an errcode"
@@ -161,24 +161,24 @@ def _no_answer(answer: Answer) -> Verdict:
     proxy = "a proxy seems to answer in its place"
     match answer.status:
         case 429:
-            return Verdict(Meaning.THROTTLED, None, words, wait=answer.retry_after or MINUTE)
+            return AnswerVerdict(Meaning.THROTTLED, None, words, wait=answer.retry_after or MINUTE)
         case 413:
-            return Verdict(Meaning.TOO_BIG, None, words)
+            return AnswerVerdict(Meaning.TOO_BIG, None, words)
         case status if status in _NOT_THERE:
-            return Verdict(Meaning.WRONG_CONFIGURATION, None, words, "look at `base_url`")
+            return AnswerVerdict(Meaning.WRONG_CONFIGURATION, None, words, "look at `base_url`")
         case status if status in _FAILED_ON_THE_WAY:
-            return Verdict(Meaning.UNKNOWN, None, words)
+            return AnswerVerdict(Meaning.UNKNOWN, None, words)
         case status if status >= 300 or page:  # noqa: PLR2004 - HTTP
-            return Verdict(Meaning.PASSING, None, words, proxy)
+            return AnswerVerdict(Meaning.PASSING, None, words, proxy)
         case _:
-            return Verdict(Meaning.UNKNOWN, None, words)
+            return AnswerVerdict(Meaning.UNKNOWN, None, words)
 
 
 # ---------------------------------------------------------------- one request
 
 
 @dataclass(frozen=True)
-class Timing:
+class HttpTiming:
     """How long a service may take, in seconds."""
 
     deadline: float = 15.0
@@ -188,10 +188,10 @@ class Timing:
 
 
 @dataclass
-class Http:
+class HttpClient:
     """The HTTP of one channel: one session, made when first needed. `close` it."""
 
-    timing: Timing = field(default_factory=Timing)
+    timing: HttpTiming = field(default_factory=HttpTiming)
     _session: aiohttp.ClientSession | None = None
     _trust: dict[Path, ssl.SSLContext] = field(default_factory=dict)
 
@@ -206,7 +206,7 @@ class Http:
         params: Mapping[str, str] | None = None,
         data: bytes | aiohttp.FormData | None = None,
         size: int = 0,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Make one request and read its answer, whatever its status.
 
         Args:
@@ -238,7 +238,7 @@ class Http:
                 ) as response,
             ):
                 body = await _read(response)
-                return Answer(response.status, body, _seconds(response.headers.get("Retry-After")))
+                return HttpAnswer(response.status, body, _seconds(response.headers.get("Retry-After")))
         except aiohttp.ClientConnectorCertificateError:
             raise Offline(f"{service} has a certificate that is not trusted; name its authority with `ca`") from None
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.ClientHttpProxyError) as error:
@@ -315,7 +315,7 @@ def as_json(payload: Mapping[str, Any]) -> bytes:
 
 
 @dataclass
-class Rests:
+class AccountCooldowns:
     """Accounts that are left alone for a while, and the order in which the others take their turns."""
 
     clock: Callable[[], float] = time.monotonic
@@ -348,8 +348,8 @@ class Rests:
 class HttpChannel:
     """What channels have in common that keep no connection: they are up, and nobody writes back."""
 
-    def __init__(self, timing: Timing | None = None) -> None:
-        self._http = Http(timing or Timing())
+    def __init__(self, timing: HttpTiming | None = None) -> None:
+        self._http = HttpClient(timing or HttpTiming())
         self._status = ChannelStatus(ChannelState.ONLINE, datetime.now(UTC))
 
     @property

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
 import typer
 
@@ -13,9 +12,7 @@ from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, database_of, r
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
 from wxbridge.core.errors import StorageError
-
-if TYPE_CHECKING:
-    from wxbridge.doctor import Finding  # brings aiohttp
+from wxbridge.core.findings import Finding, FindingState
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
@@ -23,19 +20,19 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
 
     Exit code 1 where something is bad; a warning is none.
     """
-    from wxbridge.doctor import State, worst
+    from wxbridge.doctor import worst
 
     logging.configure("auto", "error")
     findings = examined(read_config(config))
     show([asdict(finding) for finding in findings], as_json=as_json,
          columns=("name", "state", "found", "advice"), empty="nothing to look at")  # fmt: skip
-    if worst(findings) is State.BAD:
+    if worst(findings) is FindingState.BAD:
         raise typer.Exit(FAILED)
 
 
 def examined(settings: Config) -> Sequence[Finding]:
     """Run every check, on the database of the running or the last bridge where there is one."""
-    from wxbridge.doctor import Finding, State, database_file, examine
+    from wxbridge.doctor import database_file, examine
 
     async def run() -> list[Finding]:
         # Opening it would make one where there is none.
@@ -45,7 +42,7 @@ def examined(settings: Config) -> Sequence[Finding]:
             with database_of(settings) as database:
                 return await examine(settings, database)
         except StorageError as error:
-            trouble = Finding("database", State.BAD, str(error), "see the state directory")
+            trouble = Finding("database", FindingState.BAD, str(error), "see the state directory")
             return [trouble, *await examine(settings, None)]
 
     return asyncio.run(run())

@@ -213,16 +213,18 @@ def check(
 def _check_around(settings: Config) -> None:
     """Say what is wrong around the bridge. Exit code 1 where something is bad."""
     from wxbridge.cli.doctor import examined
-    from wxbridge.doctor import State, worst
+    from wxbridge.core.findings import FindingState
+    from wxbridge.doctor import worst
 
     logging.configure("auto", "error")
     findings = examined(settings)
     for finding in findings:
-        if finding.state is not State.OK:
+        if finding.state is not FindingState.OK:
             say(f"{finding.state}: {finding.name}: {finding.found}" + (f"; {finding.advice}" if finding.advice else ""))
-    if worst(findings) is State.BAD:
+    if worst(findings) is FindingState.BAD:
         raise typer.Exit(FAILED)
-    say(f"{len(findings)} things looked at around it: {'all well' if worst(findings) is State.OK else 'it can work'}")
+    verdict = "all well" if worst(findings) is FindingState.OK else "it can work"
+    say(f"{len(findings)} things looked at around it: {verdict}")
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 from zoneinfo import ZoneInfo
 
 from apscheduler.triggers.base import BaseTrigger
@@ -214,6 +214,9 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 
 class TargetSettings(Section):
     """What every target has, whatever its channel. A channel's own target adds the address."""
+
+    address_keys: ClassVar[tuple[str, ...]] = ()
+    """The keys that say where the target leads to, and are no secret."""
 
     channel: str
     """Which way into WeChat: `wechat`, `wecom_robot`, …"""

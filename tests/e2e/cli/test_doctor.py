@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from wxbridge.cli import doctor as command
 from wxbridge.cli import service
-from wxbridge.doctor import Finding, State
+from wxbridge.core.findings import Finding, FindingState
 
 app = typer.Typer()
 app.command()(command.doctor)
@@ -35,9 +35,9 @@ def run(config_file: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> It
     structlog.reset_defaults()
 
 
-WELL = Finding("font", State.OK, "Noto")
-SO_SO = Finding("bridge", State.WARN, "it does not run", "start it")
-BAD = Finding("gateway", State.BAD, "not reached", "correct it")
+WELL = Finding("font", FindingState.OK, "Noto")
+SO_SO = Finding("bridge", FindingState.WARN, "it does not run", "start it")
+BAD = Finding("gateway", FindingState.BAD, "not reached", "correct it")
 
 
 def test_the_table_says_what_was_found_and_what_to_do(run: Callable[..., Result]) -> None:

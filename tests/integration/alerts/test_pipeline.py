@@ -26,6 +26,7 @@ from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.config.types import Rate
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import BadBody, ConfigError, StorageError
+from wxbridge.core.findings import FindingState
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import (
     Accepted,
@@ -39,7 +40,7 @@ from wxbridge.core.model import (
 )
 from wxbridge.delivery import outbox
 from wxbridge.delivery.writer import Writer
-from wxbridge.doctor import CHECKS, State, examine
+from wxbridge.doctor import CHECKS, examine
 from wxbridge.testing import FakeClock
 
 MINUTE, HOUR = 60.0, 3600.0
@@ -600,7 +601,7 @@ routes: [{to: [ops], template: missing, routes: [{match: {a: b}, template: bad}]
 """)
     found = {each.name: each for each in await examine(config, None, {"templates": CHECKS["templates"]})}
     assert {name: each.state for name, each in found.items()} == {
-        "template bad": State.WARN, "template good": State.OK, "template missing": State.WARN,
+        "template bad": FindingState.WARN, "template good": FindingState.OK, "template missing": FindingState.WARN,
     }  # fmt: skip
     assert "bad.j2:1" in found["template bad"].found
     assert "there are bad.j2, good.j2" in found["template missing"].found

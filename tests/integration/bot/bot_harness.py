@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from wxbridge.alerts.notifications import Destination
 from wxbridge.bot.command import CannotAnswer, Command, Permission, Question
 from wxbridge.bot.dispatcher import Around, Chat, ChatSetting
-from wxbridge.channels.wechat import CAPABILITIES
 from wxbridge.channels.wechat.mentions import says_name, without_quote
+from wxbridge.channels.wechat.settings import CAPABILITIES
 from wxbridge.config.types import ChatSettings
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import PictureError, WxbridgeError

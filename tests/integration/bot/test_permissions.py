@@ -6,7 +6,7 @@ import pytest
 
 from tests.integration.bot.bot_harness import inbound
 from wxbridge.bot.permissions import is_master, target_of
-from wxbridge.channels.wechat import WechatTarget
+from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.core.errors import Offline
 
 REFUSED = "`stop` is for the master and those under `chat.admins` in jobs.yaml."

@@ -26,7 +26,7 @@ from wxbridge.channels.dingtalk import (
     sign,
     title,
 )
-from wxbridge.channels.http import Answer, Meaning
+from wxbridge.channels.http import HttpAnswer, Meaning
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
 from wxbridge.core.model import PictureFile, Text
 from wxbridge.testing import FakeClock
@@ -62,8 +62,8 @@ def made(**given) -> DingtalkTarget:
     return DingtalkTarget.model_validate(given)
 
 
-def said(errcode: int) -> Answer:
-    return Answer(200, json.dumps({"errcode": errcode, "errmsg": "the words"}).encode())
+def said(errcode: int) -> HttpAnswer:
+    return HttpAnswer(200, json.dumps({"errcode": errcode, "errmsg": "the words"}).encode())
 
 
 # ---------------------------------------------------------------- answers
@@ -106,9 +106,9 @@ def test_a_documented_code_says_whether_a_retry_can_help(errcode, kind) -> None:
     [
         (said(0), Meaning.SENT),
         (said(987), Meaning.PASSING),
-        (Answer(200, b""), Meaning.UNKNOWN),
-        (Answer(200, b"<html>"), Meaning.PASSING),
-        (Answer(500, b"oops"), Meaning.UNKNOWN),
+        (HttpAnswer(200, b""), Meaning.UNKNOWN),
+        (HttpAnswer(200, b"<html>"), Meaning.PASSING),
+        (HttpAnswer(500, b"oops"), Meaning.UNKNOWN),
     ],
 )
 def test_an_answer_means(answer, meaning) -> None:

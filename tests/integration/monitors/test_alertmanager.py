@@ -24,10 +24,11 @@ from wxbridge.alerts.notification_log import alert_key
 from wxbridge.alerts.sources import alertmanager as webhook
 from wxbridge.config.schema import Config
 from wxbridge.config.types import WebSource
+from wxbridge.core.findings import FindingState
 from wxbridge.core.http import ApiError
 from wxbridge.core.matchers import Matcher, parse_matchers
 from wxbridge.core.model import AlertGroup, AlertStatus
-from wxbridge.doctor import CHECKS, State, examine
+from wxbridge.doctor import CHECKS, examine
 from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
 
 NOW = datetime.now(UTC).replace(microsecond=0)
@@ -90,11 +91,11 @@ async def test_a_real_alertmanager_says_itself_what_it_does_not_take(
             with pytest.raises(ApiError, match=r"there is no /api/v2/alerts .*is alertmanager.url right\?"):
                 await lost.alerts()
         [finding] = await examine(read(f'alertmanager: {{url: "{url}"}}\n'), None, {"a": CHECKS["alertmanager"]})
-        assert (finding.name, finding.state) == ("alertmanager", State.OK)
+        assert (finding.name, finding.state) == ("alertmanager", FindingState.OK)
         assert "version 0." in finding.found
         wrong = read(f'alertmanager: {{url: "{url}/nowhere"}}\n')
         [finding] = await examine(wrong, None, {"a": CHECKS["alertmanager"]})
-        assert finding.state is State.BAD
+        assert finding.state is FindingState.BAD
 
 
 # ---------------------------------------------------------------- one that does as it is told

@@ -24,8 +24,8 @@ from wxbridge.config.schema import Config
 from wxbridge.config.types import AlertPictureSettings, GrafanaSettings, PictureSettings, ScratchSettings, WebSource
 from wxbridge.core import imaging
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused
+from wxbridge.core.findings import FindingState
 from wxbridge.core.model import PictureSpec
-from wxbridge.doctor import State
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.monitors.promql import Threshold, analysed
 from wxbridge.pictures.charts.graph import Graphs
@@ -652,11 +652,11 @@ def test_a_mark_that_cannot_be_read_is_none_and_goes_away(mark: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "token", "state", "words"),
     [
-        (lambda _: None, EDITOR, State.OK, "panel 2 of Grafana's dashboard scratch-1 may be saved"),
-        (lambda _: None, VIEWER, State.WARN, "the role Editor"),
-        (lambda fake: fake.model.update(uid="other"), EDITOR, State.WARN, "no dashboard scratch-1"),
-        (lambda fake: fake.panel().update(id=9), EDITOR, State.WARN, "has no panel 2"),
-        (lambda _: None, "wrong", State.WARN, "does not take the token"),
+        (lambda _: None, EDITOR, FindingState.OK, "panel 2 of Grafana's dashboard scratch-1 may be saved"),
+        (lambda _: None, VIEWER, FindingState.WARN, "the role Editor"),
+        (lambda fake: fake.model.update(uid="other"), EDITOR, FindingState.WARN, "no dashboard scratch-1"),
+        (lambda fake: fake.panel().update(id=9), EDITOR, FindingState.WARN, "has no panel 2"),
+        (lambda _: None, "wrong", FindingState.WARN, "does not take the token"),
     ],
 )
 async def test_doctor_tells_whether_the_panel_may_be_filled(
@@ -664,7 +664,7 @@ async def test_doctor_tells_whether_the_panel_may_be_filled(
     grafana: FakeGrafana,
     change: Callable[[FakeGrafana], None],
     token: str,
-    state: State,
+    state: FindingState,
     words: str,
 ) -> None:
     change(grafana)
@@ -680,4 +680,4 @@ async def test_doctor_tells_whether_the_panel_may_be_filled(
 
 async def test_doctor_asks_for_what_the_painter_needs(read: Callable[..., Config]) -> None:
     [finding] = await doctor.painter(read(f"pictures: {{alerts: {{painter: {{dashboard: {UID}}}}}}}\n"), None)
-    assert (finding.state, finding.found) == (State.WARN, "there is no `grafana: url:`")
+    assert (finding.state, finding.found) == (FindingState.WARN, "there is no `grafana: url:`")

@@ -13,26 +13,26 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.wechat import CAPABILITIES, PICTURE_LIMIT, WechatSettings, WechatTarget, compat
-from wxbridge.channels.wechat.addresses import Addresses
-from wxbridge.channels.wechat.directory import Contact, Directory, Room
-from wxbridge.channels.wechat.mentions import EVERYONE, Person, find_person, is_everyone, with_mentions
-from wxbridge.channels.wechat.rpc import (
+from wxbridge.channels.wechat import compat
+from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory
+from wxbridge.channels.wechat.gateway_errors import (
+    EventStreamEnded,
     GatewayError,
-    NoAnswer,
-    NoCode,
-    NotSent,
-    Refused,
-    StreamEnded,
-    log_out,
+    GatewayNoAnswer,
+    GatewayRefusal,
+    GatewayRequestNotSent,
+    NoLoginCode,
     translate,
 )
-from wxbridge.channels.wechat.session import Host, SeenIds, Session
+from wxbridge.channels.wechat.mentions import EVERYONE, Person, find_person, is_everyone, with_mentions
+from wxbridge.channels.wechat.resolver import TargetResolver
+from wxbridge.channels.wechat.session import Host, SeenIds, WechatSession
+from wxbridge.channels.wechat.settings import CAPABILITIES, PICTURE_LIMIT, WechatSettings, WechatTarget
 from wxbridge.core.errors import BadAddress, Offline, Permanent
 from wxbridge.core.model import ChannelState, ChannelStatus, Inbound, OnInbound, OnStatus, Outgoing, Receipt, Text
 
 if TYPE_CHECKING:
-    from wxbridge.channels.wechat.connection import Connection
+    from wxbridge.channels.wechat.connection import WechatConnection
 
 log = structlog.get_logger()
 
@@ -47,7 +47,7 @@ _STANDING = (ChannelState.CONNECTING, ChannelState.UNREACHABLE, ChannelState.UNA
 
 
 @dataclass(frozen=True)
-class Timing:
+class WechatTiming:
     """The channel's times, in seconds; the defaults are for real life, tests bring their own."""
 
     deadline: float = 15.0
@@ -80,16 +80,16 @@ class WechatChannel:
 
     capabilities = CAPABILITIES
 
-    def __init__(self, context: ChannelContext, timing: Timing | None = None) -> None:
+    def __init__(self, context: ChannelContext, timing: WechatTiming | None = None) -> None:
         assert isinstance(context.settings, WechatSettings)  # noqa: S101 - the registry made it so
         self.settings = context.settings
-        self.directory = Directory(context.database)
-        self.addresses = Addresses(context, self.directory, context.settings.master)
+        self.directory = WechatDirectory(context.database)
+        self.addresses = TargetResolver(context, self.directory, context.settings.master)
         self._context = context
-        self._timing = timing or Timing()
+        self._timing = timing or WechatTiming()
         self._status = ChannelStatus(ChannelState.STARTING, datetime.now(UTC))
         self._on_status: OnStatus = lambda _: None
-        self._session: Session | None = None
+        self._session: WechatSession | None = None
         self._seen = SeenIds()
         self._inbox: asyncio.Queue[Inbound] = asyncio.Queue()
         self._codeless = 0
@@ -175,13 +175,13 @@ class WechatChannel:
             self._set_status(ChannelState.CONNECTING, detail=f"connecting to {self.settings.endpoint}")
         try:
             await self._live()
-        except Refused as error:
+        except GatewayRefusal as error:
             return self._refused(error)
-        except StreamEnded:
+        except EventStreamEnded:
             return self._ended()
-        except NoCode as error:
+        except NoLoginCode as error:
             return self._no_code(str(error))
-        except (NotSent, NoAnswer) as error:
+        except (GatewayRequestNotSent, GatewayNoAnswer) as error:
             return self._unreachable(str(error))
         except Exception as error:
             # Whatever it is, the bridge goes on trying; the first time with its trace.
@@ -197,10 +197,10 @@ class WechatChannel:
         """
         await self.addresses.load()
         await asyncio.to_thread(compat.load, self._context.state_dir / "wechaty")
-        from wxbridge.channels.wechat.connection import Connection
+        from wxbridge.channels.wechat.connection import WechatConnection
 
         timing = self._timing
-        session = Session(
+        session = WechatSession(
             Host(
                 self.directory,
                 self._seen,
@@ -212,7 +212,7 @@ class WechatChannel:
                 timing.code,
             )
         )
-        connection = Connection(
+        connection = WechatConnection(
             endpoint=self.settings.endpoint,
             token=self.settings.token.get_secret_value().strip(),
             on_event=session.on_event,
@@ -262,7 +262,7 @@ class WechatChannel:
         self._set_status(ChannelState.CONNECTING, detail=detail)
         return self._timing.ended
 
-    def _refused(self, error: Refused) -> float:
+    def _refused(self, error: GatewayRefusal) -> float:
         if error.code == "ALREADY_EXISTS":
             return self._taken()
         if error.code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
@@ -374,11 +374,11 @@ class WechatChannel:
         if session is None or self._status.state is not ChannelState.ONLINE:
             raise Offline("WeChat is not logged in")
         try:
-            await log_out(session.connection)
+            await session.connection.log_out()
         except GatewayError as error:
             raise translate(error, "logged out") from error
 
-    def _chat(self, session: Session, address: Any) -> Room | Contact:
+    def _chat(self, session: WechatSession, address: Any) -> Room | Contact:
         if not isinstance(address, WechatTarget):
             raise Permanent(f"this is no WeChat address: {address!r}")
         known = session.rooms_known if address.room else session.contacts_known
@@ -395,7 +395,9 @@ class WechatChannel:
             raise Offline("WeChat is online; its rooms and contacts are still being read")
         return found
 
-    async def _send_text(self, session: Session, chat: Room | Contact, text: str, mentions: Sequence[str]) -> Receipt:
+    async def _send_text(
+        self, session: WechatSession, chat: Room | Contact, text: str, mentions: Sequence[str]
+    ) -> Receipt:
         if not text.strip():
             raise Permanent("the text is empty: WeChat sends none")
         ids: list[str] = []
@@ -404,7 +406,7 @@ class WechatChannel:
         return Receipt(await session.connection.send_text(chat.id, text, ids) or None)
 
     async def _mention(
-        self, session: Session, chat: Room | Contact, text: str, mentions: Sequence[str]
+        self, session: WechatSession, chat: Room | Contact, text: str, mentions: Sequence[str]
     ) -> tuple[str, list[str]]:
         """Turn names into member ids and the `@name` that belongs to them; who is no member is only named."""
         if isinstance(chat, Contact):
@@ -430,7 +432,7 @@ class WechatChannel:
         return with_mentions(text, shown), list(dict.fromkeys(ids))
 
     async def _send_picture(
-        self, session: Session, chat: Room | Contact, path: str, name: str, content_type: str
+        self, session: WechatSession, chat: Room | Contact, path: str, name: str, content_type: str
     ) -> Receipt:
         try:
             data = await asyncio.to_thread(Path(path).read_bytes)
@@ -443,7 +445,7 @@ class WechatChannel:
         return Receipt(await session.connection.send_picture(chat.id, name, data, content_type) or None)
 
 
-async def _close(session: Session, connection: Connection) -> None:
+async def _close(session: WechatSession, connection: WechatConnection) -> None:
     await session.close()
     await connection.close()
 

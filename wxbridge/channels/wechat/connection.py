@@ -15,9 +15,16 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar
 
-from wxbridge.channels.wechat import compat, events, split_endpoint
+from wxbridge.channels.wechat import compat, events
 from wxbridge.channels.wechat.directory import Contact, Room
-from wxbridge.channels.wechat.rpc import GatewayError, NoAnswer, NotSent, Refused, StreamEnded
+from wxbridge.channels.wechat.gateway_errors import (
+    EventStreamEnded,
+    GatewayError,
+    GatewayNoAnswer,
+    GatewayRefusal,
+    GatewayRequestNotSent,
+)
+from wxbridge.channels.wechat.settings import split_endpoint
 
 compat.load()
 
@@ -63,7 +70,7 @@ class RawMessage:
 
 
 @dataclass(frozen=True)
-class Member:
+class RoomMember:
     """Somebody in a room: `room_alias` is the name carried in this room only, `name` the person's own."""
 
     id: str
@@ -170,12 +177,12 @@ def _meaning(error: BaseException, *, sent: bool) -> GatewayError:
         words = error.message or ""
         # These are grpclib's own, for an answer that is none (a proxy's, a broken one).
         if words.startswith(("Received :status", "Missing ", "Invalid grpc-status", "Invalid content-type")):
-            return NoAnswer(words, code=error.status.name)
-        return Refused(error.status.name, words)
+            return GatewayNoAnswer(words, code=error.status.name)
+        return GatewayRefusal(error.status.name, words)
     if not sent:
-        return NotSent(_words(error))
+        return GatewayRequestNotSent(_words(error))
     # "Unknown" to delivery: what was cut off may have been done.
-    return NoAnswer(_words(error), code="DEADLINE_EXCEEDED" if isinstance(error, TimeoutError) else None)
+    return GatewayNoAnswer(_words(error), code="DEADLINE_EXCEEDED" if isinstance(error, TimeoutError) else None)
 
 
 class _Puppet(PuppetService):  # type: ignore[misc] # the wechaty family is untyped
@@ -284,10 +291,11 @@ class _Bot(Wechaty):  # type: ignore[misc] # the wechaty family is untyped
         await self.puppet.stop()
 
 
-class Connection:
+class WechatConnection:
     """One connection, from `open` to `close`; `on_event(name, payload)` is called on the event loop.
 
-    Every call has a deadline of `deadline` seconds and raises a `GatewayError`: NotSent, NoAnswer or Refused.
+    Every call has a deadline of `deadline` seconds and raises a `GatewayError`: `GatewayRequestNotSent`,
+    `GatewayNoAnswer` or `GatewayRefusal`.
     """
 
     def __init__(
@@ -323,7 +331,7 @@ class Connection:
         `take_over` calls Stop before: it ends another client's connection, and with most puppets the login.
 
         Raises:
-            GatewayError: any of its kinds; `Refused("ALREADY_EXISTS")` where another client listens.
+            GatewayError: any of its kinds; `GatewayRefusal("ALREADY_EXISTS")` where another client listens.
         """
         _empty_pools()
         self._puppet.take_over = take_over
@@ -355,7 +363,7 @@ class Connection:
             await self._puppet.listen()
         except Exception as error:
             raise _meaning(error, sent=True) from error
-        raise StreamEnded("the gateway ended the event stream")
+        raise EventStreamEnded("the gateway ended the event stream")
 
     async def _first_event(self) -> None:
         assert self._events is not None  # noqa: S101
@@ -370,7 +378,7 @@ class Connection:
         if self._events.done():
             self._events.result()
         if not self._heard.is_set():
-            raise NoAnswer(f"no event within {self._deadline:g} s")
+            raise GatewayNoAnswer(f"no event within {self._deadline:g} s")
 
     # The watchdog
 
@@ -383,7 +391,7 @@ class Connection:
             if self._given_up is not None:
                 raise self._given_up
             if not await self._alive() and not self._uploads:
-                raise NoAnswer(f"no dong within {self._answer:g} s of a ding")
+                raise GatewayNoAnswer(f"no dong within {self._answer:g} s of a ding")
 
     async def _alive(self) -> bool:
         """Ding, and wait for the dong: it proves the way there and the way back."""
@@ -392,7 +400,7 @@ class Connection:
                 if not await self._ding():
                     return asyncio.get_running_loop().time() - self._last_event < _SILENCE
                 await self._answered.wait()
-        except (TimeoutError, NotSent, NoAnswer):
+        except (TimeoutError, GatewayRequestNotSent, GatewayNoAnswer):
             return False
         return True
 
@@ -402,7 +410,7 @@ class Connection:
         self._answered.clear()
         try:
             await self._puppet.ding(self._word)
-        except Refused:
+        except GatewayRefusal:
             return False
         return True
 
@@ -444,7 +452,7 @@ class Connection:
     async def room(self, room_id: str, *, fresh: bool = False) -> Room:
         """Give a room; `fresh` has the gateway forget what it remembers of it first."""
         if fresh:
-            with suppress(Refused):
+            with suppress(GatewayRefusal):
                 await self._call(self._puppet.room_payload_dirty(room_id))
         payload = await self._call(self._puppet.room_payload(room_id))
         return Room(room_id, payload.topic, tuple(payload.member_ids))
@@ -452,15 +460,15 @@ class Connection:
     async def contact(self, contact_id: str, *, fresh: bool = False) -> tuple[Contact, bool]:
         """Give a contact and whether it is a friend; `fresh` as for a room."""
         if fresh:
-            with suppress(Refused):
+            with suppress(GatewayRefusal):
                 await self._call(self._puppet.contact_payload_dirty(contact_id))
         payload = await self._call(self._puppet.contact_payload(contact_id))
         return Contact(contact_id, payload.name, payload.alias, payload.weixin), bool(payload.friend)
 
-    async def member(self, room_id: str, contact_id: str) -> Member:
+    async def member(self, room_id: str, contact_id: str) -> RoomMember:
         """Give a member of a room."""
         payload = await self._call(self._puppet.room_member_payload(room_id, contact_id))
-        return Member(contact_id, payload.room_alias, payload.name)
+        return RoomMember(contact_id, payload.room_alias, payload.name)
 
     async def message(self, message_id: str) -> RawMessage:
         """Give a received message."""
@@ -493,17 +501,22 @@ class Connection:
         finally:
             self._uploads -= 1
 
+    async def log_out(self) -> None:
+        """Have the gateway end the account's login."""
+        # Not PuppetService.logout: it keeps an error to itself, and tells of a logout that may not have been.
+        await self._call(self._puppet.puppet_stub.logout())
+
     async def _call(self, answer: Awaitable[T]) -> T:
         try:
             return await answer
-        except NoAnswer:
+        except GatewayNoAnswer:
             self.doubt()
             raise
         except GatewayError:
             raise
         except Exception as error:
             # Whatever wechaty makes of a connection that was closed under its feet.
-            raise NotSent(_words(error)) from error
+            raise GatewayRequestNotSent(_words(error)) from error
 
 
 def _empty_pools() -> None:

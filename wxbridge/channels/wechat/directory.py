@@ -103,6 +103,16 @@ async def list_contacts(database: Database) -> list[Contact]:
     return await database.read(read)
 
 
+async def read_account(database: Database) -> str:
+    """Give the id of the account whose rooms are known; empty where there are none."""
+
+    def read(connection: Connection) -> str | None:
+        query = sa.select(rooms.c.account).where(rooms.c.channel == CHANNEL, rooms.c.present)
+        return connection.scalar(query.limit(1))
+
+    return await database.read(read) or ""
+
+
 def _replace(connection: Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
     for start in range(0, len(rows), _BATCH):
         batch = rows[start : start + _BATCH]
@@ -118,7 +128,7 @@ def _mark_absent(connection: Connection, table: sa.Table, ids: list[str]) -> Non
         connection.execute(query.values(present=False))
 
 
-class Directory:
+class WechatDirectory:
     """The rooms and contacts of one account in memory, written through to the database.
 
     `generation` grows with every change, for those who remember what they found.

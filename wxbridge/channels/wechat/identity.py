@@ -33,7 +33,7 @@ _ALIKE = 0.5
 
 
 @dataclass(frozen=True)
-class Member:
+class RememberedMember:
     """Somebody in a room; the name is empty where it is not known."""
 
     id: str
@@ -49,7 +49,7 @@ class Remembered:
     """The bot's own id then: another account's ids mean nothing."""
     names: tuple[str, ...] = ()
     """A room's topic; a contact's alias, WeChat id and name."""
-    members: tuple[Member, ...] = ()
+    members: tuple[RememberedMember, ...] = ()
     """Of a room, without the bot."""
     seen: int = 0
     """The newest `Known.since` at that time: what is not newer is known to be something else."""
@@ -93,7 +93,7 @@ class Found(Generic[Entry]):
 
 
 @dataclass(frozen=True)
-class Problem:
+class AddressProblem:
     """Nobody, or several; `key` is equal for what need not be told twice."""
 
     key: str
@@ -101,7 +101,7 @@ class Problem:
     candidates: tuple[str, ...] = ()
 
 
-def resolve_room(wanted: str, before: Remembered | None, known: Known[Room]) -> Found[Room] | Problem:
+def resolve_room(wanted: str, before: Remembered | None, known: Known[Room]) -> Found[Room] | AddressProblem:
     """Find the room that a target names by id or topic; `before` is what it was found to be the last time.
 
     White space around a name does not count.
@@ -109,7 +109,7 @@ def resolve_room(wanted: str, before: Remembered | None, known: Known[Room]) -> 
     return _resolve(_ROOMS, wanted, before, known)
 
 
-def resolve_contact(wanted: str, before: Remembered | None, known: Known[Contact]) -> Found[Contact] | Problem:
+def resolve_contact(wanted: str, before: Remembered | None, known: Known[Contact]) -> Found[Contact] | AddressProblem:
     """Find the contact that a target names by id, alias, WeChat id or name: the first of these that somebody has."""
     return _resolve(_CONTACTS, wanted, before, known)
 
@@ -118,7 +118,7 @@ def remember_room(found: Found[Room], before: Remembered | None, known: Known[Ro
     """Give what to remember of a room that was found; names of members that are not known now are kept."""
     names = {member.id: member.name for member in before.members} if before else {}
     names |= {person: name for person in found.entry.member_ids if (name := known.names.get(person, ""))}
-    members = tuple(Member(person, names.get(person, "")) for person in _people(found.entry, known.account))
+    members = tuple(RememberedMember(person, names.get(person, "")) for person in _people(found.entry, known.account))
     return _remember(_ROOMS, found, known, members)
 
 
@@ -138,7 +138,7 @@ def suspects(before: Remembered, known: Known[Room]) -> list[Room]:
     return rooms[:SUSPECTS]
 
 
-def overlap(one: Sequence[Member], other: Sequence[Member]) -> tuple[int, float]:
+def overlap(one: Sequence[RememberedMember], other: Sequence[RememberedMember]) -> tuple[int, float]:
     """Compare two rooms' people: how many are in both, and which part of all they are, from 0 to 1.
 
     People are the same by their id; those left over by their name, which several may share.
@@ -158,7 +158,7 @@ class _Kind(Generic[Entry]):
     word: str
     keys: tuple[Callable[[Entry], str], ...]
     names: Callable[[Entry], tuple[str, ...]]
-    again: Callable[[str, Remembered, Known[Entry]], Found[Entry] | Problem | None]
+    again: Callable[[str, Remembered, Known[Entry]], Found[Entry] | AddressProblem | None]
     """Look for one whose id is gone; None where nothing is like it."""
     choose: Callable[[Remembered, Sequence[Entry], Known[Entry]], Entry | None]
     """Take the one among several that is the remembered one most likely."""
@@ -171,7 +171,9 @@ class _Kind(Generic[Entry]):
     """Why one that was there may not be there any more, and what to do."""
 
 
-def _resolve(kind: _Kind[Entry], wanted: str, before: Remembered | None, known: Known[Entry]) -> Found[Entry] | Problem:
+def _resolve(
+    kind: _Kind[Entry], wanted: str, before: Remembered | None, known: Known[Entry]
+) -> Found[Entry] | AddressProblem:
     named = sorted(matches(wanted, known.entries, kind.keys), key=lambda entry: entry.id)
     if len(named) == 1:
         return Found(named[0], _takes_over(kind, wanted, named[0], before, known))
@@ -190,7 +192,9 @@ def _resolve(kind: _Kind[Entry], wanted: str, before: Remembered | None, known: 
     return kind.again(wanted, before, known) or _gone(kind, wanted, before, known)
 
 
-def _remember(kind: _Kind[Entry], found: Found[Entry], known: Known[Entry], members: tuple[Member, ...]) -> Remembered:
+def _remember(
+    kind: _Kind[Entry], found: Found[Entry], known: Known[Entry], members: tuple[RememberedMember, ...]
+) -> Remembered:
     return Remembered(
         id=found.entry.id,
         account=known.account,
@@ -223,7 +227,7 @@ def _newcomers(before: Remembered, known: Known[Entry]) -> list[Entry]:
 # ---------------------------------------------------------------- rooms
 
 
-def _room_again(wanted: str, before: Remembered, known: Known[Room]) -> Found[Room] | Problem | None:
+def _room_again(wanted: str, before: Remembered, known: Known[Room]) -> Found[Room] | AddressProblem | None:
     rooms = _newcomers(before, known)
     topic = before.names[0].strip() if before.names else ""
     called = [room for room in rooms if topic and room.topic.strip() == topic]
@@ -247,7 +251,7 @@ def _scores(before: Remembered, rooms: Iterable[Room], known: Known[Room], least
         like = sum(person in ids or known.names.get(person) in names for person in people)
         if not _may_reach(len(ids), len(people), least) or like < least * max(len(ids), len(people)):
             continue
-        _, score = overlap(before.members, [Member(person, known.names.get(person, "")) for person in people])
+        _, score = overlap(before.members, [RememberedMember(person, known.names.get(person, "")) for person in people])
         if score >= least:
             found.append((score, room))
     return sorted(found, key=lambda pair: (-pair[0], pair[1].id))
@@ -280,7 +284,7 @@ def _may_reach(one: int, other: int, least: float) -> bool:
 # ---------------------------------------------------------------- contacts
 
 
-def _contact_again(wanted: str, before: Remembered, known: Known[Contact]) -> Found[Contact] | Problem | None:
+def _contact_again(wanted: str, before: Remembered, known: Known[Contact]) -> Found[Contact] | AddressProblem | None:
     alias, handle, name = before.names if len(before.names) == 3 else ("", "", "")  # noqa: PLR2004 - as remembered
     people = _newcomers(before, known)
     # Two WeChat ids are two people, whatever they are called.
@@ -391,40 +395,40 @@ def _before(before: Remembered) -> str:
 # ---------------------------------------------------------------- problems
 
 
-def _ambiguous(kind: _Kind[Entry], wanted: str, named: Sequence[Entry]) -> Problem:
+def _ambiguous(kind: _Kind[Entry], wanted: str, named: Sequence[Entry]) -> AddressProblem:
     candidates = tuple(sorted(map(str, named)))
     text = (
         f"{len(named)} {kind.word}s are called {wanted!r}: {_listed(candidates)}. Messages wait. "
         f"{kind.unique} `{kind.command}` lists the ids."
     )
-    return Problem(_problem_key("several", named), text, candidates)
+    return AddressProblem(_problem_key("several", named), text, candidates)
 
 
-def _ambiguous_again(kind: _Kind[Entry], wanted: str, before: Remembered, near: Sequence[Entry]) -> Problem:
+def _ambiguous_again(kind: _Kind[Entry], wanted: str, before: Remembered, near: Sequence[Entry]) -> AddressProblem:
     """Name what the lost one may be, in this order; none is like it enough, or several are."""
     candidates = tuple(map(str, near))
     text = (
         f"no {kind.word} is called {wanted!r} any more. It was {_before(before)}, and may be: {_listed(candidates)}. "
         f"Messages wait. Put the right one into jobs.yaml (`{kind.command}` lists the ids)."
     )
-    return Problem(_problem_key("perhaps", near), text, candidates)
+    return AddressProblem(_problem_key("perhaps", near), text, candidates)
 
 
-def _gone(kind: _Kind[Entry], wanted: str, before: Remembered, known: Known[Entry]) -> Problem:
+def _gone(kind: _Kind[Entry], wanted: str, before: Remembered, known: Known[Entry]) -> AddressProblem:
     candidates = _close(kind, wanted, known)
     hint = f" Alike: {_listed(candidates)}." if candidates else ""
     text = (
         f"no {kind.word} is called {wanted!r} any more. It was {_before(before)}. {kind.gone} Messages wait.{hint} "
         f"`{kind.command}` lists the {len(known.entries)} known."
     )
-    return Problem("gone", text, candidates)
+    return AddressProblem("gone", text, candidates)
 
 
-def _unknown(kind: _Kind[Entry], wanted: str, known: Known[Entry]) -> Problem:
+def _unknown(kind: _Kind[Entry], wanted: str, known: Known[Entry]) -> AddressProblem:
     candidates = _close(kind, wanted, known)
     hint = f"Did you mean {_listed(candidates)}? " if candidates else ""
     text = f"no {kind.word} is called {wanted!r}. {hint}`{kind.command}` lists the {len(known.entries)} known. "
-    return Problem("unknown", (text + kind.where).strip(), candidates)
+    return AddressProblem("unknown", (text + kind.where).strip(), candidates)
 
 
 def _problem_key(why: str, entries: Iterable[Contact | Room]) -> str:

@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import structlog
 
-from wxbridge.channels.wechat.directory import CHANNEL, Contact, Directory, Room
+from wxbridge.channels.wechat.directory import CHANNEL, Contact, Room, WechatDirectory
+from wxbridge.channels.wechat.gateway_errors import GatewayError, GatewayRequestNotSent, NoLoginCode
 from wxbridge.channels.wechat.mentions import Person, says_name, without_quote
-from wxbridge.channels.wechat.rpc import GatewayError, NoCode, NotSent
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import ChannelState, Inbound
 
 if TYPE_CHECKING:
-    from wxbridge.channels.wechat.connection import Connection, RawMessage
+    from wxbridge.channels.wechat.connection import RawMessage, WechatConnection
 
 log = structlog.get_logger()
 T = TypeVar("T")
@@ -81,7 +81,7 @@ class SeenIds:
 class Host:
     """What a session is given by its channel."""
 
-    directory: Directory
+    directory: WechatDirectory
     seen: SeenIds
     set_status: Callable[..., None]
     """Called with a state, and `detail`, `account`, `qrcode`."""
@@ -95,13 +95,13 @@ class Host:
     """Seconds without a login in which a QR code has to come."""
 
 
-class Session:
+class WechatSession:
     """Reacts to the events of one connection; `close` ends all that it started."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._directory = host.directory
-        self._connection: Connection | None = None
+        self._connection: WechatConnection | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._login: asyncio.Task[Any] | None = None
         self._inbox: asyncio.Queue[asyncio.Task[Inbound | None]] = asyncio.Queue()
@@ -128,13 +128,13 @@ class Session:
 
     # Life
 
-    def attach(self, connection: Connection) -> None:
+    def attach(self, connection: WechatConnection) -> None:
         """Take the connection whose events will come; called before it is opened."""
         self._connection = connection
         self._start(self._read_inbox(), "wechat inbox")
 
     @property
-    def connection(self) -> Connection:
+    def connection(self) -> WechatConnection:
         """The connection that this session is about."""
         assert self._connection is not None, "attach() comes first"  # noqa: S101
         return self._connection
@@ -234,7 +234,9 @@ class Session:
 
     async def _await_code(self) -> None:
         await asyncio.sleep(self._host.code)
-        self.connection.give_up(NoCode(f"the account is logged out and no QR code came within {self._host.code:g} s"))
+        self.connection.give_up(
+            NoLoginCode(f"the account is logged out and no QR code came within {self._host.code:g} s")
+        )
 
     def _forget_login(self) -> None:
         if self._login is not None:
@@ -361,7 +363,7 @@ class Session:
             async with self._lookups:
                 try:
                     found = await ask(entry_id)
-                except NotSent:
+                except GatewayRequestNotSent:
                     raise
                 except GatewayError as error:
                     log.debug("wechat payload not read", id=entry_id, error=str(error))
@@ -442,7 +444,7 @@ class Session:
     async def _payload(self, message_id: str) -> RawMessage:
         try:
             return await self.connection.message(message_id)
-        except NotSent:
+        except GatewayRequestNotSent:
             raise
         except GatewayError:
             # Some gateways announce a message a moment before they can show it.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from wxbridge.channels.http import Answer, Code, Codes, Meaning, Verdict, understand
+from wxbridge.channels.http import AnswerVerdict, HttpAnswer, Meaning, ServiceCode, ServiceCodes, understand
 from wxbridge.core.model import Receipt
 
 DEFAULT_URL = "https://qyapi.weixin.qq.com"
@@ -24,12 +24,12 @@ _AGENT = "look at `agent_id`, and whether the application is enabled"
 _ROBOT = "the robot was removed from its group, or the key is wrong; look at `key`"
 
 
-def _table(meaning: Meaning, advice: str, codes: Iterable[int], wait: float = 60.0) -> dict[int, Code]:
-    return dict.fromkeys(codes, Code(meaning, advice, wait))
+def _table(meaning: Meaning, advice: str, codes: Iterable[int], wait: float = 60.0) -> dict[int, ServiceCode]:
+    return dict.fromkeys(codes, ServiceCode(meaning, advice, wait))
 
 
-CODES: Codes = {
-    -1: Code(Meaning.PASSING, "it is busy"),
+CODES: ServiceCodes = {
+    -1: ServiceCode(Meaning.PASSING, "it is busy"),
     **_table(Meaning.THROTTLED, "", [45009]),
     **_table(Meaning.THROTTLED, "too many requests at once", [45033], wait=5.0),
     **_table(Meaning.RENEW_TOKEN, "", [40014, 41001, 42001]),
@@ -52,7 +52,7 @@ _NOT_REACHED = {"invaliduser": "members", "unlicenseduser": "members without a l
                 "invalidtag": "tags"}  # fmt: skip
 
 
-def classify(answer: Answer) -> Verdict:
+def classify(answer: HttpAnswer) -> AnswerVerdict:
     """Tell what WeCom's answer means: sent, partly sent, throttled, … (`Meaning`). The body decides."""
     verdict = understand(answer, CODES)
     if verdict.meaning is Meaning.SENT and not_reached(verdict):
@@ -60,13 +60,13 @@ def classify(answer: Answer) -> Verdict:
     return verdict
 
 
-def not_reached(verdict: Verdict) -> str:
+def not_reached(verdict: AnswerVerdict) -> str:
     """Whom a message did not reach although it was taken; empty where it reached everybody."""
     found = ((what, str(verdict.data.get(key) or "").strip("|")) for key, what in _NOT_REACHED.items())
     return "; ".join(f"{what} {ids.replace('|', ', ')}" for what, ids in found if ids)
 
 
-def receipt(verdict: Verdict, note: str = "") -> Receipt:
+def receipt(verdict: AnswerVerdict, note: str = "") -> Receipt:
     """The receipt of what was sent or partly sent."""
     missed = not_reached(verdict)
     notes = [f"WeCom did not reach {missed}" if missed else "", note]

@@ -9,16 +9,16 @@ import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, PrivateAttr, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.http import HttpChannel, Meaning, Timing, Verdict, as_json, harmless
+from wxbridge.channels.http import AnswerVerdict, HttpChannel, HttpTiming, Meaning, as_json, harmless
 from wxbridge.channels.wecom.answers import DEFAULT_URL, INVALID_MEDIA, classify, not_reached, receipt
-from wxbridge.channels.wecom.media import FILE_LIMIT, PICTURE_LIMIT, Media, Upload, form_of, read
+from wxbridge.channels.wecom.media import FILE_LIMIT, PICTURE_LIMIT, MediaUpload, WecomMediaCache, form_of, read
 from wxbridge.channels.wecom.quotas import HOUR, MINUTE, MemberQuotas, Repeats
-from wxbridge.channels.wecom.tokens import Application, Tokens
+from wxbridge.channels.wecom.tokens import TokenCache, WecomApplication
 from wxbridge.config.types import BaseUrl, FileBeside, Pace, Secret, Section, TargetSettings
 from wxbridge.core.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
@@ -76,6 +76,8 @@ Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
 
 class AppTarget(TargetSettings):
     """Members, parties or tags that an application of WeCom writes to."""
+
+    address_keys: ClassVar[tuple[str, ...]] = ("party", "tag")
 
     channel: Literal["wecom_app"] = "wecom_app"
     corp_id: str | None = None
@@ -160,7 +162,7 @@ def _pick(key: str, target: AppTarget, shared: WecomSettings | None) -> Any:
     return None
 
 
-def application(target: AppTarget, shared: WecomSettings | None) -> Application:
+def application(target: AppTarget, shared: WecomSettings | None) -> WecomApplication:
     """The application of a target, with what the `wecom` section adds.
 
     Raises:
@@ -169,7 +171,7 @@ def application(target: AppTarget, shared: WecomSettings | None) -> Application:
     missing = target.lacks(shared)
     if missing:
         raise Permanent(f"this wecom_app target has no `{missing[0]}`, and the section `wecom:` has none either")
-    return Application(
+    return WecomApplication(
         base_url=_pick("base_url", target, shared) or DEFAULT_URL,
         corp_id=_pick("corp_id", target, shared).strip(),
         secret=_pick("secret", target, shared).get_secret_value().strip(),
@@ -190,14 +192,14 @@ class AppChannel(HttpChannel):
         self,
         context: ChannelContext,
         *,
-        timing: Timing | None = None,
+        timing: HttpTiming | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shared = context.settings if isinstance(context.settings, WecomSettings) else None
         super().__init__(timing)
-        self._tokens = Tokens(context.database, self._fetch_token, wall=wall, monotonic=monotonic)
-        self._media = Media(self._upload, wall=wall)
+        self._tokens = TokenCache(context.database, self._fetch_token, wall=wall, monotonic=monotonic)
+        self._media = WecomMediaCache(self._upload, wall=wall)
         self._quotas = MemberQuotas(monotonic)
         self._repeats = Repeats(ABSORBED, monotonic)
 
@@ -228,7 +230,7 @@ class AppChannel(HttpChannel):
                 raise Permanent(str(error), code=error.code) from None
             raise
 
-    async def _send(self, app: Application, address: AppTarget, body: Outgoing) -> Receipt:
+    async def _send(self, app: WecomApplication, address: AppTarget, body: Outgoing) -> Receipt:
         members = _members(app, address)
         if isinstance(body, Text):
             upload, what = None, _text_part(body)
@@ -251,7 +253,7 @@ class AppChannel(HttpChannel):
             self._quotas.forget(members, counted)
             raise
 
-    async def _post(self, app: Application, address: AppTarget, what: Mapping[str, Any]) -> Verdict:
+    async def _post(self, app: WecomApplication, address: AppTarget, what: Mapping[str, Any]) -> AnswerVerdict:
         message = {
             "touser": "|".join(address.to),
             "toparty": "|".join(address.party),
@@ -270,7 +272,7 @@ class AppChannel(HttpChannel):
         return verdict
 
     @staticmethod
-    def _outcome(app: Application, address: AppTarget, verdict: Verdict) -> Receipt:
+    def _outcome(app: WecomApplication, address: AppTarget, verdict: AnswerVerdict) -> Receipt:
         if verdict.meaning is Meaning.PARTLY_SENT and _nobody_left(address, verdict):
             # It says 0 and reached nobody.
             verdict = replace(verdict, meaning=Meaning.BAD_ADDRESS, words=f"ok, but not for {not_reached(verdict)}")
@@ -295,15 +297,15 @@ class AppChannel(HttpChannel):
 
     async def _call(
         self,
-        app: Application,
+        app: WecomApplication,
         method: str,
         path: str,
         *,
         params: Mapping[str, str] | None = None,
         data: bytes | None = None,
-        upload: Upload | None = None,
+        upload: MediaUpload | None = None,
         sends: bool = False,
-    ) -> Verdict:
+    ) -> AnswerVerdict:
         """Make a call with the application's token, which is renewed once where it is refused."""
         token = await self._tokens.get(app)
         for last in (False, True):
@@ -323,7 +325,7 @@ class AppChannel(HttpChannel):
             token = await self._tokens.renew(app, token)
         raise AssertionError("the second answer was returned")
 
-    async def _fetch_token(self, app: Application) -> tuple[str, float]:
+    async def _fetch_token(self, app: WecomApplication) -> tuple[str, float]:
         answer = await self._http.ask(
             "GET",
             f"{app.base_url}/cgi-bin/gettoken",
@@ -341,10 +343,10 @@ class AppChannel(HttpChannel):
         life = verdict.data.get("expires_in")
         return token, float(life) if isinstance(life, int) and life > 0 else _LIFE
 
-    async def _media_part(self, app: Application, upload: Upload) -> Mapping[str, Any]:
+    async def _media_part(self, app: WecomApplication, upload: MediaUpload) -> Mapping[str, Any]:
         return {"msgtype": upload.kind, upload.kind: {"media_id": await self._media.get(app, upload)}}
 
-    async def _upload(self, app: Application, upload: Upload) -> str:
+    async def _upload(self, app: WecomApplication, upload: MediaUpload) -> str:
         verdict = await self._call(app, "POST", "/cgi-bin/media/upload", params={"type": upload.kind}, upload=upload)
         verdict = harmless(verdict)
         media_id = str(verdict.data.get("media_id") or "")
@@ -355,7 +357,7 @@ class AppChannel(HttpChannel):
         return media_id
 
 
-def _service(app: Application) -> str:
+def _service(app: WecomApplication) -> str:
     return f"WeCom (application {app.agent_id} at {app.base_url})"
 
 
@@ -364,13 +366,13 @@ def _text_part(body: Text) -> Mapping[str, Any]:
     return {"msgtype": kind, kind: {"content": body.text}}
 
 
-def _members(app: Application, address: AppTarget) -> list[str]:
+def _members(app: WecomApplication, address: AppTarget) -> list[str]:
     """Whose quotas a message counts towards; of a party or a tag, and of everybody, there is one together."""
     groups = (("user", address.to), ("party", address.party), ("tag", address.tag))
     return [f"{app.identity}:{app.agent_id}:{kind}:{name.lower()}" for kind, names in groups for name in names]
 
 
-def _nobody_left(address: AppTarget, verdict: Verdict) -> bool:
+def _nobody_left(address: AppTarget, verdict: AnswerVerdict) -> bool:
     if address.to == (EVERYBODY,):
         return False
     missed: set[str] = set()
@@ -384,5 +386,5 @@ def _create(context: ChannelContext) -> Channel:
 
 
 PLUGIN = ChannelPlugin(
-    target=AppTarget, create=_create, capabilities=CAPABILITIES, section="wecom", settings=WecomSettings
+    target=AppTarget, create=_create, capabilities=CAPABILITIES, section="wecom", settings=WecomSettings, has_probe=True
 )

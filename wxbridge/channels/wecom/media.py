@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from wxbridge.channels.wecom.pictures import within
-from wxbridge.channels.wecom.tokens import Application
+from wxbridge.channels.wecom.tokens import WecomApplication
 from wxbridge.core import imaging
 from wxbridge.core.errors import Permanent, PictureError
 from wxbridge.core.model import PictureFile
@@ -33,7 +33,7 @@ _Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
-class Upload:
+class MediaUpload:
     """What is uploaded: `kind` is `image` or `file`."""
 
     kind: str
@@ -42,10 +42,10 @@ class Upload:
     digest: str
 
 
-UploadOne = Callable[[Application, Upload], Awaitable[str]]
+UploadOne = Callable[[WecomApplication, MediaUpload], Awaitable[str]]
 
 
-async def read(body: PictureFile) -> Upload:
+async def read(body: PictureFile) -> MediaUpload:
     """Read a picture, made smaller where WeCom takes no such large one.
 
     Raises:
@@ -59,14 +59,14 @@ async def read(body: PictureFile) -> Upload:
         raise Permanent(str(error)) from None
 
 
-def _read(body: PictureFile) -> Upload:
+def _read(body: PictureFile) -> MediaUpload:
     data = Path(body.path).read_bytes()
     if imaging.sniff(data) is None:
         return file_of(body.name, data)
     return _upload("image", body.name, within(data, PICTURE_LIMIT))
 
 
-def file_of(name: str, data: bytes) -> Upload:
+def file_of(name: str, data: bytes) -> MediaUpload:
     """What is no picture.
 
     Raises:
@@ -77,11 +77,11 @@ def file_of(name: str, data: bytes) -> Upload:
     return _upload("file", name, data)
 
 
-def _upload(kind: str, name: str, data: bytes) -> Upload:
-    return Upload(kind, name, data, hashlib.sha256(data).hexdigest())
+def _upload(kind: str, name: str, data: bytes) -> MediaUpload:
+    return MediaUpload(kind, name, data, hashlib.sha256(data).hexdigest())
 
 
-def form_of(upload: Upload) -> aiohttp.FormData:
+def form_of(upload: MediaUpload) -> aiohttp.FormData:
     """The form of an upload; a new one for every request, as it can be sent only once."""
     # WeCom reads the name as plain UTF-8, and finds no file where it is encoded as RFC 5987 has it (`filename*`).
     form = aiohttp.FormData(quote_fields=False)
@@ -91,7 +91,7 @@ def form_of(upload: Upload) -> aiohttp.FormData:
     return form
 
 
-class Media:
+class WecomMediaCache:
     """The media ids by application and content. The same content is uploaded once at a time."""
 
     def __init__(self, upload: UploadOne, *, wall: Callable[[], float] = time.time) -> None:
@@ -100,7 +100,7 @@ class Media:
         self._known: OrderedDict[_Key, tuple[str, float]] = OrderedDict()
         self._under_way: dict[_Key, asyncio.Task[str]] = {}
 
-    async def get(self, application: Application, upload: Upload) -> str:
+    async def get(self, application: WecomApplication, upload: MediaUpload) -> str:
         """The media id of a content. Raises what the upload raises."""
         key = _key(application, upload)
         media_id, until = self._known.get(key, ("", 0.0))
@@ -113,7 +113,7 @@ class Media:
             task.add_done_callback(lambda done: self._ended(key, done))
         return await asyncio.shield(task)
 
-    def forget(self, application: Application, upload: Upload) -> None:
+    def forget(self, application: WecomApplication, upload: MediaUpload) -> None:
         """WeCom does not know it any more."""
         self._known.pop(_key(application, upload), None)
 
@@ -124,7 +124,7 @@ class Media:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _fetch(self, application: Application, upload: Upload) -> str:
+    async def _fetch(self, application: WecomApplication, upload: MediaUpload) -> str:
         media_id = await self._upload(application, upload)
         self._known[_key(application, upload)] = (media_id, self._wall() + LIFE)
         while len(self._known) > _KEPT:
@@ -137,5 +137,5 @@ class Media:
             task.exception()  # those who waited have had it
 
 
-def _key(application: Application, upload: Upload) -> _Key:
+def _key(application: WecomApplication, upload: MediaUpload) -> _Key:
     return application.identity, upload.kind, upload.digest

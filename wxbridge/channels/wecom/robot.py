@@ -19,9 +19,9 @@ from urllib.parse import parse_qs, urlsplit
 from pydantic import BeforeValidator, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.http import HttpChannel, Meaning, Rests, Timing, Verdict, as_json, harmless
+from wxbridge.channels.http import AccountCooldowns, AnswerVerdict, HttpChannel, HttpTiming, Meaning, as_json, harmless
 from wxbridge.channels.wecom.answers import BAD_PARAMETER, DEFAULT_URL, EMPTY_TEXT, classify, receipt
-from wxbridge.channels.wecom.media import Upload, file_of, form_of
+from wxbridge.channels.wecom.media import MediaUpload, file_of, form_of
 from wxbridge.channels.wecom.pictures import within
 from wxbridge.config.types import BaseUrl, FileBeside, Names, Pace, PaceField, Rate, Secret, Section, TargetSettings
 from wxbridge.core import imaging
@@ -59,7 +59,7 @@ _KEY = re.compile(r"[\w-]+", re.ASCII)
 
 
 @dataclass(frozen=True)
-class Robot:
+class WecomRobot:
     """One group robot."""
 
     base_url: str
@@ -112,7 +112,7 @@ class RobotTarget(TargetSettings):
             object.__setattr__(self, "pace", Pace(chat=Rate(A_MINUTE * len(robots), 60.0)))
         return self
 
-    def robots(self) -> tuple[Robot, ...]:
+    def robots(self) -> tuple[WecomRobot, ...]:
         """The robots, in the order of the file.
 
         Raises:
@@ -125,7 +125,7 @@ class RobotTarget(TargetSettings):
             for index, secret in enumerate(secrets, 1)
         )
 
-    def _robot(self, key: str, name: str) -> Robot:
+    def _robot(self, key: str, name: str) -> WecomRobot:
         base = self.base_url or DEFAULT_URL
         if "://" in key:
             address = urlsplit(key)
@@ -138,7 +138,7 @@ class RobotTarget(TargetSettings):
             key = found[0]
         if not _KEY.fullmatch(key):
             raise ValueError(f"`key`: {name}'s key is {'not one' if key else 'empty'}; copy what follows `?key=`")
-        return Robot(base, key, name, self.ca)
+        return WecomRobot(base, key, name, self.ca)
 
     def chat_key(self) -> str:
         """The robots, without giving their keys away."""
@@ -156,9 +156,9 @@ class RobotChannel(HttpChannel):
 
     capabilities = CAPABILITIES
 
-    def __init__(self, *, timing: Timing | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, timing: HttpTiming | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
         super().__init__(timing)
-        self._rests = Rests(monotonic)
+        self._rests = AccountCooldowns(monotonic)
         self._dead: set[str] = set()
         """Robots whose key was refused, until it is taken again."""
 
@@ -208,18 +208,18 @@ class RobotChannel(HttpChannel):
                 raise verdict.failure(_service(robot))
         return f"{len(address.robots())} key(s) known at {address.robots()[0].base_url}"
 
-    def _in_turn(self, robots: tuple[Robot, ...]) -> list[Robot]:
+    def _in_turn(self, robots: tuple[WecomRobot, ...]) -> list[WecomRobot]:
         """Who may be asked, the longest unused first; where all that do not rest are refused, those are asked again."""
         awake = [robot for robot in robots if not self._rests.left(robot.identity)]
         if not awake:
             awake = [robot for robot in robots if robot.identity in self._dead]
         return sorted(awake, key=lambda robot: self._rests.longest_unused(robot.identity))
 
-    def _well(self, robot: Robot) -> None:
+    def _well(self, robot: WecomRobot) -> None:
         self._dead.discard(robot.identity)
         self._rests.wake(robot.identity)
 
-    def _nobody(self, robots: tuple[Robot, ...], refused: SendError | None) -> SendError:
+    def _nobody(self, robots: tuple[WecomRobot, ...], refused: SendError | None) -> SendError:
         waits = [self._rests.left(robot.identity) for robot in robots if robot.identity not in self._dead]
         if waits:
             who = "every robot of this target" if len(robots) > 1 else "the robot"
@@ -227,9 +227,9 @@ class RobotChannel(HttpChannel):
             return Throttled(text, retry_after=max(1.0, min(waits)), code="45009")
         return refused or Transient("no robot could be asked")
 
-    async def _request(self, robot: Robot, part: Mapping[str, Any] | Upload) -> Mapping[str, Any]:
+    async def _request(self, robot: WecomRobot, part: Mapping[str, Any] | MediaUpload) -> Mapping[str, Any]:
         """The request for a robot: a file is uploaded with its own key first."""
-        if not isinstance(part, Upload):
+        if not isinstance(part, MediaUpload):
             return part
         answer = await self._http.ask(
             "POST",
@@ -246,7 +246,7 @@ class RobotChannel(HttpChannel):
             raise verdict.failure(_service(robot))
         return {"msgtype": part.kind, part.kind: {"media_id": str(verdict.data.get("media_id") or "")}}
 
-    async def _ask(self, robot: Robot, payload: Mapping[str, Any], *, sends: bool = True) -> Verdict:
+    async def _ask(self, robot: WecomRobot, payload: Mapping[str, Any], *, sends: bool = True) -> AnswerVerdict:
         answer = await self._http.ask(
             "POST",
             robot.base_url + _SEND,
@@ -259,7 +259,7 @@ class RobotChannel(HttpChannel):
         return classify(answer)
 
 
-def _service(robot: Robot) -> str:
+def _service(robot: WecomRobot) -> str:
     return f"WeCom ({robot.name} at {robot.base_url})"
 
 
@@ -268,7 +268,7 @@ def _service(robot: Robot) -> str:
 
 async def _part(
     body: Outgoing, mentions: tuple[str, ...], target: RobotTarget
-) -> tuple[Mapping[str, Any] | Upload, str]:
+) -> tuple[Mapping[str, Any] | MediaUpload, str]:
     """The request for a message, or the file that is to be uploaded first; and what it could not carry."""
     if isinstance(body, Text):
         return _text(body, mentions, target.mention_mobiles)
@@ -331,7 +331,7 @@ def _with_mentions(text: str, who: list[str]) -> tuple[str, list[str]]:
     return text, left_out
 
 
-def _picture(body: PictureFile) -> Mapping[str, Any] | Upload:
+def _picture(body: PictureFile) -> Mapping[str, Any] | MediaUpload:
     """A picture with the MD5 of its raw bytes, or the file that is none."""
     data = Path(body.path).read_bytes()
     if imaging.sniff(data) is None:
@@ -345,4 +345,6 @@ def _create(context: ChannelContext) -> Channel:  # noqa: ARG001 - every target 
     return RobotChannel()
 
 
-PLUGIN = ChannelPlugin(target=RobotTarget, create=_create, capabilities=CAPABILITIES, settings=RobotSettings)
+PLUGIN = ChannelPlugin(
+    target=RobotTarget, create=_create, capabilities=CAPABILITIES, settings=RobotSettings, has_probe=True
+)

@@ -27,7 +27,7 @@ _FACT = "wecom token:"
 
 
 @dataclass(frozen=True)
-class Application:
+class WecomApplication:
     """A WeCom application, as it is spoken to."""
 
     base_url: str
@@ -43,18 +43,18 @@ class Application:
 
 
 @dataclass(frozen=True)
-class Token:
+class AccessToken:
     """An access token, and when it is to be replaced (seconds since the epoch)."""
 
     value: str = field(repr=False)
     until: float
 
 
-Fetch = Callable[[Application], Awaitable[tuple[str, float]]]
+Fetch = Callable[[WecomApplication], Awaitable[tuple[str, float]]]
 """Ask the service for a token: its value, and the seconds that it is valid."""
 
 
-class Tokens:
+class TokenCache:
     """The tokens of all applications. An application that stalls keeps nobody but its own messages waiting."""
 
     def __init__(
@@ -69,18 +69,18 @@ class Tokens:
         self._fetch = fetch
         self._wall = wall
         self._monotonic = monotonic
-        self._known: dict[str, Token] = {}
-        self._under_way: dict[str, asyncio.Task[Token]] = {}
+        self._known: dict[str, AccessToken] = {}
+        self._under_way: dict[str, asyncio.Task[AccessToken]] = {}
         self._fetched: dict[str, float] = {}
 
-    async def get(self, application: Application) -> str:
+    async def get(self, application: WecomApplication) -> str:
         """A token that is valid for some minutes yet. Raises what `fetch` raises."""
         known = self._known.get(application.identity)
         if known is not None and known.until > self._wall():
             return known.value
         return (await self._share(application, refused=None)).value
 
-    async def renew(self, application: Application, refused: str) -> str:
+    async def renew(self, application: WecomApplication, refused: str) -> str:
         """A token instead of one that was refused; fetched only where nobody has replaced it meanwhile.
 
         Raises:
@@ -99,7 +99,7 @@ class Tokens:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _share(self, application: Application, refused: str | None) -> Token:
+    async def _share(self, application: WecomApplication, refused: str | None) -> AccessToken:
         """Join the fetch that is under way for this application, or begin one."""
         task = self._under_way.get(application.identity)
         if task is None:
@@ -109,12 +109,12 @@ class Tokens:
         # Whoever waits may be cancelled without taking the token from the others.
         return await asyncio.shield(task)
 
-    def _ended(self, identity: str, task: asyncio.Task[Token]) -> None:
+    def _ended(self, identity: str, task: asyncio.Task[AccessToken]) -> None:
         self._under_way.pop(identity, None)
         if not task.cancelled():
             task.exception()  # those who waited have had it
 
-    async def _replace(self, application: Application, refused: str | None) -> Token:
+    async def _replace(self, application: WecomApplication, refused: str | None) -> AccessToken:
         identity = application.identity
         stored = await self._stored(identity)
         if stored is not None and stored.value != refused and stored.until > self._wall():
@@ -126,12 +126,12 @@ class Tokens:
         self._fetched[identity] = now
         value, life = await self._fetch(application)
         # A short life (a private deployment's) must not be all margin.
-        token = Token(value, self._wall() + max(life - MARGIN, life / 2))
+        token = AccessToken(value, self._wall() + max(life - MARGIN, life / 2))
         self._known[identity] = token
         await self._store(identity, token)
         return token
 
-    async def _stored(self, identity: str) -> Token | None:
+    async def _stored(self, identity: str) -> AccessToken | None:
         def read(connection: Connection) -> Any:
             return read_facts(connection, _FACT + identity).get("")
 
@@ -141,9 +141,9 @@ class Tokens:
             log.warning("a token cannot be looked up", error=str(error))
             return None
         value = found[0] if found else None
-        return Token(str(value["token"]), float(value["until"])) if isinstance(value, dict) else None
+        return AccessToken(str(value["token"]), float(value["until"])) if isinstance(value, dict) else None
 
-    async def _store(self, identity: str, token: Token) -> None:
+    async def _store(self, identity: str, token: AccessToken) -> None:
         value = {"token": token.value, "until": token.until}
         try:
             await self._database.run(lambda c: remember_fact(c, _FACT + identity, value, self._wall()))

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from wxbridge.channels.http import UNLISTED, Code, Codes, Meaning, Verdict
+from wxbridge.channels.http import UNLISTED, AnswerVerdict, Meaning, ServiceCode, ServiceCodes
 from wxbridge.core.errors import Offline, SendError
 
 OK = 0
@@ -29,11 +29,11 @@ _NOBODY = "`wxbridge rooms` and `wxbridge contacts` list the ids of those who ha
 _NOT_ALLOWED = "the bot may not do this; look at its permissions in WeCom"
 
 
-def _table(meaning: Meaning, advice: str, codes: Iterable[int]) -> dict[int, Code]:
-    return dict.fromkeys(codes, Code(meaning, advice))
+def _table(meaning: Meaning, advice: str, codes: Iterable[int]) -> dict[int, ServiceCode]:
+    return dict.fromkeys(codes, ServiceCode(meaning, advice))
 
 
-CODES: Codes = {
+CODES: ServiceCodes = {
     **_table(Meaning.PASSING, "", [-1, 6000, 45033, 50001, BAD_MEDIA, 846605, 846608]),
     **_table(Meaning.THROTTLED, "", [45009]),
     **_table(Meaning.BAD_ADDRESS, WAKE, [93006, 95001, 95018, 45015, 45047]),
@@ -62,13 +62,13 @@ def classify(code: int | None, words: str) -> SendError | None:
     if code == OK:
         return None
     if code is None:
-        return Verdict(Meaning.UNKNOWN, None, said or "without an errcode").failure("WeCom")
+        return AnswerVerdict(Meaning.UNKNOWN, None, said or "without an errcode").failure("WeCom")
     if code == NOT_SUBSCRIBED:
         return Offline(f"WeCom answers {code} {said}; wxbridge connects again", code=str(code))
     if code in BAD_SECRET:
         return Offline(f"WeCom answers {code} {said}; look at the bot's `bot_id` and `secret`", code=str(code))
     known = _known(code, said)
-    return Verdict(known.meaning, str(code), said, known.advice, known.wait).failure("WeCom")
+    return AnswerVerdict(known.meaning, str(code), said, known.advice, known.wait).failure("WeCom")
 
 
 def passing(code: int | None) -> bool:
@@ -77,10 +77,10 @@ def passing(code: int | None) -> bool:
     return known is not None and known.meaning in (Meaning.PASSING, Meaning.THROTTLED)
 
 
-def _known(code: int, words: str) -> Code:
+def _known(code: int, words: str) -> ServiceCode:
     found = CODES.get(code)
     if found is None:
-        return Code(Meaning.BAD_ADDRESS, WAKE) if _SAYS_WINDOW.search(words) else UNLISTED
+        return ServiceCode(Meaning.BAD_ADDRESS, WAKE) if _SAYS_WINDOW.search(words) else UNLISTED
     if found.meaning is Meaning.REFUSED and _SAYS_TOO_BIG.search(words):
-        return Code(Meaning.TOO_BIG, "the message is too big")
+        return ServiceCode(Meaning.TOO_BIG, "the message is too big")
     return found

@@ -14,31 +14,30 @@ from typing import Any
 import structlog
 
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.wecom_bot import (
+from wxbridge.channels.wecom_bot import answers, inbound
+from wxbridge.channels.wecom_bot.connection import (
+    BotConnection,
+    BotConnectionFault,
+    BotConnectionLost,
+    BotNoAnswer,
+    BotRequestNotSent,
+    BotTakenOver,
+    Patience,
+    SubscriptionRefused,
+)
+from wxbridge.channels.wecom_bot.directory import BotDirectory
+from wxbridge.channels.wecom_bot.frames import MESSAGE, SEND, Frame
+from wxbridge.channels.wecom_bot.markdown import plain, with_mentions
+from wxbridge.channels.wecom_bot.media import SMALLEST, BotMediaCache
+from wxbridge.channels.wecom_bot.settings import (
     CAPABILITIES,
     CHANNEL,
     MARKDOWN_LIMIT,
     PICTURE_LIMIT,
     BotSettings,
     WecomBotTarget,
-    answers,
     bot_of,
-    inbound,
 )
-from wxbridge.channels.wecom_bot.connection import (
-    Connection,
-    ConnectionFault,
-    Lost,
-    NoAnswer,
-    NotSent,
-    Patience,
-    SubscriptionRefused,
-    TakenOver,
-)
-from wxbridge.channels.wecom_bot.directory import Directory
-from wxbridge.channels.wecom_bot.frames import MESSAGE, SEND, Frame
-from wxbridge.channels.wecom_bot.markdown import plain, with_mentions
-from wxbridge.channels.wecom_bot.media import SMALLEST, Media
 from wxbridge.core.errors import Offline, Permanent, StorageError, Unknown
 from wxbridge.core.model import (
     ChannelState,
@@ -63,7 +62,7 @@ _SEEN = 5000
 
 
 @dataclass(frozen=True)
-class Timing:
+class BotTiming:
     """The channel's times, in seconds; the defaults are for real life, tests bring their own."""
 
     connect: float = 15.0
@@ -96,18 +95,18 @@ class WecomBotChannel:
 
     capabilities = CAPABILITIES
 
-    def __init__(self, context: ChannelContext, timing: Timing | None = None) -> None:
+    def __init__(self, context: ChannelContext, timing: BotTiming | None = None) -> None:
         self._lane = lane_of(context)
         self.settings: BotSettings = bot_of(context.settings, self._lane)
         self._targets = context.targets
-        self._timing = timing or Timing()
-        self._directory = Directory(context.database, self._lane, self.settings.bot_id)
-        self._media = Media(patience=self._timing.upload, pause=self._timing.upload_pause)
+        self._timing = timing or BotTiming()
+        self._directory = BotDirectory(context.database, self._lane, self.settings.bot_id)
+        self._media = BotMediaCache(patience=self._timing.upload, pause=self._timing.upload_pause)
         self._status = ChannelStatus(ChannelState.STARTING, datetime.now(UTC))
         self._on_status: OnStatus = lambda _: None
-        self._connection: Connection | None = None
+        self._connection: BotConnection | None = None
         self._seen: OrderedDict[str, None] = OrderedDict()
-        self._said: asyncio.Queue[inbound.Said] = asyncio.Queue()
+        self._said: asyncio.Queue[inbound.BotInbound] = asyncio.Queue()
         self._failures = 0
         self._takeovers = 0
 
@@ -170,9 +169,9 @@ class WecomBotChannel:
             await self._live()
         except SubscriptionRefused as error:
             return self._refused(error)
-        except TakenOver:
+        except BotTakenOver:
             return self._taken(asyncio.get_running_loop().time() - began)
-        except ConnectionFault as error:
+        except BotConnectionFault as error:
             fault = str(error)
         except Exception as error:
             # Whatever it is, the bridge goes on trying; the first time with its trace.
@@ -189,11 +188,11 @@ class WecomBotChannel:
         """Live through one connection.
 
         Raises:
-            ConnectionFault: why it ended.
+            BotConnectionFault: why it ended.
         """
         timing, settings = self._timing, self.settings
         patience = Patience(timing.connect, timing.answer, timing.ping, timing.pong, timing.close)
-        connection = Connection(settings.ws_url, patience, self._on_callback, settings.ca)
+        connection = BotConnection(settings.ws_url, patience, self._on_callback, settings.ca)
         try:
             await connection.open(settings.bot_id, settings.secret.get_secret_value().strip())
             self._connection = connection
@@ -268,7 +267,7 @@ class WecomBotChannel:
             except Exception:
                 log.exception("message not handled", id=said.id)
 
-    async def _inbound(self, said: inbound.Said) -> Inbound:
+    async def _inbound(self, said: inbound.BotInbound) -> Inbound:
         try:
             if not self._directory.loaded:
                 await self._directory.load()
@@ -334,13 +333,13 @@ class WecomBotChannel:
                 return await self._send(connection, address, "markdown", {"content": content})
             media_id = await self._media.id_of(connection, body.name, await _read(body))
             return await self._send(connection, address, "image", {"media_id": media_id})
-        except NotSent as error:
+        except BotRequestNotSent as error:
             raise Offline(f"WeCom was not reached: {error}") from error
-        except NoAnswer as error:
+        except BotNoAnswer as error:
             raise Unknown(f"WeCom did not answer: {error}; it may have been sent") from error
 
     async def _send(
-        self, connection: Connection, address: WecomBotTarget, kind: str, part: Mapping[str, Any]
+        self, connection: BotConnection, address: WecomBotTarget, kind: str, part: Mapping[str, Any]
     ) -> Receipt:
         message: dict[str, Any] = {"chatid": address.chat.strip(), "msgtype": kind, kind: dict(part)}
         if address.chat_type is not None:
@@ -350,7 +349,9 @@ class WecomBotChannel:
         if error is None:
             return Receipt(answer.req_id)
         if answer.errcode in (answers.NOT_SUBSCRIBED, *answers.BAD_SECRET):
-            connection.give_up(Lost(f"WeCom has forgotten the subscription ({answer.errcode} {answer.errmsg[:200]})"))
+            connection.give_up(
+                BotConnectionLost(f"WeCom has forgotten the subscription ({answer.errcode} {answer.errmsg[:200]})")
+            )
         if answer.errcode == answers.BAD_MEDIA:
             self._media.forget(str(part.get("media_id")))
         raise error

@@ -21,27 +21,27 @@ _LARGEST = 8 * 1024 * 1024
 """Bytes of one frame that is read; a larger one ends the connection."""
 
 
-class ConnectionFault(Exception):
+class BotConnectionFault(Exception):
     """The connection did not do what it was asked. `str(error)` is fit to be shown."""
 
 
-class NotSent(ConnectionFault):
+class BotRequestNotSent(BotConnectionFault):
     """The request never left: nobody listens, or the connection was gone before."""
 
 
-class NoAnswer(ConnectionFault):
+class BotNoAnswer(BotConnectionFault):
     """The request went out and no answer came: it may have been done."""
 
 
-class Lost(ConnectionFault):
+class BotConnectionLost(BotConnectionFault):
     """The connection ended: cut, closed, or silent for too long."""
 
 
-class TakenOver(ConnectionFault):
+class BotTakenOver(BotConnectionFault):
     """Another connection of the same bot took over."""
 
 
-class SubscriptionRefused(ConnectionFault):
+class SubscriptionRefused(BotConnectionFault):
     """The subscription was answered with a code."""
 
     def __init__(self, code: int | None, words: str) -> None:
@@ -65,7 +65,7 @@ class Patience:
     """For a connection to end in good order."""
 
 
-class Connection:
+class BotConnection:
     """A subscribed connection. `on_callback` is called with every callback frame, on the event loop."""
 
     def __init__(self, url: str, patience: Patience, on_callback: Callable[[Frame], None], ca: Path | None) -> None:
@@ -76,7 +76,7 @@ class Connection:
         self._http: aiohttp.ClientSession | None = None
         self._socket: aiohttp.ClientWebSocketResponse | None = None
         self._waiting: dict[str, asyncio.Future[Frame]] = {}
-        self._ended: asyncio.Future[ConnectionFault] = asyncio.get_running_loop().create_future()
+        self._ended: asyncio.Future[BotConnectionFault] = asyncio.get_running_loop().create_future()
         self._reader: asyncio.Task[None] | None = None
         self._pinger: asyncio.Task[None] | None = None
         self._doubt = asyncio.Event()
@@ -88,9 +88,9 @@ class Connection:
         """Connect and subscribe; call `close` whatever comes of it.
 
         Raises:
-            NotSent: it was not reached.
+            BotRequestNotSent: it was not reached.
             SubscriptionRefused: it does not want this bot.
-            NoAnswer, Lost, TakenOver: it fell silent, or ended.
+            BotNoAnswer, BotConnectionLost, BotTakenOver: it fell silent, or ended.
         """
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
         try:
@@ -102,11 +102,11 @@ class Connection:
                     timeout=aiohttp.ClientWSTimeout(ws_close=self._patience.close),
                 )
         except TimeoutError:
-            raise NotSent(f"no connection within {self._patience.connect:g} s") from None
+            raise BotRequestNotSent(f"no connection within {self._patience.connect:g} s") from None
         except aiohttp.WSServerHandshakeError as error:
-            raise NotSent(f"it answers HTTP {error.status}, not a long connection; check `ws_url`") from None
+            raise BotRequestNotSent(f"it answers HTTP {error.status}, not a long connection; check `ws_url`") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise NotSent(str(error) or repr(error)) from None
+            raise BotRequestNotSent(str(error) or repr(error)) from None
         self._reader = asyncio.create_task(self._read(self._socket), name="wecom bot read")
         body = {"bot_id": bot_id, "secret": secret}
         answer = await self.request(SUBSCRIBE, body, patience=self._patience.connect)
@@ -118,13 +118,13 @@ class Connection:
         """Stay until the connection ends.
 
         Raises:
-            Lost, TakenOver: why it ended.
+            BotConnectionLost, BotTakenOver: why it ended.
         """
         raise await asyncio.shield(self._ended)
 
     async def close(self) -> None:
         """End the connection and all that runs for it; takes a second or so at the most."""
-        self.give_up(Lost("the connection was closed by wxbridge"))
+        self.give_up(BotConnectionLost("the connection was closed by wxbridge"))
         for task in (self._pinger, self._reader):
             if task is not None:
                 task.cancel()
@@ -136,14 +136,14 @@ class Connection:
         if self._http is not None:
             await self._http.close()
 
-    def give_up(self, fault: ConnectionFault) -> None:
+    def give_up(self, fault: BotConnectionFault) -> None:
         """End `serve` with a fault; nothing happens where it has ended. Requests under way are without an answer."""
         if self._ended.done():
             return
         self._ended.set_result(fault)
         for answer in self._waiting.values():
             if not answer.done():
-                answer.set_exception(NoAnswer(f"the connection ended before the answer: {fault}"))
+                answer.set_exception(BotNoAnswer(f"the connection ended before the answer: {fault}"))
 
     # Asking
 
@@ -151,12 +151,12 @@ class Connection:
         """Send a request and give its answer, whatever its code; waits `patience` seconds at the most.
 
         Raises:
-            NotSent: it never left.
-            NoAnswer: none came in time; it may have been done.
+            BotRequestNotSent: it never left.
+            BotNoAnswer: none came in time; it may have been done.
         """
         socket, limit = self._socket, patience or self._patience.answer
         if socket is None or socket.closed or self._ended.done():
-            raise NotSent("the connection is gone")
+            raise BotRequestNotSent("the connection is gone")
         req_id = new_req_id(cmd)
         answer: asyncio.Future[Frame] = asyncio.get_running_loop().create_future()
         self._waiting[req_id] = answer
@@ -166,7 +166,7 @@ class Connection:
                 return await answer
         except TimeoutError:
             self._doubt.set()
-            raise NoAnswer(f"no answer to {cmd} within {limit:g} s") from None
+            raise BotNoAnswer(f"no answer to {cmd} within {limit:g} s") from None
         finally:
             del self._waiting[req_id]
             if answer.done() and not answer.cancelled():
@@ -191,7 +191,7 @@ class Connection:
         except (aiohttp.ClientError, OSError) as error:
             fault = str(error) or repr(error)
         finally:
-            self.give_up(Lost(fault))
+            self.give_up(BotConnectionLost(fault))
 
     def _take(self, raw: str | bytes) -> None:
         frame = parse(raw)
@@ -203,7 +203,7 @@ class Connection:
             if not answer.done():
                 answer.set_result(frame)
         elif frame.cmd == EVENT and _event(frame) == "disconnected_event":
-            self.give_up(TakenOver("another connection of this bot took over"))
+            self.give_up(BotTakenOver("another connection of this bot took over"))
         elif frame.cmd in (MESSAGE, EVENT):
             try:
                 self._on_callback(frame)
@@ -225,17 +225,17 @@ class Connection:
             self._heard.clear()
             try:
                 await self.request(PING, None, patience=patience.pong)
-            except NotSent:
-                self.give_up(Lost("it was cut off"))
+            except BotRequestNotSent:
+                self.give_up(BotConnectionLost("it was cut off"))
                 return
-            except NoAnswer:
+            except BotNoAnswer:
                 # An upload on a slow line may hold the ping up: whatever is heard is life.
                 silent = 0 if self._heard.is_set() else silent + 1
                 self._doubt.clear()
             else:
                 silent = 0
             if silent > 1:
-                self.give_up(Lost(f"two pings were not answered within {patience.pong:g} s each"))
+                self.give_up(BotConnectionLost(f"two pings were not answered within {patience.pong:g} s each"))
                 return
 
 
@@ -245,8 +245,8 @@ async def _write(socket: aiohttp.ClientWebSocketResponse, frame: str) -> None:
     except ConnectionError as error:
         # aiohttp says this before it writes; any other fault comes while it waits for what was written to leave.
         if "closing transport" in str(error):
-            raise NotSent("the connection is gone") from None
-        raise NoAnswer(f"the connection ended while it was being sent: {error}") from None
+            raise BotRequestNotSent("the connection is gone") from None
+        raise BotNoAnswer(f"the connection ended while it was being sent: {error}") from None
 
 
 def _event(frame: Frame) -> str:

@@ -21,7 +21,7 @@ _NAMED = 5
 
 
 @dataclass
-class Directory:
+class BotDirectory:
     """What is known of one bot's conversations, written through to the database under the lane's name."""
 
     database: Database

@@ -16,7 +16,7 @@ _LONGEST_ID = 256
 
 
 @dataclass(frozen=True)
-class Said:
+class BotInbound:
     """A message of a member. `group` is empty in a direct chat; `quoted` is what it answers to, where it does."""
 
     id: str
@@ -27,7 +27,7 @@ class Said:
     at: datetime
 
 
-def read(body: Mapping[str, Any], *, bot_name: str | None) -> Said | None:
+def read(body: Mapping[str, Any], *, bot_name: str | None) -> BotInbound | None:
     """Read the body of a message callback; None where it does not say who wrote.
 
     The bot's mention is taken out of group messages. Voice comes as text already; what is neither is named, as
@@ -40,7 +40,7 @@ def read(body: Mapping[str, Any], *, bot_name: str | None) -> Said | None:
         return None
     said = content(body)
     quote = body.get("quote")
-    return Said(
+    return BotInbound(
         id=text(body.get("msgid")),
         user=user,
         group=group,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wxbridge.channels.wecom_bot import answers
-from wxbridge.channels.wecom_bot.connection import Connection, NoAnswer
+from wxbridge.channels.wecom_bot.connection import BotConnection, BotNoAnswer
 from wxbridge.channels.wecom_bot.frames import UPLOAD_CHUNK, UPLOAD_FINISH, UPLOAD_INIT, Frame, text
 from wxbridge.core.errors import Transient
 
@@ -27,7 +27,7 @@ _AT_ONCE = 2
 """Uploads at the same time: more than that, WeCom is reported to answer with errors."""
 
 
-class Media:
+class BotMediaCache:
     """The pictures that WeCom has, by their content: one that goes to several chats is uploaded once."""
 
     def __init__(self, *, patience: float, pause: float) -> None:
@@ -36,12 +36,12 @@ class Media:
         self._known: OrderedDict[str, tuple[float, str]] = OrderedDict()
         self._turn = asyncio.Semaphore(_AT_ONCE)
 
-    async def id_of(self, connection: Connection, name: str, data: bytes) -> str:
+    async def id_of(self, connection: BotConnection, name: str, data: bytes) -> str:
         """Give a picture's id, uploading it where WeCom has it not yet.
 
         Raises:
             SendError: WeCom does not take it.
-            NotSent: the connection was gone before the upload was through.
+            BotRequestNotSent: the connection was gone before the upload was through.
         """
         md5 = await asyncio.to_thread(_md5, data)
         async with self._turn:
@@ -59,7 +59,7 @@ class Media:
         for md5 in [md5 for md5, (_, known) in self._known.items() if known == media_id]:
             del self._known[md5]
 
-    async def _upload(self, connection: Connection, name: str, data: bytes, md5: str) -> str:
+    async def _upload(self, connection: BotConnection, name: str, data: bytes, md5: str) -> str:
         chunks = [data[start : start + CHUNK] for start in range(0, len(data), CHUNK)]
         about = {
             "type": "image",
@@ -81,7 +81,7 @@ class Media:
             raise Transient("WeCom took the picture, but its answer has no media_id")
         return media_id
 
-    async def _insist(self, connection: Connection, body: Mapping[str, Any]) -> None:
+    async def _insist(self, connection: BotConnection, body: Mapping[str, Any]) -> None:
         """Send a chunk, again where WeCom had a passing fault: the same chunk twice does no harm."""
         for attempt in range(1, _TRIES + 1):
             try:
@@ -93,10 +93,10 @@ class Media:
             else:
                 return
 
-    async def _ask(self, connection: Connection, cmd: str, body: Mapping[str, Any]) -> Frame:
+    async def _ask(self, connection: BotConnection, cmd: str, body: Mapping[str, Any]) -> Frame:
         try:
             answer = await connection.request(cmd, body, patience=self._patience)
-        except NoAnswer as error:
+        except BotNoAnswer as error:
             # No message was asked for yet: nobody can have seen anything.
             raise Transient(f"the picture was not uploaded: {error}") from error
         refusal = answers.classify(answer.errcode, answer.errmsg)

@@ -49,8 +49,6 @@ _DENSEST = 300
 """How many of a job's runs are shown of a period; of what runs more often, some."""
 _SHORTEST = 60.0
 """Seconds of a window whose rest is shown."""
-_ADDRESS = ("room", "contact", "bot", "user", "users", "party", "tag", "chat", "agent")
-"""The keys of targets that say where they lead to, and are no secret."""
 
 
 @runtime_checkable
@@ -139,7 +137,7 @@ def _target(name: str, target: TargetSettings, lane: Lane | None) -> TargetView:
     return TargetView(
         name=name,
         channel=target.lane(),
-        address=", ".join(_written(target, key) for key in _ADDRESS if _written(target, key)),
+        address=", ".join(_written(target, key) for key in target.address_keys if _written(target, key)),
         fallback=target.fallback,
         budgets=tuple(budgets),
         unpaced=lane is not None and not lane.pacer.counts,

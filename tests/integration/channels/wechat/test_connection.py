@@ -14,7 +14,7 @@ import pytest
 import structlog
 
 from tests.integration.channels.wechat.wechat_harness import FAST, room
-from wxbridge.channels.wechat.session import Session
+from wxbridge.channels.wechat.session import WechatSession
 from wxbridge.core.errors import Offline
 from wxbridge.core.model import ChannelState, Text
 from wxbridge.simulator import Simulator
@@ -239,14 +239,14 @@ async def test_it_ends_at_once_wherever_it_is(make_bench):
 
 async def test_a_cancellation_in_the_middle_of_closing_still_closes(make_bench, monkeypatch):
     closing = asyncio.Event()
-    close = Session.close
+    close = WechatSession.close
 
     async def slow(self):
         closing.set()
         await asyncio.sleep(0.05)
         await close(self)
 
-    monkeypatch.setattr(Session, "close", slow)
+    monkeypatch.setattr(WechatSession, "close", slow)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always", ResourceWarning)
         async with make_bench() as bench:

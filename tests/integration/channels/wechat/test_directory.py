@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.integration.channels.wechat.wechat_harness import FAST, contact, room, settled, topics
-from wxbridge.channels.wechat import PLUGIN, WechatSettings, WechatTarget, split_endpoint
-from wxbridge.channels.wechat.directory import Contact, Directory, Room, list_contacts, list_rooms
-from wxbridge.channels.wechat.identity import Known, Problem, resolve_contact, resolve_room
+from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory, list_contacts, list_rooms
+from wxbridge.channels.wechat.identity import AddressProblem, Known, resolve_contact, resolve_room
+from wxbridge.channels.wechat.plugin import PLUGIN
+from wxbridge.channels.wechat.settings import WechatSettings, WechatTarget, split_endpoint
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadAddress, StorageError
 from wxbridge.core.model import ChannelState, Text
@@ -187,7 +188,7 @@ def test_a_contact_is_found_by_the_first_kind_of_name_that_fits_and_only_alone(n
     if len(first) == 1:
         assert found.entry == first[0]
         return
-    assert isinstance(found, Problem)
+    assert isinstance(found, AddressProblem)
     if first:
         assert set(found.candidates) == {str(person) for person in first}
         assert "the id" in found.text
@@ -204,12 +205,12 @@ def test_an_unknown_name_offers_what_is_alike_and_part_of():
 async def test_a_change_of_the_directory_is_on_disk(tmp_path):
     database = Database.open(f"sqlite:///{tmp_path / 'x.db'}")
     try:
-        first = Directory(database)
+        first = WechatDirectory(database)
         await first.load("me")
         await first.save_rooms([Room(str(number), f"t{number}", ("a",)) for number in range(450)])
         await first.keep_rooms([str(number) for number in range(449)])
         await first.save_contacts([Contact("s", "路人")], friends=False)
-        second = Directory(database)
+        second = WechatDirectory(database)
         await second.load("me")
         assert second.rooms == first.rooms
         assert len(second.rooms) == 449
@@ -225,7 +226,7 @@ async def test_a_change_of_the_directory_is_on_disk(tmp_path):
 async def test_what_the_disk_did_not_take_is_written_later(tmp_path, monkeypatch):
     database = Database.open(f"sqlite:///{tmp_path / 'x.db'}")
     try:
-        directory = Directory(database)
+        directory = WechatDirectory(database)
         await directory.load("me")
 
         async def full(_):

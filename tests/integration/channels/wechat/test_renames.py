@@ -6,9 +6,9 @@ import pytest
 import structlog
 
 from tests.integration.channels.wechat.wechat_harness import contact, room, settled, topics
-from wxbridge.channels.wechat.addresses import Addresses
-from wxbridge.channels.wechat.connection import Connection
-from wxbridge.channels.wechat.memory import Memory
+from wxbridge.channels.wechat.connection import WechatConnection
+from wxbridge.channels.wechat.identity_store import IdentityStore
+from wxbridge.channels.wechat.resolver import TargetResolver
 from wxbridge.core.errors import BadAddress, Offline, StorageError
 from wxbridge.core.model import ChannelState, Text
 from wxbridge.simulator import Simulator
@@ -143,7 +143,7 @@ async def test_members_that_are_no_friends_are_known_by_the_names_they_have_in_t
     async def nobody(self):
         return []
 
-    monkeypatch.setattr(Connection, "contact_ids", nobody)
+    monkeypatch.setattr(WechatConnection, "contact_ids", nobody)
     async with make_bench(sim, targets={"ops": room("A")}) as bench:
         await up(bench)
         remembered = bench.channel.addresses._memory.get("room:A")
@@ -285,13 +285,13 @@ async def test_what_cannot_be_told_or_remembered_is_not_used(make_bench, sim, mo
             return False
 
         with monkeypatch.context() as patch:
-            patch.setattr(Memory, "put", full)
+            patch.setattr(IdentityStore, "put", full)
             sim.rename_room("A", "B")
             await bench.until(lambda: bench.told)
             with pytest.raises(Offline, match="the master is told"):
                 await bench.channel.send(room("A"), Text("x"))
         with monkeypatch.context() as patch:
-            patch.setattr(Addresses, "_tell", deaf)
+            patch.setattr(TargetResolver, "_tell", deaf)
             await settled(bench)
             with pytest.raises(Offline):
                 await bench.channel.send(room("A"), Text("x"))

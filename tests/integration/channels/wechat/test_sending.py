@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.integration.channels.wechat.wechat_harness import FAST, contact, room
-from wxbridge.channels.wechat.rpc import NoAnswer, NotSent, Refused, translate
+from wxbridge.channels.wechat.gateway_errors import GatewayNoAnswer, GatewayRefusal, GatewayRequestNotSent, translate
 from wxbridge.core.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.core.model import PictureFile, Text
 
@@ -258,9 +258,9 @@ CODES += ["RESOURCE_EXHAUSTED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "UNA
 
 @given(st.sampled_from(CODES), st.text(max_size=50))
 def test_every_failure_has_a_meaning_with_the_services_words(code, words):
-    error = translate(Refused(code, words))
+    error = translate(GatewayRefusal(code, words))
     assert isinstance(error, SendError)
     assert error.code == code
     assert words in str(error)
-    assert isinstance(translate(NotSent(words)), Offline)
-    assert isinstance(translate(NoAnswer(words)), Unknown)
+    assert isinstance(translate(GatewayRequestNotSent(words)), Offline)
+    assert isinstance(translate(GatewayNoAnswer(words)), Unknown)

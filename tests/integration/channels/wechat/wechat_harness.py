@@ -9,15 +9,15 @@ from typing import Any, TypeVar
 import pytest
 
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.wechat import WechatSettings, WechatTarget
-from wxbridge.channels.wechat.channel import Timing, WechatChannel
+from wxbridge.channels.wechat.channel import WechatChannel, WechatTiming
+from wxbridge.channels.wechat.settings import WechatSettings, WechatTarget
 from wxbridge.core.database import Database
 from wxbridge.core.model import ChannelState, ChannelStatus, Inbound
 from wxbridge.simulator import Simulator
 
 T = TypeVar("T")
 
-FAST = Timing(
+FAST = WechatTiming(
     deadline=2.0,
     ding_interval=0.2,
     ding_answer=1.0,
@@ -127,7 +127,7 @@ def make_bench(tmp_path: Path) -> Callable[..., Any]:
         token: str | None = None,
         master: str | None = None,
         targets: dict[str, WechatTarget] | None = None,
-        timing: Timing = FAST,
+        timing: WechatTiming = FAST,
     ) -> AsyncIterator[Bench]:
         own = Simulator() if sim is None else None
         sim = sim or own

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from tests.fakes.http_service import FakeService
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT
-from wxbridge.channels.http import Answer, Http, Meaning, Timing
+from wxbridge.channels.http import HttpAnswer, HttpClient, HttpTiming, Meaning
 from wxbridge.channels.wecom.answers import CODES, classify
 from wxbridge.core.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown
 
@@ -24,8 +24,8 @@ SERVICE = "WeCom"
 PAGE = b"<!DOCTYPE html><html><title>Log in to the proxy</title></html>"
 
 
-def said(errcode: object, status: int = 200, **more: object) -> Answer:
-    return Answer(status, json.dumps({"errcode": errcode, "errmsg": "the words", **more}).encode())
+def said(errcode: object, status: int = 200, **more: object) -> HttpAnswer:
+    return HttpAnswer(status, json.dumps({"errcode": errcode, "errmsg": "the words", **more}).encode())
 
 
 DOCUMENTED = {
@@ -118,22 +118,22 @@ def test_a_documented_code_says_whether_a_retry_can_help_whatever_the_status(err
         (said(987654), Meaning.PASSING),  # nobody documents it: certainly not sent
         (said(True), Meaning.UNKNOWN),
         (said(None), Meaning.UNKNOWN),
-        (Answer(200, b""), Meaning.UNKNOWN),
-        (Answer(200, b"ok"), Meaning.UNKNOWN),
-        (Answer(200, b"[0]"), Meaning.UNKNOWN),
-        (Answer(200, b'{"ok": true}'), Meaning.UNKNOWN),
-        (Answer(200, b'{"errcode": 0'), Meaning.UNKNOWN),  # cut off
-        (Answer(200, PAGE), Meaning.PASSING),
-        (Answer(302, b""), Meaning.PASSING),
-        (Answer(403, PAGE), Meaning.PASSING),
-        (Answer(404, PAGE), Meaning.WRONG_CONFIGURATION),
-        (Answer(413, PAGE), Meaning.TOO_BIG),
-        (Answer(429, b""), Meaning.THROTTLED),
-        (Answer(500, b""), Meaning.UNKNOWN),
-        (Answer(500, PAGE), Meaning.UNKNOWN),
-        (Answer(502, PAGE), Meaning.UNKNOWN),  # it may have been passed on
-        (Answer(503, PAGE), Meaning.PASSING),
-        (Answer(504, PAGE), Meaning.UNKNOWN),
+        (HttpAnswer(200, b""), Meaning.UNKNOWN),
+        (HttpAnswer(200, b"ok"), Meaning.UNKNOWN),
+        (HttpAnswer(200, b"[0]"), Meaning.UNKNOWN),
+        (HttpAnswer(200, b'{"ok": true}'), Meaning.UNKNOWN),
+        (HttpAnswer(200, b'{"errcode": 0'), Meaning.UNKNOWN),  # cut off
+        (HttpAnswer(200, PAGE), Meaning.PASSING),
+        (HttpAnswer(302, b""), Meaning.PASSING),
+        (HttpAnswer(403, PAGE), Meaning.PASSING),
+        (HttpAnswer(404, PAGE), Meaning.WRONG_CONFIGURATION),
+        (HttpAnswer(413, PAGE), Meaning.TOO_BIG),
+        (HttpAnswer(429, b""), Meaning.THROTTLED),
+        (HttpAnswer(500, b""), Meaning.UNKNOWN),
+        (HttpAnswer(500, PAGE), Meaning.UNKNOWN),
+        (HttpAnswer(502, PAGE), Meaning.UNKNOWN),  # it may have been passed on
+        (HttpAnswer(503, PAGE), Meaning.PASSING),
+        (HttpAnswer(504, PAGE), Meaning.UNKNOWN),
     ],
 )
 def test_an_answer_means(answer, meaning) -> None:
@@ -142,7 +142,7 @@ def test_an_answer_means(answer, meaning) -> None:
 
 @given(status=st.integers(100, 599), body=st.binary(max_size=60) | st.from_regex(rb'\{"errcode": ?-?\d{1,6}\}'))
 def test_no_answer_passes_for_sent_but_a_zero(status, body) -> None:
-    verdict = classify(Answer(status, body))
+    verdict = classify(HttpAnswer(status, body))
     if verdict.meaning in (Meaning.SENT, Meaning.PARTLY_SENT):
         assert json.loads(body)["errcode"] in (0, "0")
     else:
@@ -151,7 +151,7 @@ def test_no_answer_passes_for_sent_but_a_zero(status, body) -> None:
 
 def test_throttling_waits_a_minute_or_as_long_as_a_proxy_says() -> None:
     assert classify(said(45009)).failure(SERVICE).retry_after == 60
-    assert classify(Answer(429, b"", 7.0)).failure(SERVICE).retry_after == 7
+    assert classify(HttpAnswer(429, b"", 7.0)).failure(SERVICE).retry_after == 7
 
 
 # ---------------------------------------------------------------- the line
@@ -172,12 +172,12 @@ async def service():
 
 @pytest.fixture
 async def http():
-    http = Http(FAST)
+    http = HttpClient(FAST)
     yield http
     await http.close()
 
 
-async def ask(http: Http, url: str, *, sends: bool = True) -> Answer:
+async def ask(http: HttpClient, url: str, *, sends: bool = True) -> HttpAnswer:
     return await http.ask("POST", url, service=SERVICE, sends=sends, params={"key": "TOP-SECRET"}, data=b"{}")
 
 
@@ -212,7 +212,7 @@ async def test_a_connection_that_does_not_come_about_has_sent_nothing() -> None:
         writer.close()
 
     server = await asyncio.start_server(silent, "127.0.0.1", 0)
-    hurried = Http(Timing(deadline=60, connect=0.2))
+    hurried = HttpClient(HttpTiming(deadline=60, connect=0.2))
     async with server:
         port = server.sockets[0].getsockname()[1]
         with pytest.raises(Offline, match="no connection in time"):
@@ -265,7 +265,7 @@ async def test_a_private_authority_is_trusted_where_it_is_named_and_only_there(h
     tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     tls.load_cert_chain(certificate)
     server = await asyncio.start_server(yes, "127.0.0.1", 0, ssl=tls)
-    patient = Http(PATIENT)
+    patient = HttpClient(PATIENT)
     async with server:
         url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
         answer = await patient.ask("POST", url, service=SERVICE, ca=certificate, data=b"{}")

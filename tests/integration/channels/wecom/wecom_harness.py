@@ -9,14 +9,14 @@ from typing import Any
 from PIL import Image, ImageDraw
 
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.http import Timing
+from wxbridge.channels.http import HttpTiming
 from wxbridge.channels.wecom.app import AppTarget, WecomSettings
 from wxbridge.channels.wecom.robot import RobotTarget
 from wxbridge.core.database import Database
 from wxbridge.core.model import PictureFile
 
-FAST = Timing(deadline=0.5, connect=0.4)
-PATIENT = Timing(deadline=20, connect=10)
+FAST = HttpTiming(deadline=0.5, connect=0.4)
+PATIENT = HttpTiming(deadline=20, connect=10)
 """For what has to come through, however busy the machine is."""
 
 

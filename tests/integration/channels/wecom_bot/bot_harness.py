@@ -11,8 +11,8 @@ import pytest_asyncio
 
 from tests.fakes.wecom_bot import WecomBotServer
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.wecom_bot import BotsSettings, WecomBotTarget
-from wxbridge.channels.wecom_bot.channel import Timing, WecomBotChannel
+from wxbridge.channels.wecom_bot.channel import BotTiming, WecomBotChannel
+from wxbridge.channels.wecom_bot.settings import BotsSettings, WecomBotTarget
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import ChannelState, ChannelStatus, Inbound, PictureFile
 
@@ -21,7 +21,7 @@ T = TypeVar("T")
 GROUP = "wrGROUP"
 USER = "zhangsan"
 
-FAST = Timing(
+FAST = BotTiming(
     connect=2.0,
     answer=2.0,
     upload=2.0,
@@ -52,7 +52,7 @@ class BotBench:
         self.tasks: list[asyncio.Task[None]] = []
         self.told: list[str] = []
 
-    def make(self, timing: Timing = FAST, **settings: Any) -> WecomBotChannel:
+    def make(self, timing: BotTiming = FAST, **settings: Any) -> WecomBotChannel:
         self.channel = WecomBotChannel(self.context(**settings), timing)
         return self.channel
 
@@ -88,7 +88,7 @@ class BotBench:
     def start(self) -> None:
         self.tasks.append(asyncio.create_task(self.channel.run(self._inbound, self._status)))
 
-    async def online(self, timing: Timing = FAST, **settings: Any) -> WecomBotChannel:
+    async def online(self, timing: BotTiming = FAST, **settings: Any) -> WecomBotChannel:
         self.server.chats |= {GROUP, USER}
         channel = self.make(timing, **settings)
         self.start()

@@ -14,8 +14,8 @@ import pytest
 from tests.fakes.wecom_bot import WecomBotServer
 from tests.integration.channels.wecom_bot.bot_harness import FAST, GROUP, bot_fixture, target
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.wecom_bot import BotSettings, BotsSettings, WecomBotTarget, bot_of, lanes
 from wxbridge.channels.wecom_bot.channel import lane_of
+from wxbridge.channels.wecom_bot.settings import BotSettings, BotsSettings, WecomBotTarget, bot_of, lanes
 from wxbridge.core.errors import Offline, Unknown, WxbridgeError
 from wxbridge.core.model import ChannelState, Text
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.integration.channels.wecom_bot.bot_harness import FAST, GROUP, USER, bot_fixture
 from wxbridge.channels.wecom_bot import inbound
-from wxbridge.channels.wecom_bot.directory import Directory
+from wxbridge.channels.wecom_bot.directory import BotDirectory
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import ChannelState
 from wxbridge.core.schema import contacts, rooms
@@ -184,18 +184,18 @@ async def test_chats_that_wrote_are_listed_with_what_is_known_of_them(bot):
 
 
 async def test_what_was_known_is_known_after_a_restart_and_another_bot_begins_anew(bot):
-    directory = Directory(bot.database, LANE, "bot-1")
+    directory = BotDirectory(bot.database, LANE, "bot-1")
     await directory.met("lisi", GROUP)
-    again = Directory(bot.database, LANE, "bot-1")
+    again = BotDirectory(bot.database, LANE, "bot-1")
     await again.load()
     assert again.topic(GROUP) == "(lisi)"
-    other = Directory(bot.database, LANE, "bot-2")
+    other = BotDirectory(bot.database, LANE, "bot-2")
     await other.load()
     assert (other.topic(GROUP), await _listed(bot)) == ("", ([], []))
 
 
 async def test_a_large_group_is_told_by_a_few(bot):
-    directory = Directory(bot.database, LANE, "bot-1")
+    directory = BotDirectory(bot.database, LANE, "bot-1")
     for number in range(60):
         await directory.met(f"u{number}", GROUP)
     assert directory.topic(GROUP) == "(u0, u1, u2, u3, u4…)"

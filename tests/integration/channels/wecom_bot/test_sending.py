@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from tests.integration.channels.wecom_bot.bot_harness import FAST, GROUP, USER, bot_fixture, target
-from wxbridge.channels.wecom_bot import CAPABILITIES, MARKDOWN_LIMIT, TEXT_LIMIT
 from wxbridge.channels.wecom_bot.answers import WAKE, classify
 from wxbridge.channels.wecom_bot.frames import parse
 from wxbridge.channels.wecom_bot.markdown import plain, with_mentions
 from wxbridge.channels.wecom_bot.media import CHUNK
+from wxbridge.channels.wecom_bot.settings import CAPABILITIES, MARKDOWN_LIMIT, TEXT_LIMIT
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
 from wxbridge.core.model import ChannelState, PictureFile, Text
 

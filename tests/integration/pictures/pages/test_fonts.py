@@ -12,6 +12,7 @@ import pytest_asyncio
 from wxbridge import doctor
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
+from wxbridge.core.findings import FindingState
 from wxbridge.pictures.pages import fonts
 from wxbridge.pictures.pages.missing_fonts import tell_of_boxes
 
@@ -59,10 +60,10 @@ def test_a_font_without_chinese_letters_and_a_broken_file_do_not_count(no_lister
 
 async def test_the_doctor_says_what_becomes_of_pictures_and_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     (well,) = await doctor.font(SOME_CONFIG, None)
-    assert well.state is doctor.State.OK
+    assert well.state is FindingState.OK
     monkeypatch.setattr(fonts, "chinese_font", lambda: None)
     (ill,) = await doctor.font(SOME_CONFIG, None)
-    assert ill.state is doctor.State.WARN
+    assert ill.state is FindingState.WARN
     assert "empty boxes" in ill.found
     assert "apt install" in ill.advice
 

@@ -15,11 +15,11 @@ from wxbridge.channels.wechat.identity import (
     LEAD,
     PEOPLE,
     SUSPECTS,
+    AddressProblem,
     Found,
     Known,
-    Member,
-    Problem,
     Remembered,
+    RememberedMember,
     overlap,
     remember_contact,
     remember_room,
@@ -37,7 +37,9 @@ names = st.dictionaries(people, st.sampled_from(["", "an", "bo", "cy", "di", "ed
 sinces = st.dictionaries(room_ids, st.integers(0, 4))
 rooms = st.builds(Room, room_ids, topics, st.lists(people, max_size=8).map(tuple))
 members = st.lists(
-    st.builds(Member, people, st.sampled_from(["", "an", "bo", "cy"])), max_size=6, unique_by=lambda member: member.id
+    st.builds(RememberedMember, people, st.sampled_from(["", "an", "bo", "cy"])),
+    max_size=6,
+    unique_by=lambda member: member.id,
 )
 known_rooms = st.builds(
     Known, st.lists(rooms, unique_by=lambda room: room.id, max_size=7), account=accounts, names=names, since=sinces
@@ -103,7 +105,7 @@ def test_only_the_configured_room_is_used_in_silence(wanted, before, known):
         # And never while the one that was used is still there under another name.
         if before and before.account == known.account and before.id != found.entry.id:
             assert before.id not in {room.id for room in known.entries}
-    if isinstance(found, Problem):
+    if isinstance(found, AddressProblem):
         assert found.text
         assert len(found.text) < 1500
 
@@ -122,14 +124,16 @@ crowds = st.lists(people, min_size=2, max_size=8, unique=True).map(tuple)
 
 @given(crowds, st.lists(crowds, max_size=5), st.integers(0, 2), st.booleans(), names)
 def test_a_guess_has_enough_people_in_common_and_a_clear_lead(crowd, others, left, same_topic, called):
-    before = Remembered("1@chatroom", "bot", ("ops",), tuple(Member(who, called.get(who, "")) for who in crowd))
+    before = Remembered(
+        "1@chatroom", "bot", ("ops",), tuple(RememberedMember(who, called.get(who, "")) for who in crowd)
+    )
     crowds_now = [crowd[left:], *others]
     topic = "ops" if same_topic else "renamed"
     now = Known([Room(f"{n}0@chatroom", topic, who) for n, who in enumerate(crowds_now)], "bot", names=called)
     found = resolve_room("ops", before, now)
 
     def score(room):
-        here = [Member(each, called.get(each, "")) for each in room.member_ids if each != "bot"]
+        here = [RememberedMember(each, called.get(each, "")) for each in room.member_ids if each != "bot"]
         return overlap(before.members, here)
 
     best = sorted((score(room)[1] for room in now.entries), reverse=True)
@@ -138,14 +142,14 @@ def test_a_guess_has_enough_people_in_common_and_a_clear_lead(crowd, others, lef
         assert score(found.entry)[0] >= PEOPLE
         assert score(found.entry)[1] == best[0] >= ENOUGH
         assert len(best) == 1 or best[1] <= best[0] - LEAD + 1e-9
-    elif isinstance(found, Problem):
+    elif isinstance(found, AddressProblem):
         assert len(before.members) <= PEOPLE or best[0] < ENOUGH or best[1] > best[0] - LEAD - 1e-9
 
 
 @given(wanted_rooms, maybe(room_memories), known_rooms)
 def test_what_was_told_is_remembered_and_not_told_again(wanted, before, known):
     found = resolve_room(wanted, before, known)
-    if isinstance(found, Problem):
+    if isinstance(found, AddressProblem):
         return
     memory = remember_room(found, before, known)
     again = resolve_room(wanted, memory, known)
@@ -159,7 +163,7 @@ def test_what_was_told_is_remembered_and_not_told_again(wanted, before, known):
 @given(wanted_contacts, maybe(contact_memories), known_contacts)
 def test_a_contact_is_told_once_too(wanted, before, known):
     found = resolve_contact(wanted, before, known)
-    if isinstance(found, Problem):
+    if isinstance(found, AddressProblem):
         return
     memory = remember_contact(found, known)
     again = resolve_contact(wanted, memory, known)
@@ -241,7 +245,7 @@ OLD = Room("1@chatroom", "ops", team(*TEAM))
 def test_a_room_that_was_there_beside_the_lost_one_is_not_taken_for_it():
     before = memory(OLD)
     beside = Room("2@chatroom", "ops", team(*TEAM))
-    assert isinstance(resolve_room("1@chatroom", before, fresh(beside, since=1)), Problem)
+    assert isinstance(resolve_room("1@chatroom", before, fresh(beside, since=1)), AddressProblem)
     assert resolve_room("1@chatroom", before, fresh(beside)).entry == beside
     # By the configuration's own word it is: but not in silence.
     taken = resolve_room("ops", before, fresh(beside, since=1))
@@ -270,14 +274,14 @@ def test_people_are_known_again_by_their_names():
 )
 def test_what_is_not_clear_waits_and_names_the_candidates(others):
     problem = resolve_room("ops", memory(OLD), fresh(*others))
-    assert isinstance(problem, Problem)
+    assert isinstance(problem, AddressProblem)
     assert set(problem.candidates) == {str(room) for room in others}
     assert "Messages wait" in problem.text
 
 
 def test_two_people_are_no_room_to_be_recognised_by():
     before = memory(Room("1@chatroom", "ops", team("an")))
-    assert isinstance(resolve_room("ops", before, fresh(Room("9@chatroom", "x", team("an")))), Problem)
+    assert isinstance(resolve_room("ops", before, fresh(Room("9@chatroom", "x", team("an")))), AddressProblem)
 
 
 def test_of_several_with_the_remembered_topic_the_members_decide():
@@ -313,7 +317,7 @@ def test_problems_that_say_the_same_have_the_same_key():
 def test_names_of_members_that_left_the_contacts_are_kept():
     before = memory(OLD)
     later = remember_room(Found(OLD), before, Known([OLD], "bot", names={"an": "Anna"}))
-    assert later.members[:2] == (Member("an", "Anna"), Member("bo", "BO"))
+    assert later.members[:2] == (RememberedMember("an", "Anna"), RememberedMember("bo", "BO"))
 
 
 ZHANG = Contact("p1", "张三", "小张", "wx1")
@@ -352,9 +356,9 @@ def test_thousands_of_rooms_are_searched_in_a_moment():
     everybody = {f"w{number}": f"name {number % 15000}" for number in range(20000)}
     known = Known(rooms, "bot", names=everybody, since={room.id: 2 for room in rooms})
     before = memory(Room("x@chatroom", "gone", tuple(f"w{number}" for number in range(1000, 1100))))
-    before = replace(before, members=tuple(Member(f"old {m.id}", everybody[m.id]) for m in before.members))
+    before = replace(before, members=tuple(RememberedMember(f"old {m.id}", everybody[m.id]) for m in before.members))
     began = time.perf_counter()
     result = resolve_room("gone", before, known)
     assert time.perf_counter() - began < 3
-    assert isinstance(result, Problem)
+    assert isinstance(result, AddressProblem)
     assert len(result.candidates) > 1

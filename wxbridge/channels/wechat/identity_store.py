@@ -8,12 +8,12 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.channels.wechat.directory import CHANNEL
-from wxbridge.channels.wechat.identity import Member, Remembered
+from wxbridge.channels.wechat.identity import Remembered, RememberedMember
 from wxbridge.core.database import Database
 from wxbridge.core.schema import identities
 
 
-class Memory:
+class IdentityStore:
     """What is remembered of each chat, by its key; `version` grows with every change."""
 
     def __init__(self, database: Database) -> None:
@@ -73,5 +73,5 @@ class Memory:
 
 
 def _remembered(row: Any) -> Remembered:
-    members = tuple(Member(person, name) for person, name in row.members)
+    members = tuple(RememberedMember(person, name) for person, name in row.members)
     return Remembered(row.id, row.account, tuple(row.names), members, row.seen, row.guess, row.told)

@@ -12,13 +12,12 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 import structlog
 
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.wechat import WechatTarget
-from wxbridge.channels.wechat.directory import Contact, Directory, Room
+from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory
 from wxbridge.channels.wechat.identity import (
+    AddressProblem,
     Found,
     Known,
     Notice,
-    Problem,
     Remembered,
     remember_contact,
     remember_room,
@@ -26,12 +25,13 @@ from wxbridge.channels.wechat.identity import (
     resolve_room,
     suspects,
 )
-from wxbridge.channels.wechat.memory import Memory
+from wxbridge.channels.wechat.identity_store import IdentityStore
+from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.core.errors import BadAddress, Offline, StorageError
 
 log = structlog.get_logger()
 
-Resolution = Found[Room] | Found[Contact] | Problem
+Resolution = Found[Room] | Found[Contact] | AddressProblem
 LearnNames = Callable[[Sequence[Room]], Awaitable[None]]
 """Asks the gateway for the names of rooms' members that are not known yet; puts them into the directory."""
 
@@ -42,13 +42,13 @@ _CACHED = 1000
 _UNSURE = "which {} is meant is being looked up; the master is told before anything is sent there"
 
 
-class Addresses:
+class TargetResolver:
     """The rooms and contacts behind the targets of one channel; `master` is the contact in charge."""
 
-    def __init__(self, context: ChannelContext, directory: Directory, master: str | None) -> None:
+    def __init__(self, context: ChannelContext, directory: WechatDirectory, master: str | None) -> None:
         self._context = context
         self._directory = directory
-        self._memory = Memory(context.database)
+        self._memory = IdentityStore(context.database)
         self._wanted, self._names = _wanted(context, master)
         self._master = WechatTarget(contact=master).chat_key() if master else ""
         self._found: dict[str, Resolution] = {}
@@ -57,9 +57,9 @@ class Addresses:
         self._lock = asyncio.Lock()
         self._next_waits = False
 
-    def for_targets(self, context: ChannelContext, master: str | None) -> Addresses:
+    def for_targets(self, context: ChannelContext, master: str | None) -> TargetResolver:
         """Give the same for other targets: what is remembered and what was told stays."""
-        new = Addresses(context, self._directory, master)
+        new = TargetResolver(context, self._directory, master)
         new._memory, new._lock = self._memory, self._lock
         new._problems = {chat: key for chat, key in self._problems.items() if chat in new._wanted}
         return new
@@ -88,7 +88,7 @@ class Addresses:
             if not self._usable(chat, result):
                 raise BadAddress(_text(result), candidates=(str(result.entry),))
             raise Offline(_UNSURE.format("room" if target.room else "contact"))
-        if isinstance(result, Problem):
+        if isinstance(result, AddressProblem):
             # While a check runs, names of members may still come in that tell which it is.
             if self._memory.get(chat) and (self._lock.locked() or not complete):
                 raise Offline("what was found before is not there yet; rooms and contacts are still being read")
@@ -166,11 +166,11 @@ class Addresses:
         """Deal with one chat; False where nobody is found."""
         result = self._resolve(self._wanted[chat])
         before = self._memory.get(chat)
-        if self._wanted[chat].room and before and (isinstance(result, Problem) or result.guess):
+        if self._wanted[chat].room and before and (isinstance(result, AddressProblem) or result.guess):
             # Members without a name count as different: they are asked for before that decides.
             await learn_names(suspects(before, self._rooms()))
             result = self._resolve(self._wanted[chat])
-        if isinstance(result, Problem):
+        if isinstance(result, AddressProblem):
             await self._complain(chat, result.key, result.text)
             return False
         if not self._usable(chat, result) and self._untold(chat, result):

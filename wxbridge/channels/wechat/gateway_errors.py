@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
 
 from wxbridge.core.errors import Offline, Permanent, SendError, Throttled, Transient, Unknown
-
-if TYPE_CHECKING:
-    from wxbridge.channels.wechat.connection import Connection
 
 
 class GatewayError(Exception):
     """A call to the gateway did not bring its answer. `str(error)` is fit to be shown."""
 
 
-class NotSent(GatewayError):
+class GatewayRequestNotSent(GatewayError):
     """The request never left: nobody listens, or the connection was gone before."""
 
 
-class NoAnswer(GatewayError):
+class GatewayNoAnswer(GatewayError):
     """The request went out and nothing (or nothing readable) came back: it may have been done."""
 
     def __init__(self, text: str, *, code: str | None = None) -> None:
@@ -27,7 +23,7 @@ class NoAnswer(GatewayError):
         self.code = code
 
 
-class Refused(GatewayError):
+class GatewayRefusal(GatewayError):
     """The gateway answered with a gRPC status; `code` is its name."""
 
     def __init__(self, code: str, words: str) -> None:
@@ -36,11 +32,11 @@ class Refused(GatewayError):
         self.words = words
 
 
-class StreamEnded(GatewayError):
+class EventStreamEnded(GatewayError):
     """The gateway ended the event stream in good order: it shuts down, or another client took over."""
 
 
-class NoCode(GatewayError):
+class NoLoginCode(GatewayError):
     """The account is logged out and no QR code comes: the login has to be started again."""
 
 
@@ -51,29 +47,23 @@ _THROTTLE = 60.0
 """Seconds to wait where the gateway says that it was too much."""
 
 
-async def log_out(connection: Connection) -> None:
-    """Have the gateway end the account's login. Raises `GatewayError`."""
-    # Not PuppetService.logout: it keeps an error to itself, and tells of a logout that may not have been.
-    await connection._call(connection._puppet.puppet_stub.logout())  # noqa: SLF001 - a call like the connection's own
-
-
 def translate(error: GatewayError, done: str = "sent") -> SendError:
     """Say in wxbridge's words what a failed send means; the kind tells delivery whether to try again.
 
     `done` is what may have happened where no answer came.
     """
     match error:
-        case NotSent():
+        case GatewayRequestNotSent():
             return Offline(f"the WeChat gateway was not reached: {error}")
-        case NoAnswer():
+        case GatewayNoAnswer():
             return Unknown(f"the WeChat gateway did not answer: {error}; it may have been {done}", code=error.code)
-        case Refused():
+        case GatewayRefusal():
             return _refused(error, done)
         case _:
             return Unknown(str(error))
 
 
-def _refused(error: Refused, done: str) -> SendError:
+def _refused(error: GatewayRefusal, done: str) -> SendError:
     text = f"the WeChat gateway answered {error}"
     if error.code == "RESOURCE_EXHAUSTED":
         if _TOO_LARGE.search(error.words):
