@@ -45,10 +45,6 @@ KNOWN_VIOLATIONS: dict[str, set[str]] = {
     "channels.wecom.quotas": {"delivery.rate_limit"},
     "config.graphs": {"bot.command", "bot.time_range"},
     "config.watcher": {"watchdog"},
-    "monitors.alertmanager": {
-        "alerts.sources.alertmanager",
-        "alerts.sources.grafana_unified",
-    },
     "monitors.prometheus": {"pictures.charts.chart"},
     "web.console.services": {"bridge", "doctor"},
 }

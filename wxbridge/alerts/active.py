@@ -14,10 +14,11 @@ from typing import Any
 
 from wxbridge.alerts import notification_log
 from wxbridge.alerts.acknowledgements import Ack
+from wxbridge.alerts.listing import Listed, read_listing
 from wxbridge.alerts.severity import severity_of, severity_rank
 from wxbridge.core.http import ApiError
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
-from wxbridge.monitors.alertmanager import Alertmanager, Listed
+from wxbridge.monitors.alertmanager import Alertmanager
 
 _NONE_THERE = 404
 """What a Grafana without unified alerting answers: nothing of its fires, and nothing is missing."""
@@ -89,7 +90,7 @@ async def look(
 
     async def ask(name: str, server: Alertmanager | None) -> list[Listed] | None:
         try:
-            return await server.alerts() if server else None
+            return await read_listing(await server.alerts(), name.lower()) if server else None
         except ApiError as error:
             if not (name == "Grafana" and error.status == _NONE_THERE):
                 missing[name] = str(error)

@@ -8,34 +8,36 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Self
 
-from wxbridge.alerts.sources import alertmanager, grafana_unified
 from wxbridge.config.types import WebSource
 from wxbridge.core.http import DEADLINE_SECONDS, MAX_ANSWER_BYTES, ApiClient, ApiError
 from wxbridge.core.json_values import as_labels, as_text, as_time
 from wxbridge.core.matchers import Matcher
-from wxbridge.core.model import Alert, AlertGroup
 
 _ROOT = "/api/v2"
-_GRAFANAS_ROOT = "/api/alertmanager/grafana/api/v2"
-_GRAFANAS_VALUES = "__value_string__"
-_AT_ONCE = 200
-"""How many alerts are read before others get their turn."""
+_GRAFANA_ROOT = "/api/alertmanager/grafana/api/v2"
+_ALERTS_AT_ONCE = 200
+"""How many alerts are read before other tasks get their turn."""
+_SILENCE_ID = re.compile(r"[0-9A-Fa-f-]{36}")
 
 
 @dataclass(frozen=True)
-class Listed:
+class GettableAlert:
     """An alert that fires, as the server lists it."""
 
-    alert: Alert
+    labels: Mapping[str, str]
+    annotations: Mapping[str, str]
+    fingerprint: str = ""
+    starts_at: datetime | None = None
+    generator_url: str = ""
     silenced_by: tuple[str, ...] = ()
     """The ids of the silences that hold it back there."""
-    inhibited: bool = False
-    """Whether another alert holds it back."""
+    inhibited_by: tuple[str, ...] = ()
+    """The fingerprints of the alerts that hold it back."""
 
 
 @dataclass(frozen=True)
@@ -74,14 +76,11 @@ class Alertmanager:
         self._name = name
         self._client = ApiClient(source.address(name, section), deadline=deadline, max_bytes=max_bytes)
         self._root = root
-        self._parse: Callable[[dict[str, Any]], AlertGroup] = alertmanager.read
 
     @classmethod
     def of_grafana(cls, source: WebSource) -> Self:
         """Make a client of the one within Grafana (unified alerting, version 9 and later)."""
-        made = cls(source, name="Grafana", section="grafana", root=_GRAFANAS_ROOT)
-        made._parse = grafana_unified.read
-        return made
+        return cls(source, name="Grafana", section="grafana", root=_GRAFANA_ROOT)
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,33 +92,32 @@ class Alertmanager:
         """Close the connections."""
         await self._client.close()
 
-    async def alerts(self, filters: Sequence[Matcher] = ()) -> list[Listed]:
-        """What fires now, silenced or not; with filters, what fulfils all of them by the server's own reading.
+    async def alerts(self, filters: Sequence[Matcher] = ()) -> list[GettableAlert]:
+        """List what fires now, silenced or not; with filters, what fulfils all of them by the server's own reading.
 
         Raises:
             ApiError: out of reach, too late, refused, too much, or no such API.
         """
         asked = [("filter", str(matcher)) for matcher in filters]
         data = await self._client.get(f"{self._root}/alerts", asked)
-        found = [item for item in self._list(data, "alerts") if as_labels(item.get("labels"))]
-        listed: list[Listed] = []
-        for start in range(0, len(found), _AT_ONCE):
-            some = found[start : start + _AT_ONCE]
-            group = self._parse({"alerts": [_as_posted(item) for item in some], "receiver": ""})
-            listed += map(_listed, group.alerts, some)
-            await asyncio.sleep(0)
-        return listed
+        found: list[GettableAlert] = []
+        for number, item in enumerate(self._items(data, "alerts"), start=1):
+            if isinstance(item.get("labels"), dict) and item["labels"]:
+                found.append(_read_alert(item))
+            if number % _ALERTS_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return found
 
     async def silences(self) -> list[GettableSilence]:
-        """The silences that are not over, those that end first at the top. Raises `ApiError`."""
+        """List the silences that are not over, those that end first at the top. Raises `ApiError`."""
         data = await self._client.get(f"{self._root}/silences")
-        kept = [_kept(item) for item in self._list(data, "silences")]
+        kept = [_read_silence(item) for item in self._items(data, "silences")]
         never = datetime.max.replace(tzinfo=UTC)
         return sorted((each for each in kept if each.state != "expired"), key=lambda each: each.ends_at or never)
 
     async def silence(self, silence_id: str) -> GettableSilence | None:
-        """One silence, also one that is over; None where there is none of that id. Raises `ApiError`."""
-        if not _UUID.fullmatch(silence_id):
+        """Get one silence, also one that is over; None where there is none of that id. Raises `ApiError`."""
+        if not _SILENCE_ID.fullmatch(silence_id):
             return None
         try:
             data = await self._client.get(f"{self._root}/silence/{silence_id}")
@@ -127,7 +125,7 @@ class Alertmanager:
             if error.status == 404:  # noqa: PLR2004 - HTTP
                 return None
             raise
-        return _kept(data) if isinstance(data, dict) else None
+        return _read_silence(data) if isinstance(data, dict) else None
 
     async def add_silence(
         self, matchers: Sequence[Matcher], starts_at: datetime, ends_at: datetime, by: str, comment: str
@@ -169,7 +167,7 @@ class Alertmanager:
         await self._client.delete(f"{self._root}/silence/{silence_id}")
         return True
 
-    def _list(self, data: Any, what: str) -> list[dict[str, Any]]:
+    def _items(self, data: Any, what: str) -> list[dict[str, Any]]:
         if not isinstance(data, list):
             raise self._odd(what)
         return [item for item in data if isinstance(item, dict)]
@@ -178,42 +176,33 @@ class Alertmanager:
         return ApiError(f"{self._name} answered with something else than its {what}: is the address right?")
 
 
-_UUID = re.compile(r"[0-9A-Fa-f-]{36}")
-
-
-def _as_posted(item: Mapping[str, Any]) -> dict[str, Any]:
-    """An alert of the API as the webhook has it: Grafana's keeps what is private to itself, with two underscores."""
-    annotations = as_labels(item.get("annotations"))
-    return {
-        **item,
-        "status": "firing",
-        "labels": _public(as_labels(item.get("labels"))),
-        "annotations": _public(annotations),
-        "valueString": annotations.get(_GRAFANAS_VALUES, ""),
-    }
-
-
-def _public(labels: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in labels.items() if not name.startswith("__")}
-
-
-def _listed(alert: Alert, item: Mapping[str, Any]) -> Listed:
+def _read_alert(item: Mapping[str, Any]) -> GettableAlert:
     status = item.get("status")
     status = status if isinstance(status, dict) else {}
-    return Listed(alert, _texts(status.get("silencedBy")), bool(_texts(status.get("inhibitedBy"))))
+    return GettableAlert(
+        as_labels(item.get("labels")),
+        as_labels(item.get("annotations")),
+        as_text(item.get("fingerprint")),
+        as_time(item.get("startsAt")),
+        as_text(item.get("generatorURL")).strip(),
+        _texts(status.get("silencedBy")),
+        _texts(status.get("inhibitedBy")),
+    )
 
 
 def _texts(value: Any) -> tuple[str, ...]:
     return tuple(as_text(item) for item in value) if isinstance(value, list) else ()
 
 
-def _kept(item: Mapping[str, Any]) -> GettableSilence:
+def _read_silence(item: Mapping[str, Any]) -> GettableSilence:
     status = item.get("status")
     matchers = item.get("matchers")
     return GettableSilence(
         as_text(item.get("id")),
         as_text(status.get("state")) if isinstance(status, dict) else "",
-        tuple(_written(each for each in matchers if isinstance(each, dict)) if isinstance(matchers, list) else ()),
+        tuple(
+            _write_matchers(each for each in matchers if isinstance(each, dict)) if isinstance(matchers, list) else ()
+        ),
         as_time(item.get("startsAt")),
         as_time(item.get("endsAt")),
         as_text(item.get("createdBy")),
@@ -221,7 +210,8 @@ def _kept(item: Mapping[str, Any]) -> GettableSilence:
     )
 
 
-def _written(matchers: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+def _write_matchers(matchers: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """Write the matchers of a silence as Alertmanager does; its expressions are not compiled."""
     for each in matchers:
         # Before 0.22 there is no `isEqual`, and nothing but equality.
         sign = "=" if each.get("isEqual", True) else "!"

@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 from wxbridge.alerts import active, notification_log
 from wxbridge.alerts.acknowledgements import Ack
 from wxbridge.alerts.active import FiringAlert, ReportedBy, merge_firing
+from wxbridge.alerts.listing import Listed
 from wxbridge.alerts.service import Board
 from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
-from wxbridge.monitors.alertmanager import Alertmanager, Listed
+from wxbridge.monitors.alertmanager import Alertmanager
 
 NOON = datetime(2026, 6, 5, 12, tzinfo=UTC)
 AM, GRAFANA, BRIDGE = ReportedBy.ALERTMANAGER, ReportedBy.GRAFANA, ReportedBy.BRIDGE

@@ -20,6 +20,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from tests.fakes.real_alertmanager import alertmanager_process, free_port, post_alerts, real
+from wxbridge.alerts.listing import read_listing
 from wxbridge.alerts.notification_log import alert_key
 from wxbridge.alerts.sources import alertmanager as webhook
 from wxbridge.config.schema import Config
@@ -43,7 +44,7 @@ async def test_a_real_alertmanager_lists_alerts_and_keeps_and_ends_silences(tmp_
     async with alertmanager_process(tmp_path) as url, Alertmanager(WebSource(url=url)) as client:
         full, slow = {"alertname": "DiskFull", "instance": "db-1"}, {"alertname": "Slow", "instance": "web-1"}
         await post_alerts(url, full, slow)
-        found = {each.alert.title: each for each in await client.alerts()}
+        found = {each.alert.title: each for each in await read_listing(await client.alerts(), "alertmanager")}
         assert found.keys() == {"DiskFull", "Slow"}
         alert = found["DiskFull"].alert
         assert (alert.source, alert.status, alert.labels) == ("alertmanager", AlertStatus.FIRING, full)
@@ -53,7 +54,7 @@ async def test_a_real_alertmanager_lists_alerts_and_keeps_and_ends_silences(tmp_
         assert abs(alert.starts_at - datetime.now(UTC)) < HOUR
 
         some = await client.alerts(parse_matchers(['instance=~"db-\\d+"', 'alertname!="Slow"']))
-        assert [each.alert.title for each in some] == ["DiskFull"]
+        assert [each.labels["alertname"] for each in some] == ["DiskFull"]
         assert await client.alerts(parse_matchers(["instance=nowhere"])) == []
 
         wanted = parse_matchers(['instance=~"db-\\d+"', 'team!="x\\"y"', 'other!~"a|b"', "alertname=DiskFull"])
@@ -63,7 +64,7 @@ async def test_a_real_alertmanager_lists_alerts_and_keeps_and_ends_silences(tmp_
         assert set(kept.matchers) == set(map(str, wanted))
         assert (kept.created_by, kept.comment) == ("张三", "moving data")
         assert await client.silence(name) == kept
-        marks = {each.alert.title: each.silenced_by for each in await client.alerts()}
+        marks = {each.labels["alertname"]: each.silenced_by for each in await client.alerts()}
         assert marks == {"DiskFull": (name,), "Slow": ()}
 
         later = await client.add_silence(wanted[:1], NOW + HOUR, NOW + 3 * HOUR, "", "")
@@ -224,7 +225,7 @@ async def test_what_is_no_answer_is_told_in_words(fake: Fake, body: Any, status:
 async def test_odd_entries_are_passed_over_and_what_is_missing_is_empty(fake: Fake) -> None:
     fake.says([3, {}, {"labels": {"alertname": "A"}, "status": {"silencedBy": ["x"], "inhibitedBy": ["y"]}}])
     async with Alertmanager(WebSource(url=fake.url)) as client:
-        [only] = await client.alerts()
+        [only] = await read_listing(await client.alerts(), "alertmanager")
         assert (only.alert.title, only.silenced_by, only.inhibited) == ("A", ("x",), True)
         fake.answers.clear()
         fake.says([{"id": "a", "matchers": [{"name": "x y", "value": "[[:a", "isRegex": True}, 3]}, None])
@@ -251,7 +252,7 @@ async def test_grafana_lists_its_alerts_as_its_webhook_tells_them(fake: Fake) ->
         ]
     )
     async with Alertmanager.of_grafana(WebSource(url=f"{fake.url}/sub")) as client:
-        [only] = await client.alerts()
+        [only] = await read_listing(await client.alerts(), "grafana")
     assert fake.requests[0][1] == "/sub/api/alertmanager/grafana/api/v2/alerts"
     assert (only.alert.source, only.alert.status, only.alert.title) == ("grafana", AlertStatus.NO_DATA, "Disk")
     assert only.alert.labels == {"alertname": "DatasourceNoData", "rulename": "Disk"}

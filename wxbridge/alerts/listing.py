@@ -1,0 +1,63 @@
+"""What a monitor's API lists as firing, read as the alerts that its webhook tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wxbridge.alerts.sources import alertmanager, grafana_unified
+from wxbridge.core.model import Alert
+from wxbridge.monitors.alertmanager import GettableAlert
+
+_GRAFANAS_VALUES = "__value_string__"
+_ALERTS_AT_ONCE = 200
+"""How many alerts are read before other tasks get their turn."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """An alert that fires, as a server lists it."""
+
+    alert: Alert
+    silenced_by: tuple[str, ...] = ()
+    """The ids of the silences that hold it back there."""
+    inhibited: bool = False
+    """Whether another alert holds it back."""
+
+
+async def read_listing(found: Sequence[GettableAlert], source: str) -> list[Listed]:
+    """Read what a server lists, in its order.
+
+    Args:
+        found: As the server's client gives it.
+        source: Whose alerts they are: `alertmanager`, or `grafana` for the one within Grafana.
+    """
+    read = grafana_unified.read if source == grafana_unified.NAME else alertmanager.read
+    listed: list[Listed] = []
+    for start in range(0, len(found), _ALERTS_AT_ONCE):
+        some = found[start : start + _ALERTS_AT_ONCE]
+        alerts = read({"alerts": [_as_posted(each) for each in some], "receiver": ""}).alerts
+        listed += [
+            Listed(alert, each.silenced_by, bool(each.inhibited_by)) for alert, each in zip(alerts, some, strict=True)
+        ]
+        await asyncio.sleep(0)
+    return listed
+
+
+def _as_posted(found: GettableAlert) -> dict[str, Any]:
+    """Write an alert as the webhook has it. Grafana's API adds what is private to itself, with two underscores."""
+    return {
+        "status": "firing",
+        "labels": _public(found.labels),
+        "annotations": _public(found.annotations),
+        "startsAt": found.starts_at.isoformat() if found.starts_at else "",
+        "fingerprint": found.fingerprint,
+        "generatorURL": found.generator_url,
+        "valueString": found.annotations.get(_GRAFANAS_VALUES, ""),
+    }
+
+
+def _public(labels: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in labels.items() if not name.startswith("__")}
