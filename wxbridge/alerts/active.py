@@ -14,7 +14,7 @@ from typing import Any
 
 from wxbridge.alerts import notification_log
 from wxbridge.alerts.acknowledgements import Ack
-from wxbridge.alerts.listing import Listed, read_listing
+from wxbridge.alerts.listing import ListedAlert, read_listing
 from wxbridge.alerts.severity import severity_of, severity_rank
 from wxbridge.core.http import ApiError
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
@@ -88,7 +88,7 @@ async def look(
     """
     missing: dict[str, str] = {}
 
-    async def ask(name: str, server: Alertmanager | None) -> list[Listed] | None:
+    async def ask(name: str, server: Alertmanager | None) -> list[ListedAlert] | None:
         try:
             return await read_listing(await server.alerts(), name.lower()) if server else None
         except ApiError as error:
@@ -103,8 +103,8 @@ async def look(
 
 
 def merge_firing(
-    alertmanager: Sequence[Listed] | None,
-    grafana: Sequence[Listed] | None,
+    alertmanager: Sequence[ListedAlert] | None,
+    grafana: Sequence[ListedAlert] | None,
     bridge: Sequence[Mapping[str, Any]],
     acks: Mapping[str, Ack] | None = None,
 ) -> tuple[FiringAlert, ...]:
@@ -165,7 +165,7 @@ def as_json(firing: FiringAlert) -> dict[str, Any]:
 # ---------------------------------------------------------------- one of them
 
 
-def _listed(place: ReportedBy, alerts: Iterable[Listed]) -> Iterator[FiringAlert]:
+def _listed(place: ReportedBy, alerts: Iterable[ListedAlert]) -> Iterator[FiringAlert]:
     for each in alerts:
         key = notification_log.alert_key(AlertGroup(each.alert.source, "", ""), each.alert)
         places = frozenset({place})

@@ -17,7 +17,7 @@ _ALERTS_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedAlert:
     """An alert that fires, as a server lists it."""
 
     alert: Alert
@@ -27,7 +27,7 @@ class Listed:
     """Whether another alert holds it back."""
 
 
-async def read_listing(found: Sequence[GettableAlert], source: str) -> list[Listed]:
+async def read_listing(found: Sequence[GettableAlert], source: str) -> list[ListedAlert]:
     """Read what a server lists, in its order.
 
     Args:
@@ -35,12 +35,13 @@ async def read_listing(found: Sequence[GettableAlert], source: str) -> list[List
         source: Whose alerts they are: `alertmanager`, or `grafana` for the one within Grafana.
     """
     read = grafana_unified.read if source == grafana_unified.NAME else alertmanager.read
-    listed: list[Listed] = []
+    listed: list[ListedAlert] = []
     for start in range(0, len(found), _ALERTS_AT_ONCE):
         some = found[start : start + _ALERTS_AT_ONCE]
         alerts = read({"alerts": [_as_posted(each) for each in some], "receiver": ""}).alerts
         listed += [
-            Listed(alert, each.silenced_by, bool(each.inhibited_by)) for alert, each in zip(alerts, some, strict=True)
+            ListedAlert(alert, each.silenced_by, bool(each.inhibited_by))
+            for alert, each in zip(alerts, some, strict=True)
         ]
         await asyncio.sleep(0)
     return listed

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from wxbridge.alerts import active, notification_log
 from wxbridge.alerts.acknowledgements import Ack
 from wxbridge.alerts.active import FiringAlert, ReportedBy, merge_firing
-from wxbridge.alerts.listing import Listed
+from wxbridge.alerts.listing import ListedAlert
 from wxbridge.alerts.service import Board
 from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database, sqlite_url
@@ -52,7 +52,7 @@ def places(found: tuple[FiringAlert, ...]) -> list[set[ReportedBy]]:
 
 def test_what_alertmanager_lists_and_has_posted_is_one_alert() -> None:
     one = alert("f1", instance="db-1")
-    [found] = merge_firing([Listed(one, ("uuid",))], None, [told(one, silenced_by="11112222")])
+    [found] = merge_firing([ListedAlert(one, ("uuid",))], None, [told(one, silenced_by="11112222")])
     assert found.places == {AM, BRIDGE}
     assert found.keys == (key(one),)
     assert found.silenced_by == ("uuid", "11112222")
@@ -62,7 +62,7 @@ def test_what_alertmanager_lists_and_has_posted_is_one_alert() -> None:
 
 def test_what_grafana_hands_to_alertmanager_is_one_alert_under_the_key_that_the_bridge_knows() -> None:
     theirs, grafanas = alert("f1", instance="a"), alert("g1", "grafana", instance="a")
-    [found] = merge_firing([Listed(theirs)], [Listed(grafanas, inhibited=True)], [told(grafanas)])
+    [found] = merge_firing([ListedAlert(theirs)], [ListedAlert(grafanas, inhibited=True)], [told(grafanas)])
     assert found.places == {AM, GRAFANA, BRIDGE}
     assert found.keys == (key(grafanas), key(theirs))
     assert found.inhibited
@@ -70,14 +70,14 @@ def test_what_grafana_hands_to_alertmanager_is_one_alert_under_the_key_that_the_
 
 def test_alerts_of_one_server_with_the_same_labels_stay_two() -> None:
     one, other = alert("g1", "grafana"), alert("g2", "grafana")
-    assert places(merge_firing(None, [Listed(one), Listed(other)], [])) == [{GRAFANA}, {GRAFANA}]
-    assert len(merge_firing([Listed(alert("f1"))], [Listed(one), Listed(other)], [])) == 2
+    assert places(merge_firing(None, [ListedAlert(one), ListedAlert(other)], [])) == [{GRAFANA}, {GRAFANA}]
+    assert len(merge_firing([ListedAlert(alert("f1"))], [ListedAlert(one), ListedAlert(other)], [])) == 2
 
 
 def test_alerts_without_a_name_are_never_taken_for_each_other() -> None:
     one = Alert("openfalcon", AlertStatus.FIRING, "cpu", {"endpoint": "a"}, fingerprint="1")
     other = Alert("alertmanager", AlertStatus.FIRING, "cpu", {"endpoint": "a"}, fingerprint="1")
-    assert len(merge_firing([Listed(other)], None, [told(one)])) == 2
+    assert len(merge_firing([ListedAlert(other)], None, [told(one)])) == 2
 
 
 def test_what_its_monitor_no_longer_lists_is_kept_and_marked_but_not_where_it_was_not_asked() -> None:
@@ -91,11 +91,11 @@ def test_what_its_monitor_no_longer_lists_is_kept_and_marked_but_not_where_it_wa
 def test_the_worst_come_first_then_what_began_last_and_quiet_ones_last() -> None:
     found = merge_firing(
         [
-            Listed(alert("1", alertname="old warning", severity="warning")),
-            Listed(alert("2", minutes=5, alertname="new warning", severity="warning")),
-            Listed(alert("3", alertname="critical", severity="critical")),
-            Listed(alert("4", alertname="silenced", severity="critical"), ("s",)),
-            Listed(alert("5", alertname="nothing said")),
+            ListedAlert(alert("1", alertname="old warning", severity="warning")),
+            ListedAlert(alert("2", minutes=5, alertname="new warning", severity="warning")),
+            ListedAlert(alert("3", alertname="critical", severity="critical")),
+            ListedAlert(alert("4", alertname="silenced", severity="critical"), ("s",)),
+            ListedAlert(alert("5", alertname="nothing said")),
         ],
         None,
         [],
@@ -112,8 +112,8 @@ def test_the_worst_come_first_then_what_began_last_and_quiet_ones_last() -> None
 def test_an_ack_is_shown_until_the_alert_begins_anew() -> None:
     one = alert("f1")
     ack = Ack(key(one), NOON.timestamp() + 60, "张三", "on it")
-    assert merge_firing([Listed(one)], None, [], {key(one): ack})[0].ack == ack
-    assert merge_firing([Listed(alert("f1", minutes=5))], None, [], {key(one): ack})[0].ack is None
+    assert merge_firing([ListedAlert(one)], None, [], {key(one): ack})[0].ack == ack
+    assert merge_firing([ListedAlert(alert("f1", minutes=5))], None, [], {key(one): ack})[0].ack is None
 
 
 def test_what_says_no_start_is_as_old_as_the_bridge_knows_it() -> None:
@@ -134,7 +134,9 @@ ALERTS = st.lists(
 
 @given(ALERTS, ALERTS, ALERTS)
 def test_no_alert_is_lost_and_no_key_stands_twice(one: list[Alert], two: list[Alert], three: list[Alert]) -> None:
-    found = merge_firing([Listed(each) for each in one], [Listed(each) for each in two], [told(each) for each in three])
+    found = merge_firing(
+        [ListedAlert(each) for each in one], [ListedAlert(each) for each in two], [told(each) for each in three]
+    )
     keys = [name for each in found for name in each.keys]
     assert set(keys) == {key(each) for each in (*one, *two, *three)}
     assert len(keys) == len(set(keys))
