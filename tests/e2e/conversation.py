@@ -10,12 +10,12 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from wxbridge.bot.phrases import say
+from wxbridge.core.text.i18n import say
 
 from .conftest import Bench, Process
 
 ROOM = "技术讨论群"
-MOMENTS = {say("moment", "en"), say("moment", "zh")}
+MOMENTS = {say("bot.moment", "en"), say("bot.moment", "zh")}
 PICTURE = "[picture]"
 """An answer that is a picture."""
 

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from wxbridge.alerts.severity import severity_rank
 from wxbridge.core.model import AlertStatus, NotificationKind
 from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.splitting import shorten
 
 LINES = 15
 """How many kinds of alerts a digest names."""
@@ -130,7 +131,7 @@ class Digest:
         places = {key: index for index, (key, _) in enumerate(kept)}
         untold = [(mark, *told) for mark, told in self.untold.items() if told[0] in places]
         return {
-            "kinds": [[_shortened(key[0], 2 * NAME), _shortened(key[1], NAME), *_counts(kind)] for key, kind in kept],
+            "kinds": [[shorten(key[0], 2 * NAME), shorten(key[1], NAME), *_counts(kind)] for key, kind in kept],
             "untold": [[mark, places[key], status] for mark, key, status in untold[-UNTOLD_KEPT:]],
             "rest": _counts(rest),
             "rest_kinds": self.rest_kinds + sum(1 for _, kind in dropped if kind.waiting),
@@ -167,7 +168,7 @@ class Digest:
                 for emoji, count in (("🔥", kind.firing), ("⚪", kind.no_data), ("✅", kind.resolved))
                 if count
             ]
-            shown = f"{_shortened(name, NAME)} ({_shortened(severity, NAME)})" if severity else _shortened(name, NAME)
+            shown = f"{shorten(name, NAME)} ({shorten(severity, NAME)})" if severity else shorten(name, NAME)
             lines.append(f"{' '.join(counts)} {shown}".rstrip())
         more = sum(kind.waiting for _, kind in kinds[LINES:]) + self.rest.waiting
         if more:
@@ -198,8 +199,3 @@ def _mark(alert: Mapping[str, Any]) -> str:
         return ""
     whole = f"{alert.get('source') or ''}:{fingerprint}"
     return hashlib.sha256(whole.encode(errors="replace")).hexdigest()[:_MARK]
-
-
-def _shortened(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"

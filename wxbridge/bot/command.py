@@ -6,10 +6,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Self
 
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Picture, PictureSpec, Text
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import LANGUAGES, Language, say
 
 
 class Permission(StrEnum):
@@ -64,6 +65,8 @@ class Question:
 Answer = Text | Picture | PictureSpec
 """What is sent back. A `PictureSpec` is drawn by the dispatcher, who says "one moment" where that takes long."""
 
+CommandRun = Callable[[Question], Awaitable[Sequence[Answer]]]
+
 
 @dataclass(frozen=True)
 class Command:
@@ -77,6 +80,19 @@ class Command:
     """One line for `help`."""
     usage: Mapping[Language, str]
     """The arguments and an example or two, for `help NAME`."""
-    run: Callable[[Question], Awaitable[Sequence[Answer]]]
+    run: CommandRun
     """Answer. Raises `CannotAnswer` where it cannot; any other `WxbridgeError` is told in its own words."""
     permission: Permission = Permission.EVERYONE
+
+    @classmethod
+    def from_catalogue(cls, name: str, run: CommandRun, permission: Permission = Permission.EVERYONE) -> Self:
+        """Make a command whose words and help stand in the catalogue of texts, as `bot.commands.NAME`."""
+        words = [word for language in LANGUAGES for word in say(f"bot.commands.{name}.words", language).split(", ")]
+        return cls(
+            name,
+            tuple(dict.fromkeys(words)),
+            {language: say(f"bot.commands.{name}.summary", language) for language in LANGUAGES},
+            {language: say(f"bot.commands.{name}.usage", language) for language in LANGUAGES},
+            run,
+            permission,
+        )

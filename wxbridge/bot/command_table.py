@@ -10,9 +10,8 @@ from dataclasses import dataclass
 
 from wxbridge.bot.command import Answer, CannotAnswer, Command, Permission, Question
 from wxbridge.bot.message_parser import plain
-from wxbridge.bot.phrases import say
 from wxbridge.core.model import Text
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
 
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 _ENDS = r"(?:\s+|$|[:,;、]\s*|[?!.。…~]+(?:\s+|$))"
@@ -138,21 +137,19 @@ class Table:
 
     def _own(self) -> tuple[Command, ...]:
         return (
-            Command("help", ("help", "帮助"), _both("help_help"), _both("help_usage"), self._help),
-            Command(
-                "whoami", ("whoami", "who am i", "我是谁"), _both("whoami_help"), _both("whoami_help"), _whoami
-            ),
-            Command("here", ("here", "这里", "本群"), _both("here_help"), _both("here_help"), _here),
-        )  # fmt: skip
+            Command.from_catalogue("help", self._help),
+            Command.from_catalogue("whoami", _whoami),
+            Command.from_catalogue("here", _here),
+        )
 
     async def _help(self, question: Question) -> Sequence[Answer]:
         language, asker = question.language, question.asker
         usable = [command for command in self.commands if allowed(command, asker.roles)]
         if not question.text:
             lines = [f"{shown(command, language)} — {command.summary[language]}" for command in usable]
-            prefix = say("help_prefix", language, prefix=self._prefix) if self._prefix else ""
-            room = [say("help_room", language, prefix=prefix)] if asker.room_id else []
-            return [Text("\n".join([say("help_title", language), *lines, *room]))]
+            prefix = say("bot.help_prefix", language, prefix=self._prefix) if self._prefix else ""
+            room = [say("bot.help_room", language, prefix=prefix)] if asker.room_id else []
+            return [Text("\n".join([say("bot.help_title", language), *lines, *room]))]
         wanted = question.text.removeprefix(self._prefix)
         match = self.match(wanted)
         if match is None:
@@ -162,12 +159,8 @@ class Table:
             raise CannotAnswer(refusal(command, language))
         name = shown(command, language)
         others = [word for word in dict.fromkeys((command.name, *command.words)) if word not in name.split(" / ")]
-        also = [say("help_also", language, words=", ".join(others))] if others else []
+        also = [say("bot.help_also", language, words=", ".join(others))] if others else []
         return [Text("\n".join([f"{name} — {command.summary[language]}", command.usage[language], *also]))]
-
-
-def _both(key: str) -> dict[Language, str]:
-    return {"en": say(key, "en"), "zh": say(key, "zh")}
 
 
 def _key(word: str) -> str:
@@ -193,7 +186,7 @@ def allowed(command: Command, roles: frozenset[str]) -> bool:
 
 def refusal(command: Command, language: Language) -> str:
     """Why somebody may not use a command."""
-    return say(f"refused_{command.permission.value}", language, name=shown(command, language))
+    return say(f"bot.refused_{command.permission.value}", language, name=shown(command, language))
 
 
 def unknown(line: str, near: Sequence[str], language: Language) -> str:
@@ -201,9 +194,9 @@ def unknown(line: str, near: Sequence[str], language: Language) -> str:
     pieces = line.split()
     word = (pieces[0] if pieces else "")[:30]
     if not near:
-        return say("unknown", language, word=word)
-    words = say("or", language).join(f"`{each}`" for each in near)
-    return say("near", language, word=word, words=words)
+        return say("bot.unknown", language, word=word)
+    words = say("bot.or", language).join(f"`{each}`" for each in near)
+    return say("bot.near", language, word=word, words=words)
 
 
 def _quoted(text: str) -> str:
@@ -212,11 +205,11 @@ def _quoted(text: str) -> str:
 
 async def _whoami(question: Question) -> Sequence[Answer]:
     asker, language = question.asker, question.language
-    roles = ", ".join(sorted(asker.roles)) or say("no_roles", language)
+    roles = ", ".join(sorted(asker.roles)) or say("bot.no_roles", language)
     lines = [
-        say("whoami", language, name=asker.sender_name or "?", id=asker.sender_id, channel=asker.channel),
-        say("roles", language, roles=roles),
-        say("into_file", language),
+        say("bot.whoami", language, name=asker.sender_name or "?", id=asker.sender_id, channel=asker.channel),
+        say("bot.roles", language, roles=roles),
+        say("bot.into_file", language),
         f"chat: {{admins: [{_quoted(asker.sender_id)}]}}",
     ]
     return [Text("\n".join(lines))]
@@ -226,18 +219,20 @@ async def _here(question: Question) -> Sequence[Answer]:
     asker, language = question.asker, question.language
     channel, _, bot = asker.channel.partition(":")
     if asker.room_id:
-        first = say("here_room", language, topic=asker.room_topic or "?", id=asker.room_id, channel=asker.channel)
+        first = say("bot.here_room", language, topic=asker.room_topic or "?", id=asker.room_id, channel=asker.channel)
         address = f"room: {_quoted(asker.room_id)}"
     else:
-        first = say("here_direct", language, name=asker.sender_name or "?", id=asker.sender_id, channel=asker.channel)
+        first = say(
+            "bot.here_direct", language, name=asker.sender_name or "?", id=asker.sender_id, channel=asker.channel
+        )
         address = f"contact: {_quoted(asker.sender_id)}"
     if bot:
         kind = "group" if asker.room_id else "single"
         address = f"bot: {bot}, chat: {_quoted(asker.room_id or asker.sender_id)}, chat_type: {kind}"
     lines = [
         first,
-        say("here_target", language, target=asker.target) if asker.target else say("here_none", language),
-        say("into_file", language),
+        say("bot.here_target", language, target=asker.target) if asker.target else say("bot.here_none", language),
+        say("bot.into_file", language),
         f"targets: {{{asker.target or 'NAME'}: {{channel: {channel}, {address}, commands: true}}}}",
     ]
     return [Text("\n".join(lines))]

@@ -28,7 +28,6 @@ from wxbridge.bot import permissions
 from wxbridge.bot.command import Answer, Asker, CannotAnswer, Command, Permission, Question
 from wxbridge.bot.command_table import IDS, Match, Table, allowed, language_of, refusal, shown, unknown
 from wxbridge.bot.message_parser import How, Line, addressed
-from wxbridge.bot.phrases import say
 from wxbridge.bot.rate_limit import PAUSE, Limits, Verdict
 from wxbridge.config.types import ChatSettings
 from wxbridge.core.database import Database
@@ -36,7 +35,7 @@ from wxbridge.core.errors import Offline, PictureError, StorageError, WxbridgeEr
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, Body, Inbound, Notification, PictureSpec, Priority, Text
 from wxbridge.core.schema import asked, notifications
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import duration
 from wxbridge.pictures.store import PictureStore
 
@@ -235,12 +234,12 @@ class Chat:
             self._count(ask, "limited")
             log.warning("command not answered", sender=inbound.sender_id, chat=chat, why=verdict.value)
             if verdict is Verdict.TELL_LIMITED:
-                notes.append(say("limited", language, rate=rate))
+                notes.append(say("bot.limited", language, rate=rate))
             elif verdict is Verdict.TELL_TRIPPED:
                 time_ = duration(PAUSE, language)
-                notes.append(say("tripped", language, who=inbound.sender_name or inbound.sender_id, time=time_))
+                notes.append(say("bot.tripped", language, who=inbound.sender_name or inbound.sender_id, time=time_))
         if len(asks) > AT_ONCE and kept:
-            notes.append(say("too_many", language, n=AT_ONCE))
+            notes.append(say("bot.too_many", language, n=AT_ONCE))
         return _Work(inbound, kept, [(note, language) for note in notes])
 
     def _note(self, connection: Connection, inbound: Inbound) -> bool:
@@ -431,14 +430,14 @@ class Chat:
         if not allowed(command, roles):
             return [Text(_refused(command, place, language))], "refused"
         if len(ask.line.text) > LONGEST:
-            return [Text(say("too_long", language, name=shown(command, language), n=LONGEST))], "cannot"
+            return [Text(say("bot.too_long", language, name=shown(command, language), n=LONGEST))], "cannot"
         if self._around.now() - inbound.at.timestamp() > LATEST:
-            return [Text(say("late", language, name=shown(command, language)))], "late"
+            return [Text(say("bot.late", language, name=shown(command, language)))], "late"
         at = inbound.at.astimezone(self._setting.timezone)
         question = Question(place.asker, ask.match.text, ask.match.words, at, language, then)
 
         async def moment() -> None:
-            text = Text(say("moment", language))
+            text = Text(say("bot.moment", language))
             try:
                 await self._say(inbound, place.target, [text], f"{ask.number}:moment", language)
             except StorageError as error:
@@ -448,12 +447,12 @@ class Chat:
         if found is None:
             log.error("command not finished", command=command.name, text=question.text[:200], seconds=DEADLINE)
             time_ = duration(DEADLINE, language)
-            return [Text(say("timeout", language, name=shown(command, language), time=time_))], "timeout"
+            return [Text(say("bot.timeout", language, name=shown(command, language), time=time_))], "timeout"
         return found
 
     def _corrected(self, ask: _Ask, roles: frozenset[str], language: Language) -> list[Body]:
         if not ask.line.text:
-            return [Text(say("hint", language))]
+            return [Text(say("bot.hint", language))]
         near = self._near(ask, lambda command: allowed(command, roles))
         if not near and ask.line.how is How.PREFIX:
             return []
@@ -494,8 +493,8 @@ class Chat:
             return [Text(" ".join(str(error).split())[:_LONGEST_ERROR])], "failed"
         except Exception:
             log.exception("command failed", command=command.name, text=question.text[:200])
-            return [Text(say("failed", language))], "failed"
-        return bodies or [Text(say("nothing", language))], "answered"
+            return [Text(say("bot.failed", language))], "failed"
+        return bodies or [Text(say("bot.nothing", language))], "answered"
 
     async def _say(
         self, inbound: Inbound, target: str, bodies: Sequence[Body], number: int | str, language: Language
@@ -541,7 +540,7 @@ def _refused(command: Command, place: _Place, language: Language) -> str:
     if doubt is None:
         return line
     kind, word = doubt
-    return f"{line} {say(f'doubt_{kind}', language, word=word, id=place.asker.sender_id)}"
+    return f"{line} {say(f'bot.doubt_{kind}', language, word=word, id=place.asker.sender_id)}"
 
 
 def _mentioning(bodies: Sequence[Body], person: str) -> list[Body]:

@@ -14,8 +14,8 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import NamedTuple
 
 from wxbridge.bot.command import CannotAnswer
-from wxbridge.bot.phrases import quoted
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import duration
 from wxbridge.pictures.pages import address
 
@@ -67,11 +67,7 @@ def parse(text: str, now: datetime, language: Language = "en") -> Span:
     except _TooLong:
         raise _too_long(text, language) from None
     if found is None:
-        raise CannotAnswer(
-            f"“{quoted(text)}”不是能识别的时间范围。可以写:最近2小时、昨天9-18点"
-            if language == "zh"
-            else f"“{quoted(text)}” is no time range that I know. Write it like: last 2 hours, yesterday 9-18"
-        )
+        raise CannotAnswer(say("bot.time_range.unknown", language, text=shorten(text)))
     return _bounded(*found, text, now, language)
 
 
@@ -97,11 +93,7 @@ def between(
     except _TooLong:
         raise _too_long(shown, language) from None
     if found is None:
-        raise CannotAnswer(
-            f"看不懂“{quoted(shown)}”。可以写:from=6h、from=2026-11-20T09:00 to=18:00"
-            if language == "zh"
-            else f"“{quoted(shown)}” is no time that I know. Write it like: from=6h, from=2026-11-20T09:00 to=18:00"
-        )
+        raise CannotAnswer(say("bot.time_range.unknown_time", language, text=shorten(shown)))
     return _bounded(*found, shown, now, language)
 
 
@@ -139,33 +131,20 @@ def written(span: Span, now: datetime, language: Language) -> str:
 
 
 def _bounded(start: datetime, end: datetime, text: str, now: datetime, language: Language) -> Span:
-    chinese = language == "zh"
     moment = now.astimezone(UTC)
     # What ends before it begins is said first: of `from=now to=now-1h` nothing is to come.
     if start > moment or start == moment <= end:
-        raise CannotAnswer(
-            f"“{quoted(text)}”还没有到。可以写:最近2小时、昨天9-18点"
-            if chinese
-            else f"“{quoted(text)}” is still to come. Ask for what was: last 2 hours, yesterday 9-18"
-        )
+        raise CannotAnswer(say("bot.time_range.to_come", language, text=shorten(text)))
     end = min(end, moment)
     if end <= start:
-        raise CannotAnswer(
-            f"“{quoted(text)}”的结束早于开始。可以写:from=now-6h to=now-1h、昨天9-18点"
-            if chinese
-            else f"“{quoted(text)}” ends before it begins. Write it like: from=now-6h to=now-1h, yesterday 9-18"
-        )
+        raise CannotAnswer(say("bot.time_range.backwards", language, text=shorten(text)))
     if end - start > LONGEST + _SLACK:
         raise _too_long(text, language)
     return Span(start, end)
 
 
 def _too_long(text: str, language: Language) -> CannotAnswer:
-    return CannotAnswer(
-        f"“{quoted(text)}”超过{LONGEST.days}天。可以写:近7天、from=now-30d to=now-1d"
-        if language == "zh"
-        else f"“{quoted(text)}” is longer than {LONGEST.days} days. Ask for less: last 7 days, from=now-30d to=now-1d"
-    )
+    return CannotAnswer(say("bot.time_range.too_long", language, text=shorten(text), days=LONGEST.days))
 
 
 # ---------------------------------------------------------------- words

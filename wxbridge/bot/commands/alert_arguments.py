@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 from wxbridge.alerts import routing
 from wxbridge.alerts.active import FiringAlert
 from wxbridge.bot.command import CannotAnswer
-from wxbridge.bot.commands.alert_phrases import say
 from wxbridge.core.matchers import Matcher, parse_matcher
 from wxbridge.core.model import AlertGroup
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.splitting import shorten
 
 MOST = 20
 """Matchers and words of one question."""
@@ -107,11 +107,11 @@ def read_query(text: str, language: Language) -> Query:
         if token.lastgroup == "matcher":
             matchers.append(_matcher(token["matcher"].strip(), language))
         elif re.search(r"[=~]", token["word"]) and not token["word"].startswith('"'):
-            raise CannotAnswer(say("bad_matcher", language, text=token["word"]))
+            raise CannotAnswer(say("bot.alerts.bad_matcher", language, text=shorten(token["word"])))
         else:
             words.append(token["word"].strip('"'))
     if len(matchers) + len(words) > MOST:
-        raise CannotAnswer(say("too_many", language, n=MOST))
+        raise CannotAnswer(say("bot.alerts.too_many", language, n=MOST))
     return Query(tuple(matchers), tuple(word for word in words if word))
 
 
@@ -120,8 +120,8 @@ def _matcher(text: str, language: Language) -> Matcher:
         return parse_matcher(text)
     except ValueError as error:
         _, broken, why = str(error).partition("regular expression is broken: ")
-        phrase = "bad_expression" if broken else "bad_matcher"
-        raise CannotAnswer(say(phrase, language, text=text, why=why)) from None
+        key = "bot.alerts.bad_expression" if broken else "bot.alerts.bad_matcher"
+        raise CannotAnswer(say(key, language, text=shorten(text), why=why)) from None
 
 
 def straightened(text: str) -> str:
@@ -184,7 +184,7 @@ def read_silence(text: str, at: datetime, language: Language) -> SilenceAsked:
     text = straightened(text).strip()
     tokens = list(_tokens(text))
     if not tokens:
-        raise CannotAnswer(say("silence_what", language))
+        raise CannotAnswer(say("bot.alerts.silence_what", language))
     # The first is never a time: an id may look like one.
     for token in tokens[1:]:
         start = token.start("word")
@@ -199,7 +199,7 @@ def read_silence(text: str, at: datetime, language: Language) -> SilenceAsked:
         comment = text[found.end() :].strip(" ,，。;；:：")[:LONGEST_COMMENT]
         return SilenceAsked(text[:start].strip(), _checked(ends_at, at, language), comment)
     only = _SPAN.fullmatch(text) or _UNTIL.fullmatch(text)
-    raise CannotAnswer(say("silence_what" if only else "silence_time", language))
+    raise CannotAnswer(say("bot.alerts.silence_what" if only else "bot.alerts.silence_time", language))
 
 
 def _after(at: datetime, span: str, language: Language) -> datetime:
@@ -214,7 +214,7 @@ def _after(at: datetime, span: str, language: Language) -> datetime:
         # In UTC: two hours are two hours, also where the clock is put forward.
         return (at.astimezone(UTC) + timedelta(seconds=seconds)).astimezone(at.tzinfo)
     except OverflowError:
-        raise CannotAnswer(say("too_long", language)) from None
+        raise CannotAnswer(say("bot.alerts.too_long", language)) from None
 
 
 def _until(at: datetime, found: re.Match[str], language: Language) -> datetime:
@@ -226,15 +226,15 @@ def _until(at: datetime, found: re.Match[str], language: Language) -> datetime:
         # A bare time is the next such time.
         return ends_at if found["date"] or ends_at > at else ends_at + timedelta(days=1)
     except (ValueError, OverflowError):
-        raise CannotAnswer(say("no_time", language, text=found[0])) from None
+        raise CannotAnswer(say("bot.alerts.no_time", language, text=shorten(found[0]))) from None
 
 
 def _checked(ends_at: datetime, at: datetime, language: Language) -> datetime:
     ends_at = ends_at.replace(microsecond=0)
     if ends_at <= at:
-        raise CannotAnswer(say("over_already", language, end=f"{ends_at:%Y-%m-%d %H:%M}"))
+        raise CannotAnswer(say("bot.alerts.over_already", language, end=f"{ends_at:%Y-%m-%d %H:%M}"))
     if ends_at - at > LONGEST_SILENCE:
-        raise CannotAnswer(say("too_long", language))
+        raise CannotAnswer(say("bot.alerts.too_long", language))
     return ends_at
 
 

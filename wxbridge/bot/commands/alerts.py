@@ -26,12 +26,11 @@ from wxbridge.bot.commands.alert_arguments import (
     read_query,
     read_silence,
 )
-from wxbridge.bot.commands.alert_phrases import say
 from wxbridge.core.http import ApiError
 from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import AlertGroup, Text
-from wxbridge.core.text import i18n
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import moment
 from wxbridge.monitors.alertmanager import Alertmanager
 
@@ -81,8 +80,7 @@ def alert_commands(desk: Desk) -> list[Command]:
         async def answer(question: Question) -> Sequence[Answer]:
             return [Text(await run(desk, question))]
 
-        words, summary, usage = _HELP[name]
-        return Command(name, words, summary, usage, answer, **more)
+        return Command.from_catalogue(name, answer, **more)
 
     return [
         command("alerts", alerts),
@@ -91,53 +89,6 @@ def alert_commands(desk: Desk) -> list[Command]:
         command("silences", silences),
         command("ack", ack),
     ]
-
-
-_HELP: dict[str, tuple[tuple[str, ...], dict[Language, str], dict[Language, str]]] = {
-    "alerts": (
-        ("alerts", "alert", "告警", "报警"),
-        {"en": "what fires now, the worst first", "zh": "当前告警，最严重的在前"},
-        {
-            "en": 'alerts [MATCHER or word …]\nalerts team=db severity=~"crit.*"\nalerts disk',
-            "zh": '告警 [条件或关键字 …]\n告警 team=db severity=~"crit.*"\n告警 磁盘',
-        },
-    ),
-    "silence": (
-        ("silence", "静默", "屏蔽"),
-        {"en": "keep alerts quiet for a while", "zh": "静默一段时间的告警"},
-        {
-            "en": (
-                "silence MATCHER … TIME [why], or silence ID TIME [why], with an id as `alerts` shows it\n"
-                "silence team=db alertname=DiskFull 2h moving data\nsilence a3f21 until 18:00"
-            ),
-            "zh": (
-                "静默 条件 … 时长 [原因]，或 静默 编号 时长 [原因]（编号见“告警”）\n"
-                "静默 team=db alertname=DiskFull 2小时 数据迁移\n静默 a3f21 到18:00"
-            ),
-        },
-    ),
-    "unsilence": (
-        ("unsilence", "取消静默", "解除静默", "取消屏蔽"),
-        {"en": "end a silence", "zh": "解除静默"},
-        {
-            "en": "unsilence ID, with an id as `silences` shows it\nunsilence 3f2a91c0",
-            "zh": "取消静默 编号（见“静默列表”）\n取消静默 3f2a91c0",
-        },
-    ),
-    "silences": (
-        ("silences", "静默列表", "屏蔽列表"),
-        {"en": "the silences that are not over", "zh": "未结束的静默"},
-        {"en": "silences", "zh": "静默列表"},
-    ),
-    "ack": (
-        ("ack", "认领", "收到"),
-        {"en": "say that you look after an alert", "zh": "认领告警，恢复前不再重复提醒"},
-        {
-            "en": "ack ID [why], with an id as `alerts` shows it; without one where only one alert is left\nack a3f21",
-            "zh": "认领 编号 [说明]（编号见“告警”，只有一条待认领时可不写）\n认领 a3f21 正在扩容",
-        },
-    ),
-}
 
 
 # ---------------------------------------------------------------- alerts
@@ -155,22 +106,24 @@ async def alerts(desk: Desk, question: Question) -> str:
     elif found:
         quiet = sum(each.quiet for each in found)
         head = counts([each.alert for each in found], language)
-        head += say("quiet", language, n=quiet) if quiet else ""
+        head += say("bot.alerts.quiet", language, n=quiet) if quiet else ""
         lines = [head, *(_line(each, ids[each.key], question) for each in found[:SHOWN])]
         if len(found) > SHOWN:
-            lines.append(say("more", language, n=len(found) - SHOWN))
+            lines.append(say("bot.alerts.more", language, n=len(found) - SHOWN))
     elif overview.alerts:
-        lines = [say("none_fulfils", language, n=len(overview.alerts), query=query)]
+        lines = [say("bot.alerts.none_fulfils", language, n=len(overview.alerts), query=shorten(str(query)))]
     else:
         # Who did not answer may know of something.
-        lines = [] if overview.missing else [say("nothing_fires", language)]
+        lines = [] if overview.missing else [say("bot.alerts.nothing_fires", language)]
     return "\n".join([*lines, *_missing(overview, language)])
 
 
 def _missing(overview: FiringOverview, language: Language) -> Iterable[str]:
     for name, why in overview.missing.items():
         # Many a Grafana has no alerts, or does not show them to our token.
-        yield say("missing_plainly" if name == "Grafana" else "missing", language, name=name, why=why)
+        yield say(
+            "bot.alerts.missing_plainly" if name == "Grafana" else "bot.alerts.missing", language, name=name, why=why
+        )
 
 
 def short_ids(alerts: Sequence[FiringAlert]) -> dict[str, str]:
@@ -182,7 +135,7 @@ def short_ids(alerts: Sequence[FiringAlert]) -> dict[str, str]:
 
 def _line(each: FiringAlert, short: str, question: Question) -> str:
     alert, language = each.alert, question.language
-    title = _clipped(alert.title or say_untitled(language), 80)
+    title = shorten(alert.title or say("alerts.untitled", language), 80)
     words = [title, labels_line(alert.labels, title, _LABELS), _since(each, question), *_marks(each, language)]
     return f"{EMOJI[alert.status]} [{short}] {' · '.join(word for word in words if word)}"
 
@@ -204,27 +157,17 @@ def _marks(each: FiringAlert, language: Language) -> list[str]:
     grafanas = each.places in ({ReportedBy.GRAFANA}, {ReportedBy.GRAFANA, ReportedBy.BRIDGE})
     ours = [one[:_SILENCE_ID] for one in each.silenced_by if len(one) == _SILENCE_ID or not grafanas]
     if ours:
-        marks.append(say("silenced", language, ids=", ".join(dict.fromkeys(ours))))
+        marks.append(say("bot.alerts.silenced", language, ids=", ".join(dict.fromkeys(ours))))
     elif each.silenced_by:
-        marks.append(say("silenced_elsewhere", language))
+        marks.append(say("bot.alerts.silenced_elsewhere", language))
     if each.inhibited:
-        marks.append(say("inhibited", language))
+        marks.append(say("bot.alerts.inhibited", language))
     if each.ack:
-        phrase = "acked_why" if each.ack.comment else "acked"
-        marks.append(say(phrase, language, by=each.ack.by, comment=_clipped(each.ack.comment, _COMMENT)))
+        key = "bot.alerts.acked_why" if each.ack.comment else "bot.alerts.acked"
+        marks.append(say(key, language, by=each.ack.by, comment=shorten(each.ack.comment, _COMMENT)))
     if each.unlisted:
-        marks.append(say("unlisted", language))
+        marks.append(say("bot.alerts.unlisted", language))
     return marks
-
-
-def say_untitled(language: Language) -> str:
-    """What an alert without a title is called."""
-    return i18n.say("untitled", language)
-
-
-def _clipped(text: str, most: int) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _one(word: str, overview: FiringOverview, question: Question) -> FiringAlert:
@@ -233,16 +176,16 @@ def _one(word: str, overview: FiringOverview, question: Question) -> FiringAlert
     if len(found) == 1:
         return found[0]
     if not found:
-        raise CannotAnswer(say("no_alert", question.language, id=word))
+        raise CannotAnswer(say("bot.alerts.no_alert", question.language, id=shorten(word)))
     lines = _candidates(found, overview, question)
-    raise CannotAnswer(say("several_alerts", question.language, id=word, lines=lines))
+    raise CannotAnswer(say("bot.alerts.several_alerts", question.language, id=shorten(word), lines=lines))
 
 
 def _candidates(found: Sequence[FiringAlert], overview: FiringOverview, question: Question) -> str:
     ids = short_ids(overview.alerts)
     lines = [_line(each, ids[each.key], question) for each in found[:CANDIDATES]]
     if len(found) > CANDIDATES:
-        lines.append(say("more_silences", question.language, n=len(found) - CANDIDATES))
+        lines.append(say("bot.alerts.more_silences", question.language, n=len(found) - CANDIDATES))
     return "\n".join(lines)
 
 
@@ -257,7 +200,7 @@ async def silence(desk: Desk, question: Question) -> str:
     overview = await desk.overview()
     matchers, everywhere = _wanted(query, overview, question)
     if fit_everything(matchers):
-        raise CannotAnswer(say("everything", language))
+        raise CannotAnswer(say("bot.alerts.everything", language))
     by = _who(question)
     # Ours first: it refuses what Alertmanager would, and is what counts here.
     made = await desk.add_silence(
@@ -268,12 +211,17 @@ async def silence(desk: Desk, question: Question) -> str:
         try:
             short = await _in_alertmanager(desk.alertmanager, matchers, asked, question)
         except ApiError as error:
-            problem = say("here_only", language, why=error)
+            problem = say("bot.alerts.here_only", language, why=error)
     n = sum(fulfils(each, matchers) for each in overview.alerts)
     lines = [
-        say("silenced_now", language, end=_moment(asked.ends_at, question), matchers=_joined(map(str, matchers))),
-        say("covers" if n else "covers_none", language, n=n),
-        say("to_end", language, id=short[:_SILENCE_ID]),
+        say(
+            "bot.alerts.silenced_now",
+            language,
+            end=_moment(asked.ends_at, question),
+            matchers=_joined(map(str, matchers)),
+        ),
+        say("bot.alerts.covers" if n else "bot.alerts.covers_none", language, n=n),
+        say("bot.alerts.to_end", language, id=short[:_SILENCE_ID]),
         problem,
     ]
     return "\n".join(line for line in lines if line)
@@ -291,7 +239,7 @@ def _wanted(query: Query, overview: FiringOverview, question: Question) -> tuple
         # Elsewhere such a label is absent, and `source!=grafana` would hold for everything.
         return query.matchers, not any(matcher.name in _BRIDGES for matcher in query.matchers)
     if query.matchers or len(query.words) > 1:
-        raise CannotAnswer(say("bad_matcher", question.language, text=query.words[0]))
+        raise CannotAnswer(say("bot.alerts.bad_matcher", question.language, text=shorten(query.words[0])))
     found = _one(query.words[0], overview, question)
     return matchers_of(found), ReportedBy.ALERTMANAGER in found.places
 
@@ -361,7 +309,7 @@ async def all_kept(desk: Desk, language: Language) -> tuple[list[Kept], list[str
         try:
             found = await desk.alertmanager.silences()
         except ApiError as error:
-            missing.append(say("missing", language, name="Alertmanager", why=error))
+            missing.append(say("bot.alerts.missing", language, name="Alertmanager", why=error))
             return []
         return [
             Kept(each.matchers, each.starts_at, each.ends_at, each.created_by, each.comment, there=(each.id,))
@@ -391,7 +339,7 @@ async def silences(desk: Desk, question: Question) -> str:
     """The silences that are not over."""
     kept, missing = await all_kept(desk, question.language)
     if not kept:
-        return "\n".join(missing or [say("no_silences", question.language)])
+        return "\n".join(missing or [say("bot.alerts.no_silences", question.language)])
     return "\n".join([_silence_lines(kept, question), *missing])
 
 
@@ -408,13 +356,13 @@ def _silence_lines(kept: Sequence[Kept], question: Question, most: int = SILENCE
             "end": _moment(each.ends_at, question) if each.ends_at else "?",
             "matchers": _joined(each.matchers),
         }
-        line = say("silence_from" if pending else "silence", language, **fields)
-        comment = "" if each.comment == "wxbridge" else _clipped(each.comment, _COMMENT)
+        line = say("bot.alerts.silence_from" if pending else "bot.alerts.silence", language, **fields)
+        comment = "" if each.comment == "wxbridge" else shorten(each.comment, _COMMENT)
         if each.by:
-            line += say("by_why" if comment else "by", language, by=each.by, comment=comment)
+            line += say("bot.alerts.by_why" if comment else "bot.alerts.by", language, by=each.by, comment=comment)
         lines.append(f"🔕 {line}")
     if len(kept) > most:
-        lines.append(say("more_silences", language, n=len(kept) - most))
+        lines.append(say("bot.alerts.more_silences", language, n=len(kept) - most))
     return "\n".join(lines)
 
 
@@ -425,22 +373,22 @@ async def unsilence(desk: Desk, question: Question) -> str:
     word = question.words[0].lower() if question.words else ""
     if not word:
         if not kept:
-            return "\n".join(missing or [say("no_silences", language)])
-        raise CannotAnswer(say("which_silence", language, lines=_silence_lines(kept, question, CANDIDATES)))
+            return "\n".join(missing or [say("bot.alerts.no_silences", language)])
+        raise CannotAnswer(say("bot.alerts.which_silence", language, lines=_silence_lines(kept, question, CANDIDATES)))
     found = [each for each in kept if any(one.lower().startswith(word) for one in each.ids)]
     exact = [each for each in found if any(one.lower() == word for one in each.ids)]
     if not found:
-        raise CannotAnswer("\n".join([say("no_silence", language, id=word), *missing]))
+        raise CannotAnswer("\n".join([say("bot.alerts.no_silence", language, id=shorten(word)), *missing]))
     if len(exact or found) > 1:
         lines = _silence_lines(found, question, CANDIDATES)
-        raise CannotAnswer(say("several_silences", language, id=word, lines=lines))
+        raise CannotAnswer(say("bot.alerts.several_silences", language, id=shorten(word), lines=lines))
     (chosen,) = exact or found
     # There first: where it fails, nothing has changed, and the error says so.
     ended = [await desk.alertmanager.expire_silence(one) for one in chosen.there if desk.alertmanager]
     ended += [await desk.expire_silence(one) for one in chosen.here]
     if not any(ended):
-        return say("over_meanwhile", language, id=chosen.ids[0][:_SILENCE_ID])
-    return say("unsilenced", language, matchers=_joined(chosen.matchers))
+        return say("bot.alerts.over_meanwhile", language, id=chosen.ids[0][:_SILENCE_ID])
+    return say("bot.alerts.unsilenced", language, matchers=_joined(chosen.matchers))
 
 
 # ---------------------------------------------------------------- ack
@@ -456,14 +404,14 @@ async def ack(desk: Desk, question: Question) -> str:
     else:
         left = [each for each in overview.alerts if not each.ack and not each.quiet]
         if not left:
-            raise CannotAnswer("\n".join([say("nothing_to_ack", language), *_missing(overview, language)]))
+            raise CannotAnswer("\n".join([say("bot.alerts.nothing_to_ack", language), *_missing(overview, language)]))
         if len(left) > 1:
-            raise CannotAnswer(say("choose_alert", language, lines=_candidates(left, overview, question)))
+            raise CannotAnswer(say("bot.alerts.choose_alert", language, lines=_candidates(left, overview, question)))
         (chosen,) = left
     by = _who(question)
     await desk.ack(chosen.keys, by, why)
-    title = chosen.alert.title or say_untitled(language)
-    lines = [say("acked_now", language, by=by, title=title, id=short_ids(overview.alerts)[chosen.key])]
+    title = chosen.alert.title or say("alerts.untitled", language)
+    lines = [say("bot.alerts.acked_now", language, by=by, title=title, id=short_ids(overview.alerts)[chosen.key])]
     if chosen.ack and chosen.ack.by != by:
-        lines.append(say("acked_before", language, by=chosen.ack.by))
+        lines.append(say("bot.alerts.acked_before", language, by=chosen.ack.by))
     return "\n".join(lines)

@@ -8,9 +8,8 @@ from datetime import datetime
 from wxbridge.bot import time_range
 from wxbridge.bot.command import Answer, CannotAnswer, Command, Permission, Question
 from wxbridge.bot.commands.graph_pictures import chart_picture, prometheus_link
-from wxbridge.bot.commands.graph_words import said
 from wxbridge.core.model import Text
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
 from wxbridge.monitors.promql_tree import NotUnderstood, parse, tokens
 
 _LONGEST_EXPR = 200
@@ -25,25 +24,13 @@ def promql_command(prometheus: str | None) -> Command:
     async def run(question: Question) -> Sequence[Answer]:
         return _chart(question, prometheus)
 
-    return Command(
-        "promql",
-        ("promql", "查询"),
-        {"en": "a PromQL expression as a chart", "zh": "把 PromQL 查询画成图"},
-        {
-            "en": "promql EXPR [range]\npromql rate(http_requests_total[5m]) 6h\npromql up from=now-6h to=now-1h",
-            "zh": "查询 表达式 [时间]\n查询 rate(http_requests_total[5m]) 最近6小时\n查询 up from=now-6h to=now-1h",
-        },
-        run,
-        Permission.PROMQL,
-    )
+    return Command.from_catalogue("promql", run, Permission.PROMQL)
 
 
 def _chart(question: Question, prometheus: str | None) -> Sequence[Answer]:
     language, now = question.language, question.at
     if prometheus is None:
-        raise CannotAnswer(
-            said(language, "Set `prometheus:` in jobs.yaml first.", "请先在 jobs.yaml 中设置 `prometheus:`。")
-        )
+        raise CannotAnswer(say("bot.promql.no_prometheus", language))
     expr, told = _split_expr(question.text, now, language)
     span = time_range.parse(told, now, language) if told else time_range.between(None, None, now, language)
     link = prometheus_link(prometheus, expr, span)
@@ -60,13 +47,7 @@ def _split_expr(text: str, now: datetime, language: Language) -> tuple[str, str 
         CannotAnswer: it is no PromQL; the text says where.
     """
     if not text.strip() or time_range.is_range(text, now):
-        raise CannotAnswer(
-            said(
-                language,
-                "Which expression? Write it like: promql rate(http_requests_total[5m]) 6h",
-                "查询什么?可以写:查询 rate(http_requests_total[5m]) 6h",
-            )
-        )
+        raise CannotAnswer(say("bot.promql.which", language))
     ways: list[tuple[str, str | None]] = [*time_range.endings(text, now), (text.strip(), None)]
     problems = []
     for expr, told in ways:
@@ -79,13 +60,7 @@ def _split_expr(text: str, now: datetime, language: Language) -> tuple[str, str 
             continue
         return expr, told
     expr, problem = problems[0]
-    raise CannotAnswer(
-        said(
-            language,
-            f"That is no PromQL: {problem}\n{expr[:_LONGEST_EXPR]}",
-            f"PromQL 有误:{problem}\n{expr[:_LONGEST_EXPR]}",
-        )
-    )
+    raise CannotAnswer(say("bot.promql.broken", language, why=problem, expr=expr[:_LONGEST_EXPR]))
 
 
 def _may_be_dialect(expr: str) -> bool:

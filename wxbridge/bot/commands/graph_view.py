@@ -18,14 +18,13 @@ from wxbridge.bot.commands.graph_words import (
     Wanted,
     near,
     panels_of,
-    said,
     variables_of,
 )
-from wxbridge.bot.phrases import quoted
 from wxbridge.bot.time_range import Span
 from wxbridge.config.graphs import PANELS_AT_MOST, GraphSettings, key, parse_size
 from wxbridge.core.model import Text
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.splitting import shorten
 from wxbridge.monitors.dashboards import Dashboard, Hit, PanelInfo
 
 LISTED = 20
@@ -66,7 +65,7 @@ def cut(lines: Sequence[str], most: int) -> list[str]:
 def title_of(panel: PanelInfo, dashboard: Dashboard | None, values: Mapping[str, str], language: Language) -> str:
     """What a panel is called, with its variables filled in."""
     title = dashboard.named(panel.title, values) if dashboard else panel.title
-    return title or said(language, f"panel #{panel.id}", f"面板 #{panel.id}")
+    return title or say("bot.graphs.untitled_panel", language, id=panel.id)
 
 
 def view_of(candidate: Candidate, asked: Wanted, question: Question, address: Address, model: Dashboard | None) -> View:
@@ -126,15 +125,12 @@ def _typed(
         return variables_of(model, asked.variables)
     except NoSuchVariable as error:
         names = [each.name for each in model.variables]
-        there = ", ".join(names) or said(language, "none", "无")
+        there = ", ".join(names) or say("bot.graphs.none", language)
         guess = near(names, str(error), 1)
-        hint = said(language, f" Did you mean `{guess[0]}`?", f"是不是 `{guess[0]}`?") if guess else ""
+        hint = say("bot.graphs.near_variable", language, variable=guess[0]) if guess else ""
+        wrong = shorten(str(error))
         raise CannotAnswer(
-            said(
-                language,
-                f"“{candidate.name}” has no variable `{quoted(str(error))}`. There are: {there}.{hint}",
-                f"“{candidate.name}”没有变量 `{quoted(str(error))}`。可用变量:{there}。{hint}",
-            )
+            say("bot.graphs.no_variable", language, name=candidate.name, variable=wrong, names=there, hint=hint)
         ) from None
 
 
@@ -148,13 +144,7 @@ def _panels(
             return []
         words: Sequence[str] = candidate.rest
         if model is None:
-            raise CannotAnswer(
-                said(
-                    language,
-                    f"Grafana has no dashboard {address.uid}: correct `graphs:` in jobs.yaml.",
-                    f"Grafana 中没有仪表盘 {address.uid}:请更正 jobs.yaml 的 `graphs:`。",
-                )
-            )
+            raise CannotAnswer(say("bot.graphs.no_dashboard", language, uid=address.uid))
         return _asked_panels(candidate, model, words, values, language)
     given: Sequence[int | str] = settings.panel if settings else ()
     if not given:
@@ -182,17 +172,14 @@ def _asked_panels(
     except NoSuchPanel as error:
         titles = [title_of(each, model, values, language) for each in model.panels]
         guesses = near(titles, str(error), 2)
-        hint = said(language, "Did you mean ", "是不是:") + ", ".join(f"`{each}`" for each in guesses) + "?"
+        hint = say("bot.graphs.near_panels", language, names=", ".join(f"`{each}`" for each in guesses))
         lines = cut([f"{each.number}. {title}" for each, title in zip(model.panels, titles, strict=True)], LISTED)
-        listing = "\n".join([said(language, "There are:", "现有面板:"), *lines])
+        listing = "\n".join([say("bot.graphs.there_are", language), *lines])
         if not lines:
-            listing = said(language, "It has no panels.", "它没有面板。")
+            listing = say("bot.graphs.no_panels", language)
+        hint = hint if guesses else listing
         raise CannotAnswer(
-            said(
-                language,
-                f"“{candidate.name}” has no panel “{quoted(str(error))}”. {hint if guesses else listing}",
-                f"“{candidate.name}”没有面板“{quoted(str(error))}”。{hint if guesses else listing}",
-            )
+            say("bot.graphs.no_panel", language, name=candidate.name, panel=shorten(str(error)), hint=hint)
         ) from error
 
 
@@ -246,21 +233,13 @@ def pictures(view: View, model: Dashboard | None, base: str, question: Question)
         title = title_of(panel, model, chosen, language)
         note = ""
         if panel.repeat and panel.repeat not in chosen:
-            note = said(language, f"\none of several: {panel.repeat}=…", f"\n可选:{panel.repeat}=…")
+            note = say("bot.graphs.one_of_several", language, variable=panel.repeat)
         answers += [Text(f"📈 {view.title} · {title}{about}\n{when}{note}\n{spec.link}"), spec]
     if view.left_out:
         names = ", ".join(
             f"{each.number}. {title_of(each, model, chosen, language)}" for each in view.left_out[:LISTED]
         )
-        answers.append(
-            Text(
-                said(
-                    language,
-                    f"At most {PANELS_AT_MOST} at once; left out: {names}",
-                    f"一次最多 {PANELS_AT_MOST} 张,未显示:{names}",
-                )
-            )
-        )
+        answers.append(Text(say("bot.graphs.left_out", language, n=PANELS_AT_MOST, names=names)))
     return answers
 
 

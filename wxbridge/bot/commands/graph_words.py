@@ -12,7 +12,7 @@ from itertools import takewhile
 from wxbridge.bot import time_range
 from wxbridge.bot.command import CannotAnswer
 from wxbridge.config.graphs import Size, key, parse_size, parse_timezone
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
 from wxbridge.monitors.dashboards import Dashboard, Hit, PanelInfo, Variable
 
 _OPTION = re.compile(r"(?P<name>[^\s=]{1,64})=(?P<value>.*)", re.DOTALL)
@@ -103,7 +103,7 @@ def _take(options: _Options, word: str, last: str, now: datetime, language: Lang
             options.variables.append((name.removeprefix("var-"), value))
             return ""
         if not value:
-            raise CannotAnswer(said(language, f"`{word}` has no value.", f"`{word}` 缺少值。"))
+            raise CannotAnswer(say("bot.graphs.no_value", language, word=word))
         options.given[known] = _checked(known, value, language)
         return known if known in _ENDS else ""
     if last and _CLOCK.fullmatch(word) and time_range.is_range(f"from={options.given[last]} {word}", now):
@@ -126,7 +126,7 @@ def _take(options: _Options, word: str, last: str, now: datetime, language: Lang
 def _checked(name: str, value: str, language: Language) -> str:
     problem = ""
     if name == "theme":
-        value, problem = _THEMES.get(value.casefold(), ""), said(language, "theme=dark or light", "theme=dark 或 light")
+        value, problem = _THEMES.get(value.casefold(), ""), say("bot.graphs.write_theme", language)
     elif name in ("width", "height"):
         valid = value.isascii() and value.isdigit() and 100 <= int(value[:9]) <= 4000  # noqa: PLR2004 - as `parse_size`
         value, problem = value if valid else "", f"{name}=800 (100 – 4000)"
@@ -141,7 +141,7 @@ def _checked(name: str, value: str, language: Language) -> str:
         except ValueError as error:
             raise CannotAnswer(str(error)) from None
     if not value:
-        raise CannotAnswer(said(language, f"Write it like: {problem}", f"请这样写:{problem}"))
+        raise CannotAnswer(say("bot.graphs.write_like", language, example=problem))
     return value
 
 
@@ -289,8 +289,3 @@ def _value(variable: Variable, text: str) -> str:
     if variable.everything and text.casefold() in ("all", "全部", "$__all"):
         return "$__all"
     return next((value for shown, value in variable.values if key(shown) == key(text)), text)
-
-
-def said(language: Language, english: str, chinese: str) -> str:
-    """One of two texts."""
-    return chinese if language == "zh" else english

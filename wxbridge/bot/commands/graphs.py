@@ -33,14 +33,13 @@ from wxbridge.bot.commands.graph_words import (
     exact,
     near,
     prefixes,
-    said,
     wanted,
 )
-from wxbridge.bot.phrases import quoted
 from wxbridge.config.graphs import GraphSettings, key, parse_size
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import Text
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.splitting import shorten
 from wxbridge.monitors.dashboards import Dashboard, Dashboards, Hit
 
 _CHOICES = 8
@@ -64,38 +63,10 @@ def graph_commands(
     """
     asker = _Graphs(shortcuts, dashboards)
     return [
-        Command(
-            "graphs",
-            ("graphs", "list graph shortcuts", "list graphs", "图表", "图表列表"),
-            {"en": "graphs there are; with a word, Grafana's too", "zh": "可看的图表;加关键词则搜索 Grafana"},
-            {"en": "graphs\ngraphs kafka", "zh": "图表\n图表 kafka"},
-            asker.graphs,
-        ),
-        Command(
-            "graph",
-            ("graph", "看图", "图"),
-            {"en": "a dashboard or its panels as a picture", "zh": "看 Grafana 仪表盘或面板"},
-            {"en": _USAGE_EN, "zh": _USAGE_ZH},
-            asker.graph,
-        ),
+        Command.from_catalogue("graphs", asker.graphs),
+        Command.from_catalogue("graph", asker.graph),
         promql_command(prometheus),
     ]
-
-
-_USAGE_EN = """\
-graph NAME [panel] [range] [var=value …] [size] [theme] [tz]
-NAME: a shortcut, or a dashboard's title, slug or uid
-panel: 3 (the third), #12 (its id), cpu (its title), 1,3 cpu (several), panels (a list); none: the whole dashboard
-graph kafka 3 last 2 hours
-graph kafka cpu from=now-6h to=now-1h host=web-1
-graph kafka yesterday 9-18 800x400 dark tz=UTC"""
-_USAGE_ZH = """\
-图 名称 [面板] [时间] [变量=值 …] [尺寸] [主题] [时区]
-名称:快捷名,或仪表盘的标题、slug、uid
-面板:3(第3个)、#12(id)、cpu(标题)、1,3 cpu(多个)、面板(列出);不写则为整个仪表盘
-图 kafka 3 最近2小时
-图 kafka cpu from=now-6h to=now-1h host=web-1
-图 kafka 昨天9-18点 800x400 深色 tz=UTC"""
 
 
 @dataclass(frozen=True)
@@ -108,13 +79,12 @@ class _Graphs:
     async def graphs(self, question: Question) -> Sequence[Answer]:
         """List the shortcuts, and with a search word what Grafana finds."""
         language, search = question.language, key(question.text)
-        word = said(language, "graph", "图")
         names = [
             name
             for name, each in self.shortcuts.items()
             if search in key(name) or search in key(each.title or "") or search in key(each.url)
         ]
-        mine = [f"{word} {name}{_about(self.shortcuts[name], language)}" for name in names]
+        mine = [say("bot.graphs.row", language, name=name) + _about(self.shortcuts[name], language) for name in names]
         hits: Sequence[Hit] = ()
         trouble = ""
         if self.dashboards is not None and (search or not self.shortcuts):
@@ -122,18 +92,18 @@ class _Graphs:
                 hits = await self._search(question.text)
             except PictureError as error:
                 trouble = str(error)
-        theirs = [f"{word} {_called(hit, hits)}" for hit in hits]
+        theirs = [say("bot.graphs.row", language, name=_called(hit, hits)) for hit in hits]
         lines: list[str] = []
         if mine:
-            lines += [said(language, "Shortcuts:", "快捷图表:"), *_shortened(mine, language)]
+            lines += [say("bot.graphs.shortcuts", language), *_shortened(mine, language)]
         if theirs:
-            lines += [said(language, "In Grafana:", "Grafana 中:"), *_shortened(theirs, language)]
+            lines += [say("bot.graphs.in_grafana", language), *_shortened(theirs, language)]
         if trouble:
             lines.append(trouble)
         if not mine and not theirs and not trouble:
             raise CannotAnswer(await self._nothing_found(question))
         if not search and self.dashboards is not None:
-            lines.append(said(language, "`graphs WORD` searches Grafana too.", "“图表 关键词”可搜索 Grafana。"))
+            lines.append(say("bot.graphs.search_hint", language))
         return [Text("\n".join(lines))]
 
     async def _search(self, text: str) -> Sequence[Hit]:
@@ -146,11 +116,7 @@ class _Graphs:
     async def _nothing_found(self, question: Question) -> str:
         language = question.language
         if not question.text:
-            return said(
-                language,
-                "There are no graphs: set `graphs:` or `grafana:` in jobs.yaml.",
-                "没有图表:请在 jobs.yaml 中设置 `graphs:` 或 `grafana:`。",
-            )
+            return say("bot.graphs.no_graphs", language)
         guesses = near([*self.shortcuts, *[hit.title for hit in await self._everything()]], question.text)
         return _no_graph(question.text, guesses, language)
 
@@ -164,7 +130,8 @@ class _Graphs:
         language = question.language
         asked = wanted(question.words, question.at, language)
         if not asked.words:
-            raise CannotAnswer(said(language, f"Which one?\n{_USAGE_EN}", f"看哪一个?\n{_USAGE_ZH}"))
+            usage = say("bot.commands.graph.usage", language)
+            raise CannotAnswer(say("bot.graphs.which", language, usage=usage))
         failure: CannotAnswer | None = None
         guessed = False
         try:
@@ -212,11 +179,7 @@ class _Graphs:
 
     def _unknown(self, words: Sequence[str], hits: Sequence[Hit], language: Language) -> str:
         if self.dashboards is None and not self.shortcuts:
-            return said(
-                language,
-                "There is nothing to show: set `grafana:` in jobs.yaml.",
-                "无法看图:请在 jobs.yaml 中设置 `grafana:`。",
-            )
+            return say("bot.graphs.nothing_to_show", language)
         names = [*self.shortcuts, *(hit.title for hit in hits)]
         return _no_graph(" ".join(words), _guesses(names, words), language)
 
@@ -273,21 +236,9 @@ class _Graphs:
         settings, language = candidate.settings, question.language
         assert settings is not None  # noqa: S101 - only shortcuts have addresses
         if self.dashboards is None and "://" not in settings.url:
-            raise CannotAnswer(
-                said(
-                    language,
-                    f"“{candidate.name}” is relative to Grafana: set `grafana:` in jobs.yaml.",
-                    f"“{candidate.name}”是 Grafana 下的路径:请在 jobs.yaml 中设置 `grafana:`。",
-                )
-            )
+            raise CannotAnswer(say("bot.graphs.relative", language, name=candidate.name))
         if candidate.rest or asked.variables or asked.start or asked.end or asked.range:
-            raise CannotAnswer(
-                said(
-                    language,
-                    f"“{candidate.name}” is a page, no dashboard of Grafana: it has no panels, variables and times.",
-                    f"“{candidate.name}”是普通网页,不是 Grafana 仪表盘,没有面板、变量和时间可选。",
-                )
-            )
+            raise CannotAnswer(say("bot.graphs.page", language, name=candidate.name))
         size = asked.size or (parse_size(settings.size) if settings.size else None)
         zone = asked.timezone or settings.timezone or str(question.at.tzinfo)
         # What a page wants in its query may be a token.
@@ -301,7 +252,8 @@ class _Graphs:
 
 def _about(settings: GraphSettings, language: Language) -> str:
     panels = ", ".join(map(str, settings.panel))
-    about = ", ".join(filter(None, [settings.title, panels and said(language, f"panel {panels}", f"面板 {panels}")]))
+    told = say("bot.graphs.panels", language, panels=panels) if panels else ""
+    about = ", ".join(filter(None, [settings.title, told]))
     return f"  {COMMENT} {about}" if about else ""
 
 
@@ -315,7 +267,7 @@ def _called(hit: Hit, hits: Sequence[Hit]) -> str:
 
 def _shortened(lines: Sequence[str], language: Language) -> list[str]:
     more = len(lines) - LISTED
-    left = [said(language, "… and more: add a word", "……还有更多,请加关键词")] if more > 0 else []
+    left = [say("bot.graphs.more_found", language)] if more > 0 else []
     return [*lines[:LISTED], *left]
 
 
@@ -329,12 +281,12 @@ def _guesses(names: Iterable[str], words: Sequence[str]) -> list[str]:
 
 
 def _no_graph(text: str, guesses: Sequence[str], language: Language) -> str:
-    word, text = quoted(text.split(maxsplit=1)[0]), quoted(text)
-    hint = said(language, f"`graphs {word}` searches.", f"“图表 {word}”可搜索。")
+    word, text = shorten(text.split(maxsplit=1)[0]), shorten(text)
+    hint = say("bot.graphs.search", language, word=word)
     if guesses:
-        between = said(language, " or ", "、")
-        hint = said(language, "Did you mean ", "是不是想看:") + between.join(f"`{each}`" for each in guesses) + "?"
-    return said(language, f"There is no graph “{text}”. {hint}", f"没有图表“{text}”。{hint}")
+        names = say("bot.graphs.or", language).join(f"`{each}`" for each in guesses)
+        hint = say("bot.graphs.near", language, names=names)
+    return say("bot.graphs.no_graph", language, text=text, hint=hint)
 
 
 def _one_of(hits: Sequence[Hit], name: str, rest: tuple[str, ...], language: Language) -> Candidate:
@@ -342,9 +294,9 @@ def _one_of(hits: Sequence[Hit], name: str, rest: tuple[str, ...], language: Lan
         return Candidate(hits[0].title, rest, hit=hits[0])
     more = len(hits) - _CHOICES
     lines = [
-        said(language, f"Several dashboards are called “{name}”. Which one?", f"有多个仪表盘名为“{name}”,请选择:"),
-        *(f"{said(language, 'graph', '图')} {_called(hit, hits)}" for hit in hits[:_CHOICES]),
-        *([said(language, f"… and {more} more", f"……另有 {more} 个")] if more > 0 else []),
+        say("bot.graphs.several", language, name=name),
+        *(say("bot.graphs.row", language, name=_called(hit, hits)) for hit in hits[:_CHOICES]),
+        *([say("bot.graphs.more", language, n=more)] if more > 0 else []),
     ]
     raise CannotAnswer("\n".join(lines))
 
@@ -353,11 +305,11 @@ def _panel_list(name: str, dashboard: Dashboard, language: Language) -> str:
     lines = [
         f"{each.number}. {title_of(each, dashboard, {}, language)}"
         + (f" ({each.row})" if each.row else "")
-        + (said(language, f" — one for each {each.repeat}", f" — 按 {each.repeat} 重复") if each.repeat else "")
+        + (say("bot.graphs.one_for_each", language, variable=each.repeat) if each.repeat else "")
         for each in dashboard.panels
     ]
     names = ", ".join(each.name for each in dashboard.variables)
     if names:
-        lines.append(said(language, f"Variables: {names}", f"变量:{names}"))
-    head = said(language, f"Panels of {name} (`graph {name} 1`):", f"{name} 的面板(“图 {name} 1”):")
+        lines.append(say("bot.graphs.variables", language, names=names))
+    head = say("bot.graphs.panels_of", language, name=name)
     return "\n".join([head, *cut(lines, 2 * LISTED)])

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 
 from wxbridge.bot import time_range
 from wxbridge.bot.command import Answer, CannotAnswer, Command, Question
-from wxbridge.bot.phrases import quoted
 from wxbridge.core.model import Text
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import duration, figure
 from wxbridge.hosts import chart, figures
 from wxbridge.hosts.samples import MINUTES_KEPT, Host
@@ -20,22 +20,6 @@ _SHORTEST = 300.0
 _LONGEST = 49 * 3600.0
 """Seconds: from the beginning of yesterday, where the clock is put back."""
 _LISTED = 50
-_TEXTS: dict[str, tuple[str, str]] = {
-    "none": (
-        (
-            "No machine is watched. The `host:` section of jobs.yaml has this one measured; others push with "
-            "`wxbridge host --push URL`."
-        ),
-        "尚未监控任何主机。在 jobs.yaml 中加入 `host:` 即可监控本机;其他机器可用 `wxbridge host --push URL` 上报。",
-    ),
-    "unknown": ("No machine is called “{name}”; there are {names}.", "没有名为“{name}”的主机,现有:{names}。"),
-    "several": ("“{name}” could be {names}.", "“{name}”对应多台主机:{names}。"),
-    "too_long": ("What machines measure is kept for {time}.", "主机数据仅保留 {time}。"),
-    "more": ("… and {n} more", "……另有 {n} 台"),
-    "hint": ("`host NAME` shows one with its chart.", "发送“主机 名称”查看详情和图表。"),
-    "empty": ("nothing was measured", "没有数据"),
-    "silent": ("silent for {time}", "已 {time} 无数据"),
-}
 
 
 def host_commands(hosts: Callable[[], Sequence[Host]]) -> list[Command]:
@@ -44,28 +28,13 @@ def host_commands(hosts: Callable[[], Sequence[Host]]) -> list[Command]:
     async def host(question: Question) -> Sequence[Answer]:
         return _answer(question, hosts())
 
-    return [
-        Command(
-            name="host",
-            words=("host", "hosts", "主机", "服务器"),
-            summary={"en": "CPU, memory, disks of a machine, with its chart", "zh": "查看主机的 CPU、内存、磁盘及图表"},
-            usage={
-                "en": "host [NAME] [range]\nhost web-1\nhost db-1 last 6 hours",
-                "zh": "主机 [名称] [时间范围]\n主机 web-1\n主机 db-1 最近6小时",
-            },
-            run=host,
-        )
-    ]
-
-
-def _say(key: str, language: Language, **fields: object) -> str:
-    return _TEXTS[key][language == "zh"].format(**fields)
+    return [Command.from_catalogue("host", host)]
 
 
 def _answer(question: Question, known: Sequence[Host]) -> list[Answer]:
     language = question.language
     if not known:
-        raise CannotAnswer(_say("none", language))
+        raise CannotAnswer(say("bot.hosts.none", language))
     found, rest = _meant(question, known)
     now = question.at.timestamp()
     if found is None:
@@ -100,7 +69,8 @@ def _meant(question: Question, known: Sequence[Host]) -> tuple[Host | None, str]
     if len(known) == 1 and _is_range(question):
         return known[0], question.text
     names = ", ".join(host.name for host in (close or known)[:_LISTED])
-    raise CannotAnswer(_say("several" if close else "unknown", question.language, name=quoted(words[0]), names=names))
+    key = "bot.hosts.several" if close else "bot.hosts.unknown"
+    raise CannotAnswer(say(key, question.language, name=shorten(words[0]), names=names))
 
 
 def _is_range(question: Question) -> bool:
@@ -118,7 +88,7 @@ def _period(text: str, question: Question) -> tuple[float, float]:
     start, end = span.start.timestamp(), span.end.timestamp()
     # Of yesterday there is a part: what is missing of it is told, and a gap in the chart.
     if end < now - MINUTES_KEPT or start < now - _LONGEST:
-        raise CannotAnswer(_say("too_long", question.language, time=duration(MINUTES_KEPT, question.language)))
+        raise CannotAnswer(say("bot.hosts.too_long", question.language, time=duration(MINUTES_KEPT, question.language)))
     return start, end
 
 
@@ -131,16 +101,16 @@ def _lately(host: Host, now: float) -> tuple[float, float]:
 def _list(known: Sequence[Host], now: float, language: Language) -> list[str]:
     lines = [_line(host, now, language) for host in known[:_LISTED]]
     if len(known) > _LISTED:
-        lines.append(_say("more", language, n=len(known) - _LISTED))
-    return [*lines, _say("hint", language)]
+        lines.append(say("bot.hosts.more", language, n=len(known) - _LISTED))
+    return [*lines, say("bot.hosts.hint", language)]
 
 
 def _line(host: Host, now: float, language: Language) -> str:
     last = host.history.last
     if host.silent_since is not None:
-        return f"⚪ {host.name} · {_say('silent', language, time=duration(now - host.silent_since, language))}"
+        return f"⚪ {host.name} · {say('bot.hosts.silent', language, time=duration(now - host.silent_since, language))}"
     if last is None:
-        return f"⚪ {host.name} · {_say('empty', language)}"
+        return f"⚪ {host.name} · {say('bot.hosts.empty', language)}"
     percents = {
         name: value for name, value in last.figures.items() if name in ("cpu", "memory") or name.startswith("disk:")
     }

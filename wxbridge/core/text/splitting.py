@@ -10,6 +10,8 @@ from itertools import islice
 from wxbridge.core.model import Capabilities
 from wxbridge.core.text.i18n import Language, say
 
+MAX_QUOTED_CHARS = 100
+"""Of what somebody wrote, in an answer to it: nobody has the bot fill a room with it."""
 PARTS_AT_MOST = 5
 """How many messages one text may become; the rest stays in the database."""
 
@@ -19,6 +21,12 @@ _LINK_SEEN = 2048
 # A link may hold any characters but spaces. Where what follows it runs on without a space, as in Chinese, and is too
 # long for one message, at least the part that all programs take for a link stays whole.
 _LINKS = (re.compile(r"https?://\S+", re.IGNORECASE), re.compile(r"https?://[!-~]+", re.IGNORECASE))
+
+
+def shorten(text: str, limit: int = MAX_QUOTED_CHARS) -> str:
+    """Put a text on one line, and cut it to `limit` characters, the last of which is `…` then."""
+    line = " ".join(text.split())
+    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 def length(text: str, unit: str) -> int:

@@ -24,6 +24,7 @@ from wxbridge.config.types import Duration, JobSettings, Rate
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import MessageState, PictureSpec, Text
 from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import duration
 from wxbridge.delivery import outbox
 from wxbridge.jobs import Bodies, Budget, JobContext, JobKind
@@ -38,7 +39,7 @@ _SENDS_KEPT = 2 * _DAY
 _STEPS = (300, 900, 1800, 3600, 7200, 10800, 21600, 43200, 86400, 7 * 86400)
 _MOST_BARS = 28
 _RANKED = 10
-_ERROR_SHOWN = 80
+MAX_ERROR_CHARS = 80
 """Characters."""
 
 
@@ -116,52 +117,6 @@ def most_within(times: Sequence[float], seconds: float) -> int:
 
 # ---------------------------------------------------------------- the text
 
-_WORDS: dict[str, tuple[str, str]] = {
-    "day": ("Daily summary", "日报"),
-    "week": ("Weekly summary", "周报"),
-    "period": ("Summary of {span}", "{span}汇总"),
-    "title": ("{name}, {period}", "{name} {period}"),
-    "quiet": ("✅ {title}: nothing happened. {rest}", "✅ {title}:一切正常。{rest}"),
-    "no_alerts": ("No alerts", "没有告警"),
-    "before": (" (before: {value})", "(此前 {value})"),
-    "runs_well": ("job runs: {n}, none failed", "任务运行 {n} 次,全部成功"),
-    "sent_well": ("messages sent: {n}", "发送消息 {n} 条"),
-    "and": (", ", ","),
-    "also": ("; ", ";"),
-    "stop": (".", "。"),
-    "alerts": ("🔔 Alerts: {n}{before} – {severities}", "🔔 告警 {n} 次{before}:{severities}"),
-    "severity": ("{n} {word}", "{word} {n}"),
-    "no_severity": ("without a severity", "无级别"),
-    "fired": ("⏱ Firing time, all added up: {time}{before}", "⏱ 累计告警时长 {time}{before}"),
-    "still": ("🔥 Still firing: {n}", "🔥 仍在告警 {n} 条"),
-    "row": (
-        "{place}. {name}{severity} ×{n}{before}, {time}{still}",
-        "{place}. {name}{severity} ×{n}{before},{time}{still}",
-    ),
-    "row_severity": (" [{word}]", " [{word}]"),
-    "row_still": (", still firing", ",仍在告警"),
-    "new": (" (new)", "(新增)"),
-    "failed": ("🛠 Job runs: {n}, failed: {failed} – {jobs}", "🛠 任务运行 {n} 次,失败 {failed} 次:{jobs}"),
-    "failed_job": ("{job} ×{n} ({error})", "{job} ×{n}({error})"),
-    "ran": ("🛠 Job runs: {n}, none failed", "🛠 任务运行 {n} 次,无失败"),
-    "messages": (
-        "✉️ {target}: {sent} sent, {unknown} unknown, {dead} dead",
-        "✉️ {target}:已发送 {sent},结果未知 {unknown},未送达 {dead}",
-    ),
-    "taken_over": (", {n} taken over by the fallback", ",备用通道代发 {n}"),
-    "pace": ("🚦 Pace of {lane}, at its busiest: {rates}", "🚦 {lane} 发送配额峰值:{rates}"),
-    "rate": ("{used} of {rate}", "{used}(上限 {rate})"),
-    "pace_part": (" (last 2 days)", "(最近 2 天)"),
-    "timeline": ("New alerts, each bar {span}", "新增告警(每柱{span})"),
-    "ranking": ("Firing time", "告警时长"),
-    "bar": ("{time} · ×{n}", "{time} · ×{n}"),
-    "bar_more": ("… and {n} more", "……另有 {n} 种"),
-}
-
-
-def _say(key: str, language: Language, **fields: object) -> str:
-    return _WORDS[key][language == "zh"].format(**fields)
-
 
 def title_of(facts: Facts, language: Language) -> str:
     """What the period is called, and from when to when it was."""
@@ -170,8 +125,10 @@ def title_of(facts: Facts, language: Language) -> str:
     # A day is one by the calendar too, where the clock was put on or back within.
     same_clock = facts.since.time() == facts.until.time()
     days = (facts.until.date() - facts.since.date()).days if same_clock else 0
-    name = _say(names.get(days * _DAY or facts.period, "period"), language, span=span)
-    return _say("title", language, name=name, period=f"{facts.since:%m-%d %H:%M} – {facts.until:%m-%d %H:%M}")
+    name = names.get(days * _DAY or facts.period, "period")
+    called = say(f"jobs.digest.{name}", language, span=span)
+    period = f"{facts.since:%m-%d %H:%M} – {facts.until:%m-%d %H:%M}"
+    return say("jobs.digest.title", language, name=called, period=period)
 
 
 def text_of(facts: Facts, target: str, budget: Budget | None, language: Language, top: int) -> str:
@@ -181,13 +138,14 @@ def text_of(facts: Facts, target: str, budget: Budget | None, language: Language
         return _quiet(facts, sent, language)
     parts = [f"📊 {title_of(facts, language)}", "\n".join(_alert_lines(facts, language, top))]
     lines = [_job_line(facts, language)] if facts.runs else []
-    line = _say("messages", language, target=target, sent=sent, unknown=unknown, dead=dead)
-    lines.append(line + (_say("taken_over", language, n=taken) if taken else ""))
+    line = say("jobs.digest.messages", language, target=target, sent=sent, unknown=unknown, dead=dead)
+    lines.append(line + (say("jobs.digest.taken_over", language, n=taken) if taken else ""))
     rates = facts.busiest.get(budget.lane, ()) if budget else ()
     if budget and rates:
-        used = _say("and", language).join(_say("rate", language, used=used, rate=rate) for rate, used in rates)
-        part = _say("pace_part", language) if facts.period > _SENDS_KEPT else ""
-        lines.append(_say("pace", language, lane=budget.lane, rates=used) + part)
+        each = [say("jobs.digest.rate", language, used=used, rate=rate) for rate, used in rates]
+        used = say("jobs.digest.and", language).join(each)
+        part = say("jobs.digest.pace_part", language) if facts.period > _SENDS_KEPT else ""
+        lines.append(say("jobs.digest.pace", language, lane=budget.lane, rates=used) + part)
     return "\n\n".join([*parts, "\n".join(lines)])
 
 
@@ -199,13 +157,13 @@ def _outcomes(facts: Facts, target: str) -> tuple[int, int, int, int]:
 
 
 def _quiet(facts: Facts, sent: int, language: Language) -> str:
-    said = [_say("no_alerts", language) + _before(_count(facts.before), language)]
+    said = [say("jobs.digest.no_alerts", language) + _before(_count(facts.before), language)]
     if facts.runs:
-        said.append(_say("runs_well", language, n=facts.runs))
+        said.append(say("jobs.digest.runs_well", language, n=facts.runs))
     if sent:
-        said.append(_say("sent_well", language, n=sent))
-    rest = _say("also", language).join(said) + _say("stop", language)
-    return _say("quiet", language, title=title_of(facts, language), rest=rest)
+        said.append(say("jobs.digest.sent_well", language, n=sent))
+    rest = say("jobs.digest.also", language).join(said) + say("jobs.digest.stop", language)
+    return say("jobs.digest.quiet", language, title=title_of(facts, language), rest=rest)
 
 
 def _count(totals: Sequence[EpisodeTotal]) -> int:
@@ -213,36 +171,38 @@ def _count(totals: Sequence[EpisodeTotal]) -> int:
 
 
 def _before(value: object, language: Language) -> str:
-    return _say("before", language, value=value)
+    return say("jobs.digest.before", language, value=value)
 
 
 def _alert_lines(facts: Facts, language: Language, top: int) -> list[str]:
     if not facts.alerts:
-        return [f"🔔 {_say('no_alerts', language)}{_before(_count(facts.before), language)}"]
+        return [f"🔔 {say('jobs.digest.no_alerts', language)}{_before(_count(facts.before), language)}"]
     counts: dict[str, int] = defaultdict(int)
     for each in facts.alerts:
         counts[each.severity] += each.count
     severities = [
-        _say("severity", language, n=counts[word], word=word or _say("no_severity", language))
+        say("jobs.digest.severity", language, n=counts[word], word=word or say("jobs.digest.no_severity", language))
         for word in sorted(counts, key=lambda word: (severity_rank(word), not word, word))
     ]
     lines = [
-        _say("alerts", language, n=_count(facts.alerts), before=_before(_count(facts.before), language),
-             severities=_say("and", language).join(severities)),
-        _say("fired", language, time=_time(facts.alerts, language),
+        say("jobs.digest.alerts", language, n=_count(facts.alerts), before=_before(_count(facts.before), language),
+             severities=say("jobs.digest.and", language).join(severities)),
+        say("jobs.digest.fired", language, time=_time(facts.alerts, language),
              before=_before(_time(facts.before, language), language)),
     ]  # fmt: skip
     if still := sum(each.firing for each in facts.alerts):
-        lines.append(_say("still", language, n=still))
+        lines.append(say("jobs.digest.still", language, n=still))
     earlier = {(each.name, each.severity): each.count for each in facts.before}
     for place, each in enumerate(facts.alerts[:top], 1):
         known = earlier.get((each.name, each.severity))
-        lines.append(
-            _say("row", language, place=place, name=each.name, n=each.count,
-                 severity=_say("row_severity", language, word=each.severity) if each.severity else "",
-                 before=_before(known, language) if known else _say("new", language) if facts.before else "",
-                 time=duration(each.seconds, language), still=_say("row_still", language) if each.firing else "")
-        )  # fmt: skip
+        new = say("jobs.digest.new", language) if facts.before else ""
+        row = {
+            "severity": say("jobs.digest.row_severity", language, word=each.severity) if each.severity else "",
+            "before": _before(known, language) if known else new,
+            "still": say("jobs.digest.row_still", language) if each.firing else "",
+        }
+        time = duration(each.seconds, language)
+        lines.append(say("jobs.digest.row", language, place=place, name=each.name, n=each.count, time=time, **row))
     if others := facts.alerts[top:]:
         lines.append(say("alerts.digest.more_kinds", language, kinds=len(others), n=_count(others)))
     return lines
@@ -254,17 +214,14 @@ def _time(totals: Sequence[EpisodeTotal], language: Language) -> str:
 
 def _job_line(facts: Facts, language: Language) -> str:
     if not facts.failures:
-        return _say("ran", language, n=facts.runs)
+        return say("jobs.digest.ran", language, n=facts.runs)
     jobs = [
-        _say("failed_job", language, job=each.job, n=each.failed, error=_short(each.error)) for each in facts.failures
+        say("jobs.digest.failed_job", language, job=each.job, n=each.failed, error=shorten(each.error, MAX_ERROR_CHARS))
+        for each in facts.failures
     ]
     failed = sum(each.failed for each in facts.failures)
-    return _say("failed", language, n=facts.runs, failed=failed, jobs=_say("and", language).join(jobs))
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _ERROR_SHOWN else f"{line[: _ERROR_SHOWN - 1]}…"
+    told = say("jobs.digest.and", language).join(jobs)
+    return say("jobs.digest.failed", language, n=facts.runs, failed=failed, jobs=told)
 
 
 # ---------------------------------------------------------------- the chart
@@ -286,23 +243,23 @@ def chart_of(
         "title": title_of(facts, language),
         "timezone": str(context.now.tzinfo),
         "ranking": {
-            "title": _say("ranking", language),
+            "title": say("jobs.digest.ranking", language),
             "rows": [
                 {
                     "name": f"{each.name}{f' [{each.severity}]' if each.severity else ''}",
                     "value": each.seconds,
-                    "text": _say("bar", language, time=duration(each.seconds, language), n=each.count)
-                    + (_say("row_still", language) if each.firing else ""),
+                    "text": say("jobs.digest.bar", language, time=duration(each.seconds, language), n=each.count)
+                    + (say("jobs.digest.row_still", language) if each.firing else ""),
                     "colour": _colour(each.severity),
                 }
                 for each in rows[:_RANKED]
             ],
-            "note": _say("bar_more", language, n=left) if left > 0 else "",
+            "note": say("jobs.digest.bar_more", language, n=left) if left > 0 else "",
         },
     }
     if began:
         params["timeline"] = {
-            "title": _say("timeline", language, span=duration(step, language)),
+            "title": say("jobs.digest.timeline", language, span=duration(step, language)),
             "start": start,
             "step": step,
             "series": _series(began, language),
@@ -317,7 +274,7 @@ def _series(began: Mapping[str, Sequence[int]], language: Language) -> list[dict
         words.setdefault(_colour(word), []).append(word)
     return [
         {
-            "name": ", ".join(word or _say("no_severity", language) for word in some),
+            "name": ", ".join(word or say("jobs.digest.no_severity", language) for word in some),
             "colour": colour,
             "counts": [sum(counts) for counts in zip(*(began[word] for word in some), strict=True)],
         }

@@ -19,7 +19,7 @@ from wxbridge.alerts import notification_log
 from wxbridge.alerts.active import FiringAlert
 from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
 from wxbridge.bot.command import Asker, Question
-from wxbridge.bot.commands import alert_phrases, alerts
+from wxbridge.bot.commands import alerts
 from wxbridge.bridge import Bridge
 from wxbridge.config.routes import PICTURE_WAYS
 from wxbridge.config.types import JobSettings, TargetSettings
@@ -36,7 +36,7 @@ from wxbridge.core.model import (
     Priority,
 )
 from wxbridge.core.schema import notifications
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
 from wxbridge.delivery import Lane, outbox
 from wxbridge.jobs.scheduler import Jobs
 from wxbridge.jobs.store import JobStatus
@@ -219,7 +219,7 @@ async def _silence(
     question = _question(bridge, f"{' '.join(matchers)} {seconds:.0f}s {comment}".strip(), by, language)
     said = await alerts.silence(alert_desk(bridge), question)
     # How to end it is a word for chats; here there is a button.
-    to_end = alert_phrases.say("to_end", language, id="")
+    to_end = say("bot.alerts.to_end", language, id="")
     return "\n".join(line for line in said.splitlines() if not line.startswith(to_end))
 
 
