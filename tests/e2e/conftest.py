@@ -303,7 +303,8 @@ routes:
             sys.executable, "-m", "wxbridge", *words, "-c", str(config or self.directory / "jobs.yaml"),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        out, err = await asyncio.wait_for(process.communicate(), 40)
+        # A whole start of Python: on a machine that others use too it takes as long as the launcher's.
+        out, err = await asyncio.wait_for(process.communicate(), 4 * WAIT)
         return process.returncode or 0, out.decode(), err.decode()
 
     def room(self, topic: str = "技术讨论群") -> list[str]:
