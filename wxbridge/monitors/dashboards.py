@@ -1,4 +1,4 @@
-"""What dashboards there are in Grafana and what is on them: a small client of its HTTP API, with a short memory.
+"""What dashboards there are in Grafana and what is on them, asked of its HTTP API and kept for a minute.
 
 https://grafana.com/docs/grafana/latest/developers/http_api/folder_dashboard_search/ and …/dashboard/. Models of every
 age are read: rows of Grafana 4, panels in collapsed rows, library panels, and the `elements` and `layout` of schema v2.
@@ -15,33 +15,31 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
 
-import aiohttp
-
 from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import PictureError
+from wxbridge.core.http import ApiAnswer
 from wxbridge.monitors.grafana import Grafana
 
-DEADLINE = 10.0
-"""Seconds for one answer."""
-MAX_BYTES = 16 * 1024 * 1024
-"""Of one answer, unpacked. A dashboard with pictures in its texts may have some."""
-LIFE = 60.0
-"""How many seconds an answer is taken as it was."""
-PAGE = 1000
-"""Dashboards asked for at once: what Grafana gives where nobody says."""
-_PAGES_AT_MOST = 5
-_KEPT_AT_MOST = 200
-_DEPTH_AT_MOST = 20
-_CHUNK = 64 * 1024
+DEADLINE_SECONDS = 10.0
+"""For one answer."""
+ANSWER_TTL_SECONDS = 60.0
+"""How long an answer is taken as it was."""
+DASHBOARDS_PER_PAGE = 1000
+"""How many are asked for at once: what Grafana gives where nobody says."""
+_MAX_PAGES = 5
+_MAX_KEPT_ANSWERS = 200
+_MAX_LAYOUT_DEPTH = 20
+_MAX_BYTES_AT_ONCE = 64 * 1024
+"""How much JSON is decoded without leaving the event loop."""
 _UID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ADDRESS = re.compile(r"/d/[^/?#]+/([^/?#]+)")
-_NEWER = re.compile(r"/apis/dashboard\.grafana\.app/v\d\w*/namespaces/[\w.-]+/dashboards/[\w.-]+")
+_NEWER_PATH = re.compile(r"/apis/dashboard\.grafana\.app/v\d\w*/namespaces/[\w.-]+/dashboards/[\w.-]+")
 _BUSY = frozenset({408, 429})
 _VARIABLE = re.compile(r"\$(\w+)|\$\{(\w+)(?:[:.][^}]*)?\}|\[\[(\w+)(?::[^\]]*)?\]\]")
 
 
 @dataclass(frozen=True)
-class Hit:
+class DashboardHit:
     """A dashboard as Grafana's search tells of it."""
 
     uid: str
@@ -66,15 +64,15 @@ class PanelInfo:
 
 
 @dataclass(frozen=True)
-class Variable:
+class DashboardVariable:
     """A variable of a dashboard."""
 
     name: str
     current: str = ""
     """What is chosen where nobody says, as people read it."""
-    several: bool = False
+    is_multi: bool = False
     """Whether it may have several values at once."""
-    everything: bool = False
+    has_all: bool = False
     """Whether All is among its values."""
     values: tuple[tuple[str, str], ...] = ()
     """(text, value) of those that the model itself lists."""
@@ -88,12 +86,12 @@ class Dashboard:
     title: str
     slug: str = ""
     panels: tuple[PanelInfo, ...] = ()
-    variables: tuple[Variable, ...] = ()
+    variables: tuple[DashboardVariable, ...] = ()
     start: str = ""
     """The time range that it is saved with, as Grafana writes it: `now-6h`."""
     end: str = ""
 
-    def named(self, title: str, values: Mapping[str, str]) -> str:
+    def fill_title(self, title: str, values: Mapping[str, str]) -> str:
         """A title with its variables (`$host`, `${host}`, `[[host]]`) filled in: from `values`, else the saved ones."""
         known = {each.name: each.current for each in self.variables} | dict(values)
         return _VARIABLE.sub(lambda found: known.get(found[1] or found[2] or found[3]) or found[0], title)
@@ -105,7 +103,7 @@ class Dashboards:
     Args:
         grafana: The configured one.
         deadline: Seconds for one answer.
-        life: How many seconds an answer is kept.
+        ttl: How many seconds an answer is kept.
         clock: Seconds that only go forward; for tests.
     """
 
@@ -113,17 +111,17 @@ class Dashboards:
         self,
         grafana: Grafana,
         *,
-        deadline: float = DEADLINE,
-        life: float = LIFE,
+        deadline: float = DEADLINE_SECONDS,
+        ttl: float = ANSWER_TTL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.grafana = grafana
         self._deadline = deadline
-        self._life = life
+        self._ttl = ttl
         self._clock = clock
         self._kept: dict[str, tuple[float, Any]] = {}
 
-    async def search(self, text: str, limit: int = 20) -> tuple[Hit, ...]:
+    async def search(self, text: str, limit: int = 20) -> tuple[DashboardHit, ...]:
         """Have Grafana search for dashboards, in its order.
 
         Raises:
@@ -133,24 +131,24 @@ class Dashboards:
         query = urlencode({"type": "dash-db", "query": text, "limit": limit})
         return tuple(_hits(await self._get(f"/api/search?{query}")))[:limit]
 
-    async def everything(self) -> tuple[Hit, ...]:
+    async def list_all(self) -> tuple[DashboardHit, ...]:
         """All dashboards that the account may see, 5,000 at most.
 
         Raises:
             PictureError: as `search`.
         """
-        found: dict[str, Hit] = {}
-        for page in range(1, _PAGES_AT_MOST + 1):
-            query = urlencode({"type": "dash-db", "limit": PAGE, "page": page})
+        found: dict[str, DashboardHit] = {}
+        for page in range(1, _MAX_PAGES + 1):
+            query = urlencode({"type": "dash-db", "limit": DASHBOARDS_PER_PAGE, "page": page})
             answer = await self._get(f"/api/search?{query}")
             before = len(found)
             found |= {hit.uid: hit for hit in _hits(answer)}
             # A Grafana before 6.2 knows no pages and gives the first one again.
-            if not isinstance(answer, list) or len(answer) < PAGE or len(found) == before:
+            if not isinstance(answer, list) or len(answer) < DASHBOARDS_PER_PAGE or len(found) == before:
                 break
         return tuple(found.values())
 
-    async def dashboard(self, uid: str) -> Dashboard | None:
+    async def find(self, uid: str) -> Dashboard | None:
         """What is on a dashboard; None where there is none with this uid.
 
         Raises:
@@ -176,70 +174,41 @@ class Dashboards:
         kept = self._kept.get(path)
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
-        grafana, url = self.grafana, self.grafana.base + path
         limit = min(self._deadline, seconds_left(self._deadline))
-        try:
-            async with asyncio.timeout(limit):
-                auth = await grafana.auth_for(url)
-                status, body = await self._ask(url, auth)
-                if status == 401 and (auth := await grafana.renew(auth)) is not None:  # noqa: PLR2004 - HTTP
-                    status, body = await self._ask(url, auth)
-        except TimeoutError:
-            raise PictureError(
-                f"Grafana at {grafana.base} did not answer {_bare(path)} within {limit:g} s", retry=True
-            ) from None
-        except aiohttp.ClientConnectorCertificateError:
-            raise PictureError(f"the certificate of {grafana.base} is not trusted: set grafana.ca") from None
-        except (aiohttp.ClientError, OSError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise PictureError(f"Grafana at {grafana.base} cannot be reached: {reason}", retry=True) from None
-        answer = await self._understood(path, status, body)
-        if len(self._kept) >= _KEPT_AT_MOST:
+        answer = await self._read(path, await self.grafana.ask(path, deadline=limit))
+        if len(self._kept) >= _MAX_KEPT_ANSWERS:
             self._kept.clear()
-        self._kept[path] = (self._clock() + self._life, answer)
+        self._kept[path] = (self._clock() + self._ttl, answer)
         return answer
 
-    async def _ask(self, url: str, auth: Any) -> tuple[int, bytes]:
-        headers = {"Accept": "application/json", **(auth.headers if auth else {})}
-        async with (
-            aiohttp.ClientSession(cookies=dict(auth.cookies) if auth else None) as session,
-            session.get(url, headers=headers, allow_redirects=False, ssl=await self.grafana.tls() or True) as response,
-        ):
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                body += chunk
-                if len(body) > MAX_BYTES:
-                    raise PictureError(f"Grafana's answer to {_bare(url)} is larger than {MAX_BYTES:,} bytes")
-            login = 300 <= response.status < 400 and "/login" in response.headers.get("Location", "")  # noqa: PLR2004
-            return 401 if login else response.status, bytes(body)
-
-    async def _understood(self, path: str, status: int, body: bytes) -> Any:
-        grafana = self.grafana
+    async def _read(self, path: str, answer: ApiAnswer) -> Any:
+        """Decode an answer: None where there is no such thing, `_Elsewhere` where it is kept by a newer API."""
+        grafana, status, shown = self.grafana, answer.status, path.partition("?")[0]
         if status == 404 and not path.startswith("/api/search"):  # noqa: PLR2004 - HTTP
             return None
         if status == 401:  # noqa: PLR2004 - HTTP
             raise grafana.no_entry("HTTP 401")
         if status == 403:  # noqa: PLR2004 - HTTP
             raise PictureError(
-                f"Grafana lets us in but not see dashboards (HTTP 403 for {_bare(path)}): "
+                f"Grafana lets us in but not see dashboards (HTTP 403 for {shown}): "
                 "give the service account or user of grafana: the role Viewer"
             )
-        if status == 406 and (newer := _NEWER.search(body[:2000].decode("utf-8", "replace"))):  # noqa: PLR2004 - HTTP
+        if status == 406 and (newer := _NEWER_PATH.search(answer.body[:2000].decode("utf-8", "replace"))):  # noqa: PLR2004
             return _Elsewhere(newer[0])
         if 300 <= status < 400:  # noqa: PLR2004 - HTTP
-            raise PictureError(
-                f"Grafana at {grafana.base} redirects {_bare(path)}: write its real address as grafana.url"
-            )
+            raise PictureError(f"Grafana at {grafana.base} redirects {shown}: write its real address as grafana.url")
         if status != 200:  # noqa: PLR2004 - HTTP
             raise PictureError(
-                f"Grafana at {grafana.base} answered {_bare(path)} with HTTP {status}",
+                f"Grafana at {grafana.base} answered {shown} with HTTP {status}",
                 retry=status >= 500 or status in _BUSY,  # noqa: PLR2004 - HTTP
             )
         try:
             # Some megabytes take long enough to be felt by others.
-            return json.loads(body) if len(body) < _CHUNK else await asyncio.to_thread(json.loads, body)
+            if len(answer.body) > _MAX_BYTES_AT_ONCE:
+                return await asyncio.to_thread(json.loads, answer.body)
+            return json.loads(answer.body)
         except (ValueError, RecursionError):
-            raise PictureError(f"Grafana's answer to {_bare(path)} is no JSON: check grafana.url") from None
+            raise PictureError(f"Grafana's answer to {shown} is no JSON: check grafana.url") from None
 
 
 @dataclass(frozen=True)
@@ -249,21 +218,19 @@ class _Elsewhere:
     path: str
 
 
-def _bare(path: str) -> str:
-    return path.partition("?")[0]
-
-
 # ---------------------------------------------------------------- reading what Grafana says
 
 
-def _hits(answer: Any) -> Iterator[Hit]:
+def _hits(answer: Any) -> Iterator[DashboardHit]:
     for each in answer if isinstance(answer, list) else ():
         if not isinstance(each, dict) or each.get("type", "dash-db") != "dash-db":
             continue
         uid, title = each.get("uid"), each.get("title")
         if isinstance(uid, str) and _UID.fullmatch(uid) and isinstance(title, str):
             address = _ADDRESS.search(str(each.get("url") or ""))
-            yield Hit(uid, " ".join(title.split()), str(each.get("folderTitle") or ""), address[1] if address else "")
+            yield DashboardHit(
+                uid, " ".join(title.split()), str(each.get("folderTitle") or ""), address[1] if address else ""
+            )
 
 
 def dashboard_in(answer: Mapping[str, Any], uid: str) -> Dashboard:
@@ -353,7 +320,7 @@ def _from_layout(spec: Mapping[str, Any]) -> Iterator[PanelInfo]:
 def _references(layout: Mapping[str, Any], row: str, depth: int) -> Iterator[tuple[str, str, str]]:
     """The elements of a layout in order: (name, row or tab, repeated for)."""
     spec = _mapping(layout.get("spec"))
-    if depth > _DEPTH_AT_MOST:
+    if depth > _MAX_LAYOUT_DEPTH:
         return
     items = [_mapping(_mapping(item).get("spec")) for item in _list(spec.get("items"))]
     for item in sorted(items, key=lambda each: _place({"gridPos": each})):
@@ -365,7 +332,7 @@ def _references(layout: Mapping[str, Any], row: str, depth: int) -> Iterator[tup
         yield from _references(_mapping(inner.get("layout")), _text(inner.get("title")) or row, depth + 1)
 
 
-def _variable(given: Mapping[str, Any]) -> Variable | None:
+def _variable(given: Mapping[str, Any]) -> DashboardVariable | None:
     name = _text(given.get("name"))
     if not name:
         return None
@@ -373,7 +340,7 @@ def _variable(given: Mapping[str, Any]) -> Variable | None:
     shown = ", ".join(map(_text, current)) if isinstance(current, list) else _text(current)
     options = [_mapping(each) for each in _list(given.get("options"))]
     values = tuple((_text(each.get("text")), _text(each.get("value"))) for each in options)
-    return Variable(name, shown, bool(given.get("multi")), bool(given.get("includeAll")), values)
+    return DashboardVariable(name, shown, bool(given.get("multi")), bool(given.get("includeAll")), values)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

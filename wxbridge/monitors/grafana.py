@@ -1,4 +1,4 @@
-"""Grafana: its addresses, and getting in, by service-account token or by user and password.
+"""Grafana: its addresses, getting in (by service-account token or by user and password), and asking its API.
 
 What its pages and its /render are like is read from its source: shared/facts/rendering.md.
 """
@@ -8,21 +8,28 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Literal, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
-import aiohttp
-
 from wxbridge.core.browser_tls import fetch_verified_key
-from wxbridge.core.credentials import SiteCredentials
+from wxbridge.core.credentials import ApiAddress, SiteCredentials
 from wxbridge.core.errors import PictureError
-from wxbridge.core.tls import make_tls_context
+from wxbridge.core.http import ApiAnswer, ApiClient, ApiError, ApiErrorTexts, picture_error
 
 if TYPE_CHECKING:
     from wxbridge.config.types import GrafanaSettings
 
-_LOGIN_LIMIT = 15.0
-_HIDE = ("_dash.hideTimePicker=true", "_dash.hideVariables=true", "_dash.hideLinks=true")
+MAX_ANSWER_BYTES = 16 * 1024 * 1024
+"""Of one answer of its API, unpacked. A dashboard with pictures in its texts may have some."""
+_LOGIN_SECONDS = 15.0
+_ERROR_TEXTS = ApiErrorTexts(
+    too_late="{server} did not answer {path} within {limit:.3g} s",
+    untrusted="the certificate of {base} is not trusted: set {section}.ca",
+    unreadable_ca="{section}.ca: cannot read {ca}: {reason}",
+    too_large="Grafana's answer to {base}{path} is larger than {max_bytes:,} bytes",
+)
+_HIDE_CONTROLS = ("_dash.hideTimePicker=true", "_dash.hideVariables=true", "_dash.hideLinks=true")
 
 PLACEHOLDERS = (
     "rendering_plugin_not_installed.png",
@@ -40,14 +47,31 @@ PLACEHOLDERS = (
 
 
 class Grafana:
-    """One Grafana: makes addresses into URLs, and knows how to get in."""
+    """One Grafana: makes addresses into URLs, and knows how to get in. `close()` it in the end.
 
-    def __init__(self, settings: GrafanaSettings) -> None:
+    Args:
+        settings: Where it is, and how to get in.
+        max_bytes: Of one answer of its API.
+    """
+
+    def __init__(self, settings: GrafanaSettings, *, max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._settings = settings
         self._cookies: Mapping[str, str] = {}
         self._login_lock = asyncio.Lock()
-        self._ssl: ssl.SSLContext | None = None
-        self._base = _normal(settings.url)
+        self._base = _normalize(settings.url)
+        # The client itself has no credentials: each request brings those of the present session.
+        address = ApiAddress("Grafana", "grafana", self._base, ca=settings.ca)
+        self._client = ApiClient(address, max_bytes=max_bytes, texts=_ERROR_TEXTS)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections; another request opens them again."""
+        await self._client.close()
 
     @property
     def base(self) -> str:
@@ -59,7 +83,7 @@ class Grafana:
 
         Only these are ever given credentials.
         """
-        return SiteCredentials(self._base).covers(_normal(url))
+        return SiteCredentials(self._base).covers(_normalize(url))
 
     def url(
         self,
@@ -80,22 +104,22 @@ class Grafana:
         if not self.owns(url):
             return url
         parts = urlsplit(url)
-        given = [part for part in parts.query.split("&") if part and _key(part) != "refresh"]
-        keys = {_key(part) for part in given}
+        given = [part for part in parts.query.split("&") if part and _param_name(part) != "refresh"]
+        keys = {_param_name(part) for part in given}
         wanted = []
         if kiosk and "/d-solo/" not in parts.path:
             wanted.append("kiosk")
-            wanted += _HIDE if hide_controls else ()
+            wanted += _HIDE_CONTROLS if hide_controls else ()
         if theme:
             wanted.append(f"theme={theme}")
         if timezone:
             wanted.append(f"timezone={quote(timezone, safe='')}")
-        given += [part for part in wanted if _key(part) not in keys]
+        given += [part for part in wanted if _param_name(part) not in keys]
         return urlunsplit(parts._replace(query="&".join(given), fragment=""))
 
     def _absolute(self, address: str) -> str:
         if urlsplit(address).scheme:
-            return _normal(address)
+            return _normalize(address)
         if address.startswith("//"):
             return urlsplit(self._base).scheme + ":" + address
         path = "/" + address.lstrip("/")
@@ -144,6 +168,34 @@ class Grafana:
             cause = "set grafana.token, or grafana.user and grafana.password"
         return PictureError(f"Grafana wants a login: {cause} ({detail})")
 
+    async def ask(self, path: str, *, deadline: float) -> ApiAnswer:
+        """Get something of its API, with our credentials; a session that has expired is renewed once.
+
+        Args:
+            path: Below its address, with a slash in front.
+            deadline: Seconds for all of it.
+
+        Returns:
+            The answer, whatever its status; one that leads to the login page has status 401.
+
+        Raises:
+            PictureError: as `auth_for`; or it was out of reach or too late (retry), or too large (no retry).
+        """
+        try:
+            async with self._client.within(deadline, path):
+                auth = await self.auth_for(self._base)
+                answer = await self._get(path, auth)
+                if answer.status == 401 and (auth := await self.renew(auth)) is not None:  # noqa: PLR2004 - HTTP
+                    answer = await self._get(path, auth)
+                return answer
+        except ApiError as error:
+            raise picture_error(error) from None
+
+    async def _get(self, path: str, auth: SiteCredentials | None) -> ApiAnswer:
+        answer = await self._client.ask("GET", path, headers=auth.request_headers if auth else None)
+        is_login = 300 <= answer.status < 400 and "/login" in answer.location  # noqa: PLR2004 - HTTP
+        return replace(answer, status=401) if is_login else answer
+
     async def trust_key(self) -> str | None:
         """The key of Grafana's certificate, verified with `grafana.ca`; None where the system's authorities do."""
         context = await self.tls()
@@ -167,21 +219,16 @@ class Grafana:
         user, password = self._settings.user, self._settings.password
         body = {"user": user, "password": password.get_secret_value() if password else ""}
         try:
-            async with (
-                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_LOGIN_LIMIT)) as session,
-                session.post(
-                    self._base + "/login", json=body, allow_redirects=False, ssl=await self.tls() or True
-                ) as response,
-            ):
-                _check_login(response.status, str(user), response.headers.get("Location", ""))
-                cookies = {name: morsel.value for name, morsel in response.cookies.items() if morsel.value}
+            async with asyncio.timeout(_LOGIN_SECONDS):
+                answer = await self._client.ask("POST", "/login", body=body)
         except TimeoutError:
             raise PictureError(f"Grafana at {self._base} did not answer a login in time", retry=True) from None
-        except aiohttp.ClientError as error:
-            raise PictureError(f"Grafana at {self._base} cannot be reached: {error}", retry=True) from None
-        if not cookies:
+        except ApiError as error:
+            raise picture_error(error) from None
+        _check_login(answer, str(user))
+        if not answer.cookies:
             raise PictureError(f"Grafana at {self._base} took the login but gave no session: check grafana.url")
-        return cookies
+        return answer.cookies
 
     async def tls(self) -> ssl.SSLContext | None:
         """Trust `grafana.ca` besides the system's authorities; None where there is no such file.
@@ -189,16 +236,14 @@ class Grafana:
         Raises:
             PictureError: the file cannot be read.
         """
-        ca = self._settings.ca
-        if ca is not None and self._ssl is None:
-            try:
-                self._ssl = await asyncio.to_thread(make_tls_context, ca)
-            except (OSError, ssl.SSLError) as error:
-                raise PictureError(f"grafana.ca: cannot read {ca}: {error.strerror or error}") from None
-        return self._ssl
+        try:
+            return await self._client.tls()
+        except ApiError as error:
+            raise picture_error(error) from None
 
 
-def _check_login(status: int, user: str, location: str) -> None:
+def _check_login(answer: ApiAnswer, user: str) -> None:
+    status = answer.status
     if status == 401:  # noqa: PLR2004 - HTTP
         raise PictureError(f"Grafana refused user {user}: check grafana.user and grafana.password")
     if status >= 400:  # noqa: PLR2004 - HTTP
@@ -207,8 +252,7 @@ def _check_login(status: int, user: str, location: str) -> None:
             retry=status >= 500 or status == 429,  # noqa: PLR2004 - HTTP
         )
     if status >= 300:  # noqa: PLR2004 - HTTP
-        where = location.partition("?")[0]
-        raise PictureError(f"Grafana's login redirects to {where}: write its real address as grafana.url")
+        raise PictureError(f"Grafana's login redirects to {answer.location}: write its real address as grafana.url")
 
 
 def placeholder_reason(name: str) -> PictureError:
@@ -236,11 +280,11 @@ def wanted_size(url: str) -> tuple[int, int] | None:
     return (width, height) if width > 0 and height > 0 else None
 
 
-def _key(part: str) -> str:
+def _param_name(part: str) -> str:
     return unquote(part.partition("=")[0])
 
 
-def _normal(url: str) -> str:
+def _normalize(url: str) -> str:
     """Write scheme and host in lower case and leave out the default port and any user, as browsers do."""
     parts = urlsplit(url.strip())
     try:

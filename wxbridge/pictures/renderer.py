@@ -216,6 +216,8 @@ class Pictures:
             await self._charts.close()
         if self._browser is not None:
             await self._browser.close()
+        if self._grafana is not None:
+            await self._grafana.close()
 
     # ------------------------------------------------------------ painters
 

@@ -72,9 +72,10 @@ async def api():
     await api.stop()
 
 
-@pytest.fixture
-def dashboards(api):
-    return Dashboards(Grafana(GrafanaSettings(url=api.url, token=TOKEN)))
+@pytest_asyncio.fixture
+async def dashboards(api):
+    async with Grafana(GrafanaSettings(url=api.url, token=TOKEN)) as grafana:
+        yield Dashboards(grafana)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -23,12 +24,14 @@ async def api():
     await api.stop()
 
 
-def client(api, **more) -> Dashboards:
-    return Dashboards(Grafana(GrafanaSettings(url=api.url, token=TOKEN)), **more)
+@pytest_asyncio.fixture
+async def client(api):
+    async with Grafana(GrafanaSettings(url=api.url, token=TOKEN)) as grafana:
+        yield partial(Dashboards, grafana)
 
 
-async def test_panels_are_counted_as_one_reads_also_within_collapsed_rows(api) -> None:
-    found = await client(api).dashboard("kfk")
+async def test_panels_are_counted_as_one_reads_also_within_collapsed_rows(api, client) -> None:
+    found = await client().find("kfk")
     assert found is not None
     assert (found.title, found.slug, found.start) == ("Kafka 集群", "kafka", "now-3h")
     assert [(each.number, each.id, each.title, each.row) for each in found.panels] == [
@@ -41,16 +44,18 @@ async def test_panels_are_counted_as_one_reads_also_within_collapsed_rows(api) -
         (7, 50, "Lag", "消费者"),
     ]
     assert [each.repeat for each in found.panels if each.repeat] == ["topic"]
-    assert [(each.name, each.several, each.everything) for each in found.variables] == [
+    assert [(each.name, each.is_multi, each.has_all) for each in found.variables] == [
         ("host", True, True),
         ("topic", False, False),
     ]
-    assert found.named("CPU of $host ${topic:csv} [[host]] $x", {"host": "web-2"}) == "CPU of web-2 orders web-2 $x"
+    assert (
+        found.fill_title("CPU of $host ${topic:csv} [[host]] $x", {"host": "web-2"}) == "CPU of web-2 orders web-2 $x"
+    )
 
 
-async def test_rows_of_grafana_4_and_tabs_of_the_newer_schema_are_read_too(api) -> None:
-    asker = client(api)
-    old, new = await asker.dashboard("old"), await asker.dashboard("tabs")
+async def test_rows_of_grafana_4_and_tabs_of_the_newer_schema_are_read_too(api, client) -> None:
+    asker = client()
+    old, new = await asker.find("old"), await asker.find("tabs")
     assert old is not None
     assert [(each.number, each.title, each.row) for each in old.panels] == [(1, "A", "first"), (2, "B", "first")]
     assert new is not None
@@ -63,47 +68,47 @@ async def test_rows_of_grafana_4_and_tabs_of_the_newer_schema_are_read_too(api) 
     assert "/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/tabs" in api.asked
 
 
-async def test_no_such_dashboard_and_an_impossible_uid_are_none(api) -> None:
-    assert await client(api).dashboard("nobody") is None
-    assert await client(api).dashboard("../admin") is None
+async def test_no_such_dashboard_and_an_impossible_uid_are_none(api, client) -> None:
+    assert await client().find("nobody") is None
+    assert await client().find("../admin") is None
     assert api.asked == ["/api/dashboards/uid/nobody"]
 
 
-async def test_search_gives_dashboards_not_folders_with_what_tells_them_apart(api) -> None:
-    found = await client(api).search("kafka")
+async def test_search_gives_dashboards_not_folders_with_what_tells_them_apart(api, client) -> None:
+    found = await client().search("kafka")
     assert [(each.uid, each.title, each.folder, each.slug) for each in found] == [
         ("kfk", "Kafka 集群", "Infra", "kafka")
     ]
     assert api.searched == [{"type": "dash-db", "query": "kafka", "limit": "20"}]
 
 
-async def test_all_dashboards_are_got_page_by_page(api, monkeypatch) -> None:
-    monkeypatch.setattr(module, "PAGE", 3)
+async def test_all_dashboards_are_got_page_by_page(api, client, monkeypatch) -> None:
+    monkeypatch.setattr(module, "DASHBOARDS_PER_PAGE", 3)
     api.hits = [hit(f"u{number}", f"D {number}", "", f"d-{number}") for number in range(7)]
-    assert [each.uid for each in await client(api).everything()] == [f"u{number}" for number in range(7)]
+    assert [each.uid for each in await client().list_all()] == [f"u{number}" for number in range(7)]
     assert [query["page"] for query in api.searched] == ["1", "2", "3"]
 
 
-async def test_an_answer_is_kept_for_a_minute(api) -> None:
+async def test_an_answer_is_kept_for_a_minute(api, client) -> None:
     now = 100.0
-    asker = client(api, clock=lambda: now)
+    asker = client(clock=lambda: now)
     for _ in range(3):
-        await asker.dashboard("kfk")
-        await asker.everything()
+        await asker.find("kfk")
+        await asker.list_all()
     assert len(api.asked) == 2
     now += 61
-    await asker.dashboard("kfk")
+    await asker.find("kfk")
     assert len(api.asked) == 3
 
 
-async def test_a_failure_is_not_kept(api) -> None:
-    asker = client(api)
+async def test_a_failure_is_not_kept(api, client) -> None:
+    asker = client()
     api.broken = 503
     with pytest.raises(PictureError, match="HTTP 503") as caught:
-        await asker.everything()
+        await asker.list_all()
     assert caught.value.retry
     api.broken = 0
-    assert len(await asker.everything()) == 6
+    assert len(await asker.list_all()) == 6
 
 
 @pytest.mark.parametrize(
@@ -115,40 +120,41 @@ async def test_a_failure_is_not_kept(api) -> None:
         (400, "HTTP 400", False),
     ],
 )
-async def test_what_grafana_refuses_is_told_with_what_to_do(api, status, said, retry) -> None:
+async def test_what_grafana_refuses_is_told_with_what_to_do(api, client, status, said, retry) -> None:
     api.broken = status
     with pytest.raises(PictureError, match=said) as caught:
-        await client(api).search("x")
+        await client().search("x")
     assert caught.value.retry is retry
     assert TOKEN not in str(caught.value)
 
 
-async def test_no_json_too_large_an_answer_and_silence_are_told(api, monkeypatch) -> None:
+async def test_no_json_too_large_an_answer_and_silence_are_told(api, client) -> None:
     api.body = b"<html>"
     with pytest.raises(PictureError, match=r"no JSON: check grafana\.url"):
-        await client(api).everything()
-    monkeypatch.setattr(module, "MAX_BYTES", 1000)
+        await client().list_all()
     api.body = json.dumps(["x" * 2000]).encode()
-    with pytest.raises(PictureError, match="larger than 1,000 bytes"):
-        await client(api).everything()
+    async with Grafana(GrafanaSettings(url=api.url, token=TOKEN), max_bytes=1000) as small:
+        with pytest.raises(PictureError, match="larger than 1,000 bytes"):
+            await Dashboards(small).list_all()
     api.hang = True
     with pytest.raises(PictureError, match=r"did not answer /api/search within 0\.05 s") as caught:
-        await client(api, deadline=0.05).everything()
+        await client(deadline=0.05).list_all()
     assert caught.value.retry
 
 
-async def test_a_grafana_that_is_not_there_is_told(api) -> None:
+async def test_a_grafana_that_is_not_there_is_told(api, client) -> None:
     await api.runner.cleanup()
     with pytest.raises(PictureError, match="cannot be reached") as caught:
-        await client(api).everything()
+        await client().list_all()
     assert caught.value.retry
 
 
 async def test_user_and_password_log_in_and_again_when_the_session_ends(api) -> None:
-    asker = Dashboards(Grafana(GrafanaSettings(url=api.url, user=USER, password=PASSWORD)), life=0)
-    assert await asker.search("kafka")
-    api.session = "another"
-    assert await asker.search("kafka")
+    async with Grafana(GrafanaSettings(url=api.url, user=USER, password=PASSWORD)) as grafana:
+        asker = Dashboards(grafana, ttl=0)
+        assert await asker.search("kafka")
+        api.session = "another"
+        assert await asker.search("kafka")
     assert api.logins == 2
 
 

@@ -25,7 +25,7 @@ from wxbridge.config.graphs import PANELS_AT_MOST, GraphSettings, key, parse_siz
 from wxbridge.core.model import Text
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
-from wxbridge.monitors.dashboards import Dashboard, Hit, PanelInfo
+from wxbridge.monitors.dashboards import Dashboard, DashboardHit, PanelInfo
 
 LISTED = 20
 """Lines of one list."""
@@ -40,7 +40,7 @@ class Candidate:
 
     name: str
     rest: tuple[str, ...]
-    hit: Hit | None = None
+    hit: DashboardHit | None = None
     settings: GraphSettings | None = None
     guessed: bool = False
     """Whether the name is a part of the title only."""
@@ -64,7 +64,7 @@ def cut(lines: Sequence[str], most: int) -> list[str]:
 
 def title_of(panel: PanelInfo, dashboard: Dashboard | None, values: Mapping[str, str], language: Language) -> str:
     """What a panel is called, with its variables filled in."""
-    title = dashboard.named(panel.title, values) if dashboard else panel.title
+    title = dashboard.fill_title(panel.title, values) if dashboard else panel.title
     return title or say("bot.graphs.untitled_panel", language, id=panel.id)
 
 

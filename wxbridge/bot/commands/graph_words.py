@@ -13,7 +13,7 @@ from wxbridge.bot import time_range
 from wxbridge.bot.command import CannotAnswer
 from wxbridge.config.graphs import Size, key, parse_size, parse_timezone
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.monitors.dashboards import Dashboard, Hit, PanelInfo, Variable
+from wxbridge.monitors.dashboards import Dashboard, DashboardHit, DashboardVariable, PanelInfo
 
 _OPTION = re.compile(r"(?P<name>[^\s=]{1,64})=(?P<value>.*)", re.DOTALL)
 _CLOCK = re.compile(r"\d{1,2}(?::\d{2}){1,2}|\d{1,2}点(?:\d{1,2}分?|半)?")
@@ -177,7 +177,7 @@ def prefixes(words: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
             yield " ".join([*words[:count], name]).strip(), tuple(filter(None, [panel, *words[count + 1 :]]))
 
 
-def exact(hits: Iterable[Hit], name: str) -> list[Hit]:
+def exact(hits: Iterable[DashboardHit], name: str) -> list[DashboardHit]:
     """The dashboards of a name: its uid, its title, or its title as in addresses."""
     wanted_key = key(name)
     found = list(hits)
@@ -186,7 +186,7 @@ def exact(hits: Iterable[Hit], name: str) -> list[Hit]:
     ]
 
 
-def containing(hits: Iterable[Hit], name: str) -> list[Hit]:
+def containing(hits: Iterable[DashboardHit], name: str) -> list[DashboardHit]:
     """The dashboards in whose title all words of a name occur."""
     parts = key(name).split()
     return [hit for hit in hits if all(part in key(hit.title) for part in parts)]
@@ -215,7 +215,7 @@ def panels_of(dashboard: Dashboard, words: Sequence[str], values: Mapping[str, s
     Raises:
         NoSuchPanel: a word names none.
     """
-    titles = {each.id: key(dashboard.named(each.title, values)) for each in dashboard.panels}
+    titles = {each.id: key(dashboard.fill_title(each.title, values)) for each in dashboard.panels}
     whole = key(" ".join(words))
     found = [each for each in dashboard.panels if titles[each.id] == whole]
     if not found:
@@ -279,13 +279,13 @@ def variables_of(dashboard: Dashboard, given: Iterable[tuple[str, str]]) -> dict
         variable = known.get(name) or known.get(name.casefold())
         if variable is None:
             raise NoSuchVariable(name)
-        pieces = [each.strip() for each in re.split(r"[,，]", value)] if variable.several else [value]
+        pieces = [each.strip() for each in re.split(r"[,，]", value)] if variable.is_multi else [value]
         values = tuple(_value(variable, each) for each in pieces if each or len(pieces) == 1)
-        set_[variable.name] = set_.get(variable.name, ()) + values if variable.several else values
+        set_[variable.name] = set_.get(variable.name, ()) + values if variable.is_multi else values
     return set_
 
 
-def _value(variable: Variable, text: str) -> str:
-    if variable.everything and text.casefold() in ("all", "全部", "$__all"):
+def _value(variable: DashboardVariable, text: str) -> str:
+    if variable.has_all and text.casefold() in ("all", "全部", "$__all"):
         return "$__all"
     return next((value for shown, value in variable.values if key(shown) == key(text)), text)

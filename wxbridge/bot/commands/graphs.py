@@ -40,7 +40,7 @@ from wxbridge.core.errors import PictureError
 from wxbridge.core.model import Text
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
-from wxbridge.monitors.dashboards import Dashboard, Dashboards, Hit
+from wxbridge.monitors.dashboards import Dashboard, DashboardHit, Dashboards
 
 _CHOICES = 8
 _DASHBOARD = re.compile(r"/d(?:-solo)?/([A-Za-z0-9_-]{1,64})(?:/([^/?#]*))?/?")
@@ -85,7 +85,7 @@ class _Graphs:
             if search in key(name) or search in key(each.title or "") or search in key(each.url)
         ]
         mine = [say("bot.graphs.row", language, name=name) + _about(self.shortcuts[name], language) for name in names]
-        hits: Sequence[Hit] = ()
+        hits: Sequence[DashboardHit] = ()
         trouble = ""
         if self.dashboards is not None and (search or not self.shortcuts):
             try:
@@ -106,12 +106,12 @@ class _Graphs:
             lines.append(say("bot.graphs.search_hint", language))
         return [Text("\n".join(lines))]
 
-    async def _search(self, text: str) -> Sequence[Hit]:
+    async def _search(self, text: str) -> Sequence[DashboardHit]:
         assert self.dashboards is not None  # noqa: S101 - asked before
         if not text:
-            return await self.dashboards.everything()
+            return await self.dashboards.list_all()
         # Its search knows words; a part of a word, or of a Chinese title, may be known to its list only.
-        return await self.dashboards.search(text, LISTED + 1) or containing(await self.dashboards.everything(), text)
+        return await self.dashboards.search(text, LISTED + 1) or containing(await self.dashboards.list_all(), text)
 
     async def _nothing_found(self, question: Question) -> str:
         language = question.language
@@ -120,8 +120,8 @@ class _Graphs:
         guesses = near([*self.shortcuts, *[hit.title for hit in await self._everything()]], question.text)
         return _no_graph(question.text, guesses, language)
 
-    async def _everything(self) -> Sequence[Hit]:
-        return await self.dashboards.everything() if self.dashboards is not None else ()
+    async def _everything(self) -> Sequence[DashboardHit]:
+        return await self.dashboards.list_all() if self.dashboards is not None else ()
 
     # ------------------------------------------------------------ graph
 
@@ -177,7 +177,7 @@ class _Graphs:
             if len(rest) < shortest and (named := containing(hits, name)):
                 yield replace(_one_of(named, name, rest, language), guessed=True)
 
-    def _unknown(self, words: Sequence[str], hits: Sequence[Hit], language: Language) -> str:
+    def _unknown(self, words: Sequence[str], hits: Sequence[DashboardHit], language: Language) -> str:
         if self.dashboards is None and not self.shortcuts:
             return say("bot.graphs.nothing_to_show", language)
         names = [*self.shortcuts, *(hit.title for hit in hits)]
@@ -224,7 +224,7 @@ class _Graphs:
         if self.dashboards is None:
             return None
         try:
-            return await self.dashboards.dashboard(address.uid)
+            return await self.dashboards.find(address.uid)
         except PictureError:
             settings = candidate.settings
             if settings is None or asked.variables or candidate.rest or not all_numbers(settings.panel):
@@ -257,7 +257,7 @@ def _about(settings: GraphSettings, language: Language) -> str:
     return f"  {COMMENT} {about}" if about else ""
 
 
-def _called(hit: Hit, hits: Sequence[Hit]) -> str:
+def _called(hit: DashboardHit, hits: Sequence[DashboardHit]) -> str:
     """A dashboard as it can be asked for: by its title, or by its uid where several have the title."""
     alone = sum(key(each.title) == key(hit.title) for each in hits) == 1
     if alone and "=" not in hit.title and hit.title:
@@ -289,12 +289,12 @@ def _no_graph(text: str, guesses: Sequence[str], language: Language) -> str:
     return say("bot.graphs.no_graph", language, text=text, hint=hint)
 
 
-def _one_of(hits: Sequence[Hit], name: str, rest: tuple[str, ...], language: Language) -> Candidate:
+def _one_of(hits: Sequence[DashboardHit], name: str, rest: tuple[str, ...], language: Language) -> Candidate:
     if len(hits) == 1:
         return Candidate(hits[0].title, rest, hit=hits[0])
     more = len(hits) - _CHOICES
     lines = [
-        say("bot.graphs.several", language, name=name),
+        say("bot.graphs.is_multi", language, name=name),
         *(say("bot.graphs.row", language, name=_called(hit, hits)) for hit in hits[:_CHOICES]),
         *([say("bot.graphs.more", language, n=more)] if more > 0 else []),
     ]
