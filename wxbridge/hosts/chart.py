@@ -7,23 +7,15 @@ from datetime import tzinfo
 from typing import Any
 
 from wxbridge.core.model import PictureSpec
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.units import figure
-from wxbridge.hosts.figures import LEVELS, disks, name_of, unit_of, word
+from wxbridge.hosts.figures import LEVELS, disks, name_of, unit_of
 from wxbridge.hosts.samples import Host
 
 KIND = "host_chart"
 OPTIONS = ("disks", "network", "disk_io", "load", "temperature", "swap")
 """The panels that can be shown besides CPU and memory."""
 _PAIRS = {"network": ("net_in", "net_out"), "disk_io": ("disk_read", "disk_write")}
-_NAMES = {
-    "net_in": ("in", "流入"), "net_out": ("out", "流出"), "disk_read": ("read", "读"), "disk_write": ("write", "写"),
-    "load1": ("1 min", "1 分钟"), "load5": ("5 min", "5 分钟"), "load15": ("15 min", "15 分钟"),
-}  # fmt: skip
-_TITLES = {"disks": ("Disks", "磁盘"), "network": ("Network", "网络"), "disk_io": ("Disk I/O", "磁盘读写"),
-           "load": ("Load", "负载"), "temperature": ("Temperature", "温度"), "swap": ("Swap", "交换区"),
-           "cpu": ("CPU", "CPU"), "memory": ("Memory", "内存")}  # fmt: skip
-_MINUTES = ("each point the mean of a minute, the highest was {value}", "每点为一分钟平均,最高 {value}")
 
 
 def spec(
@@ -77,7 +69,7 @@ def _panel(
     alone = name in ("cpu", "memory", "swap")
     thresholds = sorted({host.thresholds[each] for each in figures if each in host.thresholds})
     return {
-        "title": _said(_TITLES[name], language),
+        "title": say(f"hosts.chart.title.{name}", language),
         "subtitle": " · ".join(_about(name, host, start, end, language)),
         "unit": unit_of(figures[0]),
         "levels": list(levels) if alone else None,
@@ -85,10 +77,6 @@ def _panel(
         "marks": [list(marks[each]) for each in figures if each in marks],
         "curves": curves,
     }
-
-
-def _said(pair: tuple[str, str], language: Language) -> str:
-    return pair[language == "zh"]
 
 
 def _figures(name: str, host: Host) -> list[str]:
@@ -105,21 +93,27 @@ def _curve(name: str, host: Host, start: float, end: float, language: Language) 
     if not points:
         return None
     digits = 0 if unit_of(name).startswith("bytes") else 2
-    called = name.partition(":")[2] if ":" in name else _said(_NAMES[name], language) if name in _NAMES else ""
     return {
-        "name": called or (_said(_TITLES[name], language) if name in _TITLES else name_of(name, language)),
+        "name": _curve_name(name, language),
         "at": [round(at - start, 1) for at, _ in points],
         "values": [None if value is None else round(value, digits) for _, value in points],
     }
 
 
+def _curve_name(name: str, language: Language) -> str:
+    if mount := name.partition(":")[2]:
+        return mount
+    keys = (f"hosts.chart.curve.{name}", f"hosts.chart.title.{name}")
+    return next((say(key, language) for key in keys if has_text(key)), "") or name_of(name, language)
+
+
 def _about(name: str, host: Host, start: float, end: float, language: Language) -> Iterator[str]:
     if name == "cpu" and host.cores:
-        yield word("cores", language, n=f"{host.cores:g}")
+        yield say("hosts.cores", language, n=f"{host.cores:g}")
     total = host.about.get(name)
     if name in ("memory", "swap") and isinstance(total, int | float):
         yield figure(float(total), "bytes", language)
     if host.history.in_minutes(start) and name in ("cpu", "memory", "swap"):
         stat = host.history.stat(name, start, end)
         if stat is not None:
-            yield _said(_MINUTES, language).format(value=figure(stat.maximum, "%", language))
+            yield say("hosts.chart.minutes", language, value=figure(stat.maximum, "%", language))

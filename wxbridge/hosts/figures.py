@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.units import duration, figure, moment
 from wxbridge.hosts.samples import KEPT, History, Host, Stat
 
@@ -19,51 +19,12 @@ LEVELS = (30.0, 80.0)
 _JUST_NOW = 60.0
 """Seconds: what ended longer ago is over."""
 MARKS = ("🟢", "🟡", "🔴")
-_WORDS: dict[str, tuple[str, str]] = {
-    "cpu": ("CPU", "CPU"),
-    "memory": ("memory", "内存"),
-    "swap": ("swap", "交换区"),
-    "disk": ("disk", "磁盘"),
-    "load1": ("load", "负载"),
-    "temperature": ("temperature", "温度"),
-    "network": ("network", "网络"),
-    "disk_io": ("disk I/O", "磁盘读写"),
-    "used": ("{used} of {total}", "{used} / {total}"),
-    "free": ("{free} free", "剩余 {free}"),
-    "cores": ("{n} cores", "{n} 核"),
-    "in_out": ("↓ {a} ↑ {b}", "↓ {a} ↑ {b}"),
-    "read_write": ("read {a}, write {b}", "读 {a},写 {b}"),
-    "short": ("mean {mean}, max {max}", "平均 {mean},最高 {max}"),
-    "long": ("mean {mean}, p95 {p95}, max {max}", "平均 {mean},p95 {p95},最高 {max}"),
-    "above": ("≥ {level} for {time}", "≥ {level} 共 {time}"),
-    "missing": ("nothing measured for {time} of it", "其中 {time} 无数据"),
-    "nothing": ("nothing was measured", "没有数据"),
-    "silent": ("silent since {time} ({span})", "自 {time} 起无数据(已 {span})"),
-    "minutes": ("p95 and times by the means of minutes", "p95 与时长按每分钟平均计"),
-    "busiest_cpu": ("busiest (CPU)", "CPU 占用最高"),
-    "busiest_memory": ("busiest (memory)", "内存占用最高"),
-    "high": ("{host}: {what} high", "{host}:{what}过高"),
-    "full": ("{host}: disk {what} full", "{host}:磁盘 {what} 将满"),
-    "is_silent": ("{host}: silent", "{host}:失联"),
-    "mean_of": ("{what}, mean of {time}", "{what}({time}平均)"),
-    "no_samples": ("no sample for {time}", "已 {time} 没有数据"),
-    "limited": (
-        "measured is the whole machine; this process may use {what}",
-        "以上为整机数据;本进程限额:{what}",
-    ),
-}
-
-
-def word(key: str, language: Language, **fields: object) -> str:
-    """A phrase about machines."""
-    english, chinese = _WORDS[key]
-    return (chinese if language == "zh" else english).format(**fields)
 
 
 def name_of(figure_name: str, language: Language) -> str:
     """What a figure is called: `disk:/data` is "disk /data"."""
     kind, _, which = figure_name.partition(":")
-    told = word(kind, language) if kind in _WORDS else kind
+    told = say(f"hosts.{kind}", language) if has_text(f"hosts.{kind}") else kind
     return f"{told} {which}" if which else told
 
 
@@ -110,7 +71,7 @@ def report(
     stats = {name: history.stat(name, start, end, levels[1]) for name in _told(history, start, end)}
     told = {name: stat for name, stat in stats.items() if stat is not None}
     if not told:
-        return [*lines, word("nothing", language)]
+        return [*lines, say("hosts.nothing", language)]
     last = {name: stat.last for name, stat in told.items()}
     for name in ("cpu", "memory", "swap", *(f"disk:{mount}" for mount in disks(list(told)))):
         if name not in told:
@@ -129,9 +90,9 @@ def report(
     covered = max(stat.covered for stat in told.values())
     missing = (end - start) - covered
     if missing > max(0.02 * (end - start), 3 * history.every, 120.0):
-        lines.append(f"⚪ {word('missing', language, time=duration(missing, language))}")
+        lines.append(f"⚪ {say('hosts.missing', language, time=duration(missing, language))}")
     if long and history.in_minutes(start):
-        lines.append(word("minutes", language))
+        lines.append(say("hosts.minutes", language))
     return lines
 
 
@@ -151,7 +112,7 @@ def _head(host: Host, start: float, end: float, language: Language, timezone: tz
     if host.silent_since is not None:
         since = datetime.fromtimestamp(host.silent_since, UTC)
         span = duration(max(0.0, end - host.silent_since), language)
-        head += f"\n⚪ {word('silent', language, time=moment(since, timezone, last), span=span)}"
+        head += f"\n⚪ {say('hosts.silent', language, time=moment(since, timezone, last), span=span)}"
     return head
 
 
@@ -163,36 +124,37 @@ def _line(head: str, name: str, last: Mapping[str, float], extras: tuple[str, ..
 def _amount(name: str, last: Mapping[str, float], about: Mapping[str, float | str], language: Language) -> str:
     if name.startswith("disk:"):
         free = last.get(name.replace("disk:", "disk_free:", 1))
-        return "" if free is None else word("free", language, free=figure(free, "bytes", language))
+        return "" if free is None else say("hosts.free", language, free=figure(free, "bytes", language))
     used, total = last.get(f"{name}_used"), about.get(name)
     if used is None or not isinstance(total, int | float):
         return ""
-    return word("used", language, used=figure(used, "bytes", language), total=figure(float(total), "bytes", language))
+    sizes = {key: figure(float(size), "bytes", language) for key, size in (("used", used), ("total", total))}
+    return say("hosts.used", language, **sizes)
 
 
 def _how(stat: Stat, language: Language, level: float, *, long: bool) -> str:
     values = {key: figure(value, "%", language) for key, value in
               (("mean", stat.mean), ("p95", stat.p95), ("max", stat.maximum))}  # fmt: skip
-    text = word("long" if long else "short", language, **values)
+    text = say("hosts.long" if long else "hosts.short", language, **values)
     if long and stat.above:
-        above = word("above", language, level=figure(level, "%", language), time=duration(stat.above, language))
-        text += f"{', ' if language == 'en' else ','}{above}"
+        time = duration(stat.above, language)
+        text += say("hosts.above", language, level=figure(level, "%", language), time=time)
     return text
 
 
 def _others(told: Mapping[str, Stat], host: Host, language: Language) -> Iterator[str]:
     if "load1" in told:
         loads = " ".join(f"{told[name].last:.2f}" for name in ("load1", "load5", "load15") if name in told)
-        cores = f" ({word('cores', language, n=f'{host.cores:g}')})" if host.cores else ""
-        yield f"▫️ {word('load1', language)} {loads}{cores}"
+        cores = f" ({say('hosts.cores', language, n=f'{host.cores:g}')})" if host.cores else ""
+        yield f"▫️ {say('hosts.load1', language)} {loads}{cores}"
     for key, phrase, pair in (
         ("network", "in_out", ("net_in", "net_out")),
         ("disk_io", "read_write", ("disk_read", "disk_write")),
     ):
         if all(name in told for name in pair):
             a, b = (figure(told[name].last, "bytes/s", language) for name in pair)
-            yield f"▫️ {word(key, language)} {word(phrase, language, a=a, b=b)}"
+            yield f"▫️ {say(f'hosts.{key}', language)} {say(f'hosts.{phrase}', language, a=a, b=b)}"
     if "temperature" in told:
-        yield f"▫️ {word('temperature', language)} {figure(round(told['temperature'].last, 1), '°C', language)}"
+        yield f"▫️ {say('hosts.temperature', language)} {figure(round(told['temperature'].last, 1), '°C', language)}"
     if limited := host.about.get("limited"):
-        yield f"▫️ {word('limited', language, what=limited)}"
+        yield f"▫️ {say('hosts.limited', language, what=limited)}"

@@ -9,10 +9,10 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from wxbridge.config.hosts import Limit
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import duration, figure
 from wxbridge.hosts import chart
-from wxbridge.hosts.figures import name_of, unit_of, word
+from wxbridge.hosts.figures import name_of, unit_of
 from wxbridge.hosts.samples import Host
 from wxbridge.hosts.thresholds import Change, Verdict
 
@@ -79,16 +79,16 @@ def _alert(
 def _title(host: str, name: str, language: Language) -> str:
     kind, _, mount = name.partition(":")
     if kind == "silent":
-        return word("is_silent", language, host=host)
+        return say("hosts.is_silent", language, host=host)
     if kind == "disk":
-        return word("full", language, host=host, what=mount)
-    return word("high", language, host=host, what=name_of(name, language))
+        return say("hosts.full", language, host=host, what=mount)
+    return say("hosts.high", language, host=host, what=name_of(name, language))
 
 
 def _value(event: Event, language: Language) -> dict[str, Any]:
     name = name_of(event.figure, language)
     if event.limit.hold:
-        name = word("mean_of", language, what=name, time=duration(event.limit.hold, language))
+        name = say("hosts.mean_of", language, what=name, time=duration(event.limit.hold, language))
     return {"name": name, "value": round(event.change.mean, 2), "unit": unit_of(event.figure)}
 
 
@@ -97,18 +97,19 @@ def _annotations(host: Host, event: Event, busiest: Busiest, language: Language)
     if kind == "silent":
         if event.change.verdict is Verdict.RESOLVED:
             return {}
-        return {"message": word("no_samples", language, time=duration(event.change.at - event.change.since, language))}
+        time = duration(event.change.at - event.change.since, language)
+        return {"message": say("hosts.no_samples", language, time=time)}
     told = {"threshold": f"{event.limit.above:g}"}
     last = host.history.last
     free = last.figures.get(f"disk_free:{mount}") if last and kind == "disk" else None
     if free is not None:
-        told["message"] = word("free", language, free=figure(free, "bytes", language))
+        told["message"] = say("hosts.free", language, free=figure(free, "bytes", language))
     if kind in ("cpu", "load1", "temperature") and busiest.get("cpu"):
-        told[word("busiest_cpu", language)] = ", ".join(
+        told[say("hosts.busiest_cpu", language)] = ", ".join(
             f"{name} {figure(amount, '%', language)}" for name, _, amount in busiest["cpu"]
         )
     if kind in ("memory", "swap") and busiest.get("memory"):
-        told[word("busiest_memory", language)] = ", ".join(
+        told[say("hosts.busiest_memory", language)] = ", ".join(
             f"{name} {figure(amount, 'bytes', language)}" for name, _, amount in busiest["memory"]
         )
     return told

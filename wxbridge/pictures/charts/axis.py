@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.units import figure
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -21,7 +21,6 @@ _BINARY = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")
 _DECIMAL = ("", "k", "M", "G", "T", "P", "E")
 _SECONDS = {"seconds": 1.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
 _SPANS = ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"), (1.0, "s"), (1e-3, "ms"), (1e-6, "µs"), (1e-9, "ns"))
-_CHINESE = {"d": "天", "h": "小时", "min": "分钟", "s": "秒"}
 _STEPS = {
     "%": (1.0, 2.0, 5.0, 10.0, 20.0, 25.0, 50.0),
     "min": (1.0, 2.0, 5.0, 10.0, 15.0, 30.0),
@@ -177,7 +176,7 @@ def value_axis(
     first = math.ceil(low / size / step - 1e-9)
     last = math.floor(high / size / step + 1e-9)
     largest = max(abs(first), abs(last)) * step
-    shown = _CHINESE.get(name, name) if language == "zh" and unit in _SECONDS else name
+    shown = say(key, language) if unit in _SECONDS and has_text(key := f"pictures.chart.unit.{name}") else name
     ticks = tuple(
         Tick(number * step * size, _named(_written(number * step, step, largest), shown))
         for number in range(first, last + 1)

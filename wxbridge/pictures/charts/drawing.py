@@ -14,6 +14,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wxbridge.core.errors import PictureError
+from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import duration
 from wxbridge.pictures.charts import axis
 from wxbridge.pictures.charts.chart import WIDTH, Chart, Packed
@@ -25,31 +26,6 @@ MAX_CHARTS = 24
 _FILLED = 3
 """Up to so many curves are filled below: more would hide each other."""
 _DASHES = ((), (10.0, 5.0))
-
-_WORDS = {
-    "en": {
-        "no_data": "no data",
-        "more": "+{n} more",
-        "min": "min",
-        "max": "max",
-        "last": "last",
-        "since": "firing since {start}",
-        "over": "fired {start} – {end} ({time})",
-        "value": "value",
-        "past": "last {time}",
-    },
-    "zh": {
-        "no_data": "没有数据",
-        "more": "另有 {n} 条曲线",
-        "min": "最小",
-        "max": "最大",
-        "last": "最新",
-        "since": "{start} 起告警中",
-        "over": "告警 {start} – {end}({time})",
-        "value": "数值",
-        "past": "最近 {time}",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -148,7 +124,7 @@ def has_unwritable(packed: Sequence[Packed], title: str = "") -> bool:
     texts = [title]
     for each in packed:
         chart = each.chart
-        texts += [chart.title, chart.subtitle, chart.note, _WORDS[chart.language]["no_data"]]
+        texts += [chart.title, chart.subtitle, chart.note, say("pictures.chart.no_data", chart.language)]
         texts += [text for curve in chart.curves for text in (curve.name, *curve.labels.values())]
     return any(map(known.lacks, texts))
 
@@ -161,7 +137,7 @@ def _prepared(packed: Packed, style: _Style) -> _Plot:
         zone = ZoneInfo(chart.timezone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise PictureError(f"{chart.timezone!r} is no time zone") from None
-    chosen = lines_of(packed, _WORDS[chart.language]["value"])
+    chosen = lines_of(packed, say("pictures.chart.value", chart.language))
     colours = THEMES[chart.theme]
     for place, line in enumerate(chosen.lines):
         line.colour = colours.curves[place % len(colours.curves)]
@@ -207,7 +183,7 @@ def _draw(sheet: Sheet, plot: _Plot, left: float, top: float, width: float) -> N
     period = axis.period(chart.start, chart.end, plot.zone)
     if chart.now:
         span = duration(round((chart.end - chart.start) / 60) * 60.0, chart.language)
-        period = f"{_WORDS[chart.language]['past'].format(time=span)} · {period}"
+        period = f"{say('pictures.chart.past', chart.language, time=span)} · {period}"
     sheet.text(left, y - style.small, period, style.small, colour=colours.dim, width=width)
 
     plot_top = top - plot.head()
@@ -223,7 +199,8 @@ def _draw(sheet: Sheet, plot: _Plot, left: float, top: float, width: float) -> N
     _draw_thresholds(sheet, plot, frame)
     if not any(not math.isnan(line.last) for line in plot.lines):
         middle = (frame.left + frame.right) / 2, (frame.bottom + frame.top) / 2 - style.title / 3
-        sheet.text(*middle, _WORDS[chart.language]["no_data"], style.title, colour=colours.dim, align="center")
+        text = say("pictures.chart.no_data", chart.language)
+        sheet.text(*middle, text, style.title, colour=colours.dim, align="center")
     below = frame.bottom - round(style.small * (3.0 if plot.dated() else 1.85))
     _draw_legend(sheet, plot, values, (left, below, width))
 
@@ -268,7 +245,6 @@ def _draw_grid(sheet: Sheet, plot: _Plot, frame: _Frame, values: axis.ValueAxis)
 
 def _draw_marks(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
     chart, style, colours = plot.chart, plot.style, sheet.colours
-    words = _WORDS[chart.language]
     free = frame.left
     for mark in sorted(chart.marks, key=lambda each: each.start):
         end = chart.end if mark.end is None else mark.end
@@ -283,10 +259,11 @@ def _draw_marks(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
         if mark.end is not None and mark.end <= chart.end:
             sheet.line([last, last], [frame.bottom, frame.top + 5], colours.green, 2, order=1.5)
         start = axis.clock(mark.start, plot.zone, near=chart.end)
-        text = words["since"].format(start=start)
+        text = say("pictures.chart.since", chart.language, start=start)
         if mark.end is not None:
             until = axis.clock(mark.end, plot.zone, near=mark.start)
-            text = words["over"].format(start=start, end=until, time=duration(end - mark.start, chart.language))
+            lasted = duration(end - mark.start, chart.language)
+            text = say("pictures.chart.over", chart.language, start=start, end=until, time=lasted)
         size = style.small * 0.92
         width = sheet.width(sheet.fonts.clean(text), size)
         x = max(min(first, frame.right - width), frame.left)
@@ -401,10 +378,10 @@ def _free_place(
 def _draw_legend(sheet: Sheet, plot: _Plot, values: axis.ValueAxis, place: tuple[float, float, float]) -> None:
     left, y, width = place
     chart, style, colours = plot.chart, plot.style, sheet.colours
-    words = _WORDS[chart.language]
     lines = [*plot.lines, *plot.references]
     if lines:
         columns = style.columns
+        names = {name: say(f"pictures.chart.{name}", chart.language) for name in columns}
         cells = [
             [
                 "–" if math.isnan(value) else values.told(value, chart.unit, chart.language)
@@ -413,14 +390,14 @@ def _draw_legend(sheet: Sheet, plot: _Plot, values: axis.ValueAxis, place: tuple
             for line in lines
         ]
         widths = [
-            max(sheet.width(row[place], style.legend) for row in [*cells, [words[name] for name in columns]]) + 26
+            max(sheet.width(row[place], style.legend) for row in [*cells, [names[name] for name in columns]]) + 26
             for place in range(len(columns))
         ]
         rights = [left + width - sum(widths[place + 1 :]) for place in range(len(columns))]
         y -= style.row
         base = y + style.row * 0.3
         for name, right in zip(columns, rights, strict=True):
-            sheet.text(right, base, words[name], style.small, colour=colours.dim, align="right")
+            sheet.text(right, base, names[name], style.small, colour=colours.dim, align="right")
         for line, row in zip(lines, cells, strict=True):
             sheet.line([left, left + width], [y + 0.5] * 2, colours.grid, 1)
             y -= style.row
@@ -434,7 +411,7 @@ def _draw_legend(sheet: Sheet, plot: _Plot, values: axis.ValueAxis, place: tuple
             sheet.text(left + 46, base, line.name, style.legend, width=width - sum(widths) - 46)
             for name, cell, right in zip(columns, row, rights, strict=True):
                 sheet.text(right, base, cell, style.legend, align="right", bold=name == "last")
-    for text in (words["more"].format(n=plot.others) if plot.others else "", chart.note):
+    for text in (say("pictures.chart.more", chart.language, n=plot.others) if plot.others else "", chart.note):
         if text:
             y -= round(style.small * 1.5)
             sheet.text(left, y + style.small * 0.4, text, style.small, colour=colours.dim, width=width)

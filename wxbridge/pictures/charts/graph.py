@@ -11,7 +11,7 @@ from typing import Any, Self, get_args
 
 from wxbridge.config.types import WebSource
 from wxbridge.core.errors import NothingToDraw, PictureError
-from wxbridge.core.text.i18n import LANGUAGES, Language
+from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES, Language, say
 from wxbridge.monitors.prometheus import Drawing, Prometheus, Rule, drawing, rule_among
 from wxbridge.monitors.promql import MAX_POINTS, POINTS, Analysis, Period, Role, analysed, period
 from wxbridge.monitors.promql_units import unit_in
@@ -31,10 +31,8 @@ NO_RATIO = 10.0
 """What is called a ratio and is more than this is none."""
 _TITLE_AT_MOST = 200
 """Characters; what is too wide for the picture is cut by who draws it."""
-_IN_CHINESE = {
-    "some labels of the series are not the alert's": "曲线的部分标签与告警不一致",
-    "no series has the alert's labels: all are drawn": "没有与告警标签一致的曲线，已全部画出",
-}
+_NOTES = ("pictures.chart.labels_differ", "pictures.chart.labels_unknown")
+"""The texts of `Choice.note`; other notes are a server's own."""
 
 
 @dataclass(frozen=True)
@@ -262,6 +260,7 @@ class Graphs:
             curves += [Curve(series.points, series.labels, name, reference) for series in answer.series]
         if unit == "ratio" and not request.unit and _above(curves, NO_RATIO):
             unit = ""
+        notes = {say(key, FALLBACK_LANGUAGE): say(key, language) for key in _NOTES}
         since = request.firing_since
         return Chart(
             title=(request.title or " ".join(analysis.expr.split()))[:_TITLE_AT_MOST],
@@ -274,7 +273,7 @@ class Graphs:
             marks=(Mark(since, request.resolved_at),) if since is not None else (),
             unit=unit,
             others=sum(answer.others for _, answer in parts) + int(request.more),
-            note="; ".join(_IN_CHINESE.get(note, note) if language == "zh" else note for note in shown.notes),
+            note="; ".join(notes.get(note, note) for note in shown.notes),
             timezone=request.timezone or self._timezone,
             language=language,
             theme=request.theme or self._theme,

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 from wxbridge.core.errors import PictureError
+from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES
 from wxbridge.pictures.charts.chart import Chart, Curve, Mark, Threshold
 
 if TYPE_CHECKING:
-    from wxbridge.core.text.i18n import Language
     from wxbridge.pictures.charts.chart import Theme
 
 
@@ -48,7 +48,7 @@ def charts_of(params: Mapping[str, Any]) -> tuple[Chart, ...]:
 
 def _chart(params: Mapping[str, Any], panel: Mapping[str, Any]) -> Chart:
     start, end = float(params["start"]), float(params["end"])
-    language: Language = "zh" if params.get("language") == "zh" else "en"
+    language = params["language"] if params.get("language") in LANGUAGES else FALLBACK_LANGUAGE
     theme: Theme = "dark" if params.get("theme") == "dark" else "light"
     levels = panel.get("levels")
     return Chart(

@@ -9,9 +9,10 @@ from typing import Any
 
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import PictureSpec
+from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import figure
 from wxbridge.hosts import chart
-from wxbridge.hosts.figures import LEVELS, disks, name_of, unit_of, word
+from wxbridge.hosts.figures import LEVELS, disks, name_of, unit_of
 from wxbridge.hosts.samples import Host
 from wxbridge.web.console.page import Page, Visit
 
@@ -50,7 +51,8 @@ def _host(visit: Visit, host: Host) -> Mapping[str, Any]:
     last = host.history.last
     now = dict(last.figures) if last and host.silent_since is None else {}
     system = host.about.get("system")
-    cores = [word("cores", visit.language, n=f"{host.cores:g}")] if host.cores else []
+    limits = host.about.get("limited")
+    cores = [say("hosts.cores", visit.language, n=f"{host.cores:g}")] if host.cores else []
     return {
         "name": host.name,
         "about": " · ".join([*([str(system)] if system else []), *cores]),
@@ -58,7 +60,7 @@ def _host(visit: Visit, host: Host) -> Mapping[str, Any]:
         "levels": list(_levels(visit, host, now)),
         "others": list(_others(visit, now)),
         "at": last.at if last else None,
-        "limited": word("limited", visit.language, what=host.about["limited"]) if host.about.get("limited") else "",
+        "limited": say("hosts.limited", visit.language, what=limits) if limits else "",
     }
 
 
@@ -83,29 +85,29 @@ def _levels(visit: Visit, host: Host, now: Mapping[str, float]) -> Iterator[Mapp
 def _amount(visit: Visit, host: Host, name: str, now: Mapping[str, float]) -> str:
     if name.startswith("disk:"):
         free = now.get(name.replace("disk:", "disk_free:", 1))
-        return "" if free is None else word("free", visit.language, free=figure(free, "bytes", visit.language))
+        return "" if free is None else say("hosts.free", visit.language, free=figure(free, "bytes", visit.language))
     used, total = now.get(f"{name}_used"), host.about.get(name)
     if used is None or not isinstance(total, int | float):
         return ""
     sizes = {key: figure(float(size), "bytes", visit.language) for key, size in (("used", used), ("total", total))}
-    return word("used", visit.language, **sizes)
+    return say("hosts.used", visit.language, **sizes)
 
 
 def _others(visit: Visit, now: Mapping[str, float]) -> Iterator[tuple[str, str]]:
     """The other figures, with their names."""
     if "load1" in now:
         loads = " ".join(f"{now[name]:.2f}" for name in ("load1", "load5", "load15") if name in now)
-        yield word("load1", visit.language), loads
+        yield say("hosts.load1", visit.language), loads
     for key, phrase, pair in (
         ("network", "in_out", ("net_in", "net_out")),
         ("disk_io", "read_write", ("disk_read", "disk_write")),
     ):
         if all(name in now for name in pair):
             a, b = (figure(now[name], unit_of(name), visit.language) for name in pair)
-            yield word(key, visit.language), word(phrase, visit.language, a=a, b=b)
+            yield say(f"hosts.{key}", visit.language), say(f"hosts.{phrase}", visit.language, a=a, b=b)
     if "temperature" in now:
         warm = figure(round(now["temperature"], 1), "°C", visit.language)
-        yield word("temperature", visit.language), warm
+        yield say("hosts.temperature", visit.language), warm
 
 
 async def _chart(visit: Visit) -> PictureSpec:
