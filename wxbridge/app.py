@@ -40,7 +40,7 @@ from wxbridge.core.errors import AlreadyRunning, StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, AlertGroup, Channel, Notification
 from wxbridge.core.schema import remember_fact
-from wxbridge.core.tasks import Tasks
+from wxbridge.core.tasks import NamedTasks
 from wxbridge.core.text.i18n import say
 from wxbridge.delivery import Clock, Delivery, Lane, Shared, outbox
 from wxbridge.delivery.rate_limit import Pacer
@@ -382,7 +382,7 @@ class Running:
         self._bridge = bridge
         self._present = generation
         self._jobs = make_jobs(generation.config, bridge.database, generation.pictures, bridge.put)
-        self._tasks = Tasks()
+        self._tasks = NamedTasks()
         self._retiring: set[asyncio.Task[None]] = set()
         bridge.turn_to(generation)
         bridge.hosts = self._hosts = make_hosts(bridge)

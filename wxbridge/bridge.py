@@ -225,7 +225,7 @@ class Bridge:
 
     async def on_inbound(self, message: Inbound) -> None:
         """Take a message that somebody wrote; the channel has logged it."""
-        self.metrics.heard.labels(message.channel).inc()
+        self.metrics.inbound.labels(message.channel).inc()
         if self.chat is not None:
             await self.chat.on_inbound(message)
 
@@ -359,18 +359,18 @@ class Bridge:
         """Set the gauges for `/metrics`."""
         metrics, now = self.metrics, time.time()
         # What the configuration has no more must not stay at its last value.
-        for gauge in (metrics.backlog, metrics.oldest, metrics.channel_state, metrics.budget):
+        for gauge in (metrics.backlog, metrics.backlog_oldest, metrics.channel_state, metrics.pace_left):
             gauge.clear()
         for name in self.targets:
             metrics.backlog.labels(name).set(0)
-            metrics.oldest.labels(name).set(0)
+            metrics.backlog_oldest.labels(name).set(0)
             for outcome in _OUTCOMES:
                 # A counter that first appears at 1 is no increase to Prometheus.
                 metrics.messages.labels(name, outcome)
         try:
             for target, count, created_at in await self.database.read(outbox.backlog):
                 metrics.backlog.labels(target).set(count)
-                metrics.oldest.labels(target).set(max(0.0, now - created_at))
+                metrics.backlog_oldest.labels(target).set(max(0.0, now - created_at))
         except StorageError:
             log.warning("the backlog cannot be counted now")
         metrics.database_up.set(await self.database_ok())
@@ -379,4 +379,4 @@ class Bridge:
                 metrics.channel_state.labels(name, state.value).set(status.state is state)
         for lane in self.lanes:
             for window, left in lane.pacer.windows_left(time.monotonic()).items():
-                metrics.budget.labels(lane.name, window).set(left)
+                metrics.pace_left.labels(lane.name, window).set(left)

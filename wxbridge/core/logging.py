@@ -1,4 +1,4 @@
-"""Logging: one line an event, on standard error; for people, or as JSON."""
+"""Logging to standard error: one line an event, for people or as JSON."""
 
 from __future__ import annotations
 
@@ -9,20 +9,25 @@ from typing import Any, Literal
 
 import structlog
 
-_HIDDEN = ("stack", "exc_info", "logger_name")
+_HIDDEN_FIELDS = ("stack", "exc_info", "logger_name")
 LogFormat = Literal["auto", "text", "json"]
 
 
-def _line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
-    """A log line without colours, as structlog's ConsoleRenderer writes it, in a quarter of its time."""
+def _render_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
+    """Write a line without colours, as structlog's ConsoleRenderer does, in a quarter of its time."""
     head = f"{event.pop('timestamp', '')} [{event.pop('level', ''):<8}] {event.pop('event', '')}"
     trace = event.pop("exception", None)
-    rest = "".join(f" {name}={value!r}" for name, value in event.items() if name not in _HIDDEN)
+    rest = "".join(f" {name}={value!r}" for name, value in event.items() if name not in _HIDDEN_FIELDS)
     return f"{head}{rest}\n{trace}" if trace else head + rest
 
 
 def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
-    """Send our events and those of libraries (warnings only) to standard error in one format."""
+    """Send our events and those of libraries (warnings only) to standard error in one format.
+
+    Args:
+        log_format: `auto` is colours on a terminal, else plain text.
+        level: The least level of our own events that is written: `debug`, `info`, `warning`, `error`.
+    """
     shared: list[Any] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -31,7 +36,7 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
     renderer: Any
     if log_format == "text" or (log_format == "auto" and not sys.stderr.isatty()):
         shared.append(structlog.processors.format_exc_info)
-        renderer = _line
+        renderer = _render_line
     elif log_format == "json":
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)

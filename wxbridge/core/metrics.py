@@ -1,4 +1,4 @@
-"""The bridge's own figures, for Prometheus. One `Metrics` for a bridge, handed to whoever counts.
+"""The bridge's own figures, for Prometheus. There is one `Metrics` for a bridge, handed to whoever counts.
 
 Names and labels are relied on by dashboards: `deploy/grafana/wxbridge.json` shows them all.
 """
@@ -9,8 +9,8 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 
 import wxbridge
 
-LAG_BUCKETS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
-"""Seconds from a message's creation to the service's answer."""
+LAG_BUCKETS_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
+"""Of the time from a message's creation to the service's answer."""
 
 
 class Metrics:
@@ -51,7 +51,7 @@ class Metrics:
         )
         self.lag = Histogram(
             "wxbridge_lag_seconds", "From a message's creation to the service's answer.", ["target"],
-            buckets=LAG_BUCKETS, registry=registry,
+            buckets=LAG_BUCKETS_SECONDS, registry=registry,
         )  # fmt: skip
         self.commands = Counter(
             "wxbridge_commands",
@@ -59,12 +59,12 @@ class Metrics:
             ["command", "outcome"],
             registry=registry,
         )
-        self.heard = Counter("wxbridge_inbound", "Messages that people wrote.", ["channel"], registry=registry)
+        self.inbound = Counter("wxbridge_inbound", "Messages that people wrote.", ["channel"], registry=registry)
         self.backlog = Gauge("wxbridge_backlog_messages", "Messages still to send.", ["target"], registry=registry)
-        self.oldest = Gauge(
+        self.backlog_oldest = Gauge(
             "wxbridge_backlog_oldest_seconds", "Age of the oldest message to send.", ["target"], registry=registry,
         )  # fmt: skip
-        self.budget = Gauge(
+        self.pace_left = Gauge(
             "wxbridge_pace_left", "Messages that may still go in a window of the pace.", ["channel", "window"],
             registry=registry,
         )  # fmt: skip
@@ -87,6 +87,6 @@ class Metrics:
             # A counter that first appears at 1 is no increase to Prometheus.
             self.config_reloads.labels(outcome)
 
-    def exposition(self) -> bytes:
-        """Everything in Prometheus' text format."""
+    def write_exposition(self) -> bytes:
+        """Write everything in Prometheus' text format."""
         return generate_latest(self.registry)

@@ -45,7 +45,7 @@ def add(
     async def exposition(_request: web.Request) -> web.Response:
         await to.refresh_gauges()
         return web.Response(
-            body=metrics.exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+            body=metrics.write_exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
         )
 
     async def index(request: web.Request) -> web.Response:

@@ -25,7 +25,7 @@ from wxbridge.config.schema import Config
 from wxbridge.config.types import Pace
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import Offline, Permanent, Transient, Unknown
-from wxbridge.core.metrics import LAG_BUCKETS, Metrics
+from wxbridge.core.metrics import LAG_BUCKETS_SECONDS, Metrics
 from wxbridge.core.model import (
     AlertStatus,
     ChannelState,
@@ -60,7 +60,7 @@ def value(exposition: bytes, name: str, **labels: str) -> float | None:
 
 def test_prometheus_own_parser_reads_every_metric_with_its_help_and_kind() -> None:
     metrics = Metrics()
-    read = parsed(metrics.exposition())
+    read = parsed(metrics.write_exposition())
     for family in metrics.registry.collect():
         # The text format calls an info a gauge, under its full name.
         name, kind = (f"{family.name}_info", "gauge") if family.type == "info" else (family.name, family.type)
@@ -70,20 +70,20 @@ def test_prometheus_own_parser_reads_every_metric_with_its_help_and_kind() -> No
 
 
 def test_the_running_version_is_told() -> None:
-    assert value(Metrics().exposition(), "wxbridge_build_info", version=wxbridge.__version__) == 1
+    assert value(Metrics().write_exposition(), "wxbridge_build_info", version=wxbridge.__version__) == 1
 
 
 def test_labels_with_quotes_newlines_and_chinese_survive() -> None:
     metrics = Metrics()
     name = '技术"讨论\\群\n2'
     metrics.backlog.labels(name).set(3)
-    assert value(metrics.exposition(), "wxbridge_backlog_messages", target=name) == 3
+    assert value(metrics.write_exposition(), "wxbridge_backlog_messages", target=name) == 3
 
 
 def test_two_bridges_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
     one.accepted.labels("grafana").inc()
-    assert value(other.exposition(), "wxbridge_accepted_total", source="grafana") is None
+    assert value(other.write_exposition(), "wxbridge_accepted_total", source="grafana") is None
 
 
 # ---------------------------------------------------------------- a bridge that takes alerts
@@ -245,7 +245,7 @@ class Room:
         return await self.database.read(outbox.listing)
 
     def counted(self, outcome: str, target: str = "ops") -> float | None:
-        return value(self.metrics.exposition(), "wxbridge_messages_total", target=target, outcome=outcome)
+        return value(self.metrics.write_exposition(), "wxbridge_messages_total", target=target, outcome=outcome)
 
 
 @pytest.fixture
@@ -260,10 +260,10 @@ async def test_a_sent_message_is_counted_with_the_time_that_it_took(room: Room) 
     room.clock.advance(7)
     await room.send()
     assert room.counted("sent") == 1
-    shown = room.metrics.exposition()
+    shown = room.metrics.write_exposition()
     assert value(shown, "wxbridge_lag_seconds_count", target="ops") == 1
     assert value(shown, "wxbridge_lag_seconds_sum", target="ops") == 7
-    for limit in LAG_BUCKETS:
+    for limit in LAG_BUCKETS_SECONDS:
         bucket = value(shown, "wxbridge_lag_seconds_bucket", target="ops", le=str(float(limit)))
         assert bucket == (1 if limit >= 7 else 0)
 
@@ -274,7 +274,7 @@ async def test_a_clock_that_was_set_back_makes_no_lag_negative(room: Room) -> No
     room.channel.state = ChannelState.ONLINE
     await room.database.run(lambda c: outbox.retry(c, [1], now=room.clock.wall(), expires_after=60))
     await room.send()
-    assert value(room.metrics.exposition(), "wxbridge_lag_seconds_sum", target="ops") == 0
+    assert value(room.metrics.write_exposition(), "wxbridge_lag_seconds_sum", target="ops") == 0
 
 
 @pytest.mark.parametrize(
@@ -300,7 +300,7 @@ async def test_the_dead_are_counted_by_the_services_code_or_the_kind_of_error(ro
     for _ in range(2):
         await room.queue()
         await room.send()
-    shown = room.metrics.exposition()
+    shown = room.metrics.write_exposition()
     assert value(shown, "wxbridge_dead_total", target="ops", reason="40009") == 1
     assert value(shown, "wxbridge_dead_total", target="ops", reason="Permanent") == 1
     assert len(room.told) == 1  # the second is gathered with what else dies now
