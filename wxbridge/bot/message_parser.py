@@ -11,7 +11,8 @@ import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wxbridge.channels.wechat.mentions import SEPARATOR, is_everyone, without_quote
+from wxbridge.channels.mentions import is_everyone
+from wxbridge.channels.wechat.mentions import SEPARATOR, without_quote
 from wxbridge.core.model import Inbound
 
 LINES_READ = 50

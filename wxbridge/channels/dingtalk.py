@@ -10,47 +10,45 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
-from urllib.parse import parse_qs, urlsplit
 
 from pydantic import model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.channels.answers import AnswerVerdict, Meaning, ServiceCode, ServiceCodes, codes_meaning
 from wxbridge.channels.http import (
     AccountCooldowns,
-    AnswerVerdict,
-    HttpAnswer,
     HttpChannel,
+    HttpService,
     HttpTiming,
-    Meaning,
-    ServiceCode,
-    ServiceCodes,
-    as_json,
-    understand,
+    encode_json,
+    hash_secret,
+    parse_webhook,
 )
+from wxbridge.channels.mentions import is_everyone
 from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, TargetSettings
 from wxbridge.core.errors import Permanent, Throttled
 from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
 
 DEFAULT_URL = "https://oapi.dingtalk.com"
-BODY_LIMIT = 20_000
-"""Bytes of a whole request."""
-TEXT_LIMIT = 15_000
-"""Bytes of UTF-8 in a text: line ends and quotes take two in the request, and there is more in it than the text."""
-MUTED = 600.0
-"""Seconds that a robot is mute after more than 20 messages in a minute."""
-TITLE_LIMIT = 60
-"""Characters of the title, which the list of chats shows."""
+MAX_BODY_BYTES = 20_000
+"""Of a whole request."""
+MAX_TEXT_BYTES = 15_000
+"""Of UTF-8 in a text: line ends and quotes take two in the request, and there is more in it than the text."""
+MUTED_SECONDS = 600.0
+"""How long a robot is mute after more than 20 messages in a minute."""
+MAX_TITLE_CHARS = 60
+"""Of the title, which the list of chats shows."""
 RATE = Rate(20, 65.0)
 """A little less than the 20 a minute that are allowed: what exceeds them by a second's delay costs ten minutes."""
 
 CAPABILITIES = Capabilities(
-    text_limit=TEXT_LIMIT,
+    text_limit=MAX_TEXT_BYTES,
     text_unit="bytes",
-    formats={"markdown": TEXT_LIMIT},
+    formats={"markdown": MAX_TEXT_BYTES},
     hard_breaks=True,
     pictures="url",
     picture_types=(),
@@ -60,20 +58,16 @@ _SIGNED = "look at `secret`, this host's clock (it may be an hour off), the robo
 _TOKEN = "the robot was removed, or the token is wrong; look at `access_token`"  # noqa: S105 - advice
 
 
-def _table(meaning: Meaning, advice: str, codes: Iterable[int]) -> dict[int, ServiceCode]:
-    return dict.fromkeys(codes, ServiceCode(meaning, advice))
-
-
 CODES: ServiceCodes = {
     -1: ServiceCode(Meaning.PASSING, "it is busy"),
-    130101: ServiceCode(Meaning.THROTTLED, "the robot is mute for ten minutes", MUTED),
+    130101: ServiceCode(Meaning.THROTTLED, "the robot is mute for ten minutes", MUTED_SECONDS),
     410100: ServiceCode(Meaning.THROTTLED, "too fast"),
     310000: ServiceCode(Meaning.WRONG_CONFIGURATION, _SIGNED),
-    **_table(Meaning.WRONG_CONFIGURATION, _TOKEN, [300001, 300005, 400101, 400106]),
-    **_table(Meaning.WRONG_CONFIGURATION, "enable the robot in its group", [400102]),
-    **_table(Meaning.BAD_ADDRESS, "the group was dissolved", [400013]),
-    **_table(Meaning.REFUSED, "", [40035, 43004, 400105]),
-    **_table(Meaning.REFUSED, "DingTalk does not let these words, links or pictures pass",
+    **codes_meaning(Meaning.WRONG_CONFIGURATION, _TOKEN, [300001, 300005, 400101, 400106]),
+    **codes_meaning(Meaning.WRONG_CONFIGURATION, "enable the robot in its group", [400102]),
+    **codes_meaning(Meaning.BAD_ADDRESS, "the group was dissolved", [400013]),
+    **codes_meaning(Meaning.REFUSED, "", [40035, 43004, 400105]),
+    **codes_meaning(Meaning.REFUSED, "DingTalk does not let these words, links or pictures pass",
              [430101, 430102, 430103, 430104]),
 }  # fmt: skip
 """The codes of the robot's page, and 300001, 300005 and 130101 as they are met."""
@@ -83,13 +77,8 @@ _BAD_MESSAGE_TYPE = "400105"
 _BAD_PARAMETER = "40035"
 
 
-def classify(answer: HttpAnswer) -> AnswerVerdict:
-    """Tell what DingTalk's answer means (`Meaning`). The body decides."""
-    return understand(answer, CODES)
-
-
 def sign(secret: str, milliseconds: int) -> str:
-    """The signature of a moment; it is good for an hour before and after. It still has to be quoted for a URL."""
+    """Make the signature of a moment; it is good for an hour before and after. It still has to be quoted for a URL."""
     words = f"{milliseconds}\n{secret}"
     return base64.b64encode(hmac.new(secret.encode(), words.encode(), hashlib.sha256).digest()).decode()
 
@@ -107,7 +96,12 @@ class DingtalkRobot:
     @property
     def identity(self) -> str:
         """What tells it from others without giving its token away."""
-        return hashlib.sha256(f"{self.base_url}\0{self.token}".encode()).hexdigest()[:16]
+        return hash_secret(self.base_url, self.token)[:16]
+
+    @property
+    def service(self) -> HttpService:
+        """Where its requests go."""
+        return HttpService(f"DingTalk (the robot at {self.base_url})", self.base_url, self.ca)
 
 
 class DingtalkTarget(TargetSettings):
@@ -143,12 +137,11 @@ class DingtalkTarget(TargetSettings):
         token = self.access_token.get_secret_value().strip() if self.access_token else ""
         base = self.base_url or DEFAULT_URL
         if self.url or "://" in token:
-            address = urlsplit((self.url.get_secret_value() if self.url else token).strip())
-            token = parse_qs(address.query).get("access_token", [""])[0]
-            if address.scheme not in ("http", "https") or not address.netloc or not token:
+            whole = (self.url.get_secret_value() if self.url else token).strip()
+            webhook = parse_webhook(whole, parameter="access_token", path="/robot/")
+            if webhook is None:
                 raise ValueError("the webhook address has no `?access_token=` in it; copy all of it")
-            path = address.path.partition("/robot/")[0].rstrip("/")
-            base = self.base_url or f"{address.scheme}://{address.netloc}{path}"
+            base, token = self.base_url or webhook.base_url, webhook.key
         if not token:
             raise ValueError("`access_token` is empty; copy what follows `?access_token=`")
         secret = self.secret.get_secret_value().strip() if self.secret else ""
@@ -169,6 +162,7 @@ class DingtalkChannel(HttpChannel):
     """Sends through robots of DingTalk; implements `model.Channel`. Nothing to connect, so it is always online."""
 
     capabilities = CAPABILITIES
+    codes = CODES
 
     def __init__(
         self,
@@ -179,7 +173,7 @@ class DingtalkChannel(HttpChannel):
     ) -> None:
         super().__init__(timing)
         self._wall = wall
-        self._rests = AccountCooldowns(monotonic)
+        self._cooldowns = AccountCooldowns(monotonic)
 
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
         """Send one message; `address` is a `DingtalkTarget`.
@@ -193,17 +187,17 @@ class DingtalkChannel(HttpChannel):
         if not isinstance(address, DingtalkTarget):
             raise Permanent(f"this is no robot of DingTalk: {type(address).__name__}")
         robot = address.robot()
-        left = self._rests.left(robot.identity)
+        left = self._cooldowns.seconds_left(robot.identity)
         if left:
             raise Throttled(f"DingTalk's robot is mute for {left:.0f} s yet", retry_after=max(1.0, left), code="130101")
-        data = as_json(_payload(body, mentions or (body.mentions if isinstance(body, Text) else ())))
-        if len(data) > BODY_LIMIT:
-            raise Permanent(f"the message has {len(data):,} bytes as a request; DingTalk takes {BODY_LIMIT:,}")
-        verdict = await self._ask(robot, data)
+        data = encode_json(_build_payload(body, mentions or (body.mentions if isinstance(body, Text) else ())))
+        if len(data) > MAX_BODY_BYTES:
+            raise Permanent(f"the message has {len(data):,} bytes as a request; DingTalk takes {MAX_BODY_BYTES:,}")
+        verdict = await self._post(robot, data)
         if verdict.meaning is Meaning.THROTTLED:
-            self._rests.rest(robot.identity, verdict.wait)
+            self._cooldowns.begin(robot.identity, verdict.wait)
         if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(_service(robot))
+            raise verdict.failure(robot.service.shown)
         return Receipt()
 
     async def probe(self, address: DingtalkTarget) -> str:
@@ -213,52 +207,38 @@ class DingtalkChannel(HttpChannel):
             SendError: they are not, or DingTalk is not reached.
         """
         robot = address.robot()
-        verdict = await self._ask(robot, as_json({"msgtype": "wxbridge"}), sends=False)
+        verdict = await self._post(robot, encode_json({"msgtype": "wxbridge"}), sends=False)
         if verdict.code not in (_BAD_MESSAGE_TYPE, _BAD_PARAMETER) and verdict.meaning is not Meaning.THROTTLED:
-            raise verdict.failure(_service(robot))
+            raise verdict.failure(robot.service.shown)
         return f"the robot is known at {robot.base_url}"
 
-    async def _ask(self, robot: DingtalkRobot, data: bytes, *, sends: bool = True) -> AnswerVerdict:
+    async def _post(self, robot: DingtalkRobot, data: bytes, *, sends: bool = True) -> AnswerVerdict:
         params = {"access_token": robot.token}
         if robot.secret:
             moment = int(self._wall() * 1000)
             params |= {"timestamp": str(moment), "sign": sign(robot.secret, moment)}
-        answer = await self._http.ask(
-            "POST",
-            f"{robot.base_url}/robot/send",
-            service=_service(robot),
-            sends=sends,
-            ca=robot.ca,
-            params=params,
-            data=data,
-        )
-        return classify(answer)
+        return await self.ask(robot.service, "/robot/send", sends=sends, params=params, data=data)
 
 
-def _service(robot: DingtalkRobot) -> str:
-    return f"DingTalk (the robot at {robot.base_url})"
-
-
-def _payload(body: Outgoing, mentions: tuple[str, ...]) -> Mapping[str, Any]:
+def _build_payload(body: Outgoing, mentions: tuple[str, ...]) -> Mapping[str, Any]:
     if not isinstance(body, Text):
-        return _picture(body)
+        return _build_picture(body)
     who = [name.strip().removeprefix("@") for name in mentions]
-    everybody = any(name.casefold() in ("all", "所有人") for name in who)
-    named = list(dict.fromkeys(name for name in who if name.casefold() not in ("all", "所有人")))
+    named = list(dict.fromkeys(name for name in who if not is_everyone(name)))
     mobiles = [name for name in named if _MOBILE.fullmatch(name)]
     users = [name for name in named if name not in mobiles]
     # Only who also stands in the text is shown as mentioned.
     marks = " ".join(f"@{name}" for name in named)
-    at = {"atMobiles": mobiles, "atUserIds": users, "isAtAll": everybody}
+    at = {"atMobiles": mobiles, "atUserIds": users, "isAtAll": any(map(is_everyone, who))}
     if body.format == "markdown":
         text = f"{body.text}\n\n{marks}" if marks else body.text
-        return {"msgtype": "markdown", "markdown": {"title": title(body.text), "text": text}, "at": at}
+        return {"msgtype": "markdown", "markdown": {"title": make_title(body.text), "text": text}, "at": at}
     content = f"{body.text}\n{marks}" if marks else body.text
     return {"msgtype": "text", "text": {"content": content}, "at": at}
 
 
-def _picture(body: Any) -> Mapping[str, Any]:
-    """A picture that has an address; DingTalk fetches it from there."""
+def _build_picture(body: Any) -> Mapping[str, Any]:
+    """Make the request of a picture that has an address; DingTalk fetches it from there."""
     url = getattr(body, "url", None)
     if not url:
         raise Permanent("DingTalk shows pictures only from an address it can reach; configure `pictures.publish`")
@@ -266,13 +246,13 @@ def _picture(body: Any) -> Mapping[str, Any]:
     return {"msgtype": "markdown", "markdown": {"title": name, "text": f"![{name}]({url})"}}
 
 
-def title(markdown: str) -> str:
-    """The first line with something in it, without its marks: what the list of chats and a lock screen show."""
+def make_title(markdown: str) -> str:
+    """Give the first line with something in it, without its marks: what the list of chats and a lock screen show."""
     for line in markdown.splitlines():
         bare = re.sub(r"<[^<>]*>|!?\[([^\]]*)\]\([^)]*\)|[*`#>]+", lambda found: found[1] or "", line)
         bare = " ".join(bare.split()).strip("- ")
         if bare:
-            return bare if len(bare) <= TITLE_LIMIT else f"{bare[: TITLE_LIMIT - 1]}…"
+            return bare if len(bare) <= MAX_TITLE_CHARS else f"{bare[: MAX_TITLE_CHARS - 1]}…"
     return "wxbridge"
 
 

@@ -14,19 +14,18 @@ from pydantic import ValidationError
 
 from tests.fakes.dingtalk import FakeDingtalk
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT
+from wxbridge.channels.answers import HttpAnswer, Meaning, judge_answer
 from wxbridge.channels.dingtalk import (
-    BODY_LIMIT,
     CODES,
+    MAX_BODY_BYTES,
+    MAX_TEXT_BYTES,
+    MAX_TITLE_CHARS,
     PLUGIN,
-    TEXT_LIMIT,
-    TITLE_LIMIT,
     DingtalkChannel,
     DingtalkTarget,
-    classify,
+    make_title,
     sign,
-    title,
 )
-from wxbridge.channels.http import HttpAnswer, Meaning
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
 from wxbridge.core.model import PictureFile, Text
 from wxbridge.testing import FakeClock
@@ -96,7 +95,7 @@ def test_the_table_covers_every_code_that_the_channel_knows() -> None:
 
 @pytest.mark.parametrize(("errcode", "kind"), DOCUMENTED.items())
 def test_a_documented_code_says_whether_a_retry_can_help(errcode, kind) -> None:
-    error = classify(said(errcode)).failure("DingTalk")
+    error = judge_answer(said(errcode), CODES).failure("DingTalk")
     assert (type(error), error.code) == (kind, str(errcode))
     assert "the words" in str(error)
 
@@ -112,7 +111,7 @@ def test_a_documented_code_says_whether_a_retry_can_help(errcode, kind) -> None:
     ],
 )
 def test_an_answer_means(answer, meaning) -> None:
-    assert classify(answer).meaning is meaning
+    assert judge_answer(answer, CODES).meaning is meaning
 
 
 # ---------------------------------------------------------------- what arrives
@@ -146,7 +145,7 @@ async def test_mentions_stand_in_the_text_too_else_nobody_sees_them(dingtalk, ch
 
 async def test_a_text_as_long_as_the_capabilities_allow_arrives(dingtalk, channel, target) -> None:
     line = "node-1 的 CPU 使用率过高 97 %\n"
-    text = (line * TEXT_LIMIT).encode()[:TEXT_LIMIT].decode(errors="ignore")
+    text = (line * MAX_TEXT_BYTES).encode()[:MAX_TEXT_BYTES].decode(errors="ignore")
     for kind in ("text", "markdown"):
         await channel.send(target, Text(text, ("13800001111",), format=kind))
     assert len(dingtalk.messages) == 2
@@ -154,7 +153,7 @@ async def test_a_text_as_long_as_the_capabilities_allow_arrives(dingtalk, channe
 
 async def test_a_request_that_would_be_too_large_is_not_even_sent(dingtalk, channel, target) -> None:
     with pytest.raises(Permanent, match="20,000"):
-        await channel.send(target, Text("\x01" * (BODY_LIMIT // 6)))
+        await channel.send(target, Text("\x01" * (MAX_BODY_BYTES // 6)))
     assert dingtalk.requests == []
 
 
@@ -175,9 +174,9 @@ async def test_a_picture_is_shown_from_its_address(dingtalk, channel, target) ->
 
 @given(st.text(max_size=300))
 def test_a_title_is_one_short_line_whatever_it_is_made_from(text) -> None:
-    made = title(text)
+    made = make_title(text)
     assert made.strip()
-    assert len(made) <= TITLE_LIMIT
+    assert len(made) <= MAX_TITLE_CHARS
     assert len(made.splitlines()) == 1
 
 
@@ -192,7 +191,7 @@ def test_a_title_is_one_short_line_whatever_it_is_made_from(text) -> None:
     ],
 )
 def test_a_title_is_the_first_line_without_its_marks(markdown, expected) -> None:
-    assert title(markdown) == expected
+    assert make_title(markdown) == expected
 
 
 # ---------------------------------------------------------------- what does not

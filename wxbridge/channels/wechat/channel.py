@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from wxbridge.channels import ChannelContext
+from wxbridge.channels.mentions import EVERYONE, is_everyone
 from wxbridge.channels.wechat import compat
 from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory
 from wxbridge.channels.wechat.gateway_errors import (
@@ -24,7 +25,7 @@ from wxbridge.channels.wechat.gateway_errors import (
     NoLoginCode,
     translate,
 )
-from wxbridge.channels.wechat.mentions import EVERYONE, Person, find_person, is_everyone, with_mentions
+from wxbridge.channels.wechat.mentions import Person, find_person, with_mentions
 from wxbridge.channels.wechat.resolver import TargetResolver
 from wxbridge.channels.wechat.session import Host, SeenIds, WechatSession
 from wxbridge.channels.wechat.settings import CAPABILITIES, PICTURE_LIMIT, WechatSettings, WechatTarget

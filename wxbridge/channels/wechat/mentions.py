@@ -11,9 +11,6 @@ from wxbridge.channels.wechat.directory import matches
 SEPARATOR = "\u2005"
 """The four-per-em space that WeChat puts behind a mention."""
 
-EVERYONE = "所有人"
-"""What WeChat writes for everybody in a room."""
-
 
 @dataclass(frozen=True)
 class Person:
@@ -44,11 +41,6 @@ def find_person(wanted: str, members: Iterable[Person]) -> Person | None:
     """Find a member by id, alias, WeChat id, name in the room or name; None where none or several fit."""
     found = matches(wanted.removeprefix("@"), members, _KEYS)
     return found[0] if len(found) == 1 else None
-
-
-def is_everyone(wanted: str) -> bool:
-    """Tell whether a mention means everybody."""
-    return wanted.strip().removeprefix("@").casefold() in ("all", EVERYONE)
 
 
 _QUOTE = re.compile(r"\s*「.*」[^\S\n]*\n[^\S\n]*(?:[-—–－─][^\S\n]?){5,}[^\S\n]*(?:\n|\Z)", re.DOTALL)

@@ -6,10 +6,18 @@ or a token can be answered with.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
-from wxbridge.channels.http import AnswerVerdict, HttpAnswer, Meaning, ServiceCode, ServiceCodes, understand
+from wxbridge.channels.answers import (
+    AnswerVerdict,
+    HttpAnswer,
+    Meaning,
+    ServiceCode,
+    ServiceCodes,
+    codes_meaning,
+    judge_answer,
+)
+from wxbridge.channels.http import HttpChannel
 from wxbridge.core.model import Receipt
 
 DEFAULT_URL = "https://qyapi.weixin.qq.com"
@@ -24,24 +32,20 @@ _AGENT = "look at `agent_id`, and whether the application is enabled"
 _ROBOT = "the robot was removed from its group, or the key is wrong; look at `key`"
 
 
-def _table(meaning: Meaning, advice: str, codes: Iterable[int], wait: float = 60.0) -> dict[int, ServiceCode]:
-    return dict.fromkeys(codes, ServiceCode(meaning, advice, wait))
-
-
 CODES: ServiceCodes = {
     -1: ServiceCode(Meaning.PASSING, "it is busy"),
-    **_table(Meaning.THROTTLED, "", [45009]),
-    **_table(Meaning.THROTTLED, "too many requests at once", [45033], wait=5.0),
-    **_table(Meaning.RENEW_TOKEN, "", [40014, 41001, 42001]),
-    **_table(Meaning.BAD_ADDRESS, _VISIBLE, [40003, 40031, 46004, 50002, 60011, 60111, 81013, 82001]),
-    **_table(Meaning.BAD_ADDRESS, "look at `party`", [40066, 60003, 60123]),
-    **_table(Meaning.BAD_ADDRESS, "look at `tag`", [40068, 40070]),
-    **_table(Meaning.TOO_BIG, "", [40006, 40009, 40011, 45001, 45002, 45008]),
-    **_table(Meaning.WRONG_CONFIGURATION, _SECRET, [40001, 40013, 40091, 41002, 41004]),
-    **_table(Meaning.WRONG_CONFIGURATION, _AGENT, [40056, 41011, 48002, 50003, 301002]),
-    **_table(Meaning.WRONG_CONFIGURATION, "add this host's address to the application's trusted IPs", [60020]),
-    **_table(Meaning.WRONG_CONFIGURATION, _ROBOT, [93000, 93004, 93008]),
-    **_table(
+    **codes_meaning(Meaning.THROTTLED, "", [45009]),
+    **codes_meaning(Meaning.THROTTLED, "too many requests at once", [45033], wait=5.0),
+    **codes_meaning(Meaning.RENEW_TOKEN, "", [40014, 41001, 42001]),
+    **codes_meaning(Meaning.BAD_ADDRESS, _VISIBLE, [40003, 40031, 46004, 50002, 60011, 60111, 81013, 82001]),
+    **codes_meaning(Meaning.BAD_ADDRESS, "look at `party`", [40066, 60003, 60123]),
+    **codes_meaning(Meaning.BAD_ADDRESS, "look at `tag`", [40068, 40070]),
+    **codes_meaning(Meaning.TOO_BIG, "", [40006, 40009, 40011, 45001, 45002, 45008]),
+    **codes_meaning(Meaning.WRONG_CONFIGURATION, _SECRET, [40001, 40013, 40091, 41002, 41004]),
+    **codes_meaning(Meaning.WRONG_CONFIGURATION, _AGENT, [40056, 41011, 48002, 50003, 301002]),
+    **codes_meaning(Meaning.WRONG_CONFIGURATION, "add this host's address to the application's trusted IPs", [60020]),
+    **codes_meaning(Meaning.WRONG_CONFIGURATION, _ROBOT, [93000, 93004, 93008]),
+    **codes_meaning(
         Meaning.REFUSED,
         "",
         [40004, 40005, 40007, 40008, 40032, 40033, 40035, 40058, 40063, 41006, 44001, 44004, 82002, 82003, 301019],
@@ -53,22 +57,32 @@ _NOT_REACHED = {"invaliduser": "members", "unlicenseduser": "members without a l
 
 
 def classify(answer: HttpAnswer) -> AnswerVerdict:
-    """Tell what WeCom's answer means: sent, partly sent, throttled, … (`Meaning`). The body decides."""
-    verdict = understand(answer, CODES)
-    if verdict.meaning is Meaning.SENT and not_reached(verdict):
+    """Tell what WeCom's answer means (`Meaning`). The body decides."""
+    verdict = judge_answer(answer, CODES)
+    if verdict.meaning is Meaning.SENT and describe_missed(verdict):
         return replace(verdict, meaning=Meaning.PARTLY_SENT)
     return verdict
 
 
-def not_reached(verdict: AnswerVerdict) -> str:
-    """Whom a message did not reach although it was taken; empty where it reached everybody."""
+def describe_missed(verdict: AnswerVerdict) -> str:
+    """Name whom a message did not reach although it was taken; empty where it reached everybody."""
     found = ((what, str(verdict.data.get(key) or "").strip("|")) for key, what in _NOT_REACHED.items())
     return "; ".join(f"{what} {ids.replace('|', ', ')}" for what, ids in found if ids)
 
 
-def receipt(verdict: AnswerVerdict, note: str = "") -> Receipt:
-    """The receipt of what was sent or partly sent."""
-    missed = not_reached(verdict)
+def make_receipt(verdict: AnswerVerdict, note: str = "") -> Receipt:
+    """Make the receipt of what was sent or partly sent."""
+    missed = describe_missed(verdict)
     notes = [f"WeCom did not reach {missed}" if missed else "", note]
     number = verdict.data.get("msgid")
     return Receipt(str(number) if number else None, "; ".join(filter(None, notes)))
+
+
+class WecomChannel(HttpChannel):
+    """What WeCom's robots and applications have in common."""
+
+    codes = CODES
+
+    def judge(self, answer: HttpAnswer) -> AnswerVerdict:
+        """Tell what WeCom's answer means, also that it reached some only."""
+        return classify(answer)

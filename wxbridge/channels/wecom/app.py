@@ -14,34 +14,43 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, PrivateAttr, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.http import AnswerVerdict, HttpChannel, HttpTiming, Meaning, as_json, harmless
-from wxbridge.channels.wecom.answers import DEFAULT_URL, INVALID_MEDIA, classify, not_reached, receipt
-from wxbridge.channels.wecom.media import FILE_LIMIT, PICTURE_LIMIT, MediaUpload, WecomMediaCache, form_of, read
-from wxbridge.channels.wecom.quotas import HOUR, MINUTE, MemberQuotas, Repeats
-from wxbridge.channels.wecom.tokens import TokenCache, WecomApplication
+from wxbridge.channels.answers import AnswerVerdict, Meaning
+from wxbridge.channels.http import HttpTiming, encode_json
+from wxbridge.channels.wecom.answers import DEFAULT_URL, INVALID_MEDIA, WecomChannel, describe_missed, make_receipt
+from wxbridge.channels.wecom.media import (
+    MAX_FILE_BYTES,
+    MAX_PICTURE_BYTES,
+    MediaUpload,
+    WecomMediaCache,
+    make_form,
+    read_upload,
+)
+from wxbridge.channels.wecom.quotas import HOUR, MINUTE, MemberQuotas, RepeatGuard
+from wxbridge.channels.wecom.tokens import FetchedToken, TokenCache, WecomApplication
 from wxbridge.config.types import BaseUrl, FileBeside, Pace, Secret, Section, TargetSettings
 from wxbridge.core.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
 
-TEXT_LIMIT = 2048
-"""Bytes of UTF-8 in a text, and in a markdown."""
-ABSORBED = 600
-"""Seconds within which WeCom swallows a message that is the same to the last byte (at most four hours)."""
+MAX_TEXT_BYTES = 2048
+"""Of UTF-8 in a text, and in a markdown."""
+DUPLICATE_CHECK_SECONDS = 600
+"""How long WeCom swallows a message that is the same to the last byte (at most four hours)."""
 FROM_ALERT = "from-alert"
 EVERYBODY = "@all"
-_MOST = {"to": 1000, "party": 100, "tag": 100}
-_LIFE = 7200.0
-"""Seconds of a token whose answer does not say."""
+MAX_RECIPIENTS = {"to": 1000, "party": 100, "tag": 100}
+"""In one message."""
+DEFAULT_TOKEN_SECONDS = 7200.0
+"""How long a token is valid whose answer does not say."""
 
 CAPABILITIES = Capabilities(
-    text_limit=TEXT_LIMIT,
+    text_limit=MAX_TEXT_BYTES,
     text_unit="bytes",
-    picture_limit=max(PICTURE_LIMIT, FILE_LIMIT),
+    picture_limit=max(MAX_PICTURE_BYTES, MAX_FILE_BYTES),
     picture_types=("image/png", "image/jpeg", "image/gif"),
     mentions=False,
-    formats={"markdown": TEXT_LIMIT},
+    formats={"markdown": MAX_TEXT_BYTES},
     colours=True,
-    repeats_absorbed=ABSORBED,
+    repeats_absorbed=DUPLICATE_CHECK_SECONDS,
 )
 
 
@@ -110,7 +119,7 @@ class AppTarget(TargetSettings):
         for special in (FROM_ALERT, EVERYBODY):
             if special in self.to and len(self.to) > 1:
                 raise ValueError(f"`to`: `{special}` stands alone")
-        for key, most in _MOST.items():
+        for key, most in MAX_RECIPIENTS.items():
             if len(getattr(self, key)) > most:
                 raise ValueError(f"`{key}`: WeCom takes at most {most} in one message")
         if self.pace is None:
@@ -141,7 +150,7 @@ class AppTarget(TargetSettings):
         if not self.from_alert:
             return None
         ids = list(_ids([people.get(name, {}).get("wecom", name) for name in names]))
-        most = _MOST["to"]
+        most = MAX_RECIPIENTS["to"]
         return ["|".join(ids[start : start + most]) for start in range(0, len(ids), most)]
 
     def chat_key(self) -> str:
@@ -162,8 +171,8 @@ def _pick(key: str, target: AppTarget, shared: WecomSettings | None) -> Any:
     return None
 
 
-def application(target: AppTarget, shared: WecomSettings | None) -> WecomApplication:
-    """The application of a target, with what the `wecom` section adds.
+def find_application(target: AppTarget, shared: WecomSettings | None) -> WecomApplication:
+    """Give the application of a target, with what the `wecom` section adds.
 
     Raises:
         Permanent: something is missing in both.
@@ -183,7 +192,7 @@ def application(target: AppTarget, shared: WecomSettings | None) -> WecomApplica
 # ---------------------------------------------------------------- the channel
 
 
-class AppChannel(HttpChannel):
+class AppChannel(WecomChannel):
     """Sends as applications; implements `model.Channel`. There is nothing to connect, so it is always online."""
 
     capabilities = CAPABILITIES
@@ -201,7 +210,7 @@ class AppChannel(HttpChannel):
         self._tokens = TokenCache(context.database, self._fetch_token, wall=wall, monotonic=monotonic)
         self._media = WecomMediaCache(self._upload, wall=wall)
         self._quotas = MemberQuotas(monotonic)
-        self._repeats = Repeats(ABSORBED, monotonic)
+        self._repeat_guard = RepeatGuard(DUPLICATE_CHECK_SECONDS, monotonic)
 
     async def close(self) -> None:
         """End what is under way and close the connections. Safe to call twice."""
@@ -222,7 +231,7 @@ class AppChannel(HttpChannel):
             raise Permanent(f"this is no target of a WeCom application: {type(address).__name__}")
         if address.to == (FROM_ALERT,):
             raise Permanent("the alert names nobody that this could be sent to")
-        app = application(address, self._shared)
+        app = find_application(address, self._shared)
         try:
             return await self._send(app, address, body)
         except BadAddress as error:
@@ -231,11 +240,11 @@ class AppChannel(HttpChannel):
             raise
 
     async def _send(self, app: WecomApplication, address: AppTarget, body: Outgoing) -> Receipt:
-        members = _members(app, address)
+        members = _quota_names(app, address)
         if isinstance(body, Text):
             upload, what = None, _text_part(body)
         else:
-            upload = await read(body)
+            upload = await read_upload(body)
             what = await self._media_part(app, upload)
         wait = self._quotas.wait(members) if address.pace != Pace() else 0.0
         if wait:
@@ -246,7 +255,7 @@ class AppChannel(HttpChannel):
             if verdict.code == INVALID_MEDIA and upload is not None:
                 self._media.forget(app, upload)
                 verdict = await self._post(app, address, await self._media_part(app, upload))
-            return self._outcome(app, address, verdict)
+            return self._make_receipt(app, address, verdict)
         except Unknown:
             raise
         except SendError:
@@ -263,22 +272,22 @@ class AppChannel(HttpChannel):
             "safe": 0,
         }
         # A message that WeCom has confirmed is said again on purpose; one that it has not may only be a repeat.
-        said = self._repeats.was_confirmed(app.identity, message)
-        check = {} if said else {"enable_duplicate_check": 1, "duplicate_check_interval": ABSORBED}
-        data = as_json(message | check)
+        said = self._repeat_guard.was_confirmed(app.identity, message)
+        check = {} if said else {"enable_duplicate_check": 1, "duplicate_check_interval": DUPLICATE_CHECK_SECONDS}
+        data = encode_json(message | check)
         verdict = await self._call(app, "POST", "/cgi-bin/message/send", data=data, sends=True)
-        if verdict.meaning in (Meaning.SENT, Meaning.PARTLY_SENT):
-            self._repeats.confirm(app.identity, message)
+        if verdict.is_sent:
+            self._repeat_guard.confirm(app.identity, message)
         return verdict
 
     @staticmethod
-    def _outcome(app: WecomApplication, address: AppTarget, verdict: AnswerVerdict) -> Receipt:
-        if verdict.meaning is Meaning.PARTLY_SENT and _nobody_left(address, verdict):
+    def _make_receipt(app: WecomApplication, address: AppTarget, verdict: AnswerVerdict) -> Receipt:
+        if verdict.meaning is Meaning.PARTLY_SENT and _is_nobody_left(address, verdict):
             # It says 0 and reached nobody.
-            verdict = replace(verdict, meaning=Meaning.BAD_ADDRESS, words=f"ok, but not for {not_reached(verdict)}")
-        if verdict.meaning in (Meaning.SENT, Meaning.PARTLY_SENT):
-            return receipt(verdict)
-        raise verdict.failure(_service(app))
+            verdict = replace(verdict, meaning=Meaning.BAD_ADDRESS, words=f"ok, but not for {describe_missed(verdict)}")
+        if verdict.is_sent:
+            return make_receipt(verdict)
+        raise verdict.failure(app.service.shown)
 
     async def probe(self, address: AppTarget) -> str:
         """Tell whether corp id, secret, agent id and this host's address are good; nobody sees anything.
@@ -286,10 +295,10 @@ class AppChannel(HttpChannel):
         Raises:
             SendError: something is not, or WeCom is not reached.
         """
-        app = application(address, self._shared)
+        app = find_application(address, self._shared)
         verdict = await self._call(app, "GET", "/cgi-bin/agent/get", params={"agentid": str(app.agent_id)})
         if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(_service(app))
+            raise verdict.failure(app.service.shown)
         name = str(verdict.data.get("name") or "")
         return f"application {app.agent_id}{f' ({name})' if name else ''} is let in at {app.base_url}"
 
@@ -308,57 +317,43 @@ class AppChannel(HttpChannel):
     ) -> AnswerVerdict:
         """Make a call with the application's token, which is renewed once where it is refused."""
         token = await self._tokens.get(app)
-        for last in (False, True):
-            answer = await self._http.ask(
-                method,
-                app.base_url + path,
-                service=_service(app),
+        for is_last in (False, True):
+            verdict = await self.ask(
+                app.service,
+                path,
+                method=method,
                 sends=sends,
-                ca=app.ca,
                 params={"access_token": token, **(params or {})},
-                data=form_of(upload) if upload else data,
+                data=make_form(upload) if upload else data,
                 size=len(upload.data) if upload else 0,
             )
-            verdict = classify(answer)
-            if last or verdict.meaning is not Meaning.RENEW_TOKEN:
+            if is_last or verdict.meaning is not Meaning.RENEW_TOKEN:
                 return verdict
             token = await self._tokens.renew(app, token)
         raise AssertionError("the second answer was returned")
 
-    async def _fetch_token(self, app: WecomApplication) -> tuple[str, float]:
-        answer = await self._http.ask(
-            "GET",
-            f"{app.base_url}/cgi-bin/gettoken",
-            service=_service(app),
-            sends=False,
-            ca=app.ca,
-            params={"corpid": app.corp_id, "corpsecret": app.secret},
-        )
-        verdict = harmless(classify(answer))
+    async def _fetch_token(self, app: WecomApplication) -> FetchedToken:
+        params = {"corpid": app.corp_id, "corpsecret": app.secret}
+        verdict = await self.ask(app.service, "/cgi-bin/gettoken", method="GET", sends=False, params=params)
         token = str(verdict.data.get("access_token") or "")
         if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(_service(app))
+            raise verdict.failure(app.service.shown)
         if not token:
-            raise Transient(f"{_service(app)} gives no access token")
+            raise Transient(f"{app.service.shown} gives no access token")
         life = verdict.data.get("expires_in")
-        return token, float(life) if isinstance(life, int) and life > 0 else _LIFE
+        return FetchedToken(token, float(life) if isinstance(life, int) and life > 0 else DEFAULT_TOKEN_SECONDS)
 
     async def _media_part(self, app: WecomApplication, upload: MediaUpload) -> Mapping[str, Any]:
-        return {"msgtype": upload.kind, upload.kind: {"media_id": await self._media.get(app, upload)}}
+        return {"msgtype": upload.kind, upload.kind: {"media_id": await self._media.get_or_upload(app, upload)}}
 
     async def _upload(self, app: WecomApplication, upload: MediaUpload) -> str:
         verdict = await self._call(app, "POST", "/cgi-bin/media/upload", params={"type": upload.kind}, upload=upload)
-        verdict = harmless(verdict)
         media_id = str(verdict.data.get("media_id") or "")
         if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(_service(app))
+            raise verdict.failure(app.service.shown)
         if not media_id:
-            raise Transient(f"{_service(app)} takes the picture and gives no media_id")
+            raise Transient(f"{app.service.shown} takes the picture and gives no media_id")
         return media_id
-
-
-def _service(app: WecomApplication) -> str:
-    return f"WeCom (application {app.agent_id} at {app.base_url})"
 
 
 def _text_part(body: Text) -> Mapping[str, Any]:
@@ -366,13 +361,13 @@ def _text_part(body: Text) -> Mapping[str, Any]:
     return {"msgtype": kind, kind: {"content": body.text}}
 
 
-def _members(app: WecomApplication, address: AppTarget) -> list[str]:
-    """Whose quotas a message counts towards; of a party or a tag, and of everybody, there is one together."""
+def _quota_names(app: WecomApplication, address: AppTarget) -> list[str]:
+    """Name whose quotas a message counts towards; of a party or a tag, and of everybody, there is one together."""
     groups = (("user", address.to), ("party", address.party), ("tag", address.tag))
     return [f"{app.identity}:{app.agent_id}:{kind}:{name.lower()}" for kind, names in groups for name in names]
 
 
-def _nobody_left(address: AppTarget, verdict: AnswerVerdict) -> bool:
+def _is_nobody_left(address: AppTarget, verdict: AnswerVerdict) -> bool:
     if address.to == (EVERYBODY,):
         return False
     missed: set[str] = set()

@@ -16,20 +16,21 @@ from pathlib import Path
 
 import aiohttp
 
-from wxbridge.channels.wecom.pictures import within
+from wxbridge.channels.wecom.pictures import shrink_picture
 from wxbridge.channels.wecom.tokens import WecomApplication
 from wxbridge.core import imaging
 from wxbridge.core.errors import Permanent, PictureError
 from wxbridge.core.model import PictureFile
+from wxbridge.core.single_flight import SingleFlight
 
-PICTURE_LIMIT = 10 * 1024 * 1024
-"""Bytes of a picture."""
-FILE_LIMIT = 20 * 1024 * 1024
-"""Bytes of any other file."""
-LIFE = 3 * 86400.0 - 3600.0
-"""Seconds for which an upload is used: it is valid for three days."""
-_KEPT = 1000
-_Key = tuple[str, str, str]
+MAX_PICTURE_BYTES = 10 * 1024 * 1024
+MAX_FILE_BYTES = 20 * 1024 * 1024
+"""Of any file but a picture."""
+MEDIA_LIFE_SECONDS = 3 * 86400.0 - 3600.0
+"""How long an upload is used: it is valid for three days."""
+MAX_KNOWN_MEDIA = 1000
+_MediaKey = tuple[str, str, str]
+"""An application's identity, the kind of media, and the hash of its content."""
 
 
 @dataclass(frozen=True)
@@ -40,49 +41,57 @@ class MediaUpload:
     name: str
     data: bytes = field(repr=False)
     digest: str
+    """The hash of its content."""
 
 
-UploadOne = Callable[[WecomApplication, MediaUpload], Awaitable[str]]
+@dataclass(frozen=True)
+class _KnownMedia:
+    media_id: str
+    until: float
+    """When it is to be uploaded again, in seconds since the epoch."""
 
 
-async def read(body: PictureFile) -> MediaUpload:
+UploadMedia = Callable[[WecomApplication, MediaUpload], Awaitable[str]]
+
+
+async def read_upload(body: PictureFile) -> MediaUpload:
     """Read a picture, made smaller where WeCom takes no such large one.
 
     Raises:
         Permanent: it cannot be read, or is too large.
     """
     try:
-        return await asyncio.to_thread(_read, body)
+        return await asyncio.to_thread(_read_upload, body)
     except OSError as error:
         raise Permanent(f"the picture {body.name} cannot be read: {error.strerror or error}") from None
     except PictureError as error:
         raise Permanent(str(error)) from None
 
 
-def _read(body: PictureFile) -> MediaUpload:
+def _read_upload(body: PictureFile) -> MediaUpload:
     data = Path(body.path).read_bytes()
     if imaging.sniff(data) is None:
-        return file_of(body.name, data)
-    return _upload("image", body.name, within(data, PICTURE_LIMIT))
+        return make_file_upload(body.name, data)
+    return _make_upload("image", body.name, shrink_picture(data, MAX_PICTURE_BYTES))
 
 
-def file_of(name: str, data: bytes) -> MediaUpload:
-    """What is no picture.
+def make_file_upload(name: str, data: bytes) -> MediaUpload:
+    """Make the upload of what is no picture.
 
     Raises:
         Permanent: it is too large.
     """
-    if len(data) > FILE_LIMIT:
-        raise Permanent(f"{name} has {len(data):,} bytes; WeCom takes at most {FILE_LIMIT:,}")
-    return _upload("file", name, data)
+    if len(data) > MAX_FILE_BYTES:
+        raise Permanent(f"{name} has {len(data):,} bytes; WeCom takes at most {MAX_FILE_BYTES:,}")
+    return _make_upload("file", name, data)
 
 
-def _upload(kind: str, name: str, data: bytes) -> MediaUpload:
+def _make_upload(kind: str, name: str, data: bytes) -> MediaUpload:
     return MediaUpload(kind, name, data, hashlib.sha256(data).hexdigest())
 
 
-def form_of(upload: MediaUpload) -> aiohttp.FormData:
-    """The form of an upload; a new one for every request, as it can be sent only once."""
+def make_form(upload: MediaUpload) -> aiohttp.FormData:
+    """Make the form of an upload; a new one for every request, as it can be sent only once."""
     # WeCom reads the name as plain UTF-8, and finds no file where it is encoded as RFC 5987 has it (`filename*`).
     form = aiohttp.FormData(quote_fields=False)
     name = re.sub(r'[\x00-\x1f"\\/]', "_", upload.name) or "file"
@@ -94,48 +103,35 @@ def form_of(upload: MediaUpload) -> aiohttp.FormData:
 class WecomMediaCache:
     """The media ids by application and content. The same content is uploaded once at a time."""
 
-    def __init__(self, upload: UploadOne, *, wall: Callable[[], float] = time.time) -> None:
+    def __init__(self, upload: UploadMedia, *, wall: Callable[[], float] = time.time) -> None:
         self._upload = upload
         self._wall = wall
-        self._known: OrderedDict[_Key, tuple[str, float]] = OrderedDict()
-        self._under_way: dict[_Key, asyncio.Task[str]] = {}
+        self._known: OrderedDict[_MediaKey, _KnownMedia] = OrderedDict()
+        self._uploads: SingleFlight[str] = SingleFlight("wecom upload")
 
-    async def get(self, application: WecomApplication, upload: MediaUpload) -> str:
-        """The media id of a content. Raises what the upload raises."""
-        key = _key(application, upload)
-        media_id, until = self._known.get(key, ("", 0.0))
-        if until > self._wall():
-            return media_id
-        task = self._under_way.get(key)
-        if task is None:
-            task = asyncio.create_task(self._fetch(application, upload), name="wecom upload")
-            self._under_way[key] = task
-            task.add_done_callback(lambda done: self._ended(key, done))
-        return await asyncio.shield(task)
+    async def get_or_upload(self, application: WecomApplication, upload: MediaUpload) -> str:
+        """Give the media id of a content. Raises what the upload raises."""
+        key = _media_key(application, upload)
+        known = self._known.get(key)
+        if known is not None and known.until > self._wall():
+            return known.media_id
+        return await self._uploads.run(key, lambda: self._upload_new(application, upload))
 
     def forget(self, application: WecomApplication, upload: MediaUpload) -> None:
-        """WeCom does not know it any more."""
-        self._known.pop(_key(application, upload), None)
+        """Note that WeCom does not know it any more."""
+        self._known.pop(_media_key(application, upload), None)
 
     async def close(self) -> None:
         """End what is being uploaded."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._uploads.close()
 
-    async def _fetch(self, application: WecomApplication, upload: MediaUpload) -> str:
+    async def _upload_new(self, application: WecomApplication, upload: MediaUpload) -> str:
         media_id = await self._upload(application, upload)
-        self._known[_key(application, upload)] = (media_id, self._wall() + LIFE)
-        while len(self._known) > _KEPT:
+        self._known[_media_key(application, upload)] = _KnownMedia(media_id, self._wall() + MEDIA_LIFE_SECONDS)
+        while len(self._known) > MAX_KNOWN_MEDIA:
             self._known.popitem(last=False)
         return media_id
 
-    def _ended(self, key: _Key, task: asyncio.Task[str]) -> None:
-        self._under_way.pop(key, None)
-        if not task.cancelled():
-            task.exception()  # those who waited have had it
 
-
-def _key(application: WecomApplication, upload: MediaUpload) -> _Key:
+def _media_key(application: WecomApplication, upload: MediaUpload) -> _MediaKey:
     return application.identity, upload.kind, upload.digest

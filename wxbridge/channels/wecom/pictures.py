@@ -19,8 +19,8 @@ _QUALITIES = (90, 80, 70, 60)
 """Of JPEG; letters on a screenshot are frayed below the last."""
 
 
-def within(data: bytes, limit: int, name: str = "the picture") -> bytes:
-    """A PNG or JPEG of at most `limit` bytes: as it is where it fits; else with 256 colours, as JPEG, or smaller too.
+def shrink_picture(data: bytes, limit: int, name: str = "the picture") -> bytes:
+    """Make a PNG or JPEG of at most `limit` bytes: as it is where it fits, else with 256 colours, as JPEG, or smaller.
 
     Raises:
         PictureError: it is no picture, or too large even then.

@@ -13,8 +13,8 @@ from wxbridge.delivery.rate_limit import Window
 MINUTE = Rate(30, 60.0)
 HOUR = Rate(1000, 3600.0)
 """What an application may send to one member; what is more WeCom drops and calls it sent."""
-_KNOWN = 10_000
-"""Members whose windows are kept before idle ones are let go of."""
+MAX_MEMBERS = 10_000
+"""Whose windows are kept before idle ones are let go of."""
 
 
 class MemberQuotas:
@@ -25,14 +25,14 @@ class MemberQuotas:
         self._windows: dict[str, tuple[Window, Window]] = {}
 
     def wait(self, members: Iterable[str]) -> float:
-        """Seconds until a message would reach them all; 0 where it would now."""
+        """Give the seconds until a message would reach them all; 0 where it would now."""
         now = self._clock()
         return max((window.wait(now) for name in members for window in self._windows.get(name, ())), default=0.0)
 
     def note(self, members: Iterable[str]) -> float:
         """Count a message; gives the moment, for `forget`."""
         now = self._clock()
-        if len(self._windows) > _KNOWN:
+        if len(self._windows) > MAX_MEMBERS:
             self._windows = {
                 name: both for name, both in self._windows.items() if both[1].left(now) < both[1].rate.count
             }
@@ -48,7 +48,7 @@ class MemberQuotas:
                 window.forget(at)
 
 
-class Repeats:
+class RepeatGuard:
     """Tells a repeat after no answer, which WeCom is to swallow, from the same words said again on purpose.
 
     WeCom's duplicate check (`enable_duplicate_check`) compares whole requests. It would also swallow what is meant to
@@ -66,7 +66,7 @@ class Repeats:
         return at is not None and self._clock() - at < self._interval
 
     def confirm(self, application: str, message: Mapping[str, Any]) -> None:
-        """It was sent."""
+        """Note that it was sent."""
         now = self._clock()
         digest = _digest(application, message)
         # The newest stand last, so that the old ones are found in front.

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import hashlib
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,17 +11,19 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection
 
+from wxbridge.channels.http import HttpService, hash_secret
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError, Transient
 from wxbridge.core.schema import read_facts, remember_fact
+from wxbridge.core.single_flight import SingleFlight
 
 log = structlog.get_logger()
 
-MARGIN = 300.0
-"""Seconds before its end in which a token is no longer used."""
-PAUSE = 30.0
-"""Seconds between two fetches for one application: a fresh token that is refused is not mended by another."""
-_FACT = "wecom token:"
+EXPIRY_MARGIN_SECONDS = 300.0
+"""How long before its end a token is no longer used."""
+REFETCH_PAUSE_SECONDS = 30.0
+"""Between two fetches for one application: a fresh token that is refused is not mended by another."""
+_FACT_PREFIX = "wecom token:"
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,12 @@ class WecomApplication:
     @property
     def identity(self) -> str:
         """What tells its tokens from others'. It gives nothing away: it is a hash."""
-        return hashlib.sha256(f"{self.base_url}\0{self.corp_id}\0{self.secret}".encode()).hexdigest()[:32]
+        return hash_secret(self.base_url, self.corp_id, self.secret)[:32]
+
+    @property
+    def service(self) -> HttpService:
+        """Where its requests go."""
+        return HttpService(f"WeCom (application {self.agent_id} at {self.base_url})", self.base_url, self.ca)
 
 
 @dataclass(frozen=True)
@@ -50,8 +55,17 @@ class AccessToken:
     until: float
 
 
-Fetch = Callable[[WecomApplication], Awaitable[tuple[str, float]]]
-"""Ask the service for a token: its value, and the seconds that it is valid."""
+@dataclass(frozen=True)
+class FetchedToken:
+    """An access token as the service gives it."""
+
+    value: str = field(repr=False)
+    life: float
+    """Seconds for which it is valid."""
+
+
+FetchToken = Callable[[WecomApplication], Awaitable[FetchedToken]]
+"""Asks the service for a token."""
 
 
 class TokenCache:
@@ -60,7 +74,7 @@ class TokenCache:
     def __init__(
         self,
         database: Database,
-        fetch: Fetch,
+        fetch: FetchToken,
         *,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -70,18 +84,18 @@ class TokenCache:
         self._wall = wall
         self._monotonic = monotonic
         self._known: dict[str, AccessToken] = {}
-        self._under_way: dict[str, asyncio.Task[AccessToken]] = {}
-        self._fetched: dict[str, float] = {}
+        self._fetches: SingleFlight[AccessToken] = SingleFlight("wecom token")
+        self._fetched_at: dict[str, float] = {}
 
     async def get(self, application: WecomApplication) -> str:
-        """A token that is valid for some minutes yet. Raises what `fetch` raises."""
+        """Give a token that is valid for some minutes yet. Raises what `fetch` raises."""
         known = self._known.get(application.identity)
         if known is not None and known.until > self._wall():
             return known.value
         return (await self._share(application, refused=None)).value
 
     async def renew(self, application: WecomApplication, refused: str) -> str:
-        """A token instead of one that was refused; fetched only where nobody has replaced it meanwhile.
+        """Give a token instead of one that was refused; fetched only where nobody has replaced it meanwhile.
 
         Raises:
             Transient: it was fetched so recently that another would be refused, too.
@@ -94,25 +108,11 @@ class TokenCache:
 
     async def close(self) -> None:
         """End what is being fetched."""
-        tasks = list(self._under_way.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._fetches.close()
 
     async def _share(self, application: WecomApplication, refused: str | None) -> AccessToken:
         """Join the fetch that is under way for this application, or begin one."""
-        task = self._under_way.get(application.identity)
-        if task is None:
-            task = asyncio.create_task(self._replace(application, refused), name="wecom token")
-            self._under_way[application.identity] = task
-            task.add_done_callback(lambda done: self._ended(application.identity, done))
-        # Whoever waits may be cancelled without taking the token from the others.
-        return await asyncio.shield(task)
-
-    def _ended(self, identity: str, task: asyncio.Task[AccessToken]) -> None:
-        self._under_way.pop(identity, None)
-        if not task.cancelled():
-            task.exception()  # those who waited have had it
+        return await self._fetches.run(application.identity, lambda: self._replace(application, refused))
 
     async def _replace(self, application: WecomApplication, refused: str | None) -> AccessToken:
         identity = application.identity
@@ -121,19 +121,20 @@ class TokenCache:
             self._known[identity] = stored
             return stored
         now = self._monotonic()
-        if refused is not None and now - self._fetched.get(identity, -PAUSE) < PAUSE:
+        if refused is not None and now - self._fetched_at.get(identity, -REFETCH_PAUSE_SECONDS) < REFETCH_PAUSE_SECONDS:
             raise Transient(f"WeCom refuses the token that it gave application {application.agent_id} a moment ago")
-        self._fetched[identity] = now
-        value, life = await self._fetch(application)
+        self._fetched_at[identity] = now
+        fetched = await self._fetch(application)
         # A short life (a private deployment's) must not be all margin.
-        token = AccessToken(value, self._wall() + max(life - MARGIN, life / 2))
+        usable = max(fetched.life - EXPIRY_MARGIN_SECONDS, fetched.life / 2)
+        token = AccessToken(fetched.value, self._wall() + usable)
         self._known[identity] = token
         await self._store(identity, token)
         return token
 
     async def _stored(self, identity: str) -> AccessToken | None:
         def read(connection: Connection) -> Any:
-            return read_facts(connection, _FACT + identity).get("")
+            return read_facts(connection, _FACT_PREFIX + identity).get("")
 
         try:
             found = await self._database.read(read)
@@ -146,7 +147,7 @@ class TokenCache:
     async def _store(self, identity: str, token: AccessToken) -> None:
         value = {"token": token.value, "until": token.until}
         try:
-            await self._database.run(lambda c: remember_fact(c, _FACT + identity, value, self._wall()))
+            await self._database.run(lambda c: remember_fact(c, _FACT_PREFIX + identity, value, self._wall()))
         except StorageError as error:
             # It is good all the same; only the next start has to fetch another.
             log.warning("a token cannot be stored", error=str(error))

@@ -8,9 +8,16 @@ The long connection's document lists no codes. These are WeCom's global list
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 
-from wxbridge.channels.http import UNLISTED, AnswerVerdict, Meaning, ServiceCode, ServiceCodes
+from wxbridge.channels.answers import (
+    MAX_WORDS_CHARS,
+    UNLISTED,
+    AnswerVerdict,
+    Meaning,
+    ServiceCode,
+    ServiceCodes,
+    codes_meaning,
+)
 from wxbridge.core.errors import Offline, SendError
 
 OK = 0
@@ -29,19 +36,15 @@ _NOBODY = "`wxbridge rooms` and `wxbridge contacts` list the ids of those who ha
 _NOT_ALLOWED = "the bot may not do this; look at its permissions in WeCom"
 
 
-def _table(meaning: Meaning, advice: str, codes: Iterable[int]) -> dict[int, ServiceCode]:
-    return dict.fromkeys(codes, ServiceCode(meaning, advice))
-
-
 CODES: ServiceCodes = {
-    **_table(Meaning.PASSING, "", [-1, 6000, 45033, 50001, BAD_MEDIA, 846605, 846608]),
-    **_table(Meaning.THROTTLED, "", [45009]),
-    **_table(Meaning.BAD_ADDRESS, WAKE, [93006, 95001, 95018, 45015, 45047]),
-    **_table(Meaning.BAD_ADDRESS, _NOBODY, [40003, 40031, 46004, 60111, 81013, 86001, 86003]),
-    **_table(Meaning.TOO_BIG, "the message is too big", [40006, 40009, 45001, 45002]),
-    **_table(Meaning.WRONG_CONFIGURATION, _NOT_ALLOWED, [48002, 60011, 60020, 301002, 853006]),
-    **_table(Meaning.REFUSED, "WeCom's spam check does not let the content pass", [40201]),
-    **_table(Meaning.REFUSED, "", [40004, 40008, 40035, 40058, 41001, 44001, 44004]),
+    **codes_meaning(Meaning.PASSING, "", [-1, 6000, 45033, 50001, BAD_MEDIA, 846605, 846608]),
+    **codes_meaning(Meaning.THROTTLED, "", [45009]),
+    **codes_meaning(Meaning.BAD_ADDRESS, WAKE, [93006, 95001, 95018, 45015, 45047]),
+    **codes_meaning(Meaning.BAD_ADDRESS, _NOBODY, [40003, 40031, 46004, 60111, 81013, 86001, 86003]),
+    **codes_meaning(Meaning.TOO_BIG, "the message is too big", [40006, 40009, 45001, 45002]),
+    **codes_meaning(Meaning.WRONG_CONFIGURATION, _NOT_ALLOWED, [48002, 60011, 60020, 301002, 853006]),
+    **codes_meaning(Meaning.REFUSED, "WeCom's spam check does not let the content pass", [40201]),
+    **codes_meaning(Meaning.REFUSED, "", [40004, 40008, 40035, 40058, 41001, 44001, 44004]),
 }
 
 _SAYS_TOO_BIG = re.compile(r"exceed\w* max|too (long|large|big)|size limit", re.IGNORECASE)
@@ -58,7 +61,7 @@ def classify(code: int | None, words: str) -> SendError | None:
     A code that no table knows was a refusal, so nothing was sent: by its words it is a closed window, or it is
     tried again a few times. `code` is None where the answer had none: that may have been sent.
     """
-    said = words.strip()[:300]
+    said = words.strip()[:MAX_WORDS_CHARS]
     if code == OK:
         return None
     if code is None:

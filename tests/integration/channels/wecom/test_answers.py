@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from tests.fakes.http_service import FakeService
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT
-from wxbridge.channels.http import HttpAnswer, HttpClient, HttpTiming, Meaning
+from wxbridge.channels.answers import HttpAnswer, Meaning
+from wxbridge.channels.http import HttpClient, HttpTiming
 from wxbridge.channels.wecom.answers import CODES, classify
 from wxbridge.core.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown
 

@@ -13,8 +13,8 @@ from pydantic import ValidationError
 
 from tests.fakes.wecom import FakeWecom
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT, app, context, noise, picture, screenshot
-from wxbridge.channels.wecom.app import ABSORBED, PLUGIN, AppChannel, AppTarget, WecomSettings
-from wxbridge.channels.wecom.media import PICTURE_LIMIT
+from wxbridge.channels.wecom.app import DUPLICATE_CHECK_SECONDS, PLUGIN, AppChannel, AppTarget, WecomSettings
+from wxbridge.channels.wecom.media import MAX_PICTURE_BYTES
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
@@ -91,7 +91,7 @@ async def test_members_parties_and_tags_are_named_together(wecom, channel) -> No
         "markdown": {"content": "**x**"},
         "safe": 0,
         "enable_duplicate_check": 1,
-        "duplicate_check_interval": ABSORBED,
+        "duplicate_check_interval": DUPLICATE_CHECK_SECONDS,
     }
 
 
@@ -314,7 +314,7 @@ async def test_the_same_words_said_again_on_purpose_arrive_again(wecom, channel,
     for _ in range(3):
         await channel.send(app(), Text("it is noon"))
         clock.advance(60)
-    clock.advance(ABSORBED)
+    clock.advance(DUPLICATE_CHECK_SECONDS)
     await channel.send(app(), Text("it is noon"))
     assert (len(wecom.messages), wecom.duplicates) == (4, 0)
 
@@ -379,9 +379,9 @@ async def test_a_picture_that_wecom_has_lost_is_uploaded_again(wecom, channel, t
 
 async def test_a_picture_beyond_ten_megabytes_is_made_smaller(wecom, channel, tmp_path) -> None:
     body = picture(tmp_path / "p.png", noise(2000, 1800))
-    assert body.size > PICTURE_LIMIT
+    assert body.size > MAX_PICTURE_BYTES
     await channel.send(app(), body)
-    assert len(wecom.messages[0].data) <= PICTURE_LIMIT
+    assert len(wecom.messages[0].data) <= MAX_PICTURE_BYTES
 
 
 async def test_a_file_arrives_under_its_name(wecom, channel, tmp_path) -> None:

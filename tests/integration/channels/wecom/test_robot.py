@@ -15,8 +15,9 @@ from pydantic import ValidationError
 
 from tests.fakes.wecom import FakeWecom
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT, noise, picture, robot, screenshot
-from wxbridge.channels.wecom.pictures import within
-from wxbridge.channels.wecom.robot import MARKDOWN_LIMIT, PICTURE_LIMIT, PLUGIN, RobotChannel, RobotTarget
+from wxbridge.channels.wecom.pictures import shrink_picture
+from wxbridge.channels.wecom.robot import PLUGIN, RobotChannel, RobotTarget
+from wxbridge.channels.wecom.robot_message import MAX_MARKDOWN_BYTES, MAX_PICTURE_BYTES, add_mentions
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import Offline, Permanent, PictureError, Throttled, Transient, Unknown
 from wxbridge.core.model import PictureFile, Text
@@ -122,13 +123,11 @@ async def test_a_card_opens_the_link_and_what_a_card_would_lose_is_a_text(wecom,
     names=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30), max_size=5),
 )
 def test_a_markdown_with_its_mentions_fits_whatever_stands_in_it(text, names) -> None:
-    from wxbridge.channels.wecom.robot import _with_mentions
-
     text = text.encode(errors="replace").decode() * 30
-    text = text.encode()[:MARKDOWN_LIMIT].decode(errors="ignore")
-    content, left_out = _with_mentions(text, names)
+    text = text.encode()[:MAX_MARKDOWN_BYTES].decode(errors="ignore")
+    content, left_out = add_mentions(text, names)
     assert content.startswith(text)
-    assert len(content.encode()) <= MARKDOWN_LIMIT
+    assert len(content.encode()) <= MAX_MARKDOWN_BYTES
     assert all(name in left_out or f"<@{name.removeprefix('@')}>" in content for name in names)
 
 
@@ -154,10 +153,10 @@ async def test_a_picture_beyond_the_limit_arrives_smaller_and_still_legible(weco
     ground = noise(1600, 600)  # hard to compress: as PNG it has megabytes
     image.paste(ground, (0, 400))
     body = picture(tmp_path / "p.png", image)
-    assert body.size > PICTURE_LIMIT
+    assert body.size > MAX_PICTURE_BYTES
     await channel.send(robot(wecom.url), body)
     arrived = Image.open(io.BytesIO(wecom.messages[0].data)).convert("RGB")
-    assert len(wecom.messages[0].data) <= PICTURE_LIMIT
+    assert len(wecom.messages[0].data) <= MAX_PICTURE_BYTES
     assert arrived.width >= 0.6 * image.width
     upper = (0, 0, 1600, 400)
     difference = ImageChops.difference(arrived.resize(image.size).crop(upper), image.crop(upper))
@@ -173,14 +172,18 @@ async def test_what_wecom_does_not_show_is_turned_into_what_it_does(wecom, chann
 async def test_a_see_through_picture_stands_on_white(tmp_path) -> None:
     out = io.BytesIO()
     Image.new("RGBA", (40, 40), (0, 0, 0, 0)).save(out, "WEBP")
-    assert Image.open(io.BytesIO(within(out.getvalue(), 10_000))).convert("RGB").getpixel((5, 5)) == (255, 255, 255)
+    assert Image.open(io.BytesIO(shrink_picture(out.getvalue(), 10_000))).convert("RGB").getpixel((5, 5)) == (
+        255,
+        255,
+        255,
+    )
 
 
 def test_a_picture_that_no_encoding_makes_small_enough_is_said() -> None:
     out = io.BytesIO()
     noise(400, 400).save(out, "PNG")
     with pytest.raises(PictureError, match="even when made smaller"):
-        within(out.getvalue(), 1000)
+        shrink_picture(out.getvalue(), 1000)
 
 
 async def test_a_file_that_is_no_picture_is_uploaded_and_arrives_under_its_name(wecom, channel, tmp_path) -> None:

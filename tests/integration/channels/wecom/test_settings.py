@@ -49,7 +49,7 @@ routes:
 def test_every_way_of_writing_a_target_is_read(read, tmp_path) -> None:
     (tmp_path / "nets.secret").write_text("s2\n")
     config = read(EXAMPLE.replace("URL", "http://10.0.0.1"), KEY="k1", DISKS="s1")
-    found = app.application(config.targets["nets"], config.section("wecom"))
+    found = app.find_application(config.targets["nets"], config.section("wecom"))
     assert (found.corp_id, found.secret, found.agent_id) == ("ww2", "s2", 1000003)
     assert config.targets["nets"].party == ("1", "2")
     assert len(config.targets["big-room"].robots()) == 2

@@ -1,0 +1,163 @@
+"""What the answers of robots and applications mean for the message that they answer.
+
+These services answer `{"errcode": 0, "errmsg": "ok"}`. The body decides, never the HTTP status alone. Each service has
+a table of its codes (`ServiceCodes`); what is no such answer is judged by one table of HTTP statuses.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from wxbridge.core.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
+
+DEFAULT_WAIT_SECONDS = 60.0
+"""How long to wait where a service wants us slower and does not say for how long."""
+MAX_WORDS_CHARS = 300
+"""How much is kept of a service's own words."""
+
+
+class Meaning(StrEnum):
+    """What an answer means for the message that it answers."""
+
+    SENT = "sent"
+    PARTLY_SENT = "partly sent"
+    THROTTLED = "throttled"
+    RENEW_TOKEN = "refresh token once"  # noqa: S105 - no secret
+    BAD_ADDRESS = "bad address"
+    TOO_BIG = "too big"
+    WRONG_CONFIGURATION = "wrong configuration"
+    REFUSED = "refused"
+    PASSING = "passing fault"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class ServiceCode:
+    """What a code means, what a person can do about it, and how many seconds to wait where we are to be slower."""
+
+    meaning: Meaning
+    advice: str = ""
+    wait: float = DEFAULT_WAIT_SECONDS
+
+
+ServiceCodes = Mapping[int, ServiceCode]
+
+UNLISTED = ServiceCode(Meaning.PASSING)
+"""A code that nobody documents: certainly not sent. A few more tries cost little, a lost alert much."""
+
+
+def codes_meaning(
+    meaning: Meaning, advice: str, codes: Iterable[int], wait: float = DEFAULT_WAIT_SECONDS
+) -> dict[int, ServiceCode]:
+    """Make the rows of a table for codes that mean the same."""
+    return dict.fromkeys(codes, ServiceCode(meaning, advice, wait))
+
+
+@dataclass(frozen=True)
+class HttpAnswer:
+    """An HTTP answer: its status, its body, and the seconds that `Retry-After` asks for."""
+
+    status: int
+    body: bytes
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True)
+class AnswerVerdict:
+    """An answer, understood."""
+
+    meaning: Meaning
+    code: str | None = None
+    """The service's own code, where it gave one."""
+    words: str = ""
+    """The service's own words, or what the body was instead."""
+    advice: str = ""
+    wait: float = DEFAULT_WAIT_SECONDS
+    """Seconds, where we are to be slower."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """The whole answer."""
+
+    @property
+    def is_sent(self) -> bool:
+        """Whether people see the message, at least some of them."""
+        return self.meaning in (Meaning.SENT, Meaning.PARTLY_SENT)
+
+    def failure(self, service: str) -> SendError:
+        """Make the error that tells delivery what to do; `service` names who answered."""
+        said = " ".join(part for part in (self.code, self.words) if part)
+        text = f"{service} answers {said}" + (f"; {self.advice}" if self.advice else "")
+        match self.meaning:
+            case Meaning.THROTTLED:
+                return Throttled(text, retry_after=self.wait, code=self.code)
+            case Meaning.BAD_ADDRESS:
+                error = BadAddress(text)
+                error.code = self.code
+                return error
+            case Meaning.TOO_BIG | Meaning.WRONG_CONFIGURATION | Meaning.REFUSED:
+                return Permanent(text, code=self.code)
+            case Meaning.UNKNOWN:
+                return Unknown(f"{text}; it may have been sent", code=self.code)
+            case _:
+                return Transient(text, code=self.code)
+
+
+def judge_answer(answer: HttpAnswer, codes: ServiceCodes) -> AnswerVerdict:
+    """Tell what an answer means by its `errcode`; where it has none, by what came instead of one.
+
+    What certainly did not reach the service is a passing fault; where it may have, the meaning is unknown.
+    """
+    data = _read_json(answer.body)
+    number = _read_errcode(data)
+    if number is None:
+        return _judge_by_status(answer)
+    known = ServiceCode(Meaning.SENT) if number == 0 else codes.get(number, UNLISTED)
+    words = str(data.get("errmsg", "")).strip()[:MAX_WORDS_CHARS]
+    return AnswerVerdict(known.meaning, str(number), words, known.advice, known.wait, data)
+
+
+def without_doubt(verdict: AnswerVerdict) -> AnswerVerdict:
+    """Give the verdict on what nobody sees, a token or an upload: what may have happened does not matter."""
+    return replace(verdict, meaning=Meaning.PASSING) if verdict.meaning is Meaning.UNKNOWN else verdict
+
+
+def _read_json(body: bytes) -> Mapping[str, Any]:
+    try:
+        data = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _read_errcode(data: Mapping[str, Any]) -> int | None:
+    code = data.get("errcode")
+    if isinstance(code, bool) or not isinstance(code, int | str):
+        return None
+    try:
+        return int(code)
+    except ValueError:
+        return None
+
+
+_STATUSES: ServiceCodes = {
+    **codes_meaning(Meaning.WRONG_CONFIGURATION, "look at `base_url`", [404, 405, 410]),
+    # The service, or a proxy in front of it, broke after the request had come: the message may be out.
+    **codes_meaning(Meaning.UNKNOWN, "", [500, 502, 504]),
+    **codes_meaning(Meaning.TOO_BIG, "", [413]),
+    **codes_meaning(Meaning.THROTTLED, "", [429]),
+}
+"""What an HTTP status means where the body has no code of the service."""
+_FROM_A_PROXY = ServiceCode(Meaning.PASSING, "a proxy seems to answer in its place")
+
+
+def _judge_by_status(answer: HttpAnswer) -> AnswerVerdict:
+    head = answer.body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    is_page = head.startswith((b"<!doctype", b"<html", b"<head", b"<body"))
+    what = "an empty body" if not head else "a web page" if is_page else "no JSON with an errcode"
+    is_success = answer.status < 300 and not is_page  # noqa: PLR2004 - HTTP
+    known = _STATUSES.get(answer.status, ServiceCode(Meaning.UNKNOWN) if is_success else _FROM_A_PROXY)
+    wait = answer.retry_after or known.wait
+    return AnswerVerdict(known.meaning, None, f"HTTP {answer.status} with {what}", known.advice, wait)
