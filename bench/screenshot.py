@@ -82,7 +82,7 @@ async def start_older(place: Place, url: str) -> Older:
 async def measure(place: Place) -> list[Row]:
     from wxbridge.config.types import GrafanaSettings
     from wxbridge.pictures.pages.browser import find_browser
-    from wxbridge.pictures.renderer import Pictures
+    from wxbridge.pictures.renderer import PictureRenderer
 
     program = find_browser()
     if program is None:
@@ -91,7 +91,7 @@ async def measure(place: Place) -> list[Row]:
     async with GrafanaPage() as page:
         settings = GrafanaSettings(url=page.url, user=USER, password=PASSWORD)
         older = None if lacking else await start_older(place, page.url + DASHBOARD_PATH)
-        async with Pictures(grafana=settings) as pictures:
+        async with PictureRenderer(grafana=settings) as pictures:
             cold = (await _shoot(pictures))[0]
             ours, theirs, parts = Series(), Series(), []
             for number in range(PAIRS):

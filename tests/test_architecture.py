@@ -38,7 +38,6 @@ CHANNELS_MAY_IMPORT = {"core", "config"}
 SIMULATOR = "simulator"
 
 KNOWN_VIOLATIONS: dict[str, set[str]] = {
-    "alerts.pictures": {"pictures.panels"},
     "alerts.sources.host": {"hosts.samples"},
     "alerts.sources.samples": {"hosts.chart", "hosts.samples"},
     "bot.service": {"bridge"},

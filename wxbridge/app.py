@@ -48,7 +48,7 @@ from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs import Budget
 from wxbridge.jobs.scheduler import Jobs, JobSetting
 from wxbridge.pictures.publish import publisher
-from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.store import PictureStore
 from wxbridge.web.console import services as desk
 from wxbridge.web.server import Neighbours, make_app
@@ -132,9 +132,9 @@ def destinations_of(
     }
 
 
-def make_pictures(config: Config, metrics: Metrics | None = None) -> Pictures:
+def make_pictures(config: Config, metrics: Metrics | None = None) -> PictureRenderer:
     """The painters, as configured; what becomes of pictures is counted where there are metrics."""
-    return Pictures(
+    return PictureRenderer(
         config.pictures,
         config.grafana,
         prometheus=config.prometheus,
@@ -193,7 +193,7 @@ def _budget(config: Config, lane: str) -> Budget:
     return Budget(lane, tuple(rate for rate in (pace.total, pace.day) if rate))
 
 
-def make_jobs(config: Config, database: Database, pictures: Pictures, put: Any) -> Jobs:
+def make_jobs(config: Config, database: Database, pictures: PictureRenderer, put: Any) -> Jobs:
     """The configured jobs."""
     return Jobs(job_setting(config), database, put=put, draw=pictures.draw)
 
@@ -511,7 +511,7 @@ class Running:
             self._retiring.add(task)
             task.add_done_callback(self._retiring.discard)
 
-    async def _retire(self, pictures: Pictures) -> None:
+    async def _retire(self, pictures: PictureRenderer) -> None:
         """Close painters once the jobs that still use them are over."""
         try:
             await self._jobs.settled()

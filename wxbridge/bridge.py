@@ -48,7 +48,7 @@ from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import Jobs
 from wxbridge.monitors.alertmanager import GettableSilence
 from wxbridge.pictures.pages.missing_fonts import tell_of_boxes
-from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.store import PictureStore
 from wxbridge.web.listener import Listener
 from wxbridge.web.push import Push
@@ -69,7 +69,7 @@ class Generation:
     destinations: Mapping[str, Destination]
     """By target."""
     intake: AlertPipeline
-    pictures: Pictures
+    pictures: PictureRenderer
     channels: Mapping[str, Channel]
     """By name. Those of an earlier generation whose connection can stay are among them."""
     lanes: Sequence[Lane]
@@ -150,7 +150,7 @@ class Bridge:
     silences_in_grafana: Callable[[], Awaitable[Sequence[GettableSilence]]] = no_silences
     """Grafana's own. Raises `ApiError`."""
     draw: Callable[[PictureSpec], Awaitable[bytes]] | None = None
-    """Draws a picture with the present painters, `Pictures.draw`; None until the bridge runs."""
+    """Draws a picture with the present painters, `PictureRenderer.draw`; None until the bridge runs."""
     _writer: Writer = field(init=False)
     _greeted: set[str] = field(default_factory=set)
     """The targets that were greeted or announced to; once is enough for as long as the bridge runs."""

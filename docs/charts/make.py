@@ -26,7 +26,7 @@ from pathlib import Path
 from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
 from wxbridge.config.types import WebSource
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
-from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.renderer import PictureRenderer
 
 HERE = Path(__file__).parent
 EVERY, LENGTH = 15, 7200
@@ -222,7 +222,7 @@ def prometheus(directory: Path, now: int) -> Iterator[str]:
 
 async def draw(url: str, now: datetime) -> None:
     """Draw all of them."""
-    async with Pictures(prometheus=WebSource(url=url)) as pictures:
+    async with PictureRenderer(prometheus=WebSource(url=url)) as pictures:
         for each in PICTURES:
             over = each.until is not None
             alerts = tuple(

@@ -1,43 +1,30 @@
 """Which picture an alert gets: its own, the Grafana panel that it names, or a chart of its rule; else none, in peace.
 
-`choose_pictures` decides, at once and without asking anybody, and fixes the times; `first_picture` draws, later.
+`choose_pictures` decides, at once and without asking anybody, and fixes the times; the renderer draws, later.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-import structlog
-
+from wxbridge.alerts.panels import panel_of, panel_spec
 from wxbridge.alerts.severity import worst_first
 from wxbridge.config.types import Rate
-from wxbridge.core import imaging
-from wxbridge.core.deadline import share_of_time
-from wxbridge.core.errors import NothingToDraw, PictureError, failure_reason
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
+from wxbridge.core.pictures import ALERT
 from wxbridge.core.text.i18n import say
 from wxbridge.monitors.prometheus import expr_of
-from wxbridge.pictures.panels import panel_of, panel_spec
 
-log = structlog.get_logger()
-
-KIND = "alert"
 INSTANCES_AT_MOST = 500
 """How many firing instances of one rule are told to its chart, which shows the worst ten and counts the others."""
-_SHARE = 0.6
-"""Of the time that is left, what one way may take where there is another to be tried."""
 _OF_PROMETHEUS = "alertmanager"
 """Whose alerts come from rules that Prometheus knows by name; of others only a link to Prometheus tells the rule."""
-
-Painter = Callable[[Mapping[str, Any]], Awaitable[bytes]]
-Count = Callable[[str, str], None]
 
 
 @dataclass(frozen=True)
@@ -78,7 +65,7 @@ def _with(alert: Alert, picture: PictureSpec | None) -> Alert:
 def image_of(alert: Alert) -> PictureSpec | None:
     """The picture that came with an alert; of one for which it was decided already, what came with it then."""
     spec = alert.picture
-    if spec is None or spec.kind != KIND:
+    if spec is None or spec.kind != ALERT:
         return spec
     first = next((each for each in spec.params["tries"] if each["way"] == "image"), None)
     return PictureSpec(first["kind"], first["params"], spec.link) if first else None
@@ -127,7 +114,7 @@ def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, look: Ale
             tries.append(_try(way, PictureSpec("chart", _chart(whole, shown, now, look))))
     image = image_of(first)
     link = (image.link if image and "image" in ways else None) or first.links.get("panel") or first.link
-    return PictureSpec(KIND, {"tries": tries}, link=link)
+    return PictureSpec(ALERT, {"tries": tries}, link=link)
 
 
 def _try(way: str, spec: PictureSpec) -> dict[str, Any]:
@@ -206,48 +193,3 @@ def limit_pictures(group: AlertGroup, admit: Callable[[PictureSpec], bool], most
     kept = {id(alert) for alert in asked if alert.picture is not None and admit(alert.picture)}
     alerts = tuple(_with(alert, alert.picture if id(alert) in kept else None) for alert in group.alerts)
     return replace(group, alerts=alerts), len(asked) - len(kept)
-
-
-# ---------------------------------------------------------------- drawing
-
-
-async def first_picture(params: Mapping[str, Any], painters: Mapping[str, Painter], count: Count) -> bytes:
-    """Draw by the first way that gives a picture. `count` is told of each way that fails, and why.
-
-    Raises:
-        NothingToDraw: no way failed, and none has a picture.
-        PictureError: one of them failed, and no other has a picture; `retry` where one of them may succeed later.
-    """
-    tries = params.get("tries")
-    kinds = painters.keys() - {KIND}
-    if not isinstance(tries, list) or not tries or any(each.get("kind") not in kinds for each in tries):
-        raise PictureError(f"a picture of kind {KIND} needs `tries`, of the kinds {', '.join(sorted(kinds))}")
-    failures: list[PictureError] = []
-    nothing: list[NothingToDraw] = []
-    for place, each in enumerate(tries):
-        kind = each["kind"]
-        share = _SHARE if place + 1 < len(tries) else 1.0
-        try:
-            with share_of_time(share):
-                return await _checked(kind, await painters[kind](each["params"]))
-        except NothingToDraw as error:
-            nothing.append(error)
-        except PictureError as error:
-            failures.append(error)
-            count(kind, failure_reason(error))
-            log.info("no picture by this way", kind=kind, error=str(error))
-    if not failures:
-        raise nothing[0] if len(nothing) == 1 else NothingToDraw(_together(nothing), reason=nothing[-1].reason)
-    if len(failures) == 1:
-        raise failures[0]
-    raise PictureError(_together(failures), retry=any(each.retry for each in failures))
-
-
-def _together(errors: Iterable[PictureError]) -> str:
-    return "; ".join(dict.fromkeys(map(str, errors)))
-
-
-async def _checked(kind: str, data: bytes) -> bytes:
-    if kind == "fetch" and await asyncio.to_thread(imaging.is_blank, data, "the alert's picture"):
-        raise PictureError("the alert's own picture is empty")
-    return data

@@ -69,7 +69,7 @@ async def _picture(settings: Config, image: Path, capabilities: Capabilities) ->
     from wxbridge.pictures.fetch import read_file
     from wxbridge.pictures.store import PictureStore
 
-    fetched = await read_file(image, max_size=capabilities.picture_limit)
+    fetched = await read_file(image, max_bytes=capabilities.picture_limit)
     return await PictureStore.below(settings.state_dir).save(fetched.data, image.name)
 
 

@@ -20,7 +20,7 @@ from wxbridge.core.model import PictureSpec
 
 if TYPE_CHECKING:
     from wxbridge.pictures.charts.graph import Graphs, Request
-    from wxbridge.pictures.renderer import Pictures
+    from wxbridge.pictures.renderer import PictureRenderer
 
 Theme = Literal["light", "dark"]
 
@@ -128,11 +128,11 @@ def _nowhere() -> typer.BadParameter:
     return typer.BadParameter("no Prometheus: set `prometheus: url:` in jobs.yaml, or give --prometheus URL")
 
 
-def _pictures(config: Path | None, prometheus: str | None) -> Pictures:
+def _pictures(config: Path | None, prometheus: str | None) -> PictureRenderer:
     from pydantic import ValidationError
 
     from wxbridge.config.types import WebSource
-    from wxbridge.pictures.renderer import Pictures
+    from wxbridge.pictures.renderer import PictureRenderer
 
     given = None
     if prometheus is not None:
@@ -141,7 +141,7 @@ def _pictures(config: Path | None, prometheus: str | None) -> Pictures:
         except ValidationError:
             raise typer.BadParameter(f"{prometheus!r} is no web address; write one like http://db:9090") from None
     if config is None and not config_path(None).exists():
-        return Pictures(prometheus=given)
+        return PictureRenderer(prometheus=given)
     from wxbridge import app
 
     found = read_config(config)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from wxbridge.cli.common import ConfigOption, config_path, read_config, say
 from wxbridge.core import logging
-from wxbridge.core.model import PictureSpec
+from wxbridge.core.pictures import PageRequest
 
 
 def render(  # noqa: PLR0913, PLR0917 - one for each option
@@ -30,20 +30,28 @@ def render(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:
     """Take a screenshot of a page, whole, once it has settled. Works without a configuration file."""
     logging.configure("auto", "warning")
-    params: dict[str, Any] = {
-        "url": url, "width": width, "height": height, "scale": scale, "theme": theme, "timezone": timezone,
-        "wait_for": wait_for, "selector": selector, "kiosk": kiosk, "full_page": full_page,
-    }  # fmt: skip
+    request = PageRequest(
+        url,
+        width=width,
+        height=PageRequest.height if height is None else height,
+        scale=scale,
+        theme=theme,
+        timezone=timezone,
+        wait_for=wait_for,
+        selector=selector,
+        kiosk=kiosk,
+        full_page=full_page,
+    )
     started = time.monotonic()
-    png = asyncio.run(_draw(config, {name: value for name, value in params.items() if value is not None}))
+    png = asyncio.run(_draw(config, request))
     output.write_bytes(png)
     say(f"{output}: {len(png)} bytes in {time.monotonic() - started:.1f} s")
 
 
-async def _draw(config: Path | None, params: dict[str, Any]) -> bytes:
+async def _draw(config: Path | None, request: PageRequest) -> bytes:
     from wxbridge import app
-    from wxbridge.pictures.renderer import Pictures
+    from wxbridge.pictures.renderer import PictureRenderer
 
     configured = config is not None or config_path(None).exists()
-    async with app.make_pictures(read_config(config)) if configured else Pictures() as pictures:
-        return await pictures.draw(PictureSpec("page", params))
+    async with app.make_pictures(read_config(config)) if configured else PictureRenderer() as pictures:
+        return await pictures.draw(request.to_spec())

@@ -9,7 +9,7 @@ import asyncio
 import ssl
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
 from wxbridge.core.browser_tls import fetch_verified_key
@@ -89,7 +89,7 @@ class Grafana:
         self,
         address: str,
         *,
-        theme: Literal["light", "dark"] | None = None,
+        theme: str | None = None,
         kiosk: bool = True,
         timezone: str | None = None,
         hide_controls: bool = True,

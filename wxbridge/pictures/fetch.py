@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from wxbridge.pictures.allowed_hosts import Address
 
 MAX_REDIRECTS = 5
-MAX_SIZE = 20 * 1024 * 1024
+MAX_PICTURE_BYTES = 20 * 1024 * 1024
 """Bytes of a picture, unpacked."""
 _CHUNK = 64 * 1024
 _REDIRECTS = (301, 302, 303, 307, 308)
@@ -54,7 +54,7 @@ class FetchedPicture:
 class _Limits:
     allow: AllowList
     grafana: Grafana | None
-    max_size: int
+    max_bytes: int
     max_pixels: int
     trusted: URL | None
     """An origin that the operator himself named: it may be anywhere."""
@@ -66,7 +66,7 @@ async def fetch(
     allow: AllowList | Sequence[str] = (),
     grafana: Grafana | None = None,
     trusted: bool = False,
-    max_size: int = MAX_SIZE,
+    max_bytes: int = MAX_PICTURE_BYTES,
     max_pixels: int = imaging.MAX_PIXELS,
     deadline: float = 60.0,
 ) -> FetchedPicture:
@@ -81,7 +81,7 @@ async def fetch(
         allow: From where pictures may be fetched besides Grafana.
         grafana: Whose pictures are always allowed.
         trusted: Whether the operator himself wrote this address; its host is allowed then, what it redirects to not.
-        max_size: Bytes, as they arrive and unpacked.
+        max_bytes: Bytes, as they arrive and unpacked.
         max_pixels: Width × height.
         deadline: Seconds for everything.
 
@@ -91,11 +91,11 @@ async def fetch(
     hosts = allow if isinstance(allow, AllowList) else AllowList(allow)
     name = _shown(url)
     is_data = url[:5].lower() == "data:"
-    limits = _Limits(hosts, grafana, max_size, max_pixels, _parsed(url).origin() if trusted and not is_data else None)
+    limits = _Limits(hosts, grafana, max_bytes, max_pixels, _parsed(url).origin() if trusted and not is_data else None)
     try:
         async with asyncio.timeout(deadline):
             if is_data:
-                body = _from_data_url(url, max_size)
+                body = _from_data_url(url, max_bytes)
             else:
                 body = await _from_web(_parsed(url), limits)
             data, content_type = await asyncio.to_thread(imaging.checked, body, name, max_pixels=max_pixels)
@@ -106,7 +106,7 @@ async def fetch(
 
 
 async def read_file(
-    path: str | os.PathLike[str], *, max_size: int = MAX_SIZE, max_pixels: int = imaging.MAX_PIXELS
+    path: str | os.PathLike[str], *, max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = imaging.MAX_PIXELS
 ) -> FetchedPicture:
     """Read a picture from a file, checked as by `fetch`. Only for paths that the configuration names.
 
@@ -115,23 +115,23 @@ async def read_file(
         or is
             no picture.
     """
-    return await asyncio.to_thread(_read_file, Path(path), max_size, max_pixels)
+    return await asyncio.to_thread(_read_file, Path(path), max_bytes, max_pixels)
 
 
-def _read_file(path: Path, max_size: int, max_pixels: int) -> FetchedPicture:
+def _read_file(path: Path, max_bytes: int, max_pixels: int) -> FetchedPicture:
     try:
         # Not waiting: opening a pipe would never return.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(handle, "rb") as file:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 raise PictureError(f"{path} is no regular file")
-            data = file.read(max_size + 1)
+            data = file.read(max_bytes + 1)
     except OSError as error:
         raise PictureError(
             f"cannot read the picture {path}: {error.strerror}", retry=isinstance(error, FileNotFoundError)
         ) from None
-    if len(data) > max_size:
-        raise _too_large(str(path), max_size)
+    if len(data) > max_bytes:
+        raise _too_large(str(path), max_bytes)
     return FetchedPicture(*imaging.checked(data, str(path), max_pixels=max_pixels))
 
 
@@ -157,15 +157,15 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _from_data_url(url: str, max_size: int) -> bytes:
+def _from_data_url(url: str, max_bytes: int) -> bytes:
     match = _DATA_URL.match(url[:300])
     if not match:
         raise PictureError("the data: URL is malformed")
     kind, parameters = match[1].strip().lower(), match[2].lower()
     if kind and not kind.startswith("image/"):
         raise PictureError(f"the data: URL holds {kind}, no picture")
-    if len(url) - match.end() > max_size * 4 // 3 + 4096:
-        raise _too_large("the data: URL", max_size)
+    if len(url) - match.end() > max_bytes * 4 // 3 + 4096:
+        raise _too_large("the data: URL", max_bytes)
     data = unquote_to_bytes(url[match.end() :])
     if ";base64" not in parameters:
         return data
@@ -173,8 +173,8 @@ def _from_data_url(url: str, max_size: int) -> bytes:
         data = base64.b64decode(re.sub(rb"\s+", b"", data), validate=True)
     except (binascii.Error, ValueError):
         raise PictureError("the data: URL is not valid base64") from None
-    if len(data) > max_size:
-        raise _too_large("the data: URL", max_size)
+    if len(data) > max_bytes:
+        raise _too_large("the data: URL", max_bytes)
     return data
 
 
@@ -267,7 +267,7 @@ async def _get(url: URL, auth: SiteCredentials | None, limits: _Limits) -> bytes
                 return _target(url, response.headers.get("Location", ""))
             if response.status != 200:  # noqa: PLR2004 - HTTP
                 return response.status
-            return await _body(response, limits.max_size)
+            return await _body(response, limits.max_bytes)
     except aiohttp.ClientConnectorCertificateError:
         raise PictureError(f"{_shown(str(url))} has a certificate that is not trusted") from None
     except (aiohttp.ClientError, OSError) as error:
@@ -289,22 +289,22 @@ def _target(url: URL, location: str) -> URL:
         raise PictureError(f"{_shown(str(url))} redirects to something that is no address") from None
 
 
-async def _body(response: aiohttp.ClientResponse, max_size: int) -> bytes:
+async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Read a body, unpacking gzip and deflate, and stop as soon as it is too large."""
     name = _shown(str(response.url))
-    if (response.content_length or 0) > max_size:
-        raise _too_large(name, max_size)
+    if (response.content_length or 0) > max_bytes:
+        raise _too_large(name, max_bytes)
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     unpack = _unpacker(encoding, name)
     data = bytearray()
     async for chunk in response.content.iter_chunked(_CHUNK):
-        room = max_size + 1 - len(data)
+        room = max_bytes + 1 - len(data)
         try:
             data += unpack.decompress(chunk, room) if unpack else chunk
         except zlib.error:
             raise PictureError(f"{name} is damaged: it is not the {encoding} that it claims to be") from None
-        if len(data) > max_size:
-            raise _too_large(name, max_size)
+        if len(data) > max_bytes:
+            raise _too_large(name, max_bytes)
     return bytes(data)
 
 
@@ -316,8 +316,8 @@ def _unpacker(encoding: str, name: str) -> Any:
     raise PictureError(f"{name} is packed as {encoding[:20]}, which was not asked for")
 
 
-def _too_large(name: str, max_size: int) -> PictureError:
-    return PictureError(f"{name} is larger than {max_size:,} bytes")
+def _too_large(name: str, max_bytes: int) -> PictureError:
+    return PictureError(f"{name} is larger than {max_bytes:,} bytes")
 
 
 # ---------------------------------------------------------------- Grafana's placeholders

@@ -4,9 +4,8 @@ Importing this costs little: the browser's driver and the process that draws cha
 
 The kinds and their params, plain JSON. What is not said to be needed may be left out or None; times are absolute.
 
-- `page`: `url` (needed; relative to Grafana, or any page), `width`, `height`, `scale`, `full_page`, `theme`, `kiosk`,
-  `hide_controls`, `timezone`, `language`, `wait_for`, `selector`, `expand`, `marks`: see `browser.Shot` and
-  `Grafana.url`; `only_grafana` refuses every other address: for a `url` that came from outside, in an alert.
+- `page`: a `core.pictures.PageRequest`.
+- `panel`, a panel of `grafana:`: a `core.pictures.PanelRequest`.
 - `fetch`: `url` (needed), and `trusted` where the operator himself wrote the address.
 - `file`: `path` (needed).
 - `chart`, drawn from `prometheus:`; see `graph.Graphs`:
@@ -22,12 +21,9 @@ The kinds and their params, plain JSON. What is not said to be needed may be lef
   - `firing_since`, `resolved_at`: the stretch that is shaded.
   - `title` (without one: the rule's name, else the expression), `subtitle`, `unit` (as in `compose.figures`; by itself
     from the metric), `timezone` (an IANA name), `language` (`en`, `zh`), `theme` (`light`, `dark`).
-- `panel`, a panel of `grafana:`, as `panels.panel_spec` makes it: `panel` (needed: its number), `uid` or `number` of
-  its dashboard (one is needed), `from` and `to` (needed: milliseconds since the epoch), `org`, `variables` (pairs of
-  `var-…` and a value), `width`, `height`, `scale`, `theme`, `timezone`, `language`.
 - `host_chart`: a machine's figures, all of them in the params; see `host_chart`.
 - `bars`: counts over time and a ranking, all of it in the params; see `bars`.
-- `alert`, as `alert.with_pictures` makes it: `tries` (needed), a list of `{"way": …, "kind": …, "params": …}` of the
+- `alert`, as `alerts.pictures` makes it: `tries` (needed), a list of `{"way": …, "kind": …, "params": …}` of the
   kinds above, of which the first that gives a picture is taken.
 
 Any of them may have a `deadline` in seconds. Where there is nothing to draw (`NothingToDraw`: no such rule, no data, no
@@ -37,43 +33,47 @@ Prometheus) a picture of kind `alert` is left out in peace; asked for by anybody
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Self
 
 import structlog
 
-from wxbridge.config.types import PictureSettings
+from wxbridge.config.types import GrafanaSettings, PictureSettings, WebSource
+from wxbridge.core import imaging
 from wxbridge.core.deadline import deadline_at, seconds_left, share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureTimeout, failure_reason
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
-    from pathlib import Path
-
-    from wxbridge.config.types import GrafanaSettings, WebSource
-    from wxbridge.core.model import PictureSpec
-    from wxbridge.monitors.grafana import Grafana
-    from wxbridge.pictures.allowed_hosts import AllowList
-    from wxbridge.pictures.charts.graph import Graphs
-    from wxbridge.pictures.charts.worker import Charts
-    from wxbridge.pictures.pages.browser import Browser
-    from wxbridge.pictures.pages.shot import Shot
-    from wxbridge.pictures.panels import Panels
-    from wxbridge.pictures.scratch_panel import Scratch
-
-    Painter = Callable[[Mapping[str, Any]], Awaitable[bytes]]
-    Count = Callable[[str, str], None]
+from wxbridge.core.model import PictureSpec
+from wxbridge.core.pictures import ALERT, CHART, PAGE, PANEL, PageRequest, checked_params
+from wxbridge.monitors.grafana import Grafana
+from wxbridge.pictures.allowed_hosts import AllowList
+from wxbridge.pictures.charts import host_chart
+from wxbridge.pictures.charts.graph import Graphs
+from wxbridge.pictures.charts.worker import Charts
+from wxbridge.pictures.fetch import fetch, read_file
+from wxbridge.pictures.pages.browser import Browser
+from wxbridge.pictures.pages.grafana import GrafanaPages
+from wxbridge.pictures.pages.shot import Shot
+from wxbridge.pictures.panels import PanelPainter
+from wxbridge.pictures.scratch_panel import ScratchPainter
 
 log = structlog.get_logger()
 
 MAX_TRIES = 4
-_FIRST_PAUSE = 0.5
-_GRACE = 0.2
-"""Seconds that a painter has less than the whole, so that its own error, which says more, comes first."""
-_GRAFANAS_SHARE = 0.6
-"""Of the time for an alert's chart that Grafana is to draw: the rest is left for drawing it ourselves."""
+FIRST_PAUSE_SECONDS = 0.5
+"""Before the second try; doubles with each."""
+_GRACE_SECONDS = 0.2
+"""That a painter has less than the whole, so that its own error, which says more, comes first."""
+_SHARE_BEFORE_ANOTHER_WAY = 0.6
+"""Of the time that is left, what one way to draw may take where there is another to be tried."""
+
+Painter = Callable[[Mapping[str, Any]], Awaitable[bytes]]
+"""A kind's params → the picture. Raises `PictureError`."""
+CountOutcome = Callable[[str, str], None]
 
 
-class Pictures:
+class PictureRenderer:
     """Draws what a `PictureSpec` describes, by its kind's painter, with retries within one deadline.
 
     The kinds and their params are told at the top of this module. Use from one event loop, and `close()` in the end.
@@ -85,8 +85,8 @@ class Pictures:
         painters: More painters by kind, which are given the params alone.
         timezone: For pages and charts where the params name none.
         language: Likewise: `en-US`, `zh-CN`.
-        fonts: A directory for the list of the system's fonts; see `chart_worker.Charts`.
-        count: Is told of every picture what became of it: its kind, and `drawn` or `failure_reason` the error.
+        fonts: A directory for the list of the system's fonts; see `charts.worker`.
+        count: Is told of every picture what became of it: its kind, and `drawn` or the `failure_reason`.
     """
 
     def __init__(
@@ -99,33 +99,52 @@ class Pictures:
         timezone: str | None = None,
         language: str | None = None,
         fonts: Path | None = None,
-        count: Count | None = None,
+        count: CountOutcome | None = None,
     ) -> None:
         self.settings = settings or PictureSettings()
-        self._grafana_settings = grafana
-        self._prometheus_settings = prometheus
-        self._fonts = fonts
-        self._count = count or (lambda _kind, _outcome: None)
+        self.browser = Browser(self.settings.browser, idle=self.settings.browser_idle)
+        """The one browser; it starts with the first page."""
+        self.grafana = Grafana(grafana) if grafana is not None else None
+        """The configured Grafana; None where there is none."""
+        self.charts = Charts(fonts=fonts)
+        """The one process that draws charts; it starts with the first."""
+        self.graphs: Graphs | None = None
+        """What draws charts from the configured Prometheus; None where there is none."""
+        if prometheus is not None:
+            self.graphs = Graphs(
+                prometheus,
+                self.charts,
+                timezone=timezone or "UTC",
+                language="zh" if (language or "").startswith("zh") else "en",
+                theme=self.settings.alerts.theme,
+            )
         self._timezone = timezone
         self._language = language
-        self._browser: Browser | None = None
-        self._grafana: Grafana | None = None
-        self._panels: Panels | None = None
-        self._charts: Charts | None = None
-        self._graphs: Graphs | None = None
-        self._scratch: Scratch | None = None
-        self._allow: AllowList | None = None
+        self._count = count or (lambda _kind, _outcome: None)
+        self._panels: PanelPainter | None = None
+        if self.grafana is not None:
+            self._panels = PanelPainter(self.grafana, self._shoot, max_bytes=self.settings.max_size)
         self.painters: dict[str, Painter] = {
-            "page": self._page,
+            PAGE: self._page,
             "fetch": self._fetch,
             "file": self._file,
-            "chart": self._chart,
-            "panel": self._panel,
-            "alert": self._alert,
-            "host_chart": self._host_chart,
-            "bars": self._bars,
+            CHART: self._chart,
+            PANEL: self._panel,
+            ALERT: self._alert,
+            "host_chart": host_chart.painter(self.charts),
+            "bars": self.charts.bars,
             **(painters or {}),
         }
+        self._scratch: ScratchPainter | None = None
+        if self.settings.alerts.painter is not None and grafana is not None and self.graphs is not None:
+            self._scratch = ScratchPainter(
+                self.settings.alerts.painter,
+                grafana,
+                self.graphs,
+                self.painters[PANEL],
+                theme=self.settings.alerts.theme,
+                timezone=timezone,
+            )
 
     async def __aenter__(self) -> Self:
         return self
@@ -133,47 +152,16 @@ class Pictures:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    @property
-    def browser(self) -> Browser:
-        """The one browser; it is not started by asking for it."""
-        if self._browser is None:
-            from wxbridge.pictures.pages.browser import Browser
-
-            self._browser = Browser(self.settings.browser, idle=self.settings.browser_idle)
-        return self._browser
-
-    @property
-    def grafana(self) -> Grafana | None:
-        """The configured Grafana; None where there is none."""
-        if self._grafana is None and self._grafana_settings is not None:
-            from wxbridge.monitors.grafana import Grafana
-
-            self._grafana = Grafana(self._grafana_settings)
-        return self._grafana
-
-    @property
-    def charts(self) -> Charts:
-        """The one process that draws charts; it is not started by asking for it."""
-        if self._charts is None:
-            from wxbridge.pictures.charts.worker import Charts
-
-            self._charts = Charts(fonts=self._fonts)
-        return self._charts
-
-    @property
-    def graphs(self) -> Graphs | None:
-        """What draws charts from the configured Prometheus; None where there is none."""
-        if self._graphs is None and self._prometheus_settings is not None:
-            from wxbridge.pictures.charts.graph import Graphs
-
-            self._graphs = Graphs(
-                self._prometheus_settings,
-                self.charts,
-                timezone=self._timezone or "UTC",
-                language="zh" if (self._language or "").startswith("zh") else "en",
-                theme=self.settings.alerts.theme,
-            )
-        return self._graphs
+    async def close(self) -> None:
+        """Close the connections, the process that draws charts and the browser, as far as they were opened."""
+        if self._scratch is not None:
+            await self._scratch.close()
+        if self.graphs is not None:
+            await self.graphs.close()
+        await self.charts.close()
+        await self.browser.close()
+        if self.grafana is not None:
+            await self.grafana.close()
 
     async def draw(self, spec: PictureSpec) -> bytes:
         """Draw a picture. What may succeed at another attempt is tried up to four times within the deadline.
@@ -183,168 +171,153 @@ class Pictures:
             PictureError: a sentence that says why there is none; `retry` tells whether it is worth asking again later.
         """
         try:
-            picture = await self._drawn(spec)
+            picture = await self._draw_in_time(spec)
         except PictureError as error:
             self._count(spec.kind, failure_reason(error))
             raise
         self._count(spec.kind, "drawn")
         return picture
 
-    async def _drawn(self, spec: PictureSpec) -> bytes:
+    async def _draw_in_time(self, spec: PictureSpec) -> bytes:
         painter = self.painters.get(spec.kind)
         if painter is None:
             raise PictureError(f"{spec.kind!r} is no kind of picture; there are {', '.join(sorted(self.painters))}")
-        usual = self.settings.alerts.deadline if spec.kind == "alert" else self.settings.deadline
+        usual = self.settings.alerts.deadline if spec.kind == ALERT else self.settings.deadline
         seconds = float(spec.params.get("deadline") or usual)
         deadline = asyncio.get_running_loop().time() + seconds
         failures: list[PictureError] = []
         try:
-            with deadline_at(deadline - _GRACE):
+            with deadline_at(deadline - _GRACE_SECONDS):
                 async with asyncio.timeout_at(deadline):
-                    return await _repeated(painter, spec.params, deadline, failures)
+                    return await _try_repeatedly(painter, spec.params, deadline, failures)
         except TimeoutError:
             late = PictureTimeout(f"the picture ({spec.kind}) was not drawn within {seconds:g} s")
             raise (failures[-1] if failures else late) from None
 
-    async def close(self) -> None:
-        """Close the browser and the process that draws charts, where they were started."""
-        if self._scratch is not None:
-            await self._scratch.close()
-        if self._graphs is not None:
-            await self._graphs.close()
-        if self._charts is not None:
-            await self._charts.close()
-        if self._browser is not None:
-            await self._browser.close()
-        if self._grafana is not None:
-            await self._grafana.close()
+    @cached_property
+    def _allowed(self) -> AllowList:
+        return AllowList(self.settings.allow)
 
     # ------------------------------------------------------------ painters
 
     async def _page(self, params: Mapping[str, Any]) -> bytes:
-        shot = self._shot(params)
-        from wxbridge.pictures.pages.grafana import GrafanaPages
+        return await self._shoot(PageRequest.from_params(params))
 
-        grafana = self.grafana
-        return await (GrafanaPages(grafana, self.browser).shoot(shot) if grafana else self.browser.shoot(shot))
-
-    def _shot(self, params: Mapping[str, Any]) -> Shot:
-        from wxbridge.pictures.pages.shot import Shot
-
-        given = _take(params, "page", "url", (*_SHOT_KEYS, *_GRAFANA_KEYS))
-        url = str(given.pop("url"))
-        grafana_keys = {key: given.pop(key) for key in _GRAFANA_KEYS if key in given}
-        only_grafana = grafana_keys.pop("only_grafana", False)
-        given.setdefault("timezone", self._timezone)
-        given.setdefault("language", self._language)
-        if self.grafana is not None:
-            url = self.grafana.url(url, theme=given.get("theme"), timezone=given["timezone"], **grafana_keys)
+    async def _shoot(self, request: PageRequest) -> bytes:
+        grafana, url = self.grafana, request.url
+        timezone = request.timezone or self._timezone
+        if grafana is not None:
+            url = grafana.url(
+                url,
+                theme=request.theme,
+                timezone=timezone,
+                kiosk=request.kiosk,
+                hide_controls=request.hide_controls,
+            )
         elif "://" not in url:
             raise PictureError(f"{url!r} is relative to Grafana, but there is no `grafana: url:`")
-        if only_grafana and (self.grafana is None or not self.grafana.owns(url)):
+        if request.only_grafana and (grafana is None or not grafana.owns(url)):
             raise PictureError("the page to shoot is not below `grafana: url:`")
-        return Shot(url, deadline=seconds_left(self.settings.deadline), max_bytes=self.settings.max_size, **given)
+        shot = Shot.of(
+            request,
+            url=url,
+            timezone=timezone,
+            language=request.language or self._language,
+            deadline=seconds_left(self.settings.deadline),
+            max_bytes=self.settings.max_size,
+        )
+        return await (GrafanaPages(grafana, self.browser).shoot(shot) if grafana else self.browser.shoot(shot))
 
     async def _fetch(self, params: Mapping[str, Any]) -> bytes:
-        from wxbridge.pictures.allowed_hosts import AllowList
-        from wxbridge.pictures.fetch import fetch
-
-        given = _take(params, "fetch", "url", ("trusted",))
-        if self._allow is None:
-            self._allow = AllowList(self.settings.allow)
+        given = checked_params(params, "fetch", "url", ("trusted",))
         fetched = await fetch(
             str(given["url"]),
-            allow=self._allow,
+            allow=self._allowed,
             trusted=bool(given.get("trusted")),
             grafana=self.grafana,
-            max_size=self.settings.max_size,
+            max_bytes=self.settings.max_size,
             deadline=seconds_left(self.settings.deadline),
         )
         return fetched.data
 
     async def _file(self, params: Mapping[str, Any]) -> bytes:
-        from wxbridge.pictures.fetch import read_file
+        given = checked_params(params, "file", "path")
+        return (await read_file(str(given["path"]), max_bytes=self.settings.max_size)).data
 
-        given = _take(params, "file", "path", ())
-        return (await read_file(str(given["path"]), max_size=self.settings.max_size)).data
+    async def _panel(self, params: Mapping[str, Any]) -> bytes:
+        if self._panels is None:
+            raise NothingToDraw("there is no `grafana: url:` to get a panel from", reason="no_source")
+        return await self._panels.paint(params)
 
     async def _chart(self, params: Mapping[str, Any]) -> bytes:
         if self.graphs is None:
             raise NothingToDraw("there is no `prometheus: url:` to draw a chart from", reason="no_source")
         return await self.graphs.paint(params)
 
-    async def _host_chart(self, params: Mapping[str, Any]) -> bytes:
-        from wxbridge.pictures.charts.host_chart import painter
-
-        return await painter(self.charts)(params)
-
-    async def _panel(self, params: Mapping[str, Any]) -> bytes:
-        from wxbridge.pictures.panels import Panels
-
-        if self._panels is None:
-            if self.grafana is None:
-                raise NothingToDraw("there is no `grafana: url:` to get a panel from", reason="no_source")
-            self._panels = Panels(self.grafana, self._page, max_size=self.settings.max_size)
-        return await self._panels.paint(params)
-
-    async def _bars(self, params: Mapping[str, Any]) -> bytes:
-        return await self.charts.bars(params)
+    # ------------------------------------------------------------ alerts
 
     async def _alert(self, params: Mapping[str, Any]) -> bytes:
-        from wxbridge.alerts.pictures import first_picture
+        """Draw by the first way that gives a picture; what each failed way failed of is counted.
 
-        painters = dict(self.painters)
-        if self.settings.alerts.painter is not None:
-            painters["chart"] = self._chart_by_grafana
-        return await first_picture(params, painters, self._count)
+        Raises:
+            NothingToDraw: no way failed, and none has a picture.
+            PictureError: one of them failed, and no other has a picture; `retry` where one of them may succeed later.
+        """
+        tries = params.get("tries")
+        kinds = self.painters.keys() - {ALERT}
+        if not isinstance(tries, list) or not tries or any(each.get("kind") not in kinds for each in tries):
+            raise PictureError(f"a picture of kind {ALERT} needs `tries`, of the kinds {', '.join(sorted(kinds))}")
+        failures: list[PictureError] = []
+        nothing: list[NothingToDraw] = []
+        for place, each in enumerate(tries):
+            kind = each["kind"]
+            try:
+                with share_of_time(_SHARE_BEFORE_ANOTHER_WAY if place + 1 < len(tries) else 1.0):
+                    return await self._alert_by(kind, each["params"])
+            except NothingToDraw as error:
+                nothing.append(error)
+            except PictureError as error:
+                failures.append(error)
+                self._count(kind, failure_reason(error))
+                log.info("no picture by this way", kind=kind, error=str(error))
+        if not failures:
+            raise nothing[0] if len(nothing) == 1 else NothingToDraw(_together(nothing), reason=nothing[-1].reason)
+        if len(failures) == 1:
+            raise failures[0]
+        raise PictureError(_together(failures), retry=any(each.retry for each in failures))
+
+    async def _alert_by(self, kind: str, params: Mapping[str, Any]) -> bytes:
+        """Draw an alert's picture by one way."""
+        if kind == CHART and self.settings.alerts.painter is not None:
+            return await self._chart_by_grafana(params)
+        picture = await self.painters[kind](params)
+        if kind == "fetch" and await asyncio.to_thread(imaging.is_blank, picture, "the alert's picture"):
+            raise PictureError("the alert's own picture is empty")
+        return picture
 
     async def _chart_by_grafana(self, params: Mapping[str, Any]) -> bytes:
         """Have Grafana draw a chart, and draw it ourselves where it does not."""
         try:
-            with share_of_time(_GRAFANAS_SHARE):
-                picture = await self._by_grafana(params)
+            picture = await self._chart_on_scratch_panel(params)
         except PictureError as error:
             self._count("scratch", failure_reason(error))
             log.info("Grafana draws no chart; the bridge does", reason=failure_reason(error), error=str(error))
-            return await self.painters["chart"](params)
+            return await self.painters[CHART](params)
         self._count("scratch", "drawn")
         return picture
 
-    async def _by_grafana(self, params: Mapping[str, Any]) -> bytes:
+    async def _chart_on_scratch_panel(self, params: Mapping[str, Any]) -> bytes:
         if self._scratch is None:
-            from wxbridge.pictures.scratch_panel import Scratch
-
-            settings, grafana, graphs = self.settings.alerts, self._grafana_settings, self.graphs
-            if settings.painter is None or grafana is None or graphs is None:
-                raise PictureError("`pictures: alerts: painter:` needs both `grafana: url:` and `prometheus: url:`")
-            self._scratch = Scratch(
-                settings.painter,
-                grafana,
-                graphs,
-                self.painters["panel"],
-                theme=settings.theme,
-                timezone=self._timezone,
-            )
-        return await self._scratch.paint(params)
+            raise PictureError("`pictures: alerts: painter:` needs both `grafana: url:` and `prometheus: url:`")
+        with share_of_time(_SHARE_BEFORE_ANOTHER_WAY):
+            return await self._scratch.paint(params)
 
 
-_SHOT_KEYS = (
-    "width",
-    "height",
-    "scale",
-    "full_page",
-    "theme",
-    "timezone",
-    "language",
-    "wait_for",
-    "selector",
-    "expand",
-    "marks",
-)
-_GRAFANA_KEYS = ("kiosk", "hide_controls", "only_grafana")
+def _together(errors: Iterable[PictureError]) -> str:
+    return "; ".join(dict.fromkeys(map(str, errors)))
 
 
-async def _repeated(
+async def _try_repeatedly(
     painter: Painter, params: Mapping[str, Any], deadline: float, failures: list[PictureError]
 ) -> bytes:
     """Paint, again after pauses while that may help and the loop's time `deadline` permits.
@@ -356,7 +329,7 @@ async def _repeated(
         try:
             return await painter(params)
         except PictureError as error:
-            pause = _FIRST_PAUSE * 2**number
+            pause = FIRST_PAUSE_SECONDS * 2**number
             # Of those that took too long the first had the most time, and says how much.
             if not (failures and isinstance(error, PictureTimeout) and isinstance(failures[-1], PictureTimeout)):
                 failures.append(error)
@@ -364,17 +337,3 @@ async def _repeated(
                 raise failures[-1] from None
             await asyncio.sleep(pause)
     raise AssertionError  # pragma: no cover - the last try returns or raises
-
-
-def _take(params: Mapping[str, Any], kind: str, needed: str, optional: tuple[str, ...]) -> dict[str, Any]:
-    """The params of a painter, less those that are None.
-
-    Raises:
-        PictureError: one is missing or unknown.
-    """
-    given = {key: value for key, value in params.items() if value is not None and key != "deadline"}
-    unknown = sorted(given.keys() - {needed, *optional})
-    if unknown or needed not in given:
-        what = f"does not know {', '.join(unknown)}" if unknown else f"needs `{needed}`"
-        raise PictureError(f"a picture of kind {kind} {what}")
-    return given

@@ -261,7 +261,7 @@ class _Read:
     folder: Json
 
 
-class Scratch:
+class ScratchPainter:
     """Draws charts with one panel of one dashboard. Use from one event loop, and `close()` in the end.
 
     Args:

@@ -26,7 +26,7 @@ from wxbridge.core.errors import ConfigError, PictureError
 from wxbridge.core.model import PictureSpec, Text
 from wxbridge.monitors.dashboards import Dashboards
 from wxbridge.monitors.grafana import Grafana
-from wxbridge.pictures.panels import Panels
+from wxbridge.pictures.panels import PanelPainter
 
 NOW = datetime(2026, 11, 21, 16, 20, tzinfo=ZoneInfo("Asia/Shanghai"))
 ASKER = Asker("wechat", "ops", "wxid_1", "张三", "1@chatroom", "技术讨论群")
@@ -399,7 +399,7 @@ async def test_grafana_below_a_path_and_whole_addresses_are_understood(api) -> N
 
 async def test_what_is_asked_for_is_what_the_painter_draws(room, api) -> None:
     (spec,) = await room.specs("graph kafka 2 800x400 host=web-1")
-    painter = Panels(Grafana(GrafanaSettings(url=api.url, token=TOKEN)))
+    painter = PanelPainter(Grafana(GrafanaSettings(url=api.url, token=TOKEN)))
     assert (await painter.paint(spec.params)).startswith(b"\x89PNG")
     (drawn,) = api.drawn
     assert {name: drawn[name] for name in ("panelId", "width", "height", "scale", "var-host", "tz")} == {

@@ -234,7 +234,7 @@ async def test_both_are_labelled(
         labels.extend(label for _, label in pictures)
         return page()
 
-    monkeypatch.setattr("wxbridge.pictures.pages.compare.side_by_side", note)
+    monkeypatch.setattr("wxbridge.jobs.kinds.screenshot.side_by_side", note)
     await run(replace(context, language=language), job(compare=compare))  # type: ignore[arg-type]
     assert labels == [f"{'now' if language == 'en' else '现在'} · 02-03 08:00 – 09:00", label]
 

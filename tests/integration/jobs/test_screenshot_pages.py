@@ -13,7 +13,7 @@ from wxbridge.config.types import GrafanaSettings
 from wxbridge.core.model import Picture, Text
 from wxbridge.jobs import JobContext
 from wxbridge.jobs.kinds.screenshot import ScreenshotJob, run
-from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.renderer import PictureRenderer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -30,7 +30,7 @@ async def dashboard():
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def pictures(dashboard):
-    async with Pictures(grafana=GrafanaSettings(url=dashboard.url)) as pictures:
+    async with PictureRenderer(grafana=GrafanaSettings(url=dashboard.url)) as pictures:
         yield pictures
 
 

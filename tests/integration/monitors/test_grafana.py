@@ -21,7 +21,7 @@ from wxbridge.pictures.fetch import fetch
 from wxbridge.pictures.pages.browser import Browser
 from wxbridge.pictures.pages.grafana import GrafanaPages
 from wxbridge.pictures.pages.shot import Shot
-from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.renderer import PictureRenderer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -260,7 +260,7 @@ async def test_the_placeholder_of_a_grafana_without_renderer_is_refused(fake):
 
 async def test_a_page_picture_is_drawn_from_its_params(fake):
     settings = GrafanaSettings(url=fake.url, token=TOKEN)
-    async with Pictures(PictureSettings(), settings, timezone="Asia/Shanghai") as pictures:
+    async with PictureRenderer(PictureSettings(), settings, timezone="Asia/Shanghai") as pictures:
         params = {"url": "/d/kafka/inner?panels=2&refresh=1s", "width": 1000, "theme": "dark"}
         png = await pictures.draw(PictureSpec("page", params))
         image = imaging.open_picture(png, "it").convert("RGB")
@@ -269,21 +269,21 @@ async def test_a_page_picture_is_drawn_from_its_params(fake):
 
 
 async def test_what_fails_twice_and_then_works_is_drawn(fake, monkeypatch):
-    monkeypatch.setattr("wxbridge.pictures.renderer._FIRST_PAUSE", 0.01)
-    async with Pictures() as pictures:
+    monkeypatch.setattr("wxbridge.pictures.renderer.FIRST_PAUSE_SECONDS", 0.01)
+    async with PictureRenderer() as pictures:
         assert await pictures.draw(PictureSpec("page", {"url": fake.url + "/flaky"}))
     assert fake.failures == 3
 
 
 async def test_what_cannot_be_mended_is_asked_once(fake):
-    async with Pictures() as pictures:
+    async with PictureRenderer() as pictures:
         with pytest.raises(PictureError, match="HTTP 404"):
             await pictures.draw(PictureSpec("page", {"url": fake.url + "/status/404"}))
     assert len(fake.credentials("/status/404")) == 1
 
 
 async def test_the_deadline_holds_over_all_tries(fake):
-    async with Pictures(PictureSettings(deadline="2s")) as pictures:
+    async with PictureRenderer(PictureSettings(deadline="2s")) as pictures:
         await pictures.browser.shoot(Shot(fake.url + "/pages/plain"))
         with pytest.raises(PictureError, match="HTTP 503") as caught:
             await pictures.draw(PictureSpec("page", {"url": fake.url + "/status/503"}))
@@ -297,7 +297,7 @@ async def test_a_painter_of_ones_own_and_its_deadline():
             await asyncio.Event().wait()
         return b"drawn " + params["what"].encode()
 
-    async with Pictures(PictureSettings(deadline="300ms"), painters={"chart": paint}) as pictures:
+    async with PictureRenderer(PictureSettings(deadline="300ms"), painters={"chart": paint}) as pictures:
         assert await pictures.draw(PictureSpec("chart", {"what": "cpu"})) == b"drawn cpu"
         with pytest.raises(PictureError, match=r"\(chart\) was not drawn within 0.3 s"):
             await pictures.draw(PictureSpec("chart", {"what": "cpu", "hang": True}))
@@ -315,7 +315,7 @@ async def test_a_painter_of_ones_own_and_its_deadline():
     ],
 )
 async def test_a_wrong_spec_is_a_sentence(spec, words):
-    async with Pictures() as pictures:
+    async with PictureRenderer() as pictures:
         with pytest.raises(PictureError, match=words) as caught:
             await pictures.draw(spec)
     assert not caught.value.retry

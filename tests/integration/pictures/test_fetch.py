@@ -138,11 +138,11 @@ async def test_a_server_that_never_answers(site):
 
 async def test_too_large_by_its_own_word_is_not_even_read(site):
     site.bodies["/x"] = (b"\x89PNG\r\n\x1a\n" + bytes(200_000), {})
-    await refused("larger than 100,000 bytes", site.url + "/x", allow=HERE, max_size=100_000)
+    await refused("larger than 100,000 bytes", site.url + "/x", allow=HERE, max_bytes=100_000)
 
 
 async def test_a_body_without_end_is_cut_off(site):
-    await refused("larger than", site.url + "/endless", allow=HERE, max_size=1_000_000)
+    await refused("larger than", site.url + "/endless", allow=HERE, max_bytes=1_000_000)
     assert site.sent < 20_000_000
 
 
@@ -150,7 +150,7 @@ async def test_a_packed_bomb_is_not_unpacked(site):
     packed = gzip.compress(bytes(50_000_000))
     assert len(packed) < 100_000
     site.bodies["/x"] = (packed, {"Content-Encoding": "gzip"})
-    await refused("larger than", site.url + "/x", allow=HERE, max_size=100_000)
+    await refused("larger than", site.url + "/x", allow=HERE, max_bytes=100_000)
 
 
 async def test_a_packed_picture_is_unpacked(site):
@@ -299,7 +299,7 @@ async def test_a_data_url():
     ],
 )
 async def test_a_bad_data_url(url, words):
-    await refused(words, url, max_size=100_000)
+    await refused(words, url, max_bytes=100_000)
 
 
 async def test_a_file(tmp_path):
@@ -322,4 +322,4 @@ async def test_files_that_are_refused(tmp_path):
         with pytest.raises(PictureError, match=words):
             await read_file(path)
     with pytest.raises(PictureError, match="larger than 10 bytes"):
-        await read_file(large, max_size=10)
+        await read_file(large, max_bytes=10)

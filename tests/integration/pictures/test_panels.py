@@ -1,11 +1,10 @@
-"""The Grafana panel that an alert names: found, addressed, and drawn."""
+"""Pictures of Grafana's panels: addressed, and drawn."""
 
 from __future__ import annotations
 
 import asyncio
 import io
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
 import pytest
@@ -17,119 +16,27 @@ from tests.fakes.grafana import PASSWORD, PLACEHOLDER, TOKEN, USER, png
 from wxbridge.config.types import GrafanaSettings
 from wxbridge.core import imaging
 from wxbridge.core.errors import NothingToDraw, PictureError
-from wxbridge.core.model import Alert, AlertStatus, PictureSpec
+from wxbridge.core.model import PictureSpec
+from wxbridge.core.pictures import PanelAddress, PanelRequest
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.panels import (
-    MARGIN,
-    Panel,
-    Panels,
-    View,
-    page_params,
-    panel_of,
-    panel_spec,
+    PanelPainter,
+    page_of,
     render_path,
     says_no_data,
-    span,
 )
-from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.renderer import PictureRenderer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SHOT = png(540, 320)
-NOW = datetime(2026, 3, 7, 6, 0, tzinfo=UTC)
 PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:#204080;color:white">
 <h1>panel</h1><script>document.querySelector('h1').textContent = location.search</script>"""
 
 
-def alert(**given) -> Alert:
-    return Alert("grafana", AlertStatus.FIRING, "CPU", starts_at=NOW - timedelta(minutes=10), **given)
-
-
-# ---------------------------------------------------------------- what an alert names
-
-
-@pytest.mark.parametrize(
-    ("given", "panel"),
-    [
-        (
-            {"links": {"panel": "http://g:3000/d/kafka/overview?orgId=1&viewPanel=4"}},
-            Panel("4", "kafka", org="1"),
-        ),
-        (
-            {"links": {"panel": "https://else.where/grafana/d/kafka?viewPanel=panel-4&var-host=a&var-host=b+c"}},
-            Panel("4", "kafka", variables=(("var-host", "a"), ("var-host", "b c"))),
-        ),
-        (
-            {"link": "http://localhost:3000/d/S0mwAVzRz/mq135?fullscreen&edit&tab=alert&panelId=2&orgId=1"},
-            Panel("2", "S0mwAVzRz", org="1"),
-        ),
-        ({"links": {"panel": "/d-solo/kafka/x?panelId=7"}}, Panel("7", "kafka")),
-        ({"links": {"panel": "/d/kafka/x?viewPanel=panel-3-clone-1"}}, Panel("panel-3-clone-1", "kafka")),
-        ({"annotations": {"__dashboardUid__": "k1", "__panelId__": "9", "__orgId__": "3"}}, Panel("9", "k1", org="3")),
-        ({"annotations": {"__dashboardId__": "12", "__panelId__": "9"}}, Panel("9", number=12)),
-        (
-            {
-                "annotations": {"__dashboardUid__": "k1", "__panelId__": "9"},
-                "links": {"dashboard": "http://g/d/k1/x?var-a=1&from=2", "panel": "http://g/d/other/x?viewPanel=1"},
-            },
-            Panel("9", "k1", variables=(("var-a", "1"),)),
-        ),
-        ({"links": {"dashboard": "http://g:3000/d/kafka/overview"}}, None),
-        ({"links": {"panel": "http://g:3000/alerting/list?viewPanel=4"}}, None),
-        ({"links": {"panel": "http://g:3000/d/..%2F..%2Fadmin/x?viewPanel=4"}}, None),
-        ({"links": {"panel": "http://[broken/d/kafka/x?viewPanel=4"}}, None),
-        ({"annotations": {"__dashboardUid__": "../admin", "__panelId__": "9"}}, None),
-        ({"annotations": {"__dashboardId__": "0", "__panelId__": "9"}}, None),
-        ({"annotations": {"__dashboardUid__": "k1", "__panelId__": "9&from=0"}}, None),
-        ({}, None),
-    ],
-)
-async def test_an_alert_names_its_panel_by_address_or_by_annotations(given, panel) -> None:
-    assert panel_of(alert(**given)) == panel
-
-
-@pytest.mark.parametrize(
-    ("started", "ended", "start", "end"),
-    [
-        (timedelta(0), None, timedelta(minutes=15), timedelta(0)),
-        (timedelta(minutes=40), None, timedelta(minutes=50), timedelta(0)),
-        (timedelta(days=9), None, timedelta(days=1), timedelta(0)),
-        (None, None, timedelta(minutes=15), timedelta(0)),
-        (timedelta(hours=3), timedelta(hours=1), timedelta(hours=3, minutes=30), timedelta(minutes=30)),
-        (timedelta(minutes=31), timedelta(minutes=30), timedelta(minutes=40), timedelta(minutes=25)),
-        (timedelta(days=4), timedelta(0), timedelta(days=5), timedelta(0)),
-        (timedelta(minutes=-5), None, timedelta(minutes=15), timedelta(0)),
-    ],
-)
-async def test_the_whole_episode_is_shown_with_a_margin_and_nothing_after_now(started, ended, start, end) -> None:
-    found = span(NOW, None if started is None else NOW - started, None if ended is None else NOW - ended)
-    assert found == (NOW - start, NOW - end)
-    assert found[1] - found[0] >= timedelta(minutes=15)
-
-
-async def test_a_panels_picture_has_absolute_times_and_the_link_that_people_know() -> None:
-    link = "http://g:3000/d/kafka/overview?orgId=1&viewPanel=4&var-host=a"
-    spec = panel_spec(alert(links={"panel": link}), NOW, timezone="Asia/Shanghai", language="zh-CN")
-    assert spec == PictureSpec(
-        "panel",
-        {
-            "panel": "4",
-            "uid": "kafka",
-            "org": "1",
-            "variables": [["var-host", "a"]],
-            "from": int((NOW - timedelta(minutes=10) - MARGIN).timestamp()) * 1000,
-            "to": int(NOW.timestamp()) * 1000,
-            "timezone": "Asia/Shanghai",
-            "language": "zh-CN",
-        },
-        link=link,
-    )
-    assert panel_spec(alert(), NOW) is None
-
-
 async def test_the_addresses_tell_size_times_variables_and_zone() -> None:
-    panel = Panel("4", "kafka", org="1", variables=(("var-host", "a&b"), ("var-host", "c")))
-    view = View(panel, 1000, 2000, width=500, height=300, theme="dark", timezone="Asia/Shanghai")
+    panel = PanelAddress("4", "kafka", org="1", variables=(("var-host", "a&b"), ("var-host", "c")))
+    view = PanelRequest(panel, 1000, 2000, width=500, height=300, theme="dark", timezone="Asia/Shanghai")
     parts = urlsplit(render_path(view, timeout=12.7))
     assert parts.path == "/render/d-solo/kafka/_"
     assert parse_qs(parts.query) == {
@@ -146,10 +53,10 @@ async def test_the_addresses_tell_size_times_variables_and_zone() -> None:
         "scale": ["2"],
         "timeout": ["12"],
     }
-    page = page_params(view)
-    assert page["only_grafana"] is True
-    assert page["full_page"] is False
-    assert page["url"].startswith("/d-solo/kafka/_?")
+    page = page_of(view)
+    assert page.only_grafana is True
+    assert page.full_page is False
+    assert page.url.startswith("/d-solo/kafka/_?")
 
 
 # ---------------------------------------------------------------- drawing
@@ -262,7 +169,7 @@ def panels(fake, shots):
         shots.append(params)
         return SHOT
 
-    return Panels(Grafana(GrafanaSettings(url=fake.url, token=TOKEN)), page)
+    return PanelPainter(Grafana(GrafanaSettings(url=fake.url, token=TOKEN)), page)
 
 
 PARAMS = {"panel": "4", "uid": "kafka", "from": 1000, "to": 901000, "timezone": "Asia/Shanghai"}
@@ -282,15 +189,15 @@ async def test_a_grafana_without_renderer_is_shot_by_our_browser_and_not_asked_a
     assert await panels.paint(PARAMS) == SHOT
     assert await panels.paint(PARAMS) == SHOT
     assert len(fake.asked("/render/")) == 1
-    assert shots[0]["url"].startswith("/d-solo/kafka/_?panelId=4&from=1000&to=901000")
-    assert shots[0]["only_grafana"] is True
+    assert shots[0].url.startswith("/d-solo/kafka/_?panelId=4&from=1000&to=901000")
+    assert shots[0].only_grafana is True
 
 
 async def test_without_renderer_and_browser_the_reason_is_told(fake, panels) -> None:
     fake.how = "placeholder"
     for _ in range(2):
         with pytest.raises(PictureError, match="no image renderer") as refused:
-            await Panels(panels.grafana).paint(PARAMS)
+            await PanelPainter(panels.grafana).paint(PARAMS)
         assert not refused.value.retry
 
 
@@ -304,7 +211,7 @@ async def test_a_renderer_in_trouble_leaves_the_panel_to_our_browser_this_once(f
 
 async def test_a_slow_renderer_leaves_time_for_our_browser(fake, panels) -> None:
     fake.how = "slow"
-    pictures = Pictures(painters={"panel": panels.paint})
+    pictures = PictureRenderer(painters={"panel": panels.paint})
     assert await pictures.draw(PictureSpec("panel", PARAMS | {"deadline": 1.0})) == SHOT
 
 
@@ -326,7 +233,7 @@ async def test_a_login_page_or_a_refusal_is_no_picture(fake, panels, shots, how,
 
 
 async def test_a_wrong_token_is_told(fake, shots) -> None:
-    wrong = Panels(Grafana(GrafanaSettings(url=fake.url, token="wrong")))
+    wrong = PanelPainter(Grafana(GrafanaSettings(url=fake.url, token="wrong")))
     with pytest.raises(PictureError, match=r"did not take grafana\.token"):
         await wrong.paint(PARAMS)
 
@@ -337,11 +244,11 @@ async def test_when_both_fail_both_reasons_are_told(fake, panels) -> None:
 
     fake.how = "500"
     with pytest.raises(PictureError, match=r"HTTP 500; and by our own browser: there is no browser") as failed:
-        await replace(panels, page=no_browser).paint(PARAMS)
+        await replace(panels, shoot=no_browser).paint(PARAMS)
     assert failed.value.retry
     fake.how = "placeholder"
     with pytest.raises(PictureError, match=r"^there is no browser$"):
-        await replace(panels, page=no_browser).paint(PARAMS)
+        await replace(panels, shoot=no_browser).paint(PARAMS)
 
 
 async def test_a_legacy_dashboard_number_is_looked_up_once(fake, panels) -> None:
@@ -374,7 +281,7 @@ async def test_a_number_that_grafana_does_not_know_gives_no_other_dashboards_pan
 
 
 async def test_an_expired_session_is_renewed_for_the_look_up(fake) -> None:
-    by_password = Panels(Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)))
+    by_password = PanelPainter(Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)))
     params = {"panel": "4", "number": 12, "from": 1000, "to": 901000}
     await by_password.paint(params)
     fake.session = "s2"
@@ -401,10 +308,9 @@ async def test_params_cannot_lead_elsewhere(fake, panels, change, said) -> None:
 
 async def test_our_own_browser_shoots_the_panel_alone(fake, browser) -> None:
     fake.how = "placeholder"
-    pictures = Pictures(grafana=GrafanaSettings(url=fake.url, token=TOKEN))
-    pictures._browser = browser
-    panels = Panels(pictures.grafana, pictures.painters["page"])
-    picture = await panels.paint(PARAMS)
+    pictures = PictureRenderer(grafana=GrafanaSettings(url=fake.url, token=TOKEN))
+    pictures.browser = browser
+    picture = await pictures.painters["panel"](PARAMS)
     with imaging.open_picture(picture, "the panel") as image:
         assert image.size == (1080, 640)
         assert image.convert("RGB").getpixel((1070, 630)) == (0x20, 0x40, 0x80)
@@ -446,4 +352,4 @@ async def test_where_the_panel_has_no_data_there_is_nothing_to_draw(fake, shots)
         return panel_picture(lambda pen: pen.text((490, 330), "No data", fill="#555555", font_size=28))
 
     with pytest.raises(NothingToDraw, match="no data"):
-        await Panels(Grafana(GrafanaSettings(url=fake.url, token=TOKEN)), page).paint(PARAMS)
+        await PanelPainter(Grafana(GrafanaSettings(url=fake.url, token=TOKEN)), page).paint(PARAMS)

@@ -29,9 +29,9 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.monitors.promql import Threshold, analysed
 from wxbridge.pictures.charts.graph import Graphs
-from wxbridge.pictures.panels import Panels
-from wxbridge.pictures.renderer import Pictures
-from wxbridge.pictures.scratch_panel import MARK, Content, Scratch, filled, mark_in, mended
+from wxbridge.pictures.panels import PanelPainter
+from wxbridge.pictures.renderer import PictureRenderer
+from wxbridge.pictures.scratch_panel import MARK, Content, ScratchPainter, filled, mark_in, mended
 
 AT = 1_772_860_200.0
 OWN = png(500, 300, "#123456")
@@ -211,7 +211,7 @@ def clock() -> Clock:
     return Clock()
 
 
-Make = Callable[..., Scratch]
+Make = Callable[..., ScratchPainter]
 
 
 @pytest_asyncio.fixture
@@ -219,12 +219,12 @@ async def make(grafana: FakeGrafana, prometheus: FakePrometheus, clock: Clock) -
     """Makes painters on the fakes; each is a bridge of its own."""
     made: list[Any] = []
 
-    def one(token: str = EDITOR, panel: int = 2, uid: str = UID) -> Scratch:
+    def one(token: str = EDITOR, panel: int = 2, uid: str = UID) -> ScratchPainter:
         source = GrafanaSettings(url=grafana.url, token=token)
         graphs = Graphs(WebSource(url=prometheus.url), None)  # type: ignore[arg-type] # it draws nothing itself
         settings = ScratchSettings(dashboard=uid, panel=panel)
-        paint = Panels(Grafana(source)).paint
-        scratch = Scratch(settings, source, graphs, paint, timezone="Asia/Shanghai", wall=clock, pause=0.001)
+        paint = PanelPainter(Grafana(source)).paint
+        scratch = ScratchPainter(settings, source, graphs, paint, timezone="Asia/Shanghai", wall=clock, pause=0.001)
         made.extend((scratch, graphs))
         return scratch
 
@@ -508,7 +508,7 @@ def configured(grafana: FakeGrafana, prometheus: FakePrometheus, **alerts: Any) 
         return OWN
 
     yield (
-        Pictures(
+        PictureRenderer(
             PictureSettings(alerts=AlertPictureSettings(**alerts), browser=Path("/nowhere")),
             GrafanaSettings(url=grafana.url, token=EDITOR),
             prometheus=WebSource(url=prometheus.url),
@@ -577,7 +577,7 @@ async def test_without_a_grafana_the_bridge_draws() -> None:
         return OWN
 
     settings = PictureSettings(alerts=AlertPictureSettings(painter=PAINTER))
-    async with Pictures(settings, painters={"chart": own}) as pictures:
+    async with PictureRenderer(settings, painters={"chart": own}) as pictures:
         assert await pictures.draw(ALERT) == OWN
 
 

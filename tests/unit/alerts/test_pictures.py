@@ -18,7 +18,7 @@ from wxbridge.config.types import PictureSettings, Rate
 from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
-from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.renderer import PictureRenderer
 
 NOW = datetime(2026, 3, 7, 6, 0, tzinfo=UTC)
 BOTH = AlertPictureOptions(grafana=True, prometheus=True, timezone="Asia/Shanghai", language="zh", theme="dark")
@@ -169,7 +169,7 @@ def test_never_more_than_so_many_are_drawn_within_the_time(moments: list[float])
 # ---------------------------------------------------------------- drawing
 
 
-def pictures(counted: list[tuple[str, str]], **answers: Any) -> Pictures:
+def pictures(counted: list[tuple[str, str]], **answers: Any) -> PictureRenderer:
     def painter(answer: Any) -> Any:
         async def paint(_params: Mapping[str, Any]) -> bytes:
             if isinstance(answer, Exception):
@@ -178,7 +178,7 @@ def pictures(counted: list[tuple[str, str]], **answers: Any) -> Pictures:
 
         return paint
 
-    return Pictures(
+    return PictureRenderer(
         painters={kind: painter(answer) for kind, answer in answers.items()},
         count=lambda *given: counted.append(given),
     )
@@ -219,7 +219,7 @@ async def test_where_one_failed_and_no_other_has_a_picture_it_is_a_failure(error
 
 async def test_what_was_to_be_drawn_from_a_prometheus_that_is_configured_no_more_is_left_out_in_peace() -> None:
     counted: list[tuple[str, str]] = []
-    drawn = Pictures(count=lambda *given: counted.append(given))
+    drawn = PictureRenderer(count=lambda *given: counted.append(given))
     with pytest.raises(NothingToDraw, match=r"no `grafana: url:`.*no `prometheus: url:`"):
         await drawn.draw(tried("panel", "chart"))
     assert counted == [("alert", "no_source")]

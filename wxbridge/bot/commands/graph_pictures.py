@@ -12,11 +12,9 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 from wxbridge.bot.time_range import Span
 from wxbridge.config.graphs import TALL, WIDE, Size
 from wxbridge.core.model import PictureSpec
+from wxbridge.core.pictures import PageRequest, PanelAddress, PanelRequest
 from wxbridge.core.text.i18n import Language
 from wxbridge.monitors.dashboards import PanelInfo
-
-_PAGE_WIDTH = 1440
-"""CSS pixels of a whole dashboard."""
 
 
 @dataclass(frozen=True)
@@ -44,17 +42,9 @@ class View:
 def panel_picture(view: View, panel: PanelInfo, base: str) -> PictureSpec:
     """What to draw for a panel: kind `panel`. `base` is Grafana's address, for the link."""
     start, end = view.span.milliseconds
-    params: dict[str, Any] = {"panel": str(panel.id), "uid": view.uid, "from": start, "to": end}
-    more = {
-        "org": view.org,
-        "variables": [list(pair) for pair in view.variables],
-        "timezone": view.timezone,
-        "theme": view.theme,
-        **_sides(view.size),
-    }
-    return PictureSpec(
-        "panel", params | {name: value for name, value in more.items() if value}, link=base + path_of(view, panel.id)
-    )
+    address = PanelAddress(str(panel.id), view.uid, org=view.org, variables=view.variables)
+    request = PanelRequest(address, start, end, timezone=view.timezone, theme=view.theme, **_sides(view.size))
+    return request.to_spec(base + path_of(view, panel.id))
 
 
 def dashboard_picture(view: View, base: str) -> PictureSpec:
@@ -67,16 +57,8 @@ def page_picture(
     url: str, size: Size | None, theme: str | None, timezone: str, *, link: str, only_grafana: bool = False
 ) -> PictureSpec:
     """What to draw for any page: kind `page`, as the job kind `screenshot` does."""
-    params: dict[str, Any] = {
-        "url": url,
-        "width": _PAGE_WIDTH,
-        "timezone": timezone,
-        "theme": theme,
-        **_page_sides(size),
-    }
-    if only_grafana:
-        params["only_grafana"] = True
-    return PictureSpec("page", {name: value for name, value in params.items() if value is not None}, link=link)
+    request = PageRequest(url, timezone=timezone, theme=theme, only_grafana=only_grafana, **_page_sides(size))
+    return request.to_spec(link)
 
 
 CHART_DEADLINE = 25.0
@@ -105,11 +87,11 @@ def path_of(view: View, panel: int | None = None) -> str:
     return f"/d/{view.uid}/{quote(view.slug or '_', safe='-%')}?{urlencode(query)}"
 
 
-def _sides(size: Size | None) -> dict[str, int]:
+def _sides(size: Size | None) -> dict[str, Any]:
     return {} if size is None else {"width": size.width, "height": size.height, "scale": size.scale}
 
 
-def _page_sides(size: Size | None) -> dict[str, int]:
+def _page_sides(size: Size | None) -> dict[str, Any]:
     """A page is as long as it is; Grafana puts panels below one another where it is narrow."""
     if size in (WIDE, TALL):
         return {"width": 1920} if size == WIDE else {"width": 720, "scale": 2}

@@ -10,11 +10,11 @@ import asyncio
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime, tzinfo
 from math import prod
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import structlog
@@ -22,13 +22,16 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from wxbridge.config.types import Duration, JobSettings, Names
 from wxbridge.core.errors import PictureError
-from wxbridge.core.model import Picture, PictureSpec, Text
+from wxbridge.core.model import Picture, Text
+from wxbridge.core.pictures import PageRequest
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import duration
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.kinds.text import TemplateText, render
 from wxbridge.pictures import archive
 from wxbridge.pictures.pages.address import Range, range_of, with_range, with_variables
+from wxbridge.pictures.pages.compare import side_by_side
+from wxbridge.pictures.pages.parts import cut
 
 log = structlog.get_logger()
 
@@ -36,19 +39,6 @@ MAX_COMBINATIONS = 12
 """The most combinations of `variables`: each takes the browser some seconds, and the room some patience."""
 _LEAST_SHIFT = 60
 _DAY = 86400
-
-_PAGE_KEYS = (
-    "width",
-    "height",
-    "scale",
-    "theme",
-    "kiosk",
-    "timezone",
-    "wait_for",
-    "selector",
-    "full_page",
-    "deadline",
-)
 
 
 class ScreenshotJob(JobSettings):
@@ -114,14 +104,10 @@ class ScreenshotJob(JobSettings):
         return value
 
 
-def page_spec(url: str, job: ScreenshotJob, timezone: str) -> PictureSpec:
-    """What to draw for a page."""
-    params: dict[str, Any] = {name: getattr(job, name) for name in _PAGE_KEYS if getattr(job, name) is not None}
-    if not job.expand:
-        params["expand"] = False
-    if job.split:
-        params["marks"] = True
-    return PictureSpec("page", {"timezone": timezone, **params, "url": url}, link=url)
+def page_request(url: str, job: ScreenshotJob, timezone: str) -> PageRequest:
+    """What to draw for a page. `timezone` is the page's where the job names none."""
+    said = job.model_dump(include={each.name for each in fields(PageRequest)}, exclude_none=True)
+    return PageRequest(**{"timezone": timezone, **said, "url": url, "marks": job.split is not None})
 
 
 async def run(context: JobContext, job: ScreenshotJob) -> Sequence[Text | Picture]:
@@ -181,8 +167,8 @@ class _Taking:
         return [await self.context.keep(part, name) for part, name in zip(parts, names, strict=True)]
 
     async def _draw(self, url: str) -> bytes:
-        zone = self.job.timezone or str(self.context.now.tzinfo)
-        return await self.context.draw(page_spec(url, self.job, zone))
+        zone = str(self.context.now.tzinfo)
+        return await self.context.draw(page_request(url, self.job, zone).to_spec(url))
 
     async def _compared(self, url: str, seconds: float) -> tuple[bytes, list[bytes]]:
         """Draw a dashboard now and earlier, one after the other, and put both side by side."""
@@ -219,15 +205,11 @@ class _Taking:
 
 
 def _cut(png: bytes, name: str) -> list[bytes]:
-    from wxbridge.pictures.pages import parts as page_parts
-
-    return page_parts.cut(png, name.partition("?")[0])
+    return cut(png, name.partition("?")[0])
 
 
 def _beside(pictures: Sequence[bytes], labels: Sequence[str], url: str, *, split: bool) -> tuple[bytes, list[bytes]]:
     """The whole, and its parts: each row beside the same row, where both pictures have the same number of them."""
-    from wxbridge.pictures.pages.compare import side_by_side
-
     name = url.partition("?")[0]
     whole = side_by_side(list(zip(pictures, labels, strict=True)), name)
     if not split:

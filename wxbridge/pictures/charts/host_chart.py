@@ -26,7 +26,7 @@ class Drawer(Protocol):
 
 
 def painter(charts: Drawer) -> Callable[[Mapping[str, Any]], Awaitable[bytes]]:
-    """The painter of the kind `host_chart`, for `Pictures(painters=…)`."""
+    """The painter of the kind `host_chart`, for `PictureRenderer(painters=…)`."""
 
     async def paint(params: Mapping[str, Any]) -> bytes:
         return await charts.draw(*charts_of(params), title=str(params.get("title", "")), columns=1)

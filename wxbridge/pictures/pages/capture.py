@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast
 from urllib.parse import urlsplit
 
 import structlog
@@ -15,7 +15,6 @@ from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
 from wxbridge.pictures.pages.parts import NO_MARKS, Marks, with_marks
 from wxbridge.pictures.pages.readiness import (
-    MAX_HEIGHT,
     STILL_CSS_SCRIPT,
     LoginPage,
     Network,
@@ -27,7 +26,7 @@ from wxbridge.pictures.pages.readiness import (
     wait_until_ready,
 )
 from wxbridge.pictures.pages.rows import marks_of
-from wxbridge.pictures.pages.shot import Shot
+from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser as Chromium
@@ -177,7 +176,7 @@ async def new_context(chromium: Chromium, shot: Shot) -> BrowserContext:
         device_scale_factor=shot.scale,
         timezone_id=shot.timezone,
         locale=shot.language,
-        color_scheme=shot.theme,
+        color_scheme=cast("Literal['light', 'dark'] | None", shot.theme),
         reduced_motion="reduce",
         service_workers="block",  # their requests would pass by ours
         accept_downloads=False,

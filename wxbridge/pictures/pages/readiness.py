@@ -17,12 +17,10 @@ from typing import TYPE_CHECKING, Any
 from wxbridge.core.errors import PictureError
 from wxbridge.pictures.pages.rows import open_rows
 from wxbridge.pictures.pages.script import LOOK_LIMIT, bounded
+from wxbridge.pictures.pages.shot import MAX_HEIGHT
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Request, Response
-
-MAX_HEIGHT = 16_000
-"""The tallest page that is shot whole, in CSS pixels; what is below it is cut off."""
 
 _LOOK_EVERY = 0.05
 _STILL = 0.3

@@ -14,7 +14,7 @@ from wxbridge.core.errors import PictureError
 from wxbridge.core.model import PictureSpec
 from wxbridge.pictures.charts import bars
 from wxbridge.pictures.charts.chart import WIDTH
-from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.renderer import PictureRenderer
 
 RED, AMBER, BLUE, GREY = (209, 36, 47), (191, 135, 0), (0, 114, 178), (101, 109, 118)
 START = 1_772_860_200.0
@@ -105,7 +105,7 @@ def test_broken_params_are_refused_in_words(params: dict[str, Any]) -> None:
 
 async def test_it_is_drawn_by_the_process_that_draws_charts(tmp_path: Path) -> None:
     params = {"title": "Day", "ranking": {"title": "Time", "rows": [row(3)]}}
-    async with Pictures(fonts=tmp_path) as pictures:
+    async with PictureRenderer(fonts=tmp_path) as pictures:
         assert await pictures.draw(PictureSpec("bars", params)) == bars.render(params)
         with pytest.raises(PictureError, match="has broken params") as refused:
             await pictures.draw(PictureSpec("bars", {"title": "Day", "ranking": {"rows": 3}}))

@@ -17,7 +17,7 @@ from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.model import PictureSpec
 from wxbridge.pictures.charts.chart import Chart
 from wxbridge.pictures.charts.graph import Graphs, period_of, requested
-from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.renderer import PictureRenderer
 
 AT = 1_772_860_200.0
 DB, WEB = {"instance": "db-1:9100"}, {"instance": "web-1:9100"}
@@ -186,7 +186,9 @@ def test_a_step_that_is_too_fine_for_prometheus_is_made_coarser() -> None:
 async def test_a_chart_is_a_picture_of_the_bridge_and_is_counted(fake: FakePrometheus) -> None:
     fake.series["up"] = [DB]
     counted: list[tuple[str, str]] = []
-    async with Pictures(prometheus=WebSource(url=fake.url), count=lambda *given: counted.append(given)) as pictures:
+    async with PictureRenderer(
+        prometheus=WebSource(url=fake.url), count=lambda *given: counted.append(given)
+    ) as pictures:
         png = await pictures.draw(PictureSpec("chart", {"expr": "up == 0", "at": AT}))
         with pytest.raises(NothingToDraw):
             await pictures.draw(PictureSpec("chart", {"expr": "down", "at": AT}))
@@ -195,7 +197,7 @@ async def test_a_chart_is_a_picture_of_the_bridge_and_is_counted(fake: FakeProme
 
 
 async def test_without_a_prometheus_or_a_grafana_it_is_said() -> None:
-    async with Pictures() as pictures:
+    async with PictureRenderer() as pictures:
         for kind, said in (("chart", "no `prometheus: url:`"), ("panel", "no `grafana: url:`")):
             with pytest.raises(PictureError, match=said):
                 await pictures.draw(PictureSpec(kind, {"expr": "up", "at": AT}))

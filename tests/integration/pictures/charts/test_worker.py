@@ -15,7 +15,7 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.pictures.charts import worker
 from wxbridge.pictures.charts.chart import Chart, Curve, draw
 from wxbridge.pictures.charts.worker import Charts
-from wxbridge.pictures.renderer import Pictures
+from wxbridge.pictures.renderer import PictureRenderer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -76,7 +76,7 @@ async def test_a_picture_that_takes_too_long_is_given_up_with_its_process(charts
     await charts.draw(CHART)
     pid = charts.pid
     os.kill(pid, signal.SIGSTOP)
-    pictures = Pictures(painters={"chart": lambda _: charts.draw(CHART)})
+    pictures = PictureRenderer(painters={"chart": lambda _: charts.draw(CHART)})
     with pytest.raises(PictureError, match=r"the chart was not drawn within 0\.3 s") as slow:
         await pictures.draw(PictureSpec("chart", {"deadline": 0.5}))
     assert slow.value.retry

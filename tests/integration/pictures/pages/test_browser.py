@@ -16,8 +16,8 @@ from wxbridge.core import imaging
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
 from wxbridge.pictures.pages.browser import Browser, find_browser
-from wxbridge.pictures.pages.readiness import MAX_HEIGHT, LoginPage
-from wxbridge.pictures.pages.shot import Shot
+from wxbridge.pictures.pages.readiness import LoginPage
+from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
