@@ -7,12 +7,11 @@ and does not call the heartbeat. `examine` runs all at once, each within its dea
 from __future__ import annotations
 
 import asyncio
-import base64
 import errno
+import json
 import os
 import shutil
 import socket
-import ssl
 import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -32,8 +31,8 @@ from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import Offline, PictureError, SendError, StorageError, Throttled, Transient, Unknown
 from wxbridge.core.findings import Finding, FindingState
+from wxbridge.core.http import ApiClient, ApiError, ApiErrorTexts
 from wxbridge.core.schema import read_facts
-from wxbridge.core.tls import make_tls_context
 from wxbridge.registry import CHANNELS
 
 DEADLINE = 10.0
@@ -42,6 +41,8 @@ BROWSER_DEADLINE = 40.0
 """Seconds that a browser may take to start, on a small machine that has not done it before."""
 PROBE_DEADLINE = 8.0
 """Seconds that a channel's service may take to tell whether it lets a target in; less than `DEADLINE`."""
+_MAX_ANSWER_BYTES = 32 * 1024 * 1024
+"""Of one answer of a monitoring server: its rules may be many."""
 _CONNECT = 5.0
 _ENOUGH_ROOM = 200 * 1024 * 1024
 """Bytes that should be free for database and pictures."""
@@ -239,7 +240,7 @@ async def grafana(config: Config, _database: Database | None) -> list[Finding]:
     source = config.grafana
     if source is None:
         return []
-    async with _Site("grafana", source) as site:
+    async with _MonitorProbe("grafana", source) as site:
         health = await site.get("/api/health")
         if health.problem:
             return [health.problem]
@@ -263,7 +264,7 @@ async def painter(config: Config, _database: Database | None) -> list[Finding]:
     missing = "grafana" if config.grafana is None else "prometheus" if config.prometheus is None else ""
     problem: tuple[str, str] | None = (f"there is no `{missing}: url:`", "give it, or drop pictures.alerts.painter")
     if config.grafana is not None and not missing:
-        async with _Site("grafana", config.grafana) as site:
+        async with _MonitorProbe("grafana", config.grafana) as site:
             answer = await site.get(f"/api/dashboards/uid/{uid}")
         problem = refused(answer.status, uid)
         if problem is None and answer.problem is not None:
@@ -281,8 +282,8 @@ async def prometheus(config: Config, _database: Database | None) -> list[Finding
     source = config.prometheus
     if source is None:
         return []
-    async with _Site("prometheus", source) as site:
-        ready = await site.get("/-/ready", json=False)
+    async with _MonitorProbe("prometheus", source) as site:
+        ready = await site.get("/-/ready", is_json=False)
         if ready.problem and ready.status not in (404, 405):  # others that speak PromQL have no such page
             return [ready.problem]
         answer = await site.get("/api/v1/query?query=1")
@@ -296,7 +297,7 @@ async def prometheus(config: Config, _database: Database | None) -> list[Finding
         return [site.ok(f"version {version or 'unknown'}, {await _rules(site)}")]
 
 
-async def _rules(site: _Site) -> str:
+async def _rules(site: _MonitorProbe) -> str:
     """How many alerting rules a Prometheus knows, whose charts follow their alerts."""
     answer = await site.get("/api/v1/rules?type=alert")
     try:
@@ -312,8 +313,8 @@ async def alertmanager(config: Config, _database: Database | None) -> list[Findi
     source = config.alertmanager
     if source is None:
         return []
-    async with _Site("alertmanager", source) as site:
-        ready = await site.get("/-/ready", json=False)
+    async with _MonitorProbe("alertmanager", source) as site:
+        ready = await site.get("/-/ready", is_json=False)
         if ready.problem and ready.status not in (404, 405):  # Mimir's has no such page
             return [ready.problem]
         answer = await site.get("/api/v2/status")
@@ -332,38 +333,29 @@ class _Answer:
     problem: Finding | None = None
 
 
-class _Site:
-    """A monitoring server as it is configured: with its credentials, and its certificate authority."""
+_FOUND_AND_ADVICE = ApiErrorTexts(
+    too_late="no answer within {limit:g} seconds\nstart it, or correct `{section}.url`",
+    unreachable="cannot be reached: {reason}\nstart it, or correct `{section}.url`",
+    untrusted="its certificate: {reason}\nname the authority that signed it as `{section}.ca`",
+    unreadable_ca="its `ca` {ca} cannot be read: {reason}\ncorrect `{section}.ca`",
+    too_large="it answers with more than {max_bytes:,} bytes\ncorrect `{section}.url`",
+)
+"""What went wrong, and in the next line what to do."""
+
+
+class _MonitorProbe:
+    """Asks a monitoring server, as it is configured, and tells what is wrong as a finding."""
 
     def __init__(self, name: str, source: WebSource) -> None:
         self._name, self._source = name, source
-        self._session: aiohttp.ClientSession | None = None
-        self._broken: Finding | None = None
+        address = source.address(name, name)
+        self._client = ApiClient(address, max_bytes=_MAX_ANSWER_BYTES, texts=_FOUND_AND_ADVICE)
 
     async def __aenter__(self) -> Self:
-        source = self._source
-        tls: ssl.SSLContext | bool = True
-        if source.ca is not None:
-            try:
-                tls = await asyncio.to_thread(make_tls_context, source.ca)
-            except (OSError, ssl.SSLError) as error:
-                self._broken = self.bad(
-                    f"its `ca` {source.ca} cannot be read: {_why(error)}", f"correct `{self._name}.ca`"
-                )
-        headers = {"Authorization": f"Bearer {source.token.get_secret_value()}"} if source.token else {}
-        if source.user is not None and source.password is not None:
-            pair = f"{source.user}:{source.password.get_secret_value()}"
-            headers = {"Authorization": f"Basic {base64.b64encode(pair.encode()).decode()}"}
-        self._session = aiohttp.ClientSession(
-            headers=headers,
-            connector=aiohttp.TCPConnector(ssl=tls),
-            timeout=aiohttp.ClientTimeout(total=_CONNECT),
-        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        if self._session is not None:
-            await self._session.close()
+        await self._client.close()
 
     def ok(self, found: str) -> Finding:
         how = "with its token" if self._source.token else "with user and password" if self._source.user else "freely"
@@ -372,26 +364,19 @@ class _Site:
     def bad(self, found: str, advice: str) -> Finding:
         return Finding(self._name, FindingState.BAD, f"{self._source.shown}: {found}", advice)
 
-    async def get(self, path: str, *, json: bool = True) -> _Answer:
+    async def get(self, path: str, *, is_json: bool = True) -> _Answer:
         """Ask for something; what is wrong is a finding, in words that hold no secret."""
-        assert self._session is not None, "use it in a `with` block"  # noqa: S101
-        if self._broken:
-            return _Answer(problem=self._broken)
-        reach = f"start it, or correct `{self._name}.url`"
         try:
-            # Not followed: a redirect leads to a login page, and must not carry credentials elsewhere.
-            async with self._session.get(self._source.url + path, allow_redirects=False) as answer:
-                problem = self._judged(answer.status)
-                body = await answer.json(content_type=None) if json and problem is None else None
-                return _Answer(answer.status, body, problem)
-        except TimeoutError:
-            return _Answer(problem=self.bad(f"no answer within {_CONNECT:g} seconds", reach))
-        except aiohttp.ClientConnectorCertificateError as error:
-            words = getattr(error.certificate_error, "verify_message", "") or "it is not trusted"
-            advice = f"name the authority that signed it as `{self._name}.ca`"
-            return _Answer(problem=self.bad(f"its certificate: {words}", advice))
-        except (aiohttp.ClientError, OSError) as error:
-            return _Answer(problem=self.bad(f"cannot be reached: {_why(error)}", reach))
+            async with self._client.within(_CONNECT, path):
+                answer = await self._client.ask("GET", path)
+        except ApiError as error:
+            found, _, advice = str(error).partition("\n")
+            return _Answer(problem=self.bad(found, advice))
+        problem = self._judged(answer.status)
+        if problem is not None or not is_json or not answer.body.strip():
+            return _Answer(answer.status, problem=problem)
+        try:
+            return _Answer(answer.status, json.loads(answer.body))
         except ValueError:
             return _Answer(problem=self.bad("the answer is no JSON", f"correct `{self._name}.url`"))
 
@@ -408,14 +393,6 @@ class _Site:
         if status >= 400:  # noqa: PLR2004 - HTTP
             return self.bad(f"it answers {status}", f"see its log, or correct `{name}.url`")
         return None
-
-
-def _why(error: BaseException) -> str:
-    """Why nothing was reached, in words that hold no address with a secret in it."""
-    inner = getattr(error, "os_error", None) or error
-    if isinstance(inner, OSError) and inner.errno and inner.errno > 0:
-        return os.strerror(inner.errno)
-    return (inner.strerror if isinstance(inner, OSError) else None) or type(inner).__name__
 
 
 async def _fact(database: Database | None, key: str) -> dict[str, Any]:

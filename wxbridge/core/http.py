@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -53,7 +54,7 @@ class ApiTimeout(ApiError):
 class ApiErrorTexts:
     """What people are told where there is no useful answer: patterns for `str.format`.
 
-    All may name `name`, `section`, `base`, `server` and `path`; each has what it needs besides.
+    All may name `name`, `section`, `base`, `server` and `path`; `reason` is the system's or the certificate's own.
     """
 
     too_late: str = "{server} did not answer within {limit:.3g} s"
@@ -172,8 +173,9 @@ class ApiClient:
                 location = response.headers.get("Location", "").partition("?")[0]
                 cookies = {name: morsel.value for name, morsel in response.cookies.items() if morsel.value}
                 return ApiAnswer(response.status, await self._read(response, path), location, cookies)
-        except aiohttp.ClientConnectorCertificateError:
-            raise ApiError(self._tell(self._texts.untrusted, path=path)) from None
+        except aiohttp.ClientConnectorCertificateError as error:
+            reason = getattr(error.certificate_error, "verify_message", "") or "it is not trusted"
+            raise ApiError(self._tell(self._texts.untrusted, path=path, reason=reason)) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             if isinstance(error, TimeoutError):
                 raise
@@ -306,4 +308,8 @@ def _server_words(body: bytes) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__
+    """Why nothing was reached: `Connection refused`, `Name or service not known`."""
+    inner = getattr(error, "os_error", None) or error
+    if isinstance(inner, OSError) and inner.errno and inner.errno > 0:
+        return os.strerror(inner.errno)
+    return (inner.strerror if isinstance(inner, OSError) else None) or str(inner) or type(inner).__name__
