@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -38,15 +39,24 @@ from wxbridge.config.watcher import Around, Failed, Reloader, Taken
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import AlreadyRunning, StorageError
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import Accepted, AlertGroup, Channel, Notification
+from wxbridge.core.model import (
+    Accepted,
+    AlertGroup,
+    Channel,
+    Notification,
+    NotificationSink,
+    PictureDrawer,
+    Received,
+    StoredAlong,
+)
 from wxbridge.core.schema import remember_fact
 from wxbridge.core.tasks import NamedTasks
 from wxbridge.core.text.i18n import say
 from wxbridge.delivery import Clock, Delivery, Lane, Shared, outbox
 from wxbridge.delivery.rate_limit import Pacer
 from wxbridge.hosts.monitor import HostMonitor
-from wxbridge.jobs import Budget
-from wxbridge.jobs.scheduler import Jobs, JobSetting
+from wxbridge.jobs import LaneBudget
+from wxbridge.jobs.scheduler import JobScheduler, SchedulerSettings
 from wxbridge.pictures.publish import publisher
 from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.store import PictureStore
@@ -168,10 +178,10 @@ def rules_of(config: Config) -> AlertSettings:
     )
 
 
-def job_setting(config: Config) -> JobSetting:
+def scheduler_settings(config: Config) -> SchedulerSettings:
     """What the configured jobs are run with."""
     targets = all_targets(config)
-    return JobSetting(
+    return SchedulerSettings(
         jobs=config.jobs,
         kinds=registry.JOBS,
         timezone=config.timezone,
@@ -185,17 +195,17 @@ def job_setting(config: Config) -> JobSetting:
     )
 
 
-def _budget(config: Config, lane: str) -> Budget:
+def _budget(config: Config, lane: str) -> LaneBudget:
     """How much a lane may send."""
     plugin = _plugin_of(lane)
     section = config.section(plugin.section) if plugin.section else plugin.settings()
     pace = getattr(plugin.of_lane(section, lane), "pace", None) or Pace()
-    return Budget(lane, tuple(rate for rate in (pace.total, pace.day) if rate))
+    return LaneBudget(lane, tuple(rate for rate in (pace.total, pace.day) if rate))
 
 
-def make_jobs(config: Config, database: Database, pictures: PictureRenderer, put: Any) -> Jobs:
+def make_scheduler(config: Config, database: Database, sink: NotificationSink, drawer: PictureDrawer) -> JobScheduler:
     """The configured jobs."""
-    return Jobs(job_setting(config), database, put=put, draw=pictures.draw)
+    return JobScheduler(scheduler_settings(config), database, sink, drawer)
 
 
 def make_hosts(bridge: Bridge) -> HostMonitor:
@@ -208,9 +218,18 @@ def make_hosts(bridge: Bridge) -> HostMonitor:
     return HostMonitor(config.host, bridge.database, accept, language=config.language, timezone=config.timezone)
 
 
-async def put(database: Database, items: Sequence[Notification]) -> Accepted:
-    """Store notifications durably from another process; the running bridge notices. Raises `StorageError`."""
-    return await database.run(lambda c: outbox.put(c, items, now=time.time()))
+@dataclass(frozen=True)
+class OutboxBeside:
+    """The outbox for a process beside the bridge: the running bridge notices what is put."""
+
+    database: Database
+
+    async def put(
+        self, items: Sequence[Notification], *, received: Received | None = None, also: StoredAlong | None = None
+    ) -> Accepted:
+        """Store notifications durably. Raises `StorageError`."""
+        assert received is None and also is None, "posts are taken by the bridge"  # noqa: S101, PT018
+        return await self.database.run(lambda c: outbox.put(c, items, now=time.time()))
 
 
 # ---------------------------------------------------------------- the running bridge
@@ -381,7 +400,7 @@ class Running:
     def __init__(self, bridge: Bridge, generation: Generation) -> None:
         self._bridge = bridge
         self._present = generation
-        self._jobs = make_jobs(generation.config, bridge.database, generation.pictures, bridge.put)
+        self._jobs = make_scheduler(generation.config, bridge.database, bridge, generation.pictures)
         self._tasks = NamedTasks()
         self._retiring: set[asyncio.Task[None]] = set()
         bridge.turn_to(generation)
@@ -477,7 +496,7 @@ class Running:
             raise Failed(f"{type(error).__name__}: {error}") from error
         bridge.turn_to(new)
         self._present = new
-        self._jobs.take(job_setting(config), new.pictures.draw)
+        self._jobs.reconfigure(scheduler_settings(config), new.pictures)
         self._hosts.take(config.host, language=config.language, timezone=config.timezone)
         self.answering.take(new)
         if http is not None:
@@ -514,7 +533,7 @@ class Running:
     async def _retire(self, pictures: PictureRenderer) -> None:
         """Close painters once the jobs that still use them are over."""
         try:
-            await self._jobs.settled()
+            await self._jobs.wait_idle()
             await self.answering.settled()
         finally:
             await pictures.close()

@@ -45,7 +45,7 @@ from wxbridge.core.schema import facts, remember_fact
 from wxbridge.delivery import Delivery, Lane, outbox
 from wxbridge.delivery.writer import Writer
 from wxbridge.hosts.monitor import HostMonitor
-from wxbridge.jobs.scheduler import Jobs
+from wxbridge.jobs.scheduler import JobScheduler
 from wxbridge.monitors.alertmanager import GettableSilence
 from wxbridge.pictures.pages.missing_fonts import tell_of_boxes
 from wxbridge.pictures.renderer import PictureRenderer
@@ -143,7 +143,7 @@ class Bridge:
     reload: Callable[[], None] = lambda: None
     """Have the configuration read again."""
     files: FilesRead = field(default_factory=FilesRead)
-    jobs: Jobs | None = None
+    jobs: JobScheduler | None = None
     """None until the bridge runs."""
     alerts: Callable[[], Desk] | None = None
     """What acting on alerts needs, of the present configuration; None until the bridge runs."""

@@ -14,13 +14,13 @@ from wxbridge.bot.command import Command
 from wxbridge.bot.commands.alerts import Desk, alert_commands
 from wxbridge.bot.commands.graphs import graph_commands
 from wxbridge.bot.commands.host import host_commands
-from wxbridge.bot.commands.jobs import JobDesk, job_commands
+from wxbridge.bot.commands.jobs import job_commands
 from wxbridge.bot.commands.status import status_command
 from wxbridge.bot.dispatcher import Around, Chat, ChatSetting
 from wxbridge.bridge import Bridge, Generation
 from wxbridge.config.schema import Config
 from wxbridge.hosts.monitor import HostMonitor
-from wxbridge.jobs.scheduler import Jobs
+from wxbridge.jobs.scheduler import JobScheduler
 from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
 from wxbridge.monitors.dashboards import Dashboards
 from wxbridge.pictures.store import PictureStore
@@ -54,14 +54,14 @@ class Answering:
     """The commands of the present configuration, answered in the chats of the present channels."""
 
     bridge: Bridge
-    jobs: Jobs
+    jobs: JobScheduler
     hosts: HostMonitor
     monitors: Monitors
     chat: Chat = field(init=False)
     _before: list[Monitors] = field(default_factory=list)
 
     @classmethod
-    def begin(cls, bridge: Bridge, generation: Generation, jobs: Jobs, hosts: HostMonitor) -> Answering:
+    def begin(cls, bridge: Bridge, generation: Generation, jobs: JobScheduler, hosts: HostMonitor) -> Answering:
         """Make it for a bridge's first configuration."""
         made = cls(bridge, jobs, hosts, Monitors.of(generation.config))
         around = Around(bridge.database, bridge.put, bridge.target_of, bridge.is_master, bridge.metrics)
@@ -118,7 +118,7 @@ class Answering:
                 prometheus=config.prometheus.url if config.prometheus else None,
             ),
             *alert_commands(self.desk()),
-            *job_commands(JobDesk(jobs.listing, jobs.run_now, jobs.mute, jobs.unmute)),
+            *job_commands(jobs),
             status_command(self.bridge.statuses, self._budgets, self.bridge.database.read),
             *host_commands(self.hosts.hosts),
         ]

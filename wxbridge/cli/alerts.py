@@ -58,7 +58,7 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
     if image:
         bodies.append(await _picture(settings, image, destination.capabilities))
     note = notifications.notification("cli", target, bodies, destination, settings.language, Priority.REPLY)
-    accepted = await app.put(database, [note])
+    accepted = await app.OutboxBeside(database).put([note])
     if not app.is_running(settings.state_dir):
         say("queued; it is sent when the bridge runs (`wxbridge run`)")
         return True

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import time
-from datetime import datetime
 from typing import Annotated, Any
 
 import typer
 
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, local, say, show, who, with_database
-from wxbridge.config import schedule
 from wxbridge.config.schema import Config
 from wxbridge.config.types import parse_duration
 from wxbridge.core import logging
 from wxbridge.core.database import Database
 from wxbridge.jobs import store
+from wxbridge.jobs.store import JobStatus
 
 JobId = Annotated[str, typer.Argument(metavar="ID", help="As `jobs list` shows it.")]
 
@@ -26,31 +25,30 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
     """List the jobs: when they run next, how the last run went, and until when they are muted."""
 
     async def read(settings: Config, database: Database) -> list[dict[str, Any]]:
-        now = datetime.now(settings.timezone)
-        last_runs, mutes = await database.read(
-            lambda c: (store.last_runs(c), store.mutes(c, now=now.timestamp())),
-        )
-        rows = []
-        for job in settings.jobs:
-            last, mute = last_runs.get(job.id), mutes.get(job.id)
-            following = schedule.next_run(job.trigger(settings.timezone, now), now)
-            rows.append(
-                {
-                    "id": job.id,
-                    "kind": job.kind,
-                    "to": ", ".join(job.to),
-                    "next_run": following.isoformat(sep=" ", timespec="seconds") if following else None,
-                    "last_run": local(last.started_at, settings) if last else None,
-                    "last_result": None if last is None else "ok" if last.ok else f"failed: {last.error}",
-                    "muted_until": local(mute.until, settings) if mute else None,
-                    "muted_by": mute.by if mute else None,
-                    "seconds": round(last.seconds, 2) if last and last.seconds is not None else None,
-                },
-            )
-        return rows
+        from wxbridge import app as bridge
+
+        async with bridge.make_pictures(settings) as pictures:
+            scheduler = bridge.make_scheduler(settings, database, bridge.OutboxBeside(database), pictures)
+            return [_row(job, settings) for job in await scheduler.list_jobs()]
 
     columns = ("id", "kind", "to", "next_run", "last_run", "last_result", "muted_until")
     show(with_database(config, read), as_json=as_json, columns=columns, empty="no jobs in the file")
+
+
+def _row(job: JobStatus, settings: Config) -> dict[str, Any]:
+    """One job as `jobs list` shows it."""
+    last, mute = job.last, job.mute
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "to": ", ".join(job.to),
+        "next_run": job.next_run.isoformat(sep=" ", timespec="seconds") if job.next_run else None,
+        "last_run": local(last.started_at, settings) if last else None,
+        "last_result": None if last is None else "ok" if last.ok else f"failed: {last.error}",
+        "muted_until": local(mute.until, settings) if mute else None,
+        "muted_by": mute.by if mute else None,
+        "seconds": round(last.seconds, 2) if last and last.seconds is not None else None,
+    }
 
 
 @app.command("run")
@@ -62,11 +60,8 @@ def run(job_id: JobId, config: ConfigOption = None) -> None:
         from wxbridge import app as bridge
 
         async with bridge.make_pictures(settings) as pictures:
-
-            async def put(items: Any) -> Any:
-                return await bridge.put(database, items)
-
-            accepted = await bridge.make_jobs(settings, database, pictures, put).run_job(job_id)
+            scheduler = bridge.make_scheduler(settings, database, bridge.OutboxBeside(database), pictures)
+            accepted = await scheduler.run_job(job_id)
         if not bridge.is_running(settings.state_dir):
             say("no bridge is running: what was queued is sent when one runs")
         return accepted.queued
@@ -94,7 +89,7 @@ def mute(
         _known(settings, job_id)
         now = time.time()
         wanted = store.Mute(job_id, now + seconds, who(by), now)
-        await database.run(lambda c: store.mute(c, wanted))
+        await database.run(lambda c: store.add_mute(c, wanted))
         return local(wanted.until, settings)
 
     say(f"{job_id}: muted until {with_database(config, work)}")
@@ -105,11 +100,11 @@ def unmute(job_id: JobId, config: ConfigOption = None) -> None:
     """Let a job run at its times again."""
 
     async def work(settings: Config, database: Database) -> bool:
-        rested: bool = await database.run(lambda c: store.unmute(c, job_id, now=time.time()))
-        if not rested:
+        was_muted: bool = await database.run(lambda c: store.remove_mute(c, job_id, now=time.time()))
+        if not was_muted:
             # One that jobs.yaml no longer has may be unmuted.
             _known(settings, job_id)
-        return rested
+        return was_muted
 
     say(f"{job_id}: {'runs at its times again' if with_database(config, work) else 'was not muted'}")
 
@@ -117,7 +112,7 @@ def unmute(job_id: JobId, config: ConfigOption = None) -> None:
 def _known(settings: Config, job_id: str) -> None:
     ids = [job.id for job in settings.jobs]
     if job_id not in ids:
-        like = store.similar(job_id, ids)
+        like = store.similar_job_ids(job_id, ids)
         raise fail(
             f"there is no job {job_id!r}; "
             + (f"did you mean {' or '.join(like)}?" if like else "see `wxbridge jobs list`")

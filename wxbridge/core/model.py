@@ -212,6 +212,13 @@ class StoredAlong(Protocol):
         """
 
 
+class PictureDrawer(Protocol):
+    """What draws pictures."""
+
+    async def draw(self, spec: PictureSpec) -> bytes:
+        """Draw a picture, and return its bytes. Raises `PictureError`."""
+
+
 class NotificationSink(Protocol):
     """Where notifications are put to be sent: the outbox, for those who stand below it."""
 

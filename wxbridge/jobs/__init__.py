@@ -23,8 +23,8 @@ Read = Callable[[Callable[[Connection], Any]], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
-class Budget:
-    """How much a target's channel may send."""
+class LaneBudget:
+    """How much the lane of a target may send."""
 
     lane: str
     """The channel's account, which the target shares with others: `wechat`, or `wecom_bot:NAME`."""
@@ -53,7 +53,7 @@ class JobContext:
     """Read the bridge's database."""
     targets: tuple[str, ...] = ()
     """Who gets what this run makes: the job's targets, and the chat where somebody asked for it."""
-    budgets: Mapping[str, Budget] = field(default_factory=dict)
+    budgets: Mapping[str, LaneBudget] = field(default_factory=dict)
     """By target."""
 
 
@@ -64,3 +64,5 @@ class JobKind:
     settings: type[JobSettings]
     run: Callable[[JobContext, Any], Awaitable[Made]]
     """Do it, and return what to send. Raises `WxbridgeError` with a sentence where it cannot be done."""
+    needs_browser: bool = False
+    """Whether its pictures are made by a browser: `wxbridge doctor` then looks for one, and for its fonts."""

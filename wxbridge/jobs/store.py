@@ -1,7 +1,7 @@
-"""What became of jobs: how each ran last, every run that ended, and the jobs that rest until a moment.
+"""Every statement on jobs: the last run of each, the runs that ended, and the jobs that are muted.
 
-The functions take a connection and run inside `Database.run`; times are seconds since the epoch unless they are
-`datetime`s. A running bridge and `wxbridge jobs` meet in these tables.
+The functions take a connection and run inside `Database.run` or `Database.read`; times are seconds since the epoch
+unless they are `datetime`s. A running bridge and `wxbridge jobs` share these tables.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class JobRun:
 
 
 @dataclass(frozen=True)
-class Ended:
+class EndedRun:
     """A run that ended, of any age that is kept."""
 
     job: str
@@ -45,18 +45,18 @@ class Ended:
 
 @dataclass(frozen=True)
 class Mute:
-    """That a job is not run at its times, until a moment."""
+    """A job's scheduled runs are passed over until a moment."""
 
     job: str
     until: float
     by: str
     at: float
-    """When that was said."""
+    """When it was muted."""
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """A configured job as people ask for it."""
+    """A configured job, its next run and its last."""
 
     id: str
     kind: str
@@ -72,8 +72,8 @@ class JobStatus:
 
 
 @dataclass(frozen=True)
-class Failures:
-    """How a job did in a period."""
+class FailureCount:
+    """How many runs of a job failed in a period."""
 
     job: str
     runs: int
@@ -82,8 +82,8 @@ class Failures:
     """Why the last one failed."""
 
 
-def ended(connection: Connection, run: JobRun, picture_file: str | None = None, *, before: float) -> None:
-    """Keep how a run ended, and forget those that began before a moment."""
+def record_run(connection: Connection, run: JobRun, picture_file: str | None = None, *, before: float) -> None:
+    """Store how a run ended, and delete the runs that began before `before`."""
     connection.execute(sa.delete(job_runs).where(job_runs.c.job == run.job))
     connection.execute(sa.insert(job_runs).values(**vars(run)))
     connection.execute(
@@ -99,22 +99,22 @@ def ended(connection: Connection, run: JobRun, picture_file: str | None = None, 
     connection.execute(sa.delete(job_history).where(job_history.c.started_at < before))
 
 
-def last_runs(connection: Connection) -> dict[str, JobRun]:
-    """The last run of each job, by id."""
+def read_last_runs(connection: Connection) -> dict[str, JobRun]:
+    """Read the last run of each job, by id."""
     return {row.job: JobRun(**row._asdict()) for row in connection.execute(sa.select(job_runs))}
 
 
-def history(connection: Connection, job: str | None = None, *, limit: int = 100) -> list[Ended]:
-    """The runs that ended, of one job or of all, the newest first."""
+def read_history(connection: Connection, job: str | None = None, *, limit: int = 100) -> list[EndedRun]:
+    """Read the runs that ended, of one job or of all, the newest first."""
     columns = [column for column in job_history.c if column.name != "id"]
     query = sa.select(*columns).order_by(job_history.c.started_at.desc(), job_history.c.id.desc()).limit(limit)
     if job is not None:
         query = query.where(job_history.c.job == job)
-    return [Ended(**row._asdict()) for row in connection.execute(query)]
+    return [EndedRun(**row._asdict()) for row in connection.execute(query)]
 
 
-def failures(connection: Connection, since: float, until: float) -> tuple[int, list[Failures]]:
-    """How many runs began from `since` until before `until`, and the jobs of which some failed, the worst first."""
+def count_failures(connection: Connection, since: float, until: float) -> tuple[int, list[FailureCount]]:
+    """Count the runs that began from `since` to before `until`: all, and by job where some failed, the worst first."""
     within = sa.and_(job_history.c.started_at >= since, job_history.c.started_at < until)
     failed = sa.func.sum(sa.case((job_history.c.ok, 0), else_=1))
     counts = connection.execute(
@@ -129,39 +129,39 @@ def failures(connection: Connection, since: float, until: float) -> tuple[int, l
                 within, job_history.c.job == row.job, job_history.c.ok.is_(False)
             )
             error = connection.execute(why.order_by(job_history.c.started_at.desc()).limit(1)).scalar()
-            found.append(Failures(row.job, row.runs, row.failed, error or ""))
+            found.append(FailureCount(row.job, row.runs, row.failed, error or ""))
     return sum(row.runs for row in counts), sorted(found, key=lambda each: (-each.failed, each.job))
 
 
-# ---------------------------------------------------------------- jobs that rest
+# ---------------------------------------------------------------- muted jobs
 
 
-def mutes(connection: Connection, *, now: float) -> dict[str, Mute]:
-    """The jobs that rest at a moment, by id."""
+def read_mutes(connection: Connection, *, now: float) -> dict[str, Mute]:
+    """Read the mutes that hold at a moment, by job."""
     rows = connection.execute(sa.select(job_mutes).where(job_mutes.c.until > now))
     return {row.job: Mute(**row._asdict()) for row in rows}
 
 
-def mute(connection: Connection, wanted: Mute) -> None:
-    """Let a job rest, in place of what was said before; mutes that are over are forgotten."""
+def add_mute(connection: Connection, wanted: Mute) -> None:
+    """Store a mute in place of the job's earlier one, and delete those that are over."""
     connection.execute(
         sa.delete(job_mutes).where(sa.or_(job_mutes.c.job == wanted.job, job_mutes.c.until <= wanted.at))
     )
     connection.execute(sa.insert(job_mutes).values(**vars(wanted)))
 
 
-def unmute(connection: Connection, job: str, *, now: float) -> bool:
-    """Let a job run again at its times; False where it did not rest."""
-    rested = job in mutes(connection, now=now)
+def remove_mute(connection: Connection, job: str, *, now: float) -> bool:
+    """Delete a job's mute; False where it was not muted."""
+    was_muted = job in read_mutes(connection, now=now)
     connection.execute(sa.delete(job_mutes).where(job_mutes.c.job == job))
-    return rested
+    return was_muted
 
 
 # ---------------------------------------------------------------- which one is meant
 
 
-def found(wanted: str, ids: Iterable[str]) -> str | None:
-    """The job that is meant, whatever the case of its letters; None where there is none, or where two could be."""
+def match_job_id(wanted: str, ids: Iterable[str]) -> str | None:
+    """Find the job that is meant, ignoring case; None where there is none, or more than one."""
     known = list(ids)
     if wanted in known:
         return wanted
@@ -169,8 +169,8 @@ def found(wanted: str, ids: Iterable[str]) -> str | None:
     return alike[0] if len(alike) == 1 else None
 
 
-def similar(wanted: str, ids: Iterable[str]) -> list[str]:
-    """The ids that may have been meant, the likeliest first: up to three."""
+def similar_job_ids(wanted: str, ids: Iterable[str]) -> list[str]:
+    """Find up to three ids that may have been meant, the likeliest first."""
     by_fold = {each.casefold(): each for each in ids}
     close = get_close_matches(wanted.casefold(), by_fold, n=3, cutoff=0.6)
     inside = [fold for fold in by_fold if wanted and wanted.casefold() in fold]

@@ -106,7 +106,7 @@ def store(config: Config, *items: Notification) -> list[int]:
     async def work() -> list[int]:
         database = app.open_database(config)
         try:
-            return list((await app.put(database, items)).ids)
+            return list((await app.OutboxBeside(database).put(items)).ids)
         finally:
             database.close()
 

@@ -17,7 +17,7 @@ from wxbridge.cli.jobs import app
 from wxbridge.config.schema import Config
 from wxbridge.config.types import Rate
 from wxbridge.delivery import outbox
-from wxbridge.jobs import Budget
+from wxbridge.jobs import LaneBudget
 
 CONFIG = """\
 timezone: Asia/Shanghai
@@ -65,12 +65,9 @@ def test_a_job_is_muted_and_unmuted_beside_a_running_bridge(run: Run, config: Co
     async def its_time() -> int:
         database = bridge.open_database(config)
 
-        async def put(items: Any) -> Any:
-            return await bridge.put(database, items)
-
         async with bridge.make_pictures(config) as pictures:
-            jobs = bridge.make_jobs(config, database, pictures, put)
-            await asyncio.create_task(jobs._scheduled("hello"))
+            jobs = bridge.make_scheduler(config, database, bridge.OutboxBeside(database), pictures)
+            await asyncio.create_task(jobs.run_scheduled("hello"))
         count = len(await database.read(outbox.listing))
         database.close()
         return count
@@ -122,7 +119,7 @@ def test_a_digest_is_queued_for_each_of_its_targets(run: Run, config: Config) ->
 
 
 def test_jobs_know_how_much_each_target_may_send_and_how_long_runs_are_kept(config: Config) -> None:
-    setting = bridge.job_setting(config)
-    wechat = Budget("wechat", (Rate(30, 60), Rate(600, 86400)))
-    assert setting.budgets == {"ops": wechat, "master": wechat, "log": Budget("console")}
+    setting = bridge.scheduler_settings(config)
+    wechat = LaneBudget("wechat", (Rate(30, 60), Rate(600, 86400)))
+    assert setting.budgets == {"ops": wechat, "master": wechat, "log": LaneBudget("console")}
     assert setting.keep == 7 * 86400

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from wxbridge import app
 from wxbridge.bot.command import Asker, CannotAnswer, Permission, Question
 from wxbridge.bot.command_table import Table, language_of
-from wxbridge.bot.commands.jobs import JobDesk, job_commands
+from wxbridge.bot.commands.jobs import job_commands
 from wxbridge.bot.commands.status import status_command
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database
@@ -24,8 +24,7 @@ from wxbridge.core.model import ChannelState, ChannelStatus, MessageState, Notif
 from wxbridge.core.schema import messages
 from wxbridge.core.text.i18n import has_text
 from wxbridge.delivery import outbox
-from wxbridge.jobs.scheduler import Jobs
-from wxbridge.jobs.store import JobRun, JobStatus, Mute, ended
+from wxbridge.jobs.store import JobRun, JobStatus, Mute, record_run
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 CONFIG = """\
@@ -41,8 +40,9 @@ jobs:
 """
 
 
-async def no_picture(_: PictureSpec) -> bytes:
-    raise AssertionError
+class NoPictures:
+    async def draw(self, _: PictureSpec) -> bytes:
+        raise AssertionError
 
 
 class Talk:
@@ -53,14 +53,9 @@ class Talk:
         self.at = datetime.now(SHANGHAI).replace(microsecond=0)
         self.channels: dict[str, ChannelStatus] = {}
         self.budgets: dict[str, dict[str, int]] = {}
-
-        async def put(items: Any) -> Any:
-            return await app.put(database, items)
-
-        self.jobs = Jobs(app.job_setting(config), database, put=put, draw=no_picture)
-        desk = JobDesk(self.jobs.listing, self.jobs.run_now, self.jobs.mute, self.jobs.unmute)
+        self.jobs = app.make_scheduler(config, database, app.OutboxBeside(database), NoPictures())
         status = status_command(lambda: self.channels, lambda: self.budgets, database.read)
-        self.table = Table([*job_commands(desk), status])
+        self.table = Table([*job_commands(self.jobs), status])
 
     async def ask(self, line: str, target: str = "ops") -> str:
         match = self.table.match(line)
@@ -74,7 +69,7 @@ class Talk:
         except CannotAnswer as error:
             return f"✗ {error}"
         finally:
-            await self.jobs.settled()
+            await self.jobs.wait_idle()
         assert isinstance(answer, Text)
         return answer.text
 
@@ -83,7 +78,7 @@ class Talk:
         return [(each.target, each.body.text) for each in found if isinstance(each.body, Text)]
 
     async def muted(self) -> list[str]:
-        return [job.id for job in await self.jobs.listing() if job.mute]
+        return [job.id for job in await self.jobs.list_jobs() if job.mute]
 
 
 @pytest_asyncio.fixture
@@ -165,7 +160,7 @@ async def test_a_job_is_muted_for_as_long_as_somebody_says(talk: Talk, line: str
     answer = await talk.ask(line)
     until = talk.at + timedelta(hours=hours)
     assert f"{until:%H:%M}" in answer
-    (mute,) = [job.mute for job in await talk.jobs.listing() if job.mute]
+    (mute,) = [job.mute for job in await talk.jobs.list_jobs() if job.mute]
     assert (mute.job, mute.by) == ("Inspection", "张三")
     assert mute.until == pytest.approx(until.timestamp())
 
@@ -195,10 +190,11 @@ async def test_jobs_are_listed_with_what_matters_of_each() -> None:
         *(status_of(f"d{number}") for number in range(40)),
     ]
 
-    async def listing() -> list[JobStatus]:
-        return jobs
+    class ListedJobs:
+        async def list_jobs(self) -> list[JobStatus]:
+            return jobs
 
-    command = Table(job_commands(JobDesk(listing, None, None, None)))  # type: ignore[arg-type]
+    command = Table(job_commands(ListedJobs()))  # type: ignore[arg-type]
     match = command.match("jobs")
     assert match
     question = Question(Asker("wechat", "ops", "i", "n"), "", (), at, "en")
@@ -225,7 +221,7 @@ async def test_a_job_that_is_running_is_not_begun_again(talk: Talk) -> None:
     question = Question(Asker("wechat", "ops", "i", "n"), "past", ("past",), talk.at, "en")
     with pytest.raises(CannotAnswer, match="past is running already, since "):
         await match.command.run(question)
-    await talk.jobs.settled()
+    await talk.jobs.wait_idle()
     assert await talk.sent() == [("ops", "a")]
 
 
@@ -289,5 +285,5 @@ def test_every_state_has_its_words() -> None:
 
 async def test_the_commands_are_of_use_after_a_restart(talk: Talk) -> None:
     run = JobRun("past", talk.at.timestamp() - 60, 1.0, ok=False, error="no disk")
-    await talk.database.run(lambda c: ended(c, run, before=0.0))
+    await talk.database.run(lambda c: record_run(c, run, before=0.0))
     assert "❌ " in await talk.ask("jobs past")

@@ -23,16 +23,16 @@ from wxbridge.core.errors import PictureError
 from wxbridge.core.model import MessageState, Notification, Picture, PictureSpec, Text
 from wxbridge.core.schema import episodes, messages, sends
 from wxbridge.delivery import outbox
-from wxbridge.jobs import Budget, JobContext
+from wxbridge.jobs import JobContext, LaneBudget
 from wxbridge.jobs.kinds import digest
 from wxbridge.jobs.kinds.digest import DigestJob, most_within, step_of
-from wxbridge.jobs.store import JobRun, ended
+from wxbridge.jobs.store import JobRun, record_run
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=SHANGHAI)
 END = NOW.timestamp()
 HOUR, DAY = 3600.0, 86400.0
-WECHAT = Budget("wechat", (Rate(30, 60), Rate(600, 86400)))
+WECHAT = LaneBudget("wechat", (Rate(30, 60), Rate(600, 86400)))
 
 
 class Desk:
@@ -75,7 +75,7 @@ class Desk:
 
     async def ran(self, job: str, hours: float, error: str | None = None) -> None:
         run = JobRun(job, END - hours * HOUR, 1.0, error is None, error)
-        await self.database.run(lambda c: ended(c, run, before=0.0))
+        await self.database.run(lambda c: record_run(c, run, before=0.0))
 
     async def made(self, **more: Any) -> Any:
         given: dict[str, Any] = {"id": "daily", "kind": "digest", "to": "ops", "every": "1d"} | more

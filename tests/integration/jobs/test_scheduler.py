@@ -3,10 +3,11 @@ from __future__ import annotations
 import asyncio
 import io
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -21,19 +22,19 @@ from wxbridge.core.model import Accepted, Message, Notification, Picture, Pictur
 from wxbridge.delivery import outbox
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.kinds import picture, screenshot, text
-from wxbridge.jobs.scheduler import Jobs, JobSetting
+from wxbridge.jobs.scheduler import JobScheduler, SchedulerSettings
 from wxbridge.jobs.store import (
-    Failures,
+    FailureCount,
     JobRun,
     Mute,
-    ended,
-    failures,
-    found,
-    history,
-    last_runs,
-    mute,
-    mutes,
-    similar,
+    add_mute,
+    count_failures,
+    match_job_id,
+    read_history,
+    read_last_runs,
+    read_mutes,
+    record_run,
+    similar_job_ids,
 )
 from wxbridge.pictures.store import PictureStore
 
@@ -225,25 +226,25 @@ class Bench:
         self.broken = False
         self.kinds: dict[str, JobKind] = {}
 
-    async def put(self, items: list[Notification]) -> Accepted:
+    async def put(self, items: Sequence[Notification], **_: Any) -> Accepted:
         if self.broken:
             raise StorageError("the disk is full")
-        return await app.put(self.database, items)
+        return await app.OutboxBeside(self.database).put(items)
 
     @property
-    def jobs(self) -> Jobs:
+    def jobs(self) -> JobScheduler:
         """The jobs as a fresh process has them."""
         from wxbridge import registry
 
         targets = app.all_targets(self.config)
-        setting = JobSetting(
+        setting = SchedulerSettings(
             jobs=self.config.jobs, kinds={**registry.JOBS, **self.kinds}, timezone=SHANGHAI, language="en",
             base=self.config.base,
             picture_store=PictureStore.below(self.config.state_dir),
             destinations=app.destinations_of(targets),
             on_error=("master",) if "master" in targets else (),
         )  # fmt: skip
-        return Jobs(setting, self.database, put=self.put, draw=self.artist.draw)
+        return JobScheduler(setting, self.database, self, self.artist)
 
     async def messages(self) -> list[Message]:
         return (await self.database.read(outbox.listing))[::-1]
@@ -355,7 +356,7 @@ async def test_how_the_last_run_went_is_kept(bench: Bench) -> None:
     await bench.jobs.run_job("hello")
     with pytest.raises(WxbridgeError):
         await bench.jobs.run_job("broken")
-    runs = await bench.database.read(last_runs)
+    runs = await bench.database.read(read_last_runs)
     assert (runs["hello"].ok, runs["hello"].error) == (True, None)
     assert runs["broken"].ok is False
     assert runs["broken"].error
@@ -367,7 +368,7 @@ async def test_a_run_that_could_not_be_stored_counts_as_failed(bench: Bench) -> 
     bench.broken = True
     with pytest.raises(WxbridgeError, match="the disk is full"):
         await bench.jobs.run_job("hello")
-    runs = await bench.database.read(last_runs)
+    runs = await bench.database.read(read_last_runs)
     assert runs["hello"].ok is False
 
 
@@ -412,24 +413,24 @@ async def test_every_run_that_ended_is_kept_with_its_picture_or_its_error(bench:
     with pytest.raises(WxbridgeError):
         await bench.jobs.run_job("page")
     await bench.jobs.run_job("hello")
-    hello, failed, page = await bench.database.read(history)
+    hello, failed, page = await bench.database.read(read_history)
     assert (hello.job, hello.ok, hello.error, hello.picture_file) == ("hello", True, None, None)
     assert (failed.job, failed.ok, failed.error, failed.picture_file) == ("page", False, "the page did not load", None)
     assert page.picture_file
     assert (bench.config.state_dir / "pictures" / page.picture_file).read_bytes() == bench.artist.content
-    assert [each.job for each in await bench.database.read(lambda c: history(c, "hello"))] == ["hello"]
+    assert [each.job for each in await bench.database.read(lambda c: read_history(c, "hello"))] == ["hello"]
 
 
 async def test_runs_older_than_what_is_kept_are_forgotten(bench: Bench) -> None:
     def ran(at: float) -> Callable[..., None]:
         run = JobRun("hello", at, 1.0, ok=True, error=None)
-        return lambda c: ended(c, run, before=0.0)
+        return lambda c: record_run(c, run, before=0.0)
 
     now = datetime.now(UTC).timestamp()
     for days in (31, 29):
         await bench.database.run(ran(now - days * 86400))
     await bench.jobs.run_job("quiet")
-    assert [round((now - each.started_at) / 86400) for each in await bench.database.read(history)] == [0, 29]
+    assert [round((now - each.started_at) / 86400) for each in await bench.database.read(read_history)] == [0, 29]
 
 
 def test_the_failures_of_a_period_are_counted_with_the_last_reason(tmp_path: Path) -> None:
@@ -438,8 +439,11 @@ def test_the_failures_of_a_period_are_counted_with_the_last_reason(tmp_path: Pat
     with engine.begin() as connection:
         for at, job, error in ((9, "a", "early"), (10, "a", "first"), (11, "a", "last"), (12, "a", None),
                                (13, "b", "no"), (14, "c", None), (20, "b", "late")):  # fmt: skip
-            ended(connection, JobRun(job, at, 1.0, error is None, error), before=0.0)
-        assert failures(connection, 10, 20) == (5, [Failures("a", 3, 2, "last"), Failures("b", 1, 1, "no")])
+            record_run(connection, JobRun(job, at, 1.0, error is None, error), before=0.0)
+        assert count_failures(connection, 10, 20) == (
+            5,
+            [FailureCount("a", 3, 2, "last"), FailureCount("b", 1, 1, "no")],
+        )
     engine.dispose()
 
 
@@ -449,7 +453,7 @@ async def test_the_listing_tells_next_run_last_result_and_mute(bench: Bench) -> 
         await jobs.run_job("broken")
     until = datetime.now(UTC).timestamp() + 7200
     await jobs.mute("hello", until, "张三")
-    listed = {each.id: each for each in await jobs.listing()}
+    listed = {each.id: each for each in await jobs.list_jobs()}
     assert list(listed) == ["hello", "page", "other", "quiet", "broken"]
     hello, broken = listed["hello"], listed["broken"]
     assert (hello.kind, hello.to, hello.last) == ("text", ("ops", "dev"), None)
@@ -471,16 +475,16 @@ async def test_a_run_by_hand_returns_at_once_and_is_sent_where_it_was_asked_for_
     jobs = bench.jobs
     jobs.run_now("quiet", ("dev", "nowhere"))
     await slow.began.wait()
-    (running,) = [each for each in await jobs.listing() if each.running_since is not None]
+    (running,) = [each for each in await jobs.list_jobs() if each.running_since is not None]
     assert running.id == "quiet"
     with pytest.raises(WxbridgeError, match="quiet is running already, since "):
         jobs.run_now("quiet")
     slow.go_on.set()
-    await jobs.settled()
+    await jobs.wait_idle()
     assert await bench.texts() == [("ops", "done"), ("dev", "done")]
     assert [each.priority for each in await bench.messages()] == [Priority.ROUTINE, Priority.REPLY]
     jobs.run_now("quiet", ("ops",))
-    await jobs.settled()
+    await jobs.wait_idle()
     assert (await bench.texts())[2:] == [("ops", "done")]
     with pytest.raises(WxbridgeError, match="there is no job 'nothing'"):
         jobs.run_now("nothing")
@@ -490,7 +494,7 @@ async def test_who_asked_for_a_run_hears_that_it_failed_each_time(bench: Bench) 
     jobs = bench.jobs
     for _ in range(2):
         jobs.run_now("broken", ("dev",))
-        await jobs.settled()
+        await jobs.wait_idle()
     told = [target for target, line in await bench.texts() if line.startswith("Job broken failed: ")]
     assert told == ["master", "dev", "dev"]
 
@@ -498,13 +502,13 @@ async def test_who_asked_for_a_run_hears_that_it_failed_each_time(bench: Bench) 
 async def test_who_is_in_charge_and_asked_is_told_once(bench: Bench) -> None:
     jobs = bench.jobs
     jobs.run_now("broken", ("master",))
-    await jobs.settled()
+    await jobs.wait_idle()
     assert [target for target, _ in await bench.texts()] == ["master"]
 
 
-async def its_time(jobs: Jobs, job_id: str) -> None:
+async def its_time(jobs: JobScheduler, job_id: str) -> None:
     """What the scheduler does when a job's time has come."""
-    await asyncio.create_task(jobs._scheduled(job_id))
+    await asyncio.create_task(jobs.run_scheduled(job_id))
 
 
 async def test_a_muted_job_is_passed_over_and_counted_until_it_may_run_again_but_runs_by_hand(bench: Bench) -> None:
@@ -513,11 +517,11 @@ async def test_a_muted_job_is_passed_over_and_counted_until_it_may_run_again_but
     for _ in range(2):
         await its_time(jobs, "hello")
     assert await bench.texts() == []
-    assert {each.id: each.passed_over for each in await jobs.listing()}["hello"] == 2
+    assert {each.id: each.passed_over for each in await jobs.list_jobs()}["hello"] == 2
     await its_time(bench.jobs, "hello")
     assert await bench.texts() == [], "the mute outlasts a restart"
     jobs.run_now("hello")
-    await jobs.settled()
+    await jobs.wait_idle()
     assert len(await bench.texts()) == 2
     assert await jobs.unmute("hello") is True
     assert await jobs.unmute("hello") is False
@@ -527,12 +531,12 @@ async def test_a_muted_job_is_passed_over_and_counted_until_it_may_run_again_but
 
 async def test_a_mute_ends_by_itself_and_a_longer_one_takes_its_place(bench: Bench) -> None:
     now = datetime.now(UTC).timestamp()
-    await bench.database.run(lambda c: mute(c, Mute("hello", now - 1, "me", now - 60)))
+    await bench.database.run(lambda c: add_mute(c, Mute("hello", now - 1, "me", now - 60)))
     await its_time(bench.jobs, "hello")
     assert len(await bench.texts()) == 2
     for until in (now + 60, now + 7200):
         await bench.jobs.mute("hello", until, "me")
-    assert {job: each.until for job, each in (await bench.database.read(lambda c: mutes(c, now=now))).items()} == {
+    assert {job: each.until for job, each in (await bench.database.read(lambda c: read_mutes(c, now=now))).items()} == {
         "hello": now + 7200
     }
 
@@ -563,7 +567,7 @@ async def test_the_schedule_leaves_alone_what_is_being_run_by_hand(bench: Bench)
     await slow.began.wait()
     await its_time(jobs, "quiet")
     slow.go_on.set()
-    await jobs.settled()
+    await jobs.wait_idle()
     assert await bench.texts() == [("ops", "done")]
 
 
@@ -578,12 +582,12 @@ async def test_a_job_may_make_something_of_its_own_for_each_target(bench: Bench)
 
 def test_a_job_is_found_whatever_its_case_and_the_likeliest_are_offered() -> None:
     ids = ["Inspection", "hello", "HELLO", "nightly-backup"]
-    assert [found(word, ids) for word in ("inspection", "hello", "Hello", "nightly")] == [
+    assert [match_job_id(word, ids) for word in ("inspection", "hello", "Hello", "nightly")] == [
         "Inspection",
         "hello",
         None,
         None,
     ]
-    assert similar("inspecton", ids) == ["Inspection"]
-    assert similar("backup", ids) == ["nightly-backup"]
-    assert similar("zzz", ids) == similar("", ids) == []
+    assert similar_job_ids("inspecton", ids) == ["Inspection"]
+    assert similar_job_ids("backup", ids) == ["nightly-backup"]
+    assert similar_job_ids("zzz", ids) == similar_job_ids("", ids) == []

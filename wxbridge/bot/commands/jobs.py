@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
@@ -14,7 +13,8 @@ from wxbridge.core.text import units
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
 from wxbridge.jobs import store
-from wxbridge.jobs.store import JobStatus, Mute
+from wxbridge.jobs.scheduler import JobScheduler
+from wxbridge.jobs.store import JobStatus
 
 SHOWN = 30
 """How many jobs are listed."""
@@ -24,28 +24,16 @@ _USUALLY_TOLD = 3
 """Targets that are named; more are counted."""
 
 
-@dataclass(frozen=True)
-class JobDesk:
-    """What these commands ask of the scheduler; all of it is of `jobs.scheduler.Jobs`."""
-
-    listing: Callable[[], Awaitable[Sequence[JobStatus]]]
-    """The configured jobs. Raises `StorageError`."""
-    run_now: Callable[[str, Sequence[str]], None]
-    """Begin a run, whose result goes to further targets too. Raises `WxbridgeError` where it cannot begin."""
-    mute: Callable[[str, float, str], Awaitable[Mute]]
-    """Job, until when (seconds since the epoch), by whom. Raises `WxbridgeError`."""
-    unmute: Callable[[str], Awaitable[bool]]
-    """False where it was not muted. Raises `WxbridgeError`."""
-
-
-def job_commands(desk: JobDesk) -> list[Command]:
+def job_commands(scheduler: JobScheduler) -> list[Command]:
     """The commands `jobs`, `run`, `mute` and `unmute`."""
 
     def command(
-        name: str, answer: Callable[[JobDesk, Question], Awaitable[str]], permission: Permission = Permission.ADMINS
+        name: str,
+        answer: Callable[[JobScheduler, Question], Awaitable[str]],
+        permission: Permission = Permission.ADMINS,
     ) -> Command:
         async def run(question: Question) -> Sequence[Answer]:
-            return [Text(await answer(desk, question))]
+            return [Text(await answer(scheduler, question))]
 
         return Command.from_catalogue(name, run, permission)
 
@@ -57,9 +45,9 @@ def job_commands(desk: JobDesk) -> list[Command]:
     ]
 
 
-async def _jobs(desk: JobDesk, question: Question) -> str:
+async def _jobs(scheduler: JobScheduler, question: Question) -> str:
     language, wanted = question.language, _bare(question)
-    jobs = await desk.listing()
+    jobs = await scheduler.list_jobs()
     if not jobs:
         return say("bot.jobs.no_jobs", language)
     some = [job for job in jobs if wanted.casefold() in job.id.casefold()]
@@ -101,14 +89,14 @@ def _moment(moment: datetime | float, at: datetime) -> str:
     return units.moment(known, at.tzinfo, at) if at.tzinfo else f"{known:%m-%d %H:%M}"
 
 
-async def _run(desk: JobDesk, question: Question) -> str:
+async def _run(scheduler: JobScheduler, question: Question) -> str:
     language = question.language
-    job = await _meant(desk, _bare(question), language)
+    job = await _meant(scheduler, _bare(question), language)
     if job.running_since is not None:
         raise CannotAnswer(say("bot.jobs.busy", language, id=job.id, since=_moment(job.running_since, question.at)))
     here = question.asker.target
     # Else a quick job would be over before anybody is told that it runs.
-    question.then.append(partial(desk.run_now, job.id, (here,)))
+    question.then.append(partial(scheduler.run_now, job.id, (here,)))
     if job.to == (here,):
         return say("bot.jobs.running_here", language, id=job.id)
     others = [name for name in job.to if name != here]
@@ -116,21 +104,21 @@ async def _run(desk: JobDesk, question: Question) -> str:
     return say("bot.jobs.running", language, id=job.id, to=say("bot.jobs.and_here", language, to=to))
 
 
-async def _mute(desk: JobDesk, question: Question) -> str:
+async def _mute(scheduler: JobScheduler, question: Question) -> str:
     language = question.language
     if len(question.words) < 2:  # noqa: PLR2004 - which one, and how long
-        job = await _meant(desk, _bare(question), language)
+        job = await _meant(scheduler, _bare(question), language)
         raise CannotAnswer(say("bot.jobs.mute_how", language, id=job.id))
     asked = read_silence(question.text, question.at, language)
-    job = await _meant(desk, asked.what.strip("\"'"), language)
-    mute = await desk.mute(job.id, asked.ends_at.timestamp(), question.asker.sender_name)
+    job = await _meant(scheduler, asked.what.strip("\"'"), language)
+    mute = await scheduler.mute(job.id, asked.ends_at.timestamp(), question.asker.sender_name)
     return say("bot.jobs.muted", language, id=job.id, until=_moment(mute.until, question.at))
 
 
-async def _unmute(desk: JobDesk, question: Question) -> str:
+async def _unmute(scheduler: JobScheduler, question: Question) -> str:
     language = question.language
-    job = await _meant(desk, _bare(question), language)
-    if not await desk.unmute(job.id):
+    job = await _meant(scheduler, _bare(question), language)
+    if not await scheduler.unmute(job.id):
         return say("bot.jobs.not_muted", language, id=job.id)
     if job.next_run is None:
         return say("bot.jobs.unmuted_over", language, id=job.id)
@@ -142,18 +130,18 @@ def _bare(question: Question) -> str:
     return " ".join(question.words)
 
 
-async def _meant(desk: JobDesk, wanted: str, language: Language) -> JobStatus:
+async def _meant(scheduler: JobScheduler, wanted: str, language: Language) -> JobStatus:
     """The job of that id, whatever the case. Raises `CannotAnswer`, with what may have been meant."""
-    jobs = {job.id: job for job in await desk.listing()}
+    jobs = {job.id: job for job in await scheduler.list_jobs()}
     if not jobs:
         raise CannotAnswer(say("bot.jobs.no_jobs", language))
     some = say("bot.jobs.and", language).join([*jobs][:SHOWN])
     if not wanted:
         raise CannotAnswer(say("bot.jobs.which", language, ids=some))
-    found = store.found(wanted, jobs)
+    found = store.match_job_id(wanted, jobs)
     if found is not None:
         return jobs[found]
-    like = store.similar(wanted, jobs)
+    like = store.similar_job_ids(wanted, jobs)
     if like:
         hint = say("bot.jobs.mean", language, ids=say("bot.jobs.or", language).join(like))
     else:

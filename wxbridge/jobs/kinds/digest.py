@@ -27,9 +27,9 @@ from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import duration
 from wxbridge.delivery import outbox
-from wxbridge.jobs import Bodies, Budget, JobContext, JobKind
+from wxbridge.jobs import Bodies, JobContext, JobKind, LaneBudget
 from wxbridge.jobs import store as runs
-from wxbridge.jobs.store import Failures
+from wxbridge.jobs.store import FailureCount
 
 log = structlog.get_logger()
 
@@ -65,7 +65,7 @@ class Facts:
     before: Sequence[EpisodeTotal]
     """Of the period before."""
     runs: int
-    failures: Sequence[Failures]
+    failures: Sequence[FailureCount]
     messages: Mapping[tuple[str, str], int]
     """How many were settled, by target and state."""
     busiest: Mapping[str, Sequence[tuple[Rate, int]]]
@@ -80,10 +80,10 @@ class Facts:
 # ---------------------------------------------------------------- reading
 
 
-def gather(connection: Connection, since: datetime, until: datetime, budgets: Sequence[Budget] = ()) -> Facts:
+def gather(connection: Connection, since: datetime, until: datetime, budgets: Sequence[LaneBudget] = ()) -> Facts:
     """Read what happened from `since` until before `until`."""
     first, last = since.timestamp(), until.timestamp()
-    ran, failed = runs.failures(connection, first, last)
+    ran, failed = runs.count_failures(connection, first, last)
     return Facts(
         since,
         until,
@@ -100,7 +100,7 @@ def gather(connection: Connection, since: datetime, until: datetime, budgets: Se
     )
 
 
-def _busiest(connection: Connection, budget: Budget, since: float) -> list[tuple[Rate, int]]:
+def _busiest(connection: Connection, budget: LaneBudget, since: float) -> list[tuple[Rate, int]]:
     times = [at for _, at in outbox.recent_sends(connection, budget.lane, since=since)]
     return [(rate, most_within(times, rate.seconds)) for rate in budget.rates]
 
@@ -131,7 +131,7 @@ def title_of(facts: Facts, language: Language) -> str:
     return say("jobs.digest.title", language, name=called, period=period)
 
 
-def text_of(facts: Facts, target: str, budget: Budget | None, language: Language, top: int) -> str:
+def text_of(facts: Facts, target: str, budget: LaneBudget | None, language: Language, top: int) -> str:
     """The summary as one target reads it."""
     sent, unknown, dead, taken = _outcomes(facts, target)
     if not (facts.alerts or facts.failures or unknown or dead or taken):

@@ -238,4 +238,4 @@ def _plain(value: str) -> str:
     return re.sub(r"[^\w.]+", "_", value).strip("._")[:40] or "_"
 
 
-KIND = JobKind(ScreenshotJob, run)
+KIND = JobKind(ScreenshotJob, run, needs_browser=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Collection, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
@@ -22,7 +22,7 @@ from wxbridge.bot.command import Asker, Question
 from wxbridge.bot.commands import alerts
 from wxbridge.bridge import Bridge
 from wxbridge.config.routes import PICTURE_WAYS
-from wxbridge.config.types import JobSettings, TargetSettings
+from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import BadBody, PictureError
 from wxbridge.core.http import ApiError
 from wxbridge.core.model import (
@@ -38,15 +38,13 @@ from wxbridge.core.model import (
 from wxbridge.core.schema import notifications
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.delivery import Lane, outbox
-from wxbridge.jobs.scheduler import Jobs
+from wxbridge.jobs.scheduler import JobScheduler
 from wxbridge.jobs.store import JobStatus
 from wxbridge.monitors.alertmanager import GettableSilence
 from wxbridge.web.console.neighbours import Budget, ConfigView, Console, FindingView, Seeing, SilenceView, TargetView
 
 _RETRY_FOR = 86400.0
 """Seconds for which a message that is queued again is worth sending, as from the command line."""
-_DENSEST = 300
-"""How many of a job's runs are shown of a period; of what runs more often, some."""
 _SHORTEST = 60.0
 """Seconds of a window whose rest is shown."""
 
@@ -80,7 +78,7 @@ def console_of(bridge: Bridge) -> Console:
         await channel.log_out()
 
     async def jobs() -> Sequence[JobStatus]:
-        return await _jobs(bridge).listing()
+        return await _jobs(bridge).list_jobs()
 
     return Console(
         database=bridge.database,
@@ -96,7 +94,7 @@ def console_of(bridge: Bridge) -> Console:
         run_job=lambda job: _jobs(bridge).run_now(job),
         mute_job=lambda job, until, by: _jobs(bridge).mute(job, until, by),
         unmute_job=lambda job: _jobs(bridge).unmute(job),
-        upcoming=lambda start, end: {job.id: _upcoming(bridge, job, start, end) for job in bridge.config.jobs},
+        upcoming=lambda start, end: _jobs(bridge).upcoming(start, end),
         config=lambda: _config(bridge),
         examine=lambda: _examine(bridge),
         reload=bridge.ask_reload,
@@ -289,22 +287,10 @@ async def _draw(bridge: Bridge, spec: PictureSpec) -> bytes:
 # ---------------------------------------------------------------- jobs
 
 
-def _jobs(bridge: Bridge) -> Jobs:
+def _jobs(bridge: Bridge) -> JobScheduler:
     if bridge.jobs is None:
         raise BadBody("This bridge runs no jobs.")
     return bridge.jobs
-
-
-def _upcoming(bridge: Bridge, job: JobSettings, start: datetime, end: datetime) -> list[datetime]:
-    """When a job runs between two moments; of several that lie too close to be told apart, the first."""
-    trigger = job.trigger(bridge.config.timezone, start)
-    gap = (end - start) / _DENSEST
-    found: list[datetime] = []
-    at = trigger.get_next_fire_time(None, start)
-    while at is not None and at <= end:
-        found.append(at)
-        at = trigger.get_next_fire_time(at, max(start, at + max(gap, timedelta(microseconds=1))))
-    return found
 
 
 # ---------------------------------------------------------------- the configuration

@@ -21,7 +21,7 @@ _RUNS = 5
 async def _show(visit: Visit) -> Mapping[str, Any]:
     jobs = await visit.console.jobs()
     ended = await visit.console.database.read(
-        lambda c: {job.id: store.history(c, job.id, limit=_RUNS) for job in jobs[:200]}
+        lambda c: {job.id: store.read_history(c, job.id, limit=_RUNS) for job in jobs[:200]}
     )
     start = visit.local(visit.now)
     times = visit.console.upcoming(start, start + timedelta(hours=HOURS))
