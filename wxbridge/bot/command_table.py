@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from wxbridge.bot.command import Answer, CannotAnswer, Command, Permission, Question
-from wxbridge.bot.message_parser import plain
 from wxbridge.core.model import Text
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import LANGUAGES, Language, say
+from wxbridge.core.text.normalise import fold, normalise
 
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 _ENDS = r"(?:\s+|$|[:,;、]\s*|[?!.。…~]+(?:\s+|$))"
@@ -38,8 +38,9 @@ class Match:
 
 
 def language_of(text: str, usual: Language) -> Language:
-    """The language to answer in: Chinese where somebody writes Chinese, else the configured one."""
-    return "zh" if CHINESE.search(text) else usual
+    """The language to answer in: that whose script somebody writes in, else the configured one."""
+    scripts = {language: say("language.script", language) for language in LANGUAGES}
+    return next((each for each, script in scripts.items() if script and re.search(script, text)), usual)
 
 
 def words_of(text: str) -> tuple[str, ...]:
@@ -47,7 +48,7 @@ def words_of(text: str) -> tuple[str, ...]:
 
     Outside quotes full-width letters, digits and signs become ASCII, but for the signs between Chinese words.
     """
-    simple = list(plain(text))
+    simple = list(normalise(text))
     for kept in _LEFT_AS_IT_IS.finditer(text):
         simple[kept.start() : kept.end()] = text[kept.start() : kept.end()]
     words: list[str] = []
@@ -99,7 +100,7 @@ class Table:
         self.commands: tuple[Command, ...] = (*commands, *self._own())
         self._by_word: dict[str, Command] = {}
         for command in self.commands:
-            for word in dict.fromkeys(map(_key, (command.name, *command.words))):
+            for word in dict.fromkeys(map(fold, (command.name, *command.words))):
                 if not word or word in self._by_word:
                     other = self._by_word[word].name if word else "…"
                     raise ValueError(f"the command {command.name!r} has the word {word!r}, and so has {other!r}")
@@ -110,18 +111,18 @@ class Table:
 
     def match(self, line: str) -> Match | None:
         """Find the command that a line begins with, by its longest word; None where there is none."""
-        text = plain(line)
+        text = normalise(line)
         start = len(text) - len(text.lstrip())
         found = self._words.match(text, start)
         if found is None:
             return None
-        command = self._by_word[_key(next(group for group in found.groups() if group is not None))]
+        command = self._by_word[fold(next(group for group in found.groups() if group is not None))]
         rest = line[found.end() :].strip()
         return Match(command, rest, words_of(rest))
 
     def near(self, line: str, may_use: Callable[[Command], bool], *, contained: bool) -> list[str]:
         """Words that somebody may have meant; `contained`: also Chinese words anywhere within the line's first word."""
-        pieces = _key(line).split()
+        pieces = fold(line).split()
         words = [word for word, command in self._by_word.items() if may_use(command)]
         found: list[str] = []
         for count in sorted({len(word.split()) for word in words}, reverse=True):
@@ -163,10 +164,6 @@ class Table:
         return [Text("\n".join([f"{name} — {command.summary[language]}", command.usage[language], *also]))]
 
 
-def _key(word: str) -> str:
-    return " ".join(plain(word).casefold().split())
-
-
 def _pattern(word: str) -> str:
     spelled = r"\s+".join(map(re.escape, word.split()))
     ends = f"(?:{_ENDS}|(?=[A-Za-z0-9]))" if CHINESE.match(word[-1]) else _ENDS
@@ -175,8 +172,9 @@ def _pattern(word: str) -> str:
 
 def shown(command: Command, language: Language) -> str:
     """How a command is called in a language: `alerts`, or `告警 / alerts`."""
-    chinese = next((word for word in command.words if CHINESE.search(word)), None)
-    return f"{chinese} / {command.name}" if language == "zh" and chinese else command.name
+    script = say("language.script", language)
+    own = next((word for word in command.words if script and re.search(script, word)), None)
+    return f"{own} / {command.name}" if own else command.name
 
 
 def allowed(command: Command, roles: frozenset[str]) -> bool:

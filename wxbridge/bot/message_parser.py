@@ -7,20 +7,16 @@ Three ways to be meant: a mention at the beginning or the end of a line (`@bot s
 from __future__ import annotations
 
 import re
-import unicodedata
 from dataclasses import dataclass
 from enum import StrEnum
 
 from wxbridge.channels.mentions import is_everyone
 from wxbridge.channels.wechat.mentions import SEPARATOR, without_quote
 from wxbridge.core.model import Inbound
+from wxbridge.core.text.normalise import normalise
 
 LINES_READ = 50
 """How many lines of one message are looked at."""
-
-_PLAIN = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
-_PLAIN |= {code: 0x20 for code in range(0x3001) if unicodedata.category(chr(code)) == "Zs"}
-_PLAIN |= dict.fromkeys((0x09, 0x200B, 0x2060, 0xFEFF), 0x20)
 
 _SIGNS = r"[\s,:，：、]"
 """What may follow a mention besides the end."""
@@ -46,11 +42,6 @@ class Line:
 
     text: str
     how: How
-
-
-def plain(text: str) -> str:
-    """Give a text with full-width letters, digits and signs as ASCII, and every blank as one; the length stays."""
-    return text.translate(_PLAIN)
 
 
 def addressed(inbound: Inbound, prefix: str) -> tuple[Line, ...]:
@@ -85,7 +76,7 @@ def _bare(row: str, prefix: str, how: How) -> Line:
 
 
 def _prefixed(row: str, prefix: str) -> Line | None:
-    wanted, text = plain(prefix).strip().casefold(), plain(row)
+    wanted, text = normalise(prefix).strip().casefold(), normalise(row)
     # The key of the slash writes 、 where a Chinese keyboard is on.
     if wanted == "/" and text.startswith("、"):
         text = f"/{text[1:]}"

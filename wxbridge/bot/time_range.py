@@ -7,7 +7,6 @@ that yesterday has 23 or 25 hours where the clock is changed. Date math (`now-1d
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, tzinfo
@@ -15,6 +14,7 @@ from typing import NamedTuple
 
 from wxbridge.bot.command import CannotAnswer
 from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.normalise import simplify
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import duration
 from wxbridge.pictures.pages import address
@@ -157,7 +157,7 @@ _CHINESE_NUMBER = re.compile(
 
 def _normal(text: str) -> str:
     """Full-width signs and Chinese numbers as plain ones, single blanks."""
-    text = " ".join(unicodedata.normalize("NFKC", text).split()).rstrip("。")
+    text = simplify(text).rstrip("。")
     if len(text) > _LENGTH_AT_MOST:
         return ""
     return _CHINESE_NUMBER.sub(lambda found: _digits(found[0]), text)

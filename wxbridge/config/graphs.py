@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -15,6 +13,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from wxbridge.bot import time_range
 from wxbridge.bot.command import CannotAnswer
 from wxbridge.config.types import Section
+from wxbridge.core.text.normalise import fold
 
 PANELS_AT_MOST = 4
 """Pictures of one answer."""
@@ -62,12 +61,6 @@ def parse_timezone(text: str) -> str:
         return ZoneInfo(name).key
     except (KeyError, ValueError, OSError):
         raise ValueError(f"{text!r} is no time zone; write one like Asia/Shanghai or UTC") from None
-
-
-@lru_cache(maxsize=20_000)
-def key(name: str) -> str:
-    """A name as names are compared: without regard to case, width and blanks."""
-    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 def _size(text: str) -> str:
@@ -122,9 +115,9 @@ def _names(graphs: dict[str, GraphSettings]) -> dict[str, GraphSettings]:
     for name in graphs:
         if not name.strip() or any(sign in name for sign in "=,，"):
             raise ValueError(f"{name!r} is no name for a graph: it is empty or has one of = and , in it")
-        if key(name) in seen:
-            raise ValueError(f"the graphs {seen[key(name)]!r} and {name!r} are the same name to people")
-        seen[key(name)] = name
+        if fold(name) in seen:
+            raise ValueError(f"the graphs {seen[fold(name)]!r} and {name!r} are the same name to people")
+        seen[fold(name)] = name
     return graphs
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.integration.bot.bot_harness import BOT, inbound
-from wxbridge.bot.message_parser import How, addressed, plain
+from wxbridge.bot.message_parser import How, addressed
 from wxbridge.channels.wechat.mentions import SEPARATOR
 
 QUOTE = f"「张三：@{BOT} graph kafka」\n- - - - - - - - - - - - - - -\n"
@@ -152,16 +152,6 @@ def test_no_text_breaks_the_reader(text, prefix, mentioned, called):
 def test_what_is_not_addressed_is_never_a_command(text):
     assert addressed(inbound(text, mentioned=False), "/") == ()
     assert addressed(inbound(text, mentioned=False), "") == ()
-
-
-@given(st.text(max_size=60))
-def test_plain_text_has_the_length_it_had(text):
-    assert len(plain(text)) == len(text)
-    assert plain(plain(text)) == plain(text)
-
-
-def test_full_width_signs_are_read_as_those_of_a_keyboard():
-    assert plain("ｆｒｏｍ＝６ｈ　ｔｏ：ｎｏｗ／") == "from=6h to:now/"
 
 
 @pytest.mark.parametrize(

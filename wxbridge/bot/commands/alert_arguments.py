@@ -13,6 +13,7 @@ from wxbridge.bot.command import CannotAnswer
 from wxbridge.core.matchers import Matcher, parse_matcher
 from wxbridge.core.model import AlertGroup
 from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.normalise import normalise_matchers
 from wxbridge.core.text.splitting import shorten
 
 MOST = 20
@@ -24,9 +25,6 @@ _LOOKED_AT = 500
 """Characters of a label that expressions are held against."""
 _NO_SUCH_VALUE = "no such value 0_0"
 
-# What phones and Chinese keyboards write instead. Quotes first: within them everything is left as it is.
-_QUOTES = str.maketrans("“”„＂", '""""')
-_SIGNS = str.maketrans("＝！～，｛｝", "=!~,{}")
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _TOKEN = re.compile(
     rf"""[\s,{{}}]*(?:
@@ -100,7 +98,7 @@ def read_query(text: str, language: Language) -> Query:
     """
     matchers: list[Matcher] = []
     words: list[str] = []
-    text = straightened(text).strip()
+    text = normalise_matchers(text).strip()
     # In braces it may come from Alertmanager's page; elsewhere a brace is part of an expression.
     text = text[1:-1] if text.startswith("{") and text.endswith("}") else text
     for token in _tokens(text):
@@ -122,12 +120,6 @@ def _matcher(text: str, language: Language) -> Matcher:
         _, broken, why = str(error).partition("regular expression is broken: ")
         key = "bot.alerts.bad_expression" if broken else "bot.alerts.bad_matcher"
         raise CannotAnswer(say(key, language, text=shorten(text), why=why)) from None
-
-
-def straightened(text: str) -> str:
-    """A text with plain quotes, and outside of them with plain signs, whatever the keyboard made of them."""
-    pieces = re.split(rf"({_QUOTED})", text.translate(_QUOTES), flags=re.DOTALL)
-    return "".join(piece if index % 2 else piece.translate(_SIGNS) for index, piece in enumerate(pieces))
 
 
 def _tokens(text: str) -> Iterator[re.Match[str]]:
@@ -181,7 +173,7 @@ def read_silence(text: str, at: datetime, language: Language) -> SilenceAsked:
     Raises:
         CannotAnswer: it does not say what, or how long; or it would be over already, or last for more than a year.
     """
-    text = straightened(text).strip()
+    text = normalise_matchers(text).strip()
     tokens = list(_tokens(text))
     if not tokens:
         raise CannotAnswer(say("bot.alerts.silence_what", language))

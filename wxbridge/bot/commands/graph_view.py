@@ -21,9 +21,10 @@ from wxbridge.bot.commands.graph_words import (
     variables_of,
 )
 from wxbridge.bot.time_range import Span
-from wxbridge.config.graphs import PANELS_AT_MOST, GraphSettings, key, parse_size
+from wxbridge.config.graphs import PANELS_AT_MOST, GraphSettings, parse_size
 from wxbridge.core.model import Text
 from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.normalise import fold
 from wxbridge.core.text.splitting import shorten
 from wxbridge.monitors.dashboards import Dashboard, DashboardHit, PanelInfo
 
@@ -140,7 +141,7 @@ def _panels(
     """Which panels are shown: those that were asked for, else the shortcut's own; none for the whole dashboard."""
     settings = candidate.settings
     if candidate.rest:
-        if key(" ".join(candidate.rest)) in WHOLE and not _is_title(model, candidate.rest):
+        if fold(" ".join(candidate.rest)) in WHOLE and not _is_title(model, candidate.rest):
             return []
         words: Sequence[str] = candidate.rest
         if model is None:
@@ -161,7 +162,7 @@ def _panels(
 
 
 def _is_title(model: Dashboard | None, words: Sequence[str]) -> bool:
-    return model is not None and any(key(each.title) == key(" ".join(words)) for each in model.panels)
+    return model is not None and any(fold(each.title) == fold(" ".join(words)) for each in model.panels)
 
 
 def _asked_panels(

@@ -11,8 +11,9 @@ from itertools import takewhile
 
 from wxbridge.bot import time_range
 from wxbridge.bot.command import CannotAnswer
-from wxbridge.config.graphs import Size, key, parse_size, parse_timezone
+from wxbridge.config.graphs import Size, parse_size, parse_timezone
 from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.normalise import fold
 from wxbridge.monitors.dashboards import Dashboard, DashboardHit, DashboardVariable, PanelInfo
 
 _OPTION = re.compile(r"(?P<name>[^\s=]{1,64})=(?P<value>.*)", re.DOTALL)
@@ -179,25 +180,25 @@ def prefixes(words: Sequence[str]) -> Iterator[tuple[str, tuple[str, ...]]]:
 
 def exact(hits: Iterable[DashboardHit], name: str) -> list[DashboardHit]:
     """The dashboards of a name: its uid, its title, or its title as in addresses."""
-    wanted_key = key(name)
+    wanted_key = fold(name)
     found = list(hits)
     return [hit for hit in found if hit.uid == name] or [
-        hit for hit in found if wanted_key in (key(hit.title), hit.slug.casefold(), hit.uid.casefold())
+        hit for hit in found if wanted_key in (fold(hit.title), hit.slug.casefold(), hit.uid.casefold())
     ]
 
 
 def containing(hits: Iterable[DashboardHit], name: str) -> list[DashboardHit]:
     """The dashboards in whose title all words of a name occur."""
-    parts = key(name).split()
-    return [hit for hit in hits if all(part in key(hit.title) for part in parts)]
+    parts = fold(name).split()
+    return [hit for hit in hits if all(part in fold(hit.title) for part in parts)]
 
 
 def near(names: Iterable[str], wanted_name: str, most: int = 3) -> list[str]:
     """What somebody may have meant."""
-    by_key = {key(name): name for name in reversed(list(names))}
+    by_key = {fold(name): name for name in reversed(list(names))}
     # Of two Chinese characters one may be wrong.
     alike = 0.6 if len(wanted_name) > 3 else 0.5  # noqa: PLR2004
-    return [by_key[each] for each in difflib.get_close_matches(key(wanted_name), by_key, most, alike)]
+    return [by_key[each] for each in difflib.get_close_matches(fold(wanted_name), by_key, most, alike)]
 
 
 # ---------------------------------------------------------------- panels
@@ -215,8 +216,8 @@ def panels_of(dashboard: Dashboard, words: Sequence[str], values: Mapping[str, s
     Raises:
         NoSuchPanel: a word names none.
     """
-    titles = {each.id: key(dashboard.fill_title(each.title, values)) for each in dashboard.panels}
-    whole = key(" ".join(words))
+    titles = {each.id: fold(dashboard.fill_title(each.title, values)) for each in dashboard.panels}
+    whole = fold(" ".join(words))
     found = [each for each in dashboard.panels if titles[each.id] == whole]
     if not found:
         for item in _BETWEEN_PANELS.split(" ".join(words)):
@@ -227,7 +228,7 @@ def panels_of(dashboard: Dashboard, words: Sequence[str], values: Mapping[str, s
 def _named_by(panels: Sequence[PanelInfo], titles: Mapping[int, str], words: Sequence[str]) -> Iterator[PanelInfo]:
     start = 0
     while start < len(words):
-        phrases = [(end, key(" ".join(words[start:end]))) for end in range(len(words), start, -1)]
+        phrases = [(end, fold(" ".join(words[start:end]))) for end in range(len(words), start, -1)]
         for end, found in (
             *((end, [each for each in panels if titles[each.id] == phrase]) for end, phrase in phrases),
             (start + 1, _numbered(panels, words[start])),
@@ -288,4 +289,4 @@ def variables_of(dashboard: Dashboard, given: Iterable[tuple[str, str]]) -> dict
 def _value(variable: DashboardVariable, text: str) -> str:
     if variable.has_all and text.casefold() in ("all", "全部", "$__all"):
         return "$__all"
-    return next((value for shown, value in variable.values if key(shown) == key(text)), text)
+    return next((value for shown, value in variable.values if fold(shown) == fold(text)), text)

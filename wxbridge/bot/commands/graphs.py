@@ -35,10 +35,11 @@ from wxbridge.bot.commands.graph_words import (
     prefixes,
     wanted,
 )
-from wxbridge.config.graphs import GraphSettings, key, parse_size
+from wxbridge.config.graphs import GraphSettings, parse_size
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import Text
 from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.normalise import fold
 from wxbridge.core.text.splitting import shorten
 from wxbridge.monitors.dashboards import Dashboard, DashboardHit, Dashboards
 
@@ -78,11 +79,11 @@ class _Graphs:
 
     async def graphs(self, question: Question) -> Sequence[Answer]:
         """List the shortcuts, and with a search word what Grafana finds."""
-        language, search = question.language, key(question.text)
+        language, search = question.language, fold(question.text)
         names = [
             name
             for name, each in self.shortcuts.items()
-            if search in key(name) or search in key(each.title or "") or search in key(each.url)
+            if search in fold(name) or search in fold(each.title or "") or search in fold(each.url)
         ]
         mine = [say("bot.graphs.row", language, name=name) + _about(self.shortcuts[name], language) for name in names]
         hits: Sequence[DashboardHit] = ()
@@ -147,7 +148,7 @@ class _Graphs:
             hits = await self._everything()
         except PictureError:
             # Grafana's trouble is no answer where a shortcut's name was mistyped.
-            known = any(key(name) in map(key, self.shortcuts) for name, _ in prefixes(asked.words))
+            known = any(fold(name) in map(fold, self.shortcuts) for name, _ in prefixes(asked.words))
             if failure is None and (known or not _guesses(self.shortcuts, asked.words)):
                 raise
             hits = ()
@@ -162,15 +163,15 @@ class _Graphs:
             CannotAnswer: several dashboards have that name; they are told.
         """
         shortest = len(words)
-        shortcuts = {key(name): name for name in self.shortcuts}
+        shortcuts = {fold(name): name for name in self.shortcuts}
         for name, rest in prefixes(words):
-            found = shortcuts.get(key(name))
+            found = shortcuts.get(fold(name))
             if found is not None:
                 shortest = min(shortest, len(rest))
                 yield Candidate(found, rest, settings=self.shortcuts[found])
         hits = await self._everything()
         for name, rest in prefixes(words):
-            if key(name) not in shortcuts and (named := exact(hits, name)):
+            if fold(name) not in shortcuts and (named := exact(hits, name)):
                 shortest = min(shortest, len(rest))
                 yield _one_of(named, name, rest, language)
         for name, rest in prefixes(words):
@@ -193,7 +194,7 @@ class _Graphs:
                 return self._page(candidate, asked, question)
             address = found
         model = await self._model(candidate, asked, address)
-        if candidate.rest and key(" ".join(candidate.rest)) in LISTING and model is not None:
+        if candidate.rest and fold(" ".join(candidate.rest)) in LISTING and model is not None:
             return [Text(_panel_list(candidate.name, model, question.language))]
         view = view_of(candidate, asked, question, address, model)
         return pictures(view, model, self._base, question)
@@ -259,7 +260,7 @@ def _about(settings: GraphSettings, language: Language) -> str:
 
 def _called(hit: DashboardHit, hits: Sequence[DashboardHit]) -> str:
     """A dashboard as it can be asked for: by its title, or by its uid where several have the title."""
-    alone = sum(key(each.title) == key(hit.title) for each in hits) == 1
+    alone = sum(fold(each.title) == fold(hit.title) for each in hits) == 1
     if alone and "=" not in hit.title and hit.title:
         return hit.title
     return f"{hit.uid}  {COMMENT} {hit.title}" + (f" ({hit.folder})" if hit.folder else "")
@@ -294,7 +295,7 @@ def _one_of(hits: Sequence[DashboardHit], name: str, rest: tuple[str, ...], lang
         return Candidate(hits[0].title, rest, hit=hits[0])
     more = len(hits) - _CHOICES
     lines = [
-        say("bot.graphs.is_multi", language, name=name),
+        say("bot.graphs.several", language, name=name),
         *(say("bot.graphs.row", language, name=_called(hit, hits)) for hit in hits[:_CHOICES]),
         *([say("bot.graphs.more", language, n=more)] if more > 0 else []),
     ]

@@ -1,0 +1,43 @@
+"""Make what people type comparable: full-width letters and signs, quotes and blanks of phones and Chinese keyboards."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
+_BLANKS = (0x09, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF)
+_ASCII = _FULL_WIDTH | dict.fromkeys(_BLANKS, 0x20)
+_QUOTES = str.maketrans("“”„＂", '""""')
+_MATCHER_SIGNS = str.maketrans("＝！～，｛｝", "=!~,{}")
+_QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")', re.DOTALL)
+
+MAX_REMEMBERED_CHARS = 200
+"""Of a name whose form is kept: those of thousands of dashboards are compared with each word."""
+
+
+def normalise(text: str) -> str:
+    """Write full-width letters, digits and signs as ASCII, and every blank as a space. The length stays."""
+    return text.translate(_ASCII)
+
+
+def normalise_matchers(text: str) -> str:
+    """Write quotes as `"`, and outside of them the signs of matchers as ASCII. The length stays."""
+    pieces = _QUOTED.split(text.translate(_QUOTES))
+    return "".join(piece if index % 2 else piece.translate(_MATCHER_SIGNS) for index, piece in enumerate(pieces))
+
+
+def simplify(text: str) -> str:
+    """Write a text in Unicode's compatibility form (NFKC), with single spaces."""
+    return " ".join(unicodedata.normalize("NFKC", normalise(text)).split())
+
+
+def fold(text: str) -> str:
+    """Return what names are compared by: without regard to case, width and blanks."""
+    return _fold_name(text) if len(text) <= MAX_REMEMBERED_CHARS else simplify(text).casefold()
+
+
+@lru_cache(maxsize=20_000)
+def _fold_name(name: str) -> str:
+    return simplify(name).casefold()
