@@ -18,6 +18,7 @@ from urllib.parse import quote, urlencode
 from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import PictureError
 from wxbridge.core.http import ApiAnswer
+from wxbridge.core.pictures import is_dashboard_uid
 from wxbridge.monitors.grafana import Grafana
 
 DEADLINE_SECONDS = 10.0
@@ -31,7 +32,6 @@ _MAX_KEPT_ANSWERS = 200
 _MAX_LAYOUT_DEPTH = 20
 _MAX_BYTES_AT_ONCE = 64 * 1024
 """How much JSON is decoded without leaving the event loop."""
-_UID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _ADDRESS = re.compile(r"/d/[^/?#]+/([^/?#]+)")
 _NEWER_PATH = re.compile(r"/apis/dashboard\.grafana\.app/v\d\w*/namespaces/[\w.-]+/dashboards/[\w.-]+")
 _BUSY = frozenset({408, 429})
@@ -92,13 +92,13 @@ class Dashboard:
     end: str = ""
 
     def fill_title(self, title: str, values: Mapping[str, str]) -> str:
-        """A title with its variables (`$host`, `${host}`, `[[host]]`) filled in: from `values`, else the saved ones."""
+        """Fill the variables of a title (`$host`, `${host}`, `[[host]]`) in: from `values`, else the saved ones."""
         known = {each.name: each.current for each in self.variables} | dict(values)
         return _VARIABLE.sub(lambda found: known.get(found[1] or found[2] or found[3]) or found[0], title)
 
 
 class Dashboards:
-    """Asks one Grafana for its dashboards, with the credentials that pictures are drawn with.
+    """Asks one Grafana for its dashboards, with the credentials that pictures are made with.
 
     Args:
         grafana: The configured one.
@@ -120,6 +120,8 @@ class Dashboards:
         self._ttl = ttl
         self._clock = clock
         self._kept: dict[str, tuple[float, Any]] = {}
+        self._uids: dict[tuple[int, str], str] = {}
+        """By a dashboard's number and its organisation."""
 
     async def search(self, text: str, limit: int = 20) -> tuple[DashboardHit, ...]:
         """Have Grafana search for dashboards, in its order.
@@ -132,7 +134,7 @@ class Dashboards:
         return tuple(_hits(await self._get(f"/api/search?{query}")))[:limit]
 
     async def list_all(self) -> tuple[DashboardHit, ...]:
-        """All dashboards that the account may see, 5,000 at most.
+        """List all dashboards that the account may see, 5,000 at most.
 
         Raises:
             PictureError: as `search`.
@@ -149,12 +151,12 @@ class Dashboards:
         return tuple(found.values())
 
     async def find(self, uid: str) -> Dashboard | None:
-        """What is on a dashboard; None where there is none with this uid.
+        """Tell what is on a dashboard; None where there is none with this uid.
 
         Raises:
             PictureError: as `search`.
         """
-        if not _UID.fullmatch(uid):
+        if not is_dashboard_uid(uid):
             return None
         path = f"/api/dashboards/uid/{quote(uid)}"
         answer = await self._get(path)
@@ -167,10 +169,26 @@ class Dashboards:
             raise PictureError(f"Grafana's answer to {path} is no dashboard: check grafana.url")
         return dashboard_in(answer, uid)
 
+    async def find_uid(self, number: int, org: str = "") -> str:
+        """Get the uid of a dashboard of which an old Grafana told only the number, in its organisation.
+
+        Raises:
+            PictureError: it does not tell (no retry); or as `search`.
+        """
+        if (number, org) not in self._uids:
+            query = urlencode([("type", "dash-db"), ("dashboardIds", number), *([("orgId", org)] if org else [])])
+            found = await self._get(f"/api/search?{query}")
+            uids = [each.get("uid") for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+            # A Grafana that no longer knows this filter answers with all dashboards.
+            if len(uids) != 1 or not isinstance(uids[0], str) or not is_dashboard_uid(uids[0]):
+                raise PictureError(f"Grafana does not tell which dashboard has the number {number}")
+            self._uids[number, org] = uids[0]
+        return self._uids[number, org]
+
     # ------------------------------------------------------------ inside
 
     async def _get(self, path: str) -> Any:
-        """An answer as JSON, None where there is no such thing, from memory where it is fresh."""
+        """Get an answer as JSON, None where there is no such thing, from memory where it is fresh."""
         kept = self._kept.get(path)
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
@@ -226,7 +244,7 @@ def _hits(answer: Any) -> Iterator[DashboardHit]:
         if not isinstance(each, dict) or each.get("type", "dash-db") != "dash-db":
             continue
         uid, title = each.get("uid"), each.get("title")
-        if isinstance(uid, str) and _UID.fullmatch(uid) and isinstance(title, str):
+        if isinstance(uid, str) and is_dashboard_uid(uid) and isinstance(title, str):
             address = _ADDRESS.search(str(each.get("url") or ""))
             yield DashboardHit(
                 uid, " ".join(title.split()), str(each.get("folderTitle") or ""), address[1] if address else ""

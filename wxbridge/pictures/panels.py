@@ -13,9 +13,9 @@ from urllib.parse import quote, urlencode
 
 from wxbridge.core import imaging
 from wxbridge.core.deadline import seconds_left
-from wxbridge.core.errors import BadBody, NothingToDraw, PictureError
-from wxbridge.core.json_values import read_json
-from wxbridge.core.pictures import PageRequest, PanelAddress, PanelRequest, is_dashboard_uid, parse_panel_id
+from wxbridge.core.errors import NothingToDraw, PictureError
+from wxbridge.core.pictures import PageRequest, PanelRequest, is_dashboard_uid, parse_panel_id
+from wxbridge.monitors.dashboards import Dashboards
 from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_reason
 from wxbridge.pictures.fetch import MAX_PICTURE_BYTES, fetch
 
@@ -27,7 +27,6 @@ _RENDERER_SHARE = 0.6
 """Of the time: what is left is the browser's, where the renderer does not answer."""
 _ASK_RENDERER_AGAIN_SECONDS = 600.0
 """After which a Grafana that had no renderer is asked again: somebody may have installed one."""
-_BUSY = frozenset({408, 429})
 _NO_RENDERER = str(placeholder_reason(PLACEHOLDERS[0]))
 
 ShootPage = Callable[[PageRequest], Awaitable[bytes]]
@@ -97,8 +96,11 @@ class PanelPainter:
     max_bytes: int = MAX_PICTURE_BYTES
     _without_renderer_until: float = field(default=0.0, init=False)
     """On the event loop's clock."""
-    _uids: dict[tuple[str, int], str] = field(default_factory=dict, init=False)
-    """By organisation and the dashboard's number."""
+    _dashboards: Dashboards = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Have the dashboards of old alerts looked up, which name them by number."""
+        self._dashboards = Dashboards(self.grafana)
 
     async def paint(self, params: Mapping[str, Any]) -> bytes:
         """Draw the panel of a stored `PanelRequest`.
@@ -145,42 +147,13 @@ class PanelPainter:
     async def _resolve(self, request: PanelRequest) -> PanelRequest:
         """Fill in the uid of the dashboard, and refuse names that no panel has."""
         address = request.panel
-        uid = address.uid or await self._uid_of(address)
+        if not address.uid and not address.number:
+            raise PictureError("the alert names no dashboard")
+        uid = address.uid or await self._dashboards.find_uid(address.number or 0, address.org)
         panel = parse_panel_id(address.panel)
         if not panel or not is_dashboard_uid(uid):
             raise PictureError("the alert's panel has an impossible name")
         return replace(request, panel=replace(address, panel=panel, uid=uid))
-
-    async def _uid_of(self, address: PanelAddress) -> str:
-        """Ask Grafana for the uid of a dashboard of which a legacy notification told only the number."""
-        number, org = address.number, address.org
-        if not number:
-            raise PictureError("the alert names no dashboard")
-        if (org, number) not in self._uids:
-            query = urlencode([("type", "dash-db"), ("dashboardIds", number), *([("orgId", org)] if org else [])])
-            found = await self._search(query)
-            uids = [each.get("uid") for each in found if isinstance(each, dict)] if isinstance(found, list) else []
-            # A Grafana that no longer knows this filter answers with all dashboards.
-            if len(uids) != 1 or not isinstance(uids[0], str) or not is_dashboard_uid(uids[0]):
-                raise PictureError(f"Grafana does not tell which dashboard has the number {number}")
-            self._uids[org, number] = uids[0]
-        return self._uids[org, number]
-
-    async def _search(self, query: str) -> Any:
-        """Ask Grafana's search, and decode its answer."""
-        grafana = self.grafana
-        answer = await grafana.ask(f"/api/search?{query}", deadline=seconds_left(DEADLINE_SECONDS))
-        if answer.status == 401 or 300 <= answer.status < 400:  # noqa: PLR2004 - HTTP
-            raise grafana.no_entry("HTTP 401")
-        if answer.status != 200:  # noqa: PLR2004 - HTTP
-            raise PictureError(
-                f"Grafana answered /api/search with HTTP {answer.status}",
-                retry=answer.status >= 500 or answer.status in _BUSY,  # noqa: PLR2004 - HTTP
-            )
-        try:
-            return read_json(answer.body)
-        except BadBody:
-            raise PictureError("Grafana's answer to /api/search is no JSON: check grafana.url") from None
 
 
 # ---------------------------------------------------------------- a panel without data
