@@ -57,7 +57,7 @@ from wxbridge.delivery.rate_limit import Pacer
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs import LaneBudget
 from wxbridge.jobs.scheduler import JobScheduler, SchedulerSettings
-from wxbridge.pictures.publish import publisher
+from wxbridge.pictures.publish import make_publisher
 from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.store import PictureStore
 from wxbridge.web.console import services as desk
@@ -280,7 +280,7 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
     pictures = before.pictures if before and painted_alike else make_pictures(config, bridge.metrics)
     intake = _intake(bridge, config)
     lanes = [_lane(bridge, config, name, before) for name in _used_lanes(config)]
-    published = publisher(config.pictures.publish)
+    published = make_publisher(config.pictures.publish)
     shared = Shared(
         database=bridge.database,
         lanes=lanes,

@@ -9,19 +9,17 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+
+from yarl import URL
 
 from wxbridge.core.errors import PictureError
 
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-
-    from yarl import URL
-
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-Lookup = "Callable[[str, int], Awaitable[list[Address]]]"
+Lookup = Callable[[str, int], Awaitable[list[Address]]]
+"""A host's name and a port → its addresses. Raises `PictureError`."""
 
 _METADATA = tuple(
     ipaddress.ip_network(text)
@@ -42,19 +40,21 @@ _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 @dataclass(frozen=True)
-class _Entry:
+class _AllowedHost:
+    """An entry of `pictures.allow`: a host or a network, at one port or at all."""
+
     host: str | None
     network: Network | None
     port: int | None
 
-    def names(self, host: str, port: int) -> bool:
+    def is_name_of(self, host: str, port: int) -> bool:
         if self.host is None or self.port not in (None, port):
             return False
         if self.host.startswith("*."):
             return host.endswith(self.host[1:]) and host != self.host[2:]
         return host == self.host
 
-    def holds(self, address: Address, port: int) -> bool:
+    def has_address(self, address: Address, port: int) -> bool:
         if self.network is None or self.port not in (None, port):
             return False
         return address.version == self.network.version and address in self.network
@@ -68,14 +68,14 @@ class AllowList:
     A host that is listed by name may be in a private network.
     """
 
-    def __init__(self, entries: Iterable[str] = (), *, lookup: Any = None) -> None:
+    def __init__(self, entries: Iterable[str] = (), *, lookup: Lookup | None = None) -> None:
         """Take the entries of `pictures.allow`; tests put `lookup(host, port)` for the system's resolver.
 
         Raises:
             PictureError: an entry is neither a host nor a network.
         """
         self._entries = tuple(_parse(entry) for entry in entries)
-        self._lookup: Callable[[str, int], Awaitable[list[Address]]] = lookup or _system_lookup
+        self._lookup = lookup or _system_lookup
 
     async def addresses(self, url: URL, *, trusted: bool = False) -> list[Address]:
         """Resolve and check a URL's host; only the addresses given back may be connected to.
@@ -86,8 +86,8 @@ class AllowList:
             PictureError: the host is not allowed, or (retry) its name does not resolve now.
         """
         host, port = (url.host or "").rstrip(".").lower(), url.port or 0
-        literal = _literal(host)
-        named = trusted or any(entry.names(host, port) for entry in self._entries)
+        literal = _parse_address(host)
+        named = trusted or any(entry.is_name_of(host, port) for entry in self._entries)
         if literal is None and not named and not any(entry.network for entry in self._entries):
             raise _refused(host)  # not even looked up: a name alone can carry a secret outside
         found = [literal] if literal is not None else await self._lookup(host, port)
@@ -97,26 +97,23 @@ class AllowList:
         return found
 
     def _check(self, host: str, port: int, address: Address, *, named: bool) -> None:
-        real = _real(address)
-        listed = [entry.network for entry in self._entries if entry.network and entry.holds(real, port)]
+        real = _unwrap(address)
+        listed = [entry.network for entry in self._entries if entry.network and entry.has_address(real, port)]
         for special in (_METADATA, _LOOPBACK, _NEVER):
             within = [network for network in special if real.version == network.version and real in network]
             if not within:
                 continue
             by_name = special is _LOOPBACK and named and host == "localhost"
-            if not by_name and not any(_inside(network, special) for network in listed):
+            if not by_name and not any(_is_within(network, special) for network in listed):
                 raise _refused(host, str(real))
             return
         if not named and not listed:
             raise _refused(host, str(real))
 
 
-def _inside(network: Network, special: tuple[Network, ...]) -> bool:
-    return any(
-        (isinstance(network, ipaddress.IPv4Network) and isinstance(wide, ipaddress.IPv4Network) and
-        network.subnet_of(wide)) or (isinstance(network, ipaddress.IPv6Network) and isinstance(wide,
-        ipaddress.IPv6Network) and network.subnet_of(wide)) for wide in special
-    )  # fmt: skip
+def _is_within(network: Network, special: tuple[Network, ...]) -> bool:
+    same = [wide for wide in special if wide.version == network.version]
+    return any(network.subnet_of(wide) for wide in same)  # type: ignore[arg-type] # of one version, as was seen to
 
 
 def _refused(host: str, address: str | None = None) -> PictureError:
@@ -127,11 +124,11 @@ def _refused(host: str, address: str | None = None) -> PictureError:
     )
 
 
-def _parse(entry: str) -> _Entry:
+def _parse(entry: str) -> _AllowedHost:
     text = entry.strip().lower()
     host, port = _split_port(text)
     try:
-        return _Entry(None, ipaddress.ip_network(host.strip("[]"), strict=False), port)
+        return _AllowedHost(None, ipaddress.ip_network(host.strip("[]"), strict=False), port)
     except ValueError:
         pass
     bare = host.removeprefix("*.").rstrip(".")
@@ -140,7 +137,7 @@ def _parse(entry: str) -> _Entry:
             f"`pictures: allow:` has {entry!r}, which is neither a host (img.example.com, *.example.com) "
             "nor a network (10.0.0.0/8)",
         )
-    return _Entry(host.rstrip("."), None, port)
+    return _AllowedHost(host.rstrip("."), None, port)
 
 
 def _split_port(text: str) -> tuple[str, int | None]:
@@ -150,14 +147,14 @@ def _split_port(text: str) -> tuple[str, int | None]:
     return text, None
 
 
-def _literal(host: str) -> Address | None:
+def _parse_address(host: str) -> Address | None:
     try:
         return ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
         return None
 
 
-def _real(address: Address) -> Address:
+def _unwrap(address: Address) -> Address:
     """Unwrap the IPv4 address that an IPv6 one carries (mapped, 6to4, NAT64): that is where it leads."""
     if isinstance(address, ipaddress.IPv6Address):
         inner = address.ipv4_mapped or address.sixtofour

@@ -1,6 +1,6 @@
 """Fetching a picture that somebody else has drawn: from allowed hosts, Grafana, a `data:` URL or a file.
 
-The address may come from a monitor's POST, so it is not trusted: see `hosts.AllowList` for where it may lead.
+The address may come from a monitor's POST, so it is not trusted: see `allowed_hosts.AllowList` for where it may lead.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ import re
 import socket
 import stat
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 import aiohttp
@@ -23,22 +24,18 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from wxbridge.core import imaging
+from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
-from wxbridge.monitors.grafana import PLACEHOLDERS, placeholder_reason, wanted_size
-from wxbridge.pictures.allowed_hosts import AllowList
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from wxbridge.core.credentials import SiteCredentials
-    from wxbridge.monitors.grafana import Grafana
-    from wxbridge.pictures.allowed_hosts import Address
+from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_reason, wanted_size
+from wxbridge.pictures.allowed_hosts import Address, AllowList
 
 MAX_REDIRECTS = 5
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
 """Bytes of a picture, unpacked."""
-_CHUNK = 64 * 1024
-_REDIRECTS = (301, 302, 303, 307, 308)
+_CHUNK_BYTES = 64 * 1024
+_REDIRECT_STATUSES = (301, 302, 303, 307, 308)
+_MAX_SHOWN_CHARS = 200
+"""Of an address, in an error."""
 _DATA_URL = re.compile(r"data:([^;,]*)((?:;[^;,]*)*),", re.IGNORECASE)
 
 
@@ -51,13 +48,24 @@ class FetchedPicture:
 
 
 @dataclass(frozen=True)
-class _Limits:
+class _FetchLimits:
+    """From where, and how much."""
+
     allow: AllowList
     grafana: Grafana | None
     max_bytes: int
     max_pixels: int
     trusted: URL | None
     """An origin that the operator himself named: it may be anywhere."""
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """What came from one address: a body, a redirect, or the status of an error."""
+
+    status: int
+    body: bytes = b""
+    location: URL | None = None
 
 
 async def fetch(
@@ -91,13 +99,15 @@ async def fetch(
     hosts = allow if isinstance(allow, AllowList) else AllowList(allow)
     name = _shown(url)
     is_data = url[:5].lower() == "data:"
-    limits = _Limits(hosts, grafana, max_bytes, max_pixels, _parsed(url).origin() if trusted and not is_data else None)
+    limits = _FetchLimits(
+        hosts, grafana, max_bytes, max_pixels, _parse_url(url).origin() if trusted and not is_data else None
+    )
     try:
         async with asyncio.timeout(deadline):
             if is_data:
-                body = _from_data_url(url, max_bytes)
+                body = _decode_data_url(url, max_bytes)
             else:
-                body = await _from_web(_parsed(url), limits)
+                body = await _get_from_web(_parse_url(url), limits)
             data, content_type = await asyncio.to_thread(imaging.checked, body, name, max_pixels=max_pixels)
             await _refuse_placeholder(url, data, limits)
     except TimeoutError:
@@ -111,9 +121,8 @@ async def read_file(
     """Read a picture from a file, checked as by `fetch`. Only for paths that the configuration names.
 
     Raises:
-        PictureError: it cannot be read (retry where it is not there: it may be written yet), is too large,
-        or is
-            no picture.
+        PictureError: it cannot be read (retry where it is not there: it may be written yet), is too large, or is no
+            picture.
     """
     return await asyncio.to_thread(_read_file, Path(path), max_bytes, max_pixels)
 
@@ -143,10 +152,10 @@ def _shown(url: str) -> str:
     if url[:5].lower() == "data:":
         return "the data: URL"
     bare = re.sub(r"//[^/?#]*@", "//", url.partition("?")[0].partition("#")[0])
-    return bare[:200]
+    return bare[:_MAX_SHOWN_CHARS]
 
 
-def _parsed(url: str) -> URL:
+def _parse_url(url: str) -> URL:
     try:
         parsed = URL(url.strip())
         valid = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
@@ -157,7 +166,7 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _from_data_url(url: str, max_bytes: int) -> bytes:
+def _decode_data_url(url: str, max_bytes: int) -> bytes:
     match = _DATA_URL.match(url[:300])
     if not match:
         raise PictureError("the data: URL is malformed")
@@ -181,7 +190,7 @@ def _from_data_url(url: str, max_bytes: int) -> bytes:
 # ---------------------------------------------------------------- the web
 
 
-class _Pinned(AbstractResolver):
+class _PinnedResolver(AbstractResolver):
     """Resolves to the addresses that were checked, so that a second look-up cannot lead elsewhere."""
 
     def __init__(self, addresses: list[Address]) -> None:
@@ -209,7 +218,7 @@ class _Pinned(AbstractResolver):
         """Nothing to close."""
 
 
-async def _from_web(url: URL, limits: _Limits) -> bytes:
+async def _get_from_web(url: URL, limits: _FetchLimits) -> bytes:
     """Follow the redirects; log in to Grafana again, once, where it asks for that."""
     grafana = limits.grafana
     renewed: SiteCredentials | None = None
@@ -219,39 +228,40 @@ async def _from_web(url: URL, limits: _Limits) -> bytes:
         if auth is not None and not auth.covers(str(url)):
             auth = None
         answer = await _get(url, auth, limits)
+        status = answer.status
         if grafana is not None and _wants_login(grafana, url, answer):
             renewed = await grafana.renew(auth) if renewed is None else None
             if renewed is None:
                 raise grafana.no_entry(_shown(str(asked)))
             url = asked
-            continue
-        if isinstance(answer, bytes):
-            return answer
-        if isinstance(answer, int):
-            hint = " (not allowed)" if answer in (401, 403) else " (not there)" if answer in (404, 410) else ""
+        elif answer.location is not None:
+            url = answer.location
+        elif status == 200:  # noqa: PLR2004 - HTTP
+            return answer.body
+        else:
+            hint = " (not allowed)" if status in (401, 403) else " (not there)" if status in (404, 410) else ""
             raise PictureError(
-                f"{_shown(str(url))} was answered with HTTP {answer}{hint}",
-                retry=answer >= 500 or answer in (408, 429),  # noqa: PLR2004 - HTTP
+                f"{_shown(str(url))} was answered with HTTP {status}{hint}",
+                retry=status >= 500 or status in (408, 429),  # noqa: PLR2004 - HTTP
             )
-        url = answer
     raise PictureError(f"{_shown(str(asked))} redirects more than {MAX_REDIRECTS} times")
 
 
-def _wants_login(grafana: Grafana, url: URL, answer: bytes | int | URL) -> bool:
+def _wants_login(grafana: Grafana, url: URL, answer: _Answer) -> bool:
     if not grafana.owns(str(url)):
         return False
-    if isinstance(answer, URL):
-        return grafana.owns(str(answer)) and answer.path.rstrip("/").endswith("/login")
-    return answer == 401  # noqa: PLR2004 - HTTP
+    if answer.location is not None:
+        return grafana.owns(str(answer.location)) and answer.location.path.rstrip("/").endswith("/login")
+    return answer.status == 401  # noqa: PLR2004 - HTTP
 
 
-async def _get(url: URL, auth: SiteCredentials | None, limits: _Limits) -> bytes | int | URL:
-    """Get one address: its body, the status of an error, or where it redirects to."""
+async def _get(url: URL, auth: SiteCredentials | None, limits: _FetchLimits) -> _Answer:
+    """Get what is at one address."""
     grafana = limits.grafana
     trusted = grafana is not None and grafana.owns(str(url))
     addresses = await limits.allow.addresses(url, trusted=trusted or url.origin() == limits.trusted)
     tls = await grafana.tls() if trusted and grafana is not None else None
-    connector = aiohttp.TCPConnector(resolver=_Pinned(addresses), use_dns_cache=False, force_close=True)
+    connector = aiohttp.TCPConnector(resolver=_PinnedResolver(addresses), use_dns_cache=False, force_close=True)
     try:
         async with (
             aiohttp.ClientSession(
@@ -263,11 +273,12 @@ async def _get(url: URL, auth: SiteCredentials | None, limits: _Limits) -> bytes
             ) as session,
             session.get(url, headers=_headers(auth), allow_redirects=False, ssl=tls or True) as response,
         ):
-            if response.status in _REDIRECTS:
-                return _target(url, response.headers.get("Location", ""))
+            if response.status in _REDIRECT_STATUSES:
+                target = _redirect_target(url, response.headers.get("Location", ""))
+                return _Answer(response.status, location=target)
             if response.status != 200:  # noqa: PLR2004 - HTTP
-                return response.status
-            return await _body(response, limits.max_bytes)
+                return _Answer(response.status)
+            return _Answer(response.status, await _read_body(response, limits.max_bytes))
     except aiohttp.ClientConnectorCertificateError:
         raise PictureError(f"{_shown(str(url))} has a certificate that is not trusted") from None
     except (aiohttp.ClientError, OSError) as error:
@@ -280,16 +291,16 @@ def _headers(auth: SiteCredentials | None) -> dict[str, str]:
     return headers | auth.request_headers if auth else headers
 
 
-def _target(url: URL, location: str) -> URL:
+def _redirect_target(url: URL, location: str) -> URL:
     if not location:
         raise PictureError(f"{_shown(str(url))} redirects to nowhere")
     try:
-        return _parsed(str(url.join(URL(location))))
+        return _parse_url(str(url.join(URL(location))))
     except ValueError:
         raise PictureError(f"{_shown(str(url))} redirects to something that is no address") from None
 
 
-async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
+async def _read_body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     """Read a body, unpacking gzip and deflate, and stop as soon as it is too large."""
     name = _shown(str(response.url))
     if (response.content_length or 0) > max_bytes:
@@ -297,7 +308,7 @@ async def _body(response: aiohttp.ClientResponse, max_bytes: int) -> bytes:
     encoding = response.headers.get("Content-Encoding", "identity").strip().lower()
     unpack = _unpacker(encoding, name)
     data = bytearray()
-    async for chunk in response.content.iter_chunked(_CHUNK):
+    async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
         room = max_bytes + 1 - len(data)
         try:
             data += unpack.decompress(chunk, room) if unpack else chunk
@@ -323,7 +334,7 @@ def _too_large(name: str, max_bytes: int) -> PictureError:
 # ---------------------------------------------------------------- Grafana's placeholders
 
 
-async def _refuse_placeholder(url: str, data: bytes, limits: _Limits) -> None:
+async def _refuse_placeholder(url: str, data: bytes, limits: _FetchLimits) -> None:
     """Tell a panel from the picture that Grafana serves, with 200, where it cannot render.
 
     A rendered panel has the size that was asked for. Where the size is another one, Grafana is asked for its
@@ -341,5 +352,5 @@ async def _refuse_placeholder(url: str, data: bytes, limits: _Limits) -> None:
             answer = await _get(URL(f"{grafana.base}/public/img/{name}"), None, limits)
         except PictureError:
             continue
-        if answer == data:
+        if answer.body == data:
             raise placeholder_reason(name)

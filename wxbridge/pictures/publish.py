@@ -24,15 +24,16 @@ from yarl import URL
 from wxbridge.config.types import PublishSettings, S3Settings
 from wxbridge.core.errors import PictureError
 
-DEADLINE = 20.0
-"""Seconds that an upload may take; a large picture gets longer."""
-_BYTES_A_SECOND = 256 * 1024
-_UPLOAD_VALID = 900
-"""Seconds in which an upload has to begin."""
-_KEPT = 256
-"""How many addresses are remembered, so that a picture for several targets is uploaded once."""
-_FRESH = 0.5
+DEADLINE_SECONDS = 20.0
+"""For an upload; a large picture gets longer."""
+_MIN_BYTES_PER_SECOND = 256 * 1024
+_UPLOAD_ADDRESS_SECONDS = 900
+"""In which an upload has to begin."""
+_MAX_REMEMBERED = 256
+"""Addresses, so that a picture for several targets is uploaded once."""
+_REUSE_SHARE = 0.5
 """The part of an address's life in which it is given out again."""
+_MAX_ERROR_BYTES = 4096
 
 
 class Publisher(Protocol):
@@ -46,15 +47,15 @@ class Publisher(Protocol):
         """
 
 
-def publisher(settings: PublishSettings | None) -> Publisher | None:
-    """What `pictures.publish` says; None where it says nothing."""
+def make_publisher(settings: PublishSettings | None) -> Publisher | None:
+    """Make what `pictures.publish` asks for; None where it says nothing."""
     if settings is None:
         return None
-    return Store(settings.s3) if settings.s3 else Own(settings.url or "")
+    return S3Publisher(settings.s3) if settings.s3 else OwnServerPublisher(settings.url or "")
 
 
 @dataclass(frozen=True)
-class Own:
+class OwnServerPublisher:
     """wxbridge's own server, which shows a stored picture to whoever knows its unguessable name."""
 
     url: str
@@ -65,11 +66,11 @@ class Own:
         return f"{self.url}/pictures/{quote(path.name)}"
 
 
-class Store:
-    """An S3-compatible store. `wall` is the clock, in seconds since the epoch."""
+class S3Publisher:
+    """An S3-compatible store. `wall` is the clock, in seconds since the epoch; `deadline` is in seconds."""
 
     def __init__(
-        self, settings: S3Settings, *, wall: Callable[[], float] = time.time, deadline: float = DEADLINE
+        self, settings: S3Settings, *, wall: Callable[[], float] = time.time, deadline: float = DEADLINE_SECONDS
     ) -> None:
         self._settings = settings
         self._wall = wall
@@ -89,8 +90,8 @@ class Store:
                 await self._upload(path, content_type)
                 expires = int(self._settings.expires)
                 url = self._signed("GET", path.name, expires)
-                self._given[path.name] = url, self._wall() + expires * _FRESH
-                while len(self._given) > _KEPT:
+                self._given[path.name] = url, self._wall() + expires * _REUSE_SHARE
+                while len(self._given) > _MAX_REMEMBERED:
                     self._given.popitem(last=False)
                 return url
         finally:
@@ -103,13 +104,14 @@ class Store:
             data = await asyncio.to_thread(path.read_bytes)
         except OSError as error:
             raise PictureError(f"the picture file {path.name} cannot be read: {error.strerror}") from None
-        deadline = self._deadline + len(data) / _BYTES_A_SECOND
+        deadline = self._deadline + len(data) / _MIN_BYTES_PER_SECOND
         try:
             async with (
                 asyncio.timeout(deadline),
                 aiohttp.ClientSession(headers={"User-Agent": "wxbridge"}, trust_env=True) as session,
                 session.put(
-                    _exact(self._signed("PUT", path.name, _UPLOAD_VALID)),
+                    # As it was signed: quoting it otherwise would break the signature.
+                    URL(self._signed("PUT", path.name, _UPLOAD_ADDRESS_SECONDS), encoded=True),
                     data=data,
                     headers={"Content-Type": content_type},
                     allow_redirects=False,
@@ -117,7 +119,7 @@ class Store:
             ):
                 if answer.status == 200:  # noqa: PLR2004 - HTTP
                     return
-                said = await answer.content.read(4096)
+                said = await answer.content.read(_MAX_ERROR_BYTES)
         except TimeoutError:
             raise PictureError(f"{where} did not answer within {deadline:.3g} s", retry=True) from None
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
@@ -136,10 +138,10 @@ class Store:
             path = f"{site.path}/{settings.bucket}/{settings.prefix}{name}"
         else:
             host = f"{settings.bucket}.{host}"
-        return sign(
+        return sign_url(
             method,
-            Place(f"{site.scheme}://{host}", path),
-            Key(settings.access_key, settings.secret_key.get_secret_value(), settings.region),
+            S3Address(f"{site.scheme}://{host}", path),
+            S3Key(settings.access_key, settings.secret_key.get_secret_value(), settings.region),
             now=datetime.fromtimestamp(self._wall(), UTC),
             expires=expires,
         )
@@ -149,7 +151,7 @@ class Store:
 
 
 @dataclass(frozen=True)
-class Place:
+class S3Address:
     """What is asked for: scheme and host, and the path before any quoting."""
 
     site: str
@@ -157,7 +159,7 @@ class Place:
 
 
 @dataclass(frozen=True)
-class Key:
+class S3Key:
     """Who asks, and in which region the store says it is."""
 
     access: str
@@ -165,14 +167,14 @@ class Key:
     region: str
 
 
-def sign(method: str, place: Place, key: Key, *, now: datetime, expires: int) -> str:
-    """The address of an object in S3, good for one method and `expires` seconds from `now`, for whoever has it.
+def sign_url(method: str, address: S3Address, key: S3Key, *, now: datetime, expires: int) -> str:
+    """Sign the address of an object in S3, good for one method and `expires` seconds from `now`, for whoever has it.
 
     docs.aws.amazon.com/AmazonS3/latest/API/sigv4-query-string-auth.html
     """
     moment = now.strftime("%Y%m%dT%H%M%SZ")
     scope = f"{moment[:8]}/{key.region}/s3/aws4_request"
-    path = quote(place.path, safe="/~")
+    path = quote(address.path, safe="/~")
     query = "&".join(
         f"{name}={quote(value, safe='~')}"
         for name, value in (
@@ -183,19 +185,14 @@ def sign(method: str, place: Place, key: Key, *, now: datetime, expires: int) ->
             ("X-Amz-SignedHeaders", "host"),
         )
     )
-    host = urlsplit(place.site).netloc
+    host = urlsplit(address.site).netloc
     asked = "\n".join([method, path, query, f"host:{host}", "", "host", "UNSIGNED-PAYLOAD"])
     words = "\n".join(["AWS4-HMAC-SHA256", moment, scope, hashlib.sha256(asked.encode()).hexdigest()])
     secret = f"AWS4{key.secret}".encode()
     for part in (moment[:8], key.region, "s3", "aws4_request"):
         secret = hmac.new(secret, part.encode(), hashlib.sha256).digest()
     signature = hmac.new(secret, words.encode(), hashlib.sha256).hexdigest()
-    return f"{place.site}{path}?{query}&X-Amz-Signature={signature}"
-
-
-def _exact(url: str) -> URL:
-    """The address as it was signed: quoting it otherwise would break the signature."""
-    return URL(url, encoded=True)
+    return f"{address.site}{path}?{query}&X-Amz-Signature={signature}"
 
 
 def _between(text: str, start: str, end: str) -> str:

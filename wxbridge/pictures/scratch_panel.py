@@ -27,6 +27,7 @@ from wxbridge.config.types import ScratchSettings, WebSource
 from wxbridge.core.deadline import seconds_left, share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
 from wxbridge.core.http import ApiClient, ApiError
+from wxbridge.core.pictures import PanelAddress, PanelRequest
 from wxbridge.core.text.i18n import say
 from wxbridge.monitors.prometheus import Answer
 from wxbridge.monitors.promql import Analysis, Choice, Curve, Period, Role, Threshold, chosen
@@ -39,20 +40,22 @@ KIND = "scratch"
 """What these charts are called in the metrics."""
 MARK = "wxbridge"
 """The key of the mark in a dashboard's JSON, which Grafana keeps as it is."""
-DEADLINE = 30.0
-TRIES = 3
+DEADLINE_SECONDS = 30.0
+MAX_TRIES = 3
 """How often it is tried where somebody else changes the dashboard, or does not answer when it is put back."""
-_SAVED_IN = 10.0
-"""Seconds that putting back may take after the deadline, until others may take over."""
-_LONGEST = 600.0
-"""Seconds: a mark that says more than this is wrong."""
+_PUT_BACK_SECONDS = 10.0
+"""That putting back may take after the deadline, until others may take over."""
+_MAX_MARK_SECONDS = 600.0
+"""A mark that says more than this is wrong."""
 _DRAWING_SHARE = 0.9
-_TITLE_AT_MOST = 200
-_CHANGED = ("title", "targets", "fieldConfig", "thresholds", "yaxes", "timeFrom", "timeShift", "hideTimeOverride")
+_MAX_TITLE_CHARS = 200
+_FILLED_KEYS = ("title", "targets", "fieldConfig", "thresholds", "yaxes", "timeFrom", "timeShift", "hideTimeOverride")
 """The keys of a panel that are filled in, or left out, and put back."""
 _CONFLICT = frozenset({409, 412})
-_EDITOR = "give the service account or user of grafana: the role Editor, or the permission Edit on this dashboard"
-_CLASSIC = "make a classic one, with one time series in it"
+_EDITOR_ADVICE = (
+    "give the service account or user of grafana: the role Editor, or the permission Edit on this dashboard"
+)
+_CLASSIC_ADVICE = "make a classic one, with one time series in it"
 _UNITS = {
     "percent": "percent", "ratio": "percentunit", "bytes": "bytes", "decbytes": "decbytes", "bits": "decbits",
     "bytes/s": "binBps", "bits/s": "bps", "seconds": "s", "milliseconds": "ms", "ms": "ms", "us": "µs", "ns": "ns",
@@ -68,7 +71,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Content:
+class PanelContent:
     """What a panel is filled with."""
 
     title: str
@@ -79,7 +82,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Mark:
+class ScratchMark:
     """Whose a filled panel is, until when (seconds since the epoch), and what it was before."""
 
     owner: str
@@ -88,38 +91,38 @@ class Mark:
     was: Mapping[str, Any]
 
 
-def mark_in(model: Mapping[str, Any]) -> Mark | None:
+def mark_in(model: Mapping[str, Any]) -> ScratchMark | None:
     """The mark of a dashboard; None where there is none that can be read."""
     found = model.get(MARK)
     try:
-        mark = Mark(**found) if isinstance(found, dict) else None
+        mark = ScratchMark(**found) if isinstance(found, dict) else None
     except TypeError:
         return None
     right = mark is not None and isinstance(mark.was, dict) and isinstance(mark.until, int | float)
     return mark if right else None
 
 
-def filled(model: Mapping[str, Any], panel: int, content: Content, *, owner: str, until: float) -> Json:
+def filled(model: Mapping[str, Any], panel: int, content: PanelContent, *, owner: str, until: float) -> Json:
     """The dashboard with one panel filled, and the mark that tells what it was."""
     made = copy.deepcopy(dict(model))
     found = _panel_in(made, panel)
     assert found is not None, "`unusable` saw to it"  # noqa: S101
-    was = {name: copy.deepcopy(found[name]) for name in _CHANGED if name in found}
+    was = {name: copy.deepcopy(found[name]) for name in _FILLED_KEYS if name in found}
     _fill(found, content)
     made[MARK] = {"owner": owner, "until": until, "panel": panel, "was": was}
     return made
 
 
-def mended(model: Mapping[str, Any], mark: Mark | None = None) -> Json:
+def mended(model: Mapping[str, Any], mark: ScratchMark | None = None) -> Json:
     """The dashboard as it was before: by its own mark, or by one that was lost."""
     mark = mark_in(model) or mark
     made = copy.deepcopy(dict(model))
     made.pop(MARK, None)
     found = _panel_in(made, mark.panel) if mark is not None else None
     if found is not None and mark is not None:
-        for name in _CHANGED:
+        for name in _FILLED_KEYS:
             found.pop(name, None)
-        found.update({name: copy.deepcopy(value) for name, value in mark.was.items() if name in _CHANGED})
+        found.update({name: copy.deepcopy(value) for name, value in mark.was.items() if name in _FILLED_KEYS})
     return made
 
 
@@ -136,11 +139,11 @@ def _obstacles(answer: Any, panel: int) -> Iterator[tuple[str, str]]:
     meta = _part(answer, "meta")
     name = f"Grafana's dashboard {model.get('title') or model.get('uid')}"
     if "elements" in model or "panels" not in model:
-        yield f"{name} is of another schema than its API saves", _CLASSIC
+        yield f"{name} is of another schema than its API saves", _CLASSIC_ADVICE
     if meta.get("provisioned"):
         yield f"{name} is provisioned from a file and cannot be saved", "take one that is not"
     if meta.get("canSave") is False:
-        yield f"{name} may be read, but not saved", _EDITOR
+        yield f"{name} may be read, but not saved", _EDITOR_ADVICE
     found = _panel_in(model, panel)
     if found is None:
         numbers = ", ".join(str(each.get("id")) for each in _panels(model)) or "none"
@@ -152,9 +155,9 @@ def _obstacles(answer: Any, panel: int) -> Iterator[tuple[str, str]]:
 def refused(status: int | None, uid: str) -> tuple[str, str] | None:
     """What a status of Grafana's API means for a scratch dashboard, and what to do; None where nothing special."""
     known = {
-        403: (f"Grafana lets us in, but not see or save the dashboard {uid} (HTTP 403)", _EDITOR),
+        403: (f"Grafana lets us in, but not see or save the dashboard {uid} (HTTP 403)", _EDITOR_ADVICE),
         404: (f"Grafana has no dashboard {uid} that it shows us", "correct pictures.alerts.painter.dashboard"),
-        406: (f"Grafana's dashboard {uid} is of a newer schema than its API saves", _CLASSIC),
+        406: (f"Grafana's dashboard {uid} is of a newer schema than its API saves", _CLASSIC_ADVICE),
     }
     return known.get(status or 0)
 
@@ -171,7 +174,7 @@ def _panel_in(model: Mapping[str, Any], number: int) -> Json | None:
     return next((each for each in _panels(model) if each.get("id") == number and each.get("type") != "row"), None)
 
 
-def _fill(panel: Json, content: Content) -> None:
+def _fill(panel: Json, content: PanelContent) -> None:
     for name in ("timeFrom", "timeShift", "hideTimeOverride"):
         panel.pop(name, None)
     old = [each for each in panel.get("targets") or () if isinstance(each, dict)]
@@ -301,7 +304,7 @@ class ScratchPainter:
     async def close(self) -> None:
         """Wait, ten seconds at most, until the dashboard is put back, and close the connections."""
         if self._mending is not None:
-            await asyncio.wait([self._mending], timeout=_SAVED_IN)
+            await asyncio.wait([self._mending], timeout=_PUT_BACK_SECONDS)
             self._mending.cancel()
         await self._client.close()
 
@@ -317,13 +320,15 @@ class ScratchPainter:
             PictureError: Prometheus or Grafana cannot be asked, or the panel cannot be drawn; `PictureTimeout` where
                 the time did not suffice.
         """
-        limit = seconds_left(DEADLINE)
+        limit = seconds_left(DEADLINE_SECONDS)
         try:
             async with asyncio.timeout(limit):
                 content, shown = await self._asked(requested(params))
                 # One at a time: the next one waits here, or is too late.
                 async with self._lock:
-                    return await self._drawn(content, shown, self._wall() + min(limit + _SAVED_IN, _LONGEST))
+                    return await self._drawn(
+                        content, shown, self._wall() + min(limit + _PUT_BACK_SECONDS, _MAX_MARK_SECONDS)
+                    )
         except TimeoutError:
             raise PictureTimeout(f"Grafana's scratch dashboard did not give a picture within {limit:.3g} s") from None
         except ApiError as error:
@@ -331,8 +336,8 @@ class ScratchPainter:
 
     # ------------------------------------------------------------ what to draw
 
-    async def _asked(self, request: Request) -> tuple[Content, dict[str, Any]]:
-        """What a panel is filled with, and the params of its picture."""
+    async def _asked(self, request: Request) -> tuple[PanelContent, PanelRequest]:
+        """What a panel is filled with, and its picture."""
         if request.rule:
             request = await self._graphs.looked_up(request)
         when, analysis = period_of(request), analysis_of(request)
@@ -343,20 +348,19 @@ class ScratchPainter:
         )
         found = [(curve, answer) for curve, answer in zip(curves, answers, strict=True) if _values(answer)]
         if not any(curve.role is not Role.REFERENCE for curve, _ in found):
-            raise NothingToDraw(f"Prometheus has no data to draw for {analysis.expr.strip()[:_TITLE_AT_MOST]}")
+            raise NothingToDraw(f"Prometheus has no data to draw for {analysis.expr.strip()[:_MAX_TITLE_CHARS]}")
         if unit == "ratio" and not request.unit and any(max(_values(answer)) > NO_RATIO for _, answer in found):
             unit = ""
-        title = (request.title or " ".join(analysis.expr.split()))[:_TITLE_AT_MOST]
-        shown = {
-            "uid": self._settings.dashboard,
-            "panel": str(self._settings.panel),
-            "from": round(when.start * 1000),
-            "to": round(when.end * 1000),
-            "theme": request.theme or self._theme,
-            "timezone": request.timezone or self._timezone,
-            "language": say("language.locale", request.language) if request.language else None,
-        }
-        return Content(title, tuple(curve for curve, _ in found), analysis.thresholds, unit), shown
+        title = (request.title or " ".join(analysis.expr.split()))[:_MAX_TITLE_CHARS]
+        shown = PanelRequest(
+            PanelAddress(str(self._settings.panel), self._settings.dashboard),
+            round(when.start * 1000),
+            round(when.end * 1000),
+            theme=request.theme or self._theme,
+            timezone=request.timezone or self._timezone,
+            language=say("language.locale", request.language) if request.language else None,
+        )
+        return PanelContent(title, tuple(curve for curve, _ in found), analysis.thresholds, unit), shown
 
     async def _answer(self, curve: Curve, analysis: Analysis, when: Period) -> Answer:
         """See what Grafana would draw. It draws all that a query gives, so that this has to be the alert's alone."""
@@ -372,13 +376,13 @@ class ScratchPainter:
         answer = await self._graphs.prometheus.query_range(curve.query, when, choose=choose, limit=MAX_CURVES)
         if not exact or answer.others:
             why = "others than the firing instances'" if not exact else f"more than {MAX_CURVES}"
-            raise NothingToDraw(f"Grafana would draw {why} series for {curve.query[:_TITLE_AT_MOST]}", reason="unfit")
+            raise NothingToDraw(f"Grafana would draw {why} series for {curve.query[:_MAX_TITLE_CHARS]}", reason="unfit")
         return answer
 
     # ------------------------------------------------------------ one turn
 
-    async def _drawn(self, content: Content, shown: Mapping[str, Any], until: float) -> bytes:
-        for number in range(TRIES):
+    async def _drawn(self, content: PanelContent, shown: PanelRequest, until: float) -> bytes:
+        for number in range(MAX_TRIES):
             if number:
                 await asyncio.sleep(self._pause)
             if self._mending is not None:
@@ -390,9 +394,9 @@ class ScratchPainter:
             try:
                 await asyncio.shield(saving)
                 with share_of_time(_DRAWING_SHARE):
-                    picture = await self._paint({name: value for name, value in shown.items() if value is not None})
+                    picture = await self._paint(shown.to_spec().params)
             except ApiError as error:
-                if error.status not in _CONFLICT or number + 1 == TRIES:
+                if error.status not in _CONFLICT or number + 1 == MAX_TRIES:
                     raise
                 continue
             finally:
@@ -411,7 +415,7 @@ class ScratchPainter:
             read = await self._read()
             mark = mark_in(read.model)
             now = self._wall()
-            if mark is None or mark.owner == self._owner or not now < mark.until <= now + _LONGEST:
+            if mark is None or mark.owner == self._owner or not now < mark.until <= now + _MAX_MARK_SECONDS:
                 if mark is not None:
                     log.warning("the scratch dashboard was left filled: it is put back", panel=mark.panel)
                 return _Read(mended(read.model), read.folder)
@@ -426,7 +430,7 @@ class ScratchPainter:
             if error.status is not None and error.status < 500:  # noqa: PLR2004 - HTTP
                 return False  # nothing was saved
         read, mark, alone = _Read({**made.model, "version": saved}, made.folder), mark_in(made.model), True
-        for number in range(TRIES):
+        for number in range(MAX_TRIES):
             try:
                 if number or saved is None:
                     read = await self._read()

@@ -24,7 +24,7 @@ from yarl import URL
 from wxbridge.config.schema import Config
 from wxbridge.config.types import PictureSettings, PublishSettings, S3Settings
 from wxbridge.core.errors import ConfigError, PictureError
-from wxbridge.pictures.publish import Key, Place, Store, publisher, sign
+from wxbridge.pictures.publish import S3Address, S3Key, S3Publisher, make_publisher, sign_url
 
 PNG = b"\x89PNG\r\n\x1a\nnot really"
 
@@ -109,8 +109,8 @@ def settings(url: str, **more: Any) -> S3Settings:
     return S3Settings.model_validate(given)
 
 
-def store(s3: FakeS3, deadline: float = 20.0, **more: Any) -> Store:
-    return Store(settings(s3.url, **more), wall=lambda: s3.now, deadline=deadline)
+def store(s3: FakeS3, deadline: float = 20.0, **more: Any) -> S3Publisher:
+    return S3Publisher(settings(s3.url, **more), wall=lambda: s3.now, deadline=deadline)
 
 
 @pytest.fixture
@@ -129,10 +129,10 @@ async def fetch(url: str, method: str = "GET") -> tuple[int, bytes, str]:
 
 
 def test_the_signature_is_the_one_of_amazons_own_example() -> None:
-    url = sign(
+    url = sign_url(
         "GET",
-        Place("https://examplebucket.s3.amazonaws.com", "/test.txt"),
-        Key("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1"),
+        S3Address("https://examplebucket.s3.amazonaws.com", "/test.txt"),
+        S3Key("AKIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "us-east-1"),
         now=datetime(2013, 5, 24, tzinfo=UTC),
         expires=86400,
     )
@@ -164,14 +164,18 @@ async def test_one_upload_serves_several_targets_and_an_old_address_is_renewed(s
 
 
 async def test_a_bucket_may_stand_before_the_host_as_aliyun_wants_it(png) -> None:
-    url = Store(settings("https://oss.example.com", addressing="host", prefix="a+b/"))._signed("GET", png.name, 60)
+    url = S3Publisher(settings("https://oss.example.com", addressing="host", prefix="a+b/"))._signed(
+        "GET", png.name, 60
+    )
     assert url.startswith("https://pics.oss.example.com/a%2Bb/a-b_C9.png?X-Amz-Algorithm")
 
 
 @given(prefix=st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=20), names=st.integers(0, 3))
 def test_any_prefix_is_quoted_so_that_nothing_of_it_is_lost(prefix: str, names: int) -> None:
     path = f"/{'x/' * names}{prefix}"
-    url = sign("GET", Place("http://h", path), Key("k", "s", "r"), now=datetime(2026, 1, 1, tzinfo=UTC), expires=60)
+    url = sign_url(
+        "GET", S3Address("http://h", path), S3Key("k", "s", "r"), now=datetime(2026, 1, 1, tzinfo=UTC), expires=60
+    )
     shown = url.removeprefix("http://h").partition("?")[0]
     assert unquote(shown) == path
     assert shown.isascii()
@@ -206,15 +210,15 @@ async def test_a_store_that_stalls_is_given_up_on_in_time(s3, png) -> None:
 
 async def test_a_store_that_is_not_there_is_tried_again(png) -> None:
     with pytest.raises(PictureError, match="is not reached") as caught:
-        await Store(settings("http://127.0.0.1:9")).address(png, "image/png")
+        await S3Publisher(settings("http://127.0.0.1:9")).address(png, "image/png")
     assert caught.value.retry
 
 
 async def test_our_own_address_is_the_servers_with_the_pictures_name(png) -> None:
-    own = publisher(PublishSettings(url="https://bridge.example.com/wx/"))
+    own = make_publisher(PublishSettings(url="https://bridge.example.com/wx/"))
     assert own is not None
     assert await own.address(png, "image/png") == "https://bridge.example.com/wx/pictures/a-b_C9.png"
-    assert publisher(PictureSettings().publish) is None
+    assert make_publisher(PictureSettings().publish) is None
 
 
 @pytest.mark.parametrize(
@@ -235,5 +239,5 @@ def test_what_is_wrong_in_the_file_is_told(read: Callable[..., Config], written:
 @pytest.mark.skipif("WXBRIDGE_S3" not in os.environ, reason="no S3 server: WXBRIDGE_S3=ENDPOINT,BUCKET,KEY,SECRET")
 async def test_a_real_store_takes_and_shows_it(png) -> None:
     endpoint, bucket, access, secret = os.environ["WXBRIDGE_S3"].split(",")
-    real = Store(S3Settings(endpoint=endpoint, bucket=bucket, access_key=access, secret_key=secret))
+    real = S3Publisher(S3Settings(endpoint=endpoint, bucket=bucket, access_key=access, secret_key=secret))
     assert await fetch(await real.address(png, "image/png")) == (200, PNG, "image/png")

@@ -31,7 +31,7 @@ from wxbridge.monitors.promql import Threshold, analysed
 from wxbridge.pictures.charts.graph import Graphs
 from wxbridge.pictures.panels import PanelPainter
 from wxbridge.pictures.renderer import PictureRenderer
-from wxbridge.pictures.scratch_panel import MARK, Content, ScratchPainter, filled, mark_in, mended
+from wxbridge.pictures.scratch_panel import MARK, PanelContent, ScratchPainter, filled, mark_in, mended
 
 AT = 1_772_860_200.0
 OWN = png(500, 300, "#123456")
@@ -421,7 +421,7 @@ async def test_two_bridges_with_one_dashboard_take_turns(grafana: FakeGrafana, m
 async def test_what_a_killed_bridge_left_is_put_back_by_the_next_one(
     grafana: FakeGrafana, make: Make, clock: Clock
 ) -> None:
-    content = Content("left behind", analysed("up == 0", {}).curves, (Threshold("==", 0),), "bytes")
+    content = PanelContent("left behind", analysed("up == 0", {}).curves, (Threshold("==", 0),), "bytes")
     grafana.save(lambda model: model.update(filled(model, 2, content, owner="killed", until=AT + 30)))
     assert grafana.panel()["title"] == "left behind"
     clock.now = AT + 30
@@ -430,7 +430,7 @@ async def test_what_a_killed_bridge_left_is_put_back_by_the_next_one(
 
 
 async def test_a_mark_that_says_forever_holds_nobody_up(grafana: FakeGrafana, make: Make) -> None:
-    content = Content("left behind", analysed("up", {}).curves)
+    content = PanelContent("left behind", analysed("up", {}).curves)
     grafana.save(lambda model: model.update(filled(model, 2, content, owner="x", until=AT + 1e9)))
     assert await make().paint(params()) == picture_of("Load")
     assert grafana.as_it_was()
@@ -586,7 +586,7 @@ async def test_without_a_grafana_the_bridge_draws() -> None:
 
 def panel_for(expr: str, panel: dict[str, Any], unit: str = "") -> dict[str, Any]:
     analysis = analysed(expr, {})
-    content = Content("t", analysis.curves, analysis.thresholds, unit)
+    content = PanelContent("t", analysis.curves, analysis.thresholds, unit)
     made: dict[str, Any] = filled({"panels": [panel]}, 2, content, owner="me", until=1)["panels"][0]
     return made
 
@@ -632,7 +632,7 @@ def test_whatever_a_panel_is_like_it_comes_back_as_it_was(panel: dict[str, Any])
     model = {"title": "x", "panels": [{**panel, "id": 2, "type": "graph" if panel.get("type") else "timeseries"}]}
     before = copy.deepcopy(model)
     analysis = analysed("a > b or c < 3", {})
-    content = Content("t", analysis.curves, analysis.thresholds, "bytes")
+    content = PanelContent("t", analysis.curves, analysis.thresholds, "bytes")
     made = filled(model, 2, content, owner="me", until=1.0)
     assert model == before
     assert made["panels"][0]["title"] == "t"
