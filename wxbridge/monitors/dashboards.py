@@ -205,7 +205,7 @@ class Dashboards:
         if status == 404 and not path.startswith("/api/search"):  # noqa: PLR2004 - HTTP
             return None
         if status == 401:  # noqa: PLR2004 - HTTP
-            raise grafana.no_entry("HTTP 401")
+            raise grafana.login_error("HTTP 401")
         if status == 403:  # noqa: PLR2004 - HTTP
             raise PictureError(
                 f"Grafana lets us in but not see dashboards (HTTP 403 for {shown}): "

@@ -85,7 +85,7 @@ class Grafana:
         """
         return SiteCredentials(self._base).covers(_normalize(url))
 
-    def url(
+    def page_url(
         self,
         address: str,
         *,
@@ -128,7 +128,7 @@ class Grafana:
             path = path[len(sub_path) :]  # already with the sub-path, as copied from a browser
         return self._base + path
 
-    async def auth_for(self, url: str) -> SiteCredentials | None:
+    async def get_credentials(self, url: str) -> SiteCredentials | None:
         """Get the credentials for a URL: None unless it is Grafana's own, and there are any.
 
         With user and password this logs in the first time, and keeps the session in memory.
@@ -151,15 +151,15 @@ class Grafana:
         """Log in again after `auth` was not accepted; None where there is nothing to renew.
 
         Raises:
-            PictureError: as `auth_for`.
+            PictureError: as `get_credentials`.
         """
         if auth is None or not auth.cookies:
             return None
         await self._log_in(stale=auth.cookies)
-        return await self.auth_for(self._base)
+        return await self.get_credentials(self._base)
 
-    def no_entry(self, detail: str) -> PictureError:
-        """The error for a login page where credentials were given, or are needed."""
+    def login_error(self, detail: str) -> PictureError:
+        """Make the error for a login page where credentials were given, or are needed."""
         if self._settings.token is not None:
             cause = "it did not take grafana.token: has it expired, may it see this?"
         elif self._settings.user is not None:
@@ -179,11 +179,11 @@ class Grafana:
             The answer, whatever its status; one that leads to the login page has status 401.
 
         Raises:
-            PictureError: as `auth_for`; or it was out of reach or too late (retry), or too large (no retry).
+            PictureError: as `get_credentials`; or it was out of reach or too late (retry), or too large (no retry).
         """
         try:
             async with self._client.within(deadline, path):
-                auth = await self.auth_for(self._base)
+                auth = await self.get_credentials(self._base)
                 answer = await self._get(path, auth)
                 if answer.status == 401 and (auth := await self.renew(auth)) is not None:  # noqa: PLR2004 - HTTP
                     answer = await self._get(path, auth)
@@ -196,8 +196,8 @@ class Grafana:
         is_login = 300 <= answer.status < 400 and "/login" in answer.location  # noqa: PLR2004 - HTTP
         return replace(answer, status=401) if is_login else answer
 
-    async def trust_key(self) -> str | None:
-        """The key of Grafana's certificate, verified with `grafana.ca`; None where the system's authorities do."""
+    async def fetch_trusted_key(self) -> str | None:
+        """Get the key of Grafana's certificate, verified with `grafana.ca`; None where the system's authorities do."""
         context = await self.tls()
         parts = urlsplit(self._base)
         if context is None or parts.scheme != "https":
@@ -255,8 +255,8 @@ def _check_login(answer: ApiAnswer, user: str) -> None:
         raise PictureError(f"Grafana's login redirects to {answer.location}: write its real address as grafana.url")
 
 
-def placeholder_reason(name: str) -> PictureError:
-    """The error for one of the `PLACEHOLDERS` that Grafana served in place of a panel."""
+def placeholder_error(name: str) -> PictureError:
+    """Make the error for one of the `PLACEHOLDERS` that Grafana served in place of a panel."""
     if "limit" in name:
         return PictureError("Grafana's renderer is busy: it served a placeholder (over its limit)", retry=True)
     if "timeout" in name:
@@ -266,8 +266,8 @@ def placeholder_reason(name: str) -> PictureError:
     return PictureError("Grafana has no image renderer: it served a placeholder; use `kind: screenshot` instead")
 
 
-def wanted_size(url: str) -> tuple[int, int] | None:
-    """The pixels that a /render URL asks for; None where it is none, or leaves a side open."""
+def requested_size(url: str) -> tuple[int, int] | None:
+    """Tell the pixels that a /render URL asks for; None where it is none, or leaves a side open."""
     parts = urlsplit(url)
     if "/render/" not in parts.path:
         return None

@@ -26,7 +26,7 @@ from yarl import URL
 from wxbridge.core import imaging
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
-from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_reason, wanted_size
+from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_error, requested_size
 from wxbridge.pictures.allowed_hosts import Address, AllowList
 
 MAX_REDIRECTS = 5
@@ -224,7 +224,7 @@ async def _get_from_web(url: URL, limits: _FetchLimits) -> bytes:
     renewed: SiteCredentials | None = None
     asked = url
     for _ in range(MAX_REDIRECTS + 2):
-        auth = renewed or (await grafana.auth_for(str(url)) if grafana else None)
+        auth = renewed or (await grafana.get_credentials(str(url)) if grafana else None)
         if auth is not None and not auth.covers(str(url)):
             auth = None
         answer = await _get(url, auth, limits)
@@ -232,7 +232,7 @@ async def _get_from_web(url: URL, limits: _FetchLimits) -> bytes:
         if grafana is not None and _wants_login(grafana, url, answer):
             renewed = await grafana.renew(auth) if renewed is None else None
             if renewed is None:
-                raise grafana.no_entry(_shown(str(asked)))
+                raise grafana.login_error(_shown(str(asked)))
             url = asked
         elif answer.location is not None:
             url = answer.location
@@ -341,7 +341,7 @@ async def _refuse_placeholder(url: str, data: bytes, limits: _FetchLimits) -> No
     placeholders, which are public files of its own, and they are compared.
     """
     grafana = limits.grafana
-    size = wanted_size(url)
+    size = requested_size(url)
     if size is None or grafana is None or not grafana.owns(url):
         return
     with imaging.open_picture(data, _shown(url), max_pixels=limits.max_pixels) as image:
@@ -353,4 +353,4 @@ async def _refuse_placeholder(url: str, data: bytes, limits: _FetchLimits) -> No
         except PictureError:
             continue
         if answer.body == data:
-            raise placeholder_reason(name)
+            raise placeholder_error(name)

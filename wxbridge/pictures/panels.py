@@ -16,7 +16,7 @@ from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.pictures import PageRequest, PanelRequest, is_dashboard_uid, parse_panel_id
 from wxbridge.monitors.dashboards import Dashboards
-from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_reason
+from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_error
 from wxbridge.pictures.fetch import MAX_PICTURE_BYTES, fetch
 
 WIDTH, HEIGHT, SCALE = 540, 320, 2
@@ -27,7 +27,7 @@ _RENDERER_SHARE = 0.6
 """Of the time: what is left is the browser's, where the renderer does not answer."""
 _ASK_RENDERER_AGAIN_SECONDS = 600.0
 """After which a Grafana that had no renderer is asked again: somebody may have installed one."""
-_NO_RENDERER = str(placeholder_reason(PLACEHOLDERS[0]))
+_NO_RENDERER = str(placeholder_error(PLACEHOLDERS[0]))
 
 ShootPage = Callable[[PageRequest], Awaitable[bytes]]
 

@@ -207,7 +207,7 @@ class PictureRenderer:
         grafana, url = self.grafana, request.url
         timezone = request.timezone or self._timezone
         if grafana is not None:
-            url = grafana.url(
+            url = grafana.page_url(
                 url,
                 theme=request.theme,
                 timezone=timezone,

@@ -75,13 +75,13 @@ HIDDEN = "kiosk&_dash.hideTimePicker=true&_dash.hideVariables=true&_dash.hideLin
     ],
 )
 async def test_addresses(address, options, url):
-    assert bare().url(address, **options) == url
+    assert bare().page_url(address, **options) == url
 
 
 async def test_addresses_below_a_sub_path():
     grafana = bare("http://host/grafana/")
-    assert grafana.url("/d/k/o", kiosk=False) == "http://host/grafana/d/k/o"
-    assert grafana.url("/grafana/d/k/o", kiosk=False) == "http://host/grafana/d/k/o"
+    assert grafana.page_url("/d/k/o", kiosk=False) == "http://host/grafana/d/k/o"
+    assert grafana.page_url("/grafana/d/k/o", kiosk=False) == "http://host/grafana/d/k/o"
     assert not grafana.owns("http://host/other")
     assert not grafana.owns("http://host/grafana-two/d")
     assert grafana.owns("http://host:80/grafana/d/x")
@@ -100,7 +100,7 @@ async def test_addresses_below_a_sub_path():
 async def test_no_credentials_for_other_addresses(url):
     grafana = Grafana(GrafanaSettings(url="http://grafana:3000", token=TOKEN))
     try:
-        assert await grafana.auth_for(url) is None
+        assert await grafana.get_credentials(url) is None
     except PictureError as error:
         assert "port" in str(error)  # noqa: PT017 - either is right: no credentials
 
@@ -110,7 +110,7 @@ async def test_no_credentials_for_other_addresses(url):
 
 async def test_by_token(browser, fake):
     grafana = by_token(fake)
-    await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
     assert len(fake.queries) == 2
     assert set(fake.credentials("/d/")) == {f"Bearer {TOKEN}"}
     assert fake.logins == 0
@@ -119,14 +119,14 @@ async def test_by_token(browser, fake):
 async def test_by_user_and_password_one_login_for_many_shots(browser, fake):
     grafana = by_password(fake)
     for _ in range(2):
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
     assert fake.logins == 1
 
 
 @pytest.mark.parametrize("how", [by_token, by_password])
 async def test_below_a_sub_path_the_neighbours_get_no_credentials(browser, below, how):
     grafana = how(below)
-    below_picture = await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    below_picture = await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
     assert imaging.open_picture(below_picture, "it").height == 900
     await GrafanaPages(grafana, browser).shoot(Shot(below.root + "/other"))
     assert below.credentials("/other") == [None]
@@ -134,9 +134,9 @@ async def test_below_a_sub_path_the_neighbours_get_no_credentials(browser, below
 
 async def test_an_expired_session_is_renewed(browser, fake):
     grafana = by_password(fake)
-    await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
     fake.sessions.clear()
-    assert await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+    assert await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
     fake.sessions.clear()
     assert await fetch(f"{fake.url}/render/d-solo/k?width=300&height=200", grafana=grafana)
     assert fake.logins == 3
@@ -146,7 +146,7 @@ async def test_a_session_that_is_never_taken_is_a_clear_error(browser, fake):
     fake.refuse_sessions = True
     grafana = by_password(fake)
     with pytest.raises(PictureError, match=f"asked user {USER} to log in again") as caught:
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
     assert fake.logins == 2
     assert not caught.value.retry
 
@@ -154,7 +154,7 @@ async def test_a_session_that_is_never_taken_is_a_clear_error(browser, fake):
 async def test_a_refused_login_is_a_clear_error_without_the_password(browser, fake):
     grafana = by_password(fake, "wrong-password")
     with pytest.raises(PictureError) as caught:
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
     assert str(caught.value) == f"Grafana refused user {USER}: check grafana.user and grafana.password"
     assert not caught.value.retry
 
@@ -162,7 +162,7 @@ async def test_a_refused_login_is_a_clear_error_without_the_password(browser, fa
 async def test_a_token_that_is_not_taken_is_a_clear_error(browser, fake):
     grafana = by_token(fake, "expired")
     with pytest.raises(PictureError, match=r"did not take grafana\.token") as caught:
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
     assert "expired-" not in str(caught.value)
     assert not caught.value.retry
 
@@ -170,25 +170,25 @@ async def test_a_token_that_is_not_taken_is_a_clear_error(browser, fake):
 async def test_no_credentials_at_all_says_what_to_set(browser, fake):
     grafana = Grafana(GrafanaSettings(url=fake.url))
     with pytest.raises(PictureError, match=r"set grafana\.token, or"):
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
 
 
 async def test_a_dashboard_that_is_gone_is_an_error_not_a_picture_of_one(browser, fake):
     grafana = by_token(fake)
     with pytest.raises(PictureError, match="HTTP 404") as caught:
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/gone/inner")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/gone/inner")))
     assert not caught.value.retry
 
 
 async def test_grafana_out_of_reach_is_worth_a_retry():
     grafana = Grafana(GrafanaSettings(url="http://127.0.0.1:64999", user=USER, password=PASSWORD))
     with pytest.raises(PictureError, match="cannot be reached") as caught:
-        await grafana.auth_for("http://127.0.0.1:64999/d/x")
+        await grafana.get_credentials("http://127.0.0.1:64999/d/x")
     assert caught.value.retry
 
 
 async def test_secrets_are_in_no_repr(fake):
-    auth = await by_token(fake).auth_for(fake.url)
+    auth = await by_token(fake).get_credentials(fake.url)
     assert TOKEN not in repr(auth)
     assert TOKEN not in repr(Shot(fake.url, auth=auth))
 
@@ -221,14 +221,14 @@ async def test_a_certificate_of_ones_own_authority_is_trusted_with_ca(private):
     settings = GrafanaSettings(url=private.url, user=USER, password=PASSWORD, ca=private.ca)
     async with Browser() as browser:
         grafana = Grafana(settings)
-        assert await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner?panels=2")))
+        assert await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
     assert await fetch(f"{private.url}/render/d-solo/k?width=300&height=200", grafana=grafana)
 
 
 async def test_without_ca_it_is_refused_and_nothing_is_sent(private, browser):
     grafana = by_token(private)
     with pytest.raises(PictureError, match="does not trust its certificate") as caught:
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.url("/d/kafka/inner")))
+        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner")))
     assert not caught.value.retry
     with pytest.raises(PictureError, match="certificate that is not trusted"):
         await fetch(f"{private.url}/render/d-solo/k?width=300&height=200", grafana=grafana)

@@ -208,7 +208,7 @@ class _Graphs:
         if self.dashboards is None:
             return None
         grafana = self.dashboards.grafana
-        whole = grafana.url(url, kiosk=False, hide_controls=False)
+        whole = grafana.page_url(url, kiosk=False, hide_controls=False)
         if not grafana.owns(whole):
             return None
         parts = urlsplit(whole)

@@ -34,17 +34,17 @@ class GrafanaPages:
         until = clock() + shot.deadline
         shot = replace(
             shot,
-            trust_key=shot.trust_key or await grafana.trust_key(),
+            trust_key=shot.trust_key or await grafana.fetch_trusted_key(),
             must_succeed=shot.must_succeed or _MUST_SUCCEED,
         )
-        auth = await grafana.auth_for(shot.url)
+        auth = await grafana.get_credentials(shot.url)
         try:
             return await browser.shoot(replace(shot, auth=auth, deadline=until - clock()))
         except LoginPage as error:
             renewed = await grafana.renew(auth)
             if renewed is None:
-                raise grafana.no_entry(str(error)) from None
+                raise grafana.login_error(str(error)) from None
         try:
             return await browser.shoot(replace(shot, auth=renewed, deadline=until - clock()))
         except LoginPage as error:
-            raise grafana.no_entry(str(error)) from None
+            raise grafana.login_error(str(error)) from None
