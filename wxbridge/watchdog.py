@@ -30,7 +30,7 @@ from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, ChannelStatus, Notification, Priority, Text
 from wxbridge.core.schema import read_facts, remember_fact
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.units import duration
+from wxbridge.core.text.units import format_duration
 from wxbridge.delivery import outbox
 
 log = structlog.get_logger()
@@ -342,7 +342,7 @@ def warnings(watched: Watched, stuck: Sequence[Waiting]) -> list[Notification]:
             target=item.target,
             n=item.count,
             since=datetime.fromtimestamp(item.since, watched.timezone).strftime("%m-%d %H:%M"),
-            time=duration(item.age, watched.language),
+            time=format_duration(item.age, watched.language),
         )
         for name in _whom(watched, item.target):
             lines.setdefault(name, []).append(line)

@@ -12,7 +12,7 @@ from datetime import datetime, tzinfo
 from wxbridge.alerts.severity import EMOJI, severity_of, worst_first, worst_status
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.units import duration, figure, moment, number, unit_of
+from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
 
 VALUES_SHOWN = 20
 """How many values of one alert are written out."""
@@ -145,22 +145,22 @@ def time_line(alert: Alert, language: Language, timezone: tzinfo, now: datetime)
     try:
         if alert.status is AlertStatus.RESOLVED:
             if start is None or end is None or end < start:
-                at = moment(end, timezone, now) if end else ""
+                at = format_moment(end, timezone, now) if end else ""
                 return say("alerts.resolved_at", language, time=at) if at else _sent_at(alert, language)
             return say(
-                "alerts.lasted", language, span=duration((end - start).total_seconds(), language),
-                start=moment(start, timezone, now), end=moment(end, timezone, start),
+                "alerts.lasted", language, span=format_duration((end - start).total_seconds(), language),
+                start=format_moment(start, timezone, now), end=format_moment(end, timezone, start),
             )  # fmt: skip
         if start is None:
             return _sent_at(alert, language)
-        time = moment(start, timezone, now)
+        time = format_moment(start, timezone, now)
     except OverflowError:
         return ""
     seconds = (now - start).total_seconds()
     # Clocks differ: what begins a little later than now begins now.
     if seconds < 1:
         return say("alerts.since", language, time=time)
-    return say("alerts.since_for", language, time=time, span=duration(seconds, language))
+    return say("alerts.since_for", language, time=time, span=format_duration(seconds, language))
 
 
 def _sent_at(alert: Alert, language: Language) -> str:
@@ -215,8 +215,8 @@ def _threshold(text: str, alert: Alert, unit: str, language: Language) -> str:
         limit = float(text)
     except ValueError:
         return text
-    units = {unit_of(value, unit) for value in alert.values} or {unit}
-    return figure(limit, units.pop(), language) if len(units) == 1 else number(limit)
+    units = {infer_unit(value, unit) for value in alert.values} or {unit}
+    return format_quantity(limit, units.pop(), language) if len(units) == 1 else format_number(limit)
 
 
 def figure_of(value: Value, language: Language, unit: str = "") -> str:
@@ -226,7 +226,7 @@ def figure_of(value: Value, language: Language, unit: str = "") -> str:
     # `4.2 < 10` says more than the number: the sender's threshold is in it.
     if value.text and _COMPARED.search(value.text):
         return value.text
-    return figure(value.number, unit_of(value, unit), language)
+    return format_quantity(value.number, infer_unit(value, unit), language)
 
 
 def _words(annotations: Mapping[str, str], labels: Mapping[str, str], shown: str) -> Iterator[str]:
@@ -293,7 +293,7 @@ def _short(alert: Alert, reader: _Reader, shared: _Shared, name: str) -> str:
         words.append(labels_line(labels, words[0], 2))
     if alert.starts_at and alert.status is not AlertStatus.RESOLVED:
         with suppress(OverflowError):
-            words.append(moment(alert.starts_at, reader.timezone, reader.now))
+            words.append(format_moment(alert.starts_at, reader.timezone, reader.now))
     return f"{EMOJI[alert.status]} {_line(' · '.join(word for word in words if word), _LINE)}"
 
 

@@ -19,7 +19,7 @@ from wxbridge.alerts import routing
 from wxbridge.alerts.severity import severity_of, severity_rank
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import alerts, episodes
-from wxbridge.core.text.encoding import storable
+from wxbridge.core.text.normalise import replace_surrogates
 
 _CHUNK = 500
 _LONGEST_NAME = 200
@@ -82,9 +82,9 @@ def _row(key: str, group: AlertGroup, alert: Alert, now: float) -> dict[str, Any
     del labels["status"]
     return {
         "key": key,
-        "source": storable(alert.source),
-        "name": storable(labels["alertname"])[:_LONGEST_NAME],
-        "severity": storable(severity_of(alert.labels)),
+        "source": replace_surrogates(alert.source),
+        "name": replace_surrogates(labels["alertname"])[:_LONGEST_NAME],
+        "severity": replace_surrogates(severity_of(alert.labels)),
         "labels": labels,
         "started_at": _moment(alert.starts_at, now),
         "ended_at": None,

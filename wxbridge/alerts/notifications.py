@@ -40,7 +40,7 @@ def fit(bodies: Sequence[Body], destination: Destination, language: Language) ->
             format_ = body.format
             text = in_markdown(text, colours=capabilities.colours, hard_breaks=capabilities.hard_breaks)
             capabilities = replace(capabilities, text_limit=capabilities.formats[format_])
-        parts = splitting.parts(text, capabilities, language)
+        parts = splitting.split_message(text, capabilities, language)
         fitted += [Text(part, body.mentions if index == 0 else (), format_) for index, part in enumerate(parts)]
     return fitted
 

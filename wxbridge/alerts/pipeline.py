@@ -40,8 +40,8 @@ from wxbridge.core.model import (
     Text,
 )
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.splitting import parts
-from wxbridge.core.text.units import duration
+from wxbridge.core.text.splitting import split_message
+from wxbridge.core.text.units import format_duration
 
 log = structlog.get_logger()
 
@@ -292,7 +292,7 @@ class AlertPipeline:
         if not budget.first_told(part.target, rules.storm, now):
             return replace(part, group=group)
         language = self.rules.language
-        time_span = duration(rules.storm.seconds, language)
+        time_span = format_duration(rules.storm.seconds, language)
         line = say("alerts.picture_storm", language, n=rules.storm.count, time=time_span)
         return replace(part, group=group, below=line)
 
@@ -356,7 +356,7 @@ class AlertPipeline:
         if kind is NotificationKind.DIGEST:
             text = Digest.from_json(content).text(language, self.rules.timezone)
             whole = "\n".join(part for part in (note, text) if part)
-            return [Text(part) for part in parts(whole, destination.capabilities, language)]
+            return [Text(part) for part in split_message(whole, destination.capabilities, language)]
         return notify.again(content, destination, language, note)
 
     # ------------------------------------------------ what is pushed as it is

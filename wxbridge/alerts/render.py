@@ -13,7 +13,7 @@ from wxbridge.alerts.markdown import in_markdown
 from wxbridge.alerts.severity import worst_first
 from wxbridge.core.model import AlertGroup, Body, Capabilities, Picture, PictureSpec, Text
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.splitting import parts
+from wxbridge.core.text.splitting import split_message
 
 PICTURES_AT_MOST = 3
 """How many pictures one group may bring, those of its worst alerts."""
@@ -56,7 +56,7 @@ def bodies(
             colours = capabilities.colours and format == "markdown"
             whole = in_markdown(whole, colours=colours, hard_breaks=capabilities.hard_breaks)
         capabilities = replace(capabilities, text_limit=capabilities.formats[format])
-    texts = parts(whole, capabilities, language)
+    texts = split_message(whole, capabilities, language)
     made: list[Body] = [Text(part, tuple(mentions) if index == 0 else (), format) for index, part in enumerate(texts)]
     return made + [Picture(spec=spec) for spec in _pictures(group)]
 

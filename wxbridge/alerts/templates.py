@@ -26,7 +26,7 @@ from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text import units
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.units import number
+from wxbridge.core.text.units import format_number
 
 DEFAULT = "default"
 """The template that takes the place of the built-in text for everybody, where the folder has it."""
@@ -341,13 +341,14 @@ class Templates:
         def figure(value: Any, unit: str = "") -> str:
             if isinstance(value, Value):
                 return figure_of(value, language, unit)
-            return units.figure(float(value), unit, language)
+            return units.format_quantity(float(value), unit, language)
 
         def local_time(at: datetime | None, pattern: str = "%m-%d %H:%M") -> str:
             return at.astimezone(timezone).strftime(pattern) if at else ""
 
         def duration(span: Any) -> str:
-            return units.duration(span.total_seconds() if hasattr(span, "total_seconds") else float(span), language)
+            seconds = span.total_seconds() if hasattr(span, "total_seconds") else float(span)
+            return units.format_duration(seconds, language)
 
         def emoji(of: Any) -> str:
             return EMOJI.get(AlertStatus(of.status if isinstance(of, Alert) else of), "")
@@ -356,7 +357,7 @@ class Templates:
             return labels_line(of, most=most)
 
         return {
-            "number": lambda value: number(float(value)),
+            "number": lambda value: format_number(float(value)),
             "figure": figure,
             "duration": duration,
             "local_time": local_time,

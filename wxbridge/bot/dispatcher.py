@@ -36,7 +36,7 @@ from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, Body, Inbound, Notification, PictureSpec, Priority, Text
 from wxbridge.core.schema import asked, notifications
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.units import duration
+from wxbridge.core.text.units import format_duration
 from wxbridge.pictures.store import PictureStore
 
 log = structlog.get_logger()
@@ -236,7 +236,7 @@ class Chat:
             if verdict is Verdict.TELL_LIMITED:
                 notes.append(say("bot.limited", language, rate=rate))
             elif verdict is Verdict.TELL_TRIPPED:
-                time_ = duration(PAUSE, language)
+                time_ = format_duration(PAUSE, language)
                 notes.append(say("bot.tripped", language, who=inbound.sender_name or inbound.sender_id, time=time_))
         if len(asks) > AT_ONCE and kept:
             notes.append(say("bot.too_many", language, n=AT_ONCE))
@@ -446,7 +446,7 @@ class Chat:
         found = await self._in_time(self._run(command, question), moment)
         if found is None:
             log.error("command not finished", command=command.name, text=question.text[:200], seconds=DEADLINE)
-            time_ = duration(DEADLINE, language)
+            time_ = format_duration(DEADLINE, language)
             return [Text(say("bot.timeout", language, name=shown(command, language), time=time_))], "timeout"
         return found
 

@@ -16,7 +16,7 @@ from wxbridge.bot.command import CannotAnswer
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.normalise import simplify
 from wxbridge.core.text.splitting import shorten
-from wxbridge.core.text.units import duration
+from wxbridge.core.text.units import format_duration
 from wxbridge.pictures.pages import address
 
 LONGEST = timedelta(days=92)
@@ -124,7 +124,7 @@ def written(span: Span, now: datetime, language: Language) -> str:
     first, last = span.start.astimezone(zone), span.end.astimezone(zone)
     day = "%m-%d" if first.year == last.year == now.year else "%Y-%m-%d"
     until = f"{last:%H:%M}" if first.date() == last.date() else f"{last:{day} %H:%M}"
-    return f"{first:{day} %H:%M} – {until} ({duration((span.end - span.start).total_seconds(), language)})"
+    return f"{first:{day} %H:%M} – {until} ({format_duration((span.end - span.start).total_seconds(), language)})"
 
 
 # ---------------------------------------------------------------- bounds

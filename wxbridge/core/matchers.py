@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import re2
 
-from wxbridge.core.text.encoding import storable
+from wxbridge.core.text.normalise import replace_surrogates
 
 Operator = Literal["=", "!=", "=~", "!~"]
 
@@ -113,7 +113,7 @@ def _encoded(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        return storable(text).encode()
+        return replace_surrogates(text).encode()
 
 
 # ---------------------------------------------------------------- reading them

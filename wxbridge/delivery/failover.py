@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from wxbridge.core.model import Body, Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
 from wxbridge.core.text import splitting
 from wxbridge.core.text.i18n import say
-from wxbridge.core.text.units import duration
+from wxbridge.core.text.units import format_duration
 from wxbridge.delivery import failure_reports, outbox
 from wxbridge.delivery.common import Lane, Shared
 from wxbridge.delivery.outbox import Stored
@@ -45,7 +45,7 @@ class Watch:
             )
             if place:
                 self._places[name] = place
-            waited = duration(target.failover_after, shared.language)
+            waited = format_duration(target.failover_after, shared.language)
             note = say("delivery.unreachable", shared.language, target=name, time=waited)
             for notification_id in overdue:
                 await _hand_over(shared, notification_id, name, note, f"waited longer than {target.failover_after:g} s")
@@ -130,7 +130,7 @@ def _bodies(shared: Shared, stored: Stored, left: Sequence[Message], lane: Lane,
             drawn = {repr(m.body.spec): m.body for m in left if isinstance(m.body, Picture) and m.body.file}
             return [drawn.get(repr(body.spec), body) if isinstance(body, Picture) else body for body in bodies]
     texts = [message.body.text for message in left if isinstance(message.body, Text)]
-    parts = splitting.parts("\n".join([note, *texts]), lane.channel.capabilities, shared.language)
+    parts = splitting.split_message("\n".join([note, *texts]), lane.channel.capabilities, shared.language)
     pictures = [message.body for message in left if isinstance(message.body, Picture)]
     return [*map(Text, parts), *pictures]
 

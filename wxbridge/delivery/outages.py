@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from wxbridge.core.schema import PUT_BACK, messages
 from wxbridge.core.text.i18n import say
-from wxbridge.core.text.units import duration
+from wxbridge.core.text.units import format_duration
 from wxbridge.delivery import outbox
 from wxbridge.delivery.common import Lane, Shared
 from wxbridge.delivery.outbox import NO_ADDRESS
@@ -81,7 +81,7 @@ class Outages:
             "delivery.back_online",
             self._shared.language,
             channel=lane.name,
-            time=duration(outage.seconds, self._shared.language),
+            time=format_duration(outage.seconds, self._shared.language),
             delivered=delivered,
             fallback=by_fallback,
         )

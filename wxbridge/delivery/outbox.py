@@ -26,7 +26,7 @@ from wxbridge.core.model import (
     Text,
 )
 from wxbridge.core.schema import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, TO_DRAW, messages, notifications, received, sends
-from wxbridge.core.text.encoding import storable
+from wxbridge.core.text.normalise import replace_surrogates
 
 _PICTURES_LOOKED_AT = 200
 _SETTLED = tuple(state for state in MessageState if state not in OPEN_STATES)
@@ -171,7 +171,7 @@ def _note(item: Notification, notification_id: int, created_at: float, post: int
 
 
 def _storable_or_none(text: str | None) -> str | None:
-    return None if text is None else storable(text)
+    return None if text is None else replace_surrogates(text)
 
 
 def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]:
@@ -194,11 +194,11 @@ def _row(item: Notification, body: Text | Picture, now: float) -> dict[str, Any]
     }
     if isinstance(body, Text):
         about = {"format": body.format, "mentions": list(body.mentions)}
-        return row | {"kind": "text", "text": storable(body.text)} | about
+        return row | {"kind": "text", "text": replace_surrogates(body.text)} | about
     return row | {
         "kind": "picture",
         "picture_file": body.file,
-        "picture_name": storable(body.name),
+        "picture_name": replace_surrogates(body.name),
         "picture_spec": asdict(body.spec) if body.spec else None,
     }
 
@@ -445,7 +445,7 @@ def put_back(
     values: dict[str, Any] = {
         "state": MessageState.QUEUED,
         "next_try_at": at,
-        "error": storable(error),
+        "error": replace_surrogates(error),
         "error_code": _storable_or_none(code),
     }
     if not spent:
@@ -563,7 +563,7 @@ def close_all(
     return connection.execute(
         sa.update(messages)
         .where(messages.c.id.in_(message_ids))
-        .values(state=state, settled_at=now, error=storable(error)),
+        .values(state=state, settled_at=now, error=replace_surrogates(error)),
     ).rowcount
 
 
@@ -680,7 +680,7 @@ def draw_as_text(connection: Connection, message_id: int, text: str) -> None:
     connection.execute(
         sa.update(messages)
         .where(sa.text(OPEN), messages.c.id == message_id)
-        .values(kind="text", text=storable(text), mentions=[]),
+        .values(kind="text", text=replace_surrogates(text), mentions=[]),
     )
 
 

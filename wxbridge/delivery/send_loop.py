@@ -25,7 +25,7 @@ from wxbridge.core.errors import (
 )
 from wxbridge.core.model import Message, MessageState, Outgoing, Picture, PictureFile, Receipt, Text
 from wxbridge.core.text.i18n import say
-from wxbridge.core.text.splitting import length
+from wxbridge.core.text.splitting import measure_length
 from wxbridge.delivery import failover, failure_reports, outbox
 from wxbridge.delivery.common import Lane, Shared, cut_off
 from wxbridge.pictures.store import content_type_of
@@ -319,7 +319,7 @@ class Sender:
             return body.text
         limit = capabilities.formats.get(body.format, capabilities.text_limit)
         marked = say("delivery.repeat", self._shared.language) + body.text
-        return marked if length(marked, capabilities.text_unit) <= limit else body.text
+        return marked if measure_length(marked, capabilities.text_unit) <= limit else body.text
 
     async def _not_reached(self, attempt: Attempt, error: SendError, *, wait: float) -> None:
         """Nothing went to the service: neither a try nor a place in the pace is spent."""

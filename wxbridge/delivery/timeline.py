@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from wxbridge.core.model import OPEN_STATES, Message, MessageState, Received
 from wxbridge.core.schema import NOT_TOLD, OPEN, messages, notifications, received
-from wxbridge.core.text.encoding import storable
+from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery import outbox
 
 ENTRIES_PER_PAGE = 40
@@ -42,7 +42,7 @@ def record_received(connection: Connection, rows: Sequence[tuple[Received, int]]
             [
                 {
                     "id": first + index, "at": now, "source": each.source, "alerts": each.alerts, "told": told,
-                    "title": storable(each.title[:_MAX_TITLE_CHARS]),
+                    "title": replace_surrogates(each.title[:_MAX_TITLE_CHARS]),
                     "routed": list(each.routed[:_MAX_TARGETS_PER_POST]),
                 }
                 for index, (each, told) in enumerate(rows)

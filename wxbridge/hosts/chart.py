@@ -8,7 +8,7 @@ from typing import Any
 
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.text.i18n import Language, has_text, say
-from wxbridge.core.text.units import figure
+from wxbridge.core.text.units import format_quantity
 from wxbridge.hosts.figures import LEVELS, disks, name_of, unit_of
 from wxbridge.hosts.samples import Host
 
@@ -112,8 +112,8 @@ def _about(name: str, host: Host, start: float, end: float, language: Language) 
         yield say("hosts.cores", language, n=f"{host.cores:g}")
     total = host.about.get(name)
     if name in ("memory", "swap") and isinstance(total, int | float):
-        yield figure(float(total), "bytes", language)
+        yield format_quantity(float(total), "bytes", language)
     if host.history.in_minutes(start) and name in ("cpu", "memory", "swap"):
         stat = host.history.stat(name, start, end)
         if stat is not None:
-            yield say("hosts.chart.minutes", language, value=figure(stat.maximum, "%", language))
+            yield say("hosts.chart.minutes", language, value=format_quantity(stat.maximum, "%", language))

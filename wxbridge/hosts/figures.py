@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 
 from wxbridge.core.text.i18n import Language, has_text, say
-from wxbridge.core.text.units import duration, figure, moment
+from wxbridge.core.text.units import format_duration, format_moment, format_quantity
 from wxbridge.hosts.samples import KEPT, History, Host, Stat
 
 LEVELS = (30.0, 80.0)
@@ -78,7 +78,7 @@ def report(
             continue
         if name == "swap" and not last.get("swap_used") and told[name].maximum == 0:
             continue
-        extra = _amount(name, last, host.about, language)
+        extra = format_amount(name, last, host.about, language)
         alone = told[name].covered <= history.every
         how = (
             "" if alone or (name.startswith("disk:") and not long) else _how(told[name], language, levels[1], long=long)
@@ -90,7 +90,7 @@ def report(
     covered = max(stat.covered for stat in told.values())
     missing = (end - start) - covered
     if missing > max(0.02 * (end - start), 3 * history.every, 120.0):
-        lines.append(f"⚪ {say('hosts.missing', language, time=duration(missing, language))}")
+        lines.append(f"⚪ {say('hosts.missing', language, time=format_duration(missing, language))}")
     if long and history.in_minutes(start):
         lines.append(say("hosts.minutes", language))
     return lines
@@ -103,7 +103,7 @@ def _told(history: History, start: float, end: float) -> tuple[str, ...]:
 
 def _head(host: Host, start: float, end: float, language: Language, timezone: tzinfo, now: float) -> str:
     first, last = (datetime.fromtimestamp(at, UTC) for at in (start, end))
-    times = dict.fromkeys((moment(first, timezone, last), moment(last, timezone, last)))
+    times = dict.fromkeys((format_moment(first, timezone, last), format_moment(last, timezone, last)))
     if end < now - _JUST_NOW:
         begun, over = first.astimezone(timezone), last.astimezone(timezone)
         same_day = begun.date() == over.date()
@@ -111,34 +111,35 @@ def _head(host: Host, start: float, end: float, language: Language, timezone: tz
     head = f"📊 {host.name} · {' – '.join(times)}"
     if host.silent_since is not None:
         since = datetime.fromtimestamp(host.silent_since, UTC)
-        span = duration(max(0.0, end - host.silent_since), language)
-        head += f"\n⚪ {say('hosts.silent', language, time=moment(since, timezone, last), span=span)}"
+        span = format_duration(max(0.0, end - host.silent_since), language)
+        head += f"\n⚪ {say('hosts.silent', language, time=format_moment(since, timezone, last), span=span)}"
     return head
 
 
 def _line(head: str, name: str, last: Mapping[str, float], extras: tuple[str, ...], language: Language) -> str:
     shown = "; ".join(extra for extra in extras if extra)
-    return f"{head} {figure(last[name], unit_of(name), language)}" + (f" ({shown})" if shown else "")
+    return f"{head} {format_quantity(last[name], unit_of(name), language)}" + (f" ({shown})" if shown else "")
 
 
-def _amount(name: str, last: Mapping[str, float], about: Mapping[str, float | str], language: Language) -> str:
+def format_amount(name: str, last: Mapping[str, float], about: Mapping[str, float | str], language: Language) -> str:
+    """Write what is used of what there is, or free on a disk; empty where that is not known."""
     if name.startswith("disk:"):
         free = last.get(name.replace("disk:", "disk_free:", 1))
-        return "" if free is None else say("hosts.free", language, free=figure(free, "bytes", language))
+        return "" if free is None else say("hosts.free", language, free=format_quantity(free, "bytes", language))
     used, total = last.get(f"{name}_used"), about.get(name)
     if used is None or not isinstance(total, int | float):
         return ""
-    sizes = {key: figure(float(size), "bytes", language) for key, size in (("used", used), ("total", total))}
+    sizes = {key: format_quantity(float(size), "bytes", language) for key, size in (("used", used), ("total", total))}
     return say("hosts.used", language, **sizes)
 
 
 def _how(stat: Stat, language: Language, level: float, *, long: bool) -> str:
-    values = {key: figure(value, "%", language) for key, value in
+    values = {key: format_quantity(value, "%", language) for key, value in
               (("mean", stat.mean), ("p95", stat.p95), ("max", stat.maximum))}  # fmt: skip
     text = say("hosts.long" if long else "hosts.short", language, **values)
     if long and stat.above:
-        time = duration(stat.above, language)
-        text += say("hosts.above", language, level=figure(level, "%", language), time=time)
+        time = format_duration(stat.above, language)
+        text += say("hosts.above", language, level=format_quantity(level, "%", language), time=time)
     return text
 
 
@@ -152,9 +153,10 @@ def _others(told: Mapping[str, Stat], host: Host, language: Language) -> Iterato
         ("disk_io", "read_write", ("disk_read", "disk_write")),
     ):
         if all(name in told for name in pair):
-            a, b = (figure(told[name].last, "bytes/s", language) for name in pair)
+            a, b = (format_quantity(told[name].last, "bytes/s", language) for name in pair)
             yield f"▫️ {say(f'hosts.{key}', language)} {say(f'hosts.{phrase}', language, a=a, b=b)}"
     if "temperature" in told:
-        yield f"▫️ {say('hosts.temperature', language)} {figure(round(told['temperature'].last, 1), '°C', language)}"
+        warm = format_quantity(round(told["temperature"].last, 1), "°C", language)
+        yield f"▫️ {say('hosts.temperature', language)} {warm}"
     if limited := host.about.get("limited"):
         yield f"▫️ {say('hosts.limited', language, what=limited)}"

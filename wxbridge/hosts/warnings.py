@@ -10,7 +10,7 @@ from typing import Any
 
 from wxbridge.config.hosts import Limit
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.units import duration, figure
+from wxbridge.core.text.units import format_duration, format_quantity
 from wxbridge.hosts import chart
 from wxbridge.hosts.figures import name_of, unit_of
 from wxbridge.hosts.samples import Host
@@ -88,7 +88,7 @@ def _title(host: str, name: str, language: Language) -> str:
 def _value(event: Event, language: Language) -> dict[str, Any]:
     name = name_of(event.figure, language)
     if event.limit.hold:
-        name = say("hosts.mean_of", language, what=name, time=duration(event.limit.hold, language))
+        name = say("hosts.mean_of", language, what=name, time=format_duration(event.limit.hold, language))
     return {"name": name, "value": round(event.change.mean, 2), "unit": unit_of(event.figure)}
 
 
@@ -97,20 +97,20 @@ def _annotations(host: Host, event: Event, busiest: Busiest, language: Language)
     if kind == "silent":
         if event.change.verdict is Verdict.RESOLVED:
             return {}
-        time = duration(event.change.at - event.change.since, language)
+        time = format_duration(event.change.at - event.change.since, language)
         return {"message": say("hosts.no_samples", language, time=time)}
     told = {"threshold": f"{event.limit.above:g}"}
     last = host.history.last
     free = last.figures.get(f"disk_free:{mount}") if last and kind == "disk" else None
     if free is not None:
-        told["message"] = say("hosts.free", language, free=figure(free, "bytes", language))
+        told["message"] = say("hosts.free", language, free=format_quantity(free, "bytes", language))
     if kind in ("cpu", "load1", "temperature") and busiest.get("cpu"):
         told[say("hosts.busiest_cpu", language)] = ", ".join(
-            f"{name} {figure(amount, '%', language)}" for name, _, amount in busiest["cpu"]
+            f"{name} {format_quantity(amount, '%', language)}" for name, _, amount in busiest["cpu"]
         )
     if kind in ("memory", "swap") and busiest.get("memory"):
         told[say("hosts.busiest_memory", language)] = ", ".join(
-            f"{name} {figure(amount, 'bytes', language)}" for name, _, amount in busiest["memory"]
+            f"{name} {format_quantity(amount, 'bytes', language)}" for name, _, amount in busiest["memory"]
         )
     return told
 

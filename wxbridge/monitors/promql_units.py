@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from wxbridge.core.model import Value
-from wxbridge.core.text.units import unit_of
+from wxbridge.core.text.units import infer_unit
 from wxbridge.monitors.promql_tree import (
     COMPARISONS,
     Aggregate,
@@ -55,7 +55,7 @@ def unit_of_metric(name: str) -> str:
     name = name.removesuffix("_bucket").removesuffix("_sum")
     if name.endswith(_MOMENTS):
         return _MOMENT
-    return unit_of(Value(name))
+    return infer_unit(Value(name))
 
 
 def _unit(node: Node, of: OfMetric) -> str:

@@ -19,7 +19,7 @@ from wxbridge.alerts.severity import severity_rank, worst_first
 from wxbridge.alerts.sources import by_content, openfalcon
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec, Text, Value
 from wxbridge.core.text.i18n import Language
-from wxbridge.core.text.splitting import PARTS_AT_MOST, length
+from wxbridge.core.text.splitting import MAX_PARTS, measure_length
 
 NOW = datetime(2026, 11, 21, 0, 59, 58, tzinfo=UTC)
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -293,8 +293,8 @@ def test_any_group_becomes_messages_within_the_limit(
     channel = Capabilities(limit, unit)
     bodies = render.compose(group, channel, language, "note", timezone=SHANGHAI, now=NOW)
     texts = [body.text for body in bodies if isinstance(body, Text)]
-    assert 1 <= len(texts) <= PARTS_AT_MOST
-    assert all(0 < length(text, unit) <= limit for text in texts)
+    assert 1 <= len(texts) <= MAX_PARTS
+    assert all(0 < measure_length(text, unit) <= limit for text in texts)
     assert len(bodies) - len(texts) == any(alert.picture for alert in group.alerts)
 
 

@@ -14,7 +14,7 @@ from wxbridge.alerts.alert_text import value_line
 from wxbridge.alerts.sources import grafana_legacy
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, Picture, PictureSpec, Text, Value
 from wxbridge.core.text.i18n import Language
-from wxbridge.core.text.splitting import PARTS_AT_MOST, length, parts, split
+from wxbridge.core.text.splitting import MAX_PARTS, measure_length, split_message, split_text
 
 ROOMY = Capabilities(text_limit=2000)
 
@@ -172,14 +172,14 @@ LIMITS = st.integers(60, 200)
 
 @given(TEXTS, LIMITS, UNITS)
 def test_pieces_joined_again_are_the_text_to_the_byte(text: str, limit: int, unit: str) -> None:
-    pieces = split(text, limit, unit)
+    pieces = split_text(text, limit, unit)
     assert "".join(pieces) == text
     assert pieces == [""] or all(pieces)
 
 
 @given(TEXTS, LIMITS, UNITS)
 def test_no_piece_is_longer_than_the_limit(text: str, limit: int, unit: str) -> None:
-    for piece in split(text, limit, unit):
+    for piece in split_text(text, limit, unit):
         assert (len(piece.encode()) if unit == "bytes" else len(piece)) <= limit
 
 
@@ -194,7 +194,7 @@ def test_what_is_one_thing_on_the_screen_is_never_cut(clusters: list[str], limit
         position += len(cluster)
         allowed.add(position)
     cut = 0
-    for piece in split(text, limit, unit):
+    for piece in split_text(text, limit, unit):
         cut += len(piece)
         assert cut in allowed, f"cut inside {text[cut - 4 : cut + 4]!r}"
 
@@ -203,7 +203,7 @@ def test_what_is_one_thing_on_the_screen_is_never_cut(clusters: list[str], limit
 def test_a_link_that_fits_into_one_piece_is_never_cut(words: list[str], at: int, limit: int, unit: str) -> None:
     link = "https://grafana.example.com/d/abc?from=1"
     text = "".join(words[:at]) + " " + link + " " + "".join(words[at:])
-    assert any(link in piece for piece in split(text, limit, unit))
+    assert any(link in piece for piece in split_text(text, limit, unit))
 
 
 @given(
@@ -212,34 +212,34 @@ def test_a_link_that_fits_into_one_piece_is_never_cut(words: list[str], at: int,
 def test_a_link_amid_chinese_without_spaces_is_never_cut(before: str, size: int, limit: int, unit: str) -> None:
     link = "https://a.example/" + "x" * (size - 18)
     text = f"{before}{link},{'后' * 100}"
-    pieces = split(text, limit, unit)
+    pieces = split_text(text, limit, unit)
     assert "".join(pieces) == text
     assert any(link in piece for piece in pieces) == (size < limit)
 
 
 def test_a_character_with_more_marks_than_fit_is_cut_where_it_must_be() -> None:
     text = "e" + "\u0301" * 500
-    pieces = split(text, 60, "bytes")
+    pieces = split_text(text, 60, "bytes")
     assert "".join(pieces) == text
     assert max(len(piece.encode()) for piece in pieces) <= 60
 
 
 def test_a_text_is_cut_after_a_line_or_a_word_where_there_is_one() -> None:
-    assert split("first line\nsecond line\nthird", 24, "characters") == ["first line\nsecond line\n", "third"]
-    assert split("one two three four", 10, "characters") == ["one two ", "three four"]
-    assert split("告警" * 5, 15, "bytes") == ["告警告警告", "警告警告警"]
+    assert split_text("first line\nsecond line\nthird", 24, "characters") == ["first line\nsecond line\n", "third"]
+    assert split_text("one two three four", 10, "characters") == ["one two ", "three four"]
+    assert split_text("告警" * 5, 15, "bytes") == ["告警告警告", "警告警告警"]
 
 
 def test_a_text_that_fits_is_one_message_without_a_number() -> None:
-    assert parts("x" * 2000, ROOMY, "en") == ["x" * 2000]
-    assert parts("告" * 100, Capabilities(300, "bytes"), "en") == ["告" * 100]
+    assert split_message("x" * 2000, ROOMY, "en") == ["x" * 2000]
+    assert split_message("告" * 100, Capabilities(300, "bytes"), "en") == ["告" * 100]
 
 
 @given(TEXTS, st.integers(120, 300), UNITS)
 def test_the_messages_of_a_long_text_are_numbered_and_within_the_limit(text: str, limit: int, unit: str) -> None:
-    messages = parts(text, Capabilities(limit, unit), "zh")
-    assert 1 <= len(messages) <= PARTS_AT_MOST
-    assert all(length(message, unit) <= limit for message in messages)
+    messages = split_message(text, Capabilities(limit, unit), "zh")
+    assert 1 <= len(messages) <= MAX_PARTS
+    assert all(measure_length(message, unit) <= limit for message in messages)
     if len(messages) > 1:
         starts = [f"({index}/{len(messages)}) " for index in range(1, len(messages) + 1)]
         assert all(message.startswith(start) for message, start in zip(messages, starts, strict=True))
@@ -248,15 +248,15 @@ def test_the_messages_of_a_long_text_are_numbered_and_within_the_limit(text: str
 
 
 def test_what_is_left_of_an_endless_text_is_counted_not_sent() -> None:
-    messages = parts("x" * 100_000, ROOMY, "en")
+    messages = split_message("x" * 100_000, ROOMY, "en")
     sent = sum(message.count("x") for message in messages[:-1])
-    assert len(messages) == PARTS_AT_MOST
+    assert len(messages) == MAX_PARTS
     assert messages[-1] == f"(5/5) … {100_000 - sent} characters more; see `wxbridge outbox show`"
 
 
 def test_splitting_a_huge_text_takes_no_long_time() -> None:
     text = "🇩🇪" * 200_000 + "https://a/" + "b" * 400_000
-    assert "".join(split(text, 1990, "bytes")) == text
+    assert "".join(split_text(text, 1990, "bytes")) == text
 
 
 def test_what_jobs_made_is_put_into_one_text() -> None:

@@ -31,7 +31,7 @@ from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import AlertGroup, Text
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
-from wxbridge.core.text.units import moment
+from wxbridge.core.text.units import format_moment
 from wxbridge.monitors.alertmanager import Alertmanager
 
 SHOWN = 15
@@ -267,7 +267,7 @@ def _joined(matchers: Iterable[str]) -> str:
 
 
 def _moment(at: datetime, question: Question) -> str:
-    return moment(at, question.at.tzinfo or UTC, question.at)
+    return format_moment(at, question.at.tzinfo or UTC, question.at)
 
 
 # ---------------------------------------------------------------- silences, unsilence

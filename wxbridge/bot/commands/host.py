@@ -9,7 +9,7 @@ from wxbridge.bot.command import Answer, CannotAnswer, Command, Question
 from wxbridge.core.model import Text
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
-from wxbridge.core.text.units import duration, figure
+from wxbridge.core.text.units import format_duration, format_quantity
 from wxbridge.hosts import chart, figures
 from wxbridge.hosts.samples import MINUTES_KEPT, Host
 
@@ -88,7 +88,9 @@ def _period(text: str, question: Question) -> tuple[float, float]:
     start, end = span.start.timestamp(), span.end.timestamp()
     # Of yesterday there is a part: what is missing of it is told, and a gap in the chart.
     if end < now - MINUTES_KEPT or start < now - _LONGEST:
-        raise CannotAnswer(say("bot.hosts.too_long", question.language, time=duration(MINUTES_KEPT, question.language)))
+        raise CannotAnswer(
+            say("bot.hosts.too_long", question.language, time=format_duration(MINUTES_KEPT, question.language))
+        )
     return start, end
 
 
@@ -108,7 +110,8 @@ def _list(known: Sequence[Host], now: float, language: Language) -> list[str]:
 def _line(host: Host, now: float, language: Language) -> str:
     last = host.history.last
     if host.silent_since is not None:
-        return f"⚪ {host.name} · {say('bot.hosts.silent', language, time=duration(now - host.silent_since, language))}"
+        silent = format_duration(now - host.silent_since, language)
+        return f"⚪ {host.name} · {say('bot.hosts.silent', language, time=silent)}"
     if last is None:
         return f"⚪ {host.name} · {say('bot.hosts.empty', language)}"
     percents = {
@@ -119,6 +122,9 @@ def _line(host: Host, now: float, language: Language) -> str:
         (name for name in percents if name.startswith("disk:")), key=lambda name: percents[name], default=None
     )
     shown += [fullest] if fullest else []
-    words = [f"{figures.name_of(name, language)} {figure(round(percents[name], 1), '%', language)}" for name in shown]
+    words = [
+        f"{figures.name_of(name, language)} {format_quantity(round(percents[name], 1), '%', language)}"
+        for name in shown
+    ]
     worst = max((percents[name] for name in shown), default=0.0)
     return f"{figures.mark(worst)} {host.name} · {' · '.join(words)}"

@@ -86,7 +86,7 @@ def _last(job: JobStatus, at: datetime, language: Language) -> str:
 
 def _moment(moment: datetime | float, at: datetime) -> str:
     known = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, at.tzinfo)
-    return units.moment(known, at.tzinfo, at) if at.tzinfo else f"{known:%m-%d %H:%M}"
+    return units.format_moment(known, at.tzinfo, at) if at.tzinfo else f"{known:%m-%d %H:%M}"
 
 
 async def _run(scheduler: JobScheduler, question: Question) -> str:

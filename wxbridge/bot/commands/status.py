@@ -78,7 +78,7 @@ def _channel_lines(channels: Mapping[str, ChannelStatus], at: datetime, language
 def _backlog_lines(backlog: Sequence[tuple[str, int, float]], now: float, language: Language) -> list[str]:
     oldest_first = sorted(backlog, key=lambda each: each[2])
     lines = [
-        say("bot.status.waits", language, target=target, n=count, age=units.duration(now - created, language))
+        say("bot.status.waits", language, target=target, n=count, age=units.format_duration(now - created, language))
         for target, count, created in oldest_first[:_TARGETS_SHOWN]
     ]
     if others := oldest_first[_TARGETS_SHOWN:]:
@@ -121,4 +121,4 @@ def _error_lines(troubles: Sequence[Message], at: datetime, language: Language) 
 
 
 def _moment(moment: datetime, at: datetime) -> str:
-    return units.moment(moment, at.tzinfo, at) if at.tzinfo else f"{moment:%m-%d %H:%M}"
+    return units.format_moment(moment, at.tzinfo, at) if at.tzinfo else f"{moment:%m-%d %H:%M}"

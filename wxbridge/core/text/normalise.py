@@ -1,4 +1,4 @@
-"""Make what people type comparable: full-width letters and signs, quotes and blanks of phones and Chinese keyboards."""
+"""Make texts comparable and storable, whatever a keyboard or a monitor made of them."""
 
 from __future__ import annotations
 
@@ -41,3 +41,12 @@ def fold(text: str) -> str:
 @lru_cache(maxsize=20_000)
 def _fold_name(name: str) -> str:
     return simplify(name).casefold()
+
+
+def replace_surrogates(text: str) -> str:
+    """Write a text as UTF-8 can hold it: monitors do send halves of surrogate pairs, and no database takes them."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text

@@ -1,4 +1,4 @@
-"""One text → messages within a channel's limit: byte-exact, lossless, numbered."""
+"""Split a text into messages within a channel's limit: byte-exact, lossless, numbered."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wxbridge.core.text.i18n import Language, say
 
 MAX_QUOTED_CHARS = 100
 """Of what somebody wrote, in an answer to it: nobody has the bot fill a room with it."""
-PARTS_AT_MOST = 5
+MAX_PARTS = 5
 """How many messages one text may become; the rest stays in the database."""
 
 _ROOM_FOR_NUMBER = len("(99/99) ")
-_LINK_SEEN = 2048
+_MAX_LINK_CHARS = 2048
 """How far beyond a cut a link is looked at; a longer one fits into no message anyway."""
 # A link may hold any characters but spaces. Where what follows it runs on without a space, as in Chinese, and is too
 # long for one message, at least the part that all programs take for a link stays whole.
@@ -29,25 +29,25 @@ def shorten(text: str, limit: int = MAX_QUOTED_CHARS) -> str:
     return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
-def length(text: str, unit: str) -> int:
-    """How long a text is in a channel's unit: `bytes` of UTF-8, or `characters`."""
+def measure_length(text: str, unit: str) -> int:
+    """Return how long a text is in a channel's unit: `bytes` of UTF-8, or `characters`."""
     return len(text.encode()) if unit == "bytes" else len(text)
 
 
-def parts(text: str, capabilities: Capabilities, language: Language) -> list[str]:
-    """Split a text to a channel's limit, numbered, and cut what is more than `PARTS_AT_MOST` messages."""
+def split_message(text: str, capabilities: Capabilities, language: Language) -> list[str]:
+    """Split a text to a channel's limit, numbered, and cut what is more than `MAX_PARTS` messages."""
     limit, unit = capabilities.text_limit, capabilities.text_unit
     # A character takes a byte at least, so that an endless text need not be encoded to know that it is too long.
-    if len(text) <= limit and length(text, unit) <= limit:
+    if len(text) <= limit and measure_length(text, unit) <= limit:
         return [text]
-    pieces = list(islice(_pieces(text, limit - _ROOM_FOR_NUMBER, unit), PARTS_AT_MOST + 1))
-    if len(pieces) > PARTS_AT_MOST:
-        kept = pieces[: PARTS_AT_MOST - 1]
+    pieces = list(islice(_pieces(text, limit - _ROOM_FOR_NUMBER, unit), MAX_PARTS + 1))
+    if len(pieces) > MAX_PARTS:
+        kept = pieces[: MAX_PARTS - 1]
         pieces = [*kept, say("text.cut", language, n=len(text) - sum(map(len, kept)))]
     return [f"({index}/{len(pieces)}) {piece}" for index, piece in enumerate(pieces, 1)]
 
 
-def split(text: str, limit: int, unit: str) -> list[str]:
+def split_text(text: str, limit: int, unit: str) -> list[str]:
     """Cut a text into pieces of at most `limit`; joined together they are the text again.
 
     Cuts fall after a newline where one is in the last half of a piece, else after a space, and never inside a
@@ -67,7 +67,7 @@ def _pieces(text: str, limit: int, unit: str) -> Iterator[str]:
 
 
 def _fitting(text: str, start: int, limit: int, unit: str) -> int:
-    """The furthest index at which a piece from `start` still fits; at least one character further."""
+    """Return the furthest index at which a piece from `start` still fits; at least one character further."""
     if unit != "bytes":
         return max(start + 1, min(len(text), start + limit))
     whole = text[start : start + max(limit, 0)].encode()[: max(limit, 0)].decode(errors="ignore")
@@ -90,10 +90,10 @@ def _good_cut(text: str, start: int, fits: int, limit: int, unit: str) -> int:
 
 
 def _link_across(text: str, start: int, fits: int, limit: int, unit: str) -> int:
-    """Where the link begins that a cut at `fits` would break although it fits into one piece; else 0."""
+    """Return where a link begins that a cut at `fits` would break although it fits into one piece; else 0."""
     for pattern in _LINKS:
-        for link in pattern.finditer(text, start, min(len(text), fits + _LINK_SEEN)):
-            if start < link.start() < fits < link.end() and length(link[0], unit) <= limit:
+        for link in pattern.finditer(text, start, min(len(text), fits + _MAX_LINK_CHARS)):
+            if start < link.start() < fits < link.end() and measure_length(link[0], unit) <= limit:
                 return link.start() if not _joined(text, link.start(), start) else 0
     return 0
 

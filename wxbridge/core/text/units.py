@@ -1,4 +1,4 @@
-"""Numbers, spans and moments as a person writes them: 92.3 %, 1.2 GiB, 350 ms, 2 h 5 min, 03-07 14:05."""
+"""Write numbers, durations and moments as a person does: 92.3 %, 1.2 GiB, 350 ms, 2 h 5 min, 03-07 14:05."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ _SECONDS = {"seconds": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
 _METRIC = re.compile(
     r"[a-zA-Z_:][a-zA-Z0-9_:]*_(bytes|seconds|ratio|percent|celsius|milliseconds)(?:_total)?(?:\{[^{}]*\})?"
 )
-_MOMENTS = ("_time_seconds", "_timestamp_seconds", "_created_seconds")
-"""Metrics that are moments, not spans."""
-_UNITS_OF_TIME = (("units.days", 86400), ("units.hours", 3600), ("units.minutes", 60), ("units.seconds", 1))
+_TIMESTAMP_SUFFIXES = ("_time_seconds", "_timestamp_seconds", "_created_seconds")
+"""Of metrics that are moments, not durations."""
+_DURATION_UNITS = (("units.days", 86400), ("units.hours", 3600), ("units.minutes", 60), ("units.seconds", 1))
 """Their texts, and how many seconds they are."""
-_LONG = 60.0
-"""Seconds; longer spans are written in minutes, hours, days."""
+_SHORTEST_LONG_SECONDS = 60.0
+"""From here on durations are written in minutes, hours, days."""
 
 
-def duration(seconds: float, language: Language) -> str:
-    """A span of time in at most two units: `42 min`, `2 h 5 min`, `3 d 4 h`."""
+def format_duration(seconds: float, language: Language) -> str:
+    """Write a duration in at most two units: `42 min`, `2 h 5 min`, `3 d 4 h`."""
     left, words = max(0, round(seconds)), []
-    for unit, size in _UNITS_OF_TIME:
+    for unit, size in _DURATION_UNITS:
         count, left = divmod(left, size)
         if count:
             words.append(say(unit, language, n=count))
@@ -58,7 +58,7 @@ def duration(seconds: float, language: Language) -> str:
     return say("units.and", language).join(words[:2]) or say("units.no_time", language)
 
 
-def number(value: float) -> str:
+def format_number(value: float) -> str:
     """Write a number of unknown unit as it is: at most six significant digits, no separators, no exponent."""
     if math.isnan(value):
         return "NaN"
@@ -73,18 +73,18 @@ def _plain(rounded: Decimal) -> str:
     return "0" if text in ("-0", "") else text
 
 
-def figure(value: float, unit: str, language: Language = "en") -> str:
+def format_quantity(value: float, unit: str, language: Language = "en") -> str:
     """Write a number with its unit: `92.3 %`, `1.2 GiB`, `350 ms`.
 
     `unit` is what a monitor calls it: `%`, `ratio` (1 is 100 %), `bytes`, `bits`, `B/s`, `seconds`, `ms` and their
-    synonyms in Prometheus and Grafana. A number whose unit is unknown (empty) is written by `number`; one of a unit
+    synonyms in Prometheus and Grafana. A number of unknown (empty) unit is written by `format_number`; one of a unit
     that nothing is known about is written so too, with the unit behind it.
     """
     known = _UNITS.get(unit.strip())
     if known == "" or not math.isfinite(value):
-        return number(value)
+        return format_number(value)
     if known is None or known == "°C":
-        return f"{number(value)} {known or unit.strip()}"
+        return f"{format_number(value)} {known or unit.strip()}"
     if known in ("percent", "ratio"):
         return f"{_percent(value * (100 if known == 'ratio' else 1))} %"
     if known in _SECONDS:
@@ -94,8 +94,8 @@ def figure(value: float, unit: str, language: Language = "en") -> str:
     return _scaled(value, names, step) + (f"/{per}" if per else "")
 
 
-def unit_of(value: Value, fallback: str = "") -> str:
-    """What a value is counted in: its own word, else `fallback`, else what its name says if it is a metric's.
+def infer_unit(value: Value, fallback: str = "") -> str:
+    """Return the unit of a value: its own, else `fallback`, else what its name says if it is a metric's.
 
     Only a whole metric name in Prometheus's convention counts (`node_memory_free_bytes`), never a caption.
     """
@@ -103,14 +103,14 @@ def unit_of(value: Value, fallback: str = "") -> str:
     if unit:
         return unit
     found = _METRIC.fullmatch(value.name)
-    if not found or value.name.split("{", maxsplit=1)[0].removesuffix("_total").endswith(_MOMENTS):
+    if not found or value.name.split("{", maxsplit=1)[0].removesuffix("_total").endswith(_TIMESTAMP_SUFFIXES):
         return ""
     # Many a ratio is a percentage in truth; written as it is, neither is wrong.
     return "" if found[1] == "ratio" and abs(value.number or 0) > 1 else found[1]
 
 
-def moment(at: datetime, timezone: tzinfo, now: datetime) -> str:
-    """A time as the reader's clock shows it, with the date where it is not today's, the year where not this one's.
+def format_moment(at: datetime, timezone: tzinfo, now: datetime) -> str:
+    """Write a time on the reader's clock, with the date where it is not today's, the year where not this one's.
 
     Raises:
         OverflowError: it is so near the year 1 or 9999 that there is no such local time.
@@ -122,13 +122,13 @@ def moment(at: datetime, timezone: tzinfo, now: datetime) -> str:
 
 
 def _round(value: float, digits: int = 3) -> Decimal:
-    """To three significant digits, but never fewer than the whole number has."""
+    """Round to `digits` significant digits, but never to fewer than the whole number has."""
     exact = Decimal(repr(float(value)))
     return Context(prec=max(digits, exact.adjusted() + 1, 1), rounding=ROUND_HALF_UP).create_decimal(exact)
 
 
 def _percent(value: float) -> str:
-    """What is not quite 100 % never looks like it."""
+    """Write a percentage so that what is not quite 100 % never looks like it."""
     digits = next((count for count in (3, 4, 5) if _round(value, count) != 100 or value == 100), 6)  # noqa: PLR2004
     return _plain(_round(value, digits))
 
@@ -141,8 +141,8 @@ def _scaled(value: float, names: tuple[str, ...], step: int) -> str:
 
 
 def _span(seconds: float, language: Language) -> str:
-    if abs(_round(seconds)) >= _LONG:
-        return ("-" if seconds < 0 else "") + duration(abs(seconds), language)
+    if abs(_round(seconds)) >= _SHORTEST_LONG_SECONDS:
+        return ("-" if seconds < 0 else "") + format_duration(abs(seconds), language)
     for name, size in (("s", 1.0), ("ms", 1e-3), ("µs", 1e-6)):
         if abs(_round(seconds / size)) >= 1:
             return f"{_plain(_round(seconds / size))} {name}"

@@ -25,7 +25,7 @@ from wxbridge.core.errors import PictureError
 from wxbridge.core.model import MessageState, PictureSpec, Text
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
-from wxbridge.core.text.units import duration
+from wxbridge.core.text.units import format_duration
 from wxbridge.delivery import outbox
 from wxbridge.jobs import Bodies, JobContext, JobKind, LaneBudget
 from wxbridge.jobs import store as runs
@@ -120,7 +120,7 @@ def most_within(times: Sequence[float], seconds: float) -> int:
 
 def title_of(facts: Facts, language: Language) -> str:
     """What the period is called, and from when to when it was."""
-    span = duration(facts.period, language)
+    span = format_duration(facts.period, language)
     names = {_DAY: "day", 7 * _DAY: "week"}
     # A day is one by the calendar too, where the clock was put on or back within.
     same_clock = facts.since.time() == facts.until.time()
@@ -201,7 +201,7 @@ def _alert_lines(facts: Facts, language: Language, top: int) -> list[str]:
             "before": _before(known, language) if known else new,
             "still": say("jobs.digest.row_still", language) if each.firing else "",
         }
-        time = duration(each.seconds, language)
+        time = format_duration(each.seconds, language)
         lines.append(say("jobs.digest.row", language, place=place, name=each.name, n=each.count, time=time, **row))
     if others := facts.alerts[top:]:
         lines.append(say("alerts.digest.more_kinds", language, kinds=len(others), n=_count(others)))
@@ -209,7 +209,7 @@ def _alert_lines(facts: Facts, language: Language, top: int) -> list[str]:
 
 
 def _time(totals: Sequence[EpisodeTotal], language: Language) -> str:
-    return duration(sum(each.seconds for each in totals), language)
+    return format_duration(sum(each.seconds for each in totals), language)
 
 
 def _job_line(facts: Facts, language: Language) -> str:
@@ -248,7 +248,7 @@ def chart_of(
                 {
                     "name": f"{each.name}{f' [{each.severity}]' if each.severity else ''}",
                     "value": each.seconds,
-                    "text": say("jobs.digest.bar", language, time=duration(each.seconds, language), n=each.count)
+                    "text": say("jobs.digest.bar", language, time=format_duration(each.seconds, language), n=each.count)
                     + (say("jobs.digest.row_still", language) if each.firing else ""),
                     "colour": _colour(each.severity),
                 }
@@ -259,7 +259,7 @@ def chart_of(
     }
     if began:
         params["timeline"] = {
-            "title": say("jobs.digest.timeline", language, span=duration(step, language)),
+            "title": say("jobs.digest.timeline", language, span=format_duration(step, language)),
             "start": start,
             "step": step,
             "series": _series(began, language),

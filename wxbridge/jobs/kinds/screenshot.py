@@ -25,7 +25,7 @@ from wxbridge.core.errors import PictureError
 from wxbridge.core.model import Picture, Text
 from wxbridge.core.pictures import PageRequest
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.units import duration
+from wxbridge.core.text.units import format_duration
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.kinds.text import TemplateText, render
 from wxbridge.pictures import archive
@@ -229,7 +229,7 @@ def _before(seconds: float, language: Language) -> str:
     """`1 day before`, `2 h before`."""
     days, rest = divmod(seconds, _DAY)
     day = "jobs.screenshot.one_day" if days == 1 else "jobs.screenshot.days"
-    span = duration(seconds, language) if rest else say(day, language, n=int(days))
+    span = format_duration(seconds, language) if rest else say(day, language, n=int(days))
     return say("jobs.screenshot.before", language, span=span)
 
 

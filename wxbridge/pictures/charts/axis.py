@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
 from wxbridge.core.text.i18n import Language, has_text, say
-from wxbridge.core.text.units import figure
+from wxbridge.core.text.units import format_quantity
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
 _TIME_STEPS = (
@@ -253,5 +253,6 @@ def told(value: float, unit: str, language: Language) -> str:
             mantissa, _, power = f"{value:.3g}".partition("e") if size >= _LARGE else f"{value:.2e}".partition("e")
             return f"{mantissa}e{int(power)}" + ("" if unit in _PLAIN or not unit else f" {unit}")
         if not unit or unit in _PLAIN:
-            return figure(float(f"{value:.4g}") if math.isfinite(value) and size < 10_000 else value, "", language)  # noqa: PLR2004
-    return figure(value, unit, language)
+            rounded = float(f"{value:.4g}") if math.isfinite(value) and size < 10_000 else value  # noqa: PLR2004
+            return format_quantity(rounded, "", language)
+    return format_quantity(value, unit, language)

@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wxbridge.core.errors import PictureError
 from wxbridge.core.text.i18n import say
-from wxbridge.core.text.units import duration
+from wxbridge.core.text.units import format_duration
 from wxbridge.pictures.charts import axis
 from wxbridge.pictures.charts.chart import WIDTH, Chart, Packed
 from wxbridge.pictures.charts.data import Line, lines_of
@@ -182,7 +182,7 @@ def _draw(sheet: Sheet, plot: _Plot, left: float, top: float, width: float) -> N
         y -= round(style.small * 1.4)
     period = axis.period(chart.start, chart.end, plot.zone)
     if chart.now:
-        span = duration(round((chart.end - chart.start) / 60) * 60.0, chart.language)
+        span = format_duration(round((chart.end - chart.start) / 60) * 60.0, chart.language)
         period = f"{say('pictures.chart.past', chart.language, time=span)} · {period}"
     sheet.text(left, y - style.small, period, style.small, colour=colours.dim, width=width)
 
@@ -262,7 +262,7 @@ def _draw_marks(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
         text = say("pictures.chart.since", chart.language, start=start)
         if mark.end is not None:
             until = axis.clock(mark.end, plot.zone, near=mark.start)
-            lasted = duration(end - mark.start, chart.language)
+            lasted = format_duration(end - mark.start, chart.language)
             text = say("pictures.chart.over", chart.language, start=start, end=until, time=lasted)
         size = style.small * 0.92
         width = sheet.width(sheet.fonts.clean(text), size)

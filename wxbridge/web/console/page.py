@@ -16,7 +16,7 @@ from typing import Any
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.units import duration
+from wxbridge.core.text.units import format_duration
 from wxbridge.web.console.neighbours import Console
 from wxbridge.web.console.session import Session
 from wxbridge.web.neighbours import Neighbours
@@ -71,7 +71,7 @@ class Visit:
     def lasted(self, seconds: float) -> str:
         """A duration as people write it."""
         # Of what lasts for long, seconds tell nothing.
-        return duration(seconds - seconds % 60 if seconds >= 600 else max(0.0, seconds), self.language)  # noqa: PLR2004 - ten minutes
+        return format_duration(seconds - seconds % 60 if seconds >= 600 else max(0.0, seconds), self.language)  # noqa: PLR2004 - ten minutes
 
 
 @dataclass(frozen=True)

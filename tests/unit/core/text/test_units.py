@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from wxbridge.alerts.alert_text import value_line
 from wxbridge.core.model import Value
-from wxbridge.core.text.units import duration, figure, moment, number, unit_of
+from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
 
 
 @pytest.mark.parametrize(
@@ -41,14 +41,14 @@ from wxbridge.core.text.units import duration, figure, moment, number, unit_of
     ],
 )
 def test_a_number_is_written_as_it_is_with_six_digits_at_most(value: float, written: str) -> None:
-    assert number(value) == written
+    assert format_number(value) == written
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False))
 @example(5e-324)
 @example(1.7976931348623157e308)
 def test_every_number_has_at_most_six_digits_and_is_as_near_as_those_can_be(value: float) -> None:
-    written = number(value)
+    written = format_number(value)
     assert re.fullmatch(r"-?(0|[1-9]\d*)(\.\d*[1-9])?", written), "no separators, prefixes, exponents or idle zeros"
     significant = written.lstrip("-").replace(".", "").strip("0")
     assert len(significant) <= 6
@@ -60,7 +60,7 @@ def test_every_number_has_at_most_six_digits_and_is_as_near_as_those_can_be(valu
 
 @given(st.integers(-999_999, 999_999), st.integers(0, 5))
 def test_a_number_that_fits_into_six_digits_stays_exact(digits: int, places: int) -> None:
-    assert Decimal(number(digits / 10**places)) == Decimal(digits).scaleb(-places)
+    assert Decimal(format_number(digits / 10**places)) == Decimal(digits).scaleb(-places)
 
 
 # ---------------------------------------------------------------- units
@@ -102,7 +102,7 @@ def test_a_number_that_fits_into_six_digits_stays_exact(digits: int, places: int
     ],
 )
 def test_a_figure_of_a_known_unit_is_written_as_a_person_would(value: float, unit: str, written: str) -> None:
-    assert figure(value, unit) == written
+    assert format_quantity(value, unit) == written
 
 
 @given(
@@ -110,7 +110,7 @@ def test_a_figure_of_a_known_unit_is_written_as_a_person_would(value: float, uni
     st.sampled_from(["%", "ratio", "bytes", "decbytes", "bits", "B/s", "bps", "s", "ms", "us", "ns", "℃", ""]),
 )
 def test_every_figure_is_one_short_line_without_an_exponent(value: float, unit: str) -> None:
-    written = figure(value, unit)
+    written = format_quantity(value, unit)
     assert "\n" not in written
     assert not re.search(r"[0-9]e[+-]?[0-9]", written, re.IGNORECASE)
 
@@ -118,7 +118,7 @@ def test_every_figure_is_one_short_line_without_an_exponent(value: float, unit: 
 @given(st.floats(0, 99.9999), st.sampled_from([1.0]))
 @example(99.99949, 1.0)
 def test_what_is_not_quite_all_never_looks_like_all(value: float, factor: float) -> None:
-    assert figure(value * factor, "%") != "100 %"
+    assert format_quantity(value * factor, "%") != "100 %"
 
 
 @pytest.mark.parametrize(
@@ -142,11 +142,11 @@ def test_what_is_not_quite_all_never_looks_like_all(value: float, factor: float)
     ],
 )
 def test_a_unit_is_known_from_the_sender_or_from_a_whole_metric_name_only(value: Value, unit: str) -> None:
-    assert unit_of(value) == unit
+    assert infer_unit(value) == unit
 
 
 def test_the_alerts_unit_counts_before_what_a_name_seems_to_say() -> None:
-    assert unit_of(Value("x_seconds", 1.0), "ms") == "ms"
+    assert infer_unit(Value("x_seconds", 1.0), "ms") == "ms"
     assert value_line(Value("latency", 350.0), "en", "ms") == "latency: 350 ms"
 
 
@@ -155,13 +155,13 @@ def test_the_alerts_unit_counts_before_what_a_name_seems_to_say() -> None:
     [(0, "0 s", "0秒"), (59.6, "1 min", "1分钟"), (7500, "2 h 5 min", "2小时5分钟"), (86400 * 3 + 60, "3 d", "3天")],
 )
 def test_a_span_is_told_in_two_units_at_most(seconds: float, english: str, chinese: str) -> None:
-    assert (duration(seconds, "en"), duration(seconds, "zh")) == (english, chinese)
+    assert (format_duration(seconds, "en"), format_duration(seconds, "zh")) == (english, chinese)
 
 
 def test_a_moment_is_local_with_its_date_where_it_is_not_today() -> None:
     now, zone = datetime(2026, 3, 7, 17, 0, tzinfo=UTC), ZoneInfo("Asia/Shanghai")
     moments = [now.replace(hour=16), now.replace(hour=15), datetime(2025, 12, 31, 16, 0, tzinfo=UTC),
                datetime(2025, 12, 31, 15, 59, tzinfo=UTC)]  # fmt: skip
-    assert [moment(at, zone, now) for at in moments] == [
+    assert [format_moment(at, zone, now) for at in moments] == [
         "00:00", "03-07 23:00", "01-01 00:00", "2025-12-31 23:59",
     ]  # fmt: skip

@@ -10,9 +10,9 @@ from typing import Any
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.text.i18n import say
-from wxbridge.core.text.units import figure
+from wxbridge.core.text.units import format_quantity
 from wxbridge.hosts import chart
-from wxbridge.hosts.figures import LEVELS, disks, name_of, unit_of
+from wxbridge.hosts.figures import LEVELS, disks, format_amount, name_of, unit_of
 from wxbridge.hosts.samples import Host
 from wxbridge.web.console.page import Page, Visit
 
@@ -74,23 +74,12 @@ def _levels(visit: Visit, host: Host, now: Mapping[str, float]) -> Iterator[Mapp
         yield {
             "name": name_of(name, visit.language),
             "percent": min(100.0, max(0.0, percent)),
-            "value": figure(round(percent, 1), "%", visit.language),
+            "value": format_quantity(round(percent, 1), "%", visit.language),
             "tone": _TONES[sum(percent >= level for level in LEVELS)],
-            "amount": _amount(visit, host, name, now),
+            "amount": format_amount(name, now, host.about, visit.language),
             "limit": limit if limit is not None and limit <= 100 else None,  # noqa: PLR2004 - percent
-            "limit_text": figure(limit, "%", visit.language) if limit is not None else "",
+            "limit_text": format_quantity(limit, "%", visit.language) if limit is not None else "",
         }
-
-
-def _amount(visit: Visit, host: Host, name: str, now: Mapping[str, float]) -> str:
-    if name.startswith("disk:"):
-        free = now.get(name.replace("disk:", "disk_free:", 1))
-        return "" if free is None else say("hosts.free", visit.language, free=figure(free, "bytes", visit.language))
-    used, total = now.get(f"{name}_used"), host.about.get(name)
-    if used is None or not isinstance(total, int | float):
-        return ""
-    sizes = {key: figure(float(size), "bytes", visit.language) for key, size in (("used", used), ("total", total))}
-    return say("hosts.used", visit.language, **sizes)
 
 
 def _others(visit: Visit, now: Mapping[str, float]) -> Iterator[tuple[str, str]]:
@@ -103,10 +92,10 @@ def _others(visit: Visit, now: Mapping[str, float]) -> Iterator[tuple[str, str]]
         ("disk_io", "read_write", ("disk_read", "disk_write")),
     ):
         if all(name in now for name in pair):
-            a, b = (figure(now[name], unit_of(name), visit.language) for name in pair)
+            a, b = (format_quantity(now[name], unit_of(name), visit.language) for name in pair)
             yield say(f"hosts.{key}", visit.language), say(f"hosts.{phrase}", visit.language, a=a, b=b)
     if "temperature" in now:
-        warm = figure(round(now["temperature"], 1), "°C", visit.language)
+        warm = format_quantity(round(now["temperature"], 1), "°C", visit.language)
         yield say("hosts.temperature", visit.language), warm
 
 
