@@ -3,32 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import random
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from wxbridge.channels import ChannelContext
+from wxbridge.channels.connected import SeenIds, StatusTracker, finish
 from wxbridge.channels.mentions import EVERYONE, is_everyone
 from wxbridge.channels.wechat import compat
 from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory
-from wxbridge.channels.wechat.gateway_errors import (
-    EventStreamEnded,
-    GatewayError,
-    GatewayNoAnswer,
-    GatewayRefusal,
-    GatewayRequestNotSent,
-    NoLoginCode,
-    translate,
-)
+from wxbridge.channels.wechat.gateway_errors import GatewayError, explain_error
 from wxbridge.channels.wechat.mentions import Person, find_person, with_mentions
+from wxbridge.channels.wechat.reconnect import ReconnectPolicy
 from wxbridge.channels.wechat.resolver import TargetResolver
-from wxbridge.channels.wechat.session import Host, SeenIds, WechatSession
-from wxbridge.channels.wechat.settings import CAPABILITIES, PICTURE_LIMIT, WechatSettings, WechatTarget
+from wxbridge.channels.wechat.session import WechatSession
+from wxbridge.channels.wechat.settings import CAPABILITIES, MAX_PICTURE_BYTES, WechatSettings, WechatTarget
+from wxbridge.channels.wechat.timing import WechatTiming
 from wxbridge.core.errors import BadAddress, Offline, Permanent
 from wxbridge.core.model import ChannelState, ChannelStatus, Inbound, OnInbound, OnStatus, Outgoing, Receipt, Text
 
@@ -36,44 +28,6 @@ if TYPE_CHECKING:
     from wxbridge.channels.wechat.connection import WechatConnection
 
 log = structlog.get_logger()
-
-_TROUBLE = (
-    ChannelState.LOGGED_OUT,
-    ChannelState.UNAUTHORISED,
-    ChannelState.TAKEN_OVER,
-    ChannelState.UNREACHABLE,
-)
-_STANDING = (ChannelState.CONNECTING, ChannelState.UNREACHABLE, ChannelState.UNAUTHORISED, ChannelState.TAKEN_OVER)
-"""States that a further attempt does not change until it succeeds: no flicker, no spam."""
-
-
-@dataclass(frozen=True)
-class WechatTiming:
-    """The channel's times, in seconds; the defaults are for real life, tests bring their own."""
-
-    deadline: float = 15.0
-    """For every call; a picture gets a second more per megabyte."""
-    ding_interval: float = 20.0
-    ding_answer: float = 5.0
-    backoff: float = 1.0
-    """The first pause after a failure; it doubles, is jittered, and ends at `backoff_most`."""
-    backoff_most: float = 30.0
-    patience: float = 15.0
-    """How long a held gateway is tried without Stop: our own dead connection may just not be noticed yet."""
-    unauthorised: float = 60.0
-    """Between two tries with a token that was refused."""
-    ended: float = 3.0
-    """After the gateway ended the stream: whoever took over gets to connect."""
-    takeover: float = 300.0
-    """How long another client is left alone before the gateway is taken back."""
-    takeover_probe: float = 30.0
-    """How often it is looked whether the other client is gone by itself."""
-    resync: float = 600.0
-    """Between two readings of all rooms and contacts."""
-    settle: float = 30.0
-    """After a login, until missing names are complained about where the gateway never says ready."""
-    code: float = 60.0
-    """After a logout or an expired QR code, until a new one is asked for by connecting again."""
 
 
 class WechatChannel:
@@ -85,22 +39,15 @@ class WechatChannel:
         assert isinstance(context.settings, WechatSettings)  # noqa: S101 - the registry made it so
         self.settings = context.settings
         self.directory = WechatDirectory(context.database)
-        self.addresses = TargetResolver(context, self.directory, context.settings.master)
+        self.resolver = TargetResolver(context, self.directory, context.settings.master)
+        self.session: WechatSession | None = None
+        """What happens on the present connection; None between two."""
+        self.reconnect = ReconnectPolicy(context.settings.endpoint, timing or WechatTiming())
         self._context = context
         self._timing = timing or WechatTiming()
-        self._status = ChannelStatus(ChannelState.STARTING, datetime.now(UTC))
-        self._on_status: OnStatus = lambda _: None
-        self._session: WechatSession | None = None
+        self._status = StatusTracker("wechat")
         self._seen = SeenIds()
         self._inbox: asyncio.Queue[Inbound] = asyncio.Queue()
-        self._codeless = 0
-        """How many times in a row no QR code came."""
-        # Who holds the gateway
-        self._failures = 0
-        self._held_at = 0.0
-        self._displaced = False
-        self._displaced_at = 0.0
-        self._take_over = False
 
     # Another configuration
 
@@ -117,50 +64,39 @@ class WechatChannel:
         """Go on with other targets and another master, on the same connection; only where it `keeps`."""
         assert isinstance(context.settings, WechatSettings)  # noqa: S101 - `keeps` has said so
         self.settings, self._context = context.settings, context
-        self.addresses = self.addresses.for_targets(context, context.settings.master)
-        if self._session is not None:
-            self._session.check_soon()
+        self.resolver = self.resolver.with_targets(context, context.settings.master)
+        if self.session is not None:
+            self.session.check_soon()
 
     # Status
 
     @property
     def status(self) -> ChannelStatus:
         """The present state."""
-        return self._status
+        return self._status.current
 
-    def _set_status(
+    def set_status(
         self, state: ChannelState, *, detail: str = "", account: str = "", qrcode: str | None = None
     ) -> None:
-        now = ChannelStatus(state, self._status.since, detail, account, qrcode)
-        if now == self._status:
-            return
+        """Take up a state, log it, and tell it."""
         if qrcode or state is ChannelState.ONLINE:
-            self._codeless = 0
-        if state is not self._status.state:
-            now = replace(now, since=datetime.now(UTC))
-        self._status = now
-        tell = log.warning if state in _TROUBLE else log.info
-        known = {key: value for key, value in (("detail", detail), ("account", account)) if value}
-        tell("wechat state", state=state.value, **known)
-        try:
-            self._on_status(now)
-        except Exception:
-            log.exception("wechat status listener failed")
+            self.reconnect.note_login()
+        self._status.set(state, detail=detail, account=account, qrcode=qrcode)
 
     # Staying connected
 
     async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:
         """Stay connected until cancelled; `on_inbound` is awaited for one message after the other."""
-        self._on_status = on_status
-        deliver = asyncio.create_task(self._deliver(on_inbound), name="wechat deliver")
+        self._status.listener = on_status
+        delivering = asyncio.create_task(self._deliver(on_inbound), name="wechat deliver")
         try:
             while True:
                 pause = await self._connect()
                 await asyncio.sleep(pause)
         finally:
-            deliver.cancel()
-            await asyncio.wait({deliver}, timeout=1.0)
-            self._set_status(ChannelState.STOPPED)
+            delivering.cancel()
+            await asyncio.wait({delivering}, timeout=1.0)
+            self._status.set(ChannelState.STOPPED)
 
     async def _deliver(self, on_inbound: OnInbound) -> None:
         while True:
@@ -172,143 +108,61 @@ class WechatChannel:
 
     async def _connect(self) -> float:
         """Connect and stay until it breaks; gives the seconds to wait before the next time."""
-        if self._status.state not in _STANDING:
-            self._set_status(ChannelState.CONNECTING, detail=f"connecting to {self.settings.endpoint}")
+        self._status.set_connecting(f"connecting to {self.settings.endpoint}")
         try:
-            await self._live()
-        except GatewayRefusal as error:
-            return self._refused(error)
-        except EventStreamEnded:
-            return self._ended()
-        except NoLoginCode as error:
-            return self._no_code(str(error))
-        except (GatewayRequestNotSent, GatewayNoAnswer) as error:
-            return self._unreachable(str(error))
+            await self._serve()
+        except GatewayError as error:
+            attempt = self.reconnect.decide(error)
         except Exception as error:
             # Whatever it is, the bridge goes on trying; the first time with its trace.
-            log.warning("wechat connection failed", error=repr(error), exc_info=self._failures == 0)
-            return self._unreachable(repr(error))
-        raise AssertionError("serve() only ends by raising")
+            is_first = self.reconnect.backoff.failures == 0
+            log.warning("wechat connection failed", error=repr(error), exc_info=is_first)
+            attempt = self.reconnect.decide_unreachable(repr(error))
+        if attempt.state is not None:
+            self._status.set(attempt.state, detail=attempt.detail)
+        return attempt.pause
 
-    async def _live(self) -> None:
+    async def _serve(self) -> None:
         """Live through one connection.
 
         Raises:
             GatewayError: why it ended.
         """
-        await self.addresses.load()
+        await self.resolver.load()
         await asyncio.to_thread(compat.load, self._context.state_dir / "wechaty")
+        # Brings wechaty, which costs half a second and 70 MB: only once there is a gateway to talk to.
         from wxbridge.channels.wechat.connection import WechatConnection
 
-        timing = self._timing
-        session = WechatSession(
-            Host(
-                self.directory,
-                self._seen,
-                self._set_status,
-                self._inbox.put_nowait,
-                self._check_targets,
-                timing.resync,
-                timing.settle,
-                timing.code,
-            )
-        )
         connection = WechatConnection(
             endpoint=self.settings.endpoint,
             token=self.settings.token.get_secret_value().strip(),
-            on_event=session.on_event,
-            deadline=timing.deadline,
-            ding_interval=timing.ding_interval,
-            ding_answer=timing.ding_answer,
+            timing=self._timing,
         )
-        session.attach(connection)
-        self._session = session
-        take_over, self._take_over = self._take_over, False
+        session = WechatSession(self, connection, self.directory, self._seen, self._timing)
+        session.start()
+        self.session = session
         try:
-            await connection.open(take_over=take_over)
-            self._failures, self._held_at = 0, 0.0
-            self._displaced, self._displaced_at = False, 0.0
-            if not session.told:
-                self._set_status(ChannelState.CONNECTING, detail="connected; waiting for WeChat's login")
-                if self._codeless:
+            await connection.open(session.on_event, take_over=self.reconnect.take_stop())
+            self.reconnect.note_connected()
+            if not session.has_told_login:
+                self._status.set(ChannelState.CONNECTING, detail="connected; waiting for WeChat's login")
+                if self.reconnect.codeless:
                     session.expect_code()
             await connection.serve()
         finally:
-            self._session = None
-            await _to_its_end(_close(session, connection))
+            self.session = None
+            await finish(_close(session, connection), "wechat connection")
 
-    def _unreachable(self, words: str) -> float:
-        endpoint = self.settings.endpoint
-        self._set_status(ChannelState.UNREACHABLE, detail=f"the gateway at {endpoint} is not reached: {words}")
-        return self._backoff()
-
-    def _backoff(self) -> float:
-        pause = min(self._timing.backoff * 2.0 ** min(self._failures, 30), self._timing.backoff_most)
-        self._failures += 1
-        return pause * random.uniform(0.5, 1.0)  # noqa: S311 - jitter is no secret
-
-    def _no_code(self, words: str) -> float:
-        """Ask for a login by Start alone first; then by Stop and Start, as there is no login to be lost."""
-        self._codeless += 1
-        self._take_over = self._codeless > 1
-        how = "starts its login anew (Stop and Start)" if self._take_over else "connects again (Start)"
-        detail = f"{words}; wxbridge {how} to get one. If none comes, restart the gateway"
-        log.warning("wechat login asked for again", detail=detail, times=self._codeless)
-        self._set_status(ChannelState.LOGGED_OUT, detail=detail)
-        return 0.0
-
-    def _ended(self) -> float:
-        self._displaced = True
-        detail = "the gateway ended the connection in good order; another client may have taken it over"
-        self._set_status(ChannelState.CONNECTING, detail=detail)
-        return self._timing.ended
-
-    def _refused(self, error: GatewayRefusal) -> float:
-        if error.code == "ALREADY_EXISTS":
-            return self._taken()
-        if error.code in ("UNAUTHENTICATED", "PERMISSION_DENIED"):
-            detail = f"the gateway refuses the token ({error}); check `wechat.token`"
-            self._set_status(ChannelState.UNAUTHORISED, detail=detail)
-            return self._timing.unauthorised
-        return self._unreachable(f"it answers {error}")
-
-    def _taken(self) -> float:
-        """Deal with another client that holds the gateway: whoever displaced us is left alone for long."""
-        if self._displaced:
-            return self._wait_for_the_other()
-        now = asyncio.get_running_loop().time()
-        self._held_at = self._held_at or now
-        if now - self._held_at < self._timing.patience:
-            detail = "the gateway serves another client, or has not noticed yet that our last connection is gone"
-            self._set_status(ChannelState.CONNECTING, detail=detail)
-            return self._backoff()
-        detail = "another client was connected and is sent away; a scan may be needed"
-        log.warning("wechat gateway taken", detail=detail)
-        self._take_over, self._held_at = True, 0.0
-        return 0.0
-
-    def _wait_for_the_other(self) -> float:
-        now = asyncio.get_running_loop().time()
-        self._displaced_at = self._displaced_at or now
-        left = self._displaced_at + self._timing.takeover - now
-        if left <= 0:
-            log.warning("wechat gateway taken back", detail="the other client is sent away; a scan may be needed")
-            self._take_over = True
-            self._displaced_at = 0.0
-            return 0.0
-        minutes = self._timing.takeover / 60
-        detail = (
-            f"another client has taken over the gateway; wxbridge takes it back {minutes:g} min after that, "
-            "or as soon as the other is gone. Two bots cannot share one gateway: stop one of them"
-        )
-        self._set_status(ChannelState.TAKEN_OVER, detail=detail)
-        return min(self._timing.takeover_probe, left)
+    def receive(self, inbound: Inbound) -> None:
+        """Take a message that somebody wrote."""
+        self._inbox.put_nowait(inbound)
 
     # Who is meant
 
-    async def _check_targets(self) -> None:
-        if self._session is not None:
-            await self.addresses.check(self._session.learn_names)
+    async def check_targets(self) -> None:
+        """Look up whom the targets mean; nothing happens between two connections."""
+        if self.session is not None:
+            await self.resolver.check(self.session.members.learn_names)
 
     # Where somebody writes
 
@@ -320,8 +174,8 @@ class WechatChannel:
         Raises:
             Offline: it cannot be told yet; rooms and contacts are still being read.
         """
-        session = self._session
-        if session is None or not session.account:
+        session = self.session
+        if session is None or not session.login.account:
             raise Offline("WeChat is not logged in")
         chat = inbound.room_id or inbound.sender_id
         found, unsure = [], None
@@ -329,7 +183,7 @@ class WechatChannel:
             if not isinstance(target, WechatTarget) or target.to or bool(target.room) != bool(inbound.room_id):
                 continue
             try:
-                if self._chat(session, target).id == chat:
+                if self._find_chat(session, target).id == chat:
                     found.append(name)
             except Offline as error:
                 unsure = error
@@ -351,17 +205,16 @@ class WechatChannel:
             Unknown: no answer in time; it may have been sent.
             Permanent, Transient, Throttled: what the gateway's answer means.
         """
-        session = self._session
-        if session is None or self._status.state is not ChannelState.ONLINE:
-            state = self._status.state.value.replace("_", " ")
-            raise Offline(f"WeChat is {state}" + (f": {self._status.detail}" if self._status.detail else ""))
-        chat = self._chat(session, address)
+        session = self.session
+        if session is None or not self._status.is_online:
+            raise Offline(f"WeChat is {self._status.describe()}")
+        chat = self._find_chat(session, address)
         try:
             if isinstance(body, Text):
                 return await self._send_text(session, chat, body.text, mentions or body.mentions)
             return await self._send_picture(session, chat, body.path, body.name, body.content_type)
         except GatewayError as error:
-            raise translate(error) from error
+            raise explain_error(error) from error
 
     async def log_out(self) -> None:
         """Have the gateway log the account out; somebody has to scan again before anything is sent.
@@ -371,21 +224,21 @@ class WechatChannel:
             Unknown: it did not answer; it may have been done, and the state tells.
             SendError: the gateway refuses.
         """
-        session = self._session
-        if session is None or self._status.state is not ChannelState.ONLINE:
+        session = self.session
+        if session is None or not self._status.is_online:
             raise Offline("WeChat is not logged in")
         try:
             await session.connection.log_out()
         except GatewayError as error:
-            raise translate(error, "logged out") from error
+            raise explain_error(error, "logged out") from error
 
-    def _chat(self, session: WechatSession, address: Any) -> Room | Contact:
+    def _find_chat(self, session: WechatSession, address: Any) -> Room | Contact:
         if not isinstance(address, WechatTarget):
             raise Permanent(f"this is no WeChat address: {address!r}")
-        known = session.rooms_known if address.room else session.contacts_known
+        known = session.sync.rooms_known if address.room else session.sync.contacts_known
         if known:
             try:
-                return self.addresses.find(address, complete=session.settled)
+                return self.resolver.resolve(address, complete=session.sync.settled)
             except Offline:
                 session.check_soon()
                 raise
@@ -414,7 +267,7 @@ class WechatChannel:
             # Whoever is written to is addressed already.
             others = [name for name in mentions if not is_everyone(name) and name not in _names(chat)]
             return with_mentions(text, [(name.removeprefix("@"), False) for name in others]), []
-        friends = session.friends_in(chat)
+        friends = session.members.list_known(chat)
         shown: list[tuple[str, bool]] = []
         ids: list[str] = []
         for name in mentions:
@@ -425,9 +278,9 @@ class WechatChannel:
             # Asking for all of a large room's members takes seconds: only where nobody known fits.
             person = find_person(name, friends)
             if person is None:
-                person = find_person(name, await session.members(chat))
+                person = find_person(name, await session.members.list_members(chat))
             else:
-                person = await session.in_room(chat, person)
+                person = await session.members.add_room_name(chat, person)
             shown.append((name.removeprefix("@"), False) if person is None else (person.shown, True))
             ids += [] if person is None else [person.id]
         return with_mentions(text, shown), list(dict.fromkeys(ids))
@@ -441,29 +294,14 @@ class WechatChannel:
             raise Permanent(f"the picture {name} cannot be read: {error.strerror or error}") from error
         if not data:
             raise Permanent(f"the picture {name} is empty")
-        if len(data) > PICTURE_LIMIT:
-            raise Permanent(f"the picture {name} has {len(data)} bytes; WeChat is sent {PICTURE_LIMIT} at most")
+        if len(data) > MAX_PICTURE_BYTES:
+            raise Permanent(f"the picture {name} has {len(data)} bytes; WeChat is sent {MAX_PICTURE_BYTES} at most")
         return Receipt(await session.connection.send_picture(chat.id, name, data, content_type) or None)
 
 
 async def _close(session: WechatSession, connection: WechatConnection) -> None:
     await session.close()
     await connection.close()
-
-
-async def _to_its_end(closing: Coroutine[Any, Any, None]) -> None:
-    """Await a clean-up that a cancellation must not cut short; it takes a second or two at the very most."""
-    task = asyncio.create_task(closing)
-    cancelled: asyncio.CancelledError | None = None
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if not task.cancelled() and (failure := task.exception()) is not None:
-        log.warning("wechat connection not closed", error=repr(failure))
-    if cancelled is not None:
-        raise cancelled
 
 
 def _names(contact: Contact | Person) -> tuple[str, ...]:

@@ -43,11 +43,11 @@ class NoLoginCode(GatewayError):
 _TOO_LARGE = re.compile(r"larg|too (big|long)|size|\bmax", re.IGNORECASE)
 _WRONG = ("INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED", "UNIMPLEMENTED")
 _PERHAPS = ("DEADLINE_EXCEEDED", "CANCELLED")
-_THROTTLE = 60.0
-"""Seconds to wait where the gateway says that it was too much."""
+THROTTLE_SECONDS = 60.0
+"""How long to wait where the gateway says that it was too much."""
 
 
-def translate(error: GatewayError, done: str = "sent") -> SendError:
+def explain_error(error: GatewayError, done: str = "sent") -> SendError:
     """Say in wxbridge's words what a failed send means; the kind tells delivery whether to try again.
 
     `done` is what may have happened where no answer came.
@@ -58,17 +58,17 @@ def translate(error: GatewayError, done: str = "sent") -> SendError:
         case GatewayNoAnswer():
             return Unknown(f"the WeChat gateway did not answer: {error}; it may have been {done}", code=error.code)
         case GatewayRefusal():
-            return _refused(error, done)
+            return _explain_refusal(error, done)
         case _:
             return Unknown(str(error))
 
 
-def _refused(error: GatewayRefusal, done: str) -> SendError:
+def _explain_refusal(error: GatewayRefusal, done: str) -> SendError:
     text = f"the WeChat gateway answered {error}"
     if error.code == "RESOURCE_EXHAUSTED":
         if _TOO_LARGE.search(error.words):
             return Permanent(text, code=error.code)
-        return Throttled(text, retry_after=_THROTTLE, code=error.code)
+        return Throttled(text, retry_after=THROTTLE_SECONDS, code=error.code)
     if error.code in _WRONG:
         return Permanent(text, code=error.code)
     if error.code in _PERHAPS:

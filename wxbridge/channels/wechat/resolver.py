@@ -1,7 +1,7 @@
 """Who the targets mean: looked up, remembered, and told to the master where it is not what jobs.yaml says.
 
 `check` alone takes up what is new: it runs when the directory is complete, tells the master, and remembers.
-`find` uses what is certain or has been told, and has everything else wait.
+`resolve` uses what is certain or has been told, and has everything else wait.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ LearnNames = Callable[[Sequence[Room]], Awaitable[None]]
 
 MASTER = "wechat.master"
 """What the contact in charge is called beside the targets."""
-_CACHED = 1000
-"""Results that are kept at most."""
+MAX_CACHED_RESULTS = 1000
 _UNSURE = "which {} is meant is being looked up; the master is told before anything is sent there"
 
 
@@ -48,7 +47,7 @@ class TargetResolver:
     def __init__(self, context: ChannelContext, directory: WechatDirectory, master: str | None) -> None:
         self._context = context
         self._directory = directory
-        self._memory = IdentityStore(context.database)
+        self._store = IdentityStore(context.database)
         self._wanted, self._names = _wanted(context, master)
         self._master = WechatTarget(contact=master).chat_key() if master else ""
         self._found: dict[str, Resolution] = {}
@@ -57,30 +56,30 @@ class TargetResolver:
         self._lock = asyncio.Lock()
         self._next_waits = False
 
-    def for_targets(self, context: ChannelContext, master: str | None) -> TargetResolver:
-        """Give the same for other targets: what is remembered and what was told stays."""
+    def with_targets(self, context: ChannelContext, master: str | None) -> TargetResolver:
+        """Return a resolver for new targets, keeping remembered identities and reported problems."""
         new = TargetResolver(context, self._directory, master)
-        new._memory, new._lock = self._memory, self._lock
+        new._store, new._lock = self._store, self._lock
         new._problems = {chat: key for chat, key in self._problems.items() if chat in new._wanted}
         return new
 
     async def load(self) -> None:
         """Read what is remembered, once; where that fails, nothing is found until it is tried again."""
         try:
-            await self._memory.load()
+            await self._store.load()
         except StorageError as error:
             log.warning("wechat rooms and contacts not remembered", error=str(error))
 
     # Sending
 
-    def find(self, target: WechatTarget, *, complete: bool) -> Room | Contact:
+    def resolve(self, target: WechatTarget, *, complete: bool) -> Room | Contact:
         """Give the room or contact to send to; `complete`: whether all rooms and contacts have been read.
 
         Raises:
             BadAddress: nobody, or several; the candidates are named.
             Offline: it is not certain yet, or the master has not been told: `check` has to run.
         """
-        if not self._memory.loaded:
+        if not self._store.loaded:
             raise Offline("what is remembered of rooms and contacts has not been read yet")
         chat = target.chat_key()
         result = self._resolve(target)
@@ -90,19 +89,19 @@ class TargetResolver:
             raise Offline(_UNSURE.format("room" if target.room else "contact"))
         if isinstance(result, AddressProblem):
             # While a check runs, names of members may still come in that tell which it is.
-            if self._memory.get(chat) and (self._lock.locked() or not complete):
+            if self._store.get(chat) and (self._lock.locked() or not complete):
                 raise Offline("what was found before is not there yet; rooms and contacts are still being read")
             raise BadAddress(result.text, candidates=result.candidates)
         return result.entry
 
     def _resolve(self, target: WechatTarget) -> Resolution:
-        at = self._directory.generation, self._memory.version
-        if at != self._found_at or len(self._found) > _CACHED:
+        at = self._directory.generation, self._store.version
+        if at != self._found_at or len(self._found) > MAX_CACHED_RESULTS:
             self._found.clear()
             self._found_at = at
         chat = target.chat_key()
         if chat not in self._found:
-            before = self._memory.get(chat)
+            before = self._store.get(chat)
             self._found[chat] = (
                 resolve_room(target.room, before, self._rooms())
                 if target.room
@@ -120,7 +119,7 @@ class TargetResolver:
         return Known(list(directory.contacts.values()), directory.account, since=directory.since)
 
     def _untold(self, chat: str, found: Found[Room] | Found[Contact]) -> Notice | None:
-        before = self._memory.get(chat)
+        before = self._store.get(chat)
         return None if found.notice is None or (before and before.told == found.notice.key) else found.notice
 
     def _usable(self, chat: str, found: Found[Room] | Found[Contact]) -> bool:
@@ -148,7 +147,7 @@ class TargetResolver:
 
     async def _check(self, learn_names: LearnNames) -> None:
         await self.load()
-        if self._memory.loaded:
+        if self._store.loaded:
             taken = [chat for chat in self._wanted if await self._take_up(chat, learn_names)]
             rooms = [result.entry for _, result in self._certain(taken) if isinstance(result.entry, Room)]
             await learn_names(rooms)
@@ -165,7 +164,7 @@ class TargetResolver:
     async def _take_up(self, chat: str, learn_names: LearnNames) -> bool:
         """Deal with one chat; False where nobody is found."""
         result = self._resolve(self._wanted[chat])
-        before = self._memory.get(chat)
+        before = self._store.get(chat)
         if self._wanted[chat].room and before and (isinstance(result, AddressProblem) or result.guess):
             # Members without a name count as different: they are asked for before that decides.
             await learn_names(suspects(before, self._rooms()))
@@ -187,13 +186,13 @@ class TargetResolver:
 
     async def _remember(self, chat: str, result: Found[Room] | Found[Contact]) -> bool:
         try:
-            await self._memory.put(chat, self._memory_of(result, self._memory.get(chat)))
+            await self._store.put(chat, self._make_memory(result, self._store.get(chat)))
         except StorageError as error:
             log.warning("wechat target not remembered", targets=self._names[chat], error=str(error))
             return False
         return True
 
-    def _memory_of(self, found: Found[Room] | Found[Contact], before: Remembered | None) -> Remembered:
+    def _make_memory(self, found: Found[Room] | Found[Contact], before: Remembered | None) -> Remembered:
         if isinstance(found.entry, Room):
             return remember_room(Found(found.entry, found.notice, found.guess), before, self._rooms())
         return remember_contact(Found(found.entry, found.notice, found.guess), self._contacts())

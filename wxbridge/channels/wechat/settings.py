@@ -11,13 +11,13 @@ from wxbridge.config.types import Pace, PaceField, Rate, Secret, Section, Target
 from wxbridge.core.errors import Permanent
 from wxbridge.core.model import Capabilities
 
-TEXT_LIMIT = 2000
-"""Characters of one text. WeChat publishes no figure; this is what clients get through in one piece."""
+MAX_TEXT_CHARS = 2000
+"""Of one text. WeChat publishes no figure; this is what clients get through in one piece."""
 
-PICTURE_LIMIT = 20 * 1024 * 1024
-"""Bytes of one picture."""
+MAX_PICTURE_BYTES = 20 * 1024 * 1024
+"""Of one picture."""
 
-CAPABILITIES = Capabilities(text_limit=TEXT_LIMIT, picture_limit=PICTURE_LIMIT)
+CAPABILITIES = Capabilities(text_limit=MAX_TEXT_CHARS, picture_limit=MAX_PICTURE_BYTES)
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:

@@ -21,16 +21,16 @@ from wxbridge.simulator import Simulator
 ROOM = "技术讨论群"
 
 
-async def test_another_process_lists_rooms_and_contacts(bench, tmp_path):
-    bench.sim.world.rename_contact("张三", alias="小张")
-    await bench.online()
-    await bench.until(lambda: len(bench.channel.directory.contacts) == 5)
+async def test_another_process_lists_rooms_and_contacts(harness, tmp_path):
+    harness.sim.world.rename_contact("张三", alias="小张")
+    await harness.online()
+    await harness.until(lambda: len(harness.channel.directory.contacts) == 5)
     other = Database.open(f"sqlite:///{tmp_path / 'bridge.db'}")
     try:
         places, people = await list_rooms(other), await list_contacts(other)
     finally:
         other.close()
-    world = bench.sim.world
+    world = harness.sim.world
     assert {place.id: place.topic for place in places} == {key: value.topic for key, value in world.rooms.items()}
     assert set(places[0].member_ids) == set(world.rooms[places[0].id].member_ids)
     zhang = world.find_contact("张三")
@@ -39,116 +39,116 @@ async def test_another_process_lists_rooms_and_contacts(bench, tmp_path):
 
 
 @pytest.mark.parametrize("how", ["id", "alias", "handle", "name"])
-async def test_a_contact_is_found_by_whatever_name_it_has(bench, how):
-    bench.sim.world.rename_contact("张三", alias="老板")
-    await bench.online()
-    zhang = bench.sim.world.find_contact("张三")
+async def test_a_contact_is_found_by_whatever_name_it_has(harness, how):
+    harness.sim.world.rename_contact("张三", alias="老板")
+    await harness.online()
+    zhang = harness.sim.world.find_contact("张三")
     name = {"id": zhang.id, "alias": "老板", "handle": zhang.weixin, "name": "张三"}[how]
-    await bench.channel.send(contact(name), Text(how))
-    assert [message.text for message in bench.sim.messages(contact=zhang.id)] == [how]
+    await harness.channel.send(contact(name), Text(how))
+    assert [message.text for message in harness.sim.messages(contact=zhang.id)] == [how]
 
 
-async def test_after_a_login_with_all_ids_new_a_topic_still_finds_its_room(bench):
-    await bench.online()
-    old = bench.sim.world.find_room(ROOM).id
-    await bench.channel.send(room(ROOM), Text("before"))
-    bench.sim.new_ids()
-    new = bench.sim.world.find_room(ROOM).id
+async def test_after_a_login_with_all_ids_new_a_topic_still_finds_its_room(harness):
+    await harness.online()
+    old = harness.sim.world.find_room(ROOM).id
+    await harness.channel.send(room(ROOM), Text("before"))
+    harness.sim.new_ids()
+    new = harness.sim.world.find_room(ROOM).id
     assert new != old
-    await bench.until(lambda: new in bench.channel.directory.rooms and bench.known())
-    await bench.channel.send(room(ROOM), Text("after"))
+    await harness.until(lambda: new in harness.channel.directory.rooms and harness.known())
+    await harness.channel.send(room(ROOM), Text("after"))
     with pytest.raises(BadAddress):
-        await bench.channel.send(room(old), Text("x"))
-    assert {place.id for place in await list_rooms(bench.database)} == set(bench.sim.world.rooms)
-    assert bench.channel.status.account == f"小桥 ({bench.sim.world.bot.id})"
+        await harness.channel.send(room(old), Text("x"))
+    assert {place.id for place in await list_rooms(harness.database)} == set(harness.sim.world.rooms)
+    assert harness.channel.status.account == f"小桥 ({harness.sim.world.bot.id})"
 
 
-async def test_a_new_topic_is_followed(bench):
-    await bench.online()
-    bench.sim.rename_room(ROOM, "新名字")
-    await bench.until(lambda: "新名字" in topics(bench))
-    await bench.channel.send(room("新名字"), Text("x"))
+async def test_a_new_topic_is_followed(harness):
+    await harness.online()
+    harness.sim.rename_room(ROOM, "新名字")
+    await harness.until(lambda: "新名字" in topics(harness))
+    await harness.channel.send(room("新名字"), Text("x"))
     with pytest.raises(BadAddress, match=ROOM):
-        await bench.channel.send(room(ROOM), Text("x"))
-    assert "新名字" in {place.topic for place in await list_rooms(bench.database)}
+        await harness.channel.send(room(ROOM), Text("x"))
+    assert "新名字" in {place.topic for place in await list_rooms(harness.database)}
 
 
-async def test_a_new_room_is_known_once_somebody_talks_there(bench):
-    await bench.online()
-    bench.sim.world.add_room("刚建的群")
-    bench.sim.say("hello", room="刚建的群")
-    await bench.until(lambda: bench.inbox)
-    assert bench.inbox[0].room_topic == "刚建的群"
-    await bench.channel.send(room("刚建的群"), Text("welcome"))
+async def test_a_new_room_is_known_once_somebody_talks_there(harness):
+    await harness.online()
+    harness.sim.world.add_room("刚建的群")
+    harness.sim.say("hello", room="刚建的群")
+    await harness.until(lambda: harness.inbox)
+    assert harness.inbox[0].room_topic == "刚建的群"
+    await harness.channel.send(room("刚建的群"), Text("welcome"))
 
 
-async def test_a_new_friend_is_known_once_he_writes(bench):
-    await bench.online()
-    bench.sim.world.add_contact("新朋友")
-    bench.sim.say("hello", contact="新朋友")
-    await bench.until(lambda: bench.inbox)
-    assert bench.inbox[0].sender_name == "新朋友"
-    await bench.channel.send(contact("新朋友"), Text("welcome"))
+async def test_a_new_friend_is_known_once_he_writes(harness):
+    await harness.online()
+    harness.sim.world.add_contact("新朋友")
+    harness.sim.say("hello", contact="新朋友")
+    await harness.until(lambda: harness.inbox)
+    assert harness.inbox[0].sender_name == "新朋友"
+    await harness.channel.send(contact("新朋友"), Text("welcome"))
 
 
-async def test_thousands_of_contacts_do_not_hold_up_the_login(make_bench):
+async def test_thousands_of_contacts_do_not_hold_up_the_login(make_harness):
     contacts = [f"联系人{number}" for number in range(3000)]
-    async with Simulator(contacts=contacts) as sim, make_bench(sim) as bench:
-        bench.start()
-        await bench.state(ChannelState.WAITING_FOR_SCAN)
+    async with Simulator(contacts=contacts) as sim, make_harness(sim) as harness:
+        harness.start()
+        await harness.state(ChannelState.WAITING_FOR_SCAN)
         sim.scan()
-        await bench.state(ChannelState.ONLINE)
-        await bench.until(lambda: bench.channel._session.rooms_known)
-        await bench.channel.send(room(ROOM), Text("first"))
-        assert len(bench.channel.directory.contacts) < 3000
-        await bench.until(bench.known, timeout=60)
-        await bench.channel.send(contact("联系人2999"), Text("last"))
-        assert len(await list_contacts(bench.database)) == 3005
+        await harness.state(ChannelState.ONLINE)
+        await harness.until(lambda: harness.channel.session.sync.rooms_known)
+        await harness.channel.send(room(ROOM), Text("first"))
+        assert len(harness.channel.directory.contacts) < 3000
+        await harness.until(harness.known, timeout=60)
+        await harness.channel.send(contact("联系人2999"), Text("last"))
+        assert len(await list_contacts(harness.database)) == 3005
 
 
-async def test_what_was_known_is_not_waited_for_after_a_restart(make_bench):
+async def test_what_was_known_is_not_waited_for_after_a_restart(make_harness):
     async with Simulator() as sim:
-        async with make_bench(sim) as bench:
-            await bench.online()
+        async with make_harness(sim) as harness:
+            await harness.online()
         sim.delay(30, method="ContactPayload")
-        async with make_bench(sim) as bench:
-            bench.start()
-            await bench.until(bench.known)
-            await bench.channel.send(contact("张三"), Text("at once"))
+        async with make_harness(sim) as harness:
+            harness.start()
+            await harness.until(harness.known)
+            await harness.channel.send(contact("张三"), Text("at once"))
 
 
-async def test_a_directory_that_cannot_be_read_is_read_again(make_bench):
-    async with make_bench() as bench:
-        bench.sim.fail_next(1, "INTERNAL", method="RoomList")
-        bench.start()
-        await bench.state(ChannelState.WAITING_FOR_SCAN)
+async def test_a_directory_that_cannot_be_read_is_read_again(make_harness):
+    async with make_harness() as harness:
+        harness.sim.fail_next(1, "INTERNAL", method="RoomList")
+        harness.start()
+        await harness.state(ChannelState.WAITING_FOR_SCAN)
         with structlog.testing.capture_logs() as logs:
-            bench.sim.scan()
-            await bench.until(lambda: bench.channel.directory.rooms, timeout=15)
+            harness.sim.scan()
+            await harness.until(lambda: harness.channel.directory.rooms, timeout=15)
         assert [line for line in logs if line["event"] == "wechat directory not synced"]
 
 
 # Targets at login
 
 
-async def test_targets_that_find_nobody_or_several_are_told_once(make_bench):
+async def test_targets_that_find_nobody_or_several_are_told_once(make_harness):
     async with Simulator() as sim:
         sim.world.add_room("双胞胎")
         sim.world.add_room("双胞胎")
         targets = {"ops": room(ROOM), "typo": room("技术讨论"), "twins": room("双胞胎"), "boss": contact("张三")}
-        async with make_bench(sim, targets=targets, master="无名") as bench:
+        async with make_harness(sim, targets=targets, master="无名") as harness:
             with structlog.testing.capture_logs() as logs:
-                await bench.online()
-                await bench.until(lambda: "wechat.master" in str(logs))
-                seen = len(bench.statuses)
+                await harness.online()
+                await harness.until(lambda: "wechat.master" in str(logs))
+                seen = len(harness.statuses)
                 sim.drop()
-                await bench.until(lambda: ChannelState.ONLINE in bench.states[seen:])
+                await harness.until(lambda: ChannelState.ONLINE in harness.states[seen:])
                 # A second login, and then a rename: both look again.
-                await settled(bench)
+                await settled(harness)
                 sim.rename_room("运维值班", "运维")
-                await bench.until(lambda: "运维" in topics(bench))
-                await bench.channel._check_targets()
-            typo, twins = sorted(bench.told, key=lambda text: "twins" in text)
+                await harness.until(lambda: "运维" in topics(harness))
+                await harness.channel.check_targets()
+            typo, twins = sorted(harness.told, key=lambda text: "twins" in text)
             assert typo.startswith("Target typo: ")
             assert f"{ROOM} ({sim.world.find_room(ROOM).id})" in typo
             assert all(place.id in twins for place in sim.world.rooms.values() if place.topic == "双胞胎")

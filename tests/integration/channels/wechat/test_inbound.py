@@ -20,13 +20,13 @@ ROOM = "技术讨论群"
 EVENTS = {"message": 2, "error": 16, "scan": 22}
 
 
-async def test_a_message_in_a_room_is_heard_and_is_one_log_line(bench):
-    await bench.online()
+async def test_a_message_in_a_room_is_heard_and_is_one_log_line(harness):
+    await harness.online()
     with structlog.testing.capture_logs() as logs:
-        said = bench.sim.say("有人吗\nhello", room=ROOM, talker="张三")
-        await bench.until(lambda: bench.inbox)
-    (heard,) = bench.inbox
-    place, who = bench.sim.world.find_room(ROOM), bench.sim.world.find_contact("张三")
+        said = harness.sim.say("有人吗\nhello", room=ROOM, talker="张三")
+        await harness.until(lambda: harness.inbox)
+    (heard,) = harness.inbox
+    place, who = harness.sim.world.find_room(ROOM), harness.sim.world.find_contact("张三")
     assert (heard.id, heard.text, heard.channel) == (said.id, "有人吗\nhello", "wechat")
     assert (heard.room_id, heard.room_topic) == (place.id, ROOM)
     assert (heard.sender_id, heard.sender_name) == (who.id, "张三")
@@ -38,95 +38,95 @@ async def test_a_message_in_a_room_is_heard_and_is_one_log_line(bench):
     }  # fmt: skip
 
 
-async def test_a_direct_message_counts_as_addressed(bench):
-    await bench.online()
-    bench.sim.say("hi", contact="李四")
-    await bench.until(lambda: bench.inbox)
-    assert (bench.inbox[0].room_id, bench.inbox[0].mentioned) == (None, True)
+async def test_a_direct_message_counts_as_addressed(harness):
+    await harness.online()
+    harness.sim.say("hi", contact="李四")
+    await harness.until(lambda: harness.inbox)
+    assert (harness.inbox[0].room_id, harness.inbox[0].mentioned) == (None, True)
 
 
 @pytest.mark.parametrize("with_ids", [True, False])
-async def test_a_mention_is_seen_with_and_without_ids(bench, with_ids):
-    await bench.online()
-    bench.sim.say("status", room=ROOM, mention=True, with_mention_ids=with_ids)
-    await bench.until(lambda: bench.inbox)
-    assert bench.inbox[0].mentioned
-    assert bench.inbox[0].text == f"@小桥{SEPARATOR}status"
+async def test_a_mention_is_seen_with_and_without_ids(harness, with_ids):
+    await harness.online()
+    harness.sim.say("status", room=ROOM, mention=True, with_mention_ids=with_ids)
+    await harness.until(lambda: harness.inbox)
+    assert harness.inbox[0].mentioned
+    assert harness.inbox[0].text == f"@小桥{SEPARATOR}status"
 
 
-async def test_a_mention_by_the_bots_name_in_this_room(bench):
-    world = bench.sim.world
+async def test_a_mention_by_the_bots_name_in_this_room(harness):
+    world = harness.sim.world
     world.find_room(ROOM).aliases[world.bot.id] = "值班机器"
-    await bench.online()
-    bench.sim.say("@值班机器 status", room=ROOM, mention=False)
-    bench.sim.say("@值班机器人 status", room=ROOM, mention=False)
-    bench.sim.say("@张三 status", room=ROOM, mention=False)
-    await bench.until(lambda: len(bench.inbox) == 3)
-    assert [heard.mentioned for heard in bench.inbox] == [True, False, False]
+    await harness.online()
+    harness.sim.say("@值班机器 status", room=ROOM, mention=False)
+    harness.sim.say("@值班机器人 status", room=ROOM, mention=False)
+    harness.sim.say("@张三 status", room=ROOM, mention=False)
+    await harness.until(lambda: len(harness.inbox) == 3)
+    assert [heard.mentioned for heard in harness.inbox] == [True, False, False]
 
 
-async def test_the_bots_own_messages_are_not_heard(bench):
-    await bench.online()
-    await bench.channel.send(room(ROOM), Text("from me"))
-    bench.sim.say("from them", room=ROOM)
-    await bench.until(lambda: bench.inbox)
-    assert [heard.text for heard in bench.inbox] == ["from them"]
+async def test_the_bots_own_messages_are_not_heard(harness):
+    await harness.online()
+    await harness.channel.send(room(ROOM), Text("from me"))
+    harness.sim.say("from them", room=ROOM)
+    await harness.until(lambda: harness.inbox)
+    assert [heard.text for heard in harness.inbox] == ["from them"]
 
 
-async def test_an_event_that_is_repeated_is_heard_once(bench):
-    await bench.online()
-    said = bench.sim.say("once", room=ROOM)
+async def test_an_event_that_is_repeated_is_heard_once(harness):
+    await harness.online()
+    said = harness.sim.say("once", room=ROOM)
     for _ in range(3):
-        bench.sim.gateway._emit(EVENTS["message"], {"messageId": said.id})
-    bench.sim.say("after", room=ROOM)
-    await bench.until(lambda: bench.inbox and bench.inbox[-1].text == "after")
-    assert [heard.text for heard in bench.inbox] == ["once", "after"]
+        harness.sim.gateway._emit(EVENTS["message"], {"messageId": said.id})
+    harness.sim.say("after", room=ROOM)
+    await harness.until(lambda: harness.inbox and harness.inbox[-1].text == "after")
+    assert [heard.text for heard in harness.inbox] == ["once", "after"]
 
 
-async def test_a_picture_is_heard_as_such(bench):
-    await bench.online()
-    world = bench.sim.world
+async def test_a_picture_is_heard_as_such(harness):
+    await harness.online()
+    world = harness.sim.world
     with structlog.testing.capture_logs() as logs:
         world._add(
             talker_id=world.find_contact("张三").id, to_id="", room_id=world.find_room(ROOM).id,
             media=SimulatedFile("p.png", "image/png", b"x", 1, 1),
         )  # fmt: skip
-        await bench.until(lambda: bench.inbox)
-    assert bench.inbox[0].text == "[image]"
+        await harness.until(lambda: harness.inbox)
+    assert harness.inbox[0].text == "[image]"
     assert [line["text"] for line in logs if line["event"] == "message"] == ["[image]"]
 
 
-async def test_the_order_is_kept(bench):
-    await bench.online()
-    bench.sim.delay(0.1, 1, method="MessagePayload")
+async def test_the_order_is_kept(harness):
+    await harness.online()
+    harness.sim.delay(0.1, 1, method="MessagePayload")
     for number in range(30):
-        bench.sim.say(str(number), room=ROOM)
-    await bench.until(lambda: len(bench.inbox) == 30)
-    assert [heard.text for heard in bench.inbox] == [str(number) for number in range(30)]
+        harness.sim.say(str(number), room=ROOM)
+    await harness.until(lambda: len(harness.inbox) == 30)
+    assert [heard.text for heard in harness.inbox] == [str(number) for number in range(30)]
 
 
-async def test_one_payload_that_fails_does_not_deafen_it(bench):
-    await bench.online()
-    bench.sim.fail_next(2, "INTERNAL", method="MessagePayload")
-    lost = bench.sim.say("lost", room=ROOM)
-    await bench.until(lambda: bench.sim.gateway.calls.get("MessagePayload") == 2)
-    bench.sim.say("heard", room=ROOM)
-    await bench.until(lambda: bench.inbox)
-    assert [heard.text for heard in bench.inbox] == ["heard"]
+async def test_one_payload_that_fails_does_not_deafen_it(harness):
+    await harness.online()
+    harness.sim.fail_next(2, "INTERNAL", method="MessagePayload")
+    lost = harness.sim.say("lost", room=ROOM)
+    await harness.until(lambda: harness.sim.gateway.calls.get("MessagePayload") == 2)
+    harness.sim.say("heard", room=ROOM)
+    await harness.until(lambda: harness.inbox)
+    assert [heard.text for heard in harness.inbox] == ["heard"]
     # A gateway that says it again is listened to again.
-    bench.sim.gateway._emit(EVENTS["message"], {"messageId": lost.id})
-    await bench.until(lambda: len(bench.inbox) == 2)
+    harness.sim.gateway._emit(EVENTS["message"], {"messageId": lost.id})
+    await harness.until(lambda: len(harness.inbox) == 2)
 
 
-async def test_a_payload_that_fails_once_is_asked_for_again(bench):
-    await bench.online()
-    bench.sim.fail_next(1, "INTERNAL", method="MessagePayload")
-    bench.sim.say("here", room=ROOM)
-    await bench.until(lambda: bench.inbox)
+async def test_a_payload_that_fails_once_is_asked_for_again(harness):
+    await harness.online()
+    harness.sim.fail_next(1, "INTERNAL", method="MessagePayload")
+    harness.sim.say("here", room=ROOM)
+    await harness.until(lambda: harness.inbox)
 
 
-async def test_a_handler_that_fails_or_hangs_does_not_stop_the_log(bench):
-    await bench.online()
+async def test_a_handler_that_fails_or_hangs_does_not_stop_the_log(harness):
+    await harness.online()
     free = asyncio.Event()
 
     async def handler(inbound):
@@ -134,71 +134,71 @@ async def test_a_handler_that_fails_or_hangs_does_not_stop_the_log(bench):
             raise RuntimeError("handler broke")
         await free.wait()
 
-    bench.handler = handler
+    harness.handler = handler
     with structlog.testing.capture_logs() as logs:
         for text in ("bad", "slow", "next"):
-            bench.sim.say(text, room=ROOM)
-        await bench.until(lambda: [line for line in logs if line.get("text") == "next"])
-        assert [heard.text for heard in bench.inbox] == ["bad", "slow"]
+            harness.sim.say(text, room=ROOM)
+        await harness.until(lambda: [line for line in logs if line.get("text") == "next"])
+        assert [heard.text for heard in harness.inbox] == ["bad", "slow"]
         free.set()
-        await bench.until(lambda: len(bench.inbox) == 3)
+        await harness.until(lambda: len(harness.inbox) == 3)
 
 
 @pytest.mark.parametrize(
     "payload",
     [{"gerror": json.dumps({"message": "boom"})}, {"data": "boom"}, {"gerror": {"nested": 1}}, {}, {"x": "y"}],
 )
-async def test_an_error_event_does_not_end_the_hearing(bench, payload):
-    await bench.online()
+async def test_an_error_event_does_not_end_the_hearing(harness, payload):
+    await harness.online()
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
-            bench.sim.gateway._emit(EVENTS["error"], payload)
-        bench.sim.say("still here", room=ROOM)
-        await bench.until(lambda: bench.inbox)
+            harness.sim.gateway._emit(EVENTS["error"], payload)
+        harness.sim.say("still here", room=ROOM)
+        await harness.until(lambda: harness.inbox)
     assert len([line for line in logs if line["event"] == "wechat gateway error"]) == 1
-    assert bench.states.count(ChannelState.ONLINE) == 1
+    assert harness.states.count(ChannelState.ONLINE) == 1
 
 
-async def test_an_echo_of_the_scan_does_not_end_the_login(bench):
-    await bench.online()
+async def test_an_echo_of_the_scan_does_not_end_the_login(harness):
+    await harness.online()
     for status in (0, 1, 3, 4, 5):
-        bench.sim.gateway._emit(EVENTS["scan"], {"status": status, "qrcode": "old"})
-    bench.sim.gateway._emit(EVENTS["scan"], {"status": 2})
-    bench.sim.say("still here", room=ROOM)
-    await bench.until(lambda: bench.inbox)
-    assert bench.channel.status.state is ChannelState.ONLINE
+        harness.sim.gateway._emit(EVENTS["scan"], {"status": status, "qrcode": "old"})
+    harness.sim.gateway._emit(EVENTS["scan"], {"status": 2})
+    harness.sim.say("still here", room=ROOM)
+    await harness.until(lambda: harness.inbox)
+    assert harness.channel.status.state is ChannelState.ONLINE
 
 
-async def test_events_that_make_no_sense_are_left_out(bench):
-    await bench.online()
+async def test_events_that_make_no_sense_are_left_out(harness):
+    await harness.online()
     for kind in range(30):
         for payload in ({}, {"data": None}, {"messageId": 5}, {"contactId": None}, {"status": "x"}):
             if kind not in (EVENTS["scan"], 26):  # these two say that the login is gone
-                bench.sim.gateway._emit(kind, payload)
-    bench.sim.say("still here", room=ROOM)
-    await bench.until(lambda: bench.inbox)
-    assert bench.states.count(ChannelState.ONLINE) == 1
+                harness.sim.gateway._emit(kind, payload)
+    harness.sim.say("still here", room=ROOM)
+    await harness.until(lambda: harness.inbox)
+    assert harness.states.count(ChannelState.ONLINE) == 1
 
 
-async def test_a_stranger_in_a_room_is_named_and_is_nobody_to_write_to(bench):
-    await bench.online()
-    world = bench.sim.world
+async def test_a_stranger_in_a_room_is_named_and_is_nobody_to_write_to(harness):
+    await harness.online()
+    world = harness.sim.world
     stranger = world.add_contact("路人")
     world.find_room(ROOM).member_ids.append(stranger.id)
-    bench.sim.say("hello", room=ROOM, talker="路人")
-    bench.sim.say("again", room=ROOM, talker="路人")
-    await bench.until(lambda: len(bench.inbox) == 2)
-    assert [heard.sender_name for heard in bench.inbox] == ["路人", "路人"]
+    harness.sim.say("hello", room=ROOM, talker="路人")
+    harness.sim.say("again", room=ROOM, talker="路人")
+    await harness.until(lambda: len(harness.inbox) == 2)
+    assert [heard.sender_name for heard in harness.inbox] == ["路人", "路人"]
 
 
-async def test_payloads_are_remembered_not_asked_for_at_every_message(bench):
-    await bench.online()
-    calls = dict(bench.sim.gateway.calls)
+async def test_payloads_are_remembered_not_asked_for_at_every_message(harness):
+    await harness.online()
+    calls = dict(harness.sim.gateway.calls)
     for number in range(20):
-        bench.sim.say(str(number), room=ROOM)
-    await bench.until(lambda: len(bench.inbox) == 20)
+        harness.sim.say(str(number), room=ROOM)
+    await harness.until(lambda: len(harness.inbox) == 20)
     for method in ("RoomPayload", "ContactPayload"):
-        assert bench.sim.gateway.calls[method] == calls[method]
+        assert harness.sim.gateway.calls[method] == calls[method]
 
 
 # Properties
@@ -236,17 +236,17 @@ fields = st.dictionaries(
 @settings(max_examples=300, deadline=None)
 @given(st.integers(0, 30), fields.map(json.dumps) | json_values.map(json.dumps) | st.text(max_size=30))
 def test_no_payload_whatsoever_ends_wechatys_parser(kind, payload):
-    from wxbridge.channels.wechat import connection
+    from wxbridge.channels.wechat.puppet import GatewayPuppet, pb
 
     async def parse():
         heard = []
-        puppet = connection._Puppet("127.0.0.1:1", "token", 1.0, lambda *_: None)
+        puppet = GatewayPuppet("127.0.0.1:1", "token", 1.0, lambda *_: None)
 
         class Stub:
             async def event(self):
                 clean = events.sanitise(kind, payload)
                 if clean is not None:
-                    yield connection.pb.EventResponse(type=kind, payload=clean)
+                    yield pb.EventResponse(type=kind, payload=clean)
 
         for name in events.NAMES:
             puppet.on(name, lambda payload, name=name: heard.append((name, payload)))

@@ -9,9 +9,13 @@ from typing import Any, TypeVar
 import pytest
 
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.wechat.channel import WechatChannel, WechatTiming
+from wxbridge.channels.wechat.channel import WechatChannel
+from wxbridge.channels.wechat.identity import Remembered
+from wxbridge.channels.wechat.identity_store import IdentityStore
 from wxbridge.channels.wechat.settings import WechatSettings, WechatTarget
+from wxbridge.channels.wechat.timing import WechatTiming
 from wxbridge.core.database import Database
+from wxbridge.core.errors import StorageError
 from wxbridge.core.model import ChannelState, ChannelStatus, Inbound
 from wxbridge.simulator import Simulator
 
@@ -34,16 +38,20 @@ FAST = WechatTiming(
 )
 
 
-class Bench:
+class WechatHarness:
     """A channel under test with all that it says; `until` waits for a condition, never for a time."""
 
-    def __init__(self, channel: WechatChannel, sim: Simulator, database: Database, told: list[str]) -> None:
-        self.channel, self.sim, self.database, self.told = channel, sim, database, told
+    def __init__(
+        self, channel: WechatChannel, context: ChannelContext, sim: Simulator, database: Database, told: list[str]
+    ) -> None:
+        self.channel, self.context = channel, context
+        self.sim, self.database, self.told = sim, database, told
         self.statuses: list[ChannelStatus] = []
         self.inbox: list[Inbound] = []
         self.handler: Callable[[Inbound], Awaitable[None]] | None = None
         self.changed = asyncio.Event()
         self.task: asyncio.Task[None] | None = None
+        self.master_is_deaf = False
 
     @property
     def states(self) -> list[ChannelState]:
@@ -95,18 +103,25 @@ class Bench:
         await self.until(lambda: self.channel.directory.rooms and self.known())
 
     def known(self) -> bool:
-        session = self.channel._session
-        return session is not None and session.rooms_known and session.contacts_known
+        session = self.channel.session
+        return session is not None and session.sync.rooms_known and session.sync.contacts_known
 
 
-async def settled(bench: Bench) -> None:
+async def settled(harness: WechatHarness) -> None:
     """Wait until the targets have been looked up and remembered, as of now."""
-    await bench.until(lambda: bench.channel._session and bench.channel._session.settled)
-    await bench.channel._check_targets()
+    await harness.until(lambda: harness.channel.session and harness.channel.session.sync.settled)
+    await harness.channel.check_targets()
 
 
-def topics(bench: Bench) -> set[str]:
-    return {place.topic for place in bench.channel.directory.rooms.values()}
+async def remembered_of(harness: WechatHarness, chat: str) -> Remembered | None:
+    """What a chat was found to be the last time, as the database holds it."""
+    store = IdentityStore(harness.database)
+    await store.load()
+    return store.get(chat)
+
+
+def topics(harness: WechatHarness) -> set[str]:
+    return {place.topic for place in harness.channel.directory.rooms.values()}
 
 
 def room(name: str) -> WechatTarget:
@@ -118,7 +133,7 @@ def contact(name: str) -> WechatTarget:
 
 
 @pytest.fixture
-def make_bench(tmp_path: Path) -> Callable[..., Any]:
+def make_harness(tmp_path: Path) -> Callable[..., Any]:
     @asynccontextmanager
     async def make(
         sim: Simulator | None = None,
@@ -128,30 +143,32 @@ def make_bench(tmp_path: Path) -> Callable[..., Any]:
         master: str | None = None,
         targets: dict[str, WechatTarget] | None = None,
         timing: WechatTiming = FAST,
-    ) -> AsyncIterator[Bench]:
+    ) -> AsyncIterator[WechatHarness]:
         own = Simulator() if sim is None else None
         sim = sim or own
         if own is not None:
             await own.start()
         database = Database.open(f"sqlite:///{tmp_path / 'bridge.db'}")
         told: list[str] = []
-        bench: Bench
+        harness: WechatHarness
 
         async def tell(text: str) -> None:
+            if harness.master_is_deaf:
+                raise StorageError("nobody can be told")
             told.append(text)
-            bench.changed.set()
+            harness.changed.set()
 
         settings = WechatSettings(endpoint=endpoint or sim.endpoint, token=token or sim.token, master=master)
         context = ChannelContext(settings, tmp_path, database, targets or {}, tell)
-        bench = Bench(WechatChannel(context, timing), sim, database, told)
-        unwatch = sim.watch(lambda _: bench.changed.set())
-        generation = _poke(bench)
+        harness = WechatHarness(WechatChannel(context, timing), context, sim, database, told)
+        unwatch = sim.watch(lambda _: harness.changed.set())
+        generation = _poke(harness)
         try:
-            yield bench
+            yield harness
         finally:
             generation.cancel()
             unwatch()
-            await bench.stop()
+            await harness.stop()
             database.close()
             if own is not None:
                 await own.stop()
@@ -159,17 +176,17 @@ def make_bench(tmp_path: Path) -> Callable[..., Any]:
     return make
 
 
-def _poke(bench: Bench) -> asyncio.Task[None]:
+def _poke(harness: WechatHarness) -> asyncio.Task[None]:
     # The directory has no listeners: conditions on it are looked at again now and then.
     async def poke() -> None:
         while True:
             await asyncio.sleep(0.02)
-            bench.changed.set()
+            harness.changed.set()
 
     return asyncio.create_task(poke())
 
 
 @pytest.fixture
-async def bench(make_bench: Callable[..., Any]) -> AsyncIterator[Bench]:
-    async with make_bench() as made:
+async def harness(make_harness: Callable[..., Any]) -> AsyncIterator[WechatHarness]:
+    async with make_harness() as made:
         yield made

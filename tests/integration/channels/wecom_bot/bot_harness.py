@@ -42,7 +42,7 @@ def target(chat: str = GROUP, bot: str = "main", **more: Any) -> WecomBotTarget:
     return WecomBotTarget(bot=bot, chat=chat, **more)
 
 
-class BotBench:
+class BotHarness:
     """`until` waits for a condition, never for a time."""
 
     def __init__(self, server: WecomBotServer, database: Database, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ class BotBench:
 async def bot_fixture(tmp_path: Path):
     database = Database.open(sqlite_url(tmp_path))
     async with WecomBotServer() as server:
-        bench = BotBench(server, database, tmp_path)
-        yield bench
-        await bench.stop()
+        harness = BotHarness(server, database, tmp_path)
+        yield harness
+        await harness.stop()
     database.close()
