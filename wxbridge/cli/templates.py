@@ -32,7 +32,7 @@ def render(
 ) -> None:
     """Print what a template makes of a sample alert. Works without a configuration file."""
     if language not in (None, *LANGUAGES):
-        raise fail(f"there is no language {language!r}; there are en and zh", WRONG_USAGE)
+        raise fail(f"there is no language {language!r}; there are {' and '.join(LANGUAGES)}", WRONG_USAGE)
     folder, configured, timezone = _settings(config)
     chosen = language or configured
     path = Path(file)

@@ -46,6 +46,7 @@ from wxbridge.core.deadline import deadline_at, seconds_left, share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureTimeout, failure_reason
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.pictures import ALERT, CHART, PAGE, PANEL, PageRequest, checked_params
+from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.allowed_hosts import AllowList
 from wxbridge.pictures.charts import host_chart
@@ -115,7 +116,9 @@ class PictureRenderer:
                 prometheus,
                 self.charts,
                 timezone=timezone or "UTC",
-                language="zh" if (language or "").startswith("zh") else "en",
+                language=next(
+                    (each for each in LANGUAGES if language and language.startswith(each)), FALLBACK_LANGUAGE
+                ),
                 theme=self.settings.alerts.theme,
             )
         self._timezone = timezone
