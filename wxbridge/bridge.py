@@ -47,7 +47,7 @@ from wxbridge.delivery.writer import Writer
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import JobScheduler
 from wxbridge.monitors.alertmanager import GettableSilence
-from wxbridge.pictures.pages.missing_fonts import tell_of_boxes
+from wxbridge.pictures.pages.missing_fonts import warn_of_missing_fonts
 from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.store import PictureStore
 from wxbridge.web.listener import Listener
@@ -262,7 +262,7 @@ class Bridge:
         """Have the master told, once, where Chinese letters become boxes in pictures that are made here."""
         config = self.config
         if config.grafana or config.prometheus or any(job.kind == "screenshot" for job in config.jobs):
-            self._in_background(tell_of_boxes(self.database, config.language, self.tell))
+            self._in_background(warn_of_missing_fonts(self.database, config.language, self.tell))
 
     async def forget_channel(self, name: str) -> None:
         """Have nobody told any more of a channel that is no longer configured."""

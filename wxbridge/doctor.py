@@ -160,9 +160,9 @@ async def _page(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 async def font(_config: Config, _database: Database | None) -> list[Finding]:
     """Whether Chinese text in pictures is more than empty boxes."""
-    from wxbridge.pictures.pages.fonts import chinese_font
+    from wxbridge.pictures.pages.fonts import find_chinese_font
 
-    found = await asyncio.to_thread(chinese_font)
+    found = await asyncio.to_thread(find_chinese_font)
     if found is None:
         advice = "install one (Debian: apt install fonts-noto-cjk or fonts-wqy-microhei)"
         return [

@@ -592,7 +592,7 @@ def _math(text: str, now: datetime, *, end: bool = False) -> datetime | None:
         return None
     steps = re.sub(r"(?<=\d)(h|m)(?:rs?|ins?)\b", r"\1", found[1])
     try:
-        at = address.moment(f"now{steps}", now, end=end).astimezone(UTC)
+        at = address.parse_moment(f"now{steps}", now, end=end).astimezone(UTC)
     except (OverflowError, ValueError):
         return None
     # Grafana's last millisecond of a day is the next day's beginning to us.

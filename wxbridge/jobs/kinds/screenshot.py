@@ -29,9 +29,9 @@ from wxbridge.core.text.units import format_duration
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.kinds.text import TemplateText, render
 from wxbridge.pictures import archive
-from wxbridge.pictures.pages.address import Range, range_of, with_range, with_variables
+from wxbridge.pictures.pages.address import TimeRange, read_range, with_range, with_variables
 from wxbridge.pictures.pages.compare import side_by_side
-from wxbridge.pictures.pages.parts import cut
+from wxbridge.pictures.pages.parts import cut_picture
 
 log = structlog.get_logger()
 
@@ -100,7 +100,7 @@ class ScreenshotJob(JobSettings):
         if value is not None and value < _LEAST_SHIFT:
             raise ValueError("compare with at least a minute earlier, such as 1d or 7d")
         if value is not None and "url" in info.data:
-            range_of(info.data["url"], datetime.now(UTC))
+            read_range(info.data["url"], datetime.now(UTC))
         return value
 
 
@@ -173,7 +173,7 @@ class _Taking:
     async def _compared(self, url: str, seconds: float) -> tuple[bytes, list[bytes]]:
         """Draw a dashboard now and earlier, one after the other, and put both side by side."""
         try:
-            now = range_of(url, self.context.now.astimezone(self._zone()))
+            now = read_range(url, self.context.now.astimezone(self._zone()))
             then = now.before(seconds)
         except (ValueError, OverflowError) as error:
             raise PictureError(f"`compare`: {error}") from None
@@ -205,7 +205,7 @@ class _Taking:
 
 
 def _cut(png: bytes, name: str) -> list[bytes]:
-    return cut(png, name.partition("?")[0])
+    return cut_picture(png, name.partition("?")[0])
 
 
 def _beside(pictures: Sequence[bytes], labels: Sequence[str], url: str, *, split: bool) -> tuple[bytes, list[bytes]]:
@@ -220,7 +220,7 @@ def _beside(pictures: Sequence[bytes], labels: Sequence[str], url: str, *, split
     return whole, [side_by_side(list(zip(parts, labels, strict=True)), name) for parts in zip(*rows, strict=True)]
 
 
-def _label(words: str, span: Range) -> str:
+def _label(words: str, span: TimeRange) -> str:
     end = span.end.strftime("%H:%M" if span.end.date() == span.start.date() else "%m-%d %H:%M")
     return f"{words} · {span.start:%m-%d %H:%M} – {end}"
 

@@ -22,15 +22,15 @@ _DAY = 86400
 
 
 @dataclass(frozen=True)
-class Range:
+class TimeRange:
     """A span of time with its ends, in a time zone of its own."""
 
     start: datetime
     end: datetime
 
-    def before(self, seconds: float) -> Range:
+    def before(self, seconds: float) -> TimeRange:
         """The same span earlier. Whole days go by the calendar: 9 o'clock stays 9 o'clock when clocks change."""
-        return Range(_minus(self.start, seconds), _minus(self.end, seconds))
+        return TimeRange(_minus(self.start, seconds), _minus(self.end, seconds))
 
 
 def _minus(moment: datetime, seconds: float) -> datetime:
@@ -39,7 +39,7 @@ def _minus(moment: datetime, seconds: float) -> datetime:
     return (moment.astimezone(UTC) - timedelta(seconds=seconds)).astimezone(moment.tzinfo)
 
 
-def moment(text: str, now: datetime, *, end: bool = False) -> datetime:
+def parse_moment(text: str, now: datetime, *, end: bool = False) -> datetime:
     """Read one of Grafana's moments. A week begins on Monday here.
 
     Args:
@@ -109,8 +109,8 @@ def _rounded(at: datetime, unit: str, *, end: bool) -> datetime:
     return _moved(start, 1, unit) - timedelta(milliseconds=1) if end else start
 
 
-def range_of(url: str, now: datetime) -> Range:
-    """The time range in an address, with `now` filled in; `to` is now where it does not say.
+def read_range(url: str, now: datetime) -> TimeRange:
+    """Read the time range in an address, with `now` filled in; `to` is now where it does not say.
 
     Raises:
         ValueError: there is no `from=`, or it makes no range.
@@ -118,13 +118,13 @@ def range_of(url: str, now: datetime) -> Range:
     given = {_key(part): unquote_plus(part.partition("=")[2]) for part in _parts(url)}
     if not given.get("from"):
         raise ValueError("the url has no `from=`: write it with its range, such as `?from=now-1h&to=now`")
-    found = Range(moment(given["from"], now), moment(given.get("to") or "now", now, end=True))
+    found = TimeRange(parse_moment(given["from"], now), parse_moment(given.get("to") or "now", now, end=True))
     if found.start >= found.end:
         raise ValueError("the range in the url ends before it begins")
     return found
 
 
-def with_range(url: str, span: Range) -> str:
+def with_range(url: str, span: TimeRange) -> str:
     """Put a range into an address, in milliseconds, in place of its own."""
     ends = {"from": span.start, "to": span.end}
     return with_query(url, {name: str(round(at.timestamp() * 1000)) for name, at in ends.items()})

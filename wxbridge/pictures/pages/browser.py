@@ -20,7 +20,14 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 import structlog
 
 from wxbridge.core.errors import PictureError
-from wxbridge.pictures.pages.capture import Capture, cookies_of, new_context, seconds, translated
+from wxbridge.pictures.pages.capture import (
+    Capture,
+    ShotProgress,
+    cookies_of,
+    explain_error,
+    format_seconds,
+    open_context,
+)
 from wxbridge.pictures.pages.shot import Shot
 
 if TYPE_CHECKING:
@@ -32,7 +39,7 @@ log = structlog.get_logger(__name__)
 INSTALL = "apt install chromium-headless-shell libatomic1"
 """The one line that brings a browser (Debian, Ubuntu)."""
 
-_NAMES = (
+_BROWSER_NAMES = (
     "chromium-headless-shell",
     "chrome-headless-shell",
     "chromium",
@@ -46,9 +53,9 @@ _NAMES = (
     "microsoft-edge-stable",
     "brave-browser",
 )
-_DEBIAN = "/usr/lib/chromium/chromium-headless-shell"
+_DEBIANS_BROWSER = "/usr/lib/chromium/chromium-headless-shell"
 """The program itself: Debian's command of that name is a shell script which would stay beside it."""
-_PLACES = (
+_BROWSER_PATHS = (
     "/usr/lib/chromium/headless_shell",
     "/usr/lib64/chromium-browser/headless_shell",
     "/snap/bin/chromium",
@@ -73,12 +80,12 @@ _FLAGS = (
     "--force-color-profile=srgb",
     "--disable-dev-shm-usage",  # Docker's /dev/shm has 64 MB
 )
-_CLOSE_LIMIT = 5.0
-_CANCEL_LIMIT = 1.0
-"""Seconds that a shot which is given up may take to close its page; then that goes on behind its back."""
-_OPEN_LIMIT = 10.0
-"""Seconds to open a page in the browser; one that takes longer hangs, and is replaced."""
-_GONE = (
+_CLOSE_SECONDS = 5.0
+_CANCEL_SECONDS = 1.0
+"""That a shot which is given up may take to close its page; then that goes on behind its back."""
+_OPEN_SECONDS = 10.0
+"""To open a page in the browser; one that takes longer hangs, and is replaced."""
+_CRASH_WORDS = (
     "has been closed",
     "crashed",
     "Connection closed",
@@ -100,7 +107,7 @@ def find_browser(setting: Path | None = None) -> Path | None:
     if named:
         found = shutil.which(Path(named).expanduser())
         return Path(found) if found else None
-    for name in (_DEBIAN, *_NAMES, *_PLACES):
+    for name in (_DEBIANS_BROWSER, *_BROWSER_NAMES, *_BROWSER_PATHS):
         found = shutil.which(name)
         if found:
             return Path(found)
@@ -117,11 +124,11 @@ class Timer(Protocol):
 CallLater = Callable[[float, Callable[[], None]], Timer]
 
 
-class _Crashed(Exception):
+class _BrowserCrashed(Exception):
     """The browser, its driver or the page's renderer died during a shot."""
 
 
-class _Session:
+class _RunningBrowser:
     """A running browser with its driver."""
 
     def __init__(self, playwright: Playwright, chromium: Chromium, pid: int | None, trusted: frozenset[str]) -> None:
@@ -154,7 +161,7 @@ async def _quietly(closing: Awaitable[Any]) -> bool:
     from playwright.async_api import Error
 
     try:
-        async with asyncio.timeout(_CLOSE_LIMIT):
+        async with asyncio.timeout(_CLOSE_SECONDS):
             await closing
     except TimeoutError:
         return False
@@ -183,10 +190,10 @@ class Browser:
     ) -> None:
         self._executable = executable
         self._idle = idle
-        self._places = asyncio.Semaphore(shots)
+        self._slots = asyncio.Semaphore(shots)
         self._call_later = call_later
         self._lock = asyncio.Lock()
-        self._session: _Session | None = None
+        self._session: _RunningBrowser | None = None
         self._users = 0
         self._timer: Timer | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -215,20 +222,19 @@ class Browser:
             PictureError: a sentence that says what went wrong; `retry` tells whether another attempt may
             help.
         """
-        doing = ["waiting for a free place in the browser"]
-        until = asyncio.get_running_loop().time() + shot.deadline
+        progress = ShotProgress(asyncio.get_running_loop().time() + shot.deadline)
         self._enter()
         try:
-            async with asyncio.timeout_at(until), self._places:
+            async with asyncio.timeout_at(progress.until), self._slots:
                 for last in (False, True):
                     try:
-                        return await self._attempt(shot, doing, until)
-                    except _Crashed:
+                        return await self._attempt(shot, progress)
+                    except _BrowserCrashed:
                         log.warning("browser.crashed", page=shot.name, again=not last)
                 raise PictureError(f"the browser crashed twice while shooting {shot.name}", retry=True)
         except TimeoutError:
-            late = f"{shot.name} could not be shot within {seconds(shot.deadline)}"
-            raise PictureError(f"{late}: time ran out while {doing[0]}", retry=True) from None
+            late = f"{shot.name} could not be shot within {format_seconds(shot.deadline)}"
+            raise PictureError(f"{late}: time ran out while {progress.doing}", retry=True) from None
         finally:
             self._leave()
 
@@ -285,11 +291,11 @@ class Browser:
         if session is not None:
             await session.close()
 
-    async def _ready(self) -> _Session:
+    async def _ready(self) -> _RunningBrowser:
         # Shielded: a shot that is cancelled while the browser starts must not leave half a browser behind.
         return await asyncio.shield(self._spawn(self._start()))
 
-    async def _start(self) -> _Session:
+    async def _start(self) -> _RunningBrowser:
         async with self._lock:
             if self._closed:
                 raise PictureError("the browser has been closed: the bridge is stopping")
@@ -299,7 +305,7 @@ class Browser:
             self._session = await self._launch()
             return self._session
 
-    async def _launch(self) -> _Session:
+    async def _launch(self) -> _RunningBrowser:
         executable = find_browser(self._executable)
         if executable is None:
             named = self._executable or os.environ.get("WXBRIDGE_BROWSER")
@@ -318,7 +324,7 @@ class Browser:
             ) from error
         try:
             chromium = await self._launch_chromium(playwright, executable, flags)
-            return _Session(playwright, chromium, await _pid(chromium), trusted)
+            return _RunningBrowser(playwright, chromium, await _pid(chromium), trusted)
         except BaseException as error:
             await _quietly(playwright.stop())
             if isinstance(error, Error):
@@ -347,72 +353,72 @@ class Browser:
                 log.warning("browser.no_sandbox", browser=str(executable))
                 self._sandbox = False
 
-    def _discard(self, session: _Session) -> None:
+    def _discard(self, session: _RunningBrowser) -> None:
         """Give up a browser that hangs: the next shot gets another one."""
         log.warning("browser.hangs", pid=session.pid)
         session.lost()
         self._spawn(self._replace(session))
 
-    async def _replace(self, session: _Session) -> None:
+    async def _replace(self, session: _RunningBrowser) -> None:
         async with self._lock:
             if self._session is session:
                 await self._stop()
 
     # ------------------------------------------------------------ one shot
 
-    async def _attempt(self, shot: Shot, doing: list[str], until: float) -> bytes:
+    async def _attempt(self, shot: Shot, progress: ShotProgress) -> bytes:
         """Take a shot, and notice at once when the browser or the page's renderer dies."""
-        doing[0] = "starting the browser"
+        progress.doing = "starting the browser"
         if shot.trust_key and shot.trust_key not in self._trusted:
             self._trusted |= {shot.trust_key}  # another browser is needed; a running shot is taken again in it
         session = await self._ready()
         crashed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        work: asyncio.Task[bytes] = self._spawn(self._in_context(session, shot, doing, until, crashed))
+        work: asyncio.Task[bytes] = self._spawn(self._in_context(session, shot, progress, crashed))
         try:
             waited: set[asyncio.Future[Any]] = {work, session.gone, crashed}
             await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
         finally:
             if not work.done():
                 work.cancel()
-                await asyncio.wait({work}, timeout=_CANCEL_LIMIT)
+                await asyncio.wait({work}, timeout=_CANCEL_SECONDS)
         if not work.done() or work.cancelled():
-            raise _Crashed
+            raise _BrowserCrashed
         return work.result()
 
     async def _in_context(
-        self, session: _Session, shot: Shot, doing: list[str], until: float, crashed: asyncio.Future[None]
+        self, session: _RunningBrowser, shot: Shot, progress: ShotProgress, crashed: asyncio.Future[None]
     ) -> bytes:
         from playwright.async_api import Error
 
         context: BrowserContext | None = None
         try:
-            doing[0] = "opening a page in the browser"
+            progress.doing = "opening a page in the browser"
             context = await self._open(session, shot)
             page = await context.new_page()
             page.on("crash", lambda _: _set(crashed))
-            png = await Capture(page, shot, doing, until).take()
+            png = await Capture(page, shot, progress).take()
             if shot.auth and shot.auth.keep:
                 shot.auth.keep(await cookies_of(context, shot.auth))
             return png  # noqa: TRY300 - what follows is for errors only
         except Error as error:
-            if crashed.done() or not session.alive or any(text in error.message for text in _GONE):
+            if crashed.done() or not session.alive or any(text in error.message for text in _CRASH_WORDS):
                 if not crashed.done():
                     session.lost()
-                raise _Crashed from None
-            raise translated(error, shot) from None
+                raise _BrowserCrashed from None
+            raise explain_error(error, shot) from None
         finally:
             if context is not None and session.alive and not await _quietly(context.close()):
                 self._discard(session)
 
-    async def _open(self, session: _Session, shot: Shot) -> BrowserContext:
+    async def _open(self, session: _RunningBrowser, shot: Shot) -> BrowserContext:
         """Open a context; a browser that cannot even do that is replaced."""
-        opening: asyncio.Task[BrowserContext] = self._spawn(new_context(session.chromium, shot))
+        opening: asyncio.Task[BrowserContext] = self._spawn(open_context(session.chromium, shot))
         try:
-            async with asyncio.timeout(_OPEN_LIMIT):
+            async with asyncio.timeout(_OPEN_SECONDS):
                 return await asyncio.shield(opening)
         except TimeoutError:
             self._discard(session)
-            raise _Crashed from None
+            raise _BrowserCrashed from None
         except asyncio.CancelledError:
             self._spawn(_close_when_open(opening))
             raise
@@ -425,7 +431,7 @@ def _set(future: asyncio.Future[None]) -> None:
 
 async def _close_when_open(opening: asyncio.Task[BrowserContext]) -> None:
     """Close a context that nobody waits for any more."""
-    await asyncio.wait({opening}, timeout=_OPEN_LIMIT)
+    await asyncio.wait({opening}, timeout=_OPEN_SECONDS)
     if opening.done() and not opening.cancelled() and opening.exception() is None:
         await _quietly(opening.result().close())
 

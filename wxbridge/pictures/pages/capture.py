@@ -5,27 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, cast
-from urllib.parse import urlsplit
 
 import structlog
 
 from wxbridge.core import imaging
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
-from wxbridge.pictures.pages.parts import NO_MARKS, Marks, with_marks
+from wxbridge.pictures.pages.parts import NO_MARKS, CutMarks, embed_marks
 from wxbridge.pictures.pages.readiness import (
-    STILL_CSS_SCRIPT,
     LoginPage,
-    Network,
-    Wanted,
-    box_of,
-    extent,
-    refusal,
-    settle,
+    PageNetwork,
+    refusal_of,
     wait_until_ready,
 )
-from wxbridge.pictures.pages.rows import marks_of
+from wxbridge.pictures.pages.rows import locate_marks
+from wxbridge.pictures.pages.scripts import STILL_CSS_SCRIPT, find_box, measure_extent, settle
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 
 if TYPE_CHECKING:
@@ -37,17 +33,17 @@ log = structlog.get_logger(__name__)
 MAX_OUTPUT_PIXELS = 64_000_000
 """The most pixels of one shot, width × height × scale²; what is below is cut off."""
 
-_BLANK_PATIENCE = 5.0
-"""Seconds during which a blank page is looked at again: it may draw itself late."""
-_BLANK_EVERY = 0.25
-_RESERVE = 5.0
-"""Seconds of the deadline (at most a fifth of it) that are kept for taking the picture."""
-_RETRY_NET = (
+_BLANK_PATIENCE_SECONDS = 5.0
+"""During which a blank page is looked at again: it may draw itself late."""
+_BLANK_LOOK_EVERY_SECONDS = 0.25
+_RESERVE_SECONDS = 5.0
+"""Of the deadline (at most a fifth of it) that are kept for taking the picture."""
+_PASSING_NET_ERRORS = (
     "NAME_NOT_RESOLVED", "NAME_RESOLUTION_FAILED", "CONNECTION_", "ADDRESS_UNREACHABLE",
     "INTERNET_DISCONNECTED",
     "EMPTY_RESPONSE", "NETWORK_", "TIMED_OUT", "SOCKET_", "HTTP2_", "INCOMPLETE_", "CONTENT_LENGTH",
 )  # fmt: skip
-_NET_WORDS = {
+_NET_ERROR_TEXTS = {
     "NAME_NOT_RESOLVED": "its host name cannot be resolved",
     "CONNECTION_REFUSED": "the connection was refused: nothing listens there",
     "CONNECTION_RESET": "the connection was reset",
@@ -60,15 +56,25 @@ _NET_WORDS = {
 }
 
 
+@dataclass
+class ShotProgress:
+    """How far a shot has come."""
+
+    until: float
+    """The event loop's time at which it is given up."""
+    doing: str = "waiting for a free place in the browser"
+    """For the error, should time run out: `waiting for the page to load`."""
+
+
 class Capture:
     """From an empty page to the bytes of its picture."""
 
-    def __init__(self, page: Page, shot: Shot, doing: list[str], until: float) -> None:
+    def __init__(self, page: Page, shot: Shot, progress: ShotProgress) -> None:
         self._page = page
         self._shot = shot
-        self._doing = doing
-        self._until = until
-        self._network = Network(shot.must_succeed)
+        self._progress = progress
+        self._until = progress.until
+        self._network = PageNetwork(shot.must_succeed)
         self._clock = asyncio.get_running_loop().time
 
     async def take(self) -> bytes:
@@ -82,52 +88,42 @@ class Capture:
         patience: float | None = None
         while True:
             await self._wait()
-            self._doing[0] = "taking the picture"
+            self._progress.doing = "taking the picture"
             png, marks = await self._screenshot()
             if not await asyncio.to_thread(imaging.is_blank, png, shot.name):
-                return with_marks(await asyncio.to_thread(imaging.fit, png, shot.max_bytes), marks)
+                return embed_marks(await asyncio.to_thread(imaging.fit, png, shot.max_bytes), marks)
             now = self._clock()
-            patience = patience or min(now + _BLANK_PATIENCE, self._ready_by)
+            patience = patience or min(now + _BLANK_PATIENCE_SECONDS, self._ready_by)
             if now >= patience:
                 raise PictureError(f"{shot.name} came out blank: there is nothing on the page", retry=True)
-            await asyncio.sleep(_BLANK_EVERY)
+            await asyncio.sleep(_BLANK_LOOK_EVERY_SECONDS)
 
     @property
     def _ready_by(self) -> float:
-        return self._until - min(_RESERVE, self._shot.deadline / 5)
+        return self._until - min(_RESERVE_SECONDS, self._shot.deadline / 5)
 
     async def _load(self) -> None:
-        self._doing[0] = "waiting for the page's server to answer"
+        self._progress.doing = "waiting for the page's server to answer"
         left = max(1.0, (self._until - self._clock()) * 1000 + 1000)  # our own deadline comes first
         response = await self._page.goto(self._shot.url, wait_until="commit", timeout=left)
         if response is not None and response.status >= 400:  # noqa: PLR2004 - HTTP
-            raise refusal(response.status, self._shot.name)
+            raise refusal_of(response.status, self._shot.name)
 
     async def _wait(self) -> None:
         shot = self._shot
-        self._doing[0] = "waiting for the page to load"
-        wanted = Wanted(
-            width=shot.width,
-            height=shot.height,
-            full_page=shot.full_page,
-            wait_for=shot.wait_for,
-            selector=shot.selector,
-            expand=shot.expand,
-            login_is_wrong=not urlsplit(shot.url).path.rstrip("/").endswith("/login"),
-            login_form_is_wrong=shot.auth is not None,
-        )
+        self._progress.doing = "waiting for the page to load"
         try:
-            quiet = await wait_until_ready(self._page, self._network, wanted, until=self._ready_by)
+            quiet = await wait_until_ready(self._page, self._network, shot, until=self._ready_by)
         except LoginPage as error:
             raise LoginPage(f"{shot.name}: {error}") from None
         except PictureError as error:
             too_late = "still loading" in str(error)
-            late = f" after {seconds(shot.deadline)}" if too_late else ""
+            late = f" after {format_seconds(shot.deadline)}" if too_late else ""
             raise PictureError(f"{shot.name}: {error}{late}", retry=error.retry) from None
         if not quiet:
             log.info("browser.busy_page", page=shot.name)
 
-    async def _screenshot(self) -> tuple[bytes, Marks]:
+    async def _screenshot(self) -> tuple[bytes, CutMarks]:
         shot = self._shot
         await settle(self._page)
         clip = await self._clip()
@@ -142,24 +138,24 @@ class Capture:
         )
         return png, marks
 
-    async def _marks(self, clip: FloatRect | None) -> Marks:
+    async def _marks(self, clip: FloatRect | None) -> CutMarks:
         """Where the picture may be cut."""
         if clip is not None:
-            return await marks_of(self._page, clip["y"], clip["height"])
+            return await locate_marks(self._page, clip["y"], clip["height"])
         window = self._page.viewport_size
-        tall = await extent(self._page) if self._shot.full_page else 0
-        return await marks_of(self._page, 0, max(tall, window["height"] if window else 0))
+        tall = await measure_extent(self._page) if self._shot.full_page else 0
+        return await locate_marks(self._page, 0, max(tall, window["height"] if window else 0))
 
     async def _clip(self) -> FloatRect | None:
         """The part to shoot: the element that was asked for, or the top of a page that is too tall."""
         shot = self._shot
         most = int(min(MAX_HEIGHT, MAX_OUTPUT_PIXELS / (shot.width * shot.scale**2)))
         if shot.selector:
-            box = await box_of(self._page, shot.selector)
+            box = await find_box(self._page, shot.selector)
             if box is None or box["width"] < 1 or box["height"] < 1:
                 raise PictureError(f"{shot.name}: the element {shot.selector!r} is not visible", retry=True)
             return {"x": box["x"], "y": box["y"], "width": box["width"], "height": min(box["height"], most)}
-        tall = max(shot.height, await extent(self._page)) if shot.full_page else shot.height
+        tall = max(shot.height, await measure_extent(self._page)) if shot.full_page else shot.height
         window = self._page.viewport_size
         if tall <= most and window is not None and tall >= window["height"]:
             return None
@@ -169,7 +165,7 @@ class Capture:
         return {"x": 0, "y": 0, "width": shot.width, "height": most}
 
 
-async def new_context(chromium: Chromium, shot: Shot) -> BrowserContext:
+async def open_context(chromium: Chromium, shot: Shot) -> BrowserContext:
     """Open a context of its own for a shot: window, time zone, language, theme, cookies."""
     context = await chromium.new_context(
         viewport={"width": shot.width, "height": shot.height},
@@ -225,21 +221,21 @@ def _glob(text: str) -> str:
     return "".join("\\" + letter if letter in "*?\\" else letter for letter in text)
 
 
-def seconds(number: float) -> str:
+def format_seconds(number: float) -> str:
     """Write a number of seconds for a sentence: `1.5 s`."""
     return f"{round(number, 1):g} s"
 
 
-def translated(error: Error, shot: Shot) -> PictureError:
+def explain_error(error: Error, shot: Shot) -> PictureError:
     """Playwright's error as a sentence for a person."""
     text = error.message
     if "net::ERR_" in text:
         code = text.split("net::ERR_", 1)[1].split()[0].rstrip(",;")
-        words = _NET_WORDS.get(code)
+        words = _NET_ERROR_TEXTS.get(code)
         if code.startswith("CERT_"):
             words = "the browser does not trust its certificate (for Grafana's, set `grafana: ca:`)"
         what = f"{words} ({code})" if words else code
-        return PictureError(f"{shot.name} cannot be loaded: {what}", retry=code.startswith(_RETRY_NET))
+        return PictureError(f"{shot.name} cannot be loaded: {what}", retry=code.startswith(_PASSING_NET_ERRORS))
     if "Download is starting" in text:
         return PictureError(f"{shot.name} cannot be loaded: it is a download, no page")
     if "Invalid timezone" in text or "imezone" in text:

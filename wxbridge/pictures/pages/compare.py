@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from wxbridge.core import imaging
-from wxbridge.pictures.pages.fonts import chinese_font
+from wxbridge.pictures.pages.fonts import find_chinese_font
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -66,7 +66,7 @@ def _font(label: str, size: int, room: int) -> FreeTypeFont | ImageFont:
     """A font for a label: one with Chinese letters where it has such; smaller where the label is too long."""
     from PIL import ImageFont
 
-    found = None if label.isascii() else chinese_font()
+    found = None if label.isascii() else find_chinese_font()
     while True:
         font = ImageFont.truetype(str(found.path), size) if found else ImageFont.load_default(size)
         if size <= _LEAST_LETTER // 2 or font.getlength(label) <= room:

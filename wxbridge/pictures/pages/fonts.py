@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 ADVICE = "apt install fonts-wqy-microhei"
 """The one line that brings a Chinese font (Debian, Ubuntu)."""
 
-_LISTER_LIMIT = 10.0
+_FC_LIST_SECONDS = 10.0
 _LETTERS = "告警"
-_NO_LETTER = "\U0010ffff"
+_MISSING_LETTER = "\U0010ffff"
 """No font has it, so what is drawn in its place is the font's box."""
 _SUFFIXES = (".ttf", ".ttc", ".otf", ".otc")
 _FOLDERS = ("/usr/share/fonts", "/usr/local/share/fonts", "/Library/Fonts", "/System/Library/Fonts")
-_LIKELY = ("cjk", "wqy", "han", "hei", "song", "ming", "kai", "msyh", "sim", "pingfang", "notosanssc", "fallback")
-_MOST = 400
-"""How many font files are tried where nothing lists the Chinese ones."""
+_LIKELY_WORDS = ("cjk", "wqy", "han", "hei", "song", "ming", "kai", "msyh", "sim", "pingfang", "notosanssc", "fallback")
+_MAX_FILES_TRIED = 400
+"""Where nothing lists the Chinese fonts."""
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,12 @@ class ChineseFont:
     family: str
 
 
-def chinese_font() -> ChineseFont | None:
-    """A font with Chinese letters, as the browser would find one; None where there is none. Call it in a thread.
+def find_chinese_font() -> ChineseFont | None:
+    """Find a font with Chinese letters, as the browser would find one; None where there is none. Call it in a thread.
 
     Looked for anew at each call: somebody may just have installed one.
     """
-    return next((font for path in _candidates() if (font := _tried(path)) is not None), None)
+    return next((font for path in _candidates() if (font := _try(path)) is not None), None)
 
 
 def _candidates() -> Iterator[Path]:
@@ -56,7 +56,7 @@ def _candidates() -> Iterator[Path]:
             [lister, ":lang=zh", "--format", "%{file}\n"],
             capture_output=True,
             text=True,
-            timeout=_LISTER_LIMIT,
+            timeout=_FC_LIST_SECONDS,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
@@ -69,16 +69,20 @@ def _files() -> list[Path]:
     home = Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share")
     folders = [*map(Path, _FOLDERS), home / "fonts", Path.home() / ".fonts"]
     found = {path for folder in folders for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES}
-    return sorted(found, key=lambda path: (not any(word in path.name.lower() for word in _LIKELY), path))[:_MOST]
+
+    def rank(path: Path) -> tuple[bool, Path]:
+        return not any(word in path.name.lower() for word in _LIKELY_WORDS), path
+
+    return sorted(found, key=rank)[:_MAX_FILES_TRIED]
 
 
-def _tried(path: Path) -> ChineseFont | None:
+def _try(path: Path) -> ChineseFont | None:
     """Draw two letters: they have to be there, and to look different from each other and from the font's box."""
     from PIL import ImageFont
 
     try:
         font = ImageFont.truetype(str(path), 24)
-        drawn = {_drawn(font, letter) for letter in (*_LETTERS, _NO_LETTER)}
+        drawn = {_drawn(font, letter) for letter in (*_LETTERS, _MISSING_LETTER)}
     except (OSError, ValueError):
         return None
     if len(drawn) <= len(_LETTERS) or not all(any(_drawn(font, letter)[1]) for letter in _LETTERS):

@@ -13,7 +13,7 @@ from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import read_facts, remember_fact
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.pictures.pages.fonts import ADVICE, chinese_font
+from wxbridge.pictures.pages.fonts import ADVICE, find_chinese_font
 
 log = structlog.get_logger(__name__)
 
@@ -21,12 +21,12 @@ TOLD = "told:no_chinese_font"
 """The fact that somebody was told."""
 
 
-async def tell_of_boxes(
+async def warn_of_missing_fonts(
     database: Database,
     language: Language,
     tell: Callable[[str], Awaitable[object]],
     *,
-    find: Callable[[], Any] = chinese_font,
+    find: Callable[[], Any] = find_chinese_font,
 ) -> bool:
     """Tell, once, that Chinese letters become boxes in pictures, where no font here has them.
 

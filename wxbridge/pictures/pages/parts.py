@@ -24,24 +24,24 @@ if TYPE_CHECKING:
 
 MAX_PARTS = 20
 """The most parts of one picture; more are joined, the smallest first."""
-TALLEST = 2.0
+MAX_PART_HEIGHT_IN_WIDTHS = 2.0
 """How tall a part is at most, in widths: a phone's screen shows that much without being scrolled."""
-_SLACK = 1.2
-"""A part that is only so much taller than `TALLEST` is better left whole."""
-_SHORTEST = 0.1
+_TOLERATED_EXCESS = 1.2
+"""A part that is only so much taller than `MAX_PART_HEIGHT_IN_WIDTHS` is better left whole."""
+_MIN_PART_HEIGHT_IN_WIDTHS = 0.1
 """A part that is less tall than this, in widths, is a heading without its panels: it stays with its neighbour."""
-_CHUNK = b"wxbridge-marks"
-_MIDDLE = 0.4
+_PNG_KEYWORD = b"wxbridge-marks"
+_SEARCHED_SHARE = 0.4
 """How much of a part, from its lower end, is searched for a place to cut at."""
-_BAND = 6
+_MIN_BAND_PIXELS = 6
 """Pixels: the least height of a blank band."""
-_SIGNATURE = 8
-_QUIET = 0
+_PNG_SIGNATURE_BYTES = 8
+_MAX_LINE_CHANGE = 0
 """How far (of 255) the mean of a line of pixels may be from the line above it in a blank band."""
 
 
 @dataclass(frozen=True)
-class Marks:
+class CutMarks:
     """Where a picture may be cut, in shares of its height, in order."""
 
     rows: tuple[float, ...] = ()
@@ -50,10 +50,10 @@ class Marks:
     """Where no panel is cut in two: for parts that are too tall."""
 
 
-NO_MARKS = Marks()
+NO_MARKS = CutMarks()
 
 
-def marks(rows: Iterable[float], blocks: Iterable[tuple[float, float]]) -> Marks:
+def make_marks(rows: Iterable[float], blocks: Iterable[tuple[float, float]]) -> CutMarks:
     """Make marks of where rows begin and what may not be cut in two (upper and lower ends of panels and headings).
 
     A cut goes through the middle of the space above a row.
@@ -69,34 +69,36 @@ def marks(rows: Iterable[float], blocks: Iterable[tuple[float, float]]) -> Marks
     for row in rows:
         ends = [below for _, below in merged if below <= row + 1e-9]
         cuts.append((max(ends) + row) / 2 if ends else row)
-    return Marks(_inside(cuts), _inside(gaps))
+    return CutMarks(_sort_shares(cuts), _sort_shares(gaps))
 
 
-def _inside(places: Iterable[float]) -> tuple[float, ...]:
+def _sort_shares(places: Iterable[float]) -> tuple[float, ...]:
     return tuple(sorted({round(place, 6) for place in places if 0 < place < 1}))
 
 
-def with_marks(png: bytes, found: Marks) -> bytes:
+def embed_marks(png: bytes, found: CutMarks) -> bytes:
     """Write marks into a PNG."""
     if found == NO_MARKS:
         return png
-    data = _CHUNK + b"\0" + json.dumps({"rows": found.rows, "gaps": found.gaps}).encode("ascii")
+    data = _PNG_KEYWORD + b"\0" + json.dumps({"rows": found.rows, "gaps": found.gaps}).encode("ascii")
     chunk = struct.pack(">I", len(data)) + b"tEXt" + data + struct.pack(">I", zlib.crc32(b"tEXt" + data))
-    header = _SIGNATURE + 12 + int.from_bytes(png[_SIGNATURE : _SIGNATURE + 4], "big")
+    header = _PNG_SIGNATURE_BYTES + 12 + int.from_bytes(png[_PNG_SIGNATURE_BYTES : _PNG_SIGNATURE_BYTES + 4], "big")
     return png[:header] + chunk + png[header:]
 
 
-def marks_in(image: Image.Image) -> Marks:
+def read_marks(image: Image.Image) -> CutMarks:
     """Read the marks of a picture that was opened from a PNG; there may be none."""
-    text = getattr(image, "text", {}).get(_CHUNK.decode("ascii"))
+    text = getattr(image, "text", {}).get(_PNG_KEYWORD.decode("ascii"))
     try:
         found = json.loads(text or "{}")
-        return Marks(_inside(map(float, found.get("rows", ()))), _inside(map(float, found.get("gaps", ()))))
+        return CutMarks(
+            _sort_shares(map(float, found.get("rows", ()))), _sort_shares(map(float, found.get("gaps", ())))
+        )
     except (ValueError, TypeError, AttributeError):
         return NO_MARKS
 
 
-def cut(png: bytes, name: str = "the picture") -> list[bytes]:
+def cut_picture(png: bytes, name: str = "the picture") -> list[bytes]:
     """Cut a picture into parts from above to below; one that is short and has no rows stays as it is.
 
     Raises:
@@ -104,14 +106,14 @@ def cut(png: bytes, name: str = "the picture") -> list[bytes]:
     """
     with imaging.open_picture(png, name, max_pixels=2 * imaging.MAX_PIXELS) as opened:
         opened.load()
-        found = marks_in(opened)
+        found = read_marks(opened)
         image = opened.convert("RGB")
     height = image.height
-    cuts = plan(
+    cuts = plan_cuts(
         image.size,
         [round(row * height) for row in found.rows],
         [round(gap * height) for gap in found.gaps],
-        lambda above, below, wanted: blank_band(image, above, below, wanted),
+        lambda above, below, wanted: find_blank_band(image, above, below, wanted),
     )
     if not cuts:
         return [png]
@@ -119,7 +121,7 @@ def cut(png: bytes, name: str = "the picture") -> list[bytes]:
     return [imaging.to_png(image.crop((0, above, image.width, below))) for above, below in pairwise(edges)]
 
 
-def plan(
+def plan_cuts(
     size: tuple[int, int],
     rows: Sequence[int],
     gaps: Sequence[int],
@@ -135,11 +137,13 @@ def plan(
             which nothing is written; None where there is none, and the part is cut at the wanted line.
     """
     width, height = size
-    tallest = max(1, round(width * TALLEST))
-    edges = _without_headings([0, *(row for row in sorted(set(rows)) if 0 < row < height), height], width * _SHORTEST)
+    tallest = max(1, round(width * MAX_PART_HEIGHT_IN_WIDTHS))
+    edges = _without_headings(
+        [0, *(row for row in sorted(set(rows)) if 0 < row < height), height], width * _MIN_PART_HEIGHT_IN_WIDTHS
+    )
     cuts: list[int] = edges[1:-1]
     for above, below in pairwise(edges):
-        while below - above > tallest * _SLACK:
+        while below - above > tallest * _TOLERATED_EXCESS:
             above = _next_cut(above, below, tallest, gaps, blank)  # noqa: PLW2901 - what is left of the part
             cuts.append(above)
     edges = [0, *sorted(cuts), height]
@@ -164,7 +168,7 @@ def _next_cut(
 ) -> int:
     """Where to cut a part that is too tall for the first time: so that what it becomes is about equally tall."""
     wanted = above + math.ceil((below - above) / math.ceil((below - above) / tallest))
-    first, last = max(above + 1, wanted - round(tallest * _MIDDLE)), min(above + tallest, below - 1)
+    first, last = max(above + 1, wanted - round(tallest * _SEARCHED_SHARE)), min(above + tallest, below - 1)
     near = [gap for gap in gaps if first <= gap <= last]
     if near:
         return min(near, key=lambda gap: abs(gap - wanted))
@@ -172,14 +176,14 @@ def _next_cut(
     return min(wanted, last) if found is None else found
 
 
-def blank_band(image: Image.Image, above: int, below: int, wanted: int) -> int | None:
+def find_blank_band(image: Image.Image, above: int, below: int, wanted: int) -> int | None:
     """The middle of the best blank band between two lines: on as much background as can be, as high as can be.
 
     A blank band's lines are all alike, so a frame or the edge of a side bar may run through it, but no text.
     """
     from PIL import Image, ImageChops
 
-    if below - above < 2 * _BAND:
+    if below - above < 2 * _MIN_BAND_PIXELS:
         return None
     part = image.crop((0, above, image.width, below))
     colours = part.resize((min(part.width, 128), min(part.height, 512)), Image.Resampling.NEAREST).getcolors(128 * 512)
@@ -188,8 +192,8 @@ def blank_band(image: Image.Image, above: int, below: int, wanted: int) -> int |
     ink = _by_line(ImageChops.difference(part, Image.new("RGB", part.size, background)))
     bands, start = [], 1
     for line in range(1, part.height + 1):
-        if line == part.height or changes[line] > _QUIET:
-            if line - start >= _BAND:
+        if line == part.height or changes[line] > _MAX_LINE_CHANGE:
+            if line - start >= _MIN_BAND_PIXELS:
                 bands.append((start, line))
             start = line + 1
     if not bands:
@@ -197,7 +201,7 @@ def blank_band(image: Image.Image, above: int, below: int, wanted: int) -> int |
 
     def badness(band: tuple[int, int]) -> tuple[float, int, int]:
         middle = (band[0] + band[1]) // 2
-        return ink[middle] // 8, -min(band[1] - band[0], 10 * _BAND), abs(above + middle - wanted)
+        return ink[middle] // 8, -min(band[1] - band[0], 10 * _MIN_BAND_PIXELS), abs(above + middle - wanted)
 
     best = min(bands, key=badness)
     return above + (best[0] + best[1]) // 2

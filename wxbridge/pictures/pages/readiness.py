@@ -13,41 +13,26 @@ import asyncio
 import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from wxbridge.core.errors import PictureError
 from wxbridge.pictures.pages.rows import open_rows
-from wxbridge.pictures.pages.script import LOOK_LIMIT, bounded
-from wxbridge.pictures.pages.shot import MAX_HEIGHT
+from wxbridge.pictures.pages.scripts import SCRIPT_SECONDS, evaluate
+from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 
 if TYPE_CHECKING:
     from playwright.async_api import Page, Request, Response
 
-_LOOK_EVERY = 0.05
-_STILL = 0.3
-_PATIENT_STILL = 1.0
-_PATIENCE = 0.5
-"""The share of the time during which a busy network is waited for; then a page that stands still is taken
-as it is."""
+_LOOK_EVERY_SECONDS = 0.05
+_STILL_SECONDS = 0.3
+_STILL_WHILE_BUSY_SECONDS = 1.0
+_QUIET_NETWORK_SHARE = 0.5
+"""Of the time, during which a busy network is waited for; then a page that stands still is taken as it is."""
 _MAX_GROWTHS = 10
-_BACKGROUND = frozenset({"eventsource", "websocket", "media", "ping", "beacon", "texttrack", "manifest"})
+_BACKGROUND_TYPES = frozenset({"eventsource", "websocket", "media", "ping", "beacon", "texttrack", "manifest"})
 """Kinds of requests that say nothing about whether a page has loaded."""
 _RETRY_STATUS = frozenset({408, 429, *range(500, 600)})
 _BETWEEN_PAGES = ("Execution context was destroyed", "navigat", "Cannot find context", "Frame was detached")
-
-STILL_CSS_SCRIPT = """
-(() => {
-  // Ended at once rather than removed, so that what fades in is there; a constructed sheet, which no CSP forbids.
-  const css = new CSSStyleSheet();
-  css.replaceSync(`*, *::before, *::after {
-    animation-duration: 0s !important; animation-delay: 0s !important;
-    animation-iteration-count: 1 !important;
-    transition-duration: 0s !important; transition-delay: 0s !important;
-    caret-color: transparent !important; scroll-behavior: auto !important; }`);
-  document.adoptedStyleSheets = [...document.adoptedStyleSheets, css];
-})();
-"""
-"""Run in every new document: a spinner's animation took two thirds of a shot's CPU
-(shared/facts/rendering.md)."""
 
 _LOOK = r"""
 ({waitFor, needed}) => {
@@ -118,47 +103,13 @@ _LOOK = r"""
 }
 """
 
-_SETTLE = """
-async () => {
-  await Promise.all([...document.images].filter(i => i.complete && i.naturalWidth).map(i =>
-  i.decode().catch(() => {}))); if (document.fonts) await document.fonts.ready;
-  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
-}
-"""
-
-_BOX = """
-selector => {
-  const e = [...document.querySelectorAll(selector)].find(e => e.getBoundingClientRect().width > 0);
-  if (!e) return null;
-  const r = e.getBoundingClientRect();
-  return {x: Math.max(0, r.left + scrollX), y: Math.max(0, r.top + scrollY), width: r.width, height:
-  r.height};
-}
-"""
-
-_EXTENT = """
-() => {
-  const tall = Math.max(...[document.documentElement, document.body].map(e => e ? e.scrollHeight : 0));
-  if (tall > innerHeight) return tall;
-  let bottom = 0;
-  for (const e of document.body ? document.body.getElementsByTagName('*') : []) {
-    const r = e.getBoundingClientRect();
-    // What holds others and ends where the window ends is only stretched to it.
-    if (r.width > 0 && r.height > 0 && (!e.childElementCount || r.bottom < innerHeight - 1)) {
-      bottom = Math.max(bottom, r.bottom);
-    }
-  }
-  return tall - bottom > 100 ? Math.ceil(bottom) + 16 : tall;
-}
-"""
-
 
 class LoginPage(PictureError):
     """The page that was asked for is behind a login, and the login page came instead."""
 
 
 @dataclass
-class Network:
+class PageNetwork:
     """What a page's network is doing, listened to from before the first request."""
 
     must_succeed: str | None = None
@@ -177,7 +128,7 @@ class Network:
         page.on("response", lambda response: self._on_response(page, response))
 
     def _on_request(self, request: Request) -> None:
-        if request.resource_type not in _BACKGROUND:
+        if request.resource_type not in _BACKGROUND_TYPES:
             self.started += 1
             self.pending.add(request)
 
@@ -195,57 +146,21 @@ class Network:
             self.refused = (response.status, response.url)
 
 
-@dataclass(frozen=True)
-class Wanted:
-    """What `wait_until_ready` is to look for."""
+class _Viewport:
+    """Grows the viewport to the height that the page needs, but does not chase a page that grows with it."""
 
-    height: int
-    width: int
-    full_page: bool = True
-    wait_for: str | None = None
-    selector: str | None = None
-    expand: bool = False
-    """Whether the collapsed rows of a dashboard are opened."""
-    login_is_wrong: bool = True
-    """Whether a path that ends with /login is an error: it is, unless it was asked for."""
-    login_form_is_wrong: bool = False
-    """Whether Grafana's login form under any path is one too."""
-
-
-async def settle(page: Page, limit: float = 2.0) -> None:
-    """Let pictures be decoded and two frames be drawn, for at most `limit` seconds."""
-    try:
-        await bounded(page, _SETTLE, limit=limit)
-    except TimeoutError:
-        return  # an endless picture stream; the page was ready before
-
-
-async def box_of(page: Page, selector: str) -> dict[str, float] | None:
-    """Where the first visible element of a CSS selector is, in CSS pixels of the document."""
-    box: dict[str, float] | None = await bounded(page, _BOX, selector)
-    return box
-
-
-async def extent(page: Page) -> int:
-    """How far down the page goes, in CSS pixels, also where the window is taller than that."""
-    return int(await bounded(page, _EXTENT))
-
-
-class _Growth:
-    """The viewport's height: grown to what the page needs, but not chasing a page that grows with it."""
-
-    def __init__(self, wanted: Wanted) -> None:
-        self._wanted = wanted
-        self._height = wanted.height
+    def __init__(self, shot: Shot) -> None:
+        self._shot = shot
+        self._height = shot.height
         self._times = 0
         self._before: tuple[int, int] | None = None
-        self._done = not wanted.full_page
+        self._done = not shot.full_page
 
-    async def step(self, page: Page, seen: dict[str, Any]) -> bool:
+    async def grow(self, page: Page, seen: dict[str, Any]) -> bool:
         """Grow once where the page is taller than its viewport; tells whether it did."""
         if seen["stiff"] and not self._done:
             # A tall table in a panel, say: start over without it, or the picture would end in empty space.
-            self._height, self._before = self._wanted.height, None
+            self._height, self._before = self._shot.height, None
             await self._resize(page)
             return True
         needed = min(int(seen["height"]), MAX_HEIGHT)
@@ -259,16 +174,16 @@ class _Growth:
         if runs_away or self._times > _MAX_GROWTHS:
             # Its height follows the viewport's (150vh): leave the rest to the shot of the whole document.
             self._done = True
-            needed = self._wanted.height
+            needed = self._shot.height
         self._height = needed
         await self._resize(page)
         return True
 
     async def _resize(self, page: Page) -> None:
-        await page.set_viewport_size({"width": self._wanted.width, "height": self._height})
+        await page.set_viewport_size({"width": self._shot.width, "height": self._height})
 
 
-async def wait_until_ready(page: Page, network: Network, wanted: Wanted, *, until: float) -> bool:
+async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, until: float) -> bool:
     """Look at a page until it is ready, or until the event loop's time `until`.
 
     A page with nothing left to load that stands still is taken after half of the time even while its network
@@ -279,44 +194,43 @@ async def wait_until_ready(page: Page, network: Network, wanted: Wanted, *, unti
 
     Raises:
         LoginPage: a login page came instead.
-        PictureError: the page's document or a request that has to succeed was refused (retry for 5xx), a
-        selector
+        PictureError: the page's document or a request that has to succeed was refused (retry for 5xx), a selector
             is none, or something was still loading in the end (retry; the sentence names it).
     """
     clock = asyncio.get_running_loop().time
-    patience = clock() + (until - clock()) * _PATIENCE
-    growth = _Growth(wanted)
+    patience = clock() + (until - clock()) * _QUIET_NETWORK_SHARE
+    viewport = _Viewport(shot)
     looks, still_since, quiet_since, started = "", clock(), clock(), -1
     hard: list[str] = ["the page"]
     while clock() < until:
         _check_network(network)
-        seen = await _look(page, wanted, until - clock())
+        seen = await _look(page, shot, until - clock())
         now = clock()
         if seen is not None:
-            _check_page(page, seen, wanted)
-            grown = await growth.step(page, seen)
-            hard, soft = _still_loading(seen)
-            opening = await _opening(page, seen, wanted, now)
+            _check_page(page, seen, shot)
+            grown = await viewport.grow(page, seen)
+            hard, soft = _list_loading(seen)
+            opening = await _open_rows(page, seen, shot, now)
             if grown or hard or opening or seen["look"] != looks:
                 looks, still_since = seen["look"], now
             if soft or network.pending or network.started != started:
                 quiet_since, started = now, network.started
-            quiet = now - still_since >= _STILL and now - quiet_since >= _STILL
-            if quiet or (now >= patience and now - still_since >= _PATIENT_STILL):
-                if not await _opening(page, seen, wanted, now, guess=True):
+            quiet = now - still_since >= _STILL_SECONDS and now - quiet_since >= _STILL_SECONDS
+            if quiet or (now >= patience and now - still_since >= _STILL_WHILE_BUSY_SECONDS):
+                if not await _open_rows(page, seen, shot, now, guess=True):
                     return quiet
                 still_since = now
-        await asyncio.sleep(_LOOK_EVERY)
+        await asyncio.sleep(_LOOK_EVERY_SECONDS)
     _check_network(network)
     what = ", ".join(hard) if hard else "the page, which kept changing,"
     raise PictureError(f"{what} was still loading", retry=True)
 
 
-async def _opening(page: Page, seen: dict[str, Any], wanted: Wanted, now: float, *, guess: bool = False) -> bool:
+async def _open_rows(page: Page, seen: dict[str, Any], shot: Shot, now: float, *, guess: bool = False) -> bool:
     """Open the collapsed rows of a dashboard, where it has rows; tells whether one is being opened."""
     from playwright.async_api import Error
 
-    if not wanted.expand or not seen["rows"]:
+    if not shot.expand or not seen["rows"]:
         return False
     try:
         return await open_rows(page, now, guess=guess)
@@ -328,15 +242,15 @@ async def _opening(page: Page, seen: dict[str, Any], wanted: Wanted, now: float,
         raise
 
 
-async def _look(page: Page, wanted: Wanted, left: float) -> dict[str, Any] | None:
+async def _look(page: Page, shot: Shot, left: float) -> dict[str, Any] | None:
     from playwright.async_api import Error
 
     try:
-        seen: dict[str, Any] = await bounded(
+        seen: dict[str, Any] = await evaluate(
             page,
             _LOOK,
-            {"waitFor": wanted.wait_for, "needed": wanted.selector},
-            limit=max(0.05, min(LOOK_LIMIT, left)),
+            {"waitFor": shot.wait_for, "needed": shot.selector},
+            limit=max(0.05, min(SCRIPT_SECONDS, left)),
         )
     except TimeoutError:
         return None
@@ -347,14 +261,14 @@ async def _look(page: Page, wanted: Wanted, left: float) -> dict[str, Any] | Non
     return seen
 
 
-def _check_network(network: Network) -> None:
+def _check_network(network: PageNetwork) -> None:
     if network.refused is not None:
-        raise refusal(*network.refused)
+        raise refusal_of(*network.refused)
     if network.status >= 400:  # noqa: PLR2004 - HTTP
-        raise refusal(network.status, "the page")
+        raise refusal_of(network.status, "the page")
 
 
-def refusal(status: int, what: str) -> PictureError:
+def refusal_of(status: int, what: str) -> PictureError:
     """The error for an HTTP status ≥ 400: 401 is a `LoginPage`; 408, 429 and 5xx are worth a retry."""
     what = what.partition("?")[0]
     if status == 401:  # noqa: PLR2004 - HTTP
@@ -363,15 +277,17 @@ def refusal(status: int, what: str) -> PictureError:
     return PictureError(f"{what} was answered with HTTP {status}{hint}", retry=status in _RETRY_STATUS)
 
 
-def _check_page(page: Page, seen: dict[str, Any], wanted: Wanted) -> None:
+def _check_page(page: Page, seen: dict[str, Any], shot: Shot) -> None:
     for selector in seen["wrong"]:
         raise PictureError(f"{selector!r} is no CSS selector")
-    on_login = wanted.login_is_wrong and seen["path"].rstrip("/").endswith("/login")
-    if on_login or (wanted.login_form_is_wrong and seen["login"]):
+    asked_for_login = urlsplit(shot.url).path.rstrip("/").endswith("/login")
+    came_to_login = seen["path"].rstrip("/").endswith("/login") and not asked_for_login
+    # With credentials, Grafana's login form under any path is wrong too.
+    if came_to_login or (shot.auth is not None and seen["login"]):
         raise LoginPage(f"a login page came instead ({page.url.partition('?')[0]})")
 
 
-def _still_loading(seen: dict[str, Any]) -> tuple[list[str], list[str]]:
+def _list_loading(seen: dict[str, Any]) -> tuple[list[str], list[str]]:
     """Name what is loading: what has to be there, and what is waited for with patience only."""
     hard = []
     if seen["loading"]:

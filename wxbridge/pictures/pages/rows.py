@@ -15,8 +15,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wxbridge.pictures.pages.parts import NO_MARKS, Marks, marks
-from wxbridge.pictures.pages.script import bounded
+from wxbridge.pictures.pages.parts import NO_MARKS, CutMarks, make_marks
+from wxbridge.pictures.pages.scripts import evaluate
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
@@ -105,15 +105,15 @@ async def open_rows(page: Page, now: float, *, guess: bool) -> bool:
     Returns:
         Whether a row is being opened.
     """
-    return bool(await bounded(page, _OPEN, {"guess": guess, "now": now * 1000}))
+    return bool(await evaluate(page, _OPEN, {"guess": guess, "now": now * 1000}))
 
 
-async def marks_of(page: Page, top: float, height: float) -> Marks:
-    """Where the picture of a page may be cut, which begins at `top` and is `height` high, in CSS pixels."""
+async def locate_marks(page: Page, top: float, height: float) -> CutMarks:
+    """Find where the picture of a page may be cut, which begins at `top` and is `height` high, in CSS pixels."""
     if height <= 0:
         return NO_MARKS
-    seen: dict[str, Any] = await bounded(page, _MARKS)
-    return marks(
+    seen: dict[str, Any] = await evaluate(page, _MARKS)
+    return make_marks(
         [(row - top) / height for row in seen["rows"]],
         [((above - top) / height, (below - top) / height) for above, below in seen["blocks"]],
     )

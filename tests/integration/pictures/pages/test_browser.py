@@ -358,8 +358,8 @@ async def test_a_browser_that_crashes_every_time_is_an_error(fake):
 
 
 async def test_a_browser_that_hangs_is_replaced(fake, monkeypatch):
-    monkeypatch.setattr("wxbridge.pictures.pages.browser._OPEN_LIMIT", 0.5)
-    monkeypatch.setattr("wxbridge.pictures.pages.browser._CLOSE_LIMIT", 0.5)
+    monkeypatch.setattr("wxbridge.pictures.pages.browser._OPEN_SECONDS", 0.5)
+    monkeypatch.setattr("wxbridge.pictures.pages.browser._CLOSE_SECONDS", 0.5)
     async with Browser() as browser:
         await browser.shoot(Shot(fake.url + "/pages/plain"))
         first = browser.pid

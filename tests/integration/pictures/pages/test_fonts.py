@@ -14,7 +14,7 @@ from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import FindingState
 from wxbridge.pictures.pages import fonts
-from wxbridge.pictures.pages.missing_fonts import tell_of_boxes
+from wxbridge.pictures.pages.missing_fonts import warn_of_missing_fonts
 
 SOME_CONFIG: Any = None
 """The check for fonts looks at the machine only."""
@@ -33,7 +33,7 @@ def no_lister(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def test_the_font_of_this_machine_is_found_with_its_family() -> None:
-    found = fonts.chinese_font()
+    found = fonts.find_chinese_font()
     assert found is not None
     assert found.path.exists()
     assert found.family
@@ -45,7 +45,7 @@ def test_it_is_found_without_fc_list_too(no_lister: Path) -> None:
         pytest.skip("fonts-wqy-microhei is not installed")
     (no_lister / "deep").mkdir()
     (no_lister / "deep" / there.name).symlink_to(there)
-    found = fonts.chinese_font()
+    found = fonts.find_chinese_font()
     assert found is not None
     assert found.path.name == there.name
 
@@ -55,13 +55,13 @@ def test_a_font_without_chinese_letters_and_a_broken_file_do_not_count(no_lister
     if latin is not None:
         (no_lister / "cjk-in-name-only.ttf").symlink_to(latin)
     (no_lister / "wqy-broken.ttf").write_bytes(b"no font")
-    assert fonts.chinese_font() is None
+    assert fonts.find_chinese_font() is None
 
 
 async def test_the_doctor_says_what_becomes_of_pictures_and_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     (well,) = await doctor.font(SOME_CONFIG, None)
     assert well.state is FindingState.OK
-    monkeypatch.setattr(fonts, "chinese_font", lambda: None)
+    monkeypatch.setattr(fonts, "find_chinese_font", lambda: None)
     (ill,) = await doctor.font(SOME_CONFIG, None)
     assert ill.state is FindingState.WARN
     assert "empty boxes" in ill.found
@@ -86,7 +86,7 @@ async def test_that_there_is_no_font_is_told_once_and_again_when_it_goes_missing
 
     font = fonts.ChineseFont(Path("x.ttf"), "X")
     searches = iter((font, None, None, font, None, None))
-    found = [await tell_of_boxes(database, "en", tell, find=lambda: next(searches)) for _ in range(6)]
+    found = [await warn_of_missing_fonts(database, "en", tell, find=lambda: next(searches)) for _ in range(6)]
     assert found == [False, True, False, False, True, False]
     assert told == [told[0]] * 2
     assert "no font with Chinese letters" in told[0]
@@ -102,7 +102,7 @@ async def test_where_it_could_not_be_told_it_is_told_next_time(database: Databas
             raise StorageError("the disk is full")
         told.append(line)
 
-    assert not await tell_of_boxes(database, "zh", tell, find=lambda: None)
+    assert not await warn_of_missing_fonts(database, "zh", tell, find=lambda: None)
     full = False
-    assert await tell_of_boxes(database, "zh", tell, find=lambda: None)
+    assert await warn_of_missing_fonts(database, "zh", tell, find=lambda: None)
     assert "没有中文字体" in told[0]

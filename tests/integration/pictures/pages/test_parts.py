@@ -14,16 +14,16 @@ from wxbridge.core import imaging
 from wxbridge.core.errors import PictureError
 from wxbridge.pictures.pages.compare import side_by_side
 from wxbridge.pictures.pages.parts import (
+    MAX_PART_HEIGHT_IN_WIDTHS,
     MAX_PARTS,
     NO_MARKS,
-    TALLEST,
-    Marks,
-    blank_band,
-    cut,
-    marks,
-    marks_in,
-    plan,
-    with_marks,
+    CutMarks,
+    cut_picture,
+    embed_marks,
+    find_blank_band,
+    make_marks,
+    plan_cuts,
+    read_marks,
 )
 
 
@@ -50,12 +50,12 @@ def striped(width: int = 200, height: int = 1000, colours: tuple[str, ...] = ("r
     st.lists(st.floats(0.001, 0.999), max_size=30),
 )
 def test_marks_travel_in_the_picture_and_leave_it_as_it_is(rows: list[float], gaps: list[float]) -> None:
-    found = marks(rows, [(gap, gap) for gap in gaps])
+    found = make_marks(rows, [(gap, gap) for gap in gaps])
     png = striped()
-    marked = with_marks(png, found)
+    marked = embed_marks(png, found)
     with Image.open(io.BytesIO(marked)) as image:
         image.load()
-        assert marks_in(image) == found
+        assert read_marks(image) == found
     assert picture(marked).tobytes() == picture(png).tobytes()
 
 
@@ -63,36 +63,36 @@ def test_marks_travel_in_the_picture_and_leave_it_as_it_is(rows: list[float], ga
 def test_a_broken_mark_is_no_mark(text: str) -> None:
     image = Image.new("RGB", (1, 1))
     image.text = {"wxbridge-marks": text}  # type: ignore[attr-defined]
-    assert marks_in(image) == NO_MARKS
+    assert read_marks(image) == NO_MARKS
 
 
 def test_a_row_is_cut_in_the_middle_of_the_space_above_it_and_panels_are_not_cut() -> None:
-    assert marks([0.5], [(0.1, 0.4), (0.2, 0.46), (0.5, 0.9)]) == Marks(rows=(0.48,), gaps=(0.48,))
+    assert make_marks([0.5], [(0.1, 0.4), (0.2, 0.46), (0.5, 0.9)]) == CutMarks(rows=(0.48,), gaps=(0.48,))
 
 
 # ---------------------------------------------------------------- the plan
 
 
 def test_every_row_is_a_part_of_its_own() -> None:
-    assert plan((1000, 3000), [900, 2100], [], nowhere) == [900, 2100]
+    assert plan_cuts((1000, 3000), [900, 2100], [], nowhere) == [900, 2100]
 
 
 def test_a_heading_without_panels_stays_with_its_neighbour() -> None:
     # The dashboard's title above the first row, a row without panels, and another at the end.
-    assert plan((1000, 3000), [60, 1000, 1050, 2960], [], nowhere) == [1000]
+    assert plan_cuts((1000, 3000), [60, 1000, 1050, 2960], [], nowhere) == [1000]
 
 
 def test_a_row_that_is_too_tall_is_cut_between_its_panels() -> None:
     gaps = [500, 1000, 1500, 2000, 2500, 3000]
-    assert plan((1000, 3500), [], gaps, nowhere) == [1500]
+    assert plan_cuts((1000, 3500), [], gaps, nowhere) == [1500]
 
 
 def test_a_page_without_marks_is_cut_where_it_is_blank() -> None:
-    assert plan((1000, 3000), [], [], lambda _above, _below, _wanted: 1400) == [1400]
+    assert plan_cuts((1000, 3000), [], [], lambda _above, _below, _wanted: 1400) == [1400]
 
 
 def test_what_is_only_a_little_too_tall_stays_whole() -> None:
-    assert plan((1000, 2300), [], [], nowhere) == []
+    assert plan_cuts((1000, 2300), [], [], nowhere) == []
 
 
 @given(
@@ -102,12 +102,12 @@ def test_what_is_only_a_little_too_tall_stays_whole() -> None:
     st.lists(st.integers(-10, 17000), max_size=60),
 )
 def test_parts_are_few_and_make_up_the_whole(width: int, height: int, rows: list[int], gaps: list[int]) -> None:
-    cuts = plan((width, height), rows, gaps, nowhere)
+    cuts = plan_cuts((width, height), rows, gaps, nowhere)
     edges = [0, *cuts, height]
     assert all(above < below for above, below in pairwise(edges))
     assert len(edges) - 1 <= MAX_PARTS
     if len(edges) - 1 < MAX_PARTS:
-        assert all(below - above <= width * TALLEST * 1.2 + 1 for above, below in pairwise(edges))
+        assert all(below - above <= width * MAX_PART_HEIGHT_IN_WIDTHS * 1.2 + 1 for above, below in pairwise(edges))
 
 
 # ---------------------------------------------------------------- blank bands
@@ -120,7 +120,7 @@ def test_the_cut_goes_through_the_blank_band_and_not_through_a_plain_block() -> 
         pen.line((10, line, 300, line), fill="black")
     pen.rectangle((0, 330, 400, 600), fill="navy")  # it has no writing on it, but is no background
     pen.line((390, 0, 390, 600), fill="grey")  # a frame
-    assert 300 <= (blank_band(image, 0, 600, 450) or 0) <= 330
+    assert 300 <= (find_blank_band(image, 0, 600, 450) or 0) <= 330
 
 
 def test_where_nothing_is_blank_there_is_no_band() -> None:
@@ -128,27 +128,27 @@ def test_where_nothing_is_blank_there_is_no_band() -> None:
     pen = ImageDraw.Draw(image)
     for line in range(0, 600, 4):
         pen.line((10, line, 300, line), fill="black")
-    assert blank_band(image, 0, 600, 300) is None
+    assert find_blank_band(image, 0, 600, 300) is None
 
 
 # ---------------------------------------------------------------- pictures
 
 
 def test_the_parts_together_are_the_picture() -> None:
-    png = with_marks(striped(), Marks(rows=(0.25, 0.5, 0.75)))
-    parts = [picture(part) for part in cut(png)]
+    png = embed_marks(striped(), CutMarks(rows=(0.25, 0.5, 0.75)))
+    parts = [picture(part) for part in cut_picture(png)]
     assert [part.size for part in parts] == [(200, 250)] * 4
     assert [part.getpixel((100, 125)) for part in parts] == [(255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 215, 0)]
 
 
 def test_a_short_picture_stays_the_same_bytes() -> None:
     png = striped(height=300)
-    assert cut(png) == [png]
+    assert cut_picture(png) == [png]
 
 
 def test_what_is_no_picture_cannot_be_cut() -> None:
     with pytest.raises(PictureError, match="is a web page"):
-        cut(b"<html>")
+        cut_picture(b"<html>")
 
 
 @pytest.mark.parametrize("background", ["#111217", "#f4f5f5"])

@@ -29,7 +29,7 @@ async def test_collapsed_rows_are_opened_and_each_row_becomes_a_picture(browser,
     whole = keep_picture(name, png)
     assert sorted({query["panel"] for query in dashboard.queries}) == sorted(PANELS)
     assert dashboard.clicks == ["磁盘 Disks", "Network"]  # once each, and no open row was closed
-    parts = [keep_picture(f"{name}-{number}", part) for number, part in enumerate(page_parts.cut(png, page))]
+    parts = [keep_picture(f"{name}-{number}", part) for number, part in enumerate(page_parts.cut_picture(png, page))]
     assert len(parts) == 4
     assert sum(part.height for part in parts) == whole.height
     two, one = (max(part.height for part in parts), min(part.height for part in parts))
@@ -56,7 +56,7 @@ async def test_rows_within_a_row_are_opened_and_stay_in_its_picture(browser, das
     png = await browser.shoot(Shot(f"{dashboard.url}/d/hosts/rows", width=1000, marks=True))
     whole = keep_picture("rows-nested", png)
     assert sorted({query["panel"] for query in dashboard.queries}) == ["A", "B", "C", "D", "E", "F"]
-    first, last = (keep_picture(f"rows-nested-{n}", part) for n, part in enumerate(page_parts.cut(png)))
+    first, last = (keep_picture(f"rows-nested-{n}", part) for n, part in enumerate(page_parts.cut_picture(png)))
     assert first.height > 2 * 240
     assert last.height < 240 + 110
     assert first.height + last.height == whole.height
@@ -65,7 +65,7 @@ async def test_rows_within_a_row_are_opened_and_stay_in_its_picture(browser, das
 async def test_a_row_that_is_too_tall_for_a_phone_is_cut_between_its_panels(browser, dashboard, keep_picture):
     dashboard.rows = [{"title": "All", "panels": [f"Disk {n}" for n in range(1, 15)]}]
     png = await browser.shoot(Shot(f"{dashboard.url}/d/hosts/scenes", width=600, marks=True))
-    parts = [keep_picture(f"rows-tall-{number}", part) for number, part in enumerate(page_parts.cut(png))]
+    parts = [keep_picture(f"rows-tall-{number}", part) for number, part in enumerate(page_parts.cut_picture(png))]
     assert len(parts) == 2
     assert max(part.height for part in parts) <= 1440
     assert parts[1].crop((0, 0, 600, 3)).getextrema() == ((17, 17), (18, 18), (23, 23))
@@ -80,7 +80,7 @@ async def test_a_row_that_will_not_open_holds_up_nothing(browser, dashboard):
 
 async def test_a_long_page_that_is_no_dashboard_is_cut_where_nothing_is_written(browser, dashboard, keep_picture):
     png = await browser.shoot(Shot(f"{dashboard.url}/article", width=680, marks=True))
-    parts = [keep_picture(f"article-{number}", part) for number, part in enumerate(page_parts.cut(png))]
+    parts = [keep_picture(f"article-{number}", part) for number, part in enumerate(page_parts.cut_picture(png))]
     assert len(parts) > 3
     assert all(part.height <= 2 * 680 * 1.2 for part in parts)
     for part in parts:

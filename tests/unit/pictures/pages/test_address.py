@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.pictures.pages.address import Range, moment, range_of, with_range, with_variables
+from wxbridge.pictures.pages.address import TimeRange, parse_moment, read_range, with_range, with_variables
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -42,51 +42,51 @@ NOW = datetime(2026, 5, 13, 10, 20, 30, tzinfo=SHANGHAI)  # a Wednesday
     ],
 )
 def test_moments_are_read_as_grafana_reads_them(text: str, start: str, end: str) -> None:
-    assert moment(text, NOW) == datetime.fromisoformat(start).replace(tzinfo=SHANGHAI)
-    assert moment(text, NOW, end=True) == datetime.fromisoformat(end).replace(tzinfo=SHANGHAI)
+    assert parse_moment(text, NOW) == datetime.fromisoformat(start).replace(tzinfo=SHANGHAI)
+    assert parse_moment(text, NOW, end=True) == datetime.fromisoformat(end).replace(tzinfo=SHANGHAI)
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "now-", "now-1", "now-1x", "now/", "now 1h", "1", "now-99999y"])
 def test_what_is_no_moment_is_refused_with_its_words(text: str) -> None:
     with pytest.raises(ValueError, match="no moment that Grafana knows"):
-        moment(text, NOW)
+        parse_moment(text, NOW)
 
 
 @given(st.text(max_size=20) | st.from_regex(r"now([-+][0-9]{0,7}[smhdwMQy]|/[smhdwMQy]){0,4}", fullmatch=True))
 def test_reading_a_moment_raises_nothing_else(text: str) -> None:
     for end in (False, True):
         try:
-            assert moment(text, NOW, end=end).tzinfo is not None
+            assert parse_moment(text, NOW, end=end).tzinfo is not None
         except ValueError:
             continue
 
 
 def test_the_last_day_of_a_month_stays_in_its_month() -> None:
-    assert moment("now-1M", datetime(2026, 3, 31, 9, tzinfo=SHANGHAI)).date().isoformat() == "2026-02-28"
+    assert parse_moment("now-1M", datetime(2026, 3, 31, 9, tzinfo=SHANGHAI)).date().isoformat() == "2026-02-28"
 
 
 def test_a_day_before_is_the_same_hour_also_when_clocks_change() -> None:
     spring = datetime(2026, 3, 29, 9, 0, tzinfo=BERLIN)  # the night before had 23 hours
-    before = Range(spring - timedelta(hours=1), spring).before(86400)
+    before = TimeRange(spring - timedelta(hours=1), spring).before(86400)
     assert before.end == datetime(2026, 3, 28, 9, 0, tzinfo=BERLIN)
     assert spring.timestamp() - before.end.timestamp() == 23 * 3600
 
 
 def test_two_hours_before_are_two_hours_also_when_clocks_change() -> None:
     spring = datetime(2026, 3, 29, 4, 0, tzinfo=BERLIN)
-    assert spring.timestamp() - Range(spring, spring).before(7200).end.timestamp() == 7200
+    assert spring.timestamp() - TimeRange(spring, spring).before(7200).end.timestamp() == 7200
 
 
 def test_a_relative_range_becomes_absolute_and_all_else_stays() -> None:
     url = "/d/kafka/overview?orgId=1&from=now-1h&var-a=%2Bx&to=now&kiosk#top"
-    span = range_of(url, NOW)
+    span = read_range(url, NOW)
     assert with_range(url, span) == (
         "/d/kafka/overview?orgId=1&var-a=%2Bx&kiosk&from=1778635230000&to=1778638830000#top"
     )
 
 
 def test_without_to_a_range_ends_now() -> None:
-    assert range_of("/d/x?from=now-6h", NOW) == Range(NOW - timedelta(hours=6), NOW)
+    assert read_range("/d/x?from=now-6h", NOW) == TimeRange(NOW - timedelta(hours=6), NOW)
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_without_to_a_range_ends_now() -> None:
 )
 def test_a_url_without_a_range_says_what_is_missing(url: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        range_of(url, NOW)
+        read_range(url, NOW)
 
 
 def test_variables_replace_those_of_the_same_name() -> None:
@@ -112,5 +112,5 @@ def test_any_value_arrives_as_it_was_written(variables: dict[str, str]) -> None:
 @given(st.integers(10**9, 4 * 10**9), st.integers(1, 10**7))
 def test_an_absolute_range_is_read_back_as_it_was(start: int, seconds: int) -> None:
     begin = datetime.fromtimestamp(start, UTC)
-    span = Range(begin, begin + timedelta(seconds=seconds))
-    assert range_of(with_range("/d/x?from=now-1h", span), NOW) == span
+    span = TimeRange(begin, begin + timedelta(seconds=seconds))
+    assert read_range(with_range("/d/x?from=now-1h", span), NOW) == span
