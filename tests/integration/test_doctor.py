@@ -16,6 +16,7 @@ from tests.fakes.dingtalk import FakeDingtalk
 from tests.fakes.wecom import FakeWecom
 from tests.fakes.wecom_bot import WecomBotServer
 from wxbridge import doctor
+from wxbridge.channels import checks
 from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database, sqlite_url
@@ -146,19 +147,19 @@ async def test_a_gateway_that_listens_is_told_from_one_that_does_not(read: Calla
 
 
 async def test_looking_makes_no_state_directory(read: Callable[..., Config], tmp_path: Path) -> None:
-    [finding] = await doctor.state_dir(read("state_dir: deep/er"), None)
+    [finding] = await doctor.check_state_dir(read("state_dir: deep/er"), None)
     assert finding.state is FindingState.OK
     assert not (tmp_path / "deep").exists()
     (tmp_path / "file").write_text("")
-    [finding] = await doctor.state_dir(read("state_dir: file"), None)
+    [finding] = await doctor.check_state_dir(read("state_dir: file"), None)
     assert finding.state is FindingState.BAD
 
 
 async def test_a_missing_browser_is_bad_only_where_one_is_needed(read: Callable[..., Config]) -> None:
     without = "pictures: {browser: nowhere/chrome}\n"
-    [finding] = await doctor.browser(read(without), None)
+    [finding] = await doctor.CHECKS["browser"](read(without), None)
     assert finding.state is FindingState.WARN
-    [finding] = await doctor.browser(read(without + 'grafana: {url: "http://g"}\n'), None)
+    [finding] = await doctor.CHECKS["browser"](read(without + 'grafana: {url: "http://g"}\n'), None)
     assert (finding.state, "install one" in finding.advice) == (FindingState.BAD, True)
 
 
@@ -175,7 +176,7 @@ async def test_a_check_that_fails_or_hangs_hides_no_other(
     async def well(_config: Config, _database: Any) -> list[Finding]:
         return [Finding("well", FindingState.OK, "fine")]
 
-    monkeypatch.setattr(doctor, "DEADLINE", 0.05)
+    monkeypatch.setattr(doctor, "CHECK_LIMIT_SECONDS", 0.05)
     findings = await examine(read(""), None, {"fails": fails, "hangs": hangs, "well": well})
     assert [(finding.name, finding.state) for finding in findings] == [
         ("fails", FindingState.BAD), ("hangs", FindingState.BAD), ("well", FindingState.OK),
@@ -231,7 +232,7 @@ async def test_each_target_of_the_channels_is_tried_without_anybody_seeing_it(re
 async def test_services_that_stall_or_are_away_are_told_in_time(
     read: Callable[..., Config], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(doctor, "PROBE_DEADLINE", 0.3)
+    monkeypatch.setattr(checks, "PROBE_LIMIT_SECONDS", 0.3)
     async with FakeWecom() as wecom:
         wecom.stall(count=9)
         text = (

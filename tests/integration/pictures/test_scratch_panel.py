@@ -19,7 +19,6 @@ from PIL import Image, ImageDraw
 
 from tests.fakes.grafana import PLACEHOLDER, png
 from tests.fakes.prometheus import FakePrometheus, fake_prometheus
-from wxbridge import doctor
 from wxbridge.config.schema import Config
 from wxbridge.config.types import AlertPictureSettings, GrafanaSettings, PictureSettings, ScratchSettings, WebSource
 from wxbridge.core import imaging
@@ -29,6 +28,7 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.monitors.promql import Threshold, analysed
 from wxbridge.pictures.charts.graph import Graphs
+from wxbridge.pictures.checks import check_painter
 from wxbridge.pictures.panels import PanelPainter
 from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.scratch_panel import MARK, PanelContent, ScratchPainter, filled, mark_in, mended
@@ -672,12 +672,12 @@ async def test_doctor_tells_whether_the_panel_may_be_filled(
         f'grafana: {{url: "{grafana.url}", token: {token}}}\nprometheus: {{url: "http://p:9090"}}\n'
         f"pictures: {{alerts: {{painter: {{dashboard: {UID}, panel: 2}}}}}}\n"
     )
-    [finding] = await doctor.painter(config, None)
+    [finding] = await check_painter(config)
     assert finding.state is state
     assert words in f"{finding.found}; {finding.advice}"
     assert grafana.saved == []
 
 
 async def test_doctor_asks_for_what_the_painter_needs(read: Callable[..., Config]) -> None:
-    [finding] = await doctor.painter(read(f"pictures: {{alerts: {{painter: {{dashboard: {UID}}}}}}}\n"), None)
+    [finding] = await check_painter(read(f"pictures: {{alerts: {{painter: {{dashboard: {UID}}}}}}}\n"))
     assert (finding.state, finding.found) == (FindingState.WARN, "there is no `grafana: url:`")

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from wxbridge import doctor
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import FindingState
+from wxbridge.pictures import checks
 from wxbridge.pictures.pages import fonts
 from wxbridge.pictures.pages.missing_fonts import warn_of_missing_fonts
 
@@ -59,10 +59,10 @@ def test_a_font_without_chinese_letters_and_a_broken_file_do_not_count(no_lister
 
 
 async def test_the_doctor_says_what_becomes_of_pictures_and_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    (well,) = await doctor.font(SOME_CONFIG, None)
+    (well,) = await checks.check_font()
     assert well.state is FindingState.OK
     monkeypatch.setattr(fonts, "find_chinese_font", lambda: None)
-    (ill,) = await doctor.font(SOME_CONFIG, None)
+    (ill,) = await checks.check_font()
     assert ill.state is FindingState.WARN
     assert "empty boxes" in ill.found
     assert "apt install" in ill.advice

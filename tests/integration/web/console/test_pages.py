@@ -279,7 +279,7 @@ async def test_the_configuration_shows_what_is_wrong_with_its_line_and_no_secret
 async def test_doctor_runs_when_asked(browser: Any, console: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     from wxbridge import doctor
 
-    monkeypatch.setattr(doctor, "CHECKS", {"state_dir": doctor.state_dir})
+    monkeypatch.setattr(doctor, "CHECKS", {"state_dir": doctor.check_state_dir})
     async with opened(browser, console, "/console/doctor") as page:
         await page.get_by_role("button", name="Run the checks").click()
         await page.get_by_text("1 checks, 0 bad.").wait_for()
