@@ -74,7 +74,7 @@ def classify(code: int | None, words: str) -> SendError | None:
     return AnswerVerdict(known.meaning, str(code), said, known.advice, known.wait).failure("WeCom")
 
 
-def passing(code: int | None) -> bool:
+def is_passing(code: int | None) -> bool:
     """Tell whether the same may be asked again soon."""
     known = None if code is None else CODES.get(code)
     return known is not None and known.meaning in (Meaning.PASSING, Meaning.THROTTLED)

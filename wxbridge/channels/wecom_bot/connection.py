@@ -17,8 +17,8 @@ from wxbridge.core.tls import make_tls_context
 
 log = structlog.get_logger()
 
-_LARGEST = 8 * 1024 * 1024
-"""Bytes of one frame that is read; a larger one ends the connection."""
+MAX_FRAME_BYTES = 8 * 1024 * 1024
+"""Of one frame that is read; a larger one ends the connection."""
 
 
 class BotConnectionFault(Exception):
@@ -50,27 +50,40 @@ class SubscriptionRefused(BotConnectionFault):
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a connection waits for what, in seconds."""
+class BotTiming:
+    """The channel's times, in seconds; the defaults are for real life, tests bring their own."""
 
-    connect: float
-    """For the connection and the subscription, each."""
-    answer: float
-    """For an answer to a request."""
-    ping: float
-    """Between two pings."""
-    pong: float
-    """For an answer to a ping; two in a row without one end the connection."""
+    connect: float = 15.0
+    """For the connection, and for the answer to the subscription."""
+    answer: float = 5.0
+    """For the answer to a message: after that it may have been sent, or not."""
+    upload: float = 30.0
+    """For the answer to each chunk of a picture; a slow line takes a while for half a megabyte."""
+    upload_pause: float = 0.5
+    """Before a chunk is tried again; then twice as long."""
+    ping: float = 30.0
+    pong: float = 10.0
+    """For the answer to a ping; two in a row without one, and the connection is given up."""
+    backoff: float = 1.0
+    """The first pause after a failure; it doubles, is jittered, and ends at `backoff_most`."""
+    backoff_most: float = 30.0
+    steady: float = 30.0
+    """A connection that lasted as long as this was a good one: the pauses begin anew."""
+    unauthorised: float = 60.0
+    """Between two tries with a secret that was refused."""
+    takeover: float = 600.0
+    """How long another connection of the bot is left alone: subscribing would end it. It doubles each time."""
+    takeover_most: float = 3600.0
     close: float = 1.0
-    """For a connection to end in good order."""
+    """For the connection to end in good order."""
 
 
 class BotConnection:
     """A subscribed connection. `on_callback` is called with every callback frame, on the event loop."""
 
-    def __init__(self, url: str, patience: Patience, on_callback: Callable[[Frame], None], ca: Path | None) -> None:
+    def __init__(self, url: str, timing: BotTiming, on_callback: Callable[[Frame], None], ca: Path | None) -> None:
         self._url = url
-        self._patience = patience
+        self._timing = timing
         self._on_callback = on_callback
         self._ca = ca
         self._http: aiohttp.ClientSession | None = None
@@ -94,22 +107,22 @@ class BotConnection:
         """
         self._http = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=None))
         try:
-            async with asyncio.timeout(self._patience.connect):
+            async with asyncio.timeout(self._timing.connect):
                 self._socket = await self._http.ws_connect(
                     self._url,
                     ssl=await asyncio.to_thread(make_tls_context, self._ca) if self._url.startswith("wss:") else True,
-                    max_msg_size=_LARGEST,
-                    timeout=aiohttp.ClientWSTimeout(ws_close=self._patience.close),
+                    max_msg_size=MAX_FRAME_BYTES,
+                    timeout=aiohttp.ClientWSTimeout(ws_close=self._timing.close),
                 )
         except TimeoutError:
-            raise BotRequestNotSent(f"no connection within {self._patience.connect:g} s") from None
+            raise BotRequestNotSent(f"no connection within {self._timing.connect:g} s") from None
         except aiohttp.WSServerHandshakeError as error:
             raise BotRequestNotSent(f"it answers HTTP {error.status}, not a long connection; check `ws_url`") from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise BotRequestNotSent(str(error) or repr(error)) from None
         self._reader = asyncio.create_task(self._read(self._socket), name="wecom bot read")
         body = {"bot_id": bot_id, "secret": secret}
-        answer = await self.request(SUBSCRIBE, body, patience=self._patience.connect)
+        answer = await self.request(SUBSCRIBE, body, seconds=self._timing.connect)
         if answer.errcode != 0:
             raise SubscriptionRefused(answer.errcode, answer.errmsg)
         self._pinger = asyncio.create_task(self._ping(), name="wecom bot ping")
@@ -128,10 +141,10 @@ class BotConnection:
         for task in (self._pinger, self._reader):
             if task is not None:
                 task.cancel()
-                await asyncio.wait({task}, timeout=self._patience.close)
+                await asyncio.wait({task}, timeout=self._timing.close)
         if self._socket is not None:
             with suppress(TimeoutError, aiohttp.ClientError, OSError):
-                async with asyncio.timeout(self._patience.close):
+                async with asyncio.timeout(self._timing.close):
                     await self._socket.close()
         if self._http is not None:
             await self._http.close()
@@ -147,14 +160,14 @@ class BotConnection:
 
     # Asking
 
-    async def request(self, cmd: str, body: Mapping[str, Any] | None, *, patience: float | None = None) -> Frame:
-        """Send a request and give its answer, whatever its code; waits `patience` seconds at the most.
+    async def request(self, cmd: str, body: Mapping[str, Any] | None, *, seconds: float | None = None) -> Frame:
+        """Send a request and give its answer, whatever its code; waits `seconds` at the most.
 
         Raises:
             BotRequestNotSent: it never left.
             BotNoAnswer: none came in time; it may have been done.
         """
-        socket, limit = self._socket, patience or self._patience.answer
+        socket, limit = self._socket, seconds or self._timing.answer
         if socket is None or socket.closed or self._ended.done():
             raise BotRequestNotSent("the connection is gone")
         req_id = new_req_id(cmd)
@@ -215,16 +228,16 @@ class BotConnection:
     # Staying alive
 
     async def _ping(self) -> None:
-        patience, silent = self._patience, 0
+        timing, silent = self._timing, 0
         while True:
             if not silent:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(patience.ping):
+                    async with asyncio.timeout(timing.ping):
                         await self._doubt.wait()
             self._doubt.clear()
             self._heard.clear()
             try:
-                await self.request(PING, None, patience=patience.pong)
+                await self.request(PING, None, seconds=timing.pong)
             except BotRequestNotSent:
                 self.give_up(BotConnectionLost("it was cut off"))
                 return
@@ -235,7 +248,7 @@ class BotConnection:
             else:
                 silent = 0
             if silent > 1:
-                self.give_up(BotConnectionLost(f"two pings were not answered within {patience.pong:g} s each"))
+                self.give_up(BotConnectionLost(f"two pings were not answered within {timing.pong:g} s each"))
                 return
 
 

@@ -15,9 +15,9 @@ from sqlalchemy import Connection
 from wxbridge.core.database import Database
 from wxbridge.core.schema import contacts, rooms
 
-_MEMBERS = 50
+MAX_GROUP_MEMBERS = 50
 """How many of those who have written in a group are remembered."""
-_NAMED = 5
+MAX_SHOWN_MEMBERS = 5
 
 
 @dataclass
@@ -55,12 +55,12 @@ class BotDirectory:
         self.loaded = True
 
     def topic(self, group: str) -> str:
-        """What there is to tell a group by: who has written in it."""
+        """Give what a group can be told by: who has written in it."""
         members = self.groups.get(group, ())
-        more = "…" if len(members) > _NAMED else ""
-        return f"({', '.join(members[:_NAMED])}{more})" if members else ""
+        more = "…" if len(members) > MAX_SHOWN_MEMBERS else ""
+        return f"({', '.join(members[:MAX_SHOWN_MEMBERS])}{more})" if members else ""
 
-    async def met(self, user: str, group: str) -> None:
+    async def remember(self, user: str, group: str) -> None:
         """Remember that somebody wrote, in a group or (`group` empty) directly.
 
         Raises:
@@ -68,7 +68,7 @@ class BotDirectory:
         """
         if group:
             members = self.groups.get(group, ())
-            if user in members or len(members) >= _MEMBERS:
+            if user in members or len(members) >= MAX_GROUP_MEMBERS:
                 return
             self.groups[group] = (*members, user)
             row = {"topic": self.topic(group), "member_ids": list(self.groups[group])}

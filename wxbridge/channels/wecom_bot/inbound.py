@@ -12,7 +12,7 @@ from wxbridge.channels.wecom_bot.frames import text
 
 _OTHERS = {"image": "[image]", "file": "[file]", "video": "[video]", "voice": "[voice]"}
 _MENTION = re.compile(r"\s*[@＠][^\s\u2005]+(?:[\s\u2005]+|$)")
-_LONGEST_ID = 256
+MAX_ID_CHARS = 256
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class BotInbound:
     at: datetime
 
 
-def read(body: Mapping[str, Any], *, bot_name: str | None) -> BotInbound | None:
+def read_message(body: Mapping[str, Any], *, bot_name: str | None) -> BotInbound | None:
     """Read the body of a message callback; None where it does not say who wrote.
 
     The bot's mention is taken out of group messages. Voice comes as text already; what is neither is named, as
@@ -36,21 +36,21 @@ def read(body: Mapping[str, Any], *, bot_name: str | None) -> BotInbound | None:
     sender = body.get("from")
     user = text(sender.get("userid")) if isinstance(sender, dict) else ""
     group = text(body.get("chatid")) if body.get("chattype") != "single" else ""
-    if not user or max(len(user), len(group)) > _LONGEST_ID:
+    if not user or max(len(user), len(group)) > MAX_ID_CHARS:
         return None
-    said = content(body)
+    said = read_content(body)
     quote = body.get("quote")
     return BotInbound(
         id=text(body.get("msgid")),
         user=user,
         group=group,
-        text=without_mention(said, bot_name) if group else said.strip(),
-        quoted=content(quote).strip() if isinstance(quote, dict) else "",
-        at=_time(body.get("create_time")),
+        text=remove_mention(said, bot_name) if group else said.strip(),
+        quoted=read_content(quote).strip() if isinstance(quote, dict) else "",
+        at=_parse_time(body.get("create_time")),
     )
 
 
-def content(body: Mapping[str, Any]) -> str:
+def read_content(body: Mapping[str, Any]) -> str:
     """Give the words of a message, or of a part of one: text, voice, or several mixed."""
     kind = text(body.get("msgtype"))
     part = body.get(kind)
@@ -60,13 +60,13 @@ def content(body: Mapping[str, Any]) -> str:
         items = part.get("msg_item")
         return " ".join(
             word for item in (items if isinstance(items, list) else []) if isinstance(item, dict)
-            if item.get("msgtype") != "mixed" and (word := content(item).strip())
+            if item.get("msgtype") != "mixed" and (word := read_content(item).strip())
         )  # fmt: skip
     words = text(part.get("content"))
     return words or _OTHERS.get(kind, "")
 
 
-def without_mention(said: str, bot_name: str | None) -> str:
+def remove_mention(said: str, bot_name: str | None) -> str:
     """Take the bot's mention out of what was said: by its name, or the first word where that begins with @."""
     if bot_name:
         mention = re.compile(rf"[@＠]{re.escape(bot_name.strip())}(?=[\s\u2005]|$)[\s\u2005]*")
@@ -76,7 +76,7 @@ def without_mention(said: str, bot_name: str | None) -> str:
     return _MENTION.sub("", said, count=1).strip() if _MENTION.match(said) else said.strip()
 
 
-def _time(value: Any) -> datetime:
+def _parse_time(value: Any) -> datetime:
     now = datetime.now(UTC)
     if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
         return now

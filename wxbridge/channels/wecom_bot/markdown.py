@@ -29,7 +29,7 @@ _INLINE = re.compile(
 EVERYONE = ("all", "@all", "所有人", "@所有人")
 
 
-def plain(text: str) -> str:
+def escape_markdown(text: str) -> str:
     """Write a text so that Markdown shows it as it is: characters, line ends and indentation.
 
     Addresses (`https://…`) stay as they are, as clients link them. At most three times as many bytes come out.
@@ -60,7 +60,7 @@ def _escaped(text: str) -> str:
     return _INLINE.sub(lambda found: "".join(f"\\{character}" for character in found[0]), text)
 
 
-def with_mentions(text: str, mentions: Sequence[str]) -> str:
+def add_mentions(text: str, mentions: Sequence[str]) -> str:
     """Put mentions before a text that is Markdown already.
 
     `<@userid>` is what WeCom's other robots take for a mention; the long connection's document names none, so

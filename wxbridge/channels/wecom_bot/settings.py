@@ -16,21 +16,21 @@ CHANNEL = "wecom_bot"
 
 WS_URL = "wss://openws.work.weixin.qq.com"
 
-MARKDOWN_LIMIT = 20480
-"""Bytes of a text in UTF-8, as it goes on the wire: the document's limit of `markdown.content`."""
+MAX_MARKDOWN_BYTES = 20480
+"""Of a text in UTF-8, as it goes on the wire: the document's limit of `markdown.content`."""
 
-TEXT_LIMIT = 6000
-"""Bytes of a plain text: with every character escaped it still is within `MARKDOWN_LIMIT`."""
+MAX_TEXT_BYTES = 6000
+"""Of a plain text: with every character escaped it still is within `MAX_MARKDOWN_BYTES`."""
 
-PICTURE_LIMIT = 10_000_000
-"""Bytes of one picture: the document says 10 MB."""
+MAX_PICTURE_BYTES = 10_000_000
+"""Of one picture: the document says 10 MB."""
 
 CAPABILITIES = Capabilities(
-    text_limit=TEXT_LIMIT,
+    text_limit=MAX_TEXT_BYTES,
     text_unit="bytes",
-    picture_limit=PICTURE_LIMIT,
+    picture_limit=MAX_PICTURE_BYTES,
     picture_types=("image/png", "image/jpeg", "image/gif"),
-    formats={"markdown": MARKDOWN_LIMIT},
+    formats={"markdown": MAX_MARKDOWN_BYTES},
 )
 
 

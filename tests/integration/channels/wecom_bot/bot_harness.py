@@ -11,7 +11,8 @@ import pytest_asyncio
 
 from tests.fakes.wecom_bot import WecomBotServer
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.wecom_bot.channel import BotTiming, WecomBotChannel
+from wxbridge.channels.wecom_bot.channel import WecomBotChannel
+from wxbridge.channels.wecom_bot.connection import BotTiming
 from wxbridge.channels.wecom_bot.settings import BotsSettings, WecomBotTarget
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import ChannelState, ChannelStatus, Inbound, PictureFile

@@ -129,7 +129,7 @@ async def test_connections_that_do_not_last_are_made_ever_more_rarely(bot, stead
     for number in (2, 3, 4):
         bot.server.drop()
         await bot.until(lambda: bot.server.connections == number and bot.states[-1] is S.ONLINE)  # noqa: B023
-    assert channel._failures == failures
+    assert channel.backoff.failures == failures
 
 
 async def test_a_dead_network_is_noticed_by_two_pings_and_left(bot):

@@ -136,7 +136,7 @@ async def test_a_handler_that_fails_does_not_end_the_hearing(bot):
     ],
 )
 def test_the_mention_is_taken_out(said, name, text):
-    assert inbound.without_mention(said, name) == text
+    assert inbound.remove_mention(said, name) == text
 
 
 _JSON = st.recursive(
@@ -157,9 +157,9 @@ _JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["from", "msgtype", "text", "mixed", "quote", "chatid", "create_time"]), _JSON))
 def test_no_body_breaks_the_reader(body):
-    said = inbound.read(body, bot_name=None)
+    said = inbound.read_message(body, bot_name=None)
     assert said is None or said.user
-    assert inbound.read({**body, "from": {"userid": "u"}}, bot_name="b").user == "u"
+    assert inbound.read_message({**body, "from": {"userid": "u"}}, bot_name="b").user == "u"
 
 
 # ---------------------------------------------------------------- discovery
@@ -185,7 +185,7 @@ async def test_chats_that_wrote_are_listed_with_what_is_known_of_them(bot):
 
 async def test_what_was_known_is_known_after_a_restart_and_another_bot_begins_anew(bot):
     directory = BotDirectory(bot.database, LANE, "bot-1")
-    await directory.met("lisi", GROUP)
+    await directory.remember("lisi", GROUP)
     again = BotDirectory(bot.database, LANE, "bot-1")
     await again.load()
     assert again.topic(GROUP) == "(lisi)"
@@ -197,12 +197,12 @@ async def test_what_was_known_is_known_after_a_restart_and_another_bot_begins_an
 async def test_a_large_group_is_told_by_a_few(bot):
     directory = BotDirectory(bot.database, LANE, "bot-1")
     for number in range(60):
-        await directory.met(f"u{number}", GROUP)
+        await directory.remember(f"u{number}", GROUP)
     assert directory.topic(GROUP) == "(u0, u1, u2, u3, u4…)"
 
 
 async def test_a_database_that_takes_nothing_costs_no_message(bot, monkeypatch):
-    channel = await bot.online(FAST)
+    await bot.online(FAST)
     await bot.server.say("zero", user="wangwu")
     await bot.until(lambda: bot.inbox)
     run, broken = bot.database.run, [True]
@@ -212,7 +212,7 @@ async def test_a_database_that_takes_nothing_costs_no_message(bot, monkeypatch):
             raise StorageError("disk full")
         return await run(fn)
 
-    monkeypatch.setattr(channel._directory.database, "run", sometimes)
+    monkeypatch.setattr(bot.database, "run", sometimes)
     await bot.server.say("one", user=USER)
     await bot.until(lambda: len(bot.inbox) == 2)
     assert (await _listed(bot))[1] == [("wangwu", "wangwu")]

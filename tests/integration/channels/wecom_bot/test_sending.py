@@ -14,9 +14,9 @@ from markdown_it import MarkdownIt
 from tests.integration.channels.wecom_bot.bot_harness import FAST, GROUP, USER, bot_fixture, target
 from wxbridge.channels.wecom_bot.answers import WAKE, classify
 from wxbridge.channels.wecom_bot.frames import parse
-from wxbridge.channels.wecom_bot.markdown import plain, with_mentions
-from wxbridge.channels.wecom_bot.media import CHUNK
-from wxbridge.channels.wecom_bot.settings import CAPABILITIES, MARKDOWN_LIMIT, TEXT_LIMIT
+from wxbridge.channels.wecom_bot.markdown import add_mentions, escape_markdown
+from wxbridge.channels.wecom_bot.media import CHUNK_BYTES
+from wxbridge.channels.wecom_bot.settings import CAPABILITIES, MAX_MARKDOWN_BYTES, MAX_TEXT_BYTES
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
 from wxbridge.core.model import ChannelState, PictureFile, Text
 
@@ -50,21 +50,21 @@ async def test_mentions_stand_before_the_text(bot):
     channel = await bot.online()
     await channel.send(target(), Text("disk full"), ("zhangsan", "@lisi", "all", "zhangsan"))
     assert bot.texts == ["<@zhangsan> <@lisi> @所有人 disk full"]
-    assert with_mentions("x", ["", " "]) == "x"
+    assert add_mentions("x", ["", " "]) == "x"
 
 
 async def test_the_longest_plain_text_goes_whatever_it_is_made_of(bot):
     channel = await bot.online()
     for piece in ("*", "\n", "\t\n", "中", "a\n", " "):
-        text = "x" + piece * ((TEXT_LIMIT - 2) // len(piece.encode())) + "x"
+        text = "x" + piece * ((MAX_TEXT_BYTES - 2) // len(piece.encode())) + "x"
         await channel.send(target(), Text(text))
     assert len(bot.texts) == 6
 
 
 async def test_what_is_too_long_or_empty_is_refused_before_it_is_sent(bot):
     channel = await bot.online()
-    with pytest.raises(Permanent, match=f"{MARKDOWN_LIMIT + 1} bytes"):
-        await channel.send(target(), Text("x" * (MARKDOWN_LIMIT + 1), format="markdown"))
+    with pytest.raises(Permanent, match=f"{MAX_MARKDOWN_BYTES + 1} bytes"):
+        await channel.send(target(), Text("x" * (MAX_MARKDOWN_BYTES + 1), format="markdown"))
     with pytest.raises(Permanent, match="empty"):
         await channel.send(target(), Text(" \n"))
     with pytest.raises(Permanent, match="no conversation of a bot"):
@@ -75,13 +75,13 @@ async def test_what_is_too_long_or_empty_is_refused_before_it_is_sent(bot):
 # ---------------------------------------------------------------- a picture
 
 
-@pytest.mark.parametrize("size", [5, CHUNK, CHUNK + 1, 3 * CHUNK + 17])
+@pytest.mark.parametrize("size", [5, CHUNK_BYTES, CHUNK_BYTES + 1, 3 * CHUNK_BYTES + 17])
 async def test_a_picture_is_uploaded_in_chunks_and_sent(bot, size):
     channel = await bot.online()
     data = os.urandom(size)
     await channel.send(target(), bot.picture(data))
     assert [(sent.kind, sent.media) for sent in bot.server.sent] == [("image", data)]
-    assert sum(frame["cmd"] == CHUNKS for frame in bot.server.frames) == -(-size // CHUNK)
+    assert sum(frame["cmd"] == CHUNKS for frame in bot.server.frames) == -(-size // CHUNK_BYTES)
 
 
 async def test_a_picture_for_several_chats_is_uploaded_once(bot):
@@ -110,7 +110,7 @@ async def test_a_chunk_that_fails_or_stalls_is_sent_again(bot):
     channel = await bot.online(replace(FAST, upload=0.5))
     bot.server.refuse(CHUNKS, -1)
     bot.server.stall(CHUNKS)
-    await channel.send(target(), bot.picture(os.urandom(2 * CHUNK)))
+    await channel.send(target(), bot.picture(os.urandom(2 * CHUNK_BYTES)))
     assert len(bot.server.sent) == 1
 
 
@@ -120,7 +120,7 @@ async def test_an_upload_that_stalls_has_sent_nothing(bot, command):
     bot.server.stall(command, 3 if command == CHUNKS else 1)
     with pytest.raises(Transient, match="the picture was not uploaded"):
         await channel.send(target(), bot.picture(b"12345678"))
-    channel._media._patience = FAST.upload
+    channel.media.answer_seconds = FAST.upload
     await channel.send(target(), bot.picture(b"12345678"))
     assert len(bot.server.sent) == 1
 
@@ -314,8 +314,8 @@ def test_a_plain_text_is_shown_as_it_is(text):
     def essence(words):
         return [character for character in words if not character.isspace()]
 
-    assert essence(_shown(plain(text))) == essence(text)
-    assert len(plain(text).encode()) <= 3 * len(text.encode())
+    assert essence(_shown(escape_markdown(text))) == essence(text)
+    assert len(escape_markdown(text).encode()) <= 3 * len(text.encode())
 
 
 @pytest.mark.parametrize(
@@ -328,7 +328,7 @@ def test_a_plain_text_is_shown_as_it_is(text):
     ],
 )  # fmt: skip
 def test_these_texts_are_shown_line_by_line(text):
-    assert _shown(plain(text)).replace("\u00a0", " ") == text
+    assert _shown(escape_markdown(text)).replace("\u00a0", " ") == text
 
 
 def test_an_address_and_an_ordinary_text_stay_as_they_are():
@@ -337,4 +337,4 @@ def test_an_address_and_an_ordinary_text_stay_as_they_are():
         "[FIRING] 3 > 2 & 1 < 2, 5 * 3", "-5 °C at 10.5 m", "~5 min | 3 GB", r"C:\Users\ops", "a@example.com #12",
         "🔥 [Alerting] load1 host-1: 7.5 (instance=host-1)", "costs $5; x = {y}!",
     ):  # fmt: skip
-        assert plain(text) == text
+        assert escape_markdown(text) == text
