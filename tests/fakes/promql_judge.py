@@ -1,12 +1,13 @@
-"""How many expressions are drawn right, judged by a real Prometheus: `python tests/pictures/promql_judge.py`.
+"""How many expressions are drawn right, judged by a real Prometheus: `python -m tests.fakes.promql_judge`.
 
 Each expression gets metrics of its own, with the labels that it asks for and random values. Where the rule fires, one
 of its alerts (where it does not: one series of its curve) is taken, with labels that a rule and a server would add;
-then the queries that would be drawn, answered by Prometheus, have to give the alert's series and no other.
+then what is chosen of the answers to the queries that would be asked has to be the alert's series and no other.
 """
 
 from __future__ import annotations
 
+import ast
 import json
 import random
 import re
@@ -19,13 +20,16 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import promql_parser
+from promql_parser import AggModifierType, AggregateExpr, BinaryExpr, Expr, MatchOp, VectorSelector
+
 from tests.support import REPOSITORY
-from wxbridge.monitors.promql import Role, analysed, chosen
-from wxbridge.monitors.promql_tree import Aggregate, Binary, Node, Selector, parse
+from wxbridge.monitors.promql import CurveRole, analyze_expression, choose_series
+from wxbridge.monitors.promql_syntax import ParsedExpression, parse_expression
 
 EXPRESSIONS = REPOSITORY / "tests" / "payloads" / "promql" / "alert_expressions.json"
 ROUNDS = 4
@@ -35,28 +39,39 @@ EVERY = 15
 ADDED = {"alertname": "X", "severity": "critical", "of_the_server": "eu"}
 
 
-def below(node: Node) -> Iterator[Node]:
-    yield node
-    for part in node.parts:
-        yield from below(part)
+_STRING = r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`"
+_NO_METRICS = (
+    rf"{_STRING}|\{{(?:{_STRING}|[^}}])*\}}|(?i:\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\))"
+)
+
+
+def below(node: Expr) -> list[Expr]:
+    found: list[Expr] = []
+    promql_parser.walk(node, found.append)
+    return found
 
 
 def prepared(expr: str, prefix: str) -> tuple[str, list[str]]:
     """The expression with metrics of its own, and samples for them."""
-    tree = parse(expr)
-    selectors = sorted((each for each in below(tree) if isinstance(each, Selector)), key=lambda each: each.start)
-    grouped = {name for each in below(tree) for name in _grouped(each)} - {"__name__", "le"}
-    metrics: dict[str, list[Selector]] = {}
-    for selector in reversed(selectors):
-        if not selector.name or not expr.startswith(selector.name, selector.start):
+    parsed = parse_expression(expr)
+    nodes = below(parsed.tree)
+    grouped = {parsed.resolve(name) for each in nodes for name in _grouped(each)} - {"__name__", "le"}
+    metrics: dict[str, list[VectorSelector]] = {}
+    for selector in reversed([each for each in nodes if isinstance(each, VectorSelector)]):
+        if not selector.name:
             raise LookupError("its metrics are not named by their names")
         metrics.setdefault(selector.name, []).append(selector)
-        expr = expr[: selector.start] + prefix + expr[selector.start :]
+    named = "|".join(map(re.escape, metrics))
+    expr = re.sub(
+        rf"{_NO_METRICS}|(?<![\w:.])(?P<name>{named})(?![\w:(])",
+        lambda match: prefix + match[0] if match["name"] else match[0],
+        expr,
+    )
     if "absent" in expr:
         return expr, []
     lines = []
     for name, of_metric in metrics.items():
-        for labels in _labels(expr, name, of_metric, sorted(grouped)):
+        for labels in _labels(expr, name, _matchers(parsed, of_metric), sorted(grouped)):
             base, slope = (
                 random.choice((0, 1, 2, 0.01, 0.5, 3, 90, 5000, 1e11)),
                 random.choice((0, 0, 0.01, 1, 500, -1)),
@@ -68,17 +83,40 @@ def prepared(expr: str, prefix: str) -> tuple[str, list[str]]:
     return expr, lines
 
 
-def _grouped(node: Node) -> frozenset[str]:
-    if isinstance(node, Aggregate) and not node.without:
-        return node.labels
-    return (node.on or frozenset()) | node.carried | node.ignoring if isinstance(node, Binary) else frozenset()
+def _grouped(node: Expr) -> list[str]:
+    if isinstance(node, AggregateExpr):
+        by = node.modifier is not None and node.modifier.type == AggModifierType.By
+        return list(node.modifier.labels) if by else []
+    if not isinstance(node, BinaryExpr) or node.modifier is None:
+        return []
+    matching = node.modifier.matching
+    return [*(matching.labels if matching is not None else ()), *(node.modifier.group_labels or ())]
 
 
-def _labels(expr: str, name: str, selectors: list[Selector], grouped: list[str]) -> list[dict[str, str]]:
+def _matchers(parsed: ParsedExpression, selectors: list[VectorSelector]) -> list[tuple[str, str, str]]:
+    """The name, operator and value of each."""
+    words = ((MatchOp.Equal, "="), (MatchOp.NotEqual, "!="), (MatchOp.Re, "=~"), (MatchOp.NotRe, "!~"))
+    return [
+        (
+            parsed.resolve(each.name),
+            next(word for op, word in words if op == each.op),
+            _unescaped(parsed, each.value),
+        )
+        for selector in selectors
+        for each in selector.matchers.matchers
+    ]
+
+
+def _unescaped(parsed: ParsedExpression, value: str) -> str:
+    literal = parsed.literals[int(value.strip("$"))]
+    return literal[1:-1] if literal.startswith("`") else str(ast.literal_eval(literal))
+
+
+def _labels(expr: str, name: str, matchers: list[tuple[str, str, str]], grouped: list[str]) -> list[dict[str, str]]:
     values = {label: ["x", "y"] if place < 3 else ["x"] for place, label in enumerate(grouped)}
-    for matcher in (each for selector in selectors for each in selector.matchers):
-        wanted = {"=": matcher.value or "", "=~": _sample(matcher.value or "")}.get(matcher.op, "zz9")
-        values[matcher.name] = sorted({*values.get(matcher.name, ()), wanted} - {"x", "y"})[:4]
+    for label, op, value in matchers:
+        wanted = {"=": value, "=~": _sample(value)}.get(op, "zz9")
+        values[label] = sorted({*values.get(label, ()), wanted} - {"x", "y"})[:4]
     if "histogram_quantile" in expr and name.endswith("_bucket"):
         values["le"] = ["1", "10", "+Inf"]
     values["instance"] = ["a:1", "b:1", "c:1"]
@@ -103,27 +141,27 @@ def judged(expr: str, ask: Callable[[str], list[dict[str, str]]]) -> tuple[str, 
     try:
         alerts = ask(expr)
         if not alerts:
-            curve = analysed(expr, {}).curves[0]
-            alerts = [{k: v for k, v in each.items() if k in curve.scope} for each in ask(curve.text)]
+            curve = analyze_expression(expr, {}).curves[0]
+            alerts = [{k: v for k, v in each.items() if k in curve.scope} for each in ask(curve.query)]
     except ValueError as error:
         return "refused by Prometheus with this data", str(error)
     if not alerts:
         return "no data", ""
     wanted = {key: value for key, value in random.choice(alerts).items() if key != "__name__"}
-    found = analysed(expr, {**wanted, **ADDED})
-    got, exact = [], True
+    found = analyze_expression(expr, {**wanted, **ADDED})
+    got, sure = [], True
     for curve in found.curves:
-        if curve.role in (Role.REFERENCE, Role.VANISHED):
+        if curve.role in (CurveRole.REFERENCE, CurveRole.VANISHED):
             continue
         series = ask(curve.query)
-        choice = chosen(curve, series, found.instances)
-        exact &= len(choice.places) == len(series)
+        choice = choose_series(curve, series, found.instances)
+        sure &= choice.sure or not series
         got += [
             {key: value for key, value in series[place].items() if key != "__name__" and key in curve.scope}
             for place in choice.places
         ]
     right = bool(got) and all(each == wanted for each in got)
-    kind = ("right" if exact else "right, chosen from the answer") if right else "wrong"
+    kind = ("right" if sure else "right, by some of the labels") if right else "wrong"
     return kind if found.understood else "drawn whole", f"{wanted} {[curve.query for curve in found.curves]} {got[:3]}"
 
 

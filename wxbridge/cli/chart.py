@@ -86,7 +86,7 @@ def chart(  # noqa: PLR0913, PLR0917 - one for each option
 
 
 async def _explained(config: Path | None, prometheus: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
-    from wxbridge.monitors.promql import explained
+    from wxbridge.monitors.promql import explain_analysis
     from wxbridge.pictures.charts import graph
 
     request = graph.requested(params)
@@ -96,7 +96,7 @@ async def _explained(config: Path | None, prometheus: str | None, params: Mappin
                 raise _nowhere()
             await _tell_namesakes(pictures.graphs, request)
             request = await pictures.graphs.looked_up(request)
-    return explained(graph.analysis_of(request), graph.period_of(request))
+    return explain_analysis(graph.analysis_of(request), graph.period_of(request))
 
 
 async def _drawn(config: Path | None, prometheus: str | None, params: Mapping[str, Any]) -> bytes:

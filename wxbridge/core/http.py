@@ -50,6 +50,10 @@ class ApiTimeout(ApiError):
     """No answer came within the deadline; the server may have done it all the same."""
 
 
+class ApiAnswerTooLarge(ApiError):
+    """An answer has more bytes than are read."""
+
+
 @dataclass(frozen=True)
 class ApiErrorTexts:
     """What people are told where there is no useful answer: patterns for `str.format`.
@@ -256,7 +260,7 @@ class ApiClient:
         async for chunk in response.content.iter_chunked(_CHUNK_BYTES):
             body += chunk
             if len(body) > self._max_bytes:
-                raise ApiError(self._tell(self._texts.too_large, path=path, max_bytes=self._max_bytes))
+                raise ApiAnswerTooLarge(self._tell(self._texts.too_large, path=path, max_bytes=self._max_bytes))
         return bytes(body)
 
     async def _opened(self) -> aiohttp.ClientSession:

@@ -9,40 +9,45 @@ import asyncio
 import json
 import math
 import re
-import ssl
 import time
 from bisect import insort
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar, cast
-from urllib.parse import parse_qs, unquote, urlsplit, urlunsplit
-
-import aiohttp
+from urllib.parse import parse_qs, urlsplit
 
 from wxbridge.config.types import WebSource
 from wxbridge.core.deadline import seconds_left
-from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
-from wxbridge.core.tls import make_tls_context
-from wxbridge.monitors.promql import Analysis, Choice, Curve, Period, Role, chosen
-from wxbridge.monitors.promql_tree import NotUnderstood, tokens
-from wxbridge.pictures.charts.chart import badness
+from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused
+from wxbridge.core.http import ApiAnswer, ApiAnswerTooLarge, ApiClient, ApiError, ApiErrorTexts, picture_error
+from wxbridge.core.thresholds import badness
+from wxbridge.monitors.promql import AlertCurve, Analysis, CurveRole, Period, SeriesChoice, choose_series, narrow_query
+from wxbridge.monitors.promql_syntax import normalize_expression
 
-DEADLINE = 15.0
-"""Seconds for one answer, where the picture has no deadline of its own."""
-MAX_BYTES = 32 * 1024 * 1024
+DEADLINE_SECONDS = 15.0
+"""For one answer, where the picture has no deadline of its own."""
+MAX_ANSWER_BYTES = 32 * 1024 * 1024
 """Of one answer, unpacked."""
-MAX_SERIES = 20
-"""Of one curve."""
-RULES_LIFE = 30.0
-"""How many seconds the rules are taken as they were."""
-_FAILURE_LIFE = 0.4
+MAX_SERIES_PER_CURVE = 20
+RULES_TTL_SECONDS = 30.0
+"""How long the rules are taken as they were."""
+_FAILURE_TTL_SECONDS = 0.4
 """Likewise a failure: for those who ask together. The next attempt at a picture, half a second later, asks anew."""
-_GAP = 1.5
-"""Steps between two points that are still joined."""
-_PORTION = 0.002
-"""Seconds of work after which others get their turn."""
-_CHUNK = 64 * 1024
+_MAX_GAP_STEPS = 1.5
+"""Between two points that are still joined."""
+_SECONDS_PER_TURN = 0.002
+"""Of work after which others get their turn."""
+_POINTS_TO_LOOK_AT = 11
+"""Of each series, where all that a query gives with all points are more than are read."""
+_MAX_KEPT_METADATA = 1000
+_MAX_QUOTED_CHARS = 500
+_ERROR_TEXTS = ApiErrorTexts(
+    untrusted="the certificate of {base} is not trusted: set {section}.ca",
+    too_large="{server} answers with more than {max_bytes:,} bytes: too many series",
+    refused="{server} lets nobody in (HTTP {status}): see whether {what}",
+    not_found="there is no {path} below {base}: is {section}.url right?",
+)
 _VALUES = re.compile(r'"values"\s*:\s*\[([\[\],\s\d.eE+"NaInf-]*)\]')
 _NO_NUMBER = str.maketrans("", "", '[]" \t\r\n')
 _GROUPS = re.compile(r'"groups"\s*:\s*\[')
@@ -51,10 +56,14 @@ _BETWEEN = re.compile(r"[\s,]*")
 T = TypeVar("T")
 _Portions = Generator[None, None, T]
 """A work that can be interrupted at every `yield`."""
-Choose = Callable[[Sequence[Mapping[str, str]]], Choice]
+ChooseSeries = Callable[[Sequence[Mapping[str, str]]], SeriesChoice]
 """Chooses among series by their labels."""
-Rank = Callable[[float, float], float]
+RankSeries = Callable[[float, float], float]
 """How much a series is to be seen whose values lie between these two."""
+
+
+class AnswerTooLarge(PictureError):
+    """A query gives more than is read."""
 
 
 class RefusedQuery(PictureRefused):
@@ -62,7 +71,7 @@ class RefusedQuery(PictureRefused):
 
 
 @dataclass(frozen=True)
-class Rule:
+class AlertRule:
     """An alerting rule as the server knows it."""
 
     name: str
@@ -84,7 +93,7 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Answer:
+class QueryAnswer:
     """What a range query gave."""
 
     series: tuple[Series, ...]
@@ -97,10 +106,10 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Drawing:
+class ChartData:
     """What a chart shows: each curve with its answer (the same order), and the period."""
 
-    curves: tuple[tuple[Curve, Answer], ...]
+    curves: tuple[tuple[AlertCurve, QueryAnswer], ...]
     period: Period
     notes: tuple[str, ...] = ()
 
@@ -111,7 +120,7 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Metadata:
+class MetricMetadata:
     """What the server knows of a metric."""
 
     type: str = ""
@@ -134,22 +143,15 @@ class Prometheus:
         self,
         settings: WebSource,
         *,
-        deadline: float = DEADLINE,
-        max_bytes: int = MAX_BYTES,
+        deadline: float = DEADLINE_SECONDS,
+        max_bytes: int = MAX_ANSWER_BYTES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._settings = settings
+        address = settings.address("Prometheus", "prometheus")
+        self._client = ApiClient(address, max_bytes=max_bytes, texts=_ERROR_TEXTS)
         self._deadline = deadline
-        self._max_bytes = max_bytes
-        self._clock = clock
-        parts = urlsplit(settings.url)
-        entry, _, host = parts.netloc.rpartition("@")
-        self._name = urlunsplit((parts.scheme, host, parts.path, "", ""))
-        self._url_entry = entry
-        """`user:password` in the address itself, which counts where nothing else is configured."""
-        self._session: aiohttp.ClientSession | None = None
-        self._rules: _Kept[tuple[Rule, ...]] = _Kept(clock)
-        self._metadata: dict[str, Metadata] = {}
+        self._rules: _KeptAnswer[tuple[AlertRule, ...]] = _KeptAnswer(clock)
+        self._metadata: dict[str, MetricMetadata] = {}
 
     async def __aenter__(self) -> Self:
         return self
@@ -159,11 +161,9 @@ class Prometheus:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._client.close()
 
-    async def rules(self) -> tuple[Rule, ...]:
+    async def rules(self) -> tuple[AlertRule, ...]:
         """Get all alerting rules, at most once in 30 seconds, however many ask.
 
         Those who ask together share a failure too.
@@ -173,23 +173,23 @@ class Prometheus:
         """
         return await self._rules.get(self._get_rules)
 
-    async def rule_of(self, labels: Mapping[str, str], generator_url: str | None = None) -> Rule | None:
-        """Find the rule that an alert with these labels comes from; see `rule_among`.
+    async def rule_of(self, labels: Mapping[str, str], generator_url: str | None = None) -> AlertRule | None:
+        """Find the rule that an alert with these labels comes from; see `find_rule`.
 
         Raises:
             PictureError: as `query_range`.
         """
-        return rule_among(await self.rules(), labels, expr_of(generator_url))
+        return find_rule(await self.rules(), labels, expr_of(generator_url))
 
     async def query_range(
         self,
         expr: str,
         period: Period,
         *,
-        choose: Choose | None = None,
-        limit: int = MAX_SERIES,
-        rank: Rank | None = None,
-    ) -> Answer:
+        choose: ChooseSeries | None = None,
+        limit: int = MAX_SERIES_PER_CURVE,
+        rank: RankSeries | None = None,
+    ) -> QueryAnswer:
         """Compute an expression over a period.
 
         Args:
@@ -205,26 +205,26 @@ class Prometheus:
                 late (retry).
         """
         form = {"query": expr, "start": repr(period.start), "end": repr(period.end), "step": repr(period.step)}
-        body = await self._ask("query_range", form)
+        body = await self._ask("/api/v1/query_range", form)
         return await self._read(_answer(body, period.step, choose, limit, rank))
 
-    async def metadata(self, metric: str) -> Metadata:
+    async def metadata(self, metric: str) -> MetricMetadata:
         """What the server knows of a metric; empty where it knows nothing or has no such API."""
         if metric not in self._metadata:
             try:
-                head = _mapping(json.loads(await self._ask("metadata", {"metric": metric}, post=False)))
+                head = _mapping(json.loads(await self._ask("/api/v1/metadata", {"metric": metric}, post=False)))
                 found = _mapping(_mapping(head.get("data")).get(metric, [{}])[:1][0])
             except (PictureError, LookupError, TypeError, ValueError):
                 found = {}
-            if len(self._metadata) >= 1000:  # noqa: PLR2004 - enough for any rule file
+            if len(self._metadata) >= _MAX_KEPT_METADATA:
                 self._metadata.clear()
-            self._metadata[metric] = Metadata(*(str(found.get(key) or "") for key in ("type", "unit", "help")))
+            self._metadata[metric] = MetricMetadata(*(str(found.get(key) or "") for key in ("type", "unit", "help")))
         return self._metadata[metric]
 
     # ------------------------------------------------------------ inside
 
-    async def _get_rules(self) -> tuple[Rule, ...]:
-        body = await self._ask("rules", {"type": "alert", "exclude_alerts": "true"}, post=False)
+    async def _get_rules(self) -> tuple[AlertRule, ...]:
+        body = await self._ask("/api/v1/rules", {"type": "alert", "exclude_alerts": "true"}, post=False)
         return await self._read(_rules(body))
 
     async def _read(self, portions: _Portions[T]) -> T:
@@ -232,104 +232,44 @@ class Prometheus:
             return await _in_portions(portions)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             what = (str(error) or type(error).__name__)[:200]
-            raise PictureError(
-                f"Prometheus at {self._name} answered something else than its API says: {what}"
-            ) from None
+            server = self._client.address.server
+            raise PictureError(f"{server} answered something else than its API says: {what}") from None
 
     async def _ask(self, path: str, form: Mapping[str, str], *, post: bool = True) -> bytes:
         limit = min(self._deadline, seconds_left(self._deadline))
-        if path == "query_range":
+        if path == "/api/v1/query_range":
             form = {**form, "timeout": f"{max(1, math.floor(limit * 1000))}ms"}
         try:
-            async with asyncio.timeout(limit):
-                status, body = await self._send(path, form, post=post)
-                if post and status == 405:  # noqa: PLR2004 - a proxy before it that lets nobody post
-                    status, body = await self._send(path, form, post=False)
-        except TimeoutError:
-            raise PictureTimeout(f"Prometheus at {self._name} did not answer within {limit:.3g} s") from None
-        except aiohttp.ClientConnectorCertificateError:
-            raise PictureError(f"the certificate of {self._name} is not trusted: set prometheus.ca") from None
-        except (aiohttp.ClientError, OSError) as error:
-            reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-            raise PictureError(f"Prometheus at {self._name} cannot be reached: {reason}", retry=True) from None
-        if status == 200:  # noqa: PLR2004 - HTTP
-            return body
-        raise self._refusal(status, path, body)
+            async with self._client.within(limit, path):
+                answer = await self._client.ask("POST", path, form=form) if post else None
+                if answer is None or answer.status == 405:  # noqa: PLR2004 - a proxy before it that lets nobody post
+                    answer = await self._client.ask("GET", path, params=form)
+        except ApiAnswerTooLarge as error:
+            raise AnswerTooLarge(str(error)) from None
+        except ApiError as error:
+            raise picture_error(error) from None
+        if answer.status != 200:  # noqa: PLR2004 - HTTP
+            raise _refused_query(answer) or picture_error(self._client.refusal(answer, path))
+        return answer.body
 
-    async def _send(self, path: str, form: Mapping[str, str], *, post: bool) -> tuple[int, bytes]:
-        session = await self._opened_session()
-        given: dict[str, Any] = {"data": form} if post else {"params": form}
-        url = f"{self._name}/api/v1/{path}"
-        async with session.request("POST" if post else "GET", url, allow_redirects=False, **given) as response:
-            body = bytearray()
-            async for chunk in response.content.iter_chunked(_CHUNK):
-                body += chunk
-                if len(body) > self._max_bytes:
-                    raise PictureError(
-                        f"Prometheus at {self._name} answers with more than {self._max_bytes:,} bytes: too many series"
-                    )
-            if response.status in (301, 302, 303, 307, 308):
-                body = bytearray(response.headers.get("Location", "").partition("?")[0].encode())
-            return response.status, bytes(body)
 
-    async def _opened_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            context = await self._tls()
-            # Somebody else may have opened one meanwhile.
-            self._session = self._session or aiohttp.ClientSession(
-                headers=self._headers(),
-                connector=aiohttp.TCPConnector(ssl=context or True, limit=8),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                timeout=aiohttp.ClientTimeout(total=None),  # the deadline is around all of this
-                trust_env=False,
-            )
-        return self._session
-
-    def _headers(self) -> dict[str, str]:
-        settings = self._settings
-        headers = {"Accept": "application/json"}
-        if settings.token is not None:
-            headers["Authorization"] = f"Bearer {settings.token.get_secret_value()}"
-        elif settings.user is not None:
-            password = settings.password.get_secret_value() if settings.password else ""
-            headers["Authorization"] = aiohttp.encode_basic_auth(settings.user, password, encoding="utf-8")
-        elif self._url_entry:
-            user, password = map(unquote, self._url_entry.partition(":")[::2])
-            headers["Authorization"] = aiohttp.encode_basic_auth(user, password, encoding="utf-8")
-        return headers
-
-    async def _tls(self) -> ssl.SSLContext | None:
-        ca = self._settings.ca
-        if ca is None:
-            return None
-        try:
-            return await asyncio.to_thread(make_tls_context, ca)
-        except OSError as error:
-            raise PictureError(f"cannot read prometheus.ca, {ca}: {error.strerror or error}") from None
-
-    def _refusal(self, status: int, path: str, body: bytes) -> PictureError:
-        said = _said(body)
-        words = said.get("error")
-        if words and status in (400, 422) and said.get("errorType") in ("bad_data", "execution", "", None, str(status)):
-            return RefusedQuery(f"Prometheus refuses the expression: {str(words)[:500]}")
-        if status in (401, 403):
-            given = self._settings.token or self._settings.user or self._url_entry
-            what = "prometheus.token, or user and password, are right" if given else "they are needed: none are set"
-            return PictureRefused(f"Prometheus at {self._name} lets nobody in (HTTP {status}): see whether {what}")
-        if 300 <= status < 400:  # noqa: PLR2004 - HTTP
-            target = body.decode(errors="replace")[:200]
-            return PictureError(f"Prometheus at {self._name} redirects to {target}: is prometheus.url right?")
-        if status == 404 and not words:  # noqa: PLR2004 - HTTP
-            return PictureError(f"there is no /api/v1/{path} below {self._name}: is prometheus.url right?")
-        what = f": {str(words)[:500]}" if words else ""
-        retry = status >= 500 or status in (408, 429)  # noqa: PLR2004 - HTTP
-        return PictureError(f"Prometheus at {self._name} answered with HTTP {status}{what}", retry=retry)
+def _refused_query(answer: ApiAnswer) -> RefusedQuery | None:
+    """The error for an answer that refuses the expression; None for any other."""
+    try:
+        said = _mapping(json.loads(answer.body))
+    except (TypeError, ValueError):
+        return None
+    status, words = answer.status, said.get("error")
+    types = ("bad_data", "execution", "", None, str(status))
+    if status not in (400, 422) or not words or said.get("errorType") not in types:
+        return None
+    return RefusedQuery(f"Prometheus refuses the expression: {str(words)[:_MAX_QUOTED_CHARS]}")
 
 
 # ---------------------------------------------------------------- rules
 
 
-def rule_among(rules: Sequence[Rule], labels: Mapping[str, str], expr: str | None = None) -> Rule | None:
+def find_rule(rules: Sequence[AlertRule], labels: Mapping[str, str], expr: str | None = None) -> AlertRule | None:
     """Find the rule of an alert: by its name and, where several share that, by group, expression and labels.
 
     A rule that sets a label otherwise than the alert has it is not the alert's; of the others, the one that sets the
@@ -344,21 +284,14 @@ def rule_among(rules: Sequence[Rule], labels: Mapping[str, str], expr: str | Non
     group = labels.get("alertgroup")
     found = [rule for rule in found if rule.group == group] or found
     if expr is not None:
-        words = _words(expr)
-        found = [rule for rule in found if _words(rule.expr) == words] or found
+        words = normalize_expression(expr)
+        found = [rule for rule in found if normalize_expression(rule.expr) == words] or found
     fitting = [
         rule
         for rule in found
         if all(labels.get(name, "") == value for name, value in rule.labels.items() if "{{" not in value)
     ]
     return max(fitting or found, key=lambda rule: len(rule.labels), default=None)
-
-
-def _words(expr: str) -> tuple[str, ...]:
-    try:
-        return tuple(token.text for token in tokens(expr))
-    except NotUnderstood:
-        return tuple(expr.split())
 
 
 @lru_cache(maxsize=256)
@@ -374,7 +307,7 @@ def expr_of(generator_url: str | None) -> str | None:
     return found[0].strip() or None if found else None
 
 
-def rules_in(body: bytes) -> tuple[Rule, ...]:
+def read_rules(body: bytes) -> tuple[AlertRule, ...]:
     """Read the answer of `/api/v1/rules`. What is no alerting rule is passed over.
 
     Raises:
@@ -383,10 +316,10 @@ def rules_in(body: bytes) -> tuple[Rule, ...]:
     return _at_once(_rules(body))
 
 
-def _rules(body: bytes) -> _Portions[tuple[Rule, ...]]:
+def _rules(body: bytes) -> _Portions[tuple[AlertRule, ...]]:
     groups, _ = yield from _opened(body)
     return tuple(
-        Rule(
+        AlertRule(
             name=str(rule["name"]),
             group=str(group.get("name") or ""),
             expr=str(rule["query"]),
@@ -403,65 +336,86 @@ def _rules(body: bytes) -> _Portions[tuple[Rule, ...]]:
 # ---------------------------------------------------------------- series
 
 
-async def drawing(prometheus: Prometheus, analysis: Analysis, period: Period, *, limit: int = MAX_SERIES) -> Drawing:
+async def fetch_chart_data(
+    prometheus: Prometheus, analysis: Analysis, period: Period, *, limit: int = MAX_SERIES_PER_CURVE
+) -> ChartData:
     """Get what a chart shows: all curves of an analysis at once, the series of the firing instances alone.
 
-    Where matchers leave nothing (a label was changed between the series and the alert), or the server refuses them,
-    the rule's own text is asked for and the series are chosen by their labels. What the value is compared with may
-    be missing; a note says so.
+    What the value is compared with may be missing; a note says so.
 
     Raises:
         NothingToDraw: there is no data.
         PictureError: as `Prometheus.query_range`.
     """
     answers = await asyncio.gather(
-        *(_asked(prometheus, analysis, curve, period, limit) for curve in analysis.curves), return_exceptions=True
+        *(_fetch_curve(prometheus, analysis, curve, period, limit) for curve in analysis.curves), return_exceptions=True
     )
-    got: list[tuple[Curve, Answer]] = []
+    got: list[tuple[AlertCurve, QueryAnswer]] = []
     notes: list[str] = []
     for curve, answer in zip(analysis.curves, answers, strict=True):
-        if isinstance(answer, Answer):
+        if isinstance(answer, QueryAnswer):
             got.append((curve, answer))
             notes += answer.notes
-        elif isinstance(answer, PictureError) and curve.role in (Role.REFERENCE, Role.VANISHED):
-            notes.append(f"{curve.text} is not drawn: {answer}")
+        elif isinstance(answer, PictureError) and curve.role in (CurveRole.REFERENCE, CurveRole.VANISHED):
+            notes.append(f"{curve.query} is not drawn: {answer}")
         else:
             raise answer
     shown = tuple((curve, answer) for curve, answer in got if _has_values(answer))
-    if not any(curve.role is not Role.REFERENCE for curve, _ in shown):
+    if not any(curve.role is not CurveRole.REFERENCE for curve, _ in shown):
         raise NothingToDraw(f"Prometheus has no data to draw for {analysis.expr.strip()[:200]}")
-    return Drawing(shown, period, tuple(dict.fromkeys(notes)))
+    return ChartData(shown, period, tuple(dict.fromkeys(notes)))
 
 
-async def _asked(prometheus: Prometheus, analysis: Analysis, curve: Curve, period: Period, limit: int) -> Answer:
-    def choose(series: Sequence[Mapping[str, str]]) -> Choice:
+async def _fetch_curve(
+    prometheus: Prometheus, analysis: Analysis, curve: AlertCurve, period: Period, limit: int
+) -> QueryAnswer:
+    def choose(series: Sequence[Mapping[str, str]]) -> SeriesChoice:
         if not any(analysis.instances):
-            return Choice(tuple(range(len(series))))
-        return chosen(curve, series, analysis.instances)
+            return SeriesChoice(tuple(range(len(series))))
+        return choose_series(curve, series, analysis.instances)
 
     def rank(lowest: float, highest: float) -> float:
-        return badness(lowest, highest, limits)
+        return badness(lowest, highest, analysis.thresholds)
 
-    limits = [(each.op, each.value) for each in analysis.thresholds]
-    asked = partial(prometheus.query_range, period=period, choose=choose, limit=limit, rank=rank)
     try:
-        answer = await asked(curve.query)
-    except RefusedQuery:
-        if curve.query == curve.text:
+        return await prometheus.query_range(curve.query, period, choose=choose, limit=limit, rank=rank)
+    except AnswerTooLarge:
+        narrowed = await _narrow_by_look(prometheus, curve.query, period, choose) if analysis.understood else None
+        if narrowed is None:
             raise
-    else:
-        if answer.series or curve.query == curve.text or curve.role not in (Role.VALUE, Role.REFERENCE):
-            return answer
-    return await asked(curve.text)
+        return await prometheus.query_range(narrowed, period, choose=choose, limit=limit, rank=rank)
 
 
-def _has_values(answer: Answer) -> bool:
+async def _narrow_by_look(prometheus: Prometheus, query: str, period: Period, choose: ChooseSeries) -> str | None:
+    """Make a query for the chosen series alone, of which a few points tell what series there are."""
+    chosen: list[Mapping[str, str]] = []
+    answered: list[Mapping[str, str]] = []
+
+    def look(series: Sequence[Mapping[str, str]]) -> SeriesChoice:
+        choice = choose(series)
+        answered.extend(series)
+        chosen.extend(series[place] for place in choice.places)
+        return SeriesChoice(())
+
+    step = math.ceil((period.end - period.start) / (_POINTS_TO_LOOK_AT - 1))
+    start = max(0.0, period.end - (_POINTS_TO_LOOK_AT - 1) * step)
+    await prometheus.query_range(query, Period(start, period.end, max(step, period.step)), choose=look)
+    narrowed = narrow_query(query, chosen, answered)
+    return None if narrowed == query else narrowed
+
+
+def _has_values(answer: QueryAnswer) -> bool:
     return any(not math.isnan(value) for series in answer.series for _, value in series.points)
 
 
-def answer_in(
-    body: bytes, step: float, *, choose: Choose | None = None, limit: int = MAX_SERIES, rank: Rank | None = None
-) -> Answer:
+def read_answer(
+    body: bytes,
+    step: float,
+    *,
+    choose: ChooseSeries | None = None,
+    limit: int = MAX_SERIES_PER_CURVE,
+    rank: RankSeries | None = None,
+) -> QueryAnswer:
     """Read the answer of `/api/v1/query_range`: pure, for a thread or another process.
 
     Values that are no finite number, and points that are missing, are gaps: points with NaN.
@@ -472,7 +426,9 @@ def answer_in(
     return _at_once(_answer(body, step, choose, limit, rank))
 
 
-def _answer(body: bytes, step: float, choose: Choose | None, limit: int, rank: Rank | None) -> _Portions[Answer]:
+def _answer(
+    body: bytes, step: float, choose: ChooseSeries | None, limit: int, rank: RankSeries | None
+) -> _Portions[QueryAnswer]:
     # The points are read from the text itself: as JSON each is a list, and so many lists make Python's garbage
     # collector go through the whole memory again and again, tens of milliseconds each time.
     text = body.decode()
@@ -490,7 +446,7 @@ def _answer(body: bytes, step: float, choose: Choose | None, limit: int, rank: R
     if head.get("isPartial") is True:
         notes.append("the answer is partial: a part of the storage did not answer")
     labels = [_texts(item.get("metric")) for item in items]
-    choice = choose(labels) if choose is not None else Choice(tuple(range(len(items))))
+    choice = choose(labels) if choose is not None else SeriesChoice(tuple(range(len(items))))
     if choice.note and choice.places:
         notes.append(choice.note)
     series: list[tuple[float, int, Series]] = []
@@ -503,12 +459,12 @@ def _answer(body: bytes, step: float, choose: Choose | None, limit: int, rank: R
         insort(series, (-score, number, Series(labels[place], points)))
         del series[limit:]
         yield
-    return Answer(
+    return QueryAnswer(
         tuple(each for _, _, each in series), max(0, len(choice.places) - limit), choice.sure or not items, tuple(notes)
     )
 
 
-def _rank(points: Sequence[tuple[float, float]], rank: Rank) -> float:
+def _rank(points: Sequence[tuple[float, float]], rank: RankSeries) -> float:
     values = [value for _, value in points if not math.isnan(value)]
     return rank(min(values), max(values)) if values else -math.inf
 
@@ -519,7 +475,7 @@ def _points(text: str, step: float) -> tuple[tuple[float, float], ...]:
     points: list[tuple[float, float]] = []
     last = math.inf
     for at, value in zip(numbers, numbers, strict=True):
-        if at - last > _GAP * step:
+        if at - last > _MAX_GAP_STEPS * step:
             points.append((last + step, math.nan))
         points.append((at, value if math.isfinite(value) else math.nan))
         last = at
@@ -542,7 +498,7 @@ async def _in_portions(portions: _Portions[T]) -> T:
             next(portions)
         except StopIteration as stop:
             return cast("T", stop.value)
-        if time.perf_counter() - begun > _PORTION:
+        if time.perf_counter() - begun > _SECONDS_PER_TURN:
             await asyncio.sleep(0)
             begun = time.perf_counter()
 
@@ -579,15 +535,7 @@ def _texts(value: Any) -> dict[str, str]:
     return {str(name): str(text) for name, text in _mapping(value or {}).items()}
 
 
-def _said(body: bytes) -> dict[str, Any]:
-    """An error's JSON; empty where it is a page or anything else."""
-    try:
-        return _mapping(json.loads(body))
-    except (TypeError, ValueError):
-        return {}
-
-
-class _Kept(Generic[T]):
+class _KeptAnswer(Generic[T]):
     """A value that is got at most once at a time and kept for a while, or its error for a shorter one."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -603,7 +551,7 @@ class _Kept(Generic[T]):
                     self._value = await fetch()
                 except PictureError as error:
                     self._value = error
-                life = _FAILURE_LIFE if isinstance(self._value, PictureError) else RULES_LIFE
+                life = _FAILURE_TTL_SECONDS if isinstance(self._value, PictureError) else RULES_TTL_SECONDS
                 self._until = self._clock() + life
             if isinstance(self._value, PictureError):
                 raise self._value

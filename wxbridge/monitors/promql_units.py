@@ -6,23 +6,22 @@ Where it cannot be told there is none: a number of unknown unit is shown as it i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+
+from promql_parser import AggregateExpr, BinaryExpr, Call, Expr, VectorSelector
 
 from wxbridge.core.model import Value
 from wxbridge.core.text.units import infer_unit
-from wxbridge.monitors.promql_tree import (
+from wxbridge.monitors.promql_syntax import (
     COMPARISONS,
-    Aggregate,
-    Binary,
-    Call,
-    Node,
-    NotUnderstood,
-    Selector,
-    constant,
-    parse,
+    InvalidPromQL,
+    ParsedExpression,
+    children_of,
+    constant_of,
+    parse_expression,
 )
 
-OfMetric = Callable[[str], str]
+UnitOfMetric = Callable[[str], str]
 """A metric's name → its unit; empty where it is not known."""
 
 _MOMENT = "moment"
@@ -39,12 +38,13 @@ _LAST_ARGUMENT = ("quantile_over_time",)
 _HUNDRED = 100.0
 
 
-def unit_in(expr: str, of_metric: OfMetric) -> str:
-    """The unit of an expression's values, as `compose.figures.figure` knows it; empty where it cannot be told."""
+def unit_in(expr: str, of_metric: UnitOfMetric) -> str:
+    """Tell the unit of an expression's values, as `core.text.units` knows it; empty where it cannot be told."""
     try:
-        found = _unit(parse(expr), of_metric)
-    except NotUnderstood:
+        parsed = parse_expression(expr)
+    except InvalidPromQL:
         return ""
+    found = _UnitFinder(parsed, of_metric).find(parsed.tree)
     return "" if found == _MOMENT else found
 
 
@@ -58,67 +58,70 @@ def unit_of_metric(name: str) -> str:
     return infer_unit(Value(name))
 
 
-def _unit(node: Node, of: OfMetric) -> str:
-    match node:
-        case Selector():
-            return unit_of_metric(node.name) or of(node.name)
-        case Binary():
-            return _of_operator(node, of)
-        case Aggregate():
-            return "" if node.op in ("count", "count_values", "group", "stdvar") else _unit(node.expr, of)
-        case Call():
-            return _of_call(node, of)
-    return _unit(node.parts[0], of) if node.parts else ""
+class _UnitFinder:
+    """Follows the units of one expression's metrics to its result."""
 
+    def __init__(self, parsed: ParsedExpression, of_metric: UnitOfMetric) -> None:
+        self._parsed = parsed
+        self._of_metric = of_metric
 
-def _of_call(node: Call, of: OfMetric) -> str:
-    if node.name in ("time", "timestamp"):
-        return _MOMENT
-    if node.name in _COUNTS or not node.args:
-        return ""
-    if node.name == "histogram_quantile":
-        # Its buckets are counted by rates, and are bounds of what the metric measures all the same.
-        return next((unit_of_metric(name) or of(name) for name in _names(node)), "")
-    unit = _unit(node.args[-1 if node.name in _LAST_ARGUMENT else 0], of)
-    return _PER_SECOND.get(unit, "") if node.name in _RATES else unit
+    def find(self, node: Expr) -> str:
+        """Tell the unit of a part's values."""
+        match node:
+            case VectorSelector():
+                return self._of_name(self._parsed.metric_of(node))
+            case BinaryExpr():
+                return self._of_operator(node)
+            case AggregateExpr():
+                return "" if str(node.op) in ("count", "count_values", "group", "stdvar") else self.find(node.expr)
+            case Call():
+                return self._of_call(node)
+        children = children_of(node)
+        return self.find(children[0]) if children else ""
 
+    def _of_name(self, metric: str) -> str:
+        return unit_of_metric(metric) or self._of_metric(metric)
 
-def _of_operator(node: Binary, of: OfMetric) -> str:
-    left, right = _unit(node.left, of), _unit(node.right, of)
-    first, second = constant(node.left), constant(node.right)
-    number = second if first is None else first
-    unit = ""
-    match node.op:
-        case "and" | "unless" | "%":
-            unit = left
-        case op if op in COMPARISONS:
-            unit = "" if node.returns_bool else left
-        case "+" | "-" if number is not None:
-            unit = left or right
-        case "-" if _MOMENT in (left, right):
-            unit = "seconds"
-        case "+" | "-" | "or":
-            unit = left if left == right else ""
-        case "*" if number is not None:
-            unit = _multiplied(left or right, number)
-        case "/" if number is not None:
-            unit = left if second == 1 else ""
-        case "/":
-            unit = "ratio" if left == right and (left or _alike(node.left, node.right)) else ""
-    return unit
+    def _of_call(self, node: Call) -> str:
+        name = node.func.name
+        if name in ("time", "timestamp"):
+            return _MOMENT
+        if name in _COUNTS or not node.args:
+            return ""
+        if name == "histogram_quantile":
+            # Its buckets are counted by rates, and are bounds of what the metric measures all the same.
+            return next(map(self._of_name, self._parsed.metrics(node)), "")
+        unit = self.find(node.args[-1 if name in _LAST_ARGUMENT else 0])
+        return _PER_SECOND.get(unit, "") if name in _RATES else unit
 
+    def _of_operator(self, node: BinaryExpr) -> str:
+        left, right = self.find(node.lhs), self.find(node.rhs)
+        first, second = constant_of(node.lhs), constant_of(node.rhs)
+        number = second if first is None else first
+        unit = ""
+        match str(node.op):
+            case "and" | "unless" | "%":
+                unit = left
+            case op if op in COMPARISONS:
+                unit = "" if node.modifier is not None and node.modifier.return_bool else left
+            case "+" | "-" if number is not None:
+                unit = left or right
+            case "-" if _MOMENT in (left, right):
+                unit = "seconds"
+            case "+" | "-" | "or":
+                unit = left if left == right else ""
+            case "*" if number is not None:
+                unit = _multiplied(left or right, number)
+            case "/" if number is not None:
+                unit = left if second == 1 else ""
+            case "/":
+                unit = "ratio" if left == right and (left or self._is_part_of(node.lhs, node.rhs)) else ""
+        return unit
 
-def _alike(left: Node, right: Node) -> bool:
-    """Whether two sides are of the same metric: a part of it and the whole."""
-    first, second = set(_names(left)), set(_names(right))
-    return len(first) == 1 and first == second
-
-
-def _names(node: Node) -> Iterator[str]:
-    if isinstance(node, Selector) and node.name:
-        yield node.name
-    for part in node.parts:
-        yield from _names(part)
+    def _is_part_of(self, left: Expr, right: Expr) -> bool:
+        """Whether two sides are of the same metric: a part of it and the whole."""
+        first, second = set(self._parsed.metrics(left)), set(self._parsed.metrics(right))
+        return len(first) == 1 and first == second
 
 
 def _multiplied(unit: str, factor: float | None) -> str:

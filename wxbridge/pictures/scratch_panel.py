@@ -17,7 +17,7 @@ import math
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import quote
 
@@ -29,8 +29,17 @@ from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, Pi
 from wxbridge.core.http import ApiClient, ApiError
 from wxbridge.core.pictures import PanelAddress, PanelRequest
 from wxbridge.core.text.i18n import say
-from wxbridge.monitors.prometheus import Answer
-from wxbridge.monitors.promql import Analysis, Choice, Curve, Period, Role, Threshold, chosen
+from wxbridge.core.thresholds import AlertThreshold
+from wxbridge.monitors.prometheus import QueryAnswer
+from wxbridge.monitors.promql import (
+    AlertCurve,
+    Analysis,
+    CurveRole,
+    Period,
+    SeriesChoice,
+    choose_series,
+    narrow_query,
+)
 from wxbridge.pictures.charts.chart import MAX_CURVES
 from wxbridge.pictures.charts.graph import NO_RATIO, Graphs, Request, analysis_of, period_of, requested
 
@@ -75,8 +84,8 @@ class PanelContent:
     """What a panel is filled with."""
 
     title: str
-    curves: tuple[Curve, ...]
-    thresholds: tuple[Threshold, ...] = ()
+    curves: tuple[AlertCurve, ...]
+    thresholds: tuple[AlertThreshold, ...] = ()
     unit: str = ""
     """As `compose.figures` knows it; empty leaves the panel's own."""
 
@@ -193,7 +202,7 @@ def _fill(panel: Json, content: PanelContent) -> None:
         _fill_series(panel, content.curves, limits, unit)
 
 
-def _fill_series(panel: Json, curves: Sequence[Curve], limits: Sequence[Threshold], unit: str | None) -> None:
+def _fill_series(panel: Json, curves: Sequence[AlertCurve], limits: Sequence[AlertThreshold], unit: str | None) -> None:
     """A time series, since Grafana 7.4. The first step is the ground, which has no line."""
     config = panel["fieldConfig"] = _part(panel, "fieldConfig")
     defaults = config["defaults"] = _part(config, "defaults")
@@ -218,12 +227,12 @@ def _fill_series(panel: Json, curves: Sequence[Curve], limits: Sequence[Threshol
                 "properties": [{"id": "custom.lineStyle", "value": {"fill": "dash", "dash": [10, 10]}}],
             }
             for place, curve in enumerate(curves)
-            if curve.role is Role.REFERENCE
+            if curve.role is CurveRole.REFERENCE
         ),
     ]
 
 
-def _fill_graph(panel: Json, limits: Sequence[Threshold], unit: str | None) -> None:
+def _fill_graph(panel: Json, limits: Sequence[AlertThreshold], unit: str | None) -> None:
     """The panel `graph`, up to Grafana 10."""
     panel["thresholds"] = [
         {
@@ -341,13 +350,13 @@ class ScratchPainter:
         if request.rule:
             request = await self._graphs.looked_up(request)
         when, analysis = period_of(request), analysis_of(request)
-        curves = [curve for curve in analysis.curves if curve.role is not Role.ABSENT]
-        unit, answers = await asyncio.gather(
+        curves = [curve for curve in analysis.curves if curve.role is not CurveRole.ABSENT]
+        unit, answered = await asyncio.gather(
             self._graphs.unit(request, analysis),
-            asyncio.gather(*(self._answer(curve, analysis, when) for curve in curves)),
+            asyncio.gather(*(self._fitting(curve, analysis, when) for curve in curves)),
         )
-        found = [(curve, answer) for curve, answer in zip(curves, answers, strict=True) if _values(answer)]
-        if not any(curve.role is not Role.REFERENCE for curve, _ in found):
+        found = [(curve, answer) for curve, answer in answered if _values(answer)]
+        if not any(curve.role is not CurveRole.REFERENCE for curve, _ in found):
             raise NothingToDraw(f"Prometheus has no data to draw for {analysis.expr.strip()[:_MAX_TITLE_CHARS]}")
         if unit == "ratio" and not request.unit and any(max(_values(answer)) > NO_RATIO for _, answer in found):
             unit = ""
@@ -362,22 +371,27 @@ class ScratchPainter:
         )
         return PanelContent(title, tuple(curve for curve, _ in found), analysis.thresholds, unit), shown
 
-    async def _answer(self, curve: Curve, analysis: Analysis, when: Period) -> Answer:
-        """See what Grafana would draw. It draws all that a query gives, so that this has to be the alert's alone."""
-        exact = True
+    async def _fitting(self, curve: AlertCurve, analysis: Analysis, when: Period) -> tuple[AlertCurve, QueryAnswer]:
+        """Make a curve that Grafana can draw, which draws all that a query gives: it has to give the alert's alone."""
+        query: str | None = curve.query
 
-        def choose(series: Sequence[Mapping[str, str]]) -> Choice:
-            nonlocal exact
-            every = Choice(tuple(range(len(series))))
-            choice = chosen(curve, series, analysis.instances) if any(analysis.instances) else every
-            exact = choice.places == every.places and (choice.sure or not series)
-            return every
+        def choose(series: Sequence[Mapping[str, str]]) -> SeriesChoice:
+            nonlocal query
+            choice = SeriesChoice(tuple(range(len(series))))
+            if any(analysis.instances) and series:
+                choice = choose_series(curve, series, analysis.instances)
+                if len(choice.places) < len(series) or not choice.sure:
+                    chosen = [series[place] for place in choice.places]
+                    # What is not understood may end in a comment, or be more than one expression.
+                    can_narrow = choice.sure and analysis.understood
+                    query = narrow_query(curve.query, chosen, series) if can_narrow else None
+            return choice
 
         answer = await self._graphs.prometheus.query_range(curve.query, when, choose=choose, limit=MAX_CURVES)
-        if not exact or answer.others:
-            why = "others than the firing instances'" if not exact else f"more than {MAX_CURVES}"
+        if query is None or answer.others:
+            why = f"more than {MAX_CURVES}" if answer.others else "others than the firing instances'"
             raise NothingToDraw(f"Grafana would draw {why} series for {curve.query[:_MAX_TITLE_CHARS]}", reason="unfit")
-        return answer
+        return replace(curve, query=query), answer
 
     # ------------------------------------------------------------ one turn
 
@@ -471,7 +485,7 @@ class ScratchPainter:
         return version if isinstance(version, int) else None
 
 
-def _values(answer: Answer) -> list[float]:
+def _values(answer: QueryAnswer) -> list[float]:
     return [value for series in answer.series for _, value in series.points if not math.isnan(value)]
 
 

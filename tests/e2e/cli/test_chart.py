@@ -35,8 +35,8 @@ def test_an_expression_is_explained_without_any_configuration() -> None:
     labels = {"alertname": "Load", "instance": "db-1:9100", "severity": "page"}
     found = explained("--expr", "node_load1 > 4", "--labels", json.dumps(labels), "--for", "10m")
     assert list(found) == ["queries", "thresholds", "filter", "range", "why"]
-    assert found["queries"] == ['node_load1{instance="db-1:9100", severity=~"page|"}']
-    assert (found["thresholds"], found["filter"]) == ([4.0], {})
+    assert found["queries"] == ["node_load1"]
+    assert (found["thresholds"], found["filter"]) == ([4.0], {"instance": "db-1:9100"})
     assert found["range"]["end"] - found["range"]["start"] == pytest.approx(2400, abs=10)
     assert found["why"] == "the outer comparison (> 4) became the threshold"
 
@@ -78,8 +78,9 @@ def test_where_several_rules_have_a_name_it_is_told_which_is_taken(namesakes: st
 
 
 def test_several_instances_are_explained_together() -> None:
-    labels = json.dumps([{"instance": "a:1"}, {"instance": "b:1"}])
-    assert explained("--expr", "up == 0", "--labels", labels)["queries"] == ['up{instance=~"a:1|b:1"}']
+    labels = json.dumps([{"instance": "a:1", "job": "x"}, {"instance": "b:1", "job": "x"}])
+    found = explained("--expr", "up == 0", "--labels", labels)
+    assert (found["queries"], found["filter"]) == (["up"], {"job": "x"})
 
 
 def test_what_is_not_understood_is_drawn_whole() -> None:

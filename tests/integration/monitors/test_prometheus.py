@@ -23,16 +23,16 @@ from tests.fakes import promql_judge
 from wxbridge.config.types import WebSource
 from wxbridge.core.errors import PictureError
 from wxbridge.monitors.prometheus import (
+    AlertRule,
     Prometheus,
     RefusedQuery,
-    Rule,
-    answer_in,
-    drawing,
     expr_of,
-    rule_among,
-    rules_in,
+    fetch_chart_data,
+    find_rule,
+    read_answer,
+    read_rules,
 )
-from wxbridge.monitors.promql import Period, Role, analysed, period
+from wxbridge.monitors.promql import CurveRole, Period, analyze_expression, choose_period, narrow_query
 
 PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 PERIOD = Period(1000.0, 1900.0, 2.0)
@@ -48,64 +48,64 @@ def matrix(*series: tuple[dict[str, str], list[list[Any]]], **more: Any) -> byte
 
 def test_values_that_are_no_numbers_and_missing_points_are_gaps() -> None:
     body = matrix(({"a": "b"}, [[10, "1"], [12, "NaN"], [14, "+Inf"], [16, "2.5"], [30, "3"]]))
-    (series,) = answer_in(body, 2.0).series
+    (series,) = read_answer(body, 2.0).series
     assert [at for at, _ in series.points] == [10, 12, 14, 16, 18, 30]
     assert [None if math.isnan(value) else value for _, value in series.points] == [1, None, None, 2.5, None, 3]
 
 
 def test_series_above_the_limit_are_counted() -> None:
-    answer = answer_in(matrix(*(({"n": str(n)}, [[10, "1"]]) for n in range(25))), 2.0, limit=20)
+    answer = read_answer(matrix(*(({"n": str(n)}, [[10, "1"]]) for n in range(25))), 2.0, limit=20)
     assert len(answer.series) == 20
     assert answer.others == 5
 
 
 def test_of_too_many_series_those_of_the_highest_rank_are_given() -> None:
     body = matrix(*(({"n": str(n)}, [[10, str(n % 7)], [12, "NaN"]]) for n in range(25)), ({"n": "gone"}, []))
-    answer = answer_in(body, 2.0, limit=4, rank=lambda lowest, highest: lowest + highest)
+    answer = read_answer(body, 2.0, limit=4, rank=lambda lowest, highest: lowest + highest)
     assert [series.labels["n"] for series in answer.series] == ["6", "13", "20", "5"]
     assert answer.others == 22
 
 
 def test_warnings_and_a_partial_answer_are_told() -> None:
-    answer = answer_in(matrix(({}, [[10, "1"]]), warnings=["a store is gone"], isPartial=True), 2.0)
+    answer = read_answer(matrix(({}, [[10, "1"]]), warnings=["a store is gone"], isPartial=True), 2.0)
     assert answer.notes == ("a store is gone", "the answer is partial: a part of the storage did not answer")
 
 
 def test_a_native_histogram_has_no_points() -> None:
     body = b'{"status":"success","data":{"result":[{"metric":{"a":"b"},"histograms":[]}],"resultType":"matrix"}}'
-    assert answer_in(body, 2.0).series[0].points == ()
+    assert read_answer(body, 2.0).series[0].points == ()
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"data":{"result":[1]}}', b'{"data":{"result":[', b"\xff"])
 def test_what_is_no_answer_is_an_error_and_no_crash(body: bytes) -> None:
     with pytest.raises((TypeError, ValueError, LookupError)):
-        answer_in(body, 2.0)
+        read_answer(body, 2.0)
 
 
 # ---------------------------------------------------------------- rules
 
 RULES = [
-    Rule("Full", "disks", "a > 0.9", labels={"severity": "warning"}),
-    Rule("Full", "disks", "a > 0.95", labels={"severity": "critical"}),
-    Rule("Full", "old disks", "a > 0.8", labels={"severity": "{{ $labels.level }}", "team": "x"}),
-    Rule("Slow", "web", "b > 1"),
+    AlertRule("Full", "disks", "a > 0.9", labels={"severity": "warning"}),
+    AlertRule("Full", "disks", "a > 0.95", labels={"severity": "critical"}),
+    AlertRule("Full", "old disks", "a > 0.8", labels={"severity": "{{ $labels.level }}", "team": "x"}),
+    AlertRule("Slow", "web", "b > 1"),
 ]
 
 
 def test_rules_that_share_a_name_are_told_apart_by_the_labels_that_they_set() -> None:
-    assert rule_among(RULES, {"alertname": "Full", "severity": "critical", "instance": "a"}) is RULES[1]
-    assert rule_among(RULES, {"alertname": "Full", "severity": "odd", "team": "x"}) is RULES[2]
+    assert find_rule(RULES, {"alertname": "Full", "severity": "critical", "instance": "a"}) is RULES[1]
+    assert find_rule(RULES, {"alertname": "Full", "severity": "odd", "team": "x"}) is RULES[2]
 
 
 def test_rules_that_share_a_name_are_told_apart_by_group_and_expression() -> None:
     warning = {"alertname": "Full", "severity": "warning"}
-    assert rule_among(RULES, {**warning, "alertgroup": "old disks"}) is RULES[2]
-    assert rule_among(RULES, {"alertname": "Full"}, "a  >\n0.95 # so it says") is RULES[1]
+    assert find_rule(RULES, {**warning, "alertgroup": "old disks"}) is RULES[2]
+    assert find_rule(RULES, {"alertname": "Full"}, "a  >\n0.95 # so it says") is RULES[1]
 
 
 def test_an_alert_of_no_known_rule_has_none() -> None:
-    assert rule_among(RULES, {"alertname": "Gone"}) is None
-    assert rule_among(RULES, {}) is None
+    assert find_rule(RULES, {"alertname": "Gone"}) is None
+    assert find_rule(RULES, {}) is None
 
 
 def test_recording_rules_are_passed_over() -> None:
@@ -113,7 +113,7 @@ def test_recording_rules_are_passed_over() -> None:
         {"type": "recording", "name": "x", "query": "a"},
         {"type": "alerting", "name": "X", "query": "a > 1", "duration": 300, "labels": {}, "annotations": {"s": "t"}},
     ]}]}}).encode()  # fmt: skip
-    assert rules_in(body) == (Rule("X", "g", "a > 1", 300.0, {}, {"s": "t"}),)
+    assert read_rules(body) == (AlertRule("X", "g", "a > 1", 300.0, {}, {"s": "t"}),)
 
 
 @pytest.mark.parametrize(
@@ -292,41 +292,44 @@ async def test_a_server_that_fails_is_asked_for_rules_once_by_many_and_again_by_
     assert len(server.asked) == 2
 
 
-async def test_where_matchers_leave_nothing_the_rules_own_words_are_asked_and_filtered(server: Server) -> None:
-    server.say(200, matrix())
+async def test_the_rules_own_words_are_asked_and_the_series_chosen_in_the_answer(server: Server) -> None:
     server.say(200, matrix(({"instance": "a:1"}, [[1000, "1"]]), ({"instance": "b:1"}, [[1000, "2"]])))
-    found = analysed("a > 1", {"instance": "a:1", "job": "set by the rule"})
+    found = analyze_expression("a > 1", {"instance": "a:1", "job": "set by the rule"})
     async with client(server) as prometheus:
-        drawn = await drawing(prometheus, found, PERIOD)
-    assert [form["query"] for _, _, form, _ in server.asked] == [
-        'a{instance="a:1", job="set by the rule"}',
-        "a",
-    ]
+        drawn = await fetch_chart_data(prometheus, found, PERIOD)
+    assert [form["query"] for _, _, form, _ in server.asked] == ["a"]
     ((_, answer),) = drawn.curves
     assert [series.labels for series in answer.series] == [{"instance": "a:1"}]
 
 
-async def test_matchers_that_the_server_does_not_take_are_left_out(server: Server) -> None:
-    server.say(400, '{"status":"error","errorType":"bad_data","error":"no such dialect"}')
-    server.say(200, matrix(({"instance": "a:1"}, [[1000, "1"]])))
-    async with client(server) as prometheus:
-        drawn = await drawing(prometheus, analysed("a > 1", {"instance": "a:1"}), PERIOD)
-    assert len(drawn.curves) == 1
+async def test_of_too_many_series_a_few_points_are_looked_at_and_the_alerts_are_asked_for_alone(server: Server) -> None:
+    alert, other = ({"instance": name, "job": "x"} for name in ("a:1", "b:1"))
+    few, many = [[1000, "1"]], [[1000 + 2 * number, "1"] for number in range(450)]
+    server.say(200, matrix((alert, many), (other, many)))
+    server.say(200, matrix((alert, few), (other, few)))
+    server.say(200, matrix((alert, many)))
+    async with client(server, max_bytes=len(matrix((alert, many))) + 1) as prometheus:
+        drawn = await fetch_chart_data(prometheus, analyze_expression("a > 1", alert), PERIOD)
+    ((_, answer),) = drawn.curves
+    assert [(series.labels, len(series.points)) for series in answer.series] == [(alert, 450)]
+    forms = [form for _, _, form, _ in server.asked]
+    narrowed = '(a) and on (instance) (label_replace(vector(1), "instance", "a:1", "", ""))'
+    assert [(form["query"], form["step"]) for form in forms] == [("a", "2.0"), ("a", "90"), (narrowed, "2.0")]
 
 
 async def test_nothing_to_draw_is_an_error_and_no_empty_chart(server: Server) -> None:
     server.say(200, matrix(({"instance": "a:1"}, [[1000, "NaN"]])))
     async with client(server) as prometheus:
         with pytest.raises(PictureError, match="no data to draw for a > 1"):
-            await drawing(prometheus, analysed("a > 1", {"instance": "a:1"}), PERIOD)
+            await fetch_chart_data(prometheus, analyze_expression("a > 1", {"instance": "a:1"}), PERIOD)
 
 
 async def test_what_is_compared_with_may_be_missing(server: Server) -> None:
     server.say(200, matrix(({"instance": "a:1"}, [[1000, "1"]])))
     server.say(400, '{"status":"error","errorType":"bad_data","error":"broken"}')
     async with client(server) as prometheus:
-        drawn = await drawing(prometheus, analysed("a > b", {"instance": "a:1"}), PERIOD)
-    assert [curve.role for curve, _ in drawn.curves] == [Role.VALUE]
+        drawn = await fetch_chart_data(prometheus, analyze_expression("a > b", {"instance": "a:1"}), PERIOD)
+    assert [curve.role for curve, _ in drawn.curves] == [CurveRole.VALUE]
     assert "b is not drawn: Prometheus refuses the expression: broken" in drawn.notes
 
 
@@ -479,9 +482,9 @@ async def test_the_chart_of_each_real_alert_shows_exactly_its_series_and_thresho
             assert rule is not None
             # Once with what Prometheus says of its rule, once with nothing but the alert's own link.
             for added in (tuple(rule.labels), ()):
-                found = analysed(rule.expr, labels, added=added)
-                drawn = await drawing(prometheus, found, period(datetime.now(UTC), hold=rule.hold))
-                values = [answer for curve, answer in drawn.curves if curve.role is not Role.REFERENCE]
+                found = analyze_expression(rule.expr, labels, added=added)
+                drawn = await fetch_chart_data(prometheus, found, choose_period(datetime.now(UTC), hold=rule.hold))
+                values = [answer for curve, answer in drawn.curves if curve.role is not CurveRole.REFERENCE]
                 found_series = [series for answer in values for series in answer.series]
                 # Of an `or`, both sides are drawn, each for the instance.
                 assert len(found_series) == 1 + (" or " in rule.expr), key
@@ -512,11 +515,29 @@ def test_the_queries_of_the_public_expressions_give_the_firing_alerts_series_and
 async def test_what_is_compared_with_is_drawn_for_the_same_instance(real: str) -> None:
     async with Prometheus(WebSource(url=real)) as prometheus:
         await alerts_of(real)
-        found = analysed("node_load1 > on (instance) node_cpus", {"instance": "a:1", "cluster": "test"})
-        drawn = await drawing(prometheus, found, period(datetime.now(UTC)))
+        found = analyze_expression("node_load1 > on (instance) node_cpus", {"instance": "a:1", "cluster": "test"})
+        drawn = await fetch_chart_data(prometheus, found, choose_period(datetime.now(UTC)))
     (value, reference) = (answer.series for _, answer in drawn.curves)
     assert {series.labels["instance"] for series in (*value, *reference)} == {"a:1"}
     assert reference[0].points[-1][1] == 4
+
+
+async def test_a_query_for_the_chosen_series_gives_them_and_no_other(real: str) -> None:
+    async with Prometheus(WebSource(url=real)) as prometheus:
+        await alerts_of(real)
+        shown = choose_period(datetime.now(UTC))
+        for query in ("node_load1", "sum by (device) (avail_bytes) or node_load1", "max_over_time(node_load1[5m])"):
+            all_series = (await prometheus.query_range(query, shown)).series
+            answered = [series.labels for series in all_series]
+            for chosen in ([answered[0]], answered[:2], answered[1:]):
+                narrowed = narrow_query(query, chosen, answered)
+                assert narrowed is not None
+                found = (await prometheus.query_range(narrowed, shown)).series
+                # What is not of the alert is met with nothing; points and labels are as they were.
+                assert {tuple(sorted(each.labels.items())) for each in found} == {
+                    tuple(sorted(each.items())) for each in chosen
+                }
+                assert all(each in all_series for each in found)
 
 
 async def test_a_real_refusal_carries_prometheuss_own_words(real: str) -> None:
@@ -525,7 +546,7 @@ async def test_a_real_refusal_carries_prometheuss_own_words(real: str) -> None:
         with pytest.raises(RefusedQuery, match=r"refuses the expression: .*parse error: unclosed left parenthesis"):
             await prometheus.query_range("sum(", PERIOD)
         with pytest.raises(RefusedQuery, match=r"many-to-many matching not allowed|duplicate series"):
-            await prometheus.query_range("node_load1 / on (job) node_load1", period(datetime.now(UTC)))
+            await prometheus.query_range("node_load1 / on (job) node_load1", choose_period(datetime.now(UTC)))
         with pytest.raises(PictureError, match=r"no /api/v1/query_range below .*/wrong"):
             async with Prometheus(WebSource(url=real + "/wrong")) as other:
                 await other.query_range("a", PERIOD)

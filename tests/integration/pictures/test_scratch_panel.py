@@ -25,8 +25,9 @@ from wxbridge.core import imaging
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused
 from wxbridge.core.findings import FindingState
 from wxbridge.core.model import PictureSpec
+from wxbridge.core.thresholds import AlertThreshold
 from wxbridge.monitors.grafana import Grafana
-from wxbridge.monitors.promql import Threshold, analysed
+from wxbridge.monitors.promql import analyze_expression
 from wxbridge.pictures.charts.graph import Graphs
 from wxbridge.pictures.checks import check_painter
 from wxbridge.pictures.panels import PanelPainter
@@ -39,6 +40,8 @@ OWN = png(500, 300, "#123456")
 EDITOR, VIEWER = "glsa_editor", "glsa_viewer"
 UID = "scratch-1"
 DB = {"instance": "db-1:9100"}
+OF_DB = '(node_load1) and on (instance) (label_replace(vector(1), "instance", "db-1:9100", "", ""))'
+"""What Grafana is asked for: the alert's series alone."""
 PANEL = {
     "id": 2,
     "type": "timeseries",
@@ -195,7 +198,7 @@ async def grafana() -> AsyncIterator[FakeGrafana]:
 @pytest_asyncio.fixture
 async def prometheus() -> AsyncIterator[FakePrometheus]:
     async with fake_prometheus() as fake:
-        fake.series |= {"node_load1": [DB], 'node_load1{instance="db-1:9100"}': [DB]}
+        fake.series |= {"node_load1": [DB, {"instance": "web-1:9100"}]}
         yield fake
 
 
@@ -245,7 +248,7 @@ async def test_the_panel_is_filled_drawn_and_put_back_in_its_folder(grafana: Fak
     fill, back = grafana.saved
     panel = fill["dashboard"]["panels"][0]["panels"][0]
     assert panel["targets"] == [
-        {"refId": "A", "expr": 'node_load1{instance="db-1:9100"}', "legendFormat": "{{instance}}",
+        {"refId": "A", "expr": OF_DB, "legendFormat": "{{instance}}",
          "range": True, "instant": False}
     ]  # fmt: skip
     defaults = panel["fieldConfig"]["defaults"]
@@ -421,7 +424,7 @@ async def test_two_bridges_with_one_dashboard_take_turns(grafana: FakeGrafana, m
 async def test_what_a_killed_bridge_left_is_put_back_by_the_next_one(
     grafana: FakeGrafana, make: Make, clock: Clock
 ) -> None:
-    content = PanelContent("left behind", analysed("up == 0", {}).curves, (Threshold("==", 0),), "bytes")
+    content = PanelContent("left behind", analyze_expression("up == 0", {}).curves, (AlertThreshold("==", 0),), "bytes")
     grafana.save(lambda model: model.update(filled(model, 2, content, owner="killed", until=AT + 30)))
     assert grafana.panel()["title"] == "left behind"
     clock.now = AT + 30
@@ -430,7 +433,7 @@ async def test_what_a_killed_bridge_left_is_put_back_by_the_next_one(
 
 
 async def test_a_mark_that_says_forever_holds_nobody_up(grafana: FakeGrafana, make: Make) -> None:
-    content = PanelContent("left behind", analysed("up", {}).curves)
+    content = PanelContent("left behind", analyze_expression("up", {}).curves)
     grafana.save(lambda model: model.update(filled(model, 2, content, owner="x", until=AT + 1e9)))
     assert await make().paint(params()) == picture_of("Load")
     assert grafana.as_it_was()
@@ -477,7 +480,8 @@ async def test_a_dashboard_that_cannot_be_filled_is_left_alone(
 @pytest.mark.parametrize(
     ("labels", "series", "reason"),
     [
-        (DB, [DB, {"instance": "web-1:9100"}], "unfit"),
+        (DB, [{"instance": "web-1:9100"}], "unfit"),
+        (DB, [{**DB, "replica": name} for name in "ab"], "unfit"),
         ({}, [{"instance": str(number)} for number in range(11)], "unfit"),
         (DB, [], "no_data"),
     ],
@@ -490,7 +494,7 @@ async def test_where_grafana_would_show_other_series_than_the_alerts_it_is_not_a
     series: list[dict[str, str]],
     reason: str,
 ) -> None:
-    prometheus.series['node_load1{instance="db-1:9100"}' if labels else "node_load1"] = series
+    prometheus.series["node_load1"] = series
     with pytest.raises(NothingToDraw) as none:
         await make().paint(params(labels=labels))
     assert none.value.reason == reason
@@ -585,7 +589,7 @@ async def test_without_a_grafana_the_bridge_draws() -> None:
 
 
 def panel_for(expr: str, panel: dict[str, Any], unit: str = "") -> dict[str, Any]:
-    analysis = analysed(expr, {})
+    analysis = analyze_expression(expr, {})
     content = PanelContent("t", analysis.curves, analysis.thresholds, unit)
     made: dict[str, Any] = filled({"panels": [panel]}, 2, content, owner="me", until=1)["panels"][0]
     return made
@@ -631,7 +635,7 @@ def test_whatever_a_panel_is_like_it_comes_back_as_it_was(panel: dict[str, Any])
     panel = {name: value for name, value in panel.items() if name != "targets" or isinstance(value, list)}
     model = {"title": "x", "panels": [{**panel, "id": 2, "type": "graph" if panel.get("type") else "timeseries"}]}
     before = copy.deepcopy(model)
-    analysis = analysed("a > b or c < 3", {})
+    analysis = analyze_expression("a > b or c < 3", {})
     content = PanelContent("t", analysis.curves, analysis.thresholds, "bytes")
     made = filled(model, 2, content, owner="me", until=1.0)
     assert model == before

@@ -1,44 +1,33 @@
 from __future__ import annotations
 
 import json
-import math
 import shutil
 import subprocess
-from datetime import UTC, datetime, timedelta
+import time
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
+from promql_parser import BinaryExpr
 
 from tests.support import REPOSITORY
-from wxbridge.monitors import promql_tree
 from wxbridge.monitors.promql import (
-    ALL,
-    MAX_POINTS,
-    NONE,
-    Curve,
-    Labels,
+    CurveRole,
     Period,
-    Role,
-    analysed,
-    chosen,
-    explained,
-    period,
+    analyze_expression,
+    choose_series,
+    explain_analysis,
+    narrow_query,
 )
-from wxbridge.monitors.promql_tree import (
-    Binary,
-    Node,
-    NotUnderstood,
-    Number,
-    Paren,
-    Selector,
-    Sign,
-    String,
-    Subquery,
-    parse,
-    tokens,
+from wxbridge.monitors.promql_syntax import (
+    COMPARISONS,
+    InvalidPromQL,
+    is_scalar,
+    normalize_expression,
+    parse_expression,
+    strip_parentheses,
 )
 
 PAYLOADS = REPOSITORY / "tests" / "payloads" / "promql"
@@ -51,40 +40,37 @@ ALERT = {**SERIES, "alertname": "High", "severity": "warning"}
 NOW = datetime(2026, 3, 1, 12, 0, 7, tzinfo=UTC)
 
 
-def below(node: Node) -> list[Node]:
-    return [node, *(each for part in node.parts for each in below(part))]
-
-
 # ---------------------------------------------------------------- expressions
 
 
 @pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape["expr"])
 def test_an_expression_of_every_shape_gives_its_curves_thresholds_and_filter(shape: dict) -> None:
-    found = analysed(shape["expr"], shape.get("labels", ALERT), added=("severity",))
+    found = analyze_expression(shape["expr"], shape.get("labels", ALERT), added=("severity",))
     assert found.understood
     assert [curve.query for curve in found.curves] == shape["queries"]
     assert [f"{each.op} {each.value:g}" for each in found.thresholds] == shape["thresholds"]
     assert found.filter == shape["filter"]
 
 
-def test_every_public_expression_is_understood_and_its_curves_are_its_own_words() -> None:
+def test_every_public_expression_is_understood_and_its_curves_are_parts_of_it() -> None:
     for expr in PUBLIC:
-        found = analysed(expr, ALERT)
+        found = analyze_expression(expr, ALERT)
         assert found.understood, expr
         for curve in found.curves:
-            assert curve.text in expr or curve.role is Role.VANISHED
-            parse(curve.query)
+            assert curve.query in normalize_expression(expr) or curve.role is CurveRole.VANISHED
+            parse_expression(curve.query)
 
 
 @pytest.mark.skipif(not PROMTOOL, reason="needs promtool of Debian's package prometheus")
 def test_prometheus_itself_takes_every_query_made_of_the_public_expressions_and_shapes(tmp_path: Path) -> None:
-    odd = {**ALERT, "device": 'C:\\ "数据"\n{a|b}.*', "instance": "[::1]:9100"}
-    queries = {
+    odd = {**ALERT, "device": 'C:\\ "数据"\n{a|b}.*$1', "instance": "[::1]:9100"}
+    asked = {
         curve.query
         for expr in [*PUBLIC, *(shape["expr"] for shape in SHAPES)]
-        for labels in (ALERT, odd)
-        for curve in analysed(expr, labels).curves
+        for curve in analyze_expression(expr, ALERT).curves
+        if not is_number(curve.query)
     }
+    queries = asked | {str(narrow_query(query, [odd], [odd, ALERT])) for query in asked}
     rules = [{"record": f"query_{number}", "expr": query} for number, query in enumerate(sorted(queries))]
     (tmp_path / "rules.yml").write_text(json.dumps({"groups": [{"name": "all", "rules": rules}]}), encoding="utf-8")
     done = subprocess.run(
@@ -96,22 +82,28 @@ def test_prometheus_itself_takes_every_query_made_of_the_public_expressions_and_
 
 
 def test_a_label_of_the_rule_or_the_server_does_not_hide_the_series_which_have_none() -> None:
-    unknown = analysed("node_load1 > 4", {"instance": "a:1", "severity": "warning"})
-    known = analysed("node_load1 > 4", {"instance": "a:1", "severity": "warning"}, added=("severity",))
-    assert unknown.curves[0].query == 'node_load1{instance="a:1", severity=~"warning|"}'
-    assert known.curves[0].query == 'node_load1{instance="a:1"}'
+    alert = {"instance": "a:1", "severity": "warning"}
+    unknown = analyze_expression("node_load1 > 4", {**alert, "cluster": "eu"})
+    known = analyze_expression("node_load1 > 4", alert, added=("severity",))
+    assert (unknown.filter, known.filter) == ({"instance": "a:1", "cluster": "eu"}, {"instance": "a:1"})
+    series = [{"instance": "a:1"}, {"instance": "b:1"}]
+    for found in (unknown, known):
+        choice = choose_series(found.curves[0], series, found.instances)
+        assert (choice.places, choice.sure) == ((0,), True)
 
 
 def test_several_firing_instances_share_one_chart() -> None:
-    found = analysed("a > 1", {"instance": "a.b:1", "job": "x"}, {"instance": "c:1", "job": "x", "zone": "eu"})
-    assert found.curves[0].query == 'a{instance=~"a\\\\.b:1|c:1", job="x", zone=~"eu|"}'
+    one, other = {"instance": "a.b:1", "job": "x"}, {"instance": "c:1", "job": "x", "zone": "eu"}
+    found = analyze_expression("a > 1", one, other)
+    assert (found.curves[0].query, found.filter) == ("a", {"job": "x"})
+    series = [other, {"instance": "axb:1", "job": "x"}, one]
+    assert choose_series(found.curves[0], series, found.instances).places == (0, 2)
 
 
-def test_more_instances_than_a_matcher_should_list_are_chosen_from_the_answer() -> None:
-    found = analysed("a > 1", *({"instance": f"i{number}", "job": "x"} for number in range(100)))
-    assert found.curves[0].query == 'a{job="x"}'
+def test_many_instances_are_chosen_from_the_answer() -> None:
+    found = analyze_expression("a > 1", *({"instance": f"i{number}", "job": "x"} for number in range(100)))
     series = [{"instance": f"i{number}", "job": "x"} for number in range(50, 150)]
-    assert chosen(found.curves[0], series, found.instances).places == tuple(range(50))
+    assert choose_series(found.curves[0], series, found.instances).places == tuple(range(50))
 
 
 @pytest.mark.parametrize(
@@ -136,7 +128,7 @@ def test_more_instances_than_a_matcher_should_list_are_chosen_from_the_answer() 
     ids=lambda text: text[:20],
 )
 def test_what_is_not_understood_is_drawn_whole_and_filtered(text: str) -> None:
-    found = analysed(text, ALERT, added=("severity",))
+    found = analyze_expression(text, ALERT, added=("severity",))
     assert not found.understood
     assert [curve.query for curve in found.curves] == [text.strip()]
     assert found.filter == SERIES
@@ -144,13 +136,13 @@ def test_what_is_not_understood_is_drawn_whole_and_filtered(text: str) -> None:
 
 
 def test_metrics_are_named_for_guessing_a_unit() -> None:
-    found = analysed('rate(a_bytes_total[5m]) / on (x) b{y="z"} + a_bytes_total{} > 3', ALERT)
+    found = analyze_expression('rate(a_bytes_total[5m]) / on (x) b{y="z"} + a_bytes_total{} > 3', ALERT)
     assert found.curves[0].metrics == ("a_bytes_total", "b")
 
 
 def test_explaining_gives_plain_json() -> None:
-    found = analysed("topk(3, a) > 5 and a < +Inf", ALERT)
-    said = json.loads(json.dumps(explained(found, Period(0, 900, 2)), allow_nan=False))
+    found = analyze_expression("topk(3, a) > 5 and a < +Inf", ALERT)
+    said = json.loads(json.dumps(explain_analysis(found, Period(0, 900, 2)), allow_nan=False))
     assert said == {
         "queries": ["topk(3, a)"],
         "thresholds": [5],
@@ -232,210 +224,79 @@ EXPRESSIONS = st.recursive(
 @example('a{x="\ud800"} > 1')
 @example("a[5m > 1")
 def test_no_text_is_too_strange(text: str) -> None:
-    found = analysed(text, {**ALERT, "bad-name": "x", "lone": "\ud800"})
+    found = analyze_expression(text, {**ALERT, "bad-name": "x", "lone": "\ud800"})
     assert len(found.curves) >= 1
     for curve in found.curves:
         if found.understood:
-            parse(curve.query)
+            parse_expression(curve.query)
 
 
 @given(EXPRESSIONS)
-def test_the_edited_text_still_parses_and_differs_in_its_matchers_only(expr: str) -> None:
-    found = analysed(expr, ALERT)
-    assert found.understood
-    for curve in found.curves:
-        assert shape_of(parse(curve.query)) == shape_of(parse(curve.text))
-        for after, before in zip(selectors_of(curve.query), selectors_of(curve.text), strict=True):
-            assert after.name == before.name
-            assert after.matchers[: len(before.matchers)] == before.matchers
-            new = after.matchers[len(before.matchers) :]
-            assert {each.name for each in new} <= ALERT.keys() - {"alertname"}
-            assert len({each.name for each in new}) == len(new)
+def test_what_is_asked_for_is_written_as_it_is_read(expr: str) -> None:
+    for curve in analyze_expression(expr, ALERT).curves:
+        assert normalize_expression(curve.query) == curve.query or not is_valid(expr)
 
 
 @given(EXPRESSIONS)
-def test_stripping_keeps_the_exact_words_of_the_left_side(left: str) -> None:
-    found = analysed(f"({left}) > 3", ALERT)
-    inner = promql_tree.without_parentheses(parse(left))
-    if isinstance(inner, Binary) and inner.op in promql_tree.COMPARISONS:
-        assert all(curve.text in left for curve in found.curves if curve.role is not Role.VANISHED)
-    elif found.curves[0].role is Role.VALUE:
-        assert [curve.text for curve in found.curves] == [left[inner.start : inner.end]]
+def test_stripping_keeps_the_left_side(left: str) -> None:
+    if not is_valid(left):
+        return
+    found = analyze_expression(f"({left}) > 3", ALERT)
+    parsed = parse_expression(left)
+    inner = strip_parentheses(parsed.tree)
+    if isinstance(inner, BinaryExpr) and str(inner.op) in COMPARISONS:
+        whole = normalize_expression(left)
+        assert all(curve.query in whole for curve in found.curves if curve.role is not CurveRole.VANISHED)
+    elif found.understood and found.curves[0].role is CurveRole.VALUE:
+        assert [curve.query for curve in found.curves] == [parsed.write(inner)]
         assert [(each.op, each.value) for each in found.thresholds] == [(">", 3)]
 
 
-def selectors_of(text: str) -> list[Selector]:
-    return [node for node in below(parse(text)) if isinstance(node, Selector)]
+def is_number(query: str) -> bool:
+    return is_scalar(parse_expression(query).tree)
 
 
-def shape_of(node: Node) -> list[object]:
-    return [type(each).__name__ + getattr(each, "op", "") for each in below(node)]
-
-
-def bracketed(text: str, node: Node) -> str:
-    """The text with parentheses that say what this parser takes for what."""
-    inner, place = "", node.start
-    for part in node.parts:
-        between = text[place : part.start]
-        # Parentheses after a bare group_left would be its labels.
-        inner += between + "() " * between.rstrip().endswith(("group_left", "group_right")) + bracketed(text, part)
-        place = part.end
-    inner += text[place : node.end]
-    return inner if is_plain(node) else f"({inner})"
-
-
-def is_plain(node: Node) -> bool:
-    if isinstance(node, Sign):  # the other parser makes one number of a number and its signs
-        return isinstance(node.expr, Number) or (isinstance(node.expr, Sign) and is_plain(node.expr))
-    return isinstance(node, Number | String | Selector | Paren | Subquery)
-
-
-@given(EXPRESSIONS)
-def test_it_reads_operators_as_another_parser_does(expr: str) -> None:
-    check_reading(expr)
-
-
-def test_it_reads_the_public_expressions_as_another_parser_does() -> None:
-    for expr in PUBLIC:
-        check_reading(expr)
-
-
-def check_reading(expr: str) -> None:
-    other = pytest.importorskip("promql_parser", reason="needs the package promql-parser")
-
-    def bare(text: str) -> str:
-        tree = other.transform(
-            other.parse(text), post_visit=lambda node: node.expr if isinstance(node, other.ParenExpr) else None
-        )
-        return str(repr(tree))
-
+def is_valid(expr: str) -> bool:
+    """Whether it has the types that its operators and functions need; what is made up here often has not."""
     try:
-        whole = bare(expr)
-    except ValueError:
-        return  # it checks types, which is not done here
-    assert bare(bracketed(expr, parse(expr))) == whole
+        parse_expression(expr)
+    except InvalidPromQL:
+        return False
+    return True
 
 
-def test_a_sign_binds_weaker_than_a_power() -> None:
-    tree = parse("-a ^ 2 * 3")
-    assert isinstance(tree, Binary)
-    assert tree.op == "*"
-    assert isinstance(tree.left, Sign)
-    assert isinstance(tree.left.expr, Binary)
+def test_a_character_that_is_no_promql_is_named() -> None:
+    with pytest.raises(InvalidPromQL, match=r"unexpected character: '\$'"):
+        parse_expression("a > $x")
 
 
-def test_a_character_that_is_no_promql_is_named_with_its_place() -> None:
-    with pytest.raises(NotUnderstood, match=r"'\$x' at character 4"):
-        list(tokens("a > $x"))
+def test_an_unmatched_bracket_is_named_with_its_place() -> None:
+    with pytest.raises(InvalidPromQL, match=r"unclosed left parenthesis at character 3$"):
+        parse_expression('sum(rate(x{a=")"}[5m])')
+    with pytest.raises(InvalidPromQL, match=r"at character 12$"):
+        parse_expression('a{x="("} > 1)')
 
 
-# ---------------------------------------------------------------- choosing among series
+def test_no_regular_expression_holds_the_parser_up() -> None:
+    begun = time.perf_counter()
+    parse_expression("a{" + ",".join(r'x=~"(\\w{200})"' for _ in range(1000)) + "}")
+    assert time.perf_counter() - begun < 2
 
 
-def test_the_series_of_the_alert_is_the_one_all_of_whose_labels_it_has() -> None:
-    series = [
-        {"__name__": "a", "instance": "a:1", "device": "sda"},
-        {"__name__": "a", "instance": "a:1", "device": "sdb"},
-        {"__name__": "a", "instance": "a:1"},
-        {"__name__": "a", "instance": "a:1", "device": "sda", "more": "x"},
-    ]
-    choice = chosen(Curve("a", "a"), series, [{"instance": "a:1", "device": "sda", "severity": "warning"}])
-    assert choice.places == (0,)
-    assert choice.sure
+def test_strings_are_written_as_they_were() -> None:
+    parsed = parse_expression("a{x=~`\\d+`, y='it\\'s  {', z=\"\\\"#\"} # > 1")
+    assert parsed.write(parsed.tree) == "a{x=~`\\d+`,y='it\\'s  {',z=\"\\\"#\"}"
 
 
-class Counting(dict[str, str]):
-    """Counts how often they are looked at as a whole."""
-
-    looks = 0
-
-    def items(self) -> Any:
-        self.looks += 1
-        return super().items()
+# ---------------------------------------------------------------- queries for the chosen series alone
 
 
-@pytest.mark.parametrize("replica", [{}, {"replica": "r1"}], ids=["all labels are the alert's", "one is not"])
-def test_an_alert_is_not_compared_with_each_of_many_series(replica: dict[str, str]) -> None:
-    series = [{"instance": f"a:{number}", **replica} for number in range(1000)]
-    alerts = [Counting(instance=f"a:{number}", zone="eu") for number in range(0, 1000, 100)]
-    assert chosen(Curve("a", "a"), series, alerts).places == tuple(range(0, 1000, 100))
-    assert max(each.looks for each in alerts) < 10
-
-
-def test_labels_that_were_dropped_on_the_alerts_way_do_not_hide_its_series() -> None:
-    series = [{"instance": "a:1", "replica": "r1"}, {"instance": "b:1", "replica": "r1"}]
-    choice = chosen(Curve("a", "a"), series, [{"instance": "a:1"}])
-    assert choice.places == (0,)
-    assert not choice.sure
-
-
-def test_a_label_that_the_rule_overwrites_does_not_hide_its_series() -> None:
-    series = [{"instance": "a:1", "job": "node"}, {"instance": "b:1", "job": "node"}]
-    choice = chosen(Curve("a", "a"), series, [{"instance": "b:1", "job": "nights"}])
-    assert choice.places == (1,)
-    assert not choice.sure
-
-
-def test_where_no_series_has_the_alerts_labels_all_are_kept_and_it_is_said() -> None:
-    choice = chosen(Curve("a", "a"), [{"instance": "x"}, {"instance": "y"}], [{"instance": "a:1"}])
-    assert choice.places == (0, 1)
-    assert "all are drawn" in choice.note
-
-
-def test_a_label_that_the_comparison_drops_tells_nothing() -> None:
-    found = analysed("a > on (instance) b", {"instance": "a:1", "device": "of the rule"})
-    series = [{"instance": "a:1", "device": "sda"}, {"instance": "b:1", "device": "sda"}]
-    assert chosen(found.curves[0], series, found.instances).places == (0,)
-
-
-@given(*[st.builds(Labels, st.frozensets(st.sampled_from("abc")), st.booleans())] * 2, st.sampled_from("abcd"))
-def test_sets_of_labels_are_sets(one: Labels, other: Labels, name: str) -> None:
-    assert (name in (one | other)) == (name in one or name in other)
-    assert (name in (one & other)) == (name in one and name in other)
-    assert name in ALL
-    assert name not in NONE
-
-
-# ---------------------------------------------------------------- the time to draw
-
-
-def seconds(moment: datetime) -> float:
-    return moment.timestamp()
-
-
-def test_a_firing_alert_shows_the_last_quarter_of_an_hour() -> None:
-    found = period(NOW, hold=60, starts_at=NOW - timedelta(hours=5))
-    assert found.end == seconds(NOW)
-    assert found.end - found.start == pytest.approx(900, abs=found.step)
-    assert found.step == 2
-
-
-def test_a_rule_that_waits_long_shows_four_times_that() -> None:
-    found = period(NOW, hold=3600)
-    assert found.end - found.start == pytest.approx(4 * 3600, abs=2 * found.step)
-
-
-def test_a_resolved_alert_shows_all_of_it_with_something_before_and_after() -> None:
-    starts, ends = NOW - timedelta(hours=3), NOW - timedelta(hours=1)
-    found = period(NOW, hold=600, starts_at=starts, ends_at=ends)
-    assert found.start == pytest.approx(seconds(starts) - 600 - 1800, abs=found.step)
-    assert found.end == pytest.approx(seconds(ends) + 1800, abs=found.step)
-
-
-def test_an_end_that_is_still_to_come_is_no_end() -> None:
-    assert period(NOW, starts_at=NOW, ends_at=NOW + timedelta(minutes=5)) == period(NOW)
-
-
-@given(
-    st.floats(0, 1e8), st.integers(-10, 10_000_000), st.integers(0, 10_000_000), st.booleans(), st.integers(-5, 50_000)
-)
-def test_no_period_is_empty_in_the_future_or_of_too_many_points(
-    hold: float, ago: int, length: int, resolved: bool, points: int
-) -> None:
-    starts = NOW - timedelta(seconds=ago)
-    ends = starts + timedelta(seconds=length) if resolved else None
-    found = period(NOW, hold=hold, starts_at=starts, ends_at=ends, points=points)
-    assert 0 <= found.start < found.end <= seconds(NOW)
-    assert (found.end - found.start) / found.step == pytest.approx(round((found.end - found.start) / found.step))
-    assert round((found.end - found.start) / found.step) + 1 <= min(MAX_POINTS, max(points, 10))
-    assert found.step == math.floor(found.step) >= 1
+def test_a_query_for_the_chosen_series_meets_them_with_constants() -> None:
+    series = [{"instance": f"{each}:1", "job": "node"} for each in "abc"]
+    first, second, _ = (f'label_replace(vector(1), "instance", "{each}:1", "", "")' for each in "abc")
+    assert narrow_query("x", series[:1], series) == f"(x) and on (instance) ({first})"
+    assert narrow_query("x", series[:2], series) == f"(x) and on (instance) ({first} or {second})"
+    assert narrow_query("x", series, series) == "x"
+    assert narrow_query("x", [], series) is None
+    assert narrow_query("x", series[:1], [series[0], {**series[0], "__name__": "other"}]) is None
+    assert narrow_query("x", [{"a b": "1"}], [{"a b": "1"}, {"a b": "2"}]) is None

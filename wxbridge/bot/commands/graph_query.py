@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -10,12 +11,14 @@ from wxbridge.bot.command import Answer, CannotAnswer, Command, Permission, Ques
 from wxbridge.bot.commands.graph_pictures import chart_picture, prometheus_link
 from wxbridge.core.model import Text
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.monitors.promql_tree import NotUnderstood, parse, tokens
+from wxbridge.monitors.promql_syntax import InvalidPromQL, parse_expression, remove_strings
 
 _LONGEST_EXPR = 200
 """Characters that are told."""
-_DIALECT = frozenset(("with", "keep_metric_names", "limit", "default", "if", "ifnot"))
+_DIALECT = re.compile(r"\b(?:with|keep_metric_names|limit|default|if|ifnot)\b", re.IGNORECASE)
 """Words of MetricsQL, which a server may know though it is not understood here."""
+_UNKNOWN_FUNCTION = "unknown function"
+"""How the parser's word on a function begins that a newer server may know."""
 
 
 def promql_command(prometheus: str | None) -> Command:
@@ -52,19 +55,12 @@ def _split_expr(text: str, now: datetime, language: Language) -> tuple[str, str 
     problems = []
     for expr, told in ways:
         try:
-            parse(expr)
-        except NotUnderstood as error:
+            parse_expression(expr)
+        except InvalidPromQL as error:
             problems.append((expr, str(error)))
-            if _may_be_dialect(expr):
+            if _DIALECT.search(remove_strings(expr)) or str(error).startswith(_UNKNOWN_FUNCTION):
                 return expr, told
             continue
         return expr, told
     expr, problem = problems[0]
     raise CannotAnswer(say("bot.promql.broken", language, why=problem, expr=expr[:_LONGEST_EXPR]))
-
-
-def _may_be_dialect(expr: str) -> bool:
-    try:
-        return any(token.kind == "name" and token.text.lower() in _DIALECT for token in tokens(expr))
-    except NotUnderstood:
-        return False

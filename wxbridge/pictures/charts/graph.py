@@ -12,8 +12,16 @@ from typing import Any, Self, get_args
 from wxbridge.config.types import WebSource
 from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES, Language, say
-from wxbridge.monitors.prometheus import Drawing, Prometheus, Rule, drawing, rule_among
-from wxbridge.monitors.promql import MAX_POINTS, POINTS, Analysis, Period, Role, analysed, period
+from wxbridge.monitors.prometheus import AlertRule, ChartData, Prometheus, fetch_chart_data, find_rule
+from wxbridge.monitors.promql import (
+    MAX_POINTS,
+    USUAL_POINTS,
+    Analysis,
+    CurveRole,
+    Period,
+    analyze_expression,
+    choose_period,
+)
 from wxbridge.monitors.promql_units import unit_in
 from wxbridge.pictures.charts.chart import Chart, Curve, Mark, Theme, Threshold
 from wxbridge.pictures.charts.worker import Charts
@@ -103,7 +111,7 @@ def period_of(request: Request) -> Period:
             return _given(request.start, end, request.step)
         now = _moment(end)
         assert now is not None  # noqa: S101 - `requested` saw to it
-        chosen = period(
+        chosen = choose_period(
             now, hold=request.hold, starts_at=_moment(request.firing_since), ends_at=_moment(request.resolved_at)
         )
     except (OverflowError, ValueError, OSError):
@@ -115,9 +123,9 @@ def _given(start: float, end: float, step: float | None) -> Period:
     if not (math.isfinite(start) and math.isfinite(end) and 0 <= start < end):
         raise PictureError("a chart's end has to be after its start")
     datetime.fromtimestamp(end, UTC)
-    usual, least = (max(1.0, math.ceil((end - start) / (points - 1))) for points in (POINTS, MAX_POINTS))
+    usual, least = (max(1.0, math.ceil((end - start) / (points - 1))) for points in (USUAL_POINTS, MAX_POINTS))
     step = max(least, step or usual)
-    # The last point is the end itself, as in `promql.period`: of 30 days a step is more than an hour.
+    # The last point is the end itself, as in `promql.choose_period`: of 30 days a step is more than an hour.
     end = math.floor(end * 1000) / 1000
     return Period(max(0.0, end - math.floor((end - start) / step + _ROUNDING) * step), end, step)
 
@@ -129,10 +137,10 @@ def _moment(seconds: float | None) -> datetime | None:
 def analysis_of(request: Request) -> Analysis:
     """What of its expression a chart shows. Never raises."""
     first, *others = request.instances or ({},)
-    return analysed(request.expr, first, *others, added=request.added)
+    return analyze_expression(request.expr, first, *others, added=request.added)
 
 
-def with_rule(request: Request, rule: Rule) -> Request:
+def with_rule(request: Request, rule: AlertRule) -> Request:
     """The same with what a rule says."""
     return replace(
         request,
@@ -204,7 +212,7 @@ class Graphs:
             if not request.expr or error.retry:
                 raise
             rules = ()
-        found = rule_among(rules, labels, request.expr or None)
+        found = find_rule(rules, labels, request.expr or None)
         if found is not None:
             return with_rule(request, found)
         if not request.expr:
@@ -221,7 +229,7 @@ class Graphs:
         when = period_of(request)
         analysis = analysis_of(request)
         shown, unit = await asyncio.gather(
-            drawing(self.prometheus, analysis, when), self.unit(request, analysis), return_exceptions=True
+            fetch_chart_data(self.prometheus, analysis, when), self.unit(request, analysis), return_exceptions=True
         )
         if isinstance(shown, BaseException):
             raise shown
@@ -239,24 +247,24 @@ class Graphs:
         def of_metric(name: str) -> str:
             return known.get(name, "")
 
-        if found := unit_in(curve.text, of_metric):
+        if found := unit_in(curve.query, of_metric):
             return found
         names = curve.metrics[:_METRICS_ASKED]
         metadata = await asyncio.gather(*map(self.prometheus.metadata, names))
         known.update((name, each.unit) for name, each in zip(names, metadata, strict=True) if each.unit)
-        return unit_in(curve.text, of_metric) if known else ""
+        return unit_in(curve.query, of_metric) if known else ""
 
-    def _composed(self, request: Request, analysis: Analysis, shown: Drawing, unit: str) -> Chart:
+    def _composed(self, request: Request, analysis: Analysis, shown: ChartData, unit: str) -> Chart:
         language = request.language or self._language
-        vanished = any(curve.role is Role.VANISHED for curve, _ in shown.curves)
+        vanished = any(curve.role is CurveRole.VANISHED for curve, _ in shown.curves)
         # What is missing is better seen as the end of its own curve than as a 1 that says so.
-        parts = [(curve, answer) for curve, answer in shown.curves if not (vanished and curve.role is Role.ABSENT)]
-        several = sum(curve.role is not Role.REFERENCE for curve, _ in parts) > 1
+        parts = [(curve, answer) for curve, answer in shown.curves if not (vanished and curve.role is CurveRole.ABSENT)]
+        several = sum(curve.role is not CurveRole.REFERENCE for curve, _ in parts) > 1
         curves = []
         for curve, answer in parts:
-            reference = curve.role is Role.REFERENCE
+            reference = curve.role is CurveRole.REFERENCE
             named = reference or (several and len(answer.series) == 1)
-            name = " ".join(curve.text.split()) if named else ""
+            name = " ".join(curve.query.split()) if named else ""
             curves += [Curve(series.points, series.labels, name, reference) for series in answer.series]
         if unit == "ratio" and not request.unit and _above(curves, NO_RATIO):
             unit = ""
