@@ -69,8 +69,14 @@ class _Stored:
 
 def _intake(routes: Sequence[Route]) -> AlertPipeline:
     targets = {f"room{n}": Destination(Capabilities(text_limit=2000), 86400.0) for n in range(20)}
-    rules = AlertSettings(routing.compile_routes(routes), {}, ZoneInfo("Asia/Shanghai"), targets)
-    return AlertPipeline({"grafana": by_content.at_grafana}, rules, _Stored())
+    rules = AlertSettings(
+        routing.compile_routes(routes),
+        {},
+        ZoneInfo("Asia/Shanghai"),
+        targets,
+        sources={"grafana": by_content.at_grafana},
+    )
+    return AlertPipeline(rules, _Stored())
 
 
 async def measure(place: Place) -> list[Row]:  # noqa: ARG001 - the signature of every figure

@@ -8,7 +8,7 @@ import fcntl
 import gc
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,12 +21,12 @@ from aiohttp import web
 
 import wxbridge
 from wxbridge import registry, watchdog
-from wxbridge.alerts import notification_log
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pictures import AlertPictureOptions
-from wxbridge.alerts.pipeline import MASTER, AlertPictureSettings, AlertPipeline, AlertSettings
+from wxbridge.alerts.pictures import AlertPictureSettings
+from wxbridge.alerts.pipeline import MASTER, AlertSettings
 from wxbridge.alerts.reminders import Reminders
-from wxbridge.alerts.routing import RouteOptions, compile_settings
+from wxbridge.alerts.routing import compile_settings
+from wxbridge.alerts.service import AlertMonitors
 from wxbridge.alerts.sources.host import NAME as HOST
 from wxbridge.alerts.templates import Templates
 from wxbridge.bot.service import Answering
@@ -41,7 +41,6 @@ from wxbridge.core.errors import AlreadyRunning, StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import (
     Accepted,
-    AlertGroup,
     Channel,
     Notification,
     NotificationSink,
@@ -155,7 +154,7 @@ def make_pictures(config: Config, metrics: Metrics | None = None) -> PictureRend
     )
 
 
-def rules_of(config: Config) -> AlertSettings:
+def alert_settings_of(config: Config) -> AlertSettings:
     """What the configuration says of alerts."""
     return AlertSettings(
         routes=compile_settings(config.routes),
@@ -165,16 +164,16 @@ def rules_of(config: Config) -> AlertSettings:
         intervals=config.time_intervals,
         templates=Templates(config.templates, config.language, config.timezone),
         pictures=AlertPictureSettings(
-            look=AlertPictureOptions(
-                grafana=config.grafana is not None,
-                prometheus=config.prometheus is not None,
-                timezone=str(config.timezone),
-                language=config.language,
-                theme=config.pictures.alerts.theme,
-            ),
+            grafana=config.grafana is not None,
+            prometheus=config.prometheus is not None,
+            timezone=str(config.timezone),
+            language=config.language,
+            theme=config.pictures.alerts.theme,
             storm=config.pictures.alerts.storm,
             published=config.pictures.publish is not None,
         ),
+        sources=registry.sources(config.hooks.generic.mappings),
+        keep=config.keep,
     )
 
 
@@ -213,7 +212,7 @@ def make_hosts(bridge: Bridge) -> HostMonitor:
     config = bridge.config
 
     async def accept(source: str, body: bytes, headers: Mapping[str, str]) -> Accepted:
-        return await bridge.present_intake.accept(source, body, headers)
+        return await bridge.alerts.accept(source, body, headers)
 
     return HostMonitor(config.host, bridge.database, accept, language=config.language, timezone=config.timezone)
 
@@ -250,12 +249,12 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
         stack.callback(database.close)
         targets = all_targets(config)
         bridge = Bridge(config, database, targets, destinations_of(targets))
-        await bridge.board.load()
+        await bridge.alerts.load()
         whole = Running(bridge, _build(bridge, config))
         stack.push_async_callback(whole.close)
         await whole.answering.chat.recover()
         whole.start()
-        bridge.url = await _serve(bridge, bridge.present_intake, stack)
+        bridge.url = await _serve(bridge, stack)
         await database.run(lambda c: remember_fact(c, "bridge", _about(bridge), time.time()))
         log.info("serving", url=bridge.url, version=wxbridge.__version__, state_dir=str(config.state_dir))
         bridge.look_for_fonts()
@@ -278,7 +277,7 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
     destinations = destinations_of(targets)
     painted_alike = before and not _differ(before.config, config, _PAINTED_BY)
     pictures = before.pictures if before and painted_alike else make_pictures(config, bridge.metrics)
-    intake = _intake(bridge, config)
+    alert_settings = alert_settings_of(config)
     lanes = [_lane(bridge, config, name, before) for name in _used_lanes(config)]
     published = make_publisher(config.pictures.publish)
     shared = Shared(
@@ -287,12 +286,12 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
         picture_store=PictureStore.below(config.state_dir),
         draw=pictures.draw,
         tell=bridge.tell,
-        recompose=intake.recompose,
+        recompose=bridge.alerts.recompose,
         language=config.language,
         metrics=bridge.metrics,
         clock=Clock(),
         wake=bridge.wake,
-        read_again=bridge.board.read_again,
+        read_again=bridge.alerts.reload_silences,
         publish=published.address if published else None,
     )
     wakers = [asyncio.Event() for _ in range(len(lanes) + 1)]
@@ -300,7 +299,8 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
         config=config,
         targets=targets,
         destinations=destinations,
-        intake=intake,
+        alert_settings=alert_settings,
+        alert_monitors=AlertMonitors.of(config),
         pictures=pictures,
         channels={lane.name: lane.channel for lane in lanes},
         lanes=lanes,
@@ -377,23 +377,6 @@ def _stays(channel: Channel, old: ChannelContext, new: ChannelContext) -> bool:
     return channel.keeps(new) if isinstance(channel, Lasting) else old == new
 
 
-def _intake(bridge: Bridge, config: Config | None = None) -> AlertPipeline:
-    config = config or bridge.config
-
-    async def firing_since(keys: Collection[str]) -> Mapping[str, tuple[float | None, float]]:
-        return await bridge.database.read(lambda c: notification_log.find_firing_since(c, keys))
-
-    return AlertPipeline(
-        sources=registry.sources(config.hooks.generic.mappings),
-        rules=rules_of(config),
-        sink=bridge,
-        memory=bridge.board.memory,
-        firing_since=firing_since,
-        suppressed=lambda reason, count: bridge.metrics.suppressed.labels(reason).inc(count),
-        without_picture=lambda count: bridge.metrics.pictures.labels("alert", "storm").inc(count),
-    )
-
-
 class Running:
     """A bridge at work: its tasks, and how one generation follows another."""
 
@@ -407,7 +390,6 @@ class Running:
         bridge.hosts = self._hosts = make_hosts(bridge)
         self.answering = Answering.begin(bridge, generation, self._jobs, self._hosts)
         bridge.chat = self.answering.chat
-        bridge.alerts, bridge.silences_in_grafana = self.answering.desk, self.answering.silences_in_grafana
         bridge.jobs = self._jobs
 
     def start(self) -> None:
@@ -417,22 +399,7 @@ class Running:
             self._start_channel(name)
         self._tasks.start("delivery", self._present.delivery.run())
         self._tasks.start("host", self._hosts.run())
-        self._tasks.start("reminders", self._reminders().run())
-
-    def _reminders(self) -> Reminders:
-        """They ask for the present configuration at every look, and so outlast it."""
-        bridge = self._bridge
-
-        async def tell_again(group: AlertGroup, target: str, telling: RouteOptions) -> None:
-            await bridge.present_intake.tell_again(group, target, telling)
-
-        memory = bridge.board.memory
-        return Reminders(
-            bridge.database, memory.ledger, memory.silences,
-            rules=lambda: bridge.present_intake.rules,
-            tell_again=tell_again,
-            keep=lambda: bridge.config.keep,
-        )  # fmt: skip
+        self._tasks.start("reminders", Reminders(self._bridge.alerts).run())
 
     def look_on(self, load: Callable[[], Config] | None) -> None:
         """Start to watch the bridge and, with `load`, its configuration; alerts are taken by then."""
@@ -591,9 +558,8 @@ def _watched(bridge: Bridge, services: Iterable[asyncio.Task[Any]]) -> watchdog.
     )
 
 
-async def _serve(bridge: Bridge, intake: AlertPipeline, stack: AsyncExitStack) -> str:
+async def _serve(bridge: Bridge, stack: AsyncExitStack) -> str:
     """Begin to answer; gives the address."""
-    bridge.intake = intake
     server = bridge.config.server
     port = bridge.listener.bind(server.host, server.port)
     stack.push_async_callback(bridge.listener.close)
@@ -610,7 +576,7 @@ def _http(bridge: Bridge, config: Config) -> web.Application:
             taken = await bridge.hosts.receive(body)  # samples; None where these are alerts
             if taken is not None:
                 return taken
-        return await bridge.present_intake.accept(source, body, *given)
+        return await bridge.alerts.accept(source, body, *given)
 
     neighbours = Neighbours(
         accept=accept,
@@ -621,10 +587,7 @@ def _http(bridge: Bridge, config: Config) -> web.Application:
         outbox=lambda: watchdog.outbox_part(bridge.database, oldest=bridge.config.watch.oldest, now=time.time()),
         sources=registry.sources(config.hooks.generic.mappings),
         picture_store=PictureStore.below(config.state_dir),
-        silences=bridge.board.silences,
-        add_silence=bridge.board.add_silence,
-        expire_silence=bridge.board.expire_silence,
-        firing=bridge.board.firing,
+        alerts=bridge.alerts,
     )
     token = server.token.get_secret_value() if server.token else None
     return make_app(

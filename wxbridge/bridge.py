@@ -15,10 +15,9 @@ import structlog
 
 from wxbridge.alerts import notifications
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pipeline import MASTER, AlertPipeline
-from wxbridge.alerts.service import Board
+from wxbridge.alerts.pipeline import MASTER, AlertSettings
+from wxbridge.alerts.service import AlertMonitors, AlertService
 from wxbridge.bot import permissions
-from wxbridge.bot.commands.alerts import Desk
 from wxbridge.bot.dispatcher import Chat
 from wxbridge.channels import announcements, qr_code
 from wxbridge.config import watcher as reload
@@ -46,7 +45,6 @@ from wxbridge.delivery import Delivery, Lane, outbox
 from wxbridge.delivery.writer import Writer
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import JobScheduler
-from wxbridge.monitors.alertmanager import GettableSilence
 from wxbridge.pictures.pages.missing_fonts import warn_of_missing_fonts
 from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.store import PictureStore
@@ -68,7 +66,8 @@ class Generation:
     targets: Mapping[str, TargetSettings]
     destinations: Mapping[str, Destination]
     """By target."""
-    intake: AlertPipeline
+    alert_settings: AlertSettings
+    alert_monitors: AlertMonitors
     pictures: PictureRenderer
     channels: Mapping[str, Channel]
     """By name. Those of an earlier generation whose connection can stay are among them."""
@@ -106,11 +105,6 @@ class FilesRead:
         return noting
 
 
-async def no_silences() -> Sequence[GettableSilence]:
-    """Those of a Grafana that is not there."""
-    return ()
-
-
 @dataclass
 class Bridge:
     """A running bridge: the callables that its services meet through, and what they share.
@@ -125,16 +119,14 @@ class Bridge:
     destinations: Mapping[str, Destination]
     """By target."""
     metrics: Metrics = field(default_factory=Metrics)
-    intake: AlertPipeline | None = None
-    """Takes alerts in; None until the bridge runs."""
     channels: Mapping[str, Channel] = field(default_factory=dict)
     wakers: Sequence[asyncio.Event] = ()
     """Of the loops of delivery."""
     lanes: Sequence[Lane] = ()
     url: str = ""
     """Where the HTTP server listens."""
-    board: Board = field(init=False)
-    """What is known of alerts; it outlasts a configuration."""
+    alerts: AlertService = field(init=False)
+    """Takes alerts in, and knows what fires; it outlasts a configuration."""
     listener: Listener = field(default_factory=Listener)
     hosts: HostMonitor | None = None
     """Watches machines; None until the bridge runs."""
@@ -145,10 +137,6 @@ class Bridge:
     files: FilesRead = field(default_factory=FilesRead)
     jobs: JobScheduler | None = None
     """None until the bridge runs."""
-    alerts: Callable[[], Desk] | None = None
-    """What acting on alerts needs, of the present configuration; None until the bridge runs."""
-    silences_in_grafana: Callable[[], Awaitable[Sequence[GettableSilence]]] = no_silences
-    """Grafana's own. Raises `ApiError`."""
     draw: Callable[[PictureSpec], Awaitable[bytes]] | None = None
     """Draws a picture with the present painters, `PictureRenderer.draw`; None until the bridge runs."""
     _writer: Writer = field(init=False)
@@ -159,7 +147,7 @@ class Bridge:
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.board = Board(self.database)
+        self.alerts = AlertService(self.database, self, metrics=self.metrics)
         self._writer = Writer(self.database, dedupe_window=self.config.dedupe_window)
 
     def turn_to(self, generation: Generation) -> None:
@@ -170,7 +158,8 @@ class Bridge:
         self.config = generation.config
         self.files.loaded_at = time.time()
         self.targets, self.destinations = generation.targets, generation.destinations
-        self.intake, self.channels = generation.intake, generation.channels
+        self.alerts.configure(generation.alert_settings, generation.alert_monitors)
+        self.channels = generation.channels
         self.lanes, self.wakers = generation.lanes, generation.wakers
         self.draw = generation.pictures.draw
 
@@ -312,12 +301,6 @@ class Bridge:
 
     # -------------------------------------------------------- what the HTTP server asks for
 
-    @property
-    def present_intake(self) -> AlertPipeline:
-        """Who takes alerts in now."""
-        assert self.intake is not None, "hooks are taken once the bridge runs"  # noqa: S101
-        return self.intake
-
     async def push(self, push: Push) -> Accepted:
         """Queue what somebody pushed; an uploaded picture is checked and stored first.
 
@@ -336,7 +319,7 @@ class Bridge:
         if push.image_url is not None:
             link = push.image_url if push.image_url.startswith("http") else None
             bodies.append(Picture(spec=PictureSpec("fetch", {"url": push.image_url}, link=link)))
-        return await self.present_intake.push(push.to, bodies)
+        return await self.alerts.push(push.to, bodies)
 
     def statuses(self) -> dict[str, ChannelStatus]:
         """The state of every channel."""

@@ -24,8 +24,10 @@ from PIL import Image
 
 import wxbridge
 from wxbridge import app, registry
+from wxbridge.alerts.service import SilenceRequest
 from wxbridge.bridge import Bridge
 from wxbridge.config.schema import load
+from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import MessageState
 from wxbridge.delivery import outbox
 from wxbridge.simulator import Simulator
@@ -159,13 +161,12 @@ async def fill(bridge: Bridge, session: aiohttp.ClientSession, *, machines: int 
     await bridge.database.run(
         lambda c: outbox.settle(c, listed[-1].id, MessageState.DEAD, now=time.time(), error=error, code="room_gone")
     )
-    await bridge.board.add_silence(
-        ['alertname="CertificateExpires"', 'instance="edge-2:443"'], now, now + 28800, "李四", "renewal is ordered"
-    )
-    overview = await bridge.alerts().overview() if bridge.alerts else None
-    lagging = next(each for each in overview.alerts if each.alert.title == "ReplicaLags") if overview else None
+    matchers = parse_matchers(['alertname="CertificateExpires"', 'instance="edge-2:443"'])
+    await bridge.alerts.silence(SilenceRequest(matchers, now, now + 28800, "李四", "renewal is ordered"))
+    overview = await bridge.alerts.overview()
+    lagging = next((each for each in overview.alerts if each.alert.title == "ReplicaLags"), None)
     if lagging:
-        await bridge.board.ack(lagging.keys, "张三", "rebuilding the index")
+        await bridge.alerts.acknowledge(lagging.keys, "张三", "rebuilding the index")
 
 
 _PICTURES_ARE_THERE = """Promise.all([...document.images]

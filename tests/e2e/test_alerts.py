@@ -21,7 +21,7 @@ people:
 """
 TO_PEOPLE = "{match: {source: openfalcon}, to: [people]}"
 PEOPLE = "people: {channel: wechat, to: from-alert}"
-SOON = {"wxbridge.alerts.reminders:LOOK_EVERY": 0.1, "wxbridge.alerts.notification_log:HELD_AGAIN": 0.2}
+SOON = {"wxbridge.alerts.reminders:LOOK_EVERY_SECONDS": 0.1, "wxbridge.alerts.notification_log:HELD_AGAIN_SECONDS": 0.2}
 """Where nobody waits for a minute."""
 
 

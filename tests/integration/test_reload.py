@@ -195,7 +195,7 @@ async def test_a_configuration_that_cannot_be_made_leaves_everything_as_it_was(
             raise OSError("a bug")
 
         with capture_logs(), monkeypatch.context() as patch:
-            patch.setattr(app, "rules_of", fails)
+            patch.setattr(app, "alert_settings_of", fails)
             with pytest.raises(watcher.Failed, match="a bug"):
                 await take(stage, "routes: [{to: [a]}]", "routes: [{to: [b]}]")
         await bridge.put([note("b", "still")])

@@ -3,42 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from wxbridge.alerts import routing
-from wxbridge.alerts.routing import RouteOptions, RouteTree
+from wxbridge.alerts.routing import RouteOptions
 from wxbridge.alerts.silences import SilenceSet
 from wxbridge.config.time_intervals import TimeInterval
 
-_UTC = ZoneInfo("UTC")
-
-
-@dataclass(frozen=True)
-class MuteSettings:
-    """What of the configuration decides who is told when."""
-
-    routes: RouteTree = field(default_factory=lambda: routing.compile_routes(()))
-    intervals: Mapping[str, TimeInterval | Sequence[TimeInterval]] = field(default_factory=dict)
-    timezone: ZoneInfo = _UTC
+Intervals = Mapping[str, TimeInterval | Sequence[TimeInterval]]
 
 
 def held_by(
-    rules: MuteSettings, silences: SilenceSet, labels: Mapping[str, str], telling: RouteOptions, now: float
+    options: RouteOptions,
+    labels: Mapping[str, str],
+    silences: SilenceSet,
+    intervals: Intervals,
+    timezone: ZoneInfo,
+    now: float,
 ) -> str | None:
-    """Why an alert may not be told now, in a few words; None where it may. `now` is in seconds since the epoch."""
-    silence = silences.by(labels, now)
+    """Say why an alert may not be told now, in a few words; None where it may. `now` is in seconds since the epoch."""
+    silence = silences.find(labels, now)
     if silence is not None:
         return f"silence {silence.id}"
-    if not telling.mute and not telling.active:
+    if not options.mute and not options.active:
         return None
-    return muted_by(telling, rules.intervals, datetime.fromtimestamp(now, UTC), rules.timezone)
+    return muted_by(options, intervals, datetime.fromtimestamp(now, UTC), timezone)
 
 
 def muted_by(
-    telling: RouteOptions,
-    intervals: Mapping[str, TimeInterval | Sequence[TimeInterval]],
+    options: RouteOptions,
+    intervals: Intervals,
     now: datetime,
     zone: ZoneInfo | None = None,
 ) -> str | None:
@@ -51,10 +45,10 @@ def muted_by(
         found = intervals[name]
         return any(each.holds(now, zone) for each in ([found] if isinstance(found, TimeInterval) else found))
 
-    for name in telling.mute:
+    for name in options.mute:
         if name in intervals and holds(name):
             return f"muted by {name}"
-    active = [name for name in telling.active if name in intervals]
+    active = [name for name in options.active if name in intervals]
     if active and not any(map(holds, active)):
         return f"not active outside of {' or '.join(active)}"
     return None

@@ -1,178 +1,27 @@
-"""What the bridge has seen of alerts, and what each target knows of them: for repeats, silences, chat and console.
+"""What each target was last notified of (Alertmanager's nflog), for repeats and for what is held back.
 
-Two tables. `alerts` holds what monitors said last of each alert. `told` holds what a target was told last of one, and
-only where that matters: its route repeats, or something was held back by a silence or a muted time. The bridge alone
-writes `told`, so it keeps it in memory as well (`NotificationLog`): taking an alert in asks the database nothing.
-
-The functions on the tables take a connection and run inside `Database.run`; times are seconds since the epoch.
+The table `told` has a row only where that matters: a route repeats, or something was held back by a silence or a muted
+time. The bridge alone writes it, so it keeps it in memory as well (`NotificationLog`): taking an alert in asks the
+database nothing. The functions on the table take a connection and run inside `Database.run`; times are seconds since
+the epoch.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.alerts import acknowledgements, history, serialization
 from wxbridge.alerts.routing import RouteOptions
+from wxbridge.alerts.store import ONCE, SeenAlert, alert_key, in_chunks, record_seen, seen_alert, starts_at_of
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import alerts, told
 
-HELD_AGAIN = 60.0
-"""Seconds after which it is looked whether what is held back may go: a silence may be ended early, a clock set."""
-_ONCE = "once:"
-"""How the key of what cannot be told from a later one begins: free text, and alerts without a fingerprint."""
-_CHUNK = 500
-
-
-def alert_key(group: AlertGroup, alert: Alert | None) -> str:
-    """What tells an alert from all others, of all sources: 32 hexadecimal digits.
-
-    Where the monitor gave no fingerprint, and for free text (`alert` is None), it tells what was said: such a thing
-    has no end, and is not remembered unless it is held back.
-    """
-    if alert is not None and alert.fingerprint:
-        return _hash(f"{alert.source}\0{alert.fingerprint}")
-    said = serialization.as_json(replace(group, alerts=(alert,) if alert else (), dedupe=None))
-    return _ONCE + _hash(json.dumps(said, sort_keys=True))
-
-
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
-
-
-# ---------------------------------------------------------------- what monitors said
-
-
-@dataclass(frozen=True)
-class SeenAlert:
-    """An alert as it was seen last."""
-
-    key: str
-    group: AlertGroup
-    """With this one alert; with none where it is free text."""
-    first_seen: float
-    """When it was first seen since it last began."""
-    updated_at: float
-
-    @property
-    def alert(self) -> Alert | None:
-        """The alert; None for free text."""
-        return self.group.alerts[0] if self.group.alerts else None
-
-
-_UPSERT_ALERT = sa.text(
-    f"INSERT INTO {alerts.name} (key, status, content, starts_at, first_seen, updated_at) "  # noqa: S608 - our own name
-    "VALUES (:key, :status, :content, :starts_at, :now, :now) ON CONFLICT (key) DO UPDATE SET "
-    "first_seen = CASE WHEN alerts.status = 'resolved' AND excluded.status <> 'resolved' "
-    "THEN excluded.first_seen ELSE alerts.first_seen END, "
-    "status = excluded.status, content = excluded.content, starts_at = excluded.starts_at, "
-    "updated_at = excluded.updated_at",
-)
-
-
-def record_seen(
-    connection: Connection, groups: Iterable[AlertGroup], *, now: float, held: Collection[str] = ()
-) -> None:
-    """Remember what was said, and where an alert began or ceased to fire, in the transaction that stores the messages.
-
-    What has no identity of its own is left out, unless its key is among `held` (`Selection.held`).
-    """
-    rows: dict[str, dict[str, Any]] = {}
-    sighted: list[history.Sighted] = []
-    for group in groups:
-        head = serialization.as_json(replace(group, alerts=(), dedupe=None))
-        for alert in group.alerts or (None,):
-            key = alert_key(group, alert) if held or (alert and alert.fingerprint) else _ONCE
-            if key.startswith(_ONCE) and key not in held:
-                continue
-            rows[key] = {
-                "key": key,
-                "status": alert.status.value if alert else AlertStatus.FIRING.value,
-                "content": json.dumps(head | {"alerts": _plain(group, alert), "truncated": 0}),
-                "starts_at": _started(alert),
-                "now": now,
-            }
-            if alert and alert.fingerprint:
-                sighted.append((key, group, alert))
-    if sighted:
-        history.record_episodes(connection, sighted, now=now)
-    if rows:
-        connection.execute(_UPSERT_ALERT, list(rows.values()))
-        acknowledgements.clear(
-            connection, [key for key, row in rows.items() if row["status"] == AlertStatus.RESOLVED.value]
-        )
-
-
-def _plain(group: AlertGroup, alert: Alert | None) -> Any:
-    return serialization.as_json(AlertGroup(group.source, "", "", (alert,)))["alerts"] if alert else []
-
-
-def _started(alert: Alert | None) -> float | None:
-    return alert.starts_at.timestamp() if alert and alert.starts_at else None
-
-
-def _seen(row: Any) -> SeenAlert:
-    return SeenAlert(row.key, serialization.from_json(row.content), row.first_seen, row.updated_at)
-
-
-_FIRING = alerts.c.status.in_([AlertStatus.FIRING.value, AlertStatus.NO_DATA.value])
-_WITH_IDENTITY = sa.not_(alerts.c.key.startswith(_ONCE))
-
-
-def list_firing(connection: Connection, *, limit: int = 1000) -> list[SeenAlert]:
-    """The alerts that fire or have no data, what was mentioned last at the top."""
-    query = sa.select(alerts).where(_FIRING, _WITH_IDENTITY).order_by(alerts.c.updated_at.desc(), alerts.c.key)
-    return [_seen(row) for row in connection.execute(query.limit(limit))]
-
-
-def count_by_status(connection: Connection) -> dict[str, int]:
-    """How many alerts there are of each status."""
-    query = sa.select(alerts.c.status, sa.func.count()).where(_WITH_IDENTITY).group_by(alerts.c.status)
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
-def find_firing_since(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[float | None, float]]:
-    """Which of these alerts fire already, with their start and when they were last seen, for `PendingAlert.seen_at`."""
-    found: dict[str, tuple[float | None, float]] = {}
-    for chunk in _chunks(keys):
-        query = sa.select(alerts.c.key, alerts.c.starts_at, alerts.c.updated_at).where(_FIRING, alerts.c.key.in_(chunk))
-        found |= {row.key: (row.starts_at, row.updated_at) for row in connection.execute(query)}
-    return found
-
-
-def prune(connection: Connection, *, resolved_before: float, unheard_before: float, limit: int = 1000) -> list[str]:
-    """Forget alerts that were resolved, or of which nothing was heard, before a moment, and what was told of them.
-
-    Returns their keys, for `NotificationLog.forget`; as many as `limit` where there may be more.
-    """
-    old = sa.or_(
-        sa.and_(alerts.c.status == AlertStatus.RESOLVED.value, alerts.c.updated_at < resolved_before),
-        sa.and_(_FIRING, alerts.c.updated_at < unheard_before),
-    )
-    keys = list(connection.execute(sa.select(alerts.c.key).where(old).limit(limit)).scalars())
-    for chunk in _chunks(keys):
-        history.end_unheard(connection, chunk)
-        acknowledgements.clear(connection, chunk)
-        connection.execute(sa.delete(told).where(told.c.key.in_(chunk)))
-        connection.execute(sa.delete(alerts).where(alerts.c.key.in_(chunk)))
-    return keys
-
-
-def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
-    """SQLite takes so many values in one statement only."""
-    left = iter(keys)
-    while chunk := list(islice(left, _CHUNK)):
-        yield chunk
-
-
-# ---------------------------------------------------------------- what a target knows
+HELD_AGAIN_SECONDS = 60.0
+"""How long until it is looked whether what is held back may go: a silence may be ended early, a clock set."""
 
 
 @dataclass(frozen=True)
@@ -209,7 +58,7 @@ class PendingAlert:
     target: str
     status: AlertStatus
     starts_at: float | None
-    telling: RouteOptions
+    options: RouteOptions
     held: str | None = None
     """Why it may not be told now, in a few words; None where it may."""
     direct: bool = False
@@ -222,7 +71,7 @@ class PendingAlert:
 class LogDecision:
     """Whether to tell a target now, and what it then knows (None for nothing worth keeping)."""
 
-    tell: bool
+    notify: bool
     known: LogEntry | None
 
 
@@ -230,17 +79,17 @@ def pending_alert(
     group: AlertGroup,
     alert: Alert | None,
     target: str,
-    telling: RouteOptions,
+    options: RouteOptions,
     *,
     held: str | None = None,
     direct: bool = False,
 ) -> PendingAlert:
-    """An alert of a group (None for free text) on its way to a target."""
+    """Make an alert of a group (None for free text) ready to be decided on for a target."""
     status = alert.status if alert else AlertStatus.FIRING
-    return PendingAlert(alert_key(group, alert), target, status, _started(alert), telling, held, direct)
+    return PendingAlert(alert_key(group, alert), target, status, starts_at_of(alert), options, held, direct)
 
 
-def decide(known: LogEntry | None, sighting: PendingAlert, now: float) -> LogDecision:
+def decide(known: LogEntry | None, pending: PendingAlert, now: float) -> LogDecision:
     """Decide whether a target is told of an alert now, by what it knows already.
 
     - What fires is told; where the route repeats, the same firing (by its start) again only after `repeat_interval`.
@@ -252,69 +101,69 @@ def decide(known: LogEntry | None, sighting: PendingAlert, now: float) -> LogDec
     if known and known.told_at is not None and known.told_at > now:
         # The clock was set back: it was told just now.
         known = replace(known, told_at=now)
-    if sighting.key.startswith(_ONCE):
-        return LogDecision(False, _held(known, sighting, now)) if sighting.held else LogDecision(True, None)  # noqa: FBT003
-    if sighting.status is AlertStatus.RESOLVED:
-        return _resolved(known, sighting, now)
-    return _fires(known, sighting, now)
+    if pending.key.startswith(ONCE):
+        return LogDecision(False, _held(known, pending, now)) if pending.held else LogDecision(True, None)  # noqa: FBT003
+    if pending.status is AlertStatus.RESOLVED:
+        return _resolved(known, pending, now)
+    return _fires(known, pending, now)
 
 
-def _fires(known: LogEntry | None, sighting: PendingAlert, now: float) -> LogDecision:
-    repeat = sighting.telling.repeat_interval
-    if repeat and known and known.told_at is not None and _same(known, sighting) and now < known.told_at + repeat:
-        return LogDecision(tell=False, known=replace(known, due_at=known.told_at + repeat, held=None))
-    if sighting.held:
-        return LogDecision(tell=False, known=_held(known, sighting, now))
-    return LogDecision(tell=True, known=_knows(sighting, now, now + repeat) if repeat else None)
+def _fires(known: LogEntry | None, pending: PendingAlert, now: float) -> LogDecision:
+    repeat = pending.options.repeat_interval
+    if repeat and known and known.told_at is not None and _same(known, pending) and now < known.told_at + repeat:
+        return LogDecision(notify=False, known=replace(known, due_at=known.told_at + repeat, held=None))
+    if pending.held:
+        return LogDecision(notify=False, known=_held(known, pending, now))
+    return LogDecision(notify=True, known=_knows(pending, now, now + repeat) if repeat else None)
 
 
-def _resolved(known: LogEntry | None, sighting: PendingAlert, now: float) -> LogDecision:
-    ended = _knows(sighting, now, None)
-    if known and known.told_at is not None and _same(known, sighting):
-        return LogDecision(tell=False, known=replace(known, due_at=None, held=None))
+def _resolved(known: LogEntry | None, pending: PendingAlert, now: float) -> LogDecision:
+    ended = _knows(pending, now, None)
+    if known and known.told_at is not None and _same(known, pending):
+        return LogDecision(notify=False, known=replace(known, due_at=None, held=None))
     firing_untold = known and known.held and (known.told_at is None) is (known.status is not AlertStatus.RESOLVED)
-    if firing_untold or not sighting.telling.send_resolved:
-        return LogDecision(tell=False, known=ended if known else None)
-    if sighting.held:
-        return LogDecision(tell=False, known=_held(known, sighting, now))
-    return LogDecision(tell=True, known=ended if sighting.telling.repeat_interval else None)
+    if firing_untold or not pending.options.send_resolved:
+        return LogDecision(notify=False, known=ended if known else None)
+    if pending.held:
+        return LogDecision(notify=False, known=_held(known, pending, now))
+    return LogDecision(notify=True, known=ended if pending.options.repeat_interval else None)
 
 
-def _same(known: LogEntry, sighting: PendingAlert) -> bool:
-    return known.status is sighting.status and known.starts_at == sighting.starts_at
+def _same(known: LogEntry, pending: PendingAlert) -> bool:
+    return known.status is pending.status and known.starts_at == pending.starts_at
 
 
-def _knows(sighting: PendingAlert, told_at: float | None, due_at: float | None) -> LogEntry:
-    return LogEntry(sighting.key, sighting.target, sighting.status, sighting.starts_at, told_at, due_at)
+def _knows(pending: PendingAlert, told_at: float | None, due_at: float | None) -> LogEntry:
+    return LogEntry(pending.key, pending.target, pending.status, pending.starts_at, told_at, due_at)
 
 
-def _held(known: LogEntry | None, sighting: PendingAlert, now: float) -> LogEntry:
-    before = known or _knows(sighting, sighting.seen_at, None)
-    if known is None and sighting.seen_at is not None and sighting.status is AlertStatus.RESOLVED:
+def _held(known: LogEntry | None, pending: PendingAlert, now: float) -> LogEntry:
+    before = known or _knows(pending, pending.seen_at, None)
+    if known is None and pending.seen_at is not None and pending.status is AlertStatus.RESOLVED:
         before = replace(before, status=AlertStatus.FIRING)  # that was told, its end was not
-    held = f"{_DIRECT}{sighting.held}" if sighting.direct else sighting.held
-    return replace(before, due_at=now + HELD_AGAIN, held=held)
+    held = f"{_DIRECT}{pending.held}" if pending.direct else pending.held
+    return replace(before, due_at=now + HELD_AGAIN_SECONDS, held=held)
 
 
-# ---------------------------------------------------------------- the ledger and its table
+# ---------------------------------------------------------------- the log and its table
 
 LogKey = tuple[str, str]
 """Key and target."""
 Changes = Mapping[LogKey, LogEntry | None]
-"""Rows as they are to be; None where one is to go."""
+"""Entries as they are to be; None where one is to go."""
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What became of some sightings. The ledger has it already: store `changes`, or `undo` it."""
+    """Which of some pending alerts are due. The log has it already: store `changes`, or `undo` it."""
 
-    tell: tuple[bool, ...]
-    """For each sighting, in order."""
+    due: tuple[bool, ...]
+    """For each alert, in order, whether its target is to be told now."""
     changes: Changes
     before: Changes
 
     @property
-    def held(self) -> set[str]:
+    def held_keys(self) -> set[str]:
         """The keys of what is held back, for `record_seen`."""
         return {key for (key, _), row in self.changes.items() if row and row.held}
 
@@ -324,64 +173,64 @@ class LogUpdate:
     """What is to be remembered of alerts, in the transaction that stores the messages about them."""
 
     groups: tuple[AlertGroup, ...]
-    plan: Selection
+    selection: Selection
 
     @classmethod
     def store_all(cls, connection: Connection, parts: Sequence[Self], *, now: float) -> None:
         """Remember what was said, and what targets now know (`StoredAlong`)."""
-        held = {key for part in parts for key in part.plan.held}
+        held = {key for part in parts for key in part.selection.held_keys}
         record_seen(connection, [group for part in parts for group in part.groups], now=now, held=held)
-        store_entries(connection, {place: row for part in parts for place, row in part.plan.changes.items()})
+        store_entries(connection, {place: row for part in parts for place, row in part.selection.changes.items()})
 
 
 class NotificationLog:
     """The table `told` in memory. Use it from one thread: between asking and storing nobody else is let in."""
 
     def __init__(self, rows: Iterable[LogEntry] = ()) -> None:
-        self._rows: dict[LogKey, LogEntry] = {(row.key, row.target): row for row in rows}
+        self._entries: dict[LogKey, LogEntry] = {(row.key, row.target): row for row in rows}
 
-    def known(self, key: str, target: str) -> LogEntry | None:
-        """What a target knows of an alert."""
-        return self._rows.get((key, target))
+    def find(self, key: str, target: str) -> LogEntry | None:
+        """Find what a target knows of an alert."""
+        return self._entries.get((key, target))
 
-    def weigh(self, sightings: Iterable[PendingAlert], now: float) -> Selection:
-        """Decide of each sighting whether it is told now (`decide`)."""
-        tell: list[bool] = []
+    def select_due(self, pending: Iterable[PendingAlert], now: float) -> Selection:
+        """Tell which alerts must be sent now and which not (`decide`), and remember it."""
+        due: list[bool] = []
         before: dict[LogKey, LogEntry | None] = {}
-        for each in sightings:
+        for each in pending:
             place = (each.key, each.target)
-            known = self._rows.get(place)
-            verdict = decide(known, each, now)
-            tell.append(verdict.tell)
-            if verdict.known != known:
+            known = self._entries.get(place)
+            decision = decide(known, each, now)
+            due.append(decision.notify)
+            if decision.known != known:
                 before.setdefault(place, known)
-                self._set(place, verdict.known)
-        return Selection(tuple(tell), {place: self._rows.get(place) for place in before}, before)
+                self._set(place, decision.known)
+        return Selection(tuple(due), {place: self._entries.get(place) for place in before}, before)
 
     def change(self, changes: Changes) -> Selection:
-        """Note rows as they are to be; None where one is to go."""
-        before = {place: self._rows.get(place) for place in changes}
+        """Remember entries as they are to be; None where one is to go."""
+        before = {place: self._entries.get(place) for place in changes}
         for place, row in changes.items():
             self._set(place, row)
         return Selection((), changes, before)
 
-    def undo(self, plan: Selection) -> None:
-        """A plan could not be stored: let all be as before, except where something newer was noted since."""
-        for place, row in plan.before.items():
-            if self._rows.get(place) == plan.changes[place]:
+    def undo(self, selection: Selection) -> None:
+        """Take back what could not be stored, except where something newer was noted since."""
+        for place, row in selection.before.items():
+            if self._entries.get(place) == selection.changes[place]:
                 self._set(place, row)
 
     def forget(self, keys: Iterable[str]) -> None:
-        """Drop all that is known of some alerts (`prune`)."""
+        """Drop all that is known of some alerts (`prune_alerts`)."""
         gone = set(keys)
-        for place in [place for place in self._rows if place[0] in gone] if gone else ():
-            del self._rows[place]
+        for place in [place for place in self._entries if place[0] in gone] if gone else ():
+            del self._entries[place]
 
     def _set(self, place: LogKey, row: LogEntry | None) -> None:
         if row is None:
-            self._rows.pop(place, None)
+            self._entries.pop(place, None)
         else:
-            self._rows[place] = row
+            self._entries[place] = row
 
 
 _COLUMNS = tuple(column.name for column in told.columns)
@@ -393,7 +242,7 @@ _DELETE_TOLD = sa.delete(told).where(told.c.key == sa.bindparam("k"), told.c.tar
 
 
 def store_entries(connection: Connection, changes: Changes) -> None:
-    """Store what changed in the ledger, in the transaction that stores the messages."""
+    """Store what changed in the log, in the transaction that stores the messages."""
     rows = [{**vars(row), "status": row.status.value} for row in changes.values() if row]
     gone = [{"k": key, "t": target} for (key, target), row in changes.items() if row is None]
     if rows:
@@ -403,12 +252,12 @@ def store_entries(connection: Connection, changes: Changes) -> None:
 
 
 def load(connection: Connection) -> NotificationLog:
-    """The ledger, at a start."""
+    """Read the log, at a start."""
     return NotificationLog(_told(row) for row in connection.execute(sa.select(told)))
 
 
 def list_due(connection: Connection, *, now: float, limit: int) -> list[tuple[LogEntry, SeenAlert | None]]:
-    """What is to be looked at again, the longest overdue first, each with its alert (None where that is forgotten).
+    """List what is to be looked at again, the longest overdue first, each with its alert (None where it is forgotten).
 
     What was told in the future, by a clock that was set back since, is among it.
     """
@@ -423,7 +272,7 @@ def list_due(connection: Connection, *, now: float, limit: int) -> list[tuple[Lo
     for row in connection.execute(query):
         values = row._mapping  # noqa: SLF001 - SQLAlchemy's public name for it
         its = LogEntry(**{name: values[f"told_{name}"] for name in _COLUMNS} | {"status": AlertStatus(row.told_status)})
-        found.append((its, _seen(row) if row.key is not None else None))
+        found.append((its, seen_alert(row) if row.key is not None else None))
     return found
 
 
@@ -433,7 +282,7 @@ def _told(row: Any) -> LogEntry:
 
 def forget_held(connection: Connection, keys: Sequence[str]) -> None:
     """Forget what had no identity of its own, once it is told or need not be any more."""
-    gone = [key for key in keys if key.startswith(_ONCE)]
-    for chunk in _chunks(gone):
+    gone = [key for key in keys if key.startswith(ONCE)]
+    for chunk in in_chunks(gone):
         still = sa.select(told.c.key).where(told.c.key.in_(chunk))
         connection.execute(sa.delete(alerts).where(alerts.c.key.in_(chunk), alerts.c.key.not_in(still)))

@@ -15,8 +15,8 @@ from typing import Any
 
 from wxbridge.alerts.panels import panel_of, panel_spec
 from wxbridge.alerts.severity import worst_first
-from wxbridge.config.types import Rate
-from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
+from wxbridge.config.types import STORM, Rate
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec
 from wxbridge.core.pictures import ALERT
 from wxbridge.core.text.i18n import say
 from wxbridge.monitors.prometheus import expr_of
@@ -28,8 +28,8 @@ _OF_PROMETHEUS = "alertmanager"
 
 
 @dataclass(frozen=True)
-class AlertPictureOptions:
-    """What pictures can be made of, and how they look."""
+class AlertPictureSettings:
+    """What pictures of alerts can be made of, how they look, and how many there may be."""
 
     grafana: bool = False
     """Whether there is one to get panels from; likewise `prometheus`, for charts."""
@@ -38,12 +38,21 @@ class AlertPictureOptions:
     language: str = "en"
     """`en` or `zh`."""
     theme: str | None = None
+    storm: Rate = STORM
+    published: bool = False
+    """Whether channels that take addresses only can be given pictures."""
+
+    def reach(self, capabilities: Capabilities) -> bool:
+        """Tell whether a channel can be given pictures."""
+        return capabilities.pictures == "file" or (capabilities.pictures == "url" and self.published)
 
 
 # ---------------------------------------------------------------- deciding
 
 
-def choose_pictures(group: AlertGroup, ways: Sequence[str], now: datetime, look: AlertPictureOptions) -> AlertGroup:
+def choose_pictures(
+    group: AlertGroup, ways: Sequence[str], now: datetime, settings: AlertPictureSettings
+) -> AlertGroup:
     """Give alerts of a group the picture to be drawn for them, in `Alert.picture`; the others get none.
 
     Alerts that would have the same picture share one: an image's address, a panel with its variables, a rule, whose
@@ -51,10 +60,10 @@ def choose_pictures(group: AlertGroup, ways: Sequence[str], now: datetime, look:
     """
     chosen: dict[Hashable, list[Alert]] = {}
     for alert in worst_first(group.alerts):
-        key = _key(alert, ways, look)
+        key = _key(alert, ways, settings)
         if key is not None:
             chosen.setdefault(key, []).append(alert)
-    specs = {id(alerts[0]): _spec(alerts, ways, now, look) for alerts in chosen.values()}
+    specs = {id(alerts[0]): _spec(alerts, ways, now, settings) for alerts in chosen.values()}
     return replace(group, alerts=tuple(_with(alert, specs.get(id(alert))) for alert in group.alerts))
 
 
@@ -71,14 +80,14 @@ def image_of(alert: Alert) -> PictureSpec | None:
     return PictureSpec(first["kind"], first["params"], spec.link) if first else None
 
 
-def _key(alert: Alert, ways: Sequence[str], look: AlertPictureOptions) -> Hashable:
+def _key(alert: Alert, ways: Sequence[str], settings: AlertPictureSettings) -> Hashable:
     """What alerts with the same picture have in common; None for an alert without any."""
     for way in ways:
         if way == "image" and (image := image_of(alert)) is not None:
             return way, json.dumps([image.kind, dict(image.params)], default=str)
-        if way == "panel" and look.grafana and (panel := panel_of(alert)) is not None:
+        if way == "panel" and settings.grafana and (panel := panel_of(alert)) is not None:
             return way, panel
-        if way == "chart" and look.prometheus and _has_rule(alert):
+        if way == "chart" and settings.prometheus and _has_rule(alert):
             return way, alert.labels.get("alertname"), expr_of(_generator(alert))
     return None
 
@@ -93,7 +102,7 @@ def _generator(alert: Alert) -> str | None:
     return alert.links.get("generator") or alert.link
 
 
-def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, look: AlertPictureOptions) -> PictureSpec:
+def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, settings: AlertPictureSettings) -> PictureSpec:
     firing = [alert for alert in alerts if alert.status is not AlertStatus.RESOLVED]
     shown = firing or list(alerts)
     first = shown[0]
@@ -106,12 +115,12 @@ def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, look: Ale
     for way in ways:
         if way == "image" and (image := image_of(first)) is not None:
             tries.append(_try(way, image))
-        elif way == "panel" and look.grafana:
-            language = say("language.locale", look.language)
-            spec = panel_spec(whole, now, timezone=look.timezone, language=language, theme=look.theme)
+        elif way == "panel" and settings.grafana:
+            language = say("language.locale", settings.language)
+            spec = panel_spec(whole, now, timezone=settings.timezone, language=language, theme=settings.theme)
             tries += [_try(way, spec)] if spec else []
-        elif way == "chart" and look.prometheus and _has_rule(first):
-            tries.append(_try(way, PictureSpec("chart", _chart(whole, shown, now, look))))
+        elif way == "chart" and settings.prometheus and _has_rule(first):
+            tries.append(_try(way, PictureSpec("chart", _chart(whole, shown, now, settings))))
     image = image_of(first)
     link = (image.link if image and "image" in ways else None) or first.links.get("panel") or first.link
     return PictureSpec(ALERT, {"tries": tries}, link=link)
@@ -121,7 +130,7 @@ def _try(way: str, spec: PictureSpec) -> dict[str, Any]:
     return {"way": way, "kind": spec.kind, "params": dict(spec.params)}
 
 
-def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, look: AlertPictureOptions) -> dict[str, Any]:
+def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, settings: AlertPictureSettings) -> dict[str, Any]:
     over = whole.status is AlertStatus.RESOLVED
     params = {
         "rule": whole.labels.get("alertname"),
@@ -131,9 +140,9 @@ def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, look: AlertPictu
         "at": now.timestamp(),
         "firing_since": whole.starts_at.timestamp() if whole.starts_at else None,
         "resolved_at": (whole.ends_at or now).timestamp() if over else None,
-        "timezone": look.timezone,
-        "language": look.language,
-        "theme": look.theme,
+        "timezone": settings.timezone,
+        "language": settings.language,
+        "theme": settings.theme,
     }
     return {name: value for name, value in params.items() if value is not None}
 

@@ -1,32 +1,39 @@
-"""From a monitor's POST to rows in the outbox: parse, route, compose, store. The answer waits for the commit."""
+"""From a monitor's POST to notifications in the outbox: parse, route, select, compose, store.
+
+The answer waits for the commit.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import structlog
 
-from wxbridge.alerts import muting, notification_log, received, render, routing, serialization
+from wxbridge.alerts import notification_log, received, render, routing, serialization, store
 from wxbridge.alerts import notifications as notify
 from wxbridge.alerts import pictures as alert_pictures
 from wxbridge.alerts.alert_text import text_of
 from wxbridge.alerts.digest import Digest
+from wxbridge.alerts.muting import held_by
 from wxbridge.alerts.notification_log import LogUpdate, NotificationLog, PendingAlert
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget
+from wxbridge.alerts.pictures import AlertPictureSettings, PictureBudget
 from wxbridge.alerts.received import RouteReasons
-from wxbridge.alerts.routing import RouteOptions
+from wxbridge.alerts.routing import RoutedGroup, RouteOptions, RouteTree
 from wxbridge.alerts.silences import SilenceSet
 from wxbridge.alerts.sources import Parse
 from wxbridge.alerts.templates import Templates, text_for
-from wxbridge.config.types import STORM, Rate
+from wxbridge.config.time_intervals import TimeInterval
+from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
+from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import (
     Accepted,
     Alert,
@@ -49,78 +56,52 @@ MASTER = "master"
 """The target that stands for the person in charge."""
 NOBODY = "nobody"
 """The target of what nobody is there for; such messages are dead from the start, and listed."""
-
-_PLAINLY = RouteOptions()
-
-FiringSince = Callable[[Collection[str]], Awaitable[Mapping[str, tuple[float | None, float]]]]
+KEEP_SECONDS = 7 * 86400.0
+"""How long alerts that ended are kept, where nothing is said."""
+_URGENT_SEVERITIES = {"critical", "page", "emergency", "disaster", "fatal", "p0"}
+_UTC = ZoneInfo("UTC")
 
 
 @dataclass(frozen=True)
 class AlertState:
     """What is remembered of alerts from one configuration to the next."""
 
-    ledger: NotificationLog = field(default_factory=NotificationLog)
+    log: NotificationLog = field(default_factory=NotificationLog)
     silences: SilenceSet = field(default_factory=SilenceSet)
     pictures: PictureBudget = field(default_factory=PictureBudget)
 
 
 @dataclass(frozen=True)
-class AlertPictureSettings:
-    """What the configuration says of alerts' pictures."""
-
-    look: AlertPictureOptions = field(default_factory=AlertPictureOptions)
-    storm: Rate = STORM
-    published: bool = False
-    """Whether channels that take addresses only can be given pictures."""
-
-
-@dataclass(frozen=True)
-class AlertSettings(muting.MuteSettings):
+class AlertSettings:
     """What the configuration says of alerts."""
 
+    routes: RouteTree = field(default_factory=lambda: routing.compile_routes(()))
+    intervals: Mapping[str, TimeInterval | Sequence[TimeInterval]] = field(default_factory=dict)
+    timezone: ZoneInfo = _UTC
     targets: Mapping[str, Destination] = field(default_factory=dict)
     language: Language = "en"
     templates: Templates | None = None
     """None for the built-in texts alone."""
     pictures: AlertPictureSettings | None = None
     """None for the pictures that come with alerts alone."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What of a group goes to one target in one way."""
-
-    target: str
-    group: AlertGroup
-    telling: RouteOptions = _PLAINLY
-    note: str = ""
-    """A line above the text."""
-    below: str = ""
-    """A line below it."""
-    direct: bool = False
-    """Whether it goes there whatever the routes say."""
-    why: str = ""
-    """In a word why it goes there, where no route said so."""
-    share: str = ""
-    """What tells it from other parts of the same group; empty where it is all of it."""
+    sources: Mapping[str, Parse] = field(default_factory=dict)
+    """By the name of the hook: `grafana`, `generic/uptime-kuma`."""
+    keep: float = KEEP_SECONDS
+    """Seconds for which alerts that ended are kept."""
 
 
 @dataclass(frozen=True)
 class AlertPipeline:
     """Takes alerts in. One for a configuration."""
 
-    sources: Mapping[str, Parse]
-    rules: AlertSettings
+    settings: AlertSettings
     sink: NotificationSink
-    memory: AlertState = field(default_factory=AlertState)
+    state: AlertState = field(default_factory=AlertState)
     clock: Callable[[], float] = time.time
     """Seconds since the epoch."""
-    firing_since: FiringSince | None = None
-    """`notification_log.find_firing_since` on the database."""
-    suppressed: Callable[[str, int], None] = lambda _reason, _count: None
-    """Count alerts that a target was not told of, by reason."""
-    without_picture: Callable[[int], None] = lambda _count: None
-    """Count pictures that a storm left out."""
+    database: Database | None = None
+    """Asked what fired before it was held back; without one, that is as if it never had."""
+    metrics: Metrics = field(default_factory=Metrics)
 
     async def accept(
         self,
@@ -135,37 +116,38 @@ class AlertPipeline:
             BadBody: the body cannot be read.
             StorageError: it could not be stored; the sender should try again.
         """
-        group = self.sources[source](body, headers)
+        group = self.settings.sources[source](body, headers)
         dedupe = group.dedupe or hashlib.sha256(body).hexdigest()
         now = self.clock()
-        parts = list(self._parts(group, to))
-        sightings = await self._seen_before([self._sightings(part, now) for part in parts])
-        plan = self.memory.ledger.weigh([each for some in sightings for each in some], now)
-        told = iter(plan.tell)
+        routed = list(self._route(group, to))
+        pending = await self._add_earlier_firings([self._pending_alerts(part, now) for part in routed])
+        selection = self.state.log.select_due([each for some in pending for each in some], now)
+        is_due = iter(selection.due)
         notifications: list[Notification] = []
-        brought: list[_Part] = []
+        composed: list[RoutedGroup] = []
+        reasons = []
         absorbed = 0
-        routed = []
-        for part, some in zip(parts, sightings, strict=True):
-            left, repeats = self._left(part, some, told)
-            absorbed += repeats
-            its_told = len(left.group.alerts) or 1 if left else 0
-            routed.append(self._reasons.routed(part.target, part.group, some, its_told, part.why))
-            if left is not None:
-                its = self._with_pictures(replace(left, share=_share(left.group, group)), now)
-                brought.append(its)
-                # Where the ledger tells a repeat from news, it decides: also within the time of a sender's retries.
-                notifications += self._notifications(its, "" if _in_ledger(left) else dedupe, now)
+        for part, some in zip(routed, pending, strict=True):
+            due = self._keep_due(part, some, [next(is_due) for _ in some])
+            told = (len(due.group.alerts) or 1) if due else 0
+            reasons.append(self._reasons.routed(part.target, part.group, some, told, part.reason))
+            if due is None:
+                absorbed += not any(each.held for each in some)
+                continue
+            due = self._add_pictures(replace(due, share=_share_key(due.group, group)), now)
+            composed.append(due)
+            # Where the log tells a repeat from news, it decides: also within the time of a sender's retries.
+            notifications += self._notifications(due, "" if _is_logged(due) else dedupe, now)
         try:
-            came_in = received.summarize(source, group, routed)
-            accepted = await self.sink.put(notifications, received=came_in, also=LogUpdate((group,), plan))
+            came_in = received.summarize(source, group, reasons)
+            accepted = await self.sink.put(notifications, received=came_in, also=LogUpdate((group,), selection))
         except Exception:
-            self.memory.ledger.undo(plan)
-            self._give_back(brought)
+            self.state.log.undo(selection)
+            self._give_back_pictures(composed)
             raise
         if not accepted.queued:
             # A repeat of what was told brings no picture that would count.
-            self._give_back(brought)
+            self._give_back_pictures(composed)
         accepted = replace(accepted, duplicates=accepted.duplicates + absorbed)
         log.info(
             "alert accepted",
@@ -174,63 +156,64 @@ class AlertPipeline:
         )  # fmt: skip
         return accepted
 
-    async def tell_again(self, group: AlertGroup, target: str, telling: RouteOptions) -> None:
-        """Tell a target of what still fires, or was held back. Raises `StorageError`."""
+    async def notify_again(self, group: AlertGroup, target: str, options: RouteOptions) -> None:
+        """Notify a target of what still fires, or was held back. Raises `StorageError`."""
         now = self.clock()
-        part = self._with_pictures(_Part(target, group, telling), now)
+        part = self._add_pictures(RoutedGroup(target, options, group), now)
         await self.sink.put(self._notifications(part, "", now))
 
     # ------------------------------------------------ to whom
 
     @cached_property
     def _reasons(self) -> RouteReasons:
-        return RouteReasons(self.rules.routes)
+        return RouteReasons(self.settings.routes)
 
-    def _parts(self, group: AlertGroup, to: Sequence[str]) -> Iterator[_Part]:
-        """Each target with its part of the group; what nobody is to get goes to the master."""
-        targets = self.rules.targets
+    def _route(self, group: AlertGroup, to: Sequence[str]) -> Iterator[RoutedGroup]:
+        """Give each target its part of the group; what nobody is to get goes to the master."""
+        targets = self.settings.targets
         if to:
             unknown = [name for name in to if name not in targets]
             for name in dict.fromkeys(to):
                 if name in targets:
-                    yield _Part(name, group, direct=True, why="asked")
+                    yield RoutedGroup(name, RouteOptions(), group, is_direct=True, reason="asked")
             if unknown:
-                yield self._for_master(group, "no_target", names=", ".join(unknown))
+                yield self._to_master(group, "no_target", names=", ".join(unknown))
         else:
-            division = routing.split_by_target(group, self.rules.routes)
-            for part in division.parts:
-                yield _Part(part.target, part.group, part.telling)
-            if division.unrouted:
-                yield self._for_master(division.unrouted, "unrouted")
+            split = routing.split_by_target(group, self.settings.routes)
+            yield from split.parts
+            if split.unrouted:
+                yield self._to_master(split.unrouted, "unrouted")
 
-    def _for_master(self, group: AlertGroup, reason: str, **names: str) -> _Part:
-        name = MASTER if MASTER in self.rules.targets else NOBODY
+    def _to_master(self, group: AlertGroup, reason: str, **names: str) -> RoutedGroup:
+        name = MASTER if MASTER in self.settings.targets else NOBODY
         why = say(f"alerts.{reason}", "en", **names).rstrip(":")
         log.warning("an alert for the person in charge", why=why, title=group.title[:120], to=name)
-        return _Part(name, group, note=say(f"alerts.{reason}", self.rules.language, **names), direct=True, why=reason)
+        note = say(f"alerts.{reason}", self.settings.language, **names)
+        return RoutedGroup(name, RouteOptions(), group, note=note, is_direct=True, reason=reason)
 
     # ------------------------------------------------ whether now
 
-    def _sightings(self, part: _Part, now: float) -> list[PendingAlert]:
+    def _pending_alerts(self, part: RoutedGroup, now: float) -> list[PendingAlert]:
         return [
             notification_log.pending_alert(
-                part.group, alert, part.target, part.telling,
-                held=self._held(part, alert, now), direct=part.direct,
+                part.group, alert, part.target, part.options,
+                held=self.held_by(part.group, alert, part.options, now), direct=part.is_direct,
             )
             for alert in part.group.alerts or (None,)
         ]  # fmt: skip
 
-    def _held(self, part: _Part, alert: Alert | None, now: float) -> str | None:
-        labels = routing.labels_of(part.group, alert)
-        return muting.held_by(self.rules, self.memory.silences, labels, part.telling, now)
+    def held_by(self, group: AlertGroup, alert: Alert | None, options: RouteOptions, now: float) -> str | None:
+        """Say why an alert (None for free text) may not be told now, in a few words; None where it may."""
+        settings, labels = self.settings, routing.labels_of(group, alert)
+        return held_by(options, labels, self.state.silences, settings.intervals, settings.timezone, now)
 
-    async def _seen_before(self, sightings: list[list[PendingAlert]]) -> list[list[PendingAlert]]:
-        """Add to what is held back now whether its firing was told before that."""
-        known = self.memory.ledger.known
-        held = {each.key for some in sightings for each in some if each.held and not known(each.key, each.target)}
-        if not held or self.firing_since is None:
-            return sightings
-        before = await self.firing_since(held)
+    async def _add_earlier_firings(self, pending: list[list[PendingAlert]]) -> list[list[PendingAlert]]:
+        """Add to what is held back now when its firing was told before that."""
+        find = self.state.log.find
+        held = {each.key for some in pending for each in some if each.held and not find(each.key, each.target)}
+        if not held or self.database is None:
+            return pending
+        before = await self.database.read(lambda c: store.find_firing_since(c, held))
         return [
             [
                 replace(each, seen_at=before[each.key][1])
@@ -238,90 +221,80 @@ class AlertPipeline:
                 else each
                 for each in some
             ]
-            for some in sightings
+            for some in pending
         ]
 
-    def _left(self, part: _Part, sightings: Sequence[PendingAlert], told: Iterator[bool]) -> tuple[_Part | None, int]:
-        """What of a part is told now, None for nothing; and whether it was all a repeat (1) or not (0)."""
-        verdicts = [next(told) for _ in sightings]
-        if all(verdicts):
-            return part, 0
-        held = sum(1 for each, tell in zip(sightings, verdicts, strict=True) if each.held and not tell)
-        quiet = verdicts.count(False) - held
-        for reason, count in (("held", held), ("repeat", quiet)):
+    def _keep_due(self, part: RoutedGroup, pending: Sequence[PendingAlert], due: Sequence[bool]) -> RoutedGroup | None:
+        """Drop the alerts that must not be sent now, and count them; None where none is left."""
+        if all(due):
+            return part
+        held = sum(1 for each, is_due in zip(pending, due, strict=True) if each.held and not is_due)
+        for reason, count in (("held", held), ("repeat", due.count(False) - held)):
             if count:
-                self.suppressed(reason, count)
+                self.metrics.suppressed.labels(reason).inc(count)
                 log.info("not told now", target=part.target, reason=reason, alerts=count)
-        alerts = tuple(alert for alert, tell in zip(part.group.alerts, verdicts, strict=False) if tell)
-        if not alerts:
-            return None, int(held == 0)
-        return replace(part, group=replace(part.group, alerts=alerts)), 0
+        alerts = tuple(alert for alert, is_due in zip(part.group.alerts, due, strict=False) if is_due)
+        return replace(part, group=replace(part.group, alerts=alerts)) if alerts else None
 
     # ------------------------------------------------ in which words
 
-    def _notifications(self, part: _Part, dedupe: str, now: float) -> list[Notification]:
-        """One for the target; where the alert says who is meant, one for each of them."""
-        destination = self.rules.targets.get(part.target)
+    def _notifications(self, part: RoutedGroup, dedupe: str, now: float) -> list[Notification]:
+        """Compose one for the target; where the alert says who is meant, one for each of them."""
+        destination = self.settings.targets.get(part.target)
         recipients = destination.recipients(part.group.recipients) if destination else None
         if recipients is None:
             return [self._notification(part, dedupe, now, None)]
         if recipients:
             return [self._notification(part, dedupe, now, recipient) for recipient in recipients]
-        master = self._for_master(part.group, "no_recipient", target=part.target)
+        master = self._to_master(part.group, "no_recipient", target=part.target)
         return [self._notification(master, dedupe, now, None)]
 
-    def _with_pictures(self, part: _Part, now: float) -> _Part:
+    def _add_pictures(self, part: RoutedGroup, now: float) -> RoutedGroup:
         """Decide which pictures the part brings."""
-        destination = self.rules.targets.get(part.target)
-        rules, group, ways = self.rules.pictures, part.group, part.telling.pictures
-        if rules is None or destination is None or not group.alerts:
+        destination = self.settings.targets.get(part.target)
+        settings, group = self.settings.pictures, part.group
+        if settings is None or destination is None or not group.alerts:
             return part
-        look = rules.look
-        if not _shows_pictures(destination.capabilities, rules):
+        drawn = settings
+        if not settings.reach(destination.capabilities):
             # What the alert itself links to is told as a link; nothing is drawn for nobody to see.
-            look = replace(look, grafana=False, prometheus=False)
-        group = alert_pictures.choose_pictures(group, ways, datetime.fromtimestamp(now, UTC), look)
-        budget = self.memory.pictures
+            drawn = replace(settings, grafana=False, prometheus=False)
+        at = datetime.fromtimestamp(now, UTC)
+        group = alert_pictures.choose_pictures(group, part.options.pictures, at, drawn)
+        budget = self.state.pictures
         group, refused = alert_pictures.limit_pictures(
-            group, lambda spec: budget.admit(spec, rules.storm, now), render.PICTURES_AT_MOST
+            group, lambda spec: budget.admit(spec, settings.storm, now), render.MAX_PICTURES_PER_GROUP
         )
         if not refused:
             return replace(part, group=group)
-        self.without_picture(refused)
+        self.metrics.pictures.labels("alert", "storm").inc(refused)
         log.info("pictures left out in a storm", target=part.target, pictures=refused)
-        if not budget.first_told(part.target, rules.storm, now):
+        if not budget.first_told(part.target, settings.storm, now):
             return replace(part, group=group)
-        language = self.rules.language
-        time_span = format_duration(rules.storm.seconds, language)
-        line = say("alerts.picture_storm", language, n=rules.storm.count, time=time_span)
-        return replace(part, group=group, below=line)
+        language = self.settings.language
+        time_span = format_duration(settings.storm.seconds, language)
+        return replace(
+            part, group=group, footer=say("alerts.picture_storm", language, n=settings.storm.count, time=time_span)
+        )
 
-    def _give_back(self, parts: Sequence[_Part]) -> None:
-        if self.rules.pictures is not None:
-            for part in parts:
+    def _give_back_pictures(self, routed: Sequence[RoutedGroup]) -> None:
+        if self.settings.pictures is not None:
+            for part in routed:
                 specs = [alert.picture for alert in part.group.alerts if alert.picture]
-                self.memory.pictures.give_back(specs, part.target if part.below else None)
+                self.state.pictures.give_back(specs, part.target if part.footer else None)
 
-    def _notification(self, part: _Part, dedupe: str, now: float, recipient: str | None) -> Notification:
-        group, name = part.group, part.target
-        destination = self.rules.targets.get(name)
+    def _notification(self, part: RoutedGroup, dedupe: str, now: float, recipient: str | None) -> Notification:
+        group, name, language = part.group, part.target, self.settings.language
+        destination = self.settings.targets.get(name)
         capabilities = destination.capabilities if destination else Capabilities(text_limit=2000)
-        text = "\n".join(filter(None, (self._text(part, destination, now), part.below)))
+        text = "\n".join(filter(None, (self._text(part, destination, now), part.footer)))
+        format_ = destination.format if destination else "text"
+        bodies = render.bodies(text, group, capabilities, language, part.note, part.options.mention, format_)
         whose = ":".join(word for word in (group.source, name, recipient, part.share) if word)
         return Notification(
             source=group.source,
             target=name,
-            bodies=tuple(
-                render.bodies(
-                    text,
-                    group,
-                    capabilities,
-                    self.rules.language,
-                    part.note,
-                    part.telling.mention,
-                    destination.format if destination else "text",
-                )
-            ),
+            bodies=tuple(bodies),
             priority=_priority(group),
             dedupe_key=f"{whose}:{dedupe}" if dedupe else None,
             # A body without times says the same at each firing; in between, its rule has said something else.
@@ -333,28 +306,28 @@ class AlertPipeline:
             recipient=recipient,
         )
 
-    def _text(self, part: _Part, destination: Destination | None, now: float) -> str:
-        rules, at = self.rules, datetime.fromtimestamp(now, UTC)
-        if rules.templates is None:
-            return text_of(part.group, rules.language, rules.timezone, at)
-        name = part.telling.template or (destination.template if destination else None)
-        text, problem = text_for(rules.templates, name, part.group, part.target, at)
+    def _text(self, part: RoutedGroup, destination: Destination | None, now: float) -> str:
+        settings, at = self.settings, datetime.fromtimestamp(now, UTC)
+        if settings.templates is None:
+            return text_of(part.group, settings.language, settings.timezone, at)
+        name = part.options.template or (destination.template if destination else None)
+        text, problem = text_for(settings.templates, name, part.group, part.target, at)
         if problem:
-            self.suppressed("template", 1)
+            self.metrics.suppressed.labels("template").inc()
             log.error("a template failed", template=name, target=part.target, error=problem)
         return text
 
     def recompose(self, kind: NotificationKind, content: Any, target: str, note: str) -> list[Body]:
         """Say what a stored notification says for another target, with a note above it; empty where nothing is kept."""
-        destination, language = self.rules.targets.get(target), self.rules.language
+        destination, language = self.settings.targets.get(target), self.settings.language
         if destination is None or content is None:
             return []
         if kind is NotificationKind.ALERT:
             group = serialization.from_json(content)
-            text = self._text(_Part(target, group), destination, self.clock())
+            text = self._text(RoutedGroup(target, RouteOptions(), group), destination, self.clock())
             return render.bodies(text, group, destination.capabilities, language, note, format=destination.format)
         if kind is NotificationKind.DIGEST:
-            text = Digest.from_json(content).text(language, self.rules.timezone)
+            text = Digest.from_json(content).text(language, self.settings.timezone)
             whole = "\n".join(part for part in (note, text) if part)
             return [Text(part) for part in split_message(whole, destination.capabilities, language)]
         return notify.again(content, destination, language, note)
@@ -368,7 +341,7 @@ class AlertPipeline:
             BadBody: a target is unknown, or wants to be told by an alert whom it means.
             StorageError: it could not be stored.
         """
-        targets = self.rules.targets
+        targets = self.settings.targets
         unknown = [name for name in to if name not in targets]
         if unknown:
             raise BadBody(f"There is no target {unknown[0]!r}; there are {', '.join(sorted(targets)) or 'none'}.")
@@ -376,33 +349,26 @@ class AlertPipeline:
             raise BadBody(f"The target {for_alerts[0]!r} sends to those whom an alert names, and this is no alert.")
         return await self.sink.put(
             [
-                notify.notification("push", name, bodies, targets[name], self.rules.language, priority)
+                notify.notification("push", name, bodies, targets[name], self.settings.language, priority)
                 for name in dict.fromkeys(to)
             ]
         )
 
 
-def _share(part: AlertGroup, whole: AlertGroup) -> str:
+def _share_key(part: AlertGroup, whole: AlertGroup) -> str:
     """What tells a part of a group from the others that go to the same target, told in other ways or later."""
     if len(part.alerts) == len(whole.alerts):
         return ""
-    keys = "".join(notification_log.alert_key(part, alert) for alert in part.alerts)
+    keys = "".join(store.alert_key(part, alert) for alert in part.alerts)
     return hashlib.blake2b(keys.encode(), digest_size=8).hexdigest()
 
 
-def _shows_pictures(capabilities: Capabilities, rules: AlertPictureSettings) -> bool:
-    return capabilities.pictures == "file" or (capabilities.pictures == "url" and rules.published)
-
-
-def _in_ledger(part: _Part) -> bool:
-    """Whether the ledger remembers that all of a part was told."""
+def _is_logged(part: RoutedGroup) -> bool:
+    """Tell whether the notification log remembers that all of a part was told."""
     group = part.group
-    return bool(part.telling.repeat_interval and group.alerts and all(alert.fingerprint for alert in group.alerts))
-
-
-_URGENT = {"critical", "page", "emergency", "disaster", "fatal", "p0"}
+    return bool(part.options.repeat_interval and group.alerts and all(alert.fingerprint for alert in group.alerts))
 
 
 def _priority(group: AlertGroup) -> Priority:
     severities = {alert.labels.get("severity", "").lower() for alert in group.alerts}
-    return Priority.CRITICAL if severities & _URGENT else Priority.ALERT
+    return Priority.CRITICAL if severities & _URGENT_SEVERITIES else Priority.ALERT

@@ -31,7 +31,7 @@ class RouteReasons:
     _known: dict[tuple[int, ...], Mapping[str, Any]] = field(default_factory=dict)
 
     def routed(
-        self, target: str, group: AlertGroup, sightings: Sequence[PendingAlert], told: int, why: str
+        self, target: str, group: AlertGroup, pending: Sequence[PendingAlert], told: int, why: str
     ) -> Mapping[str, Any]:
         """How a part of what came in was routed: `target`, how many `alerts` of it, how many were `told`.
 
@@ -45,8 +45,8 @@ class RouteReasons:
             some = group.alerts[:_MAX_ALERTS_EXPLAINED] or (None,)
             by = [self._route(target, routing.labels_of(group, alert)) for alert in some]
             found["by"] = [route for place, route in enumerate(by) if route and route not in by[:place]]
-        held = sorted({each.held for each in sightings if each.held})
-        return found | ({"held": held} if held and told < len(sightings) else {})
+        held = sorted({each.held for each in pending if each.held})
+        return found | ({"held": held} if held and told < len(pending) else {})
 
     def _route(self, target: str, labels: Mapping[str, str]) -> Mapping[str, Any] | None:
         path = next(
@@ -55,8 +55,8 @@ class RouteReasons:
         if path is None:
             return None
         if path not in self._known:
-            visits = routing.explain_route(self.routes, labels).visits
+            tried = routing.explain_route(self.routes, labels).tried
             # What the routes around it match counts too.
-            written = [str(m) for visit in visits if visit.path == path[: len(visit.path)] for m in visit.matchers]
+            written = [str(m) for each in tried if each.path == path[: len(each.path)] for m in each.matchers]
             self._known[path] = {"route": routing.format_path(path), "matches": written}
         return self._known[path]

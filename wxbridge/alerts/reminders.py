@@ -1,4 +1,4 @@
-"""Tells again what still fires, and tells what was held back once its silence or muted time is over.
+"""Notifies again of what still fires, and of what was held back once its silence or muted time is over.
 
 One service of the bridge. It goes by the database and by the present configuration, so that both a restart and a
 changed route hold; after a long downtime each alert is told once.
@@ -7,71 +7,45 @@ changed route hold; after a long downtime each alert is told once.
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.alerts import acknowledgements, history, notification_log, routing, silences
-from wxbridge.alerts.muting import MuteSettings, held_by
-from wxbridge.alerts.notification_log import LogEntry, NotificationLog, PendingAlert, SeenAlert
+from wxbridge.alerts import history, notification_log, routing, silences, store
+from wxbridge.alerts.notification_log import LogEntry, LogKey, PendingAlert, Selection
 from wxbridge.alerts.routing import RouteOptions
-from wxbridge.alerts.silences import SilenceSet
-from wxbridge.core.database import Database
+from wxbridge.alerts.service import AlertService
+from wxbridge.alerts.store import SeenAlert
 from wxbridge.core.errors import StorageError
-from wxbridge.core.model import AlertGroup, AlertStatus
+from wxbridge.core.model import AlertStatus
 
 log = structlog.get_logger()
 
-LOOK_EVERY = 5.0
-"""Seconds between two looks."""
-_TIDY_EVERY = 720
-"""Looks."""
-AT_ONCE = 500
-"""How many alerts one look deals with."""
-STALE_AFTER = 7 * 86400.0
-"""Seconds. Some monitors speak only when something changes: an alert is believed to fire for long, but not for ever."""
-
-TellAgain = Callable[[AlertGroup, str, RouteOptions], Awaitable[None]]
-"""Store alerts for a target, not as anybody's retry. Raises `StorageError`. A target that is gone is passed over."""
+LOOK_EVERY_SECONDS = 5.0
+_TIDY_EVERY_LOOKS = 720
+MAX_ALERTS_PER_LOOK = 500
+STALE_AFTER_SECONDS = 7 * 86400.0
+"""Some monitors speak only when something changes: an alert is believed to fire for long, but not for ever."""
 
 
 @dataclass(frozen=True)
-class _Due:
-    """Something that was looked at: what goes to its target if it is to be told, and what becomes of its row."""
+class _DueAlert:
+    """Something that was looked at: what is known of it, and how its target is told if it is to be."""
 
-    row: LogEntry
+    entry: LogEntry
     alert: SeenAlert
-    sighting: PendingAlert | None
-    """None where it is not to be told by the present routes."""
+    pending: PendingAlert
 
 
 class Reminders:
-    """The service. `rules` is asked at every look, so that it follows a reloaded configuration."""
+    """The service. It asks for the present settings at every look, so that it follows a reloaded configuration."""
 
-    def __init__(
-        self,
-        database: Database,
-        ledger: NotificationLog,
-        silences: SilenceSet,
-        *,
-        rules: Callable[[], MuteSettings],
-        tell_again: TellAgain,
-        stale_after: float = STALE_AFTER,
-        keep: Callable[[], float] = lambda: STALE_AFTER,
-        clock: Callable[[], float] = time.time,
-    ) -> None:
-        self._database = database
-        self._ledger = ledger
-        self._silences = silences
-        self._rules = rules
-        self._tell_again = tell_again
+    def __init__(self, alerts: AlertService, *, stale_after: float = STALE_AFTER_SECONDS) -> None:
+        self._alerts = alerts
+        self._database = alerts.database
         self._stale_after = stale_after
-        self._keep = keep
-        self._clock = clock
 
     async def run(self) -> None:
         """Look every few seconds until cancelled, and forget what is old from time to time."""
@@ -79,51 +53,49 @@ class Reminders:
         while True:
             try:
                 await self.look()
-                if looks % _TIDY_EVERY == 0:
+                if looks % _TIDY_EVERY_LOOKS == 0:
                     await self.tidy()
                 looks += 1
             except StorageError as error:
                 log.error("cannot look after what is to be told again", error=str(error))  # noqa: TRY400
-            await asyncio.sleep(LOOK_EVERY)
+            await asyncio.sleep(LOOK_EVERY_SECONDS)
 
     async def look(self) -> int:
-        """Tell what is due. Returns how many alerts were told, counted for each target.
+        """Notify of what is due. Returns how many alerts were told, counted for each target.
 
         Raises:
             StorageError: the database could not be read, or did not take it; what is left is due at the next look.
         """
-        now = self._clock()
-        found = await self._database.read(lambda c: notification_log.list_due(c, now=now, limit=AT_ONCE))
-        acked = (
-            await self._database.read(lambda c: acknowledgements.of(c, {row.key for row, _ in found})) if found else {}
-        )
-        quiet: dict[notification_log.LogKey, LogEntry | None] = {}
-        groups: dict[tuple[str, RouteOptions, str, str, str], list[_Due]] = {}
-        for stored_row, alert in found:
-            place = (stored_row.key, stored_row.target)
-            row = self._ledger.known(*place)
-            if row != stored_row:
+        now, memory = self._alerts.clock(), self._alerts.state.log
+        found = await self._database.read(lambda c: notification_log.list_due(c, now=now, limit=MAX_ALERTS_PER_LOOK))
+        keys = {entry.key for entry, _ in found}
+        acked = await self._database.read(lambda c: store.read_acks(c, keys)) if found else {}
+        quiet: dict[LogKey, LogEntry | None] = {}
+        groups: dict[tuple[str, RouteOptions, str, str, str], list[_DueAlert]] = {}
+        for stored, alert in found:
+            place = (stored.key, stored.target)
+            entry = memory.find(*place)
+            if entry != stored:
                 # Something newer is just being stored; or it is no longer known, and the row is to go.
-                if row is None:
+                if entry is None:
                     quiet[place] = None
                 continue
-            due = self._due(row, alert, now) if alert else None
-            if due is None or due.sighting is None:
+            due = self._decide(entry, alert, now) if alert else None
+            if due is None:
                 quiet[place] = None
             elif self._is_stale(due, now):
-                quiet[place] = replace(row, due_at=None)
-            elif row.held is None and row.key in acked and acked[row.key].holds(_start(due.alert)):
+                quiet[place] = replace(entry, due_at=None)
+            elif entry.held is None and entry.key in acked and acked[entry.key].holds(due.alert.starts_at):
                 # It counts as told, so that the monitor's own repeats are not told either.
-                quiet[place] = replace(row, told_at=now, due_at=now + (due.sighting.telling.repeat_interval or 0.0))
+                quiet[place] = replace(entry, told_at=now, due_at=now + (due.pending.options.repeat_interval or 0.0))
             else:
                 group = due.alert.group
                 # Alerts of one group go together; a free text is one of its own.
-                which = group.group_key if due.alert.alert else row.key
-                key = (row.target, due.sighting.telling, group.source, which, group.title)
-                groups.setdefault(key, []).append(due)
+                which = group.group_key if due.alert.alert else entry.key
+                groups.setdefault((entry.target, due.pending.options, group.source, which, group.title), []).append(due)
         if quiet:
-            await self._store(self._ledger.change(quiet))
-        return sum([await self._tell(dues, now) for dues in groups.values()])
+            await self._store(memory.change(quiet))
+        return sum([await self._notify(dues, now) for dues in groups.values()])
 
     async def tidy(self) -> None:
         """Forget alerts that ended, or were not heard of, longer ago than what is kept; episodes and silences too.
@@ -131,83 +103,77 @@ class Reminders:
         Raises:
             StorageError: the database did not take it.
         """
-        before = self._clock() - self._keep()
-        unheard = self._clock() - max(self._keep(), self._stale_after)
+        now, keep = self._alerts.clock(), self._alerts.settings.keep
+        before, unheard = now - keep, now - max(keep, self._stale_after)
         keys: list[str] = [""]
         while keys:  # in bites, so that alerts are taken in between
             keys = await self._database.run(
-                lambda c: notification_log.prune(c, resolved_before=before, unheard_before=unheard)
+                lambda c: store.prune_alerts(c, resolved_before=before, unheard_before=unheard)
             )
-            self._ledger.forget(keys)
+            self._alerts.state.log.forget(keys)
         while await self._database.run(lambda c: history.prune(c, before=before)):
             pass
         await self._database.run(lambda c: silences.prune(c, before=before))
-        await self._database.run(lambda c: acknowledgements.prune(c, before=unheard))
+        await self._database.run(lambda c: store.prune_acks(c, before=unheard))
 
-    def _due(self, row: LogEntry, alert: SeenAlert, now: float) -> _Due:
-        """Decide anew, by the routes of today, how a target is told of an alert."""
-        rules = self._rules()
-        labels = routing.labels_of(alert.group, alert.alert)
-        telling: RouteOptions | None = RouteOptions() if row.direct else None
-        for decision in () if row.direct else routing.find_targets(rules.routes, labels) or ():
-            if decision.target == row.target:
-                telling = decision.telling
-        if telling is None or not (row.held or telling.repeat_interval):
-            return _Due(row, alert, None)
-        held = held_by(rules, self._silences, labels, telling, now)
-        made = notification_log.pending_alert(
-            alert.group, alert.alert, row.target, telling, held=held, direct=row.direct
+    def _decide(self, entry: LogEntry, alert: SeenAlert, now: float) -> _DueAlert | None:
+        """Decide anew, by the routes of today, how a target is told of an alert; None where it is not."""
+        options: RouteOptions | None = RouteOptions() if entry.direct else None
+        if not entry.direct:
+            labels = routing.labels_of(alert.group, alert.alert)
+            for found in routing.find_targets(self._alerts.settings.routes, labels) or ():
+                if found.target == entry.target:
+                    options = found.options
+        if options is None or not (entry.held or options.repeat_interval):
+            return None
+        held = self._alerts.held_by(alert.group, alert.alert, options, now)
+        pending = notification_log.pending_alert(
+            alert.group, alert.alert, entry.target, options, held=held, direct=entry.direct
         )
-        return _Due(row, alert, replace(made, key=row.key))
+        return _DueAlert(entry, alert, replace(pending, key=entry.key))
 
-    def _is_stale(self, due: _Due, now: float) -> bool:
+    def _is_stale(self, due: _DueAlert, now: float) -> bool:
         # What was held back was never told: that is done once, however old it is.
         fires = due.alert.alert is not None and due.alert.alert.status is not AlertStatus.RESOLVED
-        return fires and due.row.held is None and due.alert.updated_at < now - self._stale_after
+        return fires and due.entry.held is None and due.alert.updated_at < now - self._stale_after
 
-    async def _tell(self, dues: Sequence[_Due], now: float) -> int:
-        """Tell of alerts of one group together, then note that they are known; a crash in between tells twice."""
-        plan = self._ledger.weigh([due.sighting for due in dues if due.sighting], now)
-        telling = [due for due, tell in zip(dues, plan.tell, strict=True) if tell]
+    async def _notify(self, dues: Sequence[_DueAlert], now: float) -> int:
+        """Notify of alerts of one group together, then note that they are known; a crash in between tells twice."""
+        memory = self._alerts.state.log
+        selection = memory.select_due([due.pending for due in dues], now)
+        chosen = [due for due, is_due in zip(dues, selection.due, strict=True) if is_due]
         try:
-            if telling:
-                first = telling[0]
-                alerts = tuple(due.alert.alert for due in telling if due.alert.alert)
-                await self._tell_again(
-                    replace(first.alert.group, alerts=alerts),
-                    first.row.target,
-                    first.sighting.telling if first.sighting else RouteOptions(),
-                )
+            if chosen:
+                first = chosen[0]
+                alerts = tuple(due.alert.alert for due in chosen if due.alert.alert)
+                group = replace(first.alert.group, alerts=alerts)
+                await self._alerts.notify_again(group, first.entry.target, first.pending.options)
         except StorageError:
-            self._ledger.undo(plan)
+            memory.undo(selection)
             raise
         except Exception:
-            self._ledger.undo(plan)
-            log.exception("could not be told again", to=dues[0].row.target)
+            memory.undo(selection)
+            log.exception("could not be told again", to=dues[0].entry.target)
             later = {
-                (due.row.key, due.row.target): replace(due.row, due_at=now + notification_log.HELD_AGAIN)
+                (due.entry.key, due.entry.target): replace(due.entry, due_at=now + notification_log.HELD_AGAIN_SECONDS)
                 for due in dues
             }
-            await self._store(self._ledger.change(later))
+            await self._store(memory.change(later))
             return 0
-        await self._store(plan)
-        if telling:
-            log.info("told again", to=telling[0].row.target, alerts=len(telling), held=telling[0].row.held)
-        return len(telling)
+        await self._store(selection)
+        if chosen:
+            log.info("told again", to=chosen[0].entry.target, alerts=len(chosen), held=chosen[0].entry.held)
+        return len(chosen)
 
-    async def _store(self, plan: notification_log.Selection) -> None:
-        gone = [key for (key, _), row in plan.changes.items() if row is None]
+    async def _store(self, selection: Selection) -> None:
+        gone = [key for (key, _), entry in selection.changes.items() if entry is None]
 
-        def store(connection: Connection) -> None:
-            notification_log.store_entries(connection, plan.changes)
+        def store_changes(connection: Connection) -> None:
+            notification_log.store_entries(connection, selection.changes)
             notification_log.forget_held(connection, gone)
 
         try:
-            await self._database.run(store)
+            await self._database.run(store_changes)
         except StorageError:
-            self._ledger.undo(plan)
+            self._alerts.state.log.undo(selection)
             raise
-
-
-def _start(alert: SeenAlert) -> datetime | None:
-    return alert.alert.starts_at if alert.alert else None

@@ -15,7 +15,7 @@ from wxbridge.core.model import AlertGroup, Body, Capabilities, Picture, Picture
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import split_message
 
-PICTURES_AT_MOST = 3
+MAX_PICTURES_PER_GROUP = 3
 """How many pictures one group may bring, those of its worst alerts."""
 
 
@@ -66,7 +66,7 @@ def _pictures(group: AlertGroup) -> list[PictureSpec]:
     for alert in worst_first(alert for alert in group.alerts if alert.picture):
         if alert.picture and alert.picture not in found:
             found.append(alert.picture)
-            if len(found) == PICTURES_AT_MOST:
+            if len(found) == MAX_PICTURES_PER_GROUP:
                 break
     return found
 

@@ -41,7 +41,7 @@ class RoutedTarget:
     """One target of an alert, how it is told, and the route that said so."""
 
     target: str
-    telling: RouteOptions
+    options: RouteOptions
     path: tuple[int, ...]
     """The route's place in the file: `(2, 0)` is `routes[2].routes[0]`."""
 
@@ -78,7 +78,7 @@ class _Node:
     path: tuple[int, ...]
     matchers: tuple[Matcher, ...]
     goes_on: bool
-    decisions: tuple[RoutedTarget, ...] | None
+    targets: tuple[RoutedTarget, ...] | None
     """None where neither it nor a route around it has a `to`."""
     children: RouteTree | None
 
@@ -146,13 +146,13 @@ def _siblings(
     routes: Sequence[Route],
     path: tuple[int, ...],
     to: tuple[str, ...] | None,
-    telling: RouteOptions,
+    options: RouteOptions,
     known: dict[RouteOptions, RouteOptions],
 ) -> RouteTree:
     nodes = []
     for index, route in enumerate(routes):
         place = (*path, index)
-        its = _inherited(route, telling)
+        its = _inherited(route, options)
         # One object for all that are equal, so that `split_by_target` need not compare them.
         its = known.setdefault(its, its)
         targets = to if route.to is None else route.to
@@ -168,15 +168,15 @@ def _siblings(
     return _indexed(nodes)
 
 
-def _inherited(route: Route, telling: RouteOptions) -> RouteOptions:
+def _inherited(route: Route, options: RouteOptions) -> RouteOptions:
     return RouteOptions(
-        mention=telling.mention if route.mention is None else route.mention,
-        repeat_interval=telling.repeat_interval if route.repeat_interval is None else route.repeat_interval or None,
-        send_resolved=telling.send_resolved if route.send_resolved is None else route.send_resolved,
-        template=telling.template if route.template is None else route.template or None,
-        mute=telling.mute if route.mute is None else route.mute,
-        active=telling.active if route.active is None else route.active,
-        pictures=telling.pictures if route.pictures is None else route.pictures,
+        mention=options.mention if route.mention is None else route.mention,
+        repeat_interval=options.repeat_interval if route.repeat_interval is None else route.repeat_interval or None,
+        send_resolved=options.send_resolved if route.send_resolved is None else route.send_resolved,
+        template=options.template if route.template is None else route.template or None,
+        mute=options.mute if route.mute is None else route.mute,
+        active=options.active if route.active is None else route.active,
+        pictures=options.pictures if route.pictures is None else route.pictures,
     )
 
 
@@ -226,31 +226,41 @@ def find_targets(routes: RouteTree, labels: Mapping[str, str]) -> tuple[RoutedTa
     found: list[_Node] = []
     routes._collect(labels, found)  # noqa: SLF001 - the other half of this module
     if len(found) == 1:
-        return found[0].decisions
+        return found[0].targets
     targets: dict[str, RoutedTarget] = {}
     routed = False
     for node in found:
-        if node.decisions is not None:
+        if node.targets is not None:
             routed = True
-            for decision in node.decisions:
-                targets.setdefault(decision.target, decision)
+            for each in node.targets:
+                targets.setdefault(each.target, each)
     return tuple(targets.values()) if routed else None
 
 
 @dataclass(frozen=True)
-class Part:
+class RoutedGroup:
     """What of a group goes to one target in one way; its alerts keep their order."""
 
     target: str
-    telling: RouteOptions
+    options: RouteOptions
     group: AlertGroup
+    note: str = ""
+    """A line above the text."""
+    footer: str = ""
+    """A line below it."""
+    is_direct: bool = False
+    """Whether it goes there whatever the routes say."""
+    reason: str = ""
+    """In a word why it goes there, where no route said so: `asked`, `unrouted`, `no_target`, `no_recipient`."""
+    share: str = ""
+    """What tells it from other parts of the same group; empty where it is all of it."""
 
 
 @dataclass(frozen=True)
 class SplitGroup:
     """A group divided among its targets, and what of it is unrouted. What is dropped on purpose is in neither."""
 
-    parts: tuple[Part, ...]
+    parts: tuple[RoutedGroup, ...]
     unrouted: AlertGroup | None
 
 
@@ -258,7 +268,7 @@ def split_by_target(group: AlertGroup, routes: RouteTree) -> SplitGroup:
     """Give each target its part of a group. A target that is told of alerts in different ways has several parts."""
     if not group.alerts:
         decisions = find_targets(routes, labels_of(group, None))
-        parts = tuple(Part(decision.target, decision.telling, group) for decision in decisions or ())
+        parts = tuple(RoutedGroup(decision.target, decision.options, group) for decision in decisions or ())
         return SplitGroup(parts, group if decisions is None else None)
     chosen: dict[tuple[str, int], tuple[RoutedTarget, list[Alert]]] = {}
     unrouted: list[Alert] = []
@@ -268,13 +278,13 @@ def split_by_target(group: AlertGroup, routes: RouteTree) -> SplitGroup:
             unrouted.append(alert)
             continue
         for decision in decisions:
-            key = (decision.target, id(decision.telling))
+            key = (decision.target, id(decision.options))
             if key in chosen:
                 chosen[key][1].append(alert)
             else:
                 chosen[key] = (decision, [alert])
     return SplitGroup(
-        tuple(Part(first.target, first.telling, _only(group, alerts)) for first, alerts in chosen.values()),
+        tuple(RoutedGroup(first.target, first.options, _only(group, alerts)) for first, alerts in chosen.values()),
         _only(group, unrouted) if unrouted else None,
     )
 
@@ -302,32 +312,32 @@ class TriedRoute:
 
 
 @dataclass(frozen=True)
-class Explanation:
+class RouteExplanation:
     """The routes that were tried, in order, and what came of it (as from `find_targets`)."""
 
-    visits: tuple[TriedRoute, ...]
-    decisions: tuple[RoutedTarget, ...] | None
+    tried: tuple[TriedRoute, ...]
+    targets: tuple[RoutedTarget, ...] | None
 
 
-def explain_route(routes: RouteTree, labels: Mapping[str, str]) -> Explanation:
+def explain_route(routes: RouteTree, labels: Mapping[str, str]) -> RouteExplanation:
     """Try the routes one after another, without the index, and tell of each."""
-    visits: list[TriedRoute] = []
-    _visit(routes, labels, visits)
-    return Explanation(tuple(visits), find_targets(routes, labels))
+    tried: list[TriedRoute] = []
+    _try(routes, labels, tried)
+    return RouteExplanation(tuple(tried), find_targets(routes, labels))
 
 
-def _visit(routes: RouteTree, labels: Mapping[str, str], visits: list[TriedRoute]) -> bool:
+def _try(routes: RouteTree, labels: Mapping[str, str], tried: list[TriedRoute]) -> bool:
     any_matched = False
     for node in routes._nodes:  # noqa: SLF001 - the other half of this module
         failed = next((matcher for matcher in node.matchers if not matcher.matches(labels)), None)
-        to = None if node.decisions is None else tuple(decision.target for decision in node.decisions)
-        visits.append(TriedRoute(node.path, node.matchers, failed, failed is None, to, node.goes_on))
+        to = None if node.targets is None else tuple(each.target for each in node.targets)
+        tried.append(TriedRoute(node.path, node.matchers, failed, failed is None, to, node.goes_on))
         if failed is not None:
             continue
         any_matched = True
-        place = len(visits) - 1
-        if node.children is not None and _visit(node.children, labels, visits):
-            visits[place] = replace(visits[place], answers=False)
+        place = len(tried) - 1
+        if node.children is not None and _try(node.children, labels, tried):
+            tried[place] = replace(tried[place], answers=False)
         if not node.goes_on:
             break
     return any_matched

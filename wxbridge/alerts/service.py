@@ -1,116 +1,429 @@
-"""What is known of alerts, as people and programs ask for it: what fires, and what is silenced."""
+"""What the chat, the console, the API and the hooks ask of alerts: taking them in, what fires, silences, acks.
+
+Everything is structured: texts for people are made by those who ask.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, Self
 
-from wxbridge.alerts import acknowledgements as acks
-from wxbridge.alerts import notification_log, routing, silences
-from wxbridge.alerts.acknowledgements import Ack
-from wxbridge.alerts.notification_log import SeenAlert
-from wxbridge.alerts.pipeline import AlertState
+from wxbridge.alerts import notification_log, routing, silences, store
+from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing
+from wxbridge.alerts.listing import ListedAlert, read_listing
+from wxbridge.alerts.pictures import AlertPictureSettings, choose_pictures
+from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, AlertState
+from wxbridge.alerts.routing import RouteOptions
 from wxbridge.alerts.silences import Silence
+from wxbridge.alerts.store import SeenAlert
+from wxbridge.config.routes import PICTURE_WAYS
+from wxbridge.config.schema import Config
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
-from wxbridge.core.matchers import parse_matchers
+from wxbridge.core.http import ApiError
+from wxbridge.core.matchers import Matcher
+from wxbridge.core.metrics import Metrics
+from wxbridge.core.model import (
+    Accepted,
+    Alert,
+    AlertGroup,
+    Body,
+    NotificationKind,
+    NotificationSink,
+    PictureSpec,
+    Priority,
+)
+from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
+
+_HTTP_NOT_FOUND = 404
+"""What a Grafana without unified alerting answers: nothing of its fires, and nothing is missing."""
+_SAME_END = timedelta(seconds=2)
+"""How far the ends of two silences may lie apart that one request made here and in Alertmanager."""
+_FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
-class Board:
-    """Reads and changes what the database holds of alerts, and keeps the bridge's memory in step."""
+@dataclass(frozen=True)
+class AlertMonitors:
+    """The monitors that are asked what fires, beside what they have posted; one for a configuration."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.memory = AlertState()
+    alertmanager: Alertmanager | None = None
+    grafana: Alertmanager | None = None
+    """The Alertmanager within Grafana."""
+
+    @classmethod
+    def of(cls, config: Config) -> Self:
+        """Make clients of those that are configured. Nothing is asked yet."""
+        return cls(
+            Alertmanager(config.alertmanager) if config.alertmanager else None,
+            Alertmanager.of_grafana(config.grafana) if config.grafana else None,
+        )
+
+    async def close(self) -> None:
+        """Let go of their connections."""
+        async with AsyncExitStack() as stack:
+            for monitor in (self.alertmanager, self.grafana):
+                if monitor is not None:
+                    stack.push_async_callback(monitor.close)
+
+
+@dataclass(frozen=True)
+class SilenceRequest:
+    """What is to be silenced: alerts that fulfil all matchers. Times are seconds since the epoch."""
+
+    matchers: Sequence[Matcher]
+    starts_at: float
+    ends_at: float
+    created_by: str = ""
+    comment: str = ""
+    in_alertmanager: bool = False
+    """Whether Alertmanager is to keep it too, where it is configured."""
+
+
+@dataclass(frozen=True)
+class SilenceMade:
+    """A silence that is kept from now on."""
+
+    silence: Silence
+    """The bridge's own."""
+    id_in_alertmanager: str = ""
+    """Empty where Alertmanager does not keep it."""
+    problem: str = ""
+    """Why Alertmanager does not keep it although it was asked to."""
+
+    @property
+    def id(self) -> str:
+        """What to call it by."""
+        return self.id_in_alertmanager or self.silence.id
+
+
+@dataclass(frozen=True)
+class KeptSilence:
+    """A silence wherever it is kept: by the bridge, by Alertmanager, by both, or by Grafana."""
+
+    matchers: tuple[str, ...]
+    starts_at: datetime | None
+    ends_at: datetime | None
+    created_by: str = ""
+    comment: str = ""
+    ids_here: tuple[str, ...] = ()
+    ids_in_alertmanager: tuple[str, ...] = ()
+    ids_in_grafana: tuple[str, ...] = ()
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All ids that it may be called by, the one that is shown first."""
+        return (*self.ids_in_alertmanager, *self.ids_here, *self.ids_in_grafana)
+
+    @property
+    def places(self) -> tuple[str, ...]:
+        """Where it is kept, of `bridge`, `alertmanager` and `grafana`."""
+        ids = {"bridge": self.ids_here, "alertmanager": self.ids_in_alertmanager, "grafana": self.ids_in_grafana}
+        return tuple(place for place, some in ids.items() if some)
+
+    @property
+    def can_end(self) -> bool:
+        """Whether it can be ended from here: Grafana's are Grafana's own."""
+        return bool(self.ids_here or self.ids_in_alertmanager)
+
+    def is_half_of(self, other: KeptSilence) -> bool:
+        """Tell whether both were made by one request."""
+        if self.ends_at is None or other.ends_at is None or frozenset(self.matchers) != frozenset(other.matchers):
+            return False
+        return abs(self.ends_at - other.ends_at) <= _SAME_END
+
+
+@dataclass(frozen=True)
+class SilenceOverview:
+    """The silences that are not over, those that end first at the top, and who did not answer: name → why."""
+
+    silences: tuple[KeptSilence, ...]
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+class AlertService:
+    """Takes alerts in, and tells and changes what is known of them. One for as long as a bridge runs.
+
+    Args:
+        database: Where alerts, silences and acks are kept.
+        sink: Where notifications are put.
+        settings: What the configuration says; `configure` exchanges it.
+        monitors: Who is asked besides; they are closed by `close`.
+        state: What is remembered; `load` reads it from the database.
+        metrics: Counts what a target is not told, and pictures that a storm left out.
+        clock: Seconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        sink: NotificationSink,
+        settings: AlertSettings | None = None,
+        *,
+        monitors: AlertMonitors | None = None,
+        state: AlertState | None = None,
+        metrics: Metrics | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.database = database
+        self.clock = clock
+        self._sink = sink
+        self._metrics = metrics or Metrics()
+        self._monitors = monitors or AlertMonitors()
+        self._retired: list[AlertMonitors] = []
+        self._pipeline = self._make_pipeline(settings or AlertSettings(), state or AlertState())
+
+    def _make_pipeline(self, settings: AlertSettings, state: AlertState) -> AlertPipeline:
+        return AlertPipeline(
+            settings, self._sink, state, clock=self.clock, database=self.database, metrics=self._metrics
+        )
+
+    # ------------------------------------------------ its life
+
+    @property
+    def settings(self) -> AlertSettings:
+        """What the present configuration says of alerts."""
+        return self._pipeline.settings
+
+    @property
+    def state(self) -> AlertState:
+        """What is remembered from one configuration to the next."""
+        return self._pipeline.state
+
+    def configure(self, settings: AlertSettings, monitors: AlertMonitors) -> None:
+        """Go on with another configuration; what is being taken in is taken in by the old one.
+
+        The monitors of the old one are closed by `close_retired`.
+        """
+        self._pipeline = self._make_pipeline(settings, self.state)
+        self._retired.append(self._monitors)
+        self._monitors = monitors
 
     async def load(self) -> None:
-        """Read everything, at a start. Raises `StorageError`."""
-        self.memory = AlertState(await self._database.read(notification_log.load))
-        await self.read_again()
+        """Read what is remembered, at a start. Raises `StorageError`."""
+        state = AlertState(log=await self.database.read(notification_log.load))
+        self._pipeline = self._make_pipeline(self.settings, state)
+        await self.reload_silences()
 
-    async def read_again(self) -> None:
-        """Read again what others may have changed. Raises `StorageError`."""
-        await self._database.read(lambda c: self.memory.silences.reload(c, now=time.time()))
+    async def reload_silences(self) -> None:
+        """Read again what another process may have changed. Raises `StorageError`."""
+        await self.database.read(lambda c: self.state.silences.reload(c, now=self.clock()))
 
-    async def silences(self) -> list[Mapping[str, Any]]:
-        """The silences that are not over, as plain JSON. Raises `StorageError`."""
-        now = time.time()
-        return [_silence(each, now) for each in await self._database.read(lambda c: silences.list_silences(c, now=now))]
+    async def close_retired(self) -> None:
+        """Let go of the connections of earlier configurations, once nobody uses them any more."""
+        while self._retired:
+            await self._retired.pop().close()
 
-    async def add_silence(
-        self, matchers: Sequence[str], starts_at: float, ends_at: float, by: str, comment: str
-    ) -> Mapping[str, Any]:
-        """Keep a silence; times in seconds since the epoch.
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self.close_retired()
+        await self._monitors.close()
+
+    # ------------------------------------------------ taking in
+
+    async def accept(self, source: str, body: bytes, headers: Mapping[str, str], to: Sequence[str] = ()) -> Accepted:
+        """Store what a POST says for its targets; `to` overrides the routes.
 
         Raises:
-            BadBody: a matcher is none, or they would silence everything.
+            BadBody: the body cannot be read.
+            StorageError: it could not be stored; the sender should try again.
+        """
+        return await self._pipeline.accept(source, body, headers, to)
+
+    async def push(self, to: Sequence[str], bodies: Sequence[Body], priority: Priority = Priority.ALERT) -> Accepted:
+        """Store bodies for targets as they are; texts are split to the target's limit.
+
+        Raises:
+            BadBody: a target is unknown, or wants to be told by an alert whom it means.
             StorageError: it could not be stored.
         """
-        now = time.time()
+        return await self._pipeline.push(to, bodies, priority)
+
+    async def notify_again(self, group: AlertGroup, target: str, options: RouteOptions) -> None:
+        """Notify a target of what still fires, or was held back. Raises `StorageError`."""
+        await self._pipeline.notify_again(group, target, options)
+
+    def held_by(self, group: AlertGroup, alert: Alert | None, options: RouteOptions, now: float) -> str | None:
+        """Say why an alert (None for free text) may not be told now, in a few words; None where it may."""
+        return self._pipeline.held_by(group, alert, options, now)
+
+    def recompose(self, kind: NotificationKind, content: Any, target: str, note: str) -> list[Body]:
+        """Say what a stored notification says for another target, with a note above it; empty where nothing is kept."""
+        return self._pipeline.recompose(kind, content, target, note)
+
+    # ------------------------------------------------ what fires
+
+    async def list_firing(self) -> list[SeenAlert]:
+        """List the alerts that fire by what was posted here, with the silence that holds each back.
+
+        Raises:
+            StorageError: the database could not be read.
+        """
+        now, find = self.clock(), self.state.silences.find
+        found = []
+        for each in await self.database.read(store.list_firing):
+            silence = find(routing.labels_of(each.group, each.alert), now)
+            found.append(replace(each, silenced_by=silence.id) if silence else each)
+        return found
+
+    async def overview(self) -> FiringOverview:
+        """Ask all who know, at once, what fires; a server that does not answer is told of in `missing`.
+
+        Raises:
+            StorageError: the bridge's own database could not be read.
+        """
+        missing: dict[str, str] = {}
+
+        async def ask(name: str, server: Alertmanager | None) -> list[ListedAlert] | None:
+            try:
+                return await read_listing(await server.alerts(), name.lower()) if server else None
+            except ApiError as error:
+                if not (name == "Grafana" and error.status == _HTTP_NOT_FOUND):
+                    missing[name] = str(error)
+                return None
+
+        theirs, grafanas, own, acks = await asyncio.gather(
+            ask("Alertmanager", self._monitors.alertmanager),
+            ask("Grafana", self._monitors.grafana),
+            self.list_firing(),
+            self.database.read(store.read_acks),
+        )
+        return FiringOverview(merge_firing(theirs, grafanas, own, acks), missing)
+
+    async def acknowledge(self, keys: Sequence[str], by: str, comment: str = "") -> None:
+        """Note who looks after an alert, by its keys; it is not repeated until it resolves. Raises `StorageError`."""
+        await self.database.run(lambda c: store.add_acks(c, keys, by=by, comment=comment, now=self.clock()))
+
+    async def preview_pictures(
+        self, alerts: Sequence[FiringAlert], settings: AlertPictureSettings, at: datetime
+    ) -> dict[str, PictureSpec]:
+        """Tell which picture each of some alerts would bring, by key; nobody is asked. Raises `StorageError`."""
+        if not alerts:
+            return {}
+        # What was posted says more than what is listed.
+        posted = {each.key: each.alert for each in await self.database.read(store.list_firing) if each.alert}
+        found: dict[str, PictureSpec] = {}
+        for each in alerts:
+            alert = next((posted[key] for key in each.keys if key in posted), each.alert)
+            group = AlertGroup(alert.source, "", alert.title, (alert,))
+            picture = choose_pictures(group, PICTURE_WAYS, at, settings).alerts[0].picture
+            if picture is not None:
+                found[each.key] = picture
+        return found
+
+    # ------------------------------------------------ silences
+
+    async def list_own_silences(self) -> list[Silence]:
+        """List the bridge's own silences that are not over. Raises `StorageError`."""
+        return await self.database.read(lambda c: silences.list_silences(c, now=self.clock()))
+
+    async def list_silences(self, *, with_grafana: bool = False) -> SilenceOverview:
+        """List the silences of the bridge and of Alertmanager; with `with_grafana`, Grafana's too.
+
+        One that a request made on both sides is one. Of Grafana nobody is told where it does not answer: what fires is
+        asked there too, and tells so.
+
+        Raises:
+            StorageError: the database could not be read.
+        """
+        missing: dict[str, str] = {}
+
+        async def ask(server: Alertmanager | None, name: str = "") -> Sequence[GettableSilence]:
+            try:
+                return await server.silences() if server else ()
+            except ApiError as error:
+                if name:
+                    missing[name] = str(error)
+                return ()
+
+        own, theirs, grafanas = await asyncio.gather(
+            self.list_own_silences(),
+            ask(self._monitors.alertmanager, "Alertmanager"),
+            ask(self._monitors.grafana if with_grafana else None),
+        )
+        found = [replace(_gotten(each), ids_in_alertmanager=(each.id,)) for each in theirs]
+        for each in map(_own, own):
+            half = next((at for at, other in enumerate(found) if not other.ids_here and each.is_half_of(other)), None)
+            if half is None:
+                found.append(each)
+            else:
+                found[half] = replace(found[half], ids_here=each.ids_here)
+        found.sort(key=lambda each: each.ends_at or _FOREVER)
+        found += [replace(_gotten(each), ids_in_grafana=(each.id,)) for each in grafanas]
+        return SilenceOverview(tuple(found), missing)
+
+    async def silence(self, request: SilenceRequest) -> SilenceMade:
+        """Keep a silence here, and in Alertmanager where the request says so.
+
+        Raises:
+            BadBody: it would be over before it begins, or silence everything.
+            StorageError: it could not be stored.
+        """
+        starts_at, ends_at, now = request.starts_at, request.ends_at, self.clock()
         try:
-            parsed = parse_matchers(list(matchers))
-            made = await self._database.run(
+            # Ours first: it refuses what Alertmanager would, and is what counts here.
+            made = await self.database.run(
                 lambda c: silences.add(
-                    c, parsed, starts_at=starts_at, ends_at=ends_at, created_by=by, comment=comment, now=now
+                    c, request.matchers, starts_at=starts_at, ends_at=ends_at,
+                    created_by=request.created_by, comment=request.comment, now=now,
                 )
-            )
+            )  # fmt: skip
         except ValueError as error:
             raise BadBody(f"{error}.") from None
-        await self.read_again()
-        return _silence(made, now)
+        await self.reload_silences()
+        server = self._monitors.alertmanager if request.in_alertmanager else None
+        if server is None:
+            return SilenceMade(made)
+        try:
+            theirs = await server.add_silence(
+                request.matchers, _moment(starts_at), _moment(ends_at), request.created_by, request.comment
+            )
+        except ApiError as error:
+            return SilenceMade(made, problem=str(error))
+        return SilenceMade(made, id_in_alertmanager=theirs)
 
-    async def expire_silence(self, silence_id: str) -> bool:
-        """End a silence now; False where there is none of that id that is not over. Raises `StorageError`."""
-        done = await self._database.run(lambda c: silences.expire(c, silence_id, now=time.time()))
-        await self.read_again()
+    async def unsilence(self, silence: KeptSilence) -> bool:
+        """End a silence now, wherever it is kept; False where it was over already.
+
+        Raises:
+            ApiError: Alertmanager did not end it, and nothing has changed.
+            StorageError: the database did not take it.
+        """
+        server = self._monitors.alertmanager
+        # There first: where it fails, nothing has changed, and the error says so.
+        ended = [await server.expire_silence(one) for one in silence.ids_in_alertmanager if server]
+        ended += [await self.unsilence_here(one) for one in silence.ids_here]
+        return any(ended)
+
+    async def unsilence_here(self, silence_id: str) -> bool:
+        """End one of the bridge's own silences; False where there is none of that id that is not over.
+
+        Raises:
+            StorageError: the database did not take it.
+        """
+        done = await self.database.run(lambda c: silences.expire(c, silence_id, now=self.clock()))
+        await self.reload_silences()
         return done
 
-    async def firing(self) -> list[Mapping[str, Any]]:
-        """The alerts that fire now, as plain JSON. Raises `StorageError`."""
-        now = time.time()
-        return [self._alert(each, now) for each in await self._database.read(notification_log.list_firing)]
 
-    async def acks(self) -> Mapping[str, Ack]:
-        """Who looks after which alert, by key. Raises `StorageError`."""
-        return await self._database.read(acks.of)
-
-    async def ack(self, keys: Sequence[str], by: str, comment: str) -> None:
-        """Note who looks after an alert, by its keys; it is not repeated until it resolves. Raises `StorageError`."""
-        await self._database.run(lambda c: acks.add(c, keys, by=by, comment=comment, now=time.time()))
-
-    def _alert(self, each: SeenAlert, now: float) -> Mapping[str, Any]:
-        alert = each.alert
-        assert alert is not None, "free text does not fire"  # noqa: S101 - `notification_log.list_firing` leaves it out
-        silence = self.memory.silences.by(routing.labels_of(each.group, alert), now)
-        return {
-            "key": each.key,
-            "source": alert.source,
-            "status": alert.status.value,
-            "title": alert.title,
-            "labels": dict(alert.labels),
-            "annotations": dict(alert.annotations),
-            "starts_at": alert.starts_at.isoformat() if alert.starts_at else None,
-            "first_seen": _moment(each.first_seen),
-            "updated_at": _moment(each.updated_at),
-            "link": alert.link,
-            "silenced_by": silence.id if silence else None,
-        }
+def _gotten(each: GettableSilence) -> KeptSilence:
+    return KeptSilence(each.matchers, each.starts_at, each.ends_at, each.created_by, each.comment)
 
 
-def _silence(each: Silence, now: float) -> Mapping[str, Any]:
-    return {
-        "id": each.id,
-        "state": each.state(now),
-        "matchers": [str(matcher) for matcher in each.matchers],
-        "starts_at": _moment(each.starts_at),
-        "ends_at": _moment(each.ends_at),
-        "created_at": _moment(each.created_at),
-        "created_by": each.created_by,
-        "comment": each.comment,
-    }
+def _own(each: Silence) -> KeptSilence:
+    return KeptSilence(
+        tuple(str(matcher) for matcher in each.matchers),
+        _moment(each.starts_at),
+        _moment(each.ends_at),
+        each.created_by,
+        each.comment,
+        ids_here=(each.id,),
+    )
 
 
-def _moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)

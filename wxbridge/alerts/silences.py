@@ -1,11 +1,10 @@
-"""SilenceSet: matchers and an end, kept in the database. What they match is held back until they are over.
+"""Silences: matchers and an end, kept in the database. What they match is held back until they are over.
 
 The functions on the table take a connection and run inside `Database.run`; times are seconds since the epoch.
 """
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,14 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.core.matchers import Matcher, parse_matcher
+from wxbridge.core.matchers import Matcher, matches_all, parse_matcher
 from wxbridge.core.schema import silences
+from wxbridge.core.text.normalise import replace_surrogates
 
 log = structlog.get_logger()
 
-_ID_BYTES = 4
-_NEVER = {"": ""}
+_SILENCE_ID_BYTES = 4
+_NO_LABELS = {"": ""}
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ class Silence:
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether all its matchers hold, whatever the time."""
-        return all(matcher.matches(labels) for matcher in self.matchers)
+        return matches_all(self.matchers, labels)
 
 
 def silenced_by(all_silences: Iterable[Silence], labels: Mapping[str, str], now: float) -> Silence | None:
@@ -64,8 +64,8 @@ class SilenceSet:
         """Read the table. It may run in the database's thread: what others see changes at once, and whole."""
         self._silences = tuple(list_silences(connection, now=now))
 
-    def by(self, labels: Mapping[str, str], now: float) -> Silence | None:
-        """`silenced_by`, of these."""
+    def find(self, labels: Mapping[str, str], now: float) -> Silence | None:
+        """Find the silence that holds these labels back now (`silenced_by`)."""
         return silenced_by(self._silences, labels, now) if self._silences else None
 
 
@@ -91,13 +91,15 @@ def add(
     if ends_at <= max(begins, now):
         raise ValueError("the silence would be over before it begins; give a later end")
     # As Alertmanager asks: an alert without any label must not fulfil it (api/v2, "postSilencesHandler").
-    if all(matcher.matches(_NEVER) for matcher in matchers):
+    if matches_all(matchers, _NO_LABELS):
         raise ValueError('this would silence everything; give at least one matcher such as alertname="DiskFull"')
     while True:
-        silence_id = secrets.token_hex(_ID_BYTES)
+        silence_id = secrets.token_hex(_SILENCE_ID_BYTES)
         if get(connection, silence_id) is None:
             break
-    silence = Silence(silence_id, tuple(matchers), begins, ends_at, now, _storable(created_by), _storable(comment))
+    silence = Silence(
+        silence_id, tuple(matchers), begins, ends_at, now, replace_surrogates(created_by), replace_surrogates(comment)
+    )
     row = {**vars(silence), "matchers": [str(matcher) for matcher in matchers]}
     connection.execute(sa.insert(silences).values(row))
     return silence
@@ -140,7 +142,3 @@ def _silence(row: Any) -> Silence | None:
         log.warning("a silence cannot be read and holds nothing back", id=row.id, error=str(error))
         return None
     return Silence(row.id, matchers, row.starts_at, row.ends_at, row.created_at, row.created_by, row.comment)
-
-
-def _storable(text: str) -> str:
-    return re.sub(r"[\ud800-\udfff]", "\ufffd", text)

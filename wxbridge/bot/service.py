@@ -3,50 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from functools import partial
 
-from wxbridge.alerts import active
 from wxbridge.alerts.pipeline import MASTER
 from wxbridge.bot.command import Command
-from wxbridge.bot.commands.alerts import Desk, alert_commands
+from wxbridge.bot.commands.alerts import alert_commands
 from wxbridge.bot.commands.graphs import graph_commands
 from wxbridge.bot.commands.host import host_commands
 from wxbridge.bot.commands.jobs import job_commands
 from wxbridge.bot.commands.status import status_command
 from wxbridge.bot.dispatcher import Around, Chat, ChatSetting
 from wxbridge.bridge import Bridge, Generation
-from wxbridge.config.schema import Config
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import JobScheduler
-from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
 from wxbridge.monitors.dashboards import Dashboards
 from wxbridge.pictures.store import PictureStore
-
-
-@dataclass(frozen=True)
-class Monitors:
-    """The monitors that are asked what fires, beside what they have posted; one for a configuration."""
-
-    alertmanager: Alertmanager | None = None
-    grafana: Alertmanager | None = None
-
-    @classmethod
-    def of(cls, config: Config) -> Monitors:
-        """Those that are configured. Nothing is asked yet."""
-        return cls(
-            Alertmanager(config.alertmanager) if config.alertmanager else None,
-            Alertmanager.of_grafana(config.grafana) if config.grafana else None,
-        )
-
-    async def close(self) -> None:
-        """Let go of their connections."""
-        async with AsyncExitStack() as stack:
-            for monitor in (self.alertmanager, self.grafana):
-                if monitor is not None:
-                    stack.push_async_callback(monitor.close)
 
 
 @dataclass
@@ -56,45 +27,29 @@ class Answering:
     bridge: Bridge
     jobs: JobScheduler
     hosts: HostMonitor
-    monitors: Monitors
     chat: Chat = field(init=False)
-    _before: list[Monitors] = field(default_factory=list)
 
     @classmethod
     def begin(cls, bridge: Bridge, generation: Generation, jobs: JobScheduler, hosts: HostMonitor) -> Answering:
         """Make it for a bridge's first configuration."""
-        made = cls(bridge, jobs, hosts, Monitors.of(generation.config))
+        made = cls(bridge, jobs, hosts)
         around = Around(bridge.database, bridge.put, bridge.target_of, bridge.is_master, bridge.metrics)
         made.chat = Chat(around, made._setting(generation))
         return made
 
     def take(self, generation: Generation) -> None:
         """Answer by another configuration from now on; what is being answered goes on by the old one."""
-        self._before.append(self.monitors)
-        self.monitors = Monitors.of(generation.config)
         self.chat.take(self._setting(generation))
 
     async def settled(self) -> None:
         """Wait until nothing is answered by an old configuration, and let go of its connections."""
         await self.chat.settled()
-        while self._before:
-            await self._before.pop().close()
+        await self.bridge.alerts.close_retired()
 
     async def close(self) -> None:
         """Stop answering; what is open is answered at the next start, if that is soon."""
         await self.chat.close()
-        for monitors in (*self._before, self.monitors):
-            await monitors.close()
-
-    def desk(self) -> Desk:
-        """What acting on alerts needs, of the present configuration: for the chat, and for the console."""
-        board, monitors = self.bridge.board, self.monitors
-        overview = partial(active.look, board.firing, board.acks, monitors.alertmanager, monitors.grafana)
-        return Desk(overview, board.ack, board.silences, board.add_silence, board.expire_silence, monitors.alertmanager)
-
-    async def silences_in_grafana(self) -> Sequence[GettableSilence]:
-        """Grafana's own silences that are not over; none where it is not configured. Raises `ApiError`."""
-        return await self.monitors.grafana.silences() if self.monitors.grafana else ()
+        await self.bridge.alerts.close()
 
     def _setting(self, generation: Generation) -> ChatSetting:
         config = generation.config
@@ -117,7 +72,7 @@ class Answering:
                 dashboards=Dashboards(grafana) if grafana else None,
                 prometheus=config.prometheus.url if config.prometheus else None,
             ),
-            *alert_commands(self.desk()),
+            *alert_commands(self.bridge.alerts),
             *job_commands(jobs),
             status_command(self.bridge.statuses, self._budgets, self.bridge.database.read),
             *host_commands(self.hosts.hosts),

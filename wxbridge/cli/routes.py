@@ -11,7 +11,7 @@ import typer
 
 from wxbridge.alerts import routing
 from wxbridge.alerts.muting import muted_by
-from wxbridge.alerts.routing import Explanation, RoutedTarget, RouteOptions, TriedRoute
+from wxbridge.alerts.routing import RoutedTarget, RouteExplanation, RouteOptions, TriedRoute
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config, say
 from wxbridge.config.schema import Config
 from wxbridge.config.types import duration_text
@@ -38,69 +38,69 @@ def try_labels(
     settings = read_config(config)
     given = ALWAYS | _labels(labels)
     explanation = routing.explain_route(routing.compile_settings(settings.routes), given)
-    for visit in explanation.visits:
-        say(plain(_line(visit, given)))
-    decisions = explanation.decisions or ()
-    rows = [_row(decision, settings) for decision in decisions]
+    for tried in explanation.tried:
+        say(plain(_line(tried, given)))
+    targets = explanation.targets or ()
+    rows = [_row(routed, settings) for routed in targets]
     if as_json:
         print(json.dumps(rows, ensure_ascii=False, indent=1))  # noqa: T201
         return
-    for decision, row in zip(decisions, rows, strict=True):
-        say(plain(f"→ {decision.target}: {', '.join(_words(decision.telling, row['muted']))}"))
-    print(plain(", ".join(decision.target for decision in decisions)) or _nowhere(explanation))  # noqa: T201
+    for routed, row in zip(targets, rows, strict=True):
+        say(plain(f"→ {routed.target}: {', '.join(_words(routed.options, row['muted']))}"))
+    print(plain(", ".join(routed.target for routed in targets)) or _nowhere(explanation))  # noqa: T201
 
 
-def _line(visit: TriedRoute, labels: dict[str, str]) -> str:
+def _line(tried: TriedRoute, labels: dict[str, str]) -> str:
     """A route that was tried, in one line."""
-    asked = "{" + ", ".join(map(str, visit.matchers)) + "}"
-    start = f"{routing.format_path(visit.path)} {asked}"
-    if visit.failed is not None:
-        value = labels.get(visit.failed.name)
+    asked = "{" + ", ".join(map(str, tried.matchers)) + "}"
+    start = f"{routing.format_path(tried.path)} {asked}"
+    if tried.failed is not None:
+        value = labels.get(tried.failed.name)
         actual = "there is no such label" if value is None else f"it is {json.dumps(value, ensure_ascii=False)}"
-        return f"{start} does not match: {visit.failed} does not hold, {actual}"
-    if not visit.answers:
+        return f"{start} does not match: {tried.failed} does not hold, {actual}"
+    if not tried.answers:
         outcome = "its own routes say where to"
-    elif visit.to is None:
+    elif tried.to is None:
         outcome = "names no target"
     else:
-        outcome = f"→ {', '.join(visit.to) or 'nobody, on purpose'}"
-    return f"{start} matches: {outcome}{'; the next is tried too' if visit.goes_on else ''}"
+        outcome = f"→ {', '.join(tried.to) or 'nobody, on purpose'}"
+    return f"{start} matches: {outcome}{'; the next is tried too' if tried.goes_on else ''}"
 
 
-def _nowhere(explanation: Explanation) -> str:
-    if explanation.decisions is not None:
+def _nowhere(explanation: RouteExplanation) -> str:
+    if explanation.targets is not None:
         return "nobody, on purpose"
-    if any(visit.failed is None for visit in explanation.visits):
+    if any(tried.failed is None for tried in explanation.tried):
         return "the route names no target: goes to the master"
     return "no route matches: goes to the master"
 
 
-def _row(decision: RoutedTarget, config: Config) -> dict[str, Any]:
-    telling = decision.telling
+def _row(routed: RoutedTarget, config: Config) -> dict[str, Any]:
+    options = routed.options
     return {
-        "target": decision.target,
-        "route": routing.format_path(decision.path),
-        "mention": list(telling.mention),
-        "repeat_interval": duration_text(telling.repeat_interval) if telling.repeat_interval else None,
-        "send_resolved": telling.send_resolved,
-        "template": telling.template,
-        "mute_time_intervals": list(telling.mute),
-        "active_time_intervals": list(telling.active),
-        "muted": muted_by(telling, config.time_intervals, datetime.now(UTC), config.timezone),
+        "target": routed.target,
+        "route": routing.format_path(routed.path),
+        "mention": list(options.mention),
+        "repeat_interval": duration_text(options.repeat_interval) if options.repeat_interval else None,
+        "send_resolved": options.send_resolved,
+        "template": options.template,
+        "mute_time_intervals": list(options.mute),
+        "active_time_intervals": list(options.active),
+        "muted": muted_by(options, config.time_intervals, datetime.now(UTC), config.timezone),
     }
 
 
-def _words(telling: RouteOptions, muted: str | None) -> Iterator[str]:
+def _words(options: RouteOptions, muted: str | None) -> Iterator[str]:
     """What holds for a target, in words."""
     yield f"now {muted}: held back" if muted else "told at once"
-    if telling.mention:
-        yield f"mentions {' and '.join(telling.mention)}"
-    if telling.repeat_interval:
-        yield f"repeated every {duration_text(telling.repeat_interval)}"
-    if not telling.send_resolved:
+    if options.mention:
+        yield f"mentions {' and '.join(options.mention)}"
+    if options.repeat_interval:
+        yield f"repeated every {duration_text(options.repeat_interval)}"
+    if not options.send_resolved:
         yield "its end is not told"
-    if telling.template:
-        yield f"template {telling.template}"
+    if options.template:
+        yield f"template {options.template}"
 
 
 def _labels(text: str) -> dict[str, str]:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from wxbridge.alerts.service import SilenceRequest
 from wxbridge.config.types import parse_duration
 from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import as_time
+from wxbridge.core.matchers import parse_matchers
 from wxbridge.web.answers import shortened
 
 FIELDS = ("matchers", "duration", "ends_at", "starts_at", "comment", "created_by")
@@ -19,17 +20,6 @@ LONGEST = {"matchers": 1000, "comment": 2000, "created_by": 200}
 
 LONGEST_TIME = 3653 * 86400.0
 """Seconds from its start, or from now, to its end: what is longer is a slip, or no time that a clock can show."""
-
-
-@dataclass(frozen=True)
-class SilenceRequest:
-    """Times are seconds since the epoch."""
-
-    matchers: tuple[str, ...]
-    starts_at: float
-    ends_at: float
-    by: str
-    comment: str
 
 
 def read_silence(data: Any, now: float) -> SilenceRequest:
@@ -50,9 +40,12 @@ def read_silence(data: Any, now: float) -> SilenceRequest:
         raise BadBody("The silence would be over already: its end must lie after its start, and after now.")
     if ends_at - min(now, begins) > LONGEST_TIME:
         raise BadBody("A silence may last, and have begun, at most ten years from now.")
-    return SilenceRequest(
-        _matchers(data.get("matchers")), begins, ends_at, _text(data, "created_by") or "api", _text(data, "comment")
-    )
+    written = _matchers(data.get("matchers"))
+    created_by, comment = _text(data, "created_by") or "api", _text(data, "comment")
+    try:
+        return SilenceRequest(parse_matchers(written), begins, ends_at, created_by, comment)
+    except ValueError as error:
+        raise BadBody(f"{error}.") from None
 
 
 def _matchers(value: Any) -> tuple[str, ...]:

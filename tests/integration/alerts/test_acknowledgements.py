@@ -9,13 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from wxbridge.alerts import acknowledgements, notification_log, routing
-from wxbridge.alerts.acknowledgements import Ack
-from wxbridge.alerts.muting import MuteSettings
-from wxbridge.alerts.notification_log import NotificationLog
+from wxbridge.alerts import notification_log, routing, store
+from wxbridge.alerts.pipeline import AlertSettings
 from wxbridge.alerts.reminders import Reminders
 from wxbridge.alerts.routing import Route, RouteOptions
-from wxbridge.alerts.silences import SilenceSet
+from wxbridge.alerts.service import AlertService
+from wxbridge.alerts.store import Ack
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.testing import FakeClock
@@ -27,41 +26,42 @@ ALERT = Alert(
 )
 
 
+class _Recording(AlertService):
+    """Notes what it is asked to tell again."""
+
+    told: list[str]
+
+    async def notify_again(self, group: AlertGroup, target: str, options: RouteOptions) -> None:
+        del target, options
+        self.told += [f"{alert.status.value}" for alert in group.alerts]
+
+
 class Bench:
     """Reminders of a route that repeats every four hours, beside an intake that does what the bridge's does."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.clock = FakeClock(START.timestamp())
-        self.ledger = NotificationLog()
         self.told: list[str] = []
         routes = routing.compile_routes([Route((), ("ops",), repeat_interval=4 * HOUR)])
-        self.reminders = Reminders(
-            database,
-            self.ledger,
-            SilenceSet(),
-            rules=lambda: MuteSettings(routes),
-            tell_again=self.tell,
-            clock=self.clock.wall,
-        )
-
-    async def tell(self, group: AlertGroup, _target: str, _telling: RouteOptions) -> None:
-        self.told += [f"{alert.status.value}" for alert in group.alerts]
+        self.alerts = _Recording(database, None, AlertSettings(routes), clock=self.clock.wall)
+        self.alerts.told = self.told
+        self.reminders = Reminders(self.alerts)
 
     async def take(self, alert: Alert) -> bool:
         """Take a post in; tells whether it is told."""
         now = self.clock.wall()
         group = AlertGroup(alert.source, "k", "t", (alert,))
-        plan = self.ledger.weigh(
+        selection = self.alerts.state.log.select_due(
             [notification_log.pending_alert(group, alert, "ops", RouteOptions(repeat_interval=4 * HOUR))], now
         )
 
-        def store(connection: object) -> None:
-            notification_log.record_seen(connection, [group], now=now)  # type: ignore[arg-type]
-            notification_log.store_entries(connection, plan.changes)  # type: ignore[arg-type]
+        def write(connection: object) -> None:
+            store.record_seen(connection, [group], now=now)  # type: ignore[arg-type]
+            notification_log.store_entries(connection, selection.changes)  # type: ignore[arg-type]
 
-        await self.database.run(store)
-        return plan.tell[0]
+        await self.database.run(write)
+        return selection.due[0]
 
     async def look_after(self, hours: float) -> int:
         self.clock.advance(hours * HOUR)
@@ -69,13 +69,13 @@ class Bench:
 
     async def ack(self) -> None:
         now = self.clock.wall()
-        await self.database.run(lambda c: acknowledgements.add(c, [KEY], by="张三", comment="on it", now=now))
+        await self.database.run(lambda c: store.add_acks(c, [KEY], by="张三", comment="on it", now=now))
 
     async def acked(self) -> dict[str, Ack]:
-        return await self.database.read(acknowledgements.of)
+        return await self.database.read(store.read_acks)
 
 
-KEY = notification_log.alert_key(AlertGroup("alertmanager", "k", "t"), ALERT)
+KEY = store.alert_key(AlertGroup("alertmanager", "k", "t"), ALERT)
 
 
 @pytest.fixture
@@ -111,11 +111,9 @@ async def test_what_begins_anew_without_having_been_seen_to_end_is_repeated_agai
 
 async def test_a_later_ack_takes_the_place_of_an_earlier(bench: Bench) -> None:
     await bench.ack()
-    await bench.database.run(
-        lambda c: acknowledgements.add(c, [KEY, KEY, "other"], by="李\ud800四\x00", comment="", now=7.0)
-    )
+    await bench.database.run(lambda c: store.add_acks(c, [KEY, KEY, "other"], by="李\ud800四\x00", comment="", now=7.0))
     assert await bench.acked() == {KEY: Ack(KEY, 7.0, "李�四"), "other": Ack("other", 7.0, "李�四")}
-    assert (await bench.database.read(lambda c: acknowledgements.of(c, [KEY, "nobody"]))).keys() == {KEY}
+    assert (await bench.database.read(lambda c: store.read_acks(c, [KEY, "nobody"]))).keys() == {KEY}
 
 
 async def test_acks_of_what_nothing_was_heard_of_are_forgotten_in_the_end(bench: Bench) -> None:

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts import history, notification_log
+from wxbridge.alerts import history, store
 from wxbridge.alerts.history import EpisodeTotal, count_beginnings, sum_up_episodes
 from wxbridge.core.database import make_engine, migrate, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
@@ -51,7 +51,7 @@ def alert(status: AlertStatus = FIRING, fingerprint: str = "f", **more: Any) -> 
 
 
 def hear(connection: sa.Connection, at: float, *alerts: Alert) -> None:
-    notification_log.record_seen(connection, [AlertGroup("am", "k", "Disk", (each,)) for each in alerts], now=at)
+    store.record_seen(connection, [AlertGroup("am", "k", "Disk", (each,)) for each in alerts], now=at)
 
 
 def spans(connection: sa.Connection) -> list[tuple[float, float | None]]:
@@ -144,7 +144,7 @@ def test_a_repeat_writes_nothing(connection: sa.Connection) -> None:
 def test_an_alert_that_is_forgotten_unresolved_ended_when_it_was_heard_of_last(connection: sa.Connection) -> None:
     hear(connection, NOW, alert())
     hear(connection, NOW + 60, alert())
-    notification_log.prune(connection, resolved_before=NOW + HOUR, unheard_before=NOW + HOUR)
+    store.prune_alerts(connection, resolved_before=NOW + HOUR, unheard_before=NOW + HOUR)
     assert spans(connection) == [(0, 60)]
 
 
@@ -265,7 +265,7 @@ def test_at_most_one_episode_of_an_alert_is_open_and_none_overlap(
         rows = connection.execute(
             sa.select(table.c.key, table.c.started_at, table.c.ended_at).order_by(table.c.id)
         ).all()
-        firing = {each.key for each in notification_log.list_firing(connection)}
+        firing = {each.key for each in store.list_firing(connection)}
         connection.rollback()
     for key in {row.key for row in rows}:
         its = [row for row in rows if row.key == key]

@@ -11,9 +11,11 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts import notification_log
-from wxbridge.alerts.notification_log import HELD_AGAIN, LogEntry, NotificationLog, PendingAlert, alert_key
+from wxbridge.alerts import notification_log, store
+from wxbridge.alerts.notification_log import HELD_AGAIN_SECONDS, LogEntry, NotificationLog, PendingAlert
 from wxbridge.alerts.routing import RouteOptions
+from wxbridge.alerts.store import alert_key
+from wxbridge.core import schema
 from wxbridge.core.database import make_engine, migrate, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
@@ -57,48 +59,48 @@ def test_an_alert_has_one_key_whatever_is_said_of_it_and_others_have_others() ->
 
 def test_alerts_are_remembered_as_they_were_seen_last(connection: sa.Connection) -> None:
     firing = alert(values=(Value("a", float("inf")),))
-    notification_log.record_seen(connection, [group(firing, alert("g"), truncated=5, text=None)], now=NOW)
-    notification_log.record_seen(connection, [group(alert("g", RESOLVED))], now=NOW + 60)
-    (found,) = notification_log.list_firing(connection)
+    store.record_seen(connection, [group(firing, alert("g"), truncated=5, text=None)], now=NOW)
+    store.record_seen(connection, [group(alert("g", RESOLVED))], now=NOW + 60)
+    (found,) = store.list_firing(connection)
     assert found.alert == firing
     assert (found.group.group_key, found.group.truncated, found.first_seen, found.updated_at) == ("k", 0, NOW, NOW)
-    assert notification_log.count_by_status(connection) == {"firing": 1, "resolved": 1}
-    notification_log.record_seen(connection, [group(alert("g", NO_DATA))], now=NOW + 90)
-    notification_log.record_seen(connection, [group(alert("g"), alert("g", title="last"))], now=NOW + 120)
-    newest, _ = notification_log.list_firing(connection)
+    assert store.count_by_status(connection) == {"firing": 1, "resolved": 1}
+    store.record_seen(connection, [group(alert("g", NO_DATA))], now=NOW + 90)
+    store.record_seen(connection, [group(alert("g"), alert("g", title="last"))], now=NOW + 120)
+    newest, _ = store.list_firing(connection)
     assert newest.alert
     assert (newest.alert.title, newest.first_seen, newest.updated_at) == ("last", NOW + 90, NOW + 120)
-    assert [each.key for each in notification_log.list_firing(connection, limit=1)] == [newest.key]
+    assert [each.key for each in store.list_firing(connection, limit=1)] == [newest.key]
 
 
 def test_what_has_no_identity_is_remembered_only_where_it_is_held_back(connection: sa.Connection) -> None:
     text, nameless = group(text="hello"), group(alert(""))
-    notification_log.record_seen(connection, [text, nameless], now=NOW)
-    assert notification_log.count_by_status(connection) == {}
-    notification_log.record_seen(
+    store.record_seen(connection, [text, nameless], now=NOW)
+    assert store.count_by_status(connection) == {}
+    store.record_seen(
         connection, [text, nameless], now=NOW, held={alert_key(text, None), alert_key(nameless, nameless.alerts[0])}
     )
-    assert notification_log.list_firing(connection) == []
+    assert store.list_firing(connection) == []
     assert connection.execute(sa.text("SELECT count(*) FROM alerts")).scalar() == 2
     notification_log.forget_held(connection, [alert_key(text, None), alert_key(group(), alert())])
     assert connection.execute(sa.text("SELECT count(*) FROM alerts")).scalar() == 1
 
 
 def test_old_alerts_are_forgotten_with_all_that_was_told_of_them(connection: sa.Connection) -> None:
-    notification_log.record_seen(connection, [group(alert("a", RESOLVED), alert("b"))], now=NOW)
-    notification_log.record_seen(connection, [group(alert("c", RESOLVED), alert("d"))], now=NOW + HOUR)
+    store.record_seen(connection, [group(alert("a", RESOLVED), alert("b"))], now=NOW)
+    store.record_seen(connection, [group(alert("c", RESOLVED), alert("d"))], now=NOW + HOUR)
     ledger = NotificationLog()
     keys = {name: alert_key(group(), alert(name)) for name in "abcd"}
-    plan = ledger.weigh([PendingAlert(key, "ops", FIRING, None, REPEATS) for key in keys.values()], NOW)
-    notification_log.store_entries(connection, plan.changes)
-    gone = notification_log.prune(connection, resolved_before=NOW + 60, unheard_before=NOW - 60)
+    selection = ledger.select_due([PendingAlert(key, "ops", FIRING, None, REPEATS) for key in keys.values()], NOW)
+    notification_log.store_entries(connection, selection.changes)
+    gone = store.prune_alerts(connection, resolved_before=NOW + 60, unheard_before=NOW - 60)
     assert gone == [keys["a"]]
     ledger.forget(gone)
-    assert ledger.known(keys["a"], "ops") is None
-    assert notification_log.load(connection).known(keys["a"], "ops") is None
-    assert notification_log.load(connection).known(keys["c"], "ops") == ledger.known(keys["c"], "ops") is not None
-    assert notification_log.prune(connection, resolved_before=NOW - 60, unheard_before=NOW + 60) == [keys["b"]]
-    assert notification_log.find_firing_since(connection, keys.values()) == {keys["d"]: (NOW, NOW + HOUR)}
+    assert ledger.find(keys["a"], "ops") is None
+    assert notification_log.load(connection).find(keys["a"], "ops") is None
+    assert notification_log.load(connection).find(keys["c"], "ops") == ledger.find(keys["c"], "ops") is not None
+    assert store.prune_alerts(connection, resolved_before=NOW - 60, unheard_before=NOW + 60) == [keys["b"]]
+    assert store.find_firing_since(connection, keys.values()) == {keys["d"]: (NOW, NOW + HOUR)}
 
 
 # ---------------------------------------------------------------- whether it is told
@@ -114,12 +116,14 @@ class Story:
         self.ledger = NotificationLog()
 
     def sees(self, status: AlertStatus, at: float, starts_at: float | None = START, **more: Any) -> bool:
-        plan = self.ledger.weigh([PendingAlert("k", "ops", status, starts_at, self.telling, **more)], NOW + at)
-        return plan.tell[0]
+        selection = self.ledger.select_due(
+            [PendingAlert("k", "ops", status, starts_at, self.telling, **more)], NOW + at
+        )
+        return selection.due[0]
 
     @property
     def known(self) -> LogEntry | None:
-        return self.ledger.known("k", "ops")
+        return self.ledger.find("k", "ops")
 
 
 def test_the_same_firing_is_told_again_only_after_the_repeat_interval() -> None:
@@ -175,7 +179,7 @@ def test_what_was_held_back_is_told_when_nothing_holds_it_any_more(telling: Rout
     story = Story(telling)
     assert not story.sees(FIRING, 0, held="night")
     assert story.known
-    assert (story.known.told_at, story.known.due_at, story.known.held) == (None, NOW + HELD_AGAIN, "night")
+    assert (story.known.told_at, story.known.due_at, story.known.held) == (None, NOW + HELD_AGAIN_SECONDS, "night")
     assert story.sees(FIRING, 2 * HOUR)
     assert story.sees(RESOLVED, 3 * HOUR)
 
@@ -233,14 +237,14 @@ def test_what_has_no_identity_is_always_told_unless_it_is_held_back() -> None:
     ledger = NotificationLog()
     hello = group(text="hello")
     free = notification_log.pending_alert(hello, None, "ops", REPEATS)
-    assert [ledger.weigh([free], NOW).tell for _ in range(2)] == [(True,), (True,)]
-    plan = ledger.weigh([replace(free, held="night", direct=True)], NOW)
-    assert (plan.tell, plan.held) == ((False,), {alert_key(hello, None)})
-    row = ledger.known(free.key, "ops")
+    assert [ledger.select_due([free], NOW).due for _ in range(2)] == [(True,), (True,)]
+    selection = ledger.select_due([replace(free, held="night", direct=True)], NOW)
+    assert (selection.due, selection.held_keys) == ((False,), {alert_key(hello, None)})
+    row = ledger.find(free.key, "ops")
     assert row
     assert row.direct
-    assert ledger.weigh([free], NOW + 60).tell == (True,)
-    assert ledger.known(free.key, "ops") is None
+    assert ledger.select_due([free], NOW + 60).due == (True,)
+    assert ledger.find(free.key, "ops") is None
 
 
 def test_a_clock_that_is_set_back_makes_nothing_wait_longer_than_its_interval() -> None:
@@ -272,37 +276,37 @@ def test_once_nothing_holds_it_back_what_fires_has_been_told(steps: list[Any], t
 
 
 @given(STEPS, STEPS)
-def test_a_plan_that_could_not_be_stored_leaves_no_trace(before: list[Any], undone: list[Any]) -> None:
+def test_a_selection_that_could_not_be_stored_leaves_no_trace(before: list[Any], undone: list[Any]) -> None:
     story = Story()
     for at, (status, start, held, _) in enumerate(before):
         story.sees(status, at, start, held=held)
     known = story.known
     sightings = [PendingAlert("k", "ops", status, start, REPEATS, held) for status, start, held, _ in undone]
-    story.ledger.undo(story.ledger.weigh(sightings, NOW + 60))
+    story.ledger.undo(story.ledger.select_due(sightings, NOW + 60))
     assert story.known == known
 
 
 @given(STEPS)
 def test_the_table_holds_what_the_ledger_does(steps: list[Any]) -> None:
     engine = sa.create_engine("sqlite://")
-    notification_log.told.create(engine)
+    schema.told.create(engine)
     ledger = NotificationLog()
     with engine.begin() as connection:
         for at, (status, start, held, seconds) in enumerate(steps):
             key = f"k{seconds % 3}"
-            plan = ledger.weigh([PendingAlert(key, "ops", status, start, REPEATS, held)], NOW + at * HOUR)
-            notification_log.store_entries(connection, plan.changes)
+            selection = ledger.select_due([PendingAlert(key, "ops", status, start, REPEATS, held)], NOW + at * HOUR)
+            notification_log.store_entries(connection, selection.changes)
         loaded = notification_log.load(connection)
-    assert [loaded.known(f"k{n}", "ops") for n in range(3)] == [ledger.known(f"k{n}", "ops") for n in range(3)]
+    assert [loaded.find(f"k{n}", "ops") for n in range(3)] == [ledger.find(f"k{n}", "ops") for n in range(3)]
 
 
 def test_what_is_due_comes_with_its_alert_the_longest_overdue_first(connection: sa.Connection) -> None:
     keys = [alert_key(group(), alert(name)) for name in "abc"]
-    notification_log.record_seen(connection, [group(alert("a"), alert("b"))], now=NOW)
+    store.record_seen(connection, [group(alert("a"), alert("b"))], now=NOW)
     ledger = NotificationLog()
     for index, key in enumerate(keys):
-        plan = ledger.weigh([PendingAlert(key, "ops", FIRING, NOW, REPEATS)], NOW - index)
-        notification_log.store_entries(connection, plan.changes)
+        selection = ledger.select_due([PendingAlert(key, "ops", FIRING, NOW, REPEATS)], NOW - index)
+        notification_log.store_entries(connection, selection.changes)
     assert notification_log.list_due(connection, now=NOW + HOUR, limit=9) == []
     found = notification_log.list_due(connection, now=NOW + 4 * HOUR, limit=9)
     assert [row.key for row, _ in found] == keys[::-1]

@@ -16,10 +16,11 @@ import structlog.testing
 from wxbridge import registry
 from wxbridge.alerts import notification_log, routing, silences
 from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pictures import AlertPictureOptions
-from wxbridge.alerts.pipeline import AlertPictureSettings, AlertPipeline, AlertSettings, AlertState
+from wxbridge.alerts.pictures import AlertPictureSettings
+from wxbridge.alerts.pipeline import AlertSettings, AlertState
 from wxbridge.alerts.reminders import Reminders
 from wxbridge.alerts.routing import Route
+from wxbridge.alerts.service import AlertService
 from wxbridge.alerts.templates import Templates
 from wxbridge.config.schema import Config
 from wxbridge.config.time_intervals import TimeInterval
@@ -28,6 +29,7 @@ from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import BadBody, ConfigError, StorageError
 from wxbridge.core.findings import FindingState
 from wxbridge.core.matchers import parse_matchers
+from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import (
     Accepted,
     Capabilities,
@@ -88,12 +90,10 @@ class Bench:
     template: str | None = None
     targets: tuple[str, ...] = ("ops", "boss", "master", "people")
     limit: int = 2000
-    suppressed: list[tuple[str, int]] = field(default_factory=list)
     pictures: AlertPictureSettings | None = None
     shows: str = "file"
     """How the targets take pictures."""
-    left_out: list[int] = field(default_factory=list)
-    """Pictures that a storm left out."""
+    metrics: Metrics = field(default_factory=Metrics)
     full: bool = False
     """Whether the disk is."""
 
@@ -113,22 +113,29 @@ class Bench:
             language="en",
             templates=Templates(self.templates, "en", ZoneInfo("UTC")),
             pictures=self.pictures,
-        )
-
-    def intake(self) -> AlertPipeline:
-        async def firing_since(keys: Any) -> Mapping[str, tuple[float | None, float]]:
-            return await self.database.read(lambda c: notification_log.find_firing_since(c, keys))
-
-        return AlertPipeline(
             sources=registry.sources({}),
-            rules=self.rules(),
-            sink=self,
-            memory=self.memory,
-            clock=self.clock.wall,
-            firing_since=firing_since,
-            suppressed=lambda reason, count: self.suppressed.append((reason, count)),
-            without_picture=self.left_out.append,
         )
+
+    def service(self) -> AlertService:
+        return AlertService(
+            self.database, self, self.rules(), state=self.memory, metrics=self.metrics, clock=self.clock.wall
+        )
+
+    @property
+    def suppressed(self) -> list[tuple[str, int]]:
+        """How many alerts a target was not told of, by reason."""
+        return [
+            (sample.labels["reason"], int(sample.value))
+            for family in self.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == "wxbridge_suppressed_total"
+        ]
+
+    @property
+    def left_out(self) -> int:
+        """Pictures that a storm left out."""
+        labels = {"kind": "alert", "outcome": "storm"}
+        return int(self.metrics.registry.get_sample_value("wxbridge_pictures_total", labels) or 0)
 
     async def put(self, items: Sequence[Notification], **more: Any) -> Accepted:
         if self.full:
@@ -140,20 +147,14 @@ class Bench:
         return await self.take("alertmanager", alertmanager(*alerts, group=group), to)
 
     async def take(self, source: str, body: bytes, to: Sequence[str] = ()) -> tuple[int, int]:
-        accepted = await self.intake().accept(source, body, {}, to)
+        accepted = await self.service().accept(source, body, {}, to)
         return accepted.queued, accepted.duplicates
 
     async def look(self, after: float = 0) -> None:
         """Let time pass, then let the reminders look."""
         self.clock.advance(after)
 
-        async def tell_again(*given: Any) -> None:
-            await self.intake().tell_again(*given)
-
-        await Reminders(
-            self.database, self.memory.ledger, self.memory.silences,
-            rules=self.rules, tell_again=tell_again, clock=self.clock.wall,
-        ).look()  # fmt: skip
+        await Reminders(self.service()).look()
 
     async def silence(self, *matchers: str, seconds: float) -> None:
         now = self.clock.wall()
@@ -266,7 +267,7 @@ async def test_an_alert_that_names_nobody_goes_to_the_master_saying_so(make: Mak
 
 async def test_a_pushed_text_is_no_alert_so_there_is_nobody_whom_it_could_name(make: Make) -> None:
     with pytest.raises(BadBody, match="'people' sends to those whom an alert names"):
-        await make().intake().push(["ops", "people"], [Text("deployed")])
+        await make().service().push(["ops", "people"], [Text("deployed")])
 
 
 async def test_a_body_that_is_no_alert_is_told_as_text_and_an_unreadable_one_is_refused(make: Make) -> None:
@@ -488,7 +489,7 @@ async def test_an_alert_s_picture_follows_its_text(make: Make) -> None:
     assert picture.spec.params["url"] == "http://grafana.example.com/a.png"
 
 
-CHARTS = AlertPictureSettings(AlertPictureOptions(prometheus=True), Rate(2, 300))
+CHARTS = AlertPictureSettings(prometheus=True, storm=Rate(2, 300))
 
 
 async def specs(bench: Bench, target: str = "ops") -> list[PictureSpec]:
@@ -532,7 +533,7 @@ async def test_a_storm_brings_the_first_so_many_pictures_and_says_so_once(make: 
     assert len(await specs(bench)) == 2
     saying = ["only the first 2 in 5 min come with a picture" in text.text for text in await bench.texts("ops")]
     assert saying == [False, False, True, False, False]
-    assert bench.left_out == [1, 1, 1]
+    assert bench.left_out == 3
     bench.clock.advance(301)
     await bench.post(fires("Later"))
     assert len(await specs(bench)) == 3
@@ -549,7 +550,7 @@ async def test_what_its_sender_repeats_uses_up_no_pictures(make: Make) -> None:
     bench.full = False
     await bench.post(fires("Cpu"), group="i")
     assert len(await specs(bench)) == 2
-    assert bench.left_out == []
+    assert bench.left_out == 0
 
 
 async def test_what_is_told_again_brings_a_picture_of_that_time(make: Make) -> None:

@@ -9,11 +9,12 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from wxbridge.alerts import notification_log, routing, silences
-from wxbridge.alerts.muting import MuteSettings
+from wxbridge.alerts import notification_log, routing, silences, store
 from wxbridge.alerts.notification_log import NotificationLog
-from wxbridge.alerts.reminders import Reminders, held_by
+from wxbridge.alerts.pipeline import AlertSettings, AlertState
+from wxbridge.alerts.reminders import Reminders
 from wxbridge.alerts.routing import Route, RouteOptions, RouteTree
+from wxbridge.alerts.service import AlertService
 from wxbridge.alerts.silences import SilenceSet
 from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.core.database import Database, sqlite_url
@@ -51,20 +52,17 @@ class Bench:
     told: list[Told] = field(default_factory=list)
     faults: list[Exception] = field(default_factory=list)
 
-    def rules(self) -> MuteSettings:
+    def settings(self, keep: float) -> AlertSettings:
         night = TimeInterval.model_validate({"times": "22:00-08:00"})
-        return MuteSettings(self.routes, {"night": night}, ZoneInfo("UTC"))
+        return AlertSettings(self.routes, {"night": night}, ZoneInfo("UTC"), keep=keep)
 
-    async def tell_again(self, group: AlertGroup, target: str, telling: RouteOptions) -> None:
+    async def tell_again(self, group: AlertGroup, target: str, options: RouteOptions) -> None:
         if self.faults:
             raise self.faults.pop(0)
-        self.told.append(Told(target, [alert.fingerprint for alert in group.alerts], telling, group.text))
+        self.told.append(Told(target, [alert.fingerprint for alert in group.alerts], options, group.text))
 
-    def reminders(self, **more: Any) -> Reminders:
-        return Reminders(
-            self.database, self.ledger, self.silences,
-            rules=self.rules, tell_again=self.tell_again, clock=self.clock.wall, **more,
-        )  # fmt: skip
+    def reminders(self, keep: float = 7 * DAY, **more: Any) -> Reminders:
+        return Reminders(_Recording(self, keep), **more)
 
     async def take(self, group: AlertGroup, to: str = "") -> int:
         """Take a group in; returns how many alerts were told, counted for each target."""
@@ -73,20 +71,20 @@ class Bench:
         for alert in group.alerts or (None,):
             labels = routing.labels_of(group, alert)
             found = routing.find_targets(self.routes, labels) or ()
-            chosen = [(to, RouteOptions())] if to else [(decision.target, decision.telling) for decision in found]
+            chosen = [(to, RouteOptions())] if to else [(decision.target, decision.options) for decision in found]
             for target, telling in chosen:
-                held = held_by(self.rules(), self.silences, labels, telling, now)
+                held = _Recording(self).held_by(group, alert, telling, now)
                 sightings.append(
                     notification_log.pending_alert(group, alert, target, telling, held=held, direct=bool(to))
                 )
-        plan = self.ledger.weigh(sightings, now)
+        selection = self.ledger.select_due(sightings, now)
 
-        def store(connection: Any) -> None:
-            notification_log.record_seen(connection, [group], now=now, held=plan.held)
-            notification_log.store_entries(connection, plan.changes)
+        def write(connection: Any) -> None:
+            store.record_seen(connection, [group], now=now, held=selection.held_keys)
+            notification_log.store_entries(connection, selection.changes)
 
-        await self.database.run(store)
-        return sum(plan.tell)
+        await self.database.run(write)
+        return sum(selection.due)
 
     async def looks(self, after: float = 0, **more: Any) -> list[list[str]]:
         """Let time pass and look; returns whom of each telling."""
@@ -113,6 +111,18 @@ class Bench:
 
     async def rows(self, table: str) -> int:
         return int(await self.database.read(lambda c: c.exec_driver_sql(f"SELECT count(*) FROM {table}").scalar_one()))
+
+
+class _Recording(AlertService):
+    """Notes what it is asked to tell again."""
+
+    def __init__(self, bench: Bench, keep: float = 7 * DAY) -> None:
+        state = AlertState(bench.ledger, bench.silences)
+        super().__init__(bench.database, None, bench.settings(keep), state=state, clock=bench.clock.wall)
+        self._bench = bench
+
+    async def notify_again(self, group: AlertGroup, target: str, options: RouteOptions) -> None:
+        await self._bench.tell_again(group, target, options)
 
 
 @pytest.fixture
@@ -215,7 +225,7 @@ async def test_a_silence_that_is_ended_early_is_noticed_within_a_minute(bench: B
     assert await bench.take(group("a")) == 0
     assert await bench.looks(HOUR) == []
     await bench.expire(silence)
-    assert await bench.looks(notification_log.HELD_AGAIN) == [["a"]]
+    assert await bench.looks(notification_log.HELD_AGAIN_SECONDS) == [["a"]]
 
 
 async def test_what_goes_to_a_target_by_name_is_told_after_a_silence_whatever_the_routes_say(bench: Bench) -> None:

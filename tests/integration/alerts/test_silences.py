@@ -85,12 +85,12 @@ def test_a_silence_that_is_over_already_is_refused(
 def test_what_is_in_memory_is_what_was_in_the_table_when_it_was_loaded(connection: sa.Connection) -> None:
     holder = SilenceSet()
     made = silences.add(connection, parse_matchers(["team=db"]), ends_at=NOW + 60, now=NOW)
-    assert holder.by({"team": "db"}, NOW) is None
+    assert holder.find({"team": "db"}, NOW) is None
     holder.reload(connection, now=NOW)
-    assert holder.by({"team": "db"}, NOW) == made
+    assert holder.find({"team": "db"}, NOW) == made
     silences.expire(connection, made.id, now=NOW + 1)
     holder.reload(connection, now=NOW + 1)
-    assert holder.by({"team": "db"}, NOW + 1) is None
+    assert holder.find({"team": "db"}, NOW + 1) is None
 
 
 def test_a_silence_that_cannot_be_read_holds_nothing_back(connection: sa.Connection) -> None:

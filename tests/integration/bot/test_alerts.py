@@ -20,11 +20,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.real_alertmanager import alertmanager_process, free_port, post_alerts, real
-from wxbridge.alerts import active, notification_log
-from wxbridge.alerts.service import Board
+from wxbridge.alerts import store
+from wxbridge.alerts.firing import FiringOverview
+from wxbridge.alerts.service import AlertMonitors, AlertService
+from wxbridge.alerts.silences import Silence
 from wxbridge.bot.command import Asker, CannotAnswer, Command, Permission, Question
 from wxbridge.bot.commands.alert_arguments import read_query, read_silence
-from wxbridge.bot.commands.alerts import CANDIDATES, SHOWN, Desk, alert_commands
+from wxbridge.bot.commands.alerts import CANDIDATES, SHOWN, alert_commands
 from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Text
@@ -51,28 +53,25 @@ SLOW = alert("Slow", severity="warning", team="web", job="shop")
 
 @dataclass
 class Chat:
-    """A room where commands are answered, before a real board."""
+    """A room where commands are answered, before a real service."""
 
-    board: Board
+    alerts: AlertService
     database: Database
-    alertmanager: Alertmanager | None = None
-    grafana: Alertmanager | None = None
     language: Language = "en"
     commands: dict[str, Command] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        board = self.board
-        desk = Desk(
-            self.overview, board.ack, board.silences, board.add_silence, board.expire_silence, self.alertmanager
-        )
-        self.commands = {command.name: command for command in alert_commands(desk)}
+        self.commands = {command.name: command for command in alert_commands(self.alerts)}
 
-    async def overview(self) -> active.FiringOverview:
-        return await active.look(self.board.firing, self.board.acks, self.alertmanager, self.grafana)
+    async def overview(self) -> FiringOverview:
+        return await self.alerts.overview()
+
+    async def silences(self) -> list[Silence]:
+        return await self.alerts.list_own_silences()
 
     async def fires(self, *alerts: Alert) -> None:
         groups = [AlertGroup(each.source, "k", each.title, (each,)) for each in alerts]
-        await self.database.run(lambda c: notification_log.record_seen(c, groups, now=time.time()))
+        await self.database.run(lambda c: store.record_seen(c, groups, now=time.time()))
 
     async def ask(self, line: str, language: Language | None = None) -> str:
         """What is answered to a line; what cannot be answered begins with a cross."""
@@ -95,7 +94,7 @@ class Chat:
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Chat]]:
     database = Database.open(sqlite_url(tmp_path / "state"))
-    yield lambda **more: Chat(Board(database), database, **more)
+    yield lambda **more: Chat(AlertService(database, None, monitors=AlertMonitors(**more)), database)
     database.close()
 
 
@@ -191,7 +190,7 @@ async def test_a_wrong_matcher_is_told(chat: Chat, query: str, words: str) -> No
         answer = await chat.ask(line)
         assert answer.startswith("✗")
         assert words in answer
-    assert await chat.board.silences() == []
+    assert await chat.silences() == []
 
 
 # ---------------------------------------------------------------- silence by the bridge's own
@@ -202,18 +201,18 @@ async def test_a_silence_by_matchers_is_kept_listed_and_ended(chat: Chat) -> Non
     answer = (await chat.ask('silence team=db severity=~"crit.*" 2h moving the data')).splitlines()
     assert re.fullmatch(r'🔕 Silenced until [\d: -]+: team="db", severity=~"crit\.\*"', answer[0])
     assert answer[1] == "It covers 2 of the alerts that fire now."
-    [kept] = await chat.board.silences()
-    assert answer[2] == f"To end it: unsilence {kept['id']}"
-    assert (kept["created_by"], kept["comment"]) == ("张三", "moving the data")
-    end = datetime.fromisoformat(kept["ends_at"])
+    [kept] = await chat.silences()
+    assert answer[2] == f"To end it: unsilence {kept.id}"
+    assert (kept.created_by, kept.comment) == ("张三", "moving the data")
+    end = datetime.fromtimestamp(kept.ends_at, SHANGHAI)
     assert abs(end - datetime.now(SHANGHAI) - 2 * HOUR) < timedelta(minutes=1)
     [listed] = (await chat.ask("silences")).splitlines()
-    assert listed.startswith(f"🔕 {kept['id']} until ")
+    assert listed.startswith(f"🔕 {kept.id} until ")
     assert listed.endswith('team="db", severity=~"crit.*" (张三: moving the data)')
     lines = (await chat.ask("alerts")).splitlines()
     assert lines[0] == "3 firing, 2 of them silenced"
-    assert [f"🔕 silenced ({kept['id']})" in line for line in lines[1:]] == [False, True, True]
-    assert await chat.ask(f"unsilence {kept['id'][:4]}") == '🔔 Ended: team="db", severity=~"crit.*"'
+    assert [f"🔕 silenced ({kept.id})" in line for line in lines[1:]] == [False, True, True]
+    assert await chat.ask(f"unsilence {kept.id[:4]}") == '🔔 Ended: team="db", severity=~"crit.*"'
     assert await chat.ask("silences") == "There are no silences."
     assert "silenced" not in await chat.ask("alerts")
 
@@ -249,7 +248,7 @@ async def test_what_is_no_silence_is_told_and_nothing_is_silenced(chat: Chat, li
     assert answer.startswith("✗")
     assert words in answer
     assert (await chat.ask(line, "zh")).startswith("✗")
-    assert await chat.board.silences() == []
+    assert await chat.silences() == []
 
 
 async def test_a_silence_of_nothing_that_fires_says_so(chat: Chat) -> None:
@@ -261,7 +260,7 @@ async def test_a_silence_of_nothing_that_fires_says_so(chat: Chat) -> None:
 async def test_which_silence_is_meant_is_asked_where_it_is_not_said(chat: Chat) -> None:
     await chat.ask("silence a=b 2h")
     await chat.ask("silence c=d 2h")
-    ids = [each["id"] for each in await chat.board.silences()]
+    ids = [each.id for each in await chat.silences()]
     answer = await chat.ask("unsilence")
     assert answer.startswith("✗ Which one? unsilence ID:")
     assert all(one in answer for one in ids)
@@ -274,7 +273,7 @@ async def test_many_silences_are_counted(chat: Chat) -> None:
     lines = (await chat.ask("silences")).splitlines()
     assert len(lines) == 16
     assert lines[-1] == "… and 2 more"
-    digits = [each["id"][0] for each in await chat.board.silences()]
+    digits = [each.id[0] for each in await chat.silences()]
     # Seventeen ids, sixteen digits.
     twice = next(digit for digit in digits if digits.count(digit) > 1)
     assert (await chat.ask(f"unsilence {twice}")).startswith(f"✗ {twice} may be one of several; give more of its id:")
@@ -310,18 +309,18 @@ async def test_without_an_id_the_only_one_left_is_meant(chat: Chat) -> None:
 async def test_a_wrong_or_short_id_is_told(chat: Chat) -> None:
     await chat.fires(*(alert("Many", instance=f"i-{n}") for n in range(500)))
     assert (await chat.ask("ack 00000")).startswith("✗ No alert that fires has the id 00000")
-    keys = sorted(each["key"] for each in await chat.board.firing())
+    keys = sorted(each.key for each in await chat.alerts.list_firing())
     pair = next((one for one, other in pairwise(keys) if one[:4] == other[:4]), None)
     assert pair, "of 500 some begin with the same four digits"
     answer = await chat.ask(f"ack {pair[:4]}")
     assert answer.startswith(f"✗ {pair[:4]} may be one of several; give more of its id:\n🔥 [{pair[:5]}")
-    assert await chat.board.acks() == {}
+    assert await chat.database.read(store.read_acks) == {}
 
 
 async def test_who_looked_after_it_before_is_told(chat: Chat) -> None:
     await chat.fires(DISK)
     [found] = (await chat.overview()).alerts
-    await chat.board.ack(found.keys, "李四", "")
+    await chat.alerts.acknowledge(found.keys, "李四", "")
     assert (await chat.ask("ack")).startswith("✗ Nothing fires that nobody looks after")
     assert (await chat.ask(f"ack {found.key[:5]}")).endswith("Before, 李四 did.")
 
@@ -341,21 +340,21 @@ async def test_with_alertmanager_a_silence_is_kept_on_both_sides_and_is_one(
         answer = await chat.ask(f"silence {await chat.id_of('db-1')} 2h why not")
         assert 'alertname="DiskFull", instance="db-1", pod="p"' in answer
         [theirs] = await server.silences()
-        [ours] = await chat.board.silences()
+        [ours] = await chat.silences()
         assert f"To end it: unsilence {theirs.id[:8]}" in answer
         assert (theirs.created_by, theirs.comment) == ("张三", "why not")
-        assert set(theirs.matchers) == set(ours["matchers"])
+        assert set(theirs.matchers) == set(map(str, ours.matchers))
         [line] = (await chat.ask("silences")).splitlines()
         assert line.startswith(f"🔕 {theirs.id[:8]} until ")
         assert "🔕 silenced (" in await chat.ask("alerts db-1")
-        assert (await chat.ask(f"unsilence {ours['id']}")).startswith("🔔 Ended: ")
+        assert (await chat.ask(f"unsilence {ours.id}")).startswith("🔔 Ended: ")
         assert await server.silences() == []
-        assert await chat.board.silences() == []
+        assert await chat.silences() == []
 
         await chat.ask("silence source!=alertmanager team=web 2h")
         await chat.ask(f"silence {await chat.id_of('Slow')} 2h")
         assert await server.silences() == [], "it knows neither the label nor the alert"
-        assert len(await chat.board.silences()) == 2
+        assert len(await chat.silences()) == 2
 
         await chat.ask("silence team=db 1d")
         assert len(await server.silences()) == 1
@@ -363,7 +362,7 @@ async def test_with_alertmanager_a_silence_is_kept_on_both_sides_and_is_one(
         short = (await server.silences())[0].id[:8]
         assert await chat.ask(f"unsilence {short}") == '🔔 Ended: team="db"'
         assert await server.silences() == []
-        assert len(await chat.board.silences()) == 2
+        assert len(await chat.silences()) == 2
 
 
 async def test_without_an_answer_from_alertmanager_the_bridge_alone_silences_and_says_so(
@@ -378,9 +377,9 @@ async def test_without_an_answer_from_alertmanager_the_bridge_alone_silences_and
         assert "⚠️ Alertmanager did not answer" in await chat.ask("alerts")
         answer = await chat.ask("silence team=db 2h")
         assert "⚠️ Silenced by this bridge only. Alertmanager at http" in answer
-        [kept] = await chat.board.silences()
+        [kept] = await chat.silences()
         assert "⚠️ Alertmanager 没有应答" in await chat.ask("静默列表", "zh")
-        assert "🔔 Ended" in await chat.ask(f"unsilence {kept['id']}")
+        assert "🔔 Ended" in await chat.ask(f"unsilence {kept.id}")
         assert "cannot be reached" in await chat.ask("unsilence 12345678")
 
 

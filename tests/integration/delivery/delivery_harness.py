@@ -109,7 +109,7 @@ class World:
             name: Destination(self.channels[target.channel].capabilities, target.expires_after)
             for name, target in self.targets.items()
         }
-        self.intake = AlertPipeline({}, AlertSettings(targets=destinations), Sink(self))
+        self.intake = AlertPipeline(AlertSettings(targets=destinations), Sink(self))
         self.shared = Shared(
             database=self.database,
             lanes=self.lanes,

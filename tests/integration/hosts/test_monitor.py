@@ -213,7 +213,7 @@ async def test_a_sensor_that_hangs_holds_up_nothing(world: World) -> None:
 
 
 async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_alert(world: World) -> None:
-    memory = AlertState()
+    state = AlertState()
     items: list[Notification] = []
 
     class Sink:
@@ -221,9 +221,9 @@ async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_ale
             items.extend(given)
             return Accepted(len(given), 0)
 
-    intake = AlertPipeline(
-        sources=registry.sources({}),
-        rules=AlertSettings(
+    pipeline = AlertPipeline(
+        AlertSettings(
+            sources=registry.sources({}),
             routes=routing.compile_routes(
                 [
                     Route(parse_matchers(["source=host", "host=web-1"]), ("ops",)),
@@ -233,14 +233,14 @@ async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_ale
             targets={name: Destination(Capabilities(text_limit=2000), 3600.0) for name in ("ops", "boss")},
             timezone=ZONE,
         ),
-        sink=Sink(), memory=memory, clock=lambda: world.wall,
+        sink=Sink(), state=state, clock=lambda: world.wall,
     )  # fmt: skip
-    world.accept = intake.accept  # type: ignore[method-assign, assignment]
+    world.accept = pipeline.accept  # type: ignore[method-assign, assignment]
     until = world.wall + 3600
 
     def silence(connection: Any) -> None:
         silences.add(connection, parse_matchers(["alertname=HostMemoryHigh"]), ends_at=until, now=world.wall)
-        memory.silences.reload(connection, now=world.wall)
+        state.silences.reload(connection, now=world.wall)
 
     await world.database.run(silence)
     monitor = world.monitor()

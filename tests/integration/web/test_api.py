@@ -30,7 +30,8 @@ async def test_a_silence_is_made_listed_and_ended(tmp_path: Path) -> None:
         assert status == 201
         assert silence == {
             "id": "1", "matchers": ['severity="info"', 'team=~"a|b"'], "starts_at": rfc3339(NOW),
-            "ends_at": rfc3339(NOW + 7200), "created_by": "zhang", "comment": "nightly",
+            "ends_at": rfc3339(NOW + 7200), "created_by": "zhang", "comment": "nightly", "state": "active",
+            "created_at": rfc3339(NOW),
         }  # fmt: skip
         assert await server.ask("GET", "/api/silences", headers=AUTH) == (200, [silence])
         assert await server.ask("DELETE", "/api/silences/1", headers=AUTH) == (204, "")

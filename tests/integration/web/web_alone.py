@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,11 +11,12 @@ from typing import Any
 import aiohttp
 from aiohttp import web
 
-from wxbridge.core.errors import BadBody
+from wxbridge.alerts.service import SilenceMade, SilenceRequest
+from wxbridge.alerts.silences import Silence
+from wxbridge.alerts.store import SeenAlert
 from wxbridge.core.json_values import read_json
-from wxbridge.core.matchers import parse_matcher
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import Accepted
+from wxbridge.core.model import Accepted, Alert, AlertGroup, AlertStatus
 from wxbridge.pictures.store import PictureStore
 from wxbridge.web.neighbours import Neighbours
 from wxbridge.web.push import Push
@@ -45,7 +46,7 @@ class Alone:
     port: int = 0
     taken: list[tuple[str, bytes, list[str]]] = field(default_factory=list)
     pushed: list[Push] = field(default_factory=list)
-    silences: dict[str, dict[str, Any]] = field(default_factory=dict)
+    silences: dict[str, Silence] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
@@ -78,8 +79,34 @@ class Alone:
         return self.metrics.registry.get_sample_value("wxbridge_refused_total", {"reason": reason}) or 0.0
 
 
+@dataclass
+class _Alerts:
+    """What the server asks of alerts."""
+
+    silences: Callable[[], dict[str, Silence]]
+
+    async def list_own_silences(self) -> list[Silence]:
+        return list(self.silences().values())
+
+    async def silence(self, asked: SilenceRequest) -> SilenceMade:
+        name = str(len(self.silences()) + 1)
+        made = Silence(
+            name, tuple(asked.matchers), asked.starts_at, asked.ends_at, asked.starts_at,
+            asked.created_by, asked.comment,
+        )  # fmt: skip
+        self.silences()[name] = made
+        return SilenceMade(made)
+
+    async def unsilence_here(self, name: str) -> bool:
+        return self.silences().pop(name, None) is not None
+
+    async def list_firing(self) -> list[SeenAlert]:
+        alert = Alert("generic", AlertStatus.FIRING, "disk full", {"severity": "critical"})
+        return [SeenAlert("k", AlertGroup("generic", "", "disk full", (alert,)), 0.0, 0.0)]
+
+
 @asynccontextmanager
-async def alone(  # noqa: C901 - one small function for each neighbour
+async def alone(
     tmp_path: Path, *, token: str | None = TOKEN, limits: Limits | None = None, max_body: int = 100_000, **options: Any
 ) -> AsyncIterator[Alone]:
     """`options` go to `make_app`."""
@@ -95,29 +122,10 @@ async def alone(  # noqa: C901 - one small function for each neighbour
         server.pushed.append(asked)
         return Accepted(len(asked.to), 0)
 
-    async def add_silence(matchers: Sequence[str], starts: float, ends: float, by: str, comment: str) -> Any:
-        try:
-            written = [str(parse_matcher(matcher)) for matcher in matchers]
-        except ValueError as error:
-            raise BadBody(str(error)) from None
-        name = str(len(server.silences) + 1)
-        times = {"starts_at": rfc3339(starts), "ends_at": rfc3339(ends)}
-        server.silences[name] = {"id": name, "matchers": written, **times, "created_by": by, "comment": comment}
-        return server.silences[name]
-
-    async def expire_silence(name: str) -> bool:
-        return server.silences.pop(name, None) is not None
-
     async def nothing() -> None: ...
 
     async def yes() -> bool:
         return True
-
-    async def silences() -> list[Mapping[str, Any]]:
-        return list(server.silences.values())
-
-    async def firing() -> list[Mapping[str, Any]]:
-        return [{"title": "disk full", "labels": {"severity": "critical"}}]
 
     neighbours = Neighbours(
         accept=accept,
@@ -127,10 +135,7 @@ async def alone(  # noqa: C901 - one small function for each neighbour
         channels=dict,
         sources=frozenset(HOOKS),
         picture_store=PictureStore(tmp_path),
-        silences=silences,
-        add_silence=add_silence,
-        expire_silence=expire_silence,
-        firing=firing,
+        alerts=_Alerts(lambda: server.silences),  # type: ignore[arg-type]
     )
     app = make_app(neighbours, token=token, max_body=max_body, metrics=metrics, limits=limits, **options)
     async with aiohttp.ClientSession() as session:

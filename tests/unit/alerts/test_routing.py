@@ -31,7 +31,7 @@ def targets(routes: Sequence[Route], labels: Mapping[str, str]) -> list[str] | N
 
 
 def told(routes: Sequence[Route], labels: Mapping[str, str]) -> dict[str, RouteOptions]:
-    return {item.target: item.telling for item in routing.find_targets(routing.compile_routes(routes), labels) or ()}
+    return {item.target: item.options for item in routing.find_targets(routing.compile_routes(routes), labels) or ()}
 
 
 def test_the_first_route_that_matches_wins_unless_it_continues() -> None:
@@ -144,15 +144,15 @@ def test_the_tree_answers_as_alertmanagers_does(routes: list[Route], labels: dic
 @given(ROUTES, LABELS)
 def test_what_is_explained_is_what_is_decided(routes: list[Route], labels: dict[str, str]) -> None:
     explanation = routing.explain_route(routing.compile_routes(routes), labels)
-    assert explanation.decisions == routing.find_targets(routing.compile_routes(routes), labels)
-    answering = [visit for visit in explanation.visits if visit.answers]
+    assert explanation.targets == routing.find_targets(routing.compile_routes(routes), labels)
+    answering = [visit for visit in explanation.tried if visit.answers]
     assert [visit.to for visit in answering] == [
         None if to is None else tuple(dict.fromkeys(to))  # type: ignore[call-overload]
         for to in answers(routes, labels)
     ]
-    for visit in explanation.visits:
+    for visit in explanation.tried:
         assert (visit.failed is None) == all(matcher.matches(labels) for matcher in visit.matchers)
-    paths = [visit.path for visit in explanation.visits]
+    paths = [visit.path for visit in explanation.tried]
     assert paths == sorted(set(paths))
 
 
@@ -161,7 +161,7 @@ def test_an_explanation_names_the_first_matcher_that_does_not_hold() -> None:
         route(["severity=critical", 'team=~"a|b"'], "ops"),
         route({"severity": "critical"}, "boss", routes=(route({"job": "x"}, "x"), route({}, "rest"))),
     ]
-    first, parent, child, last = routing.explain_route(routing.compile_routes(routes), {"severity": "critical"}).visits
+    first, parent, child, last = routing.explain_route(routing.compile_routes(routes), {"severity": "critical"}).tried
     assert (first.failed, first.answers) == (parse_matcher('team=~"a|b"'), False)
     assert (parent.failed, parent.answers) == (None, False)
     assert (str(child.failed), routing.format_path(child.path)) == ('job="x"', "routes[1].routes[0]")
@@ -200,7 +200,7 @@ def test_a_group_goes_to_one_target_in_as_many_parts_as_there_are_ways_to_tell_i
     division = routing.split_by_target(
         AlertGroup("grafana", "", "g", (others[0], critical, others[1])), routing.compile_routes(routes)
     )
-    assert [(part.target, part.telling.mention, part.group.alerts) for part in division.parts] == [
+    assert [(part.target, part.options.mention, part.group.alerts) for part in division.parts] == [
         ("ops", (), others),
         ("ops", ("all",), (critical,)),
     ]

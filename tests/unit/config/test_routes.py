@@ -42,7 +42,7 @@ def test_routes_are_decided_as_they_are_written() -> None:
     )
     urgent = routing.find_targets(routes, shard | {"severity": "page"})
     assert urgent
-    assert (urgent[0].path, urgent[0].telling.mention, urgent[0].telling.repeat_interval) == ((0, 0), ("all",), None)
+    assert (urgent[0].path, urgent[0].options.mention, urgent[0].options.repeat_interval) == ((0, 0), ("all",), None)
 
 
 def test_nobody_may_be_meant_on_purpose() -> None:
@@ -86,7 +86,7 @@ def test_a_route_says_which_picture_follows_and_those_within_it_say_otherwise(wr
     inner = [{"match": {"a": "b"}, "pictures": "none"}, {"match": {"c": "d"}}]
     routes = routing.compile_settings(read({"to": "ops", "pictures": written, "routes": inner}))
     found = [routing.find_targets(routes, labels) for labels in ({}, {"a": "b"}, {"c": "d"})]
-    assert [decisions[0].telling.pictures for decisions in found if decisions] == [ways, (), ways]
+    assert [decisions[0].options.pictures for decisions in found if decisions] == [ways, (), ways]
     assert routing.RouteOptions().pictures == ("image", "panel", "chart")
 
 

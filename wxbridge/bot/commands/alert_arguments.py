@@ -3,27 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from wxbridge.alerts import routing
-from wxbridge.alerts.active import FiringAlert
+from wxbridge.alerts.firing import FiringAlert
 from wxbridge.bot.command import CannotAnswer
 from wxbridge.core.matchers import Matcher, parse_matcher
-from wxbridge.core.model import AlertGroup
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.normalise import normalise_matchers
 from wxbridge.core.text.splitting import shorten
 
 MOST = 20
 """Matchers and words of one question."""
-LONGEST_SILENCE = timedelta(days=366)
-LONGEST_COMMENT = 500
+MAX_SILENCE = timedelta(days=366)
+MAX_COMMENT_CHARS = 500
 """Characters; what is longer is cut."""
-_LOOKED_AT = 500
-"""Characters of a label that expressions are held against."""
-_NO_SUCH_VALUE = "no such value 0_0"
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _TOKEN = re.compile(
@@ -51,31 +46,10 @@ class Query:
 
     def matches(self, firing: FiringAlert) -> bool:
         """Tell whether an alert is one of them. Words are looked for in its title, its labels and its id."""
-        labels = _labels_of(firing)
-        text = "\n".join((firing.alert.title, *(f"{name}={value}" for name, value in labels.items()))).casefold()
-        return fulfils(firing, self.matchers) and all(
+        text = "\n".join((firing.alert.title, *(f"{name}={value}" for name, value in firing.labels.items()))).casefold()
+        return firing.fulfils(self.matchers) and all(
             word.casefold() in text or _is_id(word, firing) for word in self.words
         )
-
-
-def fulfils(firing: FiringAlert, matchers: Iterable[Matcher]) -> bool:
-    """Tell whether all matchers hold for an alert; expressions are held against its labels' first characters."""
-    labels = _labels_of(firing)
-    usual = {name: value[:_LOOKED_AT] for name, value in labels.items()}
-    return all(matcher.matches(usual if matcher.is_expression else labels) for matcher in matchers)
-
-
-def fit_everything(matchers: Iterable[Matcher]) -> bool:
-    """Tell whether matchers hold for whatever has no such label, or for whatever has any: they say nothing."""
-    saying = [matcher for matcher in matchers if matcher.name != "status"]
-    any_value = {matcher.name: _NO_SUCH_VALUE for matcher in saying}
-    return any(all(matcher.matches(labels) for matcher in saying) for labels in ({}, any_value))
-
-
-def _labels_of(firing: FiringAlert) -> dict[str, str]:
-    """The labels that routes and the bridge's silences see."""
-    alert = firing.alert
-    return routing.labels_of(AlertGroup(alert.source, "", alert.title), alert)
 
 
 def _is_id(word: str, firing: FiringAlert) -> bool:
@@ -183,18 +157,18 @@ def read_silence(text: str, at: datetime, language: Language) -> SilenceAsked:
         if start < 0:
             continue
         if found := _SPAN.match(text, start):
-            ends_at = _after(at, found[0], language)
+            ends_at = end_after(at, _seconds_of(found[0]), language)
         elif (found := _UNTIL.match(text, start)) and any(found.groups()):
-            ends_at = _until(at, found, language)
+            ends_at = _check_end(_until(at, found, language), at, language)
         else:
             continue
-        comment = text[found.end() :].strip(" ,，。;；:：")[:LONGEST_COMMENT]
-        return SilenceAsked(text[:start].strip(), _checked(ends_at, at, language), comment)
+        comment = text[found.end() :].strip(" ,，。;；:：")[:MAX_COMMENT_CHARS]
+        return SilenceAsked(text[:start].strip(), ends_at, comment)
     only = _SPAN.fullmatch(text) or _UNTIL.fullmatch(text)
     raise CannotAnswer(say("bot.alerts.silence_what" if only else "bot.alerts.silence_time", language))
 
 
-def _after(at: datetime, span: str, language: Language) -> datetime:
+def _seconds_of(span: str) -> float:
     seconds = 0.0
     for count, unit in _PART.findall(span):
         word = unit.lower()
@@ -202,11 +176,17 @@ def _after(at: datetime, span: str, language: Language) -> datetime:
         # 一个半小时 is one and a half.
         number += 0.5 if "半" in word else 0.0
         seconds += number * next(size for name, size in _SIZES.items() if word.lstrip("个半").startswith(name))
+    return seconds
+
+
+def end_after(at: datetime, seconds: float, language: Language) -> datetime:
+    """Give the end of a silence of so many seconds. Raises `CannotAnswer` where it would last over a year."""
     try:
         # In UTC: two hours are two hours, also where the clock is put forward.
-        return (at.astimezone(UTC) + timedelta(seconds=seconds)).astimezone(at.tzinfo)
+        ends_at = (at.astimezone(UTC) + timedelta(seconds=seconds)).astimezone(at.tzinfo)
     except OverflowError:
         raise CannotAnswer(say("bot.alerts.too_long", language)) from None
+    return _check_end(ends_at, at, language)
 
 
 def _until(at: datetime, found: re.Match[str], language: Language) -> datetime:
@@ -221,11 +201,11 @@ def _until(at: datetime, found: re.Match[str], language: Language) -> datetime:
         raise CannotAnswer(say("bot.alerts.no_time", language, text=shorten(found[0]))) from None
 
 
-def _checked(ends_at: datetime, at: datetime, language: Language) -> datetime:
+def _check_end(ends_at: datetime, at: datetime, language: Language) -> datetime:
     ends_at = ends_at.replace(microsecond=0)
     if ends_at <= at:
         raise CannotAnswer(say("bot.alerts.over_already", language, end=f"{ends_at:%Y-%m-%d %H:%M}"))
-    if ends_at - at > LONGEST_SILENCE:
+    if ends_at - at > MAX_SILENCE:
         raise CannotAnswer(say("bot.alerts.too_long", language))
     return ends_at
 
@@ -233,4 +213,4 @@ def _checked(ends_at: datetime, at: datetime, language: Language) -> datetime:
 def read_ack(text: str) -> tuple[str, str]:
     """Read `ID why`: the id (empty where there is none) and the rest."""
     word, _, rest = " ".join(text.split()).partition(" ")
-    return word, rest[:LONGEST_COMMENT]
+    return word, rest[:MAX_COMMENT_CHARS]

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from wxbridge.alerts.active import FiringAlert, FiringOverview
+from wxbridge.alerts.firing import FiringAlert, FiringOverview
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import PictureSpec

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Collection, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
@@ -14,19 +14,15 @@ import yaml
 from pydantic import SecretStr
 
 import wxbridge
-from wxbridge.alerts import active as firing
-from wxbridge.alerts import notification_log
-from wxbridge.alerts.active import FiringAlert
-from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
-from wxbridge.bot.command import Asker, Question
+from wxbridge.alerts.firing import FiringAlert
+from wxbridge.alerts.pictures import AlertPictureSettings
 from wxbridge.bot.commands import alerts
+from wxbridge.bot.commands.alert_arguments import MAX_COMMENT_CHARS, end_after, read_query
+from wxbridge.bot.commands.alerts import AlertReader
 from wxbridge.bridge import Bridge
-from wxbridge.config.routes import PICTURE_WAYS
 from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import BadBody, PictureError
-from wxbridge.core.http import ApiError
 from wxbridge.core.model import (
-    AlertGroup,
     Body,
     Message,
     Notification,
@@ -36,11 +32,10 @@ from wxbridge.core.model import (
     Priority,
 )
 from wxbridge.core.schema import notifications
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import Language
 from wxbridge.delivery import Lane, outbox
 from wxbridge.jobs.scheduler import JobScheduler
 from wxbridge.jobs.store import JobStatus
-from wxbridge.monitors.alertmanager import GettableSilence
 from wxbridge.web.console.neighbours import Budget, ConfigView, Console, FindingView, Seeing, SilenceView, TargetView
 
 _RETRY_FOR = 86400.0
@@ -98,12 +93,12 @@ def console_of(bridge: Bridge) -> Console:
         config=lambda: _config(bridge),
         examine=lambda: _examine(bridge),
         reload=bridge.ask_reload,
-        overview=lambda: alert_desk(bridge).overview(),
+        overview=bridge.alerts.overview,
         silences=partial(_silences, bridge),
         silence=partial(_silence, bridge),
         unsilence=partial(_unsilence, bridge),
         ack=partial(_ack, bridge),
-        matchers_of=lambda firing: [str(matcher) for matcher in alerts.matchers_of(firing)],
+        matchers_of=lambda firing: [str(matcher) for matcher in firing.silencing_matchers()],
         alert_pictures=partial(_alert_pictures, bridge),
         draw=partial(_draw, bridge),
         hosts=lambda: bridge.hosts.hosts() if bridge.hosts and bridge.config.host else None,
@@ -169,7 +164,7 @@ async def _send_to(bridge: Bridge, message_id: int, target: str) -> None:
     destination = bridge.destinations.get(target)
     if stored is None or destination is None:
         raise BadBody(f"Message {message_id} or the target {target} is gone.")
-    bodies = bridge.present_intake.recompose(stored.kind, stored.content, target, "")
+    bodies = bridge.alerts.recompose(stored.kind, stored.content, target, "")
     if not bodies or stored.kind is NotificationKind.OTHER:
         bodies = [*bodies, *_bodies(stored.messages, pictures_only=bool(bodies))]
     item = Notification(
@@ -196,86 +191,46 @@ def _bodies(messages: Sequence[Message], *, pictures_only: bool) -> list[Body]:
 # ---------------------------------------------------------------- alerts
 
 
-def alert_desk(bridge: Bridge) -> alerts.Desk:
-    """What acting on alerts needs; of a bridge that does not run, what it was told itself."""
-    if bridge.alerts is not None:
-        return bridge.alerts()
-    board = bridge.board
-    overview = partial(firing.look, board.firing, board.acks)
-    return alerts.Desk(overview, board.ack, board.silences, board.add_silence, board.expire_silence)
-
-
-def _question(bridge: Bridge, text: str, by: str, language: Language) -> Question:
-    """What somebody asks for in the console, as if they had written it in a chat."""
-    at = datetime.now(bridge.config.timezone)
-    return Question(Asker("console", "", by, by), text, tuple(text.split()), at, language)
+def _reader(bridge: Bridge, by: str, language: Language) -> AlertReader:
+    return AlertReader(by, datetime.now(bridge.config.timezone), language)
 
 
 async def _silence(
     bridge: Bridge, matchers: Sequence[str], seconds: float, by: str, comment: str, language: Language
 ) -> str:
-    question = _question(bridge, f"{' '.join(matchers)} {seconds:.0f}s {comment}".strip(), by, language)
-    said = await alerts.silence(alert_desk(bridge), question)
+    reader = _reader(bridge, by, language)
+    query = read_query(" ".join(matchers), language)
+    ends_at = end_after(reader.at, seconds, language)
     # How to end it is a word for chats; here there is a button.
-    to_end = say("bot.alerts.to_end", language, id="")
-    return "\n".join(line for line in said.splitlines() if not line.startswith(to_end))
+    return await alerts.make_silence(bridge.alerts, query, ends_at, comment[:MAX_COMMENT_CHARS], reader, tell_end=False)
 
 
 async def _unsilence(bridge: Bridge, name: str, by: str, language: Language) -> str:
-    return await alerts.unsilence(alert_desk(bridge), _question(bridge, name, by, language))
+    return await alerts.end_silence(bridge.alerts, name, _reader(bridge, by, language))
 
 
 async def _ack(bridge: Bridge, key: str, by: str, comment: str, language: Language) -> str:
-    return await alerts.ack(alert_desk(bridge), _question(bridge, f"{key} {comment}".strip(), by, language))
+    return await alerts.acknowledge(bridge.alerts, key, comment[:MAX_COMMENT_CHARS], _reader(bridge, by, language))
 
 
 async def _silences(bridge: Bridge, language: Language) -> tuple[Sequence[SilenceView], Sequence[str]]:
     """The silences of all sides, and sentences about who did not answer."""
-    (kept, missing), theirs = await asyncio.gather(
-        alerts.all_kept(alert_desk(bridge), language),
-        _in_grafana(bridge),
-    )
+    overview = await bridge.alerts.list_silences(with_grafana=True)
     found = [
         SilenceView(
-            each.ids[0], each.matchers, each.starts_at, each.ends_at, each.by, each.comment,
-            tuple(place for place, ids in (("bridge", each.here), ("alertmanager", each.there)) if ids), can_end=True,
+            each.ids[0], each.matchers, each.starts_at, each.ends_at, each.created_by, each.comment, each.places,
+            can_end=each.can_end,
         )
-        for each in kept
+        for each in overview.silences
     ]  # fmt: skip
-    found += [
-        SilenceView(
-            each.id, each.matchers, each.starts_at, each.ends_at, each.created_by, each.comment, ("grafana",)
-        )
-        for each in theirs
-    ]  # fmt: skip
-    return found, missing
-
-
-async def _in_grafana(bridge: Bridge) -> Sequence[GettableSilence]:
-    try:
-        return await bridge.silences_in_grafana()
-    except ApiError:
-        # What fires was asked there too, and has told so.
-        return ()
+    return found, list(alerts.missing_lines(overview.missing, language))
 
 
 async def _alert_pictures(bridge: Bridge, found: Sequence[FiringAlert], look: Seeing) -> Mapping[str, PictureSpec]:
     """Which picture each of these alerts would bring, by key; decided without asking anybody. Raises `StorageError`."""
-    config = bridge.config
-    if not found:
-        return {}
-    # What was posted says more than what is listed.
-    told = {each.key: each.alert for each in await bridge.database.read(notification_log.list_firing) if each.alert}
-    made = AlertPictureOptions(
-        config.grafana is not None, config.prometheus is not None, str(config.timezone), look.language, look.theme
-    )
-    at = datetime.fromtimestamp(look.at, UTC)
-    specs = {}
-    for each in found:
-        alert = next((told[key] for key in each.keys if key in told), each.alert)
-        group = AlertGroup(alert.source, "", alert.title, (alert,))
-        specs[each.key] = choose_pictures(group, PICTURE_WAYS, at, made).alerts[0].picture
-    return {key: spec for key, spec in specs.items() if spec is not None}
+    settings = bridge.alerts.settings.pictures or AlertPictureSettings()
+    seen = replace(settings, language=look.language, theme=look.theme)
+    return await bridge.alerts.preview_pictures(found, seen, datetime.fromtimestamp(look.at, UTC))
 
 
 async def _draw(bridge: Bridge, spec: PictureSpec) -> bytes:

@@ -210,15 +210,15 @@ async def test_what_monitors_know_is_shown_acked_and_silenced_on_all_sides(brows
         await page.get_by_text("Silenced until").wait_for()
         assert "unsilence" not in await page.locator("#flash").inner_text()
         [theirs] = console.monitors.silences.values()
-        [ours] = await console.bridge.board.silences()
+        [ours] = await console.bridge.alerts.list_own_silences()
         assert (theirs["comment"], theirs["createdBy"]) == ("the disk is being exchanged", "李四")
-        assert (ours["comment"], len(ours["matchers"])) == ("the disk is being exchanged", 2)
+        assert (ours.comment, len(ours.matchers)) == ("the disk is being exchanged", 2)
         [shown] = await page.locator("#silences > li").all()
         assert "this bridge, Alertmanager" in await shown.inner_text()
         await shown.get_by_role("button").click()
         await page.get_by_text("Ended:").wait_for()
         assert [each["status"]["state"] for each in console.monitors.silences.values()] == ["expired"]
-        assert not await console.bridge.board.silences()
+        assert not await console.bridge.alerts.list_own_silences()
         console.monitors.down = True
         await page.goto(f"{console.url}/console/alerts?silence=")
         await page.goto(f"{console.url}/console/alerts")

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge import registry
-from wxbridge.alerts.notification_log import LogUpdate
+from wxbridge.alerts.notification_log import LogUpdate, NotificationLog
 from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings
 from wxbridge.alerts.routing import Route, compile_routes
@@ -175,7 +175,7 @@ async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path
     ])  # fmt: skip
     where = Destination(Capabilities(text_limit=2000), 86400.0)
     intake = AlertPipeline(
-        registry.sources({}), AlertSettings(routes=routes, targets={"ops": where, "dba": where}), writer
+        AlertSettings(routes=routes, targets={"ops": where, "dba": where}, sources=registry.sources({})), writer
     )
 
     async def post(*labels: dict[str, str], to: tuple[str, ...] = ()) -> None:
@@ -207,7 +207,7 @@ async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path
 async def test_nothing_came_in_where_it_could_not_be_stored(tmp_path: Path) -> None:
     store = database.Database.open(database.sqlite_url(tmp_path))
     writer = Writer(store, dedupe_window=600)
-    plan = AlertPipeline({}, AlertSettings(), writer).memory.ledger.weigh([], 0.0)
+    plan = NotificationLog().select_due([], 0.0)
     broken = Notification("test", "ops", (Text("x"),), content=object())
     with pytest.raises(Exception, match="not JSON serializable"):
         await writer.put([broken], received=Received("test", "lost", 1, []), also=LogUpdate((), plan))

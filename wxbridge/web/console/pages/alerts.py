@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge.alerts.active import FiringAlert, FiringOverview
+from wxbridge.alerts.firing import FiringAlert, FiringOverview
 from wxbridge.alerts.severity import severity_of
 from wxbridge.config.types import parse_duration
 from wxbridge.core.errors import BadBody, WxbridgeError

@@ -1,27 +1,30 @@
-"""What fires now, of all who know: Alertmanager, Grafana, and what the bridge was told. Each alert once.
-
-`merge_firing` is pure; `look` asks all of them at once.
-"""
+"""What fires now, of all who know: Alertmanager, Grafana, and what the bridge was told. Each alert once. Pure."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
 
-from wxbridge.alerts import notification_log
-from wxbridge.alerts.acknowledgements import Ack
-from wxbridge.alerts.listing import ListedAlert, read_listing
+from wxbridge.alerts import routing
+from wxbridge.alerts.listing import ListedAlert
 from wxbridge.alerts.severity import severity_of, severity_rank
-from wxbridge.core.http import ApiError
+from wxbridge.alerts.store import Ack, SeenAlert, alert_key
+from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
-from wxbridge.monitors.alertmanager import Alertmanager
 
-_NONE_THERE = 404
-"""What a Grafana without unified alerting answers: nothing of its fires, and nothing is missing."""
+_PLACE_LABELS = (
+    "instance", "host", "hostname", "endpoint", "node", "nodename", "pod", "container", "device", "mountpoint",
+    "namespace", "cluster",
+)  # fmt: skip
+"""The labels that, with its name, tell an alert from those of other places."""
+_BRIDGE_LABELS = {"source", "status"}
+"""Labels that only the bridge knows."""
+_MAX_LABEL_CHARS = 500
+"""Of a label that a chat's expressions are held against."""
+_NO_SUCH_VALUE = "no such value 0_0"
 
 
 class ReportedBy(StrEnum):
@@ -60,6 +63,29 @@ class FiringAlert:
         """Whether something holds it back."""
         return bool(self.silenced_by) or self.inhibited
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels that routes and the bridge's silences see."""
+        return routing.labels_of(AlertGroup(self.alert.source, "", self.alert.title), self.alert)
+
+    def fulfils(self, matchers: Iterable[Matcher]) -> bool:
+        """Tell whether all matchers hold for it; expressions are held against its labels' first characters."""
+        labels = self.labels
+        short = {name: value[:_MAX_LABEL_CHARS] for name, value in labels.items()}
+        return all(matcher.matches(short if matcher.is_expression else labels) for matcher in matchers)
+
+    def silencing_matchers(self) -> list[Matcher]:
+        """Give what silences it and not its kind elsewhere: its name with what says where, else all its labels."""
+        labels = {name: value for name, value in self.alert.labels.items() if value and not name.startswith("__")}
+        if "alertname" not in labels and ReportedBy.ALERTMANAGER in self.places:
+            chosen = labels
+        else:
+            # To the bridge, a title is the name of what has none.
+            chosen = {"alertname": labels.get("alertname") or self.alert.title} | (
+                {name: labels[name] for name in _PLACE_LABELS if name in labels} or labels
+            )
+        return [Matcher(name, "=", value) for name, value in chosen.items()]
+
 
 @dataclass(frozen=True)
 class FiringOverview:
@@ -69,43 +95,10 @@ class FiringOverview:
     missing: Mapping[str, str] = field(default_factory=dict)
 
 
-async def look(
-    bridge: Callable[[], Awaitable[Sequence[Mapping[str, Any]]]],
-    acks: Callable[[], Awaitable[Mapping[str, Ack]]],
-    alertmanager: Alertmanager | None = None,
-    grafana: Alertmanager | None = None,
-) -> FiringOverview:
-    """Ask all of them at once. A server that does not answer is told of in `missing`.
-
-    Args:
-        bridge: `Board.firing`.
-        acks: `Board.acks`.
-        alertmanager: None where it is not configured.
-        grafana: `Alertmanager.of_grafana`; None likewise.
-
-    Raises:
-        StorageError: the bridge's own database could not be read.
-    """
-    missing: dict[str, str] = {}
-
-    async def ask(name: str, server: Alertmanager | None) -> list[ListedAlert] | None:
-        try:
-            return await read_listing(await server.alerts(), name.lower()) if server else None
-        except ApiError as error:
-            if not (name == "Grafana" and error.status == _NONE_THERE):
-                missing[name] = str(error)
-            return None
-
-    theirs, grafanas, own, acked = await asyncio.gather(
-        ask("Alertmanager", alertmanager), ask("Grafana", grafana), bridge(), acks()
-    )
-    return FiringOverview(merge_firing(theirs, grafanas, own, acked), missing)
-
-
 def merge_firing(
     alertmanager: Sequence[ListedAlert] | None,
     grafana: Sequence[ListedAlert] | None,
-    bridge: Sequence[Mapping[str, Any]],
+    bridge: Sequence[SeenAlert],
     acks: Mapping[str, Ack] | None = None,
 ) -> tuple[FiringAlert, ...]:
     """One list of what three know, without repeating an alert: the worst first, then what began last, quiet ones last.
@@ -116,7 +109,7 @@ def merge_firing(
     Args:
         alertmanager: None where it was not asked, or did not answer.
         grafana: Likewise.
-        bridge: As `Board.firing` gives it.
+        bridge: What was posted here and has not resolved.
         acks: By key.
     """
     asked = {name for name, found in (("alertmanager", alertmanager), ("grafana", grafana)) if found is not None}
@@ -124,7 +117,7 @@ def merge_firing(
     for each in (
         *_listed(ReportedBy.ALERTMANAGER, alertmanager or ()),
         *_listed(ReportedBy.GRAFANA, grafana or ()),
-        *_told(bridge, asked),
+        *_posted(bridge, asked),
     ):
         known = found.get(each.key)
         found[each.key] = _joined(known, each) if known else each
@@ -139,6 +132,21 @@ def merge_firing(
             twins[twin] = _joined(twins[twin], each)
     every = [_acked(each, acks or {}) for twins in alike.values() for each in twins]
     return tuple(sorted(every, key=_order))
+
+
+def covers_everything(matchers: Iterable[Matcher]) -> bool:
+    """Tell whether matchers hold for whatever has no such label, or for whatever has any: they say nothing."""
+    saying = [matcher for matcher in matchers if matcher.name != "status"]
+    any_value = {matcher.name: _NO_SUCH_VALUE for matcher in saying}
+    return any(all(matcher.matches(labels) for matcher in saying) for labels in ({}, any_value))
+
+
+def speaks_of_bridge_labels(matchers: Iterable[Matcher]) -> bool:
+    """Tell whether matchers ask for labels that only the bridge knows.
+
+    Elsewhere such a label is absent, and `source!=grafana` would hold for everything.
+    """
+    return any(matcher.name in _BRIDGE_LABELS for matcher in matchers)
 
 
 def as_json(firing: FiringAlert) -> dict[str, Any]:
@@ -167,30 +175,31 @@ def as_json(firing: FiringAlert) -> dict[str, Any]:
 
 def _listed(place: ReportedBy, alerts: Iterable[ListedAlert]) -> Iterator[FiringAlert]:
     for each in alerts:
-        key = notification_log.alert_key(AlertGroup(each.alert.source, "", ""), each.alert)
+        key = alert_key(AlertGroup(each.alert.source, "", ""), each.alert)
         places = frozenset({place})
         yield FiringAlert((key,), each.alert, places, each.alert.starts_at, each.silenced_by, each.inhibited)
 
 
-def _told(alerts: Iterable[Mapping[str, Any]], asked: set[str]) -> Iterator[FiringAlert]:
+def _posted(alerts: Iterable[SeenAlert], asked: set[str]) -> Iterator[FiringAlert]:
     for each in alerts:
-        starts_at = _moment(each.get("starts_at"))
+        if each.alert is None:
+            continue
+        # What a server lists says no more of an alert than this.
         alert = Alert(
-            source=each["source"],
-            status=AlertStatus(each["status"]),
-            title=each["title"],
-            labels=each["labels"],
-            annotations=each["annotations"],
-            starts_at=starts_at,
-            link=each.get("link"),
+            source=each.alert.source,
+            status=each.alert.status,
+            title=each.alert.title,
+            labels=each.alert.labels,
+            annotations=each.alert.annotations,
+            starts_at=each.alert.starts_at and each.alert.starts_at.astimezone(UTC),
+            link=each.alert.link,
         )
-        silence = each.get("silenced_by")
         yield FiringAlert(
-            (each["key"],),
+            (each.key,),
             alert,
             frozenset({ReportedBy.BRIDGE}),
-            starts_at or _moment(each.get("first_seen")),
-            (silence,) if silence else (),
+            alert.starts_at or datetime.fromtimestamp(int(each.first_seen), UTC),
+            (each.silenced_by,) if each.silenced_by else (),
             unlisted=alert.source in asked,
         )
 
@@ -230,7 +239,3 @@ def _order(each: FiringAlert) -> tuple[bool, int, bool, float, str]:
         -each.since.timestamp() if each.since else 0.0,
         each.key,
     )
-
-
-def _moment(text: str | None) -> datetime | None:
-    return datetime.fromisoformat(text).astimezone(UTC) if text else None

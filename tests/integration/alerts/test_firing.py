@@ -1,21 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts import active, notification_log
-from wxbridge.alerts.acknowledgements import Ack
-from wxbridge.alerts.active import FiringAlert, ReportedBy, merge_firing
+from wxbridge.alerts import firing, store
+from wxbridge.alerts.firing import FiringAlert, ReportedBy, merge_firing
 from wxbridge.alerts.listing import ListedAlert
-from wxbridge.alerts.service import Board
+from wxbridge.alerts.service import AlertMonitors, AlertService
+from wxbridge.alerts.store import Ack, SeenAlert
 from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
@@ -34,16 +33,13 @@ def alert(fingerprint: str, source: str = "alertmanager", minutes: int = 0, **la
 
 
 def key(one: Alert) -> str:
-    return notification_log.alert_key(AlertGroup(one.source, "", ""), one)
+    return store.alert_key(AlertGroup(one.source, "", ""), one)
 
 
-def told(one: Alert, **more: Any) -> Mapping[str, Any]:
-    """As `Board.firing` gives it."""
-    return {
-        "key": key(one), "source": one.source, "status": one.status.value, "title": one.title, "labels": one.labels,
-        "annotations": {}, "starts_at": one.starts_at.isoformat() if one.starts_at else None,
-        "first_seen": NOON.isoformat(), "updated_at": NOON.isoformat(), "link": None, "silenced_by": None, **more,
-    }  # fmt: skip
+def told(one: Alert, silenced_by: str | None = None) -> SeenAlert:
+    """As `AlertService.list_firing` gives it."""
+    group = AlertGroup(one.source, "", one.title, (one,))
+    return SeenAlert(key(one), group, NOON.timestamp(), NOON.timestamp(), silenced_by)
 
 
 def places(found: tuple[FiringAlert, ...]) -> list[set[ReportedBy]]:
@@ -120,8 +116,8 @@ def test_what_says_no_start_is_as_old_as_the_bridge_knows_it() -> None:
     one = Alert("generic", AlertStatus.NO_DATA, "t", fingerprint="1")
     [found] = merge_firing(None, None, [told(one)])
     assert found.since == NOON
-    assert active.as_json(found)["since"] == NOON.isoformat()
-    assert active.as_json(found)["places"] == ["bridge"]
+    assert firing.as_json(found)["since"] == NOON.isoformat()
+    assert firing.as_json(found)["places"] == ["bridge"]
 
 
 ALERTS = st.lists(
@@ -167,9 +163,9 @@ LISTED = '[{"labels": {"alertname": "A"}, "fingerprint": "1", "startsAt": "2026-
 @pytest.mark.parametrize("status", [403, 404, 500])  # 404: a Grafana without unified alerting
 async def test_who_does_not_answer_is_named_and_the_others_are_told(tmp_path: Path, status: int) -> None:
     database = Database.open(sqlite_url(tmp_path))
-    board = Board(database)
+    service = AlertService(database, None)
     group = AlertGroup("openfalcon", "k", "t", (alert("o1", "openfalcon", alertname="Cpu"),))
-    await database.run(lambda c: notification_log.record_seen(c, [group], now=NOON.timestamp()))
+    await database.run(lambda c: store.record_seen(c, [group], now=NOON.timestamp()))
     try:
         async with (
             site(200, LISTED) as theirs,
@@ -177,10 +173,11 @@ async def test_who_does_not_answer_is_named_and_the_others_are_told(tmp_path: Pa
             Alertmanager(theirs) as alertmanager,
             Alertmanager.of_grafana(refusing) as grafana,
         ):
-            overview = await active.look(board.firing, board.acks, alertmanager, grafana)
+            asking = AlertService(database, None, monitors=AlertMonitors(alertmanager, grafana))
+            overview = await asking.overview()
             assert {each.alert.title for each in overview.alerts} == {"A", "Cpu"}
             assert overview.missing.keys() == (set() if status == 404 else {"Grafana"})
-            alone = await active.look(board.firing, board.acks)
+            alone = await service.overview()
             assert [each.alert.title for each in alone.alerts] == ["Cpu"]
             assert alone.missing == {}
     finally:

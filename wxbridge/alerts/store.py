@@ -1,0 +1,225 @@
+"""The tables `alerts` and `acks`: what monitors said last of each alert, and who looks after it.
+
+The functions take a connection and run inside `Database.run`; times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, replace
+from datetime import datetime
+from itertools import islice
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from wxbridge.alerts import history, serialization
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.core.schema import acks, alerts, told
+from wxbridge.core.text.normalise import replace_surrogates
+
+ONCE = "once:"
+"""How the key of what cannot be told from a later one begins: free text, and alerts without a fingerprint."""
+_MAX_KEYS_PER_STATEMENT = 500
+
+
+def alert_key(group: AlertGroup, alert: Alert | None) -> str:
+    """What tells an alert from all others, of all sources: 32 hexadecimal digits.
+
+    Where the monitor gave no fingerprint, and for free text (`alert` is None), it tells what was said: such a thing
+    has no end, and is not remembered unless it is held back.
+    """
+    if alert is not None and alert.fingerprint:
+        return _hash(f"{alert.source}\0{alert.fingerprint}")
+    said = serialization.as_json(replace(group, alerts=(alert,) if alert else (), dedupe=None))
+    return ONCE + _hash(json.dumps(said, sort_keys=True))
+
+
+def _hash(text: str) -> str:
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
+
+
+# ---------------------------------------------------------------- what monitors said
+
+
+@dataclass(frozen=True)
+class SeenAlert:
+    """An alert as it was seen last."""
+
+    key: str
+    group: AlertGroup
+    """With this one alert; with none where it is free text."""
+    first_seen: float
+    """When it was first seen since it last began."""
+    updated_at: float
+    silenced_by: str | None = None
+    """The id of the silence that holds it back, where it was looked for."""
+
+    @property
+    def alert(self) -> Alert | None:
+        """The alert; None for free text."""
+        return self.group.alerts[0] if self.group.alerts else None
+
+    @property
+    def starts_at(self) -> datetime | None:
+        """When it began by its monitor; None where that did not say."""
+        return self.alert.starts_at if self.alert else None
+
+
+_UPSERT_ALERT = sa.text(
+    f"INSERT INTO {alerts.name} (key, status, content, starts_at, first_seen, updated_at) "  # noqa: S608 - our own name
+    "VALUES (:key, :status, :content, :starts_at, :now, :now) ON CONFLICT (key) DO UPDATE SET "
+    "first_seen = CASE WHEN alerts.status = 'resolved' AND excluded.status <> 'resolved' "
+    "THEN excluded.first_seen ELSE alerts.first_seen END, "
+    "status = excluded.status, content = excluded.content, starts_at = excluded.starts_at, "
+    "updated_at = excluded.updated_at",
+)
+
+
+def record_seen(
+    connection: Connection, groups: Iterable[AlertGroup], *, now: float, held: Collection[str] = ()
+) -> None:
+    """Remember what was said, and where an alert began or ceased to fire, in the transaction that stores the messages.
+
+    What has no identity of its own is left out, unless its key is among `held` (`Selection.held_keys`).
+    """
+    rows: dict[str, dict[str, Any]] = {}
+    sighted: list[history.Sighted] = []
+    for group in groups:
+        head = serialization.as_json(replace(group, alerts=(), dedupe=None))
+        for alert in group.alerts or (None,):
+            key = alert_key(group, alert) if held or (alert and alert.fingerprint) else ONCE
+            if key.startswith(ONCE) and key not in held:
+                continue
+            rows[key] = {
+                "key": key,
+                "status": alert.status.value if alert else AlertStatus.FIRING.value,
+                "content": json.dumps(head | {"alerts": _alert_json(group, alert), "truncated": 0}),
+                "starts_at": starts_at_of(alert),
+                "now": now,
+            }
+            if alert and alert.fingerprint:
+                sighted.append((key, group, alert))
+    if sighted:
+        history.record_episodes(connection, sighted, now=now)
+    if rows:
+        connection.execute(_UPSERT_ALERT, list(rows.values()))
+        clear_acks(connection, [key for key, row in rows.items() if row["status"] == AlertStatus.RESOLVED.value])
+
+
+def _alert_json(group: AlertGroup, alert: Alert | None) -> Any:
+    return serialization.as_json(AlertGroup(group.source, "", "", (alert,)))["alerts"] if alert else []
+
+
+def starts_at_of(alert: Alert | None) -> float | None:
+    """Give an alert's own start in seconds since the epoch; None where it says none."""
+    return alert.starts_at.timestamp() if alert and alert.starts_at else None
+
+
+def seen_alert(row: Any) -> SeenAlert:
+    """Read a row of the table `alerts`."""
+    return SeenAlert(row.key, serialization.from_json(row.content), row.first_seen, row.updated_at)
+
+
+_FIRING = alerts.c.status.in_([AlertStatus.FIRING.value, AlertStatus.NO_DATA.value])
+_WITH_IDENTITY = sa.not_(alerts.c.key.startswith(ONCE))
+
+
+def list_firing(connection: Connection, *, limit: int = 1000) -> list[SeenAlert]:
+    """The alerts that fire or have no data, what was mentioned last at the top."""
+    query = sa.select(alerts).where(_FIRING, _WITH_IDENTITY).order_by(alerts.c.updated_at.desc(), alerts.c.key)
+    return [seen_alert(row) for row in connection.execute(query.limit(limit))]
+
+
+def count_by_status(connection: Connection) -> dict[str, int]:
+    """How many alerts there are of each status."""
+    query = sa.select(alerts.c.status, sa.func.count()).where(_WITH_IDENTITY).group_by(alerts.c.status)
+    return {row[0]: row[1] for row in connection.execute(query)}
+
+
+def find_firing_since(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[float | None, float]]:
+    """Which of these alerts fire already, with their start and when they were last seen, for `PendingAlert.seen_at`."""
+    found: dict[str, tuple[float | None, float]] = {}
+    for chunk in in_chunks(keys):
+        query = sa.select(alerts.c.key, alerts.c.starts_at, alerts.c.updated_at).where(_FIRING, alerts.c.key.in_(chunk))
+        found |= {row.key: (row.starts_at, row.updated_at) for row in connection.execute(query)}
+    return found
+
+
+def prune_alerts(
+    connection: Connection, *, resolved_before: float, unheard_before: float, limit: int = 1000
+) -> list[str]:
+    """Forget alerts that were resolved, or of which nothing was heard, before a moment, and what was told of them.
+
+    Returns their keys, for `NotificationLog.forget`; as many as `limit` where there may be more.
+    """
+    old = sa.or_(
+        sa.and_(alerts.c.status == AlertStatus.RESOLVED.value, alerts.c.updated_at < resolved_before),
+        sa.and_(_FIRING, alerts.c.updated_at < unheard_before),
+    )
+    keys = list(connection.execute(sa.select(alerts.c.key).where(old).limit(limit)).scalars())
+    for chunk in in_chunks(keys):
+        history.end_unheard(connection, chunk)
+        clear_acks(connection, chunk)
+        connection.execute(sa.delete(told).where(told.c.key.in_(chunk)))
+        connection.execute(sa.delete(alerts).where(alerts.c.key.in_(chunk)))
+    return keys
+
+
+# ---------------------------------------------------------------- who looks after them
+
+
+@dataclass(frozen=True)
+class Ack:
+    """Somebody looks after an alert."""
+
+    key: str
+    at: float
+    by: str
+    comment: str = ""
+
+    def holds(self, starts_at: datetime | None) -> bool:
+        """Whether it is of the firing that began then: what begins later is news to whoever took the earlier one."""
+        return starts_at is None or starts_at.timestamp() <= self.at
+
+
+def add_acks(connection: Connection, keys: Iterable[str], *, by: str, comment: str, now: float) -> None:
+    """Note who looks after alerts, instead of who did before."""
+    values = {"at": now, "by": _ack_text(by), "comment": _ack_text(comment)}
+    keys = list(dict.fromkeys(keys))
+    clear_acks(connection, keys)
+    if keys:
+        connection.execute(sa.insert(acks), [{"key": key, **values} for key in keys])
+
+
+def read_acks(connection: Connection, keys: Collection[str] | None = None) -> dict[str, Ack]:
+    """The acks of some alerts, by key; all that there are without `keys`."""
+    queries = [sa.select(acks)]
+    if keys is not None:
+        queries = [sa.select(acks).where(acks.c.key.in_(chunk)) for chunk in in_chunks(keys)]
+    return {row.key: Ack(row.key, row.at, row.by, row.comment) for each in queries for row in connection.execute(each)}
+
+
+def clear_acks(connection: Connection, keys: Iterable[str]) -> None:
+    """Forget the acks of alerts that are over."""
+    for chunk in in_chunks(keys):
+        connection.execute(sa.delete(acks).where(acks.c.key.in_(chunk)))
+
+
+def prune_acks(connection: Connection, *, before: float) -> None:
+    """Forget those from before a moment: of alerts that the bridge never saw the end of."""
+    connection.execute(sa.delete(acks).where(acks.c.at < before))
+
+
+def _ack_text(text: str) -> str:
+    return replace_surrogates(text).replace("\x00", "")
+
+
+def in_chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+    """Cut keys into what a statement can take: SQLite takes so many values only."""
+    left = iter(keys)
+    while chunk := list(islice(left, _MAX_KEYS_PER_STATEMENT)):
+        yield chunk
