@@ -45,8 +45,9 @@ def wheel(tmp_path_factory):
 def test_the_wheel_holds_what_is_no_python_too(wheel):
     names = set(wheel.namelist())
     for name in (
-        "jobs.yaml", "py.typed", "migrations/env.py", "migrations/script.py.mako", "migrations/versions/0001_first.py",
-        "migrations/versions/0002_console.py",
+        "jobs.yaml", "py.typed", "core/migrations/env.py", "core/migrations/script.py.mako",
+        "core/migrations/versions/0001_first.py", "core/text/catalogue/en.toml", "core/text/catalogue/zh.toml",
+        "core/migrations/versions/0002_console.py",
     ):  # fmt: skip
         assert f"wxbridge/{name}" in names
     assert wheel.read("wxbridge/jobs.yaml") == (ROOT / "jobs.yaml").read_bytes()
