@@ -11,8 +11,7 @@ from pathlib import Path
 import aiohttp
 from PIL import Image
 
-from tests.fakes.dashboard_page import FakeDashboard
-from tests.fakes.grafana_api import TOKEN, GrafanaApi
+from tests.fakes.grafana import TOKEN, FakeGrafana
 from tests.fakes.real_alertmanager import alertmanager_process, free_port, post_alerts, real
 
 from .conftest import Bench
@@ -27,7 +26,7 @@ def sizes(answers: list[Answer]) -> list[tuple[int, int]]:
 
 
 async def test_graphs_are_answered_with_pictures_in_the_order_in_which_they_were_asked(quick: Bench) -> None:
-    grafana, page = GrafanaApi(), FakeDashboard()
+    grafana, page = FakeGrafana(), FakeGrafana(anonymous=True)
     await asyncio.gather(grafana.start(), page.start())
     extra = f"""\
 grafana: {{url: "{grafana.url}", token: {TOKEN}}}
@@ -52,8 +51,8 @@ graphs:
     found = sizes(answers)
     assert (found[0], found[1][0], found[2:]) == ((400, 200), 800, [(300, 200), (300, 200)])
     assert len(Image.open(io.BytesIO(answers[3].data)).convert("RGB").getcolors(2**24) or ()) > 50, "lines were drawn"
-    asked = grafana.drawn[-1]
-    assert (asked["var-host"], int(asked["to"][0]) - int(asked["from"][0])) == (["web-2"], 9 * 3600 * 1000)
+    asked = grafana.drawn[-1].query
+    assert (asked.getall("var-host"), int(asked["to"]) - int(asked["from"])) == (["web-2"], 9 * 3600 * 1000)
     assert await bridge.counted("wxbridge_pictures_total", kind="panel", outcome="drawn") == 3
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from typing import Any
 
-from tests.fakes.grafana_api import TOKEN, GrafanaApi
+from tests.fakes.grafana import TOKEN, FakeGrafana
 from tests.fakes.wecom_bot import WecomBotServer
 
 from .conftest import WAIT, Bench, Process
@@ -67,7 +67,7 @@ async def hold(server: WecomBotServer, bridge: Process, turns: Sequence[Turn], t
 
 
 async def test_conversations_in_a_group_and_directly(quick: Bench) -> None:
-    grafana = GrafanaApi()
+    grafana = FakeGrafana()
     await grafana.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(grafana.stop)

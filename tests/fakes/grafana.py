@@ -1,70 +1,61 @@
-"""Pages that behave like Grafana's (and some that misbehave), on a real socket."""
+"""A Grafana on a real socket: its login, pages, API and renderer, and some pages that misbehave."""
 
 from __future__ import annotations
 
 import asyncio
+import copy
+import hashlib
 import io
 import json
 import secrets
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
 from urllib.parse import quote
 
 from aiohttp import web
-from PIL import Image
+from multidict import MultiMapping
+from PIL import Image, ImageDraw
 
-TOKEN = "glsa_fake_service_account_token"
+from tests.fakes.grafana_models import KAFKA, MANY, NEW, OLD, SCRATCH, SCRATCH_UID, hit
+from tests.fakes.grafana_pages import (
+    ARTICLE,
+    LOGIN,
+    PAGES,
+    PANELS,
+    PANELS_DASHBOARD,
+    ROWS,
+    ROWS_DASHBOARD,
+    SOLO_PANEL,
+)
+
+TOKEN, EDITOR_TOKEN = "glsa_fake_service_account_token", "glsa_editor"
 USER, PASSWORD = "wx", "sesame 芝麻"
-PANELS = 20
-
-DASHBOARD = """<!doctype html><meta charset="utf-8"><title>Kafka</title>
-<style>
-  * { box-sizing: border-box; } html, body { margin: 0; font: 16px sans-serif; background: %(background)s; }
-  body.inner { height: 100vh; overflow: hidden; display: flex; flex-direction: column; }
-  body.inner > main { flex: 1; overflow-y: auto; min-height: 0; }
-  header { height: 40px; background: #334; color: #fff; padding: 8px; }
-  .grid { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; padding: 8px; }
-  section { height: 220px; border: 1px solid #889; padding: 8px; background: #fff; }
-  .bar { height: 4px; background: orange; animation: slide 0.5s infinite; }
-  @keyframes slide { from { margin-left: 0 } to { margin-left: 50%% } }
-</style>
-<body class="%(layout)s"><header>技术讨论群 · Kafka</header>
-<main id="page-scrollbar"><div class="grid"></div></main>
-<script>
-  window.grafanaBootData = {};
-  window.__grafanaRunningQueryCount = 0;
-  const base = %(base)s, stuck = %(stuck)s;
-  fetch(base + '/api/dashboards/uid/' + location.pathname.split('/d/')[1].split('/')[0]).then(async r => {
-    if (!r.ok) { document.querySelector('.grid').textContent = 'Dashboard not found'; return; }
-    window.__grafanaSceneContext = {};
-    for (let n = 1; n <= %(panels)d; n++) {
-      const panel = document.createElement('section');
-      panel.dataset.testid = 'data-testid Panel header 面板 ' + n;
-      panel.innerHTML = '<h2>面板 ' + n + '</h2><div class="body"></div>';
-      document.querySelector('.grid').append(panel);
-      new IntersectionObserver(async (seen, observer) => {
-        if (!seen.some(e => e.isIntersecting)) return;
-        observer.disconnect();
-        const body = panel.querySelector('.body');
-        body.innerHTML = '<div class="bar" aria-label="Panel loading bar"></div>';
-        window.__grafanaRunningQueryCount++;
-        const slow = n === stuck ? '&stuck=1' : '';
-        const answer = await (await fetch(base + '/api/ds/query?n=' + n + slow, {method: 'POST'})).json();
-        window.__grafanaRunningQueryCount--;
-        const canvas = document.createElement('canvas');
-        canvas.width = 400; canvas.height = 120; body.replaceChildren(canvas);
-        const pen = canvas.getContext('2d');
-        pen.fillStyle = answer.colour; pen.fillRect(0, 0, 400, 120);
-      }).observe(panel);
-    }
-  });
-</script>"""
-
-LOGIN = """<!doctype html><form method="post" action="login"><h1>Welcome to Grafana</h1>
-<input name="user"><input name="password" type="password"><button>Log in</button></form>"""
+API = ("/api/", "/apis/", "/render/")
 
 
-def png(width=400, height=300, colour="#3366cc") -> bytes:
+def png(width: int = 400, height: int = 300, colour: str = "#3366cc") -> bytes:
+    """A picture that is neither blank nor one of no data: the same bytes for the same arguments."""
     image = Image.new("RGB", (width, height), colour)
-    image.paste("#ffffff", (width // 4, height // 4, width // 2, height // 2))
+    image.paste(Image.linear_gradient("L").resize((width // 4, height // 4)), (width // 4, height // 4))
+    return _bytes_of(image)
+
+
+def panel_png(title: str, width: int = 1080, height: int = 640) -> bytes:
+    """What the renderer makes of a panel with a title."""
+    return png(width, height, "#" + hashlib.sha256(title.encode()).hexdigest()[:6])
+
+
+def no_data_png(width: int = 1080, height: int = 640) -> bytes:
+    image = Image.new("RGB", (width, height), "#ffffff")
+    pen = ImageDraw.Draw(image)
+    pen.text((24, 20), "Load", fill="#202020", font_size=28)
+    pen.text((width // 2, height // 2 + 20), "No data", fill="#606060", font_size=28, anchor="mm")
+    return _bytes_of(image)
+
+
+def _bytes_of(image: Image.Image) -> bytes:
     out = io.BytesIO()
     image.save(out, "PNG")
     return out.getvalue()
@@ -73,45 +64,130 @@ def png(width=400, height=300, colour="#3366cc") -> bytes:
 PLACEHOLDER = png(1000, 500, "#cc3333")
 
 
-class FakeGrafana:
-    """`url` is where it is; `queries`, `logins` and `seen` are what it was asked."""
+@dataclass(frozen=True)
+class SeenRequest:
+    path: str
+    query: dict[str, str]
+    credentials: str | None
+    """The header Authorization, else the cookies."""
 
-    def __init__(self, sub_path: str = "", tls=None) -> None:
+
+@dataclass(frozen=True)
+class DrawnPanel:
+    title: str
+    """What the panel was called at that moment; empty where its dashboard has no model."""
+    query: MultiMapping[str]
+
+
+class FakeGrafana:
+    """One Grafana. Tests read what it was asked, and change how it answers.
+
+    Args:
+        sub_path: The path of its host that it lives below: `/grafana`.
+        tls: Its certificate.
+        anonymous: Whether everybody is let in.
+    """
+
+    def __init__(self, sub_path: str = "", tls: Any = None, *, anonymous: bool = False) -> None:
         self.sub_path = sub_path
         self.tls = tls
+        self.url = self.root = ""
+        self.port = 0
+        # Who may enter.
+        self.anonymous = anonymous
+        self.roles = {TOKEN: "Viewer", EDITOR_TOKEN: "Editor"}
         self.sessions: set[str] = set()
-        self.logins = 0
-        self.queries: list[int] = []
-        self.seen: list[tuple[str, str | None]] = []
-        self.release = asyncio.Event()
-        self.arrived = asyncio.Event()
-        self.elsewhere = ""
-        self.failures = 0
-        self.renderer = True
-        self.told: dict[str, str] = {}
         self.refuse_sessions = False
+        # What it was asked.
+        self.seen: list[SeenRequest] = []
+        self.logins = 0
+        self.queries: list[dict[str, str]] = []
+        """What the panels of pages asked for."""
+        self.clicks: list[str] = []
+        """The rows that were clicked."""
+        self.told: dict[str, str] = {}
+        self.failures = 0
+        self.drawn: list[DrawnPanel] = []
+        self.saved: list[dict[str, Any]] = []
+        self.conflicts = 0
+        # What is there.
+        self.rows = ROWS
+        self.models: dict[str, dict[str, Any]] = {
+            "kfk": KAFKA, "old": OLD, "tabs": NEW, "many": MANY, "kafka": {}, "hosts": {},
+            SCRATCH_UID: copy.deepcopy(SCRATCH),
+        }  # fmt: skip
+        self.hits = [
+            hit("kfk", "Kafka 集群", "Infra", "kafka"),
+            hit("old", "Old rows", "", "old-rows"),
+            hit("tabs", "Tabs of tomorrow", "", "tabs-of-tomorrow"),
+            hit("many", "Many", "", "many"),
+            hit("n1", "Node exporter", "Infra", "node-exporter"),
+            hit("n2", "Node exporter", "Lab", "node-exporter"),
+            {**hit("f1", "Kafka 集群", "", "kafka"), "type": "dash-folder"},
+        ]
+        self.numbers = {12: "kafka", 13: "kafka"}
+        """Dashboards that old alerts know by number only."""
+        self.folder = "wx-folder"
+        self.meta: dict[str, Any] = {}
+        # How it answers.
+        self.broken = 0
+        """The status of every answer of the API, where set; likewise `body`."""
+        self.body: bytes | None = None
+        self.hang = False
+        self.search_answer: Any = None
+        """What its search finds, where set; a number is a status."""
+        self.how = "draws"
+        """How it renders: draws, placeholder, no data, blank, slow, form, login page, or an HTTP status."""
+        self.fail_for = ""
+        """The host whose dashboard is refused."""
+        self.save_status = 0
+        """Of every answer to saving, where set."""
+        self.loses_answers = 0
+        """How many answers to saving are lost."""
+        self.elsewhere = ""
+        """Where /away leads."""
+        self.before_save: Callable[[], None] = lambda: None
+        self.while_drawing: Callable[[], None] = lambda: None
+        # When it answers.
+        self.arrived, self.release = asyncio.Event(), asyncio.Event()
+        self.read, self.saving, self.drawing = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.may_save, self.may_draw = asyncio.Event(), asyncio.Event()
+        self.may_save.set()
+        self.may_draw.set()
         self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
 
     async def start(self) -> None:
         app = web.Application(middlewares=[self._remember])
-        app.add_routes(
-            [
-                web.post("/login", self._login),
-                web.get("/login", self._page(LOGIN)),
-                web.get("/d/{uid}/{name}", self._dashboard),
-                web.get("/api/dashboards/uid/{uid}", self._find),
-                web.post("/api/ds/query", self._query),
-                web.get("/render/d-solo/{uid}", self._render),
-                web.get("/public/img/{name}", self._placeholder),
-                web.get("/away", self._away),
-                web.get("/here", self._here),
-                web.get("/pages/{name}", self._plain),
-                web.get("/slow", self._slow),
-                web.get("/poll", self._poll),
-                web.get("/status/{code}", self._status),
-                web.get("/flaky", self._flaky),
-            ]
-        )
+        app.add_routes([
+            web.post("/login", self._login),
+            web.get("/login", self._login_page),
+            web.get("/d/{uid}/{name}", self._dashboard),
+            web.get("/d-solo/{uid}/{slug}", self._solo_panel),
+            web.get("/api/search", self._search),
+            web.get("/api/dashboards/uid/{uid}", self._model),
+            web.get("/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/{uid}", self._newer_model),
+            web.post("/api/dashboards/db", self._save),
+            web.post("/api/ds/query", self._query),
+            web.get("/render/d-solo/{uid}", self._render),
+            web.get("/render/d-solo/{uid}/{slug}", self._render),
+            web.get("/public/img/{name}", self._placeholder),
+            web.post("/clicked", self._clicked),
+            web.get("/article", self._article),
+            web.get("/away", self._away),
+            web.get("/here", self._here),
+            web.get("/pages/{name}", self._plain),
+            web.get("/slow", self._slow),
+            web.get("/poll", self._poll),
+            web.get("/status/{code}", self._status),
+            web.get("/flaky", self._flaky),
+        ])  # fmt: skip
         if self.sub_path:
             outer = web.Application()
             outer.add_subapp(self.sub_path, app)
@@ -125,27 +201,80 @@ class FakeGrafana:
         self.url = self.root + self.sub_path
 
     async def stop(self) -> None:
-        self.release.set()
-        assert self._runner
-        await self._runner.cleanup()
+        for each in (self.release, self.may_save, self.may_draw):
+            each.set()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    # ------------------------------------------------------------ what tests ask
 
     def credentials(self, prefix: str = "") -> list[str | None]:
-        return [credentials for path, credentials in self.seen if path.startswith(prefix)]
+        return [each.credentials for each in self.seen if each.path.startswith(prefix)]
+
+    def asked(self, *prefixes: str) -> list[dict[str, str]]:
+        """The queries of the requests below a path."""
+        return [each.query for each in self.seen if each.path.startswith(prefixes)]
+
+    @property
+    def api_paths(self) -> list[str]:
+        """What its API and its renderer were asked for."""
+        return [each.path for each in self.seen if each.path.startswith(API)]
+
+    @property
+    def scratch(self) -> dict[str, Any]:
+        """The dashboard that alerts are drawn with."""
+        return self.models[SCRATCH_UID]
+
+    @property
+    def scratch_panel(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.scratch["panels"][0]["panels"][0]
+        return found
+
+    @property
+    def is_scratch_as_before(self) -> bool:
+        return {**self.scratch, "version": 5} == SCRATCH and self.folder == "wx-folder"
+
+    def change_scratch(self, change: Callable[[dict[str, Any]], Any]) -> None:
+        """Somebody else saves the dashboard."""
+        change(self.scratch)
+        self.scratch["version"] += 1
+
+    # ------------------------------------------------------------ who may enter
 
     @web.middleware
     async def _remember(self, request, handler):
+        self._note(request)
+        try:
+            return await handler(request)
+        except _Answered as answered:
+            return answered.response
+
+    def _note(self, request) -> None:
         credentials = request.headers.get("Authorization") or request.headers.get("Cookie")
-        self.seen.append((request.path, credentials))
-        return await handler(request)
+        self.seen.append(SeenRequest(request.path, dict(request.query), credentials))
 
     async def _outside(self, request):
-        self.seen.append((request.path, request.headers.get("Authorization") or request.headers.get("Cookie")))
+        self._note(request)
         return web.Response(text="<h1>another application</h1>", content_type="text/html")
 
-    def _known(self, request) -> bool:
-        if request.headers.get("Authorization") == f"Bearer {TOKEN}":
-            return True
-        return not self.refuse_sessions and request.cookies.get("grafana_session") in self.sessions
+    def _role(self, request) -> str | None:
+        role = self.roles.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
+        if role is None and not self.refuse_sessions and request.cookies.get("grafana_session") in self.sessions:
+            role = "Viewer"
+        return role or ("Viewer" if self.anonymous else None)
+
+    async def _enter(self, request) -> str:
+        """The role of who asks the API, where it answers at all."""
+        if self.hang:
+            await self.release.wait()
+        if self.body is not None:
+            raise _Answered(web.Response(body=self.body, content_type="application/json"))
+        if self.broken:
+            raise _Answered(web.json_response({"message": "no"}, status=self.broken))
+        role = self._role(request)
+        if role is None:
+            raise _Answered(web.json_response({"message": "Unauthorized"}, status=401))
+        return role
 
     async def _login(self, request):
         self.logins += 1
@@ -158,51 +287,174 @@ class FakeGrafana:
         response.set_cookie("grafana_session", session, path=self.sub_path or "/", httponly=True)
         return response
 
-    def _page(self, text):
-        async def answer(request):
-            return web.Response(text=text, content_type="text/html", charset="utf-8")
+    async def _login_page(self, request):
+        return _page(LOGIN)
 
-        return answer
+    # ------------------------------------------------------------ pages
 
     async def _dashboard(self, request):
-        if not self._known(request):
+        if self._role(request) is None:
             raise web.HTTPFound(f"{self.sub_path}/login?redirectTo={quote(request.path)}")
-        layout = "document" if request.match_info["name"] == "document" else "inner"
+        if self.fail_for and request.query.get("var-host") == self.fail_for:
+            return web.Response(status=403)
+        name = request.match_info["name"]
+        if name not in ("inner", "document"):
+            shape, is_chinese = json.dumps(name), json.dumps("zh" in request.query.get("lang", ""))
+            return _page(ROWS_DASHBOARD % {"shape": shape, "rows": json.dumps(self.rows), "zh": is_chinese})
         values = {
-            "layout": layout,
+            "layout": name,
             "base": json.dumps(self.sub_path),
             "stuck": request.query.get("stuck", "0"),
             "panels": int(request.query.get("panels", PANELS)),
             "background": "#111" if request.query.get("theme") == "dark" else "#eee",
         }
-        return web.Response(text=DASHBOARD % values, content_type="text/html", charset="utf-8")
+        return _page(PANELS_DASHBOARD % values)
 
-    async def _find(self, request):
-        if not self._known(request):
-            return web.json_response({"message": "Unauthorized"}, status=401)
-        if request.match_info["uid"] == "gone":
-            return web.json_response({"message": "Dashboard not found"}, status=404)
-        return web.json_response({"dashboard": {}})
+    async def _solo_panel(self, request):
+        if self._role(request) is None:
+            raise web.HTTPFound(f"{self.sub_path}/login")
+        return _page(SOLO_PANEL)
 
     async def _query(self, request):
-        number = int(request.query["n"])
+        asked = dict(request.query)
         self.arrived.set()
-        if "stuck" in request.query:
+        if "stuck" in asked:
             await self.release.wait()
-        await asyncio.sleep(0.1 + number % 5 / 10)
-        self.queries.append(number)
-        return web.json_response({"colour": f"hsl({number * 18} 80% 50%)"})
+        seed = zlib.crc32(json.dumps(asked, sort_keys=True).encode())
+        hue = zlib.crc32(asked["panel"].encode()) % 360
+        if asked["panel"].isdigit():
+            await asyncio.sleep(0.1 + int(asked["panel"]) % 5 / 10)
+            hue = int(asked["panel"]) * 18
+        self.queries.append(asked)
+        points, value = [], 0.5
+        for _ in range(120):
+            seed = (seed * 1103515245 + 12345) % 2**31
+            value = min(0.95, max(0.05, value + (seed / 2**31 - 0.5) / 6))
+            points.append(value)
+        return web.json_response({"colour": f"hsl({hue} 75% 55%)", "points": points})
+
+    async def _clicked(self, request):
+        self.clicks.append(request.query["row"])
+        return web.Response()
+
+    async def _article(self, request):
+        words = "A long page that is no dashboard, and is cut where nothing is written. 没有字的地方才可以剪开。"
+        paragraphs = "".join(f"<p>{number}. {words * 3}</p>" for number in range(1, 31))
+        return _page(ARTICLE % {"paragraphs": paragraphs, "height": 6000})
+
+    # ------------------------------------------------------------ API
+
+    async def _search(self, request):
+        await self._enter(request)
+        if isinstance(self.search_answer, int):
+            return web.Response(status=self.search_answer)
+        if self.search_answer is not None:
+            return web.json_response(self.search_answer)
+        query = request.query
+        if "dashboardIds" in query:
+            number = int(query["dashboardIds"])
+            found = [{"id": number, "uid": self.numbers[number]}] if number in self.numbers else []
+            return web.json_response(found)
+        wanted = query.get("query", "").casefold()
+        # As words: a part of a word is not found, and Chinese is one word.
+        found = [
+            each for each in self.hits
+            if each["type"] == query.get("type", each["type"])
+            and (not wanted or set(wanted.split()) <= set(each["title"].casefold().split()))
+        ]  # fmt: skip
+        limit, page = int(query.get("limit", 1000)), int(query.get("page", 1))
+        return web.json_response(found[(page - 1) * limit : page * limit])
+
+    def _found(self, uid: str) -> dict[str, Any]:
+        found = next((model for name, model in self.models.items() if model.get("uid", name) == uid), None)
+        if found is None:
+            raise _Answered(web.json_response({"message": "Dashboard not found"}, status=404))
+        return found
+
+    async def _model(self, request):
+        role = await self._enter(request)
+        self.read.set()
+        uid = request.match_info["uid"]
+        model = self._found(uid)
+        if model.get("elements"):
+            path = f"/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/{uid}"
+            return web.json_response(
+                {"message": f"dashboard api version not supported, use {path} instead"}, status=406
+            )
+        slug = next((each["url"].rsplit("/", 1)[1] for each in self.hits if each["uid"] == uid), "x")
+        meta = {"slug": slug, "url": f"/d/{uid}/{slug}", "canSave": role == "Editor", "provisioned": False}
+        meta |= {"folderUid": self.folder, "folderId": 4} | self.meta
+        return web.json_response({"meta": meta, "dashboard": model})
+
+    async def _newer_model(self, request):
+        await self._enter(request)
+        uid = request.match_info["uid"]
+        return web.json_response({"kind": "Dashboard", "metadata": {"name": uid}, "spec": self._found(uid)})
+
+    async def _save(self, request):
+        """Save the scratch dashboard, with versions, folders and roles as Grafana has them."""
+        role = await self._enter(request)
+        given = await request.json()
+        self.saving.set()
+        await self.may_save.wait()
+        self.before_save()
+        if self.save_status or role != "Editor":
+            status = self.save_status or 403
+            return web.json_response({"message": "You'll need additional permissions"}, status=status)
+        if given["dashboard"]["version"] != self.scratch["version"] and not given.get("overwrite"):
+            self.conflicts += 1
+            words = {"message": "The dashboard has been changed by someone else", "status": "version-mismatch"}
+            return web.json_response(words, status=412)
+        self.saved.append(given)
+        self.folder = given.get("folderUid", "")
+        self.models[SCRATCH_UID] = given["dashboard"] | {"version": self.scratch["version"] + 1}
+        if self.loses_answers:
+            self.loses_answers -= 1
+            request.transport.abort()
+        return web.json_response({"uid": SCRATCH_UID, "status": "success", "version": self.scratch["version"]})
+
+    # ------------------------------------------------------------ renderer
 
     async def _render(self, request):
-        if not self._known(request):
-            return web.json_response({"message": "Unauthorized"}, status=401)
-        size = int(request.query["width"]), int(request.query["height"])
-        return web.Response(body=png(*size) if self.renderer else PLACEHOLDER, content_type="image/png")
+        await self._enter(request)
+        self.drawing.set()
+        await self.may_draw.wait()
+        scale = int(request.query.get("scale", 1))
+        width, height = (int(request.query[side]) * scale for side in ("width", "height"))
+        title = self._title_of(request.match_info["uid"], request.query.get("panelId", ""))
+        self.drawn.append(DrawnPanel(title, request.query))
+        self.while_drawing()
+        match self.how:
+            case "draws":
+                body = panel_png(title, width, height) if title else png(width, height)
+            case "placeholder":
+                body = PLACEHOLDER
+            case "no data":
+                body = no_data_png(width, height)
+            case "blank":
+                body = _bytes_of(Image.new("RGB", (width, height), "white"))
+            case "login page":
+                raise web.HTTPFound(f"{self.sub_path}/login?redirectTo=x")
+            case "form":
+                return _page(LOGIN)
+            case "slow":
+                await self.release.wait()
+                return web.Response(status=500)
+            case status:
+                return web.Response(status=int(status))
+        return web.Response(body=body, content_type="image/png")
+
+    def _title_of(self, uid: str, number: str) -> str:
+        panels = self.models.get(uid, {}).get("panels", [])
+        every = [*panels, *(inner for each in panels for inner in each.get("panels", []))]
+        return next((each.get("title", "") for each in every if str(each["id"]) == number), "")
 
     async def _placeholder(self, request):
         if request.match_info["name"] != "rendering_plugin_not_installed.png":
             raise web.HTTPNotFound
         return web.Response(body=PLACEHOLDER, content_type="image/png")
+
+    # ------------------------------------------------------------ pages that are none of Grafana's
 
     async def _away(self, request):
         raise web.HTTPFound(self.elsewhere)
@@ -211,7 +463,7 @@ class FakeGrafana:
         raise web.HTTPFound(f"{self.sub_path}/pages/plain")
 
     async def _plain(self, request):
-        return web.Response(text=PAGES[request.match_info["name"]], content_type="text/html", charset="utf-8")
+        return _page(PAGES[request.match_info["name"]])
 
     async def _slow(self, request):
         self.arrived.set()
@@ -228,31 +480,15 @@ class FakeGrafana:
 
     async def _flaky(self, request):
         self.failures += 1
-        if self.failures < 3:
-            return web.Response(status=502)
-        return web.Response(text=PAGES["plain"], content_type="text/html", charset="utf-8")
+        return _page(PAGES["plain"]) if self.failures > 2 else web.Response(status=502)
 
 
-PAGES = {
-    "plain": "<h1>hello 技术讨论群</h1>",
-    "blank": "<!doctype html><title>nothing</title><body></body>",
-    "late": """<body><script>setTimeout(() => { document.body.innerHTML = '<h1>here at last</h1>' }, 900)</script>""",
-    "hanging": "<h1>hello</h1><script>fetch('../slow')</script>",
-    "poller": "<h1>live</h1><script>(async () => { for (;;) await fetch('../poll?' + Math.random()) })()</script>",
-    "fade": """<style>@keyframes in { from { opacity: 0 } to { opacity: 1 } }
-      h1 { opacity: 0; animation: in 30s 30s forwards; font-size: 80px }</style><h1>faded in</h1>""",
-    "parts": """<style>#box { width: 300px; height: 200px; background: teal; color: white; margin: 50px }</style>
-      <h1>around</h1><div id="box">the box</div>""",
-    "endless": "<h1>tall</h1><div style='height:60000px;background:linear-gradient(red,blue)'>x</div>",
-    "vh": "<body style='margin:0'><div style='height:150vh;background:linear-gradient(red,blue)'>x</div>",
-    "table": """<body style="margin:0"><h1>a table in a panel</h1>
-      <div id="t" style="height:700px;overflow:auto;border:2px solid"></div>
-      <script>for (let i = 0; i < 500; i++) t.insertAdjacentHTML('beforeend', '<p>row ' + i + '</p>')</script>""",
-    "lazy": """<body style="margin:0"><h1>pictures</h1><div style="height:3000px"></div>
-      <img loading="lazy" src="/picture.png" width=400 height=300>""",
-    "told": """<h1 id=a></h1><h1 id=b></h1><h1 id=c></h1><script>
-      a.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone; b.textContent = navigator.language;
-      c.textContent = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
-      fetch('../poll?zone=' + a.textContent + '&lang=' + b.textContent + '&scheme=' + c.textContent)</script>""",
-    "busyloop": "<h1>hello</h1><script>setTimeout(() => { for (;;); }, 200)</script>",
-}
+class _Answered(Exception):
+    """An answer that ends a request from within."""
+
+    def __init__(self, response: web.Response) -> None:
+        self.response = response
+
+
+def _page(text: str) -> web.Response:
+    return web.Response(text=text, content_type="text/html", charset="utf-8")

@@ -20,19 +20,15 @@ async def browser():
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def fake():
-    fake = FakeGrafana()
-    await fake.start()
-    yield fake
-    await fake.stop()
+    async with FakeGrafana() as fake:
+        yield fake
 
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def other():
     """Another origin: it remembers who came, and with what."""
-    other = FakeGrafana()
-    await other.start()
-    yield other
-    await other.stop()
+    async with FakeGrafana() as other:
+        yield other
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from tests.fakes.grafana_api import TOKEN, GrafanaApi
+from tests.fakes.grafana import TOKEN, FakeGrafana
 from tests.support import SMALL
 from wxbridge import registry
 from wxbridge.bot.command import Asker, CannotAnswer, Permission, Question
@@ -66,10 +66,8 @@ class Room:
 
 @pytest_asyncio.fixture
 async def api():
-    api = GrafanaApi()
-    await api.start()
-    yield api
-    await api.stop()
+    async with FakeGrafana() as api:
+        yield api
 
 
 @pytest_asyncio.fixture
@@ -402,7 +400,7 @@ async def test_what_is_asked_for_is_what_the_painter_draws(room, api) -> None:
     painter = PanelPainter(Grafana(GrafanaSettings(url=api.url, token=TOKEN)))
     assert (await painter.paint(spec.params)).startswith(b"\x89PNG")
     (drawn,) = api.drawn
-    assert {name: drawn[name] for name in ("panelId", "width", "height", "scale", "var-host", "tz")} == {
+    assert {name: drawn.query.getall(name) for name in ("panelId", "width", "height", "scale", "var-host", "tz")} == {
         "panelId": ["4"], "width": ["800"], "height": ["400"], "scale": ["1"], "var-host": ["web-1"],
         "tz": ["Asia/Shanghai"],
     }  # fmt: skip
@@ -423,7 +421,7 @@ async def test_the_shortcuts_are_listed_to_be_copied(room, api, line) -> None:
         "graph moved  # panel 8",
         "`graphs WORD` searches Grafana too.",
     ]
-    assert not api.asked
+    assert not api.api_paths
 
 
 async def test_a_search_word_finds_shortcuts_and_what_grafana_finds(room, api) -> None:
@@ -435,7 +433,7 @@ async def test_a_search_word_finds_shortcuts_and_what_grafana_finds(room, api) -
         "Grafana 中:",
         "图 Kafka 集群",
     ]
-    assert [query["query"] for query in api.searched] == ["kafka"]
+    assert [query["query"] for query in api.asked("/api/search")] == ["kafka"]
 
 
 async def test_equal_titles_are_listed_by_uid_and_parts_of_words_are_found(room) -> None:

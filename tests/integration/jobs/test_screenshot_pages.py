@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_asyncio
 
-from tests.fakes.dashboard_page import PANELS, FakeDashboard
+from tests.fakes.grafana import FakeGrafana
+from tests.fakes.grafana_pages import ROW_PANELS
 from wxbridge.config.types import GrafanaSettings
 from wxbridge.core.model import Picture, Text
 from wxbridge.jobs import JobContext
@@ -22,10 +23,8 @@ NOW = datetime(2026, 2, 3, 9, 0, tzinfo=ZoneInfo("Asia/Shanghai"))
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def dashboard():
-    dashboard = FakeDashboard()
-    await dashboard.start()
-    yield dashboard
-    await dashboard.stop()
+    async with FakeGrafana(anonymous=True) as dashboard:
+        yield dashboard
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -58,7 +57,7 @@ async def test_a_dashboard_is_sent_row_by_row_for_each_host(send, dashboard):
     sent = await send(id="hosts", url="/d/hosts/scenes?from=now-1h", split="rows", variables={"host": ["a", "b"]})
     assert [each for each in sent if isinstance(each, str)] == ["host=a", "host=b"]
     assert len(sent) == 2 * (1 + 4)
-    assert sorted(query["panel"] for query in dashboard.queries if query["var-host"] == "b") == sorted(PANELS)
+    assert sorted(query["panel"] for query in dashboard.queries if query["var-host"] == "b") == sorted(ROW_PANELS)
 
 
 async def test_a_dashboard_is_sent_beside_itself_a_day_before(send, dashboard):
@@ -66,7 +65,7 @@ async def test_a_dashboard_is_sent_beside_itself_a_day_before(send, dashboard):
     assert both.width > 2 * 700
     begins = sorted({int(query["from"]) for query in dashboard.queries})
     assert [int(begin / 1000 - NOW.timestamp()) for begin in begins] == [-25 * 3600, -3600]
-    assert len(dashboard.queries) == 2 * len(PANELS)
+    assert len(dashboard.queries) == 2 * len(ROW_PANELS)
 
 
 async def test_each_row_stands_beside_the_same_row_a_day_before(send):

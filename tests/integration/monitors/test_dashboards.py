@@ -8,7 +8,8 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.grafana_api import KAFKA, PASSWORD, TOKEN, USER, GrafanaApi, hit
+from tests.fakes.grafana import PASSWORD, TOKEN, USER, FakeGrafana
+from tests.fakes.grafana_models import KAFKA, hit
 from wxbridge.config.types import GrafanaSettings
 from wxbridge.core.errors import PictureError
 from wxbridge.monitors import dashboards as module
@@ -18,10 +19,8 @@ from wxbridge.monitors.grafana import Grafana
 
 @pytest_asyncio.fixture
 async def api():
-    api = GrafanaApi()
-    await api.start()
-    yield api
-    await api.stop()
+    async with FakeGrafana() as api:
+        yield api
 
 
 @pytest_asyncio.fixture
@@ -65,13 +64,13 @@ async def test_rows_of_grafana_4_and_tabs_of_the_newer_schema_are_read_too(api, 
         (3, "Shared", "two", ""),
     ]
     assert (new.start, [each.name for each in new.variables]) == ("now-1h", ["zone"])
-    assert "/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/tabs" in api.asked
+    assert "/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/tabs" in api.api_paths
 
 
 async def test_no_such_dashboard_and_an_impossible_uid_are_none(api, client) -> None:
     assert await client().find("nobody") is None
     assert await client().find("../admin") is None
-    assert api.asked == ["/api/dashboards/uid/nobody"]
+    assert api.api_paths == ["/api/dashboards/uid/nobody"]
 
 
 async def test_search_gives_dashboards_not_folders_with_what_tells_them_apart(api, client) -> None:
@@ -79,14 +78,14 @@ async def test_search_gives_dashboards_not_folders_with_what_tells_them_apart(ap
     assert [(each.uid, each.title, each.folder, each.slug) for each in found] == [
         ("kfk", "Kafka 集群", "Infra", "kafka")
     ]
-    assert api.searched == [{"type": "dash-db", "query": "kafka", "limit": "20"}]
+    assert api.asked("/api/search") == [{"type": "dash-db", "query": "kafka", "limit": "20"}]
 
 
 async def test_all_dashboards_are_got_page_by_page(api, client, monkeypatch) -> None:
     monkeypatch.setattr(module, "DASHBOARDS_PER_PAGE", 3)
     api.hits = [hit(f"u{number}", f"D {number}", "", f"d-{number}") for number in range(7)]
     assert [each.uid for each in await client().list_all()] == [f"u{number}" for number in range(7)]
-    assert [query["page"] for query in api.searched] == ["1", "2", "3"]
+    assert [query["page"] for query in api.asked("/api/search")] == ["1", "2", "3"]
 
 
 async def test_an_answer_is_kept_for_a_minute(api, client) -> None:
@@ -95,10 +94,10 @@ async def test_an_answer_is_kept_for_a_minute(api, client) -> None:
     for _ in range(3):
         await asker.find("kfk")
         await asker.list_all()
-    assert len(api.asked) == 2
+    assert len(api.api_paths) == 2
     now += 61
     await asker.find("kfk")
-    assert len(api.asked) == 3
+    assert len(api.api_paths) == 3
 
 
 async def test_a_failure_is_not_kept(api, client) -> None:
@@ -143,7 +142,7 @@ async def test_no_json_too_large_an_answer_and_silence_are_told(api, client) -> 
 
 
 async def test_a_grafana_that_is_not_there_is_told(api, client) -> None:
-    await api.runner.cleanup()
+    await api.stop()
     with pytest.raises(PictureError, match="cannot be reached") as caught:
         await client().list_all()
     assert caught.value.retry
@@ -153,7 +152,7 @@ async def test_user_and_password_log_in_and_again_when_the_session_ends(api) -> 
     async with Grafana(GrafanaSettings(url=api.url, user=USER, password=PASSWORD)) as grafana:
         asker = Dashboards(grafana, ttl=0)
         assert await asker.search("kafka")
-        api.session = "another"
+        api.sessions.clear()
         assert await asker.search("kafka")
     assert api.logins == 2
 

@@ -249,7 +249,7 @@ async def test_a_rendered_panel(fake):
 
 
 async def test_the_placeholder_of_a_grafana_without_renderer_is_refused(fake):
-    fake.renderer = False
+    fake.how = "placeholder"
     with pytest.raises(PictureError, match="has no image renderer") as caught:
         await fetch(f"{fake.url}/render/d-solo/k?width=300&height=200", grafana=by_token(fake))
     assert not caught.value.retry

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 from dataclasses import replace
-from urllib.parse import parse_qs, parse_qsl, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-import pytest_asyncio
-from aiohttp import web
 from PIL import Image
 
-from tests.fakes.grafana import PASSWORD, PLACEHOLDER, TOKEN, USER, png
+from tests.fakes.grafana import PASSWORD, TOKEN, USER, png
 from wxbridge.config.types import GrafanaSettings
 from wxbridge.core import imaging
 from wxbridge.core.errors import NothingToDraw, PictureError
@@ -30,8 +27,6 @@ from wxbridge.pictures.renderer import PictureRenderer
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SHOT = png(540, 320)
-PAGE = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:#204080;color:white">
-<h1>panel</h1><script>document.querySelector('h1').textContent = location.search</script>"""
 
 
 async def test_the_addresses_tell_size_times_variables_and_zone() -> None:
@@ -62,101 +57,6 @@ async def test_the_addresses_tell_size_times_variables_and_zone() -> None:
 # ---------------------------------------------------------------- drawing
 
 
-class Fake:
-    """A Grafana of which only panels are asked; `how` is what its /render does."""
-
-    def __init__(self) -> None:
-        self.how = "draws"
-        self.seen: list[tuple[str, dict[str, str], str | None]] = []
-        self.release = asyncio.Event()
-        self.found: object = [{"id": 12, "uid": "kafka"}]
-        self.session = "s1"
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.add_routes(
-            [
-                web.get("/render/d-solo/{uid}/{slug}", self._render),
-                web.get("/d-solo/{uid}/{slug}", self._page),
-                web.get("/api/search", self._search),
-                web.post("/login", self._login),
-                web.get("/login", self._form),
-                web.get("/public/img/{name}", self._image),
-            ]
-        )
-        self.runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
-
-    def asked(self, prefix: str) -> list[dict[str, str]]:
-        return [query for path, query, _ in self.seen if path.startswith(prefix)]
-
-    def _known(self, request) -> bool:
-        credentials = request.headers.get("Authorization")
-        self.seen.append((request.path, dict(parse_qsl(request.query_string)), credentials))
-        return credentials == f"Bearer {TOKEN}" or request.cookies.get("grafana_session") == self.session
-
-    async def _render(self, request):
-        if not self._known(request):
-            return web.json_response({"message": "Unauthorized"}, status=401)
-        size = [int(request.query[side]) * int(request.query["scale"]) for side in ("width", "height")]
-        match self.how:
-            case "draws":
-                return web.Response(body=png(*size), content_type="image/png")
-            case "placeholder":
-                return web.Response(body=PLACEHOLDER, content_type="image/png")
-            case "login page":
-                raise web.HTTPFound("/login?redirectTo=x")
-            case "form":
-                return await self._form(request)
-            case "blank":
-                return web.Response(body=imaging.to_png(blank(size)), content_type="image/png")
-            case "slow":
-                await self.release.wait()
-        return web.Response(status=int(self.how) if self.how.isdigit() else 500)
-
-    async def _page(self, request):
-        if not self._known(request):
-            raise web.HTTPFound("/login")
-        return web.Response(text=PAGE, content_type="text/html")
-
-    async def _form(self, request):
-        return web.Response(text="<!doctype html><input name=user><input name=password>", content_type="text/html")
-
-    async def _login(self, request):
-        response = web.json_response({})
-        response.set_cookie("grafana_session", self.session)
-        return response
-
-    async def _search(self, request):
-        if not self._known(request):
-            return web.json_response({"message": "Unauthorized"}, status=401)
-        if isinstance(self.found, int):
-            return web.Response(status=self.found)
-        return web.json_response(self.found)
-
-    async def _image(self, request):
-        if request.match_info["name"] != "rendering_plugin_not_installed.png":
-            raise web.HTTPNotFound
-        return web.Response(body=PLACEHOLDER, content_type="image/png")
-
-
-def blank(size):
-    from PIL import Image
-
-    return Image.new("RGB", tuple(size), "white")
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def fake():
-    fake = Fake()
-    await fake.start()
-    yield fake
-    fake.release.set()
-    await fake.runner.cleanup()
-
-
 @pytest.fixture
 def shots():
     """What our own browser was asked to shoot."""
@@ -181,7 +81,7 @@ async def test_the_renderer_draws_with_the_token(fake, panels, shots) -> None:
     assert not shots
     (query,) = fake.asked("/render/d-solo/kafka/")
     assert (query["panelId"], query["from"], query["to"], query["tz"]) == ("4", "1000", "901000", "Asia/Shanghai")
-    assert fake.seen[0][2] == f"Bearer {TOKEN}"
+    assert fake.seen[0].credentials == f"Bearer {TOKEN}"
 
 
 async def test_a_grafana_without_renderer_is_shot_by_our_browser_and_not_asked_again(fake, panels, shots) -> None:
@@ -273,7 +173,7 @@ async def test_a_legacy_dashboard_number_is_looked_up_once(fake, panels) -> None
 async def test_a_number_that_grafana_does_not_know_gives_no_other_dashboards_panel(
     fake, panels, found, said, retry
 ) -> None:
-    fake.found = found
+    fake.search_answer = found
     with pytest.raises(PictureError, match=said) as refused:
         await panels.paint({"panel": "4", "number": 12, "from": 1000, "to": 901000})
     assert refused.value.retry is retry
@@ -284,7 +184,7 @@ async def test_an_expired_session_is_renewed_for_the_look_up(fake) -> None:
     by_password = PanelPainter(Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)))
     params = {"panel": "4", "number": 12, "from": 1000, "to": 901000}
     await by_password.paint(params)
-    fake.session = "s2"
+    fake.sessions.clear()
     assert await by_password.paint(params | {"number": 13}) == png(1080, 640)
 
 

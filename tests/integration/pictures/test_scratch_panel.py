@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import hashlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -12,16 +11,14 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageDraw
 
-from tests.fakes.grafana import PLACEHOLDER, png
+from tests.fakes.grafana import EDITOR_TOKEN, TOKEN, FakeGrafana, panel_png, png
+from tests.fakes.grafana_models import SCRATCH_PANEL, SCRATCH_UID
 from tests.fakes.prometheus import FakePrometheus, fake_prometheus
 from wxbridge.config.schema import Config
 from wxbridge.config.types import AlertPictureSettings, GrafanaSettings, PictureSettings, ScratchSettings, WebSource
-from wxbridge.core import imaging
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused
 from wxbridge.core.findings import FindingState
 from wxbridge.core.model import PictureSpec
@@ -37,162 +34,15 @@ from wxbridge.pictures.scratch_panel import MARK, PanelContent, ScratchPainter, 
 AT = 1_772_860_200.0
 OWN = png(500, 300, "#123456")
 """What the bridge draws itself."""
-EDITOR, VIEWER = "glsa_editor", "glsa_viewer"
-UID = "scratch-1"
 DB = {"instance": "db-1:9100"}
 OF_DB = '(node_load1) and on (instance) (label_replace(vector(1), "instance", "db-1:9100", "", ""))'
 """What Grafana is asked for: the alert's series alone."""
-PANEL = {
-    "id": 2,
-    "type": "timeseries",
-    "title": "the wxbridge draws here",
-    "datasource": {"type": "prometheus", "uid": "prom"},
-    "gridPos": {"x": 0, "y": 0, "w": 24, "h": 8},
-    "timeFrom": "1h",
-    "targets": [{"refId": "A", "expr": "vector(1)", "hide": True, "legendFormat": "{{instance}}"}],
-    "fieldConfig": {"defaults": {"custom": {"lineWidth": 3, "axisSoftMin": 0}, "unit": "short"}, "overrides": []},
-}
-MODEL = {
-    "id": 7, "uid": UID, "title": "Scratch", "version": 5, "schemaVersion": 39, "panels": [
-        {"id": 1, "type": "row", "title": "row", "collapsed": True, "panels": [PANEL]},
-        {"id": 3, "type": "text", "title": "hands off"},
-    ],
-}  # fmt: skip
-
-
-def colour(title: str) -> str:
-    return "#" + hashlib.sha256(title.encode()).hexdigest()[:6]
-
-
-def picture_of(title: str) -> bytes:
-    """What the fake's renderer makes of a panel."""
-    return png(1080, 640, colour(title))
-
-
-def no_data() -> bytes:
-    image = Image.new("RGB", (1080, 640), "#ffffff")
-    pen = ImageDraw.Draw(image)
-    pen.text((24, 20), "Load", fill="#202020", font_size=28)
-    pen.text((540, 340), "No data", fill="#606060", font_size=28, anchor="mm")
-    return imaging.to_png(image)
-
-
-class FakeGrafana:
-    """One that keeps versions, folders and roles as Grafana does, and renders what is saved at that moment.
-
-    Tests may change what it does: `how` it renders, `before_save` and `while_drawing`, called with the fake.
-    """
-
-    def __init__(self) -> None:
-        self.model: dict[str, Any] = copy.deepcopy(MODEL)
-        self.folder = "wx-folder"
-        self.meta: dict[str, Any] = {}
-        self.how = "draws"
-        self.saved: list[dict[str, Any]] = []
-        self.rendered: list[tuple[str, dict[str, str]]] = []
-        self.asked = 0
-        self.status = 0
-        """Of every answer to saving, where set."""
-        self.loses_answers = 0
-        self.conflicts = 0
-        self.read = asyncio.Event()
-        self.saving = asyncio.Event()
-        self.drawing = asyncio.Event()
-        self.may_save = asyncio.Event()
-        self.may_draw = asyncio.Event()
-        self.may_save.set()
-        self.may_draw.set()
-        self.before_save: Callable[[], None] = lambda: None
-        self.while_drawing: Callable[[], None] = lambda: None
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.add_routes([
-            web.get("/api/dashboards/uid/{uid}", self._get),
-            web.post("/api/dashboards/db", self._post),
-            web.get("/render/d-solo/{uid}/{slug}", self._render),
-            web.get("/public/img/{name}", self._image),
-        ])  # fmt: skip
-        self.runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self.runner.setup()
-        await web.TCPSite(self.runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self.runner.addresses[0][1]}"
-
-    async def stop(self) -> None:
-        self.may_save.set()
-        self.may_draw.set()
-        await self.runner.cleanup()
-
-    def save(self, change: Callable[[dict[str, Any]], None]) -> None:
-        """Somebody else saves the dashboard."""
-        change(self.model)
-        self.model["version"] += 1
-
-    def panel(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.model["panels"][0]["panels"][0]
-        return found
-
-    def as_it_was(self) -> bool:
-        return {**self.model, "version": 5} == MODEL and self.folder == "wx-folder"
-
-    def _role(self, request: web.Request) -> str:
-        self.asked += 1
-        role = {f"Bearer {EDITOR}": "Editor", f"Bearer {VIEWER}": "Viewer"}.get(request.headers["Authorization"])
-        if role is None:
-            raise web.HTTPUnauthorized
-        return role
-
-    async def _get(self, request: web.Request) -> web.Response:
-        role = self._role(request)
-        self.read.set()
-        if request.match_info["uid"] != self.model["uid"]:
-            return web.json_response({"message": "Dashboard not found"}, status=404)
-        meta = {"canSave": role == "Editor", "folderUid": self.folder, "folderId": 4, "provisioned": False} | self.meta
-        return web.json_response({"meta": meta, "dashboard": self.model})
-
-    async def _post(self, request: web.Request) -> web.Response:
-        role = self._role(request)
-        given = await request.json()
-        self.saving.set()
-        await self.may_save.wait()
-        self.before_save()
-        if self.status or role != "Editor":
-            return web.json_response({"message": "You'll need additional permissions"}, status=self.status or 403)
-        if given["dashboard"]["version"] != self.model["version"] and not given.get("overwrite"):
-            self.conflicts += 1
-            words = {"message": "The dashboard has been changed by someone else", "status": "version-mismatch"}
-            return web.json_response(words, status=412)
-        self.saved.append(given)
-        self.folder = given.get("folderUid", "")
-        self.model = given["dashboard"] | {"version": self.model["version"] + 1}
-        if self.loses_answers:
-            self.loses_answers -= 1
-            assert request.transport is not None
-            request.transport.abort()
-        return web.json_response({"uid": UID, "status": "success", "version": self.model["version"]})
-
-    async def _render(self, request: web.Request) -> web.Response:
-        self._role(request)
-        self.drawing.set()
-        await self.may_draw.wait()
-        title = self.panel()["title"]
-        self.rendered.append((title, dict(request.query)))
-        self.while_drawing()
-        body = {"draws": picture_of(title), "placeholder": PLACEHOLDER, "no data": no_data()}.get(self.how)
-        return web.Response(body=body, content_type="image/png") if body else web.Response(status=int(self.how))
-
-    async def _image(self, request: web.Request) -> web.Response:
-        if request.match_info["name"] != "rendering_plugin_not_installed.png":
-            raise web.HTTPNotFound
-        return web.Response(body=PLACEHOLDER, content_type="image/png")
 
 
 @pytest_asyncio.fixture
 async def grafana() -> AsyncIterator[FakeGrafana]:
-    fake = FakeGrafana()
-    await fake.start()
-    yield fake
-    await fake.stop()
+    async with FakeGrafana() as fake:
+        yield fake
 
 
 @pytest_asyncio.fixture
@@ -222,7 +72,7 @@ async def make(grafana: FakeGrafana, prometheus: FakePrometheus, clock: Clock) -
     """Makes painters on the fakes; each is a bridge of its own."""
     made: list[Any] = []
 
-    def one(token: str = EDITOR, panel: int = 2, uid: str = UID) -> ScratchPainter:
+    def one(token: str = EDITOR_TOKEN, panel: int = 2, uid: str = SCRATCH_UID) -> ScratchPainter:
         source = GrafanaSettings(url=grafana.url, token=token)
         graphs = Graphs(WebSource(url=prometheus.url), None)  # type: ignore[arg-type] # it draws nothing itself
         settings = ScratchSettings(dashboard=uid, panel=panel)
@@ -244,7 +94,7 @@ def params(title: str = "Load", **more: Any) -> dict[str, Any]:
 
 
 async def test_the_panel_is_filled_drawn_and_put_back_in_its_folder(grafana: FakeGrafana, make: Make) -> None:
-    assert await make().paint(params()) == picture_of("Load")
+    assert await make().paint(params()) == panel_png("Load")
     fill, back = grafana.saved
     panel = fill["dashboard"]["panels"][0]["panels"][0]
     assert panel["targets"] == [
@@ -257,12 +107,13 @@ async def test_the_panel_is_filled_drawn_and_put_back_in_its_folder(grafana: Fak
         "lineWidth": 3, "axisSoftMin": 0, "axisSoftMax": 4, "thresholdsStyle": {"mode": "line"},
     }  # fmt: skip
     assert "timeFrom" not in panel
-    [(title, query)] = grafana.rendered
-    assert title == "Load"
+    [drawn] = grafana.drawn
+    query = drawn.query
+    assert drawn.title == "Load"
     assert (query["from"], query["to"]) == (str(int(AT - 900) * 1000), str(int(AT) * 1000))
     assert (query["panelId"], query["timezone"]) == ("2", "Asia/Shanghai")
-    assert grafana.as_it_was()
-    assert (grafana.model["version"], fill["overwrite"], back["overwrite"]) == (7, False, False)
+    assert grafana.is_scratch_as_before
+    assert (grafana.scratch["version"], fill["overwrite"], back["overwrite"]) == (7, False, False)
     assert "folderId" not in fill
 
 
@@ -277,16 +128,16 @@ async def test_the_rule_in_prometheus_gives_title_and_threshold(
 ) -> None:
     prometheus.rules.append({"name": "HighLoad", "query": "node_load1 > 9", "duration": 600})
     labels = DB | {"alertname": "HighLoad"}
-    assert await make().paint({"rule": "HighLoad", "labels": [labels], "at": AT}) == picture_of("HighLoad")
-    assert int(grafana.rendered[0][1]["from"]) == (AT - 2400) * 1000
+    assert await make().paint({"rule": "HighLoad", "labels": [labels], "at": AT}) == panel_png("HighLoad")
+    assert int(grafana.drawn[0].query["from"]) == (AT - 2400) * 1000
 
 
 async def test_alerts_that_come_at_once_never_get_each_others_picture(grafana: FakeGrafana, make: Make) -> None:
     scratch = make()
     titles = [f"alert {number}" for number in range(5)]
     pictures = await asyncio.gather(*(scratch.paint(params(title)) for title in titles))
-    assert pictures == [picture_of(title) for title in titles]
-    assert grafana.as_it_was()
+    assert pictures == [panel_png(title) for title in titles]
+    assert grafana.is_scratch_as_before
 
 
 @pytest.mark.parametrize(
@@ -306,8 +157,8 @@ async def test_after_an_error_the_panel_is_put_back_too(
     with pytest.raises(kind, match=said):
         await scratch.paint(params())
     await scratch.close()
-    assert grafana.rendered
-    assert grafana.as_it_was()
+    assert grafana.drawn
+    assert grafana.is_scratch_as_before
 
 
 @pytest.mark.parametrize("moment", ["saving", "drawing"])
@@ -323,7 +174,7 @@ async def test_who_is_cancelled_puts_the_panel_back(grafana: FakeGrafana, make: 
     gate.set()
     await scratch.close()
     assert len(grafana.saved) == 2
-    assert grafana.as_it_was()
+    assert grafana.is_scratch_as_before
 
 
 async def test_the_next_one_waits_until_the_panel_of_a_cancelled_one_is_put_back(
@@ -342,9 +193,9 @@ async def test_the_next_one_waits_until_the_panel_of_a_cancelled_one_is_put_back
         await asyncio.wait_for(grafana.read.wait(), 0.2)
     assert not grafana.read.is_set(), "it would read what is about to be filled"
     grafana.may_save.set()
-    assert await second == picture_of("second")
-    assert [title for title, _ in grafana.rendered] == ["second"]
-    assert (grafana.as_it_was(), grafana.conflicts) == (True, 0)
+    assert await second == panel_png("second")
+    assert [each.title for each in grafana.drawn] == ["second"]
+    assert (grafana.is_scratch_as_before, grafana.conflicts) == (True, 0)
 
 
 @pytest.mark.parametrize("lost", [1, 2])
@@ -355,7 +206,7 @@ async def test_a_lost_answer_to_saving_leaves_nothing_filled(grafana: FakeGrafan
         await scratch.paint(params())
     assert failed.value.retry
     await scratch.close()
-    assert grafana.as_it_was()
+    assert grafana.is_scratch_as_before
 
 
 # ---------------------------------------------------------------- others
@@ -364,13 +215,13 @@ async def test_a_lost_answer_to_saving_leaves_nothing_filled(grafana: FakeGrafan
 async def test_what_somebody_saves_before_the_panel_is_filled_is_kept(grafana: FakeGrafana, make: Make) -> None:
     def rename() -> None:
         grafana.before_save = lambda: None
-        grafana.save(lambda model: model.update(title="Renamed"))
+        grafana.change_scratch(lambda model: model.update(title="Renamed"))
 
     grafana.before_save = rename
-    assert await make().paint(params()) == picture_of("Load")
-    assert grafana.model["title"] == "Renamed"
-    assert grafana.panel() == PANEL
-    assert MARK not in grafana.model
+    assert await make().paint(params()) == panel_png("Load")
+    assert grafana.scratch["title"] == "Renamed"
+    assert grafana.scratch_panel == SCRATCH_PANEL
+    assert MARK not in grafana.scratch
 
 
 async def test_a_picture_of_a_dashboard_that_somebody_changed_meanwhile_is_drawn_again(
@@ -378,13 +229,13 @@ async def test_a_picture_of_a_dashboard_that_somebody_changed_meanwhile_is_drawn
 ) -> None:
     def fill_otherwise() -> None:
         grafana.while_drawing = lambda: None
-        grafana.save(lambda model: model["panels"][1].update(title="mine"))
+        grafana.change_scratch(lambda model: model["panels"][1].update(title="mine"))
 
     grafana.while_drawing = fill_otherwise
-    assert await make().paint(params()) == picture_of("Load")
-    assert len(grafana.rendered) == 2
-    assert grafana.panel() == PANEL
-    assert grafana.model["panels"][1]["title"] == "mine"
+    assert await make().paint(params()) == panel_png("Load")
+    assert len(grafana.drawn) == 2
+    assert grafana.scratch_panel == SCRATCH_PANEL
+    assert grafana.scratch["panels"][1]["title"] == "mine"
 
 
 async def test_a_person_who_saves_the_filled_panel_in_the_browser_loses_the_mark_but_it_is_put_back(
@@ -392,19 +243,19 @@ async def test_a_person_who_saves_the_filled_panel_in_the_browser_loses_the_mark
 ) -> None:
     def save_in_the_browser() -> None:
         grafana.while_drawing = lambda: None
-        grafana.save(lambda model: model.pop(MARK))
+        grafana.change_scratch(lambda model: model.pop(MARK))
 
     grafana.while_drawing = save_in_the_browser
-    assert await make().paint(params()) == picture_of("Load")
-    assert grafana.as_it_was()
+    assert await make().paint(params()) == panel_png("Load")
+    assert grafana.is_scratch_as_before
 
 
 async def test_who_is_always_disturbed_gives_up_and_leaves_the_others_work(grafana: FakeGrafana, make: Make) -> None:
-    grafana.while_drawing = lambda: grafana.save(lambda model: model["panels"][1].update(title="mine"))
+    grafana.while_drawing = lambda: grafana.change_scratch(lambda model: model["panels"][1].update(title="mine"))
     with pytest.raises(PictureError, match="somebody else changes Grafana's dashboard scratch-1"):
         await make().paint(params())
-    assert len(grafana.rendered) == 3
-    assert grafana.panel() == PANEL
+    assert len(grafana.drawn) == 3
+    assert grafana.scratch_panel == SCRATCH_PANEL
 
 
 async def test_two_bridges_with_one_dashboard_take_turns(grafana: FakeGrafana, make: Make) -> None:
@@ -417,26 +268,26 @@ async def test_two_bridges_with_one_dashboard_take_turns(grafana: FakeGrafana, m
         await asyncio.wait_for(grafana.read.wait(), 10)
     assert len(grafana.saved) == 1, "the second one does not touch what the first one filled"
     grafana.may_draw.set()
-    assert (await first, await second) == (picture_of("first"), picture_of("second"))
-    assert grafana.as_it_was()
+    assert (await first, await second) == (panel_png("first"), panel_png("second"))
+    assert grafana.is_scratch_as_before
 
 
 async def test_what_a_killed_bridge_left_is_put_back_by_the_next_one(
     grafana: FakeGrafana, make: Make, clock: Clock
 ) -> None:
     content = PanelContent("left behind", analyze_expression("up == 0", {}).curves, (AlertThreshold("==", 0),), "bytes")
-    grafana.save(lambda model: model.update(filled(model, 2, content, owner="killed", until=AT + 30)))
-    assert grafana.panel()["title"] == "left behind"
+    grafana.change_scratch(lambda model: model.update(filled(model, 2, content, owner="killed", until=AT + 30)))
+    assert grafana.scratch_panel["title"] == "left behind"
     clock.now = AT + 30
-    assert await make().paint(params()) == picture_of("Load")
-    assert grafana.as_it_was()
+    assert await make().paint(params()) == panel_png("Load")
+    assert grafana.is_scratch_as_before
 
 
 async def test_a_mark_that_says_forever_holds_nobody_up(grafana: FakeGrafana, make: Make) -> None:
     content = PanelContent("left behind", analyze_expression("up", {}).curves)
-    grafana.save(lambda model: model.update(filled(model, 2, content, owner="x", until=AT + 1e9)))
-    assert await make().paint(params()) == picture_of("Load")
-    assert grafana.as_it_was()
+    grafana.change_scratch(lambda model: model.update(filled(model, 2, content, owner="x", until=AT + 1e9)))
+    assert await make().paint(params()) == panel_png("Load")
+    assert grafana.is_scratch_as_before
 
 
 # ---------------------------------------------------------------- what cannot be
@@ -444,37 +295,37 @@ async def test_a_mark_that_says_forever_holds_nobody_up(grafana: FakeGrafana, ma
 
 async def test_without_the_role_editor_it_is_said_and_nothing_is_saved(grafana: FakeGrafana, make: Make) -> None:
     with pytest.raises(PictureRefused, match=r"may be read, but not saved: .* the role Editor"):
-        await make(VIEWER).paint(params())
+        await make(TOKEN).paint(params())
     grafana.meta = {"canSave": True}  # a Grafana that promises too much
     with pytest.raises(PictureRefused, match=r"HTTP 403\): .* the role Editor"):
-        await make(VIEWER).paint(params())
+        await make(TOKEN).paint(params())
     with pytest.raises(PictureRefused, match=r"HTTP 401.*grafana\.token"):
         await make("wrong").paint(params())
-    assert not grafana.rendered
-    assert grafana.as_it_was()
+    assert not grafana.drawn
+    assert grafana.is_scratch_as_before
 
 
 @pytest.mark.parametrize(
     ("change", "said"),
     [
         (lambda fake: fake.meta.update(provisioned=True), "is provisioned from a file"),
-        (lambda fake: fake.model.update(uid="other"), "no dashboard scratch-1"),
-        (lambda fake: fake.model.update(elements={}), "another schema"),
-        (lambda fake: fake.panel().update(id=9), "has no panel 2 but 1, 9, 3"),
-        (lambda fake: fake.panel().update(libraryPanel={"uid": "l"}), "is a library panel"),
-        (lambda fake: setattr(fake, "status", 412), "additional permissions"),
-        (lambda fake: setattr(fake, "status", 503), "HTTP 503"),
+        (lambda fake: fake.scratch.update(uid="other"), "no dashboard scratch-1"),
+        (lambda fake: fake.scratch.update(elements={}), "another schema"),
+        (lambda fake: fake.scratch_panel.update(id=9), "has no panel 2 but 1, 9, 3"),
+        (lambda fake: fake.scratch_panel.update(libraryPanel={"uid": "l"}), "is a library panel"),
+        (lambda fake: setattr(fake, "save_status", 412), "additional permissions"),
+        (lambda fake: setattr(fake, "save_status", 503), "HTTP 503"),
     ],
 )
 async def test_a_dashboard_that_cannot_be_filled_is_left_alone(
     grafana: FakeGrafana, make: Make, change: Callable[[FakeGrafana], None], said: str
 ) -> None:
     change(grafana)
-    before = copy.deepcopy(grafana.model)
+    before = copy.deepcopy(grafana.scratch)
     with pytest.raises(PictureError, match=said):
         await make().paint(params())
-    assert grafana.model == before
-    assert not grafana.rendered
+    assert grafana.scratch == before
+    assert not grafana.drawn
 
 
 @pytest.mark.parametrize(
@@ -498,7 +349,7 @@ async def test_where_grafana_would_show_other_series_than_the_alerts_it_is_not_a
     with pytest.raises(NothingToDraw) as none:
         await make().paint(params(labels=labels))
     assert none.value.reason == reason
-    assert grafana.asked == 0
+    assert not grafana.api_paths
 
 
 # ---------------------------------------------------------------- a way of drawing the chart
@@ -514,7 +365,7 @@ def configured(grafana: FakeGrafana, prometheus: FakePrometheus, **alerts: Any) 
     yield (
         PictureRenderer(
             PictureSettings(alerts=AlertPictureSettings(**alerts), browser=Path("/nowhere")),
-            GrafanaSettings(url=grafana.url, token=EDITOR),
+            GrafanaSettings(url=grafana.url, token=EDITOR_TOKEN),
             prometheus=WebSource(url=prometheus.url),
             painters={"chart": own, "fetch": own},
             count=lambda *each: counted.append(each),
@@ -524,7 +375,7 @@ def configured(grafana: FakeGrafana, prometheus: FakePrometheus, **alerts: Any) 
 
 
 ALERT = PictureSpec("alert", {"tries": [{"way": "chart", "kind": "chart", "params": params()}]})
-PAINTER = {"dashboard": UID, "panel": 2}
+PAINTER = {"dashboard": SCRATCH_UID, "panel": 2}
 
 
 async def test_an_alerts_chart_is_drawn_by_grafana_where_a_painter_is_named(
@@ -532,7 +383,7 @@ async def test_an_alerts_chart_is_drawn_by_grafana_where_a_painter_is_named(
 ) -> None:
     with configured(grafana, prometheus, painter=PAINTER) as (pictures, counted):
         async with pictures:
-            assert await pictures.draw(ALERT) == picture_of("Load")
+            assert await pictures.draw(ALERT) == panel_png("Load")
             assert await pictures.draw(PictureSpec("chart", params())) == OWN, "asked for by a person"
     assert counted == [("scratch", "drawn"), ("alert", "drawn"), ("chart", "drawn")]
     with configured(grafana, prometheus) as (pictures, counted):
@@ -547,15 +398,15 @@ async def test_the_order_of_the_ways_is_kept(grafana: FakeGrafana, prometheus: F
         async with pictures:
             spec = PictureSpec("alert", {"tries": [image, *ALERT.params["tries"]]})
             assert await pictures.draw(spec) == OWN
-    assert grafana.asked == 0
+    assert not grafana.api_paths
 
 
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
         (lambda fake: fake.meta.update(canSave=False), "refused"),
-        (lambda fake: setattr(fake, "status", 500), "failed"),
-        (lambda fake: setattr(fake, "status", 503), "passing"),
+        (lambda fake: setattr(fake, "save_status", 500), "failed"),
+        (lambda fake: setattr(fake, "save_status", 503), "passing"),
         (lambda fake: setattr(fake, "how", "no data"), "no_data"),
         (lambda fake: fake.may_save.clear(), "deadline"),
         (lambda fake: fake.may_draw.clear(), "passing"),
@@ -573,7 +424,7 @@ async def test_whatever_fails_the_bridge_draws_the_chart_in_time_and_counts_why(
             grafana.may_save.set()
             grafana.may_draw.set()
     assert counted == [("scratch", reason), ("alert", "drawn")]
-    assert grafana.as_it_was()
+    assert grafana.is_scratch_as_before
 
 
 async def test_without_a_grafana_the_bridge_draws() -> None:
@@ -656,10 +507,10 @@ def test_a_mark_that_cannot_be_read_is_none_and_goes_away(mark: Any) -> None:
 @pytest.mark.parametrize(
     ("change", "token", "state", "words"),
     [
-        (lambda _: None, EDITOR, FindingState.OK, "panel 2 of Grafana's dashboard scratch-1 may be saved"),
-        (lambda _: None, VIEWER, FindingState.WARN, "the role Editor"),
-        (lambda fake: fake.model.update(uid="other"), EDITOR, FindingState.WARN, "no dashboard scratch-1"),
-        (lambda fake: fake.panel().update(id=9), EDITOR, FindingState.WARN, "has no panel 2"),
+        (lambda _: None, EDITOR_TOKEN, FindingState.OK, "panel 2 of Grafana's dashboard scratch-1 may be saved"),
+        (lambda _: None, TOKEN, FindingState.WARN, "the role Editor"),
+        (lambda fake: fake.scratch.update(uid="other"), EDITOR_TOKEN, FindingState.WARN, "no dashboard scratch-1"),
+        (lambda fake: fake.scratch_panel.update(id=9), EDITOR_TOKEN, FindingState.WARN, "has no panel 2"),
         (lambda _: None, "wrong", FindingState.WARN, "does not take the token"),
     ],
 )
@@ -674,7 +525,7 @@ async def test_doctor_tells_whether_the_panel_may_be_filled(
     change(grafana)
     config = read(
         f'grafana: {{url: "{grafana.url}", token: {token}}}\nprometheus: {{url: "http://p:9090"}}\n'
-        f"pictures: {{alerts: {{painter: {{dashboard: {UID}, panel: 2}}}}}}\n"
+        f"pictures: {{alerts: {{painter: {{dashboard: {SCRATCH_UID}, panel: 2}}}}}}\n"
     )
     [finding] = await check_painter(config)
     assert finding.state is state
@@ -683,5 +534,5 @@ async def test_doctor_tells_whether_the_panel_may_be_filled(
 
 
 async def test_doctor_asks_for_what_the_painter_needs(read: Callable[..., Config]) -> None:
-    [finding] = await check_painter(read(f"pictures: {{alerts: {{painter: {{dashboard: {UID}}}}}}}\n"))
+    [finding] = await check_painter(read(f"pictures: {{alerts: {{painter: {{dashboard: {SCRATCH_UID}}}}}}}\n"))
     assert (finding.state, finding.found) == (FindingState.WARN, "there is no `grafana: url:`")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.grafana import PANELS, TOKEN
+from tests.fakes.grafana import TOKEN
+from tests.fakes.grafana_pages import PANELS
 from wxbridge.core import imaging
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
@@ -81,7 +82,7 @@ def renderers(pid: int) -> set[int]:
 async def test_all_twenty_panels_are_on_the_picture_whatever_scrolls(browser, fake, keep_picture, layout):
     png = await browser.shoot(signed_in(fake, f"/d/kafka/{layout}"))
     image = keep_picture(f"dashboard-{layout}", png)
-    assert sorted(fake.queries) == list(range(1, PANELS + 1))
+    assert sorted(int(query["panel"]) for query in fake.queries) == list(range(1, PANELS + 1))
     assert image.height == 2328
     assert image.getpixel((20, image.height - 9))[0] < 0x99  # the border of the last panel
     assert colours_of_panels(image) == PANELS

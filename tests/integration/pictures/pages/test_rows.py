@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import pytest_asyncio
 
-from tests.fakes.dashboard_page import PANELS, FakeDashboard
+from tests.fakes.grafana import FakeGrafana
+from tests.fakes.grafana_pages import ROW_PANELS
 from wxbridge.pictures.pages import parts as page_parts
 from wxbridge.pictures.pages.shot import Shot
 
@@ -14,10 +15,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def dashboard():
-    dashboard = FakeDashboard()
-    await dashboard.start()
-    yield dashboard
-    await dashboard.stop()
+    async with FakeGrafana(anonymous=True) as dashboard:
+        yield dashboard
 
 
 @pytest.mark.parametrize(
@@ -27,7 +26,7 @@ async def test_collapsed_rows_are_opened_and_each_row_becomes_a_picture(browser,
     png = await browser.shoot(Shot(f"{dashboard.url}/d/hosts/{page}", width=1000, marks=True))
     name = "rows-" + page.replace("?lang=", "-")
     whole = keep_picture(name, png)
-    assert sorted({query["panel"] for query in dashboard.queries}) == sorted(PANELS)
+    assert sorted({query["panel"] for query in dashboard.queries}) == sorted(ROW_PANELS)
     assert dashboard.clicks == ["磁盘 Disks", "Network"]  # once each, and no open row was closed
     parts = [keep_picture(f"{name}-{number}", part) for number, part in enumerate(page_parts.cut_picture(png, page))]
     assert len(parts) == 4

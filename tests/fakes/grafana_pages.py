@@ -1,26 +1,69 @@
-"""A dashboard with rows, in the shapes of the DOM that Grafana has had since 9, on a real socket.
+"""Pages like Grafana's, and some that are none and misbehave.
 
-The shapes are those of Grafana's source: `classic` (DashboardRow.tsx, DashboardGrid.tsx, until 10), `scenes`
-(SceneGridRow.tsx and LazyLoader.tsx, 11), `rows` (RowItemRenderer.tsx, 12, with rows in rows) and `toggles`
-(RowHeader.tsx, 13). As with React, a click changes the page a while later, and the elements stay the same ones.
+`ROWS_DASHBOARD` has the shapes of the DOM that Grafana has had since 9, as its source has them: `classic`
+(DashboardRow.tsx, DashboardGrid.tsx, until 10), `scenes` (SceneGridRow.tsx and LazyLoader.tsx, 11), `rows`
+(RowItemRenderer.tsx, 12, with rows in rows) and `toggles` (RowHeader.tsx, 13). As with React, a click changes the page
+a while later, and the elements stay the same ones.
 """
 
 from __future__ import annotations
 
-import json
-import zlib
+from typing import Any
 
-from aiohttp import web
-
-ROWS = [
+PANELS = 20
+"""How many panels `PANELS_DASHBOARD` has by itself."""
+ROWS: list[dict[str, Any]] = [
     {"title": "概览 Overview", "panels": ["CPU", "Memory", "Load"]},
     {"title": "磁盘 Disks", "collapsed": True, "panels": ["Disk 1", "Disk 2", "Disk 3", "Disk 4"]},
     {"title": "Kafka", "panels": ["Lag", "Messages in"]},
     {"title": "Network", "collapsed": True, "panels": ["Received", "Sent"]},
 ]
-PANELS = [panel for row in ROWS for panel in row["panels"]]
+ROW_PANELS = [panel for row in ROWS for panel in row["panels"]]
 
-PAGE = """<!doctype html><meta charset="utf-8"><title>Hosts</title>
+PANELS_DASHBOARD = """<!doctype html><meta charset="utf-8"><title>Kafka</title>
+<style>
+  * { box-sizing: border-box; } html, body { margin: 0; font: 16px sans-serif; background: %(background)s; }
+  body.inner { height: 100vh; overflow: hidden; display: flex; flex-direction: column; }
+  body.inner > main { flex: 1; overflow-y: auto; min-height: 0; }
+  header { height: 40px; background: #334; color: #fff; padding: 8px; }
+  .grid { display: grid; grid-template-columns: 1fr 1fr; gap: 8px; padding: 8px; }
+  section { height: 220px; border: 1px solid #889; padding: 8px; background: #fff; }
+  .bar { height: 4px; background: orange; animation: slide 0.5s infinite; }
+  @keyframes slide { from { margin-left: 0 } to { margin-left: 50%% } }
+</style>
+<body class="%(layout)s"><header>技术讨论群 · Kafka</header>
+<main id="page-scrollbar"><div class="grid"></div></main>
+<script>
+  window.grafanaBootData = {};
+  window.__grafanaRunningQueryCount = 0;
+  const base = %(base)s, stuck = %(stuck)s;
+  fetch(base + '/api/dashboards/uid/' + location.pathname.split('/d/')[1].split('/')[0]).then(async r => {
+    if (!r.ok) { document.querySelector('.grid').textContent = 'Dashboard not found'; return; }
+    window.__grafanaSceneContext = {};
+    for (let n = 1; n <= %(panels)d; n++) {
+      const panel = document.createElement('section');
+      panel.dataset.testid = 'data-testid Panel header 面板 ' + n;
+      panel.innerHTML = '<h2>面板 ' + n + '</h2><div class="body"></div>';
+      document.querySelector('.grid').append(panel);
+      new IntersectionObserver(async (seen, observer) => {
+        if (!seen.some(e => e.isIntersecting)) return;
+        observer.disconnect();
+        const body = panel.querySelector('.body');
+        body.innerHTML = '<div class="bar" aria-label="Panel loading bar"></div>';
+        window.__grafanaRunningQueryCount++;
+        const slow = n === stuck ? '&stuck=1' : '';
+        const answer = await (await fetch(base + '/api/ds/query?panel=' + n + slow, {method: 'POST'})).json();
+        window.__grafanaRunningQueryCount--;
+        const canvas = document.createElement('canvas');
+        canvas.width = 400; canvas.height = 120; body.replaceChildren(canvas);
+        const pen = canvas.getContext('2d');
+        pen.fillStyle = answer.colour; pen.fillRect(0, 0, 400, 120);
+      }).observe(panel);
+    }
+  });
+</script>"""
+
+ROWS_DASHBOARD = """<!doctype html><meta charset="utf-8"><title>Hosts</title>
 <style>
   * { box-sizing: border-box; }
   html, body { margin: 0; font: 14px 'DejaVu Sans', sans-serif; background: #111217; color: #ccccdc; height: 100%%; }
@@ -179,69 +222,32 @@ ARTICLE = """<!doctype html><meta charset="utf-8"><style>body { margin: 24px; fo
 p { margin: 0 0 40px; } aside { position: absolute; left: 660px; top: 0; bottom: 0; width: 4px; background: #36c; }
 </style><aside style="height:%(height)dpx"></aside>%(paragraphs)s"""
 
+LOGIN = """<!doctype html><form method="post" action="login"><h1>Welcome to Grafana</h1>
+<input name="user"><input name="password" type="password"><button>Log in</button></form>"""
 
-class FakeDashboard:
-    """`queries` are what the panels asked for, `clicks` the rows that were clicked."""
+SOLO_PANEL = """<!doctype html><meta charset="utf-8"><body style="margin:0;background:#204080;color:white">
+<h1>panel</h1><script>document.querySelector('h1').textContent = location.search</script>"""
 
-    def __init__(self) -> None:
-        self.queries: list[dict[str, str]] = []
-        self.clicks: list[str] = []
-        self.fail_for = ""
-        self.rows = ROWS
-        self._runner: web.AppRunner | None = None
-
-    async def start(self) -> None:
-        app = web.Application()
-        app.add_routes(
-            [
-                web.get("/d/{uid}/{shape}", self._page),
-                web.get("/api/dashboards/uid/{uid}", self._model),
-                web.post("/api/ds/query", self._query),
-                web.post("/clicked", self._clicked),
-                web.get("/article", self._article),
-            ]
-        )
-        self._runner = web.AppRunner(app, shutdown_timeout=0.1)
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-
-    async def stop(self) -> None:
-        assert self._runner
-        await self._runner.cleanup()
-
-    async def _page(self, request: web.Request) -> web.Response:
-        if self.fail_for and request.query.get("var-host") == self.fail_for:
-            return web.Response(status=403)
-        values = {
-            "shape": json.dumps(request.match_info["shape"]),
-            "rows": json.dumps(self.rows),
-            "zh": json.dumps("zh" in request.query.get("lang", "")),
-        }
-        return web.Response(text=PAGE % values, content_type="text/html", charset="utf-8")
-
-    async def _model(self, _request: web.Request) -> web.Response:
-        return web.json_response({"dashboard": {}})
-
-    async def _query(self, request: web.Request) -> web.Response:
-        asked = dict(request.query)
-        self.queries.append(asked)
-        seed = zlib.crc32(json.dumps(asked, sort_keys=True).encode())
-        points, value = [], 0.5
-        for _ in range(120):
-            seed = (seed * 1103515245 + 12345) % 2**31
-            value = min(0.95, max(0.05, value + (seed / 2**31 - 0.5) / 6))
-            points.append(value)
-        hue = zlib.crc32(asked["panel"].encode()) % 360
-        return web.json_response({"colour": f"hsl({hue} 70% 60%)", "points": points})
-
-    async def _clicked(self, request: web.Request) -> web.Response:
-        self.clicks.append(request.query["row"])
-        return web.Response()
-
-    async def _article(self, _request: web.Request) -> web.Response:
-        words = "A long page that is no dashboard, and is cut where nothing is written. 没有字的地方才可以剪开。"
-        paragraphs = "".join(f"<p>{number}. {words * 3}</p>" for number in range(1, 31))
-        return web.Response(
-            text=ARTICLE % {"paragraphs": paragraphs, "height": 6000}, content_type="text/html", charset="utf-8"
-        )
+PAGES = {
+    "plain": "<h1>hello 技术讨论群</h1>",
+    "blank": "<!doctype html><title>nothing</title><body></body>",
+    "late": """<body><script>setTimeout(() => { document.body.innerHTML = '<h1>here at last</h1>' }, 900)</script>""",
+    "hanging": "<h1>hello</h1><script>fetch('../slow')</script>",
+    "poller": "<h1>live</h1><script>(async () => { for (;;) await fetch('../poll?' + Math.random()) })()</script>",
+    "fade": """<style>@keyframes in { from { opacity: 0 } to { opacity: 1 } }
+      h1 { opacity: 0; animation: in 30s 30s forwards; font-size: 80px }</style><h1>faded in</h1>""",
+    "parts": """<style>#box { width: 300px; height: 200px; background: teal; color: white; margin: 50px }</style>
+      <h1>around</h1><div id="box">the box</div>""",
+    "endless": "<h1>tall</h1><div style='height:60000px;background:linear-gradient(red,blue)'>x</div>",
+    "vh": "<body style='margin:0'><div style='height:150vh;background:linear-gradient(red,blue)'>x</div>",
+    "table": """<body style="margin:0"><h1>a table in a panel</h1>
+      <div id="t" style="height:700px;overflow:auto;border:2px solid"></div>
+      <script>for (let i = 0; i < 500; i++) t.insertAdjacentHTML('beforeend', '<p>row ' + i + '</p>')</script>""",
+    "lazy": """<body style="margin:0"><h1>pictures</h1><div style="height:3000px"></div>
+      <img loading="lazy" src="/picture.png" width=400 height=300>""",
+    "told": """<h1 id=a></h1><h1 id=b></h1><h1 id=c></h1><script>
+      a.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone; b.textContent = navigator.language;
+      c.textContent = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
+      fetch('../poll?zone=' + a.textContent + '&lang=' + b.textContent + '&scheme=' + c.textContent)</script>""",
+    "busyloop": "<h1>hello</h1><script>setTimeout(() => { for (;;); }, 200)</script>",
+}
