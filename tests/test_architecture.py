@@ -38,8 +38,6 @@ CHANNELS_MAY_IMPORT = {"core", "config"}
 SIMULATOR = "simulator"
 
 KNOWN_VIOLATIONS: dict[str, set[str]] = {
-    "alerts.sources.host": {"hosts.samples"},
-    "alerts.sources.samples": {"hosts.chart", "hosts.samples"},
     "bot.service": {"bridge"},
     "channels.wecom.quotas": {"delivery.rate_limit"},
     "config.graphs": {"bot.command", "bot.time_range"},

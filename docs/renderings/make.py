@@ -25,7 +25,7 @@ from PIL import Image
 
 import wxbridge
 from wxbridge import app, registry
-from wxbridge.alerts.sources.samples import chart_png
+from wxbridge.cli.sample_alerts import chart_png
 from wxbridge.config.schema import load
 
 HERE = Path(__file__).parent

@@ -20,8 +20,8 @@ from typer.main import get_command
 from tests.support import REPOSITORY
 from wxbridge import registry
 from wxbridge.alerts.alert_text import headline, text_of
-from wxbridge.alerts.sources import samples
 from wxbridge.alerts.templates import Templates
+from wxbridge.cli import sample_alerts as samples
 from wxbridge.cli.commands import app
 from wxbridge.config.schema import config_model, load
 from wxbridge.core.metrics import Metrics

@@ -10,7 +10,7 @@ import time
 from aiohttp import web
 from PIL import Image
 
-from wxbridge.alerts.sources import samples
+from wxbridge.cli import sample_alerts as samples
 
 from .conftest import Bench
 

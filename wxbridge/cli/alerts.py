@@ -19,7 +19,7 @@ from wxbridge.core.database import Database
 from wxbridge.core.model import Capabilities, MessageState, Picture, Priority, Text
 
 if TYPE_CHECKING:
-    from wxbridge.alerts.sources.samples import Sample  # brings PIL
+    from wxbridge.cli.sample_alerts import SampleAlert  # brings PIL
 
 alert = typer.Typer(help="Test alerts.", no_args_is_help=True)
 
@@ -101,18 +101,18 @@ def alert_test(
     config: ConfigOption = None,
 ) -> None:
     """Post a sample alert with values and a picture to the running bridge, as the monitor would."""
-    from wxbridge.alerts.sources import samples
+    from wxbridge.cli import sample_alerts
 
     settings = read_config(config)
-    if source not in samples.SAMPLES:
-        raise fail(f"there is no sample for {source!r}; there are {', '.join(samples.SAMPLES)}", 2)
-    status, answer = asyncio.run(_post(settings, samples.SAMPLES[source], to))
+    if source not in sample_alerts.SAMPLES:
+        raise fail(f"there is no sample for {source!r}; there are {', '.join(sample_alerts.SAMPLES)}", 2)
+    status, answer = asyncio.run(_post(settings, sample_alerts.SAMPLES[source], to))
     print(json.dumps(answer, ensure_ascii=False))  # noqa: T201
     if status != 202:  # noqa: PLR2004 - HTTP
         raise fail(f"the bridge answered {status}")
 
 
-async def _post(settings: Config, sample: Sample, to: str | None) -> tuple[int, Any]:
+async def _post(settings: Config, sample: SampleAlert, to: str | None) -> tuple[int, Any]:
     import aiohttp
 
     from wxbridge import app

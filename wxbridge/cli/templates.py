@@ -67,11 +67,11 @@ def _settings(config: Path | None) -> tuple[Path, Language, tzinfo]:
 
 def _sample(name: str) -> AlertGroup:
     from wxbridge import registry
-    from wxbridge.alerts.sources import samples
+    from wxbridge.cli import sample_alerts
 
-    if name not in samples.SAMPLES:
-        raise fail(f"there is no sample {name!r}; there are {', '.join(samples.SAMPLES)}", WRONG_USAGE)
-    sample: Any = samples.SAMPLES[name]
+    if name not in sample_alerts.SAMPLES:
+        raise fail(f"there is no sample {name!r}; there are {', '.join(sample_alerts.SAMPLES)}", WRONG_USAGE)
+    sample: Any = sample_alerts.SAMPLES[name]
     body = sample.body() if callable(sample.body) else sample.body
     try:
         return registry.SOURCES[sample.hook](body, {"Content-Type": sample.content_type})

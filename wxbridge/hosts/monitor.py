@@ -19,13 +19,14 @@ from typing import Any, Protocol
 
 import structlog
 
-from wxbridge.alerts.sources.host import NAME, Pushed, pushed
+from wxbridge.alerts.sources.host import NAME
 from wxbridge.config.hosts import HostSettings, Limit, limits_of
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.model import Accepted
 from wxbridge.core.text.i18n import Language
 from wxbridge.hosts import store, warnings
+from wxbridge.hosts.pushed import PushedSamples, read_pushed
 from wxbridge.hosts.samples import MINUTES_KEPT, History, Host, Sample
 from wxbridge.hosts.sensors import Sensors, busiest
 from wxbridge.hosts.thresholds import Change, State, Verdict, step
@@ -367,7 +368,7 @@ class HostMonitor:
         Raises:
             BadBody: they cannot be read, or nobody here takes samples.
         """
-        found = pushed(body)
+        found = read_pushed(body)
         if found is None:
             return None
         settings = self._settings
@@ -389,7 +390,7 @@ class HostMonitor:
         await self._deliver()
         return Accepted(0, 0)
 
-    def _fresh(self, found: Pushed, watched: _Watched) -> list[Sample]:
+    def _fresh(self, found: PushedSamples, watched: _Watched) -> list[Sample]:
         """What was not sent before, by our own clock."""
         now = self._times.wall()
         shift = now - found.sent_at if found.sent_at is not None else 0.0

@@ -415,9 +415,9 @@ def test_an_alert_cannot_be_tried_without_a_bridge(
 
 
 def test_an_alert_is_tried_on_a_running_server(config: Config) -> None:
-    from wxbridge.alerts.sources.samples import SAMPLES
     from wxbridge.bridge import Bridge
     from wxbridge.cli import alerts
+    from wxbridge.cli.sample_alerts import SAMPLES
 
     async def work() -> tuple[int, Any]:
         async with AsyncExitStack() as stack:

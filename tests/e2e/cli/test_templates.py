@@ -8,7 +8,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from wxbridge import registry
-from wxbridge.alerts.sources import samples
+from wxbridge.cli import sample_alerts as samples
 from wxbridge.cli.templates import app
 
 JOBS = """\

@@ -16,6 +16,7 @@ from wxbridge.alerts.sources import host as source
 from wxbridge.core.errors import BadBody, WxbridgeError
 from wxbridge.hosts.monitor import Times
 from wxbridge.hosts.push import Pusher, hook_url, poster
+from wxbridge.hosts.pushed import read_pushed
 
 
 class Bridge:
@@ -34,7 +35,7 @@ class Bridge:
 
     @property
     def samples(self) -> list[float]:
-        found = [source.pushed(body) for body in self.bodies]
+        found = [read_pushed(body) for body in self.bodies]
         return [sample.at for each in found if each for sample in each.samples]
 
 
@@ -89,7 +90,7 @@ async def test_samples_arrive_with_name_and_token(bridge: Any, session: aiohttp.
     machine = Machine()
     each = pusher(url, session, machine)
     await once(each, machine)
-    found = source.pushed(served.bodies[0])
+    found = read_pushed(served.bodies[0])
     assert found is not None
     assert (found.host, found.every, found.sent_at, found.samples[0].figures) == ("db-1", 10, 1e9 + 1010, {"cpu": 5.0})
     assert served.tokens == ["Bearer secret"]
@@ -189,19 +190,19 @@ def test_what_is_no_address_is_refused() -> None:
 )
 def test_samples_that_cannot_be_read_are_refused_in_words(body: dict[str, Any], words: str) -> None:
     with pytest.raises(BadBody, match=words):
-        source.pushed(json.dumps(body).encode())
+        read_pushed(json.dumps(body).encode())
 
 
 def test_figures_that_are_no_numbers_are_left_out() -> None:
     body = b'{"host": "a", "samples": [{"at": 1, "figures": {"cpu": NaN, "memory": 1e300, "x": "y", "swap": 3}}]}'
-    found = source.pushed(body)
+    found = read_pushed(body)
     assert found is not None
     assert found.samples[0].figures == {"swap": 3}
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"alerts": []}', b'{"alerts": [1]}', b"\xff"])
 def test_what_is_neither_samples_nor_alerts_is_refused(body: bytes) -> None:
-    assert source.pushed(body) is None
+    assert read_pushed(body) is None
     with pytest.raises(BadBody):
         source.parse(body, {})
 

@@ -10,8 +10,8 @@ from hypothesis import given
 
 from tests.support import payload_bytes
 from tests.unit.alerts.sources.source_checks import JSON_TYPE, ODD, json_values, posted, spoiled
-from wxbridge.alerts.sources import samples
 from wxbridge.alerts.sources.by_content import at_alertmanager
+from wxbridge.cli import sample_alerts as samples
 from wxbridge.core.model import AlertGroup, AlertStatus
 
 FIRING: dict[str, Any] = json.loads(payload_bytes("alertmanager/v4_firing"))

@@ -19,8 +19,8 @@ from tests.unit.alerts.sources.source_checks import (
     posted,
     spoiled,
 )
-from wxbridge.alerts.sources import samples
 from wxbridge.alerts.sources.generic import parse, status_of
+from wxbridge.cli import sample_alerts as samples
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import Alert, AlertStatus, PictureSpec, Value
 

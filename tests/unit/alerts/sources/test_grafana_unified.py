@@ -11,8 +11,8 @@ from hypothesis import given
 from tests.support import payload_bytes
 from tests.unit.alerts.sources.source_checks import JSON_TYPE, ODD, check_usable, json_values, posted, spoiled
 from wxbridge.alerts import sources
-from wxbridge.alerts.sources import samples
 from wxbridge.alerts.sources.by_content import at_alertmanager, at_grafana
+from wxbridge.cli import sample_alerts as samples
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
 

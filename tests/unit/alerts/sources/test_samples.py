@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.unit.alerts.sources.source_checks import Parse, check_usable
-from wxbridge.alerts.sources import by_content, generic, host, openfalcon, samples
+from wxbridge.alerts.sources import by_content, generic, host, openfalcon
+from wxbridge.cli import sample_alerts as samples
 from wxbridge.core.model import AlertStatus
 
 HOOKS: dict[str, Parse] = {

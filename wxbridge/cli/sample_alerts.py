@@ -16,8 +16,7 @@ from urllib.parse import urlencode
 from PIL import Image, ImageDraw, ImageFont
 
 from wxbridge.hosts import chart
-from wxbridge.hosts.samples import Host, history_of
-from wxbridge.hosts.samples import Sample as Measured
+from wxbridge.hosts.samples import Host, Sample, history_of
 
 
 def chart_png(width: int = 900, height: int = 360) -> bytes:
@@ -154,7 +153,7 @@ def host() -> bytes:
     now = time.time()
     points = [(age, max(0.0, 1 - age / 300)) for age in range(600, 0, -10)]
     history = history_of(
-        [Measured(now - age, {"cpu": 35 + 60 * load, "memory": 48 + 9 * load}) for age, load in points], 10
+        [Sample(now - age, {"cpu": 35 + 60 * load, "memory": 48 + 9 * load}) for age, load in points], 10
     )
     machine = Host("host-1", history, {"cores": 4.0}, thresholds={"cpu": 80.0})
     spec = chart.spec(machine, now - 600, now, language="en", timezone=UTC)
@@ -187,7 +186,7 @@ def generic() -> bytes:
 
 
 @dataclass(frozen=True)
-class Sample:
+class SampleAlert:
     """A body as a monitor posts it."""
 
     hook: str
@@ -199,12 +198,12 @@ class Sample:
 
 _JSON = "application/json"
 
-SAMPLES: dict[str, Sample] = {
-    "grafana": Sample("grafana", _JSON, grafana),
-    "grafana-unified": Sample("grafana", _JSON, grafana_unified),
-    "alertmanager": Sample("alertmanager", _JSON, alertmanager),
-    "host": Sample("host", _JSON, host),
-    "openfalcon": Sample("openfalcon", "application/x-www-form-urlencoded", openfalcon),
-    "generic": Sample("generic", _JSON, generic),
+SAMPLES: dict[str, SampleAlert] = {
+    "grafana": SampleAlert("grafana", _JSON, grafana),
+    "grafana-unified": SampleAlert("grafana", _JSON, grafana_unified),
+    "alertmanager": SampleAlert("alertmanager", _JSON, alertmanager),
+    "host": SampleAlert("host", _JSON, host),
+    "openfalcon": SampleAlert("openfalcon", "application/x-www-form-urlencoded", openfalcon),
+    "generic": SampleAlert("generic", _JSON, generic),
 }
 """By the name of what raises the alert."""
