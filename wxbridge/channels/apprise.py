@@ -143,10 +143,7 @@ def capabilities_of(service: Any) -> Capabilities:
     # Those with a title count it within the body.
     limit = max(200, int(service.body_maxlen) - (TITLE_LIMIT if service.title_maxlen else 0))
     return replace(
-        USUAL,
-        text_limit=limit,
-        formats={"markdown": limit},
-        pictures="file" if service.attachment_support else "url",
+        USUAL, text_limit=limit, formats={"markdown": limit}, pictures="file" if service.attachment_support else "url"
     )
 
 

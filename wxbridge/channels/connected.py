@@ -16,12 +16,7 @@ from wxbridge.core.model import ChannelState, ChannelStatus, OnStatus
 
 log = structlog.get_logger()
 
-_TROUBLE = (
-    ChannelState.LOGGED_OUT,
-    ChannelState.UNAUTHORISED,
-    ChannelState.TAKEN_OVER,
-    ChannelState.UNREACHABLE,
-)
+_TROUBLE = (ChannelState.LOGGED_OUT, ChannelState.UNAUTHORISED, ChannelState.TAKEN_OVER, ChannelState.UNREACHABLE)
 _STANDING = (ChannelState.CONNECTING, ChannelState.UNREACHABLE, ChannelState.UNAUTHORISED, ChannelState.TAKEN_OVER)
 """States that a further attempt does not change until it succeeds: no flicker, no spam."""
 MAX_SEEN_IDS = 5000

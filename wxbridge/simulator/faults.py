@@ -61,6 +61,16 @@ class _Fault:
         return True
 
 
+@dataclass(frozen=True, slots=True)
+class CallPlan:
+    """What goes wrong with one call: seconds of delay before and after its work, a status instead of it or after it."""
+
+    delay_before: float = 0.0
+    delay_after: float = 0.0
+    refuse: Status | None = None
+    blame: Status | None = None
+
+
 class Faults:
     """The plans of what goes wrong next; a plan counts calls, oldest plan first."""
 
@@ -133,18 +143,18 @@ class Faults:
         """Say whether the gateway is frozen."""
         return not self._thawed.is_set()
 
-    def plan(self, method: str) -> tuple[float, float, Status | None, Status | None]:
-        """Count this call off the plans: seconds before and after it, status instead of it and after it."""
+    def plan(self, method: str) -> CallPlan:
+        """Count this call off the plans, and give what is planned for it."""
         delay = next((fault for fault in self._delays if fault.takes(method)), None)
         failure = next((fault for fault in self._failures if fault.takes(method)), None)
         self._delays = [fault for fault in self._delays if fault.left != 0]
         self._failures = [fault for fault in self._failures if fault.left != 0]
-        before, later, refuse, blame = 0.0, 0.0, None, None
-        if delay is not None:
-            before, later = (0.0, delay.seconds) if delay.after else (delay.seconds, 0.0)
-        if failure is not None:
-            refuse, blame = (None, failure.status) if failure.after else (failure.status, None)
-        return before, later, refuse, blame
+        return CallPlan(
+            delay_before=delay.seconds if delay and not delay.after else 0.0,
+            delay_after=delay.seconds if delay and delay.after else 0.0,
+            refuse=failure.status if failure and not failure.after else None,
+            blame=failure.status if failure and failure.after else None,
+        )
 
     async def thawed(self) -> None:
         """Wait until the gateway is not frozen."""

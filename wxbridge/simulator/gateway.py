@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -34,6 +35,14 @@ SERVICE = "wechaty.Puppet"
 VERSION = "1.19.9"
 HEARTBEAT = 15.0
 """Seconds between heartbeat events on a silent stream."""
+
+UNARY_METHODS = (
+    *("Start", "Stop", "Logout", "Ding", "Version", "DirtyPayload"),
+    *("ContactList", "ContactPayload", "ContactAlias", "ContactSelfName"),
+    *("RoomList", "RoomPayload", "RoomTopic", "RoomMemberList", "RoomMemberPayload"),
+    *("MessagePayload", "MessageImage", "MessageFile", "MessageSendText", "MessageSendFile"),
+)
+"""The calls with one request and one answer; `ContactList` is done by `_contact_list`."""
 
 # A payload's type travels with the numbers of the TypeScript puppet, not with those of the proto file.
 _TYPESCRIPT_TYPE = {MessageKind.FILE: 1, MessageKind.IMAGE: 6, MessageKind.TEXT: 7}
@@ -241,47 +250,14 @@ class Gateway:
         self.calls[name] = self.calls.get(name, 0) + 1
 
     def _methods(self) -> dict[str, Method]:
-        unary: dict[str, tuple[_Work, Any, Any]] = {
-            "Start": (self._start, pb.StartRequest, pb.StartResponse),
-            "Stop": (self._stop, pb.StopRequest, pb.StopResponse),
-            "Logout": (self._logout, pb.LogoutRequest, pb.LogoutResponse),
-            "Ding": (self._ding, pb.DingRequest, pb.DingResponse),
-            "Version": (self._version, pb.VersionRequest, pb.VersionResponse),
-            "DirtyPayload": (self._dirty_payload, pb.DirtyPayloadRequest, pb.DirtyPayloadResponse),
-            "ContactList": (self._contact_list, pb.ContactListRequest, pb.ContactListResponse),
-            "ContactPayload": (self._contact_payload, pb.ContactPayloadRequest, pb.ContactPayloadResponse),
-            "ContactAlias": (self._contact_alias, pb.ContactAliasRequest, pb.ContactAliasResponse),
-            "ContactSelfName": (
-                self._contact_self_name,
-                pb.ContactSelfNameRequest,
-                pb.ContactSelfNameResponse,
-            ),
-            "RoomList": (self._room_list, pb.RoomListRequest, pb.RoomListResponse),
-            "RoomPayload": (self._room_payload, pb.RoomPayloadRequest, pb.RoomPayloadResponse),
-            "RoomTopic": (self._room_topic, pb.RoomTopicRequest, pb.RoomTopicResponse),
-            "RoomMemberList": (self._room_member_list, pb.RoomMemberListRequest, pb.RoomMemberListResponse),
-            "RoomMemberPayload": (
-                self._room_member_payload,
-                pb.RoomMemberPayloadRequest,
-                pb.RoomMemberPayloadResponse,
-            ),
-            "MessagePayload": (self._message_payload, pb.MessagePayloadRequest, pb.MessagePayloadResponse),
-            "MessageImage": (self._message_image, pb.MessageImageRequest, pb.MessageImageResponse),
-            "MessageFile": (self._message_file, pb.MessageFileRequest, pb.MessageFileResponse),
-            "MessageSendText": (
-                self._message_send_text,
-                pb.MessageSendTextRequest,
-                pb.MessageSendTextResponse,
-            ),
-            "MessageSendFile": (
-                self._message_send_file,
-                pb.MessageSendFileRequest,
-                pb.MessageSendFileResponse,
-            ),
-        }
         methods = {
-            f"/{SERVICE}/{name}": Method(self._answering(name, work, _one), Cardinality.UNARY_UNARY, request, reply)
-            for name, (work, request, reply) in unary.items()
+            f"/{SERVICE}/{name}": Method(
+                self._answering(name, getattr(self, _method_name(name)), _one),
+                Cardinality.UNARY_UNARY,
+                getattr(pb, f"{name}Request"),
+                getattr(pb, f"{name}Response"),
+            )
+            for name in UNARY_METHODS
         }
         methods[f"/{SERVICE}/MessageSendFileStream"] = Method(
             self._answering("MessageSendFileStream", self._message_send_file_stream, _all),
@@ -313,18 +289,18 @@ class Gateway:
 
     async def _work(self, name: str, work: _Work, request: Any) -> Any:
         self._count(name)
-        before, later, refuse, blame = self.faults.plan(name)
-        await asyncio.sleep(before)
+        plan = self.faults.plan(name)
+        await asyncio.sleep(plan.delay_before)
         await self.faults.thawed()
-        if refuse is not None:
-            raise GRPCError(refuse, f"simulated failure of {name}")
+        if plan.refuse is not None:
+            raise GRPCError(plan.refuse, f"simulated failure of {name}")
         try:
             reply = work(request)
         except (WorldError, filebox.FileBoxError) as error:
             raise GRPCError(Status.INTERNAL, str(error)) from error
-        await asyncio.sleep(later)
-        if blame is not None:
-            raise GRPCError(blame, f"simulated failure of {name} after its work was done")
+        await asyncio.sleep(plan.delay_after)
+        if plan.blame is not None:
+            raise GRPCError(plan.blame, f"simulated failure of {name} after its work was done")
         return reply
 
     def _start(self, _: Any) -> Any:
@@ -481,6 +457,10 @@ class Gateway:
             raise WorldError("The stream has no file name.")
         sent = self._send(conversation_id, media=filebox.inspect(name, bytes(data)))
         return pb.MessageSendFileStreamResponse(id=sent.id)
+
+
+def _method_name(call: str) -> str:
+    return re.sub(r"(?=[A-Z])", "_", call).lower()
 
 
 async def _one(stream: Stream) -> Any:

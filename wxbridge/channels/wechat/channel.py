@@ -134,9 +134,7 @@ class WechatChannel:
         from wxbridge.channels.wechat.connection import WechatConnection
 
         connection = WechatConnection(
-            endpoint=self.settings.endpoint,
-            token=self.settings.token.get_secret_value().strip(),
-            timing=self._timing,
+            endpoint=self.settings.endpoint, token=self.settings.token.get_secret_value().strip(), timing=self._timing
         )
         session = WechatSession(self, connection, self.directory, self._seen, self._timing)
         session.start()

@@ -7,7 +7,7 @@ The parser of wechaty-puppet-service ends the whole event stream over one payloa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 HEARTBEAT, MESSAGE, DONG, ERROR = 1, 2, 3, 16
@@ -20,98 +20,75 @@ NAMES = (
 )
 """The events that a connection passes on, as wechaty calls them."""
 
+MAX_TEXT_CHARS = 2000
+"""Of a free text in an event; what is longer is cut off."""
 _LAST_SCAN_STATUS = 5
-_LONGEST = 2000
-"""Characters that are kept of a free text in an event."""
 
 Payload = dict[str, Any]
 
 
-def _text(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return text[:_LONGEST]
+def _read_text(value: Any) -> str:
+    text = "" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text[:MAX_TEXT_CHARS]
 
 
-def _data(payload: Payload) -> Payload:
-    value = payload.get("data")
-    return {"data": "" if value is None else _text(value)}
-
-
-def _error(payload: Payload) -> Payload:
-    # TypeScript 1.x says `gerror` (JSON in a string), older ones `data`.
-    value = payload.get("gerror", payload.get("data"))
-    return {"data": _text(payload if value is None else value)}
-
-
-def _id(payload: Payload, key: str) -> str:
-    value = payload.get(key)
+def _read_id(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _message(payload: Payload) -> Payload | None:
-    return {"messageId": _id(payload, "messageId")} if _id(payload, "messageId") else None
+def _read_ids(value: Any) -> list[str]:
+    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
 
 
-def _login(payload: Payload) -> Payload | None:
-    return {"contactId": _id(payload, "contactId")} if _id(payload, "contactId") else None
+def _read_status(value: Any) -> int:
+    is_valid = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LAST_SCAN_STATUS
+    return value if is_valid else 0
 
 
-def _logout(payload: Payload) -> Payload:
-    return {"contactId": _id(payload, "contactId"), **_data(payload)}
-
-
-def _scan(payload: Payload) -> Payload:
-    status = payload.get("status")
-    valid = isinstance(status, int) and not isinstance(status, bool) and 0 <= status <= _LAST_SCAN_STATUS
-    return {"status": status if valid else 0, "qrcode": _id(payload, "qrcode"), "data": None}
-
-
-def _timestamp(payload: Payload) -> float:
+def _read_timestamp(value: Any) -> float:
     try:
-        return float(payload.get("timestamp", 0.0))
+        return float(value)
     except (TypeError, ValueError, OverflowError):
         return 0.0
 
 
-def _ids(payload: Payload, key: str) -> list[str]:
-    value = payload.get(key)
-    return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+def _read_nothing(_: Any) -> None:
+    return None
 
 
-def _room_topic(payload: Payload) -> Payload | None:
-    if not _id(payload, "roomId"):
-        return None
-    keys = ("changerId", "newTopic", "oldTopic", "roomId")
-    return {key: _id(payload, key) for key in keys} | {"timestamp": _timestamp(payload)}
-
-
-def _room_join(payload: Payload) -> Payload | None:
-    if not _id(payload, "roomId"):
-        return None
-    who = {key: _id(payload, key) for key in ("inviterId", "roomId")}
-    return who | {"inviteeIdList": _ids(payload, "inviteeIdList"), "timestamp": _timestamp(payload)}
-
-
-def _room_leave(payload: Payload) -> Payload | None:
-    if not _id(payload, "roomId"):
-        return None
-    who = {key: _id(payload, key) for key in ("removerId", "roomId")}
-    return who | {"removeeIdList": _ids(payload, "removeeIdList"), "timestamp": _timestamp(payload)}
-
-
-_RULES: dict[int, Callable[[Payload], Payload | None]] = {
-    HEARTBEAT: _data,
-    MESSAGE: _message,
-    DONG: _data,
-    ERROR: _error,
-    ROOM_JOIN: _room_join,
-    ROOM_LEAVE: _room_leave,
-    ROOM_TOPIC: _room_topic,
-    SCAN: _scan,
-    READY: _data,
-    LOGIN: _login,
-    LOGOUT: _logout,
+_FIELDS: Mapping[int, Mapping[str, Callable[[Any], Any]]] = {
+    HEARTBEAT: {"data": _read_text},
+    DONG: {"data": _read_text},
+    READY: {"data": _read_text},
+    ERROR: {"data": _read_text},
+    MESSAGE: {"messageId": _read_id},
+    SCAN: {"status": _read_status, "qrcode": _read_id, "data": _read_nothing},
+    LOGIN: {"contactId": _read_id},
+    LOGOUT: {"contactId": _read_id, "data": _read_text},
+    ROOM_TOPIC: {
+        **dict.fromkeys(("changerId", "newTopic", "oldTopic", "roomId"), _read_id),
+        "timestamp": _read_timestamp,
+    },
+    ROOM_JOIN: {
+        **dict.fromkeys(("inviterId", "roomId"), _read_id),
+        "inviteeIdList": _read_ids,
+        "timestamp": _read_timestamp,
+    },
+    ROOM_LEAVE: {
+        **dict.fromkeys(("removerId", "roomId"), _read_id),
+        "removeeIdList": _read_ids,
+        "timestamp": _read_timestamp,
+    },
 }
+"""What wechaty's parser takes: the fields of each event, and how each is read whatever came."""
+_NEEDED = {
+    MESSAGE: "messageId",
+    LOGIN: "contactId",
+    ROOM_TOPIC: "roomId",
+    ROOM_JOIN: "roomId",
+    ROOM_LEAVE: "roomId",
+}
+"""The field without which an event says nothing."""
 
 
 def sanitise(kind: int, payload: str) -> str | None:
@@ -120,12 +97,17 @@ def sanitise(kind: int, payload: str) -> str | None:
     Events that the bridge has no use for (friendships, invitations) are left out, and so is what
     cannot be read.
     """
-    rule = _RULES.get(kind)
-    fields = read(payload)
-    if rule is None or fields is None:
+    fields, found = _FIELDS.get(kind), read(payload)
+    if fields is None or found is None:
         return None
-    rebuilt = rule(fields)
-    return None if rebuilt is None else json.dumps(rebuilt)
+    if kind == ERROR:
+        # TypeScript 1.x says `gerror` (JSON in a string), older ones `data`.
+        words = found.get("gerror", found.get("data"))
+        found = {"data": found if words is None else words}
+    rebuilt = {key: read_field(found.get(key)) for key, read_field in fields.items()}
+    if kind in _NEEDED and not rebuilt[_NEEDED[kind]]:
+        return None
+    return json.dumps(rebuilt)
 
 
 def read(payload: str) -> Payload | None:

@@ -11,12 +11,7 @@ from functools import partial
 from typing import Any
 
 from wxbridge.channels.wechat import compat, events
-from wxbridge.channels.wechat.gateway_errors import (
-    GatewayError,
-    GatewayNoAnswer,
-    GatewayRefusal,
-    GatewayRequestNotSent,
-)
+from wxbridge.channels.wechat.gateway_errors import GatewayError, GatewayNoAnswer, GatewayRefusal, GatewayRequestNotSent
 from wxbridge.channels.wechat.settings import split_endpoint
 
 compat.load()

@@ -167,9 +167,7 @@ class RobotChannel(WecomChannel):
         if not isinstance(address, RobotTarget):
             raise Permanent(f"this is no robot of WeCom: {type(address).__name__}")
         message = await build_message(
-            body,
-            mentions or (body.mentions if isinstance(body, Text) else ()),
-            mobiles=address.mention_mobiles,
+            body, mentions or (body.mentions if isinstance(body, Text) else ()), mobiles=address.mention_mobiles
         )
         notes = [message.note]
         refusal: SendError | None = None
@@ -240,11 +238,7 @@ class RobotChannel(WecomChannel):
 
     async def _post(self, robot: WecomRobot, payload: Mapping[str, Any], *, sends: bool = True) -> AnswerVerdict:
         return await self.ask(
-            robot.service,
-            "/cgi-bin/webhook/send",
-            sends=sends,
-            params={"key": robot.key},
-            data=encode_json(payload),
+            robot.service, "/cgi-bin/webhook/send", sends=sends, params={"key": robot.key}, data=encode_json(payload)
         )
 
 

@@ -69,13 +69,7 @@ class BotMediaCache:
 
     async def _upload(self, connection: BotConnection, name: str, data: bytes, md5: str) -> str:
         chunks = [data[start : start + CHUNK_BYTES] for start in range(0, len(data), CHUNK_BYTES)]
-        about = {
-            "type": "image",
-            "filename": name,
-            "total_size": len(data),
-            "total_chunks": len(chunks),
-            "md5": md5,
-        }
+        about = {"type": "image", "filename": name, "total_size": len(data), "total_chunks": len(chunks), "md5": md5}
         upload_id = text((await self._ask(connection, UPLOAD_INIT, about)).body.get("upload_id"))
         if not upload_id:
             raise Transient("WeCom began no upload: its answer has no upload_id")
