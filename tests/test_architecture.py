@@ -39,7 +39,6 @@ SIMULATOR = "simulator"
 
 KNOWN_VIOLATIONS: dict[str, set[str]] = {
     "bot.service": {"bridge"},
-    "channels.wecom.quotas": {"delivery.rate_limit"},
     "config.graphs": {"bot.command", "bot.time_range"},
     "config.watcher": {"watchdog"},
     "web.console.services": {"bridge", "doctor"},

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -31,12 +30,12 @@ from pydantic import (
 
 from wxbridge.config import schedule
 from wxbridge.core.credentials import ApiAddress
+from wxbridge.core.sliding_window import Rate as Rate  # noqa: PLC0414 - sections name it with their other types
 
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 _LONGEST = 36525 * 86400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
 _RATE = re.compile(r"(\d+)(?:\s*/\s*(\d*)\s*(s|sec|second|m|min|minute|h|hour|d|day))?")
-_WRITTEN = {"s": 1, "min": 60, "h": 3600, "d": 86400}
 _RATE_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600,
                "d": 86400, "day": 86400}  # fmt: skip
 
@@ -65,19 +64,6 @@ def duration_text(seconds: float) -> str:
         if seconds % size == 0 and (seconds or unit == "s"):
             return f"{seconds / size:.0f}{unit}"
     return f"{seconds * 1000:.0f}ms"
-
-
-@dataclass(frozen=True)
-class Rate:
-    """At most `count` in any `seconds`."""
-
-    count: int
-    seconds: float
-
-    def __str__(self) -> str:
-        unit, size = next((each for each in reversed(_WRITTEN.items()) if self.seconds % each[1] == 0), ("s", 1))
-        several = f"{self.seconds / size:g}" if self.seconds != size else ""
-        return f"{self.count}/{several}{unit}"
 
 
 def parse_rate(value: Any, default_unit: str = "d") -> Rate:

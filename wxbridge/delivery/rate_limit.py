@@ -7,48 +7,14 @@ are the caller's monotonic seconds, so that a clock that jumps neither bursts no
 from __future__ import annotations
 
 import random
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 
 from wxbridge.config.types import Pace, Rate
+from wxbridge.core.sliding_window import SlidingWindow
 
 DAY = 86400.0
 """Seconds; no window is longer."""
-
-
-class Window:
-    """At most `rate.count` in any `rate.seconds`."""
-
-    def __init__(self, rate: Rate) -> None:
-        self.rate = rate
-        self._sent: deque[float] = deque()
-
-    def left(self, now: float) -> int:
-        """How many may go at once."""
-        while self._sent and self._sent[0] <= now - self.rate.seconds:
-            self._sent.popleft()
-        return max(0, self.rate.count - len(self._sent))
-
-    def wait(self, now: float) -> float:
-        """Seconds until one may go; 0 where one may go now."""
-        if self.left(now):
-            return 0.0
-        # The place that matters frees once all but `count - 1` have left the window.
-        return max(0.0, self._sent[len(self._sent) - self.rate.count] + self.rate.seconds - now)
-
-    def note(self, now: float) -> None:
-        """Count one."""
-        self._sent.append(now)
-
-    def forget(self, at: float) -> None:
-        """Take one back that was counted at a moment; nothing happens where it has left the window."""
-        with suppress(ValueError):
-            self._sent.remove(at)
-
-    def estimate(self, count: int, now: float) -> float:
-        """Roughly how many seconds `count` take."""
-        return self.wait(now) + max(0, count - max(1, self.left(now))) / self.rate.count * self.rate.seconds
 
 
 class Pacer:
@@ -62,16 +28,16 @@ class Pacer:
         self._jitter = jitter
         self._chance = chance
         self._not_before = 0.0
-        self._total = [Window(rate) for rate in (pace.total, pace.day) if rate]
+        self._total = [SlidingWindow(rate) for rate in (pace.total, pace.day) if rate]
         self._chat_rate = pace.chat
-        self._chats: dict[str, list[Window]] = defaultdict(self._chat_windows)
+        self._chats: dict[str, list[SlidingWindow]] = defaultdict(self._chat_windows)
 
-    def _chat_windows(self) -> list[Window]:
-        return [Window(self._chat_rate)] if self._chat_rate else []
+    def _chat_windows(self) -> list[SlidingWindow]:
+        return [SlidingWindow(self._chat_rate)] if self._chat_rate else []
 
     def give_own(self, chat: str, pace: Pace) -> None:
         """Give a chat a pace of its own instead of the channel's `chat` rate."""
-        self._chats[chat] = [Window(rate) for rate in (pace.chat, pace.total, pace.day) if rate]
+        self._chats[chat] = [SlidingWindow(rate) for rate in (pace.chat, pace.total, pace.day) if rate]
 
     @property
     def counts(self) -> bool:

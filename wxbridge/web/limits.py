@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from wxbridge.config.types import Rate
-from wxbridge.delivery.rate_limit import Window
+from wxbridge.core.sliding_window import SlidingWindow
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class InboundRate:
 
     rate: Rate | None
     monotonic: Callable[[], float]
-    _windows: dict[str, Window] = field(default_factory=dict)
+    _windows: dict[str, SlidingWindow] = field(default_factory=dict)
 
     def take(self, opener: str) -> float:
         """Count a request of `opener`. 0 where it may come in, else the seconds until the next may."""
@@ -52,7 +52,7 @@ class InboundRate:
         now = self.monotonic()
         window = self._windows.get(opener)
         if window is None:
-            window = self._windows[opener] = Window(self.rate)
+            window = self._windows[opener] = SlidingWindow(self.rate)
         wait = window.wait(now)
         if not wait:
             window.note(now)

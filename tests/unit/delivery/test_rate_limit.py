@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxbridge.config.types import Pace, Rate
-from wxbridge.delivery.rate_limit import DAY, Pacer, Window
+from wxbridge.core.sliding_window import SlidingWindow
+from wxbridge.delivery.rate_limit import DAY, Pacer
 
 RATES = st.builds(Rate, st.integers(1, 5), st.integers(1, 20).map(float))
 WAITS = st.lists(st.integers(0, 8), min_size=1, max_size=60)
@@ -14,7 +15,7 @@ WAITS = st.lists(st.integers(0, 8), min_size=1, max_size=60)
 
 @given(RATES, WAITS)
 def test_no_window_of_the_rate_ever_holds_more_than_its_count(rate: Rate, waits: list[int]) -> None:
-    window, now, sent = Window(rate), 0.0, []
+    window, now, sent = SlidingWindow(rate), 0.0, []
     for wait in waits:
         now += wait
         if not window.wait(now):
@@ -26,7 +27,7 @@ def test_no_window_of_the_rate_ever_holds_more_than_its_count(rate: Rate, waits:
 
 @given(RATES, st.integers(1, 60))
 def test_waiting_as_told_is_enough_and_not_a_second_too_long(rate: Rate, count: int) -> None:
-    window, now, sent = Window(rate), 0.0, []
+    window, now, sent = SlidingWindow(rate), 0.0, []
     for _ in range(count):
         now += window.wait(now)
         assert window.wait(now) == 0
@@ -37,7 +38,7 @@ def test_waiting_as_told_is_enough_and_not_a_second_too_long(rate: Rate, count: 
 
 
 def test_what_may_go_at_once_shrinks_with_each_and_comes_back_with_time() -> None:
-    window = Window(Rate(3, 10.0))
+    window = SlidingWindow(Rate(3, 10.0))
     window.note(0.0)
     window.note(4.0)
     assert (window.left(4.0), window.left(9.9), window.left(10.0), window.left(14.0)) == (1, 1, 2, 3)

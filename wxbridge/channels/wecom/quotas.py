@@ -7,8 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from wxbridge.config.types import Rate
-from wxbridge.delivery.rate_limit import Window
+from wxbridge.core.sliding_window import Rate, SlidingWindow
 
 MINUTE = Rate(30, 60.0)
 HOUR = Rate(1000, 3600.0)
@@ -22,7 +21,7 @@ class MemberQuotas:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._windows: dict[str, tuple[Window, Window]] = {}
+        self._windows: dict[str, tuple[SlidingWindow, SlidingWindow]] = {}
 
     def wait(self, members: Iterable[str]) -> float:
         """Give the seconds until a message would reach them all; 0 where it would now."""
@@ -37,7 +36,7 @@ class MemberQuotas:
                 name: both for name, both in self._windows.items() if both[1].left(now) < both[1].rate.count
             }
         for name in members:
-            for window in self._windows.setdefault(name, (Window(MINUTE), Window(HOUR))):
+            for window in self._windows.setdefault(name, (SlidingWindow(MINUTE), SlidingWindow(HOUR))):
                 window.note(now)
         return now
 

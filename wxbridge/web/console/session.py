@@ -28,7 +28,7 @@ from wxbridge.config.types import Rate
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import read_facts, remember_fact
-from wxbridge.delivery.rate_limit import Window
+from wxbridge.core.sliding_window import SlidingWindow
 from wxbridge.web.limits import Clock
 
 log = structlog.get_logger()
@@ -164,7 +164,7 @@ class Attempts:
     """Wrong tokens, by the address that showed them."""
 
     clock: Clock
-    _windows: OrderedDict[str, Window] = field(default_factory=OrderedDict)
+    _windows: OrderedDict[str, SlidingWindow] = field(default_factory=OrderedDict)
 
     def wait(self, address: str) -> float:
         """Seconds until this address may try again; 0 where it may now."""
@@ -174,7 +174,7 @@ class Attempts:
     def failed(self, address: str) -> None:
         """Count a wrong token."""
         key = _neighbourhood(address)
-        window = self._windows.setdefault(key, Window(ATTEMPTS))
+        window = self._windows.setdefault(key, SlidingWindow(ATTEMPTS))
         window.note(self.clock.monotonic())
         self._windows.move_to_end(key)
         while len(self._windows) > _ADDRESSES:
