@@ -40,6 +40,7 @@ from wxbridge.core.model import (
     StoredAlong,
     Text,
 )
+from wxbridge.core.pictures import fetch_spec
 from wxbridge.core.schema import facts, remember_fact
 from wxbridge.delivery import Delivery, Lane, outbox
 from wxbridge.delivery.writer import Writer
@@ -317,8 +318,7 @@ class Bridge:
             except PictureError as error:
                 raise BadBody(f"`image`: {error}") from None
         if push.image_url is not None:
-            link = push.image_url if push.image_url.startswith("http") else None
-            bodies.append(Picture(spec=PictureSpec("fetch", {"url": push.image_url}, link=link)))
+            bodies.append(Picture(spec=fetch_spec(push.image_url)))
         return await self.alerts.push(push.to, bodies)
 
     def statuses(self) -> dict[str, ChannelStatus]:

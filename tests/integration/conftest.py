@@ -10,11 +10,17 @@ from PIL import Image
 
 from tests.fakes.grafana import FakeGrafana
 from wxbridge.pictures.pages.browser import Browser
+from wxbridge.pictures.pages.shot import Shot
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def browser():
+    """A browser that is warm: on a busy machine its start takes longer than what some tests give a shot."""
     async with Browser(idle=3600) as browser:
+        fake = FakeGrafana()
+        await fake.start()
+        await browser.shoot(Shot(fake.url + "/pages/plain", deadline=120))
+        await fake.stop()
         yield browser
 
 

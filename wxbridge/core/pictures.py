@@ -16,6 +16,8 @@ from wxbridge.core.model import PictureSpec
 PAGE = "page"
 PANEL = "panel"
 CHART = "chart"
+FETCH = "fetch"
+FILE = "file"
 ALERT = "alert"
 """The first of several ways that gives a picture; left out in peace where there is nothing to draw."""
 _DASHBOARD_UID = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -86,14 +88,28 @@ class PageRequest:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> Self:
-        """Read what `to_spec` wrote; the deadline, which is everybody's, is left out.
+        """Read what `to_spec` wrote.
 
         Raises:
             PictureError: there is no url, or a key that pages do not have.
         """
         names = tuple(field.name for field in fields(PageRequest) if field.name != "url")
         given = checked_params(params, PAGE, "url", names)
-        return cls(**given | {"url": str(given["url"])})
+        return cls(**given | {"url": str(given["url"]), "deadline": params.get("deadline")})
+
+
+# ---------------------------------------------------------------- what others have drawn
+
+
+def fetch_spec(url: str, *, link: str | None = None, trusted: bool = False) -> PictureSpec:
+    """Describe a picture to be fetched from an http(s) or `data:` address.
+
+    `link` stands in for it, by itself the address, where a person can open it: a `data:` address is no link, and far
+    too long for one. `trusted` says that the operator himself wrote the address.
+    """
+    shown = url if link is None else link
+    params = {"url": url, "trusted": True} if trusted else {"url": url}
+    return PictureSpec(FETCH, params, link=shown if shown.startswith(("http://", "https://")) else None)
 
 
 # ---------------------------------------------------------------- a panel

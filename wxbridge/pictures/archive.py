@@ -26,11 +26,11 @@ _DIGITS = {"Y": 4, "G": 4, "y": 2, "m": 2, "d": 2, "H": 2, "I": 2, "M": 2, "S": 
 _WHOLE = {"F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M", "D": "%m/%d/%y"}
 
 
-def archive(pattern: str, when: datetime, png: bytes) -> Path:
+def archive_picture(pattern: str, when: datetime, png: bytes) -> Path:
     """Write a picture to the path that `pattern` gives for `when` (in its own time zone); return that path.
 
     Directories are made, a file of that name is replaced in one step, and its time is set to `when`,
-    which is what `prune` goes by.
+    which is what `prune_archive` goes by.
 
     Raises:
         PictureError: the disk did not take it; `retry` is True, since space may come back.
@@ -44,8 +44,8 @@ def archive(pattern: str, when: datetime, png: bytes) -> Path:
     return path
 
 
-def prune(pattern: str, keep_seconds: float, now: datetime) -> list[Path]:
-    """Delete the files older than `keep_seconds` that `archive` could have written under `pattern`.
+def prune_archive(pattern: str, keep_seconds: float, now: datetime) -> list[Path]:
+    """Delete the files older than `keep_seconds` that `archive_picture` could have written under `pattern`.
 
     A file that does not match the pattern is never touched, nor is anything behind a symbolic link.
     Directories that become empty go too. Files that cannot be deleted are left for the next time.
@@ -53,11 +53,11 @@ def prune(pattern: str, keep_seconds: float, now: datetime) -> list[Path]:
     Returns:
         What was deleted.
     """
-    if not _dated(pattern):
+    if not _has_directive(pattern):
         return []
     oldest = now.timestamp() - keep_seconds
-    root, parts = _split(pattern)
-    deleted = [path for path in _matching(root, parts) if _delete_if_older(path, oldest)]
+    root, parts = _split_pattern(pattern)
+    deleted = [path for path in _find_matching(root, parts) if _delete_if_older(path, oldest)]
     for folder in sorted({parent for path in deleted for parent in path.parents}, reverse=True):
         if folder != root and folder.is_relative_to(root):
             with contextlib.suppress(OSError):  # not empty
@@ -65,21 +65,21 @@ def prune(pattern: str, keep_seconds: float, now: datetime) -> list[Path]:
     return deleted
 
 
-def _dated(pattern: str) -> bool:
+def _has_directive(pattern: str) -> bool:
     return any(match[2] != "%" for match in _DIRECTIVE.finditer(pattern))
 
 
-def _split(pattern: str) -> tuple[Path, list[re.Pattern[str]]]:
+def _split_pattern(pattern: str) -> tuple[Path, list[re.Pattern[str]]]:
     """Take a pattern apart: the directory before the first directive, an expression for each part after."""
     for directive, longer in _WHOLE.items():
         pattern = re.sub(rf"(?<!%)((?:%%)*)%{directive}", rf"\g<1>{longer}", pattern)
     parts = Path(pattern).parts
-    first = next(index for index, part in enumerate(parts) if _dated(part))
+    first = next(index for index, part in enumerate(parts) if _has_directive(part))
     root = Path(*(part.replace("%%", "%") for part in parts[:first]))
-    return root, [re.compile(_expression(part)) for part in parts[first:]]
+    return root, [re.compile(_expression_of(part)) for part in parts[first:]]
 
 
-def _expression(part: str) -> str:
+def _expression_of(part: str) -> str:
     out, end = "", 0
     for match in _DIRECTIVE.finditer(part):
         out += re.escape(part[end : match.start()])
@@ -99,7 +99,7 @@ def _expression(part: str) -> str:
     return out + re.escape(part[end:])
 
 
-def _matching(folder: Path, parts: list[re.Pattern[str]]) -> Iterator[Path]:
+def _find_matching(folder: Path, parts: list[re.Pattern[str]]) -> Iterator[Path]:
     try:
         entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except OSError:
@@ -110,7 +110,7 @@ def _matching(folder: Path, parts: list[re.Pattern[str]]) -> Iterator[Path]:
         if len(parts) == 1:
             yield Path(entry.path)
         elif entry.is_dir(follow_symlinks=False):
-            yield from _matching(Path(entry.path), parts[1:])
+            yield from _find_matching(Path(entry.path), parts[1:])
 
 
 def _delete_if_older(path: Path, oldest: float) -> bool:

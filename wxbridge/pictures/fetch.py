@@ -60,7 +60,7 @@ class _FetchLimits:
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _FetchAnswer:
     """What came from one address: a body, a redirect, or the status of an error."""
 
     status: int
@@ -247,7 +247,7 @@ async def _get_from_web(url: URL, limits: _FetchLimits) -> bytes:
     raise PictureError(f"{_shown(str(asked))} redirects more than {MAX_REDIRECTS} times")
 
 
-def _wants_login(grafana: Grafana, url: URL, answer: _Answer) -> bool:
+def _wants_login(grafana: Grafana, url: URL, answer: _FetchAnswer) -> bool:
     if not grafana.owns(str(url)):
         return False
     if answer.location is not None:
@@ -255,7 +255,7 @@ def _wants_login(grafana: Grafana, url: URL, answer: _Answer) -> bool:
     return answer.status == 401  # noqa: PLR2004 - HTTP
 
 
-async def _get(url: URL, auth: SiteCredentials | None, limits: _FetchLimits) -> _Answer:
+async def _get(url: URL, auth: SiteCredentials | None, limits: _FetchLimits) -> _FetchAnswer:
     """Get what is at one address."""
     grafana = limits.grafana
     trusted = grafana is not None and grafana.owns(str(url))
@@ -275,10 +275,10 @@ async def _get(url: URL, auth: SiteCredentials | None, limits: _FetchLimits) -> 
         ):
             if response.status in _REDIRECT_STATUSES:
                 target = _redirect_target(url, response.headers.get("Location", ""))
-                return _Answer(response.status, location=target)
+                return _FetchAnswer(response.status, location=target)
             if response.status != 200:  # noqa: PLR2004 - HTTP
-                return _Answer(response.status)
-            return _Answer(response.status, await _read_body(response, limits.max_bytes))
+                return _FetchAnswer(response.status)
+            return _FetchAnswer(response.status, await _read_body(response, limits.max_bytes))
     except aiohttp.ClientConnectorCertificateError:
         raise PictureError(f"{_shown(str(url))} has a certificate that is not trusted") from None
     except (aiohttp.ClientError, OSError) as error:

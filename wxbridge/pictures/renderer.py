@@ -45,7 +45,7 @@ from wxbridge.core import imaging
 from wxbridge.core.deadline import deadline_at, seconds_left, share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureTimeout, failure_reason
 from wxbridge.core.model import PictureSpec
-from wxbridge.core.pictures import ALERT, CHART, PAGE, PANEL, PageRequest, checked_params
+from wxbridge.core.pictures import ALERT, CHART, FETCH, FILE, PAGE, PANEL, PageRequest, checked_params
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.allowed_hosts import AllowList
@@ -129,8 +129,8 @@ class PictureRenderer:
             self._panels = PanelPainter(self.grafana, self._shoot, max_bytes=self.settings.max_size)
         self.painters: dict[str, Painter] = {
             PAGE: self._page,
-            "fetch": self._fetch,
-            "file": self._file,
+            FETCH: self._fetch,
+            FILE: self._file,
             CHART: self._chart,
             PANEL: self._panel,
             ALERT: self._alert,
@@ -232,7 +232,7 @@ class PictureRenderer:
         return await (GrafanaPages(grafana, self.browser).shoot(shot) if grafana else self.browser.shoot(shot))
 
     async def _fetch(self, params: Mapping[str, Any]) -> bytes:
-        given = checked_params(params, "fetch", "url", ("trusted",))
+        given = checked_params(params, FETCH, "url", ("trusted",))
         fetched = await fetch(
             str(given["url"]),
             allow=self._allowed,
@@ -244,7 +244,7 @@ class PictureRenderer:
         return fetched.data
 
     async def _file(self, params: Mapping[str, Any]) -> bytes:
-        given = checked_params(params, "file", "path")
+        given = checked_params(params, FILE, "path")
         return (await read_file(str(given["path"]), max_bytes=self.settings.max_size)).data
 
     async def _panel(self, params: Mapping[str, Any]) -> bytes:
@@ -294,7 +294,7 @@ class PictureRenderer:
         if kind == CHART and self.settings.alerts.painter is not None:
             return await self._chart_by_grafana(params)
         picture = await self.painters[kind](params)
-        if kind == "fetch" and await asyncio.to_thread(imaging.is_blank, picture, "the alert's picture"):
+        if kind == FETCH and await asyncio.to_thread(imaging.is_blank, picture, "the alert's picture"):
             raise PictureError("the alert's own picture is empty")
         return picture
 

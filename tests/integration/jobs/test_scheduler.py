@@ -19,6 +19,7 @@ from wxbridge.config.schema import Config
 from wxbridge.core.database import Database, make_engine, migrate, sqlite_url
 from wxbridge.core.errors import PictureError, StorageError, WxbridgeError
 from wxbridge.core.model import Accepted, Message, Notification, Picture, PictureSpec, Priority, Text
+from wxbridge.core.pictures import PageRequest
 from wxbridge.delivery import outbox
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.kinds import picture, screenshot, text
@@ -143,14 +144,12 @@ def shot(**keys: object) -> screenshot.ScreenshotJob:
 
 async def test_a_screenshot_job_asks_for_the_page_as_configured(context: JobContext, artist: Artist) -> None:
     (body,) = await screenshot.run(context, shot(width=800, theme="dark", wait_for=".panel", deadline="30s"))
-    assert artist.asked == [
-        PictureSpec(
-            "page",
-            {"url": "/d/kafka", "width": 800, "scale": 1.0, "theme": "dark", "kiosk": True, "wait_for": ".panel",
-             "full_page": True, "deadline": 30.0, "timezone": "Asia/Shanghai"},
-            link="/d/kafka",
-        ),
-    ]  # fmt: skip
+    (spec,) = artist.asked
+    assert (spec.kind, spec.link) == ("page", "/d/kafka")
+    assert PageRequest.from_params(spec.params) == PageRequest(
+        url="/d/kafka", width=800, scale=1.0, theme="dark", kiosk=True, wait_for=".panel", full_page=True,
+        deadline=30.0, timezone="Asia/Shanghai",
+    )  # fmt: skip
     assert body == Picture(file=f"kept-{len(artist.content)}", name="shot.png")
 
 

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 from tests.fakes.grafana import png
 from wxbridge.core import imaging
 from wxbridge.core.errors import PictureError
-from wxbridge.pictures.archive import archive, prune
+from wxbridge.pictures.archive import archive_picture, prune_archive
 
 NOW = datetime(2026, 11, 21, 8, 5, tzinfo=UTC)
 DAY = 86400
@@ -23,20 +23,20 @@ DAY = 86400
 
 def test_a_picture_is_kept_under_its_hour_in_its_time_zone(tmp_path):
     local = NOW.astimezone(ZoneInfo("Asia/Shanghai"))
-    path = archive(f"{tmp_path}/res/%Y/%m/%d/%H.png", local, b"png")
+    path = archive_picture(f"{tmp_path}/res/%Y/%m/%d/%H.png", local, b"png")
     assert path == tmp_path / "res/2026/11/21/16.png"
     assert path.read_bytes() == b"png"
 
 
 def test_no_leading_zeros_and_chinese_names(tmp_path):
-    path = archive(f"{tmp_path}/巡检/%Y年%-m月/%-d日%-H点.png", NOW.replace(day=2), b"png")
+    path = archive_picture(f"{tmp_path}/巡检/%Y年%-m月/%-d日%-H点.png", NOW.replace(day=2), b"png")
     assert path == tmp_path / "巡检/2026年11月/2日8点.png"
-    assert prune(f"{tmp_path}/巡检/%Y年%-m月/%-d日%-H点.png", DAY, NOW) == [path]
+    assert prune_archive(f"{tmp_path}/巡检/%Y年%-m月/%-d日%-H点.png", DAY, NOW) == [path]
 
 
 def test_a_second_picture_of_the_hour_replaces_the_first_and_leaves_no_other_file(tmp_path):
     for body in (b"one", b"two"):
-        path = archive(f"{tmp_path}/%H.png", NOW, body)
+        path = archive_picture(f"{tmp_path}/%H.png", NOW, body)
     assert path.read_bytes() == b"two"
     assert list(tmp_path.iterdir()) == [path]
     assert path.stat().st_mode & 0o777 == 0o666 & ~current_umask()
@@ -51,21 +51,21 @@ def current_umask() -> int:
 def test_a_disk_that_does_not_take_it_is_a_sentence(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(PictureError, match="cannot keep a picture") as caught:
-        archive(f"{tmp_path}/file/%H.png", NOW, b"png")
+        archive_picture(f"{tmp_path}/file/%H.png", NOW, b"png")
     assert caught.value.retry
 
 
 def test_old_pictures_go_and_everything_else_stays(tmp_path):
     pattern = f"{tmp_path}/res/%Y/%m/%d/%H.png"
-    old = [archive(pattern, NOW - timedelta(days=days), b"png") for days in (31, 40, 400)]
-    new = [archive(pattern, NOW - timedelta(days=days), b"png") for days in (0, 29)]
+    old = [archive_picture(pattern, NOW - timedelta(days=days), b"png") for days in (31, 40, 400)]
+    new = [archive_picture(pattern, NOW - timedelta(days=days), b"png") for days in (0, 29)]
     long_ago = (NOW - timedelta(days=900)).timestamp()
     others = [tmp_path / "res/notes.txt", tmp_path / "res/2024/01/01/mine.png", tmp_path / "res/2024/01/01/007.png"]
     for path in others:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
         os.utime(path, (long_ago, long_ago))
-    assert sorted(prune(pattern, 30 * DAY, NOW)) == sorted(old)
+    assert sorted(prune_archive(pattern, 30 * DAY, NOW)) == sorted(old)
     assert all(path.exists() for path in new + others)
     assert not (tmp_path / "res/2025").exists()
 
@@ -78,22 +78,22 @@ def test_what_is_behind_a_link_stays(tmp_path):
     (tmp_path / "res").mkdir()
     (tmp_path / "res/11").symlink_to(tmp_path / "outside")
     (tmp_path / "res/12.png").symlink_to(outside)
-    assert prune(f"{tmp_path}/res/%m/%d/%H.png", DAY, NOW) == []
-    assert prune(f"{tmp_path}/res/%m.png", DAY, NOW) == []
+    assert prune_archive(f"{tmp_path}/res/%m/%d/%H.png", DAY, NOW) == []
+    assert prune_archive(f"{tmp_path}/res/%m.png", DAY, NOW) == []
     assert outside.exists()
 
 
 def test_a_pattern_without_a_date_deletes_nothing(tmp_path):
-    path = archive(f"{tmp_path}/100%%.png", NOW - timedelta(days=90), b"png")
+    path = archive_picture(f"{tmp_path}/100%%.png", NOW - timedelta(days=90), b"png")
     assert path.name == "100%.png"
-    assert prune(f"{tmp_path}/100%%.png", DAY, NOW) == []
+    assert prune_archive(f"{tmp_path}/100%%.png", DAY, NOW) == []
 
 
 def test_a_relative_pattern(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    path = archive("%F/%H%M.png", NOW - timedelta(days=2), b"png")
+    path = archive_picture("%F/%H%M.png", NOW - timedelta(days=2), b"png")
     assert path == Path("2026-11-19/0805.png")
-    assert prune("%F/%H%M.png", DAY, NOW) == [path]
+    assert prune_archive("%F/%H%M.png", DAY, NOW) == [path]
 
 
 # ---------------------------------------------------------------- pixels

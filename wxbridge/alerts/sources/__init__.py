@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from wxbridge.core.model import AlertGroup, PictureSpec
+from wxbridge.core.pictures import fetch_spec
 
 MAX_ALERTS = 50_000
 """How many alerts of one body are read; what is above counts as truncated."""
@@ -19,10 +20,7 @@ Parse = Callable[[bytes, Mapping[str, str]], AlertGroup]
 
 def fetched(address: str) -> PictureSpec | None:
     """A picture to be fetched from an address (http, https or `data:`); None where there is none."""
-    if not address:
-        return None
-    # A `data:` address is no link for a person, and far too long for one.
-    return PictureSpec("fetch", {"url": address}, link=address if address.startswith(WEB) else None)
+    return fetch_spec(address) if address else None
 
 
 WEB = ("http://", "https://")

@@ -9,9 +9,10 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from wxbridge.alerts.sources import WEB, alertmanager, fetched
+from wxbridge.alerts.sources import alertmanager, fetched
 from wxbridge.core.json_values import as_labels, as_number, as_text
 from wxbridge.core.model import AlertGroup, AlertStatus, PictureSpec, Value
+from wxbridge.core.pictures import fetch_spec
 
 NAME = "grafana"
 
@@ -98,4 +99,4 @@ def _picture(item: dict[str, Any]) -> PictureSpec | None:
     if not embedded:
         return fetched(address)
     inside = embedded if embedded.startswith("data:") else f"data:image/png;base64,{embedded}"
-    return PictureSpec("fetch", {"url": inside}, link=address if address.startswith(WEB) else None)
+    return fetch_spec(inside, link=address)

@@ -9,6 +9,7 @@ from pydantic import model_validator
 
 from wxbridge.config.types import JobSettings
 from wxbridge.core.model import Picture, PictureSpec, Text
+from wxbridge.core.pictures import FILE, fetch_spec
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.kinds.text import TemplateText, render
 
@@ -36,11 +37,8 @@ class PictureJob(JobSettings):
 async def run(context: JobContext, job: PictureJob) -> Sequence[Text | Picture]:
     """Fetch or read the picture of this hour."""
     where = context.now.strftime(job.url or job.path or "")
-    if job.url:
-        # The operator wrote this address, so its host needs no second mention in `pictures.allow`.
-        spec = PictureSpec("fetch", {"url": where, "trusted": True}, link=where)
-    else:
-        spec = PictureSpec("file", {"path": str(context.base / where)})
+    # The operator wrote this address, so its host needs no second mention in `pictures.allow`.
+    spec = fetch_spec(where, trusted=True) if job.url else PictureSpec(FILE, {"path": str(context.base / where)})
     picture = await context.keep(await context.draw(spec), where.rsplit("/", 1)[-1].split("?", 1)[0] or job.id)
     return [Text(render(job.text, context)), picture] if job.text else [picture]
 

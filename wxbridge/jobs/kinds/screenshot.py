@@ -28,7 +28,7 @@ from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.kinds.text import TemplateText, render
-from wxbridge.pictures import archive
+from wxbridge.pictures.archive import archive_picture, prune_archive
 from wxbridge.pictures.pages.address import TimeRange, read_range, with_range, with_variables
 from wxbridge.pictures.pages.compare import side_by_side
 from wxbridge.pictures.pages.parts import cut_picture
@@ -37,8 +37,8 @@ log = structlog.get_logger()
 
 MAX_COMBINATIONS = 12
 """The most combinations of `variables`: each takes the browser some seconds, and the room some patience."""
-_LEAST_SHIFT = 60
-_DAY = 86400
+_MIN_SHIFT_SECONDS = 60
+_DAY_SECONDS = 86400
 
 
 class ScreenshotJob(JobSettings):
@@ -97,7 +97,7 @@ class ScreenshotJob(JobSettings):
     @field_validator("compare")
     @classmethod
     def _comparable(cls, value: float | None, info: ValidationInfo) -> float | None:
-        if value is not None and value < _LEAST_SHIFT:
+        if value is not None and value < _MIN_SHIFT_SECONDS:
             raise ValueError("compare with at least a minute earlier, such as 1d or 7d")
         if value is not None and "url" in info.data:
             read_range(info.data["url"], datetime.now(UTC))
@@ -122,25 +122,27 @@ async def run(context: JobContext, job: ScreenshotJob) -> Sequence[Text | Pictur
     failed = 0
     combinations = list(itertools.product(*job.variables.values()))
     for values in combinations:
-        taking = _Taking(context, job, dict(zip(job.variables, values, strict=True)))
+        combination = _Combination(context, job, dict(zip(job.variables, values, strict=True)))
         try:
-            pictures = await taking.take()
+            pictures = await combination.take()
         except PictureError as error:
             failed += 1
             if failed == len(combinations):
                 raise
-            log.error("one of several pictures failed", job=job.id, picture=taking.caption, error=str(error))  # noqa: TRY400
-            bodies.append(Text(say("jobs.screenshot.no_part", context.language, what=taking.caption, reason=error)))
+            log.error("one of several pictures failed", job=job.id, picture=combination.caption, error=str(error))  # noqa: TRY400
+            bodies.append(
+                Text(say("jobs.screenshot.no_part", context.language, what=combination.caption, reason=error))
+            )
             continue
-        if taking.caption:
-            bodies.append(Text(taking.caption))
+        if combination.caption:
+            bodies.append(Text(combination.caption))
         bodies += pictures
     return bodies
 
 
 @dataclass(frozen=True)
-class _Taking:
-    """The pictures of one combination of variables."""
+class _Combination:
+    """One combination of variables, and its pictures."""
 
     context: JobContext
     job: ScreenshotJob
@@ -155,14 +157,11 @@ class _Taking:
         """Draw, keep a copy of the whole, cut. Raises `PictureError`."""
         job = self.job
         url = with_variables(job.url, self.variables) if self.variables else job.url
-        if job.compare is None:
-            whole = await self._draw(url)
-            parts = [whole] if job.split is None else await asyncio.to_thread(_cut, whole, url)
-        else:
-            whole, parts = await self._compared(url, job.compare)
+        drawn = await (self._draw_whole(url) if job.compare is None else self._draw_twice(url, job.compare))
         if job.archive:
-            await self._archive(job.archive, whole)
-        stem = "-".join([job.id, *(_plain(value) for value in self.variables.values())])
+            await self._archive(job.archive, drawn.whole)
+        parts = drawn.parts
+        stem = "-".join([job.id, *(_file_name_part(value) for value in self.variables.values())])
         names = [f"{stem}-{number}.png" for number in range(1, len(parts) + 1)] if len(parts) > 1 else [f"{stem}.png"]
         return [await self.context.keep(part, name) for part, name in zip(parts, names, strict=True)]
 
@@ -170,7 +169,13 @@ class _Taking:
         zone = str(self.context.now.tzinfo)
         return await self.context.draw(page_request(url, self.job, zone).to_spec(url))
 
-    async def _compared(self, url: str, seconds: float) -> tuple[bytes, list[bytes]]:
+    async def _draw_whole(self, url: str) -> _Drawn:
+        whole = await self._draw(url)
+        if self.job.split is None:
+            return _Drawn(whole, [whole])
+        return _Drawn(whole, await asyncio.to_thread(cut_picture, whole, url.partition("?")[0]))
+
+    async def _draw_twice(self, url: str, seconds: float) -> _Drawn:
         """Draw a dashboard now and earlier, one after the other, and put both side by side."""
         try:
             now = read_range(url, self.context.now.astimezone(self._zone()))
@@ -180,7 +185,8 @@ class _Taking:
         pictures = [await self._draw(with_range(url, span)) for span in (now, then)]
         language = self.context.language
         labels = [_label(say("jobs.screenshot.now", language), now), _label(_before(seconds, language), then)]
-        return await asyncio.to_thread(_beside, pictures, labels, url, split=self.job.split is not None)
+        name = url.partition("?")[0]
+        return await asyncio.to_thread(_put_beside, pictures, labels, name, split=self.job.split is not None)
 
     def _zone(self) -> tzinfo | None:
         """The time zone of the page, in which Grafana rounds `now/d`."""
@@ -193,31 +199,36 @@ class _Taking:
         job, context = self.job, self.context
         pattern = str(Path(str(context.base).replace("%", "%%")) / where)
         if self.variables:
-            values = "-".join(_plain(value) for value in self.variables.values())
+            values = "-".join(_file_name_part(value) for value in self.variables.values())
             path = Path(pattern)
             pattern = str(path.with_name(f"{path.stem}-{values}{path.suffix}"))
         try:
-            await asyncio.to_thread(archive.archive, pattern, context.now, png)
-            await asyncio.to_thread(archive.prune, pattern, job.keep, context.now)
+            await asyncio.to_thread(archive_picture, pattern, context.now, png)
+            await asyncio.to_thread(prune_archive, pattern, job.keep, context.now)
         except (OSError, PictureError) as error:
             # The room gets its picture even where the archive's disk is full.
             log.error("the copy could not be kept", job=job.id, error=str(error))  # noqa: TRY400
 
 
-def _cut(png: bytes, name: str) -> list[bytes]:
-    return cut_picture(png, name.partition("?")[0])
+@dataclass(frozen=True)
+class _Drawn:
+    """A picture, and the parts in which it is sent."""
+
+    whole: bytes
+    parts: list[bytes]
 
 
-def _beside(pictures: Sequence[bytes], labels: Sequence[str], url: str, *, split: bool) -> tuple[bytes, list[bytes]]:
-    """The whole, and its parts: each row beside the same row, where both pictures have the same number of them."""
-    name = url.partition("?")[0]
+def _put_beside(pictures: Sequence[bytes], labels: Sequence[str], name: str, *, split: bool) -> _Drawn:
+    """Put pictures side by side; in parts each row beside the same row, where both have the same number of them."""
     whole = side_by_side(list(zip(pictures, labels, strict=True)), name)
     if not split:
-        return whole, [whole]
-    rows = [_cut(png, name) for png in pictures]
+        return _Drawn(whole, [whole])
+    rows = [cut_picture(png, name) for png in pictures]
     if len({len(parts) for parts in rows}) > 1:
-        return whole, [whole]
-    return whole, [side_by_side(list(zip(parts, labels, strict=True)), name) for parts in zip(*rows, strict=True)]
+        return _Drawn(whole, [whole])
+    return _Drawn(
+        whole, [side_by_side(list(zip(parts, labels, strict=True)), name) for parts in zip(*rows, strict=True)]
+    )
 
 
 def _label(words: str, span: TimeRange) -> str:
@@ -227,13 +238,13 @@ def _label(words: str, span: TimeRange) -> str:
 
 def _before(seconds: float, language: Language) -> str:
     """`1 day before`, `2 h before`."""
-    days, rest = divmod(seconds, _DAY)
+    days, rest = divmod(seconds, _DAY_SECONDS)
     day = "jobs.screenshot.one_day" if days == 1 else "jobs.screenshot.days"
     span = format_duration(seconds, language) if rest else say(day, language, n=int(days))
     return say("jobs.screenshot.before", language, span=span)
 
 
-def _plain(value: str) -> str:
+def _file_name_part(value: str) -> str:
     """A variable's value as a part of a file's name."""
     return re.sub(r"[^\w.]+", "_", value).strip("._")[:40] or "_"
 

@@ -165,7 +165,7 @@ async def test_a_page_that_draws_itself_late_is_waited_for(browser, fake, keep_p
 
 async def test_a_panel_that_never_loads_is_an_error_that_names_it(browser, fake):
     with pytest.raises(PictureError, match=r"1 panel \(面板 7\), 1 query was still loading") as caught:
-        await browser.shoot(signed_in(fake, "/d/kafka/inner?stuck=7&panels=8", deadline=3))
+        await browser.shoot(signed_in(fake, "/d/kafka/inner?stuck=7&panels=8", deadline=5))
     assert caught.value.retry
 
 
