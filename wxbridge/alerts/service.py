@@ -280,7 +280,7 @@ class AlertService:
 
         async def ask(name: str, server: Alertmanager | None) -> list[ListedAlert] | None:
             try:
-                return await read_listing(await server.alerts(), name.lower()) if server else None
+                return await read_listing(await server.list_alerts(), name.lower()) if server else None
             except ApiError as error:
                 if not (name == "Grafana" and error.status == _HTTP_NOT_FOUND):
                     missing[name] = str(error)
@@ -334,7 +334,7 @@ class AlertService:
 
         async def ask(server: Alertmanager | None, name: str = "") -> Sequence[GettableSilence]:
             try:
-                return await server.silences() if server else ()
+                return await server.list_silences() if server else ()
             except ApiError as error:
                 if name:
                     missing[name] = str(error)

@@ -92,7 +92,7 @@ class Alertmanager:
         """Close the connections."""
         await self._client.close()
 
-    async def alerts(self, filters: Sequence[Matcher] = ()) -> list[GettableAlert]:
+    async def list_alerts(self, filters: Sequence[Matcher] = ()) -> list[GettableAlert]:
         """List what fires now, silenced or not; with filters, what fulfils all of them by the server's own reading.
 
         Raises:
@@ -108,14 +108,14 @@ class Alertmanager:
                 await asyncio.sleep(0)
         return found
 
-    async def silences(self) -> list[GettableSilence]:
+    async def list_silences(self) -> list[GettableSilence]:
         """List the silences that are not over, those that end first at the top. Raises `ApiError`."""
         data = await self._client.get(f"{self._root}/silences")
         kept = [_read_silence(item) for item in self._items(data, "silences")]
         never = datetime.max.replace(tzinfo=UTC)
         return sorted((each for each in kept if each.state != "expired"), key=lambda each: each.ends_at or never)
 
-    async def silence(self, silence_id: str) -> GettableSilence | None:
+    async def get_silence(self, silence_id: str) -> GettableSilence | None:
         """Get one silence, also one that is over; None where there is none of that id. Raises `ApiError`."""
         if not _SILENCE_ID.fullmatch(silence_id):
             return None
@@ -130,7 +130,7 @@ class Alertmanager:
     async def add_silence(
         self, matchers: Sequence[Matcher], starts_at: datetime, ends_at: datetime, by: str, comment: str
     ) -> str:
-        """Keep a silence; gives its id. One that holds for every alert is refused by the server.
+        """Create a silence and return its id. One that holds for every alert is refused by the server.
 
         Raises:
             ApiError: it was not kept; where the answer was late it may be.
@@ -160,7 +160,7 @@ class Alertmanager:
 
     async def expire_silence(self, silence_id: str) -> bool:
         """End a silence now; False where there is none of that id that is not over. Raises `ApiError`."""
-        kept = await self.silence(silence_id)
+        kept = await self.get_silence(silence_id)
         # Asked first: for an unknown one versions answer 404 or 500, for one that is over 200 or 500.
         if kept is None or kept.state == "expired":
             return False

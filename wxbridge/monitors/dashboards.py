@@ -131,7 +131,7 @@ class Dashboards:
                 out of reach, overloaded or too late (retry).
         """
         query = urlencode({"type": "dash-db", "query": text, "limit": limit})
-        return tuple(_hits(await self._get(f"/api/search?{query}")))[:limit]
+        return tuple(_read_hits(await self._get(f"/api/search?{query}")))[:limit]
 
     async def list_all(self) -> tuple[DashboardHit, ...]:
         """List all dashboards that the account may see, 5,000 at most.
@@ -144,7 +144,7 @@ class Dashboards:
             query = urlencode({"type": "dash-db", "limit": DASHBOARDS_PER_PAGE, "page": page})
             answer = await self._get(f"/api/search?{query}")
             before = len(found)
-            found |= {hit.uid: hit for hit in _hits(answer)}
+            found |= {hit.uid: hit for hit in _read_hits(answer)}
             # A Grafana before 6.2 knows no pages and gives the first one again.
             if not isinstance(answer, list) or len(answer) < DASHBOARDS_PER_PAGE or len(found) == before:
                 break
@@ -160,14 +160,14 @@ class Dashboards:
             return None
         path = f"/api/dashboards/uid/{quote(uid)}"
         answer = await self._get(path)
-        newer = answer.path if isinstance(answer, _Elsewhere) else ""
+        newer = answer.path if isinstance(answer, _NewerApi) else ""
         if newer:
             answer = await self._get(newer)
         if answer is None:
             return None
         if not isinstance(answer, dict):
             raise PictureError(f"Grafana's answer to {path} is no dashboard: check grafana.url")
-        return dashboard_in(answer, uid)
+        return read_dashboard(answer, uid)
 
     async def find_uid(self, number: int, org: str = "") -> str:
         """Get the uid of a dashboard of which an old Grafana told only the number, in its organisation.
@@ -200,7 +200,7 @@ class Dashboards:
         return answer
 
     async def _read(self, path: str, answer: ApiAnswer) -> Any:
-        """Decode an answer: None where there is no such thing, `_Elsewhere` where it is kept by a newer API."""
+        """Decode an answer: None where there is no such thing, `_NewerApi` where it is kept by a newer API."""
         grafana, status, shown = self.grafana, answer.status, path.partition("?")[0]
         if status == 404 and not path.startswith("/api/search"):  # noqa: PLR2004 - HTTP
             return None
@@ -212,7 +212,7 @@ class Dashboards:
                 "give the service account or user of grafana: the role Viewer"
             )
         if status == 406 and (newer := _NEWER_PATH.search(answer.body[:2000].decode("utf-8", "replace"))):  # noqa: PLR2004
-            return _Elsewhere(newer[0])
+            return _NewerApi(newer[0])
         if 300 <= status < 400:  # noqa: PLR2004 - HTTP
             raise PictureError(f"Grafana at {grafana.base} redirects {shown}: write its real address as grafana.url")
         if status != 200:  # noqa: PLR2004 - HTTP
@@ -230,7 +230,7 @@ class Dashboards:
 
 
 @dataclass(frozen=True)
-class _Elsewhere:
+class _NewerApi:
     """Where Grafana says that it keeps a dashboard of the newer schema."""
 
     path: str
@@ -239,7 +239,7 @@ class _Elsewhere:
 # ---------------------------------------------------------------- reading what Grafana says
 
 
-def _hits(answer: Any) -> Iterator[DashboardHit]:
+def _read_hits(answer: Any) -> Iterator[DashboardHit]:
     for each in answer if isinstance(answer, list) else ():
         if not isinstance(each, dict) or each.get("type", "dash-db") != "dash-db":
             continue
@@ -251,41 +251,32 @@ def _hits(answer: Any) -> Iterator[DashboardHit]:
             )
 
 
-def dashboard_in(answer: Mapping[str, Any], uid: str) -> Dashboard:
+def read_dashboard(answer: Mapping[str, Any], uid: str) -> Dashboard:
     """Read what `/api/dashboards/uid/UID` or the newer API answers. What is not understood is left out."""
     model, meta = _mapping(answer.get("dashboard")), _mapping(answer.get("meta"))
     spec = _mapping(answer.get("spec")) or _mapping(model.get("spec"))
     newer = next((each for each in (spec, model) if "elements" in each), None)
     address = _ADDRESS.search(str(meta.get("url") or ""))
     slug = str(meta.get("slug") or (address[1] if address else ""))
-    model = model or spec
     if newer is not None:
-        times = _mapping(newer.get("timeSettings"))
-        listed = [_mapping(each) for each in _list(newer.get("variables"))]
-        variables = [_variable(_mapping(each.get("spec"))) for each in listed]
-        return Dashboard(
-            uid,
-            _text(newer.get("title")) or uid,
-            slug,
-            _numbered(_from_layout(newer)),
-            tuple(filter(None, variables)),
-            _text(times.get("from")),
-            _text(times.get("to")),
-        )
-    times = _mapping(model.get("time"))
-    listed = [_mapping(each) for each in _list(_mapping(model.get("templating")).get("list"))]
+        times, panels = _mapping(newer.get("timeSettings")), _panels_of_layout(newer)
+        variables = [_mapping(_mapping(each).get("spec")) for each in _list(newer.get("variables"))]
+    else:
+        model = model or spec
+        times, panels = _mapping(model.get("time")), _panels_of_model(model)
+        variables = [_mapping(each) for each in _list(_mapping(model.get("templating")).get("list"))]
     return Dashboard(
         uid,
-        _text(model.get("title")) or uid,
+        _text((newer or model).get("title")) or uid,
         slug,
-        _numbered(_from_model(model)),
-        tuple(filter(None, map(_variable, listed))),
+        _number_panels(panels),
+        tuple(filter(None, map(_read_variable, variables))),
         _text(times.get("from")),
         _text(times.get("to")),
     )
 
 
-def _numbered(panels: Iterator[PanelInfo]) -> tuple[PanelInfo, ...]:
+def _number_panels(panels: Iterator[PanelInfo]) -> tuple[PanelInfo, ...]:
     seen: dict[int, PanelInfo] = {}
     for panel in panels:
         if panel.id not in seen:
@@ -293,30 +284,30 @@ def _numbered(panels: Iterator[PanelInfo]) -> tuple[PanelInfo, ...]:
     return tuple(seen.values())
 
 
-def _from_model(model: Mapping[str, Any]) -> Iterator[PanelInfo]:
-    """The panels as one reads: by their place, those of a collapsed row where the row is."""
+def _panels_of_model(model: Mapping[str, Any]) -> Iterator[PanelInfo]:
+    """Read the panels in the order in which one reads: by their place, those of a collapsed row where the row is."""
     for row in _list(model.get("rows")):
         inner = _mapping(row)
         for panel in _list(inner.get("panels")):
-            yield from _panel(_mapping(panel), _text(inner.get("title")))
+            yield from _read_panel(_mapping(panel), _text(inner.get("title")))
     row_title = ""
-    for each in sorted(map(_mapping, _list(model.get("panels"))), key=_place):
+    for each in sorted(map(_mapping, _list(model.get("panels"))), key=_grid_position):
         if each.get("type") != "row":
-            yield from _panel(each, row_title)
+            yield from _read_panel(each, row_title)
             continue
         row_title = _text(each.get("title"))
-        for panel in sorted(map(_mapping, _list(each.get("panels"))), key=_place):
-            yield from _panel(panel, row_title)
+        for panel in sorted(map(_mapping, _list(each.get("panels"))), key=_grid_position):
+            yield from _read_panel(panel, row_title)
 
 
-def _place(panel: Mapping[str, Any]) -> tuple[float, float]:
+def _grid_position(panel: Mapping[str, Any]) -> tuple[float, float]:
     place = _mapping(panel.get("gridPos"))
     return tuple(  # type: ignore[return-value] # two of them
         float(place[side]) if isinstance(place.get(side), int | float) else 0.0 for side in ("y", "x")
     )
 
 
-def _panel(panel: Mapping[str, Any], row: str) -> Iterator[PanelInfo]:
+def _read_panel(panel: Mapping[str, Any], row: str) -> Iterator[PanelInfo]:
     number = panel.get("id")
     # Older models keep the copies of a repeated panel; they are made anew with each look.
     if isinstance(number, int) and not panel.get("repeatPanelId"):
@@ -325,9 +316,9 @@ def _panel(panel: Mapping[str, Any], row: str) -> Iterator[PanelInfo]:
         yield PanelInfo(0, number, title, row, _text(panel.get("repeat")))
 
 
-def _from_layout(spec: Mapping[str, Any]) -> Iterator[PanelInfo]:
+def _panels_of_layout(spec: Mapping[str, Any]) -> Iterator[PanelInfo]:
     elements = _mapping(spec.get("elements"))
-    for name, row, repeat in _references(_mapping(spec.get("layout")), "", 0):
+    for name, row, repeat in _elements_of_layout(_mapping(spec.get("layout")), "", 0):
         element = _mapping(_mapping(elements.get(name)).get("spec"))
         number = element.get("id")
         if isinstance(number, int):
@@ -335,22 +326,22 @@ def _from_layout(spec: Mapping[str, Any]) -> Iterator[PanelInfo]:
             yield PanelInfo(0, number, title, row, repeat)
 
 
-def _references(layout: Mapping[str, Any], row: str, depth: int) -> Iterator[tuple[str, str, str]]:
-    """The elements of a layout in order: (name, row or tab, repeated for)."""
+def _elements_of_layout(layout: Mapping[str, Any], row: str, depth: int) -> Iterator[tuple[str, str, str]]:
+    """List the elements of a layout in order: (name, row or tab, repeated for)."""
     spec = _mapping(layout.get("spec"))
     if depth > _MAX_LAYOUT_DEPTH:
         return
     items = [_mapping(_mapping(item).get("spec")) for item in _list(spec.get("items"))]
-    for item in sorted(items, key=lambda each: _place({"gridPos": each})):
+    for item in sorted(items, key=lambda each: _grid_position({"gridPos": each})):
         name, repeat = _mapping(item.get("element")).get("name"), _mapping(item.get("repeat")).get("value")
         if isinstance(name, str):
             yield name, row, _text(repeat)
     for part in (*_list(spec.get("rows")), *_list(spec.get("tabs"))):
         inner = _mapping(_mapping(part).get("spec"))
-        yield from _references(_mapping(inner.get("layout")), _text(inner.get("title")) or row, depth + 1)
+        yield from _elements_of_layout(_mapping(inner.get("layout")), _text(inner.get("title")) or row, depth + 1)
 
 
-def _variable(given: Mapping[str, Any]) -> DashboardVariable | None:
+def _read_variable(given: Mapping[str, Any]) -> DashboardVariable | None:
     name = _text(given.get("name"))
     if not name:
         return None

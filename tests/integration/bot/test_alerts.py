@@ -339,7 +339,7 @@ async def test_with_alertmanager_a_silence_is_kept_on_both_sides_and_is_one(
         assert (await chat.ask("alerts")).startswith("2 firing\n🔥 [")
         answer = await chat.ask(f"silence {await chat.id_of('db-1')} 2h why not")
         assert 'alertname="DiskFull", instance="db-1", pod="p"' in answer
-        [theirs] = await server.silences()
+        [theirs] = await server.list_silences()
         [ours] = await chat.silences()
         assert f"To end it: unsilence {theirs.id[:8]}" in answer
         assert (theirs.created_by, theirs.comment) == ("张三", "why not")
@@ -348,20 +348,20 @@ async def test_with_alertmanager_a_silence_is_kept_on_both_sides_and_is_one(
         assert line.startswith(f"🔕 {theirs.id[:8]} until ")
         assert "🔕 silenced (" in await chat.ask("alerts db-1")
         assert (await chat.ask(f"unsilence {ours.id}")).startswith("🔔 Ended: ")
-        assert await server.silences() == []
+        assert await server.list_silences() == []
         assert await chat.silences() == []
 
         await chat.ask("silence source!=alertmanager team=web 2h")
         await chat.ask(f"silence {await chat.id_of('Slow')} 2h")
-        assert await server.silences() == [], "it knows neither the label nor the alert"
+        assert await server.list_silences() == [], "it knows neither the label nor the alert"
         assert len(await chat.silences()) == 2
 
         await chat.ask("silence team=db 1d")
-        assert len(await server.silences()) == 1
+        assert len(await server.list_silences()) == 1
         assert len((await chat.ask("silences")).splitlines()) == 3
-        short = (await server.silences())[0].id[:8]
+        short = (await server.list_silences())[0].id[:8]
         assert await chat.ask(f"unsilence {short}") == '🔔 Ended: team="db"'
-        assert await server.silences() == []
+        assert await server.list_silences() == []
         assert len(await chat.silences()) == 2
 
 

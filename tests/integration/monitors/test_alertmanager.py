@@ -44,7 +44,7 @@ async def test_a_real_alertmanager_lists_alerts_and_keeps_and_ends_silences(tmp_
     async with alertmanager_process(tmp_path) as url, Alertmanager(WebSource(url=url)) as client:
         full, slow = {"alertname": "DiskFull", "instance": "db-1"}, {"alertname": "Slow", "instance": "web-1"}
         await post_alerts(url, full, slow)
-        found = {each.alert.title: each for each in await read_listing(await client.alerts(), "alertmanager")}
+        found = {each.alert.title: each for each in await read_listing(await client.list_alerts(), "alertmanager")}
         assert found.keys() == {"DiskFull", "Slow"}
         alert = found["DiskFull"].alert
         assert (alert.source, alert.status, alert.labels) == ("alertmanager", AlertStatus.FIRING, full)
@@ -53,27 +53,30 @@ async def test_a_real_alertmanager_lists_alerts_and_keeps_and_ends_silences(tmp_
         assert alert.starts_at is not None
         assert abs(alert.starts_at - datetime.now(UTC)) < HOUR
 
-        some = await client.alerts(parse_matchers(['instance=~"db-\\d+"', 'alertname!="Slow"']))
+        some = await client.list_alerts(parse_matchers(['instance=~"db-\\d+"', 'alertname!="Slow"']))
         assert [each.labels["alertname"] for each in some] == ["DiskFull"]
-        assert await client.alerts(parse_matchers(["instance=nowhere"])) == []
+        assert await client.list_alerts(parse_matchers(["instance=nowhere"])) == []
 
         wanted = parse_matchers(['instance=~"db-\\d+"', 'team!="x\\"y"', 'other!~"a|b"', "alertname=DiskFull"])
         name = await client.add_silence(wanted, NOW - HOUR, NOW + 2 * HOUR, "张三", "moving data")
-        [kept] = await client.silences()
+        [kept] = await client.list_silences()
         assert (kept.id, kept.state, kept.ends_at) == (name, "active", NOW + 2 * HOUR)
         assert set(kept.matchers) == set(map(str, wanted))
         assert (kept.created_by, kept.comment) == ("张三", "moving data")
-        assert await client.silence(name) == kept
-        marks = {each.labels["alertname"]: each.silenced_by for each in await client.alerts()}
+        assert await client.get_silence(name) == kept
+        marks = {each.labels["alertname"]: each.silenced_by for each in await client.list_alerts()}
         assert marks == {"DiskFull": (name,), "Slow": ()}
 
         later = await client.add_silence(wanted[:1], NOW + HOUR, NOW + 3 * HOUR, "", "")
-        assert [(each.id, each.state) for each in await client.silences()] == [(name, "active"), (later, "pending")]
+        assert [(each.id, each.state) for each in await client.list_silences()] == [
+            (name, "active"),
+            (later, "pending"),
+        ]
         assert await client.expire_silence(name)
         assert not await client.expire_silence(name), "it is over"
         assert not await client.expire_silence("00000000-0000-0000-0000-000000000000")
         assert not await client.expire_silence("../alerts")
-        assert [each.id for each in await client.silences()] == [later]
+        assert [each.id for each in await client.list_silences()] == [later]
 
 
 @real
@@ -87,10 +90,10 @@ async def test_a_real_alertmanager_says_itself_what_it_does_not_take(
         with pytest.raises(ApiError, match=r"HTTP 400: .*end time can.t be in the past"):
             await client.add_silence(parse_matchers(["a=b"]), NOW - 2 * HOUR, NOW - HOUR, "me", "")
         with pytest.raises(ApiError, match="error parsing regexp"):
-            await client.alerts([Matcher("a", "=~", r"\C")])
+            await client.list_alerts([Matcher("a", "=~", r"\C")])
         async with Alertmanager(WebSource(url=f"{url}/nowhere")) as lost:
             with pytest.raises(ApiError, match=r"there is no /api/v2/alerts .*is alertmanager.url right\?"):
-                await lost.alerts()
+                await lost.list_alerts()
         [finding] = await examine(read(f'alertmanager: {{url: "{url}"}}\n'), None, {"a": CHECKS["alertmanager"]})
         assert (finding.name, finding.state) == ("alertmanager", FindingState.OK)
         assert "version 0." in finding.found
@@ -152,7 +155,7 @@ async def test_a_token_and_a_user_with_a_password_are_shown_and_never_told(fake:
     ):
         async with Alertmanager(source) as client:
             with pytest.raises(ApiError, match="does not let us in") as caught:
-                await client.alerts()
+                await client.list_alerts()
         assert fake.requests[-1][2] == shown
         assert "hush" not in str(caught.value)
 
@@ -161,7 +164,7 @@ async def test_a_passing_fault_is_asked_again_but_a_silence_is_posted_once(fake:
     async with Alertmanager(WebSource(url=fake.url)) as client:
         fake.says("", status=503)
         fake.says([])
-        assert await client.alerts() == []
+        assert await client.list_alerts() == []
         assert len(fake.requests) == 2
         fake.answers.clear()
         fake.says("", status=503)
@@ -179,7 +182,7 @@ async def test_a_connection_that_breaks_is_opened_again(fake: Fake) -> None:
     fake.answers.append(hang_up)
     fake.says([])
     async with Alertmanager(WebSource(url=fake.url)) as client:
-        assert await client.alerts() == []
+        assert await client.list_alerts() == []
 
 
 async def test_who_does_not_answer_in_time_is_given_up(fake: Fake) -> None:
@@ -190,13 +193,13 @@ async def test_who_does_not_answer_in_time_is_given_up(fake: Fake) -> None:
     fake.answers.append(sleep)
     async with Alertmanager(WebSource(url=fake.url), deadline=0.2) as client:
         with pytest.raises(ApiError, match=r"Alertmanager at http://127.* did not answer within 0.2 s"):
-            await client.alerts()
+            await client.list_alerts()
 
 
 async def test_nobody_at_the_address_is_told() -> None:
     async with Alertmanager(WebSource(url=f"http://127.0.0.1:{free_port()}")) as client:
         with pytest.raises(ApiError, match=r"cannot be reached: .*") as caught:
-            await client.silences()
+            await client.list_silences()
     assert caught.value.passing
 
 
@@ -216,7 +219,7 @@ async def test_what_is_no_answer_is_told_in_words(fake: Fake, body: Any, status:
     fake.says(body, status=status, headers={"Location": "http://elsewhere/login?secret=1"})
     async with Alertmanager(WebSource(url=fake.url), max_bytes=2000) as client:
         with pytest.raises(ApiError) as caught:
-            await client.alerts()
+            await client.list_alerts()
     assert words in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "html" not in str(caught.value)
@@ -225,11 +228,11 @@ async def test_what_is_no_answer_is_told_in_words(fake: Fake, body: Any, status:
 async def test_odd_entries_are_passed_over_and_what_is_missing_is_empty(fake: Fake) -> None:
     fake.says([3, {}, {"labels": {"alertname": "A"}, "status": {"silencedBy": ["x"], "inhibitedBy": ["y"]}}])
     async with Alertmanager(WebSource(url=fake.url)) as client:
-        [only] = await read_listing(await client.alerts(), "alertmanager")
+        [only] = await read_listing(await client.list_alerts(), "alertmanager")
         assert (only.alert.title, only.silenced_by, only.inhibited) == ("A", ("x",), True)
         fake.answers.clear()
         fake.says([{"id": "a", "matchers": [{"name": "x y", "value": "[[:a", "isRegex": True}, 3]}, None])
-        assert await client.silences() == [GettableSilence("a", "", ('"x y"=~"[[:a"',), None, None)]
+        assert await client.list_silences() == [GettableSilence("a", "", ('"x y"=~"[[:a"',), None, None)]
         fake.answers.clear()
         fake.says({})
         with pytest.raises(ApiError, match="something else than its silences"):
@@ -252,7 +255,7 @@ async def test_grafana_lists_its_alerts_as_its_webhook_tells_them(fake: Fake) ->
         ]
     )
     async with Alertmanager.of_grafana(WebSource(url=f"{fake.url}/sub")) as client:
-        [only] = await read_listing(await client.alerts(), "grafana")
+        [only] = await read_listing(await client.list_alerts(), "grafana")
     assert fake.requests[0][1] == "/sub/api/alertmanager/grafana/api/v2/alerts"
     assert (only.alert.source, only.alert.status, only.alert.title) == ("grafana", AlertStatus.NO_DATA, "Disk")
     assert only.alert.labels == {"alertname": "DatasourceNoData", "rulename": "Disk"}
@@ -293,16 +296,16 @@ async def test_a_private_authority_is_trusted_where_it_is_named_and_only_there(a
         await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
         url = f"https://127.0.0.1:{runner.addresses[0][1]}"
         async with Alertmanager(WebSource(url=url, ca=authority / "ca.pem")) as client:
-            assert await client.alerts() == []
+            assert await client.list_alerts() == []
         async with Alertmanager(WebSource(url=url)) as client:
             with pytest.raises(ApiError, match=r"is not trusted: name the authority that signed it as alertmanager.ca"):
-                await client.alerts()
+                await client.list_alerts()
         async with Alertmanager(WebSource(url=url, ca=authority / "nowhere.pem")) as client:
             with pytest.raises(ApiError, match=r"cannot read alertmanager.ca, .*nowhere.pem: No such file"):
-                await client.alerts()
+                await client.list_alerts()
         async with Alertmanager(WebSource(url=url, ca=authority / "key.pem")) as client:
             with pytest.raises(ApiError, match=r"cannot read alertmanager.ca, .*key.pem"):
-                await client.alerts()
+                await client.list_alerts()
     finally:
         await runner.cleanup()
 
@@ -311,6 +314,6 @@ async def test_it_can_be_closed_twice_and_used_again(fake: Fake) -> None:
     fake.says([])
     client = Alertmanager(WebSource(url=fake.url))
     await client.close()
-    assert await client.alerts() == []
+    assert await client.list_alerts() == []
     await client.close()
     await client.close()

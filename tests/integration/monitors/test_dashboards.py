@@ -13,7 +13,7 @@ from tests.fakes.grafana_models import KAFKA, hit
 from wxbridge.config.types import GrafanaSettings
 from wxbridge.core.errors import PictureError
 from wxbridge.monitors import dashboards as module
-from wxbridge.monitors.dashboards import Dashboards, dashboard_in
+from wxbridge.monitors.dashboards import Dashboards, read_dashboard
 from wxbridge.monitors.grafana import Grafana
 
 
@@ -171,11 +171,11 @@ JSON = st.recursive(
 
 @given(st.dictionaries(st.sampled_from(["dashboard", "spec", "meta"]), JSON))
 def test_whatever_a_model_holds_it_is_read_without_a_crash(answer) -> None:
-    found = dashboard_in(answer, "uid")
+    found = read_dashboard(answer, "uid")
     assert [each.number for each in found.panels] == list(range(1, len(found.panels) + 1))
 
 
 def test_a_model_is_not_changed_by_reading_it() -> None:
     before = json.dumps(KAFKA)
-    dashboard_in({"dashboard": KAFKA}, "kfk")
+    read_dashboard({"dashboard": KAFKA}, "kfk")
     assert json.dumps(KAFKA) == before
