@@ -30,7 +30,7 @@ def _somewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WXBRIDGE_TOKEN", raising=False)
     monkeypatch.setattr(module, "BETWEEN", 0.01)
     # Else the log of later tests would go to what the runner has closed.
-    monkeypatch.setattr(module.logs, "configure", lambda *_: None)
+    monkeypatch.setattr(module.logging, "configure", lambda *_: None)
 
 
 def run(*words: str):
