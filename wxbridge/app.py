@@ -464,7 +464,7 @@ class Running:
         bridge.turn_to(new)
         self._present = new
         self._jobs.reconfigure(scheduler_settings(config), new.pictures)
-        self._hosts.take(config.host, language=config.language, timezone=config.timezone)
+        self._hosts.reconfigure(config.host, language=config.language, timezone=config.timezone)
         self.answering.take(new)
         if http is not None:
             await bridge.listener.serve(http)

@@ -80,7 +80,7 @@ async def test_machines_warn_in_their_room_with_a_chart_recover_and_are_asked_ab
 ) -> None:
     made = proc(quick.directory)
     use_memory(made, 0.3)
-    quick.constants |= {"psutil:PROCFS_PATH": str(made), "wxbridge.hosts.monitor:FLUSH": 0.0}
+    quick.constants |= {"psutil:PROCFS_PATH": str(made), "wxbridge.hosts.monitor:FLUSH_SECONDS": 0.0}
     bridge = await up(quick, CONFIG)
     await hold(quick, bridge, [turn("张三", "/host", "host answered", "^📊 web-1 · ")])
     use_memory(made, 0.97)

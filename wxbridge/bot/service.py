@@ -75,7 +75,7 @@ class Answering:
             *alert_commands(self.bridge.alerts),
             *job_commands(jobs),
             status_command(self.bridge.statuses, self._budgets, self.bridge.database.read),
-            *host_commands(self.hosts.hosts),
+            *host_commands(self.hosts.list_hosts),
         ]
 
     def _budgets(self) -> dict[str, dict[str, int]]:

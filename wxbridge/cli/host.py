@@ -117,7 +117,7 @@ def _kept(config: Path | None) -> list[Host] | None:
     async def read(_: Config, database: Database) -> list[Host]:
         from wxbridge.hosts import store
 
-        return await database.read(lambda connection: store.hosts(connection, time.time()))
+        return await database.read(lambda connection: store.read_hosts(connection, time.time()))
 
     return with_database(config, read)
 
@@ -125,14 +125,14 @@ def _kept(config: Path | None) -> list[Host] | None:
 def _measured() -> Host:
     """This machine, by two samples."""
     from wxbridge.config.hosts import safe_name
-    from wxbridge.hosts.samples import Host, Sample, history_of
+    from wxbridge.hosts.samples import Host, Sample, make_history
     from wxbridge.hosts.sensors import Sensors
 
     sensors = Sensors()
     sensors.sample()
     time.sleep(BETWEEN)
     sample = Sample(time.time(), sensors.sample())
-    return Host(safe_name(socket.gethostname()), history_of([sample], BETWEEN), sensors.about())
+    return Host(safe_name(socket.gethostname()), make_history([sample], BETWEEN), sensors.about())
 
 
 def _show(found: list[Host], config: Path | None, *, as_json: bool) -> None:
@@ -149,7 +149,7 @@ def _show(found: list[Host], config: Path | None, *, as_json: bool) -> None:
         last = each.history.last
         end = time.time()
         start = end - _PERIOD if last and len(each.history.raw.at) > 1 else end - BETWEEN
-        lines = figures.report(each, start, end, settings.language if settings else "en", zone)
+        lines = figures.describe_host(each, start, end, settings.language if settings else "en", zone)
         texts.append(plain("\n".join(lines)))
     print("\n\n".join(texts))  # noqa: T201
 

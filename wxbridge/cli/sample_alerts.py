@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 from PIL import Image, ImageDraw, ImageFont
 
 from wxbridge.hosts import chart
-from wxbridge.hosts.samples import Host, Sample, history_of
+from wxbridge.hosts.samples import Host, Sample, make_history
 
 
 def chart_png(width: int = 900, height: int = 360) -> bytes:
@@ -152,11 +152,11 @@ def host() -> bytes:
     """What the bridge itself posts where a machine is busy, with the chart of the last minutes."""
     now = time.time()
     points = [(age, max(0.0, 1 - age / 300)) for age in range(600, 0, -10)]
-    history = history_of(
+    history = make_history(
         [Sample(now - age, {"cpu": 35 + 60 * load, "memory": 48 + 9 * load}) for age, load in points], 10
     )
     machine = Host("host-1", history, {"cores": 4.0}, thresholds={"cpu": 80.0})
-    spec = chart.spec(machine, now - 600, now, language="en", timezone=UTC)
+    spec = chart.make_spec(machine, now - 600, now, language="en", timezone=UTC)
     alert = {
         "alertname": "HostCpuHigh",
         "status": "firing",

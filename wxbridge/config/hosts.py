@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from wxbridge.config.types import Duration, Names, Section, parse_duration
 
-MARGIN = 0.95
+CLEAR_SHARE = 0.95
 """The share of `above` below which a figure is well again, where `clear` is not given."""
 _NAME = re.compile(r"[\w.:-]{1,64}")
 _ALL = 100.0
@@ -38,7 +38,7 @@ def host_name(value: str) -> str:
 HostName = Annotated[str, AfterValidator(host_name)]
 
 
-class Threshold(Section):
+class HostThreshold(Section):
     """From where on a figure is too high."""
 
     above: Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -51,7 +51,7 @@ class Threshold(Section):
     """The label `severity` of the warning, for routes."""
 
     @model_validator(mode="after")
-    def _clear_is_not_above(self) -> Threshold:
+    def _clear_is_not_above(self) -> HostThreshold:
         if self.clear is not None and self.clear > self.above:
             raise ValueError(f"`clear` ({self.clear:g}) is above `above` ({self.above:g}), and so would never hold")
         return self
@@ -60,25 +60,25 @@ class Threshold(Section):
 def _threshold(value: Any) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {"above": value}
-    if not isinstance(value, Mapping | Threshold):
+    if not isinstance(value, Mapping | HostThreshold):
         why = f"a threshold is a number, such as 80, or a mapping with `above`, not {value!r}"
         raise ValueError(why)  # noqa: TRY004 - pydantic tells no other
     return value
 
 
-def _percent(value: Threshold) -> Threshold:
+def _percent(value: HostThreshold) -> HostThreshold:
     if value.above > _ALL:
         raise ValueError(f"it is in percent: {value.above:g} is never reached")
     return value
 
 
-ThresholdField = Annotated[Threshold, BeforeValidator(_threshold, json_schema_input_type=float | Threshold)]
+ThresholdField = Annotated[HostThreshold, BeforeValidator(_threshold, json_schema_input_type=float | HostThreshold)]
 """A number, or a mapping with `above`, `for`, `clear` and `severity`."""
 PercentField = Annotated[ThresholdField, AfterValidator(_percent)]
 """The same, in percent."""
 
 
-class Limits(Section):
+class HostLimits(Section):
     """Thresholds by figure; `null` for none. `host.hosts` gives a single machine others."""
 
     cpu: PercentField | None = None
@@ -100,14 +100,14 @@ class Limits(Section):
     (in `repeat`, where that is shorter)."""
 
 
-class HostSettings(Limits):
+class HostSettings(HostLimits):
     """What is measured of this machine and of those that push, and when a warning is given."""
 
-    cpu: PercentField | None = Threshold(above=80)
+    cpu: PercentField | None = HostThreshold(above=80)
     """Percent of all cores together; 80 when not given."""
-    memory: PercentField | None = Threshold(above=90)
+    memory: PercentField | None = HostThreshold(above=90)
     """Percent that is not available to programs; caches are available. 90 when not given."""
-    disk: PercentField | None = Threshold(above=90)
+    disk: PercentField | None = HostThreshold(above=90)
     """Percent of each file system, as `df` shows it; 90 when not given."""
     name: HostName = Field(default_factory=lambda: safe_name(socket.gethostname()))
     """What this machine is called; its host name when not given."""
@@ -125,7 +125,7 @@ class HostSettings(Limits):
     """The label `severity` of the warning that a machine is silent."""
     picture: Literal["chart", "none"] = "chart"
     """Whether a warning brings the chart of the last minutes."""
-    hosts: dict[HostName, Limits] = Field(default_factory=dict)
+    hosts: dict[HostName, HostLimits] = Field(default_factory=dict)
     """Other thresholds for single machines, by name; what is not given there is as for all."""
 
 
@@ -135,7 +135,7 @@ def safe_name(text: str) -> str:
 
 
 @dataclass(frozen=True)
-class Limit:
+class FigureLimit:
     """What one figure of one machine is held against."""
 
     above: float
@@ -147,14 +147,16 @@ class Limit:
     severity: str = "warning"
 
 
-def limits_of(settings: HostSettings, host: str, figures: Mapping[str, object], cores: float) -> dict[str, Limit]:
+def resolve_limits(
+    settings: HostSettings, host: str, figures: Mapping[str, object], cores: float
+) -> dict[str, FigureLimit]:
     """What of these figures of a machine (`cpu`, `disk:/data`, `load1`, …) has a threshold."""
     return dict(_limits(settings, host, figures, cores))
 
 
 def _limits(
     settings: HostSettings, host: str, figures: Mapping[str, object], cores: float
-) -> Iterator[tuple[str, Limit]]:
+) -> Iterator[tuple[str, FigureLimit]]:
     own = settings.hosts.get(host)
     given = own.model_fields_set if own else frozenset()
 
@@ -165,13 +167,13 @@ def _limits(
         kind = "load" if figure == "load1" else figure.partition(":")[0]
         if kind not in KINDS:
             continue
-        threshold: Threshold | None = setting(kind)
+        threshold: HostThreshold | None = setting(kind)
         if threshold is None:
             continue
         size = max(cores, 1.0) if kind == "load" and settings.load_per_core else 1.0
-        clear = threshold.above * MARGIN if threshold.clear is None else threshold.clear
+        clear = threshold.above * CLEAR_SHARE if threshold.clear is None else threshold.clear
         hold = setting("hold") if threshold.hold is None else threshold.hold
-        yield figure, Limit(threshold.above * size, clear * size, hold, setting("repeat"), threshold.severity)
+        yield figure, FigureLimit(threshold.above * size, clear * size, hold, setting("repeat"), threshold.severity)
 
 
 KINDS = ("cpu", "memory", "swap", "disk", "load", "temperature")

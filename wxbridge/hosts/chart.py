@@ -9,7 +9,7 @@ from typing import Any
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.units import format_quantity
-from wxbridge.hosts.figures import LEVELS, disks, name_of, unit_of
+from wxbridge.hosts.figures import DEFAULT_LEVELS, list_disks, name_of, unit_of
 from wxbridge.hosts.samples import Host
 
 KIND = "host_chart"
@@ -18,7 +18,7 @@ OPTIONS = ("disks", "network", "disk_io", "load", "temperature", "swap")
 _PAIRS = {"network": ("net_in", "net_out"), "disk_io": ("disk_read", "disk_write")}
 
 
-def spec(
+def make_spec(
     host: Host,
     start: float,
     end: float,
@@ -26,10 +26,10 @@ def spec(
     language: Language,
     timezone: tzinfo,
     panels: Sequence[str] = (),
-    levels: tuple[float, float] = LEVELS,
+    levels: tuple[float, float] = DEFAULT_LEVELS,
     marks: Mapping[str, tuple[float, float | None]] | None = None,
 ) -> PictureSpec | None:
-    """The chart of a machine between two moments: CPU and memory, and of `OPTIONS` what `panels` names.
+    """Describe the chart of a machine between two moments: CPU and memory, and of `OPTIONS` what `panels` names.
 
     `marks` tells, by figure, from when to when a warning stood. None where nothing was measured.
     """
@@ -48,7 +48,7 @@ def spec(
 
 
 def panels_for(figures: Sequence[str]) -> tuple[str, ...]:
-    """The panels besides CPU and memory that show these figures."""
+    """List the panels besides CPU and memory that show these figures."""
     kinds = {"disk": "disks", "load1": "load", "temperature": "temperature", "swap": "swap"}
     return tuple(dict.fromkeys(kinds[kind] for name in figures if (kind := name.partition(":")[0]) in kinds))
 
@@ -82,7 +82,7 @@ def _panel(
 def _figures(name: str, host: Host) -> list[str]:
     names = dict.fromkeys((*host.history.names, *host.history.means.names))
     if name == "disks":
-        return [f"disk:{mount}" for mount in disks(list(names))]
+        return [f"disk:{mount}" for mount in list_disks(list(names))]
     if name == "load":
         return ["load1", "load5", "load15"]
     return list(_PAIRS.get(name, (name,)))
@@ -113,7 +113,7 @@ def _about(name: str, host: Host, start: float, end: float, language: Language) 
     total = host.about.get(name)
     if name in ("memory", "swap") and isinstance(total, int | float):
         yield format_quantity(float(total), "bytes", language)
-    if host.history.in_minutes(start) and name in ("cpu", "memory", "swap"):
-        stat = host.history.stat(name, start, end)
+    if host.history.is_by_minute(start) and name in ("cpu", "memory", "swap"):
+        stat = host.history.summarize(name, start, end)
         if stat is not None:
             yield say("hosts.chart.minutes", language, value=format_quantity(stat.maximum, "%", language))

@@ -12,9 +12,9 @@ from datetime import UTC, datetime, tzinfo
 
 from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.units import format_duration, format_moment, format_quantity
-from wxbridge.hosts.samples import KEPT, History, Host, Stat
+from wxbridge.hosts.samples import SAMPLES_KEPT_SECONDS, FigureStats, Host, HostHistory
 
-LEVELS = (30.0, 80.0)
+DEFAULT_LEVELS = (30.0, 80.0)
 """Percent: below the first is green, from the second on red."""
 _JUST_NOW = 60.0
 """Seconds: what ended longer ago is over."""
@@ -22,14 +22,14 @@ MARKS = ("🟢", "🟡", "🔴")
 
 
 def name_of(figure_name: str, language: Language) -> str:
-    """What a figure is called: `disk:/data` is "disk /data"."""
+    """Name a figure: `disk:/data` is "disk /data"."""
     kind, _, which = figure_name.partition(":")
     told = say(f"hosts.{kind}", language) if has_text(f"hosts.{kind}") else kind
     return f"{told} {which}" if which else told
 
 
 def unit_of(figure_name: str) -> str:
-    """What a figure is counted in, as in `compose.figures`."""
+    """Give the unit of a figure, as in `Value.unit`."""
     kind = figure_name.partition(":")[0]
     if kind in ("cpu", "core", "memory", "swap", "disk"):
         return "%"
@@ -40,40 +40,40 @@ def unit_of(figure_name: str) -> str:
     return "°C" if kind == "temperature" else ""
 
 
-def mark(percent: float, levels: tuple[float, float] = LEVELS) -> str:
-    """The coloured mark of a percentage."""
+def mark(percent: float, levels: tuple[float, float] = DEFAULT_LEVELS) -> str:
+    """Give the coloured mark of a percentage."""
     return MARKS[sum(percent >= level for level in levels)]
 
 
-def disks(names: Sequence[str]) -> list[str]:
-    """The mount points among figures, the root first."""
+def list_disks(names: Sequence[str]) -> list[str]:
+    """List the mount points among figures, the root first."""
     return sorted(name.partition(":")[2] for name in names if name.startswith("disk:"))
 
 
-def report(
+def describe_host(
     host: Host,
     start: float,
     end: float,
     language: Language,
     timezone: tzinfo,
-    levels: tuple[float, float] = LEVELS,
+    levels: tuple[float, float] = DEFAULT_LEVELS,
     *,
     long: bool = False,
     now: float | None = None,
 ) -> list[str]:
-    """What a machine was like between two moments, in lines: each figure's last value, and how it was till then.
+    """Describe how a machine was between two moments, in lines: each figure's last value, and how it was till then.
 
     `long` adds the 95th percentile and for how long it was above the second level. `now` is when it is told, `end`
     when not given: of a period that is over, the day is told too.
     """
     history = host.history
     lines = [_head(host, start, end, language, timezone, end if now is None else now)]
-    stats = {name: history.stat(name, start, end, levels[1]) for name in _told(history, start, end)}
+    stats = {name: history.summarize(name, start, end, levels[1]) for name in _told(history, start, end)}
     told = {name: stat for name, stat in stats.items() if stat is not None}
     if not told:
         return [*lines, say("hosts.nothing", language)]
     last = {name: stat.last for name, stat in told.items()}
-    for name in ("cpu", "memory", "swap", *(f"disk:{mount}" for mount in disks(list(told)))):
+    for name in ("cpu", "memory", "swap", *(f"disk:{mount}" for mount in list_disks(list(told)))):
         if name not in told:
             continue
         if name == "swap" and not last.get("swap_used") and told[name].maximum == 0:
@@ -91,13 +91,15 @@ def report(
     missing = (end - start) - covered
     if missing > max(0.02 * (end - start), 3 * history.every, 120.0):
         lines.append(f"⚪ {say('hosts.missing', language, time=format_duration(missing, language))}")
-    if long and history.in_minutes(start):
+    if long and history.is_by_minute(start):
         lines.append(say("hosts.minutes", language))
     return lines
 
 
-def _told(history: History, start: float, end: float) -> tuple[str, ...]:
-    names = dict.fromkeys((*history.means.names, *history.names)) if end - start > KEPT else history.names
+def _told(history: HostHistory, start: float, end: float) -> tuple[str, ...]:
+    names = (
+        dict.fromkeys((*history.means.names, *history.names)) if end - start > SAMPLES_KEPT_SECONDS else history.names
+    )
     return tuple(names)
 
 
@@ -133,7 +135,7 @@ def format_amount(name: str, last: Mapping[str, float], about: Mapping[str, floa
     return say("hosts.used", language, **sizes)
 
 
-def _how(stat: Stat, language: Language, level: float, *, long: bool) -> str:
+def _how(stat: FigureStats, language: Language, level: float, *, long: bool) -> str:
     values = {key: format_quantity(value, "%", language) for key, value in
               (("mean", stat.mean), ("p95", stat.p95), ("max", stat.maximum))}  # fmt: skip
     text = say("hosts.long" if long else "hosts.short", language, **values)
@@ -143,7 +145,7 @@ def _how(stat: Stat, language: Language, level: float, *, long: bool) -> str:
     return text
 
 
-def _others(told: Mapping[str, Stat], host: Host, language: Language) -> Iterator[str]:
+def _others(told: Mapping[str, FigureStats], host: Host, language: Language) -> Iterator[str]:
     if "load1" in told:
         loads = " ".join(f"{told[name].last:.2f}" for name in ("load1", "load5", "load15") if name in told)
         cores = f" ({say('hosts.cores', language, n=f'{host.cores:g}')})" if host.cores else ""

@@ -20,42 +20,42 @@ from typing import Any, Protocol
 import structlog
 
 from wxbridge.alerts.sources.host import NAME
-from wxbridge.config.hosts import HostSettings, Limit, limits_of
+from wxbridge.config.hosts import FigureLimit, HostSettings, resolve_limits
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.model import Accepted
 from wxbridge.core.text.i18n import Language
 from wxbridge.hosts import store, warnings
 from wxbridge.hosts.pushed import PushedSamples, read_pushed
-from wxbridge.hosts.samples import MINUTES_KEPT, History, Host, Sample
+from wxbridge.hosts.samples import MINUTES_KEPT_SECONDS, Host, HostHistory, Sample
 from wxbridge.hosts.sensors import Sensors, busiest
-from wxbridge.hosts.thresholds import Change, State, Verdict, step
-from wxbridge.hosts.warnings import Busiest, Event, Reader
+from wxbridge.hosts.thresholds import FigureChange, FigureState, ThresholdVerdict, apply_sample
+from wxbridge.hosts.warnings import Busiest, HostEvent, WarningReader
 
 log = structlog.get_logger()
 
-FLUSH = 60.0
+FLUSH_SECONDS = 60.0
 """Seconds after which samples are written."""
-PRUNE = 3600.0
+PRUNE_SECONDS = 3600.0
 MAX_HOSTS = 100
 """Machines that are watched; those that push beyond it are refused."""
-FORGOTTEN = 3 * 86400.0
+FORGET_AFTER_SECONDS = 3 * 86400.0
 """Seconds of silence after which a machine is forgotten."""
-MAX_PENDING = 200
+MAX_PENDING_WARNINGS = 200
 """Warnings that wait to be accepted; beyond it the oldest are dropped, and logged."""
-SKEW = 5.0
+MAX_CLOCK_SKEW_SECONDS = 5.0
 """Seconds that another machine's clock may differ from ours before its times are corrected."""
-_IDLE = 5.0
-_STALE = 120.0
+_IDLE_SECONDS = 5.0
+_BUSIEST_STALE_SECONDS = 120.0
 """Seconds after which the busiest processes are others."""
-_UNSAVED = 2_200
+MAX_UNSAVED_SAMPLES = 2_200
 """Samples of one machine that wait to be written while the database takes nothing."""
 
 Accept = Callable[[str, bytes, Mapping[str, str]], Awaitable[Any]]
 """`Intake.accept` of the present configuration. Raises `StorageError` where it should be tried again."""
 
 
-class Sensing(Protocol):
+class HostSensor(Protocol):
     """What measures this machine; see `sensors.Sensors`."""
 
     def sample(self) -> dict[str, float]:
@@ -66,7 +66,7 @@ class Sensing(Protocol):
 
 
 @dataclass(frozen=True)
-class Times:
+class MonitorClock:
     """The clocks: `wall` in seconds since the epoch, `monotonic`, which stands still while the machine sleeps."""
 
     wall: Callable[[], float] = time.time
@@ -75,21 +75,21 @@ class Times:
 
 
 @dataclass
-class _Watched:
+class _WatchedHost:
     """One machine."""
 
-    history: History
+    history: HostHistory
     heard: float
     """When we heard of it last, by the monotonic clock; moved on while we ourselves did not listen."""
     about: Mapping[str, float | str] = field(default_factory=dict)
-    states: dict[str, State] = field(default_factory=dict)
-    limits: dict[str, Limit] = field(default_factory=dict)
+    states: dict[str, FigureState] = field(default_factory=dict)
+    limits: dict[str, FigureLimit] = field(default_factory=dict)
     unsaved: list[Sample] = field(default_factory=list)
     last_sent: float = 0.0
     """The time of the newest sample by the sender's own clock: what is not newer was sent again."""
     heard_at: float = 0.0
     """When we heard of it last, in seconds since the epoch."""
-    silent: State = field(default_factory=State)
+    silent: FigureState = field(default_factory=FigureState)
     busiest: Busiest = field(default_factory=dict)
     busiest_at: float = 0.0
     """When it told its busiest processes; monotonic."""
@@ -97,7 +97,7 @@ class _Watched:
     """The figures that were looked up among the thresholds."""
 
 
-def sensors_of(settings: HostSettings) -> Sensing:
+def sensors_of(settings: HostSettings) -> HostSensor:
     """What measures this machine, as configured."""
     return Sensors(settings.disks)
 
@@ -120,19 +120,19 @@ class HostMonitor:
         *,
         language: Language = "en",
         timezone: tzinfo = UTC,
-        times: Times | None = None,
-        sensors: Callable[[HostSettings], Sensing] = sensors_of,
+        times: MonitorClock | None = None,
+        sensors: Callable[[HostSettings], HostSensor] = sensors_of,
         processes: Callable[[], Busiest] = busiest,
     ) -> None:
         self._database = database
         self._accept = accept
-        self._times = times or Times()
+        self._times = times or MonitorClock()
         self._make_sensors = sensors
         self._processes = processes
-        self._hosts: dict[str, _Watched] = {}
+        self._hosts: dict[str, _WatchedHost] = {}
         self._pending: list[bytes] = []
         self._measuring: asyncio.Future[Any] | None = None
-        self._sensors: Sensing | None = None
+        self._sensors: HostSensor | None = None
         self._about: Mapping[str, float | str] = {}
         self._gone: set[str] = set()
         self._delivering = asyncio.Lock()
@@ -141,15 +141,15 @@ class HostMonitor:
         self._flushed = self._pruned = self._times.monotonic()
         self._changed = asyncio.Event()
         self._settings: HostSettings | None = None
-        self._reader = Reader()
-        self.take(settings, language=language, timezone=timezone)
+        self._reader = WarningReader()
+        self.reconfigure(settings, language=language, timezone=timezone)
 
     # ------------------------------------------------ the configuration
 
-    def take(self, settings: HostSettings | None, *, language: Language, timezone: tzinfo) -> None:
-        """Go on with another configuration. A warning whose threshold is gone is over."""
+    def reconfigure(self, settings: HostSettings | None, *, language: Language, timezone: tzinfo) -> None:
+        """Watch by another configuration from now on. A warning whose threshold is gone is over."""
         before, self._settings = self._settings, settings
-        self._reader = Reader(language, timezone, bool(settings and settings.picture == "chart"))
+        self._reader = WarningReader(language, timezone, bool(settings and settings.picture == "chart"))
         self._changed.set()
         if settings is None or before is None or (settings.disks, settings.name) != (before.disks, before.name):
             self._sensors = None
@@ -159,12 +159,12 @@ class HostMonitor:
             watched.limits = self._limits(name, watched)
             self._settle(name)
 
-    def _limits(self, name: str, watched: _Watched) -> dict[str, Limit]:
+    def _limits(self, name: str, watched: _WatchedHost) -> dict[str, FigureLimit]:
         if self._settings is None:
             return {}
         cores = watched.about.get("cores", 0)
         known = dict.fromkeys((*watched.history.names, *watched.known, *watched.states))
-        return limits_of(self._settings, name, known, float(cores) if isinstance(cores, int | float) else 0.0)
+        return resolve_limits(self._settings, name, known, float(cores) if isinstance(cores, int | float) else 0.0)
 
     def _settle(self, name: str, *, gone: bool = False) -> None:
         """End the warnings of a machine that nothing stands behind any more."""
@@ -178,8 +178,10 @@ class HostMonitor:
                 del watched.states[figure]
                 if state.since is not None:
                     mean = state.recent[-1][1] if state.recent else 0.0
-                    limit = watched.limits.get(figure, Limit(0, 0, 0, None))
-                    events.append(Event(figure, Change(Verdict.RESOLVED, at, state.since, mean), limit))
+                    limit = watched.limits.get(figure, FigureLimit(0, 0, 0, None))
+                    events.append(
+                        HostEvent(figure, FigureChange(ThresholdVerdict.RESOLVED, at, state.since, mean), limit)
+                    )
         self._warn(name, events)
         if gone:
             del self._hosts[name]
@@ -201,7 +203,7 @@ class HostMonitor:
                     await self._load()
                 began = self._times.monotonic()
                 await self.tick()
-                every = settings.every if settings.measure else max(_IDLE, settings.every)
+                every = settings.every if settings.measure else max(_IDLE_SECONDS, settings.every)
                 await self._times.sleep(max(0.0, every - (self._times.monotonic() - began)))
         finally:
             await self._flush(self._times.wall())
@@ -209,26 +211,26 @@ class HostMonitor:
     async def _load(self) -> None:
         try:
             now = self._times.wall()
-            since = now - MINUTES_KEPT
-            kept, samples = await self._database.read(lambda c: (store.kept(c), store.samples(c, since)))
+            since = now - MINUTES_KEPT_SECONDS
+            kept, samples = await self._database.read(lambda c: (store.read_kept(c), store.read_samples(c, since)))
         except StorageError as error:
             log.warning("what was measured before cannot be read", error=str(error))
             return
         self._loaded = True
         for name, (about, at) in kept.items():
-            if name in self._hosts or now - at > FORGOTTEN:
+            if name in self._hosts or now - at > FORGET_AFTER_SECONDS:
                 continue
             if about.local and not self._is_local(name):
                 # What this machine was called before: nobody will be heard under that name.
                 self._gone.add(name)
                 continue
-            history = History(about.every)
+            history = HostHistory(about.every)
             for sample in samples.get(name, ()):
                 history.add(sample)
             # Nobody could be heard while we were not there: silence is counted from now on.
-            watched = _Watched(history, self._times.monotonic(), about.about, heard_at=at)
+            watched = _WatchedHost(history, self._times.monotonic(), about.about, heard_at=at)
             for figure, state in about.states.items():
-                value = State((), state.get("since"), state.get("told_at"))
+                value = FigureState((), state.get("since"), state.get("told_at"))
                 if figure == "silent":
                     watched.silent = value
                 else:
@@ -242,7 +244,7 @@ class HostMonitor:
         settings, now = self._settings, self._times.monotonic()
         if settings is None:
             return
-        late = 0.0 if self._tick_at is None else now - self._tick_at - max(settings.every, _IDLE)
+        late = 0.0 if self._tick_at is None else now - self._tick_at - max(settings.every, _IDLE_SECONDS)
         self._tick_at = now
         if late > settings.every:
             # We were stopped ourselves, and could hear nobody meanwhile.
@@ -252,7 +254,7 @@ class HostMonitor:
             await self._measure(settings)
         self._listen(settings, now)
         await self._deliver()
-        if now - self._flushed >= FLUSH:
+        if now - self._flushed >= FLUSH_SECONDS:
             await self._flush(self._times.wall())
 
     async def _measure(self, settings: HostSettings) -> None:
@@ -276,14 +278,14 @@ class HostMonitor:
             watched = self._watched(settings.name, settings.every, self._about)
             await self._add(settings.name, watched, [Sample(self._times.wall(), self._measuring.result())])
 
-    async def _add(self, name: str, watched: _Watched, samples: Sequence[Sample]) -> None:
+    async def _add(self, name: str, watched: _WatchedHost, samples: Sequence[Sample]) -> None:
         """Take samples of a machine, the oldest first, and warn where that changes something."""
         self._speaks(name, watched)
         found_now = dict.fromkeys(figure for sample in samples for figure in sample.figures)
         if not found_now.keys() <= watched.known.keys():
             watched.known |= found_now
             watched.limits = self._limits(name, watched)
-        found: dict[str, list[Event]] = {}
+        found: dict[str, list[HostEvent]] = {}
         for sample in samples:
             watched.history.add(sample)
             watched.unsaved.append(sample)
@@ -291,15 +293,15 @@ class HostMonitor:
                 value = sample.figures.get(figure)
                 if value is None:
                     continue
-                before = watched.states.get(figure, State())
-                watched.states[figure], change = step(before, sample.at, value, limit, watched.history.every)
+                before = watched.states.get(figure, FigureState())
+                watched.states[figure], change = apply_sample(before, sample.at, value, limit, watched.history.every)
                 if change is not None:
-                    found.setdefault(figure, []).append(Event(figure, change, limit))
+                    found.setdefault(figure, []).append(HostEvent(figure, change, limit))
         events = [told for changes in found.values() if (told := _net(changes))]
-        if any(event.change.verdict is not Verdict.RESOLVED for event in events):
+        if any(event.change.verdict is not ThresholdVerdict.RESOLVED for event in events):
             if self._is_local(name):
                 watched.busiest = await self._busiest()
-            elif self._times.monotonic() - watched.busiest_at > _STALE:
+            elif self._times.monotonic() - watched.busiest_at > _BUSIEST_STALE_SECONDS:
                 watched.busiest = {}
         if self._hosts.get(name) is watched:  # else another configuration has ended it while its processes were read
             self._warn(name, events)
@@ -316,10 +318,10 @@ class HostMonitor:
             log.warning("the busiest processes cannot be told", error=f"{type(error).__name__}: {error}")
             return {}
 
-    def _watched(self, name: str, every: float, about: Mapping[str, float | str]) -> _Watched:
+    def _watched(self, name: str, every: float, about: Mapping[str, float | str]) -> _WatchedHost:
         watched = self._hosts.get(name)
         if watched is None:
-            watched = self._hosts[name] = _Watched(History(every), self._times.monotonic())
+            watched = self._hosts[name] = _WatchedHost(HostHistory(every), self._times.monotonic())
         watched.history.every = every
         if about and about != watched.about:
             watched.about = about
@@ -328,20 +330,22 @@ class HostMonitor:
 
     # ------------------------------------------------ silence
 
-    def _speaks(self, name: str, watched: _Watched) -> None:
+    def _speaks(self, name: str, watched: _WatchedHost) -> None:
         now = self._times.wall()
-        silent, watched.silent = watched.silent, State()
+        silent, watched.silent = watched.silent, FigureState()
         watched.heard, watched.heard_at = self._times.monotonic(), now
         if silent.since is not None and self._settings is not None:
-            limit = Limit(0, 0, 0, None, self._settings.silent_severity)
-            self._warn(name, [Event("silent", Change(Verdict.RESOLVED, now, silent.since, 0.0), limit)])
+            limit = FigureLimit(0, 0, 0, None, self._settings.silent_severity)
+            self._warn(
+                name, [HostEvent("silent", FigureChange(ThresholdVerdict.RESOLVED, now, silent.since, 0.0), limit)]
+            )
 
     def _listen(self, settings: HostSettings, now: float) -> None:
         """Warn of machines that are not heard any more, and forget those that are not heard for days."""
         wall = self._times.wall()
         for name, watched in list(self._hosts.items()):
             quiet = now - watched.heard
-            if quiet > FORGOTTEN:
+            if quiet > FORGET_AFTER_SECONDS:
                 log.info("a machine is forgotten", host=name, silent_for=round(quiet))
                 del self._hosts[name]
                 continue
@@ -349,16 +353,16 @@ class HostMonitor:
                 continue
             state = watched.silent
             if state.since is None:
-                watched.silent = State((), watched.heard_at, wall)
-                verdict = Verdict.FIRING
+                watched.silent = FigureState((), watched.heard_at, wall)
+                verdict = ThresholdVerdict.FIRING
             elif settings.repeat and state.told_at is not None and wall - state.told_at >= settings.repeat:
-                watched.silent = State((), state.since, wall)
-                verdict = Verdict.STILL
+                watched.silent = FigureState((), state.since, wall)
+                verdict = ThresholdVerdict.STILL
             else:
                 continue
-            limit = Limit(0, 0, 0, settings.repeat, settings.silent_severity)
+            limit = FigureLimit(0, 0, 0, settings.repeat, settings.silent_severity)
             since = watched.silent.since or wall
-            self._warn(name, [Event("silent", Change(verdict, wall, since, 0.0), limit)])
+            self._warn(name, [HostEvent("silent", FigureChange(verdict, wall, since, 0.0), limit)])
 
     # ------------------------------------------------ what others push
 
@@ -390,22 +394,22 @@ class HostMonitor:
         await self._deliver()
         return Accepted(0, 0)
 
-    def _fresh(self, found: PushedSamples, watched: _Watched) -> list[Sample]:
+    def _fresh(self, found: PushedSamples, watched: _WatchedHost) -> list[Sample]:
         """What was not sent before, by our own clock."""
         now = self._times.wall()
         shift = now - found.sent_at if found.sent_at is not None else 0.0
-        shift = shift if abs(shift) > SKEW else 0.0
+        shift = shift if abs(shift) > MAX_CLOCK_SKEW_SECONDS else 0.0
         if found.sent_at is not None and watched.last_sent > found.sent_at:
             watched.last_sent = 0.0  # its clock was set back
         fresh = [sample for sample in found.samples if sample.at > watched.last_sent]
         if fresh:
             watched.last_sent = fresh[-1].at
         moved = [Sample(sample.at + shift, sample.figures) for sample in fresh]
-        return [sample for sample in moved if now - MINUTES_KEPT < sample.at <= now + SKEW]
+        return [sample for sample in moved if now - MINUTES_KEPT_SECONDS < sample.at <= now + MAX_CLOCK_SKEW_SECONDS]
 
     # ------------------------------------------------ what is told and kept
 
-    def _warn(self, name: str, events: Sequence[Event]) -> None:
+    def _warn(self, name: str, events: Sequence[HostEvent]) -> None:
         if not events:
             return
         watched = self._hosts[name]
@@ -414,8 +418,8 @@ class HostMonitor:
                 "host warning",
                 host=name, figure=event.figure, verdict=event.change.verdict.value, mean=round(event.change.mean, 1),
             )  # fmt: skip
-        self._pending.append(warnings.body(self._host(name, watched), events, watched.busiest, self._reader))
-        if len(self._pending) > MAX_PENDING:
+        self._pending.append(warnings.write_body(self._host(name, watched), events, watched.busiest, self._reader))
+        if len(self._pending) > MAX_PENDING_WARNINGS:
             log.error("warnings of machines were dropped: they could not be stored", dropped=1)
             del self._pending[0]
         self._flushed = -math.inf  # what was told is to be remembered after a crash
@@ -437,7 +441,7 @@ class HostMonitor:
 
     async def _flush(self, now: float) -> None:
         self._flushed = self._times.monotonic()
-        prune = self._flushed - self._pruned >= PRUNE
+        prune = self._flushed - self._pruned >= PRUNE_SECONDS
         work = [
             (name, list(watched.unsaved), self._kept(name, watched), watched.heard_at)
             for name, watched in self._hosts.items()
@@ -447,11 +451,11 @@ class HostMonitor:
 
         def write(connection: Any) -> None:
             for name, samples, kept, heard_at in work:
-                store.save(connection, name, samples, kept, heard_at)
+                store.save_host(connection, name, samples, kept, heard_at)
             for name in gone:
-                store.forget(connection, name)
+                store.delete_host(connection, name)
             if prune:
-                store.prune(connection, now - MINUTES_KEPT, now - FORGOTTEN)
+                store.prune(connection, now - MINUTES_KEPT_SECONDS, now - FORGET_AFTER_SECONDS)
 
         try:
             if work or gone or prune:
@@ -468,17 +472,17 @@ class HostMonitor:
 
     def _bound_unsaved(self) -> None:
         for watched in self._hosts.values():
-            del watched.unsaved[:-_UNSAVED]
+            del watched.unsaved[:-MAX_UNSAVED_SAMPLES]
 
     # ------------------------------------------------ what others ask
 
-    def _host(self, name: str, watched: _Watched) -> Host:
+    def _host(self, name: str, watched: _WatchedHost) -> Host:
         thresholds = {figure: limit.above for figure, limit in watched.limits.items()}
         return Host(name, watched.history, watched.about, watched.silent.since, thresholds)
 
-    def _kept(self, name: str, watched: _Watched) -> store.Kept:
+    def _kept(self, name: str, watched: _WatchedHost) -> store.KeptHost:
         states = {**watched.states, "silent": watched.silent}
-        return store.Kept(
+        return store.KeptHost(
             every=watched.history.every,
             about=dict(watched.about),
             states={
@@ -490,20 +494,26 @@ class HostMonitor:
             local=self._is_local(name),
         )
 
-    def hosts(self) -> list[Host]:
-        """The machines as they are now: this one first, the others by name."""
+    def list_hosts(self) -> list[Host]:
+        """List the machines as they are now: this one first, the others by name."""
         own = self._settings.name if self._settings else ""
         names = sorted(self._hosts, key=lambda name: (name != own, name))
         return [self._host(name, self._hosts[name]) for name in names]
 
 
-def _net(changes: Sequence[Event]) -> Event | None:
+def _net(changes: Sequence[HostEvent]) -> HostEvent | None:
     """What is told of several changes at once: samples that come late may tell of what is over already."""
     first, last = changes[0].change.verdict, changes[-1].change.verdict
-    return None if first is Verdict.FIRING and last is Verdict.RESOLVED and len(changes) > 1 else changes[-1]
+    return (
+        None
+        if first is ThresholdVerdict.FIRING and last is ThresholdVerdict.RESOLVED and len(changes) > 1
+        else changes[-1]
+    )
 
 
-def _primed(make: Callable[[HostSettings], Sensing], settings: HostSettings) -> tuple[Sensing, dict[str, float | str]]:
+def _primed(
+    make: Callable[[HostSettings], HostSensor], settings: HostSettings
+) -> tuple[HostSensor, dict[str, float | str]]:
     """Sensors that have measured once, since rates are differences, and what does not change."""
     sensors = make(settings)
     sensors.sample()

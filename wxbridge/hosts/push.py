@@ -18,26 +18,26 @@ import aiohttp
 import structlog
 
 from wxbridge.core.errors import WxbridgeError
-from wxbridge.hosts.monitor import Sensing, Times, in_thread
-from wxbridge.hosts.samples import KEPT, Sample
+from wxbridge.hosts.monitor import HostSensor, MonitorClock, in_thread
+from wxbridge.hosts.samples import SAMPLES_KEPT_SECONDS, Sample
 from wxbridge.hosts.sensors import busiest
 from wxbridge.hosts.warnings import Busiest
 
 log = structlog.get_logger()
 
 HOOK = "/hooks/host"
-BATCH = 500
+MAX_SAMPLES_PER_POST = 500
 """Samples of one POST."""
-TIMEOUT = 15.0
-LONGEST_PAUSE = 60.0
+POST_TIMEOUT_SECONDS = 15.0
+MAX_PAUSE_SECONDS = 60.0
 """Seconds between two attempts while the bridge is away."""
-HIGH = 75.0
+BUSIEST_FROM_PERCENT = 75.0
 """Percent of CPU or memory from which on the busiest processes are sent along."""
-BUSIEST_EVERY = 30.0
+BUSIEST_INTERVAL_SECONDS = 30.0
 """Seconds at least between two looks at all processes."""
 _WRONG = (401, 403, 404)
 """Answers that no later attempt changes: token, address."""
-_SHOWN = 300
+MAX_ANSWER_CHARS = 300
 
 Post = Callable[[bytes], Awaitable[tuple[int, str]]]
 """Post a body; gives the status and the text of the answer. Raises `OSError` or `TimeoutError`."""
@@ -61,8 +61,10 @@ def poster(session: aiohttp.ClientSession, url: str, token: str | None) -> Post:
 
     async def post(body: bytes) -> tuple[int, str]:
         try:
-            async with asyncio.timeout(TIMEOUT), session.post(url, data=body, headers=headers) as answer:
-                return answer.status, (await answer.content.read(_SHOWN * 4)).decode(errors="replace")[:_SHOWN]
+            async with asyncio.timeout(POST_TIMEOUT_SECONDS), session.post(url, data=body, headers=headers) as answer:
+                return answer.status, (await answer.content.read(MAX_ANSWER_CHARS * 4)).decode(errors="replace")[
+                    :MAX_ANSWER_CHARS
+                ]
         except aiohttp.ClientError as error:
             raise OSError(str(error)) from error
 
@@ -76,9 +78,9 @@ class Pusher:
     host: str
     every: float
     """Seconds."""
-    sensors: Sensing
+    sensors: HostSensor
     post: Post
-    times: Times = field(default_factory=Times)
+    times: MonitorClock = field(default_factory=MonitorClock)
     processes: Callable[[], Busiest] = busiest
     _waiting: deque[Sample] = field(init=False)
     _about: Mapping[str, float | str] = field(default_factory=dict)
@@ -89,7 +91,7 @@ class Pusher:
     _looked_at: float | None = None
 
     def __post_init__(self) -> None:
-        self._waiting = deque(maxlen=max(1, round(KEPT / self.every)))
+        self._waiting = deque(maxlen=max(1, round(SAMPLES_KEPT_SECONDS / self.every)))
 
     @property
     def waiting(self) -> int:
@@ -121,7 +123,7 @@ class Pusher:
             return
         self._tried_at = now
         while self._waiting:
-            batch = [self._waiting[index] for index in range(min(BATCH, len(self._waiting)))]
+            batch = [self._waiting[index] for index in range(min(MAX_SAMPLES_PER_POST, len(self._waiting)))]
             if not await self._send(batch, busy):
                 return
             for _ in batch:
@@ -130,8 +132,8 @@ class Pusher:
 
     async def _busiest(self, figures: Mapping[str, float]) -> Busiest:
         now = self.times.monotonic()
-        high = max(figures.get("cpu", 0.0), figures.get("memory", 0.0)) >= HIGH
-        if not high or (self._looked_at is not None and now - self._looked_at < BUSIEST_EVERY):
+        high = max(figures.get("cpu", 0.0), figures.get("memory", 0.0)) >= BUSIEST_FROM_PERCENT
+        if not high or (self._looked_at is not None and now - self._looked_at < BUSIEST_INTERVAL_SECONDS):
             return {}
         self._looked_at = now
         found: Busiest = await in_thread(self.processes)
@@ -174,5 +176,5 @@ class Pusher:
         if not self._away:
             log.warning("the bridge cannot be reached, samples wait", error=why)
         self._away = True
-        self._pause = min(LONGEST_PAUSE, max(self.every, self._pause * 2))
+        self._pause = min(MAX_PAUSE_SECONDS, max(self.every, self._pause * 2))
         return False

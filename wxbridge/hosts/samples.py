@@ -13,13 +13,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
-KEPT = 6 * 3600.0
+SAMPLES_KEPT_SECONDS = 6 * 3600.0
 """Seconds for which every sample is kept."""
-MINUTES_KEPT = 26 * 3600.0
+MINUTES_KEPT_SECONDS = 26 * 3600.0
 """Seconds for which minutes are kept: a day, and what is needed around it."""
-GAP = 2.5
+MAX_GAP_INTERVALS = 2.5
 """Intervals between two samples beyond which something is missing between them."""
-_MINUTE = 60.0
+_MINUTE_SECONDS = 60.0
 
 Points = tuple[tuple[float, float | None], ...]
 """Seconds since the epoch, and a value; None is a gap."""
@@ -27,13 +27,13 @@ Points = tuple[tuple[float, float | None], ...]
 
 @dataclass(frozen=True)
 class Sample:
-    """What was measured at a moment."""
+    """What was measured of a machine at a moment."""
 
     at: float
     figures: Mapping[str, float]
 
 
-class Ring:
+class SampleRing:
     """Figures over the last so many seconds, in the order of their times.
 
     A sample that is older than the last one (a clock was set back) takes the place of all that seem to be later.
@@ -54,7 +54,7 @@ class Ring:
         for name, column in self._columns.items():
             column.append(figures.get(name, math.nan))
         # Now and then, so that a sample costs no moving of thousands of others.
-        if at - self.at[0] > self._seconds * 1.1 + _MINUTE:
+        if at - self.at[0] > self._seconds * 1.1 + _MINUTE_SECONDS:
             self._cut(slice(0, bisect_left(self.at, at - self._seconds)))
 
     def _cut(self, part: slice) -> None:
@@ -88,13 +88,13 @@ class Ring:
 
 
 @dataclass(frozen=True)
-class Stat:
+class FigureStats:
     """What a figure was like over a period."""
 
     mean: float
     maximum: float
     p95: float
-    """95 % of the time it was not above this. Over more than `KEPT`, by the means of minutes."""
+    """95 % of the time it was not above this. Over more than `SAMPLES_KEPT_SECONDS`, by the means of minutes."""
     last: float
     above: float
     """Seconds at or above the level asked for."""
@@ -102,19 +102,19 @@ class Stat:
     """Seconds for which there are samples."""
 
 
-class History:
+class HostHistory:
     """All that is remembered of one machine's figures. `every` is the interval of its samples in seconds."""
 
     def __init__(self, every: float = 10.0) -> None:
         self.every = every
-        self.raw = Ring(KEPT)
-        self.means, self.maxima = Ring(MINUTES_KEPT), Ring(MINUTES_KEPT)
+        self.raw = SampleRing(SAMPLES_KEPT_SECONDS)
+        self.means, self.maxima = SampleRing(MINUTES_KEPT_SECONDS), SampleRing(MINUTES_KEPT_SECONDS)
         self._minute = -1
         self._open: dict[str, list[float]] = {}
 
     def add(self, sample: Sample) -> None:
         """Take a sample."""
-        minute = int(sample.at // _MINUTE)
+        minute = int(sample.at // _MINUTE_SECONDS)
         if minute != self._minute:
             self._close_minute()
             self._minute = minute
@@ -124,7 +124,7 @@ class History:
 
     def _close_minute(self) -> None:
         if self._open:
-            at = (self._minute + 0.5) * _MINUTE
+            at = (self._minute + 0.5) * _MINUTE_SECONDS
             self.means.add(at, {name: math.fsum(values) / len(values) for name, values in self._open.items()})
             self.maxima.add(at, {name: max(values) for name, values in self._open.items()})
             self._open = {}
@@ -139,12 +139,12 @@ class History:
         """The figures of the last hours."""
         return self.raw.names
 
-    def in_minutes(self, start: float) -> bool:
+    def is_by_minute(self, start: float) -> bool:
         """Whether what is known since a moment is by the minute: it lies before the oldest sample that is kept."""
         if not self.means.at or not self.raw.at or start >= self.raw.at[0]:
             return False
         # The middle of the first minute lies before its first sample, also where nothing is forgotten yet.
-        return self.means.at[0] < self.raw.at[0] - _MINUTE
+        return self.means.at[0] < self.raw.at[0] - _MINUTE_SECONDS
 
     @property
     def first(self) -> float | None:
@@ -158,16 +158,16 @@ class History:
 
     def _pairs(self, figure: str, start: float, end: float) -> tuple[Iterator[tuple[float, float]], float]:
         """A figure's samples, or where they are not kept any more its minutes; and their interval."""
-        if not self.in_minutes(start):
+        if not self.is_by_minute(start):
             return self.raw.column(figure, start, end), self.every
         pairs = self.means.column(figure, start, end)
         values = self._open.get(figure)
         if values and self.raw.at and start <= self.raw.at[-1] <= end:
             # The minute that is not over yet.
             pairs = chain(pairs, ((self.raw.at[-1], math.fsum(values) / len(values)),))
-        return pairs, max(_MINUTE, self.every)
+        return pairs, max(_MINUTE_SECONDS, self.every)
 
-    def stat(self, figure: str, start: float, end: float, level: float = math.inf) -> Stat | None:
+    def summarize(self, figure: str, start: float, end: float, level: float = math.inf) -> FigureStats | None:
         """What a figure was like; None where nothing is known of it."""
         found, interval = self._pairs(figure, start, end)
         values = [value for _, value in found]
@@ -175,12 +175,12 @@ class History:
             return None
         last = values[-1]
         highest = max(values)
-        if self.in_minutes(start):
+        if self.is_by_minute(start):
             exact = [value for _, value in self.raw.column(figure, start, end)]
             last = exact[-1] if exact else last
             highest = max((highest, *exact, *(value for _, value in self.maxima.column(figure, start, end))))
         values.sort()
-        return Stat(
+        return FigureStats(
             mean=math.fsum(values) / len(values),
             maximum=highest,
             p95=values[max(0, math.ceil(0.95 * len(values)) - 1)],
@@ -194,7 +194,7 @@ def with_gaps(pairs: Iterator[tuple[float, float]], interval: float) -> Iterator
     """Points with a None between two that are too far apart to be joined."""
     before: float | None = None
     for at, value in pairs:
-        if before is not None and at - before > GAP * interval:
+        if before is not None and at - before > MAX_GAP_INTERVALS * interval:
             yield (before + at) / 2, None
         yield at, value
         before = at
@@ -205,7 +205,7 @@ class Host:
     """One machine as it is known now."""
 
     name: str
-    history: History
+    history: HostHistory
     about: Mapping[str, float | str] = field(default_factory=dict)
     """What does not change: `cores`, `memory` (bytes), `system`, `limited` (what of it this process may use)."""
     silent_since: float | None = None
@@ -220,9 +220,9 @@ class Host:
         return float(cores) if isinstance(cores, int | float) else 0.0
 
 
-def history_of(samples: Sequence[Sample], every: float) -> History:
+def make_history(samples: Sequence[Sample], every: float) -> HostHistory:
     """A history made of samples."""
-    history = History(every)
+    history = HostHistory(every)
     for sample in samples:
         history.add(sample)
     return history

@@ -22,12 +22,12 @@ import structlog
 
 log = structlog.get_logger()
 
-TOP = 5
+MAX_BUSIEST_PROCESSES = 5
 """How many processes are told as the busiest."""
 _BLOCK, _NET, _CGROUP = Path("/sys/block"), Path("/sys/class/net"), Path("/sys/fs/cgroup")
-_LOOK_AGAIN = 60.0
+DEVICES_LOOKUP_SECONDS = 60.0
 """Seconds after which file systems and devices are looked up again: they seldom change."""
-_HOT = 150.0
+MAX_PLAUSIBLE_CELSIUS = 150.0
 """°C; what says that it is hotter, or below 0, is no thermometer."""
 _NO_LIMIT = 1 << 60
 _Counters = Mapping[str, tuple[float, float]]
@@ -55,7 +55,7 @@ class Sensors:
         self._failing: set[str] = set()
         self._before: dict[str, _Counters] = {}
         self._at: float | None = None
-        self._looked = -_LOOK_AGAIN
+        self._looked = -DEVICES_LOOKUP_SECONDS
         self._mounts: tuple[str, ...] = ()
         self._nics: frozenset[str] | None = None
         self._drives: frozenset[str] | None = None
@@ -65,7 +65,7 @@ class Sensors:
         now = self._monotonic()
         elapsed = None if self._at is None else now - self._at
         self._at = now
-        if now - self._looked >= _LOOK_AGAIN:
+        if now - self._looked >= DEVICES_LOOKUP_SECONDS:
             self._looked = now
             self._try("devices", self._look_up)
         figures: Figures = {}
@@ -170,7 +170,7 @@ class Sensors:
         with suppress(Exception):
             about["swap"] = float(psutil.swap_memory().total)
         with suppress(Exception):
-            if limited := own_limits(about.get("memory")):
+            if limited := describe_own_limits(about.get("memory")):
                 about["limited"] = limited
         return about
 
@@ -198,7 +198,7 @@ def _load() -> Figures:
 def _temperature() -> Figures:
     read = getattr(psutil, "sensors_temperatures", None)  # not on macOS and Windows
     found = [each.current for chip in (read() if read else {}).values() for each in chip]
-    sane = [float(each) for each in found if each is not None and 0 < each < _HOT]
+    sane = [float(each) for each in found if each is not None and 0 < each < MAX_PLAUSIBLE_CELSIUS]
     return {"temperature": max(sane)} if sane else {}
 
 
@@ -239,7 +239,7 @@ def _is_outward(name: str, physical: frozenset[str] | None) -> bool:
 # ---------------------------------------------------------------- our own limits
 
 
-def own_limits(memory: object, root: Path = _CGROUP) -> str:
+def describe_own_limits(memory: object, root: Path = _CGROUP) -> str:
     """What the cgroup of this process allows where that is less than the machine has: `1.5 cores, 512 MiB`.
 
     cgroup v2 (`cpu.max`, `memory.max`) and v1, as a container sees its own.
@@ -300,7 +300,7 @@ def _used(process: psutil.Process) -> float | None:
 def _named(found: list[tuple[float, psutil.Process]], least: float) -> list[Busy]:
     busy: list[Busy] = []
     for amount, process in sorted(found, key=lambda each: -each[0]):
-        if amount < least or len(busy) == TOP:
+        if amount < least or len(busy) == MAX_BUSIEST_PROCESSES:
             break
         with suppress(psutil.Error, OSError):
             busy.append((process.name()[:40], process.pid, round(amount, 1)))

@@ -1,6 +1,6 @@
 """Samples in the database: a row for a minute or so of one machine, its figures as columns.
 
-The functions take a connection and run inside `Database.run`. Times are seconds since the epoch.
+The functions take a connection and run inside `Database.run`. MonitorClock are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.core.schema import facts, host_samples, read_facts, remember_fact
-from wxbridge.hosts.samples import MINUTES_KEPT, Host, Sample, history_of
+from wxbridge.hosts.samples import MINUTES_KEPT_SECONDS, Host, Sample, make_history
 
 _FACT = "host:"
 _TIMES = "at"
 """The column of times in a row, as seconds after the row's own."""
-USUAL_EVERY = 10.0
+DEFAULT_INTERVAL_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
-class Kept:
+class KeptHost:
     """What is kept of a machine besides its samples."""
 
-    every: float = USUAL_EVERY
+    every: float = DEFAULT_INTERVAL_SECONDS
     about: Mapping[str, float | str] = field(default_factory=dict)
     states: Mapping[str, Any] = field(default_factory=dict)
     """How its thresholds stand, as the service wrote it."""
@@ -35,8 +35,8 @@ class Kept:
     """Whether it was the bridge's own machine."""
 
 
-def save(connection: Connection, host: str, samples: Sequence[Sample], kept: Kept, now: float) -> None:
-    """Keep what was measured of a machine since the last time."""
+def save_host(connection: Connection, host: str, samples: Sequence[Sample], kept: KeptHost, now: float) -> None:
+    """Store what was measured of a machine since the last time."""
     if samples:
         first = samples[0].at
         names = dict.fromkeys(name for sample in samples for name in sample.figures)
@@ -55,29 +55,29 @@ def _short(value: float | None) -> float | None:
 
 
 def prune(connection: Connection, before: float, unheard_before: float) -> None:
-    """Forget what was measured before a moment, and the machines that were last heard before another."""
+    """Delete what was measured before a moment, and the machines that were last heard before another."""
     connection.execute(sa.delete(host_samples).where(host_samples.c.at < before))
     gone = facts.c.key.startswith(_FACT, autoescape=True) & (facts.c.at < unheard_before)
     connection.execute(sa.delete(facts).where(gone))
 
 
-def forget(connection: Connection, host: str) -> None:
-    """Forget all of a machine."""
+def delete_host(connection: Connection, host: str) -> None:
+    """Delete all of a machine."""
     connection.execute(sa.delete(host_samples).where(host_samples.c.host == host))
     connection.execute(sa.delete(facts).where(facts.c.key == f"{_FACT}{host}"))
 
 
-def kept(connection: Connection) -> dict[str, tuple[Kept, float]]:
-    """What is kept of each machine, and when that was written."""
+def read_kept(connection: Connection) -> dict[str, tuple[KeptHost, float]]:
+    """Read what is kept of each machine, and when that was written."""
     return {name: (_kept(value), at) for name, (value, at) in read_facts(connection, _FACT).items()}
 
 
-def _kept(value: Any) -> Kept:
-    return Kept(**{key: value[key] for key in vars(Kept()) if key in value})
+def _kept(value: Any) -> KeptHost:
+    return KeptHost(**{key: value[key] for key in vars(KeptHost()) if key in value})
 
 
-def samples(connection: Connection, since: float, hosts: Iterable[str] | None = None) -> dict[str, list[Sample]]:
-    """What was measured since a moment, by machine, in the order of time."""
+def read_samples(connection: Connection, since: float, hosts: Iterable[str] | None = None) -> dict[str, list[Sample]]:
+    """Read what was measured since a moment, by machine, in the order of time."""
     query = sa.select(host_samples).where(host_samples.c.at >= since - 3600).order_by(host_samples.c.at)
     if hosts is not None:
         query = query.where(host_samples.c.host.in_(list(hosts)))
@@ -92,14 +92,14 @@ def samples(connection: Connection, since: float, hosts: Iterable[str] | None = 
     return found
 
 
-def hosts(connection: Connection, now: float) -> list[Host]:
-    """The machines as they were kept last, for those who are not the running bridge. By name."""
-    known = kept(connection)
-    found = samples(connection, now - MINUTES_KEPT)
+def read_hosts(connection: Connection, now: float) -> list[Host]:
+    """Read the machines as they were kept last, by name; for those who are not the running bridge."""
+    known = read_kept(connection)
+    found = read_samples(connection, now - MINUTES_KEPT_SECONDS)
     return [
         Host(
             name,
-            history_of(found.get(name, ()), about.every),
+            make_history(found.get(name, ()), about.every),
             about.about,
             silent_since=about.states.get("silent", {}).get("since") if about.states else None,
             thresholds=about.thresholds,

@@ -11,14 +11,14 @@ import math
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from wxbridge.config.hosts import Limit
-from wxbridge.hosts.samples import GAP
+from wxbridge.config.hosts import FigureLimit
+from wxbridge.hosts.samples import MAX_GAP_INTERVALS
 
-AT_MOST_ONCE = 300.0
+MIN_WARNING_INTERVAL_SECONDS = 300.0
 """Seconds between two warnings of one figure, at least; where the limit repeats sooner, that."""
 
 
-class Verdict(StrEnum):
+class ThresholdVerdict(StrEnum):
     """What is to be told."""
 
     FIRING = "firing"
@@ -28,7 +28,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class State:
+class FigureState:
     """How a figure stands."""
 
     recent: tuple[tuple[float, float], ...] = ()
@@ -40,16 +40,18 @@ class State:
 
 
 @dataclass(frozen=True)
-class Change:
+class FigureChange:
     """Something to be told, with the mean that decided it."""
 
-    verdict: Verdict
+    verdict: ThresholdVerdict
     at: float
     since: float
     mean: float
 
 
-def step(state: State, at: float, value: float, limit: Limit, every: float) -> tuple[State, Change | None]:
+def apply_sample(
+    state: FigureState, at: float, value: float, limit: FigureLimit, every: float
+) -> tuple[FigureState, FigureChange | None]:
     """Take a sample; `every` is the interval of samples in seconds.
 
     Of samples that come out of order the last one counts: those that seem to be later are forgotten.
@@ -64,24 +66,24 @@ def step(state: State, at: float, value: float, limit: Limit, every: float) -> t
         if mean < limit.above or _too_soon(state, at, limit):
             return state, None
         since = recent[0][0]
-        return replace(state, since=since, told_at=at), Change(Verdict.FIRING, at, since, mean)
+        return replace(state, since=since, told_at=at), FigureChange(ThresholdVerdict.FIRING, at, since, mean)
     if mean < limit.clear:
-        return replace(state, since=None), Change(Verdict.RESOLVED, at, state.since, mean)
+        return replace(state, since=None), FigureChange(ThresholdVerdict.RESOLVED, at, state.since, mean)
     if limit.repeat and state.told_at is not None and at - state.told_at >= limit.repeat:
-        return replace(state, told_at=at), Change(Verdict.STILL, at, state.since, mean)
+        return replace(state, told_at=at), FigureChange(ThresholdVerdict.STILL, at, state.since, mean)
     return state, None
 
 
 def _recent(
     before: tuple[tuple[float, float], ...], at: float, value: float, hold: float, every: float
 ) -> tuple[tuple[float, float], ...]:
-    if before and not 0 < at - before[-1][0] <= GAP * every:
+    if before and not 0 < at - before[-1][0] <= MAX_GAP_INTERVALS * every:
         before = ()
     # Half an interval is left to the clock: of 50 s at every 10 s these are always 5 samples.
     first = at - hold + every / 2
     return (*(each for each in before if each[0] > first), (at, value))
 
 
-def _too_soon(state: State, at: float, limit: Limit) -> bool:
-    least = AT_MOST_ONCE if limit.repeat is None else min(AT_MOST_ONCE, limit.repeat)
+def _too_soon(state: FigureState, at: float, limit: FigureLimit) -> bool:
+    least = MIN_WARNING_INTERVAL_SECONDS if limit.repeat is None else min(MIN_WARNING_INTERVAL_SECONDS, limit.repeat)
     return state.told_at is not None and at - state.told_at < least

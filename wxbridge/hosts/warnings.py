@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from wxbridge.config.hosts import Limit
+from wxbridge.config.hosts import FigureLimit
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration, format_quantity
 from wxbridge.hosts import chart
 from wxbridge.hosts.figures import name_of, unit_of
 from wxbridge.hosts.samples import Host
-from wxbridge.hosts.thresholds import Change, Verdict
+from wxbridge.hosts.thresholds import FigureChange, ThresholdVerdict
 
-SHOWN = 1800.0
+WARNING_CHART_SECONDS = 1800.0
 """Seconds of the chart that comes with a warning."""
 _NAMES = {"cpu": "HostCpuHigh", "memory": "HostMemoryHigh", "swap": "HostSwapHigh", "disk": "HostDiskFull",
           "load1": "HostLoadHigh", "temperature": "HostTemperatureHigh"}  # fmt: skip
@@ -26,16 +26,16 @@ Busiest = Mapping[str, Sequence[tuple[str, int, float]]]
 
 
 @dataclass(frozen=True)
-class Event:
+class HostEvent:
     """A change of one figure (or, with the figure `silent`, of hearing of a machine at all)."""
 
     figure: str
-    change: Change
-    limit: Limit
+    change: FigureChange
+    limit: FigureLimit
 
 
 @dataclass(frozen=True)
-class Reader:
+class WarningReader:
     """For whom warnings are written."""
 
     language: Language = "en"
@@ -44,21 +44,21 @@ class Reader:
     """Whether a warning brings a chart."""
 
 
-def body(host: Host, events: Sequence[Event], busiest: Busiest, reader: Reader) -> bytes:
-    """The alerts of one machine at one moment, for `sources.host`."""
+def write_body(host: Host, events: Sequence[HostEvent], busiest: Busiest, reader: WarningReader) -> bytes:
+    """Write the alerts of one machine at one moment as the body that `alerts.sources.host` reads."""
     picture = _chart(host, events, reader) if reader.picture else None
     alerts = [_alert(host, event, busiest, reader, picture) for event in events]
     return json.dumps({"host": host.name, "alerts": alerts}, ensure_ascii=False).encode()
 
 
 def _alert(
-    host: Host, event: Event, busiest: Busiest, reader: Reader, picture: Mapping[str, Any] | None
+    host: Host, event: HostEvent, busiest: Busiest, reader: WarningReader, picture: Mapping[str, Any] | None
 ) -> dict[str, Any]:
     kind, _, mount = event.figure.partition(":")
     labels = {"host": host.name, "severity": event.limit.severity}
     if mount:
         labels["mount"] = mount
-    resolved = event.change.verdict is Verdict.RESOLVED
+    resolved = event.change.verdict is ThresholdVerdict.RESOLVED
     alert: dict[str, Any] = {
         "alertname": SILENT if kind == "silent" else _NAMES[kind],
         "status": "resolved" if resolved else "firing",
@@ -85,17 +85,17 @@ def _title(host: str, name: str, language: Language) -> str:
     return say("hosts.high", language, host=host, what=name_of(name, language))
 
 
-def _value(event: Event, language: Language) -> dict[str, Any]:
+def _value(event: HostEvent, language: Language) -> dict[str, Any]:
     name = name_of(event.figure, language)
     if event.limit.hold:
         name = say("hosts.mean_of", language, what=name, time=format_duration(event.limit.hold, language))
     return {"name": name, "value": round(event.change.mean, 2), "unit": unit_of(event.figure)}
 
 
-def _annotations(host: Host, event: Event, busiest: Busiest, language: Language) -> dict[str, str]:
+def _annotations(host: Host, event: HostEvent, busiest: Busiest, language: Language) -> dict[str, str]:
     kind, _, mount = event.figure.partition(":")
     if kind == "silent":
-        if event.change.verdict is Verdict.RESOLVED:
+        if event.change.verdict is ThresholdVerdict.RESOLVED:
             return {}
         time = format_duration(event.change.at - event.change.since, language)
         return {"message": say("hosts.no_samples", language, time=time)}
@@ -115,17 +115,17 @@ def _annotations(host: Host, event: Event, busiest: Busiest, language: Language)
     return told
 
 
-def _chart(host: Host, events: Sequence[Event], reader: Reader) -> Mapping[str, Any] | None:
+def _chart(host: Host, events: Sequence[HostEvent], reader: WarningReader) -> Mapping[str, Any] | None:
     """The last minutes of a machine, with what is told marked in it; None where nothing is firing."""
-    firing = [event for event in events if event.change.verdict is not Verdict.RESOLVED]
+    firing = [event for event in events if event.change.verdict is not ThresholdVerdict.RESOLVED]
     if not firing:
         return None
     end = max(event.change.at for event in firing)
     first = min(event.change.since for event in firing)
-    start = max(min(end - SHOWN, first - SHOWN / 3), end - 2 * SHOWN)
+    start = max(min(end - WARNING_CHART_SECONDS, first - WARNING_CHART_SECONDS / 3), end - 2 * WARNING_CHART_SECONDS)
     # Of a machine that has been watched for a few minutes these are shown.
-    start = max(start, min(host.history.first or start, end - SHOWN / 6))
-    spec = chart.spec(
+    start = max(start, min(host.history.first or start, end - WARNING_CHART_SECONDS / 6))
+    spec = chart.make_spec(
         host, start, end, language=reader.language, timezone=reader.timezone,
         panels=chart.panels_for([event.figure for event in firing]),
         marks={event.figure: (event.change.since, None) for event in firing},

@@ -43,7 +43,7 @@ def measured(tmp_path: Path, *names: str) -> None:
     now = time.time()
     samples = [Sample(now - 100 + index * 10, {"cpu": 42.0, "disk:/": 91.0}) for index in range(10)]
     for name in names:
-        asyncio.run(database.run(lambda c, name=name: store.save(c, name, samples, store.Kept(), now)))
+        asyncio.run(database.run(lambda c, name=name: store.save_host(c, name, samples, store.KeptHost(), now)))
     database.close()
 
 

@@ -13,14 +13,14 @@ from wxbridge.bot.command import Answer, Asker, CannotAnswer, Question
 from wxbridge.bot.commands.host import host_commands
 from wxbridge.core.model import PictureSpec, Text
 from wxbridge.core.text.i18n import Language
-from wxbridge.hosts.samples import Host, Sample, history_of
+from wxbridge.hosts.samples import Host, Sample, make_history
 
 NOW = 1_767_261_600.0
 
 
 def a_host(name: str, cpu: float, *, silent: float | None = None, disk: float = 50.0) -> Host:
     samples = [Sample(NOW - 3600 + at * 10, {"cpu": cpu, "memory": 20.0, "disk:/": disk}) for at in range(360)]
-    return Host(name, history_of(samples, 10), {"cores": 4.0}, silent)
+    return Host(name, make_history(samples, 10), {"cores": 4.0}, silent)
 
 
 async def asked(text: str, hosts: Sequence[Host], language: Language = "en") -> Sequence[Answer]:
@@ -74,17 +74,17 @@ async def test_the_only_machine_takes_a_range_alone() -> None:
 
 
 async def test_of_a_young_machine_the_minutes_are_shown_that_there_are() -> None:
-    young = Host("web-1", history_of([Sample(NOW - at, {"cpu": 5.0}) for at in range(600, 0, -10)], 10), {})
+    young = Host("web-1", make_history([Sample(NOW - at, {"cpu": 5.0}) for at in range(600, 0, -10)], 10), {})
     answers = await asked("", [young])
     assert text_of(answers).startswith("📊 web-1 · 17:50 – 18:00\n🟢 CPU 5 %")
     assert "nothing measured" not in text_of(answers)
     assert chart_of(answers)["start"] == NOW - 600
-    newborn = Host("web-1", history_of([Sample(NOW - 10, {"cpu": 5.0})], 10), {})
+    newborn = Host("web-1", make_history([Sample(NOW - 10, {"cpu": 5.0})], 10), {})
     assert chart_of(await asked("", [newborn]))["start"] == NOW - 300
 
 
 async def test_a_machine_that_has_not_been_measured_yet_says_so() -> None:
-    assert "nothing was measured" in text_of(await asked("", [Host("web-1", history_of([], 10), {"cores": 4.0})]))
+    assert "nothing was measured" in text_of(await asked("", [Host("web-1", make_history([], 10), {"cores": 4.0})]))
 
 
 async def test_a_full_disk_is_on_the_chart() -> None:

@@ -25,7 +25,7 @@ from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Accepted, AlertStatus, Capabilities, Notification, Picture, Text
 from wxbridge.hosts import store
-from wxbridge.hosts.monitor import HostMonitor, Times
+from wxbridge.hosts.monitor import HostMonitor, MonitorClock
 from wxbridge.pictures.charts.host_chart import charts_of
 
 NOW = 1_767_261_600.0
@@ -76,7 +76,7 @@ class World:
         return HostMonitor(
             HostSettings.model_validate({"name": "web-1", **settings}), self.database, self.accept,
             language="en", timezone=ZONE,
-            times=Times(lambda: self.wall, lambda: self.now, no_sleep),
+            times=MonitorClock(lambda: self.wall, lambda: self.now, no_sleep),
             sensors=lambda _: self,
             processes=lambda: {"cpu": [("java", 4711, 180.2)], "memory": [("mysqld", 88, 2e9)]},
         )  # fmt: skip
@@ -136,7 +136,7 @@ async def test_a_busy_machine_warns_with_chart_and_processes_and_it_is_over_when
 async def test_a_machine_is_known_from_the_first_moment_though_rates_take_a_second(world: World) -> None:
     monitor = world.monitor()
     await monitor.tick()
-    (host,) = monitor.hosts()
+    (host,) = monitor.list_hosts()
     assert (host.name, host.history.last, host.about["cores"]) == ("web-1", None, 4.0)
 
 
@@ -207,7 +207,7 @@ async def test_a_sensor_that_hangs_holds_up_nothing(world: World) -> None:
         await monitor.tick()
         await monitor.receive(a_push("db-1", world.wall, [5.0]))
         await monitor.tick()
-        assert {host.name for host in monitor.hosts()} == {"web-1", "db-1"}
+        assert {host.name for host in monitor.list_hosts()} == {"web-1", "db-1"}
     finally:
         world.release.set()
 
@@ -279,7 +279,7 @@ async def test_samples_and_warnings_outlast_a_restart(world: World) -> None:
     again = world.monitor()
     await run_for(again, world, 120)
     assert world.told == [("HostCpuHigh", "web-1", "firing")]
-    (host,) = again.hosts()
+    (host,) = again.list_hosts()
     points = host.history.points("cpu", 0, world.wall)
     assert sum(value is None for _, value in points) >= 1, "the restart is a gap"
     assert len(points) > 45
@@ -292,20 +292,20 @@ async def test_a_machine_with_another_name_is_not_missed_under_its_old_one(world
     await run_for(world.monitor(name="web-old"), world, 200)
     monitor = world.monitor(name="web-new")
     await run_for(monitor, world, 400)
-    assert [host.name for host in monitor.hosts()] == ["web-new"]
+    assert [host.name for host in monitor.list_hosts()] == ["web-new"]
     assert world.told == []
-    assert set(await world.database.read(store.kept)) == {"web-new"}
+    assert set(await world.database.read(store.read_kept)) == {"web-new"}
 
 
 async def test_a_reload_takes_over_thresholds_and_ends_warnings_without_one(world: World) -> None:
     monitor = world.monitor()
     await world.pass_time(monitor, 120, cpu=70.0)
     assert world.told == []
-    monitor.take(HostSettings.model_validate({"name": "web-1", "cpu": 60}), language="zh", timezone=ZONE)
+    monitor.reconfigure(HostSettings.model_validate({"name": "web-1", "cpu": 60}), language="zh", timezone=ZONE)
     await world.pass_time(monitor, 60)
     assert world.told == [("HostCpuHigh", "web-1", "firing")]
     assert source.parse(world.accepted[0], {}).title == "web-1:CPU过高"
-    monitor.take(HostSettings.model_validate({"name": "web-1", "cpu": None}), language="zh", timezone=ZONE)
+    monitor.reconfigure(HostSettings.model_validate({"name": "web-1", "cpu": None}), language="zh", timezone=ZONE)
     await world.pass_time(monitor, 10)
     assert world.told[1:] == [("HostCpuHigh", "web-1", "resolved")]
 
@@ -318,11 +318,11 @@ async def test_a_machine_that_gets_another_name_while_it_is_measured_is_not_watc
     world.release = threading.Event()
     measuring = asyncio.create_task(monitor.tick())
     await asyncio.sleep(0)
-    monitor.take(HostSettings.model_validate({"name": "web-new", "silent": 3}), language="en", timezone=ZONE)
+    monitor.reconfigure(HostSettings.model_validate({"name": "web-new", "silent": 3}), language="en", timezone=ZONE)
     world.release.set()
     await measuring
     await world.pass_time(monitor, 100)
-    assert [host.name for host in monitor.hosts()] == ["web-new"]
+    assert [host.name for host in monitor.list_hosts()] == ["web-new"]
     assert world.told == []
 
 
@@ -337,16 +337,16 @@ async def test_a_machine_that_gets_another_name_while_its_processes_are_read_is_
     loop = asyncio.get_running_loop()
     monitor._processes = renamed
     await world.pass_time(monitor, 120, cpu=95.0)
-    assert [host.name for host in monitor.hosts()] == ["web-new"]
+    assert [host.name for host in monitor.list_hosts()] == ["web-new"]
     assert ("HostCpuHigh", "web-1", "firing") not in world.told
 
 
 async def _take(monitor: HostMonitor, settings: HostSettings) -> None:
-    monitor.take(settings, language="en", timezone=ZONE)
+    monitor.reconfigure(settings, language="en", timezone=ZONE)
 
 
 async def test_without_the_section_nothing_is_measured_and_samples_are_refused(world: World) -> None:
-    monitor = HostMonitor(None, world.database, world.accept, times=Times(lambda: world.wall, lambda: world.now))
+    monitor = HostMonitor(None, world.database, world.accept, times=MonitorClock(lambda: world.wall, lambda: world.now))
     body = a_push("db-1", world.wall, [5.0])
     assert await monitor.receive(body) is None
     with pytest.raises(BadBody, match="takes no samples: add a `host:` section"):
@@ -374,14 +374,14 @@ async def test_samples_that_are_sent_again_count_once(world: World) -> None:
     body = a_push("db-1", world.wall - 50, [60.0] * 6)
     await monitor.receive(body)
     await monitor.receive(body)
-    (host,) = monitor.hosts()
+    (host,) = monitor.list_hosts()
     assert len(host.history.raw.at) == 6
 
 
 async def test_times_of_a_clock_that_is_wrong_are_corrected(world: World) -> None:
     monitor = world.monitor()
     await monitor.receive(a_push("db-1", world.wall - 7200, [1.0, 2.0]))
-    (host,) = monitor.hosts()
+    (host,) = monitor.list_hosts()
     assert list(host.history.raw.at) == [world.wall - 10, world.wall]
 
 
@@ -400,7 +400,7 @@ async def test_a_machine_that_falls_silent_is_an_alert_and_over_when_it_is_back(
     assert world.told == [("HostSilent", "db-1", "firing")]
     firing = source.parse(world.accepted[0], {}).alerts[0]
     assert firing.labels["severity"] == "critical"
-    assert next(host for host in monitor.hosts() if host.name == "db-1").silent_since is not None
+    assert next(host for host in monitor.list_hosts() if host.name == "db-1").silent_since is not None
     await monitor.receive(a_push("db-1", world.wall, [5.0]))
     back = source.parse(world.accepted[1], {}).alerts[0]
     assert (back.status, back.fingerprint) == (AlertStatus.RESOLVED, firing.fingerprint)

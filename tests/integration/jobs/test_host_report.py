@@ -37,8 +37,8 @@ async def fill(database: Database, name: str, hours: float = 6.0) -> None:
                                             "net_out": 2.5})
         for index in range(count)
     ]  # fmt: skip
-    kept = store.Kept(10, {"cores": 4.0}, thresholds={"cpu": 80.0})
-    await database.run(lambda c: store.save(c, name, samples, kept, NOW))
+    kept = store.KeptHost(10, {"cores": 4.0}, thresholds={"cpu": 80.0})
+    await database.run(lambda c: store.save_host(c, name, samples, kept, NOW))
 
 
 def job(**more: Any) -> HostReportJob:

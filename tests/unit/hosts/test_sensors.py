@@ -11,10 +11,10 @@ import pytest
 from structlog.testing import capture_logs
 
 from wxbridge.hosts import sensors as module
-from wxbridge.hosts.sensors import Sensors, busiest, own_limits
+from wxbridge.hosts.sensors import Sensors, busiest, describe_own_limits
 
 
-class Times(NamedTuple):
+class MonitorClock(NamedTuple):
     user: float
     nice: float
     system: float
@@ -39,7 +39,7 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        self.cpu = Times(0, 0, 0, 0, 0, 0, 0)
+        self.cpu = MonitorClock(0, 0, 0, 0, 0, 0, 0)
         self.nics = {"lo": Net(0, 0), "eth0": Net(0, 0)}
         self.drives = {"sda": Disk(0, 0)}
         monkeypatch.setattr(psutil, "cpu_times", lambda percpu=False: [self.cpu] if percpu else self.cpu)
@@ -72,7 +72,7 @@ def test_this_machine_can_be_measured() -> None:
 
 def test_the_first_sample_has_no_cpu_and_no_rates(machine: Machine) -> None:
     assert not machine.sample().keys() & {"cpu", "net_in", "disk_read"}
-    machine.cpu = Times(3, 0, 1, 5, 1, 2, 0)
+    machine.cpu = MonitorClock(3, 0, 1, 5, 1, 2, 0)
     machine.nics = {"lo": Net(10**9, 10**9), "eth0": Net(5000, 100)}
     machine.drives = {"sda": Disk(40960, 0)}
     figures = machine.sample()
@@ -163,7 +163,7 @@ def test_the_limits_of_a_container_are_said(files: dict[str, str], said: str, tm
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f"{text}\n")
-    assert own_limits(16 * 2.0**30, tmp_path) == said
+    assert describe_own_limits(16 * 2.0**30, tmp_path) == said
 
 
 def test_the_busiest_processes_are_told_by_name_without_arguments() -> None:

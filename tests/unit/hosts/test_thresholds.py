@@ -8,25 +8,31 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.config.hosts import HostSettings, Limit, limits_of
-from wxbridge.hosts.thresholds import AT_MOST_ONCE, Change, State, Verdict, step
+from wxbridge.config.hosts import FigureLimit, HostSettings, resolve_limits
+from wxbridge.hosts.thresholds import (
+    MIN_WARNING_INTERVAL_SECONDS,
+    FigureChange,
+    FigureState,
+    ThresholdVerdict,
+    apply_sample,
+)
 
 EVERY = 10.0
-OLDER = Limit(above=80, clear=76, hold=50, repeat=300)
+OLDER = FigureLimit(above=80, clear=76, hold=50, repeat=300)
 """The older script's rule: the mean of the last 5 samples ≥ 80 %, at most one warning in 5 minutes."""
 
 
-def told(values: list[float | None], limit: Limit = OLDER, every: float = EVERY) -> list[Change]:
+def told(values: list[float | None], limit: FigureLimit = OLDER, every: float = EVERY) -> list[FigureChange]:
     """What is told of one value after another; None is a sample that was not taken."""
-    state, changes = State(), []
+    state, changes = FigureState(), []
     for index, value in enumerate(values):
         if value is not None:
-            state, change = step(state, 1000 + index * every, value, limit, every)
+            state, change = apply_sample(state, 1000 + index * every, value, limit, every)
             changes += [change] if change else []
     return changes
 
 
-def verdicts(values: list[float | None], limit: Limit = OLDER) -> list[tuple[str, float]]:
+def verdicts(values: list[float | None], limit: FigureLimit = OLDER) -> list[tuple[str, float]]:
     return [(change.verdict.value, change.at - 1000) for change in told(values, limit)]
 
 
@@ -52,14 +58,14 @@ def test_flapping_at_the_threshold_gives_one_warning() -> None:
 
 def test_what_comes_back_at_once_warns_again_only_after_five_minutes() -> None:
     on, off = [95.0] * 6, [10.0] * 6
-    firing = [at for verdict, at in verdicts([*on, *off] * 12, Limit(80, 76, 50, None)) if verdict == "firing"]
+    firing = [at for verdict, at in verdicts([*on, *off] * 12, FigureLimit(80, 76, 50, None)) if verdict == "firing"]
     assert len(firing) > 2
-    assert all(later - earlier >= AT_MOST_ONCE for earlier, later in pairwise(firing))
+    assert all(later - earlier >= MIN_WARNING_INTERVAL_SECONDS for earlier, later in pairwise(firing))
 
 
 def test_what_lasts_is_told_again_after_the_repeat_interval() -> None:
     assert verdicts([95] * 70) == [("firing", 40), ("still", 340), ("still", 640)]
-    assert verdicts([95] * 70, Limit(80, 76, 50, None)) == [("firing", 40)]
+    assert verdicts([95] * 70, FigureLimit(80, 76, 50, None)) == [("firing", 40)]
 
 
 def test_samples_before_a_gap_are_no_evidence() -> None:
@@ -73,15 +79,15 @@ def test_one_lost_sample_is_no_gap() -> None:
 
 
 def test_a_clock_that_is_set_back_begins_anew() -> None:
-    state = State()
+    state = FigureState()
     for at in (1000.0, 1010, 1020, 1030, 500, 510, 520, 530):
-        state, change = step(state, at, 99, OLDER, EVERY)
+        state, change = apply_sample(state, at, 99, OLDER, EVERY)
         assert change is None
-    assert step(state, 540, 99, OLDER, EVERY)[1] == Change(Verdict.FIRING, 540, 500, 99)
+    assert apply_sample(state, 540, 99, OLDER, EVERY)[1] == FigureChange(ThresholdVerdict.FIRING, 540, 500, 99)
 
 
 def test_without_a_time_to_wait_one_sample_decides() -> None:
-    assert verdicts([95, 10], Limit(80, 76, 0, None)) == [("firing", 0), ("resolved", 10)]
+    assert verdicts([95, 10], FigureLimit(80, 76, 0, None)) == [("firing", 0), ("resolved", 10)]
 
 
 values_with_gaps = st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=200)
@@ -93,15 +99,17 @@ values_with_gaps = st.lists(st.one_of(st.none(), st.floats(0, 100)), max_size=20
 def test_firing_and_resolved_alternate_and_warnings_keep_their_distance(
     values: list[float | None], above: float, hold: float, repeat: float | None
 ) -> None:
-    limit = Limit(above, above * 0.95, hold, repeat)
+    limit = FigureLimit(above, above * 0.95, hold, repeat)
     changes = told(values, limit)
-    ends = [change.verdict for change in changes if change.verdict is not Verdict.STILL]
-    assert ends == [Verdict.FIRING if index % 2 == 0 else Verdict.RESOLVED for index in range(len(ends))]
-    warned = [change.at for change in changes if change.verdict is not Verdict.RESOLVED]
-    least = AT_MOST_ONCE if repeat is None else min(AT_MOST_ONCE, repeat)
+    ends = [change.verdict for change in changes if change.verdict is not ThresholdVerdict.STILL]
+    assert ends == [
+        ThresholdVerdict.FIRING if index % 2 == 0 else ThresholdVerdict.RESOLVED for index in range(len(ends))
+    ]
+    warned = [change.at for change in changes if change.verdict is not ThresholdVerdict.RESOLVED]
+    least = MIN_WARNING_INTERVAL_SECONDS if repeat is None else min(MIN_WARNING_INTERVAL_SECONDS, repeat)
     assert all(later - earlier >= least for earlier, later in pairwise(warned))
     for change in changes:
-        assert change.mean < limit.clear if change.verdict is Verdict.RESOLVED else change.mean >= limit.clear
+        assert change.mean < limit.clear if change.verdict is ThresholdVerdict.RESOLVED else change.mean >= limit.clear
         assert change.since <= change.at
 
 
@@ -112,12 +120,12 @@ def test_what_is_never_above_is_never_told(values: list[float | None]) -> None:
 
 @given(st.lists(st.floats(-2, 2), min_size=6, max_size=30))
 def test_the_sampler_may_be_late_without_a_difference(late: list[float]) -> None:
-    state, found = State(), []
+    state, found = FigureState(), []
     for index, delay in enumerate(late):
-        state, change = step(state, 1000 + index * EVERY + delay, 95, OLDER, EVERY)
+        state, change = apply_sample(state, 1000 + index * EVERY + delay, 95, OLDER, EVERY)
         found += [change] if change else []
     assert found
-    assert found[0].verdict is Verdict.FIRING
+    assert found[0].verdict is ThresholdVerdict.FIRING
     assert found[0].at < 1000 + 5 * EVERY
 
 
@@ -133,20 +141,20 @@ def test_a_machine_may_have_thresholds_of_its_own() -> None:
         }
     )
     figures = dict.fromkeys(("cpu", "memory", "disk:/", "net_in"))
-    assert limits_of(settings, "web-1", figures, 8) == {
-        "cpu": Limit(70, 66.5, 50, 3600),
-        "memory": Limit(90, 85.5, 50, 3600),
-        "disk:/": Limit(85, 80, 300, 3600, "critical"),
+    assert resolve_limits(settings, "web-1", figures, 8) == {
+        "cpu": FigureLimit(70, 66.5, 50, 3600),
+        "memory": FigureLimit(90, 85.5, 50, 3600),
+        "disk:/": FigureLimit(85, 80, 300, 3600, "critical"),
     }
-    assert limits_of(settings, "db-1", figures, 8) == {
-        "cpu": Limit(95, 90.25, 120, 3600),
-        "disk:/": Limit(85, 80, 300, 3600, "critical"),
+    assert resolve_limits(settings, "db-1", figures, 8) == {
+        "cpu": FigureLimit(95, 90.25, 120, 3600),
+        "disk:/": FigureLimit(85, 80, 300, 3600, "critical"),
     }
 
 
 def test_a_load_may_be_counted_per_core() -> None:
     settings = HostSettings.model_validate({"load": 1.5, "load_per_core": True})
-    assert limits_of(settings, "web-1", {"load1": None}, 8)["load1"].above == 12
+    assert resolve_limits(settings, "web-1", {"load1": None}, 8)["load1"].above == 12
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration, format_quantity
 from wxbridge.hosts import chart, figures
-from wxbridge.hosts.samples import MINUTES_KEPT, Host
+from wxbridge.hosts.samples import MINUTES_KEPT_SECONDS, Host
 
 USUAL = 3600.0
 """Seconds that are shown where nobody says."""
@@ -42,8 +42,8 @@ def _answer(question: Question, known: Sequence[Host]) -> list[Answer]:
     start, end = _period(rest, question) if rest else _lately(found, now)
     zone = question.at.tzinfo
     assert zone is not None  # noqa: S101 - the bridge's own
-    answers: list[Answer] = [Text("\n".join(figures.report(found, start, end, language, zone, now=now)))]
-    spec = chart.spec(found, start, end, language=language, timezone=zone, panels=_panels(found))
+    answers: list[Answer] = [Text("\n".join(figures.describe_host(found, start, end, language, zone, now=now)))]
+    spec = chart.make_spec(found, start, end, language=language, timezone=zone, panels=_panels(found))
     return [*answers, spec] if spec else answers
 
 
@@ -51,7 +51,7 @@ def _panels(host: Host) -> tuple[str, ...]:
     """Disks where one is near its threshold; CPU and memory are there by themselves."""
     last = host.history.last
     full = last is not None and any(
-        value >= figures.LEVELS[1] for name, value in last.figures.items() if name.startswith("disk:")
+        value >= figures.DEFAULT_LEVELS[1] for name, value in last.figures.items() if name.startswith("disk:")
     )
     return ("disks",) if full else ()
 
@@ -87,9 +87,9 @@ def _period(text: str, question: Question) -> tuple[float, float]:
     span = time_range.parse(text, question.at, question.language)
     start, end = span.start.timestamp(), span.end.timestamp()
     # Of yesterday there is a part: what is missing of it is told, and a gap in the chart.
-    if end < now - MINUTES_KEPT or start < now - _LONGEST:
+    if end < now - MINUTES_KEPT_SECONDS or start < now - _LONGEST:
         raise CannotAnswer(
-            say("bot.hosts.too_long", question.language, time=format_duration(MINUTES_KEPT, question.language))
+            say("bot.hosts.too_long", question.language, time=format_duration(MINUTES_KEPT_SECONDS, question.language))
         )
     return start, end
 

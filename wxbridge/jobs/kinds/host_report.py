@@ -16,7 +16,7 @@ from wxbridge.jobs import JobContext, JobKind
 
 Percent = Annotated[float, Field(ge=0, le=100)]
 _DAY = 86400.0
-_LONG = 12 * 3600.0
+SUMMARY_FROM_SECONDS = 12 * 3600.0
 """Seconds from which on a report is a summary: with the 95th percentile and the time above the second level."""
 
 
@@ -29,7 +29,7 @@ class HostReportJob(JobSettings):
     period: Annotated[Duration, Field(ge=60, le=_DAY)] = 6 * 3600.0
     """The time to tell of, up to the run: `6h`. From `12h` on it is a summary, with percentiles and times; `1d` at
     most."""
-    levels: tuple[Percent, Percent] = figures.LEVELS
+    levels: tuple[Percent, Percent] = figures.DEFAULT_LEVELS
     """From where on a percentage is amber, and red."""
     chart: bool = True
     """Whether to send the chart of the period."""
@@ -51,7 +51,7 @@ class HostReportJob(JobSettings):
 async def run(context: JobContext, job: HostReportJob) -> Sequence[Text | Picture]:
     """Read what was measured, and tell it; a machine's chart follows its text."""
     end = context.now.timestamp()
-    known: list[Host] = await context.read(lambda connection: store.hosts(connection, end))
+    known: list[Host] = await context.read(lambda connection: store.read_hosts(connection, end))
     chosen = _chosen(known, job.hosts)
     panels = [name for name in chart.OPTIONS if getattr(job, name)]
     zone = context.now.tzinfo
@@ -60,11 +60,11 @@ async def run(context: JobContext, job: HostReportJob) -> Sequence[Text | Pictur
     texts: list[str] = []
     for host in chosen:
         start = end - job.period
-        lines = figures.report(
-            host, start, end, context.language, zone, job.levels, long=job.period >= _LONG
+        lines = figures.describe_host(
+            host, start, end, context.language, zone, job.levels, long=job.period >= SUMMARY_FROM_SECONDS
         )  # fmt: skip
         texts.append("\n".join(lines))
-        spec = chart.spec(
+        spec = chart.make_spec(
             host, start, end, language=context.language, timezone=zone, panels=panels, levels=job.levels
         ) if job.chart else None  # fmt: skip
         if spec is not None:

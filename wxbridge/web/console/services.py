@@ -101,7 +101,7 @@ def console_of(bridge: Bridge) -> Console:
         matchers_of=lambda firing: [str(matcher) for matcher in firing.silencing_matchers()],
         alert_pictures=partial(_alert_pictures, bridge),
         draw=partial(_draw, bridge),
-        hosts=lambda: bridge.hosts.hosts() if bridge.hosts and bridge.config.host else None,
+        hosts=lambda: bridge.hosts.list_hosts() if bridge.hosts and bridge.config.host else None,
     )
 
 

@@ -12,7 +12,7 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import format_quantity
 from wxbridge.hosts import chart
-from wxbridge.hosts.figures import LEVELS, disks, format_amount, name_of, unit_of
+from wxbridge.hosts.figures import DEFAULT_LEVELS, format_amount, list_disks, name_of, unit_of
 from wxbridge.hosts.samples import Host
 from wxbridge.web.console.page import Page, Visit
 
@@ -66,7 +66,7 @@ def _host(visit: Visit, host: Host) -> Mapping[str, Any]:
 
 def _levels(visit: Visit, host: Host, now: Mapping[str, float]) -> Iterator[Mapping[str, Any]]:
     """The figures that are percentages, each with its colour."""
-    for name in ("cpu", "memory", "swap", *(f"disk:{mount}" for mount in disks(list(now)))):
+    for name in ("cpu", "memory", "swap", *(f"disk:{mount}" for mount in list_disks(list(now)))):
         if name not in now or (name == "swap" and not now.get("swap_used")):
             continue
         percent = now[name]
@@ -75,7 +75,7 @@ def _levels(visit: Visit, host: Host, now: Mapping[str, float]) -> Iterator[Mapp
             "name": name_of(name, visit.language),
             "percent": min(100.0, max(0.0, percent)),
             "value": format_quantity(round(percent, 1), "%", visit.language),
-            "tone": _TONES[sum(percent >= level for level in LEVELS)],
+            "tone": _TONES[sum(percent >= level for level in DEFAULT_LEVELS)],
             "amount": format_amount(name, now, host.about, visit.language),
             "limit": limit if limit is not None and limit <= 100 else None,  # noqa: PLR2004 - percent
             "limit_text": format_quantity(limit, "%", visit.language) if limit is not None else "",
@@ -104,7 +104,7 @@ async def _chart(visit: Visit) -> PictureSpec:
     name = visit.query.get("host", "")
     host = next((each for each in visit.console.hosts() or () if each.name == name), None)
     spec = (
-        chart.spec(
+        chart.make_spec(
             host, visit.now - int(_hours(visit)) * 3600, visit.now,
             language=visit.language, timezone=visit.console.timezone(), panels=_PANELS,
         )
