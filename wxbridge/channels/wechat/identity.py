@@ -8,27 +8,27 @@ master before the first use; where several fit alike, nothing is found.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Generic
 
+from wxbridge.channels.wechat.address_words import CONTACT_WORDS, MAX_CANDIDATES, ROOM_WORDS, AddressWords
 from wxbridge.channels.wechat.directory import Contact, Entry, Room, matches
 
-ENOUGH = 0.6
+MIN_SHARED_FOR_GUESS = 0.6
 """The part of the people in either room that must be in both for a guess, from 0 to 1."""
-LEAD = 0.2
+MIN_LEAD = 0.2
 """How much more that must be than for the second best room."""
-PEOPLE = 2
+MIN_PEOPLE = 2
 """How many people besides the bot must be in both: with one, every chat with them would fit."""
-SUSPECTS = 20
-"""How many rooms are looked at closely, person by person, at most."""
-
-_NEAR = 0.3
+MAX_SUSPECTS = 20
+"""How many rooms are looked at closely, person by person."""
+MIN_SHARED_FOR_CANDIDATE = 0.3
 """From which part of shared people on a room is offered as a candidate."""
-_CANDIDATES = 5
-_ALIKE = 0.5
+MIN_NAME_LIKENESS = 0.5
 """How much alike a name must be to be offered, from 0 to 1."""
 
 
@@ -106,12 +106,12 @@ def resolve_room(wanted: str, before: Remembered | None, known: Known[Room]) -> 
 
     White space around a name does not count.
     """
-    return _resolve(_ROOMS, wanted, before, known)
+    return _ROOMS.resolve(wanted, before, known)
 
 
 def resolve_contact(wanted: str, before: Remembered | None, known: Known[Contact]) -> Found[Contact] | AddressProblem:
     """Find the contact that a target names by id, alias, WeChat id or name: the first of these that somebody has."""
-    return _resolve(_CONTACTS, wanted, before, known)
+    return _CONTACTS.resolve(wanted, before, known)
 
 
 def remember_room(found: Found[Room], before: Remembered | None, known: Known[Room]) -> Remembered:
@@ -119,23 +119,27 @@ def remember_room(found: Found[Room], before: Remembered | None, known: Known[Ro
     names = {member.id: member.name for member in before.members} if before else {}
     names |= {person: name for person in found.entry.member_ids if (name := known.names.get(person, ""))}
     members = tuple(RememberedMember(person, names.get(person, "")) for person in _people(found.entry, known.account))
-    return _remember(_ROOMS, found, known, members)
+    return _ROOMS.remember(found, known, members)
 
 
 def remember_contact(found: Found[Contact], known: Known[Contact]) -> Remembered:
     """Give what to remember of a contact that was found."""
-    return _remember(_CONTACTS, found, known, ())
+    return _CONTACTS.remember(found, known, ())
 
 
 def suspects(before: Remembered, known: Known[Room]) -> list[Room]:
-    """Give the rooms that a lost one may have become, those of the likeliest size first; at most `SUSPECTS`.
+    """Give the rooms that a lost one may have become, those of the likeliest size first; at most `MAX_SUSPECTS`.
 
     Their members' names are worth asking for before `resolve_room` is believed.
     """
     size = len(before.members)
-    rooms = [room for room in _newcomers(before, known) if _may_reach(size, _size(room, known.account), _NEAR)]
+    rooms = [
+        room
+        for room in _select_newcomers(before, known)
+        if _may_reach(size, _size(room, known.account), MIN_SHARED_FOR_CANDIDATE)
+    ]
     rooms.sort(key=lambda room: (room.topic not in before.names, abs(_size(room, known.account) - size), room.id))
-    return rooms[:SUSPECTS]
+    return rooms[:MAX_SUSPECTS]
 
 
 def overlap(one: Sequence[RememberedMember], other: Sequence[RememberedMember]) -> tuple[int, float]:
@@ -150,69 +154,147 @@ def overlap(one: Sequence[RememberedMember], other: Sequence[RememberedMember]) 
     return common, common / everybody if everybody else 0.0
 
 
-# ---------------------------------------------------------------- what rooms and contacts differ in
+# ---------------------------------------------------------------- what rooms and contacts have in common
 
 
-@dataclass(frozen=True)
-class _Kind(Generic[Entry]):
-    word: str
+class _Rules(ABC, Generic[Entry]):
+    """How entries of one kind are found, and what the master is told of it."""
+
+    words: AddressWords
     keys: tuple[Callable[[Entry], str], ...]
-    names: Callable[[Entry], tuple[str, ...]]
-    again: Callable[[str, Remembered, Known[Entry]], Found[Entry] | AddressProblem | None]
-    """Look for one whose id is gone; None where nothing is like it."""
-    choose: Callable[[Remembered, Sequence[Entry], Known[Entry]], Entry | None]
-    """Take the one among several that is the remembered one most likely."""
-    unique: str
-    """How to end an ambiguity."""
-    command: str
-    where: str = ""
-    """What to ask oneself where one is unknown."""
-    gone: str = ""
-    """Why one that was there may not be there any more, and what to do."""
+    """What an entry can be named by, in the order of precedence."""
+
+    @abstractmethod
+    def names(self, entry: Entry) -> tuple[str, ...]:
+        """Give what is remembered of an entry's names."""
+
+    @abstractmethod
+    def find_again(self, wanted: str, before: Remembered, known: Known[Entry]) -> Found[Entry] | AddressProblem | None:
+        """Look for one whose id is gone; None where nothing is like it."""
+
+    @abstractmethod
+    def choose(self, before: Remembered, entries: Sequence[Entry], known: Known[Entry]) -> Entry | None:
+        """Take the one among several that is the remembered one most likely."""
+
+    def resolve(self, wanted: str, before: Remembered | None, known: Known[Entry]) -> Found[Entry] | AddressProblem:
+        """Find what is wanted; `before` is what it was found to be the last time."""
+        named = sorted(matches(wanted, known.entries, self.keys), key=lambda entry: entry.id)
+        if len(named) == 1:
+            return Found(named[0], self._notice_of_change(wanted, named[0], before, known))
+        same = _find_same(before, known)
+        if before is not None and same is not None and same in named:
+            text = self.words.one_of_several(wanted, same, len(named))
+            return Found(same, Notice(self._key(same), text), before.guess)
+        if named:
+            # While the remembered one is there under another name, none of these is it.
+            lost = before if same is None else None
+            guess = None if lost is None else self.guess(wanted, lost, _select_new(lost, named, known), known)
+            return guess or self._problem_several(wanted, named)
+        if before is None:
+            return self._problem_unknown(wanted, known)
+        if same is not None:
+            # The same key as where it was found first, so that it is told once.
+            text = self.words.still_used(wanted, same, self._name(same), guessed=before.guess)
+            return Found(same, Notice(self._key(same), text), before.guess)
+        return self.find_again(wanted, before, known) or self._problem_gone(wanted, before, known)
+
+    def remember(self, found: Found[Entry], known: Known[Entry], members: tuple[RememberedMember, ...]) -> Remembered:
+        """Give what to remember of an entry that was found."""
+        return Remembered(
+            id=found.entry.id,
+            account=known.account,
+            names=self.names(found.entry),
+            members=members,
+            seen=max((known.since.get(entry.id, 0) for entry in known.entries), default=0),
+            guess=found.guess,
+            told=found.notice.key if found.notice else "",
+        )
+
+    def guess(
+        self, wanted: str, before: Remembered, entries: Sequence[Entry], known: Known[Entry]
+    ) -> Found[Entry] | None:
+        """Take the likeliest of several, with a notice that says so; None where none is likely enough."""
+        entry = self.choose(before, entries, known)
+        if entry is None:
+            return None
+        reason = "most of its members are the same" if before.members else "all its names are the same"
+        text = self.words.guessed(wanted, entry, self._name(entry), _describe(before), reason)
+        return Found(entry, Notice(self._key(entry), text), guess=True)
+
+    def moved(self, wanted: str, entry: Entry) -> Found[Entry]:
+        """Take one that is called as the remembered one was, with a new id."""
+        return Found(entry, Notice(self._key(entry), self.words.moved(wanted, entry, self._name(entry))))
+
+    def problem_perhaps(self, wanted: str, before: Remembered, near: Sequence[Entry]) -> AddressProblem:
+        """Name what the lost one may be, in this order; none is like it enough, or several are."""
+        candidates = tuple(map(str, near))
+        text = self.words.perhaps(wanted, _describe(before), candidates)
+        return AddressProblem(_problem_key("perhaps", near), text, candidates)
+
+    def _notice_of_change(
+        self, wanted: str, entry: Entry, before: Remembered | None, known: Known[Entry]
+    ) -> Notice | None:
+        """Say so where the configuration's own word now finds another one than was used; new ids alone are no news."""
+        if before is None or before.id == entry.id:
+            return None
+        stood_in = before.guess or not before.was_called(wanted)
+        is_another = _find_same(before, known) is not None or not _select_new(before, [entry], known)
+        if not stood_in and not is_another:
+            return None
+        return Notice(f"found {entry.id}", self.words.taken_over(wanted, entry, _describe(before)))
+
+    def _problem_several(self, wanted: str, named: Sequence[Entry]) -> AddressProblem:
+        candidates = tuple(sorted(map(str, named)))
+        return AddressProblem(_problem_key("several", named), self.words.several(wanted, candidates), candidates)
+
+    def _problem_gone(self, wanted: str, before: Remembered, known: Known[Entry]) -> AddressProblem:
+        candidates = self._similar(wanted, known)
+        text = self.words.gone(wanted, _describe(before), candidates, len(known.entries))
+        return AddressProblem("gone", text, candidates)
+
+    def _problem_unknown(self, wanted: str, known: Known[Entry]) -> AddressProblem:
+        candidates = self._similar(wanted, known)
+        return AddressProblem("unknown", self.words.unknown(wanted, candidates, len(known.entries)), candidates)
+
+    def _similar(self, wanted: str, known: Known[Entry]) -> tuple[str, ...]:
+        """Give those whose names are like this one, the likeliest first."""
+        by_name: dict[str, list[Entry]] = {}
+        for entry in sorted(known.entries, key=lambda entry: entry.id):
+            for key in self.keys:
+                name = key(entry).strip().casefold()
+                if name:
+                    by_name.setdefault(name, []).append(entry)
+        wanted_name = wanted.strip().casefold()
+        names = [name for name in by_name if len(wanted_name) > 1 and wanted_name in name][:MAX_CANDIDATES]
+        names += get_close_matches(wanted_name, list(by_name), n=MAX_CANDIDATES, cutoff=MIN_NAME_LIKENESS)
+        found = {entry.id: str(entry) for name in names for entry in by_name[name]}
+        return tuple(list(found.values())[:MAX_CANDIDATES])
+
+    def _key(self, entry: Entry) -> str:
+        return f"{entry.id} {' '.join(self.names(entry))}"
+
+    def _name(self, entry: Entry) -> str:
+        """Give what to write into jobs.yaml."""
+        return next((name for name in self.names(entry) if name), entry.id)
 
 
-def _resolve(
-    kind: _Kind[Entry], wanted: str, before: Remembered | None, known: Known[Entry]
-) -> Found[Entry] | AddressProblem:
-    named = sorted(matches(wanted, known.entries, kind.keys), key=lambda entry: entry.id)
-    if len(named) == 1:
-        return Found(named[0], _takes_over(kind, wanted, named[0], before, known))
-    same = _same(before, known)
-    if before is not None and same is not None and same in named:
-        return Found(same, _one_of(kind, wanted, same, len(named)), before.guess)
-    if named:
-        # While the remembered one is there under another name, none of these is it.
-        lost = before if same is None else None
-        guess = None if lost is None else _guess(kind, wanted, lost, _new(lost, named, known), known)
-        return guess or _ambiguous(kind, wanted, named)
-    if before is None:
-        return _unknown(kind, wanted, known)
-    if same is not None:
-        return Found(same, _called(kind, wanted, same, before), before.guess)
-    return kind.again(wanted, before, known) or _gone(kind, wanted, before, known)
+def _problem_key(why: str, entries: Iterable[Contact | Room]) -> str:
+    return " ".join([why, *sorted(entry.id for entry in entries)])
 
 
-def _remember(
-    kind: _Kind[Entry], found: Found[Entry], known: Known[Entry], members: tuple[RememberedMember, ...]
-) -> Remembered:
-    return Remembered(
-        id=found.entry.id,
-        account=known.account,
-        names=kind.names(found.entry),
-        members=members,
-        seen=max((known.since.get(entry.id, 0) for entry in known.entries), default=0),
-        guess=found.guess,
-        told=found.notice.key if found.notice else "",
-    )
+def _describe(before: Remembered) -> str:
+    name = next((name for name in before.names if name), "")
+    shown = f"{name} ({before.id})" if name else before.id
+    return f"{shown} with {len(before.members)} members besides the bot" if before.members else shown
 
 
-def _same(before: Remembered | None, known: Known[Entry]) -> Entry | None:
+def _find_same(before: Remembered | None, known: Known[Entry]) -> Entry | None:
     if before is None or before.account != known.account:
         return None
     return next((entry for entry in known.entries if entry.id == before.id), None)
 
 
-def _new(before: Remembered, entries: Iterable[Entry], known: Known[Entry]) -> list[Entry]:
+def _select_new(before: Remembered, entries: Iterable[Entry], known: Known[Entry]) -> list[Entry]:
     """Leave out what was there beside the remembered one: that is certainly something else."""
     if before.account != known.account:
         return list(entries)
@@ -220,27 +302,47 @@ def _new(before: Remembered, entries: Iterable[Entry], known: Known[Entry]) -> l
     return [entry for entry in entries if not 0 < known.since.get(entry.id, 0) <= before.seen]
 
 
-def _newcomers(before: Remembered, known: Known[Entry]) -> list[Entry]:
-    return sorted(_new(before, known.entries, known), key=lambda entry: entry.id)
+def _select_newcomers(before: Remembered, known: Known[Entry]) -> list[Entry]:
+    return sorted(_select_new(before, known.entries, known), key=lambda entry: entry.id)
 
 
 # ---------------------------------------------------------------- rooms
 
 
-def _room_again(wanted: str, before: Remembered, known: Known[Room]) -> Found[Room] | AddressProblem | None:
-    rooms = _newcomers(before, known)
-    topic = before.names[0].strip() if before.names else ""
-    called = [room for room in rooms if topic and room.topic.strip() == topic]
-    if len(called) == 1:
-        return Found(called[0], _moved(_ROOMS, wanted, called[0]))
-    guess = _guess(_ROOMS, wanted, before, called or rooms, known)
-    if guess is not None:
-        return guess
-    near = called or _near(before, rooms, known)
-    return _ambiguous_again(_ROOMS, wanted, before, near) if near else None
+class _RoomRules(_Rules[Room]):
+    """Rooms: named by id or topic, known again by their members."""
+
+    words = ROOM_WORDS
+    keys = (lambda room: room.id, lambda room: room.topic)
+
+    def names(self, entry: Room) -> tuple[str, ...]:
+        return (entry.topic,)
+
+    def find_again(self, wanted: str, before: Remembered, known: Known[Room]) -> Found[Room] | AddressProblem | None:
+        rooms = _select_newcomers(before, known)
+        topic = before.names[0].strip() if before.names else ""
+        called = [room for room in rooms if topic and room.topic.strip() == topic]
+        if len(called) == 1:
+            return self.moved(wanted, called[0])
+        guess = self.guess(wanted, before, called or rooms, known)
+        if guess is not None:
+            return guess
+        near = called or [room for _, room in _score_rooms(before, rooms, known, MIN_SHARED_FOR_CANDIDATE)]
+        return self.problem_perhaps(wanted, before, near) if near else None
+
+    def choose(self, before: Remembered, entries: Sequence[Room], known: Known[Room]) -> Room | None:
+        scores = _score_rooms(before, entries, known, MIN_SHARED_FOR_GUESS - MIN_LEAD)
+        if not scores or scores[0][0] < MIN_SHARED_FOR_GUESS:
+            return None
+        best, room = scores[0]
+        if min(len(before.members), _size(room, known.account)) < MIN_PEOPLE:
+            return None
+        return None if len(scores) > 1 and best - scores[1][0] < MIN_LEAD else room
 
 
-def _scores(before: Remembered, rooms: Iterable[Room], known: Known[Room], least: float) -> list[tuple[float, Room]]:
+def _score_rooms(
+    before: Remembered, rooms: Iterable[Room], known: Known[Room], least: float
+) -> list[tuple[float, Room]]:
     """Give the rooms that share at least this part of the remembered people, the best first."""
     ids = {member.id for member in before.members}
     names = {member.name for member in before.members if member.name}
@@ -251,21 +353,11 @@ def _scores(before: Remembered, rooms: Iterable[Room], known: Known[Room], least
         like = sum(person in ids or known.names.get(person) in names for person in people)
         if not _may_reach(len(ids), len(people), least) or like < least * max(len(ids), len(people)):
             continue
-        _, score = overlap(before.members, [RememberedMember(person, known.names.get(person, "")) for person in people])
+        members = [RememberedMember(person, known.names.get(person, "")) for person in people]
+        _, score = overlap(before.members, members)
         if score >= least:
             found.append((score, room))
     return sorted(found, key=lambda pair: (-pair[0], pair[1].id))
-
-
-def _best_room(before: Remembered, rooms: Sequence[Room], known: Known[Room]) -> Room | None:
-    scores = _scores(before, rooms, known, ENOUGH - LEAD)
-    if not scores or scores[0][0] < ENOUGH or min(len(before.members), _size(scores[0][1], known.account)) < PEOPLE:
-        return None
-    return None if len(scores) > 1 and scores[0][0] - scores[1][0] < LEAD else scores[0][1]
-
-
-def _near(before: Remembered, rooms: Sequence[Room], known: Known[Room]) -> list[Room]:
-    return [room for _, room in _scores(before, rooms, known, _NEAR)]
 
 
 def _people(room: Room, account: str) -> list[str]:
@@ -284,195 +376,42 @@ def _may_reach(one: int, other: int, least: float) -> bool:
 # ---------------------------------------------------------------- contacts
 
 
-def _contact_again(wanted: str, before: Remembered, known: Known[Contact]) -> Found[Contact] | AddressProblem | None:
-    alias, handle, name = before.names if len(before.names) == 3 else ("", "", "")  # noqa: PLR2004 - as remembered
-    people = _newcomers(before, known)
-    # Two WeChat ids are two people, whatever they are called.
-    others = [person for person in people if handle and person.handle and person.handle != handle]
-    left = [person for person in people if person not in others]
-    for value, key in ((handle, _handle), (alias, _alias), (name, _name)):
-        found = [person for person in left if value and key(person) == value]
-        if len(found) == 1:
-            return Found(found[0], _moved(_CONTACTS, wanted, found[0]))
-        if found:
-            guess = _guess(_CONTACTS, wanted, before, found, known)
-            return guess or _ambiguous_again(_CONTACTS, wanted, before, found)
-    like = [person for person in others if {person.alias, person.name} & {alias, name} - {""}]
-    return _ambiguous_again(_CONTACTS, wanted, before, like) if like else None
+class _ContactRules(_Rules[Contact]):
+    """Contacts: named by id, alias, WeChat id or name, known again by their WeChat id."""
 
-
-def _best_contact(before: Remembered, people: Sequence[Contact], _: Known[Contact]) -> Contact | None:
-    found = [person for person in people if _contact_names(person) == before.names]
-    return found[0] if len(found) == 1 else None
-
-
-def _alias(contact: Contact) -> str:
-    return contact.alias.strip()
-
-
-def _handle(contact: Contact) -> str:
-    return contact.handle.strip()
-
-
-def _name(contact: Contact) -> str:
-    return contact.name.strip()
-
-
-def _contact_names(contact: Contact) -> tuple[str, ...]:
-    return _alias(contact), _handle(contact), _name(contact)
-
-
-# ---------------------------------------------------------------- what the master is told
-
-
-def _takes_over(
-    kind: _Kind[Entry], wanted: str, entry: Entry, before: Remembered | None, known: Known[Entry]
-) -> Notice | None:
-    """Say so where the configuration's own word now finds another one than was used; new ids alone are no news."""
-    if before is None or before.id == entry.id:
-        return None
-    stood_in = before.guess or not before.was_called(wanted)
-    another = _same(before, known) is not None or not _new(before, [entry], known)
-    if not stood_in and not another:
-        return None
-    text = (
-        f"messages for the {kind.word} {wanted!r} go to {entry} from now on: that is what jobs.yaml says. "
-        f"Until now they went to {_before(before)}. If that is not meant, correct jobs.yaml."
+    words = CONTACT_WORDS
+    keys = (
+        lambda contact: contact.id,
+        lambda contact: contact.alias.strip(),
+        lambda contact: contact.handle.strip(),
+        lambda contact: contact.name.strip(),
     )
-    return Notice(f"found {entry.id}", text)
+
+    def names(self, entry: Contact) -> tuple[str, ...]:
+        return entry.alias.strip(), entry.handle.strip(), entry.name.strip()
+
+    def find_again(
+        self, wanted: str, before: Remembered, known: Known[Contact]
+    ) -> Found[Contact] | AddressProblem | None:
+        alias, handle, name = before.names if len(before.names) == 3 else ("", "", "")  # noqa: PLR2004 - as remembered
+        people = _select_newcomers(before, known)
+        # Two WeChat ids are two people, whatever they are called.
+        others = [person for person in people if handle and person.handle and person.handle != handle]
+        left = [person for person in people if person not in others]
+        # By the WeChat id first, then by the alias, then by the name.
+        for value, index in ((handle, 1), (alias, 0), (name, 2)):
+            found = [person for person in left if value and self.names(person)[index] == value]
+            if len(found) == 1:
+                return self.moved(wanted, found[0])
+            if found:
+                return self.guess(wanted, before, found, known) or self.problem_perhaps(wanted, before, found)
+        like = [person for person in others if {person.alias, person.name} & {alias, name} - {""}]
+        return self.problem_perhaps(wanted, before, like) if like else None
+
+    def choose(self, before: Remembered, entries: Sequence[Contact], known: Known[Contact]) -> Contact | None:  # noqa: ARG002 - names alone decide
+        found = [person for person in entries if self.names(person) == before.names]
+        return found[0] if len(found) == 1 else None
 
 
-def _one_of(kind: _Kind[Entry], wanted: str, entry: Entry, count: int) -> Notice:
-    text = f"{count} {kind.word}s are called {wanted!r}; messages go on to the one used before, {entry}. {kind.unique}"
-    return Notice(_key(kind, entry), text)
-
-
-def _called(kind: _Kind[Entry], wanted: str, entry: Entry, before: Remembered) -> Notice:
-    """Say what stands in for the configured one; the same key as where it was found first, so that it is told once."""
-    if before.guess:
-        text = f"no {kind.word} is called {wanted!r}; messages still go to the one that was guessed, {entry}."
-    else:
-        text = f"the {kind.word} {wanted!r} is called {entry} now; messages still go there."
-    return Notice(_key(kind, entry), f"{text} {_write(kind, entry)}")
-
-
-def _moved(kind: _Kind[Entry], wanted: str, entry: Entry) -> Notice:
-    text = (
-        f"the {kind.word} {wanted!r} is not there any more, but one called as it was at last, with a new id: "
-        f"messages go to {entry} now. {_write(kind, entry)}"
-    )
-    return Notice(_key(kind, entry), text)
-
-
-def _guess(
-    kind: _Kind[Entry], wanted: str, before: Remembered, entries: Sequence[Entry], known: Known[Entry]
-) -> Found[Entry] | None:
-    entry = kind.choose(before, entries, known)
-    if entry is None:
-        return None
-    reason = "most of its members are the same" if before.members else "all its names are the same"
-    text = (
-        f"{wanted!r} does not tell one {kind.word} any more. It was {_before(before)}; this is a guess: messages go "
-        f"to {entry} now, because {reason}. Look whether that is right. {_write(kind, entry)}"
-    )
-    return Found(entry, Notice(_key(kind, entry), text), guess=True)
-
-
-def _key(kind: _Kind[Entry], entry: Entry) -> str:
-    return f"{entry.id} {' '.join(kind.names(entry))}"
-
-
-def _write(kind: _Kind[Entry], entry: Entry) -> str:
-    return f"Put {next((name for name in kind.names(entry) if name), entry.id)!r} into jobs.yaml."
-
-
-def _before(before: Remembered) -> str:
-    name = next((name for name in before.names if name), "")
-    shown = f"{name} ({before.id})" if name else before.id
-    return f"{shown} with {len(before.members)} members besides the bot" if before.members else shown
-
-
-# ---------------------------------------------------------------- problems
-
-
-def _ambiguous(kind: _Kind[Entry], wanted: str, named: Sequence[Entry]) -> AddressProblem:
-    candidates = tuple(sorted(map(str, named)))
-    text = (
-        f"{len(named)} {kind.word}s are called {wanted!r}: {_listed(candidates)}. Messages wait. "
-        f"{kind.unique} `{kind.command}` lists the ids."
-    )
-    return AddressProblem(_problem_key("several", named), text, candidates)
-
-
-def _ambiguous_again(kind: _Kind[Entry], wanted: str, before: Remembered, near: Sequence[Entry]) -> AddressProblem:
-    """Name what the lost one may be, in this order; none is like it enough, or several are."""
-    candidates = tuple(map(str, near))
-    text = (
-        f"no {kind.word} is called {wanted!r} any more. It was {_before(before)}, and may be: {_listed(candidates)}. "
-        f"Messages wait. Put the right one into jobs.yaml (`{kind.command}` lists the ids)."
-    )
-    return AddressProblem(_problem_key("perhaps", near), text, candidates)
-
-
-def _gone(kind: _Kind[Entry], wanted: str, before: Remembered, known: Known[Entry]) -> AddressProblem:
-    candidates = _close(kind, wanted, known)
-    hint = f" Alike: {_listed(candidates)}." if candidates else ""
-    text = (
-        f"no {kind.word} is called {wanted!r} any more. It was {_before(before)}. {kind.gone} Messages wait.{hint} "
-        f"`{kind.command}` lists the {len(known.entries)} known."
-    )
-    return AddressProblem("gone", text, candidates)
-
-
-def _unknown(kind: _Kind[Entry], wanted: str, known: Known[Entry]) -> AddressProblem:
-    candidates = _close(kind, wanted, known)
-    hint = f"Did you mean {_listed(candidates)}? " if candidates else ""
-    text = f"no {kind.word} is called {wanted!r}. {hint}`{kind.command}` lists the {len(known.entries)} known. "
-    return AddressProblem("unknown", (text + kind.where).strip(), candidates)
-
-
-def _problem_key(why: str, entries: Iterable[Contact | Room]) -> str:
-    return " ".join([why, *sorted(entry.id for entry in entries)])
-
-
-def _close(kind: _Kind[Entry], wanted: str, known: Known[Entry]) -> tuple[str, ...]:
-    by_name: dict[str, list[Entry]] = {}
-    for entry in sorted(known.entries, key=lambda entry: entry.id):
-        for key in kind.keys:
-            name = key(entry).strip().casefold()
-            if name:
-                by_name.setdefault(name, []).append(entry)
-    wanted_name = wanted.strip().casefold()
-    names = [name for name in by_name if len(wanted_name) > 1 and wanted_name in name][:_CANDIDATES]
-    names += get_close_matches(wanted_name, list(by_name), n=_CANDIDATES, cutoff=_ALIKE)
-    found = {entry.id: str(entry) for name in names for entry in by_name[name]}
-    return tuple(list(found.values())[:_CANDIDATES])
-
-
-def _listed(candidates: Sequence[str]) -> str:
-    shown = ", ".join(candidates[:_CANDIDATES])
-    more = len(candidates) - _CANDIDATES
-    return f"{shown} and {more} more" if more > 0 else shown
-
-
-_ROOMS: _Kind[Room] = _Kind(
-    word="room",
-    keys=(lambda room: room.id, lambda room: room.topic),
-    names=lambda room: (room.topic,),
-    again=_room_again,
-    choose=_best_room,
-    unique="Make the topics differ in WeChat, or put the id into jobs.yaml.",
-    command="wxbridge rooms",
-    where="Is the bot's account a member of it, and is it saved to its contacts?",
-    gone="Was the bot taken out of it, or the room dissolved? Invite the bot again, or put another into jobs.yaml.",
-)
-_CONTACTS: _Kind[Contact] = _Kind(
-    word="contact",
-    keys=(lambda contact: contact.id, _alias, _handle, _name),
-    names=_contact_names,
-    again=_contact_again,
-    choose=_best_contact,
-    unique="Give them different aliases in WeChat, or put the id into jobs.yaml.",
-    command="wxbridge contacts",
-    gone="Are they no friend of the bot's account any more? Add them again, or put another contact into jobs.yaml.",
-)
+_ROOMS = _RoomRules()
+_CONTACTS = _ContactRules()

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from wxbridge.channels.wechat.directory import Contact, Room
 from wxbridge.channels.wechat.identity import (
-    ENOUGH,
-    LEAD,
-    PEOPLE,
-    SUSPECTS,
+    MAX_SUSPECTS,
+    MIN_LEAD,
+    MIN_PEOPLE,
+    MIN_SHARED_FOR_GUESS,
     AddressProblem,
     Found,
     Known,
@@ -139,11 +139,13 @@ def test_a_guess_has_enough_people_in_common_and_a_clear_lead(crowd, others, lef
     best = sorted((score(room)[1] for room in now.entries), reverse=True)
     if isinstance(found, Found) and found.guess:
         assert found.notice is not None
-        assert score(found.entry)[0] >= PEOPLE
-        assert score(found.entry)[1] == best[0] >= ENOUGH
-        assert len(best) == 1 or best[1] <= best[0] - LEAD + 1e-9
+        assert score(found.entry)[0] >= MIN_PEOPLE
+        assert score(found.entry)[1] == best[0] >= MIN_SHARED_FOR_GUESS
+        assert len(best) == 1 or best[1] <= best[0] - MIN_LEAD + 1e-9
     elif isinstance(found, AddressProblem):
-        assert len(before.members) <= PEOPLE or best[0] < ENOUGH or best[1] > best[0] - LEAD - 1e-9
+        assert (
+            len(before.members) <= MIN_PEOPLE or best[0] < MIN_SHARED_FOR_GUESS or best[1] > best[0] - MIN_LEAD - 1e-9
+        )
 
 
 @given(wanted_rooms, maybe(room_memories), known_rooms)
@@ -217,7 +219,7 @@ def test_whatever_is_guessed_was_a_suspect(before, known):
     found = resolve_room("nobody is called so", before, known)
     if isinstance(found, Found) and found.guess and found.entry.id != before.id:
         assert found.entry in suspects(before, known)
-    assert len(suspects(before, known)) <= SUSPECTS
+    assert len(suspects(before, known)) <= MAX_SUSPECTS
 
 
 # Cases
