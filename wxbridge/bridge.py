@@ -242,7 +242,7 @@ class Bridge:
         """Greet the master, and announce the bridge, on a channel that is up: each target once."""
         wechat = self.config.section("wechat")
         greeting = wechat.greeting if wechat and name == "wechat" else ""
-        found = announcements.greetings(self.targets, name, master=MASTER, greeting=greeting)
+        found = announcements.make_greetings(self.targets, name, master=MASTER, greeting=greeting)
         items = [item for item in found if item.target not in self._greeted]
         self._greeted |= {item.target for item in items}
         if items:
@@ -262,7 +262,7 @@ class Bridge:
     def _show_code(self, name: str, code: str) -> None:
         png = self.config.state_dir / "login.png"
         try:
-            qr_code.in_terminal(code, sys.stdout)
+            qr_code.print_code(code, sys.stdout)
             with suppress(OSError):
                 qr_code.save_png(code, png)
         except ValueError:
@@ -270,17 +270,17 @@ class Bridge:
             return
         print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
         now = time.monotonic()
-        if now - self._code_sent.get(name, -announcements.CODE_EVERY) >= announcements.CODE_EVERY:
+        if now - self._code_sent.get(name, -announcements.CODE_INTERVAL_SECONDS) >= announcements.CODE_INTERVAL_SECONDS:
             self._code_sent[name] = now
             self._in_background(self._send_code(name, code))
 
     async def _send_code(self, name: str, code: str) -> None:
         try:
-            picture = await PictureStore.below(self.config.state_dir).save(qr_code.as_png(code), "login.png")
+            picture = await PictureStore.below(self.config.state_dir).save(qr_code.draw_png(code), "login.png")
         except StorageError as error:
             log.error("the login code could not be stored", error=str(error))  # noqa: TRY400
             return
-        await self._say(announcements.login_codes(self.targets, name, picture, self.config.language))
+        await self._say(announcements.make_login_codes(self.targets, name, picture, self.config.language))
 
     async def _say(self, items: Sequence[Notification]) -> None:
         try:

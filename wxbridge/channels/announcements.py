@@ -8,16 +8,18 @@ from wxbridge.config.types import TargetSettings
 from wxbridge.core.model import Notification, NotificationKind, Picture, Priority, Text
 from wxbridge.core.text.i18n import Language, say
 
-GREETING_EXPIRES = 3600.0
-"""Seconds in which a greeting is worth sending."""
-CODE_EXPIRES = 300.0
-"""Seconds in which a login code is worth sending: WeChat's own lifetime of one, roughly."""
-CODE_EVERY = 600.0
-"""Seconds between two login codes to the fallback."""
+GREETING_TTL_SECONDS = 3600.0
+"""How long a greeting is worth sending."""
+CODE_TTL_SECONDS = 300.0
+"""How long a login code is worth sending: WeChat's own lifetime of one, roughly."""
+CODE_INTERVAL_SECONDS = 600.0
+"""Between two login codes to the fallback."""
 
 
-def greetings(targets: Mapping[str, TargetSettings], channel: str, *, master: str, greeting: str) -> list[Notification]:
-    """The greeting to the master, and the announcements, of the targets of a channel that is up for the first time."""
+def make_greetings(
+    targets: Mapping[str, TargetSettings], channel: str, *, master: str, greeting: str
+) -> list[Notification]:
+    """Make the greeting to the master, and the announcements, for a channel that is up for the first time."""
     found = []
     if master in targets and targets[master].lane() == channel and greeting:
         found.append((master, greeting))
@@ -31,16 +33,16 @@ def greetings(targets: Mapping[str, TargetSettings], channel: str, *, master: st
             (Text(text),),
             Priority.SYSTEM,
             kind=NotificationKind.GREETING,
-            expires_after=GREETING_EXPIRES,
+            expires_after=GREETING_TTL_SECONDS,
         )
         for name, text in found
     ]
 
 
-def login_codes(
+def make_login_codes(
     targets: Mapping[str, TargetSettings], channel: str, code: Picture, language: Language
 ) -> list[Notification]:
-    """The login QR code for the fallbacks of a channel's targets, where they are on another channel."""
+    """Make the messages with the login QR code, for those fallbacks of a channel's targets that are on another one."""
     names = {
         name: None
         for target in targets.values()
@@ -56,7 +58,7 @@ def login_codes(
             (Text(text), code),
             Priority.CRITICAL,
             kind=NotificationKind.GREETING,
-            expires_after=CODE_EXPIRES,
+            expires_after=CODE_TTL_SECONDS,
         )
         for name in names
     ]

@@ -19,6 +19,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.channels.answers import MAX_WORDS_CHARS
 from wxbridge.config.types import Secret, TargetSettings
 from wxbridge.core.errors import Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.core.model import (
@@ -35,15 +36,17 @@ from wxbridge.core.model import (
 )
 
 CHANNEL = "apprise"
-DEADLINE = 60.0
-"""Seconds that a service may take, with the pauses that apprise makes by itself."""
-WAIT = 60.0
-"""Seconds until a service that wants us slower is asked again."""
-INSTALL = 'the package apprise is missing; install it with `pip install "wxbridge[apprise]"`'
-USUAL = Capabilities(text_limit=1000, mentions=False, formats={"markdown": 1000}, hard_breaks=True, pictures="none")
+DEADLINE_SECONDS = 60.0
+"""How long a service may take, with the pauses that apprise makes by itself."""
+THROTTLE_SECONDS = 60.0
+"""Until a service that wants us slower is asked again."""
+INSTALL_ADVICE = 'the package apprise is missing; install it with `pip install "wxbridge[apprise]"`'
+USUAL_CAPABILITIES = Capabilities(
+    text_limit=1000, mentions=False, formats={"markdown": 1000}, hard_breaks=True, pictures="none"
+)
 """What any service can; each target knows its own service's."""
-TITLE_LIMIT = 200
-"""Characters of the first line that may become a title, such as a mail's subject."""
+MAX_TITLE_CHARS = 200
+"""Of the first line, which may become a title such as a mail's subject."""
 
 _OURS = "use `channel: {}` instead"
 _REFUSED: Mapping[str, str] = {
@@ -60,13 +63,11 @@ _HOSTS: Mapping[str, str] = {
 }
 _STATUS = re.compile(r"\berror=(\d{3})\b")
 _ADDRESS = re.compile(r"\S*://\S+")
-_WORDS_LIMIT = 300
-"""Characters of the library's words that are kept."""
-_SECRETS_FROM = 5
-"""Characters from which on a piece of the address may be a secret."""
+MIN_SECRET_CHARS = 5
+"""From how many on a piece of the address may be a secret."""
 _SLOWER = 429
 _MENDED_BY_WAITING = (408, 423, 425)
-_STAGED = re.compile(r"^[*#\s]+|[*\s]+$")
+_HEADING_MARKS = re.compile(r"^[*#\s]+|[*\s]+$")
 
 
 class AppriseTarget(TargetSettings):
@@ -81,24 +82,24 @@ class AppriseTarget(TargetSettings):
 
     @model_validator(mode="after")
     def _fit(self) -> AppriseTarget:
-        service_of(self.url.get_secret_value())
+        find_service(self.url.get_secret_value())
         return self
 
     def capabilities(self, usual: Any) -> Any:  # noqa: ARG002 - the service's own
         """What its service can carry."""
-        return capabilities_of(service_of(self.url.get_secret_value()))
+        return capabilities_of(find_service(self.url.get_secret_value()))
 
     def lane(self) -> str:
         """Targets of one service share a lane: they have the same limits, and a fault is mostly all of theirs."""
-        return f"{CHANNEL}:{scheme_of(service_of(self.url.get_secret_value()))}"
+        return f"{CHANNEL}:{scheme_of(find_service(self.url.get_secret_value()))}"
 
     def chat_key(self) -> str:
         """The address, without giving it away."""
         return f"{CHANNEL}:{hashlib.sha256(self.url.get_secret_value().encode()).hexdigest()[:16]}"
 
 
-def service_of(url: str) -> Any:
-    """The library's service for an address.
+def find_service(url: str) -> Any:
+    """Give the library's service for an address.
 
     Raises:
         ValueError: the library is missing, or does not know the address, or we know better. The text holds no secret.
@@ -107,7 +108,7 @@ def service_of(url: str) -> Any:
     scheme = scheme.lower()
     _refuse(_HOSTS.get(re.split(r"[/:?#]", rest, maxsplit=1)[0].lower(), scheme) if "http" in scheme else scheme)
     if importlib.util.find_spec("apprise") is None:
-        raise ValueError(INSTALL)
+        raise ValueError(INSTALL_ADVICE)
     import apprise
 
     # Its lines hold addresses, and what matters of them is in our errors.
@@ -130,7 +131,7 @@ def _refuse(scheme: str) -> None:
 
 
 def scheme_of(service: Any) -> str:
-    """The service's name in addresses."""
+    """Give the service's name in addresses."""
     for name in (service.secure_protocol, service.protocol):
         found = name if isinstance(name, str) else next(iter(name or ()), "")
         if found:
@@ -139,18 +140,21 @@ def scheme_of(service: Any) -> str:
 
 
 def capabilities_of(service: Any) -> Capabilities:
-    """What a service can carry, by the library's own figures."""
+    """Tell what a service can carry, by the library's own figures."""
     # Those with a title count it within the body.
-    limit = max(200, int(service.body_maxlen) - (TITLE_LIMIT if service.title_maxlen else 0))
+    limit = max(200, int(service.body_maxlen) - (MAX_TITLE_CHARS if service.title_maxlen else 0))
     return replace(
-        USUAL, text_limit=limit, formats={"markdown": limit}, pictures="file" if service.attachment_support else "url"
+        USUAL_CAPABILITIES,
+        text_limit=limit,
+        formats={"markdown": limit},
+        pictures="file" if service.attachment_support else "url",
     )
 
 
 class AppriseChannel:
     """Sends through the library; implements `model.Channel`. It connects for each message, so it is always online."""
 
-    def __init__(self, capabilities: Capabilities, *, deadline: float = DEADLINE) -> None:
+    def __init__(self, capabilities: Capabilities, *, deadline: float = DEADLINE_SECONDS) -> None:
         self.capabilities = capabilities
         self._deadline = deadline
         self._services: dict[str, Any] = {}
@@ -180,13 +184,13 @@ class AppriseChannel:
         """
         if not isinstance(address, AppriseTarget):
             raise Permanent(f"this is no target of apprise: {type(address).__name__}")
-        service = await self._service(address)
+        service = await self._find_service(address)
         import apprise
 
         everybody = apprise.Apprise(asset=service.asset)
         everybody.add(service)
         result = await everybody.async_notify(
-            **_call(body, mentions or (body.mentions if isinstance(body, Text) else ()), service),
+            **_build_arguments(body, mentions or (body.mentions if isinstance(body, Text) else ()), service),
             interpret_escapes=False,
             timeout=self._deadline,
         )
@@ -199,25 +203,25 @@ class AppriseChannel:
             raise Unknown(f"{name} did not answer within {self._deadline:g} s; it may have been sent")
         words = [str(entry.message) for attempt in attempts[-1:] for entry in attempt]
         words += [str(entry.message) for entry in result.call_logs()] if not words else []
-        raise _failure(name, words, address.url.get_secret_value())
+        raise _explain_failure(name, words, address.url.get_secret_value())
 
     async def probe(self, address: AppriseTarget) -> str:
         """Tell what the address is understood as; whether it is right shows with the first message."""
-        service = await self._service(address)
+        service = await self._find_service(address)
         return f"{service.service_name}: the address is understood; `wxbridge send` tells whether it is right"
 
-    async def _service(self, address: AppriseTarget) -> Any:
+    async def _find_service(self, address: AppriseTarget) -> Any:
         url = address.url.get_secret_value()
         if url not in self._services:
             try:
-                self._services[url] = await asyncio.to_thread(service_of, url)
+                self._services[url] = await asyncio.to_thread(find_service, url)
             except ValueError as error:
                 raise Permanent(str(error)) from None
         return self._services[url]
 
 
-def _call(body: Outgoing, mentions: Iterable[str], service: Any) -> dict[str, Any]:
-    """What the library is handed: a text with its first line as the title where there is one, or a file."""
+def _build_arguments(body: Outgoing, mentions: Iterable[str], service: Any) -> dict[str, Any]:
+    """Make what the library is handed: a text with its first line as the title where there is one, or a file."""
     if isinstance(body, PictureFile):
         if body.url:
             return {"body": f"{body.name}\n{body.url}", "body_format": "text"}
@@ -228,37 +232,37 @@ def _call(body: Outgoing, mentions: Iterable[str], service: Any) -> dict[str, An
     named = " ".join(f"@{name.removeprefix('@')}" for name in mentions)
     text = f"{body.text}\n{named}" if named else body.text
     first, _, rest = text.partition("\n")
-    title = _STAGED.sub("", first)
+    title = _HEADING_MARKS.sub("", first)
     call = {"body": text, "body_format": body.format}
-    if service.title_maxlen and rest.strip() and len(title) <= min(TITLE_LIMIT, service.title_maxlen):
+    if service.title_maxlen and rest.strip() and len(title) <= min(MAX_TITLE_CHARS, service.title_maxlen):
         call |= {"body": rest.lstrip("\n"), "title": title}
     return call
 
 
-def _failure(name: str, words: list[str], url: str) -> SendError:
-    said = _clean(" ".join(" ".join(words).split()), url) or "it does not say why"
-    text = f"{name} did not send it: {said}"[:_WORDS_LIMIT]
+def _explain_failure(name: str, words: list[str], url: str) -> SendError:
+    said = _remove_secrets(" ".join(" ".join(words).split()), url) or "it does not say why"
+    text = f"{name} did not send it: {said}"[:MAX_WORDS_CHARS]
     found = _STATUS.findall(" ".join(words))
     status = int(found[-1]) if found else 0
     if status == _SLOWER:
-        return Throttled(text, retry_after=WAIT, code=str(status))
+        return Throttled(text, retry_after=THROTTLE_SECONDS, code=str(status))
     if 400 <= status < 500 and status not in _MENDED_BY_WAITING:  # noqa: PLR2004 - HTTP
         return Permanent(text, code=str(status))
     return Transient(text, code=str(status) if status else None)
 
 
-def _clean(text: str, url: str) -> str:
-    """The library's words without addresses, or pieces of the target's own."""
+def _remove_secrets(text: str, url: str) -> str:
+    """Give the library's words without addresses, or pieces of the target's own."""
     text = _ADDRESS.sub("…", text)
     for piece in sorted(set(re.split(r"[/:@?&=#%+,]+", url.partition("://")[2])), key=len, reverse=True):
-        if len(piece) >= _SECRETS_FROM:
+        if len(piece) >= MIN_SECRET_CHARS:
             text = text.replace(piece, "…")
     return text
 
 
 def _create(context: ChannelContext) -> Channel:
     target = next(iter(context.targets.values()), None)
-    return AppriseChannel(target.capabilities(USUAL) if target else USUAL)
+    return AppriseChannel(target.capabilities(USUAL_CAPABILITIES) if target else USUAL_CAPABILITIES)
 
 
-PLUGIN = ChannelPlugin(target=AppriseTarget, create=_create, capabilities=USUAL, has_probe=True)
+PLUGIN = ChannelPlugin(target=AppriseTarget, create=_create, capabilities=USUAL_CAPABILITIES, has_probe=True)

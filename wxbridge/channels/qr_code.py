@@ -10,7 +10,7 @@ import qrcode
 from qrcode.exceptions import DataOverflowError
 
 
-def _code(content: str) -> qrcode.QRCode[Any]:
+def _make_code(content: str) -> qrcode.QRCode[Any]:
     code = qrcode.QRCode(border=2, error_correction=qrcode.ERROR_CORRECT_L)
     code.add_data(content)
     try:
@@ -20,19 +20,19 @@ def _code(content: str) -> qrcode.QRCode[Any]:
     return code
 
 
-def in_terminal(content: str, out: TextIO) -> None:
+def print_code(content: str, out: TextIO) -> None:
     """Print a QR code in half blocks, light on dark; also where `out` is no terminal."""
     text = io.StringIO()
-    _code(content).print_ascii(out=text, invert=True)
+    _make_code(content).print_ascii(out=text, invert=True)
     encoding = out.encoding or "utf-8"
     out.write(text.getvalue().encode(encoding, "replace").decode(encoding))
     out.flush()
 
 
-def as_png(content: str) -> bytes:
-    """A QR code as a PNG."""
+def draw_png(content: str) -> bytes:
+    """Draw a QR code as a PNG."""
     file = io.BytesIO()
-    _code(content).make_image().save(file, "PNG")
+    _make_code(content).make_image().save(file, "PNG")
     return file.getvalue()
 
 
@@ -41,13 +41,13 @@ def save_png(content: str, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}")
     temporary.touch(mode=0o600)
-    temporary.write_bytes(as_png(content))
+    temporary.write_bytes(draw_png(content))
     temporary.replace(path)
 
 
-def as_svg(content: str) -> str:
-    """A QR code as an SVG element."""
+def draw_svg(content: str) -> str:
+    """Draw a QR code as an SVG element."""
     from qrcode.image import svg  # brings lxml, 3 MB, that only a page needs
 
-    image = _code(content).make_image(image_factory=svg.SvgPathImage)
+    image = _make_code(content).make_image(image_factory=svg.SvgPathImage)
     return image.to_string(encoding="unicode")

@@ -85,7 +85,7 @@ def _login_page(channels: Mapping[str, ChannelStatus]) -> str:
     """Every channel with its state, and the QR code where a scan is awaited; reloads itself."""
     parts = []
     for name, status in channels.items():
-        code = qr_code.as_svg(status.qrcode) if status.qrcode else ""
+        code = qr_code.draw_svg(status.qrcode) if status.qrcode else ""
         words = status.state.value.replace("_", " ")
         about = html.escape(" · ".join(text for text in (words, status.account, status.detail) if text))
         parts.append(f"<section><h1>{html.escape(name)}</h1><p>{about}</p>{code}</section>")

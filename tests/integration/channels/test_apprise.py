@@ -16,7 +16,7 @@ from PIL import Image
 from tests.fakes.http_service import FakeService, json_of
 from tests.integration.channels.wecom.wecom_harness import picture
 from wxbridge import app
-from wxbridge.channels.apprise import USUAL, AppriseChannel, AppriseTarget
+from wxbridge.channels.apprise import USUAL_CAPABILITIES, AppriseChannel, AppriseTarget
 from wxbridge.config.schema import Config
 from wxbridge.core.errors import ConfigError, Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.core.model import PictureFile, Text
@@ -51,7 +51,7 @@ async def hook() -> AsyncIterator[Hook]:
 
 
 def channel(target: AppriseTarget, deadline: float = 20) -> AppriseChannel:
-    return AppriseChannel(target.capabilities(USUAL), deadline=deadline)
+    return AppriseChannel(target.capabilities(USUAL_CAPABILITIES), deadline=deadline)
 
 
 async def test_a_text_arrives_with_its_first_line_as_the_title_and_those_who_are_named(hook) -> None:
@@ -63,7 +63,7 @@ async def test_a_text_arrives_with_its_first_line_as_the_title_and_those_who_are
 
 async def test_a_picture_is_attached_where_the_service_takes_files(hook, tmp_path) -> None:
     target = hook.target()
-    assert target.capabilities(USUAL).pictures == "file"
+    assert target.capabilities(USUAL_CAPABILITIES).pictures == "file"
     drawn = picture(tmp_path / "x.png", Image.new("RGB", (4, 4)), name="cpu & io?.png")
     await channel(target).send(target, drawn)
     ((attached,),) = [post["attachments"] for post in hook.posts]

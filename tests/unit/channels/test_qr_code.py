@@ -31,7 +31,7 @@ def modules_of(image: Image.Image, size: int) -> list[list[bool]]:
 
 def test_the_terminal_and_the_file_show_the_same_code(tmp_path: Path) -> None:
     out = io.StringIO()
-    qr_code.in_terminal(CONTENT, out)
+    qr_code.print_code(CONTENT, out)
     shown = rows_of(out.getvalue())
     size = len(shown[0])
     qr_code.save_png(CONTENT, tmp_path / "login.png")
@@ -41,7 +41,7 @@ def test_the_terminal_and_the_file_show_the_same_code(tmp_path: Path) -> None:
 
 def test_the_code_has_a_light_border_all_around_also_on_a_dark_terminal() -> None:
     out = io.StringIO()
-    qr_code.in_terminal(CONTENT, out)
+    qr_code.print_code(CONTENT, out)
     shown = rows_of(out.getvalue())
     size = len(shown[0])
     for index in range(size):
@@ -66,13 +66,13 @@ def test_a_new_code_replaces_the_old_one(tmp_path: Path) -> None:
 
 def test_a_terminal_that_knows_no_blocks_gets_something_and_nothing_breaks() -> None:
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
-    qr_code.in_terminal(CONTENT, out)
+    qr_code.print_code(CONTENT, out)
     out.seek(0)
     assert out.read()
 
 
 def test_the_page_gets_an_svg_of_paths_alone_whatever_the_code_says() -> None:
-    svg = qr_code.as_svg('"><script>alert(1)</script>')
+    svg = qr_code.draw_svg('"><script>alert(1)</script>')
     assert svg.lstrip().startswith(("<svg", "<?xml"))
     assert "script" not in svg
     assert re.search(r"<(svg:)?path ", svg)

@@ -19,8 +19,8 @@ from wxbridge.core.schema import contacts, rooms
 
 CHANNEL = "wechat"
 
-_BATCH = 200
-"""Rows of one statement: below every database's limit of parameters."""
+MAX_ROWS_PER_STATEMENT = 200
+"""Below every database's limit of parameters."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +114,16 @@ async def read_account(database: Database) -> str:
 
 
 def _replace(connection: Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    for start in range(0, len(rows), _BATCH):
-        batch = rows[start : start + _BATCH]
+    for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
+        batch = rows[start : start + MAX_ROWS_PER_STATEMENT]
         ids = [row["id"] for row in batch]
         connection.execute(sa.delete(table).where(table.c.channel == CHANNEL, table.c.id.in_(ids)))
         connection.execute(sa.insert(table), batch)
 
 
 def _mark_absent(connection: Connection, table: sa.Table, ids: list[str]) -> None:
-    for start in range(0, len(ids), _BATCH):
-        batch = ids[start : start + _BATCH]
+    for start in range(0, len(ids), MAX_ROWS_PER_STATEMENT):
+        batch = ids[start : start + MAX_ROWS_PER_STATEMENT]
         query = sa.update(table).where(table.c.channel == CHANNEL, table.c.id.in_(batch))
         connection.execute(query.values(present=False))
 

@@ -51,7 +51,7 @@ def _channel(visit: Visit, name: str, status: ChannelStatus, can: set[str]) -> M
 def _picture(code: str) -> str | None:
     """A QR code as an address that holds it; None where it does not fit into one."""
     try:
-        drawn = qr_code.as_svg(code)
+        drawn = qr_code.draw_svg(code)
     except ValueError:
         return None
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()
