@@ -12,8 +12,8 @@ import structlog
 
 from bench.common import Place, Row
 from wxbridge.alerts import routing
-from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings
+from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import Route
 from wxbridge.alerts.sources import by_content
 from wxbridge.core.matchers import parse_matchers
@@ -74,7 +74,7 @@ def _intake(routes: Sequence[Route]) -> AlertPipeline:
         {},
         ZoneInfo("Asia/Shanghai"),
         targets,
-        sources={"grafana": by_content.at_grafana},
+        sources={"grafana": by_content.parse_grafana},
     )
     return AlertPipeline(rules, _Stored())
 

@@ -21,10 +21,10 @@ from aiohttp import web
 
 import wxbridge
 from wxbridge import registry, watchdog
-from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pictures import AlertPictureSettings
+from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.alerts.pipeline import MASTER, AlertSettings
 from wxbridge.alerts.reminders import Reminders
+from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import compile_settings
 from wxbridge.alerts.service import AlertMonitors
 from wxbridge.alerts.sources.host import NAME as HOST
@@ -163,7 +163,7 @@ def alert_settings_of(config: Config) -> AlertSettings:
         timezone=config.timezone,
         intervals=config.time_intervals,
         templates=Templates(config.templates, config.language, config.timezone),
-        pictures=AlertPictureSettings(
+        pictures=AlertPictureOptions(
             grafana=config.grafana is not None,
             prometheus=config.prometheus is not None,
             timezone=str(config.timezone),

@@ -13,9 +13,9 @@ from typing import Any
 import sqlalchemy as sa
 import structlog
 
-from wxbridge.alerts import notifications
-from wxbridge.alerts.notifications import Destination
+from wxbridge.alerts import render
 from wxbridge.alerts.pipeline import MASTER, AlertSettings
+from wxbridge.alerts.render import Destination
 from wxbridge.alerts.service import AlertMonitors, AlertService
 from wxbridge.bot import permissions
 from wxbridge.bot.dispatcher import Chat
@@ -193,7 +193,7 @@ class Bridge:
         master = self.targets.get(MASTER)
         names = (MASTER,) if about != MASTER else master.fallback if master else ()
         items = [
-            notifications.notification(
+            render.make_notification(
                 "wxbridge", name, [Text(line)], self.destinations[name], self.config.language, Priority.SYSTEM
             )
             for name in names

@@ -21,7 +21,7 @@ from typing import Any
 
 import aiohttp
 
-from wxbridge.alerts.templates import DEFAULT, TemplateError, Templates
+from wxbridge.alerts.templates import DEFAULT_TEMPLATE, TemplateError, Templates
 from wxbridge.channels import ChannelPlugin, CheckContext
 from wxbridge.channels.checks import probe_target
 from wxbridge.config.routes import NestedRoute
@@ -171,8 +171,8 @@ async def check_templates(config: Config, _database: Database | None) -> list[Fi
     """Check that the templates that targets and routes name are there and can be read."""
     folder = Templates(config.templates, config.language, config.timezone)
     names = {target.template for target in config.targets.values()} | {*_templates_of(config.routes)}
-    if folder.find(DEFAULT):
-        names.add(DEFAULT)
+    if folder.find(DEFAULT_TEMPLATE):
+        names.add(DEFAULT_TEMPLATE)
     findings = []
     for name in sorted(name for name in names if name):
         try:

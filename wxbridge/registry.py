@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from wxbridge.alerts.sources import Parse, by_content, generic, host, openfalcon
+from wxbridge.alerts.sources import ParseBody, by_content, generic, host, openfalcon
 from wxbridge.channels import ChannelPlugin, apprise, console, dingtalk
 from wxbridge.channels.wechat import plugin as wechat
 from wxbridge.channels.wecom import app as wecom_app
@@ -16,16 +16,16 @@ from wxbridge.config.schema import PluginSettings
 from wxbridge.jobs import JobKind
 from wxbridge.jobs.kinds import digest, host_report, picture, screenshot, text
 
-SOURCES: dict[str, Parse] = {
-    "grafana": by_content.at_grafana,
-    "alertmanager": by_content.at_alertmanager,
+SOURCES: dict[str, ParseBody] = {
+    "grafana": by_content.parse_grafana,
+    "alertmanager": by_content.parse_alertmanager,
     "openfalcon": openfalcon.parse,
     "host": host.parse,
     "generic": generic.parse,
 }
 
 
-def sources(mappings: Mapping[str, BodyMapping]) -> dict[str, Parse]:
+def sources(mappings: Mapping[str, BodyMapping]) -> dict[str, ParseBody]:
     """The hooks there are, with the mappings of jobs.yaml as `generic/NAME`."""
     return SOURCES | generic.parsers(mappings)
 

@@ -22,7 +22,7 @@ import aiohttp
 import structlog
 from yarl import URL
 
-from wxbridge.alerts.notifications import Destination, notification
+from wxbridge.alerts.render import Destination, make_notification
 from wxbridge.config.types import TargetSettings, WatchSettings
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
@@ -348,7 +348,7 @@ def warnings(watched: Watched, stuck: Sequence[Waiting]) -> list[Notification]:
             lines.setdefault(name, []).append(line)
     return [
         # Critical: behind the very backlog that it tells of, it would come too late.
-        notification(
+        make_notification(
             "wxbridge",
             name,
             [Text("\n".join(its))],

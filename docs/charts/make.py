@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from wxbridge.alerts.pictures import AlertPictureSettings, choose_pictures
+from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
 from wxbridge.config.types import WebSource
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.pictures.renderer import PictureRenderer
@@ -236,7 +236,7 @@ async def draw(url: str, now: datetime) -> None:
                 )
                 for labels in each.labels
             )
-            look = AlertPictureSettings(
+            look = AlertPictureOptions(
                 prometheus=True, timezone="Asia/Shanghai", language=each.language, theme=each.theme
             )
             group = choose_pictures(AlertGroup("alertmanager", "", "", alerts), ("chart",), now, look)

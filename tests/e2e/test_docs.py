@@ -19,7 +19,7 @@ from typer.main import get_command
 
 from tests.support import REPOSITORY
 from wxbridge import registry
-from wxbridge.alerts.alert_text import headline, text_of
+from wxbridge.alerts.alert_text import write_headline, write_text
 from wxbridge.alerts.templates import Templates
 from wxbridge.cli import sample_alerts as samples
 from wxbridge.cli.commands import app
@@ -262,7 +262,7 @@ def examples() -> list[Any]:
 def test_an_example_is_what_people_read(hook: str, body: str, language: Any, now: str, text: str) -> None:
     raw = body.encode() if "=" in body else (ROOT / body).read_bytes()
     group = registry.sources({})[hook](raw, {})
-    assert text_of(group, language, SHANGHAI, datetime.fromisoformat(now)) == text
+    assert write_text(group, language, SHANGHAI, datetime.fromisoformat(now)) == text
 
 
 def templates() -> list[Any]:
@@ -278,7 +278,7 @@ def test_a_template_works_with_every_sample(name: str, text: str, sample: str, t
     group = registry.SOURCES[made.hook](made.body(), {"Content-Type": made.content_type})
     shown = Templates(tmp_path, "zh", SHANGHAI).render(name, group, "ops", datetime.now(UTC))
     assert shown.startswith("🔥")
-    assert headline(group, "zh") in shown
+    assert write_headline(group, "zh") in shown
 
 
 def test_every_template_that_the_documentation_describes_is_there() -> None:

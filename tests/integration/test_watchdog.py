@@ -24,7 +24,7 @@ from structlog.testing import capture_logs
 
 from wxbridge import app
 from wxbridge import watchdog as watch
-from wxbridge.alerts.notifications import Destination
+from wxbridge.alerts.render import Destination
 from wxbridge.bridge import Bridge
 from wxbridge.channels.console import ConsoleTarget
 from wxbridge.channels.wechat.settings import WechatTarget

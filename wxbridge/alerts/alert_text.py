@@ -14,33 +14,37 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
 
-VALUES_SHOWN = 20
-"""How many values of one alert are written out."""
-LABELS_SHOWN = 5
+MAX_VALUES_SHOWN = 20
+"""Of one alert."""
+MAX_LABELS_SHOWN = 5
 """How many labels of one alert, or of a group, are written out."""
-OTHERS_SHOWN = 4
+MAX_ANNOTATIONS_SHOWN = 4
 """How many annotations are written out besides the summary, the description and the message."""
-FULL = 5
+MAX_ALERTS_IN_FULL = 5
 """How many alerts of a group are written out."""
-LINES = 15
+MAX_ALERTS_IN_LINES = 15
 """How many more alerts of a group get a line each."""
-_LINE = 120
-"""Characters of such a line."""
-_OTHER = 300
-"""Characters of an annotation that is not the alert's own message."""
-_LOOKED_AT = 4000
+_MAX_LINE_CHARS = 120
+"""Of a line for one alert."""
+_MAX_ANNOTATION_CHARS = 300
+"""Of an annotation that is not the alert's own message."""
+_MAX_CHARS_SEARCHED = 4000
 """How many characters of what is shown are searched for a label that need not be shown again."""
 
-_AFFECTED = (
+_AFFECTED_LABELS = (
     "instance", "host", "hostname", "endpoint", "node", "nodename", "pod", "container", "device", "mountpoint",
     "service", "job", "namespace", "cluster",
 )  # fmt: skip
 """The labels that tell what is affected, the narrowest first; others follow as the sender had them."""
-_NO_LABELS = {"alertname", "severity", "priority", "grafana_folder", "prometheus", "prometheus_replica", "replica",
-              "ref_id", "unit", "threshold"}  # fmt: skip
-_WORDS = ("summary", "description", "message")
-_NO_WORDS = {"unit", "threshold", "image", "imageurl", "orgid", "org_id", "panelid", "panel_id", "alertid", "alert_id",
-             "dashboardid", "dashboard_id", "grafana_state_reason", "time", "step"}  # fmt: skip
+_HIDDEN_LABELS = {
+    "alertname", "severity", "priority", "grafana_folder", "prometheus", "prometheus_replica", "replica", "ref_id",
+    "unit", "threshold",
+}  # fmt: skip
+_MAIN_ANNOTATIONS = ("summary", "description", "message")
+_HIDDEN_ANNOTATIONS = {
+    "unit", "threshold", "image", "imageurl", "orgid", "org_id", "panelid", "panel_id", "alertid", "alert_id",
+    "dashboardid", "dashboard_id", "grafana_state_reason", "time", "step",
+}  # fmt: skip
 _UID = re.compile(r"(?:^|_)uid(?:_|$)|[a-z](?:UID|Uid)$")
 _ONLY_A_LINK = re.compile(r"https?://\S.*", re.IGNORECASE)
 _COUNTED_TITLE = re.compile(r"(?:FIRING|RESOLVED):(\d+)")
@@ -48,7 +52,7 @@ _COMPARED = re.compile(r"[<>=!≤≥≠]")
 
 
 @dataclass(frozen=True)
-class _Reader:
+class _TextReader:
     """For whom a text is made, and when."""
 
     language: Language
@@ -57,7 +61,7 @@ class _Reader:
 
 
 @dataclass(frozen=True)
-class _Shared:
+class _SharedParts:
     """What all alerts of a group have in common, and is told once above them."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
@@ -65,29 +69,29 @@ class _Shared:
     link: str | None = None
 
 
-_NOTHING_SHARED = _Shared()
+_NOTHING_SHARED = _SharedParts()
 
 
-def text_of(group: AlertGroup, language: Language, timezone: tzinfo, now: datetime) -> str:
+def write_text(group: AlertGroup, language: Language, timezone: tzinfo, now: datetime) -> str:
     """What a group says, whole: its alert, or its alerts worst first; the body in words where there is none.
 
     The text depends on nothing else. Of a large group only the worst alerts are written out, the rest is counted.
     """
-    reader = _Reader(language, timezone, now)
+    reader = _TextReader(language, timezone, now)
     if not group.alerts:
         return f"📨 {group.title}\n{group.text or ''}".strip()
     if len(group.alerts) > 1:
-        return _several(group, reader)
+        return _write_group(group, reader)
     (alert,) = group.alerts
-    title = headline(group, language)
+    title = write_headline(group, language)
     head = [f"{EMOJI[alert.status]} {title}"]
     if alert.title not in title:
         head.append(alert.title)
     more = [say("text.more", language, n=group.truncated)] if group.truncated else []
-    return "\n".join([*head, *_about(alert, reader, "\n".join(head)), *more])
+    return "\n".join([*head, *_write_details(alert, reader, "\n".join(head)), *more])
 
 
-def headline(group: AlertGroup, language: Language) -> str:
+def write_headline(group: AlertGroup, language: Language) -> str:
     """The title of a group, without its emoji: the sender's own where there is one, with counts where it has none."""
     alerts, own = group.alerts, group.title.strip()
     if len(alerts) == 1 and not (group.source == "grafana" or own.startswith("[")):
@@ -100,10 +104,10 @@ def headline(group: AlertGroup, language: Language) -> str:
     # A title that counts what is not here is the title of more than this part of the group.
     if sum(counted) == len(alerts) + group.truncated or (len(alerts) == 1 and not counted):
         return title
-    return title + say("alerts.counts", language, counts=counts(alerts, language))
+    return title + say("alerts.counts", language, counts=write_counts(alerts, language))
 
 
-def counts(alerts: Iterable[Alert], language: Language) -> str:
+def write_counts(alerts: Iterable[Alert], language: Language) -> str:
     """How many are in which state: `2 firing, 1 resolved`."""
     found = Counter(alert.status for alert in alerts)
     return say("alerts.and", language).join(
@@ -111,35 +115,35 @@ def counts(alerts: Iterable[Alert], language: Language) -> str:
     )
 
 
-def value_line(value: Value, language: Language, unit: str = "", known: Mapping[str, str] | None = None) -> str:
+def write_value(value: Value, language: Language, unit: str = "", known: Mapping[str, str] | None = None) -> str:
     """`metric: value`, with the labels that tell it from its neighbours.
 
     `unit` is that of the alert, where the value has none; `known` are labels that are told elsewhere.
     """
     labels = ", ".join(f"{name}={text}" for name, text in value.labels.items() if (known or {}).get(name) != text)
-    return f"{value.name}: {figure_of(value, language, unit)}" + (f" ({labels})" if labels else "")
+    return f"{value.name}: {write_figure(value, language, unit)}" + (f" ({labels})" if labels else "")
 
 
-def labels_line(labels: Mapping[str, str], shown: str = "", most: int = LABELS_SHOWN) -> str:
+def write_labels(labels: Mapping[str, str], shown: str = "", most: int = MAX_LABELS_SHOWN) -> str:
     """At most a handful of labels, what is affected first: `critical, instance=host-1, job=web`.
 
     Left out are those of machines, and those whose value stands in `shown` already.
     """
-    looked_at = shown[:_LOOKED_AT]
+    looked_at = shown[:_MAX_CHARS_SEARCHED]
     # The sender's own word before what was read into it.
     severity = labels.get("priority") or severity_of(labels)
     words = [severity] if severity and not _is_in(severity, looked_at) else []
-    affected = [name for name in _AFFECTED if name in labels]
-    for name in (*affected, *(name for name in labels if name not in _AFFECTED)):
+    affected = [name for name in _AFFECTED_LABELS if name in labels]
+    for name in (*affected, *(name for name in labels if name not in _AFFECTED_LABELS)):
         if len(words) >= most:
             break
         value = labels[name]
-        if value and not _is_machine(name, _NO_LABELS) and not _is_in(value, looked_at):
-            words.append(f"{name}={_line(value, _LINE)}")
+        if value and not _is_machine(name, _HIDDEN_LABELS) and not _is_in(value, looked_at):
+            words.append(f"{name}={_shorten(value, _MAX_LINE_CHARS)}")
     return ", ".join(words)
 
 
-def time_line(alert: Alert, language: Language, timezone: tzinfo, now: datetime) -> str:
+def write_times(alert: Alert, language: Language, timezone: tzinfo, now: datetime) -> str:
     """Since when and for how long, in local time: `since 14:05 (12 min)`; empty where the sender did not say."""
     start, end = alert.starts_at, alert.ends_at
     try:
@@ -175,18 +179,18 @@ def _sent_at(alert: Alert, language: Language) -> str:
 # ---------------------------------------------------------------- one alert
 
 
-def _about(alert: Alert, reader: _Reader, shown: str, shared: _Shared = _NOTHING_SHARED) -> list[str]:
+def _write_details(alert: Alert, reader: _TextReader, shown: str, shared: _SharedParts = _NOTHING_SHARED) -> list[str]:
     """The lines below an alert's title. `shown` is what the reader has seen so far."""
     language = reader.language
     lines = [say("alerts.state", language, state=alert.state)] if alert.state else []
-    lines += _values(alert, language)
+    lines += _write_values(alert, language)
     own = {name: text for name, text in alert.annotations.items() if name not in shared.annotations}
-    lines += _words(own, alert.labels, shown)
+    lines += _write_annotations(own, alert.labels, shown)
     # Grafana's legacy rules have tags, for routing: they do not say what is affected, and it tells no times.
     if not (alert.source == "grafana" and alert.starts_at is None):
         labels = {name: text for name, text in alert.labels.items() if name not in shared.labels}
-        lines.append(labels_line(labels, "\n".join([shown, *lines])))
-    lines.append(time_line(alert, language, reader.timezone, reader.now))
+        lines.append(write_labels(labels, "\n".join([shown, *lines])))
+    lines.append(write_times(alert, language, reader.timezone, reader.now))
     link = alert.link or alert.links.get("runbook")
     if link and link != shared.link:
         lines.append(f"🔗 {link}")
@@ -197,19 +201,19 @@ def _unit(alert: Alert) -> str:
     return alert.annotations.get("unit") or alert.labels.get("unit") or ""
 
 
-def _values(alert: Alert, language: Language) -> Iterator[str]:
+def _write_values(alert: Alert, language: Language) -> Iterator[str]:
     unit = _unit(alert)
     known = alert.labels if alert.starts_at else None
-    for value in alert.values[:VALUES_SHOWN]:
-        yield value_line(value, language, unit, known)
-    if len(alert.values) > VALUES_SHOWN:
-        yield say("text.more", language, n=len(alert.values) - VALUES_SHOWN)
+    for value in alert.values[:MAX_VALUES_SHOWN]:
+        yield write_value(value, language, unit, known)
+    if len(alert.values) > MAX_VALUES_SHOWN:
+        yield say("text.more", language, n=len(alert.values) - MAX_VALUES_SHOWN)
     threshold = (alert.annotations.get("threshold") or alert.labels.get("threshold") or "").strip()
     if threshold:
-        yield say("alerts.threshold", language, value=_threshold(threshold, alert, unit, language))
+        yield say("alerts.threshold", language, value=_write_threshold(threshold, alert, unit, language))
 
 
-def _threshold(text: str, alert: Alert, unit: str, language: Language) -> str:
+def _write_threshold(text: str, alert: Alert, unit: str, language: Language) -> str:
     """In the unit of the alert's values, where they have one unit."""
     try:
         limit = float(text)
@@ -219,7 +223,7 @@ def _threshold(text: str, alert: Alert, unit: str, language: Language) -> str:
     return format_quantity(limit, units.pop(), language) if len(units) == 1 else format_number(limit)
 
 
-def figure_of(value: Value, language: Language, unit: str = "") -> str:
+def write_figure(value: Value, language: Language, unit: str = "") -> str:
     """What a value amounts to, in words; `unit` is that of the alert, where the value has none."""
     if value.number is None:
         return value.text or say("alerts.no_value", language)
@@ -229,10 +233,10 @@ def figure_of(value: Value, language: Language, unit: str = "") -> str:
     return format_quantity(value.number, infer_unit(value, unit), language)
 
 
-def _words(annotations: Mapping[str, str], labels: Mapping[str, str], shown: str) -> Iterator[str]:
+def _write_annotations(annotations: Mapping[str, str], labels: Mapping[str, str], shown: str) -> Iterator[str]:
     """The annotations in the sender's words, each once: what the title or another of them says is not repeated."""
     said = shown
-    names = [name for name in _WORDS if name in annotations]
+    names = [name for name in _MAIN_ANNOTATIONS if name in annotations]
     for name in names:
         text = annotations[name].strip()
         if text and text not in said:
@@ -241,71 +245,83 @@ def _words(annotations: Mapping[str, str], labels: Mapping[str, str], shown: str
     others = 0
     for name, annotation in annotations.items():
         text = annotation.strip()
-        if name in _WORDS or not text or others == OTHERS_SHOWN or _is_machine(name, _NO_WORDS):
+        if (
+            name in _MAIN_ANNOTATIONS
+            or not text
+            or others == MAX_ANNOTATIONS_SHOWN
+            or _is_machine(name, _HIDDEN_ANNOTATIONS)
+        ):
             continue
-        if _ONLY_A_LINK.fullmatch(text) or labels.get(name) == text or _is_in(text[:_LOOKED_AT], said[:_LOOKED_AT]):
+        if (
+            _ONLY_A_LINK.fullmatch(text)
+            or labels.get(name) == text
+            or _is_in(text[:_MAX_CHARS_SEARCHED], said[:_MAX_CHARS_SEARCHED])
+        ):
             continue
         others += 1
-        yield f"{name}: {text if len(text) <= _OTHER else text[: _OTHER - 1] + '…'}"
+        yield f"{name}: {text if len(text) <= _MAX_ANNOTATION_CHARS else text[: _MAX_ANNOTATION_CHARS - 1] + '…'}"
 
 
 # ---------------------------------------------------------------- several alerts
 
 
-def _several(group: AlertGroup, reader: _Reader) -> str:
+def _write_group(group: AlertGroup, reader: _TextReader) -> str:
     alerts = worst_first(group.alerts)
-    shared = _Shared(
-        common([alert.labels for alert in alerts]),
-        common([alert.annotations for alert in alerts]),
+    shared = _SharedParts(
+        find_common([alert.labels for alert in alerts]),
+        find_common([alert.annotations for alert in alerts]),
         _same(alert.link or "" for alert in alerts) or None,
     )
-    title = headline(group, reader.language)
+    title = write_headline(group, reader.language)
     head = [f"{EMOJI[worst_status(alerts)]} {title}"]
     name = _same(alert.title for alert in alerts)
     if name and name not in title:
         head.append(name)
-    head += _words(shared.annotations, shared.labels, "\n".join(head))
-    head.append(labels_line(shared.labels, "\n".join(head)))
+    head += _write_annotations(shared.annotations, shared.labels, "\n".join(head))
+    head.append(write_labels(shared.labels, "\n".join(head)))
     if shared.link:
         head.append(f"🔗 {shared.link}")
     blocks = ["\n".join(line for line in head if line)]
-    blocks += ["\n".join(_member(alert, reader, shared, name)) for alert in alerts[:FULL]]
-    rest = [_short(alert, reader, shared, name) for alert in alerts[FULL : FULL + LINES]]
-    left = max(0, len(alerts) - FULL - LINES) + group.truncated
+    blocks += ["\n".join(_write_member(alert, reader, shared, name)) for alert in alerts[:MAX_ALERTS_IN_FULL]]
+    rest = [
+        _write_short(alert, reader, shared, name)
+        for alert in alerts[MAX_ALERTS_IN_FULL : MAX_ALERTS_IN_FULL + MAX_ALERTS_IN_LINES]
+    ]
+    left = max(0, len(alerts) - MAX_ALERTS_IN_FULL - MAX_ALERTS_IN_LINES) + group.truncated
     if left:
         rest.append(say("text.more", reader.language, n=left))
     return "\n\n".join([*blocks, *(["\n".join(rest)] if rest else [])])
 
 
-def _member(alert: Alert, reader: _Reader, shared: _Shared, name: str) -> list[str]:
+def _write_member(alert: Alert, reader: _TextReader, shared: _SharedParts, name: str) -> list[str]:
     """An alert of a group: what tells it from the others, and what they do not share."""
-    head = f"{EMOJI[alert.status]} {_who(alert, reader.language, shared, name)}"
-    return [head, *_about(alert, reader, f"{name}\n{head}", shared)]
+    head = f"{EMOJI[alert.status]} {_name_member(alert, reader.language, shared, name)}"
+    return [head, *_write_details(alert, reader, f"{name}\n{head}", shared)]
 
 
-def _short(alert: Alert, reader: _Reader, shared: _Shared, name: str) -> str:
+def _write_short(alert: Alert, reader: _TextReader, shared: _SharedParts, name: str) -> str:
     """An alert of a group in a line: what it is, its first value, since when."""
-    words = [_who(alert, reader.language, shared, name)]
+    words = [_name_member(alert, reader.language, shared, name)]
     if alert.values:
-        words.append(f"{alert.values[0].name}: {figure_of(alert.values[0], reader.language, _unit(alert))}")
+        words.append(f"{alert.values[0].name}: {write_figure(alert.values[0], reader.language, _unit(alert))}")
     if not name:
         labels = {key: text for key, text in alert.labels.items() if key not in shared.labels}
-        words.append(labels_line(labels, words[0], 2))
+        words.append(write_labels(labels, words[0], 2))
     if alert.starts_at and alert.status is not AlertStatus.RESOLVED:
         with suppress(OverflowError):
             words.append(format_moment(alert.starts_at, reader.timezone, reader.now))
-    return f"{EMOJI[alert.status]} {_line(' · '.join(word for word in words if word), _LINE)}"
+    return f"{EMOJI[alert.status]} {_shorten(' · '.join(word for word in words if word), _MAX_LINE_CHARS)}"
 
 
-def _who(alert: Alert, language: Language, shared: _Shared, name: str) -> str:
+def _name_member(alert: Alert, language: Language, shared: _SharedParts, name: str) -> str:
     """The alert's title, or where all have the same, the labels that they do not share."""
     if not name:
         return alert.title or say("alerts.untitled", language)
     labels = {key: text for key, text in alert.labels.items() if key not in shared.labels}
-    return labels_line(labels) or name
+    return write_labels(labels) or name
 
 
-def common(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
+def find_common(each: Sequence[Mapping[str, str]]) -> dict[str, str]:
     """What all of them have alike."""
     alike = dict(each[0]) if each else {}
     for one in each:
@@ -344,6 +360,6 @@ def _is_in(value: str, text: str) -> bool:
     )
 
 
-def _line(text: str, most: int) -> str:
+def _shorten(text: str, most: int) -> str:
     line = " ".join(text[: 4 * most].split())
     return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -14,22 +14,22 @@ from wxbridge.core.model import AlertStatus, NotificationKind
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
 
-LINES = 15
+MAX_KINDS_SHOWN = 15
 """How many kinds of alerts a digest names."""
-NAME = 60
+MAX_NAME_CHARS = 60
 """How many characters of a kind's name are shown."""
-KINDS_KEPT = 200
+MAX_KINDS_KEPT = 200
 """How many kinds are kept apart in the database, the worst; the rest only as sums."""
-UNTOLD_KEPT = 2000
+MAX_UNTOLD_KEPT = 2000
 """How many firing alerts are remembered for pairing them with their resolution, the latest."""
-_MARK = 12
+_MARK_CHARS = 12
 
-Key = tuple[str, str]
+KindKey = tuple[str, str]
 """Alert name and severity."""
 
 
 @dataclass
-class Kind:
+class KindCounts:
     """The alerts of one name and severity."""
 
     firing: int = 0
@@ -43,7 +43,7 @@ class Kind:
         """How many still tell something."""
         return self.firing + self.no_data + self.resolved
 
-    def add(self, other: Kind) -> None:
+    def add(self, other: KindCounts) -> None:
         """Add another's counts."""
         self.firing += other.firing
         self.resolved += other.resolved
@@ -64,10 +64,10 @@ class Kind:
 class Digest:
     """What a storm consisted of. Feed it in the order of arrival."""
 
-    kinds: dict[Key, Kind] = field(default_factory=dict)
-    untold: dict[str, tuple[Key, str]] = field(default_factory=dict)
+    kinds: dict[KindKey, KindCounts] = field(default_factory=dict)
+    untold: dict[str, tuple[KindKey, str]] = field(default_factory=dict)
     """For each alert that fires or has no data: its kind and status, for pairing it with its resolution."""
-    rest: Kind = field(default_factory=Kind)
+    rest: KindCounts = field(default_factory=KindCounts)
     """The sums of kinds that are no longer kept apart."""
     rest_kinds: int = 0
     others: int = 0
@@ -102,13 +102,13 @@ class Digest:
         if status == AlertStatus.RESOLVED and told_of is not None:
             self.kinds[told_of].passed += 1
             return
-        self.kinds.setdefault(key, Kind()).count(status)
+        self.kinds.setdefault(key, KindCounts()).count(status)
         if mark and status != AlertStatus.RESOLVED:
             self.untold[mark] = key, status
 
     def _add_digest(self, other: Digest) -> None:
         for key, theirs in other.kinds.items():
-            self.kinds.setdefault(key, Kind()).add(theirs)
+            self.kinds.setdefault(key, KindCounts()).add(theirs)
         for mark, (key, status) in other.untold.items():
             if mark in self.untold:
                 twice, before = self.untold.pop(mark)
@@ -124,15 +124,18 @@ class Digest:
     def as_json(self) -> dict[str, Any]:
         """What `from_json` reads. Small, whatever the storm: only the worst kinds and the latest marks are kept."""
         worst = sorted(self.kinds.items(), key=_worst_first)
-        kept, dropped = worst[:KINDS_KEPT], worst[KINDS_KEPT:]
+        kept, dropped = worst[:MAX_KINDS_KEPT], worst[MAX_KINDS_KEPT:]
         rest = replace(self.rest)
         for _, kind in dropped:
             rest.add(kind)
         places = {key: index for index, (key, _) in enumerate(kept)}
         untold = [(mark, *told) for mark, told in self.untold.items() if told[0] in places]
         return {
-            "kinds": [[shorten(key[0], 2 * NAME), shorten(key[1], NAME), *_counts(kind)] for key, kind in kept],
-            "untold": [[mark, places[key], status] for mark, key, status in untold[-UNTOLD_KEPT:]],
+            "kinds": [
+                [shorten(key[0], 2 * MAX_NAME_CHARS), shorten(key[1], MAX_NAME_CHARS), *_counts(kind)]
+                for key, kind in kept
+            ],
+            "untold": [[mark, places[key], status] for mark, key, status in untold[-MAX_UNTOLD_KEPT:]],
             "rest": _counts(rest),
             "rest_kinds": self.rest_kinds + sum(1 for _, kind in dropped if kind.waiting),
             "others": self.others,
@@ -143,14 +146,14 @@ class Digest:
     @classmethod
     def from_json(cls, content: Any) -> Digest:
         """Read what `as_json` wrote."""
-        keys: list[Key] = [(name, severity) for name, severity, *_ in content["kinds"]]
-        kinds: dict[Key, Kind] = {}
+        keys: list[KindKey] = [(name, severity) for name, severity, *_ in content["kinds"]]
+        kinds: dict[KindKey, KindCounts] = {}
         for key, (_, _, *counts) in zip(keys, content["kinds"], strict=True):
-            kinds.setdefault(key, Kind()).add(Kind(*counts))
+            kinds.setdefault(key, KindCounts()).add(KindCounts(*counts))
         return cls(
             kinds=kinds,
             untold={mark: (keys[place], status) for mark, place, status in content["untold"]},
-            rest=Kind(*content["rest"]),
+            rest=KindCounts(*content["rest"]),
             rest_kinds=content["rest_kinds"],
             others=content["others"],
             alerts=content["alerts"],
@@ -162,17 +165,21 @@ class Digest:
         since = datetime.fromtimestamp(self.since or 0, timezone).strftime("%H:%M")
         lines = [say("alerts.digest.storm", language, n=self.alerts + self.others, since=since)]
         kinds = sorted((item for item in self.kinds.items() if item[1].waiting), key=_worst_first)
-        for (name, severity), kind in kinds[:LINES]:
+        for (name, severity), kind in kinds[:MAX_KINDS_SHOWN]:
             counts = [
                 f"{emoji}×{count}"
                 for emoji, count in (("🔥", kind.firing), ("⚪", kind.no_data), ("✅", kind.resolved))
                 if count
             ]
-            shown = f"{shorten(name, NAME)} ({shorten(severity, NAME)})" if severity else shorten(name, NAME)
+            shown = (
+                f"{shorten(name, MAX_NAME_CHARS)} ({shorten(severity, MAX_NAME_CHARS)})"
+                if severity
+                else shorten(name, MAX_NAME_CHARS)
+            )
             lines.append(f"{' '.join(counts)} {shown}".rstrip())
-        more = sum(kind.waiting for _, kind in kinds[LINES:]) + self.rest.waiting
+        more = sum(kind.waiting for _, kind in kinds[MAX_KINDS_SHOWN:]) + self.rest.waiting
         if more:
-            unnamed = len(kinds[LINES:]) + self.rest_kinds
+            unnamed = len(kinds[MAX_KINDS_SHOWN:]) + self.rest_kinds
             lines.append(say("alerts.digest.more_kinds", language, kinds=unnamed, n=more))
         passed = sum(kind.passed for kind in self.kinds.values()) + self.rest.passed
         if passed:
@@ -182,13 +189,13 @@ class Digest:
         return "\n".join(lines)
 
 
-def _worst_first(item: tuple[tuple[str, str], Kind]) -> tuple[bool, int, int, str]:
+def _worst_first(item: tuple[tuple[str, str], KindCounts]) -> tuple[bool, int, int, str]:
     (name, severity), kind = item
     rank = severity_rank(severity)
     return not (kind.firing or kind.no_data), rank, -kind.waiting, name
 
 
-def _counts(kind: Kind) -> list[int]:
+def _counts(kind: KindCounts) -> list[int]:
     return [kind.firing, kind.resolved, kind.no_data, kind.passed]
 
 
@@ -198,4 +205,4 @@ def _mark(alert: Mapping[str, Any]) -> str:
     if not fingerprint:
         return ""
     whole = f"{alert.get('source') or ''}:{fingerprint}"
-    return hashlib.sha256(whole.encode(errors="replace")).hexdigest()[:_MARK]
+    return hashlib.sha256(whole.encode(errors="replace")).hexdigest()[:_MARK_CHARS]

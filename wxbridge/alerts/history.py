@@ -1,8 +1,8 @@
 """From when to when each alert fired, for summaries: an episode begins with a firing and ends with its resolution.
 
 A row is written where an alert's state changes and not where it is repeated, in the transaction that remembers the
-alert (`seen.note`). What has no data counts as firing. The functions take a connection and run inside `Database.run`;
-times are seconds since the epoch.
+alert (`store.record_seen`). What has no data counts as firing. The functions take a connection and run inside
+`Database.run`; times are seconds since the epoch.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import alerts, episodes
 from wxbridge.core.text.normalise import replace_surrogates
 
-_CHUNK = 500
-_LONGEST_NAME = 200
+_MAX_KEYS_PER_STATEMENT = 500
+_MAX_NAME_CHARS = 200
 """Characters."""
 
 Sighted = tuple[str, AlertGroup, Alert]
@@ -50,7 +50,7 @@ def record_episodes(connection: Connection, sighted: Sequence[Sighted], *, now: 
     An episode begins at the monitor's own start where it gives one, and ends at the monitor's own end.
     """
     began: dict[str, float] = {}
-    for chunk in _chunks({key for key, _, _ in sighted}):
+    for chunk in in_chunks({key for key, _, _ in sighted}):
         began |= {row.key: row.started_at for row in connection.execute(_OPEN, {"keys": chunk})}
     fresh: dict[str, dict[str, Any]] = {}
     over: dict[str, Any] = {}
@@ -83,7 +83,7 @@ def _row(key: str, group: AlertGroup, alert: Alert, now: float) -> dict[str, Any
     return {
         "key": key,
         "source": replace_surrogates(alert.source),
-        "name": replace_surrogates(labels["alertname"])[:_LONGEST_NAME],
+        "name": replace_surrogates(labels["alertname"])[:_MAX_NAME_CHARS],
         "severity": replace_surrogates(severity_of(alert.labels)),
         "labels": labels,
         "started_at": _moment(alert.starts_at, now),
@@ -99,7 +99,7 @@ def _moment(given: Any, now: float) -> float:
 
 def _count_nothing_twice(connection: Connection, rows: Sequence[dict[str, Any]], now: float) -> None:
     """What ended and comes again with the same start fires anew from now: the time until its end is counted."""
-    for chunk in _chunks({row["key"] for row in rows}):
+    for chunk in in_chunks({row["key"] for row in rows}):
         before = {row.key: row.starts_at for row in connection.execute(_ENDED_BEFORE, {"keys": chunk})}
         for row in rows:
             if row["started_at"] == before.get(row["key"], now):
@@ -121,10 +121,10 @@ def prune(connection: Connection, *, before: float, limit: int = 1000) -> int:
     return connection.execute(sa.delete(episodes).where(episodes.c.id.in_(old))).rowcount
 
 
-def _chunks(keys: Iterable[str]) -> Iterator[list[str]]:
-    """SQLite takes so many values in one statement only."""
+def in_chunks(keys: Iterable[str]) -> Iterator[list[str]]:
+    """Cut keys into what a statement can take: SQLite takes so many values only."""
     left = iter(keys)
-    while chunk := list(islice(left, _CHUNK)):
+    while chunk := list(islice(left, _MAX_KEYS_PER_STATEMENT)):
         yield chunk
 
 

@@ -15,8 +15,9 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from wxbridge.alerts.history import in_chunks
 from wxbridge.alerts.routing import RouteOptions
-from wxbridge.alerts.store import ONCE, SeenAlert, alert_key, in_chunks, record_seen, seen_alert, starts_at_of
+from wxbridge.alerts.store import ONCE, SeenAlert, alert_key, record_seen, seen_alert, starts_at_of
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import alerts, told
 

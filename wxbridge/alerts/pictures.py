@@ -21,14 +21,14 @@ from wxbridge.core.pictures import ALERT
 from wxbridge.core.text.i18n import say
 from wxbridge.monitors.prometheus import expr_of
 
-INSTANCES_AT_MOST = 500
+MAX_INSTANCES_PER_CHART = 500
 """How many firing instances of one rule are told to its chart, which shows the worst ten and counts the others."""
 _OF_PROMETHEUS = "alertmanager"
 """Whose alerts come from rules that Prometheus knows by name; of others only a link to Prometheus tells the rule."""
 
 
 @dataclass(frozen=True)
-class AlertPictureSettings:
+class AlertPictureOptions:
     """What pictures of alerts can be made of, how they look, and how many there may be."""
 
     grafana: bool = False
@@ -50,9 +50,7 @@ class AlertPictureSettings:
 # ---------------------------------------------------------------- deciding
 
 
-def choose_pictures(
-    group: AlertGroup, ways: Sequence[str], now: datetime, settings: AlertPictureSettings
-) -> AlertGroup:
+def choose_pictures(group: AlertGroup, ways: Sequence[str], now: datetime, settings: AlertPictureOptions) -> AlertGroup:
     """Give alerts of a group the picture to be drawn for them, in `Alert.picture`; the others get none.
 
     Alerts that would have the same picture share one: an image's address, a panel with its variables, a rule, whose
@@ -80,7 +78,7 @@ def image_of(alert: Alert) -> PictureSpec | None:
     return PictureSpec(first["kind"], first["params"], spec.link) if first else None
 
 
-def _key(alert: Alert, ways: Sequence[str], settings: AlertPictureSettings) -> Hashable:
+def _key(alert: Alert, ways: Sequence[str], settings: AlertPictureOptions) -> Hashable:
     """What alerts with the same picture have in common; None for an alert without any."""
     for way in ways:
         if way == "image" and (image := image_of(alert)) is not None:
@@ -102,7 +100,7 @@ def _generator(alert: Alert) -> str | None:
     return alert.links.get("generator") or alert.link
 
 
-def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, settings: AlertPictureSettings) -> PictureSpec:
+def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, settings: AlertPictureOptions) -> PictureSpec:
     firing = [alert for alert in alerts if alert.status is not AlertStatus.RESOLVED]
     shown = firing or list(alerts)
     first = shown[0]
@@ -130,13 +128,13 @@ def _try(way: str, spec: PictureSpec) -> dict[str, Any]:
     return {"way": way, "kind": spec.kind, "params": dict(spec.params)}
 
 
-def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, settings: AlertPictureSettings) -> dict[str, Any]:
+def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, settings: AlertPictureOptions) -> dict[str, Any]:
     over = whole.status is AlertStatus.RESOLVED
     params = {
         "rule": whole.labels.get("alertname"),
         "expr": expr_of(_generator(whole)),
-        "labels": [dict(each.labels) for each in shown[:INSTANCES_AT_MOST]],
-        "more": max(0, len(shown) - INSTANCES_AT_MOST) or None,
+        "labels": [dict(each.labels) for each in shown[:MAX_INSTANCES_PER_CHART]],
+        "more": max(0, len(shown) - MAX_INSTANCES_PER_CHART) or None,
         "at": now.timestamp(),
         "firing_since": whole.starts_at.timestamp() if whole.starts_at else None,
         "resolved_at": (whole.ends_at or now).timestamp() if over else None,

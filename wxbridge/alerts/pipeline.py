@@ -17,19 +17,18 @@ from zoneinfo import ZoneInfo
 import structlog
 
 from wxbridge.alerts import notification_log, received, render, routing, serialization, store
-from wxbridge.alerts import notifications as notify
 from wxbridge.alerts import pictures as alert_pictures
-from wxbridge.alerts.alert_text import text_of
+from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.digest import Digest
 from wxbridge.alerts.muting import held_by
 from wxbridge.alerts.notification_log import LogUpdate, NotificationLog, PendingAlert
-from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pictures import AlertPictureSettings, PictureBudget
+from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget
 from wxbridge.alerts.received import RouteReasons
+from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import RoutedGroup, RouteOptions, RouteTree
 from wxbridge.alerts.silences import SilenceSet
-from wxbridge.alerts.sources import Parse
-from wxbridge.alerts.templates import Templates, text_for
+from wxbridge.alerts.sources import ParseBody
+from wxbridge.alerts.templates import Templates, render_or_explain
 from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
@@ -82,9 +81,9 @@ class AlertSettings:
     language: Language = "en"
     templates: Templates | None = None
     """None for the built-in texts alone."""
-    pictures: AlertPictureSettings | None = None
+    pictures: AlertPictureOptions | None = None
     """None for the pictures that come with alerts alone."""
-    sources: Mapping[str, Parse] = field(default_factory=dict)
+    sources: Mapping[str, ParseBody] = field(default_factory=dict)
     """By the name of the hook: `grafana`, `generic/uptime-kuma`."""
     keep: float = KEEP_SECONDS
     """Seconds for which alerts that ended are kept."""
@@ -289,7 +288,7 @@ class AlertPipeline:
         capabilities = destination.capabilities if destination else Capabilities(text_limit=2000)
         text = "\n".join(filter(None, (self._text(part, destination, now), part.footer)))
         format_ = destination.format if destination else "text"
-        bodies = render.bodies(text, group, capabilities, language, part.note, part.options.mention, format_)
+        bodies = render.build_bodies(text, group, capabilities, language, part.note, part.options.mention, format_)
         whose = ":".join(word for word in (group.source, name, recipient, part.share) if word)
         return Notification(
             source=group.source,
@@ -300,7 +299,7 @@ class AlertPipeline:
             # A body without times says the same at each firing; in between, its rule has said something else.
             dedupe_group=None if group.dedupe or not dedupe else f"{whose}:{group.group_key}",
             kind=NotificationKind.ALERT,
-            content=serialization.as_json(group),
+            content=serialization.group_to_json(group),
             expires_after=destination.expires_after if destination else 86400.0,
             dead=None if destination else "no route matches, and there is no master to tell",
             recipient=recipient,
@@ -309,9 +308,9 @@ class AlertPipeline:
     def _text(self, part: RoutedGroup, destination: Destination | None, now: float) -> str:
         settings, at = self.settings, datetime.fromtimestamp(now, UTC)
         if settings.templates is None:
-            return text_of(part.group, settings.language, settings.timezone, at)
+            return write_text(part.group, settings.language, settings.timezone, at)
         name = part.options.template or (destination.template if destination else None)
-        text, problem = text_for(settings.templates, name, part.group, part.target, at)
+        text, problem = render_or_explain(settings.templates, name, part.group, part.target, at)
         if problem:
             self.metrics.suppressed.labels("template").inc()
             log.error("a template failed", template=name, target=part.target, error=problem)
@@ -323,14 +322,14 @@ class AlertPipeline:
         if destination is None or content is None:
             return []
         if kind is NotificationKind.ALERT:
-            group = serialization.from_json(content)
+            group = serialization.group_from_json(content)
             text = self._text(RoutedGroup(target, RouteOptions(), group), destination, self.clock())
-            return render.bodies(text, group, destination.capabilities, language, note, format=destination.format)
+            return render.build_bodies(text, group, destination.capabilities, language, note, format=destination.format)
         if kind is NotificationKind.DIGEST:
             text = Digest.from_json(content).text(language, self.settings.timezone)
             whole = "\n".join(part for part in (note, text) if part)
             return [Text(part) for part in split_message(whole, destination.capabilities, language)]
-        return notify.again(content, destination, language, note)
+        return render.recompose_text(content, destination, language, note)
 
     # ------------------------------------------------ what is pushed as it is
 
@@ -349,7 +348,7 @@ class AlertPipeline:
             raise BadBody(f"The target {for_alerts[0]!r} sends to those whom an alert names, and this is no alert.")
         return await self.sink.put(
             [
-                notify.notification("push", name, bodies, targets[name], self.settings.language, priority)
+                render.make_notification("push", name, bodies, targets[name], self.settings.language, priority)
                 for name in dict.fromkeys(to)
             ]
         )

@@ -1,25 +1,58 @@
-"""Alerts → what people read in WeChat: plain text made for a phone, split to a channel's limit."""
+"""Texts and pictures → notifications that fit their target: split to its limit, in its format, for a phone."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
+from typing import Any
 
-from wxbridge.alerts.alert_text import (
-    text_of,
+from wxbridge.alerts.alert_text import write_text
+from wxbridge.alerts.severity import EMOJI, worst_first
+from wxbridge.core.model import (
+    AlertGroup,
+    AlertStatus,
+    Body,
+    Capabilities,
+    Notification,
+    NotificationKind,
+    Picture,
+    PictureSpec,
+    Priority,
+    Text,
 )
-from wxbridge.alerts.markdown import in_markdown
-from wxbridge.alerts.severity import worst_first
-from wxbridge.core.model import AlertGroup, Body, Capabilities, Picture, PictureSpec, Text
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import split_message
 
 MAX_PICTURES_PER_GROUP = 3
 """How many pictures one group may bring, those of its worst alerts."""
+_COLOURS = {AlertStatus.FIRING: "warning", AlertStatus.RESOLVED: "info", AlertStatus.NO_DATA: "comment"}
+"""WeCom's names: orange, green, grey."""
+_LEVELS = {"🟢": "info", "🟡": "comment", "🔴": "warning"}
+"""The colours of a measured figure's level, by the mark in front of it."""
+_LINK = re.compile(r"🔗 (https?://([^/?#\s)]+)\S*)")
 
 
-def compose(
+@dataclass(frozen=True)
+class Destination:
+    """What is to be known of a target before something is composed for it."""
+
+    capabilities: Capabilities
+    expires_after: float
+    """Seconds."""
+    template: str | None = None
+    """The template of alerts, where the route names none."""
+    recipients: Callable[[Sequence[str]], list[str] | None] = lambda _: None
+    """Of the people that an alert names: each message's recipient. None where the target says who is meant."""
+    format: str = "text"
+    """How alerts are written there: plain, or one of the channel's formats."""
+
+
+# ---------------------------------------------------------------- alerts
+
+
+def compose_bodies(
     group: AlertGroup,
     capabilities: Capabilities,
     language: Language,
@@ -33,11 +66,11 @@ def compose(
 
     `note` is a line above the text. Times are told in `timezone`, as of `now` (the present where it is not given).
     """
-    text = text_of(group, language, timezone, now or datetime.now(UTC))
-    return bodies(text, group, capabilities, language, note, mentions)
+    text = write_text(group, language, timezone, now or datetime.now(UTC))
+    return build_bodies(text, group, capabilities, language, note, mentions)
 
 
-def bodies(
+def build_bodies(
     text: str,
     group: AlertGroup,
     capabilities: Capabilities,
@@ -71,7 +104,7 @@ def _pictures(group: AlertGroup) -> list[PictureSpec]:
     return found
 
 
-def picture_missing(spec: PictureSpec | None, reason: str, language: Language) -> str:
+def write_missing_picture(spec: PictureSpec | None, reason: str, language: Language) -> str:
     """What stands in for a picture that could not be made: why, and the link."""
     line = say("alerts.no_picture", language, reason=reason)
     return f"{line}\n🔗 {spec.link}" if spec and spec.link else line
@@ -80,3 +113,79 @@ def picture_missing(spec: PictureSpec | None, reason: str, language: Language) -
 def join_texts(texts: Sequence[str]) -> str:
     """Put what a job produced into one text, a blank line between."""
     return "\n\n".join(text for text in texts if text)
+
+
+# ---------------------------------------------------------------- what is no alert
+
+
+def fit_bodies(bodies: Sequence[Body], destination: Destination, language: Language) -> list[Body]:
+    """Split the texts among some bodies to a target's limit; mentions stay with the first part."""
+    fitted: list[Body] = []
+    for body in bodies:
+        if not isinstance(body, Text):
+            fitted.append(body)
+            continue
+        text, capabilities, format_ = body.text, destination.capabilities, "text"
+        if body.format == "markdown" == destination.format and "markdown" in capabilities.formats:
+            # Written to be dressed up where the target has markdown; plain everywhere else.
+            format_ = body.format
+            text = in_markdown(text, colours=capabilities.colours, hard_breaks=capabilities.hard_breaks)
+            capabilities = replace(capabilities, text_limit=capabilities.formats[format_])
+        parts = split_message(text, capabilities, language)
+        fitted += [Text(part, body.mentions if index == 0 else (), format_) for index, part in enumerate(parts)]
+    return fitted
+
+
+def make_notification(
+    source: str,
+    target: str,
+    bodies: Sequence[Body],
+    destination: Destination,
+    language: Language,
+    priority: Priority = Priority.ALERT,
+) -> Notification:
+    """What is told to one target as it stands, and is no alert."""
+    texts = [body for body in bodies if isinstance(body, Text)]
+    mentions = [name for body in texts for name in body.mentions]
+    return Notification(
+        source=source,
+        target=target,
+        bodies=tuple(fit_bodies(bodies, destination, language)),
+        priority=priority,
+        kind=NotificationKind.OTHER,
+        content={"text": "\n\n".join(body.text for body in texts), "mentions": mentions} if texts else None,
+        expires_after=destination.expires_after,
+    )
+
+
+def recompose_text(content: Mapping[str, Any], destination: Destination, language: Language, note: str) -> list[Body]:
+    """The texts of such a notification for another target, with a note above them."""
+    text = "\n".join(part for part in (note, content["text"]) if part)
+    return fit_bodies([Text(text, tuple(content["mentions"]))], destination, language)
+
+
+# ---------------------------------------------------------------- markdown
+
+
+def in_markdown(text: str, *, colours: bool, hard_breaks: bool) -> str:
+    """Dress a plain text up.
+
+    `colours`: with WeCom's `<font color>`. `hard_breaks`: for a reader that takes a line end alone for a blank.
+    """
+    lines = [_dress_up_line(line, colours=colours) for line in text.split("\n")]
+    # Two blanks at its end make a line end where markdown is read strictly.
+    return ("  \n" if hard_breaks else "\n").join(lines)
+
+
+def _dress_up_line(line: str, *, colours: bool) -> str:
+    link = _LINK.fullmatch(line)
+    if link and ")" not in link[1]:
+        return f"🔗 [{link[2]}]({link[1]})"
+    level = next((colour for mark, colour in _LEVELS.items() if colours and line.startswith(f"{mark} ")), None)
+    if level is not None and "**" not in line:
+        return f'{line[0]} <font color="{level}">{line[2:].rstrip()}</font>'
+    status = next((status for status, emoji in EMOJI.items() if line.startswith(f"{emoji} ")), None)
+    words = line.rstrip()
+    if status is None or "**" in words:
+        return line
+    return f'**<font color="{_COLOURS[status]}">{words}</font>**' if colours else f"**{words}**"

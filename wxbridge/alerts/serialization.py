@@ -10,8 +10,8 @@ from typing import Any
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
 
 
-def as_json(group: AlertGroup) -> dict[str, Any]:
-    """What `from_json` reads. Holds plain JSON types only; infinities and NaN become strings.
+def group_to_json(group: AlertGroup) -> dict[str, Any]:
+    """What `group_from_json` reads. Holds plain JSON types only; infinities and NaN become strings.
 
     What is as by default is left out. Field by field: this is run for every alert, and walking dataclasses costs more
     than all the rest of taking one in.
@@ -81,8 +81,8 @@ def _plain(value: Any) -> Any:
     return repr(value) if isinstance(value, float) and value - value != 0 else value
 
 
-def from_json(content: Mapping[str, Any]) -> AlertGroup:
-    """Read what `as_json` wrote, also by an older or a newer wxbridge: what it does not know is left out."""
+def group_from_json(content: Mapping[str, Any]) -> AlertGroup:
+    """Read what `group_to_json` wrote, also by an older or a newer wxbridge: what it does not know is left out."""
     return AlertGroup(
         **_known(AlertGroup, content)
         | {

@@ -16,7 +16,7 @@ from typing import Any, Self
 from wxbridge.alerts import notification_log, routing, silences, store
 from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing
 from wxbridge.alerts.listing import ListedAlert, read_listing
-from wxbridge.alerts.pictures import AlertPictureSettings, choose_pictures
+from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, AlertState
 from wxbridge.alerts.routing import RouteOptions
 from wxbridge.alerts.silences import Silence
@@ -299,7 +299,7 @@ class AlertService:
         await self.database.run(lambda c: store.add_acks(c, keys, by=by, comment=comment, now=self.clock()))
 
     async def preview_pictures(
-        self, alerts: Sequence[FiringAlert], settings: AlertPictureSettings, at: datetime
+        self, alerts: Sequence[FiringAlert], settings: AlertPictureOptions, at: datetime
     ) -> dict[str, PictureSpec]:
         """Tell which picture each of some alerts would bring, by key; nobody is asked. Raises `StorageError`."""
         if not alerts:

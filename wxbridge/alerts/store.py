@@ -7,23 +7,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.alerts import history, serialization
+from wxbridge.alerts.history import in_chunks
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import acks, alerts, told
 from wxbridge.core.text.normalise import replace_surrogates
 
 ONCE = "once:"
 """How the key of what cannot be told from a later one begins: free text, and alerts without a fingerprint."""
-_MAX_KEYS_PER_STATEMENT = 500
 
 
 def alert_key(group: AlertGroup, alert: Alert | None) -> str:
@@ -34,7 +33,7 @@ def alert_key(group: AlertGroup, alert: Alert | None) -> str:
     """
     if alert is not None and alert.fingerprint:
         return _hash(f"{alert.source}\0{alert.fingerprint}")
-    said = serialization.as_json(replace(group, alerts=(alert,) if alert else (), dedupe=None))
+    said = serialization.group_to_json(replace(group, alerts=(alert,) if alert else (), dedupe=None))
     return ONCE + _hash(json.dumps(said, sort_keys=True))
 
 
@@ -89,7 +88,7 @@ def record_seen(
     rows: dict[str, dict[str, Any]] = {}
     sighted: list[history.Sighted] = []
     for group in groups:
-        head = serialization.as_json(replace(group, alerts=(), dedupe=None))
+        head = serialization.group_to_json(replace(group, alerts=(), dedupe=None))
         for alert in group.alerts or (None,):
             key = alert_key(group, alert) if held or (alert and alert.fingerprint) else ONCE
             if key.startswith(ONCE) and key not in held:
@@ -111,7 +110,7 @@ def record_seen(
 
 
 def _alert_json(group: AlertGroup, alert: Alert | None) -> Any:
-    return serialization.as_json(AlertGroup(group.source, "", "", (alert,)))["alerts"] if alert else []
+    return serialization.group_to_json(AlertGroup(group.source, "", "", (alert,)))["alerts"] if alert else []
 
 
 def starts_at_of(alert: Alert | None) -> float | None:
@@ -121,7 +120,7 @@ def starts_at_of(alert: Alert | None) -> float | None:
 
 def seen_alert(row: Any) -> SeenAlert:
     """Read a row of the table `alerts`."""
-    return SeenAlert(row.key, serialization.from_json(row.content), row.first_seen, row.updated_at)
+    return SeenAlert(row.key, serialization.group_from_json(row.content), row.first_seen, row.updated_at)
 
 
 _FIRING = alerts.c.status.in_([AlertStatus.FIRING.value, AlertStatus.NO_DATA.value])
@@ -216,10 +215,3 @@ def prune_acks(connection: Connection, *, before: float) -> None:
 
 def _ack_text(text: str) -> str:
     return replace_surrogates(text).replace("\x00", "")
-
-
-def in_chunks(keys: Iterable[str]) -> Iterator[list[str]]:
-    """Cut keys into what a statement can take: SQLite takes so many values only."""
-    left = iter(keys)
-    while chunk := list(islice(left, _MAX_KEYS_PER_STATEMENT)):
-        yield chunk

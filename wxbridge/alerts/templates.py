@@ -14,13 +14,21 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 from jinja2 import nodes
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from wxbridge.alerts.alert_text import LABELS_SHOWN, common, figure_of, headline, labels_line, text_of, time_line
+from wxbridge.alerts.alert_text import (
+    MAX_LABELS_SHOWN,
+    find_common,
+    write_figure,
+    write_headline,
+    write_labels,
+    write_text,
+    write_times,
+)
 from wxbridge.alerts.severity import EMOJI, worst_first, worst_status
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
@@ -28,17 +36,17 @@ from wxbridge.core.text import units
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_number
 
-DEFAULT = "default"
+DEFAULT_TEMPLATE = "default"
 """The template that takes the place of the built-in text for everybody, where the folder has it."""
-ENDINGS = ("", ".j2", ".txt", ".txt.j2")
+TEMPLATE_ENDINGS = ("", ".j2", ".txt", ".txt.j2")
 """What a template's file may end in; jobs.yaml names it with or without."""
-ALERTS_AT_MOST = 500
+MAX_ALERTS_PER_TEMPLATE = 500
 """How many alerts of a group a template is given, the worst; `more` counts the others."""
-OUTPUT_AT_MOST = 100_000
+MAX_OUTPUT_CHARS = 100_000
 """Characters of what a template makes."""
-STEPS_AT_MOST = 50_000
+MAX_STEPS = 50_000
 """Turns of loops, calls and included files of one rendering, all together."""
-WRITTEN_AT_MOST = 10 * OUTPUT_AT_MOST
+MAX_WRITTEN_CHARS = 10 * MAX_OUTPUT_CHARS
 """Characters that the expressions of one rendering write, also into what is never shown."""
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _NAME = re.compile(r"\w[\w .-]*(?:/\w[\w .-]*)*")
@@ -49,24 +57,24 @@ class TemplateError(WxbridgeError):
 
 
 @dataclass
-class _Budget:
+class _RenderingBudget:
     """What a rendering has left."""
 
-    steps: int = STEPS_AT_MOST
-    written: int = WRITTEN_AT_MOST
+    steps: int = MAX_STEPS
+    written: int = MAX_WRITTEN_CHARS
 
     def step(self) -> None:
         self.steps -= 1
         if self.steps < 0:
-            raise jinja2.TemplateRuntimeError(f"it takes more than {STEPS_AT_MOST} steps")
+            raise jinja2.TemplateRuntimeError(f"it takes more than {MAX_STEPS} steps")
 
     def write(self, characters: int) -> None:
         self.written -= characters
         if self.written < 0:
-            raise jinja2.TemplateRuntimeError(f"it writes more than {WRITTEN_AT_MOST} characters")
+            raise jinja2.TemplateRuntimeError(f"it writes more than {MAX_WRITTEN_CHARS} characters")
 
 
-_budget: ContextVar[_Budget | None] = ContextVar("budget of a template", default=None)
+_budget: ContextVar[_RenderingBudget | None] = ContextVar("budget of a template", default=None)
 
 
 def _step() -> None:
@@ -96,8 +104,8 @@ def _joined(texts: Iterable[Any]) -> str:
 
 
 _SIZED = (str, list, tuple)
-_POWER = 1000
-_WIDTH = 1000
+_MAX_EXPONENT = 1000
+_MAX_PADDING_CHARS = 1000
 """Characters that a text may be padded to."""
 _PADDING = {"center", "expandtabs", "ljust", "rjust", "zfill"}
 _WIDE = re.compile(r"\d{4,}|\*")
@@ -105,9 +113,9 @@ _WIDE = re.compile(r"\d{4,}|\*")
 
 def _check_width(pattern: Any, widths: Iterable[Any]) -> None:
     """Refuse what would pad a text without end, by a pattern (`%99999s`) or by a number."""
-    wide = any(isinstance(width, int) and width > _WIDTH for width in widths)
+    wide = any(isinstance(width, int) and width > _MAX_PADDING_CHARS for width in widths)
     if wide or (isinstance(pattern, str) and _WIDE.search(pattern)):
-        raise jinja2.TemplateRuntimeError(f"it pads a text to more than {_WIDTH} characters")
+        raise jinja2.TemplateRuntimeError(f"it pads a text to more than {_MAX_PADDING_CHARS} characters")
 
 
 def _center(text: str, width: int = 80) -> str:
@@ -136,10 +144,10 @@ def _check_operation(operator: str, left: Any, right: Any) -> None:
         size = len(sized) * times if isinstance(times, int) else 0
     elif operator == "%":
         _check_width(left, ())
-    elif operator == "**" and max(abs(left), abs(right)) > _POWER:
-        raise jinja2.TemplateRuntimeError(f"`**` is for numbers up to {_POWER}")
-    if size > WRITTEN_AT_MOST:
-        raise jinja2.TemplateRuntimeError(f"`{operator}` would make more than {WRITTEN_AT_MOST} characters or items")
+    elif operator == "**" and max(abs(left), abs(right)) > _MAX_EXPONENT:
+        raise jinja2.TemplateRuntimeError(f"`**` is for numbers up to {_MAX_EXPONENT}")
+    if size > MAX_WRITTEN_CHARS:
+        raise jinja2.TemplateRuntimeError(f"`{operator}` would make more than {MAX_WRITTEN_CHARS} characters or items")
 
 
 class _Environment(ImmutableSandboxedEnvironment):
@@ -230,7 +238,9 @@ class Templates:
         if not _NAME.fullmatch(name):
             return None
         try:
-            return next((name + ending for ending in ENDINGS if (self.folder / (name + ending)).is_file()), None)
+            return next(
+                (name + ending for ending in TEMPLATE_ENDINGS if (self.folder / (name + ending)).is_file()), None
+            )
         except OSError:
             # A folder that may not be entered, a name that no file can have.
             return None
@@ -242,7 +252,7 @@ class Templates:
         except OSError:
             return False
         if changed != self._default[0]:
-            self._default = changed, self.find(DEFAULT) is not None
+            self._default = changed, self.find(DEFAULT_TEMPLATE) is not None
         return self._default[1]
 
     def check(self, name: str) -> None:
@@ -256,7 +266,7 @@ class Templates:
             TemplateError: there is no such template, it is broken, it asks for what there is not, it takes too
                 much, or it makes no text.
         """
-        token = _budget.set(_Budget())
+        token = _budget.set(_RenderingBudget())
         try:
             template = self._load(name)
             text = _limited(template.generate(self._variables(group, target, now)))
@@ -314,25 +324,25 @@ class Templates:
 
     def _variables(self, group: AlertGroup, target: str, now: datetime) -> dict[str, Any]:
         alerts = worst_first(group.alerts)
-        given = alerts[:ALERTS_AT_MOST]
+        given = alerts[:MAX_ALERTS_PER_TEMPLATE]
         return {
-            "title": headline(group, self.language) if alerts else group.title,
+            "title": write_headline(group, self.language) if alerts else group.title,
             "status": worst_status(alerts).value if alerts else "",
             "alerts": given,
             "more": len(alerts) - len(given) + group.truncated,
             "firing": sum(alert.status is not AlertStatus.RESOLVED for alert in alerts),
             "resolved": sum(alert.status is AlertStatus.RESOLVED for alert in alerts),
-            "labels": common([alert.labels for alert in alerts]),
-            "annotations": common([alert.annotations for alert in alerts]),
+            "labels": find_common([alert.labels for alert in alerts]),
+            "annotations": find_common([alert.annotations for alert in alerts]),
             "link": next((alert.link for alert in alerts if alert.link), ""),
             "text": group.text or "",
             "source": group.source,
             "group": group,
             "target": target,
-            "builtin": text_of(group, self.language, self.timezone, now),
+            "builtin": write_text(group, self.language, self.timezone, now),
             "now": now.astimezone(self.timezone),
             "language": self.language,
-            "since": lambda alert: time_line(alert, self.language, self.timezone, now),
+            "since": lambda alert: write_times(alert, self.language, self.timezone, now),
         }
 
     def _helpers(self) -> dict[str, Any]:
@@ -340,7 +350,7 @@ class Templates:
 
         def figure(value: Any, unit: str = "") -> str:
             if isinstance(value, Value):
-                return figure_of(value, language, unit)
+                return write_figure(value, language, unit)
             return units.format_quantity(float(value), unit, language)
 
         def local_time(at: datetime | None, pattern: str = "%m-%d %H:%M") -> str:
@@ -353,8 +363,8 @@ class Templates:
         def emoji(of: Any) -> str:
             return EMOJI.get(AlertStatus(of.status if isinstance(of, Alert) else of), "")
 
-        def labels(of: Mapping[str, str], most: int = LABELS_SHOWN) -> str:
-            return labels_line(of, most=most)
+        def labels(of: Mapping[str, str], most: int = MAX_LABELS_SHOWN) -> str:
+            return write_labels(of, most=most)
 
         return {
             "number": lambda value: format_number(float(value)),
@@ -372,32 +382,39 @@ def _limited(pieces: Iterable[str]) -> str:
     for piece in pieces:
         made.append(piece)
         size += len(piece)
-        if size > OUTPUT_AT_MOST:
-            raise jinja2.TemplateRuntimeError(f"it makes more than {OUTPUT_AT_MOST} characters")
+        if size > MAX_OUTPUT_CHARS:
+            raise jinja2.TemplateRuntimeError(f"it makes more than {MAX_OUTPUT_CHARS} characters")
     return "".join(made).strip()
 
 
 def _range(*arguments: int) -> range:
     """As Python's, up to what a template may loop at all."""
     numbers = range(*arguments)
-    if len(numbers) > STEPS_AT_MOST:
-        raise jinja2.TemplateRuntimeError(f"range() is for at most {STEPS_AT_MOST} numbers")
+    if len(numbers) > MAX_STEPS:
+        raise jinja2.TemplateRuntimeError(f"range() is for at most {MAX_STEPS} numbers")
     return numbers
 
 
-def text_for(
+class RenderedText(NamedTuple):
+    """The text of a group, and what went wrong with its template where something did."""
+
+    text: str
+    problem: str | None = None
+
+
+def render_or_explain(
     templates: Templates, name: str | None, group: AlertGroup, target: str, now: datetime
-) -> tuple[str, str | None]:
-    """The text of a group for a target, and what went wrong with its template where something did.
+) -> RenderedText:
+    """Write the text of a group for a target.
 
     `name` is the template of the route or target; without one, that of the folder's `default` is taken, else the
     built-in text. Never raises: where a template fails, the built-in text stands below a line that says so.
     """
-    chosen = name or (DEFAULT if templates.has_default() else None)
+    chosen = name or (DEFAULT_TEMPLATE if templates.has_default() else None)
     if chosen is None:
-        return text_of(group, templates.language, templates.timezone, now), None
+        return RenderedText(write_text(group, templates.language, templates.timezone, now))
     try:
-        return templates.render(chosen, group, target, now), None
+        return RenderedText(templates.render(chosen, group, target, now))
     except TemplateError as error:
-        builtin = text_of(group, templates.language, templates.timezone, now)
-        return f"{say('alerts.template_failed', templates.language)}\n\n{builtin}", str(error)
+        builtin = write_text(group, templates.language, templates.timezone, now)
+        return RenderedText(f"{say('alerts.template_failed', templates.language)}\n\n{builtin}", str(error))

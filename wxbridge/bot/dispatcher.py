@@ -21,9 +21,8 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.alerts import notifications as notify
 from wxbridge.alerts import render
-from wxbridge.alerts.notifications import Destination
+from wxbridge.alerts.render import Destination
 from wxbridge.bot import permissions
 from wxbridge.bot.command import Answer, Asker, CannotAnswer, Command, Permission, Question
 from wxbridge.bot.command_table import IDS, Match, Table, allowed, language_of, refusal, shown, unknown
@@ -509,7 +508,7 @@ class Chat:
                 self._limits.answered(_chat_of(inbound), body.text)
         if setting.settings.mention and inbound.room_id:
             bodies = _mentioning(bodies, inbound.sender_id)
-        made = notify.notification("chat", target, bodies, destination, language, Priority.REPLY)
+        made = render.make_notification("chat", target, bodies, destination, language, Priority.REPLY)
         worth = min(made.expires_after, WORTH)
         await self._around.put([replace(made, dedupe_key=_key(inbound, number), expires_after=worth)])
 
@@ -521,7 +520,7 @@ async def _body(answer: Answer, setting: ChatSetting, language: Language) -> Bod
     try:
         content = await setting.draw(answer)
     except PictureError as error:
-        return Text(render.picture_missing(answer, str(error), language))
+        return Text(render.write_missing_picture(answer, str(error), language))
     return await setting.picture_store.save(content)
 
 

@@ -46,7 +46,7 @@ def send(
 
 async def _send(settings: Config, database: Database, target: str, text: str, image: Path | None) -> bool:
     from wxbridge import app
-    from wxbridge.alerts import notifications
+    from wxbridge.alerts import render
 
     targets = app.all_targets(settings)
     if target not in targets:
@@ -57,7 +57,7 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
     bodies: list[Text | Picture] = [Text(text)] if text.strip() else []
     if image:
         bodies.append(await _picture(settings, image, destination.capabilities))
-    note = notifications.notification("cli", target, bodies, destination, settings.language, Priority.REPLY)
+    note = render.make_notification("cli", target, bodies, destination, settings.language, Priority.REPLY)
     accepted = await app.OutboxBeside(database).put([note])
     if not app.is_running(settings.state_dir):
         say("queued; it is sent when the bridge runs (`wxbridge run`)")

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wxbridge.alerts.alert_text import text_of
+from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.severity import worst_first
 from wxbridge.cli.common import ConfigOption, JsonOption, fail, local, plain, say, show, with_database
 from wxbridge.config.schema import Config
@@ -115,15 +115,15 @@ def show_(ids: Ids, config: ConfigOption = None, as_json: JsonOption = False) ->
 def _whole(stored: queue.Stored | None, config: Config) -> str | None:
     """All that was to be told, of which a message may be a part; None where that is not kept."""
     from wxbridge.alerts.digest import Digest
-    from wxbridge.alerts.serialization import from_json
+    from wxbridge.alerts.serialization import group_from_json
 
     if stored is None or stored.content is None:
         return None
     if stored.kind is NotificationKind.ALERT:
-        group, now = from_json(stored.content), datetime.fromtimestamp(stored.created_at, UTC)
+        group, now = group_from_json(stored.content), datetime.fromtimestamp(stored.created_at, UTC)
         worst = worst_first(group.alerts)
         alone = [replace(group, title=alert.title, alerts=(alert,), truncated=0) for alert in worst] or [group]
-        return "\n\n".join(text_of(one, config.language, config.timezone, now) for one in alone)
+        return "\n\n".join(write_text(one, config.language, config.timezone, now) for one in alone)
     if stored.kind is NotificationKind.DIGEST:
         return Digest.from_json(stored.content).text(config.language, config.timezone)
     return str(stored.content.get("text", ""))

@@ -155,4 +155,4 @@ def _left_out(connection: Connection, message: Message) -> None:
 
 
 def _as_text(connection: Connection, message: Message, *, reason: str, language: Language) -> None:
-    outbox.draw_as_text(connection, message.id, render.picture_missing(_spec(message), reason, language))
+    outbox.draw_as_text(connection, message.id, render.write_missing_picture(_spec(message), reason, language))

@@ -309,7 +309,7 @@ class Sender:
                 raise Transient(str(error)) from None
             self._shared.count(message.target, "no_picture")
             log.warning("a picture could not be published", message=message.id, target=message.target, error=str(error))
-            return Text(render.picture_missing(spec, str(error), language))
+            return Text(render.write_missing_picture(spec, str(error), language))
 
     def _marked(self, message: Message, body: Text) -> str:
         """The text, marked where it may be a repeat that the service does not absorb, and where there is room."""

@@ -1,7 +1,7 @@
 """The host monitor: measures this machine, takes what others push, warns, and keeps what was measured.
 
-Warnings go to the intake as the body of a POST. Whatever is not accepted (the database is full) waits and is tried
-again. Samples are written about once a minute; what was measured since is lost in a crash, and shows as a gap.
+Warnings go to the alert service as the body of a POST. Whatever is not accepted (the database is full) waits and is
+tried again. Samples are written about once a minute; what was measured since is lost in a crash, and shows as a gap.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ MAX_UNSAVED_SAMPLES = 2_200
 """Samples of one machine that wait to be written while the database takes nothing."""
 
 Accept = Callable[[str, bytes, Mapping[str, str]], Awaitable[Any]]
-"""`Intake.accept` of the present configuration. Raises `StorageError` where it should be tried again."""
+"""`AlertService.accept`. Raises `StorageError` where it should be tried again."""
 
 
 class HostSensor(Protocol):

@@ -25,8 +25,8 @@ from zoneinfo import ZoneInfo
 import structlog
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
-from wxbridge.alerts import notifications
-from wxbridge.alerts.notifications import Destination
+from wxbridge.alerts import render
+from wxbridge.alerts.render import Destination
 from wxbridge.config import schedule
 from wxbridge.config.types import JobSettings
 from wxbridge.core.database import Database
@@ -352,7 +352,7 @@ class _OneRun:
 
     def _notification(self, name: str, bodies: Bodies, priority: Priority) -> Notification:
         destination = self.settings.destinations[name]
-        return notifications.notification(
+        return render.make_notification(
             f"job:{self.job.id}", name, bodies, destination, self.settings.language, priority
         )
 

@@ -18,7 +18,7 @@ from PIL import Image
 import wxbridge
 from tests.support import REPOSITORY
 from wxbridge import app, cli
-from wxbridge.alerts.serialization import as_json
+from wxbridge.alerts.serialization import group_to_json
 from wxbridge.config.schema import Config
 from wxbridge.core.model import (
     Alert,
@@ -293,7 +293,7 @@ def test_a_message_is_shown_whole(run: Callable[..., Done], config: Config) -> N
 
 def test_all_that_was_to_be_told_is_shown_with_each_of_its_messages(run: Callable[..., Done], config: Config) -> None:
     alerts = tuple(Alert("s", AlertStatus.FIRING, f"disk {n} is full") for n in range(60))
-    content = as_json(AlertGroup("s", "k", "disks", alerts))
+    content = group_to_json(AlertGroup("s", "k", "disks", alerts))
     item = Notification("s", "ops", (Text("disks, in short"),), kind=NotificationKind.ALERT, content=content)
     (message,) = store(config, item)
     whole = run("outbox", "show", message).out

@@ -15,10 +15,10 @@ import structlog.testing
 
 from wxbridge import registry
 from wxbridge.alerts import notification_log, routing, silences
-from wxbridge.alerts.notifications import Destination
-from wxbridge.alerts.pictures import AlertPictureSettings
+from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.alerts.pipeline import AlertSettings, AlertState
 from wxbridge.alerts.reminders import Reminders
+from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import Route
 from wxbridge.alerts.service import AlertService
 from wxbridge.alerts.templates import Templates
@@ -90,7 +90,7 @@ class Bench:
     template: str | None = None
     targets: tuple[str, ...] = ("ops", "boss", "master", "people")
     limit: int = 2000
-    pictures: AlertPictureSettings | None = None
+    pictures: AlertPictureOptions | None = None
     shows: str = "file"
     """How the targets take pictures."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -489,7 +489,7 @@ async def test_an_alert_s_picture_follows_its_text(make: Make) -> None:
     assert picture.spec.params["url"] == "http://grafana.example.com/a.png"
 
 
-CHARTS = AlertPictureSettings(prometheus=True, storm=Rate(2, 300))
+CHARTS = AlertPictureOptions(prometheus=True, storm=Rate(2, 300))
 
 
 async def specs(bench: Bench, target: str = "ops") -> list[PictureSpec]:

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
-from wxbridge.alerts.notifications import Destination
+from wxbridge.alerts.render import Destination
 from wxbridge.bot.command import CannotAnswer, Command, Permission, Question
 from wxbridge.bot.dispatcher import Around, Chat, ChatSetting
 from wxbridge.channels.wechat.mentions import says_name, without_quote

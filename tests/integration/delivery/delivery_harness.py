@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, Destination
-from wxbridge.alerts.serialization import as_json
+from wxbridge.alerts.serialization import group_to_json
 from wxbridge.config.types import Pace, TargetSettings
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.metrics import Metrics
@@ -171,8 +171,8 @@ class World:
         """Queue alerts as the intake does."""
         group = AlertGroup("test", "key", alerts[0].title, alerts)
         fields.setdefault("priority", Priority.ALERT)
-        bodies = self.intake.recompose(NotificationKind.ALERT, as_json(group), target, "")
-        return await self.put(target, *bodies, kind=NotificationKind.ALERT, content=as_json(group), **fields)
+        bodies = self.intake.recompose(NotificationKind.ALERT, group_to_json(group), target, "")
+        return await self.put(target, *bodies, kind=NotificationKind.ALERT, content=group_to_json(group), **fields)
 
     # ------------------------------------------------ stepping
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.integration.delivery.delivery_harness import PNG, Room, World, alert, picture
-from wxbridge.alerts.serialization import as_json
+from wxbridge.alerts.serialization import group_to_json
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import BadAddress, Offline, Permanent, PictureError, Throttled, Transient, Unknown
 from wxbridge.core.model import AlertGroup, ChannelState, MessageState, NotificationKind, Priority
@@ -134,7 +134,7 @@ class DeliveryMachine(RuleBasedStateMachine):
 
     async def put(self, target: str, priority: Priority, word: str, graph: str | None) -> None:
         bodies = [f"🔥 {word}", *([picture(graph)] if graph else [])]
-        content = as_json(AlertGroup("test", "key", word, (alert(word, mark=word),)))
+        content = group_to_json(AlertGroup("test", "key", word, (alert(word, mark=word),)))
         if graph:
             content["alerts"][0]["picture"] = {"kind": "url", "params": {"url": graph}, "link": None}
         key = f"key-{word}"

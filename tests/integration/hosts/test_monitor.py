@@ -14,9 +14,9 @@ import pytest
 
 from wxbridge import registry
 from wxbridge.alerts import routing, silences
-from wxbridge.alerts.alert_text import text_of
-from wxbridge.alerts.notifications import Destination
+from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, AlertState
+from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import Route
 from wxbridge.alerts.sources import host as source
 from wxbridge.config.hosts import HostSettings
@@ -147,7 +147,7 @@ async def test_the_warning_reads_well_on_a_phone(world: World) -> None:
     group = source.parse(world.accepted[0], {})
     now = group.alerts[0].starts_at
     assert now is not None
-    assert text_of(group, "en", ZONE, now) == (
+    assert write_text(group, "en", ZONE, now) == (
         "🔥 web-1: CPU high\nCPU, mean of 50 s: 97 %\nthreshold: 80 %\nbusiest (CPU): java 180 %\nwarning\nsince 18:01"
     )
 

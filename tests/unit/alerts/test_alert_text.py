@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from tests.support import payload_bytes
 from wxbridge.alerts import alert_text, render
-from wxbridge.alerts.alert_text import FULL, LINES
+from wxbridge.alerts.alert_text import MAX_ALERTS_IN_FULL, MAX_ALERTS_IN_LINES
 from wxbridge.alerts.severity import severity_rank, worst_first
 from wxbridge.alerts.sources import by_content, openfalcon
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec, Text, Value
@@ -27,7 +27,7 @@ FIRING, RESOLVED, NO_DATA = AlertStatus.FIRING, AlertStatus.RESOLVED, AlertStatu
 
 
 def text_of(group: AlertGroup, language: Language = "en") -> str:
-    return alert_text.text_of(group, language, SHANGHAI, NOW)
+    return alert_text.write_text(group, language, SHANGHAI, NOW)
 
 
 def one(title: str = "HighCPU", status: AlertStatus = FIRING, **fields: Any) -> Alert:
@@ -77,7 +77,7 @@ def body_of(name: str) -> bytes:
 
 @pytest.mark.parametrize("name", GOLDEN)
 def test_an_alert_as_it_was_sent_reads_like_this(name: str) -> None:
-    group = by_content.at_grafana(body_of(name), {})
+    group = by_content.parse_grafana(body_of(name), {})
     assert (text_of(group, "en"), text_of(group, "zh")) == GOLDEN[name]
 
 
@@ -244,11 +244,11 @@ def test_the_senders_own_title_is_kept_and_counts_are_added_where_it_has_not_the
 def test_of_many_alerts_few_are_written_out_some_get_a_line_and_the_rest_is_counted() -> None:
     group = [member(index, values=(Value("cpu", 90.0 + index / 100, unit="%"),)) for index in range(1000)]
     told = lines(*group, title="HighCPU", truncated=7)
-    assert sum(line.startswith("since") for line in told) == FULL
+    assert sum(line.startswith("since") for line in told) == MAX_ALERTS_IN_FULL
     short = [line for line in told if " · " in line]
-    assert len(short) == LINES
+    assert len(short) == MAX_ALERTS_IN_LINES
     assert short[0] == "🔥 instance=node-5:9100 · cpu: 90.1 % · 08:54"
-    assert told[-1] == f"… and {1000 - FULL - LINES + 7} more"
+    assert told[-1] == f"… and {1000 - MAX_ALERTS_IN_FULL - MAX_ALERTS_IN_LINES + 7} more"
 
 
 def test_a_group_of_fifty_thousand_is_a_text_of_one_message() -> None:
@@ -291,7 +291,7 @@ def test_any_group_becomes_messages_within_the_limit(
     group: AlertGroup, language: Language, unit: str, limit: int
 ) -> None:
     channel = Capabilities(limit, unit)
-    bodies = render.compose(group, channel, language, "note", timezone=SHANGHAI, now=NOW)
+    bodies = render.compose_bodies(group, channel, language, "note", timezone=SHANGHAI, now=NOW)
     texts = [body.text for body in bodies if isinstance(body, Text)]
     assert 1 <= len(texts) <= MAX_PARTS
     assert all(0 < measure_length(text, unit) <= limit for text in texts)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts.digest import KINDS_KEPT, LINES, Digest
-from wxbridge.alerts.serialization import as_json
+from wxbridge.alerts.digest import MAX_KINDS_KEPT, MAX_KINDS_SHOWN, Digest
+from wxbridge.alerts.serialization import group_to_json
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, NotificationKind
 
 UTC = ZoneInfo("UTC")
@@ -25,7 +25,7 @@ def content(*alerts, truncated=0, text=None):
         )
         for name, status, severity, mark in alerts
     )  # fmt: skip
-    return as_json(AlertGroup("src", "key", "title", made, truncated=truncated, text=text))
+    return group_to_json(AlertGroup("src", "key", "title", made, truncated=truncated, text=text))
 
 
 def one(name="CPU", status="firing", severity="", mark=""):
@@ -77,9 +77,11 @@ def test_the_time_is_that_of_the_first_in_the_readers_zone_and_language() -> Non
 
 
 def test_only_so_many_kinds_are_named_and_the_rest_is_counted() -> None:
-    digest = digest_of(*(one(f"kind {number:02}") for number in range(LINES + 3)), one("kind 99"), one("kind 99"))
+    digest = digest_of(
+        *(one(f"kind {number:02}") for number in range(MAX_KINDS_SHOWN + 3)), one("kind 99"), one("kind 99")
+    )
     shown = lines(digest)
-    assert len(shown) == LINES + 1
+    assert len(shown) == MAX_KINDS_SHOWN + 1
     assert shown[0] == "🔥×2 kind 99"
     assert shown[-1] == "… and 4 more kinds, 4 alerts"
 
@@ -149,11 +151,11 @@ def test_what_is_stored_stays_small_with_ten_thousand_alerts(names) -> None:
 
 def test_the_worst_kinds_are_kept_apart() -> None:
     digest = digest_of(
-        *(one(f"k{number}", severity="info") for number in range(2 * KINDS_KEPT)), one("bad", severity="critical")
+        *(one(f"k{number}", severity="info") for number in range(2 * MAX_KINDS_KEPT)), one("bad", severity="critical")
     )
     stored = again(again(digest, one("bad", severity="critical"), one("k399", severity="info")))
     assert lines(stored)[0] == "🔥×2 bad (critical)"
-    assert sum(kind.waiting for kind in stored.kinds.values()) + stored.rest.waiting == 2 * KINDS_KEPT + 3
+    assert sum(kind.waiting for kind in stored.kinds.values()) + stored.rest.waiting == 2 * MAX_KINDS_KEPT + 3
 
 
 def test_long_names_and_newlines_do_not_spoil_the_lines() -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts.pictures import AlertPictureSettings, PictureBudget, choose_pictures, image_of, limit_pictures
-from wxbridge.alerts.serialization import as_json, from_json
+from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget, choose_pictures, image_of, limit_pictures
+from wxbridge.alerts.serialization import group_from_json, group_to_json
 from wxbridge.config.routes import PICTURE_WAYS
 from wxbridge.config.types import PictureSettings, Rate
 from wxbridge.core.deadline import seconds_left
@@ -21,7 +21,7 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
 from wxbridge.pictures.renderer import PictureRenderer
 
 NOW = datetime(2026, 3, 7, 6, 0, tzinfo=UTC)
-BOTH = AlertPictureSettings(grafana=True, prometheus=True, timezone="Asia/Shanghai", language="zh", theme="dark")
+BOTH = AlertPictureOptions(grafana=True, prometheus=True, timezone="Asia/Shanghai", language="zh", theme="dark")
 IMAGE = PictureSpec("fetch", {"url": "http://grafana/a.png"}, link="http://grafana/a.png")
 PANEL = "http://grafana/d/kafka/x?viewPanel=4"
 
@@ -42,7 +42,7 @@ def group(*alerts: Alert) -> AlertGroup:
     return AlertGroup("alertmanager", "key", "title", alerts)
 
 
-def specs(*alerts: Alert, ways: tuple[str, ...] = PICTURE_WAYS, look: AlertPictureSettings = BOTH) -> list[PictureSpec]:
+def specs(*alerts: Alert, ways: tuple[str, ...] = PICTURE_WAYS, look: AlertPictureOptions = BOTH) -> list[PictureSpec]:
     decided = choose_pictures(group(*alerts), ways, NOW, look)
     return [each.picture for each in decided.alerts if each.picture is not None]
 
@@ -64,10 +64,10 @@ def test_what_a_route_wants_is_tried_in_its_order_and_nothing_else() -> None:
 
 
 def test_without_grafana_and_prometheus_only_what_came_with_the_alert_is_left() -> None:
-    assert [ways_of(spec) for spec in specs(alert(picture=IMAGE, link=PANEL), look=AlertPictureSettings())] == [
+    assert [ways_of(spec) for spec in specs(alert(picture=IMAGE, link=PANEL), look=AlertPictureOptions())] == [
         ["image"]
     ]
-    assert specs(alert(link=PANEL), look=AlertPictureSettings()) == []
+    assert specs(alert(link=PANEL), look=AlertPictureOptions()) == []
 
 
 def test_alerts_of_one_rule_share_a_chart_of_all_that_fire() -> None:
@@ -111,7 +111,7 @@ def test_grafanas_own_rules_are_not_looked_for_in_prometheus() -> None:
 
 def test_an_alert_that_is_told_again_later_brings_a_picture_of_that_time() -> None:
     once = choose_pictures(group(alert(picture=IMAGE)), PICTURE_WAYS, NOW, BOTH)
-    stored = from_json(as_json(once))
+    stored = group_from_json(group_to_json(once))
     assert stored == once
     assert image_of(stored.alerts[0]) == IMAGE
     later = choose_pictures(stored, PICTURE_WAYS, NOW + timedelta(hours=1), BOTH)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.support import REPOSITORY, payload_bytes
 from wxbridge.alerts import render
-from wxbridge.alerts.alert_text import value_line
+from wxbridge.alerts.alert_text import write_value
 from wxbridge.alerts.sources import grafana_legacy
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, Picture, PictureSpec, Text, Value
 from wxbridge.core.text.i18n import Language
@@ -20,7 +20,7 @@ ROOMY = Capabilities(text_limit=2000)
 
 
 def texts(group: AlertGroup, capabilities: Capabilities = ROOMY, language: Language = "en") -> list[str]:
-    return [body.text for body in render.compose(group, capabilities, language) if isinstance(body, Text)]
+    return [body.text for body in render.compose_bodies(group, capabilities, language) if isinstance(body, Text)]
 
 
 # ---------------------------------------------------------------- what people read
@@ -89,7 +89,7 @@ def test_of_very_many_values_twenty_are_written_and_the_rest_is_counted() -> Non
 
 def test_a_note_stands_above_the_text_and_free_text_stands_as_it_is() -> None:
     group = AlertGroup("grafana", "", "grafana", text='{\n "a": 1\n}')
-    (body,) = render.compose(group, ROOMY, "en", "Nobody asked:")
+    (body,) = render.compose_bodies(group, ROOMY, "en", "Nobody asked:")
     assert body == Text('Nobody asked:\n\n📨 grafana\n{\n "a": 1\n}')
 
 
@@ -97,7 +97,7 @@ def test_pictures_follow_the_text_each_once() -> None:
     spec = PictureSpec("fetch", {"url": "http://a/1.png"})
     other = PictureSpec("fetch", {"url": "http://a/2.png"})
     alerts = tuple(Alert("x", AlertStatus.FIRING, "t", picture=item) for item in (spec, spec, other, None))
-    bodies = render.compose(AlertGroup("x", "", "g", alerts), ROOMY, "en")
+    bodies = render.compose_bodies(AlertGroup("x", "", "g", alerts), ROOMY, "en")
     assert bodies[1:] == [Picture(spec=spec), Picture(spec=other)]
 
 
@@ -107,14 +107,14 @@ def test_a_group_brings_few_pictures_those_of_the_worst_alerts() -> None:
         for index in range(5)
         for word in ("info", "critical")
     )
-    bodies = render.compose(AlertGroup("x", "", "g", alerts), ROOMY, "en")
+    bodies = render.compose_bodies(AlertGroup("x", "", "g", alerts), ROOMY, "en")
     pictures = [body.spec for body in bodies if isinstance(body, Picture)]
     assert [spec.params["url"] for spec in pictures if spec] == ["critical0", "critical1", "critical2"]
 
 
 def test_mentions_go_with_the_first_part_only() -> None:
     group = AlertGroup("x", "", "g", (Alert("x", AlertStatus.FIRING, "t", annotations={"message": "m" * 3000}),))
-    first, second = render.compose(group, ROOMY, "en", mentions=("张三", "all"))
+    first, second = render.compose_bodies(group, ROOMY, "en", mentions=("张三", "all"))
     assert isinstance(first, Text)
     assert isinstance(second, Text)
     assert (first.mentions, second.mentions) == (("张三", "all"), ())
@@ -122,13 +122,13 @@ def test_mentions_go_with_the_first_part_only() -> None:
 
 def test_what_stands_in_for_a_picture_says_why_and_where() -> None:
     spec = PictureSpec("fetch", {"url": "u"}, link="http://a/1.png")
-    assert render.picture_missing(spec, "404", "en") == "The picture could not be made: 404\n🔗 http://a/1.png"
-    assert render.picture_missing(None, "404", "zh") == "图片生成失败:404"
+    assert render.write_missing_picture(spec, "404", "en") == "The picture could not be made: 404\n🔗 http://a/1.png"
+    assert render.write_missing_picture(None, "404", "zh") == "图片生成失败:404"
 
 
 @given(st.floats() | st.none(), st.text(max_size=5) | st.none())
 def test_a_value_is_one_line_whatever_it_holds(number: float | None, text: str | None) -> None:
-    line = value_line(Value("cpu", number, text), "en")
+    line = write_value(Value("cpu", number, text), "en")
     assert line.startswith("cpu: ")
     assert math.isfinite(len(line))
 

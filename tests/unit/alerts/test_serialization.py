@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts.serialization import as_json, from_json
+from wxbridge.alerts.serialization import group_from_json, group_to_json
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
 
 TEXT = st.text(max_size=8)
@@ -29,17 +29,17 @@ GROUPS = st.builds(
 
 @given(GROUPS)
 def test_what_was_stored_is_read_again(group) -> None:
-    assert from_json(json.loads(json.dumps(as_json(group), allow_nan=False))) == group
+    assert group_from_json(json.loads(json.dumps(group_to_json(group), allow_nan=False))) == group
 
 
 def test_a_figure_that_is_none_survives() -> None:
     group = AlertGroup("s", "k", "t", (Alert("s", AlertStatus.FIRING, "t", values=(Value("v", math.nan),)),))
-    (alert,) = from_json(json.loads(json.dumps(as_json(group), allow_nan=False))).alerts
+    (alert,) = group_from_json(json.loads(json.dumps(group_to_json(group), allow_nan=False))).alerts
     assert math.isnan(alert.values[0].number)
 
 
 def test_what_another_version_wrote_is_read_as_far_as_it_is_known() -> None:
-    group = from_json(
+    group = group_from_json(
         {
             "source": "s", "group_key": "k", "title": "t", "new": 1,
             "alerts": [
@@ -59,4 +59,4 @@ def test_what_another_version_wrote_is_read_as_far_as_it_is_known() -> None:
 
 
 def test_a_group_without_alerts_is_read() -> None:
-    assert from_json({"source": "s", "group_key": "k", "title": "t"}).alerts == ()
+    assert group_from_json({"source": "s", "group_key": "k", "title": "t"}).alerts == ()

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts.alert_text import text_of
-from wxbridge.alerts.templates import ALERTS_AT_MOST, TemplateError, Templates, text_for
+from wxbridge.alerts.alert_text import write_text
+from wxbridge.alerts.templates import MAX_ALERTS_PER_TEMPLATE, TemplateError, Templates, render_or_explain
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text.i18n import Language
 
@@ -70,7 +70,7 @@ def test_a_template_has_these_words_and_helpers(folder: Path, source: str, text:
 
 def test_a_template_may_stand_around_the_built_in_text(folder: Path) -> None:
     text = rendered(folder, "[{{ target }}]\n{{ builtin }}", language="zh")
-    assert text == "[ops]\n" + text_of(GROUP, "zh", SHANGHAI, NOW)
+    assert text == "[ops]\n" + write_text(GROUP, "zh", SHANGHAI, NOW)
 
 
 def test_a_text_that_was_no_alert_can_be_told_too(folder: Path) -> None:
@@ -182,7 +182,7 @@ def test_a_template_cannot_leave_the_sandbox_or_change_an_alert(folder: Path, so
 def test_of_a_huge_group_the_worst_alerts_are_given_and_the_rest_is_counted(folder: Path) -> None:
     group = AlertGroup("x", "", "", (*[member(1)] * 20_000, member(2, severity="critical")), truncated=1)
     text = rendered(folder, "{{ alerts|length }} {{ more }} {{ alerts[0].labels.instance }}", group)
-    assert text == f"{ALERTS_AT_MOST} {20_002 - ALERTS_AT_MOST} node-2"
+    assert text == f"{MAX_ALERTS_PER_TEMPLATE} {20_002 - MAX_ALERTS_PER_TEMPLATE} node-2"
 
 
 # ---------------------------------------------------------------- the alert always goes out
@@ -192,9 +192,9 @@ def test_a_broken_template_falls_back_to_the_built_in_text_and_says_so(folder: P
     (folder / "broken").write_text("{{ nothing }}")
     (folder / "empty").write_text("{% if false %}x{% endif %}")
     templates = Templates(folder, "en", UTC)
-    builtin = text_of(GROUP, "en", UTC, NOW)
+    builtin = write_text(GROUP, "en", UTC, NOW)
     for name, words in (("broken", "broken:1: 'nothing'"), ("empty", "makes no text"), ("absent", "there is no")):
-        text, problem = text_for(templates, name, GROUP, "ops", NOW)
+        text, problem = render_or_explain(templates, name, GROUP, "ops", NOW)
         assert text.startswith("⚠️ The template of this text is broken")
         assert text.endswith("\n\n" + builtin)
         assert words in (problem or "")
@@ -202,23 +202,23 @@ def test_a_broken_template_falls_back_to_the_built_in_text_and_says_so(folder: P
 
 def test_a_file_that_cannot_be_read_falls_back_too(folder: Path) -> None:
     (folder / "binary").write_bytes(b"\xff\xfe\x00")
-    text, problem = text_for(Templates(folder, "en", UTC), "binary", GROUP, "ops", NOW)
+    text, problem = render_or_explain(Templates(folder, "en", UTC), "binary", GROUP, "ops", NOW)
     assert "HighCPU" in text
     assert str(folder / "binary") in (problem or "")
 
 
 def test_the_template_called_default_takes_the_place_of_the_built_in_text(folder: Path) -> None:
     templates = Templates(folder, "en", UTC)
-    assert text_for(templates, None, GROUP, "ops", NOW) == (text_of(GROUP, "en", UTC, NOW), None)
+    assert render_or_explain(templates, None, GROUP, "ops", NOW) == (write_text(GROUP, "en", UTC, NOW), None)
     (folder / "default.txt").write_text("ours: {{ title }}")
     (folder / "other").write_text("other")
-    assert text_for(templates, None, GROUP, "ops", NOW) == ("ours: HighCPU (2 firing, 1 resolved)", None)
-    assert text_for(templates, "other", GROUP, "ops", NOW) == ("other", None)
+    assert render_or_explain(templates, None, GROUP, "ops", NOW) == ("ours: HighCPU (2 firing, 1 resolved)", None)
+    assert render_or_explain(templates, "other", GROUP, "ops", NOW) == ("other", None)
 
 
 def test_no_folder_is_no_trouble(tmp_path: Path) -> None:
     templates = Templates(tmp_path / "none", "en", UTC)
-    assert text_for(templates, None, GROUP, "ops", NOW)[1] is None
+    assert render_or_explain(templates, None, GROUP, "ops", NOW)[1] is None
     with pytest.raises(TemplateError, match="there are none"):
         templates.check("x")
 
@@ -230,6 +230,6 @@ def test_whatever_is_written_in_a_template_the_alert_goes_out(
     folder = tmp_path_factory.getbasetemp() / "any"
     folder.mkdir(exist_ok=True)
     (folder / "t").write_text(source, encoding="utf-8")
-    text, problem = text_for(Templates(folder, "en", UTC), "t", GROUP, "ops", NOW)
+    text, problem = render_or_explain(Templates(folder, "en", UTC), "t", GROUP, "ops", NOW)
     assert text.strip()
     assert problem is None or "HighCPU" in text

@@ -10,8 +10,8 @@ from wxbridge.cli import sample_alerts as samples
 from wxbridge.core.model import AlertStatus
 
 HOOKS: dict[str, Parse] = {
-    "grafana": by_content.at_grafana,
-    "alertmanager": by_content.at_alertmanager,
+    "grafana": by_content.parse_grafana,
+    "alertmanager": by_content.parse_alertmanager,
     "openfalcon": openfalcon.parse,
     "generic": generic.parse,
     "host": host.parse,

@@ -11,19 +11,19 @@ from typing import Any
 from wxbridge.core.model import AlertGroup, PictureSpec
 from wxbridge.core.pictures import fetch_spec
 
-MAX_ALERTS = 50_000
+MAX_ALERTS_PER_BODY = 50_000
 """How many alerts of one body are read; what is above counts as truncated."""
 
-Parse = Callable[[bytes, Mapping[str, str]], AlertGroup]
+ParseBody = Callable[[bytes, Mapping[str, str]], AlertGroup]
 """Reads a posted body and its headers. Raises `BadBody` where nothing can be read."""
 
 
-def fetched(address: str) -> PictureSpec | None:
+def picture_at(address: str) -> PictureSpec | None:
     """A picture to be fetched from an address (http, https or `data:`); None where there is none."""
     return fetch_spec(address) if address else None
 
 
-WEB = ("http://", "https://")
+WEB_SCHEMES = ("http://", "https://")
 """How an address begins that a person can open."""
 
 
@@ -33,19 +33,19 @@ def short_hash(value: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
-def without_state(title: str) -> str:
+def strip_state(title: str) -> str:
     """`[Alerting] x` and `[OK] x` are of one rule, also where it has neither an id nor a name."""
     return re.sub(r"^\[[^\]]*\]\s*", "", title)
 
 
-_READABLE = 1000
+_MAX_INDENTED_CHARS = 1000
 """Characters up to which JSON is told in lines; beyond that they are more spaces than words."""
 
 
-def free_text(source: str, data: Any, *, title: str = "", recipients: tuple[str, ...] = ()) -> AlertGroup:
+def as_free_text(source: str, data: Any, *, title: str = "", recipients: tuple[str, ...] = ()) -> AlertGroup:
     """A readable body that is no alert: told as it stands."""
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, indent=1)
-    if not isinstance(data, str) and len(text) > _READABLE:
+    if not isinstance(data, str) and len(text) > _MAX_INDENTED_CHARS:
         text = json.dumps(data, ensure_ascii=False)
     text = text.replace("\x00", "")
     return AlertGroup(source=source, group_key="", title=title or source, text=text, recipients=recipients)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from wxbridge.alerts.sources import MAX_ALERTS, WEB, free_text, short_hash
+from wxbridge.alerts.sources import MAX_ALERTS_PER_BODY, WEB_SCHEMES, as_free_text, short_hash
 from wxbridge.core.json_values import as_count, as_labels, as_text, as_time
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 
@@ -58,14 +58,14 @@ def read_group(
     A group without alerts is free text: its message, else the whole body.
     """
     items = data["alerts"] if isinstance(data.get("alerts"), list) else []
-    truncated = as_count(data.get("truncatedAlerts")) + max(0, len(items) - MAX_ALERTS)
+    truncated = as_count(data.get("truncatedAlerts")) + max(0, len(items) - MAX_ALERTS_PER_BODY)
     key = as_text(data.get("groupKey"))
     if not items:
-        text = free_text(source, as_text(data.get("message")).strip() or data, title=title)
+        text = as_free_text(source, as_text(data.get("message")).strip() or data, title=title)
         return replace(text, group_key=key, truncated=truncated)
     whole = as_text(data.get("status")).strip() or as_text(data.get("state")).strip()
     alerts, events = [], []
-    for item in items[:MAX_ALERTS]:
+    for item in items[:MAX_ALERTS_PER_BODY]:
         if not isinstance(item, dict):
             words = as_text(item)
             alerts.append(Alert(source, AlertStatus.FIRING, words, fingerprint=short_hash(words)))
@@ -125,7 +125,7 @@ def add_links(fields: Fields, addresses: dict[str, str], *, never_shown: str = "
 
 def _address(annotations: Mapping[str, str], names: tuple[str, ...]) -> str:
     found = (annotations.get(name, "").strip() for name in names)
-    return next((address for address in found if address.startswith(WEB)), "")
+    return next((address for address in found if address.startswith(WEB_SCHEMES)), "")
 
 
 def _some(labels: dict[str, str], *names: str) -> dict[str, str]:

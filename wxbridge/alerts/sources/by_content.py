@@ -12,7 +12,7 @@ from wxbridge.core.json_values import read_json
 from wxbridge.core.model import AlertGroup
 
 
-def at_grafana(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the signature of every source
+def parse_grafana(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the signature of every source
     """Read what was posted to `/hooks/grafana`.
 
     Raises:
@@ -21,7 +21,7 @@ def at_grafana(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: 
     return _parse(body, grafana_unified.NAME)
 
 
-def at_alertmanager(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the same
+def parse_alertmanager(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the same
     """Read what was posted to `/hooks/alertmanager`.
 
     Raises:

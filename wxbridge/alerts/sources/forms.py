@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from wxbridge.core.errors import BadBody
 
-MAX_FIELDS = 100
+MAX_FORM_FIELDS = 100
 """How many fields a form may have."""
 
 _NAME = re.compile(r'[;\s]name="([^"\r\n]*)"', re.IGNORECASE)
@@ -23,16 +23,18 @@ def read_form(body: bytes) -> dict[str, str]:
     sender will not send it again. An uploaded file becomes a `data:` address.
 
     Raises:
-        BadBody: it is no UTF-8, or has more than `MAX_FIELDS` fields.
+        BadBody: it is no UTF-8, or has more than `MAX_FORM_FIELDS` fields.
     """
     if is_multipart(body):
         return _multipart(body)
     try:
-        fields = parse_qs(body.decode("utf-8-sig"), keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS)
+        fields = parse_qs(
+            body.decode("utf-8-sig"), keep_blank_values=True, errors="replace", max_num_fields=MAX_FORM_FIELDS
+        )
     except UnicodeDecodeError as error:
         raise BadBody(f"The body is not UTF-8 (byte {error.start}); a form was expected.") from None
     except ValueError:
-        raise BadBody(f"The form has more than {MAX_FIELDS} fields.") from None
+        raise BadBody(f"The form has more than {MAX_FORM_FIELDS} fields.") from None
     return {name: ",".join(values) for name, values in fields.items()}
 
 
@@ -44,8 +46,8 @@ def is_multipart(body: bytes) -> bool:
 def _multipart(body: bytes) -> dict[str, str]:
     boundary = body.partition(b"\r\n")[0]
     parts = (b"\r\n" + body).split(b"\r\n" + boundary)[1:]
-    if len(parts) > MAX_FIELDS + 1:
-        raise BadBody(f"The form has more than {MAX_FIELDS} fields.")
+    if len(parts) > MAX_FORM_FIELDS + 1:
+        raise BadBody(f"The form has more than {MAX_FORM_FIELDS} fields.")
     fields: dict[str, str] = {}
     for part in parts:
         head, _, content = part.partition(b"\r\n\r\n")

@@ -10,7 +10,15 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from wxbridge.alerts.sources import MAX_ALERTS, WEB, Parse, fetched, free_text, short_hash, without_state
+from wxbridge.alerts.sources import (
+    MAX_ALERTS_PER_BODY,
+    WEB_SCHEMES,
+    ParseBody,
+    as_free_text,
+    picture_at,
+    short_hash,
+    strip_state,
+)
 from wxbridge.alerts.sources.forms import is_multipart, read_form
 from wxbridge.alerts.sources.presets import PRESETS
 from wxbridge.config.expressions import Find, compiled
@@ -21,7 +29,7 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
 NAME = "generic"
 
-MAX_MAPPED = 5_000
+MAX_MAPPED_ALERTS = 5_000
 """How many alerts of one body are read by a mapping, which takes longer; what is above counts as truncated."""
 
 _KNOWN = ("title", "text", "status", "severity", "labels", "values", "link", "image", "id")
@@ -52,7 +60,7 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
         BadBody: it is empty, no UTF-8, or said to be JSON and is not.
     """
     data = _document(body, headers)
-    items, truncated = _listed(data, MAX_ALERTS)
+    items, truncated = _listed(data, MAX_ALERTS_PER_BODY)
     if items is not None:
         title = as_text(data.get("title")).strip() if isinstance(data, dict) else ""
         alerts = [_simple(item) or _alert(NAME, {"title": _shown(item)}) for item in items]
@@ -61,7 +69,7 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
     if alert:
         return _group(NAME, alert.title, [alert])
     text = _words(data.get("text")) if isinstance(data, dict) else ""
-    return free_text(NAME, text or data)
+    return as_free_text(NAME, text or data)
 
 
 def _listed(data: Any, most: int) -> tuple[list[Any] | None, int]:
@@ -93,12 +101,12 @@ def _simple(item: Any) -> Alert | None:
 # ---------------------------------------------------------------- mappings
 
 
-def parsers(mappings: Mapping[str, BodyMapping]) -> dict[str, Parse]:
+def parsers(mappings: Mapping[str, BodyMapping]) -> dict[str, ParseBody]:
     """What reads `/hooks/generic/NAME`, by `generic/NAME`: the mappings of jobs.yaml, before those that ship."""
     return {f"{NAME}/{name}": mapped(mapping, name) for name, mapping in {**PRESETS, **mappings}.items()}
 
 
-def mapped(mapping: BodyMapping, source: str = NAME) -> Parse:
+def mapped(mapping: BodyMapping, source: str = NAME) -> ParseBody:
     """Make the parser of a mapping. Its alerts are of `source`, which routes can match.
 
     The parser raises `BadBody` where the body cannot be read. Its expressions are compiled once, here.
@@ -110,15 +118,15 @@ def mapped(mapping: BodyMapping, source: str = NAME) -> Parse:
         data = _document(body, headers)
         found = several(data) if several else None
         items = found if isinstance(found, list) else [data]
-        parts = [find_parts(item) for item in items[:MAX_MAPPED]]
+        parts = [find_parts(item) for item in items[:MAX_MAPPED_ALERTS]]
         if not any(_words(part.get("title")) for part in parts):
             texts = [words for part in parts if (words := _words(part.get("text")))]
-            return free_text(source, "\n\n".join(texts) or data)
+            return as_free_text(source, "\n\n".join(texts) or data)
         alerts = [
             _alert(source, part if _words(part.get("title")) else part | {"title": _shown(item)})
             for part, item in zip(parts, items, strict=False)
         ]
-        return _group(source, alerts[0].title, alerts, max(0, len(items) - MAX_MAPPED))
+        return _group(source, alerts[0].title, alerts, max(0, len(items) - MAX_MAPPED_ALERTS))
 
     return parse_mapped
 
@@ -207,7 +215,7 @@ def _alert(source: str, parts: Mapping[str, Any]) -> Alert:
     title, text, link = (_words(parts.get(name)) for name in ("title", "text", "link"))
     labels = _labels(parts.get("labels"))
     # The name of an alert is not its severity, nor is what makes two of them the same.
-    identity = _words(parts.get("id")) or short_hash([without_state(title), labels])
+    identity = _words(parts.get("id")) or short_hash([strip_state(title), labels])
     severity = _words(parts.get("severity"))
     return Alert(
         source=source,
@@ -218,8 +226,8 @@ def _alert(source: str, parts: Mapping[str, Any]) -> Alert:
         annotations={"message": text} if text else {},
         values=_values(parts.get("values")),
         # Uptime Kuma has "https://" where there is no address.
-        link=link if link not in ("", *WEB) else None,
-        picture=fetched(_picture(parts.get("picture"))),
+        link=link if link not in ("", *WEB_SCHEMES) else None,
+        picture=picture_at(_picture(parts.get("picture"))),
         fingerprint=identity,
     )
 
@@ -293,7 +301,7 @@ def _value(name: str, figure: Any) -> Value:
 def _picture(value: Any) -> str:
     """An address as it is; bytes in base64 as a `data:` address."""
     text = _words(value)
-    if text.startswith(("data:", *WEB)):
+    if text.startswith(("data:", *WEB_SCHEMES)):
         return text
     joined = "".join(text.split())
     return f"data:image/png;base64,{joined}" if _BASE64.fullmatch(joined) else text

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge.alerts.sources import fetched, free_text, without_state
+from wxbridge.alerts.sources import as_free_text, picture_at, strip_state
 from wxbridge.core.json_values import as_labels, as_number, as_text, read_json
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
@@ -31,7 +31,7 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG00
 def read(data: Any, source: str = NAME) -> AlertGroup:
     """Read a decoded body. One without any field of a legacy notification is free text, of `source`."""
     if not isinstance(data, dict) or not any(name in data for name in _KNOWN):
-        return free_text(source, data)
+        return as_free_text(source, data)
     alert = _alert(data)
     return AlertGroup(source=NAME, group_key=alert.fingerprint, title=alert.title, alerts=(alert,))
 
@@ -55,8 +55,8 @@ def _alert(data: dict[str, Any]) -> Alert:
         annotations=({"message": message} if message else {}) | _panel(data),
         values=_values(data.get("evalMatches")),
         link=as_text(data.get("ruleUrl") or data.get("rule_url")).strip() or None,
-        picture=fetched(image),
-        fingerprint=f"{as_text(data.get('orgId'))}:{as_text(data.get('ruleId')) or name or without_state(title)}",
+        picture=picture_at(image),
+        fingerprint=f"{as_text(data.get('orgId'))}:{as_text(data.get('ruleId')) or name or strip_state(title)}",
     )
 
 

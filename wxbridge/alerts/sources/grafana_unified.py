@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from wxbridge.alerts.sources import alertmanager, fetched
+from wxbridge.alerts.sources import alertmanager, picture_at
 from wxbridge.core.json_values import as_labels, as_number, as_text
 from wxbridge.core.model import AlertGroup, AlertStatus, PictureSpec, Value
 from wxbridge.core.pictures import fetch_spec
@@ -97,6 +97,6 @@ def _picture(item: dict[str, Any]) -> PictureSpec | None:
     address = as_text(item.get("imageURL")).strip()
     embedded = as_text(item.get("embeddedImage")).strip()
     if not embedded:
-        return fetched(address)
+        return picture_at(address)
     inside = embedded if embedded.startswith("data:") else f"data:image/png;base64,{embedded}"
     return fetch_spec(inside, link=address)

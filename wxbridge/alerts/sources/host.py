@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from wxbridge.alerts.sources import MAX_ALERTS, short_hash
+from wxbridge.alerts.sources import MAX_ALERTS_PER_BODY, short_hash
 from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import as_labels, as_number, as_text, as_time, read_json
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
@@ -31,14 +31,14 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG00
         if isinstance(data, dict) and "samples" in data:
             raise BadBody("This bridge takes no samples: add a `host:` section to its jobs.yaml.")
         raise BadBody("A body with `samples` or with `alerts` was expected.")
-    alerts = tuple(_alert(item) for item in items[:MAX_ALERTS])
+    alerts = tuple(_alert(item) for item in items[:MAX_ALERTS_PER_BODY])
     host = as_text(data.get("host"))
     return AlertGroup(
         source=NAME,
         group_key=short_hash([host, sorted(alert.fingerprint for alert in alerts)]),
         title=alerts[0].title if len(alerts) == 1 else host,
         alerts=alerts,
-        truncated=max(0, len(items) - MAX_ALERTS),
+        truncated=max(0, len(items) - MAX_ALERTS_PER_BODY),
     )
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from wxbridge.alerts.sources import free_text, short_hash
+from wxbridge.alerts.sources import as_free_text, short_hash
 from wxbridge.alerts.sources.forms import read_form
 from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import as_number, as_text, read_json, read_text
@@ -21,7 +21,7 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 NAME = "openfalcon"
 
 _STATUS = {"PROBLEM": AlertStatus.FIRING, "OK": AlertStatus.RESOLVED}
-_LONGEST = 4000
+_MAX_CONTENT_CHARS = 4000
 """Characters of a content that is looked at for an alert."""
 
 # [P0][PROBLEM][host-1][][note all(#3) metric tags 4.2<10][O1 2017-03-07 20:18:00]
@@ -46,7 +46,7 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG00
     alert = _alert(subject, content) if subject else None
     alert = alert or _alert(content, "", title=subject)
     if alert is None:
-        return free_text(NAME, content, title=subject, recipients=recipients)
+        return as_free_text(NAME, content, title=subject, recipients=recipients)
     return AlertGroup(
         source=NAME, group_key=alert.fingerprint, title=alert.title, alerts=(alert,), recipients=recipients
     )
@@ -74,7 +74,7 @@ def _names(tos: Any) -> tuple[str, ...]:
 
 def _alert(text: str, details: str, title: str = "") -> Alert | None:
     """Read one line of the grammar; `details` is the text below it, where a mail has one."""
-    if len(text) > _LONGEST or not text.startswith("[P"):
+    if len(text) > _MAX_CONTENT_CHARS or not text.startswith("[P"):
         return None
     event = _EVENT.fullmatch(text)
     if event:

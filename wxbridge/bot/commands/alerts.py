@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from wxbridge.alerts.alert_text import counts, labels_line, text_of, time_line
+from wxbridge.alerts.alert_text import write_counts, write_labels, write_text, write_times
 from wxbridge.alerts.firing import (
     FiringAlert,
     FiringOverview,
@@ -94,7 +94,7 @@ async def alerts(service: AlertService, question: Question) -> str:
         lines = [_whole(found[0], ids[found[0].key], reader)]
     elif found:
         quiet = sum(each.quiet for each in found)
-        head = counts([each.alert for each in found], language)
+        head = write_counts([each.alert for each in found], language)
         head += say("bot.alerts.quiet", language, n=quiet) if quiet else ""
         lines = [head, *(_line(each, ids[each.key], reader) for each in found[:SHOWN])]
         if len(found) > SHOWN:
@@ -126,20 +126,20 @@ def short_ids(alerts: Sequence[FiringAlert]) -> dict[str, str]:
 def _line(each: FiringAlert, short: str, reader: AlertReader) -> str:
     alert, language = each.alert, reader.language
     title = shorten(alert.title or say("alerts.untitled", language), 80)
-    words = [title, labels_line(alert.labels, title, _LABELS), _since(each, reader), *_marks(each, language)]
+    words = [title, write_labels(alert.labels, title, _LABELS), _since(each, reader), *_marks(each, language)]
     return f"{EMOJI[alert.status]} [{short}] {' · '.join(word for word in words if word)}"
 
 
 def _whole(each: FiringAlert, short: str, reader: AlertReader) -> str:
     alert = replace(each.alert, starts_at=each.since)
     group = AlertGroup(alert.source, "", alert.title, (alert,))
-    text = text_of(group, reader.language, reader.at.tzinfo or UTC, reader.at)
+    text = write_text(group, reader.language, reader.at.tzinfo or UTC, reader.at)
     return "\n".join([text, *_marks(each, reader.language), f"[{short}]"])
 
 
 def _since(each: FiringAlert, reader: AlertReader) -> str:
     alert = replace(each.alert, starts_at=each.since)
-    return time_line(alert, reader.language, reader.at.tzinfo or UTC, reader.at)
+    return write_times(alert, reader.language, reader.at.tzinfo or UTC, reader.at)
 
 
 def _marks(each: FiringAlert, language: Language) -> list[str]:

@@ -331,7 +331,7 @@ async def _picture(spec: PictureSpec, context: JobContext, job: DigestJob) -> An
     except PictureError as error:
         # The text says it all, and goes all the same.
         log.error("the chart could not be drawn", job=job.id, error=str(error))  # noqa: TRY400
-        return Text(render.picture_missing(spec, str(error), context.language))
+        return Text(render.write_missing_picture(spec, str(error), context.language))
 
 
 KIND = JobKind(DigestJob, run)

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 import wxbridge
 from wxbridge.alerts.firing import FiringAlert
-from wxbridge.alerts.pictures import AlertPictureSettings
+from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.bot.commands import alerts
 from wxbridge.bot.commands.alert_arguments import MAX_COMMENT_CHARS, end_after, read_query
 from wxbridge.bot.commands.alerts import AlertReader
@@ -228,7 +228,7 @@ async def _silences(bridge: Bridge, language: Language) -> tuple[Sequence[Silenc
 
 async def _alert_pictures(bridge: Bridge, found: Sequence[FiringAlert], look: Seeing) -> Mapping[str, PictureSpec]:
     """Which picture each of these alerts would bring, by key; decided without asking anybody. Raises `StorageError`."""
-    settings = bridge.alerts.settings.pictures or AlertPictureSettings()
+    settings = bridge.alerts.settings.pictures or AlertPictureOptions()
     seen = replace(settings, language=look.language, theme=look.theme)
     return await bridge.alerts.preview_pictures(found, seen, datetime.fromtimestamp(look.at, UTC))
 

@@ -13,8 +13,8 @@ from sqlalchemy import Connection
 
 from wxbridge import registry
 from wxbridge.alerts.notification_log import LogUpdate, NotificationLog
-from wxbridge.alerts.notifications import Destination
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings
+from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import Route, compile_routes
 from wxbridge.core import database
 from wxbridge.core.matchers import parse_matchers

@@ -60,17 +60,17 @@ def check_usable(group: AlertGroup) -> None:
     """Whatever was read can be routed, composed, kept, and written to a database and a wire."""
     routing.split_by_target(group, routing.compile_routes([routing.Route(parse_matchers(['a=~".*"']), ("ops",))]))
     for language in ("en", "zh"):
-        bodies = render.compose(group, Capabilities(text_limit=2000), language)
+        bodies = render.compose_bodies(group, Capabilities(text_limit=2000), language)
         assert bodies
         for body in bodies:
             if isinstance(body, Text):
                 assert body.text.strip()
                 assert "\x00" not in body.text
                 body.text.encode()
-    content = serialization.as_json(group)
+    content = serialization.group_to_json(group)
     json.dumps(content, allow_nan=False).encode()
-    again = serialization.from_json(content)
-    assert serialization.as_json(again) == content
+    again = serialization.group_from_json(content)
+    assert serialization.group_to_json(again) == content
     if not any(value.number != value.number for alert in group.alerts for value in alert.values):
         assert again == group
     for alert in group.alerts:

@@ -10,7 +10,7 @@ from hypothesis import given
 
 from tests.support import payload_bytes
 from tests.unit.alerts.sources.source_checks import JSON_TYPE, ODD, json_values, posted, spoiled
-from wxbridge.alerts.sources.by_content import at_alertmanager
+from wxbridge.alerts.sources.by_content import parse_alertmanager
 from wxbridge.cli import sample_alerts as samples
 from wxbridge.core.model import AlertGroup, AlertStatus
 
@@ -21,11 +21,11 @@ CAPTURED: dict[str, Any] = json.loads(payload_bytes("alertmanager/v4_captured"))
 def group_of(changes: dict[str, Any] | None = None, **alert: Any) -> AlertGroup:
     data = copy.deepcopy(CAPTURED) | (changes or {})
     data["alerts"][0] |= alert
-    return posted(at_alertmanager, data)
+    return posted(parse_alertmanager, data)
 
 
 def test_a_captured_notification_has_all_that_alertmanager_said() -> None:
-    group = at_alertmanager(payload_bytes("alertmanager/v4_captured"), JSON_TYPE)
+    group = parse_alertmanager(payload_bytes("alertmanager/v4_captured"), JSON_TYPE)
     assert (group.source, group.group_key, group.title) == ("alertmanager", '{}:{alertname="主机宕机"}', "主机宕机")
     (alert,) = group.alerts
     assert (alert.status, alert.title, alert.fingerprint) == (AlertStatus.FIRING, "主机宕机", "1b8b4a0383fec52b")
@@ -45,7 +45,7 @@ def test_a_dashboard_in_the_annotations_is_what_people_are_shown() -> None:
 
 
 def test_without_a_dashboard_the_expression_is_shown() -> None:
-    (alert,) = posted(at_alertmanager, FIRING).alerts
+    (alert,) = posted(parse_alertmanager, FIRING).alerts
     assert alert.link == FIRING["alerts"][0]["generatorURL"]
     assert alert.links == {}
     (alert,) = group_of(annotations={"dashboard": "see the wiki", "runbook": "ask Li"}).alerts
@@ -53,7 +53,7 @@ def test_without_a_dashboard_the_expression_is_shown() -> None:
 
 
 def test_a_nanosecond_of_go_s_is_no_obstacle() -> None:
-    (alert,) = posted(at_alertmanager, FIRING).alerts
+    (alert,) = posted(parse_alertmanager, FIRING).alerts
     assert alert.starts_at == datetime(2020, 5, 21, 2, 58, 7, 830216, UTC)
 
 
@@ -97,7 +97,7 @@ def test_a_field_of_any_type_loses_nothing_else(field: str, value: Any) -> None:
     for place in (data, data["alerts"][0]):
         if field in place:
             place[field] = value
-    group = posted(at_alertmanager, data)
+    group = posted(parse_alertmanager, data)
     assert group.source == "alertmanager"
     if field != "alerts":
         assert group.alerts[0].title == ("实例 127.0.0.1:9899 已宕机" if field == "labels" else "主机宕机")
@@ -105,10 +105,10 @@ def test_a_field_of_any_type_loses_nothing_else(field: str, value: Any) -> None:
 
 @given(spoiled([FIRING, CAPTURED, json.loads(samples.alertmanager())]))
 def test_a_spoiled_notification_is_told(data: Any) -> None:
-    posted(at_alertmanager, data)
+    posted(parse_alertmanager, data)
 
 
 @given(json_values(**dict.fromkeys((*CAPTURED, *CAPTURED["alerts"][0]), ("firing", "resolved", "4"))))
 def test_any_json_is_told(data: Any) -> None:
-    posted(at_alertmanager, data)
-    posted(at_alertmanager, {"alerts": [data, data], "groupLabels": data})
+    posted(parse_alertmanager, data)
+    posted(parse_alertmanager, {"alerts": [data, data], "groupLabels": data})

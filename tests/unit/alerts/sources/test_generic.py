@@ -90,7 +90,7 @@ def test_several_alerts_may_come_together() -> None:
 
 
 def test_of_very_many_alerts_the_first_are_read_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wxbridge.alerts.sources.generic.MAX_ALERTS", 3)
+    monkeypatch.setattr("wxbridge.alerts.sources.generic.MAX_ALERTS_PER_BODY", 3)
     group = posted(parse, {"alerts": [{"title": "a"}] * 5})
     assert (len(group.alerts), group.truncated) == (3, 2)
 

@@ -118,7 +118,7 @@ def test_a_number_beyond_all_floats_is_written_as_it_came() -> None:
 
 def test_not_a_number_is_said_so() -> None:
     body = b'{"title": "t", "evalMatches": [{"metric": "a", "value": NaN}, {"metric": "b", "value": -Infinity}]}'
-    (text,) = render.compose(parse(body, {}), Capabilities(text_limit=2000), "en")
+    (text,) = render.compose_bodies(parse(body, {}), Capabilities(text_limit=2000), "en")
     assert text == Text("🔥 t\na: NaN\nb: -Inf")
 
 
@@ -198,7 +198,7 @@ def test_a_field_of_any_type_loses_nothing_else(field: str, value: Any) -> None:
     data = json.loads(payload_bytes("grafana/legacy_alerting")) | {field: value}
     group = parse(json.dumps(data).encode(), {})
     check_usable(group)
-    (text, *_) = render.compose(group, Capabilities(text_limit=2000), "en")
+    (text, *_) = render.compose_bodies(group, Capabilities(text_limit=2000), "en")
     assert isinstance(text, Text)
     for name, words in {"title": "Panel Title", "message": "Notification Message", "evalMatches": "Count: 1",
                         "ruleUrl": "http://localhost:3000"}.items():  # fmt: skip

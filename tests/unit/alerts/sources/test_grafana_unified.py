@@ -11,7 +11,7 @@ from hypothesis import given
 from tests.support import payload_bytes
 from tests.unit.alerts.sources.source_checks import JSON_TYPE, ODD, check_usable, json_values, posted, spoiled
 from wxbridge.alerts import sources
-from wxbridge.alerts.sources.by_content import at_alertmanager, at_grafana
+from wxbridge.alerts.sources.by_content import parse_alertmanager, parse_grafana
 from wxbridge.cli import sample_alerts as samples
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
@@ -24,7 +24,7 @@ def group_of(changes: dict[str, Any] | None = None, **alert: Any) -> AlertGroup:
     """The documented notification with some of its fields, and some of its alert's, being others."""
     data = copy.deepcopy(FIRING) | (changes or {})
     data["alerts"][0] |= alert
-    return posted(at_grafana, data)
+    return posted(parse_grafana, data)
 
 
 def alert_of(**fields: Any) -> Alert:
@@ -35,7 +35,7 @@ def alert_of(**fields: Any) -> Alert:
 
 
 def test_the_documented_notification_has_all_that_grafana_said() -> None:
-    group = at_grafana(payload_bytes("grafana/unified_firing_v12"), JSON_TYPE)
+    group = parse_grafana(payload_bytes("grafana/unified_firing_v12"), JSON_TYPE)
     assert (group.source, group.group_key, group.title) == ("grafana", "{}:{}", "[FIRING:1]  (blue)")
     (alert,) = group.alerts
     assert (alert.source, alert.status, alert.state) == ("grafana", AlertStatus.FIRING, "")
@@ -68,7 +68,7 @@ def test_without_a_panel_the_dashboard_is_shown_and_then_the_rule_but_never_the_
 
 
 def test_the_test_notification_has_its_value_in_words_only() -> None:
-    (alert,) = posted(at_grafana, TEST).alerts
+    (alert,) = posted(parse_grafana, TEST).alerts
     assert alert.title == "TestAlert"
     assert alert.values == (Value("foo", 10.0, labels={"instance": "bar"}),)
     assert (alert.link, set(alert.links)) == (None, {"silence"})
@@ -170,16 +170,16 @@ def test_how_many_grafana_left_out_is_counted() -> None:
 def test_what_is_no_alert_among_the_alerts_is_told_all_the_same() -> None:
     data = copy.deepcopy(FIRING)
     data["alerts"] += ["just words", None]
-    assert [alert.title for alert in posted(at_grafana, data).alerts] == ["High memory usage", "just words", ""]
+    assert [alert.title for alert in posted(parse_grafana, data).alerts] == ["High memory usage", "just words", ""]
 
 
 def test_a_group_without_alerts_tells_its_message() -> None:
     group = group_of({"alerts": [{}]})
     assert len(group.alerts) == 1
     data = FIRING | {"alerts": [], "message": "nothing fires", "truncatedAlerts": 7}
-    group = posted(at_grafana, data)
+    group = posted(parse_grafana, data)
     assert (group.alerts, group.text, group.truncated) == ((), "nothing fires", 7)
-    assert '"receiver"' in (posted(at_grafana, data | {"message": ""}).text or "")
+    assert '"receiver"' in (posted(parse_grafana, data | {"message": ""}).text or "")
 
 
 @pytest.mark.parametrize("field", [*FIRING, *FIRING["alerts"][0]])
@@ -189,7 +189,7 @@ def test_a_field_of_any_type_loses_nothing_else(field: str, value: Any) -> None:
     for place in (data, data["alerts"][0]):
         if field in place:
             place[field] = value
-    group = posted(at_grafana, data)
+    group = posted(parse_grafana, data)
     if field != "alerts":
         assert group.alerts[0].values or field == "values"
         assert group.alerts[0].title or field == "labels"
@@ -200,7 +200,7 @@ def test_any_field_may_be_absent(field: str) -> None:
     data = copy.deepcopy(FIRING)
     data.pop(field, None)
     data.get("alerts", [{}])[0].pop(field, None)
-    group = posted(at_grafana, data)
+    group = posted(parse_grafana, data)
     assert group.source == "grafana"
 
 
@@ -237,13 +237,13 @@ def test_the_order_of_alerts_does_not_make_a_repeat_new() -> None:
     data = copy.deepcopy(FIRING)
     data["alerts"].append(data["alerts"][0] | {"fingerprint": "0000"})
     turned = data | {"alerts": data["alerts"][::-1]}
-    assert posted(at_grafana, data).dedupe == posted(at_grafana, turned).dedupe
+    assert posted(parse_grafana, data).dedupe == posted(parse_grafana, turned).dedupe
 
 
 # ---------------------------------------------------------------- whose it is, and what it is
 
 
-@pytest.mark.parametrize("parse", [at_grafana, at_alertmanager])
+@pytest.mark.parametrize("parse", [parse_grafana, parse_alertmanager])
 @pytest.mark.parametrize(
     ("name", "source", "title"),
     [
@@ -274,36 +274,36 @@ def test_a_body_tells_whose_it_is_wherever_it_was_posted(parse: Any, name: str, 
     ],
 )
 def test_a_custom_payload_that_is_no_alert_is_told_as_text(data: Any) -> None:
-    group = posted(at_grafana, data)
+    group = posted(parse_grafana, data)
     assert group.alerts == ()
     assert group.text == data if isinstance(data, str) else json.loads(group.text or "") == data
-    assert (group.source, posted(at_alertmanager, data).source) == ("grafana", "alertmanager")
+    assert (group.source, posted(parse_alertmanager, data).source) == ("grafana", "alertmanager")
 
 
 def test_a_custom_payload_with_a_title_is_an_alert_as_ever() -> None:
-    (alert,) = posted(at_grafana, {"title": "Disk", "message": "is full"}).alerts
+    (alert,) = posted(parse_grafana, {"title": "Disk", "message": "is full"}).alerts
     assert (alert.title, dict(alert.annotations)) == ("Disk", {"message": "is full"})
 
 
 def test_what_is_no_json_is_refused_with_a_sentence() -> None:
     for body in (b"", b"alerts=x", b"\xff", b'{"alerts": [}'):
-        for parse in (at_grafana, at_alertmanager):
+        for parse in (parse_grafana, parse_alertmanager):
             with pytest.raises(BadBody, match=r"\.$"):
                 parse(body, JSON_TYPE)
 
 
 def test_of_a_huge_group_the_first_alerts_are_read_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wxbridge.alerts.sources.alertmanager.MAX_ALERTS", 3)
+    monkeypatch.setattr("wxbridge.alerts.sources.alertmanager.MAX_ALERTS_PER_BODY", 3)
     data = FIRING | {"alerts": FIRING["alerts"] * 5, "truncatedAlerts": 10}
-    group = posted(at_grafana, data)
+    group = posted(parse_grafana, data)
     assert (len(group.alerts), group.truncated) == (3, 12)
 
 
 def test_fifty_thousand_alerts_are_read() -> None:
     alert = {"status": "firing", "labels": {"alertname": "a"}, "startsAt": "2026-01-01T00:00:00Z"}
-    body = json.dumps({"version": "4", "receiver": "r", "alerts": [alert] * (sources.MAX_ALERTS + 1)}).encode()
-    group = at_alertmanager(body, JSON_TYPE)
-    assert (len(group.alerts), group.truncated) == (sources.MAX_ALERTS, 1)
+    body = json.dumps({"version": "4", "receiver": "r", "alerts": [alert] * (sources.MAX_ALERTS_PER_BODY + 1)}).encode()
+    group = parse_alertmanager(body, JSON_TYPE)
+    assert (len(group.alerts), group.truncated) == (sources.MAX_ALERTS_PER_BODY, 1)
 
 
 def test_words_made_to_be_hard_to_read_are_read_once() -> None:
@@ -313,7 +313,7 @@ def test_words_made_to_be_hard_to_read_are_read_once() -> None:
 
 @given(spoiled([FIRING, TEST, json.loads(samples.grafana_unified())]))
 def test_a_spoiled_notification_is_told(data: Any) -> None:
-    posted(at_grafana, data)
+    posted(parse_grafana, data)
 
 
 KNOWN = dict.fromkeys((*FIRING, *FIRING["alerts"][0], "grafana_state_reason"), ("firing", "resolved", "NoData"))
@@ -321,5 +321,5 @@ KNOWN = dict.fromkeys((*FIRING, *FIRING["alerts"][0], "grafana_state_reason"), (
 
 @given(json_values(**KNOWN))
 def test_any_json_is_told(data: Any) -> None:
-    posted(at_grafana, data)
-    posted(at_grafana, {"alerts": [data], "receiver": data})
+    posted(parse_grafana, data)
+    posted(parse_grafana, {"alerts": [data], "receiver": data})

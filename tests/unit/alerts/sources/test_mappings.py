@@ -219,7 +219,7 @@ def test_a_list_in_the_body_is_several_alerts() -> None:
 
 
 def test_of_very_many_the_first_are_read_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wxbridge.alerts.sources.generic.MAX_MAPPED", 3)
+    monkeypatch.setattr("wxbridge.alerts.sources.generic.MAX_MAPPED_ALERTS", 3)
     group = read_by([{"name": "a"}] * 5, alerts="[]")
     assert (len(group.alerts), group.truncated) == (3, 2)
 

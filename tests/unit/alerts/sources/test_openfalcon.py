@@ -62,7 +62,7 @@ def test_an_event_of_high_priority_is_read_to_the_last_word() -> None:
 
 
 def test_people_read_the_threshold_beside_the_value() -> None:
-    (body,) = render.compose(group_of(**HIGH), Capabilities(text_limit=2000), "en")
+    (body,) = render.compose_bodies(group_of(**HIGH), Capabilities(text_limit=2000), "en")
     assert isinstance(body, Text)
     assert "cpu.idle: 4.2 (< 10)" in body.text
     assert "2017-03-07 20:18:00" in body.text

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wxbridge.alerts.alert_text import value_line
+from wxbridge.alerts.alert_text import write_value
 from wxbridge.core.model import Value
 from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
 
@@ -147,7 +147,7 @@ def test_a_unit_is_known_from_the_sender_or_from_a_whole_metric_name_only(value:
 
 def test_the_alerts_unit_counts_before_what_a_name_seems_to_say() -> None:
     assert infer_unit(Value("x_seconds", 1.0), "ms") == "ms"
-    assert value_line(Value("latency", 350.0), "en", "ms") == "latency: 350 ms"
+    assert write_value(Value("latency", 350.0), "en", "ms") == "latency: 350 ms"
 
 
 @pytest.mark.parametrize(
