@@ -10,8 +10,9 @@ from dataclasses import replace
 import psutil
 
 from bench.common import Place, Row
-from wxbridge.pictures.charts.chart import Chart, Curve, Threshold
-from wxbridge.pictures.charts.worker import Charts
+from wxbridge.core.thresholds import AlertThreshold
+from wxbridge.pictures.charts.chart import Chart, Curve
+from wxbridge.pictures.charts.worker import ChartWorker
 
 SHOTS = 20
 MANY = 500
@@ -28,7 +29,7 @@ def chart(points: int) -> Chart:
         )
         for place in range(3)
     )
-    return Chart("CPU", curves, END - points, END, thresholds=(Threshold(75),), unit="%")
+    return Chart("CPU", curves, END - points, END, thresholds=(AlertThreshold(">", 75),), unit="%")
 
 
 async def measure(_place: Place) -> list[Row]:
@@ -36,7 +37,7 @@ async def measure(_place: Place) -> list[Row]:
     cold = [await _cold() for _ in range(3)]
     # Made beforehand: that is no part of drawing.
     usual, large, tiny = (chart(points) for points in (500, 11_000, 120))
-    async with Charts() as charts:
+    async with ChartWorker() as charts:
         await charts.draw(usual)
         lag = [0.0]
         held: list[float] = []
@@ -58,11 +59,13 @@ async def measure(_place: Place) -> list[Row]:
 
 
 async def _cold() -> float:
-    async with Charts() as charts:
+    async with ChartWorker() as charts:
         return await _timed(charts, chart(500))
 
 
-async def _timed(charts: Charts, each: Chart, lag: list[float] | None = None, held: list[float] | None = None) -> float:
+async def _timed(
+    charts: ChartWorker, each: Chart, lag: list[float] | None = None, held: list[float] | None = None
+) -> float:
     """Milliseconds for one picture; how long the event loop was held meanwhile is added to `held`."""
     if lag is not None:
         lag[0] = 0.0
@@ -82,5 +85,5 @@ async def _lag(worst: list[float]) -> None:
         worst[0] = max(worst[0], (time.perf_counter() - begun - 0.001) * 1000)
 
 
-def _resident(charts: Charts) -> float:
+def _resident(charts: ChartWorker) -> float:
     return float(psutil.Process(charts.pid).memory_info().rss) / 1e6

@@ -51,7 +51,7 @@ from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.allowed_hosts import AllowList
 from wxbridge.pictures.charts import host_chart
 from wxbridge.pictures.charts.graph import Graphs
-from wxbridge.pictures.charts.worker import Charts
+from wxbridge.pictures.charts.worker import ChartWorker
 from wxbridge.pictures.fetch import fetch, read_file
 from wxbridge.pictures.pages.browser import Browser
 from wxbridge.pictures.pages.grafana import GrafanaPages
@@ -107,7 +107,7 @@ class PictureRenderer:
         """The one browser; it starts with the first page."""
         self.grafana = Grafana(grafana) if grafana is not None else None
         """The configured Grafana; None where there is none."""
-        self.charts = Charts(fonts=fonts)
+        self.charts = ChartWorker(fonts=fonts)
         """The one process that draws charts; it starts with the first."""
         self.graphs: Graphs | None = None
         """What draws charts from the configured Prometheus; None where there is none."""

@@ -18,7 +18,7 @@ from wxbridge.hosts.samples import Sample
 from wxbridge.jobs import JobContext
 from wxbridge.jobs.kinds.host_report import KIND, HostReportJob
 from wxbridge.pictures.charts.host_chart import charts_of, painter
-from wxbridge.pictures.charts.worker import Charts
+from wxbridge.pictures.charts.worker import ChartWorker
 
 NOW = 1_767_261_600.0
 
@@ -129,7 +129,7 @@ async def test_the_chart_is_drawn_by_the_process_that_draws_charts(database: Dat
     await fill(database, "web-1")
     run = Run(database)
     await run.of(job(disks=True))
-    async with Charts() as charts:
+    async with ChartWorker() as charts:
         png = await painter(charts)(run.specs[0].params)
         with pytest.raises(PictureError, match="broken params"):
             await painter(charts)({"panels": [{"title": "x"}]})

@@ -6,21 +6,19 @@ Params, plain JSON: `title` (needed), `subtitle`, `timezone`, `theme`, and one o
   `name`, `colour` (`red`, `amber`, `blue`, `grey`) and `counts`, one for each step.
 - `ranking`: `title`, `note` (small print), and `rows` in their order: `name`, `value` (its bar), `text`, `colour`.
 
-It is drawn by the process that draws charts (`chart_worker.Charts.bars`).
+It is drawn by the process that draws charts (`worker.ChartWorker.bars`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wxbridge.core.errors import PictureError
 from wxbridge.pictures.charts import axis
 from wxbridge.pictures.charts.chart import WIDTH
-
-if TYPE_CHECKING:
-    from wxbridge.pictures.charts.sheet import Colours, Sheet
+from wxbridge.pictures.charts.sheet import THEMES, Colours, Sheet
 
 MAX_STEPS, MAX_ROWS = 400, 40
 _PAD, _TITLE, _HEADING, _SMALL, _NAME = 28, 36, 29, 25, 27
@@ -30,7 +28,7 @@ _TICK = 125
 """Pixels that a tick of the time axis needs."""
 
 
-def render(params: Mapping[str, Any]) -> bytes:
+def draw_bars(params: Mapping[str, Any]) -> bytes:
     """Draw in the calling thread, as a PNG `WIDTH` pixels wide.
 
     Raises:
@@ -43,8 +41,6 @@ def render(params: Mapping[str, Any]) -> bytes:
 
 
 def _rendered(params: Mapping[str, Any]) -> bytes:
-    from wxbridge.pictures.charts.sheet import THEMES, Sheet
-
     timeline, ranking = params.get("timeline"), params.get("ranking")
     if not (timeline or ranking):
         raise ValueError("there is neither a timeline nor a ranking")

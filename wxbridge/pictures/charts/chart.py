@@ -1,19 +1,20 @@
-"""Charts: measured series with their thresholds, drawn as a picture that can be read on a phone.
+"""What a chart shows: measured series with their thresholds, to be drawn as a picture that can be read on a phone.
 
-The data are here; `chart_drawing` draws them (matplotlib, in the calling thread) and `chart_worker` has them drawn in
-a process of its own, which is how the bridge does it. Importing this costs nothing.
+`drawing` draws it (matplotlib, in the calling thread), and `worker` has it drawn in a process of its own, which is how
+the bridge does it. Importing this costs nothing.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any, Literal
 
 from wxbridge.core.text.i18n import Language
+from wxbridge.core.thresholds import AlertThreshold
 
 Theme = Literal["light", "dark"]
 Points = tuple[tuple[float, float | None], ...]
@@ -35,15 +36,6 @@ class Curve:
     """What the legend calls it, in place of its labels."""
     reference: bool = False
     """Whether it is what the others are compared with: drawn as a dashed red line like a threshold, never left out."""
-
-
-@dataclass(frozen=True)
-class Threshold:
-    """A line at `value`; the side where `op value` holds is shaded."""
-
-    value: float
-    op: str = ">"
-    """`>`, `>=`, `<`, `<=`; with another (`==`, `!=`) neither side is shaded."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +61,8 @@ class Chart:
     """Whether it ends at the present, so that its time is told as the last so many minutes."""
     subtitle: str = ""
     """A line below the title; without one the labels that all curves share are told."""
-    thresholds: tuple[Threshold, ...] = ()
+    thresholds: tuple[AlertThreshold, ...] = ()
+    """Lines; the side where the alert is on is shaded."""
     marks: tuple[Mark, ...] = ()
     unit: str = ""
     """What the values are counted in: `%`, `ratio` (1 is 100 %), `bytes`, `bytes/s`, `seconds`, `ms`, … as in
@@ -87,17 +80,17 @@ class Chart:
 
 
 @dataclass(frozen=True)
-class Packed:
+class PackedChart:
     """A chart whose points are bytes (pairs of doubles, curve by curve): quickly handed to another process."""
 
     chart: Chart
     data: tuple[bytes, ...]
 
 
-def packed(chart: Chart) -> Packed:
+def pack_chart(chart: Chart) -> PackedChart:
     """Pack a chart's points. Some ms for 100,000 points."""
     data = tuple(_pack(curve.points) for curve in chart.curves)
-    return Packed(replace(chart, curves=tuple(replace(curve, points=()) for curve in chart.curves)), data)
+    return PackedChart(replace(chart, curves=tuple(replace(curve, points=()) for curve in chart.curves)), data)
 
 
 def _pack(points: Points) -> bytes:
@@ -108,23 +101,6 @@ def _pack(points: Points) -> bytes:
         return array("d", (math.nan if each is None else each for each in chain.from_iterable(points))).tobytes()
 
 
-def badness(lowest: float, highest: float, thresholds: Iterable[tuple[str, float]]) -> float:
-    """How far beyond a threshold a curve came, in shares of the threshold; without one, how high.
-
-    Args:
-        lowest: Its lowest value.
-        highest: Its highest.
-        thresholds: Pairs of an operator and a number, as in a `Threshold`.
-    """
-    scores = []
-    for op, value in thresholds:
-        if math.isfinite(value):
-            size = abs(value) or 1.0
-            over, under = (highest - value) / size, (value - lowest) / size
-            scores.append(under if op.startswith("<") else over if op.startswith(">") else max(over, under))
-    return max(scores, default=highest)
-
-
 def has_data(chart: Chart) -> bool:
     """Whether there is anything to be seen: a number within the time shown, of a curve that is no reference."""
     return any(
@@ -133,25 +109,3 @@ def has_data(chart: Chart) -> bool:
         if not curve.reference
         for at, value in curve.points
     )
-
-
-def draw(chart: Chart) -> bytes:
-    """Draw a chart as a PNG, `WIDTH` pixels wide, in the calling thread (0.1 s; the first 1 s more).
-
-    An event loop calls `chart_worker.Charts` instead. A chart without any data says so; see `has_data`.
-
-    Raises:
-        PictureError: the chart cannot be drawn (an unknown time zone, an end before its start).
-    """
-    return draw_many((chart,))
-
-
-def draw_many(charts: Sequence[Chart], *, title: str = "", columns: int = 0) -> bytes:
-    """Draw several charts as one PNG: in `columns` one or two (0: one for up to three charts, else two).
-
-    Raises:
-        PictureError: as `draw`, and where there are none or more than 24 charts.
-    """
-    from wxbridge.pictures.charts.drawing import render
-
-    return render([packed(chart) for chart in charts], title=title, columns=columns)

@@ -6,9 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wxbridge.core.thresholds import badness
 from wxbridge.pictures.charts import legend
 from wxbridge.pictures.charts.axis import LIMIT
-from wxbridge.pictures.charts.chart import MAX_CURVES, WIDTH, Chart, Curve, Packed, badness
+from wxbridge.pictures.charts.chart import MAX_CURVES, WIDTH, Chart, Curve, PackedChart
 
 if TYPE_CHECKING:
     import numpy as np
@@ -39,7 +40,7 @@ class Line:
     maximum: float = math.nan
     last: float = math.nan
     worst: float = -math.inf
-    """Its `chart.badness`."""
+    """Its `badness`."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Lines:
     """The labels that all have, in one line."""
 
 
-def lines_of(packed: Packed, unnamed: str) -> Lines:
+def lines_of(packed: PackedChart, unnamed: str) -> Lines:
     """Choose and reduce the curves; `unnamed` is what one is called that neither name nor labels tell from others."""
     chart = packed.chart
     values = [curve for curve in chart.curves if not curve.reference]
@@ -86,8 +87,7 @@ def _line(curve: Curve, name: str, data: bytes, chart: Chart) -> Line:
     numbers = values[~np.isnan(values)]
     if len(numbers):
         line.minimum, line.maximum, line.last = float(numbers.min()), float(numbers.max()), float(numbers[-1])
-        limits = ((each.op, each.value) for each in chart.thresholds)
-        line.worst = badness(line.minimum, line.maximum, limits)
+        line.worst = badness(line.minimum, line.maximum, chart.thresholds)
     at, values = _stepped(*_sampled(at, values))
     line.at, line.values = _reduced(at, np.clip(values, -LIMIT, LIMIT), chart)
     line.values = np.where(np.abs(line.values) >= LIMIT, np.copysign(math.inf, line.values), line.values)

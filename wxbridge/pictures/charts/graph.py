@@ -23,8 +23,8 @@ from wxbridge.monitors.promql import (
     choose_period,
 )
 from wxbridge.monitors.promql_units import unit_in
-from wxbridge.pictures.charts.chart import Chart, Curve, Mark, Theme, Threshold
-from wxbridge.pictures.charts.worker import Charts
+from wxbridge.pictures.charts.chart import Chart, Curve, Mark, Theme
+from wxbridge.pictures.charts.worker import ChartWorker
 
 KIND = "chart"
 _PARAMS = frozenset((
@@ -163,7 +163,7 @@ class Graphs:
     def __init__(
         self,
         settings: WebSource,
-        charts: Charts,
+        charts: ChartWorker,
         *,
         timezone: str = "UTC",
         language: Language = "en",
@@ -277,7 +277,7 @@ class Graphs:
             end=shown.period.end,
             now=request.resolved_at is None and request.at is not None and request.end in (None, request.at),
             subtitle=request.subtitle,
-            thresholds=tuple(Threshold(each.value, each.op) for each in analysis.thresholds),
+            thresholds=analysis.thresholds,
             marks=(Mark(since, request.resolved_at),) if since is not None else (),
             unit=unit,
             others=sum(answer.others for _, answer in parts) + int(request.more),

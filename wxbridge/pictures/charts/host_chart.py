@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from wxbridge.core.errors import PictureError
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES
-from wxbridge.pictures.charts.chart import Chart, Curve, Mark, Threshold
+from wxbridge.core.thresholds import AlertThreshold
+from wxbridge.pictures.charts.chart import Chart, Curve, Mark
 
 if TYPE_CHECKING:
     from wxbridge.pictures.charts.chart import Theme
 
 
 class Drawer(Protocol):
-    """What draws charts: `chart_worker.Charts`."""
+    """What draws charts: `worker.ChartWorker`."""
 
     async def draw(self, *charts: Chart, title: str = "", columns: int = 0) -> bytes:
         """Draw charts on one picture. Raises `PictureError`."""
@@ -57,7 +58,7 @@ def _chart(params: Mapping[str, Any], panel: Mapping[str, Any]) -> Chart:
         curves=tuple(_curve(start, curve) for curve in panel["curves"]),
         start=start,
         end=end,
-        thresholds=tuple(Threshold(float(value), ">=") for value in panel.get("thresholds", ())),
+        thresholds=tuple(AlertThreshold(">=", float(value)) for value in panel.get("thresholds", ())),
         marks=tuple(
             Mark(float(first), None if last is None else float(last)) for first, last in panel.get("marks", ())
         ),
@@ -67,10 +68,6 @@ def _chart(params: Mapping[str, Any], panel: Mapping[str, Any]) -> Chart:
         language=language,
         theme=theme,
     )
-
-
-def _mark(first: Any, last: Any) -> Mark:
-    return Mark(float(first), None if last is None else float(last))
 
 
 def _curve(start: float, curve: Mapping[str, Any]) -> Curve:

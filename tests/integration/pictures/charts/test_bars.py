@@ -12,7 +12,7 @@ from PIL import Image
 
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import PictureSpec
-from wxbridge.pictures.charts import bars
+from wxbridge.pictures.charts.bars import draw_bars
 from wxbridge.pictures.charts.chart import WIDTH
 from wxbridge.pictures.renderer import PictureRenderer
 
@@ -30,7 +30,7 @@ def row(value: float, colour: str = "blue", name: str = "Disk") -> dict[str, Any
 
 
 def like(params: dict[str, Any], colour: tuple[int, int, int]) -> np.ndarray:
-    image = np.asarray(Image.open(io.BytesIO(bars.render({"title": "Day"} | params))).convert("RGB")).astype(int)
+    image = np.asarray(Image.open(io.BytesIO(draw_bars({"title": "Day"} | params))).convert("RGB")).astype(int)
     assert image.shape[1] == WIDTH
     return np.abs(image - np.array(colour)).max(axis=2) <= 8
 
@@ -81,7 +81,7 @@ def test_nothing_but_zeros_chinese_and_endless_names_are_drawn_in_the_dark_too()
         "timeline": timeline(("red", [0]), ("amber", [0])),
         "ranking": {"title": "告警时长", "note": "……另有 3 种", "rows": [row(0, "amber", "x" * 500)] * 40},
     }  # fmt: skip
-    assert bars.render(params).startswith(b"\x89PNG")
+    assert draw_bars(params).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(
@@ -100,13 +100,13 @@ def test_nothing_but_zeros_chinese_and_endless_names_are_drawn_in_the_dark_too()
 )
 def test_broken_params_are_refused_in_words(params: dict[str, Any]) -> None:
     with pytest.raises(PictureError, match="a picture of kind bars has broken params"):
-        bars.render(params)
+        draw_bars(params)
 
 
 async def test_it_is_drawn_by_the_process_that_draws_charts(tmp_path: Path) -> None:
     params = {"title": "Day", "ranking": {"title": "Time", "rows": [row(3)]}}
     async with PictureRenderer(fonts=tmp_path) as pictures:
-        assert await pictures.draw(PictureSpec("bars", params)) == bars.render(params)
+        assert await pictures.draw(PictureSpec("bars", params)) == draw_bars(params)
         with pytest.raises(PictureError, match="has broken params") as refused:
             await pictures.draw(PictureSpec("bars", {"title": "Day", "ranking": {"rows": 3}}))
         assert not refused.value.retry

@@ -12,8 +12,10 @@ from PIL import Image
 
 from wxbridge.core import imaging
 from wxbridge.core.errors import PictureError
-from wxbridge.pictures.charts.chart import WIDTH, Chart, Curve, Mark, Threshold, draw, draw_many, has_data, packed
+from wxbridge.core.thresholds import AlertThreshold
+from wxbridge.pictures.charts.chart import WIDTH, Chart, Curve, Mark, has_data, pack_chart
 from wxbridge.pictures.charts.data import lines_of
+from wxbridge.pictures.charts.drawing import draw_charts
 from wxbridge.pictures.charts.fonts import Fonts
 
 START = 1_772_860_200.0
@@ -27,6 +29,10 @@ def points(values, step: float = 15.0):
 def chart(*curves, **more) -> Chart:
     given = {"title": "CPU", "start": START, "end": START + 1800, "unit": "%"} | more
     return Chart(curves=tuple(each if isinstance(each, Curve) else Curve(points(each)) for each in curves), **given)
+
+
+def draw(chart: Chart) -> bytes:
+    return draw_charts((chart,))
 
 
 def pixels(png: bytes) -> np.ndarray:
@@ -47,7 +53,7 @@ LINE = [50.0] * 121
 
 
 def test_a_picture_is_as_wide_as_a_phone_and_small() -> None:
-    png = draw(chart([50 + 40 * math.sin(number / 9) for number in range(121)], thresholds=(Threshold(90),)))
+    png = draw(chart([50 + 40 * math.sin(number / 9) for number in range(121)], thresholds=(AlertThreshold(">", 90),)))
     image = pixels(png)
     assert image.shape[1] == WIDTH
     assert 500 <= image.shape[0] <= 900
@@ -55,14 +61,14 @@ def test_a_picture_is_as_wide_as_a_phone_and_small() -> None:
 
 
 def test_the_same_chart_gives_the_same_bytes() -> None:
-    same = chart(LINE, thresholds=(Threshold(90),))
+    same = chart(LINE, thresholds=(AlertThreshold(">", 90),))
     assert draw(same) == draw(same)
 
 
 def test_a_threshold_is_a_red_line_at_its_height() -> None:
     rows = {}
     for value in (25, 50, 75):
-        image = pixels(draw(chart([0.0, 100.0], thresholds=(Threshold(value),))))
+        image = pixels(draw(chart([0.0, 100.0], thresholds=(AlertThreshold(">", value),))))
         rows[value] = line_row(image, RED)
         assert like(image, RED)[rows[value]].sum() > WIDTH * 0.8
     assert abs((rows[25] - rows[50]) - (rows[50] - rows[75])) <= 2
@@ -70,15 +76,15 @@ def test_a_threshold_is_a_red_line_at_its_height() -> None:
 
 
 def test_a_curve_at_the_thresholds_value_lies_on_its_line() -> None:
-    image = pixels(draw(chart(LINE, thresholds=(Threshold(80),))))
+    image = pixels(draw(chart(LINE, thresholds=(AlertThreshold(">", 80),))))
     red = line_row(image, RED)
-    moved = pixels(draw(chart([80.0] * 121, thresholds=(Threshold(50),))))
+    moved = pixels(draw(chart([80.0] * 121, thresholds=(AlertThreshold(">", 50),))))
     assert abs(line_row(moved, BLUE) - red) <= 2
 
 
 @pytest.mark.parametrize(("op", "above"), [(">", True), (">=", True), ("<", False), ("<=", False)])
 def test_the_side_that_breaches_is_shaded(op, above) -> None:
-    image = pixels(draw(chart([0.0, 100.0], thresholds=(Threshold(50, op),))))
+    image = pixels(draw(chart([0.0, 100.0], thresholds=(AlertThreshold(op, 50),))))
     row = line_row(image, RED)
     column = 700  # beside the curve, between the grid's lines
     shaded, white = (row - 60, row + 60) if above else (row + 60, row - 60)
@@ -178,16 +184,18 @@ def test_infinite_values_leave_the_line_and_are_told() -> None:
     ],
 )
 def test_no_values_are_too_odd_to_be_drawn(values) -> None:
-    image = pixels(draw(chart(values, unit="seconds", thresholds=(Threshold(math.inf), Threshold(1e-3, "<")))))
+    image = pixels(
+        draw(chart(values, unit="seconds", thresholds=(AlertThreshold(">", math.inf), AlertThreshold("<", 1e-3))))
+    )
     assert image.shape[1] == WIDTH
 
 
 def test_the_worst_curves_are_kept_and_the_others_counted() -> None:
     curves = [Curve(points([float(number)] * 3), {"pod": f"pod-{number}"}) for number in range(25)]
-    above = lines_of(packed(chart(*curves, thresholds=(Threshold(20),), others=4)), "")
+    above = lines_of(pack_chart(chart(*curves, thresholds=(AlertThreshold(">", 20),), others=4)), "")
     assert [line.name for line in above.lines] == [f"pod-{number}" for number in range(24, 14, -1)]
     assert above.others == 19
-    below = lines_of(packed(chart(*curves, thresholds=(Threshold(5, "<"),))), "")
+    below = lines_of(pack_chart(chart(*curves, thresholds=(AlertThreshold("<", 5),))), "")
     assert below.lines[0].name == "pod-0"
 
 
@@ -198,7 +206,7 @@ def test_how_many_are_left_out_is_written_below_the_legend() -> None:
 
 def test_what_a_value_is_compared_with_is_dashed_and_never_left_out() -> None:
     curves = [Curve(points([float(number)] * 3), {"pod": f"pod-{number}"}) for number in range(25)]
-    found = lines_of(packed(chart(*curves, Curve(points([1.0] * 3), name="limit", reference=True))), "")
+    found = lines_of(pack_chart(chart(*curves, Curve(points([1.0] * 3), name="limit", reference=True))), "")
     assert [line.name for line in found.references] == ["limit"]
     image = pixels(draw(chart([10.0] * 121, Curve(points([80.0] * 121), name="limit", reference=True))))
     row = like(image, RED)[line_row(image, RED)]
@@ -210,7 +218,7 @@ def test_long_series_keep_their_peaks_when_they_are_reduced() -> None:
     values[5_432] = 95.0
     values[7_000:7_100] = [math.nan] * 100
     long = chart(Curve(points(values, 1.0)), end=START + 11_000)
-    (line,) = lines_of(packed(long), "").lines
+    (line,) = lines_of(pack_chart(long), "").lines
     assert len(line.at) < 5 * WIDTH
     assert line.maximum == 95.0
     assert np.nanmax(line.values) == 95.0
@@ -257,7 +265,7 @@ def test_dark_is_dark_and_levels_are_coloured() -> None:
 
 def test_several_charts_share_one_picture() -> None:
     small = chart(LINE, title="内存", language="zh")
-    one, two, four = (pixels(draw_many([small] * count, title="web-1")) for count in (1, 2, 4))
+    one, two, four = (pixels(draw_charts([small] * count, title="web-1")) for count in (1, 2, 4))
     assert one.shape[1] == two.shape[1] == four.shape[1] == WIDTH
     assert like(two, BLUE).any(axis=1).sum() > like(one, BLUE).any(axis=1).sum()
     left, right = four[:, : WIDTH // 2], four[:, WIDTH // 2 :]
@@ -270,7 +278,7 @@ def test_what_is_no_chart_is_refused_in_a_sentence() -> None:
     with pytest.raises(PictureError, match="'Mars/Olympus' is no time zone"):
         draw(chart(LINE, timezone="Mars/Olympus"))
     with pytest.raises(PictureError, match="1 to 24 charts, not 0"):
-        draw_many([])
+        draw_charts([])
 
 
 def test_symbols_that_no_font_has_are_left_out_but_letters_are_not() -> None:
@@ -284,7 +292,7 @@ def test_symbols_that_no_font_has_are_left_out_but_letters_are_not() -> None:
 
 
 def values_of(values: list[float]) -> list[tuple[float, float]]:
-    (line,) = lines_of(packed(chart(Curve(points(values, 2.0)))), "").lines
+    (line,) = lines_of(pack_chart(chart(Curve(points(values, 2.0)))), "").lines
     return [((at - START) / 2, value) for at, value in zip(line.at, line.values, strict=True)]
 
 

@@ -1,10 +1,11 @@
-"""Charts drawn in a process of their own."""
+"""ChartWorker drawn in a process of their own."""
 
 from __future__ import annotations
 
 import asyncio
 import os
 import signal
+import sys
 
 import pytest
 import pytest_asyncio
@@ -13,8 +14,9 @@ from wxbridge.core import imaging
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import PictureSpec
 from wxbridge.pictures.charts import worker
-from wxbridge.pictures.charts.chart import Chart, Curve, draw
-from wxbridge.pictures.charts.worker import Charts
+from wxbridge.pictures.charts.chart import Chart, Curve
+from wxbridge.pictures.charts.drawing import draw_charts
+from wxbridge.pictures.charts.worker import ChartWorker
 from wxbridge.pictures.renderer import PictureRenderer
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -24,7 +26,7 @@ CHART = Chart("CPU", (Curve(((0.0, 1.0), (60.0, 2.0), (120.0, None)), {"instance
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
 async def charts():
-    async with Charts() as charts:
+    async with ChartWorker() as charts:
         yield charts
 
 
@@ -41,7 +43,7 @@ async def gone(pid: int) -> None:
 async def test_a_process_draws_the_same_picture_again_and_again(charts) -> None:
     first, second = await asyncio.gather(charts.draw(CHART), charts.draw(CHART))
     assert first == second
-    assert first == draw(CHART)
+    assert first == draw_charts((CHART,))
     several = await charts.draw(CHART, CHART, title="两个")
     assert imaging.sniff(several) == "image/png"
 
@@ -85,7 +87,7 @@ async def test_a_picture_that_takes_too_long_is_given_up_with_its_process(charts
 
 
 async def test_an_unused_process_is_ended() -> None:
-    async with Charts(idle=0.0) as charts:
+    async with ChartWorker(idle=0.0) as charts:
         await charts.draw(CHART)
         async with asyncio.timeout(10):
             while charts.pid is not None:  # noqa: ASYNC110 - a timer of its own ends it
@@ -93,7 +95,7 @@ async def test_an_unused_process_is_ended() -> None:
 
 
 async def test_nothing_is_left_running_at_the_end() -> None:
-    charts = Charts()
+    charts = ChartWorker()
     await charts.warm()
     pid = charts.pid
     await charts.close()
@@ -111,3 +113,30 @@ async def test_missing_letters_are_logged_once(charts, monkeypatch) -> None:
     await charts.draw(rare)
     assert len(warnings) == 1
     assert "no font here can draw" in warnings[0]
+
+
+async def test_a_process_ends_with_the_bridge_that_is_killed(tmp_path) -> None:
+    program = tmp_path / "bridge.py"
+    program.write_text(KILLED, encoding="utf-8")
+    bridge = await asyncio.create_subprocess_exec(sys.executable, str(program), stdout=asyncio.subprocess.PIPE)
+    assert bridge.stdout is not None
+    pid = int(await bridge.stdout.readline())
+    os.kill(pid, 0)
+    bridge.kill()
+    await bridge.wait()
+    await gone(pid)
+
+
+KILLED = """
+import asyncio
+from wxbridge.pictures.charts.worker import ChartWorker
+
+async def main():
+    charts = ChartWorker()
+    await charts.warm()
+    print(charts.pid, flush=True)
+    await asyncio.sleep(60)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
