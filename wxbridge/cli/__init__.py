@@ -1,5 +1,12 @@
 """The command line. Every command is short: it reads the configuration, calls the parts, and prints."""
 
-from wxbridge.cli.commands import main
 
-__all__ = ["main"]
+def main() -> None:
+    """Run the command line.
+
+    What it needs is imported here: the process that draws charts imports this package too, by Python's way of
+    spawning, and has no use for it.
+    """
+    from wxbridge.cli import commands
+
+    commands.main()
