@@ -19,7 +19,7 @@ The kinds and their params, plain JSON. What is not said to be needed may be lef
     as `promql.period` says. `at` equal to `end` says that this is the present: "last 15 min".
   - `step`, seconds; by itself for about 500 points.
   - `firing_since`, `resolved_at`: the stretch that is shaded.
-  - `title` (without one: the rule's name, else the expression), `subtitle`, `unit` (as in `compose.figures`; by itself
+  - `title` (without one: the rule's name, else the expression), `subtitle`, `unit` (as in `core.text.units`; by itself
     from the metric), `timezone` (an IANA name), `language` (`en`, `zh`), `theme` (`light`, `dark`).
 - `host_chart`: a machine's figures, all of them in the params; see `host_chart`.
 - `bars`: counts over time and a ranking, all of it in the params; see `bars`.

@@ -87,7 +87,7 @@ class PanelContent:
     curves: tuple[AlertCurve, ...]
     thresholds: tuple[AlertThreshold, ...] = ()
     unit: str = ""
-    """As `compose.figures` knows it; empty leaves the panel's own."""
+    """As `core.text.units` knows it; empty leaves the panel's own."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ class Shot(PageRequest):
     """A regular expression for the addresses of requests without which the page shows nothing but an
     error."""
     trust_key: str | None = field(default=None, repr=False)
-    """A key (see `tls.verified_key`) whose certificate the browser is to accept though it does not know who signed."""
+    """A key (see `core.browser_tls`) whose certificate the browser accepts though it does not know who signed it."""
     deadline: float = 60.0
     """Seconds from being asked for to the bytes, with the wait for a free place and the start of the browser."""
     max_bytes: int = 20 * 1024 * 1024
