@@ -63,7 +63,8 @@ class WechatHarness:
     async def stop(self) -> None:
         if self.task is not None:
             self.task.cancel()
-            async with asyncio.timeout(2):
+            # The channel's own limits add up to two seconds; a busy machine adds its own.
+            async with asyncio.timeout(10):
                 await asyncio.gather(self.task, return_exceptions=True)
             self.task = None
 
