@@ -17,8 +17,8 @@ from wxbridge.alerts.panels import panel_of, panel_spec
 from wxbridge.alerts.severity import worst_first
 from wxbridge.config.types import STORM, Rate
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec
-from wxbridge.core.pictures import ALERT
-from wxbridge.core.text.i18n import say
+from wxbridge.core.pictures import ALERT, ChartRequest, Theme
+from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, say
 from wxbridge.monitors.prometheus import expr_of
 
 MAX_INSTANCES_PER_CHART = 500
@@ -35,9 +35,8 @@ class AlertPictureOptions:
     """Whether there is one to get panels from; likewise `prometheus`, for charts."""
     prometheus: bool = False
     timezone: str | None = None
-    language: str = "en"
-    """`en` or `zh`."""
-    theme: str | None = None
+    language: Language = FALLBACK_LANGUAGE
+    theme: Theme | None = None
     storm: Rate = STORM
     published: bool = False
     """Whether channels that take addresses only can be given pictures."""
@@ -118,7 +117,7 @@ def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, settings:
             spec = panel_spec(whole, now, timezone=settings.timezone, language=language, theme=settings.theme)
             tries += [_try(way, spec)] if spec else []
         elif way == "chart" and settings.prometheus and _has_rule(first):
-            tries.append(_try(way, PictureSpec("chart", _chart(whole, shown, now, settings))))
+            tries.append(_try(way, _chart(whole, shown, now, settings).to_spec()))
     image = image_of(first)
     link = (image.link if image and "image" in ways else None) or first.links.get("panel") or first.link
     return PictureSpec(ALERT, {"tries": tries}, link=link)
@@ -128,21 +127,20 @@ def _try(way: str, spec: PictureSpec) -> dict[str, Any]:
     return {"way": way, "kind": spec.kind, "params": dict(spec.params)}
 
 
-def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, settings: AlertPictureOptions) -> dict[str, Any]:
+def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, settings: AlertPictureOptions) -> ChartRequest:
     over = whole.status is AlertStatus.RESOLVED
-    params = {
-        "rule": whole.labels.get("alertname"),
-        "expr": expr_of(_generator(whole)),
-        "labels": [dict(each.labels) for each in shown[:MAX_INSTANCES_PER_CHART]],
-        "more": max(0, len(shown) - MAX_INSTANCES_PER_CHART) or None,
-        "at": now.timestamp(),
-        "firing_since": whole.starts_at.timestamp() if whole.starts_at else None,
-        "resolved_at": (whole.ends_at or now).timestamp() if over else None,
-        "timezone": settings.timezone,
-        "language": settings.language,
-        "theme": settings.theme,
-    }
-    return {name: value for name, value in params.items() if value is not None}
+    return ChartRequest(
+        rule=whole.labels.get("alertname", ""),
+        expr=expr_of(_generator(whole)) or "",
+        instances=tuple(each.labels for each in shown[:MAX_INSTANCES_PER_CHART]),
+        more=max(0, len(shown) - MAX_INSTANCES_PER_CHART),
+        at=now.timestamp(),
+        firing_since=whole.starts_at.timestamp() if whole.starts_at else None,
+        resolved_at=(whole.ends_at or now).timestamp() if over else None,
+        timezone=settings.timezone,
+        language=settings.language,
+        theme=settings.theme,
+    )
 
 
 # ---------------------------------------------------------------- how many

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,16 +16,14 @@ from wxbridge.cli.common import FAILED, ConfigOption, config_path, fail, read_co
 from wxbridge.config.types import parse_duration
 from wxbridge.core import logging
 from wxbridge.core.errors import PictureError
-from wxbridge.core.model import PictureSpec
+from wxbridge.core.pictures import ChartRequest, Theme
 
 if TYPE_CHECKING:
-    from wxbridge.pictures.charts.graph import Graphs, Request
+    from wxbridge.pictures.charts.graph import ChartPainter
     from wxbridge.pictures.renderer import PictureRenderer
 
-Theme = Literal["light", "dark"]
 
-
-def _labels(text: str) -> Any:
+def _labels(text: str) -> list[dict[str, str]]:
     try:
         found = json.loads(text)
     except ValueError:
@@ -33,7 +31,7 @@ def _labels(text: str) -> Any:
     every = found if isinstance(found, list) else [found]
     if not every or not all(isinstance(each, dict) for each in every):
         raise typer.BadParameter(f"""{text!r} is no JSON object; write one like '{{"instance": "db-1:9100"}}'""")
-    return found
+    return [{name: str(value) for name, value in each.items()} for each in every]
 
 
 def _duration(text: str) -> float:
@@ -65,19 +63,18 @@ def chart(  # noqa: PLR0913, PLR0917 - one for each option
         raise typer.BadParameter("give one of --expr and --rule")
     logging.configure("auto", "warning")
     now = time.time()
-    params: dict[str, Any] = {
-        "expr": expr, "rule": rule, "labels": _labels(labels) if labels else None, "at": now,
-        "hold": _duration(hold) if expr else None, "title": title, "theme": theme,
-    }  # fmt: skip
+    request = ChartRequest(
+        expr or "", rule or "", tuple(_labels(labels)) if labels else (), at=now, hold=_duration(hold) if expr else 0.0,
+        title=title or "", theme=theme,
+    )  # fmt: skip
     if last is not None:
-        params |= {"start": now - _duration(last), "end": now}
-    params = {name: value for name, value in params.items() if value is not None}
+        request = replace(request, start=now - _duration(last), end=now)
     if explain:
-        found = asyncio.run(_explained(config, prometheus, params))
+        found = asyncio.run(_explained(config, prometheus, request))
         print(json.dumps(found, ensure_ascii=False))  # noqa: T201 - this is the command line
         return
     begun = time.monotonic()
-    png = asyncio.run(_drawn(config, prometheus, params))
+    png = asyncio.run(_drawn(config, prometheus, request))
     try:
         output.write_bytes(png)
     except OSError as error:
@@ -85,38 +82,33 @@ def chart(  # noqa: PLR0913, PLR0917 - one for each option
     say(f"{output}: {len(png)} bytes in {time.monotonic() - begun:.1f} s")
 
 
-async def _explained(config: Path | None, prometheus: str | None, params: Mapping[str, Any]) -> dict[str, Any]:
+async def _explained(config: Path | None, prometheus: str | None, request: ChartRequest) -> dict[str, Any]:
     from wxbridge.monitors.promql import explain_analysis
-    from wxbridge.pictures.charts import graph
+    from wxbridge.pictures.charts.graph import KnownRule, resolve_period
 
-    request = graph.requested(params)
+    known = KnownRule(request)
     if request.rule:
         async with _pictures(config, prometheus) as pictures:
-            if pictures.graphs is None:
-                raise _nowhere()
-            await _tell_namesakes(pictures.graphs, request)
-            request = await pictures.graphs.looked_up(request)
-    return explain_analysis(graph.analysis_of(request), graph.period_of(request))
+            painter = _painter_of(pictures)
+            await _tell_namesakes(painter, request)
+            known = await painter.look_up_rule(request)
+    return explain_analysis(known.analyze(), resolve_period(known.request))
 
 
-async def _drawn(config: Path | None, prometheus: str | None, params: Mapping[str, Any]) -> bytes:
-    from wxbridge.pictures.charts import graph
-
+async def _drawn(config: Path | None, prometheus: str | None, request: ChartRequest) -> bytes:
     async with _pictures(config, prometheus) as pictures:
-        if pictures.graphs is None:
-            raise _nowhere()
-        await _tell_namesakes(pictures.graphs, graph.requested(params))
-        return await pictures.draw(PictureSpec("chart", params))
+        await _tell_namesakes(_painter_of(pictures), request)
+        return await pictures.draw(request.to_spec())
 
 
-async def _tell_namesakes(graphs: Graphs, request: Request) -> None:
+async def _tell_namesakes(painter: ChartPainter, request: ChartRequest) -> None:
     """Say which rule is taken where several have the name that was asked for."""
     if not request.rule:
         return
     with suppress(PictureError):  # whoever draws is told of it
-        named = [rule for rule in await graphs.prometheus.rules() if rule.name == request.rule]
+        named = [rule for rule in await painter.prometheus.rules() if rule.name == request.rule]
         if len(named) > 1:
-            taken = await graphs.looked_up(request)
+            taken = (await painter.look_up_rule(request)).request
             others = "".join(f"\n  {' '.join(rule.expr.split())}  {json.dumps(dict(rule.labels))}" for rule in named)
             say(
                 f"{len(named)} rules are called {request.rule}; --labels tells which is meant. "
@@ -124,8 +116,10 @@ async def _tell_namesakes(graphs: Graphs, request: Request) -> None:
             )
 
 
-def _nowhere() -> typer.BadParameter:
-    return typer.BadParameter("no Prometheus: set `prometheus: url:` in jobs.yaml, or give --prometheus URL")
+def _painter_of(pictures: PictureRenderer) -> ChartPainter:
+    if pictures.chart_painter is None:
+        raise typer.BadParameter("no Prometheus: set `prometheus: url:` in jobs.yaml, or give --prometheus URL")
+    return pictures.chart_painter
 
 
 def _pictures(config: Path | None, prometheus: str | None) -> PictureRenderer:

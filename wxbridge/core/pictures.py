@@ -8,10 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import PictureSpec
+from wxbridge.core.text.i18n import LANGUAGES, Language
+
+Theme = Literal["light", "dark"]
 
 PAGE = "page"
 PANEL = "panel"
@@ -110,6 +113,91 @@ def fetch_spec(url: str, *, link: str | None = None, trusted: bool = False) -> P
     shown = url if link is None else link
     params = {"url": url, "trusted": True} if trusted else {"url": url}
     return PictureSpec(FETCH, params, link=shown if shown.startswith(("http://", "https://")) else None)
+
+
+# ---------------------------------------------------------------- a chart
+
+
+@dataclass(frozen=True)
+class ChartRequest:
+    """A chart of an alerting rule or an expression. Times are seconds since the epoch.
+
+    It needs `expr` or `rule`, and `at` or both `start` and `end`. What is None is left to who draws it.
+    """
+
+    expr: str = ""
+    """PromQL. An outer comparison with a number becomes the threshold, its other side the curve."""
+    rule: str = ""
+    """An alerting rule's name: Prometheus is asked for it (by name and labels), and `expr` counts only where it does
+    not know it."""
+    instances: tuple[Mapping[str, str], ...] = ()
+    """The labels of the firing instances, for one chart of them all; without any all series are drawn."""
+    more: int = 0
+    """How many more instances fire."""
+    start: float | None = None
+    end: float | None = None
+    step: float | None = None
+    """In seconds; by itself for about 500 points."""
+    at: float | None = None
+    """The moment shown last: the time before it follows from the next three, see `promql.choose_period`. Where it is
+    equal to `end`, that is the present: "last 15 min"."""
+    hold: float = 0.0
+    """The rule's `for`, in seconds."""
+    firing_since: float | None = None
+    """From when to when (None: still) the alert fired: the stretch that is shaded."""
+    resolved_at: float | None = None
+    title: str = ""
+    """Without one: the rule's name, else the expression."""
+    subtitle: str = ""
+    unit: str = ""
+    """As `core.text.units` knows it; by itself from the metric."""
+    timezone: str | None = None
+    """An IANA name."""
+    language: Language | None = None
+    theme: Theme | None = None
+    deadline: float | None = None
+    """Seconds; `pictures.deadline` when not given."""
+
+    def to_spec(self, link: str | None = None) -> PictureSpec:
+        """Describe the picture as it is stored: what is not as usual."""
+        params = {
+            field.name: value
+            for field in fields(ChartRequest)
+            if field.name != "instances" and (value := getattr(self, field.name)) != field.default
+        }
+        labels = {"labels": [dict(each) for each in self.instances]} if self.instances else {}
+        return PictureSpec(CHART, params | labels, link=link)
+
+    @classmethod
+    def from_params(cls, params: Mapping[str, Any]) -> Self:
+        """Read what `to_spec` wrote; the deadline, which is everybody's, is left out.
+
+        Raises:
+            PictureError: a param is unknown, missing or of another type.
+        """
+        given = {name: value for name, value in params.items() if value is not None and name != "deadline"}
+        labels = given.pop("labels", ())
+        if unknown := sorted(given.keys() - _CHART_NUMBERS - _CHART_TEXTS):
+            raise PictureError(f"a picture of kind {CHART} does not know {', '.join(unknown)}")
+        try:
+            instances = tuple(
+                {str(name): str(value) for name, value in each.items()}
+                for each in (labels if isinstance(labels, list | tuple) else [labels])
+            )
+            words: dict[str, Any] = {name: str(given[name]) for name in _CHART_TEXTS & given.keys()}
+            words |= {name: float(given[name]) for name in _CHART_NUMBERS & given.keys()}
+            read = cls(instances=instances, **words | {"more": int(given.get("more", 0))})
+        except (AttributeError, OverflowError, TypeError, ValueError) as error:
+            raise PictureError(f"a picture of kind {CHART} cannot read its params: {error}") from None
+        if read.language not in (None, *LANGUAGES) or read.theme not in (None, *get_args(Theme)):
+            raise PictureError(f"a picture of kind {CHART} has no language {read.language} or theme {read.theme}")
+        if not (read.expr.strip() or read.rule) or (read.at is None and None in (read.start, read.end)):
+            raise PictureError(f"a picture of kind {CHART} needs `expr` or `rule`, and `at` or `start` and `end`")
+        return read
+
+
+_CHART_NUMBERS = frozenset({"more", "start", "end", "step", "at", "hold", "firing_since", "resolved_at"})
+_CHART_TEXTS = frozenset({"expr", "rule", "title", "subtitle", "unit", "timezone", "language", "theme"})
 
 
 # ---------------------------------------------------------------- a panel

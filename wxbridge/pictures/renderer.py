@@ -8,19 +8,7 @@ The kinds and their params, plain JSON. What is not said to be needed may be lef
 - `panel`, a panel of `grafana:`: a `core.pictures.PanelRequest`.
 - `fetch`: `url` (needed), and `trusted` where the operator himself wrote the address.
 - `file`: `path` (needed).
-- `chart`, drawn from `prometheus:`; see `graph.Graphs`:
-  - `expr`: PromQL. An outer comparison with a number becomes the threshold, its other side the curve.
-  - `rule`: an alerting rule's name, in place of `expr` or before it: the rule is looked up in Prometheus (by name and
-    `labels`), and `expr` counts only where it is not found.
-  - `labels`: the labels of the firing instance, or a list of those of several, in one chart; without any all series.
-    `more`: how many more fire than `labels` has.
-  - `start` and `end`, seconds since the epoch; or `at`, the moment shown last (needed without them): the time before
-    it then follows from `hold` (the rule's `for`, seconds), `firing_since` and `resolved_at` (seconds since the epoch),
-    as `promql.period` says. `at` equal to `end` says that this is the present: "last 15 min".
-  - `step`, seconds; by itself for about 500 points.
-  - `firing_since`, `resolved_at`: the stretch that is shaded.
-  - `title` (without one: the rule's name, else the expression), `subtitle`, `unit` (as in `core.text.units`; by itself
-    from the metric), `timezone` (an IANA name), `language` (`en`, `zh`), `theme` (`light`, `dark`).
+- `chart`, drawn from `prometheus:`: a `core.pictures.ChartRequest`.
 - `host_chart`: a machine's figures, all of them in the params; see `host_chart`.
 - `bars`: counts over time and a ranking, all of it in the params; see `bars`.
 - `alert`, as `alerts.pictures` makes it: `tries` (needed), a list of `{"way": …, "kind": …, "params": …}` of the
@@ -49,8 +37,8 @@ from wxbridge.core.pictures import ALERT, CHART, FETCH, FILE, PAGE, PANEL, PageR
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.allowed_hosts import AllowList
-from wxbridge.pictures.charts import host_chart
-from wxbridge.pictures.charts.graph import Graphs
+from wxbridge.pictures.charts.graph import ChartPainter
+from wxbridge.pictures.charts.host_chart import HostChartPainter
 from wxbridge.pictures.charts.worker import ChartWorker
 from wxbridge.pictures.fetch import fetch, read_file
 from wxbridge.pictures.pages.browser import Browser
@@ -109,10 +97,10 @@ class PictureRenderer:
         """The configured Grafana; None where there is none."""
         self.charts = ChartWorker(fonts=fonts)
         """The one process that draws charts; it starts with the first."""
-        self.graphs: Graphs | None = None
+        self.chart_painter: ChartPainter | None = None
         """What draws charts from the configured Prometheus; None where there is none."""
         if prometheus is not None:
-            self.graphs = Graphs(
+            self.chart_painter = ChartPainter(
                 prometheus,
                 self.charts,
                 timezone=timezone or "UTC",
@@ -134,16 +122,16 @@ class PictureRenderer:
             CHART: self._chart,
             PANEL: self._panel,
             ALERT: self._alert,
-            "host_chart": host_chart.painter(self.charts),
+            "host_chart": HostChartPainter(self.charts).paint,
             "bars": self.charts.bars,
             **(painters or {}),
         }
         self._scratch: ScratchPainter | None = None
-        if self.settings.alerts.painter is not None and grafana is not None and self.graphs is not None:
+        if self.settings.alerts.painter is not None and grafana is not None and self.chart_painter is not None:
             self._scratch = ScratchPainter(
                 self.settings.alerts.painter,
                 grafana,
-                self.graphs,
+                self.chart_painter,
                 self.painters[PANEL],
                 theme=self.settings.alerts.theme,
                 timezone=timezone,
@@ -159,8 +147,8 @@ class PictureRenderer:
         """Close the connections, the process that draws charts and the browser, as far as they were opened."""
         if self._scratch is not None:
             await self._scratch.close()
-        if self.graphs is not None:
-            await self.graphs.close()
+        if self.chart_painter is not None:
+            await self.chart_painter.close()
         await self.charts.close()
         await self.browser.close()
         if self.grafana is not None:
@@ -253,9 +241,9 @@ class PictureRenderer:
         return await self._panels.paint(params)
 
     async def _chart(self, params: Mapping[str, Any]) -> bytes:
-        if self.graphs is None:
+        if self.chart_painter is None:
             raise NothingToDraw("there is no `prometheus: url:` to draw a chart from", reason="no_source")
-        return await self.graphs.paint(params)
+        return await self.chart_painter.paint(params)
 
     # ------------------------------------------------------------ alerts
 

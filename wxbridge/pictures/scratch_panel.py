@@ -27,7 +27,7 @@ from wxbridge.config.types import ScratchSettings, WebSource
 from wxbridge.core.deadline import seconds_left, share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused, PictureTimeout
 from wxbridge.core.http import ApiClient, ApiError
-from wxbridge.core.pictures import PanelAddress, PanelRequest
+from wxbridge.core.pictures import ChartRequest, PanelAddress, PanelRequest
 from wxbridge.core.text.i18n import say
 from wxbridge.core.thresholds import AlertThreshold
 from wxbridge.monitors.prometheus import QueryAnswer
@@ -41,7 +41,7 @@ from wxbridge.monitors.promql import (
     narrow_query,
 )
 from wxbridge.pictures.charts.chart import MAX_CURVES
-from wxbridge.pictures.charts.graph import NO_RATIO, Graphs, Request, analysis_of, period_of, requested
+from wxbridge.pictures.charts.graph import MAX_RATIO, ChartPainter, resolve_period
 
 log = structlog.get_logger()
 
@@ -279,7 +279,7 @@ class ScratchPainter:
     Args:
         settings: Which panel.
         grafana: Where Grafana is, and an account that may save the dashboard.
-        graphs: What knows rules and series.
+        chart_painter: What knows rules and series.
         paint: The painter of panels, by Grafana's renderer or our browser.
         theme: Where the params of a chart name none; likewise `timezone`.
         wall: Seconds since the epoch; for tests.
@@ -290,7 +290,7 @@ class ScratchPainter:
         self,
         settings: ScratchSettings,
         grafana: WebSource,
-        graphs: Graphs,
+        chart_painter: ChartPainter,
         paint: Painter,
         *,
         theme: str = "light",
@@ -300,7 +300,7 @@ class ScratchPainter:
     ) -> None:
         self._settings = settings
         self._client = ApiClient(grafana.address("Grafana", "grafana"))
-        self._graphs = graphs
+        self._chart_painter = chart_painter
         self._paint = paint
         self._theme = theme
         self._timezone = timezone
@@ -332,7 +332,7 @@ class ScratchPainter:
         limit = seconds_left(DEADLINE_SECONDS)
         try:
             async with asyncio.timeout(limit):
-                content, shown = await self._asked(requested(params))
+                content, shown = await self._asked(ChartRequest.from_params(params))
                 # One at a time: the next one waits here, or is too late.
                 async with self._lock:
                     return await self._drawn(
@@ -345,20 +345,20 @@ class ScratchPainter:
 
     # ------------------------------------------------------------ what to draw
 
-    async def _asked(self, request: Request) -> tuple[PanelContent, PanelRequest]:
+    async def _asked(self, request: ChartRequest) -> tuple[PanelContent, PanelRequest]:
         """What a panel is filled with, and its picture."""
-        if request.rule:
-            request = await self._graphs.looked_up(request)
-        when, analysis = period_of(request), analysis_of(request)
+        known = await self._chart_painter.look_up_rule(request)
+        request, analysis = known.request, known.analyze()
+        when = resolve_period(request)
         curves = [curve for curve in analysis.curves if curve.role is not CurveRole.ABSENT]
         unit, answered = await asyncio.gather(
-            self._graphs.unit(request, analysis),
+            self._chart_painter.find_unit(request, analysis),
             asyncio.gather(*(self._fitting(curve, analysis, when) for curve in curves)),
         )
         found = [(curve, answer) for curve, answer in answered if _values(answer)]
         if not any(curve.role is not CurveRole.REFERENCE for curve, _ in found):
             raise NothingToDraw(f"Prometheus has no data to draw for {analysis.expr.strip()[:_MAX_TITLE_CHARS]}")
-        if unit == "ratio" and not request.unit and any(max(_values(answer)) > NO_RATIO for _, answer in found):
+        if unit == "ratio" and not request.unit and any(max(_values(answer)) > MAX_RATIO for _, answer in found):
             unit = ""
         title = (request.title or " ".join(analysis.expr.split()))[:_MAX_TITLE_CHARS]
         shown = PanelRequest(
@@ -387,7 +387,7 @@ class ScratchPainter:
                     query = narrow_query(curve.query, chosen, series) if can_narrow else None
             return choice
 
-        answer = await self._graphs.prometheus.query_range(curve.query, when, choose=choose, limit=MAX_CURVES)
+        answer = await self._chart_painter.prometheus.query_range(curve.query, when, choose=choose, limit=MAX_CURVES)
         if query is None or answer.others:
             why = f"more than {MAX_CURVES}" if answer.others else "others than the firing instances'"
             raise NothingToDraw(f"Grafana would draw {why} series for {curve.query[:_MAX_TITLE_CHARS]}", reason="unfit")

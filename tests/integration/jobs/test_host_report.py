@@ -17,7 +17,7 @@ from wxbridge.hosts import store
 from wxbridge.hosts.samples import Sample
 from wxbridge.jobs import JobContext
 from wxbridge.jobs.kinds.host_report import KIND, HostReportJob
-from wxbridge.pictures.charts.host_chart import charts_of, painter
+from wxbridge.pictures.charts.host_chart import HostChartPainter, charts_of
 from wxbridge.pictures.charts.worker import ChartWorker
 
 NOW = 1_767_261_600.0
@@ -130,8 +130,8 @@ async def test_the_chart_is_drawn_by_the_process_that_draws_charts(database: Dat
     run = Run(database)
     await run.of(job(disks=True))
     async with ChartWorker() as charts:
-        png = await painter(charts)(run.specs[0].params)
+        png = await HostChartPainter(charts).paint(run.specs[0].params)
         with pytest.raises(PictureError, match="broken params"):
-            await painter(charts)({"panels": [{"title": "x"}]})
+            await HostChartPainter(charts).paint({"panels": [{"title": "x"}]})
     assert png.startswith(b"\x89PNG")
     assert int.from_bytes(png[16:20]) == 1080

@@ -25,7 +25,7 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.core.thresholds import AlertThreshold
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.monitors.promql import analyze_expression
-from wxbridge.pictures.charts.graph import Graphs
+from wxbridge.pictures.charts.graph import ChartPainter
 from wxbridge.pictures.checks import check_painter
 from wxbridge.pictures.panels import PanelPainter
 from wxbridge.pictures.renderer import PictureRenderer
@@ -74,7 +74,7 @@ async def make(grafana: FakeGrafana, prometheus: FakePrometheus, clock: Clock) -
 
     def one(token: str = EDITOR_TOKEN, panel: int = 2, uid: str = SCRATCH_UID) -> ScratchPainter:
         source = GrafanaSettings(url=grafana.url, token=token)
-        graphs = Graphs(WebSource(url=prometheus.url), None)  # type: ignore[arg-type] # it draws nothing itself
+        graphs = ChartPainter(WebSource(url=prometheus.url), None)  # type: ignore[arg-type] # it draws nothing itself
         settings = ScratchSettings(dashboard=uid, panel=panel)
         paint = PanelPainter(Grafana(source)).paint
         scratch = ScratchPainter(settings, source, graphs, paint, timezone="Asia/Shanghai", wall=clock, pause=0.001)

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 from wxbridge.bot.time_range import Span
 from wxbridge.config.graphs import TALL, WIDE, Size
 from wxbridge.core.model import PictureSpec
-from wxbridge.core.pictures import PageRequest, PanelAddress, PanelRequest
+from wxbridge.core.pictures import ChartRequest, PageRequest, PanelAddress, PanelRequest
 from wxbridge.core.text.i18n import Language
 from wxbridge.monitors.dashboards import PanelInfo
 
@@ -61,21 +61,21 @@ def page_picture(
     return request.to_spec(link)
 
 
-CHART_DEADLINE = 25.0
-"""Seconds. Others wait in the same chat while a Prometheus does not answer."""
+CHART_DEADLINE_SECONDS = 25.0
+"""Others wait in the same chat while a Prometheus does not answer."""
 
 
 def chart_picture(expr: str, span: Span, timezone: str, language: Language, link: str | None) -> PictureSpec:
     """What to draw for an expression: kind `chart`."""
-    params = {
-        "expr": expr,
-        "start": span.start.timestamp(),
-        "end": span.end.timestamp(),
-        "timezone": timezone,
-        "language": language,
-        "deadline": CHART_DEADLINE,
-    }
-    return PictureSpec("chart", params, link=link)
+    request = ChartRequest(
+        expr,
+        start=span.start.timestamp(),
+        end=span.end.timestamp(),
+        timezone=timezone,
+        language=language,
+        deadline=CHART_DEADLINE_SECONDS,
+    )
+    return request.to_spec(link)
 
 
 def path_of(view: View, panel: int | None = None) -> str:

@@ -11,12 +11,12 @@ from array import array
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from typing import Any, Literal
+from typing import Any
 
+from wxbridge.core.pictures import Theme
 from wxbridge.core.text.i18n import Language
 from wxbridge.core.thresholds import AlertThreshold
 
-Theme = Literal["light", "dark"]
 Points = tuple[tuple[float, float | None], ...]
 
 MAX_CURVES = 10

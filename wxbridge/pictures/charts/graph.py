@@ -1,18 +1,19 @@
-"""Charts of PromQL: the painter of pictures of kind `chart`; its params are told in `wxbridge.pictures.renderer`."""
+"""Charts of PromQL: the painter of pictures of kind `chart`; its params are `core.pictures.ChartRequest`'s."""
 
 from __future__ import annotations
 
 import asyncio
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Self, get_args
+from typing import Any, Self
 
 from wxbridge.config.types import WebSource
 from wxbridge.core.errors import NothingToDraw, PictureError
-from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES, Language, say
-from wxbridge.monitors.prometheus import AlertRule, ChartData, Prometheus, fetch_chart_data, find_rule
+from wxbridge.core.pictures import ChartRequest, Theme
+from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, say
+from wxbridge.monitors.prometheus import ChartData, Prometheus, fetch_chart_data, find_rule
 from wxbridge.monitors.promql import (
     MAX_POINTS,
     USUAL_POINTS,
@@ -23,84 +24,23 @@ from wxbridge.monitors.promql import (
     choose_period,
 )
 from wxbridge.monitors.promql_units import unit_in
-from wxbridge.pictures.charts.chart import Chart, Curve, Mark, Theme
+from wxbridge.pictures.charts.chart import Chart, Curve, Mark
 from wxbridge.pictures.charts.worker import ChartWorker
 
-KIND = "chart"
-_PARAMS = frozenset((
-    "expr", "rule", "labels", "more", "start", "end", "step", "at", "hold", "firing_since", "resolved_at",
-    "title", "subtitle", "unit", "timezone", "language", "theme", "deadline",
-))  # fmt: skip
-_METRICS_ASKED = 3
+_MAX_METRICS_ASKED = 3
 """Of how many metrics the server is asked for a unit."""
-_ROUNDING = 1e-3
+_ROUNDING_STEPS = 1e-3
 """Of a step: what a start may be off for its point to count."""
-NO_RATIO = 10.0
+MAX_RATIO = 10.0
 """What is called a ratio and is more than this is none."""
-_TITLE_AT_MOST = 200
-"""Characters; what is too wide for the picture is cut by who draws it."""
+_MAX_TITLE_CHARS = 200
+"""What is too wide for the picture is cut by who draws it."""
 _NOTES = ("pictures.chart.labels_differ", "pictures.chart.labels_unknown")
 """The texts of `Choice.note`; other notes are a server's own."""
 
 
-@dataclass(frozen=True)
-class Request:
-    """The params of a chart, read."""
-
-    expr: str = ""
-    rule: str = ""
-    instances: tuple[Mapping[str, str], ...] = ()
-    """The labels of the firing instances; none for all series."""
-    more: float = 0.0
-    """How many more instances fire."""
-    start: float | None = None
-    end: float | None = None
-    step: float | None = None
-    at: float | None = None
-    hold: float = 0.0
-    firing_since: float | None = None
-    resolved_at: float | None = None
-    title: str = ""
-    subtitle: str = ""
-    unit: str = ""
-    timezone: str | None = None
-    language: Language | None = None
-    theme: Theme | None = None
-    added: tuple[str, ...] = field(default=())
-    """The labels that the rule itself sets, once it is known."""
-
-
-def requested(params: Mapping[str, Any]) -> Request:
-    """Read the params.
-
-    Raises:
-        PictureError: one is unknown, missing or of another type.
-    """
-    given = {name: value for name, value in params.items() if value is not None}
-    if unknown := sorted(given.keys() - _PARAMS):
-        raise PictureError(f"a picture of kind {KIND} does not know {', '.join(unknown)}")
-    given.pop("deadline", None)
-    labels = given.pop("labels", ())
-    every = labels if isinstance(labels, list | tuple) else [labels]
-    try:
-        instances = tuple({str(name): str(value) for name, value in each.items()} for each in every)
-        words: dict[str, Any] = {name: str(value) for name, value in given.items() if name not in _NUMBERS}
-        words |= {name: float(given[name]) for name in _NUMBERS if name in given}
-        read = Request(instances=instances, **words)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise PictureError(f"a picture of kind {KIND} cannot read its params: {error}") from None
-    if read.language not in (None, *LANGUAGES) or read.theme not in (None, *get_args(Theme)):
-        raise PictureError(f"a picture of kind {KIND} has no language {read.language} or theme {read.theme}")
-    if not (read.expr.strip() or read.rule) or (read.at is None and None in (read.start, read.end)):
-        raise PictureError(f"a picture of kind {KIND} needs `expr` or `rule`, and `at` or `start` and `end`")
-    return read
-
-
-_NUMBERS = ("more", "start", "end", "step", "at", "hold", "firing_since", "resolved_at")
-
-
-def period_of(request: Request) -> Period:
-    """The time that a chart shows, within 10 to 11,000 points.
+def resolve_period(request: ChartRequest) -> Period:
+    """Tell the time that a chart shows, within 10 to 11,000 points.
 
     Raises:
         PictureError: it ends before it starts, or is in no calendar.
@@ -110,7 +50,7 @@ def period_of(request: Request) -> Period:
         if request.start is not None and end is not None:
             return _given(request.start, end, request.step)
         now = _moment(end)
-        assert now is not None  # noqa: S101 - `requested` saw to it
+        assert now is not None  # noqa: S101 - `from_params` saw to it
         chosen = choose_period(
             now, hold=request.hold, starts_at=_moment(request.firing_since), ends_at=_moment(request.resolved_at)
         )
@@ -127,50 +67,47 @@ def _given(start: float, end: float, step: float | None) -> Period:
     step = max(least, step or usual)
     # The last point is the end itself, as in `promql.choose_period`: of 30 days a step is more than an hour.
     end = math.floor(end * 1000) / 1000
-    return Period(max(0.0, end - math.floor((end - start) / step + _ROUNDING) * step), end, step)
+    return Period(max(0.0, end - math.floor((end - start) / step + _ROUNDING_STEPS) * step), end, step)
 
 
 def _moment(seconds: float | None) -> datetime | None:
     return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
 
 
-def analysis_of(request: Request) -> Analysis:
-    """What of its expression a chart shows. Never raises."""
-    first, *others = request.instances or ({},)
-    return analyze_expression(request.expr, first, *others, added=request.added)
+@dataclass(frozen=True)
+class KnownRule:
+    """A request with what Prometheus says of its rule."""
+
+    request: ChartRequest
+    added_labels: tuple[str, ...] = ()
+    """The labels that the rule itself sets."""
+
+    def analyze(self) -> Analysis:
+        """Find what of its expression a chart shows. Never raises."""
+        first, *others = self.request.instances or ({},)
+        return analyze_expression(self.request.expr, first, *others, added=self.added_labels)
 
 
-def with_rule(request: Request, rule: AlertRule) -> Request:
-    """The same with what a rule says."""
-    return replace(
-        request,
-        expr=rule.expr,
-        hold=rule.hold,
-        added=tuple(rule.labels),
-        title=request.title or rule.name,
-    )
-
-
-class Graphs:
+class ChartPainter:
     """Draws charts from one Prometheus. Use from one event loop, and `close()` in the end.
 
     Args:
         settings: Which Prometheus.
-        charts: What draws; whoever gave it closes it.
+        worker: What draws; whoever gave it closes it.
         timezone: Where the params name none; an IANA name. Likewise `language` and `theme`.
     """
 
     def __init__(
         self,
         settings: WebSource,
-        charts: ChartWorker,
+        worker: ChartWorker,
         *,
         timezone: str = "UTC",
         language: Language = "en",
         theme: Theme = "light",
     ) -> None:
         self.prometheus = Prometheus(settings)
-        self._charts = charts
+        self._worker = worker
         self._timezone = timezone
         self._language: Language = language
         self._theme: Theme = theme
@@ -192,18 +129,17 @@ class Graphs:
             NothingToDraw: there is no such rule (`no_rule`), or no data (`no_data`).
             PictureError: the params are wrong; Prometheus cannot be reached, refuses or is too late; drawing failed.
         """
-        request = requested(params)
-        if request.rule:
-            request = await self.looked_up(request)
-        return await self._charts.draw(await self.chart(request))
+        return await self._worker.draw(await self.make_chart(ChartRequest.from_params(params)))
 
-    async def looked_up(self, request: Request) -> Request:
+    async def look_up_rule(self, request: ChartRequest) -> KnownRule:
         """Fill in what the rule says that a request names; a rule that is unknown leaves the request's own expression.
 
         Raises:
             NothingToDraw: the rule is unknown, and the request has no expression.
             PictureError: Prometheus does not tell its rules.
         """
+        if not request.rule:
+            return KnownRule(request)
         labels = {**(request.instances[0] if request.instances else {}), "alertname": request.rule}
         try:
             rules = await self.prometheus.rules()
@@ -214,31 +150,33 @@ class Graphs:
             rules = ()
         found = find_rule(rules, labels, request.expr or None)
         if found is not None:
-            return with_rule(request, found)
+            title = request.title or found.name
+            return KnownRule(replace(request, expr=found.expr, hold=found.hold, title=title), tuple(found.labels))
         if not request.expr:
             raise NothingToDraw(f"Prometheus has no alerting rule {request.rule[:200]}", reason="no_rule")
-        return replace(request, title=request.title or request.rule)
+        return KnownRule(replace(request, title=request.title or request.rule))
 
-    async def chart(self, request: Request) -> Chart:
+    async def make_chart(self, request: ChartRequest) -> Chart:
         """Ask Prometheus for what a chart shows.
 
         Raises:
-            NothingToDraw: there is no data.
+            NothingToDraw: there is no such rule, or no data.
             PictureError: as `Prometheus.query_range`.
         """
-        when = period_of(request)
-        analysis = analysis_of(request)
+        known = await self.look_up_rule(request)
+        request, analysis = known.request, known.analyze()
+        when = resolve_period(request)
         shown, unit = await asyncio.gather(
-            fetch_chart_data(self.prometheus, analysis, when), self.unit(request, analysis), return_exceptions=True
+            fetch_chart_data(self.prometheus, analysis, when), self.find_unit(request, analysis), return_exceptions=True
         )
         if isinstance(shown, BaseException):
             raise shown
         if isinstance(unit, BaseException):
             raise unit
-        return self._composed(request, analysis, shown, unit)
+        return self._compose(request, analysis, shown, unit)
 
-    async def unit(self, request: Request, analysis: Analysis) -> str:
-        """What a chart's values are counted in, as `compose.figures` knows it; empty where it cannot be told."""
+    async def find_unit(self, request: ChartRequest, analysis: Analysis) -> str:
+        """Tell what a chart's values are counted in, as `core.text.units` knows it; empty where it cannot be told."""
         if request.unit:
             return request.unit
         curve = analysis.curves[0]
@@ -249,12 +187,12 @@ class Graphs:
 
         if found := unit_in(curve.query, of_metric):
             return found
-        names = curve.metrics[:_METRICS_ASKED]
+        names = curve.metrics[:_MAX_METRICS_ASKED]
         metadata = await asyncio.gather(*map(self.prometheus.metadata, names))
         known.update((name, each.unit) for name, each in zip(names, metadata, strict=True) if each.unit)
         return unit_in(curve.query, of_metric) if known else ""
 
-    def _composed(self, request: Request, analysis: Analysis, shown: ChartData, unit: str) -> Chart:
+    def _compose(self, request: ChartRequest, analysis: Analysis, shown: ChartData, unit: str) -> Chart:
         language = request.language or self._language
         vanished = any(curve.role is CurveRole.VANISHED for curve, _ in shown.curves)
         # What is missing is better seen as the end of its own curve than as a 1 that says so.
@@ -266,12 +204,12 @@ class Graphs:
             named = reference or (several and len(answer.series) == 1)
             name = " ".join(curve.query.split()) if named else ""
             curves += [Curve(series.points, series.labels, name, reference) for series in answer.series]
-        if unit == "ratio" and not request.unit and _above(curves, NO_RATIO):
+        if unit == "ratio" and not request.unit and _above(curves, MAX_RATIO):
             unit = ""
         notes = {say(key, FALLBACK_LANGUAGE): say(key, language) for key in _NOTES}
         since = request.firing_since
         return Chart(
-            title=(request.title or " ".join(analysis.expr.split()))[:_TITLE_AT_MOST],
+            title=(request.title or " ".join(analysis.expr.split()))[:_MAX_TITLE_CHARS],
             curves=tuple(curves),
             start=shown.period.start if request.start is None else request.start,
             end=shown.period.end,
@@ -280,7 +218,7 @@ class Graphs:
             thresholds=analysis.thresholds,
             marks=(Mark(since, request.resolved_at),) if since is not None else (),
             unit=unit,
-            others=sum(answer.others for _, answer in parts) + int(request.more),
+            others=sum(answer.others for _, answer in parts) + request.more,
             note="; ".join(notes.get(note, note) for note in shown.notes),
             timezone=request.timezone or self._timezone,
             language=language,

@@ -7,36 +7,30 @@ Params: `title`, `start` and `end` (seconds since the epoch), `timezone`, `langu
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from wxbridge.core.errors import PictureError
+from wxbridge.core.pictures import Theme
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES
 from wxbridge.core.thresholds import AlertThreshold
 from wxbridge.pictures.charts.chart import Chart, Curve, Mark
-
-if TYPE_CHECKING:
-    from wxbridge.pictures.charts.chart import Theme
+from wxbridge.pictures.charts.worker import ChartWorker
 
 
-class Drawer(Protocol):
-    """What draws charts: `worker.ChartWorker`."""
+class HostChartPainter:
+    """Draws the pictures of kind `host_chart`. Whoever gives the worker closes it."""
 
-    async def draw(self, *charts: Chart, title: str = "", columns: int = 0) -> bytes:
-        """Draw charts on one picture. Raises `PictureError`."""
+    def __init__(self, worker: ChartWorker) -> None:
+        self._worker = worker
 
-
-def painter(charts: Drawer) -> Callable[[Mapping[str, Any]], Awaitable[bytes]]:
-    """The painter of the kind `host_chart`, for `PictureRenderer(painters=…)`."""
-
-    async def paint(params: Mapping[str, Any]) -> bytes:
-        return await charts.draw(*charts_of(params), title=str(params.get("title", "")), columns=1)
-
-    return paint
+    async def paint(self, params: Mapping[str, Any]) -> bytes:
+        """Draw what the params describe. Raises `PictureError`."""
+        return await self._worker.draw(*charts_of(params), title=str(params.get("title", "")), columns=1)
 
 
 def charts_of(params: Mapping[str, Any]) -> tuple[Chart, ...]:
-    """The charts that the params describe, one for a panel.
+    """Read the charts that the params describe, one for a panel.
 
     Raises:
         PictureError: they are not as described above.

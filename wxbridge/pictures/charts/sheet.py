@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wxbridge.pictures.charts.chart import Theme
+from wxbridge.core.pictures import Theme
 from wxbridge.pictures.charts.fonts import Fonts, fonts
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from wxbridge.alerts.firing import FiringAlert, FiringOverview
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import PictureSpec
+from wxbridge.core.pictures import Theme
 from wxbridge.core.text.i18n import Language
 from wxbridge.hosts.samples import Host
 from wxbridge.jobs.store import JobStatus
@@ -93,7 +94,7 @@ class Seeing:
     """For whom a picture is drawn: in which language, on which ground, as of when (seconds since the epoch)."""
 
     language: Language
-    theme: str
+    theme: Theme
     at: float
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import PictureSpec
+from wxbridge.core.pictures import Theme
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
 from wxbridge.web.console.neighbours import Console
@@ -42,7 +43,7 @@ class Visit:
     query: Mapping[str, str]
 
     @property
-    def theme(self) -> str:
+    def theme(self) -> Theme:
         """On which ground a picture is to be drawn that is asked for."""
         return "dark" if self.query.get("theme") == "dark" else "light"
 

@@ -15,8 +15,9 @@ from wxbridge.config.types import WebSource
 from wxbridge.core import imaging
 from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.model import PictureSpec
+from wxbridge.core.pictures import ChartRequest
 from wxbridge.pictures.charts.chart import Chart
-from wxbridge.pictures.charts.graph import Graphs, period_of, requested
+from wxbridge.pictures.charts.graph import ChartPainter, resolve_period
 from wxbridge.pictures.renderer import PictureRenderer
 
 AT = 1_772_860_200.0
@@ -43,7 +44,7 @@ async def fake() -> AsyncIterator[FakePrometheus]:
 
 async def chart(fake: FakePrometheus, **params: Any) -> Chart:
     drawn = Drawn()
-    async with Graphs(WebSource(url=fake.url), drawn, timezone="Asia/Shanghai") as graphs:  # type: ignore[arg-type]
+    async with ChartPainter(WebSource(url=fake.url), drawn, timezone="Asia/Shanghai") as graphs:  # type: ignore[arg-type]
         assert await graphs.paint(params) == b"png"
     return drawn.charts[0]
 
@@ -103,7 +104,7 @@ async def test_an_alert_that_is_over_is_drawn_from_before_its_beginning_to_after
 async def test_however_many_alerts_come_the_rules_are_asked_for_once(fake: FakePrometheus) -> None:
     fake.rules.append(LOAD)
     fake.series["node_load1"] = [DB]
-    async with Graphs(WebSource(url=fake.url), Drawn()) as graphs:  # type: ignore[arg-type]
+    async with ChartPainter(WebSource(url=fake.url), Drawn()) as graphs:  # type: ignore[arg-type]
         await asyncio.gather(*(graphs.paint({"rule": "Load", "at": AT + number}) for number in range(8)))
     assert [path for path, _ in fake.asked].count("rules") == 1
     assert len(fake.queries()) == 8
@@ -165,22 +166,36 @@ async def test_the_unit_is_the_metrics_own(fake: FakePrometheus) -> None:
 )
 def test_params_that_are_no_use_are_told(params: dict[str, Any], said: str) -> None:
     with pytest.raises(PictureError, match=said):
-        requested(params)
+        ChartRequest.from_params(params)
+
+
+def test_a_request_is_read_as_it_was_stored() -> None:
+    request = ChartRequest("up", "Up", (DB, WEB), more=3, at=AT, hold=60.0, theme="dark", language="zh")
+    spec = request.to_spec("http://p/graph")
+    assert (spec.kind, spec.link) == ("chart", "http://p/graph")
+    assert spec.params == {
+        "expr": "up", "rule": "Up", "labels": [DB, WEB], "more": 3, "at": AT, "hold": 60.0, "theme": "dark",
+        "language": "zh",
+    }  # fmt: skip
+    assert ChartRequest.from_params(spec.params) == request
+    assert ChartRequest.from_params({"expr": "up", "at": AT, "labels": DB, "deadline": 5}).instances == (DB,)
 
 
 @pytest.mark.parametrize("params", [{"start": AT, "end": AT}, {"start": 1e300, "end": 1e301}, {"at": 1e18}])
 def test_times_that_are_none_are_told(params: dict[str, Any]) -> None:
     with pytest.raises(PictureError, match=r"times|end"):
-        period_of(requested({"expr": "up", **params}))
+        resolve_period(ChartRequest.from_params({"expr": "up", **params}))
 
 
 @pytest.mark.parametrize(("seconds", "step"), [(600, 2), (86400, 174), (86400 * 30, 5195)])
 def test_a_given_time_has_about_500_points(seconds: float, step: float) -> None:
-    assert period_of(requested({"expr": "up", "start": AT - seconds, "end": AT})).step == step
+    assert resolve_period(ChartRequest.from_params({"expr": "up", "start": AT - seconds, "end": AT})).step == step
 
 
 def test_a_step_that_is_too_fine_for_prometheus_is_made_coarser() -> None:
-    assert period_of(requested({"expr": "up", "start": AT - 110_000, "end": AT, "step": 1})).step == 11
+    assert (
+        resolve_period(ChartRequest.from_params({"expr": "up", "start": AT - 110_000, "end": AT, "step": 1})).step == 11
+    )
 
 
 async def test_a_chart_is_a_picture_of_the_bridge_and_is_counted(fake: FakePrometheus) -> None:
