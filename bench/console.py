@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 
 import aiohttp
@@ -16,7 +15,7 @@ from bench.common import Place, Process, Row, free_port, start_simulator, until_
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Notification, Received, Text
 from wxbridge.core.schema import messages
-from wxbridge.delivery import outbox, timeline
+from wxbridge.delivery.outbox import Outbox
 
 MESSAGES = 100_000
 _AT_ONCE = 2_000
@@ -86,24 +85,30 @@ def fill(directory: Path) -> None:
     now = time.time()
     try:
         for start in range(0, MESSAGES, _AT_ONCE):
-            asyncio.run(database.run(partial(_put, numbers=range(start, start + _AT_ONCE), now=now)))
+            asyncio.run(_put(database, range(start, start + _AT_ONCE), now))
     finally:
         database.close()
 
 
-def _put(connection: sa.Connection, numbers: Sequence[int], now: float) -> None:
+async def _put(database: Database, numbers: Sequence[int], now: float) -> None:
     at = now - 10 * (MESSAGES - numbers[0])
-    items = [[_item(number)] for number in numbers]
-    first = timeline.next_id(connection)
-    outbox.put_all(connection, items, now=at, came_in=range(first, first + len(items)))
+    outbox = Outbox(database, clock=lambda: at)
     by = [{"route": "routes[1]", "matches": ['severity="critical"']}]
     routed = [{"target": "ops", "alerts": 1, "told": 1, "by": by}]
-    posts = [(Received("alertmanager", f"Alert{number % 50}", 1, routed), 1) for number in numbers]
-    timeline.record_received(connection, posts, first=first, now=at)
-    mine = messages.c.created_at == at
-    connection.execute(sa.update(messages).where(mine).values(state="sent", tries=1, settled_at=at + 1))
-    dead = mine & (messages.c.id % 1000 == 0)
-    connection.execute(sa.update(messages).where(dead).values(state="dead", error="the room is gone"))
+    await asyncio.gather(
+        *(
+            outbox.put([_item(number)], received=Received("alertmanager", f"Alert{number % 50}", 1, routed))
+            for number in numbers
+        )
+    )
+
+    def settle(connection: sa.Connection) -> None:
+        mine = messages.c.created_at == at
+        connection.execute(sa.update(messages).where(mine).values(state="sent", tries=1, settled_at=at + 1))
+        dead = mine & (messages.c.id % 1000 == 0)
+        connection.execute(sa.update(messages).where(dead).values(state="dead", error="the room is gone"))
+
+    await database.run(settle)
 
 
 def _item(number: int) -> Notification:

@@ -16,7 +16,7 @@ from bench.common import Place, Row, free_port, skipped, start_simulator, time_f
 from bench.common import wxbridge as command
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Notification, Text
-from wxbridge.delivery.outbox import claim, put_all
+from wxbridge.delivery.outbox import Outbox
 
 RUNS = 3
 SECONDS = 4
@@ -109,15 +109,16 @@ def _claims(directory: Path) -> list[Row]:
     """The claim query, and its plan, with many rows waiting."""
     directory.mkdir()
     database = Database.open(sqlite_url(directory))
+    outbox = Outbox(database, clock=lambda: 1.0)
 
     async def fill_and_claim() -> list[float]:
         for start in range(0, WAITING, 1000):
-            items = [[Notification("bench", "ops", (Text(f"n {start + index}"),))] for index in range(1000)]
-            await database.run(lambda c, items=items: put_all(c, items, now=1.0))
+            items = [Notification("bench", "ops", (Text(f"n {start + index}"),)) for index in range(1000)]
+            await outbox.put(items)
         times = []
         for _ in range(200):
             began = time.perf_counter()
-            await database.run(lambda c: claim(c, ["ops"], now=2.0, limit=1))
+            await outbox.claim(["ops"], now=2.0, limit=1)
             times.append((time.perf_counter() - began) * 1000)
             await database.run(lambda c: c.exec_driver_sql("UPDATE messages SET state = 'sent', settled_at = 2.0 "
                                                            "WHERE state = 'sending'"))  # fmt: skip

@@ -108,12 +108,14 @@ async def _run(directory: Path, url: str, stuck: int) -> tuple[float, list[float
     config = load(_write(directory, url, stuck), registry.plugin_settings(), {})
     async with app.running(config) as bridge, aiohttp.ClientSession() as session:
         # The application that stalls goes first, so that its messages are under way before the others'.
-        await bridge.put([Notification("bench", f"stuck{n}", (Text("x"),)) for n in range(stuck) for _ in range(5)])
+        await bridge.outbox.put(
+            [Notification("bench", f"stuck{n}", (Text("x"),)) for n in range(stuck) for _ in range(5)]
+        )
         if stuck:
             await _until(session, url, "stalling", stuck)
         began = time.perf_counter()
         names = [f"quick{n % TARGETS}" for n in range(MESSAGES)]
-        await bridge.put([Notification("bench", name, (Text(str(n)),)) for n, name in enumerate(names)])
+        await bridge.outbox.put([Notification("bench", name, (Text(str(n)),)) for n, name in enumerate(names)])
         counts = await _until(session, url, "quick", MESSAGES)
         seconds = time.perf_counter() - began
         lags = await bridge.database.read(

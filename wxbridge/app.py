@@ -8,9 +8,8 @@ import fcntl
 import gc
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -42,17 +41,15 @@ from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import (
     Accepted,
     Channel,
-    Notification,
     NotificationSink,
     PictureDrawer,
-    Received,
-    StoredAlong,
 )
 from wxbridge.core.schema import remember_fact
 from wxbridge.core.tasks import NamedTasks
 from wxbridge.core.text.i18n import say
-from wxbridge.delivery import Clock, Delivery, Lane, Shared, outbox
+from wxbridge.delivery.context import DeliveryClock, DeliveryContext, Lane
 from wxbridge.delivery.rate_limit import Pacer
+from wxbridge.delivery.service import Delivery
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs import LaneBudget
 from wxbridge.jobs.scheduler import JobScheduler, SchedulerSettings
@@ -217,20 +214,6 @@ def make_hosts(bridge: Bridge) -> HostMonitor:
     return HostMonitor(config.host, bridge.database, accept, language=config.language, timezone=config.timezone)
 
 
-@dataclass(frozen=True)
-class OutboxBeside:
-    """The outbox for a process beside the bridge: the running bridge notices what is put."""
-
-    database: Database
-
-    async def put(
-        self, items: Sequence[Notification], *, received: Received | None = None, also: StoredAlong | None = None
-    ) -> Accepted:
-        """Store notifications durably. Raises `StorageError`."""
-        assert received is None and also is None, "posts are taken by the bridge"  # noqa: S101, PT018
-        return await self.database.run(lambda c: outbox.put(c, items, now=time.time()))
-
-
 # ---------------------------------------------------------------- the running bridge
 
 
@@ -279,22 +262,19 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
     pictures = before.pictures if before and painted_alike else make_pictures(config, bridge.metrics)
     alert_settings = alert_settings_of(config)
     lanes = [_lane(bridge, config, name, before) for name in _used_lanes(config)]
-    published = make_publisher(config.pictures.publish)
-    shared = Shared(
-        database=bridge.database,
+    context = DeliveryContext(
+        outbox=bridge.outbox,
         lanes=lanes,
         picture_store=PictureStore.below(config.state_dir),
-        draw=pictures.draw,
-        tell=bridge.tell,
-        recompose=bridge.alerts.recompose,
+        drawer=pictures,
+        operators=bridge,
+        composer=bridge.alerts,
         language=config.language,
         metrics=bridge.metrics,
-        clock=Clock(),
-        wake=bridge.wake,
+        clock=DeliveryClock(),
         read_again=bridge.alerts.reload_silences,
-        publish=published.address if published else None,
+        publisher=make_publisher(config.pictures.publish),
     )
-    wakers = [asyncio.Event() for _ in range(len(lanes) + 1)]
     return Generation(
         config=config,
         targets=targets,
@@ -304,8 +284,7 @@ def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> 
         pictures=pictures,
         channels={lane.name: lane.channel for lane in lanes},
         lanes=lanes,
-        wakers=wakers,
-        delivery=Delivery(shared, wakers, keep=config.keep),
+        delivery=Delivery(context, keep=config.keep),
     )
 
 
@@ -383,7 +362,7 @@ class Running:
     def __init__(self, bridge: Bridge, generation: Generation) -> None:
         self._bridge = bridge
         self._present = generation
-        self._jobs = make_scheduler(generation.config, bridge.database, bridge, generation.pictures)
+        self._jobs = make_scheduler(generation.config, bridge.database, bridge.outbox, generation.pictures)
         self._tasks = NamedTasks()
         self._retiring: set[asyncio.Task[None]] = set()
         bridge.turn_to(generation)
@@ -490,7 +469,7 @@ class Running:
         tasks.start("delivery", new.delivery.run())
         self._start_watch()
         for lane in new.lanes:
-            if lane.online:
+            if lane.is_online:
                 bridge.greet(lane.name)
         if new.pictures is not old.pictures:
             task = asyncio.create_task(self._retire(old.pictures), name="old painters")
@@ -509,7 +488,7 @@ class Running:
         """The targets that are gone, and how much still waits for them: it is kept, as it is at a restart."""
         gone = old.targets.keys() - new.targets.keys()
         try:
-            waiting = await self._bridge.database.read(outbox.backlog) if gone else []
+            waiting = await self._bridge.outbox.count_backlog() if gone else []
         except StorageError:
             return ()
         return tuple((name, count) for name, count, _ in waiting if name in gone)
@@ -551,7 +530,7 @@ def _watched(bridge: Bridge, services: Iterable[asyncio.Task[Any]]) -> watchdog.
         targets=bridge.targets,
         destinations=bridge.destinations,
         master=MASTER,
-        put=bridge.put,
+        outbox=bridge.outbox,
         metrics=bridge.metrics,
         language=bridge.config.language,
         timezone=bridge.config.timezone,
@@ -584,7 +563,7 @@ def _http(bridge: Bridge, config: Config) -> web.Application:
         refresh_gauges=bridge.refresh_gauges,
         database_ok=bridge.database_ok,
         channels=bridge.statuses,
-        outbox=lambda: watchdog.outbox_part(bridge.database, oldest=bridge.config.watch.oldest, now=time.time()),
+        outbox=lambda: watchdog.outbox_part(bridge.outbox, oldest=bridge.config.watch.oldest, now=time.time()),
         sources=registry.sources(config.hooks.generic.mappings),
         picture_store=PictureStore.below(config.state_dir),
         alerts=bridge.alerts,

@@ -36,14 +36,13 @@ from wxbridge.core.model import (
     Picture,
     PictureSpec,
     Priority,
-    Received,
-    StoredAlong,
     Text,
 )
 from wxbridge.core.pictures import fetch_spec
 from wxbridge.core.schema import facts, remember_fact
-from wxbridge.delivery import Delivery, Lane, outbox
-from wxbridge.delivery.writer import Writer
+from wxbridge.delivery.context import Lane
+from wxbridge.delivery.outbox import Outbox
+from wxbridge.delivery.service import Delivery
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import JobScheduler
 from wxbridge.pictures.pages.missing_fonts import warn_of_missing_fonts
@@ -73,8 +72,6 @@ class Generation:
     channels: Mapping[str, Channel]
     """By name. Those of an earlier generation whose connection can stay are among them."""
     lanes: Sequence[Lane]
-    wakers: Sequence[asyncio.Event]
-    """Of the loops of delivery: the painter's, then one for each lane."""
     delivery: Delivery
 
 
@@ -121,11 +118,10 @@ class Bridge:
     """By target."""
     metrics: Metrics = field(default_factory=Metrics)
     channels: Mapping[str, Channel] = field(default_factory=dict)
-    wakers: Sequence[asyncio.Event] = ()
-    """Of the loops of delivery."""
     lanes: Sequence[Lane] = ()
     url: str = ""
     """Where the HTTP server listens."""
+    outbox: Outbox = field(init=False)
     alerts: AlertService = field(init=False)
     """Takes alerts in, and knows what fires; it outlasts a configuration."""
     listener: Listener = field(default_factory=Listener)
@@ -140,7 +136,6 @@ class Bridge:
     """None until the bridge runs."""
     draw: Callable[[PictureSpec], Awaitable[bytes]] | None = None
     """Draws a picture with the present painters, `PictureRenderer.draw`; None until the bridge runs."""
-    _writer: Writer = field(init=False)
     _greeted: set[str] = field(default_factory=set)
     """The targets that were greeted or announced to; once is enough for as long as the bridge runs."""
     _code_sent: dict[str, float] = field(default_factory=dict)
@@ -148,41 +143,23 @@ class Bridge:
     _background: set[asyncio.Task[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.alerts = AlertService(self.database, self, metrics=self.metrics)
-        self._writer = Writer(self.database, dedupe_window=self.config.dedupe_window)
+        self.outbox = Outbox(self.database, dedupe_window=self.config.dedupe_window)
+        self.alerts = AlertService(self.database, self.outbox, metrics=self.metrics)
 
     def turn_to(self, generation: Generation) -> None:
         """Make a generation the present one, all of it in one step of the event loop."""
-        if generation.config.dedupe_window != self.config.dedupe_window:
-            # What waits in the old one is stored by the old one.
-            self._writer = Writer(self.database, dedupe_window=generation.config.dedupe_window)
+        self.outbox.dedupe_window = generation.config.dedupe_window
         self.config = generation.config
         self.files.loaded_at = time.time()
         self.targets, self.destinations = generation.targets, generation.destinations
         self.alerts.configure(generation.alert_settings, generation.alert_monitors)
         self.channels = generation.channels
-        self.lanes, self.wakers = generation.lanes, generation.wakers
+        self.lanes = generation.lanes
         self.draw = generation.pictures.draw
 
     def ask_reload(self) -> None:
         """`reload`, as it is by then."""
         self.reload()
-
-    def wake(self) -> None:
-        """Have every loop of delivery look again."""
-        for waker in self.wakers:
-            waker.set()
-
-    async def put(
-        self, items: Sequence[Notification], *, received: Received | None = None, also: StoredAlong | None = None
-    ) -> Accepted:
-        """Store notifications durably and have them delivered. Raises `StorageError`."""
-        accepted = await self._writer.put(items, received=received, also=also)
-        drawing = any(isinstance(body, Picture) and body.file is None for item in items for body in item.bodies)
-        # The first waker is the painter's, who has nothing to do for texts, and there may be thousands a second.
-        for waker in self.wakers[0 if drawing else 1 :]:
-            waker.set()
-        return accepted
 
     async def tell(self, line: str, about: str | None = None) -> None:
         """Queue a line for the master; what is about the master goes to the master's fallback, else into the log.
@@ -202,7 +179,7 @@ class Bridge:
         if not items:
             log.warning("nobody to tell", line=line)
             return
-        await self.put(items)
+        await self.outbox.put(items)
 
     async def tell_master(self, line: str) -> None:
         """`tell`, for those who can do nothing where it cannot be stored."""
@@ -235,7 +212,7 @@ class Bridge:
             self._code_sent.pop(name, None)
             (self.config.state_dir / "login.png").unlink(missing_ok=True)
             self.greet(name)
-        self.wake()
+        self.outbox.wake()
         self._in_background(self._note(name, status))
 
     def greet(self, name: str) -> None:
@@ -285,7 +262,7 @@ class Bridge:
     async def _say(self, items: Sequence[Notification]) -> None:
         try:
             if items:
-                await self.put(items)
+                await self.outbox.put(items)
         except StorageError as error:
             log.error("could not be stored", error=str(error))  # noqa: TRY400 - a trace says no more
 
@@ -351,7 +328,7 @@ class Bridge:
                 # A counter that first appears at 1 is no increase to Prometheus.
                 metrics.messages.labels(name, outcome)
         try:
-            for target, count, created_at in await self.database.read(outbox.backlog):
+            for target, count, created_at in await self.outbox.count_backlog():
                 metrics.backlog.labels(target).set(count)
                 metrics.backlog_oldest.labels(target).set(max(0.0, now - created_at))
         except StorageError:

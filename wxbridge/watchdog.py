@@ -27,11 +27,12 @@ from wxbridge.config.types import TargetSettings, WatchSettings
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import Accepted, ChannelStatus, Notification, Priority, Text
+from wxbridge.core.model import ChannelStatus, Notification, Priority, Text
 from wxbridge.core.schema import read_facts, remember_fact
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
-from wxbridge.delivery import outbox
+from wxbridge.delivery.outbox import Outbox
+from wxbridge.delivery.outbox_queries import OutboxQueries
 
 log = structlog.get_logger()
 
@@ -75,7 +76,7 @@ class Watched:
     """By target."""
     master: str
     """The target of the person in charge; it need not exist."""
-    put: Callable[[Sequence[Notification]], Awaitable[Accepted]]
+    outbox: Outbox
     metrics: Metrics
     language: Language
     timezone: ZoneInfo
@@ -263,20 +264,20 @@ class Waiting:
     """Of the oldest, in seconds."""
 
 
-async def read_waiting(database: Database, now: float) -> list[Waiting]:
+async def read_waiting(outbox: OutboxQueries, now: float) -> list[Waiting]:
     """What waits, by target. Raises `StorageError`, also where the database does not answer in time."""
     try:
         async with asyncio.timeout(READ_LIMIT):
-            rows = await database.read(outbox.backlog)
+            rows = await outbox.count_backlog()
     except TimeoutError:
         raise StorageError(f"the database did not answer within {READ_LIMIT:g} seconds") from None
     return [Waiting(target, count, since, max(0.0, now - since)) for target, count, since in rows]
 
 
-async def outbox_part(database: Database, *, oldest: float, now: float) -> dict[str, Any]:
+async def outbox_part(outbox: OutboxQueries, *, oldest: float, now: float) -> dict[str, Any]:
     """The outbox in `/readyz`: each target's backlog; `ok` while nothing has waited longer than `oldest` seconds."""
     try:
-        waiting = await read_waiting(database, now)
+        waiting = await read_waiting(outbox, now)
     except StorageError as error:
         return {"ok": False, "detail": str(error)}
     return {
@@ -295,7 +296,7 @@ async def _look(watched: Watched, settings: WatchSettings, clock: Clock, address
         nonlocal told, shown
         waiting = None
         try:
-            waiting = await read_waiting(watched.database, clock.wall())
+            waiting = await read_waiting(watched.outbox, clock.wall())
             if told is None:
                 told = set((await watched.database.read(lambda c: read_facts(c, _TOLD))).get("", ([], 0))[0])
             told = await warn(watched, waiting, told, oldest=settings.oldest, now=clock.wall())
@@ -323,7 +324,7 @@ async def warn(watched: Watched, waiting: Sequence[Waiting], told: set[str], *, 
     if news:
         items = warnings(watched, news)
         if items:
-            await watched.put(items)
+            await watched.outbox.put(items)
         for item in news:
             to = [warned.target for warned in items if warned.target in _whom(watched, item.target)]
             log.warning("messages wait too long", target=item.target, count=item.count, oldest=round(item.age), told=to)

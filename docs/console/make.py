@@ -29,7 +29,6 @@ from wxbridge.bridge import Bridge
 from wxbridge.config.schema import load
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import MessageState
-from wxbridge.delivery import outbox
 from wxbridge.simulator import Simulator
 
 HERE = Path(__file__).parent
@@ -150,17 +149,15 @@ async def fill(bridge: Bridge, session: aiohttp.ClientSession, *, machines: int 
     for job in ("kafka-inspection", "standup"):
         assert bridge.jobs is not None  # noqa: S101 - it runs
         bridge.jobs.run_now(job)
-    await _until(lambda: bridge.database.read(outbox.backlog))
-    await _until(lambda: bridge.database.read(outbox.backlog), wanted=False)
+    await _until(bridge.outbox.count_backlog)
+    await _until(bridge.outbox.count_backlog, wanted=False)
     for number, group in enumerate(ALERTS):
         body = {"version": "4", "groupKey": f"g{number}", "status": "firing", "alerts": group}
         await post("/hooks/alertmanager", body)
-    await _until(lambda: bridge.database.read(outbox.backlog), wanted=False)
-    listed = await bridge.database.read(lambda c: outbox.listing(c, target="duty"))
+    await _until(bridge.outbox.count_backlog, wanted=False)
+    listed = await bridge.outbox.list_messages(target="duty")
     error = "the room 运维值班 is not known (any more)"
-    await bridge.database.run(
-        lambda c: outbox.settle(c, listed[-1].id, MessageState.DEAD, now=time.time(), error=error, code="room_gone")
-    )
+    await bridge.outbox.close([listed[-1].id], MessageState.DEAD, now=time.time(), error=error, code="room_gone")
     matchers = parse_matchers(['alertname="CertificateExpires"', 'instance="edge-2:443"'])
     await bridge.alerts.silence(SilenceRequest(matchers, now, now + 28800, "李四", "renewal is ordered"))
     overview = await bridge.alerts.overview()
@@ -249,7 +246,7 @@ async def main(folder: Path, wanted: list[str]) -> None:
                 await fill(bridge, session)
                 overview = await bridge.alerts().overview() if bridge.alerts else None
                 key = overview.alerts[0].key if overview else ""
-                newest = (await bridge.database.read(lambda c: outbox.listing(c, target="duty")))[-1]
+                newest = (await bridge.outbox.list_messages(target="duty"))[-1]
                 paths = {name: path.replace("KEY", key).replace("ID", str(newest.id)) for name, path in PAGES.items()}
                 every = [
                     (name, size, scheme, locale)

@@ -4,7 +4,7 @@ Run as `python launcher.py FD`, where FD is a Unix socket (SOCK_SEQPACKET). Each
 three descriptors beside it, for the child's standard output and standard error and for its end of a pipe that
 nobody writes to, which closes when the child dies:
 
-    {"arguments": ["run", "-c", "jobs.yaml"], "constants": {"wxbridge.delivery.outages:WORTH_TELLING": 0.5}}
+    {"arguments": ["run", "-c", "jobs.yaml"], "constants": {"wxbridge.delivery.outages:MIN_OUTAGE_TOLD_SECONDS": 0.5}}
 
 `constants` are set in the child before it starts: seconds that are right for real life and too long for a test.
 `module:Class.field` sets the default of a dataclass's field. The answer is the child's process id.

@@ -39,7 +39,7 @@ async def test_a_gateway_that_dies_in_mid_send_costs_at_most_one_marked_repeat(q
 
 
 async def test_a_logout_sends_the_code_and_the_alerts_to_the_fallback_once(quick: Bench) -> None:
-    quick.constants["wxbridge.delivery.outages:WORTH_TELLING"] = 0.0
+    quick.constants["wxbridge.delivery.outages:MIN_OUTAGE_TOLD_SECONDS"] = 0.0
     bridge = await quick.bridge(
         ops="fallback: term, failover_after: 1s", targets="term: {channel: console}", wechat="pace: none"
     )

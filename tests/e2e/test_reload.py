@@ -174,7 +174,7 @@ async def test_a_changed_schedule_runs_and_a_removed_job_does_not(quick: Bench) 
 
 
 async def test_a_new_target_is_found_and_announced_and_one_that_is_gone_is_told_of(quick: Bench) -> None:
-    quick.constants |= QUICKLY | {"wxbridge.delivery.send_loop:ADDRESS_RETRY": 0.5}
+    quick.constants |= QUICKLY | {"wxbridge.delivery.send_loop:ADDRESS_RETRY_SECONDS": 0.5}
     bridge = await quick.bridge(targets="late: {channel: wechat, room: no such room}")
     await greeted(quick)
     assert (await bridge.post(legacy("waits"), "/hooks/grafana?to=late"))[0] == 202

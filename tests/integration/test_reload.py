@@ -110,7 +110,7 @@ async def test_what_is_being_sent_is_sent_to_its_end_before_the_new_delivery_beg
     async with stage.up() as bridge:
         first = stage.channels[0]
         first.gate = asyncio.Event()
-        await bridge.put([note("a", "under way"), note("a", "next")])
+        await bridge.outbox.put([note("a", "under way"), note("a", "next")])
         await until(lambda: first.tried)
         taking = asyncio.create_task(take(stage, "  b: {channel: console}\n", "  c: {channel: console}\n"))
         await until(lambda: "c" in bridge.targets)
@@ -134,7 +134,7 @@ async def test_a_channel_that_can_go_on_keeps_its_connection_and_is_handed_the_t
         [channel] = stage.channels
         assert isinstance(channel, Lasting)
         assert channel.adopted == ("a", "c")
-        await bridge.put([note("c", "hello")])
+        await bridge.outbox.put([note("c", "hello")])
         await until(lambda: channel.texts == ["hello"])
 
 
@@ -165,7 +165,7 @@ async def test_a_job_whose_times_stay_keeps_its_next_run_and_another_gets_its_ow
 async def test_messages_of_a_target_that_is_gone_are_kept_and_told_of(stage: Stage) -> None:
     async with stage.up() as bridge:
         stage.channels[0].gate = asyncio.Event()
-        await bridge.put([note("b", "one"), note("b", "two")])
+        await bridge.outbox.put([note("b", "one"), note("b", "two")])
         await until(lambda: stage.channels[0].tried)
         taking = asyncio.create_task(take(stage, "  b: {channel: console}\n", ""))
         await until(lambda: "b" not in bridge.targets)
@@ -198,7 +198,7 @@ async def test_a_configuration_that_cannot_be_made_leaves_everything_as_it_was(
             patch.setattr(app, "alert_settings_of", fails)
             with pytest.raises(watcher.Failed, match="a bug"):
                 await take(stage, "routes: [{to: [a]}]", "routes: [{to: [b]}]")
-        await bridge.put([note("b", "still")])
+        await bridge.outbox.put([note("b", "still")])
         await until(lambda: stage.channels[0].texts == ["still"])
 
 

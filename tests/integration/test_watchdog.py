@@ -34,7 +34,7 @@ from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import ConfigError, StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Capabilities, ChannelState, ChannelStatus, MessageState, Notification, Priority, Text
-from wxbridge.delivery import outbox
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.testing import FakeClock
 
 SECRET = "a-secret-in-the-path"
@@ -132,6 +132,19 @@ async def switch() -> AsyncIterator[Switch]:
     await runner.cleanup()
 
 
+class RefusingOutbox(Outbox):
+    """A real outbox, whose disk is full when a house says so."""
+
+    def __init__(self, house: House) -> None:
+        super().__init__(house.database, clock=house.clock.wall)
+        self._house = house
+
+    async def put(self, items: Any, **more: Any) -> Any:
+        if self._house.refuse:
+            raise StorageError("the disk is full")
+        return await super().put(items, **more)
+
+
 @dataclass
 class House:
     """A bridge to watch: a real outbox, nobody who delivers."""
@@ -154,21 +167,19 @@ class House:
     def channels(self) -> Mapping[str, ChannelStatus]:
         return {"wechat": ChannelStatus(self.state, datetime.now(UTC))}
 
-    async def put(self, items: Any) -> Any:
-        if self.refuse:
-            raise StorageError("the disk is full")
-        return await self.database.run(lambda c: outbox.put(c, items, now=self.clock.wall()))
+    def __post_init__(self) -> None:
+        self.outbox = RefusingOutbox(self)
 
     async def queue(self, target: str, text: str = "an alert") -> None:
-        await self.put([Notification("test", target, (Text(text),), Priority.ALERT)])
+        await self.outbox.put([Notification("test", target, (Text(text),), Priority.ALERT)])
 
     async def deliver(self, target: str) -> None:
         ids = [message.id for message in await self.open(target)]
         now = self.clock.wall()
-        await self.database.run(lambda c: outbox.close_all(c, ids, MessageState.SENT, now=now, error=""))
+        await self.outbox.close(ids, MessageState.SENT, now=now, error="")
 
     async def open(self, target: str) -> list[Any]:
-        found = await self.database.read(lambda c: outbox.listing(c, states=["queued"], target=target))
+        found = await self.outbox.list_messages(states=["queued"], target=target)
         return found[::-1]
 
     async def warnings(self, target: str) -> list[str]:
@@ -183,7 +194,7 @@ class House:
             targets=self.targets,
             destinations=dict.fromkeys(self.targets, Destination(Capabilities(text_limit=self.text_limit), 3600.0)),
             master="master",
-            put=self.put,
+            outbox=self.outbox,
             metrics=self.metrics,
             language=self.language,
             timezone=ZoneInfo("Asia/Shanghai"),
@@ -479,7 +490,7 @@ async def test_a_warning_that_could_not_be_stored_is_tried_again(house: House) -
 
 async def test_a_clock_that_is_set_back_makes_no_age_negative(house: House) -> None:
     await house.queue("ops")
-    [item] = await watch.read_waiting(house.database, house.clock.wall() - 3600)
+    [item] = await watch.read_waiting(house.outbox, house.clock.wall() - 3600)
     assert item.age == 0.0
 
 
@@ -521,7 +532,7 @@ async def test_a_running_bridge_tells_systemd_and_shows_in_readyz_what_waits(
             assert (status, answer["parts"]["outbox"]) == (200, {"ok": True, "open": 0, "targets": {}})
             created = datetime.now(UTC).timestamp() - 100
             old = Notification("test", "ops", (Text("old"),))
-            await bridge.database.run(lambda c: outbox.put(c, [old], now=created + 100, created_at=created))
+            await Outbox(bridge.database, clock=lambda: created).put([old])
             status, answer = await readyz()
             part = answer["parts"]["outbox"]
             assert (status, answer["ready"], part["ok"], part["open"]) == (200, True, False, 1)
@@ -564,7 +575,7 @@ async def test_a_bridge_whose_service_died_or_whose_database_takes_nothing_is_no
 
 async def test_readyz_says_where_the_outbox_cannot_be_read(house: House) -> None:
     house.database.close()
-    part = await watch.outbox_part(house.database, oldest=60, now=0)
+    part = await watch.outbox_part(house.outbox, oldest=60, now=0)
     assert part == {"ok": False, "detail": "the database is closed"}
 
 

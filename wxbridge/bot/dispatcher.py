@@ -32,10 +32,11 @@ from wxbridge.config.types import ChatSettings
 from wxbridge.core.database import Database
 from wxbridge.core.errors import Offline, PictureError, StorageError, WxbridgeError
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import Accepted, Body, Inbound, Notification, PictureSpec, Priority, Text
-from wxbridge.core.schema import asked, notifications
+from wxbridge.core.model import Body, Inbound, PictureSpec, Priority, Text
+from wxbridge.core.schema import asked
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.pictures.store import PictureStore
 
 log = structlog.get_logger()
@@ -59,7 +60,6 @@ _KEEP = 86400.0
 """Seconds that messages with commands are remembered, so that one that comes again is known."""
 _LONGEST_ERROR = 500
 
-Put = Callable[[Sequence[Notification]], Awaitable[Accepted]]
 Draw = Callable[[PictureSpec], Awaitable[bytes]]
 
 
@@ -86,7 +86,7 @@ class Around:
     """What the chat asks of the bridge."""
 
     database: Database
-    put: Put
+    outbox: Outbox
     target_of: Callable[[Inbound], str | None]
     """The target whose chat a message was written in, where commands are answered there. Raises `Offline` where it
     cannot be told yet."""
@@ -359,8 +359,7 @@ class Chat:
     async def _answered(self, work: _Work) -> frozenset[str]:
         """The keys of those answers to a message that are stored already."""
         keys = [_key(work.inbound, ask.number) for ask in work.asks]
-        query = sa.select(notifications.c.dedupe_key).where(notifications.c.dedupe_key.in_(keys))
-        return frozenset(await self._around.database.read(lambda c: set(c.scalars(query))))
+        return frozenset(await self._around.outbox.find_dedupe_keys(keys))
 
     async def _place(self, inbound: Inbound, asks: Sequence[_Ask]) -> _Place | None:
         """Find out where a message is answered and who asks; None where nobody is, or it cannot be told in time."""
@@ -510,7 +509,7 @@ class Chat:
             bodies = _mentioning(bodies, inbound.sender_id)
         made = render.make_notification("chat", target, bodies, destination, language, Priority.REPLY)
         worth = min(made.expires_after, WORTH)
-        await self._around.put([replace(made, dedupe_key=_key(inbound, number), expires_after=worth)])
+        await self._around.outbox.put([replace(made, dedupe_key=_key(inbound, number), expires_after=worth)])
 
 
 async def _body(answer: Answer, setting: ChatSetting, language: Language) -> Body:

@@ -33,7 +33,7 @@ class Answering:
     def begin(cls, bridge: Bridge, generation: Generation, jobs: JobScheduler, hosts: HostMonitor) -> Answering:
         """Make it for a bridge's first configuration."""
         made = cls(bridge, jobs, hosts)
-        around = Around(bridge.database, bridge.put, bridge.target_of, bridge.is_master, bridge.metrics)
+        around = Around(bridge.database, bridge.outbox, bridge.target_of, bridge.is_master, bridge.metrics)
         made.chat = Chat(around, made._setting(generation))
         return made
 
@@ -74,7 +74,7 @@ class Answering:
             ),
             *alert_commands(self.bridge.alerts),
             *job_commands(jobs),
-            status_command(self.bridge.statuses, self._budgets, self.bridge.database.read),
+            status_command(self.bridge.statuses, self._budgets, self.bridge.outbox),
             *host_commands(self.hosts.list_hosts),
         ]
 

@@ -47,6 +47,7 @@ def send(
 async def _send(settings: Config, database: Database, target: str, text: str, image: Path | None) -> bool:
     from wxbridge import app
     from wxbridge.alerts import render
+    from wxbridge.delivery.outbox import Outbox
 
     targets = app.all_targets(settings)
     if target not in targets:
@@ -58,7 +59,7 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
     if image:
         bodies.append(await _picture(settings, image, destination.capabilities))
     note = render.make_notification("cli", target, bodies, destination, settings.language, Priority.REPLY)
-    accepted = await app.OutboxBeside(database).put([note])
+    accepted = await Outbox(database).put([note])
     if not app.is_running(settings.state_dir):
         say("queued; it is sent when the bridge runs (`wxbridge run`)")
         return True
@@ -74,11 +75,11 @@ async def _picture(settings: Config, image: Path, capabilities: Capabilities) ->
 
 
 async def _outcome(database: Database, ids: list[int]) -> bool:
-    from wxbridge.delivery import outbox
+    from wxbridge.delivery.outbox import Outbox
 
     deadline = time.monotonic() + WAIT
     while True:
-        rows = await database.read(lambda c: outbox.get(c, ids))
+        rows = await Outbox(database).get_messages(ids)
         still = [row for row in rows if row.settled_at is None]
         if not still:
             break

@@ -26,9 +26,10 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
 
     async def read(settings: Config, database: Database) -> list[dict[str, Any]]:
         from wxbridge import app as bridge
+        from wxbridge.delivery.outbox import Outbox
 
         async with bridge.make_pictures(settings) as pictures:
-            scheduler = bridge.make_scheduler(settings, database, bridge.OutboxBeside(database), pictures)
+            scheduler = bridge.make_scheduler(settings, database, Outbox(database), pictures)
             return [_row(job, settings) for job in await scheduler.list_jobs()]
 
     columns = ("id", "kind", "to", "next_run", "last_run", "last_result", "muted_until")
@@ -58,9 +59,10 @@ def run(job_id: JobId, config: ConfigOption = None) -> None:
 
     async def work(settings: Config, database: Database) -> int:
         from wxbridge import app as bridge
+        from wxbridge.delivery.outbox import Outbox
 
         async with bridge.make_pictures(settings) as pictures:
-            scheduler = bridge.make_scheduler(settings, database, bridge.OutboxBeside(database), pictures)
+            scheduler = bridge.make_scheduler(settings, database, Outbox(database), pictures)
             accepted = await scheduler.run_job(job_id)
         if not bridge.is_running(settings.state_dir):
             say("no bridge is running: what was queued is sent when one runs")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Annotated, Any
 
 import typer
@@ -17,7 +16,8 @@ from wxbridge.config.schema import Config
 from wxbridge.config.types import parse_duration
 from wxbridge.core.database import Database
 from wxbridge.core.model import OPEN_STATES, Message, MessageState, NotificationKind, Text
-from wxbridge.delivery import outbox as queue
+from wxbridge.delivery.outbox import Outbox
+from wxbridge.delivery.outbox_rows import StoredNotification
 
 app = typer.Typer(help="Messages: queued, sent, dead.", no_args_is_help=True)
 
@@ -73,9 +73,7 @@ def list_(
         raise fail(f"--since: {error}", 2) from None
 
     async def read(settings: Config, database: Database) -> list[dict[str, Any]]:
-        found = await database.read(
-            lambda c: queue.listing(c, states=states, target=target, since=after, limit=limit),
-        )
+        found = await Outbox(database).list_messages(states=states, target=target, since=after, limit=limit)
         return [_row(message, settings) for message in found]
 
     rows = with_database(config, read)
@@ -90,8 +88,9 @@ def show_(ids: Ids, config: ConfigOption = None, as_json: JsonOption = False) ->
     """Show messages whole."""
 
     async def read(settings: Config, database: Database) -> list[dict[str, Any]]:
-        found = await database.read(lambda c: queue.get(c, ids))
-        wholes = [await database.read(partial(queue.stored, notification_id=each.notification_id)) for each in found]
+        outbox = Outbox(database)
+        found = await outbox.get_messages(ids)
+        wholes = [await outbox.find_notification(each.notification_id) for each in found]
         return [
             _row(message, settings) | {"whole": _whole(whole, settings)}
             for message, whole in zip(found, wholes, strict=True)
@@ -112,7 +111,7 @@ def show_(ids: Ids, config: ConfigOption = None, as_json: JsonOption = False) ->
         raise typer.Exit(1)
 
 
-def _whole(stored: queue.Stored | None, config: Config) -> str | None:
+def _whole(stored: StoredNotification | None, config: Config) -> str | None:
     """All that was to be told, of which a message may be a part; None where that is not kept."""
     from wxbridge.alerts.digest import Digest
     from wxbridge.alerts.serialization import group_from_json
@@ -134,7 +133,7 @@ def retry(ids: Ids, config: ConfigOption = None) -> None:
     """Queue messages again, whatever became of them; the running bridge sends them at once."""
 
     async def work(_settings: Config, database: Database) -> int:
-        return await database.run(lambda c: queue.retry(c, ids, now=time.time(), expires_after=86400))
+        return await Outbox(database).retry(ids, now=time.time(), expires_after=86400)
 
     _tell(with_database(config, work), len(set(ids)), "queued again")
 
@@ -144,7 +143,7 @@ def drop(ids: Ids, config: ConfigOption = None) -> None:
     """Close queued messages unsent."""
 
     async def work(_settings: Config, database: Database) -> int:
-        return await database.run(lambda c: queue.drop(c, ids, now=time.time()))
+        return await Outbox(database).drop(ids, now=time.time())
 
     _tell(with_database(config, work), len(set(ids)), "dropped")
 

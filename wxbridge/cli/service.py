@@ -232,7 +232,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
     from wxbridge import app
     from wxbridge.cli.common import with_database
     from wxbridge.core.schema import read_facts
-    from wxbridge.delivery import outbox
+    from wxbridge.delivery.outbox_queries import OutboxQueries
 
     async def read(settings: Config, database: Any) -> list[dict[str, Any]]:
         running = app.is_running(settings.state_dir)
@@ -250,7 +250,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
             state = value["state"] if running else "stopped"
             detail = " ".join(text for text in (value["account"], value["detail"]) if text)
             rows.append({"part": name, "state": state, "detail": detail, "since": local(at, settings)})
-        for target, count, created in await database.read(outbox.backlog):
+        for target, count, created in await OutboxQueries(database).count_backlog():
             detail = f"{count} waiting, the oldest since {local(created, settings)}"
             rows.append({"part": f"outbox {target}", "state": "waiting", "detail": detail})
         return rows

@@ -11,8 +11,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable
-from concurrent.futures import Future
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -25,33 +24,45 @@ from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import SCHEMA_VERSION
 
 T = TypeVar("T")
+Item = TypeVar("Item")
 
 MAX_WORKS_PER_COMMIT = 256
+"""How many who wait share a transaction at most, so that none of them waits long."""
 LOCK_TIMEOUT_SECONDS = 5
-"""How long, in seconds, we wait for another process that has the database."""
+"""How long another process that has the database is waited for."""
+CLOSE_TIMEOUT_SECONDS = 5
 _STOP = object()
+
+BatchFunction = Callable[[Connection, Sequence[Item]], Sequence[T]]
 
 
 class _Work:
-    """One function waiting for its turn in the database's thread."""
+    """One function waiting for its turn in the database's thread, and who waits for what it returns."""
 
-    __slots__ = ("done", "fn", "write")
+    __slots__ = ("future", "item", "loop", "outcome", "run", "write")
 
-    def __init__(self, fn: Callable[[Connection], Any], *, write: bool) -> None:
-        self.fn = fn
+    def __init__(self, run: Callable[..., Any], *, write: bool, item: Any) -> None:
+        self.run = run
+        """Called with the connection; where there is an `item`, with the items of all such works too."""
         self.write = write
-        self.done: Future[Any] = Future()
+        self.item = item
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[Any] = self.loop.create_future()
+        self.outcome: Any = None
+        """The result, or the exception."""
 
 
 class Database:
     """Runs functions on the database, one thread for all, one commit for those who wait together.
 
-    Open it with `Database.open`; `run` and `read` may be called from any thread or event loop.
+    Open it with `Database.open`; `run`, `run_batched` and `read` may be called from any event loop.
     """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_Work]] = {}
+        """What was asked in the present turn of an event loop, and goes to the thread together."""
         self._thread = threading.Thread(target=self._loop, name="database", daemon=True)
         self._data_version: int | None = None
         self._closed = False
@@ -76,17 +87,31 @@ class Database:
             raise
         return cls(engine)
 
-    async def run(self, fn: Callable[[Connection], T]) -> T:
-        """Call `fn(connection)` in a transaction; what it wrote is on disk when this returns.
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Call `work(connection)` in a transaction; what it wrote is on disk when this returns.
 
         Raises:
-            StorageError: the database did not take it; nothing of `fn` was written.
+            StorageError: the database did not take it; nothing of `work` was written.
         """
-        return await asyncio.wrap_future(self._submit(fn, write=True))
+        result: T = await self._submit(work, write=True)
+        return result
 
-    async def read(self, fn: Callable[[Connection], T]) -> T:
+    async def run_batched(self, work: BatchFunction[Item, T], item: Item) -> T:
+        """Call `work(connection, items)` once, with the items of all who wait together for the same `work`.
+
+        It returns a result for each item, in order; each caller gets its own. Where it fails with several items it is
+        called again with each alone, so that an item harms no other. What it wrote is on disk when this returns.
+
+        Raises:
+            StorageError: the database did not take it; nothing of the item was written.
+        """
+        result: T = await self._submit(work, write=True, item=item)
+        return result
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
         """Like `run` for a function that only reads: it works on a full or read-only disk too."""
-        return await asyncio.wrap_future(self._submit(fn, write=False))
+        result: T = await self._submit(work, write=False)
+        return result
 
     async def changed_elsewhere(self) -> bool:
         """Tell whether another process has committed since the last call (SQLite's `data_version`)."""
@@ -96,18 +121,29 @@ class Database:
         """Finish what waits, then close. Safe to call twice."""
         with self._submitting:
             self._closed = True
-            self._waiting.put(_STOP)
-        self._thread.join(timeout=5)
+            for works in self._gathered.values():
+                self._waiting.put(works)
+            self._gathered.clear()
+            self._waiting.put([_STOP])
+        self._thread.join(timeout=CLOSE_TIMEOUT_SECONDS)
         self._engine.dispose()
 
-    def _submit(self, fn: Callable[[Connection], T], *, write: bool) -> Future[T]:
-        work = _Work(fn, write=write)
+    def _submit(self, run: Callable[..., Any], *, write: bool, item: Any = None) -> asyncio.Future[Any]:
+        work = _Work(run, write=write, item=item)
         # Under a lock, so that nothing is queued behind the last word and then waits for ever.
         with self._submitting:
             if self._closed:
                 raise StorageError("the database is closed")
-            self._waiting.put(work)
-        return work.done
+            if work.loop not in self._gathered:
+                self._gathered[work.loop] = []
+                work.loop.call_soon(self._hand_over, work.loop)
+            self._gathered[work.loop].append(work)
+        return work.future
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        with self._submitting:
+            if works := self._gathered.pop(loop, None):
+                self._waiting.put(works)
 
     def _data_version_moved(self, connection: Connection) -> bool:
         if connection.dialect.name != "sqlite":
@@ -119,16 +155,16 @@ class Database:
 
     def _loop(self) -> None:
         connection: Connection | None = None
+        waiting: list[Any] = []
         stopping = False
         while not stopping:
-            batch = [self._waiting.get()]
-            while len(batch) < MAX_WORKS_PER_COMMIT:
-                try:
-                    batch.append(self._waiting.get_nowait())
-                except queue.Empty:
-                    break
+            waiting += [] if waiting else self._waiting.get()
+            with suppress(queue.Empty):
+                while len(waiting) < MAX_WORKS_PER_COMMIT:
+                    waiting += self._waiting.get_nowait()
+            batch, waiting = waiting[:MAX_WORKS_PER_COMMIT], waiting[MAX_WORKS_PER_COMMIT:]
             stopping = _STOP in batch
-            works = [work for work in batch if isinstance(work, _Work) and work.done.set_running_or_notify_cancel()]
+            works = [work for work in batch if isinstance(work, _Work) and not work.future.cancelled()]
             # Readers have a transaction of their own: they are answered also while nothing can be written.
             for some in ([work for work in works if not work.write], [work for work in works if work.write]):
                 connection = self._serve(connection, some)
@@ -136,76 +172,138 @@ class Database:
             connection.close()
 
     def _serve(self, connection: Connection | None, works: list[_Work]) -> Connection | None:
-        """Run functions in one transaction; returns the connection for the next, None where it is to be made anew."""
+        """Run works in one transaction; returns the connection for the next, None where it is to be made anew."""
         if not works:
             return connection
         try:
             # One connection for the thread's whole life: `data_version` is counted per connection.
             if connection is None:
                 connection = self._engine.connect()
-            _run_batch(connection, works)
+            _run_together(connection, works)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
-            _fail(works, error)
+            for work in works:
+                # What seemed done was rolled back with the rest; who failed by itself keeps its own error.
+                if not isinstance(work.outcome, Exception):
+                    work.outcome = _refusal(error)
             if connection is not None:
                 with suppress(Exception):
                     connection.close()
-            return None
+            connection = None
+        _answer(works)
         return connection
 
 
-class _Alone(Exception):
+class _TransactionFailedError(Exception):
     """The only function of a transaction failed: there is nothing to save, so all is rolled back."""
 
 
-class _Failed(Exception):
-    """One function of several failed; its neighbours go on."""
+class _TransactionLostError(Exception):
+    """SQLite has rolled back everything by itself (disk full, say): all who shared the transaction must hear of it."""
 
 
-def _run_batch(connection: Connection, works: list[_Work]) -> None:
+def _run_together(connection: Connection, works: list[_Work]) -> None:
     connection.info["write"] = works[0].write
-    results: list[tuple[_Work, Any]] = []
-    with suppress(_Alone), connection.begin():
-        for work in works:
-            with suppress(_Failed):
-                results.append((work, _run_one(connection, work, alone=len(works) == 1)))
-    for work, result in results:
-        work.done.set_result(result)
-
-
-def _run_one(connection: Connection, work: _Work, *, alone: bool) -> Any:
-    """Call one function. What it raises goes to its caller, and nothing that it wrote stays.
-
-    Raises:
-        _Alone, _Failed: it failed, and its caller knows.
-        DBAPIError: the database refused in a way that spoils the transaction for everybody.
-    """
-    savepoint = None if alone else connection.begin_nested()
-    try:
-        result = work.fn(connection)
-        if savepoint is not None:
-            savepoint.commit()
-    except Exception as error:
-        if savepoint is not None:
-            try:
-                savepoint.rollback()
-            except sa.exc.DBAPIError:
-                # SQLite has rolled back everything by itself (disk full, say): all who wait must hear of it.
-                raise error from None
-        if isinstance(error, sa.exc.DBAPIError):
-            _fail([work], error)
-        else:
-            work.done.set_exception(error)
-        raise (_Alone if savepoint is None else _Failed) from error
-    return result
-
-
-def _fail(works: Iterable[_Work], error: Exception) -> None:
-    cause = getattr(error, "orig", None) or error
+    groups: dict[Any, list[_Work]] = {}
     for work in works:
-        if not work.done.done():
-            refused = StorageError(f"the database did not take it: {cause}")
-            refused.__cause__ = error
-            work.done.set_exception(refused)
+        groups.setdefault(work if work.item is None else work.run, []).append(work)
+    if len(groups) == 1 and _run_only(connection, works):
+        return
+    with connection.begin():
+        for group in groups.values():
+            if len(groups) == 1 or len(group) == 1 or not _run_group(connection, group):
+                for work in group:
+                    _run_one(connection, work)
+
+
+def _run_only(connection: Connection, works: list[_Work]) -> bool:
+    """Call the only function of a transaction; False where it is a batch function that failed for several."""
+    with suppress(_TransactionFailedError), connection.begin():
+        try:
+            _settle(works, _call(connection, works))
+        except Exception as error:
+            if len(works) == 1:
+                works[0].outcome = _told(error)
+            raise _TransactionFailedError from error
+        return True
+    return len(works) == 1
+
+
+def _run_group(connection: Connection, group: list[_Work]) -> bool:
+    """Call a batch function for several; False where that failed, and left nothing behind."""
+    try:
+        _settle(group, _in_savepoint(connection, group))
+    except _TransactionLostError:
+        raise
+    except Exception:  # noqa: BLE001 - it belongs to one of them, who is found by calling it for each alone
+        return False
+    return True
+
+
+def _run_one(connection: Connection, work: _Work) -> None:
+    """Call one function of several. What it raises goes to its caller, and nothing that it wrote stays."""
+    try:
+        _settle([work], _in_savepoint(connection, [work]))
+    except _TransactionLostError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, its caller must hear of it
+        work.outcome = _told(error)
+
+
+def _call(connection: Connection, works: list[_Work]) -> Sequence[Any]:
+    """Call the function that works have in common; returns a result for each."""
+    run = works[0].run
+    return [run(connection)] if works[0].item is None else run(connection, [work.item for work in works])
+
+
+def _settle(works: list[_Work], results: Sequence[Any]) -> None:
+    for work, result in zip(works, results, strict=True):
+        work.outcome = result
+
+
+def _in_savepoint(connection: Connection, works: list[_Work]) -> Sequence[Any]:
+    savepoint = connection.begin_nested()
+    try:
+        results = _call(connection, works)
+        savepoint.commit()
+    except Exception as error:
+        try:
+            savepoint.rollback()
+        except sa.exc.DBAPIError:
+            raise _TransactionLostError from error
+        raise
+    return results
+
+
+def _told(error: Exception) -> Exception:
+    """What a caller hears of an error of its own function."""
+    return _refusal(error) if isinstance(error, sa.exc.DBAPIError) else error
+
+
+def _refusal(error: Exception) -> StorageError:
+    cause = error.__cause__ if isinstance(error, _TransactionLostError) else error
+    refused = StorageError(f"the database did not take it: {getattr(cause, 'orig', None) or cause}")
+    refused.__cause__ = cause
+    return refused
+
+
+def _answer(works: Iterable[_Work]) -> None:
+    """Hand outcomes to those who wait, with one call into each event loop."""
+    loops: dict[asyncio.AbstractEventLoop, list[_Work]] = {}
+    for work in works:
+        loops.setdefault(work.loop, []).append(work)
+    for loop, some in loops.items():
+        with suppress(RuntimeError):  # a loop that was closed has nobody who waits
+            loop.call_soon_threadsafe(_resolve, some)
+
+
+def _resolve(works: Iterable[_Work]) -> None:
+    for work in works:
+        if work.future.done():
+            continue
+        if isinstance(work.outcome, Exception):
+            work.future.set_exception(work.outcome)
+        else:
+            work.future.set_result(work.outcome)
 
 
 def make_engine(url: str) -> Engine:

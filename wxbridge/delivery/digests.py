@@ -6,104 +6,101 @@ from collections.abc import Sequence
 from functools import partial
 
 import structlog
-from sqlalchemy import Connection
 
 from wxbridge.alerts.digest import Digest
 from wxbridge.config.types import TargetSettings
-from wxbridge.core.model import MessageState, Notification, NotificationKind, Priority
-from wxbridge.delivery import outbox
-from wxbridge.delivery.common import Lane, Shared
-from wxbridge.delivery.outbox import Mergeable
+from wxbridge.core.model import Notification, NotificationKind, Priority
+from wxbridge.delivery.context import DeliveryContext, Lane
+from wxbridge.delivery.outbox_statements import MergeableNotification, Replacement
 
 log = structlog.get_logger()
 
-AT_LEAST = 3
+MIN_ALERTS_PER_DIGEST = 3
 """How many waiting alerts make a digest worth reading."""
-BITE = 400
+MAX_MESSAGES_PER_MERGE = 400
 """How many messages are merged in one transaction, so that alerts are taken in between; the next joins its digest."""
-_AT_ONCE = 20_000
-_COUNT_NO_FURTHER = 1_000_000
+MAX_MESSAGES_PER_LOOK = 20_000
+MAX_MESSAGES_COUNTED = 1_000_000
 
 
-async def look(shared: Shared, lane: Lane) -> None:
+async def merge_storms(context: DeliveryContext, lane: Lane) -> None:
     """Merge the alerts that wait for targets whose backlog would take longer than `digest_after`."""
     if not lane.pacer.counts:
         return
     waiting: dict[str, int] = {}
     for name, target in lane.targets.items():
-        limit = _enough(lane, target, shared.clock.monotonic())
-        waiting[name] = await shared.database.read(partial(outbox.count_mergeable, target=name, limit=limit))
+        limit = _count_limit(lane, target, context.clock.monotonic())
+        waiting[name] = await context.outbox.count_mergeable(name, limit=limit)
     # The largest first: where all share the channel's pace, its digest may be all the relief that the others need.
     for name in sorted(waiting, key=lambda name: -waiting[name]):
         target, count = lane.targets[name], waiting[name]
         others = sum(waiting.values()) - count
-        takes = lane.pacer.estimate(target.chat_key(), count, shared.clock.monotonic(), others=others)
-        if target.digest_after and count >= AT_LEAST and takes > target.digest_after:
-            merged = await _merge_all(shared, lane, name)
+        takes = lane.pacer.estimate(target.chat_key(), count, context.clock.monotonic(), others=others)
+        if target.digest_after and count >= MIN_ALERTS_PER_DIGEST and takes > target.digest_after:
+            merged = await _merge_all(context, lane, name)
             waiting[name] = max(1, count - merged)
-            _tell_merged(shared, name, merged)
+            _report_merged(context, name, merged)
 
 
-async def _merge_all(shared: Shared, lane: Lane, target: str) -> int:
-    merged = bite = await shared.database.run(partial(_merge, shared=shared, lane=lane, target=target))
-    while bite >= BITE and merged < _AT_ONCE:
-        bite = await shared.database.run(partial(_merge, shared=shared, lane=lane, target=target))
-        merged += bite
+async def _merge_all(context: DeliveryContext, lane: Lane, target: str) -> int:
+    compose = partial(_compose, context, lane, target)
+    merged = 0
+    while merged < MAX_MESSAGES_PER_LOOK:
+        now = context.clock.wall()
+        count = await context.outbox.merge(target, compose, now=now, limit=MAX_MESSAGES_PER_MERGE)
+        merged += count
+        if count < MAX_MESSAGES_PER_MERGE:
+            break
     return merged
 
 
-def _enough(lane: Lane, target: TargetSettings, now: float) -> int:
-    """A count that takes longer than `digest_after`: nobody needs to count further."""
-    count = AT_LEAST
-    while count < _COUNT_NO_FURTHER and lane.pacer.estimate(target.chat_key(), count, now) <= (
+def _count_limit(lane: Lane, target: TargetSettings, now: float) -> int:
+    """Find a count that takes longer than `digest_after`: nobody needs to count further."""
+    count = MIN_ALERTS_PER_DIGEST
+    while count < MAX_MESSAGES_COUNTED and lane.pacer.estimate(target.chat_key(), count, now) <= (
         target.digest_after or 0
     ):
         count *= 2
     return count
 
 
-def _tell_merged(shared: Shared, name: str, merged: int) -> None:
+def _report_merged(context: DeliveryContext, name: str, merged: int) -> None:
     if merged:
-        shared.metrics.messages.labels(name, "merged").inc(merged)
+        context.metrics.messages.labels(name, "merged").inc(merged)
         log.warning("a storm: waiting alerts are merged into a digest", target=name, messages=merged)
-        shared.wake()
+        context.outbox.wake()
 
 
-def _merge(connection: Connection, shared: Shared, lane: Lane, target: str) -> int:
-    """In one transaction: the waiting notifications are closed as merged, and one digest takes their place.
-
-    Where the alerts say who is meant, one for each of those.
-    """
-    chosen: dict[str | None, list[Mergeable]] = {}
-    for each in outbox.mergeable(connection, target, limit=BITE):
+def _compose(
+    context: DeliveryContext, lane: Lane, target: str, waiting: Sequence[MergeableNotification]
+) -> list[Replacement]:
+    """Compose the digest that takes the place of what waits; one for each person where the alerts say who is meant."""
+    chosen: dict[str | None, list[MergeableNotification]] = {}
+    for each in waiting:
         chosen.setdefault(each.recipient, []).append(each)
-    return sum([_merge_for(connection, shared, lane, target, some) for some in chosen.values()])
+    composed = [_digest(context, lane, target, some) for some in chosen.values() if len(some) >= MIN_ALERTS_PER_DIGEST]
+    return [each for each in composed if each.notification.bodies]
 
 
-def _merge_for(connection: Connection, shared: Shared, lane: Lane, target: str, chosen: Sequence[Mergeable]) -> int:
-    if len(chosen) < AT_LEAST:
-        return 0
-    now = shared.clock.wall()
+def _digest(context: DeliveryContext, lane: Lane, target: str, chosen: Sequence[MergeableNotification]) -> Replacement:
     digest = Digest()
     for each in chosen:
         digest.add(each.kind, each.content, at=each.created_at)
     content = digest.as_json()
-    bodies = tuple(shared.recompose(NotificationKind.DIGEST, content, target, ""))
-    if not bodies:
-        return 0
-    ids = [message_id for each in chosen for message_id in each.message_ids]
-    merged = outbox.close_all(connection, ids, MessageState.MERGED, now=now, error="merged into a digest")
-    settings = lane.targets[target]
     notification = Notification(
         source="digest",
         target=target,
-        bodies=bodies,
+        bodies=tuple(context.composer.recompose(NotificationKind.DIGEST, content, target, "")),
         priority=Priority(min(each.priority for each in chosen)),
         kind=NotificationKind.DIGEST,
         content=content,
-        expires_after=settings.expires_after,
+        expires_after=lane.targets[target].expires_after,
         recipient=chosen[0].recipient,
     )
-    # It takes the age of the oldest, so that a storm that never ends is still handed to the fallback in time.
-    outbox.put(connection, [notification], now=now, created_at=min(each.created_at for each in chosen))
-    return merged
+    return Replacement(
+        notification,
+        tuple(message_id for each in chosen for message_id in each.message_ids),
+        "merged into a digest",
+        # It takes the age of the oldest, so that a storm that never ends is still handed to the fallback in time.
+        created_at=min(each.created_at for each in chosen),
+    )

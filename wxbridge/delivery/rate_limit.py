@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.sliding_window import SlidingWindow
 
-DAY = 86400.0
-"""Seconds; no window is longer."""
+DAY_SECONDS = 86400.0
+"""No window is longer."""
 
 
 class Pacer:

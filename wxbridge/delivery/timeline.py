@@ -1,7 +1,7 @@
 """What came in and what became of it, the newest first: for the console's page.
 
 An entry is one POST with the messages that it led to, or what the bridge said by itself (a job, a push, a digest).
-The functions take a connection and run inside `Database.read` or `run`. A page costs the same however much is kept:
+The functions take a connection; `Outbox` calls them. A page costs the same however much is kept:
 it goes on from a place (`TimelinePosition`), and what has no index is looked for within `MAX_NOTIFICATIONS_SEARCHED`
 notifications at a time.
 """
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from wxbridge.core.model import OPEN_STATES, Message, MessageState, Received
 from wxbridge.core.schema import NOT_TOLD, OPEN, messages, notifications, received
 from wxbridge.core.text.normalise import replace_surrogates
-from wxbridge.delivery import outbox
+from wxbridge.delivery.outbox_rows import message_of
 
 ENTRIES_PER_PAGE = 40
 """Notifications and untold POSTs of one page."""
@@ -135,13 +135,13 @@ class TimelinePage:
 _NEWEST = TimelinePosition(10**14, 10**14)
 
 
-def read_page(
+def select_page(
     connection: Connection,
     asked: TimelineFilter,
     after: TimelinePosition | None = None,
     per_page: int = ENTRIES_PER_PAGE,
 ) -> TimelinePage:
-    """A page of what matches `asked`, from `after` on."""
+    """Select a page of what matches `asked`, from `after` on."""
     place = after or _NEWEST
     low, exact = _lowest(connection, asked, place)
     notes = [] if asked.state == UNTOLD else _notes(connection, asked, place, low, per_page + 1)
@@ -163,8 +163,8 @@ def read_page(
     return TimelinePage(tuple(entries), ends if more or ended_early else None, None if more else searched_to)
 
 
-def find_entry(connection: Connection, message_id: int) -> TimelineEntry | None:
-    """The entry that a message belongs to; None where there is no such message."""
+def select_entry(connection: Connection, message_id: int) -> TimelineEntry | None:
+    """Select the entry that a message belongs to; None where there is no such message."""
     note = connection.execute(
         sa.select(*_NOTE)
         .join(messages, messages.c.notification_id == notifications.c.id)
@@ -311,7 +311,7 @@ def _told(connection: Connection, ids: Iterable[int]) -> list[tuple[Any, Timelin
     chosen = list(ids)
     its: dict[int, list[Message]] = {}
     query = sa.select(messages).where(messages.c.notification_id.in_(chosen)).order_by(messages.c.id)
-    for message in outbox.read(connection, query):
+    for message in map(message_of, connection.execute(query)):
         its.setdefault(message.notification_id, []).append(message)
     columns = sa.select(
         notifications.c.id, notifications.c.created_at, notifications.c.source, notifications.c.target,

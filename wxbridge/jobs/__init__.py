@@ -14,6 +14,7 @@ from wxbridge.config.types import JobSettings, Rate
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Picture, PictureSpec, Text
 from wxbridge.core.text.i18n import Language
+from wxbridge.delivery.outbox_queries import OutboxQueries
 
 Bodies = Sequence[Text | Picture]
 Made = Bodies | Mapping[str, Bodies]
@@ -51,6 +52,8 @@ class JobContext:
     """Store picture bytes under a name that the chat shows."""
     read: Read = _nothing_to_read
     """Read the bridge's database."""
+    outbox: OutboxQueries | None = None
+    """None where the job has no database to read."""
     targets: tuple[str, ...] = ()
     """Who gets what this run makes: the job's targets, and the chat where somebody asked for it."""
     budgets: Mapping[str, LaneBudget] = field(default_factory=dict)

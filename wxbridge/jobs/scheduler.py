@@ -33,6 +33,7 @@ from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError, WxbridgeError
 from wxbridge.core.model import Accepted, Notification, NotificationSink, Picture, PictureDrawer, Priority, Text
 from wxbridge.core.text.i18n import Language, say
+from wxbridge.delivery.outbox_queries import OutboxQueries
 from wxbridge.jobs import Bodies, JobContext, JobKind, LaneBudget, Made, store
 from wxbridge.jobs.store import JobRun, JobStatus, Mute
 from wxbridge.pictures.store import PictureStore
@@ -334,6 +335,7 @@ class _OneRun:
             draw=self.drawer.draw,
             keep=self.settings.picture_store.save,
             read=self.database.read,
+            outbox=OutboxQueries(self.database),
             targets=self._targets(),
             budgets=self.settings.budgets,
         )

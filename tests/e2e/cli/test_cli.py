@@ -31,7 +31,8 @@ from wxbridge.core.model import (
     PictureSpec,
     Text,
 )
-from wxbridge.delivery import outbox
+from wxbridge.delivery.outbox import Outbox
+from wxbridge.delivery.outbox_statements import SentMessage
 
 CONFIG = """\
 timezone: Asia/Shanghai
@@ -106,18 +107,24 @@ def store(config: Config, *items: Notification) -> list[int]:
     async def work() -> list[int]:
         database = app.open_database(config)
         try:
-            return list((await app.OutboxBeside(database).put(items)).ids)
+            return list((await Outbox(database).put(items)).ids)
         finally:
             database.close()
 
     return asyncio.run(work())
 
 
-def settle(config: Config, message_id: int, state: MessageState, **fields: Any) -> None:
+def settle(config: Config, message_id: int, *, receipt: str | None = None, **fields: Any) -> None:
+    """Have a message sent, or die where there is an error."""
+
     async def work() -> None:
         database = app.open_database(config)
+        outbox, now = Outbox(database), 1_800_000_000.0
         try:
-            await database.run(lambda c: outbox.settle(c, message_id, state, now=1_800_000_000, **fields))
+            if fields:
+                await outbox.close([message_id], MessageState.DEAD, now=now, **fields)
+            else:
+                await outbox.record_sent([SentMessage(message_id, now, receipt)])
         finally:
             database.close()
 
@@ -255,8 +262,8 @@ def test_the_outbox_is_listed_newest_first_with_the_words_of_the_service(
         Notification("t", "dba", (Picture(spec=PictureSpec("fetch", {"url": "u"}), name="a.png"),)),
         Notification("t", "ops", (Text("three"),)),
     )
-    settle(config, first, MessageState.DEAD, error="room not found", code="E404")
-    settle(config, second, MessageState.SENT, receipt="r-1")
+    settle(config, first, error="room not found", code="E404")
+    settle(config, second, receipt="r-1")
     rows = run("outbox", "list", "--json").rows
     assert [row["id"] for row in rows] == [third, second, first]
     assert rows[2] | {"state": "dead", "target": "ops", "error": "E404: room not found"} == rows[2]
@@ -308,7 +315,7 @@ def test_an_impossible_number_is_no_message(run: Callable[..., Done], command: s
 
 def test_messages_are_queued_again_and_dropped(run: Callable[..., Done], config: Config) -> None:
     first, second = store(config, *[Notification("t", "ops", (Text(text),)) for text in ("one", "two")])
-    settle(config, first, MessageState.DEAD, error="x")
+    settle(config, first, error="x")
     done = run("outbox", "retry", first)
     assert (done.code, done.err) == (0, "1 of 1 queued again\n")
     assert [row["state"] for row in run("outbox", "list", "--json").rows] == ["queued", "queued"]

@@ -16,7 +16,7 @@ from wxbridge import app as bridge
 from wxbridge.cli.jobs import app
 from wxbridge.config.schema import Config
 from wxbridge.config.types import Rate
-from wxbridge.delivery import outbox
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.jobs import LaneBudget
 
 CONFIG = """\
@@ -66,9 +66,9 @@ def test_a_job_is_muted_and_unmuted_beside_a_running_bridge(run: Run, config: Co
         database = bridge.open_database(config)
 
         async with bridge.make_pictures(config) as pictures:
-            jobs = bridge.make_scheduler(config, database, bridge.OutboxBeside(database), pictures)
+            jobs = bridge.make_scheduler(config, database, Outbox(database), pictures)
             await asyncio.create_task(jobs.run_scheduled("hello"))
-        count = len(await database.read(outbox.listing))
+        count = len(await Outbox(database).list_messages())
         database.close()
         return count
 
@@ -109,7 +109,7 @@ def test_a_digest_is_queued_for_each_of_its_targets(run: Run, config: Config) ->
 
     async def read() -> list[Any]:
         database = bridge.open_database(config)
-        found = await database.read(outbox.listing)
+        found = await Outbox(database).list_messages()
         database.close()
         return found
 

@@ -40,8 +40,7 @@ from wxbridge.core.model import (
     PictureSpec,
     Text,
 )
-from wxbridge.delivery import outbox
-from wxbridge.delivery.writer import Writer
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.doctor import CHECKS, examine
 from wxbridge.testing import FakeClock
 
@@ -98,7 +97,7 @@ class Bench:
     """Whether the disk is."""
 
     def __post_init__(self) -> None:
-        self.writer = Writer(self.database, dedupe_window=10 * MINUTE, clock=self.clock.wall)
+        self.outbox = Outbox(self.database, dedupe_window=10 * MINUTE, clock=self.clock.wall)
 
     def rules(self) -> AlertSettings:
         plain = Destination(Capabilities(text_limit=self.limit, pictures=self.shows), HOUR, self.template)
@@ -140,7 +139,7 @@ class Bench:
     async def put(self, items: Sequence[Notification], **more: Any) -> Accepted:
         if self.full:
             raise StorageError("the disk is full")
-        return await self.writer.put(items, **more)
+        return await self.outbox.put(items, **more)
 
     async def post(self, *alerts: Mapping[str, Any], to: Sequence[str] = (), group: str = "g") -> tuple[int, int]:
         """Post as Alertmanager does; returns how many messages were queued, and how many were repeats."""
@@ -166,7 +165,7 @@ class Bench:
         await self.database.run(add)
 
     async def rows(self) -> list[Message]:
-        found = await self.database.read(lambda c: outbox.listing(c, limit=1000))
+        found = await self.outbox.list_messages(limit=1000)
         return sorted(found, key=lambda row: row.id)
 
     async def told(self, target: str) -> list[str]:

@@ -23,7 +23,7 @@ from wxbridge.core.errors import PictureError, WxbridgeError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, Inbound, PictureSpec, Priority, Text
 from wxbridge.core.schema import contacts, messages, notifications
-from wxbridge.delivery.writer import Writer
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.pictures.store import PictureStore
 
 ROOM = "ops-room"
@@ -143,6 +143,19 @@ def commands(gate: Gate) -> list[Command]:
     ]
 
 
+class WatchedOutbox(Outbox):
+    """A real outbox, which a talk hears of."""
+
+    def __init__(self, talk: Talk) -> None:
+        super().__init__(talk.database, dedupe_window=600, clock=talk.clock.now)
+        self._gate = talk.gate
+
+    async def put(self, items: Any, **more: Any) -> Accepted:
+        accepted = await super().put(items, **more)
+        self._gate.changed.set()
+        return accepted
+
+
 class Talk:
     """A chat with its database; `say` gives what is sent in return."""
 
@@ -156,14 +169,14 @@ class Talk:
         self.drawn: list[PictureSpec] = []
         self.draw_error: PictureError | None = None
         self.settings = ChatSettings(**settings)
-        self.writer = Writer(database, dedupe_window=600, clock=self.clock.now)
+        self.outbox = WatchedOutbox(self)
         self.chat = self.make()
         self._number = 0
         self._read = 0
 
     def make(self, **changes: Any) -> Chat:
         around = Around(
-            self.database, self._put, self._target_of, self._is_master, self.metrics,
+            self.database, self.outbox, self._target_of, self._is_master, self.metrics,
             now=self.clock.now, monotonic=self.clock.now, sleep=self.clock.sleep,
         )  # fmt: skip
         return Chat(around, self.setting(**changes))
@@ -181,11 +194,6 @@ class Talk:
             "master": "master",
         }
         return ChatSetting(**known | changes)
-
-    async def _put(self, items: Any) -> Accepted:
-        accepted = await self.writer.put(items)
-        self.gate.changed.set()
-        return accepted
 
     async def until(self, predicate: Callable[[], Any]) -> None:
         """Wait until something is so: looked at when a command begins to wait, or an answer is stored."""

@@ -115,7 +115,7 @@ async def test_whoever_asked_is_mentioned_where_it_is_wished(make_talk):
 
 @pytest.mark.parametrize("problem", [None, WxbridgeError("it runs already")])
 async def test_what_a_command_begins_begins_behind_its_answer(talk, problem):
-    accepted, put = [], talk._put
+    accepted, put = [], talk.outbox.put
     begun = []
 
     async def noted(items):
@@ -132,7 +132,7 @@ async def test_what_a_command_begins_begins_behind_its_answer(talk, problem):
         question.then.append(begin)
         return [Text("it begins")]
 
-    talk._put = noted
+    talk.outbox.put = noted
     talk.chat = talk.make(commands=[command("begin", run)])
     assert await talk.say("/begin") == ["it begins"]
     assert begun == [["it begins"]]
@@ -257,7 +257,7 @@ async def test_what_was_asked_before_a_crash_is_answered_after_it_once(talk):
 async def test_an_answer_that_was_stored_is_not_made_again_even_without_a_window_of_repeats(talk):
     await talk.say("/echo a")
     await talk.database.run(lambda c: c.execute(sa.update(asked).values(done_at=None)))
-    talk.writer._dedupe_window = 0
+    talk.outbox.dedupe_window = 0
     talk.chat = talk.make()
     await talk.chat.recover()
     await talk.chat.settled()
@@ -337,7 +337,7 @@ async def test_what_is_asked_while_the_database_takes_nothing_is_answered_when_i
 
 
 async def test_an_answer_that_cannot_be_stored_is_made_again_and_those_that_were_are_not(talk):
-    put, tried = talk._put, []
+    put, tried = talk.outbox.put, []
 
     async def refused_once(items):
         tried.append(items[0].bodies[0].text)
@@ -347,7 +347,7 @@ async def test_an_answer_that_cannot_be_stored_is_made_again_and_those_that_were
         if seconds > 1:  # not what is waited for before the next try, but when "one moment" is said
             await asyncio.Event().wait()
 
-    talk._put, talk.clock.sleep = refused_once, sleep
+    talk.outbox.put, talk.clock.sleep = refused_once, sleep
     talk.chat = talk.make()
     assert await talk.say("/echo a\n/echo b") == ["ops: a", "ops: b"]
     assert tried == ["ops: a", "ops: b", "ops: b"]

@@ -23,7 +23,7 @@ from wxbridge.core.database import Database
 from wxbridge.core.model import ChannelState, ChannelStatus, MessageState, Notification, PictureSpec, Text
 from wxbridge.core.schema import messages
 from wxbridge.core.text.i18n import has_text
-from wxbridge.delivery import outbox
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.jobs.store import JobRun, JobStatus, Mute, record_run
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
@@ -53,8 +53,8 @@ class Talk:
         self.at = datetime.now(SHANGHAI).replace(microsecond=0)
         self.channels: dict[str, ChannelStatus] = {}
         self.budgets: dict[str, dict[str, int]] = {}
-        self.jobs = app.make_scheduler(config, database, app.OutboxBeside(database), NoPictures())
-        status = status_command(lambda: self.channels, lambda: self.budgets, database.read)
+        self.jobs = app.make_scheduler(config, database, Outbox(database), NoPictures())
+        status = status_command(lambda: self.channels, lambda: self.budgets, Outbox(database))
         self.table = Table([*job_commands(self.jobs), status])
 
     async def ask(self, line: str, target: str = "ops") -> str:
@@ -74,7 +74,7 @@ class Talk:
         return answer.text
 
     async def sent(self) -> list[tuple[str, str]]:
-        found = (await self.database.read(outbox.listing))[::-1]
+        found = (await Outbox(self.database).list_messages())[::-1]
         return [(each.target, each.body.text) for each in found if isinstance(each.body, Text)]
 
     async def muted(self) -> list[str]:
@@ -246,24 +246,22 @@ async def test_what_is_wrong_and_what_waits_is_told_with_its_reason(talk: Talk) 
     }
     talk.budgets = {"wechat": {"30/min": 12, "600/d": 400}, "dingtalk": {}}
 
-    def fill(connection: sa.Connection) -> None:
-        def put(target: str, state: MessageState, hours: float, error: str | None = None) -> None:
-            # Created long ago: what expires does so a day after its creation.
-            (number,) = outbox.put(connection, [Notification("a", target, (Text("x"),))], now=now - 30 * 3600).ids
-            settled = None if state is MessageState.QUEUED else now - hours * 3600
-            connection.execute(
-                sa.update(messages).where(messages.c.id == number).values(state=state, settled_at=settled, error=error)
-            )
+    # Created long ago: what expires does so a day after its creation.
+    outbox = Outbox(talk.database, clock=lambda: now - 30 * 3600)
 
-        for hours in (1, 2, 11.9, 12.1):
-            put("ops", MessageState.SENT, hours)
-        put("ops", MessageState.UNKNOWN, 3, "no answer within 20 s")
-        put("dev", MessageState.EXPIRED, 1)
-        put("dev", MessageState.DEAD, 25, "long ago")
-        for number in range(10):
-            put(f"t{number}", MessageState.QUEUED, 0)
+    async def put(target: str, state: MessageState, hours: float, error: str | None = None) -> None:
+        (number,) = (await outbox.put([Notification("a", target, (Text("x"),))])).ids
+        settled = None if state is MessageState.QUEUED else now - hours * 3600
+        change = sa.update(messages).where(messages.c.id == number).values(state=state, settled_at=settled, error=error)
+        await talk.database.run(lambda c: c.execute(change))
 
-    await talk.database.run(fill)
+    for hours in (1, 2, 11.9, 12.1):
+        await put("ops", MessageState.SENT, hours)
+    await put("ops", MessageState.UNKNOWN, 3, "no answer within 20 s")
+    await put("dev", MessageState.EXPIRED, 1)
+    await put("dev", MessageState.DEAD, 25, "long ago")
+    for number in range(10):
+        await put(f"t{number}", MessageState.QUEUED, 0)
     assert await talk.ask("status") == (
         "🔴 wechat: waiting for a scan since 11-20 12:00 – scan the code\n"
         "🟡 dingtalk: connecting since 12:00\n"

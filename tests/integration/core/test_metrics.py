@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -36,8 +37,10 @@ from wxbridge.core.model import (
     NotificationKind,
     Text,
 )
-from wxbridge.delivery import Clock, Delivery, Lane, Shared, outbox
+from wxbridge.delivery.context import DeliveryClock, DeliveryContext, Lane
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
+from wxbridge.delivery.service import Delivery
 from wxbridge.pictures.store import PictureStore
 from wxbridge.testing import FakeChannel, FakeClock
 
@@ -145,7 +148,7 @@ async def test_what_waits_is_shown_with_its_age_and_zero_where_nothing_does(
 ) -> None:
     now = time.time()
     items = [Notification("test", "ops", (Text("one"),)), Notification("test", "ops", (Text("two"),))]
-    await bridge.database.run(lambda c: outbox.put(c, items, now=now, created_at=now - 100))
+    await Outbox(bridge.database, clock=lambda: now - 100).put(items)
     assert await scrape("wxbridge_backlog_messages", target="ops") == 2
     assert 100 <= await scrape("wxbridge_backlog_oldest_seconds", target="ops") < 130
     assert await scrape("wxbridge_backlog_messages", target="other") == 0
@@ -183,7 +186,7 @@ async def test_a_database_that_takes_nothing_is_seen_and_counted_and_seen_to_be_
         database = app.open_database(config)
         stack.callback(database.close)
         bridge = Bridge(config, database, (targets := app.all_targets(config)), app.destinations_of(targets))
-        bridge.url = await app._serve(bridge, app._intake(bridge), stack)
+        bridge.url = await app._serve(bridge, stack)
 
         async def exposition() -> bytes:
             async with aiohttp.ClientSession() as session, session.get(bridge.url + "/metrics") as answer:
@@ -218,31 +221,37 @@ class Room:
             Lane("fake", self.channel, targets, Pacer(Pace())),
             Lane("spare", self.spare, {"spare": ConsoleTarget()}, Pacer(Pace())),
         ]
-        self.shared = Shared(
-            database=database, lanes=lanes, picture_store=PictureStore(directory), draw=self._draw, tell=self._tell,
-            recompose=lambda kind, content, target, note: [], language="en", metrics=self.metrics,
-            clock=Clock(self.clock.wall, self.clock.monotonic), wake=lambda: None,
+        self.digest: list[Text] = []
+        self.outbox = Outbox(database, clock=self.clock.wall)
+        self.context = DeliveryContext(
+            outbox=self.outbox, lanes=lanes, picture_store=PictureStore(directory), drawer=self, operators=self,
+            composer=self, language="en", metrics=self.metrics,
+            clock=DeliveryClock(self.clock.wall, self.clock.monotonic),
         )  # fmt: skip
-        self.delivery = Delivery(self.shared, [asyncio.Event() for _ in range(3)])
+        self.delivery = Delivery(self.context)
 
-    async def _draw(self, _spec: Any) -> bytes:
-        raise AssertionError
+    async def draw(self, spec: Any) -> bytes:
+        raise AssertionError(spec)
 
-    async def _tell(self, line: str, _about: str | None) -> None:
+    async def tell(self, line: str, about: str | None = None) -> None:
+        del about
         self.told.append(line)
+
+    def recompose(self, *_given: Any) -> list[Text]:
+        return self.digest
 
     async def queue(self, target: str = "ops", expires_after: float = 86400.0) -> None:
         item = Notification("test", target, (Text("hello"),), expires_after=expires_after)
-        await self.database.run(lambda c: outbox.put(c, [item], now=self.clock.wall()))
+        await self.outbox.put([item])
 
     async def send(self) -> None:
         """One round of the first lane, to its end."""
-        sender = self.delivery.senders[0]
-        await sender.round()
-        await asyncio.gather(*sender.under_way)
+        loop = self.delivery.send_loops[0]
+        await loop.round()
+        await asyncio.gather(*loop.under_way)
 
     async def messages(self) -> list[Message]:
-        return await self.database.read(outbox.listing)
+        return await self.outbox.list_messages()
 
     def counted(self, outcome: str, target: str = "ops") -> float | None:
         return value(self.metrics.write_exposition(), "wxbridge_messages_total", target=target, outcome=outcome)
@@ -272,7 +281,7 @@ async def test_a_clock_that_was_set_back_makes_no_lag_negative(room: Room) -> No
     await room.queue()
     room.clock.jump(-3600)
     room.channel.state = ChannelState.ONLINE
-    await room.database.run(lambda c: outbox.retry(c, [1], now=room.clock.wall(), expires_after=60))
+    await room.outbox.retry([1], now=room.clock.wall(), expires_after=60)
     await room.send()
     assert value(room.metrics.write_exposition(), "wxbridge_lag_seconds_sum", target="ops") == 0
 
@@ -337,14 +346,14 @@ async def test_alerts_that_a_digest_took_are_counted(tmp_path: Path) -> None:
     pacer = Pacer(Pace(total="1/min"))
     target = ConsoleTarget(digest_after="1m")
     lane = Lane("fake", room.channel, {"ops": target}, pacer)
-    digest = [Text("in short")]
-    shared = Shared(**(vars(room.shared) | {"lanes": [lane], "recompose": lambda *_: digest}))
+    room.digest = [Text("in short")]
+    context = replace(room.context, lanes=[lane])
     content: Mapping[str, Any] = {"alerts": [{"title": "disk", "status": AlertStatus.FIRING}]}
     items = [
         Notification("test", "ops", (Text(f"{index}"),), kind=NotificationKind.ALERT, content=content)
         for index in range(5)
     ]
-    await database.run(lambda c: outbox.put(c, items, now=room.clock.wall()))
-    await Delivery(shared, [asyncio.Event(), asyncio.Event()]).look_after()
+    await room.outbox.put(items)
+    await Delivery(context).look_after()
     assert room.counted("merged") == 5
     database.close()

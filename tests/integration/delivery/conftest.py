@@ -10,13 +10,13 @@ import pytest
 from tests.integration.delivery.delivery_harness import Room, World
 from wxbridge.config.types import Pace
 from wxbridge.core.model import Capabilities
-from wxbridge.delivery import common
+from wxbridge.delivery import context
 
 
 @pytest.fixture
 async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., World]]:
     """Make worlds: `world(ops=Room(), paces=…)`; without targets there is one, `ops`, on channel `a`."""
-    monkeypatch.setattr(common, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(context, "FIRST_STORAGE_PAUSE_SECONDS", 0.001)
     made: list[World] = []
 
     def make(

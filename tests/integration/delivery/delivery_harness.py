@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import sqlalchemy as sa
+
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, Destination
 from wxbridge.alerts.serialization import group_to_json
 from wxbridge.config.types import Pace, TargetSettings
@@ -29,8 +31,10 @@ from wxbridge.core.model import (
     Priority,
     Text,
 )
-from wxbridge.delivery import Delivery, Lane, Shared, outbox
+from wxbridge.delivery.context import DeliveryContext, Lane
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
+from wxbridge.delivery.service import Delivery
 from wxbridge.pictures.store import PictureStore
 from wxbridge.testing import FakeChannel, FakeClock
 
@@ -58,14 +62,31 @@ class Room(TargetSettings):
         return self.room
 
 
-class Sink:
-    """The outbox of a world, as the intake sees it."""
+class OneConnection:
+    """A database whose work is all done in one transaction, which a test holds."""
+
+    def __init__(self, connection: sa.Connection) -> None:
+        self._connection = connection
+
+    async def run(self, work: Callable[[sa.Connection], Any]) -> Any:
+        return work(self._connection)
+
+    async def run_batched(self, work: Callable[[sa.Connection, Sequence[Any]], Sequence[Any]], item: Any) -> Any:
+        return work(self._connection, [item])[0]
+
+    read = run
+
+
+class Drawer:
+    """Draws as a world's `paint` says."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def put(self, items: Sequence[Notification], **_: Any) -> Accepted:
-        return await self._world.put_all(items)
+    async def draw(self, spec: PictureSpec) -> bytes:
+        self._world.drawings.append(spec)
+        drawn = self._world.paint(spec) if self._world.paint else PNG
+        return drawn if isinstance(drawn, bytes) else await drawn
 
 
 @dataclass
@@ -84,7 +105,6 @@ class World:
     paint: Callable[[PictureSpec], Any] | None = None
     """May raise, or give bytes, or something to wait for."""
     channels: dict[str, FakeChannel] = field(default_factory=dict)
-    wakes: int = 0
 
     def __post_init__(self) -> None:
         self.targets = {
@@ -103,26 +123,26 @@ class World:
     def start(self) -> None:
         """Make everything that a process makes when it starts."""
         self.database = Database.open(sqlite_url(self.directory))
+        self.outbox = Outbox(self.database, dedupe_window=600, clock=self.clock.wall)
         self.metrics = Metrics()
         self.lanes = [self._lane(name, channel) for name, channel in self.channels.items()]
         destinations = {
             name: Destination(self.channels[target.channel].capabilities, target.expires_after)
             for name, target in self.targets.items()
         }
-        self.intake = AlertPipeline(AlertSettings(targets=destinations), Sink(self))
-        self.shared = Shared(
-            database=self.database,
+        self.intake = AlertPipeline(AlertSettings(targets=destinations), self.outbox)
+        self.context = DeliveryContext(
+            outbox=self.outbox,
             lanes=self.lanes,
             picture_store=PictureStore.below(self.directory),
-            draw=self._draw,
-            tell=self._tell,
-            recompose=self.intake.recompose,
+            drawer=Drawer(self),
+            operators=self,
+            composer=self.intake,
             language="en",
             metrics=self.metrics,
             clock=self.clock,
-            wake=self._wake,
         )
-        self.delivery = Delivery(self.shared, [asyncio.Event() for _ in range(len(self.lanes) + 1)])
+        self.delivery = Delivery(self.context)
 
     def _lane(self, name: str, channel: FakeChannel) -> Lane:
         targets = {key: target for key, target in self.targets.items() if target.channel == name}
@@ -134,8 +154,8 @@ class World:
 
     async def crash(self) -> None:
         """Die in the middle of whatever is under way, and start again on the same files."""
-        tasks = [task for sender in self.delivery.senders for task in sender.under_way]
-        tasks += self.delivery.painter.under_way
+        tasks = [task for loop in self.delivery.send_loops for task in loop.under_way]
+        tasks += self.delivery.render_loop.under_way
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -143,23 +163,14 @@ class World:
         self.start()
         await self.delivery.prepare()
 
-    def _wake(self) -> None:
-        self.wakes += 1
-
-    async def _tell(self, line: str, about: str | None) -> None:
+    async def tell(self, line: str, about: str | None = None) -> None:
         self.told.append((line, about))
-
-    async def _draw(self, spec: PictureSpec) -> bytes:
-        self.drawings.append(spec)
-        drawn = self.paint(spec) if self.paint else PNG
-        return drawn if isinstance(drawn, bytes) else await drawn
 
     # ------------------------------------------------ putting in
 
     async def put_all(self, items: Sequence[Notification], window: float = 600.0) -> Accepted:
-        return await self.database.run(
-            lambda c: outbox.put(c, items, now=self.clock.wall(), dedupe_window=window),
-        )
+        self.outbox.dedupe_window = window
+        return await self.outbox.put(items)
 
     async def put(self, target: str, *bodies: Body | str, **fields: Any) -> tuple[int, ...]:
         """Queue texts and pictures as one notification; returns the messages' ids."""
@@ -178,19 +189,19 @@ class World:
 
     async def step(self) -> bool:
         """Every sender takes what it may once, and what they sent comes to its end. Whether there was anything."""
-        for sender in self.delivery.senders:
-            await sender.round()
+        for loop in self.delivery.send_loops:
+            await loop.round()
         return await self.settle()
 
     async def settle(self) -> bool:
-        tasks = [task for sender in self.delivery.senders for task in sender.under_way]
+        tasks = [task for loop in self.delivery.send_loops for task in loop.under_way]
         await asyncio.gather(*tasks)
         return bool(tasks)
 
     async def begin(self) -> None:
         """Let the senders take what they may, and reach the channel."""
-        for sender in self.delivery.senders:
-            await sender.round()
+        for loop in self.delivery.send_loops:
+            await loop.round()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
 
@@ -211,8 +222,8 @@ class World:
             await self.delivery.look_after()
 
     async def draw(self) -> bool:
-        await self.delivery.painter.round()
-        tasks = list(self.delivery.painter.under_way)
+        await self.delivery.render_loop.round()
+        tasks = list(self.delivery.render_loop.under_way)
         await asyncio.gather(*tasks)
         return bool(tasks)
 
@@ -220,11 +231,11 @@ class World:
 
     async def all(self, **filters: Any) -> list[Message]:
         """Messages, the oldest first."""
-        found = await self.database.read(lambda c: outbox.listing(c, limit=1_000_000, **filters))
+        found = await self.outbox.list_messages(limit=1_000_000, **filters)
         return sorted(found, key=lambda message: message.id)
 
     async def one(self, message_id: int) -> Message:
-        return (await self.database.read(lambda c: outbox.get(c, [message_id])))[0]
+        return (await self.outbox.get_messages([message_id]))[0]
 
     async def states(self, **filters: Any) -> list[str]:
         return [message.state.value for message in await self.all(**filters)]

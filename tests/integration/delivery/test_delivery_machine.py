@@ -21,7 +21,6 @@ from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import BadAddress, Offline, Permanent, PictureError, Throttled, Transient, Unknown
 from wxbridge.core.model import AlertGroup, ChannelState, MessageState, NotificationKind, Priority
 from wxbridge.core.schema import messages, notifications
-from wxbridge.delivery import outbox
 
 MARK = "(possible repeat) "
 NAME = re.compile(r"[mp]\d+x")
@@ -206,7 +205,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         queued = [message.id for message in self.run(self.world.all(states=["queued"]))]
         if queued:
             chosen = data.draw(st.sampled_from(queued))
-            self.run(self.world.database.run(lambda c: outbox.drop(c, [chosen], now=self.world.clock.wall())))
+            self.run(self.world.outbox.drop([chosen], now=self.world.clock.wall()))
 
     @rule(data=st.data())
     def somebody_retries(self, data: st.DataObject) -> None:
@@ -214,11 +213,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         if settled:
             chosen = data.draw(st.sampled_from(settled))
             self.retried |= self.words_of(chosen)
-            self.run(
-                self.world.database.run(
-                    lambda c: outbox.retry(c, [chosen.id], now=self.world.clock.wall(), expires_after=86400)
-                )
-            )
+            self.run(self.world.outbox.retry([chosen.id], now=self.world.clock.wall(), expires_after=86400))
 
     @rule()
     def house_is_kept(self) -> None:

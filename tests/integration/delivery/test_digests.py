@@ -101,7 +101,7 @@ async def test_a_digest_that_still_waits_merges_with_what_comes_after_it(world) 
 
 
 async def test_a_storm_larger_than_a_bite_ends_in_one_digest(world, monkeypatch) -> None:
-    monkeypatch.setattr(storm, "BITE", 10)
+    monkeypatch.setattr(storm, "MAX_MESSAGES_PER_MERGE", 10)
     w = world(paces=SLOW)
     await storm_of(w, 45)
     for _ in range(6):
@@ -170,10 +170,10 @@ async def test_the_merge_is_one_transaction(world, monkeypatch) -> None:
         raise StorageError("no")
 
     with monkeypatch.context() as patch:
-        patch.setattr("wxbridge.delivery.outbox.put", refuse)
+        patch.setattr("wxbridge.delivery.outbox_statements.insert_requests", refuse)
         await w.delivery.look_after()
     assert await w.states() == ["queued"] * 10
-    object.__setattr__(w.shared, "recompose", lambda *_args: [])
+    monkeypatch.setattr(type(w.intake), "recompose", lambda *_args: [])
     await w.delivery.look_after()
     assert await w.states() == ["queued"] * 10
 
@@ -206,6 +206,7 @@ async def test_the_log_is_not_filled_where_there_is_nothing_to_merge(world) -> N
     await w.put("ops", "takes the only place of the day")
     await w.drain()
     await w.alert("ops", alert("a title that is longer than the limit of the channel, by a good deal of characters"))
-    before = w.wakes
+    waker = asyncio.Event()
+    w.outbox.connect(render_waker=waker, send_wakers=[waker])
     await w.delivery.look_after()
-    assert w.wakes == before
+    assert not waker.is_set()

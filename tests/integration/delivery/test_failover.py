@@ -10,7 +10,6 @@ from tests.integration.delivery.delivery_harness import Room, alert, picture
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import Permanent, Unknown
 from wxbridge.core.model import Capabilities, ChannelState, MessageState, Notification, NotificationKind, Text
-from wxbridge.delivery import outbox
 
 OFF = ChannelState.LOGGED_OUT
 ON = ChannelState.ONLINE
@@ -167,19 +166,13 @@ async def test_what_nobody_can_take_over_hides_nothing_behind_it(world) -> None:
         ops=Room(fallback=("robot",)), robot=Room(channel="b", fallback=("ops", "third")), third=Room(channel="c")
     )
     w.channels["a"].state = w.channels["b"].state = OFF
-    now = w.clock.wall()
-
-    def store(connection):
-        # 300 that came over all three, 1 that is new here.
-        old = outbox.put(connection, [Notification("test", "third", (Text("x"),))], now=now).ids[0]
-        origin = outbox.get(connection, [old])[0].notification_id
-        second = outbox.put(connection, [Notification("test", "ops", (Text("x"),), origin=origin)], now=now).ids[0]
-        origin = outbox.get(connection, [second])[0].notification_id
-        outbox.close_all(connection, [old, second], MessageState.FAILED_OVER, now=now, error="test")
-        worn = [Notification("test", "robot", (Text("worn"),), origin=origin) for _ in range(300)]
-        return outbox.put(connection, [*worn, Notification("test", "robot", (Text("fresh"),))], now=now)
-
-    await w.database.run(store)
+    # 300 that came over all three, 1 that is new here.
+    [old] = await w.put("third", "x")
+    [second] = await w.put("ops", "x", origin=(await w.one(old)).notification_id)
+    origin = (await w.one(second)).notification_id
+    await w.outbox.close([old, second], MessageState.FAILED_OVER, now=w.clock.wall(), error="test")
+    worn = [Notification("test", "robot", (Text("worn"),), origin=origin) for _ in range(300)]
+    await w.put_all([*worn, Notification("test", "robot", (Text("fresh"),))])
     w.clock.advance(200)
     await w.delivery.look_after()
     await w.delivery.look_after()

@@ -9,8 +9,8 @@ import pytest
 from tests.integration.delivery.delivery_harness import Room
 from wxbridge.core.errors import BadAddress, Offline, Permanent, StorageError, Throttled, Unknown
 from wxbridge.core.model import ChannelState, MessageState
-from wxbridge.delivery import failure_reports, outbox
-from wxbridge.delivery.failure_reports import GATHER, note_dead
+from wxbridge.core.schema import read_facts
+from wxbridge.delivery.failure_notes import GATHER_SECONDS
 
 MARK = "(possible repeat) "
 
@@ -23,7 +23,7 @@ async def test_two_hundred_dead_messages_are_one_line_at_once_and_one_for_the_re
     await w.put("boss", "other")
     await w.drain(most=300)
     assert sorted(about for _, about in w.told) == ["boss", "ops"]
-    await w.pass_time(GATHER + 1, tick=5)
+    await w.pass_time(GATHER_SECONDS + 1, tick=5)
     assert len(w.told) == 3
     line, about = w.told[2]
     assert about == "ops"
@@ -40,30 +40,29 @@ async def test_a_few_that_die_together_are_told_one_by_one(world) -> None:
     ids = [(await w.put("ops", f"{number}"))[0] for number in range(3)]
     await w.drain()
     assert len(w.told) == 1
-    await w.pass_time(GATHER + 1, tick=5)
+    await w.pass_time(GATHER_SECONDS + 1, tick=5)
     assert [line for line, _ in w.told] == [f"Message {id_} to ops could not be delivered: refused" for id_ in ids]
 
 
 async def test_what_died_is_told_after_a_crash_that_came_before_the_line_was_stored(world) -> None:
     w = world()
     (message,) = await w.put("ops", "hello")
-    tell, telling_now = w._tell, asyncio.Event()
+    tell, telling_now = w.tell, asyncio.Event()
 
     async def never(_line, _about):
         telling_now.set()
         await asyncio.Event().wait()
 
-    w._tell = never
-    object.__setattr__(w.shared, "tell", never)
+    w.tell = never
     w.channel.faults = [Permanent("refused")]
-    for sender in w.delivery.senders:
-        await sender.round()
+    for loop in w.delivery.send_loops:
+        await loop.round()
     await telling_now.wait()
     assert (await w.one(message)).state is MessageState.DEAD
-    w._tell = tell
+    w.tell = tell
     await w.crash()
     assert w.told == []
-    await w.pass_time(GATHER + 1, tick=5)
+    await w.pass_time(GATHER_SECONDS + 1, tick=5)
     assert w.told == [(f"Message {message} to ops could not be delivered: refused", "ops")]
 
 
@@ -72,11 +71,7 @@ async def test_what_is_noted_with_the_settling_itself_is_told_by_the_next_proces
     (row,) = await w.put("ops", "hello")
     message = await w.one(row)
 
-    def die(connection):
-        outbox.settle(connection, row, MessageState.DEAD, now=w.clock.wall(), error="refused")
-        note_dead(connection, message, "refused", now=w.clock.wall())
-
-    await w.database.run(die)
+    await w.outbox.give_up(message, MessageState.DEAD, now=w.clock.wall(), error="refused")
     await w.crash()
     await w.delivery.look_after()
     assert w.told == [(f"Message {row} to ops could not be delivered: refused", "ops")]
@@ -93,24 +88,24 @@ async def test_a_clock_that_is_set_delays_no_line_for_longer(world, jump) -> Non
     await w.put("ops", "two")
     await w.drain()
     w.clock.jump(jump)
-    await w.pass_time(GATHER + 1, tick=5)
+    await w.pass_time(GATHER_SECONDS + 1, tick=5)
     assert len(w.told) == 2
 
 
 async def test_what_cannot_be_told_now_stays_noted(world) -> None:
     w = world()
-    tell = w._tell
+    tell = w.tell
 
     async def full(_line, _about):
         raise StorageError("disk full")
 
-    object.__setattr__(w.shared, "tell", full)
+    w.tell = full
     w.channel.faults = [Permanent("refused")]
     (message,) = await w.put("ops", "hello")
     await w.drain()
     assert (await w.one(message)).state is MessageState.DEAD
-    object.__setattr__(w.shared, "tell", tell)
-    await w.pass_time(GATHER + 1, tick=5)
+    w.tell = tell
+    await w.pass_time(GATHER_SECONDS + 1, tick=5)
     assert len(w.told) == 1
 
 
@@ -120,12 +115,12 @@ async def test_many_that_expire_in_several_bites_are_not_a_line_for_each_bite(wo
     for number in range(1200):
         await w.put("ops", f"{number}", expires_after=100)
     w.clock.advance(101)
-    await w.pass_time(GATHER + 2, tick=2)
+    await w.pass_time(GATHER_SECONDS + 2, tick=2)
     assert [line.split(";")[0] for line, _ in w.told] == [
         "1000 messages to ops expired unsent, the first is 1",
         "200 messages to ops expired unsent, the first is 1001",
     ]
-    assert await w.database.read(lambda c: failure_reports.read_facts(c, "dead:")) == {}
+    assert await w.database.read(lambda c: read_facts(c, "dead:")) == {}
 
 
 # ---------------------------------------------------------------- possible repeats at the fallback

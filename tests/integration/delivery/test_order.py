@@ -8,7 +8,6 @@ from tests.integration.delivery.delivery_harness import PNG, Room, picture
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import PictureError, Transient, Unknown
 from wxbridge.core.model import ChannelState, MessageState, Picture, Priority, Text
-from wxbridge.delivery import outbox
 
 
 async def test_texts_to_a_target_leave_in_order_one_after_the_other(world) -> None:
@@ -157,12 +156,12 @@ async def test_only_so_many_pictures_are_drawn_at_once_and_the_urgent_ones_first
     for number in range(3):
         await w.put("ops", picture(f"routine {number}"), priority=Priority.ROUTINE)
     await w.put("ops", picture("urgent"), priority=Priority.CRITICAL)
-    await w.delivery.painter.round()
-    await w.delivery.painter.round()
+    await w.delivery.render_loop.round()
+    await w.delivery.render_loop.round()
     await asyncio.sleep(0)
     assert begun == ["urgent", "routine 0"]
     gate.set()
-    await asyncio.gather(*w.delivery.painter.under_way)
+    await asyncio.gather(*w.delivery.render_loop.under_way)
     await w.drain()
     assert len(begun) == 4
     assert len(w.channel.sent) == 4
@@ -188,7 +187,7 @@ async def test_a_picture_whose_file_is_gone_is_dead_and_told(world) -> None:
 async def test_a_picture_whose_text_was_dropped_goes_alone(world) -> None:
     w = world()
     text, _ = await w.put("ops", "text", picture("graph"))
-    await w.database.run(lambda c: outbox.drop(c, [text], now=w.clock.wall()))
+    await w.outbox.drop([text], now=w.clock.wall())
     await w.drain()
     assert w.channel.texts == ["[graph.png]"]
 

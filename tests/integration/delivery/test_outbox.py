@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,20 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.integration.delivery.delivery_harness import OneConnection
 from wxbridge.core.database import Database, make_engine, migrate, sqlite_url
-from wxbridge.core.model import MessageState, Notification, NotificationKind, Picture, PictureSpec, Priority, Text
-from wxbridge.delivery import outbox
+from wxbridge.core.model import (
+    Message,
+    MessageState,
+    Notification,
+    NotificationKind,
+    Picture,
+    PictureSpec,
+    Priority,
+    Text,
+)
+from wxbridge.delivery.outbox import Claim, Outbox
+from wxbridge.delivery.outbox_statements import MergeableNotification, PacedChats, Replacement, SentMessage
 
 NOW = 1_800_000_000.0
 MANY = 100_000
@@ -62,35 +73,75 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Connection]
     engine.dispose()
 
 
-QUERIES: dict[str, Callable[[sa.Connection], Any]] = {
-    "claim": lambda c: outbox.claim(c, ["ops", "few"], now=NOW, limit=16),
-    "next_due": lambda c: outbox.next_due(c, ["ops", "few"], now=NOW),
-    "overdue": lambda c: outbox.overdue(c, "ops", created_before=NOW - 120),
-    "overdue, further on": lambda c: outbox.overdue(c, "few", created_before=NOW - 1, after=(NOW - 220_000, 9)),
-    "count_mergeable": lambda c: outbox.count_mergeable(c, "ops", limit=300),
-    "mergeable": lambda c: outbox.mergeable(c, "ops", limit=300),
-    "any_expired": lambda c: outbox.any_expired(c, now=NOW),
-    "expire": lambda c: outbox.expire(c, now=NOW),
-    "waits_since_before": lambda c: outbox.waits_since_before(c, ["few", "nobody"], moment=NOW),
-    "outage_counts": lambda c: outbox.outage_counts(c, ["ops"], began=NOW - 150_000, ended=NOW),
-    "dedupe": lambda c: outbox.put(
-        c, [Notification("s", "ops", (Text("x"),), dedupe_key="key200000")], now=NOW - 199_000, dedupe_window=2000
+class SteadyOutbox(Outbox):
+    """An outbox whose clock stands where a test sets it."""
+
+    def __init__(self, database: Any, *, now: float = NOW, dedupe_window: float = 0) -> None:
+        super().__init__(database, dedupe_window=dedupe_window, clock=lambda: self.now)
+        self.now = now
+
+
+@pytest.fixture
+def outbox(database: Database) -> SteadyOutbox:
+    return SteadyOutbox(database)
+
+
+def on(connection: sa.Connection, now: float = NOW) -> SteadyOutbox:
+    """An outbox in the transaction of a connection."""
+    return SteadyOutbox(OneConnection(connection), now=now, dedupe_window=2000)
+
+
+async def message(outbox: Outbox, message_id: int) -> Message:
+    return (await outbox.get_messages([message_id]))[0]
+
+
+async def merge(outbox: Outbox, target: str, limit: int) -> list[MergeableNotification]:
+    """What could be merged."""
+    found: list[MergeableNotification] = []
+
+    def compose(given: Sequence[MergeableNotification]) -> list[Replacement]:
+        found.extend(given)
+        return []
+
+    assert await outbox.merge(target, compose, now=NOW, limit=limit) == 0
+    return found
+
+
+QUERIES: dict[str, Callable[[sa.Connection], Awaitable[Any]]] = {
+    "claim": lambda c: on(c).claim(["ops", "few"], now=NOW, limit=16),
+    "claim, and record": lambda c: on(c).claim(
+        ["ops", "few"], now=NOW + 30, limit=16, sent=[SentMessage(MANY + 6, NOW)],
+        paced=PacedChats("a", {"ops": "ops", "few": "few"}),
     ),
-    "dedupe by group": lambda c: outbox.put(
-        c, [Notification("s", "ops", (Text("x"),), dedupe_key="k", dedupe_group="g")], now=NOW, dedupe_window=2000
+    "overdue": lambda c: on(c).select_overdue("ops", created_before=NOW - 120),
+    "overdue, further on": lambda c: on(c).select_overdue("few", created_before=NOW - 1, after=(NOW - 220_000, 9)),
+    "count_mergeable": lambda c: on(c).count_mergeable("ops", limit=300),
+    "merge": lambda c: merge(on(c), "ops", 300),
+    "expire": lambda c: on(c).expire(now=NOW),
+    "is_drained": lambda c: on(c).is_drained(["few", "nobody"], moment=NOW),
+    "count_outage": lambda c: on(c).count_outage(["ops"], began=NOW - 150_000, ended=NOW),
+    "dedupe": lambda c: on(c, NOW - 199_000).put([Notification("s", "ops", (Text("x"),), dedupe_key="key200000")]),
+    "dedupe by group": lambda c: on(c).put(
+        [Notification("s", "ops", (Text("x"),), dedupe_key="k", dedupe_group="g")]
     ),
-    "settle": lambda c: outbox.settle(c, MANY + 6, MessageState.SENT, now=NOW),
-    "put_back": lambda c: outbox.put_back(c, MANY + 6, at=NOW, error="x"),
-    "drawn": lambda c: outbox.drawn(c, MANY + 7, "x.png"),
-    "draw_as_text": lambda c: outbox.draw_as_text(c, MANY + 7, "x"),
-}
-BY_INDEX_ONLY: dict[str, Callable[[sa.Connection], Any]] = {
-    "to_draw": lambda c: outbox.to_draw(c, skip=[1, 2], limit=2),
-    "backlog": outbox.backlog,
-    "picture_files": outbox.picture_files,
-    "recover": outbox.recover,
-}
+    "record_sent": lambda c: on(c).record_sent([SentMessage(MANY + 6, NOW)]),
+    "put_back": lambda c: on(c).put_back(MANY + 6, at=NOW, error="x"),
+    "list_settled": lambda c: on(c).list_settled(["dead"], since=NOW - 100, limit=10),
+}  # fmt: skip
+BY_INDEX_ONLY: dict[str, Callable[[sa.Connection], Awaitable[Any]]] = {
+    "select_undrawn": lambda c: on(c).select_undrawn(skip=[1, 2], limit=2),
+    "count_backlog": lambda c: on(c).count_backlog(),
+    "list_picture_files": lambda c: on(c).list_picture_files(),
+    "recover": lambda c: on(c).recover(now=NOW),
+    "record_picture": lambda c: drawn(c, lambda outbox, picture: outbox.record_picture(picture, "x.png")),
+    "replace_picture": lambda c: drawn(c, lambda outbox, picture: outbox.replace_picture(picture, lambda _spec: "x")),
+}  # fmt: skip
 """These walk along the index of their kind, some to its end, and look at no other row."""
+
+
+async def drawn(connection: sa.Connection, work: Callable[[Outbox, Message], Awaitable[Any]]) -> None:
+    outbox = on(connection)
+    await work(outbox, await message(outbox, MANY + 7))
 
 
 @contextmanager
@@ -98,20 +149,23 @@ def plans(connection: sa.Connection) -> Iterator[list[tuple[str, list[str]]]]:
     """Collect what SQLite plans for each statement."""
     found: list[tuple[str, list[str]]] = []
 
-    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, _context: Any, is_many: Any) -> None:
+        parameters = parameters[0] if is_many else parameters
         if statement.split(maxsplit=1)[0] in ("SELECT", "UPDATE", "DELETE"):
             plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
             found.append((statement, [row[3] for row in plan]))
 
     sa.event.listen(connection, "before_cursor_execute", explain)
-    yield found
-    sa.event.remove(connection, "before_cursor_execute", explain)
+    try:
+        yield found
+    finally:
+        sa.event.remove(connection, "before_cursor_execute", explain)
 
 
 @pytest.mark.parametrize("name", [*QUERIES, *BY_INDEX_ONLY])
-def test_no_statement_of_a_tick_looks_at_all_rows(crowded: sa.Connection, name: str) -> None:
+async def test_no_statement_of_a_tick_looks_at_all_rows(crowded: sa.Connection, name: str) -> None:
     with crowded.begin_nested() as savepoint, plans(crowded) as found:
-        (QUERIES | BY_INDEX_ONLY)[name](crowded)
+        await (QUERIES | BY_INDEX_ONLY)[name](crowded)
         savepoint.rollback()
     assert found
     for statement, plan in found:
@@ -123,50 +177,50 @@ def test_no_statement_of_a_tick_looks_at_all_rows(crowded: sa.Connection, name: 
 
 
 @pytest.mark.parametrize(
-    "name", ["claim", "next_due", "to_draw", "overdue", "count_mergeable", "any_expired", "dedupe", "dedupe by group"]
+    "name", ["claim", "select_undrawn", "overdue", "count_mergeable", "expire", "dedupe", "dedupe by group"]
 )
-def test_a_hundred_thousand_waiting_rows_slow_none_of_them_down(crowded: sa.Connection, name: str) -> None:
+async def test_a_hundred_thousand_waiting_rows_slow_none_of_them_down(crowded: sa.Connection, name: str) -> None:
     took = []
     for _ in range(5):
         with crowded.begin_nested() as savepoint:
-            began = time.perf_counter()
-            (QUERIES | BY_INDEX_ONLY)[name](crowded)
-            took.append(time.perf_counter() - began)
+            began = time.thread_time()
+            await (QUERIES | BY_INDEX_ONLY)[name](crowded)
+            took.append(time.thread_time() - began)
             savepoint.rollback()
     assert min(took) < 0.02, f"{name}: {min(took) * 1000:.1f} ms"
 
 
-def test_the_claim_takes_the_head_of_a_hundred_thousand(crowded: sa.Connection) -> None:
+async def test_the_claim_takes_the_head_of_a_hundred_thousand(crowded: sa.Connection) -> None:
     with crowded.begin_nested() as savepoint:
-        assert outbox.claim(crowded, ["ops", "few"], now=NOW, limit=16) == []
-        assert outbox.next_due(crowded, ["ops", "few"], now=NOW) == NOW + 30
-        heads = outbox.claim(crowded, ["ops", "few"], now=NOW + 30, limit=16)
-        assert sorted(message.id for message in heads) == [MANY + 2, MANY + 10]
+        outbox = on(crowded)
+        assert await outbox.claim(["ops", "few"], now=NOW, limit=16) == Claim((), NOW + 30)
+        heads = await outbox.claim(["ops", "few"], now=NOW + 30, limit=16)
+        assert sorted(claimed.message.id for claimed in heads.messages) == [MANY + 2, MANY + 10]
         savepoint.rollback()
 
 
-def test_pictures_behind_many_waiting_texts_do_not_slow_the_claim_down(crowded: sa.Connection) -> None:
+async def test_pictures_behind_many_waiting_texts_do_not_slow_the_claim_down(crowded: sa.Connection) -> None:
     with crowded.begin_nested() as savepoint:
         crowded.exec_driver_sql("UPDATE messages SET picture_file = 'x' WHERE kind = 'picture' AND state = 'queued'")
-        began = time.perf_counter()
-        outbox.claim(crowded, ["ops", "few"], now=NOW, limit=16)
-        assert time.perf_counter() - began < 0.02
+        began = time.thread_time()
+        await on(crowded).claim(["ops", "few"], now=NOW, limit=16)
+        assert time.thread_time() - began < 0.02
         savepoint.rollback()
 
 
-# ---------------------------------------------------------------- what the functions say
+# ---------------------------------------------------------------- what the methods say
 
 
 def texts(target: str, *words: str, **fields: Any) -> Notification:
     return Notification("test", target, tuple(map(Text, words)), **fields)
 
 
-async def test_what_is_stored_comes_back_whole(database: Database) -> None:
+async def test_what_is_stored_comes_back_whole(database: Database, outbox: SteadyOutbox) -> None:
     spec = PictureSpec("url", {"url": "http://x", "from": 1}, link="http://x")
     bodies = (Text("hello", ("all", "张三")), Picture(spec=spec, name="图.png"), Picture(file="a.png"))
     item = Notification("s", "ops", bodies, Priority.CRITICAL, expires_after=60)
-    accepted = await database.run(lambda c: outbox.put(c, [item], now=NOW))
-    found = await database.read(lambda c: outbox.get(c, [*accepted.ids, 99]))
+    accepted = await outbox.put([item])
+    found = await outbox.get_messages([*accepted.ids, 99])
     assert tuple(message.body for message in found) == bodies
     assert {(m.target, m.priority, m.created_at, m.expires_at, m.tries) for m in found} == {
         ("ops", 20, NOW, NOW + 60, 0)
@@ -175,22 +229,20 @@ async def test_what_is_stored_comes_back_whole(database: Database) -> None:
     assert raw == [1, 0, 1]
 
 
-async def test_what_nobody_is_there_for_is_dead_from_the_start_and_listed(database: Database) -> None:
-    await database.run(lambda c: outbox.put(c, [texts("nobody", "x", dead="no route matches")], now=NOW))
-    (message,) = await database.read(lambda c: outbox.listing(c, states=["dead"]))
+async def test_what_nobody_is_there_for_is_dead_from_the_start_and_listed(outbox: SteadyOutbox) -> None:
+    await outbox.put([texts("nobody", "x", dead="no route matches")])
+    (message,) = await outbox.list_messages(states=["dead"])
     assert (message.error, message.settled_at) == ("no route matches", NOW)
 
 
-async def test_listing_filters_by_state_target_and_age_the_newest_first(database: Database) -> None:
-    def fill(connection: sa.Connection) -> None:
-        for number, target in enumerate(("a", "b", "a", "b", "a")):
-            outbox.put(connection, [texts(target, f"{number}")], now=NOW + number)
-        outbox.settle(connection, 3, MessageState.SENT, now=NOW)
-
-    await database.run(fill)
+async def test_listing_filters_by_state_target_and_age_the_newest_first(outbox: SteadyOutbox) -> None:
+    for number, target in enumerate(("a", "b", "a", "b", "a")):
+        outbox.now = NOW + number
+        await outbox.put([texts(target, f"{number}")])
+    await outbox.record_sent([SentMessage(3, NOW)])
 
     async def ids(**filters: Any) -> list[int]:
-        return [message.id for message in await database.read(lambda c: outbox.listing(c, **filters))]
+        return [message.id for message in await outbox.list_messages(**filters)]
 
     assert await ids() == [5, 4, 3, 2, 1]
     assert await ids(limit=2) == [5, 4]
@@ -200,30 +252,24 @@ async def test_listing_filters_by_state_target_and_age_the_newest_first(database
     assert await ids(target="c") == []
 
 
-async def test_drop_closes_what_is_queued_and_nothing_else(database: Database) -> None:
-    def fill(connection: sa.Connection) -> int:
-        outbox.put(connection, [texts("a", "1", "2", "3")], now=NOW)
-        outbox.claim(connection, ["a"], now=NOW, limit=1)
-        outbox.settle(connection, 3, MessageState.SENT, now=NOW)
-        return outbox.drop(connection, [1, 2, 3, 4], now=NOW + 1)
-
-    assert await database.run(fill) == 1
-    found = await database.read(lambda c: outbox.get(c, [1, 2, 3]))
+async def test_drop_closes_what_is_queued_and_nothing_else(outbox: SteadyOutbox) -> None:
+    await outbox.put([texts("a", "1", "2", "3")])
+    await outbox.claim(["a"], now=NOW, limit=1)
+    await outbox.record_sent([SentMessage(3, NOW)])
+    assert await outbox.drop([1, 2, 3, 4], now=NOW + 1) == 1
+    found = await outbox.get_messages([1, 2, 3])
     assert [message.state.value for message in found] == ["sending", "dead", "sent"]
     assert (found[1].error_code, found[1].error, found[1].settled_at) == ("dropped", "dropped by hand", NOW + 1)
 
 
-async def test_retry_queues_again_whatever_became_of_it_but_not_what_is_being_sent(database: Database) -> None:
-    def fill(connection: sa.Connection) -> int:
-        outbox.put(connection, [texts("a", "1", "2", "3", "4", expires_after=10)], now=NOW)
-        outbox.claim(connection, ["a"], now=NOW, limit=1)
-        outbox.settle(connection, 2, MessageState.SENT, now=NOW, receipt="r")
-        outbox.settle(connection, 3, MessageState.EXPIRED, now=NOW, error="expired", code="c")
-        outbox.put_back(connection, 4, at=NOW + 300, error="busy")
-        return outbox.retry(connection, [1, 2, 3, 4, 5], now=NOW + 100, expires_after=50)
-
-    assert await database.run(fill) == 3
-    found = await database.read(lambda c: outbox.get(c, [1, 2, 3, 4]))
+async def test_retry_queues_again_whatever_became_of_it_but_not_what_is_being_sent(outbox: SteadyOutbox) -> None:
+    await outbox.put([texts("a", "1", "2", "3", "4", expires_after=10)])
+    await outbox.claim(["a"], now=NOW, limit=1)
+    await outbox.record_sent([SentMessage(2, NOW, "r")])
+    await outbox.close([3], MessageState.EXPIRED, now=NOW, error="expired", code="c")
+    await outbox.put_back(4, at=NOW + 300, error="busy")
+    assert await outbox.retry([1, 2, 3, 4, 5], now=NOW + 100, expires_after=50) == 3
+    found = await outbox.get_messages([1, 2, 3, 4])
     assert [message.state.value for message in found] == ["sending", "queued", "queued", "queued"]
     for message in found[1:]:
         assert (message.next_try_at, message.expires_at, message.tries) == (NOW + 100, NOW + 150, 0)
@@ -231,87 +277,77 @@ async def test_retry_queues_again_whatever_became_of_it_but_not_what_is_being_se
         assert message.receipt is None
 
 
-async def test_a_message_retried_by_hand_can_be_claimed_expired_and_settled(database: Database) -> None:
+async def test_a_message_retried_by_hand_can_be_claimed_expired_and_settled(outbox: SteadyOutbox) -> None:
     """Rows that come back into the partial indexes are found through them."""
+    await outbox.put([texts("a", "1")])
+    await outbox.close([1], MessageState.DEAD, now=NOW, error="")
+    assert await outbox.count_backlog() == []
+    assert (await outbox.claim(["a"], now=NOW, limit=1)).messages == ()
+    await outbox.retry([1], now=NOW, expires_after=5)
+    assert await outbox.count_backlog() == [("a", 1, NOW)]
+    assert len((await outbox.claim(["a"], now=NOW, limit=1)).messages) == 1
+    assert await outbox.recover(now=NOW) == 1
+    assert len(await outbox.expire(now=NOW + 86401)) == 1
+    assert await outbox.count_backlog() == []
 
-    def work(connection: sa.Connection) -> list[Any]:
-        outbox.put(connection, [texts("a", "1")], now=NOW)
-        outbox.settle(connection, 1, MessageState.DEAD, now=NOW)
-        seen = [outbox.backlog(connection), outbox.claim(connection, ["a"], now=NOW, limit=1)]
-        outbox.retry(connection, [1], now=NOW, expires_after=5)
-        seen += [outbox.backlog(connection), len(outbox.claim(connection, ["a"], now=NOW, limit=1))]
-        seen += [outbox.recover(connection), len(outbox.expire(connection, now=NOW + 86401))]
-        return [*seen, outbox.backlog(connection)]
 
-    assert await database.run(work) == [[], [], [("a", 1, NOW)], 1, 1, 1, []]
-
-
-async def test_a_notification_knows_the_targets_it_was_meant_for(database: Database) -> None:
-    def fill(connection: sa.Connection) -> Any:
-        for number, target in enumerate(("a", "b", "c")):
-            outbox.put(connection, [texts(target, "x", origin=number or None)], now=NOW)
-        return outbox.stored(connection, 3), outbox.stored(connection, 9)
-
-    stored, nothing = await database.run(fill)
+async def test_a_notification_knows_the_targets_it_was_meant_for(outbox: SteadyOutbox) -> None:
+    for number, target in enumerate(("a", "b", "c")):
+        await outbox.put([texts(target, "x", origin=number or None)])
+    stored = await outbox.find_notification(3)
+    assert stored
     assert stored.visited == ("c", "b", "a")
-    assert nothing is None
+    assert await outbox.find_notification(9) is None
 
 
-async def test_backlog_and_counts(database: Database) -> None:
-    def fill(connection: sa.Connection) -> None:
-        outbox.put(connection, [texts("a", "1", "2"), texts("b", "3")], now=NOW)
-        outbox.put(connection, [texts("a", "4")], now=NOW + 5)
-        outbox.settle(connection, 1, MessageState.SENT, now=NOW)
-
-    await database.run(fill)
-    assert sorted(await database.read(outbox.backlog)) == [("a", 2, NOW), ("b", 1, NOW)]
-    assert sorted(await database.read(outbox.counts)) == [
-        ("a", "queued", 2, NOW),
-        ("a", "sent", 1, NOW),
-        ("b", "queued", 1, NOW),
+async def test_backlog_and_counts(outbox: SteadyOutbox) -> None:
+    await outbox.put([texts("a", "1", "2"), texts("b", "3")])
+    outbox.now = NOW + 5
+    await outbox.put([texts("a", "4")])
+    await outbox.record_sent([SentMessage(1, NOW)])
+    assert sorted(await outbox.count_backlog()) == [("a", 2, NOW), ("b", 1, NOW)]
+    assert sorted((m.target, m.state.value, m.created_at) for m in await outbox.list_messages()) == [
+        ("a", "queued", NOW),
+        ("a", "queued", NOW + 5),
+        ("a", "sent", NOW),
+        ("b", "queued", NOW),
     ]
+    assert await outbox.count_settled(since=NOW, until=NOW + 1) == {("a", "sent"): 1}
 
 
-async def test_prune_forgets_at_most_so_many_and_names_the_files_nobody_needs(database: Database) -> None:
-    def fill(connection: sa.Connection) -> Any:
-        for number in range(5):
-            item = Notification("s", "a", (Picture(file=f"{number}.png"), Picture(file="shared.png")))
-            outbox.put(connection, [item], now=NOW + number)
-        ids = [message.id for message in outbox.listing(connection)]
-        outbox.close_all(connection, ids, MessageState.SENT, now=NOW, error="")
-        outbox.retry(connection, [10], now=NOW, expires_after=1)
-        first = outbox.prune(connection, before=NOW + 100, sends_before=NOW, limit=3)
-        second = outbox.prune(connection, before=NOW + 100, sends_before=NOW, limit=3)
-        return first, second, outbox.picture_files(connection)
-
-    first, second, kept = await database.run(fill)
-    assert first == (3, ["0.png", "1.png", "2.png"])
-    assert second == (1, ["3.png"])
-    assert kept == {"4.png", "shared.png"}
+async def test_prune_forgets_at_most_so_many_and_names_the_files_nobody_needs(outbox: SteadyOutbox) -> None:
+    for number in range(5):
+        outbox.now = NOW + number
+        await outbox.put([Notification("s", "a", (Picture(file=f"{number}.png"), Picture(file="shared.png")))])
+    ids = [message.id for message in await outbox.list_messages()]
+    await outbox.close(ids, MessageState.SENT, now=NOW, error="")
+    await outbox.retry([10], now=NOW, expires_after=1)
+    first = await outbox.prune(before=NOW + 100, sends_before=NOW, limit=3)
+    assert (first.count, first.files) == (3, ("0.png", "1.png", "2.png"))
+    second = await outbox.prune(before=NOW + 100, sends_before=NOW, limit=3)
+    assert (second.count, second.files) == (1, ("3.png",))
+    assert await outbox.list_picture_files() == {"4.png", "shared.png"}
 
 
-async def test_a_notification_goes_with_its_messages_and_no_message_without(database: Database) -> None:
-    await database.run(lambda c: outbox.put(c, [texts("a", "1", "2")], now=NOW))
+async def test_a_notification_goes_with_its_messages_and_no_message_without(
+    database: Database, outbox: SteadyOutbox
+) -> None:
+    await outbox.put([texts("a", "1", "2")])
     await database.run(lambda c: c.exec_driver_sql("DELETE FROM notifications"))
-    assert await database.read(outbox.listing) == []
+    assert await outbox.list_messages() == []
 
 
-async def test_only_texts_of_alerts_and_digests_can_be_merged(database: Database) -> None:
-    def fill(connection: sa.Connection) -> Any:
-        content = {"alerts": []}
-        outbox.put(
-            connection,
-            [
-                texts("a", "1", "2", kind=NotificationKind.ALERT, content=content),
-                texts("a", "3"),
-                texts("a", "4", kind=NotificationKind.GREETING, content=content),
-                texts("a", "5", kind=NotificationKind.ALERT),
-                texts("b", "6", kind=NotificationKind.ALERT, content=content),
-                texts("a", "7", kind=NotificationKind.DIGEST, content=content),
-            ],
-            now=NOW,
-        )
-        found = outbox.mergeable(connection, "a", limit=100)
-        return [each.message_ids for each in found], outbox.count_mergeable(connection, "a", limit=100)
-
-    assert await database.run(fill) == ([(7,), (1, 2)], 3)
+async def test_only_texts_of_alerts_and_digests_can_be_merged(outbox: SteadyOutbox) -> None:
+    content: Any = {"alerts": []}
+    await outbox.put(
+        [
+            texts("a", "1", "2", kind=NotificationKind.ALERT, content=content),
+            texts("a", "3"),
+            texts("a", "4", kind=NotificationKind.GREETING, content=content),
+            texts("a", "5", kind=NotificationKind.ALERT),
+            texts("b", "6", kind=NotificationKind.ALERT, content=content),
+            texts("a", "7", kind=NotificationKind.DIGEST, content=content),
+        ]
+    )
+    assert [each.message_ids for each in await merge(outbox, "a", 100)] == [(7,), (1, 2)]
+    assert await outbox.count_mergeable("a", limit=100) == 3

@@ -10,8 +10,7 @@ from tests.integration.delivery.delivery_harness import Room, picture, until
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
 from wxbridge.core.model import ChannelState, MessageState, Priority
-from wxbridge.delivery import outbox
-from wxbridge.delivery.send_loop import TRIES
+from wxbridge.delivery.send_loop import MAX_TRIES
 
 MARK = "(possible repeat) "
 
@@ -34,7 +33,7 @@ async def test_a_sent_message_keeps_the_services_receipt(world) -> None:
 async def test_what_the_message_cannot_help_spends_no_try(world, error, seconds) -> None:
     w = world()
     (message,) = await w.put("ops", "hello")
-    for _ in range(TRIES + 3):
+    for _ in range(MAX_TRIES + 3):
         w.channel.faults = [error]
         await w.drain()
         waiting = await w.one(message)
@@ -51,7 +50,7 @@ async def test_a_channel_that_is_offline_is_not_asked(world) -> None:
     w = world()
     w.channel.state = ChannelState.WAITING_FOR_SCAN
     await w.put("ops", "hello")
-    assert await w.delivery.senders[0].round() is None
+    assert await w.delivery.send_loops[0].round() is None
     assert w.channel.tried == []
     w.channel.state = ChannelState.ONLINE
     await w.drain()
@@ -74,15 +73,15 @@ async def test_what_never_reached_the_service_leaves_the_pace_untouched(world, e
 async def test_a_passing_fault_is_tried_again_with_growing_pauses_then_given_up_and_told(world) -> None:
     w = world()
     (message,) = await w.put("ops", "hello")
-    w.channel.faults = [Transient("busy", code="-1") for _ in range(TRIES)]
+    w.channel.faults = [Transient("busy", code="-1") for _ in range(MAX_TRIES)]
     pauses = []
-    for _ in range(TRIES):
+    for _ in range(MAX_TRIES):
         assert w.told == []
         await w.drain()
         row = await w.one(message)
         pauses.append(row.next_try_at - w.clock.wall())
         w.clock.advance(121 * 1.2)
-    assert len(w.channel.tried) == TRIES
+    assert len(w.channel.tried) == MAX_TRIES
     for index, pause in enumerate(pauses[:-1]):
         assert 0.8 * 2**index <= pause <= 1.2 * 2**index
     assert (row.state, row.error_code, row.error) == (MessageState.DEAD, "-1", "busy")
@@ -90,7 +89,7 @@ async def test_a_passing_fault_is_tried_again_with_growing_pauses_then_given_up_
     assert (about, str(message) in line, "busy" in line) == ("ops", True, True)
     assert w.metrics.registry.get_sample_value("wxbridge_dead_total", {"target": "ops", "reason": "-1"}) == 1
     await w.drain()
-    assert len(w.channel.tried) == TRIES
+    assert len(w.channel.tried) == MAX_TRIES
 
 
 async def test_a_passing_fault_that_passes_is_no_repeat(world) -> None:
@@ -170,7 +169,7 @@ async def test_a_mistake_of_ours_blocks_nothing_and_is_listed(world, monkeypatch
     async def broken(*_args):
         raise KeyError("oh")
 
-    monkeypatch.setattr("wxbridge.delivery.failover.take_over", broken)
+    monkeypatch.setattr("wxbridge.delivery.failover.hand_over_refused", broken)
     w.channel.faults = [Permanent("refused")]
     await w.drain()
     assert (await w.one(message)).state is MessageState.UNKNOWN
@@ -233,16 +232,8 @@ async def test_the_loops_deliver_what_is_put_in_and_drawn(world) -> None:
     w = world()
     await w.put("ops", "hello", picture("graph"), priority=Priority.REPLY)
     running = asyncio.create_task(w.delivery.run())
-    w.delivery._wakers[0].set()
-
-    def wake():
-        for waker in w.delivery._wakers:
-            waker.set()
-
-    w._wake = wake
-    object.__setattr__(w.shared, "wake", wake)
     await until(lambda: len(w.channel.sent) == 2)
-    await until(lambda: not w.delivery.senders[0].under_way)
+    await until(lambda: not w.delivery.send_loops[0].under_way)
     running.cancel()
     await asyncio.wait([running])
     assert w.channel.texts == ["hello", "[graph.png]"]
@@ -263,7 +254,7 @@ async def test_retried_by_hand_a_settled_message_goes_again(world) -> None:
     w.channel.faults = [Permanent("refused")]
     await w.drain()
     w.clock.advance(100_000)
-    await w.database.run(lambda c: outbox.retry(c, [message], now=w.clock.wall(), expires_after=3600))
+    await w.outbox.retry([message], now=w.clock.wall(), expires_after=3600)
     await w.delivery.look_after()
     await w.drain()
     assert w.channel.texts == ["hello"]

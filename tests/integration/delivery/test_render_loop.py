@@ -8,7 +8,7 @@ from dataclasses import replace
 from tests.integration.delivery.delivery_harness import PNG, Room, picture, until
 from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.model import ChannelState, Picture, PictureSpec
-from wxbridge.delivery.render_loop import AT_ONCE
+from wxbridge.delivery.render_loop import MAX_DRAWINGS
 
 
 async def test_one_picture_for_several_targets_is_drawn_once_and_is_one_file(world) -> None:
@@ -33,9 +33,9 @@ async def test_a_picture_wanted_while_the_same_is_being_drawn_waits_for_that_one
 
     w.paint = slowly
     await w.put("ops", picture("graph"))
-    await w.delivery.painter.round()
+    await w.delivery.render_loop.round()
     await w.put("boss", picture("graph"))
-    await w.delivery.painter.round()
+    await w.delivery.render_loop.round()
     gate.set()
     await w.drain()
     assert len(w.drawings) == 1
@@ -82,22 +82,21 @@ async def test_pictures_that_are_done_at_the_same_moment_leave_no_other_waiting(
     w.paint = together
     for number in range(9):
         await w.put("ops", picture(f"graph {number}"))
-    waker = asyncio.Event()
-    object.__setattr__(w.shared, "wake", waker.set)
-    running = asyncio.create_task(w.delivery.painter.run(waker))
-    store = type(w.shared).store
+    w.outbox.connect(render_waker=w.delivery.render_loop.waker, send_wakers=[])
+    running = asyncio.create_task(w.delivery.render_loop.run())
+    record = w.outbox.record_picture
     arrived, both = [], asyncio.Event()
 
-    async def stored_together(shared, work):
+    async def recorded_together(message, file):
         # As in a shared commit: those who wait at the same time go on in the same turn of the loop.
-        result = await store(shared, work)
+        result = await record(message, file)
         arrived.append(None)
-        if len(arrived) == AT_ONCE:
+        if len(arrived) == MAX_DRAWINGS:
             both.set()
         await both.wait()
         return result
 
-    object.__setattr__(w.shared, "store", lambda work: stored_together(w.shared, work))
+    w.outbox.record_picture = recorded_together
     gate.set()
     try:
         await until(lambda: len(w.drawings) == 9)
@@ -147,13 +146,13 @@ async def test_dashboards_that_take_long_leave_room_for_the_pictures_of_alerts(w
         return PNG
 
     w.paint = slowly
-    for number in range(AT_ONCE + 2):
+    for number in range(MAX_DRAWINGS + 2):
         await w.put("ops", picture(f"dashboard{number}"))
     await w.put("ops", of_alert("load"))
-    await w.delivery.painter.round()
-    assert len(w.delivery.painter.under_way) == AT_ONCE + 1
-    await until(lambda: len(w.delivery.painter.under_way) == AT_ONCE)
+    await w.delivery.render_loop.round()
+    assert len(w.delivery.render_loop.under_way) == MAX_DRAWINGS + 1
+    await until(lambda: len(w.delivery.render_loop.under_way) == MAX_DRAWINGS)
     assert [spec.kind for spec in w.drawings].count("alert") == 1
     gate.set()
     await w.drain()
-    assert len(w.drawings) == AT_ONCE + 3
+    assert len(w.drawings) == MAX_DRAWINGS + 3

@@ -90,7 +90,7 @@ async def test_an_outcome_is_stored_once_the_database_takes_it_and_the_target_wa
         await asyncio.sleep(0.002)
     assert (await w.one(first)).state is MessageState.SENDING
     with pytest.raises(StorageError):
-        await w.delivery.senders[0].round()
+        await w.delivery.send_loops[0].round()
     assert w.channel.texts == ["first"]
     assert w.metrics.registry.get_sample_value("wxbridge_storage_errors_total") >= 1
     await trouble.end()
@@ -144,7 +144,7 @@ async def test_a_drawn_picture_waits_for_the_database(world) -> None:
 
     w.paint = slowly
     await w.put("ops", "text", picture("graph"))
-    await w.delivery.painter.round()
+    await w.delivery.render_loop.round()
     await trouble.begin()
     gate.set()
     for _ in range(10):
@@ -168,7 +168,7 @@ async def test_looking_after_survives_whatever_goes_wrong(world, monkeypatch) ->
     def broken(*_args, **_kwargs):
         raise ZeroDivisionError
 
-    monkeypatch.setattr("wxbridge.delivery.digests.look", broken)
+    monkeypatch.setattr("wxbridge.delivery.digests.merge_storms", broken)
     await w.delivery.look_after(tidy=True)
     assert await w.states() == ["expired"]
     assert len(w.told) == 1
@@ -186,7 +186,7 @@ async def test_the_loops_go_on_by_themselves_after_the_database_refused(world, m
     for _ in range(10):
         await asyncio.sleep(0.002)
     await trouble.end()
-    await until(lambda: not w.delivery.senders[0].under_way)
+    await until(lambda: not w.delivery.send_loops[0].under_way)
     assert await w.states() == ["sent"]
     running.cancel()
     await asyncio.wait([running])

@@ -10,9 +10,9 @@ from tests.integration.delivery.delivery_harness import Room, alert, picture
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import Transient
 from wxbridge.core.model import ChannelState, MessageState, Notification, Picture, Text
-from wxbridge.delivery import failure_reports, outbox
-from wxbridge.delivery.common import Clock, both
-from wxbridge.delivery.rate_limit import DAY
+from wxbridge.delivery import failure_reports
+from wxbridge.delivery.context import DeliveryClock, read_both
+from wxbridge.delivery.rate_limit import DAY_SECONDS
 
 HOUR = 3600.0
 
@@ -40,7 +40,7 @@ def moments(world):
     return make
 
 
-PACE = {"a": Pace(chat=Rate(2, 10), total=Rate(5, 60), day=Rate(12, DAY))}
+PACE = {"a": Pace(chat=Rate(2, 10), total=Rate(5, 60), day=Rate(12, DAY_SECONDS))}
 
 
 async def test_all_windows_hold_at_once_and_bursts_are_allowed(moments) -> None:
@@ -55,7 +55,7 @@ async def test_all_windows_hold_at_once_and_bursts_are_allowed(moments) -> None:
     assert most_in(noted["ops"], 10) == most_in(noted["boss"], 10) == 2
     assert most_in(everything, 60) == 5
     assert len(everything) == 12
-    await w.pass_time(DAY, tick=600)
+    await w.pass_time(DAY_SECONDS, tick=600)
     assert len(noted["ops"] + noted["boss"]) == 16
 
 
@@ -172,7 +172,7 @@ async def test_a_clock_that_is_set_on_in_the_middle_of_a_look_hands_nothing_over
 def test_a_process_that_had_to_wait_between_two_clocks_does_not_take_one_for_set() -> None:
     since = iter([0.0, 0.2, 0.2, 0.3, 0.3, 0.5])
     wall = iter([1000.2, 1000.3, 1000.3])
-    assert both(Clock(lambda: next(wall), boot=lambda: next(since))) == (1000.3, 0.25)
+    assert read_both(DeliveryClock(lambda: next(wall), boot=lambda: next(since))) == (1000.3, 0.25)
 
 
 async def test_jitter_stays_within_its_bounds(world) -> None:
@@ -193,7 +193,7 @@ async def test_jitter_stays_within_its_bounds(world) -> None:
 
 async def test_a_round_tells_when_to_look_again(world) -> None:
     w = world(paces={"a": Pace(chat=Rate(1, 10))})
-    sender = w.delivery.senders[0]
+    sender = w.delivery.send_loops[0]
     assert await sender.round() is None
     await w.put("ops", "one")
     await w.put("ops", "two")
@@ -319,7 +319,7 @@ async def test_what_is_no_longer_worth_sending_expires_and_is_told(world) -> Non
 async def test_many_that_expire_together_are_told_in_one_line(world) -> None:
     w = world()
     w.channel.state = ChannelState.UNREACHABLE
-    for number in range(failure_reports.TOLD_ONE_BY_ONE + 1):
+    for number in range(failure_reports.MAX_FAILURES_TOLD_SINGLY + 1):
         await w.put("ops", f"{number}", expires_after=100)
     w.clock.advance(101)
     await w.delivery.look_after()
@@ -361,11 +361,11 @@ async def test_settled_notifications_are_forgotten_with_their_pictures_after_the
     await w.put("ops", "text", picture("graph"))
     await w.drain()
     (file,) = (w.directory / "pictures").iterdir()
-    w.clock.advance(29 * DAY)
+    w.clock.advance(29 * DAY_SECONDS)
     await w.delivery.look_after(tidy=True)
     assert len(await w.all()) == 2
     assert file.exists()
-    w.clock.advance(2 * DAY)
+    w.clock.advance(2 * DAY_SECONDS)
     await w.delivery.look_after(tidy=True)
     assert await w.all() == []
     assert not file.exists()
@@ -374,10 +374,10 @@ async def test_settled_notifications_are_forgotten_with_their_pictures_after_the
 async def test_what_is_open_or_settled_lately_is_kept_whole(world) -> None:
     w = world()
     w.channel.faults = [None, Transient("busy")]
-    first, second = await w.put("ops", "first", "second", expires_after=100 * DAY)
+    first, second = await w.put("ops", "first", "second", expires_after=100 * DAY_SECONDS)
     await w.step()
     await w.step()
-    w.clock.advance(40 * DAY)
+    w.clock.advance(40 * DAY_SECONDS)
     await w.delivery.look_after(tidy=True)
     assert [message.id for message in await w.all()] == [first, second]
     await w.drain()
@@ -394,10 +394,10 @@ async def test_a_picture_that_another_message_names_is_kept(world) -> None:
     w.clock.advance(130)
     await w.delivery.look_after()
     w.channels["b"].state = ChannelState.UNREACHABLE
-    w.clock.advance(31 * DAY)
-    await w.database.run(lambda c: outbox.prune(c, before=w.clock.wall() - DAY, sends_before=0))
+    w.clock.advance(31 * DAY_SECONDS)
+    await w.outbox.prune(before=w.clock.wall() - DAY_SECONDS, sends_before=0, limit=1000)
     assert await w.states() == ["queued", "queued"]
-    await w.delivery._forget()
+    await w.delivery.look_after(tidy=True)
     assert file.exists()
 
 
@@ -405,7 +405,7 @@ async def test_pictures_that_no_message_names_are_swept_once_they_are_a_day_old(
     w = world()
     directory = w.directory / "pictures"
     directory.mkdir()
-    for name, age in (("old.png", 2 * DAY), ("young.png", 60.0), ("named.png", 2 * DAY)):
+    for name, age in (("old.png", 2 * DAY_SECONDS), ("young.png", 60.0), ("named.png", 2 * DAY_SECONDS)):
         (directory / name).write_bytes(b"x")
         os.utime(directory / name, (w.clock.wall() - age,) * 2)
     (directory / "a directory").mkdir()
@@ -416,12 +416,12 @@ async def test_pictures_that_no_message_names_are_swept_once_they_are_a_day_old(
 
 
 async def test_more_than_one_bite_is_forgotten_in_one_go(world, monkeypatch) -> None:
-    monkeypatch.setattr("wxbridge.delivery.service._PRUNE_AT_ONCE", 3)
+    monkeypatch.setattr("wxbridge.delivery.service.MAX_PRUNED_AT_ONCE", 3)
     w = world()
     for number in range(10):
         await w.put("ops", f"{number}")
     await w.drain()
-    w.clock.advance(31 * DAY)
+    w.clock.advance(31 * DAY_SECONDS)
     await w.delivery.look_after(tidy=True)
     assert await w.all() == []
 
@@ -430,6 +430,6 @@ async def test_old_sends_are_forgotten(world) -> None:
     w = world(paces=PACE)
     await w.put("ops", "hello")
     await w.drain()
-    w.clock.advance(3 * DAY)
+    w.clock.advance(3 * DAY_SECONDS)
     await w.delivery.look_after(tidy=True)
-    assert await w.database.read(lambda c: outbox.recent_sends(c, "a", since=0)) == []
+    assert await w.outbox.list_attempts("a", since=0) == []

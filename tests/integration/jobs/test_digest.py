@@ -21,8 +21,8 @@ from wxbridge.config.types import Rate
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import MessageState, Notification, Picture, PictureSpec, Text
-from wxbridge.core.schema import episodes, messages, sends
-from wxbridge.delivery import outbox
+from wxbridge.core.schema import episodes, sends
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.jobs import JobContext, LaneBudget
 from wxbridge.jobs.kinds import digest
 from wxbridge.jobs.kinds.digest import DigestJob, most_within, step_of
@@ -44,7 +44,7 @@ class Desk:
         self.fault: Exception | None = None
         self.context = JobContext(
             now=NOW, language="en", base=tmp_path, draw=self.draw, keep=self.keep, read=database.read,
-            targets=("ops",), budgets={"ops": WECHAT, "boss": WECHAT},
+            outbox=Outbox(database), targets=("ops",), budgets={"ops": WECHAT, "boss": WECHAT},
         )  # fmt: skip
 
     async def draw(self, spec: PictureSpec) -> bytes:
@@ -63,15 +63,9 @@ class Desk:
         await self.database.run(lambda c: c.execute(sa.insert(episodes).values(row)))
 
     async def sent(self, target: str, state: MessageState, count: int, hours: float = 1) -> None:
-        def store(connection: sa.Connection) -> None:
-            items = [Notification("a", target, (Text("x"),))] * count
-            ids = outbox.put(connection, items, now=END).ids
-            settled = END - hours * HOUR
-            connection.execute(
-                sa.update(messages).where(messages.c.id.in_(ids)).values(state=state, settled_at=settled)
-            )
-
-        await self.database.run(store)
+        outbox = Outbox(self.database, clock=lambda: END)
+        ids = (await outbox.put([Notification("a", target, (Text("x"),))] * count)).ids
+        await outbox.close(ids, state, now=END - hours * HOUR, error="")
 
     async def ran(self, job: str, hours: float, error: str | None = None) -> None:
         run = JobRun(job, END - hours * HOUR, 1.0, error is None, error)

@@ -20,7 +20,7 @@ from wxbridge.core.database import Database, make_engine, migrate, sqlite_url
 from wxbridge.core.errors import PictureError, StorageError, WxbridgeError
 from wxbridge.core.model import Accepted, Message, Notification, Picture, PictureSpec, Priority, Text
 from wxbridge.core.pictures import PageRequest
-from wxbridge.delivery import outbox
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.kinds import picture, screenshot, text
 from wxbridge.jobs.scheduler import JobScheduler, SchedulerSettings
@@ -228,7 +228,7 @@ class Bench:
     async def put(self, items: Sequence[Notification], **_: Any) -> Accepted:
         if self.broken:
             raise StorageError("the disk is full")
-        return await app.OutboxBeside(self.database).put(items)
+        return await Outbox(self.database).put(items)
 
     @property
     def jobs(self) -> JobScheduler:
@@ -246,7 +246,7 @@ class Bench:
         return JobScheduler(setting, self.database, self, self.artist)
 
     async def messages(self) -> list[Message]:
-        return (await self.database.read(outbox.listing))[::-1]
+        return (await Outbox(self.database).list_messages())[::-1]
 
     async def texts(self) -> list[tuple[str, str]]:
         return [(item.target, item.body.text) for item in await self.messages() if isinstance(item.body, Text)]

@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from tests.integration.web.web_harness import SETTINGS, Bench, start
 from tests.support import payload_bytes
 from wxbridge.config.schema import Config
-from wxbridge.delivery import outbox
 
 ALERT = payload_bytes("grafana/legacy_alerting")
 
@@ -89,7 +88,7 @@ async def test_with_nobody_to_tell_an_alert_is_kept_among_the_dead(read: Callabl
         bench = await start(stack, read('server: {listen: "127.0.0.1:0"}'))
         status, answer = await bench.post("/hooks/grafana", json.dumps({"title": "a"}))
         assert (status, answer["queued"]) == (202, 1)
-        (message,) = await bench.bridge.database.read(lambda c: outbox.listing(c, states=["dead"]))
+        (message,) = await bench.bridge.outbox.list_messages(states=["dead"])
         assert message.error == "no route matches, and there is no master to tell"
         assert "🔥 a" in message.body.text
 

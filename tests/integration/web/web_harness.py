@@ -12,7 +12,6 @@ from wxbridge import app
 from wxbridge.bridge import Bridge
 from wxbridge.config.schema import Config
 from wxbridge.core.model import ChannelStatus, Message
-from wxbridge.delivery import outbox
 
 TOKEN = "a-t0ken-of-ours"
 
@@ -49,7 +48,7 @@ class Bench:
 
     async def messages(self) -> list[Message]:
         """What is stored, the oldest first."""
-        found = await self.bridge.database.read(lambda c: outbox.listing(c, limit=1000))
+        found = await self.bridge.outbox.list_messages(limit=1000)
         return found[::-1]
 
     async def texts(self) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.sliding_window import SlidingWindow
-from wxbridge.delivery.rate_limit import DAY, Pacer
+from wxbridge.delivery.rate_limit import DAY_SECONDS, Pacer
 
 RATES = st.builds(Rate, st.integers(1, 5), st.integers(1, 20).map(float))
 WAITS = st.lists(st.integers(0, 8), min_size=1, max_size=60)
@@ -58,10 +58,10 @@ def test_a_chat_waits_for_its_own_rate_and_for_that_of_the_whole_channel() -> No
 
 
 def test_a_day_counts_over_all_chats() -> None:
-    pacer = Pacer(Pace(day=Rate(2, DAY)))
+    pacer = Pacer(Pace(day=Rate(2, DAY_SECONDS)))
     pacer.note("a", 0.0)
     pacer.note("b", 3600.0)
-    assert pacer.wait("c", 3600.0) == DAY - 3600
+    assert pacer.wait("c", 3600.0) == DAY_SECONDS - 3600
 
 
 def test_without_a_pace_nothing_waits() -> None:

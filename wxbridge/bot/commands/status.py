@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
-
-from sqlalchemy import Connection
 
 from wxbridge.bot.command import Answer, Command, Question
 from wxbridge.core.model import ChannelState, ChannelStatus, Message, MessageState, Text
 from wxbridge.core.text import units
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
-from wxbridge.delivery import outbox
+from wxbridge.delivery.outbox_queries import OutboxQueries
 
 ERRORS_SHOWN = 3
 """The newest messages that were not delivered, or of which that is not known."""
@@ -23,8 +20,6 @@ MAX_ERROR_CHARS = 80
 _DAY = 86400.0
 _TROUBLE = (MessageState.DEAD, MessageState.EXPIRED, MessageState.UNKNOWN)
 
-Read = Callable[[Callable[[Connection], Any]], Awaitable[Any]]
-"""Call a function that only reads with the bridge's database; raises `StorageError`."""
 Budgets = Mapping[str, Mapping[str, int]]
 """By lane: how many may still go in each window of its pace, by rate (`Pacer.windows_left`)."""
 
@@ -32,14 +27,14 @@ _PASSING = (ChannelState.STARTING, ChannelState.CONNECTING)
 
 
 def status_command(
-    channels: Callable[[], Mapping[str, ChannelStatus]], budgets: Callable[[], Budgets], read: Read
+    channels: Callable[[], Mapping[str, ChannelStatus]], budgets: Callable[[], Budgets], outbox: OutboxQueries
 ) -> Command:
     """The command `status`.
 
     Args:
         channels: `Bridge.statuses`.
         budgets: What is left of each lane's pace now.
-        read: `Database.read`.
+        outbox: The bridge's outbox.
     """
 
     async def run(question: Question) -> Sequence[Answer]:
@@ -47,11 +42,9 @@ def status_command(
         midnight = at.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
         now = at.timestamp()
 
-        def look(connection: Connection) -> tuple[Any, Any, list[Message]]:
-            found = outbox.settled(connection, _TROUBLE, since=now - _DAY, limit=ERRORS_SHOWN)
-            return outbox.backlog(connection), outbox.tally(connection, since=midnight, until=now + 1), found
-
-        backlog, tally, troubles = await read(look)
+        backlog = await outbox.count_backlog()
+        tally = await outbox.count_settled(since=midnight, until=now + 1)
+        troubles = await outbox.list_settled(_TROUBLE, since=now - _DAY, limit=ERRORS_SHOWN)
         lines = [
             *_channel_lines(channels(), at, language),
             *_backlog_lines(backlog, now, language),

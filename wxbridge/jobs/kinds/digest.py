@@ -21,12 +21,12 @@ from wxbridge.alerts import history, render
 from wxbridge.alerts.history import EpisodeTotal
 from wxbridge.alerts.severity import severity_rank
 from wxbridge.config.types import Duration, JobSettings, Rate
-from wxbridge.core.errors import PictureError
+from wxbridge.core.errors import PictureError, StorageError
 from wxbridge.core.model import MessageState, PictureSpec, Text
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration
-from wxbridge.delivery import outbox
+from wxbridge.delivery.outbox_queries import OutboxQueries
 from wxbridge.jobs import Bodies, JobContext, JobKind, LaneBudget
 from wxbridge.jobs import store as runs
 from wxbridge.jobs.store import FailureCount
@@ -80,28 +80,33 @@ class Facts:
 # ---------------------------------------------------------------- reading
 
 
-def gather(connection: Connection, since: datetime, until: datetime, budgets: Sequence[LaneBudget] = ()) -> Facts:
-    """Read what happened from `since` until before `until`."""
+async def gather(context: JobContext, since: datetime, until: datetime, budgets: Sequence[LaneBudget] = ()) -> Facts:
+    """Read what happened from `since` until before `until`. Raises `StorageError`."""
+    if context.outbox is None:
+        raise StorageError("this job has no outbox to read")
     first, last = since.timestamp(), until.timestamp()
-    ran, failed = runs.count_failures(connection, first, last)
+
+    def read(connection: Connection) -> tuple[list[EpisodeTotal], list[EpisodeTotal], tuple[int, list[FailureCount]]]:
+        alerts = history.sum_up_episodes(connection, first, last)
+        before = history.sum_up_episodes(connection, 2 * first - last, first)
+        return alerts, before, runs.count_failures(connection, first, last)
+
+    alerts, before, (ran, failed) = await context.read(read)
+    since_kept = max(first, last - _SENDS_KEPT)
     return Facts(
         since,
         until,
-        alerts=history.sum_up_episodes(connection, first, last),
-        before=history.sum_up_episodes(connection, 2 * first - last, first),
+        alerts=alerts,
+        before=before,
         runs=ran,
         failures=failed,
-        messages=outbox.tally(connection, since=first, until=last),
-        busiest={
-            budget.lane: _busiest(connection, budget, max(first, last - _SENDS_KEPT))
-            for budget in budgets
-            if budget.rates
-        },
+        messages=await context.outbox.count_settled(since=first, until=last),
+        busiest={budget.lane: await _busiest(context.outbox, budget, since_kept) for budget in budgets if budget.rates},
     )
 
 
-def _busiest(connection: Connection, budget: LaneBudget, since: float) -> list[tuple[Rate, int]]:
-    times = [at for _, at in outbox.recent_sends(connection, budget.lane, since=since)]
+async def _busiest(outbox: OutboxQueries, budget: LaneBudget, since: float) -> list[tuple[Rate, int]]:
+    times = [attempt.at for attempt in await outbox.list_attempts(budget.lane, since=since)]
     return [(rate, most_within(times, rate.seconds)) for rate in budget.rates]
 
 
@@ -302,12 +307,8 @@ async def run(context: JobContext, job: DigestJob) -> Mapping[str, Bodies]:
     steps = math.ceil(period / step)
     # Every bar is of the same length, so that the first may begin before the period.
     start = until.timestamp() - steps * step
-
-    def read(connection: Connection) -> tuple[Facts, dict[str, list[int]]]:
-        facts = gather(connection, since, until, list(lanes.values()))
-        return facts, history.count_beginnings(connection, start, step, steps)
-
-    facts, began = await context.read(read)
+    facts = await gather(context, since, until, list(lanes.values()))
+    began = await context.read(lambda connection: history.count_beginnings(connection, start, step, steps))
     pictures: Bodies = ()
     if job.chart and facts.alerts:
         pictures = [await _picture(chart_of(facts, began, start, step, context), context, job)]

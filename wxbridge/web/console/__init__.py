@@ -97,7 +97,7 @@ def add(app: web.Application, console: Console, bridge: Neighbours, doors: Doors
     site = _Site(
         console, bridge, doors,
         Sessions(console.database, doors, clock), Attempts(clock),
-        events.Changes(events.Look(console.database, bridge.channels, lambda: _marks(console))),
+        events.Changes(events.Look(console.database, console.outbox, bridge.channels, lambda: _marks(console))),
         clock,
         PAGES,
         _version(),

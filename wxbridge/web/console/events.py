@@ -13,8 +13,9 @@ from sqlalchemy import Connection
 
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
-from wxbridge.core.model import OPEN_STATES, ChannelStatus, MessageState
-from wxbridge.core.schema import OPEN, acks, alerts, job_history, job_mutes, job_runs, messages, received, silences
+from wxbridge.core.model import ChannelStatus
+from wxbridge.core.schema import acks, alerts, job_history, job_mutes, job_runs, silences
+from wxbridge.delivery.outbox_queries import OutboxQueries
 
 log = structlog.get_logger()
 
@@ -103,28 +104,36 @@ class Look:
     def __init__(
         self,
         database: Database,
+        outbox: OutboxQueries,
         channels: Callable[[], Mapping[str, ChannelStatus]],
         others: Callable[[], Marks] = dict,
     ) -> None:
-        self._database, self._channels, self._others = database, channels, others
+        self._database, self._outbox, self._channels, self._others = database, outbox, channels, others
         self._written: Hashable = None
         self._marks: dict[str, Hashable] = {}
 
     async def __call__(self) -> Marks:
         """Look now. Raises `StorageError`."""
         with suppress(StorageError):
-            self._marks = await self._database.read(self._stored)
+            if await self._database.read(self._is_written):
+                self._marks = {
+                    "outbox": await self._outbox.read_change_mark(),
+                    **await self._database.read(_stored),
+                }
         return {"channels": _states(self._channels().items()), **self._marks, **self._others()}
 
-    def _stored(self, connection: Connection) -> dict[str, Hashable]:
-        if connection.dialect.name == "sqlite":
-            # What others have committed, and what we have.
-            elsewhere = connection.exec_driver_sql("PRAGMA data_version").scalar()
-            written = elsewhere, connection.exec_driver_sql("SELECT total_changes()").scalar(), id(connection)
-            if written == self._written:
-                return self._marks
-            self._written = written
-        return {name: tuple(connection.execute(query).one()) for name, query in _QUERIES.items()}
+    def _is_written(self, connection: Connection) -> bool:
+        if connection.dialect.name != "sqlite":
+            return True
+        # What others have committed, and what we have.
+        elsewhere = connection.exec_driver_sql("PRAGMA data_version").scalar()
+        before = self._written
+        self._written = elsewhere, connection.exec_driver_sql("SELECT total_changes()").scalar(), id(connection)
+        return self._written != before
+
+
+def _stored(connection: Connection) -> dict[str, Hashable]:
+    return {name: tuple(connection.execute(query).one()) for name, query in _QUERIES.items()}
 
 
 def _states(channels: Iterable[tuple[str, ChannelStatus]]) -> Hashable:
@@ -135,21 +144,7 @@ def _one(*columns: Any) -> sa.Select[Any]:
     return sa.select(*(column.scalar_subquery() for column in columns))
 
 
-def _settled(state: MessageState) -> Any:
-    return sa.select(sa.func.max(messages.c.settled_at)).where(
-        messages.c.state == state, messages.c.settled_at.is_not(None)
-    )
-
-
 _QUERIES = {
-    "outbox": _one(
-        sa.select(sa.func.max(messages.c.id)),
-        sa.select(sa.func.max(received.c.id)),
-        sa.select(sa.func.count()).select_from(messages).where(sa.text(OPEN)),
-        sa.select(sa.func.sum(messages.c.tries + sa.case((messages.c.state == MessageState.SENDING, 1000), else_=0)))
-        .where(sa.text(OPEN)),
-        *(_settled(state) for state in MessageState if state not in OPEN_STATES),
-    ),
     "alerts": _one(
         sa.select(sa.func.count()).select_from(alerts).where(alerts.c.status != "resolved"),
         sa.select(sa.func.max(alerts.c.updated_at)).where(alerts.c.status == "firing"),

@@ -14,6 +14,7 @@ from wxbridge.core.errors import BadBody
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.pictures import Theme
 from wxbridge.core.text.i18n import Language
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.hosts.samples import Host
 from wxbridge.jobs.store import JobStatus
 
@@ -131,6 +132,7 @@ class Console:
     """What the console shows and does. What changes things raises `WxbridgeError` with a sentence for the person."""
 
     database: Database
+    outbox: Outbox
     language: Callable[[], Language]
     timezone: Callable[[], ZoneInfo]
     targets: Callable[[], Sequence[TargetView]] = _nothing

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
-import sqlalchemy as sa
 import yaml
 from pydantic import SecretStr
 
@@ -31,9 +30,8 @@ from wxbridge.core.model import (
     PictureSpec,
     Priority,
 )
-from wxbridge.core.schema import notifications
 from wxbridge.core.text.i18n import Language
-from wxbridge.delivery import Lane, outbox
+from wxbridge.delivery.context import Lane
 from wxbridge.jobs.scheduler import JobScheduler
 from wxbridge.jobs.store import JobStatus
 from wxbridge.web.console.neighbours import Budget, ConfigView, Console, FindingView, Seeing, SilenceView, TargetView
@@ -56,15 +54,10 @@ def console_of(bridge: Bridge) -> Console:
     """The console's neighbours. They ask for the present configuration each time, and so outlast it."""
 
     async def retry(ids: Sequence[int]) -> int:
-        now = time.time()
-        done = await bridge.database.run(lambda c: outbox.retry(c, ids, now=now, expires_after=_RETRY_FOR))
-        bridge.wake()
-        return done
+        return await bridge.outbox.retry(ids, now=time.time(), expires_after=_RETRY_FOR)
 
     async def drop(ids: Sequence[int]) -> int:
-        done = await bridge.database.run(lambda c: outbox.drop(c, ids, now=time.time()))
-        bridge.wake()
-        return done
+        return await bridge.outbox.drop(ids, now=time.time())
 
     async def log_out(name: str) -> None:
         channel = bridge.channels.get(name)
@@ -77,6 +70,7 @@ def console_of(bridge: Bridge) -> Console:
 
     return Console(
         database=bridge.database,
+        outbox=bridge.outbox,
         language=lambda: bridge.config.language,
         timezone=lambda: bridge.config.timezone,
         targets=lambda: _targets(bridge),
@@ -159,8 +153,9 @@ async def _send_to(bridge: Bridge, message_id: int, target: str) -> None:
         BadBody: the message or the target is gone.
         StorageError: it could not be stored.
     """
-    found = await bridge.database.read(lambda c: outbox.get(c, [message_id]))
-    stored = await bridge.database.read(lambda c: outbox.stored(c, found[0].notification_id)) if found else None
+    outbox = bridge.outbox
+    found = await outbox.get_messages([message_id])
+    stored = await outbox.find_notification(found[0].notification_id) if found else None
     destination = bridge.destinations.get(target)
     if stored is None or destination is None:
         raise BadBody(f"Message {message_id} or the target {target} is gone.")
@@ -176,12 +171,7 @@ async def _send_to(bridge: Bridge, message_id: int, target: str) -> None:
         content=stored.content,
         expires_after=destination.expires_after,
     )
-    # It belongs to the same POST, if there was one.
-    post = sa.select(notifications.c.received_id).where(notifications.c.id == stored.id)
-    await bridge.database.run(
-        lambda c: outbox.put_all(c, [[item]], now=time.time(), came_in=[c.execute(post).scalar()])
-    )
-    bridge.wake()
+    await outbox.put_beside(stored.id, item)
 
 
 def _bodies(messages: Sequence[Message], *, pictures_only: bool) -> list[Body]:

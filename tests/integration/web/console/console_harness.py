@@ -19,7 +19,6 @@ from wxbridge import app, registry
 from wxbridge.bridge import Bridge
 from wxbridge.config.schema import Config, load
 from wxbridge.core.model import MessageState
-from wxbridge.delivery import outbox
 from wxbridge.simulator import Simulator
 
 TOKEN = "a-t0ken-of-ours"
@@ -153,7 +152,7 @@ class Bench:
                 await asyncio.sleep(0.02)
 
     async def settled(self) -> bool:
-        return not await self.bridge.database.read(outbox.backlog)
+        return not await self.bridge.outbox.count_backlog()
 
     async def push(self, host: str, minutes: int = 30) -> None:
         """What a machine measures, posted as one that pushes."""
@@ -174,11 +173,9 @@ class Bench:
         await self.post(group(alert("Watchdog", "none", team="nobody"), key="nobody"))
         await self.post(group(alert("HighLoad"), alert("HighLoad", instance="db-2:9100"), key="load"))
         await self.until(self.settled)
-        found = await self.bridge.database.read(lambda c: outbox.listing(c, target="duty"))
-        await self.bridge.database.run(
-            lambda c: outbox.settle(
-                c, found[0].id, MessageState.DEAD, now=time.time(), error="the room is gone", code="room_gone"
-            )
+        found = await self.bridge.outbox.list_messages(target="duty")
+        await self.bridge.outbox.close(
+            [found[0].id], MessageState.DEAD, now=time.time(), error="the room is gone", code="room_gone"
         )
 
 

@@ -17,7 +17,6 @@ from PIL import Image
 from tests.integration.web.console.console_harness import READ_TOKEN, TOKEN, Bench, alert, group
 from wxbridge.config import watcher
 from wxbridge.core.model import ChannelState
-from wxbridge.delivery import outbox
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-headless-shell")
 pytestmark = [
@@ -78,7 +77,7 @@ async def test_every_page_fits_its_screen_can_be_touched_and_has_no_serious_find
     browser: Any, console: Bench, viewport: dict[str, int], locale: str, scheme: str
 ) -> None:
     await console.push("kafka-3")
-    dead = await console.bridge.database.read(lambda c: outbox.listing(c, limit=1))
+    dead = await console.bridge.outbox.list_messages(limit=1)
     async with opened(browser, console, viewport=viewport, locale=locale, color_scheme=scheme) as page:
         few = ("/", "/console/host", "/console/targets")
         for path in (*PAGES, f"/console/message?id={dead[0].id}") if viewport == PHONE else few:

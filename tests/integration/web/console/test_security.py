@@ -17,6 +17,7 @@ from tests.integration.web.console.console_harness import EVIL, READ_TOKEN, TOKE
 from tests.support import REPOSITORY
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.metrics import Metrics
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.web.console.lately import Lately
 from wxbridge.web.console.neighbours import Console
 from wxbridge.web.console.page import local_path
@@ -389,7 +390,7 @@ def application(store: Database, tmp_path: Path, doors: Doors) -> web.Applicatio
     return make_app(
         Neighbours(nothing, nothing, nothing, nothing, dict, (), tmp_path),
         token=doors.token, max_body=10000, metrics=Metrics(),
-        console=Console(store, lambda: "en", lambda: ZoneInfo("UTC")),
+        console=Console(store, Outbox(store), lambda: "en", lambda: ZoneInfo("UTC")),
         read_token=doors.read_token, proxies=doors.proxies,
     )  # fmt: skip
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from tests.integration.delivery.delivery_harness import OneConnection
 from wxbridge import registry
 from wxbridge.alerts.notification_log import LogUpdate, NotificationLog
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings
@@ -19,9 +20,23 @@ from wxbridge.alerts.routing import Route, compile_routes
 from wxbridge.core import database
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Capabilities, MessageState, Notification, Received, Text
-from wxbridge.delivery import outbox, timeline
+from wxbridge.delivery import timeline
+from wxbridge.delivery.outbox import Outbox
+from wxbridge.delivery.outbox_statements import SentMessage
 from wxbridge.delivery.timeline import TimelineFilter, TimelinePage
-from wxbridge.delivery.writer import Writer
+
+
+class TimedOutbox(Outbox):
+    """An outbox in one transaction that a test holds, and whose clock stands at `at`."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(OneConnection(connection), clock=lambda: self.at)
+        self.connection, self.at = connection, 1000.0
+
+
+@pytest.fixture
+def outbox(connection: Connection) -> TimedOutbox:
+    return TimedOutbox(connection)
 
 
 @pytest.fixture
@@ -33,35 +48,32 @@ def connection(tmp_path: Path) -> Iterator[Connection]:
     engine.dispose()
 
 
-def came(
-    connection: Connection, title: str, *targets: str, at: float = 1000.0, text: str = "", told: bool = True
+async def came(
+    outbox: TimedOutbox, title: str, *targets: str, at: float = 1000.0, text: str = "", told: bool = True
 ) -> list[int]:
     """A POST that led to a message for each target."""
-    first = timeline.next_id(connection)
+    outbox.at = at
     items = [Notification("test", target, (Text(text or title),)) for target in targets] if told else []
-    [accepted] = outbox.put_all(connection, [items], now=at, came_in=[first])
-    timeline.record_received(connection, [(Received("test", title, 1, []), accepted.queued)], first=first, now=at)
-    return list(accepted.ids)
+    return list((await outbox.put(items, received=Received("test", title, 1, []))).ids)
 
 
 def titles(found: TimelinePage) -> list[str]:
     return [entry.title for entry in found.entries]
 
 
-def all_pages(connection: Connection, asked: TimelineFilter, per_page: int) -> list[TimelinePage]:
-    pages = [timeline.read_page(connection, asked, per_page=per_page)]
+async def all_pages(outbox: Outbox, asked: TimelineFilter, per_page: int) -> list[TimelinePage]:
+    pages = [await outbox.read_timeline(asked, per_page=per_page)]
     while pages[-1].next:
-        pages.append(
-            timeline.read_page(connection, asked, timeline.TimelinePosition.read(str(pages[-1].next)), per_page)
-        )
+        pages.append(await outbox.read_timeline(asked, timeline.TimelinePosition.read(str(pages[-1].next)), per_page))
     return pages
 
 
-def test_what_came_in_stands_with_the_messages_it_led_to_and_the_newest_is_first(connection: Connection) -> None:
-    came(connection, "first", "ops", "boss")
-    came(connection, "second", "ops", at=1001)
-    outbox.put(connection, [Notification("job:x", "ops", (Text("by itself"),))], now=1002)
-    found = timeline.read_page(connection, TimelineFilter())
+async def test_what_came_in_stands_with_the_messages_it_led_to_and_the_newest_is_first(outbox: TimedOutbox) -> None:
+    await came(outbox, "first", "ops", "boss")
+    await came(outbox, "second", "ops", at=1001)
+    outbox.at = 1002
+    await outbox.put([Notification("job:x", "ops", (Text("by itself"),))])
+    found = await outbox.read_timeline(TimelineFilter())
     assert [(entry.title, [told.target for told in entry.told]) for entry in found.entries] == [
         ("", ["ops"]), ("second", ["ops"]), ("first", ["ops", "boss"]),
     ]  # fmt: skip
@@ -69,11 +81,11 @@ def test_what_came_in_stands_with_the_messages_it_led_to_and_the_newest_is_first
 
 
 @pytest.mark.parametrize("per_page", [1, 2, 3, 5, 7])
-def test_pages_lose_nothing_and_repeat_nothing_and_cut_no_post_in_two(connection: Connection, per_page: int) -> None:
+async def test_pages_lose_nothing_and_repeat_nothing_and_cut_no_post_in_two(outbox: TimedOutbox, per_page: int) -> None:
     for number in range(20):
         targets = ["ops", "boss", "dba"][: 1 + number % 3]
-        came(connection, f"n{number}", *targets, at=1000 + number, told=number % 4 != 0)
-    pages = all_pages(connection, TimelineFilter(), per_page)
+        await came(outbox, f"n{number}", *targets, at=1000 + number, told=number % 4 != 0)
+    pages = await all_pages(outbox, TimelineFilter(), per_page)
     shown = [entry for page in pages for entry in page.entries]
     assert [entry.title for entry in shown] == [f"n{number}" for number in reversed(range(20))]
     assert [len(entry.told) for entry in shown] == [
@@ -81,39 +93,39 @@ def test_pages_lose_nothing_and_repeat_nothing_and_cut_no_post_in_two(connection
     ]
 
 
-def test_a_filter_finds_by_target_state_time_and_text(connection: Connection) -> None:
-    ids = [came(connection, f"n{n}", "ops" if n % 2 else "boss", at=1000 + n, text=f"disk {n}%") for n in range(10)]
-    came(connection, "quiet", at=1010, told=False)
-    outbox.settle(connection, ids[3][0], MessageState.DEAD, now=2000, error="no")
-    outbox.settle(connection, ids[4][0], MessageState.SENT, now=2000)
-    assert titles(timeline.read_page(connection, TimelineFilter(target="boss"))) == ["n8", "n6", "n4", "n2", "n0"]
-    assert titles(timeline.read_page(connection, TimelineFilter(state="dead"))) == ["n3"]
-    assert titles(timeline.read_page(connection, TimelineFilter(state="sent"))) == ["n4"]
-    assert len(timeline.read_page(connection, TimelineFilter(state="open")).entries) == 8
-    assert titles(timeline.read_page(connection, TimelineFilter(target="boss", state="queued"))) == [
+async def test_a_filter_finds_by_target_state_time_and_text(outbox: TimedOutbox) -> None:
+    ids = [await came(outbox, f"n{n}", "ops" if n % 2 else "boss", at=1000 + n, text=f"disk {n}%") for n in range(10)]
+    await came(outbox, "quiet", at=1010, told=False)
+    await outbox.close(ids[3], MessageState.DEAD, now=2000, error="no")
+    await outbox.record_sent([SentMessage(ids[4][0], 2000)])
+    assert titles(await outbox.read_timeline(TimelineFilter(target="boss"))) == ["n8", "n6", "n4", "n2", "n0"]
+    assert titles(await outbox.read_timeline(TimelineFilter(state="dead"))) == ["n3"]
+    assert titles(await outbox.read_timeline(TimelineFilter(state="sent"))) == ["n4"]
+    assert len((await outbox.read_timeline(TimelineFilter(state="open"))).entries) == 8
+    assert titles(await outbox.read_timeline(TimelineFilter(target="boss", state="queued"))) == [
         "n8",
         "n6",
         "n2",
         "n0",
     ]
-    assert titles(timeline.read_page(connection, TimelineFilter(state="untold"))) == ["quiet"]
-    assert titles(timeline.read_page(connection, TimelineFilter(text="DISK 7%"))) == ["n7"], (
+    assert titles(await outbox.read_timeline(TimelineFilter(state="untold"))) == ["quiet"]
+    assert titles(await outbox.read_timeline(TimelineFilter(text="DISK 7%"))) == ["n7"], (
         "a sign of LIKE is a sign like others"
     )
-    assert titles(timeline.read_page(connection, TimelineFilter(text="qui"))) == ["quiet"]
-    assert titles(timeline.read_page(connection, TimelineFilter(since=1003, until=1005))) == ["n5", "n4", "n3"]
-    assert titles(timeline.read_page(connection, TimelineFilter(target="ops", since=1004, until=1008))) == ["n7", "n5"]
-    assert titles(timeline.read_page(connection, TimelineFilter(since=5000))) == []
+    assert titles(await outbox.read_timeline(TimelineFilter(text="qui"))) == ["quiet"]
+    assert titles(await outbox.read_timeline(TimelineFilter(since=1003, until=1005))) == ["n5", "n4", "n3"]
+    assert titles(await outbox.read_timeline(TimelineFilter(target="ops", since=1004, until=1008))) == ["n7", "n5"]
+    assert titles(await outbox.read_timeline(TimelineFilter(since=5000))) == []
 
 
-def test_a_search_that_looked_at_enough_says_how_far_it_came_and_goes_on(
-    connection: Connection, monkeypatch: pytest.MonkeyPatch
+async def test_a_search_that_looked_at_enough_says_how_far_it_came_and_goes_on(
+    outbox: TimedOutbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(timeline, "MAX_NOTIFICATIONS_SEARCHED", 10)
-    came(connection, "needle", "ops")
+    await came(outbox, "needle", "ops")
     for number in range(35):
-        came(connection, "hay", "ops", at=1001 + number)
-    pages = all_pages(connection, TimelineFilter(text="needle"), 5)
+        await came(outbox, "hay", "ops", at=1001 + number)
+    pages = await all_pages(outbox, TimelineFilter(text="needle"), 5)
     assert [titles(page) for page in pages] == [[], [], [], ["needle"]]
     assert [page.searched_to is None for page in pages] == [False, False, False, True]
 
@@ -136,8 +148,8 @@ def test_a_place_is_read_as_it_was_written_and_nothing_else_is_one() -> None:
         (TimelineFilter(since=1.0), "INTEGER PRIMARY KEY"),
     ],
 )
-def test_no_page_walks_over_all_that_is_kept(connection: Connection, asked: TimelineFilter, index: str) -> None:
-    plans = plans_of(connection, lambda: timeline.read_page(connection, asked, timeline.TimelinePosition(50, 50)))
+async def test_no_page_walks_over_all_that_is_kept(outbox: TimedOutbox, asked: TimelineFilter, index: str) -> None:
+    plans = await plans_of(outbox, outbox.read_timeline(asked, timeline.TimelinePosition(50, 50)))
     steps = [step for plan in plans for step in plan]
     fine = ("INDEX", "subquery", "CONSTANT")
     assert not [step for step in steps if step.startswith("SCAN") and not any(word in step for word in fine)]
@@ -146,15 +158,16 @@ def test_no_page_walks_over_all_that_is_kept(connection: Connection, asked: Time
     assert asked.narrow or any("received_untold" in step for step in steps)
 
 
-def plans_of(connection: Connection, work: Callable[[], Any]) -> list[list[str]]:
+async def plans_of(outbox: TimedOutbox, work: Awaitable[Any]) -> list[list[str]]:
     """How SQLite goes about each statement."""
+    connection = outbox.connection
     said: list[tuple[str, Any]] = []
 
     def note(_c: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         said.append((statement, parameters))
 
     sa.event.listen(connection, "before_cursor_execute", note)
-    work()
+    await work
     sa.event.remove(connection, "before_cursor_execute", note)
     return [
         [row[3] for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
@@ -167,7 +180,7 @@ def plans_of(connection: Connection, work: Callable[[], Any]) -> list[list[str]]
 
 async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path) -> None:
     store = database.Database.open(database.sqlite_url(tmp_path))
-    writer = Writer(store, dedupe_window=600)
+    outbox = Outbox(store, dedupe_window=600)
     routes = compile_routes([
         Route(tuple(parse_matchers({"team": "db"})), to=(), routes=(
             Route(tuple(parse_matchers({"severity": "critical"})), to=("dba", "ops")),)),
@@ -175,7 +188,7 @@ async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path
     ])  # fmt: skip
     where = Destination(Capabilities(text_limit=2000), 86400.0)
     intake = AlertPipeline(
-        AlertSettings(routes=routes, targets={"ops": where, "dba": where}, sources=registry.sources({})), writer
+        AlertSettings(routes=routes, targets={"ops": where, "dba": where}, sources=registry.sources({})), outbox
     )
 
     async def post(*labels: dict[str, str], to: tuple[str, ...] = ()) -> None:
@@ -190,7 +203,7 @@ async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path
     await post(critical, {"alertname": "Load"})
     await post({"alertname": "Idle", "team": "db"})
     await post({"alertname": "Asked"}, to=("dba", "nobody"))
-    found = (await store.read(lambda c: timeline.read_page(c, TimelineFilter()))).entries
+    found = (await outbox.read_timeline(TimelineFilter())).entries
     store.close()
     asked, idle, repeat, first = found
     down = {"route": "routes[0].routes[0]", "matches": ['team="db"', 'severity="critical"']}
@@ -206,19 +219,19 @@ async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path
 
 async def test_nothing_came_in_where_it_could_not_be_stored(tmp_path: Path) -> None:
     store = database.Database.open(database.sqlite_url(tmp_path))
-    writer = Writer(store, dedupe_window=600)
+    outbox = Outbox(store, dedupe_window=600)
     plan = NotificationLog().select_due([], 0.0)
     broken = Notification("test", "ops", (Text("x"),), content=object())
     with pytest.raises(Exception, match="not JSON serializable"):
-        await writer.put([broken], received=Received("test", "lost", 1, []), also=LogUpdate((), plan))
-    assert not (await store.read(lambda c: timeline.read_page(c, TimelineFilter()))).entries
+        await outbox.put([broken], received=Received("test", "lost", 1, []), also=LogUpdate((), plan))
+    assert not (await outbox.read_timeline(TimelineFilter())).entries
     store.close()
 
 
-def test_what_came_in_long_ago_is_forgotten_with_its_messages(connection: Connection) -> None:
-    [old] = came(connection, "old", "ops", at=1000)
-    came(connection, "quiet", at=1000, told=False)
-    came(connection, "new", "ops", at=5000)
-    outbox.settle(connection, old, MessageState.SENT, now=1001)
-    outbox.prune(connection, before=2000, sends_before=0)
-    assert titles(timeline.read_page(connection, TimelineFilter())) == ["new"]
+async def test_what_came_in_long_ago_is_forgotten_with_its_messages(outbox: TimedOutbox) -> None:
+    [old] = await came(outbox, "old", "ops", at=1000)
+    await came(outbox, "quiet", at=1000, told=False)
+    await came(outbox, "new", "ops", at=5000)
+    await outbox.record_sent([SentMessage(old, 1001)])
+    await outbox.prune(before=2000, sends_before=0, limit=1000)
+    assert titles(await outbox.read_timeline(TimelineFilter())) == ["new"]

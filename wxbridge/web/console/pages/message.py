@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from wxbridge.core.errors import WxbridgeError
-from wxbridge.delivery import timeline
 from wxbridge.web.console.page import Page, Visit
 from wxbridge.web.console.pages.timeline import change, shown
 
@@ -14,7 +13,7 @@ from wxbridge.web.console.pages.timeline import change, shown
 async def _show(visit: Visit) -> Mapping[str, Any]:
     number = visit.query.get("id", "")
     fits = number.isascii() and number.isdecimal() and len(number) < 16  # noqa: PLR2004 - beyond any id
-    entry = await visit.console.database.read(lambda c: timeline.find_entry(c, int(number))) if fits else None
+    entry = await visit.console.outbox.find_timeline_entry(int(number)) if fits else None
     if entry is None:
         raise WxbridgeError(visit.say("message.none"))
     found = shown(visit, entry)

@@ -6,14 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from wxbridge.core.errors import BadBody
-from wxbridge.delivery import outbox
 from wxbridge.web.console.page import Form, Page, Visit
 from wxbridge.web.console.pages.login import tone
 from wxbridge.web.push import Push
 
 
 async def _show(visit: Visit) -> Mapping[str, Any]:
-    waiting = {row[0]: row[1:] for row in await visit.console.database.read(outbox.backlog)}
+    waiting = {row.target: row[1:] for row in await visit.console.outbox.count_backlog()}
     statuses = visit.bridge.channels()
     views = visit.console.targets()
     rows = [

@@ -8,7 +8,6 @@ from typing import Any
 
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import Message, MessageState, Picture, Text
-from wxbridge.delivery import timeline
 from wxbridge.delivery.timeline import UNTOLD, TimelineEntry, TimelineFilter, TimelinePosition
 from wxbridge.web.console.page import Form, Page, Visit
 
@@ -24,7 +23,7 @@ _FIELDS = ("target", "state", "text", "since", "until")
 async def _show(visit: Visit) -> Mapping[str, Any]:
     asked = _filter(visit)
     after = TimelinePosition.read(visit.query.get("after", ""))
-    found = await visit.console.database.read(lambda c: timeline.read_page(c, asked, after))
+    found = await visit.console.outbox.read_timeline(asked, after)
     given = {name: visit.query.get(name, "") for name in _FIELDS}
     return {
         "entries": [shown(visit, each) for each in found.entries],

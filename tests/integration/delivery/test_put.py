@@ -12,8 +12,7 @@ import pytest
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Notification, Text
-from wxbridge.delivery import outbox
-from wxbridge.delivery.writer import Writer
+from wxbridge.delivery.outbox import Outbox
 
 
 @pytest.fixture
@@ -37,52 +36,52 @@ async def test_a_hundred_at_once_are_stored_in_the_order_they_came_in_few_transa
         return await real(fn)
 
     database.run = counted  # type: ignore[method-assign]
-    writer = Writer(database, dedupe_window=600)
-    answers = await asyncio.gather(*(writer.put([alert(number)]) for number in range(100)))
+    outbox = Outbox(database, dedupe_window=600)
+    answers = await asyncio.gather(*(outbox.put([alert(number)]) for number in range(100)))
     assert [answer.ids for answer in answers] == [(number,) for number in range(1, 101)]
     assert runs < 5
-    stored = await database.read(lambda c: outbox.listing(c, limit=200))
+    stored = await outbox.list_messages(limit=200)
     assert [message.body for message in reversed(stored)] == [Text(f"alert {number}") for number in range(100)]
 
 
 async def test_a_repeat_among_those_who_wait_together_is_absorbed(database: Database) -> None:
-    writer = Writer(database, dedupe_window=600)
-    answers = await asyncio.gather(*(writer.put([alert(1, dedupe_key="same")]) for _ in range(10)))
+    outbox = Outbox(database, dedupe_window=600)
+    answers = await asyncio.gather(*(outbox.put([alert(1, dedupe_key="same")]) for _ in range(10)))
     assert sum(answer.queued for answer in answers) == 1
     assert sum(answer.duplicates for answer in answers) == 9
 
 
 async def test_in_a_group_only_the_newest_can_be_repeated(database: Database) -> None:
-    writer = Writer(database, dedupe_window=600)
+    outbox = Outbox(database, dedupe_window=600)
     keys = ["fires", "fires", "resolves", "fires", "fires", "resolves"]
-    answers = await asyncio.gather(*(writer.put([alert(1, dedupe_key=key, dedupe_group="rule")]) for key in keys))
+    answers = await asyncio.gather(*(outbox.put([alert(1, dedupe_key=key, dedupe_group="rule")]) for key in keys))
     assert [answer.queued for answer in answers] == [1, 0, 1, 1, 0, 1]
 
 
 async def test_one_that_cannot_be_stored_harms_nobody_else(database: Database) -> None:
-    writer = Writer(database, dedupe_window=600)
+    outbox = Outbox(database, dedupe_window=600)
     bad = Notification("test", "ops", (Text("bad"),), content=object())
     results = await asyncio.gather(
-        writer.put([alert(1)]), writer.put([bad]), writer.put([alert(2)]), return_exceptions=True
+        outbox.put([alert(1)]), outbox.put([bad]), outbox.put([alert(2)]), return_exceptions=True
     )
     assert [isinstance(result, BaseException) for result in results] == [False, True, False]
-    stored = await database.read(outbox.listing)
+    stored = await outbox.list_messages()
     assert len(stored) == 2
 
 
 async def test_a_full_database_is_told_to_everybody_who_waits_and_recovers(database: Database) -> None:
-    writer = Writer(database, dedupe_window=600)
+    outbox = Outbox(database, dedupe_window=600)
     await database.read(lambda c: c.exec_driver_sql("PRAGMA query_only=ON"))
-    results = await asyncio.gather(*(writer.put([alert(number)]) for number in range(5)), return_exceptions=True)
+    results = await asyncio.gather(*(outbox.put([alert(number)]) for number in range(5)), return_exceptions=True)
     assert all(isinstance(result, StorageError) for result in results)
     await database.read(lambda c: c.exec_driver_sql("PRAGMA query_only=OFF"))
-    assert (await writer.put([alert(9)])).queued == 1
+    assert (await outbox.put([alert(9)])).queued == 1
 
 
 async def test_who_gives_up_waiting_keeps_nobody_else_from_being_stored(database: Database) -> None:
-    writer = Writer(database, dedupe_window=600)
-    first = asyncio.create_task(writer.put([alert(1)]))
-    second = asyncio.create_task(writer.put([alert(2)]))
+    outbox = Outbox(database, dedupe_window=600)
+    first = asyncio.create_task(outbox.put([alert(1)]))
+    second = asyncio.create_task(outbox.put([alert(2)]))
     await asyncio.sleep(0)
     first.cancel()
     assert (await second).queued == 1

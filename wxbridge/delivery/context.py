@@ -1,4 +1,4 @@
-"""What the loops of delivery share."""
+"""What the loops of delivery work with."""
 
 from __future__ import annotations
 
@@ -8,41 +8,54 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import structlog
-from sqlalchemy import Connection
 
 from wxbridge.config.types import TargetSettings
-from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import Body, Channel, ChannelState, NotificationKind, PictureSpec
+from wxbridge.core.model import Body, Channel, ChannelState, NotificationKind, PictureDrawer
 from wxbridge.core.text.i18n import Language
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
 from wxbridge.pictures.store import PictureStore
 
 log = structlog.get_logger()
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
-FIRST_PAUSE = 0.2
-"""Seconds until an outcome is stored again after the database refused it; doubles up to 5."""
-
-_READINGS = 3
+FIRST_STORAGE_PAUSE_SECONDS = 0.2
+"""Until an outcome is stored again after the database refused it; doubles."""
+MAX_STORAGE_PAUSE_SECONDS = 5.0
+CLOCK_READINGS = 3
 """So often two clocks are read: between one and the other this process may have to wait for a processor."""
 
-Draw = Callable[[PictureSpec], Awaitable[bytes]]
-Tell = Callable[[str, str | None], Awaitable[None]]
-"""Queue a line for the person in charge; the second argument is the target that the line is about."""
-Publish = Callable[[Path, str], Awaitable[str]]
-"""A picture's file and content type → its address. Raises `PictureError`."""
-Recompose = Callable[[NotificationKind, Any, str, str], Sequence[Body]]
-"""Compose a notification's content (of a kind) for a target, with a note above it; empty where it cannot."""
+
+class OperatorSink(Protocol):
+    """Where the person in charge is told."""
+
+    async def tell(self, line: str, about: str | None = None) -> None:
+        """Queue a line; `about` is the target that the line is about. Raises `StorageError`."""
 
 
-def cut_off() -> bool:
-    """Whether the running task itself was cancelled, and not something that it waits for."""
+class NotificationComposer(Protocol):
+    """What puts stored notifications into words again."""
+
+    def recompose(self, kind: NotificationKind, content: Any, target: str, note: str) -> Sequence[Body]:
+        """Compose a notification's content for a target, with a note above it; empty where it cannot."""
+
+
+class PicturePublisher(Protocol):
+    """What puts pictures where services can fetch them."""
+
+    async def address(self, path: Path, content_type: str) -> str:
+        """Publish a picture's file and return its address. Raises `PictureError`."""
+
+
+def is_cancelled() -> bool:
+    """Tell whether the running task itself was cancelled, and not something that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
@@ -53,7 +66,7 @@ def _since_boot() -> float:
 
 
 @dataclass(frozen=True)
-class Clock:
+class DeliveryClock:
     """Where the time comes from: wall-clock seconds since the epoch, monotonic ones, and those since the start."""
 
     wall: Callable[[], float] = time.time
@@ -61,14 +74,14 @@ class Clock:
     boot: Callable[[], float] = _since_boot
 
 
-def both(clock: Clock) -> tuple[float, float]:
+def read_both(clock: DeliveryClock) -> tuple[float, float]:
     """The wall clock's seconds, and those since the start at the same moment, however busy the machine is."""
 
     def between() -> tuple[float, float, float]:
         before, wall, after = clock.boot(), clock.wall(), clock.boot()
         return after - before, wall, (before + after) / 2
 
-    _, wall, boot = min((between() for _ in range(_READINGS)), key=itemgetter(0))
+    _, wall, boot = min((between() for _ in range(CLOCK_READINGS)), key=itemgetter(0))
     return wall, boot
 
 
@@ -82,30 +95,28 @@ class Lane:
     pacer: Pacer
 
     @property
-    def online(self) -> bool:
+    def is_online(self) -> bool:
         """Whether the channel can send now."""
         return self.channel.status.state is ChannelState.ONLINE
 
 
 @dataclass(frozen=True)
-class Shared:
+class DeliveryContext:
     """What every loop works with."""
 
-    database: Database
+    outbox: Outbox
     lanes: Sequence[Lane]
     picture_store: PictureStore
-    draw: Draw
-    tell: Tell
-    recompose: Recompose
+    drawer: PictureDrawer
+    operators: OperatorSink
+    composer: NotificationComposer
     language: Language
     metrics: Metrics
-    clock: Clock
-    wake: Callable[[], None]
-    """Have every loop look again."""
+    clock: DeliveryClock
     read_again: Callable[[], Awaitable[None]] | None = None
     """Another process has written: read again what is kept in memory."""
-    publish: Publish | None = None
-    """Put a picture where services can fetch it; None where nothing is configured."""
+    publisher: PicturePublisher | None = None
+    """None where nothing is configured."""
     been_online: set[str] = field(default_factory=set)
     """The lanes that were seen online, if only for an instant."""
 
@@ -117,27 +128,18 @@ class Shared:
         """Count what became of an attempt."""
         self.metrics.messages.labels(target, outcome).inc()
 
-    async def again(self, fn: Callable[[Connection], T]) -> T:
-        """Read what an outcome depends on, however long the database refuses."""
-        return await self._insist(self.database.read, fn)
+    async def insist(self, work: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do something with the outbox that an outcome depends on, however long the database refuses.
 
-    async def store(self, fn: Callable[[Connection], T]) -> T:
-        """Store an outcome, however long the database refuses.
-
-        What was sent and is not noted would be sent again at the next start, so this does not give up; the
-        target waits meanwhile, which a database that takes nothing means anyway.
+        What was sent and is not recorded would be sent again at the next start, so this does not give up; the target
+        waits meanwhile, which a database that takes nothing means anyway.
         """
-        return await self._insist(self.database.run, fn)
-
-    async def _insist(
-        self, do: Callable[[Callable[[Connection], T]], Awaitable[T]], fn: Callable[[Connection], T]
-    ) -> T:
-        pause = FIRST_PAUSE
+        pause = FIRST_STORAGE_PAUSE_SECONDS
         while True:
             try:
-                return await do(fn)
+                return await work(*args, **kwargs)
             except StorageError as error:
                 self.metrics.storage_errors.inc()
                 log.error("an outcome cannot be stored, trying again", error=str(error), after=pause)  # noqa: TRY400
                 await asyncio.sleep(pause)
-                pause = min(5.0, pause * 2)
+                pause = min(MAX_STORAGE_PAUSE_SECONDS, pause * 2)

@@ -1,0 +1,272 @@
+"""What can be asked of the outbox: every statement that reads it and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from wxbridge.core.database import Database
+from wxbridge.core.model import OPEN_STATES, Message, MessageState, NotificationKind
+from wxbridge.core.schema import OPEN, PUT_BACK, TO_DRAW, messages, notifications, received, sends
+from wxbridge.delivery import timeline
+from wxbridge.delivery.outbox_rows import StoredNotification, message_of, select_stored
+from wxbridge.delivery.timeline import TimelineEntry, TimelineFilter, TimelinePage, TimelinePosition
+
+NO_ADDRESS = "no_address"
+"""The error code of what waits because its room or contact cannot be told."""
+_IS_SETTLED = sa.text("settled_at IS NOT NULL")
+"""To the letter as the index has it."""
+_SETTLED_STATES = tuple(state for state in MessageState if state not in OPEN_STATES)
+
+
+class TargetBacklog(NamedTuple):
+    """What waits for a target: how many messages, and when the oldest was created (seconds since the epoch)."""
+
+    target: str
+    waiting: int
+    oldest_at: float
+
+
+class SendAttempt(NamedTuple):
+    """An attempt to send that counts for a channel's pace: to which chat, and when (seconds since the epoch)."""
+
+    chat: str
+    at: float
+
+
+@dataclass(frozen=True)
+class OutageCounts:
+    """What became of messages in an outage of a channel."""
+
+    sent: int
+    failed_over: int
+
+
+OverduePlace = tuple[float, int]
+"""Where a look at overdue messages ends: creation time and id of the last of them."""
+
+
+@dataclass(frozen=True)
+class OverdueNotifications:
+    """Notifications that have waited too long, and where the next look goes on; None at the end."""
+
+    ids: tuple[int, ...]
+    next_place: OverduePlace | None
+
+
+class OutboxQueries:
+    """Reads the outbox. Times are seconds since the epoch; every method raises `StorageError`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def _messages(self, query: sa.Select[Any]) -> list[Message]:
+        return await self._database.read(lambda connection: [message_of(row) for row in connection.execute(query)])
+
+    async def _rows(self, query: sa.Select[Any]) -> Sequence[Any]:
+        return await self._database.read(lambda connection: connection.execute(query).all())
+
+    # ------------------------------------------------ for people
+
+    async def list_messages(
+        self, *, states: Sequence[str] = (), target: str | None = None, since: float | None = None, limit: int = 100
+    ) -> list[Message]:
+        """List messages, the newest first; `since` is when they were created."""
+        query = sa.select(messages).order_by(messages.c.id.desc()).limit(limit)
+        if states:
+            query = query.where(messages.c.state.in_(states))
+        if target:
+            query = query.where(messages.c.target == target)
+        if since is not None:
+            query = query.where(messages.c.created_at >= since)
+        return await self._messages(query)
+
+    async def get_messages(self, message_ids: Sequence[int]) -> list[Message]:
+        """Get messages by id, in order of id; those that do not exist are left out."""
+        return await self._messages(sa.select(messages).where(messages.c.id.in_(message_ids)).order_by(messages.c.id))
+
+    async def find_notification(self, notification_id: int) -> StoredNotification | None:
+        """Read a notification with its messages; None where it was forgotten."""
+        return await self._database.read(partial(select_stored, notification_id=notification_id))
+
+    async def read_timeline(
+        self, asked: TimelineFilter, after: TimelinePosition | None = None, per_page: int = timeline.ENTRIES_PER_PAGE
+    ) -> TimelinePage:
+        """Read a page of what came in and what became of it, the newest first, from `after` on."""
+        return await self._database.read(partial(timeline.select_page, asked=asked, after=after, per_page=per_page))
+
+    async def find_timeline_entry(self, message_id: int) -> TimelineEntry | None:
+        """Read the entry that a message belongs to; None where there is no such message."""
+        return await self._database.read(partial(timeline.select_entry, message_id=message_id))
+
+    async def read_change_mark(self) -> Hashable:
+        """Read something that changes whenever the outbox does."""
+        return tuple((await self._rows(_CHANGE_MARK))[0])
+
+    async def is_changed_elsewhere(self) -> bool:
+        """Tell whether another process has written to the database since the last call."""
+        return await self._database.changed_elsewhere()
+
+    async def find_dedupe_keys(self, keys: Collection[str]) -> set[str]:
+        """Find those of some dedupe keys under which a notification is stored."""
+        query = sa.select(notifications.c.dedupe_key).where(notifications.c.dedupe_key.in_(keys))
+        return {row.dedupe_key for row in await self._rows(query)}
+
+    # ------------------------------------------------ counting
+
+    async def count_backlog(self) -> list[TargetBacklog]:
+        """Count the open messages of each target that has any."""
+        query = sa.select(messages.c.target, sa.func.count(), sa.func.min(messages.c.created_at))
+        rows = await self._rows(query.where(sa.text(OPEN)).group_by(messages.c.target))
+        return [TargetBacklog(*row) for row in rows]
+
+    async def count_settled(self, *, since: float, until: float) -> Mapping[tuple[str, str], int]:
+        """Count the messages that were settled from `since` until before `until`, by target and state."""
+        rows = await self._rows(
+            sa.select(messages.c.target, messages.c.state, sa.func.count())
+            .where(
+                _IS_SETTLED,
+                messages.c.state.in_(_SETTLED_STATES),
+                messages.c.settled_at >= since,
+                messages.c.settled_at < until,
+            )
+            .group_by(messages.c.target, messages.c.state),
+        )
+        return {(row[0], row[1]): row[2] for row in rows}
+
+    async def list_settled(self, states: Sequence[str], *, since: float, limit: int) -> list[Message]:
+        """List the messages that came to one of these states since a moment, the latest first."""
+        return await self._messages(
+            sa.select(messages)
+            .where(_IS_SETTLED, messages.c.state.in_(states), messages.c.settled_at >= since)
+            .order_by(messages.c.settled_at.desc(), messages.c.id.desc())
+            .limit(limit)
+        )
+
+    async def list_attempts(self, channel: str, *, since: float) -> list[SendAttempt]:
+        """List a channel's attempts to send since a moment, the oldest first."""
+        query = sa.select(sends.c.chat, sends.c.at).where(sends.c.channel == channel, sends.c.at > since)
+        return [SendAttempt(*row) for row in await self._rows(query.order_by(sends.c.at))]
+
+    async def list_picture_files(self) -> set[str]:
+        """List the picture files that messages name."""
+        query = sa.select(messages.c.picture_file).where(messages.c.picture_file.is_not(None))
+        return {row.picture_file for row in await self._rows(query)}
+
+    # ------------------------------------------------ for delivery
+
+    async def select_undrawn(self, *, skip: Collection[int], limit: int) -> list[Message]:
+        """Select the pictures that wait to be drawn, the most urgent first; `skip` names messages to leave out."""
+        return await self._messages(undrawn(skip, limit))
+
+    async def select_overdue(
+        self, target: str, *, created_before: float, after: OverduePlace = (0.0, 0), limit: int = 200
+    ) -> OverdueNotifications:
+        """Select a target's notifications that have waited since before a moment; greetings are never among them.
+
+        Looks at `limit` messages behind the place `after`.
+        """
+        created, at = messages.c.created_at, sa.tuple_(messages.c.created_at, messages.c.id)
+        rows = await self._rows(
+            sa.select(messages.c.id, messages.c.notification_id, created, messages.c.state, notifications.c.kind)
+            .join(notifications, notifications.c.id == messages.c.notification_id)
+            .where(
+                sa.text(f"messages.{OPEN}"),
+                messages.c.target == target,
+                created <= created_before,
+                created >= after[0],
+                at > sa.tuple_(*after),
+            )
+            .order_by(created, messages.c.id)
+            .limit(limit),
+        )
+        found = {
+            row.notification_id: None
+            for row in rows
+            if row.state == MessageState.QUEUED and row.kind != NotificationKind.GREETING
+        }
+        return OverdueNotifications(tuple(found), (rows[-1].created_at, rows[-1].id) if len(rows) == limit else None)
+
+    async def count_mergeable(self, target: str, *, limit: int) -> int:
+        """Count the messages of alerts and digests that wait for a target, no further than `limit`."""
+        some = mergeable(target).limit(limit).subquery()
+        return int((await self._rows(sa.select(sa.func.count()).select_from(some)))[0][0])
+
+    async def is_drained(self, targets: Collection[str], *, moment: float) -> bool:
+        """Tell whether all that was created no later than a moment has left for these targets.
+
+        A target whose room or contact nobody knows any longer may never get its messages: it is not looked at.
+        """
+
+        def find(connection: Connection) -> bool:
+            lost = sa.select(messages.c.target).where(
+                sa.text(PUT_BACK), messages.c.target.in_(targets), messages.c.error_code == NO_ADDRESS
+            )
+            known = set(targets) - set(connection.execute(lost.distinct()).scalars())
+            waiting = sa.select(messages.c.id).where(
+                sa.text(OPEN), messages.c.target.in_(known), messages.c.created_at <= moment
+            )
+            return connection.execute(waiting.limit(1)).first() is None
+
+        return await self._database.read(find)
+
+    async def count_outage(self, targets: Collection[str], *, began: float, ended: float) -> OutageCounts:
+        """Count the messages created before an outage's end that were sent, or taken over, since it began."""
+        rows = await self._rows(
+            sa.select(messages.c.state, sa.func.count())
+            .where(
+                messages.c.state.in_((MessageState.SENT, MessageState.FAILED_OVER)),
+                messages.c.settled_at >= began,
+                messages.c.target.in_(targets),
+                messages.c.created_at <= ended,
+            )
+            .group_by(messages.c.state),
+        )
+        counts = {row[0]: row[1] for row in rows}
+        return OutageCounts(counts.get(MessageState.SENT, 0), counts.get(MessageState.FAILED_OVER, 0))
+
+
+def undrawn(skip: Collection[int], limit: int) -> sa.Select[Any]:
+    """Build the query for the pictures that wait to be drawn, the most urgent first."""
+    query = sa.select(messages).where(sa.text(TO_DRAW), messages.c.id.not_in(list(skip)))
+    return query.order_by(messages.c.priority, messages.c.id).limit(limit)
+
+
+def mergeable(target: str) -> sa.Select[Any]:
+    """Build the query for the notifications of a target's messages that a digest may replace."""
+    return (
+        sa.select(messages.c.notification_id)
+        .join(notifications, notifications.c.id == messages.c.notification_id)
+        .where(
+            sa.text(f"messages.{OPEN}"),
+            messages.c.target == target,
+            notifications.c.kind.in_((NotificationKind.ALERT, NotificationKind.DIGEST)),
+            notifications.c.content.is_not(None),
+        )
+    )
+
+
+def _latest_settled(state: MessageState) -> Any:
+    return sa.select(sa.func.max(messages.c.settled_at)).where(
+        messages.c.state == state, messages.c.settled_at.is_not(None)
+    )
+
+
+_TRIES = sa.func.sum(messages.c.tries + sa.case((messages.c.state == MessageState.SENDING, 1000), else_=0))
+_CHANGE_MARK = sa.select(
+    *(
+        each.scalar_subquery()
+        for each in (
+            sa.select(sa.func.max(messages.c.id)),
+            sa.select(sa.func.max(received.c.id)),
+            sa.select(sa.func.count()).select_from(messages).where(sa.text(OPEN)),
+            sa.select(_TRIES).where(sa.text(OPEN)),
+            *map(_latest_settled, _SETTLED_STATES),
+        )
+    )
+)

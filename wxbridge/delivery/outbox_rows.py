@@ -1,0 +1,174 @@
+"""How notifications and messages lie in their tables, and which of them are repeats of what lies there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from wxbridge.core.model import Message, MessageState, Notification, NotificationKind, Picture, PictureSpec, Text
+from wxbridge.core.schema import messages, notifications
+from wxbridge.core.text.normalise import replace_surrogates
+
+_NEWEST_IDS = (
+    sa.select(sa.func.max(notifications.c.id))
+    .where(notifications.c.dedupe_group.in_(sa.bindparam("groups", expanding=True)))
+    .group_by(notifications.c.dedupe_group)
+)
+_NEWEST_OF_GROUPS = sa.select(
+    notifications.c.dedupe_group, notifications.c.dedupe_key, notifications.c.created_at
+).where(notifications.c.id.in_(_NEWEST_IDS))
+_KEYS_SINCE = sa.select(notifications.c.dedupe_key).where(
+    notifications.c.dedupe_key.in_(sa.bindparam("keys", expanding=True)),
+    notifications.c.created_at > sa.bindparam("since"),
+)
+
+
+@dataclass(frozen=True)
+class StoredNotification:
+    """A notification as it lies in the database, with all its messages in order."""
+
+    id: int
+    source: str
+    kind: NotificationKind
+    content: Any
+    created_at: float
+    messages: tuple[Message, ...]
+    visited: tuple[str, ...] = ()
+    """The targets that this notification was meant for, before and now."""
+
+
+class RepeatFinder:
+    """Tells which of some notifications repeat what was stored before, or one another; asks the database once for all.
+
+    Args:
+        connection: Holds the transaction that stores them.
+        items: The notifications that may be asked about.
+        since: What was stored no later than this is no longer repeated; seconds since the epoch.
+        now: When they are stored.
+    """
+
+    def __init__(self, connection: Connection, items: Sequence[Notification], *, since: float, now: float) -> None:
+        self._since = since
+        self._now = now
+        groups = {item.dedupe_group for item in items if item.dedupe_key and item.dedupe_group}
+        keys = {item.dedupe_key for item in items if item.dedupe_key and not item.dedupe_group}
+        # What lies in the future was just stored, before the clock was set back; `recover` and `shift_times` end that.
+        self._keys: set[str] = set()
+        self._newest: dict[str, tuple[str | None, float]] = {}
+        if keys:
+            self._keys = set(connection.execute(_KEYS_SINCE, {"keys": list(keys), "since": since}).scalars())
+        if groups:
+            newest = connection.execute(_NEWEST_OF_GROUPS, {"groups": list(groups)})
+            self._newest = {row.dedupe_group: (row.dedupe_key, row.created_at) for row in newest}
+
+    def is_repeat(self, item: Notification) -> bool:
+        """Tell whether it is a repeat; what is none counts as stored from now on."""
+        if not item.dedupe_key:
+            return False
+        if item.dedupe_group:
+            key, created_at = self._newest.get(item.dedupe_group, (None, 0.0))
+            is_repeat = key == item.dedupe_key and created_at > self._since
+            self._newest[item.dedupe_group] = (item.dedupe_key, created_at if is_repeat else self._now)
+            return is_repeat
+        is_repeat = item.dedupe_key in self._keys
+        self._keys.add(item.dedupe_key)
+        return is_repeat
+
+
+def notification_row(item: Notification, *, number: int, received_id: int | None, created_at: float) -> dict[str, Any]:
+    """Write a notification as a row of `notifications`."""
+    return {
+        "id": number,
+        "created_at": created_at,
+        "source": item.source,
+        "target": item.target,
+        "kind": item.kind,
+        "origin": item.origin,
+        "dedupe_key": item.dedupe_key,
+        "dedupe_group": item.dedupe_group,
+        "content": item.content,
+        "received_id": received_id,
+    }
+
+
+def message_rows(
+    item: Notification, *, first_id: int, notification_id: int, now: float, created_at: float
+) -> list[dict[str, Any]]:
+    """Write the bodies of a notification as rows of `messages`, numbered from `first_id` on."""
+    rows: list[dict[str, Any]] = []
+    text_id: int | None = None
+    for message_id, body in enumerate(item.bodies, first_id):
+        row: dict[str, Any] = {
+            "id": message_id,
+            "notification_id": notification_id,
+            "target": item.target,
+            "priority": int(item.priority),
+            "state": MessageState.DEAD if item.dead else MessageState.QUEUED,
+            "error": item.dead,
+            "settled_at": now if item.dead else None,
+            "created_at": created_at,
+            "expires_at": now + item.expires_after,
+            "next_try_at": created_at,
+            "recipient": item.recipient,
+        }
+        if isinstance(body, Text):
+            row |= {"kind": "text", "text": replace_surrogates(body.text), "format": body.format, "follows": None}
+            row |= {"mentions": list(body.mentions), "picture_file": None, "picture_name": None, "picture_spec": None}
+            text_id = message_id
+        else:
+            row |= {"kind": "picture", "text": None, "format": None, "mentions": None, "follows": text_id}
+            row |= {"picture_file": body.file, "picture_name": replace_surrogates(body.name)}
+            row |= {"picture_spec": asdict(body.spec) if body.spec else None}
+        rows.append(row)
+    return rows
+
+
+def message_of(row: Any) -> Message:
+    """Read a row of `messages`."""
+    spec = PictureSpec(**row.picture_spec) if row.picture_spec else None
+    body: Text | Picture
+    if row.kind == "text":
+        body = Text(row.text, tuple(row.mentions or ()), row.format or "text")
+    else:
+        body = Picture(row.picture_file, spec, row.picture_name or "picture.png")
+    return Message(
+        id=row.id,
+        notification_id=row.notification_id,
+        target=row.target,
+        priority=row.priority,
+        state=MessageState(row.state),
+        body=body,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        next_try_at=row.next_try_at,
+        tries=row.tries,
+        maybe_sent=row.maybe_sent,
+        recipient=row.recipient,
+        settled_at=row.settled_at,
+        receipt=row.receipt,
+        error_code=row.error_code,
+        error=row.error,
+    )
+
+
+def select_stored(connection: Connection, notification_id: int) -> StoredNotification | None:
+    """Read a notification with its messages; None where it was forgotten."""
+    row = connection.execute(sa.select(notifications).where(notifications.c.id == notification_id)).first()
+    if row is None:
+        return None
+    query = sa.select(messages).where(messages.c.notification_id == notification_id).order_by(messages.c.id)
+    found = tuple(message_of(each) for each in connection.execute(query))
+    visited, origin = [row.target], row.origin
+    columns = sa.select(notifications.c.target, notifications.c.origin)
+    while origin is not None:
+        before = connection.execute(columns.where(notifications.c.id == origin)).first()
+        if before is None:
+            break
+        visited.append(before.target)
+        origin = before.origin
+    kind = NotificationKind(row.kind)
+    return StoredNotification(row.id, row.source, kind, row.content, row.created_at, found, tuple(visited))

@@ -1,0 +1,334 @@
+"""The statements of the outbox: functions that take a connection, and are put together to transactions by `Outbox`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from wxbridge.core.model import (
+    OPEN_STATES,
+    Accepted,
+    Message,
+    MessageState,
+    Notification,
+    NotificationKind,
+    Picture,
+    PictureSpec,
+    Priority,
+    Received,
+    StoredAlong,
+)
+from wxbridge.core.schema import DRAWN, OPEN_TEXT, PUT_BACK, messages, notifications, received, sends
+from wxbridge.core.text.normalise import replace_surrogates
+from wxbridge.delivery.outbox_queries import mergeable, undrawn
+from wxbridge.delivery.outbox_rows import RepeatFinder, message_of, message_rows, notification_row
+
+MAX_RETRY_WAIT_SECONDS = 300.0
+"""No retry is further away than this, so a longer wait means that the clock was set back."""
+MAX_PICTURES_LOOKED_AT = 200
+MAX_ALIKE_PICTURES = 100
+"""How many pictures that wait are looked at for those that are the same as one that was drawn."""
+
+
+@dataclass(frozen=True)
+class SentMessage:
+    """That a message was sent: when, in seconds since the epoch, and the service's id of it, where it gave one."""
+
+    message_id: int
+    at: float
+    receipt: str | None = None
+
+
+@dataclass(frozen=True)
+class PacedChats:
+    """A channel whose attempts are counted, and the chat that each of its targets leads to."""
+
+    channel: str
+    chat_of: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Replacement:
+    """A notification that takes the place of messages that wait, and why; it is as old as `created_at` says."""
+
+    notification: Notification
+    message_ids: tuple[int, ...]
+    reason: str
+    created_at: float | None = None
+    """None for now."""
+
+
+@dataclass(frozen=True)
+class MergeableNotification:
+    """What a digest needs of a notification that waits."""
+
+    kind: NotificationKind
+    content: Any
+    created_at: float
+    message_ids: tuple[int, ...]
+    priority: int
+    recipient: str | None = None
+
+
+@dataclass(frozen=True)
+class PrunedNotifications:
+    """How many notifications were forgotten, and the picture files that no message names any longer."""
+
+    count: int
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PutRequest:
+    """What somebody wants stored in one transaction."""
+
+    items: Sequence[Notification]
+    received: Received | None = None
+    also: StoredAlong | None = None
+    received_id: int | None = None
+    """What was received before, and led to it."""
+
+
+# Built once: they are run for every alert.
+_INSERT_NOTIFICATION = sa.insert(notifications)
+_INSERT_MESSAGE = sa.insert(messages)
+_LAST_IDS = sa.select(
+    sa.select(sa.func.coalesce(sa.func.max(notifications.c.id), 0)).scalar_subquery(),
+    sa.select(sa.func.coalesce(sa.func.max(messages.c.id), 0)).scalar_subquery(),
+)
+
+
+def insert_requests(
+    connection: Connection,
+    requests: Sequence[PutRequest],
+    *,
+    now: float,
+    dedupe_window: float = 0.0,
+    created_at: float | None = None,
+) -> list[Accepted]:
+    """Store notifications for several who ask at the same time, with few statements; their answers, in order.
+
+    `created_at` is `now` unless what is stored takes the place of something older.
+    """
+    created = now if created_at is None else created_at
+    asked = [item for request in requests for item in request.items] if dedupe_window > 0 else []
+    repeats = RepeatFinder(connection, asked, since=now - dedupe_window, now=now)
+    # The transaction holds the write lock from its beginning, so nobody else takes these ids.
+    notification_id, message_id = connection.execute(_LAST_IDS).one()
+    rows: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
+    answers = []
+    for request in requests:
+        first, duplicates = message_id + 1, 0
+        for item in request.items:
+            if dedupe_window > 0 and repeats.is_repeat(item):
+                duplicates += len(item.bodies)
+                continue
+            notification_id += 1
+            notes.append(
+                notification_row(item, number=notification_id, received_id=request.received_id, created_at=created)
+            )
+            rows += message_rows(
+                item, first_id=message_id + 1, notification_id=notification_id, now=now, created_at=created
+            )
+            message_id += len(item.bodies)
+        ids = tuple(range(first, message_id + 1))
+        answers.append(Accepted(queued=len(ids), duplicates=duplicates, ids=ids))
+    if notes:
+        connection.execute(_INSERT_NOTIFICATION, notes)
+    if rows:
+        connection.execute(_INSERT_MESSAGE, rows)
+    return answers
+
+
+_TAKE = (
+    sa.update(messages)
+    .where(messages.c.id == sa.bindparam("message_id"))
+    .values(state=MessageState.SENDING, tries=messages.c.tries + 1)
+)
+
+
+def claim_heads(
+    connection: Connection, targets: Sequence[str], now: float, limit: int, paced: PacedChats | None
+) -> list[Message]:
+    """Take the next message of each target, at most `limit` in all, and mark them as being sent (`Outbox.claim`)."""
+    heads = [head for target in targets if (head := _head(connection, target, now))]
+    heads.sort(key=lambda row: (row.priority, row.id))
+    if paced is not None:
+        first: dict[str, Any] = {}
+        for head in heads:
+            first.setdefault(paced.chat_of[head.target], head)
+        heads = list(first.values())
+    chosen = heads[:limit]
+    if chosen:
+        connection.execute(_TAKE, [{"message_id": row.id} for row in chosen])
+    return [replace(message_of(row), state=MessageState.SENDING, tries=row.tries + 1) for row in chosen]
+
+
+def _first_text(priority: Priority) -> Any:
+    query = sa.select(messages.c.id).where(
+        sa.text(OPEN_TEXT), messages.c.target == sa.bindparam("target"), messages.c.priority == int(priority)
+    )
+    return query.order_by(messages.c.id).limit(1).correlate(None).scalar_subquery()
+
+
+def _first_picture(priority: Priority) -> Any:
+    """The first picture that may leave. Pictures leave behind their texts, so a look at the first ones is enough."""
+    drawn = (
+        sa.select(messages.c.id, messages.c.follows, messages.c.state, messages.c.next_try_at)
+        .where(sa.text(DRAWN), messages.c.target == sa.bindparam("target"), messages.c.priority == int(priority))
+        .order_by(messages.c.id)
+        .limit(MAX_PICTURES_LOOKED_AT)
+        .correlate(None)
+        .subquery()
+    )
+    own_text = messages.alias()
+    is_untold = sa.exists().where(own_text.c.id == drawn.c.follows, own_text.c.state.in_(OPEN_STATES))
+    now: sa.BindParameter[float] = sa.bindparam("now")
+    query = sa.select(drawn.c.id).where(
+        drawn.c.state == MessageState.QUEUED,
+        sa.or_(drawn.c.next_try_at <= now, drawn.c.next_try_at > now + MAX_RETRY_WAIT_SECONDS),
+        ~is_untold,
+    )
+    return query.order_by(drawn.c.id).limit(1).correlate(None).scalar_subquery()
+
+
+_HEADS = (
+    sa.select(messages)
+    .where(messages.c.id.in_([first(priority) for priority in Priority for first in (_first_text, _first_picture)]))
+    .order_by(messages.c.priority, messages.c.id)
+)
+"""Of one target, for each priority: the first open text, which alone may leave, and the first picture that may."""
+
+
+def _head(connection: Connection, target: str, now: float) -> Any:
+    """The row of a target that may leave now; None where there is none."""
+    rows = connection.execute(_HEADS, {"target": target, "now": now})
+    return next((row for row in rows if row.state == MessageState.QUEUED and _is_due(row.next_try_at, now)), None)
+
+
+def _is_due(at: float, now: float) -> bool:
+    return at <= now or at > now + MAX_RETRY_WAIT_SECONDS
+
+
+def select_next_due(connection: Connection, targets: Sequence[str], now: float) -> float | None:
+    """Select when the earliest waiting retry of these targets is due; None where nothing waits for a time."""
+    query = sa.select(sa.func.min(messages.c.next_try_at)).where(
+        sa.text(PUT_BACK),
+        messages.c.target.in_(targets),
+        messages.c.next_try_at > now,
+        messages.c.next_try_at <= now + MAX_RETRY_WAIT_SECONDS,
+    )
+    found: float | None = connection.execute(query).scalar()
+    return found
+
+
+_RECORD_SENT = (
+    sa.update(messages)
+    .where(messages.c.id == sa.bindparam("message_id"))
+    .values(
+        state=MessageState.SENT,
+        settled_at=sa.bindparam("at"),
+        receipt=sa.bindparam("receipt"),
+        error=None,
+        error_code=None,
+    )
+)
+
+
+def record_sent(connection: Connection, sent: Sequence[SentMessage]) -> None:
+    """Close messages that were sent; free where there are none."""
+    if sent:
+        rows = [asdict(each) | {"receipt": replace_surrogates_or_none(each.receipt)} for each in sent]
+        connection.execute(_RECORD_SENT, rows)
+
+
+def close_messages(
+    connection: Connection,
+    message_ids: Sequence[int],
+    state: MessageState,
+    *,
+    now: float,
+    error: str,
+    values: Mapping[str, Any] | None = None,
+) -> int:
+    """Close messages in a state that is not open, and set further `values`; returns how many."""
+    all_values = {"state": state, "settled_at": now, "error": replace_surrogates(error), **(values or {})}
+    return connection.execute(sa.update(messages).where(messages.c.id.in_(message_ids)).values(all_values)).rowcount
+
+
+def replace_surrogates_or_none(text: str | None) -> str | None:
+    """Make a text storable (`replace_surrogates`), if there is one."""
+    return None if text is None else replace_surrogates(text)
+
+
+def replace_messages(connection: Connection, replacement: Replacement, state: MessageState, *, now: float) -> None:
+    """Close messages in a state that says who took over, and store the notification that takes their place."""
+    close_messages(connection, replacement.message_ids, state, now=now, error=replacement.reason)
+    insert_requests(connection, [PutRequest([replacement.notification])], now=now, created_at=replacement.created_at)
+
+
+def select_mergeable(connection: Connection, target: str, limit: int) -> list[MergeableNotification]:
+    """Select what a digest may replace, among the oldest `limit` messages of a target (`Outbox.merge`)."""
+    query = mergeable(target).order_by(messages.c.created_at, messages.c.id).limit(limit)
+    ids = list(dict.fromkeys(connection.execute(query).scalars()))
+    groups: dict[int, list[Any]] = {}
+    columns = sa.select(
+        messages.c.id, messages.c.notification_id, messages.c.state, messages.c.priority, messages.c.recipient
+    )
+    for row in connection.execute(columns.where(messages.c.notification_id.in_(ids)).order_by(messages.c.id)):
+        groups.setdefault(row.notification_id, []).append(row)
+    found = [
+        MergeableNotification(
+            kind=NotificationKind(row.kind),
+            content=row.content,
+            created_at=row.created_at,
+            message_ids=tuple(message.id for message in groups[row.id]),
+            priority=min(message.priority for message in groups[row.id]),
+            recipient=groups[row.id][0].recipient,
+        )
+        for row in connection.execute(sa.select(notifications).where(notifications.c.id.in_(ids)))
+        if all(message.state == MessageState.QUEUED for message in groups[row.id])
+    ]
+    return sorted(found, key=lambda each: (each.kind is not NotificationKind.DIGEST, each.message_ids))
+
+
+def spec_of(message: Message) -> PictureSpec | None:
+    """Tell what is to be drawn for a message; None where that is nothing."""
+    return message.body.spec if isinstance(message.body, Picture) else None
+
+
+def is_drawn_alike(one: PictureSpec | None, other: PictureSpec | None) -> bool:
+    """Tell whether two would be drawn alike. Their links may differ: those belong to the messages."""
+    return one is not None and other is not None and (one.kind, one.params) == (other.kind, other.params)
+
+
+def select_alike(connection: Connection, message: Message) -> list[Message]:
+    """Select those that wait for the same picture as a message; it is the first of them."""
+    others = map(message_of, connection.execute(undrawn([message.id], MAX_ALIKE_PICTURES)))
+    return [message, *(other for other in others if is_drawn_alike(spec_of(other), spec_of(message)))]
+
+
+def prune(connection: Connection, *, before: float, sends_before: float, limit: int) -> PrunedNotifications:
+    """Forget what was settled before a moment, and what came in and was sent before it."""
+    is_needed = sa.exists().where(
+        messages.c.notification_id == notifications.c.id,
+        sa.or_(messages.c.settled_at.is_(None), messages.c.settled_at >= before),
+    )
+    query = sa.select(notifications.c.id).where(notifications.c.created_at < before, ~is_needed)
+    old = list(connection.execute(query.order_by(notifications.c.created_at).limit(limit)).scalars())
+    files = sa.select(messages.c.picture_file).where(
+        messages.c.notification_id.in_(old), messages.c.picture_file.is_not(None)
+    )
+    gone = set(connection.execute(files).scalars())
+    connection.execute(sa.delete(messages).where(messages.c.notification_id.in_(old)))
+    connection.execute(sa.delete(notifications).where(notifications.c.id.in_(old)))
+    connection.execute(sa.delete(sends).where(sends.c.at < sends_before))
+    came = sa.select(received.c.id).where(received.c.at < before).order_by(received.c.at).limit(limit)
+    connection.execute(sa.delete(received).where(received.c.id.in_(came)))
+    named = sa.select(messages.c.picture_file).where(messages.c.picture_file.in_(gone))
+    return PrunedNotifications(len(old), tuple(sorted(gone - set(connection.execute(named).scalars()))))
