@@ -8,6 +8,8 @@ ARGS ?=
 # Many tests wait for sockets and clocks: one more than there are processors keeps those busy.
 WORKERS ?= $(shell expr $$(nproc) + 1)
 BIN := $(VENV)/bin
+# Without compiled files each test worker, and each bridge that a test starts, would compile everything again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test check fmt bench clean setup browser

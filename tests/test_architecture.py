@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -119,13 +120,15 @@ def imports_of(file: Path) -> Iterator[Import]:
     yield from visit(tree, at_load=True)
 
 
-ALL = [found for file in modules() for found in imports_of(file)]
+@cache
+def all_imports() -> tuple[Import, ...]:
+    return tuple(found for file in modules() for found in imports_of(file))
 
 
 def inner_arrows() -> Iterator[tuple[Import, str]]:
     """Every import of one part of wxbridge by another: (the import, the part that it names)."""
     known = set().union(*LAYERS) | {SIMULATOR}
-    for found in ALL:
+    for found in all_imports():
         parts = found.name.split(".")
         # `from wxbridge import __version__` names the package, which belongs to everybody.
         if parts[0] == PACKAGE.name and len(parts) > 1 and parts[1] in known and parts[1] != found.unit:
@@ -163,7 +166,7 @@ def test_no_known_violation_is_kept_that_was_mended() -> None:
 
 def test_no_modules_import_each_other_in_a_circle_also_not_inside_a_package_or_a_function() -> None:
     graph = {module_name(file): set[str]() for file in modules()}
-    for found in ALL:
+    for found in all_imports():
         if found.name.startswith(PACKAGE.name) and (target := module_of(found)) != module_name(found.file):
             graph[module_name(found.file)].add(target)
     for module, others in KNOWN_CIRCLES.items():
@@ -186,7 +189,7 @@ def test_only_the_command_line_starts_the_simulator_which_knows_nothing_of_the_b
 def test_wechaty_is_imported_in_its_channel_only() -> None:
     wrong = [
         f"{found.where}: imports {found.name}"
-        for found in ALL
+        for found in all_imports()
         if found.name.startswith(WECHATY)
         and not found.file.is_relative_to(PACKAGE / "channels" / "wechat")
         and not (found.unit == SIMULATOR and found.name.split(".")[0] == "wechaty_grpc")
@@ -197,7 +200,7 @@ def test_wechaty_is_imported_in_its_channel_only() -> None:
 def test_the_model_needs_the_standard_library_only() -> None:
     foreign = {
         f"{found.where}: imports {found.name}"
-        for found in ALL
+        for found in all_imports()
         if module_name(found.file) == "core.model" and found.name.split(".")[0] not in sys.stdlib_module_names
     }
     assert not foreign, "\n".join(sorted(foreign))
@@ -211,7 +214,7 @@ def test_routing_rendering_and_parsing_do_no_io() -> None:
     outside = {"aiohttp", "asyncio", "os", "pathlib", "socket", "sqlalchemy", "subprocess"}
     wrong = [
         f"{found.where}: {module_name(found.file)} is pure, but imports {found.name}"
-        for found in ALL
+        for found in all_imports()
         if module_name(found.file).startswith(PURE) and found.name.split(".")[0] in outside
     ]
     assert not wrong, "\n".join(wrong)
@@ -222,7 +225,7 @@ def test_heavy_libraries_are_imported_where_they_are_used_not_where_a_module_beg
     late = (PACKAGE / "core" / "migrations", PACKAGE / "channels" / "wechat", PACKAGE / SIMULATOR)
     wrong = [
         f"{found.where}: imports {found.name} at the top; import it in the function that needs it"
-        for found in ALL
+        for found in all_imports()
         if found.at_load and found.name.startswith(HEAVY) and not any(map(found.file.is_relative_to, late))
     ]
     assert not wrong, "\n".join(wrong)
