@@ -21,10 +21,10 @@ from wxbridge.pictures.charts.chart import WIDTH
 from wxbridge.pictures.charts.sheet import THEMES, Colours, Sheet
 
 MAX_STEPS, MAX_ROWS = 400, 40
-_PAD, _TITLE, _HEADING, _SMALL, _NAME = 28, 36, 29, 25, 27
-_PLOT = 330
-_BAR, _ROW = 22, 86
-_TICK = 125
+_PAD_PX, _TITLE_PX, _HEADING_PX, _SMALL_PX, _NAME_PX = 28, 36, 29, 25, 27
+_PLOT_PX = 330
+_BAR_PX, _ROW_PX = 22, 86
+_TICK_PX = 125
 """Pixels that a tick of the time axis needs."""
 
 
@@ -46,16 +46,16 @@ def _rendered(params: Mapping[str, Any]) -> bytes:
         raise ValueError("there is neither a timeline nor a ranking")
     zone = ZoneInfo(str(params.get("timezone", "UTC")))
     subtitle = str(params.get("subtitle", ""))
-    head = round(_TITLE * 1.5) + (round(_SMALL * 1.6) if subtitle else 0)
-    height = 2 * _PAD + head
+    head = round(_TITLE_PX * 1.5) + (round(_SMALL_PX * 1.6) if subtitle else 0)
+    height = 2 * _PAD_PX + head
     height += _timeline_height(timeline, zone) if timeline else 0
     height += _ranking_height(ranking) if ranking else 0
     sheet = Sheet(WIDTH, height, THEMES["dark" if params.get("theme") == "dark" else "light"])
-    y = float(height - _PAD)
-    sheet.text(_PAD, y - _TITLE, str(params["title"]), _TITLE, bold=True, width=WIDTH - 2 * _PAD)
+    y = float(height - _PAD_PX)
+    sheet.text(_PAD_PX, y - _TITLE_PX, str(params["title"]), _TITLE_PX, bold=True, width=WIDTH - 2 * _PAD_PX)
     if subtitle:
-        below = y - round(_TITLE * 1.5) - _SMALL
-        sheet.text(_PAD, below, subtitle, _SMALL, colour=sheet.colours.dim, width=WIDTH - 2 * _PAD)
+        below = y - round(_TITLE_PX * 1.5) - _SMALL_PX
+        sheet.text(_PAD_PX, below, subtitle, _SMALL_PX, colour=sheet.colours.dim, width=WIDTH - 2 * _PAD_PX)
     y -= head
     if timeline:
         _draw_timeline(sheet, timeline, zone, y)
@@ -72,8 +72,8 @@ def _colour(name: str, colours: Colours) -> str:
 # ---------------------------------------------------------------- over time
 
 
-def _heading() -> int:
-    return round(_HEADING * 2.0)
+def _heading_height() -> int:
+    return round(_HEADING_PX * 2.0)
 
 
 def _steps(timeline: Mapping[str, Any]) -> int:
@@ -85,30 +85,32 @@ def _steps(timeline: Mapping[str, Any]) -> int:
 
 def _ticks(timeline: Mapping[str, Any], zone: ZoneInfo) -> tuple[axis.Tick, ...]:
     start = float(timeline["start"])
-    return axis.time_ticks(start, start + _steps(timeline) * float(timeline["step"]), zone, (WIDTH - 120) // _TICK)
+    return axis.time_ticks(start, start + _steps(timeline) * float(timeline["step"]), zone, (WIDTH - 120) // _TICK_PX)
 
 
 def _timeline_height(timeline: Mapping[str, Any], zone: ZoneInfo) -> int:
     dated = any(tick.date for tick in _ticks(timeline, zone))
-    return _heading() + round(_SMALL * 1.9) + _PLOT + round(_SMALL * (3.6 if dated else 2.5))
+    return _heading_height() + round(_SMALL_PX * 1.9) + _PLOT_PX + round(_SMALL_PX * (3.6 if dated else 2.5))
 
 
 def _draw_timeline(sheet: Sheet, timeline: Mapping[str, Any], zone: ZoneInfo, top: float) -> None:
     colours = sheet.colours
     series, steps = timeline["series"], _steps(timeline)
-    sheet.text(_PAD, top - _HEADING * 1.5, str(timeline["title"]), _HEADING, bold=True, width=WIDTH - 2 * _PAD)
-    _draw_legend(sheet, series, top - _heading() - _SMALL)
-    plot_top = top - _heading() - round(_SMALL * 1.9)
-    bottom = plot_top - _PLOT
+    sheet.text(
+        _PAD_PX, top - _HEADING_PX * 1.5, str(timeline["title"]), _HEADING_PX, bold=True, width=WIDTH - 2 * _PAD_PX
+    )
+    _draw_legend(sheet, series, top - _heading_height() - _SMALL_PX)
+    plot_top = top - _heading_height() - round(_SMALL_PX * 1.9)
+    bottom = plot_top - _PLOT_PX
     most = max((sum(each["counts"][step] for each in series) for step in range(steps)), default=0)
     values = axis.value_axis(0.0, float(max(1, most)), "", 5, whole=True)
-    gutter = max((sheet.width(tick.label, _SMALL) for tick in values.ticks), default=0.0) + 14
-    left, right = round(_PAD + gutter), WIDTH - _PAD
-    scale = _PLOT / values.high
+    gutter = max((sheet.width(tick.label, _SMALL_PX) for tick in values.ticks), default=0.0) + 14
+    left, right = round(_PAD_PX + gutter), WIDTH - _PAD_PX
+    scale = _PLOT_PX / values.high
     for tick in values.ticks:
         y = round(bottom + tick.place * scale) + 0.5
         sheet.line([left, right], [y, y], colours.grid if tick.place else colours.edge, 1)
-        sheet.text(left - 12, y - _SMALL * 0.36, tick.label, _SMALL, colour=colours.dim, align="right")
+        sheet.text(left - 12, y - _SMALL_PX * 0.36, tick.label, _SMALL_PX, colour=colours.dim, align="right")
     width = (right - left) / steps
     gap = min(6.0, width * 0.2)
     for step in range(steps):
@@ -122,11 +124,11 @@ def _draw_timeline(sheet: Sheet, timeline: Mapping[str, Any], zone: ZoneInfo, to
 
 
 def _draw_legend(sheet: Sheet, series: Sequence[Mapping[str, Any]], base: float) -> None:
-    x = float(_PAD)
+    x = float(_PAD_PX)
     for each in series:
         sheet.box(x, base - 2, x + 20, base + 18, _colour(each["colour"], sheet.colours), 1, 3)
         x += 30
-        x += sheet.text(x, base, str(each["name"]), _SMALL, width=max(60.0, WIDTH - _PAD - x)) + 34
+        x += sheet.text(x, base, str(each["name"]), _SMALL_PX, width=max(60.0, WIDTH - _PAD_PX - x)) + 34
 
 
 def _draw_time_axis(
@@ -134,16 +136,13 @@ def _draw_time_axis(
 ) -> None:
     left, right, bottom = place
     start, span = float(timeline["start"]), _steps(timeline) * float(timeline["step"])
-    dim = sheet.colours.dim
-    base = bottom - round(_SMALL * 1.4)
+    base = bottom - round(_SMALL_PX * 1.4)
     for tick in _ticks(timeline, zone):
         x = round(left + (tick.place - start) / span * (right - left)) + 0.5
         sheet.line([x, x], [bottom - 7, bottom], sheet.colours.edge, 1)
-        half = sheet.width(tick.label, _SMALL) / 2
+        half = sheet.width(tick.label, _SMALL_PX) / 2
         middle = min(max(x, left + half - 40), right - half)
-        sheet.text(middle, base, tick.label, _SMALL, colour=dim, align="center")
-        if tick.date:
-            sheet.text(middle, base - round(_SMALL * 1.15), tick.date, _SMALL, colour=dim, align="center")
+        sheet.label_tick(tick, middle, base, _SMALL_PX)
 
 
 # ---------------------------------------------------------------- the ranking
@@ -152,25 +151,29 @@ def _draw_time_axis(
 def _ranking_height(ranking: Mapping[str, Any]) -> int:
     if len(ranking["rows"]) > MAX_ROWS:
         raise ValueError(f"a ranking has at most {MAX_ROWS} rows")
-    return _heading() + _ROW * len(ranking["rows"]) + (round(_SMALL * 1.5) if ranking.get("note") else 0)
+    return _heading_height() + _ROW_PX * len(ranking["rows"]) + (round(_SMALL_PX * 1.5) if ranking.get("note") else 0)
 
 
 def _draw_ranking(sheet: Sheet, ranking: Mapping[str, Any], top: float) -> None:
     colours = sheet.colours
-    sheet.text(_PAD, top - _HEADING * 1.5, str(ranking["title"]), _HEADING, bold=True, width=WIDTH - 2 * _PAD)
-    y = top - _heading()
+    sheet.text(
+        _PAD_PX, top - _HEADING_PX * 1.5, str(ranking["title"]), _HEADING_PX, bold=True, width=WIDTH - 2 * _PAD_PX
+    )
+    y = top - _heading_height()
     rows = ranking["rows"]
     largest = max((float(each["value"]) for each in rows), default=0.0) or 1.0
     for each in rows:
         text = str(each["text"])
-        wide = sheet.width(sheet.fonts.clean(text), _SMALL)
-        base = y - _NAME - 6
-        sheet.text(WIDTH - _PAD, base, text, _SMALL, colour=colours.dim, align="right")
-        sheet.text(_PAD, base, str(each["name"]), _NAME, width=max(200.0, WIDTH - 2 * _PAD - wide - 24))
-        length = float(each["value"]) / largest * (WIDTH - 2 * _PAD)
+        wide = sheet.width(sheet.fonts.clean(text), _SMALL_PX)
+        base = y - _NAME_PX - 6
+        sheet.text(WIDTH - _PAD_PX, base, text, _SMALL_PX, colour=colours.dim, align="right")
+        sheet.text(_PAD_PX, base, str(each["name"]), _NAME_PX, width=max(200.0, WIDTH - 2 * _PAD_PX - wide - 24))
+        length = float(each["value"]) / largest * (WIDTH - 2 * _PAD_PX)
         # What is nearly nothing is still to be seen.
         shown = max(3.0, length) if float(each["value"]) > 0 else 0.0
-        sheet.box(_PAD, base - 16 - _BAR, _PAD + shown, base - 16, _colour(each["colour"], colours), 1, 3)
-        y -= _ROW
+        sheet.box(_PAD_PX, base - 16 - _BAR_PX, _PAD_PX + shown, base - 16, _colour(each["colour"], colours), 1, 3)
+        y -= _ROW_PX
     if ranking.get("note"):
-        sheet.text(_PAD, y - _SMALL, str(ranking["note"]), _SMALL, colour=colours.dim, width=WIDTH - 2 * _PAD)
+        sheet.text(
+            _PAD_PX, y - _SMALL_PX, str(ranking["note"]), _SMALL_PX, colour=colours.dim, width=WIDTH - 2 * _PAD_PX
+        )

@@ -66,7 +66,7 @@ class Chart:
     marks: tuple[Mark, ...] = ()
     unit: str = ""
     """What the values are counted in: `%`, `ratio` (1 is 100 %), `bytes`, `bytes/s`, `seconds`, `ms`, … as in
-    `compose.figures`; a unit that nothing is known about is written as it is, an empty one says nothing."""
+    `core.text.units`; a unit that nothing is known about is written as it is, an empty one says nothing."""
     levels: tuple[float, float] | None = None
     """Where given, lines are green below the first value, amber between the two, red from the second on."""
     others: int = 0

@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
     Values = NDArray[np.float64]
 
-_RUNS = 8
+_MIN_RUNS = 8
 """Stretches of the same value from which it can be told how long a sample is repeated."""
-_STEPS = 12
+_MAX_STEP_VALUES = 12
 """Whole numbers that take so few values are drawn as steps."""
 
 
 @dataclass
-class Line:
+class PreparedCurve:
     """A curve made ready: `at` and `values` are reduced to what pixels can show, the figures are of all its points.
 
     A value beyond `LIMIT` is infinite, a gap is NaN.
@@ -44,24 +44,24 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Lines:
+class ChosenCurves:
     """What of a chart's curves is drawn: the worst first."""
 
-    lines: tuple[Line, ...]
-    references: tuple[Line, ...]
+    lines: tuple[PreparedCurve, ...]
+    references: tuple[PreparedCurve, ...]
     others: int
     """How many are left out."""
     shared: str
     """The labels that all have, in one line."""
 
 
-def lines_of(packed: PackedChart, unnamed: str) -> Lines:
+def lines_of(packed: PackedChart, unnamed: str) -> ChosenCurves:
     """Choose and reduce the curves; `unnamed` is what one is called that neither name nor labels tell from others."""
     chart = packed.chart
     values = [curve for curve in chart.curves if not curve.reference]
     named = iter(legend.names([curve.labels for curve in values]))
-    lines: list[Line] = []
-    references: list[Line] = []
+    lines: list[PreparedCurve] = []
+    references: list[PreparedCurve] = []
     for curve, data in zip(chart.curves, packed.data, strict=True):
         name = curve.name if curve.reference else curve.name or next(named)
         if curve.name and not curve.reference:
@@ -70,10 +70,10 @@ def lines_of(packed: PackedChart, unnamed: str) -> Lines:
     shared = "" if any(curve.name for curve in values) else legend.line(legend.common([each.labels for each in values]))
     lines.sort(key=lambda line: -line.worst)
     others = chart.others + max(0, len(lines) - MAX_CURVES)
-    return Lines(tuple(lines[:MAX_CURVES]), tuple(references[:MAX_CURVES]), others, shared)
+    return ChosenCurves(tuple(lines[:MAX_CURVES]), tuple(references[:MAX_CURVES]), others, shared)
 
 
-def _line(curve: Curve, name: str, data: bytes, chart: Chart) -> Line:
+def _line(curve: Curve, name: str, data: bytes, chart: Chart) -> PreparedCurve:
     import numpy as np
 
     pairs = np.frombuffer(data, dtype=np.float64).reshape(-1, 2)
@@ -83,7 +83,7 @@ def _line(curve: Curve, name: str, data: bytes, chart: Chart) -> Line:
     if len(at) > 1 and np.any(np.diff(at) < 0):
         order = np.argsort(at, kind="stable")
         at, values = at[order], values[order]
-    line = Line(name, curve, at, values)
+    line = PreparedCurve(name, curve, at, values)
     numbers = values[~np.isnan(values)]
     if len(numbers):
         line.minimum, line.maximum, line.last = float(numbers.min()), float(numbers.max()), float(numbers[-1])
@@ -106,7 +106,7 @@ def _sampled(at: Values, values: Values) -> tuple[Values, Values]:
     starts = np.flatnonzero(changed)
     lengths = np.diff(np.r_[starts, len(values)])
     measured = ~np.isnan(values[starts])
-    if np.count_nonzero(measured) < _RUNS:
+    if np.count_nonzero(measured) < _MIN_RUNS:
         return at, values
     usual = int(np.median(lengths[measured]))
     if usual < 2:  # noqa: PLR2004 - nothing is repeated
@@ -125,7 +125,7 @@ def _stepped(at: Values, values: Values) -> tuple[Values, Values]:
     import numpy as np
 
     numbers = values[np.isfinite(values)]
-    if len(numbers) < 3 or np.any(numbers != np.rint(numbers)) or len(np.unique(numbers)) > _STEPS:  # noqa: PLR2004
+    if len(numbers) < 3 or np.any(numbers != np.rint(numbers)) or len(np.unique(numbers)) > _MAX_STEP_VALUES:  # noqa: PLR2004
         return at, values
     if np.count_nonzero(np.diff(numbers)) > len(numbers) / 3:
         return at, values

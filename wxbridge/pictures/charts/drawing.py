@@ -18,12 +18,12 @@ from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import format_duration
 from wxbridge.pictures.charts import axis
 from wxbridge.pictures.charts.chart import WIDTH, Chart, PackedChart, pack_chart
-from wxbridge.pictures.charts.data import Line, lines_of
+from wxbridge.pictures.charts.data import PreparedCurve, lines_of
 from wxbridge.pictures.charts.fonts import fonts
 from wxbridge.pictures.charts.sheet import THEMES, Sheet
 
-MAX_CHARTS = 24
-_FILLED = 3
+MAX_CHARTS_PER_PICTURE = 24
+_MAX_FILLED_CURVES = 3
 """Up to so many curves are filled below: more would hide each other."""
 _DASHES = ((), (10.0, 5.0))
 
@@ -56,8 +56,8 @@ class _Plot:
     chart: Chart
     style: _Style
     zone: ZoneInfo
-    lines: tuple[Line, ...]
-    references: tuple[Line, ...]
+    lines: tuple[PreparedCurve, ...]
+    references: tuple[PreparedCurve, ...]
     others: int
     shared: str
 
@@ -112,8 +112,8 @@ def draw_packed(charts: Sequence[PackedChart], *, title: str = "", columns: int 
         PictureError: there are none or too many, or one cannot be drawn (an unknown time zone, an end before its
             start).
     """
-    if not 1 <= len(charts) <= MAX_CHARTS:
-        raise PictureError(f"a picture holds 1 to {MAX_CHARTS} charts, not {len(charts)}")
+    if not 1 <= len(charts) <= MAX_CHARTS_PER_PICTURE:
+        raise PictureError(f"a picture holds 1 to {MAX_CHARTS_PER_PICTURE} charts, not {len(charts)}")
     columns = min(columns, 2) or (1 if len(charts) <= 3 else 2)  # noqa: PLR2004 - as said above
     style = _SMALL if columns > 1 else _LARGE if len(charts) == 1 else _STACKED
     plots = [_prepared(each, style) for each in charts]
@@ -250,11 +250,7 @@ def _draw_grid(sheet: Sheet, plot: _Plot, frame: _Frame, values: axis.ValueAxis)
         sheet.line([x, x], [frame.bottom, frame.top], colours.grid, 1)
         half = sheet.width(tick.label, style.small) / 2
         middle = min(max(x, frame.left + half - 40), frame.right - half + 4)
-        sheet.text(middle, base, tick.label, style.small, colour=colours.dim, align="center")
-        if tick.date:
-            sheet.text(
-                middle, base - round(style.small * 1.15), tick.date, style.small, colour=colours.dim, align="center"
-            )
+        sheet.label_tick(tick, middle, base, style.small)
     sheet.line([frame.left, frame.right], [frame.bottom + 0.5] * 2, colours.edge, 1)
 
 
@@ -294,13 +290,13 @@ def _draw_curves(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
     # A little more than the frame, so that a line along its edge keeps its width.
     clip = Bbox.from_extents(frame.left - 1, frame.bottom - 2, frame.right + 5, frame.top + 2)
     base = float(frame.y(min(max(0.0, frame.low), frame.high)))
-    width = plot.style.line * (1 if len(plot.lines) <= _FILLED else 0.8)
+    width = plot.style.line * (1 if len(plot.lines) <= _MAX_FILLED_CURVES else 0.8)
     # The worst is drawn last: on top of the others.
     for place, line in reversed(list(enumerate((*plot.lines, *plot.references)))):
         xs, finite = frame.x(line.at), np.where(np.isinf(line.values), np.nan, line.values)
         ys = frame.y(finite)
         order = 5 if line.curve.reference else 4 - place / 100
-        if len(plot.lines) <= _FILLED and not line.curve.reference and plot.chart.levels is None:
+        if len(plot.lines) <= _MAX_FILLED_CURVES and not line.curve.reference and plot.chart.levels is None:
             sheet.fill(xs, ys, base, line.colour, clip)
         for colour, box in _levels(sheet, plot, frame, line, clip):
             if plot.chart.levels is not None and not line.curve.reference:
@@ -316,7 +312,7 @@ def _draw_curves(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
                 sheet.line(marks, np.full(len(marks), edge), line.colour, plot.style.line * 2, order=5.5, marker=marker)
 
 
-def _levels(sheet: Sheet, plot: _Plot, frame: _Frame, line: Line, clip: Any) -> Iterator[tuple[str, Any]]:
+def _levels(sheet: Sheet, plot: _Plot, frame: _Frame, line: PreparedCurve, clip: Any) -> Iterator[tuple[str, Any]]:
     """The colours of a line, each with the part of the frame where it has that colour."""
     from matplotlib.transforms import Bbox
 
@@ -335,7 +331,7 @@ def _draw_thresholds(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
     chart, style, colours = plot.chart, plot.style, sheet.colours
     taken: list[tuple[float, float, float, float]] = []
     # A few curves that lie on the line are to be seen, many would hide it.
-    order = 4.5 if len(plot.lines) > _FILLED else 2.7
+    order = 4.5 if len(plot.lines) > _MAX_FILLED_CURVES else 2.7
     for limit in chart.thresholds:
         if not math.isfinite(limit.value):
             continue

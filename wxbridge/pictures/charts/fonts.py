@@ -18,7 +18,7 @@ _CHINESE = (
     *("WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Microsoft YaHei", "PingFang SC", "Hiragino Sans GB", "SimHei"),
     *("Droid Sans Fallback", "AR PL UMing CN", "AR PL UKai CN"),
 )
-_LISTER_LIMIT = 10.0
+_LISTER_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def _listed() -> str | None:
             [lister, ":lang=zh", "--format", "%{file}\n"],
             capture_output=True,
             text=True,
-            timeout=_LISTER_LIMIT,
+            timeout=_LISTER_SECONDS,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):

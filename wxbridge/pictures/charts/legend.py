@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 _NAME = "__name__"
-_FEW = 3
+_MAX_NAMELESS_VALUES = 3
 """So many values can stand without the names of their labels."""
 _WORDLESS = re.compile(r"[\d.:+-]{0,4}|true|false|")
 """Values that say nothing without the name of their label."""
@@ -32,7 +32,7 @@ def names(labels: Sequence[Mapping[str, str]]) -> list[str]:
 def _one(own: Mapping[str, str], all_labels: Mapping[str, str], metrics: set[str]) -> str:
     parts = [value for name, value in own.items() if name == _NAME and len(metrics) > 1]
     own = {name: value for name, value in own.items() if name != _NAME}
-    bare = len(own) <= _FEW
+    bare = len(own) <= _MAX_NAMELESS_VALUES
     parts += [
         value if bare and not _WORDLESS.fullmatch(value) else f"{name}={value}" for name, value in sorted(own.items())
     ]

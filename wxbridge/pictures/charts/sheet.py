@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wxbridge.core.pictures import Theme
+from wxbridge.pictures.charts.axis import Tick
 from wxbridge.pictures.charts.fonts import Fonts, fonts
 
 if TYPE_CHECKING:
@@ -19,8 +20,8 @@ if TYPE_CHECKING:
 
 _COMPRESSION = 6
 _FEW_COLOURS = 128
-_LARGEST = 100_000
-"""Bytes; a larger picture is written with few colours, which makes a third of the size of it."""
+_MAX_FULL_COLOUR_BYTES = 100_000
+"""A larger picture is written with few colours, which makes a third of the size of it."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,12 @@ class Sheet:
         if bold and not text.isascii():
             artist.set_path_effects([Stroke(linewidth=size / 26, foreground=ink), Normal()])
         return self.width(text, size, bold=bold)
+
+    def label_tick(self, tick: Tick, middle: float, base: float, size: float) -> None:
+        """Write what a tick of the time axis says, the date below the hours."""
+        self.text(middle, base, tick.label, size, colour=self.colours.dim, align="center")
+        if tick.date:
+            self.text(middle, base - round(size * 1.15), tick.date, size, colour=self.colours.dim, align="center")
 
     def _font(self, text: str, size: float, *, bold: bool) -> Any:
         from matplotlib.font_manager import FontProperties
@@ -192,7 +199,7 @@ class Sheet:
         image = Image.frombuffer("RGBA", (width, height), pixels, "raw", "RGBA", 0, 1)
         image = image.convert("RGB")
         data = _encoded(image)
-        if len(data) > _LARGEST:
+        if len(data) > _MAX_FULL_COLOUR_BYTES:
             data = _encoded(_reduced(image, self.colours.back))
         self.figure.clear()
         return data
