@@ -36,7 +36,7 @@ _STOP = object()
 BatchFunction = Callable[[Connection, Sequence[Item]], Sequence[T]]
 
 
-class _Work:
+class _DatabaseWork:
     """One function waiting for its turn in the database's thread, and who waits for what it returns."""
 
     __slots__ = ("future", "item", "loop", "outcome", "run", "write")
@@ -61,7 +61,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._gathered: dict[asyncio.AbstractEventLoop, list[_Work]] = {}
+        self._gathered: dict[asyncio.AbstractEventLoop, list[_DatabaseWork]] = {}
         """What was asked in the present turn of an event loop, and goes to the thread together."""
         self._thread = threading.Thread(target=self._loop, name="database", daemon=True)
         self._data_version: int | None = None
@@ -129,7 +129,7 @@ class Database:
         self._engine.dispose()
 
     def _submit(self, run: Callable[..., Any], *, write: bool, item: Any = None) -> asyncio.Future[Any]:
-        work = _Work(run, write=write, item=item)
+        work = _DatabaseWork(run, write=write, item=item)
         # Under a lock, so that nothing is queued behind the last word and then waits for ever.
         with self._submitting:
             if self._closed:
@@ -164,14 +164,14 @@ class Database:
                     waiting += self._waiting.get_nowait()
             batch, waiting = waiting[:MAX_WORKS_PER_COMMIT], waiting[MAX_WORKS_PER_COMMIT:]
             stopping = _STOP in batch
-            works = [work for work in batch if isinstance(work, _Work) and not work.future.cancelled()]
+            works = [work for work in batch if isinstance(work, _DatabaseWork) and not work.future.cancelled()]
             # Readers have a transaction of their own: they are answered also while nothing can be written.
             for some in ([work for work in works if not work.write], [work for work in works if work.write]):
                 connection = self._serve(connection, some)
         if connection is not None:
             connection.close()
 
-    def _serve(self, connection: Connection | None, works: list[_Work]) -> Connection | None:
+    def _serve(self, connection: Connection | None, works: list[_DatabaseWork]) -> Connection | None:
         """Run works in one transaction; returns the connection for the next, None where it is to be made anew."""
         if not works:
             return connection
@@ -201,9 +201,9 @@ class _TransactionLostError(Exception):
     """SQLite has rolled back everything by itself (disk full, say): all who shared the transaction must hear of it."""
 
 
-def _run_together(connection: Connection, works: list[_Work]) -> None:
+def _run_together(connection: Connection, works: list[_DatabaseWork]) -> None:
     connection.info["write"] = works[0].write
-    groups: dict[Any, list[_Work]] = {}
+    groups: dict[Any, list[_DatabaseWork]] = {}
     for work in works:
         groups.setdefault(work if work.item is None else work.run, []).append(work)
     if len(groups) == 1 and _run_only(connection, works):
@@ -215,7 +215,7 @@ def _run_together(connection: Connection, works: list[_Work]) -> None:
                     _run_one(connection, work)
 
 
-def _run_only(connection: Connection, works: list[_Work]) -> bool:
+def _run_only(connection: Connection, works: list[_DatabaseWork]) -> bool:
     """Call the only function of a transaction; False where it is a batch function that failed for several."""
     with suppress(_TransactionFailedError), connection.begin():
         try:
@@ -228,7 +228,7 @@ def _run_only(connection: Connection, works: list[_Work]) -> bool:
     return len(works) == 1
 
 
-def _run_group(connection: Connection, group: list[_Work]) -> bool:
+def _run_group(connection: Connection, group: list[_DatabaseWork]) -> bool:
     """Call a batch function for several; False where that failed, and left nothing behind."""
     try:
         _settle(group, _in_savepoint(connection, group))
@@ -239,7 +239,7 @@ def _run_group(connection: Connection, group: list[_Work]) -> bool:
     return True
 
 
-def _run_one(connection: Connection, work: _Work) -> None:
+def _run_one(connection: Connection, work: _DatabaseWork) -> None:
     """Call one function of several. What it raises goes to its caller, and nothing that it wrote stays."""
     try:
         _settle([work], _in_savepoint(connection, [work]))
@@ -249,18 +249,18 @@ def _run_one(connection: Connection, work: _Work) -> None:
         work.outcome = _told(error)
 
 
-def _call(connection: Connection, works: list[_Work]) -> Sequence[Any]:
+def _call(connection: Connection, works: list[_DatabaseWork]) -> Sequence[Any]:
     """Call the function that works have in common; returns a result for each."""
     run = works[0].run
     return [run(connection)] if works[0].item is None else run(connection, [work.item for work in works])
 
 
-def _settle(works: list[_Work], results: Sequence[Any]) -> None:
+def _settle(works: list[_DatabaseWork], results: Sequence[Any]) -> None:
     for work, result in zip(works, results, strict=True):
         work.outcome = result
 
 
-def _in_savepoint(connection: Connection, works: list[_Work]) -> Sequence[Any]:
+def _in_savepoint(connection: Connection, works: list[_DatabaseWork]) -> Sequence[Any]:
     savepoint = connection.begin_nested()
     try:
         results = _call(connection, works)
@@ -286,9 +286,9 @@ def _refusal(error: Exception) -> StorageError:
     return refused
 
 
-def _answer(works: Iterable[_Work]) -> None:
+def _answer(works: Iterable[_DatabaseWork]) -> None:
     """Hand outcomes to those who wait, with one call into each event loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[_Work]] = {}
+    loops: dict[asyncio.AbstractEventLoop, list[_DatabaseWork]] = {}
     for work in works:
         loops.setdefault(work.loop, []).append(work)
     for loop, some in loops.items():
@@ -296,7 +296,7 @@ def _answer(works: Iterable[_Work]) -> None:
             loop.call_soon_threadsafe(_resolve, some)
 
 
-def _resolve(works: Iterable[_Work]) -> None:
+def _resolve(works: Iterable[_DatabaseWork]) -> None:
     for work in works:
         if work.future.done():
             continue

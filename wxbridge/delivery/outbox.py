@@ -55,7 +55,7 @@ class ClaimedMessage:
 
 
 @dataclass(frozen=True)
-class Claim:
+class ClaimResult:
     """What was taken out to be sent; where that is nothing, when the earliest waiting retry is due, if any waits."""
 
     messages: tuple[ClaimedMessage, ...]
@@ -152,7 +152,7 @@ class Outbox(OutboxQueries):
         limit: int,
         paced: PacedChats | None = None,
         sent: Sequence[SentMessage] = (),
-    ) -> Claim:
+    ) -> ClaimResult:
         """Take the next message of each target, at most `limit` in all, and mark them as being sent.
 
         Per target and priority texts leave in order; a picture leaves once it is drawn and its text is settled, and
@@ -162,7 +162,7 @@ class Outbox(OutboxQueries):
         `sent` are messages of earlier claims, which are recorded as sent in the same transaction.
         """
 
-        def work(connection: Connection) -> Claim:
+        def work(connection: Connection) -> ClaimResult:
             statements.record_sent(connection, sent)
             claimed = []
             for message in statements.claim_heads(connection, targets, now, limit, paced):
@@ -172,7 +172,9 @@ class Outbox(OutboxQueries):
                     done = connection.execute(sa.insert(sends).values(**attempt))
                     send_id = int(done.inserted_primary_key[0])  # type: ignore[index]
                 claimed.append(ClaimedMessage(message, send_id))
-            return Claim(tuple(claimed), None if claimed else statements.select_next_due(connection, targets, now))
+            return ClaimResult(
+                tuple(claimed), None if claimed else statements.select_next_due(connection, targets, now)
+            )
 
         return await self._database.run(work)
 

@@ -27,7 +27,7 @@ from wxbridge.core.text.i18n import say
 from wxbridge.core.text.splitting import measure_length
 from wxbridge.delivery import failover, failure_reports
 from wxbridge.delivery.context import DeliveryContext, Lane, is_cancelled
-from wxbridge.delivery.outbox import Claim
+from wxbridge.delivery.outbox import ClaimResult
 from wxbridge.delivery.outbox_queries import NO_ADDRESS
 from wxbridge.delivery.outbox_statements import MAX_RETRY_WAIT_SECONDS, PacedChats, SentMessage
 from wxbridge.pictures.store import content_type_of
@@ -157,8 +157,8 @@ class SendLoop:
         waiting = [wait for wait in (later, due) if wait is not None]
         return max(MIN_WAIT_SECONDS, min(waiting)) if waiting else None
 
-    async def _claim(self, ready: list[str], wall: float, limit: int) -> Claim:
-        """Claim, and record in the same commit what was sent since the last look."""
+    async def _claim(self, ready: list[str], wall: float, limit: int) -> ClaimResult:
+        """ClaimResult, and record in the same commit what was sent since the last look."""
         lane = self._lane
         # Several targets may lead into one chat: its pace allows one, and the next after another look.
         chats = {name: lane.targets[name].chat_key() for name in ready} if lane.pacer.counts else None

@@ -19,6 +19,7 @@ import wxbridge
 from tests.support import REPOSITORY
 from wxbridge import app, cli
 from wxbridge.alerts.serialization import group_to_json
+from wxbridge.alerts.service import AlertMonitors
 from wxbridge.config.schema import Config
 from wxbridge.core.model import (
     Alert,
@@ -431,7 +432,8 @@ def test_an_alert_is_tried_on_a_running_server(config: Config) -> None:
             database = app.open_database(config)
             stack.callback(database.close)
             bridge = Bridge(config, database, (targets := app.all_targets(config)), app.destinations_of(targets))
-            url = await app._serve(bridge, app._intake(bridge), stack)
+            bridge.alerts.configure(app.alert_settings_of(config), AlertMonitors.of(config))
+            url = await app._serve(bridge, stack)
             server = config.server.model_copy(update={"listen": url.removeprefix("http://")})
             settings = config.model_copy(update={"server": server})
             return await alerts._post(settings, SAMPLES["grafana"], "ops,dba")

@@ -20,6 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import wxbridge
 from wxbridge import app
+from wxbridge.alerts.service import AlertMonitors
 from wxbridge.bridge import Bridge
 from wxbridge.channels.console import ConsoleTarget
 from wxbridge.config.schema import Config
@@ -186,6 +187,7 @@ async def test_a_database_that_takes_nothing_is_seen_and_counted_and_seen_to_be_
         database = app.open_database(config)
         stack.callback(database.close)
         bridge = Bridge(config, database, (targets := app.all_targets(config)), app.destinations_of(targets))
+        bridge.alerts.configure(app.alert_settings_of(config), AlertMonitors.of(config))
         bridge.url = await app._serve(bridge, stack)
 
         async def exposition() -> bytes:

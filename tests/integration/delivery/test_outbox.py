@@ -23,7 +23,7 @@ from wxbridge.core.model import (
     Priority,
     Text,
 )
-from wxbridge.delivery.outbox import Claim, Outbox
+from wxbridge.delivery.outbox import ClaimResult, Outbox
 from wxbridge.delivery.outbox_statements import MergeableNotification, PacedChats, Replacement, SentMessage
 
 NOW = 1_800_000_000.0
@@ -193,7 +193,7 @@ async def test_a_hundred_thousand_waiting_rows_slow_none_of_them_down(crowded: s
 async def test_the_claim_takes_the_head_of_a_hundred_thousand(crowded: sa.Connection) -> None:
     with crowded.begin_nested() as savepoint:
         outbox = on(crowded)
-        assert await outbox.claim(["ops", "few"], now=NOW, limit=16) == Claim((), NOW + 30)
+        assert await outbox.claim(["ops", "few"], now=NOW, limit=16) == ClaimResult((), NOW + 30)
         heads = await outbox.claim(["ops", "few"], now=NOW + 30, limit=16)
         assert sorted(claimed.message.id for claimed in heads.messages) == [MANY + 2, MANY + 10]
         savepoint.rollback()
