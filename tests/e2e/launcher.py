@@ -96,6 +96,8 @@ def follow_clock(path: str) -> None:
 
 def run_child(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     """Become a bridge; never returns."""
+    from wxbridge.core.output import drain
+
     code = 1
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
@@ -125,6 +127,7 @@ def run_child(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
+        drain()
         os._exit(code)
 
 

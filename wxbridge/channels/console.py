@@ -9,6 +9,7 @@ from typing import Literal, TextIO
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.config.types import TargetSettings
+from wxbridge.core.errors import Transient, Unknown
 from wxbridge.core.model import (
     Capabilities,
     Channel,
@@ -20,7 +21,10 @@ from wxbridge.core.model import (
     Receipt,
     Text,
 )
+from wxbridge.core.output import BackgroundOutput
 
+MAX_SECONDS_UNREAD = 2.0
+"""For which a message may wait to be read."""
 CAPABILITIES = Capabilities(text_limit=100_000)
 
 
@@ -59,8 +63,25 @@ class ConsoleChannel:
         self._sent += 1
         text = body.text if isinstance(body, Text) else f"[picture {body.name}: {body.path}]"
         called = "".join(f"@{name} " for name in mentions)
-        print(f"[wxbridge] {called}{text}", file=self._out or sys.stdout, flush=True)
+        await _print_line(f"[wxbridge] {called}{text}", self._out or sys.stdout)
         return Receipt(f"console-{self._sent}")
+
+
+async def _print_line(line: str, out: TextIO) -> None:
+    """Print a line; of a service's output, wait until it is out.
+
+    Raises:
+        Transient: it was not taken.
+        Unknown: it still waits.
+    """
+    dropped = out.dropped_lines if isinstance(out, BackgroundOutput) else 0
+    print(line, file=out, flush=True)
+    if not isinstance(out, BackgroundOutput):
+        return
+    if not await asyncio.to_thread(out.drain, MAX_SECONDS_UNREAD):
+        raise Unknown("nobody reads standard output")
+    if out.dropped_lines > dropped:
+        raise Transient("standard output takes nothing: its reader is gone, or its disk is full")
 
 
 def _create(context: ChannelContext) -> Channel:  # noqa: ARG001 - it needs nothing

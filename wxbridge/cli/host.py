@@ -17,6 +17,7 @@ import typer
 from wxbridge.cli.common import ConfigOption, JsonOption, config_path, fail, plain, read_config, say, with_database
 from wxbridge.config.types import parse_duration
 from wxbridge.core import logging
+from wxbridge.core.output import write_in_background
 
 if TYPE_CHECKING:
     from wxbridge.config.schema import Config
@@ -56,6 +57,8 @@ def host(
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """Show how the machines are that the bridge watches; without a configuration, how this one is."""
+    if push is not None:
+        write_in_background()
     logging.configure("auto", "info" if push else "warning")
     if push is not None:
         _push(push, token, called, _seconds(every))

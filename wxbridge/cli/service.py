@@ -16,6 +16,7 @@ import typer
 from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, config_path, fail, local, read_config, say, show
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.core import logging
+from wxbridge.core.output import write_in_background
 
 LogFormatOption = Annotated[str, typer.Option("--log-format", help="auto, text or json.")]
 LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
@@ -24,6 +25,7 @@ LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, w
 def _configure_logs(log_format: str, log_level: str) -> None:
     if log_format not in ("auto", "text", "json") or log_level not in ("debug", "info", "warning", "error"):
         raise fail("--log-format is auto, text or json; --log-level is debug, info, warning or error", 2)
+    write_in_background()
     logging.configure(log_format, log_level)  # type: ignore[arg-type]
 
 
@@ -168,6 +170,8 @@ def simulator(
 ) -> None:
     """Run the WeChat that ships with wxbridge: a gateway, and a page to look at and to talk in."""
     from wxbridge.simulator import DEFAULT_TOKEN, serve
+
+    write_in_background()
 
     async def until_stopped() -> None:
         stop = _stop_signals()

@@ -5,12 +5,27 @@ Names and labels are relied on by dashboards: `deploy/grafana/wxbridge.json` sho
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
 
 import wxbridge
+from wxbridge.core.output import count_dropped_lines
 
 LAG_BUCKETS_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
 """Of the time from a message's creation to the service's answer."""
+
+
+class _DroppedLines(Collector):
+    """What the process's own output lost; it began to count before there were metrics."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Give the present count."""
+        described = "Log lines that nobody took: the reader stopped or went away, or its disk was full."
+        yield CounterMetricFamily("wxbridge_log_lines_dropped", described, value=count_dropped_lines())
 
 
 class Metrics:
@@ -86,6 +101,7 @@ class Metrics:
         for outcome in ("ok", "invalid", "failed"):
             # A counter that first appears at 1 is no increase to Prometheus.
             self.config_reloads.labels(outcome)
+        registry.register(_DroppedLines())
 
     def write_exposition(self) -> bytes:
         """Write everything in Prometheus' text format."""
