@@ -1,71 +1,72 @@
-"""Puts the parts together, runs them, and takes them down last in, first out."""
+"""Makes the objects of a bridge, runs them, hands them another configuration, and takes them down in the end."""
 
 from __future__ import annotations
 
 import asyncio
-import errno
-import fcntl
 import gc
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import structlog
-from aiohttp import web
 
 import wxbridge
-from wxbridge import registry, watchdog
+from wxbridge import doctor, registry
 from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.alerts.pipeline import MASTER, AlertSettings
 from wxbridge.alerts.reminders import Reminders
 from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import compile_settings
-from wxbridge.alerts.service import AlertMonitors
-from wxbridge.alerts.sources.host import NAME as HOST
+from wxbridge.alerts.service import AlertMonitors, AlertService
 from wxbridge.alerts.templates import Templates
-from wxbridge.bot.service import Answering
-from wxbridge.bridge import Bridge, Generation
-from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.bot.dispatcher import ChatSetting
+from wxbridge.bot.service import ChatService
+from wxbridge.channels.manager import ChannelManager, ChannelSetup, find_plugin, settings_of_lane
 from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.config.types import Pace, TargetSettings
-from wxbridge.config.watcher import Around, Failed, Reloader, Taken
+from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
 from wxbridge.core.database import Database, sqlite_url
-from wxbridge.core.errors import AlreadyRunning, StorageError
+from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import (
-    Accepted,
-    Channel,
-    NotificationSink,
-    PictureDrawer,
-)
+from wxbridge.core.model import NotificationSink, PictureDrawer, PictureSpec
 from wxbridge.core.schema import remember_fact
+from wxbridge.core.state_lock import hold_state_dir
+from wxbridge.core.systemd import announced_to_systemd
 from wxbridge.core.tasks import NamedTasks
 from wxbridge.core.text.i18n import say
+from wxbridge.delivery.backlog import BacklogWarner
 from wxbridge.delivery.context import DeliveryClock, DeliveryContext, Lane
+from wxbridge.delivery.health import BridgeHealth
+from wxbridge.delivery.lanes import LaneTable
+from wxbridge.delivery.operators import OperatorReports
+from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
 from wxbridge.delivery.service import Delivery
+from wxbridge.delivery.watchdog import Watchdog
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs import LaneBudget
 from wxbridge.jobs.scheduler import JobScheduler, SchedulerSettings
+from wxbridge.pictures.pages.missing_fonts import warn_of_missing_fonts
 from wxbridge.pictures.publish import make_publisher
 from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.store import PictureStore
-from wxbridge.web.console import services as desk
-from wxbridge.web.server import Neighbours, make_app
+from wxbridge.web.listener import Listener
+from wxbridge.web.server import make_bridge_app
+from wxbridge.web.services import WebServices
 
 log = structlog.get_logger()
 
-# ---------------------------------------------------------------- what is there, from the configuration
+# ---------------------------------------------------------------- what is made from a configuration
 
 
 def all_targets(config: Config) -> dict[str, TargetSettings]:
-    """The configured targets, and `master` where the wechat section names one."""
+    """Give the configured targets, and `master` where the wechat section names one."""
     targets = dict(config.targets)
     wechat = config.section("wechat")
     if MASTER not in targets and wechat and wechat.master:
@@ -81,51 +82,10 @@ def open_database(config: Config) -> Database:
         raise StorageError(f"cannot use the state directory {config.state_dir}: {error.strerror}") from error
 
 
-@contextmanager
-def only_one(state_dir: Path) -> Iterator[None]:
-    """Hold the state directory. The kernel lets go of it when the process dies, however it dies.
-
-    Raises:
-        AlreadyRunning: another bridge holds it.
-        StorageError: it cannot be written to.
-    """
-    path = state_dir / "bridge.lock"
-    try:
-        state_dir.mkdir(parents=True, exist_ok=True)
-        handle = path.open("a+")
-    except OSError as error:
-        raise StorageError(f"cannot use the state directory {state_dir}: {error.strerror}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            raise AlreadyRunning(
-                f"another bridge (process {handle.read().strip() or 'unknown'}) runs on {state_dir}; "
-                "stop it, or give this one a `state_dir` of its own",
-            ) from None
-        handle.truncate(0)
-        handle.write(str(os.getpid()))
-        handle.flush()
-        yield
-
-
-def is_running(state_dir: Path) -> bool:
-    """Whether a bridge holds this state directory."""
-    try:
-        with (state_dir / "bridge.lock").open() as handle:
-            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except OSError as error:
-        return error.errno in (errno.EWOULDBLOCK, errno.EACCES)
-    return False
-
-
 def destinations_of(
     targets: Mapping[str, TargetSettings], people: Mapping[str, Mapping[str, str]] | None = None
 ) -> dict[str, Destination]:
-    """What composing for each target needs to know. `people` tells how those that alerts name are known."""
+    """Give what composing for each target needs to know. `people` tells how those that alerts name are known."""
     return {
         name: Destination(
             target.capabilities(registry.CHANNELS[target.channel].capabilities),
@@ -138,8 +98,8 @@ def destinations_of(
     }
 
 
-def make_pictures(config: Config, metrics: Metrics | None = None) -> PictureRenderer:
-    """The painters, as configured; what becomes of pictures is counted where there are metrics."""
+def make_renderer(config: Config, metrics: Metrics | None = None) -> PictureRenderer:
+    """Make the renderer; what becomes of pictures is counted where there are metrics."""
     return PictureRenderer(
         config.pictures,
         config.grafana,
@@ -152,7 +112,7 @@ def make_pictures(config: Config, metrics: Metrics | None = None) -> PictureRend
 
 
 def alert_settings_of(config: Config) -> AlertSettings:
-    """What the configuration says of alerts."""
+    """Give what the configuration says of alerts."""
     return AlertSettings(
         routes=compile_settings(config.routes),
         targets=destinations_of(all_targets(config), config.people),
@@ -175,7 +135,7 @@ def alert_settings_of(config: Config) -> AlertSettings:
 
 
 def scheduler_settings(config: Config) -> SchedulerSettings:
-    """What the configured jobs are run with."""
+    """Give what the configured jobs are run with."""
     targets = all_targets(config)
     return SchedulerSettings(
         jobs=config.jobs,
@@ -192,230 +152,265 @@ def scheduler_settings(config: Config) -> SchedulerSettings:
 
 
 def _budget(config: Config, lane: str) -> LaneBudget:
-    """How much a lane may send."""
-    plugin = _plugin_of(lane)
-    section = config.section(plugin.section) if plugin.section else plugin.settings()
-    pace = getattr(plugin.of_lane(section, lane), "pace", None) or Pace()
+    """Give how much a lane may send."""
+    pace = getattr(settings_of_lane(registry.CHANNELS, config, lane), "pace", None) or Pace()
     return LaneBudget(lane, tuple(rate for rate in (pace.total, pace.day) if rate))
 
 
+def make_lane(name: str, channels: ChannelSetup) -> Lane:
+    """Make the lane of a channel: with its targets and its pace."""
+    context = channels.contexts[name]
+    pace = getattr(context.settings, "pace", None) or Pace()
+    jitter = find_plugin(registry.CHANNELS, name).jitter
+    pacer = Pacer(pace, jitter=jitter if pace != Pace() else 0.0)
+    for target in context.targets.values():
+        if target.pace:
+            pacer.give_own(target.chat_key(), target.pace)
+    return Lane(name, channels.channels[name], context.targets, pacer)
+
+
 def make_scheduler(config: Config, database: Database, sink: NotificationSink, drawer: PictureDrawer) -> JobScheduler:
-    """The configured jobs."""
+    """Make what runs the configured jobs."""
     return JobScheduler(scheduler_settings(config), database, sink, drawer)
-
-
-def make_hosts(bridge: Bridge) -> HostMonitor:
-    """What measures this machine, and those that push, where the configuration says so."""
-    config = bridge.config
-
-    async def accept(source: str, body: bytes, headers: Mapping[str, str]) -> Accepted:
-        return await bridge.alerts.accept(source, body, headers)
-
-    return HostMonitor(config.host, bridge.database, accept, language=config.language, timezone=config.timezone)
 
 
 # ---------------------------------------------------------------- the running bridge
 
 
-@asynccontextmanager
-async def running(config: Config, load: Callable[[], Config] | None = None) -> AsyncIterator[Bridge]:
-    """Run a bridge for the length of a `with` block; hooks are taken when it begins.
+class CurrentRenderer:
+    """Draws with the renderer of the configuration in use."""
 
-    With `load`, which reads the configuration again, the files are watched and a change is taken over.
+    def __init__(self) -> None:
+        self.renderer: PictureRenderer | None = None
 
-    Raises:
-        WxbridgeError: it cannot start; the text says why and what to do.
+    async def draw(self, spec: PictureSpec) -> bytes:
+        """Draw a picture. Raises `PictureError`."""
+        assert self.renderer is not None, "pictures are drawn once the bridge is open"  # noqa: S101
+        return await self.renderer.draw(spec)
+
+
+@dataclass(frozen=True)
+class _ConfiguredParts:
+    """What is made anew from each configuration, and put to use in one step of the event loop."""
+
+    config: Config
+    targets: Mapping[str, TargetSettings]
+    destinations: Mapping[str, Destination]
+    """By target."""
+    alert_settings: AlertSettings
+    alert_monitors: AlertMonitors
+    renderer: PictureRenderer
+    channels: ChannelSetup
+    lanes: Sequence[Lane]
+    delivery: Delivery
+    jobs: SchedulerSettings
+    chat: ChatSetting
+
+
+class App:
+    """A bridge: its objects and their lifecycle.
+
+    They last as long as it does; another configuration is handed to them (`take`). Only what sends, what draws and the
+    channels that changed are made anew.
+
+    Args:
+        config: The configuration to begin with.
+        database: Is not closed here.
+        load: Reads the configuration again; None where it is not to be watched.
     """
-    async with AsyncExitStack() as stack:
-        stack.enter_context(only_one(config.state_dir))
-        database = open_database(config)
-        stack.callback(database.close)
-        targets = all_targets(config)
-        bridge = Bridge(config, database, targets, destinations_of(targets))
-        await bridge.alerts.load()
-        whole = Running(bridge, _build(bridge, config))
-        stack.push_async_callback(whole.close)
-        await whole.answering.chat.recover()
-        whole.start()
-        bridge.url = await _serve(bridge, stack)
-        await database.run(lambda c: remember_fact(c, "bridge", _about(bridge), time.time()))
-        log.info("serving", url=bridge.url, version=wxbridge.__version__, state_dir=str(config.state_dir))
-        bridge.look_for_fonts()
-        # The last to start and the first to stop: systemd is told of both.
-        stack.push_async_callback(whole.look_away)
-        stack.enter_context(watchdog.known_to_systemd())
-        whole.look_on(load)
-        # What was imported stays for good: walking over it again and again costs more than an alert does.
-        gc.collect()
-        gc.freeze()
-        yield bridge
 
-
-def _build(bridge: Bridge, config: Config, before: Generation | None = None) -> Generation:
-    """Make all that comes from a configuration, without starting it; what of `before` can stay is part of it.
-
-    Whatever is wrong shows here: once this has returned, nothing stands in the way of the exchange.
-    """
-    targets = all_targets(config)
-    destinations = destinations_of(targets)
-    painted_alike = before and not _differ(before.config, config, _PAINTED_BY)
-    pictures = before.pictures if before and painted_alike else make_pictures(config, bridge.metrics)
-    alert_settings = alert_settings_of(config)
-    lanes = [_lane(bridge, config, name, before) for name in _used_lanes(config)]
-    context = DeliveryContext(
-        outbox=bridge.outbox,
-        lanes=lanes,
-        picture_store=PictureStore.below(config.state_dir),
-        drawer=pictures,
-        operators=bridge,
-        composer=bridge.alerts,
-        language=config.language,
-        metrics=bridge.metrics,
-        clock=DeliveryClock(),
-        read_again=bridge.alerts.reload_silences,
-        publisher=make_publisher(config.pictures.publish),
-    )
-    return Generation(
-        config=config,
-        targets=targets,
-        destinations=destinations,
-        alert_settings=alert_settings,
-        alert_monitors=AlertMonitors.of(config),
-        pictures=pictures,
-        channels={lane.name: lane.channel for lane in lanes},
-        lanes=lanes,
-        delivery=Delivery(context, keep=config.keep),
-    )
-
-
-_PAINTED_BY = ("pictures", "grafana", "prometheus", "timezone", "language")
-"""The sections that painters are made from."""
-_SERVED_BY = ("server", "hooks")
-"""The sections that the HTTP application is made from."""
-
-
-def _differ(old: Config, new: Config, names: Iterable[str]) -> list[str]:
-    """The sections that two configurations do not have in common."""
-    return [name for name in names if getattr(old, name, None) != getattr(new, name, None)]
-
-
-def _used_lanes(config: Config) -> list[str]:
-    """The accounts that have a target or a section of their own."""
-    targets = all_targets(config).values()
-    found: dict[str, None] = {}
-    for name, plugin in registry.CHANNELS.items():
-        section = config.section(plugin.section) if plugin.section else None
-        own = plugin.lanes(section) if plugin.lanes else (name,) if section else ()
-        found.update(dict.fromkeys([*own, *(target.lane() for target in targets if target.channel == name)]))
-    return list(found)
-
-
-def _plugin_of(lane: str) -> ChannelPlugin:
-    return registry.CHANNELS[lane.partition(":")[0]]
-
-
-def _context(bridge: Bridge, config: Config, lane: str) -> ChannelContext:
-    plugin = _plugin_of(lane)
-    section = config.section(plugin.section) if plugin.section else plugin.settings()
-    return ChannelContext(
-        settings=plugin.of_lane(section, lane),
-        state_dir=config.state_dir,
-        database=bridge.database,
-        targets={key: target for key, target in all_targets(config).items() if target.lane() == lane},
-        tell_master=bridge.tell_master,
-        lane=lane,
-    )
-
-
-@runtime_checkable
-class Lasting(Protocol):
-    """A channel that can go on with another configuration, which spares a login. Others are made anew."""
-
-    def keeps(self, context: ChannelContext) -> bool:
-        """Whether the connection can stay. It changes nothing."""
-
-    def adopt(self, context: ChannelContext) -> None:
-        """Take over targets and settings; called where it `keeps`, while nothing is being sent. It never fails."""
-
-
-def _lane(bridge: Bridge, config: Config, name: str, before: Generation | None = None) -> Lane:
-    plugin = _plugin_of(name)
-    context = _context(bridge, config, name)
-    channel = before.channels.get(name) if before else None
-    if channel is None or before is None or not _stays(channel, _context(bridge, before.config, name), context):
-        channel = plugin.create(context)
-    pace = getattr(context.settings, "pace", None) or Pace()
-    pacer = Pacer(pace, jitter=plugin.jitter if pace != Pace() else 0.0)
-    for target in context.targets.values():
-        if target.pace:
-            pacer.give_own(target.chat_key(), target.pace)
-    return Lane(name, channel, context.targets, pacer)
-
-
-def _stays(channel: Channel, old: ChannelContext, new: ChannelContext) -> bool:
-    return channel.keeps(new) if isinstance(channel, Lasting) else old == new
-
-
-class Running:
-    """A bridge at work: its tasks, and how one generation follows another."""
-
-    def __init__(self, bridge: Bridge, generation: Generation) -> None:
-        self._bridge = bridge
-        self._present = generation
-        self._jobs = make_scheduler(generation.config, bridge.database, bridge.outbox, generation.pictures)
+    def __init__(self, config: Config, database: Database, load: Callable[[], Config] | None = None) -> None:
+        self.state = ConfigState(config)
+        self.database = database
+        self._load = load
+        self.url = ""
+        """Where the HTTP server listens."""
+        self.metrics = Metrics()
+        self.outbox = Outbox(database, dedupe_window=config.dedupe_window)
+        self.picture_store = PictureStore.below(config.state_dir)
+        self.drawer = CurrentRenderer()
+        self.operators = OperatorReports(self.outbox, MASTER)
+        self.alerts = AlertService(database, self.outbox, metrics=self.metrics)
         self._tasks = NamedTasks()
-        self._retiring: set[asyncio.Task[None]] = set()
-        bridge.turn_to(generation)
-        bridge.hosts = self._hosts = make_hosts(bridge)
-        self.answering = Answering.begin(bridge, generation, self._jobs, self._hosts)
-        bridge.chat = self.answering.chat
-        bridge.jobs = self._jobs
-
-    def start(self) -> None:
-        """Start everything but what looks on."""
-        self._tasks.start("jobs", self._jobs.run())
-        for name in self._present.channels:
-            self._start_channel(name)
-        self._tasks.start("delivery", self._present.delivery.run())
-        self._tasks.start("host", self._hosts.run())
-        self._tasks.start("reminders", Reminders(self._bridge.alerts).run())
-
-    def look_on(self, load: Callable[[], Config] | None) -> None:
-        """Start to watch the bridge and, with `load`, its configuration; alerts are taken by then."""
-        self._start_watch()
-        if load is None:
-            return
-        bridge = self._bridge
-        around = Around(
-            bridge.files.loading(load), self.take, bridge.tell_master, bridge.metrics, lambda: bridge.config.language
+        self.channels = ChannelManager(
+            registry.CHANNELS,
+            database=database,
+            state_dir=config.state_dir,
+            queue=self.outbox,
+            operators=self.operators,
+            pictures=self.picture_store,
+            metrics=self.metrics,
+            operator_target=MASTER,
+            tasks=self._tasks,
         )
-        reloader = Reloader(around, bridge.config)
-        bridge.reload = reloader.ask
-        self._tasks.start("reload", reloader.run())
+        self.lanes = LaneTable()
+        self.health = BridgeHealth(database, self.outbox, self.metrics, self.channels, self.lanes, self._tasks)
+        self.jobs = make_scheduler(config, database, self.outbox, self.drawer)
+        self.hosts = HostMonitor(
+            config.host, database, self.alerts.accept, language=config.language, timezone=config.timezone
+        )
+        self.chat = ChatService(
+            config=config,
+            database=database,
+            outbox=self.outbox,
+            alerts=self.alerts,
+            channels=self.channels,
+            lanes=self.lanes,
+            jobs=self.jobs,
+            hosts=self.hosts,
+            metrics=self.metrics,
+            picture_store=self.picture_store,
+            drawer=self.drawer,
+        )
+        self.channels.inbound = self.chat.chat
+        self.reloader = Reloader(self, self.state, self.metrics)
+        self._listener = Listener()
+        self._retiring: set[asyncio.Task[None]] = set()
+        self._parts: _ConfiguredParts | None = None
 
-    async def look_away(self) -> None:
-        """End what `look_on` has started."""
+    # ------------------------------------------------ start and end
+
+    async def open(self) -> None:
+        """Read what is remembered, and make what the configuration says; nothing runs yet.
+
+        Raises:
+            WxbridgeError: the configuration cannot be used, or the database cannot be read.
+        """
+        await self.alerts.load()
+        self._use(self._build(self.state.config))
+
+    async def start(self) -> None:
+        """Start everything but the HTTP server and what watches. Raises `StorageError`."""
+        await self.chat.chat.recover()
+        self._tasks.start("jobs", self.jobs.run())
+        await self.channels.switch(ChannelSetup())
+        self._tasks.start("delivery", self._present.delivery.run())
+        self._tasks.start("host", self.hosts.run())
+        self._tasks.start("reminders", Reminders(self.alerts).run())
+
+    async def serve(self) -> None:
+        """Begin to answer. Raises `WxbridgeError` where the address cannot be had."""
+        server = self.state.config.server
+        port = self._listener.bind(server.host, server.port)
+        self.url = f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{port}"
+        self.channels.url = self.url
+        await self._listener.serve(make_bridge_app(self._web_services(), self.state.config))
+
+    def watch(self) -> None:
+        """Start to watch the bridge and, where it can be read again, its configuration; alerts are taken by then."""
+        self._start_watchdog()
+        if self._load is not None:
+            self._tasks.start("reload", self.reloader.run())
+
+    async def stop_watching(self) -> None:
+        """End what `watch` has started."""
         await self._tasks.end("reload")
         await self._tasks.end("watch")
 
     async def close(self) -> None:
         """End everything: first what sends, while the channels are still there to be heard."""
+        await self._listener.close()
         await self._tasks.end("delivery")
         await self._tasks.end_all()
-        await self.answering.close()
+        await self.chat.close()
+        await self.alerts.close()
         for task in self._retiring:
             task.cancel()
-        await self._present.pictures.close()
+        if self._parts is not None:
+            await self._parts.renderer.close()
 
-    def _start_channel(self, name: str) -> None:
-        bridge, channel = self._bridge, self._present.channels[name]
-        self._tasks.start(f"channel {name}", channel.run(bridge.on_inbound, partial(bridge.on_status, name)))
+    @property
+    def _present(self) -> _ConfiguredParts:
+        assert self._parts is not None, "open it first"  # noqa: S101
+        return self._parts
 
-    def _start_watch(self) -> None:
-        config = self._present.config
-        self._tasks.start("watch", watchdog.look_on(_watched(self._bridge, self._tasks), config.watch))
+    def _start_watchdog(self) -> None:
+        parts, config = self._present, self.state.config
+        backlog = BacklogWarner(
+            self.database,
+            self.outbox,
+            parts.targets,
+            parts.destinations,
+            operators=MASTER,
+            language=config.language,
+            timezone=config.timezone,
+            oldest=config.watch.oldest,
+        )
+        self._tasks.start("watch", Watchdog(self.health, self.channels, backlog, config.watch).run())
 
-    # ------------------------------------------------------------ another configuration
+    def look_for_fonts(self) -> None:
+        """Report, once, where Chinese letters become boxes in pictures that are made here."""
+        config = self.state.config
+        if config.prometheus or doctor.needs_browser(config):
+            self._start_background(warn_of_missing_fonts(self.database, config.language, self.operators.tell))
+
+    def _start_background(self, work: Coroutine[Any, Any, Any]) -> None:
+        """Run a coroutine that nobody waits for; it is kept alive until it ends."""
+        task = asyncio.create_task(work)
+        self._retiring.add(task)
+        task.add_done_callback(self._retiring.discard)
+
+    # ------------------------------------------------ configurations
+
+    def _build(self, config: Config) -> _ConfiguredParts:
+        """Make all that comes from a configuration, without starting it.
+
+        Whatever is wrong shows here: once this has returned, nothing stands in the way of the exchange.
+        """
+        targets = all_targets(config)
+        destinations = destinations_of(targets)
+        renderer = make_renderer(config, self.metrics)
+        channels = self.channels.prepare(config, targets)
+        lanes = [make_lane(name, channels) for name in channels.channels]
+        context = DeliveryContext(
+            outbox=self.outbox,
+            lanes=lanes,
+            picture_store=self.picture_store,
+            drawer=renderer,
+            operators=self.operators,
+            composer=self.alerts,
+            language=config.language,
+            metrics=self.metrics,
+            clock=DeliveryClock(),
+            read_again=self.alerts.reload_silences,
+            publisher=make_publisher(config.pictures.publish),
+        )
+        return _ConfiguredParts(
+            config=config,
+            targets=targets,
+            destinations=destinations,
+            alert_settings=alert_settings_of(config),
+            alert_monitors=AlertMonitors.of(config),
+            renderer=renderer,
+            channels=channels,
+            lanes=lanes,
+            delivery=Delivery(context, keep=config.keep),
+            jobs=scheduler_settings(config),
+            chat=self.chat.settings_of(config, destinations, renderer.grafana),
+        )
+
+    def _use(self, parts: _ConfiguredParts) -> ChannelSetup:
+        """Go by a configuration from now on, in one step; give the channels that were in use."""
+        config = parts.config
+        self._parts = parts
+        self.state.config, self.state.loaded_at = config, time.time()
+        self.outbox.dedupe_window = config.dedupe_window
+        self.operators.reconfigure(parts.targets, parts.destinations, config.language)
+        self.alerts.configure(parts.alert_settings, parts.alert_monitors)
+        self.lanes.lanes = parts.lanes
+        self.drawer.renderer = parts.renderer
+        self.jobs.reconfigure(parts.jobs)
+        self.hosts.reconfigure(config.host, language=config.language, timezone=config.timezone)
+        self.chat.reconfigure(parts.chat)
+        return self.channels.use(parts.channels)
+
+    def read_config(self) -> Config:
+        """Read the configuration again. Raises `ConfigError`."""
+        return self._load() if self._load else self.state.config
+
+    async def tell_operators(self, line: str) -> None:
+        """Queue a line for the person in charge; raises nothing."""
+        await self.operators.tell_or_log(line)
 
     async def take(self, config: Config) -> Taken:
         """Go on with another configuration, and cut nothing off.
@@ -425,77 +420,121 @@ class Running:
         new delivery begins. A job keeps its times unless they change. A channel that can stay stays connected.
 
         Raises:
-            Failed: it cannot be made; everything goes on as before.
+            ReloadFailed: it cannot be made; everything goes on as before.
         """
-        bridge, old = self._bridge, self._present
-        config, later = _as_far_as_it_goes(old.config, config)
-        bridge.files.later = later
+        old = self._present
+        config, later = restrict_to_running(old.config, config)
         changed = _differ(old.config, config, (name for name in type(config).model_fields if name != "path"))
         if not changed:
             return Taken((), later)
         try:
-            new = _build(bridge, config, old)
-            http = _http(bridge, config) if _differ(old.config, config, _SERVED_BY) else None
+            new = self._build(config)
+            services = self._web_services()
+            http = make_bridge_app(services, config) if _differ(old.config, config, SERVED_BY) else None
         except Exception as error:
             log.exception("a new configuration cannot be used")
-            bridge.files.problems = (f"{type(error).__name__}: {error}",)
-            raise Failed(f"{type(error).__name__}: {error}") from error
-        bridge.turn_to(new)
-        self._present = new
-        self._jobs.reconfigure(scheduler_settings(config), new.pictures)
-        self._hosts.reconfigure(config.host, language=config.language, timezone=config.timezone)
-        self.answering.take(new)
+            raise ReloadFailed(f"{type(error).__name__}: {error}") from error
+        channels = self._use(new)
         if http is not None:
-            await bridge.listener.serve(http)
-        await self._exchange(old, new)
-        return Taken(tuple(changed), later, await self._orphans(old, new))
+            await self._listener.serve(http)
+        await self._exchange(old, new, channels)
+        return Taken(tuple(changed), later, await self._list_orphans(old, new))
 
-    async def _exchange(self, old: Generation, new: Generation) -> None:
-        bridge, tasks = self._bridge, self._tasks
+    async def _exchange(self, old: _ConfiguredParts, new: _ConfiguredParts, channels: ChannelSetup) -> None:
         await old.delivery.drain()
-        await tasks.end("watch")
-        await tasks.end("delivery")
-        for name, channel in old.channels.items():
-            if new.channels.get(name) is not channel:
-                await tasks.end(f"channel {name}")
-            if name not in new.channels:
-                await bridge.forget_channel(name)
-        for name, channel in new.channels.items():
-            if old.channels.get(name) is not channel:
-                self._start_channel(name)
-            elif isinstance(channel, Lasting):
-                channel.adopt(_context(bridge, new.config, name))
+        await self._tasks.end("watch")
+        await self._tasks.end("delivery")
+        await self.channels.switch(channels)
         new.delivery.go_on_from(old.delivery)
-        tasks.start("delivery", new.delivery.run())
-        self._start_watch()
-        for lane in new.lanes:
-            if lane.is_online:
-                bridge.greet(lane.name)
-        if new.pictures is not old.pictures:
-            task = asyncio.create_task(self._retire(old.pictures), name="old painters")
-            self._retiring.add(task)
-            task.add_done_callback(self._retiring.discard)
+        self._tasks.start("delivery", new.delivery.run())
+        self._start_watchdog()
+        self._start_background(self._retire(old.renderer))
 
-    async def _retire(self, pictures: PictureRenderer) -> None:
-        """Close painters once the jobs that still use them are over."""
+    async def _retire(self, renderer: PictureRenderer) -> None:
+        """Close a renderer once the jobs and commands that still use it are over."""
         try:
-            await self._jobs.wait_idle()
-            await self.answering.settled()
+            await self.jobs.wait_idle()
+            await self.chat.wait_idle()
+            await self.alerts.close_retired()
         finally:
-            await pictures.close()
+            await renderer.close()
 
-    async def _orphans(self, old: Generation, new: Generation) -> tuple[tuple[str, int], ...]:
-        """The targets that are gone, and how much still waits for them: it is kept, as it is at a restart."""
+    async def _list_orphans(self, old: _ConfiguredParts, new: _ConfiguredParts) -> tuple[tuple[str, int], ...]:
+        """List the targets that are gone, and how much still waits for them: it is kept, as it is at a restart."""
         gone = old.targets.keys() - new.targets.keys()
         try:
-            waiting = await self._bridge.outbox.count_backlog() if gone else []
+            waiting = await self.outbox.count_backlog() if gone else []
         except StorageError:
             return ()
-        return tuple((name, count) for name, count, _ in waiting if name in gone)
+        return tuple((each.target, each.waiting) for each in waiting if each.target in gone)
+
+    def _web_services(self) -> WebServices:
+        return WebServices(
+            state=self.state,
+            database=self.database,
+            outbox=self.outbox,
+            alerts=self.alerts,
+            channels=self.channels,
+            lanes=self.lanes,
+            jobs=self.jobs,
+            hosts=self.hosts,
+            drawer=self.drawer,
+            picture_store=self.picture_store,
+            health=self.health,
+            metrics=self.metrics,
+            reloader=self.reloader,
+            doctor=doctor.Doctor(self.state, self.database),
+        )
 
 
-def _as_far_as_it_goes(old: Config, new: Config) -> tuple[Config, tuple[str, ...]]:
-    """A new configuration with what cannot change while the bridge runs as it was, and what that is."""
+@asynccontextmanager
+async def running(config: Config, load: Callable[[], Config] | None = None) -> AsyncIterator[App]:
+    """Run a bridge for the length of a `with` block; hooks are taken when it begins.
+
+    With `load`, which reads the configuration again, the files are watched and a change is taken over.
+
+    Raises:
+        WxbridgeError: it cannot start; the text says why and what to do.
+    """
+    async with AsyncExitStack() as stack:
+        stack.enter_context(hold_state_dir(config.state_dir))
+        database = open_database(config)
+        stack.callback(database.close)
+        app = App(config, database, load)
+        stack.push_async_callback(app.close)
+        await app.open()
+        await app.start()
+        await app.serve()
+        about = {
+            "pid": os.getpid(),
+            "url": app.url,
+            "version": wxbridge.__version__,
+            "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        }
+        await database.run(lambda c: remember_fact(c, "bridge", about, time.time()))
+        log.info("serving", url=app.url, version=wxbridge.__version__, state_dir=str(config.state_dir))
+        app.look_for_fonts()
+        # The last to start and the first to stop: systemd is told of both.
+        stack.push_async_callback(app.stop_watching)
+        stack.enter_context(announced_to_systemd())
+        app.watch()
+        # What was imported stays for good: walking over it again and again costs more than an alert does.
+        gc.collect()
+        gc.freeze()
+        yield app
+
+
+SERVED_BY = ("server", "hooks")
+"""The sections that the HTTP application is made from."""
+
+
+def _differ(old: Config, new: Config, names: Iterable[str]) -> list[str]:
+    """List the sections that two configurations do not have in common."""
+    return [name for name in names if getattr(old, name, None) != getattr(new, name, None)]
+
+
+def restrict_to_running(old: Config, new: Config) -> tuple[Config, tuple[str, ...]]:
+    """Give a new configuration with what cannot change while the bridge runs as it was, and what that is."""
     update: dict[str, Any] = {}
     later = []
     if new.state_dir != old.state_dir:
@@ -507,85 +546,3 @@ def _as_far_as_it_goes(old: Config, new: Config) -> tuple[Config, tuple[str, ...
         update["server"] = old.server if open_door else new.server.model_copy(update={"listen": old.server.listen})
         later.append("server" if open_door else "server.listen")
     return (new.model_copy(update=update) if update else new), tuple(later)
-
-
-def _watched(bridge: Bridge, services: Iterable[asyncio.Task[Any]]) -> watchdog.Watched:
-    async def trouble() -> watchdog.Trouble | None:
-        died = [task.get_name() for task in services if task.done() and not task.cancelled() and task.exception()]
-        if died:
-            return watchdog.Trouble(f"{', '.join(died)} died")
-        try:
-            await bridge.probe()
-        except StorageError as error:
-            # It answers, and recovers by itself once there is room again; meanwhile hooks are told to come back.
-            return watchdog.Trouble(str(error), restart_helps=False)
-        except TimeoutError:
-            return watchdog.Trouble("the database does not answer")
-        return None
-
-    return watchdog.Watched(
-        database=bridge.database,
-        trouble=trouble,
-        channels=bridge.statuses,
-        targets=bridge.targets,
-        destinations=bridge.destinations,
-        master=MASTER,
-        outbox=bridge.outbox,
-        metrics=bridge.metrics,
-        language=bridge.config.language,
-        timezone=bridge.config.timezone,
-    )
-
-
-async def _serve(bridge: Bridge, stack: AsyncExitStack) -> str:
-    """Begin to answer; gives the address."""
-    server = bridge.config.server
-    port = bridge.listener.bind(server.host, server.port)
-    stack.push_async_callback(bridge.listener.close)
-    await bridge.listener.serve(_http(bridge, bridge.config))
-    return f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{port}"
-
-
-def _http(bridge: Bridge, config: Config) -> web.Application:
-    """The HTTP application of a configuration. It asks the bridge who takes alerts in, at each request."""
-    server = config.server
-
-    async def accept(source: str, body: bytes, *given: Any) -> Accepted:
-        if source == HOST and bridge.hosts is not None:
-            taken = await bridge.hosts.receive(body)  # samples; None where these are alerts
-            if taken is not None:
-                return taken
-        return await bridge.alerts.accept(source, body, *given)
-
-    neighbours = Neighbours(
-        accept=accept,
-        push=bridge.push,
-        refresh_gauges=bridge.refresh_gauges,
-        database_ok=bridge.database_ok,
-        channels=bridge.statuses,
-        outbox=lambda: watchdog.outbox_part(bridge.outbox, oldest=bridge.config.watch.oldest, now=time.time()),
-        sources=registry.sources(config.hooks.generic.mappings),
-        picture_store=PictureStore.below(config.state_dir),
-        alerts=bridge.alerts,
-    )
-    token = server.token.get_secret_value() if server.token else None
-    return make_app(
-        neighbours,
-        token=token or None,
-        max_body=server.max_body,
-        metrics=bridge.metrics,
-        hooks={name: getattr(config.hooks, name) for name in type(config.hooks).model_fields},
-        rate=server.rate,
-        console=desk.console_of(bridge),
-        read_token=(server.read_token.get_secret_value() if server.read_token else "") or None,
-        proxies=server.proxies,
-    )
-
-
-def _about(bridge: Bridge) -> dict[str, Any]:
-    return {
-        "pid": os.getpid(),
-        "url": bridge.url,
-        "version": wxbridge.__version__,
-        "started": datetime.now(UTC).isoformat(timespec="seconds"),
-    }

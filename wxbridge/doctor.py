@@ -26,6 +26,7 @@ from wxbridge.channels import ChannelPlugin, CheckContext
 from wxbridge.channels.checks import probe_target
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
+from wxbridge.config.watcher import ConfigState
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding, FindingState
@@ -51,6 +52,17 @@ async def examine(
     chosen = CHECKS if checks is None else checks
     found = await asyncio.gather(*(_run_check(name, check, config, database) for name, check in chosen.items()))
     return [finding for findings in found for finding in findings]
+
+
+class Doctor:
+    """Examines the configuration in use."""
+
+    def __init__(self, state: ConfigState, database: Database) -> None:
+        self._state, self._database = state, database
+
+    async def examine(self) -> list[Finding]:
+        """Run every check. It raises nothing."""
+        return await examine(self._state.config, self._database)
 
 
 async def _run_check(name: str, check: Check, config: Config, database: Database | None) -> list[Finding]:

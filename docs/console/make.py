@@ -25,7 +25,6 @@ from PIL import Image
 import wxbridge
 from wxbridge import app, registry
 from wxbridge.alerts.service import SilenceRequest
-from wxbridge.bridge import Bridge
 from wxbridge.config.schema import load
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import MessageState
@@ -126,7 +125,7 @@ async def _until(look: Callable[[], Any], *, wanted: bool = True) -> None:
         await asyncio.sleep(0.2)
 
 
-async def fill(bridge: Bridge, session: aiohttp.ClientSession, *, machines: int = 2) -> None:
+async def fill(bridge: app.App, session: aiohttp.ClientSession, *, machines: int = 2) -> None:
     """Have an ordinary night happen."""
     headers = {"Authorization": f"Bearer {TOKEN}"}
 
@@ -147,7 +146,6 @@ async def fill(bridge: Bridge, session: aiohttp.ClientSession, *, machines: int 
                 "samples": found[start : start + 500], "about": {"cores": 16, "memory": 34e9, "system": "Debian 12"},
             })  # fmt: skip
     for job in ("kafka-inspection", "standup"):
-        assert bridge.jobs is not None  # noqa: S101 - it runs
         bridge.jobs.run_now(job)
     await _until(bridge.outbox.count_backlog)
     await _until(bridge.outbox.count_backlog, wanted=False)
@@ -242,9 +240,9 @@ async def main(folder: Path, wanted: list[str]) -> None:
             config = load(file, registry.plugin_settings(), {})
             async with app.running(config) as bridge:
                 browser = await driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-                await _until(lambda: bridge.statuses()["wechat"].state == "online")
+                await _until(lambda: bridge.channels.statuses()["wechat"].state == "online")
                 await fill(bridge, session)
-                overview = await bridge.alerts().overview() if bridge.alerts else None
+                overview = await bridge.alerts.overview()
                 key = overview.alerts[0].key if overview else ""
                 newest = (await bridge.outbox.list_messages(target="duty"))[-1]
                 paths = {name: path.replace("KEY", key).replace("ID", str(newest.id)) for name, path in PAGES.items()}
@@ -257,7 +255,7 @@ async def main(folder: Path, wanted: list[str]) -> None:
                     if how[0] == "login" and simulator.logged_in:
                         simulator.gateway.auto_scan = False
                         simulator.logout()
-                        await _until(lambda: bridge.statuses()["wechat"].state == "waiting_for_scan")
+                        await _until(lambda: bridge.channels.statuses()["wechat"].state == "waiting_for_scan")
                     made = await shoot(browser, bridge.url, paths[how[0]], folder, how)
                     print(f"{made.name}: {made.stat().st_size // 1000} kB")  # noqa: T201 - a script
                 await browser.close()

@@ -9,7 +9,7 @@ import signal
 from .conftest import Bench, Process
 from .test_main_job import legacy
 
-QUICKLY = {"wxbridge.config.watcher:QUIET": 0.1, "wxbridge.config.watcher:PATIENCE": 0.3}
+QUICKLY = {"wxbridge.config.watcher:QUIET_SECONDS": 0.1, "wxbridge.config.watcher:PATIENCE_SECONDS": 0.3}
 """Where nobody writes slowly."""
 
 

@@ -14,7 +14,6 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from wxbridge import app, registry
-from wxbridge.bridge import Bridge
 from wxbridge.channels import ChannelContext
 from wxbridge.config import watcher
 from wxbridge.config.schema import Config
@@ -56,11 +55,10 @@ class Stage:
     read: Callable[..., Config]
     channels: list[FakeChannel] = field(default_factory=list)
     text: str = CONFIG
-    bridge: Bridge | None = None
-    whole: app.Running | None = None
+    bridge: app.App | None = None
 
     @asynccontextmanager
-    async def up(self) -> AsyncIterator[Bridge]:
+    async def up(self) -> AsyncIterator[app.App]:
         async with asyncio.timeout(20), app.running(self.read(self.text)) as bridge:
             self.bridge = bridge
             yield bridge
@@ -82,13 +80,6 @@ def stage(read: Callable[..., Config], monkeypatch: pytest.MonkeyPatch) -> Stage
 
     monkeypatch.setitem(registry.CHANNELS, "console", replace(registry.CHANNELS["console"], create=create))
     monkeypatch.setattr(stage, "kinds", kinds, raising=False)
-    made = app.Running.__init__
-
-    def note(self: app.Running, *args: object) -> None:
-        made(self, *args)  # type: ignore[arg-type]
-        stage.whole = self
-
-    monkeypatch.setattr(app.Running, "__init__", note)
     return stage
 
 
@@ -97,8 +88,8 @@ def note(target: str, text: str) -> Notification:
 
 
 async def take(stage: Stage, old: str, new: str) -> watcher.Taken:
-    assert stage.whole
-    return await stage.whole.take(stage.change(old, new))
+    assert stage.bridge
+    return await stage.bridge.take(stage.change(old, new))
 
 
 async def until(condition: Callable[[], object]) -> None:
@@ -113,7 +104,7 @@ async def test_what_is_being_sent_is_sent_to_its_end_before_the_new_delivery_beg
         await bridge.outbox.put([note("a", "under way"), note("a", "next")])
         await until(lambda: first.tried)
         taking = asyncio.create_task(take(stage, "  b: {channel: console}\n", "  c: {channel: console}\n"))
-        await until(lambda: "c" in bridge.targets)
+        await until(lambda: "c" in bridge.channels.targets)
         # New rules hold at once, and what comes is stored; only sending waits.
         async with aiohttp.ClientSession() as session:
             posted = await session.post(f"{bridge.url}/hooks/grafana?to=c", json=NEWS)
@@ -149,10 +140,10 @@ async def test_a_channel_whose_targets_stay_is_not_touched_by_new_routes(stage: 
 
 
 async def test_a_job_whose_times_stay_keeps_its_next_run_and_another_gets_its_own(stage: Stage) -> None:
-    async with stage.up():
-        assert stage.whole
-        await until(lambda: stage.whole and stage.whole._jobs._scheduler)
-        scheduler = stage.whole._jobs._scheduler
+    async with stage.up() as bridge:
+        await until(lambda: bridge.jobs._scheduler)
+        scheduler = bridge.jobs._scheduler
+        assert scheduler
         before = {job.id: job.next_run_time for job in scheduler.get_jobs()}
         await take(stage, "cron: 0 3 * * *", "cron: 0 4 * * *")
         after = {job.id: job.next_run_time for job in scheduler.get_jobs()}
@@ -168,7 +159,7 @@ async def test_messages_of_a_target_that_is_gone_are_kept_and_told_of(stage: Sta
         await bridge.outbox.put([note("b", "one"), note("b", "two")])
         await until(lambda: stage.channels[0].tried)
         taking = asyncio.create_task(take(stage, "  b: {channel: console}\n", ""))
-        await until(lambda: "b" not in bridge.targets)
+        await until(lambda: "b" not in bridge.channels.targets)
         stage.channels[0].gate.set()
         assert (await taking).orphans == (("b", 1),), "what was under way has been sent"
         await take(stage, "  a: {channel: console}\n", "  a: {channel: console}\n  b: {channel: console}\n")
@@ -177,9 +168,9 @@ async def test_messages_of_a_target_that_is_gone_are_kept_and_told_of(stage: Sta
 
 async def test_an_open_door_never_comes_of_a_reload(read: Callable[..., Config]) -> None:
     old = read('server: {listen: "0.0.0.0:8080", token: t}')
-    config, later = app._as_far_as_it_goes(old, read('server: {listen: "127.0.0.1:8080"}'))
+    config, later = app.restrict_to_running(old, read('server: {listen: "127.0.0.1:8080"}'))
     assert (config.server, later) == (old.server, ("server",))
-    config, later = app._as_far_as_it_goes(old, read('server: {listen: "127.0.0.1:8080", token: new}'))
+    config, later = app.restrict_to_running(old, read('server: {listen: "127.0.0.1:8080", token: new}'))
     assert config.server.listen == "0.0.0.0:8080"
     assert config.server.token
     assert config.server.token.get_secret_value() == "new"
@@ -196,7 +187,7 @@ async def test_a_configuration_that_cannot_be_made_leaves_everything_as_it_was(
 
         with capture_logs(), monkeypatch.context() as patch:
             patch.setattr(app, "alert_settings_of", fails)
-            with pytest.raises(watcher.Failed, match="a bug"):
+            with pytest.raises(watcher.ReloadFailed, match="a bug"):
                 await take(stage, "routes: [{to: [a]}]", "routes: [{to: [b]}]")
         await bridge.outbox.put([note("b", "still")])
         await until(lambda: stage.channels[0].texts == ["still"])

@@ -17,6 +17,7 @@ from wxbridge.config.hooks import HookSettings
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database
 from wxbridge.core.model import Capabilities, MessageState, Picture, Priority, Text
+from wxbridge.core.state_lock import is_held
 
 if TYPE_CHECKING:
     from wxbridge.cli.sample_alerts import SampleAlert  # brings PIL
@@ -60,7 +61,7 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
         bodies.append(await _picture(settings, image, destination.capabilities))
     note = render.make_notification("cli", target, bodies, destination, settings.language, Priority.REPLY)
     accepted = await Outbox(database).put([note])
-    if not app.is_running(settings.state_dir):
+    if not is_held(settings.state_dir):
         say("queued; it is sent when the bridge runs (`wxbridge run`)")
         return True
     return await _outcome(database, list(accepted.ids))
@@ -116,8 +117,6 @@ def alert_test(
 async def _post(settings: Config, sample: SampleAlert, to: str | None) -> tuple[int, Any]:
     import aiohttp
 
-    from wxbridge import app
-
     # A bridge that listens on port 0 or on all addresses has noted where it really is.
     with_url = await _noted_url(settings)
     server = settings.server
@@ -132,7 +131,7 @@ async def _post(settings: Config, sample: SampleAlert, to: str | None) -> tuple[
         ):
             return response.status, await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-        running = "" if app.is_running(settings.state_dir) else "; no bridge runs here: start `wxbridge run`"
+        running = "" if is_held(settings.state_dir) else "; no bridge runs here: start `wxbridge run`"
         raise fail(f"cannot post to {url}: {error}{running}") from None
 
 
@@ -151,11 +150,10 @@ def _credentials(settings: Config, hook: str, body: bytes) -> dict[str, str]:
 
 
 async def _noted_url(settings: Config) -> str | None:
-    from wxbridge import app
     from wxbridge.cli.common import database_of
     from wxbridge.core.schema import read_facts
 
-    if not app.is_running(settings.state_dir):
+    if not is_held(settings.state_dir):
         return None
     with database_of(settings) as database:
         about = (await database.read(lambda c: read_facts(c, "bridge"))).get("")

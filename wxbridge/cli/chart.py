@@ -139,4 +139,4 @@ def _pictures(config: Path | None, prometheus: str | None) -> PictureRenderer:
     from wxbridge import app
 
     found = read_config(config)
-    return app.make_pictures(found if given is None else found.model_copy(update={"prometheus": given}))
+    return app.make_renderer(found if given is None else found.model_copy(update={"prometheus": given}))

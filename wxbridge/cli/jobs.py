@@ -12,6 +12,7 @@ from wxbridge.config.schema import Config
 from wxbridge.config.types import parse_duration
 from wxbridge.core import logging
 from wxbridge.core.database import Database
+from wxbridge.core.state_lock import is_held
 from wxbridge.jobs import store
 from wxbridge.jobs.store import JobStatus
 
@@ -28,7 +29,7 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
         from wxbridge import app as bridge
         from wxbridge.delivery.outbox import Outbox
 
-        async with bridge.make_pictures(settings) as pictures:
+        async with bridge.make_renderer(settings) as pictures:
             scheduler = bridge.make_scheduler(settings, database, Outbox(database), pictures)
             return [_row(job, settings) for job in await scheduler.list_jobs()]
 
@@ -61,10 +62,10 @@ def run(job_id: JobId, config: ConfigOption = None) -> None:
         from wxbridge import app as bridge
         from wxbridge.delivery.outbox import Outbox
 
-        async with bridge.make_pictures(settings) as pictures:
+        async with bridge.make_renderer(settings) as pictures:
             scheduler = bridge.make_scheduler(settings, database, Outbox(database), pictures)
             accepted = await scheduler.run_job(job_id)
-        if not bridge.is_running(settings.state_dir):
+        if not is_held(settings.state_dir):
             say("no bridge is running: what was queued is sent when one runs")
         return accepted.queued
 

@@ -53,5 +53,5 @@ async def _draw(config: Path | None, request: PageRequest) -> bytes:
     from wxbridge.pictures.renderer import PictureRenderer
 
     configured = config is not None or config_path(None).exists()
-    async with app.make_pictures(read_config(config)) if configured else PictureRenderer() as pictures:
+    async with app.make_renderer(read_config(config)) if configured else PictureRenderer() as pictures:
         return await pictures.draw(request.to_spec())

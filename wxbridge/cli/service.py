@@ -17,6 +17,7 @@ from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, config_path, f
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.core import logging
 from wxbridge.core.output import write_in_background
+from wxbridge.core.state_lock import is_held
 
 LogFormatOption = Annotated[str, typer.Option("--log-format", help="auto, text or json.")]
 LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
@@ -63,7 +64,7 @@ async def _run(settings: Config, load: Callable[[], Config]) -> None:
     # By default it would end the bridge, also while it starts.
     loop.add_signal_handler(signal.SIGHUP, lambda: None)
     async with app.running(settings, load) as bridge:
-        loop.add_signal_handler(signal.SIGHUP, bridge.reload)
+        loop.add_signal_handler(signal.SIGHUP, bridge.reloader.ask)
         await stop.wait()
         say("stopping")
 
@@ -233,13 +234,12 @@ def _check_around(settings: Config) -> None:
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well."""
-    from wxbridge import app
     from wxbridge.cli.common import with_database
     from wxbridge.core.schema import read_facts
     from wxbridge.delivery.outbox_queries import OutboxQueries
 
     async def read(settings: Config, database: Any) -> list[dict[str, Any]]:
-        running = app.is_running(settings.state_dir)
+        running = is_held(settings.state_dir)
         about = (await database.read(lambda c: read_facts(c, "bridge"))).get("", ({}, 0.0))[0]
         rows: list[dict[str, Any]] = [
             {

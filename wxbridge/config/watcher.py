@@ -1,38 +1,39 @@
-"""Reading jobs.yaml again while the bridge runs: when, and who is told what of it.
+"""Reloads jobs.yaml while the bridge runs: notices that files changed, waits until they are whole, reports how it went.
 
-What a new configuration means for the bridge is `app`'s business, handed in as `take`. Here is noticed that the
-files changed, waited until they are whole, and reported how it went.
+What a new configuration changes is the business of who takes it (`ReloadTarget`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
+from typing import Protocol
 
 import structlog
 
-from wxbridge import watchdog
 from wxbridge.config.schema import BrokenConfig, Config
 from wxbridge.core.errors import ConfigError, Problem
 from wxbridge.core.metrics import Metrics
+from wxbridge.core.systemd import reload_announced
 from wxbridge.core.text.i18n import Language, say
 
 log = structlog.get_logger()
 
-LOOK_EVERY = 5.0
+FILES_CHECK_SECONDS = 5.0
 """Seconds after which the files are looked at though nothing was heard: network file systems tell nothing."""
-QUIET = 0.4
+QUIET_SECONDS = 0.4
 """Seconds in which the files must not change before they are read: editors write in several steps."""
-PATIENCE = 2.0
+PATIENCE_SECONDS = 2.0
 """Seconds that a file may be wrong before that is told: it may be half written."""
-_PAUSE = 0.1
+_PAUSE_SECONDS = 0.1
 """Seconds between two looks, where something else in the folder changes all the time."""
-_TOLD_ONE_BY_ONE = 5
+MAX_PROBLEMS_TOLD = 5
 
 
 @dataclass(frozen=True)
@@ -47,31 +48,57 @@ class Taken:
     """Targets that are gone, each with how many messages wait for it."""
 
 
-@dataclass(frozen=True)
-class Around:
-    """What reloading works with."""
+class ReloadTarget(Protocol):
+    """The running bridge, as far as reloading works with it."""
 
-    load: Callable[[], Config]
-    """Read and check the files. Raises `ConfigError`."""
-    take: Callable[[Config], Awaitable[Taken]]
-    """Have the bridge run it. Raises where it cannot, and has changed nothing then."""
-    tell: Callable[[str], Awaitable[None]]
-    """Queue a line for the person in charge."""
-    metrics: Metrics
-    language: Callable[[], Language]
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    def read_config(self) -> Config:
+        """Read and check the files. Raises `ConfigError`. Called in a thread."""
+
+    async def take(self, config: Config) -> Taken:
+        """Run with a configuration from now on. Raises `ReloadFailed` where it cannot be; nothing has changed then."""
+
+    async def tell_operators(self, line: str) -> None:
+        """Queue a line for the person in charge; raises nothing."""
 
 
-class Failed(Exception):
+@dataclass
+class ConfigState:
+    """The configuration in use, and how reading it went; what of it is asked while the bridge runs."""
+
+    config: Config
+    started_at: float = field(default_factory=time.time)
+    """When the bridge started. Seconds since the epoch, as `loaded_at`."""
+    loaded_at: float = field(default_factory=time.time)
+    """When the configuration came into use."""
+    problems: tuple[str, ...] = ()
+    """What was wrong the last time that the files were read, each with its line; empty where nothing was."""
+    later: tuple[str, ...] = ()
+    """What takes effect at the next start."""
+
+
+class ReloadFailed(Exception):
     """A configuration could not be taken over; the old one is in use as before."""
 
 
 class Reloader:
-    """Keeps the bridge at what the files say. `ask` has them read at once; `run` also watches them."""
+    """Keeps the bridge at what the files say. `ask` has them read at once; `run` also watches them.
 
-    def __init__(self, around: Around, config: Config) -> None:
-        self._around = around
-        self._files, self._patterns = config.files, config.patterns
+    Args:
+        bridge: What is reconfigured.
+        state: The configuration in use; how reading goes is kept here.
+        metrics: Where reloads are counted.
+        sleep: Lets time pass.
+    """
+
+    def __init__(
+        self,
+        bridge: ReloadTarget,
+        state: ConfigState,
+        metrics: Metrics,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._bridge, self._state, self._metrics, self._sleep = bridge, state, metrics, sleep
+        self._files, self._patterns = state.config.files, state.config.patterns
         self._seen = _fingerprint(self._files, self._patterns)
         """The files when they were last read."""
         self._bell = asyncio.Event()
@@ -94,11 +121,11 @@ class Reloader:
                 watched = self._files, self._patterns
                 while watched == (self._files, self._patterns):
                     with suppress(TimeoutError):
-                        async with asyncio.timeout(LOOK_EVERY):
+                        async with asyncio.timeout(FILES_CHECK_SECONDS):
                             await self._bell.wait()
                     self._bell.clear()
                     await self.look()
-                    await self._around.sleep(_PAUSE)
+                    await self._sleep(_PAUSE_SECONDS)
             finally:
                 stop.set()
                 await asyncio.wait([watcher], timeout=1.0)
@@ -112,7 +139,7 @@ class Reloader:
         if found is None:
             await self._refuse("invalid", problem)
             return
-        with watchdog.reloading():
+        with reload_announced():
             await self._take(found)
 
     async def _now(self) -> str:
@@ -123,18 +150,20 @@ class Reloader:
 
         Last comes the fingerprint of just what was read: who writes a moment later is noticed at the next look.
         """
-        left = PATIENCE
+        left = PATIENCE_SECONDS
         while True:
             before = await self._now()
-            await self._around.sleep(QUIET)
+            await self._sleep(QUIET_SECONDS)
             if await self._now() != before:
-                left = PATIENCE
+                left = PATIENCE_SECONDS
                 continue
             try:
-                config = await asyncio.to_thread(self._around.load)
+                config = await asyncio.to_thread(self._bridge.read_config)
                 refuse_empty(config)
+                self._state.problems = ()
             except ConfigError as error:
-                problem = _problems(error.problems, self._around.language())
+                self._state.problems = tuple(map(str, error.problems))
+                problem = _problems(error.problems, self._state.config.language)
                 if isinstance(error, BrokenConfig):
                     # What it newly includes is watched too: there the correction may come.
                     self._files = tuple(dict.fromkeys((*self._files, *error.files)))
@@ -150,18 +179,19 @@ class Reloader:
                 continue
             if await self._now() == before and left <= 0:
                 return None, problem, before
-            left -= QUIET
+            left -= QUIET_SECONDS
 
     async def _take(self, config: Config) -> None:
         try:
-            taken = await self._around.take(config)
-        except Failed as error:
+            taken = await self._bridge.take(config)
+        except ReloadFailed as error:
+            self._state.problems = (str(error),)
             await self._refuse("failed", str(error))
             return
-        around = self._around
-        around.metrics.config_reloads.labels("ok").inc()
-        around.metrics.config_ok.set(1)
-        language = around.language()
+        self._metrics.config_reloads.labels("ok").inc()
+        self._metrics.config_ok.set(1)
+        self._state.later = taken.later
+        language = self._state.config.language
         if taken.changed or self._told:
             log.info("configuration reloaded", changed=list(taken.changed), files=len(config.files))
         else:
@@ -169,28 +199,27 @@ class Reloader:
         if taken.later:
             log.warning("takes effect at the next start", settings=list(taken.later))
         if taken.later and taken.later != self._told_later:
-            await around.tell(say("config.later", language, what=", ".join(taken.later)))
+            await self._bridge.tell_operators(say("config.later", language, what=", ".join(taken.later)))
         self._told_later = taken.later
         for name, count in taken.orphans:
             log.warning("messages wait for a target that is gone", target=name, count=count)
-            await around.tell(say("config.orphans", language, what=name, n=count))
+            await self._bridge.tell_operators(say("config.orphans", language, what=name, n=count))
         if self._told:
             self._told = ""
-            await around.tell(say("config.back", language))
+            await self._bridge.tell_operators(say("config.back", language))
 
     async def _refuse(self, outcome: str, what: str) -> None:
-        around = self._around
-        around.metrics.config_reloads.labels(outcome).inc()
-        around.metrics.config_ok.set(0)
+        self._metrics.config_reloads.labels(outcome).inc()
+        self._metrics.config_ok.set(0)
         log.error("configuration not reloaded, the old one stays", outcome=outcome, problems=what.splitlines())
-        line = say(f"config.{outcome}", around.language(), what=what)
+        line = say(f"config.{outcome}", self._state.config.language, what=what)
         if line != self._told:
             self._told = line
-            await around.tell(line)
+            await self._bridge.tell_operators(line)
 
 
 def _problems(problems: Sequence[Problem], language: Language) -> str:
-    lines = [str(problem) for problem in problems[:_TOLD_ONE_BY_ONE]]
+    lines = [str(problem) for problem in problems[:MAX_PROBLEMS_TOLD]]
     left = len(problems) - len(lines)
     return "\n".join([*lines, *([say("config.more", language, n=left)] if left else [])])
 

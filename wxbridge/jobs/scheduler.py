@@ -118,9 +118,9 @@ class JobScheduler:
             misfire_grace_time=int(job.misfire_grace) or 1,
         )
 
-    def reconfigure(self, settings: SchedulerSettings, drawer: PictureDrawer) -> None:
+    def reconfigure(self, settings: SchedulerSettings) -> None:
         """Replace the jobs. One whose times are the same keeps its next run; the runs under way end as they began."""
-        old, self._settings, self._drawer = self._settings, settings, drawer
+        old, self._settings = self._settings, settings
         scheduler = self._scheduler
         if scheduler is None:
             return

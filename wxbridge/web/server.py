@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from aiohttp import web
 
 from wxbridge.config.hooks import HookSettings
+from wxbridge.config.schema import Config
 from wxbridge.config.types import Rate
 from wxbridge.core.metrics import Metrics
 from wxbridge.web import api, pages
@@ -16,11 +17,29 @@ from wxbridge.web.answers import read_body, sentences
 from wxbridge.web.auth import Gate, guard
 from wxbridge.web.connections import LIMITS, METRICS, Runner, watched
 from wxbridge.web.console.neighbours import Console
+from wxbridge.web.console.services import console_of
 from wxbridge.web.console.session import Doors, Network
 from wxbridge.web.limits import Clock, InboundRate, Limits
-from wxbridge.web.neighbours import Neighbours
+from wxbridge.web.neighbours import Neighbours, neighbours_of
+from wxbridge.web.services import WebServices
 
-__all__ = ["Clock", "Limits", "Neighbours", "Runner", "make_app"]
+__all__ = ["Clock", "Limits", "Neighbours", "Runner", "make_app", "make_bridge_app"]
+
+
+def make_bridge_app(services: WebServices, config: Config) -> web.Application:
+    """Put the application of a bridge together, by the sections `server:` and `hooks:` of a configuration."""
+    server = config.server
+    return make_app(
+        neighbours_of(services),
+        token=(server.token.get_secret_value() if server.token else "") or None,
+        max_body=server.max_body,
+        metrics=services.metrics,
+        hooks={name: getattr(config.hooks, name) for name in type(config.hooks).model_fields},
+        rate=server.rate,
+        console=console_of(services),
+        read_token=(server.read_token.get_secret_value() if server.read_token else "") or None,
+        proxies=server.proxies,
+    )
 
 
 def make_app(  # noqa: PLR0913 - each by its name

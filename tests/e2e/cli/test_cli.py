@@ -19,7 +19,6 @@ import wxbridge
 from tests.support import REPOSITORY
 from wxbridge import app, cli
 from wxbridge.alerts.serialization import group_to_json
-from wxbridge.alerts.service import AlertMonitors
 from wxbridge.config.schema import Config
 from wxbridge.core.model import (
     Alert,
@@ -423,7 +422,6 @@ def test_an_alert_cannot_be_tried_without_a_bridge(
 
 
 def test_an_alert_is_tried_on_a_running_server(config: Config) -> None:
-    from wxbridge.bridge import Bridge
     from wxbridge.cli import alerts
     from wxbridge.cli.sample_alerts import SAMPLES
 
@@ -431,10 +429,11 @@ def test_an_alert_is_tried_on_a_running_server(config: Config) -> None:
         async with AsyncExitStack() as stack:
             database = app.open_database(config)
             stack.callback(database.close)
-            bridge = Bridge(config, database, (targets := app.all_targets(config)), app.destinations_of(targets))
-            bridge.alerts.configure(app.alert_settings_of(config), AlertMonitors.of(config))
-            url = await app._serve(bridge, stack)
-            server = config.server.model_copy(update={"listen": url.removeprefix("http://")})
+            bridge = app.App(config, database)
+            stack.push_async_callback(bridge.close)
+            await bridge.open()
+            await bridge.serve()
+            server = config.server.model_copy(update={"listen": bridge.url.removeprefix("http://")})
             settings = config.model_copy(update={"server": server})
             return await alerts._post(settings, SAMPLES["grafana"], "ops,dba")
 

@@ -65,7 +65,7 @@ def test_a_job_is_muted_and_unmuted_beside_a_running_bridge(run: Run, config: Co
     async def its_time() -> int:
         database = bridge.open_database(config)
 
-        async with bridge.make_pictures(config) as pictures:
+        async with bridge.make_renderer(config) as pictures:
             jobs = bridge.make_scheduler(config, database, Outbox(database), pictures)
             await asyncio.create_task(jobs.run_scheduled("hello"))
         count = len(await Outbox(database).list_messages())

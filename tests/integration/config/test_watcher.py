@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from wxbridge import registry
 from wxbridge.config import watcher
 from wxbridge.config.schema import Config, load
-from wxbridge.config.watcher import Around, Failed, Reloader, Taken
+from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
 from wxbridge.core.metrics import Metrics
 
 FIRST = "targets:\n  term: {channel: console}\n"
@@ -36,14 +36,13 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.write(FIRST)
-        around = Around(self.load, self.take, self.tell, self.metrics, lambda: "en", self.sleep)
-        self.reloader = Reloader(around, self.load())
+        self.reloader = Reloader(self, ConfigState(self.read_config()), self.metrics, self.sleep)
         self.loads = 0
 
     def write(self, text: str) -> None:
         self.path.write_text(text, encoding="utf-8")
 
-    def load(self) -> Config:
+    def read_config(self) -> Config:
         self.loads += 1
         return load(self.path, registry.plugin_settings(), {})
 
@@ -53,7 +52,7 @@ class Desk:
         self.taken.append(config)
         return self.answer
 
-    async def tell(self, line: str) -> None:
+    async def tell_operators(self, line: str) -> None:
         self.told.append(line)
 
     async def sleep(self, seconds: float) -> None:
@@ -160,7 +159,7 @@ async def test_many_mistakes_are_not_poured_over_the_master(desk: Desk) -> None:
 
 
 async def test_what_the_bridge_cannot_take_is_told_and_counted(desk: Desk) -> None:
-    desk.fault = Failed("no such thing")
+    desk.fault = ReloadFailed("no such thing")
     desk.write(SECOND)
     await desk.reloader.look()
     assert "no such thing" in desk.told[0]

@@ -20,8 +20,6 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import wxbridge
 from wxbridge import app
-from wxbridge.alerts.service import AlertMonitors
-from wxbridge.bridge import Bridge
 from wxbridge.channels.console import ConsoleTarget
 from wxbridge.config.schema import Config
 from wxbridge.config.types import Pace
@@ -109,13 +107,13 @@ routes:
 
 
 @pytest_asyncio.fixture
-async def bridge(read: Callable[..., Config]) -> AsyncIterator[Bridge]:
+async def bridge(read: Callable[..., Config]) -> AsyncIterator[app.App]:
     async with app.running(read(SETTINGS)) as running:
         yield running
 
 
 @pytest_asyncio.fixture
-async def scrape(bridge: Bridge) -> AsyncIterator[Callable[..., Any]]:
+async def scrape(bridge: app.App) -> AsyncIterator[Callable[..., Any]]:
     async with aiohttp.ClientSession() as session:
 
         async def get(name: str, **labels: str) -> float | None:
@@ -127,12 +125,12 @@ async def scrape(bridge: Bridge) -> AsyncIterator[Callable[..., Any]]:
         yield get
 
 
-async def post(bridge: Bridge, data: Any, path: str = "/hooks/grafana") -> int:
+async def post(bridge: app.App, data: Any, path: str = "/hooks/grafana") -> int:
     async with aiohttp.ClientSession() as session, session.post(bridge.url + path, data=data) as answer:
         return answer.status
 
 
-async def test_what_is_taken_repeated_and_refused_is_counted(bridge: Bridge, scrape: Callable[..., Any]) -> None:
+async def test_what_is_taken_repeated_and_refused_is_counted(bridge: app.App, scrape: Callable[..., Any]) -> None:
     assert [await post(bridge, json.dumps(ALERT)) for _ in range(3)] == [202, 202, 202]
     assert await scrape("wxbridge_accepted_total", source="grafana") == 1
     assert await scrape("wxbridge_deduplicated_total", source="grafana") == 2
@@ -145,7 +143,7 @@ async def test_what_is_taken_repeated_and_refused_is_counted(bridge: Bridge, scr
 
 
 async def test_what_waits_is_shown_with_its_age_and_zero_where_nothing_does(
-    bridge: Bridge, scrape: Callable[..., Any]
+    bridge: app.App, scrape: Callable[..., Any]
 ) -> None:
     now = time.time()
     items = [Notification("test", "ops", (Text("one"),)), Notification("test", "ops", (Text("two"),))]
@@ -156,7 +154,7 @@ async def test_what_waits_is_shown_with_its_age_and_zero_where_nothing_does(
     assert await scrape("wxbridge_backlog_oldest_seconds", target="other") == 0
 
 
-async def test_a_channels_state_is_one_series_at_one(bridge: Bridge) -> None:
+async def test_a_channels_state_is_one_series_at_one(bridge: app.App) -> None:
     async with aiohttp.ClientSession() as session, session.get(bridge.url + "/metrics") as answer:
         page = await answer.read()
     shown = {state: value(page, "wxbridge_channel_state", channel="wechat", state=state) for state in ChannelState}
@@ -164,17 +162,19 @@ async def test_a_channels_state_is_one_series_at_one(bridge: Bridge) -> None:
     assert shown[ChannelState.ONLINE] == 0
 
 
-async def test_what_is_left_of_the_pace_is_shown(bridge: Bridge, scrape: Callable[..., Any]) -> None:
+async def test_what_is_left_of_the_pace_is_shown(bridge: app.App, scrape: Callable[..., Any]) -> None:
     assert await scrape("wxbridge_pace_left", channel="wechat", window="30/min") == 30
-    [lane] = bridge.lanes
+    [lane] = bridge.lanes.lanes
     lane.pacer.note("somebody", time.monotonic())
     assert await scrape("wxbridge_pace_left", channel="wechat", window="30/min") == 29
     assert await scrape("wxbridge_pace_left", channel="wechat", window="600/d") == 599
 
 
-async def test_what_people_write_is_counted(bridge: Bridge, scrape: Callable[..., Any]) -> None:
+async def test_what_people_write_is_counted(bridge: app.App, scrape: Callable[..., Any]) -> None:
     now = datetime.now(UTC)
-    await bridge.on_inbound(Inbound("wechat", "m1", "u1", "someone", None, None, "hello", mentioned=True, at=now))
+    await bridge.channels.on_inbound(
+        Inbound("wechat", "m1", "u1", "someone", None, None, "hello", mentioned=True, at=now)
+    )
     assert await scrape("wxbridge_inbound_total", channel="wechat") == 1
 
 
@@ -186,9 +186,10 @@ async def test_a_database_that_takes_nothing_is_seen_and_counted_and_seen_to_be_
         config = read(SETTINGS)
         database = app.open_database(config)
         stack.callback(database.close)
-        bridge = Bridge(config, database, (targets := app.all_targets(config)), app.destinations_of(targets))
-        bridge.alerts.configure(app.alert_settings_of(config), AlertMonitors.of(config))
-        bridge.url = await app._serve(bridge, stack)
+        bridge = app.App(config, database)
+        stack.push_async_callback(bridge.close)
+        await bridge.open()
+        await bridge.serve()
 
         async def exposition() -> bytes:
             async with aiohttp.ClientSession() as session, session.get(bridge.url + "/metrics") as answer:

@@ -161,7 +161,7 @@ async def test_the_bare_address_leads_to_a_page_and_keeps_the_token(bench: Bench
 
 
 async def test_a_stored_picture_is_open_under_its_name_alone(bench: Bench, tmp_path: Any) -> None:
-    folder = bench.bridge.config.state_dir / "pictures"
+    folder = bench.bridge.state.config.state_dir / "pictures"
     folder.mkdir(parents=True)
     (folder / "unguessable.png").write_bytes(picture())
     (folder / ".half-written.png").write_bytes(b"x")
@@ -225,7 +225,7 @@ async def test_a_picture_comes_as_base64_or_as_an_upload_and_is_stored_as_it_is(
     for body in (alone, with_text):
         assert isinstance(body, Picture)
         assert body.file
-        stored = bench.bridge.config.state_dir / "pictures" / body.file
+        stored = bench.bridge.state.config.state_dir / "pictures" / body.file
         assert stored.read_bytes() == content
         assert stored.suffix == {"PNG": ".png", "JPEG": ".jpg", "GIF": ".gif"}[kind]
 

@@ -9,7 +9,7 @@ import aiohttp
 from sqlalchemy import Connection
 
 from wxbridge import app
-from wxbridge.bridge import Bridge
+from wxbridge.channels.manager import ChannelSetup
 from wxbridge.config.schema import Config
 from wxbridge.core.model import ChannelStatus, Message
 
@@ -32,7 +32,7 @@ routes:
 class Bench:
     """A bridge's HTTP server on a real socket over a real database, without anything that delivers."""
 
-    bridge: Bridge
+    bridge: app.App
     session: aiohttp.ClientSession
 
     async def ask(self, method: str, path: str, *, token: bool = True, **options: Any) -> tuple[int, Any]:
@@ -66,13 +66,17 @@ class Bench:
 
     def show_channel(self, status: ChannelStatus) -> None:
         """Have the bridge believe that it has a channel in this state."""
-        self.bridge.channels["wechat"] = SimpleNamespace(status=status)  # type: ignore[assignment]
+        channel: Any = SimpleNamespace(status=status)
+        self.bridge.channels.use(ChannelSetup(channels={"wechat": channel}))
 
 
 async def start(stack: AsyncExitStack, config: Config) -> Bench:
     database = app.open_database(config)
     stack.callback(database.close)
-    bridge = Bridge(config, database, (targets := app.all_targets(config)), app.destinations_of(targets))
-    bridge.url = await app._serve(bridge, app._intake(bridge), stack)
+    bridge = app.App(config, database)
+    stack.push_async_callback(bridge.close)
+    await bridge.open()
+    bridge.channels.use(ChannelSetup())
+    await bridge.serve()
     session = await stack.enter_async_context(aiohttp.ClientSession())
     return Bench(bridge, session)

@@ -16,7 +16,6 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from wxbridge import app, registry
-from wxbridge.bridge import Bridge
 from wxbridge.config.schema import Config, load
 from wxbridge.core.model import MessageState
 from wxbridge.simulator import Simulator
@@ -125,7 +124,7 @@ class Monitors:
 class Bench:
     """A running bridge."""
 
-    bridge: Bridge
+    bridge: app.App
     monitors: Monitors
     simulator: Simulator
     file: Path
@@ -206,5 +205,5 @@ async def running(folder: Path, *, logged_in: bool = True) -> AsyncIterator[Benc
         async with app.running(read(), read) as bridge:
             bench = Bench(bridge, monitors, simulator, file, session)
             if logged_in:
-                await bench.until(lambda: bridge.statuses()["wechat"].state == "online")
+                await bench.until(lambda: bridge.channels.statuses()["wechat"].state == "online")
             yield bench

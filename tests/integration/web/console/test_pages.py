@@ -259,8 +259,8 @@ async def test_rooms_are_found_and_copied_as_a_line_for_the_configuration(browse
 async def test_the_configuration_shows_what_is_wrong_with_its_line_and_no_secret(
     browser: Any, console: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watcher, "PATIENCE", 0.3)
-    monkeypatch.setattr(watcher, "QUIET", 0.1)
+    monkeypatch.setattr(watcher, "PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(watcher, "QUIET_SECONDS", 0.1)
     right = console.file.read_text(encoding="utf-8")
     async with opened(browser, console, "/console/configuration") as page:
         text = await page.locator("main").inner_text()
@@ -272,7 +272,7 @@ async def test_the_configuration_shows_what_is_wrong_with_its_line_and_no_secret
         console.file.write_text("", encoding="utf-8")
         await page.get_by_text("jobs.yaml:1: is empty").wait_for(timeout=15000)
         console.file.write_text(right, encoding="utf-8")
-        await console.until(lambda: not console.bridge.files.problems)
+        await console.until(lambda: not console.bridge.state.problems)
 
 
 async def test_doctor_runs_when_asked(browser: Any, console: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -323,7 +323,7 @@ async def test_the_login_shows_a_live_code_that_is_exchanged_without_reloading(b
         await leave.click()
         await sure.click()
         await page.get_by_text("the WeChat gateway answered UNAVAILABLE").wait_for()
-        assert console.bridge.statuses()["wechat"].state is ChannelState.ONLINE
+        assert console.bridge.channels.statuses()["wechat"].state is ChannelState.ONLINE
         await page.locator(".sure:not([open])").wait_for()
         await leave.click()
         await sure.click()
@@ -338,4 +338,4 @@ async def test_the_login_shows_a_live_code_that_is_exchanged_without_reloading(b
             assert await reader.locator(".qr, .sure").count() == 0
         console.simulator.scan()
         await page.locator(".channel .pill.good").first.wait_for(timeout=15000)
-        await console.until(lambda: console.bridge.statuses()["wechat"].state is ChannelState.ONLINE)
+        await console.until(lambda: console.bridge.channels.statuses()["wechat"].state is ChannelState.ONLINE)

@@ -23,9 +23,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from wxbridge import app
-from wxbridge import watchdog as watch
 from wxbridge.alerts.render import Destination
-from wxbridge.bridge import Bridge
 from wxbridge.channels.console import ConsoleTarget
 from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.config.schema import Config
@@ -34,7 +32,11 @@ from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import ConfigError, StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Capabilities, ChannelState, ChannelStatus, MessageState, Notification, Priority, Text
+from wxbridge.core.systemd import announced_to_systemd, notify_systemd, watchdog_seconds
+from wxbridge.delivery.backlog import BacklogWarner, WaitingTarget, describe_backlog, read_waiting
+from wxbridge.delivery.health import BridgeHealth, Trouble
 from wxbridge.delivery.outbox import Outbox
+from wxbridge.delivery.watchdog import BACKLOG_CHECK_SECONDS, Watchdog, WatchdogClock, ping
 from wxbridge.testing import FakeClock
 
 SECRET = "a-secret-in-the-path"
@@ -161,10 +163,13 @@ class House:
 
     restart_helps: bool = True
 
-    async def trouble(self) -> watch.Trouble | None:
-        return watch.Trouble(self.wrong, restart_helps=self.restart_helps) if self.wrong else None
+    async def find_trouble(self) -> Trouble | None:
+        return Trouble(self.wrong, restart_helps=self.restart_helps) if self.wrong else None
 
-    def channels(self) -> Mapping[str, ChannelStatus]:
+    def count_storage_error(self) -> None:
+        self.metrics.storage_errors.inc()
+
+    def statuses(self) -> Mapping[str, ChannelStatus]:
         return {"wechat": ChannelStatus(self.state, datetime.now(UTC))}
 
     def __post_init__(self) -> None:
@@ -185,19 +190,16 @@ class House:
     async def warnings(self, target: str) -> list[str]:
         return [message.body.text for message in await self.open(target) if message.body.text.startswith("⏳")]
 
-    @property
-    def watched(self) -> watch.Watched:
-        return watch.Watched(
+    def backlog(self, oldest: float = 900.0) -> BacklogWarner:
+        return BacklogWarner(
             database=self.database,
-            trouble=self.trouble,
-            channels=self.channels,
             targets=self.targets,
             destinations=dict.fromkeys(self.targets, Destination(Capabilities(text_limit=self.text_limit), 3600.0)),
-            master="master",
+            operators="master",
             outbox=self.outbox,
-            metrics=self.metrics,
             language=self.language,
             timezone=ZoneInfo("Asia/Shanghai"),
+            oldest=oldest,
         )
 
     @asynccontextmanager
@@ -209,8 +211,15 @@ class House:
             environment["WATCHDOG_USEC"] = watchdog
         loops = 1 + bool(systemd and watchdog) + ("heartbeat" in settings)
         timeline = Timeline(self.clock, loops)
-        clock = watch.Clock(self.clock.wall, self.clock.monotonic, timeline.sleep)
-        task = asyncio.create_task(watch.run(self.watched, WatchSettings(**settings), clock, environment))
+        clock = WatchdogClock(self.clock.wall, self.clock.monotonic, timeline.sleep)
+        given = WatchSettings(**settings)
+        watching = Watchdog(self, self, self.backlog(given.oldest), given, clock, environment)
+
+        async def run() -> None:
+            with announced_to_systemd(environment):
+                await watching.run()
+
+        task = asyncio.create_task(run())
         try:
             await timeline.settle()
             yield timeline
@@ -243,9 +252,9 @@ async def test_systemd_hears_that_the_bridge_serves_what_it_does_and_that_it_sto
         assert systemd.heard() == ["READY=1", "STATUS=wechat online; nothing waits"]
         await house.queue("ops")
         house.state = ChannelState.WAITING_FOR_SCAN
-        await time.advance(watch.LOOK_EVERY)
+        await time.advance(BACKLOG_CHECK_SECONDS)
         assert systemd.heard() == ["STATUS=wechat waiting for scan; 1 waiting for ops"]
-        await time.advance(10 * watch.LOOK_EVERY)
+        await time.advance(10 * BACKLOG_CHECK_SECONDS)
         assert systemd.heard() == []
     assert systemd.heard() == ["STOPPING=1"]
 
@@ -264,9 +273,9 @@ async def test_without_systemd_nothing_is_said_and_nothing_fails(house: House) -
 
 async def test_a_socket_that_is_gone_or_full_is_logged_and_stops_nobody(house: House, systemd: Systemd) -> None:
     with capture_logs() as logs:
-        watch.tell_systemd("READY=1", systemd.address + ".gone")
+        notify_systemd("READY=1", systemd.address + ".gone")
         for _ in range(10_000):
-            watch.tell_systemd("STATUS=x", systemd.address)
+            notify_systemd("STATUS=x", systemd.address)
     assert [line["state"] for line in logs[:2]] == ["READY=1", "STATUS=x"]
     assert {line["event"] for line in logs} == {"systemd could not be told"}
 
@@ -301,7 +310,7 @@ async def test_a_full_disk_does_not_have_the_bridge_restarted(house: House, syst
 
 
 async def test_a_bridge_that_cannot_tell_in_time_how_it_is_is_not_well(house: House, systemd: Systemd) -> None:
-    house.trouble = asyncio.Event().wait  # type: ignore[method-assign,assignment]
+    house.find_trouble = asyncio.Event().wait  # type: ignore[method-assign,assignment]
     with capture_logs() as logs:
         async with house.watching(systemd, "20000") as time:
             await time.advance(0.05)
@@ -323,7 +332,7 @@ async def test_a_bridge_that_cannot_tell_in_time_how_it_is_is_not_well(house: Ho
 def test_systemds_watchdog_counts_where_it_means_this_process(
     environment: dict[str, str], seconds: float | None
 ) -> None:
-    assert watch.watchdog_seconds(environment) == seconds
+    assert watchdog_seconds(environment) == seconds
 
 
 async def test_a_database_that_does_not_answer_is_in_the_status(house: House, systemd: Systemd) -> None:
@@ -356,7 +365,7 @@ async def test_the_heartbeat_beats_at_its_interval_while_the_bridge_is_well(hous
 async def test_a_failing_heartbeat_is_logged_once_and_once_when_it_is_back_and_never_with_its_path(
     house: House, switch: Switch, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(watch, "HEARTBEAT_LIMIT", 0.05)
+    monkeypatch.setattr("wxbridge.delivery.watchdog.HEARTBEAT_LIMIT_SECONDS", 0.05)
     with capture_logs() as logs:
         async with house.watching(heartbeat=switch.url, every="1m") as time:
             switch.status = 503
@@ -381,7 +390,7 @@ async def test_a_failing_heartbeat_is_logged_once_and_once_when_it_is_back_and_n
     "url", [f"http://127.0.0.1:9/{SECRET}", f"http://host.invalid/{SECRET}", f"http://[::1/{SECRET}", f"http://a:b/{SECRET}"]
 )  # fmt: skip
 async def test_what_goes_wrong_is_told_without_the_address(url: str) -> None:
-    reason = await watch.ping(url)
+    reason = await ping(url)
     assert reason
     assert SECRET not in reason
 
@@ -395,7 +404,7 @@ async def test_a_redirect_without_end_is_told_without_the_address(switch: Switch
     runner = web.AppRunner(server, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    assert await watch.ping(f"http://127.0.0.1:{runner.addresses[0][1]}/{SECRET}") == "TooManyRedirects"
+    assert await ping(f"http://127.0.0.1:{runner.addresses[0][1]}/{SECRET}") == "TooManyRedirects"
     await runner.cleanup()
 
 
@@ -408,7 +417,7 @@ async def test_the_fallback_on_another_channel_is_told_once_of_what_waits_too_lo
         await house.queue("ops", "two")
         await time.advance(900)
         assert await house.warnings("terminal") == []
-        await time.advance(watch.LOOK_EVERY)
+        await time.advance(BACKLOG_CHECK_SECONDS)
         [line] = await house.warnings("terminal")
         assert line.startswith("⏳ ops: 2 waiting, the oldest since ")
         assert line.endswith("(15 min 15 s)")
@@ -425,7 +434,7 @@ async def test_it_is_told_again_only_after_it_has_been_well(house: House) -> Non
             await time.advance(600)
             assert len(await house.warnings("terminal")) == episode
             await house.deliver("ops")
-            await time.advance(watch.LOOK_EVERY)
+            await time.advance(BACKLOG_CHECK_SECONDS)
 
 
 async def test_a_restart_within_an_episode_does_not_tell_again(house: House) -> None:
@@ -471,8 +480,8 @@ async def test_several_targets_are_told_of_in_one_text_split_to_the_limit_in_the
             "⏳ b:1 条待发,最早的自 01-02 11:04 起(已 1分钟15秒)",
         ]
     house.text_limit = 60
-    waiting = [watch.Waiting(f"target-{index}", 1, house.clock.wall(), 61.0) for index in range(3)]
-    [notification] = watch.warnings(house.watched, waiting)
+    waiting = [WaitingTarget(f"target-{index}", 1, house.clock.wall(), 61.0) for index in range(3)]
+    [notification] = house.backlog().compose_warnings(waiting)
     assert len(notification.bodies) > 1
     assert all(isinstance(body, Text) and len(body.text) <= 60 for body in notification.bodies)
 
@@ -484,13 +493,13 @@ async def test_a_warning_that_could_not_be_stored_is_tried_again(house: House) -
         await time.advance(90)
         house.refuse = False
         assert await house.warnings("terminal") == []
-        await time.advance(watch.LOOK_EVERY)
+        await time.advance(BACKLOG_CHECK_SECONDS)
         assert len(await house.warnings("terminal")) == 1
 
 
 async def test_a_clock_that_is_set_back_makes_no_age_negative(house: House) -> None:
     await house.queue("ops")
-    [item] = await watch.read_waiting(house.outbox, house.clock.wall() - 3600)
+    [item] = await read_waiting(house.outbox, house.clock.wall() - 3600)
     assert item.age == 0.0
 
 
@@ -558,24 +567,28 @@ async def test_a_bridge_whose_service_died_or_whose_database_takes_nothing_is_no
 
     config = read(RUNNING)
     database = app.open_database(config)
-    bridge = Bridge(config, database, (targets := app.all_targets(config)), app.destinations_of(targets))
+    bridge = app.App(config, database)
     ended = asyncio.create_task(ends(), name="ended")
     died = asyncio.create_task(dies(), name="delivery")
     await asyncio.wait([ended, died])
-    assert await app._watched(bridge, [ended]).trouble() is None
-    assert await app._watched(bridge, [ended, died]).trouble() == watch.Trouble("delivery died")
+
+    def health(*services: asyncio.Task[None]) -> BridgeHealth:
+        return BridgeHealth(database, bridge.outbox, bridge.metrics, bridge.channels, bridge.lanes, services)
+
+    assert await health(ended).find_trouble() is None
+    assert await health(ended, died).find_trouble() == Trouble("delivery died")
     await database.read(lambda c: c.exec_driver_sql("PRAGMA query_only=ON"))
-    refused = await app._watched(bridge, []).trouble()
+    refused = await health().find_trouble()
     assert refused
     assert not refused.restart_helps
     await database.read(lambda c: c.exec_driver_sql("PRAGMA query_only=OFF"))
-    assert await app._watched(bridge, []).trouble() is None
+    assert await health().find_trouble() is None
     database.close()
 
 
 async def test_readyz_says_where_the_outbox_cannot_be_read(house: House) -> None:
     house.database.close()
-    part = await watch.outbox_part(house.outbox, oldest=60, now=0)
+    part = await describe_backlog(house.outbox, oldest=60, now=0)
     assert part == {"ok": False, "detail": "the database is closed"}
 
 

@@ -1,0 +1,321 @@
+"""Owns the channels: makes and runs them, keeps what a reload does not change, greets, and shows login codes."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import sqlalchemy as sa
+import structlog
+
+from wxbridge.channels import ChannelContext, ChannelPlugin, announcements, qr_code
+from wxbridge.config.schema import Config
+from wxbridge.config.types import TargetSettings
+from wxbridge.core.database import Database
+from wxbridge.core.errors import BadBody, StorageError
+from wxbridge.core.metrics import Metrics
+from wxbridge.core.model import (
+    Channel,
+    ChannelState,
+    ChannelStatus,
+    Inbound,
+    Notification,
+    NotificationSink,
+    Picture,
+)
+from wxbridge.core.schema import facts, remember_fact
+from wxbridge.core.tasks import NamedTasks
+from wxbridge.core.text.i18n import Language
+
+log = structlog.get_logger()
+
+
+@runtime_checkable
+class LastingChannel(Protocol):
+    """A channel that can go on with another configuration, which spares a login. Others are made anew."""
+
+    def keeps(self, context: ChannelContext) -> bool:
+        """Whether the connection can stay. It changes nothing."""
+
+    def adopt(self, context: ChannelContext) -> None:
+        """Take over targets and settings; called where it `keeps`, while nothing is being sent. It never fails."""
+
+
+@runtime_checkable
+class LogoutChannel(Protocol):
+    """A channel that can be logged out."""
+
+    def log_out(self) -> Awaitable[None]:
+        """End the login; somebody has to log in again. Raises `SendError`."""
+
+
+class MessageQueue(NotificationSink, Protocol):
+    """Where the channels' own messages go, and who is woken when a channel can send."""
+
+    def wake(self) -> None:
+        """Have what waits looked at again."""
+
+
+class OperatorLine(Protocol):
+    """Where the person in charge is told."""
+
+    async def tell_or_log(self, line: str) -> None:
+        """Queue a line; one that cannot be stored is logged."""
+
+
+class PictureSaver(Protocol):
+    """Where the picture of a login code is kept."""
+
+    async def save(self, content: bytes, name: str) -> Picture:
+        """Store a picture's bytes. Raises `StorageError`."""
+
+
+class InboundHandler(Protocol):
+    """What takes the messages that people write."""
+
+    async def on_inbound(self, inbound: Inbound) -> None:
+        """Take a message; the channel has logged it."""
+
+
+@dataclass(frozen=True)
+class ChannelSetup:
+    """The channels of one configuration, by lane."""
+
+    contexts: Mapping[str, ChannelContext] = field(default_factory=dict)
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+    """Those of an earlier configuration whose connection can stay are among them."""
+    targets: Mapping[str, TargetSettings] = field(default_factory=dict)
+    """By name, of all lanes."""
+    language: Language = "en"
+
+
+def list_lanes(
+    plugins: Mapping[str, ChannelPlugin], config: Config, targets: Mapping[str, TargetSettings]
+) -> list[str]:
+    """List the lanes that have a target or a section of their own."""
+    lanes: dict[str, None] = {}
+    for name, plugin in plugins.items():
+        section = config.section(plugin.section) if plugin.section else None
+        own = plugin.lanes(section) if plugin.lanes else (name,) if section else ()
+        used = (target.lane() for target in targets.values() if target.channel == name)
+        lanes.update(dict.fromkeys([*own, *used]))
+    return list(lanes)
+
+
+def find_plugin(plugins: Mapping[str, ChannelPlugin], lane: str) -> ChannelPlugin:
+    """Give the plug-in of a lane (`wechat`, `wecom_bot:NAME`)."""
+    return plugins[lane.partition(":")[0]]
+
+
+def settings_of_lane(plugins: Mapping[str, ChannelPlugin], config: Config, lane: str) -> Any:
+    """Give a lane's own section of jobs.yaml. May raise `WxbridgeError`."""
+    plugin = find_plugin(plugins, lane)
+    section = config.section(plugin.section) if plugin.section else plugin.settings()
+    return plugin.of_lane(section, lane)
+
+
+class ChannelManager:
+    """The channels in use, their states, greetings and login codes.
+
+    Args:
+        plugins: The channels that there are, by name.
+        database: Where states are kept, for other processes.
+        state_dir: Where `login.png` is written.
+        queue: Takes greetings and login codes, and is woken when a channel changes.
+        operators: Where channels report to the person in charge.
+        pictures: Keeps the pictures of login codes.
+        metrics: Counts what people write.
+        operator_target: The name of the target of the person in charge, who is greeted.
+        tasks: Where the channels run.
+    """
+
+    def __init__(  # noqa: PLR0913 - each by its name
+        self,
+        plugins: Mapping[str, ChannelPlugin],
+        *,
+        database: Database,
+        state_dir: Path,
+        queue: MessageQueue,
+        operators: OperatorLine,
+        pictures: PictureSaver,
+        metrics: Metrics,
+        operator_target: str,
+        tasks: NamedTasks,
+    ) -> None:
+        self._plugins, self._database, self._state_dir = plugins, database, state_dir
+        self._queue, self._operators, self._pictures, self._metrics = queue, operators, pictures, metrics
+        self._operator_target, self._tasks = operator_target, tasks
+        self._setup = ChannelSetup()
+        self._background: set[asyncio.Task[None]] = set()
+        self._greeted: set[str] = set()
+        """The targets that were greeted or announced to; once is enough for as long as the bridge runs."""
+        self._code_sent_at: dict[str, float] = {}
+        """When a channel's login code last went to the fallback; monotonic seconds."""
+        self.inbound: InboundHandler | None = None
+        """Who takes the messages that people write."""
+        self.url = ""
+        """Where the bridge is served: the login page is below it."""
+
+    # ------------------------------------------------ what is asked
+
+    @property
+    def channels(self) -> Mapping[str, Channel]:
+        """The channels in use, by lane."""
+        return self._setup.channels
+
+    @property
+    def targets(self) -> Mapping[str, TargetSettings]:
+        """The targets in use, by name."""
+        return self._setup.targets
+
+    def statuses(self) -> dict[str, ChannelStatus]:
+        """Give the state of every channel, by lane."""
+        return {name: channel.status for name, channel in self.channels.items()}
+
+    def list_logout_channels(self) -> list[str]:
+        """List the channels that can be logged out."""
+        return [name for name, channel in self.channels.items() if isinstance(channel, LogoutChannel)]
+
+    async def log_out(self, name: str) -> None:
+        """End a channel's login. Raises `BadBody` where it has none, or `SendError`."""
+        channel = self.channels.get(name)
+        if not isinstance(channel, LogoutChannel):
+            raise BadBody(f"{name} cannot be logged out from here.")
+        await channel.log_out()
+
+    # ------------------------------------------------ configurations
+
+    def prepare(self, config: Config, targets: Mapping[str, TargetSettings]) -> ChannelSetup:
+        """Make the channels of a configuration without starting them; those that can stay are kept.
+
+        Nothing in use changes.
+
+        Raises:
+            WxbridgeError: one cannot be made.
+        """
+        contexts = {lane: self._context(config, targets, lane) for lane in list_lanes(self._plugins, config, targets)}
+        channels = {
+            lane: self._kept(lane, context) or find_plugin(self._plugins, lane).create(context)
+            for lane, context in contexts.items()
+        }
+        return ChannelSetup(contexts, channels, targets, config.language)
+
+    def _context(self, config: Config, targets: Mapping[str, TargetSettings], lane: str) -> ChannelContext:
+        return ChannelContext(
+            settings=settings_of_lane(self._plugins, config, lane),
+            state_dir=config.state_dir,
+            database=self._database,
+            targets={name: target for name, target in targets.items() if target.lane() == lane},
+            tell_master=self._operators.tell_or_log,
+            lane=lane,
+        )
+
+    def _kept(self, lane: str, context: ChannelContext) -> Channel | None:
+        channel, before = self._setup.channels.get(lane), self._setup.contexts.get(lane)
+        if isinstance(channel, LastingChannel):
+            return channel if channel.keeps(context) else None
+        return channel if before == context else None
+
+    def use(self, setup: ChannelSetup) -> ChannelSetup:
+        """Answer for other channels from now on, in one step; give those that were in use. `switch` follows."""
+        before, self._setup = self._setup, setup
+        return before
+
+    async def switch(self, before: ChannelSetup) -> None:
+        """Stop the channels that `before` had alone, start those that are new, and hand the others their targets."""
+        for lane, channel in before.channels.items():
+            if self.channels.get(lane) is not channel:
+                await self._tasks.end(f"channel {lane}")
+            if lane not in self.channels:
+                await self._forget(lane)
+        for lane, channel in self.channels.items():
+            if before.channels.get(lane) is not channel:
+                work = channel.run(self.on_inbound, partial(self._on_status, lane))
+                self._tasks.start(f"channel {lane}", work)
+            elif isinstance(channel, LastingChannel):
+                channel.adopt(self._setup.contexts[lane])
+        for lane, status in self.statuses().items():
+            if status.state is ChannelState.ONLINE:
+                self._greet(lane)
+
+    # ------------------------------------------------ what channels report
+
+    async def on_inbound(self, inbound: Inbound) -> None:
+        """Take a message that somebody wrote."""
+        self._metrics.inbound.labels(inbound.channel).inc()
+        if self.inbound is not None:
+            await self.inbound.on_inbound(inbound)
+
+    def _on_status(self, lane: str, status: ChannelStatus) -> None:
+        """Take a channel's new state: show its login code, greet, wake the delivery, tell other processes."""
+        if status.state is ChannelState.WAITING_FOR_SCAN and status.qrcode:
+            self._show_code(lane, status.qrcode)
+        elif status.state is ChannelState.ONLINE:
+            self._code_sent_at.pop(lane, None)
+            (self._state_dir / "login.png").unlink(missing_ok=True)
+            self._greet(lane)
+        self._queue.wake()
+        self._start_background(self._record(lane, status))
+
+    async def _record(self, lane: str, status: ChannelStatus) -> None:
+        value = {"state": status.state.value, "detail": status.detail, "account": status.account}
+        with suppress(StorageError):
+            await self._database.run(lambda c: remember_fact(c, f"channel:{lane}", value, status.since.timestamp()))
+
+    async def _forget(self, lane: str) -> None:
+        """Have nobody told any more of a channel that is no longer configured."""
+        with suppress(StorageError):
+            await self._database.run(lambda c: c.execute(sa.delete(facts).where(facts.c.key == f"channel:{lane}")))
+
+    def _greet(self, lane: str) -> None:
+        """Greet the person in charge, and announce the bridge, on a channel that is up: each target once."""
+        context = self._setup.contexts.get(lane)
+        greeting = getattr(context.settings, "greeting", "") if context else ""
+        found = announcements.make_greetings(self.targets, lane, master=self._operator_target, greeting=greeting)
+        items = [item for item in found if item.target not in self._greeted]
+        self._greeted |= {item.target for item in items}
+        if items:
+            self._start_background(self._put(items))
+
+    def _show_code(self, lane: str, code: str) -> None:
+        png = self._state_dir / "login.png"
+        try:
+            qr_code.print_code(code, sys.stdout)
+            with suppress(OSError):
+                qr_code.save_png(code, png)
+        except ValueError:
+            log.error("the gateway's login code is too long for a QR code", length=len(code))  # noqa: TRY400
+            return
+        print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
+        now, interval = time.monotonic(), announcements.CODE_INTERVAL_SECONDS
+        if now - self._code_sent_at.get(lane, -interval) >= interval:
+            self._code_sent_at[lane] = now
+            self._start_background(self._send_code(lane, code))
+
+    async def _send_code(self, lane: str, code: str) -> None:
+        try:
+            picture = await self._pictures.save(qr_code.draw_png(code), "login.png")
+        except StorageError as error:
+            log.error("the login code could not be stored", error=str(error))  # noqa: TRY400
+            return
+        await self._put(announcements.make_login_codes(self.targets, lane, picture, self._setup.language))
+
+    async def _put(self, items: Sequence[Notification]) -> None:
+        try:
+            if items:
+                await self._queue.put(items)
+        except StorageError as error:
+            log.error("could not be stored", error=str(error))  # noqa: TRY400 - a trace says no more
+
+    def _start_background(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run a coroutine that nobody waits for; it is kept alive until it ends."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)

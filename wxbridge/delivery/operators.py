@@ -1,0 +1,60 @@
+"""Reports what the bridge itself suffers to the person in charge."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from wxbridge.alerts.render import Destination, make_notification
+from wxbridge.config.types import TargetSettings
+from wxbridge.core.errors import StorageError
+from wxbridge.core.model import NotificationSink, Priority, Text
+from wxbridge.core.text.i18n import Language
+
+log = structlog.get_logger()
+
+
+class OperatorReports:
+    """Queues lines for the target `operators`, the person in charge; for its fallback what is about itself."""
+
+    def __init__(self, sink: NotificationSink, operators: str) -> None:
+        self._sink, self._operators = sink, operators
+        self._targets: Mapping[str, TargetSettings] = {}
+        self._destinations: Mapping[str, Destination] = {}
+        self._language: Language = "en"
+
+    def reconfigure(
+        self, targets: Mapping[str, TargetSettings], destinations: Mapping[str, Destination], language: Language
+    ) -> None:
+        """Report to other targets, and in another language, from now on."""
+        self._targets, self._destinations, self._language = targets, destinations, language
+
+    async def tell(self, line: str, about: str | None = None) -> None:
+        """Queue a line; it goes into the log where nobody is in charge.
+
+        Args:
+            line: What to tell.
+            about: The target that it is about.
+
+        Raises:
+            StorageError: it could not be stored.
+        """
+        target = self._targets.get(self._operators)
+        names = (self._operators,) if about != self._operators else target.fallback if target else ()
+        items = [
+            make_notification("wxbridge", name, [Text(line)], self._destinations[name], self._language, Priority.SYSTEM)
+            for name in names
+            if name in self._targets
+        ]
+        if not items:
+            log.warning("nobody to tell", line=line)
+            return
+        await self._sink.put(items)
+
+    async def tell_or_log(self, line: str) -> None:
+        """Queue a line; one that cannot be stored is logged."""
+        try:
+            await self.tell(line)
+        except StorageError as error:
+            log.error("could not be told", line=line, error=str(error))  # noqa: TRY400 - a trace says no more

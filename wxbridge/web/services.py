@@ -1,0 +1,48 @@
+"""The objects that the HTTP server and the console work with. They outlast a configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wxbridge.alerts.service import AlertService
+from wxbridge.channels.manager import ChannelManager
+from wxbridge.config.watcher import ConfigState, Reloader
+from wxbridge.core.database import Database
+from wxbridge.core.findings import Finding
+from wxbridge.core.metrics import Metrics
+from wxbridge.core.model import PictureDrawer
+from wxbridge.delivery.health import BridgeHealth
+from wxbridge.delivery.lanes import LaneTable
+from wxbridge.delivery.outbox import Outbox
+from wxbridge.hosts.monitor import HostMonitor
+from wxbridge.jobs.scheduler import JobScheduler
+from wxbridge.pictures.store import PictureStore
+
+
+class Examiner(Protocol):
+    """What looks at everything that the bridge needs from outside."""
+
+    async def examine(self) -> Sequence[Finding]:
+        """Run every check; raises nothing."""
+
+
+@dataclass(frozen=True)
+class WebServices:
+    """What the pages and the API show and change; `state.config` is the configuration in use."""
+
+    state: ConfigState
+    reloader: Reloader
+    database: Database
+    outbox: Outbox
+    alerts: AlertService
+    channels: ChannelManager
+    lanes: LaneTable
+    jobs: JobScheduler
+    hosts: HostMonitor
+    drawer: PictureDrawer
+    picture_store: PictureStore
+    health: BridgeHealth
+    metrics: Metrics
+    doctor: Examiner
