@@ -7,18 +7,15 @@ import json
 import socket
 from typing import Any
 
-import pytest
 from aiohttp import web
 from PIL import Image
 
+from tests.fakes.real_monitors import needs_both
+from tests.support import free_port
 from wxbridge.pictures.charts.chart import WIDTH
 
 from .conftest import Bench
-from .test_monitors import ALERTMANAGER, PROMETHEUS, ROUTES, free_port, monitors
-
-needs_prometheus = pytest.mark.skipif(
-    not (PROMETHEUS and ALERTMANAGER), reason="needs Debian's packages prometheus and prometheus-alertmanager"
-)
+from .test_monitors import ROUTES, monitors
 
 
 def body(name: str = "DiskAlmostFull", **more: Any) -> dict[str, Any]:
@@ -39,7 +36,7 @@ def pictures(bench: Bench) -> list[bytes]:
     return [message.media.data for message in found if message.media]
 
 
-@needs_prometheus
+@needs_both
 async def test_an_alert_of_a_real_prometheus_brings_its_text_and_then_its_chart(bench: Bench) -> None:
     port = free_port()
     bridge = await bench.bridge(f"{ROUTES}prometheus: {{url: 'http://127.0.0.1:{port}'}}\n")

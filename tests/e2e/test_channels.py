@@ -15,6 +15,7 @@ import pytest_asyncio
 from tests.fakes.dingtalk import FakeDingtalk
 from tests.fakes.wecom import FakeWecom
 from tests.fakes.wecom_bot import WecomBotServer
+from tests.support import wait_until
 
 from .conftest import WAIT, Bench, Process
 from .test_main_job import legacy
@@ -73,15 +74,12 @@ async def services() -> AsyncIterator[Services]:
 
 
 async def until(condition: Callable[[], Any], *processes: Process) -> Any:
-    """Wait for something at a fake."""
-    try:
-        async with asyncio.timeout(WAIT):
-            while not (found := condition()):  # noqa: ASYNC110 - the fakes have no event in common
-                await asyncio.sleep(0.02)
-            return found
-    except TimeoutError:
-        logs = "\n".join(str(line) for process in processes for line in process.logs[-40:])
-        raise AssertionError(logs) from None
+    """Wait for something at a fake; the fakes have no event in common."""
+
+    def last_logs() -> str:
+        return "\n".join(str(line) for process in processes for line in process.logs[-40:])
+
+    return await wait_until(condition, explain=last_logs)
 
 
 def away(bench: Bench) -> None:

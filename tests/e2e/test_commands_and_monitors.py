@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import io
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from pathlib import Path
 
 import aiohttp
 from PIL import Image
 
 from tests.fakes.grafana import TOKEN, FakeGrafana
-from tests.fakes.real_alertmanager import alertmanager_process, free_port, post_alerts, real
+from tests.fakes.real_monitors import (
+    needs_alertmanager,
+    needs_prometheus,
+    post_alerts,
+    run_alertmanager,
+    run_prometheus,
+)
 
 from .conftest import Bench
 from .conversation import PICTURE, Answer, hold, turn
-from .test_alert_pictures import needs_prometheus
 from .test_commands import up
-from .test_monitors import PROMETHEUS
 
 
 def sizes(answers: list[Answer]) -> list[tuple[int, int]]:
@@ -56,38 +57,9 @@ graphs:
     assert await bridge.counted("wxbridge_pictures_total", kind="panel", outcome="drawn") == 3
 
 
-@asynccontextmanager
-async def prometheus(folder: Path) -> AsyncIterator[str]:
-    """A real Prometheus that watches nobody: the first scrape takes five seconds, and constants need none."""
-    url = f"127.0.0.1:{free_port()}"
-    config = folder / "prometheus.yml"
-    config.write_text("global: {}\n", encoding="utf-8")
-    with (folder / "prometheus.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(str(PROMETHEUS), f"--config.file={config}", f"--storage.tsdb.path={folder / 'tsdb'}"),
-            f"--web.listen-address={url}", stdout=log, stderr=log,
-        )  # fmt: skip
-    try:
-        async with asyncio.timeout(30), aiohttp.ClientSession() as session:
-            while not await _ready(session, f"http://{url}/-/ready"):  # noqa: ASYNC110 - another process
-                await asyncio.sleep(0.02)
-        yield f"http://{url}"
-    finally:
-        process.terminate()
-        await process.wait()
-
-
-async def _ready(session: aiohttp.ClientSession, url: str) -> bool:
-    try:
-        async with session.get(url) as answer:
-            return answer.status == 200
-    except aiohttp.ClientError:
-        return False
-
-
 @needs_prometheus
 async def test_an_expression_is_drawn_from_a_real_prometheus_for_those_who_may(quick: Bench) -> None:
-    async with prometheus(quick.directory) as url:
+    async with run_prometheus(quick.directory) as url:  # it watches nobody: constants need no scrape
         bridge = await up(quick, f"prometheus: {{url: '{url}'}}\nchat: {{promql: [张三]}}\n")
         answers = await hold(quick, bridge, [
             turn("李四", "/promql up", "promql refused", "^`promql` is for"),
@@ -100,9 +72,9 @@ async def test_an_expression_is_drawn_from_a_real_prometheus_for_those_who_may(q
     assert sizes(answers)[0][0] > 600
 
 
-@real
+@needs_alertmanager
 async def test_a_silence_from_the_chat_is_one_in_the_real_alertmanager_until_somebody_ends_it(quick: Bench) -> None:
-    async with alertmanager_process(quick.directory) as url:
+    async with run_alertmanager(quick.directory) as url:
         await post_alerts(
             url,
             {"alertname": "DiskFull", "team": "db", "severity": "critical", "instance": "db-1"},

@@ -9,8 +9,9 @@ from typing import Any
 
 from tests.fakes.grafana import TOKEN, FakeGrafana
 from tests.fakes.wecom_bot import WecomBotServer
+from tests.support import wait_for_change
 
-from .conftest import WAIT, Bench, Process
+from .conftest import Bench, Process
 from .conversation import PICTURE, Answer, Turn, compared, outcomes, turn
 
 GROUP = "wrGROUP"
@@ -56,10 +57,7 @@ async def hold(server: WecomBotServer, bridge: Process, turns: Sequence[Turn], t
         return [Answer(each.text or f"[{each.kind}]", each.media) for each in server.sent if each.chat == chat]
 
     async def until(condition: Any) -> None:
-        async with asyncio.timeout(WAIT):
-            while not condition():
-                server.changed.clear()
-                await server.changed.wait()
+        await wait_for_change(server.changed, condition)
 
     for each in turns:
         await server.say(each.says, user=each.who, group=group)

@@ -12,7 +12,6 @@ import json
 import random
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -27,7 +26,7 @@ from typing import Any
 import promql_parser
 from promql_parser import AggModifierType, AggregateExpr, BinaryExpr, Expr, MatchOp, VectorSelector
 
-from tests.support import REPOSITORY
+from tests.support import REPOSITORY, free_port
 from wxbridge.monitors.promql import CurveRole, analyze_expression, choose_series
 from wxbridge.monitors.promql_syntax import ParsedExpression, parse_expression
 
@@ -198,9 +197,7 @@ def answered(directory: Path, lines: list[str], given: dict[str, str]) -> dict[s
     (directory / "empty.yml").touch()
     create = ["promtool", "tsdb", "create-blocks-from", "openmetrics", directory / "samples", directory / "data"]
     subprocess.run(create, check=True, capture_output=True)
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{one.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     process = subprocess.Popen(
         ["prometheus", f"--config.file={directory / 'empty.yml'}", f"--storage.tsdb.path={directory / 'data'}",
          f"--web.listen-address={url.removeprefix('http://')}"], stderr=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
+from tests.support import wait_for_change
 from wxbridge.alerts.render import Destination
 from wxbridge.bot.command import CannotAnswer, Command, Permission, Question
 from wxbridge.bot.dispatcher import Around, Chat, ChatSetting
@@ -197,10 +198,7 @@ class Talk:
 
     async def until(self, predicate: Callable[[], Any]) -> None:
         """Wait until something is so: looked at when a command begins to wait, or an answer is stored."""
-        async with asyncio.timeout(10):
-            while not predicate():
-                self.gate.changed.clear()
-                await self.gate.changed.wait()
+        await wait_for_change(self.gate.changed, predicate)
 
     def _target_of(self, message: Inbound) -> str | None:
         if self.offline:

@@ -19,7 +19,8 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.fakes.real_alertmanager import alertmanager_process, free_port, post_alerts, real
+from tests.fakes.real_monitors import needs_alertmanager, post_alerts, run_alertmanager
+from tests.support import free_port
 from wxbridge.alerts import store
 from wxbridge.alerts.firing import FiringOverview
 from wxbridge.alerts.service import AlertMonitors, AlertService
@@ -328,11 +329,11 @@ async def test_who_looked_after_it_before_is_told(chat: Chat) -> None:
 # ---------------------------------------------------------------- with Alertmanager
 
 
-@real
+@needs_alertmanager
 async def test_with_alertmanager_a_silence_is_kept_on_both_sides_and_is_one(
     make: Callable[..., Chat], tmp_path: Path
 ) -> None:
-    async with alertmanager_process(tmp_path) as url, Alertmanager(WebSource(url=url)) as server:
+    async with run_alertmanager(tmp_path) as url, Alertmanager(WebSource(url=url)) as server:
         chat = make(alertmanager=server)
         await post_alerts(url, {"alertname": "DiskFull", "instance": "db-1", "severity": "critical", "pod": "p"})
         await chat.fires(SLOW)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,14 +38,6 @@ from wxbridge.pictures.store import PictureStore
 from wxbridge.testing import FakeChannel, FakeClock
 
 PNG = b"\x89PNG tiny"
-
-
-async def until(ready: Callable[[], Any]) -> None:
-    """Let the loops go on until something is so; for the tests of the running loops only."""
-    deadline = time.monotonic() + 30
-    while not ready():
-        assert time.monotonic() < deadline, "it did not come to that"
-        await asyncio.sleep(0.001)
 
 
 class Room(TargetSettings):

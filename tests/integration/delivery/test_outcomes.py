@@ -6,7 +6,8 @@ import asyncio
 
 import pytest
 
-from tests.integration.delivery.delivery_harness import Room, picture, until
+from tests.integration.delivery.delivery_harness import Room, picture
+from tests.support import wait_until
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
 from wxbridge.core.model import ChannelState, MessageState, Priority
@@ -220,7 +221,7 @@ async def test_a_stop_lets_what_is_being_sent_come_to_its_end(world) -> None:
     await w.put("ops", "hello")
     w.channel.gate = asyncio.Event()
     running = asyncio.create_task(w.delivery.run())
-    await until(lambda: w.channel.tried)
+    await wait_until(lambda: w.channel.tried)
     running.cancel()
     await asyncio.sleep(0.001)
     w.channel.gate.set()
@@ -232,8 +233,8 @@ async def test_the_loops_deliver_what_is_put_in_and_drawn(world) -> None:
     w = world()
     await w.put("ops", "hello", picture("graph"), priority=Priority.REPLY)
     running = asyncio.create_task(w.delivery.run())
-    await until(lambda: len(w.channel.sent) == 2)
-    await until(lambda: not w.delivery.send_loops[0].under_way)
+    await wait_until(lambda: len(w.channel.sent) == 2)
+    await wait_until(lambda: not w.delivery.send_loops[0].under_way)
     running.cancel()
     await asyncio.wait([running])
     assert w.channel.texts == ["hello", "[graph.png]"]

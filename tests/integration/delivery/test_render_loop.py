@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from tests.integration.delivery.delivery_harness import PNG, Room, picture, until
+from tests.integration.delivery.delivery_harness import PNG, Room, picture
+from tests.support import wait_until
 from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.model import ChannelState, Picture, PictureSpec
 from wxbridge.delivery.render_loop import MAX_DRAWINGS
@@ -99,7 +100,7 @@ async def test_pictures_that_are_done_at_the_same_moment_leave_no_other_waiting(
     w.outbox.record_picture = recorded_together
     gate.set()
     try:
-        await until(lambda: len(w.drawings) == 9)
+        await wait_until(lambda: len(w.drawings) == 9)
     finally:
         running.cancel()
         await asyncio.wait([running])
@@ -151,7 +152,7 @@ async def test_dashboards_that_take_long_leave_room_for_the_pictures_of_alerts(w
     await w.put("ops", of_alert("load"))
     await w.delivery.render_loop.round()
     assert len(w.delivery.render_loop.under_way) == MAX_DRAWINGS + 1
-    await until(lambda: len(w.delivery.render_loop.under_way) == MAX_DRAWINGS)
+    await wait_until(lambda: len(w.delivery.render_loop.under_way) == MAX_DRAWINGS)
     assert [spec.kind for spec in w.drawings].count("alert") == 1
     gate.set()
     await w.drain()

@@ -7,7 +7,8 @@ import sqlite3
 
 import pytest
 
-from tests.integration.delivery.delivery_harness import Room, picture, until
+from tests.integration.delivery.delivery_harness import Room, picture
+from tests.support import wait_until
 from wxbridge.core.errors import Permanent, StorageError, Transient
 from wxbridge.core.model import MessageState
 
@@ -180,13 +181,13 @@ async def test_the_loops_go_on_by_themselves_after_the_database_refused(world, m
     await w.put("ops", "hello")
     w.channel.gate = asyncio.Event()
     running = asyncio.create_task(w.delivery.run())
-    await until(lambda: w.channel.tried)
+    await wait_until(lambda: w.channel.tried)
     await trouble.begin()
     w.channel.gate.set()
     for _ in range(10):
         await asyncio.sleep(0.002)
     await trouble.end()
-    await until(lambda: not w.delivery.send_loops[0].under_way)
+    await wait_until(lambda: not w.delivery.send_loops[0].under_way)
     assert await w.states() == ["sent"]
     running.cancel()
     await asyncio.wait([running])

@@ -19,7 +19,8 @@ import pytest_asyncio
 from aiohttp import web
 from pydantic import SecretStr
 
-from tests.fakes.real_alertmanager import alertmanager_process, free_port, post_alerts, real
+from tests.fakes.real_monitors import needs_alertmanager, post_alerts, run_alertmanager
+from tests.support import free_port
 from wxbridge.alerts.listing import read_listing
 from wxbridge.alerts.notification_log import alert_key
 from wxbridge.alerts.sources import alertmanager as webhook
@@ -39,9 +40,9 @@ HOUR = timedelta(hours=1)
 # ---------------------------------------------------------------- a real one
 
 
-@real
+@needs_alertmanager
 async def test_a_real_alertmanager_lists_alerts_and_keeps_and_ends_silences(tmp_path: Path) -> None:
-    async with alertmanager_process(tmp_path) as url, Alertmanager(WebSource(url=url)) as client:
+    async with run_alertmanager(tmp_path) as url, Alertmanager(WebSource(url=url)) as client:
         full, slow = {"alertname": "DiskFull", "instance": "db-1"}, {"alertname": "Slow", "instance": "web-1"}
         await post_alerts(url, full, slow)
         found = {each.alert.title: each for each in await read_listing(await client.list_alerts(), "alertmanager")}
@@ -79,11 +80,11 @@ async def test_a_real_alertmanager_lists_alerts_and_keeps_and_ends_silences(tmp_
         assert [each.id for each in await client.list_silences()] == [later]
 
 
-@real
+@needs_alertmanager
 async def test_a_real_alertmanager_says_itself_what_it_does_not_take(
     tmp_path: Path, read: Callable[..., Config]
 ) -> None:
-    async with alertmanager_process(tmp_path) as url, Alertmanager(WebSource(url=url)) as client:
+    async with run_alertmanager(tmp_path) as url, Alertmanager(WebSource(url=url)) as client:
         with pytest.raises(ApiError, match="at least one matcher must not match the empty string") as caught:
             await client.add_silence(parse_matchers(['a=~".*"']), NOW, NOW + HOUR, "me", "")
         assert caught.value.status == 400

@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import json
 import math
-import shutil
 import socket
 import subprocess
 import time
@@ -20,6 +19,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from tests.fakes import promql_judge
+from tests.fakes.real_monitors import PROMETHEUS, PROMTOOL, needs_prometheus, run_prometheus
 from wxbridge.config.types import WebSource
 from wxbridge.core.errors import PictureError
 from wxbridge.monitors.prometheus import (
@@ -34,7 +34,6 @@ from wxbridge.monitors.prometheus import (
 )
 from wxbridge.monitors.promql import CurveRole, Period, analyze_expression, choose_period, narrow_query
 
-PROMETHEUS, PROMTOOL = shutil.which("prometheus"), shutil.which("promtool")
 PERIOD = Period(1000.0, 1900.0, 2.0)
 
 
@@ -420,18 +419,12 @@ WANTED = {
 }
 
 
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Any:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def real(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """A Prometheus whose storage was filled beforehand, so that nothing has to be waited for but its rules."""
     if not (PROMETHEUS and PROMTOOL):
-        pytest.skip("needs prometheus and promtool of Debian's package prometheus")
-    directory, port = tmp_path_factory.mktemp("prometheus"), free_port()
+        pytest.skip("needs Debian's package prometheus")
+    directory = tmp_path_factory.mktemp("prometheus")
     moments = range(int(time.time()) - 1500, int(time.time()), 15)
     samples = [f"{sample} {value} {moment}" for sample, value in GAUGES.items() for moment in moments]
     samples += [
@@ -439,21 +432,12 @@ def real(tmp_path_factory: pytest.TempPathFactory) -> Any:
     ]
     samples.sort(key=lambda line: line.partition("{")[0])
     (directory / "samples").write_text("\n".join([*samples, "# EOF\n"]), encoding="utf-8")
-    create = [str(PROMTOOL), "tsdb", "create-blocks-from", "openmetrics", directory / "samples", directory / "data"]
-    subprocess.run(create, check=True, capture_output=True)
+    create = [str(PROMTOOL), "tsdb", "create-blocks-from", "openmetrics", directory / "samples"]
+    await asyncio.to_thread(subprocess.run, [*create, directory / "prometheus"], check=True, capture_output=True)
     (directory / "rules.yml").write_text(REAL_RULES, encoding="utf-8")
-    (directory / "prometheus.yml").write_text(
-        "global: {evaluation_interval: 200ms, external_labels: {cluster: test}}\nrule_files: [rules.yml]\n",
-        encoding="utf-8",
-    )
-    with (directory / "log").open("ab") as log:
-        process = subprocess.Popen(
-            [str(PROMETHEUS), f"--config.file={directory / 'prometheus.yml'}", f"--web.listen-address=127.0.0.1:{port}",
-             f"--storage.tsdb.path={directory / 'data'}"], stdout=log, stderr=log,
-        )  # fmt: skip
-    yield f"http://127.0.0.1:{port}"
-    process.terminate()
-    process.wait()
+    config = "global: {evaluation_interval: 200ms, external_labels: {cluster: test}}\nrule_files: [rules.yml]\n"
+    async with run_prometheus(directory, config) as url:
+        yield url
 
 
 async def alerts_of(url: str) -> list[dict[str, str]]:
@@ -497,7 +481,7 @@ async def test_the_chart_of_each_real_alert_shows_exactly_its_series_and_thresho
     assert len(alerts) == len(WANTED)
 
 
-@pytest.mark.skipif(not (PROMETHEUS and PROMTOOL), reason="needs Debian's package prometheus")
+@needs_prometheus
 def test_the_queries_of_the_public_expressions_give_the_firing_alerts_series_and_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
+from tests.support import wait_for_change
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.wechat.channel import WechatChannel
 from wxbridge.channels.wechat.identity import Remembered
@@ -79,14 +80,9 @@ class WechatHarness:
         self.changed.set()
 
     async def until(self, predicate: Callable[[], T], timeout: float = 20.0) -> T:  # noqa: ASYNC109
-        try:
-            async with asyncio.timeout(timeout):
-                while not (value := predicate()):
-                    self.changed.clear()
-                    await self.changed.wait()
-                return value
-        except TimeoutError:
-            raise TimeoutError(f"{self.channel.status} {self.states} {self.told}") from None
+        return await wait_for_change(
+            self.changed, predicate, seconds=timeout, explain=lambda: f"{self.channel.status} {self.states} {self.told}"
+        )
 
     async def state(self, state: ChannelState) -> ChannelStatus:
         await self.until(lambda: self.channel.status.state is state)

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest_asyncio
 
 from tests.fakes.wecom_bot import WecomBotServer
+from tests.support import wait_for_change
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.wecom_bot.channel import WecomBotChannel
 from wxbridge.channels.wecom_bot.connection import BotTiming
@@ -108,15 +109,10 @@ class BotHarness:
         return self.channel.status
 
     async def until(self, predicate: Callable[[], T], timeout: float = 20.0) -> T:  # noqa: ASYNC109
-        changed = self.server.changed
-        try:
-            async with asyncio.timeout(timeout):
-                while not (value := predicate()):
-                    changed.clear()
-                    await changed.wait()
-                return value
-        except TimeoutError:
-            raise TimeoutError(f"{self.channel.status} {self.states} {self.server.frames}") from None
+        return await wait_for_change(
+            self.server.changed, predicate, seconds=timeout,
+            explain=lambda: f"{self.channel.status} {self.states} {self.server.frames}",
+        )  # fmt: skip
 
     def picture(self, data: bytes, name: str = "panel.png") -> PictureFile:
         path = self.tmp_path / name

@@ -13,6 +13,7 @@ import pytest
 
 from tests.fakes.grafana import TOKEN
 from tests.fakes.grafana_pages import PANELS
+from tests.support import wait_until
 from wxbridge.core import imaging
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
@@ -58,12 +59,6 @@ def alive(pids: set[int]) -> set[int]:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
                 living.add(pid)
     return living
-
-
-async def until(condition, seconds: float = 10.0) -> None:
-    async with asyncio.timeout(seconds):
-        while not condition():  # noqa: ASYNC110 - processes tell nobody when they end
-            await asyncio.sleep(0.01)
 
 
 def renderers(pid: int) -> set[int]:
@@ -298,7 +293,7 @@ async def test_it_is_closed_when_idle_and_starts_again(fake):
         processes = family(browser.pid)
         assert [timer.seconds for timer in timers] == [123]
         timers[-1].callback()
-        await until(lambda: browser.pid is None and not alive(processes))
+        await wait_until(lambda: browser.pid is None and not alive(processes))
         await browser.shoot(Shot(fake.url + "/pages/plain"))
         assert browser.pid not in processes
 
@@ -308,7 +303,7 @@ async def test_nothing_is_left_over_after_close(fake):
     async with Browser() as browser:
         await asyncio.gather(*(browser.shoot(Shot(fake.url + "/pages/plain")) for _ in range(3)))
         assert len(family(os.getpid()) - before) > 2
-    await until(lambda: not alive(family(os.getpid()) - before), 3)
+    await wait_until(lambda: not alive(family(os.getpid()) - before))
     with pytest.raises(PictureError, match="stopping"):
         await browser.shoot(Shot(fake.url + "/pages/plain"))
 
@@ -350,7 +345,7 @@ async def test_a_browser_that_crashes_every_time_is_an_error(fake):
         shooting = asyncio.ensure_future(browser.shoot(Shot(fake.url + "/slow", deadline=20)))
         killed = set()
         for _ in range(2):
-            await until(lambda: browser.pid is not None and browser.pid not in killed)
+            await wait_until(lambda: browser.pid is not None and browser.pid not in killed)
             killed.add(browser.pid)
             os.kill(browser.pid, signal.SIGKILL)
         with pytest.raises(PictureError, match="crashed twice") as caught:
@@ -367,7 +362,7 @@ async def test_a_browser_that_hangs_is_replaced(fake, monkeypatch):
         os.kill(first, signal.SIGSTOP)
         assert await browser.shoot(Shot(fake.url + "/pages/plain", deadline=20))
         assert browser.pid != first
-    await until(lambda: not alive({first}), 3)
+    await wait_until(lambda: not alive({first}))
 
 
 async def test_a_cancelled_shot_leaves_the_browser_to_the_others(browser, fake):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Callable
@@ -15,6 +14,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from tests.support import wait_until
 from wxbridge import app, registry
 from wxbridge.config.schema import Config, load
 from wxbridge.core.model import MessageState
@@ -141,14 +141,7 @@ class Bench:
 
     async def until(self, condition: Callable[[], Any]) -> Any:
         """Wait for something of the bridge, which may be a coroutine function."""
-        async with asyncio.timeout(15):
-            while True:
-                found = condition()
-                if asyncio.iscoroutine(found):
-                    found = await found
-                if found:
-                    return found
-                await asyncio.sleep(0.02)
+        return await wait_until(condition)
 
     async def settled(self) -> bool:
         return not await self.bridge.outbox.count_backlog()
