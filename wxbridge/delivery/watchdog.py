@@ -18,6 +18,7 @@ import structlog
 from yarl import URL
 
 from wxbridge.config.types import WatchSettings
+from wxbridge.core.addresses import parse_address
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import ChannelStatus
 from wxbridge.core.systemd import notify_systemd, watchdog_seconds
@@ -173,8 +174,9 @@ async def ping(url: str) -> str | None:
     Anything below 400 within `HEARTBEAT_LIMIT_SECONDS` counts as heard; the body is not read.
     """
     try:
+        address = parse_address(url)
         timeout = aiohttp.ClientTimeout(total=HEARTBEAT_LIMIT_SECONDS)
-        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(url) as response:
+        async with aiohttp.ClientSession(timeout=timeout) as session, session.get(address) as response:
             return None if response.ok else f"it answered {response.status}"
     except TimeoutError:
         return f"no answer within {HEARTBEAT_LIMIT_SECONDS:g} seconds"

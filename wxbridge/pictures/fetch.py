@@ -24,6 +24,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from wxbridge.core import imaging
+from wxbridge.core.addresses import join_address, parse_address
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
 from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_error, requested_size
@@ -157,7 +158,7 @@ def _shown(url: str) -> str:
 
 def _parse_url(url: str) -> URL:
     try:
-        parsed = URL(url.strip())
+        parsed = parse_address(url)
         valid = parsed.scheme in ("http", "https") and bool(parsed.host) and parsed.port is not None
     except ValueError:
         valid = False
@@ -295,7 +296,7 @@ def _redirect_target(url: URL, location: str) -> URL:
     if not location:
         raise PictureError(f"{_shown(str(url))} redirects to nowhere")
     try:
-        return _parse_url(str(url.join(URL(location))))
+        return _parse_url(join_address(url, location))
     except ValueError:
         raise PictureError(f"{_shown(str(url))} redirects to something that is no address") from None
 

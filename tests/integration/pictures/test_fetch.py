@@ -50,14 +50,21 @@ class Site:
         self.bodies: dict[str, tuple[bytes, dict[str, str]]] = {}
         self.redirects: dict[str, str] = {}
         self.asked: list[str] = []
+        self.raw: list[str] = []
+        self.anything: bytes | None = None
+        """What every path answers that has no redirect."""
         self.credentials: list[str | None] = []
         self.sent = 0
 
     async def answer(self, request):
         self.asked.append(request.path)
+        self.raw.append(request.raw_path)
         self.credentials.append(request.headers.get("Authorization"))
         if request.path in self.redirects:
-            raise web.HTTPFound(self.redirects[request.path])
+            # Not HTTPFound, which encodes the address anew.
+            return web.Response(status=302, headers={"Location": self.redirects[request.path]})
+        if self.anything is not None:
+            return web.Response(body=self.anything)
         if request.path == "/endless":
             response = web.StreamResponse()
             await response.prepare(request)
@@ -180,6 +187,50 @@ async def test_a_redirect_is_checked_like_the_first_address(site):
     assert await fetch(site.url + "/a", allow=HERE)
     await refused("may not be fetched from 127.0.0.2", site.url + "/out", allow=HERE)
     await refused("no http or https", site.url + "/file", allow=HERE)
+
+
+SIGNED = (
+    "/signed/a%27b.png",
+    "/signed/x.png?sig=qZ0%2BPP2g%3D&t=application%2Fgzip",
+    "/signed/%E5%91%8A%E8%AD%A6%28%31%29.png?Expires=1&Signature=ab%2Fcd%3D",
+    "/signed//a%2Fb%2fc;v=1/%41.png?a=%3A&b=1+2&c=%20&d='x'&e=~!*()",
+    "/signed/y.png?empty=&lone&=x",
+)
+
+
+@pytest.mark.parametrize("written", SIGNED)
+async def test_a_signed_address_is_asked_for_byte_for_byte_as_it_is_written(site, written):
+    site.anything = image("PNG")
+    site.raw.clear()
+    await fetch(f"{site.url}{written}#fragment", allow=HERE)
+    assert site.raw == [written]
+    site.redirects = {"/r/absolute": f"{site.url}{written}", "/r/path": written, "/r/relative": f"..{written}"}
+    for name in ("absolute", "path", "relative"):
+        site.raw.clear()
+        await fetch(f"{site.url}/r/{name}", allow=HERE)
+        assert site.raw == [f"/r/{name}", written]
+    site.anything = None
+
+
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("/告警 1.png?q=图", "/%E5%91%8A%E8%AD%A6%201.png?q=%E5%9B%BE"),
+        ('/a"<b>.png', "/a%22%3Cb%3E.png"),
+        ("/a/../b/./c.png", "/b/c.png"),
+        ("/a/%2e%2E/b.png", "/b.png"),
+        ("/../../x.png", "/x.png"),
+        ("/a/..", "/"),
+        ("", "/"),
+        ("?a=1", "/?a=1"),
+    ],
+)
+async def test_what_no_request_may_hold_is_encoded_and_nothing_leads_upwards(site, written, asked):
+    site.anything = image("PNG")
+    site.raw.clear()
+    await fetch(f"{site.url}{written}", allow=HERE)
+    assert site.raw == [asked]
+    site.anything = None
 
 
 async def test_an_address_that_the_operator_wrote_is_allowed_but_not_where_it_redirects(site):
