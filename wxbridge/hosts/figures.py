@@ -86,7 +86,7 @@ def describe_host(
         lines.append(
             _line(f"{mark(told[name].last, levels)} {name_of(name, language)}", name, last, (extra, how), language)
         )
-    lines += _others(told, host, language)
+    lines += _others(last, host, language)
     covered = max(stat.covered for stat in told.values())
     missing = (end - start) - covered
     if missing > max(0.02 * (end - start), 3 * history.every, 120.0):
@@ -145,20 +145,26 @@ def _how(stat: FigureStats, language: Language, level: float, *, long: bool) -> 
     return text
 
 
-def _others(told: Mapping[str, FigureStats], host: Host, language: Language) -> Iterator[str]:
-    if "load1" in told:
-        loads = " ".join(f"{told[name].last:.2f}" for name in ("load1", "load5", "load15") if name in told)
-        cores = f" ({say('hosts.cores', language, n=f'{host.cores:g}')})" if host.cores else ""
-        yield f"▫️ {say('hosts.load1', language)} {loads}{cores}"
+def list_other_figures(last: Mapping[str, float], language: Language) -> Iterator[tuple[str, str]]:
+    """List the figures that are no percentages, each with its name: load, network, disks, temperature."""
+    if "load1" in last:
+        loads = " ".join(f"{last[name]:.2f}" for name in ("load1", "load5", "load15") if name in last)
+        yield say("hosts.load1", language), loads
     for key, phrase, pair in (
         ("network", "in_out", ("net_in", "net_out")),
         ("disk_io", "read_write", ("disk_read", "disk_write")),
     ):
-        if all(name in told for name in pair):
-            a, b = (format_quantity(told[name].last, "bytes/s", language) for name in pair)
-            yield f"▫️ {say(f'hosts.{key}', language)} {say(f'hosts.{phrase}', language, a=a, b=b)}"
-    if "temperature" in told:
-        warm = format_quantity(round(told["temperature"].last, 1), "°C", language)
-        yield f"▫️ {say('hosts.temperature', language)} {warm}"
+        if all(name in last for name in pair):
+            a, b = (format_quantity(last[name], unit_of(name), language) for name in pair)
+            yield say(f"hosts.{key}", language), say(f"hosts.{phrase}", language, a=a, b=b)
+    if "temperature" in last:
+        yield say("hosts.temperature", language), format_quantity(round(last["temperature"], 1), "°C", language)
+
+
+def _others(last: Mapping[str, float], host: Host, language: Language) -> Iterator[str]:
+    load = say("hosts.load1", language)
+    for name, value in list_other_figures(last, language):
+        cores = f" ({say('hosts.cores', language, n=f'{host.cores:g}')})" if host.cores and name == load else ""
+        yield f"▫️ {name} {value}{cores}"
     if limited := host.about.get("limited"):
         yield f"▫️ {say('hosts.limited', language, what=limited)}"

@@ -7,16 +7,18 @@ import hashlib
 import hmac
 import math
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 from aiohttp import web
+from pydantic import SecretStr
 
 from wxbridge.config.hooks import HookSettings
-from wxbridge.web.answers import KNOWN, Handler, Refused
-from wxbridge.web.limits import Clock, InboundRate
+from wxbridge.core.sliding_window import Rate
+from wxbridge.web.hooks import source_of
+from wxbridge.web.limits import CLOCK, InboundRate, WebClock
+from wxbridge.web.responses import CALLER, IN_CONSOLE, Handler, RequestRefused, read_body
 
 _OPEN = ("/healthz", "/readyz")
 _HOW = "Send it as `Authorization: Bearer TOKEN`, as the password of basic authentication, or as ?token=TOKEN."
@@ -32,7 +34,7 @@ _NOBODY = "nobody"
 
 
 @dataclass(frozen=True)
-class Claim:
+class SignatureClaim:
     """A signature that a request shows, well-formed and recent; whether it is right, the body tells."""
 
     signature: str
@@ -46,7 +48,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Signing:
+class HmacSigning:
     """How a source signs: HMAC-SHA256 of the body, or of `TIMESTAMP:BODY`, as lowercase hex in a header.
 
     This is what Grafana (v12, "HMAC signature" of a webhook) sends.
@@ -58,8 +60,8 @@ class Signing:
     max_age: float
     """Seconds that the timestamp may be away from now, before or after."""
 
-    def claim(self, headers: Mapping[str, str], now: float) -> Claim | None:
-        """The signature that the headers show; None where they show none. `now` is in seconds since the epoch.
+    def read_claim(self, headers: Mapping[str, str], now: float) -> SignatureClaim | None:
+        """Read the signature that the headers show; None where they show none. `now` is in seconds since the epoch.
 
         Raises:
             ValueError: it is malformed, or its timestamp is missing, malformed or stale; a sentence for the sender.
@@ -70,7 +72,7 @@ class Signing:
         match = _SIGNATURE.fullmatch(shown.strip())
         if not match:
             raise ValueError(f"The signature in {self.header} is malformed: 64 lowercase hex digits were expected.")
-        return Claim(match[1], self._timestamp(headers, now))
+        return SignatureClaim(match[1], self._timestamp(headers, now))
 
     def _timestamp(self, headers: Mapping[str, str], now: float) -> bytes:
         name = self.timestamp_header
@@ -99,24 +101,24 @@ class Signing:
         return f"Sign it: the HMAC-SHA256 {over}, as lowercase hex in {self.header}."
 
 
-# ---------------------------------------------------------------- doors
+# ---------------------------------------------------------------- tokens
 
 
 @dataclass(frozen=True)
-class Door:
+class AccessRule:
     """What opens one place: tokens, each with the name of its owner, and signatures."""
 
     tokens: tuple[tuple[str, bytes], ...] = ()
-    signing: Signing | None = None
+    signing: HmacSigning | None = None
 
     @property
     def is_open(self) -> bool:
         """Whether nobody is asked."""
         return not self.tokens and self.signing is None
 
-    def owner(self, request: web.Request) -> str | None:
-        """Whose token a request shows; None where it shows none that opens."""
-        for shown in presented(request):
+    def find_owner(self, request: web.Request) -> str | None:
+        """Find whose token a request shows; None where it shows none that opens."""
+        for shown in read_tokens(request):
             # Bytes that are no UTF-8 arrive as surrogates.
             raw = shown.encode("utf-8", "surrogateescape")
             for owner, token in self.tokens:
@@ -133,40 +135,72 @@ class Door:
             return f"The signature is missing. {self.signing.how}"
         return f"The token is missing or wrong. {_HOW} Or: {self.signing.how}"
 
+    async def find_caller(self, request: web.Request) -> str:
+        """Name what lets a request in. Raises `RequestRefused` where nothing does."""
+        return _NOBODY if self.is_open else self.find_owner(request) or await self._check_signature(request)
 
-class Gate:
-    """Every door of the server. An empty token or secret counts as none."""
+    async def _check_signature(self, request: web.Request) -> str:
+        signing = self.signing
+        try:
+            claim = signing.read_claim(request.headers, request.app[CLOCK].wall()) if signing else None
+        except ValueError as error:
+            raise _unauthorised(str(error)) from None
+        if signing is None or claim is None:
+            raise _unauthorised(self.how)
+        if not claim.holds(signing.secret, await read_body(request)):
+            raise _unauthorised(
+                f"The signature in {signing.header} is wrong: it was made with another secret, "
+                "or the body was changed on its way."
+            )
+        return f"signed {source_of(request)}"
 
-    def __init__(self, token: str | None, hooks: Mapping[str, HookSettings], read_token: str | None = None) -> None:
-        """`token` opens every door; `hooks` says what else opens a source's own; `read_token` lets people look."""
+
+class AccessRules:
+    """What opens each place of the server. An empty token or secret counts as none.
+
+    Args:
+        token: Opens everything.
+        hooks: By source, what else opens its hook; `generic` stands for all of `generic/NAME`.
+        read_token: Lets people look.
+        rate: How much each of those who post may.
+        clock: Where the time is read.
+    """
+
+    def __init__(
+        self, token: str, hooks: Mapping[str, HookSettings], read_token: str, rate: Rate | None, clock: WebClock
+    ) -> None:
         shared = (("server", token.encode()),) if token else ()
-        self._main = Door(shared)
-        self._to_look = Door((*shared, ("reader", read_token.encode()))) if token and read_token else self._main
-        self._hooks = {name: _door(name, settings, shared) for name, settings in hooks.items()}
+        self._main = AccessRule(shared)
+        self._to_look = AccessRule((*shared, ("reader", read_token.encode()))) if token and read_token else self._main
+        self._hooks = {name: _rule_of_hook(name, settings, shared) for name, settings in hooks.items()}
+        self.rate = InboundRate(rate, clock)
 
-    def door(self, source: str | None, *, looks: bool = False) -> Door:
-        """The door of a source's hook; `generic` stands for all of `generic/NAME`. None: of everything else.
+    def find_rule(self, request: web.Request) -> AccessRule:
+        """Find what opens the place that a request is for."""
+        source = source_of(request)
+        if source is not None:
+            return self._hooks.get(source) or self._hooks.get(source.partition("/")[0], self._main)
+        # With what `/login` shows one could log in.
+        return self._to_look if request.method in ("GET", "HEAD") and request.path != "/login" else self._main
 
-        `looks`: to what only shows something, and nothing that one could log in with.
-        """
-        if source is None:
-            return self._to_look if looks else self._main
-        return self._hooks.get(source) or self._hooks.get(source.partition("/")[0], self._main)
 
-
-def _door(name: str, settings: HookSettings, shared: tuple[tuple[str, bytes], ...]) -> Door:
-    token = settings.token.get_secret_value() if settings.token else ""
-    secret = settings.hmac_secret.get_secret_value() if settings.hmac_secret else ""
+def _rule_of_hook(name: str, settings: HookSettings, shared: tuple[tuple[str, bytes], ...]) -> AccessRule:
+    token, secret = reveal(settings.token), reveal(settings.hmac_secret)
     signing = None
     if secret:
-        signing = Signing(
+        signing = HmacSigning(
             secret.encode(), settings.signature_header, settings.timestamp_header or None, settings.max_age
         )
-    return Door((*shared, (f"hook {name}", token.encode())) if token else shared, signing)
+    return AccessRule((*shared, (f"hook {name}", token.encode())) if token else shared, signing)
 
 
-def presented(request: web.Request) -> list[str]:
-    """Every token that a request shows."""
+def reveal(secret: SecretStr | None) -> str:
+    """Give a secret of the configuration; empty where there is none."""
+    return secret.get_secret_value() if secret else ""
+
+
+def read_tokens(request: web.Request) -> list[str]:
+    """Read every token that a request shows."""
     found = [request.query["token"]] if "token" in request.query else []
     scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
@@ -178,57 +212,29 @@ def presented(request: web.Request) -> list[str]:
     return found
 
 
-def guard(
-    gate: Gate,
-    rate: InboundRate,
-    clock: Clock,
-    source_of: Callable[[web.Request], str | None],
-    read: Callable[[web.Request], Awaitable[bytes]],
-    elsewhere: Callable[[web.Request], bool] = lambda _request: False,
-) -> Any:
-    """A middleware that asks everybody who comes for what opens, but for health and pictures.
+ACCESS = web.AppKey("access", AccessRules)
+"""Where an application keeps what opens it."""
 
-    What is asked `elsewhere` who comes in is left alone.
 
-    `read` gives the body, which is read here only where a signature has to be checked. Those who post are counted
-    against `rate`, each by what let them in.
+@web.middleware
+async def check_access(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Ask everybody who comes for what opens, but for health and pictures, and where the console asks by itself.
+
+    Those who post are counted against the rate, each by what let them in.
     """
-
-    @web.middleware
-    async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
-        if request.path in _OPEN or request.path.startswith("/pictures/") or elsewhere(request):
-            return await handler(request)
-        source = source_of(request)
-        door = gate.door(source, looks=request.method in ("GET", "HEAD") and request.path != "/login")
-        opener = _NOBODY if door.is_open else door.owner(request)
-        if opener is None:
-            await _check_signature(request, door)
-            opener = f"signed {source}"
-        request[KNOWN] = opener
-        if request.method not in ("GET", "HEAD") and (wait := rate.take(opener)):
-            seconds = math.ceil(wait)
-            raise Refused(
-                503, "rate", f"More than {rate.rate} came in this way. Try again in {seconds} s.",
-                {"Retry-After": str(seconds)},
-            )  # fmt: skip
+    in_console = request.app.get(IN_CONSOLE)
+    if request.path in _OPEN or request.path.startswith("/pictures/") or (in_console and in_console(request)):
         return await handler(request)
-
-    async def _check_signature(request: web.Request, door: Door) -> None:
-        signing = door.signing
-        try:
-            claim = signing.claim(request.headers, clock.wall()) if signing else None
-        except ValueError as error:
-            raise _shut(str(error)) from None
-        if signing is None or claim is None:
-            raise _shut(door.how)
-        if not claim.holds(signing.secret, await read(request)):
-            raise _shut(
-                f"The signature in {signing.header} is wrong: it was made with another secret, "
-                "or the body was changed on its way."
-            )
-
-    return check
+    access = request.app[ACCESS]
+    request[CALLER] = caller = await access.find_rule(request).find_caller(request)
+    if request.method not in ("GET", "HEAD") and (wait := access.rate.take(caller)):
+        seconds = math.ceil(wait)
+        raise RequestRefused(
+            503, "rate", f"More than {access.rate.rate} came in this way. Try again in {seconds} s.",
+            {"Retry-After": str(seconds)},
+        )  # fmt: skip
+    return await handler(request)
 
 
-def _shut(sentence: str) -> Refused:
-    return Refused(401, "unauthorised", sentence, _CHALLENGE)
+def _unauthorised(sentence: str) -> RequestRefused:
+    return RequestRefused(401, "unauthorised", sentence, _CHALLENGE)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
+from contextlib import suppress
+from enum import Enum, auto
 from typing import Any
 
 import structlog
@@ -12,24 +13,17 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from wxbridge.core.metrics import Metrics
-from wxbridge.web.answers import RETRY_AFTER, Handler, refusal
-from wxbridge.web.limits import Limits
+from wxbridge.web.limits import LIMITS, HttpLimits
+from wxbridge.web.responses import RETRY_AFTER_SECONDS, answer_error
+from wxbridge.web.services import SERVICES
 
 log = structlog.get_logger()
 
-_LOOK = 0.02
-"""Seconds between two looks at the connections of an application that leaves."""
-
-_CUT = 0.1
-"""Seconds that a request gets to notice that its time is over."""
-
-METRICS = web.AppKey("metrics", Metrics)
-"""Where an application keeps what it counts with."""
-LIMITS = web.AppKey("limits", Limits)
-"""Where an application keeps what its clients may take."""
+CANCEL_SECONDS = 0.1
+"""That a request gets to notice that its time is over."""
 
 
-class Runner(web.AppRunner):
+class HttpRunner(web.AppRunner):
     """aiohttp's runner, for applications of `make_app`: it keeps their limits, and writes no access log.
 
     An access log would hold addresses, and those hold `?token=`.
@@ -51,77 +45,102 @@ class Runner(web.AppRunner):
         await asyncio.sleep(0)
         server = self.server
         try:
-            if isinstance(server, _Server):
-                server.patient = patience > 0
-                server.pre_shutdown()
+            if isinstance(server, _HttpServer):
+                server.begin_leaving()
                 # Streams of events never end by themselves; the application is told to end them.
                 await self.shutdown()
                 await server.leave(limit, patience)
-                await server.shutdown(_CUT)
+                await server.shutdown(CANCEL_SECONDS)
         finally:
             await self.cleanup()
 
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
-        return _Server(made, self.app.get(LIMITS) or Limits(), self.app.get(METRICS) or Metrics())
+        services = self.app.get(SERVICES)
+        return _HttpServer(made, self.app.get(LIMITS) or HttpLimits(), services.metrics if services else Metrics())
 
 
-class _Server(web.Server):
+class _ConnectionState(Enum):
+    FRESH = auto()
+    """Nothing was asked yet."""
+    BUSY = auto()
+    """A request is on its way, or being answered."""
+    IDLE = auto()
+    """All that was asked is answered."""
+
+
+class _HttpServer(web.Server):
     """What makes a connection of every client that comes."""
 
-    def __init__(self, like: web.Server, limits: Limits, metrics: Metrics) -> None:
+    def __init__(self, like: web.Server, limits: HttpLimits, metrics: Metrics) -> None:
+        self._make_request = like.request_factory
         super().__init__(
-            like.request_handler, request_factory=like.request_factory, handler_cancellation=like.handler_cancellation
+            like.request_handler, request_factory=self._begin_request, handler_cancellation=like.handler_cancellation
         )
         self.limits = limits
         self.metrics = metrics
         self.open = 0
         self.leaving = False
-        self.patient = False
-        """Whether who has come, and has yet to say what it wants, is waited for."""
+        self.all_closed = asyncio.Event()
+
+    def _begin_request(self, message: Any, payload: Any, protocol: Any, *others: Any) -> Any:
+        """Make a request of a head that has arrived."""
+        protocol.head_arrived()
+        return self._make_request(message, payload, protocol, *others)
+
+    def begin_leaving(self) -> None:
+        """Close what is idle, and from now on each connection once it is answered."""
+        self.leaving = True
+        self._close(_ConnectionState.IDLE)
 
     def pre_shutdown(self) -> None:
         """Close what is idle. What is under way goes on; aiohttp would take in no more of a body that is coming."""
-        self.leaving = True
+        self.begin_leaving()
+        self._close(_ConnectionState.FRESH)
+
+    def _close(self, state: _ConnectionState) -> None:
         for connection in self.connections:
-            if isinstance(connection, _Connection) and connection.is_idle(fresh=not self.patient):
+            if isinstance(connection, _HttpConnection) and connection.state is state:
                 connection.force_close()
 
     async def leave(self, limit: float, patience: float) -> None:
-        """Close every connection once what it asks is answered, for `limit` seconds.
+        """Wait until every connection is closed, for `limit` seconds; those that are fresh have `patience` seconds."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(limit):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(patience):
+                        await self._wait_closed()
+                self._close(_ConnectionState.FRESH)
+                await self._wait_closed()
 
-        Those on which nothing was asked yet get `patience` seconds for that.
-        """
-        began = time.monotonic()
-        self.patient = True
-        while self.connections and (passed := time.monotonic() - began) < limit:
-            self.patient = passed < patience
-            self.pre_shutdown()
-            await asyncio.sleep(_LOOK)
+    async def _wait_closed(self) -> None:
+        while self.open:
+            self.all_closed.clear()
+            await self.all_closed.wait()
 
-    def __call__(self) -> _Connection:
-        return _Connection(self)
+    def __call__(self) -> _HttpConnection:
+        return _HttpConnection(self)
 
 
-class _Connection(web.RequestHandler):
+class _HttpConnection(web.RequestHandler):
     """aiohttp's connection, which ends itself where a request's head does not come, or there are too many."""
 
-    def __init__(self, server: _Server) -> None:
+    def __init__(self, server: _HttpServer) -> None:
         limits = server.limits
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
             access_log=None,  # type: ignore[arg-type] # its addresses could hold `?token=`
-            keepalive_timeout=limits.idle,
-            lingering_time=limits.linger,
+            keepalive_timeout=limits.idle_seconds,
+            lingering_time=limits.linger_seconds,
         )
         self._shared = server
         self._counted = False
-        self._in_request = False
-        self._waits_for_head: asyncio.TimerHandle | None = None
+        self._head_timer: asyncio.TimerHandle | None = None
+        self.state = _ConnectionState.FRESH
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._shared.open >= self._shared.limits.connections:
+        if self._shared.open >= self._shared.limits.max_connections:
             self._shared.metrics.refused.labels("connections").inc()
             _say(transport, "503 Service Unavailable", "Too many connections are open. Try again.")
             transport.close()
@@ -134,36 +153,37 @@ class _Connection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if not self._counted:
             return
-        if not self._in_request and self._waits_for_head is None:
-            self._await_head()
+        if self.state is not _ConnectionState.BUSY:
+            self.state = _ConnectionState.BUSY
+            if self._head_timer is None:
+                self._await_head()
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self._stop_waiting()
+        self.head_arrived()
         if self._counted:
             self._counted = False
             self._shared.open -= 1
         super().connection_lost(exc)
-
-    def is_idle(self, *, fresh: bool) -> bool:
-        """Whether it waits for another request; or, with `fresh`, for the first."""
-        return self._waiter is not None and not self._waiter.done() and (fresh or self._request_count > 0)
+        if not self._shared.open:
+            self._shared.all_closed.set()
 
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         if self._shared.leaving and isinstance(resp, web.StreamResponse):
             resp.force_close()
-        return await super().finish_response(request, resp, start_time)
+        finished = await super().finish_response(request, resp, start_time)
+        # Where more of the body is still to come, the connection is closed behind it.
+        if request.content.is_eof():
+            self.state = _ConnectionState.IDLE
+        return finished
 
-    def request_began(self) -> None:
-        """A whole head is there."""
-        self._in_request = True
-        self._stop_waiting()
-
-    def request_ended(self) -> None:
-        """It is answered; the next byte begins another."""
-        self._in_request = False
+    def head_arrived(self) -> None:
+        """Wait for no head any more: a whole one is there."""
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
     def handle_error(
         self,
@@ -184,51 +204,29 @@ class _Connection(web.RequestHandler):
         else:
             log.error("a request failed", exc_info=exc)
             sentence = "Something went wrong here, and the log says what. Try again."
-        response = refusal(status, sentence)
+        response = answer_error(status, sentence)
         response.force_close()
         return response
 
     def _await_head(self) -> None:
-        self._waits_for_head = asyncio.get_running_loop().call_later(self._shared.limits.head, self._give_up)
-
-    def _stop_waiting(self) -> None:
-        if self._waits_for_head is not None:
-            self._waits_for_head.cancel()
-            self._waits_for_head = None
+        self._head_timer = asyncio.get_running_loop().call_later(self._shared.limits.head_seconds, self._give_up)
 
     def _give_up(self) -> None:
-        self._waits_for_head = None
+        self._head_timer = None
         self._shared.metrics.refused.labels("slow").inc()
         if self.transport is not None:
-            limit = self._shared.limits.head
+            limit = self._shared.limits.head_seconds
             _say(self.transport, "408 Request Timeout", f"No whole request came within {limit:g} seconds.")
         self.force_close()
 
 
 def _say(transport: asyncio.BaseTransport, status: str, sentence: str) -> None:
-    """The last words on a connection that aiohttp does not answer on."""
+    """Write the last words on a connection that aiohttp does not answer on."""
     if not isinstance(transport, asyncio.WriteTransport):
         return
     body = json.dumps({"error": sentence}).encode()
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
-        f"Retry-After: {RETRY_AFTER}\r\nConnection: close\r\n\r\n"
+        f"Retry-After: {RETRY_AFTER_SECONDS}\r\nConnection: close\r\n\r\n"
     )
     transport.write(head.encode() + body)
-
-
-def watched() -> Any:
-    """The outermost middleware: tells a connection when a request of its own begins and ends."""
-
-    @web.middleware
-    async def tell(request: web.Request, handler: Handler) -> web.StreamResponse:
-        connection = request.protocol
-        if not isinstance(connection, _Connection):
-            return await handler(request)
-        connection.request_began()
-        try:
-            return await handler(request)
-        finally:
-            connection.request_ended()
-
-    return tell

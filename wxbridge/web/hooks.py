@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from aiohttp import web
 
-from wxbridge.core.metrics import Metrics
+from wxbridge.alerts.sources.host import NAME as HOST
 from wxbridge.core.model import Accepted
-from wxbridge.web.answers import shortened
-from wxbridge.web.neighbours import Neighbours
+from wxbridge.web.responses import answer_accepted, read_body, shorten_name
+from wxbridge.web.services import SERVICES, WebServices
 
 HOOK = "/hooks/{source}"
 GENERIC = "/hooks/generic/{name}"
@@ -17,28 +15,27 @@ BARE = "/"
 """Older Grafana channels were pointed at the bare address."""
 
 
-def add(
-    app: web.Application, to: Neighbours, metrics: Metrics, read: Callable[[web.Request], Awaitable[bytes]]
-) -> None:
-    """Add the routes. `read` gives a request's body."""
+async def take_post(request: web.Request) -> web.Response:
+    """Store what a monitor sends."""
+    services, source = request.app[SERVICES], source_of(request) or ""
+    sources = services.alerts.settings.sources
+    if source not in sources:
+        names = ", ".join(sorted(sources))
+        raise web.HTTPNotFound(text=f"There is no hook for {shorten_name(source)!r}; there are {names}.")
+    body = await read_body(request)
+    return answer_accepted(services.metrics, source, await _accept(services, source, body, request))
 
-    async def hook(request: web.Request) -> web.Response:
-        source = source_of(request) or ""
-        if source not in to.sources:
-            raise web.HTTPNotFound(
-                text=f"There is no hook for {shortened(source)!r}; there are {', '.join(sorted(to.sources))}."
-            )
-        body = await read(request)
-        return accepted(metrics, source, await to.accept(source, body, request.headers, _targets(request)))
 
-    for method in ("POST", "PUT"):
-        app.router.add_route(method, HOOK, hook)
-        app.router.add_route(method, GENERIC, hook)
-    app.router.add_route("POST", BARE, hook)
+async def _accept(services: WebServices, source: str, body: bytes, request: web.Request) -> Accepted:
+    if source == HOST:
+        taken = await services.hosts.receive(body)  # samples; None where these are alerts
+        if taken is not None:
+            return taken
+    return await services.alerts.accept(source, body, request.headers, _targets(request))
 
 
 def source_of(request: web.Request) -> str | None:
-    """The source whose hook a request is for, such as `grafana` or `generic/uptime-kuma`; None where it is for none."""
+    """Tell whose hook a request is for, such as `grafana` or `generic/uptime-kuma`; None where it is for none."""
     match = request.match_info
     if "source" in match:
         return match["source"]
@@ -56,8 +53,7 @@ def _targets(request: web.Request) -> list[str]:
     return list(dict.fromkeys(name for name in names if name))
 
 
-def accepted(metrics: Metrics, source: str, counts: Accepted) -> web.Response:
-    """The answer to what is on disk, counted."""
-    metrics.accepted.labels(source).inc(counts.queued)
-    metrics.deduplicated.labels(source).inc(counts.duplicates)
-    return web.json_response({"queued": counts.queued, "duplicates": counts.duplicates}, status=202)
+ROUTES = [
+    *(web.route(method, path, take_post) for method in ("POST", "PUT") for path in (HOOK, GENERIC)),
+    web.post(BARE, take_post),
+]

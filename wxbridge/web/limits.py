@@ -6,30 +6,31 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from wxbridge.config.types import Rate
-from wxbridge.core.sliding_window import SlidingWindow
+from aiohttp import web
+
+from wxbridge.core.sliding_window import Rate, SlidingWindow
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a client may take of the server. Times are in seconds."""
+class HttpLimits:
+    """What a client may take of the server."""
 
-    head: float = 30.0
+    head_seconds: float = 30.0
     """From the first byte of a request, or from the connection, until its head (address and headers) is there."""
-    read: float = 30.0
+    body_seconds: float = 30.0
     """From the head until the whole body is there; senders themselves give up after 30 s."""
-    idle: float = 3630.0
+    idle_seconds: float = 3630.0
     """Between two requests of one connection. Long on purpose: a monitor that posts on a connection which we
     are just closing loses its alert, and some try only once."""
-    linger: float = 2.0
-    """How long what a refused client still sends is read, so that it gets to read its answer."""
-    connections: int = 500
+    linger_seconds: float = 2.0
+    """For which what a refused client still sends is read, so that it gets to read its answer."""
+    max_connections: int = 500
     """Open at once; beyond it the answer is 503. Far more than monitors hold, and below the 1,024 files that a
     process may open on most systems."""
 
 
 @dataclass(frozen=True)
-class Clock:
+class WebClock:
     """Where the time is read, so that tests can hand in their own. Both in seconds."""
 
     wall: Callable[[], float] = time.time
@@ -42,18 +43,21 @@ class InboundRate:
     """At most `rate` requests for each of those who come in, in a sliding window; no limit where it is None."""
 
     rate: Rate | None
-    monotonic: Callable[[], float]
+    clock: WebClock
     _windows: dict[str, SlidingWindow] = field(default_factory=dict)
 
-    def take(self, opener: str) -> float:
-        """Count a request of `opener`. 0 where it may come in, else the seconds until the next may."""
+    def take(self, caller: str) -> float:
+        """Count a request of a caller; 0 where it may come in, else the seconds until the next may."""
         if self.rate is None:
             return 0.0
-        now = self.monotonic()
-        window = self._windows.get(opener)
-        if window is None:
-            window = self._windows[opener] = SlidingWindow(self.rate)
+        now = self.clock.monotonic()
+        window = self._windows.setdefault(caller, SlidingWindow(self.rate))
         wait = window.wait(now)
         if not wait:
             window.note(now)
         return wait
+
+
+LIMITS = web.AppKey("limits", HttpLimits)
+"""Where an application keeps what its clients may take."""
+CLOCK = web.AppKey("clock", WebClock)

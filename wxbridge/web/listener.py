@@ -10,27 +10,27 @@ import socket
 from aiohttp import web
 
 from wxbridge.core.errors import WxbridgeError
-from wxbridge.web.connections import Runner
+from wxbridge.web.connections import HttpRunner
 
-GRACE = 30.0
-"""Seconds that requests to an application that was exchanged get to finish; as long as a body may take."""
-PATIENCE = 2.0
-"""Seconds that a connection to it on which nothing was asked yet has for that."""
+LEAVE_SECONDS = 30.0
+"""That requests to an application that was exchanged get to finish; as long as a body may take."""
+PATIENCE_SECONDS = 2.0
+"""That a connection to it on which nothing was asked yet has for that."""
+SHUTDOWN_SECONDS = 1.0
+"""That requests get to finish where the bridge ends."""
 _BACKLOG = 128
-_SHUTDOWN = 1.0
-"""Seconds that requests get to finish where the bridge ends."""
 
 
-class Listener:
+class HttpListener:
     """Serves one aiohttp application after another on one address."""
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
-        self._runner: Runner | None = None
+        self._runner: HttpRunner | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
     def bind(self, host: str, port: int) -> int:
-        """Take the address (all of them, for a name that has several); gives the port, a free one for 0.
+        """Take the address (all of them, for a name that has several); give the port, a free one for 0.
 
         Raises:
             WxbridgeError: it cannot be had.
@@ -63,14 +63,14 @@ class Listener:
     async def serve(self, app: web.Application) -> None:
         """Have an application answer from now on; what another has begun to answer, it finishes."""
         # No access log: the addresses in it could hold `?token=`.
-        runner = Runner(app, shutdown_timeout=_SHUTDOWN)
+        runner = HttpRunner(app, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
         for listening in self._sockets:
             # A site closes what it is given.
             await web.SockSite(runner, listening.dup(), backlog=_BACKLOG).start()
         before, self._runner = self._runner, runner
         if before is not None:
-            task = asyncio.create_task(before.leave(GRACE, PATIENCE), name="http leaves")
+            task = asyncio.create_task(before.leave(LEAVE_SECONDS, PATIENCE_SECONDS), name="http leaves")
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
@@ -81,9 +81,9 @@ class Listener:
         for task in leaving:
             task.cancel()
         if self._runner is not None:
-            await self._runner.leave(_SHUTDOWN)
+            await self._runner.leave(SHUTDOWN_SECONDS)
         if leaving:
-            await asyncio.wait(leaving, timeout=2 * _SHUTDOWN)
+            await asyncio.wait(leaving, timeout=2 * SHUTDOWN_SECONDS)
 
     def _release(self) -> None:
         for listening in self._sockets:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
 import wxbridge
-from wxbridge.web import push, silence_request
+from wxbridge.web.api_models import AcceptedAnswer, AlertAnswer, ErrorAnswer, PushBody, SilenceAnswer, SilenceBody
 
 Json = dict[str, Any]
 
@@ -23,7 +25,6 @@ _ERRORS = {
 }
 _RETRY = {"Retry-After": {"description": "Seconds.", "required": True, "schema": {"type": "string"}}}
 _CHALLENGE = {"WWW-Authenticate": {"required": True, "schema": {"type": "string"}}}
-_TIME = {"type": "string", "format": "date-time"}
 
 
 def _text(about: str = "", **more: Any) -> Json:
@@ -110,32 +111,20 @@ def _hooks() -> Json:
 # ---------------------------------------------------------------- api
 
 
+_PUSH_FORM: Json = {
+    "type": "object",
+    "required": ["to"],
+    "properties": {
+        "to": _text("Names of targets with commas between them."),
+        "text": _text(),
+        "image": _text("An upload, base64, or an http(s) address.", contentMediaType="application/octet-stream"),
+        "mentions": _text("Names with commas between them; `all` for everyone."),
+    },
+    "additionalProperties": False,
+}
+
+
 def _api() -> Json:
-    names = {"anyOf": [_text(), {"type": "array", "items": _text(maxLength=push.LONGEST_NAME),
-                                 "maxItems": push.NAMES}]}  # fmt: skip
-    form: Json = {
-        "type": "object",
-        "required": ["to"],
-        "properties": {
-            "to": _text("Names of targets with commas between them."),
-            "text": _text(),
-            "image": _text("An upload, base64, or an http(s) address.", contentMediaType="application/octet-stream"),
-            "mentions": _text("Names with commas between them; `all` for everyone."),
-        },
-        "additionalProperties": False,
-    }
-    push_body = {
-        "type": "object",
-        "required": ["to"],
-        "properties": {
-            "to": {**names, "description": "A target, or several: a list, or with commas between them."},
-            "text": {"type": ["string", "null"]},
-            "image": {"type": ["string", "null"], "description": "Base64, or an http(s) address to fetch it from."},
-            "mentions": {"anyOf": [*names["anyOf"], {"type": "null"}], "description": "`all` for everyone."},
-        },
-        "additionalProperties": False,
-        "examples": [{"to": "ops", "text": "The backup is done.", "mentions": ["all"]}],
-    }
     silence_id = _path_name("id", "The `id` of a silence.")
     return {
         "/api/send": {"post": _operation(
@@ -144,14 +133,14 @@ def _api() -> Json:
             {"202": _answer("It is on disk.", _ref("Accepted")), **_errors(400, 401, 408, 413, 503)},
             tags=["messages"],
             requestBody={"required": True, "content": {
-                "application/json": {"schema": push_body},
-                "multipart/form-data": {"schema": form},
-                "application/x-www-form-urlencoded": {"schema": form},
+                "application/json": {"schema": _ref("Push")},
+                "multipart/form-data": {"schema": _PUSH_FORM},
+                "application/x-www-form-urlencoded": {"schema": _PUSH_FORM},
             }},
         )},
         "/api/alerts": {"get": _operation(
             "The alerts that fire now.", "alerts",
-            {"200": _answer("The alerts.", {"type": "array", "items": {"type": "object"}}), **_errors(401, 503)},
+            {"200": _answer("The alerts.", {"type": "array", "items": _ref("Alert")}), **_errors(401, 503)},
             tags=["alerts"],
         )},
         "/api/silences": {
@@ -218,79 +207,42 @@ def _pages() -> Json:
 # ---------------------------------------------------------------- what they share
 
 
+_MODELS: Mapping[str, type[BaseModel]] = {
+    "Error": ErrorAnswer,
+    "Accepted": AcceptedAnswer,
+    "Push": PushBody,
+    "Alert": AlertAnswer,
+    "NewSilence": SilenceBody,
+    "Silence": SilenceAnswer,
+}
+_READY: Json = {
+    "type": "object",
+    "required": ["ready", "parts"],
+    "properties": {
+        "ready": {"type": "boolean"},
+        "parts": {
+            "type": "object",
+            "required": ["database", "outbox"],
+            "additionalProperties": {
+                "type": "object",
+                "required": ["ok"],
+                "properties": {"ok": {"type": "boolean"}},
+            },
+        },
+    },
+}
+
+
 def _schemas() -> Json:
-    matcher = _text(
-        "As in Alertmanager.",
-        minLength=1,
-        maxLength=silence_request.LONGEST["matchers"],
-        examples=['severity="info"', 'team=~"a|b"'],
-    )
-    moment = {**_TIME, "description": "With its zone."}
-    optional = {"matchers": {"type": "array", "items": matcher, "minItems": 1, "maxItems": silence_request.MATCHERS}}
-    return {
-        "Error": {
-            "type": "object",
-            "required": ["error"],
-            "properties": {"error": _text("What happened, where, and what to do.", minLength=1)},
-            "additionalProperties": False,
-        },
-        "Accepted": {
-            "type": "object",
-            "required": ["queued", "duplicates"],
-            "properties": {
-                "queued": {"type": "integer", "minimum": 0, "description": "Messages that are to be sent."},
-                "duplicates": {
-                    "type": "integer",
-                    "minimum": 0,
-                    "description": "Messages that were there already: a sender's own repeat.",
-                },
-            },
-            "additionalProperties": False,
-        },
-        "NewSilence": {
-            "type": "object",
-            "required": ["matchers"],
-            "properties": {
-                **optional,
-                "duration": _text("Instead of `ends_at`.", examples=["30m", "2h", "7d"]),
-                "ends_at": moment,
-                "starts_at": {**moment, "description": "Now, where it is not given."},
-                "comment": _text(maxLength=silence_request.LONGEST["comment"]),
-                "created_by": _text(maxLength=silence_request.LONGEST["created_by"]),
-            },
-            "oneOf": [{"required": ["duration"]}, {"required": ["ends_at"]}],
-            "additionalProperties": False,
-        },
-        "Silence": {
-            "type": "object",
-            "required": ["id", "matchers", "starts_at", "ends_at"],
-            "properties": {
-                "id": {"type": ["string", "integer"]},
-                "matchers": {"type": "array", "items": _text()},
-                "starts_at": _TIME,
-                "ends_at": _TIME,
-                "created_by": _text(),
-                "comment": _text(),
-                "state": {"enum": ["pending", "active", "expired"]},
-            },
-        },
-        "Ready": {
-            "type": "object",
-            "required": ["ready", "parts"],
-            "properties": {
-                "ready": {"type": "boolean"},
-                "parts": {
-                    "type": "object",
-                    "required": ["database", "outbox"],
-                    "additionalProperties": {
-                        "type": "object",
-                        "required": ["ok"],
-                        "properties": {"ok": {"type": "boolean"}},
-                    },
-                },
-            },
-        },
-    }
+    return {name: _schema_of(model) for name, model in _MODELS.items()} | {"Ready": _READY}
+
+
+def _schema_of(model: type[BaseModel]) -> Json:
+    schema = model.model_json_schema()
+    for part in (schema, *schema["properties"].values()):
+        for noise in ("title", "default"):
+            part.pop(noise, None)
+    return schema
 
 
 def _responses() -> Json:
@@ -305,8 +257,8 @@ def _responses() -> Json:
     }
 
 
-def description() -> Json:
-    """The whole description, as plain JSON."""
+def describe_api() -> Json:
+    """Describe everything public, as plain JSON."""
     return {
         "openapi": "3.1.0",
         "info": {

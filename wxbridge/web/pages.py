@@ -1,84 +1,75 @@
-"""What is looked at: health, metrics, the login page, stored pictures."""
+"""What is looked at without the console: health, metrics, the plain login page, stored pictures."""
 
 from __future__ import annotations
 
 import asyncio
 import html
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from aiohttp import web
 
 from wxbridge.channels import qr_code
-from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import ChannelState, ChannelStatus
-from wxbridge.web.neighbours import Neighbours
-
-_LONGEST_NAME = 60
-"""Characters. Ours are shorter, and a file system may choke on what is longer."""
+from wxbridge.web.responses import IN_CONSOLE
+from wxbridge.web.services import SERVICES
 
 
-def add(
-    app: web.Application, to: Neighbours, metrics: Metrics, in_console: Callable[[web.Request], bool] | None = None
-) -> None:
-    """Add the routes. `in_console` tells which requests the console answers; None where there is none."""
-
-    async def healthz(_request: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
-
-    async def readyz(request: web.Request) -> web.Response:
-        # Together: where the database hangs, each waits for its own limit.
-        database_ok, outbox = await asyncio.gather(to.database_ok(), _outbox(to))
-        channels = to.channels()
-        online = {name: status.state is ChannelState.ONLINE for name, status in channels.items()}
-        ready = database_ok and (request.query.get("channels") != "all" or all(online.values()))
-        parts: dict[str, Any] = {"database": {"ok": database_ok}, "outbox": outbox}
-        for name, status in channels.items():
-            parts[name] = {
-                "ok": online[name],
-                "state": status.state.value,
-                "since": status.since.isoformat(),
-                "detail": status.detail,
-            }
-        return web.json_response({"ready": ready, "parts": parts}, status=200 if ready else 503)
-
-    async def exposition(_request: web.Request) -> web.Response:
-        await to.refresh_gauges()
-        return web.Response(
-            body=metrics.write_exposition(), headers={"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
-        )
-
-    async def index(request: web.Request) -> web.Response:
-        raise web.HTTPFound(request.rel_url.with_path("/login", keep_query=True))
-
-    async def login_page(request: web.Request) -> web.Response:
-        _lead_to_console(request, in_console)
-        return web.Response(text=_login_page(to.channels()), content_type="text/html")
-
-    async def picture(request: web.Request) -> web.StreamResponse:
-        path = to.picture_store.find(request.match_info["name"])
-        if path is None:
-            raise web.HTTPNotFound(text="There is no such picture.")
-        return web.FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})
-
-    app.router.add_get("/healthz", healthz)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", exposition)
-    app.router.add_get("/login", login_page)
-    if in_console is None:
-        app.router.add_get("/", index)
-    app.router.add_get("/pictures/{name}", picture)
+async def show_alive(_request: web.Request) -> web.Response:
+    """Say that the process is alive."""
+    return web.json_response({"ok": True})
 
 
-def _lead_to_console(request: web.Request, in_console: Callable[[web.Request], bool] | None) -> None:
-    """Send those whom the console answers to its own page; the plain one asks nobody who they are."""
+async def show_readiness(request: web.Request) -> web.Response:
+    """Say whether alerts can be taken, and how each part is.
+
+    What waits in the outbox does not count: alerts can be taken however long the others have waited.
+    """
+    services = request.app[SERVICES]
+    # Together: where the database hangs, each waits for its own limit.
+    well, backlog = await asyncio.gather(services.health.is_database_well(), services.health.describe_backlog())
+    statuses = services.channels.statuses()
+    online = {name: status.state is ChannelState.ONLINE for name, status in statuses.items()}
+    ready = well and (request.query.get("channels") != "all" or all(online.values()))
+    parts: dict[str, Any] = {"database": {"ok": well}, "outbox": backlog}
+    for name, status in statuses.items():
+        parts[name] = {
+            "ok": online[name],
+            "state": status.state.value,
+            "since": status.since.isoformat(),
+            "detail": status.detail,
+        }
+    return web.json_response({"ready": ready, "parts": parts}, status=200 if ready else 503)
+
+
+async def show_metrics(request: web.Request) -> web.Response:
+    """Show what Prometheus reads."""
+    services = request.app[SERVICES]
+    await services.health.refresh_gauges()
+    headers = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8"}
+    return web.Response(body=services.metrics.write_exposition(), headers=headers)
+
+
+async def lead_to_login(request: web.Request) -> web.Response:
+    """Lead to the login page, where there is no console."""
+    raise web.HTTPFound(request.rel_url.with_path("/login", keep_query=True))
+
+
+async def show_login(request: web.Request) -> web.Response:
+    """Show the channels' states and login codes to programs; the console shows them to people."""
+    in_console = request.app.get(IN_CONSOLE)
     if in_console and in_console(request):
         raise web.HTTPSeeOther(request.rel_url.with_path("/console/login", keep_query=True))
+    page = _login_page(request.app[SERVICES].channels.statuses())
+    return web.Response(text=page, content_type="text/html")
 
 
-async def _outbox(to: Neighbours) -> Mapping[str, Any]:
-    """What waits. It does not count for readiness: alerts can be taken however long the others have waited."""
-    return await to.outbox() if to.outbox else {"ok": True}
+async def show_picture(request: web.Request) -> web.StreamResponse:
+    """Show a stored picture."""
+    path = request.app[SERVICES].pictures.find(request.match_info["name"])
+    if path is None:
+        raise web.HTTPNotFound(text="There is no such picture.")
+    return web.FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})
 
 
 def _login_page(channels: Mapping[str, ChannelStatus]) -> str:
@@ -99,3 +90,12 @@ def _login_page(channels: Mapping[str, ChannelStatus]) -> str:
         "box-shadow:0 2px 12px #0001}svg{width:280px;height:280px}h1{font-size:1.2rem;margin:0}"
         f"</style>{body}</html>"
     )
+
+
+ROUTES = [
+    web.get("/healthz", show_alive),
+    web.get("/readyz", show_readiness),
+    web.get("/metrics", show_metrics),
+    web.get("/login", show_login),
+    web.get("/pictures/{name}", show_picture),
+]

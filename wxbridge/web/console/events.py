@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -11,19 +11,16 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
-from wxbridge.core.model import ChannelStatus
 from wxbridge.core.schema import acks, alerts, job_history, job_mutes, job_runs, silences
-from wxbridge.delivery.outbox_queries import OutboxQueries
+from wxbridge.web.services import WebServices
 
 log = structlog.get_logger()
 
-EVERY = 1.0
-"""Seconds between two looks."""
-PING = 25.0
-"""Seconds after which a silent stream says that it is there, so that nobody on the way closes it."""
-READERS = 100
+POLL_SECONDS = 1.0
+PING_SECONDS = 25.0
+"""After which a silent stream says that it is there, so that nobody on the way closes it."""
+MAX_READERS = 100
 """Streams at once."""
 ALL = frozenset({"all"})
 """Stands for every part."""
@@ -32,95 +29,35 @@ Marks = Mapping[str, Hashable]
 """By part, something that changes whenever the part does."""
 
 
-class Changes:
-    """Who wants to know, and what is told: the names of parts. `look` is called while somebody listens."""
-
-    def __init__(
-        self, look: Callable[[], Awaitable[Marks]], sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
-        self._look, self._sleep = look, sleep
-        self._readers: set[asyncio.Queue[frozenset[str] | None]] = set()
-        self._task: asyncio.Task[None] | None = None
-        self._closed = False
-
-    @property
-    def full(self) -> bool:
-        """Whether nobody more can listen."""
-        return self._closed or len(self._readers) >= READERS
-
-    async def listen(self) -> AsyncIterator[frozenset[str]]:
-        """The parts that change, as they do; an empty set is a sign of life. Ends where the server does.
-
-        First comes `ALL`: what changed while the page was on its way is in it, and whatever changes after is told.
-        """
-        reader: asyncio.Queue[frozenset[str] | None] = asyncio.Queue()
-        self._readers.add(reader)
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._watch(), name="console")
-        else:
-            reader.put_nowait(ALL)
-        try:
-            while not self._closed:
-                try:
-                    parts = await asyncio.wait_for(reader.get(), PING)
-                except TimeoutError:
-                    parts = frozenset()
-                if parts is None:
-                    return
-                yield parts
-        finally:
-            self._readers.discard(reader)
-            if not self._readers and self._task is not None:
-                self._task.cancel()
-                self._task = None
-
-    def close(self) -> None:
-        """End every stream, and take no more. May be called again."""
-        self._closed = True
-        for reader in self._readers:
-            reader.put_nowait(None)
-
-    async def _watch(self) -> None:
-        before: Marks | None = None
-        while True:
-            try:
-                now = await self._look()
-            except StorageError:
-                now = before or {}
-            except Exception:
-                log.exception("what changed cannot be told to open consoles")
-                now = before or {}
-            parts = ALL if before is None else frozenset(name for name in now if now[name] != before.get(name))
-            if parts:
-                for reader in self._readers:
-                    reader.put_nowait(parts)
-            before = now
-            await self._sleep(EVERY)
-
-
-class Look:
+class ChangeMarks:
     """Marks of the database and of what is in memory; where nobody has written, one trivial query."""
 
-    def __init__(
-        self,
-        database: Database,
-        outbox: OutboxQueries,
-        channels: Callable[[], Mapping[str, ChannelStatus]],
-        others: Callable[[], Marks] = dict,
-    ) -> None:
-        self._database, self._outbox, self._channels, self._others = database, outbox, channels, others
+    def __init__(self, services: WebServices) -> None:
+        self._services = services
         self._written: Hashable = None
-        self._marks: dict[str, Hashable] = {}
+        self._stored: dict[str, Hashable] = {}
 
-    async def __call__(self) -> Marks:
-        """Look now. Raises `StorageError`."""
+    async def read(self) -> Marks:
+        """Read the marks as they are now; those of a database that does not answer are as they were."""
+        services = self._services
         with suppress(StorageError):
-            if await self._database.read(self._is_written):
-                self._marks = {
-                    "outbox": await self._outbox.read_change_mark(),
-                    **await self._database.read(_stored),
+            if await services.database.read(self._is_written):
+                self._stored = {
+                    "outbox": await services.outbox.read_change_mark(),
+                    **await services.database.read(_read_marks),
                 }
-        return {"channels": _states(self._channels().items()), **self._marks, **self._others()}
+        return {**self._stored, **self._in_memory()}
+
+    def _in_memory(self) -> Marks:
+        config, statuses = self._services.config, self._services.channels.statuses()
+        hosts = self._services.hosts.list_hosts()
+        return {
+            "channels": tuple(
+                (name, status.state, status.detail, status.account, status.qrcode) for name, status in statuses.items()
+            ),
+            "config": (config.loaded_at, config.problems, config.later),
+            "host": tuple((host.name, host.history.raw.at[-1:].tobytes(), host.silent_since) for host in hosts),
+        }
 
     def _is_written(self, connection: Connection) -> bool:
         if connection.dialect.name != "sqlite":
@@ -132,12 +69,8 @@ class Look:
         return self._written != before
 
 
-def _stored(connection: Connection) -> dict[str, Hashable]:
+def _read_marks(connection: Connection) -> dict[str, Hashable]:
     return {name: tuple(connection.execute(query).one()) for name, query in _QUERIES.items()}
-
-
-def _states(channels: Iterable[tuple[str, ChannelStatus]]) -> Hashable:
-    return tuple((name, status.state, status.detail, status.account, status.qrcode) for name, status in channels)
 
 
 def _one(*columns: Any) -> sa.Select[Any]:
@@ -160,3 +93,67 @@ _QUERIES = {
         sa.select(sa.func.count()).select_from(job_mutes),
     ),
 }  # fmt: skip
+
+
+class ChangeFeed:
+    """Tells open pages the names of the parts that change. The marks are read while somebody listens."""
+
+    def __init__(self, marks: ChangeMarks, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+        self._marks, self._sleep = marks, sleep
+        self._readers: set[asyncio.Queue[frozenset[str] | None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody more can listen."""
+        return self._closed or len(self._readers) >= MAX_READERS
+
+    async def listen(self) -> AsyncIterator[frozenset[str]]:
+        """Give the parts that change, as they do; an empty set is a sign of life. Ends where the server does.
+
+        First comes `ALL`: what changed while the page was on its way is in it, and whatever changes after is told.
+        """
+        reader: asyncio.Queue[frozenset[str] | None] = asyncio.Queue()
+        self._readers.add(reader)
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._watch(), name="console")
+        else:
+            reader.put_nowait(ALL)
+        try:
+            while not self._closed:
+                try:
+                    parts = await asyncio.wait_for(reader.get(), PING_SECONDS)
+                except TimeoutError:
+                    parts = frozenset()
+                if parts is None:
+                    return
+                yield parts
+        finally:
+            self._readers.discard(reader)
+            if not self._readers and self._task is not None:
+                self._task.cancel()
+                self._task = None
+
+    def close(self) -> None:
+        """End every stream, and take no more. May be called again."""
+        self._closed = True
+        for reader in self._readers:
+            reader.put_nowait(None)
+
+    async def _watch(self) -> None:
+        before: Marks | None = None
+        while True:
+            try:
+                now = await self._marks.read()
+            except StorageError:
+                now = before or {}
+            except Exception:
+                log.exception("what changed cannot be told to open consoles")
+                now = before or {}
+            parts = ALL if before is None else frozenset(name for name in now if now[name] != before.get(name))
+            if parts:
+                for reader in self._readers:
+                    reader.put_nowait(parts)
+            before = now
+            await self._sleep(POLL_SECONDS)

@@ -7,22 +7,26 @@ A new page is one module in `pages/` with a `PAGE`, a template of the same name,
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from wxbridge.alerts.firing import FiringOverview
+from wxbridge.config.schema import Config
 from wxbridge.core.errors import BadBody
+from wxbridge.core.findings import Finding
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.pictures import Theme
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
-from wxbridge.web.console.neighbours import Console
-from wxbridge.web.console.session import Session
-from wxbridge.web.neighbours import Neighbours
+from wxbridge.core.ttl_cache import TTLCache
+from wxbridge.web.console.session import ConsoleSession
+from wxbridge.web.services import WebServices
 
 HOME = "/"
+OVERVIEW_TTL_SECONDS = 3.0
 
 
 def say_in_console(language: Language, key: str, /, **fields: object) -> str:
@@ -30,34 +34,51 @@ def say_in_console(language: Language, key: str, /, **fields: object) -> str:
     return say(f"console.{key}", language, **fields)
 
 
-@dataclass(frozen=True)
-class Visit:
-    """One request to a page: who asks, in which language, and what there is to ask."""
+@dataclass
+class ConsoleMemory:
+    """What pages keep from one request to the next."""
 
-    console: Console
-    bridge: Neighbours
-    session: Session
+    overview: TTLCache[FiringOverview] = field(default_factory=lambda: TTLCache(OVERVIEW_TTL_SECONDS))
+    """What fires: those who ask share what the monitors answered."""
+    findings: Sequence[Finding] = ()
+    """What the doctor found when it was asked last."""
+    findings_at: float | None = None
+    """When that was, in seconds since the epoch."""
+
+
+@dataclass(frozen=True)
+class PageVisit:
+    """One request to a page: who asks, in which language, and whom to ask."""
+
+    services: WebServices
+    memory: ConsoleMemory
+    session: ConsoleSession
     language: Language
     now: float
     """Seconds since the epoch."""
     query: Mapping[str, str]
 
     @property
+    def config(self) -> Config:
+        """The configuration in use."""
+        return self.services.config.config
+
+    @property
     def theme(self) -> Theme:
-        """On which ground a picture is to be drawn that is asked for."""
+        """On which ground a picture is to be drawn that is asked for: `light` or `dark`."""
         return "dark" if self.query.get("theme") == "dark" else "light"
 
     def say(self, key: str, **fields: object) -> str:
-        """A phrase in the visitor's language."""
+        """Say a phrase in the visitor's language."""
         return say_in_console(self.language, key, **fields)
 
     def local(self, at: float | datetime) -> datetime:
-        """A moment in the configured time zone."""
+        """Convert a moment to the configured time zone."""
         moment = datetime.fromtimestamp(at, UTC) if isinstance(at, int | float) else at
-        return moment.astimezone(self.console.timezone())
+        return moment.astimezone(self.config.timezone)
 
     def when(self, at: float | datetime | None) -> str:
-        """A moment as people write it: the time of today, else with its date."""
+        """Write a moment as people do: the time of today, else with its date."""
         if at is None:
             return ""
         moment, today = self.local(at), self.local(self.now)
@@ -66,56 +87,50 @@ class Visit:
         return f"{moment:%m-%d %H:%M}" if moment.year == today.year else f"{moment:%Y-%m-%d %H:%M}"
 
     def whole(self, at: float | datetime) -> str:
-        """A moment with its date and its zone."""
+        """Write a moment with its date and its zone."""
         return f"{self.local(at):%Y-%m-%d %H:%M:%S %Z}"
 
     def lasted(self, seconds: float) -> str:
-        """A duration as people write it."""
+        """Write a duration as people do."""
         # Of what lasts for long, seconds tell nothing.
         return format_duration(seconds - seconds % 60 if seconds >= 600 else max(0.0, seconds), self.language)  # noqa: PLR2004 - ten minutes
 
 
 @dataclass(frozen=True)
-class Form:
+class ConsoleForm:
     """What somebody sent with a form."""
 
     fields: Mapping[str, str]
     picture: bytes | None = None
 
-    def text(self, name: str, longest: int = 5000) -> str:
-        """A field without the blanks around it; empty where it is missing.
+    def text(self, name: str, max_chars: int = 5000) -> str:
+        """Read a field without the blanks around it; empty where it is missing.
 
         Raises:
-            BadBody: it is longer than `longest` characters.
+            BadBody: it is longer than `max_chars` characters.
         """
         value = self.fields.get(name, "").replace("\x00", "").strip()
-        if len(value) > longest:
-            raise BadBody(f"`{name}` may have {longest} characters.")
+        if len(value) > max_chars:
+            raise BadBody(f"`{name}` may have {max_chars} characters.")
         return value
 
     def number(self, name: str) -> int:
-        """A field that is an id. Raises `BadBody` where it is none."""
+        """Read a field that is an id. Raises `BadBody` where it is none."""
         value = self.text(name, 20)
         if not (value.isascii() and value.isdecimal()) or len(value) > 15:  # noqa: PLR2004 - beyond any id
             raise BadBody(f"`{name}` is no number.")
         return int(value)
 
 
-Show = Callable[[Visit], Awaitable[Mapping[str, Any]]]
-Action = Callable[[Visit, Form], Awaitable[str]]
+Show = Callable[[PageVisit], Awaitable[Mapping[str, Any]]]
+Action = Callable[[PageVisit, ConsoleForm], Awaitable[str]]
 """Does what a form asks, and gives the sentence that says so. Raises `WxbridgeError`."""
-
-
-Picture = Callable[[Visit], Awaitable[PictureSpec]]
+PictureChoice = Callable[[PageVisit], Awaitable[PictureSpec]]
 """Tells what is to be drawn. Raises `WxbridgeError` where there is nothing."""
 
 
-def _always(_console: Console) -> bool:
-    return True
-
-
 @dataclass(frozen=True)
-class Page:
+class ConsolePage:
     """A page. Its template is `NAME.html`, its title the phrase `page.NAME`."""
 
     name: str
@@ -124,9 +139,9 @@ class Page:
     """The path of its picture in the navigation (24 by 24, strokes); empty for a page that is not in it."""
     actions: Mapping[str, Action] = field(default_factory=dict)
     """By the last part of the address that a form posts to."""
-    wanted: Callable[[Console], bool] = _always
-    """Whether there is such a page with the present configuration."""
-    pictures: Mapping[str, Picture] = field(default_factory=dict)
+    needs: str = ""
+    """The section of the configuration without which there is no such page."""
+    pictures: Mapping[str, PictureChoice] = field(default_factory=dict)
     """What is drawn when it is asked for, by the last part of its address."""
     within: str = ""
     """The page that the navigation shows as the present one instead."""
@@ -136,9 +151,13 @@ class Page:
         """Its address."""
         return HOME if self.name == "timeline" else f"/console/{self.name}"
 
+    def is_wanted(self, config: Config) -> bool:
+        """Whether there is such a page with a configuration."""
+        return not self.needs or config.section(self.needs) is not None
+
 
 def local_path(text: str) -> str:
-    """An address of ours that a form names to return to; the first page where it is none of ours."""
+    """Give an address that a form names to return to; the first page where it is none of ours."""
     parts = urllib.parse.urlsplit(text)
     ours = parts.path == HOME or parts.path.startswith("/console/")
     if parts.scheme or parts.netloc or not ours or "\\" in text or any(ord(sign) < 32 for sign in text):  # noqa: PLR2004 - control characters
@@ -146,6 +165,6 @@ def local_path(text: str) -> str:
     return urllib.parse.urlunsplit(("", "", parts.path, parts.query, ""))
 
 
-def asset(name: str) -> Path:
-    """A file that browsers get as it is."""
+def asset_path(name: str) -> Path:
+    """Give the path of a file that browsers get as it is."""
     return Path(__file__).parent / "static" / name

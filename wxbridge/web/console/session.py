@@ -14,7 +14,7 @@ import hmac
 import ipaddress
 import secrets
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -22,31 +22,31 @@ from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
+from itsdangerous import BadSignature, Signer
 from sqlalchemy import Connection
 
-from wxbridge.config.types import Rate
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import read_facts, remember_fact
-from wxbridge.core.sliding_window import SlidingWindow
-from wxbridge.web.limits import Clock
+from wxbridge.core.sliding_window import Rate, SlidingWindow
+from wxbridge.web.limits import WebClock
 
 log = structlog.get_logger()
 
-LASTS = 12 * 3600.0
-"""Seconds that a session is good."""
-ATTEMPTS = Rate(10, 300.0)
-"""Wrong tokens that one address may show."""
-_ADDRESSES = 5000
-"""Whose attempts are counted; beyond it those who tried first are forgotten."""
+SESSION_SECONDS = 12 * 3600.0
+"""That a session is good."""
+MAX_WRONG_TOKENS = Rate(10, 300.0)
+"""That one address may show."""
+MAX_ADDRESSES = 5000
+"""Whose wrong tokens are counted; beyond it those who tried first are forgotten."""
 _FACT = "console:"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_LONGEST_COOKIE = 300
+MAX_COOKIE_CHARS = 300
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-class Role(StrEnum):
+class ConsoleRole(StrEnum):
     """What somebody may do."""
 
     ALL = "all"
@@ -57,26 +57,26 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True)
-class Session:
+class ConsoleSession:
     """Somebody who is in. `id` is random; `until` is in seconds since the epoch."""
 
     id: str
-    role: Role
+    role: ConsoleRole
     until: float
 
     @property
     def may_change(self) -> bool:
         """Whether more than looking is allowed."""
-        return self.role is not Role.READ
+        return self.role is not ConsoleRole.READ
 
 
 @dataclass(frozen=True)
-class Doors:
+class ConsoleTokens:
     """What opens the console, and who may speak for others."""
 
-    token: str | None = None
-    read_token: str | None = None
-    proxies: Sequence[Network] = ()
+    token: str = ""
+    read_token: str = ""
+    proxies: Sequence[IpNetwork] = ()
     """Whose `X-Forwarded-…` is believed."""
 
     @property
@@ -84,24 +84,28 @@ class Doors:
         """Whether nobody is asked for a token."""
         return not self.token
 
-    def role_of(self, shown: str) -> Role | None:
-        """What a token opens; None for nothing. In constant time."""
+    def role_of(self, shown: str) -> ConsoleRole | None:
+        """Tell what a token opens; None for nothing. In constant time."""
         raw = shown.encode("utf-8", "surrogateescape")
-        for role, token in ((Role.ALL, self.token), (Role.READ, self.read_token)):
+        for role, token in ((ConsoleRole.ALL, self.token), (ConsoleRole.READ, self.read_token)):
             if token and hmac.compare_digest(raw, token.encode()):
                 return role
         return None
 
-    def behind(self, role: Role) -> str:
-        """The token that a role was opened with."""
-        return {Role.ALL: self.token, Role.READ: self.read_token, Role.OPEN: ""}[role] or ""
+    def token_of(self, role: ConsoleRole) -> str:
+        """Give the token that opens a role; empty where none is needed, or there is none."""
+        return {ConsoleRole.ALL: self.token, ConsoleRole.READ: self.read_token, ConsoleRole.OPEN: ""}[role]
+
+    def has_role(self, role: ConsoleRole) -> bool:
+        """Whether a session of a role can have been opened with these tokens."""
+        return self.is_open if role is ConsoleRole.OPEN else bool(self.token and self.token_of(role))
 
 
 # ---------------------------------------------------------------- where a request comes from
 
 
 @dataclass(frozen=True)
-class Origin:
+class RequestOrigin:
     """Where a request comes from, through the proxies that were declared."""
 
     address: str
@@ -111,24 +115,24 @@ class Origin:
     """The `Host` that the browser asked for."""
 
 
-def origin_of(request: web.Request, proxies: Sequence[Network]) -> Origin:
+def read_origin(request: web.Request, proxies: Sequence[IpNetwork]) -> RequestOrigin:
     """Look at a connection, and at `X-Forwarded-For`, `-Proto` and `-Host` where a declared proxy holds it."""
     peer = request.remote or ""
     if not _among(peer, proxies):
-        return Origin(peer, request.secure, request.host)
+        return RequestOrigin(peer, request.secure, request.host)
     # From the right: what stands further left anybody can write.
     hops = [hop.strip() for value in request.headers.getall("X-Forwarded-For", []) for hop in value.split(",")]
     address = next((hop for hop in reversed(hops) if hop and not _among(hop, proxies)), peer)
     proto = _last(request.headers.get("X-Forwarded-Proto", ""))
     host = _last(request.headers.get("X-Forwarded-Host", "")) or request.host
-    return Origin(address, request.secure or proto.lower() == "https", host)
+    return RequestOrigin(address, request.secure or proto.lower() == "https", host)
 
 
 def _last(value: str) -> str:
     return value.rpartition(",")[2].strip()
 
 
-def _among(address: str, networks: Iterable[Network]) -> bool:
+def _among(address: str, networks: Iterable[IpNetwork]) -> bool:
     try:
         found = ipaddress.ip_address(address)
     except ValueError:
@@ -137,7 +141,7 @@ def _among(address: str, networks: Iterable[Network]) -> bool:
     return any(mapped in network for network in networks if network.version == mapped.version)
 
 
-def own_page(request: web.Request, origin: Origin) -> bool:
+def is_own_page(request: web.Request, origin: RequestOrigin) -> bool:
     """Whether a request comes from a page of ours, or from no page at all, as far as its browser tells."""
     site = request.headers.get("Sec-Fetch-Site")
     if site is not None:
@@ -147,7 +151,7 @@ def own_page(request: web.Request, origin: Origin) -> bool:
     return said in (None, "null") or urlsplit(said).netloc.lower() == origin.host.lower()
 
 
-def known_host(origin: Origin) -> bool:
+def is_known_host(origin: RequestOrigin) -> bool:
     """Whether a browser asked for this machine by a name that no other site can have (DNS rebinding)."""
     try:
         name = urlsplit(f"//{origin.host}").hostname or ""
@@ -160,24 +164,24 @@ def known_host(origin: Origin) -> bool:
 
 
 @dataclass
-class Attempts:
+class WrongTokens:
     """Wrong tokens, by the address that showed them."""
 
-    clock: Clock
+    clock: WebClock
     _windows: OrderedDict[str, SlidingWindow] = field(default_factory=OrderedDict)
 
     def wait(self, address: str) -> float:
-        """Seconds until this address may try again; 0 where it may now."""
+        """Give the seconds until an address may try again; 0 where it may now."""
         window = self._windows.get(_neighbourhood(address))
         return window.wait(self.clock.monotonic()) if window else 0.0
 
-    def failed(self, address: str) -> None:
+    def record(self, address: str) -> None:
         """Count a wrong token."""
         key = _neighbourhood(address)
-        window = self._windows.setdefault(key, SlidingWindow(ATTEMPTS))
+        window = self._windows.setdefault(key, SlidingWindow(MAX_WRONG_TOKENS))
         window.note(self.clock.monotonic())
         self._windows.move_to_end(key)
-        while len(self._windows) > _ADDRESSES:
+        while len(self._windows) > MAX_ADDRESSES:
             self._windows.popitem(last=False)
 
 
@@ -195,16 +199,16 @@ def _neighbourhood(address: str) -> str:
 # ---------------------------------------------------------------- sessions
 
 
-class Sessions:
+class SessionStore:
     """Opens, reads and closes sessions."""
 
-    def __init__(self, database: Database, doors: Doors, clock: Clock) -> None:
-        self._database, self._doors, self._clock = database, doors, clock
+    def __init__(self, database: Database, tokens: ConsoleTokens, clock: WebClock) -> None:
+        self._database, self._tokens, self._clock = database, tokens, clock
         self._key = b""
         self._closed: dict[str, float] = {}
         self._loading = asyncio.Lock()
 
-    async def ready(self) -> None:
+    async def load_key(self) -> None:
         """Read the key, or make one; call it before the others. It raises nothing."""
         if self._key:
             return
@@ -235,33 +239,31 @@ class Sessions:
         """The name of our cookie. Ports do not keep cookies apart, so each database has a name of its own."""
         return f"wxbridge-{hashlib.sha256(self._key).hexdigest()[:8]}"
 
-    def open(self, role: Role) -> Session:
-        """A new session."""
-        return Session(secrets.token_urlsafe(18), role, self._clock.wall() + LASTS)
+    def open(self, role: ConsoleRole) -> ConsoleSession:
+        """Open a new session."""
+        return ConsoleSession(secrets.token_urlsafe(18), role, self._clock.wall() + SESSION_SECONDS)
 
-    def written(self, session: Session) -> str:
-        """A session as its cookie holds it."""
-        text = f"{session.role}.{session.until:.0f}.{session.id}"
-        return f"{text}.{self._sign(session.role, text)}"
+    def write(self, session: ConsoleSession) -> str:
+        """Write a session as its cookie holds it: `ROLE.UNTIL.ID.SIGNATURE`."""
+        return self._signer(session.role).sign(f"{session.role}.{session.until:.0f}.{session.id}").decode()
 
-    def read(self, request: web.Request) -> Session | None:
-        """The session that a request shows; None where it shows none that is good."""
+    def read(self, request: web.Request) -> ConsoleSession | None:
+        """Read the session that a request shows; None where it shows none that is good."""
         value = request.cookies.get(self.cookie, "")
-        text, _, signature = value.rpartition(".")
-        parts = text.split(".")
-        if len(value) > _LONGEST_COOKIE or len(parts) != 3 or parts[0] not in list(Role):  # noqa: PLR2004 - as `written`
+        role = next((each for each in ConsoleRole if value.startswith(f"{each}.")), None)
+        # Which tokens there are can change while a cookie lives.
+        if role is None or len(value) > MAX_COOKIE_CHARS or not self._tokens.has_role(role):
             return None
-        role = Role(parts[0])
-        # Which doors there are can change while a cookie lives.
-        if (role is Role.OPEN) is not self._doors.is_open or (role is not Role.OPEN and not self._doors.behind(role)):
+        try:
+            text = self._signer(role).unsign(value.encode("utf-8", "replace")).decode()
+        except BadSignature:
             return None
-        if not hmac.compare_digest(self._sign(role, text).encode(), signature.encode("utf-8", "replace")):
-            return None
-        session = Session(parts[2], role, float(parts[1]))
-        over = session.until <= self._clock.wall() or session.id in self._closed
-        return None if over else session
+        _, until, session_id = text.split(".")
+        session = ConsoleSession(session_id, role, float(until))
+        is_over = session.until <= self._clock.wall() or session.id in self._closed
+        return None if is_over else session
 
-    async def close(self, session: Session) -> None:
+    async def close(self, session: ConsoleSession) -> None:
         """End a session, whoever else has its cookie. It raises nothing."""
         now = self._clock.wall()
         self._closed = {name: until for name, until in self._closed.items() if until > now} | {
@@ -273,25 +275,21 @@ class Sessions:
         except StorageError as error:
             log.warning("a sign-out will not survive a restart", error=str(error))
 
-    def secret(self, session: Session) -> str:
-        """What each form of a session holds, and no other site can know."""
-        return self._sign(session.role, f"form.{session.id}")
+    def form_secret(self, session: ConsoleSession) -> str:
+        """Give what each form of a session holds, and no other site can know."""
+        return self._signer(session.role).get_signature(f"form.{session.id}").hex()
 
-    def fits(self, session: Session, shown: str) -> bool:
+    def is_form_secret(self, session: ConsoleSession, shown: str) -> bool:
         """Whether a form holds the session's secret."""
-        return hmac.compare_digest(self.secret(session).encode(), shown.encode("utf-8", "replace"))
+        return hmac.compare_digest(self.form_secret(session).encode(), shown.encode("utf-8", "replace"))
 
-    def _sign(self, role: Role, text: str) -> str:
-        key = hmac.digest(self._key, f"{role}\0{self._doors.behind(role)}".encode("utf-8", "surrogateescape"), "sha256")
-        return hmac.new(key, text.encode("utf-8", "surrogateescape"), hashlib.sha256).hexdigest()
-
-
-def headers() -> Mapping[str, str]:
-    """What every answer of the console says: it is kept nowhere, framed nowhere, and runs nothing but our own files."""
-    return _HEADERS
+    def _signer(self, role: ConsoleRole) -> Signer:
+        """Signs with our key and with the token that opened the session, so that it ends where the token changes."""
+        salt = f"{role}\0{self._tokens.token_of(role)}".encode("utf-8", "surrogateescape")
+        return Signer(self._key, salt, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
-_HEADERS = {
+HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
         "form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
@@ -302,3 +300,4 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+"""What every answer of the console says: it is kept nowhere, framed nowhere, and runs nothing but our own files."""

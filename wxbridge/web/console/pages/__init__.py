@@ -1,8 +1,8 @@
-"""The pages of the console, in the order of the navigation. What a page is: `page.Page`."""
+"""The pages of the console, in the order of the navigation. What a page is: `page.ConsolePage`."""
 
 from __future__ import annotations
 
-from wxbridge.web.console.page import Page
+from wxbridge.web.console.page import ConsolePage
 from wxbridge.web.console.pages import (
     alerts,
     configuration,
@@ -16,7 +16,7 @@ from wxbridge.web.console.pages import (
     timeline,
 )
 
-PAGES: tuple[Page, ...] = (
+PAGES: tuple[ConsolePage, ...] = (
     timeline.PAGE,
     login.PAGE,
     alerts.PAGE,

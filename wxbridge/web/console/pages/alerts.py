@@ -2,60 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
-from wxbridge.alerts.firing import FiringAlert, FiringOverview
+from wxbridge.alerts.firing import (
+    FiringAlert,
+    FiringOverview,
+    covers_everything,
+    speaks_of_bridge_labels,
+)
+from wxbridge.alerts.pictures import AlertPictureSettings
+from wxbridge.alerts.service import KeptSilence, SilenceRequest
 from wxbridge.alerts.severity import severity_of
+from wxbridge.bot.commands.alert_arguments import MAX_COMMENT_CHARS, end_after, read_query
+from wxbridge.bot.commands.alerts import missing_lines, short_ids
 from wxbridge.config.types import parse_duration
 from wxbridge.core.errors import BadBody, WxbridgeError
 from wxbridge.core.model import PictureSpec
-from wxbridge.web.console.lately import Lately
-from wxbridge.web.console.neighbours import Seeing
-from wxbridge.web.console.page import Form, Page, Visit
+from wxbridge.core.text.i18n import say
+from wxbridge.core.text.units import format_moment
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
-SHOWN = 300
-"""Alerts at most; beyond it a filter is the way."""
+MAX_SHOWN = 300
+"""Alerts; beyond it a filter is the way."""
 FOR = ("30m", "2h", "8h", "1d", "7d")
-_FRESH = 3.0
-"""Seconds for which those who ask share what the monitors answered."""
-_STEP = 60
-"""Seconds for which a chart stays as it is."""
+CHART_STEP_SECONDS = 60
+"""For which a chart stays as it is."""
 _TONES = {"critical": "bad", "page": "bad", "emergency": "bad", "disaster": "bad", "error": "bad", "warning": "warn"}
 
 
-async def _overview(visit: Visit) -> FiringOverview:
-    kept: Lately[FiringOverview] = visit.console.memory.setdefault("overview", Lately(_FRESH))
-    return await kept.of("", visit.console.overview)
+async def _overview(visit: PageVisit) -> FiringOverview:
+    return await visit.memory.overview.get_or_create("", visit.services.alerts.overview)
 
 
-async def _show(visit: Visit) -> Mapping[str, Any]:
+async def _show(visit: PageVisit) -> Mapping[str, Any]:
     overview = await _overview(visit)
     if "silence" in visit.query:
         return {"form": _form(visit, overview), "choices": FOR}
-    silences, missing = await visit.console.silences(visit.language)
-    wanted = visit.query.get("text", "").strip().lower()
-    found = [each for each in overview.alerts if not wanted or wanted in _words(each)]
-    pictures = await visit.console.alert_pictures(found[:SHOWN], _seeing(visit))
+    silences = await visit.services.alerts.list_silences(with_grafana=True)
+    wanted = visit.query.get("text", "").strip()
+    found = [each for each in overview.alerts if not wanted or wanted.lower() in _words(each)]
+    pictures = await _preview_pictures(visit, found[:MAX_SHOWN])
+    missing = [visit.say("alerts.missing", name=name, why=why) for name, why in overview.missing.items()]
     return {
         "form": None,
-        "alerts": [_alert(visit, each, each.key in pictures) for each in found[:SHOWN]],
-        "hidden": max(0, len(found) - SHOWN),
+        "alerts": [_alert(visit, each, each.key in pictures) for each in found[:MAX_SHOWN]],
+        "hidden": max(0, len(found) - MAX_SHOWN),
         "firing": len(overview.alerts),
-        "missing": [visit.say("alerts.missing", name=name, why=why) for name, why in overview.missing.items()]
-        or list(missing),
-        "silences": silences,
-        "wanted": visit.query.get("text", "").strip(),
+        "missing": missing or list(missing_lines(silences.missing, visit.language)),
+        "silences": silences.silences,
+        "wanted": wanted,
     }
+
+
+async def _preview_pictures(visit: PageVisit, found: Sequence[FiringAlert]) -> Mapping[str, PictureSpec]:
+    """Which picture each of some alerts would bring, by key; decided without asking anybody."""
+    alerts = visit.services.alerts
+    settings = replace(alerts.settings.pictures or AlertPictureSettings(), language=visit.language, theme=visit.theme)
+    return await alerts.preview_pictures(found, settings, datetime.fromtimestamp(visit.now, UTC))
 
 
 def _words(each: FiringAlert) -> str:
     return " ".join([each.alert.title, *each.alert.labels.values()]).lower()
 
 
-def _alert(visit: Visit, each: FiringAlert, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
+def _alert(visit: PageVisit, each: FiringAlert, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
     alert, labels = each.alert, each.alert.labels
     severity, notes, link = severity_of(labels), alert.annotations, alert.link or ""
+    charted_at = visit.now // CHART_STEP_SECONDS * CHART_STEP_SECONDS
     return {
         "it": each,
         "key": each.key,
@@ -68,73 +84,114 @@ def _alert(visit: Visit, each: FiringAlert, picture: bool) -> Mapping[str, Any]:
         "link": link if link.startswith(("http://", "https://")) else "",
         "shown": {name: value for name, value in labels.items() if name not in ("alertname", "severity")},
         "silenced_by": ", ".join(one[:8] for one in each.silenced_by),
-        "picture": f"/console/alerts/chart?key={each.key}&at={visit.now // _STEP * _STEP:.0f}" if picture else "",
+        "picture": f"/console/alerts/chart?key={each.key}&at={charted_at:.0f}" if picture else "",
     }
 
 
-def _form(visit: Visit, overview: FiringOverview) -> Mapping[str, Any]:
+def _form(visit: PageVisit, overview: FiringOverview) -> Mapping[str, Any]:
     """What the form for a silence holds at first: what silences an alert, beside it its other labels."""
-    key = visit.query["silence"]
-    found = next((each for each in overview.alerts if key in each.keys), None)
-    lines = list(visit.console.matchers_of(found)) if found else []
-    names = {line.partition("=")[0] for line in lines}
-    others = {name: value for name, value in found.alert.labels.items() if name not in names} if found else {}
+    found = _find_alert(overview, visit.query["silence"])
+    matchers = found.silencing_matchers() if found else []
+    names = {matcher.name for matcher in matchers}
     return {
-        "matchers": "\n".join(lines),
-        "rows": max(3, len(lines) + 1),
+        "matchers": "\n".join(map(str, matchers)),
+        "rows": max(3, len(matchers) + 1),
         "title": found.alert.title if found else "",
-        "others": others,
+        "others": {name: value for name, value in found.alert.labels.items() if name not in names} if found else {},
     }
 
 
-async def _silence(visit: Visit, form: Form) -> str:
-    matchers = [line.strip() for line in form.text("matchers", 10000).splitlines() if line.strip()]
-    if not matchers:
+def _find_alert(overview: FiringOverview, key: str) -> FiringAlert | None:
+    return next((each for each in overview.alerts if key in each.keys), None)
+
+
+async def _silence(visit: PageVisit, form: ConsoleForm) -> str:
+    alerts, language = visit.services.alerts, visit.language
+    query = read_query(form.text("matchers", 10000), language)
+    if query.words:
+        raise BadBody(say("bot.alerts.bad_matcher", language, text=query.words[0]))
+    if not query.matchers:
         raise BadBody(visit.say("alerts.no_matchers"))
+    if covers_everything(query.matchers):
+        raise BadBody(say("bot.alerts.everything", language))
     try:
         seconds = parse_duration(form.text("other", 20) or form.text("for", 20) or FOR[1])
     except ValueError as error:
         raise BadBody(f"{error}.") from None
-    comment = " ".join(form.text("comment", 2000).split())
-    said = await visit.console.silence(matchers, seconds, _by(form), comment, visit.language)
-    return _changed(visit, said)
+    now = visit.local(visit.now)
+    ends_at = end_after(now, seconds, language)
+    overview = await alerts.overview()
+    made = await alerts.silence(
+        SilenceRequest(
+            query.matchers, visit.now, ends_at.timestamp(), _by(form), _comment(form),
+            in_alertmanager=not speaks_of_bridge_labels(query.matchers),
+        )
+    )  # fmt: skip
+    visit.memory.overview.clear()
+    covered = sum(each.fulfils(query.matchers) for each in overview.alerts)
+    end, matchers = format_moment(ends_at, visit.config.timezone, now), ", ".join(map(str, query.matchers))
+    lines = [
+        say("bot.alerts.silenced_now", language, end=end, matchers=matchers),
+        say("bot.alerts.covers" if covered else "bot.alerts.covers_none", language, n=covered),
+    ]
+    if made.problem:
+        lines.append(say("bot.alerts.here_only", language, why=made.problem))
+    return "\n".join(lines)
 
 
-async def _expire(visit: Visit, form: Form) -> str:
-    return _changed(visit, await visit.console.unsilence(form.text("id", 200), _by(form), visit.language))
+async def _expire(visit: PageVisit, form: ConsoleForm) -> str:
+    alerts, language, silence_id = visit.services.alerts, visit.language, form.text("id", 200)
+    kept = await _find_silence(visit, silence_id)
+    is_ended = await alerts.unsilence(kept)
+    visit.memory.overview.clear()
+    if not is_ended:
+        return say("bot.alerts.over_meanwhile", language, id=silence_id[:8])
+    return say("bot.alerts.unsilenced", language, matchers=", ".join(kept.matchers))
 
 
-async def _ack(visit: Visit, form: Form) -> str:
-    comment = " ".join(form.text("comment", 500).split())
-    return _changed(visit, await visit.console.ack(form.text("key", 100), _by(form), comment, visit.language))
+async def _find_silence(visit: PageVisit, silence_id: str) -> KeptSilence:
+    overview = await visit.services.alerts.list_silences()
+    found = next((each for each in overview.silences if silence_id in each.ids), None)
+    if found is None:
+        lines = missing_lines(overview.missing, visit.language)
+        raise BadBody("\n".join([say("bot.alerts.no_silence", visit.language, id=silence_id[:8]), *lines]))
+    return found
 
 
-def _by(form: Form) -> str:
+async def _acknowledge(visit: PageVisit, form: ConsoleForm) -> str:
+    alerts, language, key, by = visit.services.alerts, visit.language, form.text("key", 100), _by(form)
+    overview = await alerts.overview()
+    found = _find_alert(overview, key)
+    if found is None:
+        raise BadBody(say("bot.alerts.no_alert", language, id=key[:8]))
+    await alerts.acknowledge(found.keys, by, _comment(form))
+    visit.memory.overview.clear()
+    title, short = found.alert.title or say("alerts.untitled", language), short_ids(overview.alerts)[found.key]
+    lines = [say("bot.alerts.acked_now", language, by=by, title=title, id=short)]
+    if found.ack and found.ack.by != by:
+        lines.append(say("bot.alerts.acked_before", language, by=found.ack.by))
+    return "\n".join(lines)
+
+
+def _by(form: ConsoleForm) -> str:
     return " ".join(form.text("by", 100).split()) or "console"
 
 
-def _changed(visit: Visit, said: str) -> str:
-    """What was said; who looks next sees it as it is now."""
-    visit.console.memory.pop("overview", None)
-    return said
+def _comment(form: ConsoleForm) -> str:
+    return " ".join(form.text("comment", 2000).split())[:MAX_COMMENT_CHARS]
 
 
-async def _chart(visit: Visit) -> PictureSpec:
+async def _chart(visit: PageVisit) -> PictureSpec:
     """What an alert's picture would be. Raises `WxbridgeError` where there is none."""
-    key = visit.query.get("key", "")
-    found = [each for each in (await _overview(visit)).alerts if key in each.keys]
-    spec = (await visit.console.alert_pictures(found, _seeing(visit))).get(found[0].key) if found else None
+    found = _find_alert(await _overview(visit), visit.query.get("key", ""))
+    spec = (await _preview_pictures(visit, [found])).get(found.key) if found else None
     if spec is None:
         raise WxbridgeError(visit.say("alerts.no_picture"))
     return spec
 
 
-def _seeing(visit: Visit) -> Seeing:
-    return Seeing(visit.language, visit.theme, visit.now)
-
-
-PAGE = Page(
+PAGE = ConsolePage(
     "alerts", _show, "M18 16H6c1-1.5 1.5-3 1.5-6a4.5 4.5 0 0 1 9 0c0 3 .5 4.5 1.5 6zM10.5 19.5h3M12 3v2.5",
-    {"silence": _silence, "expire": _expire, "ack": _ack},
+    {"silence": _silence, "expire": _expire, "ack": _acknowledge},
     pictures={"chart": _chart},
 )  # fmt: skip

@@ -5,21 +5,34 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge.web.console.page import Form, Page, Visit
+import yaml
+
+import wxbridge
+from wxbridge.config.schema import Config
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
 
-async def _show(visit: Visit) -> Mapping[str, Any]:
-    return {"config": visit.console.config(), "can_reload": visit.console.reload is not None}
+async def _show(visit: PageVisit) -> Mapping[str, Any]:
+    config = visit.config
+    return {
+        "state": visit.services.config,
+        "files": [str(file) for file in config.files or (config.path,)],
+        "text": write_masked(config),
+        "app_version": wxbridge.__version__,
+    }
 
 
-async def _reload(visit: Visit, _form: Form) -> str:
-    if visit.console.reload is None:
-        return visit.say("no_such_action")
-    visit.console.reload()
+def write_masked(config: Config) -> str:
+    """Write a configuration as YAML, with what was written in its files, and stars for secrets."""
+    data: Mapping[str, Any] = config.model_dump(mode="json", exclude_unset=True, fallback=str)
+    return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, default_flow_style=False, width=100)
+
+
+async def _reload(visit: PageVisit, _form: ConsoleForm) -> str:
+    visit.services.reloader.ask()
     return visit.say("configuration.asked")
 
 
-PAGE = Page(
+PAGE = ConsolePage(
     "configuration", _show, "M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4M4 12h16", {"reload": _reload},
-    wanted=lambda console: console.config() is not None,
 )  # fmt: skip

@@ -5,23 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from wxbridge.web.console.page import Form, Page, Visit
+from wxbridge.core.findings import FindingState
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
-TONES = {"ok": "good", "warn": "warn", "bad": "bad"}
-_ORDER = ("bad", "warn", "ok")
-
-
-async def _show(visit: Visit) -> Mapping[str, Any]:
-    at, findings = visit.console.memory.get("doctor", (None, ()))
-    ordered = sorted(findings, key=lambda each: _ORDER.index(each.state))
-    return {"at": at, "findings": ordered, "tones": TONES}
+TONES = {FindingState.OK: "good", FindingState.WARN: "warn", FindingState.BAD: "bad"}
+_ORDER = (FindingState.BAD, FindingState.WARN, FindingState.OK)
 
 
-async def _run(visit: Visit, _form: Form) -> str:
-    findings = await visit.console.examine()
-    visit.console.memory["doctor"] = (visit.now, findings)
-    bad = sum(each.state == "bad" for each in findings)
+async def _show(visit: PageVisit) -> Mapping[str, Any]:
+    findings = sorted(visit.memory.findings, key=lambda finding: _ORDER.index(finding.state))
+    return {"at": visit.memory.findings_at, "findings": findings, "tones": TONES}
+
+
+async def _run(visit: PageVisit, _form: ConsoleForm) -> str:
+    findings = await visit.services.doctor.examine()
+    visit.memory.findings, visit.memory.findings_at = findings, visit.now
+    bad = sum(finding.state is FindingState.BAD for finding in findings)
     return visit.say("doctor.done", n=len(findings), bad=bad)
 
 
-PAGE = Page("doctor", _show, "M4 13h4l2-6 4 11 2-5h4", {"run": _run})
+PAGE = ConsolePage("doctor", _show, "M4 13h4l2-6 4 11 2-5h4", {"run": _run})

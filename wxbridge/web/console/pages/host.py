@@ -12,9 +12,9 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import format_quantity
 from wxbridge.hosts import chart
-from wxbridge.hosts.figures import DEFAULT_LEVELS, format_amount, list_disks, name_of, unit_of
+from wxbridge.hosts.figures import DEFAULT_LEVELS, format_amount, list_disks, list_other_figures, name_of
 from wxbridge.hosts.samples import Host
-from wxbridge.web.console.page import Page, Visit
+from wxbridge.web.console.page import ConsolePage, PageVisit
 
 HOURS = ("1", "6", "24")
 OPEN = 2
@@ -25,8 +25,8 @@ _TONES = ("good", "warn", "bad")
 _PANELS = ("disks", "network", "load", "temperature")
 
 
-async def _show(visit: Visit) -> Mapping[str, Any]:
-    found = visit.console.hosts() or ()
+async def _show(visit: PageVisit) -> Mapping[str, Any]:
+    found = visit.services.hosts.list_hosts()
     wanted = visit.query.get("text", "").strip()
     shown = [host for host in found if wanted.lower() in host.name.lower()]
     hours = _hours(visit)
@@ -42,12 +42,12 @@ async def _show(visit: Visit) -> Mapping[str, Any]:
     }
 
 
-def _hours(visit: Visit) -> str:
+def _hours(visit: PageVisit) -> str:
     asked = visit.query.get("hours", "")
     return asked if asked in HOURS else HOURS[0]
 
 
-def _host(visit: Visit, host: Host) -> Mapping[str, Any]:
+def _host(visit: PageVisit, host: Host) -> Mapping[str, Any]:
     last = host.history.last
     now = dict(last.figures) if last and host.silent_since is None else {}
     system = host.about.get("system")
@@ -58,13 +58,13 @@ def _host(visit: Visit, host: Host) -> Mapping[str, Any]:
         "about": " · ".join([*([str(system)] if system else []), *cores]),
         "silent": datetime.fromtimestamp(host.silent_since, UTC) if host.silent_since is not None else None,
         "levels": list(_levels(visit, host, now)),
-        "others": list(_others(visit, now)),
+        "others": list(list_other_figures(now, visit.language)),
         "at": last.at if last else None,
         "limited": say("hosts.limited", visit.language, what=limits) if limits else "",
     }
 
 
-def _levels(visit: Visit, host: Host, now: Mapping[str, float]) -> Iterator[Mapping[str, Any]]:
+def _levels(visit: PageVisit, host: Host, now: Mapping[str, float]) -> Iterator[Mapping[str, Any]]:
     """The figures that are percentages, each with its colour."""
     for name in ("cpu", "memory", "swap", *(f"disk:{mount}" for mount in list_disks(list(now)))):
         if name not in now or (name == "swap" and not now.get("swap_used")):
@@ -82,31 +82,14 @@ def _levels(visit: Visit, host: Host, now: Mapping[str, float]) -> Iterator[Mapp
         }
 
 
-def _others(visit: Visit, now: Mapping[str, float]) -> Iterator[tuple[str, str]]:
-    """The other figures, with their names."""
-    if "load1" in now:
-        loads = " ".join(f"{now[name]:.2f}" for name in ("load1", "load5", "load15") if name in now)
-        yield say("hosts.load1", visit.language), loads
-    for key, phrase, pair in (
-        ("network", "in_out", ("net_in", "net_out")),
-        ("disk_io", "read_write", ("disk_read", "disk_write")),
-    ):
-        if all(name in now for name in pair):
-            a, b = (format_quantity(now[name], unit_of(name), visit.language) for name in pair)
-            yield say(f"hosts.{key}", visit.language), say(f"hosts.{phrase}", visit.language, a=a, b=b)
-    if "temperature" in now:
-        warm = format_quantity(round(now["temperature"], 1), "°C", visit.language)
-        yield say("hosts.temperature", visit.language), warm
-
-
-async def _chart(visit: Visit) -> PictureSpec:
+async def _chart(visit: PageVisit) -> PictureSpec:
     """A machine's chart of the last hours. Raises `WxbridgeError` where there is none."""
     name = visit.query.get("host", "")
-    host = next((each for each in visit.console.hosts() or () if each.name == name), None)
+    host = next((each for each in visit.services.hosts.list_hosts() if each.name == name), None)
     spec = (
         chart.make_spec(
             host, visit.now - int(_hours(visit)) * 3600, visit.now,
-            language=visit.language, timezone=visit.console.timezone(), panels=_PANELS,
+            language=visit.language, timezone=visit.config.timezone, panels=_PANELS,
         )
         if host
         else None
@@ -116,10 +99,10 @@ async def _chart(visit: Visit) -> PictureSpec:
     return replace(spec, params={**spec.params, "theme": visit.theme})
 
 
-PAGE = Page(
+PAGE = ConsolePage(
     "host",
     _show,
     "M4 5h16v6H4zM4 14h16v6H4zM7.5 8h.01M7.5 17h.01M12 8h5M12 17h5",
-    wanted=lambda console: console.hosts() is not None,
+    needs="host",
     pictures={"chart": _chart},
 )

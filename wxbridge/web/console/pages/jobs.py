@@ -9,22 +9,22 @@ from typing import Any
 from wxbridge.config.types import parse_duration
 from wxbridge.core.errors import BadBody
 from wxbridge.jobs import store
-from wxbridge.web.console.page import Form, Page, Visit
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
 HOURS = 24
 FOR = ("1h", "8h", "24h", "7d")
 """How long a job can be muted from here."""
-_RUNS = 5
+MAX_RUNS = 5
 """Of each job that are shown."""
 
 
-async def _show(visit: Visit) -> Mapping[str, Any]:
-    jobs = await visit.console.jobs()
-    ended = await visit.console.database.read(
-        lambda c: {job.id: store.read_history(c, job.id, limit=_RUNS) for job in jobs[:200]}
+async def _show(visit: PageVisit) -> Mapping[str, Any]:
+    jobs = await visit.services.jobs.list_jobs()
+    ended = await visit.services.database.read(
+        lambda c: {job.id: store.read_history(c, job.id, limit=MAX_RUNS) for job in jobs[:200]}
     )
     start = visit.local(visit.now)
-    times = visit.console.upcoming(start, start + timedelta(hours=HOURS))
+    times = visit.services.jobs.upcoming(start, start + timedelta(hours=HOURS))
     first = (start + timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
     return {
         "jobs": [{"it": job, "ended": ended.get(job.id, [])} for job in jobs],
@@ -43,28 +43,28 @@ def _percent(start: Any, at: Any) -> str:
     return f"{min(100.0, max(0.0, (at - start).total_seconds() / (HOURS * 36))):.2f}"
 
 
-async def _run(visit: Visit, form: Form) -> str:
+async def _run(visit: PageVisit, form: ConsoleForm) -> str:
     name = form.text("job", 200)
-    visit.console.run_job(name)
+    visit.services.jobs.run_now(name)
     return visit.say("jobs.started", job=name)
 
 
-async def _mute(visit: Visit, form: Form) -> str:
+async def _mute(visit: PageVisit, form: ConsoleForm) -> str:
     name, how_long = form.text("job", 200), form.text("for", 20)
     if how_long not in FOR:
         raise BadBody(visit.say("no_such_action"))
     until = visit.now + parse_duration(how_long)
-    await visit.console.mute_job(name, until, "console")
+    await visit.services.jobs.mute(name, until, "console")
     return visit.say("jobs.muted_until", job=name, time=visit.when(until))
 
 
-async def _unmute(visit: Visit, form: Form) -> str:
+async def _unmute(visit: PageVisit, form: ConsoleForm) -> str:
     name = form.text("job", 200)
-    await visit.console.unmute_job(name)
+    await visit.services.jobs.unmute(name)
     return visit.say("jobs.unmuted", job=name)
 
 
-PAGE = Page(
+PAGE = ConsolePage(
     "jobs",
     _show,
     "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 7v5l3.5 2",

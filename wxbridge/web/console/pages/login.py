@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from wxbridge.channels import qr_code
-from wxbridge.core.errors import BadBody
 from wxbridge.core.model import ChannelState, ChannelStatus
 from wxbridge.core.text.i18n import has_text
-from wxbridge.web.console.page import Form, Page, Visit
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
 GOOD = (ChannelState.ONLINE,)
 SOON = (ChannelState.STARTING, ChannelState.CONNECTING, ChannelState.SCANNED)
@@ -21,13 +20,13 @@ def tone(state: ChannelState) -> str:
     return "good" if state in GOOD else "soon" if state in SOON else "bad"
 
 
-async def _show(visit: Visit) -> Mapping[str, Any]:
-    statuses = visit.bridge.channels()
-    can = set(visit.console.can_log_out())
+async def _show(visit: PageVisit) -> Mapping[str, Any]:
+    statuses = visit.services.channels.statuses()
+    can = set(visit.services.channels.list_logout_channels())
     return {"channels": [_channel(visit, name, status, can) for name, status in statuses.items()]}
 
 
-def _channel(visit: Visit, name: str, status: ChannelStatus, can: set[str]) -> Mapping[str, Any]:
+def _channel(visit: PageVisit, name: str, status: ChannelStatus, can: set[str]) -> Mapping[str, Any]:
     kind = name.partition(":")[0]
     # Its own words where there are some: a robot cannot be scanned, and an application has no phone.
     advice = next(
@@ -57,15 +56,13 @@ def _picture(code: str) -> str | None:
     return "data:image/svg+xml;base64," + base64.b64encode(drawn.encode()).decode()
 
 
-async def _log_out(visit: Visit, form: Form) -> str:
+async def _log_out(visit: PageVisit, form: ConsoleForm) -> str:
     name = form.text("channel", 100)
-    if name not in visit.console.can_log_out():
-        raise BadBody(f"{name} cannot be logged out from here.")
-    await visit.console.log_out(name)
+    await visit.services.channels.log_out(name)
     return visit.say("login.logged_out", channel=name)
 
 
-PAGE = Page(
+PAGE = ConsolePage(
     "login",
     _show,
     "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 14h2M14 18v2M18 18h2v2h-2z",

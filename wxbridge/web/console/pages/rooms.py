@@ -8,24 +8,25 @@ from collections.abc import Mapping
 from typing import Any
 
 from wxbridge.channels import directory
-from wxbridge.web.console.page import Page, Visit
+from wxbridge.web.console.page import ConsolePage, PageVisit
 
-SHOWN = 200
+MAX_SHOWN = 200
 """Of each; who looks for more writes a few letters of it."""
 _PLAIN = re.compile(r"[^\W\d_][\w-]*(?: [\w-]+)*")
 _WORDS = ("true", "false", "yes", "no", "on", "off", "null")
 
 
-async def _show(visit: Visit) -> Mapping[str, Any]:
+async def _show(visit: PageVisit) -> Mapping[str, Any]:
     wanted = visit.query.get("text", "").strip().lower()
-    rooms, contacts = await visit.console.database.read(lambda c: (directory.list_rooms(c), directory.list_contacts(c)))
+    database = visit.services.database
+    rooms, contacts = await database.read(lambda c: (directory.list_rooms(c), directory.list_contacts(c)))
     found = [_room(each) for each in rooms if _has(wanted, each["topic"], each["id"])]
     people = [
         _contact(each) for each in contacts if _has(wanted, each["name"], each["alias"], each["handle"], each["id"])
     ]
     return {
-        "rooms": found[:SHOWN], "people": people[:SHOWN],
-        "more_rooms": max(0, len(found) - SHOWN), "more_people": max(0, len(people) - SHOWN),
+        "rooms": found[:MAX_SHOWN], "people": people[:MAX_SHOWN],
+        "more_rooms": max(0, len(found) - MAX_SHOWN), "more_people": max(0, len(people) - MAX_SHOWN),
         "wanted": visit.query.get("text", "").strip(), "any": bool(rooms or contacts),
     }  # fmt: skip
 
@@ -62,4 +63,4 @@ _ICON = (
     "M8 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM2 20c0-4 2.5-6 6-6s6 2 6 6M16 4.5a3.5 3.5 0 0 1 0 6.5"
     "M17.5 14c3 .4 4.5 2.5 4.5 6"
 )
-PAGE = Page("rooms", _show, _ICON)
+PAGE = ConsolePage("rooms", _show, _ICON)

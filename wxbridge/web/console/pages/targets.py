@@ -2,44 +2,90 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from pydantic import SecretStr
+
+from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import BadBody
-from wxbridge.web.console.page import Form, Page, Visit
+from wxbridge.delivery.context import Lane
+from wxbridge.web.api_models import PushBody
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 from wxbridge.web.console.pages.login import tone
-from wxbridge.web.push import Push
+from wxbridge.web.push import store_push
+
+MIN_WINDOW_SECONDS = 60.0
+"""Of a chat's window whose rest is shown: of what fills again within seconds there is nothing to see."""
 
 
-async def _show(visit: Visit) -> Mapping[str, Any]:
-    waiting = {row.target: row[1:] for row in await visit.console.outbox.count_backlog()}
-    statuses = visit.bridge.channels()
-    views = visit.console.targets()
-    rows = [
-        {
-            "it": target,
-            "status": (status := statuses.get(target.channel)),
+@dataclass(frozen=True)
+class PaceLeft:
+    """What is left of a rate: `rate` as it is written (`30/min`), of which `left` may go now."""
+
+    rate: str
+    count: int
+    left: int
+    own: bool = False
+    """Whether it is the target's own, and not shared with the whole channel."""
+
+
+async def _show(visit: PageVisit) -> Mapping[str, Any]:
+    services = visit.services
+    waiting = {row.target: row for row in await services.outbox.count_backlog()}
+    statuses, targets = services.channels.statuses(), services.channels.targets
+    lanes = {lane.name: lane for lane in services.delivery.lanes}
+    rows = []
+    for name, target in targets.items():
+        lane, status, row = lanes.get(target.lane()), statuses.get(target.lane()), waiting.get(name)
+        rows.append({
+            "name": name,
+            "channel": target.lane(),
+            "address": _write_address(target),
+            "fallback": target.fallback,
+            "paces": list(_paces_left(lane, target)) if lane else [],
+            "is_unpaced": lane is not None and not lane.pacer.counts,
+            "takes_pictures": lane is None or lane.channel.capabilities.pictures != "none",
+            "status": status,
             "tone": tone(status.state) if status else "bad",
-            "waiting": waiting.get(target.name, (0, None))[0],
-            "oldest": waiting.get(target.name, (0, None))[1],
-        }
-        for target in views
-    ]
-    gone = [(name, *its) for name, its in waiting.items() if name not in {target.name for target in views}]
-    return {"rows": rows, "gone": gone}
+            "waiting": row.waiting if row else 0,
+            "oldest_at": row.oldest_at if row else None,
+        })  # fmt: skip
+    return {"rows": rows, "gone": [row for name, row in waiting.items() if name not in targets]}
 
 
-async def _test(visit: Visit, form: Form) -> str:
+def _paces_left(lane: Lane, target: TargetSettings) -> Iterator[PaceLeft]:
+    now = time.monotonic()
+    for rate, left in lane.pacer.windows_left(now).items():
+        yield PaceLeft(rate, int(rate.partition("/")[0]), left)
+    for chat_rate, left in lane.pacer.chat_windows_left(target.chat_key(), now).items():
+        if chat_rate.seconds >= MIN_WINDOW_SECONDS:
+            yield PaceLeft(str(chat_rate), chat_rate.count, left, own=bool(target.pace))
+
+
+def _write_address(target: TargetSettings) -> str:
+    """Write where a target leads to: a room, a contact; empty where the address is a secret."""
+    values = [getattr(target, key, None) for key in target.address_keys]
+    return ", ".join(
+        ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+        for value in values
+        if value and not isinstance(value, SecretStr)
+    )
+
+
+async def _test(visit: PageVisit, form: ConsoleForm) -> str:
     name, text = form.text("target", 200), form.text("text")
-    if name not in {target.name for target in visit.console.targets()}:
+    if name not in visit.services.channels.targets:
         raise BadBody(visit.say("timeline.no_target", target=name))
     if not text and form.picture is None:
         raise BadBody(visit.say("targets.nothing"))
-    await visit.bridge.push(Push((name,), text, form.picture))
+    await store_push(visit.services, PushBody.read({"to": [name], "text": text, "image": form.picture}))
     return visit.say("targets.queued", target=name)
 
 
-PAGE = Page(
+PAGE = ConsolePage(
     "targets",
     _show,
     "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 12h.01",

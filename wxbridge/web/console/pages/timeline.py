@@ -7,10 +7,12 @@ from datetime import datetime
 from typing import Any
 
 from wxbridge.core.errors import BadBody
-from wxbridge.core.model import Message, MessageState, Picture, Text
+from wxbridge.core.model import Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
 from wxbridge.delivery.timeline import UNTOLD, TimelineEntry, TimelineFilter, TimelinePosition
-from wxbridge.web.console.page import Form, Page, Visit
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
+RETRY_EXPIRES_AFTER_SECONDS = 86400.0
+"""For which a message that is queued again is worth sending, as from the command line."""
 STATES = (*MessageState, "open", UNTOLD)
 TONES = {
     MessageState.SENT: "good", MessageState.QUEUED: "soon", MessageState.SENDING: "soon", MessageState.DEAD: "bad",
@@ -20,10 +22,10 @@ TONES = {
 _FIELDS = ("target", "state", "text", "since", "until")
 
 
-async def _show(visit: Visit) -> Mapping[str, Any]:
+async def _show(visit: PageVisit) -> Mapping[str, Any]:
     asked = _filter(visit)
     after = TimelinePosition.read(visit.query.get("after", ""))
-    found = await visit.console.outbox.read_timeline(asked, after)
+    found = await visit.services.outbox.read_timeline(asked, after)
     given = {name: visit.query.get(name, "") for name in _FIELDS}
     return {
         "entries": [shown(visit, each) for each in found.entries],
@@ -32,13 +34,13 @@ async def _show(visit: Visit) -> Mapping[str, Any]:
         "older": after is not None,
         "given": given,
         "kept": {name: value for name, value in given.items() if value},
-        "targets": sorted({target.name for target in visit.console.targets()} | ({asked.target} - {""})),
+        "targets": sorted({*visit.services.channels.targets} | ({asked.target} - {""})),
         "states": STATES,
         "tones": TONES,
     }
 
 
-def _filter(visit: Visit) -> TimelineFilter:
+def _filter(visit: PageVisit) -> TimelineFilter:
     query = visit.query
     state = query.get("state", "")
     return TimelineFilter(
@@ -50,16 +52,16 @@ def _filter(visit: Visit) -> TimelineFilter:
     )
 
 
-def _moment(visit: Visit, written: str) -> float | None:
+def _moment(visit: PageVisit, written: str) -> float | None:
     """What a browser's field for a time holds, in the configured zone; None for what is none."""
     try:
         moment = datetime.fromisoformat(written[:32])
     except ValueError:
         return None
-    return (moment if moment.tzinfo else moment.replace(tzinfo=visit.console.timezone())).timestamp()
+    return (moment if moment.tzinfo else moment.replace(tzinfo=visit.config.timezone)).timestamp()
 
 
-def shown(visit: Visit, entry: TimelineEntry) -> Mapping[str, Any]:
+def shown(visit: PageVisit, entry: TimelineEntry) -> Mapping[str, Any]:
     """An entry as the templates take it."""
     messages = [line(message) for told in entry.told for message in told.messages]
     title = entry.title or next((each["first"] for each in messages if each["first"]), "")
@@ -95,7 +97,7 @@ def line(message: Message) -> Mapping[str, Any]:
     }
 
 
-def _routed(visit: Visit, part: Mapping[str, Any]) -> Mapping[str, Any]:
+def _routed(visit: PageVisit, part: Mapping[str, Any]) -> Mapping[str, Any]:
     """Why a part went where it did: the routes with what they match, or a sentence."""
     by: Sequence[Mapping[str, Any]] = part.get("by", ())
     routes = [
@@ -110,21 +112,54 @@ def _routed(visit: Visit, part: Mapping[str, Any]) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-async def change(visit: Visit, form: Form) -> str:
+async def change(visit: PageVisit, form: ConsoleForm) -> str:
     """Retry, drop or hand on one message. Raises `WxbridgeError`."""
-    number, do = form.number("id"), form.text("do", 20)
+    outbox, message_id, do = visit.services.outbox, form.number("id"), form.text("do", 20)
     if do == "send-to":
         target = form.text("to", 200)
-        if target not in {each.name for each in visit.console.targets()}:
-            raise BadBody(visit.say("timeline.no_target", target=target))
-        await visit.console.send_to(number, target)
-        return visit.say("timeline.handed_on", id=number, target=target)
-    work = {"retry": visit.console.retry, "drop": visit.console.drop}.get(do)
-    if work is None:
+        await _hand_on(visit, message_id, target)
+        return visit.say("timeline.handed_on", id=message_id, target=target)
+    if do == "retry":
+        changed = await outbox.retry([message_id], now=visit.now, expires_after=RETRY_EXPIRES_AFTER_SECONDS)
+    elif do == "drop":
+        changed = await outbox.drop([message_id], now=visit.now)
+    else:
         raise BadBody(visit.say("no_such_action"))
-    if not await work([number]):
-        raise BadBody(visit.say(f"timeline.not_{do}", id=number))
-    return visit.say(f"timeline.{do}_done", id=number)
+    if not changed:
+        raise BadBody(visit.say(f"timeline.not_{do}", id=message_id))
+    return visit.say(f"timeline.{do}_done", id=message_id)
 
 
-PAGE = Page("timeline", _show, "M5 6h.01M5 12h.01M5 18h.01M9 6h11M9 12h11M9 18h11", {"message": change})
+async def _hand_on(visit: PageVisit, message_id: int, target: str) -> None:
+    """Notify another target of what a message belongs to, in words composed for it.
+
+    Raises:
+        BadBody: the message or the target is gone.
+        StorageError: it could not be stored.
+    """
+    outbox, alerts = visit.services.outbox, visit.services.alerts
+    destination = alerts.settings.targets.get(target)
+    if destination is None:
+        raise BadBody(visit.say("timeline.no_target", target=target))
+    found = await outbox.get_messages([message_id])
+    stored = await outbox.find_notification(found[0].notification_id) if found else None
+    if stored is None:
+        raise BadBody(f"Message {message_id} or the target {target} is gone.")
+    bodies = alerts.recompose(stored.kind, stored.content, target, "")
+    if not bodies:
+        bodies = [message.body for message in stored.messages]
+    elif stored.kind is NotificationKind.OTHER:
+        bodies += [message.body for message in stored.messages if isinstance(message.body, Picture)]
+    item = Notification(
+        source=stored.source,
+        target=target,
+        bodies=tuple(bodies),
+        priority=Priority(min(message.priority for message in stored.messages)),
+        kind=stored.kind,
+        content=stored.content,
+        expires_after=destination.expires_after,
+    )
+    await outbox.put_beside(stored.id, item)
+
+
+PAGE = ConsolePage("timeline", _show, "M5 6h.01M5 12h.01M5 18h.01M9 6h11M9 12h11M9 18h11", {"message": change})

@@ -1,0 +1,63 @@
+"""What was computed a moment ago, for all who ask for it now."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class TTLCache(Generic[T]):
+    """Keeps values for some time. Use it from one event loop.
+
+    Args:
+        ttl_seconds: How long a value is kept, from when it was asked for first.
+        max_entries: How many are kept; beyond it the oldest are dropped.
+        max_at_once: How many are computed at the same time.
+        clock: Monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        ttl_seconds: float,
+        max_entries: int = 1,
+        max_at_once: int = 1,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._ttl_seconds, self._max_entries, self._clock = ttl_seconds, max_entries, clock
+        self._entries: OrderedDict[Hashable, tuple[float, asyncio.Task[T]]] = OrderedDict()
+        self._turn = asyncio.Semaphore(max_at_once)
+
+    async def get_or_create(self, key: Hashable, factory: Callable[[], Awaitable[T]]) -> T:
+        """Return the value of a key, computed by the factory where there is none.
+
+        Concurrent callers for one key share one computation, including its failure; whoever is cancelled leaves it to
+        the others. Raises what the factory raises.
+        """
+        began, task = self._entries.get(key, (0.0, None))
+        if task is None or (task.done() and self._clock() - began >= self._ttl_seconds):
+            task = asyncio.create_task(self._compute(factory), name="cache")
+            task.add_done_callback(_retrieve)
+            self._entries[key] = self._clock(), task
+            self._entries.move_to_end(key)
+            while len(self._entries) > self._max_entries:
+                self._entries.popitem(last=False)
+        return await asyncio.shield(task)
+
+    def clear(self) -> None:
+        """Have everything computed anew."""
+        self._entries.clear()
+
+    async def _compute(self, factory: Callable[[], Awaitable[T]]) -> T:
+        async with self._turn:
+            return await factory()
+
+
+def _retrieve(task: asyncio.Task[T]) -> None:
+    """Take a failure that nobody waits for, so that it is not logged as forgotten."""
+    if not task.cancelled():
+        task.exception()

@@ -1,0 +1,126 @@
+"""What answering a request of the console needs, and how a page is put together."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import aiohttp_jinja2
+from aiohttp import web
+
+import wxbridge
+from wxbridge.core.text.i18n import LANGUAGES, Language
+from wxbridge.core.ttl_cache import TTLCache
+from wxbridge.web.console.events import ChangeFeed
+from wxbridge.web.console.page import ConsoleMemory, PageVisit, asset_path, say_in_console
+from wxbridge.web.console.session import HEADERS, ConsoleSession, ConsoleTokens, SessionStore, WrongTokens
+from wxbridge.web.limits import WebClock
+from wxbridge.web.services import WebServices
+
+MAX_FLASHES = 500
+"""Sessions for which a sentence is kept until their next page."""
+MAX_PICTURES = 40
+"""Drawn for pages, some 50 kB each, which are kept in memory."""
+PICTURE_TTL_SECONDS = 120.0
+MAX_THUMBNAILS = 200
+"""Kept in memory, some 20 kB each."""
+FRAGMENT = "X-Fragment"
+"""The header of a request for a page without what is around it."""
+
+
+@dataclass(frozen=True)
+class Flash:
+    """A sentence that the next page says, and whether it went well."""
+
+    text: str
+    good: bool
+
+
+@dataclass(frozen=True)
+class ConsoleSite:
+    """Everything that answering a request needs."""
+
+    services: WebServices
+    tokens: ConsoleTokens
+    sessions: SessionStore
+    wrong_tokens: WrongTokens
+    changes: ChangeFeed
+    clock: WebClock
+    version: str
+    """Changes with every file that browsers keep."""
+    memory: ConsoleMemory = field(default_factory=ConsoleMemory)
+    pictures: TTLCache[bytes] = field(
+        default_factory=lambda: TTLCache(PICTURE_TTL_SECONDS, MAX_PICTURES, max_at_once=2)
+    )
+    thumbnails: TTLCache[bytes | None] = field(
+        default_factory=lambda: TTLCache(math.inf, MAX_THUMBNAILS, max_at_once=2)
+    )
+    flashes: dict[str, Flash] = field(default_factory=dict)
+    """By session."""
+
+    def flash(self, session: ConsoleSession, flash: Flash) -> None:
+        """Have the next page say something."""
+        self.flashes[session.id] = flash
+        while len(self.flashes) > MAX_FLASHES:
+            del self.flashes[next(iter(self.flashes))]
+
+    def choose_language(self, request: web.Request) -> Language:
+        """Choose what the browser would rather read, else what the configuration says."""
+        best, best_weight = self.services.config.config.language, 0.0
+        for part in request.headers.get("Accept-Language", "")[:500].split(","):
+            name, _, weight = part.partition(";q=")
+            language = next((each for each in LANGUAGES if name.strip().lower().startswith(each)), None)
+            try:
+                value = float(weight) if weight else 1.0
+            except ValueError:
+                continue
+            if language is not None and value > best_weight:
+                best, best_weight = language, value
+        return best
+
+    def visit(self, request: web.Request, session: ConsoleSession) -> PageVisit:
+        """Make what a page is asked with."""
+        query = {name: value[:500] for name, value in request.query.items()}
+        return PageVisit(
+            self.services, self.memory, session, self.choose_language(request), self.clock.wall(), query
+        )  # fmt: skip
+
+    def render_outside(
+        self, request: web.Request, template: str, shown: Mapping[str, Any], status: int = 200
+    ) -> web.Response:
+        """Render a page for which nobody need be signed in."""
+        language = self.choose_language(request)
+
+        def translate(key: str, **fields: object) -> str:
+            return say_in_console(language, key, **fields)
+
+        context = {"t": translate, "language": language, "version": self.version, **shown}
+        return aiohttp_jinja2.render_template(template, request, context, status=status)
+
+
+SITE = web.AppKey("site", ConsoleSite)
+"""Where an application keeps its console."""
+
+
+def compute_version() -> str:
+    """Compute what changes with every file that browsers keep."""
+    digest = hashlib.sha256(wxbridge.__version__.encode())
+    for path in sorted(asset_path("").iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:10]
+
+
+def see_other(path: str) -> web.Response:
+    """Lead a browser to another page of ours."""
+    return web.Response(status=303, headers={"Location": path})
+
+
+def add_headers(response: web.StreamResponse) -> web.StreamResponse:
+    """Add what every answer of the console says."""
+    if not response.prepared:
+        for name, value in HEADERS.items():
+            response.headers.setdefault(name, value)
+    return response
