@@ -56,8 +56,8 @@ from wxbridge.pictures.pages.missing_fonts import warn_of_missing_fonts
 from wxbridge.pictures.publish import make_publisher
 from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.store import PictureStore
-from wxbridge.web.listener import Listener
-from wxbridge.web.server import make_bridge_app
+from wxbridge.web.listener import HttpListener
+from wxbridge.web.server import make_app
 from wxbridge.web.services import WebServices
 
 log = structlog.get_logger()
@@ -264,7 +264,7 @@ class App:
         )
         self.channels.inbound = self.chat.chat
         self.reloader = Reloader(self, self.state, self.metrics)
-        self._listener = Listener()
+        self._listener = HttpListener()
         self._retiring: set[asyncio.Task[None]] = set()
         self._parts: _ConfiguredParts | None = None
 
@@ -294,7 +294,7 @@ class App:
         port = self._listener.bind(server.host, server.port)
         self.url = f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{port}"
         self.channels.url = self.url
-        await self._listener.serve(make_bridge_app(self._web_services(), self.state.config))
+        await self._listener.serve(make_app(self._web_services(), server, self.state.config.hooks))
 
     def watch(self) -> None:
         """Start to watch the bridge and, where it can be read again, its configuration; alerts are taken by then."""
@@ -430,7 +430,7 @@ class App:
         try:
             new = self._build(config)
             services = self._web_services()
-            http = make_bridge_app(services, config) if _differ(old.config, config, SERVED_BY) else None
+            http = make_app(services, config.server, config.hooks) if _differ(old.config, config, SERVED_BY) else None
         except Exception as error:
             log.exception("a new configuration cannot be used")
             raise ReloadFailed(f"{type(error).__name__}: {error}") from error

@@ -19,7 +19,7 @@ from wxbridge.config import watcher
 from wxbridge.config.schema import Config
 from wxbridge.core.model import Notification, Text
 from wxbridge.testing import FakeChannel
-from wxbridge.web.listener import Listener
+from wxbridge.web.listener import HttpListener
 
 CONFIG = """\
 server: {listen: "127.0.0.1:0"}
@@ -213,7 +213,7 @@ async def test_a_request_under_way_is_answered_and_an_idle_connection_is_closed_
         return made
 
     asked, go_on = asyncio.Event(), asyncio.Event()
-    listener = Listener()
+    listener = HttpListener()
     url = f"http://127.0.0.1:{listener.bind('127.0.0.1', 0)}/"
     await listener.serve(application("old"))
 
@@ -253,7 +253,7 @@ async def test_a_request_that_comes_slowly_is_answered_though_the_application_ch
         made.router.add_post("/", answer)
         return made
 
-    listener = Listener()
+    listener = HttpListener()
     port = listener.bind("127.0.0.1", 0)
     await listener.serve(application())
     reader, writer = await asyncio.open_connection("127.0.0.1", port)

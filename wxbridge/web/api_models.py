@@ -143,9 +143,12 @@ class PushBody(RequestBody):
 # ---------------------------------------------------------------- POST /api/silences
 
 
+_MATCHERS_EXPECTED = '`matchers` must be a list of one or more texts, such as ["severity=\\"info\\""].'
+
+
 def _check_matchers(value: Any) -> Any:
     if not isinstance(value, list) or not value or not all(isinstance(item, str) and item.strip() for item in value):
-        raise ValueError('`matchers` must be a list of one or more texts, such as ["severity=\\"info\\""].')
+        raise ValueError(_MATCHERS_EXPECTED)
     if len(value) > MAX_MATCHERS or any(len(item) > MAX_MATCHER_CHARS for item in value):
         raise ValueError(f"`matchers` may be {MAX_MATCHERS}, of {MAX_MATCHER_CHARS} characters each.")
     return value
@@ -191,7 +194,9 @@ Line = Annotated[str, BeforeValidator(_read_line)]
 class SilenceBody(RequestBody):
     """What somebody wants silenced, and until when."""
 
-    model_config = ConfigDict(json_schema_extra={"oneOf": [{"required": ["duration"]}, {"required": ["ends_at"]}]})
+    model_config = ConfigDict(json_schema_extra={
+        "required": ["matchers"], "oneOf": [{"required": ["duration"]}, {"required": ["ends_at"]}],
+    })  # fmt: skip
     expected = 'A JSON object was expected: {"matchers": ["severity=\\"info\\""], "duration": "2h"}.'
     field_names = "matchers, duration, ends_at, starts_at, comment, created_by"
 
@@ -200,7 +205,7 @@ class SilenceBody(RequestBody):
                                   examples=['severity="info"', 'team=~"a|b"'])]],
         BeforeValidator(_check_matchers),
         Field(min_length=1, max_length=MAX_MATCHERS),
-    ]  # fmt: skip
+    ] = []  # fmt: skip
     duration: Annotated[
         float | None,
         BeforeValidator(_read_duration),
@@ -228,6 +233,8 @@ class SilenceBody(RequestBody):
             raise BadBody("The silence would be over already: its end must lie after its start, and after now.")
         if ends_at - min(now, begins) > MAX_SILENCE_SECONDS:
             raise BadBody("A silence may last, and have begun, at most ten years from now.")
+        if not self.matchers:
+            raise BadBody(_MATCHERS_EXPECTED)
         try:
             return SilenceRequest(
                 parse_matchers(tuple(self.matchers)), begins, ends_at, self.created_by or "api", self.comment

@@ -73,7 +73,7 @@ class _HttpServer(web.Server):
     """What makes a connection of every client that comes."""
 
     def __init__(self, like: web.Server, limits: HttpLimits, metrics: Metrics) -> None:
-        self._make_request = like.request_factory
+        self._create_request = like.request_factory
         super().__init__(
             like.request_handler, request_factory=self._begin_request, handler_cancellation=like.handler_cancellation
         )
@@ -86,7 +86,7 @@ class _HttpServer(web.Server):
     def _begin_request(self, message: Any, payload: Any, protocol: Any, *others: Any) -> Any:
         """Make a request of a head that has arrived."""
         protocol.head_arrived()
-        return self._make_request(message, payload, protocol, *others)
+        return self._create_request(message, payload, protocol, *others)
 
     def begin_leaving(self) -> None:
         """Close what is idle, and from now on each connection once it is answered."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from wxbridge.channels import qr_code
 from wxbridge.core.model import ChannelState, ChannelStatus
+from wxbridge.delivery.backlog import describe_backlog
 from wxbridge.web.responses import IN_CONSOLE
 from wxbridge.web.services import SERVICES
 
@@ -27,7 +29,10 @@ async def show_readiness(request: web.Request) -> web.Response:
     """
     services = request.app[SERVICES]
     # Together: where the database hangs, each waits for its own limit.
-    well, backlog = await asyncio.gather(services.health.is_database_well(), services.health.describe_backlog())
+    oldest = services.state.config.watch.oldest
+    well, backlog = await asyncio.gather(
+        services.health.is_database_well(), describe_backlog(services.outbox, oldest=oldest, now=time.time())
+    )
     statuses = services.channels.statuses()
     online = {name: status.state is ChannelState.ONLINE for name, status in statuses.items()}
     ready = well and (request.query.get("channels") != "all" or all(online.values()))
@@ -66,7 +71,7 @@ async def show_login(request: web.Request) -> web.Response:
 
 async def show_picture(request: web.Request) -> web.StreamResponse:
     """Show a stored picture."""
-    path = request.app[SERVICES].pictures.find(request.match_info["name"])
+    path = request.app[SERVICES].picture_store.find(request.match_info["name"])
     if path is None:
         raise web.HTTPNotFound(text="There is no such picture.")
     return web.FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})

@@ -33,7 +33,7 @@ async def store_push(services: WebServices, push: PushBody) -> Accepted:
         bodies.append(Text(push.text, push.mentions))
     if isinstance(push.image, bytes):
         try:
-            bodies.append(await services.pictures.save_checked(push.image))
+            bodies.append(await services.picture_store.save_checked(push.image))
         except PictureError as error:
             raise BadBody(f"`image`: {error}") from None
     elif push.image is not None:

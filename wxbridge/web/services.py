@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from aiohttp import web
+
 from wxbridge.alerts.service import AlertService
 from wxbridge.channels.manager import ChannelManager
 from wxbridge.config.watcher import ConfigState, Reloader
@@ -46,3 +48,7 @@ class WebServices:
     health: BridgeHealth
     metrics: Metrics
     doctor: Examiner
+
+
+SERVICES: web.AppKey[WebServices] = web.AppKey("services")
+"""Where an application keeps what its handlers ask."""

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.integration.web.web_alone import TOKEN, Time, alone, rfc3339
+from tests.integration.web.web_harness import TOKEN, Pushed, Time, alone, rfc3339
 from wxbridge.core.errors import BadBody
-from wxbridge.web.push import NAMES, Push
-from wxbridge.web.silence_request import read_silence
+from wxbridge.web.api_models import MAX_NAMES, SilenceBody
 
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
 NOW = 1_700_000_000.0
@@ -102,7 +101,7 @@ ANYTHING = st.recursive(
 @given(st.dictionaries(st.sampled_from(["matchers", "duration", "ends_at", "starts_at", "comment"]), ANYTHING))
 def test_whatever_is_asked_for_is_a_silence_that_ends_later_or_a_sentence(data: Any) -> None:
     try:
-        asked = read_silence(data, NOW)
+        asked = SilenceBody.read(data).make_request(NOW)
     except BadBody:
         return
     assert asked.ends_at > max(asked.starts_at, NOW)
@@ -120,7 +119,7 @@ async def test_what_fires_now_can_be_asked_for(tmp_path: Path) -> None:
 # ---------------------------------------------------------------- the push API
 
 
-async def push(tmp_path: Path, **options: Any) -> tuple[int, Any, list[Push]]:
+async def push(tmp_path: Path, **options: Any) -> tuple[int, Any, list[Pushed]]:
     async with alone(tmp_path) as server:
         status, answer = await server.ask("POST", "/api/send", headers=AUTH, **options)
         return status, answer, server.pushed
@@ -131,20 +130,20 @@ async def test_a_form_may_name_several_targets_one_by_one(tmp_path: Path) -> Non
     for multipart in (False, True):
         form = aiohttp.FormData(fields, default_to_multipart=multipart)
         status, _, pushed = await push(tmp_path, data=form)
-        assert (status, pushed) == (202, [Push(("ops", "dba"), "x", mentions=("张三", "all"))])
+        assert (status, pushed) == (202, [Pushed(("ops", "dba"), "x", mentions=("张三", "all"))])
 
 
 async def test_json_that_curl_calls_a_form_is_read(tmp_path: Path) -> None:
     async with alone(tmp_path) as server:
         headers = AUTH | {"Content-Type": "application/x-www-form-urlencoded"}
         status, _ = await server.ask("POST", "/api/send", data=b' {"to": "ops", "text": "x"}', headers=headers)
-        assert (status, server.pushed) == (202, [Push(("ops",), "x")])
+        assert (status, server.pushed) == (202, [Pushed(("ops",), "x")])
 
 
 async def test_a_picture_may_come_as_a_browser_writes_it(tmp_path: Path) -> None:
     url = "data:image/png;base64," + base64.b64encode(b"a picture").decode()
     _, _, pushed = await push(tmp_path, json={"to": "ops", "image": url})
-    assert pushed == [Push(("ops",), "", image=b"a picture")]
+    assert pushed == [Pushed(("ops",), "", image=b"a picture")]
 
 
 @pytest.mark.parametrize(
@@ -155,7 +154,7 @@ async def test_a_picture_may_come_as_a_browser_writes_it(tmp_path: Path) -> None
         ({"to": "ops", "image": "图"}, "`image` must be"),
         ({"to": "ops", "text": "\x00"}, "There is nothing to send"),
         ({"to": "ops", "text": "x", "token": TOKEN}, "Unknown field 'token'"),
-        ({"to": [f"n{n}" for n in range(NAMES + 1)], "text": "x"}, "`to` may hold 1000 names"),
+        ({"to": [f"n{n}" for n in range(MAX_NAMES + 1)], "text": "x"}, "`to` may hold 1000 names"),
         ({"to": "x" * 5000, "text": "x"}, "`to` may hold"),
         ({"to": "ops", "text": "x", "mentions": ["x" * 5000]}, "`mentions` may hold"),
         ({"to": "ops", "x" * 50_000: 1}, "Unknown field 'xxx"),
@@ -173,4 +172,4 @@ async def test_a_push_that_asks_for_too_much_is_refused_with_a_short_sentence(
 
 async def test_no_text_of_a_push_holds_what_a_database_does_not_take(tmp_path: Path) -> None:
     _, _, pushed = await push(tmp_path, data=b'{"to": "ops", "text": "a\\u0000b\\ud800"}')
-    assert pushed == [Push(("ops",), "ab\ufffd")]
+    assert pushed == [Pushed(("ops",), "ab\ufffd")]

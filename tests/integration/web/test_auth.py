@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from tests.integration.web.web_alone import HOOKS, TOKEN, Time, alone
+from tests.integration.web.web_harness import HOOKS, TOKEN, Time, alone
 from wxbridge.config.hooks import HookSettings
 from wxbridge.web import auth
-from wxbridge.web.server import Limits
+from wxbridge.web.limits import HttpLimits
 
 SECRET = "test-hmac-secret"
 BODY = b'{"status":"firing"}'
@@ -199,7 +199,7 @@ async def test_a_body_is_read_for_its_signature_no_further_than_the_limit(tmp_pa
 
 
 async def test_a_wrong_token_is_refused_before_the_body_has_come(tmp_path: Path) -> None:
-    async with alone(tmp_path, limits=Limits(linger=0.1)) as server:
+    async with alone(tmp_path, limits=HttpLimits(linger_seconds=0.1)) as server:
         head = b"POST /hooks/grafana HTTP/1.1\r\nHost: x\r\nContent-Length: 90000\r\n\r\n{"
         answer = await server.raw(head)
         assert answer.startswith(b"HTTP/1.1 401 ")
@@ -213,13 +213,13 @@ async def test_a_wrong_token_is_refused_before_the_body_has_come(tmp_path: Path)
 def test_a_signature_holds_for_its_secret_body_and_time_and_any_other_text_is_none(
     body: bytes, secret: bytes, stamp: str | None, now: int, noise: str
 ) -> None:
-    signing = auth.Signing(secret, "S", "T" if stamp else None, 10.0**12)
+    signing = auth.HmacSigning(secret, "S", "T" if stamp else None, 10.0**12)
     whole = (f"{stamp}:".encode() if stamp else b"") + body
     headers = {"S": hmac.new(secret, whole, hashlib.sha256).hexdigest(), "T": stamp or ""}
-    claim = signing.claim(headers, now)
+    claim = signing.read_claim(headers, now)
     assert claim
     assert claim.holds(secret, body)
     assert not claim.holds(secret + b"x", body)
     assert not claim.holds(secret, body + b"x")
     with pytest.raises(ValueError):
-        signing.claim({**headers, "S": noise}, now)
+        signing.read_claim({**headers, "S": noise}, now)

@@ -13,12 +13,12 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from tests.integration.web.web_alone import TOKEN, Alone, Time, alone
+from tests.integration.web.web_harness import TOKEN, Alone, Time, alone
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.types import Rate, parse_rate
-from wxbridge.web.server import Limits
+from wxbridge.web.limits import HttpLimits
 
-QUICK = Limits(head=0.3, read=0.3, linger=0.1)
+QUICK = HttpLimits(head_seconds=0.3, body_seconds=0.3, linger_seconds=0.1)
 POST = b"POST /hooks/grafana?token=a-t0ken-of-ours HTTP/1.1\r\nHost: x\r\n"
 
 
@@ -95,7 +95,7 @@ async def test_a_body_that_trickles_to_be_signed_is_not_waited_for_either(tmp_pa
 
 
 async def test_a_monitor_that_posts_now_and_then_keeps_its_connection(tmp_path: Path) -> None:
-    async with alone(tmp_path, limits=Limits(head=0.6)) as server:
+    async with alone(tmp_path, limits=HttpLimits(head_seconds=0.6)) as server:
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         for wait in (0.8, 0.0):
             writer.write(POST + b"Content-Length: 2\r\n\r\n{}")
@@ -123,7 +123,7 @@ async def test_who_shows_no_token_keeps_no_connection(tmp_path: Path) -> None:
 
 
 async def test_beyond_so_many_connections_one_is_told_to_come_back(tmp_path: Path) -> None:
-    async with alone(tmp_path, limits=Limits(connections=3)) as server:
+    async with alone(tmp_path, limits=HttpLimits(max_connections=3)) as server:
         held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
         answer = await server.raw()
         assert answer.startswith(b"HTTP/1.1 503 ")
@@ -180,7 +180,7 @@ async def test_a_packed_body_of_somebody_unknown_is_not_unpacked_at_all(tmp_path
     packed = bomb(60_000_000)
     head = f"POST /hooks/grafana HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\nContent-Length: {2 * len(packed)}"
     # It lingers for what is not packed; of this, 60 MB would have been read.
-    async with alone(tmp_path, limits=Limits(linger=60.0)) as server:
+    async with alone(tmp_path, limits=HttpLimits(linger_seconds=60.0)) as server:
         answer = await server.raw(f"{head}\r\n\r\n".encode() + packed[:100])
         assert answer.startswith(b"HTTP/1.1 401 ")
 
@@ -242,7 +242,7 @@ async def test_absurd_requests_are_answered_with_a_sentence_and_their_secrets_st
 async def test_a_fault_of_ours_is_to_be_sent_again_and_tells_no_more_than_that(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("tests.integration.web.web_alone.read_json", lambda body: 1 / 0)
+    monkeypatch.setattr("tests.integration.web.web_harness.read_json", lambda body: 1 / 0)
     caplog.set_level(logging.DEBUG)
     async with alone(tmp_path) as server:
         with capture_logs() as logs:

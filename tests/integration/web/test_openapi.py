@@ -15,7 +15,7 @@ from schemathesis.checks import CHECKS
 from schemathesis.generation import GenerationMode
 
 import wxbridge
-from tests.integration.web.web_alone import TOKEN, alone
+from tests.integration.web.web_harness import TOKEN, alone
 from wxbridge.config.hooks import HookSettings
 
 AUTH = {"Authorization": f"Bearer {TOKEN}"}

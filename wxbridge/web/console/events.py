@@ -49,7 +49,7 @@ class ChangeMarks:
         return {**self._stored, **self._in_memory()}
 
     def _in_memory(self) -> Marks:
-        config, statuses = self._services.config, self._services.channels.statuses()
+        config, statuses = self._services.state, self._services.channels.statuses()
         hosts = self._services.hosts.list_hosts()
         return {
             "channels": tuple(

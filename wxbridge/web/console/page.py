@@ -61,7 +61,7 @@ class PageVisit:
     @property
     def config(self) -> Config:
         """The configuration in use."""
-        return self.services.config.config
+        return self.services.state.config
 
     @property
     def theme(self) -> Theme:

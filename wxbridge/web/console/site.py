@@ -69,7 +69,7 @@ class ConsoleSite:
 
     def choose_language(self, request: web.Request) -> Language:
         """Choose what the browser would rather read, else what the configuration says."""
-        best, best_weight = self.services.config.config.language, 0.0
+        best, best_weight = self.services.state.config.language, 0.0
         for part in request.headers.get("Accept-Language", "")[:500].split(","):
             name, _, weight = part.partition(";q=")
             language = next((each for each in LANGUAGES if name.strip().lower().startswith(each)), None)

@@ -4,27 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import aiohttp
 import pytest
 from aiohttp import web
 
 from tests.integration.web.console.console_harness import EVIL, READ_TOKEN, TOKEN, Bench
+from tests.integration.web.web_harness import alone, fake_services, server_settings
 from tests.support import REPOSITORY
+from wxbridge.config.hooks import HooksSettings
 from wxbridge.core.database import Database, sqlite_url
-from wxbridge.core.metrics import Metrics
-from wxbridge.delivery.outbox import Outbox
-from wxbridge.web.console.lately import Lately
-from wxbridge.web.console.neighbours import Console
 from wxbridge.web.console.page import local_path
-from wxbridge.web.console.session import LASTS, Doors, Sessions
-from wxbridge.web.limits import Clock
-from wxbridge.web.listener import Listener
-from wxbridge.web.server import Neighbours, Runner, make_app
+from wxbridge.web.console.session import SESSION_SECONDS, ConsoleTokens, SessionStore
+from wxbridge.web.limits import WebClock
+from wxbridge.web.listener import HttpListener
+from wxbridge.web.server import make_app
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 
@@ -90,7 +89,7 @@ async def test_the_token_opens_a_session_whose_cookie_no_script_and_no_other_sit
     answer = await visitor.sign_in(TOKEN)
     assert (answer.status, answer.headers["Location"]) == (303, "/")
     cookie = answer.headers["Set-Cookie"]
-    assert {"HttpOnly", "SameSite=Strict", "Path=/", f"Max-Age={LASTS:.0f}"} <= set(cookie.split("; "))
+    assert {"HttpOnly", "SameSite=Strict", "Path=/", f"Max-Age={SESSION_SECONDS:.0f}"} <= set(cookie.split("; "))
     assert "Secure" not in cookie
     assert TOKEN not in cookie
     for path in PAGES:
@@ -211,7 +210,7 @@ async def test_a_token_in_the_address_opens_a_session_and_leaves_the_address(vis
 async def test_wrong_tokens_are_counted_by_address_and_those_of_proxies_by_whom_they_speak_for(
     tmp_path: Path,
 ) -> None:
-    async with alone(tmp_path, Doors("right", None, proxies())) as url:
+    async with console_alone(tmp_path, "right", proxies=PROXIES) as url:
         people = {name: {"X-Forwarded-For": f"1.2.3.4, {name}"} for name in ("192.0.2.1", "192.0.2.2")}
         one, other = people.values()
         for _ in range(10):
@@ -223,14 +222,14 @@ async def test_wrong_tokens_are_counted_by_address_and_those_of_proxies_by_whom_
 
 async def test_only_a_declared_proxy_says_that_the_browser_speaks_tls(tmp_path: Path) -> None:
     said = {"X-Forwarded-Proto": "https"}
-    async with alone(tmp_path, Doors("right", None, proxies())) as url:
+    async with console_alone(tmp_path, "right", proxies=PROXIES) as url:
         assert "Secure" in (await Visitor(url).sign_in("right", **said)).headers["Set-Cookie"]
-    async with alone(tmp_path, Doors("right")) as url:
+    async with console_alone(tmp_path, "right") as url:
         assert "Secure" not in (await Visitor(url).sign_in("right", **said)).headers["Set-Cookie"]
 
 
 async def test_without_a_token_the_console_is_open_by_the_name_of_this_machine_only(tmp_path: Path) -> None:
-    async with alone(tmp_path, Doors()) as url:
+    async with console_alone(tmp_path) as url:
         port = url.rpartition(":")[2]
         visitor = Visitor(url)
         assert (await visitor.ask("GET", "/")).status == 200
@@ -244,32 +243,33 @@ async def test_without_a_token_the_console_is_open_by_the_name_of_this_machine_o
 
 async def test_a_session_ends_with_its_time_its_token_or_a_forged_sign_and_survives_a_restart(tmp_path: Path) -> None:
     store, now = Database.open(sqlite_url(tmp_path)), [1000.0]
-    clock = Clock(wall=lambda: now[0])
+    clock = WebClock(wall=lambda: now[0])
 
-    async def sessions(doors: Doors) -> Sessions:
-        made = Sessions(store, doors, clock)
-        await made.ready()
+    async def sessions(tokens: ConsoleTokens) -> SessionStore:
+        made = SessionStore(store, tokens, clock)
+        await made.load_key()
         return made
 
-    first = await sessions(Doors("token", "reader"))
-    mine = first.open(first._doors.role_of("token"))  # type: ignore[arg-type]
-    cookie = first.written(mine)
+    tokens = ConsoleTokens("token", "reader")
+    first = await sessions(tokens)
+    mine = first.open(tokens.role_of("token"))  # type: ignore[arg-type]
+    cookie = first.write(mine)
 
-    def shows(who: Sessions, value: str) -> Any:
+    def shows(who: SessionStore, value: str) -> Any:
         request: Any = type("Request", (), {"cookies": {who.cookie: value}})
         return who.read(request)
 
     assert shows(first, cookie) == mine
-    assert shows(await sessions(Doors("token", "reader")), cookie) == mine, "after a restart"
-    assert shows(await sessions(Doors("another")), cookie) is None
-    assert shows(await sessions(Doors()), cookie) is None
-    reader = first.written(first.open(first._doors.role_of("reader")))  # type: ignore[arg-type]
+    assert shows(await sessions(ConsoleTokens("token", "reader")), cookie) == mine, "after a restart"
+    assert shows(await sessions(ConsoleTokens("another")), cookie) is None
+    assert shows(await sessions(ConsoleTokens()), cookie) is None
+    reader = first.write(first.open(tokens.role_of("reader")))  # type: ignore[arg-type]
     for forged in (reader.replace("read", "all"), cookie[:-1], cookie + "0", "all.x.y.z", "", "é" * 20):
         assert shows(first, forged) is None, forged
     later = cookie.split(".")
     later[1] = str(int(later[1]) + 1)
     assert shows(first, ".".join(later)) is None
-    now[0] += LASTS
+    now[0] += SESSION_SECONDS
     assert shows(first, cookie) is None
     store.close()
 
@@ -284,7 +284,7 @@ async def test_a_form_leads_back_to_a_page_of_ours_only(text: str) -> None:
 
 async def test_a_stream_ends_at_once_where_the_bridge_does(tmp_path: Path) -> None:
     async with aiohttp.ClientSession() as session:
-        async with alone(tmp_path, Doors()) as url, asyncio.timeout(5):
+        async with console_alone(tmp_path) as url, asyncio.timeout(5):
             answer = await session.get(f"{url}/console/events")
             assert (await answer.content.readline()) == b"retry: 3000\n"
             began = asyncio.get_running_loop().time()
@@ -294,14 +294,14 @@ async def test_a_stream_ends_at_once_where_the_bridge_does(tmp_path: Path) -> No
 
 async def test_a_stream_does_not_hold_up_the_application_that_takes_over(tmp_path: Path) -> None:
     store = Database.open(sqlite_url(tmp_path))
-    listener = Listener()
+    listener = HttpListener()
     url = f"http://127.0.0.1:{listener.bind('127.0.0.1', 0)}"
     try:
-        await listener.serve(application(store, tmp_path, Doors()))
+        await listener.serve(application(store, tmp_path))
         async with aiohttp.ClientSession() as session, asyncio.timeout(5):
             answer = await session.get(f"{url}/console/events")
             assert (await answer.content.readline()) == b"retry: 3000\n"
-            await listener.serve(application(store, tmp_path, Doors()))
+            await listener.serve(application(store, tmp_path))
             assert b'data: ["alerts"' not in await answer.content.read(), "it ends, and its page asks again"
             again = await session.get(f"{url}/console/events")
             assert again.status == 200
@@ -338,31 +338,10 @@ async def test_what_a_browser_cannot_be_shown_is_a_page_and_a_program_still_gets
 
 
 async def test_without_machines_there_is_no_page_of_them(tmp_path: Path) -> None:
-    async with alone(tmp_path, Doors()) as url:
+    async with console_alone(tmp_path) as url:
         visitor = Visitor(url)
         assert "/console/host" not in (await visitor.ask("GET", "/")).body
         assert (await visitor.ask("GET", "/console/host")).status == 404
-
-
-async def test_what_several_ask_for_is_made_once_and_again_when_it_is_old() -> None:
-    now, made = [0.0], []
-
-    async def make() -> int:
-        made.append(1)
-        await asyncio.sleep(0)
-        if len(made) == 2:
-            raise ValueError("once")
-        return len(made)
-
-    lately = Lately[int](5.0, most=2, clock=lambda: now[0])
-    assert await asyncio.gather(*(lately.of("a", make) for _ in range(3))) == [1, 1, 1]
-    now[0] = 5.0
-    for _ in range(2):
-        with pytest.raises(ValueError, match="once"):
-            await lately.of("a", make)
-    now[0] = 10.0
-    assert await lately.of("a", make) == 3
-    assert [await lately.of(key, make) for key in "bca"] == [4, 5, 6], "the oldest of three was forgotten"
 
 
 async def test_all_that_the_console_is_made_of_is_small() -> None:
@@ -377,35 +356,14 @@ async def test_all_that_the_console_is_made_of_is_small() -> None:
 # ---------------------------------------------------------------- a console without a bridge
 
 
-def proxies() -> Any:
-    from ipaddress import ip_network
-
-    return (ip_network("127.0.0.0/8"),)
+PROXIES = (ip_network("127.0.0.0/8"),)
 
 
-def application(store: Database, tmp_path: Path, doors: Doors) -> web.Application:
-    async def nothing(*_: Any) -> Any:
-        return True
-
-    return make_app(
-        Neighbours(nothing, nothing, nothing, nothing, dict, (), tmp_path),
-        token=doors.token, max_body=10000, metrics=Metrics(),
-        console=Console(store, Outbox(store), lambda: "en", lambda: ZoneInfo("UTC")),
-        read_token=doors.read_token, proxies=doors.proxies,
-    )  # fmt: skip
+@asynccontextmanager
+async def console_alone(tmp_path: Path, token: str | None = None, **settings: Any) -> AsyncIterator[str]:
+    async with alone(tmp_path, token=token, with_console=True, max_body=10_000, **settings) as server:
+        yield server.url
 
 
-def alone(tmp_path: Path, doors: Doors) -> Any:
-    @asynccontextmanager
-    async def run() -> Any:
-        store = Database.open(sqlite_url(tmp_path))
-        runner = Runner(application(store, tmp_path, doors))
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-        finally:
-            await runner.cleanup()
-            store.close()
-
-    return run()
+def application(store: Database, tmp_path: Path) -> web.Application:
+    return make_app(fake_services(tmp_path, store), server_settings(None), HooksSettings())

@@ -13,7 +13,7 @@ from wxbridge.alerts.firing import (
     covers_everything,
     speaks_of_bridge_labels,
 )
-from wxbridge.alerts.pictures import AlertPictureSettings
+from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.alerts.service import KeptSilence, SilenceRequest
 from wxbridge.alerts.severity import severity_of
 from wxbridge.bot.commands.alert_arguments import MAX_COMMENT_CHARS, end_after, read_query
@@ -60,7 +60,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
 async def _preview_pictures(visit: PageVisit, found: Sequence[FiringAlert]) -> Mapping[str, PictureSpec]:
     """Which picture each of some alerts would bring, by key; decided without asking anybody."""
     alerts = visit.services.alerts
-    settings = replace(alerts.settings.pictures or AlertPictureSettings(), language=visit.language, theme=visit.theme)
+    settings = replace(alerts.settings.pictures or AlertPictureOptions(), language=visit.language, theme=visit.theme)
     return await alerts.preview_pictures(found, settings, datetime.fromtimestamp(visit.now, UTC))
 
 

@@ -15,7 +15,7 @@ from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 async def _show(visit: PageVisit) -> Mapping[str, Any]:
     config = visit.config
     return {
-        "state": visit.services.config,
+        "state": visit.services.state,
         "files": [str(file) for file in config.files or (config.path,)],
         "text": write_masked(config),
         "app_version": wxbridge.__version__,

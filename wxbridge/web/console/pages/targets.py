@@ -36,10 +36,9 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     services = visit.services
     waiting = {row.target: row for row in await services.outbox.count_backlog()}
     statuses, targets = services.channels.statuses(), services.channels.targets
-    lanes = {lane.name: lane for lane in services.delivery.lanes}
     rows = []
     for name, target in targets.items():
-        lane, status, row = lanes.get(target.lane()), statuses.get(target.lane()), waiting.get(name)
+        lane, status, row = services.lanes.find(target.lane()), statuses.get(target.lane()), waiting.get(name)
         rows.append({
             "name": name,
             "channel": target.lane(),
