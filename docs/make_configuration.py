@@ -10,7 +10,7 @@ from typing import Any
 
 from wxbridge import registry
 from wxbridge.config.schema import config_model
-from wxbridge.config.types import duration_text
+from wxbridge.config.types import write_duration
 
 PAGE = Path(__file__).parent / "configuration.md"
 HEAD = """# Every key of jobs.yaml
@@ -141,7 +141,7 @@ class _Pages:
         if default in (None, [], {}, "") or isinstance(default, dict):
             return _pace(default) if _holds_pace(item) and default else ""
         if isinstance(default, float) and "duration" in self._type(item):
-            default = duration_text(default)
+            default = write_duration(default)
         return f"`{default if isinstance(default, str) else json.dumps(default, ensure_ascii=False)}`"
 
 

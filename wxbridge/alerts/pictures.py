@@ -15,7 +15,7 @@ from typing import Any
 
 from wxbridge.alerts.panels import panel_of, panel_spec
 from wxbridge.alerts.severity import worst_first
-from wxbridge.config.types import STORM, Rate
+from wxbridge.config.types import DEFAULT_PICTURE_STORM, Rate
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec
 from wxbridge.core.pictures import ALERT, ChartRequest, Theme
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, say
@@ -37,7 +37,7 @@ class AlertPictureOptions:
     timezone: str | None = None
     language: Language = FALLBACK_LANGUAGE
     theme: Theme | None = None
-    storm: Rate = STORM
+    storm: Rate = DEFAULT_PICTURE_STORM
     published: bool = False
     """Whether channels that take addresses only can be given pictures."""
 

@@ -14,7 +14,7 @@ from wxbridge.alerts.muting import muted_by
 from wxbridge.alerts.routing import RoutedTarget, RouteExplanation, RouteOptions, TriedRoute
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config, say
 from wxbridge.config.schema import Config
-from wxbridge.config.types import duration_text
+from wxbridge.config.types import write_duration
 from wxbridge.core.model import AlertStatus
 
 routes = typer.Typer(help="Where alerts go.", no_args_is_help=True)
@@ -81,7 +81,7 @@ def _row(routed: RoutedTarget, config: Config) -> dict[str, Any]:
         "target": routed.target,
         "route": routing.format_path(routed.path),
         "mention": list(options.mention),
-        "repeat_interval": duration_text(options.repeat_interval) if options.repeat_interval else None,
+        "repeat_interval": write_duration(options.repeat_interval) if options.repeat_interval else None,
         "send_resolved": options.send_resolved,
         "template": options.template,
         "mute_time_intervals": list(options.mute),
@@ -96,7 +96,7 @@ def _words(options: RouteOptions, muted: str | None) -> Iterator[str]:
     if options.mention:
         yield f"mentions {' and '.join(options.mention)}"
     if options.repeat_interval:
-        yield f"repeated every {duration_text(options.repeat_interval)}"
+        yield f"repeated every {write_duration(options.repeat_interval)}"
     if not options.send_resolved:
         yield "its end is not told"
     if options.template:

@@ -29,11 +29,11 @@ _SHORTCUTS = {
     "@yearly": "0 0 1 1 *",
     "@annually": "0 0 1 1 *",
 }
-_DAY = 86400
+_DAY_SECONDS = 86400
 _DICT_FIELDS = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
 
 
-def cron(value: str | Mapping[str, Any], timezone: ZoneInfo) -> BaseTrigger:
+def make_cron_trigger(value: str | Mapping[str, Any], timezone: ZoneInfo) -> BaseTrigger:
     """Make a trigger of a crontab line (`5 9-18 * * 1-5`, `@hourly`) or of APScheduler's fields as a mapping.
 
     Raises:
@@ -88,7 +88,7 @@ def _weekday(word: str) -> int:
     raise ValueError(f"{word!r} is no weekday; write 0-7 (0 and 7 are Sunday) or sun … sat")
 
 
-def every(seconds: float, timezone: ZoneInfo, now: datetime) -> BaseTrigger:
+def make_interval_trigger(seconds: float, timezone: ZoneInfo, now: datetime) -> BaseTrigger:
     """Make a trigger that runs each `seconds`, counted from local midnight, so that a restart does not shift it.
 
     An interval that does not divide the day is counted from a midnight long ago: from today's it would begin anew
@@ -100,12 +100,12 @@ def every(seconds: float, timezone: ZoneInfo, now: datetime) -> BaseTrigger:
     if seconds < 1 or seconds != int(seconds):
         raise ValueError("a job runs every second at the most, and every so many whole seconds")
     midnight = now.astimezone(timezone).replace(hour=0, minute=0, second=0, microsecond=0)
-    if _DAY % seconds:
+    if _DAY_SECONDS % seconds:
         midnight = datetime(2000, 1, 1, tzinfo=timezone)
     return IntervalTrigger(seconds=int(seconds), start_date=midnight, timezone=timezone)
 
 
-def at(value: str | list[str], timezone: ZoneInfo) -> BaseTrigger:
+def make_time_trigger(value: str | list[str], timezone: ZoneInfo) -> BaseTrigger:
     """Make a trigger of a time of day (`09:30`, each day), a moment (`2026-12-31 09:30`, once), or a list of them.
 
     Raises:
@@ -129,8 +129,8 @@ def _at(value: str, timezone: ZoneInfo) -> BaseTrigger:
     return DateTrigger(run_date=when if when.tzinfo else when.replace(tzinfo=timezone), timezone=timezone)
 
 
-def next_run(trigger: BaseTrigger, after: datetime) -> datetime | None:
-    """Tell when a trigger fires next, after a moment; None where never again."""
+def find_next_run(trigger: BaseTrigger, after: datetime) -> datetime | None:
+    """Find when a trigger fires next, after a moment; None where never again."""
     # Through UTC: adding to a local time forgets which of the two hours it was when clocks go back.
     moment = (after.astimezone(UTC) + timedelta(microseconds=1)).astimezone(after.tzinfo)
     fires: datetime | None = trigger.get_next_fire_time(None, moment)

@@ -1,7 +1,7 @@
 """jobs.yaml → `Config`: strict, with every error at once and each with its file and line.
 
 The plug-ins' own settings are handed in (`PluginSettings`), so that this module imports none of them.
-`reading` reads the file and what it includes into one tree; here it is checked.
+`yaml_loader` reads the file and what it includes into one tree; here it is checked.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ from wxbridge.config.types import (
     WatchSettings,
     WebSource,
 )
-from wxbridge.config.yaml_loader import Path_, Tree, read_tree
+from wxbridge.config.yaml_loader import ConfigTree, TreePath, read_tree
 from wxbridge.core.errors import ConfigError, Problem
 from wxbridge.core.text.i18n import Language
 
@@ -260,42 +260,42 @@ def load(path: Path, plugins: PluginSettings, environment: Mapping[str, str] | N
     source = read_tree(path, os.environ if environment is None else environment)
     config = None
     if isinstance(source.data, dict):
-        config = _checked(source, source.data, path, plugins)
+        config = _check(source, source.data, path, plugins)
     if source.problems or config is None:
         raise BrokenConfig(source.problems, source.files, source.patterns)
     config = config.model_copy(update={"state_dir": config.base / config.state_dir.expanduser()})
     return config.read_from(source.files, source.patterns)
 
 
-def _checked(source: Tree, data: dict[str, Any], path: Path, plugins: PluginSettings) -> Config | None:
-    """The configuration that a tree is; what is wrong is noted in the tree."""
-    data.pop("path", None) if ("path",) not in source.lines else source.complain(("path",), "unknown key `path`")
+def _check(source: ConfigTree, data: dict[str, Any], path: Path, plugins: PluginSettings) -> Config | None:
+    """Make the configuration that a tree describes; what is wrong is added to the tree."""
+    data.pop("path", None) if ("path",) not in source.lines else source.add_problem(("path",), "unknown key `path`")
     config: Config | None = None
     model = config_model(plugins)
     try:
         config = model.model_validate({**data, "path": path}, context={"base": path.parent})
     except ValidationError as error:
-        found: dict[Path_, list[Any]] = {}
+        found: dict[TreePath, list[Any]] = {}
         for problem in error.errors(include_url=False):
             location, tag = _untagged(problem["loc"], plugins)
             if problem["type"] == "union_tag_invalid":
                 location = (*location, problem["ctx"]["discriminator"].strip("'"))
             item = {**problem, "loc": location, "tag": tag}
-            where = _present(data, location)
+            where = _existing_path(data, location)
             if where not in source.unread:
                 found.setdefault(location if problem["type"] == "missing" else where, []).append(item)
         for where, items in found.items():
-            for text in _sentences(where, items, model):
-                source.complain(where, text)
-    for where, text in _dangling(data, plugins):
-        source.complain(where, text)
-    for where, text in _lacking(config, plugins) if config else ():
-        source.complain(where, text)
+            for text in _describe_errors(where, items, model):
+                source.add_problem(where, text)
+    for where, text in _find_dangling(data, plugins):
+        source.add_problem(where, text)
+    for where, text in _find_missing_keys(config, plugins) if config else ():
+        source.add_problem(where, text)
     return config
 
 
-def _lacking(config: Config, plugins: PluginSettings) -> Iterator[tuple[Path_, str]]:
-    """What targets need of their channel's section and do not find there."""
+def _find_missing_keys(config: Config, plugins: PluginSettings) -> Iterator[tuple[TreePath, str]]:
+    """Find what targets need of their channel's section and is not there."""
     for name, target in config.targets.items():
         section = plugins.section_of.get(target.channel)
         for key in target.lacks(config.section(section) if section else None):
@@ -303,7 +303,7 @@ def _lacking(config: Config, plugins: PluginSettings) -> Iterator[tuple[Path_, s
             yield ("targets", name), f"target `{name}` ({target.channel}) needs `{key}`, and {where}"
 
 
-def _present(data: Any, location: tuple[str | int, ...]) -> Path_:
+def _existing_path(data: Any, location: tuple[str | int, ...]) -> TreePath:
     """Drop what pydantic adds to a path (tags of a union) and the key that is missing."""
     path: list[str | int] = []
     for step in location:
@@ -315,7 +315,7 @@ def _present(data: Any, location: tuple[str | int, ...]) -> Path_:
     return tuple(path)
 
 
-def _untagged(location: Path_, plugins: PluginSettings) -> tuple[Path_, str | None]:
+def _untagged(location: TreePath, plugins: PluginSettings) -> tuple[TreePath, str | None]:
     """Take out of a path the channel or kind that pydantic puts there to tell which of several models it was."""
     choices = {"targets": plugins.targets, "jobs": plugins.jobs}.get(str(location[0]) if location else "", {})
     if len(location) > 2 and len(choices) > 1:  # noqa: PLR2004 - section, entry, tag
@@ -323,12 +323,12 @@ def _untagged(location: Path_, plugins: PluginSettings) -> tuple[Path_, str | No
     return location, None
 
 
-def _sentences(where: Path_, items: Sequence[Any], model: type[Config]) -> list[str]:
-    """What is wrong at one place; that a value is none of several types is one mistake."""
+def _describe_errors(where: TreePath, items: Sequence[Any], model: type[Config]) -> list[str]:
+    """Describe what is wrong at one place; that a value is none of several types is one mistake."""
     if len(items) > 1 and all(item["type"].endswith("_type") for item in items):
         messages = [item["msg"] for item in items]
-        return [_sentence(items[0] | {"loc": where, "msg": " or ".join(dict.fromkeys(messages))}, model)]
-    return [_sentence(item, model) for item in items]
+        return [_describe_error(items[0] | {"loc": where, "msg": " or ".join(dict.fromkeys(messages))}, model)]
+    return [_describe_error(item, model) for item in items]
 
 
 _NOT_SHOWN = {"value_error", "model_type", "model_attributes_type"}
@@ -343,7 +343,7 @@ def _without_secrets(text: str) -> str:
     return _QUERY.sub(r"\1?…", text)
 
 
-def _sentence(item: Any, model: type[Config]) -> str:
+def _describe_error(item: Any, model: type[Config]) -> str:
     kind, location = item["type"], item["loc"]
     name = location[-1] if location else ""
     dotted = ".".join(str(step) for step in location)
@@ -396,9 +396,9 @@ def _known_keys(model: Any, location: tuple[str | int, ...], tag: str | None) ->
     return sorted(names)
 
 
-def _dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tuple[Path_, str]]:
+def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tuple[TreePath, str]]:
     """Find names that nothing answers to, and what can never run; on raw data, so that all errors come at once."""
-    targets = _entries(data.get("targets"))
+    targets = _list_entries(data.get("targets"))
     known = {str(name) for (name,), _ in targets}
     if isinstance(data.get("wechat"), dict) and data["wechat"].get("master"):
         known.add("master")
@@ -406,28 +406,28 @@ def _dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tupl
     times = set(map(str, intervals)) if isinstance(intervals, dict) else set()
     for_alerts = {str(name) for (name,), target in targets if target.get("to") in ("from-alert", ["from-alert"])}
     for path, target in targets:
-        yield from _unknown(target.get("fallback"), ("targets", *path, "fallback"), known)
-        yield from _not_named(target.get("fallback"), ("targets", *path, "fallback"), for_alerts)
-    yield from _circles({str(name): target for (name,), target in targets})
-    for path, route in _routes(data.get("routes"), ("routes",)):
-        yield from _unknown(route.get("to"), (*path, "to"), known)
+        yield from _find_unknown(target.get("fallback"), ("targets", *path, "fallback"), known)
+        yield from _find_unaddressed(target.get("fallback"), ("targets", *path, "fallback"), for_alerts)
+    yield from _find_circles({str(name): target for (name,), target in targets})
+    for path, route in _walk_routes(data.get("routes"), ("routes",)):
+        yield from _find_unknown(route.get("to"), (*path, "to"), known)
         for key in ("mute_time_intervals", "active_time_intervals"):
-            yield from _unknown(route.get(key), (*path, key), times, "time interval")
+            yield from _find_unknown(route.get(key), (*path, key), times, "time interval")
     for (name,), target in targets:
         channel = str(target.get("channel"))
         if channel in plugins.sections and not isinstance(data.get(channel), dict):
             yield ("targets", name), f"target `{name}` uses {channel}, but there is no `{channel}:` section"
-    yield from _jobs(data.get("jobs"), known, for_alerts)
+    yield from _check_jobs(data.get("jobs"), known, for_alerts)
 
 
-def _jobs(section: Any, known: set[str], for_alerts: set[str]) -> Iterator[tuple[Path_, str]]:
+def _check_jobs(section: Any, known: set[str], for_alerts: set[str]) -> Iterator[tuple[TreePath, str]]:
     seen: set[str] = set()
-    for at, job in _entries(section):
+    for at, job in _list_entries(section):
         path = ("jobs", *at)
         for key in ("to", "on_error"):
-            yield from _unknown(job.get(key), (*path, key), known)
-            yield from _not_named(job.get(key), (*path, key), for_alerts)
-        yield from _idle(job, path)
+            yield from _find_unknown(job.get(key), (*path, key), known)
+            yield from _find_unaddressed(job.get(key), (*path, key), for_alerts)
+        yield from _find_idle(job, path)
         job_id = None if job.get("id") is None else str(job["id"])
         if job_id in seen:
             yield (*path, "id"), f"the job id `{job_id}` is used twice"
@@ -435,29 +435,29 @@ def _jobs(section: Any, known: set[str], for_alerts: set[str]) -> Iterator[tuple
             seen.add(job_id)
 
 
-def _routes(section: Any, path: Path_) -> Iterator[tuple[Path_, dict[str, Any]]]:
-    """The routes of a section, each followed by those within it."""
-    for (index,), route in _entries(section):
+def _walk_routes(section: Any, path: TreePath) -> Iterator[tuple[TreePath, dict[str, Any]]]:
+    """Walk the routes of a section, each followed by those within it."""
+    for (index,), route in _list_entries(section):
         yield (*path, index), route
-        yield from _routes(route.get("routes"), (*path, index, "routes"))
+        yield from _walk_routes(route.get("routes"), (*path, index, "routes"))
 
 
-def _idle(job: dict[str, Any], path: Path_) -> Iterator[tuple[Path_, str]]:
-    """What keeps a job from ever doing anything."""
+def _find_idle(job: dict[str, Any], path: TreePath) -> Iterator[tuple[TreePath, str]]:
+    """Find what keeps a job from ever doing anything."""
     if job.get("to") == []:
         yield (*path, "to"), "a job without a target does nothing; name one"
     cron = job.get("cron")
     if isinstance(cron, str | dict) and cron:
         try:
-            trigger = schedule.cron(cron, ZoneInfo("UTC"))
+            trigger = schedule.make_cron_trigger(cron, ZoneInfo("UTC"))
         except (ValueError, TypeError):
             return  # told where values are checked
-        if schedule.next_run(trigger, datetime.now(UTC)) is None:
+        if schedule.find_next_run(trigger, datetime.now(UTC)) is None:
             yield (*path, "cron"), f"`{path[0]}.{path[1]}.cron`: {cron!r} never comes; is there such a day?"
 
 
-def _circles(targets: Mapping[str, dict[str, Any]]) -> Iterator[tuple[Path_, str]]:
-    """Fallbacks that lead back to where they began, each circle at the target that stands first."""
+def _find_circles(targets: Mapping[str, dict[str, Any]]) -> Iterator[tuple[TreePath, str]]:
+    """Find fallbacks that lead back to where they began, each circle at the target that stands first."""
     graph: dict[str, set[str]] = {}
     for name, target in targets.items():
         names = target.get("fallback")
@@ -480,14 +480,14 @@ def _circles(targets: Mapping[str, dict[str, Any]]) -> Iterator[tuple[Path_, str
             return
 
 
-def _entries(section: Any) -> list[tuple[Path_, dict[str, Any]]]:
-    """The mappings in a section, each with its key or index; what is no mapping is told of elsewhere."""
+def _list_entries(section: Any) -> list[tuple[TreePath, dict[str, Any]]]:
+    """List the mappings in a section, each with its key or index; what is no mapping is told of elsewhere."""
     pairs = section.items() if isinstance(section, dict) else enumerate(section) if isinstance(section, list) else ()
     return [((key,), value) for key, value in pairs if isinstance(value, dict)]
 
 
-def _not_named(names: Any, path: Path_, for_alerts: set[str]) -> Iterator[tuple[Path_, str]]:
-    """Targets that send `to: from-alert`, where what they are to send is no alert."""
+def _find_unaddressed(names: Any, path: TreePath, for_alerts: set[str]) -> Iterator[tuple[TreePath, str]]:
+    """Find targets that send `to: from-alert` where what they are to send is no alert."""
     listed = isinstance(names, list)
     for index, name in enumerate(names if listed else [names]):
         if str(name) in for_alerts:
@@ -495,7 +495,7 @@ def _not_named(names: Any, path: Path_, for_alerts: set[str]) -> Iterator[tuple[
             yield ((*path, index) if listed else path), text
 
 
-def _unknown(names: Any, path: Path_, known: set[str], what: str = "target") -> Iterator[tuple[Path_, str]]:
+def _find_unknown(names: Any, path: TreePath, known: set[str], what: str = "target") -> Iterator[tuple[TreePath, str]]:
     listed = isinstance(names, list)
     for index, name in enumerate(names if listed else [names]):
         if isinstance(name, str | int) and not isinstance(name, bool) and str(name) not in known:

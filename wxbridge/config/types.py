@@ -32,11 +32,11 @@ from wxbridge.config import schedule
 from wxbridge.core.credentials import ApiAddress
 from wxbridge.core.sliding_window import Rate as Rate  # noqa: PLC0414 - sections name it with their other types
 
-_UNITS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
-_LONGEST = 36525 * 86400.0
+_UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
+MAX_DURATION_SECONDS = 36525 * 86400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
 _RATE = re.compile(r"(\d+)(?:\s*/\s*(\d*)\s*(s|sec|second|m|min|minute|h|hour|d|day))?")
-_RATE_UNITS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600,
+_RATE_UNIT_SECONDS = {"s": 1, "sec": 1, "second": 1, "m": 60, "min": 60, "minute": 60, "h": 3600, "hour": 3600,
                "d": 86400, "day": 86400}  # fmt: skip
 
 
@@ -52,14 +52,14 @@ def parse_duration(value: Any) -> float:
     parts = _DURATION.findall(text)
     if not parts or "".join(number + unit for number, unit in parts) != text:
         raise ValueError(f"{value!r} is no duration; write one like 30s, 5m, 1h30m or 7d")
-    seconds = sum(float(number) * _UNITS[unit] for number, unit in parts)
-    if seconds > _LONGEST:
+    seconds = sum(float(number) * _UNIT_SECONDS[unit] for number, unit in parts)
+    if seconds > MAX_DURATION_SECONDS:
         raise ValueError(f"{text[:40]!r} is longer than a hundred years")
     return seconds
 
 
-def duration_text(seconds: float) -> str:
-    """A duration as it is written in jobs.yaml."""
+def write_duration(seconds: float) -> str:
+    """Write a duration as in jobs.yaml."""
     for unit, size in (("d", 86400), ("h", 3600), ("m", 60), ("s", 1)):
         if seconds % size == 0 and (seconds or unit == "s"):
             return f"{seconds / size:.0f}{unit}"
@@ -77,7 +77,7 @@ def parse_rate(value: Any, default_unit: str = "d") -> Rate:
     match = _RATE.fullmatch(str(value).strip())
     if not match or int(match[1]) < 1 or (match[2] and int(match[2]) < 1):
         raise ValueError(f"{value!r} is no rate; write one like 1/s, 30/min or 600 (a day)")
-    return Rate(int(match[1]), int(match[2] or 1) * _RATE_UNITS[match[3] or default_unit])
+    return Rate(int(match[1]), int(match[2] or 1) * _RATE_UNIT_SECONDS[match[3] or default_unit])
 
 
 def _plain_rate(_source: Any, handler: Any) -> Any:
@@ -127,7 +127,7 @@ def _finish_schema(schema: dict[str, Any], model: type[BaseModel]) -> None:
         steps = [*info.metadata, *(step for part in get_args(info.annotation) for step in get_args(part))]
         if any(getattr(step, "func", None) is parse_duration for step in steps):
             default = properties[name].get("default")
-            properties[name] |= {"default": duration_text(default)} if default is not None else {}
+            properties[name] |= {"default": write_duration(default)} if default is not None else {}
         if isinstance(info.default, Rate):
             properties[name]["default"] = str(info.default)
         if isinstance(info.default, BaseModel):
@@ -277,11 +277,11 @@ class JobSettings(Section):
     @classmethod
     def _schedule(cls, value: Any, info: ValidationInfo) -> Any:
         if info.field_name == "cron" and value is not None:
-            schedule.cron(value, ZoneInfo("UTC"))
+            schedule.make_cron_trigger(value, ZoneInfo("UTC"))
         elif info.field_name == "every" and value is not None:
-            schedule.every(value, ZoneInfo("UTC"), datetime.now(UTC))
+            schedule.make_interval_trigger(value, ZoneInfo("UTC"), datetime.now(UTC))
         elif value is not None:
-            schedule.at(value, ZoneInfo("UTC"))
+            schedule.make_time_trigger(value, ZoneInfo("UTC"))
         return value
 
     @model_validator(mode="after")
@@ -294,10 +294,10 @@ class JobSettings(Section):
     def trigger(self, timezone: ZoneInfo, now: datetime) -> BaseTrigger:
         """The APScheduler trigger of this job."""
         if self.cron is not None:
-            return schedule.cron(self.cron, timezone)
+            return schedule.make_cron_trigger(self.cron, timezone)
         if self.every is not None:
-            return schedule.every(self.every, timezone, now)
-        return schedule.at(self.at or [], timezone)
+            return schedule.make_interval_trigger(self.every, timezone, now)
+        return schedule.make_time_trigger(self.at or [], timezone)
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]
@@ -390,7 +390,7 @@ class PublishSettings(Section):
         return self
 
 
-STORM = Rate(20, 300)
+DEFAULT_PICTURE_STORM = Rate(20, 300)
 """How many pictures alerts may bring, where nothing else is said."""
 
 
@@ -408,7 +408,7 @@ class AlertPictureSettings(Section):
 
     deadline: Annotated[Duration, Field(gt=0)] = 20.0
     """How long an alert's picture may take; then a line with its link stands in for it."""
-    storm: RateField = STORM
+    storm: RateField = DEFAULT_PICTURE_STORM
     """How many pictures alerts may bring in a while; in a storm those after that come without, and a line says so."""
     theme: Literal["light", "dark"] = "light"
     """How charts and panels look."""

@@ -18,10 +18,10 @@ import yaml
 
 from wxbridge.core.errors import Problem
 
-Path_ = tuple[str | int, ...]
+TreePath = tuple[str | int, ...]
 """Where something stands in the tree: keys and indices."""
 
-DEEPEST = 8
+MAX_INCLUDE_DEPTH = 8
 """Files that may include each other in a chain."""
 
 
@@ -43,23 +43,23 @@ _VARIABLE = re.compile(r"\$(\$)?\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 @dataclass
-class _File:
+class _SourceFile:
     """One parsed file: the line of every path in it, and what is wrong."""
 
     file: str
     environment: Mapping[str, str]
-    lines: dict[Path_, int] = field(default_factory=dict)
+    lines: dict[TreePath, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
-    unread: set[Path_] = field(default_factory=set)
+    unread: set[TreePath] = field(default_factory=set)
     """Where the value is not known (an unset variable), so that nothing more can be said of it."""
 
-    def complain(self, path: Path_, text: str) -> None:
-        """Note a problem at the nearest line known for a path."""
+    def add_problem(self, path: TreePath, text: str) -> None:
+        """Add a problem at the nearest line known for a path."""
         while path and path not in self.lines:
             path = path[:-1]
         self.problems.append(Problem(self.file, self.lines.get(path, 1), text))
 
-    def build(self, loader: _Loader, node: yaml.Node, path: Path_ = ()) -> Any:
+    def build(self, loader: _Loader, node: yaml.Node, path: TreePath = ()) -> Any:
         """Turn a node into plain data with variables substituted."""
         self.lines.setdefault(path, node.start_mark.line + 1)
         if isinstance(node, yaml.MappingNode):
@@ -70,18 +70,18 @@ class _File:
             value = loader.construct_object(node)
         except (ValueError, LookupError, TypeError, AttributeError):
             self.unread.add(path)
-            self.complain(path, f"cannot be read as {node.tag.rpartition(':')[2]}")
+            self.add_problem(path, f"cannot be read as {node.tag.rpartition(':')[2]}")
             return None
         return self._substitute(value, path) if isinstance(value, str) else value
 
-    def _mapping(self, loader: _Loader, node: yaml.MappingNode, path: Path_) -> dict[Any, Any]:
+    def _mapping(self, loader: _Loader, node: yaml.MappingNode, path: TreePath) -> dict[Any, Any]:
         keys = [key for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
         written = [key.value for key in keys]
         for key in keys:
             if key.tag != "tag:yaml.org,2002:merge" and written.count(key.value) > 1:
                 self.lines[(*path, key.value)] = key.start_mark.line + 1
         for name in sorted({name for name in written if written.count(name) > 1}):
-            self.complain((*path, name), f"`{name}` stands here twice; keep one")
+            self.add_problem((*path, name), f"`{name}` stands here twice; keep one")
         loader.flatten_mapping(node)
         result: dict[Any, Any] = {}
         for key_node, value_node in node.value:
@@ -94,7 +94,7 @@ class _File:
             result[word] = self.build(loader, value_node, (*path, word))
         return result
 
-    def _substitute(self, text: str, path: Path_) -> str:
+    def _substitute(self, text: str, path: TreePath) -> str:
         def value(match: re.Match[str]) -> str:
             escaped, name, default = match.groups()
             if escaped:
@@ -105,13 +105,13 @@ class _File:
             if default is not None:
                 return str(default)
             self.unread.add(path)
-            self.complain(path, f"the variable {name} is not set; export it, or write ${{{name}:-default}}")
+            self.add_problem(path, f"the variable {name} is not set; export it, or write ${{{name}:-default}}")
             return match[0]
 
         return _VARIABLE.sub(value, text)
 
 
-class _Unreadable(Exception):
+class _UnreadableFile(Exception):
     """A file that is no YAML or cannot be read: the line, and why."""
 
     def __init__(self, line: int, text: str, *, there: bool = True) -> None:
@@ -119,16 +119,16 @@ class _Unreadable(Exception):
         self.line, self.text, self.there = line, text, there
 
 
-def _parse(path: Path, environment: Mapping[str, str]) -> tuple[_File, Any]:
-    """Parse one file. Raises `_Unreadable`."""
-    source = _File(str(path), environment)
+def _parse(path: Path, environment: Mapping[str, str]) -> tuple[_SourceFile, Any]:
+    """Parse one file. Raises `_UnreadableFile`."""
+    source = _SourceFile(str(path), environment)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise _Unreadable(1, f"cannot be read: {error.strerror}", there=False) from error
+        raise _UnreadableFile(1, f"cannot be read: {error.strerror}", there=False) from error
     except UnicodeDecodeError as error:
         line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise _Unreadable(line, "is not UTF-8; save it as UTF-8") from None
+        raise _UnreadableFile(line, "is not UTF-8; save it as UTF-8") from None
     loader = None
     try:
         loader = _Loader(text)
@@ -137,13 +137,13 @@ def _parse(path: Path, environment: Mapping[str, str]) -> tuple[_File, Any]:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         hint = "; put quotes around a value that begins with a *" if error.context == "while scanning an alias" else ""
-        raise _Unreadable(mark.line + 1 if mark else 1, f"is not YAML: {error.problem}{hint}") from None
+        raise _UnreadableFile(mark.line + 1 if mark else 1, f"is not YAML: {error.problem}{hint}") from None
     except yaml.reader.ReaderError as error:
-        raise _Unreadable(text[: error.position].count("\n") + 1, f"is not YAML: {error.reason}") from None
+        raise _UnreadableFile(text[: error.position].count("\n") + 1, f"is not YAML: {error.reason}") from None
     except yaml.YAMLError as error:
-        raise _Unreadable(1, f"is not YAML: {error}") from None
+        raise _UnreadableFile(1, f"is not YAML: {error}") from None
     except RecursionError:
-        raise _Unreadable(1, "is nested too deeply, or an anchor holds itself") from None
+        raise _UnreadableFile(1, "is nested too deeply, or an anchor holds itself") from None
     finally:
         if loader is not None:
             loader.dispose()
@@ -153,29 +153,29 @@ def _parse(path: Path, environment: Mapping[str, str]) -> tuple[_File, Any]:
 
 
 @dataclass
-class Tree:
+class ConfigTree:
     """What the files say together: plain data, and where every path of it stands."""
 
     main: Path
     data: Any = None
     """None where the main file cannot be read."""
-    lines: dict[Path_, tuple[str, int]] = field(default_factory=dict)
+    lines: dict[TreePath, tuple[str, int]] = field(default_factory=dict)
     """File and line."""
     problems: list[Problem] = field(default_factory=list)
-    unread: set[Path_] = field(default_factory=set)
+    unread: set[TreePath] = field(default_factory=set)
     """Where the value is not known (an unset variable), so that nothing more can be said of it."""
     files: list[Path] = field(default_factory=list)
     """Every file that belongs to it, also those that could not be read; the main one first."""
     patterns: list[str] = field(default_factory=list)
     """Those of `include`, as paths."""
 
-    def complain(self, path: Path_, text: str) -> None:
-        """Note a problem at the nearest line known for a path."""
+    def add_problem(self, path: TreePath, text: str) -> None:
+        """Add a problem at the nearest line known for a path."""
         while path and path not in self.lines:
             path = path[:-1]
         self.problems.append(Problem(*self.lines.get(path, (str(self.main), 1)), text))
 
-    def take(self, source: _File, data: dict[str, Any]) -> None:
+    def merge(self, source: _SourceFile, data: dict[str, Any]) -> None:
         """Add an included file: sections merge, lists are appended, and what is given twice is a problem."""
         for key, value in data.items():
             mine = self.data.get(key)
@@ -183,22 +183,22 @@ class Tree:
                 continue
             if mine is None:
                 self.data[key] = value
-                self._adopt(source, (key,), (key,))
+                self._adopt_lines(source, (key,), (key,))
             elif isinstance(mine, dict) and isinstance(value, dict):
                 for name in value:
                     if name in mine:
-                        self._twice(source, (key, name))
+                        self._add_duplicate(source, (key, name))
                     else:
                         mine[name] = value[name]
-                        self._adopt(source, (key, name), (key, name))
+                        self._adopt_lines(source, (key, name), (key, name))
             elif isinstance(mine, list) and isinstance(value, list):
                 for index, item in enumerate(value):
-                    self._adopt(source, (key, index), (key, len(mine)))
+                    self._adopt_lines(source, (key, index), (key, len(mine)))
                     mine.append(item)
             else:
-                self._twice(source, (key,))
+                self._add_duplicate(source, (key,))
 
-    def _adopt(self, source: _File, old: Path_, new: Path_) -> None:
+    def _adopt_lines(self, source: _SourceFile, old: TreePath, new: TreePath) -> None:
         """Take over the lines of what stood at a path of a file and stands at another of the tree."""
         depth = len(old)
         for path, line in source.lines.items():
@@ -206,7 +206,7 @@ class Tree:
                 self.lines[(*new, *path[depth:])] = (source.file, line)
         self.unread |= {(*new, *path[depth:]) for path in source.unread if path[:depth] == old}
 
-    def _twice(self, source: _File, path: Path_) -> None:
+    def _add_duplicate(self, source: _SourceFile, path: TreePath) -> None:
         file, line = self.lines.get(path, (str(self.main), 1))
         name = ".".join(map(str, path))
         self.problems.append(
@@ -214,16 +214,16 @@ class Tree:
         )
 
 
-def read_tree(path: Path, environment: Mapping[str, str]) -> Tree:
+def read_tree(path: Path, environment: Mapping[str, str]) -> ConfigTree:
     """Read a file and, where it has `include`, those that it includes.
 
     Each file's own items come first, then those of what it includes, in the order of the names; what a pattern
     finds is sorted by name. What is wrong is in the tree's `problems`; this raises nothing.
     """
-    tree = Tree(path, files=[path])
+    tree = ConfigTree(path, files=[path])
     try:
         source, data = _parse(path, environment)
-    except _Unreadable as error:
+    except _UnreadableFile as error:
         missing = isinstance(error.__cause__, FileNotFoundError)
         hint = "; name one with -c FILE" if missing else ""
         tree.problems.append(Problem(str(path), error.line, f"{error.text}{hint}"))
@@ -232,41 +232,41 @@ def read_tree(path: Path, environment: Mapping[str, str]) -> Tree:
     tree.lines = {place: (source.file, line) for place, line in source.lines.items()}
     tree.unread = set(source.unread)
     if not isinstance(data, dict):
-        tree.complain((), "the file must be a mapping, such as `targets: …`")
+        tree.add_problem((), "the file must be a mapping, such as `targets: …`")
         return tree
     tree.data = data
     _include(tree, source, data, (path,))
     return tree
 
 
-def _include(tree: Tree, source: _File, data: dict[str, Any], chain: tuple[Path, ...]) -> None:
+def _include(tree: ConfigTree, source: _SourceFile, data: dict[str, Any], chain: tuple[Path, ...]) -> None:
     """Take in what a file includes; `chain` are the files that led here, that one last."""
-    for line, name in _names(source, data):
+    for line, name in _list_includes(source, data):
         problem = _include_one(tree, source, line, name, chain)
         if problem:
             tree.problems.append(Problem(source.file, line, f"`include`: {problem}"))
 
 
-def _include_one(tree: Tree, source: _File, line: int, name: str, chain: tuple[Path, ...]) -> str | None:
+def _include_one(tree: ConfigTree, source: _SourceFile, line: int, name: str, chain: tuple[Path, ...]) -> str | None:
     """Take in what one name means; tells what is wrong with it."""
     if not name.strip() or "\0" in name:
         return "write the name of a file, or a list of them"
-    if len(chain) >= DEEPEST:
-        return f"{name} would be number {DEEPEST + 1} in a chain of files; include it further up"
-    for path in _found(tree, chain, name):
+    if len(chain) >= MAX_INCLUDE_DEPTH:
+        return f"{name} would be number {MAX_INCLUDE_DEPTH + 1} in a chain of files; include it further up"
+    for path in _find_files(tree, chain, name):
         if _is_in(path, chain):
             return f"a circle: {' → '.join(each.name for each in (*chain, path))}"
         if _is_in(path, tree.files):
             return f"{path} is included twice; keep one"
         tree.files.append(path)
-        _take_in(tree, path, source, line, chain)
+        _merge_file(tree, path, source, line, chain)
     return None
 
 
-def _take_in(tree: Tree, path: Path, above: _File, line: int, chain: tuple[Path, ...]) -> None:
+def _merge_file(tree: ConfigTree, path: Path, above: _SourceFile, line: int, chain: tuple[Path, ...]) -> None:
     try:
         source, data = _parse(path, above.environment)
-    except _Unreadable as error:
+    except _UnreadableFile as error:
         text = f"`include`: {path} {error.text}"
         problem = Problem(str(path), error.line, error.text) if error.there else Problem(above.file, line, text)
         tree.problems.append(problem)
@@ -275,21 +275,21 @@ def _take_in(tree: Tree, path: Path, above: _File, line: int, chain: tuple[Path,
     if not isinstance(data, dict):
         tree.problems.append(Problem(source.file, 1, "the file must be a mapping, such as `targets: …`"))
         return
-    tree.take(source, data)
+    tree.merge(source, data)
     _include(tree, source, data, (*chain, path))
 
 
-def _names(source: _File, data: dict[str, Any]) -> Iterator[tuple[int, str]]:
+def _list_includes(source: _SourceFile, data: dict[str, Any]) -> Iterator[tuple[int, str]]:
     """The names in a file's `include`, each with its line; empty where it is none."""
     value = data.get("include")
     for index, name in enumerate(value if isinstance(value, list) else [value]):
-        path: Path_ = ("include", index) if isinstance(value, list) else ("include",)
+        path: TreePath = ("include", index) if isinstance(value, list) else ("include",)
         if name is not None and path not in source.unread:
             is_word = isinstance(name, str | int) and not isinstance(name, bool)
             yield source.lines.get(path, 1), str(name) if is_word else ""
 
 
-def _found(tree: Tree, chain: tuple[Path, ...], name: str) -> list[Path]:
+def _find_files(tree: ConfigTree, chain: tuple[Path, ...], name: str) -> list[Path]:
     """The files that a name or a pattern means; a pattern means none that is read already."""
     pattern = str(chain[-1].parent / os.path.expanduser(name))  # noqa: PTH111 - that of `Path` raises
     if not glob.has_magic(name):

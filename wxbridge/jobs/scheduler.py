@@ -185,7 +185,7 @@ class JobScheduler:
             found = self._scheduler.get_job(job.id)
             return found.next_run_time if found else None
         now = datetime.now(self._settings.timezone)
-        return schedule.next_run(job.trigger(self._settings.timezone, now), now)
+        return schedule.find_next_run(job.trigger(self._settings.timezone, now), now)
 
     def run_now(self, job_id: str, also: Sequence[str] = ()) -> None:
         """Begin a run of a job, muted or not, and return at once.

@@ -30,7 +30,10 @@ def fires(trigger: BaseTrigger, start: datetime, count: int) -> list[datetime]:
 
 def days(line: str, start: str, count: int, zone: ZoneInfo = SHANGHAI) -> list[str]:
     begin = datetime.fromisoformat(start).replace(tzinfo=zone)
-    return [run.astimezone(zone).strftime("%a %m-%d %H:%M") for run in fires(schedule.cron(line, zone), begin, count)]
+    return [
+        run.astimezone(zone).strftime("%a %m-%d %H:%M")
+        for run in fires(schedule.make_cron_trigger(line, zone), begin, count)
+    ]
 
 
 # 2026-02-01 is a Sunday.
@@ -102,22 +105,22 @@ def test_a_crontab_line_means_what_crontab_says(line: str, expected: list[str]) 
 )
 def test_a_bad_crontab_line_is_refused_and_quoted(line: str, words: str) -> None:
     with pytest.raises(ValueError, match=words) as caught:
-        schedule.cron(line, SHANGHAI)
+        schedule.make_cron_trigger(line, SHANGHAI)
     assert repr(line) in str(caught.value)
 
 
 @given(st.text(st.sampled_from("0123456789*/-,@ abcfijmnorstuw#L"), max_size=24))
 def test_any_line_is_a_schedule_or_a_sentence(line: str) -> None:
     try:
-        trigger = schedule.cron(line, SHANGHAI)
+        trigger = schedule.make_cron_trigger(line, SHANGHAI)
     except ValueError as error:
         assert str(error)  # noqa: PT017 - either outcome is right
     else:
-        schedule.next_run(trigger, datetime(2026, 2, 1, tzinfo=SHANGHAI))
+        schedule.find_next_run(trigger, datetime(2026, 2, 1, tzinfo=SHANGHAI))
 
 
 def test_cron_may_be_a_mapping_of_fields() -> None:
-    trigger = schedule.cron({"hour": "9", "minute": "30", "day_of_week": "mon"}, SHANGHAI)
+    trigger = schedule.make_cron_trigger({"hour": "9", "minute": "30", "day_of_week": "mon"}, SHANGHAI)
     start = datetime(2026, 2, 1, tzinfo=SHANGHAI)
     assert fires(trigger, start, 1) == [datetime(2026, 2, 2, 9, 30, tzinfo=SHANGHAI)]
 
@@ -125,12 +128,12 @@ def test_cron_may_be_a_mapping_of_fields() -> None:
 @pytest.mark.parametrize("mapping", [{}, {"hours": "9"}, {"timezone": "UTC"}, {"hour": "25"}])
 def test_a_bad_mapping_is_refused(mapping: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"."):
-        schedule.cron(mapping, SHANGHAI)
+        schedule.make_cron_trigger(mapping, SHANGHAI)
 
 
 def test_an_hourly_job_neither_misses_nor_repeats_an_hour_when_the_clocks_change() -> None:
     for start in (datetime(2026, 3, 28, 22, 30, tzinfo=UTC), datetime(2026, 10, 24, 22, 30, tzinfo=UTC)):
-        runs = fires(schedule.cron("0 * * * *", BERLIN), start.astimezone(BERLIN), 6)
+        runs = fires(schedule.make_cron_trigger("0 * * * *", BERLIN), start.astimezone(BERLIN), 6)
         assert [run.astimezone(UTC) for run in runs] == [
             start + timedelta(minutes=30) + timedelta(hours=step) for step in range(6)
         ]
@@ -142,7 +145,7 @@ def test_a_daily_job_keeps_its_local_hour_when_the_clocks_change() -> None:
 
 
 def test_a_job_in_the_hour_that_is_left_out_runs_once_that_day() -> None:
-    runs = fires(schedule.cron("30 2 * * *", BERLIN), datetime(2026, 3, 28, 12, tzinfo=BERLIN), 2)
+    runs = fires(schedule.make_cron_trigger("30 2 * * *", BERLIN), datetime(2026, 3, 28, 12, tzinfo=BERLIN), 2)
     assert [run.astimezone(UTC) for run in runs] == [
         datetime(2026, 3, 29, 1, 30, tzinfo=UTC),
         datetime(2026, 3, 30, 0, 30, tzinfo=UTC),
@@ -153,7 +156,7 @@ def test_a_job_in_the_hour_that_is_left_out_runs_once_that_day() -> None:
 def test_an_interval_runs_at_the_same_moments_whenever_the_bridge_was_started(seconds: int) -> None:
     def after(started: datetime) -> list[datetime]:
         look = datetime(2026, 2, 10, 11, 7, 13, tzinfo=SHANGHAI)
-        return fires(schedule.every(seconds, SHANGHAI, started), look, 3)
+        return fires(schedule.make_interval_trigger(seconds, SHANGHAI, started), look, 3)
 
     runs = after(datetime(2026, 2, 10, 11, 7, tzinfo=SHANGHAI))
     assert runs == after(datetime(2026, 2, 10, 0, 0, 1, tzinfo=SHANGHAI))
@@ -162,7 +165,7 @@ def test_an_interval_runs_at_the_same_moments_whenever_the_bridge_was_started(se
 
 
 def test_an_interval_that_divides_the_day_counts_from_local_midnight() -> None:
-    runs = fires(schedule.every(6 * 3600, SHANGHAI, datetime(2026, 2, 1, 10, tzinfo=SHANGHAI)),
+    runs = fires(schedule.make_interval_trigger(6 * 3600, SHANGHAI, datetime(2026, 2, 1, 10, tzinfo=SHANGHAI)),
                  datetime(2026, 2, 1, 10, tzinfo=SHANGHAI), 3)  # fmt: skip
     assert [run.strftime("%d %H:%M") for run in runs] == ["01 12:00", "01 18:00", "02 00:00"]
 
@@ -170,46 +173,46 @@ def test_an_interval_that_divides_the_day_counts_from_local_midnight() -> None:
 @pytest.mark.parametrize("seconds", [0, 0.5, -1, 1.5])
 def test_an_interval_is_whole_seconds(seconds: float) -> None:
     with pytest.raises(ValueError, match="whole seconds"):
-        schedule.every(seconds, SHANGHAI, datetime(2026, 2, 1, tzinfo=SHANGHAI))
+        schedule.make_interval_trigger(seconds, SHANGHAI, datetime(2026, 2, 1, tzinfo=SHANGHAI))
 
 
 def test_a_time_of_day_runs_each_day() -> None:
     start = datetime(2026, 2, 1, 9, 30, 1, tzinfo=SHANGHAI)
     for written in ("9:30", "09:30", " 09:30:00 "):
-        runs = fires(schedule.at(written, SHANGHAI), start, 2)
+        runs = fires(schedule.make_time_trigger(written, SHANGHAI), start, 2)
         assert [run.strftime("%d %H:%M") for run in runs] == ["02 09:30", "03 09:30"]
 
 
 def test_a_moment_runs_once_in_the_configured_zone_unless_it_names_its_own() -> None:
     start = datetime(2026, 2, 1, tzinfo=SHANGHAI)
-    assert fires(schedule.at("2026-12-31 09:30", SHANGHAI), start, 5) == [
+    assert fires(schedule.make_time_trigger("2026-12-31 09:30", SHANGHAI), start, 5) == [
         datetime(2026, 12, 31, 9, 30, tzinfo=SHANGHAI),
     ]
-    assert fires(schedule.at("2026-12-31T09:30:00Z", SHANGHAI), start, 5) == [
+    assert fires(schedule.make_time_trigger("2026-12-31T09:30:00Z", SHANGHAI), start, 5) == [
         datetime(2026, 12, 31, 9, 30, tzinfo=UTC),
     ]
 
 
 def test_several_times_are_all_kept_in_order() -> None:
-    runs = fires(schedule.at(["18:00", "09:30"], SHANGHAI), datetime(2026, 2, 1, tzinfo=SHANGHAI), 3)
+    runs = fires(schedule.make_time_trigger(["18:00", "09:30"], SHANGHAI), datetime(2026, 2, 1, tzinfo=SHANGHAI), 3)
     assert [run.strftime("%d %H:%M") for run in runs] == ["01 09:30", "01 18:00", "02 09:30"]
 
 
 @pytest.mark.parametrize("written", ["25:00", "9", "noon", "", "09:60", "2026-13-01", [], ["09:30", "x"]])
 def test_what_is_no_time_is_refused(written: str | list[str]) -> None:
     with pytest.raises(ValueError, match=r"."):
-        schedule.at(written, SHANGHAI)
+        schedule.make_time_trigger(written, SHANGHAI)
 
 
 def test_the_next_run_is_later_than_now_even_at_the_very_moment() -> None:
-    trigger = schedule.at("09:30", SHANGHAI)
+    trigger = schedule.make_time_trigger("09:30", SHANGHAI)
     now = datetime(2026, 2, 1, 9, 30, tzinfo=SHANGHAI)
-    assert schedule.next_run(trigger, now) == now + timedelta(days=1)
-    assert schedule.next_run(schedule.at("2020-01-01 00:00", SHANGHAI), now) is None
+    assert schedule.find_next_run(trigger, now) == now + timedelta(days=1)
+    assert schedule.find_next_run(schedule.make_time_trigger("2020-01-01 00:00", SHANGHAI), now) is None
 
 
 def test_the_next_run_is_right_in_the_hour_that_comes_twice() -> None:
     second_half_past_two = datetime(2026, 10, 25, 1, 30, tzinfo=UTC).astimezone(BERLIN)
-    following = schedule.next_run(schedule.cron("45 * * * *", BERLIN), second_half_past_two)
+    following = schedule.find_next_run(schedule.make_cron_trigger("45 * * * *", BERLIN), second_half_past_two)
     assert following is not None
     assert following.astimezone(UTC) == datetime(2026, 10, 25, 1, 45, tzinfo=UTC)
