@@ -24,8 +24,8 @@ from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import compile_settings
 from wxbridge.alerts.service import AlertMonitors, AlertService
 from wxbridge.alerts.templates import Templates
-from wxbridge.bot.dispatcher import ChatSetting
-from wxbridge.bot.service import ChatService
+from wxbridge.bot.dispatcher import CommandDispatcher
+from wxbridge.bot.services import CommandServices, CommandSettings
 from wxbridge.channels.manager import ChannelManager, ChannelSetup, find_plugin, settings_of_lane
 from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.config.schema import LOOPBACK, Config
@@ -204,7 +204,7 @@ class _ConfiguredParts:
     lanes: Sequence[Lane]
     delivery: Delivery
     jobs: SchedulerSettings
-    chat: ChatSetting
+    bot: CommandSettings
 
 
 class App:
@@ -249,8 +249,7 @@ class App:
         self.hosts = HostMonitor(
             config.host, database, self.alerts.accept, language=config.language, timezone=config.timezone
         )
-        self.chat = ChatService(
-            config=config,
+        services = CommandServices(
             database=database,
             outbox=self.outbox,
             alerts=self.alerts,
@@ -262,7 +261,8 @@ class App:
             picture_store=self.picture_store,
             drawer=self.drawer,
         )
-        self.channels.inbound = self.chat.chat
+        self.bot = CommandDispatcher(services, CommandSettings.of(config, {}))
+        self.channels.inbound = self.bot
         self.reloader = Reloader(self, self.state, self.metrics)
         self._listener = HttpListener()
         self._retiring: set[asyncio.Task[None]] = set()
@@ -281,7 +281,7 @@ class App:
 
     async def start(self) -> None:
         """Start everything but the HTTP server and what watches. Raises `StorageError`."""
-        await self.chat.chat.recover()
+        await self.bot.recover()
         self._tasks.start("jobs", self.jobs.run())
         await self.channels.switch(ChannelSetup())
         self._tasks.start("delivery", self._present.delivery.run())
@@ -312,7 +312,7 @@ class App:
         await self._listener.close()
         await self._tasks.end("delivery")
         await self._tasks.end_all()
-        await self.chat.close()
+        await self.bot.close()
         await self.alerts.close()
         for task in self._retiring:
             task.cancel()
@@ -386,7 +386,7 @@ class App:
             lanes=lanes,
             delivery=Delivery(context, keep=config.keep),
             jobs=scheduler_settings(config),
-            chat=self.chat.settings_of(config, destinations, renderer.grafana),
+            bot=CommandSettings.of(config, destinations, renderer.grafana),
         )
 
     def _use(self, parts: _ConfiguredParts) -> ChannelSetup:
@@ -401,7 +401,7 @@ class App:
         self.drawer.renderer = parts.renderer
         self.jobs.reconfigure(parts.jobs)
         self.hosts.reconfigure(config.host, language=config.language, timezone=config.timezone)
-        self.chat.reconfigure(parts.chat)
+        self.bot.configure(parts.bot)
         return self.channels.use(parts.channels)
 
     def read_config(self) -> Config:
@@ -454,7 +454,7 @@ class App:
         """Close a renderer once the jobs and commands that still use it are over."""
         try:
             await self.jobs.wait_idle()
-            await self.chat.wait_idle()
+            await self.bot.wait_idle()
             await self.alerts.close_retired()
         finally:
             await renderer.close()

@@ -1,16 +1,30 @@
-"""A chat command: its words, its help, who may use it, and one function."""
+"""A command as somebody wrote it, what is replied, and the kinds of commands that there are."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
-from wxbridge.core.errors import WxbridgeError
+from wxbridge.bot.services import CommandServices, CommandSettings
+from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Picture, PictureSpec, Text
 from wxbridge.core.text.i18n import LANGUAGES, Language, say
+from wxbridge.core.text.units import format_moment
+
+
+def is_written_in(text: str, language: Language) -> bool:
+    """Tell whether a text has letters of the script that only this language is written in."""
+    script = say("language.script", language)
+    return bool(script and re.search(script, text))
+
+
+def choose_language(text: str, usual: Language) -> Language:
+    """Choose the language to reply in: that whose script somebody writes in, else the configured one."""
+    return next((language for language in LANGUAGES if is_written_in(text, language)), usual)
 
 
 class Permission(StrEnum):
@@ -24,20 +38,16 @@ class Permission(StrEnum):
     """Those under `chat.admins`."""
 
 
-class CannotAnswer(WxbridgeError):
-    """A question has no answer. The text is for the person who asked, in their language: what is wrong, what to do."""
-
-
 @dataclass(frozen=True)
-class Asker:
-    """Who asks, and where."""
+class Sender:
+    """Who wrote a command, and where."""
 
     channel: str
     """The lane: `wechat`, or `wecom_bot:NAME`."""
     target: str
-    """The target in jobs.yaml that this chat is; the answer goes there."""
-    sender_id: str
-    sender_name: str
+    """The target in jobs.yaml that this chat is; empty where it is none."""
+    id: str
+    name: str
     room_id: str | None = None
     """None in a direct chat."""
     room_topic: str | None = None
@@ -46,31 +56,56 @@ class Asker:
 
 
 @dataclass(frozen=True)
-class Question:
-    """One command as somebody wrote it."""
+class Command:
+    """A command as somebody wrote it, with what it is carried out by."""
 
-    asker: Asker
+    sender: Sender
     text: str
     """What stands behind the command's word, blanks at both ends taken off, as it was written."""
     words: tuple[str, ...]
     """The same, cut at blanks; what stands in quotes is one word, without them."""
     at: datetime
-    """When it was asked, in the bridge's time zone."""
+    """When it was written, in the bridge's time zone."""
     language: Language
-    then: list[Callable[[], None]] = field(default_factory=list)
-    """What a command wants begun once its answer is stored, so that nothing that comes of it is told before. May raise
-    `WxbridgeError`, which is logged."""
+    """That is replied in."""
+    services: CommandServices
+    settings: CommandSettings
 
+    def say(self, key: str, **fields: Any) -> str:
+        """Give a text of the catalogue in the sender's language."""
+        return say(key, self.language, **fields)
 
-Answer = Text | Picture | PictureSpec
-"""What is sent back. A `PictureSpec` is drawn by the dispatcher, who says "one moment" where that takes long."""
+    def format_moment(self, moment: datetime | float) -> str:
+        """Write a moment (or seconds since the epoch) on the bridge's clock, with the date where it is not today's."""
+        zone = self.settings.timezone
+        return format_moment(
+            moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, zone), zone, self.at
+        )
 
-CommandRun = Callable[[Question], Awaitable[Sequence[Answer]]]
+    def refuse(self, key: str, **fields: Any) -> CannotAnswer:
+        """Make the error that says, in the sender's language, why there is no answer."""
+        return CannotAnswer(self.say(key, **fields))
 
 
 @dataclass(frozen=True)
-class Command:
-    """A command as the table knows it."""
+class Reply:
+    """What is sent back. A `PictureSpec` is drawn by the dispatcher, who says "one moment" where that takes long."""
+
+    bodies: tuple[Text | Picture | PictureSpec, ...]
+    then: Callable[[], None] | None = None
+    """What begins once the reply is stored, so that nothing that comes of it is told before. May raise `WxbridgeError`,
+    which is logged."""
+
+
+CommandFunction = Callable[[Command], Awaitable[Reply | str]]
+"""Carries a command out; a text alone is a reply too.
+
+Raises `CannotAnswer` where it cannot; any other `WxbridgeError` is told in its own words."""
+
+
+@dataclass(frozen=True)
+class CommandKind:
+    """A kind of command: its words, its help, who may use it, and the function."""
 
     name: str
     """The English word; unique."""
@@ -80,13 +115,12 @@ class Command:
     """One line for `help`."""
     usage: Mapping[Language, str]
     """The arguments and an example or two, for `help NAME`."""
-    run: CommandRun
-    """Answer. Raises `CannotAnswer` where it cannot; any other `WxbridgeError` is told in its own words."""
+    run: CommandFunction
     permission: Permission = Permission.EVERYONE
 
     @classmethod
-    def from_catalogue(cls, name: str, run: CommandRun, permission: Permission = Permission.EVERYONE) -> Self:
-        """Make a command whose words and help stand in the catalogue of texts, as `bot.commands.NAME`."""
+    def from_catalogue(cls, name: str, run: CommandFunction, permission: Permission = Permission.EVERYONE) -> Self:
+        """Make a kind whose words and help stand in the catalogue of texts, as `bot.commands.NAME`."""
         words = [word for language in LANGUAGES for word in say(f"bot.commands.{name}.words", language).split(", ")]
         return cls(
             name,
@@ -96,3 +130,16 @@ class Command:
             run,
             permission,
         )
+
+    def called(self, language: Language) -> str:
+        """Give what the command is called in a language: `alerts`, or `告警 / alerts`."""
+        own = next((word for word in self.words if is_written_in(word, language)), None)
+        return f"{own} / {self.name}" if own else self.name
+
+    def is_allowed(self, roles: frozenset[str]) -> bool:
+        """Tell whether somebody with these roles may use it."""
+        return self.permission is Permission.EVERYONE or bool(roles & {"master", self.permission.value})
+
+    def refusal(self, language: Language) -> str:
+        """Say why somebody may not use it."""
+        return say(f"bot.refused_{self.permission.value}", language, name=self.called(language))

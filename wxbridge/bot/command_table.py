@@ -1,55 +1,50 @@
-"""The table of commands: which one a line means, what is near, and what `help`, `whoami` and `here` say."""
+"""The table of commands: which one a line means, what is similar, and what `help`, `whoami` and `here` say."""
 
 from __future__ import annotations
 
 import difflib
 import json
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wxbridge.bot.command import Answer, CannotAnswer, Command, Permission, Question
-from wxbridge.core.model import Text
-from wxbridge.core.text.i18n import LANGUAGES, Language, say
+from wxbridge.bot.command import Command, CommandKind
+from wxbridge.core.errors import CannotAnswer
+from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.normalise import fold, normalise
 
 CHINESE = re.compile(r"[\u3400-\u9fff]")
 _ENDS = r"(?:\s+|$|[:,;、]\s*|[?!.。…~]+(?:\s+|$))"
 """What ends a command's word."""
-_LEFT_AS_IT_IS = re.compile(r"(?<=[\u3400-\u9fff])[，！？；：（）]+(?=[\u3400-\u9fff])")
+_CHINESE_PUNCTUATION = re.compile(r"(?<=[\u3400-\u9fff])[，！？；：（）]+(?=[\u3400-\u9fff])")
 """Signs within Chinese prose."""
 _OPENING = {'"': '"', "'": "'", "“": "”“", "‘": "’‘"}
-_NEAR = 0.7
-"""How much alike a word must be to be offered, from 0 to 1."""
-_OFFERED = 2
+_MIN_SIMILARITY = 0.7
+"""How much alike a word must be to be suggested, from 0 to 1."""
+_MAX_SUGGESTIONS = 2
+_MAX_SHOWN_CHARS = 30
+"""Of a word that is no command."""
 
-
-IDS = ("whoami", "here")
-"""The commands that tell what to write into jobs.yaml."""
+COMMANDS_ANYWHERE = ("whoami", "here")
+"""Those that tell what to write into jobs.yaml: the master may use them also where no target is yet."""
 
 
 @dataclass(frozen=True)
-class Match:
+class CommandMatch:
     """The command that a line means, and what stands behind its word."""
 
-    command: Command
+    kind: CommandKind
     text: str
     words: tuple[str, ...]
 
 
-def language_of(text: str, usual: Language) -> Language:
-    """The language to answer in: that whose script somebody writes in, else the configured one."""
-    scripts = {language: say("language.script", language) for language in LANGUAGES}
-    return next((each for each, script in scripts.items() if script and re.search(script, text)), usual)
-
-
-def words_of(text: str) -> tuple[str, ...]:
+def split_words(text: str) -> tuple[str, ...]:
     """Cut a text at blanks. What stands in quotes is one word, without them; a quote that never ends is a letter.
 
     Outside quotes full-width letters, digits and signs become ASCII, but for the signs between Chinese words.
     """
     simple = list(normalise(text))
-    for kept in _LEFT_AS_IT_IS.finditer(text):
+    for kept in _CHINESE_PUNCTUATION.finditer(text):
         simple[kept.start() : kept.end()] = text[kept.start() : kept.end()]
     words: list[str] = []
     word: str | None = None
@@ -60,7 +55,7 @@ def words_of(text: str) -> tuple[str, ...]:
         if letter.isspace():
             words += [] if word is None else [word]
             word = None
-        elif (end := _end_of_quote(text, simple, at, never)) is not None:
+        elif (end := _find_end_of_quote(text, simple, at, never)) is not None:
             word = (word or "") + re.sub(r'\\(["\'\\])', r"\1", text[at + 1 : end])
             at = end
         else:
@@ -69,7 +64,7 @@ def words_of(text: str) -> tuple[str, ...]:
     return (*words, word) if word is not None else tuple(words)
 
 
-def _end_of_quote(text: str, simple: Sequence[str], at: int, never: set[str]) -> int | None:
+def _find_end_of_quote(text: str, simple: Sequence[str], at: int, never: set[str]) -> int | None:
     """Where a quote that begins here ends; None where none does, as within `don't`.
 
     `never` keeps the quotes that do not end any more: a text of nothing but quotes is not read once for each of them.
@@ -88,80 +83,74 @@ def _end_of_quote(text: str, simple: Sequence[str], at: int, never: set[str]) ->
     return None
 
 
-class Table:
+class CommandTable:
     """The commands by their words. Build one from a list; `help`, `whoami` and `here` are added.
 
     Raises:
         ValueError: two commands have a name or a word in common.
     """
 
-    def __init__(self, commands: Iterable[Command], *, prefix: str = "") -> None:
+    def __init__(self, kinds: Iterable[CommandKind], *, prefix: str = "") -> None:
         self._prefix = prefix
-        self.commands: tuple[Command, ...] = (*commands, *self._own())
-        self._by_word: dict[str, Command] = {}
-        for command in self.commands:
-            for word in dict.fromkeys(map(fold, (command.name, *command.words))):
+        own = {"help": self._help, "whoami": _whoami, "here": _here}
+        self.kinds = (*kinds, *(CommandKind.from_catalogue(name, run) for name, run in own.items()))
+        self._by_word: dict[str, CommandKind] = {}
+        for kind in self.kinds:
+            for word in dict.fromkeys(map(fold, (kind.name, *kind.words))):
                 if not word or word in self._by_word:
                     other = self._by_word[word].name if word else "…"
-                    raise ValueError(f"the command {command.name!r} has the word {word!r}, and so has {other!r}")
-                self._by_word[word] = command
+                    raise ValueError(f"the command {kind.name!r} has the word {word!r}, and so has {other!r}")
+                self._by_word[word] = kind
         longest_first = sorted(self._by_word, key=len, reverse=True)
         # Chinese words stand beside what follows without a blank: 图kafka.
-        self._words = re.compile("|".join(_pattern(word) for word in longest_first), re.IGNORECASE)
+        self._pattern = re.compile("|".join(_pattern(word) for word in longest_first), re.IGNORECASE)
 
-    def match(self, line: str) -> Match | None:
+    def match(self, line: str) -> CommandMatch | None:
         """Find the command that a line begins with, by its longest word; None where there is none."""
         text = normalise(line)
-        start = len(text) - len(text.lstrip())
-        found = self._words.match(text, start)
+        found = self._pattern.match(text, len(text) - len(text.lstrip()))
         if found is None:
             return None
-        command = self._by_word[fold(next(group for group in found.groups() if group is not None))]
+        kind = self._by_word[fold(next(group for group in found.groups() if group is not None))]
         rest = line[found.end() :].strip()
-        return Match(command, rest, words_of(rest))
+        return CommandMatch(kind, rest, split_words(rest))
 
-    def near(self, line: str, may_use: Callable[[Command], bool], *, contained: bool) -> list[str]:
-        """Words that somebody may have meant; `contained`: also Chinese words anywhere within the line's first word."""
+    def suggest(self, line: str, roles: frozenset[str] | None = None, *, contained: bool) -> list[str]:
+        """Suggest words that somebody may have meant, of the commands that these roles may use (None: of all).
+
+        `contained`: also Chinese words anywhere within the line's first word.
+        """
         pieces = fold(line).split()
-        words = [word for word, command in self._by_word.items() if may_use(command)]
+        words = [word for word, kind in self._by_word.items() if roles is None or kind.is_allowed(roles)]
         found: list[str] = []
         for count in sorted({len(word.split()) for word in words}, reverse=True):
             alike = [word for word in words if len(word.split()) == count]
             head = " ".join(pieces[:count])
             if len(pieces) >= count and head.replace(" ", "").isalpha():
-                found += difflib.get_close_matches(head, alike, _OFFERED, _NEAR)
+                found += difflib.get_close_matches(head, alike, _MAX_SUGGESTIONS, _MIN_SIMILARITY)
         if contained and pieces:
             found += [word for word in words if CHINESE.search(word) and word in pieces[0]]
-        return list(dict.fromkeys(found))[:_OFFERED]
+        return list(dict.fromkeys(found))[:_MAX_SUGGESTIONS]
 
-    # What every table has
-
-    def _own(self) -> tuple[Command, ...]:
-        return (
-            Command.from_catalogue("help", self._help),
-            Command.from_catalogue("whoami", _whoami),
-            Command.from_catalogue("here", _here),
-        )
-
-    async def _help(self, question: Question) -> Sequence[Answer]:
-        language, asker = question.language, question.asker
-        usable = [command for command in self.commands if allowed(command, asker.roles)]
-        if not question.text:
-            lines = [f"{shown(command, language)} — {command.summary[language]}" for command in usable]
-            prefix = say("bot.help_prefix", language, prefix=self._prefix) if self._prefix else ""
-            room = [say("bot.help_room", language, prefix=prefix)] if asker.room_id else []
-            return [Text("\n".join([say("bot.help_title", language), *lines, *room]))]
-        wanted = question.text.removeprefix(self._prefix)
+    async def _help(self, command: Command) -> str:
+        language, roles = command.language, command.sender.roles
+        if not command.text:
+            usable = [kind for kind in self.kinds if kind.is_allowed(roles)]
+            lines = [f"{kind.called(language)} — {kind.summary[language]}" for kind in usable]
+            prefix = command.say("bot.help_prefix", prefix=self._prefix) if self._prefix else ""
+            room = [command.say("bot.help_room", prefix=prefix)] if command.sender.room_id else []
+            return "\n".join([command.say("bot.help_title"), *lines, *room])
+        wanted = command.text.removeprefix(self._prefix)
         match = self.match(wanted)
         if match is None:
-            raise CannotAnswer(unknown(wanted, self.near(wanted, usable.__contains__, contained=True), language))
-        command = match.command
-        if not allowed(command, asker.roles):
-            raise CannotAnswer(refusal(command, language))
-        name = shown(command, language)
-        others = [word for word in dict.fromkeys((command.name, *command.words)) if word not in name.split(" / ")]
-        also = [say("bot.help_also", language, words=", ".join(others))] if others else []
-        return [Text("\n".join([f"{name} — {command.summary[language]}", command.usage[language], *also]))]
+            raise CannotAnswer(describe_unknown(wanted, self.suggest(wanted, roles, contained=True), language))
+        kind = match.kind
+        if not kind.is_allowed(roles):
+            raise CannotAnswer(kind.refusal(language))
+        name = kind.called(language)
+        others = [word for word in dict.fromkeys((kind.name, *kind.words)) if word not in name.split(" / ")]
+        also = [command.say("bot.help_also", words=", ".join(others))] if others else []
+        return "\n".join([f"{name} — {kind.summary[language]}", kind.usage[language], *also])
 
 
 def _pattern(word: str) -> str:
@@ -170,67 +159,46 @@ def _pattern(word: str) -> str:
     return f"({spelled}){ends}"
 
 
-def shown(command: Command, language: Language) -> str:
-    """How a command is called in a language: `alerts`, or `告警 / alerts`."""
-    script = say("language.script", language)
-    own = next((word for word in command.words if script and re.search(script, word)), None)
-    return f"{own} / {command.name}" if own else command.name
-
-
-def allowed(command: Command, roles: frozenset[str]) -> bool:
-    """Whether somebody with these roles may use a command."""
-    return command.permission is Permission.EVERYONE or bool(roles & {"master", command.permission.value})
-
-
-def refusal(command: Command, language: Language) -> str:
-    """Why somebody may not use a command."""
-    return say(f"bot.refused_{command.permission.value}", language, name=shown(command, language))
-
-
-def unknown(line: str, near: Sequence[str], language: Language) -> str:
-    """What to say of a line that is no command."""
+def describe_unknown(line: str, suggestions: Sequence[str], language: Language) -> str:
+    """Say of a line that it is no command, and what may have been meant."""
     pieces = line.split()
-    word = (pieces[0] if pieces else "")[:30]
-    if not near:
+    word = (pieces[0] if pieces else "")[:_MAX_SHOWN_CHARS]
+    if not suggestions:
         return say("bot.unknown", language, word=word)
-    words = say("bot.or", language).join(f"`{each}`" for each in near)
+    words = say("bot.or", language).join(f"`{each}`" for each in suggestions)
     return say("bot.near", language, word=word, words=words)
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
 
 
-async def _whoami(question: Question) -> Sequence[Answer]:
-    asker, language = question.asker, question.language
-    roles = ", ".join(sorted(asker.roles)) or say("bot.no_roles", language)
+async def _whoami(command: Command) -> str:
+    sender = command.sender
     lines = [
-        say("bot.whoami", language, name=asker.sender_name or "?", id=asker.sender_id, channel=asker.channel),
-        say("bot.roles", language, roles=roles),
-        say("bot.into_file", language),
-        f"chat: {{admins: [{_quoted(asker.sender_id)}]}}",
+        command.say("bot.whoami", name=sender.name or "?", id=sender.id, channel=sender.channel),
+        command.say("bot.roles", roles=", ".join(sorted(sender.roles)) or command.say("bot.no_roles")),
+        command.say("bot.into_file"),
+        f"chat: {{admins: [{_quote(sender.id)}]}}",
     ]
-    return [Text("\n".join(lines))]
+    return "\n".join(lines)
 
 
-async def _here(question: Question) -> Sequence[Answer]:
-    asker, language = question.asker, question.language
-    channel, _, bot = asker.channel.partition(":")
-    if asker.room_id:
-        first = say("bot.here_room", language, topic=asker.room_topic or "?", id=asker.room_id, channel=asker.channel)
-        address = f"room: {_quoted(asker.room_id)}"
+async def _here(command: Command) -> str:
+    sender = command.sender
+    channel, _, bot = sender.channel.partition(":")
+    chat = sender.room_id or sender.id
+    if sender.room_id:
+        first = command.say("bot.here_room", topic=sender.room_topic or "?", id=chat, channel=sender.channel)
     else:
-        first = say(
-            "bot.here_direct", language, name=asker.sender_name or "?", id=asker.sender_id, channel=asker.channel
-        )
-        address = f"contact: {_quoted(asker.sender_id)}"
+        first = command.say("bot.here_direct", name=sender.name or "?", id=chat, channel=sender.channel)
+    address = f"{'room' if sender.room_id else 'contact'}: {_quote(chat)}"
     if bot:
-        kind = "group" if asker.room_id else "single"
-        address = f"bot: {bot}, chat: {_quoted(asker.room_id or asker.sender_id)}, chat_type: {kind}"
+        address = f"bot: {bot}, chat: {_quote(chat)}, chat_type: {'group' if sender.room_id else 'single'}"
     lines = [
         first,
-        say("bot.here_target", language, target=asker.target) if asker.target else say("bot.here_none", language),
-        say("bot.into_file", language),
-        f"targets: {{{asker.target or 'NAME'}: {{channel: {channel}, {address}, commands: true}}}}",
+        command.say("bot.here_target", target=sender.target) if sender.target else command.say("bot.here_none"),
+        command.say("bot.into_file"),
+        f"targets: {{{sender.target or 'NAME'}: {{channel: {channel}, {address}, commands: true}}}}",
     ]
-    return [Text("\n".join(lines))]
+    return "\n".join(lines)

@@ -15,20 +15,20 @@ from wxbridge.channels.wechat.mentions import SEPARATOR, without_quote
 from wxbridge.core.model import Inbound
 from wxbridge.core.text.normalise import normalise
 
-LINES_READ = 50
-"""How many lines of one message are looked at."""
+MAX_LINES = 50
+"""Of one message that are looked at."""
 
-_SIGNS = r"[\s,:，：、]"
+_AFTER_MENTION = r"[\s,:，：、]"
 """What may follow a mention besides the end."""
-_OTHER = re.compile(rf"[@＠][^@＠{SEPARATOR}\n]{{1,64}}{SEPARATOR}\s*")
+_WECHAT_MENTION = re.compile(rf"[@＠][^@＠{SEPARATOR}\n]{{1,64}}{SEPARATOR}\s*")
 """A mention of anybody, as WeChat writes it."""
-_TYPED = re.compile(r"[@＠][^@＠\s]{1,64}(?:\s+|$)")
-_TYPED_LAST = re.compile(rf"(?:^|\s)[@＠][^@＠\s]{{1,64}}[\s{SEPARATOR}]*$")
-_NAMED = re.compile(r"\[[^\[\]\n]{1,40}\]")
+_TYPED_MENTION = re.compile(r"[@＠][^@＠\s]{1,64}(?:\s+|$)")
+_TYPED_MENTION_LAST = re.compile(rf"(?:^|\s)[@＠][^@＠\s]{{1,64}}[\s{SEPARATOR}]*$")
+_NAMED_PICTURE = re.compile(r"\[[^\[\]\n]{1,40}\]")
 """A picture or sticker as the channels name it (`[image]`), or one of WeChat's faces (`[捂脸]`)."""
 
 
-class How(StrEnum):
+class Addressing(StrEnum):
     """What made a line the bot's business."""
 
     DIRECT = "direct"
@@ -37,45 +37,45 @@ class How(StrEnum):
 
 
 @dataclass(frozen=True)
-class Line:
+class AddressedLine:
     """A line that may be a command: what was written, without mention and prefix. Empty for a mention alone."""
 
     text: str
-    how: How
+    how: Addressing
 
 
-def addressed(inbound: Inbound, prefix: str) -> tuple[Line, ...]:
+def find_addressed_lines(inbound: Inbound, prefix: str) -> tuple[AddressedLine, ...]:
     """Give the lines of a message that are meant for the bot; none where it is not addressed. It never raises.
 
     A quoted message does not count. A mention counts for its own line and those below it; standing alone on the last
     line it counts for all. A prefix counts for its line. An empty `prefix` is none.
     """
-    rows = [row.strip() for row in without_quote(inbound.text).splitlines()][:LINES_READ]
+    rows = [row.strip() for row in without_quote(inbound.text).splitlines()][:MAX_LINES]
     if inbound.room_id is None:
         spoken = _unmentioned(rows, inbound.called)
         if any(rows) and not any(spoken):
-            return (Line("", How.DIRECT),)
-        return _told([_bare(row, prefix, How.DIRECT) for row in spoken])
+            return (AddressedLine("", Addressing.DIRECT),)
+        return _with_words([_without_prefix(row, prefix, Addressing.DIRECT) for row in spoken])
     below = _below_mention(rows, inbound) if inbound.mentioned else []
     above = rows[: len(rows) - len(below)]
     found = [line for row in above if (line := _prefixed(row, prefix))]
     if inbound.mentioned and below and not any(below):
-        return (*found, Line("", How.MENTION))
-    return _told([*found, *(_bare(row, prefix, How.MENTION) for row in below)])
+        return (*found, AddressedLine("", Addressing.MENTION))
+    return _with_words([*found, *(_without_prefix(row, prefix, Addressing.MENTION) for row in below)])
 
 
-def _told(lines: list[Line]) -> tuple[Line, ...]:
+def _with_words(lines: list[AddressedLine]) -> tuple[AddressedLine, ...]:
     """Those with words in them: pictures, faces and signs ask for nothing."""
-    return tuple(line for line in lines if any(map(str.isalnum, _NAMED.sub("", line.text))))
+    return tuple(line for line in lines if any(map(str.isalnum, _NAMED_PICTURE.sub("", line.text))))
 
 
-def _bare(row: str, prefix: str, how: How) -> Line:
+def _without_prefix(row: str, prefix: str, how: Addressing) -> AddressedLine:
     """A line that counts anyhow, with the prefix taken off where it has one."""
     found = _prefixed(row, prefix)
-    return Line(found.text if found else row, how)
+    return AddressedLine(found.text if found else row, how)
 
 
-def _prefixed(row: str, prefix: str) -> Line | None:
+def _prefixed(row: str, prefix: str) -> AddressedLine | None:
     wanted, text = normalise(prefix).strip().casefold(), normalise(row)
     # The key of the slash writes 、 where a Chinese keyboard is on.
     if wanted == "/" and text.startswith("、"):
@@ -86,12 +86,12 @@ def _prefixed(row: str, prefix: str) -> Line | None:
     rest = row[len(wanted) :]
     if wanted[-1].isalnum():
         # A word has to end: `bot status`, not `bottom`.
-        behind = re.match(rf"{_SIGNS}+", rest)
+        behind = re.match(rf"{_AFTER_MENTION}+", rest)
         if behind is None:
             return None
         rest = rest[behind.end() :]
     rest = rest.strip()
-    return Line(rest, How.PREFIX) if rest else None
+    return AddressedLine(rest, Addressing.PREFIX) if rest else None
 
 
 def _unmentioned(rows: list[str], called: tuple[str, ...]) -> list[str]:
@@ -116,13 +116,13 @@ def _below_mention(rows: list[str], inbound: Inbound) -> list[str]:
 
 def _own(called: tuple[str, ...]) -> re.Pattern[str]:
     names = "|".join(re.escape(name) for name in sorted(called, key=len, reverse=True))
-    return re.compile(rf"[@＠](?:{names})(?:{_SIGNS}+|$)", re.IGNORECASE)
+    return re.compile(rf"[@＠](?:{names})(?:{_AFTER_MENTION}+|$)", re.IGNORECASE)
 
 
 def _without_own(row: str, called: tuple[str, ...]) -> tuple[str, bool]:
     """A line without the bot's mention at its beginning (behind those of others) or end; whether there was one."""
     own, at, found = _own(called), 0, False
-    while step := own.match(row, at) or _OTHER.match(row, at):
+    while step := own.match(row, at) or _WECHAT_MENTION.match(row, at):
         found = found or bool(own.match(row, at))
         at = step.end()
     rest = row[at:] if found else row
@@ -139,11 +139,11 @@ def _without_any(row: str, called: tuple[str, ...]) -> tuple[str, bool]:
     everybody something asks nobody in particular, though gateways count the bot among them.
     """
     at = 0
-    while step := _OTHER.match(row, at) or _TYPED.match(row, at):
+    while step := _WECHAT_MENTION.match(row, at) or _TYPED_MENTION.match(row, at):
         if is_everyone(step[0].replace("＠", "@")):
             return row, False
         at = step.end()
     if at:
         return row[at:].strip(), True
-    last = _TYPED_LAST.search(row) if called else None
+    last = _TYPED_MENTION_LAST.search(row) if called else None
     return (row[: last.start()].rstrip(), True) if last else (row, False)

@@ -1,8 +1,8 @@
 """How much one person is answered, and when it looks as if two bots talked to each other. Pure: the time is handed in.
 
 Four things keep two bots from talking for ever: the channels leave out our own messages; nobody is answered more than
-`rate`; of lines that are no command only `UNKNOWN_AT_MOST` are answered; and who writes the same thing over and over,
-or what our own answers begin with, is not answered for a while (the breaker).
+`chat.rate`; of lines that are no command only a few are answered; and who writes the same thing over and over, or what
+our own answers begin with, is left alone for a while.
 """
 
 from __future__ import annotations
@@ -10,118 +10,121 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import TypeVar
 
-from wxbridge.config.types import Rate
+from wxbridge.core.sliding_window import Rate, SlidingWindow
 
-SAME_AT_MOST = 5
-"""How often somebody may ask the same within `WITHIN` seconds; a person who waits for something asks three times."""
-UNKNOWN_AT_MOST = 3
-"""How many lines of one person that are no command are answered within `WITHIN` seconds."""
-ECHOES_AT_MOST = 2
+MAX_UNKNOWN = Rate(3, 60.0)
+"""Lines of one person that are no command and are answered."""
+MAX_SAME = Rate(5, 60.0)
+"""How often somebody may write the same; a person who waits for something asks three times."""
+MAX_ECHOES = Rate(1, 60.0)
 """How often somebody may write what our own answers begin with: once is a copy, twice an echo."""
-WITHIN = 60.0
-PAUSE = 600.0
-"""Seconds that the breaker leaves somebody unanswered."""
-_BEGINNING = 12
+LEFT_ALONE_SECONDS = 600.0
+"""For which somebody is left alone who goes beyond the last two."""
+MIN_ECHO_CHARS = 12
 """Characters of an answer that have to be repeated to count as an echo; shorter ones may be anybody's words."""
-_ANSWERS = 20
-"""Answers that are remembered for each chat."""
-_PEOPLE = 5000
-"""People and chats that are remembered."""
+MAX_ANSWERS_PER_CHAT = 20
+"""That are remembered."""
+MAX_REMEMBERED = 5000
+"""People, and chats."""
 
 
-class Verdict(StrEnum):
+V = TypeVar("V")
+
+
+class LimitDecision(StrEnum):
     """Whether to answer. The first of a kind is told, the rest is left in silence."""
 
     ANSWER = "answer"
     TELL_LIMITED = "tell_limited"
-    TELL_TRIPPED = "tell_tripped"
+    TELL_LEFT_ALONE = "tell_left_alone"
     SILENT = "silent"
 
 
 @dataclass
-class _Person:
-    asked: deque[float] = field(default_factory=deque)
+class _SenderHistory:
+    answered: SlidingWindow
     lines: deque[tuple[float, str]] = field(default_factory=deque)
-    unknown: deque[float] = field(default_factory=deque)
-    echoes: deque[float] = field(default_factory=deque)
-    told: bool = False
+    unknown: SlidingWindow = field(default_factory=lambda: SlidingWindow(MAX_UNKNOWN))
+    echoes: SlidingWindow = field(default_factory=lambda: SlidingWindow(MAX_ECHOES))
+    is_told: bool = False
     """Whether it was said that it is too much."""
-    until: float = 0.0
-    """Until when the breaker is open."""
+    left_alone_until: float = 0.0
 
 
-class Limits:
-    """What is remembered of people, by a key that tells one from another, and of our answers, by chat."""
+class SenderLimits:
+    """Remembers what people wrote, by a key that tells one from another, and what was answered, by chat.
+
+    `now` is in seconds of a clock that never goes back.
+    """
 
     def __init__(self) -> None:
-        self._people: OrderedDict[str, _Person] = OrderedDict()
+        self._senders: OrderedDict[str, _SenderHistory] = OrderedDict()
         self._answers: OrderedDict[str, deque[str]] = OrderedDict()
 
-    def ask(self, person: str, chat: str, line: str, now: float, *, rate: Rate, command: bool) -> Verdict:
-        """Count a line and tell whether to answer it; `now` is in seconds of a clock that never goes back.
-
-        A line that is a `command` is no echo: our answers tell people what to write.
-        """
-        known = self._person(person)
-        if now < known.until:
-            return Verdict.SILENT
-        _forget(known.asked, now - rate.seconds)
-        if len(known.asked) >= rate.count:
-            verdict = Verdict.SILENT if known.told else Verdict.TELL_LIMITED
-            known.told = True
-            return verdict
-        known.told = False
-        known.asked.append(now)
-        while known.lines and known.lines[0][0] <= now - WITHIN:
+    def decide(self, sender: str, chat: str, line: str, now: float, *, rate: Rate, is_command: bool) -> LimitDecision:
+        """Count a line and decide whether to answer it. A command is no echo: our answers tell people what to write."""
+        known = self._history(sender, rate)
+        if now < known.left_alone_until:
+            return LimitDecision.SILENT
+        if not known.answered.left(now):
+            decision = LimitDecision.SILENT if known.is_told else LimitDecision.TELL_LIMITED
+            known.is_told = True
+            return decision
+        known.is_told = False
+        known.answered.note(now)
+        while known.lines and known.lines[0][0] <= now - MAX_SAME.seconds:
             known.lines.popleft()
-        text = " ".join(line.casefold().split())
+        text = _simplify(line)
         known.lines.append((now, text))
-        if not command and self._is_echo(chat, text):
-            known.echoes.append(now)
-        _forget(known.echoes, now - WITHIN)
-        same = sum(1 for _, each in known.lines if each == text)
-        if same > SAME_AT_MOST or len(known.echoes) >= ECHOES_AT_MOST:
-            known.until = now + PAUSE
+        is_echo = not is_command and self._is_echo(chat, text)
+        is_same = sum(each == text for _, each in known.lines) > MAX_SAME.count
+        if is_same or (is_echo and not known.echoes.left(now)):
+            known.left_alone_until = now + LEFT_ALONE_SECONDS
             known.lines.clear()
-            known.echoes.clear()
-            return Verdict.TELL_TRIPPED
+            known.echoes = SlidingWindow(MAX_ECHOES)
+            return LimitDecision.TELL_LEFT_ALONE
+        if is_echo:
+            known.echoes.note(now)
         # The first echo says nothing, so that there is nothing to repeat.
-        return Verdict.SILENT if known.echoes and known.echoes[-1] == now else Verdict.ANSWER
+        return LimitDecision.SILENT if is_echo else LimitDecision.ANSWER
 
-    def may_correct(self, person: str, now: float) -> bool:
-        """Whether to tell somebody (again) that a line is no command; it counts as told."""
-        known = self._person(person).unknown
-        _forget(known, now - WITHIN)
-        if len(known) >= UNKNOWN_AT_MOST:
+    def may_correct(self, sender: str, now: float, *, rate: Rate) -> bool:
+        """Tell whether to say (again) that a line is no command; it counts as said."""
+        unknown = self._history(sender, rate).unknown
+        if not unknown.left(now):
             return False
-        known.append(now)
+        unknown.note(now)
         return True
 
-    def answered(self, chat: str, text: str) -> None:
+    def note_answer(self, chat: str, text: str) -> None:
         """Remember what an answer begins with."""
-        first = " ".join(text.split("\n", 1)[0].casefold().split())
-        if len(first) < _BEGINNING:
+        first = _simplify(text.split("\n", 1)[0])
+        if len(first) < MIN_ECHO_CHARS:
             return
-        known = self._answers.setdefault(chat, deque(maxlen=_ANSWERS))
-        self._answers.move_to_end(chat)
+        known = _touch(self._answers, chat, deque(maxlen=MAX_ANSWERS_PER_CHAT))
         if first not in known:
             known.append(first)
-        if len(self._answers) > _PEOPLE:
-            self._answers.popitem(last=False)
 
     def _is_echo(self, chat: str, text: str) -> bool:
         beginnings = self._answers.get(chat, ())
-        return len(text) >= _BEGINNING and any(text.startswith(each[: 2 * _BEGINNING]) for each in beginnings)
+        return len(text) >= MIN_ECHO_CHARS and any(text.startswith(each[: 2 * MIN_ECHO_CHARS]) for each in beginnings)
 
-    def _person(self, key: str) -> _Person:
-        known = self._people.setdefault(key, _Person())
-        self._people.move_to_end(key)
-        if len(self._people) > _PEOPLE:
-            self._people.popitem(last=False)
+    def _history(self, sender: str, rate: Rate) -> _SenderHistory:
+        known = _touch(self._senders, sender, _SenderHistory(SlidingWindow(rate)))
+        known.answered.rate = rate
         return known
 
 
-def _forget(times: deque[float], before: float) -> None:
-    while times and times[0] <= before:
-        times.popleft()
+def _simplify(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _touch(known: OrderedDict[str, V], key: str, new: V) -> V:
+    """Get what is kept under a key, else `new`, and forget what was not asked for the longest."""
+    value = known.setdefault(key, new)
+    known.move_to_end(key)
+    if len(known) > MAX_REMEMBERED:
+        known.popitem(last=False)
+    return value

@@ -10,18 +10,18 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from wxbridge.bot import time_range
-from wxbridge.bot.command import CannotAnswer
 from wxbridge.config.types import Section
+from wxbridge.core.errors import CannotAnswer
+from wxbridge.core.text import time_range
 from wxbridge.core.text.normalise import fold
 
-PANELS_AT_MOST = 4
-"""Pictures of one answer."""
+MAX_PANELS = 4
+"""Pictures of one reply."""
 _SIZE = re.compile(r"(\d{2,5})\s*[x×*]\s*(\d{2,5})", re.IGNORECASE)
-_LEAST, _MOST = 100, 4000
+MIN_SIDE, MAX_SIDE = 100, 4000
 
 
-class Size(NamedTuple):
+class PictureSize(NamedTuple):
     """How large a picture is: CSS pixels, and pixels for each."""
 
     width: int
@@ -29,12 +29,12 @@ class Size(NamedTuple):
     scale: int = 1
 
 
-WIDE, TALL = Size(960, 400, 2), Size(540, 800, 2)
+WIDE, TALL = PictureSize(960, 400, 2), PictureSize(540, 800, 2)
 """Twice as sharp as they are large, as panels are without a size."""
 _SIZES = {**dict.fromkeys(("wide", "宽图", "宽屏"), WIDE), **dict.fromkeys(("tall", "高图", "长图"), TALL)}
 
 
-def parse_size(text: str) -> Size | None:
+def parse_size(text: str) -> PictureSize | None:
     """Read `800x400` (exactly so many pixels), `wide` or `tall`; None where it is none of them.
 
     Raises:
@@ -44,9 +44,9 @@ def parse_size(text: str) -> Size | None:
     found = _SIZE.fullmatch(text)
     if known or found is None:
         return known
-    size = Size(int(found[1]), int(found[2]))
-    if not all(_LEAST <= side <= _MOST for side in (size.width, size.height)):
-        raise ValueError(f"{text}: a side is between {_LEAST} and {_MOST} pixels, as in 800x400")
+    size = PictureSize(int(found[1]), int(found[2]))
+    if not all(MIN_SIDE <= side <= MAX_SIDE for side in (size.width, size.height)):
+        raise ValueError(f"{text}: a side is between {MIN_SIDE} and {MAX_SIDE} pixels, as in 800x400")
     return size
 
 
@@ -85,7 +85,7 @@ class GraphSettings(Section):
     url: Annotated[str, Field(pattern=r"^\S+$")]
     """A path below `grafana.url`, or an address. Its own `from`, `to`, `var-…` and `viewPanel` count where the keys
     beside it say nothing."""
-    panel: Annotated[tuple[int | str, ...], BeforeValidator(_panels), Field(max_length=PANELS_AT_MOST)] = ()
+    panel: Annotated[tuple[int | str, ...], BeforeValidator(_panels), Field(max_length=MAX_PANELS)] = ()
     """A panel or several: the number in its address (`viewPanel=4`), or its title. Without one: the whole dashboard."""
     from_: str | None = Field(default=None, alias="from")
     """Since when: `now-6h`, `6h`, `now/d`."""
@@ -104,7 +104,7 @@ class GraphSettings(Section):
     @model_validator(mode="after")
     def _range(self) -> GraphSettings:
         try:
-            time_range.between(self.from_, self.to, datetime.now(UTC))
+            time_range.parse_ends(self.from_, self.to, datetime.now(UTC))
         except CannotAnswer as error:
             raise ValueError(str(error)) from None
         return self

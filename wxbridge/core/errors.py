@@ -38,6 +38,10 @@ class BadBody(WxbridgeError):
     """A posted body that cannot be read at all: answered with 400, nothing is stored."""
 
 
+class CannotAnswer(WxbridgeError):
+    """What a person asked for has no answer. The text is for them, in their language: what is wrong, what to do."""
+
+
 class StorageError(WxbridgeError):
     """The database did not take it (disk full, locked, read-only): answered with 503, to be tried again."""
 

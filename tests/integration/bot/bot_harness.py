@@ -1,9 +1,10 @@
-"""A chat under test: what people write goes in, what the bridge would send comes out."""
+"""The bot under test: what people write goes in, what the bridge would send comes out."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,16 +15,20 @@ import sqlalchemy as sa
 
 from tests.support import wait_for_change
 from wxbridge.alerts.render import Destination
-from wxbridge.bot.command import CannotAnswer, Command, Permission, Question
-from wxbridge.bot.dispatcher import Around, Chat, ChatSetting
+from wxbridge.bot.command import Command, CommandKind, Permission, Reply, Sender, choose_language
+from wxbridge.bot.command_table import CommandTable
+from wxbridge.bot.commands import list_command_kinds
+from wxbridge.bot.dispatcher import BotClock, CommandDispatcher
+from wxbridge.bot.services import CommandServices, CommandSettings
 from wxbridge.channels.wechat.mentions import says_name, without_quote
-from wxbridge.channels.wechat.settings import CAPABILITIES
+from wxbridge.channels.wechat.settings import CAPABILITIES, WechatTarget
 from wxbridge.config.types import ChatSettings
 from wxbridge.core.database import Database, sqlite_url
-from wxbridge.core.errors import PictureError, WxbridgeError
+from wxbridge.core.errors import CannotAnswer, PictureError, WxbridgeError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, Inbound, PictureSpec, Priority, Text
 from wxbridge.core.schema import contacts, messages, notifications
+from wxbridge.core.text.i18n import Language
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.pictures.store import PictureStore
 
@@ -80,28 +85,29 @@ class FakeClock:
                 future.set_result(None)
 
 
-async def _echo(question: Question) -> list[Text]:
-    return [Text(f"{question.asker.target}: {'|'.join(question.words)}")]
+async def _echo(command: Command) -> str:
+    return f"{command.sender.target}: {'|'.join(command.words)}"
 
 
-async def _stop(question: Question) -> list[Text]:
-    return [Text(f"stopped {question.text}")]
+async def _stop(command: Command) -> str:
+    return f"stopped {command.text}"
 
 
-async def _cannot(question: Question) -> list[Text]:
-    raise CannotAnswer(f"there is no {question.text}")
+async def _cannot(command: Command) -> str:
+    raise CannotAnswer(f"there is no {command.text}")
 
 
-async def _broken(question: Question) -> list[Text]:
-    raise {"known": WxbridgeError("the store is full;\n  make room"), "bug": ValueError("secret")}[question.text]
+async def _broken(command: Command) -> str:
+    raise {"known": WxbridgeError("the store is full;\n  make room"), "bug": ValueError("secret")}[command.text]
 
 
-async def _draw(question: Question) -> list[Text | PictureSpec]:
-    return [Text("here it is"), PictureSpec("page", {"name": question.text}, link="http://grafana.example/d/x")]
+async def _draw(command: Command) -> Reply:
+    spec = PictureSpec("page", {"name": command.text}, link="http://grafana.example/d/x")
+    return Reply((Text("here it is"), spec))
 
 
-async def _nothing(question: Question) -> list[Text]:
-    return []
+async def _nothing(_: Command) -> Reply:
+    return Reply(())
 
 
 class Gate:
@@ -112,36 +118,116 @@ class Gate:
         self.entered: list[str] = []
         self.cancelled = 0
 
-    async def run(self, question: Question) -> list[Text]:
-        self.entered.append(question.text)
+    async def run(self, command: Command) -> str:
+        self.entered.append(command.text)
         self.changed.set()
         try:
             await self.open.wait()
         except asyncio.CancelledError:
             self.cancelled += 1
             raise
-        return [Text(f"waited {question.text}".strip())]
+        return f"waited {command.text}".strip()
 
 
-def command(name: str, run: Any, *words: str, permission: Permission = Permission.EVERYONE) -> Command:
+def kind(name: str, run: Any, *words: str, permission: Permission = Permission.EVERYONE) -> CommandKind:
     about = {"en": f"does {name}", "zh": f"{name} 的说明"}
     usage = {"en": f"{name} X", "zh": f"{words[0] if words else name} X"}
-    return Command(name, (name, *words), about, usage, run, permission)
+    return CommandKind(name, (name, *words), about, usage, run, permission)
 
 
-def commands(gate: Gate) -> list[Command]:
-    """A small set of every kind."""
+def kinds(gate: Gate) -> list[CommandKind]:
+    """A small set of every sort."""
     return [
-        command("echo", _echo, "复述"),
-        command("list graphs", _echo, "列出图表"),
-        command("list", _nothing, "列出"),
-        command("graph", _draw, "图"),
-        command("stop", _stop, "停止", permission=Permission.ADMINS),
-        command("promql", _echo, "查询", permission=Permission.PROMQL),
-        command("find", _cannot, "查找"),
-        command("break", _broken, "弄坏"),
-        command("wait", gate.run, "等待"),
+        kind("echo", _echo, "复述"),
+        kind("list graphs", _echo, "列出图表"),
+        kind("list", _nothing, "列出"),
+        kind("graph", _draw, "图"),
+        kind("stop", _stop, "停止", permission=Permission.ADMINS),
+        kind("promql", _echo, "查询", permission=Permission.PROMQL),
+        kind("find", _cannot, "查找"),
+        kind("break", _broken, "弄坏"),
+        kind("wait", gate.run, "等待"),
     ]
+
+
+def services(**given: Any) -> CommandServices:
+    """The services that a test needs; the others are None."""
+    return CommandServices(**{each.name: given.get(each.name) for each in fields(CommandServices)})
+
+
+@dataclass
+class Asker:
+    """Somebody who writes commands of the bridge, and is answered at once, without a chat in between."""
+
+    services: CommandServices
+    at: datetime
+    settings: dict[str, Any] = field(default_factory=dict)
+    table: CommandTable = field(default_factory=lambda: CommandTable(list_command_kinds()))
+
+    async def reply(self, line: str, language: Language | None = None, target: str = "ops") -> Reply:
+        """Reply to a line. Raises `CannotAnswer`."""
+        match = self.table.match(line)
+        assert match, line
+        command = Command(
+            Sender("wechat", target, "wxid_zhang", "张三", "1@chatroom", "技术讨论群"),
+            match.text,
+            match.words,
+            self.at,
+            language or choose_language(line, "en"),
+            self.services,
+            bot_settings(**{"timezone": self.at.tzinfo} | self.settings),
+        )
+        reply = await match.kind.run(command)
+        return Reply((Text(reply),)) if isinstance(reply, str) else reply
+
+    async def ask(self, line: str, language: Language | None = None, target: str = "ops") -> str:
+        """The text that replies to a line; what cannot be answered begins with a cross."""
+        try:
+            reply = await self.reply(line, language, target)
+        except CannotAnswer as error:
+            return f"✗ {error}"
+        if reply.then is not None:
+            reply.then()
+        (body,) = reply.bodies
+        assert isinstance(body, Text)
+        return body.text
+
+
+def bot_settings(**given: Any) -> CommandSettings:
+    """What a configuration says of the chat, with what a test says otherwise."""
+    place = Destination(CAPABILITIES, 86400.0)
+    usual = {
+        "chat": ChatSettings(),
+        "language": "en",
+        "timezone": ZoneInfo("Asia/Shanghai"),
+        "destinations": {"ops": place, "second": place, "master": place},
+    }
+    return CommandSettings(**usual | given)
+
+
+class FakeChannels:
+    """Channels that know some chats: rooms and direct chats by target, and who the master is."""
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, str] = {ROOM: "ops", "second-room": "second"}
+        self.direct: dict[str, str] = {}
+        self.masters: set[str] = set()
+        self.offline: list[Exception] = []
+        """What is raised, one after the other, when it is asked whose room something was written in."""
+        self.channels = {"wechat": self, "wecom_bot:main": self}
+        self.targets = {
+            "ops": WechatTarget(room=ROOM, commands=True),
+            "second": WechatTarget(room="second-room", commands=True),
+            "master": WechatTarget(contact="master"),
+        }
+
+    def targets_of(self, message: Inbound) -> tuple[str, ...]:
+        if message.room_id is not None:
+            if self.offline:
+                raise self.offline.pop(0)
+            return tuple(filter(None, [self.rooms.get(message.room_id)]))
+        names = [self.direct.get(message.sender_id), "master" if message.sender_id in self.masters else None]
+        return tuple(dict.fromkeys(filter(None, names)))
 
 
 class WatchedOutbox(Outbox):
@@ -158,57 +244,42 @@ class WatchedOutbox(Outbox):
 
 
 class Talk:
-    """A chat with its database; `say` gives what is sent in return."""
+    """A bot with its database; `say` gives what is sent in return."""
 
     def __init__(self, database: Database, folder: Path, **settings: Any) -> None:
         self.database, self.folder = database, folder
         self.clock, self.gate, self.metrics = FakeClock(), Gate(), Metrics()
-        self.targets: dict[str | None, str] = {ROOM: "ops", "second-room": "second"}
-        self.direct: dict[str, str] = {}
-        self.masters: set[str] = set()
-        self.offline: list[Exception] = []
+        self.channels = FakeChannels()
         self.drawn: list[PictureSpec] = []
         self.draw_error: PictureError | None = None
         self.settings = ChatSettings(**settings)
         self.outbox = WatchedOutbox(self)
-        self.chat = self.make()
+        self.bot = self.make()
         self._number = 0
         self._read = 0
 
-    def make(self, **changes: Any) -> Chat:
-        around = Around(
-            self.database, self.outbox, self._target_of, self._is_master, self.metrics,
-            now=self.clock.now, monotonic=self.clock.now, sleep=self.clock.sleep,
-        )  # fmt: skip
-        return Chat(around, self.setting(**changes))
+    def make(self, kinds: Sequence[CommandKind] | None = None) -> CommandDispatcher:
+        """Start a bot, with the chats and the database of the others."""
+        parts = services(
+            database=self.database,
+            outbox=self.outbox,
+            channels=self.channels,
+            metrics=self.metrics,
+            picture_store=PictureStore(self.folder),
+            drawer=self,
+        )
+        clock = BotClock(self.clock.now, self.clock.now, self.clock.sleep)
+        return CommandDispatcher(parts, bot_settings(chat=self.settings), kinds or self.kinds(), clock)
 
-    def setting(self, **changes: Any) -> ChatSetting:
-        place = Destination(CAPABILITIES, 86400.0)
-        known = {
-            "settings": self.settings,
-            "commands": commands(self.gate),
-            "language": "en",
-            "timezone": ZoneInfo("Asia/Shanghai"),
-            "destinations": {"ops": place, "second": place, "master": place},
-            "picture_store": PictureStore(self.folder),
-            "draw": self._draw,
-            "master": "master",
-        }
-        return ChatSetting(**known | changes)
+    def kinds(self) -> list[CommandKind]:
+        """The commands."""
+        return kinds(self.gate)
 
     async def until(self, predicate: Callable[[], Any]) -> None:
         """Wait until something is so: looked at when a command begins to wait, or an answer is stored."""
         await wait_for_change(self.gate.changed, predicate)
 
-    def _target_of(self, message: Inbound) -> str | None:
-        if self.offline:
-            raise self.offline.pop(0)
-        return self.targets.get(message.room_id) if message.room_id else self.direct.get(message.sender_id)
-
-    def _is_master(self, message: Inbound) -> bool:
-        return message.sender_id in self.masters
-
-    async def _draw(self, spec: PictureSpec) -> bytes:
+    async def draw(self, spec: PictureSpec) -> bytes:
         self.drawn.append(spec)
         if self.draw_error is not None:
             raise self.draw_error
@@ -219,13 +290,13 @@ class Talk:
         self._number += 1
         at = datetime.fromtimestamp(self.clock.time - given.pop("age", 0), UTC)
         message = inbound(text, **{"id": f"m{self._number}", "at": at} | given)
-        await self.chat.on_inbound(message)
+        await self.bot.on_inbound(message)
         return message
 
     async def say(self, text: str, **given: Any) -> list[str]:
         """Let somebody write, and give all answers to it: texts, and pictures as `[picture]`."""
         await self.write(text, **given)
-        await self.chat.settled()
+        await self.bot.wait_idle()
         return await self.replies()
 
     async def rows(self) -> list[Any]:
@@ -263,7 +334,7 @@ class Talk:
 
 @pytest.fixture
 async def make_talk(tmp_path: Path) -> AsyncIterator[Callable[..., Talk]]:
-    """Make a chat with settings of its own."""
+    """Make a bot with settings of its own."""
     database = Database.open(sqlite_url(tmp_path / "state"))
     made: list[Talk] = []
 
@@ -273,7 +344,7 @@ async def make_talk(tmp_path: Path) -> AsyncIterator[Callable[..., Talk]]:
 
     yield make
     for talk in made:
-        await talk.chat.close()
+        await talk.bot.close()
     database.close()
 
 

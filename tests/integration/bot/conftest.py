@@ -1,4 +1,4 @@
-"""The fixtures of these tests; what they are made of is in `chat_bench`."""
+"""The fixtures of these tests; what they are made of is in `bot_harness`."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
@@ -20,23 +20,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.real_monitors import needs_alertmanager, post_alerts, run_alertmanager
+from tests.integration.bot.bot_harness import Asker, services
 from tests.support import free_port
 from wxbridge.alerts import store
 from wxbridge.alerts.firing import FiringOverview
 from wxbridge.alerts.service import AlertMonitors, AlertService
 from wxbridge.alerts.silences import Silence
-from wxbridge.bot.command import Asker, CannotAnswer, Command, Permission, Question
-from wxbridge.bot.commands.alert_arguments import read_query, read_silence
-from wxbridge.bot.commands.alerts import CANDIDATES, SHOWN, alert_commands
+from wxbridge.bot.command import Permission
+from wxbridge.bot.commands import list_command_kinds
+from wxbridge.bot.commands.alert_arguments import parse_query, parse_silence
+from wxbridge.bot.commands.alerts import MAX_ALERTS, MAX_CHOICES
 from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database, sqlite_url
-from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Text
+from wxbridge.core.errors import CannotAnswer
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.text.i18n import Language
 from wxbridge.monitors.alertmanager import Alertmanager
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOON = datetime(2026, 6, 5, 12, tzinfo=SHANGHAI)
-ASKER = Asker("wechat", "ops", "wxid_1", "张三", "1@chatroom", "技术讨论群")
 
 
 def alert(name: str, source: str = "openfalcon", **labels: str) -> Alert:
@@ -59,10 +61,6 @@ class Chat:
     alerts: AlertService
     database: Database
     language: Language = "en"
-    commands: dict[str, Command] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.commands = {command.name: command for command in alert_commands(self.alerts)}
 
     async def overview(self) -> FiringOverview:
         return await self.alerts.overview()
@@ -76,17 +74,8 @@ class Chat:
 
     async def ask(self, line: str, language: Language | None = None) -> str:
         """What is answered to a line; what cannot be answered begins with a cross."""
-        word, _, text = line.partition(" ")
-        question = Question(
-            ASKER, text.strip(), tuple(text.split()), datetime.now(SHANGHAI), language or self.language
-        )  # fmt: skip
-        command = next(each for each in self.commands.values() if word in each.words)
-        try:
-            [answer] = await command.run(question)
-        except CannotAnswer as error:
-            return f"✗ {error}"
-        assert isinstance(answer, Text)
-        return answer.text
+        asker = Asker(services(alerts=self.alerts), datetime.now(SHANGHAI))
+        return await asker.ask(line, language or self.language)
 
     async def id_of(self, text: str) -> str:
         return re.findall(r"\[([0-9a-f]+)\]", await self.ask(f"alerts {text}"))[0]
@@ -168,11 +157,11 @@ async def test_of_a_single_one_all_is_told(chat: Chat) -> None:
 
 
 async def test_of_many_the_worst_are_shown_and_the_rest_is_counted(chat: Chat) -> None:
-    await chat.fires(*(alert("Many", instance=f"i-{n}") for n in range(SHOWN + 12)), DISK)
+    await chat.fires(*(alert("Many", instance=f"i-{n}") for n in range(MAX_ALERTS + 12)), DISK)
     lines = (await chat.ask("alerts")).splitlines()
-    assert lines[0] == f"{SHOWN + 13} firing"
+    assert lines[0] == f"{MAX_ALERTS + 13} firing"
     assert "DiskFull" in lines[1]
-    assert len(lines) == SHOWN + 2
+    assert len(lines) == MAX_ALERTS + 2
     assert lines[-1] == "… and 13 more; ask for some of them: alerts severity=critical"
     assert (await chat.ask("告警", "zh")).splitlines()[-1] == "……另有 13 条，可加条件查看：告警 severity=critical"
 
@@ -303,7 +292,7 @@ async def test_without_an_id_the_only_one_left_is_meant(chat: Chat) -> None:
     assert answer.startswith("✗ 是哪一条？请写编号：\n🔥 [")
     await chat.ask(f"ack {await chat.id_of('disk')}")
     assert "looks after Slow" in await chat.ask("ack")
-    await chat.fires(*(alert("Many", instance=f"i-{n}") for n in range(CANDIDATES + 3)))
+    await chat.fires(*(alert("Many", instance=f"i-{n}") for n in range(MAX_CHOICES + 3)))
     assert (await chat.ask("ack")).splitlines()[-1] == "… and 3 more"
 
 
@@ -422,8 +411,9 @@ async def test_a_grafana_that_refuses_is_passed_over_in_a_line_and_one_without_a
 # ---------------------------------------------------------------- the table, and what people write
 
 
-def test_the_commands_have_words_help_and_permissions_in_both_languages(make: Callable[..., Chat]) -> None:
-    commands = make().commands
+def test_the_commands_have_words_help_and_permissions_in_both_languages() -> None:
+    commands = {each.name: each for each in list_command_kinds()}
+    commands = {name: commands[name] for name in ("alerts", "silence", "unsilence", "silences", "ack")}
     assert {name for name, each in commands.items() if each.permission is Permission.ADMINS} == {"silence", "unsilence"}
     words = [word for each in commands.values() for word in each.words]
     assert len(words) == len(set(words))
@@ -467,22 +457,22 @@ def test_the_commands_have_words_help_and_permissions_in_both_languages(make: Ca
     ],
 )
 def test_how_long_is_said_in_many_ways(text: str, end: str, comment: str) -> None:
-    asked = read_silence(f"team=db {text}", NOON, "en")
+    asked = parse_silence(f"team=db {text}", NOON, "en")
     assert (asked.what, f"{asked.ends_at:%m-%d %H:%M:%S}", asked.comment) == ("team=db", end, comment)
 
 
 def test_two_hours_are_two_hours_where_the_clock_is_put_forward() -> None:
     before = datetime(2026, 3, 29, 1, 30, tzinfo=ZoneInfo("Europe/Berlin"))
-    assert f"{read_silence('a=b 2h', before, 'en').ends_at:%H:%M}" == "04:30"
+    assert f"{parse_silence('a=b 2h', before, 'en').ends_at:%H:%M}" == "04:30"
 
 
 def test_an_id_that_looks_like_a_time_is_an_id() -> None:
-    asked = read_silence("4021d 2h", NOON, "en")
+    asked = parse_silence("4021d 2h", NOON, "en")
     assert (asked.what, asked.ends_at) == ("4021d", NOON + 2 * HOUR)
 
 
 def test_matchers_keep_what_stands_in_their_quotes() -> None:
-    query = read_query('a=“x，y 2h” b=~"x{1,3}|\\d+" c != "=" word "two words" d=e{2}', "en")
+    query = parse_query('a=“x，y 2h” b=~"x{1,3}|\\d+" c != "=" word "two words" d=e{2}', "en")
     assert [(each.name, each.operator, each.value) for each in query.matchers] == [
         ("a", "=", "x，y 2h"), ("b", "=~", "x{1,3}|\\d+"), ("c", "!=", "="), ("d", "=", "e{2}"),
     ]  # fmt: skip
@@ -491,6 +481,6 @@ def test_matchers_keep_what_stands_in_their_quotes() -> None:
 
 @given(st.text(alphabet='ab=~!"{}()|,.*+ 12hd\\“”，小时到:：-', max_size=30))
 def test_whatever_is_written_is_read_or_refused_in_words(text: str) -> None:
-    for read in (lambda: read_query(text, "en"), lambda: read_silence(text, NOON, "zh")):
+    for read in (lambda: parse_query(text, "en"), lambda: parse_silence(text, NOON, "zh")):
         with suppress(CannotAnswer):
             assert read() is not None

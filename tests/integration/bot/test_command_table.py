@@ -7,10 +7,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.integration.bot.bot_harness import Gate, command, commands
-from wxbridge.bot.command_table import Table, words_of
+from tests.integration.bot.bot_harness import Gate, kind, kinds
+from wxbridge.bot.command_table import CommandTable, split_words
 
-TABLE = Table(commands(Gate()), prefix="/")
+TABLE = CommandTable(kinds(Gate()), prefix="/")
 
 
 @pytest.mark.parametrize(
@@ -38,7 +38,7 @@ TABLE = Table(commands(Gate()), prefix="/")
 def test_the_longest_word_says_which_command_it_is(line, name, text, words):
     match = TABLE.match(line)
     assert match is not None
-    assert (match.command.name, match.text, match.words) == (name, text, words)
+    assert (match.kind.name, match.text, match.words) == (name, text, words)
 
 
 @pytest.mark.parametrize("line", ["", "graphs kafka", "graph.kafka", "图表", "状态", "helpful", "the graph", "graph/x"])
@@ -64,7 +64,7 @@ def test_what_only_looks_like_a_word_is_none(line):
     ],
 )
 def test_how_arguments_are_cut(text, words):
-    assert words_of(text) == words
+    assert split_words(text) == words
 
 
 class Counted(str):
@@ -81,20 +81,20 @@ class Counted(str):
 def test_a_text_of_quotes_that_do_not_end_is_not_read_once_for_each_of_them(quote):
     text = Counted(quote * 500)
     text.looked_at = 0
-    words_of(text)
+    split_words(text)
     assert text.looked_at < 10 * len(text)
 
 
 @given(st.text(max_size=60) | st.text("\"'“”‘’＂ =\\ab，：图", max_size=20))
 def test_every_text_can_be_cut_and_matched(text):
-    assert all(isinstance(word, str) for word in words_of(text))
+    assert all(isinstance(word, str) for word in split_words(text))
     TABLE.match(text)
-    TABLE.near(text, lambda _: True, contained=True)
+    TABLE.suggest(text, contained=True)
 
 
 @given(st.text("ab1图，：=", min_size=1, max_size=10), st.text("ab1图，：=", min_size=1, max_size=10))
 def test_words_without_quotes_are_as_many_as_there_are_between_blanks(one, two):
-    assert len(words_of(f" {one}  {two} ")) == 2
+    assert len(split_words(f" {one}  {two} ")) == 2
 
 
 @pytest.mark.parametrize(
@@ -110,16 +110,16 @@ def test_words_without_quotes_are_as_many_as_there_are_between_blanks(one, two):
     ],
 )
 def test_what_somebody_may_have_meant(line, contained, near):
-    assert TABLE.near(line, lambda _: True, contained=contained)[: len(near)] == near
+    assert TABLE.suggest(line, contained=contained)[: len(near)] == near
     if not near:
-        assert TABLE.near(line, lambda _: True, contained=contained) == []
+        assert TABLE.suggest(line, contained=contained) == []
 
 
 def test_two_commands_with_a_word_in_common_are_a_mistake_of_ours():
     with pytest.raises(ValueError, match="'echo'"):
-        Table([command("echo", None), command("other", None, "ＥＣＨＯ")])
+        CommandTable([kind("echo", None), kind("other", None, "ＥＣＨＯ")])
     with pytest.raises(ValueError, match="'help'"):
-        Table([command("mine", None, "Help")])
+        CommandTable([kind("mine", None, "Help")])
 
 
 async def test_help_lists_what_somebody_may_use_in_their_language(talk):
@@ -132,8 +132,8 @@ async def test_help_lists_what_somebody_may_use_in_their_language(talk):
     (text,) = await talk.say("/帮助")
     assert "图 / graph — graph 的说明" in text
     assert text.splitlines()[-1] == "群里请先 @我或以 / 开头。"
-    talk.masters.add("wxid_zhang")
-    talk.direct["wxid_zhang"] = "master"
+    talk.channels.masters.add("wxid_zhang")
+    talk.channels.direct["wxid_zhang"] = "master"
     (text,) = await talk.say("help", room=None)
     assert {"stop — does stop", "promql — does promql"} <= set(text.splitlines())
     assert "In a room" not in text
@@ -170,7 +170,7 @@ async def test_whoami_and_here_give_lines_for_the_file(talk):
     [("ops-room", {"chat": "ops-room", "chat_type": "group"}), (None, {"chat": "lisi", "chat_type": "single"})],
 )
 async def test_here_with_a_wecom_bot(talk, room, address):
-    talk.direct["lisi"] = "second"
+    talk.channels.direct["lisi"] = "second"
     (text,) = await talk.say("here", room=room, sender_id="lisi", channel="wecom_bot:main", mentioned=True)
     name, target = next(iter(yaml.safe_load(text.splitlines()[-1])["targets"].items()))
     assert name == ("ops" if room else "second")

@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 import structlog
 
-from tests.integration.bot.bot_harness import BOT, PNG, command
-from wxbridge.bot.rate_limit import PAUSE
+from tests.integration.bot.bot_harness import BOT, PNG, bot_settings, kind
+from wxbridge.bot.command import Reply
+from wxbridge.bot.rate_limit import LEFT_ALONE_SECONDS
 from wxbridge.config.types import ChatSettings
 from wxbridge.core.errors import Offline, PictureError, StorageError, WxbridgeError
 from wxbridge.core.model import Text
@@ -72,7 +73,7 @@ async def test_nothing_is_answered_or_kept_where_nobody_declared_the_chat(talk):
 
 
 async def test_the_master_is_told_the_ids_of_a_chat_that_is_no_target_yet_in_his_own(talk):
-    talk.masters.add("wxid_zhang")
+    talk.channels.masters.add("wxid_zhang")
     (text,) = await talk.say(f"@{BOT} here", room="new-room")
     assert text.splitlines()[1:] == [
         "No target of jobs.yaml is answered here yet.",
@@ -87,8 +88,8 @@ async def test_the_master_is_told_the_ids_of_a_chat_that_is_no_target_yet_in_his
 
 
 async def test_the_masters_own_chat_needs_no_mention_and_has_his_rights(talk):
-    talk.direct["wxid_zhang"] = "master"
-    talk.masters.add("wxid_zhang")
+    talk.channels.direct["wxid_zhang"] = "master"
+    talk.channels.masters.add("wxid_zhang")
     assert await talk.say("stop now", room=None) == ["stopped now"]
     assert await talk.say("thanks", room=None) == ["I do not know “thanks”. Write `help` for what I can do."]
     assert await talk.say("[image]", room=None) == []
@@ -105,7 +106,7 @@ async def test_an_answer_is_a_reply_that_mentions_nobody_and_is_soon_worth_nothi
 
 async def test_whoever_asked_is_mentioned_where_it_is_wished(make_talk):
     talk = make_talk(mention=True)
-    talk.direct["wxid_zhang"] = "second"
+    talk.channels.direct["wxid_zhang"] = "second"
     await talk.say("/graph a")
     await talk.say("echo a", room=None)
     assert [(row.kind, row.mentions) for row in await talk.rows()] == [
@@ -123,17 +124,16 @@ async def test_what_a_command_begins_begins_behind_its_answer(talk, problem):
         accepted.extend(item.bodies[0].text for item in items)
         return found
 
-    async def run(question):
+    async def run(command):
         def begin():
             begun.append([*accepted])
             if problem:
                 raise problem
 
-        question.then.append(begin)
-        return [Text("it begins")]
+        return Reply((Text("it begins"),), then=begin)
 
     talk.outbox.put = noted
-    talk.chat = talk.make(commands=[command("begin", run)])
+    talk.bot = talk.make([kind("begin", run)])
     assert await talk.say("/begin") == ["it begins"]
     assert begun == [["it begins"]]
     assert all(finished for _, finished in await done(talk))
@@ -189,7 +189,7 @@ async def test_one_moment_is_said_only_where_it_takes_longer_than_two_seconds(ta
     await talk.clock.pass_by(0.2)
     await talk.clock.asleep.wait()  # for the deadline
     talk.gate.open.set()
-    await talk.chat.settled()
+    await talk.bot.wait_idle()
     assert await talk.replies() == ["One moment …", "waited a"]
     assert await talk.say("/等待 b") == ["waited b"]
 
@@ -199,7 +199,7 @@ async def test_a_command_that_does_not_end_is_ended_after_a_minute(talk):
     await talk.write("/echo b")
     await talk.clock.pass_by(2)
     await talk.clock.pass_by(58)
-    await talk.chat.settled()
+    await talk.bot.wait_idle()
     assert await talk.replies() == ["One moment …", "`wait` did not finish within 1 min.", "ops: b"]
     assert talk.gate.cancelled == 1
     assert talk.counted() == {"wait timeout": 1, "echo answered": 1}
@@ -211,7 +211,7 @@ async def test_what_had_to_wait_for_too_long_is_not_run(talk):
     for _ in range(2):
         await talk.clock.pass_by(2)
         await talk.clock.pass_by(58.1)
-    await talk.chat.settled()
+    await talk.bot.wait_idle()
     assert (await talk.replies())[-1] == "`echo` had to wait too long; please ask again."
 
 
@@ -222,7 +222,7 @@ async def test_within_a_chat_order_is_kept_and_chats_do_not_wait_for_each_other(
     await talk.until(talk.counted)
     assert await talk.replies() == ["second: c"]
     talk.gate.open.set()
-    await talk.chat.settled()
+    await talk.bot.wait_idle()
     assert await talk.replies() == ["waited a", "ops: b"]
 
 
@@ -239,18 +239,18 @@ async def test_what_is_too_old_when_it_comes_is_not_answered(talk):
 async def test_what_was_asked_before_a_crash_is_answered_after_it_once(talk):
     await talk.write("/echo a\n/wait b\n/echo c")
     await talk.until(lambda: talk.gate.entered == ["b"])
-    await talk.chat.close()
+    await talk.bot.close()
     assert await talk.replies() == ["ops: a"]
     talk.clock.time += 60
     talk.gate.open.set()
-    talk.chat = talk.make()
-    await talk.chat.recover()
-    await talk.chat.settled()
+    talk.bot = talk.make()
+    await talk.bot.recover()
+    await talk.bot.wait_idle()
     assert await talk.replies() == ["waited b", "ops: c"]
     assert await done(talk) == [("m1", True)]
-    talk.chat = talk.make()
-    await talk.chat.recover()
-    await talk.chat.settled()
+    talk.bot = talk.make()
+    await talk.bot.recover()
+    await talk.bot.wait_idle()
     assert await talk.replies() == []
 
 
@@ -258,21 +258,21 @@ async def test_an_answer_that_was_stored_is_not_made_again_even_without_a_window
     await talk.say("/echo a")
     await talk.database.run(lambda c: c.execute(sa.update(asked).values(done_at=None)))
     talk.outbox.dedupe_window = 0
-    talk.chat = talk.make()
-    await talk.chat.recover()
-    await talk.chat.settled()
+    talk.bot = talk.make()
+    await talk.bot.recover()
+    await talk.bot.wait_idle()
     assert await talk.replies() == []
     assert await done(talk) == [("m1", True)]
 
 
 async def test_what_was_asked_more_than_two_minutes_before_the_restart_is_not_answered(talk):
     await talk.write("/wait a")
-    await talk.chat.close()
+    await talk.bot.close()
     talk.clock.time += 121
     talk.gate.open.set()
-    talk.chat = talk.make()
-    await talk.chat.recover()
-    await talk.chat.settled()
+    talk.bot = talk.make()
+    await talk.bot.recover()
+    await talk.bot.wait_idle()
     assert await talk.replies() == []
     assert await done(talk) == [("m1", True)]
 
@@ -280,7 +280,7 @@ async def test_what_was_asked_more_than_two_minutes_before_the_restart_is_not_an
 async def test_a_message_that_the_gateway_brings_twice_is_answered_once(talk):
     assert await talk.say("/echo a", id="same") == ["ops: a"]
     assert await talk.say("/echo a", id="same") == []
-    talk.chat = talk.make()
+    talk.bot = talk.make()
     assert await talk.say("/echo a", id="same") == []
     assert await talk.say("/echo a", id="same", channel="wecom_bot:main") == ["ops: a"]
 
@@ -288,11 +288,11 @@ async def test_a_message_that_the_gateway_brings_twice_is_answered_once(talk):
 async def test_taking_up_what_is_open_does_not_double_what_is_being_answered(talk):
     await talk.write("/wait a")
     await talk.until(lambda: talk.gate.entered)
-    await talk.chat.recover()
+    await talk.bot.recover()
     talk.gate.open.set()
-    await talk.chat.settled()
-    await talk.chat.recover()
-    await talk.chat.settled()
+    await talk.bot.wait_idle()
+    await talk.bot.recover()
+    await talk.bot.wait_idle()
     assert await talk.replies() == ["waited a"]
 
 
@@ -302,20 +302,20 @@ async def test_a_message_without_an_id_is_answered_once_too(talk):
 
 
 async def test_commands_wait_until_it_is_known_which_chat_it_is(talk):
-    talk.offline = [Offline("rooms are being read")] * 3
+    talk.channels.offline = [Offline("rooms are being read")] * 3
     await talk.write("/echo a")
     for _ in range(2):
         await talk.clock.pass_by(1)
-    await talk.chat.settled()
+    await talk.bot.wait_idle()
     assert await talk.replies() == ["ops: a"]
 
 
 async def test_where_it_never_becomes_known_it_is_given_up_and_logged(talk):
-    talk.offline = [Offline("rooms are being read")] * 3
+    talk.channels.offline = [Offline("rooms are being read")] * 3
     with structlog.testing.capture_logs() as logs:
         await talk.write("/echo a")
         await talk.clock.pass_by(121)
-        await talk.chat.settled()
+        await talk.bot.wait_idle()
     assert await talk.replies() == []
     assert [line["why"] for line in logs if line["event"] == "command not answered"] == ["rooms are being read"]
 
@@ -331,7 +331,7 @@ async def test_what_is_asked_while_the_database_takes_nothing_is_answered_when_i
         await talk.write("/echo b")
         await talk.clock.asleep.wait()
     await talk.clock.pass_by(1)
-    await talk.chat.settled()
+    await talk.bot.wait_idle()
     assert await talk.replies() == ["ops: a", "ops: b"]
     assert await done(talk) == [("m1", True), ("m2", True)]
 
@@ -348,7 +348,7 @@ async def test_an_answer_that_cannot_be_stored_is_made_again_and_those_that_were
             await asyncio.Event().wait()
 
     talk.outbox.put, talk.clock.sleep = refused_once, sleep
-    talk.chat = talk.make()
+    talk.bot = talk.make()
     assert await talk.say("/echo a\n/echo b") == ["ops: a", "ops: b"]
     assert tried == ["ops: a", "ops: b", "ops: b"]
     assert await done(talk) == [("m1", True)]
@@ -360,7 +360,7 @@ async def test_what_no_database_took_for_two_minutes_is_given_up_and_the_next_co
             patch.setattr(talk.database, "run", full)
             await talk.write("/echo a")
             await talk.clock.pass_by(121)
-            await talk.chat.settled()
+            await talk.bot.wait_idle()
         errors = [line["event"] for line in logs if line["log_level"] == "error"]
         assert errors == ["a command could not be stored yet", "an answer could not be stored"]
     assert await talk.say("/echo a") == ["ops: a"]
@@ -373,7 +373,7 @@ async def test_a_message_that_comes_again_while_the_database_takes_nothing_is_an
         await talk.write("/echo a", id="same")
         await talk.clock.asleep.wait()
     await talk.clock.pass_by(1)
-    await talk.chat.settled()
+    await talk.bot.wait_idle()
     assert await talk.replies() == ["ops: a"]
 
 
@@ -417,7 +417,7 @@ async def test_whoever_repeats_the_same_is_left_alone_for_a_while(talk):
         replies += await talk.say("/echo a")
     assert replies == ["ops: a"] * 5 + ["The same again and again: I do not answer 张三 for 10 min."]
     assert await talk.say("/echo b") == []
-    talk.clock.time += PAUSE
+    talk.clock.time += LEFT_ALONE_SECONDS
     assert await talk.say("/echo a") == ["ops: a"]
 
 
@@ -453,7 +453,7 @@ async def test_two_bridges_in_one_room_do_not_talk_for_ever(talk):
 async def test_another_configuration_is_taken_over_between_two_commands(talk):
     await talk.write("/wait a")
     await talk.until(lambda: talk.gate.entered)
-    talk.chat.take(talk.setting(settings=ChatSettings(prefix="!"), language="zh"))
+    talk.bot.configure(bot_settings(chat=ChatSettings(prefix="!"), language="zh"))
     talk.gate.open.set()
     assert await talk.say("/echo b") == ["waited a"]
     assert await talk.say("!echo b") == ["ops: b"]
@@ -461,14 +461,13 @@ async def test_another_configuration_is_taken_over_between_two_commands(talk):
 
 
 async def test_two_commands_with_one_word_leave_the_old_table_in_place(talk):
-    twice = talk.setting().commands
     with pytest.raises(ValueError, match="echo"):
-        talk.chat.take(talk.setting(commands=[*twice, *twice]))
+        talk.bot.configure(bot_settings(), [*talk.kinds(), *talk.kinds()])
     assert await talk.say("/echo a") == ["ops: a"]
 
 
 async def test_a_target_that_the_configuration_lost_is_not_answered(talk):
-    talk.chat.take(talk.setting(destinations={}))
+    talk.bot.configure(bot_settings(destinations={}))
     assert await talk.say("/echo a") == []
 
 

@@ -13,23 +13,22 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from tests.fakes.grafana import TOKEN, FakeGrafana
+from tests.integration.bot.bot_harness import Asker, services
 from tests.support import SMALL
 from wxbridge import registry
-from wxbridge.bot.command import Asker, CannotAnswer, Permission, Question
-from wxbridge.bot.command_table import Table
-from wxbridge.bot.commands.graph_words import wanted
-from wxbridge.bot.commands.graphs import graph_commands
+from wxbridge.bot.command import Permission
+from wxbridge.bot.commands import list_command_kinds
+from wxbridge.bot.commands.graph_arguments import parse_graph_arguments
 from wxbridge.config.graphs import Graphs
 from wxbridge.config.schema import load
 from wxbridge.config.types import GrafanaSettings
-from wxbridge.core.errors import ConfigError, PictureError
+from wxbridge.core.errors import CannotAnswer, ConfigError, PictureError
 from wxbridge.core.model import PictureSpec, Text
 from wxbridge.monitors.dashboards import Dashboards
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.panels import PanelPainter
 
 NOW = datetime(2026, 11, 21, 16, 20, tzinfo=ZoneInfo("Asia/Shanghai"))
-ASKER = Asker("wechat", "ops", "wxid_1", "张三", "1@chatroom", "技术讨论群")
 SHORTCUTS = TypeAdapter(Graphs).validate_python({
     "kafka": {"url": "/d/kfk/kafka?var-topic=t_orders", "panel": 4, "from": "now-1h", "title": "Kafka 消息"},
     "both": {"url": "/d/kfk", "panel": [30, "Heap"], "vars": {"host": ["web-1", "web-2"]}, "size": "wide"},
@@ -42,15 +41,14 @@ SHORTCUTS = TypeAdapter(Graphs).validate_python({
 class Room:
     """Where commands are written: `ask("graph kafka 6h")` gives the texts and the specs of the answer."""
 
-    def __init__(self, dashboards: Dashboards | None, shortcuts=SHORTCUTS) -> None:
-        self.table = Table(
-            graph_commands(shortcuts=shortcuts, dashboards=dashboards, prometheus="http://prometheus:9090")
-        )
+    def __init__(
+        self, dashboards: Dashboards | None, shortcuts=SHORTCUTS, prometheus: str | None = "http://prometheus:9090"
+    ) -> None:
+        settings = {"graphs": shortcuts, "dashboards": dashboards, "prometheus_url": prometheus}
+        self.asker = Asker(services(), NOW, settings)
 
     async def ask(self, line: str, language="en"):
-        match = self.table.match(line)
-        assert match is not None
-        answers = await match.command.run(Question(ASKER, match.text, match.words, NOW, language))
+        answers = (await self.asker.reply(line, language)).bodies
         assert all(isinstance(each, Text | PictureSpec) for each in answers)
         texts = [each.text for each in answers if isinstance(each, Text)]
         return texts, [each for each in answers if isinstance(each, PictureSpec)]
@@ -513,11 +511,11 @@ async def test_a_bad_expression_is_told_with_its_place_and_without_the_range(roo
 
 
 async def test_promql_is_for_those_listed_and_needs_prometheus(dashboards) -> None:
-    commands = {each.name: each for each in graph_commands(shortcuts={}, dashboards=dashboards)}
+    commands = {each.name: each for each in list_command_kinds()}
     assert commands["promql"].permission is Permission.PROMQL
     assert commands["graph"].permission is commands["graphs"].permission is Permission.EVERYONE
     with pytest.raises(CannotAnswer, match="prometheus:"):
-        await commands["promql"].run(Question(ASKER, "up", ("up",), NOW, "en"))
+        await Room(dashboards, {}, None).ask("promql up")
 
 
 # ---------------------------------------------------------------- settings
@@ -570,7 +568,7 @@ WORDS = st.lists(
 @given(WORDS)
 def test_whatever_is_written_the_first_word_is_the_names(words) -> None:
     try:
-        found = wanted(words, NOW, "en")
+        found = parse_graph_arguments(words, NOW, "en")
     except CannotAnswer:
         return
     plain = [word for word in words if word.split() and not re.match(r"[^\s=]+=", word)]

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
-from wxbridge.bot.command import Answer, Asker, CannotAnswer, Question
-from wxbridge.bot.commands.host import host_commands
+from tests.integration.bot.bot_harness import Asker, services
+from wxbridge.bot.command import Reply
+from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import PictureSpec, Text
 from wxbridge.core.text.i18n import Language
 from wxbridge.hosts.samples import Host, Sample, make_history
@@ -23,22 +25,22 @@ def a_host(name: str, cpu: float, *, silent: float | None = None, disk: float = 
     return Host(name, make_history(samples, 10), {"cores": 4.0}, silent)
 
 
-async def asked(text: str, hosts: Sequence[Host], language: Language = "en") -> Sequence[Answer]:
-    (command,) = host_commands(lambda: hosts)
+async def asked(text: str, hosts: Sequence[Host], language: Language = "en") -> Reply:
     at = datetime.fromtimestamp(NOW, UTC).astimezone(ZoneInfo("Asia/Shanghai"))
-    asker = Asker("wechat", "ops", "wxid", "张三")
-    return await command.run(Question(asker, text, tuple(text.split()), at, language))
+    monitor = SimpleNamespace(list_hosts=lambda: hosts)
+    return await Asker(services(hosts=monitor), at).reply(f"host {text}", language)
 
 
-def text_of(answers: Sequence[Answer]) -> str:
-    assert isinstance(answers[0], Text)
-    return answers[0].text
+def text_of(reply: Reply) -> str:
+    assert isinstance(reply.bodies[0], Text)
+    return reply.bodies[0].text
 
 
-def chart_of(answers: Sequence[Answer]) -> dict[str, Any]:
-    assert isinstance(answers[1], PictureSpec)
-    assert answers[1].kind == "host_chart"
-    return dict(answers[1].params)
+def chart_of(reply: Reply) -> dict[str, Any]:
+    spec = reply.bodies[1]
+    assert isinstance(spec, PictureSpec)
+    assert spec.kind == "host_chart"
+    return dict(spec.params)
 
 
 async def test_the_only_machine_needs_no_name() -> None:

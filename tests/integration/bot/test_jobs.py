@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -13,11 +13,9 @@ import pytest
 import pytest_asyncio
 import sqlalchemy as sa
 
+from tests.integration.bot.bot_harness import Asker, services
 from wxbridge import app
-from wxbridge.bot.command import Asker, CannotAnswer, Permission, Question
-from wxbridge.bot.command_table import Table, language_of
-from wxbridge.bot.commands.jobs import job_commands
-from wxbridge.bot.commands.status import status_command
+from wxbridge.bot.command import Permission
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database
 from wxbridge.core.model import ChannelState, ChannelStatus, MessageState, Notification, PictureSpec, Text
@@ -54,24 +52,21 @@ class Talk:
         self.channels: dict[str, ChannelStatus] = {}
         self.budgets: dict[str, dict[str, int]] = {}
         self.jobs = app.make_scheduler(config, database, Outbox(database), NoPictures())
-        status = status_command(lambda: self.channels, lambda: self.budgets, Outbox(database))
-        self.table = Table([*job_commands(self.jobs), status])
+
+    def asker(self) -> Asker:
+        parts = services(
+            outbox=Outbox(self.database),
+            jobs=self.jobs,
+            channels=SimpleNamespace(statuses=lambda: self.channels),
+            lanes=SimpleNamespace(budgets=lambda: self.budgets),
+        )
+        return Asker(parts, self.at)
 
     async def ask(self, line: str, target: str = "ops") -> str:
-        match = self.table.match(line)
-        assert match, line
-        asker = Asker("wechat", target, "wxid_zhang", "张三", room_id="r")
-        question = Question(asker, match.text, match.words, self.at, language_of(line, "en"))
         try:
-            (answer,) = await match.command.run(question)
-            for begin in question.then:
-                begin()
-        except CannotAnswer as error:
-            return f"✗ {error}"
+            return await self.asker().ask(line, target=target)
         finally:
             await self.jobs.wait_idle()
-        assert isinstance(answer, Text)
-        return answer.text
 
     async def sent(self) -> list[tuple[str, str]]:
         found = (await Outbox(self.database).list_messages())[::-1]
@@ -93,7 +88,7 @@ async def talk(read: Callable[..., Config]) -> AsyncIterator[Talk]:
 
 
 def test_everybody_may_look_and_only_admins_may_do_something(talk: Talk) -> None:
-    allowed = {each.name: each.permission for each in talk.table.commands}
+    allowed = {each.name: each.permission for each in talk.asker().table.kinds}
     assert {name: allowed[name] for name in ("jobs", "status", "run", "mute", "unmute")} == {
         "jobs": Permission.EVERYONE, "status": Permission.EVERYONE,
         "run": Permission.ADMINS, "mute": Permission.ADMINS, "unmute": Permission.ADMINS,
@@ -194,33 +189,22 @@ async def test_jobs_are_listed_with_what_matters_of_each() -> None:
         async def list_jobs(self) -> list[JobStatus]:
             return jobs
 
-    command = Table(job_commands(ListedJobs()))  # type: ignore[arg-type]
-    match = command.match("jobs")
-    assert match
-    question = Question(Asker("wechat", "ops", "i", "n"), "", (), at, "en")
-    (answer,) = await match.command.run(question)
-    assert isinstance(answer, Text)
-    lines = answer.text.splitlines()
+    asker = Asker(services(jobs=ListedJobs()), at)
+    lines = (await asker.ask("jobs")).splitlines()
     assert lines[0] == "• a (text) · next 13:00 · ✅ 11:59"
     assert lines[1].startswith("• b (text) · no run to come · ❌ 11-20 12:00: the page did not load xxx")
     assert lines[1].endswith("…" + " · ⏸ until 14:00")
     assert lines[2] == "• c (text) · no run to come · not run yet · ⏳ running since 11:59"
     assert len(lines) == 31
     assert lines[-1] == "… and 13 more: `jobs WORD` finds them"
-    (answer,) = await match.command.run(replace(question, language="zh", words=("a",)))
-    assert answer == Text("• a (text) · 下次 13:00 · ✅ 11:59")
+    assert await asker.ask("jobs a", "zh") == "• a (text) · 下次 13:00 · ✅ 11:59"
     jobs.clear()
-    (answer,) = await match.command.run(question)
-    assert answer == Text("There are no jobs in jobs.yaml.")
+    assert await asker.ask("jobs") == "There are no jobs in jobs.yaml."
 
 
 async def test_a_job_that_is_running_is_not_begun_again(talk: Talk) -> None:
     talk.jobs.run_now("past")
-    match = talk.table.match("run past")
-    assert match
-    question = Question(Asker("wechat", "ops", "i", "n"), "past", ("past",), talk.at, "en")
-    with pytest.raises(CannotAnswer, match="past is running already, since "):
-        await match.command.run(question)
+    assert "past is running already, since " in await talk.asker().ask("run past")
     await talk.jobs.wait_idle()
     assert await talk.sent() == [("ops", "a")]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.integration.bot.bot_harness import inbound
-from wxbridge.bot.permissions import is_master, target_of
+from wxbridge.bot.permissions import find_target, is_master
 from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.core.errors import Offline
 
@@ -80,7 +80,7 @@ async def test_each_list_is_for_itself_and_the_master_may_do_everything(make_tal
     talk = make_talk(admins=["a"], promql=["p"])
     may = {}
     for person in ("a", "p", "m", "x"):
-        talk.masters = {"m"}
+        talk.channels.masters = {"m"}
         stop, promql = await talk.say("/stop", sender_id=person), await talk.say("/promql up", sender_id=person)
         may[person] = (stop == ["stopped "], promql == ["ops: up"])
     assert may == {"a": (True, False), "p": (False, True), "m": (True, True), "x": (False, False)}
@@ -131,7 +131,7 @@ CHATS = {"quiet": "r1", "ops": "r1", "boss": "c1", "master": "c1", "dev": "c2", 
     ],
 )
 def test_where_commands_are_answered(room, sender, target):
-    assert target_of(Channel(**CHATS), inbound("x", room=room, sender_id=sender), TARGETS, "master") == target
+    assert find_target(Channel(**CHATS), inbound("x", room=room, sender_id=sender), TARGETS, "master") == target
 
 
 def test_the_master_is_who_the_master_target_means_wherever_he_writes():
@@ -141,7 +141,7 @@ def test_the_master_is_who_the_master_target_means_wherever_he_writes():
 
 
 def test_a_channel_that_hears_nobody_has_no_chats():
-    assert target_of(object(), inbound("x"), TARGETS, "master") is None
+    assert find_target(object(), inbound("x"), TARGETS, "master") is None
     assert not is_master(object(), inbound("x"), "master")
     with pytest.raises(Offline):
-        target_of(Channel(unsure=True), inbound("x"), TARGETS, "master")
+        find_target(Channel(unsure=True), inbound("x"), TARGETS, "master")

@@ -7,14 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.integration.bot.bot_harness import BOT, inbound
-from wxbridge.bot.message_parser import How, addressed
+from wxbridge.bot.message_parser import Addressing, find_addressed_lines
 from wxbridge.channels.wechat.mentions import SEPARATOR
 
 QUOTE = f"「张三：@{BOT} graph kafka」\n- - - - - - - - - - - - - - -\n"
 
 
 def heard(text: str, prefix: str = "/", **given) -> list[str]:
-    return [line.text for line in addressed(inbound(text, **given), prefix)]
+    return [line.text for line in find_addressed_lines(inbound(text, **given), prefix)]
 
 
 @pytest.mark.parametrize(
@@ -129,9 +129,9 @@ def test_the_prefix_may_be_a_word_or_none(prefix, text, lines):
     ],
 )
 def test_a_mention_that_only_the_gateway_knows_of(text, called, lines):
-    found = addressed(inbound(text, mentioned=True, called=called), "/")
+    found = find_addressed_lines(inbound(text, mentioned=True, called=called), "/")
     assert [line.text for line in found] == lines
-    assert {line.how for line in found} <= {How.MENTION}
+    assert {line.how for line in found} <= {Addressing.MENTION}
 
 
 PIECES = ["@", "＠", BOT, SEPARATOR, " ", "\n", "/", "／", "「", "」", "- - - - - -", "graph", "[", "]", "：", "🙂"]
@@ -143,19 +143,19 @@ prefixes = st.sampled_from(["", "/", "bot", "小桥", "ß", "ı"])
 def test_no_text_breaks_the_reader(text, prefix, mentioned, called):
     for room in ("room", None):
         message = inbound(text, room=room, mentioned=mentioned, called=called)
-        for line in addressed(message, prefix):
+        for line in find_addressed_lines(message, prefix):
             assert line.text == line.text.strip()
             assert "\n" not in line.text
 
 
 @given(texts.filter(lambda text: not any(row.strip()[:1] in ("/", "／", "、") for row in text.splitlines())))
 def test_what_is_not_addressed_is_never_a_command(text):
-    assert addressed(inbound(text, mentioned=False), "/") == ()
-    assert addressed(inbound(text, mentioned=False), "") == ()
+    assert find_addressed_lines(inbound(text, mentioned=False), "/") == ()
+    assert find_addressed_lines(inbound(text, mentioned=False), "") == ()
 
 
 @pytest.mark.parametrize(
     "text", ["「" + "」\n" * 8000, "「」" + "\n" * 16000, "「」\n" + "- " * 8000 + "x", "@张三" * 4000, "[!]" * 5000]
 )
 def test_a_very_long_message_is_read_too(text):
-    addressed(inbound(text, mentioned=True, called=(BOT,)), "/")
+    find_addressed_lines(inbound(text, mentioned=True, called=(BOT,)), "/")

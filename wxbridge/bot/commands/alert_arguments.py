@@ -6,19 +6,21 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 
 from wxbridge.alerts.firing import FiringAlert
-from wxbridge.bot.command import CannotAnswer
+from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.matchers import Matcher, parse_matcher
+from wxbridge.core.text import time_range
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.normalise import normalise_matchers
 from wxbridge.core.text.splitting import shorten
 
-MOST = 20
-"""Matchers and words of one question."""
+MAX_TERMS = 20
+"""Matchers and words of one command."""
 MAX_SILENCE = timedelta(days=366)
 MAX_COMMENT_CHARS = 500
-"""Characters; what is longer is cut."""
+"""What is longer is cut."""
 
 _QUOTED = r'"(?:[^"\\]|\\.)*"'
 _TOKEN = re.compile(
@@ -32,7 +34,7 @@ _ID = re.compile(r"[0-9a-f]{4,32}", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
-class Query:
+class AlertQuery:
     """Which alerts are asked for: all matchers hold, and all words are found."""
 
     matchers: tuple[Matcher, ...] = ()
@@ -56,15 +58,15 @@ def _is_id(word: str, firing: FiringAlert) -> bool:
     return bool(_ID.fullmatch(word)) and any(key.startswith(word.lower()) for key in firing.keys)
 
 
-def by_id(word: str, alerts: tuple[FiringAlert, ...]) -> list[FiringAlert]:
-    """The alerts whose id begins with a word; none for what is no id."""
+def find_by_id(word: str, alerts: tuple[FiringAlert, ...]) -> list[FiringAlert]:
+    """Find the alerts whose id begins with a word; none for what is no id."""
     return [each for each in alerts if _is_id(word, each)]
 
 
 # ---------------------------------------------------------------- matchers and words
 
 
-def read_query(text: str, language: Language) -> Query:
+def parse_query(text: str, language: Language) -> AlertQuery:
     """Read matchers as routes have them (`team=db`, `severity=~"crit.*"`, in braces too), and plain words.
 
     Raises:
@@ -75,19 +77,19 @@ def read_query(text: str, language: Language) -> Query:
     text = normalise_matchers(text).strip()
     # In braces it may come from Alertmanager's page; elsewhere a brace is part of an expression.
     text = text[1:-1] if text.startswith("{") and text.endswith("}") else text
-    for token in _tokens(text):
+    for token in _split_tokens(text):
         if token.lastgroup == "matcher":
-            matchers.append(_matcher(token["matcher"].strip(), language))
+            matchers.append(_parse_matcher(token["matcher"].strip(), language))
         elif re.search(r"[=~]", token["word"]) and not token["word"].startswith('"'):
             raise CannotAnswer(say("bot.alerts.bad_matcher", language, text=shorten(token["word"])))
         else:
             words.append(token["word"].strip('"'))
-    if len(matchers) + len(words) > MOST:
-        raise CannotAnswer(say("bot.alerts.too_many", language, n=MOST))
-    return Query(tuple(matchers), tuple(word for word in words if word))
+    if len(matchers) + len(words) > MAX_TERMS:
+        raise CannotAnswer(say("bot.alerts.too_many", language, n=MAX_TERMS))
+    return AlertQuery(tuple(matchers), tuple(word for word in words if word))
 
 
-def _matcher(text: str, language: Language) -> Matcher:
+def _parse_matcher(text: str, language: Language) -> Matcher:
     try:
         return parse_matcher(text)
     except ValueError as error:
@@ -96,7 +98,7 @@ def _matcher(text: str, language: Language) -> Matcher:
         raise CannotAnswer(say(key, language, text=shorten(text), why=why)) from None
 
 
-def _tokens(text: str) -> Iterator[re.Match[str]]:
+def _split_tokens(text: str) -> Iterator[re.Match[str]]:
     at = 0
     while token := _TOKEN.match(text, at):
         yield token
@@ -105,9 +107,15 @@ def _tokens(text: str) -> Iterator[re.Match[str]]:
 
 # ---------------------------------------------------------------- how long
 
+MAX_TIME_PARTS = 6
+"""Words and signs of how long a silence is to last."""
+MAX_WORDS_BEFORE_TIME = 100
+_TIME_BEGINS = re.compile("[0-9零一二两三四五六七八九十半]|until|till|直到|到|至", re.IGNORECASE)
+_PART_END = re.compile(r"(?=[\s,，。;；:：])|$")
+
 
 @dataclass(frozen=True)
-class SilenceAsked:
+class SilenceArguments:
     """What somebody wants silenced."""
 
     what: str
@@ -116,67 +124,45 @@ class SilenceAsked:
     comment: str
 
 
-_COUNT = r"(\d+(?:\.\d+)?|[一二两三四五六七八九十半])"
-_UNIT = (
-    r"(hours?|hrs?|h|minutes?|mins?|min|m|seconds?|secs?|s|days?|d|weeks?|w"
-    r"|个?半?小时|个?钟头|分钟?|秒钟?|天|日|个?星期|周)"
-)
-_SPAN = re.compile(rf"(?:{_COUNT}\s*{_UNIT})(?:\s*\d+(?:\.\d+)?\s*{_UNIT})*(?=$|[\s,，。;；:：])", re.IGNORECASE)
-_PART = re.compile(rf"{_COUNT}\s*{_UNIT}", re.IGNORECASE)
-_SIZES = {"h": 3600, "小时": 3600, "钟头": 3600, "m": 60, "分": 60, "s": 1, "秒": 1, "d": 86400, "天": 86400,
-          "日": 86400, "w": 604800, "星期": 604800, "周": 604800}  # fmt: skip
-"""Seconds of a unit, by how its word begins."""
-_CHINESE = {word: float(number) for number, word in enumerate("零一二三四五六七八九十")} | {"两": 2.0, "半": 0.5}
-_UNTIL = re.compile(
-    r"(?:until|till|直到|到|至)\s*"
-    r"(?:(?P<day>today|tomorrow|今天|明天|后天)|(?P<date>\d{4}-\d{1,2}-\d{1,2})T?)?\s*"
-    r"(?:(?P<hour>\d{1,2})\s*[:：点](?P<minute>\d{2})?分?)?(?=$|[\s,，。;；])",
-    re.IGNORECASE,
-)
-_DAYS = {"today": 0, "今天": 0, "tomorrow": 1, "明天": 1, "后天": 2}
-
-
-def read_silence(text: str, at: datetime, language: Language) -> SilenceAsked:
+def parse_silence(text: str, at: datetime, language: Language) -> SilenceArguments:
     """Read `MATCHER... 2h why`, `ID until 18:00 why`, and the same in Chinese.
 
     Args:
         text: What stands behind the command's word.
-        at: When it was asked, in the zone that clock times are meant in.
+        at: When it was written, in the zone that clock times are meant in.
         language: Of what is wrong.
 
     Raises:
         CannotAnswer: it does not say what, or how long; or it would be over already, or last for more than a year.
     """
     text = normalise_matchers(text).strip()
-    tokens = list(_tokens(text))
-    if not tokens:
-        raise CannotAnswer(say("bot.alerts.silence_what", language))
+    starts = [token.start("word") for token in _split_tokens(text)]
     # The first is never a time: an id may look like one.
-    for token in tokens[1:]:
-        start = token.start("word")
-        if start < 0:
+    for start in starts[1:MAX_WORDS_BEFORE_TIME]:
+        if start < 0 or not _TIME_BEGINS.match(text, start):
             continue
-        if found := _SPAN.match(text, start):
-            ends_at = end_after(at, _seconds_of(found[0]), language)
-        elif (found := _UNTIL.match(text, start)) and any(found.groups()):
-            ends_at = _check_end(_until(at, found, language), at, language)
-        else:
-            continue
-        comment = text[found.end() :].strip(" ,，。;；:：")[:MAX_COMMENT_CHARS]
-        return SilenceAsked(text[:start].strip(), ends_at, comment)
-    only = _SPAN.fullmatch(text) or _UNTIL.fullmatch(text)
-    raise CannotAnswer(say("bot.alerts.silence_what" if only else "bot.alerts.silence_time", language))
+        ends = [start + found.start() for found in islice(_PART_END.finditer(text[start:]), MAX_TIME_PARTS)]
+        for end in reversed(ends):
+            ends_at = _parse_end(text[start:end], at, language)
+            if ends_at is not None:
+                comment = text[end:].strip(" ,，。;；:：")[:MAX_COMMENT_CHARS]
+                return SilenceArguments(text[:start].strip(), ends_at, comment)
+    is_missing = not starts or _parse_end(text, at, language) is not None
+    raise CannotAnswer(say("bot.alerts.silence_what" if is_missing else "bot.alerts.silence_time", language))
 
 
-def _seconds_of(span: str) -> float:
-    seconds = 0.0
-    for count, unit in _PART.findall(span):
-        word = unit.lower()
-        number = _CHINESE[count] if count in _CHINESE else float(count)
-        # 一个半小时 is one and a half.
-        number += 0.5 if "半" in word else 0.0
-        seconds += number * next(size for name, size in _SIZES.items() if word.lstrip("个半").startswith(name))
-    return seconds
+def _parse_end(text: str, at: datetime, language: Language) -> datetime | None:
+    """Read when something is to end; None where the text is no time. Raises `CannotAnswer` where it cannot be then."""
+    try:
+        seconds = time_range.parse_duration(text)
+        if seconds is not None:
+            return end_after(at, seconds, language)
+        until = time_range.parse_until(text, at)
+    except OverflowError:
+        raise CannotAnswer(say("bot.alerts.too_long", language)) from None
+    except ValueError:
+        raise CannotAnswer(say("bot.alerts.no_time", language, text=shorten(text))) from None
+    return until and _check_end(until, at, language)
 
 
 def end_after(at: datetime, seconds: float, language: Language) -> datetime:
@@ -189,18 +175,6 @@ def end_after(at: datetime, seconds: float, language: Language) -> datetime:
     return _check_end(ends_at, at, language)
 
 
-def _until(at: datetime, found: re.Match[str], language: Language) -> datetime:
-    try:
-        day = datetime.strptime(found["date"], "%Y-%m-%d").replace(tzinfo=at.tzinfo) if found["date"] else at
-        ends_at = day.replace(hour=int(found["hour"] or 0), minute=int(found["minute"] or 0), second=0, microsecond=0)
-        if found["day"]:
-            return ends_at + timedelta(days=_DAYS[found["day"].lower()])
-        # A bare time is the next such time.
-        return ends_at if found["date"] or ends_at > at else ends_at + timedelta(days=1)
-    except (ValueError, OverflowError):
-        raise CannotAnswer(say("bot.alerts.no_time", language, text=shorten(found[0]))) from None
-
-
 def _check_end(ends_at: datetime, at: datetime, language: Language) -> datetime:
     ends_at = ends_at.replace(microsecond=0)
     if ends_at <= at:
@@ -210,7 +184,7 @@ def _check_end(ends_at: datetime, at: datetime, language: Language) -> datetime:
     return ends_at
 
 
-def read_ack(text: str) -> tuple[str, str]:
+def parse_ack(text: str) -> tuple[str, str]:
     """Read `ID why`: the id (empty where there is none) and the rest."""
     word, _, rest = " ".join(text.split()).partition(" ")
     return word, rest[:MAX_COMMENT_CHARS]

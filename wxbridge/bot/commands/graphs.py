@@ -1,316 +1,277 @@
-"""The commands `graphs`, `graph` and `promql`: what Grafana and Prometheus show, drawn and sent where it was asked for.
+"""The commands `graphs` and `graph`: what Grafana shows, drawn and sent where it was asked for.
 
-They only say what to draw (`PictureSpec`s with absolute times); whoever answers the question draws it.
+They only say what to draw, with absolute times; the dispatcher has it drawn.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Iterable, Sequence
+from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
-from wxbridge.bot.command import Answer, CannotAnswer, Command, Question
-from wxbridge.bot.commands.graph_pictures import bare, page_picture
-from wxbridge.bot.commands.graph_query import promql_command
-from wxbridge.bot.commands.graph_view import (
-    LISTED,
-    PANEL_KEYS,
-    Address,
-    Candidate,
-    all_numbers,
-    cut,
-    pictures,
-    title_of,
-    view_of,
-)
-from wxbridge.bot.commands.graph_words import (
-    COMMENT,
-    LISTING,
+from wxbridge.bot.command import Command, Reply
+from wxbridge.bot.commands.graph_arguments import COMMENT, GraphArguments, parse_graph_arguments
+from wxbridge.bot.commands.graph_names import (
+    PANEL_LISTING,
     NoSuchPanel,
-    Wanted,
-    containing,
-    exact,
-    near,
-    prefixes,
-    wanted,
+    find_containing,
+    find_exact,
+    split_names,
+    suggest_names,
+)
+from wxbridge.bot.commands.graph_requests import (
+    MAX_LISTED,
+    PANEL_KEYS,
+    DashboardAddress,
+    GraphCandidate,
+    are_panel_ids,
+    cut,
+    describe_panel,
+    make_page_request,
+    make_reply,
+    make_view,
 )
 from wxbridge.config.graphs import GraphSettings, parse_size
-from wxbridge.core.errors import PictureError
+from wxbridge.core.credentials import strip_to_address
+from wxbridge.core.errors import CannotAnswer, PictureError
 from wxbridge.core.model import Text
-from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.normalise import fold
 from wxbridge.core.text.splitting import shorten
 from wxbridge.monitors.dashboards import Dashboard, DashboardHit, Dashboards
 
-_CHOICES = 8
+MAX_CHOICES = 8
+"""Dashboards of one name that are listed."""
+MAX_SUGGESTIONS = 3
 _DASHBOARD = re.compile(r"/d(?:-solo)?/([A-Za-z0-9_-]{1,64})(?:/([^/?#]*))?/?")
 _OWN_KEYS = frozenset((*PANEL_KEYS, "from", "to", "orgId", "theme", "timezone", "tz", "refresh", "fullscreen"))
 """What is told in other ways of a dashboard's address."""
 
 
-# ---------------------------------------------------------------- the commands
+# ---------------------------------------------------------------- graphs
 
 
-def graph_commands(
-    *, shortcuts: Mapping[str, GraphSettings], dashboards: Dashboards | None, prometheus: str | None = None
-) -> list[Command]:
-    """The commands `graphs`, `graph` and `promql`.
-
-    Args:
-        shortcuts: The section `graphs:` of jobs.yaml.
-        dashboards: The configured Grafana's; None where there is none.
-        prometheus: The address of the configured Prometheus, for links; None where there is none.
-    """
-    asker = _Graphs(shortcuts, dashboards)
-    return [
-        Command.from_catalogue("graphs", asker.graphs),
-        Command.from_catalogue("graph", asker.graph),
-        promql_command(prometheus),
+async def list_graphs(command: Command) -> str:
+    """List the shortcuts, and with a search word what Grafana finds."""
+    search, dashboards, shortcuts = fold(command.text), command.settings.dashboards, command.settings.graphs
+    mine = [
+        command.say("bot.graphs.row", name=name) + _describe_shortcut(each, command)
+        for name, each in shortcuts.items()
+        if any(search in fold(text) for text in (name, each.title or "", each.url))
     ]
-
-
-@dataclass(frozen=True)
-class _Graphs:
-    shortcuts: Mapping[str, GraphSettings]
-    dashboards: Dashboards | None
-
-    # ------------------------------------------------------------ graphs
-
-    async def graphs(self, question: Question) -> Sequence[Answer]:
-        """List the shortcuts, and with a search word what Grafana finds."""
-        language, search = question.language, fold(question.text)
-        names = [
-            name
-            for name, each in self.shortcuts.items()
-            if search in fold(name) or search in fold(each.title or "") or search in fold(each.url)
-        ]
-        mine = [say("bot.graphs.row", language, name=name) + _about(self.shortcuts[name], language) for name in names]
-        hits: Sequence[DashboardHit] = ()
-        trouble = ""
-        if self.dashboards is not None and (search or not self.shortcuts):
-            try:
-                hits = await self._search(question.text)
-            except PictureError as error:
-                trouble = str(error)
-        theirs = [say("bot.graphs.row", language, name=_called(hit, hits)) for hit in hits]
-        lines: list[str] = []
-        if mine:
-            lines += [say("bot.graphs.shortcuts", language), *_shortened(mine, language)]
-        if theirs:
-            lines += [say("bot.graphs.in_grafana", language), *_shortened(theirs, language)]
-        if trouble:
-            lines.append(trouble)
-        if not mine and not theirs and not trouble:
-            raise CannotAnswer(await self._nothing_found(question))
-        if not search and self.dashboards is not None:
-            lines.append(say("bot.graphs.search_hint", language))
-        return [Text("\n".join(lines))]
-
-    async def _search(self, text: str) -> Sequence[DashboardHit]:
-        assert self.dashboards is not None  # noqa: S101 - asked before
-        if not text:
-            return await self.dashboards.list_all()
-        # Its search knows words; a part of a word, or of a Chinese title, may be known to its list only.
-        return await self.dashboards.search(text, LISTED + 1) or containing(await self.dashboards.list_all(), text)
-
-    async def _nothing_found(self, question: Question) -> str:
-        language = question.language
-        if not question.text:
-            return say("bot.graphs.no_graphs", language)
-        guesses = near([*self.shortcuts, *[hit.title for hit in await self._everything()]], question.text)
-        return _no_graph(question.text, guesses, language)
-
-    async def _everything(self) -> Sequence[DashboardHit]:
-        return await self.dashboards.list_all() if self.dashboards is not None else ()
-
-    # ------------------------------------------------------------ graph
-
-    async def graph(self, question: Question) -> Sequence[Answer]:
-        """Show a dashboard or some of its panels."""
-        language = question.language
-        asked = wanted(question.words, question.at, language)
-        if not asked.words:
-            usage = say("bot.commands.graph.usage", language)
-            raise CannotAnswer(say("bot.graphs.which", language, usage=usage))
-        failure: CannotAnswer | None = None
-        guessed = False
+    theirs: list[str] = []
+    trouble = ""
+    if dashboards is not None and (search or not shortcuts):
         try:
-            async for candidate in self._candidates(asked.words, language):
-                try:
-                    return await self._shown(candidate, asked, question)
-                except CannotAnswer as error:
-                    # The words may be a longer name of something else.
-                    if not isinstance(error.__cause__, NoSuchPanel):
-                        raise
-                    failure = failure or error
-                    guessed = guessed or candidate.guessed
-            hits = await self._everything()
-        except PictureError:
-            # Grafana's trouble is no answer where a shortcut's name was mistyped.
-            known = any(fold(name) in map(fold, self.shortcuts) for name, _ in prefixes(asked.words))
-            if failure is None and (known or not _guesses(self.shortcuts, asked.words)):
-                raise
-            hits = ()
-        if failure is None or (guessed and _guesses([hit.title for hit in hits], asked.words)):
-            raise CannotAnswer(self._unknown(asked.words, hits, language))
-        raise failure
-
-    async def _candidates(self, words: Sequence[str], language: Language) -> AsyncIterator[Candidate]:
-        """What words may mean: a shortcut, a dashboard by its whole name, or one by a part of its title.
-
-        Raises:
-            CannotAnswer: several dashboards have that name; they are told.
-        """
-        shortest = len(words)
-        shortcuts = {fold(name): name for name in self.shortcuts}
-        for name, rest in prefixes(words):
-            found = shortcuts.get(fold(name))
-            if found is not None:
-                shortest = min(shortest, len(rest))
-                yield Candidate(found, rest, settings=self.shortcuts[found])
-        hits = await self._everything()
-        for name, rest in prefixes(words):
-            if fold(name) not in shortcuts and (named := exact(hits, name)):
-                shortest = min(shortest, len(rest))
-                yield _one_of(named, name, rest, language)
-        for name, rest in prefixes(words):
-            if len(rest) < shortest and (named := containing(hits, name)):
-                yield replace(_one_of(named, name, rest, language), guessed=True)
-
-    def _unknown(self, words: Sequence[str], hits: Sequence[DashboardHit], language: Language) -> str:
-        if self.dashboards is None and not self.shortcuts:
-            return say("bot.graphs.nothing_to_show", language)
-        names = [*self.shortcuts, *(hit.title for hit in hits)]
-        return _no_graph(" ".join(words), _guesses(names, words), language)
-
-    async def _shown(self, candidate: Candidate, asked: Wanted, question: Question) -> Sequence[Answer]:
-        settings = candidate.settings
-        if candidate.hit is not None:
-            address = Address(candidate.hit.uid, candidate.hit.slug)
-        else:
-            found = self._address(settings.url if settings else "")
-            if found is None:
-                return self._page(candidate, asked, question)
-            address = found
-        model = await self._model(candidate, asked, address)
-        if candidate.rest and fold(" ".join(candidate.rest)) in LISTING and model is not None:
-            return [Text(_panel_list(candidate.name, model, question.language))]
-        view = view_of(candidate, asked, question, address, model)
-        return pictures(view, model, self._base, question)
-
-    @property
-    def _base(self) -> str:
-        return self.dashboards.grafana.base if self.dashboards is not None else ""
-
-    def _address(self, url: str) -> Address | None:
-        """A dashboard of Grafana; None for any other page."""
-        if self.dashboards is None:
-            return None
-        grafana = self.dashboards.grafana
-        whole = grafana.page_url(url, kiosk=False, hide_controls=False)
-        if not grafana.owns(whole):
-            return None
-        parts = urlsplit(whole)
-        found = _DASHBOARD.fullmatch(parts.path.removeprefix(urlsplit(grafana.base).path))
-        if found is None:
-            return None
-        query = parse_qsl(parts.query, keep_blank_values=True)
-        variables = tuple(pair for pair in query if pair[0].startswith("var-"))
-        more = tuple(pair for pair in query if pair not in variables and pair[0] not in _OWN_KEYS)
-        return Address(found[1], found[2] or "", dict(reversed(query)), variables, more)
-
-    async def _model(self, candidate: Candidate, asked: Wanted, address: Address) -> Dashboard | None:
-        """What is on the dashboard; None where Grafana does not tell, and a shortcut says all that is needed."""
-        if self.dashboards is None:
-            return None
-        try:
-            return await self.dashboards.find(address.uid)
-        except PictureError:
-            settings = candidate.settings
-            if settings is None or asked.variables or candidate.rest or not all_numbers(settings.panel):
-                raise
-            return None
-
-    def _page(self, candidate: Candidate, asked: Wanted, question: Question) -> Sequence[Answer]:
-        """A shortcut to a page that is no dashboard: it has no panels and no range of its own."""
-        settings, language = candidate.settings, question.language
-        assert settings is not None  # noqa: S101 - only shortcuts have addresses
-        if self.dashboards is None and "://" not in settings.url:
-            raise CannotAnswer(say("bot.graphs.relative", language, name=candidate.name))
-        if candidate.rest or asked.variables or asked.start or asked.end or asked.range:
-            raise CannotAnswer(say("bot.graphs.page", language, name=candidate.name))
-        size = asked.size or (parse_size(settings.size) if settings.size else None)
-        zone = asked.timezone or settings.timezone or str(question.at.tzinfo)
-        # What a page wants in its query may be a token.
-        link = bare(settings.url) if "://" in settings.url else f"{self._base}/{settings.url.lstrip('/')}"
-        spec = page_picture(settings.url, size, asked.theme or settings.theme, zone, link=link)
-        return [Text(f"📈 {settings.title or candidate.name}\n{link}"), spec]
+            hits = await _search(dashboards, command.text)
+            theirs = [command.say("bot.graphs.row", name=_name(hit, hits)) for hit in hits]
+        except PictureError as error:
+            trouble = str(error)
+    if not mine and not theirs and not trouble:
+        raise await _nothing_found(command)
+    lines: list[str] = []
+    for heading, found in (("bot.graphs.shortcuts", mine), ("bot.graphs.in_grafana", theirs)):
+        if found:
+            lines += [command.say(heading), *found[:MAX_LISTED]]
+            lines += [command.say("bot.graphs.more_found")] if len(found) > MAX_LISTED else []
+    lines += [trouble] if trouble else []
+    if not search and dashboards is not None:
+        lines.append(command.say("bot.graphs.search_hint"))
+    return "\n".join(lines)
 
 
-# ---------------------------------------------------------------- graphs: lists
-
-
-def _about(settings: GraphSettings, language: Language) -> str:
+def _describe_shortcut(settings: GraphSettings, command: Command) -> str:
     panels = ", ".join(map(str, settings.panel))
-    told = say("bot.graphs.panels", language, panels=panels) if panels else ""
-    about = ", ".join(filter(None, [settings.title, told]))
-    return f"  {COMMENT} {about}" if about else ""
+    about = [settings.title, command.say("bot.graphs.panels", panels=panels) if panels else ""]
+    text = ", ".join(filter(None, about))
+    return f"  {COMMENT} {text}" if text else ""
 
 
-def _called(hit: DashboardHit, hits: Sequence[DashboardHit]) -> str:
-    """A dashboard as it can be asked for: by its title, or by its uid where several have the title."""
-    alone = sum(fold(each.title) == fold(hit.title) for each in hits) == 1
-    if alone and "=" not in hit.title and hit.title:
+async def _search(dashboards: Dashboards, text: str) -> Sequence[DashboardHit]:
+    if not text:
+        return await dashboards.list_all()
+    # Its search knows words; a part of a word, or of a Chinese title, may be known to its list only.
+    return await dashboards.search(text, MAX_LISTED + 1) or find_containing(await dashboards.list_all(), text)
+
+
+def _name(hit: DashboardHit, hits: Sequence[DashboardHit]) -> str:
+    """Give a dashboard as it can be asked for: by its title, or by its uid where several have the title."""
+    is_alone = sum(fold(each.title) == fold(hit.title) for each in hits) == 1
+    if is_alone and "=" not in hit.title and hit.title:
         return hit.title
     return f"{hit.uid}  {COMMENT} {hit.title}" + (f" ({hit.folder})" if hit.folder else "")
 
 
-def _shortened(lines: Sequence[str], language: Language) -> list[str]:
-    more = len(lines) - LISTED
-    left = [say("bot.graphs.more_found", language)] if more > 0 else []
-    return [*lines[:LISTED], *left]
+async def _nothing_found(command: Command) -> CannotAnswer:
+    if not command.text:
+        return command.refuse("bot.graphs.no_graphs")
+    names = [*command.settings.graphs, *(hit.title for hit in await _list_dashboards(command))]
+    return _no_graph(command, command.text, suggest_names(names, command.text))
 
 
-def _guesses(names: Iterable[str], words: Sequence[str]) -> list[str]:
-    """What the words behind `graph` may mean, whichever of them are the name."""
+async def _list_dashboards(command: Command) -> Sequence[DashboardHit]:
+    dashboards = command.settings.dashboards
+    return await dashboards.list_all() if dashboards is not None else ()
+
+
+def _no_graph(command: Command, text: str, suggestions: Sequence[str]) -> CannotAnswer:
+    hint = command.say("bot.graphs.search", word=shorten(text.split(maxsplit=1)[0]))
+    if suggestions:
+        names = command.say("bot.graphs.or").join(f"`{each}`" for each in suggestions)
+        hint = command.say("bot.graphs.near", names=names)
+    return command.refuse("bot.graphs.no_graph", text=shorten(text), hint=hint)
+
+
+# ---------------------------------------------------------------- graph
+
+
+async def show_graph(command: Command) -> Reply:
+    """Show a dashboard or some of its panels."""
+    arguments = parse_graph_arguments(command.words, command.at, command.language)
+    words = arguments.words
+    if not words:
+        raise command.refuse("bot.graphs.which", usage=command.say("bot.commands.graph.usage"))
+    shortcuts = command.settings.graphs
+    failure: CannotAnswer | None = None
+    is_guessed = False
+    try:
+        async for candidate in _find_candidates(command, words):
+            try:
+                return await _show(candidate, arguments, command)
+            except CannotAnswer as error:
+                # The words may be a longer name of something else.
+                if not isinstance(error.__cause__, NoSuchPanel):
+                    raise
+                failure = failure or error
+                is_guessed = is_guessed or candidate.is_guessed
+        titles = [hit.title for hit in await _list_dashboards(command)]
+    except PictureError:
+        # Grafana's trouble is no answer where a shortcut's name was mistyped.
+        is_known = any(fold(name) in map(fold, shortcuts) for name, _ in split_names(words))
+        if failure is None and (is_known or not _suggest(shortcuts, words)):
+            raise
+        titles = []
+    if failure is not None and not (is_guessed and _suggest(titles, words)):
+        raise failure
+    if command.settings.dashboards is None and not shortcuts:
+        raise command.refuse("bot.graphs.nothing_to_show")
+    raise _no_graph(command, " ".join(words), _suggest([*shortcuts, *titles], words))
+
+
+def _suggest(names: Iterable[str], words: Sequence[str]) -> list[str]:
+    """Suggest what the words behind `graph` may mean, whichever of them are the name."""
     known = list(names)
-    found = [
-        guess for count in sorted({1, 2, len(words)}, reverse=True) for guess in near(known, " ".join(words[:count]))
-    ]
-    return list(dict.fromkeys(found))[:3]
+    counts = sorted({1, 2, len(words)}, reverse=True)
+    found = [guess for count in counts for guess in suggest_names(known, " ".join(words[:count]))]
+    return list(dict.fromkeys(found))[:MAX_SUGGESTIONS]
 
 
-def _no_graph(text: str, guesses: Sequence[str], language: Language) -> str:
-    word, text = shorten(text.split(maxsplit=1)[0]), shorten(text)
-    hint = say("bot.graphs.search", language, word=word)
-    if guesses:
-        names = say("bot.graphs.or", language).join(f"`{each}`" for each in guesses)
-        hint = say("bot.graphs.near", language, names=names)
-    return say("bot.graphs.no_graph", language, text=text, hint=hint)
+async def _find_candidates(command: Command, words: Sequence[str]) -> AsyncIterator[GraphCandidate]:
+    """Find what words may mean: a shortcut, a dashboard by its whole name, or one by a part of its title.
+
+    Raises:
+        CannotAnswer: several dashboards have that name; they are told.
+    """
+    shortest = len(words)
+    shortcuts = {fold(name): name for name in command.settings.graphs}
+    for name, rest in split_names(words):
+        found = shortcuts.get(fold(name))
+        if found is not None:
+            shortest = min(shortest, len(rest))
+            yield GraphCandidate(found, rest, settings=command.settings.graphs[found])
+    hits = await _list_dashboards(command)
+    for name, rest in split_names(words):
+        if fold(name) not in shortcuts and (named := find_exact(hits, name)):
+            shortest = min(shortest, len(rest))
+            yield _choose(named, name, rest, command)
+    for name, rest in split_names(words):
+        if len(rest) < shortest and (named := find_containing(hits, name)):
+            yield replace(_choose(named, name, rest, command), is_guessed=True)
 
 
-def _one_of(hits: Sequence[DashboardHit], name: str, rest: tuple[str, ...], language: Language) -> Candidate:
+def _choose(hits: Sequence[DashboardHit], name: str, rest: tuple[str, ...], command: Command) -> GraphCandidate:
     if len(hits) == 1:
-        return Candidate(hits[0].title, rest, hit=hits[0])
-    more = len(hits) - _CHOICES
+        return GraphCandidate(hits[0].title, rest, hit=hits[0])
+    more = len(hits) - MAX_CHOICES
     lines = [
-        say("bot.graphs.several", language, name=name),
-        *(say("bot.graphs.row", language, name=_called(hit, hits)) for hit in hits[:_CHOICES]),
-        *([say("bot.graphs.more", language, n=more)] if more > 0 else []),
+        command.say("bot.graphs.several", name=name),
+        *(command.say("bot.graphs.row", name=_name(hit, hits)) for hit in hits[:MAX_CHOICES]),
+        *([command.say("bot.graphs.more", n=more)] if more > 0 else []),
     ]
     raise CannotAnswer("\n".join(lines))
 
 
-def _panel_list(name: str, dashboard: Dashboard, language: Language) -> str:
+async def _show(candidate: GraphCandidate, arguments: GraphArguments, command: Command) -> Reply:
+    dashboards, settings = command.settings.dashboards, candidate.settings
+    if candidate.hit is not None:
+        address: DashboardAddress | None = DashboardAddress(candidate.hit.uid, candidate.hit.slug)
+    else:
+        address = _read_address(dashboards, settings.url) if dashboards and settings else None
+    if dashboards is None or address is None:
+        return _show_page(candidate, arguments, command)
+    model = await _find_model(dashboards, candidate, arguments, address)
+    if model is not None and fold(" ".join(candidate.rest)) in PANEL_LISTING:
+        return Reply((Text(_list_panels(candidate.name, model, command)),))
+    view = make_view(candidate, arguments, address, model, command)
+    return make_reply(view, model, dashboards.grafana.base, command)
+
+
+def _read_address(dashboards: Dashboards, url: str) -> DashboardAddress | None:
+    """Take a dashboard's address apart; None where it is any other page."""
+    grafana = dashboards.grafana
+    whole = grafana.page_url(url, kiosk=False, hide_controls=False)
+    parts = urlsplit(whole)
+    found = _DASHBOARD.fullmatch(parts.path.removeprefix(urlsplit(grafana.base).path))
+    if found is None or not grafana.owns(whole):
+        return None
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    variables = tuple(pair for pair in query if pair[0].startswith("var-"))
+    more = tuple(pair for pair in query if pair not in variables and pair[0] not in _OWN_KEYS)
+    return DashboardAddress(found[1], found[2] or "", dict(reversed(query)), variables, more)
+
+
+async def _find_model(
+    dashboards: Dashboards, candidate: GraphCandidate, arguments: GraphArguments, address: DashboardAddress
+) -> Dashboard | None:
+    """Ask what is on the dashboard; None where Grafana does not tell, and a shortcut says all that is needed."""
+    try:
+        return await dashboards.find(address.uid)
+    except PictureError:
+        settings = candidate.settings
+        if settings is None or arguments.variables or candidate.rest or not are_panel_ids(settings.panel):
+            raise
+        return None
+
+
+def _show_page(candidate: GraphCandidate, arguments: GraphArguments, command: Command) -> Reply:
+    """Show a page that is no dashboard: it has no panels and no range of its own."""
+    settings, dashboards = candidate.settings, command.settings.dashboards
+    assert settings is not None  # noqa: S101 - only shortcuts have addresses
+    is_whole = "://" in settings.url
+    if dashboards is None and not is_whole:
+        raise command.refuse("bot.graphs.relative", name=candidate.name)
+    if candidate.rest or arguments.variables or arguments.start or arguments.end or arguments.range:
+        raise command.refuse("bot.graphs.page", name=candidate.name)
+    base = dashboards.grafana.base if dashboards else ""
+    # What a page wants in its query may be a token.
+    link = strip_to_address(settings.url) if is_whole else f"{base}/{settings.url.lstrip('/')}"
+    request = make_page_request(
+        settings.url,
+        arguments.size or (parse_size(settings.size) if settings.size else None),
+        theme=arguments.theme or settings.theme,
+        timezone=arguments.timezone or settings.timezone or str(command.settings.timezone),
+    )
+    return Reply((Text(f"📈 {settings.title or candidate.name}\n{link}"), request.to_spec(link)))
+
+
+def _list_panels(name: str, dashboard: Dashboard, command: Command) -> str:
     lines = [
-        f"{each.number}. {title_of(each, dashboard, {}, language)}"
+        f"{each.number}. {describe_panel(each, dashboard, {}, command)}"
         + (f" ({each.row})" if each.row else "")
-        + (say("bot.graphs.one_for_each", language, variable=each.repeat) if each.repeat else "")
+        + (command.say("bot.graphs.one_for_each", variable=each.repeat) if each.repeat else "")
         for each in dashboard.panels
     ]
     names = ", ".join(each.name for each in dashboard.variables)
     if names:
-        lines.append(say("bot.graphs.variables", language, names=names))
-    head = say("bot.graphs.panels_of", language, name=name)
-    return "\n".join([head, *cut(lines, 2 * LISTED)])
+        lines.append(command.say("bot.graphs.variables", names=names))
+    return "\n".join([command.say("bot.graphs.panels_of", name=name), *cut(lines, 2 * MAX_LISTED)])

@@ -2,129 +2,112 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
-from wxbridge.bot import time_range
-from wxbridge.bot.command import Answer, CannotAnswer, Command, Question
+from wxbridge.bot.command import Command, Reply
+from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Text
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text import time_range
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration, format_quantity
 from wxbridge.hosts import chart, figures
 from wxbridge.hosts.samples import MINUTES_KEPT_SECONDS, Host
 
-USUAL = 3600.0
-"""Seconds that are shown where nobody says."""
-_SHORTEST = 300.0
-"""Seconds of a chart, at least."""
-_LONGEST = 49 * 3600.0
-"""Seconds: from the beginning of yesterday, where the clock is put back."""
-_LISTED = 50
+USUAL_SECONDS = 3600.0
+"""That are shown where nobody says."""
+MIN_CHART_SECONDS = 300.0
+MAX_CHART_SECONDS = 49 * 3600.0
+"""From the beginning of yesterday, where the clock is put back."""
+MAX_HOSTS = 50
+"""That are listed."""
 
 
-def host_commands(hosts: Callable[[], Sequence[Host]]) -> list[Command]:
-    """The commands about machines. `hosts` tells those there are now (`HostMonitor.hosts`)."""
-
-    async def host(question: Question) -> Sequence[Answer]:
-        return _answer(question, hosts())
-
-    return [Command.from_catalogue("host", host)]
-
-
-def _answer(question: Question, known: Sequence[Host]) -> list[Answer]:
-    language = question.language
-    if not known:
-        raise CannotAnswer(say("bot.hosts.none", language))
-    found, rest = _meant(question, known)
-    now = question.at.timestamp()
-    if found is None:
-        return [Text("\n".join(_list(known, now, language)))]
-    start, end = _period(rest, question) if rest else _lately(found, now)
-    zone = question.at.tzinfo
-    assert zone is not None  # noqa: S101 - the bridge's own
-    answers: list[Answer] = [Text("\n".join(figures.describe_host(found, start, end, language, zone, now=now)))]
-    spec = chart.make_spec(found, start, end, language=language, timezone=zone, panels=_panels(found))
-    return [*answers, spec] if spec else answers
+async def show_host(command: Command) -> Reply | str:
+    """Say how a machine is, with its chart; of several how each is."""
+    hosts = command.services.hosts.list_hosts()
+    if not hosts:
+        raise command.refuse("bot.hosts.none")
+    host, rest = _find_host(command, hosts)
+    if host is None:
+        return _list(command, hosts)
+    start, end = _parse_period(rest, command) if rest else _usual_period(host, command)
+    language, zone, now = command.language, command.settings.timezone, command.at.timestamp()
+    text = "\n".join(figures.describe_host(host, start, end, language, zone, now=now))
+    spec = chart.make_spec(host, start, end, language=language, timezone=zone, panels=_choose_panels(host))
+    return Reply((Text(text), spec)) if spec else text
 
 
-def _panels(host: Host) -> tuple[str, ...]:
-    """Disks where one is near its threshold; CPU and memory are there by themselves."""
+def _choose_panels(host: Host) -> tuple[str, ...]:
+    """Choose disks where one is near its threshold; CPU and memory are there by themselves."""
     last = host.history.last
-    full = last is not None and any(
+    is_full = last is not None and any(
         value >= figures.DEFAULT_LEVELS[1] for name, value in last.figures.items() if name.startswith("disk:")
     )
-    return ("disks",) if full else ()
+    return ("disks",) if is_full else ()
 
 
-def _meant(question: Question, known: Sequence[Host]) -> tuple[Host | None, str]:
-    """The machine that is asked for, and what stands behind its name; None for all of several."""
-    words = question.words
+def _find_host(command: Command, hosts: Sequence[Host]) -> tuple[Host | None, str]:
+    """Find the machine that is asked for, and what stands behind its name; None for all of several."""
+    words = command.words
     if not words:
-        return (known[0] if len(known) == 1 else None), ""
-    said = words[0].casefold()
-    exact = [host for host in known if host.name.casefold() == said]
-    close = exact or [host for host in known if host.name.casefold().startswith(said)]
+        return (hosts[0] if len(hosts) == 1 else None), ""
+    name = words[0].casefold()
+    exact = [host for host in hosts if host.name.casefold() == name]
+    close = exact or [host for host in hosts if host.name.casefold().startswith(name)]
     if len(close) == 1:
         return close[0], " ".join(words[1:])
-    if len(known) == 1 and _is_range(question):
-        return known[0], question.text
-    names = ", ".join(host.name for host in (close or known)[:_LISTED])
-    key = "bot.hosts.several" if close else "bot.hosts.unknown"
-    raise CannotAnswer(say(key, question.language, name=shorten(words[0]), names=names))
+    if len(hosts) == 1 and _is_range(command):
+        return hosts[0], command.text
+    names = ", ".join(host.name for host in (close or hosts)[:MAX_HOSTS])
+    raise command.refuse("bot.hosts.several" if close else "bot.hosts.unknown", name=shorten(words[0]), names=names)
 
 
-def _is_range(question: Question) -> bool:
+def _is_range(command: Command) -> bool:
     try:
-        time_range.parse(question.text, question.at, question.language)
+        time_range.parse_range(command.text, command.at)
     except CannotAnswer:
         return False
     return True
 
 
-def _period(text: str, question: Question) -> tuple[float, float]:
-    """From when to when, in seconds since the epoch. Raises `CannotAnswer`."""
-    now = question.at.timestamp()
-    span = time_range.parse(text, question.at, question.language)
+def _parse_period(text: str, command: Command) -> tuple[float, float]:
+    """Read from when to when, in seconds since the epoch. Raises `CannotAnswer`."""
+    span, now = time_range.parse_range(text, command.at, command.language), command.at.timestamp()
     start, end = span.start.timestamp(), span.end.timestamp()
     # Of yesterday there is a part: what is missing of it is told, and a gap in the chart.
-    if end < now - MINUTES_KEPT_SECONDS or start < now - _LONGEST:
-        raise CannotAnswer(
-            say("bot.hosts.too_long", question.language, time=format_duration(MINUTES_KEPT_SECONDS, question.language))
-        )
+    if end < now - MINUTES_KEPT_SECONDS or start < now - MAX_CHART_SECONDS:
+        raise command.refuse("bot.hosts.too_long", time=format_duration(MINUTES_KEPT_SECONDS, command.language))
     return start, end
 
 
-def _lately(host: Host, now: float) -> tuple[float, float]:
-    """The last hour; of a machine that has been watched for a few minutes these."""
-    first = host.history.first
-    return max(now - USUAL, min(now - _SHORTEST, first if first is not None else now)), now
+def _usual_period(host: Host, command: Command) -> tuple[float, float]:
+    """Give the last hour; of a machine that has been watched for a few minutes these."""
+    first, now = host.history.first, command.at.timestamp()
+    return max(now - USUAL_SECONDS, min(now - MIN_CHART_SECONDS, first if first is not None else now)), now
 
 
-def _list(known: Sequence[Host], now: float, language: Language) -> list[str]:
-    lines = [_line(host, now, language) for host in known[:_LISTED]]
-    if len(known) > _LISTED:
-        lines.append(say("bot.hosts.more", language, n=len(known) - _LISTED))
-    return [*lines, say("bot.hosts.hint", language)]
+def _list(command: Command, hosts: Sequence[Host]) -> str:
+    lines = [_describe(host, command) for host in hosts[:MAX_HOSTS]]
+    if len(hosts) > MAX_HOSTS:
+        lines.append(command.say("bot.hosts.more", n=len(hosts) - MAX_HOSTS))
+    return "\n".join([*lines, command.say("bot.hosts.hint")])
 
 
-def _line(host: Host, now: float, language: Language) -> str:
-    last = host.history.last
+def _describe(host: Host, command: Command) -> str:
+    """Say in a line what a machine's CPU, memory and fullest disk are at."""
+    last, language = host.history.last, command.language
     if host.silent_since is not None:
-        silent = format_duration(now - host.silent_since, language)
-        return f"⚪ {host.name} · {say('bot.hosts.silent', language, time=silent)}"
+        silent = format_duration(command.at.timestamp() - host.silent_since, language)
+        return f"⚪ {host.name} · {command.say('bot.hosts.silent', time=silent)}"
     if last is None:
-        return f"⚪ {host.name} · {say('bot.hosts.empty', language)}"
-    percents = {
-        name: value for name, value in last.figures.items() if name in ("cpu", "memory") or name.startswith("disk:")
-    }
-    shown: list[str] = [name for name in ("cpu", "memory") if name in percents]
-    fullest = max(
-        (name for name in percents if name.startswith("disk:")), key=lambda name: percents[name], default=None
-    )
-    shown += [fullest] if fullest else []
+        return f"⚪ {host.name} · {command.say('bot.hosts.empty')}"
+    disks = {name: value for name, value in last.figures.items() if name.startswith("disk:")}
+    shown = {name: last.figures[name] for name in ("cpu", "memory") if name in last.figures}
+    if disks:
+        fullest = max(disks, key=lambda name: disks[name])
+        shown[fullest] = disks[fullest]
     words = [
-        f"{figures.name_of(name, language)} {format_quantity(round(percents[name], 1), '%', language)}"
-        for name in shown
+        f"{figures.name_of(name, language)} {format_quantity(round(value, 1), '%', language)}"
+        for name, value in shown.items()
     ]
-    worst = max((percents[name] for name in shown), default=0.0)
-    return f"{figures.mark(worst)} {host.name} · {' · '.join(words)}"
+    return f"{figures.mark(max(shown.values(), default=0.0))} {host.name} · {' · '.join(words)}"

@@ -2,148 +2,118 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from datetime import datetime
 from functools import partial
 
-from wxbridge.bot.command import Answer, CannotAnswer, Command, Permission, Question
-from wxbridge.bot.commands.alert_arguments import read_silence
+from wxbridge.bot.command import Command, Reply
+from wxbridge.bot.commands.alert_arguments import parse_silence
+from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Text
-from wxbridge.core.text import units
-from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
 from wxbridge.jobs import store
-from wxbridge.jobs.scheduler import JobScheduler
 from wxbridge.jobs.store import JobStatus
 
-SHOWN = 30
-"""How many jobs are listed."""
+MAX_JOBS = 30
+"""That are listed."""
 MAX_ERROR_CHARS = 80
-"""Characters."""
-_USUALLY_TOLD = 3
-"""Targets that are named; more are counted."""
+MAX_TARGETS = 3
+"""That are named; more are only hinted at."""
 
 
-def job_commands(scheduler: JobScheduler) -> list[Command]:
-    """The commands `jobs`, `run`, `mute` and `unmute`."""
-
-    def command(
-        name: str,
-        answer: Callable[[JobScheduler, Question], Awaitable[str]],
-        permission: Permission = Permission.ADMINS,
-    ) -> Command:
-        async def run(question: Question) -> Sequence[Answer]:
-            return [Text(await answer(scheduler, question))]
-
-        return Command.from_catalogue(name, run, permission)
-
-    return [
-        command("jobs", _jobs, Permission.EVERYONE),
-        command("run", _run),
-        command("mute", _mute),
-        command("unmute", _unmute),
-    ]
-
-
-async def _jobs(scheduler: JobScheduler, question: Question) -> str:
-    language, wanted = question.language, _bare(question)
-    jobs = await scheduler.list_jobs()
+async def list_jobs(command: Command) -> str:
+    """List the jobs, with their next run and how the last one went."""
+    word = _name(command)
+    jobs = await command.services.jobs.list_jobs()
     if not jobs:
-        return say("bot.jobs.no_jobs", language)
-    some = [job for job in jobs if wanted.casefold() in job.id.casefold()]
-    if not some:
-        raise CannotAnswer(say("bot.jobs.none_found", language, word=shorten(wanted)))
-    lines = [_line(job, question.at, language) for job in some[:SHOWN]]
-    if len(some) > SHOWN:
-        lines.append(say("bot.jobs.more", language, n=len(some) - SHOWN))
+        return command.say("bot.jobs.no_jobs")
+    found = [job for job in jobs if word.casefold() in job.id.casefold()]
+    if not found:
+        raise command.refuse("bot.jobs.none_found", word=shorten(word))
+    lines = [_describe(job, command) for job in found[:MAX_JOBS]]
+    if len(found) > MAX_JOBS:
+        lines.append(command.say("bot.jobs.more", n=len(found) - MAX_JOBS))
     return "\n".join(lines)
 
 
-def _line(job: JobStatus, at: datetime, language: Language) -> str:
+def _describe(job: JobStatus, command: Command) -> str:
+    at = command.format_moment
     parts = [
-        say("bot.jobs.next", language, at=_moment(job.next_run, at))
-        if job.next_run
-        else say("bot.jobs.no_next", language),
-        _last(job, at, language),
+        command.say("bot.jobs.next", at=at(job.next_run)) if job.next_run else command.say("bot.jobs.no_next"),
+        _describe_last_run(job, command),
     ]
     if job.running_since is not None:
-        parts.append(say("bot.jobs.now", language, since=_moment(job.running_since, at)))
+        parts.append(command.say("bot.jobs.now", since=at(job.running_since)))
     if job.mute:
         key = "bot.jobs.rests" if job.mute.by else "bot.jobs.rests_nobody"
-        parts.append(say(key, language, until=_moment(job.mute.until, at), by=job.mute.by))
+        parts.append(command.say(key, until=at(job.mute.until), by=job.mute.by))
     return f"• {job.id} ({job.kind}) · {' · '.join(parts)}"
 
 
-def _last(job: JobStatus, at: datetime, language: Language) -> str:
+def _describe_last_run(job: JobStatus, command: Command) -> str:
     last = job.last
     if last is None or last.ok is None:
-        return say("bot.jobs.never", language)
-    when = _moment(last.started_at, at)
+        return command.say("bot.jobs.never")
+    at = command.format_moment(last.started_at)
     if last.ok:
-        return say("bot.jobs.ok", language, at=when)
-    return say("bot.jobs.failed", language, at=when, error=shorten(last.error or "", MAX_ERROR_CHARS))
+        return command.say("bot.jobs.ok", at=at)
+    return command.say("bot.jobs.failed", at=at, error=shorten(last.error or "", MAX_ERROR_CHARS))
 
 
-def _moment(moment: datetime | float, at: datetime) -> str:
-    known = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, at.tzinfo)
-    return units.format_moment(known, at.tzinfo, at) if at.tzinfo else f"{known:%m-%d %H:%M}"
-
-
-async def _run(scheduler: JobScheduler, question: Question) -> str:
-    language = question.language
-    job = await _meant(scheduler, _bare(question), language)
+async def run(command: Command) -> Reply:
+    """Run a job now; what it makes goes to its targets and to this chat."""
+    job = await _find_job(command, _name(command))
     if job.running_since is not None:
-        raise CannotAnswer(say("bot.jobs.busy", language, id=job.id, since=_moment(job.running_since, question.at)))
-    here = question.asker.target
-    # Else a quick job would be over before anybody is told that it runs.
-    question.then.append(partial(scheduler.run_now, job.id, (here,)))
-    if job.to == (here,):
-        return say("bot.jobs.running_here", language, id=job.id)
+        raise command.refuse("bot.jobs.busy", id=job.id, since=command.format_moment(job.running_since))
+    here = command.sender.target
     others = [name for name in job.to if name != here]
-    to = say("bot.jobs.and", language).join(others[:_USUALLY_TOLD]) + ("…" if len(others) > _USUALLY_TOLD else "")
-    return say("bot.jobs.running", language, id=job.id, to=say("bot.jobs.and_here", language, to=to))
+    if job.to == (here,):
+        text = command.say("bot.jobs.running_here", id=job.id)
+    else:
+        to = command.say("bot.jobs.and").join(others[:MAX_TARGETS]) + ("…" if len(others) > MAX_TARGETS else "")
+        text = command.say("bot.jobs.running", id=job.id, to=command.say("bot.jobs.and_here", to=to))
+    # Else a quick job would be over before anybody is told that it runs.
+    return Reply((Text(text),), then=partial(command.services.jobs.run_now, job.id, (here,)))
 
 
-async def _mute(scheduler: JobScheduler, question: Question) -> str:
-    language = question.language
-    if len(question.words) < 2:  # noqa: PLR2004 - which one, and how long
-        job = await _meant(scheduler, _bare(question), language)
-        raise CannotAnswer(say("bot.jobs.mute_how", language, id=job.id))
-    asked = read_silence(question.text, question.at, language)
-    job = await _meant(scheduler, asked.what.strip("\"'"), language)
-    mute = await scheduler.mute(job.id, asked.ends_at.timestamp(), question.asker.sender_name)
-    return say("bot.jobs.muted", language, id=job.id, until=_moment(mute.until, question.at))
+async def mute(command: Command) -> str:
+    """Pass over a job's runs for a while."""
+    if len(command.words) < 2:  # noqa: PLR2004 - which one, and how long
+        job = await _find_job(command, _name(command))
+        raise command.refuse("bot.jobs.mute_how", id=job.id)
+    asked = parse_silence(command.text, command.at, command.language)
+    job = await _find_job(command, asked.what.strip("\"'"))
+    made = await command.services.jobs.mute(job.id, asked.ends_at.timestamp(), command.sender.name)
+    return command.say("bot.jobs.muted", id=job.id, until=command.format_moment(made.until))
 
 
-async def _unmute(scheduler: JobScheduler, question: Question) -> str:
-    language = question.language
-    job = await _meant(scheduler, _bare(question), language)
-    if not await scheduler.unmute(job.id):
-        return say("bot.jobs.not_muted", language, id=job.id)
+async def unmute(command: Command) -> str:
+    """Have a job run at its times again."""
+    job = await _find_job(command, _name(command))
+    if not await command.services.jobs.unmute(job.id):
+        return command.say("bot.jobs.not_muted", id=job.id)
     if job.next_run is None:
-        return say("bot.jobs.unmuted_over", language, id=job.id)
-    return say("bot.jobs.unmuted", language, id=job.id, next=_moment(job.next_run, question.at))
+        return command.say("bot.jobs.unmuted_over", id=job.id)
+    return command.say("bot.jobs.unmuted", id=job.id, next=command.format_moment(job.next_run))
 
 
-def _bare(question: Question) -> str:
-    """What was written, as one name: quotes are taken off."""
-    return " ".join(question.words)
+def _name(command: Command) -> str:
+    """Give what was written as one name: quotes are taken off."""
+    return " ".join(command.words)
 
 
-async def _meant(scheduler: JobScheduler, wanted: str, language: Language) -> JobStatus:
-    """The job of that id, whatever the case. Raises `CannotAnswer`, with what may have been meant."""
-    jobs = {job.id: job for job in await scheduler.list_jobs()}
+async def _find_job(command: Command, name: str) -> JobStatus:
+    """Find the job of an id, whatever the case. Raises `CannotAnswer`, with what may have been meant."""
+    jobs = {job.id: job for job in await command.services.jobs.list_jobs()}
     if not jobs:
-        raise CannotAnswer(say("bot.jobs.no_jobs", language))
-    some = say("bot.jobs.and", language).join([*jobs][:SHOWN])
-    if not wanted:
-        raise CannotAnswer(say("bot.jobs.which", language, ids=some))
-    found = store.match_job_id(wanted, jobs)
+        raise command.refuse("bot.jobs.no_jobs")
+    some = command.say("bot.jobs.and").join([*jobs][:MAX_JOBS])
+    if not name:
+        raise command.refuse("bot.jobs.which", ids=some)
+    found = store.match_job_id(name, jobs)
     if found is not None:
         return jobs[found]
-    like = store.similar_job_ids(wanted, jobs)
-    if like:
-        hint = say("bot.jobs.mean", language, ids=say("bot.jobs.or", language).join(like))
+    similar = store.similar_job_ids(name, jobs)
+    if similar:
+        hint = command.say("bot.jobs.mean", ids=command.say("bot.jobs.or").join(similar))
     else:
-        hint = say("bot.jobs.there_are", language, ids=some)
-    raise CannotAnswer(say("bot.jobs.unknown", language, id=shorten(wanted)) + hint)
+        hint = command.say("bot.jobs.there_are", ids=some)
+    raise CannotAnswer(command.say("bot.jobs.unknown", id=shorten(name)) + hint)

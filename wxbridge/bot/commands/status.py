@@ -2,116 +2,84 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
-
-from wxbridge.bot.command import Answer, Command, Question
-from wxbridge.core.model import ChannelState, ChannelStatus, Message, MessageState, Text
-from wxbridge.core.text import units
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.bot.command import Command
+from wxbridge.core.model import ChannelState, MessageState
 from wxbridge.core.text.splitting import shorten
-from wxbridge.delivery.outbox_queries import OutboxQueries
+from wxbridge.core.text.units import format_duration
 
-ERRORS_SHOWN = 3
+MAX_ERRORS = 3
 """The newest messages that were not delivered, or of which that is not known."""
-_TARGETS_SHOWN = 8
+MAX_TARGETS = 8
 MAX_ERROR_CHARS = 80
-"""Characters."""
-_DAY = 86400.0
+DAY_SECONDS = 86400.0
 _TROUBLE = (MessageState.DEAD, MessageState.EXPIRED, MessageState.UNKNOWN)
-
-Budgets = Mapping[str, Mapping[str, int]]
-"""By lane: how many may still go in each window of its pace, by rate (`Pacer.windows_left`)."""
-
 _PASSING = (ChannelState.STARTING, ChannelState.CONNECTING)
 
 
-def status_command(
-    channels: Callable[[], Mapping[str, ChannelStatus]], budgets: Callable[[], Budgets], outbox: OutboxQueries
-) -> Command:
-    """The command `status`.
-
-    Args:
-        channels: `Bridge.statuses`.
-        budgets: What is left of each lane's pace now.
-        outbox: The bridge's outbox.
-    """
-
-    async def run(question: Question) -> Sequence[Answer]:
-        language, at = question.language, question.at
-        midnight = at.replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
-        now = at.timestamp()
-
-        backlog = await outbox.count_backlog()
-        tally = await outbox.count_settled(since=midnight, until=now + 1)
-        troubles = await outbox.list_settled(_TROUBLE, since=now - _DAY, limit=ERRORS_SHOWN)
-        lines = [
-            *_channel_lines(channels(), at, language),
-            *_backlog_lines(backlog, now, language),
-            _today(tally, language),
-            *_budget_lines(budgets(), language),
-            *_error_lines(troubles, at, language),
-        ]
-        return [Text("\n".join(lines))]
-
-    return Command.from_catalogue("status", run)
-
-
-def _channel_lines(channels: Mapping[str, ChannelStatus], at: datetime, language: Language) -> list[str]:
-    lines = []
-    for name, status in channels.items():
-        up = status.state is ChannelState.ONLINE
-        key = "online" if up else "starting" if status.state in _PASSING else "state"
-        state = say(f"bot.status.channel.{status.state.value}", language)
-        line = say(f"bot.status.{key}", language, name=name, state=state, since=_moment(status.since, at))
-        lines.append(line if up or not status.detail else f"{line} – {shorten(status.detail, MAX_ERROR_CHARS)}")
-    return lines or [say("bot.status.no_channels", language)]
-
-
-def _backlog_lines(backlog: Sequence[tuple[str, int, float]], now: float, language: Language) -> list[str]:
-    oldest_first = sorted(backlog, key=lambda each: each[2])
+async def show_status(command: Command) -> str:
+    """Say how channels, backlog and pace are, and what went wrong last."""
     lines = [
-        say("bot.status.waits", language, target=target, n=count, age=units.format_duration(now - created, language))
-        for target, count, created in oldest_first[:_TARGETS_SHOWN]
+        *_describe_channels(command),
+        *await _describe_backlog(command),
+        await _describe_today(command),
+        *_describe_pace(command),
+        *await _describe_errors(command),
     ]
-    if others := oldest_first[_TARGETS_SHOWN:]:
-        lines.append(say("bot.status.more_wait", language, n=len(others), count=sum(count for _, count, _ in others)))
-    return lines or [say("bot.status.empty", language)]
+    return "\n".join(lines)
 
 
-def _today(tally: Mapping[tuple[str, str], int], language: Language) -> str:
-    counts = {state: sum(n for (_, its), n in tally.items() if its == state) for state in MessageState}
-    line = say("bot.status.today", language, sent=counts[MessageState.SENT])
+def _describe_channels(command: Command) -> list[str]:
+    lines = []
+    for name, status in command.services.channels.statuses().items():
+        is_up = status.state is ChannelState.ONLINE
+        key = "online" if is_up else "starting" if status.state in _PASSING else "state"
+        state = command.say(f"bot.status.channel.{status.state.value}")
+        line = command.say(f"bot.status.{key}", name=name, state=state, since=command.format_moment(status.since))
+        lines.append(line if is_up or not status.detail else f"{line} – {shorten(status.detail, MAX_ERROR_CHARS)}")
+    return lines or [command.say("bot.status.no_channels")]
+
+
+async def _describe_backlog(command: Command) -> list[str]:
+    backlog = sorted(await command.services.outbox.count_backlog(), key=lambda each: each.oldest_at)
+    now = command.at.timestamp()
+    lines = []
+    for each in backlog[:MAX_TARGETS]:
+        age = format_duration(now - each.oldest_at, command.language)
+        lines.append(command.say("bot.status.waits", target=each.target, n=each.waiting, age=age))
+    if others := backlog[MAX_TARGETS:]:
+        lines.append(command.say("bot.status.more_wait", n=len(others), count=sum(each.waiting for each in others)))
+    return lines or [command.say("bot.status.empty")]
+
+
+async def _describe_today(command: Command) -> str:
+    midnight = command.at.replace(hour=0, minute=0, second=0, microsecond=0)
+    settled = await command.services.outbox.count_settled(since=midnight.timestamp(), until=command.at.timestamp() + 1)
+    counts = {state: sum(n for (_, its), n in settled.items() if its == state) for state in MessageState}
     dead = counts[MessageState.DEAD] + counts[MessageState.EXPIRED]
+    line = command.say("bot.status.today", sent=counts[MessageState.SENT])
     for key, count in (("unknown", counts[MessageState.UNKNOWN]), ("dead", dead)):
-        line += say(f"bot.status.{key}", language, n=count) if count else ""
+        line += command.say(f"bot.status.{key}", n=count) if count else ""
     return line
 
 
-def _budget_lines(budgets: Budgets, language: Language) -> list[str]:
+def _describe_pace(command: Command) -> list[str]:
     lines = []
-    for lane, windows in budgets.items():
-        left = [say("bot.status.window", language, left=left, rate=rate) for rate, left in windows.items()]
+    for lane, windows in command.services.lanes.budgets().items():
+        left = [command.say("bot.status.window", left=left, rate=rate) for rate, left in windows.items()]
         if left:
-            lines.append(
-                say("bot.status.left", language, lane=lane, windows=say("bot.status.and", language).join(left))
-            )
+            lines.append(command.say("bot.status.left", lane=lane, windows=command.say("bot.status.and").join(left)))
     return lines
 
 
-def _error_lines(troubles: Sequence[Message], at: datetime, language: Language) -> list[str]:
+async def _describe_errors(command: Command) -> list[str]:
+    since = command.at.timestamp() - DAY_SECONDS
     return [
-        say(
+        command.say(
             "bot.status.error",
-            language,
-            at=_moment(datetime.fromtimestamp(each.settled_at or each.created_at, at.tzinfo), at),
+            at=command.format_moment(each.settled_at or each.created_at),
             target=each.target,
-            state=say(f"bot.status.{each.state.value}_state", language),
-            error=shorten(each.error or say("bot.status.no_words", language), MAX_ERROR_CHARS),
+            state=command.say(f"bot.status.{each.state.value}_state"),
+            error=shorten(each.error or command.say("bot.status.no_words"), MAX_ERROR_CHARS),
         )
-        for each in troubles
-    ] or [say("bot.status.no_errors", language)]
-
-
-def _moment(moment: datetime, at: datetime) -> str:
-    return units.format_moment(moment, at.tzinfo, at) if at.tzinfo else f"{moment:%m-%d %H:%M}"
+        for each in await command.services.outbox.list_settled(_TROUBLE, since=since, limit=MAX_ERRORS)
+    ] or [command.say("bot.status.no_errors")]

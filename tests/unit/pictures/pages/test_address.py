@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.pictures.pages.address import TimeRange, parse_moment, read_range, with_range, with_variables
+from wxbridge.core.text.date_math import parse_moment
+from wxbridge.pictures.pages.address import TimeRange, read_range, with_range, with_variables
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BERLIN = ZoneInfo("Europe/Berlin")

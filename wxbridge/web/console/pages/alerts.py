@@ -16,7 +16,7 @@ from wxbridge.alerts.firing import (
 from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.alerts.service import KeptSilence, SilenceRequest
 from wxbridge.alerts.severity import severity_of
-from wxbridge.bot.commands.alert_arguments import MAX_COMMENT_CHARS, end_after, read_query
+from wxbridge.bot.commands.alert_arguments import MAX_COMMENT_CHARS, end_after, parse_query
 from wxbridge.bot.commands.alerts import missing_lines, short_ids
 from wxbridge.config.types import parse_duration
 from wxbridge.core.errors import BadBody, WxbridgeError
@@ -107,7 +107,7 @@ def _find_alert(overview: FiringOverview, key: str) -> FiringAlert | None:
 
 async def _silence(visit: PageVisit, form: ConsoleForm) -> str:
     alerts, language = visit.services.alerts, visit.language
-    query = read_query(form.text("matchers", 10000), language)
+    query = parse_query(form.text("matchers", 10000), language)
     if query.words:
         raise BadBody(say("bot.alerts.bad_matcher", language, text=query.words[0]))
     if not query.matchers:

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from wxbridge.bot import time_range
-from wxbridge.bot.command import CannotAnswer
-from wxbridge.bot.time_range import LONGEST, Span
+from wxbridge.core.errors import CannotAnswer
+from wxbridge.core.text import time_range
+from wxbridge.core.text.time_range import MAX_RANGE, Span
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -101,7 +101,7 @@ def local(span: Span, zone=SHANGHAI) -> str:
     ],
 )
 def test_a_range_in_words_is_two_moments(text, expected) -> None:
-    assert local(time_range.parse(text, NOW)) == expected
+    assert local(time_range.parse_range(text, NOW)) == expected
 
 
 @pytest.mark.parametrize(
@@ -112,9 +112,9 @@ def test_a_range_in_words_is_two_moments(text, expected) -> None:
 def test_what_is_no_range_says_so_with_two_examples(text) -> None:
     assert not time_range.is_range(text, NOW)
     with pytest.raises(CannotAnswer, match=r"Write it like: .+, .+"):
-        time_range.parse(text, NOW)
+        time_range.parse_range(text, NOW)
     with pytest.raises(CannotAnswer, match=r"可以写:.+、.+"):
-        time_range.parse(text, NOW, "zh")
+        time_range.parse_range(text, NOW, "zh")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_what_is_no_range_says_so_with_two_examples(text) -> None:
 def test_a_range_out_of_bounds_is_a_range_and_is_refused(text, said) -> None:
     assert time_range.is_range(text, NOW)
     with pytest.raises(CannotAnswer, match=said):
-        time_range.parse(text, NOW)
+        time_range.parse_range(text, NOW)
 
 
 @pytest.mark.parametrize(
@@ -151,21 +151,21 @@ def test_a_range_out_of_bounds_is_a_range_and_is_refused(text, said) -> None:
     ],
 )
 def test_where_the_clock_is_changed_days_are_the_calendars_and_hours_are_hours(now, text, hours) -> None:
-    span = time_range.parse(text, now)
+    span = time_range.parse_range(text, now)
     assert span.end - span.start == timedelta(hours=hours)
 
 
 def test_one_day_ends_where_the_next_begins_also_where_midnight_is_left_out() -> None:
     now = datetime(2018, 11, 5, 12, tzinfo=ZoneInfo("America/Sao_Paulo"))
-    today, yesterday = time_range.parse("2018-11-04", now), time_range.parse("2018-11-03", now)
+    today, yesterday = time_range.parse_range("2018-11-04", now), time_range.parse_range("2018-11-03", now)
     assert yesterday.end == today.start
     assert today.end - today.start == timedelta(hours=23)
 
 
 def test_the_end_alone_keeps_the_usual_length() -> None:
-    span = time_range.between(None, "now-1h", NOW, usual=timedelta(hours=2))
+    span = time_range.parse_ends(None, "now-1h", NOW, usual=timedelta(hours=2))
     assert local(span) == "11-21 13:20/11-21 15:20"
-    assert time_range.between(None, None, NOW) == Span(NOW.astimezone(UTC) - timedelta(hours=6), NOW.astimezone(UTC))
+    assert time_range.parse_ends(None, None, NOW) == Span(NOW.astimezone(UTC) - timedelta(hours=6), NOW.astimezone(UTC))
 
 
 @pytest.mark.parametrize(
@@ -180,15 +180,17 @@ def test_the_end_alone_keeps_the_usual_length() -> None:
     ],
 )
 def test_a_range_is_taken_off_the_end_only_where_a_blank_parts_it(text, found) -> None:
-    assert list(time_range.endings(text, NOW)) == found
+    assert list(time_range.split_off_ranges(text, NOW)) == found
 
 
 def test_a_range_is_told_with_its_length_on_the_readers_clock() -> None:
-    assert time_range.written(time_range.parse("yesterday 9-18", NOW), NOW, "en") == "11-20 09:00 – 18:00 (9 h)"
-    assert time_range.written(time_range.parse("昨天", NOW), NOW, "zh") == "11-20 00:00 – 11-21 00:00 (1天)"
+    assert (
+        time_range.format_range(time_range.parse_range("yesterday 9-18", NOW), NOW, "en") == "11-20 09:00 – 18:00 (9 h)"
+    )
+    assert time_range.format_range(time_range.parse_range("昨天", NOW), NOW, "zh") == "11-20 00:00 – 11-21 00:00 (1天)"
     new_year = datetime(2027, 1, 1, 12, tzinfo=SHANGHAI)
     assert (
-        time_range.written(time_range.parse("24h", new_year), new_year, "en")
+        time_range.format_range(time_range.parse_range("24h", new_year), new_year, "en")
         == "2026-12-31 12:00 – 2027-01-01 12:00 (1 d)"
     )
 
@@ -214,34 +216,34 @@ TEXTS = st.builds(str.join, st.sampled_from(["", " "]), st.lists(PIECES, min_siz
 @example("2:30-2:45", datetime(2026, 10, 25, 12, tzinfo=BERLIN))
 def test_whatever_is_written_there_is_a_range_within_the_bounds_or_a_sentence(text, now) -> None:
     try:
-        span = time_range.parse(text, now)
+        span = time_range.parse_range(text, now)
     except CannotAnswer:
         return
     assert span.start < span.end <= now.astimezone(UTC)
-    assert span.end - span.start <= LONGEST + timedelta(hours=1)
+    assert span.end - span.start <= MAX_RANGE + timedelta(hours=1)
     assert span.start.tzinfo is span.end.tzinfo is UTC
     assert time_range.is_range(text, now)
 
 
 @given(st.text(max_size=40), NOWS)
 def test_no_text_breaks_it(text, now) -> None:
-    for _ in time_range.endings(text, now):
+    for _ in time_range.split_off_ranges(text, now):
         pass
     if not time_range.is_range(text, now):
         with pytest.raises(CannotAnswer, match="no time range"):
-            time_range.parse(text, now)
+            time_range.parse_range(text, now)
 
 
 @given(st.integers(1, 92 * 24), NOWS)
 def test_hours_are_so_much_time_whatever_the_clock_does(hours, now) -> None:
-    span = time_range.parse(f"最近{hours}小时", now)
-    assert span == time_range.parse(f"last {hours} hours", now) == time_range.parse(f"from={hours}h", now)
+    span = time_range.parse_range(f"最近{hours}小时", now)
+    assert span == time_range.parse_range(f"last {hours} hours", now) == time_range.parse_range(f"from={hours}h", now)
     assert span.end - span.start == timedelta(hours=hours)
 
 
 @given(NOWS)
 def test_yesterday_is_the_whole_day_before_today(now) -> None:
-    day, today = time_range.parse("昨天", now), time_range.parse("2 days", now)
+    day, today = time_range.parse_range("昨天", now), time_range.parse_range("2 days", now)
     start = day.start.astimezone(now.tzinfo)
     assert day.start < day.end
     assert timedelta(hours=22) < day.end - day.start < timedelta(hours=26)

@@ -1,0 +1,321 @@
+"""From a graph that was found, and what was asked for, to the requests for its pictures with absolute times. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
+
+from wxbridge.bot.command import Command, Reply
+from wxbridge.bot.commands.graph_arguments import GraphArguments
+from wxbridge.bot.commands.graph_names import (
+    WHOLE_DASHBOARD,
+    NoSuchPanel,
+    NoSuchVariable,
+    find_panels,
+    read_variables,
+    suggest_names,
+)
+from wxbridge.config.graphs import MAX_PANELS, TALL, WIDE, GraphSettings, PictureSize, parse_size
+from wxbridge.core.errors import CannotAnswer
+from wxbridge.core.model import PictureSpec, Text
+from wxbridge.core.pictures import PageRequest, PanelAddress, PanelRequest
+from wxbridge.core.text import time_range
+from wxbridge.core.text.normalise import fold
+from wxbridge.core.text.splitting import shorten
+from wxbridge.core.text.time_range import Span
+from wxbridge.monitors.dashboards import Dashboard, DashboardHit, PanelInfo
+
+MAX_LISTED = 20
+"""Lines of one list."""
+PANEL_KEYS = ("viewPanel", "panelId", "editPanel")
+"""What a panel is called by in addresses."""
+_PANEL_ID = re.compile(r"(?:panel-)?(\d{1,9})")
+
+
+@dataclass(frozen=True)
+class GraphCandidate:
+    """What a name may be: a shortcut or a dashboard, and the words after the name."""
+
+    name: str
+    rest: tuple[str, ...]
+    hit: DashboardHit | None = None
+    settings: GraphSettings | None = None
+    is_guessed: bool = False
+    """Whether the name is a part of the title only."""
+
+
+@dataclass(frozen=True)
+class DashboardAddress:
+    """A dashboard's address, taken apart."""
+
+    uid: str
+    slug: str
+    query: dict[str, str] = field(default_factory=dict)
+    variables: tuple[tuple[str, str], ...] = ()
+    """(`var-…`, value), in their order; a name may come several times."""
+    more: tuple[tuple[str, str], ...] = ()
+    """What else stands there: `autofitpanels`."""
+
+
+@dataclass(frozen=True)
+class GraphView:
+    """What one reply shows: a dashboard of Grafana, which panels of it, when, and how."""
+
+    address: DashboardAddress
+    """With the variables that are shown."""
+    title: str
+    span: Span
+    panels: Sequence[PanelInfo]
+    """Without any: the whole dashboard."""
+    size: PictureSize | None
+    theme: str | None
+    timezone: str
+
+    @property
+    def org(self) -> str:
+        """Grafana's organisation; empty for its usual one."""
+        org = self.address.query.get("orgId", "")
+        return org if org.isdigit() else ""
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The variables by their names, each with all its values."""
+        return _join_values(self.address.variables)
+
+    def path(self, panel: int | None = None) -> str:
+        """Give the path below Grafana of the dashboard or a panel, as people open it."""
+        start, end = self.span.milliseconds
+        query: list[tuple[str, str | int]] = [("orgId", self.org)] if self.org else []
+        query += [("from", start), ("to", end), *self.address.variables]
+        query += self.address.more if panel is None else [("viewPanel", panel)]
+        return f"/d/{self.address.uid}/{quote(self.address.slug or '_', safe='-%')}?{urlencode(query)}"
+
+
+def make_page_request(url: str, size: PictureSize | None, *, only_grafana: bool = False, **look: Any) -> PageRequest:
+    """Make the request for a page. It is as long as it is; Grafana stacks panels where it is narrow."""
+    sides: dict[str, Any] = {}
+    if size is not None:
+        sides = {WIDE: {"width": 1920}, TALL: {"width": 720, "scale": 2}}.get(size, size._asdict())
+    return PageRequest(url, only_grafana=only_grafana, **look, **sides)
+
+
+def make_reply(view: GraphView, model: Dashboard | None, base: str, command: Command) -> Reply:
+    """Give each picture of a view, after a text that tells it from others. `base` is Grafana's address, for links."""
+    when = time_range.format_range(view.span, _on_clock(command.at, view.timezone), command.language)
+    if view.timezone != str(command.settings.timezone):
+        when += f" {view.timezone}"
+    chosen = view.values
+    values = "  ".join(f"{name}={value}" for name, value in chosen.items())
+    about = f" ({values})" if values else ""
+    if not view.panels:
+        request = make_page_request(view.path(), view.size, theme=view.theme, timezone=view.timezone, only_grafana=True)
+        link = base + view.path()
+        return Reply((Text(f"📈 {view.title}{about}\n{when}\n{link}"), request.to_spec(link)))
+    bodies: list[Text | PictureSpec] = []
+    for panel in view.panels[:MAX_PANELS]:
+        spec = _request_panel(view, panel).to_spec(base + view.path(panel.id))
+        note = ""
+        if panel.repeat and panel.repeat not in chosen:
+            note = command.say("bot.graphs.one_of_several", variable=panel.repeat)
+        title = describe_panel(panel, model, chosen, command)
+        bodies += [Text(f"📈 {view.title} · {title}{about}\n{when}{note}\n{spec.link}"), spec]
+    if left_out := view.panels[MAX_PANELS:][:MAX_LISTED]:
+        names = ", ".join(f"{each.number}. {describe_panel(each, model, chosen, command)}" for each in left_out)
+        bodies.append(Text(command.say("bot.graphs.left_out", n=MAX_PANELS, names=names)))
+    return Reply(tuple(bodies))
+
+
+def _request_panel(view: GraphView, panel: PanelInfo) -> PanelRequest:
+    start, end = view.span.milliseconds
+    address = PanelAddress(str(panel.id), view.address.uid, org=view.org, variables=view.address.variables)
+    sides = view.size._asdict() if view.size else {}
+    return PanelRequest(address, start, end, timezone=view.timezone, theme=view.theme, **sides)
+
+
+def describe_panel(panel: PanelInfo, model: Dashboard | None, values: Mapping[str, str], command: Command) -> str:
+    """Give what a panel is called, with its variables filled in."""
+    title = model.fill_title(panel.title, values) if model else panel.title
+    return title or command.say("bot.graphs.untitled_panel", id=panel.id)
+
+
+def are_panel_ids(panels: Sequence[int | str]) -> bool:
+    """Tell whether a shortcut's panels are ids, which need nobody to look them up."""
+    return all(_PANEL_ID.fullmatch(str(each)) for each in panels)
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def make_view(
+    candidate: GraphCandidate,
+    arguments: GraphArguments,
+    address: DashboardAddress,
+    model: Dashboard | None,
+    command: Command,
+) -> GraphView:
+    """Put together what was asked for, what the shortcut says, and what is on the dashboard (None: not told).
+
+    Raises:
+        CannotAnswer: there is no such panel (its cause is `NoSuchPanel`) or variable, or the range cannot be.
+    """
+    settings = candidate.settings
+    variables = _choose_variables(candidate, arguments, address, model, command)
+    zone = (
+        arguments.timezone or (settings and settings.timezone) or _find_zone(address) or str(command.settings.timezone)
+    )
+    size, theme = settings and settings.size, address.query.get("theme")
+    return GraphView(
+        address=DashboardAddress(
+            address.uid, address.slug or (model.slug if model else ""), address.query, variables, address.more
+        ),
+        title=(settings and settings.title) or (model.title if model else candidate.name),
+        span=_choose_span(settings, arguments, address, model, command, zone),
+        panels=_choose_panels(candidate, address, model, _join_values(variables), command),
+        size=arguments.size or (parse_size(size) if size else None),
+        theme=arguments.theme or (settings and settings.theme) or (theme if theme in ("light", "dark") else None),
+        timezone=zone,
+    )
+
+
+def _join_values(variables: Sequence[tuple[str, str]]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in variables:
+        plain = name.removeprefix("var-")
+        joined[plain] = f"{joined[plain]}, {value}" if plain in joined else value
+    return joined
+
+
+def _on_clock(at: datetime, zone: str) -> datetime:
+    """Give the same moment on another clock; on its own where there is no such zone."""
+    try:
+        return at.astimezone(ZoneInfo(zone))
+    except (KeyError, ValueError, OSError):
+        return at
+
+
+def _find_zone(address: DashboardAddress) -> str | None:
+    zone = address.query.get("timezone") or address.query.get("tz") or ""
+    return zone if "/" in zone or zone == "UTC" else "UTC" if zone == "utc" else None
+
+
+def _choose_variables(
+    candidate: GraphCandidate,
+    arguments: GraphArguments,
+    address: DashboardAddress,
+    model: Dashboard | None,
+    command: Command,
+) -> tuple[tuple[str, str], ...]:
+    """Choose the variables' values: those that were typed, else the shortcut's own, else those in its address."""
+    variables: dict[str, tuple[str, ...]] = {}
+    for name, value in address.variables:
+        variables[name] = (*variables.get(name, ()), value)
+    if candidate.settings is not None:
+        variables |= {f"var-{name.removeprefix('var-')}": each for name, each in candidate.settings.vars.items()}
+    typed: Mapping[str, tuple[str, ...]]
+    if model is None:
+        typed = {name: (value,) for name, value in arguments.variables}
+    else:
+        try:
+            typed = read_variables(model, arguments.variables)
+        except NoSuchVariable as error:
+            raise _no_variable(candidate.name, str(error), model, command) from None
+    variables |= {f"var-{name}": values for name, values in typed.items()}
+    return tuple((name, value) for name, values in variables.items() for value in values)
+
+
+def _no_variable(dashboard: str, wrong: str, model: Dashboard, command: Command) -> CannotAnswer:
+    names = [each.name for each in model.variables]
+    guess = suggest_names(names, wrong, 1)
+    return command.refuse(
+        "bot.graphs.no_variable",
+        name=dashboard,
+        variable=shorten(wrong),
+        names=", ".join(names) or command.say("bot.graphs.none"),
+        hint=command.say("bot.graphs.near_variable", variable=guess[0]) if guess else "",
+    )
+
+
+def _choose_panels(
+    candidate: GraphCandidate,
+    address: DashboardAddress,
+    model: Dashboard | None,
+    values: Mapping[str, str],
+    command: Command,
+) -> list[PanelInfo]:
+    """Choose the panels: those that were asked for, else the shortcut's own; none for the whole dashboard."""
+    if candidate.rest:
+        text = fold(" ".join(candidate.rest))
+        if text in WHOLE_DASHBOARD and not (model and any(fold(each.title) == text for each in model.panels)):
+            return []
+        if model is None:
+            raise command.refuse("bot.graphs.no_dashboard", uid=address.uid)
+        return _find_panels(candidate, model, candidate.rest, values, command)
+    given: Sequence[int | str] = candidate.settings.panel if candidate.settings else ()
+    if not given:
+        given = [found[1] for name in PANEL_KEYS if (found := _PANEL_ID.fullmatch(address.query.get(name, "")))][:1]
+    panels: list[PanelInfo] = []
+    for each in given:
+        number = _PANEL_ID.fullmatch(str(each))
+        by_id = [panel for panel in model.panels if number and panel.id == int(number[1])] if model else []
+        if by_id or (number and (model is None or not model.panels)):
+            panels += by_id or [PanelInfo(0, int(number[1]) if number else 0, "")]
+        elif model is not None:
+            panels += _find_panels(candidate, model, [str(each)], values, command)
+    return list(dict.fromkeys(panels))
+
+
+def _find_panels(
+    candidate: GraphCandidate, model: Dashboard, words: Sequence[str], values: Mapping[str, str], command: Command
+) -> list[PanelInfo]:
+    try:
+        return find_panels(model, words, values)
+    except NoSuchPanel as error:
+        titles = [describe_panel(each, model, values, command) for each in model.panels]
+        lines = [f"{each.number}. {title}" for each, title in zip(model.panels, titles, strict=True)]
+        if guesses := suggest_names(titles, str(error), 2):
+            hint = command.say("bot.graphs.near_panels", names=", ".join(f"`{each}`" for each in guesses))
+        elif lines:
+            hint = "\n".join([command.say("bot.graphs.there_are"), *cut(lines, MAX_LISTED)])
+        else:
+            hint = command.say("bot.graphs.no_panels")
+        wrong = shorten(str(error))
+        raise command.refuse("bot.graphs.no_panel", name=candidate.name, panel=wrong, hint=hint) from error
+
+
+def cut(lines: Sequence[str], limit: int) -> list[str]:
+    """Give the first lines of a list, with a mark where there are more."""
+    return [*lines[:limit], *(["…"] if len(lines) > limit else [])]
+
+
+def _choose_span(
+    settings: GraphSettings | None,
+    arguments: GraphArguments,
+    address: DashboardAddress,
+    model: Dashboard | None,
+    command: Command,
+    zone: str,
+) -> Span:
+    """Choose the range that was asked for, else the shortcut's, its address's, the dashboard's own, or six hours."""
+    now, language = _on_clock(command.at, zone), command.language
+    if arguments.range:
+        return time_range.parse_range(arguments.range, now, language)
+    usual = time_range.parse_ends(None, None, now)
+    for start, end in (
+        (settings.from_, settings.to) if settings else (None, None),
+        (address.query.get("from"), address.query.get("to")),
+        (model.start, model.end) if model else (None, None),
+    ):
+        if start or end:
+            try:
+                usual = time_range.parse_ends(start, end, now)
+            except CannotAnswer:
+                continue  # a dashboard may be saved with a year, or with a time to come
+            break
+    if arguments.start is None and arguments.end is None:
+        return usual
+    return time_range.parse_ends(arguments.start, arguments.end, now, language, usual=usual.end - usual.start)
