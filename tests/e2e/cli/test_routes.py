@@ -182,5 +182,5 @@ def test_a_silence_of_the_command_line_is_one_for_the_bridge(run: Run, config: C
     with engine.begin() as connection:
         holder.reload(connection, now=time.time())
     engine.dispose()
-    assert holder.by({"team": "web"}, time.time())
-    assert holder.by({"team": "x"}, time.time()) is None
+    assert holder.find({"team": "web"}, time.time())
+    assert holder.find({"team": "x"}, time.time()) is None
