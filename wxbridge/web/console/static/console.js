@@ -5,6 +5,8 @@ const busy = new Set();
 const waiting = new Set();
 let timer = 0;
 let last = 0;
+let renewing = false;
+let posted = 0;
 
 function put(page, parts) {
   // Exchange what changed, and leave open what somebody opened or is writing in.
@@ -31,14 +33,22 @@ function find(within, wanted) {
 }
 
 async function renew() {
-  const parts = new Set(waiting);
+  // One at a time: an older answer must not overwrite a newer page. What changes meanwhile waits for the next.
+  if (renewing) return;
+  renewing = true;
+  const parts = new Set(waiting), before = posted;
   waiting.clear();
   last = Date.now();
   try {
-    const answer = await fetch(location.href, { headers: { "X-Fragment": "1" }, cache: "no-store" });
+    const answer = await fetch(location.href, { headers: { "X-Fragment": "1" }, cache: "no-store", signal: AbortSignal.timeout(30000) });
     if (answer.status === 401 || answer.status === 403) return location.reload();
-    if (answer.ok) put(new DOMParser().parseFromString(await answer.text(), "text/html"), parts.has("all") ? null : parts);
-  } catch { /* the stream tells when it is back */ }
+    const text = await answer.text();
+    if (before !== posted) parts.forEach((part) => waiting.add(part));
+    else if (answer.ok) put(new DOMParser().parseFromString(text, "text/html"), parts.has("all") ? null : parts);
+  } catch { /* the stream tells when it is back */ } finally {
+    renewing = false;
+    if (waiting.size) changed([]);
+  }
 }
 
 function changed(parts) {
@@ -89,6 +99,7 @@ async function submit(form, button) {
     const open = form.closest("details");
     if (open) open.open = false;
     const main = document.getElementById("main");
+    posted += 1;
     document.getElementById("flash").innerHTML = page.getElementById("flash")?.innerHTML || "";
     if (main.querySelector("[data-live]")) put(page, null);
     form.reset();
