@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -269,6 +269,10 @@ class AlertService:
             silence = find(routing.labels_of(each.group, each.alert), now)
             found.append(replace(each, silenced_by=silence.id) if silence else each)
         return found
+
+    async def read_change_mark(self) -> Hashable:
+        """Read something that changes whenever alerts, silences or acks do. Raises `StorageError`."""
+        return await self.database.read(store.read_change_mark)
 
     async def overview(self) -> FiringOverview:
         """Ask all who know, at once, what fires; a server that does not answer is told of in `missing`.

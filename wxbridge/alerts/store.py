@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Hashable, Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -18,7 +18,7 @@ from sqlalchemy import Connection
 from wxbridge.alerts import history, serialization
 from wxbridge.alerts.history import in_chunks
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
-from wxbridge.core.schema import acks, alerts, told
+from wxbridge.core.schema import acks, alerts, silences, told
 from wxbridge.core.text.normalise import replace_surrogates
 
 ONCE = "once:"
@@ -215,3 +215,23 @@ def prune_acks(connection: Connection, *, before: float) -> None:
 
 def _ack_text(text: str) -> str:
     return replace_surrogates(text).replace("\x00", "")
+
+
+_CHANGE_MARK = sa.select(
+    *(
+        column.scalar_subquery()
+        for column in (
+            sa.select(sa.func.count()).select_from(alerts).where(alerts.c.status != "resolved"),
+            sa.select(sa.func.max(alerts.c.updated_at)).where(alerts.c.status == "firing"),
+            sa.select(sa.func.max(alerts.c.updated_at)).where(alerts.c.status == "resolved"),
+            sa.select(sa.func.count()).select_from(silences),
+            sa.select(sa.func.sum(silences.c.ends_at)).select_from(silences),
+            sa.select(sa.func.max(acks.c.at)),
+        )
+    )
+)
+
+
+def read_change_mark(connection: Connection) -> Hashable:
+    """Read something that changes whenever alerts, silences or acks do."""
+    return tuple(connection.execute(_CHANGE_MARK).one())

@@ -11,7 +11,7 @@ import asyncio
 import queue
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -116,6 +116,10 @@ class Database:
     async def changed_elsewhere(self) -> bool:
         """Tell whether another process has committed since the last call (SQLite's `data_version`)."""
         return await self.read(self._data_version_moved)
+
+    async def read_write_mark(self) -> Hashable:
+        """Read something that changes whenever this or another process writes; cheap. Raises `StorageError`."""
+        return await self.read(_read_write_mark)
 
     def close(self) -> None:
         """Finish what waits, then close. Safe to call twice."""
@@ -343,6 +347,14 @@ def sqlite_url(state_dir: Path) -> str:
     """The URL of the default database below a state directory, which is made where it is missing."""
     state_dir.mkdir(parents=True, exist_ok=True)
     return f"sqlite:///{state_dir / 'wxbridge.db'}"
+
+
+def _read_write_mark(connection: Connection) -> Hashable:
+    if connection.dialect.name != "sqlite":
+        return object()
+    # What others have committed, and what we have.
+    elsewhere = connection.exec_driver_sql("PRAGMA data_version").scalar()
+    return elsewhere, connection.exec_driver_sql("SELECT total_changes()").scalar(), id(connection)
 
 
 def migrate(engine: Engine) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -165,6 +165,10 @@ class JobScheduler:
             )
             for job in self._settings.jobs
         ]
+
+    async def read_change_mark(self) -> Hashable:
+        """Read something that changes whenever a job ends, is muted or unmuted. Raises `StorageError`."""
+        return await self._database.read(store.read_change_mark)
 
     def upcoming(self, start: datetime, end: datetime) -> dict[str, list[datetime]]:
         """Tell when each job runs between two moments; of runs that lie closer than a 300th of that, the first."""

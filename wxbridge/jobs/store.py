@@ -6,7 +6,7 @@ unless they are `datetime`s. A running bridge and `wxbridge jobs` share these ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -158,6 +158,24 @@ def remove_mute(connection: Connection, job: str, *, now: float) -> bool:
 
 
 # ---------------------------------------------------------------- which one is meant
+
+
+_CHANGE_MARK = sa.select(
+    *(
+        column.scalar_subquery()
+        for column in (
+            sa.select(sa.func.max(job_history.c.id)),
+            sa.select(sa.func.max(job_runs.c.started_at)),
+            sa.select(sa.func.max(job_mutes.c.at)),
+            sa.select(sa.func.count()).select_from(job_mutes),
+        )
+    )
+)
+
+
+def read_change_mark(connection: Connection) -> Hashable:
+    """Read something that changes whenever a job ends, is muted or unmuted."""
+    return tuple(connection.execute(_CHANGE_MARK).one())
 
 
 def match_job_id(wanted: str, ids: Iterable[str]) -> str | None:

@@ -245,7 +245,14 @@ class SilenceBody(RequestBody):
 
 # ---------------------------------------------------------------- answers
 
-Time = Annotated[str, WithJsonSchema({**_TEXT, "format": "date-time"})]
+
+def _write_moment(at: datetime | float | None) -> str | None:
+    if isinstance(at, datetime) or at is None:
+        return at.isoformat() if at else None
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
+
+
+Time = Annotated[str, BeforeValidator(_write_moment), WithJsonSchema({**_TEXT, "format": "date-time"})]
 
 
 class ErrorAnswer(BaseModel):
@@ -260,9 +267,7 @@ class AcceptedAnswer(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     queued: Annotated[int, Field(ge=0, description="Messages that are to be sent.")]
-    duplicates: Annotated[
-        int, Field(ge=0, description="Messages that were there already: a sender's own repeat.")
-    ]  # fmt: skip
+    duplicates: Annotated[int, Field(ge=0, description="Messages that were there already: a sender's own repeat.")]
 
 
 class AlertAnswer(BaseModel):
@@ -284,19 +289,7 @@ class AlertAnswer(BaseModel):
     def of(cls, seen: SeenAlert) -> Self:
         """Describe an alert. Free text has none, and is told by its title."""
         alert = seen.alert or Alert(seen.group.source, AlertStatus.FIRING, seen.group.title)
-        return cls(
-            key=seen.key,
-            source=alert.source,
-            status=alert.status.value,
-            title=alert.title,
-            labels=dict(alert.labels),
-            annotations=dict(alert.annotations),
-            starts_at=alert.starts_at.isoformat() if alert.starts_at else None,
-            first_seen=_write_moment(seen.first_seen),
-            updated_at=_write_moment(seen.updated_at),
-            link=alert.link,
-            silenced_by=seen.silenced_by,
-        )
+        return cls.model_validate({**vars(seen), **vars(alert)})
 
 
 class SilenceAnswer(BaseModel):
@@ -304,7 +297,7 @@ class SilenceAnswer(BaseModel):
 
     id: str
     state: Annotated[str, WithJsonSchema({"enum": ["pending", "active", "expired"]})]
-    matchers: list[str]
+    matchers: list[Annotated[str, BeforeValidator(str)]]
     starts_at: Time
     ends_at: Time
     created_at: Time
@@ -314,17 +307,4 @@ class SilenceAnswer(BaseModel):
     @classmethod
     def of(cls, silence: Silence, now: float) -> Self:
         """Describe a silence as it is now (seconds since the epoch)."""
-        return cls(
-            id=silence.id,
-            state=silence.state(now),
-            matchers=[str(matcher) for matcher in silence.matchers],
-            starts_at=_write_moment(silence.starts_at),
-            ends_at=_write_moment(silence.ends_at),
-            created_at=_write_moment(silence.created_at),
-            created_by=silence.created_by,
-            comment=silence.comment,
-        )
-
-
-def _write_moment(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds")
+        return cls.model_validate({**vars(silence), "state": silence.state(now)})

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from wxbridge.config.hooks import HookSettings
 from wxbridge.core.sliding_window import Rate
 from wxbridge.web.hooks import source_of
-from wxbridge.web.limits import CLOCK, InboundRate, WebClock
+from wxbridge.web.limits import CLOCK, RatePerKey, WebClock
 from wxbridge.web.responses import CALLER, IN_CONSOLE, Handler, RequestRefused, read_body
 
 _OPEN = ("/healthz", "/readyz")
@@ -173,7 +173,7 @@ class AccessRules:
         self._main = AccessRule(shared)
         self._to_look = AccessRule((*shared, ("reader", read_token.encode()))) if token and read_token else self._main
         self._hooks = {name: _rule_of_hook(name, settings, shared) for name, settings in hooks.items()}
-        self.rate = InboundRate(rate, clock)
+        self.rate = RatePerKey(rate, clock) if rate else None
 
     def find_rule(self, request: web.Request) -> AccessRule:
         """Find what opens the place that a request is for."""
@@ -227,12 +227,12 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
         return await handler(request)
     access = request.app[ACCESS]
     request[CALLER] = caller = await access.find_rule(request).find_caller(request)
-    if request.method not in ("GET", "HEAD") and (wait := access.rate.take(caller)):
-        seconds = math.ceil(wait)
-        raise RequestRefused(
-            503, "rate", f"More than {access.rate.rate} came in this way. Try again in {seconds} s.",
-            {"Retry-After": str(seconds)},
-        )  # fmt: skip
+    if access.rate and request.method not in ("GET", "HEAD"):
+        if wait := access.rate.wait(caller):
+            seconds = math.ceil(wait)
+            sentence = f"More than {access.rate.rate} came in this way. Try again in {seconds} s."
+            raise RequestRefused(503, "rate", sentence, {"Retry-After": str(seconds)})
+        access.rate.record(caller)
     return await handler(request)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -39,23 +40,26 @@ class WebClock:
 
 
 @dataclass(frozen=True)
-class InboundRate:
-    """At most `rate` requests for each of those who come in, in a sliding window; no limit where it is None."""
+class RatePerKey:
+    """At most `rate` for each key, in a sliding window."""
 
-    rate: Rate | None
+    rate: Rate
     clock: WebClock
-    _windows: dict[str, SlidingWindow] = field(default_factory=dict)
+    max_keys: int = 5000
+    """Beyond it those that were counted longest ago are forgotten."""
+    _windows: OrderedDict[str, SlidingWindow] = field(default_factory=OrderedDict)
 
-    def take(self, caller: str) -> float:
-        """Count a request of a caller; 0 where it may come in, else the seconds until the next may."""
-        if self.rate is None:
-            return 0.0
-        now = self.clock.monotonic()
-        window = self._windows.setdefault(caller, SlidingWindow(self.rate))
-        wait = window.wait(now)
-        if not wait:
-            window.note(now)
-        return wait
+    def wait(self, key: str) -> float:
+        """Give the seconds until a key may go on; 0 where it may now."""
+        window = self._windows.get(key)
+        return window.wait(self.clock.monotonic()) if window else 0.0
+
+    def record(self, key: str) -> None:
+        """Count one."""
+        self._windows.setdefault(key, SlidingWindow(self.rate)).note(self.clock.monotonic())
+        self._windows.move_to_end(key)
+        while len(self._windows) > self.max_keys:
+            self._windows.popitem(last=False)
 
 
 LIMITS = web.AppKey("limits", HttpLimits)

@@ -182,6 +182,9 @@ class FakeAlerts:
     async def unsilence_here(self, name: str) -> bool:
         return self.silences.pop(name, None) is not None
 
+    async def read_change_mark(self) -> int:
+        return 0
+
     async def list_firing(self) -> list[SeenAlert]:
         alert = Alert("generic", AlertStatus.FIRING, "disk full", {"severity": "critical"})
         return [SeenAlert("k", AlertGroup("generic", "", "disk full", (alert,)), 0.0, 0.0)]

@@ -19,6 +19,7 @@ from wxbridge.web.console.session import (
     RequestOrigin,
     is_known_host,
     is_own_page,
+    name_subscriber,
     read_origin,
 )
 from wxbridge.web.console.site import FRAGMENT, SITE, ConsoleSite, add_headers, see_other
@@ -121,14 +122,15 @@ def _find_caller(site: ConsoleSite, request: web.Request, origin: RequestOrigin)
 
 def _find_role(site: ConsoleSite, origin: RequestOrigin, shown: Sequence[str]) -> ConsoleRole | None:
     """Find what tokens open; count where that is nothing. Raises `RequestRefused` where too many were wrong."""
-    if wait := site.wrong_tokens.wait(origin.address):
+    subscriber = name_subscriber(origin.address)
+    if wait := site.wrong_tokens.wait(subscriber):
         raise RequestRefused(
             429, "attempts", f"Too many wrong tokens came from here. Try again in {wait:.0f} s.",
             {"Retry-After": f"{max(1.0, wait):.0f}"},
         )  # fmt: skip
     role = next((role for each in shown if (role := site.tokens.role_of(each))), None)
     if role is None:
-        site.wrong_tokens.record(origin.address)
+        site.wrong_tokens.record(subscriber)
         log.warning("a wrong token was shown to the console", address=origin.address)
     return role
 

@@ -5,14 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
 from contextlib import suppress
-from typing import Any
 
-import sqlalchemy as sa
 import structlog
-from sqlalchemy import Connection
 
 from wxbridge.core.errors import StorageError
-from wxbridge.core.schema import acks, alerts, job_history, job_mutes, job_runs, silences
 from wxbridge.web.services import WebServices
 
 log = structlog.get_logger()
@@ -35,17 +31,20 @@ class ChangeMarks:
     def __init__(self, services: WebServices) -> None:
         self._services = services
         self._written: Hashable = None
-        self._stored: dict[str, Hashable] = {}
+        self._stored: Marks = {}
 
     async def read(self) -> Marks:
         """Read the marks as they are now; those of a database that does not answer are as they were."""
         services = self._services
         with suppress(StorageError):
-            if await services.database.read(self._is_written):
+            written = await services.database.read_write_mark()
+            if written != self._written:
                 self._stored = {
                     "outbox": await services.outbox.read_change_mark(),
-                    **await services.database.read(_read_marks),
+                    "alerts": await services.alerts.read_change_mark(),
+                    "jobs": await services.jobs.read_change_mark(),
                 }
+                self._written = written
         return {**self._stored, **self._in_memory()}
 
     def _in_memory(self) -> Marks:
@@ -58,41 +57,6 @@ class ChangeMarks:
             "config": (config.loaded_at, config.problems, config.later),
             "host": tuple((host.name, host.history.raw.at[-1:].tobytes(), host.silent_since) for host in hosts),
         }
-
-    def _is_written(self, connection: Connection) -> bool:
-        if connection.dialect.name != "sqlite":
-            return True
-        # What others have committed, and what we have.
-        elsewhere = connection.exec_driver_sql("PRAGMA data_version").scalar()
-        before = self._written
-        self._written = elsewhere, connection.exec_driver_sql("SELECT total_changes()").scalar(), id(connection)
-        return self._written != before
-
-
-def _read_marks(connection: Connection) -> dict[str, Hashable]:
-    return {name: tuple(connection.execute(query).one()) for name, query in _QUERIES.items()}
-
-
-def _one(*columns: Any) -> sa.Select[Any]:
-    return sa.select(*(column.scalar_subquery() for column in columns))
-
-
-_QUERIES = {
-    "alerts": _one(
-        sa.select(sa.func.count()).select_from(alerts).where(alerts.c.status != "resolved"),
-        sa.select(sa.func.max(alerts.c.updated_at)).where(alerts.c.status == "firing"),
-        sa.select(sa.func.max(alerts.c.updated_at)).where(alerts.c.status == "resolved"),
-        sa.select(sa.func.count()).select_from(silences),
-        sa.select(sa.func.sum(silences.c.ends_at)).select_from(silences),
-        sa.select(sa.func.max(acks.c.at)),
-    ),
-    "jobs": _one(
-        sa.select(sa.func.max(job_history.c.id)),
-        sa.select(sa.func.max(job_runs.c.started_at)),
-        sa.select(sa.func.max(job_mutes.c.at)),
-        sa.select(sa.func.count()).select_from(job_mutes),
-    ),
-}  # fmt: skip
 
 
 class ChangeFeed:

@@ -13,9 +13,8 @@ import hashlib
 import hmac
 import ipaddress
 import secrets
-from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,7 +27,7 @@ from sqlalchemy import Connection
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import read_facts, remember_fact
-from wxbridge.core.sliding_window import Rate, SlidingWindow
+from wxbridge.core.sliding_window import Rate
 from wxbridge.web.limits import WebClock
 
 log = structlog.get_logger()
@@ -37,8 +36,6 @@ SESSION_SECONDS = 12 * 3600.0
 """That a session is good."""
 MAX_WRONG_TOKENS = Rate(10, 300.0)
 """That one address may show."""
-MAX_ADDRESSES = 5000
-"""Whose wrong tokens are counted; beyond it those who tried first are forgotten."""
 _FACT = "console:"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MAX_COOKIE_CHARS = 300
@@ -163,30 +160,8 @@ def is_known_host(origin: RequestOrigin) -> bool:
 # ---------------------------------------------------------------- attempts
 
 
-@dataclass
-class WrongTokens:
-    """Wrong tokens, by the address that showed them."""
-
-    clock: WebClock
-    _windows: OrderedDict[str, SlidingWindow] = field(default_factory=OrderedDict)
-
-    def wait(self, address: str) -> float:
-        """Give the seconds until an address may try again; 0 where it may now."""
-        window = self._windows.get(_neighbourhood(address))
-        return window.wait(self.clock.monotonic()) if window else 0.0
-
-    def record(self, address: str) -> None:
-        """Count a wrong token."""
-        key = _neighbourhood(address)
-        window = self._windows.setdefault(key, SlidingWindow(MAX_WRONG_TOKENS))
-        window.note(self.clock.monotonic())
-        self._windows.move_to_end(key)
-        while len(self._windows) > MAX_ADDRESSES:
-            self._windows.popitem(last=False)
-
-
-def _neighbourhood(address: str) -> str:
-    """An address, or the network that one subscriber of IPv6 has all of."""
+def name_subscriber(address: str) -> str:
+    """Name who is behind an address: itself, or the network that one subscriber of IPv6 has all of."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -16,8 +16,8 @@ from wxbridge.core.text.i18n import LANGUAGES, Language
 from wxbridge.core.ttl_cache import TTLCache
 from wxbridge.web.console.events import ChangeFeed
 from wxbridge.web.console.page import ConsoleMemory, PageVisit, asset_path, say_in_console
-from wxbridge.web.console.session import HEADERS, ConsoleSession, ConsoleTokens, SessionStore, WrongTokens
-from wxbridge.web.limits import WebClock
+from wxbridge.web.console.session import HEADERS, ConsoleSession, ConsoleTokens, SessionStore
+from wxbridge.web.limits import RatePerKey, WebClock
 from wxbridge.web.services import WebServices
 
 MAX_FLASHES = 500
@@ -46,7 +46,8 @@ class ConsoleSite:
     services: WebServices
     tokens: ConsoleTokens
     sessions: SessionStore
-    wrong_tokens: WrongTokens
+    wrong_tokens: RatePerKey
+    """By the subscriber that showed them."""
     changes: ChangeFeed
     clock: WebClock
     version: str
