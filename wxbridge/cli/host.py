@@ -53,6 +53,10 @@ def host(
         str | None, typer.Option("--name", help="What this machine is called there.", show_default="its host name")
     ] = None,
     every: Annotated[str, typer.Option(help="How often it is measured for --push: 10s.")] = "10s",
+    skip_sensor: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A temperature sensor to leave out; may be given several times."),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -61,11 +65,11 @@ def host(
         write_in_background()
     logging.configure("auto", "info" if push else "warning")
     if push is not None:
-        _push(push, token, called, _seconds(every))
+        _push(push, token, called, _seconds(every), skip_sensor or [])
         return
     watched = _kept(config)
     if watched is None or (not watched and name is None):
-        found = [_measured()]
+        found = [_measured(skip_sensor or [])]
         if name is not None and name != found[0].name:
             raise fail(f"no bridge watches {name!r} here: its jobs.yaml has no `host:` section, or there is none", 2)
     else:
@@ -75,17 +79,17 @@ def host(
     _show(found, config, as_json=as_json)
 
 
-def _push(url: str, token: str | None, name: str | None, every: float) -> None:
+def _push(url: str, token: str | None, name: str | None, every: float, skipped: list[str]) -> None:
     from wxbridge.config.hosts import host_name, safe_name
 
     try:
         called = host_name(name) if name is not None else safe_name(socket.gethostname())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--name") from None
-    asyncio.run(_pushing(url, token, called, every))
+    asyncio.run(_pushing(url, token, called, every, skipped))
 
 
-async def _pushing(url: str, token: str | None, name: str, every: float) -> None:
+async def _pushing(url: str, token: str | None, name: str, every: float, skipped: list[str]) -> None:
     import aiohttp
 
     from wxbridge.hosts.push import Pusher, hook_url, poster
@@ -107,7 +111,7 @@ async def _pushing(url: str, token: str | None, name: str, every: float) -> None
     say(f"{name}: measuring every {every:g} s, posting to {hook.partition('?')[0]}")
     async with aiohttp.ClientSession() as session:
         with suppress(asyncio.CancelledError):
-            await Pusher(name, every, Sensors(), poster(session, hook, token)).run()
+            await Pusher(name, every, Sensors(skipped=skipped), poster(session, hook, token)).run()
 
 
 def _kept(config: Path | None) -> list[Host] | None:
@@ -125,13 +129,13 @@ def _kept(config: Path | None) -> list[Host] | None:
     return with_database(config, read)
 
 
-def _measured() -> Host:
+def _measured(skipped: list[str]) -> Host:
     """This machine, by two samples."""
     from wxbridge.config.hosts import safe_name
     from wxbridge.hosts.samples import Host, Sample, make_history
     from wxbridge.hosts.sensors import Sensors
 
-    sensors = Sensors()
+    sensors = Sensors(skipped=skipped)
     sensors.sample()
     time.sleep(BETWEEN)
     sample = Sample(time.time(), sensors.sample())

@@ -88,7 +88,10 @@ class HostLimits(Section):
     swap: PercentField | None = None
     """Percent."""
     disk: PercentField | None = None
-    """Percent of each file system, as `df` shows it."""
+    """Percent of each file system, as `df` shows it. Its `severity` and `for` are also those of the warning that a
+    disk is not mounted or does not answer; `null`: that is not warned of either."""
+    inodes: PercentField | None = None
+    """Percent of the inodes of each file system, as `df -i` shows them: without any left no file can be made."""
     load: ThresholdField | None = None
     """The load average of one minute; per core with `load_per_core`."""
     temperature: ThresholdField | None = None
@@ -108,7 +111,11 @@ class HostSettings(HostLimits):
     memory: PercentField | None = HostThreshold(above=90)
     """Percent that is not available to programs; caches are available. 90 when not given."""
     disk: PercentField | None = HostThreshold(above=90)
-    """Percent of each file system, as `df` shows it; 90 when not given."""
+    """Percent of each file system, as `df` shows it; 90 when not given. Its `severity` and `for` are also those of the
+    warning that a disk is not mounted or does not answer; `null`: that is not warned of either."""
+    inodes: PercentField | None = HostThreshold(above=90)
+    """Percent of the inodes of each file system, as `df -i` shows them; 90 when not given. Without any left no file can
+    be made."""
     name: HostName = Field(default_factory=lambda: safe_name(socket.gethostname()))
     """What this machine is called; its host name when not given."""
     measure: bool = True
@@ -116,7 +123,10 @@ class HostSettings(HostLimits):
     every: Annotated[Duration, Field(ge=1, le=600)] = 10.0
     """How often it is measured."""
     disks: Names = ()
-    """The mount points to look at; all file systems on disks of this machine when not given."""
+    """The mount points to look at; all file systems on disks of this machine when not given. One where nothing is
+    mounted is told as that."""
+    skip_sensors: Names = ()
+    """Temperature sensors to leave out, by name (`acpitz`, `nvme Composite`, `coretemp*`), as a warning names them."""
     load_per_core: bool = False
     """Whether the threshold `load` is per core."""
     silent: Annotated[int, Field(ge=2, le=10_000)] = 6
@@ -165,16 +175,20 @@ def _limits(
 
     for figure in figures:
         kind = "load" if figure == "load1" else figure.partition(":")[0]
-        if kind not in KINDS:
+        is_state = kind in DISK_STATES
+        if kind not in KINDS and not is_state:
             continue
-        threshold: HostThreshold | None = setting(kind)
+        threshold: HostThreshold | None = setting("disk" if is_state else kind)
         if threshold is None:
             continue
         size = max(cores, 1.0) if kind == "load" and settings.load_per_core else 1.0
         clear = threshold.above * CLEAR_SHARE if threshold.clear is None else threshold.clear
         hold = setting("hold") if threshold.hold is None else threshold.hold
-        yield figure, FigureLimit(threshold.above * size, clear * size, hold, setting("repeat"), threshold.severity)
+        above, clear = (1.0, 1.0) if is_state else (threshold.above * size, clear * size)
+        yield figure, FigureLimit(above, clear, hold, setting("repeat"), threshold.severity)
 
 
-KINDS = ("cpu", "memory", "swap", "disk", "load", "temperature")
+KINDS = ("cpu", "memory", "swap", "disk", "inodes", "load", "temperature")
 """The figures that can have a threshold."""
+DISK_STATES = ("disk_missing", "disk_unanswered")
+"""Figures that are 1 where a disk is not mounted, or does not answer; not told where all is well."""

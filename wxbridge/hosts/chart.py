@@ -49,7 +49,7 @@ def make_spec(
 
 def panels_for(figures: Sequence[str]) -> tuple[str, ...]:
     """List the panels besides CPU and memory that show these figures."""
-    kinds = {"disk": "disks", "load1": "load", "temperature": "temperature", "swap": "swap"}
+    kinds = {"disk": "disks", "inodes": "inodes", "load1": "load", "temperature": "temperature", "swap": "swap"}
     return tuple(dict.fromkeys(kinds[kind] for name in figures if (kind := name.partition(":")[0]) in kinds))
 
 
@@ -81,8 +81,9 @@ def _panel(
 
 def _figures(name: str, host: Host) -> list[str]:
     names = dict.fromkeys((*host.history.names, *host.history.means.names))
-    if name == "disks":
-        return [f"disk:{mount}" for mount in list_disks(list(names))]
+    if name in ("disks", "inodes"):
+        kind = "disk" if name == "disks" else "inodes"
+        return [f"{kind}:{mount}" for mount in list_disks(list(names))]
     if name == "load":
         return ["load1", "load5", "load15"]
     return list(_PAIRS.get(name, (name,)))

@@ -1,18 +1,19 @@
 """The figures of a machine in words: `🟡 memory 45 % (7.1 of 15.6 GiB)`, in the reader's language.
 
-Names of figures: `cpu`, `memory`, `swap`, `disk:MOUNT` (percent), `memory_used`, `swap_used`, `disk_free:MOUNT`
-(bytes), `disk_read`, `disk_write`, `net_in`, `net_out` (bytes a second), `load1`, `load5`, `load15`, `temperature`
-(°C), `core:N` (percent).
+Names of figures: `cpu`, `memory`, `swap`, `disk:MOUNT`, `inodes:MOUNT` (percent), `memory_used`, `swap_used`,
+`disk_free:MOUNT` (bytes), `disk_read`, `disk_write`, `net_in`, `net_out` (bytes a second), `load1`, `load5`, `load15`,
+`temperature` and `hottest:SENSOR` (°C), `core:N` (percent), `disk_missing:MOUNT` and `disk_unanswered:MOUNT` (1).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 
+from wxbridge.config.hosts import DISK_STATES
 from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.units import format_duration, format_moment, format_quantity
-from wxbridge.hosts.samples import SAMPLES_KEPT_SECONDS, FigureStats, Host, HostHistory
+from wxbridge.hosts.samples import SAMPLES_KEPT_SECONDS, FigureStats, Host, HostHistory, Sample
 
 DEFAULT_LEVELS = (30.0, 80.0)
 """Percent: below the first is green, from the second on red."""
@@ -31,13 +32,18 @@ def name_of(figure_name: str, language: Language) -> str:
 def unit_of(figure_name: str) -> str:
     """Give the unit of a figure, as in `Value.unit`."""
     kind = figure_name.partition(":")[0]
-    if kind in ("cpu", "core", "memory", "swap", "disk"):
+    if kind in ("cpu", "core", "memory", "swap", "disk", "inodes"):
         return "%"
     if kind in ("disk_read", "disk_write", "net_in", "net_out"):
         return "bytes/s"
     if kind in ("memory_used", "swap_used", "disk_free"):
         return "bytes"
-    return "°C" if kind == "temperature" else ""
+    return "°C" if kind in ("temperature", "hottest") else ""
+
+
+def name_hottest(figures: Iterable[str]) -> str:
+    """Name the sensor that the temperature is of; empty where no figure tells."""
+    return next((name.partition(":")[2] for name in figures if name.startswith("hottest:")), "")
 
 
 def mark(percent: float, levels: tuple[float, float] = DEFAULT_LEVELS) -> str:
@@ -72,9 +78,12 @@ def describe_host(
     told = {name: stat for name, stat in stats.items() if stat is not None}
     if not told:
         return [*lines, say("hosts.nothing", language)]
-    last = {name: stat.last for name, stat in told.items()}
+    newest = history.last.figures if history.last else {}
+    # Over a period several sensors may have been the hottest.
+    last = {name: stat.last for name, stat in told.items() if not name.startswith("hottest:") or name in newest}
+    away = _select_away(history.last, start, end)
     for name in ("cpu", "memory", "swap", *(f"disk:{mount}" for mount in list_disks(list(told)))):
-        if name not in told:
+        if name not in told or name.partition(":")[2] in away.values():
             continue
         if name == "swap" and not last.get("swap_used") and told[name].maximum == 0:
             continue
@@ -86,6 +95,11 @@ def describe_host(
         lines.append(
             _line(f"{mark(told[name].last, levels)} {name_of(name, language)}", name, last, (extra, how), language)
         )
+        inodes = name.replace("disk:", "inodes:", 1)
+        if name.startswith("disk:") and inodes in told and told[inodes].last >= levels[1]:
+            lines.append(_line(f"{MARKS[2]} {name_of(inodes, language)}", inodes, last, (), language))
+    for state, mount in away.items():
+        lines.append(f"{MARKS[2]} {say('hosts.' + state.partition(':')[0], language, what=mount)}")
     lines += _others(last, host, language)
     covered = max(stat.covered for stat in told.values())
     missing = (end - start) - covered
@@ -94,6 +108,14 @@ def describe_host(
     if long and history.is_by_minute(start):
         lines.append(say("hosts.minutes", language))
     return lines
+
+
+def _select_away(last: Sample | None, start: float, end: float) -> dict[str, str]:
+    """The mount points of disks that are away now, by the figures that say so."""
+    if last is None or not start <= last.at <= end:
+        return {}
+    figures = [figure for figure in last.figures if figure.partition(":")[0] in DISK_STATES]
+    return {figure: figure.partition(":")[2] for figure in sorted(figures)}
 
 
 def _told(history: HostHistory, start: float, end: float) -> tuple[str, ...]:
@@ -158,7 +180,9 @@ def list_other_figures(last: Mapping[str, float], language: Language) -> Iterato
             a, b = (format_quantity(last[name], unit_of(name), language) for name in pair)
             yield say(f"hosts.{key}", language), say(f"hosts.{phrase}", language, a=a, b=b)
     if "temperature" in last:
-        yield say("hosts.temperature", language), format_quantity(round(last["temperature"], 1), "°C", language)
+        sensor = name_hottest(last)
+        warm = format_quantity(round(last["temperature"], 1), "°C", language)
+        yield say("hosts.temperature", language), f"{warm} ({sensor})" if sensor else warm
 
 
 def _others(last: Mapping[str, float], host: Host, language: Language) -> Iterator[str]:

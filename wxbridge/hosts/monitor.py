@@ -20,7 +20,7 @@ from typing import Any, Protocol
 import structlog
 
 from wxbridge.alerts.sources.host import NAME
-from wxbridge.config.hosts import FigureLimit, HostSettings, resolve_limits
+from wxbridge.config.hosts import DISK_STATES, FigureLimit, HostSettings, resolve_limits
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.model import Accepted
@@ -36,6 +36,8 @@ log = structlog.get_logger()
 
 FLUSH_SECONDS = 60.0
 """Seconds after which samples are written."""
+FIRST_INTERVAL_SECONDS = 1.0
+"""Seconds between the first look at this machine and the first sample, which has rates and so needs two looks."""
 PRUNE_SECONDS = 3600.0
 MAX_HOSTS = 100
 """Machines that are watched; those that push beyond it are refused."""
@@ -99,7 +101,7 @@ class _WatchedHost:
 
 def sensors_of(settings: HostSettings) -> HostSensor:
     """What measures this machine, as configured."""
-    return Sensors(settings.disks)
+    return Sensors(settings.disks, skipped=settings.skip_sensors)
 
 
 class HostMonitor:
@@ -151,7 +153,7 @@ class HostMonitor:
         before, self._settings = self._settings, settings
         self._reader = WarningReader(language, timezone, bool(settings and settings.picture == "chart"))
         self._changed.set()
-        if settings is None or before is None or (settings.disks, settings.name) != (before.disks, before.name):
+        if settings is None or before is None or _sensed(settings) != _sensed(before):
             self._sensors = None
         if before is not None and (settings is None or settings.name != before.name or not settings.measure):
             self._settle(before.name, gone=True)
@@ -164,6 +166,9 @@ class HostMonitor:
             return {}
         cores = watched.about.get("cores", 0)
         known = dict.fromkeys((*watched.history.names, *watched.known, *watched.states))
+        if self._is_local(name) and self._settings.disks:
+            # A disk that is not named any more is not measured either.
+            known = {each: None for each in known if not _is_of_other_disk(each, self._settings.disks)}
         return resolve_limits(self._settings, name, known, float(cores) if isinstance(cores, int | float) else 0.0)
 
     def _settle(self, name: str, *, gone: bool = False) -> None:
@@ -202,8 +207,11 @@ class HostMonitor:
                 if not self._loaded:
                     await self._load()
                 began = self._times.monotonic()
+                is_first = self._sensors is None
                 await self.tick()
                 every = settings.every if settings.measure else max(_IDLE_SECONDS, settings.every)
+                if settings.measure and is_first:
+                    every = min(every, FIRST_INTERVAL_SECONDS)
                 await self._times.sleep(max(0.0, every - (self._times.monotonic() - began)))
         finally:
             await self._flush(self._times.wall())
@@ -281,23 +289,13 @@ class HostMonitor:
     async def _add(self, name: str, watched: _WatchedHost, samples: Sequence[Sample]) -> None:
         """Take samples of a machine, the oldest first, and warn where that changes something."""
         self._speaks(name, watched)
+        if samples and watched.history.first is None:
+            self._flushed = -math.inf  # a report can be asked for at once
         found_now = dict.fromkeys(figure for sample in samples for figure in sample.figures)
         if not found_now.keys() <= watched.known.keys():
             watched.known |= found_now
             watched.limits = self._limits(name, watched)
-        found: dict[str, list[HostEvent]] = {}
-        for sample in samples:
-            watched.history.add(sample)
-            watched.unsaved.append(sample)
-            for figure, limit in watched.limits.items():
-                value = sample.figures.get(figure)
-                if value is None:
-                    continue
-                before = watched.states.get(figure, FigureState())
-                watched.states[figure], change = apply_sample(before, sample.at, value, limit, watched.history.every)
-                if change is not None:
-                    found.setdefault(figure, []).append(HostEvent(figure, change, limit))
-        events = [told for changes in found.values() if (told := _net(changes))]
+        events = _apply(samples, watched)
         if any(event.change.verdict is not ThresholdVerdict.RESOLVED for event in events):
             if self._is_local(name):
                 watched.busiest = await self._busiest()
@@ -509,6 +507,41 @@ def _net(changes: Sequence[HostEvent]) -> HostEvent | None:
         if first is ThresholdVerdict.FIRING and last is ThresholdVerdict.RESOLVED and len(changes) > 1
         else changes[-1]
     )
+
+
+def _apply(samples: Sequence[Sample], watched: _WatchedHost) -> list[HostEvent]:
+    """Take samples into what is known of a machine; gives what there is to tell."""
+    found: dict[str, list[HostEvent]] = {}
+    for sample in samples:
+        watched.history.add(sample)
+        watched.unsaved.append(sample)
+        for figure, limit in watched.limits.items():
+            value = _value_of(figure, sample)
+            if value is None:
+                continue
+            before = watched.states.get(figure, FigureState())
+            watched.states[figure], change = apply_sample(before, sample.at, value, limit, watched.history.every)
+            if change is not None:
+                found.setdefault(figure, []).append(HostEvent(figure, change, limit))
+    return [told for changes in found.values() if (told := _net(changes))]
+
+
+def _sensed(settings: HostSettings) -> tuple[object, ...]:
+    """What of the settings the sensors are made for."""
+    return settings.disks, settings.skip_sensors, settings.name
+
+
+def _is_of_other_disk(figure: str, disks: Sequence[str]) -> bool:
+    kind, _, mount = figure.partition(":")
+    return kind in ("disk", "inodes", *DISK_STATES) and mount not in disks
+
+
+def _value_of(figure: str, sample: Sample) -> float | None:
+    """A figure of a sample; that a disk is away is over where the sample tells anything else of the disk."""
+    kind, _, mount = figure.partition(":")
+    if figure not in sample.figures and kind in DISK_STATES:
+        return 0.0 if any(f"{each}:{mount}" in sample.figures for each in ("disk", *DISK_STATES)) else None
+    return sample.figures.get(figure)
 
 
 def _primed(

@@ -9,16 +9,20 @@ counter went back (it wrapped, or the device was exchanged) the device has none 
 
 from __future__ import annotations
 
-import os
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 import structlog
+
+from wxbridge.hosts.disks import Figures, list_mounts, measure_disk, measure_named_disk
+from wxbridge.hosts.thermometers import Thermometers
+from wxbridge.hosts.timed_calls import TimedCalls
 
 log = structlog.get_logger()
 
@@ -27,14 +31,10 @@ MAX_BUSIEST_PROCESSES = 5
 _BLOCK, _NET, _CGROUP = Path("/sys/block"), Path("/sys/class/net"), Path("/sys/fs/cgroup")
 DEVICES_LOOKUP_SECONDS = 60.0
 """Seconds after which file systems and devices are looked up again: they seldom change."""
-MAX_PLAUSIBLE_CELSIUS = 150.0
-"""°C; what says that it is hotter, or below 0, is no thermometer."""
+MAX_SENSOR_SECONDS = 1.0
+"""Seconds that disks and thermometers are waited for, all together; which has not answered by then is left out."""
 _NO_LIMIT = 1 << 60
 _Counters = Mapping[str, tuple[float, float]]
-_NO_FILES = ("squashfs", "iso9660", "udf", "cramfs", "erofs")
-"""File systems that are always full."""
-
-Figures = dict[str, float]
 
 
 class Sensors:
@@ -42,14 +42,23 @@ class Sensors:
 
     Args:
         disks: Mount points to look at; all file systems on disks where none are given.
+        skipped: Temperature sensors that are left out; see `Thermometers`.
         per_core: Whether to tell each core too (`core:0`, …).
         monotonic: Seconds, for rates.
     """
 
     def __init__(
-        self, disks: Sequence[str] = (), *, per_core: bool = False, monotonic: Callable[[], float] = time.monotonic
+        self,
+        disks: Sequence[str] = (),
+        *,
+        skipped: Sequence[str] = (),
+        per_core: bool = False,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._disks = tuple(disks)
+        self._thermometers = Thermometers(skipped)
+        self._calls: TimedCalls[Figures] = TimedCalls()
+        self._looks: TimedCalls[bool] = TimedCalls()
         self._per_core = per_core
         self._monotonic = monotonic
         self._failing: set[str] = set()
@@ -74,27 +83,50 @@ class Sensors:
             ("memory", _memory),
             ("swap", _swap),
             ("load", _load),
-            ("temperature", _temperature),
             ("network", lambda: self._network(elapsed)),
             ("disk I/O", lambda: self._disk_io(elapsed)),
         ):
             figures |= self._try(name, measure)
-        for mount in self._mounts:
-            figures |= self._try(f"disk {mount}", lambda mount=mount: _disk(mount))  # type: ignore[misc]
+        figures |= self._measure_slow()
         return {name: value for name, value in figures.items() if value == value}  # noqa: PLR0124 - is a number
+
+    def _measure_slow(self) -> Figures:
+        """Measure what may hang: it holds up neither the rest nor, a second time, this."""
+        measure = measure_named_disk if self._disks else measure_disk
+        calls: dict[str, Callable[[], Figures]] = {"temperature": self._thermometers.measure}
+        calls |= {f"disk {mount}": partial(measure, mount) for mount in self._mounts}
+        results = self._calls.run(calls, MAX_SENSOR_SECONDS)
+        figures: Figures = {}
+        for name in calls:
+            if name not in results:
+                self._note(name, "it does not answer")
+                mount = name.removeprefix("disk ")
+                figures |= {f"disk_unanswered:{mount}": 1.0} if mount in self._mounts else {}
+                continue
+            found = results[name].value or {}
+            error = results[name].error
+            is_missing = any(figure.startswith("disk_missing:") for figure in found)
+            self._note(name, _describe(error) if error else "it is not mounted" if is_missing else "")
+            figures |= found
+        return figures
 
     def _try(self, name: str, measure: Callable[[], Any]) -> Figures:
         try:
             found: Figures = measure() or {}
         except Exception as error:  # noqa: BLE001 - whatever a driver does, the other figures are measured
-            if name not in self._failing:
-                self._failing.add(name)
-                log.warning("a sensor fails and is skipped", sensor=name, error=f"{type(error).__name__}: {error}")
+            self._note(name, _describe(error))
             return {}
-        if name in self._failing:
+        self._note(name)
+        return found
+
+    def _note(self, name: str, problem: str = "") -> None:
+        """Log that a sensor fails, or works again; once each."""
+        if problem and name not in self._failing:
+            self._failing.add(name)
+            log.warning("a sensor fails and is skipped", sensor=name, error=problem)
+        elif not problem and name in self._failing:
             self._failing.discard(name)
             log.info("a sensor works again", sensor=name)
-        return found
 
     # ------------------------------------------------ differences
 
@@ -156,7 +188,7 @@ class Sensors:
     # ------------------------------------------------ what there is
 
     def _look_up(self) -> None:
-        self._mounts = self._disks or tuple(_real_mounts())
+        self._mounts = self._disks or list_mounts(self._looks, MAX_SENSOR_SECONDS)
         self._nics = _physical(_NET)
         self._drives = _physical(_BLOCK)
 
@@ -195,33 +227,8 @@ def _load() -> Figures:
     return dict(zip(("load1", "load5", "load15"), psutil.getloadavg(), strict=True))
 
 
-def _temperature() -> Figures:
-    read = getattr(psutil, "sensors_temperatures", None)  # not on macOS and Windows
-    found = [each.current for chip in (read() if read else {}).values() for each in chip]
-    sane = [float(each) for each in found if each is not None and 0 < each < MAX_PLAUSIBLE_CELSIUS]
-    return {"temperature": max(sane)} if sane else {}
-
-
-def _disk(mount: str) -> Figures:
-    usage = psutil.disk_usage(mount)
-    return {f"disk:{mount}": usage.percent, f"disk_free:{mount}": float(usage.free)}
-
-
-def _real_mounts() -> Iterator[str]:
-    """The file systems on disks of this machine, each once: by the shortest of its mount points.
-
-    In a container single files are mounted from the machine's disks, and the root is none of them.
-    """
-    chosen: dict[str, str] = {}
-    for part in psutil.disk_partitions(all=False):
-        if part.fstype in _NO_FILES or part.device.startswith("/dev/loop") or not Path(part.mountpoint).is_dir():
-            continue
-        if part.device not in chosen or len(part.mountpoint) < len(chosen[part.device]):
-            chosen[part.device] = part.mountpoint
-    mounts = set(chosen.values())
-    if os.name == "posix":
-        mounts.add("/")
-    yield from sorted(mounts)
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
 
 
 def _physical(directory: Path) -> frozenset[str] | None:

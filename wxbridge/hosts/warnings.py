@@ -8,19 +8,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
 from typing import Any
 
-from wxbridge.config.hosts import FigureLimit
+from wxbridge.config.hosts import DISK_STATES, FigureLimit
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration, format_quantity
 from wxbridge.hosts import chart
-from wxbridge.hosts.figures import name_of, unit_of
+from wxbridge.hosts.figures import name_hottest, name_of, unit_of
 from wxbridge.hosts.samples import Host
 from wxbridge.hosts.thresholds import FigureChange, ThresholdVerdict
 
 WARNING_CHART_SECONDS = 1800.0
 """Seconds of the chart that comes with a warning."""
 _NAMES = {"cpu": "HostCpuHigh", "memory": "HostMemoryHigh", "swap": "HostSwapHigh", "disk": "HostDiskFull",
-          "load1": "HostLoadHigh", "temperature": "HostTemperatureHigh"}  # fmt: skip
-SILENT = "HostSilent"
+          "inodes": "HostInodesFull", "disk_missing": "HostDiskMissing", "disk_unanswered": "HostDiskUnanswered",
+          "load1": "HostLoadHigh", "temperature": "HostTemperatureHigh", "silent": "HostSilent"}  # fmt: skip
+_STATES = ("silent", *DISK_STATES)
+"""What is or is not: there is no figure to be told."""
 
 Busiest = Mapping[str, Sequence[tuple[str, int, float]]]
 
@@ -60,12 +62,12 @@ def _alert(
         labels["mount"] = mount
     resolved = event.change.verdict is ThresholdVerdict.RESOLVED
     alert: dict[str, Any] = {
-        "alertname": SILENT if kind == "silent" else _NAMES[kind],
+        "alertname": _NAMES[kind],
         "status": "resolved" if resolved else "firing",
         "title": _title(host.name, event.figure, reader.language),
         "labels": labels,
         "annotations": _annotations(host, event, {} if resolved else busiest, reader.language),
-        "values": [] if kind == "silent" else [_value(event, reader.language)],
+        "values": [] if kind in _STATES else [_value(event, reader.language)],
         "starts_at": _moment(event.change.since),
     }
     if resolved:
@@ -80,8 +82,8 @@ def _title(host: str, name: str, language: Language) -> str:
     kind, _, mount = name.partition(":")
     if kind == "silent":
         return say("hosts.is_silent", language, host=host)
-    if kind == "disk":
-        return say("hosts.full", language, host=host, what=mount)
+    if kind in ("disk", "inodes", *DISK_STATES):
+        return say(f"hosts.title.{kind}", language, host=host, what=mount)
     return say("hosts.high", language, host=host, what=name_of(name, language))
 
 
@@ -99,11 +101,15 @@ def _annotations(host: Host, event: HostEvent, busiest: Busiest, language: Langu
             return {}
         time = format_duration(event.change.at - event.change.since, language)
         return {"message": say("hosts.no_samples", language, time=time)}
+    if kind in DISK_STATES:
+        return {}
     told = {"threshold": f"{event.limit.above:g}"}
     last = host.history.last
     free = last.figures.get(f"disk_free:{mount}") if last and kind == "disk" else None
     if free is not None:
         told["message"] = say("hosts.free", language, free=format_quantity(free, "bytes", language))
+    if kind == "temperature" and last and (sensor := name_hottest(last.figures)):
+        told[say("hosts.sensor", language)] = sensor
     if kind in ("cpu", "load1", "temperature") and busiest.get("cpu"):
         told[say("hosts.busiest_cpu", language)] = ", ".join(
             f"{name} {format_quantity(amount, '%', language)}" for name, _, amount in busiest["cpu"]

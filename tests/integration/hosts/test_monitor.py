@@ -24,7 +24,7 @@ from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Accepted, AlertStatus, Capabilities, Notification, Picture, Text
-from wxbridge.hosts import store
+from wxbridge.hosts import figures, store
 from wxbridge.hosts.monitor import HostMonitor, MonitorClock
 from wxbridge.pictures.charts.host_chart import charts_of
 
@@ -160,6 +160,77 @@ async def test_a_full_disk_says_which_and_how_much_is_left(world: World) -> None
     assert alert.annotations["message"] == "4 GiB free"
     assert alert.picture is not None
     assert len(charts_of(alert.picture.params)) == 3
+
+
+async def test_used_up_inodes_are_a_warning_with_their_own_threshold(world: World) -> None:
+    monitor = world.monitor(cpu=None)
+    await world.pass_time(monitor, 70, **{"disk:/": 40.0, "inodes:/": 99.0, "inodes:/data": 20.0, "disk:/data": 40.0})
+    assert world.told == [("HostInodesFull", "web-1", "firing")]
+    alert = source.parse(world.accepted[0], {}).alerts[0]
+    assert (alert.title, alert.labels["mount"]) == ("web-1: disk / runs out of inodes", "/")
+    assert alert.picture is not None
+    assert [chart.title for chart in charts_of(alert.picture.params)] == ["CPU", "Memory", "Inodes"]
+
+
+@pytest.mark.parametrize(
+    ("state", "name", "title"),
+    [
+        ("disk_missing", "HostDiskMissing", "web-1: disk /data is not mounted"),
+        ("disk_unanswered", "HostDiskUnanswered", "web-1: disk /data does not answer"),
+    ],
+)
+async def test_a_disk_that_is_away_is_told_and_its_own_warning_is_not_over(
+    world: World, state: str, name: str, title: str
+) -> None:
+    monitor = world.monitor(disks=["/", "/data"], disk={"above": 90, "severity": "critical"})
+    await world.pass_time(monitor, 70, **{"disk:/data": 95.0, "disk_free:/data": 1e9, "disk:/": 50.0})
+    del world.figures["disk:/data"], world.figures["disk_free:/data"]
+    await world.pass_time(monitor, 120, **{f"{state}:/data": 1.0})
+    assert world.told == [("HostDiskFull", "web-1", "firing"), (name, "web-1", "firing")]
+    alert = source.parse(world.accepted[1], {}).alerts[0]
+    assert (alert.title, alert.labels["mount"], alert.labels["severity"]) == (title, "/data", "critical")
+    (host,) = monitor.list_hosts()
+    lines = figures.describe_host(host, world.wall - 200, world.wall, "en", ZONE)
+    assert f"🔴 {title.removeprefix('web-1: ')}" in lines
+    assert not any("95 %" in line for line in lines)
+    del world.figures[f"{state}:/data"]
+    await world.pass_time(monitor, 70, **{"disk:/data": 95.0})
+    assert world.told[2:] == [(name, "web-1", "resolved")]
+    await world.pass_time(monitor, 70, **{"disk:/data": 5.0})
+    assert world.told[3:] == [("HostDiskFull", "web-1", "resolved")]
+
+
+async def test_the_warnings_of_a_disk_that_is_not_named_any_more_are_over(world: World) -> None:
+    monitor = world.monitor(disks=["/", "/data"])
+    await world.pass_time(monitor, 70, **{"disk:/": 5.0, "disk_missing:/data": 1.0})
+    assert world.told == [("HostDiskMissing", "web-1", "firing")]
+    settings = HostSettings.model_validate({"name": "web-1", "disks": ["/"]})
+    monitor.reconfigure(settings, language="en", timezone=ZONE)
+    assert [verdict for *_, verdict in world.told] == ["firing"]
+    del world.figures["disk_missing:/data"]
+    await world.pass_time(monitor, 10)
+    assert world.told[1:] == [("HostDiskMissing", "web-1", "resolved")]
+
+
+async def test_a_warning_of_heat_names_the_sensor(world: World) -> None:
+    monitor = world.monitor(temperature=80)
+    await world.pass_time(monitor, 70, **{"temperature": 93.0, "hottest:nvme Composite": 93.0})
+    assert source.parse(world.accepted[0], {}).alerts[0].annotations["sensor"] == "nvme Composite"
+    (host,) = monitor.list_hosts()
+    assert "▫️ temperature 93 °C (nvme Composite)" in figures.describe_host(
+        host, world.wall - 60, world.wall, "en", ZONE
+    )
+
+
+async def test_a_report_can_be_made_within_seconds_of_a_first_start(world: World) -> None:
+    monitor = world.monitor()
+    world.until = 3.0
+    running = asyncio.create_task(monitor.run())
+    await world.reached.wait()
+    (host,) = await world.database.read(lambda connection: store.read_hosts(connection, world.wall))
+    running.cancel()
+    assert host.history.last is not None
+    assert host.history.last.figures["cpu"] == 10.0
 
 
 async def test_the_chart_of_a_machine_that_is_young_begins_where_it_does(world: World) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, NamedTuple
@@ -11,7 +14,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from wxbridge.hosts import sensors as module
+from wxbridge.hosts.disks import list_mounts
 from wxbridge.hosts.sensors import Sensors, busiest, describe_own_limits
+from wxbridge.hosts.timed_calls import TimedCalls
 
 
 class MonitorClock(NamedTuple):
@@ -139,7 +144,122 @@ def test_a_file_system_counts_once_and_single_files_of_a_container_do_not(
         )
     ]
     monkeypatch.setattr(psutil, "disk_partitions", lambda **_: parts)
-    assert list(module._real_mounts()) == ["/", str(tmp_path / "data")]
+    assert list_mounts(TimedCalls(), 1.0) == ("/", str(tmp_path / "data"))
+
+
+# ---------------------------------------------------------------- disks that are away
+
+
+def test_a_named_disk_that_is_not_mounted_is_told_as_that_and_never_as_the_one_below(tmp_path: Path) -> None:
+    empty, gone = tmp_path / "data", tmp_path / "gone"
+    empty.mkdir()
+    with capture_logs() as logs:
+        sensors = Sensors(["/", str(empty), str(gone)])
+        sensors.sample()
+        figures = sensors.sample()
+    assert {name for name in figures if name.startswith("disk") and ":" in name} == {
+        "disk:/", "disk_free:/", f"disk_missing:{empty}", f"disk_missing:{gone}",
+    }  # fmt: skip
+    told = [(entry["sensor"], entry["error"]) for entry in logs if "error" in entry]
+    assert told == [(f"disk {empty}", "it is not mounted"), (f"disk {gone}", "it is not mounted")]
+
+
+def test_a_directory_that_is_mounted_within_its_own_file_system_is_a_disk(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    part = SimpleNamespace(device="/dev/sdb", mountpoint=str(tmp_path), fstype="ext4")
+    monkeypatch.setattr(psutil, "disk_partitions", lambda **_: [part])
+    assert f"disk:{tmp_path}" in Sensors([str(tmp_path)]).sample()
+
+
+def test_a_file_system_that_does_not_answer_holds_up_nothing(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
+    release, asked = threading.Event(), []
+    usage, is_mount = psutil.disk_usage, os.path.ismount
+
+    def hang(path: str) -> Any:
+        if path == "/nas":
+            asked.append(path)
+            release.wait(30)
+            return SimpleNamespace(total=100, free=40, percent=60.0)
+        return usage(path)
+
+    monkeypatch.setattr(psutil, "disk_usage", hang)
+    monkeypatch.setattr(os.path, "ismount", lambda path: path == "/nas" or is_mount(path))
+    monkeypatch.setattr(module, "MAX_SENSOR_SECONDS", 0.2)
+    machine.sensors = Sensors(["/", "/nas"], monotonic=lambda: machine.now)
+    statvfs = os.statvfs
+    monkeypatch.setattr(os, "statvfs", lambda path: statvfs("/" if path == "/nas" else path))
+    with capture_logs() as logs:
+        machine.sample()
+        began = time.monotonic()
+        for _ in range(5):
+            figures = machine.sample()
+            assert {"memory", "load1", "disk:/", "disk_unanswered:/nas"} <= figures.keys()
+            assert "disk:/nas" not in figures
+        assert time.monotonic() - began < 2, "only the first look waits for it"
+        release.set()
+        time.sleep(0.2)
+        figures = machine.sample()
+    assert asked == ["/nas"]
+    assert figures["disk:/nas"] == 60.0
+    assert "disk_unanswered:/nas" not in figures
+    told = [(entry["log_level"], entry.get("error")) for entry in logs if entry.get("sensor") == "disk /nas"]
+    assert told == [("warning", "it does not answer"), ("info", None)]
+
+
+def test_inodes_are_told_as_df_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = {"f_blocks": 100, "f_bfree": 60, "f_bavail": 60, "f_frsize": 4096}
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=1000, f_ffree=100, f_favail=50, **blocks))
+    assert round(Sensors(["/"]).sample()["inodes:/"], 1) == 94.7
+    # btrfs has none.
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_files=0, f_ffree=0, f_favail=0, **blocks))
+    figures = Sensors(["/"]).sample()
+    assert (figures["disk:/"], "inodes:/" in figures) == (40.0, False)
+
+
+# ---------------------------------------------------------------- thermometers
+
+
+def heat(monkeypatch: pytest.MonkeyPatch, chips: dict[str, list[tuple[str, float, float | None]]]) -> None:
+    """Have the sensors tell: by chip, label, °C and what is high."""
+    found = {
+        chip: [SimpleNamespace(label=label, current=now, high=high, critical=high) for label, now, high in entries]
+        for chip, entries in chips.items()
+    }
+    monkeypatch.setattr(psutil, "sensors_temperatures", lambda: found, raising=False)
+
+
+@pytest.mark.parametrize("sentinel", [127.0, 127.5, 128.0, 255.0, 65261.8])
+def test_a_sensor_of_a_sentinel_value_is_left_out_and_named_once(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, sentinel: float
+) -> None:
+    heat(monkeypatch, {"coretemp": [("Core 0", 41.0, 100.0)], "nct6798": [("AUXTIN1", sentinel, None)]})
+    with capture_logs() as logs:
+        for _ in range(3):
+            figures = machine.sample()
+    assert (figures["temperature"], figures["hottest:coretemp Core 0"]) == (41.0, 41.0)
+    assert [entry["sensor"] for entry in logs if "celsius" in entry] == ["nct6798 AUXTIN1"]
+
+
+def test_a_sensor_that_stands_at_its_own_limit_from_the_first_look_on_is_left_out_until_it_moves(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        heat(monkeypatch, {"coretemp": [("Core 0", 41.0, 100.0)], "acpitz": [("", 105.0, 105.0)]})
+        assert machine.sample()["temperature"] == 41.0
+    heat(monkeypatch, {"coretemp": [("Core 0", 41.0, 100.0)], "acpitz": [("", 104.0, 105.0)]})
+    assert machine.sample()["hottest:acpitz"] == 104.0
+    heat(monkeypatch, {"coretemp": [("Core 0", 41.0, 100.0)], "acpitz": [("", 105.0, 105.0)]})
+    assert machine.sample()["temperature"] == 105.0, "it measures, and now it is hot"
+
+
+@pytest.mark.parametrize("skipped", ["nvme", "nvme Composite", "NVME*"])
+def test_a_sensor_can_be_left_out_by_name(machine: Machine, monkeypatch: pytest.MonkeyPatch, skipped: str) -> None:
+    heat(monkeypatch, {"coretemp": [("Core 0", 41.0, None)], "nvme": [("Composite", 84.0, None)]})
+    machine.sensors = Sensors(["/"], skipped=[skipped])
+    figures = machine.sample()
+    assert figures["temperature"] == 41.0
+    assert "hottest:coretemp Core 0" in figures
 
 
 @pytest.mark.parametrize(
