@@ -47,7 +47,7 @@ def test_the_wheel_holds_what_is_no_python_too(wheel):
     for name in (
         "jobs.yaml", "py.typed", "core/migrations/env.py", "core/migrations/script.py.mako",
         "core/migrations/versions/0001_first.py", "core/text/catalogue/en.toml", "core/text/catalogue/zh.toml",
-        "core/migrations/versions/0002_console.py",
+        "core/migrations/versions/0002_console.py", "web/openapi.yaml",
     ):  # fmt: skip
         assert f"wxbridge/{name}" in names
     assert wheel.read("wxbridge/jobs.yaml") == (ROOT / "jobs.yaml").read_bytes()

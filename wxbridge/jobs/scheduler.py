@@ -35,7 +35,7 @@ from wxbridge.core.model import Accepted, Notification, NotificationSink, Pictur
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.delivery.outbox_queries import OutboxQueries
 from wxbridge.jobs import Bodies, JobContext, JobKind, LaneBudget, Made, store
-from wxbridge.jobs.store import JobRun, JobStatus, Mute
+from wxbridge.jobs.store import EndedRun, JobRun, JobStatus, Mute
 from wxbridge.pictures.store import PictureStore
 
 log = structlog.get_logger()
@@ -165,6 +165,11 @@ class JobScheduler:
             )
             for job in self._settings.jobs
         ]
+
+    async def list_ended_runs(self, limit: int) -> dict[str, list[EndedRun]]:
+        """List how the last runs of each job ended, at most `limit` of each. Raises `StorageError`."""
+        ids = list(self._settings.by_id)
+        return await self._database.read(lambda c: {name: store.read_history(c, name, limit=limit) for name in ids})
 
     async def read_change_mark(self) -> Hashable:
         """Read something that changes whenever a job ends, is muted or unmuted. Raises `StorageError`."""

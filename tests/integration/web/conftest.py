@@ -5,11 +5,11 @@ from contextlib import AsyncExitStack
 
 import pytest_asyncio
 
-from tests.integration.web.web_harness import SETTINGS, Bench, start
+from tests.integration.web.web_harness import SETTINGS, StoredWeb, start
 from wxbridge.config.schema import Config
 
 
 @pytest_asyncio.fixture
-async def bench(read: Callable[..., Config]) -> AsyncIterator[Bench]:
+async def bench(read: Callable[..., Config]) -> AsyncIterator[StoredWeb]:
     async with AsyncExitStack() as stack:
         yield await start(stack, read(SETTINGS))

@@ -12,14 +12,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.integration.web.web_harness import SETTINGS, Bench, start
+from tests.integration.web.web_harness import SETTINGS, StoredWeb, start
 from tests.support import payload_bytes
 from wxbridge.config.schema import Config
 
 ALERT = payload_bytes("grafana/legacy_alerting")
 
 
-async def test_an_alert_is_on_disk_before_it_is_answered(bench: Bench) -> None:
+async def test_an_alert_is_on_disk_before_it_is_answered(bench: StoredWeb) -> None:
     status, answer = await bench.post("/hooks/grafana", ALERT)
     assert (status, answer) == (202, {"queued": 2, "duplicates": 0})
     (ops, text), (_, picture) = await bench.texts()
@@ -28,13 +28,13 @@ async def test_an_alert_is_on_disk_before_it_is_answered(bench: Bench) -> None:
     assert picture == "[picture]"
 
 
-async def test_a_repeat_is_absorbed_and_counted(bench: Bench) -> None:
+async def test_a_repeat_is_absorbed_and_counted(bench: StoredWeb) -> None:
     for expected in ({"queued": 2, "duplicates": 0}, {"queued": 0, "duplicates": 2}):
         assert await bench.post("/hooks/grafana", ALERT) == (202, expected)
     assert len(await bench.messages()) == 2
 
 
-async def test_an_alert_that_fires_resolves_and_fires_again_is_news_each_time(bench: Bench) -> None:
+async def test_an_alert_that_fires_resolves_and_fires_again_is_news_each_time(bench: StoredWeb) -> None:
     fires = json.dumps({"title": "[Alerting] x", "ruleId": 7, "state": "alerting"})
     resolves = json.dumps({"title": "[OK] x", "ruleId": 7, "state": "ok"})
     other = json.dumps({"title": "[Alerting] y", "ruleId": 8, "state": "alerting"})
@@ -43,29 +43,29 @@ async def test_an_alert_that_fires_resolves_and_fires_again_is_news_each_time(be
     assert await bench.post("/hooks/grafana", other) == (202, {"queued": 0, "duplicates": 1})
 
 
-async def test_many_repeats_at_the_same_moment_become_one(bench: Bench) -> None:
+async def test_many_repeats_at_the_same_moment_become_one(bench: StoredWeb) -> None:
     answers = await asyncio.gather(*(bench.post("/hooks/grafana", ALERT) for _ in range(20)))
     assert {status for status, _ in answers} == {202}
     assert sum(answer["queued"] for _, answer in answers) == 2
     assert sum(answer["duplicates"] for _, answer in answers) == 38
 
 
-async def test_a_repeat_for_another_target_is_none(bench: Bench) -> None:
+async def test_a_repeat_for_another_target_is_none(bench: StoredWeb) -> None:
     await bench.post("/hooks/grafana", ALERT)
     assert await bench.post("/hooks/grafana?to=dba", ALERT) == (202, {"queued": 2, "duplicates": 0})
     assert await bench.post("/hooks/grafana?to=ops,dba", ALERT) == (202, {"queued": 0, "duplicates": 4})
 
 
-async def test_a_post_to_the_bare_address_is_one_for_grafana(bench: Bench) -> None:
+async def test_a_post_to_the_bare_address_is_one_for_grafana(bench: StoredWeb) -> None:
     assert await bench.post("/", ALERT) == (202, {"queued": 2, "duplicates": 0})
     assert await bench.post("/hooks/grafana", ALERT) == (202, {"queued": 0, "duplicates": 2})
 
 
-async def test_put_is_taken_like_post(bench: Bench) -> None:
+async def test_put_is_taken_like_post(bench: StoredWeb) -> None:
     assert await bench.ask("PUT", "/hooks/grafana", data=ALERT) == (202, {"queued": 2, "duplicates": 0})
 
 
-async def test_routes_decide_and_to_overrides_them(bench: Bench) -> None:
+async def test_routes_decide_and_to_overrides_them(bench: StoredWeb) -> None:
     await bench.post("/hooks/grafana", json.dumps({"title": "a", "tags": {"team": "db"}}))
     await bench.post("/hooks/grafana?to=dba", json.dumps({"title": "b"}))
     await bench.post("/hooks/grafana?to=dba,%20ops,dba", json.dumps({"title": "c"}))
@@ -75,7 +75,7 @@ async def test_routes_decide_and_to_overrides_them(bench: Bench) -> None:
     ]  # fmt: skip
 
 
-async def test_an_alert_for_a_target_that_is_not_there_goes_to_the_master_saying_so(bench: Bench) -> None:
+async def test_an_alert_for_a_target_that_is_not_there_goes_to_the_master_saying_so(bench: StoredWeb) -> None:
     assert (await bench.post("/hooks/grafana?to=ops,nowhere", json.dumps({"title": "b"})))[0] == 202
     assert await bench.texts() == [
         ("ops", "🔥 b"),
@@ -94,7 +94,7 @@ async def test_with_nobody_to_tell_an_alert_is_kept_among_the_dead(read: Callabl
 
 
 @pytest.mark.parametrize("body", ['["a", 1]', '"just words"', "42", "null", "true", "{}", '{"who": "knows"}'])
-async def test_json_that_is_no_alert_is_delivered_as_text(bench: Bench, body: str) -> None:
+async def test_json_that_is_no_alert_is_delivered_as_text(bench: StoredWeb, body: str) -> None:
     assert await bench.post("/hooks/grafana", body) == (202, {"queued": 1, "duplicates": 0})
     ((target, text),) = await bench.texts()
     assert target == "ops"
@@ -115,7 +115,7 @@ async def test_json_that_is_no_alert_is_delivered_as_text(bench: Bench, body: st
                                 "a JSON object was expected.")),
     ],
 )  # fmt: skip
-async def test_what_cannot_be_read_is_refused_with_a_sentence(bench: Bench, body: bytes, sentence: str) -> None:
+async def test_what_cannot_be_read_is_refused_with_a_sentence(bench: StoredWeb, body: bytes, sentence: str) -> None:
     assert await bench.post("/hooks/grafana", body) == (400, {"error": sentence})
     assert await bench.messages() == []
 
@@ -124,13 +124,13 @@ async def test_what_cannot_be_read_is_refused_with_a_sentence(bench: Bench, body
     "content_type", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "nonsense",
                      "a/b; charset=zz",                      "application/json; charset=gbk"]
 )  # fmt: skip
-async def test_json_under_a_wrong_content_type_is_taken_all_the_same(bench: Bench, content_type: str) -> None:
+async def test_json_under_a_wrong_content_type_is_taken_all_the_same(bench: StoredWeb, content_type: str) -> None:
     assert await bench.post("/hooks/grafana", ALERT, headers={"Content-Type": content_type}) == (
         202, {"queued": 2, "duplicates": 0},
     )  # fmt: skip
 
 
-async def test_a_packed_body_is_unpacked_and_a_broken_one_refused(bench: Bench) -> None:
+async def test_a_packed_body_is_unpacked_and_a_broken_one_refused(bench: StoredWeb) -> None:
     headers = {"Content-Encoding": "gzip"}
     assert (await bench.post("/hooks/grafana", gzip.compress(ALERT), headers=headers))[0] == 202
     status, answer = await bench.post("/hooks/grafana", b"no gzip at all", headers=headers)
@@ -138,7 +138,7 @@ async def test_a_packed_body_is_unpacked_and_a_broken_one_refused(bench: Bench) 
     assert answer["error"]
 
 
-async def test_five_megabytes_of_an_alert_are_taken(bench: Bench) -> None:
+async def test_five_megabytes_of_an_alert_are_taken(bench: StoredWeb) -> None:
     began = time.monotonic()
     status, answer = await bench.post(
         "/hooks/grafana", json.dumps({"title": "big", "message": "警告 " * 700_000}, ensure_ascii=False)
@@ -150,7 +150,7 @@ async def test_five_megabytes_of_an_alert_are_taken(bench: Bench) -> None:
     assert time.monotonic() - began < 10, "the loop that serves everybody must not be held up for long"
 
 
-async def test_more_than_the_limit_is_too_large(bench: Bench) -> None:
+async def test_more_than_the_limit_is_too_large(bench: StoredWeb) -> None:
     status, answer = await bench.post("/hooks/grafana", b'"' + b"x" * 6_000_000 + b'"')
     assert status == 413
     assert "too large" in answer["error"]
@@ -160,7 +160,7 @@ async def test_more_than_the_limit_is_too_large(bench: Bench) -> None:
     assert status == 413, "the limit is for what it unpacks to"
 
 
-async def test_an_unknown_hook_is_told_with_those_there_are(bench: Bench) -> None:
+async def test_an_unknown_hook_is_told_with_those_there_are(bench: StoredWeb) -> None:
     status, answer = await bench.post("/hooks/nagios", ALERT)
     assert status == 404
     assert answer["error"].startswith("There is no hook for 'nagios'; there are ")
@@ -169,14 +169,14 @@ async def test_an_unknown_hook_is_told_with_those_there_are(bench: Bench) -> Non
     assert (await bench.post("/nowhere", ALERT))[0] == 404
 
 
-async def test_a_hook_is_not_for_looking_at(bench: Bench) -> None:
+async def test_a_hook_is_not_for_looking_at(bench: StoredWeb) -> None:
     async with bench.session.get(f"{bench.bridge.url}/hooks/grafana?token=a-t0ken-of-ours") as response:
         assert response.status == 405
         assert set(response.headers["Allow"].split(",")) == {"POST", "PUT"}
         assert "error" in await response.json()
 
 
-async def test_a_sender_that_hangs_up_halfway_leaves_nothing_behind(bench: Bench) -> None:
+async def test_a_sender_that_hangs_up_halfway_leaves_nothing_behind(bench: StoredWeb) -> None:
     _, writer = await asyncio.open_connection("127.0.0.1", int(bench.bridge.url.rpartition(":")[2]))
     writer.write(b"POST /hooks/grafana?token=a-t0ken-of-ours HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
     writer.transport.abort()
@@ -188,14 +188,14 @@ async def test_a_sender_that_hangs_up_halfway_leaves_nothing_behind(bench: Bench
 
 
 @asynccontextmanager
-async def refusing(bench: Bench) -> AsyncIterator[None]:
+async def refusing(bench: StoredWeb) -> AsyncIterator[None]:
     """A database that takes nothing, as on a disk that has become read-only."""
     await bench.pragma("query_only=ON")
     yield
     await bench.pragma("query_only=OFF")
 
 
-async def test_what_could_not_be_stored_is_to_be_sent_again_and_then_is_taken(bench: Bench) -> None:
+async def test_what_could_not_be_stored_is_to_be_sent_again_and_then_is_taken(bench: StoredWeb) -> None:
     async with refusing(bench):
         async with bench.session.post(
             f"{bench.bridge.url}/hooks/grafana", data=ALERT, params={"token": "a-t0ken-of-ours"}
@@ -209,7 +209,7 @@ async def test_what_could_not_be_stored_is_to_be_sent_again_and_then_is_taken(be
     assert (await bench.ask("GET", "/readyz", token=False))[0] == 200
 
 
-async def test_a_full_disk_refuses_alerts_and_takes_them_once_there_is_room(bench: Bench) -> None:
+async def test_a_full_disk_refuses_alerts_and_takes_them_once_there_is_room(bench: StoredWeb) -> None:
     big = json.dumps({"title": "big", "message": "x" * 9000})
     await bench.pragma(f"max_page_count={await bench.pragma('page_count')}")
     assert (await bench.post("/hooks/grafana", big))[0] == 503
@@ -218,7 +218,7 @@ async def test_a_full_disk_refuses_alerts_and_takes_them_once_there_is_room(benc
     assert (await bench.post("/hooks/grafana", big))[0] == 202
 
 
-async def test_a_closed_database_is_not_ready_and_answers_503(bench: Bench) -> None:
+async def test_a_closed_database_is_not_ready_and_answers_503(bench: StoredWeb) -> None:
     await asyncio.to_thread(bench.bridge.database.close)
     assert (await bench.post("/hooks/grafana", ALERT))[0] == 503
     status, answer = await bench.ask("GET", "/readyz", token=False)

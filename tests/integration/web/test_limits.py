@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from tests.integration.web.web_harness import TOKEN, Alone, Time, alone
+from tests.integration.web.web_harness import TOKEN, FakedWeb, Time, alone
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.types import Rate, parse_rate
 from wxbridge.web.limits import HttpLimits
@@ -22,7 +22,7 @@ QUICK = HttpLimits(head_seconds=0.3, body_seconds=0.3, linger_seconds=0.1)
 POST = b"POST /hooks/grafana?token=a-t0ken-of-ours HTTP/1.1\r\nHost: x\r\n"
 
 
-async def trickle(server: Alone, start: bytes, drop: bytes, every: float = 0.05) -> tuple[bytes, int]:
+async def trickle(server: FakedWeb, start: bytes, drop: bytes, every: float = 0.05) -> tuple[bytes, int]:
     """Send a start and then a drop again and again until the server closes; its answer, and the drops that it took."""
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     answer = bytearray()

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.integration.web.web_harness import TOKEN, Bench
+from tests.integration.web.web_harness import TOKEN, StoredWeb
 from tests.support import payload_bytes
 from wxbridge.core.model import ChannelState, ChannelStatus, Picture, PictureSpec, Text
 
@@ -58,7 +58,7 @@ def status(state: ChannelState = ChannelState.ONLINE, **fields: Any) -> ChannelS
     ],
 )
 async def test_nobody_gets_in_without_the_token(
-    bench: Bench, headers: dict[str, str], query: str, allowed: bool
+    bench: StoredWeb, headers: dict[str, str], query: str, allowed: bool
 ) -> None:
     for path in ("/hooks/grafana", "/", "/api/send", "/metrics", "/login", "/nowhere"):
         method = "GET" if path in ("/metrics", "/login") else "POST"
@@ -68,14 +68,14 @@ async def test_nobody_gets_in_without_the_token(
     assert bool(await bench.messages()) is allowed
 
 
-async def test_bytes_that_are_no_text_are_a_wrong_token_not_a_mistake_of_ours(bench: Bench) -> None:
+async def test_bytes_that_are_no_text_are_a_wrong_token_not_a_mistake_of_ours(bench: StoredWeb) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", int(bench.bridge.url.rpartition(":")[2]))
     writer.write(b"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer \xff\xfe\r\n\r\n")
     assert b" 401 " in await reader.readline()
     writer.close()
 
 
-async def test_a_browser_is_told_how_to_ask_for_the_token(bench: Bench) -> None:
+async def test_a_browser_is_told_how_to_ask_for_the_token(bench: StoredWeb) -> None:
     async with bench.session.get(f"{bench.bridge.url}/login") as response:
         assert response.status == 401
         assert response.headers["WWW-Authenticate"].startswith("Basic ")
@@ -84,7 +84,7 @@ async def test_a_browser_is_told_how_to_ask_for_the_token(bench: Bench) -> None:
 # ---------------------------------------------------------------- how it is
 
 
-async def test_the_process_is_alive_and_ready_for_everybody_to_see(bench: Bench) -> None:
+async def test_the_process_is_alive_and_ready_for_everybody_to_see(bench: StoredWeb) -> None:
     bench.show_channel(status(ChannelState.WAITING_FOR_SCAN, detail="scan it"))
     assert await bench.ask("GET", "/healthz", token=False) == (200, {"ok": True})
     ready, answer = await bench.ask("GET", "/readyz", token=False)
@@ -96,20 +96,20 @@ async def test_the_process_is_alive_and_ready_for_everybody_to_see(bench: Bench)
     }  # fmt: skip
 
 
-async def test_who_asks_for_all_channels_is_told_whether_all_are_up(bench: Bench) -> None:
+async def test_who_asks_for_all_channels_is_told_whether_all_are_up(bench: StoredWeb) -> None:
     bench.show_channel(status(ChannelState.LOGGED_OUT))
     assert (await bench.ask("GET", "/readyz?channels=all", token=False))[0] == 503
     bench.show_channel(status(ChannelState.ONLINE))
     assert (await bench.ask("GET", "/readyz?channels=all", token=False))[0] == 200
 
 
-async def test_readiness_tells_no_secret_to_those_who_show_no_token(bench: Bench) -> None:
+async def test_readiness_tells_no_secret_to_those_who_show_no_token(bench: StoredWeb) -> None:
     bench.show_channel(status(ChannelState.WAITING_FOR_SCAN, qrcode="http://weixin.qq.com/x/secret", account="me"))
     _, answer = await bench.ask("GET", "/readyz", token=False)
     assert "weixin.qq.com" not in json.dumps(answer)
 
 
-async def test_the_metrics_can_be_read_and_count_what_happened_and_hold_no_token(bench: Bench) -> None:
+async def test_the_metrics_can_be_read_and_count_what_happened_and_hold_no_token(bench: StoredWeb) -> None:
     bench.show_channel(status(ChannelState.ONLINE))
     await bench.post("/hooks/grafana", ALERT)
     await bench.post("/hooks/grafana", ALERT)
@@ -137,7 +137,7 @@ async def test_the_metrics_can_be_read_and_count_what_happened_and_hold_no_token
 # ---------------------------------------------------------------- the way back in
 
 
-async def test_the_login_page_shows_the_code_and_no_ones_html(bench: Bench) -> None:
+async def test_the_login_page_shows_the_code_and_no_ones_html(bench: StoredWeb) -> None:
     assert (await bench.ask("GET", "/login", token=False))[0] == 401
     evil = "<script>alert(1)</script>"
     bench.show_channel(status(ChannelState.WAITING_FOR_SCAN, qrcode=evil, account=evil, detail=f'"{evil}&'))
@@ -154,13 +154,13 @@ async def test_the_login_page_shows_the_code_and_no_ones_html(bench: Bench) -> N
     assert "Bridge (wxid_1)" in page
 
 
-async def test_the_bare_address_leads_to_a_page_and_keeps_the_token(bench: Bench) -> None:
+async def test_the_bare_address_leads_to_a_page_and_keeps_the_token(bench: StoredWeb) -> None:
     answered, page = await bench.ask("GET", f"/?token={TOKEN}", token=False)
     assert answered == 200
     assert "<html" in page
 
 
-async def test_a_stored_picture_is_open_under_its_name_alone(bench: Bench, tmp_path: Any) -> None:
+async def test_a_stored_picture_is_open_under_its_name_alone(bench: StoredWeb, tmp_path: Any) -> None:
     folder = bench.bridge.state.config.state_dir / "pictures"
     folder.mkdir(parents=True)
     (folder / "unguessable.png").write_bytes(picture())
@@ -183,7 +183,7 @@ async def test_a_stored_picture_is_open_under_its_name_alone(bench: Bench, tmp_p
 # ---------------------------------------------------------------- the push API
 
 
-async def test_a_pushed_text_is_stored_for_every_target(bench: Bench) -> None:
+async def test_a_pushed_text_is_stored_for_every_target(bench: StoredWeb) -> None:
     for body in (
         {"to": "ops", "text": "hello"},
         {"to": ["ops", "dba"], "text": "all"},
@@ -194,14 +194,14 @@ async def test_a_pushed_text_is_stored_for_every_target(bench: Bench) -> None:
     assert await bench.texts() == [("ops", "hello"), ("ops", "all"), ("dba", "all"), ("ops", "b"), ("dba", "b")]
 
 
-async def test_a_push_repeated_on_purpose_is_sent_again(bench: Bench) -> None:
+async def test_a_push_repeated_on_purpose_is_sent_again(bench: StoredWeb) -> None:
     for _ in range(2):
         assert await bench.ask("POST", "/api/send", json={"to": "ops", "text": "hi"}) == (
             202, {"queued": 1, "duplicates": 0},
         )  # fmt: skip
 
 
-async def test_mentions_go_with_the_first_message_of_a_long_text(bench: Bench) -> None:
+async def test_mentions_go_with_the_first_message_of_a_long_text(bench: StoredWeb) -> None:
     await bench.ask("POST", "/api/send", json={"to": "ops", "text": "x" * 3000, "mentions": ["张三", "all"]})
     first, second = [item.body for item in await bench.messages()]
     assert isinstance(first, Text)
@@ -212,7 +212,7 @@ async def test_mentions_go_with_the_first_message_of_a_long_text(bench: Bench) -
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF"])
-async def test_a_picture_comes_as_base64_or_as_an_upload_and_is_stored_as_it_is(bench: Bench, kind: str) -> None:
+async def test_a_picture_comes_as_base64_or_as_an_upload_and_is_stored_as_it_is(bench: StoredWeb, kind: str) -> None:
     content = picture(kind)
     await bench.ask("POST", "/api/send", json={"to": "ops", "image": base64.b64encode(content).decode()})
     form = aiohttp.FormData()
@@ -230,14 +230,14 @@ async def test_a_picture_comes_as_base64_or_as_an_upload_and_is_stored_as_it_is(
         assert stored.suffix == {"PNG": ".png", "JPEG": ".jpg", "GIF": ".gif"}[kind]
 
 
-async def test_a_picture_by_address_is_left_to_be_fetched(bench: Bench) -> None:
+async def test_a_picture_by_address_is_left_to_be_fetched(bench: StoredWeb) -> None:
     await bench.ask("POST", "/api/send", json={"to": "ops", "image": "https://img.example.com/a.png"})
     (message,) = await bench.messages()
     url = "https://img.example.com/a.png"
     assert message.body == Picture(spec=PictureSpec("fetch", {"url": url}, link=url))
 
 
-async def test_a_form_is_read_like_json(bench: Bench) -> None:
+async def test_a_form_is_read_like_json(bench: StoredWeb) -> None:
     assert (await bench.post("/api/send", {"to": "ops", "text": "from curl -d"}))[0] == 202
     form = aiohttp.FormData({"to": "dba", "text": "from curl -F"}, default_to_multipart=True)
     assert (await bench.post("/api/send", form))[0] == 202
@@ -266,7 +266,9 @@ async def test_a_form_is_read_like_json(bench: Bench) -> None:
         ("x", "A JSON object was expected"),
     ],
 )
-async def test_a_push_that_says_too_little_is_refused_with_a_sentence(bench: Bench, body: Any, sentence: str) -> None:
+async def test_a_push_that_says_too_little_is_refused_with_a_sentence(
+    bench: StoredWeb, body: Any, sentence: str
+) -> None:
     answered, answer = await bench.ask("POST", "/api/send", json=body)
     assert answered == 400
     assert answer["error"].startswith(sentence)
@@ -294,14 +296,14 @@ async def test_a_push_that_says_too_little_is_refused_with_a_sentence(bench: Ben
     ],
 )  # fmt: skip
 async def test_a_form_that_cannot_be_read_is_refused_with_a_sentence(
-    bench: Bench, content_type: str, body: bytes
+    bench: StoredWeb, content_type: str, body: bytes
 ) -> None:
     answered, answer = await bench.post("/api/send", body, headers={"Content-Type": content_type})
     assert answered == 400
     assert answer["error"]
 
 
-async def test_a_push_above_the_limit_is_too_large_in_every_form(bench: Bench) -> None:
+async def test_a_push_above_the_limit_is_too_large_in_every_form(bench: StoredWeb) -> None:
     big = "x" * 6_500_000
     form = aiohttp.FormData({"to": "ops", "text": big}, default_to_multipart=True)
     assert (await bench.ask("POST", "/api/send", json={"to": "ops", "text": big}))[0] == 413
@@ -309,6 +311,6 @@ async def test_a_push_above_the_limit_is_too_large_in_every_form(bench: Bench) -
     assert (await bench.post("/api/send", form))[0] == 413
 
 
-async def test_a_push_that_could_not_be_stored_is_to_be_sent_again(bench: Bench) -> None:
+async def test_a_push_that_could_not_be_stored_is_to_be_sent_again(bench: StoredWeb) -> None:
     await bench.pragma("query_only=ON")
     assert (await bench.ask("POST", "/api/send", json={"to": "ops", "text": "hi"}))[0] == 503

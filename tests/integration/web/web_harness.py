@@ -50,21 +50,40 @@ routes:
 """
 
 
+@dataclass
+class WebClient:
+    """Asks a server."""
+
+    session: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        raise NotImplementedError
+
+    async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
+        """The status and the JSON of an answer, or its text where it is none."""
+        async with self.session.request(method, self.url + path, **options) as response:
+            is_json = response.content_type == "application/json"
+            return response.status, await response.json() if is_json else await response.text()
+
+
 # ---------------------------------------------------------------- over a real database
 
 
 @dataclass
-class Bench:
+class StoredWeb(WebClient):
     """A bridge's HTTP server on a real socket over a real database, without anything that delivers."""
 
     bridge: app.App
-    session: aiohttp.ClientSession
+
+    @property
+    def url(self) -> str:
+        return self.bridge.url
 
     async def ask(self, method: str, path: str, *, token: bool = True, **options: Any) -> tuple[int, Any]:
-        """The status and the JSON of an answer, or its text where it is none."""
+        """Ask with the token, or without."""
         headers = {"Authorization": f"Bearer {TOKEN}"} if token else {}
-        headers |= options.pop("headers", {})
-        return await ask(self.session, method, self.bridge.url + path, headers=headers, **options)
+        return await super().ask(method, path, headers=headers | options.pop("headers", {}), **options)
 
     async def post(self, path: str, data: Any, **options: Any) -> tuple[int, Any]:
         return await self.ask("POST", path, data=data, **options)
@@ -92,7 +111,7 @@ class Bench:
         self.bridge.channels.use(ChannelSetup(channels={"wechat": channel}))
 
 
-async def start(stack: AsyncExitStack, config: Config) -> Bench:
+async def start(stack: AsyncExitStack, config: Config) -> StoredWeb:
     database = app.open_database(config)
     stack.callback(database.close)
     bridge = app.App(config, database)
@@ -101,14 +120,7 @@ async def start(stack: AsyncExitStack, config: Config) -> Bench:
     bridge.channels.use(ChannelSetup())
     await bridge.serve()
     session = await stack.enter_async_context(aiohttp.ClientSession())
-    return Bench(bridge, session)
-
-
-async def ask(session: aiohttp.ClientSession, method: str, url: str, **options: Any) -> tuple[int, Any]:
-    """The status and the JSON of an answer, or its text where it is none."""
-    async with session.request(method, url, **options) as response:
-        is_json = response.content_type == "application/json"
-        return response.status, await response.json() if is_json else await response.text()
+    return StoredWeb(session, bridge)
 
 
 # ---------------------------------------------------------------- over fakes
@@ -216,6 +228,9 @@ class FakeParts:
     async def list_jobs(self) -> list[Any]:
         return []
 
+    async def list_ended_runs(self, _limit: int) -> dict[str, Any]:
+        return {}
+
     def upcoming(self, *_: Any) -> dict[str, Any]:
         return {}
 
@@ -224,11 +239,10 @@ class FakeParts:
 
 
 @dataclass
-class Alone:
+class FakedWeb(WebClient):
     """The HTTP server on a real socket, with services that only write down what they are asked."""
 
     app: web.Application
-    session: aiohttp.ClientSession
     metrics: Metrics
     alerts: FakeAlerts
     port: int = 0
@@ -248,9 +262,6 @@ class Alone:
     @property
     def silences(self) -> dict[str, Silence]:
         return self.alerts.silences
-
-    async def ask(self, method: str, path: str, **options: Any) -> tuple[int, Any]:
-        return await ask(self.session, method, self.url + path, **options)
 
     async def post(self, path: str, body: Any = b"{}", **headers: str) -> tuple[int, Any]:
         """Post with headers; `_` in a header's name is a dash."""
@@ -313,7 +324,7 @@ async def alone(
     clock: WebClock | None = None,
     with_console: bool = False,
     **settings: Any,
-) -> AsyncIterator[Alone]:
+) -> AsyncIterator[FakedWeb]:
     """`settings` are of the section `server:`."""
     async with AsyncExitStack() as stack:
         database = Database.open(sqlite_url(tmp_path))
@@ -326,7 +337,7 @@ async def alone(
         )  # fmt: skip
         session = await stack.enter_async_context(aiohttp.ClientSession())
         alerts: Any = services.alerts
-        server = Alone(made, session, services.metrics, alerts)
+        server = FakedWeb(session, made, services.metrics, alerts)
         runner = HttpRunner(made)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()

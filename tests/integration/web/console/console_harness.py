@@ -122,7 +122,7 @@ class Monitors:
 
 
 @dataclass
-class Bench:
+class ConsoleBridge:
     """A running bridge."""
 
     bridge: app.App
@@ -173,7 +173,7 @@ class Bench:
 
 
 @asynccontextmanager
-async def running(folder: Path, *, logged_in: bool = True) -> AsyncIterator[Bench]:
+async def running(folder: Path, *, logged_in: bool = True) -> AsyncIterator[ConsoleBridge]:
     """A bridge over a folder of its own."""
     monitors = Monitors()
     async with (
@@ -197,7 +197,7 @@ async def running(folder: Path, *, logged_in: bool = True) -> AsyncIterator[Benc
             return load(file, registry.plugin_settings(), {})
 
         async with app.running(read(), read) as bridge:
-            bench = Bench(bridge, monitors, simulator, file, session)
+            bench = ConsoleBridge(bridge, monitors, simulator, file, session)
             if logged_in:
                 await bench.until(lambda: bridge.channels.statuses()["wechat"].state == "online")
             yield bench

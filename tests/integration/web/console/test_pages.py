@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import shutil
 import time
@@ -14,7 +15,7 @@ import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from PIL import Image
 
-from tests.integration.web.console.console_harness import READ_TOKEN, TOKEN, Bench, alert, group
+from tests.integration.web.console.console_harness import READ_TOKEN, TOKEN, ConsoleBridge, alert, group
 from wxbridge.config import watcher
 from wxbridge.core.model import ChannelState
 
@@ -47,7 +48,7 @@ COOKIES: dict[str, tuple[str, str]] = {}
 
 @asynccontextmanager
 async def opened(
-    browser: Any, console: Bench, path: str = "/", *, token: str = TOKEN, **options: Any
+    browser: Any, console: ConsoleBridge, path: str = "/", *, token: str = TOKEN, **options: Any
 ) -> AsyncIterator[Any]:
     """A page of somebody who has signed in; whatever the browser complains of fails the test."""
     context = await browser.new_context(**{"viewport": DESK, "locale": "en-US", **options})
@@ -74,7 +75,7 @@ async def opened(
     ("viewport", "locale", "scheme"), [(PHONE, "zh-CN", "dark"), (DESK, "en-US", "light")], ids=["phone", "desktop"]
 )
 async def test_every_page_fits_its_screen_can_be_touched_and_has_no_serious_finding_of_axe(
-    browser: Any, console: Bench, viewport: dict[str, int], locale: str, scheme: str
+    browser: Any, console: ConsoleBridge, viewport: dict[str, int], locale: str, scheme: str
 ) -> None:
     await console.push("kafka-3")
     dead = await console.bridge.outbox.list_messages(limit=1)
@@ -97,7 +98,7 @@ async def test_every_page_fits_its_screen_can_be_touched_and_has_no_serious_find
 
 
 async def test_the_timeline_shows_what_came_in_and_retries_and_hands_on_without_leaving_the_place(
-    browser: Any, console: Bench
+    browser: Any, console: ConsoleBridge
 ) -> None:
     async with opened(browser, console) as page:
         disk = page.locator("article", has=page.get_by_role("heading", name="DiskFull"))
@@ -125,7 +126,9 @@ async def test_the_timeline_shows_what_came_in_and_retries_and_hands_on_without_
         assert await page.get_by_role("link", name="Clear").is_visible()
 
 
-async def test_what_comes_in_shows_by_itself_and_leaves_open_what_was_opened(browser: Any, console: Bench) -> None:
+async def test_what_comes_in_shows_by_itself_and_leaves_open_what_was_opened(
+    browser: Any, console: ConsoleBridge
+) -> None:
     async with opened(browser, console, viewport=PHONE) as page:
         await page.locator("#finer summary").click()
         await console.post(group(alert("CameJustNow"), key=f"now{time.time()}"))
@@ -133,7 +136,33 @@ async def test_what_comes_in_shows_by_itself_and_leaves_open_what_was_opened(bro
         assert await page.locator("#finer[open]").count() == 1
 
 
-async def test_a_target_is_tested_with_a_picture_and_shows_what_may_still_be_sent(browser: Any, console: Bench) -> None:
+async def test_a_page_is_renewed_once_at_a_time_so_that_no_older_answer_overwrites_a_newer(
+    browser: Any, console: ConsoleBridge
+) -> None:
+    under_way = most = 0
+
+    async def answer_slowly(route: Any) -> None:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        answer = await route.fetch()
+        await asyncio.sleep(1.5)
+        under_way -= 1
+        await route.fulfill(response=answer)
+
+    async with opened(browser, console) as page:
+        await page.route(f"{console.url}/", answer_slowly)
+        for name in ("SlowFirst", "SlowSecond", "SlowThird"):
+            await console.post(group(alert(name), key=f"{name}{time.time()}"))
+            await asyncio.sleep(1.1)
+        await page.get_by_role("heading", name="SlowThird").wait_for()
+        assert most == 1
+        await page.unroute_all(behavior="wait")
+
+
+async def test_a_target_is_tested_with_a_picture_and_shows_what_may_still_be_sent(
+    browser: Any, console: ConsoleBridge
+) -> None:
     out = io.BytesIO()
     Image.new("RGB", (640, 400), (20, 120, 90)).save(out, "PNG")
     async with opened(browser, console, "/console/targets") as page:
@@ -156,7 +185,7 @@ async def test_a_target_is_tested_with_a_picture_and_shows_what_may_still_be_sen
         await page.wait_for_function("() => document.querySelector('article img').naturalWidth > 0")
 
 
-async def test_a_job_is_run_muted_and_unmuted(browser: Any, console: Bench) -> None:
+async def test_a_job_is_run_muted_and_unmuted(browser: Any, console: ConsoleBridge) -> None:
     async with opened(browser, console, "/console/jobs", viewport=PHONE) as page:
         assert await page.locator(".lane .run").count() >= 12
         card = page.locator(".job", has=page.get_by_role("heading", name="hello"))
@@ -169,7 +198,9 @@ async def test_a_job_is_run_muted_and_unmuted(browser: Any, console: Bench) -> N
         await page.get_by_text("runs at its times again").wait_for()
 
 
-async def test_what_monitors_know_is_shown_acked_and_silenced_on_all_sides(browser: Any, console: Bench) -> None:
+async def test_what_monitors_know_is_shown_acked_and_silenced_on_all_sides(
+    browser: Any, console: ConsoleBridge
+) -> None:
     labels = {"alertname": "Elsewhere", "severity": "critical", "instance": "db-9:9100", "team": "db"}
     console.monitors.alerts = [{
         "labels": labels, "annotations": {"summary": "only Alertmanager knows"}, "fingerprint": "f00d",
@@ -227,7 +258,7 @@ async def test_what_monitors_know_is_shown_acked_and_silenced_on_all_sides(brows
 
 
 async def test_machines_are_shown_with_levels_and_charts_as_long_as_they_are_asked_for(
-    browser: Any, console: Bench
+    browser: Any, console: ConsoleBridge
 ) -> None:
     await console.push("kafka-3")
     async with opened(browser, console, "/console/host", viewport=PHONE, color_scheme="dark") as page:
@@ -245,7 +276,7 @@ async def test_machines_are_shown_with_levels_and_charts_as_long_as_they_are_ask
         assert await page.get_by_role("heading").all_inner_texts() == ["Machines", "kafka-3", "shop-1"]
 
 
-async def test_rooms_are_found_and_copied_as_a_line_for_the_configuration(browser: Any, console: Bench) -> None:
+async def test_rooms_are_found_and_copied_as_a_line_for_the_configuration(browser: Any, console: ConsoleBridge) -> None:
     async with opened(browser, console, "/console/rooms") as page:
         await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
         await page.get_by_role("searchbox").fill("值班")
@@ -257,7 +288,7 @@ async def test_rooms_are_found_and_copied_as_a_line_for_the_configuration(browse
 
 
 async def test_the_configuration_shows_what_is_wrong_with_its_line_and_no_secret(
-    browser: Any, console: Bench, monkeypatch: pytest.MonkeyPatch
+    browser: Any, console: ConsoleBridge, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watcher, "PATIENCE_SECONDS", 0.3)
     monkeypatch.setattr(watcher, "QUIET_SECONDS", 0.1)
@@ -275,7 +306,7 @@ async def test_the_configuration_shows_what_is_wrong_with_its_line_and_no_secret
         await console.until(lambda: not console.bridge.state.problems)
 
 
-async def test_doctor_runs_when_asked(browser: Any, console: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_doctor_runs_when_asked(browser: Any, console: ConsoleBridge, monkeypatch: pytest.MonkeyPatch) -> None:
     from wxbridge import doctor
 
     monkeypatch.setattr(doctor, "CHECKS", {"state_dir": doctor.check_state_dir})
@@ -285,7 +316,7 @@ async def test_doctor_runs_when_asked(browser: Any, console: Bench, monkeypatch:
         assert await page.locator(".finding", has_text="state_dir").count() == 1
 
 
-async def test_keys_alone_lead_from_the_first_page_to_a_job_that_runs(browser: Any, console: Bench) -> None:
+async def test_keys_alone_lead_from_the_first_page_to_a_job_that_runs(browser: Any, console: ConsoleBridge) -> None:
     async with opened(browser, console, viewport=PHONE, token="") as page:
         await page.get_by_label("Token").fill(TOKEN)
         await page.keyboard.press("Enter")
@@ -309,7 +340,9 @@ async def test_keys_alone_lead_from_the_first_page_to_a_job_that_runs(browser: A
         await page.get_by_text("hello was started.").wait_for()
 
 
-async def test_the_login_shows_a_live_code_that_is_exchanged_without_reloading(browser: Any, console: Bench) -> None:
+async def test_the_login_shows_a_live_code_that_is_exchanged_without_reloading(
+    browser: Any, console: ConsoleBridge
+) -> None:
     async with opened(browser, console, "/console/login", viewport=PHONE) as page:
         assert "小桥" in await page.locator("main").inner_text()
         await page.evaluate("window.stays = true")

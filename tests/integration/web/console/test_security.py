@@ -14,7 +14,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.integration.web.console.console_harness import EVIL, READ_TOKEN, TOKEN, Bench
+from tests.integration.web.console.console_harness import EVIL, READ_TOKEN, TOKEN, ConsoleBridge
 from tests.integration.web.web_harness import alone, fake_services, server_settings
 from tests.support import REPOSITORY
 from wxbridge.config.hooks import HooksSettings
@@ -61,7 +61,7 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(console: Bench) -> Visitor:
+def visitor(console: ConsoleBridge) -> Visitor:
     return Visitor(console.url)
 
 
@@ -154,7 +154,7 @@ async def test_what_browsers_send_by_themselves_changes_nothing(visitor: Visitor
     assert answer.status == 403
 
 
-async def test_the_secret_of_one_session_is_no_good_in_another(console: Bench, visitor: Visitor) -> None:
+async def test_the_secret_of_one_session_is_no_good_in_another(console: ConsoleBridge, visitor: Visitor) -> None:
     other = Visitor(console.url)
     await visitor.sign_in(TOKEN)
     await other.sign_in(TOKEN)
@@ -162,7 +162,7 @@ async def test_the_secret_of_one_session_is_no_good_in_another(console: Bench, v
     assert (await visitor.ask("POST", "/console/jobs/unmute", data=data)).status == 403
 
 
-async def test_a_read_only_token_looks_and_changes_nothing(console: Bench, visitor: Visitor) -> None:
+async def test_a_read_only_token_looks_and_changes_nothing(console: ConsoleBridge, visitor: Visitor) -> None:
     await visitor.sign_in(READ_TOKEN)
     for path in PAGES:
         page = await visitor.ask("GET", path)

@@ -8,7 +8,6 @@ from typing import Any
 
 from wxbridge.config.types import parse_duration
 from wxbridge.core.errors import BadBody
-from wxbridge.jobs import store
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
 HOURS = 24
@@ -20,9 +19,7 @@ MAX_RUNS = 5
 
 async def _show(visit: PageVisit) -> Mapping[str, Any]:
     jobs = await visit.services.jobs.list_jobs()
-    ended = await visit.services.database.read(
-        lambda c: {job.id: store.read_history(c, job.id, limit=MAX_RUNS) for job in jobs[:200]}
-    )
+    ended = await visit.services.jobs.list_ended_runs(MAX_RUNS)
     start = visit.local(visit.now)
     times = visit.services.jobs.upcoming(start, start + timedelta(hours=HOURS))
     first = (start + timedelta(hours=1)).replace(minute=0, second=0, microsecond=0)
