@@ -182,9 +182,3 @@ def _check_end(ends_at: datetime, at: datetime, language: Language) -> datetime:
     if ends_at - at > MAX_SILENCE:
         raise CannotAnswer(say("bot.alerts.too_long", language))
     return ends_at
-
-
-def parse_ack(text: str) -> tuple[str, str]:
-    """Read `ID why`: the id (empty where there is none) and the rest."""
-    word, _, rest = " ".join(text.split()).partition(" ")
-    return word, rest[:MAX_COMMENT_CHARS]
