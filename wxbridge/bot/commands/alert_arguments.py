@@ -11,7 +11,7 @@ from itertools import islice
 from wxbridge.alerts.firing import FiringAlert
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.matchers import Matcher, parse_matcher
-from wxbridge.core.text import time_range
+from wxbridge.core.text import time_range, time_words
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.normalise import normalise_matchers
 from wxbridge.core.text.splitting import shorten
@@ -154,7 +154,7 @@ def parse_silence(text: str, at: datetime, language: Language) -> SilenceArgumen
 def _parse_end(text: str, at: datetime, language: Language) -> datetime | None:
     """Read when something is to end; None where the text is no time. Raises `CannotAnswer` where it cannot be then."""
     try:
-        seconds = time_range.parse_duration(text)
+        seconds = time_words.parse_duration(text)
         if seconds is not None:
             return end_after(at, seconds, language)
         until = time_range.parse_until(text, at)

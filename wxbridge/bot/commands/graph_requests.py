@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -61,6 +61,21 @@ class DashboardAddress:
     more: tuple[tuple[str, str], ...] = ()
     """What else stands there: `autofitpanels`."""
 
+    @property
+    def org(self) -> str:
+        """Grafana's organisation; empty for its usual one."""
+        org = self.query.get("orgId", "")
+        return org if org.isdigit() else ""
+
+    @property
+    def values(self) -> dict[str, str]:
+        """The variables by their names, each with all its values."""
+        joined: dict[str, str] = {}
+        for name, value in self.variables:
+            plain = name.removeprefix("var-")
+            joined[plain] = f"{joined[plain]}, {value}" if plain in joined else value
+        return joined
+
 
 @dataclass(frozen=True)
 class GraphView:
@@ -76,24 +91,14 @@ class GraphView:
     theme: str | None
     timezone: str
 
-    @property
-    def org(self) -> str:
-        """Grafana's organisation; empty for its usual one."""
-        org = self.address.query.get("orgId", "")
-        return org if org.isdigit() else ""
-
-    @property
-    def values(self) -> dict[str, str]:
-        """The variables by their names, each with all its values."""
-        return _join_values(self.address.variables)
-
     def path(self, panel: int | None = None) -> str:
         """Give the path below Grafana of the dashboard or a panel, as people open it."""
         start, end = self.span.milliseconds
-        query: list[tuple[str, str | int]] = [("orgId", self.org)] if self.org else []
-        query += [("from", start), ("to", end), *self.address.variables]
-        query += self.address.more if panel is None else [("viewPanel", panel)]
-        return f"/d/{self.address.uid}/{quote(self.address.slug or '_', safe='-%')}?{urlencode(query)}"
+        address = self.address
+        query: list[tuple[str, str | int]] = [("orgId", address.org)] if address.org else []
+        query += [("from", start), ("to", end), *address.variables]
+        query += address.more if panel is None else [("viewPanel", panel)]
+        return f"/d/{address.uid}/{quote(address.slug or '_', safe='-%')}?{urlencode(query)}"
 
 
 def make_page_request(url: str, size: PictureSize | None, *, only_grafana: bool = False, **look: Any) -> PageRequest:
@@ -109,7 +114,7 @@ def make_reply(view: GraphView, model: Dashboard | None, base: str, command: Com
     when = time_range.format_range(view.span, _on_clock(command.at, view.timezone), command.language)
     if view.timezone != str(command.settings.timezone):
         when += f" {view.timezone}"
-    chosen = view.values
+    chosen = view.address.values
     values = "  ".join(f"{name}={value}" for name, value in chosen.items())
     about = f" ({values})" if values else ""
     if not view.panels:
@@ -132,7 +137,7 @@ def make_reply(view: GraphView, model: Dashboard | None, base: str, command: Com
 
 def _request_panel(view: GraphView, panel: PanelInfo) -> PanelRequest:
     start, end = view.span.milliseconds
-    address = PanelAddress(str(panel.id), view.address.uid, org=view.org, variables=view.address.variables)
+    address = PanelAddress(str(panel.id), view.address.uid, org=view.address.org, variables=view.address.variables)
     sides = view.size._asdict() if view.size else {}
     return PanelRequest(address, start, end, timezone=view.timezone, theme=view.theme, **sides)
 
@@ -151,43 +156,139 @@ def are_panel_ids(panels: Sequence[int | str]) -> bool:
 # ---------------------------------------------------------------- what is shown
 
 
-def make_view(
-    candidate: GraphCandidate,
-    arguments: GraphArguments,
-    address: DashboardAddress,
-    model: Dashboard | None,
-    command: Command,
-) -> GraphView:
-    """Put together what was asked for, what the shortcut says, and what is on the dashboard (None: not told).
+@dataclass(frozen=True)
+class GraphChoice:
+    """What is known when a reply's view is put together."""
 
-    Raises:
-        CannotAnswer: there is no such panel (its cause is `NoSuchPanel`) or variable, or the range cannot be.
-    """
-    settings = candidate.settings
-    variables = _choose_variables(candidate, arguments, address, model, command)
-    zone = (
-        arguments.timezone or (settings and settings.timezone) or _find_zone(address) or str(command.settings.timezone)
-    )
-    size, theme = settings and settings.size, address.query.get("theme")
-    return GraphView(
-        address=DashboardAddress(
-            address.uid, address.slug or (model.slug if model else ""), address.query, variables, address.more
-        ),
-        title=(settings and settings.title) or (model.title if model else candidate.name),
-        span=_choose_span(settings, arguments, address, model, command, zone),
-        panels=_choose_panels(candidate, address, model, _join_values(variables), command),
-        size=arguments.size or (parse_size(size) if size else None),
-        theme=arguments.theme or (settings and settings.theme) or (theme if theme in ("light", "dark") else None),
-        timezone=zone,
-    )
+    candidate: GraphCandidate
+    arguments: GraphArguments
+    address: DashboardAddress
+    model: Dashboard | None
+    """What is on the dashboard; None where Grafana did not tell."""
+    command: Command
+
+    def make_view(self) -> GraphView:
+        """Put together what was asked for, what the shortcut says, and what is on the dashboard.
+
+        Raises:
+            CannotAnswer: there is no such panel (its cause is `NoSuchPanel`) or variable, or the range cannot be.
+        """
+        settings, arguments, address, model = self.candidate.settings, self.arguments, self.address, self.model
+        zone = (
+            arguments.timezone
+            or (settings and settings.timezone)
+            or _find_zone(address)
+            or str(self.command.settings.timezone)
+        )
+        size, theme = settings and settings.size, address.query.get("theme")
+        shown = replace(address, slug=address.slug or (model.slug if model else ""), variables=self._choose_variables())
+        return GraphView(
+            address=shown,
+            title=(settings and settings.title) or (model.title if model else self.candidate.name),
+            span=self._choose_span(_on_clock(self.command.at, zone)),
+            panels=self._choose_panels(shown.values),
+            size=arguments.size or (parse_size(size) if size else None),
+            theme=arguments.theme or (settings and settings.theme) or (theme if theme in ("light", "dark") else None),
+            timezone=zone,
+        )
+
+    def _choose_variables(self) -> tuple[tuple[str, str], ...]:
+        """Choose the variables' values: those that were typed, else the shortcut's own, else those in its address."""
+        variables: dict[str, tuple[str, ...]] = {}
+        for name, value in self.address.variables:
+            variables[name] = (*variables.get(name, ()), value)
+        if self.candidate.settings is not None:
+            own = self.candidate.settings.vars.items()
+            variables |= {f"var-{name.removeprefix('var-')}": values for name, values in own}
+        typed: Mapping[str, tuple[str, ...]] = {name: (value,) for name, value in self.arguments.variables}
+        if self.model is not None:
+            try:
+                typed = read_variables(self.model, self.arguments.variables)
+            except NoSuchVariable as error:
+                raise self._refuse_variable(str(error), self.model) from None
+        variables |= {f"var-{name}": values for name, values in typed.items()}
+        return tuple((name, value) for name, values in variables.items() for value in values)
+
+    def _refuse_variable(self, wrong: str, model: Dashboard) -> CannotAnswer:
+        command, names = self.command, [each.name for each in model.variables]
+        guess = suggest_names(names, wrong, 1)
+        return command.refuse(
+            "bot.graphs.no_variable",
+            name=self.candidate.name,
+            variable=shorten(wrong),
+            names=", ".join(names) or command.say("bot.graphs.none"),
+            hint=command.say("bot.graphs.near_variable", variable=guess[0]) if guess else "",
+        )
+
+    def _choose_panels(self, values: Mapping[str, str]) -> list[PanelInfo]:
+        """Choose the panels: those that were asked for, else the shortcut's own; none for the whole dashboard."""
+        words, settings, model = self.candidate.rest, self.candidate.settings, self.model
+        if words:
+            text = fold(" ".join(words))
+            if text in WHOLE_DASHBOARD and not (model and any(fold(each.title) == text for each in model.panels)):
+                return []
+            if model is None:
+                raise self.command.refuse("bot.graphs.no_dashboard", uid=self.address.uid)
+            return self._find_panels(model, words, values)
+        given: Sequence[int | str] = settings.panel if settings else ()
+        if not given:
+            ids = (_PANEL_ID.fullmatch(self.address.query.get(key, "")) for key in PANEL_KEYS)
+            given = [found[1] for found in ids if found][:1]
+        panels: list[PanelInfo] = []
+        for each in given:
+            number = _PANEL_ID.fullmatch(str(each))
+            by_id = [panel for panel in model.panels if number and panel.id == int(number[1])] if model else []
+            if by_id:
+                panels += by_id
+            elif number and (model is None or not model.panels):
+                panels.append(PanelInfo(0, int(number[1]), ""))
+            elif model is not None:
+                panels += self._find_panels(model, [str(each)], values)
+        return list(dict.fromkeys(panels))
+
+    def _find_panels(self, model: Dashboard, words: Sequence[str], values: Mapping[str, str]) -> list[PanelInfo]:
+        command = self.command
+        try:
+            return find_panels(model, words, values)
+        except NoSuchPanel as error:
+            titles = [describe_panel(each, model, values, command) for each in model.panels]
+            lines = [f"{each.number}. {title}" for each, title in zip(model.panels, titles, strict=True)]
+            if guesses := suggest_names(titles, str(error), 2):
+                hint = command.say("bot.graphs.near_panels", names=", ".join(f"`{each}`" for each in guesses))
+            elif lines:
+                hint = "\n".join([command.say("bot.graphs.there_are"), *cut(lines, MAX_LISTED)])
+            else:
+                hint = command.say("bot.graphs.no_panels")
+            wrong = shorten(str(error))
+            raise command.refuse("bot.graphs.no_panel", name=self.candidate.name, panel=wrong, hint=hint) from error
+
+    def _choose_span(self, now: datetime) -> Span:
+        """Choose the range that was asked for, else the shortcut's, its address's, the dashboard's, or six hours."""
+        arguments, language, settings, model = (
+            self.arguments, self.command.language, self.candidate.settings, self.model,
+        )  # fmt: skip
+        if arguments.range:
+            return time_range.parse_range(arguments.range, now, language)
+        usual = time_range.parse_ends(None, None, now)
+        for start, end in (
+            (settings.from_, settings.to) if settings else (None, None),
+            (self.address.query.get("from"), self.address.query.get("to")),
+            (model.start, model.end) if model else (None, None),
+        ):
+            if start or end:
+                try:
+                    usual = time_range.parse_ends(start, end, now)
+                except CannotAnswer:
+                    continue  # a dashboard may be saved with a year, or with a time to come
+                break
+        if arguments.start is None and arguments.end is None:
+            return usual
+        return time_range.parse_ends(arguments.start, arguments.end, now, language, usual=usual.end - usual.start)
 
 
-def _join_values(variables: Sequence[tuple[str, str]]) -> dict[str, str]:
-    joined: dict[str, str] = {}
-    for name, value in variables:
-        plain = name.removeprefix("var-")
-        joined[plain] = f"{joined[plain]}, {value}" if plain in joined else value
-    return joined
+def _find_zone(address: DashboardAddress) -> str | None:
+    zone = address.query.get("timezone") or address.query.get("tz") or ""
+    return zone if "/" in zone or zone == "UTC" else "UTC" if zone == "utc" else None
 
 
 def _on_clock(at: datetime, zone: str) -> datetime:
@@ -198,124 +299,6 @@ def _on_clock(at: datetime, zone: str) -> datetime:
         return at
 
 
-def _find_zone(address: DashboardAddress) -> str | None:
-    zone = address.query.get("timezone") or address.query.get("tz") or ""
-    return zone if "/" in zone or zone == "UTC" else "UTC" if zone == "utc" else None
-
-
-def _choose_variables(
-    candidate: GraphCandidate,
-    arguments: GraphArguments,
-    address: DashboardAddress,
-    model: Dashboard | None,
-    command: Command,
-) -> tuple[tuple[str, str], ...]:
-    """Choose the variables' values: those that were typed, else the shortcut's own, else those in its address."""
-    variables: dict[str, tuple[str, ...]] = {}
-    for name, value in address.variables:
-        variables[name] = (*variables.get(name, ()), value)
-    if candidate.settings is not None:
-        variables |= {f"var-{name.removeprefix('var-')}": each for name, each in candidate.settings.vars.items()}
-    typed: Mapping[str, tuple[str, ...]]
-    if model is None:
-        typed = {name: (value,) for name, value in arguments.variables}
-    else:
-        try:
-            typed = read_variables(model, arguments.variables)
-        except NoSuchVariable as error:
-            raise _no_variable(candidate.name, str(error), model, command) from None
-    variables |= {f"var-{name}": values for name, values in typed.items()}
-    return tuple((name, value) for name, values in variables.items() for value in values)
-
-
-def _no_variable(dashboard: str, wrong: str, model: Dashboard, command: Command) -> CannotAnswer:
-    names = [each.name for each in model.variables]
-    guess = suggest_names(names, wrong, 1)
-    return command.refuse(
-        "bot.graphs.no_variable",
-        name=dashboard,
-        variable=shorten(wrong),
-        names=", ".join(names) or command.say("bot.graphs.none"),
-        hint=command.say("bot.graphs.near_variable", variable=guess[0]) if guess else "",
-    )
-
-
-def _choose_panels(
-    candidate: GraphCandidate,
-    address: DashboardAddress,
-    model: Dashboard | None,
-    values: Mapping[str, str],
-    command: Command,
-) -> list[PanelInfo]:
-    """Choose the panels: those that were asked for, else the shortcut's own; none for the whole dashboard."""
-    if candidate.rest:
-        text = fold(" ".join(candidate.rest))
-        if text in WHOLE_DASHBOARD and not (model and any(fold(each.title) == text for each in model.panels)):
-            return []
-        if model is None:
-            raise command.refuse("bot.graphs.no_dashboard", uid=address.uid)
-        return _find_panels(candidate, model, candidate.rest, values, command)
-    given: Sequence[int | str] = candidate.settings.panel if candidate.settings else ()
-    if not given:
-        given = [found[1] for name in PANEL_KEYS if (found := _PANEL_ID.fullmatch(address.query.get(name, "")))][:1]
-    panels: list[PanelInfo] = []
-    for each in given:
-        number = _PANEL_ID.fullmatch(str(each))
-        by_id = [panel for panel in model.panels if number and panel.id == int(number[1])] if model else []
-        if by_id or (number and (model is None or not model.panels)):
-            panels += by_id or [PanelInfo(0, int(number[1]) if number else 0, "")]
-        elif model is not None:
-            panels += _find_panels(candidate, model, [str(each)], values, command)
-    return list(dict.fromkeys(panels))
-
-
-def _find_panels(
-    candidate: GraphCandidate, model: Dashboard, words: Sequence[str], values: Mapping[str, str], command: Command
-) -> list[PanelInfo]:
-    try:
-        return find_panels(model, words, values)
-    except NoSuchPanel as error:
-        titles = [describe_panel(each, model, values, command) for each in model.panels]
-        lines = [f"{each.number}. {title}" for each, title in zip(model.panels, titles, strict=True)]
-        if guesses := suggest_names(titles, str(error), 2):
-            hint = command.say("bot.graphs.near_panels", names=", ".join(f"`{each}`" for each in guesses))
-        elif lines:
-            hint = "\n".join([command.say("bot.graphs.there_are"), *cut(lines, MAX_LISTED)])
-        else:
-            hint = command.say("bot.graphs.no_panels")
-        wrong = shorten(str(error))
-        raise command.refuse("bot.graphs.no_panel", name=candidate.name, panel=wrong, hint=hint) from error
-
-
 def cut(lines: Sequence[str], limit: int) -> list[str]:
     """Give the first lines of a list, with a mark where there are more."""
     return [*lines[:limit], *(["…"] if len(lines) > limit else [])]
-
-
-def _choose_span(
-    settings: GraphSettings | None,
-    arguments: GraphArguments,
-    address: DashboardAddress,
-    model: Dashboard | None,
-    command: Command,
-    zone: str,
-) -> Span:
-    """Choose the range that was asked for, else the shortcut's, its address's, the dashboard's own, or six hours."""
-    now, language = _on_clock(command.at, zone), command.language
-    if arguments.range:
-        return time_range.parse_range(arguments.range, now, language)
-    usual = time_range.parse_ends(None, None, now)
-    for start, end in (
-        (settings.from_, settings.to) if settings else (None, None),
-        (address.query.get("from"), address.query.get("to")),
-        (model.start, model.end) if model else (None, None),
-    ):
-        if start or end:
-            try:
-                usual = time_range.parse_ends(start, end, now)
-            except CannotAnswer:
-                continue  # a dashboard may be saved with a year, or with a time to come
-            break
-    if arguments.start is None and arguments.end is None:
-        return usual
-    return time_range.parse_ends(arguments.start, arguments.end, now, language, usual=usual.end - usual.start)

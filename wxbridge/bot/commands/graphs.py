@@ -25,12 +25,12 @@ from wxbridge.bot.commands.graph_requests import (
     PANEL_KEYS,
     DashboardAddress,
     GraphCandidate,
+    GraphChoice,
     are_panel_ids,
     cut,
     describe_panel,
     make_page_request,
     make_reply,
-    make_view,
 )
 from wxbridge.config.graphs import GraphSettings, parse_size
 from wxbridge.core.credentials import strip_to_address
@@ -212,7 +212,7 @@ async def _show(candidate: GraphCandidate, arguments: GraphArguments, command: C
     model = await _find_model(dashboards, candidate, arguments, address)
     if model is not None and fold(" ".join(candidate.rest)) in PANEL_LISTING:
         return Reply((Text(_list_panels(candidate.name, model, command)),))
-    view = make_view(candidate, arguments, address, model, command)
+    view = GraphChoice(candidate, arguments, address, model, command).make_view()
     return make_reply(view, model, dashboards.grafana.base, command)
 
 

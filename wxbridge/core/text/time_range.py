@@ -17,8 +17,16 @@ from typing import NamedTuple
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.text.date_math import parse_moment as parse_date_math
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.normalise import simplify
 from wxbridge.core.text.splitting import shorten
+from wxbridge.core.text.time_words import (
+    DAY_SECONDS,
+    MAX_CHARS,
+    WEEKDAYS,
+    TimeAmount,
+    TooLongAmount,
+    read_amount,
+    translate,
+)
 from wxbridge.core.text.units import format_duration
 
 MAX_RANGE = timedelta(days=92)
@@ -27,10 +35,6 @@ USUAL_RANGE = timedelta(hours=6)
 """What is shown where nobody says: Grafana's own choice."""
 _CLOCK_CHANGE = timedelta(hours=1)
 MAX_WORDS = 12
-MAX_CHARS = 100
-_DAY_SECONDS = 86400
-_MAX_AMOUNT_SECONDS = 400 * _DAY_SECONDS
-"""Beyond all bounds, and not to be computed with."""
 
 
 @dataclass(frozen=True)
@@ -44,10 +48,6 @@ class Span:
     def milliseconds(self) -> tuple[int, int]:
         """Both ends as Grafana wants them, since the epoch."""
         return round(self.start.timestamp() * 1000), round(self.end.timestamp() * 1000)
-
-
-class _TooLong(Exception):
-    """An amount that no range may have."""
 
 
 _Ends = tuple[datetime, datetime] | None
@@ -68,8 +68,8 @@ def parse_range(text: str, now: datetime, language: Language = "en") -> Span:
         CannotAnswer: it is no time range; it is longer than 92 days, begins in the future, or ends before it begins.
     """
     try:
-        found = _read_range(_translate(text), now)
-    except _TooLong:
+        found = _read_range(translate(text), now)
+    except TooLongAmount:
         raise _too_long(text, language) from None
     if found is None:
         raise CannotAnswer(say("bot.time_range.unknown", language, text=shorten(text)))
@@ -90,12 +90,12 @@ def parse_ends(
     shown = " ".join(f"{name}={text}" for name, text in (("from", start), ("to", end)) if text)
     if not shown:
         return Span(now.astimezone(UTC) - usual, now.astimezone(UTC))
-    first, last = _translate(start or ""), _translate(end or "")
+    first, last = translate(start or ""), translate(end or "")
     # What cannot be read at all must not pass for an end that was not given.
     is_unread = bool(start and not first) or bool(end and not last)
     try:
         found = None if is_unread else _read_both_ends(first, last, now, usual)
-    except _TooLong:
+    except TooLongAmount:
         raise _too_long(shown, language) from None
     if found is None:
         raise CannotAnswer(say("bot.time_range.unknown_time", language, text=shorten(shown)))
@@ -105,8 +105,8 @@ def parse_ends(
 def is_range(text: str, now: datetime) -> bool:
     """Tell whether a text is written like a time range, be it within the bounds or not."""
     try:
-        return _read_range(_translate(text), now) is not None
-    except _TooLong:
+        return _read_range(translate(text), now) is not None
+    except TooLongAmount:
         return True
 
 
@@ -130,21 +130,6 @@ def format_range(span: Span, now: datetime, language: Language) -> str:
     return f"{first:{day} %H:%M} – {until} ({format_duration((span.end - span.start).total_seconds(), language)})"
 
 
-def parse_duration(text: str) -> float | None:
-    """Read how long something is to last, in seconds: `30m`, `1h 30m`, 半天; a month has 30 days.
-
-    None where it is no duration.
-
-    Raises:
-        OverflowError: it is more than 400 days.
-    """
-    try:
-        found = _read_amount(_translate(text))
-    except _TooLong:
-        raise OverflowError(text) from None
-    return found and (found.months * 30 + found.days) * _DAY_SECONDS + found.seconds
-
-
 def parse_until(text: str, now: datetime) -> datetime | None:
     """Read until when something is to last: `until 18:00`, `until tomorrow`, 到明天9点; None where it is no such time.
 
@@ -154,7 +139,7 @@ def parse_until(text: str, now: datetime) -> datetime | None:
         ValueError: there is no such time.
     """
     found = _UNTIL.fullmatch(text.strip())
-    parts = found and _UNTIL_PARTS.fullmatch(_translate(found[1]).replace(",", " "))
+    parts = found and _UNTIL_PARTS.fullmatch(translate(found[1]).replace(",", " "))
     if not parts or not (parts["day"] or parts["date"] or parts["clock"]):
         return None
     clock = _read_clock(parts["clock"] or "0:00")
@@ -185,149 +170,14 @@ def _too_long(text: str, language: Language) -> CannotAnswer:
     return CannotAnswer(say("bot.time_range.too_long", language, text=shorten(text), days=MAX_RANGE.days))
 
 
-# ---------------------------------------------------------------- Chinese words, in English
-
-_WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_DIGITS = {"零": 0, "一": 1, "二": 2, "两": 2, "三": 3, "四": 4, "五": 5, "六": 6, "七": 7, "八": 8, "九": 9}
-
-
-def _to_digits(found: re.Match[str]) -> str:
-    """Write 十二 as 12; texts that are no number below a hundred stay as they are."""
-    tens, ten, ones = found[0].partition("十")
-    if not ten:
-        return "".join(str(_DIGITS[each]) for each in tens)
-    if len(tens) > 1 or len(ones) > 1 or "十" in ones:
-        return found[0]
-    return str(10 * _DIGITS.get(tens, 1) + _DIGITS.get(ones, 0))
-
-
-_NUMBER = r"[零一二两三四五六七八九十]+(?=\s?个?半?(?:小时|钟头|分|秒|天|日|号|周|星期|年|月|点))"
-_WEEK = "(?:周|星期)"
-_RECENT = "(?:最近|过去|近)的?"
-_WORDS: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = (
-    *((f"{_WEEK}{sign}", f" {day} ") for sign, day in zip("一二三四五六日天", (*_WEEKDAYS, "sunday"), strict=True)),
-    (r"上个? (?=\w+day )", "lastweek "), (r"[本这]个? (?=\w+day )", "thisweek "),
-    (_NUMBER, _to_digits),
-    (r"(\d{4})年(\d{1,2})月(\d{1,2})[日号]?", r" \1-\2-\3 "),
-    (r"(\d{1,2})月(\d{1,2})(?:[日号]|(?!\d))", r" month\1day\2 "),
-    (r"晚上\s*12点", " 24点"), (r"(\d{1,2})[点时](\d{1,2})分?", r"\1:\2 "), (r"(\d{1,2})[点时]半", r"\1:30 "),
-    (r"(\d{1,2})[点时][钟整]?", r"\1:00 "), ("上午|早上|凌晨", " am "), ("下午|晚上|中午", " pm "),
-    (f"[本这]个?{_WEEK}", " this week "), (f"上个?{_WEEK}", " last week "),
-    ("[本这]个?月", " this month "), ("上个?月", " last month "),
-    ("今天", " today "), ("昨天", " yesterday "), ("前天", " beforeyesterday "), ("明天", " tomorrow "),
-    ("后天", " overmorrow "), ("现在", " now "),
-    (rf"{_RECENT}(\s*\d+)日", r" last \1 d "), (rf"{_RECENT}(\s*\d+)月", r" last \1 mo "), (_RECENT, " last "),
-    (r"(\d)\s*个?半(?=个?小时|钟头)", r"\1.5"), ("半个?", " 0.5 "),
-    ("个?(?:小时|钟头)", " h "), ("分钟?", " min "), ("秒钟?", " s "), ("天", " d "), (f"个?{_WEEK}", " w "),
-    ("个月", " mo "), ("年", " y "), ("[之以]?内", " "), ("(.+?)(?:以来|至今|到现在)", r"since \1"),
-    ("[之以]?前", " ago "), ("从", " from "), ("[到至]", "-"),
-)  # fmt: skip
-"""What is written in Chinese, and the same in English: put in one after the other, in this order."""
-_TRANSLATIONS = [(re.compile(pattern), english) for pattern, english in _WORDS]
-_CHINESE = re.compile(r"[\u3400-\u9fff]")
-
-
-def _translate(text: str) -> str:
-    """Put a text into plain signs, single blanks and English words; empty where it is too long to be a time."""
-    text = simplify(text).rstrip("。")
-    if len(text) > MAX_CHARS:
-        return ""
-    if not _CHINESE.search(text):
-        return text
-    for pattern, english in _TRANSLATIONS:
-        text = pattern.sub(english, text)
-    return " ".join(text.split()).replace("= ", "=")
-
-
-# ---------------------------------------------------------------- amounts
-
-
-class _Amount(NamedTuple):
-    """How long: calendar months and days, and seconds."""
-
-    months: float
-    days: float
-    seconds: float
-
-
-_UNITS = {
-    "y yr yrs year years": _Amount(12, 0, 0),
-    "mo month months": _Amount(1, 0, 0),
-    "w wk wks week weeks": _Amount(0, 7, 0),
-    "d day days": _Amount(0, 1, 0),
-    "h hr hrs hour hours": _Amount(0, 0, 3600),
-    "m min mins minute minutes": _Amount(0, 0, 60),
-    "s sec secs second seconds": _Amount(0, 0, 1),
-}
-"""By their words, the largest first: an amount names them in this order."""
-_UNIT_OF = {word: unit for words, unit in _UNITS.items() for word in words.split()}
-_ORDER = list(_UNITS.values())
-_COUNTS = {"half an": 0.5, "half a": 0.5, "half": 0.5, "an": 1.0, "a": 1.0}
-_PART = re.compile(
-    rf"(?P<count>\d{{1,15}}(?:\.\d{{1,3}})?|{'|'.join(_COUNTS)})?\s*"
-    rf"(?P<unit>{'|'.join(sorted(_UNIT_OF, key=len, reverse=True))})(?![a-z])[\s,]*(?:and )?",
-    re.IGNORECASE,
-)
-
-
-def _read_amount(text: str, *, needs_number: bool = True) -> _Amount | None:
-    """Read `2h`, `1h 30m`, `half an hour`; without a number (`hour`) only where none is needed.
-
-    Raises:
-        _TooLong: beyond all bounds.
-    """
-    months = days = seconds = 0.0
-    place, last = 0, -1
-    while place < len(text):
-        part = _PART.match(text, place)
-        if part is None or (part["count"] is None and (needs_number or place)):
-            return None
-        unit = _UNIT_OF[part["unit"].lower()]
-        if _ORDER.index(unit) <= last:
-            return None
-        last, place = _ORDER.index(unit), part.end()
-        given = (part["count"] or "a").lower()
-        count = _COUNTS[given] if given in _COUNTS else float(given)
-        months, days, seconds = (
-            so_far + count * each for so_far, each in zip((months, days, seconds), unit, strict=True)
-        )
-    if last < 0:
-        return None
-    days += (months % 1) * 30
-    seconds += (days % 1) * _DAY_SECONDS
-    if (months * 30 + days) * _DAY_SECONDS + seconds > _MAX_AMOUNT_SECONDS:
-        raise _TooLong
-    return _Amount(int(months), int(days), seconds)
-
-
-def _ago(now: datetime, amount: _Amount) -> datetime:
-    if not amount.months and not amount.days:
-        return now.astimezone(UTC) - timedelta(seconds=amount.seconds)
-    local = now.replace(tzinfo=None)
-    year, month = divmod(local.year * 12 + local.month - 1 - int(amount.months), 12)
-    # The last day of a month stays in its month.
-    day = min(local.day, calendar.monthrange(year, month + 1)[1])
-    local = local.replace(year=year, month=month + 1, day=day) - timedelta(days=amount.days)
-    return _utc(local, now.tzinfo) - timedelta(seconds=amount.seconds)
-
-
-def _utc(local: datetime, zone: tzinfo | None, *, late: bool = False) -> datetime:
-    """Give the moment of a local time. Of an hour that comes twice the first, or the second if `late`.
-
-    An hour that the clock leaves out is the one after it.
-    """
-    first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
-    return max(first, second) if late else first
-
-
 # ---------------------------------------------------------------- whole ranges
 
-_LAST = re.compile(r"(?:(?:in|for|over|during) )?(?:the )?(?:last|past|previous) (.+)", re.IGNORECASE)
+_LAST = re.compile(r"(?:(?:in|for|over|during|since) )?(?:the )?(?:last|past|previous) (.+)", re.IGNORECASE)
 _FROM_TO = re.compile(r"(?:from=(?P<start>.+?))?(?: ?\bto=(?P<end>.+))?", re.IGNORECASE)
 _TO_FROM = re.compile(r"to=(?P<end>.+?) from=(?P<start>.+)", re.IGNORECASE)
-_SINCE = re.compile(r"(?:since|from) (.+)", re.IGNORECASE)
+_SINCE = re.compile(r"(?:since|from) (.+)|(now.+)", re.IGNORECASE)
 _FROM = re.compile(r"(?:from|between) ", re.IGNORECASE)
-_BETWEEN = re.compile(r"\s*(?:--|[-—–~])\s*| (?:to|until|till|and) ", re.IGNORECASE)
+_BETWEEN = re.compile(r"\s*(?:--|[-—–~])\s*| (?:to|until|till|and) | (?=now)", re.IGNORECASE)
 _SHORT_DATE = re.compile(r"\d{1,2}-\d{1,2}")
 
 
@@ -368,7 +218,7 @@ def _read_period(text: str, now: datetime) -> _Ends:
 def _read_last(text: str, now: datetime) -> _Ends:
     """Read `6h`, `last 2 hours`, `the last hour`."""
     last = _LAST.fullmatch(text)
-    amount = _read_amount(last[1], needs_number=False) if last else _read_amount(text)
+    amount = read_amount(last[1], needs_number=False) if last else read_amount(text.removeprefix("since "))
     return (_ago(now, amount), now.astimezone(UTC)) if amount is not None and any(amount) else None
 
 
@@ -390,15 +240,8 @@ def _read_day_range(text: str, now: datetime) -> _Ends:
     return None
 
 
-def _read_math(text: str, now: datetime) -> _Ends:
-    """Read `now-6h`, and hubot-grafana's `now-6h now-1h`."""
-    first, _, last = text.partition(" ")
-    start, end = _read_date_math(first, now), _read_date_math(last, now, end=True) if last else now.astimezone(UTC)
-    return (start, end) if start is not None and end is not None and start != end else None
-
-
 def _read_two_moments(text: str, now: datetime) -> _Ends:
-    """Read two moments with a word or a dash between them."""
+    """Read two moments with a word or a dash between them, or hubot-grafana's `now-6h now-1h`."""
     for left, right in _halves(_FROM.sub("", text, count=1) if _FROM.match(text) else text):
         start = _read_moment(left, now)
         end = _read_moment(right, now, end=True, after=start) if start else None
@@ -408,14 +251,14 @@ def _read_two_moments(text: str, now: datetime) -> _Ends:
 
 
 def _read_since(text: str, now: datetime) -> _Ends:
-    """Read `since 9:00`."""
+    """Read `since 9:00`, and `now-6h`."""
     since = _SINCE.fullmatch(text)
-    start = _read_moment(since[1], now) if since else None
+    start = _read_moment(since[1] or since[2], now) if since else None
     return None if start is None else (start, now.astimezone(UTC))
 
 
 _READERS: Sequence[Callable[[str, datetime], _Ends]] = (
-    _read_named_ends, _read_period, _read_last, _read_day_range, _read_math, _read_two_moments, _read_since,
+    _read_named_ends, _read_period, _read_last, _read_day_range, _read_two_moments, _read_since,
 )  # fmt: skip
 """Tried in this order."""
 
@@ -448,7 +291,7 @@ def _halves(text: str) -> Iterator[tuple[str, str]]:
 
 _DAYS_AGO = {"the day before yesterday": 2, "day before yesterday": 2, "beforeyesterday": 2, "yesterday": 1, "today": 0}
 _DAY_WORD = re.compile(rf"({'|'.join(_DAYS_AGO)})(?![a-z])", re.IGNORECASE)
-_WEEKDAY = re.compile(rf"(?:(last|lastweek|thisweek) )?({'|'.join(_WEEKDAYS)})(?![a-z])", re.IGNORECASE)
+_WEEKDAY = re.compile(rf"(?:(last|lastweek|thisweek) )?({'|'.join(WEEKDAYS)})(?![a-z])", re.IGNORECASE)
 _DATE = re.compile(r"(\d{4})([-/.])(\d{1,2})\2(\d{1,2})(?![\d:])")
 _MONTH_DAY = re.compile(r"month(\d{1,2})day(\d{1,2})|(\d{1,2})-(\d{1,2})(?![\d:-])")
 _AFTER_DAY = re.compile(r"(?:T(?=\d)|[\s,的])*", re.IGNORECASE)
@@ -491,7 +334,7 @@ def _read_moment(  # noqa: PLR0911 - one for each way to write it
     if _ISO.fullmatch(text):
         return datetime.fromisoformat(text.upper()).astimezone(UTC)
     ago = _AGO.fullmatch(text)
-    amount = _read_amount(ago[1]) if ago else _read_amount(text) if is_end_of_range else None
+    amount = read_amount(ago[1]) if ago else read_amount(text) if is_end_of_range else None
     if amount is not None and any(amount):
         return _ago(now, amount)
     found = _read_day(text, now)
@@ -529,7 +372,7 @@ def _read_day(text: str, now: datetime) -> tuple[date, str] | None:
     if word := _DAY_WORD.match(text):
         day = today - timedelta(days=_DAYS_AGO[word[1].lower()])
     elif word := _WEEKDAY.match(text):
-        day = _find_weekday(_WEEKDAYS.index(word[2].lower()), (word[1] or "").lower(), today)
+        day = _find_weekday(WEEKDAYS.index(word[2].lower()), (word[1] or "").lower(), today)
     elif word := _DATE.match(text):
         day = date(int(word[1]), int(word[3]), int(word[4]))
     elif word := _MONTH_DAY.match(text):
@@ -570,19 +413,39 @@ def _read_clock(text: str) -> _ClockTime | None:
     if half and hour <= 12:  # noqa: PLR2004 - hours of a clock
         hour = hour % 12 + (12 if half == "pm" else 0)
     seconds = hour * 3600 + minute * 60 + second
-    if minute > 59 or second > 59 or seconds > _DAY_SECONDS:  # noqa: PLR2004
+    if minute > 59 or second > 59 or seconds > DAY_SECONDS:  # noqa: PLR2004
         return None
     return _ClockTime(seconds, half == "pm" if half else None, is_marked=bool(found["minute"] or half))
 
 
 def _in_same_half(first: _ClockTime, last: _ClockTime) -> tuple[_ClockTime, _ClockTime]:
     """Put both into the afternoon where one is: `3-5pm`, 下午3点到5点."""
-    noon = _DAY_SECONDS // 2
+    noon = DAY_SECONDS // 2
     if first.is_afternoon and last.is_afternoon is None and last.seconds <= first.seconds < last.seconds + noon:
-        return first, last._replace(seconds=min(last.seconds + noon, _DAY_SECONDS))
+        return first, last._replace(seconds=min(last.seconds + noon, DAY_SECONDS))
     if last.is_afternoon and first.is_afternoon is None and first.seconds + noon < last.seconds:
         return first._replace(seconds=first.seconds + noon), last
     return first, last
+
+
+def _ago(now: datetime, amount: TimeAmount) -> datetime:
+    if not amount.months and not amount.days:
+        return now.astimezone(UTC) - timedelta(seconds=amount.seconds)
+    local = now.replace(tzinfo=None)
+    year, month = divmod(local.year * 12 + local.month - 1 - int(amount.months), 12)
+    # The last day of a month stays in its month.
+    day = min(local.day, calendar.monthrange(year, month + 1)[1])
+    local = local.replace(year=year, month=month + 1, day=day) - timedelta(days=amount.days)
+    return _utc(local, now.tzinfo) - timedelta(seconds=amount.seconds)
+
+
+def _utc(local: datetime, zone: tzinfo | None, *, late: bool = False) -> datetime:
+    """Give the moment of a local time. Of an hour that comes twice the first, or the second if `late`.
+
+    An hour that the clock leaves out is the one after it.
+    """
+    first, second = (local.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1))
+    return max(first, second) if late else first
 
 
 def _midnight(day: date, now: datetime) -> datetime:
@@ -590,7 +453,7 @@ def _midnight(day: date, now: datetime) -> datetime:
 
 
 def _at(day: date, clock: _ClockTime, now: datetime, *, late: bool = False) -> datetime:
-    if clock.seconds == _DAY_SECONDS:
+    if clock.seconds == DAY_SECONDS:
         return _midnight(day + timedelta(days=1), now)
     local = datetime(day.year, day.month, day.day) + timedelta(seconds=clock.seconds)  # noqa: DTZ001 - the zone is next
     return _utc(local, now.tzinfo, late=late)
