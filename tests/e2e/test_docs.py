@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -204,7 +205,7 @@ def addresses() -> set[str]:
 
 @pytest.mark.parametrize("path", sorted(addresses()))
 def test_an_address_that_the_documentation_names_exists(path: str) -> None:
-    known = openapi.description()["paths"]
+    known = openapi.describe_api()["paths"]
     assert any(re.fullmatch(re.sub(r"\{\w+\}", r"[^/]+", each), path) for each in known), path
     hook = path.removeprefix("/hooks/")
     mappings = " ".join(re.findall(r"mappings:\n +(\w+):", TEXTS["docs/sources.md"]))
@@ -304,3 +305,43 @@ def test_the_routes_page_shows_what_routes_test_prints(
     app(shlex.split(line[1]), standalone_mode=False)
     captured = capfd.readouterr()
     assert captured.err + captured.out == shown[1]
+
+
+# ---------------------------------------------------------------- the house
+
+
+def walks() -> dict[str, list[str]]:
+    """What docs/architecture.md walks through the house: the files of each walk, in order."""
+    parts = re.split(r"^## ", TEXTS["docs/architecture.md"], flags=re.MULTILINE)
+    found = {part.splitlines()[0]: re.findall(r"`(wxbridge/[\w/]+\.py)`", part) for part in parts[1:]}
+    return {name: files for name, files in found.items() if name.startswith(("A ", "An "))}
+
+
+def test_every_path_that_the_pages_for_developers_name_is_there() -> None:
+    for page in ("docs/architecture.md", "docs/glossary.md", "docs/console.md", "README.md"):
+        for path in re.findall(r"`((?:wxbridge|tests|docs)/[\w/.]+)`", TEXTS[page]):
+            assert (ROOT / path).exists(), f"{page}: {path}"
+
+
+@pytest.mark.parametrize(("walk", "most"), [("An alert", 20), ("A screenshot", 18), ("A command", 20)])
+def test_a_walk_through_the_house_is_short_and_names_each_file_once(walk: str, most: int) -> None:
+    files = walks()[walk]
+    assert len(files) <= most
+    assert len(set(files)) == len(files)
+
+
+def test_the_picture_of_the_packages_is_that_of_the_code() -> None:
+    script = ROOT / "docs" / "make_architecture.py"
+    done = subprocess.run([sys.executable, script, "--check"], check=False, timeout=60)
+    assert done.returncode == 0, f"draw it again: python {script.relative_to(ROOT)}"
+
+
+def test_every_class_of_the_glossary_has_one_home() -> None:
+    homes: dict[str, list[Path]] = {}
+    for file in (ROOT / "wxbridge").rglob("*.py"):
+        for name in re.findall(r"^class (\w+)", file.read_text(encoding="utf-8"), flags=re.MULTILINE):
+            homes.setdefault(name, []).append(file)
+    rows = re.findall(r"^\|(.+)$", TEXTS["docs/glossary.md"], flags=re.MULTILINE)
+    words = {word for row in rows for word in re.findall(r"`([A-Z]\w+)`", row)}
+    assert len(words) > 40
+    assert {word: len(homes.get(word, ())) for word in words} == dict.fromkeys(words, 1)
