@@ -31,6 +31,7 @@ from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.config.types import Pace, TargetSettings
 from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
@@ -41,7 +42,7 @@ from wxbridge.core.systemd import announced_to_systemd
 from wxbridge.core.tasks import NamedTasks
 from wxbridge.core.text.i18n import say
 from wxbridge.delivery.backlog import BacklogWarner
-from wxbridge.delivery.context import DeliveryClock, DeliveryContext, Lane
+from wxbridge.delivery.context import DeliveryContext, Lane
 from wxbridge.delivery.health import BridgeHealth
 from wxbridge.delivery.lanes import LaneTable
 from wxbridge.delivery.operators import OperatorReports
@@ -371,7 +372,7 @@ class App:
             composer=self.alerts,
             language=config.language,
             metrics=self.metrics,
-            clock=DeliveryClock(),
+            clock=SystemClock(),
             read_again=self.alerts.reload_silences,
             publisher=make_publisher(config.pictures.publish),
         )

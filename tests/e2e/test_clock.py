@@ -30,7 +30,9 @@ async def test_a_clock_that_jumps_back_and_forth_makes_neither_a_burst_nor_a_sta
     assert at[-1] - at[0] > 3.5
     assert _settings(bridge) == ["the clock was set on", "the clock was set back", "the clock was set on"]
     rows = json.loads((await quick.command("outbox", "list", "--json"))[1])
-    assert [row["state"] for row in rows] == ["sent"] * len(titles)
+    assert [row["state"] for row in rows if row["target"] == "ops"] == ["sent"] * len(titles)
+    told = [text for text in quick.chat() if "clock" in text]
+    assert told == ["The clock of this machine was set on by 1 h; jobs and messages go on by the new time."]
 
 
 async def test_a_clock_that_is_set_on_makes_no_repeat_news_and_no_fallback_early(quick: Bench) -> None:
@@ -53,3 +55,15 @@ async def test_a_clock_that_is_set_on_makes_no_repeat_news_and_no_fallback_early
 
 def _settings(bridge: Process) -> list[str]:
     return [line["event"] for line in bridge.logs if line["event"].startswith("the clock was set")]
+
+
+async def test_jobs_go_on_when_the_clock_is_set_back(quick: Bench) -> None:
+    job = "jobs: [{id: tick, every: 1s, kind: text, text: tick, to: [ops]}]"
+    bridge = quick.process(job, wechat='greeting: ""')
+    bridge.set_clock(0)
+    await bridge.start()
+    await quick.until(lambda: quick.room().count("tick") >= 2)
+    bridge.set_clock(-HOUR)
+    await bridge.event("the clock was set back", seconds=HOUR)
+    seen = quick.room().count("tick")
+    await quick.until(lambda: quick.room().count("tick") >= seen + 3)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 
 import aiohttp
@@ -141,16 +142,18 @@ async def test_a_channel_whose_targets_stay_is_not_touched_by_new_routes(stage: 
 
 async def test_a_job_whose_times_stay_keeps_its_next_run_and_another_gets_its_own(stage: Stage) -> None:
     async with stage.up() as bridge:
-        await until(lambda: bridge.jobs._scheduler)
-        scheduler = bridge.jobs._scheduler
-        assert scheduler
-        before = {job.id: job.next_run_time for job in scheduler.get_jobs()}
+
+        async def next_runs() -> dict[str, datetime]:
+            return {job.id: job.next_run for job in await bridge.jobs.list_jobs() if job.next_run}
+
+        await until(lambda: bridge.jobs._planned)
+        before = await next_runs()
         await take(stage, "cron: 0 3 * * *", "cron: 0 4 * * *")
-        after = {job.id: job.next_run_time for job in scheduler.get_jobs()}
+        after = await next_runs()
         assert after["hourly"] == before["hourly"]
         assert (after["other"].hour, before["other"].hour) == (4, 3)
         await take(stage, "  - {id: other, cron: 0 4 * * *, kind: text, text: x, to: a}\n", "")
-        assert [job.id for job in scheduler.get_jobs()] == ["hourly"]
+        assert list(await next_runs()) == ["hourly"]
 
 
 async def test_messages_of_a_target_that_is_gone_are_kept_and_told_of(stage: Stage) -> None:

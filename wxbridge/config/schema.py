@@ -449,10 +449,10 @@ def _find_idle(job: dict[str, Any], path: TreePath) -> Iterator[tuple[TreePath, 
     cron = job.get("cron")
     if isinstance(cron, str | dict) and cron:
         try:
-            trigger = schedule.make_cron_trigger(cron, ZoneInfo("UTC"))
+            times = schedule.make_cron_schedule(cron, ZoneInfo("UTC"))
         except (ValueError, TypeError):
             return  # told where values are checked
-        if schedule.find_next_run(trigger, datetime.now(UTC)) is None:
+        if times.next_after(datetime.now(UTC)) is None:
             yield (*path, "cron"), f"`{path[0]}.{path[1]}.cron`: {cron!r} never comes; is there such a day?"
 
 

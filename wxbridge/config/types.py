@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 from zoneinfo import ZoneInfo
 
-from apscheduler.triggers.base import BaseTrigger
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -263,9 +262,9 @@ class JobSettings(Section):
     to: Names
     """Targets."""
     cron: str | dict[str, str] | None = None
-    """A crontab line such as `5 9-18 * * 1-5`, or a mapping of fields."""
+    """A crontab line such as `5 9-18 * * 1-5`, or a mapping of fields; 0 and 7 are Sunday in both."""
     every: Duration | None = None
-    """An interval, counted from local midnight (that of 2000-01-01 where it does not divide a day)."""
+    """An interval, by the local clock from midnight on (from that of 2000-01-01 where it does not divide a day)."""
     at: str | list[str] | None = None
     """`09:30` each day, or `2026-12-31 09:30` once."""
     on_error: Names = ()
@@ -277,11 +276,11 @@ class JobSettings(Section):
     @classmethod
     def _schedule(cls, value: Any, info: ValidationInfo) -> Any:
         if info.field_name == "cron" and value is not None:
-            schedule.make_cron_trigger(value, ZoneInfo("UTC"))
+            schedule.make_cron_schedule(value, ZoneInfo("UTC"))
         elif info.field_name == "every" and value is not None:
-            schedule.make_interval_trigger(value, ZoneInfo("UTC"), datetime.now(UTC))
+            schedule.make_interval_schedule(value, ZoneInfo("UTC"))
         elif value is not None:
-            schedule.make_time_trigger(value, ZoneInfo("UTC"))
+            schedule.make_time_schedule(value, ZoneInfo("UTC"))
         return value
 
     @model_validator(mode="after")
@@ -291,13 +290,13 @@ class JobSettings(Section):
             raise ValueError(f"a job has one of `cron`, `every` and `at`, not {' and '.join(given) or 'none'}")
         return self
 
-    def trigger(self, timezone: ZoneInfo, now: datetime) -> BaseTrigger:
-        """The APScheduler trigger of this job."""
+    def make_schedule(self, timezone: ZoneInfo) -> schedule.Schedule:
+        """When this job runs."""
         if self.cron is not None:
-            return schedule.make_cron_trigger(self.cron, timezone)
+            return schedule.make_cron_schedule(self.cron, timezone)
         if self.every is not None:
-            return schedule.make_interval_trigger(self.every, timezone, now)
-        return schedule.make_time_trigger(self.at or [], timezone)
+            return schedule.make_interval_schedule(self.every, timezone)
+        return schedule.make_time_schedule(self.at or [], timezone)
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import structlog
 
 from wxbridge.config.types import TargetSettings
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Body, Channel, ChannelState, NotificationKind, PictureDrawer
@@ -29,8 +28,6 @@ T = TypeVar("T")
 FIRST_STORAGE_PAUSE_SECONDS = 0.2
 """Until an outcome is stored again after the database refused it; doubles."""
 MAX_STORAGE_PAUSE_SECONDS = 5.0
-CLOCK_READINGS = 3
-"""So often two clocks are read: between one and the other this process may have to wait for a processor."""
 
 
 class OperatorSink(Protocol):
@@ -60,31 +57,6 @@ def is_cancelled() -> bool:
     return task is not None and task.cancelling() > 0
 
 
-def _since_boot() -> float:
-    """Seconds since the machine started, with those that it slept; without them where the system cannot tell."""
-    return time.clock_gettime(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic()
-
-
-@dataclass(frozen=True)
-class DeliveryClock:
-    """Where the time comes from: wall-clock seconds since the epoch, monotonic ones, and those since the start."""
-
-    wall: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    boot: Callable[[], float] = _since_boot
-
-
-def read_both(clock: DeliveryClock) -> tuple[float, float]:
-    """The wall clock's seconds, and those since the start at the same moment, however busy the machine is."""
-
-    def between() -> tuple[float, float, float]:
-        before, wall, after = clock.boot(), clock.wall(), clock.boot()
-        return after - before, wall, (before + after) / 2
-
-    _, wall, boot = min((between() for _ in range(CLOCK_READINGS)), key=itemgetter(0))
-    return wall, boot
-
-
 @dataclass(frozen=True)
 class Lane:
     """A channel with its targets and its pace."""
@@ -112,7 +84,7 @@ class DeliveryContext:
     composer: NotificationComposer
     language: Language
     metrics: Metrics
-    clock: DeliveryClock
+    clock: SystemClock
     read_again: Callable[[], Awaitable[None]] | None = None
     """Another process has written: read again what is kept in memory."""
     publisher: PicturePublisher | None = None

@@ -12,9 +12,12 @@ from typing import Any
 
 import structlog
 
+from wxbridge.core.clock import MIN_CLOCK_SHIFT_SECONDS, read_both
 from wxbridge.core.errors import StorageError
+from wxbridge.core.text.i18n import say
+from wxbridge.core.text.units import format_duration
 from wxbridge.delivery import digests, failure_reports
-from wxbridge.delivery.context import DeliveryContext, Lane, read_both
+from wxbridge.delivery.context import DeliveryContext, Lane
 from wxbridge.delivery.failover import FailoverWatch
 from wxbridge.delivery.outages import OutageWatch
 from wxbridge.delivery.rate_limit import DAY_SECONDS
@@ -27,10 +30,9 @@ FOREIGN_CHANGES_EVERY_SECONDS = 0.5
 TICK_SECONDS = 1.0
 TICKS_PER_TIDYING = 60
 MAX_PRUNED_AT_ONCE = 1000
+CLOCK_TOLD_EVERY_SECONDS = 3600.0
 DRAIN_TIMEOUT_SECONDS = 60.0
 """What messages under way may take to settle before another delivery begins; longer than any send takes."""
-MIN_CLOCK_SHIFT_SECONDS = 5.0
-"""NTP's small corrections are none."""
 
 
 class Delivery:
@@ -47,6 +49,7 @@ class Delivery:
         self.outages = OutageWatch(context)
         self.fallbacks = FailoverWatch(context)
         self._skew: float | None = None
+        self._clock_told: float | None = None
         """The wall clock's seconds less those since the machine started, when last looked at."""
 
     async def run(self) -> None:
@@ -84,6 +87,7 @@ class Delivery:
         """Take over what is remembered of outages and of the clock from the delivery of an earlier configuration."""
         self.outages = OutageWatch(self._context, before.outages)
         self._skew = before._skew
+        self._clock_told = before._clock_told
 
     async def prepare(self) -> None:
         """Take up what an earlier process left: what it was sending is repeated, its pace goes on."""
@@ -153,7 +157,16 @@ class Delivery:
             await self._context.outbox.shift_times(by=by, since=wall - DAY_SECONDS + min(by, 0.0))
             log.warning("the clock was set back" if by > 0 else "the clock was set on", seconds=round(abs(by), 1))
             self._context.outbox.wake()
+            if self._clock_told is None or boot - self._clock_told >= CLOCK_TOLD_EVERY_SECONDS:
+                self._clock_told = boot
+                await self._tell_clock_set(by)
         self._skew = skew
+
+    async def _tell_clock_set(self, by: float) -> None:
+        language = self._context.language
+        time = format_duration(abs(by), language)
+        line = say("delivery.clock_set_back" if by > 0 else "delivery.clock_set_on", language, time=time)
+        await self._context.operators.tell(line)
 
     async def _expire(self, now: float) -> None:
         expired = await self._context.outbox.expire(now=now)

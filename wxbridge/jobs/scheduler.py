@@ -1,11 +1,11 @@
-"""Runs the jobs on APScheduler, queues what they make, and reports once when one begins or ceases to fail.
+"""Runs the jobs at their times, queues what they make, and reports once when one begins or ceases to fail.
 
-The settings of APScheduler, and why:
-
-- `coalesce`: after a suspended machine, ten missed hourly pictures are one picture.
-- `max_instances=1`: a page that takes longer than its interval is not photographed by two at once.
-- `misfire_grace_time`: a run that is later than the job's `misfire_grace` is skipped; the next one comes.
-- The job store is in memory: jobs.yaml is the truth, and a bridge that was down does not catch up.
+- After a suspended machine, ten missed hourly pictures are one picture; a run that is later than the job's
+  `misfire_grace` is passed over, and the next one comes.
+- A page that takes longer than its interval is not photographed by two at once.
+- Where the wall clock is set, jobs go on by it at once. Set on, what became due meanwhile runs, once; set
+  back, nothing runs again before half of its interval has really passed.
+- Nothing of this is stored: jobs.yaml is the truth, and a bridge that was down does not catch up.
 
 A muted job's scheduled runs are passed over; on request it runs all the same.
 """
@@ -15,20 +15,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import structlog
-from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
 from wxbridge.alerts import render
 from wxbridge.alerts.render import Destination
-from wxbridge.config import schedule
+from wxbridge.config.schedule import Schedule
 from wxbridge.config.types import JobSettings
+from wxbridge.core.clock import MIN_CLOCK_SHIFT_SECONDS, SystemClock, read_both
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError, WxbridgeError
 from wxbridge.core.model import Accepted, Notification, NotificationSink, Picture, PictureDrawer, Priority, Text
@@ -40,6 +41,10 @@ from wxbridge.pictures.store import PictureStore
 
 log = structlog.get_logger()
 
+MAX_PAUSE_SECONDS = 1.0
+"""Until the next look at what is due: the clock may have been set."""
+_LOOKS_BACK_SECONDS = (60, 3600, 86400)
+"""From now, for the latest run that is due: after a long sleep there may be very many."""
 MAX_UPCOMING_RUNS = 300
 """How many of a job's runs `upcoming` lists; of a job that runs more often, some are left out."""
 
@@ -69,6 +74,44 @@ class SchedulerSettings:
         return {job.id: job for job in self.jobs}
 
 
+@dataclass
+class _PlannedJob:
+    """When a job runs next."""
+
+    schedule: Schedule
+    next_run: datetime | None
+    """None where it never runs again."""
+    started: float | None = None
+    """When its last scheduled run began, in seconds since the machine's start."""
+
+    def take_due(self, now: datetime) -> datetime | None:
+        """Go on to the next run; gives the latest that has become due, None where none has."""
+        due = self.next_run
+        if due is None or due.timestamp() > now.timestamp():
+            return None
+        for seconds in _LOOKS_BACK_SECONDS:
+            recent = self.schedule.next_after(now - timedelta(seconds=seconds))
+            if recent is not None and recent.timestamp() <= now.timestamp():
+                due = max(due, recent, key=datetime.timestamp)
+                break
+        following = self.schedule.next_after(due)
+        while following is not None and following.timestamp() <= now.timestamp():
+            due, following = following, self.schedule.next_after(following)
+        self.next_run = following
+        return due
+
+    def plan_anew(self, now: datetime, boot: float) -> None:
+        """Plan the next run after the clock was set back to `now`."""
+        following = self.schedule.next_after(now)
+        if following is not None and self.started is not None:
+            after_it = self.schedule.next_after(following)
+            gap = boot - self.started + (following.timestamp() - now.timestamp())
+            # What has just run, and would by its time run once more, is left out.
+            if after_it is None or gap < (after_it.timestamp() - following.timestamp()) / 2:
+                following = after_it
+        self.next_run = following
+
+
 class JobScheduler:
     """Runs the scheduled jobs; chat, console and command line list, run, mute and unmute them here.
 
@@ -77,65 +120,86 @@ class JobScheduler:
         database: Keeps how runs ended, and what is muted.
         sink: Takes what the jobs make.
         drawer: Draws their pictures.
+        clock: By which they run.
     """
 
     def __init__(
-        self, settings: SchedulerSettings, database: Database, sink: NotificationSink, drawer: PictureDrawer
+        self,
+        settings: SchedulerSettings,
+        database: Database,
+        sink: NotificationSink,
+        drawer: PictureDrawer,
+        clock: SystemClock | None = None,
     ) -> None:
         self._settings = settings
         self._database = database
         self._sink = sink
         self._drawer = drawer
-        self._scheduler: AsyncIOScheduler | None = None
+        self._clock = clock or SystemClock()
+        self._skew: float | None = None
+        """By how much the wall clock is ahead of the one since the machine's start; None while jobs do not run."""
+        self._planned: dict[str, _PlannedJob] = {}
         self._running: set[asyncio.Task[None]] = set()
-        self._requested: set[asyncio.Task[None]] = set()
         self._running_since: dict[str, float] = {}
         self._passed_over: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Run every job at its times until cancelled."""
-        scheduler = self._scheduler = AsyncIOScheduler(timezone=self._settings.timezone)
-        for job in self._settings.jobs:
-            self._schedule(scheduler, job)
-        scheduler.start()
+        wall, boot = read_both(self._clock)
+        self._skew = wall - boot
+        self._planned = {job.id: self._plan(job) for job in self._settings.jobs}
         try:
-            await asyncio.Event().wait()
+            while True:
+                pause = self._run_due()
+                await asyncio.sleep(pause)
         finally:
-            self._scheduler = None
-            scheduler.shutdown(wait=False)
-            for task in self._requested:
+            self._skew = None
+            for task in self._running:
                 task.cancel()
 
-    def _schedule(self, scheduler: AsyncIOScheduler, job: JobSettings) -> None:
-        timezone = self._settings.timezone
-        scheduler.add_job(
-            self.run_scheduled,
-            job.trigger(timezone, datetime.now(timezone)),
-            args=[job.id],
-            id=job.id,
-            coalesce=True,
-            max_instances=1,
-            misfire_grace_time=int(job.misfire_grace) or 1,
-        )
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock.wall(), self._settings.timezone)
+
+    def _plan(self, job: JobSettings) -> _PlannedJob:
+        schedule = job.make_schedule(self._settings.timezone)
+        return _PlannedJob(schedule, schedule.next_after(self._now()))
+
+    def _run_due(self) -> float:
+        """Begin every run that is due; gives the seconds until the next look."""
+        wall, boot = read_both(self._clock)
+        now = datetime.fromtimestamp(wall, self._settings.timezone)
+        shift = wall - boot - (self._skew or 0.0)
+        self._skew = wall - boot
+        pause = MAX_PAUSE_SECONDS
+        for job in self._settings.jobs:
+            planned = self._planned[job.id]
+            if shift < -MIN_CLOCK_SHIFT_SECONDS:
+                planned.plan_anew(now, boot)
+            due = planned.take_due(now)
+            # What the clock jumped over is not late.
+            if due is not None and now.timestamp() - due.timestamp() - max(0.0, shift) > max(1.0, job.misfire_grace):
+                log.warning("job passed over: it is too late", job=job.id, due=due.isoformat(sep=" "))
+            elif due is not None:
+                planned.started = boot
+                self._start(self.run_scheduled(job.id), job.id)
+            if planned.next_run is not None:
+                pause = min(pause, planned.next_run.timestamp() - wall)
+        return max(0.0, pause)
+
+    def _start(self, work: Coroutine[Any, Any, None], job_id: str) -> None:
+        task = asyncio.create_task(work, name=f"job {job_id}")
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
     def reconfigure(self, settings: SchedulerSettings) -> None:
         """Replace the jobs. One whose times are the same keeps its next run; the runs under way end as they began."""
         old, self._settings = self._settings, settings
-        scheduler = self._scheduler
-        if scheduler is None:
+        if self._skew is None:
             return
         same = {
             job.id for job in settings.jobs if job.id in old.by_id and _times(old, job.id) == _times(settings, job.id)
         }
-        for job_id in old.by_id.keys() - same:
-            # One that came only once has left the scheduler by itself.
-            if scheduler.get_job(job_id):
-                scheduler.remove_job(job_id)
-        for job in settings.jobs:
-            if job.id not in same:
-                self._schedule(scheduler, job)
-            elif scheduler.get_job(job.id):
-                scheduler.modify_job(job.id, misfire_grace_time=int(job.misfire_grace) or 1)
+        self._planned = {job.id: self._planned[job.id] if job.id in same else self._plan(job) for job in settings.jobs}
 
     async def wait_idle(self) -> None:
         """Wait until the runs that are under way now are over."""
@@ -180,21 +244,17 @@ class JobScheduler:
         return {job.id: self._upcoming(job, start, end) for job in self._settings.jobs}
 
     def _upcoming(self, job: JobSettings, start: datetime, end: datetime) -> list[datetime]:
-        trigger = job.trigger(self._settings.timezone, start)
+        schedule = job.make_schedule(self._settings.timezone)
         gap = max((end - start) / MAX_UPCOMING_RUNS, timedelta(microseconds=1))
         runs: list[datetime] = []
-        at = trigger.get_next_fire_time(None, start)
+        at = schedule.next_after(start - timedelta(microseconds=1))
         while at is not None and at <= end:
             runs.append(at)
-            at = trigger.get_next_fire_time(at, max(start, at + gap))
+            at = schedule.next_after(at + gap - timedelta(microseconds=1))
         return runs
 
     def _next_run(self, job: JobSettings) -> datetime | None:
-        if self._scheduler is not None:
-            found = self._scheduler.get_job(job.id)
-            return found.next_run_time if found else None
-        now = datetime.now(self._settings.timezone)
-        return schedule.find_next_run(job.trigger(self._settings.timezone, now), now)
+        return (self._plan(job) if self._skew is None else self._planned[job.id]).next_run
 
     def run_now(self, job_id: str, also: Sequence[str] = ()) -> None:
         """Begin a run of a job, muted or not, and return at once.
@@ -209,10 +269,7 @@ class JobScheduler:
             since = datetime.fromtimestamp(self._running_since[job_id], self._settings.timezone)
             raise WxbridgeError(f"{job_id} is running already, since {since:%H:%M:%S}")
         self._running_since[job_id] = time.time()
-        task = asyncio.create_task(self._run_logged(job_id, also), name=f"job {job_id}")
-        for tasks in (self._running, self._requested):
-            tasks.add(task)
-            task.add_done_callback(tasks.discard)
+        self._start(self._run_logged(job_id, also), job_id)
 
     async def mute(self, job_id: str, until: float, by: str) -> Mute:
         """Pass over a job's scheduled runs until a moment (seconds since the epoch); it outlasts a restart.
@@ -252,17 +309,13 @@ class JobScheduler:
 
     async def run_scheduled(self, job_id: str) -> None:
         """Run a job whose time has come, unless it is muted or running."""
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in one
-        self._running.add(task)
-        task.add_done_callback(self._running.discard)
         mute = await self._read_mute(job_id)
         if mute is not None:
             self._passed_over[job_id] += 1
             log.info("job passed over: it is muted", job=job_id, until=_local(mute.until, self._settings), by=mute.by)
             return
         if job_id in self._running_since:
-            log.info("job passed over: it is being run by hand", job=job_id)
+            log.warning("job passed over: its last run is not over", job=job_id)
             return
         self._running_since[job_id] = time.time()
         await self._run_logged(job_id, ())

@@ -23,6 +23,7 @@ from wxbridge import app
 from wxbridge.channels.console import ConsoleTarget
 from wxbridge.config.schema import Config
 from wxbridge.config.types import Pace
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import Offline, Permanent, Transient, Unknown
 from wxbridge.core.metrics import LAG_BUCKETS_SECONDS, Metrics
@@ -36,7 +37,7 @@ from wxbridge.core.model import (
     NotificationKind,
     Text,
 )
-from wxbridge.delivery.context import DeliveryClock, DeliveryContext, Lane
+from wxbridge.delivery.context import DeliveryContext, Lane
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
 from wxbridge.delivery.service import Delivery
@@ -229,7 +230,7 @@ class Room:
         self.context = DeliveryContext(
             outbox=self.outbox, lanes=lanes, picture_store=PictureStore(directory), drawer=self, operators=self,
             composer=self, language="en", metrics=self.metrics,
-            clock=DeliveryClock(self.clock.wall, self.clock.monotonic),
+            clock=SystemClock(self.clock.wall, self.clock.monotonic),
         )  # fmt: skip
         self.delivery = Delivery(self.context)
 

@@ -8,10 +8,10 @@ import pytest
 
 from tests.integration.delivery.delivery_harness import Room, alert, picture
 from wxbridge.config.types import Pace, Rate
+from wxbridge.core.clock import SystemClock, read_both
 from wxbridge.core.errors import Transient
 from wxbridge.core.model import ChannelState, MessageState, Notification, Picture, Text
 from wxbridge.delivery import failure_reports
-from wxbridge.delivery.context import DeliveryClock, read_both
 from wxbridge.delivery.rate_limit import DAY_SECONDS
 
 HOUR = 3600.0
@@ -172,7 +172,7 @@ async def test_a_clock_that_is_set_on_in_the_middle_of_a_look_hands_nothing_over
 def test_a_process_that_had_to_wait_between_two_clocks_does_not_take_one_for_set() -> None:
     since = iter([0.0, 0.2, 0.2, 0.3, 0.3, 0.5])
     wall = iter([1000.2, 1000.3, 1000.3])
-    assert read_both(DeliveryClock(lambda: next(wall), boot=lambda: next(since))) == (1000.3, 0.25)
+    assert read_both(SystemClock(lambda: next(wall), boot=lambda: next(since))) == (1000.3, 0.25)
 
 
 async def test_jitter_stays_within_its_bounds(world) -> None:
