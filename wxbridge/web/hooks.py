@@ -31,7 +31,7 @@ async def _accept(services: WebServices, source: str, body: bytes, request: web.
         taken = await services.hosts.receive(body)  # samples; None where these are alerts
         if taken is not None:
             return taken
-    return await services.alerts.accept(source, body, request.headers, _targets(request))
+    return await services.alerts.accept(source, body, request.headers, _read_targets(request))
 
 
 def source_of(request: web.Request) -> str | None:
@@ -47,8 +47,8 @@ def source_of(request: web.Request) -> str | None:
     return "grafana" if resource.canonical == BARE and request.method == "POST" else None
 
 
-def _targets(request: web.Request) -> list[str]:
-    """The names in `?to=`, each once. As many as an address holds: 8,190 bytes."""
+def _read_targets(request: web.Request) -> list[str]:
+    """Read the names in `?to=`, each once. As many as an address holds: 8,190 bytes."""
     names = [name.strip() for given in request.query.getall("to", ()) for name in given.split(",")]
     return list(dict.fromkeys(name for name in names if name))
 

@@ -78,7 +78,7 @@ async def show_picture(request: web.Request) -> web.StreamResponse:
 
 
 def _login_page(channels: Mapping[str, ChannelStatus]) -> str:
-    """Every channel with its state, and the QR code where a scan is awaited; reloads itself."""
+    """Write a page of every channel with its state, and the QR code where a scan is awaited; it reloads itself."""
     parts = []
     for name, status in channels.items():
         code = qr_code.draw_svg(status.qrcode) if status.qrcode else ""

@@ -58,7 +58,7 @@ async def read_push(request: web.Request) -> PushBody:
 
 
 async def _read_form(request: web.Request) -> dict[str, Any]:
-    """The fields of a form whose body was read."""
+    """Read the fields of a form whose body was read."""
     try:
         return _gather_lists(MultiDict(await request.post()))
     except (ValueError, LookupError) as error:  # LookupError: a charset that nobody knows
@@ -90,7 +90,7 @@ async def _read_multipart(request: web.Request) -> dict[str, Any]:
 
 
 def _gather_lists(fields: MultiDict[Any]) -> dict[str, Any]:
-    """A form's fields; of those that are lists, every one counts."""
+    """Gather a form's fields; of those that are lists, every one counts."""
     found: dict[str, Any] = dict(fields)
     for name in ("to", "mentions"):
         values = fields.getall(name, [])

@@ -44,7 +44,7 @@ from wxbridge.web.console.page import (
     say_in_console,
 )
 from wxbridge.web.console.pages import PAGES
-from wxbridge.web.console.pages.login import tone
+from wxbridge.web.console.pages.login import choose_tone
 from wxbridge.web.console.session import HEADERS, MAX_WRONG_TOKENS, ConsoleRole, ConsoleTokens, SessionStore
 from wxbridge.web.console.site import (
     FRAGMENT,
@@ -152,7 +152,7 @@ def _render(
         "csrf": site.sessions.form_secret(visit.session), "may": visit.session.may_change,
         "open_door": visit.session.role is ConsoleRole.OPEN,
         "layout": "layout.html" if fragment is None else "bare.html", "here": local_path(str(request.rel_url)),
-        "flash": flash, "channel_states": visit.services.channels.statuses(), "tones_of": tone,
+        "flash": flash, "channel_states": visit.services.channels.statuses(), "tones_of": choose_tone,
         **shown,
     }, status=status)  # fmt: skip
 

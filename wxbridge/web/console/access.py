@@ -11,17 +11,9 @@ from aiohttp import BodyPartReader, web
 
 from wxbridge.core.errors import BadBody
 from wxbridge.web.auth import read_tokens
+from wxbridge.web.console.origin import RequestOrigin, is_known_host, is_own_page, name_subscriber, read_origin
 from wxbridge.web.console.page import HOME, ConsoleForm, local_path, say_in_console
-from wxbridge.web.console.session import (
-    SESSION_SECONDS,
-    ConsoleRole,
-    ConsoleSession,
-    RequestOrigin,
-    is_known_host,
-    is_own_page,
-    name_subscriber,
-    read_origin,
-)
+from wxbridge.web.console.session import SESSION_SECONDS, ConsoleRole, ConsoleSession
 from wxbridge.web.console.site import FRAGMENT, SITE, ConsoleSite, add_headers, see_other
 from wxbridge.web.responses import CALLER, Handler, RequestRefused
 

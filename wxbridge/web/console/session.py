@@ -11,13 +11,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import ipaddress
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
 import structlog
 from aiohttp import web
@@ -28,6 +26,7 @@ from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import read_facts, remember_fact
 from wxbridge.core.sliding_window import Rate
+from wxbridge.web.console.origin import IpNetwork
 from wxbridge.web.limits import WebClock
 
 log = structlog.get_logger()
@@ -37,10 +36,7 @@ SESSION_SECONDS = 12 * 3600.0
 MAX_WRONG_TOKENS = Rate(10, 300.0)
 """That one address may show."""
 _FACT = "console:"
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 MAX_COOKIE_CHARS = 300
-
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 class ConsoleRole(StrEnum):
@@ -96,79 +92,6 @@ class ConsoleTokens:
     def has_role(self, role: ConsoleRole) -> bool:
         """Whether a session of a role can have been opened with these tokens."""
         return self.is_open if role is ConsoleRole.OPEN else bool(self.token and self.token_of(role))
-
-
-# ---------------------------------------------------------------- where a request comes from
-
-
-@dataclass(frozen=True)
-class RequestOrigin:
-    """Where a request comes from, through the proxies that were declared."""
-
-    address: str
-    secure: bool
-    """Whether the browser speaks TLS."""
-    host: str
-    """The `Host` that the browser asked for."""
-
-
-def read_origin(request: web.Request, proxies: Sequence[IpNetwork]) -> RequestOrigin:
-    """Look at a connection, and at `X-Forwarded-For`, `-Proto` and `-Host` where a declared proxy holds it."""
-    peer = request.remote or ""
-    if not _among(peer, proxies):
-        return RequestOrigin(peer, request.secure, request.host)
-    # From the right: what stands further left anybody can write.
-    hops = [hop.strip() for value in request.headers.getall("X-Forwarded-For", []) for hop in value.split(",")]
-    address = next((hop for hop in reversed(hops) if hop and not _among(hop, proxies)), peer)
-    proto = _last(request.headers.get("X-Forwarded-Proto", ""))
-    host = _last(request.headers.get("X-Forwarded-Host", "")) or request.host
-    return RequestOrigin(address, request.secure or proto.lower() == "https", host)
-
-
-def _last(value: str) -> str:
-    return value.rpartition(",")[2].strip()
-
-
-def _among(address: str, networks: Iterable[IpNetwork]) -> bool:
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return False
-    mapped = getattr(found, "ipv4_mapped", None) or found
-    return any(mapped in network for network in networks if network.version == mapped.version)
-
-
-def is_own_page(request: web.Request, origin: RequestOrigin) -> bool:
-    """Whether a request comes from a page of ours, or from no page at all, as far as its browser tells."""
-    site = request.headers.get("Sec-Fetch-Site")
-    if site is not None:
-        return site in ("same-origin", "none")
-    said = request.headers.get("Origin")
-    # `null` is what browsers write for a page that sends no referrer, as ours; the form's secret decides then.
-    return said in (None, "null") or urlsplit(said).netloc.lower() == origin.host.lower()
-
-
-def is_known_host(origin: RequestOrigin) -> bool:
-    """Whether a browser asked for this machine by a name that no other site can have (DNS rebinding)."""
-    try:
-        name = urlsplit(f"//{origin.host}").hostname or ""
-    except ValueError:
-        return False
-    return name in _LOOPBACK or name.endswith(".localhost")
-
-
-# ---------------------------------------------------------------- attempts
-
-
-def name_subscriber(address: str) -> str:
-    """Name who is behind an address: itself, or the network that one subscriber of IPv6 has all of."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:60]
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)
 
 
 # ---------------------------------------------------------------- sessions

@@ -40,7 +40,7 @@ async def _overview(visit: PageVisit) -> FiringOverview:
 async def _show(visit: PageVisit) -> Mapping[str, Any]:
     overview = await _overview(visit)
     if "silence" in visit.query:
-        return {"form": _form(visit, overview), "choices": FOR}
+        return {"form": _describe_form(visit, overview), "choices": FOR}
     silences = await visit.services.alerts.list_silences(with_grafana=True)
     wanted = visit.query.get("text", "").strip()
     found = [each for each in overview.alerts if not wanted or wanted.lower() in _words(each)]
@@ -48,7 +48,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     missing = [visit.say("alerts.missing", name=name, why=why) for name, why in overview.missing.items()]
     return {
         "form": None,
-        "alerts": [_alert(visit, each, each.key in pictures) for each in found[:MAX_SHOWN]],
+        "alerts": [_describe_alert(visit, each, each.key in pictures) for each in found[:MAX_SHOWN]],
         "hidden": max(0, len(found) - MAX_SHOWN),
         "firing": len(overview.alerts),
         "missing": missing or list(missing_lines(silences.missing, visit.language)),
@@ -58,7 +58,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
 
 
 async def _preview_pictures(visit: PageVisit, found: Sequence[FiringAlert]) -> Mapping[str, PictureSpec]:
-    """Which picture each of some alerts would bring, by key; decided without asking anybody."""
+    """Tell which picture each of some alerts would bring, by key; nobody is asked."""
     alerts = visit.services.alerts
     settings = replace(alerts.settings.pictures or AlertPictureOptions(), language=visit.language, theme=visit.theme)
     return await alerts.preview_pictures(found, settings, datetime.fromtimestamp(visit.now, UTC))
@@ -68,7 +68,7 @@ def _words(each: FiringAlert) -> str:
     return " ".join([each.alert.title, *each.alert.labels.values()]).lower()
 
 
-def _alert(visit: PageVisit, each: FiringAlert, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
+def _describe_alert(visit: PageVisit, each: FiringAlert, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
     alert, labels = each.alert, each.alert.labels
     severity, notes, link = severity_of(labels), alert.annotations, alert.link or ""
     charted_at = visit.now // CHART_STEP_SECONDS * CHART_STEP_SECONDS
@@ -88,8 +88,8 @@ def _alert(visit: PageVisit, each: FiringAlert, picture: bool) -> Mapping[str, A
     }
 
 
-def _form(visit: PageVisit, overview: FiringOverview) -> Mapping[str, Any]:
-    """What the form for a silence holds at first: what silences an alert, beside it its other labels."""
+def _describe_form(visit: PageVisit, overview: FiringOverview) -> Mapping[str, Any]:
+    """Describe what the form for a silence holds at first: what silences an alert, beside it its other labels."""
     found = _find_alert(overview, visit.query["silence"])
     matchers = found.silencing_matchers() if found else []
     names = {matcher.name for matcher in matchers}
@@ -181,8 +181,8 @@ def _comment(form: ConsoleForm) -> str:
     return " ".join(form.text("comment", 2000).split())[:MAX_COMMENT_CHARS]
 
 
-async def _chart(visit: PageVisit) -> PictureSpec:
-    """What an alert's picture would be. Raises `WxbridgeError` where there is none."""
+async def _choose_chart(visit: PageVisit) -> PictureSpec:
+    """Choose what an alert's picture would be. Raises `WxbridgeError` where there is none."""
     found = _find_alert(await _overview(visit), visit.query.get("key", ""))
     spec = (await _preview_pictures(visit, [found])).get(found.key) if found else None
     if spec is None:
@@ -193,5 +193,5 @@ async def _chart(visit: PageVisit) -> PictureSpec:
 PAGE = ConsolePage(
     "alerts", _show, "M18 16H6c1-1.5 1.5-3 1.5-6a4.5 4.5 0 0 1 9 0c0 3 .5 4.5 1.5 6zM10.5 19.5h3M12 3v2.5",
     {"silence": _silence, "expire": _expire, "ack": _acknowledge},
-    pictures={"chart": _chart},
+    pictures={"chart": _choose_chart},
 )  # fmt: skip

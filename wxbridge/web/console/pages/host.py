@@ -17,9 +17,9 @@ from wxbridge.hosts.samples import Host
 from wxbridge.web.console.page import ConsolePage, PageVisit
 
 HOURS = ("1", "6", "24")
-OPEN = 2
-"""So many machines are shown with their charts; of more, each chart is opened when it is wanted."""
-_STEPS = 60
+MAX_OPEN_CHARTS = 2
+"""Of more machines, each chart is opened when it is wanted."""
+STEPS_PER_CHART = 60
 """A chart stays as it is for this share of the time that it shows."""
 _TONES = ("good", "warn", "bad")
 _PANELS = ("disks", "network", "load", "temperature")
@@ -30,7 +30,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     wanted = visit.query.get("text", "").strip()
     shown = [host for host in found if wanted.lower() in host.name.lower()]
     hours = _hours(visit)
-    step = int(hours) * 3600 // _STEPS
+    step = int(hours) * 3600 // STEPS_PER_CHART
     return {
         "hosts": [_host(visit, host) for host in shown],
         "all": len(found),
@@ -38,7 +38,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
         "hours": hours,
         "choices": HOURS,
         "at": int(visit.now // step * step),
-        "open": len(shown) <= OPEN,
+        "open": len(shown) <= MAX_OPEN_CHARTS,
     }
 
 
@@ -57,15 +57,15 @@ def _host(visit: PageVisit, host: Host) -> Mapping[str, Any]:
         "name": host.name,
         "about": " · ".join([*([str(system)] if system else []), *cores]),
         "silent": datetime.fromtimestamp(host.silent_since, UTC) if host.silent_since is not None else None,
-        "levels": list(_levels(visit, host, now)),
+        "levels": list(_list_levels(visit, host, now)),
         "others": list(list_other_figures(now, visit.language)),
         "at": last.at if last else None,
         "limited": say("hosts.limited", visit.language, what=limits) if limits else "",
     }
 
 
-def _levels(visit: PageVisit, host: Host, now: Mapping[str, float]) -> Iterator[Mapping[str, Any]]:
-    """The figures that are percentages, each with its colour."""
+def _list_levels(visit: PageVisit, host: Host, now: Mapping[str, float]) -> Iterator[Mapping[str, Any]]:
+    """List the figures that are percentages, each with its colour."""
     for name in ("cpu", "memory", "swap", *(f"disk:{mount}" for mount in list_disks(list(now)))):
         if name not in now or (name == "swap" and not now.get("swap_used")):
             continue
@@ -82,8 +82,8 @@ def _levels(visit: PageVisit, host: Host, now: Mapping[str, float]) -> Iterator[
         }
 
 
-async def _chart(visit: PageVisit) -> PictureSpec:
-    """A machine's chart of the last hours. Raises `WxbridgeError` where there is none."""
+async def _choose_chart(visit: PageVisit) -> PictureSpec:
+    """Choose a machine's chart of the last hours. Raises `WxbridgeError` where there is none."""
     name = visit.query.get("host", "")
     host = next((each for each in visit.services.hosts.list_hosts() if each.name == name), None)
     spec = (
@@ -104,5 +104,5 @@ PAGE = ConsolePage(
     _show,
     "M4 5h16v6H4zM4 14h16v6H4zM7.5 8h.01M7.5 17h.01M12 8h5M12 17h5",
     needs="host",
-    pictures={"chart": _chart},
+    pictures={"chart": _choose_chart},
 )

@@ -15,8 +15,8 @@ GOOD = (ChannelState.ONLINE,)
 SOON = (ChannelState.STARTING, ChannelState.CONNECTING, ChannelState.SCANNED)
 
 
-def tone(state: ChannelState) -> str:
-    """How a state is coloured."""
+def choose_tone(state: ChannelState) -> str:
+    """Choose how a state is coloured: `good`, `soon` or `bad`."""
     return "good" if state in GOOD else "soon" if state in SOON else "bad"
 
 
@@ -39,16 +39,16 @@ def _channel(visit: PageVisit, name: str, status: ChannelStatus, can: set[str]) 
         "detail": "" if told else status.detail,
         "name": name,
         "status": status,
-        "tone": tone(status.state),
-        "code": _picture(code) if code else None,
+        "tone": choose_tone(status.state),
+        "code": _write_code(code) if code else None,
         "hidden": bool(status.qrcode and not code),
         "advice": visit.say(advice) if advice else "",
         "can_log_out": name in can and status.state is ChannelState.ONLINE,
     }
 
 
-def _picture(code: str) -> str | None:
-    """A QR code as an address that holds it; None where it does not fit into one."""
+def _write_code(code: str) -> str | None:
+    """Write a QR code as an address that holds it; None where it does not fit into one."""
     try:
         drawn = qr_code.draw_svg(code)
     except ValueError:

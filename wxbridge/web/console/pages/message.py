@@ -7,7 +7,7 @@ from typing import Any
 
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.web.console.page import ConsolePage, PageVisit
-from wxbridge.web.console.pages.timeline import change, shown
+from wxbridge.web.console.pages.timeline import change, describe_entry
 
 
 async def _show(visit: PageVisit) -> Mapping[str, Any]:
@@ -16,7 +16,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     entry = await visit.services.outbox.find_timeline_entry(int(number)) if fits else None
     if entry is None:
         raise WxbridgeError(visit.say("message.none"))
-    found = shown(visit, entry)
+    found = describe_entry(visit, entry)
     this = next(each for each in found["messages"] if each["it"].id == int(number))
     return {
         "entry": found,

@@ -14,7 +14,7 @@ from wxbridge.core.errors import BadBody
 from wxbridge.delivery.context import Lane
 from wxbridge.web.api_models import PushBody
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
-from wxbridge.web.console.pages.login import tone
+from wxbridge.web.console.pages.login import choose_tone
 from wxbridge.web.push import store_push
 
 MIN_WINDOW_SECONDS = 60.0
@@ -48,7 +48,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
             "is_unpaced": lane is not None and not lane.pacer.counts,
             "takes_pictures": lane is None or lane.channel.capabilities.pictures != "none",
             "status": status,
-            "tone": tone(status.state) if status else "bad",
+            "tone": choose_tone(status.state) if status else "bad",
             "waiting": row.waiting if row else 0,
             "oldest_at": row.oldest_at if row else None,
         })  # fmt: skip

@@ -28,7 +28,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     found = await visit.services.outbox.read_timeline(asked, after)
     given = {name: visit.query.get(name, "") for name in _FIELDS}
     return {
-        "entries": [shown(visit, each) for each in found.entries],
+        "entries": [describe_entry(visit, each) for each in found.entries],
         "next": found.next,
         "searched_to": found.searched_to,
         "older": after is not None,
@@ -47,13 +47,13 @@ def _filter(visit: PageVisit) -> TimelineFilter:
         target=query.get("target", ""),
         state=state if state in STATES else "",
         text=query.get("text", "").strip()[:200],
-        since=_moment(visit, query.get("since", "")),
-        until=_moment(visit, query.get("until", "")),
+        since=_read_moment(visit, query.get("since", "")),
+        until=_read_moment(visit, query.get("until", "")),
     )
 
 
-def _moment(visit: PageVisit, written: str) -> float | None:
-    """What a browser's field for a time holds, in the configured zone; None for what is none."""
+def _read_moment(visit: PageVisit, written: str) -> float | None:
+    """Read what a browser's field for a time holds, in the configured zone; None for what is none."""
     try:
         moment = datetime.fromisoformat(written[:32])
     except ValueError:
@@ -61,9 +61,9 @@ def _moment(visit: PageVisit, written: str) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=visit.config.timezone)).timestamp()
 
 
-def shown(visit: PageVisit, entry: TimelineEntry) -> Mapping[str, Any]:
-    """An entry as the templates take it."""
-    messages = [line(message) for told in entry.told for message in told.messages]
+def describe_entry(visit: PageVisit, entry: TimelineEntry) -> Mapping[str, Any]:
+    """Describe an entry as the templates take it."""
+    messages = [describe_message(message) for told in entry.told for message in told.messages]
     title = entry.title or next((each["first"] for each in messages if each["first"]), "")
     return {
         "id": f"post-{entry.received}" if entry.received else f"note-{entry.told[0].id if entry.told else 0}",
@@ -80,8 +80,8 @@ def shown(visit: PageVisit, entry: TimelineEntry) -> Mapping[str, Any]:
     }
 
 
-def line(message: Message) -> Mapping[str, Any]:
-    """A message as the templates take it."""
+def describe_message(message: Message) -> Mapping[str, Any]:
+    """Describe a message as the templates take it."""
     body = message.body
     text = body.text if isinstance(body, Text) else ""
     return {
@@ -98,7 +98,7 @@ def line(message: Message) -> Mapping[str, Any]:
 
 
 def _routed(visit: PageVisit, part: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Why a part went where it did: the routes with what they match, or a sentence."""
+    """Say why a part went where it did: the routes with what they match, or a sentence."""
     by: Sequence[Mapping[str, Any]] = part.get("by", ())
     routes = [
         (each["route"] if each["matches"] else visit.say("why.everything", route=each["route"]), each["matches"])
