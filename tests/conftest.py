@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -16,6 +18,24 @@ from wxbridge import registry
 from wxbridge.config.schema import Config, load
 from wxbridge.core.text import i18n
 
+MEMORY_DIRECTORY = Path("/dev/shm")
+MIN_FREE_BYTES = 2**31
+
+
+def _use_memory_for_temporary_files() -> None:
+    """Put databases and pictures into memory, where there is room: each commit on a disk costs some milliseconds.
+
+    $TMPDIR wins. Where a file system forbids to run programs it is no good: tests write some.
+    """
+    if "TMPDIR" in os.environ or not os.access(MEMORY_DIRECTORY, os.W_OK):
+        return
+    may_run = not os.statvfs(MEMORY_DIRECTORY).f_flag & os.ST_NOEXEC
+    if may_run and shutil.disk_usage(MEMORY_DIRECTORY).free >= MIN_FREE_BYTES:
+        os.environ["TMPDIR"] = str(MEMORY_DIRECTORY)
+        tempfile.tempdir = None
+
+
+_use_memory_for_temporary_files()
 settings.register_profile(
     "wxbridge",
     # More than usual: WXBRIDGE_EXAMPLES=5000 make test
