@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
-from wxbridge.alerts.severity import EMOJI, severity_of, worst_first, worst_status
+from wxbridge.alerts.severity import EMOJI, MESSAGE_EMOJI, emoji_of, severity_of, worst_first, worst_status
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
@@ -79,12 +79,12 @@ def write_text(group: AlertGroup, language: Language, timezone: tzinfo, now: dat
     """
     reader = _TextReader(language, timezone, now)
     if not group.alerts:
-        return f"📨 {group.title}\n{group.text or ''}".strip()
+        return f"{MESSAGE_EMOJI} {group.title}\n{group.text or ''}".strip()
     if len(group.alerts) > 1:
         return _write_group(group, reader)
     (alert,) = group.alerts
     title = write_headline(group, language)
-    head = [f"{EMOJI[alert.status]} {title}"]
+    head = [f"{emoji_of(alert)} {title}"]
     if alert.title not in title:
         head.append(alert.title)
     more = [say("text.more", language, n=group.truncated)] if group.truncated else []
@@ -295,7 +295,7 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
 
 def _write_member(alert: Alert, reader: _TextReader, shared: _SharedParts, name: str) -> list[str]:
     """An alert of a group: what tells it from the others, and what they do not share."""
-    head = f"{EMOJI[alert.status]} {_name_member(alert, reader.language, shared, name)}"
+    head = f"{emoji_of(alert)} {_name_member(alert, reader.language, shared, name)}"
     return [head, *_write_details(alert, reader, f"{name}\n{head}", shared)]
 
 
@@ -310,7 +310,7 @@ def _write_short(alert: Alert, reader: _TextReader, shared: _SharedParts, name: 
     if alert.starts_at and alert.status is not AlertStatus.RESOLVED:
         with suppress(OverflowError):
             words.append(format_moment(alert.starts_at, reader.timezone, reader.now))
-    return f"{EMOJI[alert.status]} {_shorten(' · '.join(word for word in words if word), _MAX_LINE_CHARS)}"
+    return f"{emoji_of(alert)} {_shorten(' · '.join(word for word in words if word), _MAX_LINE_CHARS)}"
 
 
 def _name_member(alert: Alert, language: Language, shared: _SharedParts, name: str) -> str:

@@ -86,7 +86,10 @@ class Digest:
         if not alerts:
             self.others += 1
         for alert in alerts:
-            self._add_alert(alert)
+            if alert.get("is_test"):
+                self.others += 1
+            else:
+                self._add_alert(alert)
         self.alerts += content.get("truncated") or 0
 
     def _add_alert(self, alert: Mapping[str, Any]) -> None:

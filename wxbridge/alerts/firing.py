@@ -119,8 +119,10 @@ def merge_firing(
         *_listed(ReportedBy.GRAFANA, grafana or ()),
         *_posted(bridge, asked),
     ):
-        known = found.get(each.key)
-        found[each.key] = _joined(known, each) if known else each
+        # Those who list alerts do not say their own name.
+        key = next((key for key in (each.key, _listed_key(each.alert)) if _other_place(found.get(key), each)), each.key)
+        known = found.get(key)
+        found[key] = _joined(known, each) if known else each
     alike: dict[frozenset[tuple[str, str]], list[FiringAlert]] = {}
     for each in found.values():
         # Two of one place with the same labels are two: rules of one name, say.
@@ -175,9 +177,18 @@ def as_json(firing: FiringAlert) -> dict[str, Any]:
 
 def _listed(place: ReportedBy, alerts: Iterable[ListedAlert]) -> Iterator[FiringAlert]:
     for each in alerts:
-        key = alert_key(AlertGroup(each.alert.source, "", ""), each.alert)
+        key = _listed_key(each.alert)
         places = frozenset({place})
         yield FiringAlert((key,), each.alert, places, each.alert.starts_at, each.silenced_by, each.inhibited)
+
+
+def _other_place(known: FiringAlert | None, each: FiringAlert) -> bool:
+    return known is not None and not known.places & each.places
+
+
+def _listed_key(alert: Alert) -> str:
+    """The key of an alert as a server lists it, who does not say its own name."""
+    return alert_key(AlertGroup(alert.source, "", ""), replace(alert, sender=""))
 
 
 def _posted(alerts: Iterable[SeenAlert], asked: set[str]) -> Iterator[FiringAlert]:
@@ -193,6 +204,7 @@ def _posted(alerts: Iterable[SeenAlert], asked: set[str]) -> Iterator[FiringAler
             annotations=each.alert.annotations,
             starts_at=each.alert.starts_at and each.alert.starts_at.astimezone(UTC),
             link=each.alert.link,
+            fingerprint=each.alert.fingerprint,
         )
         yield FiringAlert(
             (each.key,),

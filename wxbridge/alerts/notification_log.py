@@ -9,7 +9,7 @@ the epoch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import sqlalchemy as sa
@@ -17,7 +17,16 @@ from sqlalchemy import Connection
 
 from wxbridge.alerts.history import in_chunks
 from wxbridge.alerts.routing import RouteOptions
-from wxbridge.alerts.store import ONCE, SeenAlert, alert_key, record_seen, seen_alert, starts_at_of
+from wxbridge.alerts.store import (
+    ONCE,
+    Hearing,
+    SeenAlert,
+    alert_key,
+    record_seen,
+    seen_alert,
+    starts_at_of,
+    statement_of,
+)
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import alerts, told
 
@@ -41,6 +50,8 @@ class LogEntry:
     """When to look whether it is to be told again; None for never."""
     held: str | None = None
     """Why something newer is held back, None where nothing is."""
+    statement: str | None = None
+    """What it said, by `statement_of`; None where that was not kept."""
 
     @property
     def direct(self) -> bool:
@@ -66,6 +77,10 @@ class PendingAlert:
     """Whether it goes to the target whatever the routes say: by `?to=`, or to the master as unrouted."""
     seen_at: float | None = None
     """When the same firing was seen before, where it is held back now: it had been told then (`find_firing_since`)."""
+    statement: str = ""
+    """What it says, by `statement_of`."""
+    is_told_end: bool = False
+    """Whether it is an end that the target was told of already."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +102,17 @@ def pending_alert(
 ) -> PendingAlert:
     """Make an alert of a group (None for free text) ready to be decided on for a target."""
     status = alert.status if alert else AlertStatus.FIRING
-    return PendingAlert(alert_key(group, alert), target, status, starts_at_of(alert), options, held, direct)
+    return PendingAlert(
+        alert_key(group, alert), target, status, starts_at_of(alert), options, held, direct,
+        statement=statement_of(alert),
+    )  # fmt: skip
 
 
 def decide(known: LogEntry | None, pending: PendingAlert, now: float) -> LogDecision:
     """Decide whether a target is told of an alert now, by what it knows already.
 
-    - What fires is told; where the route repeats, the same firing (by its start) again only after `repeat_interval`.
+    - What fires is told; where the route repeats, the same firing (by its start) with the same title and link is told
+      again only after `repeat_interval`.
     - What ends is told, once, and not at all where the route says so or where its firing was held back and never told.
       The end of what was never seen is told.
     - What is held back is told when nothing holds it any more, if it is still news then.
@@ -122,6 +141,8 @@ def _resolved(known: LogEntry | None, pending: PendingAlert, now: float) -> LogD
     ended = _knows(pending, now, None)
     if known and known.told_at is not None and _same(known, pending):
         return LogDecision(notify=False, known=replace(known, due_at=None, held=None))
+    if pending.is_told_end:
+        return LogDecision(notify=False, known=known)
     firing_untold = known and known.held and (known.told_at is None) is (known.status is not AlertStatus.RESOLVED)
     if firing_untold or not pending.options.send_resolved:
         return LogDecision(notify=False, known=ended if known else None)
@@ -131,11 +152,17 @@ def _resolved(known: LogEntry | None, pending: PendingAlert, now: float) -> LogD
 
 
 def _same(known: LogEntry, pending: PendingAlert) -> bool:
-    return known.status is pending.status and known.starts_at == pending.starts_at
+    return (
+        known.status is pending.status
+        and known.starts_at == pending.starts_at
+        and known.statement in (None, pending.statement)
+    )
 
 
 def _knows(pending: PendingAlert, told_at: float | None, due_at: float | None) -> LogEntry:
-    return LogEntry(pending.key, pending.target, pending.status, pending.starts_at, told_at, due_at)
+    return LogEntry(
+        pending.key, pending.target, pending.status, pending.starts_at, told_at, due_at, None, pending.statement
+    )
 
 
 def _held(known: LogEntry | None, pending: PendingAlert, now: float) -> LogEntry:
@@ -175,12 +202,16 @@ class LogUpdate:
 
     groups: tuple[AlertGroup, ...]
     selection: Selection
+    hearings: Mapping[str, Hearing] = field(default_factory=dict)
+    """By key."""
 
     @classmethod
     def store_all(cls, connection: Connection, parts: Sequence[Self], *, now: float) -> None:
         """Remember what was said, and what targets now know (`StoredAlong`)."""
         held = {key for part in parts for key in part.selection.held_keys}
-        record_seen(connection, [group for part in parts for group in part.groups], now=now, held=held)
+        groups = [group for part in parts for group in part.groups]
+        hearings = {key: hearing for part in parts for key, hearing in part.hearings.items()}
+        record_seen(connection, groups, now=now, held=held, hearings=hearings)
         store_entries(connection, {place: row for part in parts for place, row in part.selection.changes.items()})
 
 

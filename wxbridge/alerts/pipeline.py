@@ -20,6 +20,8 @@ from wxbridge.alerts import notification_log, received, render, routing, seriali
 from wxbridge.alerts import pictures as alert_pictures
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.digest import Digest
+from wxbridge.alerts.intake import prepare_group
+from wxbridge.alerts.known_alerts import HeardGroup, KnownAlerts
 from wxbridge.alerts.muting import held_by
 from wxbridge.alerts.notification_log import LogUpdate, NotificationLog, PendingAlert
 from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget
@@ -28,6 +30,7 @@ from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import RoutedGroup, RouteOptions, RouteTree
 from wxbridge.alerts.silences import SilenceSet
 from wxbridge.alerts.sources import ParseBody
+from wxbridge.alerts.store import Hearing
 from wxbridge.alerts.templates import Templates, render_or_explain
 from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.core.database import Database
@@ -68,6 +71,7 @@ class AlertState:
     log: NotificationLog = field(default_factory=NotificationLog)
     silences: SilenceSet = field(default_factory=SilenceSet)
     pictures: PictureBudget = field(default_factory=PictureBudget)
+    known: KnownAlerts = field(default_factory=KnownAlerts)
 
 
 @dataclass(frozen=True)
@@ -108,17 +112,27 @@ class AlertPipeline:
         body: bytes,
         headers: Mapping[str, str],
         to: Sequence[str] = (),
+        instance: str = "",
     ) -> Accepted:
-        """Store what a body says for its targets; `to` overrides the routes.
+        """Store what a body says for its targets; `to` overrides the routes, and `instance` names the sender.
 
         Raises:
             BadBody: the body cannot be read.
             StorageError: it could not be stored; the sender should try again.
         """
-        group = self.settings.sources[source](body, headers)
-        dedupe = group.dedupe or hashlib.sha256(body).hexdigest()
-        now = self.clock()
-        routed = list(self._route(group, to))
+        group = prepare_group(self.settings.sources[source](body, headers), instance)
+        now, known = self.clock(), self.state.known
+        heard = known.hear(group, now)
+        group = heard.group
+        try:
+            return await self._accept(source, heard, list(self._route(group, to)), now)
+        except BaseException:
+            known.undo(heard)
+            raise
+
+    async def _accept(self, source: str, heard: HeardGroup, routed: list[RoutedGroup], now: float) -> Accepted:
+        group = heard.group
+        dedupe = "" if group.dedupe is None else heard.said
         pending = await self._add_earlier_firings([self._pending_alerts(part, now) for part in routed])
         selection = self.state.log.select_due([each for some in pending for each in some], now)
         is_due = iter(selection.due)
@@ -139,11 +153,16 @@ class AlertPipeline:
             notifications += self._notifications(due, "" if _is_logged(due) else dedupe, now)
         try:
             came_in = received.summarize(source, group, reasons)
-            accepted = await self.sink.put(notifications, received=came_in, also=LogUpdate((group,), selection))
+            update = LogUpdate((group,), selection, self._hearings(heard, routed, now))
+            accepted = await self.sink.put(notifications, received=came_in, also=update)
         except Exception:
             self.state.log.undo(selection)
             self._give_back_pictures(composed)
             raise
+        for part in composed:
+            for alert in part.group.alerts:
+                if alert.fingerprint and alert.ends_at is not None:
+                    self.state.known.note_told_end(store.alert_key(part.group, alert), part.target)
         if not accepted.queued:
             # A repeat of what was told brings no picture that would count.
             self._give_back_pictures(composed)
@@ -193,13 +212,26 @@ class AlertPipeline:
     # ------------------------------------------------ whether now
 
     def _pending_alerts(self, part: RoutedGroup, now: float) -> list[PendingAlert]:
-        return [
+        pending = [
             notification_log.pending_alert(
                 part.group, alert, part.target, part.options,
                 held=self.held_by(part.group, alert, part.options, now), direct=part.is_direct,
             )
             for alert in part.group.alerts or (None,)
         ]  # fmt: skip
+        is_told_end = self.state.known.is_told_end
+        return [replace(each, is_told_end=True) if is_told_end(each.key, each.target) else each for each in pending]
+
+    def _hearings(self, heard: HeardGroup, routed: Sequence[RoutedGroup], now: float) -> dict[str, Hearing]:
+        timeouts: dict[str, list[float]] = {}
+        for part in routed:
+            if part.options.resolve_timeout:
+                for alert in part.group.alerts:
+                    if alert.fingerprint:
+                        key = store.alert_key(part.group, alert)
+                        timeouts.setdefault(key, []).append(part.options.resolve_timeout)
+        alerts = zip(heard.keys, heard.group.alerts, strict=True)
+        return {key: self.state.known.hearing(key, alert, timeouts.get(key, ()), now) for key, alert in alerts if key}
 
     def held_by(self, group: AlertGroup, alert: Alert | None, options: RouteOptions, now: float) -> str | None:
         """Say why an alert (None for free text) may not be told now, in a few words; None where it may."""
@@ -296,8 +328,9 @@ class AlertPipeline:
             bodies=tuple(bodies),
             priority=_priority(group),
             dedupe_key=f"{whose}:{dedupe}" if dedupe else None,
-            # A body without times says the same at each firing; in between, its rule has said something else.
-            dedupe_group=None if group.dedupe or not dedupe else f"{whose}:{group.group_key}",
+            dedupe_seconds=group.dedupe_seconds if dedupe else None,
+            # What comes without times says the same at each firing; in between, its rule has said something else.
+            dedupe_group=f"{whose}:{group.group_key}" if dedupe and group.dedupe_seconds is not None else None,
             kind=NotificationKind.ALERT,
             content=serialization.group_to_json(group),
             expires_after=destination.expires_after if destination else 86400.0,

@@ -14,20 +14,18 @@ import structlog
 from sqlalchemy import Connection
 
 from wxbridge.alerts import history, notification_log, routing, silences, store
+from wxbridge.alerts.known_alerts import OWN_SILENCE_SECONDS
 from wxbridge.alerts.notification_log import LogEntry, LogKey, PendingAlert, Selection
 from wxbridge.alerts.routing import RouteOptions
 from wxbridge.alerts.service import AlertService
 from wxbridge.alerts.store import SeenAlert
 from wxbridge.core.errors import StorageError
-from wxbridge.core.model import AlertStatus
 
 log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS = 5.0
 _TIDY_EVERY_LOOKS = 720
 MAX_ALERTS_PER_LOOK = 500
-STALE_AFTER_SECONDS = 7 * 86400.0
-"""Some monitors speak only when something changes: an alert is believed to fire for long, but not for ever."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +40,9 @@ class _DueAlert:
 class Reminders:
     """The service. It asks for the present settings at every look, so that it follows a reloaded configuration."""
 
-    def __init__(self, alerts: AlertService, *, stale_after: float = STALE_AFTER_SECONDS) -> None:
+    def __init__(self, alerts: AlertService) -> None:
         self._alerts = alerts
         self._database = alerts.database
-        self._stale_after = stale_after
 
     async def run(self) -> None:
         """Look every few seconds until cancelled, and forget what is old from time to time."""
@@ -83,7 +80,8 @@ class Reminders:
             due = self._decide(entry, alert, now) if alert else None
             if due is None:
                 quiet[place] = None
-            elif self._is_stale(due, now):
+            elif alert and alert.is_over and entry.held is None:
+                # What was held back was never told: that is done once, however old it is.
                 quiet[place] = replace(entry, due_at=None)
             elif entry.held is None and entry.key in acked and acked[entry.key].holds(due.alert.starts_at):
                 # It counts as told, so that the monitor's own repeats are not told either.
@@ -95,7 +93,10 @@ class Reminders:
                 groups.setdefault((entry.target, due.pending.options, group.source, which, group.title), []).append(due)
         if quiet:
             await self._store(memory.change(quiet))
-        return sum([await self._notify(dues, now) for dues in groups.values()])
+        told = sum([await self._notify(dues, now) for dues in groups.values()])
+        # What was due before it was over is told.
+        await self._end_unheard(now)
+        return told
 
     async def tidy(self) -> None:
         """Forget alerts that ended, or were not heard of, longer ago than what is kept; episodes and silences too.
@@ -104,13 +105,14 @@ class Reminders:
             StorageError: the database did not take it.
         """
         now, keep = self._alerts.clock(), self._alerts.settings.keep
-        before, unheard = now - keep, now - max(keep, self._stale_after)
+        before, unheard = now - keep, now - max(keep, OWN_SILENCE_SECONDS)
         keys: list[str] = [""]
         while keys:  # in bites, so that alerts are taken in between
             keys = await self._database.run(
                 lambda c: store.prune_alerts(c, resolved_before=before, unheard_before=unheard)
             )
             self._alerts.state.log.forget(keys)
+            self._alerts.state.known.forget(keys)
         while await self._database.run(lambda c: history.prune(c, before=before)):
             pass
         await self._database.run(lambda c: silences.prune(c, before=before))
@@ -132,10 +134,12 @@ class Reminders:
         )
         return _DueAlert(entry, alert, replace(pending, key=entry.key))
 
-    def _is_stale(self, due: _DueAlert, now: float) -> bool:
-        # What was held back was never told: that is done once, however old it is.
-        fires = due.alert.alert is not None and due.alert.alert.status is not AlertStatus.RESOLVED
-        return fires and due.entry.held is None and due.alert.updated_at < now - self._stale_after
+    async def _end_unheard(self, now: float) -> None:
+        """End what its sender has been silent of for too long."""
+        while await self._database.read(lambda c: store.has_unheard(c, now=now)):
+            keys = await self._database.run(lambda c: store.end_unheard(c, now=now))
+            self._alerts.state.known.end(keys)
+            log.info("taken to be over: their senders have been silent", alerts=len(keys))
 
     async def _notify(self, dues: Sequence[_DueAlert], now: float) -> int:
         """Notify of alerts of one group together, then note that they are known; a crash in between tells twice."""

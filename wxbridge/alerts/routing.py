@@ -34,6 +34,8 @@ class RouteOptions:
     """Where any are named, the route is silent outside of all of them."""
     pictures: tuple[str, ...] = PICTURE_WAYS
     """Of `PICTURE_WAYS`, in the order in which they are tried; none for no picture."""
+    resolve_timeout: float | None = None
+    """Seconds of silence after which an alert is over; None for what its sender's habit says."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,8 @@ class Route:
     mute: tuple[str, ...] | None = None
     active: tuple[str, ...] | None = None
     pictures: tuple[str, ...] | None = None
+    resolve_timeout: float | None = None
+    """Seconds; 0 for what the sender's habit says."""
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether every matcher holds; a route without matchers takes everything."""
@@ -133,6 +137,7 @@ def _route(settings: NestedRoute) -> Route:
         template=settings.template,
         mute=settings.mute_time_intervals,
         active=settings.active_time_intervals,
+        resolve_timeout=settings.resolve_timeout,
         pictures=PICTURE_WAYS if ways and "auto" in ways else ways and tuple(name for name in ways if name != "none"),
     )
 
@@ -177,6 +182,7 @@ def _inherited(route: Route, options: RouteOptions) -> RouteOptions:
         mute=options.mute if route.mute is None else route.mute,
         active=options.active if route.active is None else route.active,
         pictures=options.pictures if route.pictures is None else route.pictures,
+        resolve_timeout=options.resolve_timeout if route.resolve_timeout is None else route.resolve_timeout or None,
     )
 
 

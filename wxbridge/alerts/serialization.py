@@ -24,6 +24,7 @@ def group_to_json(group: AlertGroup) -> dict[str, Any]:
         truncated=group.truncated,
         text=group.text,
         dedupe=group.dedupe,
+        dedupe_seconds=group.dedupe_seconds,
         recipients=list(group.recipients),
     )
 
@@ -52,6 +53,8 @@ def _alert_json(alert: Alert) -> dict[str, Any]:
         links=dict(alert.links),
         picture=_picture_json(alert.picture) if alert.picture else None,
         fingerprint=alert.fingerprint,
+        sender=alert.sender,
+        is_test=alert.is_test,
         state=alert.state,
     )
 

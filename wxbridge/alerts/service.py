@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from wxbridge.alerts import notification_log, routing, silences, store
 from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing
+from wxbridge.alerts.known_alerts import KnownAlerts
 from wxbridge.alerts.listing import ListedAlert, read_listing
 from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, AlertState
@@ -205,7 +206,9 @@ class AlertService:
 
     async def load(self) -> None:
         """Read what is remembered, at a start. Raises `StorageError`."""
-        state = AlertState(log=await self.database.read(notification_log.load))
+        state = AlertState(
+            log=await self.database.read(notification_log.load), known=await self.database.read(KnownAlerts.load)
+        )
         self._pipeline = self._make_pipeline(self.settings, state)
         await self.reload_silences()
 
@@ -225,14 +228,16 @@ class AlertService:
 
     # ------------------------------------------------ taking in
 
-    async def accept(self, source: str, body: bytes, headers: Mapping[str, str], to: Sequence[str] = ()) -> Accepted:
-        """Store what a POST says for its targets; `to` overrides the routes.
+    async def accept(
+        self, source: str, body: bytes, headers: Mapping[str, str], to: Sequence[str] = (), instance: str = ""
+    ) -> Accepted:
+        """Store what a POST says for its targets; `to` overrides the routes, and `instance` names its sender.
 
         Raises:
             BadBody: the body cannot be read.
             StorageError: it could not be stored; the sender should try again.
         """
-        return await self._pipeline.accept(source, body, headers, to)
+        return await self._pipeline.accept(source, body, headers, to, instance)
 
     async def push(self, to: Sequence[str], bodies: Sequence[Body], priority: Priority = Priority.ALERT) -> Accepted:
         """Store bodies for targets as they are; texts are split to the target's limit.

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from wxbridge.core.model import Alert, AlertStatus
 
 EMOJI = {AlertStatus.FIRING: "🔥", AlertStatus.NO_DATA: "⚪", AlertStatus.RESOLVED: "✅"}
+MESSAGE_EMOJI = "📨"
+"""Of what does not fire: a text that is no alert, and a test."""
 """The mark of each status, the worst first."""
 
 _RANKS = {
@@ -38,3 +40,8 @@ def worst_status(alerts: Iterable[Alert]) -> AlertStatus:
     """The status that stands for all of them: firing before no data before resolved."""
     found = {alert.status for alert in alerts}
     return next((status for status in EMOJI if status in found), AlertStatus.FIRING)
+
+
+def emoji_of(alert: Alert) -> str:
+    """The sign that an alert's line begins with."""
+    return MESSAGE_EMOJI if alert.is_test else EMOJI[alert.status]

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Hashable, Iterable
+import re
+from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -25,6 +26,10 @@ ONCE = "once:"
 """How the key of what cannot be told from a later one begins: free text, and alerts without a fingerprint."""
 
 
+MAX_SILENCE_SECONDS = 86400.0
+"""How long a sender is silent, at most, before what it said is over, where no route says how long."""
+
+
 def alert_key(group: AlertGroup, alert: Alert | None) -> str:
     """What tells an alert from all others, of all sources: 32 hexadecimal digits.
 
@@ -32,9 +37,25 @@ def alert_key(group: AlertGroup, alert: Alert | None) -> str:
     has no end, and is not remembered unless it is held back.
     """
     if alert is not None and alert.fingerprint:
-        return _hash(f"{alert.source}\0{alert.fingerprint}")
+        whose = f"\0{alert.sender}" if alert.sender else ""
+        return _hash(f"{alert.source}\0{alert.fingerprint}{whose}")
     said = serialization.group_to_json(replace(group, alerts=(alert,) if alert else (), dedupe=None))
     return ONCE + _hash(json.dumps(said, sort_keys=True))
+
+
+def statement_of(alert: Alert | None) -> str:
+    """What one alert must have in common with another to be its repeat, besides the key: its title and its link.
+
+    Grafana's links to a dashboard name the time of the notification; that is left out. 16 hexadecimal digits, or
+    nothing for free text.
+    """
+    if alert is None:
+        return ""
+    link = _TIME_IN_LINK.sub("", alert.link or "")
+    return hashlib.blake2b(f"{alert.title}\0{link}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
+
+
+_TIME_IN_LINK = re.compile(r"(?<=[?&])(?:from|to)=\d+&?")
 
 
 def _hash(text: str) -> str:
@@ -56,6 +77,8 @@ class SeenAlert:
     updated_at: float
     silenced_by: str | None = None
     """The id of the silence that holds it back, where it was looked for."""
+    is_over: bool = False
+    """Whether silence ended it: its sender has not said so."""
 
     @property
     def alert(self) -> Alert | None:
@@ -69,22 +92,40 @@ class SeenAlert:
 
 
 _UPSERT_ALERT = sa.text(
-    f"INSERT INTO {alerts.name} (key, status, content, starts_at, first_seen, updated_at) "  # noqa: S608 - our own name
-    "VALUES (:key, :status, :content, :starts_at, :now, :now) ON CONFLICT (key) DO UPDATE SET "
+    f"INSERT INTO {alerts.name} "  # noqa: S608 - our own name
+    "(key, status, content, starts_at, first_seen, updated_at, said_every, over_at) "
+    "VALUES (:key, :status, :content, :starts_at, :now, :now, :said_every, :over_at) ON CONFLICT (key) DO UPDATE SET "
     "first_seen = CASE WHEN alerts.status = 'resolved' AND excluded.status <> 'resolved' "
     "THEN excluded.first_seen ELSE alerts.first_seen END, "
     "status = excluded.status, content = excluded.content, starts_at = excluded.starts_at, "
-    "updated_at = excluded.updated_at",
+    "updated_at = excluded.updated_at, said_every = excluded.said_every, over_at = excluded.over_at",
 )
 
 
+@dataclass(frozen=True)
+class Hearing:
+    """When what was heard of an alert is over, by itself, and how often its sender says it; seconds."""
+
+    over_at: float | None = None
+    """Since the epoch: when silence means that it is over. None for what is over, and for never."""
+    said_every: float | None = None
+    """The longest time between two times that its sender said the same; None where it said it once."""
+
+
 def record_seen(
-    connection: Connection, groups: Iterable[AlertGroup], *, now: float, held: Collection[str] = ()
+    connection: Connection,
+    groups: Iterable[AlertGroup],
+    *,
+    now: float,
+    held: Collection[str] = (),
+    hearings: Mapping[str, Hearing] | None = None,
 ) -> None:
     """Remember what was said, and where an alert began or ceased to fire, in the transaction that stores the messages.
 
-    What has no identity of its own is left out, unless its key is among `held` (`Selection.held_keys`).
+    What has no identity of its own is left out, unless its key is among `held` (`Selection.held_keys`). `hearings` are
+    by key; what has none is over after `MAX_SILENCE_SECONDS`.
     """
+    hearings, unknown, over = hearings or {}, Hearing(now + MAX_SILENCE_SECONDS), Hearing()
     rows: dict[str, dict[str, Any]] = {}
     sighted: list[history.Sighted] = []
     for group in groups:
@@ -99,6 +140,7 @@ def record_seen(
                 "content": json.dumps(head | {"alerts": _alert_json(group, alert), "truncated": 0}),
                 "starts_at": starts_at_of(alert),
                 "now": now,
+                **vars(hearings.get(key, over if alert and alert.status is AlertStatus.RESOLVED else unknown)),
             }
             if alert and alert.fingerprint:
                 sighted.append((key, group, alert))
@@ -120,7 +162,11 @@ def starts_at_of(alert: Alert | None) -> float | None:
 
 def seen_alert(row: Any) -> SeenAlert:
     """Read a row of the table `alerts`."""
-    return SeenAlert(row.key, serialization.group_from_json(row.content), row.first_seen, row.updated_at)
+    group = serialization.group_from_json(row.content)
+    is_over = row.status == AlertStatus.RESOLVED.value and any(
+        alert.status is not AlertStatus.RESOLVED for alert in group.alerts
+    )
+    return SeenAlert(row.key, group, row.first_seen, row.updated_at, is_over=is_over)
 
 
 _FIRING = alerts.c.status.in_([AlertStatus.FIRING.value, AlertStatus.NO_DATA.value])
@@ -146,6 +192,28 @@ def find_firing_since(connection: Connection, keys: Iterable[str]) -> dict[str, 
         query = sa.select(alerts.c.key, alerts.c.starts_at, alerts.c.updated_at).where(_FIRING, alerts.c.key.in_(chunk))
         found |= {row.key: (row.starts_at, row.updated_at) for row in connection.execute(query)}
     return found
+
+
+_OVER = alerts.c.over_at.is_not(None)
+
+
+def has_unheard(connection: Connection, *, now: float) -> bool:
+    """Whether there is anything for `end_unheard`."""
+    return (
+        connection.execute(sa.select(alerts.c.key).where(_OVER, alerts.c.over_at <= now).limit(1)).first() is not None
+    )
+
+
+def end_unheard(connection: Connection, *, now: float, limit: int = 500) -> list[str]:
+    """End alerts whose sender has been silent for so long that it means they are over; returns their keys."""
+    query = sa.select(alerts.c.key).where(_OVER, alerts.c.over_at <= now).order_by(alerts.c.over_at).limit(limit)
+    keys = list(connection.execute(query).scalars())
+    if keys:
+        history.end_unheard(connection, keys)
+        clear_acks(connection, keys)
+        ended = {"status": AlertStatus.RESOLVED.value, "over_at": None}
+        connection.execute(sa.update(alerts).where(alerts.c.key.in_(keys)).values(ended))
+    return keys
 
 
 def prune_alerts(

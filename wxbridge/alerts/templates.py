@@ -29,7 +29,7 @@ from wxbridge.alerts.alert_text import (
     write_text,
     write_times,
 )
-from wxbridge.alerts.severity import EMOJI, worst_first, worst_status
+from wxbridge.alerts.severity import EMOJI, emoji_of, worst_first, worst_status
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text import units
@@ -361,7 +361,7 @@ class Templates:
             return units.format_duration(seconds, language)
 
         def emoji(of: Any) -> str:
-            return EMOJI.get(AlertStatus(of.status if isinstance(of, Alert) else of), "")
+            return emoji_of(of) if isinstance(of, Alert) else EMOJI.get(AlertStatus(of), "")
 
         def labels(of: Mapping[str, str], most: int = MAX_LABELS_SHOWN) -> str:
             return write_labels(of, most=most)

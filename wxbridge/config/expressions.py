@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import jmespath
 from jmespath.exceptions import JMESPathError, ParseError
-from jmespath.functions import Functions
+from jmespath.functions import Functions, signature
+
+
+class _OwnFunctions(Functions):
+    """JMESPath's functions, and one of ours."""
+
+    @signature({"types": ["string"]})
+    def _func_path_parts(self, address: str) -> list[str]:
+        """The parts of an address's path, decoded: `job/a%20b/` → `["job", "a b"]`."""
+        return [unquote(part) for part in urlsplit(address).path.split("/") if part]
+
+
+_OPTIONS = jmespath.Options(custom_functions=_OwnFunctions())
 
 Find = Callable[[Any], Any]
 """Looks something up in a document; None where it is not there."""
@@ -31,7 +44,7 @@ def compiled(expression: str) -> Find:
 
     def find(document: Any) -> Any:
         try:
-            return parsed.search(document)
+            return parsed.search(document, _OPTIONS)
         # The library raises its own where types do not fit, and lets through what Python raises inside it.
         except (ValueError, TypeError, LookupError, AttributeError, ArithmeticError, RecursionError):
             return None
@@ -62,11 +75,11 @@ def _functions(node: Any) -> Iterator[Any]:
 
 def _check_function(node: Any) -> None:
     """The library itself notices an unknown function, or too few arguments, only when it looks something up."""
-    name, given, known = node["value"], len(node["children"]), Functions.FUNCTION_TABLE
+    name, given, known = node["value"], len(node["children"]), _OwnFunctions.FUNCTION_TABLE
     if name not in known:
         raise JMESPathError(f"there is no function {name}(); there are {', '.join(sorted(known))}")
-    signature = known[name]["signature"]
-    variadic = bool(signature) and bool(signature[-1].get("variadic"))
-    if given < len(signature) or (given > len(signature) and not variadic):
-        wanted = f"{len(signature)}{' or more' if variadic else ''}"
+    takes = known[name]["signature"]
+    variadic = bool(takes) and bool(takes[-1].get("variadic"))
+    if given < len(takes) or (given > len(takes) and not variadic):
+        wanted = f"{len(takes)}{' or more' if variadic else ''}"
         raise JMESPathError(f"{name}() takes {wanted} arguments, not {given}")

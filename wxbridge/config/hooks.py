@@ -84,6 +84,10 @@ class BodyMapping(Section):
     """The address of a picture, or a picture in base64."""
     id: Expression | None = None
     """What a problem and its recovery have in common; without it, title and labels."""
+    sender: Expression | None = None
+    """Which of several such senders it is, where their ids may be the same; of an address, the host counts."""
+    test: Expression | None = None
+    """True where somebody pressed a test button: told each time, and nothing fires."""
     alerts: Expression | None = None
     """Where a body carries several: a list, in each item of which the other expressions look."""
 

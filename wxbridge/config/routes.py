@@ -47,6 +47,10 @@ class NestedRoute(Section):
     """Who is mentioned with each alert; `all` for everyone."""
     repeat_interval: Duration | None = None
     """How often an alert that still fires is told again; `0s` for never."""
+    resolve_timeout: Duration | None = None
+    """How long the sender of an alert that fires is silent before the alert is over; nobody is told. Where nothing is
+    said: three times the longest time between two times that it said the same, `10m` to `24h`; `24h` where it said it
+    once. `0s` takes a longer route's word back."""
     send_resolved: bool | None = None
     """Whether the end of an alert is told too. Yes, where nothing is said."""
     template: str | None = None

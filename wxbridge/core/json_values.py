@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import codecs
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from wxbridge.core.errors import BadBody
+from wxbridge.core.text.normalise import clean_text, replace_surrogates
 
 MAX_JSON_DEPTH = 300
 """How deep a body may be nested: no monitor comes near, and what is read can then be written too."""
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
 """Between which a time is believed: later ones no zone's calendar reaches."""
 _MAX_COUNT = 10**9
+_MAX_MENDED_CHARS = 1_000_000
+"""Characters of a body that is looked through for what is not quite JSON; a longer one is a text at once."""
+_MAX_UNSEEN_SHARE = 0.1
+"""Of a text's characters that may be control characters or could not be decoded; what has more is no text."""
+_STRING_OR_COMMA = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|,(?=\s*[}\]])', re.DOTALL)
+_NO_ESCAPE = re.compile(r'\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
+_BACKSLASH = re.compile(r'\\(["\\])?')
 
 
 def read_json(body: bytes) -> Any:
@@ -25,9 +35,7 @@ def read_json(body: bytes) -> Any:
         raise BadBody("The body is empty; a JSON object was expected.")
     try:
         text = body.decode("utf-8-sig")
-        data = json.loads(text, parse_constant=_parse_constant)
-        if body.count(b"[") + body.count(b"{") > MAX_JSON_DEPTH:
-            _check_depth(data)
+        data = _load(text)
         return _replace_surrogates(data) if r"\ud" in text.lower() else data
     except UnicodeDecodeError as error:
         raise BadBody(f"The body is not UTF-8 (byte {error.start}); a JSON object was expected.") from None
@@ -40,16 +48,66 @@ def read_json(body: bytes) -> Any:
         raise BadBody("The JSON is nested too deeply or holds a number too long to read.") from None
 
 
-def read_text(body: bytes) -> str:
-    """Decode a body as plain text, without blanks at its ends.
+def read_json_or_text(body: bytes) -> Any:
+    r"""Decode what somebody posted: JSON, what is nearly JSON, else the body as text (`read_text`).
+
+    Nearly JSON is what scripts paste together: raw line ends in strings, lone backslashes (all of a string that has one
+    stand for themselves then), commas before a closing bracket. All texts are clean (`clean_text`).
 
     Raises:
-        BadBody: it is no UTF-8.
+        BadBody: it is empty, `null`, `[]`, no text, or nested too deeply.
     """
+    text = read_text(body)
+    if not text:
+        raise BadBody("The body is empty; a JSON object was expected.")
     try:
-        return body.decode("utf-8-sig").strip()
-    except UnicodeDecodeError as error:
-        raise BadBody(f"The body is not UTF-8 (byte {error.start}); a text was expected.") from None
+        data = _load(text, strict=False)
+    except json.JSONDecodeError:
+        try:
+            data = _load(_STRING_OR_COMMA.sub(_mend, text), strict=False) if len(text) <= _MAX_MENDED_CHARS else text
+        except (RecursionError, ValueError):
+            return clean_text(text)
+    except (RecursionError, ValueError):
+        raise BadBody("The JSON is nested too deeply or holds a number too long to read.") from None
+    if data is None or data in ([], ""):
+        refuse_nothing("null")
+    return clean_json(data)
+
+
+def refuse_nothing(text: str) -> None:
+    """Raise `BadBody` where a body is JSON that says nothing: `null` or `[]`."""
+    if text.strip() in ("null", "[]"):
+        raise BadBody("There is nothing in the body (null, or an empty list); an alert or a text was expected.")
+
+
+def read_text(body: bytes) -> str:
+    """Decode a body as plain text, without blanks at its ends: UTF-8, UTF-16 with its mark, or GB 18030 (GBK).
+
+    What is in none of them is UTF-8 with a few broken characters.
+
+    Raises:
+        BadBody: it is no text.
+    """
+    if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = body.decode("utf-16", errors="replace")
+    else:
+        text = _decode(body)
+    text = text.lstrip("\ufeff").strip()
+    seen = clean_text(text.replace("\r", " "))
+    if len(text) - len(seen) + seen.count("\ufffd") > len(text) * _MAX_UNSEEN_SHARE:
+        raise BadBody("The body is no text.")
+    return text
+
+
+def clean_json(data: Any) -> Any:
+    """Make every text of a JSON value clean and storable (`clean_text`, `replace_surrogates`)."""
+    if isinstance(data, str):
+        return clean_text(replace_surrogates(data))
+    if isinstance(data, list):
+        return [clean_json(item) for item in data]
+    if isinstance(data, dict):
+        return {clean_json(name): clean_json(item) for name, item in data.items()}
+    return data
 
 
 def as_text(value: Any) -> str:
@@ -96,6 +154,32 @@ def as_count(value: Any) -> int:
     """Read how many there are of something, at most 10⁹; 0 for what is no positive number."""
     number = as_number(value)
     return int(min(number, _MAX_COUNT)) if number is not None and number > 0 else 0
+
+
+def _load(text: str, *, strict: bool = True) -> Any:
+    data = json.loads(text, parse_constant=_parse_constant, strict=strict)
+    if text.count("[") + text.count("{") > MAX_JSON_DEPTH:
+        _check_depth(data)
+    return data
+
+
+def _mend(match: re.Match[str]) -> str:
+    """Write a string with a lone backslash as JSON does, and leave out a comma with nothing behind it."""
+    found = match[0]
+    if found == ",":
+        return ""
+    if not _NO_ESCAPE.search(found):
+        return found
+    return _BACKSLASH.sub(lambda escape: escape[0] if escape[1] else r"\\", found)
+
+
+def _decode(body: bytes) -> str:
+    for encoding in ("utf-8", "gb18030"):
+        try:
+            return body.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return body.decode(errors="replace")
 
 
 def _parse_constant(name: str) -> float:

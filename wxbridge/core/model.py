@@ -68,8 +68,14 @@ class Alert:
     """What else the sender linked to, by what it is: `panel`, `dashboard`, `generator`, `silence`, `runbook`."""
     picture: PictureSpec | None = None
     fingerprint: str = ""
+    """What its sender tells it from its other alerts by; empty where it cannot be told from a later one."""
     state: str = ""
     """The monitor's own word for the status, where it is none of ours."""
+    sender: str = ""
+    """Which of several monitors of one source sent it, in its own words (`grafana.example.com`); empty where nothing
+    says so."""
+    is_test: bool = False
+    """Whether somebody pressed a test button: such a thing has no fingerprint, and never ends."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +91,12 @@ class AlertGroup:
     text: str | None = None
     """The body in words, where it was no alert."""
     dedupe: str | None = None
-    """What tells this POST from a deliberate repeat; None where only the whole body can."""
+    """What else than its alerts tells this POST from others, where its sender retries; None where it does not, and
+    whatever it says again is said on purpose."""
     recipients: tuple[str, ...] = ()
     """The people that the sender named, for targets that send `to: from-alert`."""
+    dedupe_seconds: float | None = None
+    """How long the same can be a retry, where that is less than `dedupe_window`; for senders that give no times."""
 
 
 # ---------------------------------------------------------------- messages: what goes on the wire
@@ -180,6 +189,8 @@ class Notification:
     """Who it is for, as the channel knows them, where the target itself does not say (`to: from-alert`)."""
     origin: int | None = None
     """The notification whose place this one takes at a fallback."""
+    dedupe_seconds: float | None = None
+    """How long it can be repeated, where that is less than the window; asks for `dedupe_group`."""
 
 
 @dataclass(frozen=True)

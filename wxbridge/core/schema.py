@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 """The newest migration. Kept here so that a start with nothing to migrate need not import alembic."""
 
 metadata = sa.MetaData()
@@ -166,9 +166,13 @@ alerts = sa.Table(
     sa.Column("starts_at", sa.Float),
     sa.Column("first_seen", sa.Float, nullable=False),
     sa.Column("updated_at", sa.Float, nullable=False),
+    sa.Column("said_every", sa.Float),
+    sa.Column("over_at", sa.Float),
 )
 """What monitors said last of each alert. `content` is an `AlertGroup` with this one alert."""
 sa.Index("alerts_updated", alerts.c.status, alerts.c.updated_at)
+sa.Index("alerts_over", alerts.c.over_at, sqlite_where=sa.text("over_at IS NOT NULL"),
+         postgresql_where=sa.text("over_at IS NOT NULL"))  # fmt: skip
 
 told = sa.Table(
     "told",
@@ -180,6 +184,7 @@ told = sa.Table(
     sa.Column("told_at", sa.Float),
     sa.Column("due_at", sa.Float),
     sa.Column("held", sa.String),
+    sa.Column("statement", sa.String),
 )
 """What a target was told last of an alert, and when it is to be told again. Only where its route repeats, or where
 it was held back (`held`: by a silence or a muted time)."""

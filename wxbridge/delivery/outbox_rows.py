@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from wxbridge.core.model import Message, MessageState, Notification, NotificationKind, Picture, PictureSpec, Text
 from wxbridge.core.schema import messages, notifications
-from wxbridge.core.text.normalise import replace_surrogates
+from wxbridge.core.text.normalise import clean_text, replace_surrogates
 
 _NEWEST_IDS = (
     sa.select(sa.func.max(notifications.c.id))
@@ -71,7 +71,8 @@ class RepeatFinder:
             return False
         if item.dedupe_group:
             key, created_at = self._newest.get(item.dedupe_group, (None, 0.0))
-            is_repeat = key == item.dedupe_key and created_at > self._since
+            since = self._since if item.dedupe_seconds is None else max(self._since, self._now - item.dedupe_seconds)
+            is_repeat = key == item.dedupe_key and created_at > since
             self._newest[item.dedupe_group] = (item.dedupe_key, created_at if is_repeat else self._now)
             return is_repeat
         is_repeat = item.dedupe_key in self._keys
@@ -116,12 +117,17 @@ def message_rows(
             "recipient": item.recipient,
         }
         if isinstance(body, Text):
-            row |= {"kind": "text", "text": replace_surrogates(body.text), "format": body.format, "follows": None}
+            row |= {
+                "kind": "text",
+                "text": clean_text(replace_surrogates(body.text)),
+                "format": body.format,
+                "follows": None,
+            }
             row |= {"mentions": list(body.mentions), "picture_file": None, "picture_name": None, "picture_spec": None}
             text_id = message_id
         else:
             row |= {"kind": "picture", "text": None, "format": None, "mentions": None, "follows": text_id}
-            row |= {"picture_file": body.file, "picture_name": replace_surrogates(body.name)}
+            row |= {"picture_file": body.file, "picture_name": clean_text(replace_surrogates(body.name))}
             row |= {"picture_spec": asdict(body.spec) if body.spec else None}
         rows.append(row)
     return rows

@@ -18,6 +18,7 @@ from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import as_time
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Alert, AlertStatus
+from wxbridge.core.text.normalise import clean_text
 from wxbridge.web.responses import shorten_name
 
 MAX_NAMES = 1000
@@ -75,7 +76,7 @@ def _read_names(value: Any, info: Any) -> tuple[str, ...]:
 def _read_text(value: Any) -> str:
     if value is not None and not isinstance(value, str):
         raise ValueError("`text` must be a string.")
-    return (value or "").replace("\x00", "")
+    return clean_text(value or "")
 
 
 def _read_image(value: Any) -> bytes | str | None:
@@ -183,7 +184,7 @@ def _read_line(value: Any, info: Any) -> str:
     limit = _MAX_CHARS[info.field_name]
     if not isinstance(value, str) or len(value) > limit:
         raise ValueError(f"`{info.field_name}` must be a text of at most {limit} characters.")
-    return value.replace("\x00", "").strip()
+    return clean_text(value).strip()
 
 
 Moment = Annotated[float | None, BeforeValidator(_read_moment), WithJsonSchema({**_TEXT, "format": "date-time"})]

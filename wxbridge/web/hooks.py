@@ -31,7 +31,8 @@ async def _accept(services: WebServices, source: str, body: bytes, request: web.
         taken = await services.hosts.receive(body)  # samples; None where these are alerts
         if taken is not None:
             return taken
-    return await services.alerts.accept(source, body, request.headers, _read_targets(request))
+    instance = request.query.get("instance", "")
+    return await services.alerts.accept(source, body, request.headers, _read_targets(request), instance)
 
 
 def source_of(request: web.Request) -> str | None:

@@ -93,7 +93,7 @@ async def test_with_nobody_to_tell_an_alert_is_kept_among_the_dead(read: Callabl
         assert "🔥 a" in message.body.text
 
 
-@pytest.mark.parametrize("body", ['["a", 1]', '"just words"', "42", "null", "true", "{}", '{"who": "knows"}'])
+@pytest.mark.parametrize("body", ['["a", 1]', '"just words"', "42", "true", "{}", '{"who": "knows"}'])
 async def test_json_that_is_no_alert_is_delivered_as_text(bench: StoredWeb, body: str) -> None:
     assert await bench.post("/hooks/grafana", body) == (202, {"queued": 1, "duplicates": 0})
     ((target, text),) = await bench.texts()
@@ -106,13 +106,10 @@ async def test_json_that_is_no_alert_is_delivered_as_text(bench: StoredWeb, body
     ("body", "sentence"),
     [
         (b"", "The body is empty; a JSON object was expected."),
-        (b"title=x&state=alerting", ("The body is not JSON (line 1, column 1: Expecting value); "
-                                    "a JSON object was expected.")),
-        (b'{"title": ', "The body is not JSON (line 1, column 11: Expecting value); a JSON object was expected."),
-        (b'{"title": "\xff"}', "The body is not UTF-8 (byte 11); a JSON object was expected."),
+        (b"null", "There is nothing in the body (null, or an empty list); an alert or a text was expected."),
+        (b"[]", "There is nothing in the body (null, or an empty list); an alert or a text was expected."),
+        (b"\0" * 9, "The body is no text."),
         (b"[" * 100_000, "The JSON is nested too deeply or holds a number too long to read."),
-        (b"rubbish " * 600_000, ("The body is not JSON (line 1, column 1: Expecting value); "
-                                "a JSON object was expected.")),
     ],
 )  # fmt: skip
 async def test_what_cannot_be_read_is_refused_with_a_sentence(bench: StoredWeb, body: bytes, sentence: str) -> None:
@@ -249,7 +246,7 @@ def test_any_json_is_taken_and_any_other_body_is_refused_and_nothing_is_an_error
         @given(JSON)
         def any_json(data: Any) -> None:
             status, _ = runner.run(bench.post("/hooks/grafana", json.dumps(data)))
-            assert status == 202
+            assert status == (400 if data is None or data in ([], "") else 202)
 
         @settings(max_examples=60, suppress_health_check=list(HealthCheck))
         @given(st.binary(), st.sampled_from(["/hooks/grafana", "/", "/api/send", "/hooks/grafana?to=%ff"]),

@@ -64,8 +64,8 @@ GOLDEN: dict[str, tuple[str, str]] = {
         ),
     ),
     "grafana/unified_test_notification": (
-        "🔥 [FIRING:1] TestAlert Grafana\nfoo: 10 (instance=bar)\nNotification test\nsince 01-01 08:00 (324 d)",
-        "🔥 [FIRING:1] TestAlert Grafana\nfoo: 10 (instance=bar)\nNotification test\n自 01-01 08:00 起(已 324天)",
+        "📨 [FIRING:1] TestAlert Grafana\nfoo: 10 (instance=bar)\nNotification test\nsince 01-01 08:00 (324 d)",
+        "📨 [FIRING:1] TestAlert Grafana\nfoo: 10 (instance=bar)\nNotification test\n自 01-01 08:00 起(已 324天)",
     ),
 }
 

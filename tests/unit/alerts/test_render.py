@@ -40,7 +40,7 @@ LEGACY = {
         "🔗 http://localhost:3000/d/S0mwAVzRz/mq135?fullscreen&edit&tab=alert&panelId=2&orgId=1"
     ),
     "legacy_test_notification": (
-        "🔥 [Alerting] Test notification\nHigh value: 100\nHigher Value: 200\n"
+        "📨 [Alerting] Test notification\nHigh value: 100\nHigher Value: 200\n"
         "Someone is testing the alert notification within Grafana.\n🔗 http://localhost:3000/"
     ),
 }

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlsplit
 
 from wxbridge.core.model import AlertGroup, PictureSpec
 from wxbridge.core.pictures import fetch_spec
@@ -25,6 +26,23 @@ def picture_at(address: str) -> PictureSpec | None:
 
 WEB_SCHEMES = ("http://", "https://")
 """How an address begins that a person can open."""
+
+
+def base_address(address: str) -> str:
+    """What an address says of its server: host and port, and where the server lies below a path, that path.
+
+    Empty for what is no web address. Of a page of Grafana's, the path is what stands before the page.
+    """
+    if not address.startswith(WEB_SCHEMES):
+        return ""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return ""
+    return f"{parts.netloc.rpartition('@')[2]}{_PAGE.split(parts.path, maxsplit=1)[0]}".rstrip("/").lower()
+
+
+_PAGE = re.compile(r"/(?:d|d-solo|dashboard|dashboards|alerting|explore|graph)(?=/|$)")
 
 
 def short_hash(value: Any) -> str:
@@ -47,5 +65,4 @@ def as_free_text(source: str, data: Any, *, title: str = "", recipients: tuple[s
     text = data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, indent=1)
     if not isinstance(data, str) and len(text) > _MAX_INDENTED_CHARS:
         text = json.dumps(data, ensure_ascii=False)
-    text = text.replace("\x00", "")
     return AlertGroup(source=source, group_key="", title=title or source, text=text, recipients=recipients)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from wxbridge.alerts.sources import MAX_ALERTS_PER_BODY, WEB_SCHEMES, as_free_text, short_hash
+from wxbridge.alerts.sources import MAX_ALERTS_PER_BODY, WEB_SCHEMES, as_free_text, base_address, short_hash
 from wxbridge.core.json_values import as_count, as_labels, as_text, as_time
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 
@@ -64,27 +64,23 @@ def read_group(
         text = as_free_text(source, as_text(data.get("message")).strip() or data, title=title)
         return replace(text, group_key=key, truncated=truncated)
     whole = as_text(data.get("status")).strip() or as_text(data.get("state")).strip()
-    alerts, events = [], []
+    sender = base_address(as_text(data.get("externalURL")))
+    alerts = []
     for item in items[:MAX_ALERTS_PER_BODY]:
         if not isinstance(item, dict):
             words = as_text(item)
-            alerts.append(Alert(source, AlertStatus.FIRING, words, fingerprint=short_hash(words)))
-            events.append([words])
+            alerts.append(Alert(source, AlertStatus.FIRING, words, fingerprint=short_hash(words), sender=sender))
             continue
-        fields = _fields(item, source, whole)
+        fields = _fields(item, source, whole) | {"sender": sender}
         finish(fields, item)
-        alert = Alert(**fields)
-        alerts.append(alert)
-        # What a retry repeats and a new firing does not; measured values change with every evaluation.
-        ended = as_text(item.get("endsAt")) if alert.ends_at else ""
-        events.append([alert.fingerprint, alert.status.value, as_text(item.get("startsAt")), ended])
+        alerts.append(Alert(**fields))
     return AlertGroup(
         source=source,
         group_key=key or short_hash([as_text(data.get("receiver")), as_labels(data.get("groupLabels"))]),
         title=title or alerts[0].title,
         alerts=tuple(alerts),
         truncated=truncated,
-        dedupe=short_hash([key, as_text(data.get("receiver")), sorted(events)]),
+        dedupe=short_hash([key, as_text(data.get("receiver"))]),
     )
 
 

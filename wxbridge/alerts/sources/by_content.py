@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from wxbridge.alerts.sources import alertmanager, grafana_legacy, grafana_unified
-from wxbridge.core.json_values import read_json
+from wxbridge.core.json_values import read_json_or_text
 from wxbridge.core.model import AlertGroup
 
 
@@ -16,7 +16,7 @@ def parse_grafana(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noq
     """Read what was posted to `/hooks/grafana`.
 
     Raises:
-        BadBody: the body is no JSON.
+        BadBody: there is nothing in it, or it is no text.
     """
     return _parse(body, grafana_unified.NAME)
 
@@ -25,13 +25,13 @@ def parse_alertmanager(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  
     """Read what was posted to `/hooks/alertmanager`.
 
     Raises:
-        BadBody: the body is no JSON.
+        BadBody: there is nothing in it, or it is no text.
     """
     return _parse(body, alertmanager.NAME)
 
 
 def _parse(body: bytes, source: str) -> AlertGroup:
-    data = read_json(body)
+    data = read_json_or_text(body)
     if not alertmanager.is_group(data):
         return grafana_legacy.read(data, source)
     return grafana_unified.read(data) if grafana_unified.is_unified(data) else alertmanager.read(data)

@@ -7,6 +7,7 @@ import re
 from urllib.parse import parse_qs
 
 from wxbridge.core.errors import BadBody
+from wxbridge.core.text.normalise import clean_text
 
 MAX_FORM_FIELDS = 100
 """How many fields a form may have."""
@@ -25,8 +26,11 @@ def read_form(body: bytes) -> dict[str, str]:
     Raises:
         BadBody: it is no UTF-8, or has more than `MAX_FORM_FIELDS` fields.
     """
-    if is_multipart(body):
-        return _multipart(body)
+    fields = _multipart(body) if is_multipart(body) else _urlencoded(body)
+    return {clean_text(name): clean_text(text) for name, text in fields.items()}
+
+
+def _urlencoded(body: bytes) -> dict[str, str]:
     try:
         fields = parse_qs(
             body.decode("utf-8-sig"), keep_blank_values=True, errors="replace", max_num_fields=MAX_FORM_FIELDS

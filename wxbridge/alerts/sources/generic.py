@@ -15,6 +15,7 @@ from wxbridge.alerts.sources import (
     WEB_SCHEMES,
     ParseBody,
     as_free_text,
+    base_address,
     picture_at,
     short_hash,
     strip_state,
@@ -24,14 +25,26 @@ from wxbridge.alerts.sources.presets import PRESETS
 from wxbridge.config.expressions import Find, compiled
 from wxbridge.config.hooks import BodyMapping
 from wxbridge.core.errors import BadBody
-from wxbridge.core.json_values import as_labels, as_number, as_text, read_json, read_text
+from wxbridge.core.json_values import (
+    as_labels,
+    as_number,
+    as_text,
+    clean_json,
+    read_json,
+    read_json_or_text,
+    read_text,
+    refuse_nothing,
+)
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
+from wxbridge.core.text.normalise import clean_text
 
 NAME = "generic"
 
 MAX_MAPPED_ALERTS = 5_000
 """How many alerts of one body are read by a mapping, which takes longer; what is above counts as truncated."""
 
+_TEXTS = ("text", "message", "body", "content", "desp")
+"""Names under which senders have the text."""
 _KNOWN = ("title", "text", "status", "severity", "labels", "values", "link", "image", "id")
 _WORDS = {
     AlertStatus.FIRING: (
@@ -47,6 +60,7 @@ _WORDS = {
 _STATUS = {word: status for status, words in _WORDS.items() for word in words.split()} | {
     "no data": AlertStatus.NO_DATA
 }
+_TEST = re.compile(r"\W*(test|testing|测试)\W*", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{64,}={0,2}")
 
 
@@ -57,7 +71,7 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
     """Read a body of our own shape: JSON, a form, or a plain text.
 
     Raises:
-        BadBody: it is empty, no UTF-8, or said to be JSON and is not.
+        BadBody: it says nothing, or is no text.
     """
     data = _document(body, headers)
     items, truncated = _listed(data, MAX_ALERTS_PER_BODY)
@@ -68,8 +82,13 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
     alert = _simple(data)
     if alert:
         return _group(NAME, alert.title, [alert])
-    text = _words(data.get("text")) if isinstance(data, dict) else ""
+    text = _text_of(data) if isinstance(data, dict) else ""
     return as_free_text(NAME, text or data)
+
+
+def _text_of(item: Mapping[str, Any]) -> str:
+    """The text of a body of our own shape, by whichever name it has."""
+    return next((words for name in _TEXTS if (words := _words(item.get(name)))), "")
 
 
 def _listed(data: Any, most: int) -> tuple[list[Any] | None, int]:
@@ -81,14 +100,14 @@ def _listed(data: Any, most: int) -> tuple[list[Any] | None, int]:
 
 
 def _told_of(item: dict[str, Any]) -> bool:
-    return any(_words(item.get(name)) for name in _KNOWN)
+    return any(_words(item.get(name)) for name in (*_KNOWN, *_TEXTS))
 
 
 def _simple(item: Any) -> Alert | None:
     """Read one alert; None where there is nothing but a text, or not even that."""
     if not isinstance(item, dict) or not any(_words(item.get(name)) for name in _KNOWN if name != "text"):
         return None
-    parts = {name: item.get(name) for name in _KNOWN if name in item}
+    parts = {name: item.get(name) for name in _KNOWN if name in item} | {"text": _text_of(item)}
     if not _words(parts.get("title")):
         # An alert without a title is told by its first line.
         first, _, rest = _words(parts.get("text")).partition("\n")
@@ -131,10 +150,14 @@ def mapped(mapping: BodyMapping, source: str = NAME) -> ParseBody:
     return parse_mapped
 
 
+_PARTS = ("title", "text", "status", "severity", "link", "picture", "id", "sender", "test")
+"""The parts of a mapping of which each is one expression; labels and values may be several."""
+
+
 def _parts_finder(mapping: BodyMapping) -> Callable[[Any], dict[str, Any]]:
     single: dict[str, Find] = {}
     by_name: dict[str, dict[str, Find]] = {}
-    for part in ("title", "text", "status", "severity", "labels", "values", "link", "picture", "id"):
+    for part in (*_PARTS, "labels", "values"):
         given = getattr(mapping, part)
         if isinstance(given, str):
             single[part] = compiled(given)
@@ -160,23 +183,18 @@ def _document(body: bytes, headers: Mapping[str, str]) -> Any:
     `curl -d '{…}'` says that it sends a form, and plain texts come with every content type.
 
     Raises:
-        BadBody: it is empty, no UTF-8, or said to be JSON and is not.
+        BadBody: it says nothing, or is no text.
     """
     kind = headers.get("Content-Type", headers.get("content-type", "")).partition(";")[0].strip().lower()
-    if is_multipart(body):
+    is_form = kind != "text/plain" and re.match(rb"[\w.%+-]{1,100}=", body)
+    if is_multipart(body) or is_form:
         return _inner(read_form(body))
     start = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if kind.endswith("json") or not start:
-        return read_json(body)
-    if start in (b"{", b"[", b'"'):
-        try:
-            return read_json(body)
-        except BadBody:
-            if kind == "":
-                raise
-    if kind != "text/plain" and re.match(rb"[\w.%+-]{1,100}=", body):
-        return _inner(read_form(body))
-    return read_text(body)
+    if kind.endswith("json") or start in (b"{", b"[", b'"', b"\xff", b"\xfe"):
+        return read_json_or_text(body)
+    text = read_text(body)
+    refuse_nothing(text)
+    return clean_text(text)
 
 
 def _inner(fields: dict[str, str]) -> Any:
@@ -193,7 +211,7 @@ def _unpacked(value: Any) -> Any:
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return value
     try:
-        return read_json(value.encode())
+        return clean_json(read_json(value.encode()))
     except BadBody:
         return value
 
@@ -216,6 +234,8 @@ def _alert(source: str, parts: Mapping[str, Any]) -> Alert:
     labels = _labels(parts.get("labels"))
     # The name of an alert is not its severity, nor is what makes two of them the same.
     identity = _words(parts.get("id")) or short_hash([strip_state(title), labels])
+    is_test = _TEST.fullmatch(state) is not None or parts.get("test") is True
+    sender = _words(parts.get("sender"))
     severity = _words(parts.get("severity"))
     return Alert(
         source=source,
@@ -228,7 +248,9 @@ def _alert(source: str, parts: Mapping[str, Any]) -> Alert:
         # Uptime Kuma has "https://" where there is no address.
         link=link if link not in ("", *WEB_SCHEMES) else None,
         picture=picture_at(_picture(parts.get("picture"))),
-        fingerprint=identity,
+        fingerprint="" if is_test else identity,
+        sender=base_address(sender).partition("/")[0] or sender,
+        is_test=is_test,
     )
 
 

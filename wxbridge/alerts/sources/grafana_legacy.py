@@ -7,25 +7,31 @@ The fields are those of Grafana's `pkg/services/alerting/notifiers/webhook.go`; 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from wxbridge.alerts.sources import as_free_text, picture_at, strip_state
-from wxbridge.core.json_values import as_labels, as_number, as_text, read_json
+from wxbridge.alerts.sources import as_free_text, base_address, picture_at, strip_state
+from wxbridge.core.json_values import as_labels, as_number, as_text, read_json_or_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
 NAME = "grafana"
 
 _STATUS = {"alerting": AlertStatus.FIRING, "ok": AlertStatus.RESOLVED, "no_data": AlertStatus.NO_DATA}
 _KNOWN = ("title", "ruleName", "state", "message", "evalMatches", "ruleUrl", "rule_url", "ruleId")
+_MADE_UP = "https://grafana.com/"
+"""Where the picture of a test lies."""
+REPLICA_SECONDS = 30.0
+"""How long after one replica of a Grafana the others say the same. It sends each notification once; a reminder comes
+no sooner than after a minute."""
 
 
 def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the signature of every source
     """Read a legacy notification.
 
     Raises:
-        BadBody: the body is no JSON.
+        BadBody: there is nothing in it, or it is no text.
     """
-    return read(read_json(body))
+    return read(read_json_or_text(body))
 
 
 def read(data: Any, source: str = NAME) -> AlertGroup:
@@ -33,7 +39,23 @@ def read(data: Any, source: str = NAME) -> AlertGroup:
     if not isinstance(data, dict) or not any(name in data for name in _KNOWN):
         return as_free_text(source, data)
     alert = _alert(data)
-    return AlertGroup(source=NAME, group_key=alert.fingerprint, title=alert.title, alerts=(alert,))
+    if as_text(data.get("orgId")) == "0":
+        return AlertGroup(source=NAME, group_key="", title=alert.title, alerts=(_test(alert),))
+    return AlertGroup(
+        source=NAME,
+        group_key=f"{alert.sender} {alert.fingerprint}",
+        title=alert.title,
+        alerts=(alert,),
+        dedupe="",
+        dedupe_seconds=REPLICA_SECONDS,
+    )
+
+
+def _test(alert: Alert) -> Alert:
+    """Somebody pressed "Send test": there is no organisation 0. Rule, dashboard, panel and picture are made up."""
+    annotations = {name: text for name, text in alert.annotations.items() if not name.startswith("__")}
+    picture = alert.picture if alert.picture and not alert.picture.params.get("url", "").startswith(_MADE_UP) else None
+    return replace(alert, fingerprint="", is_test=True, annotations=annotations, picture=picture)
 
 
 def _alert(data: dict[str, Any]) -> Alert:
@@ -44,6 +66,7 @@ def _alert(data: dict[str, Any]) -> Alert:
     title = as_text(data.get("title")).strip() or name
     message = as_text(data.get("message")).strip()
     labels = as_labels(data.get("tags"))
+    link = as_text(data.get("ruleUrl") or data.get("rule_url")).strip()
     if name:
         labels.setdefault("alertname", name)
     return Alert(
@@ -54,9 +77,10 @@ def _alert(data: dict[str, Any]) -> Alert:
         labels=labels,
         annotations=({"message": message} if message else {}) | _panel(data),
         values=_values(data.get("evalMatches")),
-        link=as_text(data.get("ruleUrl") or data.get("rule_url")).strip() or None,
+        link=link or None,
         picture=picture_at(image),
         fingerprint=f"{as_text(data.get('orgId'))}:{as_text(data.get('ruleId')) or name or strip_state(title)}",
+        sender=base_address(link),
     )
 
 

@@ -7,9 +7,10 @@ versions. It is Alertmanager's body with a title, a message, links, values and p
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Any
 
-from wxbridge.alerts.sources import alertmanager, picture_at
+from wxbridge.alerts.sources import alertmanager, base_address, picture_at
 from wxbridge.core.json_values import as_labels, as_number, as_text
 from wxbridge.core.model import AlertGroup, AlertStatus, PictureSpec, Value
 from wxbridge.core.pictures import fetch_spec
@@ -21,6 +22,9 @@ _ALERT_KEYS = frozenset(
     {"dashboardURL", "panelURL", "silenceURL", "values", "valueString", "ruleUID", "imageURL", "embeddedImage"}
 )
 _ALERTMANAGER_VERSION = "4"
+
+_TEST_KEY = re.compile(r"\{.*\}\d{4}-\d\d-\d\d .* m=\+[\d.]+", re.DOTALL)
+"""The key of the group of a test up to version 9: the labels, and Go's words for now."""
 
 _NO_DATA = "DatasourceNoData"
 _ERROR = "DatasourceError"
@@ -42,13 +46,31 @@ def is_unified(data: dict[str, Any]) -> bool:
 
 def read(data: dict[str, Any]) -> AlertGroup:
     """Read a decoded body of Grafana's."""
-    return alertmanager.read_group(data, NAME, as_text(data.get("title")).strip(), _finish)
+    group = alertmanager.read_group(data, NAME, as_text(data.get("title")).strip(), _finish)
+    if not _is_test(group):
+        return group
+    # Dashboard and panel of a test are made up, and so is its picture.
+    (alert,) = group.alerts
+    links = {name: address for name, address in alert.links.items() if name == "silence"}
+    alert = replace(alert, fingerprint="", is_test=True, link=None, links=links, picture=None)
+    return replace(group, alerts=(alert,), dedupe=None)
+
+
+def _is_test(group: AlertGroup) -> bool:
+    """Whether somebody pressed the button "Test", which makes a key for the occasion; old versions by their labels."""
+    if len(group.alerts) != 1:
+        return False
+    alert, key = group.alerts[0], group.group_key
+    made = re.fullmatch(rf".*-{re.escape(alert.fingerprint)}-\d+", key, re.DOTALL) or _TEST_KEY.fullmatch(key)
+    return bool(made) or (alert.labels.get("alertname"), alert.labels.get("instance")) == ("TestAlert", "Grafana")
 
 
 _LINKS = {"panel": "panelURL", "dashboard": "dashboardURL", "generator": "generatorURL", "silence": "silenceURL"}
 
 
 def _finish(fields: alertmanager.Fields, item: dict[str, Any]) -> None:
+    # Replicas of one Grafana share its own address, which stands before that of the Alertmanager within.
+    fields["sender"] = base_address(as_text(item.get("generatorURL")).strip()) or fields["sender"]
     _tell_state(fields)
     fields["values"], fields["picture"] = _values(item), _picture(item)
     addresses = {name: as_text(item.get(key)).strip() for name, key in _LINKS.items()}

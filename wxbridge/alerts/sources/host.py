@@ -12,7 +12,7 @@ from typing import Any
 
 from wxbridge.alerts.sources import MAX_ALERTS_PER_BODY, short_hash
 from wxbridge.core.errors import BadBody
-from wxbridge.core.json_values import as_labels, as_number, as_text, as_time, read_json
+from wxbridge.core.json_values import as_labels, as_number, as_text, as_time, read_json_or_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
 
 NAME = "host"
@@ -25,7 +25,7 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG00
     Raises:
         BadBody: there are none; where there are samples, it says that nobody here takes them.
     """
-    data = read_json(body)
+    data = read_json_or_text(body)
     items = data.get("alerts") if isinstance(data, dict) else None
     if not isinstance(items, list) or not items or not all(isinstance(item, dict) for item in items):
         if isinstance(data, dict) and "samples" in data:
@@ -39,6 +39,7 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG00
         title=alerts[0].title if len(alerts) == 1 else host,
         alerts=alerts,
         truncated=max(0, len(items) - MAX_ALERTS_PER_BODY),
+        dedupe=host,
     )
 
 

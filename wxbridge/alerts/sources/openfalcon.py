@@ -15,8 +15,9 @@ from typing import Any
 from wxbridge.alerts.sources import as_free_text, short_hash
 from wxbridge.alerts.sources.forms import read_form
 from wxbridge.core.errors import BadBody
-from wxbridge.core.json_values import as_number, as_text, read_json, read_text
+from wxbridge.core.json_values import as_number, as_text, read_json_or_text, read_text, refuse_nothing
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
+from wxbridge.core.text.normalise import clean_text
 
 NAME = "openfalcon"
 
@@ -37,7 +38,7 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG00
     """Read a form or a JSON object, whatever its content type says.
 
     Raises:
-        BadBody: the body is empty, or no UTF-8.
+        BadBody: there is nothing in the body, or it is no text.
     """
     fields = _fields(body)
     content, subject = (as_text(fields.get(name)).strip() for name in ("content", "subject"))
@@ -58,13 +59,14 @@ def _fields(body: bytes) -> dict[str, Any]:
     fields: Any = None
     if body.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         with suppress(BadBody):
-            fields = read_json(body)
+            fields = read_json_or_text(body)
     else:
         fields = read_form(body)
+        refuse_nothing(read_text(body))
     if isinstance(fields, dict) and any(as_text(fields.get(name)).strip() for name in ("content", "subject")):
         return fields
     # Told as it stands, where it is a text at all: what is refused is lost.
-    return {"tos": fields.get("tos") if isinstance(fields, dict) else None, "content": read_text(body)}
+    return {"tos": fields.get("tos") if isinstance(fields, dict) else None, "content": clean_text(read_text(body))}
 
 
 def _names(tos: Any) -> tuple[str, ...]:

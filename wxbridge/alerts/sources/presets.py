@@ -8,7 +8,8 @@ from __future__ import annotations
 from wxbridge.config.hooks import BodyMapping
 
 UPTIME_KUMA = BodyMapping(
-    title="monitor.name",
+    # Within its group, where it is in one: names are unique only there.
+    title="monitor.pathName || monitor.name",
     # Of a test or a certificate that expires there is no monitor, only a message.
     text="heartbeat.msg || msg",
     status="heartbeat.status == `0` && 'down' || heartbeat.status == `1` && 'up' "
@@ -16,7 +17,9 @@ UPTIME_KUMA = BodyMapping(
     labels={"type": "monitor.type", "host": "monitor.hostname", "tags": "monitor.tags"},
     values={"ping": "heartbeat.ping && {value: heartbeat.ping, unit: 'ms'}"},
     link="monitor.url",
-    id="monitor.id",
+    # Servers count from 1, each for itself, and do not say who they are.
+    id="monitor.id && join(' ', [to_string(monitor.id), monitor.pathName || monitor.name || '', "
+    "monitor.url || '', monitor.hostname || ''])",
 )
 """Uptime Kuma's notification "Webhook", as JSON or as a form (`server/notification-providers/webhook.js`)."""
 
@@ -29,6 +32,9 @@ ZABBIX = BodyMapping(
     link="starts_with(zabbix_url, 'http') && trigger_id && event_id "
     "&& join('', [zabbix_url, '/tr_events.php?triggerid=', trigger_id, '&eventid=', event_id]) || trigger_url",
     id="event_id",
+    sender="zabbix_url",
+    # The button sends the parameters as they were typed.
+    test="event_id && starts_with(event_id, '{')",
 )
 """Zabbix's media type "Webhook", which posts what its script says.
 
@@ -49,16 +55,21 @@ NIGHTINGALE = BodyMapping(
     values={"value": "trigger_value"},
     link="runbook_url",
     id="hash",
+    sender="join(' ', [cluster || '', group_name || ''])",
 )
 """Nightingale's (夜莺) webhook and callback: its struct `AlertCurEvent` (`models/alert_cur_event.go`)."""
 
 JENKINS = BodyMapping(
-    title="join(' #', [display_name || name, to_string(build.number)])",
+    # The folders, then the job: `payments » main #12`.
+    title="(display_name || name) && join(' #', ["
+    "join(' » ', [(path_parts(url || '')[1::2] | [:-1]), [display_name || name]][]), to_string(build.number)])",
     text="build.notes",
     status="build.status || build.phase",
     labels={"job": "name", "branch": "build.scm.branch", "phase": "build.phase"},
     link="build.full_url",
-    id="name",
+    # A name is unique within its folder only.
+    id="url || name",
+    sender="build.full_url",
 )
 """Jenkins' Notification plugin, format JSON; choose the event "Job finalized", or each build is told several times."""
 
@@ -73,9 +84,13 @@ GITHUB = BodyMapping(
         "user": "sender.login",
     },
     link="(workflow_run || workflow_job || check_run).html_url",
-    # The branch, and not who pushed: a failure and the success after it are of one workflow.
+    # The branch, and not who pushed: a failure and the success after it are of one workflow. A fork's branch of the
+    # same name is another one, and so is a workflow of the same name in another file.
     id="join(' ', [repository.full_name, (workflow_run || workflow_job || check_run).name || '', "
-    "(workflow_run || workflow_job || check_suite).head_branch || ''])",
+    "(workflow_run || workflow_job || check_suite || check_run.check_suite).head_branch || '', "
+    "workflow_run.head_repository.full_name || '', workflow_run.path || workflow_job.workflow_name || '', "
+    "(check_suite || check_run).app.slug || ''])",
+    sender="repository.html_url",
 )
 """GitHub's webhook, the events of Actions and checks ("Webhook events and payloads")."""
 

@@ -11,6 +11,7 @@ _BLANKS = (0x09, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x202F, 0x205F, 0x2060, 0
 _ASCII = _FULL_WIDTH | dict.fromkeys(_BLANKS, 0x20)
 _QUOTES = str.maketrans("“”„＂", '""""')
 _MATCHER_SIGNS = str.maketrans("＝！～，｛｝", "=!~,{}")
+_UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")', re.DOTALL)
 
 MAX_REMEMBERED_CHARS = 200
@@ -41,6 +42,17 @@ def fold(text: str) -> str:
 @lru_cache(maxsize=20_000)
 def _fold_name(name: str) -> str:
     return simplify(name).casefold()
+
+
+def clean_text(text: str) -> str:
+    """Take out what nobody sees and what turns a line around; line ends become newlines, tabs become spaces.
+
+    That is C0 (but the newline), DEL, C1, and the signs that embed, override and isolate directions (U+202A to U+202E,
+    U+2066 to U+2069). The joiners of emoji stay.
+    """
+    if not _UNSEEN.search(text):
+        return text
+    return _UNSEEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " "))
 
 
 def replace_surrogates(text: str) -> str:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 
 from wxbridge.alerts import render, routing, serialization
@@ -91,6 +92,15 @@ def check_told_or_refused(parse: Parse, body: bytes, headers: Mapping[str, str])
         assert str(error).endswith(".")  # noqa: PT017 - either outcome is right
     else:
         check_usable(group)
+
+
+def check_told(parse: Parse, data: Any, headers: Mapping[str, str]) -> None:
+    """Any JSON is told, but what says nothing."""
+    if data is None or data in ([], ""):
+        with pytest.raises(BadBody, match="nothing in the body"):
+            parse(json.dumps(data).encode(), headers)
+    else:
+        check_usable(parse(json.dumps(data).encode(), headers))
 
 
 def posted(parse: Parse, data: Any, headers: Mapping[str, str] = JSON_TYPE) -> AlertGroup:

@@ -9,8 +9,17 @@ import pytest
 from hypothesis import given
 
 from tests.support import payload_bytes
-from tests.unit.alerts.sources.source_checks import JSON_TYPE, ODD, check_usable, json_values, posted, spoiled
+from tests.unit.alerts.sources.source_checks import (
+    JSON_TYPE,
+    ODD,
+    check_told,
+    check_usable,
+    json_values,
+    posted,
+    spoiled,
+)
 from wxbridge.alerts import sources
+from wxbridge.alerts.known_alerts import KnownAlerts
 from wxbridge.alerts.sources.by_content import parse_alertmanager, parse_grafana
 from wxbridge.cli import sample_alerts as samples
 from wxbridge.core.errors import BadBody
@@ -207,11 +216,14 @@ def test_any_field_may_be_absent(field: str) -> None:
 # ---------------------------------------------------------------- a repeat and a new firing
 
 
+def said(*changes: dict[str, Any], **fields: Any) -> str:
+    return KnownAlerts().hear(group_of(*changes, **fields), 0.0).said
+
+
 def test_a_retry_is_the_same_and_what_was_measured_meanwhile_does_not_count() -> None:
-    first = group_of()
-    assert first.dedupe
-    assert group_of(values={"B": 50}, valueString="[ var='B' labels={} value=50 ]").dedupe == first.dedupe
-    assert group_of({"title": "x", "message": "y"}, annotations={}).dedupe == first.dedupe
+    first = said()
+    assert said(values={"B": 50}, valueString="[ var='B' labels={} value=50 ]") == first
+    assert said({"title": "x", "message": "y"}, annotations={}) == first
 
 
 @pytest.mark.parametrize(
@@ -224,12 +236,12 @@ def test_a_retry_is_the_same_and_what_was_measured_meanwhile_does_not_count() ->
     ],
 )
 def test_a_new_firing_and_a_resolution_are_not_the_same(changes: dict[str, Any]) -> None:
-    assert group_of(**changes).dedupe != group_of().dedupe
+    assert said(**changes) != said()
 
 
 def test_another_receiver_or_group_is_not_the_same() -> None:
-    assert len({group_of(changes).dedupe for changes in ({}, {"receiver": "b"}, {"groupKey": "b"})}) == 3
-    ended = [group_of(status="resolved", endsAt=f"2021-10-12T10:0{n}:00Z").dedupe for n in range(2)]
+    assert len({said(changes) for changes in ({}, {"receiver": "b"}, {"groupKey": "b"})}) == 3
+    ended = [said(status="resolved", endsAt=f"2021-10-12T10:0{n}:00Z") for n in range(2)]
     assert ended[0] != ended[1]
 
 
@@ -237,7 +249,8 @@ def test_the_order_of_alerts_does_not_make_a_repeat_new() -> None:
     data = copy.deepcopy(FIRING)
     data["alerts"].append(data["alerts"][0] | {"fingerprint": "0000"})
     turned = data | {"alerts": data["alerts"][::-1]}
-    assert posted(parse_grafana, data).dedupe == posted(parse_grafana, turned).dedupe
+    one, other = (KnownAlerts().hear(posted(parse_grafana, each), 0.0).said for each in (data, turned))
+    assert one == other
 
 
 # ---------------------------------------------------------------- whose it is, and what it is
@@ -285,11 +298,13 @@ def test_a_custom_payload_with_a_title_is_an_alert_as_ever() -> None:
     assert (alert.title, dict(alert.annotations)) == ("Disk", {"message": "is full"})
 
 
-def test_what_is_no_json_is_refused_with_a_sentence() -> None:
-    for body in (b"", b"alerts=x", b"\xff", b'{"alerts": [}'):
-        for parse in (parse_grafana, parse_alertmanager):
+def test_what_is_no_text_is_refused_with_a_sentence_and_what_is_no_json_is_told() -> None:
+    for parse in (parse_grafana, parse_alertmanager):
+        for body in (b"", b"\xff", b"null", b"[]", b"\x00\x01\x02" * 9):
             with pytest.raises(BadBody, match=r"\.$"):
                 parse(body, JSON_TYPE)
+        for body in (b"alerts=x", b'{"alerts": [}'):
+            assert parse(body, JSON_TYPE).text == body.decode()
 
 
 def test_of_a_huge_group_the_first_alerts_are_read_and_the_others_counted(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,5 +336,5 @@ KNOWN = dict.fromkeys((*FIRING, *FIRING["alerts"][0], "grafana_state_reason"), (
 
 @given(json_values(**KNOWN))
 def test_any_json_is_told(data: Any) -> None:
-    posted(parse_grafana, data)
+    check_told(parse_grafana, data, JSON_TYPE)
     posted(parse_grafana, {"alerts": [data], "receiver": data})

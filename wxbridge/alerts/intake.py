@@ -1,0 +1,62 @@
+"""What is done to whatever comes in, before anything looks at it: texts are bounded, and the sender gets its name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from wxbridge.core.model import Alert, AlertGroup, Value
+
+MAX_LABEL_CHARS = 2000
+"""Of a label's name and value, of a title, and of a value's name and words: what is held against expressions, stored
+with each alert and told. What is longer is cut, and the cut is marked."""
+MAX_TEXT_CHARS = 100_000
+"""Of an annotation, and of a text that is no alert: more than any channel takes."""
+MAX_SENDER_CHARS = 200
+
+
+def prepare_group(group: AlertGroup, instance: str = "") -> AlertGroup:
+    """Bound a group's texts, and name its sender: by `instance`, else as the body says."""
+    instance = instance.strip()[:MAX_SENDER_CHARS]
+    alerts = tuple(_prepare(alert, instance) for alert in group.alerts)
+    text = group.text and _cut(group.text, MAX_TEXT_CHARS)
+    return replace(group, title=_cut(group.title), text=text, alerts=alerts)
+
+
+def _prepare(alert: Alert, instance: str) -> Alert:
+    sender = instance or alert.sender[:MAX_SENDER_CHARS]
+    if sender == alert.sender and _is_short(alert):
+        return alert
+    return replace(
+        alert,
+        title=_cut(alert.title),
+        labels=_cut_labels(alert.labels),
+        annotations={_cut(name): _cut(text, MAX_TEXT_CHARS) for name, text in alert.annotations.items()},
+        values=tuple(_cut_value(value) for value in alert.values),
+        state=_cut(alert.state),
+        sender=sender,
+    )
+
+
+def _is_short(alert: Alert) -> bool:
+    """Whether nothing of it is cut, as is usual: the sum of all is asked for instead of each."""
+    chars = len(alert.title) + len(alert.state) + sum(map(len, alert.labels)) + sum(map(len, alert.labels.values()))
+    for value in alert.values:
+        chars += len(value.name) + len(value.text or "") + sum(map(len, value.labels.values()))
+        chars += sum(map(len, value.labels))
+    if any(len(text) > MAX_TEXT_CHARS for text in alert.annotations.values()):
+        return False
+    return chars <= MAX_LABEL_CHARS
+
+
+def _cut_value(value: Value) -> Value:
+    text = None if value.text is None else _cut(value.text)
+    return replace(value, name=_cut(value.name), text=text, labels=_cut_labels(value.labels), unit=_cut(value.unit))
+
+
+def _cut_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    return {_cut(name): _cut(text) for name, text in labels.items()}
+
+
+def _cut(text: str, limit: int = MAX_LABEL_CHARS) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
