@@ -190,7 +190,7 @@ def _document(body: bytes, headers: Mapping[str, str]) -> Any:
     if is_multipart(body) or is_form:
         return _inner(read_form(body))
     start = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if kind.endswith("json") or start in (b"{", b"[", b'"', b"\xff", b"\xfe"):
+    if kind.endswith("json") or not start or start in (b"{", b"[", b'"', b"\xff", b"\xfe"):
         return read_json_or_text(body)
     text = read_text(body)
     refuse_nothing(text)
