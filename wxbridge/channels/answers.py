@@ -12,10 +12,21 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
-from wxbridge.core.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
+from wxbridge.core.errors import (
+    BadAddress,
+    Offline,
+    Permanent,
+    SendError,
+    Throttled,
+    Transient,
+    Unauthorised,
+    Unknown,
+)
 
 DEFAULT_WAIT_SECONDS = 60.0
 """How long to wait where a service wants us slower and does not say for how long."""
+MAX_WAIT_SECONDS = 3600.0
+"""The longest wait that a service may ask for."""
 MAX_WORDS_CHARS = 300
 """How much is kept of a service's own words."""
 
@@ -86,6 +97,11 @@ class AnswerVerdict:
         """Whether people see the message, at least some of them."""
         return self.meaning in (Meaning.SENT, Meaning.PARTLY_SENT)
 
+    @property
+    def is_from_service(self) -> bool:
+        """Whether the service itself answered, and not something that stands before it or broke."""
+        return self.code is not None or self.meaning in (Meaning.TOO_BIG, Meaning.THROTTLED)
+
     def failure(self, service: str) -> SendError:
         """Make the error that tells delivery what to do; `service` names who answered."""
         said = " ".join(part for part in (self.code, self.words) if part)
@@ -97,12 +113,14 @@ class AnswerVerdict:
                 error = BadAddress(text)
                 error.code = self.code
                 return error
-            case Meaning.TOO_BIG | Meaning.WRONG_CONFIGURATION | Meaning.REFUSED:
+            case Meaning.WRONG_CONFIGURATION:
+                return Unauthorised(text, code=self.code)
+            case Meaning.TOO_BIG | Meaning.REFUSED:
                 return Permanent(text, code=self.code)
             case Meaning.UNKNOWN:
                 return Unknown(f"{text}; it may have been sent", code=self.code)
             case _:
-                return Transient(text, code=self.code)
+                return Transient(text, code=self.code) if self.is_from_service else Offline(text)
 
 
 def judge_answer(answer: HttpAnswer, codes: ServiceCodes) -> AnswerVerdict:
@@ -159,5 +177,5 @@ def _judge_by_status(answer: HttpAnswer) -> AnswerVerdict:
     what = "an empty body" if not head else "a web page" if is_page else "no JSON with an errcode"
     is_success = answer.status < 300 and not is_page  # noqa: PLR2004 - HTTP
     known = _STATUSES.get(answer.status, ServiceCode(Meaning.UNKNOWN) if is_success else _FROM_A_PROXY)
-    wait = answer.retry_after or known.wait
+    wait = min(answer.retry_after or known.wait, MAX_WAIT_SECONDS)
     return AnswerVerdict(known.meaning, None, f"HTTP {answer.status} with {what}", known.advice, wait)

@@ -10,15 +10,15 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.answers import AnswerVerdict, Meaning, ServiceCode, ServiceCodes, codes_meaning
+from wxbridge.channels.answers import AnswerVerdict, HttpAnswer, Meaning, ServiceCode, ServiceCodes, codes_meaning
 from wxbridge.channels.http import (
     AccountCooldowns,
     HttpChannel,
@@ -75,6 +75,7 @@ CODES: ServiceCodes = {
 _MOBILE = re.compile(r"1\d{10}", re.ASCII)
 _BAD_MESSAGE_TYPE = "400105"
 _BAD_PARAMETER = "40035"
+_BAD_SIGNATURE_OR_KEYWORD = "310000"
 
 
 def sign(secret: str, milliseconds: int) -> str:
@@ -101,7 +102,7 @@ class DingtalkRobot:
     @property
     def service(self) -> HttpService:
         """Where its requests go."""
-        return HttpService(f"DingTalk (the robot at {self.base_url})", self.base_url, self.ca)
+        return HttpService(f"DingTalk (the robot at {self.base_url})", self.base_url, self.ca, self.identity)
 
 
 class DingtalkTarget(TargetSettings):
@@ -159,8 +160,9 @@ class DingtalkSettings(Section):
 
 
 class DingtalkChannel(HttpChannel):
-    """Sends through robots of DingTalk; implements `model.Channel`. Nothing to connect, so it is always online."""
+    """Sends through robots of DingTalk; implements `model.Channel`."""
 
+    name = "dingtalk"
     capabilities = CAPABILITIES
     codes = CODES
 
@@ -168,12 +170,23 @@ class DingtalkChannel(HttpChannel):
         self,
         *,
         timing: HttpTiming | None = None,
+        targets: Mapping[str, TargetSettings] | None = None,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(timing)
+        super().__init__(timing, targets=targets, monotonic=monotonic)
         self._wall = wall
         self._cooldowns = AccountCooldowns(monotonic)
+
+    def list_services(self, address: Any) -> Sequence[HttpService]:
+        """Give the robot of a target."""
+        return [address.robot().service] if isinstance(address, DingtalkTarget) else ()
+
+    def judge(self, answer: HttpAnswer) -> AnswerVerdict:
+        """Tell what DingTalk's answer means. A keyword that is missing is the message's fault, not the robot's."""
+        verdict = super().judge(answer)
+        is_keyword = verdict.code == _BAD_SIGNATURE_OR_KEYWORD and "keyword" in verdict.words.lower()
+        return replace(verdict, meaning=Meaning.REFUSED) if is_keyword else verdict
 
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
         """Send one message; `address` is a `DingtalkTarget`.
@@ -182,7 +195,7 @@ class DingtalkChannel(HttpChannel):
             Throttled: the robot is mute; nothing is sent until that is over.
             Offline: DingTalk is not reached. Unknown: no answer came. Transient: it is busy.
             BadAddress: the group is gone.
-            Permanent: the robot or its signature is refused, or the message is.
+            Unauthorised: the robot or its signature is refused. Permanent: the message is.
         """
         if not isinstance(address, DingtalkTarget):
             raise Permanent(f"this is no robot of DingTalk: {type(address).__name__}")
@@ -200,7 +213,7 @@ class DingtalkChannel(HttpChannel):
             raise verdict.failure(robot.service.shown)
         return Receipt()
 
-    async def probe(self, address: DingtalkTarget) -> str:
+    async def probe(self, address: Any) -> str:
         """Tell whether token and signature are good; nobody sees anything: there is no message of this type.
 
         Raises:
@@ -210,6 +223,7 @@ class DingtalkChannel(HttpChannel):
         verdict = await self._post(robot, encode_json({"msgtype": "wxbridge"}), sends=False)
         if verdict.code not in (_BAD_MESSAGE_TYPE, _BAD_PARAMETER) and verdict.meaning is not Meaning.THROTTLED:
             raise verdict.failure(robot.service.shown)
+        self.note_let_in(robot.service)
         return f"the robot is known at {robot.base_url}"
 
     async def _post(self, robot: DingtalkRobot, data: bytes, *, sends: bool = True) -> AnswerVerdict:
@@ -256,8 +270,8 @@ def make_title(markdown: str) -> str:
     return "wxbridge"
 
 
-def _create(context: ChannelContext) -> Channel:  # noqa: ARG001 - every target says all that is needed
-    return DingtalkChannel()
+def _create(context: ChannelContext) -> Channel:
+    return DingtalkChannel(targets=context.targets)
 
 
 PLUGIN = ChannelPlugin(

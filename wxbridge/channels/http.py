@@ -8,24 +8,31 @@ import json
 import os
 import ssl
 import time
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
 
 import aiohttp
+import structlog
 
-from wxbridge.channels.answers import AnswerVerdict, HttpAnswer, ServiceCodes, judge_answer, without_doubt
+from wxbridge.channels.answers import AnswerVerdict, HttpAnswer, Meaning, ServiceCodes, judge_answer, without_doubt
+from wxbridge.channels.service_states import ServiceStates
+from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import Offline, Permanent, SendError, Transient, Unknown
 from wxbridge.core.model import ChannelState, ChannelStatus, OnInbound, OnStatus
+from wxbridge.core.single_flight import SingleFlight
 from wxbridge.core.tls import make_tls_context
+
+log = structlog.get_logger()
 
 MAX_ANSWER_BYTES = 1024 * 1024
 """How much of an answer is read; the real ones have some hundred bytes."""
 IDLE_CONNECTION_SECONDS = 4.0
 """How long an unused connection is kept."""
+SECONDS_BETWEEN_ROUNDS = 1.0
+"""Between two rounds in which looks that are due are made."""
 MIN_BYTES_PER_SECOND = 256 * 1024
 """How fast a line is that we wait for: a large body gets that much longer."""
 
@@ -49,6 +56,13 @@ class HttpService:
     base_url: str
     ca: Path | None = None
     """A file with the authority to trust besides the system's."""
+    account: str = ""
+    """What tells the robot or application from others; no secret."""
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What stands for the service and for the account, where their states are kept."""
+        return self.base_url, f"{self.base_url} {self.account}"
 
 
 @dataclass
@@ -246,30 +260,82 @@ class AccountCooldowns:
 
 
 class HttpChannel:
-    """What channels have in common that keep no connection: they are up, nobody writes back, and they ask alike."""
+    """What channels have in common that keep no connection: they ask alike, and what is away is a state.
 
+    What is not reached, or lets us not in, is looked after until it is well again (`ServiceStates`).
+    """
+
+    name: ClassVar[str] = "service"
+    """How the log calls it."""
     codes: ClassVar[ServiceCodes] = {}
     """What the service's codes mean."""
 
-    def __init__(self, timing: HttpTiming | None = None) -> None:
+    def __init__(
+        self,
+        timing: HttpTiming | None = None,
+        *,
+        targets: Mapping[str, TargetSettings] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._http = HttpClient(timing or HttpTiming())
-        self._status = ChannelStatus(ChannelState.ONLINE, datetime.now(UTC))
+        self._targets = targets or {}
+        self._states = ServiceStates(self.name, monotonic)
+        self._looks: SingleFlight[None] = SingleFlight(f"look at {self.name}")
 
     @property
     def status(self) -> ChannelStatus:
-        """Online, since the start."""
-        return self._status
+        """Online, unless a service is not reached or an account is refused."""
+        return self._states.status
+
+    def list_services(self, address: Any) -> Sequence[HttpService]:  # noqa: ARG002 - each channel's own
+        """List the robots or applications that a target can be reached by: one that is well is enough."""
+        return ()
+
+    def status_of(self, address: Any) -> ChannelStatus:
+        """Tell the state of a target: that of the first of its robots that is well, else of the first."""
+        services = () if self._states.is_well else self.list_services(address)
+        found = [self._states.status_of(service.names) for service in services]
+        up = [status for status in found if status.state is ChannelState.ONLINE]
+        return (up or found or [self._states.status_of(())])[0]
+
+    async def probe(self, address: Any) -> str:
+        """Ask the service about a target without anybody seeing it; tell what was found. Raises `SendError`."""
+        raise NotImplementedError  # pragma: no cover - every channel has its own
 
     async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:  # noqa: ARG002 - nobody writes back
-        """Say that it is up, stay until cancelled, then close the connections."""
-        on_status(self._status)
+        """Look after what is away, and tell the state whenever it changes, until cancelled."""
+        self._states.listener = on_status
+        on_status(self.status)
         try:
-            await asyncio.Event().wait()
+            while True:
+                await asyncio.sleep(SECONDS_BETWEEN_ROUNDS)
+                await self.look_after()
         finally:
             await self.close()
 
+    async def look_after(self) -> None:
+        """Ask the services about the targets that are away, where a look is due."""
+        if self._states.is_well:
+            return
+        due = [
+            address
+            for address in self._targets.values()
+            if any(self._states.is_look_due(service.names) for service in self.list_services(address))
+        ]
+        for error in await asyncio.gather(*map(self.probe, due), return_exceptions=True):
+            if isinstance(error, Exception) and not isinstance(error, SendError):
+                log.error("a look at a service failed in a way it should not", channel=self.name, error=repr(error))
+
+    def _name_account(self, service: HttpService) -> str:
+        """Name the targets that an account belongs to."""
+        return (
+            ", ".join(name for name, address in self._targets.items() if service in self.list_services(address))
+            or service.shown
+        )
+
     async def close(self) -> None:
         """Close the connections. Safe to call twice."""
+        await self._looks.close()
         await self._http.close()
 
     async def ask(
@@ -285,20 +351,59 @@ class HttpChannel:
     ) -> AnswerVerdict:
         """Make one request and judge its answer; see `HttpClient.ask` for the arguments and what is raised.
 
-        Where it does not send, a doubtful answer is a passing fault.
+        Where it does not send, a doubtful answer is a passing fault. Where an earlier request got no answer, the
+        service has to show that it is alive before anything is sent.
         """
-        answer = await self._http.ask(
-            method,
-            service.base_url + path,
-            service=service.shown,
-            sends=sends,
-            ca=service.ca,
-            params=params,
-            data=data,
-            size=size,
-        )
+        await self._prove_alive(service)
+        place, account = service.names
+        try:
+            answer = await self._http.ask(
+                method,
+                service.base_url + path,
+                service=service.shown,
+                sends=sends,
+                ca=service.ca,
+                params=params,
+                data=data,
+                size=size,
+            )
+        except (Offline, Transient, Unknown) as error:
+            self._states.note_failure(place, str(error), is_unproven=not isinstance(error, Offline))
+            if isinstance(error, Offline):
+                error.retry_after = self._states.seconds_until_look([place])
+            raise
         verdict = self.judge(answer)
+        if verdict.meaning is Meaning.WRONG_CONFIGURATION:
+            self._states.note_refusal(account, f"{self._name_account(service)}: {verdict.failure(service.shown)}")
+        elif not verdict.is_from_service:
+            self._states.note_failure(place, str(verdict.failure(service.shown)))
+        else:
+            self._states.note_success(place)
+            if sends and verdict.meaning is not Meaning.RENEW_TOKEN:
+                self.note_let_in(service)
         return verdict if sends else without_doubt(verdict)
+
+    def note_let_in(self, service: HttpService) -> None:
+        """Note that the service knows an account."""
+        self._states.note_success(service.names[1])
+
+    async def _prove_alive(self, service: HttpService) -> None:
+        """Ask for anything where the last request got no answer. Raises `Offline` where that gets none either."""
+        if not self._states.is_unproven(service.base_url):
+            return
+        try:
+            await self._looks.run(service.base_url, lambda: self._look(service))
+        except SendError as error:
+            wait = self._states.seconds_until_look([service.base_url])
+            raise Offline(f"{service.shown} gives no sign of life: {error}", retry_after=wait) from None
+
+    async def _look(self, service: HttpService) -> None:
+        try:
+            await self._http.ask("GET", f"{service.base_url}/", service=service.shown, sends=False, ca=service.ca)
+        except SendError as error:
+            self._states.note_failure(service.base_url, str(error))
+            raise
+        self._states.note_alive(service.base_url)
 
     def judge(self, answer: HttpAnswer) -> AnswerVerdict:
         """Tell what an answer means."""

@@ -111,6 +111,13 @@ class Offline(SendError):
         self.retry_after = retry_after
 
 
+class Unauthorised(Offline):
+    """The service does not let us in: a key was refused, an application revoked, a robot removed.
+
+    It waits like any message whose channel is away; somebody has to mend the configuration, or the service.
+    """
+
+
 class Throttled(SendError):
     """The service wants us slower: nothing was sent; wait `retry_after` seconds."""
 
@@ -124,7 +131,14 @@ class Transient(SendError):
 
 
 class Unknown(SendError):
-    """No answer in time: it may have been sent. Repeated once, marked as a possible repeat."""
+    """No clear answer: it may have been sent. Repeated, marked as a possible repeat, with growing pauses.
+
+    `is_cut` says that the connection died under it: such an attempt does not count as a try.
+    """
+
+    def __init__(self, text: str, *, code: str | None = None, is_cut: bool = False) -> None:
+        super().__init__(text, code=code)
+        self.is_cut = is_cut
 
 
 class Permanent(SendError):

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 # ---------------------------------------------------------------- alerts: what a monitor said
 
@@ -374,6 +374,14 @@ class Inbound:
 
 OnInbound = Callable[[Inbound], Awaitable[None]]
 OnStatus = Callable[[ChannelStatus], None]
+
+
+@runtime_checkable
+class AccountChannel(Protocol):
+    """A channel that serves several accounts, of which one may be away while the others are up."""
+
+    def status_of(self, address: Any) -> ChannelStatus:
+        """Tell the state of what a target's address needs: only while that is ONLINE anything is sent there."""
 
 
 class Channel(Protocol):

@@ -14,7 +14,7 @@ from wxbridge.config.types import TargetSettings
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import Body, Channel, ChannelState, NotificationKind, PictureDrawer
+from wxbridge.core.model import AccountChannel, Body, Channel, ChannelState, NotificationKind, PictureDrawer
 from wxbridge.core.text.i18n import Language
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
@@ -70,6 +70,12 @@ class Lane:
     def is_online(self) -> bool:
         """Whether the channel can send now."""
         return self.channel.status.state is ChannelState.ONLINE
+
+    def is_up(self, target: str) -> bool:
+        """Tell whether the channel can send to a target now: one of its accounts may be away alone."""
+        if isinstance(self.channel, AccountChannel):
+            return self.channel.status_of(self.targets[target]).state is ChannelState.ONLINE
+        return self.is_online
 
 
 @dataclass(frozen=True)

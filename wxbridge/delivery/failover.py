@@ -113,7 +113,7 @@ def _choices(context: DeliveryContext, target: str) -> list[tuple[Lane, str]]:
     lane = context.lane_of(target)
     names = lane.targets[target].fallback if lane else ()
     choices = [(its, name) for name in names if (its := context.lane_of(name))]
-    return sorted(choices, key=lambda choice: not choice[0].is_online)
+    return sorted(choices, key=lambda choice: not choice[0].is_up(choice[1]))
 
 
 def _bodies(

@@ -124,15 +124,13 @@ class SendLoop:
         if self._closing:
             self.rested.set()
             return None
-        if not lane.is_online:
+        up = [name for name in lane.targets if lane.is_up(name)]
+        if not up:
             return None
-        self._context.been_online.add(lane.name)
+        if lane.is_online:
+            self._context.been_online.add(lane.name)
         now = clock.monotonic()
-        waits = {
-            name: lane.pacer.wait(target.chat_key(), now)
-            for name, target in lane.targets.items()
-            if name not in self._busy
-        }
+        waits = {name: lane.pacer.wait(lane.targets[name].chat_key(), now) for name in up if name not in self._busy}
         ready = [name for name, wait in waits.items() if not wait]
         later = min((wait for wait in waits.values() if wait), default=None)
         budget = lane.pacer.budget(now)
@@ -338,7 +336,9 @@ class SendLoop:
         )
         self._context.count(message.target, "retried" if is_try_spent else "waited")
         about = {"message": message.id, "target": message.target, "error": str(error), "code": error.code}
-        log.warning("not sent, will try again", **about, after=round(wait, 1))
+        # An outage has its own line, where it begins and where it ends.
+        write = log.warning if self._lane.is_up(message.target) else log.debug
+        write("not sent, will try again", **about, after=round(wait, 1))
 
     async def _unknown(self, message: Message, error: SendError) -> None:
         """No answer: repeat once, marked; a second silence is final, and is not called sent."""

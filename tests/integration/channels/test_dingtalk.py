@@ -26,7 +26,7 @@ from wxbridge.channels.dingtalk import (
     make_title,
     sign,
 )
-from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
+from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import PictureFile, Text
 from wxbridge.testing import FakeClock
 
@@ -73,14 +73,14 @@ DOCUMENTED = {
     40035: Permanent,
     43004: Permanent,
     130101: Throttled,
-    300001: Permanent,
-    300005: Permanent,
-    310000: Permanent,
+    300001: Unauthorised,
+    300005: Unauthorised,
+    310000: Unauthorised,
     400013: BadAddress,
-    400101: Permanent,
-    400102: Permanent,
+    400101: Unauthorised,
+    400102: Unauthorised,
     400105: Permanent,
-    400106: Permanent,
+    400106: Unauthorised,
     410100: Throttled,
     430101: Permanent,
     430102: Permanent,
@@ -204,7 +204,7 @@ def test_the_signature_is_that_of_the_documentation() -> None:
 
 async def test_a_clock_that_is_hours_off_is_said_with_what_to_look_at(dingtalk, target, clock) -> None:
     channel = DingtalkChannel(timing=PATIENT, wall=lambda: clock.wall() - 3700, monotonic=clock.monotonic)
-    with pytest.raises(Permanent, match=r"310000.*clock") as caught:
+    with pytest.raises(Unauthorised, match=r"310000.*clock") as caught:
         await channel.send(target, Text("x"))
     assert caught.value.code == "310000"
     await channel.close()
@@ -212,11 +212,11 @@ async def test_a_clock_that_is_hours_off_is_said_with_what_to_look_at(dingtalk, 
 
 async def test_a_wrong_secret_and_a_missing_keyword_are_said_in_the_services_words(dingtalk, channel) -> None:
     dingtalk.add_robot("words", keyword="告警")
-    with pytest.raises(Permanent, match="签名不匹配"):
+    with pytest.raises(Unauthorised, match="签名不匹配"):
         await channel.send(made(base_url=dingtalk.url, access_token="token", secret="other"), Text("x"))
     with pytest.raises(Permanent, match="keywords not in content"):
         await channel.send(made(base_url=dingtalk.url, access_token="words"), Text("x"))
-    with pytest.raises(Permanent, match="300005"):
+    with pytest.raises(Unauthorised, match="300005"):
         await channel.send(made(base_url=dingtalk.url, access_token="gone"), Text("x"))
     await channel.send(made(base_url=dingtalk.url, access_token="words"), Text("告警 x"))
 
@@ -237,8 +237,8 @@ async def test_no_answer_is_not_known_and_no_connection_has_sent_nothing(dingtal
     caplog.set_level(logging.DEBUG)
     channel = DingtalkChannel(timing=FAST, wall=clock.wall, monotonic=clock.monotonic)
     errors = []
-    for spoil, kind in ((dingtalk.stall, Unknown), (dingtalk.cut, Unknown), (dingtalk.proxy_page, Transient)):
-        spoil()
+    for spoil, kind in ((dingtalk.stall, Unknown), (dingtalk.cut, Unknown), (dingtalk.proxy_page, Offline)):
+        spoil(path="/robot/send")
         with pytest.raises(kind) as caught:
             await channel.send(target, Text("x"))
         errors.append(str(caught.value))
@@ -253,7 +253,7 @@ async def test_no_answer_is_not_known_and_no_connection_has_sent_nothing(dingtal
 
 async def test_a_robot_can_be_tried_without_anybody_seeing_it(dingtalk, channel, target) -> None:
     assert "known" in await channel.probe(target)
-    with pytest.raises(Permanent, match="300005"):
+    with pytest.raises(Unauthorised, match="300005"):
         await channel.probe(made(base_url=dingtalk.url, access_token="gone"))
     assert dingtalk.messages == []
 

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, PrivateAttr, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.answers import AnswerVerdict, Meaning
-from wxbridge.channels.http import HttpTiming, encode_json
+from wxbridge.channels.http import HttpService, HttpTiming, encode_json
 from wxbridge.channels.wecom.answers import DEFAULT_URL, INVALID_MEDIA, WecomChannel, describe_missed, make_receipt
 from wxbridge.channels.wecom.media import (
     MAX_FILE_BYTES,
@@ -193,8 +193,9 @@ def find_application(target: AppTarget, shared: WecomSettings | None) -> WecomAp
 
 
 class AppChannel(WecomChannel):
-    """Sends as applications; implements `model.Channel`. There is nothing to connect, so it is always online."""
+    """Sends as applications; implements `model.Channel`."""
 
+    name = "wecom_app"
     capabilities = CAPABILITIES
 
     def __init__(
@@ -206,7 +207,7 @@ class AppChannel(WecomChannel):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shared = context.settings if isinstance(context.settings, WecomSettings) else None
-        super().__init__(timing)
+        super().__init__(timing, targets=context.targets, monotonic=monotonic)
         self._tokens = TokenCache(context.database, self._fetch_token, wall=wall, monotonic=monotonic)
         self._media = WecomMediaCache(self._upload, wall=wall)
         self._quotas = MemberQuotas(monotonic)
@@ -218,6 +219,12 @@ class AppChannel(WecomChannel):
         await self._tokens.close()
         await super().close()
 
+    def list_services(self, address: Any) -> Sequence[HttpService]:
+        """Give the application of a target; none where its configuration lacks something."""
+        if not isinstance(address, AppTarget) or address.lacks(self._shared):
+            return ()
+        return [find_application(address, self._shared).service]
+
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:  # noqa: ARG002
         """Send one message; `address` is an `AppTarget`. Whom it did not reach stands in the receipt's note.
 
@@ -225,7 +232,7 @@ class AppChannel(WecomChannel):
             Throttled: WeCom wants us slower, or would drop it silently for a member who has had too many.
             BadAddress: it reaches nobody. Where an alert named them, it is `Permanent`: the next names others.
             Offline: WeCom is not reached. Unknown: no answer came. Transient: it is busy.
-            Permanent: the application is refused or not configured, or the message is refused.
+            Unauthorised: the application is refused. Permanent: it is not configured, or the message is refused.
         """
         if not isinstance(address, AppTarget):
             raise Permanent(f"this is no target of a WeCom application: {type(address).__name__}")
@@ -289,7 +296,7 @@ class AppChannel(WecomChannel):
             return make_receipt(verdict)
         raise verdict.failure(app.service.shown)
 
-    async def probe(self, address: AppTarget) -> str:
+    async def probe(self, address: Any) -> str:
         """Tell whether corp id, secret, agent id and this host's address are good; nobody sees anything.
 
         Raises:
@@ -299,6 +306,7 @@ class AppChannel(WecomChannel):
         verdict = await self._call(app, "GET", "/cgi-bin/agent/get", params={"agentid": str(app.agent_id)})
         if verdict.meaning is not Meaning.SENT:
             raise verdict.failure(app.service.shown)
+        self.note_let_in(app.service)
         name = str(verdict.data.get("name") or "")
         return f"application {app.agent_id}{f' ({name})' if name else ''} is let in at {app.base_url}"
 

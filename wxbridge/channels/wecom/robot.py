@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -66,7 +66,7 @@ class WecomRobot:
     @property
     def service(self) -> HttpService:
         """Where its requests go."""
-        return HttpService(f"WeCom ({self.name} at {self.base_url})", self.base_url, self.ca)
+        return HttpService(f"WeCom ({self.name} at {self.base_url})", self.base_url, self.ca, self.identity)
 
 
 def _split_keys(value: Any) -> Any:
@@ -144,15 +144,26 @@ class RobotSettings(Section):
 
 
 class RobotChannel(WecomChannel):
-    """Sends through group robots; implements `model.Channel`. There is nothing to connect, so it is always online."""
+    """Sends through group robots; implements `model.Channel`."""
 
+    name = "wecom_robot"
     capabilities = CAPABILITIES
 
-    def __init__(self, *, timing: HttpTiming | None = None, monotonic: Callable[[], float] = time.monotonic) -> None:
-        super().__init__(timing)
+    def __init__(
+        self,
+        *,
+        timing: HttpTiming | None = None,
+        targets: Mapping[str, TargetSettings] | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(timing, targets=targets, monotonic=monotonic)
         self._cooldowns = AccountCooldowns(monotonic)
         self._refused: set[str] = set()
         """Robots whose key was refused, until it is taken again."""
+
+    def list_services(self, address: Any) -> Sequence[HttpService]:
+        """List the robots of a target."""
+        return [robot.service for robot in address.robots()] if isinstance(address, RobotTarget) else ()
 
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
         """Send one message; `address` is a `RobotTarget`. The robot that has rested longest has its turn.
@@ -162,7 +173,7 @@ class RobotChannel(WecomChannel):
         Raises:
             Throttled: all robots are to be slower.
             Offline: WeCom is not reached. Unknown: no answer came. Transient: it is busy.
-            Permanent: every key is refused, or the message itself is.
+            Unauthorised: every key is refused. Permanent: the message is.
         """
         if not isinstance(address, RobotTarget):
             raise Permanent(f"this is no robot of WeCom: {type(address).__name__}")
@@ -190,16 +201,21 @@ class RobotChannel(WecomChannel):
                 raise verdict.failure(robot.service.shown)
         raise self._explain_nobody(address.robots(), refusal)
 
-    async def probe(self, address: RobotTarget) -> str:
+    async def probe(self, address: Any) -> str:
         """Tell whether the keys are good; nobody sees anything: WeCom refuses an empty text only from a known robot.
 
         Raises:
             SendError: a key is not, or WeCom is not reached.
         """
+        failures = []
         for robot in address.robots():
             verdict = await self._post(robot, {"msgtype": "text", "text": {"content": ""}}, sends=False)
             if verdict.code not in (EMPTY_TEXT, BAD_PARAMETER) and verdict.meaning is not Meaning.THROTTLED:
-                raise verdict.failure(robot.service.shown)
+                failures.append(verdict.failure(robot.service.shown))
+            else:
+                self.note_let_in(robot.service)
+        if failures:
+            raise failures[0]
         return f"{len(address.robots())} key(s) known at {address.robots()[0].base_url}"
 
     def _in_turn(self, robots: tuple[WecomRobot, ...]) -> list[WecomRobot]:
@@ -242,8 +258,8 @@ class RobotChannel(WecomChannel):
         )
 
 
-def _create(context: ChannelContext) -> Channel:  # noqa: ARG001 - every target says all that is needed
-    return RobotChannel()
+def _create(context: ChannelContext) -> Channel:
+    return RobotChannel(targets=context.targets)
 
 
 PLUGIN = ChannelPlugin(

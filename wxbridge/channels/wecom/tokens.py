@@ -44,7 +44,8 @@ class WecomApplication:
     @property
     def service(self) -> HttpService:
         """Where its requests go."""
-        return HttpService(f"WeCom (application {self.agent_id} at {self.base_url})", self.base_url, self.ca)
+        shown = f"WeCom (application {self.agent_id} at {self.base_url})"
+        return HttpService(shown, self.base_url, self.ca, f"{self.identity} {self.agent_id}")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT
 from wxbridge.channels.answers import HttpAnswer, Meaning
 from wxbridge.channels.http import HttpClient, HttpTiming
 from wxbridge.channels.wecom.answers import CODES, classify
-from wxbridge.core.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unknown
+from wxbridge.core.errors import BadAddress, Offline, Permanent, SendError, Throttled, Transient, Unauthorised, Unknown
 
 SERVICE = "WeCom"
 PAGE = b"<!DOCTYPE html><html><title>Log in to the proxy</title></html>"
@@ -31,7 +31,7 @@ def said(errcode: object, status: int = 200, **more: object) -> HttpAnswer:
 
 DOCUMENTED = {
     -1: Transient,
-    40001: Permanent,
+    40001: Unauthorised,
     40003: BadAddress,
     40004: Permanent,
     40005: Permanent,
@@ -40,24 +40,24 @@ DOCUMENTED = {
     40008: Permanent,
     40009: Permanent,
     40011: Permanent,
-    40013: Permanent,
+    40013: Unauthorised,
     40014: Transient,
     40031: BadAddress,
     40032: Permanent,
     40033: Permanent,
     40035: Permanent,
-    40056: Permanent,
+    40056: Unauthorised,
     40058: Permanent,
     40063: Permanent,
     40066: BadAddress,
     40068: BadAddress,
     40070: BadAddress,
-    40091: Permanent,
+    40091: Unauthorised,
     41001: Transient,
-    41002: Permanent,
-    41004: Permanent,
+    41002: Unauthorised,
+    41004: Unauthorised,
     41006: Permanent,
-    41011: Permanent,
+    41011: Unauthorised,
     42001: Transient,
     44001: Permanent,
     44004: Permanent,
@@ -67,22 +67,22 @@ DOCUMENTED = {
     45009: Throttled,
     45033: Throttled,
     46004: BadAddress,
-    48002: Permanent,
+    48002: Unauthorised,
     50002: BadAddress,
-    50003: Permanent,
+    50003: Unauthorised,
     60003: BadAddress,
     60011: BadAddress,
-    60020: Permanent,
+    60020: Unauthorised,
     60111: BadAddress,
     60123: BadAddress,
     81013: BadAddress,
     82001: BadAddress,
     82002: Permanent,
     82003: Permanent,
-    93000: Permanent,
-    93004: Permanent,
-    93008: Permanent,
-    301002: Permanent,
+    93000: Unauthorised,
+    93004: Unauthorised,
+    93008: Unauthorised,
+    301002: Unauthorised,
     301019: Permanent,
 }
 

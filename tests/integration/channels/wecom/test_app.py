@@ -17,7 +17,7 @@ from wxbridge.channels.wecom.app import DUPLICATE_CHECK_SECONDS, PLUGIN, AppChan
 from wxbridge.channels.wecom.media import MAX_PICTURE_BYTES
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.database import Database, sqlite_url
-from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
+from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import PictureFile, Text
 from wxbridge.core.schema import facts
 from wxbridge.testing import FakeClock
@@ -201,7 +201,7 @@ async def test_fresh_tokens_that_are_refused_are_not_fetched_without_end(wecom, 
 
 async def test_a_wrong_secret_is_said_with_what_to_look_at_and_never_shown(wecom, make) -> None:
     async with make(secret="WRONG-SECRET") as channel:
-        with pytest.raises(Permanent, match=r"40001.*`secret`") as caught:
+        with pytest.raises(Unauthorised, match=r"40001.*`secret`") as caught:
             await channel.send(app(), Text("x"))
     assert "WRONG-SECRET" not in str(caught.value)
 
@@ -211,7 +211,7 @@ async def test_a_failed_fetch_is_tried_again_by_the_next_message(wecom, channel)
     with pytest.raises(Transient, match="system busy"):
         await channel.send(app(), Text("x"))
     wecom.answer(200, "", path=TOKEN)
-    with pytest.raises(Transient):  # nobody has seen anything: not unknown
+    with pytest.raises(Offline):  # nobody has seen anything: not unknown
         await channel.send(app(), Text("x"))
     await channel.send(app(), Text("x"))
     assert len(wecom.messages) == 1
@@ -236,9 +236,9 @@ async def test_the_token_stands_in_the_database_under_a_hash_and_in_no_log(wecom
     errors = []
     async with make(timing=FAST) as channel:
         await channel.send(app(), Text("x"))
-        for spoil in (wecom.stall, wecom.cut, wecom.proxy_page, lambda: wecom.fail(60020, path=SEND)):
-            spoil()
-            with pytest.raises((Unknown, Transient, Permanent)) as caught:
+        for spoil in (wecom.stall, wecom.cut, wecom.proxy_page, lambda **how: wecom.fail(60020, **how)):
+            spoil(path=SEND)
+            with pytest.raises((Unknown, Offline)) as caught:
                 await channel.send(app(), Text("x"))
             errors.append(repr(caught.value))
     keys = await database.read(lambda c: [row.key for row in c.execute(facts.select())])
@@ -266,7 +266,7 @@ async def test_no_answer_to_a_message_is_not_known(wecom, make) -> None:
 
 async def test_an_address_that_is_not_trusted_is_said_with_what_to_do(wecom, channel) -> None:
     wecom.trusted = False
-    with pytest.raises(Permanent, match=r"60020.*trusted IPs"):
+    with pytest.raises(Unauthorised, match=r"60020.*trusted IPs"):
         await channel.send(app(), Text("x"))
 
 
@@ -396,7 +396,7 @@ async def test_an_upload_without_an_answer_has_sent_nothing(wecom, make, tmp_pat
     async with make(timing=FAST) as channel:
         for spoil in (wecom.cut, lambda **how: wecom.answer(200, "", **how)):
             spoil(path=UPLOAD, after=True)
-            with pytest.raises(Transient):
+            with pytest.raises((Transient, Offline)):
                 await channel.send(app(), body)
         await channel.send(app(), body)
     assert len(wecom.messages) == 1
@@ -409,7 +409,7 @@ async def test_every_shared_part_may_stand_at_the_target_instead(wecom, make) ->
     wecom.add_application("corp2", "s2", 7)
     async with make() as channel:
         await channel.send(app(corp_id="corp2", secret="s2", agent_id=7), Text("x"))
-        with pytest.raises(Permanent, match="40001"):
+        with pytest.raises(Unauthorised, match="40001"):
             await channel.send(app(corp_id="corp2"), Text("x"))
     assert wecom.messages[0].sender == "7"
 
@@ -447,9 +447,9 @@ def test_whom_it_writes_to_tells_one_chat_from_another() -> None:
 async def test_an_application_can_be_tried_without_anybody_seeing_it(wecom, make) -> None:
     async with make() as channel:
         assert "(Ops)" in await channel.probe(app())
-        with pytest.raises(Permanent, match="301002"):
+        with pytest.raises(Unauthorised, match="301002"):
             await channel.probe(app(agent_id=5))
         wecom.trusted = False
-        with pytest.raises(Permanent, match="60020"):
+        with pytest.raises(Unauthorised, match="60020"):
             await channel.probe(app())
     assert wecom.messages == []

@@ -19,7 +19,7 @@ from wxbridge.channels.wecom.pictures import shrink_picture
 from wxbridge.channels.wecom.robot import PLUGIN, RobotChannel, RobotTarget
 from wxbridge.channels.wecom.robot_message import MAX_MARKDOWN_BYTES, MAX_PICTURE_BYTES, add_mentions
 from wxbridge.config.types import Pace, Rate
-from wxbridge.core.errors import Offline, Permanent, PictureError, Throttled, Transient, Unknown
+from wxbridge.core.errors import Offline, Permanent, PictureError, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import PictureFile, Text
 from wxbridge.testing import FakeClock
 
@@ -207,7 +207,7 @@ async def test_a_picture_that_is_gone_or_damaged_is_refused_for_good(wecom, chan
 
 async def test_success_on_http_200_with_an_error_in_it_is_none(wecom, channel) -> None:
     wecom.remove_robot("a")
-    with pytest.raises(Permanent, match="93000 invalid webhook url") as caught:
+    with pytest.raises(Unauthorised, match="93000 invalid webhook url") as caught:
         await channel.send(robot(wecom.url), Text("x"))
     assert caught.value.code == "93000"
 
@@ -226,9 +226,9 @@ async def test_a_stall_may_have_sent_it_a_refused_connection_has_not(clock) -> N
     await channel.close()
 
 
-async def test_a_proxys_page_is_a_passing_fault_and_an_empty_body_is_not_known(wecom, channel) -> None:
+async def test_behind_a_proxys_page_the_service_is_not_reached_and_an_empty_body_is_not_known(wecom, channel) -> None:
     wecom.proxy_page()
-    with pytest.raises(Transient, match="a web page"):
+    with pytest.raises(Offline, match="a web page"):
         await channel.send(robot(wecom.url), Text("x"))
     wecom.answer(200, "")
     with pytest.raises(Unknown, match="an empty body"):
@@ -283,7 +283,7 @@ async def test_a_dead_robot_is_passed_over_and_said_once(wecom, channel, clock) 
 async def test_where_every_robot_is_dead_each_message_hears_it_from_the_service(wecom, channel) -> None:
     target = robot(wecom.url, keys=["gone", "left"])
     for _ in range(2):
-        with pytest.raises(Permanent, match="93000"):
+        with pytest.raises(Unauthorised, match="93000"):
             await channel.send(target, Text("x"))
     wecom.add_robot("left")
     await channel.send(target, Text("x"))
@@ -298,7 +298,7 @@ async def test_an_outage_of_the_service_is_no_reason_to_ask_every_robot(wecom, c
 
 async def test_a_key_can_be_tried_without_anybody_seeing_it(wecom, channel) -> None:
     assert "2 key(s) known" in await channel.probe(robot(wecom.url, keys=["a", "b"]))
-    with pytest.raises(Permanent, match="robot 2 of 2"):
+    with pytest.raises(Unauthorised, match="robot 2 of 2"):
         await channel.probe(robot(wecom.url, keys=["a", "gone"]))
     assert wecom.messages == []
 
@@ -368,7 +368,7 @@ async def test_no_key_reaches_a_log_or_an_error(wecom, clock, caplog) -> None:
     errors = []
     for spoil in (wecom.stall, wecom.cut, wecom.proxy_page, lambda: wecom.answer(500), lambda: None):
         spoil()
-        with pytest.raises((Unknown, Transient, Permanent)) as caught:
+        with pytest.raises((Unknown, Offline)) as caught:
             await channel.send(target, Text("x"))
         errors.append(str(caught.value))
     await channel.close()
