@@ -6,7 +6,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import betterproto
@@ -333,7 +333,7 @@ class Gateway:
 
     def _contact_list(self, _: Any) -> Any:
         self._signed_in()
-        return pb.ContactListResponse(ids=[self.world.bot.id, *self.world.contacts])
+        return pb.ContactListResponse(ids=[self.world.bot.id, *self._listed(self.world.contacts)])
 
     def _contact(self, contact_id: str) -> Any:
         if contact_id == self.world.bot.id:
@@ -370,7 +370,10 @@ class Gateway:
 
     def _room_list(self, _: Any) -> Any:
         self._signed_in()
-        return pb.RoomListResponse(ids=list(self.world.rooms))
+        return pb.RoomListResponse(ids=self._listed(self.world.rooms))
+
+    def _listed(self, ids: Iterable[str]) -> list[str]:
+        return [each for each in ids if each not in self.world.unlisted]
 
     def _room_payload(self, request: Any) -> Any:
         room = self._room(request.id)

@@ -163,6 +163,8 @@ class World:
         self.bot = SimulatedContact(id=_new_contact_id(), name=bot_name, weixin="wxbridge")
         self.contacts: dict[str, SimulatedContact] = {}
         self.rooms: dict[str, SimulatedRoom] = {}
+        self.unlisted: set[str] = set()
+        """Ids that the gateway leaves out of its lists, as some do with rooms that are not saved to the contacts."""
         self.state = LoginState.STOPPED
         self.qrcode = ""
         self._messages: deque[SimulatedMessage] = deque(maxlen=MAX_MESSAGES)

@@ -101,7 +101,7 @@ ROOM_WORDS = AddressWords(
     word="room",
     unique="Make the topics differ in WeChat, or put the id into jobs.yaml.",
     command="wxbridge rooms",
-    where="Is the bot's account a member of it, and is it saved to its contacts?",
+    where="Is the bot's account a member of it? Save it to its contacts, write something there, or use its id.",
     why_gone="Was the bot taken out of it, or the room dissolved? Invite the bot again, or put another into jobs.yaml.",
 )
 CONTACT_WORDS = AddressWords(

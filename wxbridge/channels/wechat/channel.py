@@ -160,7 +160,7 @@ class WechatChannel:
     async def check_targets(self) -> None:
         """Look up whom the targets mean; nothing happens between two connections."""
         if self.session is not None:
-            await self.resolver.check(self.session.members.learn_names)
+            await self.resolver.check(self.session)
 
     # Where somebody writes
 
@@ -206,12 +206,15 @@ class WechatChannel:
         session = self.session
         if session is None or not self._status.is_online:
             raise Offline(f"WeChat is {self._status.describe()}")
+        if isinstance(address, WechatTarget):
+            await session.find_by_id(address)
         chat = self._find_chat(session, address)
         try:
             if isinstance(body, Text):
                 return await self._send_text(session, chat, body.text, mentions or body.mentions)
             return await self._send_picture(session, chat, body.path, body.name, body.content_type)
         except GatewayError as error:
+            await session.unlisted.note_refused_send(chat.id, error)
             raise explain_error(error) from error
 
     async def log_out(self) -> None:

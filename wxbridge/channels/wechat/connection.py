@@ -22,6 +22,7 @@ from wxbridge.channels.wechat.gateway_errors import (
     GatewayRefusal,
     GatewayRequestNotSent,
 )
+from wxbridge.channels.wechat.names import read_emoji, read_name
 from wxbridge.channels.wechat.payloads import RawMessage, RoomMember
 from wxbridge.channels.wechat.puppet import (
     GatewayBot,
@@ -207,18 +208,18 @@ class WechatConnection:
             with suppress(GatewayRefusal):
                 await self._call(self._puppet.room_payload_dirty(room_id))
         payload = await self._call(self._puppet.room_payload(room_id))
-        return Room(room_id, payload.topic, tuple(payload.member_ids))
+        return Room(room_id, read_name(payload.topic or ""), tuple(payload.member_ids or ()))
 
     async def contact(self, contact_id: str) -> FoundContact:
         """Give a contact and whether it is a friend."""
         payload = await self._call(self._puppet.contact_payload(contact_id))
-        contact = Contact(contact_id, payload.name, payload.alias, payload.weixin)
+        contact = Contact(contact_id, read_name(payload.name), read_name(payload.alias), payload.weixin)
         return FoundContact(contact, bool(payload.friend))
 
     async def member(self, room_id: str, contact_id: str) -> RoomMember:
         """Give a member of a room."""
         payload = await self._call(self._puppet.room_member_payload(room_id, contact_id))
-        return RoomMember(contact_id, payload.room_alias, payload.name)
+        return RoomMember(contact_id, read_name(payload.room_alias), read_name(payload.name))
 
     async def message(self, message_id: str) -> RawMessage:
         """Give a received message."""
@@ -227,7 +228,7 @@ class WechatConnection:
         return RawMessage(
             id=message_id,
             kind=int(raw.type),
-            text=raw.text,
+            text=read_emoji(raw.text),
             filename=raw.filename,
             sender_id=raw.from_id,
             room_id=raw.room_id,

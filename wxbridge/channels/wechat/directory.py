@@ -14,10 +14,12 @@ from typing import Any, Protocol, TypeVar
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from wxbridge.channels.wechat.names import fold_name
 from wxbridge.core.database import Database
-from wxbridge.core.schema import contacts, rooms
+from wxbridge.core.schema import contacts, facts, read_facts, remember_fact, rooms
 
 CHANNEL = "wechat"
+_HEARD = "heard:wechat:"
 
 MAX_ROWS_PER_STATEMENT = 200
 """Below every database's limit of parameters."""
@@ -60,15 +62,17 @@ Entry = TypeVar("Entry", Room, Contact)
 
 
 def matches(wanted: str, known: Iterable[Named], keys: Sequence[Callable[[Named], str]]) -> list[Named]:
-    """Give all entries that the first fitting key finds; keys are tried in their order of precedence."""
-    name = wanted.strip()
+    """Give all entries that the first fitting key finds; keys are tried in their order of precedence.
+
+    Where none is called exactly so, those count whose name is read alike; see `fold_name`.
+    """
     entries = list(known)
-    if not name:
-        return []
-    for key in keys:
-        found = {entry.id: entry for entry in entries if key(entry).strip() == name}
-        if found:
-            return list(found.values())
+    for read in (str.strip, fold_name):
+        name = read(wanted)
+        for key in keys if name else ():
+            found = {entry.id: entry for entry in entries if read(key(entry)) == name}
+            if found:
+                return list(found.values())
     return []
 
 
@@ -143,6 +147,13 @@ class WechatDirectory:
         """People met in rooms: their names are known, but nothing is addressed to them."""
         self.since: dict[str, int] = {}
         """When an id was seen for the first time, on a clock of its own that counts changes; by id."""
+        self.listed: set[str] = set()
+        """The rooms and contacts that the gateway listed when it was asked last."""
+        self.heard: set[str] = set()
+        """The ids of rooms and contacts that are kept though the gateway does not list them: somebody was heard there,
+        or the gateway told of it when it was asked by the id."""
+        self.left: set[str] = set()
+        """Rooms that the bot left, or where the gateway refused to send: nobody asks for them by their ids."""
         self.generation = 0
         self.read_at: dict[str, float] = {}
         """When a room or contact was last asked for, in seconds of the monotonic clock."""
@@ -158,22 +169,25 @@ class WechatDirectory:
         """
         if account != self.account:
             self.read_at = {}
+            self.left = set()
         self.account = account
+        self.listed, self.heard = set(), set()
         self.rooms, self.contacts, self.strangers = {}, {}, {}
         self._unsaved = set()
         self.since = {}
         self.generation += 1
 
-        def read(connection: Connection) -> tuple[list[Any], list[Any], int]:
+        def read(connection: Connection) -> tuple[list[Any], list[Any], int, set[str]]:
             for table in (rooms, contacts):
                 others = sa.update(table).where(table.c.channel == CHANNEL, table.c.account != account)
                 connection.execute(others.where(table.c.present).values(present=False))
             of_rooms = sa.select(rooms).where(rooms.c.channel == CHANNEL, rooms.c.account == account)
             of_contacts = sa.select(contacts).where(contacts.c.channel == CHANNEL, contacts.c.account == account)
             newest = [connection.scalar(sa.select(sa.func.max(table.c.since))) or 0 for table in (rooms, contacts)]
-            return list(connection.execute(of_rooms)), list(connection.execute(of_contacts)), max(newest)
+            heard = set(read_facts(connection, self._heard_key("")))
+            return list(connection.execute(of_rooms)), list(connection.execute(of_contacts)), max(newest), heard
 
-        room_rows, contact_rows, newest = await self._database.run(read)
+        room_rows, contact_rows, newest, self.heard = await self._database.run(read)
         self._tick = max(self._tick, newest)
         self.since = {row.id: row.since for row in (*room_rows, *contact_rows)}
         self.rooms = {row.id: _room(row) for row in room_rows if row.present}
@@ -181,30 +195,78 @@ class WechatDirectory:
         self.strangers = {row.id: _contact(row) for row in contact_rows if not row.present}
 
     async def keep_rooms(self, ids: Iterable[str]) -> list[str]:
-        """Forget the rooms that are not among `ids`; gives those of `ids` that are unknown yet.
+        """Forget the rooms that are not among `ids`, but those that were heard; gives those that are unknown yet.
 
         Raises:
             StorageError: the database did not take it; memory has it all the same.
         """
         wanted = list(dict.fromkeys(ids))
-        gone = list(self.rooms.keys() - set(wanted))
-        for each in gone:
-            del self.rooms[each]
-        await self._forget(rooms, gone)
+        self.listed = (self.listed - self.rooms.keys()) | set(wanted)
+        self.left -= set(wanted)
+        await self._forget_rooms(list(self.rooms.keys() - set(wanted) - self.heard))
         return [each for each in wanted if each not in self.rooms]
 
     async def keep_contacts(self, ids: Iterable[str]) -> list[str]:
-        """Forget the contacts that are not among `ids`; gives those of `ids` that are unknown yet.
+        """Forget the contacts that are not among `ids`, but those that were heard; gives those that are unknown yet.
 
         Raises:
             StorageError: the database did not take it; memory has it all the same.
         """
         wanted = list(dict.fromkeys(ids))
-        gone = list(self.contacts.keys() - set(wanted))
+        self.listed = (self.listed - self.contacts.keys()) | set(wanted)
+        await self._forget_contacts(list(self.contacts.keys() - set(wanted) - self.heard))
+        return [each for each in wanted if each not in self.contacts]
+
+    async def note_heard(self, entry_id: str) -> None:
+        """Keep a room or contact from now on though the gateway may not list it.
+
+        Raises:
+            StorageError: the database did not take it; memory has it all the same.
+        """
+        self.left.discard(entry_id)
+        if entry_id in self.heard:
+            return
+        self.heard.add(entry_id)
+        key = self._heard_key(entry_id)
+        await self._database.run(lambda connection: remember_fact(connection, key, value=True, now=time.time()))
+
+    async def forget_room(self, room_id: str) -> None:
+        """Forget a room that is not there any more. Raises `StorageError`; memory has it all the same."""
+        await self._unhear(room_id)
+        await self._forget_rooms([room_id] if room_id in self.rooms else [])
+
+    async def leave_room(self, room_id: str) -> None:
+        """Forget a room that the bot is not in any more, until somebody is heard there or the gateway lists it.
+
+        Raises:
+            StorageError: the database did not take it; memory has it all the same.
+        """
+        self.left.add(room_id)
+        self.listed.discard(room_id)
+        await self.forget_room(room_id)
+
+    async def forget_contact(self, contact_id: str) -> None:
+        """Forget a contact that is none any more. Raises `StorageError`; memory has it all the same."""
+        await self._unhear(contact_id)
+        await self._forget_contacts([contact_id] if contact_id in self.contacts else [])
+
+    async def _unhear(self, entry_id: str) -> None:
+        self.heard.discard(entry_id)
+        key = self._heard_key(entry_id)
+        await self._database.run(lambda connection: connection.execute(sa.delete(facts).where(facts.c.key == key)))
+
+    def _heard_key(self, entry_id: str) -> str:
+        return f"{_HEARD}{self.account}:{entry_id}"
+
+    async def _forget_rooms(self, gone: list[str]) -> None:
+        for each in gone:
+            del self.rooms[each]
+        await self._forget(rooms, gone)
+
+    async def _forget_contacts(self, gone: list[str]) -> None:
         for each in gone:
             self.strangers[each] = self.contacts.pop(each)
         await self._forget(contacts, gone)
-        return [each for each in wanted if each not in self.contacts]
 
     async def _forget(self, table: sa.Table, gone: list[str]) -> None:
         if gone:
@@ -212,12 +274,13 @@ class WechatDirectory:
             await self._database.run(lambda connection: _mark_absent(connection, table, gone))
 
     async def save_rooms(self, entries: Sequence[Room]) -> None:
-        """Take in rooms, new or changed.
+        """Take in rooms, new or changed; what was read of one that the bot has left meanwhile is left out.
 
         Raises:
             StorageError: the database did not take it; memory has it all the same.
         """
-        changed = [entry for entry in entries if self.rooms.get(entry.id) != entry or entry.id in self._unsaved]
+        there = [entry for entry in entries if entry.id not in self.left]
+        changed = [entry for entry in there if self.rooms.get(entry.id) != entry or entry.id in self._unsaved]
         if not changed:
             return
         self.rooms.update({entry.id: entry for entry in changed})

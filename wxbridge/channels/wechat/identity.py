@@ -17,6 +17,7 @@ from typing import Generic
 
 from wxbridge.channels.wechat.address_words import CONTACT_WORDS, MAX_CANDIDATES, ROOM_WORDS, AddressWords
 from wxbridge.channels.wechat.directory import Contact, Entry, Room, matches
+from wxbridge.channels.wechat.names import fold_name
 
 MIN_SHARED_FOR_GUESS = 0.6
 """The part of the people in either room that must be in both for a guess, from 0 to 1."""
@@ -60,7 +61,7 @@ class Remembered:
 
     def was_called(self, wanted: str) -> bool:
         """Tell whether this was its id or one of its names."""
-        return wanted.strip() in {name.strip() for name in (self.id, *self.names)}
+        return fold_name(wanted) in {fold_name(name) for name in (self.id, *self.names)}
 
 
 @dataclass(frozen=True)
@@ -320,8 +321,8 @@ class _RoomRules(_Rules[Room]):
 
     def find_again(self, wanted: str, before: Remembered, known: Known[Room]) -> Found[Room] | AddressProblem | None:
         rooms = _select_newcomers(before, known)
-        topic = before.names[0].strip() if before.names else ""
-        called = [room for room in rooms if topic and room.topic.strip() == topic]
+        topic = fold_name(before.names[0]) if before.names else ""
+        called = [room for room in rooms if topic and fold_name(room.topic) == topic]
         if len(called) == 1:
             return self.moved(wanted, called[0])
         guess = self.guess(wanted, before, called or rooms, known)

@@ -91,21 +91,32 @@ class InboundReader:
 
     async def _find_room(self, room_id: str) -> Room:
         known = self._directory.rooms.get(room_id)
-        if known is not None:
+        await self._note_heard(room_id)
+        if known is not None and (known.topic or known.member_ids):
             return known
         try:
             room = await self._connection.room(room_id)
         except GatewayError:
-            return Room(room_id)
+            # Of a room that was heard the id alone is something: messages can be sent there.
+            room = known or Room(room_id)
         try:
             await self._directory.save_rooms([room])
         except StorageError as error:
             log.warning("wechat directory not written", error=str(error))
-        self._sync.sync_soon()
+        if known is None:
+            self._sync.sync_soon()
         return room
+
+    async def _note_heard(self, entry_id: str) -> None:
+        try:
+            await self._directory.note_heard(entry_id)
+        except StorageError as error:
+            log.warning("wechat directory not written", error=str(error))
 
     async def _find_sender(self, contact_id: str, *, direct: bool) -> Contact:
         known = self._directory.contacts.get(contact_id) if direct else self._directory.person(contact_id)
+        if direct:
+            await self._note_heard(contact_id)
         if known is not None:
             return known
         try:

@@ -7,7 +7,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Protocol
 
 import structlog
 
@@ -32,8 +33,17 @@ from wxbridge.core.errors import BadAddress, Offline, StorageError
 log = structlog.get_logger()
 
 Resolution = Found[Room] | Found[Contact] | AddressProblem
-LearnNames = Callable[[Sequence[Room]], Awaitable[None]]
-"""Asks the gateway for the names of rooms' members that are not known yet; puts them into the directory."""
+
+
+class GatewayQuestions(Protocol):
+    """Asks the gateway for what the directory does not have yet, and puts it there."""
+
+    async def learn_names(self, rooms: Sequence[Room]) -> None:
+        """Ask for the names of rooms' members that are not known yet."""
+
+    async def find_by_id(self, target: WechatTarget) -> None:
+        """Ask for what a target names, where that may be an id that is in no list."""
+
 
 MASTER = "wechat.master"
 """What the contact in charge is called beside the targets."""
@@ -128,7 +138,7 @@ class TargetResolver:
 
     # Looking everything up
 
-    async def check(self, learn_names: LearnNames) -> None:
+    async def check(self, gateway: GatewayQuestions) -> None:
         """Look every target up: tell the master once what is not as jobs.yaml says, and remember the rest.
 
         Call it when all rooms and contacts have been read: what it finds is taken for what there is.
@@ -141,16 +151,18 @@ class TargetResolver:
         finally:
             self._next_waits = False
         try:
-            await self._check(learn_names)
+            await self._check(gateway)
         finally:
             self._lock.release()
 
-    async def _check(self, learn_names: LearnNames) -> None:
+    async def _check(self, gateway: GatewayQuestions) -> None:
         await self.load()
         if self._store.loaded:
-            taken = [chat for chat in self._wanted if await self._take_up(chat, learn_names)]
+            for target in self._wanted.values():
+                await gateway.find_by_id(target)
+            taken = [chat for chat in self._wanted if await self._take_up(chat, gateway)]
             rooms = [result.entry for _, result in self._certain(taken) if isinstance(result.entry, Room)]
-            await learn_names(rooms)
+            await gateway.learn_names(rooms)
             for chat, result in self._certain(taken):
                 await self._remember(chat, result)
 
@@ -161,13 +173,13 @@ class TargetResolver:
             if isinstance(result, Found) and not self._untold(chat, result):
                 yield chat, result
 
-    async def _take_up(self, chat: str, learn_names: LearnNames) -> bool:
+    async def _take_up(self, chat: str, gateway: GatewayQuestions) -> bool:
         """Deal with one chat; False where nobody is found."""
         result = self._resolve(self._wanted[chat])
         before = self._store.get(chat)
         if self._wanted[chat].room and before and (isinstance(result, AddressProblem) or result.guess):
             # Members without a name count as different: they are asked for before that decides.
-            await learn_names(suspects(before, self._rooms()))
+            await gateway.learn_names(suspects(before, self._rooms()))
             result = self._resolve(self._wanted[chat])
         if isinstance(result, AddressProblem):
             await self._complain(chat, result.key, result.text)

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from wxbridge.channels.connected import BackgroundTasks, SeenIds
-from wxbridge.channels.wechat.directory import WechatDirectory
+from wxbridge.channels.wechat.directory import Room, WechatDirectory
 from wxbridge.channels.wechat.gateway_errors import GatewayError, NoLoginCode
 from wxbridge.channels.wechat.inbound import InboundReader
 from wxbridge.channels.wechat.login import WechatLogin
 from wxbridge.channels.wechat.payload_reader import PayloadReader
 from wxbridge.channels.wechat.room_members import RoomMembers
+from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.channels.wechat.sync import DirectorySync
 from wxbridge.channels.wechat.timing import WechatTiming
+from wxbridge.channels.wechat.unlisted import UnlistedChats
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import ChannelState, Inbound
 
@@ -66,7 +69,8 @@ class WechatSession:
         self.login = WechatLogin()
         reader = PayloadReader(directory)
         self.members = RoomMembers(connection, directory, reader, self.login)
-        self.sync = DirectorySync(connection, directory, reader, timing, owner.check_targets)
+        self.unlisted = UnlistedChats(connection, directory)
+        self.sync = DirectorySync(connection, directory, reader, self.unlisted, timing, owner.check_targets)
         self.has_told_login = False
         """Whether the gateway has said anything about the login yet."""
         self._owner = owner
@@ -95,6 +99,16 @@ class WechatSession:
         if self._check is None or self._check.done():
             self._check = self._tasks.start(self.sync.check(), "wechat check")
 
+    # What the resolver asks
+
+    async def learn_names(self, rooms: Sequence[Room]) -> None:
+        """Ask for the names of rooms' members that are not known yet."""
+        await self.members.learn_names(rooms)
+
+    async def find_by_id(self, target: WechatTarget) -> None:
+        """Ask for what a target names, where that may be an id that is in no list."""
+        await self.unlisted.find_by_id(target)
+
     # Events
 
     def on_event(self, name: str, payload: Any) -> None:
@@ -116,19 +130,27 @@ class WechatSession:
                 self._on_message(payload.message_id)
             case "ready":
                 self.sync.note_ready()
-            case "room-topic" | "room-join" | "room-leave":
-                self._on_room(payload.room_id)
-                if name == "room-leave":
-                    self.sync.sync_soon()  # It may be the bot who left.
+            case "room-topic" | "room-join":
+                self._on_room(payload.room_id, heard=True)
+            case "room-leave":
+                self._on_leave(payload.room_id, getattr(payload, "removed_ids", None) or ())
             case "dirty":
                 self._on_dirty(payload)
             case "error":
                 self._on_error(str(getattr(payload, "data", payload)))
 
-    def _on_room(self, room_id: str) -> None:
+    def _on_room(self, room_id: str, *, heard: bool = False) -> None:
         self.members.forget(room_id)
         if self.login.account:
-            self._tasks.start(self.sync.refresh_room(room_id), "wechat room")
+            self._tasks.start(self.sync.refresh_room(room_id, heard=heard), "wechat room")
+
+    def _on_leave(self, room_id: str, left: Collection[str]) -> None:
+        if self.login.account and self.login.account in left:
+            self.members.forget(room_id)
+            self._tasks.start(self.sync.leave_room(room_id), "wechat room")
+        else:
+            self._on_room(room_id)
+            self.sync.sync_soon()  # It may be the bot who left.
 
     def _on_dirty(self, payload: dict[str, Any]) -> None:
         kind, entry_id = payload.get("payloadType"), payload.get("payloadId")

@@ -15,6 +15,7 @@ from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory
 from wxbridge.channels.wechat.gateway_errors import GatewayError
 from wxbridge.channels.wechat.payload_reader import PayloadReader
 from wxbridge.channels.wechat.timing import WechatTiming
+from wxbridge.channels.wechat.unlisted import UnlistedChats
 from wxbridge.core.errors import StorageError
 
 if TYPE_CHECKING:
@@ -42,12 +43,14 @@ class DirectorySync:
         connection: WechatConnection,
         directory: WechatDirectory,
         reader: PayloadReader,
+        unlisted: UnlistedChats,
         timing: WechatTiming,
         check_targets: Callable[[], Awaitable[None]],
     ) -> None:
         self._connection = connection
         self._directory = directory
         self._reader = reader
+        self._unlisted = unlisted
         self._timing = timing
         self._check_targets = check_targets
         self._wanted = asyncio.Event()
@@ -109,16 +112,27 @@ class DirectorySync:
         if self.settled:
             await self._check_targets()
 
-    async def refresh_room(self, room_id: str, *, fresh: bool = True) -> None:
-        """Read a room again; `fresh` has the gateway forget what it remembers of it."""
+    async def refresh_room(self, room_id: str, *, fresh: bool = True, heard: bool = False) -> None:
+        """Read a room again; `fresh` has the gateway forget what it remembers of it. `heard`: the bot is in it."""
         try:
+            if heard:
+                await self._directory.note_heard(room_id)
             await self._directory.save_rooms([await self._connection.room(room_id, fresh=fresh)])
         except (GatewayError, StorageError) as error:
             # The bot may just have been thrown out: the list says so.
             log.debug("wechat room not read", room=room_id, error=str(error))
+            self._directory.read_at.pop(room_id, None)
             self.sync_soon()
             return
         await self.check()
+
+    async def leave_room(self, room_id: str) -> None:
+        """Forget a room that the bot has left; the list says so, too, where it is in one."""
+        try:
+            await self._directory.leave_room(room_id)
+        except StorageError as error:
+            log.warning("wechat directory not written", error=str(error))
+        self.sync_soon()
 
     async def refresh_contact(self, contact_id: str) -> None:
         """Read a contact again."""
@@ -129,10 +143,13 @@ class DirectorySync:
     async def _sync(self) -> bool:
         """Read what is new, then what may have changed; False where something new could not be read."""
         connection, directory = self._connection, self._directory
+        self._unlisted.ask_again()
         new_rooms = await directory.keep_rooms(await connection.room_ids())
+        await self._unlisted.look_again(self._select_stale(directory.rooms, self._timing.resync / 2))
         await self._read_rooms(new_rooms)
         self.rooms_known = True
         new_contacts = await directory.keep_contacts(await connection.contact_ids())
+        await self._unlisted.look_again(self._select_stale(directory.contacts, CONTACT_LIFE_SECONDS))
         await self._read_contacts(new_contacts)
         self.contacts_known = True
         # What was known already may have been renamed meanwhile.
