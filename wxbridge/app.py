@@ -49,6 +49,7 @@ from wxbridge.delivery.operators import OperatorReports
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
 from wxbridge.delivery.service import Delivery
+from wxbridge.delivery.unrouted import route_waiting_again
 from wxbridge.delivery.watchdog import Watchdog
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs import LaneBudget
@@ -283,6 +284,7 @@ class App:
     async def start(self) -> None:
         """Start everything but the HTTP server and what watches. Raises `StorageError`."""
         await self.bot.recover()
+        await route_waiting_again(self.outbox, self.alerts)
         self._tasks.start("jobs", self.jobs.run())
         await self.channels.switch(ChannelSetup())
         self._tasks.start("delivery", self._present.delivery.run())
@@ -439,6 +441,7 @@ class App:
         if http is not None:
             await self._listener.serve(http)
         await self._exchange(old, new, channels)
+        await route_waiting_again(self.outbox, self.alerts)
         return Taken(tuple(changed), later, await self._list_orphans(old, new))
 
     async def _exchange(self, old: _ConfiguredParts, new: _ConfiguredParts, channels: ChannelSetup) -> None:

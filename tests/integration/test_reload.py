@@ -272,3 +272,18 @@ async def test_a_request_that_comes_slowly_is_answered_though_the_application_ch
         assert (await reader.read()).endswith(b"had body"), "and the connection is closed behind it"
     writer.close()
     await listener.close()
+
+
+async def test_an_alert_that_found_no_target_waits_and_is_routed_by_the_next_configuration(stage: Stage) -> None:
+    stage.text = CONFIG.replace("{to: [a]}", "{match: [team=db], to: [a]}")
+    async with stage.up() as bridge, aiohttp.ClientSession() as session:
+        assert (await session.post(f"{bridge.url}/hooks/grafana", json=NEWS)).status == 202
+        (waiting,) = await bridge.outbox.list_messages()
+        assert (waiting.target, waiting.state) == ("nobody", "queued")
+        await take(stage, "{match: [team=db], to: [a]}", "{to: [b]}")
+        channel = stage.channels[-1]
+        await until(lambda: channel.sent)
+        assert "news" in channel.texts[0]
+        assert len(channel.sent) == 1
+        await take(stage, "{to: [b]}", "{to: [a]}")
+        assert len(channel.sent) == 1, "once"

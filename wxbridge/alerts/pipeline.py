@@ -57,7 +57,7 @@ log = structlog.get_logger()
 MASTER = "master"
 """The target that stands for the person in charge."""
 NOBODY = "nobody"
-"""The target of what nobody is there for; such messages are dead from the start, and listed."""
+"""The target of what nobody is there for: it waits, and is routed again by the next configuration."""
 KEEP_SECONDS = 7 * 86400.0
 """How long alerts that ended are kept, where nothing is said."""
 _URGENT_SEVERITIES = {"critical", "page", "emergency", "disaster", "fatal", "p0"}
@@ -179,6 +179,14 @@ class AlertPipeline:
         now = self.clock()
         part = self._add_pictures(RoutedGroup(target, options, group), now)
         await self.sink.put(self._notifications(part, "", now))
+
+    def route_again(self, content: Any) -> list[Notification]:
+        """Compose a stored alert that found no target by the routes of now; empty where it still finds none."""
+        parts = list(self._route(serialization.group_from_json(content), ()))
+        if any(part.target == NOBODY for part in parts):
+            return []
+        now = self.clock()
+        return [made for part in parts for made in self._notifications(self._add_pictures(part, now), "", now)]
 
     # ------------------------------------------------ to whom
 
@@ -334,7 +342,7 @@ class AlertPipeline:
             kind=NotificationKind.ALERT,
             content=serialization.group_to_json(group),
             expires_after=destination.expires_after if destination else 86400.0,
-            dead=None if destination else "no route matches, and there is no master to tell",
+            waits=None if destination else "no route matches, and there is no master to tell",
             recipient=recipient,
         )
 

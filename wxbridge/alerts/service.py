@@ -34,6 +34,7 @@ from wxbridge.core.model import (
     Alert,
     AlertGroup,
     Body,
+    Notification,
     NotificationKind,
     NotificationSink,
     PictureSpec,
@@ -255,6 +256,10 @@ class AlertService:
     def held_by(self, group: AlertGroup, alert: Alert | None, options: RouteOptions, now: float) -> str | None:
         """Say why an alert (None for free text) may not be told now, in a few words; None where it may."""
         return self._pipeline.held_by(group, alert, options, now)
+
+    def route_again(self, content: Any) -> list[Notification]:
+        """Compose a stored alert that found no target by the routes of now; empty where it still finds none."""
+        return self._pipeline.route_again(content)
 
     def recompose(self, kind: NotificationKind, content: Any, target: str, note: str) -> list[Body]:
         """Say what a stored notification says for another target, with a note above it; empty where nothing is kept."""

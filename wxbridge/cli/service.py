@@ -16,6 +16,7 @@ import typer
 from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, config_path, fail, local, read_config, say, show
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.core import logging
+from wxbridge.core.errors import ConfigError
 from wxbridge.core.output import write_in_background
 from wxbridge.core.state_lock import is_held
 
@@ -204,7 +205,10 @@ def check(
     """Check the configuration; says everything that is wrong, each with its line."""
     settings = read_config(config)
     from wxbridge.alerts.pipeline import MASTER
+    from wxbridge.config.schema import find_missing_parts
 
+    if problems := find_missing_parts(settings):
+        raise ConfigError(problems)
     targets = len(settings.targets)
     say(f"{settings.path}: {targets} targets, {len(settings.routes)} routes, {len(settings.jobs)} jobs: all well")
     catches_all = any(not route.match for route in settings.routes)

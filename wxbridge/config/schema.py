@@ -396,6 +396,17 @@ def _known_keys(model: Any, location: tuple[str | int, ...], tag: str | None) ->
     return sorted(names)
 
 
+def find_missing_parts(config: Config) -> list[Problem]:
+    """Find what a file that was cut short lacks, and one that is meant so says: who is told, and of what."""
+    wechat = config.section("wechat")
+    if not config.targets and not (wechat and wechat.master):
+        return [Problem(str(config.path), 1, "there are no `targets` and no master: nobody can be told anything")]
+    if config.targets and not {"routes", "jobs"} & config.model_fields_set:
+        text = "there are `targets`, but neither `routes` nor `jobs`; is the file whole? If so, write `routes: []`"
+        return [Problem(str(config.path), 1, text)]
+    return []
+
+
 def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator[tuple[TreePath, str]]:
     """Find names that nothing answers to, and what can never run; on raw data, so that all errors come at once."""
     targets = _list_entries(data.get("targets"))

@@ -159,7 +159,7 @@ class Reloader:
                 continue
             try:
                 config = await asyncio.to_thread(self._bridge.read_config)
-                refuse_empty(config)
+                refuse_losses(self._state.config, config)
                 self._state.problems = ()
             except ConfigError as error:
                 self._state.problems = tuple(map(str, error.problems))
@@ -224,14 +224,29 @@ def _problems(problems: Sequence[Problem], language: Language) -> str:
     return "\n".join([*lines, *([say("config.more", language, n=left)] if left else [])])
 
 
-def refuse_empty(config: Config) -> None:
-    """An empty file is right for a start, but a running bridge takes it for one that is being written.
+def refuse_losses(old: Config, new: Config) -> None:
+    """Refuse a file that was cut short: what a running bridge works with does not vanish by itself.
 
     Raises:
-        ConfigError: nothing at all is set.
+        ConfigError: all routes, all targets or the section of a channel are gone, or nothing at all is set.
     """
-    if not config.model_fields_set - {"path", "state_dir"}:
-        raise ConfigError([Problem(str(config.path), 1, "is empty; a running bridge does not take that over")])
+    if not new.model_fields_set - {"path", "state_dir"}:
+        raise ConfigError([Problem(str(new.path), 1, "is empty; a running bridge does not take that over")])
+    lost = [
+        name for name in ("targets", "routes", "wechat") if getattr(old, name, None) and not getattr(new, name, None)
+    ]
+    if lost:
+        raise ConfigError(
+            [
+                Problem(
+                    str(new.path),
+                    1,
+                    f"`{name}` is gone, as if the file were cut short; a running bridge does not take that over, "
+                    "restart it if you mean it",
+                )
+                for name in lost
+            ]
+        )
 
 
 # ---------------------------------------------------------------- the files

@@ -168,7 +168,7 @@ class Notification:
     """What was decided to tell one target: one or several bodies, each a message of its own.
 
     A picture follows the text before it. `content` is kept as JSON, so that the notification can be composed
-    afresh for another channel. `dead` is the reason where there is nobody to send it to.
+    afresh for another channel. `waits` is the reason where it waits for a configuration with somebody to send it to.
     """
 
     source: str
@@ -184,7 +184,7 @@ class Notification:
     content: Any = None
     expires_after: float = 86400.0
     """Seconds."""
-    dead: str | None = None
+    waits: str | None = None
     recipient: str | None = None
     """Who it is for, as the channel knows them, where the target itself does not say (`to: from-alert`)."""
     origin: int | None = None

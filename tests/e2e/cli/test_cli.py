@@ -187,7 +187,7 @@ def test_without_a_file_the_command_says_how_to_name_one(run: Callable[..., Done
 def test_the_file_is_named_by_c_after_the_command_or_by_the_environment(
     run: Callable[..., Done], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "other.yaml").write_text("timezone: UTC\n")
+    (tmp_path / "other.yaml").write_text("targets: {a: {channel: console}}\nroutes: [{to: [a]}]\n")
     assert "other.yaml" in run("check", "-c", "other.yaml").err
     assert "other.yaml" in run("check", "--config", "other.yaml").err
     monkeypatch.setenv("WXBRIDGE_CONFIG", "missing.yaml")
@@ -196,6 +196,20 @@ def test_the_file_is_named_by_c_after_the_command_or_by_the_environment(
     monkeypatch.setenv("WXBRIDGE_CONFIG", "")
     assert run("check").err.startswith("jobs.yaml:1: "), "an empty variable is none"
     assert run("-c", "other.yaml", "check").code == 2, "-c stands after the command's name"
+
+
+def test_beginnings_of_a_file_that_lose_what_matters_fail_the_check(
+    run: Callable[..., Done], config_file: Callable[[str], Path]
+) -> None:
+    whole = "server: {listen: '127.0.0.1:0'}\ntargets:\n  a: {channel: console}\n  b: {channel: console}\nroutes:\n"
+    lines = f"{whole}  - {{to: [a]}}\n".splitlines(keepends=True)
+    for count in range(len(lines)):
+        config_file("".join(lines[:count]))
+        done = run("check")
+        assert done.code == 2, lines[:count]
+        assert done.err.startswith("jobs.yaml:"), done.err
+    config_file("".join(lines))
+    assert run("check").code == 0
 
 
 @pytest.mark.usefixtures("config")

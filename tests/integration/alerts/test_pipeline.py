@@ -224,11 +224,11 @@ async def test_what_no_route_matches_goes_to_the_master_saying_so(make: Make) ->
     assert await bench.told("ops") == ["🔥 Disk"]
 
 
-async def test_where_there_is_no_master_either_it_is_dead_and_listed(make: Make) -> None:
+async def test_where_there_is_no_master_either_it_waits_and_is_listed(make: Make) -> None:
     bench = make(routes=[route("ops", match=["team=db"])], targets=("ops",))
     await bench.post(fires("Cpu"))
     (row,) = await bench.rows()
-    assert (row.target, row.state) == ("nobody", MessageState.DEAD)
+    assert (row.target, row.state) == ("nobody", MessageState.QUEUED)
     assert "no master" in (row.error or "")
 
 

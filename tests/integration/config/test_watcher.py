@@ -151,6 +151,33 @@ async def test_an_empty_file_is_not_taken_over(desk: Desk) -> None:
     assert "is empty" in desk.told[0]
 
 
+WHOLE = "wechat: {endpoint: 'h:1', token: t, master: boss}\n" + SECOND
+
+
+@pytest.mark.parametrize(
+    ("text", "lost"),
+    [
+        (WHOLE.replace("routes:", "# routes:"), "routes"),
+        (WHOLE.replace("[{to: term}]", "[]"), "routes"),
+        (WHOLE[: WHOLE.index("targets:")], "targets"),
+        (SECOND, "wechat"),
+    ],
+)
+async def test_a_file_that_lost_what_matters_is_refused_and_the_whole_one_is_taken(
+    desk: Desk, text: str, lost: str
+) -> None:
+    desk.write(WHOLE)
+    await desk.reloader.look()
+    desk.reloader._state.config = desk.taken.pop()
+    desk.write(text)
+    await desk.reloader.look()
+    assert (desk.taken, desk.count("invalid"), desk.well) == ([], 1, False)
+    assert f"`{lost}` is gone" in desk.told[0]
+    desk.write(WHOLE + "language: zh\n")
+    await desk.reloader.look()
+    assert len(desk.taken) == 1
+
+
 async def test_many_mistakes_are_not_poured_over_the_master(desk: Desk) -> None:
     desk.write(FIRST + "routes:\n" + "  - {to: nobody}\n" * 9)
     await desk.reloader.look()

@@ -229,10 +229,10 @@ async def test_what_is_stored_comes_back_whole(database: Database, outbox: Stead
     assert raw == [1, 0, 1]
 
 
-async def test_what_nobody_is_there_for_is_dead_from_the_start_and_listed(outbox: SteadyOutbox) -> None:
-    await outbox.put([texts("nobody", "x", dead="no route matches")])
-    (message,) = await outbox.list_messages(states=["dead"])
-    assert (message.error, message.settled_at) == ("no route matches", NOW)
+async def test_what_nobody_is_there_for_waits_and_is_listed(outbox: SteadyOutbox) -> None:
+    await outbox.put([texts("nobody", "x", waits="no route matches")])
+    (message,) = await outbox.list_messages(states=["queued"])
+    assert (message.error, message.settled_at) == ("no route matches", None)
 
 
 async def test_listing_filters_by_state_target_and_age_the_newest_first(outbox: SteadyOutbox) -> None:
