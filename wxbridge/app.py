@@ -488,6 +488,7 @@ class App:
             metrics=self.metrics,
             reloader=self.reloader,
             doctor=doctor.Doctor(self.state, self.database),
+            operators=self.operators,
         )
 
 

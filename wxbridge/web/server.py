@@ -9,6 +9,7 @@ from wxbridge.config.schema import ServerSettings
 from wxbridge.web import api, console, hooks, pages
 from wxbridge.web.auth import ACCESS, AccessRules, check_access, reveal
 from wxbridge.web.limits import CLOCK, LIMITS, HttpLimits, WebClock
+from wxbridge.web.refusals import make_refusal_reporter
 from wxbridge.web.responses import answer_errors
 from wxbridge.web.services import SERVICES, WebServices
 
@@ -33,7 +34,9 @@ def make_app(
         with_console: Whether the pages for people are at `/`.
     """
     clock = clock or WebClock()
-    app = web.Application(middlewares=[answer_errors, check_access], client_max_size=settings.max_body)
+    app = web.Application(
+        middlewares=[make_refusal_reporter(clock), answer_errors, check_access], client_max_size=settings.max_body
+    )
     app[SERVICES], app[LIMITS], app[CLOCK] = services, limits or HttpLimits(), clock
     by_source = {name: getattr(hook_settings, name) for name in type(hook_settings).model_fields}
     app[ACCESS] = AccessRules(reveal(settings.token), by_source, reveal(settings.read_token), settings.rate, clock)

@@ -17,6 +17,7 @@ from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import PictureDrawer
 from wxbridge.delivery.health import BridgeHealth
 from wxbridge.delivery.lanes import LaneTable
+from wxbridge.delivery.operators import OperatorReports
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import JobScheduler
@@ -48,6 +49,7 @@ class WebServices:
     health: BridgeHealth
     metrics: Metrics
     doctor: Examiner
+    operators: OperatorReports
 
 
 SERVICES: web.AppKey[WebServices] = web.AppKey("services")

@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+import structlog.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -114,7 +115,7 @@ async def test_json_that_is_no_alert_is_delivered_as_text(bench: StoredWeb, body
 )  # fmt: skip
 async def test_what_cannot_be_read_is_refused_with_a_sentence(bench: StoredWeb, body: bytes, sentence: str) -> None:
     assert await bench.post("/hooks/grafana", body) == (400, {"error": sentence})
-    assert await bench.messages() == []
+    assert await bench.room_messages() == []
 
 
 @pytest.mark.parametrize(
@@ -262,3 +263,28 @@ def test_any_json_is_taken_and_any_other_body_is_refused_and_nothing_is_an_error
             any_bytes()
         finally:
             runner.run(stack.aclose())
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+async def test_a_refusal_is_logged_each_time_and_told_once_an_hour_for_each_sender(bench: StoredWeb) -> None:
+    with structlog.testing.capture_logs() as logs:
+        for _ in range(3):
+            await bench.post("/hooks/grafana", b"null")
+        await bench.post("/hooks/grafana?instance=second", b"[]")
+        await bench.post("/hooks/generic/nosuch", b"{}")
+        await bench.ask("GET", "/hooks/generic")
+    refused = [line for line in logs if line["event"] == "a hook refused a body"]
+    assert [line["status"] for line in refused] == [400] * 4 + [404, 405]
+    told = [text for target, text in await bench.texts() if target == "master"]
+    assert len(told) == 4
+    assert told[0].startswith("⚠️ /hooks/grafana refused what 127.0.0.1 sent (400), so nobody was told of it. There is")
+    assert "second (127.0.0.1)" in told[1]
+
+
+async def test_strangers_are_told_of_as_one(bench: StoredWeb) -> None:
+    for path in ("/hooks/grafana", "/hooks/generic", "/hooks/nosuch"):
+        assert (await bench.post(path, b"{}", token=False))[0] == 401
+    (told,) = [text for _, text in await bench.texts()]
+    assert "token is missing or wrong" in told

@@ -92,6 +92,10 @@ class StoredWeb(WebClient):
         """What is stored, the oldest first."""
         return (await self.bridge.outbox.list_messages(limit=1000))[::-1]
 
+    async def room_messages(self) -> list[Message]:
+        """What is stored for others than the person in charge, who hears of refusals."""
+        return [message for message in await self.messages() if message.target != "master"]
+
     async def texts(self) -> list[tuple[str, str]]:
         """The target and the text of every message; pictures by their name."""
         return [(item.target, getattr(item.body, "text", "[picture]")) for item in await self.messages()]
@@ -166,7 +170,9 @@ class FakeAlerts:
     silences: dict[str, Silence] = field(default_factory=dict)
     settings: Any = field(default_factory=lambda: SimpleNamespace(sources=HOOKS, targets={}))
 
-    async def accept(self, source: str, body: bytes, headers: Mapping[str, str], to: Sequence[str]) -> Accepted:
+    async def accept(
+        self, source: str, body: bytes, headers: Mapping[str, str], to: Sequence[str], instance: str = ""
+    ) -> Accepted:
         if "form" not in headers.get("Content-Type", ""):
             read_json(body)
         self.taken.append((source, body, list(to)))
@@ -213,6 +219,8 @@ class FakeParts:
 
     def list_hosts(self) -> list[Any]:
         return []
+
+    async def tell_or_log(self, line: str) -> None: ...
 
     async def is_database_well(self) -> bool:
         return True
@@ -306,6 +314,7 @@ def fake_services(tmp_path: Path, database: Database) -> WebServices:
         health=parts,
         metrics=Metrics(),
         doctor=parts,
+        operators=parts,
     )
 
 

@@ -1,0 +1,68 @@
+"""Reports what hooks refuse, in the log and now and then to the operators: most senders do not look at answers."""
+
+from __future__ import annotations
+
+import json
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from wxbridge.core.sliding_window import Rate
+from wxbridge.core.text.i18n import say
+from wxbridge.web.hooks import source_of
+from wxbridge.web.limits import RatePerKey, WebClock
+from wxbridge.web.responses import CALLER, Handler, shorten_name
+from wxbridge.web.services import SERVICES
+
+log = structlog.get_logger()
+
+PER_SENDER = Rate(1, 3600.0)
+"""How often the operators hear of one sender; of all who show no token together, as of one."""
+PER_BRIDGE = Rate(20, 3600.0)
+"""How often they hear of all."""
+_STRANGER = "a stranger"
+_HTTP_ERRORS = range(400, 500)
+_HOOKS = "/hooks/"
+
+
+def make_refusal_reporter(clock: WebClock) -> Middleware:
+    """Make the middleware that reports refusals; it stands around the one that answers errors."""
+    senders, bridge = RatePerKey(PER_SENDER, clock), RatePerKey(PER_BRIDGE, clock)
+
+    @web.middleware
+    async def report_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
+        response = await handler(request)
+        is_hook = source_of(request) is not None or request.path.startswith(_HOOKS)
+        if is_hook and response.status in _HTTP_ERRORS and isinstance(response, web.Response):
+            await _report(request, response)
+        return response
+
+    async def _report(request: web.Request, response: web.Response) -> None:
+        sentence, hook, sender = _sentence(response), shorten_name(request.path), _sender(request)
+        log.warning("a hook refused a body", hook=hook, sender=sender, status=response.status, why=sentence)
+        key = f"{hook} {sender}" if CALLER in request else _STRANGER
+        if senders.wait(key) or bridge.wait(""):
+            return
+        senders.record(key)
+        bridge.record("")
+        services = request.app[SERVICES]
+        language = services.state.config.language
+        await services.operators.tell_or_log(
+            say("alerts.refused", language, hook=hook, sender=sender, status=response.status, why=sentence)
+        )
+
+    return report_refusals
+
+
+def _sender(request: web.Request) -> str:
+    instance = shorten_name(request.query.get("instance", ""))
+    address = request.remote or "?"
+    return f"{instance} ({address})" if instance else address
+
+
+def _sentence(response: web.Response) -> str:
+    try:
+        return str(json.loads(response.text or "")["error"])
+    except (ValueError, KeyError, TypeError):
+        return response.reason or ""
