@@ -17,6 +17,7 @@ from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, config_path, f
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.core import logging
 from wxbridge.core.errors import ConfigError
+from wxbridge.core.memory import return_large_blocks
 from wxbridge.core.output import write_in_background
 from wxbridge.core.state_lock import is_held
 
@@ -24,9 +25,10 @@ LogFormatOption = Annotated[str, typer.Option("--log-format", help="auto, text o
 LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
 
 
-def _configure_logs(log_format: str, log_level: str) -> None:
+def _begin_service(log_format: str, log_level: str) -> None:
     if log_format not in ("auto", "text", "json") or log_level not in ("debug", "info", "warning", "error"):
         raise fail("--log-format is auto, text or json; --log-level is debug, info, warning or error", 2)
+    return_large_blocks()
     write_in_background()
     logging.configure(log_format, log_level)  # type: ignore[arg-type]
 
@@ -52,7 +54,7 @@ def run(
     log_level: LogLevelOption = "info",
 ) -> None:
     """Run the bridge until SIGTERM or Ctrl-C. A changed configuration is taken over; SIGHUP has it read at once."""
-    _configure_logs(log_format, log_level)
+    _begin_service(log_format, log_level)
     settings = read_config(config)
     asyncio.run(_run(settings, lambda: read_config(config)))
 
@@ -79,7 +81,7 @@ def demo(
     log_level: LogLevelOption = "info",
 ) -> None:
     """Run the bridge against the simulator that ships with it. A real gateway is never touched."""
-    _configure_logs(log_format, log_level)
+    _begin_service(log_format, log_level)
     endpoint = f"127.0.0.1:{gateway_port}"
 
     def load() -> Config:
