@@ -55,6 +55,17 @@ async def test_the_greeting_is_not_repeated_when_the_connection_comes_back(bench
     assert bench.chat() == ["hello master!"]
 
 
+async def test_a_bridge_that_is_started_again_and_again_greets_once_an_hour(quick: Bench) -> None:
+    bridge = await quick.bridge()
+    await bridge.event("sent", target="master")
+    for number in range(2):
+        await bridge.kill()
+        bridge = await quick.bridge()
+        await bridge.post(legacy(f"after start {number}"))
+        await quick.until(lambda number=number: any(f"start {number}" in text for text in quick.room()))
+    assert quick.chat() == ["hello master!"]
+
+
 async def test_an_alert_arrives_with_values_and_the_picture_after_its_text(bench: Bench) -> None:
     picture = samples.chart_png()
 

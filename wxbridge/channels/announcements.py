@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from sqlalchemy import Connection
 
 from wxbridge.config.types import TargetSettings
 from wxbridge.core.model import Notification, NotificationKind, Picture, Priority, Text
+from wxbridge.core.schema import read_facts, remember_fact
 from wxbridge.core.text.i18n import Language, say
 
 GREETING_TTL_SECONDS = 3600.0
 """How long a greeting is worth sending."""
+GREETING_INTERVAL_SECONDS = 3600.0
+"""Between two greetings of the same words to one target, also of a bridge that is started again and again."""
 CODE_TTL_SECONDS = 300.0
 """How long a login code is worth sending: WeChat's own lifetime of one, roughly."""
 CODE_INTERVAL_SECONDS = 600.0
 """Between two login codes to the fallback."""
+_FACT = "greeted:"
 
 
 def make_greetings(
@@ -37,6 +45,34 @@ def make_greetings(
         )
         for name, text in found
     ]
+
+
+@dataclass(frozen=True)
+class GivenGreetings:
+    """Greetings that were put into the outbox, remembered in the same transaction."""
+
+    items: Sequence[Notification]
+
+    @classmethod
+    def store_all(cls, connection: Connection, parts: Sequence[Self], *, now: float) -> None:
+        """Remember when each target was greeted, and with which words."""
+        for item in [item for part in parts for item in part.items]:
+            remember_fact(connection, f"{_FACT}{item.target}", _words(item), now)
+
+
+def select_due_greetings(connection: Connection, items: Sequence[Notification], now: float) -> list[Notification]:
+    """Leave out the greetings whose target had the same words within the last hour; `now` is seconds since 1970."""
+    given = read_facts(connection, _FACT)
+
+    def is_recent(item: Notification) -> bool:
+        words, at = given.get(item.target, ("", 0.0))
+        return bool(words == _words(item) and abs(now - at) < GREETING_INTERVAL_SECONDS)
+
+    return [item for item in items if not is_recent(item)]
+
+
+def _words(item: Notification) -> str:
+    return "\n".join(body.text for body in item.bodies if isinstance(body, Text))
 
 
 def make_login_codes(

@@ -275,14 +275,23 @@ class ChannelManager:
             await self._database.run(lambda c: c.execute(sa.delete(facts).where(facts.c.key == f"channel:{lane}")))
 
     def _greet(self, lane: str) -> None:
-        """Greet the person in charge, and announce the bridge, on a channel that is up: each target once."""
+        """Greet the person in charge, and announce the bridge, on a channel that is up: each target once an hour."""
         context = self._setup.contexts.get(lane)
         greeting = getattr(context.settings, "greeting", "") if context else ""
         found = announcements.make_greetings(self.targets, lane, master=self._operator_target, greeting=greeting)
         items = [item for item in found if item.target not in self._greeted]
         self._greeted |= {item.target for item in items}
         if items:
-            self._start_background(self._put(items))
+            self._start_background(self._put_greetings(items))
+
+    async def _put_greetings(self, items: Sequence[Notification]) -> None:
+        try:
+            now = time.time()
+            due = await self._database.read(lambda c: announcements.select_due_greetings(c, items, now))
+            if due:
+                await self._queue.put(due, also=announcements.GivenGreetings(due))
+        except StorageError as error:
+            log.error("could not be stored", error=str(error))  # noqa: TRY400 - a trace says no more
 
     def _show_code(self, lane: str, code: str) -> None:
         png = self._state_dir / "login.png"

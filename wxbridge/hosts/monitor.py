@@ -41,6 +41,8 @@ FIRST_INTERVAL_SECONDS = 1.0
 PRUNE_SECONDS = 3600.0
 MAX_HOSTS = 100
 """Machines that are watched; those that push beyond it are refused."""
+MAX_HOSTS_PER_TOKEN = 10
+"""Machines that one token of the hook may bring in by itself; others have to be named in jobs.yaml."""
 FORGET_AFTER_SECONDS = 3 * 86400.0
 """Seconds of silence after which a machine is forgotten."""
 MAX_PENDING_WARNINGS = 200
@@ -95,6 +97,8 @@ class _WatchedHost:
     busiest: Busiest = field(default_factory=dict)
     busiest_at: float = 0.0
     """When it told its busiest processes; monotonic."""
+    sender: str = ""
+    """Whose token brought it in; empty for this machine."""
     known: dict[str, None] = field(default_factory=dict)
     """The figures that were looked up among the thresholds."""
 
@@ -236,7 +240,7 @@ class HostMonitor:
             for sample in samples.get(name, ()):
                 history.add(sample)
             # Nobody could be heard while we were not there: silence is counted from now on.
-            watched = _WatchedHost(history, self._times.monotonic(), about.about, heard_at=at)
+            watched = _WatchedHost(history, self._times.monotonic(), about.about, heard_at=at, sender=about.sender)
             for figure, state in about.states.items():
                 value = FigureState((), state.get("since"), state.get("told_at"))
                 if figure == "silent":
@@ -364,11 +368,14 @@ class HostMonitor:
 
     # ------------------------------------------------ what others push
 
-    async def receive(self, body: bytes) -> Accepted | None:
+    async def receive(self, body: bytes, sender: str = "") -> Accepted | None:
         """Take samples that a machine pushed to `/hooks/host`; None where the body is something else.
 
+        `sender` is what let it in, as `AccessRule.find_caller` names it: a token that opens this hook alone brings in
+        ten machines at most that jobs.yaml does not name.
+
         Raises:
-            BadBody: they cannot be read, or nobody here takes samples.
+            BadBody: they cannot be read, or this machine is not taken.
         """
         found = read_pushed(body)
         if found is None:
@@ -376,21 +383,34 @@ class HostMonitor:
         settings = self._settings
         if settings is None:
             return None
-        if found.host not in self._hosts and len(self._hosts) >= MAX_HOSTS:
-            raise BadBody(f"This bridge watches {MAX_HOSTS} machines already; stop others, and they are forgotten.")
-        if self._is_local(found.host):
-            raise BadBody(
-                f"{found.host!r} is what this bridge calls its own machine; push under another `--name`, or set "
-                "`host.measure: false` here."
-            )
         if not self._loaded:
             await self._load()
+        self._check_claim(settings, found.host, sender)
         watched = self._watched(found.host, found.every, found.about)
+        watched.sender = watched.sender or sender
         if found.busiest.get("cpu") or found.busiest.get("memory"):
             watched.busiest, watched.busiest_at = found.busiest, self._times.monotonic()
         await self._add(found.host, watched, self._fresh(found, watched))
         await self._deliver()
         return Accepted(0, 0)
+
+    def _check_claim(self, settings: HostSettings, host: str, sender: str) -> None:
+        """Raise `BadBody` where a machine may not be brought in by this sender."""
+        if host not in self._hosts and len(self._hosts) >= MAX_HOSTS:
+            raise BadBody(f"This bridge watches {MAX_HOSTS} machines already; stop others, and they are forgotten.")
+        if self._is_local(host):
+            raise BadBody(
+                f"{host!r} is what this bridge calls its own machine; push under another `--name`, or set "
+                "`host.measure: false` here."
+            )
+        if not sender.endswith(f" {NAME}") or host in self._hosts or host in settings.hosts:
+            return
+        own = [name for name, watched in self._hosts.items() if watched.sender == sender and name not in settings.hosts]
+        if len(own) >= MAX_HOSTS_PER_TOKEN:
+            raise BadBody(
+                f"This token has brought in {MAX_HOSTS_PER_TOKEN} machines already; name {host!r} under `host.hosts` "
+                "in jobs.yaml, and it is taken."
+            )
 
     def _fresh(self, found: PushedSamples, watched: _WatchedHost) -> list[Sample]:
         """What was not sent before, by our own clock."""
@@ -490,6 +510,7 @@ class HostMonitor:
             },
             thresholds={figure: limit.above for figure, limit in watched.limits.items()},
             local=self._is_local(name),
+            sender=watched.sender,
         )
 
     def list_hosts(self) -> list[Host]:

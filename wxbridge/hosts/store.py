@@ -33,6 +33,8 @@ class KeptHost:
     """By figure, for charts."""
     local: bool = False
     """Whether it was the bridge's own machine."""
+    sender: str = ""
+    """Whose token brought it in."""
 
 
 def save_host(connection: Connection, host: str, samples: Sequence[Sample], kept: KeptHost, now: float) -> None:

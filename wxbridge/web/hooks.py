@@ -6,7 +6,7 @@ from aiohttp import web
 
 from wxbridge.alerts.sources.host import NAME as HOST
 from wxbridge.core.model import Accepted
-from wxbridge.web.responses import answer_accepted, read_body, shorten_name
+from wxbridge.web.responses import CALLER, answer_accepted, read_body, shorten_name
 from wxbridge.web.services import SERVICES, WebServices
 
 HOOK = "/hooks/{source}"
@@ -28,7 +28,7 @@ async def take_post(request: web.Request) -> web.Response:
 
 async def _accept(services: WebServices, source: str, body: bytes, request: web.Request) -> Accepted:
     if source == HOST:
-        taken = await services.hosts.receive(body)  # samples; None where these are alerts
+        taken = await services.hosts.receive(body, request[CALLER])  # samples; None where these are alerts
         if taken is not None:
             return taken
     instance = request.query.get("instance", "")

@@ -440,6 +440,23 @@ async def test_what_another_machine_pushes_is_held_against_the_bridges_threshold
     assert "postgres 99 %" in source.parse(world.accepted[0], {}).alerts[0].annotations["busiest (CPU)"]
 
 
+@pytest.mark.parametrize("sender", ["hook host", "signed host"])
+async def test_a_token_of_the_hook_brings_in_ten_machines_and_those_that_are_named(world: World, sender: str) -> None:
+    monitor = world.monitor(hosts={"named": {}})
+    for number in range(10):
+        await monitor.receive(a_push(f"db-{number}", world.wall, [5.0]), sender)
+    for _ in range(2):
+        with pytest.raises(BadBody, match=r"ten-and-one.*`host\.hosts`"):
+            await monitor.receive(a_push("ten-and-one", world.wall, [5.0]), sender)
+        await monitor.receive(a_push("db-3", world.wall + 10, [5.0]), sender)
+        await monitor.receive(a_push("named", world.wall, [5.0]), sender)
+        await monitor.receive(a_push("by-the-server", world.wall, [5.0]), "server")
+        # Also after a restart.
+        await world.pass_time(monitor, 70)
+        monitor = world.monitor(hosts={"named": {}})
+    assert len(await world.database.read(store.read_kept)) == 13
+
+
 async def test_samples_that_are_sent_again_count_once(world: World) -> None:
     monitor = world.monitor()
     body = a_push("db-1", world.wall - 50, [60.0] * 6)
