@@ -37,7 +37,7 @@ from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import NotificationSink, PictureDrawer, PictureSpec
 from wxbridge.core.schema import remember_fact
-from wxbridge.core.state_lock import hold_state_dir
+from wxbridge.core.state_lock import StateLock, hold_state_dir
 from wxbridge.core.systemd import announced_to_systemd
 from wxbridge.core.tasks import NamedTasks
 from wxbridge.core.text.i18n import say
@@ -49,6 +49,7 @@ from wxbridge.delivery.operators import OperatorReports
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
 from wxbridge.delivery.service import Delivery
+from wxbridge.delivery.state_guard import StateGuard
 from wxbridge.delivery.unrouted import route_waiting_again
 from wxbridge.delivery.watchdog import Watchdog
 from wxbridge.hosts.monitor import HostMonitor
@@ -305,6 +306,11 @@ class App:
         if self._load is not None:
             self._tasks.start("reload", self.reloader.run())
 
+    def guard_state(self, lock: StateLock) -> None:
+        """Start to look whether the state stays where it is."""
+        guard = StateGuard(lock, self.database, self.tell_operators, lambda: self.state.config.language)
+        self._tasks.start("state", guard.run())
+
     async def stop_watching(self) -> None:
         """End what `watch` has started."""
         await self._tasks.end("reload")
@@ -502,13 +508,16 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
         WxbridgeError: it cannot start; the text says why and what to do.
     """
     async with AsyncExitStack() as stack:
-        stack.enter_context(hold_state_dir(config.state_dir))
+        # Whatever is written below the state directory is for us alone.
+        os.umask(PRIVATE_UMASK)
+        lock = stack.enter_context(hold_state_dir(config.state_dir))
         database = open_database(config)
         stack.callback(database.close)
         app = App(config, database, load)
         stack.push_async_callback(app.close)
         await app.open()
         await app.start()
+        app.guard_state(lock)
         await app.serve()
         about = {
             "pid": os.getpid(),
@@ -528,6 +537,8 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
         gc.freeze()
         yield app
 
+
+PRIVATE_UMASK = 0o077
 
 SERVED_BY = ("server", "hooks")
 """The sections that the HTTP application is made from."""

@@ -8,10 +8,12 @@ fsyncs. The tables are in `schema`.
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +24,7 @@ from sqlalchemy import Connection, Engine, event
 
 from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import SCHEMA_VERSION
+from wxbridge.core.state_lock import PRIVATE_DIRECTORY, PRIVATE_FILE
 
 T = TypeVar("T")
 Item = TypeVar("Item")
@@ -31,6 +34,9 @@ MAX_WORKS_PER_COMMIT = 256
 LOCK_TIMEOUT_SECONDS = 5
 """How long another process that has the database is waited for."""
 CLOSE_TIMEOUT_SECONDS = 5
+SAVE_TIMEOUT_SECONDS = 300.0
+"""That writing the whole database anew may take."""
+_SIDE_FILES = ("-wal", "-shm")
 _STOP = object()
 
 BatchFunction = Callable[[Connection, Sequence[Item]], Sequence[T]]
@@ -52,6 +58,10 @@ class _DatabaseWork:
         """The result, or the exception."""
 
 
+class _SavingBack(Future[bool]):
+    """What asks the database's thread to write the database to its path again."""
+
+
 class Database:
     """Runs functions on the database, one thread for all, one commit for those who wait together.
 
@@ -66,6 +76,9 @@ class Database:
         self._thread = threading.Thread(target=self._loop, name="database", daemon=True)
         self._data_version: int | None = None
         self._closed = False
+        self._path = _find_path(engine)
+        self._file = _find_file(self._path)
+        """What the path led to when it was opened."""
         self._submitting = threading.Lock()
         self._thread.start()
 
@@ -121,6 +134,22 @@ class Database:
         """Read something that changes whenever this or another process writes; cheap. Raises `StorageError`."""
         return await self.read(_read_write_mark)
 
+    def is_in_place(self) -> bool:
+        """Tell whether the file that is open stands at its path; cheap. Nothing is written while it does not."""
+        return self._path is None or self._file is None or _find_file(self._path) == self._file
+
+    def save_back(self) -> bool:
+        """Write the database to its path again where its file was deleted; tell whether it is in place now.
+
+        Another file in its place is left alone. Waits: call it in a thread. Raises `StorageError`.
+        """
+        saving = _SavingBack()
+        with self._submitting:
+            if self._closed:
+                raise StorageError("the database is closed")
+            self._waiting.put([saving])
+        return saving.result(timeout=SAVE_TIMEOUT_SECONDS)
+
     def close(self) -> None:
         """Finish what waits, then close. Safe to call twice."""
         with self._submitting:
@@ -169,17 +198,51 @@ class Database:
             batch, waiting = waiting[:MAX_WORKS_PER_COMMIT], waiting[MAX_WORKS_PER_COMMIT:]
             stopping = _STOP in batch
             works = [work for work in batch if isinstance(work, _DatabaseWork) and not work.future.cancelled()]
+            for each in batch:
+                if isinstance(each, _SavingBack):
+                    connection = self._save_back(connection, each)
             # Readers have a transaction of their own: they are answered also while nothing can be written.
             for some in ([work for work in works if not work.write], [work for work in works if work.write]):
                 connection = self._serve(connection, some)
         if connection is not None:
             connection.close()
 
+    def _save_back(self, connection: Connection | None, saving: _SavingBack) -> Connection | None:
+        path = self._path
+        if path is None or path.exists():
+            saving.set_result(self.is_in_place())
+            return connection
+        copy = path.with_name(f".{path.name}.saved")
+        try:
+            copy.unlink(missing_ok=True)
+            connection = connection or self._engine.connect()
+            connection.connection.cursor().execute("VACUUM INTO ?", (str(copy),))
+            copy.chmod(PRIVATE_FILE)
+            _sync(copy)
+            connection.close()
+            connection = None
+            # The side files belong to the deleted one: to the copy they would be foreign pages.
+            self._engine.dispose()
+            for ending in _SIDE_FILES:
+                path.with_name(path.name + ending).unlink(missing_ok=True)
+            # Not over a file that somebody has put there meanwhile.
+            path.hardlink_to(copy)
+            copy.unlink()
+            _sync(path.parent)
+            self._file = _find_file(path)
+        except (OSError, sa.exc.DBAPIError, sqlite3.Error) as error:
+            saving.set_exception(StorageError(f"the database cannot be saved back to {path}: {error}"))
+        else:
+            saving.set_result(True)
+        return connection
+
     def _serve(self, connection: Connection | None, works: list[_DatabaseWork]) -> Connection | None:
         """Run works in one transaction; returns the connection for the next, None where it is to be made anew."""
         if not works:
             return connection
         try:
+            if works[0].write and not self.is_in_place():
+                raise StorageError(f"the file {self._path} was deleted or replaced")  # noqa: TRY301 - as all others
             # One connection for the thread's whole life: `data_version` is counted per connection.
             if connection is None:
                 connection = self._engine.connect()
@@ -284,6 +347,8 @@ def _told(error: Exception) -> Exception:
 
 
 def _refusal(error: Exception) -> StorageError:
+    if isinstance(error, StorageError):
+        return error
     cause = error.__cause__ if isinstance(error, _TransactionLostError) else error
     refused = StorageError(f"the database did not take it: {getattr(cause, 'orig', None) or cause}")
     refused.__cause__ = cause
@@ -344,9 +409,40 @@ def _sqlite_begin(connection: Connection) -> None:
 
 
 def sqlite_url(state_dir: Path) -> str:
-    """The URL of the default database below a state directory, which is made where it is missing."""
-    state_dir.mkdir(parents=True, exist_ok=True)
-    return f"sqlite:///{state_dir / 'wxbridge.db'}"
+    """The URL of the default database below a state directory; both are made where they are missing, for us alone."""
+    state_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
+    path = state_dir / "wxbridge.db"
+    with suppress(FileExistsError):
+        # SQLite's side files get the mode of the database.
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE_FILE))
+    # By path: closing another handle on it would end SQLite's locks. One that is another's stays as it is.
+    for ending in ("", *_SIDE_FILES):
+        with suppress(OSError):
+            path.with_name(path.name + ending).chmod(PRIVATE_FILE)
+    return f"sqlite:///{path}"
+
+
+def _find_path(engine: Engine) -> Path | None:
+    """The file of a database; None where it has none of ours."""
+    name = engine.url.database
+    return Path(name) if engine.dialect.name == "sqlite" and name and name != ":memory:" else None
+
+
+def _find_file(path: Path | None) -> tuple[int, int] | None:
+    """What a path leads to: device and inode. The inode is not given to another file while ours is open."""
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        return None
+    return (found.st_dev, found.st_ino) if found else None
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _read_write_mark(connection: Connection) -> Hashable:
