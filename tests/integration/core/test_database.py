@@ -370,3 +370,24 @@ async def test_facts_are_replaced_and_found_by_prefix(database: Database) -> Non
     await database.run(lambda c: remember_fact(c, "channel:a%", {"n": 2}, 2.0))
     await database.run(lambda c: remember_fact(c, "channelXb", {}, 1.0))
     assert await database.read(lambda c: read_facts(c, "channel:")) == {"a%": ({"n": 2}, 2.0)}
+
+
+def test_an_alert_that_fires_in_a_database_of_before_is_over_a_day_after_it_was_heard_of(tmp_path: Path) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    settings = Config()
+    settings.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
+    engine = make_engine(sqlite_url(tmp_path))
+    with engine.connect() as connection, connection.begin():
+        settings.attributes["connection"] = connection
+        command.upgrade(settings, "0002")
+        for key, status in (("a", "firing"), ("b", "resolved")):
+            connection.execute(
+                sa.text("INSERT INTO alerts VALUES (:key, :status, '{}', NULL, 100.0, 200.0)"),
+                {"key": key, "status": status},
+            )
+    engine.dispose()
+    Database.open(sqlite_url(tmp_path)).close()
+    with sqlite3.connect(tmp_path / "wxbridge.db") as raw:
+        assert raw.execute("SELECT key, over_at FROM alerts ORDER BY key").fetchall() == [("a", 86600.0), ("b", None)]
