@@ -155,6 +155,8 @@ class FigureLimit:
     repeat: float | None
     """Seconds."""
     severity: str = "warning"
+    pause: float | None = None
+    """Seconds between two warnings, at least; None where that is as for all."""
 
 
 def resolve_limits(
@@ -185,7 +187,9 @@ def _limits(
         clear = threshold.above * CLEAR_SHARE if threshold.clear is None else threshold.clear
         hold = setting("hold") if threshold.hold is None else threshold.hold
         above, clear = (1.0, 1.0) if is_state else (threshold.above * size, clear * size)
-        yield figure, FigureLimit(above, clear, hold, setting("repeat"), threshold.severity)
+        # What a disk does is no figure that swings around its threshold.
+        pause = hold if is_state else None
+        yield figure, FigureLimit(above, clear, hold, setting("repeat"), threshold.severity, pause)
 
 
 KINDS = ("cpu", "memory", "swap", "disk", "inodes", "load", "temperature")

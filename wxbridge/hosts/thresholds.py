@@ -86,4 +86,5 @@ def _recent(
 
 def _too_soon(state: FigureState, at: float, limit: FigureLimit) -> bool:
     least = MIN_WARNING_INTERVAL_SECONDS if limit.repeat is None else min(MIN_WARNING_INTERVAL_SECONDS, limit.repeat)
+    least = least if limit.pause is None else limit.pause
     return state.told_at is not None and at - state.told_at < least

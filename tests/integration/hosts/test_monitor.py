@@ -200,6 +200,18 @@ async def test_a_disk_that_is_away_is_told_and_its_own_warning_is_not_over(
     assert world.told[3:] == [("HostDiskFull", "web-1", "resolved")]
 
 
+async def test_a_disk_that_is_unmounted_again_soon_is_told_again(world: World) -> None:
+    monitor = world.monitor(disks=["/data"], cpu=None)
+    for _ in range(2):
+        await world.pass_time(monitor, 70, **{"disk_missing:/data": 1.0})
+        del world.figures["disk_missing:/data"]
+        await world.pass_time(monitor, 30, **{"disk:/data": 5.0})
+        del world.figures["disk:/data"]
+    assert [(name, verdict) for name, _, verdict in world.told] == [
+        ("HostDiskMissing", "firing"), ("HostDiskMissing", "resolved"),
+    ] * 2  # fmt: skip
+
+
 async def test_the_warnings_of_a_disk_that_is_not_named_any_more_are_over(world: World) -> None:
     monitor = world.monitor(disks=["/", "/data"])
     await world.pass_time(monitor, 70, **{"disk:/": 5.0, "disk_missing:/data": 1.0})
