@@ -7,18 +7,22 @@ import hashlib
 import hmac
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+import structlog
 from aiohttp import web
 from pydantic import SecretStr
 
 from wxbridge.config.hooks import HookSettings
 from wxbridge.core.sliding_window import Rate
 from wxbridge.web.hooks import source_of
-from wxbridge.web.limits import CLOCK, RatePerKey, WebClock
+from wxbridge.web.limits import CLOCK, MAX_WRONG_TOKENS, RatePerKey, WebClock
+from wxbridge.web.origin import IpNetwork, name_subscriber, read_origin
 from wxbridge.web.responses import CALLER, IN_CONSOLE, Handler, RequestRefused, read_body
+
+log = structlog.get_logger()
 
 _OPEN = ("/healthz", "/readyz")
 _HOW = "Send it as `Authorization: Bearer TOKEN`, as the password of basic authentication, or as ?token=TOKEN."
@@ -51,7 +55,8 @@ class SignatureClaim:
 class HmacSigning:
     """How a source signs: HMAC-SHA256 of the body, or of `TIMESTAMP:BODY`, as lowercase hex in a header.
 
-    This is what Grafana (v12, "HMAC signature" of a webhook) sends.
+    This is what Grafana (v12, "HMAC signature" of a webhook) sends. What stands in the address after `?` is signed too,
+    as `?QUERY:` right before the body: else who saw one signed body could send it to other targets.
     """
 
     secret: bytes
@@ -60,8 +65,10 @@ class HmacSigning:
     max_age: float
     """Seconds that the timestamp may be away from now, before or after."""
 
-    def read_claim(self, headers: Mapping[str, str], now: float) -> SignatureClaim | None:
-        """Read the signature that the headers show; None where they show none. `now` is in seconds since the epoch.
+    def read_claim(self, headers: Mapping[str, str], now: float, query: str = "") -> SignatureClaim | None:
+        """Read the signature that the headers show; None where they show none.
+
+        `now` is in seconds since the epoch, `query` as it stands in the address.
 
         Raises:
             ValueError: it is malformed, or its timestamp is missing, malformed or stale; a sentence for the sender.
@@ -72,7 +79,8 @@ class HmacSigning:
         match = _SIGNATURE.fullmatch(shown.strip())
         if not match:
             raise ValueError(f"The signature in {self.header} is malformed: 64 lowercase hex digits were expected.")
-        return SignatureClaim(match[1], self._timestamp(headers, now))
+        asked = f"?{query}:".encode("utf-8", "surrogateescape") if query else b""
+        return SignatureClaim(match[1], self._timestamp(headers, now) + asked)
 
     def _timestamp(self, headers: Mapping[str, str], now: float) -> bytes:
         name = self.timestamp_header
@@ -126,6 +134,10 @@ class AccessRule:
                     return owner
         return None
 
+    def is_shown_something(self, request: web.Request) -> bool:
+        """Tell whether a request shows a token or a signature, right or not."""
+        return bool(read_tokens(request)) or bool(self.signing and self.signing.header in request.headers)
+
     @property
     def how(self) -> str:
         """What somebody is told who shows nothing that opens."""
@@ -142,7 +154,11 @@ class AccessRule:
     async def _check_signature(self, request: web.Request) -> str:
         signing = self.signing
         try:
-            claim = signing.read_claim(request.headers, request.app[CLOCK].wall()) if signing else None
+            claim = (
+                signing.read_claim(request.headers, request.app[CLOCK].wall(), _signed_query(request))
+                if signing
+                else None
+            )
         except ValueError as error:
             raise _unauthorised(str(error)) from None
         if signing is None or claim is None:
@@ -150,7 +166,7 @@ class AccessRule:
         if not claim.holds(signing.secret, await read_body(request)):
             raise _unauthorised(
                 f"The signature in {signing.header} is wrong: it was made with another secret, "
-                "or the body was changed on its way."
+                "the body was changed on its way, or the address has a `?` that was not signed."
             )
         return f"signed {source_of(request)}"
 
@@ -164,16 +180,26 @@ class AccessRules:
         read_token: Lets people look.
         rate: How much each of those who post may.
         clock: Where the time is read.
+        proxies: Whose `X-Forwarded-…` is believed.
     """
 
     def __init__(
-        self, token: str, hooks: Mapping[str, HookSettings], read_token: str, rate: Rate | None, clock: WebClock
+        self,
+        token: str,
+        hooks: Mapping[str, HookSettings],
+        read_token: str,
+        rate: Rate | None,
+        clock: WebClock,
+        proxies: Sequence[IpNetwork] = (),
     ) -> None:
         shared = (("server", token.encode()),) if token else ()
         self._main = AccessRule(shared)
         self._to_look = AccessRule((*shared, ("reader", read_token.encode()))) if token and read_token else self._main
         self._hooks = {name: _rule_of_hook(name, settings, shared) for name, settings in hooks.items()}
         self.rate = RatePerKey(rate, clock) if rate else None
+        self.wrong = RatePerKey(MAX_WRONG_TOKENS, clock)
+        """By the subscriber that shows what opens nothing, at whichever door."""
+        self.proxies = proxies
 
     def find_rule(self, request: web.Request) -> AccessRule:
         """Find what opens the place that a request is for."""
@@ -226,7 +252,13 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
     if request.path in _OPEN or request.path.startswith("/pictures/") or (in_console and in_console(request)):
         return await handler(request)
     access = request.app[ACCESS]
-    request[CALLER] = caller = await access.find_rule(request).find_caller(request)
+    rule = access.find_rule(request)
+    try:
+        request[CALLER] = caller = await rule.find_caller(request)
+    except RequestRefused as error:
+        if error.reason == "unauthorised" and rule.is_shown_something(request):
+            count_wrong_token(request)
+        raise
     if access.rate and request.method not in ("GET", "HEAD"):
         if wait := access.rate.wait(caller):
             seconds = math.ceil(wait)
@@ -234,6 +266,28 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
             raise RequestRefused(503, "rate", sentence, {"Retry-After": str(seconds)})
         access.rate.record(caller)
     return await handler(request)
+
+
+def _signed_query(request: web.Request) -> str:
+    """What a signature must cover of the address, as it is written: all after the `?` but a token."""
+    parts = request.rel_url.raw_query_string.split("&")
+    return "&".join(part for part in parts if part.partition("=")[0] != "token")
+
+
+def count_wrong_token(request: web.Request) -> None:
+    """Count what was shown and opens nothing. Raises `RequestRefused` where too much of that came from there."""
+    access = request.app[ACCESS]
+    origin = read_origin(request, access.proxies)
+    subscriber = name_subscriber(origin.address)
+    if wait := access.wrong.wait(subscriber):
+        raise RequestRefused(
+            429,
+            "attempts",
+            f"Too many wrong tokens came from here. Try again in {wait:.0f} s.",
+            {"Retry-After": f"{max(1.0, wait):.0f}"},
+        )
+    access.wrong.record(subscriber)
+    log.warning("a wrong token was shown", address=origin.address, path=request.path)
 
 
 def _unauthorised(sentence: str) -> RequestRefused:

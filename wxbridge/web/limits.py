@@ -30,6 +30,10 @@ class HttpLimits:
     process may open on most systems."""
 
 
+MAX_WRONG_TOKENS = Rate(10, 300.0)
+"""Wrong tokens and signatures of one subscriber, at all doors together."""
+
+
 @dataclass(frozen=True)
 class WebClock:
     """Where the time is read, so that tests can hand in their own. Both in seconds."""

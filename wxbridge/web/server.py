@@ -39,7 +39,9 @@ def make_app(
     )
     app[SERVICES], app[LIMITS], app[CLOCK] = services, limits or HttpLimits(), clock
     by_source = {name: getattr(hook_settings, name) for name in type(hook_settings).model_fields}
-    app[ACCESS] = AccessRules(reveal(settings.token), by_source, reveal(settings.read_token), settings.rate, clock)
+    app[ACCESS] = AccessRules(
+        reveal(settings.token), by_source, reveal(settings.read_token), settings.rate, clock, settings.proxies
+    )
     app.add_routes([*hooks.ROUTES, *api.ROUTES, *pages.ROUTES])
     if with_console:
         console.add_console(app, settings)

@@ -223,3 +223,35 @@ def test_a_signature_holds_for_its_secret_body_and_time_and_any_other_text_is_no
     assert not claim.holds(secret, body + b"x")
     with pytest.raises(ValueError):
         signing.read_claim({**headers, "S": noise}, now)
+
+
+# ---------------------------------------------------------------- guesses
+
+
+async def test_all_doors_share_one_limit_of_wrong_tokens_and_the_right_one_always_passes(tmp_path: Path) -> None:
+    async with alone(tmp_path, hooks={"generic": hook(secret=SECRET)}) as server:
+        doors = [
+            {"method": "GET", "path": "/metrics"}, {"method": "GET", "path": "/api/alerts"},
+            {"method": "POST", "path": "/api/send"}, {"method": "POST", "path": "/hooks/grafana"},
+            {"method": "GET", "path": "/login"},
+        ]  # fmt: skip
+        wrong = {"Authorization": "Bearer wrong"}
+        got = [(await server.ask(**door, headers=wrong))[0] for _ in range(3) for door in doors]
+        assert got == [401] * 10 + [429] * 5
+        forged = {HEADER: signed(BODY, "another")}
+        assert (await server.ask("POST", "/hooks/generic", data=BODY, headers=forged))[0] == 429
+        assert (await server.ask("POST", "/hooks/generic", data=BODY, headers={HEADER: signed(BODY)}))[0] == 202
+        assert (await server.post("/hooks/grafana", BODY, Authorization=f"Bearer {TOKEN}"))[0] == 202
+        assert (await server.ask("GET", "/metrics"))[0] == 401, "who shows nothing guesses nothing"
+        assert server.refused("attempts") == 6
+
+
+async def test_a_signature_covers_what_the_address_asks_for(tmp_path: Path) -> None:
+    async with alone(tmp_path, hooks={"grafana": hook(secret=SECRET)}) as server:
+        assert (await server.post("/hooks/grafana", BODY, **{HEADER: signed(BODY)}))[0] == 202
+        status, answer = await server.post("/hooks/grafana?to=boss", BODY, **{HEADER: signed(BODY)})
+        assert (status, "was not signed" in answer["error"]) == (401, True)
+        right = signed(b"?to=boss:" + BODY)
+        assert (await server.post("/hooks/grafana?to=boss", BODY, **{HEADER: right}))[0] == 202
+        assert (await server.post("/hooks/grafana?to=ops", BODY, **{HEADER: right}))[0] == 401
+        assert len(server.taken) == 2

@@ -45,7 +45,7 @@ from wxbridge.web.console.page import (
 )
 from wxbridge.web.console.pages import PAGES
 from wxbridge.web.console.pages.login import choose_tone
-from wxbridge.web.console.session import HEADERS, MAX_WRONG_TOKENS, ConsoleRole, ConsoleTokens, SessionStore
+from wxbridge.web.console.session import HEADERS, ConsoleRole, ConsoleTokens, SessionStore
 from wxbridge.web.console.site import (
     FRAGMENT,
     PICTURE_TTL_SECONDS,
@@ -56,7 +56,7 @@ from wxbridge.web.console.site import (
     compute_version,
     see_other,
 )
-from wxbridge.web.limits import CLOCK, RatePerKey
+from wxbridge.web.limits import CLOCK
 from wxbridge.web.responses import AS_PAGE, CALLER, IN_CONSOLE, RequestRefused
 from wxbridge.web.services import SERVICES
 
@@ -86,7 +86,6 @@ def add_console(app: web.Application, settings: ServerSettings) -> None:
         services,
         tokens,
         SessionStore(services.database, tokens, clock),
-        RatePerKey(MAX_WRONG_TOKENS, clock),
         ChangeFeed(ChangeMarks(services)),
         clock,
         compute_version(),

@@ -10,11 +10,11 @@ import structlog
 from aiohttp import BodyPartReader, web
 
 from wxbridge.core.errors import BadBody
-from wxbridge.web.auth import read_tokens
-from wxbridge.web.console.origin import RequestOrigin, is_known_host, is_own_page, name_subscriber, read_origin
+from wxbridge.web.auth import count_wrong_token, read_tokens
 from wxbridge.web.console.page import HOME, ConsoleForm, local_path, say_in_console
 from wxbridge.web.console.session import SESSION_SECONDS, ConsoleRole, ConsoleSession
 from wxbridge.web.console.site import FRAGMENT, SITE, ConsoleSite, add_headers, see_other
+from wxbridge.web.origin import RequestOrigin, is_known_host, is_own_page, read_origin
 from wxbridge.web.responses import CALLER, Handler, RequestRefused
 
 log = structlog.get_logger()
@@ -94,7 +94,7 @@ def _find_caller(site: ConsoleSite, request: web.Request, origin: RequestOrigin)
     if site.tokens.is_open:
         return ConsoleCaller(site.sessions.open(ConsoleRole.OPEN), origin, is_fresh=True)
     shown = read_tokens(request)
-    if shown and (role := _find_role(site, origin, shown)):
+    if shown and (role := _find_role(site, request, shown)):
         # A program: what it shows lets it look. Forms need a cookie, as browsers show passwords by themselves.
         caller = ConsoleCaller(site.sessions.open(role), origin)
         if is_browser(request) and "token" in request.query:
@@ -112,18 +112,11 @@ def _find_caller(site: ConsoleSite, request: web.Request, origin: RequestOrigin)
     )  # fmt: skip
 
 
-def _find_role(site: ConsoleSite, origin: RequestOrigin, shown: Sequence[str]) -> ConsoleRole | None:
+def _find_role(site: ConsoleSite, request: web.Request, shown: Sequence[str]) -> ConsoleRole | None:
     """Find what tokens open; count where that is nothing. Raises `RequestRefused` where too many were wrong."""
-    subscriber = name_subscriber(origin.address)
-    if wait := site.wrong_tokens.wait(subscriber):
-        raise RequestRefused(
-            429, "attempts", f"Too many wrong tokens came from here. Try again in {wait:.0f} s.",
-            {"Retry-After": f"{max(1.0, wait):.0f}"},
-        )  # fmt: skip
     role = next((role for each in shown if (role := site.tokens.role_of(each))), None)
     if role is None:
-        site.wrong_tokens.record(subscriber)
-        log.warning("a wrong token was shown to the console", address=origin.address)
+        count_wrong_token(request)
     return role
 
 
@@ -155,7 +148,7 @@ async def sign_in(request: web.Request, origin: RequestOrigin) -> web.StreamResp
     site = request.app[SITE]
     shown = str((await request.post()).get("token", "")).strip()
     try:
-        role = None if site.tokens.is_open else _find_role(site, origin, [shown])
+        role = None if site.tokens.is_open else _find_role(site, request, [shown])
     except RequestRefused as error:
         seconds = (error.headers or {})["Retry-After"]
         response = _render_sign_in(request, 429, "sign_in.too_many", seconds=seconds)

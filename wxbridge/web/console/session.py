@@ -25,16 +25,13 @@ from sqlalchemy import Connection
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import read_facts, remember_fact
-from wxbridge.core.sliding_window import Rate
-from wxbridge.web.console.origin import IpNetwork
 from wxbridge.web.limits import WebClock
+from wxbridge.web.origin import IpNetwork
 
 log = structlog.get_logger()
 
 SESSION_SECONDS = 12 * 3600.0
 """That a session is good."""
-MAX_WRONG_TOKENS = Rate(10, 300.0)
-"""That one address may show."""
 _FACT = "console:"
 MAX_COOKIE_CHARS = 300
 

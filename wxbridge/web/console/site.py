@@ -17,7 +17,7 @@ from wxbridge.core.ttl_cache import TTLCache
 from wxbridge.web.console.events import ChangeFeed
 from wxbridge.web.console.page import ConsoleMemory, PageVisit, asset_path, say_in_console
 from wxbridge.web.console.session import HEADERS, ConsoleSession, ConsoleTokens, SessionStore
-from wxbridge.web.limits import RatePerKey, WebClock
+from wxbridge.web.limits import WebClock
 from wxbridge.web.services import WebServices
 
 MAX_FLASHES = 500
@@ -46,8 +46,6 @@ class ConsoleSite:
     services: WebServices
     tokens: ConsoleTokens
     sessions: SessionStore
-    wrong_tokens: RatePerKey
-    """By the subscriber that showed them."""
     changes: ChangeFeed
     clock: WebClock
     version: str

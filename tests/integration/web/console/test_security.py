@@ -215,9 +215,10 @@ async def test_wrong_tokens_are_counted_by_address_and_those_of_proxies_by_whom_
         one, other = people.values()
         for _ in range(10):
             assert (await Visitor(url).sign_in("wrong", **one)).status == 401
-        answer = await Visitor(url).sign_in("right", **one)
+        answer = await Visitor(url).sign_in("wrong", **one)
         assert (answer.status, int(answer.headers["Retry-After"]) > 0) == (429, True)
-        assert (await Visitor(url).sign_in("right", **other)).status == 303
+        assert (await Visitor(url).sign_in("wrong", **other)).status == 401
+        assert (await Visitor(url).sign_in("right", **one)).status == 303, "the right token always passes"
 
 
 async def test_only_a_declared_proxy_says_that_the_browser_speaks_tls(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Where a request to the console comes from: through which proxies, from which address, from whose page."""
+"""Where a request comes from: through which proxies, from which address, from whose page."""
 
 from __future__ import annotations
 
