@@ -175,7 +175,8 @@ def _explain_failure(error: Exception, service: str, deadline: float, *, sends: 
         case aiohttp.InvalidURL() | UnicodeError():
             return Permanent(f"the address of {service} cannot be used; look at `base_url`")
         case _:
-            return lost(f"{service} cut the connection before an answer came ({_explain_cause(error)}){maybe}")
+            text = f"{service} cut the connection before an answer came ({_explain_cause(error)}){maybe}"
+            return Unknown(text, is_cut=True) if sends else Transient(text)
 
 
 def _explain_cause(error: BaseException) -> str:

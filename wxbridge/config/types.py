@@ -210,7 +210,7 @@ class TargetSettings(Section):
     fallback: Names = ()
     """Targets that take over while this one cannot be reached."""
     failover_after: Duration = 120.0
-    """How long a message waits before the fallback takes it, counted from its creation."""
+    """How long a message waits in an outage before the fallback takes it; waiting for the pace does not count."""
     digest_after: Duration | None = 300.0
     """Where waiting alerts would take longer than this at the pace, they are merged into one digest."""
     expires_after: Duration = 86400.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ParamSpec, Protocol, TypeVar
 
@@ -18,6 +19,7 @@ from wxbridge.core.model import AccountChannel, Body, Channel, ChannelState, Not
 from wxbridge.core.text.i18n import Language
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
+from wxbridge.delivery.troubles import TargetTroubles
 from wxbridge.pictures.store import PictureStore
 
 log = structlog.get_logger()
@@ -79,6 +81,16 @@ class Lane:
 
 
 @dataclass(frozen=True)
+class OutcomeInDoubt:
+    """A message that may have been sent, how often it got no clear answer, and when it is repeated."""
+
+    message_id: int
+    count: int
+    due: float
+    """Monotonic seconds."""
+
+
+@dataclass(frozen=True)
 class DeliveryContext:
     """What every loop works with."""
 
@@ -97,6 +109,14 @@ class DeliveryContext:
     """None where nothing is configured."""
     been_online: set[str] = field(default_factory=set)
     """The lanes that were seen online, if only for an instant."""
+
+    doubts: dict[str, OutcomeInDoubt] = field(default_factory=dict)
+    """What may have been sent and is to be repeated, by target: the others wait until it is settled."""
+
+    @cached_property
+    def troubles(self) -> TargetTroubles:
+        """Since when each target cannot be reached."""
+        return TargetTroubles(self.outbox, self.clock)
 
     def lane_of(self, target: str) -> Lane | None:
         """The lane that a target is in; None for a target that is no longer configured."""

@@ -14,7 +14,7 @@ from wxbridge.delivery import failure_reports
 from wxbridge.delivery.context import DeliveryContext, Lane
 from wxbridge.delivery.outbox_queries import OverduePlace
 from wxbridge.delivery.outbox_rows import StoredNotification
-from wxbridge.delivery.outbox_statements import Replacement
+from wxbridge.delivery.outbox_statements import WAITED_TOO_LONG, Replacement
 
 log = structlog.get_logger()
 
@@ -22,7 +22,13 @@ log = structlog.get_logger()
 async def hand_over_refused(context: DeliveryContext, message: Message, reason: str) -> bool:
     """Have the fallback take over a message that was refused for good. False where there is none."""
     note = say("delivery.refused", context.language, target=message.target, reason=reason)
-    return await _hand_over(context, message.notification_id, message.target, note, reason, refused=message.id)
+    return await _hand_over(context, message.notification_id, message.target, note, reason, settled=message.id)
+
+
+async def hand_over_unknown(context: DeliveryContext, message: Message, reason: str) -> bool:
+    """Have the fallback take over, marked, what may have been sent and is not repeated. False where there is none."""
+    note = say("delivery.unconfirmed", context.language, target=message.target, reason=reason)
+    return await _hand_over(context, message.notification_id, message.target, note, reason, settled=message.id)
 
 
 class FailoverWatch:
@@ -33,11 +39,36 @@ class FailoverWatch:
         self._places: dict[str, OverduePlace] = {}
         """Where the last look at a target ended, so that what nobody can take over hides nothing behind it."""
 
+    async def note_troubles(self, lane: Lane) -> None:
+        """Note which targets cannot be reached, and take back what waits at the fallbacks of those that can again."""
+        context = self._context
+        for name in lane.targets:
+            if not await context.troubles.look(name, is_up=lane.is_up(name)):
+                continue
+            fallbacks = _list_fallbacks(context, name)
+            back = await context.outbox.take_back(name, fallbacks, now=context.clock.wall()) if fallbacks else 0
+            if back:
+                log.info("what the fallbacks have not sent is taken back", target=name, messages=back)
+                context.outbox.wake()
+
+    async def hand_over_unknown(self, *, now: float) -> None:
+        """Hand over what may have been sent and has expired, and tell the operators. Raises `StorageError`."""
+        context = self._context
+        for message in await context.outbox.select_expiring_unknown(now=now):
+            reason = message.error or ""
+            if await hand_over_unknown(context, message, reason):
+                about = {"id": message.id, "target": message.target, "error": reason}
+                await context.operators.tell(say("delivery.dead", context.language, **about), message.target)
+
     async def look(self, lane: Lane, *, now: float) -> None:
         """Look at the targets of a channel; call it every second or so."""
         context = self._context
         for name, target in lane.targets.items():
-            if not target.fallback:
+            if not target.fallback or context.troubles.seconds(name) < target.failover_after:
+                continue
+            if lane.is_up(name) and lane.pacer.wait(target.chat_key(), context.clock.monotonic()):
+                continue  # it waits for the pace, and its trouble may be over
+            if not any(_is_healthy(context, its, fallback) for its, fallback in _choices(context, name)):
                 continue
             before, after = now - target.failover_after, self._places.pop(name, (0.0, 0))
             overdue = await context.outbox.select_overdue(name, created_before=before, after=after)
@@ -46,25 +77,25 @@ class FailoverWatch:
             waited = format_duration(target.failover_after, context.language)
             note = say("delivery.unreachable", context.language, target=name, time=waited)
             for notification_id in overdue.ids:
-                await _hand_over(
-                    context, notification_id, name, note, f"waited longer than {target.failover_after:g} s"
-                )
+                reason = f"waited longer than {target.failover_after:g} s"
+                await _hand_over(context, notification_id, name, note, reason)
         await failure_reports.report_failures(context)
 
 
 async def _hand_over(
-    context: DeliveryContext, notification_id: int, target: str, note: str, reason: str, *, refused: int | None = None
+    context: DeliveryContext, notification_id: int, target: str, note: str, reason: str, *, settled: int | None = None
 ) -> bool:
     """Exchange what is left of a notification for a new one at the fallback, in one transaction.
 
-    Nothing happens while a part of it is being sent: its outcome decides. `refused` is the message that was.
+    Nothing happens while a part of it is being sent: its outcome decides. `settled` is the message that will not be
+    tried again; what merely waits is handed only to a fallback that is well.
     """
-    choices = _choices(context, target)
+    choices = [choice for choice in _choices(context, target) if settled is not None or _is_healthy(context, *choice)]
     now = context.clock.wall()
 
     def compose(stored: StoredNotification) -> Replacement | None:
         choice = next((each for each in choices if each[1] not in stored.visited), None)
-        left = _select_left(stored, refused)
+        left = _select_left(stored, settled)
         if choice is None or not left:
             return None
         lane, name = choice
@@ -79,12 +110,17 @@ async def _hand_over(
             expires_after=lane.targets[name].expires_after,
             origin=notification_id,
         )
-        return Replacement(notification, tuple(message.id for message in left), f"{name} took over: {reason}")
+        code = WAITED_TOO_LONG if settled is None else None
+        ids = tuple(message.id for message in left)
+        return Replacement(notification, ids, f"{name} took over: {reason}", code=code)
 
     outbox = context.outbox
     done = await context.insist(outbox.hand_over, notification_id, compose, now=now) if choices else None
     if done is None:
         return False
+    doubt = context.doubts.get(target)
+    if doubt and doubt.message_id in done.message_ids:
+        del context.doubts[target]
     fallback, count = done.notification.target, len(done.message_ids)
     context.metrics.messages.labels(target, "failed_over").inc(count)
     log.warning("the fallback takes over", target=target, fallback=fallback, messages=count, reason=reason)
@@ -92,10 +128,10 @@ async def _hand_over(
     return True
 
 
-def _select_left(stored: StoredNotification, refused: int | None) -> list[Message]:
+def _select_left(stored: StoredNotification, settled: int | None) -> list[Message]:
     """Select what is still to be sent of a notification; nothing while a part is under way whose outcome is open."""
-    left = [message for message in stored.messages if message.state is MessageState.QUEUED or message.id == refused]
-    under_way = any(m.state is MessageState.SENDING and m.id != refused for m in stored.messages)
+    left = [message for message in stored.messages if message.state is MessageState.QUEUED or message.id == settled]
+    under_way = any(m.state is MessageState.SENDING and m.id != settled for m in stored.messages)
     return [] if under_way else left
 
 
@@ -109,11 +145,25 @@ def _mark(context: DeliveryContext, stored: StoredNotification, left: Sequence[M
 
 
 def _choices(context: DeliveryContext, target: str) -> list[tuple[Lane, str]]:
-    """The fallbacks of a target, those that are up first."""
-    lane = context.lane_of(target)
-    names = lane.targets[target].fallback if lane else ()
-    choices = [(its, name) for name in names if (its := context.lane_of(name))]
-    return sorted(choices, key=lambda choice: not choice[0].is_up(choice[1]))
+    """The fallbacks of a target, and theirs in turn; those that are well first."""
+    choices = [(its, name) for name in _list_fallbacks(context, target) if (its := context.lane_of(name))]
+    return sorted(choices, key=lambda choice: not _is_healthy(context, *choice))
+
+
+def _is_healthy(context: DeliveryContext, lane: Lane, target: str) -> bool:
+    return lane.is_up(target) and not context.troubles.is_failing(target)
+
+
+def _list_fallbacks(context: DeliveryContext, target: str) -> list[str]:
+    """List the fallbacks of a target and theirs in turn, without the target itself."""
+    found: dict[str, None] = {target: None}
+    left = [target]
+    while left:
+        lane = context.lane_of(name := left.pop(0))
+        new = [each for each in (lane.targets[name].fallback if lane else ()) if each not in found]
+        found |= dict.fromkeys(new)
+        left += new
+    return [name for name in found if name != target]
 
 
 def _bodies(

@@ -26,7 +26,7 @@ from wxbridge.core.model import (
     Received,
     StoredAlong,
 )
-from wxbridge.core.schema import OPEN, messages, notifications, sends
+from wxbridge.core.schema import OPEN, facts, messages, notifications, read_facts, remember_fact, sends
 from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery import failure_notes, timeline
 from wxbridge.delivery import outbox_statements as statements
@@ -44,6 +44,9 @@ from wxbridge.delivery.outbox_statements import (
 )
 
 MAX_EXPIRED_AT_ONCE = 1000
+MAX_TAKEN_BACK_AT_ONCE = 1000
+_TROUBLE = "in trouble since:"
+"""Facts that tell since when a target cannot be reached, by target."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +155,7 @@ class Outbox(OutboxQueries):
         limit: int,
         paced: PacedChats | None = None,
         sent: Sequence[SentMessage] = (),
+        only: Mapping[str, int] | None = None,
     ) -> ClaimResult:
         """Take the next message of each target, at most `limit` in all, and mark them as being sent.
 
@@ -159,13 +163,14 @@ class Outbox(OutboxQueries):
         holds nobody up. Across targets the more urgent leave first. Where attempts are counted (`paced`), of several
         targets in one chat only one gets its turn.
 
-        `sent` are messages of earlier claims, which are recorded as sent in the same transaction.
+        `sent` are messages of earlier claims, which are recorded as sent in the same transaction. `only` names, by
+        target, a message whose outcome is not known: while it waits, no other of its target goes.
         """
 
         def work(connection: Connection) -> ClaimResult:
             statements.record_sent(connection, sent)
             claimed = []
-            for message in statements.claim_heads(connection, targets, now, limit, paced):
+            for message in statements.claim_heads(connection, targets, now, limit, paced, only):
                 send_id = None
                 if paced:
                     attempt = {"channel": paced.channel, "chat": paced.chat_of[message.target], "at": now}
@@ -294,8 +299,9 @@ class Outbox(OutboxQueries):
             rows = connection.execute(query.order_by(messages.c.expires_at).limit(MAX_EXPIRED_AT_ONCE)).all()
             for row in rows:
                 error = f"expired after waiting; last: {row.error}" if row.error else "expired while waiting"
-                statements.close_messages(connection, [row.id], MessageState.EXPIRED, now=now, error=error)
-                message = replace(message_of(row), state=MessageState.EXPIRED, settled_at=now, error=error)
+                state = MessageState.UNKNOWN if row.maybe_sent else MessageState.EXPIRED
+                statements.close_messages(connection, [row.id], state, now=now, error=error)
+                message = replace(message_of(row), state=state, settled_at=now, error=error)
                 failure_notes.note_failure(connection, message, error, now=now)
                 expired.append(message)
             return expired
@@ -366,6 +372,27 @@ class Outbox(OutboxQueries):
             return replacement
 
         return await self._database.run(work)
+
+    async def take_back(self, target: str, fallbacks: Sequence[str], *, now: float) -> int:
+        """Queue again at a target what fallbacks took over and have not tried to send; returns how many."""
+        work = partial(statements.take_back, target=target, fallbacks=fallbacks, now=now, limit=MAX_TAKEN_BACK_AT_ONCE)
+        return await self._database.run(work)
+
+    # ------------------------------------------------ since when targets are in trouble
+
+    async def read_troubles(self) -> Mapping[str, float]:
+        """Read since when targets are in trouble (`record_trouble`)."""
+        found = await self._database.read(lambda connection: read_facts(connection, _TROUBLE))
+        return {target: float(since) for target, (since, _) in found.items()}
+
+    async def record_trouble(self, target: str, since: float) -> None:
+        """Store since when a target is in trouble."""
+        await self._database.run(lambda c: remember_fact(c, f"{_TROUBLE}{target}", since, since))
+
+    async def forget_trouble(self, target: str) -> None:
+        """Store that a target is well."""
+        statement = sa.delete(facts).where(facts.c.key == f"{_TROUBLE}{target}")
+        await self._database.run(lambda connection: connection.execute(statement))
 
     async def merge(
         self,

@@ -192,6 +192,21 @@ class OutboxQueries:
         }
         return OverdueNotifications(tuple(found), (rows[-1].created_at, rows[-1].id) if len(rows) == limit else None)
 
+    async def select_expiring_unknown(self, *, now: float, limit: int = 200) -> list[Message]:
+        """Select messages that may have been sent, are no longer worth repeating, and wait."""
+        query = sa.select(messages).where(
+            sa.text(OPEN),
+            messages.c.state == MessageState.QUEUED,
+            messages.c.expires_at <= now,
+            messages.c.maybe_sent.is_(True),
+        )
+        return await self._messages(query.order_by(messages.c.expires_at).limit(limit))
+
+    async def has_open(self, target: str) -> bool:
+        """Tell whether anything waits for a target."""
+        query = sa.select(messages.c.id).where(sa.text(OPEN), messages.c.target == target).limit(1)
+        return bool(await self._rows(query))
+
     async def count_mergeable(self, target: str, *, limit: int) -> int:
         """Count the messages of alerts and digests that wait for a target, no further than `limit`."""
         some = mergeable(target).limit(limit).subquery()

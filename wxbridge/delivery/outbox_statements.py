@@ -22,13 +22,15 @@ from wxbridge.core.model import (
     Received,
     StoredAlong,
 )
-from wxbridge.core.schema import DRAWN, OPEN_TEXT, PUT_BACK, messages, notifications, received, sends
+from wxbridge.core.schema import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, messages, notifications, received, sends
 from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery.outbox_queries import mergeable, undrawn
 from wxbridge.delivery.outbox_rows import RepeatFinder, message_of, message_rows, notification_row
 
-MAX_RETRY_WAIT_SECONDS = 300.0
+MAX_RETRY_WAIT_SECONDS = 3600.0
 """No retry is further away than this, so a longer wait means that the clock was set back."""
+WAITED_TOO_LONG = "waited"
+"""The error code of what a fallback took over because it could not leave in time: it may come back."""
 MAX_PICTURES_LOOKED_AT = 200
 MAX_ALIKE_PICTURES = 100
 """How many pictures that wait are looked at for those that are the same as one that was drawn."""
@@ -60,6 +62,8 @@ class Replacement:
     reason: str
     created_at: float | None = None
     """None for now."""
+    code: str | None = None
+    """What is noted as the error code of the messages."""
 
 
 @dataclass(frozen=True)
@@ -153,10 +157,15 @@ _TAKE = (
 
 
 def claim_heads(
-    connection: Connection, targets: Sequence[str], now: float, limit: int, paced: PacedChats | None
+    connection: Connection,
+    targets: Sequence[str],
+    now: float,
+    limit: int,
+    paced: PacedChats | None,
+    only: Mapping[str, int] | None = None,
 ) -> list[Message]:
     """Take the next message of each target, at most `limit` in all, and mark them as being sent (`Outbox.claim`)."""
-    heads = [head for target in targets if (head := _head(connection, target, now))]
+    heads = [head for target in targets if (head := _head(connection, target, now, (only or {}).get(target)))]
     heads.sort(key=lambda row: (row.priority, row.id))
     if paced is not None:
         first: dict[str, Any] = {}
@@ -205,8 +214,12 @@ _HEADS = (
 """Of one target, for each priority: the first open text, which alone may leave, and the first picture that may."""
 
 
-def _head(connection: Connection, target: str, now: float) -> Any:
-    """The row of a target that may leave now; None where there is none."""
+def _head(connection: Connection, target: str, now: float, only: int | None) -> Any:
+    """The row of a target that may leave now; None where there is none. `only` is one that goes before all others."""
+    if only is not None:
+        query = sa.select(messages).where(messages.c.id == only, messages.c.state == MessageState.QUEUED)
+        if row := connection.execute(query.where(messages.c.target == target)).first():
+            return row if _is_due(row.next_try_at, now) else None
     rows = connection.execute(_HEADS, {"target": target, "now": now})
     return next((row for row in rows if row.state == MessageState.QUEUED and _is_due(row.next_try_at, now)), None)
 
@@ -268,7 +281,8 @@ def replace_surrogates_or_none(text: str | None) -> str | None:
 
 def replace_messages(connection: Connection, replacement: Replacement, state: MessageState, *, now: float) -> None:
     """Close messages in a state that says who took over, and store the notification that takes their place."""
-    close_messages(connection, replacement.message_ids, state, now=now, error=replacement.reason)
+    values = {"error_code": replacement.code} if replacement.code else None
+    close_messages(connection, replacement.message_ids, state, now=now, error=replacement.reason, values=values)
     insert_requests(connection, [PutRequest([replacement.notification])], now=now, created_at=replacement.created_at)
 
 
@@ -295,6 +309,48 @@ def select_mergeable(connection: Connection, target: str, limit: int) -> list[Me
         if all(message.state == MessageState.QUEUED for message in groups[row.id])
     ]
     return sorted(found, key=lambda each: (each.kind is not NotificationKind.DIGEST, each.message_ids))
+
+
+def take_back(connection: Connection, target: str, fallbacks: Sequence[str], *, now: float, limit: int) -> int:
+    """Queue again at a target what fallbacks took over and have not tried to send; returns how many messages."""
+    waiting = (
+        sa.select(messages.c.notification_id)
+        .join(notifications, notifications.c.id == messages.c.notification_id)
+        .where(sa.text(f"messages.{OPEN}"), messages.c.target.in_(fallbacks), notifications.c.origin.is_not(None))
+        .distinct()
+        .limit(limit)
+    )
+    count = 0
+    for notification_id in list(connection.execute(waiting).scalars()):
+        own = connection.execute(sa.select(messages).where(messages.c.notification_id == notification_id)).all()
+        if any(row.state != MessageState.QUEUED or row.maybe_sent for row in own):
+            continue
+        origin = _find_origin(connection, notification_id, target)
+        is_kept = sa.and_(
+            messages.c.notification_id == origin,
+            messages.c.state == MessageState.FAILED_OVER,
+            messages.c.error_code == WAITED_TOO_LONG,
+            messages.c.expires_at > now,
+        )
+        values = {"state": MessageState.QUEUED, "settled_at": None, "error": None, "error_code": None}
+        back = connection.execute(sa.update(messages).where(is_kept).values(**values, next_try_at=now)).rowcount
+        if back:
+            ids = [row.id for row in own]
+            close_messages(connection, ids, MessageState.FAILED_OVER, now=now, error=f"{target} is back")
+            count += back
+    return count
+
+
+def _find_origin(connection: Connection, notification_id: int, target: str) -> int | None:
+    """Find the notification of a target that another stands for, over any number of fallbacks."""
+    columns = sa.select(notifications.c.origin, notifications.c.target)
+    current: int | None = notification_id
+    while current is not None:
+        row = connection.execute(columns.where(notifications.c.id == current)).first()
+        if row is None or (row.target == target and current != notification_id):
+            return None if row is None else current
+        current = row.origin
+    return None
 
 
 def spec_of(message: Message) -> PictureSpec | None:

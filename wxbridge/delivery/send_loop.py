@@ -26,7 +26,7 @@ from wxbridge.core.model import Message, MessageState, Outgoing, Picture, Pictur
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.splitting import measure_length
 from wxbridge.delivery import failover, failure_reports
-from wxbridge.delivery.context import DeliveryContext, Lane, is_cancelled
+from wxbridge.delivery.context import DeliveryContext, Lane, OutcomeInDoubt, is_cancelled
 from wxbridge.delivery.outbox import ClaimResult
 from wxbridge.delivery.outbox_queries import NO_ADDRESS
 from wxbridge.delivery.outbox_statements import MAX_RETRY_WAIT_SECONDS, PacedChats, SentMessage
@@ -34,6 +34,8 @@ from wxbridge.pictures.store import content_type_of
 
 log = structlog.get_logger()
 
+UNKNOWN_PAUSES_SECONDS = (1.0, 5.0, 30.0, 120.0, 300.0)
+"""Before each repeat of what may have been sent; the last is that of all further ones."""
 MAX_TRIES = 8
 """How many attempts a passing fault gets before a message is given up."""
 MAX_SENDS_UNDER_WAY = 64
@@ -130,7 +132,7 @@ class SendLoop:
         if lane.is_online:
             self._context.been_online.add(lane.name)
         now = clock.monotonic()
-        waits = {name: lane.pacer.wait(lane.targets[name].chat_key(), now) for name in up if name not in self._busy}
+        waits = {name: self._seconds_until_ready(name, now) for name in up if name not in self._busy}
         ready = [name for name, wait in waits.items() if not wait]
         later = min((wait for wait in waits.values() if wait), default=None)
         budget = lane.pacer.budget(now)
@@ -155,6 +157,10 @@ class SendLoop:
         waiting = [wait for wait in (later, due) if wait is not None]
         return max(MIN_WAIT_SECONDS, min(waiting)) if waiting else None
 
+    def _seconds_until_ready(self, target: str, now: float) -> float:
+        doubt = self._context.doubts.get(target)
+        return max(self._lane.pacer.wait(self._lane.targets[target].chat_key(), now), doubt.due - now if doubt else 0.0)
+
     async def _claim(self, ready: list[str], wall: float, limit: int) -> ClaimResult:
         """ClaimResult, and record in the same commit what was sent since the last look."""
         lane = self._lane
@@ -169,6 +175,7 @@ class SendLoop:
                 limit=limit,
                 paced=None if chats is None else PacedChats(lane.name, chats),
                 sent=[each.sent for each in unrecorded],
+                only={name: self._context.doubts[name].message_id for name in ready if name in self._context.doubts},
             )
         except BaseException as error:
             outcome = error
@@ -212,13 +219,17 @@ class SendLoop:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
             log.exception("a channel failed in a way it should not", channel=self._lane.name, message=message.id)
-            await self._unknown(message, Unknown(f"{type(error).__name__}: {error}"))
+            await self._broken(message, Unknown(f"{type(error).__name__}: {error}"))
         else:
             await self._sent(message, receipt)
 
     async def _failed(self, attempt: SendUnderWay, error: SendError) -> None:
         """The kind of the error says whether a retry can help."""
-        message = attempt.message
+        message, troubles = attempt.message, self._context.troubles
+        if isinstance(error, Permanent) or (isinstance(error, BadAddress) and message.recipient is not None):
+            troubles.note_answer(message.target)
+        else:
+            troubles.note_failure(message.target)
         match error:
             case Offline():
                 await self._not_reached(attempt, error, wait=error.retry_after)
@@ -233,13 +244,15 @@ class SendLoop:
                 await self._unknown(message, error)
             case Permanent():
                 await self._refused(message, error)
-            case _ if message.tries >= MAX_TRIES:
+            case _ if message.tries >= MAX_TRIES and not message.maybe_sent:
                 await self._refused(message, error)
             case _:
                 await self._back(message, error, wait=backoff(message.tries))
 
     async def _sent(self, message: Message, receipt: Receipt) -> None:
         now = self._context.clock.wall()
+        self._context.troubles.note_answer(message.target)
+        self._context.doubts.pop(message.target, None)
         await self._record(message, SentMessage(message.id, now, receipt.id))
         self._context.count(message.target, "sent")
         self._context.metrics.lag.labels(message.target).observe(max(0.0, now - message.created_at))
@@ -340,21 +353,46 @@ class SendLoop:
         write = log.warning if self._lane.is_up(message.target) else log.debug
         write("not sent, will try again", **about, after=round(wait, 1))
 
-    async def _unknown(self, message: Message, error: SendError) -> None:
-        """No answer: repeat once, marked; a second silence is final, and is not called sent."""
+    async def _unknown(self, message: Message, error: Unknown) -> None:
+        """No clear answer: repeat, marked, with growing pauses, until it expires; it is not called sent."""
         self._context.count(message.target, "unknown")
-        now = self._context.clock.wall()
+        before = self._context.doubts.get(message.target)
+        count = before.count + 1 if before and before.message_id == message.id else 1
+        wait = UNKNOWN_PAUSES_SECONDS[min(count, len(UNKNOWN_PAUSES_SECONDS)) - 1]
+        self._context.doubts[message.target] = OutcomeInDoubt(message.id, count, self._context.clock.monotonic() + wait)
+        await self._context.insist(
+            self._context.outbox.put_back,
+            message.id,
+            at=self._context.clock.wall() + wait,
+            error=str(error),
+            code=error.code,
+            is_try_spent=not error.is_cut,
+            maybe_sent=True,
+        )
+        about = {"message": message.id, "target": message.target, "error": str(error)}
+        log.warning("no clear answer, will repeat it, marked", **about, after=wait)
+
+    async def _broken(self, message: Message, error: Unknown) -> None:
+        """A mistake of ours in the middle of sending: repeat once, marked; then others have to see to it."""
         if not message.maybe_sent:
-            at = now + backoff(1)
-            put_back = self._context.outbox.put_back
-            await self._context.insist(put_back, message.id, at=at, error=str(error), code=error.code, maybe_sent=True)
-            log.warning("no answer, repeating once", message=message.id, target=message.target, error=str(error))
+            await self._unknown(message, error)
             return
-        log.error("no answer twice, given up", message=message.id, target=message.target, error=str(error))
-        await self._give_up(message, MessageState.UNKNOWN, str(error), error.code, now)
+        self._context.doubts.pop(message.target, None)
+        self._context.count(message.target, "unknown")
+        now, line = self._context.clock.wall(), str(error)
+        if await failover.hand_over_unknown(self._context, message, line):
+            about = {"id": message.id, "target": message.target, "error": line}
+            with suppress(StorageError):
+                await self._context.operators.tell(
+                    say("delivery.dead", self._context.language, **about), message.target
+                )
+            return
+        log.error("no answer twice, given up", message=message.id, target=message.target, error=line)
+        await self._give_up(message, MessageState.UNKNOWN, line, error.code, now)
 
     async def _refused(self, message: Message, error: SendError) -> None:
         """Refused for good: the fallback takes the notification; where there is none, the message is dead."""
+        self._context.doubts.pop(message.target, None)
         if await failover.hand_over_refused(self._context, message, str(error)):
             return
         now = self._context.clock.wall()

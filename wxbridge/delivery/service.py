@@ -14,6 +14,7 @@ import structlog
 
 from wxbridge.core.clock import MIN_CLOCK_SHIFT_SECONDS, read_both
 from wxbridge.core.errors import StorageError
+from wxbridge.core.model import MessageState
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import format_duration
 from wxbridge.delivery import digests, failure_reports
@@ -86,6 +87,7 @@ class Delivery:
     def go_on_from(self, before: Delivery) -> None:
         """Take over what is remembered of outages and of the clock from the delivery of an earlier configuration."""
         self.outages = OutageWatch(self._context, before.outages)
+        self._context.troubles.go_on_from(before._context.troubles)
         self._skew = before._skew
         self._clock_told = before._clock_told
 
@@ -132,6 +134,7 @@ class Delivery:
             for look in (
                 partial(digests.merge_storms, self._context),
                 self.outages.look,
+                self.fallbacks.note_troubles,
                 partial(self.fallbacks.look, now=wall),
             ):
                 await self._carefully(partial(look, lane))
@@ -169,10 +172,12 @@ class Delivery:
         await self._context.operators.tell(line)
 
     async def _expire(self, now: float) -> None:
+        await self.fallbacks.hand_over_unknown(now=now)
         expired = await self._context.outbox.expire(now=now)
         for target, some in groupby(sorted(expired, key=attrgetter("target")), key=attrgetter("target")):
             ids = [message.id for message in some]
-            self._context.metrics.messages.labels(target, "expired").inc(len(ids))
+            unknown = sum(message.state is MessageState.UNKNOWN for message in expired if message.target == target)
+            self._context.metrics.messages.labels(target, "expired").inc(len(ids) - unknown)
             log.error("expired", target=target, messages=ids)
         if expired:
             await failure_reports.try_report_failures(self._context)

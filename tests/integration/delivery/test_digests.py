@@ -147,6 +147,7 @@ async def test_what_is_no_alert_is_left_alone(world) -> None:
 async def test_a_digest_is_as_urgent_as_its_most_urgent_and_as_old_as_its_oldest(world) -> None:
     w = world(ops=Room(fallback=("robot",), failover_after="900s"), robot=Room(channel="b"), paces=SLOW)
     w.channels["a"].state = "logged_out"
+    await w.delivery.look_after()
     await storm_of(w, 5)
     began = w.clock.wall()
     w.clock.advance(500)

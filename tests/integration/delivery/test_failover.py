@@ -8,7 +8,7 @@ import pytest
 
 from tests.integration.delivery.delivery_harness import Room, alert, picture
 from wxbridge.config.types import Pace, Rate
-from wxbridge.core.errors import Permanent, Unknown
+from wxbridge.core.errors import Permanent, Transient, Unknown
 from wxbridge.core.model import Capabilities, ChannelState, MessageState, Notification, NotificationKind, Text
 
 OFF = ChannelState.LOGGED_OUT
@@ -105,7 +105,7 @@ async def test_a_picture_that_is_drawn_already_is_not_drawn_again(pair) -> None:
     await w.alert("ops", alert("CPU", picture=picture("graph").spec))
     await w.draw()
     assert len(w.drawings) == 1
-    await w.pass_time(125, tick=5)
+    await w.pass_time(135, tick=5)
     assert w.channels["b"].texts[0].endswith("🔥 CPU")
     assert w.channels["b"].texts[1:] == ["[picture.png]"]
     assert len(w.drawings) == 1
@@ -116,6 +116,8 @@ async def test_while_a_part_is_being_sent_its_outcome_is_awaited(pair) -> None:
     w.channels["a"].gate = asyncio.Event()
     await w.put("ops", "part one", "part two")
     await w.begin()
+    w.channels["a"].state = OFF
+    await w.delivery.look_after()
     w.clock.advance(100)
     await w.delivery.look_after()
     assert await w.states(target="robot") == []
@@ -132,17 +134,17 @@ async def test_the_first_fallback_that_is_online_wins(world) -> None:
     w = world(ops=Room(fallback=("one", "two", "three")), **others)
     w.channels["a"].state = w.channels["b"].state = OFF
     await w.put("ops", "hello")
-    await w.pass_time(125, tick=5)
+    await w.pass_time(135, tick=5)
     assert (len(w.channels["c"].sent), len(w.channels["d"].sent)) == (1, 0)
 
 
-async def test_where_no_fallback_is_online_the_first_takes_it_and_hands_it_on(world) -> None:
+async def test_a_fallback_that_is_away_is_passed_over_for_its_own(world) -> None:
     w = world(ops=Room(fallback=("one",)), one=Room(channel="b", fallback=("two",)), two=Room(channel="c"))
     w.channels["a"].state = w.channels["b"].state = OFF
     await w.put("ops", "hello")
-    await w.pass_time(260, tick=5)
-    assert len(w.channels["c"].sent) == 1
-    assert await w.states() == ["failed_over", "failed_over", "sent"]
+    await w.pass_time(135, tick=5)
+    assert w.channels["c"].texts == ["⚠️ ops cannot be reached for 2 min:\nhello"]
+    assert await w.states() == ["failed_over", "sent"]
 
 
 async def test_two_targets_that_name_each_other_end(world) -> None:
@@ -150,9 +152,9 @@ async def test_two_targets_that_name_each_other_end(world) -> None:
     w.channels["a"].state = w.channels["b"].state = OFF
     await w.put("ops", "hello")
     await w.pass_time(600, tick=10)
-    assert await w.states() == ["failed_over", "queued"]
+    assert await w.states() == ["queued"]
     w.channels["b"].state = ON
-    await w.drain()
+    await w.pass_time(2)
     assert len(w.channels["b"].sent) == 1
     w.channels["a"].faults, w.channels["b"].faults = [Permanent("no")], [Permanent("no")]
     w.channels["a"].state = ON
@@ -173,6 +175,7 @@ async def test_what_nobody_can_take_over_hides_nothing_behind_it(world) -> None:
     await w.outbox.close([old, second], MessageState.FAILED_OVER, now=w.clock.wall(), error="test")
     worn = [Notification("test", "robot", (Text("worn"),), origin=origin) for _ in range(300)]
     await w.put_all([*worn, Notification("test", "robot", (Text("fresh"),))])
+    await w.delivery.look_after()
     w.clock.advance(200)
     await w.delivery.look_after()
     await w.delivery.look_after()
@@ -208,11 +211,110 @@ async def test_a_crash_while_handing_over_repeats_nothing(pair) -> None:
     w = pair()
     w.channels["a"].state = OFF
     await w.put("ops", "hello")
+    await w.delivery.look_after()
     w.clock.advance(130)
     await w.delivery.look_after()
     await w.crash()
     await w.pass_time(10)
     assert len(w.channels["b"].sent) == 1
+
+
+async def test_what_merely_waited_for_the_pace_is_not_handed_over_in_an_outage(world) -> None:
+    pace = Pace(total=Rate(30, 60), day=Rate(600, 86400))
+    w = world(ops=Room(fallback=("robot",)), robot=Room(channel="b"), paces={"a": pace})
+    for number in range(100):
+        await w.put("ops", f"{number}")
+    await w.pass_time(150)
+    assert 0 < len(w.channels["a"].sent) < 100
+    w.channels["a"].state = OFF
+    await w.pass_time(31)
+    w.channels["a"].state = ON
+    await w.pass_time(120)
+    assert w.channels["a"].texts == [f"{number}" for number in range(100)]
+    assert w.channels["b"].sent == []
+
+
+async def test_what_waits_for_the_rest_of_the_day_is_not_handed_over_after_an_outage(world) -> None:
+    w = world(ops=Room(fallback=("robot",)), robot=Room(channel="b"), paces={"a": Pace(day=Rate(1, 86400))})
+    await w.put("ops", "1")
+    await w.put("ops", "2")
+    w.channels["a"].faults = [Unknown("no answer")]
+    await w.drain()
+    await w.pass_time(600, tick=5)
+    assert w.channels["b"].sent == []
+
+
+async def test_a_fallback_that_fails_itself_gets_nothing_and_the_channel_has_it_back(pair) -> None:
+    w = pair()
+    w.channels["a"].state = OFF
+    w.channels["b"].faults = [Transient("busy")] * 5
+    await w.put("robot", "its own")
+    await w.put("ops", "hello")
+    await w.pass_time(20)
+    w.channels["b"].state = OFF
+    await w.pass_time(400, tick=5)
+    assert await w.states(target="ops") == ["queued"]
+    w.channels["a"].state = ON
+    await w.pass_time(3)
+    assert w.channels["a"].texts == ["hello"]
+
+
+async def test_what_the_fallback_has_not_sent_comes_back_with_the_channel_and_is_told_once(world) -> None:
+    robot = Room(channel="b", digest_after=None)
+    w = world(ops=Room(fallback=("robot",)), robot=robot, paces={"b": Pace(chat=Rate(1, 3600))})
+    w.channels["a"].state = OFF
+    for number in range(4):
+        await w.alert("ops", alert(f"alert {number}"))
+    await w.pass_time(135, tick=5)
+    assert len(w.channels["b"].sent) == 1
+    w.channels["a"].state = ON
+    await w.pass_time(10)
+    assert w.channels["a"].texts == ["🔥 alert 1", "🔥 alert 2", "🔥 alert 3"]
+    await w.pass_time(10_000, tick=500)
+    assert len(w.channels["b"].sent) == 1
+    assert sorted(await w.states()) == ["failed_over"] * 4 + ["sent"] * 4
+
+
+async def test_what_was_refused_for_good_does_not_come_back(pair) -> None:
+    w = pair()
+    w.channels["b"].state = OFF
+    w.channels["a"].faults = [Permanent("no")]
+    await w.put("ops", "hello")
+    await w.drain()
+    await w.pass_time(10)
+    w.channels["a"].state = OFF
+    await w.pass_time(10)
+    w.channels["a"].state = ON
+    await w.pass_time(10)
+    assert w.channels["a"].sent == []
+    w.channels["b"].state = ON
+    await w.pass_time(3)
+    assert w.channels["b"].texts == ["⚠️ ops refused this (no):\nhello"]
+
+
+async def test_an_outage_goes_on_over_a_restart(pair) -> None:
+    w = pair()
+    w.channels["a"].state = OFF
+    await w.put("ops", "hello")
+    for _ in range(5):
+        await w.pass_time(25)
+        await w.crash()
+    await w.pass_time(3)
+    assert len(w.channels["b"].sent) == 1
+
+
+async def test_a_channel_whose_connection_dies_with_every_send_is_in_trouble_though_it_is_back_each_time(pair) -> None:
+    w = pair()
+    await w.put("ops", "hello")
+    for _ in range(13):
+        w.channels["a"].faults = [Unknown("gone", is_cut=True)] * 3
+        await w.pass_time(2)
+        w.channels["a"].state = OFF
+        await w.pass_time(8)
+        w.channels["a"].state = ON
+    await w.pass_time(3)
+    assert w.channels["a"].sent == []
+    assert [text.startswith("(possible repeat) ") for text in w.channels["b"].texts] == [True]
 
 
 # ---------------------------------------------------------------- outages

@@ -135,8 +135,12 @@ async def test_what_may_have_been_sent_is_marked_at_the_fallback_and_at_its_fall
     await w.put("ops", "hello")
     await w.put("ops", "certainly not sent")
     await w.step()
-    w.channels["a"].state = w.channels["b"].state = ChannelState.UNREACHABLE
-    await w.pass_time(130, tick=5)
+    w.channels["a"].state = ChannelState.UNREACHABLE
+    await w.delivery.look_after()
+    w.clock.advance(61)
+    await w.delivery.look_after()
+    w.channels["b"].state = ChannelState.UNREACHABLE
+    await w.pass_time(75, tick=5)
     marked, plain = w.channels["c"].texts
     assert marked.startswith(f"{MARK}⚠️ robot cannot be reached for 1 min:")
     assert marked.endswith("hello")

@@ -102,19 +102,56 @@ async def test_a_passing_fault_that_passes_is_no_repeat(world) -> None:
     assert w.counted("ops", "retried") == 2
 
 
-async def test_no_answer_is_repeated_once_with_a_mark_and_then_unknown_never_sent(world) -> None:
+async def test_no_answer_is_repeated_marked_with_growing_pauses_until_it_expires_and_never_called_sent(world) -> None:
+    w = world(ops=Room(expires_after="20m"))
+    (message,) = await w.put("ops", "hello", expires_after=1200.0)
+    w.channel.faults = [Unknown("no answer in 15 s")] * 50
+    await w.drain()
+    at = []
+    for _ in range(1200):
+        before = len(w.channel.tried)
+        await w.pass_time(1)
+        at += [w.clock.monotonic() - 1000] if len(w.channel.tried) > before else []
+    assert at == [1, 6, 36, 156, 456, 756, 1056]
+    assert w.channel.tried == [("ops", "hello"), *[("ops", MARK + "hello")] * 7]
+    row = await w.one(message)
+    assert (row.state, row.error) == (MessageState.UNKNOWN, "expired after waiting; last: no answer in 15 s")
+    assert len(w.told) == 1
+    assert (w.counted("ops", "sent"), w.counted("ops", "unknown")) == (0, 8)
+
+
+@pytest.mark.parametrize("fault", [Unknown("HTTP 502"), Unknown("reset", is_cut=True)])
+async def test_ten_bad_seconds_lose_nothing_and_spend_nothing_of_the_others(world, fault) -> None:
+    w = world()
+    for number in range(5):
+        await w.put("ops", f"{number}", priority=Priority.CRITICAL if number == 4 else Priority.ALERT)
+    w.channel.faults = [fault] * 3
+    await w.pass_time(1)
+    late = await w.put("ops", "urgent", priority=Priority.REPLY)
+    await w.pass_time(10)
+    assert (await w.one(late[0])).tries == 0
+    await w.pass_time(30)
+    assert w.channel.texts == [MARK + "4", "urgent", "0", "1", "2", "3"]
+    assert await w.states() == ["sent"] * 6
+    assert w.told == []
+
+
+async def test_an_attempt_that_a_dying_connection_ended_is_none(world) -> None:
     w = world()
     (message,) = await w.put("ops", "hello")
-    w.channel.faults = [Unknown("no answer in 15 s"), Unknown("no answer in 15 s")]
-    await w.pass_time(5)
-    assert w.channel.tried == [("ops", "hello"), ("ops", MARK + "hello")]
+    w.channel.faults = [Unknown("cut", is_cut=True)] * 3
+    await w.pass_time(20)
     row = await w.one(message)
-    assert (row.state, row.error) == (MessageState.UNKNOWN, "no answer in 15 s")
-    assert len(w.told) == 1
-    await w.pass_time(60)
-    assert len(w.channel.tried) == 2
-    assert w.counted("ops", "sent") == 0
-    assert w.counted("ops", "unknown") == 2
+    assert (row.tries, row.maybe_sent) == (0, True)
+
+
+async def test_what_stays_unknown_goes_to_the_fallback_marked_and_to_the_operators(world) -> None:
+    w = world(ops=Room(fallback=("robot",), failover_after="1h"), robot=Room(channel="b"))
+    await w.put("ops", "hello", expires_after=60.0)
+    w.channel.faults = [Unknown("no answer")] * 50
+    await w.pass_time(65)
+    assert w.channels["b"].texts == [MARK + "⚠️ ops did not confirm this (no answer):\nhello"]
+    assert [about for _, about in w.told] == ["ops"]
 
 
 async def test_a_marked_repeat_that_is_answered_is_sent(world) -> None:
@@ -203,7 +240,7 @@ async def test_what_was_being_sent_at_a_crash_is_repeated_once_and_marked_and_no
     assert len(w.channel.sent) == 3
 
 
-async def test_a_second_silence_after_a_crash_is_not_repeated_again(world) -> None:
+async def test_a_second_silence_after_a_crash_is_repeated_again(world) -> None:
     w = world()
     (message,) = await w.put("ops", "cut")
     w.channel.gate = asyncio.Event()
@@ -212,8 +249,8 @@ async def test_a_second_silence_after_a_crash_is_not_repeated_again(world) -> No
     w.channel.gate = None
     w.channel.faults = [Unknown("no answer")]
     await w.pass_time(10)
-    assert [what for _, what in w.channel.tried] == ["cut", MARK + "cut"]
-    assert (await w.one(message)).state is MessageState.UNKNOWN
+    assert [what for _, what in w.channel.tried] == ["cut", MARK + "cut", MARK + "cut"]
+    assert (await w.one(message)).state is MessageState.SENT
 
 
 async def test_a_stop_lets_what_is_being_sent_come_to_its_end(world) -> None:

@@ -142,7 +142,7 @@ async def test_a_restart_after_the_clock_was_set_back_stalls_nothing(world, runn
     if running:
         await w.delivery.look_after()
     await w.crash()
-    await w.pass_time(125, tick=5)
+    await w.pass_time(135, tick=5)
     assert len(w.channels["b"].sent) == 1
 
 

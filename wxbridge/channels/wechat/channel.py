@@ -206,6 +206,8 @@ class WechatChannel:
         session = self.session
         if session is None or not self._status.is_online:
             raise Offline(f"WeChat is {self._status.describe()}")
+        if session.connection.is_unproven:
+            raise Offline("the WeChat gateway has not answered a call, and is asked whether it is alive")
         if isinstance(address, WechatTarget):
             await session.find_by_id(address)
         chat = self._find_chat(session, address)

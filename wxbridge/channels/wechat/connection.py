@@ -70,6 +70,8 @@ class WechatConnection:
         self._heard = asyncio.Event()
         self._answered = asyncio.Event()
         self._doubt = asyncio.Event()
+        self._doubted_at: float | None = None
+        """When a call got no answer that no sign of life has followed yet."""
         self._given_up: GatewayError | None = None
         self._last_event = 0.0
         self._uploads = 0
@@ -143,7 +145,11 @@ class WechatConnection:
             self._doubt.clear()
             if self._given_up is not None:
                 raise self._given_up
-            if not await self._alive() and not self._uploads:
+            asked_at = asyncio.get_running_loop().time()
+            is_alive = await self._alive()
+            if is_alive and self._doubted_at is not None and self._doubted_at <= asked_at:
+                self._doubted_at = None
+            if not is_alive and not self._uploads:
                 raise GatewayNoAnswer(f"no dong within {self._timing.ding_answer:g} s of a ding")
 
     async def _alive(self) -> bool:
@@ -169,7 +175,13 @@ class WechatConnection:
 
     def doubt(self) -> None:
         """Have the watchdog look at once: a call was not answered."""
+        self._doubted_at = asyncio.get_running_loop().time()
         self._doubt.set()
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether the gateway has still to show that it is alive, after a call that it did not answer."""
+        return self._doubted_at is not None
 
     def give_up(self, error: GatewayError) -> None:
         """Have `serve` end with this error."""

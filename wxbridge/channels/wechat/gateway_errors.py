@@ -56,7 +56,8 @@ def explain_error(error: GatewayError, done: str = "sent") -> SendError:
         case GatewayRequestNotSent():
             return Offline(f"the WeChat gateway was not reached: {error}")
         case GatewayNoAnswer():
-            return Unknown(f"the WeChat gateway did not answer: {error}; it may have been {done}", code=error.code)
+            text = f"the WeChat gateway did not answer: {error}; it may have been {done}"
+            return Unknown(text, code=error.code, is_cut=error.code is None)
         case GatewayRefusal():
             return _explain_refusal(error, done)
         case _:
