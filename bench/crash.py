@@ -37,7 +37,7 @@ async def measure(place: Place, rounds: int) -> list[Row]:
     # The tests are no part of the package: they are found where pytest finds them.
     sys.path.insert(0, str(ROOT))
     try:
-        from tests.e2e.conftest import Launcher
+        from tests.e2e.bridge_harness import Launcher
         from tests.e2e.crashing import crash
     except ModuleNotFoundError as error:
         raise RuntimeError(f"{error}; bring it with: {sys.executable} -m pip install --group dev") from error

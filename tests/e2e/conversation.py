@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from wxbridge.core.text.i18n import say
 
-from .conftest import Bench, Process
+from .bridge_harness import BridgeHarness, BridgeProcess
 
 ROOM = "技术讨论群"
 MOMENTS = {say("bot.moment", "en"), say("bot.moment", "zh")}
@@ -50,7 +50,7 @@ def fits(answer: Answer, wanted: str) -> bool:
     return not answer.data and re.search(wanted, answer.text, re.MULTILINE | re.DOTALL) is not None
 
 
-def outcomes(bridge: Process, target: str) -> list[str]:
+def outcomes(bridge: BridgeProcess, target: str) -> list[str]:
     """How the commands of a chat ended, as the bridge logged it."""
     return [
         f"{line['command'] or ''} {line['outcome']}".strip()
@@ -73,7 +73,7 @@ def compare(turns: Sequence[Turn], answers: Sequence[Answer], ended: Sequence[st
 
 
 async def hold(
-    bench: Bench, bridge: Process, turns: Sequence[Turn], *, contact: str = "", target: str = "ops"
+    harness: BridgeHarness, bridge: BridgeProcess, turns: Sequence[Turn], *, contact: str = "", target: str = "ops"
 ) -> list[Answer]:
     """Have a conversation in the room, or directly with `contact`; gives what came back.
 
@@ -82,18 +82,18 @@ async def hold(
     place = {"contact": contact} if contact else {"room": ROOM}
     said = lambda: [  # noqa: E731 - short
         Answer(message.text or f"[{message.media.name}]", message.media.data if message.media else b"")
-        for message in bench.simulator.messages(**place, sent_by_bot=True)
+        for message in harness.simulator.messages(**place, sent_by_bot=True)
     ]
     before, logged = len(said()), len(outcomes(bridge, target))
     for each in turns:
-        bench.simulator.say(each.says, **place, talker=bench.simulator.world.find_contact(each.who).id)
+        harness.simulator.say(each.says, **place, talker=harness.simulator.world.find_contact(each.who).id)
     return await compared(
-        bench.until, bridge, turns, lambda: said()[before:], lambda: outcomes(bridge, target)[logged:]
+        harness.until, bridge, turns, lambda: said()[before:], lambda: outcomes(bridge, target)[logged:]
     )
 
 
 async def compared(
-    until: Callable[[Callable[[], object]], object], bridge: Process, turns: Sequence[Turn],
+    until: Callable[[Callable[[], object]], object], bridge: BridgeProcess, turns: Sequence[Turn],
     said: Callable[[], list[Answer]], ended: Callable[[], list[str]],
 ) -> list[Answer]:  # fmt: skip
     """Wait for as much as a table has, and compare. On a slow machine there is also “one moment”."""

@@ -26,7 +26,7 @@ from PIL import Image
 
 from wxbridge.simulator import SimulatedMessage, Simulator
 
-from .conftest import WAIT, Bench, Launcher, Process
+from .bridge_harness import WAIT, BridgeHarness, BridgeProcess, Launcher
 
 MARK = "(possible repeat)"
 TARGETS = ("ops", "duty", "boss")
@@ -113,7 +113,7 @@ class Crashes:
         self.account = Account()
         self._rng = rng
         self._simulator = Simulator(auto_scan=True, on_message=self._take)
-        self._bench = Bench(self._simulator, directory, launcher=launcher)
+        self._harness = BridgeHarness(self._simulator, directory, launcher=launcher)
         self._up = asyncio.Event()
         self._over = asyncio.Event()
         self._news = asyncio.Condition()
@@ -128,7 +128,7 @@ class Crashes:
         """Post, kill `kills` times, then let everything arrive."""
         async with self._simulator, aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2 * WAIT)) as session:
             # Only now is it known where the gateway listens.
-            bridge = self._bench.process(
+            bridge = self._harness.process(
                 "jobs: []\npictures: {alerts: {storm: 1000/s}}",
                 wechat='pace: none\n  greeting: ""',
                 targets="duty: {channel: wechat, room: 运维值班}",
@@ -150,7 +150,7 @@ class Crashes:
 
     # -------------------------------------------------------- the load
 
-    async def _post(self, session: aiohttp.ClientSession, bridge: Process, poster: int) -> None:
+    async def _post(self, session: aiohttp.ClientSession, bridge: BridgeProcess, poster: int) -> None:
         target = TARGETS[poster % len(TARGETS)]
         number = 0
         while not self._over.is_set():
@@ -170,7 +170,7 @@ class Crashes:
             await self._tell()
             number += 1
 
-    async def _try(self, session: aiohttp.ClientSession, bridge: Process, target: str, body: bytes) -> bool:
+    async def _try(self, session: aiohttp.ClientSession, bridge: BridgeProcess, target: str, body: bytes) -> bool:
         await self._up.wait()
         try:
             async with session.post(f"{bridge.url}/hooks/grafana?to={target}", data=body) as answer:
@@ -213,7 +213,7 @@ class Crashes:
             async with asyncio.timeout(limit), self._news:
                 await self._news.wait_for(condition)
         except TimeoutError:
-            account, last = self.account, self._bench.processes[-1].logs[-20:]
+            account, last = self.account, self._harness.processes[-1].logs[-20:]
             raise AssertionError(
                 f"stuck: {account.summary()}; waiting {account.waiting}; {account.faults()[:5]}\n"
                 + "\n".join(map(str, last))
@@ -221,11 +221,11 @@ class Crashes:
 
     # -------------------------------------------------------- the deaths
 
-    async def _start(self, bridge: Process) -> None:
+    async def _start(self, bridge: BridgeProcess) -> None:
         await bridge.start()
         self._up.set()
 
-    async def _live_and_die(self, bridge: Process) -> None:
+    async def _live_and_die(self, bridge: BridgeProcess) -> None:
         """One life, ended at a random moment: while starting, at an answer, in the middle of a send, or just so."""
         moment = self._rng.choices(("starting", "answering", "sending", "any"), (2, 3, 4, 3))[0]
         dead = asyncio.Event()
@@ -268,7 +268,7 @@ class Crashes:
 
     def _being_sent(self) -> list[Key]:
         """What the database says was being sent. Read from a copy: to open it would do the next start's work."""
-        state = self._bench.directory / "state"
+        state = self._harness.directory / "state"
         with tempfile.TemporaryDirectory() as name:
             for part in ("wxbridge.db", "wxbridge.db-wal"):
                 with suppress(FileNotFoundError):

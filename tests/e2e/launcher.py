@@ -1,10 +1,11 @@
-"""Starts bridges cheaply: imports everything once, then forks a `wxbridge run` for every request.
+"""Starts bridges cheaply: imports everything once, then forks a `wxbridge` for every request.
 
 Run as `python launcher.py FD`, where FD is a Unix socket (SOCK_SEQPACKET). Each request is a JSON object with
-three descriptors beside it, for the child's standard output and standard error and for its end of a pipe that
-nobody writes to, which closes when the child dies:
+three descriptors beside it, for the child's standard output, its standard error, and a pipe into which it writes its
+exit code as one byte:
 
-    {"arguments": ["run", "-c", "jobs.yaml"], "constants": {"wxbridge.delivery.outages:MIN_OUTAGE_TOLD_SECONDS": 0.5}}
+    {"arguments": ["run", "-c", "jobs.yaml"], "environment": {}, "directory": "/",
+     "constants": {"wxbridge.delivery.outages:WORTH_TELLING": 0.5}}
 
 `constants` are set in the child before it starts: seconds that are right for real life and too long for a test.
 `module:Class.field` sets the default of a dataclass's field. The answer is the child's process id.
@@ -22,6 +23,7 @@ import importlib
 import json
 import mmap
 import os
+import pkgutil
 import signal
 import socket
 import struct
@@ -37,6 +39,7 @@ _REQUEST = 65536
 
 def import_everything() -> None:
     """What a bridge imports while it starts or works, so that its forks need not."""
+    from wxbridge import cli
     from wxbridge.channels.wechat import compat
 
     compat.load(Path(os.environ.get("TMPDIR", "/tmp")) / "wxbridge-wechaty")
@@ -44,7 +47,7 @@ def import_everything() -> None:
         "wxbridge.app",
         "wxbridge.channels.wechat.channel",
         "wxbridge.channels.wechat.connection",
-        "wxbridge.cli.service",
+        *(f"wxbridge.cli.{name}" for _, name, _ in pkgutil.iter_modules(cli.__path__)),
         "wxbridge.pictures.fetch",
         "wxbridge.core.imaging",
         "wxbridge.registry",
@@ -107,9 +110,13 @@ def run_child(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
         os.dup2(descriptors[1], 2)
         os.close(descriptors[0])
         os.close(descriptors[1])
+        os.set_inheritable(descriptors[2], False)
+        os.environ.clear()
+        os.environ.update(request["environment"])
+        os.chdir(request["directory"])
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
-        for path, value in request["constants"].items():
+        for path, value in request.get("constants", {}).items():
             set_constant(path, value)
         if request.get("clock"):
             follow_clock(request["clock"])
@@ -128,6 +135,7 @@ def run_child(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
         drain()
+        os.write(descriptors[2], bytes([code]))
         os._exit(code)
 
 

@@ -14,7 +14,7 @@ from tests.fakes.real_monitors import needs_both
 from tests.support import free_port
 from wxbridge.pictures.charts.chart import WIDTH
 
-from .conftest import Bench
+from .bridge_harness import BridgeHarness
 from .test_monitors import ROUTES, monitors
 
 
@@ -31,42 +31,44 @@ def body(name: str = "DiskAlmostFull", **more: Any) -> dict[str, Any]:
     return {"version": "4", "groupKey": name, "receiver": "x", "groupLabels": {"alertname": name}, "alerts": [alert]}
 
 
-def pictures(bench: Bench) -> list[bytes]:
-    found = bench.simulator.messages(room="技术讨论群", sent_by_bot=True)
+def pictures(harness: BridgeHarness) -> list[bytes]:
+    found = harness.simulator.messages(room="技术讨论群", sent_by_bot=True)
     return [message.media.data for message in found if message.media]
 
 
 @needs_both
-async def test_an_alert_of_a_real_prometheus_brings_its_text_and_then_its_chart(bench: Bench) -> None:
+async def test_an_alert_of_a_real_prometheus_brings_its_text_and_then_its_chart(harness: BridgeHarness) -> None:
     port = free_port()
-    bridge = await bench.bridge(f"{ROUTES}prometheus: {{url: 'http://127.0.0.1:{port}'}}\n")
-    async with monitors(bench, bridge, prometheus_port=port) as made:
+    bridge = await harness.bridge(f"{ROUTES}prometheus: {{url: 'http://127.0.0.1:{port}'}}\n")
+    async with monitors(harness, bridge, prometheus_port=port) as made:
         made.figures["queue_length"] = 40
-        text, picture = await bench.until(lambda: len(bench.room()) == 2 and bench.room())
+        text, picture = await harness.until(lambda: len(harness.room()) == 2 and harness.room())
         assert text.startswith("🔥")
         assert picture.startswith("[")
-        drawn = bench.directory / "queue.png"
-        assert (await bench.command("chart", "--rule", "QueueLong", "-o", str(drawn)))[0] == 0
+        drawn = harness.directory / "queue.png"
+        assert (await harness.command("chart", "--rule", "QueueLong", "-o", str(drawn)))[0] == 0
         assert Image.open(drawn).width == WIDTH
         made.figures["queue_length"] = 4
-        await bench.until(lambda: len(bench.room()) == 4)
+        await harness.until(lambda: len(harness.room()) == 4)
         assert await bridge.counted("wxbridge_pictures_total", kind="alert", outcome="drawn") == 2
-    for data in pictures(bench):
+    for data in pictures(harness):
         image = Image.open(io.BytesIO(data)).convert("RGB")
         assert image.width == WIDTH
         # The threshold's line is red, as is the band of the firing time.
         assert sum(count for count, colour in image.getcolors(2**24) or () if colour == (209, 36, 47)) > WIDTH / 2
 
 
-async def test_where_prometheus_is_away_the_text_stands_alone_and_a_line_with_the_link_follows(bench: Bench) -> None:
+async def test_where_prometheus_is_away_the_text_stands_alone_and_a_line_with_the_link_follows(
+    harness: BridgeHarness,
+) -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         port = nobody.getsockname()[1]
-        bridge = await bench.bridge(
+        bridge = await harness.bridge(
             f"prometheus: {{url: 'http://127.0.0.1:{port}'}}\npictures: {{alerts: {{deadline: 1s}}}}\n"
         )
         await bridge.post(body(), "/hooks/alertmanager")
-        text, line = await bench.until(lambda: len(bench.room()) == 2 and bench.room())
+        text, line = await harness.until(lambda: len(harness.room()) == 2 and harness.room())
     assert "DiskAlmostFull" in text
     assert "cannot be reached" in line
     assert "🔗 http://prometheus/graph?g0.expr=" in line
@@ -74,7 +76,7 @@ async def test_where_prometheus_is_away_the_text_stands_alone_and_a_line_with_th
 
 
 async def test_where_there_is_nothing_to_draw_the_text_stands_alone_and_nothing_is_complained_about(
-    bench: Bench,
+    harness: BridgeHarness,
 ) -> None:
     async def empty(request: web.Request) -> web.Response:
         data = {"groups": []} if request.path.endswith("rules") else {"resultType": "matrix", "result": []}
@@ -86,17 +88,17 @@ async def test_where_there_is_nothing_to_draw_the_text_stands_alone_and_nothing_
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        bridge = await bench.bridge(f"prometheus: {{url: 'http://127.0.0.1:{runner.addresses[0][1]}'}}\n")
+        bridge = await harness.bridge(f"prometheus: {{url: 'http://127.0.0.1:{runner.addresses[0][1]}'}}\n")
         await bridge.post(body(), "/hooks/alertmanager")
         await bridge.post(body("Other", generatorURL=""), "/hooks/alertmanager")
         await bridge.event("no picture to draw", reason="no_data")
         await bridge.event("no picture to draw", reason="no_rule")
-        await bench.until(lambda: len(bench.room()) == 2)
-        _, out, _ = await bench.command("outbox", "list", "--json")
+        await harness.until(lambda: len(harness.room()) == 2)
+        _, out, _ = await harness.command("outbox", "list", "--json")
         metrics = (await bridge.get("/metrics"))[1]
     finally:
         await runner.cleanup()
-    assert not any(text.startswith("[") for text in bench.room())
-    assert bench.chat() == ["hello master!"]
+    assert not any(text.startswith("[") for text in harness.room())
+    assert harness.chat() == ["hello master!"]
     assert {row["state"] for row in json.loads(out)} == {"sent"}
     assert 'wxbridge_pictures_total{kind="alert",outcome="no_rule"} 1.0' in metrics

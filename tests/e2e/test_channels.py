@@ -17,7 +17,7 @@ from tests.fakes.wecom import FakeWecom
 from tests.fakes.wecom_bot import WecomBotServer
 from tests.support import wait_until
 
-from .conftest import WAIT, Bench, Process
+from .bridge_harness import WAIT, BridgeHarness, BridgeProcess
 from .test_main_job import legacy
 
 PNG = b"\x89PNG"
@@ -33,7 +33,7 @@ class Services:
 
     @property
     def targets(self) -> str:
-        """Targets of every channel, for `Bench.write`."""
+        """Targets of every channel, for `BridgeHarness.write`."""
         return f"""\
 robot: {{channel: wecom_robot, key: k1, base_url: "{self.wecom.url}"}}
   cpu: {{channel: wecom_app, secret: s-cpu, agent_id: 1000002, to: from-alert}}
@@ -73,7 +73,7 @@ async def services() -> AsyncIterator[Services]:
         yield Services(wecom, ding, bot)
 
 
-async def until(condition: Callable[[], Any], *processes: Process) -> Any:
+async def until(condition: Callable[[], Any], *processes: BridgeProcess) -> Any:
     """Wait for something at a fake; the fakes have no event in common."""
 
     def last_logs() -> str:
@@ -82,57 +82,61 @@ async def until(condition: Callable[[], Any], *processes: Process) -> Any:
     return await wait_until(condition, explain=last_logs)
 
 
-def away(bench: Bench) -> None:
-    bench.simulator.gateway.auto_scan = False
-    bench.simulator.logout()
+def away(harness: BridgeHarness) -> None:
+    harness.simulator.gateway.auto_scan = False
+    harness.simulator.logout()
 
 
 async def test_while_wechat_is_logged_out_the_alert_and_the_login_code_come_through_the_robot_once(
-    quick: Bench, services: Services
+    harness: BridgeHarness, services: Services
 ) -> None:
-    bridge = await quick.bridge(services.sections, ops="fallback: robot, failover_after: 1s", targets=services.targets)
-    await quick.until(quick.chat)
-    away(quick)
+    bridge = await harness.bridge(
+        services.sections, ops="fallback: robot, failover_after: 1s", targets=services.targets
+    )
+    await harness.until(harness.chat)
+    away(harness)
     await bridge.event("wechat state", state="waiting_for_scan")
     assert (await bridge.post(legacy("while away")))[0] == 202
     await until(lambda: "while away" in str(services.robots()), bridge)
     assert "needs a new scan" in services.robots()[0]
     (code,) = [message.data for message in services.wecom.messages if message.kind == "image"]
     assert code.startswith(PNG)
-    quick.simulator.scan()
-    await quick.until(lambda: quick.simulator.logged_in)
+    harness.simulator.scan()
+    await harness.until(lambda: harness.simulator.logged_in)
     await bridge.post(legacy("at home again"))
-    await quick.until(lambda: "at home again" in str(quick.room()))
-    assert "while away" not in str(quick.room())
+    await harness.until(lambda: "at home again" in str(harness.room()))
+    assert "while away" not in str(harness.room())
     assert sum("while away" in text for text in services.robots()) == 1
     assert "at home again" not in str(services.robots())
 
 
 async def test_wechat_takes_over_from_a_bot_whose_connection_is_gone_and_gives_back(
-    quick: Bench, services: Services
+    harness: BridgeHarness, services: Services
 ) -> None:
     targets = services.targets.replace("chat: g1", "chat: g1, fallback: ops, failover_after: 1s")
-    bridge = await quick.bridge(services.sections, targets=targets)
+    bridge = await harness.bridge(services.sections, targets=targets)
     await until(lambda: services.bot.online, bridge)
-    await quick.until(quick.chat)
+    await harness.until(harness.chat)
     await bridge.post(legacy("first"), "/hooks/grafana?to=group")
     await until(lambda: "first" in str(services.said()), bridge)
     await services.bot.stop()
     await bridge.post(legacy("second"), "/hooks/grafana?to=group")
-    await quick.until(lambda: "second" in str(quick.room()))
+    await harness.until(lambda: "second" in str(harness.room()))
     await services.bot.start()
     await until(lambda: services.bot.online, bridge)
     await bridge.post(legacy("third"), "/hooks/grafana?to=group")
     await until(lambda: "third" in str(services.said()), bridge)
     assert "second" not in str(services.said())
-    assert not any(word in str(quick.room()) for word in ("first", "third"))
+    assert not any(word in str(harness.room()) for word in ("first", "third"))
 
 
-async def test_a_bot_takes_over_from_wechat_with_the_login_code(quick: Bench, services: Services) -> None:
-    bridge = await quick.bridge(services.sections, ops="fallback: group, failover_after: 1s", targets=services.targets)
+async def test_a_bot_takes_over_from_wechat_with_the_login_code(harness: BridgeHarness, services: Services) -> None:
+    bridge = await harness.bridge(
+        services.sections, ops="fallback: group, failover_after: 1s", targets=services.targets
+    )
     await until(lambda: services.bot.online, bridge)
-    await quick.until(quick.chat)
-    away(quick)
+    await harness.until(harness.chat)
+    away(harness)
     await bridge.event("wechat state", state="waiting_for_scan")
     await bridge.post(legacy("while away"))
     await until(lambda: "while away" in str(services.said()), bridge)
@@ -141,9 +145,9 @@ async def test_a_bot_takes_over_from_wechat_with_the_login_code(quick: Bench, se
 
 
 async def test_open_falcons_types_go_to_two_applications_and_to_whom_they_name(
-    quick: Bench, services: Services
+    harness: BridgeHarness, services: Services
 ) -> None:
-    path = quick.write(services.sections, targets=services.targets)
+    path = harness.write(services.sections, targets=services.targets)
     text = path.read_text(encoding="utf-8")
     routes = """\
 routes:
@@ -151,8 +155,8 @@ routes:
   - {match: ['alertname=~".*磁盘.*"'], to: [disk]}
 """
     path.write_text(text.replace("routes:\n", routes), encoding="utf-8")
-    bridge = Process(path, quick.launcher, quick.constants)
-    quick.processes.append(bridge)
+    bridge = BridgeProcess(path, harness.launcher, harness.constants)
+    harness.processes.append(bridge)
     await bridge.start()
     for word, name in (("CPU空闲过低", "cpu.idle"), ("磁盘不足", "df.bytes.free.percent")):
         content = f"[P0][PROBLEM][host-1][][{word} all(#3) {name}  4.2<10][O1 2026-11-20 20:18:00]"
@@ -168,36 +172,36 @@ routes:
 
 
 async def test_send_and_alert_test_reach_each_channel_and_check_finds_all_well(
-    quick: Bench, services: Services
+    harness: BridgeHarness, services: Services
 ) -> None:
     targets = services.targets.replace("access_token: t1", "access_token: t1, format: markdown")
-    bridge = await quick.bridge(services.sections, targets=targets)
+    bridge = await harness.bridge(services.sections, targets=targets)
     await until(lambda: services.bot.online, bridge)
     names = ("robot", "disk", "ding", "group", "term")
-    done = await asyncio.gather(*(quick.command("send", name, f"hello {name}") for name in names))
+    done = await asyncio.gather(*(harness.command("send", name, f"hello {name}") for name in names))
     assert [code for code, _, _ in done] == [0] * len(names), done
     assert "hello robot" in services.robots()
     assert "hello disk" in [message.content for message in services.wecom.messages]
     assert "hello ding" in [message.content for message in services.ding.messages]
     assert "hello group" in services.said()
     await bridge.printed("hello term")
-    code, out, err = await quick.command("alert", "test", "--to", ",".join(names))
+    code, out, err = await harness.command("alert", "test", "--to", ",".join(names))
     assert code == 0, out + err
     await until(lambda: "[image]" in services.robots() and "[image]" in services.said(), bridge)
     await until(lambda: len(services.ding.messages) == 3, bridge)
     # Nothing is published, so a line tells how to get pictures.
     assert "pictures.publish" in services.ding.messages[-1].content
-    code, out, err = await quick.command("doctor", "--json")
+    code, out, err = await harness.command("doctor", "--json")
     assert all(f"target {name}" in out for name in ("robot", "disk", "ding")), out + err
     assert "bot main" in out
 
 
 async def test_dingtalk_shows_a_picture_from_wxbridges_own_address_and_a_lost_store_costs_the_picture_alone(
-    quick: Bench, services: Services
+    harness: BridgeHarness, services: Services
 ) -> None:
     pictures = 'pictures: {publish: {url: "http://127.0.0.1:1"}}\n'
-    bridge = await quick.bridge(services.sections + pictures, targets=services.targets)
-    assert (await quick.command("alert", "test", "--to", "ding"))[0] == 0
+    bridge = await harness.bridge(services.sections + pictures, targets=services.targets)
+    assert (await harness.command("alert", "test", "--to", "ding"))[0] == 0
     await until(lambda: len(services.ding.messages) == 2, bridge)
     shown = services.ding.messages[1].content
     path = shown.partition("(http://127.0.0.1:1")[2].rstrip(")")
@@ -209,20 +213,20 @@ async def test_dingtalk_shows_a_picture_from_wxbridges_own_address_and_a_lost_st
     bridge.config.write_text(text.replace('{url: "http://127.0.0.1:1"}', gone), encoding="utf-8")
     await bridge.stop()
     await bridge.start()
-    assert (await quick.command("alert", "test", "--to", "ding"))[0] == 0
+    assert (await harness.command("alert", "test", "--to", "ding"))[0] == 0
     await until(lambda: len(services.ding.messages) == 4, bridge)
     assert "picture store" in services.ding.messages[-1].content
     assert "hush" not in services.ding.messages[-1].content
 
 
-async def test_a_bots_groups_are_found_by_writing_to_it(quick: Bench, services: Services) -> None:
-    bridge = await quick.bridge(services.sections, targets=services.targets)
+async def test_a_bots_groups_are_found_by_writing_to_it(harness: BridgeHarness, services: Services) -> None:
+    bridge = await harness.bridge(services.sections, targets=services.targets)
     await until(lambda: services.bot.online, bridge)
     await services.bot.say("@wxbridge hello", user="zhangsan", group="wr-new-group")
     await until(lambda: any("wr-new-group" in str(line) for line in bridge.logs), bridge)
 
     async def listed() -> bool:
-        return "wr-new-group" in (await quick.command("rooms", "--json"))[1]
+        return "wr-new-group" in (await harness.command("rooms", "--json"))[1]
 
     async with asyncio.timeout(WAIT):
         while not await listed():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from .conftest import Bench, Process
+from .bridge_harness import BridgeHarness, BridgeProcess
 from .conversation import ROOM, hold, turn
 from .test_reload import QUICKLY, rewrite
 
@@ -14,9 +14,9 @@ jobs: [{id: inspection, kind: text, text: all is well, cron: "0 0 29 2 *", to: [
 DASHES = "- - - - - - - - - - - - - - -"
 
 
-async def up(bench: Bench, extra: str = "", targets: str = "") -> Process:
-    bridge = await bench.bridge(extra, ops="commands: true", targets=targets)
-    await bench.until(lambda: bench.chat() == ["hello master!"])
+async def up(harness: BridgeHarness, extra: str = "", targets: str = "") -> BridgeProcess:
+    bridge = await harness.bridge(extra, ops="commands: true", targets=targets)
+    await harness.until(lambda: harness.chat() == ["hello master!"])
     return bridge
 
 
@@ -68,27 +68,27 @@ WITH_A_PERSON = [
 ]
 
 
-async def test_conversations_in_a_room_with_the_master_and_with_a_person(quick: Bench) -> None:
-    world = quick.simulator.world
+async def test_conversations_in_a_room_with_the_master_and_with_a_person(harness: BridgeHarness) -> None:
+    world = harness.simulator.world
     room, stranger = world.find_room(ROOM), world.add_contact("陈七")
     room.member_ids.append(stranger.id)
     room.aliases[stranger.id] = "主人"
     extra = JOBS + "chat: {admins: [主人, 张三]}\ngraphs: {kafka: {url: 'http://127.0.0.1:9/kafka'}}\n"
-    bridge = await up(quick, extra, "duty: {channel: wechat, contact: 李四, commands: true}")
-    quick.simulator.say("here", contact="张三")
+    bridge = await up(harness, extra, "duty: {channel: wechat, contact: 李四, commands: true}")
+    harness.simulator.say("here", contact="张三")
     await asyncio.gather(
-        hold(quick, bridge, IN_THE_ROOM),
-        hold(quick, bridge, WITH_THE_MASTER, contact="主人", target="master"),
-        hold(quick, bridge, WITH_A_PERSON, contact="李四", target="duty"),
+        hold(harness, bridge, IN_THE_ROOM),
+        hold(harness, bridge, WITH_THE_MASTER, contact="主人", target="master"),
+        hold(harness, bridge, WITH_A_PERSON, contact="李四", target="duty"),
     )
-    assert quick.chat("张三") == ["all is well"], "no commands there, only the job's result"
+    assert harness.chat("张三") == ["all is well"], "no commands there, only the job's result"
     assert await bridge.counted("wxbridge_commands_total", command="run", outcome="refused") == 2
     assert await bridge.counted("wxbridge_commands_total", outcome="failed") == 0
 
 
-async def test_whoever_asks_too_much_is_told_once_and_others_are_answered_all_the_same(quick: Bench) -> None:
-    bridge = await up(quick, "chat: {rate: 3/min}\n")
-    await hold(quick, bridge, [
+async def test_whoever_asks_too_much_is_told_once_and_others_are_answered_all_the_same(harness: BridgeHarness) -> None:
+    bridge = await up(harness, "chat: {rate: 3/min}\n")
+    await hold(harness, bridge, [
         turn("张三", "/here\n/whoami", "here answered, whoami answered", "^This", "^You are 张三"),
         turn("张三", "/whoami\n/here", "whoami answered", "^You are 张三", "more than 3/min"),
         turn("张三", "/here"),
@@ -97,54 +97,56 @@ async def test_whoever_asks_too_much_is_told_once_and_others_are_answered_all_th
     assert await bridge.counted("wxbridge_commands_total", command="here", outcome="limited") == 2
 
 
-async def test_a_command_that_a_killed_bridge_has_not_answered_is_answered_by_the_next_once(quick: Bench) -> None:
-    bridge = await up(quick)
+async def test_a_command_that_a_killed_bridge_has_not_answered_is_answered_by_the_next_once(
+    harness: BridgeHarness,
+) -> None:
+    bridge = await up(harness)
     # Nothing leaves: wherever it is killed, the answer is not in the room.
-    quick.simulator.fail_next(1000, "INTERNAL")
-    quick.simulator.say("/here", room=ROOM)
+    harness.simulator.fail_next(1000, "INTERNAL")
+    harness.simulator.say("/here", room=ROOM)
     await bridge.event("command", command="here")
     await bridge.kill()
-    bridge = await quick.bridge(ops="commands: true")
-    assert quick.room() == []
-    quick.simulator.fail_next(0)
+    bridge = await harness.bridge(ops="commands: true")
+    assert harness.room() == []
+    harness.simulator.fail_next(0)
     # It may be marked, as what was being sent; and it shows that this bridge hears what is said.
-    await quick.until(lambda: any("This is the room" in text for text in quick.room()))
-    await hold(quick, bridge, [turn("张三", "/whoami", "whoami answered", "^You are")])
-    assert [text.removeprefix("(possible repeat) ")[:16] for text in quick.room() if "This is the room" in text] == [
+    await harness.until(lambda: any("This is the room" in text for text in harness.room()))
+    await hold(harness, bridge, [turn("张三", "/whoami", "whoami answered", "^You are")])
+    assert [text.removeprefix("(possible repeat) ")[:16] for text in harness.room() if "This is the room" in text] == [
         "This is the room"
     ]
 
 
 async def test_the_prefix_the_hosts_and_the_graphs_of_a_changed_configuration_hold_from_the_next_message_on(
-    quick: Bench,
+    harness: BridgeHarness,
 ) -> None:
-    quick.constants |= QUICKLY
-    bridge = await up(quick)
-    await hold(quick, bridge, [
+    harness.constants |= QUICKLY
+    bridge = await up(harness)
+    await hold(harness, bridge, [
         turn("张三", "/graphs", "graphs cannot", "^There are no graphs"),
         turn("张三", "/host", "host cannot", "^No machine is watched"),
     ])  # fmt: skip
-    rewrite(quick, "targets:", """\
+    rewrite(harness, "targets:", """\
 chat: {prefix: bot}
 graphs: {page: {url: "http://127.0.0.1:9/page", title: A page}}
 host: {name: web-1, every: 1s, cpu: null, memory: null, disk: null}
 targets:""")  # fmt: skip
     done = await bridge.event("configuration reloaded")
     assert set(done["changed"]) == {"chat", "graphs", "host"}
-    quick.simulator.say("/here", room=ROOM)
-    await hold(quick, bridge, [
+    harness.simulator.say("/here", room=ROOM)
+    await hold(harness, bridge, [
         turn("张三", "bot graphs", "graphs answered", "^graph page .*A page"),
         turn("张三", "bot主机"),
         turn("张三", "bot 主机 web-2 昨天", "host cannot", "没有名为“web-2”的主机,现有:web-1|尚未监控"),
     ])  # fmt: skip
 
 
-async def test_the_master_learns_the_id_of_a_room_that_is_no_target_yet(quick: Bench) -> None:
-    await up(quick)
-    quick.simulator.world.add_room("新群", ["主人", "张三"])
-    quick.simulator.say("@小桥 here", room="新群", talker="张三")
-    quick.simulator.say("@小桥 here", room="新群", talker="主人")
-    await quick.until(lambda: len(quick.chat()) == 2)
-    place = quick.simulator.world.find_room("新群")
-    assert f'{{channel: wechat, room: "{place.id}", commands: true}}' in quick.chat()[1]
-    assert quick.room("新群") == []
+async def test_the_master_learns_the_id_of_a_room_that_is_no_target_yet(harness: BridgeHarness) -> None:
+    await up(harness)
+    harness.simulator.world.add_room("新群", ["主人", "张三"])
+    harness.simulator.say("@小桥 here", room="新群", talker="张三")
+    harness.simulator.say("@小桥 here", room="新群", talker="主人")
+    await harness.until(lambda: len(harness.chat()) == 2)
+    place = harness.simulator.world.find_room("新群")
+    assert f'{{channel: wechat, room: "{place.id}", commands: true}}' in harness.chat()[1]
+    assert harness.room("新群") == []

@@ -17,7 +17,7 @@ from tests.fakes.real_monitors import (
     run_prometheus,
 )
 
-from .conftest import Bench
+from .bridge_harness import BridgeHarness
 from .conversation import PICTURE, Answer, hold, turn
 from .test_commands import up
 
@@ -26,7 +26,7 @@ def sizes(answers: list[Answer]) -> list[tuple[int, int]]:
     return [Image.open(io.BytesIO(each.data)).size for each in answers if each.data]
 
 
-async def test_graphs_are_answered_with_pictures_in_the_order_in_which_they_were_asked(quick: Bench) -> None:
+async def test_graphs_are_answered_with_pictures_in_the_order_in_which_they_were_asked(harness: BridgeHarness) -> None:
     grafana, page = FakeGrafana(), FakeGrafana(anonymous=True)
     await asyncio.gather(grafana.start(), page.start())
     extra = f"""\
@@ -37,8 +37,8 @@ graphs:
   页面: {{url: "{page.url}/d/hosts/classic", size: 800x600, title: 主机}}
 """
     try:
-        bridge = await up(quick, extra)
-        answers = await hold(quick, bridge, [
+        bridge = await up(harness, extra)
+        answers = await hold(harness, bridge, [
             turn("张三", "/graph kafka", "graph answered", "^📈 Kafka 集群 · Messages in.*viewPanel=4", PICTURE),
             turn("李四", "@小桥\u2005图 页面", "graph answered", f"^📈 主机\n{page.url}/d/hosts/classic$", PICTURE),
             turn("张三", "/graph kafka cpu,#4 昨天9-18点 host=web-2 300x200", "graph answered",
@@ -58,10 +58,10 @@ graphs:
 
 
 @needs_prometheus
-async def test_an_expression_is_drawn_from_a_real_prometheus_for_those_who_may(quick: Bench) -> None:
-    async with run_prometheus(quick.directory) as url:  # it watches nobody: constants need no scrape
-        bridge = await up(quick, f"prometheus: {{url: '{url}'}}\nchat: {{promql: [张三]}}\n")
-        answers = await hold(quick, bridge, [
+async def test_an_expression_is_drawn_from_a_real_prometheus_for_those_who_may(harness: BridgeHarness) -> None:
+    async with run_prometheus(harness.directory) as url:  # it watches nobody: constants need no scrape
+        bridge = await up(harness, f"prometheus: {{url: '{url}'}}\nchat: {{promql: [张三]}}\n")
+        answers = await hold(harness, bridge, [
             turn("李四", "/promql up", "promql refused", "^`promql` is for"),
             turn("张三", '/promql label_replace(vector(3), "host", "web-1", "", "") 5m', "promql answered",
                  "label_replace.*/graph\\?", PICTURE),
@@ -73,15 +73,17 @@ async def test_an_expression_is_drawn_from_a_real_prometheus_for_those_who_may(q
 
 
 @needs_alertmanager
-async def test_a_silence_from_the_chat_is_one_in_the_real_alertmanager_until_somebody_ends_it(quick: Bench) -> None:
-    async with run_alertmanager(quick.directory) as url:
+async def test_a_silence_from_the_chat_is_one_in_the_real_alertmanager_until_somebody_ends_it(
+    harness: BridgeHarness,
+) -> None:
+    async with run_alertmanager(harness.directory) as url:
         await post_alerts(
             url,
             {"alertname": "DiskFull", "team": "db", "severity": "critical", "instance": "db-1"},
             {"alertname": "QueueLong", "team": "web", "severity": "warning"},
         )
-        bridge = await up(quick, f"alertmanager: {{url: '{url}'}}\nchat: {{admins: [张三]}}\n")
-        await hold(quick, bridge, [
+        bridge = await up(harness, f"alertmanager: {{url: '{url}'}}\nchat: {{admins: [张三]}}\n")
+        await hold(harness, bridge, [
             turn("李四", "/alerts", "alerts answered", r"DiskFull.*instance=db-1.*QueueLong"),
             turn("李四", "/silence team=db 2h", "silence refused", "^`silence` is for"),
             turn("张三", "/silence team=db 2h moving data", "silence answered", "It covers 1 of the alerts"),
@@ -91,7 +93,7 @@ async def test_a_silence_from_the_chat_is_one_in_the_real_alertmanager_until_som
         assert silence["status"]["state"] == "active"
         assert (silence["comment"], silence["matchers"][0]["name"]) == ("moving data", "team")
         short = silence["id"][:8]
-        await hold(quick, bridge, [
+        await hold(harness, bridge, [
             turn("李四", "/告警 team=db", "alerts answered", f"DiskFull.*已静默（{short}）"),
             turn("李四", "/ack queue", "ack cannot", "queue"),
             turn("主人", f"/unsilence {short}", "unsilence answered", "^🔔 Ended: .*team"),

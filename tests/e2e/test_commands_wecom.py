@@ -11,7 +11,7 @@ from tests.fakes.grafana import TOKEN, FakeGrafana
 from tests.fakes.wecom_bot import WecomBotServer
 from tests.support import wait_for_change
 
-from .conftest import Bench, Process
+from .bridge_harness import BridgeHarness, BridgeProcess
 from .conversation import PICTURE, Answer, Turn, compared, outcomes, turn
 
 GROUP = "wrGROUP"
@@ -51,7 +51,9 @@ DIRECTLY = [
 ]
 
 
-async def hold(server: WecomBotServer, bridge: Process, turns: Sequence[Turn], target: str, *, group: str = "") -> None:
+async def hold(
+    server: WecomBotServer, bridge: BridgeProcess, turns: Sequence[Turn], target: str, *, group: str = ""
+) -> None:
     def said() -> list[Answer]:
         chat = group or turns[0].who
         return [Answer(each.text or f"[{each.kind}]", each.media) for each in server.sent if each.chat == chat]
@@ -64,16 +66,16 @@ async def hold(server: WecomBotServer, bridge: Process, turns: Sequence[Turn], t
     await compared(until, bridge, turns, said, lambda: outcomes(bridge, target))
 
 
-async def test_conversations_in_a_group_and_directly(quick: Bench) -> None:
+async def test_conversations_in_a_group_and_directly(harness: BridgeHarness) -> None:
     grafana = FakeGrafana()
     await grafana.start()
     async with AsyncExitStack() as stack:
         stack.push_async_callback(grafana.stop)
         server = await stack.enter_async_context(WecomBotServer())
-        path = quick.directory / "jobs.yaml"
+        path = harness.directory / "jobs.yaml"
         path.write_text(CONFIG.format(url=server.url, grafana=grafana.url, token=TOKEN), encoding="utf-8")
-        bridge = Process(path, quick.launcher, quick.constants)
-        quick.processes.append(bridge)
+        bridge = BridgeProcess(path, harness.launcher, harness.constants)
+        harness.processes.append(bridge)
         await bridge.start()
         await bridge.until(lambda: bool(server.online))
         server.chats.add("lisi")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Launcher
+from .bridge_harness import Launcher
 from .crashing import crash
 
 KILLS = 100

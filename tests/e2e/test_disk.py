@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import Bench
+from .bridge_harness import BridgeHarness
 from .test_main_job import legacy
 
 
@@ -27,9 +27,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-async def test_a_full_disk_is_told_to_the_sender_and_recovers_without_a_restart(quick: Bench, small_disk: Path) -> None:
-    await quick.simulator.kill_gateway()
-    bridge = await quick.bridge(f"state_dir: {small_disk}/state")
+async def test_a_full_disk_is_told_to_the_sender_and_recovers_without_a_restart(
+    harness: BridgeHarness, small_disk: Path
+) -> None:
+    await harness.simulator.kill_gateway()
+    bridge = await harness.bridge(f"state_dir: {small_disk}/state")
     acknowledged = []
     fill(small_disk, leave=64 * 1024)
     status = 202
@@ -48,9 +50,9 @@ async def test_a_full_disk_is_told_to_the_sender_and_recovers_without_a_restart(
     status, _ = await bridge.post(legacy("room again"))
     assert status == 202
     assert (await bridge.get("/readyz"))[0] == 200
-    await quick.simulator.restart_gateway()
-    await quick.until(lambda: any("room again" in text for text in quick.room()))
-    arrived = [text.splitlines()[0] for text in quick.room() if "\n" in text]
+    await harness.simulator.restart_gateway()
+    await harness.until(lambda: any("room again" in text for text in harness.room()))
+    arrived = [text.splitlines()[0] for text in harness.room() if "\n" in text]
     assert [text for text in arrived if text.startswith("🔥 n")] == [f"🔥 n {index}" for index in acknowledged]
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .conftest import Bench, Process
+from .bridge_harness import BridgeHarness, BridgeProcess
 from .conversation import PICTURE, hold, turn
 from .test_commands import up
 
@@ -47,12 +47,12 @@ def use_memory(made: Path, share: float) -> None:
 
 
 @asynccontextmanager
-async def pushing(bench: Bench, bridge: Process) -> AsyncIterator[None]:
+async def pushing(harness: BridgeHarness, bridge: BridgeProcess) -> AsyncIterator[None]:
     """`wxbridge host --push` in a process of its own."""
     words = ("host", "--push", bridge.url, "--token", "a-token-of-its-own", "--name", "db-1", "--every", "1s")
-    with (bench.directory / "push.log").open("wb") as log:
+    with (harness.directory / "push.log").open("wb") as log:
         child = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "wxbridge", *words, cwd=bench.directory, stdout=log, stderr=log
+            sys.executable, "-m", "wxbridge", *words, cwd=harness.directory, stdout=log, stderr=log
         )
     try:
         yield
@@ -61,10 +61,10 @@ async def pushing(bench: Bench, bridge: Process) -> AsyncIterator[None]:
         assert await child.wait() == 0
 
 
-async def watched(bench: Bench, name: str) -> None:
+async def watched(harness: BridgeHarness, name: str) -> None:
     """Wait until the bridge has a figure of a machine."""
     while True:
-        _, out, _ = await bench.command("host", "--json")
+        _, out, _ = await harness.command("host", "--json")
         if f'"{name}"' in out:
             return
 
@@ -76,24 +76,24 @@ def since_the_warning(room: list[str]) -> list[str]:
 
 @linux
 async def test_machines_warn_in_their_room_with_a_chart_recover_and_are_asked_about_also_after_a_restart(
-    quick: Bench,
+    harness: BridgeHarness,
 ) -> None:
-    made = proc(quick.directory)
+    made = proc(harness.directory)
     use_memory(made, 0.3)
-    quick.constants |= {"psutil:PROCFS_PATH": str(made), "wxbridge.hosts.monitor:FLUSH_SECONDS": 0.0}
-    bridge = await up(quick, CONFIG)
-    await hold(quick, bridge, [turn("张三", "/host", "host answered", "^📊 web-1 · ")])
+    harness.constants |= {"psutil:PROCFS_PATH": str(made), "wxbridge.hosts.monitor:FLUSH_SECONDS": 0.0}
+    bridge = await up(harness, CONFIG)
+    await hold(harness, bridge, [turn("张三", "/host", "host answered", "^📊 web-1 · ")])
     use_memory(made, 0.97)
-    async with pushing(quick, bridge):
+    async with pushing(harness, bridge):
         # On a slow machine the answer to the question has a chart too, which may come by now.
-        text, picture = await quick.until(lambda: len(found := since_the_warning(quick.room())) == 2 and found)
+        text, picture = await harness.until(lambda: len(found := since_the_warning(harness.room())) == 2 and found)
         assert text.startswith("🔥 web-1: memory high\nmemory, mean of 1 s: 97 %\nthreshold: 90 %\n")
         assert picture.startswith("[")
         use_memory(made, 0.3)
-        assert await quick.until(lambda: quick.room()[-1].startswith("✅ web-1: memory high"))
-        await watched(quick, "db-1")
+        assert await harness.until(lambda: harness.room()[-1].startswith("✅ web-1: memory high"))
+        await watched(harness, "db-1")
     assert await bridge.counted("wxbridge_pictures_total", kind="alert", outcome="drawn") == 1
-    await hold(quick, bridge, [
+    await hold(harness, bridge, [
         turn("张三", "/host", "host answered", "^. web-1 · memory 30 %.*^. db-1 · CPU .* %"),
         turn("张三", "/host db", "host answered", "^📊 db-1 · .*CPU [0-9.]+ %", PICTURE),
         turn("张三", "/host db-1 2020-01-01", "host cannot", "is kept for 1 d"),
@@ -101,9 +101,9 @@ async def test_machines_warn_in_their_room_with_a_chart_recover_and_are_asked_ab
     status, said = await bridge.post(b'{"host": "x", "samples": []}', "/hooks/host")
     assert (status, "token" in str(said).lower()) == (401, True)
     await bridge.stop()
-    bridge = await quick.bridge(CONFIG, ops="commands: true")
+    bridge = await harness.bridge(CONFIG, ops="commands: true")
     await bridge.event("wechat state", state="online")
-    await hold(quick, bridge, [
+    await hold(harness, bridge, [
         turn("李四", "/主机", "host answered", "^. web-1 · .*^. db-1 · CPU .* %"),
         turn("李四", "/主机 web-1", "host answered", "最高 97 %", PICTURE),
     ])  # fmt: skip

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from .conftest import Bench
+from .bridge_harness import BridgeHarness
 from .test_gateway_faults import firsts
 from .test_main_job import legacy
 
@@ -19,35 +19,37 @@ async def outcomes(bridge, target: str = "ops") -> dict[str, float]:
     return {name: count for name, count in found.items() if count}
 
 
-async def test_an_answer_after_the_deadline_costs_one_marked_repeat_that_is_counted_apart(quick: Bench) -> None:
-    quick.constants[DEADLINE] = 1.0
-    bridge = await quick.bridge()
-    await quick.until(quick.chat)
+async def test_an_answer_after_the_deadline_costs_one_marked_repeat_that_is_counted_apart(
+    harness: BridgeHarness,
+) -> None:
+    harness.constants[DEADLINE] = 1.0
+    bridge = await harness.bridge()
+    await harness.until(harness.chat)
     # The room has it at once; the gateway says so when nobody listens any more.
-    quick.simulator.gateway.faults.delay(2.0, 1, method="MessageSendText", after=True)
+    harness.simulator.gateway.faults.delay(2.0, 1, method="MessageSendText", after=True)
     await bridge.post(legacy("late"))
     await bridge.post(legacy("next"))
-    await quick.until(lambda: len(quick.room()) == 3)
-    assert firsts(quick.room()) == ["🔥 late", f"{MARK}🔥 late", "🔥 next"]
+    await harness.until(lambda: len(harness.room()) == 3)
+    assert firsts(harness.room()) == ["🔥 late", f"{MARK}🔥 late", "🔥 next"]
     await bridge.event("sent", tries=2)
-    rows = json.loads((await quick.command("outbox", "list", "--json"))[1])
+    rows = json.loads((await harness.command("outbox", "list", "--json"))[1])
     assert {row["state"] for row in rows} == {"sent"}
     assert await outcomes(bridge) == {"unknown": 1, "sent": 2}
     assert not any(line["event"] == "wechat state" and line["state"] == "unreachable" for line in bridge.logs)
 
 
-async def test_two_late_answers_leave_it_unknown_never_sent_and_the_master_is_told(quick: Bench) -> None:
-    quick.constants[DEADLINE] = 1.0
-    bridge = await quick.bridge()
-    await quick.until(quick.chat)
-    quick.simulator.gateway.faults.delay(2.0, 2, method="MessageSendText", after=True)
+async def test_two_late_answers_leave_it_unknown_never_sent_and_the_master_is_told(harness: BridgeHarness) -> None:
+    harness.constants[DEADLINE] = 1.0
+    bridge = await harness.bridge()
+    await harness.until(harness.chat)
+    harness.simulator.gateway.faults.delay(2.0, 2, method="MessageSendText", after=True)
     await bridge.post(legacy("late"))
-    await quick.until(lambda: any("could not be delivered" in text for text in quick.chat()))
-    assert firsts(quick.room()) == ["🔥 late", f"{MARK}🔥 late"]
-    rows = json.loads((await quick.command("outbox", "list", "--dead", "--json"))[1])
+    await harness.until(lambda: any("could not be delivered" in text for text in harness.chat()))
+    assert firsts(harness.room()) == ["🔥 late", f"{MARK}🔥 late"]
+    rows = json.loads((await harness.command("outbox", "list", "--dead", "--json"))[1])
     assert [(row["state"], row["target"]) for row in rows] == [("unknown", "ops")]
     assert "it may have been sent" in rows[0]["error"]
     assert await outcomes(bridge) == {"unknown": 2}
     await bridge.post(legacy("next"))
-    await quick.until(lambda: firsts(quick.room())[-1] == "🔥 next")
-    assert len(quick.room()) == 3
+    await harness.until(lambda: firsts(harness.room())[-1] == "🔥 next")
+    assert len(harness.room()) == 3

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import aiohttp
 
-from .conftest import Bench, Process
+from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_gateway_faults import firsts
 from .test_main_job import legacy
 
@@ -17,9 +17,9 @@ PATIENCE = "wxbridge.core.database:LOCK_TIMEOUT_SECONDS"
 
 
 @contextmanager
-def locked(bench: Bench) -> Iterator[None]:
+def locked(harness: BridgeHarness) -> Iterator[None]:
     """Hold the write lock of the bridge's database, as a backup or a person's sqlite3 shell does."""
-    connection = sqlite3.connect(bench.directory / "state" / "wxbridge.db", isolation_level=None)
+    connection = sqlite3.connect(harness.directory / "state" / "wxbridge.db", isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")
         yield
@@ -27,7 +27,7 @@ def locked(bench: Bench) -> Iterator[None]:
         connection.close()
 
 
-async def post(bridge: Process, title: str) -> tuple[int, str | None]:
+async def post(bridge: BridgeProcess, title: str) -> tuple[int, str | None]:
     """Post an alert: the answer's status, and its Retry-After."""
     async with (
         aiohttp.ClientSession() as session,
@@ -36,14 +36,14 @@ async def post(bridge: Process, title: str) -> tuple[int, str | None]:
         return answer.status, answer.headers.get("Retry-After")
 
 
-async def test_a_locked_database_is_told_to_the_sender_and_recovers_without_a_restart(quick: Bench) -> None:
-    quick.constants[PATIENCE] = 0.3
-    bridge = await quick.bridge()
-    await quick.until(quick.chat)
+async def test_a_locked_database_is_told_to_the_sender_and_recovers_without_a_restart(harness: BridgeHarness) -> None:
+    harness.constants[PATIENCE] = 0.3
+    bridge = await harness.bridge()
+    await harness.until(harness.chat)
     acknowledged = [f"before {index}" for index in range(5)]
     for title in acknowledged:
         assert (await post(bridge, title))[0] == 202
-    with locked(quick):
+    with locked(harness):
         refused = [await post(bridge, f"during {index}") for index in range(3)]
         for status, retry_after in refused:
             assert status == 503
@@ -58,22 +58,24 @@ async def test_a_locked_database_is_told_to_the_sender_and_recovers_without_a_re
         assert await bridge.counted("wxbridge_database_up") == 0
     assert (await post(bridge, "after"))[0] == 202
     assert (await bridge.get("/readyz"))[0] == 200
-    await quick.until(lambda: len(quick.room()) == 6)
-    assert firsts(quick.room()) == [f"🔥 {title}" for title in (*acknowledged, "after")]
+    await harness.until(lambda: len(harness.room()) == 6)
+    assert firsts(harness.room()) == [f"🔥 {title}" for title in (*acknowledged, "after")]
     assert await bridge.counted("wxbridge_database_up") == 1
 
 
-async def test_what_was_sent_while_nothing_could_be_noted_is_noted_later_and_not_sent_again(quick: Bench) -> None:
-    quick.constants[PATIENCE] = 0.3
-    bridge = await quick.bridge()
-    await quick.until(quick.chat)
-    quick.simulator.delay(0.3, 1)
+async def test_what_was_sent_while_nothing_could_be_noted_is_noted_later_and_not_sent_again(
+    harness: BridgeHarness,
+) -> None:
+    harness.constants[PATIENCE] = 0.3
+    bridge = await harness.bridge()
+    await harness.until(harness.chat)
+    harness.simulator.delay(0.3, 1)
     assert (await post(bridge, "under way"))[0] == 202
-    await quick.until(lambda: quick.simulator.gateway.calls.get("MessageSendText", 0) == 2)  # one was the greeting
-    with locked(quick):
+    await harness.until(lambda: harness.simulator.gateway.calls.get("MessageSendText", 0) == 2)  # one was the greeting
+    with locked(harness):
         assert (await post(bridge, "refused"))[0] == 503
         await bridge.event("an outcome cannot be stored, trying again")
     assert (await post(bridge, "after"))[0] == 202
-    await quick.until(lambda: len(quick.room()) == 2)
-    assert firsts(quick.room()) == ["🔥 under way", "🔥 after"]
+    await harness.until(lambda: len(harness.room()) == 2)
+    assert firsts(harness.room()) == ["🔥 under way", "🔥 after"]
     assert await bridge.counted("wxbridge_messages_total", target="ops", outcome="unknown") == 0

@@ -19,7 +19,7 @@ from urllib.request import Request, urlopen
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from .conftest import WAIT
+from .bridge_harness import WAIT
 from .test_main_job import legacy
 
 POSTS = 400

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from tests.support import free_port
 
-from .conftest import Bench, Process
+from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_main_job import legacy
 
 PICTURES = 10
@@ -28,12 +28,12 @@ def tall_picture() -> bytes:
     return out.getvalue()
 
 
-def resident_mb(bridge: Process) -> float:
+def resident_mb(bridge: BridgeProcess) -> float:
     status = Path(f"/proc/{bridge.pid}/status").read_text(encoding="ascii")
     return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024  # type: ignore[index]
 
 
-async def test_ten_tall_pictures_leave_no_memory_behind(bench: Bench) -> None:
+async def test_ten_tall_pictures_leave_no_memory_behind(fresh_harness: BridgeHarness) -> None:
     content, port = tall_picture(), free_port()
 
     async def answer(_: web.Request) -> web.Response:
@@ -45,12 +45,14 @@ async def test_ten_tall_pictures_leave_no_memory_behind(bench: Bench) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
-        bridge = await bench.bridge("pictures: {allow: [127.0.0.1], alerts: {storm: 100}}", ops="digest_after: 1h")
+        bridge = await fresh_harness.bridge(
+            "pictures: {allow: [127.0.0.1], alerts: {storm: 100}}", ops="digest_after: 1h"
+        )
         await bridge.event("wechat state", state="online")
         for index in range(PICTURES):
             title = f"n {index}"
             await bridge.post(legacy(title, imageUrl=f"http://127.0.0.1:{port}/{index}.png"))
-        await bench.until(lambda: sum(text.startswith("[") for text in bench.room()) == PICTURES)
+        await fresh_harness.until(lambda: sum(text.startswith("[") for text in fresh_harness.room()) == PICTURES)
         assert resident_mb(bridge) < MAX_MB_AT_REST
     finally:
         await runner.cleanup()

@@ -14,7 +14,7 @@ from aiohttp import web
 from tests.fakes.real_monitors import needs_both, run_alertmanager, run_prometheus
 from tests.support import free_port, wait_until
 
-from .conftest import Bench, Process
+from .bridge_harness import BridgeHarness, BridgeProcess
 
 pytestmark = needs_both
 
@@ -84,8 +84,10 @@ receivers:
 
 
 @asynccontextmanager
-async def monitors(bench: Bench, bridge: Process, prometheus_port: int | None = None) -> AsyncIterator[Monitors]:
-    directory = bench.directory / "monitors"
+async def monitors(
+    harness: BridgeHarness, bridge: BridgeProcess, prometheus_port: int | None = None
+) -> AsyncIterator[Monitors]:
+    directory = harness.directory / "monitors"
     directory.mkdir()
     made = Monitors(directory, f"{bridge.url}/hooks/alertmanager")
     app = web.Application()
@@ -112,15 +114,15 @@ scrape_configs: [{{job_name: node, static_configs: [{{targets: ["{here}"], label
         yield made
 
 
-async def test_a_rule_fires_takes_its_route_arrives_and_resolves(bench: Bench) -> None:
-    bridge = await bench.bridge(ROUTES)
-    async with monitors(bench, bridge) as made:
+async def test_a_rule_fires_takes_its_route_arrives_and_resolves(harness: BridgeHarness) -> None:
+    bridge = await harness.bridge(ROUTES)
+    async with monitors(harness, bridge) as made:
         made.figures['disk_used_ratio{mount="/data"}'] = 0.97
         made.figures["queue_length"] = 3
-        await bench.until(lambda: len(bench.room()) == 1 and len(bench.chat("张三")) == 1)
+        await harness.until(lambda: len(harness.room()) == 1 and len(harness.chat("张三")) == 1)
         made.figures['disk_used_ratio{mount="/data"}'] = 0.5
-        await bench.until(lambda: len(bench.room()) == 2 and len(bench.chat("张三")) == 2)
-    fired, resolved = bench.room()
+        await harness.until(lambda: len(harness.room()) == 2 and len(harness.chat("张三")) == 2)
+    fired, resolved = harness.room()
     assert fired.startswith("🔥")
     assert "DiskAlmostFull" in fired
     assert "/data on db-1 is almost full" in fired
@@ -128,28 +130,28 @@ async def test_a_rule_fires_takes_its_route_arrives_and_resolves(bench: Bench) -
     assert "DiskAlmostFull" in resolved
 
 
-async def test_a_restarted_and_repeating_alertmanager_tells_nobody_twice(bench: Bench) -> None:
-    bridge = await bench.bridge(ROUTES)
-    async with monitors(bench, bridge) as made:
+async def test_a_restarted_and_repeating_alertmanager_tells_nobody_twice(harness: BridgeHarness) -> None:
+    bridge = await harness.bridge(ROUTES)
+    async with monitors(harness, bridge) as made:
         made.figures["queue_length"] = 40
-        await bench.until(lambda: len(bench.room()) == 1)
+        await harness.until(lambda: len(harness.room()) == 1)
         await made.end_alertmanager()
         shutil.rmtree(made.directory / "alertmanager")  # it forgets what it has told
         before = made.posts
         await made.start_alertmanager()
         await wait_until(lambda: made.posts >= before + 2)
         _, metrics = await bridge.get("/metrics")
-    assert len(bench.room()) == 1
+    assert len(harness.room()) == 1
     assert 'wxbridge_deduplicated_total{source="alertmanager"}' in metrics
 
 
-async def test_what_was_answered_with_500_is_sent_again_by_alertmanager_and_told_once(bench: Bench) -> None:
-    bridge = await bench.bridge(ROUTES)
-    async with monitors(bench, bridge) as made:
+async def test_what_was_answered_with_500_is_sent_again_by_alertmanager_and_told_once(harness: BridgeHarness) -> None:
+    bridge = await harness.bridge(ROUTES)
+    async with monitors(harness, bridge) as made:
         made.answers += [500, 503]
         made.figures["queue_length"] = 40
         await wait_until(lambda: made.posts >= 3)
-        await bench.until(lambda: len(bench.room()) == 1)
+        await harness.until(lambda: len(harness.room()) == 1)
         made.figures["queue_length"] = 4
-        await bench.until(lambda: len(bench.room()) == 2)
-    assert [text[0] for text in bench.room()] == ["🔥", "✅"]
+        await harness.until(lambda: len(harness.room()) == 2)
+    assert [text[0] for text in harness.room()] == ["🔥", "✅"]

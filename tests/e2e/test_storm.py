@@ -8,14 +8,14 @@ from pathlib import Path
 
 import aiohttp
 
-from .conftest import Bench, Process
+from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_main_job import legacy
 
 ALERTS = 10_000
 CONNECTIONS = 16
 
 
-def rss(process: Process) -> int:
+def rss(process: BridgeProcess) -> int:
     """Resident memory of a process, in bytes."""
     for line in Path(f"/proc/{process.pid}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
@@ -23,7 +23,7 @@ def rss(process: Process) -> int:
     raise AssertionError("no VmRSS")
 
 
-async def pour(bridge: Process, count: int) -> None:
+async def pour(bridge: BridgeProcess, count: int) -> None:
     """Post numbered alerts over several connections; each must be acknowledged."""
     numbers = iter(range(count))
 
@@ -38,30 +38,30 @@ async def pour(bridge: Process, count: int) -> None:
         await asyncio.gather(*(post(session) for _ in range(CONNECTIONS)))
 
 
-async def test_ten_thousand_alerts_wait_in_order_without_filling_the_memory(quick: Bench) -> None:
-    await quick.simulator.kill_gateway()
-    bridge = await quick.bridge()
+async def test_ten_thousand_alerts_wait_in_order_without_filling_the_memory(harness: BridgeHarness) -> None:
+    await harness.simulator.kill_gateway()
+    bridge = await harness.bridge()
     await pour(bridge, 200)  # what is loaded once is loaded now
     before = rss(bridge)
     await pour(bridge, ALERTS)
     assert rss(bridge) - before < 50 * 1024 * 1024
-    rows = json.loads((await quick.command("outbox", "list", "--open", "--json", "--limit", "20000"))[1])
+    rows = json.loads((await harness.command("outbox", "list", "--open", "--json", "--limit", "20000"))[1])
     assert len(rows) == ALERTS  # the first two hundred came again, and were absorbed
-    await quick.simulator.restart_gateway()
-    await quick.until(lambda: len(quick.room()) > 500)
+    await harness.simulator.restart_gateway()
+    await harness.until(lambda: len(harness.room()) > 500)
     ids = [row["id"] for row in rows]
     texts = [row["body"].splitlines()[0] for row in sorted(rows, key=lambda row: row["id"])]
     assert ids == sorted(ids, reverse=True)
-    arrived = [text.splitlines()[0] for text in quick.room()]
+    arrived = [text.splitlines()[0] for text in harness.room()]
     assert arrived == texts[: len(arrived)]
 
 
-async def test_a_storm_that_the_pace_cannot_carry_becomes_a_digest(quick: Bench) -> None:
-    bridge = await quick.bridge(wechat="pace: {chat: 2/s}", ops="digest_after: 5s")
-    await quick.until(quick.chat)
+async def test_a_storm_that_the_pace_cannot_carry_becomes_a_digest(harness: BridgeHarness) -> None:
+    bridge = await harness.bridge(wechat="pace: {chat: 2/s}", ops="digest_after: 5s")
+    await harness.until(harness.chat)
     await pour(bridge, 300)
-    await quick.until(lambda: any(text.startswith("🌊") for text in quick.room()))
-    rows = json.loads((await quick.command("outbox", "list", "--json", "--limit", "20000"))[1])
+    await harness.until(lambda: any(text.startswith("🌊") for text in harness.room()))
+    rows = json.loads((await harness.command("outbox", "list", "--json", "--limit", "20000"))[1])
     states = [row["state"] for row in rows if row["body"].startswith("🔥")]
     assert len(states) == 300
     assert set(states) <= {"merged", "sent", "sending", "queued"}

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import json
 import os
-import sys
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -17,7 +16,7 @@ import pytest
 from aiohttp import web
 from pydantic import SecretStr
 
-from tests.e2e.conftest import Process
+from tests.e2e.bridge_harness import BridgeHarness, BridgeProcess, Launcher
 from tests.support import payload_bytes
 from wxbridge import registry
 from wxbridge.config.schema import config_model, load
@@ -170,17 +169,13 @@ async def unfriendly() -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def command(path: Path, *words: str) -> str:
+async def command(harness: BridgeHarness, path: Path, *words: str) -> str:
     """All that a command prints."""
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "wxbridge", *words, "-c", str(path),
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    out, _ = await asyncio.wait_for(process.communicate(), 60)
-    return out.decode()
+    _, out, err = await harness.command(*words, config=path)
+    return out + err
 
 
-async def requests(bridge: Process, grafana: str) -> dict[str, str]:
+async def requests(bridge: BridgeProcess, grafana: str) -> dict[str, str]:
     """Everything that can be asked of a bridge, right and wrong; headers and bodies of the answers by request."""
     right = {"Authorization": f"Bearer {SECRETS['server_token']}"}
     wrong = {"Authorization": f"Bearer {WRONG}"}
@@ -228,13 +223,16 @@ async def requests(bridge: Process, grafana: str) -> dict[str, str]:
     return answers
 
 
-async def test_nothing_gives_a_secret_away_whatever_goes_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_nothing_gives_a_secret_away_whatever_goes_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: Launcher
+) -> None:
     monkeypatch.setenv("GATEWAY_TOKEN", SECRETS["gateway_token"])
     monkeypatch.setitem(os.environ, "NO_COLOR", "1")
     said: dict[str, str] = {}
     async with unfriendly() as grafana, Simulator(auto_scan=True, token="another token") as simulator:
         path = configuration(tmp_path, simulator.endpoint, grafana)
-        bridge = Process(path, log_level="debug")
+        harness = BridgeHarness(simulator, tmp_path, launcher=launcher)
+        bridge = BridgeProcess(path, launcher, log_level="debug")
         try:
             await bridge.start()
             await bridge.event("wechat state", state="unauthorised")
@@ -243,22 +241,22 @@ async def test_nothing_gives_a_secret_away_whatever_goes_wrong(tmp_path: Path, m
                      "jobs run pic", "alert test", "alert test --source openfalcon", "outbox show 1",
                      "routes test a=b", "rooms --json", "silences list")  # fmt: skip
             for some in (names[:5], names[5:9], names[9:]):
-                outputs = await asyncio.gather(*(command(path, *name.split()) for name in some))
+                outputs = await asyncio.gather(*(command(harness, path, *name.split()) for name in some))
                 said |= dict(zip(some, outputs, strict=True))
             await simulator.kill_gateway()
             whole = path.read_text(encoding="utf-8")
             path.write_text(whole.replace("pace: none", "pace: 7"), encoding="utf-8")
             await bridge.event("configuration not reloaded, the old one stays")
-            said["check of a broken file"] = await command(path, "check")
+            said["check of a broken file"] = await command(harness, path, "check")
             path.write_text(whole.replace("every: 1s", "every: 2s"), encoding="utf-8")
             await bridge.event("configuration reloaded")
             said |= {f"again: {name}": text for name, text in (await requests(bridge, grafana)).items()}
         finally:
             await bridge.stop()
         said |= {"standard output": "\n".join(bridge.output), "log": "\n".join(map(str, bridge.logs))}
-        said["outbox of the stopped"] = await command(path, "outbox", "list", "--json")
-        said["status of the stopped"] = await command(path, "status")
-        said["alert test of the stopped"] = await command(path, "alert", "test")
+        said["outbox of the stopped"] = await command(harness, path, "outbox", "list", "--json")
+        said["status of the stopped"] = await command(harness, path, "status")
+        said["alert test of the stopped"] = await command(harness, path, "alert", "test")
     for name in ("check --strict", "doctor --json"):
         assert "401" in said[name], f"Grafana was asked: {said[name]}"
     assert any(name.endswith("401") for name in said)
