@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import islice
 
 from wxbridge.core.model import Alert, AlertGroup, Value
 
@@ -12,6 +13,8 @@ MAX_LABEL_CHARS = 2000
 with each alert and told. What is longer is cut, and the cut is marked."""
 MAX_TEXT_CHARS = 100_000
 """Of an annotation, and of a text that is no alert: more than any channel takes."""
+MAX_LABELS = 300
+"""Of an alert, and of its annotations and values each, where they are many enough to matter."""
 MAX_SENDER_CHARS = 200
 
 
@@ -31,8 +34,8 @@ def _prepare(alert: Alert, instance: str) -> Alert:
         alert,
         title=_cut(alert.title),
         labels=_cut_labels(alert.labels),
-        annotations={_cut(name): _cut(text, MAX_TEXT_CHARS) for name, text in alert.annotations.items()},
-        values=tuple(_cut_value(value) for value in alert.values),
+        annotations=_cut_labels(alert.annotations, MAX_TEXT_CHARS),
+        values=tuple(_cut_value(value) for value in alert.values[:MAX_LABELS]),
         state=_cut(alert.state),
         sender=sender,
     )
@@ -54,8 +57,11 @@ def _cut_value(value: Value) -> Value:
     return replace(value, name=_cut(value.name), text=text, labels=_cut_labels(value.labels), unit=_cut(value.unit))
 
 
-def _cut_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    return {_cut(name): _cut(text) for name, text in labels.items()}
+def _cut_labels(labels: Mapping[str, str], limit: int = MAX_LABEL_CHARS) -> dict[str, str]:
+    found = {_cut(name): _cut(text, limit) for name, text in islice(labels.items(), MAX_LABELS)}
+    if len(labels) > MAX_LABELS:
+        found["…"] = f"+{len(labels) - MAX_LABELS}"
+    return found
 
 
 def _cut(text: str, limit: int = MAX_LABEL_CHARS) -> str:

@@ -5,6 +5,7 @@ The answer waits for the commit.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,6 +59,8 @@ MASTER = "master"
 """The target that stands for the person in charge."""
 NOBODY = "nobody"
 """The target of what nobody is there for: it waits, and is routed again by the next configuration."""
+MAX_BYTES_PARSED_AT_ONCE = 256 * 1024
+"""Of a body; a larger one is parsed in a thread, so that nobody else waits."""
 KEEP_SECONDS = 7 * 86400.0
 """How long alerts that ended are kept, where nothing is said."""
 _URGENT_SEVERITIES = {"critical", "page", "emergency", "disaster", "fatal", "p0"}
@@ -120,7 +123,10 @@ class AlertPipeline:
             BadBody: the body cannot be read.
             StorageError: it could not be stored; the sender should try again.
         """
-        group = prepare_group(self.settings.sources[source](body, headers), instance)
+        if len(body) > MAX_BYTES_PARSED_AT_ONCE:
+            group = await asyncio.to_thread(self._parse, source, body, headers, instance)
+        else:
+            group = self._parse(source, body, headers, instance)
         now, known = self.clock(), self.state.known
         heard = known.hear(group, now)
         group = heard.group
@@ -129,6 +135,9 @@ class AlertPipeline:
         except BaseException:
             known.undo(heard)
             raise
+
+    def _parse(self, source: str, body: bytes, headers: Mapping[str, str], instance: str) -> AlertGroup:
+        return prepare_group(self.settings.sources[source](body, headers), instance)
 
     async def _accept(self, source: str, heard: HeardGroup, routed: list[RoutedGroup], now: float) -> Accepted:
         group = heard.group

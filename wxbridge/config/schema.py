@@ -94,7 +94,7 @@ class ServerSettings(Section):
     """Opens the console, metrics and listings to those who may look and not change; it needs a `token` beside it."""
     proxies: Annotated[tuple[Network, ...], BeforeValidator(_networks), WithJsonSchema(_NETWORKS)] = ()
     """Networks of reverse proxies in front, such as `10.0.0.0/8`: whose `X-Forwarded-…` headers are believed."""
-    max_body: Annotated[int, Field(gt=0)] = 16 * 1024 * 1024
+    max_body: Annotated[int, Field(gt=0)] = 4 * 1024 * 1024
     """The largest body that is read, in bytes."""
     rate: RateField | None = None
     """At most so many requests; beyond it the answer is 503 with Retry-After, which senders repeat."""

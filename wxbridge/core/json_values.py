@@ -11,6 +11,8 @@ from typing import Any
 from wxbridge.core.errors import BadBody
 from wxbridge.core.text.normalise import clean_text, replace_surrogates
 
+MAX_JSON_VALUES = 200_000
+"""How many values a body may hold: five thousand alerts with twenty labels and annotations each have fewer."""
 MAX_JSON_DEPTH = 300
 """How deep a body may be nested: no monitor comes near, and what is read can then be written too."""
 _FIRST_YEAR, _LAST_YEAR = 1970, 9000
@@ -21,6 +23,7 @@ _MAX_MENDED_CHARS = 1_000_000
 _MAX_UNSEEN_SHARE = 0.1
 """Of a text's characters that may be control characters or could not be decoded; what has more is no text."""
 _STRING_OR_COMMA = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|,(?=\s*[}\]])', re.DOTALL)
+_STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_ESCAPE = re.compile(r'\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
 _BACKSLASH = re.compile(r'\\(["\\])?')
 
@@ -157,6 +160,8 @@ def as_count(value: Any) -> int:
 
 
 def _load(text: str, *, strict: bool = True) -> Any:
+    if text.lstrip().startswith(("{", "[")):
+        _check_count(text)
     data = json.loads(text, parse_constant=_parse_constant, strict=strict)
     if text.count("[") + text.count("{") > MAX_JSON_DEPTH:
         _check_depth(data)
@@ -184,6 +189,16 @@ def _decode(body: bytes) -> str:
 
 def _parse_constant(name: str) -> float:
     return float(name.replace("Infinity", "inf"))
+
+
+def _check_count(text: str) -> None:
+    """Raise `BadBody` where a JSON text holds too many values; it is not parsed for that."""
+    if _count_separators(text) > MAX_JSON_VALUES and _count_separators(_STRING.sub("", text)) > MAX_JSON_VALUES:
+        raise BadBody(f"The JSON holds more than {MAX_JSON_VALUES:,} values.")
+
+
+def _count_separators(text: str) -> int:
+    return text.count(",") + text.count("[") + text.count("{")
 
 
 def _check_depth(data: Any) -> None:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from wxbridge.core.model import AlertGroup, PictureSpec
 from wxbridge.core.pictures import fetch_spec
 
-MAX_ALERTS_PER_BODY = 50_000
+MAX_ALERTS_PER_BODY = 5_000
 """How many alerts of one body are read; what is above counts as truncated."""
 
 ParseBody = Callable[[bytes, Mapping[str, str]], AlertGroup]

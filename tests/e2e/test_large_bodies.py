@@ -1,0 +1,61 @@
+"""Bodies made to take long: whoever posts one holds nobody else up."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Callable
+
+import pytest
+
+from .conftest import Bench, Process
+
+MAX_STALL_SECONDS = 2.0
+"""Seconds on a machine that does much else; where these bodies stall the bridge, it is three to fifty."""
+
+
+def nested_lists(size: int) -> bytes:
+    return b'{"a": [' + b",".join([b"[" * 90 + b"]" * 90] * (size // 181)) + b"]}"
+
+
+def many_labels(size: int) -> bytes:
+    labels = {"alertname": "many"} | {f"label{index}": "value" for index in range(size // 24)}
+    return json.dumps({"version": "4", "status": "firing", "alerts": [{"status": "firing", "labels": labels}]}).encode()
+
+
+def many_alerts(size: int) -> bytes:
+    alerts = [{"status": "firing", "labels": {"alertname": f"a{index}"}} for index in range(size // 60)]
+    return json.dumps({"version": "4", "status": "firing", "groupKey": "g", "alerts": alerts}).encode()
+
+
+async def longest_wait(bridge: Process, posted: asyncio.Task[object]) -> float:
+    """Ask for `/healthz` until something is answered; gives the longest that took."""
+    longest = 0.0
+    while not posted.done():
+        began = time.monotonic()
+        assert (await bridge.get("/healthz"))[0] == 200
+        longest = max(longest, time.monotonic() - began)
+        await asyncio.sleep(0.01)
+    return longest
+
+
+@pytest.mark.parametrize(
+    ("make_body", "size", "status"),
+    [
+        (nested_lists, 4_000_000, 400),
+        (many_labels, 3_900_000, 202),
+        (many_alerts, 2_900_000, 202),
+        (many_alerts, 5_000_000, 413),
+    ],
+)
+async def test_a_large_body_holds_nobody_up(
+    quick: Bench, make_body: Callable[[int], bytes], size: int, status: int
+) -> None:
+    bridge = await quick.bridge(wechat='greeting: ""')
+    body = make_body(size)
+    posted = asyncio.create_task(bridge.post(body, "/hooks/alertmanager"))
+    assert await longest_wait(bridge, posted) < MAX_STALL_SECONDS
+    assert (await posted)[0] == status
+    if status == 202:
+        await quick.until(quick.room)
