@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum, auto
 from typing import Any
@@ -13,7 +14,9 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from wxbridge.core.metrics import Metrics
+from wxbridge.web.auth import ACCESS
 from wxbridge.web.limits import LIMITS, HttpLimits
+from wxbridge.web.origin import IpNetwork, is_among, name_subscriber
 from wxbridge.web.responses import RETRY_AFTER_SECONDS, answer_error
 from wxbridge.web.services import SERVICES
 
@@ -57,7 +60,13 @@ class HttpRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         services = self.app.get(SERVICES)
-        return _HttpServer(made, self.app.get(LIMITS) or HttpLimits(), services.metrics if services else Metrics())
+        access = self.app.get(ACCESS)
+        return _HttpServer(
+            made,
+            self.app.get(LIMITS) or HttpLimits(),
+            services.metrics if services else Metrics(),
+            access.proxies if access else (),
+        )
 
 
 class _ConnectionState(Enum):
@@ -72,14 +81,18 @@ class _ConnectionState(Enum):
 class _HttpServer(web.Server):
     """What makes a connection of every client that comes."""
 
-    def __init__(self, like: web.Server, limits: HttpLimits, metrics: Metrics) -> None:
+    def __init__(
+        self, like: web.Server, limits: HttpLimits, metrics: Metrics, proxies: Sequence[IpNetwork] = ()
+    ) -> None:
         self._create_request = like.request_factory
         super().__init__(
             like.request_handler, request_factory=self._begin_request, handler_cancellation=like.handler_cancellation
         )
         self.limits = limits
         self.metrics = metrics
-        self.open = 0
+        self.proxies = proxies
+        self.by_subscriber: dict[str, dict[_HttpConnection, None]] = {}
+        """The open connections, the oldest first."""
         self.leaving = False
         self.all_closed = asyncio.Event()
 
@@ -87,6 +100,44 @@ class _HttpServer(web.Server):
         """Make a request of a head that has arrived."""
         protocol.head_arrived()
         return self._create_request(message, payload, protocol, *others)
+
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return sum(map(len, self.by_subscriber.values()))
+
+    def admit(self, connection: _HttpConnection, address: str) -> str | None:
+        """Take a connection in, if need be in place of the oldest that says nothing; name its subscriber, or None."""
+        subscriber = name_subscriber(address)
+        others = self.by_subscriber.get(subscriber, {})
+        if len(others) >= self.limits.max_connections_per_address and not is_among(address, self.proxies):
+            if not self._make_room(others):
+                return None
+        elif self.open >= self.limits.max_connections:
+            # Whoever holds most of them gives one up first.
+            for theirs in sorted(self.by_subscriber.values(), key=len, reverse=True):
+                if self._make_room(theirs):
+                    break
+            else:
+                return None
+        self.by_subscriber.setdefault(subscriber, {})[connection] = None
+        return subscriber
+
+    def _make_room(self, connections: dict[_HttpConnection, None]) -> bool:
+        """Close the oldest connection on which no head has ever come."""
+        silent = next((each for each in connections if each.is_headless), None)
+        if silent is None:
+            return False
+        self.metrics.refused.labels("connections").inc()
+        silent.give_way()
+        return True
+
+    def remove(self, connection: _HttpConnection, subscriber: str) -> None:
+        """Forget a connection."""
+        theirs = self.by_subscriber.get(subscriber, {})
+        theirs.pop(connection, None)
+        if not theirs:
+            self.by_subscriber.pop(subscriber, None)
 
     def begin_leaving(self) -> None:
         """Close what is idle, and from now on each connection once it is answered."""
@@ -135,23 +186,26 @@ class _HttpConnection(web.RequestHandler):
             lingering_time=limits.linger_seconds,
         )
         self._shared = server
-        self._counted = False
+        self._subscriber: str | None = None
+        """Under whose name it is counted."""
+        self.is_headless = True
+        """Whether no head of a request has come yet."""
         self._head_timer: asyncio.TimerHandle | None = None
         self.state = _ConnectionState.FRESH
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if self._shared.open >= self._shared.limits.max_connections:
+        peer = transport.get_extra_info("peername")
+        self._subscriber = self._shared.admit(self, str(peer[0]) if isinstance(peer, tuple) else "")
+        if self._subscriber is None:
             self._shared.metrics.refused.labels("connections").inc()
             _say(transport, "503 Service Unavailable", "Too many connections are open. Try again.")
             transport.close()
             return
-        self._shared.open += 1
-        self._counted = True
         super().connection_made(transport)
         self._await_head()
 
     def data_received(self, data: bytes) -> None:
-        if not self._counted:
+        if self._subscriber is None:
             return
         if self.state is not _ConnectionState.BUSY:
             self.state = _ConnectionState.BUSY
@@ -160,10 +214,8 @@ class _HttpConnection(web.RequestHandler):
         super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        self.head_arrived()
-        if self._counted:
-            self._counted = False
-            self._shared.open -= 1
+        self._cancel_timer()
+        self._leave_count()
         super().connection_lost(exc)
         if not self._shared.open:
             self._shared.all_closed.set()
@@ -181,6 +233,23 @@ class _HttpConnection(web.RequestHandler):
 
     def head_arrived(self) -> None:
         """Wait for no head any more: a whole one is there."""
+        self.is_headless = False
+        self._cancel_timer()
+
+    def give_way(self) -> None:
+        """Make room for another connection."""
+        self._leave_count()
+        self._cancel_timer()
+        if self.transport is not None:
+            _say(self.transport, "503 Service Unavailable", "Too many connections are open. Try again.")
+        self.force_close()
+
+    def _leave_count(self) -> None:
+        if self._subscriber is not None:
+            self._shared.remove(self, self._subscriber)
+            self._subscriber = None
+
+    def _cancel_timer(self) -> None:
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None

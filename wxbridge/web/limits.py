@@ -27,7 +27,9 @@ class HttpLimits:
     """For which what a refused client still sends is read, so that it gets to read its answer."""
     max_connections: int = 500
     """Open at once; beyond it the answer is 503. Far more than monitors hold, and below the 1,024 files that a
-    process may open on most systems."""
+    process may open on most systems. One that is silent makes room for the next."""
+    max_connections_per_address: int = 64
+    """Of one subscriber; a declared proxy speaks for many and has no limit of its own."""
 
 
 MAX_WRONG_TOKENS = Rate(10, 300.0)

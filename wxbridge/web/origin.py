@@ -29,11 +29,11 @@ class RequestOrigin:
 def read_origin(request: web.Request, proxies: Sequence[IpNetwork]) -> RequestOrigin:
     """Look at a connection, and at `X-Forwarded-For`, `-Proto` and `-Host` where a declared proxy holds it."""
     peer = request.remote or ""
-    if not _among(peer, proxies):
+    if not is_among(peer, proxies):
         return RequestOrigin(peer, request.secure, request.host)
     # From the right: what stands further left anybody can write.
     hops = [hop.strip() for value in request.headers.getall("X-Forwarded-For", []) for hop in value.split(",")]
-    address = next((hop for hop in reversed(hops) if hop and not _among(hop, proxies)), peer)
+    address = next((hop for hop in reversed(hops) if hop and not is_among(hop, proxies)), peer)
     proto = _last(request.headers.get("X-Forwarded-Proto", ""))
     host = _last(request.headers.get("X-Forwarded-Host", "")) or request.host
     return RequestOrigin(address, request.secure or proto.lower() == "https", host)
@@ -43,7 +43,8 @@ def _last(value: str) -> str:
     return value.rpartition(",")[2].strip()
 
 
-def _among(address: str, networks: Iterable[IpNetwork]) -> bool:
+def is_among(address: str, networks: Iterable[IpNetwork]) -> bool:
+    """Tell whether an address is in one of some networks."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

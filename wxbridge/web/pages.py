@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import html
+import re
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,8 +14,22 @@ from aiohttp import web
 from wxbridge.channels import qr_code
 from wxbridge.core.model import ChannelState, ChannelStatus
 from wxbridge.delivery.backlog import describe_backlog
+from wxbridge.web.auth import ACCESS
 from wxbridge.web.responses import IN_CONSOLE
 from wxbridge.web.services import SERVICES
+
+_ADDRESS = re.compile(
+    r"""
+    \w+://\S+                                  # https://user@host/path
+    | [^\s'"(\[]*\[[0-9A-Fa-f:.%]+\](?::\d+)?   # [fe80::1]:8788
+    | (?:[0-9A-Fa-f]*:){2,}[0-9A-Fa-f:.]*         # fe80::1
+    | [\w.-]+:\d+                              # gateway:8788
+    | \d+(?:\.\d+){3}                          # 10.0.0.1
+    | (?:[\w-]+\.)+[^\W\d_][\w-]+               # gateway.internal
+    | (?<![\w.])/[^\s'":,]+                     # /run/gateway.sock
+    """,
+    re.VERBOSE,
+)
 
 
 async def show_alive(_request: web.Request) -> web.Response:
@@ -44,7 +59,16 @@ async def show_readiness(request: web.Request) -> web.Response:
             "since": status.since.isoformat(),
             "detail": status.detail,
         }
+    rule = request.app[ACCESS].find_rule(request)
+    if not rule.is_open and rule.find_owner(request) is None:
+        parts = {name: _without_addresses(part) for name, part in parts.items()}
     return web.json_response({"ready": ready, "parts": parts}, status=200 if ready else 503)
+
+
+def _without_addresses(part: dict[str, Any]) -> dict[str, Any]:
+    """Leave out of a sentence what tells a stranger where things are."""
+    detail = part.get("detail")
+    return part | {"detail": _ADDRESS.sub("…", detail)} if isinstance(detail, str) else part
 
 
 async def show_metrics(request: web.Request) -> web.Response:

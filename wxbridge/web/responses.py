@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.metrics import Metrics
@@ -113,9 +114,11 @@ def _describe_error(request: web.Request, error: Exception, metrics: Metrics) ->
         case RequestRefused():
             metrics.refused.labels(error.reason).inc()
             return answer_error(error.status, str(error), error.headers)
-        case BadBody():
+        case BadBody() | HttpProcessingError():
             metrics.refused.labels("bad_body").inc()
-            return answer_error(400, str(error))
+            # Of a part of a form: too many headers, or too long a one. The error's own text repeats what was sent.
+            unreadable = "The form cannot be read: look at the headers of its parts."
+            return answer_error(400, str(error) if isinstance(error, BadBody) else unreadable)
         case StorageError():
             metrics.refused.labels("storage").inc()
             metrics.storage_errors.inc()

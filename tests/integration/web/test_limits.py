@@ -125,6 +125,9 @@ async def test_who_shows_no_token_keeps_no_connection(tmp_path: Path) -> None:
 async def test_beyond_so_many_connections_one_is_told_to_come_back(tmp_path: Path) -> None:
     async with alone(tmp_path, limits=HttpLimits(max_connections=3)) as server:
         held = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(3)]
+        for reader, writer in held:
+            writer.write(b"GET /nowhere?token=" + TOKEN.encode() + b" HTTP/1.1\r\nHost: x\r\n\r\n")
+            await reader.readline()
         answer = await server.raw()
         assert answer.startswith(b"HTTP/1.1 503 ")
         assert b"\r\nRetry-After: " in answer
@@ -136,6 +139,37 @@ async def test_beyond_so_many_connections_one_is_told_to_come_back(tmp_path: Pat
         async with asyncio.timeout(5):
             answers = [await server.raw(POST + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}") for _ in range(20)]
         assert answers[-1].startswith(b"HTTP/1.1 202 "), "there is room again"
+
+
+@pytest.mark.parametrize("limits", [HttpLimits(max_connections=5), HttpLimits(max_connections_per_address=5)])
+async def test_silent_connections_shut_nobody_out_and_the_oldest_goes_first(tmp_path: Path, limits: HttpLimits) -> None:
+    async with alone(tmp_path, limits=limits) as server, asyncio.timeout(10):
+        busy = await asyncio.open_connection("127.0.0.1", server.port)
+        busy[1].write(POST + b"Content-Length: 2\r\n\r\n{}")
+        assert (await busy[0].readline()).startswith(b"HTTP/1.1 202 ")
+        await busy[0].readuntil(b"}")
+        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(8)]
+        sent = await server.raw(POST + b"Connection: close\r\nContent-Length: 2\r\n\r\n{}")
+        assert sent.startswith(b"HTTP/1.1 202 ")
+        for reader, _ in silent[:4]:
+            assert (await reader.readline()).startswith(b"HTTP/1.1 503 ")
+        busy[1].write(POST + b"Content-Length: 2\r\n\r\n{}")
+        assert (await busy[0].readline()).startswith(b"HTTP/1.1 202 "), "a sender's connection stays"
+        assert server.refused("connections") >= 4
+        for _, writer in (busy, *silent):
+            writer.close()
+
+
+async def test_a_part_of_a_form_with_very_many_headers_is_a_bad_request(tmp_path: Path) -> None:
+    head = {"Content-Type": "multipart/form-data; boundary=x"}
+    headers = "".join(f"X-{number}: y\r\n" for number in range(200_000))
+    long = "X-Long: " + "y" * 100_000 + "\r\n"
+    async with alone(tmp_path) as server:
+        for some in (headers, long):
+            body = f'--x\r\nContent-Disposition: form-data; name="text"\r\n{some}\r\nhello\r\n--x--\r\n'
+            status, answer = await server.post("/api/send", body.encode(), **head, Authorization=f"Bearer {TOKEN}")
+            assert status == 400, answer
+            assert "form cannot be read" in answer["error"]
 
 
 # ---------------------------------------------------------------- large and deep

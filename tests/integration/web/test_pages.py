@@ -109,6 +109,25 @@ async def test_readiness_tells_no_secret_to_those_who_show_no_token(bench: Store
     assert "weixin.qq.com" not in json.dumps(answer)
 
 
+@pytest.mark.parametrize(
+    ("detail", "shown"),
+    [
+        ("no answer from 10.1.2.3:8788", "no answer from …"),
+        ("no answer from gateway:8788: refused", "no answer from …: refused"),
+        ("cannot reach gateway.internal", "cannot reach …"),
+        ("[fe80::1]:8788 refused", "… refused"),
+        ("GET https://qyapi.example.com/x?key=1 failed", "GET … failed"),
+        ("scan it, 30.5 s left", "scan it, 30.5 s left"),
+    ],
+)
+async def test_readiness_tells_no_address_to_those_who_show_no_token(bench: StoredWeb, detail: str, shown: str) -> None:
+    bench.show_channel(status(ChannelState.UNREACHABLE, detail=detail))
+    _, answer = await bench.ask("GET", "/readyz", token=False)
+    assert answer["parts"]["wechat"]["detail"] == shown
+    _, answer = await bench.ask("GET", "/readyz")
+    assert answer["parts"]["wechat"]["detail"] == detail
+
+
 async def test_the_metrics_can_be_read_and_count_what_happened_and_hold_no_token(bench: StoredWeb) -> None:
     bench.show_channel(status(ChannelState.ONLINE))
     await bench.post("/hooks/grafana", ALERT)
