@@ -7,13 +7,8 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 
 def test_more_labels_than_anybody_reads_are_counted() -> None:
     many = {f"label{index}": "x" * 10 for index in range(intake.MAX_LABELS + 7)}
-    group = AlertGroup(
-        "alertmanager",
-        "",
-        "x",
-        (Alert(status=AlertStatus.FIRING, fingerprint="f", title="x", labels=many, annotations=many),),
-    )
-    (alert,) = prepare_group(group).alerts
+    posted = Alert("alertmanager", AlertStatus.FIRING, "x", labels=many, annotations=many)
+    (alert,) = prepare_group(AlertGroup("alertmanager", "", "x", (posted,))).alerts
     for found in (alert.labels, alert.annotations):
         assert len(found) == intake.MAX_LABELS + 1
         assert found["label299"] == "x" * 10
