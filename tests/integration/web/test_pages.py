@@ -333,3 +333,10 @@ async def test_a_push_above_the_limit_is_too_large_in_every_form(bench: StoredWe
 async def test_a_push_that_could_not_be_stored_is_to_be_sent_again(bench: StoredWeb) -> None:
     await bench.pragma("query_only=ON")
     assert (await bench.ask("POST", "/api/send", json={"to": "ops", "text": "hi"}))[0] == 503
+
+
+async def test_what_nobody_sees_leaves_a_pushed_text_too(bench: StoredWeb) -> None:
+    text = "a\x1bb\x85c\u202ed\u2069e\r\nf 👨\u200d👩\u200d👧"
+    assert (await bench.ask("POST", "/api/send", json={"to": "ops", "text": text}))[0] == 202
+    assert await bench.texts() == [("ops", "abcde\nf 👨\u200d👩\u200d👧")]
+    assert (await bench.ask("POST", "/api/send", json={"to": "ops", "text": "\x07\u202e"}))[0] == 400
