@@ -44,4 +44,4 @@ def worst_status(alerts: Iterable[Alert]) -> AlertStatus:
 
 def emoji_of(alert: Alert) -> str:
     """The sign that an alert's line begins with."""
-    return MESSAGE_EMOJI if alert.is_test else EMOJI[alert.status]
+    return MESSAGE_EMOJI if alert.is_test and alert.status is not AlertStatus.RESOLVED else EMOJI[alert.status]

@@ -298,9 +298,9 @@ def test_the_outbox_is_listed_newest_first_with_the_words_of_the_service(
 def test_nobody_who_writes_to_us_steers_our_terminal(run: Callable[..., Done], config: Config) -> None:
     (message,) = store(config, Notification("t", "ops", (Text("one\x1b[2J\x07\r\ntwo"),)))
     for done in (run("outbox", "list"), run("outbox", "show", message)):
-        assert "one\ufffd[2J" in done.out
+        assert "one[2J" in done.out
         assert not set(done.out) & {"\x1b", "\x07", "\r"}
-    assert run("outbox", "list", "--json").rows[0]["body"] == "one\x1b[2J\x07\r\ntwo"
+    assert run("outbox", "list", "--json").rows[0]["body"] == "one[2J\ntwo"
 
 
 def test_a_message_is_shown_whole(run: Callable[..., Done], config: Config) -> None:
