@@ -36,7 +36,7 @@ class _Recording(AlertService):
         self.told += [f"{alert.status.value}" for alert in group.alerts]
 
 
-class Bench:
+class AcknowledgementHarness:
     """Reminders of a route that repeats every four hours, beside an intake that does what the bridge's does."""
 
     def __init__(self, database: Database) -> None:
@@ -79,47 +79,51 @@ KEY = store.alert_key(AlertGroup("alertmanager", "k", "t"), ALERT)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def harness(tmp_path: Path) -> Iterator[AcknowledgementHarness]:
     database = Database.open(sqlite_url(tmp_path))
-    yield Bench(database)
+    yield AcknowledgementHarness(database)
     database.close()
 
 
-async def test_an_acked_alert_is_not_repeated_until_it_resolves_and_fires_anew(bench: Bench) -> None:
-    assert await bench.take(ALERT)
-    assert await bench.look_after(4.1) == 1, "it repeats"
-    await bench.ack()
-    assert [await bench.look_after(4.1) for _ in range(3)] == [0, 0, 0]
-    assert not await bench.take(ALERT), "the monitor's own repeat"
+async def test_an_acked_alert_is_not_repeated_until_it_resolves_and_fires_anew(harness: AcknowledgementHarness) -> None:
+    assert await harness.take(ALERT)
+    assert await harness.look_after(4.1) == 1, "it repeats"
+    await harness.ack()
+    assert [await harness.look_after(4.1) for _ in range(3)] == [0, 0, 0]
+    assert not await harness.take(ALERT), "the monitor's own repeat"
     ended = replace(ALERT, status=AlertStatus.RESOLVED, ends_at=START + timedelta(days=1))
-    assert await bench.take(ended), "its end is told"
-    assert await bench.acked() == {}
+    assert await harness.take(ended), "its end is told"
+    assert await harness.acked() == {}
     again = replace(ALERT, starts_at=START + timedelta(days=2))
-    assert await bench.take(again)
-    assert await bench.look_after(4.1) == 1
+    assert await harness.take(again)
+    assert await harness.look_after(4.1) == 1
 
 
-async def test_what_begins_anew_without_having_been_seen_to_end_is_repeated_again(bench: Bench) -> None:
-    await bench.take(ALERT)
-    await bench.ack()
-    assert await bench.look_after(4.1) == 0
-    bench.clock.advance(HOUR)
-    began = datetime.fromtimestamp(bench.clock.wall(), UTC)
-    assert await bench.take(replace(ALERT, starts_at=began))
-    assert await bench.look_after(4.1) == 1
+async def test_what_begins_anew_without_having_been_seen_to_end_is_repeated_again(
+    harness: AcknowledgementHarness,
+) -> None:
+    await harness.take(ALERT)
+    await harness.ack()
+    assert await harness.look_after(4.1) == 0
+    harness.clock.advance(HOUR)
+    began = datetime.fromtimestamp(harness.clock.wall(), UTC)
+    assert await harness.take(replace(ALERT, starts_at=began))
+    assert await harness.look_after(4.1) == 1
 
 
-async def test_a_later_ack_takes_the_place_of_an_earlier(bench: Bench) -> None:
-    await bench.ack()
-    await bench.database.run(lambda c: store.add_acks(c, [KEY, KEY, "other"], by="李\ud800四\x00", comment="", now=7.0))
-    assert await bench.acked() == {KEY: Ack(KEY, 7.0, "李�四"), "other": Ack("other", 7.0, "李�四")}
-    assert (await bench.database.read(lambda c: store.read_acks(c, [KEY, "nobody"]))).keys() == {KEY}
+async def test_a_later_ack_takes_the_place_of_an_earlier(harness: AcknowledgementHarness) -> None:
+    await harness.ack()
+    await harness.database.run(
+        lambda c: store.add_acks(c, [KEY, KEY, "other"], by="李\ud800四\x00", comment="", now=7.0)
+    )
+    assert await harness.acked() == {KEY: Ack(KEY, 7.0, "李�四"), "other": Ack("other", 7.0, "李�四")}
+    assert (await harness.database.read(lambda c: store.read_acks(c, [KEY, "nobody"]))).keys() == {KEY}
 
 
-async def test_acks_of_what_nothing_was_heard_of_are_forgotten_in_the_end(bench: Bench) -> None:
-    await bench.ack()
-    await bench.reminders.tidy()
-    assert (await bench.acked()).keys() == {KEY}
-    bench.clock.advance(8 * 24 * HOUR)
-    await bench.reminders.tidy()
-    assert await bench.acked() == {}
+async def test_acks_of_what_nothing_was_heard_of_are_forgotten_in_the_end(harness: AcknowledgementHarness) -> None:
+    await harness.ack()
+    await harness.reminders.tidy()
+    assert (await harness.acked()).keys() == {KEY}
+    harness.clock.advance(8 * 24 * HOUR)
+    await harness.reminders.tidy()
+    assert await harness.acked() == {}

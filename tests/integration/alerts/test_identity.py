@@ -8,21 +8,31 @@ from typing import Any
 
 import pytest
 
-from tests.integration.alerts.test_pipeline import HOUR, MINUTE, Bench, Make, alertmanager, ends, fires, make, route
+from tests.integration.alerts.test_pipeline import (
+    HOUR,
+    MINUTE,
+    Make,
+    PipelineHarness,
+    alertmanager,
+    ends,
+    fires,
+    make,
+    route,
+)
 
 __all__ = ["make"]
 
 JSON_TYPE = {"Content-Type": "application/json"}
 
 
-async def post(bench: Bench, hook: str, data: Any, instance: str = "") -> tuple[int, int]:
+async def post(harness: PipelineHarness, hook: str, data: Any, instance: str = "") -> tuple[int, int]:
     body = data if isinstance(data, bytes) else json.dumps(data).encode()
-    accepted = await bench.service().accept(hook, body, JSON_TYPE, (), instance)
+    accepted = await harness.service().accept(hook, body, JSON_TYPE, (), instance)
     return accepted.queued, accepted.duplicates
 
 
-async def firing(bench: Bench) -> list[str]:
-    return sorted(each.alert.title for each in await bench.service().list_firing() if each.alert)
+async def firing(harness: PipelineHarness) -> list[str]:
+    return sorted(each.alert.title for each in await harness.service().list_firing() if each.alert)
 
 
 def kuma(name: str, *, up: bool = False, number: int = 1) -> dict[str, Any]:
@@ -116,54 +126,54 @@ async def test_two_senders_with_one_id_are_both_told_and_an_end_is_of_its_own_se
     make: Make, case: str, repeat_interval: float | None
 ) -> None:
     hook, first, second, end = TWO_SENDERS[case]
-    bench = make(routes=[route("ops", repeat_interval=repeat_interval)])
-    assert await post(bench, hook, first) == (1, 0)
-    assert await post(bench, hook, second) == (1, 0)
-    assert len(await firing(bench)) == 2
-    assert await post(bench, hook, end) == (1, 0)
-    assert len(await firing(bench)) == 1
+    harness = make(routes=[route("ops", repeat_interval=repeat_interval)])
+    assert await post(harness, hook, first) == (1, 0)
+    assert await post(harness, hook, second) == (1, 0)
+    assert len(await firing(harness)) == 2
+    assert await post(harness, hook, end) == (1, 0)
+    assert len(await firing(harness)) == 1
 
 
 async def test_the_green_run_of_a_fork_ends_no_failure(make: Make) -> None:
-    bench = make()
-    await post(bench, "generic/github", workflow("x/a"))
-    await post(bench, "generic/github", workflow("x/a", "success", head="somebody/a"))
-    assert len(await firing(bench)) == 1
+    harness = make()
+    await post(harness, "generic/github", workflow("x/a"))
+    await post(harness, "generic/github", workflow("x/a", "success", head="somebody/a"))
+    assert len(await firing(harness)) == 1
 
 
 async def test_where_bodies_do_not_say_who_sends_the_address_does(make: Make) -> None:
-    bench = make(routes=[route("ops", repeat_interval=HOUR)])
+    harness = make(routes=[route("ops", repeat_interval=HOUR)])
     body = {"title": "Backup failed", "status": "failed", "id": "backup"}
-    assert await post(bench, "generic", body, "db-1") == (1, 0)
-    assert await post(bench, "generic", body, "db-2") == (1, 0)
-    assert await post(bench, "generic", body, "db-2") == (0, 1)
-    await post(bench, "generic", body | {"status": "ok"}, "db-2")
-    assert await firing(bench) == ["Backup failed"]
+    assert await post(harness, "generic", body, "db-1") == (1, 0)
+    assert await post(harness, "generic", body, "db-2") == (1, 0)
+    assert await post(harness, "generic", body, "db-2") == (0, 1)
+    await post(harness, "generic", body | {"status": "ok"}, "db-2")
+    assert await firing(harness) == ["Backup failed"]
 
 
 async def test_an_address_may_say_that_two_are_one(make: Make) -> None:
-    bench = make(routes=[route("ops", repeat_interval=HOUR)])
+    harness = make(routes=[route("ops", repeat_interval=HOUR)])
     for host in ("am-0", "am-1"):
         await post(
-            bench, "alertmanager", json.loads(alertmanager(fires("Disk"))) | {"externalURL": f"http://{host}"}, "am"
+            harness, "alertmanager", json.loads(alertmanager(fires("Disk"))) | {"externalURL": f"http://{host}"}, "am"
         )
-    assert await bench.told("ops") == ["🔥 Disk"]
+    assert await harness.told("ops") == ["🔥 Disk"]
 
 
 @pytest.mark.parametrize("change", [{"title": "Disk of db-2"}, {"link": "http://x/2"}])
 async def test_nothing_is_a_repeat_whose_title_or_link_differs(make: Make, change: Mapping[str, str]) -> None:
-    bench = make(routes=[route("ops", repeat_interval=HOUR)])
+    harness = make(routes=[route("ops", repeat_interval=HOUR)])
     body = {"title": "Disk of db-1", "link": "http://x/1", "id": "1", "status": "down"}
-    assert await post(bench, "generic", body) == (1, 0)
-    assert await post(bench, "generic", body | change) == (1, 0)
-    assert await post(bench, "generic", body | change) == (0, 1)
+    assert await post(harness, "generic", body) == (1, 0)
+    assert await post(harness, "generic", body | change) == (1, 0)
+    assert await post(harness, "generic", body | change) == (0, 1)
 
 
 async def test_names_that_are_unique_in_a_folder_only_are_told_with_it(make: Make) -> None:
-    bench = make()
-    await post(bench, "generic/jenkins", jenkins("payments"))
-    await post(bench, "generic/uptime-kuma", kuma("测试 / Grafana"))
-    assert await bench.told("ops") == ["🔥 payments » main #12", "🔥 测试 / Grafana"]
+    harness = make()
+    await post(harness, "generic/jenkins", jenkins("payments"))
+    await post(harness, "generic/uptime-kuma", kuma("测试 / Grafana"))
+    assert await harness.told("ops") == ["🔥 payments » main #12", "🔥 测试 / Grafana"]
 
 
 # ---------------------------------------------------------------- said again
@@ -171,26 +181,26 @@ async def test_names_that_are_unique_in_a_folder_only_are_told_with_it(make: Mak
 
 async def test_replicas_that_see_one_firing_seconds_apart_are_one(make: Make) -> None:
     for repeat_interval in (None, HOUR):
-        bench = make(routes=[route("ops", repeat_interval=repeat_interval)], targets=("ops", "master"))
+        harness = make(routes=[route("ops", repeat_interval=repeat_interval)], targets=("ops", "master"))
         day = "01" if repeat_interval else "02"
-        assert await post(bench, "grafana", unified(start=f"2026-06-{day}T12:50:10.100Z")) == (1, 0)
-        bench.clock.advance(2)
-        assert await post(bench, "grafana", unified(start=f"2026-06-{day}T12:50:12.300Z")) == (0, 1)
+        assert await post(harness, "grafana", unified(start=f"2026-06-{day}T12:50:10.100Z")) == (1, 0)
+        harness.clock.advance(2)
+        assert await post(harness, "grafana", unified(start=f"2026-06-{day}T12:50:12.300Z")) == (0, 1)
 
 
 async def test_replicas_of_an_old_grafana_send_the_same_and_a_minute_later_it_is_a_reminder(make: Make) -> None:
-    bench = make()
-    assert await post(bench, "grafana", legacy()) == (1, 0)
-    bench.clock.advance(2)
-    assert await post(bench, "grafana", legacy()) == (0, 1)
-    bench.clock.advance(MINUTE)
-    assert await post(bench, "grafana", legacy()) == (1, 0)
+    harness = make()
+    assert await post(harness, "grafana", legacy()) == (1, 0)
+    harness.clock.advance(2)
+    assert await post(harness, "grafana", legacy()) == (0, 1)
+    harness.clock.advance(MINUTE)
+    assert await post(harness, "grafana", legacy()) == (1, 0)
 
 
 async def test_an_alert_that_ended_and_begins_at_once_is_no_replica(make: Make) -> None:
-    bench = make()
+    harness = make()
     for state in ("alerting", "ok", "alerting"):
-        assert await post(bench, "grafana", legacy(state=state)) == (1, 0)
+        assert await post(harness, "grafana", legacy(state=state)) == (1, 0)
 
 
 ON_PURPOSE = {
@@ -205,29 +215,29 @@ ON_PURPOSE = {
 
 @pytest.mark.parametrize("case", ON_PURPOSE)
 async def test_who_never_retries_says_the_same_again_on_purpose(make: Make, case: str) -> None:
-    bench = make()
+    harness = make()
     for _ in range(2):
-        assert await post(bench, *ON_PURPOSE[case]) == (1, 0)
+        assert await post(harness, *ON_PURPOSE[case]) == (1, 0)
 
 
 async def test_a_retry_of_alertmanager_is_absorbed_and_another_link_is_none(make: Make) -> None:
-    bench = make()
-    assert await bench.post(fires("Disk")) == (1, 0)
-    assert await bench.post(fires("Disk")) == (0, 1)
-    assert await bench.post(fires("Disk") | {"generatorURL": "http://other/graph"}) == (1, 0)
+    harness = make()
+    assert await harness.post(fires("Disk")) == (1, 0)
+    assert await harness.post(fires("Disk")) == (0, 1)
+    assert await harness.post(fires("Disk") | {"generatorURL": "http://other/graph"}) == (1, 0)
 
 
 async def test_ends_that_grafana_says_again_with_another_start_are_told_once(make: Make) -> None:
     """Recorded from 12.4: in the repeat of a group, what is over starts when it ended."""
     end = {"status": "resolved", "endsAt": "2026-06-05T12:30:00Z"}
     for group in ("a", "b"):
-        bench = make(routes=[route("ops", repeat_interval=HOUR if group == "a" else None)], targets=("ops", "master"))
+        harness = make(routes=[route("ops", repeat_interval=HOUR if group == "a" else None)], targets=("ops", "master"))
         first = fires(f"Queue{group}"), ends(f"Web{group}") | end
         again = fires(f"Queue{group}"), ends(f"Web{group}") | end | {"startsAt": end["endsAt"]}, fires(f"New{group}")
-        await bench.post(*first)
-        bench.clock.advance(3 * MINUTE)
-        await bench.post(*again)
-        texts = "\n".join(text.text for text in await bench.texts("ops"))
+        await harness.post(*first)
+        harness.clock.advance(3 * MINUTE)
+        await harness.post(*again)
+        texts = "\n".join(text.text for text in await harness.texts("ops"))
         assert texts.count(f"Web{group}") == 1
         assert f"New{group}" in texts
 
@@ -253,59 +263,59 @@ TESTS = {
 
 @pytest.mark.parametrize("case", TESTS)
 async def test_a_test_is_told_each_time_without_a_picture_and_never_fires(make: Make, case: str) -> None:
-    bench = make(routes=[route("ops", repeat_interval=HOUR)])
+    harness = make(routes=[route("ops", repeat_interval=HOUR)])
     for _ in range(2):
-        assert await post(bench, *TESTS[case]) == (1, 0)
-    assert all(line.startswith("📨") for line in await bench.told("ops"))
-    assert await firing(bench) == []
-    await bench.look(2 * HOUR)
-    assert len(await bench.told("ops")) == 2
+        assert await post(harness, *TESTS[case]) == (1, 0)
+    assert all(line.startswith("📨") for line in await harness.told("ops"))
+    assert await firing(harness) == []
+    await harness.look(2 * HOUR)
+    assert len(await harness.told("ops")) == 2
 
 
 # ---------------------------------------------------------------- over by silence
 
 
 async def test_what_nobody_says_again_is_over_after_a_day(make: Make) -> None:
-    bench = make(routes=[route("ops", repeat_interval=HOUR)])
-    await bench.post(fires("Disk"))
+    harness = make(routes=[route("ops", repeat_interval=HOUR)])
+    await harness.post(fires("Disk"))
     for _ in range(48):
-        await bench.look(HOUR)
-    assert len(await bench.told("ops")) == 25
-    assert await firing(bench) == []
+        await harness.look(HOUR)
+    assert len(await harness.told("ops")) == 25
+    assert await firing(harness) == []
 
 
 async def test_three_of_the_senders_intervals_without_a_word_mean_that_it_is_over(make: Make) -> None:
-    bench = make(routes=[route("ops", repeat_interval=HOUR)])
+    harness = make(routes=[route("ops", repeat_interval=HOUR)])
     for _ in range(3):
-        await bench.post(fires("Disk"))
-        bench.clock.advance(20 * MINUTE)
-    await bench.look(39 * MINUTE)
-    assert await firing(bench) == ["Disk"]
-    await bench.look(2 * MINUTE)
-    assert await firing(bench) == []
-    told = len(await bench.told("ops"))
-    await bench.look(5 * HOUR)
-    assert len(await bench.told("ops")) == told
+        await harness.post(fires("Disk"))
+        harness.clock.advance(20 * MINUTE)
+    await harness.look(39 * MINUTE)
+    assert await firing(harness) == ["Disk"]
+    await harness.look(2 * MINUTE)
+    assert await firing(harness) == []
+    told = len(await harness.told("ops"))
+    await harness.look(5 * HOUR)
+    assert len(await harness.told("ops")) == told
 
 
 async def test_a_route_says_how_long_silence_means_over(make: Make) -> None:
-    bench = make(routes=[route("ops", resolve_timeout=5 * MINUTE), route("boss")])
-    await bench.post(fires("Disk"))
-    await bench.look(4 * MINUTE)
-    assert await firing(bench) == ["Disk"]
-    await bench.look(2 * MINUTE)
-    assert await firing(bench) == []
-    assert await bench.told("ops") == ["🔥 Disk"], "nobody knows that it is over"
+    harness = make(routes=[route("ops", resolve_timeout=5 * MINUTE), route("boss")])
+    await harness.post(fires("Disk"))
+    await harness.look(4 * MINUTE)
+    assert await firing(harness) == ["Disk"]
+    await harness.look(2 * MINUTE)
+    assert await firing(harness) == []
+    assert await harness.told("ops") == ["🔥 Disk"], "nobody knows that it is over"
 
 
 async def test_what_is_known_of_an_alert_outlasts_a_restart(make: Make, tmp_path: Any) -> None:
-    bench = make(routes=[route("ops")])
-    await post(bench, "grafana", unified())
-    service = bench.service()
+    harness = make(routes=[route("ops")])
+    await post(harness, "grafana", unified())
+    service = harness.service()
     await service.load()
-    bench.memory = service.state
-    bench.clock.advance(HOUR)
-    await post(bench, "grafana", unified(start="2026-06-05T12:00:02Z"))
+    harness.memory = service.state
+    harness.clock.advance(HOUR)
+    await post(harness, "grafana", unified(start="2026-06-05T12:00:02Z"))
     (seen,) = await service.list_firing()
     assert seen.starts_at is not None
     assert seen.starts_at.isoformat() == "2026-06-05T12:00:00+00:00"
@@ -328,37 +338,37 @@ NEARLY_JSON = {
 @pytest.mark.parametrize("case", NEARLY_JSON)
 async def test_a_body_that_is_nearly_json_is_an_alert(make: Make, case: str) -> None:
     body, words = NEARLY_JSON[case]
-    bench = make()
-    assert await post(bench, "generic", body) == (1, 0)
-    (text,) = await bench.texts("ops")
+    harness = make()
+    assert await post(harness, "generic", body) == (1, 0)
+    (text,) = await harness.texts("ops")
     assert text.text == f"🔥 Backup failed\n{words}"
 
 
 @pytest.mark.parametrize("hook", ["grafana", "alertmanager", "generic", "generic/zabbix", "openfalcon"])
 async def test_a_body_that_cannot_be_read_is_told_as_text(make: Make, hook: str) -> None:
-    bench = make()
-    assert await post(bench, hook, b'{"title": "Backup of "db-1" failed"}') == (1, 0)
-    (text,) = await bench.texts("ops")
+    harness = make()
+    assert await post(harness, hook, b'{"title": "Backup of "db-1" failed"}') == (1, 0)
+    (text,) = await harness.texts("ops")
     assert text.text.endswith('{"title": "Backup of "db-1" failed"}')
 
 
 @pytest.mark.parametrize("name", ["text", "message", "body", "content", "desp"])
 async def test_the_text_beside_a_title_has_many_names(make: Make, name: str) -> None:
-    bench = make()
-    await post(bench, "generic", {"title": "Backup failed", name: "no space"})
-    assert [text.text for text in await bench.texts("ops")] == ["🔥 Backup failed\nno space"]
+    harness = make()
+    await post(harness, "generic", {"title": "Backup failed", name: "no space"})
+    assert [text.text for text in await harness.texts("ops")] == ["🔥 Backup failed\nno space"]
 
 
 async def test_what_nobody_sees_and_what_turns_a_line_around_leaves_every_text(make: Make) -> None:
-    bench = make()
+    harness = make()
     family = "👨\u200d👩\u200d👧 ❤\ufe0f"
     body = {
         "title": "a\x1b[31mb\x00\x85c\u202ed\u2066e",
         "text": f"x\r\ny\tz {family}",
         "labels": {"h\x07ost": "d\u202ab"},
     }
-    await post(bench, "generic", body)
-    (told,) = await bench.texts("ops")
+    await post(harness, "generic", body)
+    (told,) = await harness.texts("ops")
     assert told.text == f"🔥 a[31mbcde\nx\ny z {family}\nhost=db"
 
 
@@ -366,10 +376,10 @@ async def test_what_nobody_sees_and_what_turns_a_line_around_leaves_every_text(m
 
 
 async def test_a_label_of_a_megabyte_is_routed_at_once_and_cut(make: Make) -> None:
-    bench = make(routes=[route("boss", match=['instance=~".*db.*prod"']), route("ops")])
-    before = bench.clock.wall()
-    await bench.post(fires("Disk", instance="db" * 500_000, **{"n" * 9000: "x"}), fires("t" * 9000))
-    assert bench.clock.wall() == before
-    labels = [label for each in await bench.service().list_firing() for label in each.alert.labels.items()]
+    harness = make(routes=[route("boss", match=['instance=~".*db.*prod"']), route("ops")])
+    before = harness.clock.wall()
+    await harness.post(fires("Disk", instance="db" * 500_000, **{"n" * 9000: "x"}), fires("t" * 9000))
+    assert harness.clock.wall() == before
+    labels = [label for each in await harness.service().list_firing() for label in each.alert.labels.items()]
     assert max(len(text) for label in labels for text in label) <= 2000
     assert sum(text.endswith("…") for label in labels for text in label) == 3

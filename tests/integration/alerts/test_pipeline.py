@@ -78,7 +78,7 @@ def ends(name: str, **labels: str) -> dict[str, Any]:
 
 
 @dataclass
-class Bench:
+class PipelineHarness:
     """An intake on a database, with everything that a bridge puts around it but delivery."""
 
     database: Database
@@ -178,88 +178,88 @@ class Bench:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., Bench]]:
+def make(tmp_path: Path) -> Iterator[Callable[..., PipelineHarness]]:
     database = Database.open(sqlite_url(tmp_path))
-    yield partial(Bench, database, tmp_path / "templates")
+    yield partial(PipelineHarness, database, tmp_path / "templates")
     database.close()
 
 
-Make = Callable[..., Bench]
+Make = Callable[..., PipelineHarness]
 
 # ---------------------------------------------------------------- to whom
 
 
 async def test_each_target_gets_its_part_of_a_group(make: Make) -> None:
-    bench = make(routes=[route("boss", match=["team=db"]), route("ops")])
-    assert await bench.post(fires("Disk", team="db"), fires("Cpu", team="web")) == (2, 0)
-    assert await bench.told("boss") == ["🔥 Disk"]
-    assert await bench.told("ops") == ["🔥 Cpu"]
+    harness = make(routes=[route("boss", match=["team=db"]), route("ops")])
+    assert await harness.post(fires("Disk", team="db"), fires("Cpu", team="web")) == (2, 0)
+    assert await harness.told("boss") == ["🔥 Disk"]
+    assert await harness.told("ops") == ["🔥 Cpu"]
 
 
 async def test_a_target_that_is_told_of_alerts_in_two_ways_is_told_of_all_of_them(make: Make) -> None:
-    bench = make(routes=[route("ops", match=["severity=critical"], mention=("all",)), route("ops")])
+    harness = make(routes=[route("ops", match=["severity=critical"], mention=("all",)), route("ops")])
     alerts = fires("Disk", severity="critical"), fires("Cpu", severity="warning")
-    assert await bench.post(*alerts) == (2, 0)
-    assert [(text.text.splitlines()[0], text.mentions) for text in await bench.texts("ops")] == [
+    assert await harness.post(*alerts) == (2, 0)
+    assert [(text.text.splitlines()[0], text.mentions) for text in await harness.texts("ops")] == [
         ("🔥 Disk", ("all",)), ("🔥 Cpu", ()),
     ]  # fmt: skip
-    assert await bench.post(*alerts) == (0, 2), "a retry is a retry all the same"
+    assert await harness.post(*alerts) == (0, 2), "a retry is a retry all the same"
 
 
 @pytest.mark.parametrize("state", ["alerting", "ok"])
 async def test_the_same_holds_where_the_sender_tells_no_times(make: Make, state: str) -> None:
-    bench = make(routes=[route("ops", match=["severity=critical"], mention=("all",)), route("ops")])
+    harness = make(routes=[route("ops", match=["severity=critical"], mention=("all",)), route("ops")])
     body = json.dumps({"title": "Disk", "state": state, "ruleId": 1, "tags": {"severity": "critical"}}).encode()
-    assert [await bench.take("grafana", body) for _ in range(2)] == [(1, 0), (0, 1)]
+    assert [await harness.take("grafana", body) for _ in range(2)] == [(1, 0), (0, 1)]
 
 
 async def test_what_no_route_matches_goes_to_the_master_saying_so(make: Make) -> None:
-    bench = make(routes=[route("ops", match=["team=db"])])
+    harness = make(routes=[route("ops", match=["team=db"])])
     with structlog.testing.capture_logs() as logs:
-        assert await bench.post(fires("Disk", team="db"), fires("Cpu")) == (2, 0)
-    (text,) = await bench.texts("master")
+        assert await harness.post(fires("Disk", team="db"), fires("Cpu")) == (2, 0)
+    (text,) = await harness.texts("master")
     assert text.text.startswith("No route matches this alert:\n\n🔥 Cpu")
     assert {"event": "an alert for the person in charge", "why": "No route matches this alert", "to": "master"}.items()\
         <= logs[0].items()  # fmt: skip
-    assert await bench.told("ops") == ["🔥 Disk"]
+    assert await harness.told("ops") == ["🔥 Disk"]
 
 
 async def test_where_there_is_no_master_either_it_waits_and_is_listed(make: Make) -> None:
-    bench = make(routes=[route("ops", match=["team=db"])], targets=("ops",))
-    await bench.post(fires("Cpu"))
-    (row,) = await bench.rows()
+    harness = make(routes=[route("ops", match=["team=db"])], targets=("ops",))
+    await harness.post(fires("Cpu"))
+    (row,) = await harness.rows()
     assert (row.target, row.state) == ("nobody", MessageState.QUEUED)
     assert "no master" in (row.error or "")
 
 
 async def test_a_route_to_nobody_tells_nobody(make: Make) -> None:
-    bench = make(routes=[route()])
-    assert await bench.post(fires("Cpu")) == (0, 0)
-    assert await bench.rows() == []
+    harness = make(routes=[route()])
+    assert await harness.post(fires("Cpu")) == (0, 0)
+    assert await harness.rows() == []
 
 
 async def test_an_unknown_name_in_the_address_is_told_to_the_master_and_the_known_ones_get_it(make: Make) -> None:
-    bench = make(routes=[route("ops")])
-    assert await bench.post(fires("Cpu"), to=["boss", "nope", "nix"]) == (2, 0)
-    assert await bench.told("boss") == ["🔥 Cpu"]
-    assert await bench.told("ops") == []
-    (text,) = await bench.texts("master")
+    harness = make(routes=[route("ops")])
+    assert await harness.post(fires("Cpu"), to=["boss", "nope", "nix"]) == (2, 0)
+    assert await harness.told("boss") == ["🔥 Cpu"]
+    assert await harness.told("ops") == []
+    (text,) = await harness.texts("master")
     assert text.text.startswith("There is no target nope, nix:\n\n🔥 Cpu")
 
 
 async def test_the_people_whom_an_alert_names_are_told_each_under_his_own_name(make: Make) -> None:
-    bench = make(routes=[route("people")])
+    harness = make(routes=[route("people")])
     content = "[P0][PROBLEM][h1][][disk full all(#3) df.used mount=/ 99>90][O1 2026-06-05 12:00:00]"
     body = f"tos=zhangsan,lisi&content={content}".encode()
-    assert await bench.take("openfalcon", body) == (2, 0)
-    assert [(row.target, row.recipient) for row in await bench.rows()] == [("people", "张三"), ("people", "lisi")]
-    assert await bench.take("openfalcon", body) == (2, 0), "Open-Falcon repeats nothing by itself"
+    assert await harness.take("openfalcon", body) == (2, 0)
+    assert [(row.target, row.recipient) for row in await harness.rows()] == [("people", "张三"), ("people", "lisi")]
+    assert await harness.take("openfalcon", body) == (2, 0), "Open-Falcon repeats nothing by itself"
 
 
 async def test_an_alert_that_names_nobody_goes_to_the_master_saying_so(make: Make) -> None:
-    bench = make(routes=[route("people")])
-    assert await bench.take("openfalcon", b"tos=&content=hello") == (1, 0)
-    (text,) = await bench.texts("master")
+    harness = make(routes=[route("people")])
+    assert await harness.take("openfalcon", b"tos=&content=hello") == (1, 0)
+    (text,) = await harness.texts("master")
     assert "names nobody" in text.text.splitlines()[0]
     assert "hello" in text.text
 
@@ -270,219 +270,219 @@ async def test_a_pushed_text_is_no_alert_so_there_is_nobody_whom_it_could_name(m
 
 
 async def test_a_body_that_is_no_alert_is_told_as_text_and_an_unreadable_one_is_refused(make: Make) -> None:
-    bench = make()
-    assert await bench.take("alertmanager", b"[1, 2]") == (1, 0)
-    assert await bench.told("ops") == ["📨 alertmanager"]
+    harness = make()
+    assert await harness.take("alertmanager", b"[1, 2]") == (1, 0)
+    assert await harness.told("ops") == ["📨 alertmanager"]
     with pytest.raises(BadBody):
-        await bench.take("alertmanager", b"[]")
-    assert await bench.take("alertmanager", b"{") == (1, 0)
+        await harness.take("alertmanager", b"[]")
+    assert await harness.take("alertmanager", b"{") == (1, 0)
 
 
 async def test_nested_rubbish_is_one_message_and_not_pages_of_spaces(make: Make) -> None:
-    bench = make()
-    assert await bench.take("generic", b"[" * 60 + b"]" * 60) == (1, 0)
-    assert (await bench.texts("ops"))[0].text.splitlines() == ["📨 generic", "[" * 60 + "]" * 60]
+    harness = make()
+    assert await harness.take("generic", b"[" * 60 + b"]" * 60) == (1, 0)
+    assert (await harness.texts("ops"))[0].text.splitlines() == ["📨 generic", "[" * 60 + "]" * 60]
 
 
 # ---------------------------------------------------------------- whether now
 
 
 async def test_what_was_silenced_is_told_when_the_silence_is_over(make: Make) -> None:
-    bench = make()
-    await bench.silence("alertname=Disk", seconds=HOUR)
-    assert await bench.post(fires("Disk"), fires("Cpu")) == (1, 0)
-    assert await bench.told("ops") == ["🔥 Cpu"]
-    assert bench.suppressed == [("held", 1)]
-    await bench.look(30 * MINUTE)
-    assert len(await bench.rows()) == 1
-    await bench.look(31 * MINUTE)
-    assert await bench.told("ops") == ["🔥 Cpu", "🔥 Disk"]
-    await bench.look(HOUR)
-    assert len(await bench.rows()) == 2
+    harness = make()
+    await harness.silence("alertname=Disk", seconds=HOUR)
+    assert await harness.post(fires("Disk"), fires("Cpu")) == (1, 0)
+    assert await harness.told("ops") == ["🔥 Cpu"]
+    assert harness.suppressed == [("held", 1)]
+    await harness.look(30 * MINUTE)
+    assert len(await harness.rows()) == 1
+    await harness.look(31 * MINUTE)
+    assert await harness.told("ops") == ["🔥 Cpu", "🔥 Disk"]
+    await harness.look(HOUR)
+    assert len(await harness.rows()) == 2
 
 
 async def test_what_comes_again_right_after_its_silence_is_told_though_its_group_was_told_before(make: Make) -> None:
-    bench = make()
-    await bench.silence("alertname=Disk", seconds=MINUTE)
-    await bench.post(fires("Disk"), fires("Cpu"))
-    bench.clock.advance(61)
-    await bench.post(fires("Disk"), fires("Cpu"))
-    await bench.look(MINUTE)
-    assert any("Disk" in text.text for text in await bench.texts("ops"))
+    harness = make()
+    await harness.silence("alertname=Disk", seconds=MINUTE)
+    await harness.post(fires("Disk"), fires("Cpu"))
+    harness.clock.advance(61)
+    await harness.post(fires("Disk"), fires("Cpu"))
+    await harness.look(MINUTE)
+    assert any("Disk" in text.text for text in await harness.texts("ops"))
 
 
 async def test_what_begins_and_ends_within_a_silence_is_told_to_nobody(make: Make) -> None:
-    bench = make()
-    await bench.silence("alertname=Disk", seconds=HOUR)
-    await bench.post(fires("Disk"))
-    await bench.post(ends("Disk"))
-    await bench.look(2 * HOUR)
-    assert await bench.rows() == []
+    harness = make()
+    await harness.silence("alertname=Disk", seconds=HOUR)
+    await harness.post(fires("Disk"))
+    await harness.post(ends("Disk"))
+    await harness.look(2 * HOUR)
+    assert await harness.rows() == []
 
 
 async def test_the_end_of_what_was_told_before_its_silence_is_told_after_it(make: Make) -> None:
-    bench = make()
-    await bench.post(fires("Disk"))
-    await bench.silence("alertname=Disk", seconds=HOUR)
-    await bench.post(ends("Disk"))
-    assert await bench.told("ops") == ["🔥 Disk"]
-    await bench.look(2 * HOUR)
-    assert await bench.told("ops") == ["🔥 Disk", "✅ Disk"]
+    harness = make()
+    await harness.post(fires("Disk"))
+    await harness.silence("alertname=Disk", seconds=HOUR)
+    await harness.post(ends("Disk"))
+    assert await harness.told("ops") == ["🔥 Disk"]
+    await harness.look(2 * HOUR)
+    assert await harness.told("ops") == ["🔥 Disk", "✅ Disk"]
 
 
 async def test_a_muted_route_tells_when_its_time_is_over(make: Make) -> None:
-    bench = make(routes=[route("ops", mute=("noon",))])
-    assert await bench.post(fires("Disk")) == (0, 0)
-    await bench.look(HOUR + MINUTE)
-    assert await bench.told("ops") == ["🔥 Disk"]
+    harness = make(routes=[route("ops", mute=("noon",))])
+    assert await harness.post(fires("Disk")) == (0, 0)
+    await harness.look(HOUR + MINUTE)
+    assert await harness.told("ops") == ["🔥 Disk"]
 
 
 async def test_what_still_fires_is_absorbed_until_it_is_to_be_repeated(make: Make) -> None:
-    bench = make(routes=[route("ops", repeat_interval=4 * HOUR)])
-    assert await bench.post(fires("Disk")) == (1, 0)
-    bench.clock.advance(HOUR)
-    assert await bench.post(fires("Disk")) == (0, 1)
-    assert bench.suppressed == [("repeat", 1)]
-    await bench.look(HOUR)
-    assert len(await bench.rows()) == 1
-    await bench.look(2 * HOUR + 1)
-    assert await bench.told("ops") == ["🔥 Disk"] * 2
+    harness = make(routes=[route("ops", repeat_interval=4 * HOUR)])
+    assert await harness.post(fires("Disk")) == (1, 0)
+    harness.clock.advance(HOUR)
+    assert await harness.post(fires("Disk")) == (0, 1)
+    assert harness.suppressed == [("repeat", 1)]
+    await harness.look(HOUR)
+    assert len(await harness.rows()) == 1
+    await harness.look(2 * HOUR + 1)
+    assert await harness.told("ops") == ["🔥 Disk"] * 2
 
 
 async def test_a_repeat_that_the_sender_sends_when_it_is_due_is_no_retry(make: Make) -> None:
-    bench = make(routes=[route("ops", repeat_interval=5 * MINUTE)])
-    assert await bench.post(fires("Disk")) == (1, 0)
-    bench.clock.advance(5 * MINUTE)
-    assert await bench.post(fires("Disk")) == (1, 0), "though it is the same POST within ten minutes"
-    assert await bench.post(fires("Disk")) == (0, 1)
+    harness = make(routes=[route("ops", repeat_interval=5 * MINUTE)])
+    assert await harness.post(fires("Disk")) == (1, 0)
+    harness.clock.advance(5 * MINUTE)
+    assert await harness.post(fires("Disk")) == (1, 0), "though it is the same POST within ten minutes"
+    assert await harness.post(fires("Disk")) == (0, 1)
 
 
 async def test_the_end_is_told_once(make: Make) -> None:
-    bench = make(routes=[route("ops", repeat_interval=4 * HOUR)])
-    await bench.post(fires("Disk"))
-    assert await bench.post(ends("Disk")) == (1, 0)
-    bench.clock.advance(HOUR)
-    assert await bench.post(ends("Disk")) == (0, 1)
-    await bench.look(5 * HOUR)
-    assert await bench.told("ops") == ["🔥 Disk", "✅ Disk"]
+    harness = make(routes=[route("ops", repeat_interval=4 * HOUR)])
+    await harness.post(fires("Disk"))
+    assert await harness.post(ends("Disk")) == (1, 0)
+    harness.clock.advance(HOUR)
+    assert await harness.post(ends("Disk")) == (0, 1)
+    await harness.look(5 * HOUR)
+    assert await harness.told("ops") == ["🔥 Disk", "✅ Disk"]
 
 
 async def test_the_end_is_not_told_where_the_route_says_so(make: Make) -> None:
-    bench = make(routes=[route("ops", send_resolved=False)])
-    await bench.post(fires("Disk"))
-    await bench.post(ends("Disk"))
-    assert await bench.told("ops") == ["🔥 Disk"]
+    harness = make(routes=[route("ops", send_resolved=False)])
+    await harness.post(fires("Disk"))
+    await harness.post(ends("Disk"))
+    assert await harness.told("ops") == ["🔥 Disk"]
 
 
 async def test_the_end_of_what_was_never_seen_is_told(make: Make) -> None:
-    bench = make()
-    await bench.post(ends("Disk"))
-    assert await bench.told("ops") == ["✅ Disk"]
+    harness = make()
+    await harness.post(ends("Disk"))
+    assert await harness.told("ops") == ["✅ Disk"]
 
 
 # ---------------------------------------------------------------- retries and faults
 
 
 async def test_a_post_that_the_sender_repeats_is_absorbed_and_a_later_one_is_not(make: Make) -> None:
-    bench = make()
-    assert [await bench.post(fires("Disk")) for _ in range(3)] == [(1, 0), (0, 1), (0, 1)]
-    bench.clock.advance(11 * MINUTE)
-    assert await bench.post(fires("Disk")) == (1, 0)
+    harness = make()
+    assert [await harness.post(fires("Disk")) for _ in range(3)] == [(1, 0), (0, 1), (0, 1)]
+    harness.clock.advance(11 * MINUTE)
+    assert await harness.post(fires("Disk")) == (1, 0)
 
 
 async def test_without_times_the_same_words_are_news_once_something_else_was_said(make: Make) -> None:
-    bench = make()
+    harness = make()
     bodies = {
         state: json.dumps({"title": "Disk", "ruleName": "Disk", "ruleId": 7, "state": state}).encode()
         for state in ("alerting", "ok")
     }
-    said = [await bench.take("grafana", bodies[state]) for state in ("alerting", "alerting", "ok", "alerting")]
+    said = [await harness.take("grafana", bodies[state]) for state in ("alerting", "alerting", "ok", "alerting")]
     assert said == [(1, 0), (0, 1), (1, 0), (1, 0)]
 
 
 async def test_what_could_not_be_stored_is_as_if_it_had_never_come(make: Make) -> None:
-    bench = make(routes=[route("ops", repeat_interval=4 * HOUR)])
-    await bench.silence("alertname=Held", seconds=HOUR)
-    bench.full = True
+    harness = make(routes=[route("ops", repeat_interval=4 * HOUR)])
+    await harness.silence("alertname=Held", seconds=HOUR)
+    harness.full = True
     for _ in range(2):
         with pytest.raises(StorageError):
-            await bench.post(fires("Disk"), fires("Held"))
-    bench.full = False
-    assert await bench.post(fires("Disk"), fires("Held")) == (1, 0)
-    await bench.look(61 * MINUTE)
-    assert await bench.told("ops") == ["🔥 Disk", "🔥 Held"]
+            await harness.post(fires("Disk"), fires("Held"))
+    harness.full = False
+    assert await harness.post(fires("Disk"), fires("Held")) == (1, 0)
+    await harness.look(61 * MINUTE)
+    assert await harness.told("ops") == ["🔥 Disk", "🔥 Held"]
 
 
 async def test_what_was_told_is_known_after_a_restart(make: Make) -> None:
-    bench = make(routes=[route("ops", repeat_interval=4 * HOUR)])
-    await bench.post(fires("Disk"))
-    bench.memory = AlertState(await bench.database.read(notification_log.load))
-    bench.clock.advance(HOUR)
-    assert await bench.post(fires("Disk")) == (0, 1)
-    await bench.look(3 * HOUR + 1)
-    assert await bench.told("ops") == ["🔥 Disk"] * 2
+    harness = make(routes=[route("ops", repeat_interval=4 * HOUR)])
+    await harness.post(fires("Disk"))
+    harness.memory = AlertState(await harness.database.read(notification_log.load))
+    harness.clock.advance(HOUR)
+    assert await harness.post(fires("Disk")) == (0, 1)
+    await harness.look(3 * HOUR + 1)
+    assert await harness.told("ops") == ["🔥 Disk"] * 2
 
 
 # ---------------------------------------------------------------- in which words
 
 
 async def test_people_are_mentioned_with_the_first_part_of_a_long_text_only(make: Make) -> None:
-    bench = make(routes=[route("ops", mention=("张三", "all"))], limit=60)
+    harness = make(routes=[route("ops", mention=("张三", "all"))], limit=60)
     alert = fires("Disk") | {"annotations": {"summary": "a long tale of a disk " * 8}}
-    await bench.post(alert)
-    texts = await bench.texts("ops")
+    await harness.post(alert)
+    texts = await harness.texts("ops")
     assert len(texts) > 2
     assert [text.mentions for text in texts] == [("张三", "all"), *[()] * (len(texts) - 1)]
 
 
 async def test_a_repeat_mentions_as_the_first_telling_did(make: Make) -> None:
-    bench = make(routes=[route("ops", mention=("张三",), repeat_interval=HOUR)])
-    await bench.post(fires("Disk"))
-    await bench.look(HOUR)
-    assert [text.mentions for text in await bench.texts("ops")] == [("张三",)] * 2
+    harness = make(routes=[route("ops", mention=("张三",), repeat_interval=HOUR)])
+    await harness.post(fires("Disk"))
+    await harness.look(HOUR)
+    assert [text.mentions for text in await harness.texts("ops")] == [("张三",)] * 2
 
 
 @pytest.mark.parametrize("content", ["{{ no such", "{{ nothing.there }}", None])
 async def test_a_broken_template_gives_the_built_in_text_with_a_line_that_says_so(
     make: Make, content: str | None
 ) -> None:
-    bench = make(routes=[route("ops", template="mine")])
-    bench.templates.mkdir()
+    harness = make(routes=[route("ops", template="mine")])
+    harness.templates.mkdir()
     if content is not None:
-        (bench.templates / "mine.j2").write_text(content, encoding="utf-8")
+        (harness.templates / "mine.j2").write_text(content, encoding="utf-8")
     with structlog.testing.capture_logs() as logs:
-        assert await bench.post(fires("Disk")) == (1, 0)
-    (text,) = await bench.texts("ops")
+        assert await harness.post(fires("Disk")) == (1, 0)
+    (text,) = await harness.texts("ops")
     assert text.text.startswith("⚠️ The template of this text is broken")
     assert "🔥 Disk" in text.text
-    assert bench.suppressed == [("template", 1)]
+    assert harness.suppressed == [("template", 1)]
     assert [line["event"] for line in logs] == ["a template failed", "alert accepted"]
 
 
 async def test_who_calls_a_helper_like_a_function_is_told_how_it_is_written(make: Make) -> None:
-    bench = make(routes=[route("ops", template="mine")])
-    bench.templates.mkdir()
-    (bench.templates / "mine.j2").write_text("{{ emoji(alerts[0]) }}", encoding="utf-8")
+    harness = make(routes=[route("ops", template="mine")])
+    harness.templates.mkdir()
+    (harness.templates / "mine.j2").write_text("{{ emoji(alerts[0]) }}", encoding="utf-8")
     with structlog.testing.capture_logs() as logs:
-        await bench.post(fires("Disk"))
+        await harness.post(fires("Disk"))
     assert logs[0]["error"].endswith("mine.j2:1: 'emoji' is undefined; it is a filter, write `… | emoji`")
 
 
 async def test_a_route_s_template_comes_before_the_target_s_and_both_before_the_built_in_text(make: Make) -> None:
-    bench = make(routes=[route("ops", match=["team=db"], template="route"), route("ops")], template="target")
-    bench.templates.mkdir()
+    harness = make(routes=[route("ops", match=["team=db"], template="route"), route("ops")], template="target")
+    harness.templates.mkdir()
     for name in ("route", "target"):
-        (bench.templates / f"{name}.j2").write_text(f"{name}: {{{{ title }}}} for {{{{ target }}}}", encoding="utf-8")
-    await bench.post(fires("Disk", team="db"), group="1")
-    await bench.post(fires("Cpu"), group="2")
-    assert await bench.told("ops") == ["route: Disk for ops", "target: Cpu for ops"]
+        (harness.templates / f"{name}.j2").write_text(f"{name}: {{{{ title }}}} for {{{{ target }}}}", encoding="utf-8")
+    await harness.post(fires("Disk", team="db"), group="1")
+    await harness.post(fires("Cpu"), group="2")
+    assert await harness.told("ops") == ["route: Disk for ops", "target: Cpu for ops"]
 
 
 async def test_an_alert_s_picture_follows_its_text(make: Make) -> None:
-    bench = make()
+    harness = make()
     body = {"title": "Disk", "state": "alerting", "imageUrl": "http://grafana.example.com/a.png"}
-    assert await bench.take("grafana", json.dumps(body).encode()) == (2, 0)
-    text, picture = [row.body for row in await bench.rows()]
+    assert await harness.take("grafana", json.dumps(body).encode()) == (2, 0)
+    text, picture = [row.body for row in await harness.rows()]
     assert isinstance(text, Text)
     assert isinstance(picture, Picture)
     assert picture.spec
@@ -492,72 +492,72 @@ async def test_an_alert_s_picture_follows_its_text(make: Make) -> None:
 CHARTS = AlertPictureOptions(prometheus=True, storm=Rate(2, 300))
 
 
-async def specs(bench: Bench, target: str = "ops") -> list[PictureSpec]:
-    rows = [row for row in await bench.rows() if row.target == target]
+async def specs(harness: PipelineHarness, target: str = "ops") -> list[PictureSpec]:
+    rows = [row for row in await harness.rows() if row.target == target]
     return [row.body.spec for row in rows if isinstance(row.body, Picture) and row.body.spec]
 
 
 async def test_alerts_of_one_rule_bring_one_chart_of_the_moment_when_they_came(make: Make) -> None:
-    bench = make(pictures=CHARTS, routes=(route("ops", "boss"),))
-    assert await bench.post(fires("Disk", host="a"), fires("Disk", host="b")) == (4, 0)
-    (spec,) = await specs(bench)
-    assert await specs(bench, "boss") == [spec], "the same picture, which is drawn once"
+    harness = make(pictures=CHARTS, routes=(route("ops", "boss"),))
+    assert await harness.post(fires("Disk", host="a"), fires("Disk", host="b")) == (4, 0)
+    (spec,) = await specs(harness)
+    assert await specs(harness, "boss") == [spec], "the same picture, which is drawn once"
     params = spec.params["tries"][0]["params"]
-    assert (params["rule"], params["at"]) == ("Disk", bench.clock.wall())
+    assert (params["rule"], params["at"]) == ("Disk", harness.clock.wall())
     assert [labels["host"] for labels in params["labels"]] == ["a", "b"]
 
 
 async def test_a_route_decides_whether_there_is_a_picture(make: Make) -> None:
     quiet = replace(route("boss"), pictures=(), goes_on=True)
-    bench = make(pictures=CHARTS, routes=(quiet, route("ops")))
-    await bench.post(fires("Disk"))
-    assert (len(await specs(bench)), await specs(bench, "boss")) == (1, [])
+    harness = make(pictures=CHARTS, routes=(quiet, route("ops")))
+    await harness.post(fires("Disk"))
+    assert (len(await specs(harness)), await specs(harness, "boss")) == (1, [])
 
 
 async def test_nothing_is_drawn_for_a_channel_that_shows_no_pictures(make: Make) -> None:
-    bench = make(pictures=CHARTS, shows="none")
-    await bench.post(fires("Disk"))
-    assert await specs(bench) == []
-    bench.shows = "url"
-    await bench.post(fires("Cpu"))
-    assert await specs(bench) == []
-    bench.pictures = replace(CHARTS, published=True)
-    await bench.post(fires("AlertState"))
-    assert len(await specs(bench)) == 1
+    harness = make(pictures=CHARTS, shows="none")
+    await harness.post(fires("Disk"))
+    assert await specs(harness) == []
+    harness.shows = "url"
+    await harness.post(fires("Cpu"))
+    assert await specs(harness) == []
+    harness.pictures = replace(CHARTS, published=True)
+    await harness.post(fires("AlertState"))
+    assert len(await specs(harness)) == 1
 
 
 async def test_a_storm_brings_the_first_so_many_pictures_and_says_so_once(make: Make) -> None:
-    bench = make(pictures=CHARTS)
+    harness = make(pictures=CHARTS)
     for number in range(5):
-        await bench.post(fires(f"Alert{number}"), group=f"g{number}")
-    assert len(await specs(bench)) == 2
-    saying = ["only the first 2 in 5 min come with a picture" in text.text for text in await bench.texts("ops")]
+        await harness.post(fires(f"Alert{number}"), group=f"g{number}")
+    assert len(await specs(harness)) == 2
+    saying = ["only the first 2 in 5 min come with a picture" in text.text for text in await harness.texts("ops")]
     assert saying == [False, False, True, False, False]
-    assert bench.left_out == 3
-    bench.clock.advance(301)
-    await bench.post(fires("Later"))
-    assert len(await specs(bench)) == 3
+    assert harness.left_out == 3
+    harness.clock.advance(301)
+    await harness.post(fires("Later"))
+    assert len(await specs(harness)) == 3
 
 
 async def test_what_its_sender_repeats_uses_up_no_pictures(make: Make) -> None:
-    bench = make(pictures=CHARTS)
+    harness = make(pictures=CHARTS)
     for _ in range(5):
-        await bench.post(fires("Disk"))
-        bench.clock.advance(1)
-    bench.full = True
+        await harness.post(fires("Disk"))
+        harness.clock.advance(1)
+    harness.full = True
     with pytest.raises(StorageError):
-        await bench.post(fires("AlertState"), group="h")
-    bench.full = False
-    await bench.post(fires("Cpu"), group="i")
-    assert len(await specs(bench)) == 2
-    assert bench.left_out == 0
+        await harness.post(fires("AlertState"), group="h")
+    harness.full = False
+    await harness.post(fires("Cpu"), group="i")
+    assert len(await specs(harness)) == 2
+    assert harness.left_out == 0
 
 
 async def test_what_is_told_again_brings_a_picture_of_that_time(make: Make) -> None:
-    bench = make(pictures=CHARTS, routes=(replace(route("ops"), repeat_interval=HOUR),))
-    await bench.post(fires("Disk"))
-    await bench.look(after=HOUR + 1)
-    first, second = await specs(bench)
+    harness = make(pictures=CHARTS, routes=(replace(route("ops"), repeat_interval=HOUR),))
+    await harness.post(fires("Disk"))
+    await harness.look(after=HOUR + 1)
+    first, second = await specs(harness)
     at = [spec.params["tries"][0]["params"]["at"] for spec in (first, second)]
     assert at[1] - at[0] == HOUR + 1
 

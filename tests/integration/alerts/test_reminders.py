@@ -41,7 +41,7 @@ class Told:
 
 
 @dataclass
-class Bench:
+class ReminderHarness:
     """The service beside an intake that does what the bridge's does."""
 
     database: Database
@@ -116,19 +116,19 @@ class Bench:
 class _Recording(AlertService):
     """Notes what it is asked to tell again."""
 
-    def __init__(self, bench: Bench, keep: float = 7 * DAY) -> None:
-        state = AlertState(bench.ledger, bench.silences)
-        super().__init__(bench.database, None, bench.settings(keep), state=state, clock=bench.clock.wall)
-        self._bench = bench
+    def __init__(self, harness: ReminderHarness, keep: float = 7 * DAY) -> None:
+        state = AlertState(harness.ledger, harness.silences)
+        super().__init__(harness.database, None, harness.settings(keep), state=state, clock=harness.clock.wall)
+        self._harness = harness
 
     async def notify_again(self, group: AlertGroup, target: str, options: RouteOptions) -> None:
-        await self._bench.tell_again(group, target, options)
+        await self._harness.tell_again(group, target, options)
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Iterator[Bench]:
+def harness(tmp_path: Path) -> Iterator[ReminderHarness]:
     database = Database.open(sqlite_url(tmp_path))
-    yield Bench(database)
+    yield ReminderHarness(database)
     database.close()
 
 
@@ -137,134 +137,138 @@ def group(*names: str, status: AlertStatus = FIRING, key: str = "k", **more: Any
     return AlertGroup("am", key, "Disk", tuple(alerts), **more)
 
 
-async def test_what_still_fires_is_told_again_after_each_interval_until_it_ends(bench: Bench) -> None:
-    assert await bench.take(group("a", "b")) == 2
-    assert await bench.looks(4 * HOUR - 1) == []
-    assert await bench.looks(1) == [["a", "b"]]
-    assert (bench.told[0].target, bench.told[0].telling.repeat_interval) == ("ops", 4 * HOUR)
-    assert await bench.looks(5) == []
-    assert await bench.take(group("a", status=RESOLVED)) == 1
-    assert await bench.looks(4 * HOUR) == [["b"]]
+async def test_what_still_fires_is_told_again_after_each_interval_until_it_ends(harness: ReminderHarness) -> None:
+    assert await harness.take(group("a", "b")) == 2
+    assert await harness.looks(4 * HOUR - 1) == []
+    assert await harness.looks(1) == [["a", "b"]]
+    assert (harness.told[0].target, harness.told[0].telling.repeat_interval) == ("ops", 4 * HOUR)
+    assert await harness.looks(5) == []
+    assert await harness.take(group("a", status=RESOLVED)) == 1
+    assert await harness.looks(4 * HOUR) == [["b"]]
 
 
-async def test_the_senders_own_repeat_and_the_bridges_are_one(bench: Bench) -> None:
-    await bench.take(group("a"))
-    bench.clock.advance(4 * HOUR - 1)
-    assert await bench.take(group("a")) == 0
-    assert await bench.looks(2) == [["a"]]
-    assert await bench.take(group("a")) == 0
+async def test_the_senders_own_repeat_and_the_bridges_are_one(harness: ReminderHarness) -> None:
+    await harness.take(group("a"))
+    harness.clock.advance(4 * HOUR - 1)
+    assert await harness.take(group("a")) == 0
+    assert await harness.looks(2) == [["a"]]
+    assert await harness.take(group("a")) == 0
 
 
-async def test_after_a_long_downtime_each_alert_is_told_once(bench: Bench) -> None:
-    await bench.take(group("a"))
-    await bench.take(group("b", key="other"))
-    bench.ledger = await bench.database.read(notification_log.load)
-    assert await bench.looks(3 * DAY) == [["a"], ["b"]]
-    assert await bench.looks(5) == []
+async def test_after_a_long_downtime_each_alert_is_told_once(harness: ReminderHarness) -> None:
+    await harness.take(group("a"))
+    await harness.take(group("b", key="other"))
+    harness.ledger = await harness.database.read(notification_log.load)
+    assert await harness.looks(3 * DAY) == [["a"], ["b"]]
+    assert await harness.looks(5) == []
 
 
-async def test_what_nobody_mentioned_for_a_day_is_not_told_again_until_it_is_mentioned(bench: Bench) -> None:
-    await bench.take(group("a"))
-    assert await bench.looks(7 * DAY) == [["a"]]
-    assert await bench.looks(4 * HOUR) == []
-    assert await bench.looks(DAY) == []
-    assert await bench.take(group("a")) == 1
-    assert await bench.looks(HOUR * 4) == [["a"]]
+async def test_what_nobody_mentioned_for_a_day_is_not_told_again_until_it_is_mentioned(
+    harness: ReminderHarness,
+) -> None:
+    await harness.take(group("a"))
+    assert await harness.looks(7 * DAY) == [["a"]]
+    assert await harness.looks(4 * HOUR) == []
+    assert await harness.looks(DAY) == []
+    assert await harness.take(group("a")) == 1
+    assert await harness.looks(HOUR * 4) == [["a"]]
 
 
-async def test_the_routes_of_today_decide(bench: Bench) -> None:
-    await bench.take(group("a"))
-    bench.routes = routes("ops", mention=("all",), repeat_interval=8 * HOUR)
-    assert await bench.looks(4 * HOUR) == []
-    assert await bench.looks(4 * HOUR) == [["a"]]
-    assert bench.told[0].telling.mention == ("all",)
-    bench.routes = routes("dba")
-    assert await bench.looks(8 * HOUR) == []
-    assert await bench.rows("told") == 0
-    bench.routes = routes("ops")
-    await bench.take(group("a"))
-    bench.routes = routes("ops", repeat_interval=0)
-    assert await bench.looks(8 * HOUR) == []
-    assert await bench.rows("told") == 0
+async def test_the_routes_of_today_decide(harness: ReminderHarness) -> None:
+    await harness.take(group("a"))
+    harness.routes = routes("ops", mention=("all",), repeat_interval=8 * HOUR)
+    assert await harness.looks(4 * HOUR) == []
+    assert await harness.looks(4 * HOUR) == [["a"]]
+    assert harness.told[0].telling.mention == ("all",)
+    harness.routes = routes("dba")
+    assert await harness.looks(8 * HOUR) == []
+    assert await harness.rows("told") == 0
+    harness.routes = routes("ops")
+    await harness.take(group("a"))
+    harness.routes = routes("ops", repeat_interval=0)
+    assert await harness.looks(8 * HOUR) == []
+    assert await harness.rows("told") == 0
 
 
 @pytest.mark.parametrize("repeat", [0, 4 * HOUR])
-async def test_what_fires_in_a_muted_time_is_told_when_it_is_over(bench: Bench, repeat: float) -> None:
-    bench.routes = routes("ops", mute=("night",), repeat_interval=repeat)
-    bench.clock.advance(11 * HOUR)
-    assert await bench.take(group("a", "b", "c")) == 0
-    assert await bench.looks(HOUR) == []
-    assert await bench.take(group("b", status=RESOLVED)) == 0
-    assert await bench.looks(8 * HOUR - 61) == []
-    assert await bench.looks(61) == [["a", "c"]]
-    assert await bench.looks(61) == []
-    assert await bench.take(group("a", status=RESOLVED)) == 1
+async def test_what_fires_in_a_muted_time_is_told_when_it_is_over(harness: ReminderHarness, repeat: float) -> None:
+    harness.routes = routes("ops", mute=("night",), repeat_interval=repeat)
+    harness.clock.advance(11 * HOUR)
+    assert await harness.take(group("a", "b", "c")) == 0
+    assert await harness.looks(HOUR) == []
+    assert await harness.take(group("b", status=RESOLVED)) == 0
+    assert await harness.looks(8 * HOUR - 61) == []
+    assert await harness.looks(61) == [["a", "c"]]
+    assert await harness.looks(61) == []
+    assert await harness.take(group("a", status=RESOLVED)) == 1
 
 
-async def test_the_end_of_what_was_told_before_a_muted_time_is_told_after_it(bench: Bench) -> None:
-    bench.routes = routes("ops", mute=("night",))
-    bench.clock.advance(9 * HOUR)
-    assert await bench.take(group("a")) == 1
-    bench.clock.advance(2 * HOUR)
-    assert await bench.take(group("a", status=RESOLVED)) == 0
-    assert await bench.looks(9 * HOUR) == [["a"]]
-    assert await bench.looks(4 * HOUR) == []
+async def test_the_end_of_what_was_told_before_a_muted_time_is_told_after_it(harness: ReminderHarness) -> None:
+    harness.routes = routes("ops", mute=("night",))
+    harness.clock.advance(9 * HOUR)
+    assert await harness.take(group("a")) == 1
+    harness.clock.advance(2 * HOUR)
+    assert await harness.take(group("a", status=RESOLVED)) == 0
+    assert await harness.looks(9 * HOUR) == [["a"]]
+    assert await harness.looks(4 * HOUR) == []
 
 
-async def test_repeats_keep_quiet_in_a_silence_and_come_once_after_it(bench: Bench) -> None:
-    await bench.take(group("a", "b"))
-    await bench.silence("name=a", seconds=10 * HOUR)
-    assert await bench.looks(4 * HOUR) == [["b"]]
-    assert await bench.looks(4 * HOUR) == [["b"]]
-    assert await bench.looks(2 * HOUR) == [["a"]]
-    assert await bench.looks(5) == []
+async def test_repeats_keep_quiet_in_a_silence_and_come_once_after_it(harness: ReminderHarness) -> None:
+    await harness.take(group("a", "b"))
+    await harness.silence("name=a", seconds=10 * HOUR)
+    assert await harness.looks(4 * HOUR) == [["b"]]
+    assert await harness.looks(4 * HOUR) == [["b"]]
+    assert await harness.looks(2 * HOUR) == [["a"]]
+    assert await harness.looks(5) == []
 
 
-async def test_a_silence_that_is_ended_early_is_noticed_within_a_minute(bench: Bench) -> None:
-    silence = await bench.silence("name=a", seconds=DAY)
-    assert await bench.take(group("a")) == 0
-    assert await bench.looks(HOUR) == []
-    await bench.expire(silence)
-    assert await bench.looks(notification_log.HELD_AGAIN_SECONDS) == [["a"]]
+async def test_a_silence_that_is_ended_early_is_noticed_within_a_minute(harness: ReminderHarness) -> None:
+    silence = await harness.silence("name=a", seconds=DAY)
+    assert await harness.take(group("a")) == 0
+    assert await harness.looks(HOUR) == []
+    await harness.expire(silence)
+    assert await harness.looks(notification_log.HELD_AGAIN_SECONDS) == [["a"]]
 
 
-async def test_what_goes_to_a_target_by_name_is_told_after_a_silence_whatever_the_routes_say(bench: Bench) -> None:
-    bench.routes = routes("dba")
-    await bench.silence("name=a", seconds=HOUR)
-    assert await bench.take(group("a"), to="ops") == 0
-    assert await bench.looks(HOUR) == [["a"]]
-    assert bench.told[0].target == "ops"
+async def test_what_goes_to_a_target_by_name_is_told_after_a_silence_whatever_the_routes_say(
+    harness: ReminderHarness,
+) -> None:
+    harness.routes = routes("dba")
+    await harness.silence("name=a", seconds=HOUR)
+    assert await harness.take(group("a"), to="ops") == 0
+    assert await harness.looks(HOUR) == [["a"]]
+    assert harness.told[0].target == "ops"
 
 
-async def test_texts_that_were_held_back_are_told_each_and_forgotten(bench: Bench) -> None:
-    bench.routes = routes("ops", mute=("night",))
-    bench.clock.advance(11 * HOUR)
+async def test_texts_that_were_held_back_are_told_each_and_forgotten(harness: ReminderHarness) -> None:
+    harness.routes = routes("ops", mute=("night",))
+    harness.clock.advance(11 * HOUR)
     for text in ("one", "two", "two"):
-        assert await bench.take(group(text=text)) == 0
-    assert await bench.looks(10 * HOUR) == [[], []]
-    assert sorted(str(told.text) for told in bench.told) == ["one", "two"]
-    assert (await bench.rows("alerts"), await bench.rows("told")) == (0, 0)
+        assert await harness.take(group(text=text)) == 0
+    assert await harness.looks(10 * HOUR) == [[], []]
+    assert sorted(str(told.text) for told in harness.told) == ["one", "two"]
+    assert (await harness.rows("alerts"), await harness.rows("told")) == (0, 0)
 
 
-async def test_what_could_not_be_stored_is_told_at_the_next_look(bench: Bench) -> None:
-    await bench.take(group("a"))
-    bench.faults.append(StorageError("the disk is full"))
+async def test_what_could_not_be_stored_is_told_at_the_next_look(harness: ReminderHarness) -> None:
+    await harness.take(group("a"))
+    harness.faults.append(StorageError("the disk is full"))
     with pytest.raises(StorageError):
-        await bench.looks(4 * HOUR)
-    assert await bench.looks(5) == [["a"]]
+        await harness.looks(4 * HOUR)
+    assert await harness.looks(5) == [["a"]]
 
 
-async def test_a_group_that_cannot_be_told_holds_up_no_other(bench: Bench) -> None:
-    await bench.take(group("a"))
-    await bench.take(group("b", key="other"))
-    bench.faults.append(RuntimeError("a mistake"))
-    assert await bench.looks(4 * HOUR) == [["b"]]
-    assert await bench.looks(5) == []
-    assert await bench.looks(60) == [["a"]]
+async def test_a_group_that_cannot_be_told_holds_up_no_other(harness: ReminderHarness) -> None:
+    await harness.take(group("a"))
+    await harness.take(group("b", key="other"))
+    harness.faults.append(RuntimeError("a mistake"))
+    assert await harness.looks(4 * HOUR) == [["b"]]
+    assert await harness.looks(5) == []
+    assert await harness.looks(60) == [["a"]]
 
 
-async def test_an_alert_that_was_forgotten_is_not_told_again(bench: Bench) -> None:
-    await bench.take(group("a"))
-    await bench.database.run(lambda c: c.exec_driver_sql("DELETE FROM alerts"))
-    assert await bench.looks(4 * HOUR) == []
-    assert await bench.rows("told") == 0
+async def test_an_alert_that_was_forgotten_is_not_told_again(harness: ReminderHarness) -> None:
+    await harness.take(group("a"))
+    await harness.database.run(lambda c: c.exec_driver_sql("DELETE FROM alerts"))
+    assert await harness.looks(4 * HOUR) == []
+    assert await harness.rows("told") == 0

@@ -1,4 +1,4 @@
-"""Makes worlds (`delivery_harness`) for the tests of delivery."""
+"""Makes harnesses (`delivery_harness`) for the tests of delivery."""
 
 from __future__ import annotations
 
@@ -7,23 +7,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.delivery.delivery_harness import Room, World
+from tests.integration.delivery.delivery_harness import DeliveryHarness, Room
 from wxbridge.config.types import Pace
 from wxbridge.core.model import Capabilities
 from wxbridge.delivery import context
 
 
 @pytest.fixture
-async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., World]]:
-    """Make worlds: `world(ops=Room(), paces=…)`; without targets there is one, `ops`, on channel `a`."""
+async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Callable[..., DeliveryHarness]]:
+    """Make harnesses: `world(ops=Room(), paces=…)`; without targets there is one, `ops`, on channel `a`."""
     monkeypatch.setattr(context, "FIRST_STORAGE_PAUSE_SECONDS", 0.001)
-    made: list[World] = []
+    made: list[DeliveryHarness] = []
 
     def make(
         *, paces: Mapping[str, Pace] | None = None, capabilities: Mapping[str, Capabilities] | None = None,
         jitter: float = 0.0, **targets: Room,
-    ) -> World:  # fmt: skip
-        world = World(tmp_path, targets or {"ops": Room()}, paces or {}, capabilities or {}, jitter)
+    ) -> DeliveryHarness:  # fmt: skip
+        world = DeliveryHarness(tmp_path, targets or {"ops": Room()}, paces or {}, capabilities or {}, jitter)
         made.append(world)
         return world
 

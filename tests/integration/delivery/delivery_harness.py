@@ -71,7 +71,7 @@ class OneConnection:
 class Drawer:
     """Draws as a world's `paint` says."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: DeliveryHarness) -> None:
         self._world = world
 
     async def draw(self, spec: PictureSpec) -> bytes:
@@ -81,7 +81,7 @@ class Drawer:
 
 
 @dataclass
-class World:
+class DeliveryHarness:
     """Delivery, stepped by hand. Rooms are called like their targets unless they say otherwise."""
 
     directory: Path

@@ -15,7 +15,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from tests.integration.delivery.delivery_harness import PNG, Room, World, alert, picture
+from tests.integration.delivery.delivery_harness import PNG, DeliveryHarness, Room, alert, picture
 from wxbridge.alerts.serialization import group_to_json
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import BadAddress, Offline, Permanent, PictureError, Throttled, Transient, Unknown
@@ -72,10 +72,10 @@ class DeliveryMachine(RuleBasedStateMachine):
         self.next_sends_fail("a", kinds)
         self.run(self.world.pass_time(6))
 
-    async def make(self) -> World:
+    async def make(self) -> DeliveryHarness:
         digest_after = "20s" if self.digest else None
         fallback = ("robot",) if self.failover else ()
-        world = World(
+        world = DeliveryHarness(
             self.directory,
             {
                 "ops": Room(channel="a", fallback=fallback, failover_after="40s", digest_after=digest_after),
@@ -90,7 +90,7 @@ class DeliveryMachine(RuleBasedStateMachine):
             self.spy(world, name, channel)
         return world
 
-    def spy(self, world: World, name: str, channel: Any) -> None:
+    def spy(self, world: DeliveryHarness, name: str, channel: Any) -> None:
         send = channel.send
 
         async def sent(address: str, body: Any, mentions: Any = ()) -> Any:

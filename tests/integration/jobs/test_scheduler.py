@@ -217,7 +217,7 @@ class Slow:
         return JobKind(text.TextJob, run)
 
 
-class Bench:
+class SchedulerHarness:
     """Jobs over a real database, with a painter that does as it is told."""
 
     def __init__(self, config: Config, database: Database, artist: Artist) -> None:
@@ -267,14 +267,14 @@ jobs:
 
 
 @pytest.fixture
-def bench(read: Callable[..., Config], database: Database, artist: Artist) -> Bench:
-    return Bench(read(CONFIG), database, artist)
+def harness(read: Callable[..., Config], database: Database, artist: Artist) -> SchedulerHarness:
+    return SchedulerHarness(read(CONFIG), database, artist)
 
 
-async def test_what_a_job_makes_is_queued_for_each_of_its_targets(bench: Bench) -> None:
-    assert (await bench.jobs.run_job("hello")).queued == 2
-    assert await bench.texts() == [("ops", "hello"), ("dev", "hello")]
-    ops, dev = await bench.messages()
+async def test_what_a_job_makes_is_queued_for_each_of_its_targets(harness: SchedulerHarness) -> None:
+    assert (await harness.jobs.run_job("hello")).queued == 2
+    assert await harness.texts() == [("ops", "hello"), ("dev", "hello")]
+    ops, dev = await harness.messages()
     assert ops.priority == Priority.ROUTINE
     assert ops.expires_at - ops.created_at == 7200
     assert dev.expires_at - dev.created_at == 86400
@@ -283,79 +283,81 @@ async def test_what_a_job_makes_is_queued_for_each_of_its_targets(bench: Bench) 
 async def test_a_long_text_is_split_to_the_targets_limit(read: Callable[..., Config], database: Database) -> None:
     long = "{{ '告警 ' * 1500 }}"
     config = read(CONFIG.replace('text: "hello"', f'text: "{long}"'))
-    assert (await Bench(config, database, Artist()).jobs.run_job("hello")).queued == 6
-    texts = [text for target, text in await Bench(config, database, Artist()).texts() if target == "ops"]
+    assert (await SchedulerHarness(config, database, Artist()).jobs.run_job("hello")).queued == 6
+    texts = [text for target, text in await SchedulerHarness(config, database, Artist()).texts() if target == "ops"]
     assert all(len(text) <= 2000 for text in texts)
     assert "".join(text.split(") ", 1)[1] for text in texts).count("告警") == 1500
 
 
-async def test_the_same_text_every_hour_is_no_repeat(bench: Bench) -> None:
+async def test_the_same_text_every_hour_is_no_repeat(harness: SchedulerHarness) -> None:
     for _ in range(3):
-        await bench.jobs.run_job("quiet")
-        await bench.jobs.run_job("hello")
-    assert len(await bench.messages()) == 6
+        await harness.jobs.run_job("quiet")
+        await harness.jobs.run_job("hello")
+    assert len(await harness.messages()) == 6
 
 
 @pytest.mark.parametrize(("kind", "suffix"), [("PNG", ".png"), ("JPEG", ".jpg"), ("GIF", ".gif")])
-async def test_a_picture_is_stored_under_its_own_type_after_its_text(bench: Bench, kind: str, suffix: str) -> None:
-    bench.artist.content = png(kind=kind)
-    await bench.jobs.run_job("page")
-    first, second = [item.body for item in await bench.messages()]
+async def test_a_picture_is_stored_under_its_own_type_after_its_text(
+    harness: SchedulerHarness, kind: str, suffix: str
+) -> None:
+    harness.artist.content = png(kind=kind)
+    await harness.jobs.run_job("page")
+    first, second = [item.body for item in await harness.messages()]
     assert first == Text("看")
     assert isinstance(second, Picture)
     assert second.file
     assert second.file.endswith(suffix)
-    assert (bench.config.state_dir / "pictures" / second.file).read_bytes() == bench.artist.content
+    assert (harness.config.state_dir / "pictures" / second.file).read_bytes() == harness.artist.content
 
 
-async def test_a_failing_job_tells_its_master_once_and_again_when_it_is_back(bench: Bench) -> None:
-    bench.artist.fault = PictureError("the page did not load")
+async def test_a_failing_job_tells_its_master_once_and_again_when_it_is_back(harness: SchedulerHarness) -> None:
+    harness.artist.fault = PictureError("the page did not load")
     for _ in range(3):  # each as a fresh process: a restart does not repeat it
         with pytest.raises(WxbridgeError, match="the page did not load"):
-            await bench.jobs.run_job("page")
-    assert await bench.texts() == [("master", "Job page failed: the page did not load")]
-    bench.artist.fault = None
-    await bench.jobs.run_job("page")
-    await bench.jobs.run_job("page")
-    assert await bench.texts() == [
+            await harness.jobs.run_job("page")
+    assert await harness.texts() == [("master", "Job page failed: the page did not load")]
+    harness.artist.fault = None
+    await harness.jobs.run_job("page")
+    await harness.jobs.run_job("page")
+    assert await harness.texts() == [
         ("master", "Job page failed: the page did not load"),
         ("ops", "看"),
         ("master", "Job page works again."),
         ("ops", "看"),
     ]
-    bench.artist.fault = PictureError("gone again")
+    harness.artist.fault = PictureError("gone again")
     with pytest.raises(WxbridgeError):
-        await bench.jobs.run_job("page")
-    assert (await bench.texts())[-1] == ("master", "Job page failed: gone again")
+        await harness.jobs.run_job("page")
+    assert (await harness.texts())[-1] == ("master", "Job page failed: gone again")
 
 
-async def test_a_job_may_name_who_is_told_of_its_trouble(bench: Bench) -> None:
-    bench.artist.fault = PictureError("no")
+async def test_a_job_may_name_who_is_told_of_its_trouble(harness: SchedulerHarness) -> None:
+    harness.artist.fault = PictureError("no")
     with pytest.raises(WxbridgeError):
-        await bench.jobs.run_job("other")
-    assert await bench.texts() == [("dev", "Job other failed: no"), ("ops", "Job other failed: no")]
+        await harness.jobs.run_job("other")
+    assert await harness.texts() == [("dev", "Job other failed: no"), ("ops", "Job other failed: no")]
 
 
-async def test_a_mistake_of_ours_is_told_like_any_failure(bench: Bench) -> None:
-    bench.artist.fault = KeyError("oops")
+async def test_a_mistake_of_ours_is_told_like_any_failure(harness: SchedulerHarness) -> None:
+    harness.artist.fault = KeyError("oops")
     with pytest.raises(WxbridgeError, match="KeyError: 'oops'"):
-        await bench.jobs.run_job("page")
-    assert await bench.texts() == [("master", "Job page failed: KeyError: 'oops'")]
+        await harness.jobs.run_job("page")
+    assert await harness.texts() == [("master", "Job page failed: KeyError: 'oops'")]
 
 
-async def test_one_failing_job_says_nothing_of_another(bench: Bench) -> None:
+async def test_one_failing_job_says_nothing_of_another(harness: SchedulerHarness) -> None:
     for name in ("broken", "page", "broken"):
-        bench.artist.fault = PictureError("no")
+        harness.artist.fault = PictureError("no")
         with pytest.raises(WxbridgeError):
-            await bench.jobs.run_job(name)
-    assert [line.partition(" failed")[0] for _, line in await bench.texts()] == ["Job broken", "Job page"]
+            await harness.jobs.run_job(name)
+    assert [line.partition(" failed")[0] for _, line in await harness.texts()] == ["Job broken", "Job page"]
 
 
-async def test_how_the_last_run_went_is_kept(bench: Bench) -> None:
-    await bench.jobs.run_job("hello")
+async def test_how_the_last_run_went_is_kept(harness: SchedulerHarness) -> None:
+    await harness.jobs.run_job("hello")
     with pytest.raises(WxbridgeError):
-        await bench.jobs.run_job("broken")
-    runs = await bench.database.read(read_last_runs)
+        await harness.jobs.run_job("broken")
+    runs = await harness.database.read(read_last_runs)
     assert (runs["hello"].ok, runs["hello"].error) == (True, None)
     assert runs["broken"].ok is False
     assert runs["broken"].error
@@ -363,22 +365,22 @@ async def test_how_the_last_run_went_is_kept(bench: Bench) -> None:
     assert abs(runs["hello"].started_at - datetime.now(UTC).timestamp()) < 60
 
 
-async def test_a_run_that_could_not_be_stored_counts_as_failed(bench: Bench) -> None:
-    bench.broken = True
+async def test_a_run_that_could_not_be_stored_counts_as_failed(harness: SchedulerHarness) -> None:
+    harness.broken = True
     with pytest.raises(WxbridgeError, match="the disk is full"):
-        await bench.jobs.run_job("hello")
-    runs = await bench.database.read(read_last_runs)
+        await harness.jobs.run_job("hello")
+    runs = await harness.database.read(read_last_runs)
     assert runs["hello"].ok is False
 
 
-async def test_an_unknown_job_is_told_with_those_there_are(bench: Bench) -> None:
+async def test_an_unknown_job_is_told_with_those_there_are(harness: SchedulerHarness) -> None:
     with pytest.raises(WxbridgeError, match="there is no job 'helo'; there are hello, page"):
-        await bench.jobs.run_job("helo")
+        await harness.jobs.run_job("helo")
 
 
 @asynccontextmanager
-async def scheduling(bench: Bench) -> AsyncIterator[None]:
-    task = asyncio.create_task(bench.jobs.run())
+async def scheduling(harness: SchedulerHarness) -> AsyncIterator[None]:
+    task = asyncio.create_task(harness.jobs.run())
     try:
         yield
     finally:
@@ -394,11 +396,11 @@ async def test_a_scheduled_job_runs_and_a_failing_one_stops_nobody(
         CONFIG[: CONFIG.index("jobs:")] + f'jobs:\n  - {{id: bad, {every}, text: "{{{{ nobody }}}}"}}\n'
         f"  - {{id: good, {every}, text: tick}}\n",
     )
-    bench = Bench(config, database, artist)
-    async with scheduling(bench), asyncio.timeout(10):
-        while [body for _, body in await bench.texts()].count("tick") < 2:  # noqa: ASYNC110 - the database has no event
+    harness = SchedulerHarness(config, database, artist)
+    async with scheduling(harness), asyncio.timeout(10):
+        while [body for _, body in await harness.texts()].count("tick") < 2:  # noqa: ASYNC110 - the database has no event
             await asyncio.sleep(0.05)
-    told = [body for target, body in await bench.texts() if target == "master"]
+    told = [body for target, body in await harness.texts() if target == "master"]
     assert len(told) == 1
     assert told[0].startswith("Job bad failed: the template failed: ")
 
@@ -406,30 +408,30 @@ async def test_a_scheduled_job_runs_and_a_failing_one_stops_nobody(
 # ---------------------------------------------------------------- what became of them
 
 
-async def test_every_run_that_ended_is_kept_with_its_picture_or_its_error(bench: Bench) -> None:
-    await bench.jobs.run_job("page")
-    bench.artist.fault = PictureError("the page did not load")
+async def test_every_run_that_ended_is_kept_with_its_picture_or_its_error(harness: SchedulerHarness) -> None:
+    await harness.jobs.run_job("page")
+    harness.artist.fault = PictureError("the page did not load")
     with pytest.raises(WxbridgeError):
-        await bench.jobs.run_job("page")
-    await bench.jobs.run_job("hello")
-    hello, failed, page = await bench.database.read(read_history)
+        await harness.jobs.run_job("page")
+    await harness.jobs.run_job("hello")
+    hello, failed, page = await harness.database.read(read_history)
     assert (hello.job, hello.ok, hello.error, hello.picture_file) == ("hello", True, None, None)
     assert (failed.job, failed.ok, failed.error, failed.picture_file) == ("page", False, "the page did not load", None)
     assert page.picture_file
-    assert (bench.config.state_dir / "pictures" / page.picture_file).read_bytes() == bench.artist.content
-    assert [each.job for each in await bench.database.read(lambda c: read_history(c, "hello"))] == ["hello"]
+    assert (harness.config.state_dir / "pictures" / page.picture_file).read_bytes() == harness.artist.content
+    assert [each.job for each in await harness.database.read(lambda c: read_history(c, "hello"))] == ["hello"]
 
 
-async def test_runs_older_than_what_is_kept_are_forgotten(bench: Bench) -> None:
+async def test_runs_older_than_what_is_kept_are_forgotten(harness: SchedulerHarness) -> None:
     def ran(at: float) -> Callable[..., None]:
         run = JobRun("hello", at, 1.0, ok=True, error=None)
         return lambda c: record_run(c, run, before=0.0)
 
     now = datetime.now(UTC).timestamp()
     for days in (31, 29):
-        await bench.database.run(ran(now - days * 86400))
-    await bench.jobs.run_job("quiet")
-    assert [round((now - each.started_at) / 86400) for each in await bench.database.read(read_history)] == [0, 29]
+        await harness.database.run(ran(now - days * 86400))
+    await harness.jobs.run_job("quiet")
+    assert [round((now - each.started_at) / 86400) for each in await harness.database.read(read_history)] == [0, 29]
 
 
 def test_the_failures_of_a_period_are_counted_with_the_last_reason(tmp_path: Path) -> None:
@@ -446,8 +448,8 @@ def test_the_failures_of_a_period_are_counted_with_the_last_reason(tmp_path: Pat
     engine.dispose()
 
 
-async def test_the_listing_tells_next_run_last_result_and_mute(bench: Bench) -> None:
-    jobs = bench.jobs
+async def test_the_listing_tells_next_run_last_result_and_mute(harness: SchedulerHarness) -> None:
+    jobs = harness.jobs
     with pytest.raises(WxbridgeError):
         await jobs.run_job("broken")
     until = datetime.now(UTC).timestamp() + 7200
@@ -468,10 +470,10 @@ async def test_the_listing_tells_next_run_last_result_and_mute(bench: Bench) -> 
 # ---------------------------------------------------------------- by hand, and not at all
 
 
-async def test_a_run_by_hand_returns_at_once_and_is_sent_where_it_was_asked_for_too(bench: Bench) -> None:
+async def test_a_run_by_hand_returns_at_once_and_is_sent_where_it_was_asked_for_too(harness: SchedulerHarness) -> None:
     slow = Slow()
-    bench.kinds["text"] = slow.kind
-    jobs = bench.jobs
+    harness.kinds["text"] = slow.kind
+    jobs = harness.jobs
     jobs.run_now("quiet", ("dev", "nowhere"))
     await slow.began.wait()
     (running,) = [each for each in await jobs.list_jobs() if each.running_since is not None]
@@ -480,29 +482,29 @@ async def test_a_run_by_hand_returns_at_once_and_is_sent_where_it_was_asked_for_
         jobs.run_now("quiet")
     slow.go_on.set()
     await jobs.wait_idle()
-    assert await bench.texts() == [("ops", "done"), ("dev", "done")]
-    assert [each.priority for each in await bench.messages()] == [Priority.ROUTINE, Priority.REPLY]
+    assert await harness.texts() == [("ops", "done"), ("dev", "done")]
+    assert [each.priority for each in await harness.messages()] == [Priority.ROUTINE, Priority.REPLY]
     jobs.run_now("quiet", ("ops",))
     await jobs.wait_idle()
-    assert (await bench.texts())[2:] == [("ops", "done")]
+    assert (await harness.texts())[2:] == [("ops", "done")]
     with pytest.raises(WxbridgeError, match="there is no job 'nothing'"):
         jobs.run_now("nothing")
 
 
-async def test_who_asked_for_a_run_hears_that_it_failed_each_time(bench: Bench) -> None:
-    jobs = bench.jobs
+async def test_who_asked_for_a_run_hears_that_it_failed_each_time(harness: SchedulerHarness) -> None:
+    jobs = harness.jobs
     for _ in range(2):
         jobs.run_now("broken", ("dev",))
         await jobs.wait_idle()
-    told = [target for target, line in await bench.texts() if line.startswith("Job broken failed: ")]
+    told = [target for target, line in await harness.texts() if line.startswith("Job broken failed: ")]
     assert told == ["master", "dev", "dev"]
 
 
-async def test_who_is_in_charge_and_asked_is_told_once(bench: Bench) -> None:
-    jobs = bench.jobs
+async def test_who_is_in_charge_and_asked_is_told_once(harness: SchedulerHarness) -> None:
+    jobs = harness.jobs
     jobs.run_now("broken", ("master",))
     await jobs.wait_idle()
-    assert [target for target, _ in await bench.texts()] == ["master"]
+    assert [target for target, _ in await harness.texts()] == ["master"]
 
 
 async def its_time(jobs: JobScheduler, job_id: str) -> None:
@@ -510,73 +512,75 @@ async def its_time(jobs: JobScheduler, job_id: str) -> None:
     await asyncio.create_task(jobs.run_scheduled(job_id))
 
 
-async def test_a_muted_job_is_passed_over_and_counted_until_it_may_run_again_but_runs_by_hand(bench: Bench) -> None:
-    jobs = bench.jobs
+async def test_a_muted_job_is_passed_over_and_counted_until_it_may_run_again_but_runs_by_hand(
+    harness: SchedulerHarness,
+) -> None:
+    jobs = harness.jobs
     await jobs.mute("hello", datetime.now(UTC).timestamp() + 3600, "me")
     for _ in range(2):
         await its_time(jobs, "hello")
-    assert await bench.texts() == []
+    assert await harness.texts() == []
     assert {each.id: each.passed_over for each in await jobs.list_jobs()}["hello"] == 2
-    await its_time(bench.jobs, "hello")
-    assert await bench.texts() == [], "the mute outlasts a restart"
+    await its_time(harness.jobs, "hello")
+    assert await harness.texts() == [], "the mute outlasts a restart"
     jobs.run_now("hello")
     await jobs.wait_idle()
-    assert len(await bench.texts()) == 2
+    assert len(await harness.texts()) == 2
     assert await jobs.unmute("hello") is True
     assert await jobs.unmute("hello") is False
     await its_time(jobs, "hello")
-    assert len(await bench.texts()) == 4
+    assert len(await harness.texts()) == 4
 
 
-async def test_a_mute_ends_by_itself_and_a_longer_one_takes_its_place(bench: Bench) -> None:
+async def test_a_mute_ends_by_itself_and_a_longer_one_takes_its_place(harness: SchedulerHarness) -> None:
     now = datetime.now(UTC).timestamp()
-    await bench.database.run(lambda c: add_mute(c, Mute("hello", now - 1, "me", now - 60)))
-    await its_time(bench.jobs, "hello")
-    assert len(await bench.texts()) == 2
+    await harness.database.run(lambda c: add_mute(c, Mute("hello", now - 1, "me", now - 60)))
+    await its_time(harness.jobs, "hello")
+    assert len(await harness.texts()) == 2
     for until in (now + 60, now + 7200):
-        await bench.jobs.mute("hello", until, "me")
-    assert {job: each.until for job, each in (await bench.database.read(lambda c: read_mutes(c, now=now))).items()} == {
-        "hello": now + 7200
-    }
+        await harness.jobs.mute("hello", until, "me")
+    assert {
+        job: each.until for job, each in (await harness.database.read(lambda c: read_mutes(c, now=now))).items()
+    } == {"hello": now + 7200}
 
 
-async def test_a_mute_of_no_job_or_of_the_past_is_refused(bench: Bench) -> None:
+async def test_a_mute_of_no_job_or_of_the_past_is_refused(harness: SchedulerHarness) -> None:
     with pytest.raises(WxbridgeError, match="there is no job 'helo'"):
-        await bench.jobs.mute("helo", datetime.now(UTC).timestamp() + 60, "me")
+        await harness.jobs.mute("helo", datetime.now(UTC).timestamp() + 60, "me")
     with pytest.raises(WxbridgeError, match="a moment to come"):
-        await bench.jobs.mute("hello", datetime.now(UTC).timestamp() - 60, "me")
+        await harness.jobs.mute("hello", datetime.now(UTC).timestamp() - 60, "me")
 
 
-async def test_a_job_whose_mute_cannot_be_read_runs(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_whose_mute_cannot_be_read_runs(harness: SchedulerHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     async def broken(_: object) -> None:
         raise StorageError("the disk is gone")
 
-    jobs = bench.jobs
-    monkeypatch.setattr(bench.database, "read", broken)
+    jobs = harness.jobs
+    monkeypatch.setattr(harness.database, "read", broken)
     await its_time(jobs, "hello")
     monkeypatch.undo()
-    assert len(await bench.texts()) == 2
+    assert len(await harness.texts()) == 2
 
 
-async def test_the_schedule_leaves_alone_what_is_being_run_by_hand(bench: Bench) -> None:
+async def test_the_schedule_leaves_alone_what_is_being_run_by_hand(harness: SchedulerHarness) -> None:
     slow = Slow()
-    bench.kinds["text"] = slow.kind
-    jobs = bench.jobs
+    harness.kinds["text"] = slow.kind
+    jobs = harness.jobs
     jobs.run_now("quiet")
     await slow.began.wait()
     await its_time(jobs, "quiet")
     slow.go_on.set()
     await jobs.wait_idle()
-    assert await bench.texts() == [("ops", "done")]
+    assert await harness.texts() == [("ops", "done")]
 
 
-async def test_a_job_may_make_something_of_its_own_for_each_target(bench: Bench) -> None:
+async def test_a_job_may_make_something_of_its_own_for_each_target(harness: SchedulerHarness) -> None:
     async def run(context: JobContext, _job: text.TextJob) -> dict[str, list[Text]]:
         return {name: [Text(f"for {name}")] for name in context.targets if name != "dev"}
 
-    bench.kinds["text"] = JobKind(text.TextJob, run)
-    await bench.jobs.run_job("hello", ("master",))
-    assert await bench.texts() == [("ops", "for ops"), ("master", "for master")]
+    harness.kinds["text"] = JobKind(text.TextJob, run)
+    await harness.jobs.run_job("hello", ("master",))
+    assert await harness.texts() == [("ops", "for ops"), ("master", "for master")]
 
 
 def test_a_job_is_found_whatever_its_case_and_the_likeliest_are_offered() -> None:
