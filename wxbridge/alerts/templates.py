@@ -9,9 +9,10 @@ of many megabytes.
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,6 +49,8 @@ MAX_STEPS = 50_000
 """Turns of loops, calls and included files of one rendering, all together."""
 MAX_WRITTEN_CHARS = 10 * MAX_OUTPUT_CHARS
 """Characters that the expressions of one rendering write, also into what is never shown."""
+MAX_RENDER_SECONDS = 2.0
+"""For one rendering; looked at with each step and each text that is written."""
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _NAME = re.compile(r"\w[\w .-]*(?:/\w[\w .-]*)*")
 
@@ -62,16 +65,23 @@ class _RenderingBudget:
 
     steps: int = MAX_STEPS
     written: int = MAX_WRITTEN_CHARS
+    ends_at: float = field(default_factory=lambda: time.monotonic() + MAX_RENDER_SECONDS)
 
     def step(self) -> None:
         self.steps -= 1
         if self.steps < 0:
             raise jinja2.TemplateRuntimeError(f"it takes more than {MAX_STEPS} steps")
+        self._check_time()
 
     def write(self, characters: int) -> None:
         self.written -= characters
         if self.written < 0:
             raise jinja2.TemplateRuntimeError(f"it writes more than {MAX_WRITTEN_CHARS} characters")
+        self._check_time()
+
+    def _check_time(self) -> None:
+        if time.monotonic() > self.ends_at:
+            raise jinja2.TemplateRuntimeError(f"it takes more than {MAX_RENDER_SECONDS:g} seconds")
 
 
 _budget: ContextVar[_RenderingBudget | None] = ContextVar("budget of a template", default=None)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import lru_cache
 from glob import glob
 from pathlib import Path
 from typing import Protocol
@@ -34,6 +35,8 @@ PATIENCE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
 """Seconds between two looks, where something else in the folder changes all the time."""
 MAX_PROBLEMS_TOLD = 5
+SETTLED_NANOSECONDS = 2_000_000_000
+"""After which a further change shows in the times of a file; before, two changes may have the same."""
 
 
 @dataclass(frozen=True)
@@ -258,11 +261,25 @@ def _fingerprint(files: Iterable[Path], patterns: Iterable[str]) -> str:
     found = {Path(path) for pattern in patterns for path in glob(pattern, recursive=True)}  # noqa: PTH207 - as `reading`
     for path in sorted({*files, *found}):
         try:
-            content = hashlib.sha256(path.read_bytes()).hexdigest()
+            about = path.stat()
+            changed_at = max(about.st_mtime_ns, about.st_ctime_ns)
+            settled = time.time_ns() - changed_at > SETTLED_NANOSECONDS
+            place = (about.st_dev, about.st_ino, about.st_mtime_ns, about.st_ctime_ns, about.st_size)
+            content = _read_settled(path, place) if settled else _hash_content(path)
         except OSError as error:
             content = f"{error.errno}"
         digest.update(f"{path}\0{content}\0".encode(errors="surrogateescape"))
     return digest.hexdigest()
+
+
+def _hash_content(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@lru_cache(maxsize=1000)
+def _read_settled(path: Path, _place: tuple[int, ...]) -> str:
+    """The hash of a file that has not changed for a while: it is read once for each state that `stat` tells of."""
+    return _hash_content(path)
 
 
 def _places(files: Iterable[Path], patterns: Iterable[str]) -> set[str]:

@@ -6,11 +6,16 @@ import asyncio
 import errno
 import os
 import socket
+import time
+from typing import Any
 
+import structlog
 from aiohttp import web
 
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.web.connections import HttpRunner
+
+log = structlog.get_logger()
 
 LEAVE_SECONDS = 30.0
 """That requests to an application that was exchanged get to finish; as long as a body may take."""
@@ -19,6 +24,9 @@ PATIENCE_SECONDS = 2.0
 SHUTDOWN_SECONDS = 1.0
 """That requests get to finish where the bridge ends."""
 _BACKLOG = 128
+EXHAUSTED_LOG_SECONDS = 600.0
+"""Between two lines about files that have run out."""
+_NO_FILES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 
 
 class HttpListener:
@@ -28,6 +36,7 @@ class HttpListener:
         self._sockets: list[socket.socket] = []
         self._runner: HttpRunner | None = None
         self._leaving: set[asyncio.Task[None]] = set()
+        self._exhausted_at: float | None = None
 
     def bind(self, host: str, port: int) -> int:
         """Take the address (all of them, for a name that has several); give the port, a free one for 0.
@@ -62,6 +71,7 @@ class HttpListener:
 
     async def serve(self, app: web.Application) -> None:
         """Have an application answer from now on; what another has begun to answer, it finishes."""
+        asyncio.get_running_loop().set_exception_handler(self._note_exception)
         # No access log: the addresses in it could hold `?token=`.
         runner = HttpRunner(app, shutdown_timeout=SHUTDOWN_SECONDS)
         await runner.setup()
@@ -84,6 +94,17 @@ class HttpListener:
             await self._runner.leave(SHUTDOWN_SECONDS)
         if leaving:
             await asyncio.wait(leaving, timeout=2 * SHUTDOWN_SECONDS)
+
+    def _note_exception(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """Log what asyncio tells of; that no connection can be accepted, once a while: it tells that at every try."""
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in _NO_FILES or "accept" not in context.get("message", ""):
+            loop.default_exception_handler(context)
+            return
+        now = time.monotonic()
+        if self._exhausted_at is None or now - self._exhausted_at >= EXHAUSTED_LOG_SECONDS:
+            self._exhausted_at = now
+            log.error("no connection can be accepted: raise the limit of open files", error=error.strerror)
 
     def _release(self) -> None:
         for listening in self._sockets:

@@ -230,3 +230,21 @@ def test_the_folders_behind_links_and_patterns_are_watched(tmp_path: Path) -> No
     assert places == {
         str(tmp_path / place) for place in ("etc", "etc/jobs.yaml", "real", "real/jobs.yaml", "etc/conf.d")
     }
+
+
+def test_a_settled_file_is_not_read_again_while_something_else_in_its_folder_grows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "jobs.yaml"
+    path.write_text(FIRST)
+    reads = []
+    real = Path.read_bytes
+    monkeypatch.setattr(Path, "read_bytes", lambda self: reads.append(self) or real(self))
+    monkeypatch.setattr(watcher, "SETTLED_NANOSECONDS", -1)
+    prints = set()
+    for size in range(20):
+        (tmp_path / "grows.log").write_text("x" * size)
+        prints.add(watcher._fingerprint([path], []))
+    assert (len(prints), len(reads)) == (1, 1)
+    path.write_text(SECOND)
+    assert watcher._fingerprint([path], []) not in prints

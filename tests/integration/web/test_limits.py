@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import json
 import logging
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
@@ -17,6 +19,7 @@ from tests.integration.web.web_harness import TOKEN, FakedWeb, Time, alone
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.types import Rate, parse_rate
 from wxbridge.web.limits import HttpLimits
+from wxbridge.web.listener import HttpListener
 
 QUICK = HttpLimits(head_seconds=0.3, body_seconds=0.3, linger_seconds=0.1)
 POST = b"POST /hooks/grafana?token=a-t0ken-of-ours HTTP/1.1\r\nHost: x\r\n"
@@ -322,3 +325,18 @@ async def test_each_token_has_a_rate_of_its_own_and_who_is_not_let_in_spends_non
             body, header = b'{"status":"firing"}', {"X-Grafana-Alerting-Signature": signature}
             assert (await server.post("/hooks/grafana", body, **header))[0] == expected
         assert (await server.post(f"/api/send?token={TOKEN}", b'{"to": "ops", "text": "x"}'))[0] == 503
+
+
+async def test_files_that_have_run_out_are_one_line_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    listener = HttpListener()
+    listener.bind("127.0.0.1", 0)
+    await listener.serve(web.Application())
+    loop = asyncio.get_running_loop()
+    with capture_logs() as logs:
+        for _ in range(1000):
+            error = OSError(errno.EMFILE, "Too many open files")
+            loop.call_exception_handler({"message": "socket.accept() out of system resource", "exception": error})
+        loop.call_exception_handler({"message": "something else"})
+    await listener.close()
+    assert [entry["event"] for entry in logs] == ["no connection can be accepted: raise the limit of open files"]
+    assert [record.message for record in caplog.records] == ["something else"]

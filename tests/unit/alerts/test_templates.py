@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -233,3 +234,13 @@ def test_whatever_is_written_in_a_template_the_alert_goes_out(
     text, problem = render_or_explain(Templates(folder, "en", UTC), "t", GROUP, "ops", NOW)
     assert text.strip()
     assert problem is None or "HighCPU" in text
+
+
+def test_a_template_that_takes_long_is_ended_in_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wxbridge.alerts.templates.MAX_RENDER_SECONDS", 0.2)
+    heavy = '{% if x | replace("a", "c") | upper %}{% endif %}'
+    source = '{% set x = "ab" * 200000 %}{% for i in range(40000) %}' + heavy + "{% endfor %}"
+    began = time.monotonic()
+    with pytest.raises(TemplateError, match=r"more than 0\.2 seconds"):
+        rendered(folder, source)
+    assert time.monotonic() - began < 5
