@@ -212,7 +212,10 @@ class TargetSettings(Section):
     failover_after: Duration = 120.0
     """How long a message waits in an outage before the fallback takes it; waiting for the pace does not count."""
     digest_after: Duration | None = 300.0
-    """Where waiting alerts would take longer than this at the pace, they are merged into one digest."""
+    """Where waiting alerts would take longer than this at the pace, they are merged into one digest; `0s` for never."""
+    digest_count: Annotated[int, Field(ge=3)] = 10
+    """Where so many alerts wait for one chat, the first are told singly and the others merged into one digest; never
+    with `pace: none`."""
     expires_after: Duration = 86400.0
     """How long a message is worth sending, counted from its creation."""
     commands: bool = False

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 
 import structlog
 
 from wxbridge.alerts.digest import Digest
-from wxbridge.config.types import TargetSettings
+from wxbridge.config.types import Pace, TargetSettings
 from wxbridge.core.model import Notification, NotificationKind, Priority
 from wxbridge.delivery.context import DeliveryContext, Lane
 from wxbridge.delivery.outbox_statements import MergeableNotification, Replacement
@@ -17,6 +18,10 @@ log = structlog.get_logger()
 
 MIN_ALERTS_PER_DIGEST = 3
 """How many waiting alerts make a digest worth reading."""
+ALERTS_TOLD_SINGLY = 3
+"""How many of a storm that is merged for its count are told singly first."""
+MESSAGES_PER_ALERT = 4
+"""A text and its pictures: how far is counted for `digest_count`."""
 MAX_MESSAGES_PER_MERGE = 400
 """How many messages are merged in one transaction, so that alerts are taken in between; the next joins its digest."""
 MAX_MESSAGES_PER_LOOK = 20_000
@@ -24,26 +29,32 @@ MAX_MESSAGES_COUNTED = 1_000_000
 
 
 async def merge_storms(context: DeliveryContext, lane: Lane) -> None:
-    """Merge the alerts that wait for targets whose backlog would take longer than `digest_after`."""
+    """Merge alerts that would take longer than `digest_after`, and those of which `digest_count` wait for a chat."""
     if not lane.pacer.counts:
         return
     waiting: dict[str, int] = {}
+    in_chat: Counter[str] = Counter()
     for name, target in lane.targets.items():
-        limit = _count_limit(lane, target, context.clock.monotonic())
-        waiting[name] = await context.outbox.count_mergeable(name, limit=limit)
+        limit = max(_count_limit(lane, target, context.clock.monotonic()), target.digest_count * MESSAGES_PER_ALERT)
+        counts = await context.outbox.count_mergeable(name, limit=limit)
+        waiting[name] = counts.messages
+        in_chat[target.chat_key()] += counts.notifications
     # The largest first: where all share the channel's pace, its digest may be all the relief that the others need.
     for name in sorted(waiting, key=lambda name: -waiting[name]):
         target, count = lane.targets[name], waiting[name]
         others = sum(waiting.values()) - count
         takes = lane.pacer.estimate(target.chat_key(), count, context.clock.monotonic(), others=others)
-        if target.digest_after and count >= MIN_ALERTS_PER_DIGEST and takes > target.digest_after:
-            merged = await _merge_all(context, lane, name)
+        if not target.digest_after or target.pace == Pace() or count < MIN_ALERTS_PER_DIGEST:
+            continue
+        is_late = takes > target.digest_after
+        if is_late or in_chat[target.chat_key()] >= target.digest_count:
+            merged = await _merge_all(context, lane, name, singly=0 if is_late else ALERTS_TOLD_SINGLY)
             waiting[name] = max(1, count - merged)
             _report_merged(context, name, merged)
 
 
-async def _merge_all(context: DeliveryContext, lane: Lane, target: str) -> int:
-    compose = partial(_compose, context, lane, target)
+async def _merge_all(context: DeliveryContext, lane: Lane, target: str, *, singly: int) -> int:
+    compose = partial(_compose, context, lane, target, singly)
     merged = 0
     while merged < MAX_MESSAGES_PER_LOOK:
         now = context.clock.wall()
@@ -72,14 +83,25 @@ def _report_merged(context: DeliveryContext, name: str, merged: int) -> None:
 
 
 def _compose(
-    context: DeliveryContext, lane: Lane, target: str, waiting: Sequence[MergeableNotification]
+    context: DeliveryContext, lane: Lane, target: str, singly: int, waiting: Sequence[MergeableNotification]
 ) -> list[Replacement]:
-    """Compose the digest that takes the place of what waits; one for each person where the alerts say who is meant."""
+    """Compose the digest that takes the place of what waits; one for each person where the alerts say who is meant.
+
+    The first `singly` alerts are left alone.
+    """
     chosen: dict[str | None, list[MergeableNotification]] = {}
-    for each in waiting:
+    for each in _without_first(waiting, singly):
         chosen.setdefault(each.recipient, []).append(each)
     composed = [_digest(context, lane, target, some) for some in chosen.values() if len(some) >= MIN_ALERTS_PER_DIGEST]
     return [each for each in composed if each.notification.bodies]
+
+
+def _without_first(waiting: Sequence[MergeableNotification], count: int) -> list[MergeableNotification]:
+    """Leave out the first alerts; where a digest waits, only what came before all that is in it is among them."""
+    digest = next((each for each in waiting if each.kind is NotificationKind.DIGEST), None)
+    alerts = [each for each in waiting if each.kind is not NotificationKind.DIGEST]
+    first = [each for each in alerts if digest is None or each.created_at <= digest.created_at][:count]
+    return [each for each in waiting if each not in first]
 
 
 def _digest(context: DeliveryContext, lane: Lane, target: str, chosen: Sequence[MergeableNotification]) -> Replacement:

@@ -40,6 +40,14 @@ class SendAttempt(NamedTuple):
 
 
 @dataclass(frozen=True)
+class MergeableCounts:
+    """How many messages wait that a digest may replace, and of how many notifications they are."""
+
+    messages: int
+    notifications: int
+
+
+@dataclass(frozen=True)
 class OutageCounts:
     """What became of messages in an outage of a channel."""
 
@@ -207,10 +215,13 @@ class OutboxQueries:
         query = sa.select(messages.c.id).where(sa.text(OPEN), messages.c.target == target).limit(1)
         return bool(await self._rows(query))
 
-    async def count_mergeable(self, target: str, *, limit: int) -> int:
+    async def count_mergeable(self, target: str, *, limit: int) -> MergeableCounts:
         """Count the messages of alerts and digests that wait for a target, no further than `limit`."""
         some = mergeable(target).limit(limit).subquery()
-        return int((await self._rows(sa.select(sa.func.count()).select_from(some)))[0][0])
+        alerts: Any = sa.func.count(sa.distinct(some.c.notification_id))
+        counts = sa.select(sa.func.count(), alerts).select_from(some)
+        row = (await self._rows(counts))[0]
+        return MergeableCounts(row[0], row[1])
 
     async def is_drained(self, targets: Collection[str], *, moment: float) -> bool:
         """Tell whether all that was created no later than a moment has left for these targets.

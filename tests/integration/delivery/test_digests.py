@@ -41,6 +41,54 @@ async def test_a_backlog_that_takes_longer_than_digest_after_becomes_one_digest(
     assert w.counted("ops", "merged") == 20
 
 
+async def test_of_a_storm_within_the_pace_the_first_are_told_singly_and_the_others_in_a_digest(world) -> None:
+    w = world(paces={"a": Pace(chat=Rate(1, 1), total=Rate(30, 60), day=Rate(600, 86400))})
+    for number in range(120):
+        await w.alert("ops", alert(f"alert {number}", mark=f"{number}"))
+    await w.pass_time(30)
+    assert [text.splitlines()[0] for text in w.channel.texts] == [
+        "🔥 alert 0", "🔥 alert 1", "🔥 alert 2", "🔥 alert 3", "🌊 116 alerts since 08:00, in short:",
+    ]  # fmt: skip
+
+
+async def test_a_storm_that_goes_on_joins_the_digest_that_waits(world) -> None:
+    w = world(paces={"a": Pace(chat=Rate(1, 10))})
+    for number in range(20):
+        await w.alert("ops", alert(f"alert {number}", mark=f"{number}"))
+    await w.pass_time(5)
+    for number in range(20, 40):
+        await w.alert("ops", alert(f"alert {number}", mark=f"{number}"))
+    await w.pass_time(60)
+    assert [text.splitlines()[0] for text in w.channel.texts] == [
+        "🔥 alert 0", "🔥 alert 1", "🔥 alert 2", "🔥 alert 3", "🌊 36 alerts since 08:00, in short:",
+    ]  # fmt: skip
+
+
+async def test_two_targets_of_one_chat_are_counted_together_and_fewer_are_left_alone(world) -> None:
+    w = world(ops=Room(room="r"), boss=Room(room="r"), third=Room(), paces={"a": Pace(chat=Rate(1, 1))})
+    await storm_of(w, 6, "ops")
+    await storm_of(w, 6, "boss")
+    await storm_of(w, 9, "third")
+    await w.delivery.look_after()
+    assert (await w.states(target="ops")).count("merged") == 3
+    assert (await w.states(target="boss")).count("merged") == 3
+    assert await w.states(target="third") == ["queued"] * 9
+
+
+async def test_alerts_are_counted_and_not_their_pictures(world) -> None:
+    w = world(paces={"a": Pace(chat=Rate(1, 1))})
+    await storm_of(w, 9, picture=picture("graph").spec)
+    await w.delivery.look_after()
+    assert await w.states() == ["queued"] * 18
+
+
+async def test_a_target_without_a_pace_has_no_digest_though_its_channel_has_one(world) -> None:
+    w = world(ops=Room(pace="none"), paces={"a": Pace(total=Rate(1, 3600))})
+    await storm_of(w, 50)
+    await w.delivery.look_after()
+    assert "merged" not in await w.states()
+
+
 async def test_a_backlog_that_leaves_in_time_is_left_alone(world) -> None:
     w = world(ops=Room(digest_after="300s"), paces=SLOW)
     await storm_of(w, 6)
