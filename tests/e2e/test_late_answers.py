@@ -1,4 +1,4 @@
-"""Sends that are answered after the deadline, or never: called unknown, repeated once and marked, counted apart."""
+"""Sends that are answered after the deadline, or never: called unknown, repeated and marked, counted apart."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ async def test_an_answer_after_the_deadline_costs_one_marked_repeat_that_is_coun
     assert not any(line["event"] == "wechat state" and line["state"] == "unreachable" for line in bridge.logs)
 
 
-async def test_two_late_answers_leave_it_unknown_never_sent_and_the_master_is_told(harness: BridgeHarness) -> None:
+async def test_late_answers_until_it_expires_leave_it_unknown_and_the_master_is_told(harness: BridgeHarness) -> None:
     harness.constants[DEADLINE] = 1.0
-    bridge = await harness.bridge()
+    bridge = await harness.bridge(ops="expires_after: 6s")
     await harness.until(harness.chat)
     harness.simulator.gateway.faults.delay(2.0, 2, method="MessageSendText", after=True)
     await bridge.post(legacy("late"))
