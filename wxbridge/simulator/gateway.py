@@ -146,7 +146,7 @@ class Gateway:
 
         The holder's stream ends; until the Stop, Event answers ALREADY_EXISTS.
         """
-        self._end_stream()
+        self.end_stream()
         self._holder, self._taken_over = asyncio.Queue(), True
         self.changed()
 
@@ -162,23 +162,26 @@ class Gateway:
         if self._server is not None:
             self._server.thaw()
 
-    def _end_stream(self) -> None:
+    def end_stream(self) -> None:
+        """End the stream of events; the client sees it end, and may begin another."""
         if self._holder is not None:
             self._holder.put_nowait(None)
         self._holder, self._taken_over = None, False
 
     # Events
 
-    def _emit(self, kind: int, payload: dict[str, Any]) -> None:
+    def emit(self, kind: int, payload: dict[str, Any]) -> None:
+        """Send an event to the client that listens, whatever is in it; nothing where none does."""
         if self._holder is not None and not self._taken_over:
             self._holder.put_nowait((kind, payload))
 
     def _emit_scan(self, status: int) -> None:
-        self._emit(pb.EventType.EVENT_TYPE_SCAN, {"qrcode": self.world.qrcode, "status": status})
+        self.emit(pb.EventType.EVENT_TYPE_SCAN, {"qrcode": self.world.qrcode, "status": status})
 
-    def _emit_login(self, contact_id: str) -> None:
-        self._emit(pb.EventType.EVENT_TYPE_LOGIN, {"contactId": contact_id})
-        self._emit(pb.EventType.EVENT_TYPE_READY, {"data": "ready"})
+    def emit_login(self, contact_id: str) -> None:
+        """Send the two events of a login."""
+        self.emit(pb.EventType.EVENT_TYPE_LOGIN, {"contactId": contact_id})
+        self.emit(pb.EventType.EVENT_TYPE_READY, {"data": "ready"})
 
     def _tell(self, change: WorldChange) -> None:
         match change.kind:
@@ -187,13 +190,13 @@ class Gateway:
                 if self.auto_scan and change.scan_status == ScanStatus.WAITING:
                     asyncio.get_running_loop().call_soon(self._scan)
             case ChangeKind.LOGIN:
-                self._emit_login(change.contact_id)
+                self.emit_login(change.contact_id)
             case ChangeKind.LOGOUT:
-                self._emit(pb.EventType.EVENT_TYPE_LOGOUT, {"contactId": change.contact_id, "data": "logged out"})
+                self.emit(pb.EventType.EVENT_TYPE_LOGOUT, {"contactId": change.contact_id, "data": "logged out"})
             case ChangeKind.MESSAGE if change.message and self.world.state is LoginState.LOGGED_IN:
-                self._emit(pb.EventType.EVENT_TYPE_MESSAGE, {"messageId": change.message.id})
+                self.emit(pb.EventType.EVENT_TYPE_MESSAGE, {"messageId": change.message.id})
             case ChangeKind.TOPIC if self.world.state is LoginState.LOGGED_IN:
-                self._emit(
+                self.emit(
                     pb.EventType.EVENT_TYPE_ROOM_TOPIC,
                     {
                         "changerId": change.contact_id,
@@ -220,7 +223,7 @@ class Gateway:
         self.changed()
         # A client that comes late is told how things stand.
         if self.world.state is LoginState.LOGGED_IN:
-            self._emit_login(self.world.bot.id)
+            self.emit_login(self.world.bot.id)
         elif self.world.state is LoginState.WAITING:
             self._emit_scan(ScanStatus.WAITING)
         try:
@@ -308,7 +311,7 @@ class Gateway:
         return pb.StartResponse()
 
     def _stop(self, _: Any) -> Any:
-        self._end_stream()
+        self.end_stream()
         self.world.stop()
         self.changed()
         return pb.StopResponse()
@@ -318,7 +321,7 @@ class Gateway:
         return pb.LogoutResponse()
 
     def _ding(self, request: Any) -> Any:
-        self._emit(pb.EventType.EVENT_TYPE_DONG, {"data": request.data})
+        self.emit(pb.EventType.EVENT_TYPE_DONG, {"data": request.data})
         return pb.DingResponse()
 
     def _version(self, _: Any) -> Any:

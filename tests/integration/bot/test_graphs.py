@@ -381,22 +381,22 @@ async def test_without_grafana_only_other_pages_are_shown() -> None:
 
 
 async def test_grafana_below_a_path_and_whole_addresses_are_understood(api) -> None:
-    grafana = Grafana(GrafanaSettings(url=f"{api.url}/grafana", token=TOKEN))
     shortcuts = TypeAdapter(Graphs).validate_python({
         "a": {"url": f"{api.url}/grafana/d/kfk/kafka?viewPanel=panel-7"},
         "b": {"url": "/grafana/d-solo/kfk/kafka?panelId=7"},
     })  # fmt: skip
-    room = Room(Dashboards(grafana), shortcuts)
-    for name in "ab":
-        (spec,) = await room.specs(f"graph {name}")
-        assert panels([spec]) == [("kfk", "7")]
-        assert spec.link.startswith(f"{api.url}/grafana/d/kfk/kafka?")
+    async with Grafana(GrafanaSettings(url=f"{api.url}/grafana", token=TOKEN)) as grafana:
+        room = Room(Dashboards(grafana), shortcuts)
+        for name in "ab":
+            (spec,) = await room.specs(f"graph {name}")
+            assert panels([spec]) == [("kfk", "7")]
+            assert spec.link.startswith(f"{api.url}/grafana/d/kfk/kafka?")
 
 
 async def test_what_is_asked_for_is_what_the_painter_draws(room, api) -> None:
     (spec,) = await room.specs("graph kafka 2 800x400 host=web-1")
-    painter = PanelPainter(Grafana(GrafanaSettings(url=api.url, token=TOKEN)))
-    assert (await painter.paint(spec.params)).startswith(b"\x89PNG")
+    async with Grafana(GrafanaSettings(url=api.url, token=TOKEN)) as grafana:
+        assert (await PanelPainter(grafana).paint(spec.params)).startswith(b"\x89PNG")
     (drawn,) = api.drawn
     assert {name: drawn.query.getall(name) for name in ("panelId", "width", "height", "scale", "var-host", "tz")} == {
         "panelId": ["4"], "width": ["800"], "height": ["400"], "scale": ["1"], "var-host": ["web-1"],

@@ -7,6 +7,7 @@ from dataclasses import replace
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import pytest_asyncio
 from PIL import Image
 
 from tests.fakes.grafana import PASSWORD, TOKEN, USER, png
@@ -63,13 +64,14 @@ def shots():
     return []
 
 
-@pytest.fixture
-def panels(fake, shots):
+@pytest_asyncio.fixture(loop_scope="module")
+async def panels(fake, shots):
     async def page(params):
         shots.append(params)
         return SHOT
 
-    return PanelPainter(Grafana(GrafanaSettings(url=fake.url, token=TOKEN)), page)
+    async with Grafana(GrafanaSettings(url=fake.url, token=TOKEN)) as grafana:
+        yield PanelPainter(grafana, page)
 
 
 PARAMS = {"panel": "4", "uid": "kafka", "from": 1000, "to": 901000, "timezone": "Asia/Shanghai"}
@@ -133,9 +135,9 @@ async def test_a_login_page_or_a_refusal_is_no_picture(fake, panels, shots, how,
 
 
 async def test_a_wrong_token_is_told(fake, shots) -> None:
-    wrong = PanelPainter(Grafana(GrafanaSettings(url=fake.url, token="wrong")))
-    with pytest.raises(PictureError, match=r"did not take grafana\.token"):
-        await wrong.paint(PARAMS)
+    async with Grafana(GrafanaSettings(url=fake.url, token="wrong")) as wrong:
+        with pytest.raises(PictureError, match=r"did not take grafana\.token"):
+            await PanelPainter(wrong).paint(PARAMS)
 
 
 async def test_when_both_fail_both_reasons_are_told(fake, panels) -> None:
@@ -181,11 +183,12 @@ async def test_a_number_that_grafana_does_not_know_gives_no_other_dashboards_pan
 
 
 async def test_an_expired_session_is_renewed_for_the_look_up(fake) -> None:
-    by_password = PanelPainter(Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)))
     params = {"panel": "4", "number": 12, "from": 1000, "to": 901000}
-    await by_password.paint(params)
-    fake.sessions.clear()
-    assert await by_password.paint(params | {"number": 13}) == png(1080, 640)
+    async with Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)) as grafana:
+        by_password = PanelPainter(grafana)
+        await by_password.paint(params)
+        fake.sessions.clear()
+        assert await by_password.paint(params | {"number": 13}) == png(1080, 640)
 
 
 @pytest.mark.parametrize(
@@ -250,5 +253,6 @@ async def test_where_the_panel_has_no_data_there_is_nothing_to_draw(fake, shots)
     async def page(_params):
         return panel_picture(lambda pen: pen.text((490, 330), "No data", fill="#555555", font_size=28))
 
-    with pytest.raises(NothingToDraw, match="no data"):
-        await PanelPainter(Grafana(GrafanaSettings(url=fake.url, token=TOKEN)), page).paint(PARAMS)
+    async with Grafana(GrafanaSettings(url=fake.url, token=TOKEN)) as grafana:
+        with pytest.raises(NothingToDraw, match="no data"):
+            await PanelPainter(grafana, page).paint(PARAMS)

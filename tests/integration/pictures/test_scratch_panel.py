@@ -30,6 +30,7 @@ from wxbridge.pictures.checks import check_painter
 from wxbridge.pictures.panels import PanelPainter
 from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.scratch_panel import MARK, PanelContent, ScratchPainter, filled, mark_in, mended
+from wxbridge.testing import FakeClock
 
 AT = 1_772_860_200.0
 OWN = png(500, 300, "#123456")
@@ -52,23 +53,16 @@ async def prometheus() -> AsyncIterator[FakePrometheus]:
         yield fake
 
 
-class Clock:
-    now = AT
-
-    def __call__(self) -> float:
-        return self.now
-
-
 @pytest.fixture
-def clock() -> Clock:
-    return Clock()
+def clock() -> FakeClock:
+    return FakeClock(AT)
 
 
 Make = Callable[..., ScratchPainter]
 
 
 @pytest_asyncio.fixture
-async def make(grafana: FakeGrafana, prometheus: FakePrometheus, clock: Clock) -> AsyncIterator[Make]:
+async def make(grafana: FakeGrafana, prometheus: FakePrometheus, clock: FakeClock) -> AsyncIterator[Make]:
     """Makes painters on the fakes; each is a bridge of its own."""
     made: list[Any] = []
 
@@ -76,9 +70,12 @@ async def make(grafana: FakeGrafana, prometheus: FakePrometheus, clock: Clock) -
         source = GrafanaSettings(url=grafana.url, token=token)
         graphs = ChartPainter(WebSource(url=prometheus.url), None)  # type: ignore[arg-type] # it draws nothing itself
         settings = ScratchSettings(dashboard=uid, panel=panel)
-        paint = PanelPainter(Grafana(source)).paint
-        scratch = ScratchPainter(settings, source, graphs, paint, timezone="Asia/Shanghai", wall=clock, pause=0.001)
-        made.extend((scratch, graphs))
+        of_panels = Grafana(source)
+        paint = PanelPainter(of_panels).paint
+        scratch = ScratchPainter(
+            settings, source, graphs, paint, timezone="Asia/Shanghai", wall=clock.wall, pause=0.001
+        )
+        made.extend((scratch, graphs, of_panels))
         return scratch
 
     yield one
@@ -273,12 +270,12 @@ async def test_two_bridges_with_one_dashboard_take_turns(grafana: FakeGrafana, m
 
 
 async def test_what_a_killed_bridge_left_is_put_back_by_the_next_one(
-    grafana: FakeGrafana, make: Make, clock: Clock
+    grafana: FakeGrafana, make: Make, clock: FakeClock
 ) -> None:
     content = PanelContent("left behind", analyze_expression("up == 0", {}).curves, (AlertThreshold("==", 0),), "bytes")
     grafana.change_scratch(lambda model: model.update(filled(model, 2, content, owner="killed", until=AT + 30)))
     assert grafana.scratch_panel["title"] == "left behind"
-    clock.now = AT + 30
+    clock.advance(30)
     assert await make().paint(params()) == panel_png("Load")
     assert grafana.is_scratch_as_before
 

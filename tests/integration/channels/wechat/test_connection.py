@@ -45,8 +45,8 @@ async def test_a_new_qr_code_is_told(harness):
 async def test_each_state_is_logged_once(harness):
     with structlog.testing.capture_logs() as logs:
         await harness.online()
-        harness.sim.gateway._emit_login(harness.sim.world.bot.id)
-        harness.sim.gateway._emit_login(harness.sim.world.bot.id)
+        harness.sim.gateway.emit_login(harness.sim.world.bot.id)
+        harness.sim.gateway.emit_login(harness.sim.world.bot.id)
         harness.sim.say("done", contact="张三")
         await harness.until(lambda: harness.inbox)
     states = [line["state"] for line in logs if line["event"] == "wechat state"]
@@ -165,7 +165,7 @@ async def test_a_gateway_that_becomes_free_again_is_taken_without_stop(make_harn
         await harness.online()
         harness.sim.takeover()
         await harness.state(S.TAKEN_OVER)
-        harness.sim.gateway._end_stream()
+        harness.sim.gateway.end_stream()
         await harness.state(S.ONLINE)
         assert harness.sim.gateway.calls.get("Stop", 0) == 0
 
@@ -251,7 +251,7 @@ async def test_a_cancellation_in_the_middle_of_closing_still_closes(make_harness
         warnings.simplefilter("always", ResourceWarning)
         async with make_harness() as harness:
             await harness.online()
-            harness.sim.gateway._end_stream()
+            harness.sim.gateway.end_stream()
             await closing.wait()
             assert harness.sim.gateway.connections == 1
             await harness.stop()

@@ -77,7 +77,7 @@ async def test_an_event_that_is_repeated_is_heard_once(harness):
     await harness.online()
     said = harness.sim.say("once", room=ROOM)
     for _ in range(3):
-        harness.sim.gateway._emit(EVENTS["message"], {"messageId": said.id})
+        harness.sim.gateway.emit(EVENTS["message"], {"messageId": said.id})
     harness.sim.say("after", room=ROOM)
     await harness.until(lambda: harness.inbox and harness.inbox[-1].text == "after")
     assert [heard.text for heard in harness.inbox] == ["once", "after"]
@@ -114,7 +114,7 @@ async def test_one_payload_that_fails_does_not_deafen_it(harness):
     await harness.until(lambda: harness.inbox)
     assert [heard.text for heard in harness.inbox] == ["heard"]
     # A gateway that says it again is listened to again.
-    harness.sim.gateway._emit(EVENTS["message"], {"messageId": lost.id})
+    harness.sim.gateway.emit(EVENTS["message"], {"messageId": lost.id})
     await harness.until(lambda: len(harness.inbox) == 2)
 
 
@@ -152,7 +152,7 @@ async def test_an_error_event_does_not_end_the_hearing(harness, payload):
     await harness.online()
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
-            harness.sim.gateway._emit(EVENTS["error"], payload)
+            harness.sim.gateway.emit(EVENTS["error"], payload)
         harness.sim.say("still here", room=ROOM)
         await harness.until(lambda: harness.inbox)
     assert len([line for line in logs if line["event"] == "wechat gateway error"]) == 1
@@ -162,8 +162,8 @@ async def test_an_error_event_does_not_end_the_hearing(harness, payload):
 async def test_an_echo_of_the_scan_does_not_end_the_login(harness):
     await harness.online()
     for status in (0, 1, 3, 4, 5):
-        harness.sim.gateway._emit(EVENTS["scan"], {"status": status, "qrcode": "old"})
-    harness.sim.gateway._emit(EVENTS["scan"], {"status": 2})
+        harness.sim.gateway.emit(EVENTS["scan"], {"status": status, "qrcode": "old"})
+    harness.sim.gateway.emit(EVENTS["scan"], {"status": 2})
     harness.sim.say("still here", room=ROOM)
     await harness.until(lambda: harness.inbox)
     assert harness.channel.status.state is ChannelState.ONLINE
@@ -174,7 +174,7 @@ async def test_events_that_make_no_sense_are_left_out(harness):
     for kind in range(30):
         for payload in ({}, {"data": None}, {"messageId": 5}, {"contactId": None}, {"status": "x"}):
             if kind not in (EVENTS["scan"], 26):  # these two say that the login is gone
-                harness.sim.gateway._emit(kind, payload)
+                harness.sim.gateway.emit(kind, payload)
     harness.sim.say("still here", room=ROOM)
     await harness.until(lambda: harness.inbox)
     assert harness.states.count(ChannelState.ONLINE) == 1
