@@ -77,6 +77,11 @@ def all_targets(config: Config) -> dict[str, TargetSettings]:
     return targets
 
 
+def operators_of(config: Config) -> tuple[str, ...]:
+    """Give the targets that hear of what the bridge itself suffers; none where nobody is named."""
+    return config.operators or tuple(name for name in (MASTER,) if name in all_targets(config))
+
+
 def open_database(config: Config) -> Database:
     """Open the configured database. Raises `StorageError` where it cannot be."""
     try:
@@ -133,6 +138,7 @@ def alert_settings_of(config: Config) -> AlertSettings:
             published=config.pictures.publish is not None,
         ),
         sources=registry.sources(config.hooks.generic.mappings),
+        operators=operators_of(config),
         keep=config.keep,
     )
 
@@ -148,7 +154,7 @@ def scheduler_settings(config: Config) -> SchedulerSettings:
         base=config.base,
         picture_store=PictureStore.below(config.state_dir),
         destinations=destinations_of(targets),
-        on_error=(MASTER,) if MASTER in targets else (),
+        on_error=operators_of(config),
         budgets={name: _budget(config, target.lane()) for name, target in targets.items()},
         keep=config.keep,
     )
@@ -232,7 +238,7 @@ class App:
         self.outbox = Outbox(database, dedupe_window=config.dedupe_window)
         self.picture_store = PictureStore.below(config.state_dir)
         self.drawer = CurrentRenderer()
-        self.operators = OperatorReports(self.outbox, MASTER)
+        self.operators = OperatorReports(self.outbox)
         self.alerts = AlertService(database, self.outbox, metrics=self.metrics)
         self._tasks = NamedTasks()
         self.channels = ChannelManager(
@@ -340,7 +346,7 @@ class App:
             self.outbox,
             parts.targets,
             parts.destinations,
-            operators=MASTER,
+            operators=operators_of(config),
             language=config.language,
             timezone=config.timezone,
             oldest=config.watch.oldest,
@@ -404,7 +410,7 @@ class App:
         self._parts = parts
         self.state.config, self.state.loaded_at = config, time.time()
         self.outbox.dedupe_window = config.dedupe_window
-        self.operators.reconfigure(parts.targets, parts.destinations, config.language)
+        self.operators.reconfigure(operators_of(config), parts.targets, parts.destinations, config.language)
         self.alerts.configure(parts.alert_settings, parts.alert_monitors)
         self.lanes.lanes = parts.lanes
         self.drawer.renderer = parts.renderer

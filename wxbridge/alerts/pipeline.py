@@ -94,6 +94,8 @@ class AlertSettings:
     """By the name of the hook: `grafana`, `generic/uptime-kuma`."""
     keep: float = KEEP_SECONDS
     """Seconds for which alerts that ended are kept."""
+    operators: Sequence[str] = (MASTER,)
+    """The targets that get what no target takes; they need not exist."""
 
 
 @dataclass(frozen=True)
@@ -204,7 +206,7 @@ class AlertPipeline:
         return RouteReasons(self.settings.routes)
 
     def _route(self, group: AlertGroup, to: Sequence[str]) -> Iterator[RoutedGroup]:
-        """Give each target its part of the group; what nobody is to get goes to the master."""
+        """Give each target its part of the group; what nobody is to get goes to the operators."""
         targets = self.settings.targets
         if to:
             unknown = [name for name in to if name not in targets]
@@ -212,19 +214,20 @@ class AlertPipeline:
                 if name in targets:
                     yield RoutedGroup(name, RouteOptions(), group, is_direct=True, reason="asked")
             if unknown:
-                yield self._to_master(group, "no_target", names=", ".join(unknown))
+                yield from self._to_operators(group, "no_target", names=", ".join(unknown))
         else:
             split = routing.split_by_target(group, self.settings.routes)
             yield from split.parts
             if split.unrouted:
-                yield self._to_master(split.unrouted, "unrouted")
+                yield from self._to_operators(split.unrouted, "unrouted")
 
-    def _to_master(self, group: AlertGroup, reason: str, **names: str) -> RoutedGroup:
-        name = MASTER if MASTER in self.settings.targets else NOBODY
+    def _to_operators(self, group: AlertGroup, reason: str, **names: str) -> list[RoutedGroup]:
+        to = [name for name in self.settings.operators if name in self.settings.targets] or [NOBODY]
         why = say(f"alerts.{reason}", "en", **names).rstrip(":")
-        log.warning("an alert for the person in charge", why=why, title=group.title[:120], to=name)
+        log.warning("an alert for the person in charge", why=why, title=group.title[:120], to=", ".join(to))
+        self.metrics.without_target.labels(reason).inc(max(1, len(group.alerts)))
         note = say(f"alerts.{reason}", self.settings.language, **names)
-        return RoutedGroup(name, RouteOptions(), group, note=note, is_direct=True, reason=reason)
+        return [RoutedGroup(name, RouteOptions(), group, note=note, is_direct=True, reason=reason) for name in to]
 
     # ------------------------------------------------ whether now
 
@@ -294,8 +297,8 @@ class AlertPipeline:
             return [self._notification(part, dedupe, now, None)]
         if recipients:
             return [self._notification(part, dedupe, now, recipient) for recipient in recipients]
-        master = self._to_master(part.group, "no_recipient", target=part.target)
-        return [self._notification(master, dedupe, now, None)]
+        operators = self._to_operators(part.group, "no_recipient", target=part.target)
+        return [self._notification(each, dedupe, now, None) for each in operators]
 
     def _add_pictures(self, part: RoutedGroup, now: float) -> RoutedGroup:
         """Decide which pictures the part brings."""

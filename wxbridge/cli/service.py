@@ -206,7 +206,7 @@ def check(
 ) -> None:
     """Check the configuration; says everything that is wrong, each with its line."""
     settings = read_config(config)
-    from wxbridge.alerts.pipeline import MASTER
+    from wxbridge.app import operators_of
     from wxbridge.config.schema import find_missing_parts
 
     if problems := find_missing_parts(settings):
@@ -214,9 +214,10 @@ def check(
     targets = len(settings.targets)
     say(f"{settings.path}: {targets} targets, {len(settings.routes)} routes, {len(settings.jobs)} jobs: all well")
     catches_all = any(not route.match for route in settings.routes)
-    wechat = settings.section("wechat")
-    if not catches_all and not (wechat and wechat.master) and MASTER not in settings.targets:
-        say("hint: no route takes everything and there is no master: an alert that no route matches reaches nobody")
+    if not operators_of(settings):
+        say("warning: nobody hears of what the bridge itself suffers; name targets in `operators:`, or wechat.master")
+        if not catches_all:
+            say("hint: no route takes everything and there is no master: an alert that no route matches reaches nobody")
     if strict:
         _check_around(settings)
 

@@ -161,6 +161,9 @@ class Config(Section):
     """How long a repeated POST counts as the sender's own retry."""
     keep: Duration = 30 * 86400.0
     """How long settled messages and their pictures are kept."""
+    operators: Names = ()
+    """Targets that hear of what the bridge itself suffers, and of alerts that no target takes; the master where the
+    section `wechat` names one and nothing is given."""
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
     """The names that routes and jobs send to."""
     routes: list[RouteSettings] = Field(default_factory=list)
@@ -419,6 +422,8 @@ def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator
     for path, target in targets:
         yield from _find_unknown(target.get("fallback"), ("targets", *path, "fallback"), known)
         yield from _find_unaddressed(target.get("fallback"), ("targets", *path, "fallback"), for_alerts)
+    yield from _find_unknown(data.get("operators"), ("operators",), known)
+    yield from _find_unaddressed(data.get("operators"), ("operators",), for_alerts)
     yield from _find_circles({str(name): target for (name,), target in targets})
     for path, route in _walk_routes(data.get("routes"), ("routes",)):
         yield from _find_unknown(route.get("to"), (*path, "to"), known)

@@ -48,6 +48,13 @@ class Metrics:
             "wxbridge_suppressed", "Alerts that a target was not told of: held (silence, muted time), repeat.",
             ["reason"], registry=registry,
         )  # fmt: skip
+        self.without_target = Counter(
+            "wxbridge_alerts_without_target",
+            "Alerts that went to the operators: unrouted, no_target (?to= names none), no_recipient.",
+            ["reason"], registry=registry,
+        )  # fmt: skip
+        for reason in ("unrouted", "no_target", "no_recipient"):
+            self.without_target.labels(reason)  # a counter that first appears at 1 is no increase to Prometheus
         self.messages = Counter(
             "wxbridge_messages",
             "What became of attempts: sent, retried, waited, unknown, merged, failed_over, expired, dead.",

@@ -74,8 +74,8 @@ class BacklogWarner:
     targets: Mapping[str, TargetSettings]
     destinations: Mapping[str, Destination]
     """By target."""
-    operators: str
-    """The target that is warned where a stuck one has no fallback; it need not exist."""
+    operators: Sequence[str]
+    """The targets that are warned where a stuck one has no fallback; they need not exist."""
     language: Language
     timezone: ZoneInfo
     oldest: float
@@ -128,4 +128,4 @@ class BacklogWarner:
             for name in (target.fallback if target else ())
             if target and name in self.targets and self.targets[name].lane() != target.lane()
         ]
-        return names or [name for name in (self.operators,) if name in self.targets and name != stuck]
+        return names or [name for name in self.operators if name in self.targets and name != stuck]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import structlog
 
@@ -16,18 +16,24 @@ log = structlog.get_logger()
 
 
 class OperatorReports:
-    """Queues lines for the target `operators`, the person in charge; for its fallback what is about itself."""
+    """Queues lines for the operators; what is about one of them goes to the others, or to its fallback."""
 
-    def __init__(self, sink: NotificationSink, operators: str) -> None:
-        self._sink, self._operators = sink, operators
+    def __init__(self, sink: NotificationSink) -> None:
+        self._sink = sink
+        self._operators: Sequence[str] = ()
         self._targets: Mapping[str, TargetSettings] = {}
         self._destinations: Mapping[str, Destination] = {}
         self._language: Language = "en"
 
     def reconfigure(
-        self, targets: Mapping[str, TargetSettings], destinations: Mapping[str, Destination], language: Language
+        self,
+        operators: Sequence[str],
+        targets: Mapping[str, TargetSettings],
+        destinations: Mapping[str, Destination],
+        language: Language,
     ) -> None:
-        """Report to other targets, and in another language, from now on."""
+        """Report to other targets, and in another language, from now on; `operators` are among the targets."""
+        self._operators = operators
         self._targets, self._destinations, self._language = targets, destinations, language
 
     async def tell(self, line: str, about: str | None = None) -> None:
@@ -40,8 +46,9 @@ class OperatorReports:
         Raises:
             StorageError: it could not be stored.
         """
-        target = self._targets.get(self._operators)
-        names = (self._operators,) if about != self._operators else target.fallback if target else ()
+        names: Sequence[str] = [name for name in self._operators if name != about]
+        if not names and about is not None and about in self._operators and about in self._targets:
+            names = self._targets[about].fallback
         items = [
             make_notification("wxbridge", name, [Text(line)], self._destinations[name], self._language, Priority.SYSTEM)
             for name in names

@@ -9,6 +9,8 @@ from wxbridge.core.model import Accepted
 from wxbridge.web.responses import CALLER, answer_accepted, read_body, shorten_name
 from wxbridge.web.services import SERVICES, WebServices
 
+TOLD_OPERATORS = "told_operators"
+"""The key of requests that are refused, and whose content the operators have all the same."""
 HOOK = "/hooks/{source}"
 GENERIC = "/hooks/generic/{name}"
 BARE = "/"
@@ -23,7 +25,14 @@ async def take_post(request: web.Request) -> web.Response:
         names = ", ".join(sorted(sources))
         raise web.HTTPNotFound(text=f"There is no hook for {shorten_name(source)!r}; there are {names}.")
     body = await read_body(request)
-    return answer_accepted(services.metrics, source, await _accept(services, source, body, request))
+    accepted = await _accept(services, source, body, request)
+    targets = services.alerts.settings.targets
+    if unknown := [shorten_name(name) for name in _read_targets(request) if name not in targets]:
+        # It is stored, for the operators and for those targets that there are.
+        request[TOLD_OPERATORS] = True
+        there_are = ", ".join(sorted(targets)) or "none"
+        raise web.HTTPBadRequest(text=f"There is no target {', '.join(unknown)}; there are {there_are}.")
+    return answer_accepted(services.metrics, source, accepted)
 
 
 async def _accept(services: WebServices, source: str, body: bytes, request: web.Request) -> Accepted:

@@ -10,7 +10,7 @@ from aiohttp.typedefs import Middleware
 
 from wxbridge.core.sliding_window import Rate
 from wxbridge.core.text.i18n import say
-from wxbridge.web.hooks import source_of
+from wxbridge.web.hooks import TOLD_OPERATORS, source_of
 from wxbridge.web.limits import RatePerKey, WebClock
 from wxbridge.web.responses import CALLER, Handler, shorten_name
 from wxbridge.web.services import SERVICES
@@ -42,7 +42,7 @@ def make_refusal_reporter(clock: WebClock) -> Middleware:
         sentence, hook, sender = _sentence(response), shorten_name(request.path), _sender(request)
         log.warning("a hook refused a body", hook=hook, sender=sender, status=response.status, why=sentence)
         key = f"{hook} {sender}" if CALLER in request else _STRANGER
-        if senders.wait(key) or bridge.wait(""):
+        if TOLD_OPERATORS in request or senders.wait(key) or bridge.wait(""):
             return
         senders.record(key)
         bridge.record("")

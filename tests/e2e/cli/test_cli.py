@@ -226,6 +226,9 @@ def test_check_hints_at_alerts_that_would_reach_nobody(
     done = run("check")
     assert done.code == 0
     assert "an alert that no route matches reaches nobody" in done.err
+    assert "warning: nobody hears of what the bridge itself suffers" in done.err
+    config_file(CONFIG.replace(", master: boss", "") + "operators: [boss]\n")
+    assert "nobody" not in run("check").err
 
 
 def test_the_schema_needs_no_configuration_and_is_json_alone(run: Callable[..., Done]) -> None:

@@ -195,7 +195,7 @@ class House:
             database=self.database,
             targets=self.targets,
             destinations=dict.fromkeys(self.targets, Destination(Capabilities(text_limit=self.text_limit), 3600.0)),
-            operators="master",
+            operators=["master"],
             outbox=self.outbox,
             language=self.language,
             timezone=ZoneInfo("Asia/Shanghai"),

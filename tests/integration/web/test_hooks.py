@@ -76,12 +76,31 @@ async def test_routes_decide_and_to_overrides_them(bench: StoredWeb) -> None:
     ]  # fmt: skip
 
 
-async def test_an_alert_for_a_target_that_is_not_there_goes_to_the_master_saying_so(bench: StoredWeb) -> None:
-    assert (await bench.post("/hooks/grafana?to=ops,nowhere", json.dumps({"title": "b"})))[0] == 202
+async def test_a_name_that_no_target_has_is_refused_and_the_alert_goes_to_the_operators_once(bench: StoredWeb) -> None:
+    status, answer = await bench.post("/hooks/grafana?to=ops,nowhere", json.dumps({"title": "b"}))
+    assert (status, answer["error"]) == (400, "There is no target nowhere; there are dba, master, ops.")
+    metrics = bench.bridge.metrics.registry
+    assert metrics.get_sample_value("wxbridge_alerts_without_target_total", {"reason": "no_target"}) == 1
     assert await bench.texts() == [
         ("ops", "🔥 b"),
         ("master", "There is no target nowhere:\n\n🔥 b"),
     ]
+
+
+async def test_operators_get_what_no_target_takes_each_of_them(read: Callable[..., Config]) -> None:
+    text = """
+        server: {listen: "127.0.0.1:0"}
+        operators: [one, two]
+        targets: {one: {channel: console}, two: {channel: console}, ops: {channel: console}}
+        """
+    async with AsyncExitStack() as stack:
+        bench = await start(stack, read(text))
+        assert (await bench.post("/hooks/grafana", json.dumps({"title": "a"})))[0] == 202
+        assert (await bench.post("/hooks/grafana?to=gone", json.dumps({"title": "b"})))[0] == 400
+        assert await bench.texts() == [
+            ("one", "No route matches this alert:\n\n🔥 a"), ("two", "No route matches this alert:\n\n🔥 a"),
+            ("one", "There is no target gone:\n\n🔥 b"), ("two", "There is no target gone:\n\n🔥 b"),
+        ]  # fmt: skip
 
 
 async def test_with_nobody_to_tell_an_alert_waits(read: Callable[..., Config]) -> None:

@@ -166,6 +166,7 @@ def test_relative_paths_are_relative_to_the_file(read: Read, tmp_path: Path) -> 
         ("routes:\n  - {to: 7}\n", ["2: unknown target `7`; there are none"]),
         (SMALL_HEAD + "routes:\n  - to:\n    - ops\n    - oops\n", ["7: unknown target `oops`; did you mean `ops`?"]),
         (SMALL_HEAD + "routes:\n  - {to: master}\n", ["5: unknown target `master`; there are ops"]),
+        (SMALL_HEAD + "operators: [ops, nobody]\n", ["4: unknown target `nobody`; there are ops"]),
         (SMALL_HEAD.replace("Ops}", "Ops, fallback: robot}"), ["3: unknown target `robot`; there are ops"]),
         ("targets:\n  ops: {channel: wechat, room: x}\n", [("2: target `ops` uses wechat, but there is no `wechat:` "
                                                           "section")]),
