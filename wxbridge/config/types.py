@@ -271,7 +271,7 @@ class JobSettings(Section):
     at: str | list[str] | None = None
     """`09:30` each day, or `2026-12-31 09:30` once."""
     on_error: Names = ()
-    """Targets that are told, once, when the job begins to fail; the master when not given."""
+    """Targets that are told, once, when the job begins to fail; the operators when not given."""
     misfire_grace: Duration = 300.0
     """How late a run may still start (after a suspended machine, say). Several late runs become one."""
 
@@ -468,7 +468,7 @@ class WatchSettings(Section):
     every: Annotated[Duration, Field(ge=1)] = 60.0
     """How often the heartbeat beats."""
     oldest: Annotated[Duration, Field(gt=0)] = 900.0
-    """Where a message has waited longer than this, the target's fallback (or the master) is told."""
+    """Where a message has waited longer than this, the target's fallback (or the operators) are told."""
 
     @field_validator("heartbeat")
     @classmethod
