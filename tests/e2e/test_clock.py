@@ -12,7 +12,7 @@ HOUR = 3600.0
 
 
 async def test_a_clock_that_jumps_back_and_forth_makes_neither_a_burst_nor_a_stall(harness: BridgeHarness) -> None:
-    bridge = harness.process(wechat='pace: {chat: 3/s}\n  greeting: ""')
+    bridge = harness.process(wechat='pace: {chat: 3/s}\n  greeting: ""', ops="digest_count: 100")
     bridge.set_clock(0)
     await bridge.start()
     await bridge.event("wechat state", state="online")
@@ -31,6 +31,7 @@ async def test_a_clock_that_jumps_back_and_forth_makes_neither_a_burst_nor_a_sta
     assert _settings(bridge) == ["the clock was set on", "the clock was set back", "the clock was set on"]
     rows = json.loads((await harness.command("outbox", "list", "--json"))[1])
     assert [row["state"] for row in rows if row["target"] == "ops"] == ["sent"] * len(titles)
+    await harness.until(lambda: any("clock" in text for text in harness.chat()))
     told = [text for text in harness.chat() if "clock" in text]
     assert told == ["The clock of this machine was set on by 1 h; jobs and messages go on by the new time."]
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from .conftest import Bench, Process
+from .bridge_harness import BridgeHarness, BridgeProcess
 
 MAX_STALL_SECONDS = 2.0
 """Seconds on a machine that does much else; where these bodies stall the bridge, it is three to fifty."""
@@ -29,7 +29,7 @@ def many_alerts(size: int) -> bytes:
     return json.dumps({"version": "4", "status": "firing", "groupKey": "g", "alerts": alerts}).encode()
 
 
-async def longest_wait(bridge: Process, posted: asyncio.Task[object]) -> float:
+async def longest_wait(bridge: BridgeProcess, posted: asyncio.Task[object]) -> float:
     """Ask for `/healthz` until something is answered; gives the longest that took."""
     longest = 0.0
     while not posted.done():
@@ -50,12 +50,12 @@ async def longest_wait(bridge: Process, posted: asyncio.Task[object]) -> float:
     ],
 )
 async def test_a_large_body_holds_nobody_up(
-    quick: Bench, make_body: Callable[[int], bytes], size: int, status: int
+    harness: BridgeHarness, make_body: Callable[[int], bytes], size: int, status: int
 ) -> None:
-    bridge = await quick.bridge(wechat='greeting: ""')
+    bridge = await harness.bridge(wechat='greeting: ""')
     body = make_body(size)
     posted = asyncio.create_task(bridge.post(body, "/hooks/alertmanager"))
     assert await longest_wait(bridge, posted) < MAX_STALL_SECONDS
     assert (await posted)[0] == status
     if status == 202:
-        await quick.until(quick.room)
+        await harness.until(harness.room)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import secrets
 import math
 import time
 from collections.abc import Callable
@@ -137,7 +138,8 @@ def _alert(name: str, host: str, *, resolved: bool = False) -> dict[str, Any]:
         "startsAt": (now - timedelta(minutes=5)).isoformat(),
         "endsAt": now.isoformat() if resolved else "0001-01-01T00:00:00Z",
         "generatorURL": "",
-        "fingerprint": f"{name}-{host}".lower(),
+        # Its own each time: who runs the command twice wants to see it twice.
+        "fingerprint": secrets.token_hex(8),
     }
 
 

@@ -43,4 +43,4 @@ def test_a_sample_posted_again_is_news() -> None:
     for name in ("grafana-unified", "alertmanager"):
         sample = samples.SAMPLES[name]
         first, second = (HOOKS[sample.hook](sample.body(), {}) for _ in range(2))
-        assert first.dedupe != second.dedupe
+        assert first.alerts[0].fingerprint != second.alerts[0].fingerprint
