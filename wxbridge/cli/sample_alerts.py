@@ -5,8 +5,8 @@ from __future__ import annotations
 import base64
 import io
 import json
-import secrets
 import math
+import secrets
 import time
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -330,7 +330,10 @@ class SendLoop:
         if not message.maybe_sent or absorbed:
             return body.text
         limit = capabilities.formats.get(body.format, capabilities.text_limit)
-        marked = say("delivery.repeat", self._context.language) + body.text
+        mark = say("delivery.repeat", self._context.language)
+        if body.text.startswith(mark):
+            return body.text  # a fallback's, which was marked where it was composed
+        marked = mark + body.text
         return marked if measure_length(marked, capabilities.text_unit) <= limit else body.text
 
     async def _not_reached(self, attempt: SendUnderWay, error: SendError, *, wait: float) -> None:

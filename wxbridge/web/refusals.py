@@ -40,6 +40,10 @@ def make_refusal_reporter(clock: WebClock) -> Middleware:
 
     async def _report(request: web.Request, response: web.Response) -> None:
         sentence, hook, sender = _sentence(response), shorten_name(request.path), _sender(request)
+        sources = request.app[SERVICES].alerts.settings.sources
+        if (source_of(request) or request.path.removeprefix(_HOOKS)) not in sources:
+            # A name that is no hook's may be a token in the wrong place, which neither log nor chat may show.
+            hook, sentence = f"{_HOOKS}…", f"There is no hook of this name; there are {', '.join(sorted(sources))}."
         log.warning("a hook refused a body", hook=hook, sender=sender, status=response.status, why=sentence)
         key = f"{hook} {sender}" if CALLER in request else _STRANGER
         if TOLD_OPERATORS in request or senders.wait(key) or bridge.wait(""):

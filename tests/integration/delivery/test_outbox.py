@@ -350,4 +350,4 @@ async def test_only_texts_of_alerts_and_digests_can_be_merged(outbox: SteadyOutb
         ]
     )
     assert [each.message_ids for each in await merge(outbox, "a", 100)] == [(7,), (1, 2)]
-    assert await outbox.count_mergeable("a", limit=100) == 3
+    assert (await outbox.count_mergeable("a", limit=100)).messages == 3

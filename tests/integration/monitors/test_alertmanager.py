@@ -9,7 +9,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -261,7 +261,8 @@ async def test_grafana_lists_its_alerts_as_its_webhook_tells_them(fake: Fake) ->
     assert (only.alert.source, only.alert.status, only.alert.title) == ("grafana", AlertStatus.NO_DATA, "Disk")
     assert only.alert.labels == {"alertname": "DatasourceNoData", "rulename": "Disk"}
     assert [value.number for value in only.alert.values] == [97.0]
-    assert alert_key(AlertGroup("grafana", "", ""), only.alert) == alert_key(
+    # What lists names no sender; the overview compares without.
+    assert alert_key(AlertGroup("grafana", "", ""), replace(only.alert, sender="")) == alert_key(
         AlertGroup("grafana", "k", "t"), webhook_alert("grafana", "c6eadffa33fcdf37")
     )
 

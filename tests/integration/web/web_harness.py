@@ -160,6 +160,13 @@ class FakePictureStore(PictureStore):
         return Picture(file=name)
 
 
+class EveryTarget(dict[str, object]):
+    """Targets among which every name is."""
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
 @dataclass
 class FakeAlerts:
     """What the server asks of alerts."""
@@ -168,7 +175,7 @@ class FakeAlerts:
     taken: list[tuple[str, bytes, list[str]]] = field(default_factory=list)
     pushed: list[Pushed] = field(default_factory=list)
     silences: dict[str, Silence] = field(default_factory=dict)
-    settings: Any = field(default_factory=lambda: SimpleNamespace(sources=HOOKS, targets={}))
+    settings: Any = field(default_factory=lambda: SimpleNamespace(sources=HOOKS, targets=EveryTarget()))
 
     async def accept(
         self, source: str, body: bytes, headers: Mapping[str, str], to: Sequence[str], instance: str = ""

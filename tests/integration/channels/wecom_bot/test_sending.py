@@ -17,7 +17,7 @@ from wxbridge.channels.wecom_bot.frames import parse
 from wxbridge.channels.wecom_bot.markdown import add_mentions, escape_markdown
 from wxbridge.channels.wecom_bot.media import CHUNK_BYTES
 from wxbridge.channels.wecom_bot.settings import CAPABILITIES, MAX_MARKDOWN_BYTES, MAX_TEXT_BYTES
-from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
+from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import ChannelState, PictureFile, Text
 
 __all__ = ["bot_fixture"]
@@ -262,8 +262,8 @@ async def test_the_31st_message_of_a_minute_waits(bot):
         (40058, "invalid Request Parameter", Permanent),
         (40008, "invalid message type", Permanent),
         (44004, "empty content", Permanent),
-        (48002, "api forbidden", Permanent),
-        (853006, "this tool is not available for your corporation", Permanent),
+        (48002, "api forbidden", Unauthorised),
+        (853006, "this tool is not available for your corporation", Unauthorised),
         (40201, "anti-spam check", Permanent),
         (999999, "something new", Transient),
         (999999, "", Transient),
