@@ -81,6 +81,7 @@ def test_what_does_not_fit_is_dropped_and_counted_and_the_rest_is_whole(
     pipe.out.write("")
     read = pipe.read(f"{kept - 1:04} {'x' * 94}\n").splitlines()
     assert read == [f"{index:04} {'x' * 94}" for index in range(kept)]
+    assert pipe.out.drain(SECONDS), "what was read may still be counted as waiting"
     print("read again", file=pipe.out)
     assert pipe.read("read again\n") == "read again\n"
 
