@@ -99,6 +99,8 @@ async def test_while_wechat_is_logged_out_the_alert_and_the_login_code_come_thro
     assert (await bridge.post(legacy("while away")))[0] == 202
     await until(lambda: "while away" in str(services.robots()), bridge)
     assert "needs a new scan" in services.robots()[0]
+    # A picture holds no text up, so it may come behind.
+    await until(lambda: any(message.kind == "image" for message in services.wecom.messages), bridge)
     (code,) = [message.data for message in services.wecom.messages if message.kind == "image"]
     assert code.startswith(PNG)
     harness.simulator.scan()
