@@ -155,7 +155,8 @@ def _show(found: list[Host], config: Path | None, *, as_json: bool) -> None:
     for each in found:
         last = each.history.last
         end = time.time()
-        start = end - _PERIOD if last and len(each.history.raw.at) > 1 else end - BETWEEN
+        # A machine of one sample is told by it, however long ago a busy processor took that.
+        start = end - _PERIOD if last is None or len(each.history.raw.at) > 1 else last.at
         lines = figures.describe_host(each, start, end, settings.language if settings else "en", zone)
         texts.append(plain("\n".join(lines)))
     print("\n\n".join(texts))  # noqa: T201
