@@ -80,7 +80,7 @@ async def live(directory: Path) -> dict[str, float]:
     before = psutil.Process().memory_info().rss
 
     from wxbridge.config.hosts import HostSettings
-    from wxbridge.hosts.monitor import HostMonitor, MonitorClock
+    from wxbridge.hosts.monitor import HostMonitor, SystemClock
     from wxbridge.hosts.sensors import Sensors
 
     clock = Clock()
@@ -88,7 +88,7 @@ async def live(directory: Path) -> dict[str, float]:
     settings = HostSettings.model_validate({"name": "bench", "cpu": None, "memory": 101, "disk": 101})
     monitor = HostMonitor(
         settings, database, lambda *_: asyncio.sleep(0),
-        times=MonitorClock(lambda: began + clock.now, lambda: clock.now, clock.sleep),
+        times=SystemClock(lambda: began + clock.now, lambda: clock.now, sleep=clock.sleep),
     )  # fmt: skip
     await monitor.tick()
     spent = time.process_time()

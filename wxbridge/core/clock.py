@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from operator import itemgetter
 
@@ -20,11 +21,15 @@ def _since_boot() -> float:
 
 @dataclass(frozen=True)
 class SystemClock:
-    """Where the time comes from: wall-clock seconds since the epoch, monotonic ones, and those since the start."""
+    """Where the time comes from: seconds since the epoch, monotonic ones, those since the start, and a way to wait.
+
+    Tests hand in their own. `monotonic` stands still while the machine sleeps, `boot` does not.
+    """
 
     wall: Callable[[], float] = time.time
     monotonic: Callable[[], float] = time.monotonic
     boot: Callable[[], float] = _since_boot
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 def read_both(clock: SystemClock) -> tuple[float, float]:

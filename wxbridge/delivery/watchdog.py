@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import aiohttp
@@ -19,6 +17,7 @@ from yarl import URL
 
 from wxbridge.config.types import WatchSettings
 from wxbridge.core.addresses import parse_address
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import ChannelStatus
 from wxbridge.core.systemd import notify_systemd, watchdog_seconds
@@ -31,15 +30,6 @@ BACKLOG_CHECK_SECONDS = 15.0
 """Between two looks at what waits."""
 HEARTBEAT_LIMIT_SECONDS = 10.0
 """In which the dead man's switch must answer."""
-
-
-@dataclass(frozen=True)
-class WatchdogClock:
-    """Where the time comes from: seconds since the epoch, monotonic ones, and how to let some pass."""
-
-    wall: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 class TroubleFinder(Protocol):
@@ -70,12 +60,12 @@ class Watchdog:
         channels: ChannelStatuses,
         backlog: BacklogWarner,
         settings: WatchSettings,
-        clock: WatchdogClock | None = None,
+        clock: SystemClock | None = None,
         environment: Mapping[str, str] = os.environ,
     ) -> None:
         self._health, self._channels, self._backlog = health, channels, backlog
         self._settings = settings
-        self._clock = clock or WatchdogClock()
+        self._clock = clock or SystemClock()
         self._address = environment.get("NOTIFY_SOCKET", "")
         self._limit = watchdog_seconds(environment) if self._address else None
         self._shown = ""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import structlog
 
 from wxbridge.alerts.sources.host import NAME
 from wxbridge.config.hosts import DISK_STATES, FigureLimit, HostSettings, resolve_limits
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.model import Accepted
@@ -67,15 +67,6 @@ class HostSensor(Protocol):
 
     def about(self) -> dict[str, float | str]:
         """What does not change."""
-
-
-@dataclass(frozen=True)
-class MonitorClock:
-    """The clocks: `wall` in seconds since the epoch, `monotonic`, which stands still while the machine sleeps."""
-
-    wall: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 @dataclass
@@ -126,13 +117,13 @@ class HostMonitor:
         *,
         language: Language = "en",
         timezone: tzinfo = UTC,
-        times: MonitorClock | None = None,
+        times: SystemClock | None = None,
         sensors: Callable[[HostSettings], HostSensor] = sensors_of,
         processes: Callable[[], Busiest] = busiest,
     ) -> None:
         self._database = database
         self._accept = accept
-        self._times = times or MonitorClock()
+        self._times = times or SystemClock()
         self._make_sensors = sensors
         self._processes = processes
         self._hosts: dict[str, _WatchedHost] = {}

@@ -17,8 +17,9 @@ from urllib.parse import urlsplit
 import aiohttp
 import structlog
 
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.errors import WxbridgeError
-from wxbridge.hosts.monitor import HostSensor, MonitorClock, in_thread
+from wxbridge.hosts.monitor import HostSensor, in_thread
 from wxbridge.hosts.samples import SAMPLES_KEPT_SECONDS, Sample
 from wxbridge.hosts.sensors import busiest
 from wxbridge.hosts.warnings import Busiest
@@ -80,7 +81,7 @@ class Pusher:
     """Seconds."""
     sensors: HostSensor
     post: Post
-    times: MonitorClock = field(default_factory=MonitorClock)
+    times: SystemClock = field(default_factory=SystemClock)
     processes: Callable[[], Busiest] = busiest
     _waiting: deque[Sample] = field(init=False)
     _about: Mapping[str, float | str] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """Samples in the database: a row for a minute or so of one machine, its figures as columns.
 
-The functions take a connection and run inside `Database.run`. MonitorClock are seconds since the epoch.
+The functions take a connection and run inside `Database.run`. Times are seconds since the epoch.
 """
 
 from __future__ import annotations

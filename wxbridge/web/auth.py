@@ -16,9 +16,10 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from wxbridge.config.hooks import HookSettings
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.sliding_window import Rate
 from wxbridge.web.hooks import source_of
-from wxbridge.web.limits import CLOCK, MAX_WRONG_TOKENS, RatePerKey, WebClock
+from wxbridge.web.limits import CLOCK, MAX_WRONG_TOKENS, RatePerKey
 from wxbridge.web.origin import IpNetwork, name_subscriber, read_origin
 from wxbridge.web.responses import CALLER, IN_CONSOLE, Handler, RequestRefused, read_body
 
@@ -189,7 +190,7 @@ class AccessRules:
         hooks: Mapping[str, HookSettings],
         read_token: str,
         rate: Rate | None,
-        clock: WebClock,
+        clock: SystemClock,
         proxies: Sequence[IpNetwork] = (),
     ) -> None:
         shared = (("server", token.encode()),) if token else ()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.sliding_window import Rate, SlidingWindow
 
 
@@ -37,20 +36,11 @@ MAX_WRONG_TOKENS = Rate(10, 300.0)
 
 
 @dataclass(frozen=True)
-class WebClock:
-    """Where the time is read, so that tests can hand in their own. Both in seconds."""
-
-    wall: Callable[[], float] = time.time
-    """Since the epoch."""
-    monotonic: Callable[[], float] = time.monotonic
-
-
-@dataclass(frozen=True)
 class RatePerKey:
     """At most `rate` for each key, in a sliding window."""
 
     rate: Rate
-    clock: WebClock
+    clock: SystemClock
     max_keys: int = 5000
     """Beyond it those that were counted longest ago are forgotten."""
     _windows: OrderedDict[str, SlidingWindow] = field(default_factory=OrderedDict)
@@ -70,4 +60,4 @@ class RatePerKey:
 
 LIMITS = web.AppKey("limits", HttpLimits)
 """Where an application keeps what its clients may take."""
-CLOCK = web.AppKey("clock", WebClock)
+CLOCK = web.AppKey("clock", SystemClock)

@@ -8,10 +8,11 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Middleware
 
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.sliding_window import Rate
 from wxbridge.core.text.i18n import say
 from wxbridge.web.hooks import TOLD_OPERATORS, source_of
-from wxbridge.web.limits import RatePerKey, WebClock
+from wxbridge.web.limits import RatePerKey
 from wxbridge.web.responses import CALLER, Handler, shorten_name
 from wxbridge.web.services import SERVICES
 
@@ -26,7 +27,7 @@ _HTTP_ERRORS = range(400, 500)
 _HOOKS = "/hooks/"
 
 
-def make_refusal_reporter(clock: WebClock) -> Middleware:
+def make_refusal_reporter(clock: SystemClock) -> Middleware:
     """Make the middleware that reports refusals; it stands around the one that answers errors."""
     senders, bridge = RatePerKey(PER_SENDER, clock), RatePerKey(PER_BRIDGE, clock)
 

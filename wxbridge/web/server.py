@@ -6,9 +6,10 @@ from aiohttp import web
 
 from wxbridge.config.hooks import HooksSettings
 from wxbridge.config.schema import ServerSettings
+from wxbridge.core.clock import SystemClock
 from wxbridge.web import api, console, hooks, pages
 from wxbridge.web.auth import ACCESS, AccessRules, check_access, reveal
-from wxbridge.web.limits import CLOCK, LIMITS, HttpLimits, WebClock
+from wxbridge.web.limits import CLOCK, LIMITS, HttpLimits
 from wxbridge.web.refusals import make_refusal_reporter
 from wxbridge.web.responses import answer_errors
 from wxbridge.web.services import SERVICES, WebServices
@@ -20,7 +21,7 @@ def make_app(
     hook_settings: HooksSettings,
     *,
     limits: HttpLimits | None = None,
-    clock: WebClock | None = None,
+    clock: SystemClock | None = None,
     with_console: bool = True,
 ) -> web.Application:
     """Put the application of a configuration together; serve it with `HttpRunner`.
@@ -33,7 +34,7 @@ def make_app(
         clock: Where the time is read.
         with_console: Whether the pages for people are at `/`.
     """
-    clock = clock or WebClock()
+    clock = clock or SystemClock()
     app = web.Application(
         middlewares=[make_refusal_reporter(clock), answer_errors, check_access], client_max_size=settings.max_body
     )

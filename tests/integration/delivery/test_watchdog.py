@@ -28,6 +28,7 @@ from wxbridge.channels.console import ConsoleTarget
 from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.config.schema import Config
 from wxbridge.config.types import TargetSettings, WatchSettings
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import ConfigError, StorageError
 from wxbridge.core.metrics import Metrics
@@ -36,7 +37,7 @@ from wxbridge.core.systemd import announced_to_systemd, notify_systemd, watchdog
 from wxbridge.delivery.backlog import BacklogWarner, WaitingTarget, describe_backlog, read_waiting
 from wxbridge.delivery.health import BridgeHealth, Trouble
 from wxbridge.delivery.outbox import Outbox
-from wxbridge.delivery.watchdog import BACKLOG_CHECK_SECONDS, Watchdog, WatchdogClock, ping
+from wxbridge.delivery.watchdog import BACKLOG_CHECK_SECONDS, Watchdog, ping
 from wxbridge.testing import FakeClock
 
 SECRET = "a-secret-in-the-path"
@@ -211,7 +212,7 @@ class House:
             environment["WATCHDOG_USEC"] = watchdog
         loops = 1 + bool(systemd and watchdog) + ("heartbeat" in settings)
         timeline = Timeline(self.clock, loops)
-        clock = WatchdogClock(self.clock.wall, self.clock.monotonic, timeline.sleep)
+        clock = SystemClock(self.clock.wall, self.clock.monotonic, sleep=timeline.sleep)
         given = WatchSettings(**settings)
         watching = Watchdog(self, self, self.backlog(given.oldest), given, clock, environment)
 

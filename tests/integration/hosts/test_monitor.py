@@ -20,12 +20,13 @@ from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import Route
 from wxbridge.alerts.sources import host as source
 from wxbridge.config.hosts import HostSettings
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Accepted, AlertStatus, Capabilities, Notification, Picture, Text
 from wxbridge.hosts import figures, store
-from wxbridge.hosts.monitor import HostMonitor, MonitorClock
+from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.pictures.charts.host_chart import charts_of
 
 NOW = 1_767_261_600.0
@@ -76,7 +77,7 @@ class HostHarness:
         return HostMonitor(
             HostSettings.model_validate({"name": "web-1", **settings}), self.database, self.accept,
             language="en", timezone=ZONE,
-            times=MonitorClock(lambda: self.wall, lambda: self.now, no_sleep),
+            times=SystemClock(lambda: self.wall, lambda: self.now, sleep=no_sleep),
             sensors=lambda _: self,
             processes=lambda: {"cpu": [("java", 4711, 180.2)], "memory": [("mysqld", 88, 2e9)]},
         )  # fmt: skip
@@ -432,7 +433,7 @@ async def _take(monitor: HostMonitor, settings: HostSettings) -> None:
 
 async def test_without_the_section_nothing_is_measured_and_samples_are_refused(harness: HostHarness) -> None:
     monitor = HostMonitor(
-        None, harness.database, harness.accept, times=MonitorClock(lambda: harness.wall, lambda: harness.now)
+        None, harness.database, harness.accept, times=SystemClock(lambda: harness.wall, lambda: harness.now)
     )
     body = a_push("db-1", harness.wall, [5.0])
     assert await monitor.receive(body) is None

@@ -13,8 +13,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from wxbridge.alerts.sources import host as source
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.errors import BadBody, WxbridgeError
-from wxbridge.hosts.monitor import MonitorClock
 from wxbridge.hosts.push import Pusher, hook_url, poster
 from wxbridge.hosts.pushed import read_pushed
 
@@ -57,8 +57,8 @@ class Machine:
         await asyncio.sleep(0)
 
     @property
-    def times(self) -> MonitorClock:
-        return MonitorClock(lambda: self.now + 1e9, lambda: self.now, self.sleep)
+    def times(self) -> SystemClock:
+        return SystemClock(lambda: self.now + 1e9, lambda: self.now, sleep=self.sleep)
 
 
 @pytest.fixture

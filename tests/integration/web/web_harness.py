@@ -24,13 +24,14 @@ from wxbridge.channels.manager import ChannelSetup
 from wxbridge.config.hooks import HookSettings, HooksSettings
 from wxbridge.config.schema import Config, ServerSettings
 from wxbridge.config.watcher import ConfigState
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.json_values import read_json
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, Alert, AlertGroup, AlertStatus, Body, ChannelStatus, Message, Picture, Text
 from wxbridge.pictures.store import PictureStore
 from wxbridge.web.connections import HttpRunner
-from wxbridge.web.limits import HttpLimits, WebClock
+from wxbridge.web.limits import HttpLimits
 from wxbridge.web.server import make_app
 from wxbridge.web.services import WebServices
 
@@ -136,8 +137,8 @@ class Time:
 
     now: float = 1_700_000_000.0
 
-    def clock(self) -> WebClock:
-        return WebClock(wall=lambda: self.now, monotonic=lambda: self.now)
+    def clock(self) -> SystemClock:
+        return SystemClock(wall=lambda: self.now, monotonic=lambda: self.now)
 
 
 @dataclass(frozen=True)
@@ -337,7 +338,7 @@ async def alone(
     token: str | None = TOKEN,
     hooks: Mapping[str, HookSettings] | None = None,
     limits: HttpLimits | None = None,
-    clock: WebClock | None = None,
+    clock: SystemClock | None = None,
     with_console: bool = False,
     **settings: Any,
 ) -> AsyncIterator[FakedWeb]:

@@ -19,7 +19,7 @@ from wxbridge.hosts.sensors import Sensors, busiest, describe_own_limits
 from wxbridge.hosts.timed_calls import TimedCalls
 
 
-class MonitorClock(NamedTuple):
+class CpuTimes(NamedTuple):
     user: float
     nice: float
     system: float
@@ -44,7 +44,7 @@ class Machine:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now = 100.0
-        self.cpu = MonitorClock(0, 0, 0, 0, 0, 0, 0)
+        self.cpu = CpuTimes(0, 0, 0, 0, 0, 0, 0)
         self.nics = {"lo": Net(0, 0), "eth0": Net(0, 0)}
         self.drives = {"sda": Disk(0, 0)}
         monkeypatch.setattr(psutil, "cpu_times", lambda percpu=False: [self.cpu] if percpu else self.cpu)
@@ -77,7 +77,7 @@ def test_this_machine_can_be_measured() -> None:
 
 def test_the_first_sample_has_no_cpu_and_no_rates(machine: Machine) -> None:
     assert not machine.sample().keys() & {"cpu", "net_in", "disk_read"}
-    machine.cpu = MonitorClock(3, 0, 1, 5, 1, 2, 0)
+    machine.cpu = CpuTimes(3, 0, 1, 5, 1, 2, 0)
     machine.nics = {"lo": Net(10**9, 10**9), "eth0": Net(5000, 100)}
     machine.drives = {"sda": Disk(40960, 0)}
     figures = machine.sample()

@@ -22,10 +22,10 @@ from aiohttp import web
 from itsdangerous import BadSignature, Signer
 from sqlalchemy import Connection
 
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import read_facts, remember_fact
-from wxbridge.web.limits import WebClock
 from wxbridge.web.origin import IpNetwork
 
 log = structlog.get_logger()
@@ -97,7 +97,7 @@ class ConsoleTokens:
 class SessionStore:
     """Opens, reads and closes sessions."""
 
-    def __init__(self, database: Database, tokens: ConsoleTokens, clock: WebClock) -> None:
+    def __init__(self, database: Database, tokens: ConsoleTokens, clock: SystemClock) -> None:
         self._database, self._tokens, self._clock = database, tokens, clock
         self._key = b""
         self._closed: dict[str, float] = {}

@@ -12,12 +12,12 @@ import aiohttp_jinja2
 from aiohttp import web
 
 import wxbridge
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.text.i18n import LANGUAGES, Language
 from wxbridge.core.ttl_cache import TTLCache
 from wxbridge.web.console.events import ChangeFeed
 from wxbridge.web.console.page import ConsoleMemory, PageVisit, asset_path, say_in_console
 from wxbridge.web.console.session import HEADERS, ConsoleSession, ConsoleTokens, SessionStore
-from wxbridge.web.limits import WebClock
 from wxbridge.web.services import WebServices
 
 MAX_FLASHES = 500
@@ -47,7 +47,7 @@ class ConsoleSite:
     tokens: ConsoleTokens
     sessions: SessionStore
     changes: ChangeFeed
-    clock: WebClock
+    clock: SystemClock
     version: str
     """Changes with every file that browsers keep."""
     memory: ConsoleMemory = field(default_factory=ConsoleMemory)

@@ -18,10 +18,10 @@ from tests.integration.web.console.console_harness import EVIL, READ_TOKEN, TOKE
 from tests.integration.web.web_harness import alone, fake_services, server_settings
 from tests.support import REPOSITORY
 from wxbridge.config.hooks import HooksSettings
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.web.console.page import local_path
 from wxbridge.web.console.session import SESSION_SECONDS, ConsoleTokens, SessionStore
-from wxbridge.web.limits import WebClock
 from wxbridge.web.listener import HttpListener
 from wxbridge.web.server import make_app
 
@@ -244,7 +244,7 @@ async def test_without_a_token_the_console_is_open_by_the_name_of_this_machine_o
 
 async def test_a_session_ends_with_its_time_its_token_or_a_forged_sign_and_survives_a_restart(tmp_path: Path) -> None:
     store, now = Database.open(sqlite_url(tmp_path)), [1000.0]
-    clock = WebClock(wall=lambda: now[0])
+    clock = SystemClock(wall=lambda: now[0])
 
     async def sessions(tokens: ConsoleTokens) -> SessionStore:
         made = SessionStore(store, tokens, clock)
