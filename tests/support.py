@@ -36,7 +36,7 @@ def free_port() -> int:
 
 
 async def wait_until(
-    condition: Callable[[], Any], *, seconds: float = 20.0, explain: Callable[[], str] | None = None
+    condition: Callable[[], Any], *, seconds: float = 60.0, explain: Callable[[], str] | None = None
 ) -> Any:
     """Look every 5 ms whether something is so, and return what was found.
 
@@ -62,7 +62,7 @@ async def wait_for_change(
     changed: asyncio.Event,
     condition: Callable[[], Any],
     *,
-    seconds: float = 20.0,
+    seconds: float = 60.0,
     explain: Callable[[], str] | None = None,
 ) -> Any:
     """Look whether something is so each time that `changed` is set, and return what was found; see `wait_until`."""
@@ -76,7 +76,7 @@ async def wait_for_change(
         raise AssertionError(explain() if explain else f"not within {seconds:g} seconds") from None
 
 
-async def wait_until_served(url: str, *, seconds: float = 30.0) -> None:
+async def wait_until_served(url: str, *, seconds: float = 60.0) -> None:
     """Wait until an address answers 200."""
 
     async def is_served() -> bool:

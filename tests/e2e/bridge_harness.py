@@ -25,7 +25,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from wxbridge.simulator import Simulator
 
-WAIT = 20.0
+WAIT = 60.0
 """Seconds within which anything that is waited for must happen."""
 
 

@@ -104,7 +104,7 @@ async def test_while_wechat_is_logged_out_the_alert_and_the_login_code_come_thro
     (code,) = [message.data for message in services.wecom.messages if message.kind == "image"]
     assert code.startswith(PNG)
     harness.simulator.scan()
-    await harness.until(lambda: harness.simulator.logged_in)
+    await bridge.event("wechat state", state="online")
     await bridge.post(legacy("at home again"))
     await harness.until(lambda: "at home again" in str(harness.room()))
     assert "while away" not in str(harness.room())

@@ -228,5 +228,5 @@ async def test_a_job_that_fails_is_told_once(harness: BridgeHarness) -> None:
         assert "gone.png" in err
     await harness.until(lambda: any("gone" in text for text in harness.chat()))
     await harness.command("send", "master", "end")
-    await asyncio.wait_for(harness.until(lambda: harness.chat()[-1] == "end"), 20)
+    await asyncio.wait_for(harness.until(lambda: harness.chat()[-1] == "end"), 60)
     assert sum("Job gone failed" in text for text in harness.chat()) == 1

@@ -6,7 +6,6 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from enum import Enum, auto
 from typing import Any
 
 import structlog
@@ -26,80 +25,81 @@ CANCEL_SECONDS = 0.1
 """That a request gets to notice that its time is over."""
 
 
-class HttpRunner(web.AppRunner):
-    """aiohttp's runner, for applications of `make_app`: it keeps their limits, and writes no access log.
+class ServedApplication:
+    """An application of `make_app` that was started, and what it answers at the moment."""
 
-    An access log would hold addresses, and those hold `?token=`.
+    def __init__(self, app: web.Application) -> None:
+        # No access log: the addresses in it could hold `?token=`.
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        self._answering: set[asyncio.Task[Any]] = set()
+        services, access = app.get(SERVICES), app.get(ACCESS)
+        self.limits = app.get(LIMITS) or HttpLimits()
+        self.metrics = services.metrics if services else Metrics()
+        self.proxies: Sequence[IpNetwork] = access.proxies if access else ()
+
+    async def start(self) -> None:
+        """Run what the application does before its first request."""
+        await self._runner.setup()
+
+    def create_request(self, *parts: Any) -> web.BaseRequest:
+        """Make a request of a head that has arrived, within the application's limits."""
+        return self._started.request_factory(*parts)
+
+    async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Have the application answer."""
+        task = asyncio.current_task()
+        if task is not None and task not in self._answering:
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+        return await self._started.request_handler(request)
+
+    async def leave(self, seconds: float) -> None:
+        """End: streams of events at once, other answers when they are given or after so many seconds."""
+        # What has arrived a moment ago has yet to reach `answer`.
+        await asyncio.sleep(0)
+        try:
+            # Streams of events never end by themselves; the application is told to end them.
+            await self._runner.shutdown()
+            for limit in (seconds, CANCEL_SECONDS):
+                if self._answering:
+                    _, late = await asyncio.wait(self._answering, timeout=limit)
+                    for task in late:
+                        task.cancel()
+        finally:
+            await self._runner.cleanup()
+
+    @property
+    def _started(self) -> web.Server:
+        if self._runner.server is None:
+            raise RuntimeError("the application was not started")
+        return self._runner.server
+
+
+class HttpServer(web.Server):
+    """What makes a connection of every client that comes, and has the present application answer it.
+
+    A connection outlives the application that answered on it: where that is exchanged, no client notices.
     """
 
-    def __init__(self, app: web.Application, *, shutdown_timeout: float = 1.0) -> None:
-        """Set up like any runner. `shutdown_timeout`: seconds that requests get to finish."""
-        super().__init__(app, access_log=None, shutdown_timeout=shutdown_timeout, handle_signals=False)
-
-    async def leave(self, limit: float, patience: float = 0.0) -> None:
-        """End: idle connections at once, the others when they are answered or after `limit` seconds.
-
-        Where nothing was asked yet, `patience` is how many seconds are left for that.
-        """
-        for site in list(self.sites):
-            await site.stop()
-        # What was accepted a moment ago has yet to arrive at the application.
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        server = self.server
-        try:
-            if isinstance(server, _HttpServer):
-                server.begin_leaving()
-                # Streams of events never end by themselves; the application is told to end them.
-                await self.shutdown()
-                await server.leave(limit, patience)
-                await server.shutdown(CANCEL_SECONDS)
-        finally:
-            await self.cleanup()
-
-    async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        services = self.app.get(SERVICES)
-        access = self.app.get(ACCESS)
-        return _HttpServer(
-            made,
-            self.app.get(LIMITS) or HttpLimits(),
-            services.metrics if services else Metrics(),
-            access.proxies if access else (),
-        )
-
-
-class _ConnectionState(Enum):
-    FRESH = auto()
-    """Nothing was asked yet."""
-    BUSY = auto()
-    """A request is on its way, or being answered."""
-    IDLE = auto()
-    """All that was asked is answered."""
-
-
-class _HttpServer(web.Server):
-    """What makes a connection of every client that comes."""
-
-    def __init__(
-        self, like: web.Server, limits: HttpLimits, metrics: Metrics, proxies: Sequence[IpNetwork] = ()
-    ) -> None:
-        self._create_request = like.request_factory
-        super().__init__(
-            like.request_handler, request_factory=self._begin_request, handler_cancellation=like.handler_cancellation
-        )
-        self.limits = limits
-        self.metrics = metrics
-        self.proxies = proxies
+    def __init__(self, served: ServedApplication) -> None:
+        super().__init__(self._answer, request_factory=self._begin_request)
+        self.served = served
+        """What answers whatever is asked from now on."""
         self.by_subscriber: dict[str, dict[_HttpConnection, None]] = {}
         """The open connections, the oldest first."""
-        self.leaving = False
+        self.is_closing = False
         self.all_closed = asyncio.Event()
 
     def _begin_request(self, message: Any, payload: Any, protocol: Any, *others: Any) -> Any:
         """Make a request of a head that has arrived."""
-        protocol.head_arrived()
-        return self._create_request(message, payload, protocol, *others)
+        protocol.head_arrived(self.served)
+        return self.served.create_request(message, payload, protocol, *others)
+
+    async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        """Have the application answer that was there when the head arrived."""
+        connection = request.protocol
+        served = connection.served if isinstance(connection, _HttpConnection) else self.served
+        return await served.answer(request)
 
     @property
     def open(self) -> int:
@@ -110,10 +110,11 @@ class _HttpServer(web.Server):
         """Take a connection in, if need be in place of the oldest that says nothing; name its subscriber, or None."""
         subscriber = name_subscriber(address)
         others = self.by_subscriber.get(subscriber, {})
-        if len(others) >= self.limits.max_connections_per_address and not is_among(address, self.proxies):
+        limits = self.served.limits
+        if len(others) >= limits.max_connections_per_address and not is_among(address, self.served.proxies):
             if not self._make_room(others):
                 return None
-        elif self.open >= self.limits.max_connections:
+        elif self.open >= limits.max_connections:
             # Whoever holds most of them gives one up first.
             for theirs in sorted(self.by_subscriber.values(), key=len, reverse=True):
                 if self._make_room(theirs):
@@ -128,7 +129,7 @@ class _HttpServer(web.Server):
         silent = next((each for each in connections if each.is_headless), None)
         if silent is None:
             return False
-        self.metrics.refused.labels("connections").inc()
+        self.served.metrics.refused.labels("connections").inc()
         silent.give_way()
         return True
 
@@ -139,45 +140,34 @@ class _HttpServer(web.Server):
         if not theirs:
             self.by_subscriber.pop(subscriber, None)
 
-    def begin_leaving(self) -> None:
-        """Close what is idle, and from now on each connection once it is answered."""
-        self.leaving = True
-        self._close(_ConnectionState.IDLE)
-
-    def pre_shutdown(self) -> None:
-        """Close what is idle. What is under way goes on; aiohttp would take in no more of a body that is coming."""
-        self.begin_leaving()
-        self._close(_ConnectionState.FRESH)
-
-    def _close(self, state: _ConnectionState) -> None:
+    async def close(self, seconds: float) -> None:
+        """End: idle connections at once, the others when they are answered or after so many seconds."""
+        # What was accepted a moment ago has yet to arrive here.
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        self.is_closing = True
         for connection in self.connections:
-            if isinstance(connection, _HttpConnection) and connection.state is state:
+            if isinstance(connection, _HttpConnection) and not connection.is_busy:
                 connection.force_close()
-
-    async def leave(self, limit: float, patience: float) -> None:
-        """Wait until every connection is closed, for `limit` seconds; those that are fresh have `patience` seconds."""
+        leaving = asyncio.create_task(self.served.leave(seconds), name="http leaves")
         with suppress(TimeoutError):
-            async with asyncio.timeout(limit):
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(patience):
-                        await self._wait_closed()
-                self._close(_ConnectionState.FRESH)
-                await self._wait_closed()
-
-    async def _wait_closed(self) -> None:
-        while self.open:
-            self.all_closed.clear()
-            await self.all_closed.wait()
+            async with asyncio.timeout(seconds):
+                while self.open:
+                    self.all_closed.clear()
+                    await self.all_closed.wait()
+        await self.shutdown(CANCEL_SECONDS)
+        await leaving
 
     def __call__(self) -> _HttpConnection:
+        """Make the protocol of a connection that was accepted."""
         return _HttpConnection(self)
 
 
 class _HttpConnection(web.RequestHandler):
     """aiohttp's connection, which ends itself where a request's head does not come, or there are too many."""
 
-    def __init__(self, server: _HttpServer) -> None:
-        limits = server.limits
+    def __init__(self, server: HttpServer) -> None:
+        limits = server.served.limits
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -191,13 +181,16 @@ class _HttpConnection(web.RequestHandler):
         self.is_headless = True
         """Whether no head of a request has come yet."""
         self._head_timer: asyncio.TimerHandle | None = None
-        self.state = _ConnectionState.FRESH
+        self.is_busy = False
+        """Whether a request is on its way, or being answered."""
+        self.served = server.served
+        """What answers the request that is under way."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         peer = transport.get_extra_info("peername")
         self._subscriber = self._shared.admit(self, str(peer[0]) if isinstance(peer, tuple) else "")
         if self._subscriber is None:
-            self._shared.metrics.refused.labels("connections").inc()
+            self._shared.served.metrics.refused.labels("connections").inc()
             _say(transport, "503 Service Unavailable", "Too many connections are open. Try again.")
             transport.close()
             return
@@ -207,8 +200,8 @@ class _HttpConnection(web.RequestHandler):
     def data_received(self, data: bytes) -> None:
         if self._subscriber is None:
             return
-        if self.state is not _ConnectionState.BUSY:
-            self.state = _ConnectionState.BUSY
+        if not self.is_busy:
+            self.is_busy = True
             if self._head_timer is None:
                 self._await_head()
         super().data_received(data)
@@ -223,16 +216,17 @@ class _HttpConnection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        if self._shared.leaving and isinstance(resp, web.StreamResponse):
+        if self._shared.is_closing and isinstance(resp, web.StreamResponse):
             resp.force_close()
         finished = await super().finish_response(request, resp, start_time)
         # Where more of the body is still to come, the connection is closed behind it.
         if request.content.is_eof():
-            self.state = _ConnectionState.IDLE
+            self.is_busy = False
         return finished
 
-    def head_arrived(self) -> None:
-        """Wait for no head any more: a whole one is there."""
+    def head_arrived(self, served: ServedApplication) -> None:
+        """Wait for no head any more: a whole one is there, for this application."""
+        self.served = served
         self.is_headless = False
         self._cancel_timer()
 
@@ -265,7 +259,7 @@ class _HttpConnection(web.RequestHandler):
         if request.writer.output_size > 0:
             raise ConnectionError("an answer was already begun")
         if status < 500:  # noqa: PLR2004 - HTTP
-            self._shared.metrics.refused.labels("bad_request").inc()
+            self._shared.served.metrics.refused.labels("bad_request").inc()
             log.debug("no HTTP request", kind=type(exc).__name__)
             too_long = isinstance(exc, LineTooLong)
             sentence = f"The address or a header is longer than {self.max_field_size} bytes." if too_long else (
@@ -278,13 +272,13 @@ class _HttpConnection(web.RequestHandler):
         return response
 
     def _await_head(self) -> None:
-        self._head_timer = asyncio.get_running_loop().call_later(self._shared.limits.head_seconds, self._give_up)
+        self._head_timer = asyncio.get_running_loop().call_later(self._shared.served.limits.head_seconds, self._give_up)
 
     def _give_up(self) -> None:
         self._head_timer = None
-        self._shared.metrics.refused.labels("slow").inc()
+        self._shared.served.metrics.refused.labels("slow").inc()
         if self.transport is not None:
-            limit = self._shared.limits.head_seconds
+            limit = self._shared.served.limits.head_seconds
             _say(self.transport, "408 Request Timeout", f"No whole request came within {limit:g} seconds.")
         self.force_close()
 

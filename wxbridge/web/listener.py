@@ -13,14 +13,12 @@ import structlog
 from aiohttp import web
 
 from wxbridge.core.errors import WxbridgeError
-from wxbridge.web.connections import HttpRunner
+from wxbridge.web.connections import HttpServer, ServedApplication
 
 log = structlog.get_logger()
 
 LEAVE_SECONDS = 30.0
 """That requests to an application that was exchanged get to finish; as long as a body may take."""
-PATIENCE_SECONDS = 2.0
-"""That a connection to it on which nothing was asked yet has for that."""
 SHUTDOWN_SECONDS = 1.0
 """That requests get to finish where the bridge ends."""
 _BACKLOG = 128
@@ -34,7 +32,8 @@ class HttpListener:
 
     def __init__(self) -> None:
         self._sockets: list[socket.socket] = []
-        self._runner: HttpRunner | None = None
+        self._runner: web.ServerRunner | None = None
+        self._server: HttpServer | None = None
         self._leaving: set[asyncio.Task[None]] = set()
         self._exhausted_at: float | None = None
 
@@ -70,19 +69,22 @@ class HttpListener:
         return port
 
     async def serve(self, app: web.Application) -> None:
-        """Have an application answer from now on; what another has begun to answer, it finishes."""
+        """Have an application answer what is asked from now on; what another has begun to answer, it finishes."""
         asyncio.get_running_loop().set_exception_handler(self._note_exception)
-        # No access log: the addresses in it could hold `?token=`.
-        runner = HttpRunner(app, shutdown_timeout=SHUTDOWN_SECONDS)
-        await runner.setup()
-        for listening in self._sockets:
-            # A site closes what it is given.
-            await web.SockSite(runner, listening.dup(), backlog=_BACKLOG).start()
-        before, self._runner = self._runner, runner
-        if before is not None:
-            task = asyncio.create_task(before.leave(LEAVE_SECONDS, PATIENCE_SECONDS), name="http leaves")
+        served = ServedApplication(app)
+        await served.start()
+        if self._server is not None:
+            before, self._server.served = self._server.served, served
+            task = asyncio.create_task(before.leave(LEAVE_SECONDS), name="http leaves")
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
+            return
+        self._server = HttpServer(served)
+        self._runner = web.ServerRunner(self._server)
+        await self._runner.setup()
+        for listening in self._sockets:
+            # A site closes what it is given.
+            await web.SockSite(self._runner, listening.dup(), backlog=_BACKLOG).start()
 
     async def close(self) -> None:
         """Take no more; what is being answered gets a second."""
@@ -90,8 +92,11 @@ class HttpListener:
         leaving = list(self._leaving)
         for task in leaving:
             task.cancel()
-        if self._runner is not None:
-            await self._runner.leave(SHUTDOWN_SECONDS)
+        if self._runner is not None and self._server is not None:
+            for site in self._runner.sites:
+                await site.stop()
+            await self._server.close(SHUTDOWN_SECONDS)
+            self._runner = self._server = None
         if leaving:
             await asyncio.wait(leaving, timeout=2 * SHUTDOWN_SECONDS)
 

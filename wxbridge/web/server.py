@@ -24,7 +24,7 @@ def make_app(
     clock: SystemClock | None = None,
     with_console: bool = True,
 ) -> web.Application:
-    """Put the application of a configuration together; serve it with `HttpRunner`.
+    """Put the application of a configuration together; serve it with `HttpListener`.
 
     Args:
         services: Whom it asks.

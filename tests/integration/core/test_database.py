@@ -164,7 +164,7 @@ async def test_whoever_asks_while_it_closes_gets_an_answer(database: Database) -
     await asyncio.sleep(0.05)
     assert database._closed
     with pytest.raises(StorageError, match="closed"):
-        await asyncio.wait_for(database.run(keep("late")), 5)
+        await asyncio.wait_for(database.run(keep("late")), 60)
     await hold.release()
     await closing
 

@@ -62,7 +62,7 @@ class Timeline:
 
     async def settle(self) -> None:
         """Wait until every loop has done what it had to do now."""
-        async with asyncio.timeout(10), self._more:
+        async with asyncio.timeout(60), self._more:
             await self._more.wait_for(lambda: len(self._sleeping) == self._loops)
 
     async def advance(self, seconds: float) -> None:
@@ -529,7 +529,7 @@ async def test_a_running_bridge_tells_systemd_and_shows_in_readyz_what_waits(
 
     loop.add_reader(systemd._socket, hear)
     try:
-        async with asyncio.timeout(20), app.running(read(RUNNING)) as bridge, aiohttp.ClientSession() as session:
+        async with asyncio.timeout(60), app.running(read(RUNNING)) as bridge, aiohttp.ClientSession() as session:
             assert await heard.get() == "READY=1"
             while await heard.get() != "WATCHDOG=1":
                 pass

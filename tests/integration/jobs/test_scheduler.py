@@ -397,7 +397,7 @@ async def test_a_scheduled_job_runs_and_a_failing_one_stops_nobody(
         f"  - {{id: good, {every}, text: tick}}\n",
     )
     harness = SchedulerHarness(config, database, artist)
-    async with scheduling(harness), asyncio.timeout(10):
+    async with scheduling(harness), asyncio.timeout(60):
         while [body for _, body in await harness.texts()].count("tick") < 2:  # noqa: ASYNC110 - the database has no event
             await asyncio.sleep(0.05)
     told = [body for target, body in await harness.texts() if target == "master"]

@@ -442,7 +442,7 @@ async def real(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
 
 async def alerts_of(url: str) -> list[dict[str, str]]:
     """The labels of the firing alerts as Alertmanager would be told them, once all of them fire."""
-    async with aiohttp.ClientSession() as session, asyncio.timeout(20):
+    async with aiohttp.ClientSession() as session, asyncio.timeout(60):
         while True:
             try:
                 async with session.get(url + "/api/v1/alerts") as answer:

@@ -262,7 +262,7 @@ async def test_two_bridges_with_one_dashboard_take_turns(grafana: FakeGrafana, m
     second = asyncio.create_task(make().paint(params("second")))
     for _ in range(3):
         grafana.read.clear()
-        await asyncio.wait_for(grafana.read.wait(), 10)
+        await asyncio.wait_for(grafana.read.wait(), 60)
     assert len(grafana.saved) == 1, "the second one does not touch what the first one filled"
     grafana.may_draw.set()
     assert (await first, await second) == (panel_png("first"), panel_png("second"))

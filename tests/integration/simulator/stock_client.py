@@ -61,7 +61,7 @@ async def converse(simulator: Simulator) -> None:
         pass
     assert payload.mention_ids == [simulator.world.bot.id]
     await puppet.stop()
-    await asyncio.wait_for(running, 10)
+    await asyncio.wait_for(running, 60)
 
 
 async def main() -> None:

@@ -30,8 +30,8 @@ from wxbridge.core.json_values import read_json
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, Alert, AlertGroup, AlertStatus, Body, ChannelStatus, Message, Picture, Text
 from wxbridge.pictures.store import PictureStore
-from wxbridge.web.connections import HttpRunner
 from wxbridge.web.limits import HttpLimits
+from wxbridge.web.listener import HttpListener
 from wxbridge.web.server import make_app
 from wxbridge.web.services import WebServices
 
@@ -291,7 +291,7 @@ class FakedWeb(WebClient):
             for part in parts:
                 writer.write(part)
                 await writer.drain()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 return await reader.read()
         finally:
             writer.close()
@@ -355,11 +355,10 @@ async def alone(
         session = await stack.enter_async_context(aiohttp.ClientSession())
         alerts: Any = services.alerts
         server = FakedWeb(session, made, services.metrics, alerts)
-        runner = HttpRunner(made)
-        stack.push_async_callback(runner.cleanup)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        server.port = runner.addresses[0][1]
+        listener = HttpListener()
+        stack.push_async_callback(listener.close)
+        server.port = listener.bind("127.0.0.1", 0)
+        await listener.serve(made)
         yield server
 
 

@@ -65,7 +65,7 @@ class WechatHarness:
         if self.task is not None:
             self.task.cancel()
             # The channel's own limits add up to two seconds; a busy machine adds its own.
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(60):
                 await asyncio.gather(self.task, return_exceptions=True)
             self.task = None
 

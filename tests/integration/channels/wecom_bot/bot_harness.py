@@ -101,7 +101,7 @@ class BotHarness:
         self.server.thaw()
         for task in self.tasks:
             task.cancel()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             await asyncio.gather(*self.tasks, return_exceptions=True)
 
     async def state(self, state: ChannelState) -> ChannelStatus:

@@ -31,7 +31,7 @@ async def charts():
 
 
 async def gone(pid: int) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             try:
                 os.kill(pid, 0)
@@ -89,7 +89,7 @@ async def test_a_picture_that_takes_too_long_is_given_up_with_its_process(charts
 async def test_an_unused_process_is_ended() -> None:
     async with ChartWorker(idle=0.0) as charts:
         await charts.draw(CHART)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while charts.pid is not None:  # noqa: ASYNC110 - a timer of its own ends it
                 await asyncio.sleep(0.01)
 

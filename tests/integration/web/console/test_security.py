@@ -285,7 +285,7 @@ async def test_a_form_leads_back_to_a_page_of_ours_only(text: str) -> None:
 
 async def test_a_stream_ends_at_once_where_the_bridge_does(tmp_path: Path) -> None:
     async with aiohttp.ClientSession() as session:
-        async with console_alone(tmp_path) as url, asyncio.timeout(5):
+        async with console_alone(tmp_path) as url, asyncio.timeout(60):
             answer = await session.get(f"{url}/console/events")
             assert (await answer.content.readline()) == b"retry: 3000\n"
             began = asyncio.get_running_loop().time()
@@ -299,7 +299,7 @@ async def test_a_stream_does_not_hold_up_the_application_that_takes_over(tmp_pat
     url = f"http://127.0.0.1:{listener.bind('127.0.0.1', 0)}"
     try:
         await listener.serve(application(store, tmp_path))
-        async with aiohttp.ClientSession() as session, asyncio.timeout(5):
+        async with aiohttp.ClientSession() as session, asyncio.timeout(60):
             answer = await session.get(f"{url}/console/events")
             assert (await answer.content.readline()) == b"retry: 3000\n"
             await listener.serve(application(store, tmp_path))
