@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -115,7 +115,7 @@ async def _reader(descriptor: int) -> asyncio.StreamReader:
 
 @dataclass
 class BridgeProcess:
-    """A `wxbridge run` in its own process."""
+    """A `wxbridge run` in its own process, or another command that runs a bridge."""
 
     config: Path
     launcher: Launcher | None = None
@@ -124,6 +124,7 @@ class BridgeProcess:
     clock: Path | None = None
     """For a launcher's forks: the file that holds how wrong their wall clock is; see `set_clock`."""
     log_level: str = "info"
+    command: Sequence[str] = ("run",)
     logs: list[dict[str, Any]] = field(default_factory=list)
     output: list[str] = field(default_factory=list)
     url: str = ""
@@ -141,7 +142,7 @@ class BridgeProcess:
         """Start it and wait for nothing."""
         self.logs.clear()
         self.output.clear()
-        arguments = ["run", "-c", str(self.config), "--log-format", "json", "--log-level", self.log_level]
+        arguments = [*self.command, "-c", str(self.config), "--log-format", "json", "--log-level", self.log_level]
         if self.launcher:
             request = {"arguments": arguments, "constants": dict(self.constants)}
             if self.clock:

@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 
+from tests.support import free_port
+
 from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_main_job import legacy
 
@@ -157,6 +159,17 @@ async def test_sighup_has_the_file_read_at_once(harness: BridgeHarness) -> None:
     await greeted(harness)
     os.kill(bridge.pid, signal.SIGHUP)
     await bridge.event("configuration read again: nothing has changed")
+
+
+async def test_sighup_has_a_demo_read_its_file_again_too_and_does_not_end_it(harness: BridgeHarness) -> None:
+    harness.constants |= QUICKLY
+    demo = harness.process()
+    demo.command = ("demo", "--auto-scan", "--page-port", str(free_port()), "--gateway-port", str(free_port()))
+    await demo.start()
+    await demo.printed("hello master!")
+    os.kill(demo.pid, signal.SIGHUP)
+    await demo.event("configuration read again: nothing has changed")
+    assert await demo.stop() == 0
 
 
 async def test_a_changed_schedule_runs_and_a_removed_job_does_not(harness: BridgeHarness) -> None:

@@ -1,32 +1,101 @@
-"""`wxbridge`: the commands by name."""
+"""`wxbridge`: the commands by name. The module of a command is imported when that command is called."""
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command, get_group
 
 import wxbridge
-from wxbridge.cli import (
-    alerts,
-    chart,
-    doctor,
-    host,
-    jobs,
-    outbox,
-    people,
-    pictures,
-    routes,
-    service,
-    silences,
-    templates,
-)
 from wxbridge.cli.common import FAILED, WRONG_USAGE, print_problems, say
 from wxbridge.core.errors import ConfigError, WxbridgeError
 
+COMMANDS = {
+    "run": (
+        "service:run",
+        "Run the bridge until SIGTERM or Ctrl-C. A changed configuration is taken over; SIGHUP has it read at once.",
+    ),
+    "demo": (
+        "service:demo",
+        "Run the bridge against the simulator that ships with it. A real gateway is never touched.",
+    ),
+    "check": ("service:check", "Check the configuration; says everything that is wrong, each with its line."),
+    "status": (
+        "service:status",
+        "Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well.",
+    ),
+    "doctor": (
+        "doctor:doctor",
+        "Look at all that the bridge needs: state directory, gateway, rooms, Grafana, Prometheus, browser, font.",
+    ),
+    "rooms": ("people:rooms", "List the rooms that the account is in, with their ids."),
+    "contacts": ("people:contacts", "List the account's contacts, with their ids."),
+    "send": (
+        "alerts:send",
+        "Send a text, a picture, or both, through the outbox, and wait until the bridge has delivered it.",
+    ),
+    "render": (
+        "pictures:render",
+        "Take a screenshot of a page, whole, once it has settled. Works without a configuration file.",
+    ),
+    "chart": (
+        "chart:chart",
+        "Draw the chart that an alert would bring. Without a configuration file: `--prometheus`, or `--explain`.",
+    ),
+    "host": (
+        "host:host",
+        "Show how the machines are that the bridge watches; without a configuration, how this one is.",
+    ),
+    "simulator": (
+        "service:simulator",
+        "Run the WeChat that ships with wxbridge: a gateway, and a page to look at and to talk in.",
+    ),
+    "schema": ("service:schema", "Print the JSON Schema of jobs.yaml, for editors."),
+    "alert": ("alerts:alert", "Test alerts."),
+    "routes": ("routes:routes", "Where alerts go."),
+    "silences": ("silences:app", "What is to be quiet for a while."),
+    "template": ("templates:app", "Templates of what people read."),
+    "jobs": ("jobs:app", "Scheduled jobs."),
+    "outbox": ("outbox:app", "Messages: queued, sent, dead."),
+}
+"""By name: where the command stands (`MODULE:ATTRIBUTE` below wxbridge.cli; a function, or a `Typer` of several), and
+what the list of commands says of it."""
+
+
+def load_command(name: str) -> Any:
+    """Import a command, as what typer makes of it."""
+    module, _, attribute = COMMANDS[name][0].partition(":")
+    found = getattr(importlib.import_module(f"wxbridge.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        command: Any = get_group(found)
+    else:
+        single = typer.Typer(add_completion=False)
+        single.command()(found)
+        command = get_command(single)
+    command.name = name
+    return command
+
+
+class _CommandList(TyperGroup):
+    """The commands as the list of them shows them; the one that is called is loaded."""
+
+    def __init__(self, **options: Any) -> None:
+        listed = {name: TyperCommand(name, help=about) for name, (_, about) in COMMANDS.items()}
+        super().__init__(**{**options, "commands": listed})
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        """Find the command that the words begin with."""
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, load_command(name) if name else None, rest
+
+
 app = typer.Typer(
     name="wxbridge",
+    cls=_CommandList,
     help="Carries what a team's monitoring sees into WeChat, and answers there.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -45,30 +114,6 @@ def _options(
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,  # noqa: FBT002
 ) -> None:
     """Carries what a team's monitoring sees into WeChat, and answers there."""
-
-
-for _command in (
-    service.run,
-    service.demo,
-    service.check,
-    service.status,
-    doctor.doctor,
-    people.rooms,
-    people.contacts,
-    alerts.send,
-    pictures.render,
-    chart.chart,
-    host.host,
-    service.simulator,
-    service.schema,
-):
-    app.command()(_command)
-app.add_typer(alerts.alert, name="alert")
-app.add_typer(routes.routes, name="routes")
-app.add_typer(silences.app, name="silences")
-app.add_typer(templates.app, name="template")
-app.add_typer(jobs.app, name="jobs")
-app.add_typer(outbox.app, name="outbox")
 
 
 def main() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import getpass
 import json
 import os
@@ -12,15 +11,15 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
-from wxbridge.config.schema import Config, load
-from wxbridge.core.database import Database
 from wxbridge.core.errors import ConfigError
+
+if TYPE_CHECKING:  # `--help` needs none of it
+    from wxbridge.config.schema import Config
+    from wxbridge.core.database import Database
 
 T = TypeVar("T")
 
@@ -46,6 +45,7 @@ def read_config(path: Path | None, environment: Mapping[str, str] | None = None)
         ConfigError: with everything that is wrong; it makes the exit code 2.
     """
     from wxbridge import registry
+    from wxbridge.config.schema import load
 
     return load(config_path(path), registry.plugin_settings(), environment)
 
@@ -75,6 +75,8 @@ def database_of(config: Config) -> Iterator[Database]:
 
 def with_database(path: Path | None, work: Callable[[Config, Database], Awaitable[T]]) -> T:
     """Run something on the configured database to its end."""
+    import asyncio
+
     config = read_config(path)
 
     async def run() -> T:
@@ -92,6 +94,9 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, columns: Sequence[
     if not rows:
         say(empty)
         return
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column.replace("_", " ").upper(), overflow="fold")

@@ -16,7 +16,7 @@ from wxbridge.core.findings import Finding, FindingState
 
 
 def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
-    """Look at everything that the bridge needs: state directory, gateway, rooms, Grafana, Prometheus, browser, font.
+    """Look at all that the bridge needs: state directory, gateway, rooms, Grafana, Prometheus, browser, font.
 
     Exit code 1 where something is bad; a warning is none.
     """

@@ -48,6 +48,11 @@ def _stop_signals() -> asyncio.Event:
     return stop
 
 
+def _on_hangup(act: Callable[[], None]) -> None:
+    """Say what SIGHUP does, which by default would end the bridge, also while it starts."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, act)
+
+
 def run(
     config: ConfigOption = None,
     log_format: LogFormatOption = "auto",
@@ -63,11 +68,9 @@ async def _run(settings: Config, load: Callable[[], Config]) -> None:
     from wxbridge import app
 
     stop = _stop_signals()
-    loop = asyncio.get_running_loop()
-    # By default it would end the bridge, also while it starts.
-    loop.add_signal_handler(signal.SIGHUP, lambda: None)
+    _on_hangup(lambda: None)
     async with app.running(settings, load) as bridge:
-        loop.add_signal_handler(signal.SIGHUP, bridge.reloader.ask)
+        _on_hangup(bridge.reloader.ask)
         await stop.wait()
         say("stopping")
 
@@ -138,6 +141,7 @@ async def _demo(
     rooms = [name for target in targets if (name := getattr(target, "room", None))]
     contacts = [name for target in targets if (name := getattr(target, "contact", None))]
     stop = _stop_signals()
+    _on_hangup(lambda: None)
 
     def tell(message: Any) -> None:
         what = message.text or f"[{message.kind.value} {message.media.name if message.media else ''}]"
@@ -153,6 +157,7 @@ async def _demo(
         raise fail(f"the simulator cannot listen: {error}; choose other --page-port and --gateway-port") from None
     try:
         async with app.running(settings, load) as bridge:
+            _on_hangup(bridge.reloader.ask)
             say(f"chat page      {wechat.url}/")
             say(f"bridge         {bridge.url}/")
             say("an alert       wxbridge alert test   (in another shell)")
