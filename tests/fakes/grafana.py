@@ -70,6 +70,8 @@ class SeenRequest:
     query: dict[str, str]
     credentials: str | None
     """The header Authorization, else the cookies."""
+    org: str = ""
+    """The header X-Grafana-Org-Id."""
 
 
 @dataclass(frozen=True)
@@ -97,16 +99,16 @@ class FakeGrafana:
         self.anonymous = anonymous
         self.roles = {TOKEN: "Viewer", EDITOR_TOKEN: "Editor"}
         self.sessions: set[str] = set()
-        self.refuse_sessions = False
+        self.refuse_sessions, self.account_org = False, "1"
+        """The organisation is that of the sessions' account; `orgId` in an address changes it for good."""
         # What it was asked.
         self.seen: list[SeenRequest] = []
-        self.logins = 0
+        self.logins = self.failures = 0
         self.queries: list[dict[str, str]] = []
         """What the panels of pages asked for."""
         self.clicks: list[str] = []
         """The rows that were clicked."""
         self.told: dict[str, str] = {}
-        self.failures = 0
         self.drawn: list[DrawnPanel] = []
         self.saved: list[dict[str, Any]] = []
         self.conflicts = 0
@@ -170,6 +172,7 @@ class FakeGrafana:
             web.get("/login", self._login_page),
             web.get("/d/{uid}/{name}", self._dashboard),
             web.get("/d-solo/{uid}/{slug}", self._solo_panel),
+            web.get("/api/user", self._user),
             web.get("/api/search", self._search),
             web.get("/api/dashboards/uid/{uid}", self._model),
             web.get("/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/{uid}", self._newer_model),
@@ -217,8 +220,13 @@ class FakeGrafana:
 
     @property
     def api_paths(self) -> list[str]:
-        """What its API and its renderer were asked for."""
-        return [each.path for each in self.seen if each.path.startswith(API)]
+        """What its API and its renderer were asked for, besides who is asking."""
+        return [each.path for each in self.seen if each.path.startswith(API) and each.path != "/api/user"]
+
+    @property
+    def orgs(self) -> set[str]:
+        """The organisations that requests were for, besides the question who is asking."""
+        return {each.org for each in self.seen if not each.path.endswith(("/api/user", "/login"))}
 
     @property
     def scratch(self) -> dict[str, Any]:
@@ -251,17 +259,24 @@ class FakeGrafana:
 
     def _note(self, request) -> None:
         credentials = request.headers.get("Authorization") or request.headers.get("Cookie")
-        self.seen.append(SeenRequest(request.path, dict(request.query), credentials))
+        org = request.headers.get("X-Grafana-Org-Id", "")
+        self.seen.append(SeenRequest(request.path, dict(request.query), credentials, org))
+        if "orgId" in request.query and request.cookies.get("grafana_session") in self.sessions:
+            self.account_org = request.query["orgId"]
 
     async def _outside(self, request):
         self._note(request)
         return web.Response(text="<h1>another application</h1>", content_type="text/html")
 
-    def _role(self, request) -> str | None:
+    def _account(self, request) -> str | None:
+        """The role of an account; None for anybody else."""
         role = self.roles.get(request.headers.get("Authorization", "").removeprefix("Bearer "))
         if role is None and not self.refuse_sessions and request.cookies.get("grafana_session") in self.sessions:
             role = "Viewer"
-        return role or ("Viewer" if self.anonymous else None)
+        return role
+
+    def _role(self, request) -> str | None:
+        return self._account(request) or ("Viewer" if self.anonymous else None)
 
     async def _enter(self, request) -> str:
         """The role of who asks the API, where it answers at all."""
@@ -343,6 +358,12 @@ class FakeGrafana:
         return _page(ARTICLE % {"paragraphs": paragraphs, "height": 6000})
 
     # ------------------------------------------------------------ API
+
+    async def _user(self, request):
+        """Who is asking; of the anonymous viewer it knows nothing, also where he may see everything else."""
+        if self._account(request) is None:
+            return web.json_response({"message": "Unauthorized"}, status=401)
+        return web.json_response({"login": USER, "orgId": int(self.account_org)})
 
     async def _search(self, request):
         await self._enter(request)

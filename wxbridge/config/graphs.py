@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from wxbridge.config.types import Section
+from wxbridge.config.types import OrgId, Section
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.text import time_range
 from wxbridge.core.text.normalise import fold
@@ -87,6 +87,8 @@ class GraphSettings(Section):
     beside it say nothing."""
     panel: Annotated[tuple[int | str, ...], BeforeValidator(_panels), Field(max_length=MAX_PANELS)] = ()
     """A panel or several: the number in its address (`viewPanel=4`), or its title. Without one: the whole dashboard."""
+    org: OrgId | None = None
+    """The organisation of Grafana that has it; that of the address, else the account's own, when not given."""
     from_: str | None = Field(default=None, alias="from")
     """Since when: `now-6h`, `6h`, `now/d`."""
     to: str | None = None

@@ -353,6 +353,10 @@ class WebSource(Section):
         return self
 
 
+OrgId = Annotated[int, Field(ge=1)]
+"""An organisation of Grafana's, by its number."""
+
+
 class GrafanaSettings(WebSource):
     """Where Grafana is and how to get in; addresses in jobs may be relative to its `url`."""
 

@@ -75,6 +75,8 @@ class PageRequest:
     kiosk: bool = True
     """Whether Grafana's menus are hidden; `hide_controls`: also the time picker, variables and links that are left."""
     hide_controls: bool = True
+    org: str = ""
+    """The organisation of Grafana that the page is shown in; empty for that of its address, else the account's own."""
     only_grafana: bool = False
     """Whether every other address is refused: for a `url` that came from outside, in an alert."""
     deadline: float | None = None

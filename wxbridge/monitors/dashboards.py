@@ -119,7 +119,8 @@ class Dashboards:
         self._deadline = deadline
         self._ttl = ttl
         self._clock = clock
-        self._kept: dict[str, tuple[float, Any]] = {}
+        self._kept: dict[tuple[str, str], tuple[float, Any]] = {}
+        """By path and organisation."""
         self._uids: dict[tuple[int, str], str] = {}
         """By a dashboard's number and its organisation."""
 
@@ -150,8 +151,8 @@ class Dashboards:
                 break
         return tuple(found.values())
 
-    async def find(self, uid: str) -> Dashboard | None:
-        """Tell what is on a dashboard; None where there is none with this uid.
+    async def find(self, uid: str, org: str = "") -> Dashboard | None:
+        """Tell what is on a dashboard of an organisation (the account's own); None where there is none with this uid.
 
         Raises:
             PictureError: as `search`.
@@ -159,10 +160,10 @@ class Dashboards:
         if not is_dashboard_uid(uid):
             return None
         path = f"/api/dashboards/uid/{quote(uid)}"
-        answer = await self._get(path)
+        answer = await self._get(path, org)
         newer = answer.path if isinstance(answer, _NewerApi) else ""
         if newer:
-            answer = await self._get(newer)
+            answer = await self._get(newer, org)
         if answer is None:
             return None
         if not isinstance(answer, dict):
@@ -176,8 +177,7 @@ class Dashboards:
             PictureError: it does not tell (no retry); or as `search`.
         """
         if (number, org) not in self._uids:
-            query = urlencode([("type", "dash-db"), ("dashboardIds", number), *([("orgId", org)] if org else [])])
-            found = await self._get(f"/api/search?{query}")
+            found = await self._get(f"/api/search?type=dash-db&dashboardIds={number}", org)
             uids = [each.get("uid") for each in found if isinstance(each, dict)] if isinstance(found, list) else []
             # A Grafana that no longer knows this filter answers with all dashboards.
             if len(uids) != 1 or not isinstance(uids[0], str) or not is_dashboard_uid(uids[0]):
@@ -187,16 +187,16 @@ class Dashboards:
 
     # ------------------------------------------------------------ inside
 
-    async def _get(self, path: str) -> Any:
+    async def _get(self, path: str, org: str = "") -> Any:
         """Get an answer as JSON, None where there is no such thing, from memory where it is fresh."""
-        kept = self._kept.get(path)
+        kept = self._kept.get((path, org))
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
         limit = min(self._deadline, seconds_left(self._deadline))
-        answer = await self._read(path, await self.grafana.ask(path, deadline=limit))
+        answer = await self._read(path, await self.grafana.ask(path, deadline=limit, org=org))
         if len(self._kept) >= _MAX_KEPT_ANSWERS:
             self._kept.clear()
-        self._kept[path] = (self._clock() + self._ttl, answer)
+        self._kept[path, org] = (self._clock() + self._ttl, answer)
         return answer
 
     async def _read(self, path: str, answer: ApiAnswer) -> Any:

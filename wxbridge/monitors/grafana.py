@@ -6,9 +6,11 @@ What its pages and its /render are like is read from its source: shared/facts/re
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
@@ -23,6 +25,14 @@ if TYPE_CHECKING:
 MAX_ANSWER_BYTES = 16 * 1024 * 1024
 """Of one answer of its API, unpacked. A dashboard with pictures in its texts may have some."""
 _LOGIN_SECONDS = 15.0
+_ACCOUNT_SECONDS = 5.0
+"""For Grafana to tell whom it takes us for; where it does not, it tells so to the request itself."""
+_ACCOUNT_TTL_SECONDS = 10.0
+"""How long requests of the API take the account to be still ours. Pages and pictures have it looked at each time."""
+ORG_HEADER = "X-Grafana-Org-Id"
+"""Names the organisation of one request. `orgId=` in an address would switch the account to it for good."""
+_PICTURE_PATH = re.compile(r"/render/(?:d-solo|d|dashboard-solo|dashboard)/[^\\%]+")
+"""Where Grafana draws, less what could lead elsewhere."""
 _ERROR_TEXTS = ApiErrorTexts(
     too_late="{server} did not answer {path} within {limit:.3g} s",
     untrusted="the certificate of {base} is not trusted: set {section}.ca",
@@ -44,6 +54,37 @@ PLACEHOLDERS = (
     "rendering_timeout.png",
 )
 """What Grafana serves, with status 200, in place of a rendered panel; to be had below its /public/img/."""
+PLACEHOLDER_DIGESTS = {
+    "02923f5883878de815eb8cb64ab06fe0073362744cfdcaed134744d563392af8": "rendering_plugin_not_installed.png",
+    "8af5c59b9cd29655bb166b0449fc5d7bdd74afb0e756c35af6dbbf4b9a1c6b65": "rendering_limit_dark.png",
+    "967b67a952d5cf1d5ddf4774faa9c16c1725f62b763b1552f27a629c55b80d39": "rendering_limit_light.png",
+    "af1a5ca17fc27b17e030c0f3b2f85f0e480a07ab6f12a26edcbe0d5aa6ba2100": "rendering_error_dark.png",
+    "d1593b71c2f13b697887c4cccc4bde0345613edda3bd96a29c471e9613c64a8c": "rendering_error_light.png",
+    "beea44a00d5a65dda51f444501de2c360a27f10d547bc939d8f9bfd98691f431": "rendering_timeout_dark.png",
+    "e5c26d42fee4d58de578fb53f7354a9d4bdda0fa4222d5c5249310906f0680b3": "rendering_timeout_light.png",
+}
+"""Their SHA-256, the same from 7.5 to 12.4, by which one is known that Grafana has put into an image store."""
+_MAX_PLACEHOLDER_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class OrgAddress:
+    """An address without the organisation that it named, and that organisation; empty where it named none."""
+
+    url: str
+    org: str = ""
+
+
+def take_org(url: str) -> OrgAddress:
+    """Take the organisation (`orgId=2`) out of an address of Grafana's: it has to travel as a header."""
+    parts = urlsplit(url)
+    given = [part for part in parts.query.split("&") if part]
+    orgs = [unquote(part.partition("=")[2]) for part in given if _param_name(part) == "orgId"]
+    if not orgs:
+        return OrgAddress(url)
+    kept = "&".join(part for part in given if _param_name(part) != "orgId")
+    org = next((each for each in orgs if each.isascii() and each.isdigit() and int(each)), "")
+    return OrgAddress(urlunsplit(parts._replace(query=kept)), org)
 
 
 class Grafana:
@@ -57,6 +98,8 @@ class Grafana:
     def __init__(self, settings: GrafanaSettings, *, max_bytes: int = MAX_ANSWER_BYTES) -> None:
         self._settings = settings
         self._cookies: Mapping[str, str] = {}
+        self._known_at = float("-inf")
+        """When, on the event loop's clock, Grafana last took us for who we are."""
         self._login_lock = asyncio.Lock()
         self._base = _normalize(settings.url)
         # The client itself has no credentials: each request brings those of the present session.
@@ -128,24 +171,64 @@ class Grafana:
             path = path[len(sub_path) :]  # already with the sub-path, as copied from a browser
         return self._base + path
 
-    async def get_credentials(self, url: str) -> SiteCredentials | None:
+    async def get_credentials(self, url: str, org: str = "") -> SiteCredentials | None:
         """Get the credentials for a URL: None unless it is Grafana's own, and there are any.
 
-        With user and password this logs in the first time, and keeps the session in memory.
+        With user and password this logs in the first time, and keeps the session in memory. Grafana is asked whom it
+        takes us for: one with anonymous access answers an ended session or a wrong token just as well, as anybody.
+
+        Args:
+            url: Where they are to be sent.
+            org: The organisation to be in; empty for the account's own.
 
         Raises:
-            PictureError: the login was refused (no retry), or Grafana could not be reached (retry).
+            PictureError: the token was not taken or the login refused (no retry), or Grafana could not be reached for
+                a login (retry).
         """
-        settings = self._settings
-        if not self.owns(url):
-            return None
-        if settings.token is not None:
-            return SiteCredentials(self._base, headers={"Authorization": f"Bearer {settings.token.get_secret_value()}"})
-        if settings.user is None:
-            return None
-        if not self._cookies:
+        return await self._get_credentials(org, ttl=0.0) if self.owns(url) else None
+
+    async def get_picture_credentials(self, url: str, org: str = "") -> SiteCredentials | None:
+        """Get the credentials for the address of a picture: None unless Grafana's renderer draws there.
+
+        Such an address may come from an alert, which must not lead us anywhere else in Grafana.
+
+        Raises:
+            PictureError: as `get_credentials`.
+        """
+        path = unquote(urlsplit(url).path.removeprefix(urlsplit(self._base).path))
+        is_picture = _PICTURE_PATH.fullmatch(path) is not None and not {".", ".."} & set(path.split("/"))
+        return await self.get_credentials(url, org) if is_picture else None
+
+    async def _get_credentials(self, org: str, *, ttl: float) -> SiteCredentials:
+        headers = {ORG_HEADER: org} if org else {}
+        if self._settings.token is not None:
+            headers["Authorization"] = f"Bearer {self._settings.token.get_secret_value()}"
+        elif self._settings.user is None:
+            return SiteCredentials(self._base, headers=headers)
+        auth = SiteCredentials(self._base, headers=headers, cookies=self._cookies)
+        if self._settings.user is not None and not self._cookies:
             await self._log_in(stale=self._cookies)
-        return SiteCredentials(self._base, cookies=self._cookies, keep=self._keep)
+        elif asyncio.get_running_loop().time() >= self._known_at + ttl and not await self._is_known(auth):
+            if self._settings.token is not None:
+                raise self.login_error("HTTP 401")
+            await self._log_in(stale=auth.cookies)
+        return replace(auth, cookies=self._cookies, keep=self._keep)
+
+    async def _is_known(self, auth: SiteCredentials) -> bool:
+        """Whether Grafana knows who we are; it does where it does not answer, which others then tell.
+
+        `/api/user` alone says 401 to whoever is let in as anybody (measured on 9.4 and 12.4).
+        """
+        plain = replace(auth, headers={name: value for name, value in auth.headers.items() if name != ORG_HEADER})
+        try:
+            async with asyncio.timeout(_ACCOUNT_SECONDS):
+                answer = await self._get("/api/user", plain)
+        except (ApiError, TimeoutError):
+            return True
+        if answer.status == 401:  # noqa: PLR2004 - HTTP
+            return False
+        self._known_at = asyncio.get_running_loop().time()
+        return True
 
     async def renew(self, auth: SiteCredentials | None) -> SiteCredentials | None:
         """Log in again after `auth` was not accepted; None where there is nothing to renew.
@@ -156,7 +239,7 @@ class Grafana:
         if auth is None or not auth.cookies:
             return None
         await self._log_in(stale=auth.cookies)
-        return await self.get_credentials(self._base)
+        return replace(auth, cookies=self._cookies)
 
     def login_error(self, detail: str) -> PictureError:
         """Make the error for a login page where credentials were given, or are needed."""
@@ -168,12 +251,13 @@ class Grafana:
             cause = "set grafana.token, or grafana.user and grafana.password"
         return PictureError(f"Grafana wants a login: {cause} ({detail})")
 
-    async def ask(self, path: str, *, deadline: float) -> ApiAnswer:
+    async def ask(self, path: str, *, deadline: float, org: str = "") -> ApiAnswer:
         """Get something of its API, with our credentials; a session that has expired is renewed once.
 
         Args:
             path: Below its address, with a slash in front.
             deadline: Seconds for all of it.
+            org: The organisation to be in; empty for the account's own.
 
         Returns:
             The answer, whatever its status; one that leads to the login page has status 401.
@@ -183,16 +267,19 @@ class Grafana:
         """
         try:
             async with self._client.within(deadline, path):
-                auth = await self.get_credentials(self._base)
+                auth = await self._get_credentials(org, ttl=_ACCOUNT_TTL_SECONDS)
                 answer = await self._get(path, auth)
-                if answer.status == 401 and (auth := await self.renew(auth)) is not None:  # noqa: PLR2004 - HTTP
-                    answer = await self._get(path, auth)
+                if answer.status == 401 and (renewed := await self.renew(auth)) is not None:  # noqa: PLR2004 - HTTP
+                    answer = await self._get(path, renewed)
                 return answer
         except ApiError as error:
             raise picture_error(error) from None
 
     async def _get(self, path: str, auth: SiteCredentials | None) -> ApiAnswer:
         answer = await self._client.ask("GET", path, headers=auth.request_headers if auth else None)
+        if auth and auth.cookies == self._cookies:
+            # Grafana gives a session another name from time to time, and forgets the old one.
+            self._keep({name: answer.cookies.get(name, value) for name, value in auth.cookies.items()})
         is_login = 300 <= answer.status < 400 and "/login" in answer.location  # noqa: PLR2004 - HTTP
         return replace(answer, status=401) if is_login else answer
 
@@ -214,6 +301,7 @@ class Grafana:
                 return  # somebody else has renewed it meanwhile
             self._cookies = {}
             self._cookies = await self._post_login()
+            self._known_at = asyncio.get_running_loop().time()
 
     async def _post_login(self) -> Mapping[str, str]:
         user, password = self._settings.user, self._settings.password
@@ -253,6 +341,12 @@ def _check_login(answer: ApiAnswer, user: str) -> None:
         )
     if status >= 300:  # noqa: PLR2004 - HTTP
         raise PictureError(f"Grafana's login redirects to {answer.location}: write its real address as grafana.url")
+
+
+def refuse_placeholder(data: bytes) -> None:
+    """Refuse one of the `PLACEHOLDERS`, wherever it comes from. Raises `PictureError`."""
+    if len(data) <= _MAX_PLACEHOLDER_BYTES and (name := PLACEHOLDER_DIGESTS.get(hashlib.sha256(data).hexdigest())):
+        raise placeholder_error(name)
 
 
 def placeholder_error(name: str) -> PictureError:

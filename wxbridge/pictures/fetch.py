@@ -27,7 +27,14 @@ from wxbridge.core import imaging
 from wxbridge.core.addresses import join_address, parse_address
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
-from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_error, requested_size
+from wxbridge.monitors.grafana import (
+    PLACEHOLDERS,
+    Grafana,
+    placeholder_error,
+    refuse_placeholder,
+    requested_size,
+    take_org,
+)
 from wxbridge.pictures.allowed_hosts import Address, AllowList
 
 MAX_REDIRECTS = 5
@@ -54,6 +61,8 @@ class _FetchLimits:
 
     allow: AllowList
     grafana: Grafana | None
+    org: str
+    """The organisation of Grafana to be in, where its addresses name none."""
     max_bytes: int
     max_pixels: int
     trusted: URL | None
@@ -74,6 +83,7 @@ async def fetch(
     *,
     allow: AllowList | Sequence[str] = (),
     grafana: Grafana | None = None,
+    org: str = "",
     trusted: bool = False,
     max_bytes: int = MAX_PICTURE_BYTES,
     max_pixels: int = imaging.MAX_PIXELS,
@@ -82,13 +92,14 @@ async def fetch(
     """Fetch a picture: PNG, JPEG or GIF as they are, WebP as PNG. `data:` URLs work too.
 
     Redirects (at most five) are followed by hand and checked like the first address. Grafana's credentials
-    go to Grafana alone, and its session is renewed once when it has expired. Grafana's "no renderer"
-    placeholders are recognised.
+    go to where Grafana draws alone, with the organisation as a header, and its session is renewed once when it has
+    expired. Grafana's "no renderer" placeholders are recognised, also where it put them into another store.
 
     Args:
         url: Where it is.
         allow: From where pictures may be fetched besides Grafana.
         grafana: Whose pictures are always allowed.
+        org: The organisation of Grafana to be in; empty for that of the address, else the account's own.
         trusted: Whether the operator himself wrote this address; its host is allowed then, what it redirects to not.
         max_bytes: Bytes, as they arrive and unpacked.
         max_pixels: Width × height.
@@ -101,7 +112,7 @@ async def fetch(
     name = _shown(url)
     is_data = url[:5].lower() == "data:"
     limits = _FetchLimits(
-        hosts, grafana, max_bytes, max_pixels, _parse_url(url).origin() if trusted and not is_data else None
+        hosts, grafana, org, max_bytes, max_pixels, _parse_url(url).origin() if trusted and not is_data else None
     )
     try:
         async with asyncio.timeout(deadline):
@@ -110,7 +121,8 @@ async def fetch(
             else:
                 body = await _get_from_web(_parse_url(url), limits)
             data, content_type = await asyncio.to_thread(imaging.checked, body, name, max_pixels=max_pixels)
-            await _refuse_placeholder(url, data, limits)
+            refuse_placeholder(data)
+            await _refuse_own_placeholder(url, data, limits)
     except TimeoutError:
         raise PictureError(f"{name} could not be fetched within {deadline:g} s", retry=True) from None
     return FetchedPicture(data, content_type)
@@ -222,18 +234,22 @@ class _PinnedResolver(AbstractResolver):
 async def _get_from_web(url: URL, limits: _FetchLimits) -> bytes:
     """Follow the redirects; log in to Grafana again, once, where it asks for that."""
     grafana = limits.grafana
-    renewed: SiteCredentials | None = None
+    is_renewed = False
     asked = url
     for _ in range(MAX_REDIRECTS + 2):
-        auth = renewed or (await grafana.get_credentials(str(url)) if grafana else None)
-        if auth is not None and not auth.covers(str(url)):
-            auth = None
+        auth: SiteCredentials | None = None
+        if grafana is not None and grafana.owns(str(url)):
+            address = take_org(str(url))
+            url = _parse_url(address.url)
+            auth = await grafana.get_picture_credentials(address.url, limits.org or address.org)
         answer = await _get(url, auth, limits)
         status = answer.status
         if grafana is not None and _wants_login(grafana, url, answer):
-            renewed = await grafana.renew(auth) if renewed is None else None
-            if renewed is None:
+            if auth is None:
+                raise PictureError(f"{_shown(str(asked))} wants a login, and is no picture that Grafana draws")
+            if is_renewed or await grafana.renew(auth) is None:
                 raise grafana.login_error(_shown(str(asked)))
+            is_renewed = True
             url = asked
         elif answer.location is not None:
             url = answer.location
@@ -335,7 +351,7 @@ def _too_large(name: str, max_bytes: int) -> PictureError:
 # ---------------------------------------------------------------- Grafana's placeholders
 
 
-async def _refuse_placeholder(url: str, data: bytes, limits: _FetchLimits) -> None:
+async def _refuse_own_placeholder(url: str, data: bytes, limits: _FetchLimits) -> None:
     """Tell a panel from the picture that Grafana serves, with 200, where it cannot render.
 
     A rendered panel has the size that was asked for. Where the size is another one, Grafana is asked for its

@@ -53,10 +53,10 @@ def render_path(request: PanelRequest, *, timeout: float | None = None) -> str:
 
 
 def solo_path(request: PanelRequest) -> str:
-    """The path below Grafana of the page that shows the panel alone."""
+    """The path below Grafana of the page that shows the panel alone; its organisation has to be told as a header."""
     panel = request.panel
-    query: list[tuple[str, str | int]] = [("orgId", panel.org)] if panel.org else []
-    query += [("panelId", panel.panel), ("from", request.start), ("to", request.end), *panel.variables]
+    query: list[tuple[str, str | int]] = [("panelId", panel.panel), ("from", request.start), ("to", request.end)]
+    query += panel.variables
     query.append(("theme", request.theme or "light"))
     if request.timezone:
         query.append(("timezone", request.timezone))
@@ -71,6 +71,7 @@ def page_of(request: PanelRequest) -> PageRequest:
         height=request.height or HEIGHT,
         scale=request.scale or SCALE,
         full_page=False,
+        org=request.panel.org,
         only_grafana=True,
         theme=request.theme or "light",
         timezone=request.timezone,
@@ -139,7 +140,8 @@ class PanelPainter:
         limit = seconds_left(DEADLINE_SECONDS)
         limit *= _RENDERER_SHARE if self.shoot is not None else 1.0
         url = self.grafana.base + render_path(request, timeout=limit)
-        data = (await fetch(url, grafana=self.grafana, max_bytes=self.max_bytes, deadline=limit)).data
+        org = request.panel.org
+        data = (await fetch(url, grafana=self.grafana, org=org, max_bytes=self.max_bytes, deadline=limit)).data
         if await asyncio.to_thread(imaging.is_blank, data):
             raise PictureError("Grafana's renderer drew an empty picture", retry=True)
         return await _require_data(data)

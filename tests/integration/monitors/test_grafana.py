@@ -16,7 +16,7 @@ from wxbridge.core import imaging
 from wxbridge.core.browser_tls import fetch_verified_key
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import PictureSpec
-from wxbridge.monitors.grafana import Grafana
+from wxbridge.monitors.grafana import Grafana, OrgAddress, take_org
 from wxbridge.pictures.fetch import fetch
 from wxbridge.pictures.pages.browser import Browser
 from wxbridge.pictures.pages.grafana import GrafanaPages
@@ -191,6 +191,77 @@ async def test_secrets_are_in_no_repr(fake):
     auth = await by_token(fake).get_credentials(fake.url)
     assert TOKEN not in repr(auth)
     assert TOKEN not in repr(Shot(fake.url, auth=auth))
+
+
+# ---------------------------------------------------------------- whose account it is
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def open_to_all():
+    """A Grafana that lets anybody in as the anonymous viewer."""
+    async with FakeGrafana(anonymous=True) as fake:
+        yield fake
+
+
+async def test_a_session_that_ended_is_renewed_where_anybody_is_let_in(browser, open_to_all):
+    fake = open_to_all
+    async with by_password(fake) as grafana:
+        page, panel = Shot(grafana.page_url("/d/kafka/inner?panels=2")), "/render/d-solo/k?width=300&height=200"
+        await GrafanaPages(grafana, browser).shoot(page)
+        fake.sessions.clear()
+        fake.seen.clear()
+        await GrafanaPages(grafana, browser).shoot(page)
+        assert fake.credentials("/d/") == [f"grafana_session={next(iter(fake.sessions))}"]
+        fake.sessions.clear()
+        await fetch(fake.url + panel, grafana=grafana)
+        assert fake.credentials("/render/") == [f"grafana_session={next(iter(fake.sessions))}"]
+    assert fake.logins == 3
+
+
+async def test_the_api_too_notices_that_it_answers_as_to_anybody(open_to_all, monkeypatch):
+    monkeypatch.setattr("wxbridge.monitors.grafana._ACCOUNT_TTL_SECONDS", 0.0)
+    async with by_password(open_to_all) as grafana:
+        await grafana.ask("/api/search", deadline=60)
+        open_to_all.sessions.clear()
+        assert (await grafana.ask("/api/search", deadline=60)).status == 200
+        assert open_to_all.credentials("/api/search")[-1] == f"grafana_session={next(iter(open_to_all.sessions))}"
+
+
+async def test_a_wrong_token_draws_nothing_where_anybody_is_let_in(browser, open_to_all):
+    async with by_token(open_to_all, "expired") as grafana:
+        with pytest.raises(PictureError, match=r"did not take grafana\.token"):
+            await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+        with pytest.raises(PictureError, match=r"did not take grafana\.token"):
+            await grafana.ask("/api/search", deadline=60)
+    assert {each.path for each in open_to_all.seen} == {"/api/user"}
+
+
+async def test_a_page_of_another_organisation_does_not_switch_the_account(browser, fake):
+    async with by_password(fake) as grafana:
+        pages = GrafanaPages(grafana, browser)
+        await pages.shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2&orgId=2")))
+        assert fake.account_org == "1"
+        assert fake.orgs == {"2"}
+        fake.seen.clear()
+        await pages.shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2&orgId=2"), org="3"))
+        assert fake.orgs == {"3"}
+        fake.seen.clear()
+        await pages.shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+        assert fake.orgs == {""}
+
+
+@pytest.mark.parametrize(
+    ("url", "plain", "org"),
+    [
+        ("/d/k?orgId=2&from=now-1h", "/d/k?from=now-1h", "2"),
+        ("/d/k?org%49d=2&var-a=%2F+x", "/d/k?var-a=%2F+x", "2"),
+        ("/d/k?orgId=x", "/d/k", ""),
+        ("/d/k?orgId=0&orgId=7", "/d/k", "7"),
+        ("/d/k?var-a=%2B", "/d/k?var-a=%2B", ""),
+    ],
+)
+async def test_the_organisation_is_taken_out_of_addresses(url, plain, org):
+    assert take_org("http://g:3000" + url) == OrgAddress("http://g:3000" + plain, org)
 
 
 # ---------------------------------------------------------------- a certificate of one's own

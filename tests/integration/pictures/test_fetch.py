@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
+import hashlib
 import io
 import ipaddress
 import os
@@ -17,10 +18,10 @@ from aiohttp import web
 from PIL import Image
 from yarl import URL
 
-from tests.fakes.grafana import TOKEN, png
+from tests.fakes.grafana import PASSWORD, TOKEN, USER, png
 from wxbridge.config.types import GrafanaSettings
 from wxbridge.core.errors import PictureError
-from wxbridge.monitors.grafana import Grafana
+from wxbridge.monitors.grafana import PLACEHOLDER_DIGESTS, Grafana
 from wxbridge.pictures.allowed_hosts import AllowList
 from wxbridge.pictures.fetch import fetch, read_file
 
@@ -322,13 +323,55 @@ async def test_a_wrong_entry_is_a_sentence(entry):
         AllowList([entry])
 
 
-async def test_the_token_goes_to_grafana_alone(site, fake):
+async def test_the_token_goes_to_where_grafana_draws_alone(site, fake):
     site.bodies["/x"] = (image("PNG"), {})
-    grafana = Grafana(GrafanaSettings(url=fake.url, token=TOKEN))
     fake.elsewhere = site.url + "/x"
-    assert await fetch(fake.url + "/away", allow=HERE, grafana=grafana)
-    assert fake.credentials("/away") == [f"Bearer {TOKEN}"]
+    async with Grafana(GrafanaSettings(url=fake.url, token=TOKEN)) as grafana:
+        assert await fetch(fake.url + "/away", allow=HERE, grafana=grafana)
+        assert await fetch(fake.url + "/render/d-solo/kafka/x?panelId=4&width=300&height=200", grafana=grafana)
+    assert fake.credentials("/away") == [None]
     assert site.credentials == [None]
+    assert fake.credentials("/render/") == [f"Bearer {TOKEN}"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/datasources/proxy/1/api/v1/query?query=up",
+        "/logout",
+        "/api/user",
+        "/render/../api/user",
+        "/render/d-solo/..%2f..%2fapi/user",
+        "/render/d-solo/%2e%2e/%2e%2e/api/user",
+        "/render/d-solo/%252e%252e/x",
+        "/render/d-solo/..\\..\\api",
+        "/render/api/user",
+        "/renderer/d-solo/x",
+    ],
+)
+async def test_an_alert_that_names_another_path_of_grafana_gets_no_credentials_there(fake, path):
+    async with Grafana(GrafanaSettings(url=fake.url, token=TOKEN)) as grafana:
+        with pytest.raises(PictureError) as refused:
+            await fetch(fake.url + path, grafana=grafana)
+    assert not refused.value.retry
+    assert [each for each in fake.seen if each.credentials] == []
+
+
+async def test_an_alert_s_picture_in_another_organisation_does_not_switch_the_account(fake):
+    async with Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)) as grafana:
+        assert await fetch(f"{fake.url}/render/d-solo/kafka/x?orgId=2&width=300&height=200", grafana=grafana)
+    assert fake.account_org == "1"
+    assert fake.orgs == {"2"}
+
+
+async def test_a_placeholder_that_grafana_put_into_an_image_store_is_no_picture(site, monkeypatch):
+    picture = image("PNG")
+    site.bodies["/bucket/1.png"] = (picture, {})
+    assert (await fetch(site.url + "/bucket/1.png", allow=HERE)).data == picture
+    digest = hashlib.sha256(picture).hexdigest()
+    monkeypatch.setitem(PLACEHOLDER_DIGESTS, digest, "rendering_plugin_not_installed.png")
+    with pytest.raises(PictureError, match="Grafana has no image renderer"):
+        await fetch(site.url + "/bucket/1.png", allow=HERE)
 
 
 # ---------------------------------------------------------------- data: URLs and files

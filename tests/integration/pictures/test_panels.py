@@ -36,7 +36,6 @@ async def test_the_addresses_tell_size_times_variables_and_zone() -> None:
     parts = urlsplit(render_path(view, timeout=12.7))
     assert parts.path == "/render/d-solo/kafka/_"
     assert parse_qs(parts.query) == {
-        "orgId": ["1"],
         "panelId": ["4"],
         "from": ["1000"],
         "to": ["2000"],
@@ -52,6 +51,7 @@ async def test_the_addresses_tell_size_times_variables_and_zone() -> None:
     page = page_of(view)
     assert page.only_grafana is True
     assert page.full_page is False
+    assert page.org == "1"
     assert page.url.startswith("/d-solo/kafka/_?")
 
 
@@ -84,6 +84,14 @@ async def test_the_renderer_draws_with_the_token(fake, panels, shots) -> None:
     (query,) = fake.asked("/render/d-solo/kafka/")
     assert (query["panelId"], query["from"], query["to"], query["tz"]) == ("4", "1000", "901000", "Asia/Shanghai")
     assert fake.seen[0].credentials == f"Bearer {TOKEN}"
+
+
+async def test_the_organisation_of_a_panel_travels_as_a_header_alone(fake) -> None:
+    async with Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)) as grafana:
+        await PanelPainter(grafana).paint({"panel": "4", "number": 12, "org": "2", "from": 1000, "to": 901000})
+    assert {each.path for each in fake.seen} >= {"/api/search", "/render/d-solo/kafka/_"}
+    assert fake.orgs == {"2"}
+    assert fake.account_org == "1"
 
 
 async def test_a_grafana_without_renderer_is_shot_by_our_browser_and_not_asked_again(fake, panels, shots) -> None:

@@ -206,7 +206,7 @@ async def _show(candidate: GraphCandidate, arguments: GraphArguments, command: C
     if candidate.hit is not None:
         address: DashboardAddress | None = DashboardAddress(candidate.hit.uid, candidate.hit.slug)
     else:
-        address = _read_address(dashboards, settings.url) if dashboards and settings else None
+        address = _read_address(dashboards, settings) if dashboards and settings else None
     if dashboards is None or address is None:
         return _show_page(candidate, arguments, command)
     model = await _find_model(dashboards, candidate, arguments, address)
@@ -216,10 +216,10 @@ async def _show(candidate: GraphCandidate, arguments: GraphArguments, command: C
     return make_reply(view, model, dashboards.grafana.base, command)
 
 
-def _read_address(dashboards: Dashboards, url: str) -> DashboardAddress | None:
+def _read_address(dashboards: Dashboards, settings: GraphSettings) -> DashboardAddress | None:
     """Take a dashboard's address apart; None where it is any other page."""
     grafana = dashboards.grafana
-    whole = grafana.page_url(url, kiosk=False, hide_controls=False)
+    whole = grafana.page_url(settings.url, kiosk=False, hide_controls=False)
     parts = urlsplit(whole)
     found = _DASHBOARD.fullmatch(parts.path.removeprefix(urlsplit(grafana.base).path))
     if found is None or not grafana.owns(whole):
@@ -227,7 +227,8 @@ def _read_address(dashboards: Dashboards, url: str) -> DashboardAddress | None:
     query = parse_qsl(parts.query, keep_blank_values=True)
     variables = tuple(pair for pair in query if pair[0].startswith("var-"))
     more = tuple(pair for pair in query if pair not in variables and pair[0] not in _OWN_KEYS)
-    return DashboardAddress(found[1], found[2] or "", dict(reversed(query)), variables, more)
+    org = {"orgId": str(settings.org)} if settings.org else {}
+    return DashboardAddress(found[1], found[2] or "", dict(reversed(query)) | org, variables, more)
 
 
 async def _find_model(
@@ -235,7 +236,7 @@ async def _find_model(
 ) -> Dashboard | None:
     """Ask what is on the dashboard; None where Grafana does not tell, and a shortcut says all that is needed."""
     try:
-        return await dashboards.find(address.uid)
+        return await dashboards.find(address.uid, address.org)
     except PictureError:
         settings = candidate.settings
         if settings is None or arguments.variables or candidate.rest or not are_panel_ids(settings.panel):
@@ -258,6 +259,7 @@ def _show_page(candidate: GraphCandidate, arguments: GraphArguments, command: Co
     request = make_page_request(
         settings.url,
         arguments.size or (parse_size(settings.size) if settings.size else None),
+        org=str(settings.org or ""),
         theme=arguments.theme or settings.theme,
         timezone=arguments.timezone or settings.timezone or str(command.settings.timezone),
     )

@@ -20,7 +20,7 @@ from zoneinfo import ZoneInfo
 import structlog
 from pydantic import Field, ValidationInfo, field_validator
 
-from wxbridge.config.types import Duration, JobSettings, Names
+from wxbridge.config.types import Duration, JobSettings, Names, OrgId
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import Picture, Text
 from wxbridge.core.pictures import PageRequest
@@ -47,6 +47,8 @@ class ScreenshotJob(JobSettings):
     kind: Literal["screenshot"]
     url: str
     """An address, or a path below `grafana.url`."""
+    org: OrgId | None = None
+    """The organisation of Grafana that has the dashboard; that of the `url`, else the account's own, when not given."""
     text: TemplateText | None = None
     """A text to send before it."""
     width: Annotated[int, Field(ge=200, le=7680)] = 1440
@@ -107,7 +109,8 @@ class ScreenshotJob(JobSettings):
 def page_request(url: str, job: ScreenshotJob, timezone: str) -> PageRequest:
     """What to draw for a page. `timezone` is the page's where the job names none."""
     said = job.model_dump(include={each.name for each in fields(PageRequest)}, exclude_none=True)
-    return PageRequest(**{"timezone": timezone, **said, "url": url, "marks": job.split is not None})
+    fixed = {"url": url, "org": str(job.org or ""), "marks": job.split is not None}
+    return PageRequest(**{"timezone": timezone, **said, **fixed})
 
 
 async def run(context: JobContext, job: ScreenshotJob) -> Sequence[Text | Picture]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-from wxbridge.monitors.grafana import Grafana
+from wxbridge.monitors.grafana import Grafana, take_org
 from wxbridge.pictures.pages.browser import Browser
 from wxbridge.pictures.pages.readiness import LoginPage
 from wxbridge.pictures.pages.shot import Shot
@@ -24,6 +24,8 @@ class GrafanaPages:
     async def shoot(self, shot: Shot) -> bytes:
         """Shoot a page with Grafana's credentials where it is Grafana's; an expired session is renewed once.
 
+        The organisation that its address names travels as a header of each of the page's requests.
+
         Raises:
             PictureError: as `Browser.shoot`; a login page becomes a sentence about the credentials.
         """
@@ -32,12 +34,14 @@ class GrafanaPages:
             return await browser.shoot(shot)
         clock = asyncio.get_running_loop().time
         until = clock() + shot.deadline
+        address = take_org(shot.url)
         shot = replace(
             shot,
+            url=address.url,
             trust_key=shot.trust_key or await grafana.fetch_trusted_key(),
             must_succeed=shot.must_succeed or _MUST_SUCCEED,
         )
-        auth = await grafana.get_credentials(shot.url)
+        auth = await grafana.get_credentials(shot.url, shot.org or address.org)
         try:
             return await browser.shoot(replace(shot, auth=auth, deadline=until - clock()))
         except LoginPage as error:

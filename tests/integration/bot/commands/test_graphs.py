@@ -35,6 +35,7 @@ SHORTCUTS = TypeAdapter(Graphs).validate_python({
     "大盘": {"url": "/d/kfk/kafka?from=now-2h&to=now-1h&orgId=3&theme=dark&refresh=5s&autofit", "timezone": "UTC"},
     "web status": {"url": "https://me:pw@status.example.com/board?token=s3cret"},
     "moved": {"url": "/d/moved", "panel": 8},
+    "second": {"url": "/d/kfk?orgId=3", "panel": 4, "org": 2},
 })  # fmt: skip
 
 
@@ -138,6 +139,12 @@ async def test_a_shortcut_without_panel_is_the_whole_dashboard_as_its_address_sa
     }  # fmt: skip
     assert spec.link == api.url + spec.params["url"]
     assert texts == [f"📈 Kafka 集群\n11-21 06:20 – 07:20 (1小时) UTC\n{spec.link}"]
+
+
+async def test_a_shortcut_may_name_an_organisation(room, api) -> None:
+    (spec,) = await room.specs("graph second")
+    assert spec.params["org"] == "2"
+    assert api.orgs >= {"2"}
 
 
 @pytest.mark.parametrize("name", ["Kafka 集群", "kafka 集群", '"KAFKA  集群"', "kfk", "集群"])

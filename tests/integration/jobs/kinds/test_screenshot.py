@@ -106,6 +106,12 @@ async def test_rows_may_be_left_collapsed(context: JobContext, studio: Studio) -
     assert studio.specs[0].params["expand"] is False
 
 
+async def test_a_job_may_name_an_organisation_of_grafana(context: JobContext, studio: Studio) -> None:
+    await run(context, job(org=2))
+    assert studio.specs[0].params["org"] == "2"
+    assert "orgId" not in studio.asked[0]
+
+
 async def test_the_archive_keeps_the_whole(context: JobContext, studio: Studio, tmp_path: Path) -> None:
     studio.pages = [page(rows=(0.5,))]
     await run(context, job(split="rows", archive="res/%H.png"))
