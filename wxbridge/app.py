@@ -7,7 +7,7 @@ import gc
 import os
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -37,7 +37,7 @@ from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import NotificationSink, PictureDrawer, PictureSpec
 from wxbridge.core.schema import remember_fact
-from wxbridge.core.state_lock import StateLock, hold_state_dir
+from wxbridge.core.state_lock import StateLock, explain_state_error, hold_state_dir
 from wxbridge.core.systemd import announced_to_systemd
 from wxbridge.core.tasks import NamedTasks
 from wxbridge.core.text.i18n import say
@@ -62,6 +62,7 @@ from wxbridge.pictures.store import PictureStore
 from wxbridge.web.listener import HttpListener
 from wxbridge.web.server import make_app
 from wxbridge.web.services import WebServices
+from wxbridge.web.waiting import WaitingStart
 
 log = structlog.get_logger()
 
@@ -83,11 +84,11 @@ def operators_of(config: Config) -> tuple[str, ...]:
 
 
 def open_database(config: Config) -> Database:
-    """Open the configured database. Raises `StorageError` where it cannot be."""
+    """Open the configured database. Raises `StorageError` where it cannot be, `UnusableState` where it never will."""
     try:
         return Database.open(sqlite_url(config.state_dir))
     except OSError as error:
-        raise StorageError(f"cannot use the state directory {config.state_dir}: {error.strerror}") from error
+        raise explain_state_error(config.state_dir, error) from error
 
 
 def destinations_of(
@@ -226,9 +227,16 @@ class App:
         config: The configuration to begin with.
         database: Is not closed here.
         load: Reads the configuration again; None where it is not to be watched.
+        listener: Where to answer; one that is not bound yet is bound by `serve`. It is closed here.
     """
 
-    def __init__(self, config: Config, database: Database, load: Callable[[], Config] | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        database: Database,
+        load: Callable[[], Config] | None = None,
+        listener: HttpListener | None = None,
+    ) -> None:
         self.state = ConfigState(config)
         self.database = database
         self._load = load
@@ -273,7 +281,7 @@ class App:
         self.bot = CommandDispatcher(services, CommandSettings.of(config, {}))
         self.channels.inbound = self.bot
         self.reloader = Reloader(self, self.state, self.metrics)
-        self._listener = HttpListener()
+        self._listener = listener or HttpListener()
         self._retiring: set[asyncio.Task[None]] = set()
         self._parts: _ConfiguredParts | None = None
 
@@ -289,7 +297,11 @@ class App:
         self._use(self._build(self.state.config))
 
     async def start(self) -> None:
-        """Start everything but the HTTP server and what watches. Raises `StorageError`."""
+        """Start everything but the HTTP server and what watches.
+
+        Raises:
+            StorageError: nothing can be stored; nothing was started.
+        """
         await self.bot.recover()
         await route_waiting_again(self.outbox, self.alerts)
         self._tasks.start("jobs", self.jobs.run())
@@ -301,7 +313,7 @@ class App:
     async def serve(self) -> None:
         """Begin to answer. Raises `WxbridgeError` where the address cannot be had."""
         server = self.state.config.server
-        port = self._listener.bind(server.host, server.port)
+        port = self._listener.port or self._listener.bind(server.host, server.port)
         self.url = f"http://{f'[{server.host}]' if ':' in server.host else server.host}:{port}"
         self.channels.url = self.url
         await self._listener.serve(make_app(self._web_services(), server, self.state.config.hooks))
@@ -508,7 +520,8 @@ class App:
 async def running(config: Config, load: Callable[[], Config] | None = None) -> AsyncIterator[App]:
     """Run a bridge for the length of a `with` block; hooks are taken when it begins.
 
-    With `load`, which reads the configuration again, the files are watched and a change is taken over.
+    With `load`, which reads the configuration again, the files are watched and a change is taken over. While the disk
+    is full or the database locked it waits, and tells senders to come again.
 
     Raises:
         WxbridgeError: it cannot start; the text says why and what to do.
@@ -516,13 +529,17 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
     async with AsyncExitStack() as stack:
         # Whatever is written below the state directory is for us alone.
         os.umask(PRIVATE_UMASK)
-        lock = stack.enter_context(hold_state_dir(config.state_dir))
-        database = open_database(config)
+        listener = HttpListener()
+        stack.push_async_callback(listener.close)
+        waiting = WaitingStart(listener, config.server)
+        held = partial(hold_state_dir, config.state_dir)
+        lock = await waiting.insist(lambda: asyncio.to_thread(stack.enter_context, held()))
+        database = await waiting.insist(partial(asyncio.to_thread, open_database, config))
         stack.callback(database.close)
-        app = App(config, database, load)
+        app = App(config, database, load, listener)
         stack.push_async_callback(app.close)
-        await app.open()
-        await app.start()
+        await waiting.insist(app.open)
+        await waiting.insist(app.start)
         app.guard_state(lock)
         await app.serve()
         about = {
@@ -531,7 +548,9 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
             "version": wxbridge.__version__,
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        await database.run(lambda c: remember_fact(c, "bridge", about, time.time()))
+        # Where the disk is full again by now, other processes do without.
+        with suppress(StorageError):
+            await database.run(lambda c: remember_fact(c, "bridge", about, time.time()))
         log.info("serving", url=app.url, version=wxbridge.__version__, state_dir=str(config.state_dir))
         app.look_for_fonts()
         # The last to start and the first to stop: systemd is told of both.

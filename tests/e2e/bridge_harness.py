@@ -277,13 +277,14 @@ class BridgeHarness:
         ops: str = "",
         targets: str = "",
         name: str = "jobs.yaml",
+        port: int = 0,
     ) -> Path:
         """Write a configuration; `ops` is more keys of that target, `targets` is more of them."""
         path = self.directory / name
         path.write_text(
             f"""\
 timezone: Asia/Shanghai
-server: {{listen: "127.0.0.1:0"}}
+server: {{listen: "127.0.0.1:{port}"}}
 wechat:
   endpoint: "{endpoint or self.simulator.endpoint}"
   token: "{self.simulator.token}"

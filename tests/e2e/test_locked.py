@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import aiohttp
 
@@ -61,6 +63,22 @@ async def test_a_locked_database_is_told_to_the_sender_and_recovers_without_a_re
     await harness.until(lambda: len(harness.room()) == 6)
     assert firsts(harness.room()) == [f"🔥 {title}" for title in (*acknowledged, "after")]
     assert await bridge.counted("wxbridge_database_up") == 1
+
+
+async def test_a_bridge_ends_within_five_seconds_while_another_process_holds_the_database(
+    harness: BridgeHarness,
+) -> None:
+    harness.constants["wxbridge.delivery.send_loop:SETTLE_TIMEOUT_SECONDS"] = 0.5
+    bridge = await harness.bridge()
+    await harness.until(harness.chat)
+    with locked(harness):
+        waiting = asyncio.create_task(post(bridge, "during"))
+        await asyncio.sleep(0.2)  # it is being refused at this moment
+        began = time.monotonic()
+        assert await bridge.stop() == 0
+        assert time.monotonic() - began < 5
+        with suppress(aiohttp.ClientError):
+            assert (await waiting)[0] != 202
 
 
 async def test_what_was_sent_while_nothing_could_be_noted_is_noted_later_and_not_sent_again(

@@ -7,9 +7,9 @@ import json
 import os
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -20,6 +20,9 @@ from wxbridge.core.errors import ConfigError
 from wxbridge.core.memory import return_large_blocks
 from wxbridge.core.output import write_in_background
 from wxbridge.core.state_lock import is_held
+
+if TYPE_CHECKING:
+    from wxbridge.app import App
 
 LogFormatOption = Annotated[str, typer.Option("--log-format", help="auto, text or json.")]
 LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
@@ -65,14 +68,30 @@ def run(
 
 
 async def _run(settings: Config, load: Callable[[], Config]) -> None:
+    stop = _stop_signals()
+    async with AsyncExitStack() as stack:
+        if await _start(stack, settings, load, stop):
+            await stop.wait()
+        say("stopping")
+
+
+async def _start(
+    stack: AsyncExitStack, settings: Config, load: Callable[[], Config], stop: asyncio.Event
+) -> App | None:
+    """Start a bridge; None where it was told to stop before it could, as a start waits for a disk that is full."""
     from wxbridge import app
 
-    stop = _stop_signals()
     _on_hangup(lambda: None)
-    async with app.running(settings, load) as bridge:
-        _on_hangup(bridge.reloader.ask)
-        await stop.wait()
-        say("stopping")
+    starting = asyncio.create_task(stack.enter_async_context(app.running(settings, load)))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        return None
+    bridge = starting.result()
+    _on_hangup(bridge.reloader.ask)
+    return bridge
 
 
 def demo(
@@ -141,7 +160,6 @@ async def _demo(
     rooms = [name for target in targets if (name := getattr(target, "room", None))]
     contacts = [name for target in targets if (name := getattr(target, "contact", None))]
     stop = _stop_signals()
-    _on_hangup(lambda: None)
 
     def tell(message: Any) -> None:
         what = message.text or f"[{message.kind.value} {message.media.name if message.media else ''}]"
@@ -155,17 +173,15 @@ async def _demo(
         await wechat.start()
     except OSError as error:
         raise fail(f"the simulator cannot listen: {error}; choose other --page-port and --gateway-port") from None
-    try:
-        async with app.running(settings, load) as bridge:
-            _on_hangup(bridge.reloader.ask)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(wechat.stop)
+        if bridge := await _start(stack, settings, load, stop):
             say(f"chat page      {wechat.url}/")
             say(f"bridge         {bridge.url}/")
             say("an alert       wxbridge alert test   (in another shell)")
             if not auto_scan:
                 say("log in         open the chat page and confirm the scan there")
             await stop.wait()
-    finally:
-        await wechat.stop()
 
 
 def simulator(

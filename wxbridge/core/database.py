@@ -12,6 +12,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -22,7 +23,7 @@ import sqlalchemy as sa
 import stamina
 from sqlalchemy import Connection, Engine, event
 
-from wxbridge.core.errors import StorageError
+from wxbridge.core.errors import StorageError, UnusableState
 from wxbridge.core.schema import SCHEMA_VERSION
 from wxbridge.core.state_lock import PRIVATE_DIRECTORY, PRIVATE_FILE
 
@@ -33,6 +34,8 @@ MAX_WORKS_PER_COMMIT = 256
 """How many who wait share a transaction at most, so that none of them waits long."""
 LOCK_TIMEOUT_SECONDS = 5
 """How long another process that has the database is waited for."""
+MAX_BUSY_SECONDS = 0.5
+"""How long a single statement waits for it: in between it is seen whether the database is to be closed."""
 CLOSE_TIMEOUT_SECONDS = 5
 SAVE_TIMEOUT_SECONDS = 300.0
 """That writing the whole database anew may take."""
@@ -76,6 +79,8 @@ class Database:
         self._thread = threading.Thread(target=self._loop, name="database", daemon=True)
         self._data_version: int | None = None
         self._closed = False
+        self._hurry = threading.Event()
+        """Set to wait for no other process any more."""
         self._path = _find_path(engine)
         self._file = _find_file(self._path)
         """What the path led to when it was opened."""
@@ -87,14 +92,16 @@ class Database:
         """Open, and where needed create or migrate, the database at an SQLAlchemy URL.
 
         Raises:
-            StorageError: it cannot be opened or was written by a newer wxbridge.
+            UnusableState: it was written by a newer wxbridge, is no database, or may not be used.
+            StorageError: it cannot be opened now: the disk is full, say.
         """
         engine = make_engine(url)
         try:
             migrate(engine)
         except sa.exc.DBAPIError as error:
             engine.dispose()
-            raise StorageError(f"cannot open the database {engine.url.database}: {error.orig}") from error
+            kind = StorageError if _may_pass(error.orig) else UnusableState
+            raise kind(f"cannot open the database {engine.url.database}: {error.orig}") from error
         except BaseException:
             engine.dispose()
             raise
@@ -151,7 +158,8 @@ class Database:
         return saving.result(timeout=SAVE_TIMEOUT_SECONDS)
 
     def close(self) -> None:
-        """Finish what waits, then close. Safe to call twice."""
+        """Finish what waits, if no other process has the database, then close. Safe to call twice."""
+        self._hurry.set()
         with self._submitting:
             self._closed = True
             for works in self._gathered.values():
@@ -246,6 +254,7 @@ class Database:
             # One connection for the thread's whole life: `data_version` is counted per connection.
             if connection is None:
                 connection = self._engine.connect()
+                connection.info["hurry"] = self._hurry
             _run_together(connection, works)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             for work in works:
@@ -387,7 +396,8 @@ def make_engine(url: str) -> Engine:
 def _sqlite_connect(raw: Any, _record: Any) -> None:
     # The driver's own BEGIN comes too late for savepoints: we say it ourselves (SQLAlchemy, "pysqlite").
     raw.isolation_level = None
-    for pragma in (f"busy_timeout={LOCK_TIMEOUT_SECONDS * 1000}", "synchronous=FULL", "foreign_keys=ON"):
+    patience = min(LOCK_TIMEOUT_SECONDS, MAX_BUSY_SECONDS)
+    for pragma in (f"busy_timeout={round(patience * 1000)}", "synchronous=FULL", "foreign_keys=ON"):
         raw.execute(f"PRAGMA {pragma}")
     # The one statement that SQLite's own patience does not cover: of several processes that turn a new
     # file to WAL at the same moment, all but one are refused at once (sqlite.org/wal.html, "BUSY").
@@ -398,14 +408,29 @@ def _sqlite_connect(raw: Any, _record: Any) -> None:
             raw.execute("PRAGMA journal_mode=WAL")
 
 
-def _is_busy(error: Exception) -> bool:
-    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+def _may_pass(error: BaseException | None) -> bool:
+    """Tell whether the database may be opened later: another has it locked, or the disk fails or is full."""
+    passing = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in passing
+
+
+def _is_busy(error: BaseException | None) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _sqlite_begin(connection: Connection) -> None:
     # A deferred transaction that starts reading and then writes fails at once when another process wrote.
-    immediate = connection.info.get("write", True)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+    begin = "BEGIN IMMEDIATE" if connection.info.get("write", True) else "BEGIN"
+    hurry: threading.Event | None = connection.info.get("hurry")
+    last = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        try:
+            connection.exec_driver_sql(begin)
+        except sa.exc.OperationalError as error:
+            if not _is_busy(error.orig) or time.monotonic() >= last or (hurry and hurry.is_set()):
+                raise
+        else:
+            return
 
 
 def sqlite_url(state_dir: Path) -> str:
@@ -457,7 +482,7 @@ def migrate(engine: Engine) -> None:
     """Bring the schema to `SCHEMA_VERSION`; free when it is there already.
 
     Raises:
-        StorageError: the schema is of a newer wxbridge.
+        UnusableState: the schema is of a newer wxbridge.
     """
     with engine.connect() as connection:
         connection.info["write"] = False
@@ -466,7 +491,7 @@ def migrate(engine: Engine) -> None:
             if version == SCHEMA_VERSION:
                 return
             if version is not None and str(version) > SCHEMA_VERSION:
-                raise StorageError(
+                raise UnusableState(
                     f"the database has schema {version}, this wxbridge knows {SCHEMA_VERSION}: "
                     "start the newer wxbridge that wrote it",
                 )

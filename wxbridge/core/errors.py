@@ -46,6 +46,10 @@ class StorageError(WxbridgeError):
     """The database did not take it (disk full, locked, read-only): answered with 503, to be tried again."""
 
 
+class UnusableState(StorageError):
+    """The database or its directory cannot be used, and waiting does not help: a newer schema, or no right to write."""
+
+
 class AlreadyRunning(WxbridgeError):
     """Another bridge holds this state directory."""
 

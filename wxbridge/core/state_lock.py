@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from wxbridge.core.errors import AlreadyRunning, StorageError
+from wxbridge.core.errors import AlreadyRunning, StorageError, UnusableState
 
 _LOCK_FILE = "bridge.lock"
 PRIVATE_DIRECTORY = 0o700
@@ -100,18 +100,25 @@ def _holder(state_dir: Path) -> str:
         return ""
 
 
+def explain_state_error(state_dir: Path, error: OSError) -> StorageError:
+    """Make the error of a state directory that cannot be used; a full disk may have room again."""
+    kind = StorageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else UnusableState
+    return kind(f"cannot use the state directory {state_dir}: {error.strerror}")
+
+
 @contextmanager
 def hold_state_dir(state_dir: Path) -> Iterator[StateLock]:
     """Hold the state directory for the length of a `with` block.
 
     Raises:
         AlreadyRunning: another bridge holds it.
-        StorageError: it cannot be written to.
+        UnusableState: it cannot be written to.
+        StorageError: it cannot be written to now, as the disk is full.
     """
     try:
         lock = StateLock(state_dir)
     except OSError as error:
-        raise StorageError(f"cannot use the state directory {state_dir}: {error.strerror}") from error
+        raise explain_state_error(state_dir, error) from error
     try:
         # Somebody else's directory (a volume, say) may be used all the same.
         with suppress(OSError):

@@ -31,6 +31,8 @@ class HttpListener:
     """Serves one aiohttp application after another on one address."""
 
     def __init__(self) -> None:
+        self.port = 0
+        """That it is bound to; 0 where it is not."""
         self._sockets: list[socket.socket] = []
         self._runner: web.ServerRunner | None = None
         self._server: HttpServer | None = None
@@ -66,6 +68,7 @@ class HttpListener:
                 f"cannot listen on {shown}:{port}: {error.strerror or error}; "
                 "free the port, or set `server.listen` to another",
             ) from error
+        self.port = port
         return port
 
     async def serve(self, app: web.Application) -> None:

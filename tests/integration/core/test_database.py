@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 
 from wxbridge.core import database as module
 from wxbridge.core.database import Database, make_engine, migrate, sqlite_url
-from wxbridge.core.errors import StorageError
+from wxbridge.core.errors import StorageError, UnusableState
 from wxbridge.core.schema import SCHEMA_VERSION, facts, metadata, read_facts, remember_fact
 
 
@@ -201,7 +202,37 @@ async def test_on_a_full_disk_what_still_fits_is_taken(database: Database) -> No
     assert await keys(database) == {"there"} | (set() if told[0] else {"small"})
 
 
-async def test_reading_goes_on_while_nothing_can_be_written(database: Database) -> None:
+async def test_closing_waits_for_no_other_process(database: Database) -> None:
+    await database.run(keep("there"))
+    other = sqlite3.connect(str(database._engine.url.database), isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    writing = asyncio.ensure_future(database.run(keep("new")))
+    await asyncio.sleep(0)
+    began = time.monotonic()
+    database.close()
+    assert time.monotonic() - began < module.LOCK_TIMEOUT_SECONDS
+    with pytest.raises(StorageError, match="locked"):
+        await writing
+    other.close()
+
+
+@pytest.mark.parametrize(("reason", "error"), [("full", StorageError), ("not a database", UnusableState)])
+def test_what_waiting_mends_is_told_from_what_it_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str, error: type[StorageError]
+) -> None:
+    if reason == "full":
+        monkeypatch.setattr(module, "_sqlite_connect", lambda raw, _record: raw.execute("PRAGMA max_page_count=1"))
+    else:
+        (tmp_path / "wxbridge.db").write_text("a picture, say" * 100)
+    with pytest.raises(StorageError, match=reason) as found:
+        Database.open(sqlite_url(tmp_path))
+    assert found.type is error
+
+
+async def test_reading_goes_on_while_nothing_can_be_written(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOCK_TIMEOUT_SECONDS", 0.02)
     await database.run(keep("there"))
     await pragma(database, "busy_timeout=20")
     other = sqlite3.connect(str(database._engine.url.database), isolation_level=None)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.integration.delivery.delivery_harness import Room, picture
 from tests.support import wait_until
+from wxbridge.core import database
 from wxbridge.core.errors import Permanent, StorageError, Transient
 from wxbridge.core.model import MessageState
 
@@ -45,6 +46,11 @@ class Trouble:
             await pragma(self.w, "query_only=OFF")
         else:
             await pragma(self.w, "max_page_count=1000000000")
+
+
+@pytest.fixture(autouse=True)
+def no_patience(monkeypatch):
+    monkeypatch.setattr(database, "LOCK_TIMEOUT_SECONDS", 0.01)
 
 
 @pytest.fixture(params=["locked", "read-only", "full"])
