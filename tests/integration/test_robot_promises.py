@@ -120,3 +120,20 @@ async def test_an_unreachable_fallback_gets_nothing(read, services) -> None:
         await spare.start()
         await asyncio.sleep(0.5)
         assert (heard(wecom), heard(spare)) == (["🔥 one"], [])
+
+
+async def test_a_bridge_that_starts_again_still_knows_the_outage_and_what_may_have_been_sent(read, services) -> None:
+    wecom, _ = services
+    async with running(read, services, "1h") as bridge:
+        wecom.cut(count=1000, path=SEND)
+        wecom.cut(count=1000, path="/")
+        await post(bridge, "one")
+        await post(bridge, "two")
+        await wait_until(lambda: bridge.channels.statuses()["wecom_robot"].state is ChannelState.UNREACHABLE)
+        since = bridge.channels.statuses()["wecom_robot"].since
+    async with running(read, services, "1h") as bridge:
+        status = bridge.channels.statuses()["wecom_robot"]
+        assert (status.state, status.since) == (ChannelState.UNREACHABLE, since)
+        wecom.release()
+        await wait_until(lambda: len(wecom.messages) == 2)
+        assert heard(wecom) == [f"{MARK}🔥 one", "🔥 two"]

@@ -11,17 +11,18 @@ import hashlib
 import importlib.util
 import logging
 import re
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 from pydantic import model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.answers import MAX_WORDS_CHARS
+from wxbridge.channels.service_states import ServiceStates
 from wxbridge.config.types import Secret, TargetSettings
-from wxbridge.core.errors import Permanent, SendError, Throttled, Transient, Unknown
+from wxbridge.core.errors import Offline, Permanent, SendError, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import (
     Capabilities,
     Channel,
@@ -45,6 +46,8 @@ USUAL_CAPABILITIES = Capabilities(
     text_limit=1000, mentions=False, formats={"markdown": 1000}, hard_breaks=True, pictures="none"
 )
 """What any service can; each target knows its own service's."""
+SECONDS_BETWEEN_ROUNDS = 1.0
+"""Between two looks whether what is away may be tried again."""
 MAX_TITLE_CHARS = 200
 """Of the first line, which may become a title such as a mail's subject."""
 
@@ -67,6 +70,8 @@ MIN_SECRET_CHARS = 5
 """From how many on a piece of the address may be a secret."""
 _SLOWER = 429
 _MENDED_BY_WAITING = (408, 423, 425)
+_REFUSED_STATUSES = (401, 403, 404, 410)
+"""What a service answers that does not let us in, or where the address is gone: a matter of the configuration."""
 _HEADING_MARKS = re.compile(r"^[*#\s]+|[*\s]+$")
 
 
@@ -152,23 +157,53 @@ def capabilities_of(service: Any) -> Capabilities:
 
 
 class AppriseChannel:
-    """Sends through the library; implements `model.Channel`. It connects for each message, so it is always online."""
+    """Sends through the library; implements `model.Channel`. It connects for each message.
 
-    def __init__(self, capabilities: Capabilities, *, deadline: float = DEADLINE_SECONDS) -> None:
+    The library cannot ask a service whether it is well: a look at one that is away is the next message that waits.
+    """
+
+    def __init__(
+        self,
+        capabilities: Capabilities,
+        *,
+        targets: Mapping[str, TargetSettings] | None = None,
+        deadline: float = DEADLINE_SECONDS,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.capabilities = capabilities
+        self._targets = targets or {}
         self._deadline = deadline
         self._services: dict[str, Any] = {}
-        self._status = ChannelStatus(ChannelState.ONLINE, datetime.now(UTC))
+        self._states = ServiceStates(CHANNEL, monotonic)
 
     @property
     def status(self) -> ChannelStatus:
-        """Online, since the start."""
-        return self._status
+        """Online, unless an address is not reached or refused."""
+        return self._states.status
+
+    def status_of(self, address: Any) -> ChannelStatus:
+        """Tell the state of a target; one that is away counts as online whenever a message may try it."""
+        name = address.chat_key()
+        return self._states.status_of(() if self._states.is_look_due([name]) else [name])
+
+    def list_troubles(self) -> list[dict[str, Any]]:
+        """Give what counts as trouble, in JSON's types."""
+        return self._states.list_troubles()
+
+    def recall_troubles(self, troubles: Sequence[Mapping[str, Any]]) -> None:
+        """Take over what another gave, of the addresses of its targets."""
+        self._states.recall(troubles, {target.chat_key() for target in self._targets.values()})
 
     async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:  # noqa: ARG002 - nobody writes back
-        """Say that it is up, and stay until cancelled."""
-        on_status(self._status)
-        await asyncio.Event().wait()
+        """Tell the state whenever it changes, and when something that is away may be tried, until cancelled."""
+        self._states.listener = on_status
+        on_status(self.status)
+        due: set[str] = set()
+        while True:
+            await asyncio.sleep(SECONDS_BETWEEN_ROUNDS)
+            before, due = due, {name for name, at in self._targets.items() if self._states.is_look_due([at.chat_key()])}
+            if due - before:
+                on_status(self.status)
 
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
         """Send one message; `address` is an `AppriseTarget`. The library works, and pauses, in threads of its own.
@@ -179,11 +214,32 @@ class AppriseChannel:
         Raises:
             Throttled: the service wants us slower.
             Unknown: it did not answer in time.
-            Transient: it did not take it.
-            Permanent: it refuses the message or us.
+            Transient: it did not take it. Offline: it has not taken the last ones either.
+            Unauthorised: it refuses us, or knows the address no more.
+            Permanent: it refuses the message.
         """
         if not isinstance(address, AppriseTarget):
             raise Permanent(f"this is no target of apprise: {type(address).__name__}")
+        name = address.chat_key()
+        try:
+            receipt = await self._send(address, body, mentions)
+        except Unauthorised as error:
+            self._states.note_refusal(name, str(error))
+            error.retry_after = self._states.seconds_until_look([name])
+            raise
+        except (Unknown, Transient) as error:
+            self._states.note_failure(name, str(error))
+            if isinstance(error, Transient) and self._states.status_of([name]).state is not ChannelState.ONLINE:
+                # The state is the service's: the message spends no tries on it.
+                raise Offline(str(error), retry_after=self._states.seconds_until_look([name])) from None
+            raise
+        except SendError:
+            self._states.note_success(name)
+            raise
+        self._states.note_success(name)
+        return receipt
+
+    async def _send(self, address: AppriseTarget, body: Outgoing, mentions: tuple[str, ...]) -> Receipt:
         service = await self._find_service(address)
         import apprise
 
@@ -246,6 +302,8 @@ def _explain_failure(name: str, words: list[str], url: str) -> SendError:
     status = int(found[-1]) if found else 0
     if status == _SLOWER:
         return Throttled(text, retry_after=THROTTLE_SECONDS, code=str(status))
+    if status in _REFUSED_STATUSES:
+        return Unauthorised(text, code=str(status))
     if 400 <= status < 500 and status not in _MENDED_BY_WAITING:  # noqa: PLR2004 - HTTP
         return Permanent(text, code=str(status))
     return Transient(text, code=str(status) if status else None)
@@ -262,7 +320,8 @@ def _remove_secrets(text: str, url: str) -> str:
 
 def _create(context: ChannelContext) -> Channel:
     target = next(iter(context.targets.values()), None)
-    return AppriseChannel(target.capabilities(USUAL_CAPABILITIES) if target else USUAL_CAPABILITIES)
+    capabilities = target.capabilities(USUAL_CAPABILITIES) if target else USUAL_CAPABILITIES
+    return AppriseChannel(capabilities, targets=context.targets)
 
 
 PLUGIN = ChannelPlugin(target=AppriseTarget, create=_create, capabilities=USUAL_CAPABILITIES, has_probe=True)

@@ -299,6 +299,15 @@ class HttpChannel:
         up = [status for status in found if status.state is ChannelState.ONLINE]
         return (up or found or [self._states.status_of(())])[0]
 
+    def list_troubles(self) -> list[dict[str, Any]]:
+        """Give what counts as trouble, in JSON's types."""
+        return self._states.list_troubles()
+
+    def recall_troubles(self, troubles: Sequence[Mapping[str, Any]]) -> None:
+        """Take over what another gave, of the services of its targets."""
+        services = [service for address in self._targets.values() for service in self.list_services(address)]
+        self._states.recall(troubles, {name for service in services for name in service.names})
+
     async def probe(self, address: Any) -> str:
         """Ask the service about a target without anybody seeing it; tell what was found. Raises `SendError`."""
         raise NotImplementedError  # pragma: no cover - every channel has its own
@@ -355,7 +364,8 @@ class HttpChannel:
         Where it does not send, a doubtful answer is a passing fault. Where an earlier request got no answer, the
         service has to show that it is alive before anything is sent.
         """
-        await self._prove_alive(service)
+        if self._states.is_unproven(service.base_url):
+            await self._prove_alive(service)
         place, account = service.names
         try:
             answer = await self._http.ask(
@@ -388,10 +398,21 @@ class HttpChannel:
         """Note that the service knows an account."""
         self._states.note_success(service.names[1])
 
+    async def prove_alive(self, address: Any) -> None:
+        """Ask the services of a target for anything, until one answers. Raises `Offline` where none does."""
+        silent: Offline | None = None
+        for service in {service.base_url: service for service in self.list_services(address)}.values():
+            try:
+                await self._prove_alive(service)
+            except Offline as error:
+                silent = error
+            else:
+                return
+        if silent is not None:
+            raise silent
+
     async def _prove_alive(self, service: HttpService) -> None:
-        """Ask for anything where the last request got no answer. Raises `Offline` where that gets none either."""
-        if not self._states.is_unproven(service.base_url):
-            return
+        """Ask for anything. Raises `Offline` where no answer comes."""
         try:
             await self._looks.run(service.base_url, lambda: self._look(service))
         except SendError as error:

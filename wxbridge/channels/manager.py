@@ -29,8 +29,9 @@ from wxbridge.core.model import (
     Notification,
     NotificationSink,
     Picture,
+    RememberingChannel,
 )
-from wxbridge.core.schema import facts, remember_fact
+from wxbridge.core.schema import facts, read_facts, remember_fact
 from wxbridge.core.tasks import NamedTasks
 from wxbridge.core.text.i18n import Language
 
@@ -237,6 +238,7 @@ class ChannelManager:
                 await self._forget(lane)
         for lane, channel in self.channels.items():
             if before.channels.get(lane) is not channel:
+                await self._recall(lane, channel, before.channels.get(lane))
                 work = channel.run(self.on_inbound, partial(self._on_status, lane))
                 self._tasks.start(f"channel {lane}", work)
             elif isinstance(channel, LastingChannel):
@@ -264,8 +266,22 @@ class ChannelManager:
         self._queue.wake()
         self._start_background(self._record(lane, status))
 
+    async def _recall(self, lane: str, channel: Channel, before: Channel | None) -> None:
+        """Hand a channel what the one before it, or the bridge before this one, found wrong with its services."""
+        if not isinstance(channel, RememberingChannel):
+            return
+        if isinstance(before, RememberingChannel):
+            channel.recall_troubles(before.list_troubles())
+            return
+        with suppress(StorageError):
+            found = await self._database.read(lambda c: read_facts(c, f"channel:{lane}"))
+            channel.recall_troubles(found[""][0].get("troubles", ()) if "" in found else ())
+
     async def _record(self, lane: str, status: ChannelStatus) -> None:
         value = {"state": status.state.value, "detail": status.detail, "account": status.account}
+        channel = self.channels.get(lane)
+        if isinstance(channel, RememberingChannel):
+            value["troubles"] = channel.list_troubles()
         with suppress(StorageError):
             await self._database.run(lambda c: remember_fact(c, f"channel:{lane}", value, status.since.timestamp()))
 

@@ -7,9 +7,10 @@ asked about is a list of names, a service's and an account's; the channel's own 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import structlog
 
@@ -96,6 +97,39 @@ class ServiceStates:
         now = self._clock()
         waits = (self._troubles[name].look_at - now for name in names if name in self._troubles)
         return max(0.0, *waits, 0.0)
+
+    def list_troubles(self) -> list[dict[str, Any]]:
+        """Give what is away or refused, in JSON's types."""
+        return [
+            {
+                "name": name,
+                "state": trouble.state.value,
+                "began": trouble.began.timestamp(),
+                "error": trouble.error[:MAX_ERROR_CHARS],
+                "tries": trouble.tries,
+            }
+            for name, trouble in self._troubles.items()
+            if trouble.is_counted
+        ]
+
+    def recall(self, troubles: Iterable[Mapping[str, Any]], names: Container[str]) -> None:
+        """Take over what `list_troubles` gave elsewhere, as far as it is about `names`; a look is due at once."""
+        now = self._clock()
+        for kept in troubles:
+            began = datetime.fromtimestamp(kept["began"], UTC)
+            if kept["name"] in names:
+                self._troubles[kept["name"]] = ServiceTrouble(
+                    ChannelState(kept["state"]),
+                    began,
+                    now - max(0.0, (datetime.now(UTC) - began).total_seconds()),
+                    look_at=now,
+                    backoff=Backoff(FIRST_LOOK_SECONDS, MAX_LOOK_SECONDS, FAILURES_UNTIL_UNREACHABLE),
+                    error=kept["error"],
+                    tries=kept["tries"],
+                    is_counted=True,
+                    reported_at=now - SECONDS_PER_REPORT,
+                )
+        self._refresh()
 
     def is_unproven(self, name: str) -> bool:
         """Tell whether a sign of life is needed before anything is sent."""

@@ -384,6 +384,25 @@ class AccountChannel(Protocol):
         """Tell the state of what a target's address needs: only while that is ONLINE anything is sent there."""
 
 
+@runtime_checkable
+class ProvableChannel(Protocol):
+    """A channel that can ask whether its service is alive, without anybody seeing it."""
+
+    async def prove_alive(self, address: Any) -> None:
+        """Return once what a target's address needs has answered something. Raises `Offline` where it does not."""
+
+
+@runtime_checkable
+class RememberingChannel(Protocol):
+    """A channel whose troubles with its services are kept over restarts, and by the next channel of its lane."""
+
+    def list_troubles(self) -> list[dict[str, Any]]:
+        """Give what counts as trouble, in JSON's types."""
+
+    def recall_troubles(self, troubles: Sequence[Mapping[str, Any]]) -> None:
+        """Take over what another gave, of the services that this channel has; called before `run`."""
+
+
 class Channel(Protocol):
     """A way into WeChat. It translates its service's answers into the error tree."""
 

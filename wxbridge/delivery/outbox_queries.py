@@ -94,6 +94,11 @@ class OutboxQueries:
             query = query.where(messages.c.created_at >= since)
         return await self._messages(query)
 
+    async def list_in_doubt(self) -> list[Message]:
+        """List what may have been sent and waits to be repeated, the oldest first."""
+        query = sa.select(messages).where(sa.text(OPEN), messages.c.maybe_sent, messages.c.state == MessageState.QUEUED)
+        return await self._messages(query.order_by(messages.c.id))
+
     async def get_messages(self, message_ids: Sequence[int]) -> list[Message]:
         """Get messages by id, in order of id; those that do not exist are left out."""
         return await self._messages(sa.select(messages).where(messages.c.id.in_(message_ids)).order_by(messages.c.id))

@@ -22,7 +22,16 @@ from wxbridge.core.errors import (
     Transient,
     Unknown,
 )
-from wxbridge.core.model import Message, MessageState, Outgoing, Picture, PictureFile, Receipt, Text
+from wxbridge.core.model import (
+    Message,
+    MessageState,
+    Outgoing,
+    Picture,
+    PictureFile,
+    ProvableChannel,
+    Receipt,
+    Text,
+)
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.splitting import measure_length
 from wxbridge.delivery import failover, failure_reports
@@ -211,8 +220,10 @@ class SendLoop:
     async def _attempt(self, attempt: SendUnderWay) -> None:
         message = attempt.message
         try:
-            address = self._lane.targets[message.target].address(message.recipient)
-            receipt = await self._lane.channel.send(address, *await self._outgoing(message))
+            channel, address = self._lane.channel, self._lane.targets[message.target].address(message.recipient)
+            if message.maybe_sent and isinstance(channel, ProvableChannel):
+                await channel.prove_alive(address)
+            receipt = await channel.send(address, *await self._outgoing(message))
         except SendError as error:
             await self._failed(attempt, error)
         except (Exception, asyncio.CancelledError) as error:  # a bug in a channel must not stop the others

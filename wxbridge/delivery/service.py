@@ -18,7 +18,7 @@ from wxbridge.core.model import MessageState
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import format_duration
 from wxbridge.delivery import digests, failure_reports
-from wxbridge.delivery.context import DeliveryContext, Lane
+from wxbridge.delivery.context import DeliveryContext, Lane, OutcomeInDoubt
 from wxbridge.delivery.failover import FailoverWatch
 from wxbridge.delivery.outages import OutageWatch
 from wxbridge.delivery.rate_limit import DAY_SECONDS
@@ -92,11 +92,14 @@ class Delivery:
         self._clock_told = before._clock_told
 
     async def prepare(self) -> None:
-        """Take up what an earlier process left: what it was sending is repeated, its pace goes on."""
+        """Take up what an earlier delivery left: what it was sending is repeated, doubts and its pace go on."""
         context = self._context
         interrupted = await context.insist(context.outbox.recover, now=context.clock.wall())
         if interrupted:
             log.warning("messages were being sent when the bridge stopped; repeating them, marked", count=interrupted)
+        for message in await context.insist(context.outbox.list_in_doubt):
+            due = context.clock.monotonic() + max(0.0, message.next_try_at - context.clock.wall())
+            context.doubts.setdefault(message.target, OutcomeInDoubt(message.id, max(1, message.tries), due))
         for lane in self._context.lanes:
             await self._remember_pace(lane)
 

@@ -18,8 +18,18 @@ from tests.integration.channels.wecom.wecom_harness import picture
 from wxbridge import app
 from wxbridge.channels.apprise import USUAL_CAPABILITIES, AppriseChannel, AppriseTarget
 from wxbridge.config.schema import Config
-from wxbridge.core.errors import ConfigError, Permanent, SendError, Throttled, Transient, Unknown
-from wxbridge.core.model import PictureFile, Text
+from wxbridge.core.errors import (
+    ConfigError,
+    Offline,
+    Permanent,
+    SendError,
+    Throttled,
+    Transient,
+    Unauthorised,
+    Unknown,
+)
+from wxbridge.core.model import ChannelState, PictureFile, Text
+from wxbridge.testing import FakeClock
 
 SECRET = "hush-hush-0123456789"
 
@@ -79,7 +89,7 @@ async def test_a_picture_with_an_address_is_sent_as_its_address(hook) -> None:
 
 @pytest.mark.parametrize(
     ("status", "kind"),
-    [(400, Permanent), (401, Permanent), (404, Permanent), (429, Throttled), (408, Transient), (500, Transient)],
+    [(400, Permanent), (401, Unauthorised), (404, Unauthorised), (429, Throttled), (408, Transient), (500, Transient)],
 )
 async def test_a_status_that_the_library_tells_decides_and_no_secret_is_told(hook, status, kind) -> None:
     target = hook.target()
@@ -104,6 +114,27 @@ async def test_a_cut_connection_and_a_port_where_nobody_is_are_tried_again(hook)
     assert SECRET not in str(caught.value)
 
 
+async def test_what_is_away_is_a_state_that_spends_no_tries_and_is_looked_at_with_the_next_message(hook) -> None:
+    clock = FakeClock()
+    target = hook.target()
+    sending = AppriseChannel(USUAL_CAPABILITIES, targets={"ops": target}, monotonic=clock.monotonic)
+    await hook.stop()
+    kinds = []
+    for _ in range(4):
+        clock.advance(60)
+        with pytest.raises(SendError) as caught:
+            await sending.send(target, Text("x"))
+        kinds.append(type(caught.value))
+    assert kinds == [Transient, Transient, Offline, Offline]
+    assert (sending.status.state, sending.status_of(target).state) == (ChannelState.UNREACHABLE,) * 2
+    assert SECRET not in sending.status.detail
+    clock.advance(60)
+    assert (sending.status.state, sending.status_of(target).state) == (ChannelState.UNREACHABLE, ChannelState.ONLINE)
+    await hook.start()
+    await sending.send(target, Text("x"))
+    assert sending.status.state is ChannelState.ONLINE
+
+
 async def test_a_service_that_says_nothing_in_time_may_have_taken_it_and_others_go_on_meanwhile(hook) -> None:
     slow, other = hook.target("slow?rto=30"), hook.target("other")
     sending = channel(slow, deadline=1.5)
@@ -120,7 +151,7 @@ async def test_a_service_that_says_nothing_in_time_may_have_taken_it_and_others_
 async def test_a_failure_that_the_address_calls_optional_is_a_failure(hook) -> None:
     target = hook.target(f"{SECRET}?optional=yes")
     hook.answer(403, "no")
-    with pytest.raises(Permanent):
+    with pytest.raises(Unauthorised):
         await channel(target).send(target, Text("x"))
 
 

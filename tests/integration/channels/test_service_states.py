@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
@@ -143,6 +144,36 @@ async def test_after_no_answer_nothing_is_sent_before_the_service_has_shown_that
     wecom.release()
     await channel.send(targets["ops-robot"], Text("first"))
     assert wecom.calls[SEND] == 2
+
+
+async def test_an_outage_goes_on_in_the_channel_of_another_configuration_and_ends_with_a_look(
+    wecom, channel, targets, clock
+) -> None:
+    targets["other"] = RobotTarget(key="gone", base_url=wecom.url)
+    await fail_to_send(channel, targets["other"], clock, 1)
+    await wecom.stop()
+    await fail_to_send(channel, targets["ops-robot"], clock, 3)
+    since = channel.status_of(targets["ops-robot"]).since
+    del targets["other"]
+    clock.advance(3600)
+    following = RobotChannel(timing=HttpTiming(deadline=0.3), targets=targets, monotonic=clock.monotonic)
+    following.recall_troubles(json.loads(json.dumps(channel.list_troubles())))
+    assert (following.status.state, following.status.since) == (ChannelState.UNREACHABLE, since)
+    assert "gone" not in following.status.detail
+    assert "tried 3 times" in following.status.detail
+    await wecom.start()
+    await following.look_after()
+    assert following.status.state is ChannelState.ONLINE
+    await following.close()
+
+
+async def test_a_repeat_goes_only_to_a_service_that_has_just_answered(wecom, channel, targets) -> None:
+    wecom.cut(count=20, path="/")
+    with pytest.raises(Offline, match="no sign of life"):
+        await channel.prove_alive(targets["ops-robot"])
+    wecom.release()
+    await channel.prove_alive(targets["ops-robot"])
+    assert wecom.messages == []
 
 
 async def test_no_service_mutes_a_robot_for_longer_than_an_hour(channel) -> None:

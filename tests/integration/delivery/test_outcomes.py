@@ -47,6 +47,43 @@ async def test_what_the_message_cannot_help_spends_no_try(world, error, seconds)
     assert w.told == []
 
 
+async def test_a_new_process_repeats_what_may_have_been_sent_at_its_time_and_before_all_else(world) -> None:
+    w = world()
+    w.channel.faults = [Unknown("no answer")]
+    await w.put("ops", "one")
+    await w.drain()
+    await w.put("ops", "two", priority=Priority.REPLY)
+    await w.crash()
+    w.clock.advance(0.5)
+    await w.drain()
+    assert w.channel.texts == []
+    w.clock.advance(0.6)
+    await w.drain()
+    assert w.channel.texts == [f"{MARK}one", "two"]
+
+
+async def test_a_repeat_waits_until_the_service_has_shown_that_it_lives(world, monkeypatch) -> None:
+    w = world()
+    silence: list[Exception | None] = [Offline("no sign of life", retry_after=1)] * 2
+
+    async def prove_alive(_address) -> None:
+        if silence and (error := silence.pop()):
+            raise error
+
+    monkeypatch.setattr(w.channel, "prove_alive", prove_alive, raising=False)
+    w.channel.faults = [Unknown("no answer")]
+    (message,) = await w.put("ops", "one")
+    await w.drain()
+    for _ in range(2):
+        w.clock.advance(1)
+        await w.drain()
+        assert w.channel.texts == []
+    assert (await w.one(message)).tries == 1
+    w.clock.advance(1)
+    await w.drain()
+    assert w.channel.texts == [f"{MARK}one"]
+
+
 async def test_a_channel_that_is_offline_is_not_asked(world) -> None:
     w = world()
     w.channel.state = ChannelState.WAITING_FOR_SCAN

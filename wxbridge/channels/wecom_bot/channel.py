@@ -23,7 +23,7 @@ from wxbridge.channels.wecom_bot.connection import (
     SubscriptionRefused,
 )
 from wxbridge.channels.wecom_bot.directory import BotDirectory
-from wxbridge.channels.wecom_bot.frames import MESSAGE, SEND, Frame
+from wxbridge.channels.wecom_bot.frames import MESSAGE, PING, SEND, Frame
 from wxbridge.channels.wecom_bot.markdown import add_mentions, escape_markdown
 from wxbridge.channels.wecom_bot.media import MIN_MEDIA_BYTES, BotMediaCache
 from wxbridge.channels.wecom_bot.settings import (
@@ -264,6 +264,16 @@ class WecomBotChannel:
             raise Offline(f"WeCom was not reached: {error}") from error
         except BotNoAnswer as error:
             raise Unknown(f"WeCom did not answer: {error}; it may have been sent") from error
+
+    async def prove_alive(self, address: Any) -> None:  # noqa: ARG002 - all conversations share the connection
+        """Ping WeCom over the connection of now. Raises `Offline` where no answer comes."""
+        connection = self._connection
+        if connection is None or not self._status.is_online:
+            raise Offline(f"the bot is {self._status.describe()}")
+        try:
+            await connection.request(PING, None, seconds=self._timing.pong)
+        except (BotRequestNotSent, BotNoAnswer) as error:
+            raise Offline(f"WeCom gives no sign of life: {error}") from error
 
     async def _send(
         self, connection: BotConnection, address: WecomBotTarget, kind: str, part: Mapping[str, Any]

@@ -184,6 +184,15 @@ async def test_a_connection_cut_after_the_message_left_is_unknown(bot):
         await channel.send(target(), Text("hello"))
 
 
+async def test_a_repeat_goes_only_over_a_connection_that_answers_a_ping(bot):
+    channel = await bot.online(replace(FAST, pong=0.3, ping=600))
+    await channel.prove_alive(target())
+    bot.server.deaf_to_pings = True
+    with pytest.raises(Offline, match="no sign of life"):
+        await channel.prove_alive(target())
+    assert bot.texts == []
+
+
 async def test_a_message_while_nobody_is_connected_waits(bot):
     channel = bot.make()
     with pytest.raises(Offline, match="the bot is starting"):
