@@ -1,8 +1,8 @@
 """Examines what the bridge needs from outside: is it there, does it let us in, and what to do if not.
 
 What is looked at of a channel stands on its plug-in, of a monitor in `monitors.checks`, of pictures in
-`pictures.checks`; here are the runner and what is left. A check changes nothing, sends nothing, and does not call the
-heartbeat.
+`pictures.checks`, of dashboards that are named in `bot.graph_checks`; here are the runner and what is left. A check
+changes nothing, sends nothing, and does not call the heartbeat.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from typing import Any
 import aiohttp
 
 from wxbridge.alerts.templates import DEFAULT_TEMPLATE, TemplateError, Templates
+from wxbridge.bot.graph_checks import check_dashboards
 from wxbridge.channels import ChannelPlugin, CheckContext
 from wxbridge.channels.checks import probe_target
 from wxbridge.config.routes import NestedRoute
@@ -210,6 +211,7 @@ CHECKS: dict[str, Check] = {
     "bridge": check_bridge,
     **_channel_checks(),
     "grafana": lambda config, _database: check_grafana(config.grafana),
+    "dashboards": lambda config, _database: check_dashboards(config),
     "painter": lambda config, _database: check_painter(config),
     "prometheus": lambda config, _database: check_prometheus(config.prometheus),
     "alertmanager": lambda config, _database: check_alertmanager(config.alertmanager),

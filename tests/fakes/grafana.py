@@ -32,6 +32,9 @@ from tests.fakes.grafana_pages import (
 
 TOKEN, EDITOR_TOKEN = "glsa_fake_service_account_token", "glsa_editor"
 USER, PASSWORD = "wx", "sesame 芝麻"
+MAX_ORG = 3
+"""The last organisation that the account of the sessions is in. Tokens are of the first."""
+WHO_ASKS = ("/api/user", "/api/org")
 API = ("/api/", "/apis/", "/render/")
 
 
@@ -172,7 +175,9 @@ class FakeGrafana:
             web.get("/login", self._login_page),
             web.get("/d/{uid}/{name}", self._dashboard),
             web.get("/d-solo/{uid}/{slug}", self._solo_panel),
+            web.get("/api/health", self._health),
             web.get("/api/user", self._user),
+            web.get("/api/org", self._org),
             web.get("/api/search", self._search),
             web.get("/api/dashboards/uid/{uid}", self._model),
             web.get("/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/{uid}", self._newer_model),
@@ -221,12 +226,14 @@ class FakeGrafana:
     @property
     def api_paths(self) -> list[str]:
         """What its API and its renderer were asked for, besides who is asking."""
-        return [each.path for each in self.seen if each.path.startswith(API) and each.path != "/api/user"]
+        return [
+            each.path for each in self.seen if each.path.startswith(API) and each.path not in ("/api/user", "/api/org")
+        ]
 
     @property
     def orgs(self) -> set[str]:
         """The organisations that requests were for, besides the question who is asking."""
-        return {each.org for each in self.seen if not each.path.endswith(("/api/user", "/login"))}
+        return {each.org for each in self.seen if not each.path.endswith((*WHO_ASKS, "/login"))}
 
     @property
     def scratch(self) -> dict[str, Any]:
@@ -359,11 +366,24 @@ class FakeGrafana:
 
     # ------------------------------------------------------------ API
 
+    async def _health(self, request):
+        return web.json_response({"commit": "x", "database": "ok", "version": "12.4.0"})
+
     async def _user(self, request):
         """Who is asking; of the anonymous viewer it knows nothing, also where he may see everything else."""
         if self._account(request) is None:
             return web.json_response({"message": "Unauthorized"}, status=401)
         return web.json_response({"login": USER, "orgId": int(self.account_org)})
+
+    async def _org(self, request):
+        """In which organisation who asks is: a token in its own, whatever the header says."""
+        await self._enter(request)
+        wanted = request.headers.get("X-Grafana-Org-Id", "")
+        if request.cookies.get("grafana_session") not in self.sessions:
+            wanted = "1"
+        elif int(wanted or 1) > MAX_ORG:
+            return web.json_response({"message": "Organization not found"}, status=404)
+        return web.json_response({"id": int(wanted or self.account_org), "name": "Main Org."})
 
     async def _search(self, request):
         await self._enter(request)

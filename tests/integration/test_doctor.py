@@ -13,6 +13,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from tests.fakes.dingtalk import FakeDingtalk
+from tests.fakes.grafana import TOKEN, FakeGrafana
 from tests.fakes.wecom import FakeWecom
 from tests.fakes.wecom_bot import WecomBotServer
 from wxbridge import doctor
@@ -47,7 +48,7 @@ async def site() -> AsyncIterator[str]:
 
     async def listed(request: web.Request) -> web.Response:
         entered(request)
-        return web.json_response([])
+        return web.json_response([{"uid": "k", "title": "Kafka", "type": "dash-db"}])
 
     async def ready(_request: web.Request) -> web.Response:
         return web.Response(text="Prometheus Server is Ready.\n")
@@ -90,6 +91,73 @@ async def test_credentials_are_tried_and_a_wrong_one_is_told(
     assert words in finding.found
     assert "hush" not in str(finding)
     assert bool(finding.advice) is (state is not FindingState.OK)
+
+
+@pytest.mark.parametrize(
+    ("token", "state", "words"),
+    [
+        (TOKEN, FindingState.OK, "entered with its token"),
+        ("expired", FindingState.BAD, "it does not take the token (401)"),
+    ],
+)
+async def test_a_wrong_token_is_told_where_grafana_lets_anybody_in(
+    read: Callable[..., Config], token: str, state: FindingState, words: str
+) -> None:
+    async with FakeGrafana(anonymous=True) as fake:
+        config = read(f'grafana: {{url: "{fake.url}", token: {token}}}\n')
+        [finding] = await examine(config, None, {"grafana": doctor.CHECKS["grafana"]})
+    assert finding.state is state
+    assert words in finding.found
+
+
+async def test_an_account_that_sees_no_dashboard_is_a_warning(read: Callable[..., Config]) -> None:
+    async with FakeGrafana() as fake:
+        fake.search_answer = []
+        config = read(f'grafana: {{url: "{fake.url}", token: {TOKEN}}}\n')
+        [finding] = await examine(config, None, {"grafana": doctor.CHECKS["grafana"]})
+    assert finding.state is FindingState.WARN
+    assert "sees no dashboard" in finding.found
+    assert "Viewer" in finding.advice
+
+
+NAMED = """\
+grafana: {url: "%s", user: wx, password: "sesame 芝麻"}
+targets: {ops: {channel: console}}
+graphs:
+  kafka: {url: /d/kfk/kafka, panel: [4, GC pauses], vars: {host: web-1}}
+  moved: {url: /d/moved, panel: 8}
+  odd: {url: "/d/kfk?viewPanel=panel-12&var-topic=x&var-hosts=y", panel: [99, Nothing]}
+  page: {url: "https://status.example.com/"}
+jobs:
+  - {id: right, every: 1h, kind: screenshot, url: "/d/kfk/kafka?var-host=a", variables: {topic: [a, b]}, to: ops}
+  - {id: gone, every: 1h, kind: screenshot, url: /d/gone/x, to: ops}
+  - {id: second, every: 1h, kind: screenshot, url: /d/kfk/kafka, org: 2, to: ops}
+  - {id: ninth, every: 1h, kind: screenshot, url: "/d/kfk/kafka?orgId=9", to: ops}
+  - {id: hello, every: 1h, kind: text, text: hi, to: ops}
+"""
+
+
+async def test_what_jobs_and_graphs_name_in_grafana_is_looked_for(read: Callable[..., Config]) -> None:
+    async with FakeGrafana() as fake:
+        found = await examine(read(NAMED % fake.url), None, {"dashboards": doctor.CHECKS["dashboards"]})
+        assert fake.account_org == "1"
+    assert [(each.name, each.state.value, each.found) for each in found] == [
+        ("job gone", "bad", "there is no dashboard gone"),
+        ("job ninth", "bad", "Grafana has no organisation 9 that its account is in (HTTP 404)"),
+        ("graph moved", "bad", "there is no dashboard moved"),
+        ("graph odd", "bad", "the dashboard kfk has no panel 99, Nothing"),
+        ("graph odd", "warn", "the dashboard kfk has no variable hosts"),
+        ("dashboards", "ok", "3 of the 7 that jobs and graphs name are there, with their panels and variables"),
+    ]
+    assert found[-2].advice == "there are: host, topic"
+
+
+async def test_where_grafana_does_not_let_us_in_its_dashboards_are_one_warning(read: Callable[..., Config]) -> None:
+    async with FakeGrafana() as fake:
+        text = (NAMED % fake.url).replace("sesame", "salami")
+        [finding] = await examine(read(text), None, {"dashboards": doctor.CHECKS["dashboards"]})
+    assert finding.state is FindingState.WARN
+    assert "refused user wx" in finding.found
 
 
 async def test_another_site_is_no_grafana_and_no_prometheus(site: str, read: Callable[..., Config]) -> None:

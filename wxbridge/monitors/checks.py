@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 from wxbridge.config.types import WebSource
@@ -96,15 +96,23 @@ async def check_grafana(source: WebSource | None) -> list[Finding]:
         return []
     async with MonitorProbe("grafana", source) as site:
         health = await site.get("/api/health")
+        about = health.body if isinstance(health.body, dict) else {}
         if health.problem:
             return [health.problem]
-        if not isinstance(health.body, dict) or "database" not in health.body:
-            return [site.bad("this is no Grafana", "correct `grafana.url`")]
-        if health.body["database"] != "ok":
-            return [site.bad(f"its database is {health.body['database']}", "see Grafana's log")]
-        # Anybody who is let in may search; nobody else may, unless anonymous access is on.
-        entered = await site.get("/api/search?limit=1")
-        return [entered.problem or site.ok(f"version {health.body.get('version', 'unknown')}")]
+        if about.get("database") != "ok":
+            sick = site.bad(f"its database is {about.get('database')}", "see Grafana's log")
+            return [sick if "database" in about else site.bad("this is no Grafana", "correct `grafana.url`")]
+        if source.token or source.user:
+            # Where anonymous access is on, this alone tells a wrong token from none. An old API key is no user: 404.
+            known = await site.get("/api/user")
+            if known.status == 401 and known.problem:  # noqa: PLR2004 - HTTP
+                return [known.problem]
+        entered = await site.get("/api/search?type=dash-db&limit=1")
+        well = site.ok(f"version {about.get('version', 'unknown')}")
+        if entered.problem is None and entered.body == []:
+            advice = "give the service account or user the role Viewer, or let it see the folders"
+            return [replace(well, state=FindingState.WARN, found=f"{well.found}, but sees no dashboard", advice=advice)]
+        return [entered.problem or well]
 
 
 async def check_prometheus(source: WebSource | None) -> list[Finding]:

@@ -76,6 +76,8 @@ class DashboardVariable:
     """Whether All is among its values."""
     values: tuple[tuple[str, str], ...] = ()
     """(text, value) of those that the model itself lists."""
+    label: str = ""
+    """What people see above it, in place of its name."""
 
 
 @dataclass(frozen=True)
@@ -349,7 +351,8 @@ def _read_variable(given: Mapping[str, Any]) -> DashboardVariable | None:
     shown = ", ".join(map(_text, current)) if isinstance(current, list) else _text(current)
     options = [_mapping(each) for each in _list(given.get("options"))]
     values = tuple((_text(each.get("text")), _text(each.get("value"))) for each in options)
-    return DashboardVariable(name, shown, bool(given.get("multi")), bool(given.get("includeAll")), values)
+    label = _text(given.get("label"))
+    return DashboardVariable(name, shown, bool(given.get("multi")), bool(given.get("includeAll")), values, label)
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -16,8 +16,9 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
 from wxbridge.core.browser_tls import fetch_verified_key
 from wxbridge.core.credentials import ApiAddress, SiteCredentials
-from wxbridge.core.errors import PictureError
+from wxbridge.core.errors import BadBody, PictureError, PictureRefused
 from wxbridge.core.http import ApiAnswer, ApiClient, ApiError, ApiErrorTexts, picture_error
+from wxbridge.core.json_values import read_json
 
 if TYPE_CHECKING:
     from wxbridge.config.types import GrafanaSettings
@@ -29,6 +30,8 @@ _ACCOUNT_SECONDS = 5.0
 """For Grafana to tell whom it takes us for; where it does not, it tells so to the request itself."""
 _ACCOUNT_TTL_SECONDS = 10.0
 """How long requests of the API take the account to be still ours. Pages and pictures have it looked at each time."""
+_ORG_TTL_SECONDS = 600.0
+"""How long an organisation that let us in is not asked again."""
 ORG_HEADER = "X-Grafana-Org-Id"
 """Names the organisation of one request. `orgId=` in an address would switch the account to it for good."""
 _PICTURE_PATH = re.compile(r"/render/(?:d-solo|d|dashboard-solo|dashboard)/[^\\%]+")
@@ -100,6 +103,8 @@ class Grafana:
         self._cookies: Mapping[str, str] = {}
         self._known_at = float("-inf")
         """When, on the event loop's clock, Grafana last took us for who we are."""
+        self._entered_at: dict[str, float] = {}
+        """Likewise, by organisation, when it last let us in there."""
         self._login_lock = asyncio.Lock()
         self._base = _normalize(settings.url)
         # The client itself has no credentials: each request brings those of the present session.
@@ -182,8 +187,8 @@ class Grafana:
             org: The organisation to be in; empty for the account's own.
 
         Raises:
-            PictureError: the token was not taken or the login refused (no retry), or Grafana could not be reached for
-                a login (retry).
+            PictureError: the token was not taken, the login refused, or we are not in that organisation (no retry); or
+                Grafana could not be reached for a login (retry).
         """
         return await self._get_credentials(org, ttl=0.0) if self.owns(url) else None
 
@@ -212,7 +217,35 @@ class Grafana:
             if self._settings.token is not None:
                 raise self.login_error("HTTP 401")
             await self._log_in(stale=auth.cookies)
-        return replace(auth, cookies=self._cookies, keep=self._keep)
+        auth = replace(auth, cookies=self._cookies, keep=self._keep)
+        if org:
+            await self._enter_org(org, auth)
+        return auth
+
+    async def _enter_org(self, org: str, auth: SiteCredentials) -> None:
+        """Make sure that the header leads there: a token stays in its own organisation, and is not told so.
+
+        Raises:
+            PictureError: Grafana says that we are in another one, or in none.
+        """
+        clock = asyncio.get_running_loop().time
+        if clock() < self._entered_at.get(org, float("-inf")) + _ORG_TTL_SECONDS:
+            return
+        try:
+            async with asyncio.timeout(_ACCOUNT_SECONDS):
+                answer = await self._get("/api/org", auth)
+            found = read_json(answer.body) if answer.status < 500 else None  # noqa: PLR2004 - HTTP
+        except (ApiError, BadBody, TimeoutError):
+            return  # what comes next tells better what is wrong
+        own = str(found["id"]) if isinstance(found, dict) and "id" in found else ""
+        if own and own != org and self._settings.token is not None:
+            raise PictureRefused(
+                f"Grafana's token is of organisation {own}, and does not open {org}: "
+                "for several, give grafana.user and grafana.password of somebody who is in them"
+            )
+        if own != org and answer.status in (200, 401, 403, 404):
+            raise PictureRefused(f"Grafana has no organisation {org} that its account is in (HTTP {answer.status})")
+        self._entered_at[org] = clock()
 
     async def _is_known(self, auth: SiteCredentials) -> bool:
         """Whether Grafana knows who we are; it does where it does not answer, which others then tell.

@@ -250,6 +250,24 @@ async def test_a_page_of_another_organisation_does_not_switch_the_account(browse
         assert fake.orgs == {""}
 
 
+async def test_a_token_draws_nothing_in_another_organisation_than_its_own(fake):
+    async with by_token(fake) as grafana:
+        await grafana.get_credentials(fake.url, "1")
+        with pytest.raises(PictureError, match="token is of organisation 1, and does not open 2") as refused:
+            await grafana.get_credentials(fake.url, "2")
+        assert not refused.value.retry
+    assert len(fake.asked("/api/org")) == 2
+
+
+async def test_an_organisation_that_the_account_is_not_in_is_told_and_one_that_it_is_in_not_asked_again(fake):
+    async with by_password(fake) as grafana:
+        for org in ("2", "2", "3"):
+            await grafana.get_credentials(fake.url, org)
+        with pytest.raises(PictureError, match="no organisation 9 that its account is in"):
+            await grafana.get_credentials(fake.url, "9")
+    assert len(fake.asked("/api/org")) == 3
+
+
 @pytest.mark.parametrize(
     ("url", "plain", "org"),
     [

@@ -124,17 +124,22 @@ def read_variables(dashboard: Dashboard, given: Iterable[tuple[str, str]]) -> di
     Raises:
         NoSuchVariable: the dashboard has none of this name.
     """
-    known = {each.name.casefold(): each for each in reversed(dashboard.variables)}
-    known |= {each.name: each for each in dashboard.variables}
     values: dict[str, tuple[str, ...]] = {}
     for name, text in given:
-        variable = known.get(name) or known.get(name.casefold())
+        variable = find_variable(dashboard, name)
         if variable is None:
             raise NoSuchVariable(name)
         pieces = [each.strip() for each in re.split(r"[,，]", text)] if variable.is_multi else [text]
         new = tuple(_find_value(variable, each) for each in pieces if each or len(pieces) == 1)
         values[variable.name] = values.get(variable.name, ()) + new if variable.is_multi else new
     return values
+
+
+def find_variable(dashboard: Dashboard, name: str) -> DashboardVariable | None:
+    """Find a variable by its name, else by its label, which is what people see; None where there is none."""
+    known = {fold(each.label): each for each in reversed(dashboard.variables) if each.label}
+    known |= {fold(each.name): each for each in reversed(dashboard.variables)}
+    return next((each for each in dashboard.variables if each.name == name), None) or known.get(fold(name))
 
 
 def _find_value(variable: DashboardVariable, text: str) -> str:

@@ -39,6 +39,7 @@ from wxbridge.core.model import Text
 from wxbridge.core.text.normalise import fold
 from wxbridge.core.text.splitting import shorten
 from wxbridge.monitors.dashboards import Dashboard, DashboardHit, Dashboards
+from wxbridge.monitors.grafana import Grafana
 
 MAX_CHOICES = 8
 """Dashboards of one name that are listed."""
@@ -206,7 +207,7 @@ async def _show(candidate: GraphCandidate, arguments: GraphArguments, command: C
     if candidate.hit is not None:
         address: DashboardAddress | None = DashboardAddress(candidate.hit.uid, candidate.hit.slug)
     else:
-        address = _read_address(dashboards, settings) if dashboards and settings else None
+        address = read_address(dashboards.grafana, settings.url, settings.org) if dashboards and settings else None
     if dashboards is None or address is None:
         return _show_page(candidate, arguments, command)
     model = await _find_model(dashboards, candidate, arguments, address)
@@ -216,10 +217,9 @@ async def _show(candidate: GraphCandidate, arguments: GraphArguments, command: C
     return make_reply(view, model, dashboards.grafana.base, command)
 
 
-def _read_address(dashboards: Dashboards, settings: GraphSettings) -> DashboardAddress | None:
-    """Take a dashboard's address apart; None where it is any other page."""
-    grafana = dashboards.grafana
-    whole = grafana.page_url(settings.url, kiosk=False, hide_controls=False)
+def read_address(grafana: Grafana, url: str, org: int | None = None) -> DashboardAddress | None:
+    """Take a dashboard's address apart; None where it is any other page. `org` counts before the address's own."""
+    whole = grafana.page_url(url, kiosk=False, hide_controls=False)
     parts = urlsplit(whole)
     found = _DASHBOARD.fullmatch(parts.path.removeprefix(urlsplit(grafana.base).path))
     if found is None or not grafana.owns(whole):
@@ -227,8 +227,8 @@ def _read_address(dashboards: Dashboards, settings: GraphSettings) -> DashboardA
     query = parse_qsl(parts.query, keep_blank_values=True)
     variables = tuple(pair for pair in query if pair[0].startswith("var-"))
     more = tuple(pair for pair in query if pair not in variables and pair[0] not in _OWN_KEYS)
-    org = {"orgId": str(settings.org)} if settings.org else {}
-    return DashboardAddress(found[1], found[2] or "", dict(reversed(query)) | org, variables, more)
+    given = {"orgId": str(org)} if org else {}
+    return DashboardAddress(found[1], found[2] or "", dict(reversed(query)) | given, variables, more)
 
 
 async def _find_model(

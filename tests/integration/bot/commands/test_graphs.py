@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from tests.fakes.grafana import TOKEN, FakeGrafana
+from tests.fakes.grafana import PASSWORD, TOKEN, USER, FakeGrafana
 from tests.integration.bot.bot_harness import Asker, services
 from tests.support import SMALL
 from wxbridge import registry
@@ -35,7 +35,6 @@ SHORTCUTS = TypeAdapter(Graphs).validate_python({
     "大盘": {"url": "/d/kfk/kafka?from=now-2h&to=now-1h&orgId=3&theme=dark&refresh=5s&autofit", "timezone": "UTC"},
     "web status": {"url": "https://me:pw@status.example.com/board?token=s3cret"},
     "moved": {"url": "/d/moved", "panel": 8},
-    "second": {"url": "/d/kfk?orgId=3", "panel": 4, "org": 2},
 })  # fmt: skip
 
 
@@ -71,7 +70,7 @@ async def api():
 
 @pytest_asyncio.fixture
 async def dashboards(api):
-    async with Grafana(GrafanaSettings(url=api.url, token=TOKEN)) as grafana:
+    async with Grafana(GrafanaSettings(url=api.url, user=USER, password=PASSWORD)) as grafana:
         yield Dashboards(grafana)
 
 
@@ -141,8 +140,9 @@ async def test_a_shortcut_without_panel_is_the_whole_dashboard_as_its_address_sa
     assert texts == [f"📈 Kafka 集群\n11-21 06:20 – 07:20 (1小时) UTC\n{spec.link}"]
 
 
-async def test_a_shortcut_may_name_an_organisation(room, api) -> None:
-    (spec,) = await room.specs("graph second")
+async def test_a_shortcut_may_name_an_organisation(dashboards, api) -> None:
+    shortcuts = {"second": {"url": "/d/kfk?orgId=3", "panel": 4, "org": 2}}
+    (spec,) = await Room(dashboards, TypeAdapter(Graphs).validate_python(shortcuts)).specs("graph second")
     assert spec.params["org"] == "2"
     assert api.orgs >= {"2"}
 
