@@ -10,20 +10,29 @@ from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
 from wxbridge.alerts.severity import EMOJI, MESSAGE_EMOJI, emoji_of, severity_of, worst_first, worst_status
+from wxbridge.alerts.sources import strip_times
+from wxbridge.alerts.sources.grafana_legacy import is_legacy
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
 
 MAX_VALUES_SHOWN = 20
 """Of one alert."""
+MAX_HEADLINE_CHARS = 100
+"""Of a headline that is made here."""
 MAX_LABELS_SHOWN = 5
 """How many labels of one alert, or of a group, are written out."""
+MAX_LABELS_OF_GRAFANA_SHOWN = 10
 MAX_ANNOTATIONS_SHOWN = 4
 """How many annotations are written out besides the summary, the description and the message."""
 MAX_ALERTS_IN_FULL = 5
 """How many alerts of a group are written out."""
 MAX_ALERTS_IN_LINES = 15
 """How many more alerts of a group get a line each."""
+MAX_STILL_NAMED = 5
+"""How many alerts are named that fire still, and came along with news."""
+REMINDER_MARK = "↻"
+"""Of what a target was told before, and still fires."""
 _MAX_LINE_CHARS = 120
 """Of a line for one alert."""
 _MAX_ANNOTATION_CHARS = 300
@@ -88,16 +97,21 @@ def write_text(group: AlertGroup, language: Language, timezone: tzinfo, now: dat
     if alert.title not in title:
         head.append(alert.title)
     more = [say("text.more", language, n=group.truncated)] if group.truncated else []
-    return "\n".join([*head, *_write_details(alert, reader, "\n".join(head)), *more])
+    return "\n".join([*head, *_write_details(alert, reader, "\n".join(head)), *more, *_write_still(group, language)])
 
 
 def write_headline(group: AlertGroup, language: Language) -> str:
-    """The title of a group, without its emoji: the sender's own where there is one, with counts where it has none."""
+    """The title of a group, without its emoji: the sender's own where there is one, with counts where it has none.
+
+    Of Grafana's rules without a title of the user's own: the rules' names, how bad it is, and what is told of them.
+    """
     alerts, own = group.alerts, group.title.strip()
     if len(alerts) == 1 and not (group.source == "grafana" or own.startswith("[")):
         own = alerts[0].title.strip()
-    names = _same(alert.labels.get("alertname", "") for alert in alerts)
-    title = own or _same(alert.title for alert in alerts) or names
+    name = _same(alert.title for alert in alerts)
+    if group.source == "grafana" and own in ("", name) and not own.startswith("["):
+        return _write_rules(group, language)
+    title = own or name or _same(alert.labels.get("alertname", "") for alert in alerts)
     if not title:
         title = say("alerts.untitled", language) if len(alerts) == 1 else say("alerts.count", language, n=len(alerts))
     counted = [int(count) for count in _COUNTED_TITLE.findall(title)]
@@ -105,6 +119,35 @@ def write_headline(group: AlertGroup, language: Language) -> str:
     if sum(counted) == len(alerts) + group.truncated or (len(alerts) == 1 and not counted):
         return title
     return title + say("alerts.counts", language, counts=write_counts(alerts, language))
+
+
+def _write_rules(group: AlertGroup, language: Language) -> str:
+    alerts = group.alerts
+    names = list(dict.fromkeys(alert.title for alert in alerts if alert.title))
+    name = say("alerts.and", language).join(names) or say("alerts.untitled", language)
+    if len(names) > 1 and len(name) > MAX_HEADLINE_CHARS // 2:
+        name = say("alerts.count", language, n=len(alerts))
+    state = say("alerts.rule_failed", language) if all(map(_is_failed, alerts)) else ""
+    if len(alerts) == 1 and alerts[0].status is AlertStatus.NO_DATA:
+        state = say("alerts.has_no_data", language)
+    counts = write_counts(alerts, language) if len(alerts) + len(group.still) > 1 else ""
+    still = say("alerts.still_firing", language, n=len(group.still)) if group.still else ""
+    words = [word for word in (severity_of(worst_first(alerts)[0].labels), state, counts, still) if word]
+    behind = say("alerts.counts", language, counts=say("alerts.and", language).join(words)) if words else ""
+    behind = _shorten(behind, MAX_HEADLINE_CHARS // 2) if len(behind) > MAX_HEADLINE_CHARS // 2 else behind
+    return _shorten(name, MAX_HEADLINE_CHARS - len(behind)) + behind
+
+
+def _write_state(alert: Alert, language: Language) -> str:
+    """What the sender says of an alert's state besides: in our words where it is Grafana's word for a broken rule."""
+    if _is_failed(alert):
+        return say("alerts.rule_failed", language)
+    return say("alerts.state", language, state=alert.state) if alert.state else ""
+
+
+def _is_failed(alert: Alert) -> bool:
+    """Whether it is a rule of Grafana's that could not be evaluated."""
+    return alert.source == "grafana" and alert.state == "Error"
 
 
 def write_counts(alerts: Iterable[Alert], language: Language) -> str:
@@ -120,7 +163,11 @@ def write_value(value: Value, language: Language, unit: str = "", known: Mapping
 
     `unit` is that of the alert, where the value has none; `known` are labels that are told elsewhere.
     """
-    labels = ", ".join(f"{name}={text}" for name, text in value.labels.items() if (known or {}).get(name) != text)
+    labels = ", ".join(
+        f"{name}={text}"
+        for name, text in value.labels.items()
+        if (known or {}).get(name) != text and not _is_in(text, value.name)
+    )
     return f"{value.name}: {write_figure(value, language, unit)}" + (f" ({labels})" if labels else "")
 
 
@@ -161,10 +208,11 @@ def write_times(alert: Alert, language: Language, timezone: tzinfo, now: datetim
     except OverflowError:
         return ""
     seconds = (now - start).total_seconds()
+    mark = f"{REMINDER_MARK} " if alert.is_reminder else ""
     # Clocks differ: what begins a little later than now begins now.
     if seconds < 1:
-        return say("alerts.since", language, time=time)
-    return say("alerts.since_for", language, time=time, span=format_duration(seconds, language))
+        return mark + say("alerts.since", language, time=time)
+    return mark + say("alerts.since_for", language, time=time, span=format_duration(seconds, language))
 
 
 def _sent_at(alert: Alert, language: Language) -> str:
@@ -182,28 +230,47 @@ def _sent_at(alert: Alert, language: Language) -> str:
 def _write_details(alert: Alert, reader: _TextReader, shown: str, shared: _SharedParts = _NOTHING_SHARED) -> list[str]:
     """The lines below an alert's title. `shown` is what the reader has seen so far."""
     language = reader.language
-    lines = [say("alerts.state", language, state=alert.state)] if alert.state else []
-    lines += _write_values(alert, language)
+    state = _write_state(alert, language)
+    lines = [state] if state and state not in shown.partition("\n")[0] else []
+    lines += _write_values(alert, language, shown)
     own = {name: text for name, text in alert.annotations.items() if name not in shared.annotations}
     lines += _write_annotations(own, alert.labels, shown)
-    # Grafana's legacy rules have tags, for routing: they do not say what is affected, and it tells no times.
-    if not (alert.source == "grafana" and alert.starts_at is None):
-        labels = {name: text for name, text in alert.labels.items() if name not in shared.labels}
-        lines.append(write_labels(labels, "\n".join([shown, *lines])))
+    labels = {name: text for name, text in alert.labels.items() if name not in shared.labels}
+    lines.append(write_labels(labels, "\n".join([shown, *lines]), _most_labels([alert])))
     lines.append(write_times(alert, language, reader.timezone, reader.now))
     link = alert.link or alert.links.get("runbook")
-    if link and link != shared.link:
+    if link and not (shared.link and strip_times(link) == strip_times(shared.link)):
         lines.append(f"🔗 {link}")
     return [line for line in lines if line]
+
+
+def _most_labels(alerts: Sequence[Alert]) -> int:
+    """How many labels of alerts are written out, at most.
+
+    Of Grafana's more than of others: its own title has them all, which gives way to the rule's name. Its legacy rules
+    have tags, for routing: they do not say what is affected.
+    """
+    if any(alert.source != "grafana" for alert in alerts):
+        return MAX_LABELS_SHOWN
+    if all(map(is_legacy, alerts)):
+        return int(any(severity_of(alert.labels) for alert in alerts))
+    return MAX_LABELS_OF_GRAFANA_SHOWN
+
+
+def _is_line(text: str, shown: str) -> bool:
+    """Whether a text is what a line says behind its emoji."""
+    return any(line.partition(" ")[2] == text for line in shown.split("\n"))
 
 
 def _unit(alert: Alert) -> str:
     return alert.annotations.get("unit") or alert.labels.get("unit") or ""
 
 
-def _write_values(alert: Alert, language: Language) -> Iterator[str]:
+def _write_values(alert: Alert, language: Language, shown: str) -> Iterator[str]:
     unit = _unit(alert)
-    known = alert.labels if alert.starts_at else None
+    known = dict(alert.labels) if alert.starts_at else {}
+    # Where nothing else tells the series of a rule apart, the alert is called by its metric's name.
+    known |= {name: text for value in alert.values for name, text in value.labels.items() if _is_line(text, shown)}
     for value in alert.values[:MAX_VALUES_SHOWN]:
         yield write_value(value, language, unit, known)
     if len(alert.values) > MAX_VALUES_SHOWN:
@@ -270,7 +337,7 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
     shared = _SharedParts(
         find_common([alert.labels for alert in alerts]),
         find_common([alert.annotations for alert in alerts]),
-        _same(alert.link or "" for alert in alerts) or None,
+        _shared_link(alerts),
     )
     title = write_headline(group, reader.language)
     head = [f"{EMOJI[worst_status(alerts)]} {title}"]
@@ -278,7 +345,7 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
     if name and name not in title:
         head.append(name)
     head += _write_annotations(shared.annotations, shared.labels, "\n".join(head))
-    head.append(write_labels(shared.labels, "\n".join(head)))
+    head.append(write_labels(shared.labels, "\n".join(head), _most_labels(alerts)))
     if shared.link:
         head.append(f"🔗 {shared.link}")
     blocks = ["\n".join(line for line in head if line)]
@@ -290,7 +357,26 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
     left = max(0, len(alerts) - MAX_ALERTS_IN_FULL - MAX_ALERTS_IN_LINES) + group.truncated
     if left:
         rest.append(say("text.more", reader.language, n=left))
+    rest += _write_still(group, reader.language)
     return "\n\n".join([*blocks, *(["\n".join(rest)] if rest else [])])
+
+
+def _write_still(group: AlertGroup, language: Language) -> list[str]:
+    """What fires besides, by name, in a line."""
+    if not group.still:
+        return []
+    alerts = [*group.alerts, *group.still]
+    shared = _SharedParts(find_common([alert.labels for alert in alerts]))
+    name = _same(alert.title for alert in alerts)
+    names = [_name_member(alert, language, shared, name) for alert in group.still[:MAX_STILL_NAMED]]
+    more = len(group.still) - len(names)
+    words = say("alerts.and", language).join([*names, *([say("text.more", language, n=more)] if more else [])])
+    return [f"{REMINDER_MARK} {say('alerts.still', language, names=words)}"]
+
+
+def _shared_link(alerts: Sequence[Alert]) -> str | None:
+    """The worst alert's link, where those of all differ at most in the time that they show."""
+    return alerts[0].link if _same(strip_times(alert.link or "") for alert in alerts) else None
 
 
 def _write_member(alert: Alert, reader: _TextReader, shared: _SharedParts, name: str) -> list[str]:
@@ -318,7 +404,9 @@ def _name_member(alert: Alert, language: Language, shared: _SharedParts, name: s
     if not name:
         return alert.title or say("alerts.untitled", language)
     labels = {key: text for key, text in alert.labels.items() if key not in shared.labels}
-    return write_labels(labels) or name
+    # Series of one rule may differ in what was measured alone.
+    measured = next((", ".join(value.labels.values()) for value in alert.values if value.labels), "")
+    return write_labels(labels) or measured or name
 
 
 def find_common(each: Sequence[Mapping[str, str]]) -> dict[str, str]:

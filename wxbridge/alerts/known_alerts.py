@@ -42,17 +42,28 @@ def is_same_start(one: float | None, other: float | None) -> bool:
 class KnownAlert:
     """What was heard of an alert last. Times are seconds since the epoch."""
 
-    is_firing: bool
+    status: AlertStatus
     starts_at: float | None
     """The first that was said of this firing."""
     ends_at: float | None
     heard_at: float
+    began_at: float | None = None
+    """When it began: by its sender, else when this firing was first heard of; None where only its end was heard of."""
     said_every: float | None = None
     """The longest time between two times that its sender said the same."""
     said: str = ""
     """With what it was said: the whole of its group. Empty where that is not known any more."""
-    end_told_to: frozenset[str] = frozenset()
-    """The targets that were told of its end since the bridge started."""
+    statement: str | None = None
+    """What it said, by `statement_of`; None where that is not known any more."""
+    told_to: frozenset[str] | None = frozenset()
+    """The targets that were told of this firing, or of this end; None for whoever is to be told, before a restart."""
+    told_at: float = 0.0
+    """When somebody was told last."""
+
+    @property
+    def is_firing(self) -> bool:
+        """Whether it is not over."""
+        return self.status is not AlertStatus.RESOLVED
 
 
 @dataclass(frozen=True)
@@ -65,6 +76,8 @@ class HeardGroup:
     """Of its alerts."""
     said: str
     """What tells it from other groups of its sender, but not from the same group said again."""
+    has_news: bool = True
+    """Whether it says of any alert what was not heard before."""
     before: Mapping[str, KnownAlert | None] = field(default_factory=dict)
 
 
@@ -79,16 +92,20 @@ class KnownAlerts:
         """Read them, at a start."""
         ends_at = alerts.c.content["alerts"][0]["ends_at"].as_string()
         query = sa.select(
-            alerts.c.key, alerts.c.status, alerts.c.starts_at, alerts.c.updated_at, alerts.c.said_every, ends_at
-        )
+            alerts.c.key, alerts.c.status, alerts.c.starts_at, alerts.c.updated_at, alerts.c.said_every,
+            alerts.c.first_seen, ends_at.label("ends_at"),
+        )  # fmt: skip
         return cls(
             {
-                row[0]: KnownAlert(
-                    row[1] != AlertStatus.RESOLVED.value,
-                    row[2],
-                    datetime.fromisoformat(row[5]).timestamp() if row[5] else None,
-                    row[3],
-                    row[4],
+                row.key: KnownAlert(
+                    AlertStatus(row.status),
+                    row.starts_at,
+                    datetime.fromisoformat(row.ends_at).timestamp() if row.ends_at else None,
+                    row.updated_at,
+                    row.starts_at or (row.first_seen if row.status != AlertStatus.RESOLVED else None),
+                    row.said_every,
+                    told_to=None,
+                    told_at=row.updated_at,
                 )
                 for row in connection.execute(query)
             }
@@ -101,11 +118,14 @@ class KnownAlerts:
         keys = tuple(alert_key(group, alert) if alert.fingerprint else "" for alert in settled)
         said = _said(group, keys)
         before: dict[str, KnownAlert | None] = {}
+        has_news = not keys
         for key, alert in zip(keys, settled, strict=True):
+            known = self._alerts.get(key)
             if key:
-                before.setdefault(key, self._alerts.get(key))
-                self._alerts[key] = _heard(self._alerts.get(key), alert, said, now)
-        return HeardGroup(group, keys, said, before)
+                before.setdefault(key, known)
+                self._alerts[key] = _heard(known, alert, said, now)
+            has_news = has_news or known is None or not _is_same(known, alert)
+        return HeardGroup(group, keys, said, has_news, before)
 
     def undo(self, heard: HeardGroup) -> None:
         """Take back what could not be stored."""
@@ -115,16 +135,32 @@ class KnownAlerts:
             else:
                 self._alerts[key] = known
 
-    def is_told_end(self, key: str, target: str) -> bool:
-        """Whether an alert is over, and a target was told so already."""
+    def is_told(self, key: str, target: str) -> bool:
+        """Whether a target was told of this firing of an alert, or of this end."""
         known = self._alerts.get(key)
-        return known is not None and target in known.end_told_to
+        return known is not None and (known.told_to is None or target in known.told_to)
 
-    def note_told_end(self, key: str, target: str) -> None:
-        """Note that a target was told of an alert's end."""
+    def note_told(self, key: str, target: str, now: float) -> None:
+        """Note that a target was told what was heard of an alert last."""
         known = self._alerts.get(key)
-        if known is not None and not known.is_firing:
-            self._alerts[key] = replace(known, end_told_to=known.end_told_to | {target})
+        if known is not None:
+            told_to = None if known.told_to is None else known.told_to | {target}
+            self._alerts[key] = replace(known, told_to=told_to, told_at=now)
+
+    def seconds_since_told(self, key: str, now: float) -> float:
+        """How long ago anybody was told of an alert; forever where nobody was."""
+        known = self._alerts.get(key)
+        return now - known.told_at if known and known.told_at <= now else 0.0
+
+    def date(self, alert: Alert, key: str, now: float) -> Alert:
+        """Give an alert whose sender tells no times those of the bridge: since when it fires, and its end."""
+        known = self._alerts.get(key)
+        if known is None or known.began_at is None or alert.starts_at is not None:
+            return alert
+        ends_at = alert.ends_at
+        if alert.status is AlertStatus.RESOLVED:
+            ends_at = ends_at or _moment(now)
+        return replace(alert, starts_at=_moment(known.began_at), ends_at=ends_at)
 
     def hearing(self, key: str, alert: Alert, timeouts: Sequence[float], now: float) -> Hearing:
         """Tell when an alert is over by silence; `timeouts` are what its routes say, of which the longest counts."""
@@ -145,7 +181,7 @@ class KnownAlerts:
         """Note that silence ended alerts (`store.end_unheard`)."""
         for key in keys:
             if key in self._alerts:
-                self._alerts[key] = replace(self._alerts[key], is_firing=False)
+                self._alerts[key] = replace(self._alerts[key], status=AlertStatus.RESOLVED)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop what is known of alerts (`store.prune_alerts`)."""
@@ -153,34 +189,57 @@ class KnownAlerts:
             self._alerts.pop(key, None)
 
     def _settle(self, alert: Alert) -> Alert:
-        if not alert.fingerprint or alert.starts_at is None:
+        is_over = alert.status is AlertStatus.RESOLVED
+        if not alert.fingerprint or (alert.ends_at if is_over else alert.starts_at) is None:
             return alert
         known = self._alerts.get(alert_key(AlertGroup(alert.source, "", ""), alert))
-        if known is None or known.starts_at is None:
+        if known is None:
             return alert
-        if alert.status is not AlertStatus.RESOLVED:
-            same = known.is_firing and is_same_start(known.starts_at, starts_at_of(alert))
-            return replace(alert, starts_at=_moment(known.starts_at)) if same else alert
-        if known.is_firing or known.ends_at is None or alert.ends_at is None:
+        if not is_over:
+            same = known.is_firing and known.starts_at and is_same_start(known.starts_at, starts_at_of(alert))
+            return replace(alert, starts_at=_moment(known.starts_at)) if same and known.starts_at else alert
+        if known.is_firing:
+            # What could not be told while it fired ends when it began.
+            began = known.starts_at if alert.starts_at is None else None
+            return replace(alert, starts_at=_moment(began)) if began and began < (_end(alert) or 0.0) else alert
+        # Grafana says an end again with another start, or none.
+        if known.ends_at is None or not is_same_start(known.ends_at, _end(alert)):
             return alert
-        # Grafana says an end again with another start.
-        if not is_same_start(known.ends_at, alert.ends_at.timestamp()):
-            return alert
-        return replace(alert, starts_at=_moment(known.starts_at), ends_at=_moment(known.ends_at))
+        starts_at = alert.starts_at if known.starts_at is None else _moment(known.starts_at)
+        return replace(alert, starts_at=starts_at, ends_at=_moment(known.ends_at))
 
 
 def _heard(known: KnownAlert | None, alert: Alert, said: str, now: float) -> KnownAlert:
-    is_firing = alert.status is not AlertStatus.RESOLVED
-    ends_at = alert.ends_at.timestamp() if alert.ends_at and not is_firing else None
+    is_over = alert.status is AlertStatus.RESOLVED
+    starts_at = starts_at_of(alert)
+    new = KnownAlert(
+        alert.status, starts_at, _end(alert) if is_over else None, now,
+        began_at=starts_at or (None if is_over else now), said=said, statement=statement_of(alert),
+    )  # fmt: skip
     if known is None:
-        return KnownAlert(is_firing, starts_at_of(alert), ends_at, now, said=said)
+        return new
     said_every = known.said_every
     gap = now - known.heard_at
-    if is_firing and known.is_firing and known.said == said and gap >= MIN_INTERVAL_SECONDS:
+    if not is_over and known.is_firing and known.said == said and gap >= MIN_INTERVAL_SECONDS:
         said_every = max(gap, said_every or 0.0)
-    is_same_end = not is_firing and not known.is_firing and ends_at is not None and ends_at == known.ends_at
-    told = known.end_told_to if is_same_end else frozenset()
-    return KnownAlert(is_firing, starts_at_of(alert), ends_at, now, said_every, said, told)
+    goes_on = is_over or (known.is_firing and is_same_start(known.starts_at, starts_at))
+    is_same = _is_same(known, alert)
+    return replace(
+        new,
+        said_every=said_every,
+        began_at=known.began_at if goes_on and known.began_at else new.began_at,
+        told_to=known.told_to if is_same else frozenset(),
+        told_at=known.told_at if is_same else 0.0,
+    )
+
+
+def _is_same(known: KnownAlert, alert: Alert) -> bool:
+    """Whether an alert, settled, is the firing that is known, or the end, and says the same."""
+    if known.status is not alert.status or known.statement not in (None, statement_of(alert)):
+        return False
+    if alert.status is AlertStatus.RESOLVED:
+        return known.ends_at is not None and known.ends_at == _end(alert)
+    return is_same_start(known.starts_at, starts_at_of(alert))
 
 
 def _said(group: AlertGroup, keys: Sequence[str]) -> str:

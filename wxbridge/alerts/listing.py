@@ -38,11 +38,12 @@ async def read_listing(found: Sequence[GettableAlert], source: str) -> list[List
     listed: list[ListedAlert] = []
     for start in range(0, len(found), _ALERTS_AT_ONCE):
         some = found[start : start + _ALERTS_AT_ONCE]
-        alerts = read({"alerts": [_as_posted(each) for each in some], "receiver": ""}).alerts
-        listed += [
-            ListedAlert(alert, each.silenced_by, bool(each.inhibited_by))
-            for alert, each in zip(alerts, some, strict=True)
-        ]
+        alerts = read({"alerts": [_as_posted(each) for each in some]}).alerts
+        # Some are left out: Grafana has one for each query of a rule without data.
+        held = {each.fingerprint: each for each in some if each.silenced_by or each.inhibited_by}
+        for alert in alerts:
+            by = held.get(alert.fingerprint)
+            listed.append(ListedAlert(alert, by.silenced_by, bool(by.inhibited_by)) if by else ListedAlert(alert))
         await asyncio.sleep(0)
     return listed
 

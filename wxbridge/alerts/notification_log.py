@@ -79,8 +79,8 @@ class PendingAlert:
     """When the same firing was seen before, where it is held back now: it had been told then (`find_firing_since`)."""
     statement: str = ""
     """What it says, by `statement_of`."""
-    is_told_end: bool = False
-    """Whether it is an end that the target was told of already."""
+    is_told: bool = False
+    """Whether the target was told of this end already; or of this firing, and it is not said again on purpose."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,8 @@ def decide(known: LogEntry | None, pending: PendingAlert, now: float) -> LogDeci
     - What ends is told, once, and not at all where the route says so or where its firing was held back and never told.
       The end of what was never seen is told.
     - What is held back is told when nothing holds it any more, if it is still news then.
-    - Where the route does not repeat and nothing is held back, all is told: retries are the outbox's to absorb.
+    - Where the route does not repeat and nothing is held back, all is told but what `is_told`: other retries are the
+      outbox's to absorb.
     """
     if known and known.told_at is not None and known.told_at > now:
         # The clock was set back: it was told just now.
@@ -134,6 +135,8 @@ def _fires(known: LogEntry | None, pending: PendingAlert, now: float) -> LogDeci
         return LogDecision(notify=False, known=replace(known, due_at=known.told_at + repeat, held=None))
     if pending.held:
         return LogDecision(notify=False, known=_held(known, pending, now))
+    if pending.is_told and not (known and known.held):
+        return LogDecision(notify=False, known=known)
     return LogDecision(notify=True, known=_knows(pending, now, now + repeat) if repeat else None)
 
 
@@ -141,7 +144,7 @@ def _resolved(known: LogEntry | None, pending: PendingAlert, now: float) -> LogD
     ended = _knows(pending, now, None)
     if known and known.told_at is not None and _same(known, pending):
         return LogDecision(notify=False, known=replace(known, due_at=None, held=None))
-    if pending.is_told_end:
+    if pending.is_told:
         return LogDecision(notify=False, known=known)
     firing_untold = known and known.held and (known.told_at is None) is (known.status is not AlertStatus.RESOLVED)
     if firing_untold or not pending.options.send_resolved:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from wxbridge.alerts import notification_log, received, render, routing, serialization, store
+from wxbridge.alerts import notification_log, received, render, routing, serialization, store, told_before
 from wxbridge.alerts import pictures as alert_pictures
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.digest import Digest
@@ -142,9 +142,9 @@ class AlertPipeline:
         return prepare_group(self.settings.sources[source](body, headers), instance)
 
     async def _accept(self, source: str, heard: HeardGroup, routed: list[RoutedGroup], now: float) -> Accepted:
-        group = heard.group
+        group, known = heard.group, self.state.known
         dedupe = "" if group.dedupe is None else heard.said
-        pending = await self._add_earlier_firings([self._pending_alerts(part, now) for part in routed])
+        pending = await self._add_earlier_firings([self._pending_alerts(part, heard, now) for part in routed])
         selection = self.state.log.select_due([each for some in pending for each in some], now)
         is_due = iter(selection.due)
         notifications: list[Notification] = []
@@ -158,7 +158,8 @@ class AlertPipeline:
             if due is None:
                 absorbed += not any(each.held for each in some)
                 continue
-            due = self._add_pictures(replace(due, share=_share_key(due.group, group)), now)
+            due = replace(due, share=_share_key(due.group, group), group=told_before.mark_reminders(known, due, now))
+            due = self._add_pictures(due, now)
             composed.append(due)
             # Where the log tells a repeat from news, it decides: also within the time of a sender's retries.
             notifications += self._notifications(due, "" if _is_logged(due) else dedupe, now)
@@ -171,9 +172,7 @@ class AlertPipeline:
             self._give_back_pictures(composed)
             raise
         for part in composed:
-            for alert in part.group.alerts:
-                if alert.fingerprint and alert.ends_at is not None:
-                    self.state.known.note_told_end(store.alert_key(part.group, alert), part.target)
+            told_before.note_told(known, part.group, part.target, now)
         if not accepted.queued:
             # A repeat of what was told brings no picture that would count.
             self._give_back_pictures(composed)
@@ -186,10 +185,12 @@ class AlertPipeline:
         return accepted
 
     async def notify_again(self, group: AlertGroup, target: str, options: RouteOptions) -> None:
-        """Notify a target of what still fires, or was held back. Raises `StorageError`."""
+        """Notify a target of what still fires (`Alert.is_reminder`), or was held back. Raises `StorageError`."""
         now = self.clock()
-        part = self._add_pictures(RoutedGroup(target, options, group), now)
+        dated = told_before.date_alerts(self.state.known, group, now)
+        part = self._add_pictures(RoutedGroup(target, options, dated), now)
         await self.sink.put(self._notifications(part, "", now))
+        told_before.note_told(self.state.known, part.group, target, now)
 
     def route_again(self, content: Any) -> list[Notification]:
         """Compose a stored alert that found no target by the routes of now; empty where it still finds none."""
@@ -231,7 +232,7 @@ class AlertPipeline:
 
     # ------------------------------------------------ whether now
 
-    def _pending_alerts(self, part: RoutedGroup, now: float) -> list[PendingAlert]:
+    def _pending_alerts(self, part: RoutedGroup, heard: HeardGroup, now: float) -> list[PendingAlert]:
         pending = [
             notification_log.pending_alert(
                 part.group, alert, part.target, part.options,
@@ -239,8 +240,8 @@ class AlertPipeline:
             )
             for alert in part.group.alerts or (None,)
         ]  # fmt: skip
-        is_told_end = self.state.known.is_told_end
-        return [replace(each, is_told_end=True) if is_told_end(each.key, each.target) else each for each in pending]
+        known = self.state.known
+        return [replace(each, is_told=told_before.is_told(known, each, heard, now)) for each in pending]
 
     def _hearings(self, heard: HeardGroup, routed: Sequence[RoutedGroup], now: float) -> dict[str, Hearing]:
         timeouts: dict[str, list[float]] = {}
@@ -285,7 +286,8 @@ class AlertPipeline:
                 self.metrics.suppressed.labels(reason).inc(count)
                 log.info("not told now", target=part.target, reason=reason, alerts=count)
         alerts = tuple(alert for alert, is_due in zip(part.group.alerts, due, strict=False) if is_due)
-        return replace(part, group=replace(part.group, alerts=alerts)) if alerts else None
+        still = told_before.list_still_firing(part.group, pending, due)
+        return replace(part, group=replace(part.group, alerts=alerts, still=still)) if alerts else None
 
     # ------------------------------------------------ in which words
 

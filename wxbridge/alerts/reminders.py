@@ -20,6 +20,7 @@ from wxbridge.alerts.routing import RouteOptions
 from wxbridge.alerts.service import AlertService
 from wxbridge.alerts.store import SeenAlert
 from wxbridge.core.errors import StorageError
+from wxbridge.core.model import Alert, AlertStatus
 
 log = structlog.get_logger()
 
@@ -149,7 +150,7 @@ class Reminders:
         try:
             if chosen:
                 first = chosen[0]
-                alerts = tuple(due.alert.alert for due in chosen if due.alert.alert)
+                alerts = tuple(_told_again(due.alert.alert, due.entry) for due in chosen if due.alert.alert)
                 group = replace(first.alert.group, alerts=alerts)
                 await self._alerts.notify_again(group, first.entry.target, first.pending.options)
         except StorageError:
@@ -181,3 +182,9 @@ class Reminders:
         except StorageError:
             self._alerts.state.log.undo(selection)
             raise
+
+
+def _told_again(alert: Alert, entry: LogEntry) -> Alert:
+    """What was held back is told for the first time."""
+    is_reminder = entry.held is None and alert.status is not AlertStatus.RESOLVED
+    return replace(alert, is_reminder=True) if is_reminder else alert

@@ -26,6 +26,7 @@ def group_to_json(group: AlertGroup) -> dict[str, Any]:
         dedupe=group.dedupe,
         dedupe_seconds=group.dedupe_seconds,
         recipients=list(group.recipients),
+        still=[_alert_json(alert) for alert in group.still],
     )
 
 
@@ -55,6 +56,7 @@ def _alert_json(alert: Alert) -> dict[str, Any]:
         fingerprint=alert.fingerprint,
         sender=alert.sender,
         is_test=alert.is_test,
+        is_reminder=alert.is_reminder,
         state=alert.state,
     )
 
@@ -90,6 +92,7 @@ def group_from_json(content: Mapping[str, Any]) -> AlertGroup:
         **_known(AlertGroup, content)
         | {
             "alerts": tuple(map(_alert, content.get("alerts") or ())),
+            "still": tuple(map(_alert, content.get("still") or ())),
             "recipients": tuple(content.get("recipients") or ()),
         }
     )

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections.abc import Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,6 +17,7 @@ from sqlalchemy import Connection
 
 from wxbridge.alerts import history, serialization
 from wxbridge.alerts.history import in_chunks
+from wxbridge.alerts.sources import strip_times
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import acks, alerts, silences, told
 from wxbridge.core.text.normalise import replace_surrogates
@@ -51,11 +51,8 @@ def statement_of(alert: Alert | None) -> str:
     """
     if alert is None:
         return ""
-    link = _TIME_IN_LINK.sub("", alert.link or "")
+    link = strip_times(alert.link or "")
     return hashlib.blake2b(f"{alert.title}\0{link}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
-
-
-_TIME_IN_LINK = re.compile(r"(?<=[?&])(?:from|to)=\d+&?")
 
 
 def _hash(text: str) -> str:

@@ -76,6 +76,8 @@ class Alert:
     says so."""
     is_test: bool = False
     """Whether somebody pressed a test button: such a thing has no fingerprint, and never ends."""
+    is_reminder: bool = False
+    """Whether it fires still, and its target was told of it before."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ class AlertGroup:
     recipients: tuple[str, ...] = ()
     """The people that the sender named, for targets that send `to: from-alert`."""
     dedupe_seconds: float | None = None
-    """How long the same can be a retry, where that is less than `dedupe_window`; for senders that give no times."""
+    """How long the same can come from a replica, where its sender never retries; None where it does."""
+    still: tuple[Alert, ...] = ()
+    """What came along that a target knows already: it fires still, and only its name is told."""
 
 
 # ---------------------------------------------------------------- messages: what goes on the wire

@@ -58,7 +58,7 @@ def rendered(folder: Path, source: str, group: AlertGroup = GROUP, language: Lan
         ("{{ labels|labels }} / {{ annotations.summary }}", "job=node / CPU is high"),
         ("{{ alerts[0].labels|labels(2) }}", "critical, instance=node-3"),
         ("{% for v in alerts[0]['values'] %}{{ v.name }}={{ v|figure }} {% endfor %}", "cpu=92.3 % load1=7.5"),
-        ("{{ 1288490189|figure('bytes') }} {{ 350|figure('ms') }} {{ 1234567|number }}", "1.2 GiB 350 ms 1234570"),
+        ("{{ 1288490189|figure('bytes') }} {{ 350|figure('ms') }} {{ 1234567|number }}", "1.2 GiB 350 ms 1234567"),
         ("{{ 754|duration }}, {{ (now - alerts[0].starts_at)|duration }}", "12 min 34 s, 12 min"),
         ("{{ since(alerts[0]) }} {{ alerts[0].starts_at|local_time }}", "since 08:47 (12 min) 11-21 08:47"),
         ("{{ now|local_time('%H:%M') }} {{ now.hour }} {{ 'resolved'|emoji }} {{ link }}", "08:59 8 ✅ http://p/1"),

@@ -15,6 +15,10 @@ from wxbridge.core.pictures import fetch_spec
 MAX_ALERTS_PER_BODY = 5_000
 """How many alerts of one body are read; what is above counts as truncated."""
 
+RETRY_SECONDS = 55.0
+"""How long after a Grafana the same is a replica's: none retries, and what it says again, a minute later or more, is
+a reminder. Less than the minute, for clocks and networks are not exact."""
+
 ParseBody = Callable[[bytes, Mapping[str, str]], AlertGroup]
 """Reads a posted body and its headers. Raises `BadBody` where nothing can be read."""
 
@@ -43,6 +47,14 @@ def base_address(address: str) -> str:
 
 
 _PAGE = re.compile(r"/(?:d|d-solo|dashboard|dashboards|alerting|explore|graph)(?=/|$)")
+
+
+def strip_times(address: str) -> str:
+    """An address without the times that it shows: Grafana's links name that of the notification."""
+    return _TIME_IN_ADDRESS.sub("", address)
+
+
+_TIME_IN_ADDRESS = re.compile(r"(?<=[?&])(?:from|to)=\d+&?")
 
 
 def short_hash(value: Any) -> str:

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from wxbridge.alerts.sources import as_free_text, base_address, picture_at, strip_state
+from wxbridge.alerts.sources import RETRY_SECONDS, as_free_text, base_address, picture_at, strip_state
+from wxbridge.alerts.sources.grafana_values import METRIC_NAME, tell_apart
 from wxbridge.core.json_values import as_labels, as_number, as_text, read_json_or_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
@@ -18,11 +19,6 @@ NAME = "grafana"
 
 _STATUS = {"alerting": AlertStatus.FIRING, "ok": AlertStatus.RESOLVED, "no_data": AlertStatus.NO_DATA}
 _KNOWN = ("title", "ruleName", "state", "message", "evalMatches", "ruleUrl", "rule_url", "ruleId")
-_MADE_UP = "https://grafana.com/"
-"""Where the picture of a test lies."""
-REPLICA_SECONDS = 30.0
-"""How long after one replica of a Grafana the others say the same. It sends each notification once; a reminder comes
-no sooner than after a minute."""
 
 
 def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the signature of every source
@@ -47,15 +43,25 @@ def read(data: Any, source: str = NAME) -> AlertGroup:
         title=alert.title,
         alerts=(alert,),
         dedupe="",
-        dedupe_seconds=REPLICA_SECONDS,
+        dedupe_seconds=RETRY_SECONDS,
     )
 
 
+def is_legacy(alert: Alert) -> bool:
+    """Tell an alert of legacy alerting from one of unified alerting: it has no folder, and says no times itself."""
+    return alert.source == NAME and (not alert.fingerprint or ":" in alert.fingerprint)
+
+
 def _test(alert: Alert) -> Alert:
-    """Somebody pressed "Send test": there is no organisation 0. Rule, dashboard, panel and picture are made up."""
+    """Somebody pressed "Send test": there is no organisation 0. Rule, dashboard, panel and picture are made up.
+
+    A picture that travels inside is no promise: it is there.
+    """
     annotations = {name: text for name, text in alert.annotations.items() if not name.startswith("__")}
-    picture = alert.picture if alert.picture and not alert.picture.params.get("url", "").startswith(_MADE_UP) else None
-    return replace(alert, fingerprint="", is_test=True, annotations=annotations, picture=picture)
+    inside = alert.picture is not None and alert.picture.params.get("url", "").startswith("data:")
+    return replace(
+        alert, fingerprint="", is_test=True, annotations=annotations, picture=alert.picture if inside else None
+    )
 
 
 def _alert(data: dict[str, Any]) -> Alert:
@@ -91,21 +97,21 @@ def _panel(data: dict[str, Any]) -> dict[str, str]:
 
 
 def _values(matches: Any) -> tuple[Value, ...]:
-    if not isinstance(matches, list):
-        return ()
-    values = []
-    for match in matches:
-        if not isinstance(match, dict):
-            values.append(Value(name=as_text(match)))
-            continue
-        raw = match.get("value")
-        figure = as_number(raw)
-        values.append(
-            Value(
-                name=as_text(match.get("metric")) or "value",
-                number=figure,
-                text=as_text(raw) if figure is None and raw is not None else None,
-                labels=as_labels(match.get("tags")),
-            ),
-        )
-    return tuple(values)
+    """Read what matched: each named by its metric, with the labels that not all of them share."""
+    return tell_apart([_value(match) for match in matches] if isinstance(matches, list) else [])
+
+
+def _value(match: Any) -> Value:
+    if not isinstance(match, dict):
+        return Value(name=as_text(match))
+    raw, labels = match.get("value"), as_labels(match.get("tags"))
+    figure = as_number(raw)
+    series = as_text(match.get("metric"))
+    # `lab_queue{host="db-1"}` says its labels, which the tags have too.
+    name = series.partition("{")[0] if labels and series.endswith("}") else series
+    return Value(
+        name=name or labels.get(METRIC_NAME) or series or "value",
+        number=figure,
+        text=as_text(raw) if figure is None and raw is not None else None,
+        labels=labels,
+    )

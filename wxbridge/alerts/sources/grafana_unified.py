@@ -10,9 +10,10 @@ import re
 from dataclasses import replace
 from typing import Any
 
-from wxbridge.alerts.sources import alertmanager, base_address, picture_at
-from wxbridge.core.json_values import as_labels, as_number, as_text
-from wxbridge.core.model import AlertGroup, AlertStatus, PictureSpec, Value
+from wxbridge.alerts.sources import RETRY_SECONDS, alertmanager, base_address, picture_at
+from wxbridge.alerts.sources.grafana_values import name_series, read_values
+from wxbridge.core.json_values import as_text
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
 from wxbridge.core.pictures import fetch_spec
 
 NAME = "grafana"
@@ -26,14 +27,18 @@ _ALERTMANAGER_VERSION = "4"
 _TEST_KEY = re.compile(r"\{.*\}\d{4}-\d\d-\d\d .* m=\+[\d.]+", re.DOTALL)
 """The key of the group of a test up to version 9: the labels, and Go's words for now."""
 
+_TEST_LABELS = {"alertname": "TestAlert", "instance": "Grafana"}
+_RULE_PATH = "/alerting/grafana/"
+"""In the address of a rule."""
+
 _NO_DATA = "DatasourceNoData"
 _ERROR = "DatasourceError"
 _REASON = "grafana_state_reason"
 
-# `[ var='B' labels={zone=us-1} value=44.2 ]`, and in older versions `[ metric='foo' labels={…} value=10 ]`.
-_MEASURED = re.compile(
-    r"\[ (?:var='([^'\]]*)' ?)?(?:metric='([^'\]]*)' ?)?labels=\{([^{}]*)\} value=([^\s\]]+) ?\]",
-)
+_DEFAULT_TITLE = ("[FIRING", "[RESOLVED")
+"""How the title begins that Grafana makes where nobody wrote one: counts, the rule, the folder and all other labels."""
+_EXPRESSION = "__expr__"
+"""The data source of a rule's expressions."""
 
 
 def is_unified(data: dict[str, Any]) -> bool:
@@ -45,24 +50,64 @@ def is_unified(data: dict[str, Any]) -> bool:
 
 
 def read(data: dict[str, Any]) -> AlertGroup:
-    """Read a decoded body of Grafana's."""
+    """Read a decoded body of Grafana's. What it said before it says again on purpose: it never retries by itself."""
     group = alertmanager.read_group(data, NAME, as_text(data.get("title")).strip(), _finish)
-    if not _is_test(group):
+    if not group.alerts:
         return group
+    if _is_test(group, has_receiver=data.get("receiver") != ""):
+        return _read_test(group)
+    alerts = tuple(name_series(_merge_no_data(group.alerts)))
+    title = group.title
+    if title.startswith(_DEFAULT_TITLE):
+        names = {alert.title for alert in alerts}
+        title = names.pop() if len(names) == 1 else ""
+    return replace(group, title=title, alerts=alerts, dedupe_seconds=RETRY_SECONDS)
+
+
+def _read_test(group: AlertGroup) -> AlertGroup:
     # Dashboard and panel of a test are made up, and so is its picture.
-    (alert,) = group.alerts
+    (alert,) = name_series(group.alerts)
     links = {name: address for name, address in alert.links.items() if name == "silence"}
-    alert = replace(alert, fingerprint="", is_test=True, link=None, links=links, picture=None)
-    return replace(group, alerts=(alert,), dedupe=None)
+    notes = {name: text for name, text in alert.annotations.items() if not name.startswith("__")}
+    alert = replace(
+        alert, fingerprint="", is_test=True, link=None, links=links, annotations=notes, picture=None, starts_at=None
+    )
+    title = alert.title if group.title.startswith(_DEFAULT_TITLE) else group.title
+    return replace(group, title=title, alerts=(alert,), dedupe=None)
 
 
-def _is_test(group: AlertGroup) -> bool:
-    """Whether somebody pressed the button "Test", which makes a key for the occasion; old versions by their labels."""
+def _is_test(group: AlertGroup, *, has_receiver: bool) -> bool:
+    """Whether somebody pressed the button "Test", which makes a key for the occasion.
+
+    In old versions it names no receiver and no rule, or has labels that are nobody's alert.
+    """
     if len(group.alerts) != 1:
         return False
     alert, key = group.alerts[0], group.group_key
-    made = re.fullmatch(rf".*-{re.escape(alert.fingerprint)}-\d+", key, re.DOTALL) or _TEST_KEY.fullmatch(key)
-    return bool(made) or (alert.labels.get("alertname"), alert.labels.get("instance")) == ("TestAlert", "Grafana")
+    if re.fullmatch(rf".*-{re.escape(alert.fingerprint)}-\d+", key, re.DOTALL) or _TEST_KEY.fullmatch(key):
+        return True
+    has_rule = any(_RULE_PATH in address for address in (alert.link or "", *alert.links.values()))
+    return alert.labels.items() >= _TEST_LABELS.items() or not (has_receiver or has_rule)
+
+
+def _merge_no_data(alerts: tuple[Alert, ...]) -> list[Alert]:
+    """Keep one of the alerts that Grafana makes of one rule without data: one for each query, expressions too.
+
+    An expression that stands alone stays.
+    """
+    kept: dict[Any, Alert] = {}
+    for alert in alerts:
+        key: Any = id(alert)
+        if alert.labels.get("alertname") == _NO_DATA:
+            rest = frozenset(each for each in alert.labels.items() if each[0] not in ("ref_id", "datasource_uid"))
+            key = (alert.status, rest, alert.links.get("generator") or alert.link)
+        if key not in kept or _query_order(alert) < _query_order(kept[key]):
+            kept[key] = alert
+    return list(kept.values())
+
+
+def _query_order(alert: Alert) -> tuple[bool, str]:
+    return alert.labels.get("datasource_uid") == _EXPRESSION, alert.labels.get("ref_id", "")
 
 
 _LINKS = {"panel": "panelURL", "dashboard": "dashboardURL", "generator": "generatorURL", "silence": "silenceURL"}
@@ -72,7 +117,11 @@ def _finish(fields: alertmanager.Fields, item: dict[str, Any]) -> None:
     # Replicas of one Grafana share its own address, which stands before that of the Alertmanager within.
     fields["sender"] = base_address(as_text(item.get("generatorURL")).strip()) or fields["sender"]
     _tell_state(fields)
-    fields["values"], fields["picture"] = _values(item), _picture(item)
+    start, end = fields["starts_at"], fields["ends_at"]
+    if start and end and start >= end:
+        # What is over is said again with its end for a start, and so is what could not be told while it fired.
+        fields["starts_at"] = None
+    fields["values"], fields["picture"] = read_values(item), _picture(item)
     addresses = {name: as_text(item.get(key)).strip() for name, key in _LINKS.items()}
     alertmanager.add_links(fields, addresses, never_shown="silence")
 
@@ -91,27 +140,6 @@ def _tell_state(fields: alertmanager.Fields) -> None:
         fields["status"] = AlertStatus.NO_DATA
     elif fields["status"] is AlertStatus.FIRING or reason not in ("NoData", "Error"):
         fields["state"] = fields["state"] or reason
-
-
-def _values(item: dict[str, Any]) -> tuple[Value, ...]:
-    """The `values` that newer versions send, else those that stand in `valueString`."""
-    values = item.get("values")
-    if isinstance(values, dict) and values:
-        return tuple(_value(as_text(name), figure) for name, figure in values.items())
-    found = _MEASURED.findall(as_text(item.get("valueString")))
-    return tuple(_value(var or metric or "value", figure, _pairs(labels)) for var, metric, labels, figure in found)
-
-
-def _value(name: str, figure: Any, labels: dict[str, str] | None = None) -> Value:
-    number = as_number(figure)
-    text = as_text(figure) if number is None and figure is not None else None
-    return Value(name, number, None if text == "null" else text, labels or {})
-
-
-def _pairs(text: str) -> dict[str, str]:
-    """`zone=us-1, host=a` as labels."""
-    pairs = (part.partition("=") for part in text.split(", ") if part.strip())
-    return as_labels({name.strip(): value for name, _, value in pairs})
 
 
 def _picture(item: dict[str, Any]) -> PictureSpec | None:

@@ -42,6 +42,8 @@ _TIMESTAMP_SUFFIXES = ("_time_seconds", "_timestamp_seconds", "_created_seconds"
 """Of metrics that are moments, not durations."""
 _DURATION_UNITS = (("units.days", 86400), ("units.hours", 3600), ("units.minutes", 60), ("units.seconds", 1))
 """Their texts, and how many seconds they are."""
+_DIGITS = 6
+_PLACES_OF_LONG_NUMBERS = 3
 _SHORTEST_LONG_SECONDS = 60.0
 """From here on durations are written in minutes, hours, days."""
 
@@ -59,12 +61,19 @@ def format_duration(seconds: float, language: Language) -> str:
 
 
 def format_number(value: float) -> str:
-    """Write a number of unknown unit as it is: at most six significant digits, no separators, no exponent."""
+    """Write a number of unknown unit as it is, without separators and exponent.
+
+    Every digit before the point is kept. Fractions have six significant digits; behind six or more digits, three
+    places.
+    """
     if math.isnan(value):
         return "NaN"
     if math.isinf(value):
         return "+Inf" if value > 0 else "-Inf"
-    return _plain(Context(prec=6).create_decimal(Decimal(repr(value)) if isinstance(value, float) else Decimal(value)))
+    exact = Decimal(repr(value)) if isinstance(value, float) else Decimal(value)
+    before = exact.adjusted() + 1
+    digits = _DIGITS if before < _DIGITS else before + _PLACES_OF_LONG_NUMBERS
+    return _plain(Context(prec=digits).create_decimal(exact))
 
 
 def _plain(rounded: Decimal) -> str:

@@ -45,13 +45,13 @@ def alert_of(**fields: Any) -> Alert:
 
 def test_the_documented_notification_has_all_that_grafana_said() -> None:
     group = parse_grafana(payload_bytes("grafana/unified_firing_v12"), JSON_TYPE)
-    assert (group.source, group.group_key, group.title) == ("grafana", "{}:{}", "[FIRING:1]  (blue)")
+    assert (group.source, group.group_key, group.title) == ("grafana", "{}:{}", "High memory usage")
     (alert,) = group.alerts
     assert (alert.source, alert.status, alert.state) == ("grafana", AlertStatus.FIRING, "")
     assert alert.title == "High memory usage"
     assert alert.labels == {"alertname": "High memory usage", "team": "blue", "zone": "us-1"}
     assert alert.annotations["summary"] == "This alert was triggered for zone us-1"
-    assert alert.values == (Value("B", 44.23943737541908), Value("C", 1.0))
+    assert alert.values == (Value("B", 44.23943737541908),), "C says only that the condition holds"
     assert alert.starts_at == datetime(2021, 10, 12, 7, 51, 3, 157076, UTC)
     assert alert.ends_at is None
     assert alert.fingerprint == "c6eadffa33fcdf37"
@@ -85,16 +85,13 @@ def test_the_test_notification_has_its_value_in_words_only() -> None:
 
 @pytest.mark.parametrize("values", [None, {}, [], "x"])
 def test_where_there_are_no_values_they_are_read_from_the_words(values: Any) -> None:
-    assert alert_of(values=values).values == (
-        Value("B", 44.23943737541908, labels={"zone": "us-1"}),
-        Value("C", 1.0, labels={"zone": "us-1"}),
-    )
+    assert alert_of(values=values).values == (Value("B", 44.23943737541908),)
 
 
-def test_older_versions_name_the_metric_beside_the_variable() -> None:
+def test_a_classic_condition_names_the_metric_beside_the_variable() -> None:
     words = "[ var='B0' metric='cpu' labels={host=a, zone=b} value=NaN ], [ var='B1' labels={} value=null ]"
     first, second = alert_of(values=None, valueString=words).values
-    assert (first.name, dict(first.labels), str(first.number)) == ("B0", {"host": "a", "zone": "b"}, "nan")
+    assert (first.name, dict(first.labels), str(first.number)) == ("cpu", {"host": "a", "zone": "b"}, "nan")
     assert second == Value("B1")
 
 

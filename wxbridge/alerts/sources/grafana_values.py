@@ -1,0 +1,137 @@
+"""The figures of Grafana's unified alerts: `values` has the numbers, `valueString` says what they are of.
+
+`valueString` is a list of `[ var='B' labels={zone=us-1} type='reduce' value=44.2 ]`: `type` since 12.4, `metric='…'`
+behind `var` in classic conditions, and `metric` alone in old test notifications.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from wxbridge.core.json_values import as_labels, as_number, as_text
+from wxbridge.core.model import Alert, Value
+
+METRIC_NAME = "__name__"
+"""The label that Prometheus has a metric's name in. An alert's own labels lack it."""
+_MEASURES = frozenset({"query", "reduce", "resample"})
+"""Types of what is measured; what others compute may be no more than yes or no."""
+_CONDITION = "threshold"
+
+
+@dataclass(frozen=True)
+class _Figure:
+    """One figure. `metric` is empty where it is the only one of its letter."""
+
+    var: str
+    number: Any
+    metric: str = ""
+    kind: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def is_yes_or_no(self) -> bool:
+        """Whether it says no more than whether its condition holds, by its type and amount."""
+        return self.kind == _CONDITION or (bool(self.kind) and self.kind not in _MEASURES and self._is_zero_or_one())
+
+    def may_be_condition(self) -> bool:
+        """Whether it may, where nothing tells its type."""
+        return not self.kind and not self.metric and self._is_zero_or_one()
+
+    def _is_zero_or_one(self) -> bool:
+        return as_number(self.number) in (0, 1)
+
+
+def read_values(item: dict[str, Any]) -> tuple[Value, ...]:
+    """Read the figures of an alert, without those that only say that its condition holds, where there are others."""
+    told = _read_words(as_text(item.get("valueString")))
+    given = item.get("values")
+    # A classic condition has one number for all that matched; NaN and infinities leave `values` null.
+    if any(each.var and each.metric for each in told):
+        return tell_apart([_value(each) for each in told])
+    figures = told
+    if isinstance(given, dict) and len(given) >= len(told):
+        by_var = {each.var: each for each in told}
+        figures = [replace(by_var.get(name) or _Figure(name, None), number=given[name]) for name in map(as_text, given)]
+    figures.sort(key=lambda each: each.var)
+    measured = [
+        each
+        for place, each in enumerate(figures)
+        if not each.is_yes_or_no() and not (place > 0 and each.may_be_condition())
+    ]
+    return tuple(map(_value, measured or figures[:1]))
+
+
+def tell_apart(values: Sequence[Value]) -> tuple[Value, ...]:
+    """Leave to values the labels that tell one from the others: all labels of one that is alone.
+
+    The metric's name is among them only where nothing else tells some apart.
+    """
+    shared = set[tuple[str, str]]()
+    if len(values) > 1:
+        shared = set.intersection(*(set(value.labels.items()) for value in values))
+    told = [_without(value, shared) for value in values]
+    nameless = [_without(value, (), METRIC_NAME) for value in told]
+    alike = Counter(map(_name_whole, nameless))
+    return tuple(
+        plain if alike[_name_whole(plain)] == 1 else whole for whole, plain in zip(told, nameless, strict=True)
+    )
+
+
+def _name_whole(value: Value) -> Hashable:
+    return value.name, frozenset(value.labels.items())
+
+
+def _without(value: Value, pairs: Collection[tuple[str, str]], hidden: str = "") -> Value:
+    labels = {name: text for name, text in value.labels.items() if (name, text) not in pairs and name != hidden}
+    return replace(value, labels=labels)
+
+
+def name_series(alerts: Sequence[Alert]) -> Iterator[Alert]:
+    """Leave to values the labels that their alert does not say itself.
+
+    The metric's name is among them only where nothing else tells the alert from another of its group.
+    """
+    alike = Counter(frozenset(alert.labels.items()) for alert in alerts)
+    for alert in alerts:
+        said = set(alert.labels.items())
+        hidden = METRIC_NAME if alike[frozenset(said)] == 1 else ""
+        yield replace(alert, values=tuple(_without(value, said, hidden) for value in alert.values))
+
+
+def _value(figure: _Figure) -> Value:
+    number = as_number(figure.number)
+    text = as_text(figure.number) if number is None and figure.number is not None else None
+    name = figure.metric.partition("{")[0] or (figure.metric and figure.labels.get(METRIC_NAME)) or figure.var
+    return Value(name or "value", number, None if text == "null" else text, figure.labels)
+
+
+def _read_words(text: str) -> list[_Figure]:
+    return [figure for part in text.split(" ]") if (figure := _read_figure(part.lstrip(", ").removeprefix("[ ")))]
+
+
+def _read_figure(text: str) -> _Figure | None:
+    """Read `var='B' metric='…' labels={…} type='reduce' value=1`; None for anything else."""
+    before, is_there, number = text.rpartition(" value=")
+    names, _, rest = before.partition("labels={")
+    labels, is_closed, kind = rest.rpartition("}")
+    if not is_there or not is_closed:
+        return None
+    metric = names.partition("metric='")[2].rstrip().removesuffix("'")
+    var = names.partition("var='")[2].partition("'")[0]
+    return _Figure(
+        var, number.rstrip(" ]"), metric, kind.partition("type='")[2].partition("'")[0], _read_labels(labels)
+    )
+
+
+def _read_labels(text: str) -> dict[str, str]:
+    """`zone=us-1, host=a` as labels; a value may hold the comma."""
+    pairs: list[list[str]] = []
+    for part in text.split(", "):
+        name, is_pair, value = part.partition("=")
+        if is_pair:
+            pairs.append([name.strip(), value])
+        elif pairs:
+            pairs[-1][1] += f", {part}"
+    return as_labels(dict(pairs)) if pairs else {}
