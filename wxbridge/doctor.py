@@ -33,7 +33,7 @@ from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding, FindingState
 from wxbridge.core.schema import read_facts
 from wxbridge.monitors.checks import check_alertmanager, check_grafana, check_prometheus
-from wxbridge.pictures.checks import BROWSER_LIMIT_SECONDS, check_browser, check_font, check_painter
+from wxbridge.pictures.checks import BROWSER_LIMIT_SECONDS, check_browser, check_font
 from wxbridge.registry import CHANNELS, JOBS
 
 CHECK_LIMIT_SECONDS = 10.0
@@ -212,7 +212,6 @@ CHECKS: dict[str, Check] = {
     **_channel_checks(),
     "grafana": lambda config, _database: check_grafana(config.grafana),
     "dashboards": lambda config, _database: check_dashboards(config),
-    "painter": lambda config, _database: check_painter(config),
     "prometheus": lambda config, _database: check_prometheus(config.prometheus),
     "alertmanager": lambda config, _database: check_alertmanager(config.alertmanager),
     "browser": lambda config, _database: check_browser(config, is_needed=needs_browser(config)),

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import copy
 import hashlib
 import io
 import json
 import secrets
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import quote
@@ -18,7 +16,7 @@ from aiohttp import web
 from multidict import MultiMapping
 from PIL import Image, ImageDraw
 
-from tests.fakes.grafana_models import KAFKA, MANY, NEW, OLD, SCRATCH, SCRATCH_UID, hit
+from tests.fakes.grafana_models import KAFKA, MANY, NEW, OLD, hit
 from tests.fakes.grafana_pages import (
     ARTICLE,
     LOGIN,
@@ -30,7 +28,7 @@ from tests.fakes.grafana_pages import (
     SOLO_PANEL,
 )
 
-TOKEN, EDITOR_TOKEN = "glsa_fake_service_account_token", "glsa_editor"
+TOKEN = "glsa_fake_service_account_token"
 USER, PASSWORD = "wx", "sesame 芝麻"
 MAX_ORG = 3
 """The last organisation that the account of the sessions is in. Tokens are of the first."""
@@ -100,26 +98,24 @@ class FakeGrafana:
         self.port = 0
         # Who may enter.
         self.anonymous = anonymous
-        self.roles = {TOKEN: "Viewer", EDITOR_TOKEN: "Editor"}
+        self.roles = {TOKEN: "Viewer"}
         self.sessions: set[str] = set()
         self.refuse_sessions, self.account_org = False, "1"
         """The organisation is that of the sessions' account; `orgId` in an address changes it for good."""
         # What it was asked.
         self.seen: list[SeenRequest] = []
         self.logins = self.failures = 0
+        self.rule_queries: list[dict[str, Any]] = []
         self.queries: list[dict[str, str]] = []
         """What the panels of pages asked for."""
         self.clicks: list[str] = []
         """The rows that were clicked."""
         self.told: dict[str, str] = {}
         self.drawn: list[DrawnPanel] = []
-        self.saved: list[dict[str, Any]] = []
-        self.conflicts = 0
         # What is there.
         self.rows = ROWS
         self.models: dict[str, dict[str, Any]] = {
             "kfk": KAFKA, "old": OLD, "tabs": NEW, "many": MANY, "kafka": {}, "hosts": {},
-            SCRATCH_UID: copy.deepcopy(SCRATCH),
         }  # fmt: skip
         self.hits = [
             hit("kfk", "Kafka 集群", "Infra", "kafka"),
@@ -130,35 +126,29 @@ class FakeGrafana:
             hit("n2", "Node exporter", "Lab", "node-exporter"),
             {**hit("f1", "Kafka 集群", "", "kafka"), "type": "dash-folder"},
         ]
+        self.rules: dict[str, Any] = {}
+        """Alerting rules by their uid, as the provisioning API tells them; those of legacy alerting by their number."""
+        self.results: dict[str, Any] = {}
+        """What queries of rules are answered, by what they are called."""
         self.numbers = {12: "kafka", 13: "kafka"}
         """Dashboards that old alerts know by number only."""
-        self.folder = "wx-folder"
-        self.meta: dict[str, Any] = {}
         # How it answers.
         self.broken = 0
         """The status of every answer of the API, where set; likewise `body`."""
         self.body: bytes | None = None
         self.hang = False
+        self.version = 12
+        """Before 10 rules are told to administrators one by one, to others all at once; 7 has legacy alerting alone."""
         self.search_answer: Any = None
         """What its search finds, where set; a number is a status."""
         self.how = "draws"
         """How it renders: draws, placeholder, no data, blank, slow, form, login page, or an HTTP status."""
         self.fail_for = ""
         """The host whose dashboard is refused."""
-        self.save_status = 0
-        """Of every answer to saving, where set."""
-        self.loses_answers = 0
-        """How many answers to saving are lost."""
         self.elsewhere = ""
         """Where /away leads."""
-        self.before_save: Callable[[], None] = lambda: None
-        self.while_drawing: Callable[[], None] = lambda: None
         # When it answers.
         self.arrived, self.release = asyncio.Event(), asyncio.Event()
-        self.read, self.saving, self.drawing = asyncio.Event(), asyncio.Event(), asyncio.Event()
-        self.may_save, self.may_draw = asyncio.Event(), asyncio.Event()
-        self.may_save.set()
-        self.may_draw.set()
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> Self:
@@ -181,8 +171,11 @@ class FakeGrafana:
             web.get("/api/search", self._search),
             web.get("/api/dashboards/uid/{uid}", self._model),
             web.get("/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/{uid}", self._newer_model),
-            web.post("/api/dashboards/db", self._save),
+            web.get("/api/v1/provisioning/alert-rules/{uid}", self._rule),
+            web.get("/api/ruler/grafana/api/v1/rules", self._all_rules),
+            web.get("/api/alerts/{number}", self._legacy_rule),
             web.post("/api/ds/query", self._query),
+            web.post("/api/tsdb/query", self._old_query),
             web.get("/render/d-solo/{uid}", self._render),
             web.get("/render/d-solo/{uid}/{slug}", self._render),
             web.get("/public/img/{name}", self._placeholder),
@@ -209,8 +202,7 @@ class FakeGrafana:
         self.url = self.root + self.sub_path
 
     async def stop(self) -> None:
-        for each in (self.release, self.may_save, self.may_draw):
-            each.set()
+        self.release.set()
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -234,25 +226,6 @@ class FakeGrafana:
     def orgs(self) -> set[str]:
         """The organisations that requests were for, besides the question who is asking."""
         return {each.org for each in self.seen if not each.path.endswith((*WHO_ASKS, "/login"))}
-
-    @property
-    def scratch(self) -> dict[str, Any]:
-        """The dashboard that alerts are drawn with."""
-        return self.models[SCRATCH_UID]
-
-    @property
-    def scratch_panel(self) -> dict[str, Any]:
-        found: dict[str, Any] = self.scratch["panels"][0]["panels"][0]
-        return found
-
-    @property
-    def is_scratch_as_before(self) -> bool:
-        return {**self.scratch, "version": 5} == SCRATCH and self.folder == "wx-folder"
-
-    def change_scratch(self, change: Callable[[dict[str, Any]], Any]) -> None:
-        """Somebody else saves the dashboard."""
-        change(self.scratch)
-        self.scratch["version"] += 1
 
     # ------------------------------------------------------------ who may enter
 
@@ -338,6 +311,8 @@ class FakeGrafana:
         return _page(SOLO_PANEL)
 
     async def _query(self, request):
+        if "panel" not in request.query:
+            return await self._query_of_rule(request)
         asked = dict(request.query)
         self.arrived.set()
         if "stuck" in asked:
@@ -413,8 +388,7 @@ class FakeGrafana:
         return found
 
     async def _model(self, request):
-        role = await self._enter(request)
-        self.read.set()
+        await self._enter(request)
         uid = request.match_info["uid"]
         model = self._found(uid)
         if model.get("elements"):
@@ -423,48 +397,53 @@ class FakeGrafana:
                 {"message": f"dashboard api version not supported, use {path} instead"}, status=406
             )
         slug = next((each["url"].rsplit("/", 1)[1] for each in self.hits if each["uid"] == uid), "x")
-        meta = {"slug": slug, "url": f"/d/{uid}/{slug}", "canSave": role == "Editor", "provisioned": False}
-        meta |= {"folderUid": self.folder, "folderId": 4} | self.meta
-        return web.json_response({"meta": meta, "dashboard": model})
+        return web.json_response({"meta": {"slug": slug, "url": f"/d/{uid}/{slug}"}, "dashboard": model})
 
     async def _newer_model(self, request):
         await self._enter(request)
         uid = request.match_info["uid"]
         return web.json_response({"kind": "Dashboard", "metadata": {"name": uid}, "spec": self._found(uid)})
 
-    async def _save(self, request):
-        """Save the scratch dashboard, with versions, folders and roles as Grafana has them."""
-        role = await self._enter(request)
-        given = await request.json()
-        self.saving.set()
-        await self.may_save.wait()
-        self.before_save()
-        if self.save_status or role != "Editor":
-            status = self.save_status or 403
-            return web.json_response({"message": "You'll need additional permissions"}, status=status)
-        if given["dashboard"]["version"] != self.scratch["version"] and not given.get("overwrite"):
-            self.conflicts += 1
-            words = {"message": "The dashboard has been changed by someone else", "status": "version-mismatch"}
-            return web.json_response(words, status=412)
-        self.saved.append(given)
-        self.folder = given.get("folderUid", "")
-        self.models[SCRATCH_UID] = given["dashboard"] | {"version": self.scratch["version"] + 1}
-        if self.loses_answers:
-            self.loses_answers -= 1
-            request.transport.abort()
-        return web.json_response({"uid": SCRATCH_UID, "status": "success", "version": self.scratch["version"]})
+    # ------------------------------------------------------------ rules
+
+    async def _rule(self, request):
+        await self._enter(request)
+        if self.version < 10:
+            return web.json_response({"message": "You'll need additional permissions"}, status=403)
+        return self._found_rule(request.match_info["uid"])
+
+    async def _all_rules(self, request):
+        await self._enter(request)
+        rules = [
+            {"for": rule.get("for", "0s"), "grafana_alert": {"uid": uid, **rule}} for uid, rule in self.rules.items()
+        ]
+        return web.json_response({"Ops": [{"name": "g1", "interval": "10s", "rules": rules}]})
+
+    async def _legacy_rule(self, request):
+        await self._enter(request)
+        return self._found_rule(request.match_info["number"])
+
+    def _found_rule(self, name: str) -> web.Response:
+        if name not in self.rules:
+            return web.json_response({"message": "not found"}, status=404)
+        return web.json_response(self.rules[name])
+
+    async def _query_of_rule(self, request):
+        await self._enter(request)
+        self.rule_queries.append(await request.json())
+        return web.json_response({"results": self.results})
+
+    async def _old_query(self, request):
+        return await self._query_of_rule(request) if self.version < 9 else web.json_response({}, status=404)
 
     # ------------------------------------------------------------ renderer
 
     async def _render(self, request):
         await self._enter(request)
-        self.drawing.set()
-        await self.may_draw.wait()
         scale = int(request.query.get("scale", 1))
         width, height = (int(request.query[side]) * scale for side in ("width", "height"))
         title = self._title_of(request.match_info["uid"], request.query.get("panelId", ""))
         self.drawn.append(DrawnPanel(title, request.query))
-        self.while_drawing()
         match self.how:
             case "draws":
                 body = panel_png(title, width, height) if title else png(width, height)

@@ -59,23 +59,6 @@ NEW = {
     ]}},
 }  # fmt: skip
 MANY = {"title": "Many", "panels": [panel(n, f"CPU {n}", y=n) for n in range(1, 8)]}
-SCRATCH_UID = "scratch-1"
-SCRATCH_PANEL = {
-    "id": 2,
-    "type": "timeseries",
-    "title": "the wxbridge draws here",
-    "datasource": {"type": "prometheus", "uid": "prom"},
-    "gridPos": {"x": 0, "y": 0, "w": 24, "h": 8},
-    "timeFrom": "1h",
-    "targets": [{"refId": "A", "expr": "vector(1)", "hide": True, "legendFormat": "{{instance}}"}],
-    "fieldConfig": {"defaults": {"custom": {"lineWidth": 3, "axisSoftMin": 0}, "unit": "short"}, "overrides": []},
-}
-SCRATCH = {
-    "id": 7, "uid": SCRATCH_UID, "title": "Scratch", "version": 5, "schemaVersion": 39, "panels": [
-        {"id": 1, "type": "row", "title": "row", "collapsed": True, "panels": [SCRATCH_PANEL]},
-        {"id": 3, "type": "text", "title": "hands off"},
-    ],
-}  # fmt: skip
 
 
 def hit(uid: str, title: str, folder: str, slug: str) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,10 @@ MAX_INSTANCES_PER_CHART = 500
 """How many firing instances of one rule are told to its chart, which shows the worst ten and counts the others."""
 _OF_PROMETHEUS = "alertmanager"
 """Whose alerts come from rules that Prometheus knows by name; of others only a link to Prometheus tells the rule."""
+_GRAFANA_RULE = re.compile(r"/alerting/grafana/(?P<uid>[A-Za-z0-9_-]{1,64})/view(?:\?orgId=(?P<org>\d{1,12}))?")
+"""In the link of an alert of Grafana's. Nothing else is taken from it, so that an alert cannot lead anywhere else."""
+_OF_NO_RULE = ("DatasourceNoData", "DatasourceError")
+"""What Grafana calls alerts of rules without data or with an error, whose own name is in another label."""
 
 
 @dataclass(frozen=True)
@@ -84,19 +89,37 @@ def _key(alert: Alert, ways: Sequence[str], settings: AlertPictureOptions) -> Ha
             return way, json.dumps([image.kind, dict(image.params)], default=str)
         if way == "panel" and settings.grafana and (panel := panel_of(alert)) is not None:
             return way, panel
-        if way == "chart" and settings.prometheus and _has_rule(alert):
-            return way, alert.labels.get("alertname"), expr_of(_generator(alert))
+        if way == "chart" and (rule := _rule_of(alert, settings)) is not None:
+            return way, rule
     return None
 
 
-def _has_rule(alert: Alert) -> bool:
-    if expr_of(_generator(alert)) is not None:
-        return True
-    return bool(alert.labels.get("alertname")) and alert.source == _OF_PROMETHEUS
+def _rule_of(alert: Alert, settings: AlertPictureOptions) -> ChartRequest | None:
+    """The rule that an alert comes from, as a chart is asked for: Grafana's own, or Prometheus's; None without any."""
+    link = alert.links.get("generator") or alert.link or ""
+    name = alert.labels.get("alertname", "")
+    if settings.grafana:
+        number = alert.annotations.get("__ruleId__", "")
+        if number.isascii() and number.isdigit():
+            return ChartRequest(rule=name, grafana_number=int(number), org=alert.annotations.get("__orgId__", ""))
+        found = _GRAFANA_RULE.search(link)
+        if found is not None:
+            name = alert.labels.get("rulename", "") if name in _OF_NO_RULE else name
+            return ChartRequest(rule=name, grafana_uid=found["uid"], org=found["org"] or "")
+    expr = expr_of(link)
+    if settings.prometheus and (expr is not None or (name and alert.source == _OF_PROMETHEUS)):
+        return ChartRequest(expr or "", name)
+    return None
 
 
-def _generator(alert: Alert) -> str | None:
-    return alert.links.get("generator") or alert.link
+def _instances(alert: Alert, rule: ChartRequest) -> list[dict[str, str]]:
+    """The labels that tell which of its rule's series an alert is of; those of what it measured, where it has them."""
+    if not (rule.grafana_uid or rule.grafana_number):
+        return [dict(alert.labels)]
+    if alert.status is AlertStatus.NO_DATA or alert.labels.get("alertname") in _OF_NO_RULE:
+        return []
+    measured = [{**alert.labels, **value.labels} for value in alert.values if value.labels]
+    return measured or [dict(alert.labels)]
 
 
 def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, settings: AlertPictureOptions) -> PictureSpec:
@@ -116,8 +139,8 @@ def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, settings:
             language = say("language.locale", settings.language)
             spec = panel_spec(whole, now, timezone=settings.timezone, language=language, theme=settings.theme)
             tries += [_try(way, spec)] if spec else []
-        elif way == "chart" and settings.prometheus and _has_rule(first):
-            tries.append(_try(way, _chart(whole, shown, now, settings).to_spec()))
+        elif way == "chart" and (rule := _rule_of(first, settings)) is not None:
+            tries.append(_try(way, _chart(rule, whole, shown, now, settings).to_spec()))
     image = image_of(first)
     link = (image.link if image and "image" in ways else None) or first.links.get("panel") or first.link
     return PictureSpec(ALERT, {"tries": tries}, link=link)
@@ -127,12 +150,13 @@ def _try(way: str, spec: PictureSpec) -> dict[str, Any]:
     return {"way": way, "kind": spec.kind, "params": dict(spec.params)}
 
 
-def _chart(whole: Alert, shown: Sequence[Alert], now: datetime, settings: AlertPictureOptions) -> ChartRequest:
+def _chart(
+    rule: ChartRequest, whole: Alert, shown: Sequence[Alert], now: datetime, settings: AlertPictureOptions
+) -> ChartRequest:
     over = whole.status is AlertStatus.RESOLVED
-    return ChartRequest(
-        rule=whole.labels.get("alertname", ""),
-        expr=expr_of(_generator(whole)) or "",
-        instances=tuple(each.labels for each in shown[:MAX_INSTANCES_PER_CHART]),
+    return replace(
+        rule,
+        instances=tuple(labels for each in shown[:MAX_INSTANCES_PER_CHART] for labels in _instances(each, rule)),
         more=max(0, len(shown) - MAX_INSTANCES_PER_CHART),
         at=now.timestamp(),
         firing_since=whole.starts_at.timestamp() if whole.starts_at else None,

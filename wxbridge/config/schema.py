@@ -350,6 +350,8 @@ def _describe_error(item: Any, model: type[Config]) -> str:
     kind, location = item["type"], item["loc"]
     name = location[-1] if location else ""
     dotted = ".".join(str(step) for step in location)
+    if kind == "extra_forbidden" and dotted == "pictures.alerts.painter":
+        return "unknown key `painter`; the bridge draws the charts of Grafana's rules by itself: take it out"
     if kind == "extra_forbidden":
         known = _known_keys(model, location, item["tag"])
         close = difflib.get_close_matches(str(name), known, n=1)

@@ -400,15 +400,6 @@ DEFAULT_PICTURE_STORM = Rate(20, 300)
 """How many pictures alerts may bring, where nothing else is said."""
 
 
-class ScratchSettings(Section):
-    """A panel of Grafana's that draws the charts of alerts: filled for each of them, and put back as it was."""
-
-    dashboard: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")]
-    """The uid of a dashboard that is there for this alone, as in its address after `/d/`. Needs the role Editor."""
-    panel: Annotated[int, Field(ge=1)] = 1
-    """The number of its panel, as in its address after `viewPanel=`: a time series on the alerts' Prometheus."""
-
-
 class AlertPictureSettings(Section):
     """The pictures that alerts bring: their own, Grafana's panel, or a chart from Prometheus."""
 
@@ -418,8 +409,6 @@ class AlertPictureSettings(Section):
     """How many pictures alerts may bring in a while; in a storm those after that come without, and a line says so."""
     theme: Literal["light", "dark"] = "light"
     """How charts and panels look."""
-    painter: ScratchSettings | None = None
-    """A panel that Grafana draws charts with, for those who want its own look; without it the bridge draws them."""
 
 
 class PictureSettings(Section):

@@ -124,7 +124,8 @@ def fetch_spec(url: str, *, link: str | None = None, trusted: bool = False) -> P
 class ChartRequest:
     """A chart of an alerting rule or an expression. Times are seconds since the epoch.
 
-    It needs `expr` or `rule`, and `at` or both `start` and `end`. What is None is left to who draws it.
+    It needs `expr` or `rule`, and `at` or both `start` and `end`. What is None is left to who draws it. Where it names
+    one of Grafana's rules, by `grafana_uid` or `grafana_number`, that is asked for and has to be called `rule`.
     """
 
     expr: str = ""
@@ -148,6 +149,12 @@ class ChartRequest:
     firing_since: float | None = None
     """From when to when (None: still) the alert fired: the stretch that is shaded."""
     resolved_at: float | None = None
+    grafana_uid: str = ""
+    """The uid of a rule of unified alerting."""
+    grafana_number: int = 0
+    """The number of a rule of legacy alerting."""
+    org: str = ""
+    """The organisation of Grafana that the rule is in; empty for the account's own."""
     title: str = ""
     """Without one: the rule's name, else the expression."""
     subtitle: str = ""
@@ -179,7 +186,7 @@ class ChartRequest:
         """
         given = {name: value for name, value in params.items() if value is not None and name != "deadline"}
         labels = given.pop("labels", ())
-        if unknown := sorted(given.keys() - _CHART_NUMBERS - _CHART_TEXTS):
+        if unknown := sorted(given.keys() - _CHART_NUMBERS - _CHART_COUNTS - _CHART_TEXTS):
             raise PictureError(f"a picture of kind {CHART} does not know {', '.join(unknown)}")
         try:
             instances = tuple(
@@ -188,7 +195,7 @@ class ChartRequest:
             )
             words: dict[str, Any] = {name: str(given[name]) for name in _CHART_TEXTS & given.keys()}
             words |= {name: float(given[name]) for name in _CHART_NUMBERS & given.keys()}
-            read = cls(instances=instances, **words | {"more": int(given.get("more", 0))})
+            read = cls(instances=instances, **words | {name: int(given[name]) for name in _CHART_COUNTS & given.keys()})
         except (AttributeError, OverflowError, TypeError, ValueError) as error:
             raise PictureError(f"a picture of kind {CHART} cannot read its params: {error}") from None
         if read.language not in (None, *LANGUAGES) or read.theme not in (None, *get_args(Theme)):
@@ -198,8 +205,11 @@ class ChartRequest:
         return read
 
 
-_CHART_NUMBERS = frozenset({"more", "start", "end", "step", "at", "hold", "firing_since", "resolved_at"})
-_CHART_TEXTS = frozenset({"expr", "rule", "title", "subtitle", "unit", "timezone", "language", "theme"})
+_CHART_COUNTS = frozenset({"more", "grafana_number"})
+_CHART_NUMBERS = frozenset({"start", "end", "step", "at", "hold", "firing_since", "resolved_at"})
+_CHART_TEXTS = frozenset({
+    "expr", "rule", "grafana_uid", "org", "title", "subtitle", "unit", "timezone", "language", "theme",
+})  # fmt: skip
 
 
 # ---------------------------------------------------------------- a panel

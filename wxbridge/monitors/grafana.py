@@ -11,7 +11,7 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import parse_qs, quote, unquote, urlsplit, urlunsplit
 
 from wxbridge.core.browser_tls import fetch_verified_key
@@ -233,7 +233,7 @@ class Grafana:
             return
         try:
             async with asyncio.timeout(_ACCOUNT_SECONDS):
-                answer = await self._get("/api/org", auth)
+                answer = await self._send("/api/org", auth)
             found = read_json(answer.body) if answer.status < 500 else None  # noqa: PLR2004 - HTTP
         except (ApiError, BadBody, TimeoutError):
             return  # what comes next tells better what is wrong
@@ -255,7 +255,7 @@ class Grafana:
         plain = replace(auth, headers={name: value for name, value in auth.headers.items() if name != ORG_HEADER})
         try:
             async with asyncio.timeout(_ACCOUNT_SECONDS):
-                answer = await self._get("/api/user", plain)
+                answer = await self._send("/api/user", plain)
         except (ApiError, TimeoutError):
             return True
         if answer.status == 401:  # noqa: PLR2004 - HTTP
@@ -284,13 +284,14 @@ class Grafana:
             cause = "set grafana.token, or grafana.user and grafana.password"
         return PictureError(f"Grafana wants a login: {cause} ({detail})")
 
-    async def ask(self, path: str, *, deadline: float, org: str = "") -> ApiAnswer:
-        """Get something of its API, with our credentials; a session that has expired is renewed once.
+    async def ask(self, path: str, *, deadline: float, org: str = "", body: Any = None) -> ApiAnswer:
+        """Ask its API for something, with our credentials; a session that has expired is renewed once.
 
         Args:
             path: Below its address, with a slash in front.
             deadline: Seconds for all of it.
             org: The organisation to be in; empty for the account's own.
+            body: A question to be posted as JSON; without one it is a GET.
 
         Returns:
             The answer, whatever its status; one that leads to the login page has status 401.
@@ -301,15 +302,16 @@ class Grafana:
         try:
             async with self._client.within(deadline, path):
                 auth = await self._get_credentials(org, ttl=_ACCOUNT_TTL_SECONDS)
-                answer = await self._get(path, auth)
+                answer = await self._send(path, auth, body)
                 if answer.status == 401 and (renewed := await self.renew(auth)) is not None:  # noqa: PLR2004 - HTTP
-                    answer = await self._get(path, renewed)
+                    answer = await self._send(path, renewed, body)
                 return answer
         except ApiError as error:
             raise picture_error(error) from None
 
-    async def _get(self, path: str, auth: SiteCredentials | None) -> ApiAnswer:
-        answer = await self._client.ask("GET", path, headers=auth.request_headers if auth else None)
+    async def _send(self, path: str, auth: SiteCredentials | None, body: Any = None) -> ApiAnswer:
+        headers = auth.request_headers if auth else None
+        answer = await self._client.ask("GET" if body is None else "POST", path, headers=headers, body=body)
         if auth and auth.cookies == self._cookies:
             # Grafana gives a session another name from time to time, and forgets the old one.
             self._keep({name: answer.cookies.get(name, value) for name, value in auth.cookies.items()})

@@ -99,8 +99,6 @@ class QueryAnswer:
     series: tuple[Series, ...]
     others: int = 0
     """How many more series there are that were chosen too, above the limit."""
-    sure: bool = True
-    """Whether the series are chosen by their labels with certainty."""
     notes: tuple[str, ...] = ()
     """The server's warnings, a partial answer, and what could not be told apart."""
 
@@ -459,9 +457,7 @@ def _answer(
         insort(series, (-score, number, Series(labels[place], points)))
         del series[limit:]
         yield
-    return QueryAnswer(
-        tuple(each for _, _, each in series), max(0, len(choice.places) - limit), choice.sure or not items, tuple(notes)
-    )
+    return QueryAnswer(tuple(each for _, _, each in series), max(0, len(choice.places) - limit), tuple(notes))
 
 
 def _rank(points: Sequence[tuple[float, float]], rank: RankSeries) -> float:

@@ -51,6 +51,8 @@ USUAL_POINTS = 500
 _MIN_POINTS = 10
 MIN_PERIOD_SECONDS = 900.0
 _MIN_MARGIN_SECONDS = 300.0
+_MAX_FIRING_SECONDS = 86400.0
+"""How far back the chart of an alert that still fires goes for its beginning."""
 _MAX_NARROWED_SERIES = 30
 """Of one query that gives the chosen series alone."""
 
@@ -558,9 +560,9 @@ def choose_period(
 ) -> Period:
     """Choose the time to draw.
 
-    A firing alert: the last 15 minutes, or four times the rule's `for` where that is more. One that is over (`ends_at`
-    in the past): from before it began to after it ended, with a quarter of its length but at least five minutes
-    on both sides, and the time that it was pending.
+    A firing alert: the last 15 minutes, or four times the rule's `for` where that is more; where it began before that,
+    from before its beginning, a day at most. One that is over (`ends_at` in the past): from before it began to after it
+    ended, with a quarter of its length but at least five minutes on both sides, and the time that it was pending.
 
     Args:
         now: No point lies after it, or before the epoch.
@@ -577,6 +579,9 @@ def choose_period(
         margin = max(_MIN_MARGIN_SECONDS, (ends_at - starts_at) / timedelta(seconds=4))
         end = min(end, ends_at.timestamp() + margin)
         start = min(starts_at.timestamp() - hold - margin, end - least)
+    elif starts_at is not None and starts_at <= now:
+        margin = max(_MIN_MARGIN_SECONDS, (now - starts_at) / timedelta(seconds=4))
+        start = min(start, max(starts_at.timestamp() - hold - margin, end - _MAX_FIRING_SECONDS))
     start = max(0.0, start)
     step = float(max(1, math.ceil((end - start) / (points - 1))))
     # The last point is the end itself: what fires as soon as it is there has been there for less than a step.

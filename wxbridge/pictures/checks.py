@@ -1,4 +1,4 @@
-"""What `wxbridge doctor` looks at for pictures: the browser, the font, and the dashboard that draws alerts' charts."""
+"""What `wxbridge doctor` looks at for pictures: the browser and the font."""
 
 from __future__ import annotations
 
@@ -9,11 +9,9 @@ from contextlib import suppress
 from wxbridge.config.schema import Config
 from wxbridge.core.errors import PictureError
 from wxbridge.core.findings import Finding, FindingState
-from wxbridge.monitors.checks import MonitorProbe
 from wxbridge.pictures.pages import fonts
 from wxbridge.pictures.pages.browser import Browser, find_browser
 from wxbridge.pictures.pages.shot import Shot
-from wxbridge.pictures.scratch_panel import refused, unusable
 
 BROWSER_LIMIT_SECONDS = 40.0
 """What a browser may take to start, on a small machine that has not done it before."""
@@ -64,28 +62,3 @@ async def check_font() -> list[Finding]:
             )
         ]
     return [Finding("font", FindingState.OK, found.family)]
-
-
-async def check_painter(config: Config) -> list[Finding]:
-    """Check that the dashboard that draws alerts' charts is there, and may be saved.
-
-    Where not, the bridge draws them.
-    """
-    settings = config.pictures.alerts.painter
-    if settings is None:
-        return []
-    uid = settings.dashboard
-    missing = "grafana" if config.grafana is None else "prometheus" if config.prometheus is None else ""
-    problem: tuple[str, str] | None = (f"there is no `{missing}: url:`", "give it, or drop pictures.alerts.painter")
-    if config.grafana is not None and not missing:
-        async with MonitorProbe("grafana", config.grafana) as site:
-            answer = await site.get(f"/api/dashboards/uid/{uid}")
-        problem = refused(answer.status, uid)
-        if problem is None and answer.problem is not None:
-            problem = answer.problem.found, answer.problem.advice
-        problem = problem or unusable(answer.body, settings.panel)
-    if problem is None:
-        return [
-            Finding("painter", FindingState.OK, f"panel {settings.panel} of Grafana's dashboard {uid} may be saved")
-        ]
-    return [Finding("painter", FindingState.WARN, problem[0], f"{problem[1]}; until then the bridge draws the charts")]

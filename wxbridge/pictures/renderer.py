@@ -8,7 +8,7 @@ The kinds and their params, plain JSON. What is not said to be needed may be lef
 - `panel`, a panel of `grafana:`: a `core.pictures.PanelRequest`.
 - `fetch`: `url` (needed), and `trusted` where the operator himself wrote the address.
 - `file`: `path` (needed).
-- `chart`, drawn from `prometheus:`: a `core.pictures.ChartRequest`.
+- `chart`, drawn from `prometheus:`, or of a rule of `grafana:`: a `core.pictures.ChartRequest`.
 - `host_chart`: a machine's figures, all of them in the params; see `host_chart`.
 - `bars`: counts over time and a ranking, all of it in the params; see `bars`.
 - `alert`, as `alerts.pictures` makes it: `tries` (needed), a list of `{"way": …, "kind": …, "params": …}` of the
@@ -37,15 +37,15 @@ from wxbridge.core.pictures import ALERT, CHART, FETCH, FILE, PAGE, PANEL, PageR
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.allowed_hosts import AllowList
-from wxbridge.pictures.charts.graph import ChartPainter
+from wxbridge.pictures.charts.graph import ChartLook, ChartPainter
 from wxbridge.pictures.charts.host_chart import HostChartPainter
+from wxbridge.pictures.charts.rule_graph import RuleChartPainter
 from wxbridge.pictures.charts.worker import ChartWorker
 from wxbridge.pictures.fetch import fetch, read_file
 from wxbridge.pictures.pages.browser import Browser
 from wxbridge.pictures.pages.grafana import GrafanaPages
 from wxbridge.pictures.pages.shot import Shot
 from wxbridge.pictures.panels import PanelPainter
-from wxbridge.pictures.scratch_panel import ScratchPainter
 
 log = structlog.get_logger()
 
@@ -97,18 +97,14 @@ class PictureRenderer:
         """The configured Grafana; None where there is none."""
         self.charts = ChartWorker(fonts=fonts)
         """The one process that draws charts; it starts with the first."""
-        self.chart_painter: ChartPainter | None = None
+        look = ChartLook(
+            timezone or "UTC",
+            next((each for each in LANGUAGES if language and language.startswith(each)), FALLBACK_LANGUAGE),
+            self.settings.alerts.theme,
+        )
+        self.chart_painter = ChartPainter(prometheus, self.charts, look) if prometheus is not None else None
         """What draws charts from the configured Prometheus; None where there is none."""
-        if prometheus is not None:
-            self.chart_painter = ChartPainter(
-                prometheus,
-                self.charts,
-                timezone=timezone or "UTC",
-                language=next(
-                    (each for each in LANGUAGES if language and language.startswith(each)), FALLBACK_LANGUAGE
-                ),
-                theme=self.settings.alerts.theme,
-            )
+        self._rule_charts = RuleChartPainter(self.grafana, self.charts, look) if self.grafana is not None else None
         self._timezone = timezone
         self._language = language
         self._count = count or (lambda _kind, _outcome: None)
@@ -126,16 +122,6 @@ class PictureRenderer:
             "bars": self.charts.bars,
             **(painters or {}),
         }
-        self._scratch: ScratchPainter | None = None
-        if self.settings.alerts.painter is not None and grafana is not None and self.chart_painter is not None:
-            self._scratch = ScratchPainter(
-                self.settings.alerts.painter,
-                grafana,
-                self.chart_painter,
-                self.painters[PANEL],
-                theme=self.settings.alerts.theme,
-                timezone=timezone,
-            )
 
     async def __aenter__(self) -> Self:
         return self
@@ -145,8 +131,6 @@ class PictureRenderer:
 
     async def close(self) -> None:
         """Close the connections, the process that draws charts and the browser, as far as they were opened."""
-        if self._scratch is not None:
-            await self._scratch.close()
         if self.chart_painter is not None:
             await self.chart_painter.close()
         await self.charts.close()
@@ -241,6 +225,10 @@ class PictureRenderer:
         return await self._panels.paint(params)
 
     async def _chart(self, params: Mapping[str, Any]) -> bytes:
+        if params.get("grafana_uid") or params.get("grafana_number"):
+            if self._rule_charts is None:
+                raise NothingToDraw("there is no `grafana: url:` to ask for the rule", reason="no_source")
+            return await self._rule_charts.paint(params)
         if self.chart_painter is None:
             raise NothingToDraw("there is no `prometheus: url:` to draw a chart from", reason="no_source")
         return await self.chart_painter.paint(params)
@@ -279,29 +267,10 @@ class PictureRenderer:
 
     async def _alert_by(self, kind: str, params: Mapping[str, Any]) -> bytes:
         """Draw an alert's picture by one way."""
-        if kind == CHART and self.settings.alerts.painter is not None:
-            return await self._chart_by_grafana(params)
         picture = await self.painters[kind](params)
         if kind == FETCH and await asyncio.to_thread(imaging.is_blank, picture, "the alert's picture"):
             raise PictureError("the alert's own picture is empty")
         return picture
-
-    async def _chart_by_grafana(self, params: Mapping[str, Any]) -> bytes:
-        """Have Grafana draw a chart, and draw it ourselves where it does not."""
-        try:
-            picture = await self._chart_on_scratch_panel(params)
-        except PictureError as error:
-            self._count("scratch", failure_reason(error))
-            log.info("Grafana draws no chart; the bridge does", reason=failure_reason(error), error=str(error))
-            return await self.painters[CHART](params)
-        self._count("scratch", "drawn")
-        return picture
-
-    async def _chart_on_scratch_panel(self, params: Mapping[str, Any]) -> bytes:
-        if self._scratch is None:
-            raise PictureError("`pictures: alerts: painter:` needs both `grafana: url:` and `prometheus: url:`")
-        with share_of_time(_SHARE_BEFORE_ANOTHER_WAY):
-            return await self._scratch.paint(params)
 
 
 def _together(errors: Iterable[PictureError]) -> str:

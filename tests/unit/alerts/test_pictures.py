@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget, choose_pictures, image_of, limit_pictures
 from wxbridge.alerts.serialization import group_from_json, group_to_json
+from wxbridge.alerts.sources.by_content import parse_grafana
 from wxbridge.config.routes import PICTURE_WAYS
 from wxbridge.config.types import PictureSettings, Rate
 from wxbridge.core.deadline import seconds_left
@@ -107,6 +109,48 @@ def test_grafanas_own_rules_are_not_looked_for_in_prometheus() -> None:
     assert specs(replace(alert(), source="grafana")) == []
     linked = replace(alert(link="http://prometheus/graph?g0.expr=up+%3D%3D+0"), source="grafana")
     assert [ways_of(spec) for spec in specs(linked)] == [["chart"]]
+
+
+def charts(body: bytes, **more: Any) -> list[dict[str, Any]]:
+    """What is asked of charts for the alerts of a body of Grafana's."""
+    found = specs(*parse_grafana(body, {}).alerts, ways=("chart",), look=replace(BOTH, **more))
+    return [each["params"] for spec in found for each in spec.params["tries"]]
+
+
+def unified(*alerts: dict[str, Any], **more: Any) -> bytes:
+    return json.dumps({"receiver": "r", "version": "1", "orgId": 2, "title": "t", "alerts": alerts, **more}).encode()
+
+
+def one_of(rule: str, link: str = "https://g.example.com/alerting/grafana/r-queue/view?orgId=2", **labels: str) -> Any:
+    started = {"startsAt": "2026-03-07T05:50:00Z", "endsAt": "0001-01-01T00:00:00Z", "fingerprint": str(labels)}
+    return {"status": "firing", "labels": {"alertname": rule, **labels}, "generatorURL": link, **started}
+
+
+def test_a_rule_of_grafanas_brings_one_chart_of_all_its_instances_that_fire() -> None:
+    (asked,) = charts(unified(one_of("Queue", host="a"), one_of("Queue", host="b")), prometheus=False)
+    assert (asked["rule"], asked["grafana_uid"], asked["org"], "expr" in asked) == ("Queue", "r-queue", "2", False)
+    assert [labels["host"] for labels in asked["labels"]] == ["a", "b"]
+    assert asked["firing_since"] == NOW.timestamp() - 600
+    assert charts(unified(one_of("Queue")), grafana=False) == []
+
+
+def test_a_rule_without_data_is_looked_for_by_its_own_name_and_all_its_series_are_shown() -> None:
+    (asked,) = charts(unified(one_of("DatasourceNoData", rulename="Queue", ref_id="A")))
+    assert (asked["rule"], asked["grafana_uid"], "labels" in asked) == ("Queue", "r-queue", False)
+
+
+@pytest.mark.parametrize("link", ["?orgId=1", "https://g/alerting/grafana/..%2f..%2flogout/view", "https://g/x"])
+def test_a_link_that_names_no_rule_leads_nowhere(link: str) -> None:
+    assert charts(unified(one_of("Queue", link))) == []
+
+
+def test_a_rule_of_legacy_alerting_is_known_by_its_number_and_its_instances_by_what_matched() -> None:
+    matches = [{"metric": host, "value": 9, "tags": {"host": host}} for host in ("a", "b")]
+    body = {"ruleId": 4, "orgId": 1, "ruleName": "Disk", "state": "alerting", "evalMatches": matches}
+    (asked,) = charts(json.dumps(body).encode())
+    assert (asked["rule"], asked["grafana_number"], asked["org"]) == ("Disk", 4, "1")
+    assert [labels["host"] for labels in asked["labels"]] == ["a", "b"]
+    assert charts(json.dumps(body | {"orgId": 0}).encode()) == [], "a test's rule is made up"
 
 
 def test_an_alert_that_is_told_again_later_brings_a_picture_of_that_time() -> None:

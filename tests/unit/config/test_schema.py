@@ -132,6 +132,8 @@ def test_relative_paths_are_relative_to_the_file(read: Read, tmp_path: Path) -> 
         ("language: en\nlanguge: zh\n", ["2: unknown key `languge`; did you mean `language`?"]),
         ("server:\n  lisen: 127.0.0.1:1\n", ["2: unknown key `lisen`; did you mean `listen`?"]),
         ("xyzzy: 1\n", ["1: unknown key `xyzzy`"]),
+        ("pictures: {alerts: {painter: {dashboard: x}}}\n",
+         ["1: unknown key `painter`; the bridge draws the charts of Grafana's rules by itself: take it out"]),
         ("path: /etc\n", ["1: unknown key `path`"]),
         ("language: en\nlanguage: zh\n", ["2: `language` stands here twice; keep one"]),
         (

@@ -91,8 +91,8 @@ def _alert(data: dict[str, Any]) -> Alert:
 
 
 def _panel(data: dict[str, Any]) -> dict[str, str]:
-    """The panel that the rule stands in, under the names that rules of unified alerting have for it."""
-    named = {f"__{name}__": as_text(data.get(name)).strip() for name in ("dashboardId", "panelId", "orgId")}
+    """The panel that the rule stands in, under the names that rules of unified alerting have for it, and the rule."""
+    named = {f"__{name}__": as_text(data.get(name)).strip() for name in ("dashboardId", "panelId", "orgId", "ruleId")}
     return {name: value for name, value in named.items() if value not in ("", "0")}
 
 

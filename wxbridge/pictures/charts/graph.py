@@ -31,7 +31,7 @@ _MAX_METRICS_ASKED = 3
 """Of how many metrics the server is asked for a unit."""
 _ROUNDING_STEPS = 1e-3
 """Of a step: what a start may be off for its point to count."""
-MAX_RATIO = 10.0
+_MAX_RATIO = 10.0
 """What is called a ratio and is more than this is none."""
 _MAX_TITLE_CHARS = 200
 """What is too wide for the picture is cut by who draws it."""
@@ -75,6 +75,16 @@ def _moment(seconds: float | None) -> datetime | None:
 
 
 @dataclass(frozen=True)
+class ChartLook:
+    """How charts look whose request does not say."""
+
+    timezone: str = "UTC"
+    """An IANA name."""
+    language: Language = "en"
+    theme: Theme = "light"
+
+
+@dataclass(frozen=True)
 class KnownRule:
     """A request with what Prometheus says of its rule."""
 
@@ -94,23 +104,13 @@ class ChartPainter:
     Args:
         settings: Which Prometheus.
         worker: What draws; whoever gave it closes it.
-        timezone: Where the params name none; an IANA name. Likewise `language` and `theme`.
+        look: Where the params say nothing.
     """
 
-    def __init__(
-        self,
-        settings: WebSource,
-        worker: ChartWorker,
-        *,
-        timezone: str = "UTC",
-        language: Language = "en",
-        theme: Theme = "light",
-    ) -> None:
+    def __init__(self, settings: WebSource, worker: ChartWorker, look: ChartLook | None = None) -> None:
         self.prometheus = Prometheus(settings)
         self._worker = worker
-        self._timezone = timezone
-        self._language: Language = language
-        self._theme: Theme = theme
+        self._look = look or ChartLook()
 
     async def __aenter__(self) -> Self:
         return self
@@ -173,7 +173,7 @@ class ChartPainter:
             raise shown
         if isinstance(unit, BaseException):
             raise unit
-        return self._compose(request, analysis, shown, unit)
+        return compose_chart(request, analysis, shown, unit, self._look)
 
     async def find_unit(self, request: ChartRequest, analysis: Analysis) -> str:
         """Tell what a chart's values are counted in, as `core.text.units` knows it; empty where it cannot be told."""
@@ -192,38 +192,40 @@ class ChartPainter:
         known.update((name, each.unit) for name, each in zip(names, metadata, strict=True) if each.unit)
         return unit_in(curve.query, of_metric) if known else ""
 
-    def _compose(self, request: ChartRequest, analysis: Analysis, shown: ChartData, unit: str) -> Chart:
-        language = request.language or self._language
-        vanished = any(curve.role is CurveRole.VANISHED for curve, _ in shown.curves)
-        # What is missing is better seen as the end of its own curve than as a 1 that says so.
-        parts = [(curve, answer) for curve, answer in shown.curves if not (vanished and curve.role is CurveRole.ABSENT)]
-        several = sum(curve.role is not CurveRole.REFERENCE for curve, _ in parts) > 1
-        curves = []
-        for curve, answer in parts:
-            reference = curve.role is CurveRole.REFERENCE
-            named = reference or (several and len(answer.series) == 1)
-            name = " ".join(curve.query.split()) if named else ""
-            curves += [Curve(series.points, series.labels, name, reference) for series in answer.series]
-        if unit == "ratio" and not request.unit and _above(curves, MAX_RATIO):
-            unit = ""
-        notes = {say(key, FALLBACK_LANGUAGE): say(key, language) for key in _NOTES}
-        since = request.firing_since
-        return Chart(
-            title=(request.title or " ".join(analysis.expr.split()))[:_MAX_TITLE_CHARS],
-            curves=tuple(curves),
-            start=shown.period.start if request.start is None else request.start,
-            end=shown.period.end,
-            now=request.resolved_at is None and request.at is not None and request.end in (None, request.at),
-            subtitle=request.subtitle,
-            thresholds=analysis.thresholds,
-            marks=(Mark(since, request.resolved_at),) if since is not None else (),
-            unit=unit,
-            others=sum(answer.others for _, answer in parts) + request.more,
-            note="; ".join(notes.get(note, note) for note in shown.notes),
-            timezone=request.timezone or self._timezone,
-            language=language,
-            theme=request.theme or self._theme,
-        )
+
+def compose_chart(request: ChartRequest, analysis: Analysis, shown: ChartData, unit: str, look: ChartLook) -> Chart:
+    """Make a chart of what was asked for and answered; `unit` is what the values seem to be counted in."""
+    language = request.language or look.language
+    vanished = any(curve.role is CurveRole.VANISHED for curve, _ in shown.curves)
+    # What is missing is better seen as the end of its own curve than as a 1 that says so.
+    parts = [(curve, answer) for curve, answer in shown.curves if not (vanished and curve.role is CurveRole.ABSENT)]
+    several = sum(curve.role is not CurveRole.REFERENCE for curve, _ in parts) > 1
+    curves = []
+    for curve, answer in parts:
+        reference = curve.role is CurveRole.REFERENCE
+        named = reference or (several and len(answer.series) == 1)
+        name = " ".join(curve.query.split()) if named else ""
+        curves += [Curve(series.points, series.labels, name, reference) for series in answer.series]
+    if unit == "ratio" and not request.unit and _above(curves, _MAX_RATIO):
+        unit = ""
+    notes = {say(key, FALLBACK_LANGUAGE): say(key, language) for key in _NOTES}
+    since = request.firing_since
+    return Chart(
+        title=(request.title or " ".join(analysis.expr.split()))[:_MAX_TITLE_CHARS],
+        curves=tuple(curves),
+        start=shown.period.start if request.start is None else request.start,
+        end=shown.period.end,
+        now=request.resolved_at is None and request.at is not None and request.end in (None, request.at),
+        subtitle=request.subtitle,
+        thresholds=analysis.thresholds,
+        marks=(Mark(since, request.resolved_at),) if since is not None else (),
+        unit=unit,
+        others=sum(answer.others for _, answer in parts) + request.more,
+        note="; ".join(notes.get(note, note) for note in shown.notes),
+        timezone=request.timezone or look.timezone,
+        language=language,
+        theme=request.theme or look.theme,
+    )
 
 
 def _above(curves: list[Curve], limit: float) -> bool:

@@ -17,7 +17,7 @@ from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.pictures import ChartRequest
 from wxbridge.pictures.charts.chart import Chart
-from wxbridge.pictures.charts.graph import ChartPainter, resolve_period
+from wxbridge.pictures.charts.graph import ChartLook, ChartPainter, resolve_period
 from wxbridge.pictures.renderer import PictureRenderer
 
 AT = 1_772_860_200.0
@@ -44,7 +44,7 @@ async def fake() -> AsyncIterator[FakePrometheus]:
 
 async def chart(fake: FakePrometheus, **params: Any) -> Chart:
     drawn = Drawn()
-    async with ChartPainter(WebSource(url=fake.url), drawn, timezone="Asia/Shanghai") as graphs:  # type: ignore[arg-type]
+    async with ChartPainter(WebSource(url=fake.url), drawn, ChartLook("Asia/Shanghai")) as graphs:  # type: ignore[arg-type]
         assert await graphs.paint(params) == b"png"
     return drawn.charts[0]
 

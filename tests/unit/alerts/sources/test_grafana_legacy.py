@@ -27,7 +27,7 @@ def test_a_firing_alert_has_all_that_grafana_said() -> None:
     assert alert.status is AlertStatus.FIRING
     assert alert.title == "[Alerting] Panel Title alert"
     assert alert.values == (Value("Count", 1.0),)
-    panel = {"__dashboardId__": "1", "__panelId__": "2", "__orgId__": "1"}
+    panel = {"__dashboardId__": "1", "__panelId__": "2", "__orgId__": "1", "__ruleId__": "1"}
     assert alert.annotations == {"message": "Notification Message", **panel}
     assert alert.labels == {"tag name": "tag value", "alertname": "Panel Title alert"}
     url = "https://grafana.com/assets/img/blog/mixed_styles.png"

@@ -1,0 +1,177 @@
+"""Charts of Grafana's own rules: what Grafana is asked, and what of its answer is drawn."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.fakes.grafana import TOKEN, FakeGrafana
+from tests.support import payload_bytes
+from wxbridge.config.types import GrafanaSettings
+from wxbridge.core.errors import NothingToDraw, PictureError
+from wxbridge.core.pictures import ChartRequest
+from wxbridge.core.thresholds import AlertThreshold
+from wxbridge.monitors.grafana import Grafana
+from wxbridge.pictures.charts.chart import Chart
+from wxbridge.pictures.charts.rule_graph import RuleChartPainter
+
+AT = 1_772_860_200.0
+NAME = "Queue too long 队列"
+HOSTS = ("db-1", "web-1", "web-2")
+
+
+@dataclass
+class Drawn:
+    """Stands in for the process that draws."""
+
+    charts: list[Chart] = field(default_factory=list)
+
+    async def draw(self, chart: Chart) -> bytes:
+        self.charts.append(chart)
+        return b"png"
+
+
+def frame(values: list[float | None], *, every: float = 15, **labels: str) -> dict[str, Any]:
+    """A series that ends at `AT`, as Grafana answers since version 8."""
+    times = [round((AT - every * back) * 1000) for back in range(len(values))][::-1]
+    fields = [{"name": "Time", "type": "time"}, {"name": "Value", "type": "number", "labels": labels}]
+    return {"schema": {"refId": "A", "fields": fields}, "data": {"values": [times, values]}}
+
+
+@pytest_asyncio.fixture
+async def fake() -> AsyncIterator[FakeGrafana]:
+    async with FakeGrafana() as made:
+        made.rules["r-queue"] = json.loads(payload_bytes("grafana/unified_rule_v12"))
+        frames = [frame([90, 120 + place], host=host, job="lab") for place, host in enumerate(HOSTS)]
+        made.results = {"A": {"status": 200, "frames": frames}}
+        yield made
+
+
+async def chart(fake: FakeGrafana, **params: Any) -> Chart:
+    drawn = Drawn()
+    given = {"rule": NAME, "grafana_uid": "r-queue", "at": AT, **params}
+    async with Grafana(GrafanaSettings(url=fake.url, token=TOKEN)) as grafana:
+        assert await RuleChartPainter(grafana, drawn).paint(given) == b"png"  # type: ignore[arg-type]
+    return drawn.charts[0]
+
+
+def hosts(shown: Chart) -> list[str]:
+    return [curve.labels["host"] for curve in shown.curves]
+
+
+def alert_of(host: str) -> dict[str, str]:
+    return {"alertname": NAME, "grafana_folder": "Ops", "severity": "critical", "host": host, "job": "lab"}
+
+
+async def test_a_rule_is_drawn_over_time_with_its_threshold_and_the_firing_instances_alone(fake: FakeGrafana) -> None:
+    shown = await chart(fake, labels=[alert_of("db-1"), alert_of("web-2")], firing_since=AT - 60, org="2")
+    assert (shown.title, hosts(shown)) == (NAME, ["web-2", "db-1"])
+    assert shown.thresholds == (AlertThreshold(">", 100),)
+    assert [(mark.start, mark.end) for mark in shown.marks] == [(AT - 60, None)]
+    (asked,) = fake.rule_queries
+    assert (asked["from"], asked["to"]) == (str(int(AT - 900) * 1000), str(int(AT) * 1000))
+    (query,) = asked["queries"]
+    assert (query["expr"], query["range"], query["instant"], query["datasource"]["uid"]) == (
+        "lab_queue", True, False, "prom",
+    )  # fmt: skip
+
+
+async def test_it_begins_before_the_alert_did_and_covers_what_the_rule_looks_back_on(fake: FakeGrafana) -> None:
+    shown = await chart(fake, firing_since=AT - 7200)
+    assert shown.end - shown.start == pytest.approx(7200 + 7200 / 4 + 150, abs=30)
+    fake.rules["r-queue"]["data"][0]["relativeTimeRange"]["from"] = 21600
+    shown = await chart(fake, firing_since=AT - 60)
+    assert shown.end - shown.start == pytest.approx(21600, abs=60)
+
+
+async def test_a_grafana_of_which_viewers_may_read_all_rules_at_once_only(fake: FakeGrafana) -> None:
+    fake.version = 9
+    assert hosts(await chart(fake, labels=alert_of("web-1"))) == ["web-1"]
+
+
+async def test_a_rule_of_legacy_alerting_is_drawn_by_its_number_on_old_and_newer_grafanas(fake: FakeGrafana) -> None:
+    fake.rules["4"] = json.loads(payload_bytes("grafana/legacy_rule_v7"))
+    params: dict[str, Any] = {"grafana_uid": "", "grafana_number": 4, "rule": "数据源坏了", "labels": alert_of("web-1")}
+    assert hosts(await chart(fake, **params)) == ["web-1"]
+    fake.version = 7
+    points = [[90, (AT - 15) * 1000], [None, AT * 1000]]
+    fake.results = {"A": {"series": [{"name": host, "tags": {"host": host}, "points": points} for host in HOSTS]}}
+    shown = await chart(fake, **params)
+    assert (hosts(shown), shown.thresholds) == (["web-1"], (AlertThreshold(">", 5),))
+    (first, second), *_ = [curve.points for curve in shown.curves]
+    assert first == (AT - 15, 90)
+    assert math.isnan(second[1] or 0)  # type: ignore[arg-type] # a gap is NaN
+
+
+async def test_what_is_told_of_no_instance_shows_all_series(fake: FakeGrafana) -> None:
+    assert hosts(await chart(fake)) == ["web-2", "web-1", "db-1"]
+
+
+async def test_rows_with_texts_are_a_series_for_each_text(fake: FakeGrafana) -> None:
+    times = [(AT - 60 + 10 * row) * 1000 for row in range(4)]
+    fields = [{"name": "time", "type": "time"}, {"name": "host", "type": "string"}, {"name": "used", "type": "number"}]
+    data = {"values": [times, ["a", "b", "a", "b"], [1, 2, 3, 4]]}
+    fake.results = {"A": {"frames": [{"schema": {"fields": fields}, "data": data}]}}
+    shown = await chart(fake, labels={"host": "b"})
+    assert [(curve.labels["host"], [value for _, value in curve.points]) for curve in shown.curves] == [("b", [2, 4])]
+
+
+async def test_infinities_are_kept_and_gaps_are_seen(fake: FakeGrafana) -> None:
+    one = frame([1, None, 2, None, 3], host="a")
+    one["data"]["entities"] = [None, {"Inf": [1]}]
+    one["data"]["values"][0][4] += 200_000
+    fake.results = {"A": {"frames": [one]}}
+    shown = await chart(fake, at=AT + 200)
+    values = [value for _, value in shown.curves[0].points]
+    assert values[:3] == [1, math.inf, 2]
+    assert [math.isnan(value) for value in values[3:] if value is not None] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("what", "reason"),
+    [("no rule", "no_rule"), ("other name", "no_rule"), ("odd uid", "no_rule"), ("no entry", "no_rule"),
+     ("error", "no_data"), ("empty", "no_data"), ("no time", "no_data")],
+)  # fmt: skip
+async def test_what_cannot_be_read_is_nothing_to_draw(fake: FakeGrafana, what: str, reason: str) -> None:
+    params: dict[str, Any] = {}
+    match what:
+        case "no rule":
+            fake.rules.clear()
+        case "other name":
+            params["rule"] = "A rule of another Grafana"
+        case "odd uid":
+            params["grafana_uid"] = "../../logout"
+        case "no entry":
+            fake.broken = 403
+        case "error":
+            fake.results = {"A": {"status": 500, "error": "connection refused"}}
+        case "empty":
+            fake.results = {"A": {"frames": []}}
+        case "no time":
+            fields = [{"name": "count", "type": "number"}]
+            fake.results = {"A": {"frames": [{"schema": {"fields": fields}, "data": {"values": [[7]]}}]}}
+    with pytest.raises(NothingToDraw) as none:
+        await chart(fake, **params)
+    assert none.value.reason == reason
+    assert not any("logout" in path for path in fake.api_paths)
+
+
+async def test_a_grafana_that_is_away_is_an_error_and_worth_another_try() -> None:
+    async with Grafana(GrafanaSettings(url="http://127.0.0.1:9", token=TOKEN)) as grafana:
+        with pytest.raises(PictureError) as away:
+            await RuleChartPainter(grafana, Drawn()).make_chart(ChartRequest(rule="x", grafana_uid="x", at=AT))  # type: ignore[arg-type]
+    assert away.value.retry
+    assert not isinstance(away.value, NothingToDraw)
+
+
+async def test_the_worst_of_very_many_series_are_drawn_and_the_others_counted(fake: FakeGrafana) -> None:
+    frames = [frame([number, number + 1], pod=f"shop-{number}") for number in range(30)]
+    fake.results = {"A": {"frames": frames}}
+    shown = await chart(fake)
+    assert (shown.curves[0].labels["pod"], len(shown.curves), shown.others) == ("shop-29", 20, 10)
