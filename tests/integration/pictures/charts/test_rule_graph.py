@@ -70,7 +70,7 @@ def alert_of(host: str) -> dict[str, str]:
 
 
 async def test_a_rule_is_drawn_over_time_with_its_threshold_and_the_firing_instances_alone(fake: FakeGrafana) -> None:
-    shown = await chart(fake, labels=[alert_of("db-1"), alert_of("web-2")], firing_since=AT - 60, org="2")
+    shown = await chart(fake, labels=[alert_of("db-1"), alert_of("web-2")], firing_since=AT - 60, org="1")
     assert (shown.title, hosts(shown)) == (NAME, ["web-2", "db-1"])
     assert shown.thresholds == (AlertThreshold(">", 100),)
     assert [(mark.start, mark.end) for mark in shown.marks] == [(AT - 60, None)]
@@ -136,7 +136,7 @@ async def test_infinities_are_kept_and_gaps_are_seen(fake: FakeGrafana) -> None:
 @pytest.mark.parametrize(
     ("what", "reason"),
     [("no rule", "no_rule"), ("other name", "no_rule"), ("odd uid", "no_rule"), ("no entry", "no_rule"),
-     ("error", "no_data"), ("empty", "no_data"), ("no time", "no_data")],
+     ("other organisation", "no_rule"), ("error", "no_data"), ("empty", "no_data"), ("no time", "no_data")],
 )  # fmt: skip
 async def test_what_cannot_be_read_is_nothing_to_draw(fake: FakeGrafana, what: str, reason: str) -> None:
     params: dict[str, Any] = {}
@@ -147,6 +147,8 @@ async def test_what_cannot_be_read_is_nothing_to_draw(fake: FakeGrafana, what: s
             params["rule"] = "A rule of another Grafana"
         case "odd uid":
             params["grafana_uid"] = "../../logout"
+        case "other organisation":
+            params["org"] = "2"
         case "no entry":
             fake.broken = 403
         case "error":
