@@ -466,6 +466,7 @@ class App:
             await self._listener.serve(http)
         await self._exchange(old, new, channels)
         await route_waiting_again(self.outbox, self.alerts)
+        await new.delivery.hand_over_orphans()
         return Taken(tuple(changed), later, await self._list_orphans(old, new))
 
     async def _exchange(self, old: _ConfiguredParts, new: _ConfiguredParts, channels: ChannelSetup) -> None:

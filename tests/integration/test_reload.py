@@ -169,6 +169,28 @@ async def test_messages_of_a_target_that_is_gone_are_kept_and_told_of(stage: Sta
         await until(lambda: stage.channels[-1].texts == ["two"])
 
 
+async def test_an_alert_of_a_target_that_is_gone_goes_to_the_operators_once_naming_it(stage: Stage) -> None:
+    stage.text += "operators: [a]\n"
+    async with stage.up() as bridge:
+        stage.channels[0].gate = asyncio.Event()
+        async with aiohttp.ClientSession() as session:
+            for number in range(2):
+                news = NEWS | {"ruleId": number, "title": f"alert {number}"}
+                assert (await session.post(f"{bridge.url}/hooks/grafana?to=b", json=news)).status == 202
+        await bridge.outbox.put([note("b", "no alert")])
+        await until(lambda: stage.channels[0].tried)
+        taking = asyncio.create_task(take(stage, "  b: {channel: console}\n", ""))
+        await until(lambda: "b" not in bridge.channels.targets)
+        stage.channels[0].gate.set()
+        assert (await taking).orphans == (("b", 1),), "what is no alert is kept"
+        await until(lambda: stage.channels[1].sent)
+        (told,) = stage.channels[1].texts
+        assert told.startswith("⚠️ This was for b, a target that the configuration no longer has:\n🔥 alert 1")
+        await take(stage, "  a: {channel: console}\n", "  a: {channel: console}\n  b: {channel: console}\n")
+        await until(lambda: stage.channels[-1].sent)
+        assert stage.channels[-1].texts == ["no alert"]
+
+
 async def test_an_open_door_never_comes_of_a_reload(read: Callable[..., Config]) -> None:
     old = read('server: {listen: "0.0.0.0:8080", token: t}')
     config, later = app.restrict_to_running(old, read('server: {listen: "127.0.0.1:8080"}'))

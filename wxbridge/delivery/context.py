@@ -35,6 +35,10 @@ MAX_STORAGE_PAUSE_SECONDS = 5.0
 class OperatorSink(Protocol):
     """Where the person in charge is told."""
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The targets of those in charge."""
+
     async def tell(self, line: str, about: str | None = None) -> None:
         """Queue a line; `about` is the target that the line is about. Raises `StorageError`."""
 

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import structlog
 
+from wxbridge.alerts.pipeline import NOBODY
+from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Body, Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
 from wxbridge.core.text import splitting
 from wxbridge.core.text.i18n import say
@@ -29,6 +31,25 @@ async def hand_over_unknown(context: DeliveryContext, message: Message, reason: 
     """Have the fallback take over, marked, what may have been sent and is not repeated. False where there is none."""
     note = say("delivery.unconfirmed", context.language, target=message.target, reason=reason)
     return await _hand_over(context, message.notification_id, message.target, note, reason, settled=message.id)
+
+
+async def hand_over_orphans(context: DeliveryContext) -> None:
+    """Have the operators get the alerts that wait for targets which are not configured any more, saying so.
+
+    Where nobody is in charge they wait, as all else does. Raises nothing.
+    """
+    operators = [(lane, name) for name in context.operators.names if (lane := context.lane_of(name))]
+    if not operators:
+        return
+    try:
+        for target in await context.outbox.list_targets_of_alerts():
+            if target == NOBODY or context.lane_of(target):
+                continue
+            note = say("delivery.target_gone", context.language, target=target)
+            for notification_id in await context.outbox.list_waiting_alerts(target):
+                await _hand_over(context, notification_id, target, note, "it is not configured", operators=operators)
+    except StorageError as error:
+        log.warning("alerts of a target that is gone cannot be handed over now", error=str(error))
 
 
 class FailoverWatch:
@@ -83,14 +104,23 @@ class FailoverWatch:
 
 
 async def _hand_over(
-    context: DeliveryContext, notification_id: int, target: str, note: str, reason: str, *, settled: int | None = None
+    context: DeliveryContext,
+    notification_id: int,
+    target: str,
+    note: str,
+    reason: str,
+    *,
+    settled: int | None = None,
+    operators: Sequence[tuple[Lane, str]] = (),
 ) -> bool:
     """Exchange what is left of a notification for a new one at the fallback, in one transaction.
 
     Nothing happens while a part of it is being sent: its outcome decides. `settled` is the message that will not be
-    tried again; what merely waits is handed only to a fallback that is well.
+    tried again; what merely waits is handed only to a fallback that is well, or to the `operators`.
     """
-    choices = [choice for choice in _choices(context, target) if settled is not None or _is_healthy(context, *choice)]
+    choices = operators or [
+        choice for choice in _choices(context, target) if settled is not None or _is_healthy(context, *choice)
+    ]
     now = context.clock.wall()
 
     def compose(stored: StoredNotification) -> Replacement | None:
@@ -110,12 +140,15 @@ async def _hand_over(
             expires_after=lane.targets[name].expires_after,
             origin=notification_id,
         )
-        code = WAITED_TOO_LONG if settled is None else None
+        code = WAITED_TOO_LONG if settled is None and not operators else None
         ids = tuple(message.id for message in left)
         return Replacement(notification, ids, f"{name} took over: {reason}", code=code)
 
     outbox = context.outbox
-    done = await context.insist(outbox.hand_over, notification_id, compose, now=now) if choices else None
+    if operators:
+        done = await outbox.hand_over(notification_id, compose, now=now)
+    else:
+        done = await context.insist(outbox.hand_over, notification_id, compose, now=now) if choices else None
     if done is None:
         return False
     doubt = context.doubts.get(target)

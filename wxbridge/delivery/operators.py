@@ -25,6 +25,11 @@ class OperatorReports:
         self._destinations: Mapping[str, Destination] = {}
         self._language: Language = "en"
 
+    @property
+    def names(self) -> Sequence[str]:
+        """The targets of those in charge."""
+        return self._operators
+
     def reconfigure(
         self,
         operators: Sequence[str],

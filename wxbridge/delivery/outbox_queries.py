@@ -59,6 +59,17 @@ OverduePlace = tuple[float, int]
 """Where a look at overdue messages ends: creation time and id of the last of them."""
 
 
+_WAITING_ALERTS = (
+    sa.select(messages.c.target, notifications.c.id)
+    .join(notifications, notifications.c.id == messages.c.notification_id)
+    .where(
+        sa.text(f"messages.{OPEN}"),
+        messages.c.state == MessageState.QUEUED,
+        notifications.c.kind.in_((NotificationKind.ALERT, NotificationKind.DIGEST)),
+    )
+)
+
+
 @dataclass(frozen=True)
 class OverdueNotifications:
     """Notifications that have waited too long, and where the next look goes on; None at the end."""
@@ -93,6 +104,16 @@ class OutboxQueries:
         if since is not None:
             query = query.where(messages.c.created_at >= since)
         return await self._messages(query)
+
+    async def list_targets_of_alerts(self) -> list[str]:
+        """List the targets for which alerts wait."""
+        query = _WAITING_ALERTS.with_only_columns(messages.c.target).distinct()
+        return [row.target for row in await self._rows(query.order_by(messages.c.target))]
+
+    async def list_waiting_alerts(self, target: str) -> list[int]:
+        """List the notifications of alerts that wait for a target, the oldest first."""
+        query = _WAITING_ALERTS.with_only_columns(notifications.c.id).where(messages.c.target == target).distinct()
+        return [row.id for row in await self._rows(query.order_by(notifications.c.id))]
 
     async def list_in_doubt(self) -> list[Message]:
         """List what may have been sent and waits to be repeated, the oldest first."""

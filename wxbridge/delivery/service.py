@@ -17,7 +17,7 @@ from wxbridge.core.errors import StorageError
 from wxbridge.core.model import MessageState
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import format_duration
-from wxbridge.delivery import digests, failure_reports
+from wxbridge.delivery import digests, failover, failure_reports
 from wxbridge.delivery.context import DeliveryContext, Lane, OutcomeInDoubt
 from wxbridge.delivery.failover import FailoverWatch
 from wxbridge.delivery.outages import OutageWatch
@@ -91,12 +91,20 @@ class Delivery:
         self._skew = before._skew
         self._clock_told = before._clock_told
 
+    async def hand_over_orphans(self) -> None:
+        """Have the operators get the alerts of targets that are not configured any more; raises nothing."""
+        await failover.hand_over_orphans(self._context)
+
     async def prepare(self) -> None:
-        """Take up what an earlier delivery left: what it was sending is repeated, doubts and its pace go on."""
+        """Take up what an earlier delivery left: what it was sending is repeated, doubts and its pace go on.
+
+        What waits for targets that are gone goes to the operators.
+        """
         context = self._context
         interrupted = await context.insist(context.outbox.recover, now=context.clock.wall())
         if interrupted:
             log.warning("messages were being sent when the bridge stopped; repeating them, marked", count=interrupted)
+        await self.hand_over_orphans()
         for message in await context.insist(context.outbox.list_in_doubt):
             due = context.clock.monotonic() + max(0.0, message.next_try_at - context.clock.wall())
             context.doubts.setdefault(message.target, OutcomeInDoubt(message.id, max(1, message.tries), due))

@@ -92,6 +92,8 @@ class DeliveryHarness:
     jitter: float = 0.0
     clock: FakeClock = field(default_factory=FakeClock)
     told: list[tuple[str, str | None]] = field(default_factory=list)
+    names: tuple[str, ...] = ()
+    """The operators' targets."""
     drawings: list[PictureSpec] = field(default_factory=list)
     paint: Callable[[PictureSpec], Any] | None = None
     """May raise, or give bytes, or something to wait for."""

@@ -45,6 +45,39 @@ async def test_the_fallback_takes_over_after_failover_after_saying_so_exactly_on
     assert w.told == []
 
 
+async def test_what_waits_for_a_target_that_is_gone_at_a_start_goes_to_the_operators_marked(pair) -> None:
+    w = pair()
+    w.channels["a"].faults = [Unknown("no answer")]
+    await w.alert("ops", alert("CPU is high"))
+    await w.alert("ops", alert("disk is full"))
+    await w.drain()
+    del w.targets["ops"]
+    w.names = ("robot",)
+    await w.crash()
+    await w.drain()
+    first, second = w.channels["b"].texts
+    assert first.startswith("(possible repeat) ⚠️ This was for ops, a target that the configuration no longer has:\n")
+    assert "CPU is high" in first
+    assert second.startswith("⚠️ This was for ops")
+    await w.crash()
+    await w.drain()
+    assert len(w.channels["b"].texts) == 2
+
+
+async def test_what_waits_for_a_target_that_is_gone_waits_on_where_nobody_is_in_charge(pair) -> None:
+    w = pair()
+    w.channels["a"].state = OFF
+    await w.alert("ops", alert("CPU is high"))
+    ops = w.targets.pop("ops")
+    await w.crash()
+    w.channels["a"].state = ON
+    assert await w.states(target="ops") == ["queued"]
+    w.targets["ops"] = ops
+    await w.crash()
+    await w.drain()
+    assert len(w.channels["a"].texts) == 1
+
+
 async def test_what_is_younger_waits_for_the_channel(pair) -> None:
     w = pair(failover_after="120s")
     w.channels["a"].state = OFF
