@@ -185,7 +185,8 @@ async def test_an_alert_of_a_target_that_is_gone_goes_to_the_operators_once_nami
         assert (await taking).orphans == (("b", 1),), "what is no alert is kept"
         await until(lambda: stage.channels[1].sent)
         (told,) = stage.channels[1].texts
-        assert told.startswith("⚠️ This was for b, a target that the configuration no longer has:\n🔥 alert 1")
+        assert told.startswith("⚠️ This was for b, a target that the configuration no longer has:\n")
+        assert "🔥 alert 1" in told
         await take(stage, "  a: {channel: console}\n", "  a: {channel: console}\n  b: {channel: console}\n")
         await until(lambda: stage.channels[-1].sent)
         assert stage.channels[-1].texts == ["no alert"]
