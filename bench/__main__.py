@@ -17,7 +17,7 @@ except ModuleNotFoundError as error:
 from rich.console import Console
 from rich.table import Table
 
-from bench import alert, chart, chat, console, crash, delivery, host, idle, intake, screenshot, start, wecom
+from bench import alert, chart, chat, console, crash, delivery, grafana, host, idle, intake, screenshot, start, wecom
 
 FIGURES = (
     Figure("start", start.measure, 90, "exec to the first 200 of /healthz"),
@@ -103,6 +103,8 @@ async def describe() -> str:
 
 def main() -> int:
     """Measure what the command line names, everything by default. 0 unless a figure could not be measured."""
+    if sys.argv[1:2] == ["grafana"]:
+        return grafana.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     usual = ", ".join(figure.name for figure in FIGURES)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {usual}, or crash; without a name all but crash")
