@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from .bridge_harness import BridgeHarness
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import pytest
+
+from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_main_job import legacy
+
+MARK = "(possible repeat) "
 
 
 def firsts(texts: list[str]) -> list[str]:
@@ -84,3 +93,84 @@ async def test_a_room_with_another_id_after_a_new_login_gets_what_waited(harness
     harness.simulator.scan()
     await harness.until(lambda: len(harness.room()) == 3)
     assert firsts(harness.room()) == [f"🔥 n {index}" for index in range(3)]
+
+
+# ------------------------------------------------ a gateway that hangs, and connections that lead nowhere
+
+TWENTIETHS = {"deadline": 0.75, "ding_interval": 1.0, "ding_answer": 0.25, "backoff": 0.05, "patience": 0.75}
+"""The channel's times, a twentieth of what they are."""
+
+
+async def bridge_in_a_hurry(harness: BridgeHarness, endpoint: str | None = None) -> BridgeProcess:
+    for name, seconds in TWENTIETHS.items():
+        harness.constants[f"wxbridge.channels.wechat.channel:WechatTiming.{name}"] = seconds
+    bridge = await harness.bridge(endpoint=endpoint)
+    await harness.until(harness.chat)
+    return bridge
+
+
+async def has_all_of(harness: BridgeHarness, count: int) -> None:
+    """Wait until the room has so many alerts, in order; what it got more than once is marked."""
+    alerts = [f"🔥 n {index}" for index in range(count)]
+    await harness.until(lambda: {text.removeprefix(MARK) for text in firsts(harness.room())} >= set(alerts))
+    texts = firsts(harness.room())
+    assert list(dict.fromkeys(text.removeprefix(MARK) for text in texts)) == alerts
+    assert all(texts.count(alert) <= 1 for alert in alerts)
+
+
+@pytest.mark.parametrize("hang", [17, 32])
+async def test_a_gateway_that_hangs_and_is_restarted_loses_no_alert(harness: BridgeHarness, hang: int) -> None:
+    bridge = await bridge_in_a_hurry(harness)
+    harness.simulator.freeze()
+    for index in range(3):
+        assert (await bridge.post(legacy(f"n {index}")))[0] == 202
+    await asyncio.sleep(hang / 20)
+    await harness.simulator.kill_gateway()
+    harness.simulator.thaw()
+    await harness.simulator.restart_gateway()
+    await has_all_of(harness, 3)
+
+
+@dataclass
+class Line:
+    """A line to the gateway: what has been cut leads nowhere, though neither end hears of it."""
+
+    is_cut: bool = False
+
+    async def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, endpoint: str) -> None:
+        host, port = endpoint.split(":")
+        there = await asyncio.open_connection(host, int(port))
+        cut = False
+
+        async def pass_on(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+            nonlocal cut
+            with suppress(ConnectionError):
+                while data := await source.read(65536):
+                    cut = cut or self.is_cut
+                    if not cut:
+                        sink.write(data)
+            if not cut:
+                sink.close()
+
+        await asyncio.gather(pass_on(reader, there[1]), pass_on(there[0], writer))
+
+
+@asynccontextmanager
+async def line_to(endpoint: str) -> AsyncIterator[tuple[Line, str]]:
+    line = Line()
+    server = await asyncio.start_server(lambda *ends: line.connect(*ends, endpoint), "127.0.0.1", 0)
+    yield line, f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    server.close()
+
+
+async def test_a_connection_that_leads_nowhere_loses_no_alert(harness: BridgeHarness) -> None:
+    async with line_to(harness.simulator.endpoint) as (line, endpoint):
+        bridge = await bridge_in_a_hurry(harness, endpoint)
+        line.is_cut = True
+        for index in range(3):
+            assert (await bridge.post(legacy(f"n {index}")))[0] == 202
+        await bridge.event("no clear answer, will repeat it, marked")
+        await bridge.event("wechat state", state="unreachable")
+        line.is_cut = False
+        await has_all_of(harness, 3)
+    assert firsts(harness.room())[0] == f"{MARK}🔥 n 0"
