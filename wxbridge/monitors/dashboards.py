@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 
 from wxbridge.core.deadline import seconds_left
-from wxbridge.core.errors import PictureError
+from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.http import ApiAnswer
 from wxbridge.core.pictures import is_dashboard_uid
 from wxbridge.monitors.grafana import Grafana
@@ -176,10 +176,13 @@ class Dashboards:
         """Get the uid of a dashboard of which an old Grafana told only the number, in its organisation.
 
         Raises:
+            NothingToDraw: there is none (`no_dashboard`).
             PictureError: it does not tell (no retry); or as `search`.
         """
         if (number, org) not in self._uids:
             found = await self._get(f"/api/search?type=dash-db&dashboardIds={number}", org)
+            if found == []:
+                raise NothingToDraw(f"Grafana has no dashboard of the number {number}", reason="no_dashboard")
             uids = [each.get("uid") for each in found if isinstance(each, dict)] if isinstance(found, list) else []
             # A Grafana that no longer knows this filter answers with all dashboards.
             if len(uids) != 1 or not isinstance(uids[0], str) or not is_dashboard_uid(uids[0]):

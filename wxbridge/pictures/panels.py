@@ -14,7 +14,7 @@ from urllib.parse import quote, urlencode
 from wxbridge.core import imaging
 from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import NothingToDraw, PictureError
-from wxbridge.core.pictures import PageRequest, PanelRequest, is_dashboard_uid, parse_panel_id
+from wxbridge.core.pictures import PageRequest, PanelAddress, PanelRequest, is_dashboard_uid, parse_panel_id
 from wxbridge.monitors.dashboards import Dashboards
 from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_error
 from wxbridge.pictures.fetch import MAX_PICTURE_BYTES, fetch
@@ -107,11 +107,28 @@ class PanelPainter:
         """Draw the panel of a stored `PanelRequest`.
 
         Raises:
-            NothingToDraw: the panel says that it has no data.
+            NothingToDraw: the panel says that it has no data; or there is no such dashboard (`no_dashboard`).
             PictureError: there is no such panel, no login, or neither renderer nor browser could draw it; a blank
                 picture counts as none. `retry` where another attempt may succeed.
         """
         request = await self._resolve(PanelRequest.from_params(params))
+        try:
+            return await self._paint(request)
+        except NothingToDraw:
+            raise
+        except PictureError:
+            if await self._is_gone(request.panel):
+                raise NothingToDraw(f"Grafana has no dashboard {request.panel.uid}", reason="no_dashboard") from None
+            raise
+
+    async def _is_gone(self, panel: PanelAddress) -> bool:
+        """Whether Grafana says that there is no such dashboard."""
+        try:
+            return await self._dashboards.find(panel.uid, panel.org) is None
+        except PictureError:
+            return False
+
+    async def _paint(self, request: PanelRequest) -> bytes:
         clock = asyncio.get_running_loop().time
         failure: PictureError | None = None
         if clock() >= self._without_renderer_until:

@@ -172,7 +172,7 @@ async def test_a_legacy_dashboard_number_is_looked_up_once(fake, panels) -> None
 @pytest.mark.parametrize(
     ("found", "said", "retry"),
     [
-        ([], "does not tell which dashboard has the number 12", False),
+        ([], "no dashboard of the number 12", False),
         ([{"uid": "a"}, {"uid": "b"}], "does not tell which dashboard", False),
         ([{"uid": "../x"}], "does not tell which dashboard", False),
         ({"message": "?"}, "does not tell which dashboard", False),
@@ -188,6 +188,22 @@ async def test_a_number_that_grafana_does_not_know_gives_no_other_dashboards_pan
         await panels.paint({"panel": "4", "number": 12, "from": 1000, "to": 901000})
     assert refused.value.retry is retry
     assert not fake.asked("/render/")
+
+
+async def test_a_dashboard_that_is_not_there_is_nothing_to_draw(fake, panels) -> None:
+    async def no_such_page(params):
+        raise PictureError("HTTP 404: there is no such page")
+
+    fake.how = "placeholder"
+    with pytest.raises(NothingToDraw, match="no dashboard gone") as gone:
+        await replace(panels, shoot=no_such_page).paint(PARAMS | {"uid": "gone"})
+    assert gone.value.reason == "no_dashboard"
+    with pytest.raises(PictureError, match="HTTP 404") as missing:
+        await replace(panels, shoot=no_such_page).paint(PARAMS)
+    assert not isinstance(missing.value, NothingToDraw)
+    fake.search_answer = []
+    with pytest.raises(NothingToDraw):
+        await panels.paint({"panel": "4", "number": 12, "from": 1000, "to": 901000})
 
 
 async def test_an_expired_session_is_renewed_for_the_look_up(fake) -> None:
