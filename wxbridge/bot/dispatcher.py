@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -29,6 +28,7 @@ from wxbridge.bot.permissions import SenderRoles
 from wxbridge.bot.rate_limit import LEFT_ALONE_SECONDS, LimitDecision, SenderLimits
 from wxbridge.bot.runner import COMMAND_DEADLINE_SECONDS, CommandOutcome, CommandResult, run_command
 from wxbridge.bot.services import CommandServices, CommandSettings
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.errors import Offline, StorageError
 from wxbridge.core.model import Body, Inbound, Priority, Text
 from wxbridge.core.text.i18n import Language, say
@@ -50,15 +50,6 @@ RETRY_SECONDS = 1.0
 MESSAGE_MEMORY_SECONDS = 86400.0
 """For which messages with commands are remembered, so that one that comes again is known."""
 PRUNE_EVERY_SECONDS = 3600.0
-
-
-@dataclass(frozen=True)
-class BotClock:
-    """Where the time comes from: seconds since the epoch, seconds that never go back, and a way to wait."""
-
-    now: Callable[[], float] = time.time
-    monotonic: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 @dataclass(frozen=True)
@@ -120,10 +111,10 @@ class CommandDispatcher:
         services: CommandServices,
         settings: CommandSettings,
         kinds: Sequence[CommandKind] | None = None,
-        clock: BotClock | None = None,
+        clock: SystemClock | None = None,
     ) -> None:
         self._services = services
-        self._clock = clock or BotClock()
+        self._clock = clock or SystemClock()
         self._limits = SenderLimits()
         self._queues: dict[str, deque[PendingMessage]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -176,14 +167,14 @@ class CommandDispatcher:
     def _record(self, inbound: Inbound, connection: Connection) -> bool:
         """Write a message down, and forget old ones now and then; False where it is known."""
         is_new = store.record_message(connection, inbound)
-        now = self._clock.now()
+        now = self._clock.wall()
         if is_new and now - self._pruned_at > PRUNE_EVERY_SECONDS:
             self._pruned_at = now
             store.prune(connection, before=now - MESSAGE_MEMORY_SECONDS)
         return is_new
 
     def _age(self, inbound: Inbound) -> float:
-        return self._clock.now() - inbound.at.timestamp()
+        return self._clock.wall() - inbound.at.timestamp()
 
     def _find_lines(self, inbound: Inbound) -> list[MessageLine]:
         """Find the lines to reply to: commands, and of the others those that were meant to be one."""
@@ -257,7 +248,7 @@ class CommandDispatcher:
         Raises:
             StorageError: the database cannot be read.
         """
-        now = self._clock.now()
+        now = self._clock.wall()
 
         def read(connection: Connection) -> list[Inbound]:
             dropped = store.drop_older(connection, before=now - MAX_MESSAGE_AGE_SECONDS, now=now)
@@ -348,7 +339,7 @@ class CommandDispatcher:
             for number, note in enumerate(message.notes):
                 await self._send(context, [Text(note)], f"note{number}", message.language)
         if message.lines or message.is_retried:
-            now = self._clock.now()
+            now = self._clock.wall()
             await self._services.database.run(partial(store.record_done, inbound=inbound, now=now))
 
     async def _find_context(self, inbound: Inbound, lines: Sequence[MessageLine]) -> ReplyContext | None:

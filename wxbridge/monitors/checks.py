@@ -75,6 +75,11 @@ class MonitorProbe:
         except ValueError:
             return ProbeAnswer(problem=self.bad("the answer is no JSON", f"correct `{self._name}.url`"))
 
+    async def get_once_ready(self, path: str) -> ProbeAnswer:
+        """Ask for something where the server says that it is ready, or has no page that would; else why it is not."""
+        ready = await self.get("/-/ready", is_json=False)
+        return ready if ready.problem and ready.status not in _WITHOUT_PAGE else await self.get(path)
+
     def _judged(self, status: int) -> Finding | None:
         name, source = self._name, self._source
         if status in (401, 403):
@@ -120,10 +125,7 @@ async def check_prometheus(source: WebSource | None) -> list[Finding]:
     if source is None:
         return []
     async with MonitorProbe("prometheus", source) as site:
-        ready = await site.get("/-/ready", is_json=False)
-        if ready.problem and ready.status not in _WITHOUT_PAGE:
-            return [ready.problem]
-        answer = await site.get("/api/v1/query?query=1")
+        answer = await site.get_once_ready("/api/v1/query?query=1")
         if answer.problem:
             return [answer.problem]
         if not isinstance(answer.body, dict) or answer.body.get("status") != "success":
@@ -150,10 +152,7 @@ async def check_alertmanager(source: WebSource | None) -> list[Finding]:
     if source is None:
         return []
     async with MonitorProbe("alertmanager", source) as site:
-        ready = await site.get("/-/ready", is_json=False)
-        if ready.problem and ready.status not in _WITHOUT_PAGE:
-            return [ready.problem]
-        answer = await site.get("/api/v2/status")
+        answer = await site.get_once_ready("/api/v2/status")
         if answer.problem:
             return [answer.problem]
         build = answer.body.get("versionInfo") if isinstance(answer.body, dict) else None

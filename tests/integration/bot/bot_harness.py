@@ -18,11 +18,12 @@ from wxbridge.alerts.render import Destination
 from wxbridge.bot.command import Command, CommandKind, Permission, Reply, Sender, choose_language
 from wxbridge.bot.command_table import CommandTable
 from wxbridge.bot.commands import list_command_kinds
-from wxbridge.bot.dispatcher import BotClock, CommandDispatcher
+from wxbridge.bot.dispatcher import CommandDispatcher
 from wxbridge.bot.services import CommandServices, CommandSettings
 from wxbridge.channels.wechat.mentions import says_name, without_quote
 from wxbridge.channels.wechat.settings import CAPABILITIES, WechatTarget
 from wxbridge.config.types import ChatSettings
+from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import CannotAnswer, PictureError, WxbridgeError
 from wxbridge.core.metrics import Metrics
@@ -268,7 +269,7 @@ class Talk:
             picture_store=PictureStore(self.folder),
             drawer=self,
         )
-        clock = BotClock(self.clock.now, self.clock.now, self.clock.sleep)
+        clock = SystemClock(self.clock.now, self.clock.now, sleep=self.clock.sleep)
         return CommandDispatcher(parts, bot_settings(chat=self.settings), kinds or self.kinds(), clock)
 
     def kinds(self) -> list[CommandKind]:
