@@ -48,14 +48,14 @@ def asked(found: GrafanaRule) -> dict[str, Any]:
 
 
 def test_a_recorded_rule_of_grafana_12_is_its_query_with_the_threshold() -> None:
-    found = read_unified_rule(json.loads(payload_bytes("grafana/unified_rule_v12")))
+    found = read_unified_rule(json.loads(payload_bytes("grafana/12.4.0/api-alert-rule"))["body"])
     assert (found.title, found.hold, found.window) == ("Queue too long 队列", 0, 600)
     assert (shown(found), asked(found)) == ([("A", ["> 100"])], {"A": "lab_queue"})
     assert found.queries[0]["datasource"] == {"type": "prometheus", "uid": "prom"}
 
 
 def test_a_recorded_rule_of_grafana_7_is_its_query_with_the_threshold() -> None:
-    found = read_legacy_rule(json.loads(payload_bytes("grafana/legacy_rule_v7")))
+    found = read_legacy_rule(json.loads(payload_bytes("grafana/7.5.5/api-alert-one"))["body"])
     assert (found.title, found.hold, found.window) == ("数据源坏了", 0, 60)
     assert (shown(found), asked(found)) == ([("A", ["> 5"])], {"A": "up"})
     assert found.queries[0]["datasourceId"] == 3

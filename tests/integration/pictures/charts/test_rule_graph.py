@@ -47,7 +47,7 @@ def frame(values: list[float | None], *, every: float = 15, **labels: str) -> di
 @pytest_asyncio.fixture
 async def fake() -> AsyncIterator[FakeGrafana]:
     async with FakeGrafana() as made:
-        made.rules["r-queue"] = json.loads(payload_bytes("grafana/unified_rule_v12"))
+        made.rules["r-queue"] = json.loads(payload_bytes("grafana/12.4.0/api-alert-rule"))["body"]
         frames = [frame([90, 120 + place], host=host, job="lab") for place, host in enumerate(HOSTS)]
         made.results = {"A": {"status": 200, "frames": frames}}
         yield made
@@ -96,7 +96,7 @@ async def test_a_grafana_of_which_viewers_may_read_all_rules_at_once_only(fake: 
 
 
 async def test_a_rule_of_legacy_alerting_is_drawn_by_its_number_on_old_and_newer_grafanas(fake: FakeGrafana) -> None:
-    fake.rules["4"] = json.loads(payload_bytes("grafana/legacy_rule_v7"))
+    fake.rules["4"] = json.loads(payload_bytes("grafana/7.5.5/api-alert-one"))["body"]
     params: dict[str, Any] = {"grafana_uid": "", "grafana_number": 4, "rule": "数据源坏了", "labels": alert_of("web-1")}
     assert hosts(await chart(fake, **params)) == ["web-1"]
     fake.version = 7
