@@ -21,6 +21,7 @@ from wxbridge.config.types import WebSource
 from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused
 from wxbridge.core.http import ApiAnswer, ApiAnswerTooLarge, ApiClient, ApiError, ApiErrorTexts, picture_error
+from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, say
 from wxbridge.core.thresholds import badness
 from wxbridge.monitors.promql import AlertCurve, Analysis, CurveRole, Period, SeriesChoice, choose_series, narrow_query
 from wxbridge.monitors.promql_syntax import normalize_expression
@@ -48,6 +49,7 @@ _ERROR_TEXTS = ApiErrorTexts(
     refused="{server} lets nobody in (HTTP {status}): see whether {what}",
     not_found="there is no {path} below {base}: is {section}.url right?",
 )
+_HISTOGRAMS = say("pictures.chart.histograms", FALLBACK_LANGUAGE)
 _VALUES = re.compile(r'"values"\s*:\s*\[([\[\],\s\d.eE+"NaInf-]*)\]')
 _NO_NUMBER = str.maketrans("", "", '[]" \t\r\n')
 _GROUPS = re.compile(r'"groups"\s*:\s*\[')
@@ -360,7 +362,8 @@ async def fetch_chart_data(
             raise answer
     shown = tuple((curve, answer) for curve, answer in got if _has_values(answer))
     if not any(curve.role is not CurveRole.REFERENCE for curve, _ in shown):
-        raise NothingToDraw(f"Prometheus has no data to draw for {analysis.expr.strip()[:200]}")
+        nothing = f"{_HISTOGRAMS}:" if _HISTOGRAMS in notes else "Prometheus has no data to draw for"
+        raise NothingToDraw(f"{nothing} {analysis.expr.strip()[:200]}")
     return ChartData(shown, period, tuple(dict.fromkeys(notes)))
 
 
@@ -416,7 +419,7 @@ def read_answer(
 ) -> QueryAnswer:
     """Read the answer of `/api/v1/query_range`: pure, for a thread or another process.
 
-    Values that are no finite number, and points that are missing, are gaps: points with NaN.
+    Points that are missing are gaps: points with NaN, as values may be that are no number.
 
     Raises:
         ValueError: it is no such answer. TypeError and LookupError, likewise.
@@ -447,6 +450,8 @@ def _answer(
     choice = choose(labels) if choose is not None else SeriesChoice(tuple(range(len(items))))
     if choice.note and choice.places:
         notes.append(choice.note)
+    if any("histograms" in items[place] for place in choice.places):
+        notes.append(_HISTOGRAMS)
     series: list[tuple[float, int, Series]] = []
     """The highest first, of equals the first."""
     some = choice.places if rank is not None and len(choice.places) > limit else choice.places[:limit]
@@ -473,7 +478,7 @@ def _points(text: str, step: float) -> tuple[tuple[float, float], ...]:
     for at, value in zip(numbers, numbers, strict=True):
         if at - last > _MAX_GAP_STEPS * step:
             points.append((last + step, math.nan))
-        points.append((at, value if math.isfinite(value) else math.nan))
+        points.append((at, value))
         last = at
     return tuple(points)
 

@@ -61,6 +61,8 @@ _LABEL_NAME = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
 _MIRRORED = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
 _ABSENT = ("absent", "absent_over_time")
+_JOINING = ("*", "+")
+"""Operators by which labels are taken from a metric that is 1, or is multiplied by 0."""
 _LABEL_MAKING = ("info", "histogram_quantiles")
 """Functions whose series may have any label."""
 
@@ -243,7 +245,20 @@ class _CurveFinder:
                 return _merge(self.find(node.lhs), _negate(self.find(node.rhs)))
             case Call() if node.func.name in _ABSENT:
                 return [self._curve(node, CurveRole.ABSENT), self._missing(node.args[0])]
-        return [self._curve(node)]
+        return self._find_joined(node) or [self._curve(node)]
+
+    def _find_joined(self, node: Expr) -> list[AlertCurve]:
+        """What is compared in `(a > 5) * on (b) group_left (c) info`, which adds labels to what fires; else nothing."""
+        if not isinstance(node, BinaryExpr) or str(node.op) not in _JOINING:
+            return []
+        if is_scalar(node.lhs) or is_scalar(node.rhs):
+            return []
+        for side, scope in zip((node.lhs, node.rhs), self._matched_labels(node), strict=True):
+            compared = strip_parentheses(side)
+            curves = self.find(compared) if _is_comparison(compared) and not _returns_bool(compared) else []
+            if any(curve.thresholds for curve in curves):
+                return [replace(curve, scope=curve.scope & scope) for curve in curves]
+        return []
 
     def _curve(self, node: Expr, role: CurveRole = CurveRole.VALUE, *, scope: LabelSet = ALL_LABELS) -> AlertCurve:
         node = strip_parentheses(node)

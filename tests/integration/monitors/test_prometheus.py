@@ -45,11 +45,11 @@ def matrix(*series: tuple[dict[str, str], list[list[Any]]], **more: Any) -> byte
 # ---------------------------------------------------------------- reading answers
 
 
-def test_values_that_are_no_numbers_and_missing_points_are_gaps() -> None:
+def test_values_that_are_no_numbers_and_missing_points_are_gaps_and_infinities_stay() -> None:
     body = matrix(({"a": "b"}, [[10, "1"], [12, "NaN"], [14, "+Inf"], [16, "2.5"], [30, "3"]]))
     (series,) = read_answer(body, 2.0).series
     assert [at for at, _ in series.points] == [10, 12, 14, 16, 18, 30]
-    assert [None if math.isnan(value) else value for _, value in series.points] == [1, None, None, 2.5, None, 3]
+    assert [None if math.isnan(value) else value for _, value in series.points] == [1, None, math.inf, 2.5, None, 3]
 
 
 def test_series_above_the_limit_are_counted() -> None:
@@ -70,9 +70,11 @@ def test_warnings_and_a_partial_answer_are_told() -> None:
     assert answer.notes == ("a store is gone", "the answer is partial: a part of the storage did not answer")
 
 
-def test_a_native_histogram_has_no_points() -> None:
+def test_a_native_histogram_has_no_points_and_is_named() -> None:
     body = b'{"status":"success","data":{"result":[{"metric":{"a":"b"},"histograms":[]}],"resultType":"matrix"}}'
-    assert read_answer(body, 2.0).series[0].points == ()
+    answer = read_answer(body, 2.0)
+    assert answer.series[0].points == ()
+    assert "histogram_quantile" in answer.notes[0]
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"data":{"result":[1]}}', b'{"data":{"result":[', b"\xff"])

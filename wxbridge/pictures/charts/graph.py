@@ -35,8 +35,8 @@ _MAX_RATIO = 10.0
 """What is called a ratio and is more than this is none."""
 _MAX_TITLE_CHARS = 200
 """What is too wide for the picture is cut by who draws it."""
-_NOTES = ("pictures.chart.labels_differ", "pictures.chart.labels_unknown")
-"""The texts of `Choice.note`; other notes are a server's own."""
+_NOTES = tuple(f"pictures.chart.{name}" for name in ("labels_differ", "labels_unknown", "histograms"))
+"""The texts of notes that are ours; others are a server's own."""
 
 
 def resolve_period(request: ChartRequest) -> Period:
@@ -229,4 +229,4 @@ def compose_chart(request: ChartRequest, analysis: Analysis, shown: ChartData, u
 
 
 def _above(curves: list[Curve], limit: float) -> bool:
-    return any(value is not None and value > limit for curve in curves for _, value in curve.points)
+    return any(value is not None and limit < value < math.inf for curve in curves for _, value in curve.points)
