@@ -55,6 +55,7 @@ def _configure_logging() -> list[object]:
         structlog.processors.TimeStamper(),
         structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
     ]
+    structlog.reset_defaults()
     structlog.configure(processors=processors, cache_logger_on_first_use=False)
     return processors
 

@@ -46,7 +46,7 @@ async def test_ten_tall_pictures_leave_no_memory_behind(fresh_harness: BridgeHar
     await web.TCPSite(runner, "127.0.0.1", port).start()
     try:
         bridge = await fresh_harness.bridge(
-            "pictures: {allow: [127.0.0.1], alerts: {storm: 100}}", ops="digest_after: 1h"
+            "pictures: {allow: [127.0.0.1], deadline: 2m, alerts: {storm: 100, deadline: 2m}}", ops="digest_after: 1h"
         )
         await bridge.event("wechat state", state="online")
         for index in range(PICTURES):

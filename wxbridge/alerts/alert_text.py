@@ -88,7 +88,8 @@ def write_text(group: AlertGroup, language: Language, timezone: tzinfo, now: dat
     """
     reader = _TextReader(language, timezone, now)
     if not group.alerts:
-        return f"{MESSAGE_EMOJI} {group.title}\n{group.text or ''}".strip()
+        # What is a picture alone is told by it alone.
+        return f"{MESSAGE_EMOJI} {group.title}\n{group.text or ''}".strip() if group.title or group.text else ""
     if len(group.alerts) > 1:
         return _write_group(group, reader)
     (alert,) = group.alerts

@@ -129,6 +129,14 @@ class AlertPipeline:
             group = await asyncio.to_thread(self._parse, source, body, headers, instance)
         else:
             group = self._parse(source, body, headers, instance)
+        return await self.accept_group(source, group, to)
+
+    async def accept_group(self, source: str, group: AlertGroup, to: Sequence[str] = ()) -> Accepted:
+        """Store what a group that was read from somewhere says; see `accept`.
+
+        Raises:
+            StorageError: it could not be stored; the sender should try again.
+        """
         now, known = self.clock(), self.state.known
         heard = known.hear(group, now)
         group = heard.group

@@ -89,7 +89,7 @@ def build_bodies(
             colours = capabilities.colours and format == "markdown"
             whole = in_markdown(whole, colours=colours, hard_breaks=capabilities.hard_breaks)
         capabilities = replace(capabilities, text_limit=capabilities.formats[format])
-    texts = split_message(whole, capabilities, language)
+    texts = split_message(whole, capabilities, language) if whole else []
     made: list[Body] = [Text(part, tuple(mentions) if index == 0 else (), format) for index, part in enumerate(texts)]
     return made + [Picture(spec=spec) for spec in _pictures(group)]
 
@@ -101,7 +101,7 @@ def _pictures(group: AlertGroup) -> list[PictureSpec]:
             found.append(alert.picture)
             if len(found) == MAX_PICTURES_PER_GROUP:
                 break
-    return found
+    return found + [spec for spec in group.pictures if spec not in found]
 
 
 def write_missing_picture(spec: PictureSpec | None, reason: str, language: Language) -> str:

@@ -27,6 +27,7 @@ def group_to_json(group: AlertGroup) -> dict[str, Any]:
         dedupe_seconds=group.dedupe_seconds,
         recipients=list(group.recipients),
         still=[_alert_json(alert) for alert in group.still],
+        pictures=[_picture_json(spec) for spec in group.pictures],
     )
 
 
@@ -94,6 +95,7 @@ def group_from_json(content: Mapping[str, Any]) -> AlertGroup:
             "alerts": tuple(map(_alert, content.get("alerts") or ())),
             "still": tuple(map(_alert, content.get("still") or ())),
             "recipients": tuple(content.get("recipients") or ()),
+            "pictures": tuple(map(_picture, content.get("pictures") or ())),
         }
     )
 
@@ -112,9 +114,13 @@ def _alert(content: Mapping[str, Any]) -> Alert:
             "values": tuple(map(_value, content.get("values") or ())),
             "starts_at": _time(content.get("starts_at")),
             "ends_at": _time(content.get("ends_at")),
-            "picture": PictureSpec(**_known(PictureSpec, picture)) if picture else None,
+            "picture": _picture(picture) if picture else None,
         }
     )
+
+
+def _picture(content: Mapping[str, Any]) -> PictureSpec:
+    return PictureSpec(**_known(PictureSpec, content))
 
 
 def _status(word: str) -> AlertStatus:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from wxbridge.alerts import notification_log, routing, silences, store
 from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing
+from wxbridge.alerts.intake import prepare_group
 from wxbridge.alerts.known_alerts import KnownAlerts
 from wxbridge.alerts.listing import ListedAlert, read_listing
 from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
@@ -239,6 +240,10 @@ class AlertService:
             StorageError: it could not be stored; the sender should try again.
         """
         return await self._pipeline.accept(source, body, headers, to, instance)
+
+    async def accept_group(self, group: AlertGroup, to: Sequence[str] = ()) -> Accepted:
+        """Store what a group says that was read elsewhere; `to` overrides the routes. Raises `StorageError`."""
+        return await self._pipeline.accept_group(group.source, prepare_group(group), to)
 
     async def push(self, to: Sequence[str], bodies: Sequence[Body], priority: Priority = Priority.ALERT) -> Accepted:
         """Store bodies for targets as they are; texts are split to the target's limit.

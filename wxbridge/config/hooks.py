@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, Field, field_validator
 
 from wxbridge.config.expressions import compiled
-from wxbridge.config.types import Duration, Secret, Section
+from wxbridge.config.types import Duration, Names, Secret, Section
 
 
 class HookSettings(Section):
@@ -106,6 +106,22 @@ class GenericSettings(HookSettings):
     """By NAME; one that ships with wxbridge is replaced by one of the same name here."""
 
 
+class CompatKey(Section):
+    """A key of `/compat/…`: it opens the addresses that speak the robots' languages, and nothing else."""
+
+    key: Secret
+    """What the sender shows as its robot's key, token, secret or topic."""
+    to: Names = ()
+    """The targets of what is sent with it; the routes decide where there are none."""
+
+    @field_validator("key")
+    @classmethod
+    def _not_empty(cls, value: Secret) -> Secret:
+        if not value.get_secret_value().strip():
+            raise ValueError("is empty, which would let anybody in; give one that nobody can guess")
+        return value
+
+
 class HooksSettings(Section):
     """By source."""
 
@@ -115,3 +131,5 @@ class HooksSettings(Section):
     host: HookSettings = HookSettings()
     """Samples and warnings of machines, as `wxbridge host --push URL` posts them."""
     generic: GenericSettings = GenericSettings()
+    compat: list[CompatKey] = Field(default_factory=list)
+    """The keys of `/compat/…`, whose addresses speak the robots' languages."""

@@ -424,6 +424,9 @@ def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator
     for path, target in targets:
         yield from _find_unknown(target.get("fallback"), ("targets", *path, "fallback"), known)
         yield from _find_unaddressed(target.get("fallback"), ("targets", *path, "fallback"), for_alerts)
+    hooks = data.get("hooks")
+    for (index,), entry in _list_entries(hooks.get("compat") if isinstance(hooks, dict) else None):
+        yield from _find_unknown(entry.get("to"), ("hooks", "compat", index, "to"), known)
     yield from _find_unknown(data.get("operators"), ("operators",), known)
     yield from _find_unaddressed(data.get("operators"), ("operators",), for_alerts)
     yield from _find_circles({str(name): target for (name,), target in targets})

@@ -101,6 +101,8 @@ class AlertGroup:
     """How long the same can come from a replica, where its sender never retries; None where it does."""
     still: tuple[Alert, ...] = ()
     """What came along that a target knows already: it fires still, and only its name is told."""
+    pictures: tuple[PictureSpec, ...] = ()
+    """Pictures beside those of its alerts; those of a text."""
 
 
 # ---------------------------------------------------------------- messages: what goes on the wire

@@ -26,6 +26,8 @@ from wxbridge.web.responses import CALLER, IN_CONSOLE, Handler, RequestRefused, 
 log = structlog.get_logger()
 
 _OPEN = ("/healthz", "/readyz")
+_ASKED_ELSEWHERE = ("/pictures/", "/compat/")
+"""Pictures have names that nobody can guess, and the robots' addresses keys of their own."""
 _HOW = "Send it as `Authorization: Bearer TOKEN`, as the password of basic authentication, or as ?token=TOKEN."
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="wxbridge", charset="UTF-8"'}
 # GitHub and others write what it is before the digits.
@@ -250,7 +252,7 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
     Those who post are counted against the rate, each by what let them in.
     """
     in_console = request.app.get(IN_CONSOLE)
-    if request.path in _OPEN or request.path.startswith("/pictures/") or (in_console and in_console(request)):
+    if request.path in _OPEN or request.path.startswith(_ASKED_ELSEWHERE) or (in_console and in_console(request)):
         return await handler(request)
     access = request.app[ACCESS]
     rule = access.find_rule(request)
@@ -275,8 +277,11 @@ def _signed_query(request: web.Request) -> str:
     return "&".join(part for part in parts if part.partition("=")[0] != "token")
 
 
-def count_wrong_token(request: web.Request) -> None:
-    """Count what was shown and opens nothing. Raises `RequestRefused` where too much of that came from there."""
+def count_wrong_token(request: web.Request, place: str = "") -> None:
+    """Count what was shown and opens nothing. Raises `RequestRefused` where too much of that came from there.
+
+    `place` is logged instead of the path, where that holds what was shown.
+    """
     access = request.app[ACCESS]
     origin = read_origin(request, access.proxies)
     subscriber = name_subscriber(origin.address)
@@ -288,7 +293,7 @@ def count_wrong_token(request: web.Request) -> None:
             {"Retry-After": f"{max(1.0, wait):.0f}"},
         )
     access.wrong.record(subscriber)
-    log.warning("a wrong token was shown", address=origin.address, path=request.path)
+    log.warning("a wrong token was shown", address=origin.address, path=place or request.path)
 
 
 def _unauthorised(sentence: str) -> RequestRefused:

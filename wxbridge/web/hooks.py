@@ -32,7 +32,11 @@ async def take_post(request: web.Request) -> web.Response:
         request[TOLD_OPERATORS] = True
         there_are = ", ".join(sorted(targets)) or "none"
         raise web.HTTPBadRequest(text=f"There is no target {', '.join(unknown)}; there are {there_are}.")
-    return answer_accepted(services.metrics, source, accepted)
+    answer = answer_accepted(services.metrics, source, accepted)
+    if request.query.get("answer") == "200":
+        # Some senders take nothing else for a yes.
+        answer.set_status(200)
+    return answer
 
 
 async def _accept(services: WebServices, source: str, body: bytes, request: web.Request) -> Accepted:

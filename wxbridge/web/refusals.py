@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
@@ -27,6 +28,18 @@ _HTTP_ERRORS = range(400, 500)
 _HOOKS = "/hooks/"
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """What was refused, where the answer itself does not say so to us: the place, without secrets, and why."""
+
+    place: str
+    sentence: str
+
+
+REFUSED = web.RequestKey("refused", Refusal)
+"""Under which a request keeps it."""
+
+
 def make_refusal_reporter(clock: SystemClock) -> Middleware:
     """Make the middleware that reports refusals; it stands around the one that answers errors."""
     senders, bridge = RatePerKey(PER_SENDER, clock), RatePerKey(PER_BRIDGE, clock)
@@ -35,14 +48,17 @@ def make_refusal_reporter(clock: SystemClock) -> Middleware:
     async def report_refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
         response = await handler(request)
         is_hook = source_of(request) is not None or request.path.startswith(_HOOKS)
-        if is_hook and response.status in _HTTP_ERRORS and isinstance(response, web.Response):
-            await _report(request, response)
+        refused = request.get(REFUSED)
+        if refused or (is_hook and response.status in _HTTP_ERRORS and isinstance(response, web.Response)):
+            await _report(request, response, refused)
         return response
 
-    async def _report(request: web.Request, response: web.Response) -> None:
+    async def _report(request: web.Request, response: web.StreamResponse, refused: Refusal | None) -> None:
         sentence, hook, sender = _sentence(response), shorten_name(request.path), _sender(request)
         sources = request.app[SERVICES].alerts.settings.sources
-        if (source_of(request) or request.path.removeprefix(_HOOKS)) not in sources:
+        if refused:
+            hook, sentence = refused.place, refused.sentence
+        elif (source_of(request) or request.path.removeprefix(_HOOKS)) not in sources:
             # A name that is no hook's may be a token in the wrong place, which neither log nor chat may show.
             hook, sentence = f"{_HOOKS}…", f"There is no hook of this name; there are {', '.join(sorted(sources))}."
         log.warning("a hook refused a body", hook=hook, sender=sender, status=response.status, why=sentence)
@@ -66,8 +82,8 @@ def _sender(request: web.Request) -> str:
     return f"{instance} ({address})" if instance else address
 
 
-def _sentence(response: web.Response) -> str:
+def _sentence(response: web.StreamResponse) -> str:
     try:
-        return str(json.loads(response.text or "")["error"])
+        return str(json.loads((isinstance(response, web.Response) and response.text) or "")["error"])
     except (ValueError, KeyError, TypeError):
         return response.reason or ""

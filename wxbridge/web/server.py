@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from aiohttp import web
 
-from wxbridge.config.hooks import HooksSettings
+from wxbridge.config.hooks import HookSettings, HooksSettings
 from wxbridge.config.schema import ServerSettings
 from wxbridge.core.clock import SystemClock
-from wxbridge.web import api, console, hooks, pages
+from wxbridge.web import api, compat, console, hooks, pages
 from wxbridge.web.auth import ACCESS, AccessRules, check_access, reveal
+from wxbridge.web.compat.keys import COMPAT_KEYS, CompatKeys
 from wxbridge.web.limits import CLOCK, LIMITS, HttpLimits
 from wxbridge.web.refusals import make_refusal_reporter
 from wxbridge.web.responses import answer_errors
@@ -39,11 +40,12 @@ def make_app(
         middlewares=[make_refusal_reporter(clock), answer_errors, check_access], client_max_size=settings.max_body
     )
     app[SERVICES], app[LIMITS], app[CLOCK] = services, limits or HttpLimits(), clock
-    by_source = {name: getattr(hook_settings, name) for name in type(hook_settings).model_fields}
+    by_source = {name: one for name, one in hook_settings if isinstance(one, HookSettings)}
+    app[COMPAT_KEYS] = CompatKeys(hook_settings.compat)
     app[ACCESS] = AccessRules(
         reveal(settings.token), by_source, reveal(settings.read_token), settings.rate, clock, settings.proxies
     )
-    app.add_routes([*hooks.ROUTES, *api.ROUTES, *pages.ROUTES])
+    app.add_routes([*hooks.ROUTES, *compat.make_routes(), *api.ROUTES, *pages.ROUTES])
     if with_console:
         console.add_console(app, settings)
     else:

@@ -79,7 +79,7 @@ class WechatHarness:
         self.statuses.append(status)
         self.changed.set()
 
-    async def until(self, predicate: Callable[[], T], timeout: float = 20.0) -> T:  # noqa: ASYNC109
+    async def until(self, predicate: Callable[[], T], timeout: float = 60.0) -> T:  # noqa: ASYNC109
         return await wait_for_change(
             self.changed, predicate, seconds=timeout, explain=lambda: f"{self.channel.status} {self.states} {self.told}"
         )

@@ -129,7 +129,7 @@ async def test_the_chart_is_drawn_by_the_process_that_draws_charts(database: Dat
     await fill(database, "web-1")
     run = Run(database)
     await run.of(job(disks=True))
-    async with ChartWorker() as charts:
+    async with ChartWorker(deadline=120) as charts:
         png = await HostChartPainter(charts).paint(run.specs[0].params)
         with pytest.raises(PictureError, match="broken params"):
             await HostChartPainter(charts).paint({"panels": [{"title": "x"}]})

@@ -359,8 +359,8 @@ def test_thousands_of_rooms_are_searched_in_a_moment():
     known = Known(rooms, "bot", names=everybody, since={room.id: 2 for room in rooms})
     before = memory(Room("x@chatroom", "gone", tuple(f"w{number}" for number in range(1000, 1100))))
     before = replace(before, members=tuple(RememberedMember(f"old {m.id}", everybody[m.id]) for m in before.members))
-    began = time.perf_counter()
+    began = time.thread_time()
     result = resolve_room("gone", before, known)
-    assert time.perf_counter() - began < 3
+    assert time.thread_time() - began < 3
     assert isinstance(result, AddressProblem)
     assert len(result.candidates) > 1

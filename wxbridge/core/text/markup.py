@@ -1,0 +1,46 @@
+"""Plain text for a chat from what other services show: their markdown, and the HTML of a text card."""
+
+from __future__ import annotations
+
+import html
+import re
+
+_IMAGE = re.compile(r"!\[([^\]\n]*)\]\(([^)\s]+)(?:\s+\"[^\"\n]*\")?\)")
+_LINK = re.compile(r"\[([^\]\n]*)\]\(([^)\s]+)(?:\s+\"[^\"\n]*\")?\)")
+_FONT = re.compile(r"</?(?:font|text_tag|number_tag|i|b|u|strong|em|span)\b[^>\n]*>", re.IGNORECASE)
+_MENTION = re.compile(
+    r"<at\s+(?:user_)?(?:id|ids|email)\s*=\s*[\"']?([^\"'>\s]+)[\"']?\s*>(?:\s*</at>)?", re.IGNORECASE
+)
+_MEMBER = re.compile(r"<@([^>\s]+)>")
+_BREAK = re.compile(r"<br\s*/?>|</(?:div|p|li|tr)>", re.IGNORECASE)
+_TAG = re.compile(r"</?[a-zA-Z][^>\n]*>")
+_HEADING = re.compile(r"^[ ]{0,3}#{1,6}[ ]+", re.MULTILINE)
+_QUOTE = re.compile(r"^[ ]{0,3}>[ ]?", re.MULTILINE)
+_STRONG = re.compile(r"(\*\*|__)(?=\S)(.+?)(?<=\S)\1")
+_CODE = re.compile(r"`([^`\n]+)`")
+_RULE = re.compile(r"^[ ]{0,3}(?:-{3,}|\*{3,})[ ]*$\n?", re.MULTILINE)
+_LINE_ENDS = re.compile(r"[ ]+$", re.MULTILINE)
+_MANY_LINES = re.compile(r"\n{3,}")
+
+
+def markdown_to_text(text: str) -> str:
+    """Write markdown (WeCom's, DingTalk's, Feishu's) as a person reads it: without marks, links as `words address`."""
+    text = _MENTION.sub(r"@\1", _MEMBER.sub(r"@\1", _IMAGE.sub("", text)))
+    text = _LINK.sub(lambda link: link[2] if link[1] in ("", link[2]) else f"{link[1]} {link[2]}", text)
+    text = _FONT.sub("", _BREAK.sub("\n", text))
+    text = _RULE.sub("", _HEADING.sub("", _QUOTE.sub("", text)))
+    return _tidy(_CODE.sub(r"\1", _STRONG.sub(r"\2", text)))
+
+
+def html_to_text(text: str) -> str:
+    """Write the HTML of a text card as plain text, a line for each block."""
+    return _tidy(html.unescape(_TAG.sub("", _BREAK.sub("\n", text))))
+
+
+def find_markdown_images(text: str) -> list[str]:
+    """Find the addresses of the pictures in a markdown text, in their order."""
+    return [image[2] for image in _IMAGE.finditer(text)]
+
+
+def _tidy(text: str) -> str:
+    return _MANY_LINES.sub("\n\n", _LINE_ENDS.sub("", text)).strip()

@@ -1,0 +1,61 @@
+"""Gotify: `message` with `X-Gotify-Key` or `?token=`. After gotify/server's API document, version 2."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from aiohttp import web
+
+from wxbridge.alerts.sources.robots import RobotMessage
+from wxbridge.core.json_values import as_number
+from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
+from wxbridge.web.auth import read_tokens
+from wxbridge.web.compat.service import PREFIX, CompatService, Problem, answer_json, join_lines, part, words
+
+_CRITICAL, _WARNING = 8, 4
+"""Priorities from which Gotify's own clients make noise."""
+
+
+class Gotify(CompatService):
+    """The key is the application's token."""
+
+    name = "gotify"
+
+    def routes(self) -> list[web.RouteDef]:
+        """Give `message`."""
+        return [web.post(f"{PREFIX}/gotify/message", self.take)]
+
+    def read_key(self, request: web.Request, fields: Mapping[str, Any]) -> str:  # noqa: ARG002
+        """Read the header, the query or a bearer token."""
+        return request.headers.get("X-Gotify-Key") or next(iter(read_tokens(request)), "")
+
+    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> RobotMessage:  # noqa: ARG002
+        """Read title, message, priority, and of `extras` whether it is markdown, its link and its picture."""
+        extras = part(fields, "extras")
+        text = words(fields, "message")
+        picture = words(extras, "client::notification", "bigImageUrl")
+        pictures = [picture] if picture else []
+        if words(extras, "client::display", "contentType") == "text/markdown":
+            pictures += find_markdown_images(text)
+            text = markdown_to_text(text)
+        priority = as_number(part(fields, "priority")) or 0
+        severity = "critical" if priority >= _CRITICAL else "warning" if priority >= _WARNING else ""
+        text = join_lines(text, words(extras, "client::notification", "click", "url"))
+        return RobotMessage(self.name, text, words(fields, "title"), tuple(pictures), severity=severity)
+
+    def answer(self, request: web.Request, message: RobotMessage) -> web.Response:  # noqa: ARG002
+        """Give the message back with an `id`."""
+        now = time.time()
+        return answer_json(
+            {"id": int(now * 1000) % 2**31, "appid": 1, "title": message.title, "message": message.text,
+             "priority": 0, "date": datetime.fromtimestamp(now, UTC).isoformat()}
+        )  # fmt: skip
+
+    def refuse(self, problem: Problem, sentence: str) -> web.Response:
+        """Say 401 to a wrong token, 400 to what it cannot read."""
+        status = 401 if problem is Problem.WRONG_KEY else 400
+        word = "Unauthorized" if problem is Problem.WRONG_KEY else "Bad Request"
+        return answer_json({"error": word, "errorCode": status, "errorDescription": sentence}, status)
