@@ -16,6 +16,7 @@ from aiohttp import web
 from multidict import MultiMapping
 from PIL import Image, ImageDraw
 
+from tests.fakes.grafana_alerting import FakeAlerting
 from tests.fakes.grafana_models import KAFKA, MANY, NEW, OLD, hit
 from tests.fakes.grafana_pages import (
     ARTICLE,
@@ -93,7 +94,7 @@ class FakeGrafana:
 
     def __init__(self, sub_path: str = "", tls: Any = None, *, anonymous: bool = False) -> None:
         self.sub_path = sub_path
-        self.tls = tls
+        self.tls, self.alerting = tls, FakeAlerting(self)
         self.url = self.root = ""
         self.port = 0
         # Who may enter.
@@ -165,6 +166,7 @@ class FakeGrafana:
             web.get("/login", self._login_page),
             web.get("/d/{uid}/{name}", self._dashboard),
             web.get("/d-solo/{uid}/{slug}", self._solo_panel),
+            *self.alerting.routes(),
             web.get("/api/health", self._health),
             web.get("/api/user", self._user),
             web.get("/api/org", self._org),

@@ -151,6 +151,13 @@ def speaks_of_bridge_labels(matchers: Iterable[Matcher]) -> bool:
     return any(matcher.name in _BRIDGE_LABELS for matcher in matchers)
 
 
+def speaks_of_grafana(matchers: Sequence[Matcher], alerts: Iterable[FiringAlert]) -> bool:
+    """Tell whether matchers hold for an alert of Grafana's, by labels that Grafana knows too."""
+    if speaks_of_bridge_labels(matchers):
+        return False
+    return any(each.alert.source == ReportedBy.GRAFANA and each.fulfils(matchers) for each in alerts)
+
+
 def as_json(firing: FiringAlert) -> dict[str, Any]:
     """As plain JSON, for pages."""
     alert = firing.alert
@@ -158,6 +165,7 @@ def as_json(firing: FiringAlert) -> dict[str, Any]:
         "key": firing.key,
         "source": alert.source,
         "status": alert.status.value,
+        "state": alert.state,
         "title": alert.title,
         "labels": dict(alert.labels),
         "annotations": dict(alert.annotations),
@@ -221,8 +229,11 @@ def _joined(one: FiringAlert, other: FiringAlert) -> FiringAlert:
     first, second = (
         (other, one) if ReportedBy.BRIDGE in other.places and ReportedBy.BRIDGE not in one.places else (one, other)
     )
+    # Legacy rules are listed without their tags.
+    alert = replace(one.alert, labels={**other.alert.labels, **one.alert.labels})
     return replace(
         one,
+        alert=alert,
         keys=tuple(dict.fromkeys((*first.keys, *second.keys))),
         places=one.places | other.places,
         since=one.since or other.since,

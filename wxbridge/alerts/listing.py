@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from wxbridge.alerts.sources import alertmanager, grafana_unified
+from wxbridge.alerts.sources import alertmanager, grafana_legacy, grafana_unified
 from wxbridge.core.model import Alert
 from wxbridge.monitors.alertmanager import GettableAlert
+from wxbridge.monitors.grafana_alerts import LegacyRule
 
 _GRAFANAS_VALUES = "__value_string__"
 _ALERTS_AT_ONCE = 200
@@ -46,6 +47,28 @@ async def read_listing(found: Sequence[GettableAlert], source: str) -> list[List
             listed.append(ListedAlert(alert, by.silenced_by, bool(by.inhibited_by)) if by else ListedAlert(alert))
         await asyncio.sleep(0)
     return listed
+
+
+def read_legacy_rules(rules: Iterable[LegacyRule]) -> list[ListedAlert]:
+    """Read the rules that Grafana's legacy alerting lists, each as the alert that its notification tells of."""
+    return [ListedAlert(_read_legacy_rule(rule)) for rule in rules]
+
+
+def _read_legacy_rule(rule: LegacyRule) -> Alert:
+    posted = {
+        "ruleId": rule.id,
+        "ruleName": rule.name,
+        "ruleUrl": rule.link,
+        "state": rule.state,
+        "orgId": rule.org,
+        "dashboardId": rule.dashboard,
+        "panelId": rule.panel,
+        "evalMatches": list(rule.matches),
+    }
+    (alert,) = grafana_legacy.read(posted).alerts
+    broken = {"Error": rule.error} if rule.error else {}
+    state = alert.state or ("Error" if rule.error else "")
+    return replace(alert, starts_at=rule.since, state=state, annotations={**alert.annotations, **broken})
 
 
 def _as_posted(found: GettableAlert) -> dict[str, Any]:

@@ -9,15 +9,23 @@ import asyncio
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Self
 
 from wxbridge.alerts import notification_log, routing, silences, store
 from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing
 from wxbridge.alerts.intake import prepare_group
+from wxbridge.alerts.kept_silences import (
+    KeptSilence,
+    SilenceMade,
+    SilenceOverview,
+    SilenceRequest,
+    join_silences,
+    moment_of,
+)
 from wxbridge.alerts.known_alerts import KnownAlerts
-from wxbridge.alerts.listing import ListedAlert, read_listing
+from wxbridge.alerts.listing import ListedAlert, read_legacy_rules, read_listing
 from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, AlertState
 from wxbridge.alerts.routing import RouteOptions
@@ -25,10 +33,10 @@ from wxbridge.alerts.silences import Silence
 from wxbridge.alerts.store import SeenAlert
 from wxbridge.config.routes import PICTURE_WAYS
 from wxbridge.config.schema import Config
+from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
 from wxbridge.core.http import ApiError
-from wxbridge.core.matchers import Matcher
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import (
     Accepted,
@@ -42,12 +50,10 @@ from wxbridge.core.model import (
     Priority,
 )
 from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
+from wxbridge.monitors.grafana_alerts import ALERTMANAGER_PATH, GrafanaAlerts
 
 _HTTP_NOT_FOUND = 404
-"""What a Grafana without unified alerting answers: nothing of its fires, and nothing is missing."""
-_SAME_END = timedelta(seconds=2)
-"""How far the ends of two silences may lie apart that one request made here and in Alertmanager."""
-_FOREVER = datetime.max.replace(tzinfo=UTC)
+"""What a Grafana answers whose alerting is of the other kind, or none: nothing of it fires, and nothing is missing."""
 
 
 @dataclass(frozen=True)
@@ -55,16 +61,22 @@ class AlertMonitors:
     """The monitors that are asked what fires, beside what they have posted; one for a configuration."""
 
     alertmanager: Alertmanager | None = None
-    grafana: Alertmanager | None = None
-    """The Alertmanager within Grafana."""
+    grafana: GrafanaAlerts | None = None
 
     @classmethod
     def of(cls, config: Config) -> Self:
         """Make clients of those that are configured. Nothing is asked yet."""
-        return cls(
-            Alertmanager(config.alertmanager) if config.alertmanager else None,
-            Alertmanager.of_grafana(config.grafana) if config.grafana else None,
-        )
+        return cls.of_sources(config.alertmanager, config.grafana)
+
+    @classmethod
+    def of_sources(cls, alertmanager: WebSource | None, grafana: WebSource | None) -> Self:
+        """Make clients of what is configured. An Alertmanager that is Grafana's own counts as Grafana.
+
+        What is given for it then counts: the token that may silence.
+        """
+        if alertmanager and grafana and alertmanager.url == grafana.url + ALERTMANAGER_PATH:
+            grafana, alertmanager = alertmanager.model_copy(update={"url": grafana.url}), None
+        return cls(Alertmanager(alertmanager) if alertmanager else None, GrafanaAlerts(grafana) if grafana else None)
 
     async def close(self) -> None:
         """Let go of their connections."""
@@ -72,80 +84,6 @@ class AlertMonitors:
             for monitor in (self.alertmanager, self.grafana):
                 if monitor is not None:
                     stack.push_async_callback(monitor.close)
-
-
-@dataclass(frozen=True)
-class SilenceRequest:
-    """What is to be silenced: alerts that fulfil all matchers. Times are seconds since the epoch."""
-
-    matchers: Sequence[Matcher]
-    starts_at: float
-    ends_at: float
-    created_by: str = ""
-    comment: str = ""
-    in_alertmanager: bool = False
-    """Whether Alertmanager is to keep it too, where it is configured."""
-
-
-@dataclass(frozen=True)
-class SilenceMade:
-    """A silence that is kept from now on."""
-
-    silence: Silence
-    """The bridge's own."""
-    id_in_alertmanager: str = ""
-    """Empty where Alertmanager does not keep it."""
-    problem: str = ""
-    """Why Alertmanager does not keep it although it was asked to."""
-
-    @property
-    def id(self) -> str:
-        """What to call it by."""
-        return self.id_in_alertmanager or self.silence.id
-
-
-@dataclass(frozen=True)
-class KeptSilence:
-    """A silence wherever it is kept: by the bridge, by Alertmanager, by both, or by Grafana."""
-
-    matchers: tuple[str, ...]
-    starts_at: datetime | None
-    ends_at: datetime | None
-    created_by: str = ""
-    comment: str = ""
-    ids_here: tuple[str, ...] = ()
-    ids_in_alertmanager: tuple[str, ...] = ()
-    ids_in_grafana: tuple[str, ...] = ()
-
-    @property
-    def ids(self) -> tuple[str, ...]:
-        """All ids that it may be called by, the one that is shown first."""
-        return (*self.ids_in_alertmanager, *self.ids_here, *self.ids_in_grafana)
-
-    @property
-    def places(self) -> tuple[str, ...]:
-        """Where it is kept, of `bridge`, `alertmanager` and `grafana`."""
-        ids = {"bridge": self.ids_here, "alertmanager": self.ids_in_alertmanager, "grafana": self.ids_in_grafana}
-        return tuple(place for place, some in ids.items() if some)
-
-    @property
-    def can_end(self) -> bool:
-        """Whether it can be ended from here: Grafana's are Grafana's own."""
-        return bool(self.ids_here or self.ids_in_alertmanager)
-
-    def is_half_of(self, other: KeptSilence) -> bool:
-        """Tell whether both were made by one request."""
-        if self.ends_at is None or other.ends_at is None or frozenset(self.matchers) != frozenset(other.matchers):
-            return False
-        return abs(self.ends_at - other.ends_at) <= _SAME_END
-
-
-@dataclass(frozen=True)
-class SilenceOverview:
-    """The silences that are not over, those that end first at the top, and who did not answer: name → why."""
-
-    silences: tuple[KeptSilence, ...]
-    missing: Mapping[str, str] = field(default_factory=dict)
 
 
 class AlertService:
@@ -299,7 +237,7 @@ class AlertService:
 
         async def ask(name: str, server: Alertmanager | None) -> list[ListedAlert] | None:
             try:
-                return await read_listing(await server.list_alerts(), name.lower()) if server else None
+                return await _list_alerts(server, name.lower()) if server else None
             except ApiError as error:
                 if not (name == "Grafana" and error.status == _HTTP_NOT_FOUND):
                     missing[name] = str(error)
@@ -340,11 +278,10 @@ class AlertService:
         """List the bridge's own silences that are not over. Raises `StorageError`."""
         return await self.database.read(lambda c: silences.list_silences(c, now=self.clock()))
 
-    async def list_silences(self, *, with_grafana: bool = False) -> SilenceOverview:
-        """List the silences of the bridge and of Alertmanager; with `with_grafana`, Grafana's too.
+    async def list_silences(self) -> SilenceOverview:
+        """List the silences of the bridge, of Alertmanager and of Grafana; what one request made is one.
 
-        One that a request made on both sides is one. Of Grafana nobody is told where it does not answer: what fires is
-        asked there too, and tells so.
+        Of Grafana nobody is told where it does not answer: what fires is asked there too, and tells so.
 
         Raises:
             StorageError: the database could not be read.
@@ -362,21 +299,12 @@ class AlertService:
         own, theirs, grafanas = await asyncio.gather(
             self.list_own_silences(),
             ask(self._monitors.alertmanager, "Alertmanager"),
-            ask(self._monitors.grafana if with_grafana else None),
+            ask(self._monitors.grafana),
         )
-        found = [replace(_gotten(each), ids_in_alertmanager=(each.id,)) for each in theirs]
-        for each in map(_own, own):
-            half = next((at for at, other in enumerate(found) if not other.ids_here and each.is_half_of(other)), None)
-            if half is None:
-                found.append(each)
-            else:
-                found[half] = replace(found[half], ids_here=each.ids_here)
-        found.sort(key=lambda each: each.ends_at or _FOREVER)
-        found += [replace(_gotten(each), ids_in_grafana=(each.id,)) for each in grafanas]
-        return SilenceOverview(tuple(found), missing)
+        return SilenceOverview(join_silences(own, theirs, grafanas), missing)
 
     async def silence(self, request: SilenceRequest) -> SilenceMade:
-        """Keep a silence here, and in Alertmanager where the request says so.
+        """Keep a silence here, and in Alertmanager and Grafana where the request says so.
 
         Raises:
             BadBody: it would be over before it begins, or silence everything.
@@ -394,27 +322,37 @@ class AlertService:
         except ValueError as error:
             raise BadBody(f"{error}.") from None
         await self.reload_silences()
-        server = self._monitors.alertmanager if request.in_alertmanager else None
-        if server is None:
-            return SilenceMade(made)
-        try:
-            theirs = await server.add_silence(
-                request.matchers, _moment(starts_at), _moment(ends_at), request.created_by, request.comment
-            )
-        except ApiError as error:
-            return SilenceMade(made, problem=str(error))
-        return SilenceMade(made, id_in_alertmanager=theirs)
+        monitors, ids, problems = self._monitors, [], {}
+        for name, server in (
+            ("Alertmanager", monitors.alertmanager if request.in_alertmanager else None),
+            ("Grafana", monitors.grafana if request.in_grafana else None),
+        ):
+            begin, end, by, comment = moment_of(starts_at), moment_of(ends_at), request.created_by, request.comment
+            try:
+                ids += [await server.add_silence(request.matchers, begin, end, by, comment)] if server else []
+            except ApiError as error:
+                # A Grafana of legacy alerting has no silences.
+                if not (name == "Grafana" and error.status == _HTTP_NOT_FOUND):
+                    problems[name] = str(error)
+        return SilenceMade(made, tuple(ids), problems)
 
     async def unsilence(self, silence: KeptSilence) -> bool:
         """End a silence now, wherever it is kept; False where it was over already.
 
         Raises:
-            ApiError: Alertmanager did not end it, and nothing has changed.
+            ApiError: Alertmanager or Grafana did not end it, and nothing has changed here.
             StorageError: the database did not take it.
         """
-        server = self._monitors.alertmanager
-        # There first: where it fails, nothing has changed, and the error says so.
-        ended = [await server.expire_silence(one) for one in silence.ids_in_alertmanager if server]
+        # There first: where it fails, it goes on holding here, and the error says so.
+        ended = [
+            await server.expire_silence(one)
+            for server, some in (
+                (self._monitors.alertmanager, silence.ids_in_alertmanager),
+                (self._monitors.grafana, silence.ids_in_grafana),
+            )
+            for one in some
+            if server
+        ]
         ended += [await self.unsilence_here(one) for one in silence.ids_here]
         return any(ended)
 
@@ -429,20 +367,11 @@ class AlertService:
         return done
 
 
-def _gotten(each: GettableSilence) -> KeptSilence:
-    return KeptSilence(each.matchers, each.starts_at, each.ends_at, each.created_by, each.comment)
-
-
-def _own(each: Silence) -> KeptSilence:
-    return KeptSilence(
-        tuple(str(matcher) for matcher in each.matchers),
-        _moment(each.starts_at),
-        _moment(each.ends_at),
-        each.created_by,
-        each.comment,
-        ids_here=(each.id,),
-    )
-
-
-def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
+async def _list_alerts(server: Alertmanager, source: str) -> list[ListedAlert]:
+    """List what fires at a server; in a Grafana without an Alertmanager, the rules of its legacy alerting."""
+    try:
+        return await read_listing(await server.list_alerts(), source)
+    except ApiError as error:
+        if not isinstance(server, GrafanaAlerts) or error.status != _HTTP_NOT_FOUND:
+            raise
+        return read_legacy_rules(await server.list_legacy_rules())

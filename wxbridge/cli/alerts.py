@@ -1,4 +1,4 @@
-"""`send` and `alert test`: putting messages in by hand."""
+"""`send` and `alert test`: putting messages in by hand; `alerts`: what fires."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wxbridge.cli.common import FAILED, ConfigOption, fail, read_config, say, with_database
+from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, fail, read_config, say, show, with_database
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database
@@ -159,3 +160,50 @@ async def _noted_url(settings: Config) -> str | None:
         about = (await database.read(lambda c: read_facts(c, "bridge"))).get("")
     url = str(about[0].get("url", "")) if about else ""
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") or None
+
+
+def alerts(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
+    """List what fires, the worst first: in Alertmanager, in Grafana, and of what was posted here.
+
+    Exit code 1 where one of those that are asked did not answer: something may be missing.
+    """
+    from wxbridge.alerts import firing
+
+    async def read(settings: Config, database: Database) -> firing.FiringOverview:
+        from wxbridge.alerts.service import AlertMonitors, AlertService
+        from wxbridge.delivery.outbox import Outbox
+
+        service = AlertService(database, Outbox(database), monitors=AlertMonitors.of(settings))
+        try:
+            await service.reload_silences()
+            return await service.overview()
+        finally:
+            await service.close()
+
+    overview = with_database(config, read)
+    rows = [firing.as_json(each) for each in overview.alerts]
+    if not as_json:
+        rows = [_alert_row(row) for row in rows]
+    columns = ("id", "status", "alert", "labels", "since", "places", "held")
+    show(rows, as_json=as_json, columns=columns, empty="nothing fires")
+    for name, why in overview.missing.items():
+        say(f"{name} did not answer: {why}")
+    if overview.missing:
+        raise typer.Exit(FAILED)
+
+
+def _alert_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    """One alert as a line of the table."""
+    labels = ", ".join(f"{name}={value}" for name, value in row["labels"].items() if name != "alertname")
+    held = [f"silenced ({', '.join(row['silenced_by'])})"] if row["silenced_by"] else []
+    held += ["inhibited"] if row["inhibited"] else []
+    held += [f"{row['acked_by']} looks after it"] if row["acked_by"] else []
+    return {
+        "id": row["key"][:8],
+        "status": row["state"] or row["status"],
+        "alert": row["title"],
+        "labels": labels,
+        "since": row["since"],
+        "places": ", ".join(row["places"]),
+        "held": ", ".join(held),
+    }

@@ -14,12 +14,12 @@ from datetime import UTC, datetime
 from typing import Any, Self
 
 from wxbridge.config.types import WebSource
-from wxbridge.core.http import DEADLINE_SECONDS, MAX_ANSWER_BYTES, ApiClient, ApiError
+from wxbridge.core.credentials import ApiAddress
+from wxbridge.core.http import DEADLINE_SECONDS, MAX_ANSWER_BYTES, ApiClient, ApiError, ApiErrorTexts
 from wxbridge.core.json_values import as_labels, as_text, as_time
 from wxbridge.core.matchers import Matcher
 
 _ROOT = "/api/v2"
-_GRAFANA_ROOT = "/api/alertmanager/grafana/api/v2"
 _ALERTS_AT_ONCE = 200
 """How many alerts are read before other tasks get their turn."""
 _SILENCE_ID = re.compile(r"[0-9A-Fa-f-]{36}")
@@ -70,23 +70,24 @@ class Alertmanager:
         name: str = "Alertmanager",
         section: str = "alertmanager",
         root: str = _ROOT,
+        texts: ApiErrorTexts | None = None,
         deadline: float = DEADLINE_SECONDS,
         max_bytes: int = MAX_ANSWER_BYTES,
     ) -> None:
         self._name = name
-        self._client = ApiClient(source.address(name, section), deadline=deadline, max_bytes=max_bytes)
+        self._client = ApiClient(source.address(name, section), deadline=deadline, max_bytes=max_bytes, texts=texts)
         self._root = root
-
-    @classmethod
-    def of_grafana(cls, source: WebSource) -> Self:
-        """Make a client of the one within Grafana (unified alerting, version 9 and later)."""
-        return cls(source, name="Grafana", section="grafana", root=_GRAFANA_ROOT)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+    @property
+    def address(self) -> ApiAddress:
+        """Where it is, and how it is entered."""
+        return self._client.address
 
     async def close(self) -> None:
         """Close the connections."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
-from wxbridge.alerts.service import SilenceRequest
+from wxbridge.alerts.kept_silences import SilenceRequest
 from wxbridge.alerts.silences import Silence
 from wxbridge.alerts.store import SeenAlert
 from wxbridge.config.types import parse_duration

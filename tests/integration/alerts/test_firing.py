@@ -19,6 +19,7 @@ from wxbridge.config.types import WebSource
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.monitors.alertmanager import Alertmanager
+from wxbridge.monitors.grafana_alerts import GrafanaAlerts
 
 NOON = datetime(2026, 6, 5, 12, tzinfo=UTC)
 AM, GRAFANA, BRIDGE = ReportedBy.ALERTMANAGER, ReportedBy.GRAFANA, ReportedBy.BRIDGE
@@ -171,7 +172,7 @@ async def test_who_does_not_answer_is_named_and_the_others_are_told(tmp_path: Pa
             site(200, LISTED) as theirs,
             site(status, "") as refusing,
             Alertmanager(theirs) as alertmanager,
-            Alertmanager.of_grafana(refusing) as grafana,
+            GrafanaAlerts(refusing) as grafana,
         ):
             asking = AlertService(database, None, monitors=AlertMonitors(alertmanager, grafana))
             overview = await asking.overview()

@@ -32,6 +32,7 @@ from wxbridge.core.matchers import Matcher, parse_matchers
 from wxbridge.core.model import AlertGroup, AlertStatus
 from wxbridge.doctor import CHECKS, examine
 from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
+from wxbridge.monitors.grafana_alerts import GrafanaAlerts
 
 NOW = datetime.now(UTC).replace(microsecond=0)
 HOUR = timedelta(hours=1)
@@ -255,7 +256,7 @@ async def test_grafana_lists_its_alerts_as_its_webhook_tells_them(fake: Fake) ->
             }
         ]
     )
-    async with Alertmanager.of_grafana(WebSource(url=f"{fake.url}/sub")) as client:
+    async with GrafanaAlerts(WebSource(url=f"{fake.url}/sub")) as client:
         [only] = await read_listing(await client.list_alerts(), "grafana")
     assert fake.requests[0][1] == "/sub/api/alertmanager/grafana/api/v2/alerts"
     assert (only.alert.source, only.alert.status, only.alert.title) == ("grafana", AlertStatus.NO_DATA, "Disk")

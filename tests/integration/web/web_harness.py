@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from wxbridge import app
-from wxbridge.alerts.service import SilenceMade, SilenceRequest
+from wxbridge.alerts.kept_silences import SilenceMade, SilenceRequest
 from wxbridge.alerts.silences import Silence
 from wxbridge.alerts.store import SeenAlert
 from wxbridge.channels.manager import ChannelSetup

@@ -1,7 +1,8 @@
 """The commands about alerts: what fires, silencing it, looking after it.
 
-A silence is kept by the bridge, for what any monitor sends and for what it repeats itself; and where Alertmanager is
-configured there too, so that nobody else is told either. Both ends of it are one for those who ask.
+A silence is kept by the bridge, for what any monitor sends and for what it repeats itself; and in Alertmanager and
+Grafana too, where they are configured and it concerns them, so that nobody else is told either. All ends of it are one
+for those who ask.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from wxbridge.alerts.firing import (
     ReportedBy,
     covers_everything,
     speaks_of_bridge_labels,
+    speaks_of_grafana,
 )
-from wxbridge.alerts.service import KeptSilence, SilenceRequest
+from wxbridge.alerts.kept_silences import KeptSilence, SilenceMade, SilenceRequest
 from wxbridge.alerts.severity import EMOJI
 from wxbridge.bot.command import Command
 from wxbridge.bot.commands.alert_arguments import (
@@ -111,13 +113,10 @@ def _describe_whole(each: FiringAlert, overview: FiringOverview, command: Comman
 
 
 def _marks(each: FiringAlert, command: Command) -> list[str]:
-    marks = []
-    grafanas = each.places in ({ReportedBy.GRAFANA}, {ReportedBy.GRAFANA, ReportedBy.BRIDGE})
-    ours = [one[:MIN_SILENCE_ID_CHARS] for one in each.silenced_by if len(one) == MIN_SILENCE_ID_CHARS or not grafanas]
-    if ours:
-        marks.append(command.say("bot.alerts.silenced", ids=", ".join(dict.fromkeys(ours))))
-    elif each.silenced_by:
-        marks.append(command.say("bot.alerts.silenced_elsewhere"))
+    marks = [command.say("bot.alerts.broken")] if each.alert.state.casefold() == "error" else []
+    if each.silenced_by:
+        ids = dict.fromkeys(one[:MIN_SILENCE_ID_CHARS] for one in each.silenced_by)
+        marks.append(command.say("bot.alerts.silenced", ids=", ".join(ids)))
     if each.inhibited:
         marks.append(command.say("bot.alerts.inhibited"))
     if each.ack:
@@ -158,12 +157,13 @@ async def silence(command: Command) -> str:
     if covers_everything(matchers):
         raise command.refuse("bot.alerts.everything")
     request = SilenceRequest(
-        matchers,
+        tuple(matchers),
         command.at.timestamp(),
         asked.ends_at.timestamp(),
         _name(command),
         asked.comment,
         in_alertmanager=in_alertmanager,
+        in_grafana=speaks_of_grafana(matchers, overview.alerts),
     )
     made = await command.services.alerts.silence(request)
     covered = sum(each.fulfils(matchers) for each in overview.alerts)
@@ -173,9 +173,14 @@ async def silence(command: Command) -> str:
         command.say("bot.alerts.covers" if covered else "bot.alerts.covers_none", n=covered),
         command.say("bot.alerts.to_end", id=made.id[:MIN_SILENCE_ID_CHARS]),
     ]
-    if made.problem:
-        lines.append(command.say("bot.alerts.here_only", why=made.problem))
-    return "\n".join(lines)
+    return "\n".join([*lines, *problem_lines(made, command.language)])
+
+
+def problem_lines(made: SilenceMade, language: Language) -> Iterable[str]:
+    """Say who does not keep a silence that they were asked to keep, and why."""
+    for name, why in made.problems.items():
+        key = "bot.alerts.not_there_too" if made.ids_elsewhere else "bot.alerts.here_only"
+        yield say(key, language, name=name, why=why)
 
 
 def _name(command: Command) -> str:

@@ -15,10 +15,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.grafana import EDITOR_TOKEN, TOKEN, FakeGrafana
 from tests.fakes.real_monitors import needs_alertmanager, post_alerts, run_alertmanager
 from tests.integration.bot.bot_harness import Asker, services
 from tests.support import free_port
@@ -26,16 +26,18 @@ from wxbridge.alerts import store
 from wxbridge.alerts.firing import FiringOverview
 from wxbridge.alerts.service import AlertMonitors, AlertService
 from wxbridge.alerts.silences import Silence
+from wxbridge.alerts.sources import grafana_legacy
 from wxbridge.bot.command import Permission
 from wxbridge.bot.commands import list_command_kinds
 from wxbridge.bot.commands.alert_arguments import parse_query, parse_silence
 from wxbridge.bot.commands.alerts import MAX_ALERTS, MAX_CHOICES
-from wxbridge.config.types import WebSource
+from wxbridge.config.types import GrafanaSettings, WebSource
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.text.i18n import Language
 from wxbridge.monitors.alertmanager import Alertmanager
+from wxbridge.monitors.grafana_alerts import GrafanaAlerts
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOON = datetime(2026, 6, 5, 12, tzinfo=SHANGHAI)
@@ -373,39 +375,113 @@ async def test_without_an_answer_from_alertmanager_the_bridge_alone_silences_and
         assert "cannot be reached" in await chat.ask("unsilence 12345678")
 
 
+# ---------------------------------------------------------------- with Grafana
+
+
 @pytest_asyncio.fixture
-async def grafana() -> AsyncIterator[tuple[Alertmanager, list[Any]]]:
-    answers: list[Any] = [403]  # a status, then what is in the answer
+async def grafana() -> AsyncIterator[FakeGrafana]:
+    async with FakeGrafana() as fake:
+        yield fake
 
-    async def answer(_request: web.Request) -> web.Response:
-        return web.json_response(answers[1:]) if answers[0] == 200 else web.Response(status=answers[0])
 
-    app = web.Application()
-    app.router.add_get("/api/alertmanager/grafana/api/v2/alerts", answer)
-    runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    async with Alertmanager.of_grafana(WebSource(url=f"http://127.0.0.1:{runner.addresses[0][1]}")) as client:
-        yield client, answers
-    await runner.cleanup()
+def of(fake: FakeGrafana, token: str = TOKEN) -> GrafanaAlerts:
+    return GrafanaAlerts(WebSource(url=fake.url, token=token))
+
+
+def listed(name: str, silenced_by: tuple[str, ...] = (), **labels: str) -> dict[str, Any]:
+    status = {"state": "active", "silencedBy": list(silenced_by), "inhibitedBy": []}
+    return {"labels": {"alertname": name, **labels}, "fingerprint": name, "annotations": {}, "status": status}
 
 
 async def test_a_grafana_that_refuses_is_passed_over_in_a_line_and_one_without_alerting_without_a_word(
-    make: Callable[..., Chat], grafana: tuple[Alertmanager, list[Any]]
+    make: Callable[..., Chat], grafana: FakeGrafana
 ) -> None:
-    client, answers = grafana
-    chat = make(grafana=client)
-    assert await chat.ask("alerts") == "⚠️ Grafana did not answer"
-    await chat.fires(DISK)
-    assert (await chat.ask("告警", "zh")).splitlines()[-1] == "⚠️ Grafana 没有应答"
-    status = {"state": "suppressed", "silencedBy": ["11111111-2222-3333-4444-555555555555"], "inhibitedBy": []}
-    answers[:] = [404]
-    assert len((await chat.ask("alerts")).splitlines()) == 2
-    answers[:] = [200, {"labels": {"alertname": "G"}, "fingerprint": "1", "status": status}]
-    lines = (await chat.ask("alerts")).splitlines()
-    assert lines[0] == "2 firing, 1 of them silenced"
-    assert lines[2].endswith("] G · 🔕 silenced in Grafana")
-    assert len(lines) == 3
+    async with of(grafana) as client:
+        chat = make(grafana=client)
+        grafana.broken = 403
+        assert await chat.ask("alerts") == "⚠️ Grafana did not answer"
+        await chat.fires(DISK)
+        assert (await chat.ask("告警", "zh")).splitlines()[-1] == "⚠️ Grafana 没有应答"
+        grafana.broken = 0
+        assert len((await chat.ask("alerts")).splitlines()) == 2
+        grafana.alerting.kind = "unified"
+        grafana.alerting.alerts = [listed("G", ("11111111-2222-3333-4444-555555555555",))]
+        lines = (await chat.ask("alerts")).splitlines()
+        assert lines[0] == "2 firing, 1 of them silenced"
+        assert lines[2].endswith("] G · 🔕 silenced (11111111)")
+        assert len(lines) == 3
+
+
+async def test_rules_of_legacy_alerting_are_listed_with_those_without_data_or_evaluation_told_apart(
+    make: Callable[..., Chat], grafana: FakeGrafana
+) -> None:
+    grafana.alerting.kind = "legacy"
+    posted = {"ruleId": 5, "ruleName": "磁盘快满了", "state": "alerting", "orgId": 1, "tags": {"severity": "critical"},
+              "title": "[Alerting] 磁盘快满了", "ruleUrl": "http://grafana.example.com/d/al/x?viewPanel=5"}  # fmt: skip
+    async with of(grafana) as client:
+        chat = make(grafana=client)
+        await chat.fires(*grafana_legacy.read(posted).alerts)
+        lines = (await chat.ask("alerts")).splitlines()
+        assert lines[0] == "2 firing, 1 no data"
+        assert "磁盘快满了 · critical" in lines[1], "the tags are known from the notification alone"
+        assert lines[1].startswith("🔥")
+        assert lines[2].startswith("🔥")
+        assert lines[2].endswith("· ⚠️ cannot be evaluated")
+        assert lines[3].startswith("⚪")
+        assert "没有值" in lines[3]
+        assert len(lines) == 4, "what was posted and what is listed are one"
+        answer = await chat.ask("silence alertname=磁盘快满了 2h")
+    assert "⚠️" not in answer, "it has no silences, and nothing is wrong"
+
+
+async def test_a_silence_of_grafana_s_alert_is_kept_there_too_and_ended_there(
+    make: Callable[..., Chat], grafana: FakeGrafana
+) -> None:
+    grafana.alerting.kind, kept = "unified", grafana.alerting.silences
+    grafana.alerting.alerts = [listed("CPU", instance="web-1", grafana_folder="Infra")]
+    async with of(grafana, EDITOR_TOKEN) as client:
+        chat = make(grafana=client)
+        await chat.fires(DISK)
+        answer = await chat.ask(f"silence {await chat.id_of('CPU')} 2h why not")
+        [(made, theirs)] = kept.items()
+        assert f"To end it: unsilence {made[:8]}" in answer
+        assert "⚠️" not in answer
+        assert [(each["name"], each["value"]) for each in theirs["matchers"]] == [
+            ("alertname", "CPU"),
+            ("instance", "web-1"),
+        ]
+        [line] = (await chat.ask("silences")).splitlines()
+        assert line.startswith(f"🔕 {made[:8]} until ")
+        assert (await chat.ask(f"unsilence {made[:8]}")).startswith("🔔 Ended: ")
+        assert theirs["status"] == {"state": "expired"}
+        assert await chat.silences() == []
+
+        await chat.ask("silence team=db 2h")
+        await chat.ask("silence source=grafana instance=web-1 2h")
+        assert len(kept) == 1, "it concerns no alert of Grafana's, or Grafana does not know the label"
+
+
+async def test_where_grafana_s_token_may_not_silence_the_bridge_does_and_says_so(
+    make: Callable[..., Chat], grafana: FakeGrafana
+) -> None:
+    grafana.alerting.kind, grafana.alerting.alerts = "unified", [listed("CPU", instance="web-1")]
+    async with of(grafana) as client:
+        chat = make(grafana=client)
+        answer = await chat.ask("silence instance=web-1 2h")
+        assert "⚠️ Silenced by this bridge only. Grafana at http" in answer
+        assert "silences are taken from the role Editor" in answer
+        [kept] = await chat.silences()
+        assert (await chat.ask(f"unsilence {kept.id}")).startswith("🔔 Ended: ")
+
+
+def test_an_alertmanager_that_is_grafana_s_own_is_one_with_it() -> None:
+    grafana = GrafanaSettings(url="http://g:3000/sub", token="viewer")
+    alertmanager = WebSource(url="http://g:3000/sub/api/alertmanager/grafana", token="editor")
+    monitors = AlertMonitors.of_sources(alertmanager, grafana)
+    assert monitors.alertmanager is None
+    assert monitors.grafana is not None
+    assert monitors.grafana.address.base == "http://g:3000/sub"
+    assert monitors.grafana.address.token == "editor"
 
 
 # ---------------------------------------------------------------- the table, and what people write

@@ -12,12 +12,13 @@ from wxbridge.alerts.firing import (
     FiringOverview,
     covers_everything,
     speaks_of_bridge_labels,
+    speaks_of_grafana,
 )
+from wxbridge.alerts.kept_silences import KeptSilence, SilenceRequest
 from wxbridge.alerts.pictures import AlertPictureOptions
-from wxbridge.alerts.service import KeptSilence, SilenceRequest
 from wxbridge.alerts.severity import severity_of
 from wxbridge.bot.commands.alert_arguments import MAX_COMMENT_CHARS, end_after, parse_query
-from wxbridge.bot.commands.alerts import missing_lines, short_ids
+from wxbridge.bot.commands.alerts import missing_lines, problem_lines, short_ids
 from wxbridge.config.types import parse_duration
 from wxbridge.core.errors import BadBody, WxbridgeError
 from wxbridge.core.model import PictureSpec
@@ -41,7 +42,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     overview = await _overview(visit)
     if "silence" in visit.query:
         return {"form": _describe_form(visit, overview), "choices": FOR}
-    silences = await visit.services.alerts.list_silences(with_grafana=True)
+    silences = await visit.services.alerts.list_silences()
     wanted = visit.query.get("text", "").strip()
     found = [each for each in overview.alerts if not wanted or wanted.lower() in _words(each)]
     pictures = await _preview_pictures(visit, found[:MAX_SHOWN])
@@ -125,6 +126,7 @@ async def _silence(visit: PageVisit, form: ConsoleForm) -> str:
         SilenceRequest(
             query.matchers, visit.now, ends_at.timestamp(), _by(form), _comment(form),
             in_alertmanager=not speaks_of_bridge_labels(query.matchers),
+            in_grafana=speaks_of_grafana(query.matchers, overview.alerts),
         )
     )  # fmt: skip
     visit.memory.overview.clear()
@@ -134,9 +136,7 @@ async def _silence(visit: PageVisit, form: ConsoleForm) -> str:
         say("bot.alerts.silenced_now", language, end=end, matchers=matchers),
         say("bot.alerts.covers" if covered else "bot.alerts.covers_none", language, n=covered),
     ]
-    if made.problem:
-        lines.append(say("bot.alerts.here_only", language, why=made.problem))
-    return "\n".join(lines)
+    return "\n".join([*lines, *problem_lines(made, language)])
 
 
 async def _expire(visit: PageVisit, form: ConsoleForm) -> str:
