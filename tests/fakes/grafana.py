@@ -29,7 +29,7 @@ from tests.fakes.grafana_pages import (
     SOLO_PANEL,
 )
 
-TOKEN = "glsa_fake_service_account_token"
+TOKEN, EDITOR_TOKEN = "glsa_fake_service_account_token", "glsa_editor"
 USER, PASSWORD = "wx", "sesame 芝麻"
 MAX_ORG = 3
 """The last organisation that the account of the sessions is in. Tokens are of the first."""
@@ -99,7 +99,7 @@ class FakeGrafana:
         self.port = 0
         # Who may enter.
         self.anonymous = anonymous
-        self.roles = {TOKEN: "Viewer"}
+        self.roles = {TOKEN: "Viewer", EDITOR_TOKEN: "Editor"}
         self.sessions: set[str] = set()
         self.refuse_sessions, self.account_org = False, "1"
         """The organisation is that of the sessions' account; `orgId` in an address changes it for good."""

@@ -16,6 +16,7 @@ import typer
 from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, fail, read_config, say, show, with_database
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.schema import Config
+from wxbridge.core import logging
 from wxbridge.core.database import Database
 from wxbridge.core.model import Capabilities, MessageState, Picture, Priority, Text
 from wxbridge.core.state_lock import is_held
@@ -168,6 +169,8 @@ def alerts(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
     Exit code 1 where one of those that are asked did not answer: something may be missing.
     """
     from wxbridge.alerts import firing
+
+    logging.configure("auto", "error")
 
     async def read(settings: Config, database: Database) -> firing.FiringOverview:
         from wxbridge.alerts.service import AlertMonitors, AlertService

@@ -55,6 +55,10 @@ COMMANDS = {
         "Run the WeChat that ships with wxbridge: a gateway, and a page to look at and to talk in.",
     ),
     "schema": ("service:schema", "Print the JSON Schema of jobs.yaml, for editors."),
+    "alerts": (
+        "alerts:alerts",
+        "List what fires, the worst first: in Alertmanager, in Grafana, and of what was posted here.",
+    ),
     "alert": ("alerts:alert", "Test alerts."),
     "routes": ("routes:routes", "Where alerts go."),
     "silences": ("silences:app", "What is to be quiet for a while."),
