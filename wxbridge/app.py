@@ -400,6 +400,7 @@ class App:
             metrics=self.metrics,
             clock=SystemClock(),
             read_again=self.alerts.reload_silences,
+            shift_alerts=self.alerts.shift_times,
             publisher=make_publisher(config.pictures.publish),
         )
         return _ConfiguredParts(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import islice
 
@@ -35,7 +35,7 @@ def _prepare(alert: Alert, instance: str) -> Alert:
         title=_cut(alert.title),
         labels=_cut_labels(alert.labels),
         annotations=_cut_labels(alert.annotations, MAX_TEXT_CHARS),
-        values=tuple(_cut_value(value) for value in alert.values[:MAX_LABELS]),
+        values=_cut_values(alert.values),
         state=_cut(alert.state),
         sender=sender,
     )
@@ -50,6 +50,11 @@ def _is_short(alert: Alert) -> bool:
     if any(len(text) > MAX_TEXT_CHARS for text in alert.annotations.values()):
         return False
     return chars <= MAX_LABEL_CHARS
+
+
+def _cut_values(values: Sequence[Value]) -> tuple[Value, ...]:
+    found = tuple(_cut_value(value) for value in values[:MAX_LABELS])
+    return found if len(values) <= MAX_LABELS else (*found, Value("…", text=f"+{len(values) - MAX_LABELS}"))
 
 
 def _cut_value(value: Value) -> Value:

@@ -177,6 +177,11 @@ class KnownAlerts:
             silence = min(max(SILENT_INTERVALS * known.said_every, MIN_SILENCE_SECONDS), MAX_SILENCE_SECONDS)
         return Hearing(now + silence, known.said_every)
 
+    def shift_times(self, by: float) -> None:
+        """Let what was heard and told keep its age after the clock was set back by so many seconds (on: negative)."""
+        for key, known in self._alerts.items():
+            self._alerts[key] = replace(known, heard_at=known.heard_at - by, told_at=known.told_at - by)
+
     def end(self, keys: Iterable[str]) -> None:
         """Note that silence ended alerts (`store.end_unheard`)."""
         for key in keys:

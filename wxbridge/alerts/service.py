@@ -156,6 +156,11 @@ class AlertService:
         """Read again what another process may have changed. Raises `StorageError`."""
         await self.database.read(lambda c: self.state.silences.reload(c, now=self.clock()))
 
+    async def shift_times(self, by: float) -> None:
+        """Go on after the clock was set back by so many seconds (on: negative). Raises `StorageError`."""
+        await self.database.run(lambda c: store.shift_times(c, by))
+        self.state.known.shift_times(by)
+
     async def close_retired(self) -> None:
         """Let go of the connections of earlier configurations, once nobody uses them any more."""
         while self._retired:

@@ -213,6 +213,12 @@ def end_unheard(connection: Connection, *, now: float, limit: int = 500) -> list
     return keys
 
 
+def shift_times(connection: Connection, by: float) -> None:
+    """Let silence last as long as it would have, after the clock was set back by so many seconds (on: negative)."""
+    shifted = {"over_at": alerts.c.over_at - by, "updated_at": alerts.c.updated_at - by}
+    connection.execute(sa.update(alerts).where(_OVER).values(shifted))
+
+
 def prune_alerts(
     connection: Connection, *, resolved_before: float, unheard_before: float, limit: int = 1000
 ) -> list[str]:

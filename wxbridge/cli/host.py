@@ -7,6 +7,7 @@ import json
 import signal
 import socket
 import time
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -41,7 +42,7 @@ def _seconds(text: str) -> float:
     return seconds
 
 
-def host(
+def host(  # noqa: PLR0913, PLR0917 - each by its name
     name: Annotated[str | None, typer.Argument(help="A machine that the bridge watches; all when not given.")] = None,
     push: Annotated[
         str | None, typer.Option(metavar="URL", help="Measure this machine, and post to that bridge.")
@@ -57,6 +58,10 @@ def host(
         list[str] | None,
         typer.Option(metavar="NAME", help="A temperature sensor to leave out; may be given several times."),
     ] = None,
+    disk: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MOUNT", help="A mount point to look at; may be given several times.", show_default="all"),
+    ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -64,12 +69,13 @@ def host(
     if push is not None:
         write_in_background()
     logging.configure("auto", "info" if push else "warning")
+    options = {"disks": tuple(disk or ()), "skipped": tuple(skip_sensor or ())}
     if push is not None:
-        _push(push, token, called, _seconds(every), skip_sensor or [])
+        _push(push, token, called, _seconds(every), options)
         return
     watched = _kept(config)
     if watched is None or (not watched and name is None):
-        found = [_measured(skip_sensor or [])]
+        found = [_measured(options)]
         if name is not None and name != found[0].name:
             raise fail(f"no bridge watches {name!r} here: its jobs.yaml has no `host:` section, or there is none", 2)
     else:
@@ -79,17 +85,17 @@ def host(
     _show(found, config, as_json=as_json)
 
 
-def _push(url: str, token: str | None, name: str | None, every: float, skipped: list[str]) -> None:
+def _push(url: str, token: str | None, name: str | None, every: float, options: Mapping[str, Any]) -> None:
     from wxbridge.config.hosts import host_name, safe_name
 
     try:
         called = host_name(name) if name is not None else safe_name(socket.gethostname())
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--name") from None
-    asyncio.run(_pushing(url, token, called, every, skipped))
+    asyncio.run(_pushing(url, token, called, every, options))
 
 
-async def _pushing(url: str, token: str | None, name: str, every: float, skipped: list[str]) -> None:
+async def _pushing(url: str, token: str | None, name: str, every: float, options: Mapping[str, Any]) -> None:
     import aiohttp
 
     from wxbridge.hosts.push import Pusher, hook_url, poster
@@ -111,7 +117,7 @@ async def _pushing(url: str, token: str | None, name: str, every: float, skipped
     say(f"{name}: measuring every {every:g} s, posting to {hook.partition('?')[0]}")
     async with aiohttp.ClientSession() as session:
         with suppress(asyncio.CancelledError):
-            await Pusher(name, every, Sensors(skipped=skipped), poster(session, hook, token)).run()
+            await Pusher(name, every, Sensors(**options), poster(session, hook, token)).run()
 
 
 def _kept(config: Path | None) -> list[Host] | None:
@@ -129,13 +135,13 @@ def _kept(config: Path | None) -> list[Host] | None:
     return with_database(config, read)
 
 
-def _measured(skipped: list[str]) -> Host:
+def _measured(options: Mapping[str, Any]) -> Host:
     """This machine, by two samples."""
     from wxbridge.config.hosts import safe_name
     from wxbridge.hosts.samples import Host, Sample, make_history
     from wxbridge.hosts.sensors import Sensors
 
-    sensors = Sensors(skipped=skipped)
+    sensors = Sensors(**options)
     sensors.sample()
     time.sleep(BETWEEN)
     sample = Sample(time.time(), sensors.sample())

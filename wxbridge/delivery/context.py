@@ -109,6 +109,8 @@ class DeliveryContext:
     clock: SystemClock
     read_again: Callable[[], Awaitable[None]] | None = None
     """Another process has written: read again what is kept in memory."""
+    shift_alerts: Callable[[float], Awaitable[None]] | None = None
+    """The clock was set back by so many seconds: alerts keep their age. Raises `StorageError`."""
     publisher: PicturePublisher | None = None
     """None where nothing is configured."""
     been_online: set[str] = field(default_factory=set)

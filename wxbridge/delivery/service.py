@@ -169,6 +169,8 @@ class Delivery:
         by = (skew if self._skew is None else self._skew) - skew
         if abs(by) > MIN_CLOCK_SHIFT_SECONDS:
             await self._context.outbox.shift_times(by=by, since=wall - DAY_SECONDS + min(by, 0.0))
+            if self._context.shift_alerts:
+                await self._context.shift_alerts(by)
             log.warning("the clock was set back" if by > 0 else "the clock was set on", seconds=round(abs(by), 1))
             self._context.outbox.wake()
             if self._clock_told is None or boot - self._clock_told >= CLOCK_TOLD_EVERY_SECONDS:

@@ -298,6 +298,20 @@ async def test_three_of_the_senders_intervals_without_a_word_mean_that_it_is_ove
     assert len(await harness.told("ops")) == told
 
 
+@pytest.mark.parametrize("by", [-HOUR, HOUR])
+async def test_a_clock_that_is_set_makes_no_silence_longer_or_shorter(make: Make, by: float) -> None:
+    harness = make(routes=[route("ops")])
+    for _ in range(3):
+        await harness.post(fires("Disk"))
+        harness.clock.advance(20 * MINUTE)
+    harness.clock.jump(-by)
+    await harness.service().shift_times(by)
+    await harness.look(39 * MINUTE)
+    assert await firing(harness) == ["Disk"]
+    await harness.look(2 * MINUTE)
+    assert await firing(harness) == []
+
+
 async def test_a_route_says_how_long_silence_means_over(make: Make) -> None:
     harness = make(routes=[route("ops", resolve_timeout=5 * MINUTE), route("boss")])
     await harness.post(fires("Disk"))
