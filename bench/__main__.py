@@ -1,4 +1,7 @@
-"""`python -m bench [NAME…]`: measure and print one table. Bounded in time; Ctrl-C leaves nothing behind."""
+"""`python -m bench [NAME…]`: measure and print one table. Bounded in time; Ctrl-C leaves nothing behind.
+
+`python -m bench grafana --url … --token …` takes pictures of a real Grafana instead.
+"""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from bench.grafana_dashboards import SLOW_SECONDS, SLOW_SOURCE, Board, Generation, Json, Mark, boards, new_boards
+from bench.grafana_api import Api
+from bench.grafana_dashboards import SLOW_SECONDS, SLOW_SOURCE, Board, Generation, Mark, boards, new_boards
+from bench.grafana_rules import RULES, tell_rules
 
 CELL = 12
 """Pixels of a cell's side in which colours are looked for."""
@@ -66,31 +68,6 @@ def count_patches(pixels: np.ndarray, mark: Mark) -> int:
 # ---------------------------------------------------------------- loading
 
 
-class Api:
-    """Grafana's API as far as the bench asks it."""
-
-    def __init__(self, session: ClientSession, base: str) -> None:
-        self._session = session
-        self._base = base.rstrip("/")
-
-    async def ask(self, method: str, path: str, body: Json | None = None, *, missing: bool = False) -> Json:
-        """Ask; `missing` permits a 404.
-
-        Raises:
-            RuntimeError: it refused; the text says what.
-        """
-        async with self._session.request(method, self._base + path, json=body) as response:
-            if response.status >= 400 and not (missing and response.status == 404):
-                raise RuntimeError(f"{method} {path}: {response.status} {(await response.text())[:300]}")
-            return dict(await response.json(content_type=None) or {}) if response.status < 400 else {}
-
-    async def set_source(self, name: str, kind: str, url: str = "") -> None:
-        """Make a data source anew."""
-        await self.ask("DELETE", f"/api/datasources/name/{name}", missing=True)
-        body = {"name": name, "uid": name, "type": kind, "access": "proxy", "url": url}
-        await self.ask("POST", "/api/datasources", body)
-
-
 @dataclass
 class Shelf:
     """What was loaded into a Grafana of that version."""
@@ -99,10 +76,15 @@ class Shelf:
     boards: list[Board]
 
 
+def generation_of(version: str) -> Generation:
+    """Tell the generation of a version such as `9.4.0-pre`."""
+    return Generation(int(version.partition(".")[0]))
+
+
 async def load(api: Api, slow_url: str) -> Shelf:
     """Load the sources and dashboards that fit the Grafana's version."""
     version = str((await api.ask("GET", "/api/health"))["version"])
-    generation = Generation(int(version.partition(".")[0]))
+    generation = generation_of(version)
     await api.set_source(generation.source, generation.source_type)
     await api.set_source(SLOW_SOURCE, "prometheus", slow_url)
     shelf = boards(generation)
@@ -141,17 +123,18 @@ async def slow_prometheus() -> AsyncIterator[str]:
 
 @dataclass
 class Outcome:
-    """What became of one dashboard's pictures."""
+    """What became of one case's pictures."""
 
-    board: Board
+    case: str
+    expected: int
     seen: list[int] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
-    note: str = ""
+    notes: list[str] = field(default_factory=list)
 
     @property
     def right(self) -> bool:
         """Whether every picture has every mark."""
-        return not self.note and all(seen == self.board.expected for seen in self.seen)
+        return all(seen == self.expected for seen in self.seen)
 
 
 async def shoot(url: str, token: str, board: Board, pictures: Path | None) -> Outcome:
@@ -163,20 +146,43 @@ async def shoot(url: str, token: str, board: Board, pictures: Path | None) -> Ou
     from wxbridge.core.pictures import PageRequest
     from wxbridge.pictures.renderer import PictureRenderer
 
-    outcome = Outcome(board)
+    outcome = Outcome(board.title, board.expected)
+    if board.unmarked:
+        outcome.notes.append(f"{board.unmarked} more without a mark")
     async with PictureRenderer(grafana=GrafanaSettings(url=url, token=SecretStr(token))) as renderer:
-        for number, name in enumerate(("cold", "warm")):
+        for name in ("cold", "warm"):
             began = time.perf_counter()
             try:
                 png = await renderer.draw(PageRequest(f"/d/{board.uid}/bench").to_spec())
             except PictureError as error:
-                outcome.note = f"{name}: {error}"
+                outcome.notes.append(f"{name}: {error}")
                 png = b""
             outcome.seconds.append(time.perf_counter() - began)
             outcome.seen.append(count_marks(png, board.marks) if png else 0)
-            if pictures is not None and png:
-                await asyncio.to_thread((pictures / f"{board.uid}-{number}.png").write_bytes, png)
+            if png:
+                _keep(pictures, f"{board.uid}-{name}", png)
     return outcome
+
+
+async def watch_rules(api: Api, url: str, token: str, version: str, pictures: Path | None) -> list[Outcome]:
+    """Have the program tell of rules in every state: how many states were told, how many pictures came."""
+    outcome = await tell_rules(api, generation_of(version), url, token)
+    told, board = outcome.told, outcome.board
+    panels = sum(count_marks(png, board.marks) > 0 for png in told.pictures)
+    for number, png in enumerate(told.pictures):
+        _keep(pictures, f"{board.uid}-{number}", png)
+    if pictures is not None:
+        (pictures / f"{board.uid}.txt").write_text("\n\n".join(told.texts), encoding="utf-8")
+    wrong = [rule.title for rule in RULES if not told.right(rule)]
+    states = Outcome("Bench: rules, states told", len(RULES), [len(RULES) - len(wrong)], [outcome.seconds], wrong)
+    drawn = sum(rule.drawn for rule in RULES)
+    note = f"{panels} of a panel, {len(told.pictures) - panels} of charts"
+    return [states, Outcome("Bench: rules, pictures", drawn, [len(told.pictures)], [outcome.seconds], [note])]
+
+
+def _keep(pictures: Path | None, name: str, png: bytes) -> None:
+    if pictures is not None:
+        (pictures / f"{name}.png").write_bytes(png)
 
 
 # ---------------------------------------------------------------- the command
@@ -190,14 +196,10 @@ def show(version: str, outcomes: Sequence[Outcome]) -> None:
     for name in ("version", "case", "panels right", "cold", "warm", "note"):
         table.add_column(name, overflow="fold", no_wrap=name != "note")
     for each in outcomes:
-        of = each.board.expected
-        panels = " / ".join(str(seen) for seen in dict.fromkeys(each.seen)) + f" of {of}"
-        unmarked = f"{each.board.unmarked} more without a mark" if each.board.unmarked else ""
-        note = "; ".join(filter(None, (each.note, unmarked)))
+        panels = " / ".join(str(seen) for seen in dict.fromkeys(each.seen)) + f" of {each.expected}"
+        cold, *warm = (f"{seconds:.1f} s" for seconds in each.seconds)
         style = None if each.right else "red"
-        table.add_row(
-            version, each.board.title, panels, *(f"{seconds:.1f} s" for seconds in each.seconds), note, style=style
-        )
+        table.add_row(version, each.case, panels, cold, *(warm or [""]), "; ".join(each.notes), style=style)
     console = Console()
     (console if console.is_terminal else Console(width=160)).print(table, markup=False)
 
@@ -210,19 +212,29 @@ async def run(arguments: argparse.Namespace) -> int:
         slow_prometheus() as slow_url,
         ClientSession(headers=headers, timeout=ClientTimeout(total=60)) as session,
     ):
-        shelf = await load(Api(session, arguments.url), slow_url)
+        api = Api(session, arguments.url)
+        shelf = await load(api, slow_url)
         for board in shelf.boards:
-            if not arguments.cases or board.uid.removeprefix("bench-") in arguments.cases:
+            if _is_wanted(arguments, board.uid.removeprefix("bench-")):
                 print(f"{shelf.version}: {board.title} …", file=sys.stderr, flush=True)
                 outcomes.append(await shoot(arguments.url, arguments.token, board, arguments.pictures))
+        if _is_wanted(arguments, "rules"):
+            print(f"{shelf.version}: rules in every state …", file=sys.stderr, flush=True)
+            outcomes += await watch_rules(api, arguments.url, arguments.token, shelf.version, arguments.pictures)
     show(shelf.version, outcomes)
     return int(not all(each.right for each in outcomes))
+
+
+def _is_wanted(arguments: argparse.Namespace, case: str) -> bool:
+    return not arguments.cases or case in arguments.cases
 
 
 def main(words: Sequence[str]) -> int:
     """Measure what the command line says."""
     parser = argparse.ArgumentParser(prog="bench grafana", description=__doc__)
-    parser.add_argument("cases", nargs="*", help="of most, sixty, streaming, slow, every, closed, tabs, grid; else all")
+    parser.add_argument(
+        "cases", nargs="*", help="of most, sixty, streaming, slow, every, closed, tabs, grid, rules; else all"
+    )
     parser.add_argument("--url", required=True, help="Grafana's address")
     parser.add_argument("--token", required=True, help="of a service account (or an API key) of role Admin")
     parser.add_argument("--pictures", type=Path, help="a folder that the pictures are put into")
