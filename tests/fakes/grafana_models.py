@@ -22,7 +22,7 @@ KAFKA = {
     "title": "Kafka 集群",
     "time": {"from": "now-3h", "to": "now"},
     "templating": {"list": [
-        variable("host", "web-1", multi=True, includeAll=True),
+        variable("host", "web-1", multi=True, includeAll=True, label="主机"),
         variable("topic", "orders", options=[{"text": "Orders", "value": "t_orders"}]),
     ]},
     "panels": [

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from wxbridge.bot.commands.graph_names import NoSuchPanel, find_panels, find_variable
+from wxbridge.bot.commands.graph_names import NoSuchPanel, find_panels
 from wxbridge.bot.commands.graph_requests import PANEL_KEYS, DashboardAddress
 from wxbridge.bot.commands.graphs import read_address
 from wxbridge.config.schema import Config
@@ -83,7 +83,7 @@ async def _check_named(named: NamedDashboard, dashboards: Dashboards) -> list[Fi
         missing = f"there is no dashboard {uid}" + (f" in organisation {org}" if org else "")
         return [Finding(named.name, FindingState.BAD, missing, "correct its `url`, or let the account see it")]
     panels = [each for each in named.panels if not _has_panel(model, each)]
-    variables = [each for each in named.variables if find_variable(model, each) is None]
+    variables = [each for each in named.variables if model.find_variable(each) is None]
     findings = []
     if panels:
         known = ", ".join(f"{each.id} {each.title}".strip() for each in model.panels[:20]) or "none"

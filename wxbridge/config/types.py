@@ -360,6 +360,9 @@ OrgId = Annotated[int, Field(ge=1)]
 class GrafanaSettings(WebSource):
     """Where Grafana is and how to get in; addresses in jobs may be relative to its `url`."""
 
+    public_url: BaseUrl | None = None
+    """Where people reach it, for the links in answers, and as addresses in jobs may begin; `url` when not given."""
+
 
 class S3Settings(Section):
     """A store that speaks S3: Amazon's, MinIO, Ceph, Aliyun OSS, … ."""

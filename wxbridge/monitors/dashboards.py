@@ -19,6 +19,7 @@ from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.http import ApiAnswer
 from wxbridge.core.pictures import is_dashboard_uid
+from wxbridge.core.text.normalise import fold
 from wxbridge.monitors.grafana import Grafana
 
 DEADLINE_SECONDS = 10.0
@@ -30,6 +31,8 @@ DASHBOARDS_PER_PAGE = 1000
 _MAX_PAGES = 5
 _MAX_KEPT_ANSWERS = 200
 _MAX_LAYOUT_DEPTH = 20
+ALL_VALUES = "$__all"
+"""The value of a variable that stands for all of its values."""
 _MAX_BYTES_AT_ONCE = 64 * 1024
 """How much JSON is decoded without leaving the event loop."""
 _ADDRESS = re.compile(r"/d/[^/?#]+/([^/?#]+)")
@@ -70,6 +73,8 @@ class DashboardVariable:
     name: str
     current: str = ""
     """What is chosen where nobody says, as people read it."""
+    current_values: tuple[str, ...] = ()
+    """The same as Grafana knows it."""
     is_multi: bool = False
     """Whether it may have several values at once."""
     has_all: bool = False
@@ -78,6 +83,10 @@ class DashboardVariable:
     """(text, value) of those that the model itself lists."""
     label: str = ""
     """What people see above it, in place of its name."""
+
+    def text_of(self, value: str) -> str:
+        """Give a value as people read it: by the model's own list, else as it is."""
+        return next((text for text, each in self.values if each == value and text), value)
 
 
 @dataclass(frozen=True)
@@ -92,6 +101,12 @@ class Dashboard:
     start: str = ""
     """The time range that it is saved with, as Grafana writes it: `now-6h`."""
     end: str = ""
+
+    def find_variable(self, name: str) -> DashboardVariable | None:
+        """Find a variable by its name, in large or small letters, else by its label, which is what people see."""
+        known = {fold(each.label): each for each in reversed(self.variables) if each.label}
+        known |= {fold(each.name): each for each in reversed(self.variables)}
+        return next((each for each in self.variables if each.name == name), None) or known.get(fold(name))
 
     def fill_title(self, title: str, values: Mapping[str, str]) -> str:
         """Fill the variables of a title (`$host`, `${host}`, `[[host]]`) in: from `values`, else the saved ones."""
@@ -350,12 +365,21 @@ def _read_variable(given: Mapping[str, Any]) -> DashboardVariable | None:
     name = _text(given.get("name"))
     if not name:
         return None
-    current = _mapping(given.get("current")).get("text")
-    shown = ", ".join(map(_text, current)) if isinstance(current, list) else _text(current)
+    current = _mapping(given.get("current"))
     options = [_mapping(each) for each in _list(given.get("options"))]
-    values = tuple((_text(each.get("text")), _text(each.get("value"))) for each in options)
-    label = _text(given.get("label"))
-    return DashboardVariable(name, shown, bool(given.get("multi")), bool(given.get("includeAll")), values, label)
+    return DashboardVariable(
+        name,
+        ", ".join(_texts(current.get("text"))),
+        _texts(current.get("value")),
+        bool(given.get("multi")),
+        bool(given.get("includeAll")),
+        tuple((_text(each.get("text")), _text(each.get("value"))) for each in options),
+        _text(given.get("label")),
+    )
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    return tuple(filter(None, map(_text, value if isinstance(value, list) else [value])))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -126,6 +126,11 @@ class Grafana:
         """Its address without a slash at the end, with the sub-path where it has one."""
         return self._base
 
+    @property
+    def public_base(self) -> str:
+        """Its address as people reach it, for links; without a slash at the end."""
+        return self._settings.public_url or self._base
+
     def owns(self, url: str) -> bool:
         """Whether a URL is below Grafana's own address (same scheme, host, port and sub-path).
 
@@ -167,7 +172,9 @@ class Grafana:
 
     def _absolute(self, address: str) -> str:
         if urlsplit(address).scheme:
-            return _normalize(address)
+            url, public = _normalize(address), self._settings.public_url
+            # As copied from a browser.
+            return self._base + url.removeprefix(public) if public and SiteCredentials(public).covers(url) else url
         if address.startswith("//"):
             return urlsplit(self._base).scheme + ":" + address
         path = "/" + address.lstrip("/")

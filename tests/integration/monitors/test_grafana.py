@@ -87,6 +87,13 @@ async def test_addresses_below_a_sub_path():
     assert grafana.owns("http://host:80/grafana/d/x")
 
 
+async def test_an_address_as_people_have_it_is_asked_for_where_the_bridge_reaches_it():
+    settings = GrafanaSettings(url="http://grafana:3000/sub", public_url="https://g.example.com/")
+    grafana = Grafana(settings)
+    assert grafana.page_url("https://G.example.com/d/k/o?a=1", kiosk=False) == "http://grafana:3000/sub/d/k/o?a=1"
+    assert grafana.page_url("https://g.example.com.evil/d/k", kiosk=False) == "https://g.example.com.evil/d/k"
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from wxbridge.core.text.normalise import fold
-from wxbridge.monitors.dashboards import Dashboard, DashboardHit, DashboardVariable, PanelInfo
+from wxbridge.monitors.dashboards import ALL_VALUES, Dashboard, DashboardHit, DashboardVariable, PanelInfo
 
 WHOLE_DASHBOARD = frozenset(("all", "whole", "kiosk", "*", "全部", "整个", "全图"))
 """Words in a panel's place that mean the whole dashboard."""
@@ -126,7 +126,7 @@ def read_variables(dashboard: Dashboard, given: Iterable[tuple[str, str]]) -> di
     """
     values: dict[str, tuple[str, ...]] = {}
     for name, text in given:
-        variable = find_variable(dashboard, name)
+        variable = dashboard.find_variable(name)
         if variable is None:
             raise NoSuchVariable(name)
         pieces = [each.strip() for each in re.split(r"[,，]", text)] if variable.is_multi else [text]
@@ -135,14 +135,7 @@ def read_variables(dashboard: Dashboard, given: Iterable[tuple[str, str]]) -> di
     return values
 
 
-def find_variable(dashboard: Dashboard, name: str) -> DashboardVariable | None:
-    """Find a variable by its name, else by its label, which is what people see; None where there is none."""
-    known = {fold(each.label): each for each in reversed(dashboard.variables) if each.label}
-    known |= {fold(each.name): each for each in reversed(dashboard.variables)}
-    return next((each for each in dashboard.variables if each.name == name), None) or known.get(fold(name))
-
-
 def _find_value(variable: DashboardVariable, text: str) -> str:
-    if variable.has_all and text.casefold() in ("all", "全部", "$__all"):
-        return "$__all"
+    if variable.has_all and text.casefold() in ("all", "全部", ALL_VALUES):
+        return ALL_VALUES
     return next((value for shown, value in variable.values if fold(shown) == fold(text)), text)

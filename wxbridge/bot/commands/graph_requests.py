@@ -25,10 +25,11 @@ from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import PictureSpec, Text
 from wxbridge.core.pictures import PageRequest, PanelAddress, PanelRequest
 from wxbridge.core.text import time_range
+from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.normalise import fold
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.time_range import Span
-from wxbridge.monitors.dashboards import Dashboard, DashboardHit, PanelInfo
+from wxbridge.monitors.dashboards import ALL_VALUES, Dashboard, DashboardHit, PanelInfo
 
 MAX_LISTED = 20
 """Lines of one list."""
@@ -68,13 +69,13 @@ class DashboardAddress:
         return org if org.isdigit() else ""
 
     @property
-    def values(self) -> dict[str, str]:
+    def values(self) -> dict[str, tuple[str, ...]]:
         """The variables by their names, each with all its values."""
-        joined: dict[str, str] = {}
+        found: dict[str, tuple[str, ...]] = {}
         for name, value in self.variables:
             plain = name.removeprefix("var-")
-            joined[plain] = f"{joined[plain]}, {value}" if plain in joined else value
-        return joined
+            found[plain] = (*found.get(plain, ()), value)
+        return found
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,7 @@ def make_reply(view: GraphView, model: Dashboard | None, base: str, command: Com
     when = time_range.format_range(view.span, _on_clock(command.at, view.timezone), command.language)
     if view.timezone != str(command.settings.timezone):
         when += f" {view.timezone}"
-    chosen = view.address.values
+    chosen = write_values(view.address.values, model, command.language)
     values = "  ".join(f"{name}={value}" for name, value in chosen.items())
     about = f" ({values})" if values else ""
     if not view.panels:
@@ -125,14 +126,38 @@ def make_reply(view: GraphView, model: Dashboard | None, base: str, command: Com
     for panel in view.panels[:MAX_PANELS]:
         spec = _request_panel(view, panel).to_spec(base + view.path(panel.id))
         note = ""
-        if panel.repeat and panel.repeat not in chosen:
+        if panel.repeat and not _is_one_value(view.address.values.get(panel.repeat, ())):
             note = command.say("bot.graphs.one_of_several", variable=panel.repeat)
-        title = describe_panel(panel, model, chosen, command)
+        title = describe_panel(panel, model, chosen | _first_of_repeat(panel, model, view.address.values), command)
         bodies += [Text(f"📈 {view.title} · {title}{about}\n{when}{note}\n{spec.link}"), spec]
     if left_out := view.panels[MAX_PANELS:][:MAX_LISTED]:
         names = ", ".join(f"{each.number}. {describe_panel(each, model, chosen, command)}" for each in left_out)
         bodies.append(Text(command.say("bot.graphs.left_out", n=MAX_PANELS, names=names)))
     return Reply(tuple(bodies))
+
+
+def write_values(values: Mapping[str, Sequence[str]], model: Dashboard | None, language: Language) -> dict[str, str]:
+    """Write variables' values for people, by name: as the dashboard calls them, several between commas."""
+    written: dict[str, str] = {}
+    for name, some in values.items():
+        variable = model.find_variable(name) if model else None
+        texts = [say("grafana.all", language) if each == ALL_VALUES else each for each in some]
+        written[name] = ", ".join(variable.text_of(each) if variable else each for each in texts)
+    return written
+
+
+def _is_one_value(values: Sequence[str]) -> bool:
+    return len(values) == 1 and values[0] != ALL_VALUES
+
+
+def _first_of_repeat(panel: PanelInfo, model: Dashboard | None, values: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """Give the value that a repeated panel is drawn with: alone, it is the first of its repeats."""
+    variable = model.find_variable(panel.repeat) if model and panel.repeat else None
+    if variable is None:
+        return {}
+    listed = [value for _, value in variable.values if value != ALL_VALUES]
+    some = [each for each in values.get(panel.repeat, variable.current_values) if each != ALL_VALUES] or listed
+    return {panel.repeat: variable.text_of(some[0])} if some else {}
 
 
 def _request_panel(view: GraphView, panel: PanelInfo) -> PanelRequest:
@@ -186,7 +211,7 @@ class GraphChoice:
             address=shown,
             title=(settings and settings.title) or (model.title if model else self.candidate.name),
             span=self._choose_span(_on_clock(self.command.at, zone)),
-            panels=self._choose_panels(shown.values),
+            panels=self._choose_panels(write_values(shown.values, model, self.command.language)),
             size=arguments.size or (parse_size(size) if size else None),
             theme=arguments.theme or (settings and settings.theme) or (theme if theme in ("light", "dark") else None),
             timezone=zone,

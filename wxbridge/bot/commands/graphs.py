@@ -214,7 +214,7 @@ async def _show(candidate: GraphCandidate, arguments: GraphArguments, command: C
     if model is not None and fold(" ".join(candidate.rest)) in PANEL_LISTING:
         return Reply((Text(_list_panels(candidate.name, model, command)),))
     view = GraphChoice(candidate, arguments, address, model, command).make_view()
-    return make_reply(view, model, dashboards.grafana.base, command)
+    return make_reply(view, model, dashboards.grafana.public_base, command)
 
 
 def read_address(grafana: Grafana, url: str, org: int | None = None) -> DashboardAddress | None:
@@ -253,7 +253,7 @@ def _show_page(candidate: GraphCandidate, arguments: GraphArguments, command: Co
         raise command.refuse("bot.graphs.relative", name=candidate.name)
     if candidate.rest or arguments.variables or arguments.start or arguments.end or arguments.range:
         raise command.refuse("bot.graphs.page", name=candidate.name)
-    base = dashboards.grafana.base if dashboards else ""
+    base = dashboards.grafana.public_base if dashboards else ""
     # What a page wants in its query may be a token.
     link = strip_to_address(settings.url) if is_whole else f"{base}/{settings.url.lstrip('/')}"
     request = make_page_request(

@@ -28,6 +28,7 @@ from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.kinds.text import TemplateText, render
+from wxbridge.monitors.dashboards import ALL_VALUES
 from wxbridge.pictures.archive import archive_picture, prune_archive
 from wxbridge.pictures.pages.address import TimeRange, read_range, with_range, with_variables
 from wxbridge.pictures.pages.compare import side_by_side
@@ -154,7 +155,9 @@ class _Combination:
     @property
     def caption(self) -> str:
         """The line before its pictures; empty without variables."""
-        return ", ".join(f"{name}={value}" for name, value in self.variables.items())
+        everything = say("grafana.all", self.context.language)
+        values = {name: everything if value == ALL_VALUES else value for name, value in self.variables.items()}
+        return ", ".join(f"{name}={value}" for name, value in values.items())
 
     async def take(self) -> list[Picture]:
         """Draw, keep a copy of the whole, cut. Raises `PictureError`."""

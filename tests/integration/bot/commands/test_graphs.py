@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from tests.fakes.grafana import PASSWORD, TOKEN, USER, FakeGrafana
+from tests.fakes.grafana_models import panel, variable
 from tests.integration.bot.bot_harness import Asker, services
 from tests.support import SMALL
 from wxbridge import registry
@@ -110,7 +111,7 @@ async def test_a_shortcut_is_drawn_with_its_panel_range_and_variables(room, api)
         "timezone": "Asia/Shanghai",
     }
     assert texts == [
-        f"📈 Kafka 消息 · Messages in (topic=t_orders)\n11-21 15:20 – 16:20 (1 h)\n{spec.link}",
+        f"📈 Kafka 消息 · Messages in (topic=Orders)\n11-21 15:20 – 16:20 (1 h)\n{spec.link}",
     ]
     assert spec.link == (
         f"{api.url}/d/kfk/kafka?from={spec.params['from']}&to={spec.params['to']}&var-topic=t_orders&viewPanel=4"
@@ -217,6 +218,46 @@ async def test_the_panels_can_be_listed(room) -> None:
         "7. Lag (消费者)",
         "Variables: host, topic",
     ]
+
+
+async def test_captions_tell_values_as_people_read_them_and_variables_go_by_their_labels_too(room) -> None:
+    (text,), (spec,) = await room.ask("graph kfk 12 主机=all")
+    assert spec.params["variables"] == [["var-host", "$__all"]]
+    assert text.startswith("📈 Kafka 集群 · CPU usage of all (host=all)\n")
+    (text,), _ = await room.ask("图 kfk 12 主机=全部", "zh")
+    assert text.startswith("📈 Kafka 集群 · CPU usage of 全部 (host=全部)\n")
+    (text,), (spec,) = await room.ask("graph kfk 12 host=a,b topic=orders")
+    assert spec.params["variables"] == [["var-host", "a"], ["var-host", "b"], ["var-topic", "t_orders"]]
+    assert text.startswith("📈 Kafka 集群 · CPU usage of a, b (host=a, b  topic=Orders)\n")
+
+
+async def test_a_repeated_panel_is_called_what_the_one_is_that_is_drawn(room, api, monkeypatch) -> None:
+    repeated = panel(40, "Lag of $topic", y=41, repeat="topic")
+    options = [("All", "$__all"), ("Orders", "t_orders"), ("Users", "t_users")]
+    topic = variable("topic", "All", includeAll=True, options=[{"text": t, "value": v} for t, v in options])
+    topic["current"] = {"text": ["All"], "value": ["$__all"]}
+    model = {"title": "Lags", "templating": {"list": [topic]}, "panels": [repeated]}
+    monkeypatch.setitem(api.models, "kfk", model)
+    for line, title, is_one_of_several in (
+        ("graph kfk 1", "Lag of Orders", True),
+        ("graph kfk 1 topic=all", "Lag of Orders", True),
+        ("graph kfk 1 topic=users", "Lag of Users", False),
+    ):
+        (text,), _ = await room.ask(line)
+        assert text.startswith(f"📈 Lags · {title}"), line
+        assert ("one of several: topic=…" in text) is is_one_of_several, line
+
+
+async def test_links_lead_to_where_people_reach_grafana(api) -> None:
+    settings = GrafanaSettings(url=api.url, public_url="https://grafana.example.com/g/", user=USER, password=PASSWORD)
+    async with Grafana(settings) as grafana:
+        room = Room(Dashboards(grafana))
+        (text,), (spec,) = await room.ask("graph kfk 12")
+        assert text.splitlines()[-1].startswith("https://grafana.example.com/g/d/kfk/kafka?")
+        assert spec.link == text.splitlines()[-1]
+        (text,), (spec,) = await room.ask("graph 大盘")
+        assert text.splitlines()[-1].startswith("https://grafana.example.com/g/d/kfk/kafka?")
+        assert spec.params["url"].startswith("/d/kfk/")
 
 
 async def test_a_repeated_panel_says_how_to_choose_one(room) -> None:

@@ -137,6 +137,12 @@ async def test_every_combination_of_variables_is_a_picture_with_its_caption(
     ]
 
 
+async def test_all_values_of_a_variable_are_called_so(context: JobContext, studio: Studio) -> None:
+    made = await run(replace(context, language="zh"), job(variables={"host": ["$__all"]}))
+    assert made[0] == Text("host=全部")
+    assert query(studio.asked[0])["var-host"] == "$__all"
+
+
 async def test_a_combination_that_fails_is_told_and_the_others_are_sent(context: JobContext, studio: Studio) -> None:
     studio.faults = {"host=b": PictureError("it is on fire")}
     bodies = await run(context, job(variables={"host": ["a", "b", "c"]}))
