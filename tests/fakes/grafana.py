@@ -17,9 +17,11 @@ from multidict import MultiMapping
 from PIL import Image, ImageDraw
 
 from tests.fakes.grafana_alerting import FakeAlerting
+from tests.fakes.grafana_boards import board_page, model_of
 from tests.fakes.grafana_models import KAFKA, MANY, NEW, OLD, hit
 from tests.fakes.grafana_pages import (
     ARTICLE,
+    HOME,
     LOGIN,
     PAGES,
     PANELS,
@@ -90,9 +92,10 @@ class FakeGrafana:
         sub_path: The path of its host that it lives below: `/grafana`.
         tls: Its certificate.
         anonymous: Whether everybody is let in.
+        version: Which Grafana's page `/d/board/…` and `/d-solo/board/…` are: 6, 7.5, 9 or 12.
     """
 
-    def __init__(self, sub_path: str = "", tls: Any = None, *, anonymous: bool = False) -> None:
+    def __init__(self, sub_path: str = "", tls: Any = None, *, anonymous: bool = False, version: str = "12") -> None:
         self.sub_path = sub_path
         self.tls, self.alerting = tls, FakeAlerting(self)
         self.url = self.root = ""
@@ -114,6 +117,13 @@ class FakeGrafana:
         self.told: dict[str, str] = {}
         self.drawn: list[DrawnPanel] = []
         # What is there.
+        self.version = version
+        self.board: list[dict[str, Any]] = []
+        """What is on the dashboard `board`: see `grafana_boards`."""
+        self.variables_seconds = 0.0
+        """How long its variables load."""
+        self.cuts = 0
+        """How many of the queries of its panels of kind `cut` are still broken off."""
         self.rows = ROWS
         self.models: dict[str, dict[str, Any]] = {
             "kfk": KAFKA, "old": OLD, "tabs": NEW, "many": MANY, "kafka": {}, "hosts": {},
@@ -170,9 +180,11 @@ class FakeGrafana:
             web.get("/api/health", self._health),
             web.get("/api/user", self._user),
             web.get("/api/org", self._org),
+            web.get("/explore", self._home),
             web.get("/api/search", self._search),
             web.get("/api/dashboards/uid/{uid}", self._model),
             web.get("/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/{uid}", self._newer_model),
+            web.get("/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/{uid}/dto", self._newer_model),
             web.get("/api/v1/provisioning/alert-rules/{uid}", self._rule),
             web.get("/api/ruler/grafana/api/v1/rules", self._all_rules),
             web.get("/api/alerts/{number}", self._legacy_rule),
@@ -294,6 +306,8 @@ class FakeGrafana:
             raise web.HTTPFound(f"{self.sub_path}/login?redirectTo={quote(request.path)}")
         if self.fail_for and request.query.get("var-host") == self.fail_for:
             return web.Response(status=403)
+        if request.match_info["uid"] == "board":
+            return self._board()
         name = request.match_info["name"]
         if name not in ("inner", "document"):
             shape, is_chinese = json.dumps(name), json.dumps("zh" in request.query.get("lang", ""))
@@ -310,7 +324,13 @@ class FakeGrafana:
     async def _solo_panel(self, request):
         if self._role(request) is None:
             raise web.HTTPFound(f"{self.sub_path}/login")
-        return _page(SOLO_PANEL)
+        return self._board() if request.match_info["uid"] == "board" else _page(SOLO_PANEL)
+
+    def _board(self) -> web.Response:
+        return _page(board_page(self.version, self.board, self.variables_seconds))
+
+    async def _home(self, request):
+        return _page(HOME)
 
     async def _query(self, request):
         if "panel" not in request.query:
@@ -319,6 +339,13 @@ class FakeGrafana:
         self.arrived.set()
         if "stuck" in asked:
             await self.release.wait()
+        match asked.get("kind"):
+            case "error":
+                return web.json_response({"message": "parse error: unexpected end of input"}, status=400)
+            case "cut" if self.cuts:
+                self.cuts -= 1
+                request.transport.abort()
+                return web.Response()
         seed = zlib.crc32(json.dumps(asked, sort_keys=True).encode())
         hue = zlib.crc32(asked["panel"].encode()) % 360
         if asked["panel"].isdigit():
@@ -384,6 +411,8 @@ class FakeGrafana:
         return web.json_response(found[(page - 1) * limit : page * limit])
 
     def _found(self, uid: str) -> dict[str, Any]:
+        if uid == "board":
+            return model_of(self.board)
         found = next((model for name, model in self.models.items() if model.get("uid", name) == uid), None)
         if found is None:
             raise _Answered(web.json_response({"message": "Dashboard not found"}, status=404))

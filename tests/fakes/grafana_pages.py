@@ -222,6 +222,11 @@ ARTICLE = """<!doctype html><meta charset="utf-8"><style>body { margin: 24px; fo
 p { margin: 0 0 40px; } aside { position: absolute; left: 660px; top: 0; bottom: 0; width: 4px; background: #36c; }
 </style><aside style="height:%(height)dpx"></aside>%(paragraphs)s"""
 
+HOME = """<!doctype html><meta charset="utf-8"><script>
+  window.grafanaBootData = {settings: {buildInfo: {version: '12.4.0'}}};
+  history.replaceState(null, '', '/');
+</script><h1>Welcome to Grafana</h1>"""
+
 LOGIN = """<!doctype html><form method="post" action="login"><h1>Welcome to Grafana</h1>
 <input name="user"><input name="password" type="password"><button>Log in</button></form>"""
 

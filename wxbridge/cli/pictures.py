@@ -33,7 +33,7 @@ def render(  # noqa: PLR0913, PLR0917 - one for each option
     request = PageRequest(
         url,
         width=width,
-        height=PageRequest.height if height is None else height,
+        height=height,
         scale=scale,
         theme=theme,
         timezone=timezone,
@@ -45,7 +45,11 @@ def render(  # noqa: PLR0913, PLR0917 - one for each option
     started = time.monotonic()
     png = asyncio.run(_draw(config, request))
     output.write_bytes(png)
+    from wxbridge.pictures.pages.parts import read_missing
+
     say(f"{output}: {len(png)} bytes in {time.monotonic() - started:.1f} s")
+    if missing := read_missing(png):
+        say(f"not in the picture: {', '.join(missing)}")
 
 
 async def _draw(config: Path | None, request: PageRequest) -> bytes:

@@ -427,6 +427,8 @@ class PictureSettings(Section):
     """The Chromium, Chrome or Edge to drive; found by itself when not given."""
     browser_idle: Duration = 300.0
     """How long an unused browser is kept warm."""
+    pages: Annotated[int, Field(ge=1, le=16)] | None = None
+    """How many pages are shot side by side; by itself two, one where memory is scarce, up to four where it is not."""
     alerts: AlertPictureSettings = AlertPictureSettings()
     """The pictures that alerts bring."""
     publish: PublishSettings | None = None

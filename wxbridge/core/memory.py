@@ -1,9 +1,11 @@
-"""What the process does with memory that it no longer needs."""
+"""How much memory there is, and what the process does with memory that it no longer needs."""
 
 from __future__ import annotations
 
 import ctypes
+import re
 from contextlib import suppress
+from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """glibc's names for them, in malloc.h."""
@@ -20,3 +22,18 @@ def return_large_blocks() -> None:
         libc = ctypes.CDLL(None)
         libc.mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES)
         libc.mallopt(_M_TRIM_THRESHOLD, _THRESHOLD_BYTES)
+
+
+def read_free_bytes() -> int:
+    """Read how much memory is free, for this machine and for the container (cgroup v2) it may be; 0 where nothing says.
+
+    What the system keeps of files counts as free.
+    """
+    free = []
+    with suppress(OSError):
+        found = re.search(r"MemAvailable:\s+(\d+)", Path("/proc/meminfo").read_text("ascii"))
+        free += [int(found[1]) * 1024] if found else []
+    with suppress(OSError, ValueError):  # no limit is the word "max"
+        most, used = (int(Path("/sys/fs/cgroup", name).read_text("ascii")) for name in ("memory.max", "memory.current"))
+        free.append(max(0, most - used))
+    return min(free, default=0)

@@ -51,8 +51,8 @@ class PageRequest:
     url: str
     """An http(s) address, or a path below Grafana."""
     width: int = 1440
-    height: int = 900
-    """The least height of the picture, and what the page takes its window to be while it loads."""
+    height: int | None = None
+    """The least height of the picture. A dashboard for which nobody chose one ends below its lowest panel."""
     scale: float = 1.0
     """Pixels of the picture per CSS pixel."""
     full_page: bool = True
@@ -77,6 +77,8 @@ class PageRequest:
     hide_controls: bool = True
     org: str = ""
     """The organisation of Grafana that the page is shown in; empty for that of its address, else the account's own."""
+    needs_data: bool = False
+    """Whether a panel of Grafana's that stands alone has to have data: for an alert, whose chart is drawn otherwise."""
     only_grafana: bool = False
     """Whether every other address is refused: for a `url` that came from outside, in an alert."""
     deadline: float | None = None

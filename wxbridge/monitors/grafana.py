@@ -163,6 +163,8 @@ class Grafana:
         if kiosk and "/d-solo/" not in parts.path:
             wanted.append("kiosk")
             wanted += _HIDE_CONTROLS if hide_controls else ()
+        if "/d-solo/" in parts.path:
+            wanted.append("hideLogo=true")  # since 12 a card covers the panel's corner
         if theme:
             wanted.append(f"theme={theme}")
         if timezone:

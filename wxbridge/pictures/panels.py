@@ -72,6 +72,7 @@ def page_of(request: PanelRequest) -> PageRequest:
         scale=request.scale or SCALE,
         full_page=False,
         org=request.panel.org,
+        needs_data=True,
         only_grafana=True,
         theme=request.theme or "light",
         timezone=request.timezone,

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -34,7 +35,7 @@ from wxbridge.core.deadline import deadline_at, seconds_left, share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureTimeout, failure_reason
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.pictures import ALERT, CHART, FETCH, FILE, PAGE, PANEL, PageRequest, checked_params
-from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES
+from wxbridge.core.text.i18n import language_of
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.allowed_hosts import AllowList
 from wxbridge.pictures.charts.graph import ChartLook, ChartPainter
@@ -49,9 +50,9 @@ from wxbridge.pictures.panels import PanelPainter
 
 log = structlog.get_logger()
 
-MAX_TRIES = 4
 FIRST_PAUSE_SECONDS = 0.5
-"""Before the second try; doubles with each."""
+"""Before the second try; doubles with each, so that the tries are spread over the whole time."""
+LONGEST_PAUSE_SECONDS = 8.0
 _GRACE_SECONDS = 0.2
 """That a painter has less than the whole, so that its own error, which says more, comes first."""
 _SHARE_BEFORE_ANOTHER_WAY = 0.6
@@ -91,17 +92,13 @@ class PictureRenderer:
         count: CountOutcome | None = None,
     ) -> None:
         self.settings = settings or PictureSettings()
-        self.browser = Browser(self.settings.browser, idle=self.settings.browser_idle)
+        self.browser = Browser(self.settings.browser, idle=self.settings.browser_idle, shots=self.settings.pages)
         """The one browser; it starts with the first page."""
         self.grafana = Grafana(grafana) if grafana is not None else None
         """The configured Grafana; None where there is none."""
         self.charts = ChartWorker(fonts=fonts)
         """The one process that draws charts; it starts with the first."""
-        look = ChartLook(
-            timezone or "UTC",
-            next((each for each in LANGUAGES if language and language.startswith(each)), FALLBACK_LANGUAGE),
-            self.settings.alerts.theme,
-        )
+        look = ChartLook(timezone or "UTC", language_of(language), self.settings.alerts.theme)
         self.chart_painter = ChartPainter(prometheus, self.charts, look) if prometheus is not None else None
         """What draws charts from the configured Prometheus; None where there is none."""
         self._rule_charts = RuleChartPainter(self.grafana, self.charts, look) if self.grafana is not None else None
@@ -139,7 +136,7 @@ class PictureRenderer:
             await self.grafana.close()
 
     async def draw(self, spec: PictureSpec) -> bytes:
-        """Draw a picture. What may succeed at another attempt is tried up to four times within the deadline.
+        """Draw a picture. What may succeed at another attempt is tried again until the deadline.
 
         Raises:
             NothingToDraw: there is no such picture, and nothing is wrong.
@@ -159,15 +156,15 @@ class PictureRenderer:
             raise PictureError(f"{spec.kind!r} is no kind of picture; there are {', '.join(sorted(self.painters))}")
         usual = self.settings.alerts.deadline if spec.kind == ALERT else self.settings.deadline
         seconds = float(spec.params.get("deadline") or usual)
-        deadline = asyncio.get_running_loop().time() + seconds
-        failures: list[PictureError] = []
+        tries = _Tries(asyncio.get_running_loop().time())
+        deadline = tries.began + seconds
         try:
             with deadline_at(deadline - _GRACE_SECONDS):
                 async with asyncio.timeout_at(deadline):
-                    return await _try_repeatedly(painter, spec.params, deadline, failures)
+                    return await _try_repeatedly(painter, spec.params, deadline, tries)
         except TimeoutError:
             late = PictureTimeout(f"the picture ({spec.kind}) was not drawn within {seconds:g} s")
-            raise (failures[-1] if failures else late) from None
+            raise tries.tell(late) from None
 
     @cached_property
     def _allowed(self) -> AllowList:
@@ -277,23 +274,44 @@ def _together(errors: Iterable[PictureError]) -> str:
     return "; ".join(dict.fromkeys(map(str, errors)))
 
 
-async def _try_repeatedly(
-    painter: Painter, params: Mapping[str, Any], deadline: float, failures: list[PictureError]
-) -> bytes:
-    """Paint, again after pauses while that may help and the loop's time `deadline` permits.
+@dataclass
+class _Tries:
+    """The tries at one picture that failed."""
 
-    The last of `failures` is always the one to be told. Raises `PictureError`: that one.
+    began: float
+    """On the event loop's clock."""
+    count: int = 0
+    told: PictureError | None = None
+    """The one to be told."""
+
+    def add(self, error: PictureError) -> None:
+        """Take note of another one. One that took too long says less than those before it, which had more time."""
+        self.count += 1
+        if self.told is None or not isinstance(error, PictureTimeout):
+            self.told = error
+
+    def tell(self, error: PictureError) -> PictureError:
+        """Give the error to be told, with how long was waited in all; `error` where none failed."""
+        told = self.told or error
+        if self.count > 1:
+            seconds = asyncio.get_running_loop().time() - self.began
+            told.args = (f"{told} ({self.count} tries in {seconds:.3g} s)",)
+        return told
+
+
+async def _try_repeatedly(painter: Painter, params: Mapping[str, Any], deadline: float, tries: _Tries) -> bytes:
+    """Paint, again after growing pauses while that may help and the loop's time `deadline` permits.
+
+    Raises `PictureError`: the one that says most.
     """
     clock = asyncio.get_running_loop().time
-    for number in range(MAX_TRIES):
+    pause = FIRST_PAUSE_SECONDS
+    while True:
         try:
             return await painter(params)
         except PictureError as error:
-            pause = FIRST_PAUSE_SECONDS * 2**number
-            # Of those that took too long the first had the most time, and says how much.
-            if not (failures and isinstance(error, PictureTimeout) and isinstance(failures[-1], PictureTimeout)):
-                failures.append(error)
-            if not error.retry or clock() + 2 * pause >= deadline or number + 1 == MAX_TRIES:
-                raise failures[-1] from None
-            await asyncio.sleep(pause)
-    raise AssertionError  # pragma: no cover - the last try returns or raises
+            tries.add(error)
+            if not error.retry or clock() + 2 * pause >= deadline:
+                raise tries.tell(error) from None
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)

@@ -67,7 +67,7 @@ HIDDEN = "kiosk&_dash.hideTimePicker=true&_dash.hideVariables=true&_dash.hideLin
             {"theme": "light", "timezone": "Asia/Shanghai", "kiosk": False},
             "http://grafana:3000/d/k/o?theme=light&timezone=Asia%2FShanghai",
         ),
-        ("/d-solo/k/o?panelId=2", {}, "http://grafana:3000/d-solo/k/o?panelId=2"),
+        ("/d-solo/k/o?panelId=2", {}, "http://grafana:3000/d-solo/k/o?panelId=2&hideLogo=true"),
         ("HTTP://Grafana:3000/d/k/o#x", {"kiosk": False}, "http://grafana:3000/d/k/o"),
         ("https://grafana:3000/d/k/o?refresh=5s", {}, "https://grafana:3000/d/k/o?refresh=5s"),
         ("http://example.com/x?refresh=5s", {}, "http://example.com/x?refresh=5s"),
@@ -134,7 +134,7 @@ async def test_by_user_and_password_one_login_for_many_shots(browser, fake):
 async def test_below_a_sub_path_the_neighbours_get_no_credentials(browser, below, how):
     grafana = how(below)
     below_picture = await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
-    assert imaging.open_picture(below_picture, "it").height == 900
+    assert imaging.open_picture(below_picture, "it").height == 284
     await GrafanaPages(grafana, browser).shoot(Shot(below.root + "/other"))
     assert below.credentials("/other") == [None]
 

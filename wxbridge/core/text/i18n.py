@@ -40,6 +40,11 @@ def say(key: str, language: Language, /, **fields: object) -> str:
         return load_texts(FALLBACK_LANGUAGE).get(key, key).format_map(_Gaps(fields))
 
 
+def language_of(locale: str | None) -> Language:
+    """Give the language of the catalogue for a locale such as `zh-CN`; English where it has none."""
+    return next((each for each in LANGUAGES if locale and locale.startswith(each)), FALLBACK_LANGUAGE)
+
+
 def has_text(key: str) -> bool:
     """Whether the catalogue has such a text."""
     return key in load_texts(FALLBACK_LANGUAGE)

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, tzinfo
 from math import prod
 from pathlib import Path
@@ -32,7 +32,7 @@ from wxbridge.monitors.dashboards import ALL_VALUES
 from wxbridge.pictures.archive import archive_picture, prune_archive
 from wxbridge.pictures.pages.address import TimeRange, read_range, with_range, with_variables
 from wxbridge.pictures.pages.compare import side_by_side
-from wxbridge.pictures.pages.parts import cut_picture
+from wxbridge.pictures.pages.parts import cut_picture, read_missing
 
 log = structlog.get_logger()
 
@@ -128,7 +128,7 @@ async def run(context: JobContext, job: ScreenshotJob) -> Sequence[Text | Pictur
     for values in combinations:
         combination = _Combination(context, job, dict(zip(job.variables, values, strict=True)))
         try:
-            pictures = await combination.take()
+            taken = await combination.take()
         except PictureError as error:
             failed += 1
             if failed == len(combinations):
@@ -138,9 +138,12 @@ async def run(context: JobContext, job: ScreenshotJob) -> Sequence[Text | Pictur
                 Text(say("jobs.screenshot.no_part", context.language, what=combination.caption, reason=error))
             )
             continue
-        if combination.caption:
-            bodies.append(Text(combination.caption))
-        bodies += pictures
+        caption = [combination.caption] if combination.caption else []
+        if taken.missing:
+            caption.append(say("pictures.missing", context.language, titles=", ".join(taken.missing)))
+        if caption:
+            bodies.append(Text("\n".join(caption)))
+        bodies += taken.pictures
     return bodies
 
 
@@ -159,7 +162,7 @@ class _Combination:
         values = {name: everything if value == ALL_VALUES else value for name, value in self.variables.items()}
         return ", ".join(f"{name}={value}" for name, value in values.items())
 
-    async def take(self) -> list[Picture]:
+    async def take(self) -> _Taken:
         """Draw, keep a copy of the whole, cut. Raises `PictureError`."""
         job = self.job
         url = with_variables(job.url, self.variables) if self.variables else job.url
@@ -169,7 +172,8 @@ class _Combination:
         parts = drawn.parts
         stem = "-".join([job.id, *(_file_name_part(value) for value in self.variables.values())])
         names = [f"{stem}-{number}.png" for number in range(1, len(parts) + 1)] if len(parts) > 1 else [f"{stem}.png"]
-        return [await self.context.keep(part, name) for part, name in zip(parts, names, strict=True)]
+        pictures = [await self.context.keep(part, name) for part, name in zip(parts, names, strict=True)]
+        return _Taken(pictures, drawn.missing)
 
     async def _draw(self, url: str) -> bytes:
         zone = str(self.context.now.tzinfo)
@@ -177,9 +181,10 @@ class _Combination:
 
     async def _draw_whole(self, url: str) -> _Drawn:
         whole = await self._draw(url)
-        if self.job.split is None:
-            return _Drawn(whole, [whole])
-        return _Drawn(whole, await asyncio.to_thread(cut_picture, whole, url.partition("?")[0]))
+        parts = [whole]
+        if self.job.split is not None:
+            parts = await asyncio.to_thread(cut_picture, whole, url.partition("?")[0])
+        return _Drawn(whole, parts, read_missing(whole))
 
     async def _draw_twice(self, url: str, seconds: float) -> _Drawn:
         """Draw a dashboard now and earlier, one after the other, and put both side by side."""
@@ -192,7 +197,8 @@ class _Combination:
         language = self.context.language
         labels = [_label(say("jobs.screenshot.now", language), now), _label(_before(seconds, language), then)]
         name = url.partition("?")[0]
-        return await asyncio.to_thread(_put_beside, pictures, labels, name, split=self.job.split is not None)
+        beside = await asyncio.to_thread(_put_beside, pictures, labels, name, split=self.job.split is not None)
+        return replace(beside, missing=tuple(dict.fromkeys(title for each in pictures for title in read_missing(each))))
 
     def _zone(self) -> tzinfo | None:
         """The time zone of the page, in which Grafana rounds `now/d`."""
@@ -222,6 +228,16 @@ class _Drawn:
 
     whole: bytes
     parts: list[bytes]
+    missing: tuple[str, ...] = ()
+    """The titles of the panels and tabs that are not in it."""
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """The pictures of a combination, and the titles of what is not in them."""
+
+    pictures: list[Picture]
+    missing: tuple[str, ...]
 
 
 def _put_beside(pictures: Sequence[bytes], labels: Sequence[str], name: str, *, split: bool) -> _Drawn:

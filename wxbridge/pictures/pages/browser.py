@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import structlog
 
-from wxbridge.core.errors import PictureError
+from wxbridge.core.errors import PictureError, PictureTimeout
+from wxbridge.core.memory import read_free_bytes
 from wxbridge.pictures.pages.capture import (
     Capture,
     ShotProgress,
@@ -80,6 +81,9 @@ _FLAGS = (
     "--force-color-profile=srgb",
     "--disable-dev-shm-usage",  # Docker's /dev/shm has 64 MB
 )
+USUAL_SHOTS, MAX_SHOTS = 2, 4
+_BYTES_PER_SHOT = 700 * 2**20
+"""Free memory for each page that is open; a large dashboard takes some 400 MB of it."""
 _CLOSE_SECONDS = 5.0
 _CANCEL_SECONDS = 1.0
 """That a shot which is given up may take to close its page; then that goes on behind its back."""
@@ -112,6 +116,12 @@ def find_browser(setting: Path | None = None) -> Path | None:
         if found:
             return Path(found)
     return None
+
+
+def count_shots(free_bytes: int | None = None) -> int:
+    """Tell how many pages are shot side by side: two, one where memory is scarce, up to four where there is plenty."""
+    free = read_free_bytes() if free_bytes is None else free_bytes
+    return max(1, min(MAX_SHOTS, free // _BYTES_PER_SHOT)) if free else USUAL_SHOTS
 
 
 class Timer(Protocol):
@@ -176,7 +186,8 @@ class Browser:
     Args:
         executable: The browser to drive; found by `find_browser` when not given.
         idle: Seconds without a shot after which it is closed (the next shot starts it again).
-        shots: How many shots are taken at once; further ones wait, within their deadlines.
+        shots: How many shots are taken at once; further ones wait, within their deadlines. By itself as many as
+            memory allows, see `count_shots`.
         call_later: The event loop's `call_later`, or a stand-in for tests.
     """
 
@@ -185,12 +196,12 @@ class Browser:
         executable: Path | None = None,
         *,
         idle: float = 300.0,
-        shots: int = 2,
+        shots: int | None = None,
         call_later: CallLater | None = None,
     ) -> None:
         self._executable = executable
         self._idle = idle
-        self._slots = asyncio.Semaphore(shots)
+        self._slots = asyncio.Semaphore(shots or count_shots())
         self._call_later = call_later
         self._lock = asyncio.Lock()
         self._session: _RunningBrowser | None = None
@@ -234,7 +245,7 @@ class Browser:
                 raise PictureError(f"the browser crashed twice while shooting {shot.name}", retry=True)
         except TimeoutError:
             late = f"{shot.name} could not be shot within {format_seconds(shot.deadline)}"
-            raise PictureError(f"{late}: time ran out while {progress.doing}", retry=True) from None
+            raise PictureTimeout(f"{late}: time ran out while {progress.doing}") from None
         finally:
             self._leave()
 

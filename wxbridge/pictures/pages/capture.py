@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 import structlog
 
 from wxbridge.core import imaging
 from wxbridge.core.credentials import SiteCredentials
-from wxbridge.core.errors import PictureError
-from wxbridge.pictures.pages.parts import NO_MARKS, CutMarks, embed_marks
-from wxbridge.pictures.pages.readiness import (
-    LoginPage,
-    PageNetwork,
-    refusal_of,
-    wait_until_ready,
-)
+from wxbridge.core.errors import NothingToDraw, PictureError
+from wxbridge.pictures.pages.network import PageNetwork, refusal_of
+from wxbridge.pictures.pages.parts import NO_MARKS, PageMarks, embed_marks, join_pictures
+from wxbridge.pictures.pages.readiness import ReadyPage, wait_until_ready
+from wxbridge.pictures.pages.recipes import RECIPES
 from wxbridge.pictures.pages.rows import locate_marks
-from wxbridge.pictures.pages.scripts import STILL_CSS_SCRIPT, find_box, measure_extent, settle
+from wxbridge.pictures.pages.scripts import PAGE_SCRIPT, find_box, measure_extent, read_panel, settle
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
+from wxbridge.pictures.pages.tabs import MAX_TABS, list_tabs, select_tab
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser as Chromium
@@ -38,6 +37,11 @@ _BLANK_PATIENCE_SECONDS = 5.0
 _BLANK_LOOK_EVERY_SECONDS = 0.25
 _RESERVE_SECONDS = 5.0
 """Of the deadline (at most a fifth of it) that are kept for taking the picture."""
+_NO_DATA = re.compile(
+    r"(no data( in response| to show| points)?|data outside time range|data is missing .*|(无|没有|暂无)数据)\.?",
+    re.IGNORECASE,
+)
+"""What a panel without data says, and nothing else."""
 _PASSING_NET_ERRORS = (
     "NAME_NOT_RESOLVED", "NAME_RESOLUTION_FAILED", "CONNECTION_", "ADDRESS_UNREACHABLE",
     "INTERNET_DISCONNECTED",
@@ -74,24 +78,41 @@ class Capture:
         self._shot = shot
         self._progress = progress
         self._until = progress.until
-        self._network = PageNetwork(shot.must_succeed)
+        self._network = PageNetwork(shot.url)
         self._clock = asyncio.get_running_loop().time
+        self._began = self._clock()
+        self._ready = ReadyPage(is_quiet=True)
 
     async def take(self) -> bytes:
-        """Load, wait, shoot; look again for a while where the picture is blank."""
+        """Load, wait, shoot; what the page lacks is told in the picture's marks."""
         page, shot = self._page, self._shot
         self._network.attach(page)
-        await page.add_init_script(STILL_CSS_SCRIPT)
+        await page.add_init_script(PAGE_SCRIPT)
         if shot.auth and shot.auth.headers:
             await _send_headers(page, shot.auth)
         await self._load()
+        pieces = [await self._shoot_ready()]
+        missing = await self._name_missing()
+        if self._ready.recipe == RECIPES[-1].name and shot.is_whole and shot.expand and not shot.selector:
+            missing += await self._shoot_tabs(pieces)
+        png, marks = pieces[0] if len(pieces) == 1 else await asyncio.to_thread(join_pictures, pieces)
+        png = await asyncio.to_thread(imaging.fit, png, shot.max_bytes)
+        if missing:
+            log.warning("browser.missing", page=shot.name, titles=missing)
+        return embed_marks(png, replace(marks if shot.marks else NO_MARKS, missing=tuple(missing)))
+
+    async def _shoot_ready(self, tab: str | None = None) -> tuple[bytes, PageMarks]:
+        """Wait and shoot; look again for a while where the picture is blank."""
+        shot = self._shot
         patience: float | None = None
         while True:
             await self._wait()
+            if shot.needs_data:
+                await self._check_panel()
             self._progress.doing = "taking the picture"
-            png, marks = await self._screenshot()
+            png, marks = await self._screenshot(tab)
             if not await asyncio.to_thread(imaging.is_blank, png, shot.name):
-                return embed_marks(await asyncio.to_thread(imaging.fit, png, shot.max_bytes), marks)
+                return png, marks
             now = self._clock()
             patience = patience or min(now + _BLANK_PATIENCE_SECONDS, self._ready_by)
             if now >= patience:
@@ -113,24 +134,66 @@ class Capture:
         shot = self._shot
         self._progress.doing = "waiting for the page to load"
         try:
-            quiet = await wait_until_ready(self._page, self._network, shot, until=self._ready_by)
-        except LoginPage as error:
-            raise LoginPage(f"{shot.name}: {error}") from None
+            self._ready = await wait_until_ready(self._page, self._network, shot, until=self._ready_by)
         except PictureError as error:
-            too_late = "still loading" in str(error)
-            late = f" after {format_seconds(shot.deadline)}" if too_late else ""
-            raise PictureError(f"{shot.name}: {error}{late}", retry=error.retry) from None
-        if not quiet:
+            error.args = (f"{shot.name}: {error}",)
+            raise
+        if not self._ready.is_quiet:
             log.info("browser.busy_page", page=shot.name)
 
-    async def _screenshot(self) -> tuple[bytes, CutMarks]:
+    async def _check_panel(self) -> None:
+        """Refuse a panel that says that it has no data, or that its query failed.
+
+        Raises:
+            NothingToDraw: there is no data.
+            PictureError: the query failed; the sentence says why.
+        """
+        recipe = next((each for each in RECIPES if each.name == self._ready.recipe), None)
+        if recipe is None:
+            return
+        seen = await read_panel(self._page, recipe)
+        if seen["failed"]:
+            why = await self._network.read_query_error()
+            raise PictureError("the panel shows an error" + (f": {why}" if why else ""), retry=True)
+        if seen["noData"] or _NO_DATA.fullmatch(seen["words"]):
+            raise NothingToDraw("Grafana's panel has no data")
+
+    async def _name_missing(self) -> list[str]:
+        """Give the titles of the panels that stayed empty."""
+        if not self._ready.missing:
+            return []
+        dashboard = await self._network.read_dashboard()
+        titles = {str(panel.id): panel.title for panel in dashboard.panels} if dashboard else {}
+        return [titles.get(number) or f"panel {number}" for number in self._ready.missing]
+
+    async def _shoot_tabs(self, pieces: list[tuple[bytes, PageMarks]]) -> list[str]:
+        """Shoot what stands below each tab that is not chosen; gives the titles of those that cannot be."""
+        done: set[str] = set()
+        missing: list[str] = []
+        while True:
+            tabs = await list_tabs(self._page)
+            done |= {tab.key for tab in tabs if tab.is_selected}
+            # Tabs within a tab stand behind it, and go with it.
+            left = [tab for tab in reversed(tabs) if tab.key not in done]
+            if not left:
+                return missing
+            chosen = next(tab for tab in tabs if tab.group == left[0].group and tab.key not in done)
+            done.add(chosen.key)
+            self._progress.doing = f"opening the tab {chosen.title}"
+            if len(done) <= MAX_TABS and await select_tab(self._page, chosen):
+                pieces.append(await self._shoot_ready(chosen.key))
+                missing += await self._name_missing()
+            else:
+                missing.append(chosen.title)
+
+    async def _screenshot(self, tab: str | None) -> tuple[bytes, PageMarks]:
         shot = self._shot
         await settle(self._page)
-        clip = await self._clip()
+        clip = await self._clip(tab)
         marks = await self._marks(clip) if shot.marks else NO_MARKS
         png = await self._page.screenshot(
             type="png",
-            full_page=shot.full_page or clip is not None,
+            full_page=shot.is_whole or clip is not None,
             clip=clip,
             animations="disabled",
             scale="device",
@@ -138,16 +201,16 @@ class Capture:
         )
         return png, marks
 
-    async def _marks(self, clip: FloatRect | None) -> CutMarks:
+    async def _marks(self, clip: FloatRect | None) -> PageMarks:
         """Where the picture may be cut."""
         if clip is not None:
             return await locate_marks(self._page, clip["y"], clip["height"])
         window = self._page.viewport_size
-        tall = await measure_extent(self._page) if self._shot.full_page else 0
+        tall = await measure_extent(self._page) if self._shot.is_whole else 0
         return await locate_marks(self._page, 0, max(tall, window["height"] if window else 0))
 
-    async def _clip(self) -> FloatRect | None:
-        """The part to shoot: the element that was asked for, or the top of a page that is too tall."""
+    async def _clip(self, tab: str | None) -> FloatRect | None:
+        """The part to shoot: what was asked for, below a tab, or of the page what is not too tall."""
         shot = self._shot
         most = int(min(MAX_HEIGHT, MAX_OUTPUT_PIXELS / (shot.width * shot.scale**2)))
         if shot.selector:
@@ -155,7 +218,10 @@ class Capture:
             if box is None or box["width"] < 1 or box["height"] < 1:
                 raise PictureError(f"{shot.name}: the element {shot.selector!r} is not visible", retry=True)
             return {"x": box["x"], "y": box["y"], "width": box["width"], "height": min(box["height"], most)}
-        tall = max(shot.height, await measure_extent(self._page)) if shot.full_page else shot.height
+        if tab is not None:
+            shown = next(each for each in await list_tabs(self._page) if each.key == tab)
+            return {"x": 0, "y": shown.top, "width": shot.width, "height": min(shown.bottom - shown.top, most)}
+        tall = await self._measure_height()
         window = self._page.viewport_size
         if tall <= most and window is not None and tall >= window["height"]:
             return None
@@ -164,11 +230,21 @@ class Capture:
         log.warning("browser.page_cut", page=shot.name, height=tall, kept=most)
         return {"x": 0, "y": 0, "width": shot.width, "height": most}
 
+    async def _measure_height(self) -> int:
+        """How tall the picture is, in CSS pixels: a dashboard's ends with its panels where nobody chose a height."""
+        shot = self._shot
+        if not shot.is_whole:
+            return shot.window_height
+        recipe = next((each for each in RECIPES if each.name == self._ready.recipe), None)
+        if recipe is not None and shot.height is None:
+            return await measure_extent(self._page, f"{recipe.item}, {recipe.drawn}")
+        return max(shot.window_height, await measure_extent(self._page))
+
 
 async def open_context(chromium: Chromium, shot: Shot) -> BrowserContext:
     """Open a context of its own for a shot: window, time zone, language, theme, cookies."""
     context = await chromium.new_context(
-        viewport={"width": shot.width, "height": shot.height},
+        viewport={"width": shot.width, "height": shot.window_height},
         device_scale_factor=shot.scale,
         timezone_id=shot.timezone,
         locale=shot.language,

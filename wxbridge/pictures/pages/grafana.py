@@ -1,4 +1,4 @@
-"""Shooting Grafana's pages: with its credentials, and with the requests that have to succeed."""
+"""Shooting Grafana's pages: with its credentials."""
 
 from __future__ import annotations
 
@@ -7,11 +7,8 @@ from dataclasses import replace
 
 from wxbridge.monitors.grafana import Grafana, take_org
 from wxbridge.pictures.pages.browser import Browser
-from wxbridge.pictures.pages.readiness import LoginPage
+from wxbridge.pictures.pages.network import LoginPage
 from wxbridge.pictures.pages.shot import Shot
-
-_MUST_SUCCEED = r"/api/dashboards/uid/|/apis/dashboard\.grafana\.app/[^?]*/dashboards/"
-"""Without an answer to these, Grafana draws a page that says that there is no such dashboard."""
 
 
 class GrafanaPages:
@@ -35,12 +32,7 @@ class GrafanaPages:
         clock = asyncio.get_running_loop().time
         until = clock() + shot.deadline
         address = take_org(shot.url)
-        shot = replace(
-            shot,
-            url=address.url,
-            trust_key=shot.trust_key or await grafana.fetch_trusted_key(),
-            must_succeed=shot.must_succeed or _MUST_SUCCEED,
-        )
+        shot = replace(shot, url=address.url, trust_key=shot.trust_key or await grafana.fetch_trusted_key())
         auth = await grafana.get_credentials(shot.url, shot.org or address.org)
         try:
             return await browser.shoot(replace(shot, auth=auth, deadline=until - clock()))

@@ -8,12 +8,13 @@ What blocks on large pictures is to be called in a thread.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -41,19 +42,21 @@ _MAX_LINE_CHANGE = 0
 
 
 @dataclass(frozen=True)
-class CutMarks:
-    """Where a picture may be cut, in shares of its height, in order."""
+class PageMarks:
+    """Where a picture may be cut, in shares of its height, in order; and what it lacks."""
 
     rows: tuple[float, ...] = ()
     """Where a row of the dashboard begins: it is cut at each."""
     gaps: tuple[float, ...] = ()
     """Where no panel is cut in two: for parts that are too tall."""
+    missing: tuple[str, ...] = ()
+    """The titles of panels and tabs that the page did not show."""
 
 
-NO_MARKS = CutMarks()
+NO_MARKS = PageMarks()
 
 
-def make_marks(rows: Iterable[float], blocks: Iterable[tuple[float, float]]) -> CutMarks:
+def make_marks(rows: Iterable[float], blocks: Iterable[tuple[float, float]]) -> PageMarks:
     """Make marks of where rows begin and what may not be cut in two (upper and lower ends of panels and headings).
 
     A cut goes through the middle of the space above a row.
@@ -69,33 +72,67 @@ def make_marks(rows: Iterable[float], blocks: Iterable[tuple[float, float]]) -> 
     for row in rows:
         ends = [below for _, below in merged if below <= row + 1e-9]
         cuts.append((max(ends) + row) / 2 if ends else row)
-    return CutMarks(_sort_shares(cuts), _sort_shares(gaps))
+    return PageMarks(_sort_shares(cuts), _sort_shares(gaps))
 
 
 def _sort_shares(places: Iterable[float]) -> tuple[float, ...]:
     return tuple(sorted({round(place, 6) for place in places if 0 < place < 1}))
 
 
-def embed_marks(png: bytes, found: CutMarks) -> bytes:
+def embed_marks(png: bytes, found: PageMarks) -> bytes:
     """Write marks into a PNG."""
     if found == NO_MARKS:
         return png
-    data = _PNG_KEYWORD + b"\0" + json.dumps({"rows": found.rows, "gaps": found.gaps}).encode("ascii")
+    data = _PNG_KEYWORD + b"\0" + json.dumps(asdict(found)).encode("ascii")
     chunk = struct.pack(">I", len(data)) + b"tEXt" + data + struct.pack(">I", zlib.crc32(b"tEXt" + data))
     header = _PNG_SIGNATURE_BYTES + 12 + int.from_bytes(png[_PNG_SIGNATURE_BYTES : _PNG_SIGNATURE_BYTES + 4], "big")
     return png[:header] + chunk + png[header:]
 
 
-def read_marks(image: Image.Image) -> CutMarks:
+def read_marks(image: Image.Image) -> PageMarks:
     """Read the marks of a picture that was opened from a PNG; there may be none."""
     text = getattr(image, "text", {}).get(_PNG_KEYWORD.decode("ascii"))
     try:
         found = json.loads(text or "{}")
-        return CutMarks(
-            _sort_shares(map(float, found.get("rows", ()))), _sort_shares(map(float, found.get("gaps", ())))
-        )
+        rows, gaps = (_sort_shares(map(float, found.get(name, ()))) for name in ("rows", "gaps"))
+        return PageMarks(rows, gaps, tuple(map(str, found.get("missing", ()))))
     except (ValueError, TypeError, AttributeError):
         return NO_MARKS
+
+
+def read_missing(png: bytes) -> tuple[str, ...]:
+    """Read the titles of what a page did not show from its picture; none where that says nothing."""
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(png)) as image:
+            return read_marks(image).missing
+    except (OSError, ValueError):
+        return ()
+
+
+def join_pictures(pieces: Sequence[tuple[bytes, PageMarks]]) -> tuple[bytes, PageMarks]:
+    """Put pictures of equal width one below the other, as PNG; each begins a row. It takes long: call it in a thread.
+
+    Raises:
+        PictureError: one is no picture.
+    """
+    from PIL import Image
+
+    images = [
+        imaging.open_picture(png, "the page", max_pixels=2 * imaging.MAX_PIXELS).convert("RGB") for png, _ in pieces
+    ]
+    height = sum(image.height for image in images)
+    sheet = Image.new("RGB", (images[0].width, height), images[0].getpixel((0, images[0].height - 1)))
+    rows: list[float] = []
+    gaps: list[float] = []
+    top = 0
+    for image, (_, marks) in zip(images, pieces, strict=True):
+        sheet.paste(image, (0, top))
+        rows += [(top + place * image.height) / height for place in (0.0, *marks.rows)]
+        gaps += [(top + place * image.height) / height for place in marks.gaps]
+        top += image.height
+    return imaging.to_png(sheet), PageMarks(_sort_shares(rows), _sort_shares(gaps))
 
 
 def cut_picture(png: bytes, name: str = "the picture") -> list[bytes]:

@@ -1,149 +1,71 @@
 """When a page is ready to be shot: told by looking at it, never by sleeping for a fixed time.
 
-A page is looked at every 50 ms. It is ready when nothing on it is loading (Grafana's panels and queries, the
-selector that was asked for), its collapsed rows are open, its network is quiet, its pictures and fonts are there,
-and it has not changed for 300 ms. The viewport is grown meanwhile to the height of all that scrolls, so that
-panels which load when they are scrolled into view do load. What is looked for in Grafana's pages, and what was
-measured: shared/facts/rendering.md.
+It is ready when nothing on it is loading (what its Grafana's recipe names, the selector that was asked for), its
+collapsed rows are open, its network is quiet, its pictures and fonts are there, and nothing in it changes or is drawn.
+How long nothing has to change depends on what the page says of itself: two or three frames where Grafana shows its
+panels, longer where a page says nothing. The viewport is grown meanwhile to the height of all that scrolls, so that
+panels which load when they are scrolled into view do load.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from wxbridge.core.errors import PictureError
+import structlog
+
+from wxbridge.core.errors import PictureError, PictureTimeout
+from wxbridge.core.text.i18n import language_of, say
+from wxbridge.pictures.pages.look import look_at
+from wxbridge.pictures.pages.network import LoginPage, PageNetwork
 from wxbridge.pictures.pages.rows import open_rows
-from wxbridge.pictures.pages.scripts import SCRIPT_SECONDS, evaluate
+from wxbridge.pictures.pages.scripts import is_between_pages, nudge
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page, Request, Response
+    from playwright.async_api import Page
 
-_LOOK_EVERY_SECONDS = 0.05
-_STILL_SECONDS = 0.3
-_STILL_WHILE_BUSY_SECONDS = 1.0
-_QUIET_NETWORK_SHARE = 0.5
+log = structlog.get_logger(__name__)
+
+_LOOK_EVERY_SECONDS = 0.02
+"""And two frames of the page."""
+_STILL_SECONDS = 0.05
+"""Without a change, where Grafana's page shows panels and none of them is loading."""
+_STILL_SILENT_SECONDS = 0.3
+"""Likewise where the page says nothing of what it is doing."""
+_STILL_WITHOUT_PANEL_SECONDS = 2.0
+"""Until a page of Grafana's without any panel is told to have none."""
+_STILL_INCOMPLETE_SECONDS = 3.0
+"""Until a panel that stays empty, while all others are there, is given up."""
+_STILL_ANIMATED_SECONDS = 3.0
+"""Until a page on which something is drawn without end, but nothing else happens, is taken as it is."""
+_STILL_BUSY_SECONDS = 1.0
+_LONGEST_STEP_SECONDS = 0.1
+"""Of the time between two looks that counts as seen: a page that computes does not stand still."""
+_QUIET_NETWORK_SHARE = 0.2
 """Of the time, during which a busy network is waited for; then a page that stands still is taken as it is."""
+_SILENT_NETWORK_SHARE = 0.5
+"""Likewise where a page that says nothing of itself awaits data."""
+_INCOMPLETE_SHARE = 0.4
+"""Of the time, after which a page is taken without the panels that stay empty."""
+_LEADS_ELSEWHERE = frozenset({"", "goto", "dashboard", "dashboard-solo"})
+"""The first words of Grafana's addresses that lead to others by themselves."""
 _MAX_GROWTHS = 10
-_BACKGROUND_TYPES = frozenset({"eventsource", "websocket", "media", "ping", "beacon", "texttrack", "manifest"})
-"""Kinds of requests that say nothing about whether a page has loaded."""
-_RETRY_STATUS = frozenset({408, 429, *range(500, 600)})
-_BETWEEN_PAGES = ("Execution context was destroyed", "navigat", "Cannot find context", "Frame was detached")
-
-_LOOK = r"""
-({waitFor, needed}) => {
-  const shown = e => { const r = e.getBoundingClientRect(); return r.width > 0 && r.height > 0; };
-  const near = e => {
-    const r = e.getBoundingClientRect();
-    return shown(e) && r.top < innerHeight && r.bottom > 0;
-  };
-  const title = e => {
-    const panel = e.closest(
-      '[data-testid*="Panel header"], [data-panelid], [data-viz-panel-key], .panel-container, section');
-    if (!panel) return '';
-    const head = panel.querySelector('h1,h2,h3,h4,h5,h6,[class*="panel-title"]');
-    return ((head && head.textContent) || (panel.dataset.testid || '').replace(/^.*Panel header /, '')
-      || panel.getAttribute('aria-label') || '').trim().slice(0, 60);
-  };
-  const asked = selector => {
-    try { return [...document.querySelectorAll(selector)].some(shown); } catch (_) { return null; }
-  };
-  const loading = '[aria-label="Panel loading bar"], .panel-loading, .preloader';
-  const bars = [...document.querySelectorAll(loading)].filter(shown);
-  const queries = window.__grafanaRunningQueryCount;
-  // Before scenes there is no count: every panel has to have something in it; a row's heading is a panel there too.
-  const empty = window.__grafanaSceneContext || typeof queries === 'number' ? []
-    : [...document.querySelectorAll('[data-panelid]')].filter(p => near(p)
-        && !p.querySelector('.dashboard-row, [data-testid*="dashboard-row"]')
-        && ![...p.querySelectorAll("[class$='panel-content']")].some(c => c.childElementCount));
-  const dashboard = !!window.grafanaBootData && /\/d(-solo)?\//.test(location.pathname);
-  const images = [...document.images].filter(i => !i.complete && near(i));
-  const tall = Math.max(...[document.documentElement, document.body].map(e => e ? e.scrollHeight : 0));
-  let height = tall, most = 0, stiff = 0;
-  const all = document.getElementsByTagName('*');
-  const sizes = window.__wxbridgeSizes = window.__wxbridgeSizes || new WeakMap();
-  for (const e of all) {
-    const hidden = e.scrollHeight - e.clientHeight;
-    if (hidden <= 1 || e === document.documentElement || e === document.body) continue;
-    if (!sizes.has(e)) {
-      // What takes up most of the window; a smaller one is a list or a table, not the page.
-      if (e.clientHeight < innerHeight / 2 || e.clientWidth < innerWidth * 0.4) continue;
-      if (!/auto|scroll|overlay/.test(getComputedStyle(e).overflowY)) continue;
-      sizes.set(e, {window: innerHeight, own: e.clientHeight, stiff: false});
-    }
-    const size = sizes.get(e);
-    if (!size.stiff && innerHeight > size.window && e.clientHeight <= size.own) {
-      size.stiff = true;    // it does not grow with the window: growing was in vain
-      stiff += 1;
-    }
-    if (size.stiff || hidden <= most) continue;
-    most = hidden;
-    height = Math.max(tall, e.scrollHeight + innerHeight - e.clientHeight);
-  }
-  return {
-    path: location.pathname,
-    login: ['user', 'password'].every(name => document.querySelector(`input[name="${name}"]`)),
-    panels: [...new Set(bars.concat(empty).map(title))], loading: bars.length + empty.length,
-    queries: typeof queries === 'number' ? queries : 0,
-    missing: [waitFor, needed].filter(s => s && asked(s) === false),
-    wrong: [waitFor, needed].filter(s => s && asked(s) === null),
-    booting: dashboard && !window.__grafanaSceneContext
-      && !document.querySelector('[data-panelid], [data-viz-panel-key], .panel-container, .react-grid-item'),
-    document: document.readyState, fonts: !document.fonts || document.fonts.status === 'loaded',
-    rows: !!window.grafanaBootData && !!document.querySelector('[data-testid*="dashboard-row-t"]'),
-    images: images.length, busy: [...document.querySelectorAll('[aria-busy="true"]')].filter(near).length,
-    height, stiff, scrolls: most > 1, elements: all.length,
-    look: [tall, height, all.length, (document.body ? document.body.textContent.length : 0),
-    innerHeight].join()
-  };
-}
-"""
+_MAX_NUDGES = 5
 
 
-class LoginPage(PictureError):
-    """The page that was asked for is behind a login, and the login page came instead."""
+@dataclass(frozen=True)
+class ReadyPage:
+    """A page that is ready."""
 
-
-@dataclass
-class PageNetwork:
-    """What a page's network is doing, listened to from before the first request."""
-
-    must_succeed: str | None = None
-    pending: set[Request] = field(default_factory=set)
-    started: int = 0
-    status: int = 0
-    """The HTTP status of the page's own document, the last one where it navigated."""
-    refused: tuple[int, str] | None = None
-    """Status and address of the first request below `must_succeed` that was not answered well."""
-
-    def attach(self, page: Page) -> None:
-        """Listen to a page's requests."""
-        page.on("request", self._on_request)
-        page.on("requestfinished", lambda request: self.pending.discard(request))  # noqa: PLW0108 - needs a function
-        page.on("requestfailed", lambda request: self.pending.discard(request))  # noqa: PLW0108 - as above
-        page.on("response", lambda response: self._on_response(page, response))
-
-    def _on_request(self, request: Request) -> None:
-        if request.resource_type not in _BACKGROUND_TYPES:
-            self.started += 1
-            self.pending.add(request)
-
-    def _on_response(self, page: Page, response: Response) -> None:
-        request = response.request
-        if request.is_navigation_request():
-            if request.frame == page.main_frame:
-                self.status = response.status
-        elif (
-            self.must_succeed
-            and self.refused is None
-            and response.status >= 400  # noqa: PLR2004 - HTTP
-            and re.search(self.must_succeed, response.url)
-        ):
-            self.refused = (response.status, response.url)
+    is_quiet: bool
+    """Whether its network had become quiet too."""
+    missing: tuple[str, ...] = ()
+    """The numbers of the panels that stayed empty."""
+    recipe: str = ""
+    """The name of its Grafana's recipe; empty for other pages."""
 
 
 class _Viewport:
@@ -151,21 +73,22 @@ class _Viewport:
 
     def __init__(self, shot: Shot) -> None:
         self._shot = shot
-        self._height = shot.height
+        self._height = shot.window_height
         self._times = 0
+        self._nudges = 0
         self._before: tuple[int, int] | None = None
-        self._done = not shot.full_page
+        self._done = not shot.is_whole
 
     async def grow(self, page: Page, seen: dict[str, Any]) -> bool:
         """Grow once where the page is taller than its viewport; tells whether it did."""
         if seen["stiff"] and not self._done:
             # A tall table in a panel, say: start over without it, or the picture would end in empty space.
-            self._height, self._before = self._shot.height, None
+            self._height, self._before = self._shot.window_height, None
             await self._resize(page)
             return True
         needed = min(int(seen["height"]), MAX_HEIGHT)
         if self._done or needed <= self._height:
-            return False
+            return await self._nudge(page, seen)
         overflow = int(seen["height"]) - self._height
         same = self._before is not None and self._before[1] == seen["elements"] and not seen["scrolls"]
         runs_away = same and self._before is not None and overflow >= self._before[0]
@@ -174,56 +97,100 @@ class _Viewport:
         if runs_away or self._times > _MAX_GROWTHS:
             # Its height follows the viewport's (150vh): leave the rest to the shot of the whole document.
             self._done = True
-            needed = self._shot.height
+            needed = self._shot.window_height
         self._height = needed
         await self._resize(page)
         return True
 
     async def _resize(self, page: Page) -> None:
+        self._nudges = 0
         await page.set_viewport_size({"width": self._shot.width, "height": self._height})
 
+    async def _nudge(self, page: Page, seen: dict[str, Any]) -> bool:
+        """Scroll a grid that draws what has come into view only when it is scrolled."""
+        if not (seen["scroller"] and seen["empty"]) or self._nudges >= _MAX_NUDGES or not self._shot.is_whole:
+            return False
+        self._nudges += 1
+        await nudge(page, seen["scroller"])
+        return True
 
-async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, until: float) -> bool:
+
+class _Stillness:
+    """For how long, as far as it was seen, the page has stood still, kept its shape, and had a quiet network."""
+
+    def __init__(self, now: float) -> None:
+        self._now = now
+        self._changes, self._shape, self._started = -1, "", -1
+        self.still = self.steady = self.quiet = 0.0
+
+    def add(self, now: float, seen: dict[str, Any], network: PageNetwork, *, touched: bool) -> None:
+        """Count the time since the last look; `touched` says that the page was just changed by us."""
+        step = min(now - self._now, _LONGEST_STEP_SECONDS)
+        same = seen["shape"] == self._shape and not touched and not _has_to_come(seen)
+        self.steady = self.steady + step if same else 0.0
+        self.still = self.still + step if same and seen["changes"] == self._changes else 0.0
+        is_busy = _may_come(seen) or network.pending or network.started != self._started
+        self.quiet = 0.0 if is_busy else self.quiet + step
+        self._now, self._changes, self._shape, self._started = now, seen["changes"], seen["shape"], network.started
+
+    def suffices(self, seen: dict[str, Any], network: PageNetwork, *, spent: float) -> bool:
+        """Whether that is long enough, for what the page says of itself; `spent` is the share of the time that is."""
+        says = bool(seen["recipe"]) and not seen["booting"]
+        if seen["booting"] and seen["recipe"]:
+            needed = _STILL_WITHOUT_PANEL_SECONDS
+        elif seen["empty"] and spent < _INCOMPLETE_SHARE:
+            needed = _STILL_INCOMPLETE_SECONDS
+        else:
+            needed = _STILL_SECONDS if says and seen["panels"] else _STILL_SILENT_SECONDS
+        is_still = self.still >= needed or self.steady >= max(needed, _STILL_ANIMATED_SECONDS)
+        if is_still and self.quiet >= min(needed, _STILL_SILENT_SECONDS):
+            return True
+        share = _QUIET_NETWORK_SHARE if says or not network.awaits_data else _SILENT_NETWORK_SHARE
+        has_patience = spent < share or (seen["booting"] and seen["recipe"])
+        return not has_patience and self.steady >= max(needed, _STILL_BUSY_SECONDS)
+
+
+async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, until: float) -> ReadyPage:
     """Look at a page until it is ready, or until the event loop's time `until`.
 
-    A page with nothing left to load that stands still is taken after half of the time even while its network
-    stays busy (polling, an endless stream).
-
-    Returns:
-        Whether the network had become quiet too.
+    A page with nothing left to load that stands still is taken after a part of the time even while its network
+    stays busy (polling, an endless stream); one on which something moves without end, after some seconds.
 
     Raises:
         LoginPage: a login page came instead.
-        PictureError: the page's document or a request that has to succeed was refused (retry for 5xx), a selector
-            is none, or something was still loading in the end (retry; the sentence names it).
+        PictureError: the page's document or dashboard was refused or cut off (retry for 5xx and for what was cut off),
+            it came out at another address, it has no panel (no retry), a selector is none, or something was still
+            loading in the end (`PictureTimeout`; the sentence names it).
     """
     clock = asyncio.get_running_loop().time
-    patience = clock() + (until - clock()) * _QUIET_NETWORK_SHARE
-    viewport = _Viewport(shot)
-    looks, still_since, quiet_since, started = "", clock(), clock(), -1
-    hard: list[str] = ["the page"]
+    began = clock()
+    viewport, stood = _Viewport(shot), _Stillness(began)
+    seen: dict[str, Any] | None = None
+    is_told = False
     while clock() < until:
-        _check_network(network)
-        seen = await _look(page, shot, until - clock())
+        last, seen = seen, await look_at(page, shot, until - clock())
         now = clock()
+        network.check(is_grafana=bool((seen or last or {}).get("grafana")))
         if seen is not None:
             _check_page(page, seen, shot)
+            if seen["oldKiosk"]:
+                await page.goto(page.url.replace("kiosk=tv", "kiosk"), wait_until="commit")
+                continue
+            if seen["grafana"] and not seen["recipe"] and not is_told:
+                is_told = True
+                log.warning("browser.unknown_grafana", page=shot.name, version=seen["version"])
             grown = await viewport.grow(page, seen)
-            hard, soft = _list_loading(seen)
             opening = await _open_rows(page, seen, shot, now)
-            if grown or hard or opening or seen["look"] != looks:
-                looks, still_since = seen["look"], now
-            if soft or network.pending or network.started != started:
-                quiet_since, started = now, network.started
-            quiet = now - still_since >= _STILL_SECONDS and now - quiet_since >= _STILL_SECONDS
-            if quiet or (now >= patience and now - still_since >= _STILL_WHILE_BUSY_SECONDS):
+            stood.add(now, seen, network, touched=grown or opening)
+            if stood.suffices(seen, network, spent=(now - began) / (until - began)):
+                if seen["recipe"]:
+                    await _check_arrival(network, seen, shot)
                 if not await _open_rows(page, seen, shot, now, guess=True):
-                    return quiet
-                still_since = now
+                    return ReadyPage(stood.quiet > 0, tuple(seen["empty"]), seen["recipe"])
+                stood = _Stillness(now)
         await asyncio.sleep(_LOOK_EVERY_SECONDS)
-    _check_network(network)
-    what = ", ".join(hard) if hard else "the page, which kept changing,"
-    raise PictureError(f"{what} was still loading", retry=True)
+    what, seconds = _name_loading(seen or last or {}), clock() - began
+    raise PictureTimeout(f"{what} was still loading after {seconds:.3g} s")
 
 
 async def _open_rows(page: Page, seen: dict[str, Any], shot: Shot, now: float, *, guess: bool = False) -> bool:
@@ -237,44 +204,9 @@ async def _open_rows(page: Page, seen: dict[str, Any], shot: Shot, now: float, *
     except TimeoutError:
         return True
     except Error as error:
-        if any(text in error.message for text in _BETWEEN_PAGES):
+        if is_between_pages(error):
             return True
         raise
-
-
-async def _look(page: Page, shot: Shot, left: float) -> dict[str, Any] | None:
-    from playwright.async_api import Error
-
-    try:
-        seen: dict[str, Any] = await evaluate(
-            page,
-            _LOOK,
-            {"waitFor": shot.wait_for, "needed": shot.selector},
-            limit=max(0.05, min(SCRIPT_SECONDS, left)),
-        )
-    except TimeoutError:
-        return None
-    except Error as error:
-        if any(text in error.message for text in _BETWEEN_PAGES):
-            return None
-        raise
-    return seen
-
-
-def _check_network(network: PageNetwork) -> None:
-    if network.refused is not None:
-        raise refusal_of(*network.refused)
-    if network.status >= 400:  # noqa: PLR2004 - HTTP
-        raise refusal_of(network.status, "the page")
-
-
-def refusal_of(status: int, what: str) -> PictureError:
-    """The error for an HTTP status ≥ 400: 401 is a `LoginPage`; 408, 429 and 5xx are worth a retry."""
-    what = what.partition("?")[0]
-    if status == 401:  # noqa: PLR2004 - HTTP
-        return LoginPage(f"{what} wants a login (HTTP 401)")
-    hint = {403: ": this account may not see it", 404: ": there is no such page"}.get(status, "")
-    return PictureError(f"{what} was answered with HTTP {status}{hint}", retry=status in _RETRY_STATUS)
 
 
 def _check_page(page: Page, seen: dict[str, Any], shot: Shot) -> None:
@@ -287,24 +219,47 @@ def _check_page(page: Page, seen: dict[str, Any], shot: Shot) -> None:
         raise LoginPage(f"a login page came instead ({page.url.partition('?')[0]})")
 
 
-def _list_loading(seen: dict[str, Any]) -> tuple[list[str], list[str]]:
-    """Name what is loading: what has to be there, and what is waited for with patience only."""
-    hard = []
-    if seen["loading"]:
-        names = ", ".join(name for name in seen["panels"] if name)
-        hard.append(f"{seen['loading']} panel{'s' if seen['loading'] > 1 else ''}" + (f" ({names})" if names else ""))
-    if seen["queries"]:
-        hard.append(f"{seen['queries']} quer{'ies' if seen['queries'] > 1 else 'y'}")
-    hard += [f"the element {selector!r}" for selector in seen["missing"]]
-    soft = []
+async def _check_arrival(network: PageNetwork, seen: dict[str, Any], shot: Shot) -> None:
+    """Refuse a page of Grafana's that stands still, but is another than was asked for, or shows no panel.
+
+    Raises:
+        PictureError: no retry.
+    """
+    asked = _first_word(urlsplit(shot.url).path.removeprefix(seen["base"]))
+    if asked not in _LEADS_ELSEWHERE and asked != _first_word(seen["path"]):
+        raise PictureError(f"Grafana shows {seen['path']} instead: may this account see the page?")
     if seen["booting"]:
-        soft.append("the dashboard")
-    if seen["document"] != "complete":
-        soft.append("the document")
-    if not seen["fonts"]:
-        soft.append("fonts")
-    if seen["images"]:
-        soft.append("images")
-    if seen["busy"]:
-        soft.append("busy elements")
-    return hard, soft
+        dashboard = None if seen["solo"] else await network.read_dashboard()
+        if dashboard is not None and dashboard.title and not dashboard.panels:
+            raise PictureError(say("pictures.no_panels", language_of(shot.language)))
+        said = " ".join(seen["words"].split())
+        raise PictureError("there is no panel on the page" + (f", which says: {said}" if said else ""))
+
+
+def _first_word(path: str) -> str:
+    return path.strip("/").partition("/")[0]
+
+
+def _has_to_come(seen: dict[str, Any]) -> list[str]:
+    """Name what is loading without which there is no picture."""
+    named = []
+    if seen["loading"]:
+        names = ", ".join(name for name in seen["titles"] if name)
+        named.append(f"{seen['loading']} panel{'s' if seen['loading'] > 1 else ''}" + (f" ({names})" if names else ""))
+    if seen["queries"]:
+        named.append(f"{seen['queries']} quer{'ies' if seen['queries'] > 1 else 'y'}")
+    return named + [f"the element {selector!r}" for selector in seen["missing"]]
+
+
+def _may_come(seen: dict[str, Any]) -> bool:
+    """Whether something is loading that is waited for with patience only."""
+    is_vague = seen["booting"] and not seen["recipe"]
+    return bool(is_vague or seen["document"] != "complete" or not seen["fonts"] or seen["images"] or seen["busy"])
+
+
+def _name_loading(seen: dict[str, Any]) -> str:
+    if not seen:
+        return "the page"
+    if named := _has_to_come(seen):
+        return ", ".join(named)
+    return "the dashboard" if seen["booting"] else "the page, which kept changing,"

@@ -1,8 +1,10 @@
 """The rows of a Grafana dashboard: opening the collapsed ones, and where each begins on the page.
 
-What a row looks like in each Grafana, from its source:
+What a row looks like in each Grafana, from its pages and its source:
 
-- 9 and 10 (`DashboardRow.tsx`): a button `dashboard-row-title-…` with `aria-expanded`.
+- 6 to 9 (`DashboardRow.tsx`): `.dashboard-row` with `.dashboard-row__title` to be clicked, and
+  `.dashboard-row--collapsed` where it is.
+- 10 (`DashboardRow.tsx`): a button `dashboard-row-title-…` with `aria-expanded`.
 - 11 and 12 (`SceneGridRow.tsx`, `RowItemRenderer.tsx`): the same button, with `aria-label` "Expand row" or "Collapse
   row" in the reader's language, and no `aria-expanded`. In another language a row counts as collapsed where no panel
   stands between its title and the next.
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wxbridge.pictures.pages.parts import NO_MARKS, CutMarks, make_marks
+from wxbridge.pictures.pages.parts import NO_MARKS, PageMarks, make_marks
 from wxbridge.pictures.pages.scripts import evaluate
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 _ROWS = r"""
   const shown = e => { const r = e.getBoundingClientRect(); return r.width > 0 && r.height > 0; };
   const buttons = [...new Set([...document.querySelectorAll(
-    '[data-testid*="dashboard-row-title-"], [data-testid*="dashboard-row-toggle-for-"]',
+    '[data-testid*="dashboard-row-title-"], [data-testid*="dashboard-row-toggle-for-"], .dashboard-row__title',
   )].map(e => e.closest('button, a, [role="button"]') || e))].filter(shown);
   const cells = [...document.querySelectorAll(
     '[data-panelid], [data-viz-panel-key], [data-griditem-key], .react-grid-item, [data-testid*="Panel header"]',
@@ -46,7 +48,7 @@ _OPEN = (
     const said = button.getAttribute('aria-expanded'), label = button.getAttribute('aria-label') || '';
     if (said) return said === 'false';
     if (button.closest('.dashboard-row--collapsed') || /^expand\b/i.test(label)) return true;
-    if (/^collapse\b/i.test(label)) return false;
+    if (button.closest('.dashboard-row') || /^collapse\b/i.test(label)) return false;
     return guess && lonely(button);
   };
   let busy = false;
@@ -54,7 +56,9 @@ _OPEN = (
     const before = tries.get(button) || {count: 0, at: -Infinity};
     // A click takes a slow page a while, and a second one would close the row again.
     const waiting = now - before.at < 2000;
-    const most = button.hasAttribute('aria-expanded') || /^expand\b/i.test(button.ariaLabel || '') ? 3 : 1;
+    const sure = button.hasAttribute('aria-expanded') || button.closest('.dashboard-row')
+      || /^expand\b/i.test(button.ariaLabel || '');
+    const most = sure ? 3 : 1;
     if (!waiting && before.count >= most) continue;
     busy = true;
     if (waiting) continue;
@@ -108,7 +112,7 @@ async def open_rows(page: Page, now: float, *, guess: bool) -> bool:
     return bool(await evaluate(page, _OPEN, {"guess": guess, "now": now * 1000}))
 
 
-async def locate_marks(page: Page, top: float, height: float) -> CutMarks:
+async def locate_marks(page: Page, top: float, height: float) -> PageMarks:
     """Find where the picture of a page may be cut, which begins at `top` and is `height` high, in CSS pixels."""
     if height <= 0:
         return NO_MARKS

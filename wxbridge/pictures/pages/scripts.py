@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
+from wxbridge.pictures.pages.recipes import Recipe
+
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Error, Page
 
 SCRIPT_SECONDS = 5.0
 """That one script may take: `evaluate()` has no time limit of its own."""
 
-STILL_CSS_SCRIPT = """
+PAGE_SCRIPT = """
 (() => {
   // Ended at once rather than removed, so that what fades in is there; a constructed sheet, which no CSP forbids.
   const css = new CSSStyleSheet();
@@ -19,12 +22,27 @@ STILL_CSS_SCRIPT = """
     animation-duration: 0s !important; animation-delay: 0s !important;
     animation-iteration-count: 1 !important;
     transition-duration: 0s !important; transition-delay: 0s !important;
-    caret-color: transparent !important; scroll-behavior: auto !important; }`);
+    caret-color: transparent !important; scroll-behavior: auto !important; }
+    [data-testid="public-dashboard-footer"] { display: none !important; }`);
   document.adoptedStyleSheets = [...document.adoptedStyleSheets, css];
+
+  const seen = {changes: 0};
+  Object.defineProperty(window, '__wxbridge', {value: seen});
+  new MutationObserver(() => { seen.changes++; }).observe(
+    document, {subtree: true, childList: true, attributes: true, characterData: true});
+  const pens = {
+    CanvasRenderingContext2D: ['clearRect', 'fillRect', 'stroke', 'fill', 'fillText', 'drawImage', 'putImageData'],
+    WebGLRenderingContext: ['clear', 'drawArrays', 'drawElements'],
+    WebGL2RenderingContext: ['clear', 'drawArrays', 'drawElements'],
+  };
+  for (const [pen, words] of Object.entries(pens)) for (const word of words) {
+    const draw = window[pen] && window[pen].prototype[word];
+    if (draw) window[pen].prototype[word] = function (...given) { seen.changes++; return draw.apply(this, given); };
+  }
 })();
 """
-"""Run in every new document: a spinner's animation took two thirds of a shot's CPU
-(shared/facts/rendering.md)."""
+"""Run in every new document: counts what changes in it, canvases too, and ends animations at once: a spinner's took two
+thirds of a shot's CPU (shared/facts/rendering.md)."""
 
 _SETTLE = """
 async () => {
@@ -44,9 +62,18 @@ selector => {
 }
 """
 
+_PANEL = """
+({error, noData, body}) => {
+  const said = selector => [...document.querySelectorAll(selector)].map(e => e.innerText.trim()).find(Boolean) || '';
+  return {failed: !!document.querySelector(error), noData: said(noData), words: said(body).slice(0, 200)};
+}
+"""
+
 _EXTENT = """
-() => {
+panels => {
   const tall = Math.max(...[document.documentElement, document.body].map(e => e ? e.scrollHeight : 0));
+  const ends = panels ? [...document.querySelectorAll(panels)].map(e => e.getBoundingClientRect().bottom) : [];
+  if (ends.length) return Math.min(tall, Math.ceil(Math.max(...ends) + scrollY) + 16);
   if (tall > innerHeight) return tall;
   let bottom = 0;
   for (const e of document.body ? document.body.getElementsByTagName('*') : []) {
@@ -59,6 +86,29 @@ _EXTENT = """
   return tall - bottom > 100 ? Math.ceil(bottom) + 16 : tall;
 }
 """
+
+
+_NUDGE = """
+async selector => {
+  const scroller = document.querySelector(selector);
+  if (!scroller) return;
+  const frame = () => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const before = scroller.style.paddingBottom;
+  scroller.style.paddingBottom = '100px';  // so that it can be scrolled
+  scroller.scrollTop = 60;
+  await frame();
+  scroller.scrollTop = 0;
+  scroller.style.paddingBottom = before;
+  await frame();
+}
+"""
+
+_BETWEEN_PAGES = ("Execution context was destroyed", "navigat", "Cannot find context", "Frame was detached")
+
+
+def is_between_pages(error: Error) -> bool:
+    """Whether a script ended because the page is being left for another."""
+    return any(text in error.message for text in _BETWEEN_PAGES)
 
 
 async def evaluate(page: Page, script: str, argument: Any = None, *, limit: float = SCRIPT_SECONDS) -> Any:
@@ -79,12 +129,28 @@ async def settle(page: Page, limit: float = 2.0) -> None:
         return  # an endless picture stream; the page was ready before
 
 
+async def nudge(page: Page, scroller: str) -> None:
+    """Scroll the first element of a CSS selector down and up again, by as much as Grafana 7 takes notice of (25 px)."""
+    with contextlib.suppress(TimeoutError):
+        await evaluate(page, _NUDGE, scroller)
+
+
 async def find_box(page: Page, selector: str) -> dict[str, float] | None:
     """Find where the first visible element of a CSS selector is, in CSS pixels of the document; None without one."""
     box: dict[str, float] | None = await evaluate(page, _BOX, selector)
     return box
 
 
-async def measure_extent(page: Page) -> int:
-    """Measure how far down the page goes, in CSS pixels, also where the window is taller than that."""
-    return int(await evaluate(page, _EXTENT))
+async def measure_extent(page: Page, panels: str = "") -> int:
+    """Measure how far down the page goes, in CSS pixels, also where the window is taller than that.
+
+    `panels` is a CSS selector of those below the lowest of which it ends, where it has any.
+    """
+    return int(await evaluate(page, _EXTENT, panels))
+
+
+async def read_panel(page: Page, recipe: Recipe) -> dict[str, Any]:
+    """Read what the one panel of a page says: whether it has `failed`, and the `words` that stand for its data."""
+    words = {"error": recipe.error, "noData": recipe.no_data, "body": recipe.body}
+    seen: dict[str, Any] = await evaluate(page, _PANEL, words)
+    return seen

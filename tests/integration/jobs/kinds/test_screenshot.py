@@ -22,7 +22,7 @@ from wxbridge.core.errors import ConfigError, PictureError
 from wxbridge.core.model import Picture, PictureSpec, Text
 from wxbridge.jobs import JobContext
 from wxbridge.jobs.kinds.screenshot import ScreenshotJob, run
-from wxbridge.pictures.pages.parts import CutMarks, embed_marks
+from wxbridge.pictures.pages.parts import PageMarks, embed_marks
 
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 NOW = datetime(2026, 2, 3, 9, 0, tzinfo=SHANGHAI)
@@ -31,7 +31,7 @@ NOW = datetime(2026, 2, 3, 9, 0, tzinfo=SHANGHAI)
 def page(width: int = 200, height: int = 300, rows: tuple[float, ...] = (), colour: str = "navy") -> bytes:
     image = Image.new("RGB", (width, height), "white")
     image.paste(colour, (20, 20, width - 20, height - 20))
-    return embed_marks(imaging.to_png(image), CutMarks(rows=rows))
+    return embed_marks(imaging.to_png(image), PageMarks(rows=rows))
 
 
 class Studio:

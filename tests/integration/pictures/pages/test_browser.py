@@ -18,7 +18,7 @@ from wxbridge.core import imaging
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
 from wxbridge.pictures.pages.browser import Browser, find_browser
-from wxbridge.pictures.pages.readiness import LoginPage
+from wxbridge.pictures.pages.network import LoginPage
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -310,7 +310,7 @@ async def test_nothing_is_left_over_after_close(fake):
 
 async def test_a_browser_killed_in_mid_shot_is_replaced_and_the_shot_comes(fake):
     async with Browser() as browser:
-        shooting = asyncio.ensure_future(browser.shoot(signed_in(fake, "/d/kafka/inner?panels=4")))
+        shooting = asyncio.ensure_future(browser.shoot(signed_in(fake, "/d/kafka/inner?panels=4", height=900)))
         await fake.arrived.wait()
         first = browser.pid
         os.kill(first, signal.SIGKILL)
@@ -321,7 +321,7 @@ async def test_a_browser_killed_in_mid_shot_is_replaced_and_the_shot_comes(fake)
 
 async def test_a_renderer_killed_in_mid_shot_leaves_the_browser_and_the_shot_comes(fake):
     async with Browser() as browser:
-        shooting = asyncio.ensure_future(browser.shoot(signed_in(fake, "/d/kafka/inner?panels=4")))
+        shooting = asyncio.ensure_future(browser.shoot(signed_in(fake, "/d/kafka/inner?panels=4", height=900)))
         await fake.arrived.wait()
         first = browser.pid
         for renderer in renderers(first):
@@ -332,7 +332,7 @@ async def test_a_renderer_killed_in_mid_shot_leaves_the_browser_and_the_shot_com
 
 async def test_a_driver_killed_in_mid_shot_is_replaced_and_the_shot_comes(fake):
     async with Browser() as browser:
-        shooting = asyncio.ensure_future(browser.shoot(signed_in(fake, "/d/kafka/inner?panels=4")))
+        shooting = asyncio.ensure_future(browser.shoot(signed_in(fake, "/d/kafka/inner?panels=4", height=900)))
         await fake.arrived.wait()
         first = browser.pid
         os.kill(parent(first), signal.SIGKILL)

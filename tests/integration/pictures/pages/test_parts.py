@@ -17,7 +17,7 @@ from wxbridge.pictures.pages.parts import (
     MAX_PART_HEIGHT_IN_WIDTHS,
     MAX_PARTS,
     NO_MARKS,
-    CutMarks,
+    PageMarks,
     cut_picture,
     embed_marks,
     find_blank_band,
@@ -67,7 +67,7 @@ def test_a_broken_mark_is_no_mark(text: str) -> None:
 
 
 def test_a_row_is_cut_in_the_middle_of_the_space_above_it_and_panels_are_not_cut() -> None:
-    assert make_marks([0.5], [(0.1, 0.4), (0.2, 0.46), (0.5, 0.9)]) == CutMarks(rows=(0.48,), gaps=(0.48,))
+    assert make_marks([0.5], [(0.1, 0.4), (0.2, 0.46), (0.5, 0.9)]) == PageMarks(rows=(0.48,), gaps=(0.48,))
 
 
 # ---------------------------------------------------------------- the plan
@@ -135,7 +135,7 @@ def test_where_nothing_is_blank_there_is_no_band() -> None:
 
 
 def test_the_parts_together_are_the_picture() -> None:
-    png = embed_marks(striped(), CutMarks(rows=(0.25, 0.5, 0.75)))
+    png = embed_marks(striped(), PageMarks(rows=(0.25, 0.5, 0.75)))
     parts = [picture(part) for part in cut_picture(png)]
     assert [part.size for part in parts] == [(200, 250)] * 4
     assert [part.getpixel((100, 125)) for part in parts] == [(255, 0, 0), (0, 128, 0), (0, 0, 255), (255, 215, 0)]

@@ -1,0 +1,124 @@
+"""One look at a page: which of its panels are there, which are loading, how tall it is, and what has changed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from wxbridge.pictures.pages.recipes import RECIPES
+from wxbridge.pictures.pages.scripts import SCRIPT_SECONDS, evaluate, is_between_pages
+from wxbridge.pictures.pages.shot import Shot
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+_LOOK = r"""
+async ({waitFor, needed, recipes}) => {
+  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  const memory = window.__wxbridge || {changes: 0};
+  const all = selector => selector ? [...document.querySelectorAll(selector)] : [];
+  const has = (e, selector) => e.matches(selector) || !!e.querySelector(selector);
+  const shown = e => { const r = e.getBoundingClientRect(); return r.width > 0 && r.height > 0; };
+  const near = e => {
+    const r = e.getBoundingClientRect();
+    return shown(e) && r.top < innerHeight && r.bottom > 0;
+  };
+  const title = e => {
+    const panel = e.closest(
+      '[data-testid*="Panel header"], [data-panelid], [data-viz-panel-key], .panel-container, section');
+    if (!panel) return '';
+    const head = panel.querySelector('h1,h2,h3,h4,h5,h6,[class*="panel-title"]');
+    return ((head && head.textContent) || (panel.dataset.testid || '').replace(/^.*Panel header /, '')
+      || panel.getAttribute('aria-label') || '').trim().slice(0, 60);
+  };
+  const asked = selector => {
+    try { return [...document.querySelectorAll(selector)].some(shown); } catch (_) { return null; }
+  };
+
+  // Which Grafana it is, and what its panels say.
+  const boot = window.grafanaBootData, settings = boot && boot.settings || {};
+  const version = (settings.buildInfo || {}).version || '', major = parseInt(version);
+  const queries = window.__grafanaRunningQueryCount;
+  const scenes = !!window.__grafanaSceneContext || typeof queries === 'number';
+  const recipe = boot && (scenes ? recipes.at(-1) : recipes.filter(r => r.first <= major).at(-1));
+  const some = recipe ? [recipe] : recipes;
+  const union = word => some.map(r => r[word]).join();
+  const bars = all(union('loading')).filter(e => shown(e) && !has(e, '[title^="Streaming"]'));
+  const items = recipe ? all(recipe.item).filter(near) : [];
+  const empty = items.filter(e => !has(e, recipe.drawn));
+  // Before scenes, a panel has a place for its drawing once it has data; a row's heading never has one.
+  const bare = scenes ? [] : items.filter(e => e.querySelector('.panel-container')
+    && ![...e.querySelectorAll(recipe.body)].some(body => body.childElementCount));
+  const path = location.pathname.slice((settings.appSubUrl || '').length);
+  const solo = path.startsWith('/d-solo/');
+  const panels = solo ? all(union('solo')).some(shown) : all(union('item') + ',' + union('drawn')).length > 0;
+  const booting = !!boot && /^\/d(-solo)?\//.test(path) && !panels;
+
+  // How tall it is, with what scrolls in it.
+  const tall = Math.max(...[document.documentElement, document.body].map(e => e ? e.scrollHeight : 0));
+  let height = tall, most = 0, stiff = 0;
+  const everything = document.getElementsByTagName('*');
+  const sizes = memory.sizes = memory.sizes || new WeakMap();
+  for (const e of everything) {
+    const hidden = e.scrollHeight - e.clientHeight;
+    if (hidden <= 1 || e === document.documentElement || e === document.body) continue;
+    if (!sizes.has(e)) {
+      // What takes up most of the window; a smaller one is a list or a table, not the page.
+      if (e.clientHeight < innerHeight / 2 || e.clientWidth < innerWidth * 0.4) continue;
+      const style = getComputedStyle(e);
+      // What nobody sees scrolls for nobody: detectors of size are as tall as they like.
+      if (!/auto|scroll|overlay/.test(style.overflowY) || style.visibility === 'hidden') continue;
+      sizes.set(e, {window: innerHeight, own: e.clientHeight, stiff: false});
+    }
+    const size = sizes.get(e);
+    if (!size.stiff && innerHeight > size.window && e.clientHeight <= size.own) {
+      size.stiff = true;    // it does not grow with the window: growing was in vain
+      stiff += 1;
+    }
+    if (size.stiff || hidden <= most) continue;
+    most = hidden;
+    height = Math.max(tall, e.scrollHeight + innerHeight - e.clientHeight);
+  }
+  return {
+    path, base: settings.appSubUrl || '', grafana: !!boot, version,
+    recipe: recipe ? recipe.name : '', scroller: recipe ? recipe.scroller : '',
+    solo, panels, booting, words: booting && document.body ? document.body.innerText.trim().slice(0, 200) : '',
+    login: ['user', 'password'].every(name => document.querySelector(`input[name="${name}"]`)),
+    loading: bars.length + bare.length, titles: [...new Set(bars.concat(bare).map(title))],
+    empty: empty.map(e => (e.dataset.panelid || e.id || e.dataset.griditemKey || '').replace(/^\D*/, '')),
+    queries: typeof queries === 'number' ? queries : 0,
+    missing: [waitFor, needed].filter(s => s && asked(s) === false),
+    wrong: [waitFor, needed].filter(s => s && asked(s) === null),
+    oldKiosk: major >= 12 && /[?&]kiosk=tv(&|$)/.test(location.search),
+    document: document.readyState, fonts: !document.fonts || document.fonts.status === 'loaded',
+    rows: !!boot && !!document.querySelector('[data-testid*="dashboard-row-t"], .dashboard-row__title'),
+    images: [...document.images].filter(i => !i.complete && near(i)).length,
+    busy: [...document.querySelectorAll('[aria-busy="true"]')].filter(near).length,
+    height, stiff, scrolls: most > 1, elements: everything.length,
+    shape: [tall, height, everything.length, innerHeight].join(),
+    changes: memory.changes,
+  };
+}
+"""
+
+
+async def look_at(page: Page, shot: Shot, left: float) -> dict[str, Any] | None:
+    """Look at a page, once two more frames of it were drawn; None where it does not answer, or is being left.
+
+    Args:
+        page: The page.
+        shot: Says which elements it has to have.
+        left: Seconds that this may take.
+    """
+    from playwright.async_api import Error
+
+    asked = {"waitFor": shot.wait_for, "needed": shot.selector, "recipes": [asdict(each) for each in RECIPES]}
+    try:
+        seen: dict[str, Any] = await evaluate(page, _LOOK, asked, limit=max(0.05, min(SCRIPT_SECONDS, left)))
+    except TimeoutError:
+        return None
+    except Error as error:
+        if is_between_pages(error):
+            return None
+        raise
+    return seen
