@@ -44,7 +44,7 @@ from wxbridge.pictures.charts.rule_graph import RuleChartPainter
 from wxbridge.pictures.charts.worker import ChartWorker
 from wxbridge.pictures.fetch import fetch, read_file
 from wxbridge.pictures.pages.browser import Browser
-from wxbridge.pictures.pages.grafana import GrafanaPages
+from wxbridge.pictures.pages.entry import GrafanaPages
 from wxbridge.pictures.pages.shot import Shot
 from wxbridge.pictures.panels import PanelPainter
 

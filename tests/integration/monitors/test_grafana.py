@@ -19,7 +19,7 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.monitors.grafana import Grafana, OrgAddress, take_org
 from wxbridge.pictures.fetch import fetch
 from wxbridge.pictures.pages.browser import Browser
-from wxbridge.pictures.pages.grafana import GrafanaPages
+from wxbridge.pictures.pages.entry import GrafanaPages
 from wxbridge.pictures.pages.shot import Shot
 from wxbridge.pictures.renderer import PictureRenderer
 

@@ -14,10 +14,10 @@ import structlog
 from wxbridge.core import imaging
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import NothingToDraw, PictureError
+from wxbridge.pictures.pages.grafana import RECIPES
 from wxbridge.pictures.pages.network import PageNetwork, refusal_of
 from wxbridge.pictures.pages.parts import NO_MARKS, PageMarks, embed_marks, join_pictures
 from wxbridge.pictures.pages.readiness import ReadyPage, wait_until_ready
-from wxbridge.pictures.pages.recipes import RECIPES
 from wxbridge.pictures.pages.rows import locate_marks
 from wxbridge.pictures.pages.scripts import PAGE_SCRIPT, find_box, measure_extent, read_panel, settle
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot

@@ -1,46 +1,70 @@
-"""Shooting Grafana's pages: with its credentials."""
+"""What Grafana's pages say of themselves, one recipe for each generation: see shared/facts/grafana-*.md.
+
+Every word is a CSS selector, looked for in the whole page (`item`, `solo`, `loading`, `scroller`) or in one panel.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
-
-from wxbridge.monitors.grafana import Grafana, take_org
-from wxbridge.pictures.pages.browser import Browser
-from wxbridge.pictures.pages.network import LoginPage
-from wxbridge.pictures.pages.shot import Shot
+from dataclasses import dataclass
 
 
-class GrafanaPages:
-    """Shoots the pages of one Grafana with one browser."""
+@dataclass(frozen=True)
+class Recipe:
+    """How one generation of Grafana shows which panels there are, and which of them are not ready."""
 
-    def __init__(self, grafana: Grafana, browser: Browser) -> None:
-        self._grafana = grafana
-        self._browser = browser
+    name: str
+    first: int
+    """The first major version of it; `scenes` also where the page of an earlier version has them."""
+    item: str
+    """One for every panel, drawn or not; rows' headings may be among them."""
+    drawn: str
+    """What a drawn panel or a row's heading has in it, or is."""
+    solo: str
+    """What a page with one panel alone shows."""
+    body: str
+    """Where a panel's drawing goes: there, with something in it, once it has its first data."""
+    loading: str
+    """What is shown while a panel or the dashboard's variables load."""
+    error: str
+    """The mark of a panel whose query failed."""
+    no_data: str = ".datapoints-warning"
+    """What a panel without data has over its axes, or in place of them."""
+    scroller: str = ""
+    """What has to be scrolled (a taller window is not enough) for the grid to draw what has come into view."""
 
-    async def shoot(self, shot: Shot) -> bytes:
-        """Shoot a page with Grafana's credentials where it is Grafana's; an expired session is renewed once.
 
-        The organisation that its address names travels as a header of each of the page's requests.
-
-        Raises:
-            PictureError: as `Browser.shoot`; a login page becomes a sentence about the credentials.
-        """
-        grafana, browser = self._grafana, self._browser
-        if not grafana.owns(shot.url):
-            return await browser.shoot(shot)
-        clock = asyncio.get_running_loop().time
-        until = clock() + shot.deadline
-        address = take_org(shot.url)
-        shot = replace(shot, url=address.url, trust_key=shot.trust_key or await grafana.fetch_trusted_key())
-        auth = await grafana.get_credentials(shot.url, shot.org or address.org)
-        try:
-            return await browser.shoot(replace(shot, auth=auth, deadline=until - clock()))
-        except LoginPage as error:
-            renewed = await grafana.renew(auth)
-            if renewed is None:
-                raise grafana.login_error(str(error)) from None
-        try:
-            return await browser.shoot(replace(shot, auth=renewed, deadline=until - clock()))
-        except LoginPage as error:
-            raise grafana.login_error(str(error)) from None
+RECIPES = (
+    Recipe(
+        name="7",
+        first=1,
+        item='.react-grid-layout > [id^="panel-"]',
+        drawn=".panel-container, .dashboard-row",
+        solo=".panel-container",
+        body=".panel-content",
+        loading=".panel-loading, .preloader, .dashboard-loading",
+        error=".panel-info-corner--error",
+        scroller=".dashboard-scroll .scrollbar-view, .scrollbar-view",
+    ),
+    Recipe(
+        name="9",
+        first=8,
+        item=".react-grid-item[data-panelid]",
+        drawn=".panel-container, .dashboard-row, [data-testid='dashboard-row-container']",
+        solo=".panel-container",
+        body=".panel-content, [class$='panel-content']",
+        loading=".panel-loading, .preloader, [data-testid='Spinner']",
+        error=".panel-info-corner--error",
+    ),
+    Recipe(
+        name="scenes",
+        first=12,
+        item=".react-grid-item, [data-griditem-key]",
+        drawn="[data-viz-panel-key], [data-testid*='Panel header'], [data-testid*='dashboard-row-t']",
+        solo="[data-viz-panel-key]",
+        body="[data-testid='data-testid panel content']",
+        loading="[aria-label='Panel loading bar'], [aria-label='data-testid Loading indicator'], .preloader",
+        error="[data-testid='data-testid Panel status error']",
+        no_data="[data-testid='data-testid Panel data error message'], .datapoints-warning",
+    ),
+)
+"""The last whose `first` is not above the page's major version; none where the page names no version."""

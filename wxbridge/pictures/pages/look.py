@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from wxbridge.pictures.pages.recipes import RECIPES
+from wxbridge.pictures.pages.grafana import RECIPES
 from wxbridge.pictures.pages.scripts import SCRIPT_SECONDS, evaluate, is_between_pages
 from wxbridge.pictures.pages.shot import Shot
 

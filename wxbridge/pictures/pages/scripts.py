@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 from typing import TYPE_CHECKING, Any
 
-from wxbridge.pictures.pages.recipes import Recipe
+from wxbridge.pictures.pages.grafana import Recipe
 
 if TYPE_CHECKING:
     from playwright.async_api import Error, Page
