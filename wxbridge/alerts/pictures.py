@@ -119,7 +119,8 @@ def _instances(alert: Alert, rule: ChartRequest) -> list[dict[str, str]]:
     if alert.status is AlertStatus.NO_DATA or alert.labels.get("alertname") in _OF_NO_RULE:
         return []
     measured = [{**alert.labels, **value.labels} for value in alert.values if value.labels]
-    return measured or [dict(alert.labels)]
+    # Labels of a legacy rule are its own, and never those of its series.
+    return measured if measured or rule.grafana_number else [dict(alert.labels)]
 
 
 def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, settings: AlertPictureOptions) -> PictureSpec:

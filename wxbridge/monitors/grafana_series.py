@@ -25,7 +25,7 @@ from wxbridge.core.thresholds import badness
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.monitors.grafana_rules import GrafanaRule, RuleCurve, read_legacy_rule, read_unified_rule
 from wxbridge.monitors.prometheus import MAX_SERIES_PER_CURVE, ChartData, QueryAnswer, Series
-from wxbridge.monitors.promql import USUAL_POINTS, AlertCurve, Period, SeriesChoice, choose_series
+from wxbridge.monitors.promql import LABELS_DIFFER, USUAL_POINTS, AlertCurve, Period, SeriesChoice, choose_series
 
 log = structlog.get_logger()
 
@@ -36,6 +36,8 @@ _ALL_RULES = "/api/ruler/grafana/api/v1/rules"
 _QUERY, _OLD_QUERY = "/api/ds/query", "/api/tsdb/query"
 _MAX_GAP_STEPS = 3.0
 """Between two points that are still joined, of the usual distance: nothing else tells how often a source measures."""
+_LAST_STEP_SECONDS = 60.0
+"""How far behind the end is asked, for sources that measure in whole minutes."""
 _SPECIAL = {"NaN": math.nan, "Inf": math.inf, "NegInf": -math.inf}
 _OK, _FORBIDDEN, _NOT_FOUND = 200, 403, 404
 
@@ -90,7 +92,8 @@ class GrafanaRules:
         results = await self._query(rule, period, org)
         shown = []
         for curve in rule.curves:
-            answer = _choose(list(_read_series(results.get(curve.ref))), curve, instances)
+            series = [_cut(each, period) for each in _read_series(results.get(curve.ref))]
+            answer = _choose(series, curve, instances)
             if any(not math.isnan(value) for each in answer.series for _, value in each.points):
                 shown.append((AlertCurve(curve.promql or curve.ref, thresholds=curve.thresholds), answer))
         if not shown:
@@ -102,7 +105,9 @@ class GrafanaRules:
 
     async def _query(self, rule: GrafanaRule, period: Period, org: str) -> Json:
         """Ask for all series; where they are too many to be read, with fewer points."""
-        times = {name: str(math.floor(at * 1000)) for name, at in (("from", period.start), ("to", period.end))}
+        # Sources compute whole steps only: the one that ends behind the time holds what the rule fired for.
+        end = period.end + max(_LAST_STEP_SECONDS, period.step)
+        times = {name: str(math.floor(at * 1000)) for name, at in (("from", period.start), ("to", end))}
         is_old = any("datasourceId" in each for each in rule.queries)
         for points in (USUAL_POINTS, USUAL_POINTS // 10):
             body = {**times, "queries": [_over_time(each, period, points) for each in rule.queries]}
@@ -179,7 +184,9 @@ def _choose(series: Sequence[Series], curve: RuleCurve, instances: Sequence[Mapp
     chosen = [series[place] for place in choice.places]
     chosen.sort(key=lambda each: -_badness(each, curve))
     more = max(0, len(chosen) - MAX_SERIES_PER_CURVE)
-    return QueryAnswer(tuple(chosen[:MAX_SERIES_PER_CURVE]), more, (choice.note,) if choice.note and chosen else ())
+    # What matched in classic conditions is told by the labels alone that tell it from what else matched.
+    notes = (choice.note,) if chosen and choice.note not in ("", LABELS_DIFFER) else ()
+    return QueryAnswer(tuple(chosen[:MAX_SERIES_PER_CURVE]), more, notes)
 
 
 def _badness(series: Series, curve: RuleCurve) -> float:
@@ -235,6 +242,14 @@ def _series(labels: Json, points: list[tuple[float, float]]) -> Series:
             joined.append((at + usual, math.nan))
         joined.append(point)
     return Series({str(name): as_text(value) for name, value in labels.items() if value}, tuple(joined))
+
+
+def _cut(series: Series, period: Period) -> Series:
+    """A series until the period's end, where its next value stands, as far as there is one."""
+    within = [point for point in series.points if point[0] <= period.end]
+    behind = next((value for at, value in series.points if at > period.end), math.nan)
+    last = [] if math.isnan(behind) or (within[-1:] and within[-1][0] == period.end) else [(period.end, behind)]
+    return Series(series.labels, (*within, *last))
 
 
 def _number(value: Any) -> float:

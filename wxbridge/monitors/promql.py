@@ -56,6 +56,8 @@ _MAX_FIRING_SECONDS = 86400.0
 _MAX_NARROWED_SERIES = 30
 """Of one query that gives the chosen series alone."""
 
+LABELS_DIFFER = "some labels of the series are not the alert's"
+"""Said of series that are chosen by those of their labels that the alert has."""
 _NEVER_OF_SERIES = frozenset(("alertname", "alertstate", "__name__"))
 _LABEL_NAME = re.compile(r"[a-zA-Z_]\w*", re.ASCII)
 _OPPOSITE = {"==": "!=", "!=": "==", "<": ">=", ">=": "<", ">": "<=", "<=": ">"}
@@ -496,7 +498,7 @@ def choose_series(
             if both := names.intersection(kept):
                 places.update(index.values(some, both, kept))
     if places:
-        return SeriesChoice(tuple(sorted(places)), "some labels of the series are not the alert's", sure=False)
+        return SeriesChoice(tuple(sorted(places)), LABELS_DIFFER, sure=False)
     return SeriesChoice(
         tuple(range(len(series))), "no series has the alert's labels: all are drawn" if own else "", sure=False
     )

@@ -75,7 +75,7 @@ async def test_a_rule_is_drawn_over_time_with_its_threshold_and_the_firing_insta
     assert shown.thresholds == (AlertThreshold(">", 100),)
     assert [(mark.start, mark.end) for mark in shown.marks] == [(AT - 60, None)]
     (asked,) = fake.rule_queries
-    assert (asked["from"], asked["to"]) == (str(int(AT - 900) * 1000), str(int(AT) * 1000))
+    assert (asked["from"], asked["to"]) == (str(int(AT - 900) * 1000), str(int(AT + 60) * 1000))
     (query,) = asked["queries"]
     assert (query["expr"], query["range"], query["instant"], query["datasource"]["uid"]) == (
         "lab_queue", True, False, "prom",
@@ -88,6 +88,14 @@ async def test_it_begins_before_the_alert_did_and_covers_what_the_rule_looks_bac
     fake.rules["r-queue"]["data"][0]["relativeTimeRange"]["from"] = 21600
     shown = await chart(fake, firing_since=AT - 60)
     assert shown.end - shown.start == pytest.approx(21600, abs=60)
+
+
+async def test_the_last_step_of_a_source_that_computes_whole_steps_is_what_the_rule_fired_for(
+    fake: FakeGrafana,
+) -> None:
+    fake.results = {"A": {"frames": [frame([50, 50, 480, 490], host="a")]}}
+    shown = await chart(fake, at=AT - 20)
+    assert [(at - AT, value) for at, value in shown.curves[0].points] == [(-45, 50), (-30, 50), (-20, 480)]
 
 
 async def test_a_grafana_of_which_viewers_may_read_all_rules_at_once_only(fake: FakeGrafana) -> None:
