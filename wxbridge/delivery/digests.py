@@ -87,11 +87,12 @@ def _compose(
 ) -> list[Replacement]:
     """Compose the digest that takes the place of what waits; one for each person where the alerts say who is meant.
 
-    The first `singly` alerts are left alone.
+    What a fallback took over has one for each target that it came from, so that it can go back there. The first
+    `singly` alerts are left alone.
     """
-    chosen: dict[str | None, list[MergeableNotification]] = {}
+    chosen: dict[tuple[str | None, tuple[str, ...]], list[MergeableNotification]] = {}
     for each in _without_first(waiting, singly):
-        chosen.setdefault(each.recipient, []).append(each)
+        chosen.setdefault((each.recipient, each.came_from), []).append(each)
     composed = [_digest(context, lane, target, some) for some in chosen.values() if len(some) >= MIN_ALERTS_PER_DIGEST]
     return [each for each in composed if each.notification.bodies]
 
@@ -118,6 +119,7 @@ def _digest(context: DeliveryContext, lane: Lane, target: str, chosen: Sequence[
         content=content,
         expires_after=lane.targets[target].expires_after,
         recipient=chosen[0].recipient,
+        origin=chosen[0].origin,
     )
     return Replacement(
         notification,

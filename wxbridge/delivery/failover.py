@@ -67,7 +67,10 @@ class FailoverWatch:
             if not await context.troubles.look(name, is_up=lane.is_up(name)):
                 continue
             fallbacks = _list_fallbacks(context, name)
-            back = await context.outbox.take_back(name, fallbacks, now=context.clock.wall()) if fallbacks else 0
+            if not fallbacks:
+                continue
+            back = await context.outbox.take_back(name, fallbacks, now=context.clock.wall())
+            back += await _take_back_digests(context, lane, name, fallbacks)
             if back:
                 log.info("what the fallbacks have not sent is taken back", target=name, messages=back)
                 context.outbox.wake()
@@ -101,6 +104,33 @@ class FailoverWatch:
                 reason = f"waited longer than {target.failover_after:g} s"
                 await _hand_over(context, notification_id, name, note, reason)
         await failure_reports.report_failures(context)
+
+
+async def _take_back_digests(context: DeliveryContext, lane: Lane, target: str, fallbacks: Sequence[str]) -> int:
+    """Have a target send the digests that fallbacks made of what they took over from it and have not tried to send."""
+    if lane.targets[target].recipients((), {}) is not None:
+        return 0  # it is told by each alert whom it means, and a digest does not tell
+
+    def compose(stored: StoredNotification) -> Replacement | None:
+        is_untried = all(each.state is MessageState.QUEUED and not each.maybe_sent for each in stored.messages)
+        bodies = _recomposed(context, stored, target, "") if is_untried and target in stored.visited[1:] else ()
+        if not bodies:
+            return None
+        notification = Notification(
+            source=stored.source,
+            target=target,
+            bodies=tuple(bodies),
+            priority=Priority(min(message.priority for message in stored.messages)),
+            kind=stored.kind,
+            content=stored.content,
+            expires_after=lane.targets[target].expires_after,
+        )
+        ids = tuple(message.id for message in stored.messages)
+        return Replacement(notification, ids, f"{target} is back", created_at=stored.created_at)
+
+    found = await context.outbox.list_digests_taken_over(fallbacks)
+    done = [await context.outbox.hand_over(digest, compose, now=context.clock.wall()) for digest in found]
+    return sum(len(each.message_ids) for each in done if each)
 
 
 async def _hand_over(

@@ -105,6 +105,15 @@ class OutboxQueries:
             query = query.where(messages.c.created_at >= since)
         return await self._messages(query)
 
+    async def list_digests_taken_over(self, fallbacks: Sequence[str]) -> list[int]:
+        """List the digests that wait at fallbacks and are of what those took over, the oldest first."""
+        query = _WAITING_ALERTS.with_only_columns(notifications.c.id).where(
+            messages.c.target.in_(fallbacks),
+            notifications.c.kind == NotificationKind.DIGEST,
+            notifications.c.origin.is_not(None),
+        )
+        return [row.id for row in await self._rows(query.distinct().order_by(notifications.c.id))]
+
     async def list_targets_of_alerts(self) -> list[str]:
         """List the targets for which alerts wait."""
         query = _WAITING_ALERTS.with_only_columns(messages.c.target).distinct()

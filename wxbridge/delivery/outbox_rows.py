@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -168,13 +168,14 @@ def select_stored(connection: Connection, notification_id: int) -> StoredNotific
         return None
     query = sa.select(messages).where(messages.c.notification_id == notification_id).order_by(messages.c.id)
     found = tuple(message_of(each) for each in connection.execute(query))
-    visited, origin = [row.target], row.origin
-    columns = sa.select(notifications.c.target, notifications.c.origin)
-    while origin is not None:
-        before = connection.execute(columns.where(notifications.c.id == origin)).first()
-        if before is None:
-            break
-        visited.append(before.target)
-        origin = before.origin
+    visited = (row.target, *list_origins(connection, row.origin))
     kind = NotificationKind(row.kind)
-    return StoredNotification(row.id, row.source, kind, row.content, row.created_at, found, tuple(visited))
+    return StoredNotification(row.id, row.source, kind, row.content, row.created_at, found, visited)
+
+
+def list_origins(connection: Connection, origin: int | None) -> Iterator[str]:
+    """List the targets that a notification was taken over from, the last first; `origin` is what it took over."""
+    columns = sa.select(notifications.c.target, notifications.c.origin)
+    while origin is not None and (before := connection.execute(columns.where(notifications.c.id == origin)).first()):
+        yield before.target
+        origin = before.origin

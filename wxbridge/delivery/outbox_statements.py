@@ -25,7 +25,7 @@ from wxbridge.core.model import (
 from wxbridge.core.schema import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, messages, notifications, received, sends
 from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery.outbox_queries import mergeable, undrawn
-from wxbridge.delivery.outbox_rows import RepeatFinder, message_of, message_rows, notification_row
+from wxbridge.delivery.outbox_rows import RepeatFinder, list_origins, message_of, message_rows, notification_row
 
 MAX_RETRY_WAIT_SECONDS = 3600.0
 """No retry is further away than this, so a longer wait means that the clock was set back."""
@@ -76,6 +76,10 @@ class MergeableNotification:
     message_ids: tuple[int, ...]
     priority: int
     recipient: str | None = None
+    origin: int | None = None
+    """The notification that it took over, where its target is a fallback and the other may have it back."""
+    came_from: tuple[str, ...] = ()
+    """The targets that may have it back, the last first."""
 
 
 @dataclass(frozen=True)
@@ -296,6 +300,13 @@ def select_mergeable(connection: Connection, target: str, limit: int) -> list[Me
     )
     for row in connection.execute(columns.where(messages.c.notification_id.in_(ids)).order_by(messages.c.id)):
         groups.setdefault(row.notification_id, []).append(row)
+    rows = connection.execute(sa.select(notifications).where(notifications.c.id.in_(ids))).all()
+    waited = sa.select(messages.c.notification_id).where(
+        messages.c.notification_id.in_([row.origin for row in rows if row.origin is not None]),
+        messages.c.state == MessageState.FAILED_OVER,
+        messages.c.error_code == WAITED_TOO_LONG,
+    )
+    origins = set(connection.execute(waited).scalars()) if any(row.origin is not None for row in rows) else set()
     found = [
         MergeableNotification(
             kind=NotificationKind(row.kind),
@@ -304,19 +315,29 @@ def select_mergeable(connection: Connection, target: str, limit: int) -> list[Me
             message_ids=tuple(message.id for message in groups[row.id]),
             priority=min(message.priority for message in groups[row.id]),
             recipient=groups[row.id][0].recipient,
+            origin=row.origin if row.origin in origins else None,
+            came_from=tuple(list_origins(connection, row.origin)) if row.origin in origins else (),
         )
-        for row in connection.execute(sa.select(notifications).where(notifications.c.id.in_(ids)))
+        for row in rows
         if all(message.state == MessageState.QUEUED for message in groups[row.id])
     ]
     return sorted(found, key=lambda each: (each.kind is not NotificationKind.DIGEST, each.message_ids))
 
 
 def take_back(connection: Connection, target: str, fallbacks: Sequence[str], *, now: float, limit: int) -> int:
-    """Queue again at a target what fallbacks took over and have not tried to send; returns how many messages."""
+    """Queue again at a target what fallbacks took over and have not tried to send; returns how many messages.
+
+    Digests are not among it: they may be of more than their origin.
+    """
     waiting = (
         sa.select(messages.c.notification_id)
         .join(notifications, notifications.c.id == messages.c.notification_id)
-        .where(sa.text(f"messages.{OPEN}"), messages.c.target.in_(fallbacks), notifications.c.origin.is_not(None))
+        .where(
+            sa.text(f"messages.{OPEN}"),
+            messages.c.target.in_(fallbacks),
+            notifications.c.origin.is_not(None),
+            notifications.c.kind != NotificationKind.DIGEST,
+        )
         .distinct()
         .limit(limit)
     )

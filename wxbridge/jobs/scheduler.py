@@ -9,8 +9,8 @@
 
 A muted job's scheduled runs are passed over; on request it runs all the same.
 
-Of APScheduler the triggers alone are used (`config.schedule`): its scheduler asks `datetime.now` itself and sleeps by the
-monotonic clock, so that it goes by no other clock, notices late that one was set, and calls late what that jumped over.
+Of APScheduler the triggers alone are used (`config.schedule`): its scheduler asks `datetime.now` itself and sleeps by
+the monotonic clock, so it goes by no other clock, notices late that one was set, and calls late what that jumped over.
 """
 
 from __future__ import annotations

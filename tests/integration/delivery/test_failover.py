@@ -308,6 +308,42 @@ async def test_what_the_fallback_has_not_sent_comes_back_with_the_channel_and_is
     assert sorted(await w.states()) == ["failed_over"] * 4 + ["sent"] * 4
 
 
+async def test_what_a_fallback_made_a_digest_of_comes_back_as_one_without_its_own(world) -> None:
+    """Alerts of `ops`, and alerts of the fallback's own: each has a digest, and only that of `ops` goes back."""
+    w = world(ops=Room(fallback=("robot",)), robot=Room(channel="b"), paces={"b": Pace(chat=Rate(1, 3600))})
+    w.channels["a"].state = OFF
+    await w.alert("robot", alert("first"))
+    for number in range(6):
+        await w.alert("ops", alert(f"alert {number}"))
+        await w.alert("robot", alert(f"own {number}"))
+    await w.pass_time(135, tick=5)
+    assert w.channels["b"].texts == ["🔥 first"]
+    w.channels["a"].state = ON
+    await w.pass_time(10)
+    (digest,) = w.channels["a"].texts
+    assert [f"alert {number}" in digest for number in range(6)] == [True] * 6
+    assert "own" not in digest
+    await w.pass_time(10_000, tick=500)
+    assert len(w.channels["a"].texts) == 1
+    (_, own) = w.channels["b"].texts
+    assert "own 5" in own
+    assert "alert" not in own.replace("alerts", "")
+
+
+async def test_what_was_refused_and_is_in_a_digest_does_not_come_back(world) -> None:
+    w = world(ops=Room(fallback=("robot",)), robot=Room(channel="b"), paces={"b": Pace(chat=Rate(1, 3600))})
+    await w.alert("robot", alert("first"))
+    w.channels["a"].faults = [Permanent("no")] * 6
+    for number in range(6):
+        await w.alert("ops", alert(f"alert {number}"))
+    await w.pass_time(30)
+    w.channels["a"].state = OFF
+    await w.pass_time(10)
+    w.channels["a"].state = ON
+    await w.pass_time(10)
+    assert w.channels["a"].sent == []
+
+
 async def test_what_was_refused_for_good_does_not_come_back(pair) -> None:
     w = pair()
     w.channels["b"].state = OFF
