@@ -18,7 +18,6 @@ from aiohttp import web
 from bench.common import POLL, Place, Row, free_port, percentile, until_answers
 from tests.fakes.wecom import Arrived, FakeWecom
 from wxbridge import app, registry
-from wxbridge.channels.wecom import app as wecom_app
 from wxbridge.config.schema import load
 from wxbridge.core import logging
 from wxbridge.core.model import Notification, Text
@@ -104,7 +103,6 @@ async def measure(place: Place) -> list[Row]:
 
 async def _run(directory: Path, url: str, stuck: int) -> tuple[float, list[float], dict[str, int]]:
     logging.configure("auto", "error")
-    registry.CHANNELS.setdefault("wecom_app", wecom_app.PLUGIN)
     config = load(_write(directory, url, stuck), registry.plugin_settings(), {})
     async with app.running(config) as bridge, aiohttp.ClientSession() as session:
         # The application that stalls goes first, so that its messages are under way before the others'.

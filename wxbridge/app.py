@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 import wxbridge
-from wxbridge import doctor, registry
+from wxbridge import registry
 from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.alerts.pipeline import MASTER, AlertSettings
 from wxbridge.alerts.reminders import Reminders
@@ -34,6 +34,7 @@ from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
+from wxbridge.core.findings import Finding
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import NotificationSink, PictureDrawer, PictureSpec
 from wxbridge.core.schema import remember_fact
@@ -197,6 +198,19 @@ class CurrentRenderer:
         """Draw a picture. Raises `PictureError`."""
         assert self.renderer is not None, "pictures are drawn once the bridge is open"  # noqa: S101
         return await self.renderer.draw(spec)
+
+
+class Doctor:
+    """Examines the configuration in use."""
+
+    def __init__(self, state: ConfigState, database: Database) -> None:
+        self._state, self._database = state, database
+
+    async def examine(self) -> list[Finding]:
+        """Run every check. It raises nothing."""
+        from wxbridge import doctor  # with the checks of every channel
+
+        return await doctor.examine(self._state.config, self._database)
 
 
 @dataclass(frozen=True)
@@ -368,7 +382,7 @@ class App:
     def look_for_fonts(self) -> None:
         """Report, once, where Chinese letters become boxes in pictures that are made here."""
         config = self.state.config
-        if config.prometheus or doctor.needs_browser(config):
+        if config.prometheus or registry.needs_browser(config):
             self._start_background(warn_of_missing_fonts(self.database, config.language, self.operators.tell))
 
     def _start_background(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -452,7 +466,7 @@ class App:
         """
         old = self._present
         config, later = restrict_to_running(old.config, config)
-        changed = _differ(old.config, config, (name for name in type(config).model_fields if name != "path"))
+        changed = _differ(old.config, config, _sections_of(old.config, config))
         if not changed:
             return Taken((), later)
         try:
@@ -513,7 +527,7 @@ class App:
             health=self.health,
             metrics=self.metrics,
             reloader=self.reloader,
-            doctor=doctor.Doctor(self.state, self.database),
+            doctor=Doctor(self.state, self.database),
             operators=self.operators,
         )
 
@@ -569,6 +583,11 @@ PRIVATE_UMASK = 0o077
 
 SERVED_BY = ("server", "hooks")
 """The sections that the HTTP application is made from."""
+
+
+def _sections_of(*configs: Config) -> list[str]:
+    """List the sections that any of some configurations may have."""
+    return list(dict.fromkeys(name for each in configs for name in type(each).model_fields if name != "path"))
 
 
 def _differ(old: Config, new: Config, names: Iterable[str]) -> list[str]:

@@ -27,14 +27,13 @@ from wxbridge.channels import ChannelPlugin, CheckContext
 from wxbridge.channels.checks import probe_target
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
-from wxbridge.config.watcher import ConfigState
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding, FindingState
 from wxbridge.core.schema import read_facts
 from wxbridge.monitors.checks import check_alertmanager, check_grafana, check_prometheus
 from wxbridge.pictures.checks import BROWSER_LIMIT_SECONDS, check_browser, check_font
-from wxbridge.registry import CHANNELS, JOBS
+from wxbridge.registry import CHANNELS, needs_browser
 
 CHECK_LIMIT_SECONDS = 10.0
 """What a check may take; the browser has `BROWSER_LIMIT_SECONDS`."""
@@ -53,17 +52,6 @@ async def examine(
     chosen = CHECKS if checks is None else checks
     found = await asyncio.gather(*(_run_check(name, check, config, database) for name, check in chosen.items()))
     return [finding for findings in found for finding in findings]
-
-
-class Doctor:
-    """Examines the configuration in use."""
-
-    def __init__(self, state: ConfigState, database: Database) -> None:
-        self._state, self._database = state, database
-
-    async def examine(self) -> list[Finding]:
-        """Run every check. It raises nothing."""
-        return await examine(self._state.config, self._database)
 
 
 async def _run_check(name: str, check: Check, config: Config, database: Database | None) -> list[Finding]:
@@ -170,11 +158,6 @@ async def _check_channel(
     targets = {each: target for each, target in config.targets.items() if target.channel == name}
     section = config.section(plugin.section) if plugin.section else None
     return await plugin.checks[check](CheckContext(section, targets, database))
-
-
-def needs_browser(config: Config) -> bool:
-    """Whether anything that is configured is drawn by a browser."""
-    return config.grafana is not None or any(JOBS[job.kind].needs_browser for job in config.jobs)
 
 
 # ---------------------------------------------------------------- templates

@@ -1,20 +1,24 @@
-"""The three dicts: monitors, channels, job kinds. A new one is its file and a line here."""
+"""The tables: monitors, channels, job kinds. A new one is its file and a line here.
+
+A channel's or a job kind's module is imported when it is looked up: what no jobs.yaml names costs nothing.
+"""
 
 from __future__ import annotations
 
+import importlib
+from collections import UserDict
 from collections.abc import Mapping
+from functools import cache
+from typing import TypeVar, cast
 
 from wxbridge.alerts.sources import ParseBody, by_content, generic, host, openfalcon
-from wxbridge.channels import ChannelPlugin, apprise, console, dingtalk
-from wxbridge.channels.wechat import plugin as wechat
-from wxbridge.channels.wecom import app as wecom_app
-from wxbridge.channels.wecom import robot as wecom_robot
-from wxbridge.channels.wecom_bot import plugin as wecom_bot
+from wxbridge.channels import ChannelPlugin
 from wxbridge.config.graphs import Graphs
 from wxbridge.config.hooks import BodyMapping
-from wxbridge.config.schema import PluginSettings
+from wxbridge.config.schema import Config, PluginSettings
 from wxbridge.jobs import JobKind
-from wxbridge.jobs.kinds import digest, host_report, picture, screenshot, text
+
+Plugin = TypeVar("Plugin")
 
 SOURCES: dict[str, ParseBody] = {
     "grafana": by_content.parse_grafana,
@@ -30,33 +34,54 @@ def sources(mappings: Mapping[str, BodyMapping]) -> dict[str, ParseBody]:
     return SOURCES | generic.parsers(mappings)
 
 
-CHANNELS: dict[str, ChannelPlugin] = {
-    "wechat": wechat.PLUGIN,
-    "wecom_robot": wecom_robot.PLUGIN,
-    "wecom_app": wecom_app.PLUGIN,
-    "wecom_bot": wecom_bot.PLUGIN,
-    "dingtalk": dingtalk.PLUGIN,
-    "apprise": apprise.PLUGIN,
-    "console": console.PLUGIN,
-}
+class PluginTable(UserDict[str, Plugin]):
+    """Plug-ins by name, each imported when it is looked up.
 
-JOBS: dict[str, JobKind] = {
-    "screenshot": screenshot.KIND,
-    "picture": picture.KIND,
-    "text": text.KIND,
-    "digest": digest.KIND,
-    "host_report": host_report.KIND,
-}
+    Args:
+        places: By name, `MODULE:ATTRIBUTE` below wxbridge.
+    """
+
+    def __init__(self, places: Mapping[str, str]) -> None:
+        super().__init__()
+        self.data.update(cast("dict[str, Plugin]", places))
+
+    def __getitem__(self, name: str) -> Plugin:
+        found = self.data[name]
+        if isinstance(found, str):
+            module, _, attribute = found.partition(":")
+            found = self.data[name] = getattr(importlib.import_module(f"wxbridge.{module}"), attribute)
+        return found
 
 
+CHANNELS: PluginTable[ChannelPlugin] = PluginTable(
+    {
+        "wechat": "channels.wechat.plugin:PLUGIN",
+        "wecom_robot": "channels.wecom.robot:PLUGIN",
+        "wecom_app": "channels.wecom.app:PLUGIN",
+        "wecom_bot": "channels.wecom_bot.plugin:PLUGIN",
+        "dingtalk": "channels.dingtalk:PLUGIN",
+        "apprise": "channels.apprise:PLUGIN",
+        "console": "channels.console:PLUGIN",
+    }
+)
+
+JOBS: PluginTable[JobKind] = PluginTable(
+    {
+        "screenshot": "jobs.kinds.screenshot:KIND",
+        "picture": "jobs.kinds.picture:KIND",
+        "text": "jobs.kinds.text:KIND",
+        "digest": "jobs.kinds.digest:KIND",
+        "host_report": "jobs.kinds.host_report:KIND",
+    }
+)
+
+
+@cache
 def plugin_settings() -> PluginSettings:
     """What the plug-ins bring to jobs.yaml, for `config.load`."""
-    return PluginSettings(
-        targets={name: plugin.target for name, plugin in CHANNELS.items()},
-        jobs={name: kind.settings for name, kind in JOBS.items()},
-        sections={
-            "graphs": Graphs,
-            **{plugin.section: plugin.settings for plugin in CHANNELS.values() if plugin.section},
-        },
-        section_of={name: plugin.section for name, plugin in CHANNELS.items() if plugin.section},
-    )
+    return PluginSettings(CHANNELS, JOBS, {"graphs": Graphs})
+
+
+def needs_browser(config: Config) -> bool:
+    """Whether anything that is configured is drawn by a browser."""
+    return config.grafana is not None or any(JOBS[job.kind].needs_browser for job in config.jobs)

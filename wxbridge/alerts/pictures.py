@@ -20,7 +20,7 @@ from wxbridge.config.types import DEFAULT_PICTURE_STORM, Rate
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec
 from wxbridge.core.pictures import ALERT, ChartRequest, Theme
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, say
-from wxbridge.monitors.prometheus import expr_of
+from wxbridge.monitors.rule_links import expr_of
 
 MAX_INSTANCES_PER_CHART = 500
 """How many firing instances of one rule are told to its chart, which shows the worst ten and counts the others."""

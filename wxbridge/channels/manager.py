@@ -102,7 +102,8 @@ def list_lanes(
 ) -> list[str]:
     """List the lanes that have a target or a section of their own."""
     lanes: dict[str, None] = {}
-    for name, plugin in plugins.items():
+    for name in filter(config.may_use, plugins):
+        plugin = plugins[name]
         section = config.section(plugin.section) if plugin.section else None
         own = plugin.lanes(section) if plugin.lanes else (name,) if section else ()
         used = (target.lane() for target in targets.values() if target.channel == name)

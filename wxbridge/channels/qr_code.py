@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-import qrcode
-from qrcode.exceptions import DataOverflowError
+if TYPE_CHECKING:
+    import qrcode
 
 
 def _make_code(content: str) -> qrcode.QRCode[Any]:
+    import qrcode  # brings Pillow, 4 MB, that only a code to scan needs
+    from qrcode.exceptions import DataOverflowError
+
     code = qrcode.QRCode(border=2, error_correction=qrcode.ERROR_CORRECT_L)
     code.add_data(content)
     try:

@@ -72,6 +72,8 @@ what the list of commands says of it."""
 
 def load_command(name: str) -> Any:
     """Import a command, as what typer makes of it."""
+    from wxbridge.core import logging  # noqa: F401 - before anything else imports structlog
+
     module, _, attribute = COMMANDS[name][0].partition(":")
     found = getattr(importlib.import_module(f"wxbridge.cli.{module}"), attribute)
     if isinstance(found, typer.Typer):

@@ -13,8 +13,6 @@ from datetime import UTC, datetime, time, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-from apscheduler.triggers.cron import CronTrigger
-
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _LONG_DAYS = ("sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday")
 _SHORTCUTS = {
@@ -45,7 +43,8 @@ class Schedule(Protocol):
 class CronSchedule:
     """Runs where every field matches."""
 
-    trigger: CronTrigger
+    trigger: Any
+    """APScheduler's."""
 
     def next_after(self, moment: datetime) -> datetime | None:
         """Tell the first run that is later than a moment."""
@@ -134,7 +133,7 @@ def make_cron_schedule(value: str | Mapping[str, Any], timezone: ZoneInfo) -> Sc
         given = dict(value)
         if "day_of_week" in given:
             given["day_of_week"] = _weekdays(str(given["day_of_week"])) or "*"
-        return CronSchedule(CronTrigger(**given, timezone=timezone))
+        return CronSchedule(_make_trigger(**given, timezone=timezone))
     fields = _SHORTCUTS.get(value.strip(), value).split()
     if len(fields) != 5:  # noqa: PLR2004 - crontab(5)
         raise ValueError(f"{value!r} has {len(fields)} fields; cron has five: minute hour day month weekday")
@@ -144,11 +143,17 @@ def make_cron_schedule(value: str | Mapping[str, Any], timezone: ZoneInfo) -> Sc
         days = _weekdays(weekday)
         # "If both fields are restricted (do not contain the `*` character)": `*/2` is not (crontab(5)).
         if "*" not in day and "*" not in weekday:
-            either = CronTrigger(day=day, **common), CronTrigger(day_of_week=days or "*", **common)
+            either = _make_trigger(day=day, **common), _make_trigger(day_of_week=days or "*", **common)
             return AnySchedule(tuple(map(CronSchedule, either)))
-        return CronSchedule(CronTrigger(day=day, day_of_week=days or "*", **common))
+        return CronSchedule(_make_trigger(day=day, day_of_week=days or "*", **common))
     except ValueError as error:
         raise ValueError(f"{value!r} is no cron line: {error}") from None
+
+
+def _make_trigger(**fields: Any) -> Any:
+    from apscheduler.triggers.cron import CronTrigger  # where a job has such times
+
+    return CronTrigger(**fields)
 
 
 def _weekdays(field: str) -> str | None:
@@ -208,7 +213,7 @@ def _make_time_schedule(value: str, timezone: ZoneInfo) -> Schedule:
     if re.fullmatch(r"\d{1,2}:\d{2}(:\d{2})?", value):
         moment = time.fromisoformat(value.zfill(5) if value.count(":") == 1 else value.zfill(8))
         return CronSchedule(
-            CronTrigger(hour=moment.hour, minute=moment.minute, second=moment.second, timezone=timezone)
+            _make_trigger(hour=moment.hour, minute=moment.minute, second=moment.second, timezone=timezone)
         )
     try:
         when = datetime.fromisoformat(value)

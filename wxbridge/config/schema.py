@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Self, Union
+from typing import Annotated, Any, Protocol, Self, Union
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -184,11 +185,21 @@ class Config(Section):
     """Where this was read from; not a key of the file."""
     _files: tuple[Path, ...] = PrivateAttr(default=())
     _patterns: tuple[str, ...] = PrivateAttr(default=())
+    _channels: frozenset[str] | None = PrivateAttr(default=None)
 
     def read_from(self, files: Sequence[Path], patterns: Sequence[str]) -> Self:
         """Note which files this was read from, and the patterns that further ones would match."""
         self._files, self._patterns = tuple(files), tuple(patterns)
         return self
+
+    def naming(self, channels: Iterable[str]) -> Self:
+        """Note the channels that the file names."""
+        self._channels = frozenset(channels)
+        return self
+
+    def may_use(self, channel: str) -> bool:
+        """Whether a target or a section may be a channel's. A channel that is not used need not be looked up."""
+        return self._channels is None or channel in self._channels
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -210,20 +221,81 @@ class Config(Section):
         return getattr(self, name, None)
 
 
+class ChannelModels(Protocol):
+    """What a channel brings to jobs.yaml."""
+
+    @property
+    def target(self) -> type[TargetSettings]:
+        """What a target of it looks like."""
+
+    @property
+    def section(self) -> str | None:
+        """The key of its own section; None where it has none."""
+
+    @property
+    def settings(self) -> type[Section]:
+        """What that section looks like."""
+
+
+class KindModels(Protocol):
+    """What a job kind brings to jobs.yaml."""
+
+    @property
+    def settings(self) -> type[JobSettings]:
+        """What a job of it looks like."""
+
+
 @dataclass(frozen=True)
 class PluginSettings:
-    """The settings that plug-ins bring: targets by channel, jobs by kind, sections by key."""
+    """The settings that plug-ins bring. A mapping may find a plug-in only when it is looked up."""
 
-    targets: Mapping[str, type[TargetSettings]]
-    jobs: Mapping[str, type[JobSettings]]
-    sections: Mapping[str, Any]
-    section_of: Mapping[str, str] = field(default_factory=dict)
-    """The section that holds a channel's own settings, by channel."""
+    channels: Mapping[str, ChannelModels]
+    kinds: Mapping[str, KindModels]
+    others: Mapping[str, Any]
+    """Sections that belong to no channel, by key."""
+    _named: dict[tuple[tuple[str, ...], tuple[str, ...]], PluginSettings] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    @cached_property
+    def targets(self) -> dict[str, type[TargetSettings]]:
+        """What targets look like, by channel."""
+        return {name: channel.target for name, channel in self.channels.items()}
+
+    @cached_property
+    def jobs(self) -> dict[str, type[JobSettings]]:
+        """What jobs look like, by kind."""
+        return {name: kind.settings for name, kind in self.kinds.items()}
+
+    @cached_property
+    def sections(self) -> dict[str, Any]:
+        """What sections look like, by key."""
+        own = {channel.section: channel.settings for channel in self.channels.values() if channel.section}
+        return {**self.others, **own}
+
+    @cached_property
+    def model(self) -> type[Config]:
+        """The model of the whole file with these plug-ins; its JSON Schema is `wxbridge schema`."""
+        return config_model(self)
+
+    def named_in(self, data: Mapping[str, Any]) -> PluginSettings:
+        """Give those that a file's data names, without looking up the others; all where a section is none of theirs."""
+        used = {str(entry.get("channel")) for _, entry in _list_entries(data.get("targets"))} | data.keys()
+        ran = {str(entry.get("kind")) for _, entry in _list_entries(data.get("jobs"))}
+        channels = tuple(name for name in self.channels if name in used)
+        kinds = tuple(name for name in self.kinds if name in ran)
+        if (named := self._named.get((channels, kinds))) is None:
+            named = self._named[channels, kinds] = PluginSettings(
+                {name: self.channels[name] for name in channels},
+                {name: self.kinds[name] for name in kinds},
+                self.others,
+            )
+        return named if data.keys() <= {*Config.model_fields, *named.sections} else self
 
 
 def config_model(plugins: PluginSettings) -> type[Config]:
-    """Put the plug-ins' settings into the model of the whole file; its JSON Schema is `wxbridge schema`."""
-    target, job = _union(plugins.targets, "channel"), _union(plugins.jobs, "kind")
+    """Put the plug-ins' settings into the model of the whole file."""
+    target, job = _union(plugins.targets, "channel", TargetSettings), _union(plugins.jobs, "kind", JobSettings)
     fields: dict[str, Any] = {
         "targets": (dict[str, target], Field(default_factory=dict)),  # type: ignore[valid-type]
         "jobs": (list[job], Field(default_factory=list)),  # type: ignore[valid-type]
@@ -233,10 +305,10 @@ def config_model(plugins: PluginSettings) -> type[Config]:
     return create_model("Config", __base__=Config, __doc__=Config.__doc__, **fields)
 
 
-def _union(choices: Mapping[str, type[Section]], discriminator: str) -> Any:
+def _union(choices: Mapping[str, type[Section]], discriminator: str, base: type[Section]) -> Any:
     models = tuple(choices.values())
-    if len(models) == 1:
-        return models[0]
+    if len(models) <= 1:
+        return models[0] if models else base
     return Annotated[Union[models], Field(discriminator=discriminator)]  # noqa: UP007 - built at run time
 
 
@@ -274,10 +346,10 @@ def _check(source: ConfigTree, data: dict[str, Any], path: Path, plugins: Plugin
     """Make the configuration that a tree describes; what is wrong is added to the tree."""
     data.pop("path", None) if ("path",) not in source.lines else source.add_problem(("path",), "unknown key `path`")
     config: Config | None = None
-    model = config_model(plugins)
     try:
-        config = model.model_validate({**data, "path": path}, context={"base": path.parent})
+        config = _validate(data, path, plugins)
     except ValidationError as error:
+        model = plugins.model
         found: dict[TreePath, list[Any]] = {}
         for problem in error.errors(include_url=False):
             location, tag = _untagged(problem["loc"], plugins)
@@ -290,17 +362,28 @@ def _check(source: ConfigTree, data: dict[str, Any], path: Path, plugins: Plugin
         for where, items in found.items():
             for text in _describe_errors(where, items, model):
                 source.add_problem(where, text)
-    for where, text in _find_dangling(data, plugins):
+    for where, text in _find_dangling(data, plugins.named_in(data)):
         source.add_problem(where, text)
     for where, text in _find_missing_keys(config, plugins) if config else ():
         source.add_problem(where, text)
     return config
 
 
+def _validate(data: Mapping[str, Any], path: Path, plugins: PluginSettings) -> Config:
+    """Make the configuration. Raises `ValidationError`, which tells of all plug-ins that there are."""
+    given, context = {**data, "path": path}, {"base": path.parent}
+    named = plugins.named_in(data)
+    try:
+        config = named.model.model_validate(given, context=context)
+    except ValidationError:
+        config = plugins.model.model_validate(given, context=context)
+    return config.naming(named.channels)
+
+
 def _find_missing_keys(config: Config, plugins: PluginSettings) -> Iterator[tuple[TreePath, str]]:
     """Find what targets need of their channel's section and is not there."""
     for name, target in config.targets.items():
-        section = plugins.section_of.get(target.channel)
+        section = plugins.channels[target.channel].section
         for key in target.lacks(config.section(section) if section else None):
             where = f"the section `{section}:` has none either" if "." not in key else "it is not there"
             yield ("targets", name), f"target `{name}` ({target.channel}) needs `{key}`, and {where}"
@@ -320,7 +403,8 @@ def _existing_path(data: Any, location: tuple[str | int, ...]) -> TreePath:
 
 def _untagged(location: TreePath, plugins: PluginSettings) -> tuple[TreePath, str | None]:
     """Take out of a path the channel or kind that pydantic puts there to tell which of several models it was."""
-    choices = {"targets": plugins.targets, "jobs": plugins.jobs}.get(str(location[0]) if location else "", {})
+    known: dict[str, Sized] = {"targets": plugins.channels, "jobs": plugins.kinds}
+    choices = known.get(str(location[0]) if location else "", ())
     if len(location) > 2 and len(choices) > 1:  # noqa: PLR2004 - section, entry, tag
         return (*location[:2], *location[3:]), str(location[2])
     return location, None

@@ -5,9 +5,15 @@ Plug-ins (channels, job kinds) describe their own keys with these; `config` puts
 
 from __future__ import annotations
 
+import ast
+import inspect
+import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 from zoneinfo import ZoneInfo
@@ -30,6 +36,9 @@ from pydantic import (
 from wxbridge.config import schedule
 from wxbridge.core.credentials import ApiAddress
 from wxbridge.core.sliding_window import Rate as Rate  # noqa: PLC0414 - sections name it with their other types
+
+# Else pydantic looks through everything that is installed for plug-ins of its own, at the first model.
+os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 MAX_DURATION_SECONDS = 36525 * 86400.0
@@ -117,11 +126,47 @@ def _is_secret(annotation: Any) -> bool:
     return annotation is SecretStr or SecretStr in get_args(annotation)
 
 
+@cache
+def _read_docstrings(module: str) -> dict[str, dict[str, str]]:
+    """Read the strings below the fields of a module's classes from its source: by class, by field."""
+    found: dict[str, dict[str, str]] = {}
+    for node in ast.parse(inspect.getsource(sys.modules[module])).body:
+        for statement, below in pairwise(node.body if isinstance(node, ast.ClassDef) else ()):
+            match node, statement, below:
+                case (
+                    ast.ClassDef(name=owner),
+                    ast.AnnAssign(target=ast.Name(id=name)),
+                    ast.Expr(value=ast.Constant(value=str() as words)),
+                ):
+                    found.setdefault(owner, {})[name] = inspect.cleandoc(words)
+    return found
+
+
+def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
+    """Give the strings below a model's fields, by their keys.
+
+    Only for the schema: pydantic's own `use_attribute_docstrings` would read the source at every start.
+    """
+    found: dict[str, str] = {}
+    for each in reversed(model.__mro__):
+        if not issubclass(each, Section) or getattr(sys.modules[each.__module__], each.__name__, None) is not each:
+            continue  # made at run time
+        # Who writes a field anew has its own words for it, or none.
+        for name in vars(each).get("__annotations__", ()):
+            found.pop(name, None)
+        found |= _read_docstrings(each.__module__).get(each.__name__, {})
+    fields = model.model_fields
+    return {fields[name].alias or name: words for name, words in found.items() if name in fields}
+
+
 def _finish_schema(schema: dict[str, Any], model: type[BaseModel]) -> None:
-    """Add the `*_file` keys, and write the defaults of durations as a person would."""
+    """Add what the model's docstrings say and the `*_file` keys; write defaults of durations as a person would."""
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return
+    for name, text in _attribute_docstrings(model).items():
+        if name in properties:
+            properties[name].setdefault("description", text)
     for name, info in model.model_fields.items():
         steps = [*info.metadata, *(step for part in get_args(info.annotation) for step in get_args(part))]
         if any(getattr(step, "func", None) is parse_duration for step in steps):
@@ -143,9 +188,9 @@ class Section(BaseModel):
         extra="forbid",
         frozen=True,
         coerce_numbers_to_str=True,
-        use_attribute_docstrings=True,
         arbitrary_types_allowed=True,
         json_schema_extra=_finish_schema,
+        defer_build=True,  # until it is used: most files have few of the sections that there are
     )
 
     @model_validator(mode="before")

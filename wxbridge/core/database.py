@@ -24,7 +24,7 @@ import stamina
 from sqlalchemy import Connection, Engine, event
 
 from wxbridge.core.errors import StorageError, UnusableState
-from wxbridge.core.schema import SCHEMA_VERSION
+from wxbridge.core.schema import SCHEMA_VERSION, metadata
 from wxbridge.core.state_lock import PRIVATE_DIRECTORY, PRIVATE_FILE
 
 T = TypeVar("T")
@@ -479,7 +479,7 @@ def _read_write_mark(connection: Connection) -> Hashable:
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the schema to `SCHEMA_VERSION`; free when it is there already.
+    """Bring the schema to `SCHEMA_VERSION`, whole in an empty database; free when it is there already.
 
     Raises:
         UnusableState: the schema is of a newer wxbridge.
@@ -495,14 +495,31 @@ def migrate(engine: Engine) -> None:
                     f"the database has schema {version}, this wxbridge knows {SCHEMA_VERSION}: "
                     "start the newer wxbridge that wrote it",
                 )
+    with engine.connect() as connection:
+        # Two processes that start at the same moment: the second waits, and then finds nothing to do.
+        connection.info["write"] = True
+        with connection.begin():
+            if sa.inspect(connection).get_table_names():
+                upgrade(connection, "head")
+                return
+            # Without alembic, whose import costs as much as the rest of a start.
+            metadata.create_all(connection)
+            connection.exec_driver_sql(_VERSION_TABLE)
+            connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (SCHEMA_VERSION,))
+
+
+_VERSION_TABLE = """CREATE TABLE alembic_version (
+    version_num VARCHAR(32) NOT NULL, CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+)"""
+"""Alembic's own."""
+
+
+def upgrade(connection: Connection, version: str) -> None:
+    """Run the migrations that lead to a version, `head` for the newest."""
     from alembic import command
     from alembic.config import Config as AlembicConfig
 
     settings = AlembicConfig()
     settings.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    with engine.connect() as connection:
-        # Two processes that start at the same moment: the second waits, and then finds nothing to do.
-        connection.info["write"] = True
-        with connection.begin():
-            settings.attributes["connection"] = connection
-            command.upgrade(settings, "head")
+    settings.attributes["connection"] = connection
+    command.upgrade(settings, version)

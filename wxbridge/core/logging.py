@@ -7,7 +7,11 @@ import sys
 from collections.abc import MutableMapping
 from typing import Any, Literal
 
-import structlog
+from wxbridge.core.lean_imports import stand_ins
+
+# For tracebacks with local variables, which may hold secrets: never printed here, and 6 MB.
+with stand_ins({"rich": None} if "structlog" not in sys.modules else {}):
+    import structlog
 
 _HIDDEN_FIELDS = ("stack", "exc_info", "logger_name")
 LogFormat = Literal["auto", "text", "json"]

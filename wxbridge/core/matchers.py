@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Literal
-
-import re2
 
 from wxbridge.core.text.normalise import replace_surrogates
 
@@ -27,16 +26,16 @@ _LITERALS = re.compile(rf"{_LITERAL}+(?:\|{_LITERAL}+)*")
 _PREFIX = re.compile(rf"(?:{_LITERAL}(?![*?{{]))*")
 
 
+@cache
 def _options() -> Any:
+    import re2
+
     options = re2.Options()
     options.dot_nl = True
     options.never_capture = True
     options.log_errors = False
     options.max_mem = _MAX_EXPRESSION_BYTES
     return options
-
-
-_OPTIONS = _options()
 
 
 @dataclass(frozen=True)
@@ -101,8 +100,10 @@ def matches_all(matchers: Sequence[Matcher], labels: Mapping[str, str]) -> bool:
 
 
 def _compile(expression: str) -> Any:
+    import re2  # where a matcher needs it
+
     try:
-        return re2.compile(_encoded(expression), _OPTIONS)
+        return re2.compile(_encoded(expression), _options())
     except re2.error as error:
         why = error.args[0]
         why = why.decode(errors="replace") if isinstance(why, bytes) else str(why)

@@ -28,7 +28,6 @@ from wxbridge.core.text.i18n import Language
 from wxbridge.hosts import store, warnings
 from wxbridge.hosts.pushed import PushedSamples, read_pushed
 from wxbridge.hosts.samples import MINUTES_KEPT_SECONDS, Host, HostHistory, Sample
-from wxbridge.hosts.sensors import Sensors, busiest
 from wxbridge.hosts.thresholds import FigureChange, FigureState, ThresholdVerdict, apply_sample
 from wxbridge.hosts.warnings import Busiest, HostEvent, WarningReader
 
@@ -96,7 +95,16 @@ class _WatchedHost:
 
 def sensors_of(settings: HostSettings) -> HostSensor:
     """What measures this machine, as configured."""
+    from wxbridge.hosts.sensors import Sensors  # brings psutil
+
     return Sensors(settings.disks, skipped=settings.skip_sensors)
+
+
+def busiest_processes() -> Busiest:
+    """The processes that use most; see `sensors.busiest`."""
+    from wxbridge.hosts.sensors import busiest
+
+    return busiest()
 
 
 class HostMonitor:
@@ -119,7 +127,7 @@ class HostMonitor:
         timezone: tzinfo = UTC,
         times: SystemClock | None = None,
         sensors: Callable[[HostSettings], HostSensor] = sensors_of,
-        processes: Callable[[], Busiest] = busiest,
+        processes: Callable[[], Busiest] = busiest_processes,
     ) -> None:
         self._database = database
         self._accept = accept

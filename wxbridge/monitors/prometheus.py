@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar, cast
-from urllib.parse import parse_qs, urlsplit
 
 from wxbridge.config.types import WebSource
 from wxbridge.core.deadline import seconds_left
@@ -25,6 +24,7 @@ from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, say
 from wxbridge.core.thresholds import badness
 from wxbridge.monitors.promql import AlertCurve, Analysis, CurveRole, Period, SeriesChoice, choose_series, narrow_query
 from wxbridge.monitors.promql_syntax import normalize_expression
+from wxbridge.monitors.rule_links import expr_of
 
 DEADLINE_SECONDS = 15.0
 """For one answer, where the picture has no deadline of its own."""
@@ -295,18 +295,6 @@ def find_rule(rules: Sequence[AlertRule], labels: Mapping[str, str], expr: str |
 
 
 @lru_cache(maxsize=256)
-def expr_of(generator_url: str | None) -> str | None:
-    """The expression in an alert's link to Prometheus's or Thanos's own page (`g0.expr`); None where there is none.
-
-    Only this is taken from it: the link names the server as it calls itself, which may be nobody's address.
-    """
-    try:
-        found = parse_qs(urlsplit(generator_url or "").query, max_num_fields=100).get("g0.expr")
-    except ValueError:
-        return None
-    return found[0].strip() or None if found else None
-
-
 def read_rules(body: bytes) -> tuple[AlertRule, ...]:
     """Read the answer of `/api/v1/rules`. What is no alerting rule is passed over.
 
@@ -362,16 +350,9 @@ async def fetch_chart_data(
             raise answer
     shown = tuple((curve, answer) for curve, answer in got if _has_values(answer))
     if not any(curve.role is not CurveRole.REFERENCE for curve, _ in shown):
-        raise NothingToDraw(f"{_what_there_is(got, notes)} {analysis.expr.strip()[:200]}")
+        nothing = f"{_HISTOGRAMS}:" if _HISTOGRAMS in notes else "Prometheus has no data to draw for"
+        raise NothingToDraw(f"{nothing} {analysis.expr.strip()[:200]}")
     return ChartData(shown, period, tuple(dict.fromkeys(notes)))
-
-
-def _what_there_is(got: Sequence[tuple[AlertCurve, QueryAnswer]], notes: Sequence[str]) -> str:
-    """Say what was answered where nothing of it can be drawn."""
-    if _HISTOGRAMS in notes:
-        return f"{_HISTOGRAMS}:"
-    has_points = any(series.points for _, answer in got for series in answer.series)
-    return f"Prometheus has {'nothing but NaN' if has_points else 'no data'} to draw for"
 
 
 async def _fetch_curve(

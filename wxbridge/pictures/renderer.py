@@ -25,7 +25,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
@@ -38,15 +38,17 @@ from wxbridge.core.pictures import ALERT, CHART, FETCH, FILE, PAGE, PANEL, PageR
 from wxbridge.core.text.i18n import language_of
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.allowed_hosts import AllowList
-from wxbridge.pictures.charts.graph import ChartLook, ChartPainter
 from wxbridge.pictures.charts.host_chart import HostChartPainter
-from wxbridge.pictures.charts.rule_graph import RuleChartPainter
 from wxbridge.pictures.charts.worker import ChartWorker
 from wxbridge.pictures.fetch import fetch, read_file
 from wxbridge.pictures.pages.browser import Browser
 from wxbridge.pictures.pages.entry import GrafanaPages
 from wxbridge.pictures.pages.shot import Shot
 from wxbridge.pictures.panels import PanelPainter
+
+if TYPE_CHECKING:  # what reads PromQL, where there are monitors to ask
+    from wxbridge.pictures.charts.graph import ChartPainter
+    from wxbridge.pictures.charts.rule_graph import RuleChartPainter
 
 log = structlog.get_logger()
 
@@ -98,10 +100,16 @@ class PictureRenderer:
         """The configured Grafana; None where there is none."""
         self.charts = ChartWorker(fonts=fonts)
         """The one process that draws charts; it starts with the first."""
-        look = ChartLook(timezone or "UTC", language_of(language), self.settings.alerts.theme)
-        self.chart_painter = ChartPainter(prometheus, self.charts, look) if prometheus is not None else None
+        self.chart_painter: ChartPainter | None = None
         """What draws charts from the configured Prometheus; None where there is none."""
-        self._rule_charts = RuleChartPainter(self.grafana, self.charts, look) if self.grafana is not None else None
+        self._rule_charts: RuleChartPainter | None = None
+        if prometheus is not None or self.grafana is not None:
+            from wxbridge.pictures.charts.graph import ChartLook, ChartPainter
+            from wxbridge.pictures.charts.rule_graph import RuleChartPainter
+
+            look = ChartLook(timezone or "UTC", language_of(language), self.settings.alerts.theme)
+            self.chart_painter = ChartPainter(prometheus, self.charts, look) if prometheus is not None else None
+            self._rule_charts = RuleChartPainter(self.grafana, self.charts, look) if self.grafana is not None else None
         self._timezone = timezone
         self._language = language
         self._count = count or (lambda _kind, _outcome: None)

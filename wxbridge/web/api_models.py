@@ -36,7 +36,7 @@ MAX_SILENCE_SECONDS = 3653 * 86400.0
 class RequestBody(BaseModel):
     """A body that somebody sends. Its validators raise `ValueError` with a sentence for the sender."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     expected: ClassVar[str]
     """What is told of a body that is no object."""
     field_names: ClassVar[str]

@@ -14,9 +14,9 @@ import pytest
 import sqlalchemy as sa
 
 from wxbridge.core import database as module
-from wxbridge.core.database import Database, make_engine, migrate, sqlite_url
+from wxbridge.core.database import Database, make_engine, migrate, sqlite_url, upgrade
 from wxbridge.core.errors import StorageError, UnusableState
-from wxbridge.core.schema import SCHEMA_VERSION, facts, metadata, read_facts, remember_fact
+from wxbridge.core.schema import SCHEMA_VERSION, facts, read_facts, remember_fact
 
 
 @pytest.fixture
@@ -309,6 +309,23 @@ async def test_a_function_that_failed_does_not_hide_another_process_s_commit(
 # ---------------------------------------------------------------- the schema
 
 
+VERSIONS = (
+    "CREATE TABLE alembic_version ( version_num VARCHAR(32) NOT NULL, "
+    "CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num) )"
+)
+"""Alembic's own table, as it makes it."""
+
+
+def at_version(version: str, file: Path) -> sa.Engine:
+    """A database that migrations have brought to a version."""
+    engine = make_engine(f"sqlite:///{file}")
+    with engine.connect() as connection:
+        connection.info["write"] = True
+        with connection.begin():
+            upgrade(connection, version)
+    return engine
+
+
 def shape(engine: sa.Engine) -> dict[str, Any]:
     """Tables with their columns, and indexes with their conditions, as SQLite has them."""
     with engine.connect() as connection:
@@ -328,11 +345,16 @@ def shape(engine: sa.Engine) -> dict[str, Any]:
 
 
 def test_the_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
-    migrated, made = (make_engine(f"sqlite:///{tmp_path / name}.db") for name in ("migrated", "made"))
-    migrate(migrated)
-    metadata.create_all(made)
+    migrated, made = at_version("head", tmp_path / "migrated.db"), make_engine(f"sqlite:///{tmp_path / 'made'}.db")
+    migrate(made)
     assert shape(migrated) == shape(made)
     assert len(shape(made)) > 10
+    migrate(migrated)
+    for engine in (migrated, made):
+        with engine.connect() as connection:
+            found = connection.exec_driver_sql("SELECT version_num, sql FROM alembic_version, sqlite_master "
+                                               "WHERE name = 'alembic_version'").one()  # fmt: skip
+        assert (found[0], " ".join(found[1].split())) == (SCHEMA_VERSION, VERSIONS)
 
 
 def test_the_known_schema_is_the_newest_migration() -> None:
@@ -382,6 +404,9 @@ def test_a_migration_that_fails_leaves_nothing_half_made(tmp_path: Path, monkeyp
     from alembic import op
 
     url = sqlite_url(tmp_path)
+    at_version("0001", tmp_path / "wxbridge.db").dispose()
+    with sqlite3.connect(tmp_path / "wxbridge.db") as raw:
+        before = raw.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall()
     with monkeypatch.context() as patch:
 
         def broken(*_args: Any, **_kwargs: Any) -> None:
@@ -391,8 +416,7 @@ def test_a_migration_that_fails_leaves_nothing_half_made(tmp_path: Path, monkeyp
         with pytest.raises(StorageError):
             Database.open(url)
     with sqlite3.connect(tmp_path / "wxbridge.db") as raw:
-        tables = {name for (name,) in raw.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    assert "messages" not in tables
+        assert raw.execute("SELECT name, sql FROM sqlite_master ORDER BY name").fetchall() == before
     Database.open(url).close()
 
 
@@ -404,15 +428,9 @@ async def test_facts_are_replaced_and_found_by_prefix(database: Database) -> Non
 
 
 def test_an_alert_that_fires_in_a_database_of_before_is_over_a_day_after_it_was_heard_of(tmp_path: Path) -> None:
-    from alembic import command
-    from alembic.config import Config
-
-    settings = Config()
-    settings.set_main_option("script_location", str(Path(module.__file__).parent / "migrations"))
-    engine = make_engine(sqlite_url(tmp_path))
+    engine = at_version("0002", tmp_path / "wxbridge.db")
     with engine.connect() as connection, connection.begin():
-        settings.attributes["connection"] = connection
-        command.upgrade(settings, "0002")
+        connection.info["write"] = True
         for key, status in (("a", "firing"), ("b", "resolved")):
             connection.execute(
                 sa.text("INSERT INTO alerts VALUES (:key, :status, '{}', NULL, 100.0, 200.0)"),

@@ -590,7 +590,7 @@ def test_a_wrong_shortcut_is_told_when_the_file_is_read(section, said) -> None:
 
 def test_a_mistake_in_the_section_is_told_with_its_line(config_file) -> None:
     plugins = registry.plugin_settings()
-    plugins = replace(plugins, sections={**plugins.sections, "graphs": Graphs})
+    plugins = replace(plugins, others={"graphs": Graphs})
     file = config_file(SMALL + "graphs:\n  kafka: {url: /d/x, form: now-6h}\n  b:\n    url: /d/x\n    size: big\n")
     with pytest.raises(ConfigError) as caught:
         load(file, plugins, {})

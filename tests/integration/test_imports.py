@@ -1,0 +1,83 @@
+"""What a running bridge has imported: what its configuration does not need costs neither time nor memory."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.support import free_port
+
+PROBE = """
+import json, os, signal, sys, threading, time, urllib.request
+
+port, config = sys.argv[1:]
+
+def tell() -> None:
+    while True:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz").read()
+            break
+        except OSError:
+            time.sleep(0.05)
+    while "watchfiles" not in sys.modules:  # the last that a start imports
+        time.sleep(0.05)
+    print(json.dumps(sorted(sys.modules)), flush=True)
+    os.kill(os.getpid(), signal.SIGTERM)
+
+threading.Thread(target=tell, daemon=True).start()
+sys.argv[:] = ["wxbridge", "run", "-c", config]
+from wxbridge.cli import main
+main()
+"""
+"""A bridge that prints what it has imported once it is ready, and ends."""
+
+ROBOTS = """\
+state_dir: state
+server: {{listen: "127.0.0.1:{port}"}}
+operators: [ops]
+targets:
+  ops: {{channel: wecom_robot, key: "0f1e2d3c-0000-4000-8000-000000000000"}}
+routes:
+  - {{match: {{severity: critical}}, to: [ops]}}
+  - {{to: [ops]}}
+"""
+FOR_SOMETHING_ELSE = {
+    "alembic": "a schema to migrate",
+    "apprise": "its channel",
+    "apscheduler": "jobs at times of day",
+    "lxml": "pages of wechaty",
+    "matplotlib": "charts, in a process of their own",
+    "numpy": "likewise",
+    "PIL": "pictures",
+    "playwright": "screenshots",
+    "promql_parser": "Prometheus",
+    "psutil": "machines that are watched",
+    "qrcode": "logins",
+    "re2": "regular expressions in routes",
+    "requests": "nothing: wechaty imports it",
+    "rich": "tables of the command line",
+    "wechaty": "its channel",
+}
+
+
+def imported_by(jobs: str, directory: Path) -> set[str]:
+    """Run a bridge until it is ready, and tell what it has imported."""
+    port = free_port()
+    file = directory / "jobs.yaml"
+    file.write_text(jobs.format(port=port), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-c", PROBE, str(port), str(file)], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return set(json.loads(done.stdout))
+
+
+def test_a_bridge_of_robots_alone_imports_nothing_of_what_it_does_not_use(tmp_path: Path) -> None:
+    loaded = imported_by(ROBOTS, tmp_path)
+    found = {name for name in FOR_SOMETHING_ELSE if name in loaded}
+    assert not found
+    assert not {name for name in loaded if name.startswith("sqlalchemy.dialects.postgresql")}
+    channels = {name.removeprefix("wxbridge.channels.") for name in loaded if name.startswith("wxbridge.channels.")}
+    assert not channels & {"apprise", "console", "dingtalk", "wechat.channel", "wecom.app", "wecom_bot.channel"}

@@ -1,0 +1,30 @@
+"""Keeps out of the process what a library imports by the way and the bridge never uses.
+
+Each use names the library, and what it saves; `tests/integration/test_imports.py` looks at what a running bridge has
+imported, with the versions that are installed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from types import ModuleType
+
+
+@contextmanager
+def stand_ins(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
+    """Have imports within the block find these modules, by name; None has an import fail as if it were not installed.
+
+    A module that is loaded already is put aside for the block: nobody else finds the stand-in afterwards.
+    """
+    before = {name: sys.modules.get(name) for name in modules}
+    sys.modules.update(modules)  # type: ignore[arg-type] # None is what the import system takes for absent
+    try:
+        yield
+    finally:
+        for name, module in before.items():
+            if module is None:
+                sys.modules.pop(name, None)
+            else:
+                sys.modules[name] = module
