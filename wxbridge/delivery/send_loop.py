@@ -35,6 +35,7 @@ from wxbridge.core.model import (
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.splitting import measure_length
 from wxbridge.delivery import failover, failure_reports
+from wxbridge.delivery.captions import PictureCaptions
 from wxbridge.delivery.context import DeliveryContext, Lane, OutcomeInDoubt, is_cancelled
 from wxbridge.delivery.outbox import ClaimResult
 from wxbridge.delivery.outbox_queries import NO_ADDRESS
@@ -88,6 +89,7 @@ class SendLoop:
     def __init__(self, context: DeliveryContext, lane: Lane) -> None:
         self._context = context
         self._lane = lane
+        self._captions = PictureCaptions(context.outbox, context.language)
         self._busy: dict[str, int] = {}
         """The message that is under way, by target."""
         self._unrecorded: list[UnrecordedSend] = []
@@ -223,6 +225,10 @@ class SendLoop:
             channel, address = self._lane.channel, self._lane.targets[message.target].address(message.recipient)
             if message.maybe_sent and isinstance(channel, ProvableChannel):
                 await channel.prove_alive(address)
+            if caption := await self._captions.caption_of(message):
+                await channel.send(address, Text(caption))
+                await self._captioned(message)
+                return
             receipt = await channel.send(address, *await self._outgoing(message))
         except SendError as error:
             await self._failed(attempt, error)
@@ -233,6 +239,13 @@ class SendLoop:
             await self._broken(message, Unknown(f"{type(error).__name__}: {error}"))
         else:
             await self._sent(message, receipt)
+
+    async def _captioned(self, message: Message) -> None:
+        """The attempt went into saying whose picture it is; the picture itself has the next."""
+        self._captions.note_captioned(message)
+        now = self._context.clock.wall()
+        put_back = self._context.outbox.put_back
+        await self._context.insist(put_back, message.id, at=now, error="", is_try_spent=False)
 
     async def _failed(self, attempt: SendUnderWay, error: SendError) -> None:
         """The kind of the error says whether a retry can help."""
@@ -264,6 +277,7 @@ class SendLoop:
         now = self._context.clock.wall()
         self._context.troubles.note_answer(message.target)
         self._context.doubts.pop(message.target, None)
+        self._captions.note_sent(message)
         await self._record(message, SentMessage(message.id, now, receipt.id))
         self._context.count(message.target, "sent")
         self._context.metrics.lag.labels(message.target).observe(max(0.0, now - message.created_at))

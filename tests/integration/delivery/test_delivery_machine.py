@@ -252,7 +252,7 @@ class DeliveryMachine(RuleBasedStateMachine):
     def nothing_is_sent_twice_unless_it_says_so(self) -> None:
         plain = Counter(
             (name, target, text) for name, target, text in self.arrived
-            if not text.startswith(MARK) and not text.startswith("[")
+            if not text.startswith((MARK, "[", "🖼"))
         )  # fmt: skip
         for (name, target, text), count in plain.items():
             words = set(NAME.findall(text))
@@ -269,7 +269,7 @@ class DeliveryMachine(RuleBasedStateMachine):
         first: dict[str, int] = {}
         for index, (_, target, text) in enumerate(self.arrived):
             found = NAME.findall(text)
-            if len(found) == 1 and found[0] in self.accepted and not text.startswith("[") and "⚠️" not in text:
+            if len(found) == 1 and found[0] in self.accepted and not text.startswith(("[", "🖼")) and "⚠️" not in text:
                 word = found[0]
                 if self.accepted[word][0] == target and word not in self.retried:
                     first.setdefault(word, index)

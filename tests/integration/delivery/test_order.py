@@ -62,7 +62,23 @@ async def test_a_picture_waits_to_be_drawn_while_later_texts_pass(world) -> None
     assert w.channel.texts == ["first", "second"]
     await w.draw()
     await w.drain()
-    assert w.channel.texts == ["first", "second", "[graph.png]"]
+    assert w.channel.texts == ["first", "second", "🖼 The picture of: first", "[graph.png]"]
+
+
+async def test_a_picture_has_one_caption_and_what_is_sent_between_does_not_give_it_another(world) -> None:
+    w = world()
+    await w.put("ops", "first\nwith more", picture("one"), picture("two"))
+    await w.put("ops", "second")
+    for _ in range(4):
+        await w.step()
+    await w.draw()
+    await w.step()
+    await w.put("ops", "urgent", priority=Priority.CRITICAL)
+    await w.drain()
+    assert w.channel.texts == [
+        "first\nwith more", "second", "🖼 The picture of: first", "urgent", "[one.png]", "[two.png]"
+    ]  # fmt: skip
+    assert await w.states() == ["sent"] * 5
 
 
 async def test_a_drawn_picture_goes_right_behind_its_own_text(world) -> None:
