@@ -180,7 +180,12 @@ class KnownAlerts:
     def shift_times(self, by: float) -> None:
         """Let what was heard and told keep its age after the clock was set back by so many seconds (on: negative)."""
         for key, known in self._alerts.items():
-            self._alerts[key] = replace(known, heard_at=known.heard_at - by, told_at=known.told_at - by)
+            began_at = known.began_at
+            if began_at is not None and known.starts_at is None:
+                began_at -= by
+            self._alerts[key] = replace(
+                known, heard_at=known.heard_at - by, told_at=known.told_at - by, began_at=began_at
+            )
 
     def end(self, keys: Iterable[str]) -> None:
         """Note that silence ended alerts (`store.end_unheard`)."""

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from wxbridge.alerts import notification_log, received, render, routing, serialization, store, told_before
+from wxbridge.alerts import notification_log, received, render, routing, rule_errors, serialization, store, told_before
 from wxbridge.alerts import pictures as alert_pictures
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.digest import Digest
@@ -52,6 +52,7 @@ from wxbridge.core.model import (
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import split_message
 from wxbridge.core.text.units import format_duration
+from wxbridge.monitors.grafana_alerts import GrafanaAlerts
 
 log = structlog.get_logger()
 
@@ -110,6 +111,8 @@ class AlertPipeline:
     database: Database | None = None
     """Asked what fired before it was held back; without one, that is as if it never had."""
     metrics: Metrics = field(default_factory=Metrics)
+    grafana: GrafanaAlerts | None = None
+    """Asked why a rule fires that has no figures."""
 
     async def accept(
         self,
@@ -129,7 +132,7 @@ class AlertPipeline:
             group = await asyncio.to_thread(self._parse, source, body, headers, instance)
         else:
             group = self._parse(source, body, headers, instance)
-        return await self.accept_group(source, group, to)
+        return await self.accept_group(source, await rule_errors.explain(group, self.grafana), to)
 
     async def accept_group(self, source: str, group: AlertGroup, to: Sequence[str] = ()) -> Accepted:
         """Store what a group that was read from somewhere says; see `accept`.

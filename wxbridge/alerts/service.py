@@ -120,8 +120,9 @@ class AlertService:
 
     def _make_pipeline(self, settings: AlertSettings, state: AlertState) -> AlertPipeline:
         return AlertPipeline(
-            settings, self._sink, state, clock=self.clock, database=self.database, metrics=self._metrics
-        )
+            settings, self._sink, state, clock=self.clock, database=self.database, metrics=self._metrics,
+            grafana=self._monitors.grafana,
+        )  # fmt: skip
 
     # ------------------------------------------------ its life
 
@@ -140,9 +141,9 @@ class AlertService:
 
         The monitors of the old one are closed by `close_retired`.
         """
-        self._pipeline = self._make_pipeline(settings, self.state)
         self._retired.append(self._monitors)
         self._monitors = monitors
+        self._pipeline = self._make_pipeline(settings, self.state)
 
     async def load(self) -> None:
         """Read what is remembered, at a start. Raises `StorageError`."""

@@ -61,6 +61,19 @@ class GrafanaAlerts(Alertmanager):
         number = as_text(org.get("id")) if isinstance(org, dict) else ""
         return [self._read_rule(each, number) for each in self._items(data, "alerts")]
 
+    async def find_legacy_rule(self, number: int) -> LegacyRule | None:
+        """Find a legacy rule by its number, with why it could not be evaluated; None where the answer is no rule.
+
+        Raises:
+            ApiError: as `list_legacy_rules`; or there is no such rule.
+        """
+        # The same as in the list, under names of which each begins with a capital.
+        found = await self._client.get(f"/api/alerts/{number}")
+        if not isinstance(found, dict):
+            return None
+        item = {name[:1].lower() + name[1:]: value for name, value in found.items()}
+        return self._read_rule(item, as_text(item.get("orgId")))
+
     def _read_rule(self, item: Mapping[str, Any], org: str) -> LegacyRule:
         data = item.get("evalData")
         data = data if isinstance(data, dict) else {}
