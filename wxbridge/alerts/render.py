@@ -22,6 +22,7 @@ from wxbridge.core.model import (
     Priority,
     Text,
 )
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import split_message
 
@@ -106,7 +107,7 @@ def _pictures(group: AlertGroup) -> list[PictureSpec]:
 
 def write_missing_picture(spec: PictureSpec | None, reason: str, language: Language) -> str:
     """What stands in for a picture that could not be made: why, and the link."""
-    line = say("alerts.no_picture", language, reason=reason)
+    line = say("alerts.no_picture", language, reason=tell_error(reason, language))
     return f"{line}\n🔗 {spec.link}" if spec and spec.link else line
 
 

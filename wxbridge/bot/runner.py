@@ -13,6 +13,7 @@ from wxbridge.alerts import render
 from wxbridge.bot.command import Command, CommandKind, Reply
 from wxbridge.core.errors import CannotAnswer, PictureError, WxbridgeError
 from wxbridge.core.model import Body, Picture, PictureSpec, Text
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.units import format_duration
 
 log = structlog.get_logger()
@@ -99,7 +100,9 @@ async def _run(kind: CommandKind, command: Command) -> CommandResult:
         return CommandResult.of_text(CommandOutcome.CANNOT, str(error))
     except WxbridgeError as error:
         log.warning("command failed", command=kind.name, text=command.text[:MAX_LOGGED_CHARS], error=str(error))
-        return CommandResult.of_text(CommandOutcome.FAILED, " ".join(str(error).split())[:MAX_ERROR_CHARS])
+        return CommandResult.of_text(
+            CommandOutcome.FAILED, " ".join(tell_error(str(error), command.language).split())[:MAX_ERROR_CHARS]
+        )
     except Exception:
         log.exception("command failed", command=kind.name, text=command.text[:MAX_LOGGED_CHARS])
         return CommandResult.of_text(CommandOutcome.FAILED, command.say("bot.failed"))

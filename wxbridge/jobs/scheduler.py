@@ -36,6 +36,7 @@ from wxbridge.core.clock import MIN_CLOCK_SHIFT_SECONDS, SystemClock, read_both
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError, WxbridgeError
 from wxbridge.core.model import Accepted, Notification, NotificationSink, Picture, PictureDrawer, Priority, Text
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.delivery.outbox_queries import OutboxQueries
 from wxbridge.jobs import Bodies, JobContext, JobKind, LaneBudget, Made, store
@@ -446,7 +447,9 @@ class _OneRun:
         return self.job.on_error or self.settings.on_error
 
     async def _report(self, run: JobRun, names: Sequence[str], priority: Priority) -> bool:
-        line = say("jobs.back" if run.ok else "jobs.failed", self.settings.language, id=run.job, error=run.error)
+        language = self.settings.language
+        error = tell_error(run.error or "", language)
+        line = say("jobs.back" if run.ok else "jobs.failed", language, id=run.job, error=error)
         try:
             if names:
                 await self.sink.put([self._notification(name, [Text(line)], priority) for name in names])

@@ -32,6 +32,7 @@ from wxbridge.bot.commands.alert_arguments import (
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import AlertGroup
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
 
@@ -75,7 +76,7 @@ def missing_lines(missing: Mapping[str, str], language: Language) -> Iterable[st
     for name, why in missing.items():
         # Many a Grafana has no alerts, or does not show them to our token.
         key = "bot.alerts.missing_plainly" if name == "Grafana" else "bot.alerts.missing"
-        yield say(key, language, name=name, why=why)
+        yield say(key, language, name=name, why=tell_error(why, language))
 
 
 def short_ids(alerts: Sequence[FiringAlert]) -> dict[str, str]:
@@ -180,7 +181,7 @@ def problem_lines(made: SilenceMade, language: Language) -> Iterable[str]:
     """Say who does not keep a silence that they were asked to keep, and why."""
     for name, why in made.problems.items():
         key = "bot.alerts.not_there_too" if made.ids_elsewhere else "bot.alerts.here_only"
-        yield say(key, language, name=name, why=why)
+        yield say(key, language, name=name, why=tell_error(why, language))
 
 
 def _name(command: Command) -> str:

@@ -36,6 +36,7 @@ from wxbridge.config.graphs import GraphSettings, parse_size
 from wxbridge.core.credentials import strip_to_address
 from wxbridge.core.errors import CannotAnswer, PictureError
 from wxbridge.core.model import Text
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.normalise import fold
 from wxbridge.core.text.splitting import shorten
 from wxbridge.monitors.dashboards import Dashboard, DashboardHit, Dashboards
@@ -67,7 +68,7 @@ async def list_graphs(command: Command) -> str:
             hits = await _search(dashboards, command.text)
             theirs = [command.say("bot.graphs.row", name=_name(hit, hits)) for hit in hits]
         except PictureError as error:
-            trouble = str(error)
+            trouble = tell_error(str(error), command.language)
     if not mine and not theirs and not trouble:
         raise await _nothing_found(command)
     lines: list[str] = []

@@ -8,6 +8,7 @@ from wxbridge.bot.command import Command, Reply
 from wxbridge.bot.commands.alert_arguments import parse_silence
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Text
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.splitting import shorten
 from wxbridge.jobs import store
 from wxbridge.jobs.store import JobStatus
@@ -55,7 +56,9 @@ def _describe_last_run(job: JobStatus, command: Command) -> str:
     at = command.format_moment(last.started_at)
     if last.ok:
         return command.say("bot.jobs.ok", at=at)
-    return command.say("bot.jobs.failed", at=at, error=shorten(last.error or "", MAX_ERROR_CHARS))
+    return command.say(
+        "bot.jobs.failed", at=at, error=shorten(tell_error(last.error or "", command.language), MAX_ERROR_CHARS)
+    )
 
 
 async def run(command: Command) -> Reply:

@@ -24,6 +24,7 @@ from wxbridge.config.types import Duration, JobSettings, Names, OrgId
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import Picture, Text
 from wxbridge.core.pictures import PageRequest
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
 from wxbridge.jobs import JobContext, JobKind
@@ -134,9 +135,8 @@ async def run(context: JobContext, job: ScreenshotJob) -> Sequence[Text | Pictur
             if failed == len(combinations):
                 raise
             log.error("one of several pictures failed", job=job.id, picture=combination.caption, error=str(error))  # noqa: TRY400
-            bodies.append(
-                Text(say("jobs.screenshot.no_part", context.language, what=combination.caption, reason=error))
-            )
+            language, reason = context.language, tell_error(str(error), context.language)
+            bodies.append(Text(say("jobs.screenshot.no_part", language, what=combination.caption, reason=reason)))
             continue
         caption = [combination.caption] if combination.caption else []
         if taken.missing:

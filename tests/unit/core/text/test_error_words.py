@@ -1,0 +1,83 @@
+"""Errors in the reader's language, by the sentences that they are raised with."""
+
+from __future__ import annotations
+
+import ast
+import re
+from string import Formatter
+
+import pytest
+
+from tests.support import REPOSITORY
+from wxbridge.core.errors import PictureError
+from wxbridge.core.text.error_words import tell_error
+from wxbridge.core.text.i18n import load_texts
+from wxbridge.monitors.grafana import PLACEHOLDERS, placeholder_error
+
+
+@pytest.mark.parametrize(
+    ("english", "chinese"),
+    [
+        (
+            "http://g:3000/d/k/x: 3 panels (CPU, 磁盘) was still loading after 57.5 s (2 tries in 58 s)",
+            "http://g:3000/d/k/x：3 个面板（CPU, 磁盘）在 57.5 秒后仍未加载完（58 秒内共试 2 次）",
+        ),
+        (
+            "http://g:3000/d/k/x: the dashboard was still loading after 57.5 s",
+            "http://g:3000/d/k/x：仪表盘在 57.5 秒后仍未加载完",
+        ),
+        (
+            "http://g/d/k cannot be loaded: the connection was refused: nothing listens there (CONNECTION_REFUSED)",
+            "http://g/d/k 无法加载：连接被拒绝，那里没有程序在监听（CONNECTION_REFUSED）",
+        ),
+        (
+            "Grafana wants a login: it did not take grafana.token: has it expired, may it see this? (HTTP 401)",
+            "Grafana 要求登录：grafana.token 未被接受：是否已过期，是否有权查看？（HTTP 401）",
+        ),
+        (
+            "Grafana at http://g:3000 cannot be reached: Connection refused",
+            "无法连接 Grafana at http://g:3000：连接被拒绝",
+        ),
+        (
+            "http://g/r was answered with HTTP 500; and by our own browser: http://g/d: Grafana's panel has no data",
+            "http://g/r 返回 HTTP 500；改用自带浏览器：http://g/d：Grafana 面板没有数据",
+        ),
+        ("the alert's own picture is empty; Connection refused", "告警自带的图片是空白的；连接被拒绝"),
+        ("nobody knows this one; Connection refused", "nobody knows this one；连接被拒绝"),
+        ("nobody knows this one", "nobody knows this one"),
+        ("", ""),
+    ],
+)
+def test_an_error_is_told_in_chinese_with_what_it_quotes(english: str, chinese: str) -> None:
+    assert tell_error(english, "zh") == chinese
+    assert tell_error(english, "en") == english
+
+
+@pytest.mark.parametrize("name", PLACEHOLDERS)
+def test_grafana_s_placeholders_are_told_in_chinese(name: str) -> None:
+    error: PictureError = placeholder_error(name)
+    assert "Grafana " in tell_error(str(error), "zh")
+    assert tell_error(str(error), "zh") != str(error)
+
+
+def test_the_sentences_that_are_known_are_those_that_are_raised() -> None:
+    written = {
+        node.value
+        for file in (REPOSITORY / "wxbridge").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    whole = "\0".join(written)
+    system = {"connection_refused", "unknown_name"}
+    """The system's own."""
+    for key, text in load_texts("en").items():
+        if key.startswith("errors.") and key.removeprefix("errors.") not in system:
+            # A sentence may be put together from several.
+            pieces = [part.strip(" ();s") for words, *_ in Formatter().parse(text) for part in re.split("[,:] ", words)]
+            missing = [words for words in pieces if len(words) > 12 and words not in whole]
+            assert not missing, f"{key}: nobody raises {missing}"
+
+
+def test_a_long_text_costs_no_time() -> None:
+    text = "; ".join(["http://g: 3 panels (" * 5] * 30)
+    assert tell_error(text[:2000], "zh")
