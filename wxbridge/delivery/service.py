@@ -23,7 +23,7 @@ from wxbridge.delivery.failover import FailoverWatch
 from wxbridge.delivery.outages import OutageWatch
 from wxbridge.delivery.rate_limit import DAY_SECONDS
 from wxbridge.delivery.render_loop import RenderLoop
-from wxbridge.delivery.send_loop import SendLoop
+from wxbridge.delivery.send_loop import UNKNOWN_PAUSES_SECONDS, SendLoop
 
 log = structlog.get_logger()
 
@@ -106,8 +106,9 @@ class Delivery:
             log.warning("messages were being sent when the bridge stopped; repeating them, marked", count=interrupted)
         await self.hand_over_orphans()
         for message in await context.insist(context.outbox.list_in_doubt):
-            due = context.clock.monotonic() + max(0.0, message.next_try_at - context.clock.wall())
-            context.doubts.setdefault(message.target, OutcomeInDoubt(message.id, max(1, message.tries), due))
+            wait = min(max(0.0, message.next_try_at - context.clock.wall()), UNKNOWN_PAUSES_SECONDS[-1])
+            doubt = OutcomeInDoubt(message.id, max(1, message.tries), context.clock.monotonic() + wait)
+            context.doubts.setdefault(message.target, doubt)
         for lane in self._context.lanes:
             await self._remember_pace(lane)
 
