@@ -9,7 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
-from wxbridge.alerts.severity import EMOJI, MESSAGE_EMOJI, emoji_of, severity_of, worst_first, worst_status
+from wxbridge.alerts.severity import (
+    EMOJI,
+    MESSAGE_EMOJI,
+    emoji_of,
+    is_failed_rule,
+    severity_of,
+    worst_first,
+    worst_status,
+)
 from wxbridge.alerts.sources import strip_times
 from wxbridge.alerts.sources.grafana_legacy import is_legacy
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
@@ -128,7 +136,7 @@ def _write_rules(group: AlertGroup, language: Language) -> str:
     name = say("alerts.and", language).join(names) or say("alerts.untitled", language)
     if len(names) > 1 and len(name) > MAX_HEADLINE_CHARS // 2:
         name = say("alerts.count", language, n=len(alerts))
-    state = say("alerts.rule_failed", language) if all(map(_is_failed, alerts)) else ""
+    state = say("alerts.rule_failed", language) if all(map(is_failed_rule, alerts)) else ""
     if len(alerts) == 1 and alerts[0].status is AlertStatus.NO_DATA:
         state = say("alerts.has_no_data", language)
     counts = write_counts(alerts, language) if len(alerts) + len(group.still) > 1 else ""
@@ -141,14 +149,9 @@ def _write_rules(group: AlertGroup, language: Language) -> str:
 
 def _write_state(alert: Alert, language: Language) -> str:
     """What the sender says of an alert's state besides: in our words where it is Grafana's word for a broken rule."""
-    if _is_failed(alert):
+    if is_failed_rule(alert):
         return say("alerts.rule_failed", language)
     return say("alerts.state", language, state=alert.state) if alert.state else ""
-
-
-def _is_failed(alert: Alert) -> bool:
-    """Whether it is a rule of Grafana's that could not be evaluated."""
-    return alert.source == "grafana" and alert.state == "Error"
 
 
 def write_counts(alerts: Iterable[Alert], language: Language) -> str:

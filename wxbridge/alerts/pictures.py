@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any
 
 from wxbridge.alerts.panels import panel_of, panel_spec
-from wxbridge.alerts.severity import worst_first
+from wxbridge.alerts.severity import is_failed_rule, worst_first
 from wxbridge.config.types import DEFAULT_PICTURE_STORM, Rate
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec
 from wxbridge.core.pictures import ALERT, ChartRequest, Theme
@@ -84,7 +84,7 @@ def image_of(alert: Alert) -> PictureSpec | None:
 
 def _key(alert: Alert, ways: Sequence[str], settings: AlertPictureOptions) -> Hashable:
     """What alerts with the same picture have in common; None for an alert without any."""
-    for way in ways:
+    for way in _ways_of(alert, ways):
         if way == "image" and (image := image_of(alert)) is not None:
             return way, json.dumps([image.kind, dict(image.params)], default=str)
         if way == "panel" and settings.grafana and (panel := panel_of(alert)) is not None:
@@ -92,6 +92,11 @@ def _key(alert: Alert, ways: Sequence[str], settings: AlertPictureOptions) -> Ha
         if way == "chart" and (rule := _rule_of(alert, settings)) is not None:
             return way, rule
     return None
+
+
+def _ways_of(alert: Alert, ways: Sequence[str]) -> Sequence[str]:
+    """Of a rule that could not be evaluated there is nothing to be drawn: its panel shows the same error."""
+    return [way for way in ways if way == "image"] if is_failed_rule(alert) else ways
 
 
 def _rule_of(alert: Alert, settings: AlertPictureOptions) -> ChartRequest | None:
@@ -133,7 +138,7 @@ def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, settings:
         ends_at=None if firing else max((each.ends_at for each in shown if each.ends_at), default=None),
     )
     tries = []
-    for way in ways:
+    for way in _ways_of(first, ways):
         if way == "image" and (image := image_of(first)) is not None:
             tries.append(_try(way, image))
         elif way == "panel" and settings.grafana:

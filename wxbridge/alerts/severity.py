@@ -45,3 +45,8 @@ def worst_status(alerts: Iterable[Alert]) -> AlertStatus:
 def emoji_of(alert: Alert) -> str:
     """The sign that an alert's line begins with."""
     return MESSAGE_EMOJI if alert.is_test and alert.status is not AlertStatus.RESOLVED else EMOJI[alert.status]
+
+
+def is_failed_rule(alert: Alert) -> bool:
+    """Tell whether an alert is a rule of Grafana's that could not be evaluated."""
+    return alert.source == "grafana" and alert.state == "Error"

@@ -59,6 +59,12 @@ def test_the_alerts_own_picture_comes_first_then_the_panel_then_the_chart() -> N
     assert spec.link == IMAGE.link
 
 
+def test_of_a_rule_that_could_not_be_evaluated_there_is_nothing_to_draw() -> None:
+    broken = replace(alert(link=PANEL), source="grafana", state="Error")
+    assert specs(broken) == []
+    assert [ways_of(spec) for spec in specs(replace(broken, picture=IMAGE))] == [["image"]]
+
+
 def test_what_a_route_wants_is_tried_in_its_order_and_nothing_else() -> None:
     one = alert(picture=IMAGE, link=PANEL)
     assert [ways_of(spec) for spec in specs(one, ways=("chart", "image"))] == [["chart", "image"]]
