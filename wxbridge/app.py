@@ -481,7 +481,8 @@ class App:
             await self._listener.serve(http)
         await self._exchange(old, new, channels)
         await route_waiting_again(self.outbox, self.alerts)
-        await new.delivery.hand_over_orphans()
+        with suppress(StorageError):  # it is tried again every minute
+            await new.delivery.hand_over_orphans()
         return Taken(tuple(changed), later, await self._list_orphans(old, new))
 
     async def _exchange(self, old: _ConfiguredParts, new: _ConfiguredParts, channels: ChannelSetup) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import structlog
 
 from wxbridge.alerts.pipeline import NOBODY
-from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Body, Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
 from wxbridge.core.text import splitting
 from wxbridge.core.text.i18n import say
@@ -19,6 +18,9 @@ from wxbridge.delivery.outbox_rows import StoredNotification
 from wxbridge.delivery.outbox_statements import WAITED_TOO_LONG, Replacement
 
 log = structlog.get_logger()
+
+MAX_ORPHANS_AT_ONCE = 200
+"""Of the alerts that wait for a target that is gone; the others follow a minute later."""
 
 
 async def hand_over_refused(context: DeliveryContext, message: Message, reason: str) -> bool:
@@ -34,22 +36,20 @@ async def hand_over_unknown(context: DeliveryContext, message: Message, reason: 
 
 
 async def hand_over_orphans(context: DeliveryContext) -> None:
-    """Have the operators get the alerts that wait for targets which are not configured any more, saying so.
+    """Have the operators get alerts that wait for targets which are not configured any more, saying so.
 
-    Where nobody is in charge they wait, as all else does. Raises nothing.
+    The oldest `MAX_ORPHANS_AT_ONCE` of each target; where nobody is in charge they wait, as all else does. Raises
+    `StorageError`.
     """
     operators = [(lane, name) for name in context.operators.names if (lane := context.lane_of(name))]
     if not operators:
         return
-    try:
-        for target in await context.outbox.list_targets_of_alerts():
-            if target == NOBODY or context.lane_of(target):
-                continue
-            note = say("delivery.target_gone", context.language, target=target)
-            for notification_id in await context.outbox.list_waiting_alerts(target):
-                await _hand_over(context, notification_id, target, note, "it is not configured", operators=operators)
-    except StorageError as error:
-        log.warning("alerts of a target that is gone cannot be handed over now", error=str(error))
+    for target in await context.outbox.list_targets_of_alerts():
+        if target == NOBODY or context.lane_of(target):
+            continue
+        note = say("delivery.target_gone", context.language, target=target)
+        for notification_id in await context.outbox.list_waiting_alerts(target, limit=MAX_ORPHANS_AT_ONCE):
+            await _hand_over(context, notification_id, target, note, "it is not configured", operators=operators)
 
 
 class FailoverWatch:

@@ -119,10 +119,10 @@ class OutboxQueries:
         query = _WAITING_ALERTS.with_only_columns(messages.c.target).distinct()
         return [row.target for row in await self._rows(query.order_by(messages.c.target))]
 
-    async def list_waiting_alerts(self, target: str) -> list[int]:
+    async def list_waiting_alerts(self, target: str, *, limit: int) -> list[int]:
         """List the notifications of alerts that wait for a target, the oldest first."""
         query = _WAITING_ALERTS.with_only_columns(notifications.c.id).where(messages.c.target == target).distinct()
-        return [row.id for row in await self._rows(query.order_by(notifications.c.id))]
+        return [row.id for row in await self._rows(query.order_by(notifications.c.id).limit(limit))]
 
     async def list_in_doubt(self) -> list[Message]:
         """List what may have been sent and waits to be repeated, the oldest first."""

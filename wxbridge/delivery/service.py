@@ -92,19 +92,15 @@ class Delivery:
         self._clock_told = before._clock_told
 
     async def hand_over_orphans(self) -> None:
-        """Have the operators get the alerts of targets that are not configured any more; raises nothing."""
+        """Have the operators get alerts of targets that are not configured any more. Raises `StorageError`."""
         await failover.hand_over_orphans(self._context)
 
     async def prepare(self) -> None:
-        """Take up what an earlier delivery left: what it was sending is repeated, doubts and its pace go on.
-
-        What waits for targets that are gone goes to the operators.
-        """
+        """Take up what an earlier delivery left: what it was sending is repeated, doubts and its pace go on."""
         context = self._context
         interrupted = await context.insist(context.outbox.recover, now=context.clock.wall())
         if interrupted:
             log.warning("messages were being sent when the bridge stopped; repeating them, marked", count=interrupted)
-        await self.hand_over_orphans()
         for message in await context.insist(context.outbox.list_in_doubt):
             wait = min(max(0.0, message.next_try_at - context.clock.wall()), UNKNOWN_PAUSES_SECONDS[-1])
             doubt = OutcomeInDoubt(message.id, max(1, message.tries), context.clock.monotonic() + wait)
@@ -152,6 +148,7 @@ class Delivery:
                 await self._carefully(partial(look, lane))
         await self._carefully(partial(self._expire, wall))
         if tidy:
+            await self._carefully(self.hand_over_orphans)
             await self._carefully(self._prune)
 
     async def _carefully(self, work: Callable[[], Awaitable[None]]) -> None:

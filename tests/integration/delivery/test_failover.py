@@ -54,12 +54,14 @@ async def test_what_waits_for_a_target_that_is_gone_at_a_start_goes_to_the_opera
     del w.targets["ops"]
     w.names = ("robot",)
     await w.crash()
+    await w.delivery.look_after(tidy=True)
     await w.drain()
     first, second = w.channels["b"].texts
     assert first.startswith("(possible repeat) ⚠️ This was for ops, a target that the configuration no longer has:\n")
     assert "CPU is high" in first
     assert second.startswith("⚠️ This was for ops")
     await w.crash()
+    await w.delivery.look_after(tidy=True)
     await w.drain()
     assert len(w.channels["b"].texts) == 2
 
@@ -70,10 +72,12 @@ async def test_what_waits_for_a_target_that_is_gone_waits_on_where_nobody_is_in_
     await w.alert("ops", alert("CPU is high"))
     ops = w.targets.pop("ops")
     await w.crash()
+    await w.delivery.look_after(tidy=True)
     w.channels["a"].state = ON
     assert await w.states(target="ops") == ["queued"]
     w.targets["ops"] = ops
     await w.crash()
+    await w.delivery.look_after(tidy=True)
     await w.drain()
     assert len(w.channels["a"].texts) == 1
 
