@@ -412,6 +412,14 @@ async def test_a_grafana_that_refuses_is_passed_over_in_a_line_and_one_without_a
         assert len(lines) == 3
 
 
+async def test_a_wrong_token_lists_nothing_as_anybody(make: Callable[..., Chat], grafana: FakeGrafana) -> None:
+    grafana.anonymous, grafana.alerting.kind, grafana.alerting.alerts = True, "unified", [listed("G")]
+    async with of(grafana, "expired") as client:
+        assert await make(grafana=client).ask("alerts") == "⚠️ Grafana did not answer"
+    async with of(grafana) as client:
+        assert "] G" in await make(grafana=client).ask("alerts")
+
+
 async def test_rules_of_legacy_alerting_are_listed_with_those_without_data_or_evaluation_told_apart(
     make: Callable[..., Chat], grafana: FakeGrafana
 ) -> None:
