@@ -406,7 +406,8 @@ class GrafanaSettings(WebSource):
     """Where Grafana is and how to get in; addresses in jobs may be relative to its `url`."""
 
     public_url: BaseUrl | None = None
-    """Where people reach it, for the links in answers, and as addresses in jobs may begin; `url` when not given."""
+    """Where people reach it, for the links in answers; `url` when not given. Addresses below it, in jobs and of alerts'
+    pictures, are asked for below `url`."""
 
 
 class S3Settings(Section):

@@ -131,6 +131,11 @@ class Grafana:
         """Its address as people reach it, for links; without a slash at the end."""
         return self._settings.public_url or self._base
 
+    def from_public(self, url: str) -> str:
+        """Give an address as people have it, below `grafana.public_url`, as the bridge reaches it; others as they are."""
+        public = self._settings.public_url
+        return self._base + url.removeprefix(public) if public and SiteCredentials(public).covers(url) else url
+
     def owns(self, url: str) -> bool:
         """Whether a URL is below Grafana's own address (same scheme, host, port and sub-path).
 
@@ -174,9 +179,7 @@ class Grafana:
 
     def _absolute(self, address: str) -> str:
         if urlsplit(address).scheme:
-            url, public = _normalize(address), self._settings.public_url
-            # As copied from a browser.
-            return self._base + url.removeprefix(public) if public and SiteCredentials(public).covers(url) else url
+            return self.from_public(_normalize(address))
         if address.startswith("//"):
             return urlsplit(self._base).scheme + ":" + address
         path = "/" + address.lstrip("/")

@@ -108,6 +108,7 @@ async def fetch(
     Raises:
         PictureError: not allowed, not there, too large or no picture (no retry); out of reach or 5xx (retry).
     """
+    url = grafana.from_public(url) if grafana else url
     hosts = allow if isinstance(allow, AllowList) else AllowList(allow)
     name = _shown(url)
     is_data = url[:5].lower() == "data:"

@@ -357,6 +357,13 @@ async def test_an_alert_that_names_another_path_of_grafana_gets_no_credentials_t
     assert [each for each in fake.seen if each.credentials] == []
 
 
+async def test_a_picture_at_grafana_s_public_address_is_fetched_where_the_bridge_reaches_it(fake):
+    settings = GrafanaSettings(url=fake.url, public_url="https://grafana.example.com", token=TOKEN)
+    async with Grafana(settings) as grafana:
+        assert await fetch("https://grafana.example.com/render/d-solo/kafka/x?width=300&height=200", grafana=grafana)
+    assert fake.credentials("/render/") == [f"Bearer {TOKEN}"]
+
+
 async def test_an_alert_s_picture_in_another_organisation_does_not_switch_the_account(fake):
     async with Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)) as grafana:
         assert await fetch(f"{fake.url}/render/d-solo/kafka/x?orgId=2&width=300&height=200", grafana=grafana)

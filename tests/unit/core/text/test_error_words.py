@@ -36,7 +36,7 @@ from wxbridge.monitors.grafana import PLACEHOLDERS, placeholder_error
         ),
         (
             "Grafana at http://g:3000 cannot be reached: Connection refused",
-            "无法连接 Grafana at http://g:3000：连接被拒绝",
+            "无法连接 Grafana（http://g:3000）：连接被拒绝",
         ),
         (
             "http://g/r was answered with HTTP 500; and by our own browser: http://g/d: Grafana's panel has no data",
