@@ -132,7 +132,7 @@ class Grafana:
         return self._settings.public_url or self._base
 
     def from_public(self, url: str) -> str:
-        """Give an address as people have it, below `grafana.public_url`, as the bridge reaches it; others as they are."""
+        """Give an address below `grafana.public_url` as the bridge reaches it; others as they are."""
         public = self._settings.public_url
         return self._base + url.removeprefix(public) if public and SiteCredentials(public).covers(url) else url
 
