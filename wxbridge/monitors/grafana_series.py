@@ -209,8 +209,8 @@ def _read_series(result: Any) -> Iterator[Series]:
 
 def _read_frame(frame: Json) -> Iterator[Series]:
     """Read a frame: a column with times, a column for each series; columns with texts are labels of their rows."""
-    fields = (frame.get("schema") or {}).get("fields") or []
-    data = frame.get("data") or {}
+    schema, data = frame.get("schema") or {}, frame.get("data") or {}
+    fields = schema.get("fields") or []
     columns, special = data.get("values") or [], data.get("entities") or []
     places = {kind: [n for n, each in enumerate(fields) if each.get("type") == kind] for kind in ("time", "string")}
     if not places["time"] or len(columns) != len(fields):
@@ -229,7 +229,10 @@ def _read_frame(frame: Json) -> Iterator[Series]:
             by_row.setdefault(row, []).append((at / 1000, value))
         for row, points in by_row.items():
             texts = {fields[column]["name"]: text for column, text in zip(places["string"], row, strict=True)}
-            yield _series({"__name__": each.get("name") or "", **(each.get("labels") or {}), **texts}, points)
+            # Columns are called `Value`, by their query, by their metric or by all of their labels.
+            name = as_text(each.get("name")).partition("{")[0]
+            named = {} if name in ("Value", schema.get("refId")) else {"__name__": name}
+            yield _series({**named, **(each.get("labels") or {}), **texts}, points)
 
 
 def _series(labels: Json, points: list[tuple[float, float]]) -> Series:

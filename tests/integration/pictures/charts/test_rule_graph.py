@@ -37,10 +37,10 @@ class Drawn:
         return b"png"
 
 
-def frame(values: list[float | None], *, every: float = 15, **labels: str) -> dict[str, Any]:
+def frame(values: list[float | None], *, every: float = 15, name: str = "Value", **labels: str) -> dict[str, Any]:
     """A series that ends at `AT`, as Grafana answers since version 8."""
     times = [round((AT - every * back) * 1000) for back in range(len(values))][::-1]
-    fields = [{"name": "Time", "type": "time"}, {"name": "Value", "type": "number", "labels": labels}]
+    fields = [{"name": "Time", "type": "time"}, {"name": name, "type": "number", "labels": labels}]
     return {"schema": {"refId": "A", "fields": fields}, "data": {"values": [times, values]}}
 
 
@@ -128,6 +128,14 @@ async def test_rows_with_texts_are_a_series_for_each_text(fake: FakeGrafana) -> 
     fake.results = {"A": {"frames": [{"schema": {"fields": fields}, "data": data}]}}
     shown = await chart(fake, labels={"host": "b"})
     assert [(curve.labels["host"], [value for _, value in curve.points]) for curve in shown.curves] == [("b", [2, 4])]
+
+
+@pytest.mark.parametrize(
+    ("column", "name"), [("Value", ""), ("A", ""), ('{host="a"}', ""), ('queue{host="a"}', "queue"), ("used", "used")]
+)
+async def test_a_column_is_called_by_its_metric_only(fake: FakeGrafana, column: str, name: str) -> None:
+    fake.results = {"A": {"frames": [frame([1, 2], name=column, host="a")]}}
+    assert (await chart(fake)).curves[0].labels.get("__name__", "") == name
 
 
 async def test_infinities_are_kept_and_gaps_are_seen(fake: FakeGrafana) -> None:
