@@ -90,6 +90,8 @@ class SendLoop:
         self._context = context
         self._lane = lane
         self._captions = PictureCaptions(context.outbox, context.language)
+        self._next: dict[str, int] = {}
+        """The picture whose caption was just sent, by target."""
         self._busy: dict[str, int] = {}
         """The message that is under way, by target."""
         self._unrecorded: list[UnrecordedSend] = []
@@ -186,7 +188,8 @@ class SendLoop:
                 limit=limit,
                 paced=None if chats is None else PacedChats(lane.name, chats),
                 sent=[each.sent for each in unrecorded],
-                only={name: self._context.doubts[name].message_id for name in ready if name in self._context.doubts},
+                only=self._next
+                | {name: each.message_id for name, each in self._context.doubts.items() if name in ready},
             )
         except BaseException as error:
             outcome = error
@@ -221,6 +224,7 @@ class SendLoop:
 
     async def _attempt(self, attempt: SendUnderWay) -> None:
         message = attempt.message
+        self._next.pop(message.target, None)
         try:
             channel, address = self._lane.channel, self._lane.targets[message.target].address(message.recipient)
             if message.maybe_sent and isinstance(channel, ProvableChannel):
@@ -241,7 +245,8 @@ class SendLoop:
             await self._sent(message, receipt)
 
     async def _captioned(self, message: Message) -> None:
-        """The attempt went into saying whose picture it is; the picture itself has the next."""
+        """The attempt went into saying whose picture it is; the picture itself has the next, before all others."""
+        self._next[message.target] = message.id
         self._captions.note_captioned(message)
         now = self._context.clock.wall()
         put_back = self._context.outbox.put_back

@@ -65,7 +65,7 @@ async def test_a_picture_waits_to_be_drawn_while_later_texts_pass(world) -> None
     assert w.channel.texts == ["first", "second", "🖼 The picture of: first", "[graph.png]"]
 
 
-async def test_a_picture_has_one_caption_and_what_is_sent_between_does_not_give_it_another(world) -> None:
+async def test_nothing_comes_between_a_caption_and_its_picture(world) -> None:
     w = world()
     await w.put("ops", "first\nwith more", picture("one"), picture("two"))
     await w.put("ops", "second")
@@ -76,7 +76,8 @@ async def test_a_picture_has_one_caption_and_what_is_sent_between_does_not_give_
     await w.put("ops", "urgent", priority=Priority.CRITICAL)
     await w.drain()
     assert w.channel.texts == [
-        "first\nwith more", "second", "🖼 The picture of: first", "urgent", "[one.png]", "[two.png]"
+        "first\nwith more", "second", "🖼 The picture of: first", "[one.png]",
+        "urgent", "🖼 The picture of: first", "[two.png]",
     ]  # fmt: skip
     assert await w.states() == ["sent"] * 5
 

@@ -110,5 +110,15 @@ def test_a_rule_without_data_is_told_once_and_not_for_its_expressions() -> None:
     assert no_data("Error rule A", "Error rule C", status="resolved") == [("Error rule A", AlertStatus.RESOLVED)]
 
 
+def test_no_data_that_is_to_alert_is_told_once_too() -> None:
+    """Seen on 9.4: the rule's own alert, once for each query."""
+    data = json.loads(body_of("12.4.0/no-data-as-alerting"))
+    query = data["alerts"][0]
+    labels = query["labels"] | {"ref_id": "C", "datasource_uid": "__expr__"}
+    data["alerts"] = [query | {"labels": labels, "fingerprint": "twin"}, query]
+    (alert,) = parse_grafana(json.dumps(data).encode(), {}).alerts
+    assert (alert.status, alert.fingerprint) == (AlertStatus.NO_DATA, query["fingerprint"])
+
+
 def test_an_expression_without_its_query_is_told() -> None:
     assert no_data("Error rule C") == [("Error rule C", AlertStatus.NO_DATA)]

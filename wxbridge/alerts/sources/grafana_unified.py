@@ -98,7 +98,7 @@ def _merge_no_data(alerts: tuple[Alert, ...]) -> list[Alert]:
     kept: dict[Any, Alert] = {}
     for alert in alerts:
         key: Any = id(alert)
-        if alert.labels.get("alertname") == _NO_DATA:
+        if alert.labels.get("ref_id") and alert.labels.get("datasource_uid"):
             rest = frozenset(each for each in alert.labels.items() if each[0] not in ("ref_id", "datasource_uid"))
             key = (alert.status, rest, alert.links.get("generator") or alert.link)
         if key not in kept or _query_order(alert) < _query_order(kept[key]):
