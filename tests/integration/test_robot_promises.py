@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import aiohttp
 import pytest
@@ -36,6 +37,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(service_states, "FIRST_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(service_states, "MAX_LOOK_SECONDS", 0.3)
     monkeypatch.setattr(http, "SECONDS_BETWEEN_ROUNDS", 0.05)
+    monkeypatch.setattr(http, "HttpTiming", partial(http.HttpTiming, deadline=0.75, connect=0.25))
     monkeypatch.setattr(service, "TICK_SECONDS", 0.05)
 
 
@@ -67,12 +69,14 @@ def heard(wecom: FakeWecom) -> list[str]:
     return [message.content.splitlines()[0] for message in wecom.messages]
 
 
-@pytest.mark.parametrize("fault", ["500", "502", "junk", "cut"])
+@pytest.mark.parametrize("fault", ["500", "502", "junk", "cut", "hang"])
 async def test_of_five_alerts_in_ten_bad_seconds_none_is_lost(read, services, fault) -> None:
     wecom, spare = services
     async with running(read, services, "1h") as bridge:
         if fault == "cut":
             wecom.cut(count=1000)
+        elif fault == "hang":
+            wecom.stall(count=1000)
         else:
             wecom.answer(200 if fault == "junk" else int(fault), "junk", count=1000)
         for number in range(5):

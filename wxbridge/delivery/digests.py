@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import structlog
@@ -87,12 +88,18 @@ def _compose(
 ) -> list[Replacement]:
     """Compose the digest that takes the place of what waits; one for each person where the alerts say who is meant.
 
-    What a fallback took over has one for each target that it came from, so that it can go back there. The first
-    `singly` alerts are left alone.
+    What a fallback took over has one for each target that it came from, so that it can go back there; where that would
+    be too few, it is among the rest. The first `singly` alerts are left alone.
     """
+    left = _without_first(waiting, singly)
+    counts = Counter((each.recipient, each.came_from) for each in left)
+    have_one = {(each.recipient, each.came_from) for each in left if each.kind is NotificationKind.DIGEST}
     chosen: dict[tuple[str | None, tuple[str, ...]], list[MergeableNotification]] = {}
-    for each in _without_first(waiting, singly):
-        chosen.setdefault((each.recipient, each.came_from), []).append(each)
+    for each in left:
+        key = (each.recipient, each.came_from)
+        is_enough = counts[key] >= MIN_ALERTS_PER_DIGEST or key in have_one
+        some = each if is_enough else replace(each, origin=None, came_from=())
+        chosen.setdefault(key if is_enough else (each.recipient, ()), []).append(some)
     composed = [_digest(context, lane, target, some) for some in chosen.values() if len(some) >= MIN_ALERTS_PER_DIGEST]
     return [each for each in composed if each.notification.bodies]
 

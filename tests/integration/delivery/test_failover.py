@@ -321,6 +321,9 @@ async def test_what_a_fallback_made_a_digest_of_comes_back_as_one_without_its_ow
         await w.alert("ops", alert(f"alert {number}"))
         await w.alert("robot", alert(f"own {number}"))
     await w.pass_time(135, tick=5)
+    for number in range(6, 9):
+        await w.alert("robot", alert(f"own {number}"))
+    await w.pass_time(5)
     assert w.channels["b"].texts == ["🔥 first"]
     w.channels["a"].state = ON
     await w.pass_time(10)
@@ -332,6 +335,17 @@ async def test_what_a_fallback_made_a_digest_of_comes_back_as_one_without_its_ow
     (_, own) = w.channels["b"].texts
     assert "own 5" in own
     assert "alert" not in own.replace("alerts", "")
+
+
+async def test_few_of_each_of_many_targets_are_one_digest_at_their_fallback(world) -> None:
+    rooms = {f"ops{number}": Room(fallback=("robot",)) for number in range(6)}
+    w = world(**rooms, robot=Room(channel="b"), paces={"b": Pace(chat=Rate(1, 3600))})
+    w.channels["a"].state = OFF
+    await w.alert("robot", alert("first"))
+    for name in rooms:
+        await w.alert(name, alert(f"alert of {name}"))
+    await w.pass_time(140, tick=5)
+    assert await w.states(target="robot") == ["sent", *["merged"] * 6, "queued"]
 
 
 async def test_what_was_refused_and_is_in_a_digest_does_not_come_back(world) -> None:
