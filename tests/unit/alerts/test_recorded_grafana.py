@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -16,8 +17,10 @@ from tests.support import REPOSITORY, payload_bytes
 from tests.unit.alerts.sources.source_checks import check_usable
 from wxbridge.alerts.alert_text import MAX_HEADLINE_CHARS, write_text
 from wxbridge.alerts.intake import prepare_group
-from wxbridge.alerts.sources.by_content import parse_grafana
-from wxbridge.core.model import AlertGroup, AlertStatus
+from wxbridge.alerts.panels import panel_of
+from wxbridge.alerts.sources.by_content import parse_alertmanager, parse_grafana
+from wxbridge.core.model import AlertGroup, AlertStatus, Value
+from wxbridge.core.pictures import PanelAddress
 from wxbridge.core.text.i18n import Language
 
 NOW = datetime(2026, 11, 29, 18, 30, tzinfo=UTC)
@@ -122,3 +125,45 @@ def test_no_data_that_is_to_alert_is_told_once_too() -> None:
 
 def test_an_expression_without_its_query_is_told() -> None:
     assert no_data("Error rule C") == [("Error rule C", AlertStatus.NO_DATA)]
+
+
+# ---------------------------------------------------------------- made up after public reports
+
+
+def text_of_case(name: str) -> list[str]:
+    group = prepare_group(parse_alertmanager(payload_bytes(name), {}))
+    return write_text(group, "zh", ZoneInfo("Asia/Shanghai"), NOW).splitlines()
+
+
+def test_an_alert_of_grafanas_that_came_by_way_of_an_alertmanager_is_grafanas() -> None:
+    (alert,) = parse_alertmanager(payload_bytes("alertmanager/grafana_passed_on"), {}).alerts
+    assert (alert.source, alert.values) == ("grafana", (Value("A", 93.27),))
+    assert panel_of(alert) == PanelAddress("7", "dash1", org="1")
+    assert text_of_case("alertmanager/grafana_passed_on")[:2] == ["🔥 内存使用率", "A: 93.27"]
+
+
+def test_a_rule_without_data_that_came_by_way_of_an_alertmanager_has_its_own_name() -> None:
+    data = json.loads(payload_bytes("alertmanager/grafana_passed_on"))
+    data["alerts"][0]["labels"] |= {"alertname": "DatasourceNoData", "rulename": "内存使用率"}
+    (alert,) = parse_alertmanager(json.dumps(data).encode(), {}).alerts
+    assert (alert.title, alert.status) == ("内存使用率", AlertStatus.NO_DATA)
+
+
+def test_a_condition_that_says_only_yes_is_not_shown_beside_what_was_measured() -> None:
+    assert text_of_case("grafana/threshold_is_one")[:3] == ["🔥 CPU", "RD1: 24.7748", "CPU 过高"]
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"A": 0, "C": 1}, ["A"]),
+        ({"A": 1, "B": 57, "C": 1}, ["A", "B"]),
+        ({"C": 1}, ["C"]),
+        ({"A": 5, "C": 2}, ["A", "C"]),
+    ],
+)
+def test_where_no_types_are_told_the_first_figure_is_what_was_measured(values: Any, told: list[str]) -> None:
+    data = json.loads(payload_bytes("grafana/threshold_is_one"))
+    data["alerts"][0] |= {"values": values, "valueString": ""}
+    (alert,) = parse_grafana(json.dumps(data).encode(), {}).alerts
+    assert [value.name for value in alert.values] == told

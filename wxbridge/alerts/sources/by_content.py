@@ -34,4 +34,6 @@ def _parse(body: bytes, source: str) -> AlertGroup:
     data = read_json_or_text(body)
     if not alertmanager.is_group(data):
         return grafana_legacy.read(data, source)
-    return grafana_unified.read(data) if grafana_unified.is_unified(data) else alertmanager.read(data)
+    if grafana_unified.is_unified(data):
+        return grafana_unified.read(data)
+    return grafana_unified.claim_passed_on(alertmanager.read(data))

@@ -12,7 +12,8 @@ from typing import Any
 
 from wxbridge.alerts.sources import RETRY_SECONDS, alertmanager, base_address, picture_at
 from wxbridge.alerts.sources.grafana_values import name_series, read_values
-from wxbridge.core.json_values import as_text
+from wxbridge.core.errors import BadBody
+from wxbridge.core.json_values import as_text, read_json
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
 from wxbridge.core.pictures import fetch_spec
 
@@ -150,3 +151,42 @@ def _picture(item: dict[str, Any]) -> PictureSpec | None:
         return picture_at(address)
     inside = embedded if embedded.startswith("data:") else f"data:image/png;base64,{embedded}"
     return fetch_spec(inside, link=address)
+
+
+# ---------------------------------------------------------------- by way of an external Alertmanager
+
+_PASSED_ON = ("__value_string__", "__values__", "__dashboardUid__")
+"""Annotations that Grafana's alerts have where they are handed to an Alertmanager."""
+
+
+def claim_passed_on(group: AlertGroup) -> AlertGroup:
+    """Finish those alerts of an Alertmanager's group that are Grafana's, as if it had posted them itself."""
+    if not any(map(_is_passed_on, group.alerts)):
+        return group
+    alerts = [_claim(alert) if _is_passed_on(alert) else alert for alert in group.alerts]
+    alerts = list(name_series(_merge_no_data(tuple(alerts))))
+    is_all = all(alert.source == NAME for alert in alerts)
+    return replace(group, source=NAME if is_all else group.source, alerts=tuple(alerts))
+
+
+def _is_passed_on(alert: Alert) -> bool:
+    return any(name in alert.annotations for name in _PASSED_ON) or _RULE_PATH in (alert.link or "")
+
+
+def _claim(alert: Alert) -> Alert:
+    fields: alertmanager.Fields = {**vars(alert), "source": NAME}
+    fields["values"] = read_values(
+        {
+            "values": _read_numbers(alert.annotations.get("__values__", "")),
+            "valueString": alert.annotations.get("__value_string__"),
+        }
+    )
+    _tell_state(fields)
+    return Alert(**fields)
+
+
+def _read_numbers(text: str) -> Any:
+    try:
+        return read_json(text.encode())
+    except BadBody:
+        return None
