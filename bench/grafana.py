@@ -101,10 +101,11 @@ async def load(api: Api, slow_url: str) -> Shelf:
 
 @asynccontextmanager
 async def slow_prometheus() -> AsyncIterator[str]:
-    """Run what looks like a Prometheus and takes `SLOW_SECONDS` for each answer; gives its address."""
+    """Run what looks like a Prometheus and takes `SLOW_SECONDS` to list a label's values; gives its address."""
 
-    async def answer(_: web.Request) -> web.Response:
-        await asyncio.sleep(SLOW_SECONDS)
+    async def answer(request: web.Request) -> web.Response:
+        if "/label/" in request.path or request.path.endswith("/series"):
+            await asyncio.sleep(SLOW_SECONDS)
         return web.json_response({"status": "success", "data": []})
 
     app = web.Application()

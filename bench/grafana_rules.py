@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -28,7 +29,9 @@ LIMIT = 200.0
 SETTLED = 40.0
 """Seconds without a message after which no more is awaited."""
 NAME = "bench-rules"
-"""Uid of the folder, the dashboard and the contact point."""
+"""Uid of the dashboard and the contact point."""
+FOLDER = "bench-folder"
+"""Uid of the folder that unified rules are in."""
 
 BROKEN_SOURCE = "bench-broken"
 """Name and uid of a Prometheus that nobody can reach."""
@@ -46,7 +49,7 @@ class Rule:
     panel: bool = False
     """Whether it has a panel, whose picture is to come; unified rules without one are drawn as a chart."""
     told: str = ""
-    """A word of its text; empty where nothing is to be told."""
+    """A pattern in its text, in small letters; empty where nothing is to be told."""
     drawn: bool = False
 
 
@@ -54,7 +57,7 @@ RULES = (
     Rule("Bench fires on a panel", panel=True, told="42", drawn=True),
     Rule("Bench fires without a panel", told="42", drawn=True),
     Rule("Bench has no data", "no_data_points", told="no data"),
-    Rule("Bench is broken", "", told="error"),
+    Rule("Bench is broken", "", told="error|could not be evaluated"),
     Rule("Bench is pending", hold="1h"),
     Rule("Bench is quiet", above=100),
 )
@@ -93,7 +96,7 @@ class Told:
     def right(self, rule: Rule) -> bool:
         """Whether a rule's state was told, or rightly not."""
         texts = [text.lower() for text in self.texts if rule.title.lower() in text.lower()]
-        return any(rule.told in text for text in texts) if rule.told else not texts
+        return any(re.search(rule.told, text) for text in texts) if rule.told else not texts
 
 
 def rules_board(generation: Generation, *, legacy: bool) -> Board:
@@ -135,7 +138,7 @@ def _unified_rule(rule: Rule, source: str) -> Json:
     annotations = {"__dashboardUid__": NAME, "__panelId__": "1"} if rule.panel else {}
     return {
         "uid": "bench-" + rule.title.removeprefix("Bench ").replace(" ", "-"), "title": rule.title, "orgID": 1,
-        "folderUID": NAME, "ruleGroup": rule.title, "condition": "C", "data": steps, "for": rule.hold,
+        "folderUID": FOLDER, "ruleGroup": rule.title, "condition": "C", "data": steps, "for": rule.hold,
         "noDataState": "NoData", "execErrState": "Error", "annotations": annotations, "labels": {"bench": "yes"},
     }  # fmt: skip
 
@@ -180,7 +183,7 @@ async def _forget_legacy(api: Api) -> None:
 @asynccontextmanager
 async def _unified(api: Api, board: Board, hook: str, policies: Json) -> AsyncIterator[None]:
     await _forget_unified(api, policies)
-    await api.ask("POST", "/api/folders", {"uid": NAME, "title": "Bench"})
+    await api.ask("POST", "/api/folders", {"uid": FOLDER, "title": "Bench"})
     await api.ask("POST", "/api/dashboards/db", {"dashboard": board.json, "overwrite": True})
     point = {"uid": NAME, "name": NAME, "type": "webhook", "settings": {"url": hook, "httpMethod": "POST"}}
     await api.ask("POST", "/api/v1/provisioning/contact-points", point)
@@ -191,7 +194,7 @@ async def _unified(api: Api, board: Board, hook: str, policies: Json) -> AsyncIt
     await api.ask("PUT", "/api/v1/provisioning/policies", policies | {"routes": [*_others(policies), route]})
     for rule in RULES:
         await api.ask("POST", "/api/v1/provisioning/alert-rules", _unified_rule(rule, board.generation.source))
-        path = f"/api/v1/provisioning/folder/{NAME}/rule-groups/{rule.title}"
+        path = f"/api/v1/provisioning/folder/{FOLDER}/rule-groups/{rule.title}"
         group = await api.ask("GET", path)
         await api.ask("PUT", path, group | {"interval": 10})
     try:
@@ -210,7 +213,7 @@ async def _forget_unified(api: Api, policies: Json) -> None:
         await api.ask("DELETE", f"/api/v1/provisioning/alert-rules/{uid}", missing=True)
     await api.ask("PUT", "/api/v1/provisioning/policies", policies | {"routes": _others(policies)})
     await api.ask("DELETE", f"/api/v1/provisioning/contact-points/{NAME}", missing=True)
-    await api.ask("DELETE", f"/api/folders/{NAME}", missing=True)
+    await api.ask("DELETE", f"/api/folders/{FOLDER}", missing=True)
 
 
 @dataclass(frozen=True)
