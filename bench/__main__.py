@@ -20,7 +20,22 @@ except ModuleNotFoundError as error:
 from rich.console import Console
 from rich.table import Table
 
-from bench import alert, chart, chat, console, crash, delivery, grafana, host, idle, intake, screenshot, start, wecom
+from bench import (
+    alert,
+    chart,
+    chat,
+    console,
+    crash,
+    delivery,
+    grafana,
+    growth,
+    host,
+    idle,
+    intake,
+    screenshot,
+    start,
+    wecom,
+)
 
 FIGURES = (
     Figure("start", start.measure, 90, "exec to the first 200 of /healthz"),
@@ -39,6 +54,8 @@ LIMIT = 480.0
 """Seconds for everything that is measured by default."""
 ROUNDS = 300
 """How many kills of `crash`, unless the command line says so."""
+LARGE = Figure("growth", growth.measure, 900, "rate, CPU, pages and listings at 0 to 1,000,000 alerts")
+"""Measured only where it is named: it takes minutes."""
 WIDTH = 190
 """Columns of the table where it is not printed to a terminal."""
 
@@ -54,8 +71,8 @@ async def run(names: list[str], rounds: int) -> list[Row]:
     _end_on_signals()
     rows: list[Row] = []
     longer = crash_figure(rounds)
-    until = time.monotonic() + LIMIT + (longer.limit if longer.name in names else 0.0)
-    for figure in (*FIGURES, longer):
+    until = time.monotonic() + LIMIT + sum(figure.limit for figure in (longer, LARGE) if figure.name in names)
+    for figure in (*FIGURES, longer, LARGE):
         if figure.name in names:
             print(f"measuring {figure.name}: {figure.about} …", file=sys.stderr, flush=True)
             rows += await _measure(figure, min(figure.limit, until - time.monotonic()))
@@ -110,11 +127,12 @@ def main() -> int:
         return grafana.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     usual = ", ".join(figure.name for figure in FIGURES)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {usual}, or crash; without a name all but crash")
+    words = f"of {usual}, crash, growth; without a name all but the last two"
+    parser.add_argument("names", nargs="*", metavar="NAME", help=words)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how many kills of crash (default: %(default)s)")
     arguments = parser.parse_args()
     names = arguments.names or [figure.name for figure in FIGURES]
-    unknown = set(names) - {figure.name for figure in (*FIGURES, crash_figure(0))}
+    unknown = set(names) - {figure.name for figure in (*FIGURES, crash_figure(0), LARGE)}
     if unknown:
         parser.error(f"there is no figure {min(unknown)!r}")
     if arguments.rounds < 1:

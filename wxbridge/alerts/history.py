@@ -17,7 +17,9 @@ from sqlalchemy import Connection
 
 from wxbridge.alerts import routing
 from wxbridge.alerts.severity import severity_of, severity_rank
+from wxbridge.core.bites import Bite
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import alerts, episodes
 from wxbridge.core.text.normalise import replace_surrogates
 
@@ -32,16 +34,24 @@ Sighted = tuple[str, AlertGroup, Alert]
 # ---------------------------------------------------------------- keeping them
 
 _keys: sa.BindParameter[list[str]] = sa.bindparam("keys", expanding=True)
-_OPEN = sa.select(episodes.c.key, episodes.c.started_at).where(episodes.c.ended_at.is_(None), episodes.c.key.in_(_keys))
-_ENDED_BEFORE = sa.select(alerts.c.key, alerts.c.starts_at).where(
-    alerts.c.key.in_(_keys), alerts.c.status == AlertStatus.RESOLVED.value
+_OPEN = PreparedStatement(
+    sa.select(episodes.c.key, episodes.c.started_at).where(episodes.c.ended_at.is_(None), episodes.c.key.in_(_keys)),
+    keys="keys",
 )
-_CLOSE = (
+_ENDED_BEFORE = PreparedStatement(
+    sa.select(alerts.c.key, alerts.c.starts_at).where(
+        alerts.c.key.in_(_keys), alerts.c.status == AlertStatus.RESOLVED.value
+    ),
+    keys="keys",
+)
+_CLOSE = PreparedStatement(
     sa.update(episodes)
     .where(episodes.c.key == sa.bindparam("of"), episodes.c.ended_at.is_(None))
     .values(ended_at=sa.bindparam("at"))
 )
-_INSERT = sa.insert(episodes)
+_INSERT = PreparedStatement(
+    sa.insert(episodes), columns=("key", "source", "name", "severity", "labels", "started_at", "ended_at")
+)
 
 
 def record_episodes(connection: Connection, sighted: Sequence[Sighted], *, now: float) -> None:
@@ -49,9 +59,8 @@ def record_episodes(connection: Connection, sighted: Sequence[Sighted], *, now: 
 
     An episode begins at the monitor's own start where it gives one, and ends at the monitor's own end.
     """
-    began: dict[str, float] = {}
-    for chunk in in_chunks({key for key, _, _ in sighted}):
-        began |= {row.key: row.started_at for row in connection.execute(_OPEN, {"keys": chunk})}
+    keys = list({key for key, _, _ in sighted})
+    began: dict[str, float] = {row.key: row.started_at for row in _OPEN.rows_of(connection, keys)}
     fresh: dict[str, dict[str, Any]] = {}
     over: dict[str, Any] = {}
     rows: list[dict[str, Any]] = []
@@ -70,11 +79,9 @@ def record_episodes(connection: Connection, sighted: Sequence[Sighted], *, now: 
                 fresh.pop(key)["ended_at"] = at
             else:
                 ends.append({"of": key, "at": at})
-    if ends:
-        connection.execute(_CLOSE, ends)
-    if rows:
-        _count_nothing_twice(connection, rows, now)
-        connection.execute(_INSERT, rows)
+    _CLOSE.run_many(connection, ends)
+    _count_nothing_twice(connection, rows, now)
+    _INSERT.run_many(connection, rows)
 
 
 def _row(key: str, group: AlertGroup, alert: Alert, now: float) -> dict[str, Any]:
@@ -99,12 +106,12 @@ def _moment(given: Any, now: float) -> float:
 
 def _count_nothing_twice(connection: Connection, rows: Sequence[dict[str, Any]], now: float) -> None:
     """What ended and comes again with the same start fires anew from now: the time until its end is counted."""
-    for chunk in in_chunks({row["key"] for row in rows}):
-        before = {row.key: row.starts_at for row in connection.execute(_ENDED_BEFORE, {"keys": chunk})}
-        for row in rows:
-            if row["started_at"] == before.get(row["key"], now):
-                row["started_at"] = now
-                row["ended_at"] = row["ended_at"] and max(now, row["ended_at"])
+    ended = _ENDED_BEFORE.rows_of(connection, list({row["key"] for row in rows}))
+    before = {row.key: row.starts_at for row in ended}
+    for row in rows:
+        if row["started_at"] == before.get(row["key"], now):
+            row["started_at"] = now
+            row["ended_at"] = row["ended_at"] and max(now, row["ended_at"])
 
 
 def end_unheard(connection: Connection, keys: Sequence[str]) -> None:
@@ -115,10 +122,10 @@ def end_unheard(connection: Connection, keys: Sequence[str]) -> None:
     )
 
 
-def prune(connection: Connection, *, before: float, limit: int = 1000) -> int:
-    """Forget episodes that ended before a moment, at most `limit` of them; returns how many."""
+def prune(connection: Connection, limit: int = 1000, *, before: float) -> Bite[None]:
+    """Forget episodes that ended before a moment, at most `limit` of them."""
     old = sa.select(episodes.c.id).where(episodes.c.started_at < before, episodes.c.ended_at < before).limit(limit)
-    return connection.execute(sa.delete(episodes).where(episodes.c.id.in_(old))).rowcount
+    return Bite(None, connection.execute(sa.delete(episodes).where(episodes.c.id.in_(old))).rowcount)
 
 
 def in_chunks(keys: Iterable[str]) -> Iterator[list[str]]:
@@ -164,7 +171,7 @@ def sum_up_episodes(connection: Connection, since: float, until: float) -> list[
             sa.func.sum(last - first).label("seconds"),
             sa.func.sum(sa.case((still, 1), else_=0)).label("firing"),
         )
-        .where(began < until, sa.or_(began >= since, ended.is_(None), ended > since))
+        .where(sa.or_(began.between(since, until), ended.is_(None), ended > since), began < until)
         .group_by(episodes.c.name, episodes.c.severity)
     )
     totals = [EpisodeTotal(row.name, row.severity, row[2], float(row.seconds), row.firing) for row in rows]

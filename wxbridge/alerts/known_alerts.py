@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from wxbridge.alerts.store import MAX_SILENCE_SECONDS, Hearing, alert_key, starts_at_of, statement_of
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
-from wxbridge.core.schema import alerts
+from wxbridge.core.schema import ENDED, FIRING, alerts
 
 SAME_START_SECONDS = 60.0
 """How far the starts may lie apart that replicas give one firing, and the ends."""
@@ -28,6 +28,8 @@ SILENT_INTERVALS = 3
 """How many of a sender's intervals pass before its silence means something."""
 OWN_SILENCE_SECONDS = 7 * 86400.0
 """The same for machines that this program watches: it says the end itself, and does not repeat."""
+REMEMBERED_SECONDS = 2 * 86400.0
+"""How long it is remembered how an alert ended: replicas, and what Grafana says again, come sooner."""
 _HOST = "host"
 
 
@@ -88,8 +90,9 @@ class KnownAlerts:
         self._alerts: dict[str, KnownAlert] = dict(known or {})
 
     @classmethod
-    def load(cls, connection: Connection) -> Self:
-        """Read them, at a start."""
+    def load(cls, connection: Connection, *, now: float) -> Self:
+        """Read what fires, and what ended within `REMEMBERED_SECONDS`, at a start."""
+        since = now - REMEMBERED_SECONDS
         ends_at = alerts.c.content["alerts"][0]["ends_at"].as_string()
         query = sa.select(
             alerts.c.key, alerts.c.status, alerts.c.starts_at, alerts.c.updated_at, alerts.c.said_every,
@@ -107,7 +110,8 @@ class KnownAlerts:
                     told_to=None,
                     told_at=row.updated_at,
                 )
-                for row in connection.execute(query)
+                for condition in (sa.text(FIRING), sa.and_(sa.text(ENDED), alerts.c.updated_at >= since))
+                for row in connection.execute(query.where(condition))
             }
         )
 
@@ -192,6 +196,12 @@ class KnownAlerts:
         for key in keys:
             if key in self._alerts:
                 self._alerts[key] = replace(self._alerts[key], status=AlertStatus.RESOLVED)
+
+    def forget_ended(self, now: float) -> None:
+        """Drop what ended long ago (`REMEMBERED_SECONDS`)."""
+        old = [key for key, known in self._alerts.items()
+               if not known.is_firing and known.heard_at < now - REMEMBERED_SECONDS]  # fmt: skip
+        self.forget(old)
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop what is known of alerts (`store.prune_alerts`)."""

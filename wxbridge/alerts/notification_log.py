@@ -28,6 +28,7 @@ from wxbridge.alerts.store import (
     statement_of,
 )
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import alerts, told
 
 HELD_AGAIN_SECONDS = 60.0
@@ -222,7 +223,11 @@ class NotificationLog:
     """The table `told` in memory. Use it from one thread: between asking and storing nobody else is let in."""
 
     def __init__(self, rows: Iterable[LogEntry] = ()) -> None:
-        self._entries: dict[LogKey, LogEntry] = {(row.key, row.target): row for row in rows}
+        self._entries: dict[LogKey, LogEntry] = {}
+        self._places: dict[str, set[LogKey]] = {}
+        """Of each key that has entries."""
+        for row in rows:
+            self._set((row.key, row.target), row)
 
     def find(self, key: str, target: str) -> LogEntry | None:
         """Find what a target knows of an alert."""
@@ -257,33 +262,38 @@ class NotificationLog:
 
     def forget(self, keys: Iterable[str]) -> None:
         """Drop all that is known of some alerts (`prune_alerts`)."""
-        gone = set(keys)
-        for place in [place for place in self._entries if place[0] in gone] if gone else ():
-            del self._entries[place]
+        for key in keys:
+            for place in tuple(self._places.get(key, ())):
+                self._set(place, None)
 
     def _set(self, place: LogKey, row: LogEntry | None) -> None:
         if row is None:
             self._entries.pop(place, None)
+            places = self._places.get(place[0], set())
+            places.discard(place)
+            if not places:
+                self._places.pop(place[0], None)
         else:
             self._entries[place] = row
+            self._places.setdefault(place[0], set()).add(place)
 
 
 _COLUMNS = tuple(column.name for column in told.columns)
-_UPSERT_TOLD = sa.text(
+_UPSERT_TOLD = PreparedStatement(sa.text(
     f"INSERT INTO told ({', '.join(_COLUMNS)}) VALUES ({', '.join(f':{name}' for name in _COLUMNS)}) "  # noqa: S608
     f"ON CONFLICT (key, target) DO UPDATE SET {', '.join(f'{name} = excluded.{name}' for name in _COLUMNS[2:])}",
+))  # fmt: skip
+_DELETE_TOLD = PreparedStatement(
+    sa.delete(told).where(told.c.key == sa.bindparam("k"), told.c.target == sa.bindparam("t"))
 )
-_DELETE_TOLD = sa.delete(told).where(told.c.key == sa.bindparam("k"), told.c.target == sa.bindparam("t"))
 
 
 def store_entries(connection: Connection, changes: Changes) -> None:
     """Store what changed in the log, in the transaction that stores the messages."""
     rows = [{**vars(row), "status": row.status.value} for row in changes.values() if row]
     gone = [{"k": key, "t": target} for (key, target), row in changes.items() if row is None]
-    if rows:
-        connection.execute(_UPSERT_TOLD, rows)
-    if gone:
-        connection.execute(_DELETE_TOLD, gone)
+    _UPSERT_TOLD.run_many(connection, rows)
+    _DELETE_TOLD.run_many(connection, gone)
 
 
 def load(connection: Connection) -> NotificationLog:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import structlog
 from sqlalchemy import Connection
@@ -19,13 +20,14 @@ from wxbridge.alerts.notification_log import LogEntry, LogKey, PendingAlert, Sel
 from wxbridge.alerts.routing import RouteOptions
 from wxbridge.alerts.service import AlertService
 from wxbridge.alerts.store import SeenAlert
+from wxbridge.core.bites import work_in_bites
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Alert, AlertStatus
 
 log = structlog.get_logger()
 
 LOOK_EVERY_SECONDS = 5.0
-_TIDY_EVERY_LOOKS = 720
+_TIDY_EVERY_LOOKS = 12
 MAX_ALERTS_PER_LOOK = 500
 
 
@@ -107,14 +109,12 @@ class Reminders:
         """
         now, keep = self._alerts.clock(), self._alerts.settings.keep
         before, unheard = now - keep, now - max(keep, OWN_SILENCE_SECONDS)
-        keys: list[str] = [""]
-        while keys:  # in bites, so that alerts are taken in between
-            keys = await self._database.run(
-                lambda c: store.prune_alerts(c, resolved_before=before, unheard_before=unheard)
-            )
-            self._alerts.state.log.forget(keys)
-            self._alerts.state.known.forget(keys)
-        while await self._database.run(lambda c: history.prune(c, before=before)):
+        forget = partial(store.prune_alerts, resolved_before=before, unheard_before=unheard)
+        async for forgotten in work_in_bites(self._database, forget):
+            self._alerts.state.log.forget(forgotten.done)
+            self._alerts.state.known.forget(forgotten.done)
+        self._alerts.state.known.forget_ended(now)
+        async for _ in work_in_bites(self._database, partial(history.prune, before=before)):
             pass
         await self._database.run(lambda c: silences.prune(c, before=before))
         await self._database.run(lambda c: store.prune_acks(c, before=unheard))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Any, Self
 
 from wxbridge.alerts import notification_log, routing, silences, store
@@ -148,7 +149,8 @@ class AlertService:
     async def load(self) -> None:
         """Read what is remembered, at a start. Raises `StorageError`."""
         state = AlertState(
-            log=await self.database.read(notification_log.load), known=await self.database.read(KnownAlerts.load)
+            log=await self.database.read(notification_log.load),
+            known=await self.database.read(partial(KnownAlerts.load, now=self.clock())),
         )
         self._pipeline = self._make_pipeline(self.settings, state)
         await self.reload_silences()

@@ -18,8 +18,10 @@ from sqlalchemy import Connection
 from wxbridge.alerts import history, serialization
 from wxbridge.alerts.history import in_chunks
 from wxbridge.alerts.sources import strip_times
+from wxbridge.core.bites import Bite
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
-from wxbridge.core.schema import acks, alerts, silences, told
+from wxbridge.core.prepared import PreparedStatement
+from wxbridge.core.schema import ENDED, FIRING, acks, alerts, silences, told
 from wxbridge.core.text.normalise import replace_surrogates
 
 ONCE = "once:"
@@ -88,7 +90,7 @@ class SeenAlert:
         return self.alert.starts_at if self.alert else None
 
 
-_UPSERT_ALERT = sa.text(
+_UPSERT_ALERT = PreparedStatement(sa.text(
     f"INSERT INTO {alerts.name} "  # noqa: S608 - our own name
     "(key, status, content, starts_at, first_seen, updated_at, said_every, over_at) "
     "VALUES (:key, :status, :content, :starts_at, :now, :now, :said_every, :over_at) ON CONFLICT (key) DO UPDATE SET "
@@ -96,7 +98,7 @@ _UPSERT_ALERT = sa.text(
     "THEN excluded.first_seen ELSE alerts.first_seen END, "
     "status = excluded.status, content = excluded.content, starts_at = excluded.starts_at, "
     "updated_at = excluded.updated_at, said_every = excluded.said_every, over_at = excluded.over_at",
-)
+))  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ def record_seen(
     if sighted:
         history.record_episodes(connection, sighted, now=now)
     if rows:
-        connection.execute(_UPSERT_ALERT, list(rows.values()))
+        _UPSERT_ALERT.run_many(connection, list(rows.values()))
         clear_acks(connection, [key for key, row in rows.items() if row["status"] == AlertStatus.RESOLVED.value])
 
 
@@ -166,7 +168,9 @@ def seen_alert(row: Any) -> SeenAlert:
     return SeenAlert(row.key, group, row.first_seen, row.updated_at, is_over=is_over)
 
 
-_FIRING = alerts.c.status.in_([AlertStatus.FIRING.value, AlertStatus.NO_DATA.value])
+_FIRING = sa.text(FIRING)
+_ENDED = sa.text(ENDED)
+"""Both to the letter as the indexes have them."""
 _WITH_IDENTITY = sa.not_(alerts.c.key.startswith(ONCE))
 
 
@@ -176,18 +180,16 @@ def list_firing(connection: Connection, *, limit: int = 1000) -> list[SeenAlert]
     return [seen_alert(row) for row in connection.execute(query.limit(limit))]
 
 
-def count_by_status(connection: Connection) -> dict[str, int]:
-    """How many alerts there are of each status."""
-    query = sa.select(alerts.c.status, sa.func.count()).where(_WITH_IDENTITY).group_by(alerts.c.status)
-    return {row[0]: row[1] for row in connection.execute(query)}
-
-
 def find_firing_since(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[float | None, float]]:
     """Which of these alerts fire already, with their start and when they were last seen, for `PendingAlert.seen_at`."""
     found: dict[str, tuple[float | None, float]] = {}
     for chunk in in_chunks(keys):
-        query = sa.select(alerts.c.key, alerts.c.starts_at, alerts.c.updated_at).where(_FIRING, alerts.c.key.in_(chunk))
-        found |= {row.key: (row.starts_at, row.updated_at) for row in connection.execute(query)}
+        query = sa.select(alerts.c.key, alerts.c.starts_at, alerts.c.updated_at, alerts.c.status)
+        found |= {
+            row.key: (row.starts_at, row.updated_at)
+            for row in connection.execute(query.where(alerts.c.key.in_(chunk)))
+            if row.status != AlertStatus.RESOLVED.value
+        }
     return found
 
 
@@ -220,23 +222,22 @@ def shift_times(connection: Connection, by: float) -> None:
 
 
 def prune_alerts(
-    connection: Connection, *, resolved_before: float, unheard_before: float, limit: int = 1000
-) -> list[str]:
+    connection: Connection, limit: int = 1000, *, resolved_before: float, unheard_before: float
+) -> Bite[list[str]]:
     """Forget alerts that were resolved, or of which nothing was heard, before a moment, and what was told of them.
 
-    Returns their keys, for `NotificationLog.forget`; as many as `limit` where there may be more.
+    Returns their keys, for `NotificationLog.forget`.
     """
-    old = sa.or_(
-        sa.and_(alerts.c.status == AlertStatus.RESOLVED.value, alerts.c.updated_at < resolved_before),
-        sa.and_(_FIRING, alerts.c.updated_at < unheard_before),
-    )
-    keys = list(connection.execute(sa.select(alerts.c.key).where(old).limit(limit)).scalars())
+    keys: list[str] = []
+    for condition, before in ((_ENDED, resolved_before), (_FIRING, unheard_before)):
+        old = sa.select(alerts.c.key).where(condition, alerts.c.updated_at < before).order_by(alerts.c.updated_at)
+        keys += connection.execute(old.limit(limit - len(keys))).scalars()
     for chunk in in_chunks(keys):
         history.end_unheard(connection, chunk)
         clear_acks(connection, chunk)
         connection.execute(sa.delete(told).where(told.c.key.in_(chunk)))
         connection.execute(sa.delete(alerts).where(alerts.c.key.in_(chunk)))
-    return keys
+    return Bite(keys, len(keys))
 
 
 # ---------------------------------------------------------------- who looks after them
@@ -275,8 +276,10 @@ def read_acks(connection: Connection, keys: Collection[str] | None = None) -> di
 
 def clear_acks(connection: Connection, keys: Iterable[str]) -> None:
     """Forget the acks of alerts that are over."""
-    for chunk in in_chunks(keys):
-        connection.execute(sa.delete(acks).where(acks.c.key.in_(chunk)))
+    _CLEAR_ACK.run_many(connection, [{"of": key} for key in keys])
+
+
+_CLEAR_ACK = PreparedStatement(sa.delete(acks).where(acks.c.key == sa.bindparam("of")))
 
 
 def prune_acks(connection: Connection, *, before: float) -> None:
@@ -292,9 +295,9 @@ _CHANGE_MARK = sa.select(
     *(
         column.scalar_subquery()
         for column in (
-            sa.select(sa.func.count()).select_from(alerts).where(alerts.c.status != "resolved"),
-            sa.select(sa.func.max(alerts.c.updated_at)).where(alerts.c.status == "firing"),
-            sa.select(sa.func.max(alerts.c.updated_at)).where(alerts.c.status == "resolved"),
+            sa.select(sa.func.count()).select_from(alerts).where(_FIRING),
+            sa.select(sa.func.max(alerts.c.updated_at)).where(_FIRING),
+            sa.select(sa.func.max(alerts.c.updated_at)).where(_ENDED),
             sa.select(sa.func.count()).select_from(silences),
             sa.select(sa.func.sum(silences.c.ends_at)).select_from(silences),
             sa.select(sa.func.max(acks.c.at)),

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ import sqlalchemy as sa
 import stamina
 from sqlalchemy import Connection, Engine, event
 
+from wxbridge.core.database_work import STOP, DatabaseWork, WorkQueue, answer_works, make_refusal, run_together
 from wxbridge.core.errors import StorageError, UnusableState
 from wxbridge.core.schema import SCHEMA_VERSION, metadata
 from wxbridge.core.state_lock import PRIVATE_DIRECTORY, PRIVATE_FILE
@@ -30,8 +30,6 @@ from wxbridge.core.state_lock import PRIVATE_DIRECTORY, PRIVATE_FILE
 T = TypeVar("T")
 Item = TypeVar("Item")
 
-MAX_WORKS_PER_COMMIT = 256
-"""How many who wait share a transaction at most, so that none of them waits long."""
 LOCK_TIMEOUT_SECONDS = 5
 """How long another process that has the database is waited for."""
 MAX_BUSY_SECONDS = 0.5
@@ -40,25 +38,8 @@ CLOSE_TIMEOUT_SECONDS = 5
 SAVE_TIMEOUT_SECONDS = 300.0
 """That writing the whole database anew may take."""
 _SIDE_FILES = ("-wal", "-shm")
-_STOP = object()
 
 BatchFunction = Callable[[Connection, Sequence[Item]], Sequence[T]]
-
-
-class _DatabaseWork:
-    """One function waiting for its turn in the database's thread, and who waits for what it returns."""
-
-    __slots__ = ("future", "item", "loop", "outcome", "run", "write")
-
-    def __init__(self, run: Callable[..., Any], *, write: bool, item: Any) -> None:
-        self.run = run
-        """Called with the connection; where there is an `item`, with the items of all such works too."""
-        self.write = write
-        self.item = item
-        self.loop = asyncio.get_running_loop()
-        self.future: asyncio.Future[Any] = self.loop.create_future()
-        self.outcome: Any = None
-        """The result, or the exception."""
 
 
 class _SavingBack(Future[bool]):
@@ -73,8 +54,8 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._waiting: queue.SimpleQueue[Any] = queue.SimpleQueue()
-        self._gathered: dict[asyncio.AbstractEventLoop, list[_DatabaseWork]] = {}
+        self._waiting = WorkQueue()
+        self._gathered: dict[asyncio.AbstractEventLoop, list[DatabaseWork]] = {}
         """What was asked in the present turn of an event loop, and goes to the thread together."""
         self._thread = threading.Thread(target=self._loop, name="database", daemon=True)
         self._data_version: int | None = None
@@ -107,13 +88,15 @@ class Database:
             raise
         return cls(engine)
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
+    async def run(self, work: Callable[[Connection], T], *, is_patient: bool = False) -> T:
         """Call `work(connection)` in a transaction; what it wrote is on disk when this returns.
+
+        What is patient lets a rush of others go first, for up to `MAX_PATIENCE_SECONDS`.
 
         Raises:
             StorageError: the database did not take it; nothing of `work` was written.
         """
-        result: T = await self._submit(work, write=True)
+        result: T = await self._submit(work, write=True, is_patient=is_patient)
         return result
 
     async def run_batched(self, work: BatchFunction[Item, T], item: Item) -> T:
@@ -165,12 +148,14 @@ class Database:
             for works in self._gathered.values():
                 self._waiting.put(works)
             self._gathered.clear()
-            self._waiting.put([_STOP])
+            self._waiting.put([STOP])
         self._thread.join(timeout=CLOSE_TIMEOUT_SECONDS)
         self._engine.dispose()
 
-    def _submit(self, run: Callable[..., Any], *, write: bool, item: Any = None) -> asyncio.Future[Any]:
-        work = _DatabaseWork(run, write=write, item=item)
+    def _submit(
+        self, run: Callable[..., Any], *, write: bool, item: Any = None, is_patient: bool = False
+    ) -> asyncio.Future[Any]:
+        work = DatabaseWork(run, write=write, item=item, is_patient=is_patient)
         # Under a lock, so that nothing is queued behind the last word and then waits for ever.
         with self._submitting:
             if self._closed:
@@ -196,16 +181,11 @@ class Database:
 
     def _loop(self) -> None:
         connection: Connection | None = None
-        waiting: list[Any] = []
         stopping = False
         while not stopping:
-            waiting += [] if waiting else self._waiting.get()
-            with suppress(queue.Empty):
-                while len(waiting) < MAX_WORKS_PER_COMMIT:
-                    waiting += self._waiting.get_nowait()
-            batch, waiting = waiting[:MAX_WORKS_PER_COMMIT], waiting[MAX_WORKS_PER_COMMIT:]
-            stopping = _STOP in batch
-            works = [work for work in batch if isinstance(work, _DatabaseWork) and not work.future.cancelled()]
+            batch = self._waiting.take()
+            stopping = STOP in batch
+            works = [work for work in batch if isinstance(work, DatabaseWork) and not work.future.cancelled()]
             for each in batch:
                 if isinstance(each, _SavingBack):
                     connection = self._save_back(connection, each)
@@ -244,7 +224,7 @@ class Database:
             saving.set_result(True)
         return connection
 
-    def _serve(self, connection: Connection | None, works: list[_DatabaseWork]) -> Connection | None:
+    def _serve(self, connection: Connection | None, works: list[DatabaseWork]) -> Connection | None:
         """Run works in one transaction; returns the connection for the next, None where it is to be made anew."""
         if not works:
             return connection
@@ -255,133 +235,18 @@ class Database:
             if connection is None:
                 connection = self._engine.connect()
                 connection.info["hurry"] = self._hurry
-            _run_together(connection, works)
+            run_together(connection, works)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             for work in works:
                 # What seemed done was rolled back with the rest; who failed by itself keeps its own error.
                 if not isinstance(work.outcome, Exception):
-                    work.outcome = _refusal(error)
+                    work.outcome = make_refusal(error)
             if connection is not None:
                 with suppress(Exception):
                     connection.close()
             connection = None
-        _answer(works)
+        answer_works(works)
         return connection
-
-
-class _TransactionFailedError(Exception):
-    """The only function of a transaction failed: there is nothing to save, so all is rolled back."""
-
-
-class _TransactionLostError(Exception):
-    """SQLite has rolled back everything by itself (disk full, say): all who shared the transaction must hear of it."""
-
-
-def _run_together(connection: Connection, works: list[_DatabaseWork]) -> None:
-    connection.info["write"] = works[0].write
-    groups: dict[Any, list[_DatabaseWork]] = {}
-    for work in works:
-        groups.setdefault(work if work.item is None else work.run, []).append(work)
-    if len(groups) == 1 and _run_only(connection, works):
-        return
-    with connection.begin():
-        for group in groups.values():
-            if len(groups) == 1 or len(group) == 1 or not _run_group(connection, group):
-                for work in group:
-                    _run_one(connection, work)
-
-
-def _run_only(connection: Connection, works: list[_DatabaseWork]) -> bool:
-    """Call the only function of a transaction; False where it is a batch function that failed for several."""
-    with suppress(_TransactionFailedError), connection.begin():
-        try:
-            _settle(works, _call(connection, works))
-        except Exception as error:
-            if len(works) == 1:
-                works[0].outcome = _told(error)
-            raise _TransactionFailedError from error
-        return True
-    return len(works) == 1
-
-
-def _run_group(connection: Connection, group: list[_DatabaseWork]) -> bool:
-    """Call a batch function for several; False where that failed, and left nothing behind."""
-    try:
-        _settle(group, _in_savepoint(connection, group))
-    except _TransactionLostError:
-        raise
-    except Exception:  # noqa: BLE001 - it belongs to one of them, who is found by calling it for each alone
-        return False
-    return True
-
-
-def _run_one(connection: Connection, work: _DatabaseWork) -> None:
-    """Call one function of several. What it raises goes to its caller, and nothing that it wrote stays."""
-    try:
-        _settle([work], _in_savepoint(connection, [work]))
-    except _TransactionLostError:
-        raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, its caller must hear of it
-        work.outcome = _told(error)
-
-
-def _call(connection: Connection, works: list[_DatabaseWork]) -> Sequence[Any]:
-    """Call the function that works have in common; returns a result for each."""
-    run = works[0].run
-    return [run(connection)] if works[0].item is None else run(connection, [work.item for work in works])
-
-
-def _settle(works: list[_DatabaseWork], results: Sequence[Any]) -> None:
-    for work, result in zip(works, results, strict=True):
-        work.outcome = result
-
-
-def _in_savepoint(connection: Connection, works: list[_DatabaseWork]) -> Sequence[Any]:
-    savepoint = connection.begin_nested()
-    try:
-        results = _call(connection, works)
-        savepoint.commit()
-    except Exception as error:
-        try:
-            savepoint.rollback()
-        except sa.exc.DBAPIError:
-            raise _TransactionLostError from error
-        raise
-    return results
-
-
-def _told(error: Exception) -> Exception:
-    """What a caller hears of an error of its own function."""
-    return _refusal(error) if isinstance(error, sa.exc.DBAPIError) else error
-
-
-def _refusal(error: Exception) -> StorageError:
-    if isinstance(error, StorageError):
-        return error
-    cause = error.__cause__ if isinstance(error, _TransactionLostError) else error
-    refused = StorageError(f"the database did not take it: {getattr(cause, 'orig', None) or cause}")
-    refused.__cause__ = cause
-    return refused
-
-
-def _answer(works: Iterable[_DatabaseWork]) -> None:
-    """Hand outcomes to those who wait, with one call into each event loop."""
-    loops: dict[asyncio.AbstractEventLoop, list[_DatabaseWork]] = {}
-    for work in works:
-        loops.setdefault(work.loop, []).append(work)
-    for loop, some in loops.items():
-        with suppress(RuntimeError):  # a loop that was closed has nobody who waits
-            loop.call_soon_threadsafe(_resolve, some)
-
-
-def _resolve(works: Iterable[_DatabaseWork]) -> None:
-    for work in works:
-        if work.future.done():
-            continue
-        if isinstance(work.outcome, Exception):
-            work.future.set_exception(work.outcome)
-        else:
-            work.future.set_result(work.outcome)
 
 
 def make_engine(url: str) -> Engine:

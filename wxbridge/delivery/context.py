@@ -72,6 +72,10 @@ class Lane:
     targets: Mapping[str, TargetSettings]
     pacer: Pacer
 
+    @cached_property
+    def _accounts(self) -> AccountChannel | None:
+        return self.channel if isinstance(self.channel, AccountChannel) else None
+
     @property
     def is_online(self) -> bool:
         """Whether the channel can send now."""
@@ -79,8 +83,8 @@ class Lane:
 
     def is_up(self, target: str) -> bool:
         """Tell whether the channel can send to a target now: one of its accounts may be away alone."""
-        if isinstance(self.channel, AccountChannel):
-            return self.channel.status_of(self.targets[target]).state is ChannelState.ONLINE
+        if self._accounts is not None:
+            return self._accounts.status_of(self.targets[target]).state is ChannelState.ONLINE
         return self.is_online
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from wxbridge.core.bites import work_in_bites
 from wxbridge.core.database import Database
 from wxbridge.core.model import (
     Accepted,
@@ -59,10 +60,10 @@ class ClaimedMessage:
 
 @dataclass(frozen=True)
 class ClaimResult:
-    """What was taken out to be sent; where that is nothing, when the earliest waiting retry is due, if any waits."""
+    """What was taken out to be sent, and the targets of which nothing may leave now."""
 
     messages: tuple[ClaimedMessage, ...]
-    next_due: float | None
+    quiet: tuple[str, ...]
 
 
 class Outbox(OutboxQueries):
@@ -79,7 +80,7 @@ class Outbox(OutboxQueries):
         self.dedupe_window = dedupe_window
         """Seconds within which a notification with the same dedupe key is a repeat."""
         self._clock = clock
-        self._send_wakers: Sequence[asyncio.Event] = ()
+        self._stir: Sequence[Callable[[Collection[str] | None], None]] = ()
         self._render_waker: asyncio.Event | None = None
 
     # ------------------------------------------------ putting in
@@ -104,7 +105,12 @@ class Outbox(OutboxQueries):
     async def _put(self, request: PutRequest) -> Accepted:
         accepted = await self._database.run_batched(self._store_requests, request)
         bodies = [body for item in request.items for body in item.bodies]
-        self._wake(is_drawing=any(isinstance(body, Picture) and body.file is None for body in bodies))
+        # The loop that draws has nothing to do for texts, and there may be thousands a second.
+        if any(isinstance(body, Picture) and body.file is None for body in bodies):
+            self._wake_drawing()
+        targets = {item.target for item in request.items}
+        for stir in self._stir if targets else ():
+            stir(targets)
         return accepted
 
     def _store_requests(self, connection: Connection, requests: Sequence[PutRequest]) -> list[Accepted]:
@@ -130,20 +136,22 @@ class Outbox(OutboxQueries):
             owner.store_all(connection, some, now=now)
         return answers
 
-    def connect(self, *, render_waker: asyncio.Event, send_wakers: Sequence[asyncio.Event]) -> None:
-        """Have the loops of delivery woken from now on when something is put in: events that they wait for."""
-        self._render_waker, self._send_wakers = render_waker, send_wakers
+    def connect(self, *, render_waker: asyncio.Event, stir: Sequence[Callable[[Collection[str] | None], None]]) -> None:
+        """Have the loops of delivery woken from now on when something is put in.
+
+        `stir` are called with the targets that there is something for, or with None for all.
+        """
+        self._render_waker, self._stir = render_waker, stir
 
     def wake(self) -> None:
-        """Have every loop of delivery look again."""
-        self._wake(is_drawing=True)
+        """Have every loop of delivery look at everything again."""
+        self._wake_drawing()
+        for stir in self._stir:
+            stir(None)
 
-    def _wake(self, *, is_drawing: bool) -> None:
-        # The loop that draws has nothing to do for texts, and there may be thousands a second.
-        if is_drawing and self._render_waker is not None:
+    def _wake_drawing(self) -> None:
+        if self._render_waker is not None:
             self._render_waker.set()
-        for waker in self._send_wakers:
-            waker.set()
 
     # ------------------------------------------------ taking messages out
 
@@ -169,19 +177,22 @@ class Outbox(OutboxQueries):
 
         def work(connection: Connection) -> ClaimResult:
             statements.record_sent(connection, sent)
+            taken = statements.claim_heads(connection, targets, now, limit, paced, only)
             claimed = []
-            for message in statements.claim_heads(connection, targets, now, limit, paced, only):
+            for message in taken.messages:
                 send_id = None
                 if paced:
                     attempt = {"channel": paced.channel, "chat": paced.chat_of[message.target], "at": now}
                     done = connection.execute(sa.insert(sends).values(**attempt))
                     send_id = int(done.inserted_primary_key[0])  # type: ignore[index]
                 claimed.append(ClaimedMessage(message, send_id))
-            return ClaimResult(
-                tuple(claimed), None if claimed else statements.select_next_due(connection, targets, now)
-            )
+            return ClaimResult(tuple(claimed), taken.quiet)
 
-        return await self._database.run(work)
+        return await self._database.run(work, is_patient=True)
+
+    async def select_dues(self, targets: Sequence[str], *, now: float) -> Mapping[str, float]:
+        """Select when the earliest retry of each target is due that waits for a time, by target."""
+        return await self._database.read(partial(statements.select_dues, targets=targets, now=now))
 
     async def recover(self, *, now: float) -> int:
         """Take up what an earlier process left; returns how many messages it was sending.
@@ -228,7 +239,7 @@ class Outbox(OutboxQueries):
 
     async def record_sent(self, sent: Sequence[SentMessage]) -> None:
         """Close messages that were sent."""
-        await self._database.run(partial(statements.record_sent, sent=sent))
+        await self._database.run(partial(statements.record_sent, sent=sent), is_patient=True)
 
     async def put_back(
         self,
@@ -454,8 +465,7 @@ class Outbox(OutboxQueries):
 
     # ------------------------------------------------ forgetting
 
-    async def prune(self, *, before: float, sends_before: float, limit: int) -> PrunedNotifications:
-        """Forget notifications whose messages were all settled before a moment, at most `limit` of them."""
-        return await self._database.run(
-            partial(statements.prune, before=before, sends_before=sends_before, limit=limit)
-        )
+    def prune(self, *, before: float, sends_before: float) -> AsyncIterator[PrunedNotifications]:
+        """Forget notifications whose messages were all settled before a moment, in bites."""
+        work = partial(statements.prune, before=before, sends_before=sends_before)
+        return work_in_bites(self._database, work)

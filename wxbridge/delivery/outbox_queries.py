@@ -22,6 +22,7 @@ NO_ADDRESS = "no_address"
 _IS_SETTLED = sa.text("settled_at IS NOT NULL")
 """To the letter as the index has it."""
 _SETTLED_STATES = tuple(state for state in MessageState if state not in OPEN_STATES)
+_RARE_STATES = tuple(state for state in _SETTLED_STATES if state is not MessageState.SENT)
 
 
 class TargetBacklog(NamedTuple):
@@ -96,14 +97,30 @@ class OutboxQueries:
         self, *, states: Sequence[str] = (), target: str | None = None, since: float | None = None, limit: int = 100
     ) -> list[Message]:
         """List messages, the newest first; `since` is when they were created."""
-        query = sa.select(messages).order_by(messages.c.id.desc()).limit(limit)
-        if states:
-            query = query.where(messages.c.state.in_(states))
-        if target:
-            query = query.where(messages.c.target == target)
-        if since is not None:
-            query = query.where(messages.c.created_at >= since)
-        return await self._messages(query)
+        # Messages are numbered as their notifications are; what is numerous is walked over from the newest on.
+        newest: Any = messages.c.notification_id
+        queries: list[sa.Select[Any]] = []
+        if not states or MessageState.SENT in states:
+            query = sa.select(messages).order_by(newest.desc(), messages.c.id.desc())
+            if states:
+                query = query.where(messages.c.state == MessageState.SENT)
+            if target:
+                query = query.where(messages.c.target == target)
+            if since is not None:
+                query = query.where(newest >= timeline.first_since(since).scalar_subquery())
+            queries.append(query)
+        for condition, such in ((sa.text(OPEN), OPEN_STATES), (_IS_SETTLED, _RARE_STATES)):
+            if some := set(states) & set(such):
+                # Those are few, and have an index; what is added keeps SQLite from walking over all others.
+                query = sa.select(messages).where(condition, messages.c.state.in_(some))
+                if target:
+                    query = query.where(messages.c.target.concat("") == target)
+                queries.append(query.order_by((newest + 0).desc(), messages.c.id.desc()))
+        found: list[Message] = []
+        for query in queries:
+            recent = query if since is None else query.where(messages.c.created_at >= since)
+            found += await self._messages(recent.limit(limit))
+        return sorted(found, key=lambda each: (each.notification_id, each.id), reverse=True)[:limit]
 
     async def list_digests_taken_over(self, fallbacks: Sequence[str]) -> list[int]:
         """List the digests that wait at fallbacks and are of what those took over, the oldest first."""
@@ -127,7 +144,7 @@ class OutboxQueries:
     async def list_in_doubt(self) -> list[Message]:
         """List what may have been sent and waits to be repeated, the oldest first."""
         query = sa.select(messages).where(sa.text(OPEN), messages.c.maybe_sent, messages.c.state == MessageState.QUEUED)
-        return await self._messages(query.order_by(messages.c.id))
+        return sorted(await self._messages(query), key=lambda each: each.id)
 
     async def get_messages(self, message_ids: Sequence[int]) -> list[Message]:
         """Get messages by id, in order of id; those that do not exist are left out."""
@@ -252,7 +269,8 @@ class OutboxQueries:
 
     async def count_mergeable(self, target: str, *, limit: int) -> MergeableCounts:
         """Count the messages of alerts and digests that wait for a target, no further than `limit`."""
-        some = mergeable(target).limit(limit).subquery()
+        # In the order of the index that has open messages alone.
+        some = mergeable(target).order_by(messages.c.created_at).limit(limit).subquery()
         alerts: Any = sa.func.count(sa.distinct(some.c.notification_id))
         counts = sa.select(sa.func.count(), alerts).select_from(some)
         row = (await self._rows(counts))[0]

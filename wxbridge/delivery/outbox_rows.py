@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.core.model import Message, MessageState, Notification, NotificationKind, Picture, PictureSpec, Text
+from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import messages, notifications
 from wxbridge.core.text.normalise import clean_text, replace_surrogates
 
@@ -18,13 +19,25 @@ _NEWEST_IDS = (
     .where(notifications.c.dedupe_group.in_(sa.bindparam("groups", expanding=True)))
     .group_by(notifications.c.dedupe_group)
 )
-_NEWEST_OF_GROUPS = sa.select(
-    notifications.c.dedupe_group, notifications.c.dedupe_key, notifications.c.created_at
-).where(notifications.c.id.in_(_NEWEST_IDS))
-_KEYS_SINCE = sa.select(notifications.c.dedupe_key).where(
-    notifications.c.dedupe_key.in_(sa.bindparam("keys", expanding=True)),
-    notifications.c.created_at > sa.bindparam("since"),
+_NEWEST_OF_GROUPS = PreparedStatement(
+    sa.select(notifications.c.dedupe_group, notifications.c.dedupe_key, notifications.c.created_at).where(
+        notifications.c.id.in_(_NEWEST_IDS)
+    ),
+    keys="groups",
 )
+_KEYS_SINCE = PreparedStatement(
+    sa.select(notifications.c.dedupe_key).where(
+        notifications.c.dedupe_key.in_(sa.bindparam("keys", expanding=True)),
+        notifications.c.created_at > sa.bindparam("since"),
+    ),
+    keys="keys",
+)
+MESSAGE_COLUMNS = (
+    "id", "notification_id", "target", "priority", "state", "kind", "text", "format", "mentions", "picture_file",
+    "picture_name", "picture_spec", "follows", "recipient", "created_at", "expires_at", "next_try_at", "settled_at",
+    "error",
+)  # fmt: skip
+"""What `message_rows` writes."""
 
 
 @dataclass(frozen=True)
@@ -57,13 +70,9 @@ class RepeatFinder:
         groups = {item.dedupe_group for item in items if item.dedupe_key and item.dedupe_group}
         keys = {item.dedupe_key for item in items if item.dedupe_key and not item.dedupe_group}
         # What lies in the future was just stored, before the clock was set back; `recover` and `shift_times` end that.
-        self._keys: set[str] = set()
-        self._newest: dict[str, tuple[str | None, float]] = {}
-        if keys:
-            self._keys = set(connection.execute(_KEYS_SINCE, {"keys": list(keys), "since": since}).scalars())
-        if groups:
-            newest = connection.execute(_NEWEST_OF_GROUPS, {"groups": list(groups)})
-            self._newest = {row.dedupe_group: (row.dedupe_key, row.created_at) for row in newest}
+        self._keys = {row.dedupe_key for row in _KEYS_SINCE.rows_of(connection, list(keys), {"since": since})}
+        newest = _NEWEST_OF_GROUPS.rows_of(connection, list(groups))
+        self._newest = {row.dedupe_group: (row.dedupe_key, row.created_at) for row in newest}
 
     def is_repeat(self, item: Notification) -> bool:
         """Tell whether it is a repeat; what is none counts as stored from now on."""
@@ -72,7 +81,7 @@ class RepeatFinder:
         if item.dedupe_group:
             key, created_at = self._newest.get(item.dedupe_group, (None, 0.0))
             since = self._since if item.dedupe_seconds is None else max(self._since, self._now - item.dedupe_seconds)
-            is_repeat = key == item.dedupe_key and created_at > since
+            is_repeat = bool(key == item.dedupe_key and created_at > since)
             self._newest[item.dedupe_group] = (item.dedupe_key, created_at if is_repeat else self._now)
             return is_repeat
         is_repeat = item.dedupe_key in self._keys
@@ -123,7 +132,8 @@ def message_rows(
                 "format": body.format,
                 "follows": None,
             }
-            row |= {"mentions": list(body.mentions), "picture_file": None, "picture_name": None, "picture_spec": None}
+            row |= {"mentions": list(body.mentions) or None, "picture_file": None, "picture_name": None,
+                    "picture_spec": None}  # fmt: skip
             text_id = message_id
         else:
             row |= {"kind": "picture", "text": None, "format": None, "mentions": None, "follows": text_id}

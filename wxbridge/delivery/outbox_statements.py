@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -22,10 +22,18 @@ from wxbridge.core.model import (
     Received,
     StoredAlong,
 )
+from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, messages, notifications, received, sends
 from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery.outbox_queries import mergeable, undrawn
-from wxbridge.delivery.outbox_rows import RepeatFinder, list_origins, message_of, message_rows, notification_row
+from wxbridge.delivery.outbox_rows import (
+    MESSAGE_COLUMNS,
+    RepeatFinder,
+    list_origins,
+    message_of,
+    message_rows,
+    notification_row,
+)
 
 MAX_RETRY_WAIT_SECONDS = 3600.0
 """No retry is further away than this, so a longer wait means that the clock was set back."""
@@ -84,7 +92,7 @@ class MergeableNotification:
 
 @dataclass(frozen=True)
 class PrunedNotifications:
-    """How many notifications were forgotten, and the picture files that no message names any longer."""
+    """How many notifications, or POSTs, were forgotten, and the picture files that no message names any longer."""
 
     count: int
     files: tuple[str, ...]
@@ -102,11 +110,13 @@ class PutRequest:
 
 
 # Built once: they are run for every alert.
-_INSERT_NOTIFICATION = sa.insert(notifications)
-_INSERT_MESSAGE = sa.insert(messages)
-_LAST_IDS = sa.select(
-    sa.select(sa.func.coalesce(sa.func.max(notifications.c.id), 0)).scalar_subquery(),
-    sa.select(sa.func.coalesce(sa.func.max(messages.c.id), 0)).scalar_subquery(),
+_INSERT_NOTIFICATION = PreparedStatement(sa.insert(notifications))
+_INSERT_MESSAGE = PreparedStatement(sa.insert(messages), columns=MESSAGE_COLUMNS)
+_LAST_IDS = PreparedStatement(
+    sa.select(
+        sa.select(sa.func.coalesce(sa.func.max(notifications.c.id), 0)).scalar_subquery().label("notification"),
+        sa.select(sa.func.coalesce(sa.func.max(messages.c.id), 0)).scalar_subquery().label("message"),
+    )
 )
 
 
@@ -126,7 +136,7 @@ def insert_requests(
     asked = [item for request in requests for item in request.items] if dedupe_window > 0 else []
     repeats = RepeatFinder(connection, asked, since=now - dedupe_window, now=now)
     # The transaction holds the write lock from its beginning, so nobody else takes these ids.
-    notification_id, message_id = connection.execute(_LAST_IDS).one()
+    ((notification_id, message_id),) = _LAST_IDS.rows(connection)
     rows: list[dict[str, Any]] = []
     notes: list[dict[str, Any]] = []
     answers = []
@@ -146,18 +156,24 @@ def insert_requests(
             message_id += len(item.bodies)
         ids = tuple(range(first, message_id + 1))
         answers.append(Accepted(queued=len(ids), duplicates=duplicates, ids=ids))
-    if notes:
-        connection.execute(_INSERT_NOTIFICATION, notes)
-    if rows:
-        connection.execute(_INSERT_MESSAGE, rows)
+    _INSERT_NOTIFICATION.run_many(connection, notes)
+    _INSERT_MESSAGE.run_many(connection, rows)
     return answers
 
 
-_TAKE = (
+_TAKE = PreparedStatement(
     sa.update(messages)
     .where(messages.c.id == sa.bindparam("message_id"))
     .values(state=MessageState.SENDING, tries=messages.c.tries + 1)
 )
+
+
+@dataclass(frozen=True)
+class TakenHeads:
+    """The messages that were taken out to be sent, and the targets that have none that may leave now."""
+
+    messages: Sequence[Message]
+    quiet: tuple[str, ...]
 
 
 def claim_heads(
@@ -167,9 +183,11 @@ def claim_heads(
     limit: int,
     paced: PacedChats | None,
     only: Mapping[str, int] | None = None,
-) -> list[Message]:
+) -> TakenHeads:
     """Take the next message of each target, at most `limit` in all, and mark them as being sent (`Outbox.claim`)."""
-    heads = [head for target in targets if (head := _head(connection, target, now, (only or {}).get(target)))]
+    found = {target: _head(connection, target, now, (only or {}).get(target)) for target in targets}
+    quiet = tuple(target for target, head in found.items() if head is None)
+    heads = [head for head in found.values() if head is not None]
     heads.sort(key=lambda row: (row.priority, row.id))
     if paced is not None:
         first: dict[str, Any] = {}
@@ -177,9 +195,9 @@ def claim_heads(
             first.setdefault(paced.chat_of[head.target], head)
         heads = list(first.values())
     chosen = heads[:limit]
-    if chosen:
-        connection.execute(_TAKE, [{"message_id": row.id} for row in chosen])
-    return [replace(message_of(row), state=MessageState.SENDING, tries=row.tries + 1) for row in chosen]
+    _TAKE.run_many(connection, [{"message_id": row.id} for row in chosen])
+    taken = [replace(message_of(row), state=MessageState.SENDING, tries=row.tries + 1) for row in chosen]
+    return TakenHeads(taken, quiet)
 
 
 def _first_text(priority: Priority) -> Any:
@@ -210,7 +228,7 @@ def _first_picture(priority: Priority) -> Any:
     return query.order_by(drawn.c.id).limit(1).correlate(None).scalar_subquery()
 
 
-_HEADS = (
+_HEADS = PreparedStatement(
     sa.select(messages)
     .where(messages.c.id.in_([first(priority) for priority in Priority for first in (_first_text, _first_picture)]))
     .order_by(messages.c.priority, messages.c.id)
@@ -223,28 +241,34 @@ def _head(connection: Connection, target: str, now: float, only: int | None) -> 
     if only is not None:
         query = sa.select(messages).where(messages.c.id == only, messages.c.state == MessageState.QUEUED)
         if row := connection.execute(query.where(messages.c.target == target)).first():
-            return row if _is_due(row.next_try_at, now) else None
-    rows = connection.execute(_HEADS, {"target": target, "now": now})
-    return next((row for row in rows if row.state == MessageState.QUEUED and _is_due(row.next_try_at, now)), None)
+            return row if is_due(row.next_try_at, now) else None
+    rows = _HEADS.rows(connection, {"target": target, "now": now})
+    return next((row for row in rows if row.state == MessageState.QUEUED and is_due(row.next_try_at, now)), None)
 
 
-def _is_due(at: float, now: float) -> bool:
+def is_due(at: float, now: float) -> bool:
+    """Tell whether what was put back until a time may go; also where that is so far away that the clock was set."""
     return at <= now or at > now + MAX_RETRY_WAIT_SECONDS
 
 
-def select_next_due(connection: Connection, targets: Sequence[str], now: float) -> float | None:
-    """Select when the earliest waiting retry of these targets is due; None where nothing waits for a time."""
-    query = sa.select(sa.func.min(messages.c.next_try_at)).where(
+_DUE = PreparedStatement(
+    sa.select(sa.func.min(messages.c.next_try_at).label("at")).where(
         sa.text(PUT_BACK),
-        messages.c.target.in_(targets),
-        messages.c.next_try_at > now,
-        messages.c.next_try_at <= now + MAX_RETRY_WAIT_SECONDS,
+        messages.c.target == sa.bindparam("target"),
+        messages.c.next_try_at > sa.bindparam("now"),
+        messages.c.next_try_at <= sa.bindparam("until"),
     )
-    found: float | None = connection.execute(query).scalar()
-    return found
+)
 
 
-_RECORD_SENT = (
+def select_dues(connection: Connection, targets: Sequence[str], now: float) -> dict[str, float]:
+    """Select when the earliest waiting retry of each target is due; targets without one are left out."""
+    until = now + MAX_RETRY_WAIT_SECONDS
+    found = {name: _DUE.rows(connection, {"target": name, "now": now, "until": until})[0].at for name in targets}
+    return {name: at for name, at in found.items() if at is not None}
+
+
+_RECORD_SENT = PreparedStatement(
     sa.update(messages)
     .where(messages.c.id == sa.bindparam("message_id"))
     .values(
@@ -257,11 +281,29 @@ _RECORD_SENT = (
 )
 
 
+_FORGET_CONTENT = PreparedStatement(
+    sa.update(notifications)
+    .where(
+        notifications.c.id
+        == sa.select(messages.c.notification_id).where(messages.c.id == sa.bindparam("message_id")).scalar_subquery(),
+        notifications.c.kind == NotificationKind.ALERT,
+        ~sa.exists().where(
+            messages.c.notification_id == notifications.c.id, messages.c.state.concat("") != MessageState.SENT
+        ),
+    )
+    .values(content=sa.null())
+)
+"""What an alert said is kept with the alert; its notification needs it no more once it is sent whole."""
+
+
 def record_sent(connection: Connection, sent: Sequence[SentMessage]) -> None:
     """Close messages that were sent; free where there are none."""
-    if sent:
-        rows = [asdict(each) | {"receipt": replace_surrogates_or_none(each.receipt)} for each in sent]
-        connection.execute(_RECORD_SENT, rows)
+    rows = [
+        {"message_id": each.message_id, "at": each.at, "receipt": replace_surrogates_or_none(each.receipt)}
+        for each in sent
+    ]
+    _RECORD_SENT.run_many(connection, rows)
+    _FORGET_CONTENT.run_many(connection, rows)
 
 
 def close_messages(
@@ -390,7 +432,7 @@ def select_alike(connection: Connection, message: Message) -> list[Message]:
     return [message, *(other for other in others if is_drawn_alike(spec_of(other), spec_of(message)))]
 
 
-def prune(connection: Connection, *, before: float, sends_before: float, limit: int) -> PrunedNotifications:
+def prune(connection: Connection, limit: int, *, before: float, sends_before: float) -> PrunedNotifications:
     """Forget what was settled before a moment, and what came in and was sent before it."""
     is_needed = sa.exists().where(
         messages.c.notification_id == notifications.c.id,
@@ -404,8 +446,10 @@ def prune(connection: Connection, *, before: float, sends_before: float, limit: 
     gone = set(connection.execute(files).scalars())
     connection.execute(sa.delete(messages).where(messages.c.notification_id.in_(old)))
     connection.execute(sa.delete(notifications).where(notifications.c.id.in_(old)))
-    connection.execute(sa.delete(sends).where(sends.c.at < sends_before))
+    # They are numbered as they were made.
+    oldest = sa.select(sends.c.id).order_by(sends.c.id).limit(limit)
+    connection.execute(sa.delete(sends).where(sends.c.id.in_(oldest), sends.c.at < sends_before))
     came = sa.select(received.c.id).where(received.c.at < before).order_by(received.c.at).limit(limit)
-    connection.execute(sa.delete(received).where(received.c.id.in_(came)))
+    forgotten = connection.execute(sa.delete(received).where(received.c.id.in_(came))).rowcount
     named = sa.select(messages.c.picture_file).where(messages.c.picture_file.in_(gone))
-    return PrunedNotifications(len(old), tuple(sorted(gone - set(connection.execute(named).scalars()))))
+    return PrunedNotifications(max(len(old), forgotten), tuple(sorted(gone - set(connection.execute(named).scalars()))))

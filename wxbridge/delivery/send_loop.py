@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -39,7 +40,7 @@ from wxbridge.delivery.captions import PictureCaptions
 from wxbridge.delivery.context import DeliveryContext, Lane, OutcomeInDoubt, is_cancelled
 from wxbridge.delivery.outbox import ClaimResult
 from wxbridge.delivery.outbox_queries import NO_ADDRESS
-from wxbridge.delivery.outbox_statements import MAX_RETRY_WAIT_SECONDS, PacedChats, SentMessage
+from wxbridge.delivery.outbox_statements import MAX_RETRY_WAIT_SECONDS, PacedChats, SentMessage, is_due
 from wxbridge.pictures.store import content_type_of
 
 log = structlog.get_logger()
@@ -94,24 +95,38 @@ class SendLoop:
         """The picture whose caption was just sent, by target."""
         self._busy: dict[str, int] = {}
         """The message that is under way, by target."""
+        self._stirred = set(lane.targets)
+        """The targets that something may be sent to; of all others it is known that nothing may, until a time of
+        `_dues` or until they are stirred."""
+        self._dues: dict[str, float] = {}
+        """When what was put back is due, the earliest of each target; seconds since the epoch."""
+        self._is_due_known = False
+        """Whether `_dues` has all of them."""
         self._unrecorded: list[UnrecordedSend] = []
-        self.waker = asyncio.Event()
-        """Set it to have the loop look again."""
+        self._waker = asyncio.Event()
         self._closing = False
         self.rested = asyncio.Event()
         """Set once it is asked, and no look into the outbox is under way any more."""
         self.under_way: set[asyncio.Task[None]] = set()
 
+    def stir(self, targets: Collection[str] | None = None) -> None:
+        """Have the loop look again: at some targets, or at all and whatever was put back."""
+        stirred = self._lane.targets.keys() if targets is None else self._lane.targets.keys() & targets
+        self._is_due_known &= targets is not None
+        if stirred or targets is None:
+            self._stirred |= stirred
+            self._waker.set()
+
     def close(self) -> None:
         """Take up nothing more."""
         self._closing = True
-        self.waker.set()
+        self._waker.set()
 
     async def run(self) -> None:
         """Send until cancelled; what is under way then gets a moment to settle."""
         try:
             while True:
-                self.waker.clear()
+                self._waker.clear()
                 try:
                     wait = await self.round()
                 except StorageError as error:
@@ -125,7 +140,7 @@ class SendLoop:
                     # `wait_for` would swallow a cancellation that comes together with a wake-up (Python 3.11).
                     with suppress(TimeoutError):
                         async with asyncio.timeout(wait):
-                            await self.waker.wait()
+                            await self._waker.wait()
         finally:
             if self.under_way:
                 # A send that is cut off here would be repeated at the next start, so let it finish.
@@ -139,22 +154,30 @@ class SendLoop:
         if self._closing:
             self.rested.set()
             return None
-        up = [name for name in lane.targets if lane.is_up(name)]
-        if not up:
-            return None
         if lane.is_online:
             self._context.been_online.add(lane.name)
-        now = clock.monotonic()
-        waits = {name: self._seconds_until_ready(name, now) for name in up if name not in self._busy}
+        now, wall = clock.monotonic(), clock.wall()
+        self._stir_due(wall)
+        waits = {
+            name: self._seconds_until_ready(name, now)
+            for name in self._stirred
+            if name not in self._busy and lane.is_up(name)
+        }
         ready = [name for name, wait in waits.items() if not wait]
         later = min((wait for wait in waits.values() if wait), default=None)
         budget = lane.pacer.budget(now)
         room = MAX_SENDS_UNDER_WAY - len(self.under_way)
         limit = room if budget is None else min(room, budget)
         if not ready or limit <= 0:
-            return later
-        wall = clock.wall()
-        claim = await self._claim(ready, wall, limit)
+            return await self._seconds_until_due(wall, later)
+        # Taken out before it is looked: what is put in meanwhile stirs them again.
+        self._stirred -= set(ready)
+        quiet: Collection[str] = ()
+        try:
+            claim = await self._claim(ready, wall, limit)
+            quiet = claim.quiet
+        finally:
+            self._stirred |= set(ready) - set(quiet)
         for claimed in claim.messages:
             message = claimed.message
             chat = lane.targets[message.target].chat_key()
@@ -166,9 +189,32 @@ class SendLoop:
             task.add_done_callback(self.under_way.discard)
         if claim.messages:
             return 0.0
-        due = None if claim.next_due is None else claim.next_due - wall
-        waiting = [wait for wait in (later, due) if wait is not None]
-        return max(MIN_WAIT_SECONDS, min(waiting)) if waiting else None
+        return await self._seconds_until_due(wall, later)
+
+    def _stir_due(self, wall: float) -> None:
+        due = [name for name, at in self._dues.items() if is_due(at, wall)]
+        for name in due:
+            del self._dues[name]
+            # Others of the target may be due later: they are looked for once there is nothing else to do.
+            self._is_due_known = False
+        self._stirred.update(due)
+
+    async def _seconds_until_due(self, wall: float, later: float | None) -> float | None:
+        """Until the first that waits for a time may go; `later` is when a pace lets something go."""
+        if not self._is_due_known:
+            self._is_due_known = True
+            try:
+                found = await self._context.outbox.select_dues(list(self._lane.targets), now=wall)
+            except BaseException:
+                self._is_due_known = False
+                raise
+            for name, at in found.items():
+                self._note_due(name, at)
+        waits = [at - wall for at in self._dues.values()] + ([] if later is None else [later])
+        return max(MIN_WAIT_SECONDS, min(waits)) if waits else None
+
+    def _note_due(self, target: str, at: float) -> None:
+        self._dues[target] = min(at, self._dues.get(target, at))
 
     def _seconds_until_ready(self, target: str, now: float) -> float:
         doubt = self._context.doubts.get(target)
@@ -220,7 +266,6 @@ class SendLoop:
                 # Now, and not in a callback: whoever is woken counts what is under way.
                 self.under_way.discard(task)
             self._free(message)
-            self.waker.set()
 
     async def _attempt(self, attempt: SendUnderWay) -> None:
         message = attempt.message
@@ -303,7 +348,6 @@ class SendLoop:
         self._unrecorded.append(unrecorded)
         # The target's next message may be claimed: in the transaction that settles this one.
         self._free(message)
-        self.waker.set()
         for _ in range(LOOP_TURNS_UNTIL_CLAIM):
             await asyncio.sleep(0)
         if unrecorded not in self._unrecorded:
@@ -317,6 +361,7 @@ class SendLoop:
     def _free(self, message: Message) -> None:
         if self._busy.get(message.target) == message.id:
             del self._busy[message.target]
+        self.stir((message.target,))
 
     async def _outgoing(self, message: Message) -> tuple[Outgoing, tuple[str, ...]]:
         body = message.body
@@ -377,6 +422,7 @@ class SendLoop:
         at = self._context.clock.wall() + min(wait, MAX_RETRY_WAIT_SECONDS)
         code = NO_ADDRESS if isinstance(error, BadAddress) else error.code
         put_back = self._context.outbox.put_back
+        self._note_due(message.target, at)
         await self._context.insist(
             put_back, message.id, at=at, error=str(error), code=code, is_try_spent=is_try_spent, send_id=send_id
         )
@@ -393,10 +439,12 @@ class SendLoop:
         count = before.count + 1 if before and before.message_id == message.id else 1
         wait = UNKNOWN_PAUSES_SECONDS[min(count, len(UNKNOWN_PAUSES_SECONDS)) - 1]
         self._context.doubts[message.target] = OutcomeInDoubt(message.id, count, self._context.clock.monotonic() + wait)
+        at = self._context.clock.wall() + wait
+        self._note_due(message.target, at)
         await self._context.insist(
             self._context.outbox.put_back,
             message.id,
-            at=self._context.clock.wall() + wait,
+            at=at,
             error=str(error),
             code=error.code,
             is_try_spent=not error.is_cut,

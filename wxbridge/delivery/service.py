@@ -30,7 +30,6 @@ log = structlog.get_logger()
 FOREIGN_CHANGES_EVERY_SECONDS = 0.5
 TICK_SECONDS = 1.0
 TICKS_PER_TIDYING = 60
-MAX_PRUNED_AT_ONCE = 1000
 CLOCK_TOLD_EVERY_SECONDS = 3600.0
 DRAIN_TIMEOUT_SECONDS = 60.0
 """What messages under way may take to settle before another delivery begins; longer than any send takes."""
@@ -57,14 +56,18 @@ class Delivery:
         """Deliver until cancelled. What is being sent at that moment gets a moment to settle."""
         self._task = asyncio.current_task()
         await self.prepare()
-        wakers = [loop.waker for loop in self.send_loops]
-        self._context.outbox.connect(render_waker=self.render_loop.waker, send_wakers=wakers)
+        self.connect()
         async with asyncio.TaskGroup() as group:
             for loop in self.send_loops:
                 group.create_task(loop.run())
             group.create_task(self.render_loop.run())
             group.create_task(self._watch_other_processes())
             group.create_task(self._tick())
+
+    def connect(self) -> None:
+        """Have the outbox tell the loops what is put in."""
+        stir = [loop.stir for loop in self.send_loops]
+        self._context.outbox.connect(render_waker=self.render_loop.waker, stir=stir)
 
     async def drain(self, limit: float = DRAIN_TIMEOUT_SECONDS) -> None:
         """Take nothing more out of the outbox, and return once what is being sent has settled.
@@ -191,15 +194,14 @@ class Delivery:
             self._context.metrics.messages.labels(target, "expired").inc(len(ids) - unknown)
             log.error("expired", target=target, messages=ids)
         if expired:
+            self._context.outbox.wake()  # what waited behind them may go
             await failure_reports.try_report_failures(self._context)
 
     async def _prune(self) -> None:
         outbox, store, now = self._context.outbox, self._context.picture_store, self._context.clock.wall()
         before, sends_before = now - self._keep, now - 2 * DAY_SECONDS
-        count, pictures = MAX_PRUNED_AT_ONCE, 0
-        while count == MAX_PRUNED_AT_ONCE:  # in bites, so that alerts are taken in between
-            pruned = await outbox.prune(before=before, sends_before=sends_before, limit=MAX_PRUNED_AT_ONCE)
-            count = pruned.count
+        pictures = 0
+        async for pruned in outbox.prune(before=before, sends_before=sends_before):
             pictures += len(pruned.files)
             store.delete(pruned.files)
         known = await outbox.list_picture_files()

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.core.model import OPEN_STATES, Message, MessageState, Received
+from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import NOT_TOLD, OPEN, messages, notifications, received
 from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery.outbox_rows import message_of
@@ -36,26 +37,26 @@ _MAX_TARGETS_PER_POST = 50
 
 def record_received(connection: Connection, rows: Sequence[tuple[Received, int]], *, first: int, now: float) -> None:
     """Keep what came in: each with how many messages it led to, under the ids from `first` on."""
-    if rows:
-        connection.execute(
-            sa.insert(received),
-            [
-                {
-                    "id": first + index, "at": now, "source": each.source, "alerts": each.alerts, "told": told,
-                    "title": replace_surrogates(each.title[:_MAX_TITLE_CHARS]),
-                    "routed": list(each.routed[:_MAX_TARGETS_PER_POST]),
-                }
-                for index, (each, told) in enumerate(rows)
-            ],
-        )  # fmt: skip
+    _INSERT_RECEIVED.run_many(
+        connection,
+        [
+            {
+                "id": first + index, "at": now, "source": each.source, "alerts": each.alerts, "told": told,
+                "title": replace_surrogates(each.title[:_MAX_TITLE_CHARS]),
+                "routed": list(each.routed[:_MAX_TARGETS_PER_POST]),
+            }
+            for index, (each, told) in enumerate(rows)
+        ],
+    )  # fmt: skip
 
 
-_LAST_ID = sa.select(sa.func.coalesce(sa.func.max(received.c.id), 0))
+_INSERT_RECEIVED = PreparedStatement(sa.insert(received))
+_LAST_ID = PreparedStatement(sa.select(sa.func.coalesce(sa.func.max(received.c.id), 0).label("id")))
 
 
 def next_id(connection: Connection) -> int:
     """The first id that `record_received` may give; hold the transaction until then."""
-    return int(connection.execute(_LAST_ID).scalar_one()) + 1
+    return int(_LAST_ID.rows(connection)[0].id) + 1
 
 
 # ---------------------------------------------------------------- reading it
@@ -188,13 +189,18 @@ def _lowest(connection: Connection, asked: TimelineFilter, place: TimelinePositi
     low = 0
     if asked.since is not None:
         # By the smallest id: what a fallback took over is newer than it says.
-        since = sa.select(sa.func.min(notifications.c.id)).where(notifications.c.created_at >= asked.since)
-        low = connection.execute(since).scalar() or place.notification
+        low = connection.execute(first_since(asked.since)).scalar() or place.notification
     if not asked.text or asked.state == UNTOLD:
         return low, True
     newest = connection.execute(sa.select(sa.func.max(notifications.c.id))).scalar() or 0
     window = min(place.notification, newest + 1) - MAX_NOTIFICATIONS_SEARCHED
     return (window, False) if window > low else (low, True)
+
+
+def first_since(moment: float) -> sa.Select[Any]:
+    """Build the query for the first notification that was stored no earlier than a moment."""
+    # The nothing that is added has SQLite go by time, and not over all ids from the first on.
+    return sa.select(sa.func.min(notifications.c.id + 0)).where(notifications.c.created_at >= moment)
 
 
 def _notes(connection: Connection, asked: TimelineFilter, place: TimelinePosition, low: int, limit: int) -> list[Any]:
@@ -204,20 +210,22 @@ def _notes(connection: Connection, asked: TimelineFilter, place: TimelinePositio
         query = query.where(notifications.c.id < place.notification, notifications.c.id >= low, ~_shown_before(place))
         return list(connection.execute(query.order_by(notifications.c.id.desc()).limit(limit)))
     number: Any = messages.c.notification_id
-    if asked.state not in ("", "sent") and not asked.target:
-        # The plus keeps SQLite from walking over all messages: those in such a state are few, and have an index.
-        number = sa.literal_column("+messages.notification_id", sa.Integer)
+    target: Any = messages.c.target
+    if asked.state not in ("", "sent"):
+        # What is added to both keeps SQLite from walking over all messages: those in such a state are few, and have an
+        # index.
+        number, target = messages.c.notification_id + 0, target.concat("")
     ids = _in_time(sa.select(number).select_from(messages).distinct(), messages.c.created_at, asked)
     ids = ids.where(number < place.notification, number >= low)
     if asked.target:
-        ids = ids.where(messages.c.target == asked.target)
+        ids = ids.where(target == asked.target)
     if asked.state == "open":
         ids = ids.where(sa.text(f"messages.{OPEN}"))
     elif asked.state in OPEN_STATES:
         ids = ids.where(sa.text(f"messages.{OPEN}"), messages.c.state == asked.state)
     elif asked.state == MessageState.SENT:
         # Most are: they are found soonest from the newest on, and not by their state.
-        ids = ids.where(sa.literal_column("+messages.state", sa.String) == asked.state)
+        ids = ids.where(messages.c.state.concat("") == asked.state)
     elif asked.state:
         ids = ids.where(messages.c.state == asked.state, messages.c.settled_at.is_not(None))
     if asked.text:

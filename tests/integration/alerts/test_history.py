@@ -152,8 +152,8 @@ def test_old_episodes_are_forgotten_and_what_still_fires_is_kept(connection: sa.
     hear(connection, NOW - 9 * HOUR, alert(), alert(fingerprint="g"), alert(fingerprint="h"))
     hear(connection, NOW - 8 * HOUR, alert(RESOLVED))
     hear(connection, NOW, alert(RESOLVED, "g"))
-    assert history.prune(connection, before=NOW - HOUR) == 1
-    assert history.prune(connection, before=NOW - HOUR) == 0
+    assert history.prune(connection, before=NOW - HOUR).count == 1
+    assert history.prune(connection, before=NOW - HOUR).count == 0
     assert spans(connection) == [(-9 * HOUR, 0), (-9 * HOUR, None)]
 
 

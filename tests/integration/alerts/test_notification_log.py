@@ -64,7 +64,7 @@ def test_alerts_are_remembered_as_they_were_seen_last(connection: sa.Connection)
     (found,) = store.list_firing(connection)
     assert found.alert == firing
     assert (found.group.group_key, found.group.truncated, found.first_seen, found.updated_at) == ("k", 0, NOW, NOW)
-    assert store.count_by_status(connection) == {"firing": 1, "resolved": 1}
+    assert sorted(connection.execute(sa.select(schema.alerts.c.status)).scalars()) == ["firing", "resolved"]
     store.record_seen(connection, [group(alert("g", NO_DATA))], now=NOW + 90)
     store.record_seen(connection, [group(alert("g"), alert("g", title="last"))], now=NOW + 120)
     newest, _ = store.list_firing(connection)
@@ -76,7 +76,7 @@ def test_alerts_are_remembered_as_they_were_seen_last(connection: sa.Connection)
 def test_what_has_no_identity_is_remembered_only_where_it_is_held_back(connection: sa.Connection) -> None:
     text, nameless = group(text="hello"), group(alert(""))
     store.record_seen(connection, [text, nameless], now=NOW)
-    assert store.count_by_status(connection) == {}
+    assert not connection.execute(sa.select(schema.alerts)).all()
     store.record_seen(
         connection, [text, nameless], now=NOW, held={alert_key(text, None), alert_key(nameless, nameless.alerts[0])}
     )
@@ -93,13 +93,13 @@ def test_old_alerts_are_forgotten_with_all_that_was_told_of_them(connection: sa.
     keys = {name: alert_key(group(), alert(name)) for name in "abcd"}
     selection = ledger.select_due([PendingAlert(key, "ops", FIRING, None, REPEATS) for key in keys.values()], NOW)
     notification_log.store_entries(connection, selection.changes)
-    gone = store.prune_alerts(connection, resolved_before=NOW + 60, unheard_before=NOW - 60)
+    gone = store.prune_alerts(connection, resolved_before=NOW + 60, unheard_before=NOW - 60).done
     assert gone == [keys["a"]]
     ledger.forget(gone)
     assert ledger.find(keys["a"], "ops") is None
     assert notification_log.load(connection).find(keys["a"], "ops") is None
     assert notification_log.load(connection).find(keys["c"], "ops") == ledger.find(keys["c"], "ops") is not None
-    assert store.prune_alerts(connection, resolved_before=NOW - 60, unheard_before=NOW + 60) == [keys["b"]]
+    assert store.prune_alerts(connection, resolved_before=NOW - 60, unheard_before=NOW + 60).done == [keys["b"]]
     assert store.find_firing_since(connection, keys.values()) == {keys["d"]: (NOW, NOW + HOUR)}
 
 

@@ -59,7 +59,8 @@ class OneConnection:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    async def run(self, work: Callable[[sa.Connection], Any]) -> Any:
+    async def run(self, work: Callable[[sa.Connection], Any], *, is_patient: bool = False) -> Any:
+        del is_patient
         return work(self._connection)
 
     async def run_batched(self, work: Callable[[sa.Connection, Sequence[Any]], Sequence[Any]], item: Any) -> Any:
@@ -136,6 +137,7 @@ class DeliveryHarness:
             clock=self.clock,
         )
         self.delivery = Delivery(self.context)
+        self.delivery.connect()
 
     def _lane(self, name: str, channel: FakeChannel) -> Lane:
         targets = {key: target for key, target in self.targets.items() if target.channel == name}
@@ -182,14 +184,15 @@ class DeliveryHarness:
 
     async def step(self) -> bool:
         """Every sender takes what it may once, and what they sent comes to its end. Whether there was anything."""
+        begun: list[asyncio.Task[None]] = []
         for loop in self.delivery.send_loops:
             await loop.round()
-        return await self.settle()
+            begun += loop.under_way
+        await asyncio.gather(*begun)
+        return bool(begun)
 
-    async def settle(self) -> bool:
-        tasks = [task for loop in self.delivery.send_loops for task in loop.under_way]
-        await asyncio.gather(*tasks)
-        return bool(tasks)
+    async def settle(self) -> None:
+        await asyncio.gather(*(task for loop in self.delivery.send_loops for task in loop.under_way))
 
     async def begin(self) -> None:
         """Let the senders take what they may, and reach the channel."""

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
+from tests.fakes.statements import recorder_of, recording
 from tests.integration.delivery.delivery_harness import OneConnection
 from wxbridge.core.database import Database, make_engine, migrate, sqlite_url
 from wxbridge.core.model import (
@@ -23,6 +25,7 @@ from wxbridge.core.model import (
     Priority,
     Text,
 )
+from wxbridge.delivery import outbox_statements as statements
 from wxbridge.delivery.outbox import ClaimResult, Outbox
 from wxbridge.delivery.outbox_statements import MergeableNotification, PacedChats, Replacement, SentMessage
 
@@ -45,7 +48,8 @@ def crowded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sa.Connection]
     """100,000 open rows of two targets, half of them pictures, and 100,000 settled ones."""
     engine = make_engine(sqlite_url(tmp_path_factory.mktemp("crowded")))
     migrate(engine)
-    with engine.connect() as connection, connection.begin():
+    engine.dispose()
+    with recording(), engine.connect() as connection, connection.begin():
         numbers = f"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {2 * MANY})"
         connection.exec_driver_sql(
             f"""INSERT INTO notifications (id, created_at, source, target, kind, dedupe_key, dedupe_group,
@@ -146,20 +150,12 @@ async def drawn(connection: sa.Connection, work: Callable[[Outbox, Message], Awa
 
 @contextmanager
 def plans(connection: sa.Connection) -> Iterator[list[tuple[str, list[str]]]]:
-    """Collect what SQLite plans for each statement."""
+    """Collect what SQLite plans for each statement; it is there once the block is left."""
+    statements = recorder_of(connection).statements
+    statements.clear()
     found: list[tuple[str, list[str]]] = []
-
-    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, _context: Any, is_many: Any) -> None:
-        parameters = parameters[0] if is_many else parameters
-        if statement.split(maxsplit=1)[0] in ("SELECT", "UPDATE", "DELETE"):
-            plan = cursor.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
-            found.append((statement, [row[3] for row in plan]))
-
-    sa.event.listen(connection, "before_cursor_execute", explain)
-    try:
-        yield found
-    finally:
-        sa.event.remove(connection, "before_cursor_execute", explain)
+    yield found
+    found += [(each.text, list(each.plan)) for each in statements.values() if each.plan]
 
 
 @pytest.mark.parametrize("name", [*QUERIES, *BY_INDEX_ONLY])
@@ -193,7 +189,8 @@ async def test_a_hundred_thousand_waiting_rows_slow_none_of_them_down(crowded: s
 async def test_the_claim_takes_the_head_of_a_hundred_thousand(crowded: sa.Connection) -> None:
     with crowded.begin_nested() as savepoint:
         outbox = on(crowded)
-        assert await outbox.claim(["ops", "few"], now=NOW, limit=16) == ClaimResult((), NOW + 30)
+        assert await outbox.claim(["ops", "few"], now=NOW, limit=16) == ClaimResult((), ("ops", "few"))
+        assert await outbox.select_dues(["ops", "few"], now=NOW) == {"ops": NOW + 30, "few": NOW + 30}
         heads = await outbox.claim(["ops", "few"], now=NOW + 30, limit=16)
         assert sorted(claimed.message.id for claimed in heads.messages) == [MANY + 2, MANY + 10]
         savepoint.rollback()
@@ -315,16 +312,19 @@ async def test_backlog_and_counts(outbox: SteadyOutbox) -> None:
     assert await outbox.count_settled(since=NOW, until=NOW + 1) == {("a", "sent"): 1}
 
 
-async def test_prune_forgets_at_most_so_many_and_names_the_files_nobody_needs(outbox: SteadyOutbox) -> None:
+async def test_prune_forgets_at_most_so_many_and_names_the_files_nobody_needs(
+    database: Database, outbox: SteadyOutbox
+) -> None:
     for number in range(5):
         outbox.now = NOW + number
         await outbox.put([Notification("s", "a", (Picture(file=f"{number}.png"), Picture(file="shared.png")))])
     ids = [message.id for message in await outbox.list_messages()]
     await outbox.close(ids, MessageState.SENT, now=NOW, error="")
     await outbox.retry([10], now=NOW, expires_after=1)
-    first = await outbox.prune(before=NOW + 100, sends_before=NOW, limit=3)
+    prune = partial(statements.prune, before=NOW + 100, sends_before=NOW, limit=3)
+    first = await database.run(prune)
     assert (first.count, first.files) == (3, ("0.png", "1.png", "2.png"))
-    second = await outbox.prune(before=NOW + 100, sends_before=NOW, limit=3)
+    second = await database.run(prune)
     assert (second.count, second.files) == (1, ("3.png",))
     assert await outbox.list_picture_files() == {"4.png", "shared.png"}
 

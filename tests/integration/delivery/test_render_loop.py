@@ -83,7 +83,7 @@ async def test_pictures_that_are_done_at_the_same_moment_leave_no_other_waiting(
     w.paint = together
     for number in range(9):
         await w.put("ops", picture(f"graph {number}"))
-    w.outbox.connect(render_waker=w.delivery.render_loop.waker, send_wakers=[])
+    w.outbox.connect(render_waker=w.delivery.render_loop.waker, stir=[])
     running = asyncio.create_task(w.delivery.render_loop.run())
     record = w.outbox.record_picture
     arrived, both = [], asyncio.Event()

@@ -395,7 +395,8 @@ async def test_a_picture_that_another_message_names_is_kept(world) -> None:
     await w.delivery.look_after()
     w.channels["b"].state = ChannelState.UNREACHABLE
     w.clock.advance(31 * DAY_SECONDS)
-    await w.outbox.prune(before=w.clock.wall() - DAY_SECONDS, sends_before=0, limit=1000)
+    async for _ in w.outbox.prune(before=w.clock.wall() - DAY_SECONDS, sends_before=0):
+        pass
     assert await w.states() == ["queued", "queued"]
     await w.delivery.look_after(tidy=True)
     assert file.exists()
@@ -416,7 +417,8 @@ async def test_pictures_that_no_message_names_are_swept_once_they_are_a_day_old(
 
 
 async def test_more_than_one_bite_is_forgotten_in_one_go(world, monkeypatch) -> None:
-    monkeypatch.setattr("wxbridge.delivery.service.MAX_PRUNED_AT_ONCE", 3)
+    for name in ("FIRST_BITE", "MIN_BITE", "MAX_BITE"):
+        monkeypatch.setattr(f"wxbridge.core.bites.{name}", 3)
     w = world()
     for number in range(10):
         await w.put("ops", f"{number}")

@@ -1,0 +1,277 @@
+"""Taking alerts in and delivering them, by the size of the database: rate, CPU an alert, and listings at the end.
+
+`WXBRIDGE_BENCH_AGAINST=DIR` measures the code of another checkout beside this one, each on a database of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sqlite3
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from bench.common import (
+    ROOT,
+    TOKEN,
+    Place,
+    Process,
+    Row,
+    free_port,
+    percentile,
+    skipped,
+    start_simulator,
+    until_answers,
+    write_config,
+)
+from bench.common import wxbridge as command
+from bench.load import Load, has_wrk, post_for
+
+SIZES = (0, 10_000, 100_000, 1_000_000)
+"""Alerts that are kept, each with what came in, what was told and from when to when it fired."""
+RUNS = 3
+SECONDS = 5
+READY_SECONDS = 120.0
+"""What a start may take, with a schema to be brought up to date."""
+DRAIN_SECONDS = 120.0
+ASKED = 10
+"""Times that each page and listing is asked for."""
+PAGES = (
+    "/", "/?state=sent", "/?state=dead", "/?state=untold", "/?target=ops", "/?text=nowhere",
+    "/console/alerts", "/console/targets", "/console/jobs", "/console/rooms", "/console/host", "/console/silences",
+    "/api/alerts", "/api/silences", "/metrics", "/readyz",
+)  # fmt: skip
+LISTINGS = ("status", "outbox list", "outbox list --dead", "alerts", "jobs list")
+PAGE_GOAL = 200.0
+LISTING_GOAL = 300.0
+"""Milliseconds that a listing may take longer than on an empty database."""
+CPU_GOAL = 1.5
+TIMES_OLDER = 2.0
+SHARE_AT_MOST = 0.9
+"""Of the rate of an empty database, at the largest size."""
+
+
+@dataclass
+class Measured:
+    """One bridge on its database as that grows."""
+
+    name: str
+    code: Path
+    """Where its package is."""
+    state: Path
+    rates: dict[int, list[float]] = field(default_factory=dict)
+    cpu: dict[int, list[float]] = field(default_factory=dict)
+    """Milliseconds of CPU time for each alert taken and delivered."""
+    ready: dict[int, float] = field(default_factory=dict)
+    """Milliseconds until it is ready."""
+    listings: dict[int, dict[str, list[float]]] = field(default_factory=dict)
+    pages: dict[str, list[float]] = field(default_factory=dict)
+    """At the largest size."""
+    bytes_an_alert: float = 0.0
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """What makes a process run its code."""
+        return {"PYTHONPATH": str(self.code)}
+
+
+async def measure(place: Place) -> list[Row]:
+    """The rows of this figure; needs `wrk` (Debian's package)."""
+    if not has_wrk():
+        return [skipped("growth", "needs wrk: apt install wrk")]
+    gateway = await start_simulator(place)
+    measured = [Measured("wxbridge", ROOT, place.path / "here")]
+    if against := os.environ.get("WXBRIDGE_BENCH_AGAINST"):
+        measured.insert(0, Measured("before", Path(against), place.path / "before"))
+    sizes = _sizes()
+    older: list[float] = []
+    for size in sizes:
+        for each in measured:
+            await _measure_size(place, each, size, gateway, last=size == sizes[-1])
+        older += await _older(place, gateway)
+    draw_rates({each.name: each.rates for each in measured}, older, place.path.parent)
+    return [row for each in measured for row in _rows(each, older)] + [
+        Row("growth: the older bot (in memory), sending by gRPC, 16 connections", older, "/s", digits=0)
+    ]
+
+
+def _sizes() -> tuple[int, ...]:
+    given = os.environ.get("WXBRIDGE_BENCH_SIZES")
+    return tuple(int(size) for size in given.split(",")) if given else SIZES
+
+
+async def _measure_size(place: Place, it: Measured, size: int, gateway: str, *, last: bool) -> None:
+    port = free_port()
+    config = write_config(place.path, port=port, gateway=gateway, state=it.state.name)
+    if size:
+        if not it.rates:
+            raise ValueError("the first size is 0")
+        await asyncio.to_thread(fill, it.state / "wxbridge.db", size)
+        it.bytes_an_alert = (it.state / "wxbridge.db").stat().st_size / size
+    process = await _start(place, it, config, port)
+    # A second start: the first one brings the schema up to date.
+    await place.stop(process)
+    process = await _start(place, it, config, port)
+    it.ready[size] = 1000 * (time.perf_counter() - process.began)
+    url = f"http://127.0.0.1:{port}"
+    await post_for(Load(place, f"{url}/hooks/grafana", 16, f"warm-{it.name}-{size}", 1))
+    await _drain(it, process)
+    for run in range(RUNS):
+        before = process.cpu()
+        load = await post_for(Load(place, f"{url}/hooks/grafana", 16, f"{it.name}-{size}-{run}", SECONDS))
+        await _drain(it, process)
+        it.rates.setdefault(size, []).append(load.rate)
+        it.cpu.setdefault(size, []).append(1000 * (process.cpu() - before) / load.count)
+    if last:
+        await _ask_pages(it, url)
+    if last or not size:
+        it.listings[size] = {words: [await _listing(it, words, config) for _ in range(3)] for words in LISTINGS}
+    await place.stop(process)
+
+
+async def _start(place: Place, it: Measured, config: Path, port: int) -> Process:
+    process = await place.spawn(*command("run", "-c", str(config)), environment=it.environment)
+    await until_answers(process, port, "/readyz?channels=all", limit=READY_SECONDS)
+    return process
+
+
+async def _drain(it: Measured, process: Process) -> None:
+    """Wait until all that was taken is delivered; the CPU time of that is part of an alert's price."""
+    until = time.monotonic() + DRAIN_SECONDS
+    while _count_open(it.state / "wxbridge.db"):
+        if time.monotonic() > until or process.child.returncode is not None:
+            raise RuntimeError(f"{it.name} does not deliver: {process.last_words()}")
+        await asyncio.sleep(0.2)
+
+
+def _count_open(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT count(*) FROM messages WHERE state IN ('queued', 'sending')"
+        return int(connection.execute(query).fetchone()[0])
+
+
+async def _ask_pages(it: Measured, url: str) -> None:
+    async with aiohttp.ClientSession(headers={"Accept": "text/html"}) as session:
+        for page in PAGES:
+            for _ in range(ASKED):
+                began = time.perf_counter()
+                async with session.get(url + page) as answer:
+                    await answer.read()
+                if answer.status == 200:
+                    it.pages.setdefault(page, []).append(1000 * (time.perf_counter() - began))
+
+
+async def _listing(it: Measured, words: str, config: Path) -> float:
+    """Milliseconds that a command takes, from its start to its end."""
+    began = time.perf_counter()
+    process = await asyncio.create_subprocess_exec(
+        *command(*words.split(), "-c", str(config)),
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL, env=os.environ | it.environment,
+    )  # fmt: skip
+    await process.wait()
+    return 1000 * (time.perf_counter() - began)
+
+
+async def _older(place: Place, gateway: str) -> list[float]:
+    port = free_port()
+    script = Path(__file__).parent / "older_design" / "bot.py"
+    process = await place.spawn(sys.executable, str(script), str(port), gateway, TOKEN)
+    url = f"http://127.0.0.1:{port}/"
+    await until_answers(process, port, "/", limit=20)
+    await post_for(Load(place, url, 16, "older-warm", 1))
+    rates = [(await post_for(Load(place, url, 16, f"older-{run}", SECONDS))).rate for run in range(RUNS)]
+    await place.stop(process)
+    return rates
+
+
+# ---------------------------------------------------------------- a database of any size
+
+
+@contextmanager
+def _quick(path: Path) -> Iterator[sqlite3.Connection]:
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        for pragma in ("synchronous=OFF", "cache_size=-400000", "temp_store=MEMORY"):
+            connection.execute(f"PRAGMA {pragma}")
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+
+
+_COPIED = {
+    "received": {"id": "id + :by", "at": ":now - n * 2.0 - 600"},
+    "notifications": {
+        "id": "id + :by", "created_at": ":now - n * 2.0 - 600", "received_id": "received_id + :by",
+        "dedupe_key": "dedupe_key || ':' || (id + :by)",
+    },
+    "messages": {
+        "id": "id + :by", "notification_id": "notification_id + :by", "created_at": ":now - n * 2.0 - 600",
+        "next_try_at": ":now - n * 2.0 - 600", "settled_at": ":now - n * 2.0 - 599", "state": "'sent'",
+    },
+    "episodes": {"id": "id + :by", "key": "lower(hex(randomblob(16)))", "started_at": ":now - n * 2.0 - 600",
+                 "ended_at": ":now - n * 2.0 - 300"},
+    "alerts": {"key": "lower(hex(randomblob(16)))", "status": "'resolved'", "first_seen": ":now - n * 2.0 - 600",
+               "updated_at": ":now - n * 2.0 - 300", "over_at": "NULL"},
+}  # fmt: skip
+"""How the rows of the newest alert become those of another: by table, what stands in which column."""
+
+
+def fill(path: Path, size: int) -> None:
+    """Copy the newest alert, with all that belongs to it, until so many are kept that are over and told."""
+    with _quick(path) as connection:
+        have = int(connection.execute("SELECT count(*) FROM alerts").fetchone()[0])
+        for table, changed in _COPIED.items():
+            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+            chosen = ", ".join(changed.get(column, column) for column in columns)
+            newest = "ORDER BY rowid DESC LIMIT 1"
+            # Ids go on from the newest; `n` counts backwards in time.
+            statement = (
+                "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :more) "
+                f"INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM numbers, "
+                f"(SELECT * FROM {table} {newest}) AS newest"
+            ).replace(":by", "n")
+            if have < size:
+                connection.execute(statement, {"more": size - have, "now": time.time()})
+
+
+# ---------------------------------------------------------------- what is shown
+
+
+def _rows(it: Measured, older: list[float]) -> list[Row]:
+    rows = []
+    here = it.name == "wxbridge"
+    first, last = min(it.rates), max(it.rates)
+    times = Row("", older).median if older else 0.0
+    for size, rates in it.rates.items():
+        goal = None
+        if here:
+            goal = TIMES_OLDER * times if size == first else None
+        rows.append(Row(f"growth: {it.name}, taken and delivered at {size:,}", rates, "/s", goal, at_least=True,
+                        digits=0, note=f"start → ready {it.ready[size]:.0f} ms"))  # fmt: skip
+    share = Row("", it.rates[last]).median / Row("", it.rates[first]).median
+    rows.append(Row(f"growth: {it.name}, rate at {last:,} to that at {first}", [share], "",
+                    SHARE_AT_MOST if here else None, at_least=True, digits=2))  # fmt: skip
+    for size, cpu in it.cpu.items():
+        rows.append(Row(f"growth: {it.name}, CPU an alert at {size:,}", cpu, "ms", CPU_GOAL if here else None,
+                        digits=2, note=f"{it.bytes_an_alert:.0f} bytes an alert"))  # fmt: skip
+    for page, took in it.pages.items():
+        rows.append(Row(f"growth: {it.name}, {page} at {last:,}, p95", [percentile(took, 0.95)], "ms",
+                        PAGE_GOAL if here else None, note=f"median {Row('', took).median:.0f}"))  # fmt: skip
+    if first != last:
+        for words in LISTINGS:
+            empty, full = (Row("", it.listings[size][words]).median for size in (first, last))
+            rows.append(Row(f"growth: {it.name}, `{words}` at {last:,}, longer by", [full - empty], "ms",
+                            LISTING_GOAL if here else None, note=f"{empty:.0f} → {full:.0f}"))  # fmt: skip
+    return rows
+
+
+def draw_rates(rates: dict[str, dict[int, list[float]]], older: list[float], directory: Path) -> None:
+    """Keep the figures for `python -m bench.draw_growth`, which draws the picture in `docs/`."""
+    kept = {name: {str(size): found for size, found in its.items()} for name, its in rates.items()}
+    (directory / ".bench-growth.json").write_text(json.dumps({"rates": kept, "older": older}), encoding="utf-8")
