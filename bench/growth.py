@@ -11,8 +11,7 @@ import os
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +32,10 @@ from bench.common import (
 )
 from bench.common import wxbridge as command
 from bench.load import Load, has_wrk, post_for
+
+# The tests are no part of the package: they are found where pytest finds them.
+sys.path.insert(0, str(ROOT))
+from tests.fakes.grown_database import grow
 
 SIZES = (0, 10_000, 100_000, 1_000_000)
 """Alerts that are kept, each with what came in, what was told and from when to when it fired."""
@@ -113,7 +116,7 @@ async def _measure_size(place: Place, it: Measured, size: int, gateway: str, *, 
     if size:
         if not it.rates:
             raise ValueError("the first size is 0")
-        await asyncio.to_thread(fill, it.state / "wxbridge.db", size)
+        await asyncio.to_thread(grow, it.state / "wxbridge.db", size)
         it.bytes_an_alert = (it.state / "wxbridge.db").stat().st_size / size
     process = await _start(place, it, config, port)
     # A second start: the first one brings the schema up to date.
@@ -189,55 +192,6 @@ async def _older(place: Place, gateway: str) -> list[float]:
     rates = [(await post_for(Load(place, url, 16, f"older-{run}", SECONDS))).rate for run in range(RUNS)]
     await place.stop(process)
     return rates
-
-
-# ---------------------------------------------------------------- a database of any size
-
-
-@contextmanager
-def _quick(path: Path) -> Iterator[sqlite3.Connection]:
-    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for pragma in ("synchronous=OFF", "cache_size=-400000", "temp_store=MEMORY"):
-            connection.execute(f"PRAGMA {pragma}")
-        connection.execute("BEGIN IMMEDIATE")
-        yield connection
-        connection.execute("COMMIT")
-
-
-_COPIED = {
-    "received": {"id": "id + :by", "at": ":now - n * 2.0 - 600"},
-    "notifications": {
-        "id": "id + :by", "created_at": ":now - n * 2.0 - 600", "received_id": "received_id + :by",
-        "dedupe_key": "dedupe_key || ':' || (id + :by)",
-    },
-    "messages": {
-        "id": "id + :by", "notification_id": "notification_id + :by", "created_at": ":now - n * 2.0 - 600",
-        "next_try_at": ":now - n * 2.0 - 600", "settled_at": ":now - n * 2.0 - 599", "state": "'sent'",
-    },
-    "episodes": {"id": "id + :by", "key": "lower(hex(randomblob(16)))", "started_at": ":now - n * 2.0 - 600",
-                 "ended_at": ":now - n * 2.0 - 300"},
-    "alerts": {"key": "lower(hex(randomblob(16)))", "status": "'resolved'", "first_seen": ":now - n * 2.0 - 600",
-               "updated_at": ":now - n * 2.0 - 300", "over_at": "NULL"},
-}  # fmt: skip
-"""How the rows of the newest alert become those of another: by table, what stands in which column."""
-
-
-def fill(path: Path, size: int) -> None:
-    """Copy the newest alert, with all that belongs to it, until so many are kept that are over and told."""
-    with _quick(path) as connection:
-        have = int(connection.execute("SELECT count(*) FROM alerts").fetchone()[0])
-        for table, changed in _COPIED.items():
-            columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-            chosen = ", ".join(changed.get(column, column) for column in columns)
-            newest = "ORDER BY rowid DESC LIMIT 1"
-            # Ids go on from the newest; `n` counts backwards in time.
-            statement = (
-                "WITH RECURSIVE numbers(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < :more) "
-                f"INSERT INTO {table} ({', '.join(columns)}) SELECT {chosen} FROM numbers, "
-                f"(SELECT * FROM {table} {newest}) AS newest"
-            ).replace(":by", "n")
-            if have < size:
-                connection.execute(statement, {"more": size - have, "now": time.time()})
 
 
 # ---------------------------------------------------------------- what is shown

@@ -14,16 +14,11 @@ from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import messages, notifications
 from wxbridge.core.text.normalise import clean_text, replace_surrogates
 
-_NEWEST_IDS = (
-    sa.select(sa.func.max(notifications.c.id))
-    .where(notifications.c.dedupe_group.in_(sa.bindparam("groups", expanding=True)))
-    .group_by(notifications.c.dedupe_group)
-)
-_NEWEST_OF_GROUPS = PreparedStatement(
-    sa.select(notifications.c.dedupe_group, notifications.c.dedupe_key, notifications.c.created_at).where(
-        notifications.c.id.in_(_NEWEST_IDS)
-    ),
-    keys="groups",
+_NEWEST_OF_GROUP = PreparedStatement(
+    sa.select(notifications.c.dedupe_key, notifications.c.created_at)
+    .where(notifications.c.dedupe_group == sa.bindparam("group"))
+    .order_by(notifications.c.id.desc())
+    .limit(1)
 )
 _KEYS_SINCE = PreparedStatement(
     sa.select(notifications.c.dedupe_key).where(
@@ -71,8 +66,10 @@ class RepeatFinder:
         keys = {item.dedupe_key for item in items if item.dedupe_key and not item.dedupe_group}
         # What lies in the future was just stored, before the clock was set back; `recover` and `shift_times` end that.
         self._keys = {row.dedupe_key for row in _KEYS_SINCE.rows_of(connection, list(keys), {"since": since})}
-        newest = _NEWEST_OF_GROUPS.rows_of(connection, list(groups))
-        self._newest = {row.dedupe_group: (row.dedupe_key, row.created_at) for row in newest}
+        newest = {group: _NEWEST_OF_GROUP.rows(connection, {"group": group}) for group in groups}
+        self._newest: dict[str, tuple[str | None, float]] = {
+            group: tuple(rows[0]) for group, rows in newest.items() if rows
+        }
 
     def is_repeat(self, item: Notification) -> bool:
         """Tell whether it is a repeat; what is none counts as stored from now on."""

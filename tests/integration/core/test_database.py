@@ -13,8 +13,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from wxbridge.alerts import store
 from wxbridge.core import database as module
+from wxbridge.core import database_work
 from wxbridge.core.database import Database, make_engine, migrate, sqlite_url, upgrade
+from wxbridge.core.database_work import WORKS_OF_A_RUSH
 from wxbridge.core.errors import StorageError, UnusableState
 from wxbridge.core.schema import SCHEMA_VERSION, facts, read_facts, remember_fact
 
@@ -440,3 +443,43 @@ def test_an_alert_that_fires_in_a_database_of_before_is_over_a_day_after_it_was_
     Database.open(sqlite_url(tmp_path)).close()
     with sqlite3.connect(tmp_path / "wxbridge.db") as raw:
         assert raw.execute("SELECT key, over_at FROM alerts ORDER BY key").fetchall() == [("a", 86600.0), ("b", None)]
+
+
+def test_what_a_database_of_the_schema_before_holds_is_there_after_the_start(tmp_path: Path) -> None:
+    engine = make_engine(sqlite_url(tmp_path))
+    with engine.connect() as connection, connection.begin():
+        upgrade(connection, "0003")
+        for key, status in (("a", "firing"), ("b", "resolved")):
+            content = '{"source": "s", "group_key": "g", "title": "t", "alerts": []}'
+            connection.exec_driver_sql(
+                "INSERT INTO alerts (key, status, content, first_seen, updated_at) VALUES (?, ?, ?, 1.0, 2.0)",
+                (key, status, content),
+            )
+    engine.dispose()
+    Database.open(sqlite_url(tmp_path)).close()
+    engine = make_engine(sqlite_url(tmp_path))
+    with engine.connect() as connection:
+        assert [each.key for each in store.list_firing(connection)] == ["a"]
+        assert store.prune_alerts(connection, resolved_before=3.0, unheard_before=0.0).done == ["b"]
+    engine.dispose()
+
+
+async def test_the_patient_let_a_rush_go_first_and_then_share_its_commit(database: Database) -> None:
+    done: list[str] = []
+
+    def note(name: str) -> Callable[[sa.Connection], None]:
+        return lambda _connection: done.append(name)
+
+    hold = await held(database)
+    waiting = [asyncio.ensure_future(database.run(note("patient"), is_patient=True))]
+    waiting += [asyncio.ensure_future(database.run(note("hasty"))) for _ in range(WORKS_OF_A_RUSH)]
+    await asyncio.sleep(0)
+    await hold.release()
+    await asyncio.wait_for(asyncio.gather(*waiting), 60)
+    assert done == ["hasty"] * WORKS_OF_A_RUSH + ["patient"]
+
+
+async def test_where_there_is_no_rush_nobody_is_patient(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database_work, "MAX_PATIENCE_SECONDS", 3600.0)
+    await database.run(keep("one"))
+    await asyncio.wait_for(database.run(keep("two"), is_patient=True), 60)
