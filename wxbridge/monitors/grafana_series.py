@@ -203,7 +203,7 @@ def _read_series(result: Any) -> Iterator[Series]:
     for frame in given.get("frames") or ():
         yield from _read_frame(frame)
     for old in given.get("series") or ():
-        points = [(at / 1000, _number(value)) for value, at in old.get("points") or ()]
+        points = [(at / 1000, float(value)) for value, at in old.get("points") or () if value is not None]
         yield _series(old.get("tags") or {"__name__": old.get("name") or ""}, points)
 
 
@@ -220,13 +220,15 @@ def _read_frame(frame: Json) -> Iterator[Series]:
     for place, each in enumerate(fields):
         if each.get("type") not in ("number", "boolean"):
             continue
-        values = [_number(value) for value in columns[place]]
+        values = list(columns[place])
         for word, where in (special[place] or {} if place < len(special) else {}).items():
             for row in where:
                 values[row] = _SPECIAL.get(word, math.nan)
         by_row: dict[tuple[str, ...], list[tuple[float, float]]] = {}
         for row, at, value in zip(rows, times, values, strict=True):
-            by_row.setdefault(row, []).append((at / 1000, value))
+            # Sources fill steps in which they measured nothing, and rows that are another series', with null.
+            if value is not None:
+                by_row.setdefault(row, []).append((at / 1000, float(value)))
         for row, points in by_row.items():
             texts = {fields[column]["name"]: text for column, text in zip(places["string"], row, strict=True)}
             # Columns are called `Value`, by their query, by their metric or by all of their labels.
@@ -253,7 +255,3 @@ def _cut(series: Series, period: Period) -> Series:
     behind = next((value for at, value in series.points if at > period.end), math.nan)
     last = [] if math.isnan(behind) or (within[-1:] and within[-1][0] == period.end) else [(period.end, behind)]
     return Series(series.labels, (*within, *last))
-
-
-def _number(value: Any) -> float:
-    return float(value) if isinstance(value, int | float) else math.nan

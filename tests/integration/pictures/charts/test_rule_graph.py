@@ -108,13 +108,11 @@ async def test_a_rule_of_legacy_alerting_is_drawn_by_its_number_on_old_and_newer
     params: dict[str, Any] = {"grafana_uid": "", "grafana_number": 4, "rule": "数据源坏了", "labels": alert_of("web-1")}
     assert hosts(await chart(fake, **params)) == ["web-1"]
     fake.version = 7
-    points = [[90, (AT - 15) * 1000], [None, AT * 1000]]
+    points = [[90, (AT - 15) * 1000], [None, (AT - 5) * 1000], [91, AT * 1000]]
     fake.results = {"A": {"series": [{"name": host, "tags": {"host": host}, "points": points} for host in HOSTS]}}
     shown = await chart(fake, **params)
     assert (hosts(shown), shown.thresholds) == (["web-1"], (AlertThreshold(">", 5),))
-    (first, second), *_ = [curve.points for curve in shown.curves]
-    assert first == (AT - 15, 90)
-    assert math.isnan(second[1] or 0)  # type: ignore[arg-type] # a gap is NaN
+    assert shown.curves[0].points == ((AT - 15, 90), (AT, 91))
 
 
 async def test_what_is_told_of_no_instance_shows_all_series(fake: FakeGrafana) -> None:
@@ -138,15 +136,15 @@ async def test_a_column_is_called_by_its_metric_only(fake: FakeGrafana, column: 
     assert (await chart(fake)).curves[0].labels.get("__name__", "") == name
 
 
-async def test_infinities_are_kept_and_gaps_are_seen(fake: FakeGrafana) -> None:
-    one = frame([1, None, 2, None, 3], host="a")
-    one["data"]["entities"] = [None, {"Inf": [1]}]
-    one["data"]["values"][0][4] += 200_000
+async def test_infinities_are_kept_and_only_a_long_time_without_a_value_is_a_gap(fake: FakeGrafana) -> None:
+    one = frame([1, None, None, 2, None, 3, None, 4], host="a")
+    one["data"]["entities"] = [None, {"Inf": [1], "NaN": [6]}]
+    one["data"]["values"][0][7] += 200_000
     fake.results = {"A": {"frames": [one]}}
     shown = await chart(fake, at=AT + 200)
     values = [value for _, value in shown.curves[0].points]
-    assert values[:3] == [1, math.inf, 2]
-    assert [math.isnan(value) for value in values[3:] if value is not None] == [True, True, False]
+    assert values[:4] == [1, math.inf, 2, 3]
+    assert [value if value == 4 else math.isnan(value or 0) for value in values[4:]] == [True, True, 4]
 
 
 @pytest.mark.parametrize(
