@@ -350,9 +350,16 @@ async def fetch_chart_data(
             raise answer
     shown = tuple((curve, answer) for curve, answer in got if _has_values(answer))
     if not any(curve.role is not CurveRole.REFERENCE for curve, _ in shown):
-        nothing = f"{_HISTOGRAMS}:" if _HISTOGRAMS in notes else "Prometheus has no data to draw for"
-        raise NothingToDraw(f"{nothing} {analysis.expr.strip()[:200]}")
+        raise NothingToDraw(f"{_what_there_is(got, notes)} {analysis.expr.strip()[:200]}")
     return ChartData(shown, period, tuple(dict.fromkeys(notes)))
+
+
+def _what_there_is(got: Sequence[tuple[AlertCurve, QueryAnswer]], notes: Sequence[str]) -> str:
+    """Say what was answered where nothing of it can be drawn."""
+    if _HISTOGRAMS in notes:
+        return f"{_HISTOGRAMS}:"
+    has_points = any(series.points for _, answer in got for series in answer.series)
+    return f"Prometheus has {'nothing but NaN' if has_points else 'no data'} to draw for"
 
 
 async def _fetch_curve(

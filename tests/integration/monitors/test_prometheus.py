@@ -318,10 +318,17 @@ async def test_of_too_many_series_a_few_points_are_looked_at_and_the_alerts_are_
     assert [(form["query"], form["step"]) for form in forms] == [("a", "2.0"), ("a", "90"), (narrowed, "2.0")]
 
 
-async def test_nothing_to_draw_is_an_error_and_no_empty_chart(server: Server) -> None:
-    server.say(200, matrix(({"instance": "a:1"}, [[1000, "NaN"]])))
+@pytest.mark.parametrize(
+    ("series", "said"),
+    [
+        ((), "Prometheus has no data to draw for a > 1"),
+        ((({"instance": "a:1"}, [[1000, "NaN"]]),), "Prometheus has nothing but NaN to draw for a > 1"),
+    ],
+)
+async def test_nothing_to_draw_is_an_error_and_no_empty_chart(server: Server, series: Any, said: str) -> None:
+    server.say(200, matrix(*series))
     async with client(server) as prometheus:
-        with pytest.raises(PictureError, match="no data to draw for a > 1"):
+        with pytest.raises(PictureError, match=said):
             await fetch_chart_data(prometheus, analyze_expression("a > 1", {"instance": "a:1"}), PERIOD)
 
 

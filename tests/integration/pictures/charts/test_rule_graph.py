@@ -14,12 +14,15 @@ import pytest_asyncio
 from tests.fakes.grafana import TOKEN, FakeGrafana
 from tests.support import payload_bytes
 from wxbridge.config.types import GrafanaSettings
+from wxbridge.core import imaging
 from wxbridge.core.errors import NothingToDraw, PictureError
-from wxbridge.core.pictures import ChartRequest
+from wxbridge.core.model import PictureSpec
+from wxbridge.core.pictures import ALERT, ChartRequest, PanelAddress, PanelRequest
 from wxbridge.core.thresholds import AlertThreshold
 from wxbridge.monitors.grafana import Grafana
-from wxbridge.pictures.charts.chart import Chart
+from wxbridge.pictures.charts.chart import WIDTH, Chart
 from wxbridge.pictures.charts.rule_graph import RuleChartPainter
+from wxbridge.pictures.renderer import PictureRenderer
 
 AT = 1_772_860_200.0
 NAME = "Queue too long 队列"
@@ -191,3 +194,17 @@ async def test_the_worst_of_very_many_series_are_drawn_and_the_others_counted(fa
     fake.results = {"A": {"frames": frames}}
     shown = await chart(fake)
     assert (shown.curves[0].labels["pod"], len(shown.curves), shown.others) == ("shop-29", 20, 10)
+
+
+async def test_where_the_panel_has_no_data_the_chart_of_its_rule_takes_its_place(fake: FakeGrafana) -> None:
+    fake.how = "no data"
+    panel = PanelRequest(PanelAddress("4", "kfk"), int(AT - 900) * 1000, int(AT) * 1000).to_spec()
+    rule = ChartRequest(rule=NAME, grafana_uid="r-queue", at=AT, instances=(alert_of("web-1"),)).to_spec()
+    tries = [{"way": each.kind, "kind": each.kind, "params": dict(each.params)} for each in (panel, rule)]
+    counted: list[tuple[str, str]] = []
+    grafana = GrafanaSettings(url=fake.url, token=TOKEN)
+    async with PictureRenderer(grafana=grafana, count=lambda *given: counted.append(given)) as pictures:
+        picture = await pictures.draw(PictureSpec(ALERT, {"tries": tries, "deadline": 60.0}))
+    with imaging.open_picture(picture, "the chart") as image:
+        assert image.width == WIDTH
+    assert counted == [("alert", "drawn")]
