@@ -46,6 +46,7 @@ class Reminders:
     def __init__(self, alerts: AlertService) -> None:
         self._alerts = alerts
         self._database = alerts.database
+        self._looked_at = alerts.clock()
 
     async def run(self) -> None:
         """Look every few seconds until cancelled, and forget what is old from time to time."""
@@ -67,6 +68,7 @@ class Reminders:
             StorageError: the database could not be read, or did not take it; what is left is due at the next look.
         """
         now, memory = self._alerts.clock(), self._alerts.state.log
+        before, self._looked_at = self._looked_at, now
         found = await self._database.read(lambda c: notification_log.list_due(c, now=now, limit=MAX_ALERTS_PER_LOOK))
         keys = {entry.key for entry, _ in found}
         acked = await self._database.read(lambda c: store.read_acks(c, keys)) if found else {}
@@ -97,8 +99,9 @@ class Reminders:
         if quiet:
             await self._store(memory.change(quiet))
         told = sum([await self._notify(dues, now) for dues in groups.values()])
-        # What was due before it was over is told.
-        await self._end_unheard(now)
+        # What was due before it was over is told. By the time of the last look: the clock may have been set a moment
+        # ago, and the stored times not be mended yet.
+        await self._end_unheard(min(before, now))
         return told
 
     async def tidy(self) -> None:

@@ -19,6 +19,7 @@ from tests.integration.alerts.test_pipeline import (
     make,
     route,
 )
+from wxbridge.alerts.reminders import Reminders
 
 __all__ = ["make"]
 
@@ -309,6 +310,23 @@ async def test_a_clock_that_is_set_makes_no_silence_longer_or_shorter(make: Make
     await harness.look(39 * MINUTE)
     assert await firing(harness) == ["Disk"]
     await harness.look(2 * MINUTE)
+    assert await firing(harness) == []
+
+
+async def test_a_clock_that_was_set_on_a_moment_ago_ends_nothing_before_the_times_are_mended(make: Make) -> None:
+    harness = make(routes=[route("ops", resolve_timeout=5 * MINUTE)])
+    await harness.post(fires("Disk"))
+    reminders = Reminders(harness.service())
+    await reminders.look()
+    harness.clock.jump(HOUR)
+    await reminders.look()
+    assert await firing(harness) == ["Disk"]
+    await harness.service().shift_times(-HOUR)
+    await reminders.look()
+    assert await firing(harness) == ["Disk"]
+    harness.clock.advance(6 * MINUTE)
+    await reminders.look()
+    await reminders.look()
     assert await firing(harness) == []
 
 
