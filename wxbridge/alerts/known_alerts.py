@@ -120,15 +120,18 @@ class KnownAlerts:
         settled = [self._settle(alert) for alert in group.alerts]
         group = replace(group, alerts=tuple(settled))
         keys = tuple(alert_key(group, alert) if alert.fingerprint else "" for alert in settled)
-        said = _said(group, keys)
+        statements = [statement_of(alert) for alert in settled]
+        said = _said(group, keys, statements)
         before: dict[str, KnownAlert | None] = {}
         has_news = not keys
-        for key, alert in zip(keys, settled, strict=True):
+        for key, alert, statement in zip(keys, settled, statements, strict=True):
             known = self._alerts.get(key)
+            is_same = known is not None and _is_same(known, alert, statement)
+            has_news = has_news or not is_same
             if key:
                 before.setdefault(key, known)
-                self._alerts[key] = _heard(known, alert, said, now)
-            has_news = has_news or known is None or not _is_same(known, alert)
+                heard = KnownAlert(alert.status, starts_at_of(alert), None, now, said=said, statement=statement)
+                self._alerts[key] = _joined(known, heard, alert, is_same=is_same)
         return HeardGroup(group, keys, said, has_news, before)
 
     def undo(self, heard: HeardGroup) -> None:
@@ -229,44 +232,46 @@ class KnownAlerts:
         return replace(alert, starts_at=starts_at, ends_at=_moment(known.ends_at))
 
 
-def _heard(known: KnownAlert | None, alert: Alert, said: str, now: float) -> KnownAlert:
-    is_over = alert.status is AlertStatus.RESOLVED
-    starts_at = starts_at_of(alert)
-    new = KnownAlert(
-        alert.status, starts_at, _end(alert) if is_over else None, now,
-        began_at=starts_at or (None if is_over else now), said=said, statement=statement_of(alert),
-    )  # fmt: skip
-    if known is None:
-        return new
-    said_every = known.said_every
-    gap = now - known.heard_at
-    if not is_over and known.is_firing and known.said == said and gap >= MIN_INTERVAL_SECONDS:
-        said_every = max(gap, said_every or 0.0)
-    goes_on = is_over or (known.is_firing and is_same_start(known.starts_at, starts_at))
-    is_same = _is_same(known, alert)
-    return replace(
-        new,
-        said_every=said_every,
-        began_at=known.began_at if goes_on and known.began_at else new.began_at,
-        told_to=known.told_to if is_same else frozenset(),
-        told_at=known.told_at if is_same else 0.0,
+def _joined(known: KnownAlert | None, heard: KnownAlert, alert: Alert, *, is_same: bool) -> KnownAlert:
+    """What is known now: `heard`, with what stays of before."""
+    is_over = not heard.is_firing
+    began_at = heard.starts_at or (None if is_over else heard.heard_at)
+    said_every = None
+    if known is not None:
+        said_every = known.said_every
+        gap = heard.heard_at - known.heard_at
+        if not is_over and known.is_firing and known.said == heard.said and gap >= MIN_INTERVAL_SECONDS:
+            said_every = max(gap, said_every or 0.0)
+        if is_over or (known.is_firing and is_same_start(known.starts_at, heard.starts_at)):
+            began_at = known.began_at or began_at
+    return KnownAlert(
+        heard.status,
+        heard.starts_at,
+        _end(alert) if is_over else None,
+        heard.heard_at,
+        began_at,
+        said_every,
+        heard.said,
+        heard.statement,
+        known.told_to if known and is_same else frozenset(),
+        known.told_at if known and is_same else 0.0,
     )
 
 
-def _is_same(known: KnownAlert, alert: Alert) -> bool:
+def _is_same(known: KnownAlert, alert: Alert, statement: str) -> bool:
     """Whether an alert, settled, is the firing that is known, or the end, and says the same."""
-    if known.status is not alert.status or known.statement not in (None, statement_of(alert)):
+    if known.status is not alert.status or known.statement not in (None, statement):
         return False
     if alert.status is AlertStatus.RESOLVED:
         return known.ends_at is not None and known.ends_at == _end(alert)
     return is_same_start(known.starts_at, starts_at_of(alert))
 
 
-def _said(group: AlertGroup, keys: Sequence[str]) -> str:
+def _said(group: AlertGroup, keys: Sequence[str], statements: Sequence[str]) -> str:
     """What a retry repeats and a new firing does not; measured values change with every evaluation."""
     said = sorted(
-        f"{key or alert.title} {alert.status.value} {statement_of(alert)} {starts_at_of(alert)} {_end(alert)}"
-        for key, alert in zip(keys, group.alerts, strict=True)
+        f"{key or alert.title} {alert.status.value} {statement} {starts_at_of(alert)} {_end(alert)}"
+        for key, alert, statement in zip(keys, group.alerts, statements, strict=True)
     )
     whole = "\n".join([group.source, group.group_key, group.dedupe or "", *said])
     return hashlib.blake2b(whole.encode(errors="surrogatepass"), digest_size=16).hexdigest()

@@ -11,7 +11,7 @@ from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wxbridge.core.json_values import as_labels, as_number, as_text
+from wxbridge.core.json_values import as_number, as_text
 from wxbridge.core.model import Alert, Value
 
 METRIC_NAME = "__name__"
@@ -53,7 +53,7 @@ def read_values(item: dict[str, Any]) -> tuple[Value, ...]:
     figures = told
     if isinstance(given, dict) and len(given) >= len(told):
         by_var = {each.var: each for each in told}
-        figures = [replace(by_var.get(name) or _Figure(name, None), number=given[name]) for name in map(as_text, given)]
+        figures = [_counted(by_var.get(name), name, number) for name, number in given.items()]
     figures.sort(key=lambda each: each.var)
     measured = [
         each
@@ -61,6 +61,10 @@ def read_values(item: dict[str, Any]) -> tuple[Value, ...]:
         if not each.is_yes_or_no() and not (place > 0 and each.may_be_condition())
     ]
     return tuple(map(_value, measured or figures[:1]))
+
+
+def _counted(figure: _Figure | None, name: str, number: Any) -> _Figure:
+    return _Figure(name, number, kind=figure.kind, labels=figure.labels) if figure else _Figure(name, number)
 
 
 def tell_apart(values: Sequence[Value]) -> tuple[Value, ...]:
@@ -84,8 +88,10 @@ def _name_whole(value: Value) -> Hashable:
 
 
 def _without(value: Value, pairs: Collection[tuple[str, str]], hidden: str = "") -> Value:
+    if not value.labels:
+        return value
     labels = {name: text for name, text in value.labels.items() if (name, text) not in pairs and name != hidden}
-    return replace(value, labels=labels)
+    return Value(value.name, value.number, value.text, labels, value.unit)
 
 
 def name_series(alerts: Sequence[Alert]) -> Iterator[Alert]:
@@ -93,11 +99,12 @@ def name_series(alerts: Sequence[Alert]) -> Iterator[Alert]:
 
     The metric's name is among them only where nothing else tells the alert from another of its group.
     """
-    alike = Counter(frozenset(alert.labels.items()) for alert in alerts)
-    for alert in alerts:
-        said = set(alert.labels.items())
-        hidden = METRIC_NAME if alike[frozenset(said)] == 1 else ""
-        yield replace(alert, values=tuple(_without(value, said, hidden) for value in alert.values))
+    labels = [frozenset(alert.labels.items()) for alert in alerts]
+    alike = Counter(labels)
+    for alert, said in zip(alerts, labels, strict=True):
+        hidden = METRIC_NAME if alike[said] == 1 else ""
+        values = tuple(_without(value, said, hidden) for value in alert.values)
+        yield alert if values == alert.values else replace(alert, values=values)
 
 
 def _value(figure: _Figure) -> Value:
@@ -127,11 +134,13 @@ def _read_figure(text: str) -> _Figure | None:
 
 def _read_labels(text: str) -> dict[str, str]:
     """`zone=us-1, host=a` as labels; a value may hold the comma."""
-    pairs: list[list[str]] = []
+    labels: dict[str, str] = {}
+    name = ""
     for part in text.split(", "):
-        name, is_pair, value = part.partition("=")
+        before, is_pair, value = part.partition("=")
         if is_pair:
-            pairs.append([name.strip(), value])
-        elif pairs:
-            pairs[-1][1] += f", {part}"
-    return as_labels(dict(pairs)) if pairs else {}
+            name = before.strip()
+            labels[name] = value
+        elif name:
+            labels[name] += f", {part}"
+    return labels
