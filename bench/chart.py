@@ -17,7 +17,7 @@ from wxbridge.pictures.charts.worker import ChartWorker
 SHOTS = 20
 MANY = 500
 END = 1_772_860_200.0
-COLD_GOAL, WARM_GOAL, LARGE_GOAL, LOOP_GOAL, MEMORY_GOAL = 1500.0, 120.0, 250.0, 20.0, 10.0
+COLD_GOAL, WARM_GOAL, LARGE_GOAL, LOOP_GOAL, MEMORY_GOAL = 800.0, 80.0, 110.0, 20.0, 10.0
 
 
 def chart(points: int) -> Chart:

@@ -43,7 +43,7 @@ KNOWN_VIOLATIONS: dict[str, set[str]] = {}
 KNOWN_CIRCLES: dict[str, set[str]] = {}
 """The same for imports that close a circle."""
 
-HEAVY = ("alembic", "matplotlib", "playwright", "wechaty")
+HEAVY = ("alembic", "playwright", "wechaty")
 """What costs so much to import that it is imported where it is used. Prefixes of names."""
 WECHATY = "wechaty"
 

@@ -116,7 +116,6 @@ def make_renderer(config: Config, metrics: Metrics | None = None) -> PictureRend
         prometheus=config.prometheus,
         timezone=str(config.timezone),
         language=say("language.locale", config.language),
-        fonts=config.state_dir / "fonts",
         count=(lambda kind, outcome: metrics.pictures.labels(kind, outcome).inc()) if metrics else None,
     )
 

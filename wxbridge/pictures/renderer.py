@@ -24,7 +24,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import structlog
@@ -77,7 +76,6 @@ class PictureRenderer:
         painters: More painters by kind, which are given the params alone.
         timezone: For pages and charts where the params name none.
         language: Likewise: `en-US`, `zh-CN`.
-        fonts: A directory for the list of the system's fonts; see `charts.worker`.
         count: Is told of every picture what became of it: its kind, and `drawn` or the `failure_reason`.
     """
 
@@ -90,7 +88,6 @@ class PictureRenderer:
         painters: Mapping[str, Painter] | None = None,
         timezone: str | None = None,
         language: str | None = None,
-        fonts: Path | None = None,
         count: CountOutcome | None = None,
     ) -> None:
         self.settings = settings or PictureSettings()
@@ -98,7 +95,7 @@ class PictureRenderer:
         """The one browser; it starts with the first page."""
         self.grafana = Grafana(grafana) if grafana is not None else None
         """The configured Grafana; None where there is none."""
-        self.charts = ChartWorker(fonts=fonts)
+        self.charts = ChartWorker()
         """The one process that draws charts; it starts with the first."""
         self.chart_painter: ChartPainter | None = None
         """What draws charts from the configured Prometheus; None where there is none."""

@@ -1,6 +1,6 @@
 """What a chart shows: measured series with their thresholds, to be drawn as a picture that can be read on a phone.
 
-`drawing` draws it (matplotlib, in the calling thread), and `worker` has it drawn in a process of its own, which is how
+`drawing` draws it (Pillow, in the calling thread), and `worker` has it drawn in a process of its own, which is how
 the bridge does it. Importing this costs nothing.
 """
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
+from array import array
+from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from math import copysign, inf, isfinite, isnan, nan
+from statistics import median
 
 from wxbridge.core.thresholds import badness
 from wxbridge.pictures.charts import legend
 from wxbridge.pictures.charts.axis import LIMIT
 from wxbridge.pictures.charts.chart import MAX_CURVES, WIDTH, Chart, Curve, PackedChart
 
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Values = NDArray[np.float64]
+Values = list[float]
 
 _MIN_RUNS = 8
 """Stretches of the same value from which it can be told how long a sample is repeated."""
@@ -74,23 +74,21 @@ def lines_of(packed: PackedChart, unnamed: str) -> ChosenCurves:
 
 
 def _line(curve: Curve, name: str, data: bytes, chart: Chart) -> PreparedCurve:
-    import numpy as np
-
-    pairs = np.frombuffer(data, dtype=np.float64).reshape(-1, 2)
-    at, values = pairs[:, 0], pairs[:, 1]
-    within = (at >= chart.start) & (at <= chart.end)
+    numbers = array("d")
+    numbers.frombytes(data)
+    at, values = numbers[0::2].tolist(), numbers[1::2].tolist()
+    if any(later < earlier for earlier, later in pairwise(at)):
+        order = sorted(range(len(at)), key=at.__getitem__)
+        at, values = [at[place] for place in order], [values[place] for place in order]
+    within = slice(bisect_left(at, chart.start), bisect_right(at, chart.end))
     at, values = at[within], values[within]
-    if len(at) > 1 and np.any(np.diff(at) < 0):
-        order = np.argsort(at, kind="stable")
-        at, values = at[order], values[order]
     line = PreparedCurve(name, curve, at, values)
-    numbers = values[~np.isnan(values)]
-    if len(numbers):
-        line.minimum, line.maximum, line.last = float(numbers.min()), float(numbers.max()), float(numbers[-1])
+    known = [value for value in values if not isnan(value)]
+    if known:
+        line.minimum, line.maximum, line.last = min(known), max(known), known[-1]
         line.worst = badness(line.minimum, line.maximum, chart.thresholds)
-    at, values = _stepped(*_sampled(at, values))
-    line.at, line.values = _reduced(at, np.clip(values, -LIMIT, LIMIT), chart)
-    line.values = np.where(np.abs(line.values) >= LIMIT, np.copysign(math.inf, line.values), line.values)
+    line.at, line.values = _reduced(*_stepped(*_sampled(at, values)), chart)
+    line.values = [value if abs(value) < LIMIT or isnan(value) else copysign(inf, value) for value in line.values]
     return line
 
 
@@ -100,52 +98,49 @@ def _sampled(at: Values, values: Values) -> tuple[Values, Values]:
     Of a value's stretch of about the usual length its first point is kept, of a longer one the place of its last
     sample too, so that what stayed and then jumped does not become a slope.
     """
-    import numpy as np
-
-    changed = np.r_[True, values[1:] != values[:-1]] if len(values) else np.zeros(0, dtype=bool)
-    starts = np.flatnonzero(changed)
-    lengths = np.diff(np.r_[starts, len(values)])
-    measured = ~np.isnan(values[starts])
-    if np.count_nonzero(measured) < _MIN_RUNS:
+    if not values:
         return at, values
-    usual = int(np.median(lengths[measured]))
+    starts = [place for place in range(len(values)) if not place or values[place] != values[place - 1]]
+    stretches = [*zip(starts, [*starts[1:], len(values)], strict=True)]
+    measured = [end - start for start, end in stretches if not isnan(values[start])]
+    if len(measured) < _MIN_RUNS:
+        return at, values
+    usual = int(median(measured))
     if usual < 2:  # noqa: PLR2004 - nothing is repeated
         return at, values
-    kept = changed
-    long = lengths > 1.5 * usual + 1
-    kept[(starts + lengths - usual)[long]] = True
+    kept = {*starts, *(end - usual for start, end in stretches if end - start > 1.5 * usual + 1)}
     # A line reaches to where its gap begins, and to the end.
-    kept[:-1] |= np.isnan(values[1:])
-    kept[-1] = True
-    return at[kept], values[kept]
+    kept |= {place - 1 for place in starts if place and isnan(values[place])}
+    kept.add(len(values) - 1)
+    places = sorted(kept)
+    return [at[place] for place in places], [values[place] for place in places]
 
 
 def _stepped(at: Values, values: Values) -> tuple[Values, Values]:
     """Whole numbers of few kinds, as states and counts are, change at once and not along a slope."""
-    import numpy as np
-
-    numbers = values[np.isfinite(values)]
-    if len(numbers) < 3 or np.any(numbers != np.rint(numbers)) or len(np.unique(numbers)) > _MAX_STEP_VALUES:  # noqa: PLR2004
+    numbers = [value for value in values if isfinite(value)]
+    if len(numbers) < 3 or not all(map(float.is_integer, numbers)) or len({*numbers}) > _MAX_STEP_VALUES:  # noqa: PLR2004
         return at, values
-    if np.count_nonzero(np.diff(numbers)) > len(numbers) / 3:
+    if sum(before != after for before, after in pairwise(numbers)) > len(numbers) / 3:
         return at, values
-    held = np.empty(2 * len(values) - 1)
-    held[0::2], held[1::2] = values, np.where(np.isnan(values[1:]), np.nan, values[:-1])
-    return np.repeat(at, 2)[1:], held
+    held_at, held = at[:1], values[:1]
+    for place, before, value in zip(at[1:], values, values[1:], strict=False):
+        held_at += (place, place)
+        held += (nan if isnan(value) else before, value)
+    return held_at, held
 
 
 def _reduced(at: Values, values: Values, chart: Chart) -> tuple[Values, Values]:
     """Keep of each pixel's column the first, lowest, highest and last value, and every gap: it looks the same."""
-    import numpy as np
-
     if len(at) <= 4 * WIDTH:
         return at, values
-    column = np.floor((at - chart.start) / (chart.end - chart.start) * WIDTH)
-    gap = np.isnan(values)
-    new = np.flatnonzero((np.diff(column) != 0) | (np.diff(gap.view(np.int8)) != 0)) + 1
-    starts = np.concatenate(([0], new))
-    ends = np.concatenate((new - 1, [len(at) - 1]))
-    kept_at = np.stack((at[starts], at[starts], at[ends], at[ends]), axis=1).ravel()
-    low, high = np.minimum.reduceat(values, starts), np.maximum.reduceat(values, starts)
-    kept = np.stack((values[starts], low, high, values[ends]), axis=1).ravel()
+    start, scale = chart.start, WIDTH / (chart.end - chart.start)
+    columns = [(int((place - start) * scale), isnan(value)) for place, value in zip(at, values, strict=True)]
+    starts = [0, *(place for place in range(1, len(columns)) if columns[place] != columns[place - 1])]
+    kept_at: Values = []
+    kept: Values = []
+    for first, end in zip(starts, [*starts[1:], len(at)], strict=True):
+        of_column = values[first:end]
+        kept_at += (at[first], at[first], at[end - 1], at[end - 1])
+        kept += (of_column[0], min(of_column), max(of_column), of_column[-1])
     return kept_at, kept

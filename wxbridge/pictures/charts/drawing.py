@@ -1,16 +1,17 @@
 """Drawing charts: where everything stands on a picture as wide as a phone's screen.
 
-matplotlib's lines and letters are placed by us in pixels, without its axes, which is less work than to talk these into
-a phone's measures, and a third of the time. No state is kept but fonts: pyplot is not used, and a figure is garbage
-after its drawing.
+Lines and letters are placed by us in pixels and drawn by Pillow: a plotting library would have to be talked into a
+phone's measures, and takes longer, 150 MB of disk and twice the memory. No state is kept but fonts.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
+from math import isfinite, nan
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from wxbridge.core.errors import PictureError
@@ -20,7 +21,7 @@ from wxbridge.pictures.charts import axis
 from wxbridge.pictures.charts.chart import WIDTH, Chart, PackedChart, pack_chart
 from wxbridge.pictures.charts.data import PreparedCurve, lines_of
 from wxbridge.pictures.charts.fonts import fonts
-from wxbridge.pictures.charts.sheet import THEMES, Sheet
+from wxbridge.pictures.charts.sheet import THEMES, Clip, Sheet, pieces
 
 MAX_CHARTS_PER_PICTURE = 24
 _MAX_FILLED_CURVES = 3
@@ -165,6 +166,10 @@ def _prepared(packed: PackedChart, style: _Style) -> _Plot:
 # ---------------------------------------------------------------- one chart
 
 
+Path = tuple[list[float], list[float]]
+"""Where a curve's points are, across and up, in pixels of the sheet; NaN where there is none."""
+
+
 @dataclass(frozen=True)
 class _Frame:
     """Where the curves are, in pixels, and what the edges stand for."""
@@ -178,13 +183,20 @@ class _Frame:
     low: float
     high: float
 
-    def x(self, at: Any) -> Any:
+    def x(self, at: float) -> float:
         return self.left + (at - self.start) / (self.end - self.start) * (self.right - self.left)
 
-    def y(self, value: Any) -> Any:
+    def y(self, value: float) -> float:
         # Halved, so that the widest range does not overflow.
         share = (value / 2 - self.low / 2) / (self.high / 2 - self.low / 2)
         return self.bottom + share * (self.top - self.bottom)
+
+    def path(self, line: PreparedCurve) -> Path:
+        """Where a curve's points are; what is infinite is nowhere."""
+        left, start, across = self.left, self.start, (self.right - self.left) / (self.end - self.start)
+        bottom, low, up = self.bottom, self.low / 2, (self.top - self.bottom) / (self.high / 2 - self.low / 2)
+        ys = [bottom + (value / 2 - low) * up if isfinite(value) else nan for value in line.values]
+        return [left + (at - start) * across for at in line.at], ys
 
 
 def _draw(sheet: Sheet, plot: _Plot, left: float, top: float, width: float) -> None:
@@ -210,8 +222,9 @@ def _draw(sheet: Sheet, plot: _Plot, left: float, top: float, width: float) -> N
     )  # fmt: skip
     _draw_grid(sheet, plot, frame, values)
     _draw_marks(sheet, plot, frame)
-    _draw_curves(sheet, plot, frame)
-    _draw_thresholds(sheet, plot, frame)
+    paths = [frame.path(line) for line in (*plot.lines, *plot.references)]
+    _draw_curves(sheet, plot, frame, paths)
+    _draw_thresholds(sheet, plot, frame, paths)
     if not any(not math.isnan(line.last) for line in plot.lines):
         middle = (frame.left + frame.right) / 2, (frame.bottom + frame.top) / 2 - style.title / 3
         text = say("pictures.chart.no_data", chart.language)
@@ -221,18 +234,14 @@ def _draw(sheet: Sheet, plot: _Plot, left: float, top: float, width: float) -> N
 
 
 def _value_axis(plot: _Plot) -> axis.ValueAxis:
-    import numpy as np
-
-    extremes = [each.value for each in plot.chart.thresholds if math.isfinite(each.value)]
+    extremes = [float(each.value) for each in plot.chart.thresholds if math.isfinite(each.value)]
     for line in (*plot.lines, *plot.references):
-        numbers = line.values[np.isfinite(line.values)]
-        if len(numbers):
-            extremes += [float(numbers.min()), float(numbers.max())]
+        if numbers := [*filter(math.isfinite, line.values)]:
+            extremes += [min(numbers), max(numbers)]
     if not extremes:
         extremes = [0.0]
-    whole = all(
-        bool(np.all(numbers == np.rint(numbers)))
-        for numbers in [np.array(extremes), *(line.values[np.isfinite(line.values)] for line in plot.lines)]
+    whole = all(map(float.is_integer, extremes)) and all(
+        value.is_integer() for line in plot.lines for value in line.values if math.isfinite(value)
     )
     most = max(3, plot.style.plot // 65)
     return axis.value_axis(min(extremes), max(extremes), plot.chart.unit, most, plot.chart.language, whole=whole)
@@ -261,7 +270,7 @@ def _draw_marks(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
         end = chart.end if mark.end is None else mark.end
         if mark.start > chart.end or end < chart.start:
             continue
-        first, last = (float(frame.x(min(max(at, chart.start), chart.end))) for at in (mark.start, end))
+        first, last = ((frame.x(min(max(at, chart.start), chart.end))) for at in (mark.start, end))
         last = max(last, first + 2)
         sheet.box(first, frame.bottom, last, frame.top, colours.red, colours.shade * 0.6, 0)
         sheet.box(first, frame.top, last, frame.top + 5, colours.red, 1, 3)
@@ -283,18 +292,14 @@ def _draw_marks(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
             free = x + width + 20
 
 
-def _draw_curves(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
-    import numpy as np
-    from matplotlib.transforms import Bbox
-
+def _draw_curves(sheet: Sheet, plot: _Plot, frame: _Frame, paths: Sequence[Path]) -> None:
     # A little more than the frame, so that a line along its edge keeps its width.
-    clip = Bbox.from_extents(frame.left - 1, frame.bottom - 2, frame.right + 5, frame.top + 2)
-    base = float(frame.y(min(max(0.0, frame.low), frame.high)))
+    clip = Clip(frame.left - 1, frame.bottom - 2, frame.right + 5, frame.top + 2)
+    base = frame.y(min(max(0.0, frame.low), frame.high))
     width = plot.style.line * (1 if len(plot.lines) <= _MAX_FILLED_CURVES else 0.8)
     # The worst is drawn last: on top of the others.
     for place, line in reversed(list(enumerate((*plot.lines, *plot.references)))):
-        xs, finite = frame.x(line.at), np.where(np.isinf(line.values), np.nan, line.values)
-        ys = frame.y(finite)
+        xs, ys = paths[place]
         order = 5 if line.curve.reference else 4 - place / 100
         if len(plot.lines) <= _MAX_FILLED_CURVES and not line.curve.reference and plot.chart.levels is None:
             sheet.fill(xs, ys, base, line.colour, clip)
@@ -302,32 +307,29 @@ def _draw_curves(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
             if plot.chart.levels is not None and not line.curve.reference:
                 sheet.fill(xs, ys, base, colour, box)
             sheet.line(xs, ys, colour, width, order=order, dashes=line.dashes, clip=box)
-        alone = ~np.isnan(ys) & np.isnan(np.r_[np.nan, ys[:-1]]) & np.isnan(np.r_[ys[1:], np.nan])
-        if alone.any():
-            sheet.line(xs[alone], ys[alone], line.colour, plot.style.line * 1.3, order=5.5, marker="o", clip=clip)
-        for sign, edge, marker in ((1, frame.top - 8, "^"), (-1, frame.bottom + 8, "v")):
-            beyond = np.isinf(line.values) & (np.sign(line.values) == sign)
-            if beyond.any():
-                marks = xs[beyond]
-                sheet.line(marks, np.full(len(marks), edge), line.colour, plot.style.line * 2, order=5.5, marker=marker)
+        alone = [piece.start for piece in pieces(ys) if piece.stop - piece.start == 1]
+        if alone:
+            dots = [xs[place] for place in alone], [ys[place] for place in alone]
+            sheet.line(*dots, line.colour, plot.style.line * 1.3, order=5.5, marker="o", clip=clip)
+        for end, edge, marker in ((math.inf, frame.top - 8, "^"), (-math.inf, frame.bottom + 8, "v")):
+            if marks := [x for x, value in zip(xs, line.values, strict=True) if value == end]:
+                sheet.line(marks, [edge] * len(marks), line.colour, plot.style.line * 2, order=5.5, marker=marker)
 
 
-def _levels(sheet: Sheet, plot: _Plot, frame: _Frame, line: PreparedCurve, clip: Any) -> Iterator[tuple[str, Any]]:
+def _levels(sheet: Sheet, plot: _Plot, frame: _Frame, line: PreparedCurve, clip: Clip) -> Iterator[tuple[str, Clip]]:
     """The colours of a line, each with the part of the frame where it has that colour."""
-    from matplotlib.transforms import Bbox
-
     if plot.chart.levels is None or line.curve.reference:
         yield line.colour, clip
         return
-    low, high = (min(max(float(frame.y(level)), clip.y0), clip.y1) for level in plot.chart.levels)
+    low, high = (min(max(frame.y(level), clip.bottom), clip.top) for level in plot.chart.levels)
     colours = sheet.colours
-    bands = ((colours.green, clip.y0, low), (colours.amber, low, high), (colours.red, high, clip.y1))
+    bands = ((colours.green, clip.bottom, low), (colours.amber, low, high), (colours.red, high, clip.top))
     for colour, bottom, top in bands:
         if top > bottom:
-            yield colour, Bbox.from_extents(clip.x0, bottom, clip.x1, top)
+            yield colour, Clip(clip.left, bottom, clip.right, top)
 
 
-def _draw_thresholds(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
+def _draw_thresholds(sheet: Sheet, plot: _Plot, frame: _Frame, paths: Sequence[Path]) -> None:
     chart, style, colours = plot.chart, plot.style, sheet.colours
     taken: list[tuple[float, float, float, float]] = []
     # A few curves that lie on the line are to be seen, many would hide it.
@@ -335,7 +337,7 @@ def _draw_thresholds(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
     for limit in chart.thresholds:
         if not math.isfinite(limit.value):
             continue
-        y = float(frame.y(limit.value))
+        y = frame.y(limit.value)
         if limit.op.startswith(">"):
             sheet.box(frame.left, y, frame.right, frame.top, colours.red, colours.shade, 0)
         elif limit.op.startswith("<"):
@@ -345,24 +347,23 @@ def _draw_thresholds(sheet: Sheet, plot: _Plot, frame: _Frame) -> None:
         sign = {">=": "≥", "<=": "≤", "==": "=", "!=": "≠"}.get(limit.op, limit.op)
         text = f"{sign} {axis.told(limit.value, chart.unit, chart.language)}"
         width = sheet.width(sheet.fonts.clean(text), style.small, bold=True)
-        box = _free_place(plot, frame, y, width, taken)
+        box = _free_place(frame, (y, width, style.small * 1.2), taken, paths)
         taken.append(box)
         sheet.box(*box[:2], *box[2:], colours.back, 0.88, 5)
         sheet.text(box[0] + 6, box[1] + style.small * 0.24, text, style.small, colour=colours.red, bold=True)
 
 
 def _free_place(
-    plot: _Plot, frame: _Frame, y: float, width: float, taken: list[tuple[float, float, float, float]]
+    frame: _Frame,
+    label: tuple[float, float, float],
+    taken: Sequence[tuple[float, float, float, float]],
+    paths: Sequence[Path],
 ) -> tuple[float, float, float, float]:
-    """Where beside a threshold's line its value hides the least of the curves: left, bottom, right and top."""
-    import numpy as np
+    """Where beside a threshold's line its value hides the least of the curves: left, bottom, right and top.
 
-    height = plot.style.small * 1.2
-    drawn = [
-        (frame.x(line.at), frame.y(np.where(np.isinf(line.values), np.nan, line.values)))
-        for line in (*plot.lines, *plot.references)
-        if len(line.at)
-    ]
+    `label` is the line's height, and the width and height of what is written.
+    """
+    y, width, height = label
     best, least = None, math.inf
     for right in (True, False):
         for above in (True, False):
@@ -375,15 +376,27 @@ def _free_place(
             hidden += sum(
                 1e6 for each in taken if box[0] < each[2] and each[0] < box[2] and box[1] < each[3] and each[1] < box[3]
             )
-            columns = np.arange(box[0] - 6, box[2] + 10, 4)
-            for xs, ys in drawn:
-                here = np.interp(columns, xs, ys, left=np.nan, right=np.nan)
-                low, high = np.fmin(here[1:], here[:-1]), np.fmax(here[1:], here[:-1])
-                hidden += float(np.count_nonzero((high >= box[1] - 4) & (low <= box[3] + 4)))
+            columns = [box[0] - 6 + 4 * place for place in range(math.ceil((width + 28) / 4))]
+            for xs, ys in paths:
+                here = [_height_at(xs, ys, column) for column in columns]
+                for pair in pairwise(here):
+                    known = [each for each in pair if not math.isnan(each)]
+                    hidden += bool(known) and max(known) >= box[1] - 4 and min(known) <= box[3] + 4
             if hidden < least:
                 best, least = box, hidden
     assert best is not None  # noqa: S101 - there are four places
     return best
+
+
+def _height_at(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
+    """How high a line is at a place; NaN where there is none."""
+    place = bisect_left(xs, x)
+    if place == len(xs) or (place == 0 and xs[0] != x):
+        return math.nan
+    if xs[place] == x:
+        return ys[place]
+    share = (x - xs[place - 1]) / (xs[place] - xs[place - 1])
+    return ys[place - 1] + share * (ys[place] - ys[place - 1])
 
 
 def _draw_legend(sheet: Sheet, plot: _Plot, values: axis.ValueAxis, place: tuple[float, float, float]) -> None:

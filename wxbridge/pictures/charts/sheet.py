@@ -1,27 +1,31 @@
-"""A sheet to draw on, measured in pixels: text, lines, areas, and the PNG that comes of it (matplotlib's Agg)."""
+"""A sheet to draw on, measured in pixels: text, lines, areas, and the PNG that comes of it."""
 
 from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from itertools import groupby, pairwise
+from typing import Any
+
+from PIL import Image, ImageDraw
 
 from wxbridge.core.pictures import Theme
 from wxbridge.pictures.charts.axis import Tick
-from wxbridge.pictures.charts.fonts import Fonts, fonts
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from PIL import Image
-
-    from wxbridge.pictures.charts.data import Values
+from wxbridge.pictures.charts.fonts import FontFile, Fonts, fonts
 
 _COMPRESSION = 6
+_FINENESS = 4
+"""How many times larger a line is drawn before it is reduced to a mask with soft edges."""
 _FEW_COLOURS = 128
-_MAX_FULL_COLOUR_BYTES = 100_000
-"""A larger picture is written with few colours, which makes a third of the size of it."""
+_ALIKE = 8
+"""Of 255: how far apart two colours are to be for both to be kept, but for those of whole areas."""
+_AREA_PIXELS = 2000
+_PILLOWS_CELL = 4
+"""Of 255: within so much Pillow looks for the nearest colour of a palette but once."""
+
+Points = Sequence[tuple[float, float]]
 
 
 @dataclass(frozen=True)
@@ -55,21 +59,25 @@ THEMES: dict[Theme, Colours] = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Clip:
+    """A part of a sheet, in its pixels."""
+
+    left: float
+    bottom: float
+    right: float
+    top: float
+
+
 class Sheet:
-    """A figure measured in pixels from its lower left corner."""
+    """A sheet measured in pixels from its lower left corner. What is drawn with a higher `order` is on top."""
 
     def __init__(self, width: int, height: int, colours: Colours) -> None:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-        from matplotlib.transforms import IdentityTransform
-
-        # At 72 dpi a point is a pixel.
-        self.figure: Figure = Figure(figsize=(width / 72, height / 72), dpi=72, facecolor=colours.back)
-        self.canvas = FigureCanvasAgg(self.figure)
-        self.renderer: Any = self.canvas.get_renderer()  # type: ignore[no-untyped-call]
-        self.pixels = IdentityTransform()
         self.colours = colours
         self.fonts: Fonts = fonts()
+        self._image = Image.new("RGB", (width, height), colours.back)
+        self._whole = Clip(0, 0, width, height)
+        self._strokes: list[tuple[float, Callable[[], None]]] = []
 
     def text(
         self,
@@ -84,19 +92,25 @@ class Sheet:
         width: float = math.inf,
     ) -> float:
         """Write a line at its baseline, cut to a width; returns the width that it has."""
-        from matplotlib.patheffects import Normal, Stroke
-
         text = self.fitted(self.fonts.clean(text), size, width, bold=bold)
         if not text:
             return 0.0
-        ink = colour or self.colours.text
-        artist = self.figure.text(
-            x, y, text, transform=self.pixels, color=ink, ha=align, va="baseline", zorder=6,
-            fontproperties=self._font(text, size, bold=bold), parse_math=False,
-        )  # fmt: skip
-        if bold and not text.isascii():
-            artist.set_path_effects([Stroke(linewidth=size / 26, foreground=ink), Normal()])
-        return self.width(text, size, bold=bold)
+        taken = self.width(text, size, bold=bold)
+        left = x - {"left": 0.0, "center": taken / 2, "right": taken}[align]
+
+        def write() -> None:
+            draw, place = ImageDraw.Draw(self._image), left
+            # Most Chinese fonts have no bold face: beside Latin letters in one theirs look like a mistake, so that bold
+            # is made of thicker lines for both.
+            thick = size / 52 if bold and not self._has_bold(text) else 0
+            ink = colour or self.colours.text
+            for file, part in self._parts(text, bold=bold):
+                face = file.face(round(size))
+                draw.text((place, self._image.height - y), part, ink, face, "ls", stroke_width=thick)
+                place += face.getlength(part)
+
+        self._strokes.append((6, write))
+        return taken
 
     def label_tick(self, tick: Tick, middle: float, base: float, size: float) -> None:
         """Write what a tick of the time axis says, the date below the hours."""
@@ -104,20 +118,20 @@ class Sheet:
         if tick.date:
             self.text(middle, base - round(size * 1.15), tick.date, size, colour=self.colours.dim, align="center")
 
-    def _font(self, text: str, size: float, *, bold: bool) -> Any:
-        from matplotlib.font_manager import FontProperties
+    def _has_bold(self, text: str) -> bool:
+        return self.fonts.bold is not None and text.isascii()
 
-        families = [family for family in self.fonts.families if family != self.fonts.chinese]
-        # Most Chinese fonts have no bold face: beside Latin letters in bold it looks like a mistake, so that bold is
-        # made of thicker lines for both.
-        if bold and text.isascii():
-            return FontProperties(family=families, size=size, weight="bold")
-        return FontProperties(family=list(self.fonts.families), size=size)
+    def _parts(self, text: str, *, bold: bool) -> Iterator[tuple[FontFile, str]]:
+        """Split a text where another face has to go on."""
+        if bold and self.fonts.bold is not None and self._has_bold(text):
+            yield self.fonts.bold, text
+            return
+        for file, letters in groupby(text, lambda letter: self.fonts.face_of(letter) or self.fonts.faces[0]):
+            yield file, "".join(letters)
 
     def width(self, text: str, size: float, *, bold: bool = False) -> float:
         """Pixels that a text takes."""
-        font = self._font(text, size, bold=bold)
-        return float(self.renderer.get_text_width_height_descent(text, font, ismath=False)[0])
+        return float(sum(file.face(round(size)).getlength(part) for file, part in self._parts(text, bold=bold)))
 
     def fitted(self, text: str, size: float, width: float, *, bold: bool = False) -> str:
         """Take so much out of a text's middle that it fits: its end often tells what its beginning does not."""
@@ -132,95 +146,158 @@ class Sheet:
                 high = middle - 1
         return _without_middle(text, low)
 
-    def box(self, left: float, bottom: float, right: float, top: float, colour: str, alpha: float, order: int) -> None:
-        """Fill a rectangle."""
-        from matplotlib.patches import Rectangle
-
+    def box(
+        self, left: float, bottom: float, right: float, top: float, colour: str, alpha: float, order: float
+    ) -> None:
+        """Fill a rectangle of whole pixels."""
         if right <= left or top <= bottom:
             return
-        self.figure.add_artist(
-            Rectangle(
-                (left, bottom), right - left, top - bottom, facecolor=colour, edgecolor="none", alpha=alpha,
-                transform=self.pixels, zorder=order, antialiased=False,
-            )
-        )  # fmt: skip
+        height = self._image.height
+        place = (round(left), height - round(top), max(round(left) + 1, round(right)), height - round(bottom))
+
+        def fill() -> None:
+            size = place[2] - place[0], place[3] - place[1]
+            self._image.paste(colour, place, Image.new("L", size, round(255 * alpha)))
+
+        if place[1] < place[3]:
+            self._strokes.append((order, fill))
 
     def line(
         self,
-        xs: Any,
-        ys: Any,
+        xs: Sequence[float],
+        ys: Sequence[float],
         colour: str,
         width: float,
         *,
         order: float = 1,
         dashes: tuple[float, ...] = (),
-        clip: Any = None,
+        clip: Clip | None = None,
         marker: str = "",
     ) -> None:
         """Draw a line through points; NaN leaves a gap. With a `marker` its points alone."""
-        from matplotlib.lines import Line2D
+        paths = [[*zip(xs[piece], ys[piece], strict=True)] for piece in pieces(ys)]
+        radius = width * 1.5 if marker else width / 2
 
-        artist = Line2D(
-            xs, ys, color=colour, linewidth=width, transform=self.pixels, zorder=order,
-            linestyle="none" if marker else "-", marker=marker or None, markersize=width * 3, markeredgewidth=0,
-            solid_joinstyle="round", solid_capstyle="butt",
-        )  # fmt: skip
-        if dashes and not marker:
-            artist.set_linestyle((0, [each / width for each in dashes]))
-        if clip is not None:
-            artist.set_clip_box(clip)
-        self.figure.add_artist(artist, clip=clip is not None)
-        if clip is not None:
-            artist.set_clip_box(clip)
+        def stroke(draw: ImageDraw.ImageDraw, paths: Iterator[Points]) -> None:
+            for points in paths:
+                if marker:
+                    for x, y in points:
+                        _draw_marker(draw, x, y, radius * _FINENESS, marker)
+                elif dashes:
+                    for dash in _dashed(points, [each * _FINENESS for each in dashes]):
+                        draw.line(dash, 255, round(width * _FINENESS))
+                else:
+                    _draw_path(draw, points, width * _FINENESS)
 
-    def fill(self, xs: Any, ys: Any, base: float, colour: str, clip: Any) -> None:
-        """Fill between a line and a height, but not where the line has gaps."""
-        import numpy as np
-        from matplotlib.collections import PolyCollection
+        where = clip or self._whole
+        self._strokes.append((order, lambda: self._paint(paths, radius + 1, colour, 1.0, where, stroke, _FINENESS)))
 
-        shapes = []
-        for piece in pieces(ys):
-            x, y = xs[piece], ys[piece]
-            if len(x) > 1:
-                shapes.append(np.column_stack((np.r_[x[0], x, x[-1]], np.r_[base, y, base])))
-        artist = PolyCollection(
-            shapes, facecolors=colour, edgecolors="none", alpha=self.colours.fill, transform=self.pixels, zorder=2.5
+    def fill(
+        self, xs: Sequence[float], ys: Sequence[float], base: float, colour: str, clip: Clip, order: float = 2.5
+    ) -> None:
+        """Fill between a line and a height, but not where the line has gaps. The line itself is to cover the edge."""
+        shapes = [
+            [(xs[piece.start], base), *zip(xs[piece], ys[piece], strict=True), (xs[piece.stop - 1], base)]
+            for piece in pieces(ys)
+            if piece.stop - piece.start > 1
+        ]
+
+        def stroke(draw: ImageDraw.ImageDraw, shapes: Iterator[Points]) -> None:
+            for points in shapes:
+                draw.polygon(points, 255)
+
+        self._strokes.append((order, lambda: self._paint(shapes, 1, colour, self.colours.fill, clip, stroke)))
+
+    def _paint(
+        self,
+        shapes: Sequence[Points],
+        margin: float,
+        colour: str,
+        alpha: float,
+        clip: Clip,
+        stroke: Callable[[ImageDraw.ImageDraw, Iterator[Points]], None],
+        fineness: int = 1,
+    ) -> None:
+        """Paint shapes in a colour; drawn `fineness` times larger and reduced, they have soft edges."""
+        if not shapes:
+            return
+        whole = self._whole
+        left = math.floor(max(min(x for shape in shapes for x, _ in shape) - margin, clip.left, 0))
+        right = math.ceil(min(max(x for shape in shapes for x, _ in shape) + margin, clip.right, whole.right))
+        bottom = math.floor(max(min(y for shape in shapes for _, y in shape) - margin, clip.bottom, 0))
+        top = math.ceil(min(max(y for shape in shapes for _, y in shape) + margin, clip.top, whole.top))
+        if left >= right or bottom >= top:
+            return
+        fine = Image.new("L", ((right - left) * fineness, (top - bottom) * fineness), 0)
+        # A place is a pixel's corner here, and its middle in Pillow.
+        moved, turned = left * fineness + 0.5, top * fineness - 0.5
+        stroke(
+            ImageDraw.Draw(fine), ([(x * fineness - moved, turned - y * fineness) for x, y in each] for each in shapes)
         )
-        self.figure.add_artist(artist)
-        artist.set_clip_box(clip)
+        mask = fine.reduce(fineness) if fineness > 1 else fine
+        if alpha < 1:
+            mask = mask.point([round(alpha * each) for each in range(256)])
+        self._image.paste(colour, (left, self._image.height - top), mask)
 
     def png(self) -> bytes:
-        """Draw it all and encode it, without a date or a program's name."""
-        from PIL import Image
-
-        self.canvas.draw()  # type: ignore[no-untyped-call]
-        width, height = self.canvas.get_width_height()
-        pixels: Any = self.canvas.buffer_rgba()  # type: ignore[no-untyped-call]
-        image = Image.frombuffer("RGBA", (width, height), pixels, "raw", "RGBA", 0, 1)
-        image = image.convert("RGB")
-        data = _encoded(image)
-        if len(data) > _MAX_FULL_COLOUR_BYTES:
-            data = _encoded(_reduced(image, self.colours.back))
-        self.figure.clear()
-        return data
+        """Draw it all and encode it, without a date or a program's name; with few colours, a third of the size."""
+        for _, stroke in sorted(self._strokes, key=lambda each: each[0]):
+            stroke()
+        out = io.BytesIO()
+        _reduced(self._image).save(out, "PNG", compress_level=_COMPRESSION)
+        return out.getvalue()
 
 
-def _encoded(image: Image.Image) -> bytes:
-    out = io.BytesIO()
-    image.save(out, "PNG", compress_level=_COMPRESSION)
-    return out.getvalue()
+def _draw_path(draw: ImageDraw.ImageDraw, points: Points, width: float) -> None:
+    """Draw a line with round joints; where points lie closer than it is wide nothing of a joint would be seen."""
+    draw.line(points, 255, max(1, round(width)))
+    radius = width / 2
+    for (before, _), (x, y), (after, _) in zip(points, points[1:], points[2:], strict=False):
+        if after - before > radius:
+            draw.ellipse((x - radius, y - radius, x + radius, y + radius), 255)
 
 
-def _reduced(image: Image.Image, back: str) -> Image.Image:
-    """With few colours, of which the background's is kept; the others differ in shades of antialiasing."""
-    from PIL import Image
+def _draw_marker(draw: ImageDraw.ImageDraw, x: float, y: float, radius: float, marker: str) -> None:
+    if marker == "o":
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), 255)
+    else:
+        tip = -radius if marker == "^" else radius
+        draw.polygon([(x, y + tip), (x - radius, y - tip), (x + radius, y - tip)], 255)
 
-    reduced = image.quantize(_FEW_COLOURS, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
-    palette = reduced.getpalette() or []
-    ground = 3 * int(reduced.getpixel((0, 0)))  # type: ignore[arg-type]  # its place in the palette
-    palette[ground : ground + 3] = bytes.fromhex(back[1:])
-    reduced.putpalette(palette)
-    return reduced
+
+def _dashed(points: Points, lengths: Sequence[float]) -> Iterator[tuple[tuple[float, float], tuple[float, float]]]:
+    """Cut a line into dashes: `lengths` are those of a dash and a gap in turn."""
+    place, left = 0, lengths[0]
+    for (x, y), (next_x, next_y) in pairwise(points):
+        length = math.hypot(next_x - x, next_y - y)
+        done = 0.0
+        while length - done > 0:
+            step = min(left, length - done)
+            if place % 2 == 0:
+                first, last = done / length, (done + step) / length
+                yield ((x + first * (next_x - x), y + first * (next_y - y)),
+                       (x + last * (next_x - x), y + last * (next_y - y)))  # fmt: skip
+            done += step
+            left -= step
+            if left <= 0:
+                place += 1
+                left = lengths[place % len(lengths)]
+
+
+def _reduced(image: Image.Image) -> Image.Image:
+    """With the colours alone that most pixels have, none too like another: the rest are shades of soft edges."""
+    counted: list[Any] = image.getcolors(image.width * image.height) or []
+    chosen: list[tuple[int, ...]] = []
+    cells: set[tuple[int, ...]] = set()
+    for count, colour in sorted(counted, key=lambda each: -each[0]):
+        # Of those that Pillow may take for each other the more frequent one: the background stays what it is.
+        size = _ALIKE if count < _AREA_PIXELS else _PILLOWS_CELL
+        if (size, *(part // size for part in colour)) not in cells and len(chosen) < _FEW_COLOURS:
+            chosen.append(colour)
+            cells |= {(size, *(part // size for part in colour)) for size in (_ALIKE, _PILLOWS_CELL)}
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in chosen for part in colour])
+    return image.quantize(palette=palette, dither=Image.Dither.NONE)
 
 
 def _without_middle(text: str, keep: int) -> str:
@@ -228,11 +305,15 @@ def _without_middle(text: str, keep: int) -> str:
     return text[:head].rstrip() + "…" + text[len(text) - (keep - head) :].lstrip()
 
 
-def pieces(values: Values) -> Iterator[slice]:
+def pieces(values: Sequence[float]) -> Iterator[slice]:
     """The stretches without a gap."""
-    import numpy as np
-
-    there = np.concatenate(([False], ~np.isnan(values), [False]))
-    edges = np.flatnonzero(np.diff(there.view(np.int8)))
-    for first, last in zip(edges[0::2], edges[1::2], strict=True):
-        yield slice(int(first), int(last))
+    first = None
+    for place, value in enumerate(values):
+        if math.isnan(value):
+            if first is not None:
+                yield slice(first, place)
+            first = None
+        elif first is None:
+            first = place
+    if first is not None:
+        yield slice(first, len(values))

@@ -1,35 +1,31 @@
 """Drawing charts in a process of its own, started when first needed, so that the event loop never waits.
 
-The process imports matplotlib once (a second or two, the first time on a machine more: it lists the fonts), draws one
-picture after another, and is ended when it has been idle, when a picture takes too long, and with the bridge, also
-where that is killed. In a thread, matplotlib held the event loop for 40 ms (shared/facts/rendering.md).
+The process finds the fonts once, draws one picture after another, and is ended when it has been idle, when a picture
+takes too long, and with the bridge, also where that is killed.
 """
 
 from __future__ import annotations
 
 import asyncio
 import gc
-import logging
-import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.process import BaseProcess
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import structlog
 
 from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import PictureError, PictureTimeout
-from wxbridge.pictures.charts import bars, drawing
 from wxbridge.pictures.charts.chart import Chart, PackedChart, pack_chart
-from wxbridge.pictures.charts.fonts import fonts
+
+if TYPE_CHECKING:
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing.process import BaseProcess
 
 log = structlog.get_logger()
 
@@ -61,16 +57,11 @@ class ChartWorker:
     """Has charts drawn, one at a time. Use from one event loop, and `close()` in the end.
 
     Args:
-        fonts: A directory of ours in which matplotlib may keep its list of the system's fonts; without one it looks
-            for a place itself, and where home is not writable it makes the list anew with each process.
         deadline: Seconds for one picture.
         idle: Seconds after which the unused process is ended.
     """
 
-    def __init__(
-        self, *, fonts: Path | None = None, deadline: float = DEADLINE_SECONDS, idle: float = IDLE_SECONDS
-    ) -> None:
-        self._fonts = fonts
+    def __init__(self, *, deadline: float = DEADLINE_SECONDS, idle: float = IDLE_SECONDS) -> None:
         self._deadline = deadline
         self._idle = idle
         self._turn = asyncio.Lock()
@@ -147,10 +138,10 @@ class ChartWorker:
             is_done = False
             try:
                 if self._running is None:
-                    self._running = await asyncio.to_thread(_start_process, self._fonts)
+                    self._running = await asyncio.to_thread(_start_process)
                 answer = await asyncio.get_running_loop().run_in_executor(self._running.executor, task, *given)
                 is_done = True
-            except BrokenProcessPool:
+            except BrokenExecutor:
                 raise PictureError("the process that draws charts died; see its memory limit", retry=True) from None
             except PictureError:
                 is_done = True
@@ -180,10 +171,11 @@ class ChartWorker:
             running.executor.shutdown(wait=False, cancel_futures=True)
 
 
-def _start_process(font_directory: Path | None) -> _ChartProcess:
-    executor = ProcessPoolExecutor(
-        1, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_process, initargs=(font_directory,)
-    )
+def _start_process() -> _ChartProcess:
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
+
+    executor = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_process)
     before = set(multiprocessing.active_children())
     executor.submit(os.getpid)  # starts it
     (process,) = set(multiprocessing.active_children()) - before
@@ -193,8 +185,8 @@ def _start_process(font_directory: Path | None) -> _ChartProcess:
 # ---------------------------------------------------------------- in the process
 
 
-def _prepare_process(font_directory: Path | None) -> None:
-    """Make this the process that draws: its environment, and the imports that take long."""
+def _prepare_process() -> None:
+    """Make this the process that draws, and find its fonts."""
     # A Ctrl-C in the terminal is the bridge's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -204,19 +196,15 @@ def _prepare_process(font_directory: Path | None) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    # One thread for numpy's linear algebra, which is not used: others cost memory.
-    os.environ |= {"OPENBLAS_NUM_THREADS": "1", "MPLBACKEND": "agg"}
-    if font_directory is not None:
-        os.environ["MPLCONFIGDIR"] = str(font_directory)
-    import matplotlib as mpl
+    from wxbridge.pictures.charts.fonts import fonts
 
-    mpl.rcdefaults()  # not what a matplotlibrc in this directory says
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     fonts()
 
 
 def _end_with_parent() -> None:
     """End this process when the bridge is gone, also where it was killed and said nothing."""
+    import multiprocessing
+
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()
@@ -224,6 +212,8 @@ def _end_with_parent() -> None:
 
 
 def _draw_charts(charts: list[PackedChart], title: str, columns: int) -> DrawnChart:
+    from wxbridge.pictures.charts import drawing  # brings Pillow, which the bridge itself needs seldom
+
     return _guarded(
         lambda: DrawnChart(
             drawing.draw_packed(charts, title=title, columns=columns), drawing.has_unwritable(charts, title)
@@ -232,6 +222,8 @@ def _draw_charts(charts: list[PackedChart], title: str, columns: int) -> DrawnCh
 
 
 def _draw_bars(params: Mapping[str, Any]) -> DrawnChart:
+    from wxbridge.pictures.charts import bars
+
     return _guarded(lambda: DrawnChart(bars.draw_bars(params)))
 
 

@@ -105,7 +105,7 @@ def test_broken_params_are_refused_in_words(params: dict[str, Any]) -> None:
 
 async def test_it_is_drawn_by_the_process_that_draws_charts(tmp_path: Path) -> None:
     params = {"title": "Day", "ranking": {"title": "Time", "rows": [row(3)]}}
-    async with PictureRenderer(fonts=tmp_path) as pictures:
+    async with PictureRenderer() as pictures:
         assert await pictures.draw(PictureSpec("bars", params)) == draw_bars(params)
         with pytest.raises(PictureError, match="has broken params") as refused:
             await pictures.draw(PictureSpec("bars", {"title": "Day", "ranking": {"rows": 3}}))

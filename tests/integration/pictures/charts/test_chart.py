@@ -282,7 +282,7 @@ def test_what_is_no_chart_is_refused_in_a_sentence() -> None:
 
 
 def test_symbols_that_no_font_has_are_left_out_but_letters_are_not() -> None:
-    known = Fonts(("Some",), frozenset(map(ord, "abc ")), None)
+    known = Fonts((), knows="abc ".__contains__)
     assert known.clean("a 🔥 b\n\x07c 中") == "a b c 中"
     assert known.lacks("abc 中")
     assert not known.lacks("abc 🔥")
