@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wxbridge.alerts.sources import alertmanager, grafana_legacy, grafana_unified
+from wxbridge.alerts.sources import alertmanager, grafana_legacy, grafana_unified, short_hash
 from wxbridge.core.model import Alert
 from wxbridge.monitors.alertmanager import GettableAlert
 from wxbridge.monitors.grafana_alerts import LegacyRule
@@ -41,7 +41,7 @@ async def read_listing(found: Sequence[GettableAlert], source: str) -> list[List
         some = found[start : start + _ALERTS_AT_ONCE]
         alerts = read({"alerts": [_as_posted(each) for each in some]}).alerts
         # Some are left out: Grafana has one for each query of a rule without data.
-        held = {each.fingerprint: each for each in some if each.silenced_by or each.inhibited_by}
+        held = {_fingerprint(each): each for each in some if each.silenced_by or each.inhibited_by}
         for alert in alerts:
             by = held.get(alert.fingerprint)
             listed.append(ListedAlert(alert, by.silenced_by, bool(by.inhibited_by)) if by else ListedAlert(alert))
@@ -71,6 +71,10 @@ def _read_legacy_rule(rule: LegacyRule) -> Alert:
     return replace(alert, starts_at=rule.since, state=state, annotations={**alert.annotations, **broken})
 
 
+def _fingerprint(found: GettableAlert) -> str:
+    return found.fingerprint or short_hash(_public(found.labels))
+
+
 def _as_posted(found: GettableAlert) -> dict[str, Any]:
     """Write an alert as the webhook has it. Grafana's API adds what is private to itself, with two underscores."""
     return {
@@ -78,7 +82,7 @@ def _as_posted(found: GettableAlert) -> dict[str, Any]:
         "labels": _public(found.labels),
         "annotations": _public(found.annotations),
         "startsAt": found.starts_at.isoformat() if found.starts_at else "",
-        "fingerprint": found.fingerprint,
+        "fingerprint": _fingerprint(found),
         "generatorURL": found.generator_url,
         "valueString": found.annotations.get(_GRAFANAS_VALUES, ""),
     }
