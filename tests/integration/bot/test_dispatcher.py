@@ -99,7 +99,7 @@ async def test_the_masters_own_chat_needs_no_mention_and_has_his_rights(talk):
 async def test_an_answer_is_a_reply_that_mentions_nobody_and_is_soon_worth_nothing(talk):
     await talk.say("/echo a")
     (row,) = await talk.rows()
-    assert (row.target, row.source, row.mentions) == ("ops", "chat", [])
+    assert (row.target, row.source, row.mentions) == ("ops", "chat", None)
     assert row.expires_at - row.created_at == 3600
     assert row.dedupe_key == "chat:wechat:m1:0"
 
@@ -110,7 +110,7 @@ async def test_whoever_asked_is_mentioned_where_it_is_wished(make_talk):
     await talk.say("/graph a")
     await talk.say("echo a", room=None)
     assert [(row.kind, row.mentions) for row in await talk.rows()] == [
-        ("text", ["wxid_zhang"]), ("picture", None), ("text", []),
+        ("text", ["wxid_zhang"]), ("picture", None), ("text", None),
     ]  # fmt: skip
 
 
