@@ -233,7 +233,7 @@ def _read_frame(frame: Json) -> Iterator[Series]:
             texts = {fields[column]["name"]: text for column, text in zip(places["string"], row, strict=True)}
             # Columns are called `Value`, by their query, by their metric or by all of their labels.
             name = as_text(each.get("name")).partition("{")[0]
-            named = {} if name in ("Value", schema.get("refId")) else {"__name__": name}
+            named = {} if name in ("Value", "value", schema.get("refId")) else {"__name__": name}
             yield _series({**named, **(each.get("labels") or {}), **texts}, points)
 
 
