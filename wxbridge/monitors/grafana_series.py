@@ -89,11 +89,10 @@ class GrafanaRules:
             NothingToDraw: there is no data, or no source that we may, or can, read.
             PictureError: Grafana cannot be reached, or is too late.
         """
-        results = await self._query(rule, period, org)
+        found = await self._query(rule, period, org)
         shown = []
         for curve in rule.curves:
-            series = [_cut(each, period) for each in _read_series(results.get(curve.ref))]
-            answer = _choose(series, curve, instances)
+            answer = _choose([_cut(each, period) for each in found[curve.ref]], curve, instances)
             if any(not math.isnan(value) for each in answer.series for _, value in each.points):
                 shown.append((AlertCurve(curve.promql or curve.ref, thresholds=curve.thresholds), answer))
         if not shown:
@@ -103,8 +102,8 @@ class GrafanaRules:
 
     # ------------------------------------------------------------ inside
 
-    async def _query(self, rule: GrafanaRule, period: Period, org: str) -> Json:
-        """Ask for all series; where they are too many to be read, with fewer points."""
+    async def _query(self, rule: GrafanaRule, period: Period, org: str) -> dict[str, list[Series]]:
+        """Ask for the series of all curves; where they are too many to be read, with fewer points."""
         # Sources compute whole steps only: the one that ends behind the time holds what the rule fired for.
         end = period.end + max(_LAST_STEP_SECONDS, period.step)
         times = {name: str(math.floor(at * 1000)) for name, at in (("from", period.start), ("to", end))}
@@ -116,10 +115,11 @@ class GrafanaRules:
                 answer = await self._ask(_QUERY, org, body)
             if answer is not None:
                 break
-        results = (await _decode(answer)).get("results")
-        if not isinstance(results, dict) or any(each.get("error") for each in results.values()):
-            raise NothingToDraw(f"Grafana cannot read the data of its rule {rule.title[:200]}")
-        return results
+        found = await _decode(answer)
+        try:
+            return {curve.ref: list(_read_series(found["results"][curve.ref])) for curve in rule.curves}
+        except (AttributeError, LookupError, TypeError, ValueError):
+            raise NothingToDraw(f"Grafana cannot read the data of its rule {rule.title[:200]}") from None
 
     async def _get(self, path: str, org: str) -> Json:
         return await _decode(await self._ask(path, org))
@@ -197,9 +197,14 @@ def _badness(series: Series, curve: RuleCurve) -> float:
 # ---------------------------------------------------------------- reading series
 
 
-def _read_series(result: Any) -> Iterator[Series]:
-    """Read the series of one query: frames, or what Grafana 7 answers. What is neither is passed over."""
-    given = result if isinstance(result, dict) else {}
+def _read_series(given: Json) -> Iterator[Series]:
+    """Read the series of one query: frames, or what Grafana 7 answers.
+
+    Raises:
+        ValueError: the query failed, or this is no answer. AttributeError, LookupError and TypeError, likewise.
+    """
+    if given.get("error"):
+        raise ValueError(as_text(given["error"]))
     for frame in given.get("frames") or ():
         yield from _read_frame(frame)
     for old in given.get("series") or ():

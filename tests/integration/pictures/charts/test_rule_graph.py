@@ -153,7 +153,7 @@ async def test_infinities_are_kept_and_only_a_long_time_without_a_value_is_a_gap
 @pytest.mark.parametrize(
     ("what", "reason"),
     [("no rule", "no_rule"), ("other name", "no_rule"), ("odd uid", "no_rule"), ("no entry", "no_rule"),
-     ("other organisation", "no_rule"), ("error", "no_data"), ("empty", "no_data"), ("no time", "no_data")],
+     ("other organisation", "no_rule"), ("error", "no_data"), ("empty", "no_data"), ("no time", "no_data"), ("no frames", "no_data"), ("no answer", "no_data")],
 )  # fmt: skip
 async def test_what_cannot_be_read_is_nothing_to_draw(fake: FakeGrafana, what: str, reason: str) -> None:
     params: dict[str, Any] = {}
@@ -172,6 +172,10 @@ async def test_what_cannot_be_read_is_nothing_to_draw(fake: FakeGrafana, what: s
             fake.results = {"A": {"status": 500, "error": "connection refused"}}
         case "empty":
             fake.results = {"A": {"frames": []}}
+        case "no frames":
+            fake.results = {"A": {"frames": [{"schema": {"fields": [{"type": "time"}]}, "data": {"values": 7}}]}}
+        case "no answer":
+            fake.results = {"A": None}
         case "no time":
             fields = [{"name": "count", "type": "number"}]
             fake.results = {"A": {"frames": [{"schema": {"fields": fields}, "data": {"values": [[7]]}}]}}
