@@ -344,7 +344,8 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
         _shared_link(alerts),
     )
     title = write_headline(group, reader.language)
-    head = [f"{EMOJI[worst_status(alerts)]} {title}"]
+    emoji = MESSAGE_EMOJI if all(alert.is_test for alert in alerts) else EMOJI[worst_status(alerts)]
+    head = [f"{emoji} {title}"]
     name = _same(alert.title for alert in alerts)
     if name and name not in title:
         head.append(name)

@@ -17,6 +17,15 @@ MAX_LABELS = 300
 """Of an alert, and of its annotations and values each, where they are many enough to matter."""
 MAX_SENDER_CHARS = 200
 
+TEST_HEADER = "X-Wxbridge-Test"
+"""Of a sample that is posted as its monitor would: it is told, and nothing of it fires afterwards."""
+
+
+def as_test(group: AlertGroup) -> AlertGroup:
+    """Make a group a test: its alerts have no identity, and whatever it says again is said on purpose."""
+    alerts = tuple(replace(alert, fingerprint="", is_test=True) for alert in group.alerts)
+    return replace(group, alerts=alerts, dedupe=None)
+
 
 def prepare_group(group: AlertGroup, instance: str = "") -> AlertGroup:
     """Bound a group's texts, and name its sender: by `instance`, else as the body says."""

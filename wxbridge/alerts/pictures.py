@@ -95,8 +95,11 @@ def _key(alert: Alert, ways: Sequence[str], settings: AlertPictureOptions) -> Ha
 
 
 def _ways_of(alert: Alert, ways: Sequence[str]) -> Sequence[str]:
-    """Of a rule that could not be evaluated there is nothing to be drawn: its panel shows the same error."""
-    return [way for way in ways if way == "image"] if is_failed_rule(alert) else ways
+    """Of a rule that could not be evaluated there is nothing to be drawn: its panel shows the same error.
+
+    A test has no rule, and its panel is made up.
+    """
+    return [way for way in ways if way == "image"] if alert.is_test or is_failed_rule(alert) else ways
 
 
 def _rule_of(alert: Alert, settings: AlertPictureOptions) -> ChartRequest | None:

@@ -21,7 +21,7 @@ from wxbridge.alerts import notification_log, received, render, routing, rule_er
 from wxbridge.alerts import pictures as alert_pictures
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.digest import Digest
-from wxbridge.alerts.intake import prepare_group
+from wxbridge.alerts.intake import TEST_HEADER, as_test, prepare_group
 from wxbridge.alerts.known_alerts import HeardGroup, KnownAlerts
 from wxbridge.alerts.muting import held_by
 from wxbridge.alerts.notification_log import LogUpdate, NotificationLog, PendingAlert
@@ -150,7 +150,8 @@ class AlertPipeline:
             raise
 
     def _parse(self, source: str, body: bytes, headers: Mapping[str, str], instance: str) -> AlertGroup:
-        return prepare_group(self.settings.sources[source](body, headers), instance)
+        group = prepare_group(self.settings.sources[source](body, headers), instance)
+        return as_test(group) if TEST_HEADER in headers else group
 
     async def _accept(self, source: str, heard: HeardGroup, routed: list[RoutedGroup], now: float) -> Accepted:
         group, known = heard.group, self.state.known

@@ -119,13 +119,15 @@ def alert_test(
 async def _post(settings: Config, sample: SampleAlert, to: str | None) -> tuple[int, Any]:
     import aiohttp
 
+    from wxbridge.alerts.intake import TEST_HEADER
+
     # A bridge that listens on port 0 or on all addresses has noted where it really is.
     with_url = await _noted_url(settings)
     server = settings.server
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
     url = f"{with_url or f'http://{host}:{server.port}'}/hooks/{sample.hook}"
     body = sample.body()
-    headers = {"Content-Type": sample.content_type} | _credentials(settings, sample.hook, body)
+    headers = {"Content-Type": sample.content_type, TEST_HEADER: "1"} | _credentials(settings, sample.hook, body)
     try:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=30)) as session,

@@ -19,6 +19,8 @@ from tests.integration.alerts.test_pipeline import (
     make,
     route,
 )
+from wxbridge.alerts.intake import TEST_HEADER
+from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.alerts.reminders import Reminders
 
 __all__ = ["make"]
@@ -271,6 +273,15 @@ async def test_a_test_is_told_each_time_without_a_picture_and_never_fires(make: 
     assert await firing(harness) == []
     await harness.look(2 * HOUR)
     assert len(await harness.told("ops")) == 2
+
+
+async def test_a_sample_of_any_sender_is_a_test(make: Make) -> None:
+    harness = make(routes=[route("ops", repeat_interval=HOUR)], pictures=AlertPictureOptions(prometheus=True))
+    for _ in range(2):
+        accepted = await harness.service().accept("alertmanager", alertmanager(fires("Disk")), {TEST_HEADER: "1"})
+        assert accepted.queued == 1, "no picture comes with it"
+    assert await harness.told("ops") == ["📨 Disk"] * 2
+    assert await firing(harness) == []
 
 
 # ---------------------------------------------------------------- over by silence
