@@ -27,15 +27,9 @@ from wxbridge.core import imaging
 from wxbridge.core.addresses import join_address, parse_address
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
-from wxbridge.monitors.grafana import (
-    PLACEHOLDERS,
-    Grafana,
-    placeholder_error,
-    refuse_placeholder,
-    requested_size,
-    take_org,
-)
+from wxbridge.monitors.grafana import Grafana, take_org
 from wxbridge.pictures.allowed_hosts import Address, AllowList
+from wxbridge.pictures.placeholders import PLACEHOLDERS, placeholder_error, refuse_placeholder, requested_size
 
 MAX_REDIRECTS = 5
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
@@ -122,7 +116,7 @@ async def fetch(
             else:
                 body = await _get_from_web(_parse_url(url), limits)
             data, content_type = await asyncio.to_thread(imaging.checked, body, name, max_pixels=max_pixels)
-            refuse_placeholder(data)
+            refuse_placeholder(data, is_stored=requested_size(url) is None)
             await _refuse_own_placeholder(url, data, limits)
     except TimeoutError:
         raise PictureError(f"{name} could not be fetched within {deadline:g} s", retry=True) from None

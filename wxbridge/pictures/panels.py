@@ -16,8 +16,9 @@ from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.pictures import PageRequest, PanelAddress, PanelRequest, is_dashboard_uid, parse_panel_id
 from wxbridge.monitors.dashboards import Dashboards
-from wxbridge.monitors.grafana import PLACEHOLDERS, Grafana, placeholder_error
+from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.fetch import MAX_PICTURE_BYTES, fetch
+from wxbridge.pictures.placeholders import PLACEHOLDERS, placeholder_error
 
 WIDTH, HEIGHT, SCALE = 540, 320, 2
 """CSS pixels and pixels for each: as wide as a phone's screen, with Grafana's letters twice as large."""

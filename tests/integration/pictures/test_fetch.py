@@ -21,9 +21,10 @@ from yarl import URL
 from tests.fakes.grafana import PASSWORD, TOKEN, USER, png
 from wxbridge.config.types import GrafanaSettings
 from wxbridge.core.errors import PictureError
-from wxbridge.monitors.grafana import PLACEHOLDER_DIGESTS, Grafana
+from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.allowed_hosts import AllowList
 from wxbridge.pictures.fetch import fetch, read_file
+from wxbridge.pictures.placeholders import PLACEHOLDER_DIGESTS
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -376,9 +377,11 @@ async def test_a_placeholder_that_grafana_put_into_an_image_store_is_no_picture(
     site.bodies["/bucket/1.png"] = (picture, {})
     assert (await fetch(site.url + "/bucket/1.png", allow=HERE)).data == picture
     digest = hashlib.sha256(picture).hexdigest()
-    monkeypatch.setitem(PLACEHOLDER_DIGESTS, digest, "rendering_plugin_not_installed.png")
-    with pytest.raises(PictureError, match="Grafana has no image renderer"):
-        await fetch(site.url + "/bucket/1.png", allow=HERE)
+    for name, words in (("plugin_not_installed", "has no image renderer"), ("timeout_dark", "took too long")):
+        monkeypatch.setitem(PLACEHOLDER_DIGESTS, digest, f"rendering_{name}.png")
+        with pytest.raises(PictureError, match=f"Grafana.* {words}") as refused:
+            await fetch(site.url + "/bucket/1.png", allow=HERE)
+        assert not refused.value.retry, "what was stored stays what it is"
 
 
 # ---------------------------------------------------------------- data: URLs and files

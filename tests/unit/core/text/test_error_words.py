@@ -12,7 +12,7 @@ from tests.support import REPOSITORY
 from wxbridge.core.errors import PictureError
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import load_texts
-from wxbridge.monitors.grafana import PLACEHOLDERS, placeholder_error
+from wxbridge.pictures.placeholders import PLACEHOLDERS, placeholder_error
 
 
 @pytest.mark.parametrize(
