@@ -15,7 +15,7 @@ from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_main_job import legacy
 
 PICTURES = 10
-MAX_MB_AT_REST = 220
+MAX_MB_AT_REST = 150
 
 
 def tall_picture() -> bytes:

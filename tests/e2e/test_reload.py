@@ -11,7 +11,11 @@ from tests.support import free_port
 from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_main_job import legacy
 
-QUICKLY = {"wxbridge.config.watcher:QUIET_SECONDS": 0.1, "wxbridge.config.watcher:PATIENCE_SECONDS": 0.3}
+QUICKLY = {
+    "wxbridge.config.watcher:FILES_CHECK_SECONDS": 0.1,
+    "wxbridge.config.watcher:QUIET_SECONDS": 0.1,
+    "wxbridge.config.watcher:PATIENCE_SECONDS": 0.3,
+}
 """Where nobody writes slowly."""
 
 

@@ -21,8 +21,6 @@ def tell() -> None:
             break
         except OSError:
             time.sleep(0.05)
-    while "watchfiles" not in sys.modules:  # the last that a start imports
-        time.sleep(0.05)
     print(json.dumps(sorted(sys.modules)), flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
 

@@ -26,14 +26,12 @@ from wxbridge.core.text.i18n import Language, say
 
 log = structlog.get_logger()
 
-FILES_CHECK_SECONDS = 5.0
-"""Seconds after which the files are looked at though nothing was heard: network file systems tell nothing."""
+FILES_CHECK_SECONDS = 1.0
+"""Seconds between two looks at the files: a `stat` each, which network file systems and replaced links answer too."""
 QUIET_SECONDS = 0.4
 """Seconds in which the files must not change before they are read: editors write in several steps."""
 PATIENCE_SECONDS = 2.0
 """Seconds that a file may be wrong before that is told: it may be half written."""
-_PAUSE_SECONDS = 0.1
-"""Seconds between two looks, where something else in the folder changes all the time."""
 MAX_PROBLEMS_TOLD = 5
 SETTLED_NANOSECONDS = 2_000_000_000
 """After which a further change shows in the times of a file; before, two changes may have the same."""
@@ -118,20 +116,11 @@ class Reloader:
     async def run(self) -> None:
         """Watch the files and take over what is in them, until cancelled."""
         while True:
-            stop = asyncio.Event()
-            watcher = asyncio.create_task(_watch(self._files, self._patterns, self._bell, stop), name="watch files")
-            try:
-                watched = self._files, self._patterns
-                while watched == (self._files, self._patterns):
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(FILES_CHECK_SECONDS):
-                            await self._bell.wait()
-                    self._bell.clear()
-                    await self.look()
-                    await self._sleep(_PAUSE_SECONDS)
-            finally:
-                stop.set()
-                await asyncio.wait([watcher], timeout=1.0)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(FILES_CHECK_SECONDS):
+                    await self._bell.wait()
+            self._bell.clear()
+            await self.look()
 
     async def look(self) -> None:
         """Read the files where they changed, or somebody asked, once they are whole."""
@@ -280,29 +269,3 @@ def _hash_content(path: Path) -> str:
 def _read_settled(path: Path, _place: tuple[int, ...]) -> str:
     """The hash of a file that has not changed for a while: it is read once for each state that `stat` tells of."""
     return _hash_content(path)
-
-
-def _places(files: Iterable[Path], patterns: Iterable[str]) -> set[str]:
-    """What to watch: the files, and the folders that they and their links are in (files are renamed over)."""
-    found = {place for file in files for path in (file, file.resolve()) for place in (path.parent, path)}
-    for pattern in patterns:
-        folder = Path(pattern).parent
-        while any(sign in str(folder) for sign in "*?["):
-            folder = folder.parent
-        found.add(folder)
-    return {str(place.absolute()) for place in found if place.exists()}
-
-
-async def _watch(files: Sequence[Path], patterns: Sequence[str], bell: asyncio.Event, stop: asyncio.Event) -> None:
-    """Ring at every change of a file, and whatever else happens beside it, until told to stop."""
-    from watchfiles import awatch
-
-    try:
-        places = await asyncio.to_thread(_places, files, patterns)
-        async for _ in awatch(
-            *places, watch_filter=None, recursive=False, step=50, debounce=500, rust_timeout=500, stop_event=stop
-        ):
-            bell.set()
-    except (OSError, RuntimeError) as error:
-        # No more watches to be had, say: the look every few seconds remains.
-        log.warning("the configuration cannot be watched, it is looked at now and then", error=str(error))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -220,16 +221,33 @@ async def test_a_new_file_that_a_pattern_finds_is_noticed(desk: Desk) -> None:
     assert [len(config.routes) for config in desk.taken] == [0, 1]
 
 
-def test_the_folders_behind_links_and_patterns_are_watched(tmp_path: Path) -> None:
-    for name in ("real", "etc", "etc/conf.d"):
+def test_another_file_behind_a_link_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "SETTLED_NANOSECONDS", -1)
+    for name, text in (("one", FIRST), ("two", SECOND)):
         (tmp_path / name).mkdir()
-    (tmp_path / "real" / "jobs.yaml").write_text("")
-    link = tmp_path / "etc" / "jobs.yaml"
-    link.symlink_to(tmp_path / "real" / "jobs.yaml")
-    places = watcher._places([link], [str(tmp_path / "etc" / "conf.d" / "*.yaml")])
-    assert places == {
-        str(tmp_path / place) for place in ("etc", "etc/jobs.yaml", "real", "real/jobs.yaml", "etc/conf.d")
-    }
+        (tmp_path / name / "jobs.yaml").write_text(text)
+    data, link = tmp_path / "data", tmp_path / "jobs.yaml"
+    data.symlink_to("one")
+    link.symlink_to("data/jobs.yaml")
+    before = watcher._fingerprint([link], [])
+    data.unlink()
+    data.symlink_to("two")
+    assert watcher._fingerprint([link], []) != before
+
+
+async def test_the_files_are_looked_at_again_and_again(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watcher, "FILES_CHECK_SECONDS", 0.01)
+    looks: asyncio.Queue[None] = asyncio.Queue()
+
+    async def look() -> None:
+        looks.put_nowait(None)
+
+    monkeypatch.setattr(desk.reloader, "look", look)
+    running = asyncio.create_task(desk.reloader.run())
+    async with asyncio.timeout(60):
+        for _ in range(3):
+            await looks.get()
+    running.cancel()
 
 
 def test_a_settled_file_is_not_read_again_while_something_else_in_its_folder_grows(
