@@ -27,7 +27,6 @@ from wxbridge.alerts.templates import Templates
 from wxbridge.bot.dispatcher import CommandDispatcher
 from wxbridge.bot.services import CommandServices, CommandSettings
 from wxbridge.channels.manager import ChannelManager, ChannelSetup, find_plugin, settings_of_lane
-from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.config.types import Pace, TargetSettings
 from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
@@ -71,11 +70,12 @@ log = structlog.get_logger()
 
 
 def all_targets(config: Config) -> dict[str, TargetSettings]:
-    """Give the configured targets, and `master` where the wechat section names one."""
+    """Give the configured targets, and `master` where the section wechat or ilink names one."""
     targets = dict(config.targets)
-    wechat = config.section("wechat")
-    if MASTER not in targets and wechat and wechat.master:
-        targets[MASTER] = WechatTarget(contact=wechat.master)
+    for section, address in (("wechat", "contact"), ("ilink", "person")):
+        settings = config.section(section)
+        if MASTER not in targets and settings and settings.master:
+            targets[MASTER] = registry.CHANNELS[section].target(**{address: settings.master})
     return targets
 
 

@@ -56,6 +56,7 @@ class PluginTable(UserDict[str, Plugin]):
 CHANNELS: PluginTable[ChannelPlugin] = PluginTable(
     {
         "wechat": "channels.wechat.plugin:PLUGIN",
+        "ilink": "channels.ilink.plugin:PLUGIN",
         "wecom_robot": "channels.wecom.robot:PLUGIN",
         "wecom_app": "channels.wecom.app:PLUGIN",
         "wecom_bot": "channels.wecom_bot.plugin:PLUGIN",

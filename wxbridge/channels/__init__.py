@@ -11,6 +11,7 @@ from wxbridge.config.types import Section, TargetSettings
 from wxbridge.core.database import Database
 from wxbridge.core.findings import Finding
 from wxbridge.core.model import Capabilities, Channel
+from wxbridge.core.text.i18n import Language
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class ChannelContext:
     """Queue a line for the person in charge."""
     lane: str = ""
     """Which of the channel's accounts it is about: `TargetSettings.lane` of its targets."""
+    language: Language = "en"
+    """Of what the channel itself says in a chat."""
 
 
 @dataclass(frozen=True)

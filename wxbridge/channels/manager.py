@@ -217,6 +217,7 @@ class ChannelManager:
             targets={name: target for name, target in targets.items() if target.lane() == lane},
             tell_master=self._operators.tell_or_log,
             lane=lane,
+            language=config.language,
         )
 
     def _kept(self, lane: str, context: ChannelContext) -> Channel | None:
@@ -320,6 +321,8 @@ class ChannelManager:
             log.error("the gateway's login code is too long for a QR code", length=len(code))  # noqa: TRY400
             return
         print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
+        if code.startswith("https://"):
+            print(f"For {lane}; or open it there: {code}", flush=True)  # noqa: T201
         now, interval = time.monotonic(), announcements.CODE_INTERVAL_SECONDS
         if now - self._code_sent_at.get(lane, -interval) >= interval:
             self._code_sent_at[lane] = now

@@ -34,6 +34,7 @@ COMMANDS = {
     ),
     "rooms": ("people:rooms", "List the rooms that the account is in, with their ids."),
     "contacts": ("people:contacts", "List the account's contacts, with their ids."),
+    "login": ("login:login", "Have a person scan a QR code, so that the bridge may write to them in personal WeChat."),
     "send": (
         "alerts:send",
         "Send a text, a picture, or both, through the outbox, and wait until the bridge has delivered it.",

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, config_path, fail, local, read_config, say, show
+from wxbridge.cli.common import (
+    FAILED,
+    WRONG_USAGE,
+    ConfigOption,
+    JsonOption,
+    config_path,
+    fail,
+    local,
+    read_config,
+    say,
+    show,
+)
 from wxbridge.config.schema import LOOPBACK, Config
 from wxbridge.core import logging
 from wxbridge.core.errors import ConfigError
@@ -99,16 +110,29 @@ def demo(
     auto_scan: Annotated[bool, typer.Option("--auto-scan", help="Log in without anybody scanning.")] = False,  # noqa: FBT002
     page_port: Annotated[int, typer.Option(help="Of the simulator's chat page.")] = 8789,
     gateway_port: Annotated[int, typer.Option(help="Of the simulator's gateway.")] = 8788,
+    channel: Annotated[
+        str, typer.Option(help="`wechat` for rooms by a gateway, `ilink` for a private chat.")
+    ] = "wechat",
     log_format: LogFormatOption = "auto",
     log_level: LogLevelOption = "info",
 ) -> None:
     """Run the bridge against the simulator that ships with it. A real gateway is never touched."""
+    if channel not in ("wechat", "ilink"):
+        raise fail(f"--channel {channel}: it is `wechat` or `ilink`", WRONG_USAGE)
     _begin_service(log_format, log_level)
     endpoint = f"127.0.0.1:{gateway_port}"
 
     def load() -> Config:
         return _demo_config(config, endpoint, page_port)
 
+    if channel == "ilink":
+        from wxbridge.cli import ilink_demo
+
+        async def serve() -> None:
+            await ilink_demo.serve(load, page_port, _start, _stop_signals(), auto_scan=auto_scan)
+
+        asyncio.run(serve())
+        return
     asyncio.run(_demo(load(), load, auto_scan=auto_scan, page_port=page_port, gateway_port=gateway_port))
 
 
@@ -260,6 +284,10 @@ def _check_around(settings: Config) -> None:
     say(f"{len(findings)} things looked at around it: {verdict}")
 
 
+_WELL = ("running", "waiting", "online", "waiting_for_word")
+"""Words for parts of which nobody has to mend anything."""
+
+
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well."""
     from wxbridge.cli.common import with_database
@@ -289,7 +317,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
 
     rows = with_database(config, read)
     show(rows, as_json=as_json, columns=("part", "state", "detail", "since"), empty="")
-    if rows[0]["state"] != "running" or any(row["state"] not in ("running", "online", "waiting") for row in rows):
+    if rows[0]["state"] != "running" or any(row["state"] not in _WELL for row in rows):
         raise typer.Exit(FAILED)
 
 

@@ -500,7 +500,7 @@ def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator
     """Find names that nothing answers to, and what can never run; on raw data, so that all errors come at once."""
     targets = _list_entries(data.get("targets"))
     known = {str(name) for (name,), _ in targets}
-    if isinstance(data.get("wechat"), dict) and data["wechat"].get("master"):
+    if any(isinstance(data.get(section), dict) and data[section].get("master") for section in ("wechat", "ilink")):
         known.add("master")
     intervals = data.get("time_intervals")
     times = set(map(str, intervals)) if isinstance(intervals, dict) else set()

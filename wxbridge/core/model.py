@@ -319,7 +319,14 @@ class ChannelState(StrEnum):
     UNAUTHORISED = "unauthorised"
     TAKEN_OVER = "taken_over"
     UNREACHABLE = "unreachable"
+    WAITING_FOR_WORD = "waiting_for_word"
+    """Logged in, but the service lets nobody be written to before they write themselves."""
     STOPPED = "stopped"
+
+    @property
+    def is_well(self) -> bool:
+        """Whether nobody has to mend anything, though it may be that nothing can be sent."""
+        return self in (ChannelState.ONLINE, ChannelState.WAITING_FOR_WORD)
 
 
 @dataclass(frozen=True)
@@ -396,6 +403,14 @@ class ProvableChannel(Protocol):
 
     async def prove_alive(self, address: Any) -> None:
         """Return once what a target's address needs has answered something. Raises `Offline` where it does not."""
+
+
+@runtime_checkable
+class ReservingChannel(Protocol):
+    """A channel that may send little, and keeps the last of it for what is most important."""
+
+    def check_priority(self, priority: int) -> None:
+        """Raise a `SendError` where a message of this priority may not go now, though others may."""
 
 
 @runtime_checkable

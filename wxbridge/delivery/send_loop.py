@@ -31,6 +31,7 @@ from wxbridge.core.model import (
     PictureFile,
     ProvableChannel,
     Receipt,
+    ReservingChannel,
     Text,
 )
 from wxbridge.core.text.i18n import say
@@ -272,6 +273,8 @@ class SendLoop:
         self._next.pop(message.target, None)
         try:
             channel, address = self._lane.channel, self._lane.targets[message.target].address(message.recipient)
+            if isinstance(channel, ReservingChannel):
+                channel.check_priority(message.priority)
             if message.maybe_sent and isinstance(channel, ProvableChannel):
                 await channel.prove_alive(address)
             if caption := await self._captions.caption_of(message):

@@ -12,7 +12,7 @@ from typing import Any
 from aiohttp import web
 
 from wxbridge.channels import qr_code
-from wxbridge.core.model import ChannelState, ChannelStatus
+from wxbridge.core.model import ChannelStatus
 from wxbridge.delivery.backlog import describe_backlog
 from wxbridge.web.auth import ACCESS
 from wxbridge.web.responses import IN_CONSOLE
@@ -49,12 +49,13 @@ async def show_readiness(request: web.Request) -> web.Response:
         services.health.is_database_well(), describe_backlog(services.outbox, oldest=oldest, now=time.time())
     )
     statuses = services.channels.statuses()
-    online = {name: status.state is ChannelState.ONLINE for name, status in statuses.items()}
-    ready = well and (request.query.get("channels") != "all" or all(online.values()))
+    ready = well and (
+        request.query.get("channels") != "all" or all(status.state.is_well for status in statuses.values())
+    )
     parts: dict[str, Any] = {"database": {"ok": well}, "outbox": backlog}
     for name, status in statuses.items():
         parts[name] = {
-            "ok": online[name],
+            "ok": status.state.is_well,
             "state": status.state.value,
             "since": status.since.isoformat(),
             "detail": status.detail,

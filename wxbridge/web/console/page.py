@@ -19,7 +19,6 @@ from wxbridge.core.errors import BadBody
 from wxbridge.core.findings import Finding
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.pictures import Theme
-from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
 from wxbridge.core.ttl_cache import TTLCache
@@ -90,10 +89,6 @@ class PageVisit:
     def whole(self, at: float | datetime) -> str:
         """Write a moment with its date and its zone."""
         return f"{self.local(at):%Y-%m-%d %H:%M:%S %Z}"
-
-    def error(self, text: str) -> str:
-        """Tell an error in the reader's language."""
-        return tell_error(text, self.language)
 
     def lasted(self, seconds: float) -> str:
         """Write a duration as people do."""

@@ -46,7 +46,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     wanted = visit.query.get("text", "").strip()
     found = [each for each in overview.alerts if not wanted or wanted.lower() in _words(each)]
     pictures = await _preview_pictures(visit, found[:MAX_SHOWN])
-    missing = [visit.say("alerts.missing", name=name, why=visit.error(why)) for name, why in overview.missing.items()]
+    missing = [visit.say("alerts.missing", name=name, why=why) for name, why in overview.missing.items()]
     return {
         "form": None,
         "alerts": [_describe_alert(visit, each, each.key in pictures) for each in found[:MAX_SHOWN]],

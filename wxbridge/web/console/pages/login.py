@@ -12,7 +12,7 @@ from wxbridge.core.text.i18n import has_text
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
 GOOD = (ChannelState.ONLINE,)
-SOON = (ChannelState.STARTING, ChannelState.CONNECTING, ChannelState.SCANNED)
+SOON = (ChannelState.STARTING, ChannelState.CONNECTING, ChannelState.SCANNED, ChannelState.WAITING_FOR_WORD)
 
 
 def choose_tone(state: ChannelState) -> str:

@@ -1,0 +1,125 @@
+"""Personal WeChat without a gateway: real bridges and commands against the iLink that ships with wxbridge."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+
+from tests.e2e.bridge_harness import BridgeHarness, BridgeProcess
+from tests.e2e.test_main_job import legacy
+from tests.support import free_port, wait_until
+from wxbridge.simulator.ilink.server import IlinkServer
+
+PERSON = "张三"
+
+
+@pytest_asyncio.fixture
+async def ilink() -> AsyncIterator[IlinkServer]:
+    async with IlinkServer(poll_seconds=1.0) as server:
+        yield server
+
+
+def write(harness: BridgeHarness, ilink: IlinkServer) -> Path:
+    path = harness.directory / "jobs.yaml"
+    path.write_text(
+        f"""\
+server: {{listen: "127.0.0.1:0"}}
+ilink: {{people: [{PERSON}, 李四], master: {PERSON}, url: "{ilink.url}", cdn: "{ilink.cdn}", pace: none}}
+targets:
+  zhang: {{channel: ilink, person: {PERSON}, commands: true, fallback: term, failover_after: 1s, digest_count: 5}}
+  term: {{channel: console}}
+routes: [{{to: [zhang]}}]
+""",
+        encoding="utf-8",
+    )
+    return path
+
+
+async def start(harness: BridgeHarness, path: Path) -> BridgeProcess:
+    bridge = BridgeProcess(path, harness.launcher, harness.constants)
+    harness.processes.append(bridge)
+    return await bridge.start()
+
+
+def read_phone(ilink: IlinkServer) -> list[str]:
+    return [one.text or "[picture]" for one in ilink.state.find_phone(PERSON).chat if one.from_bot]
+
+
+async def test_a_scan_beside_the_running_bridge_and_a_word_open_the_way_until_the_window_closes(
+    harness: BridgeHarness, ilink: IlinkServer
+) -> None:
+    path = write(harness, ilink)
+    bridge = await start(harness, path)
+    lane = f"ilink:{PERSON}"
+    await bridge.event("ilink state", channel=lane, state="waiting_for_scan")
+    logging_in = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "wxbridge", "login", PERSON, "-c", str(path),
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=os.environ | {"LANG": "C.UTF-8"},
+    )  # fmt: skip
+    assert logging_in.stdin
+    # The bridge shows codes of its own for both people: the newest is the command's.
+    await wait_until(lambda: len(ilink.state.codes) >= 3)
+    newest = list(ilink.state.codes)[-1]
+    ilink.state.scan(PERSON, newest, digits="2468")
+    logging_in.stdin.write(b"1111\n2468\n")
+    await wait_until(lambda: ilink.state.codes[newest].status == "scaned")
+    ilink.state.confirm(newest)
+    out, _ = await logging_in.communicate()
+    assert logging_in.returncode == 0
+    printed = out.decode()
+    assert "▄" in printed
+    assert f"{ilink.url}/q/x?qrcode={newest}" in printed
+    assert "Wrong digits" in printed
+    assert "write any word" in printed
+    await bridge.event("ilink state", channel=lane, state="waiting_for_word")
+    assert (await bridge.get("/readyz?channels=all"))[0] == 503, "李四 has not scanned"
+
+    # Nothing reaches the person before their first word; the fallback tells it meanwhile.
+    assert (await bridge.post(legacy("too early")))[0] == 202
+    await bridge.printed("too early")
+    assert read_phone(ilink) == []
+    ilink.state.say(PERSON, "你好")
+    await bridge.event("ilink state", channel=lane, state="online")
+    await wait_until(lambda: "hello master!" in read_phone(ilink))
+    await bridge.post(legacy("at home"))
+    await wait_until(lambda: any("at home" in text for text in read_phone(ilink)))
+    assert not any("too early" in text for text in read_phone(ilink)), "told once"
+
+    # A restart needs no scan, also after a kill.
+    await bridge.kill()
+    bridge = await start(harness, path)
+    await bridge.event("ilink state", channel=lane, state="online")
+    ilink.state.offset += 90_000
+    await bridge.event("ilink state", channel=lane, state="waiting_for_word")
+    await bridge.post(legacy("in the night"))
+    await bridge.printed("in the night")
+    status, out, _ = await harness.command("status", config=path)
+    assert status == 1, "李四 is not logged in"
+    assert "waiting_for_word" in out
+    for token in (phone.login.token for phone in ilink.state.phones.values() if phone.login):
+        assert token not in out
+        assert token not in str(bridge.logs)
+
+
+async def test_the_demo_shows_the_private_chat(tmp_path: Path) -> None:
+    page, listen = free_port(), free_port()
+    demo = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "wxbridge", "demo", "--channel", "ilink", "--auto-scan", "--page-port", str(page),
+        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+        env=os.environ | {"WXBRIDGE_LISTEN": f"127.0.0.1:{listen}", "PYTHONUNBUFFERED": "1",
+                          "INSPECTION_CRON": "0 0 1 1 *", "CHART_CRON": "0 0 1 1 *"},
+    )  # fmt: skip
+    assert demo.stdout
+    try:
+        async with asyncio.timeout(60):
+            while "[WeChat] 张三: hello master!" not in (line := (await demo.stdout.readline()).decode()):
+                assert line, "it has ended"
+    finally:
+        demo.terminate()
+        await demo.communicate()
+    assert demo.returncode == 0

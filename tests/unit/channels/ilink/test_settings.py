@@ -1,0 +1,47 @@
+"""jobs.yaml: what of ilink is taken, and what is refused with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from wxbridge import registry
+from wxbridge.app import all_targets
+from wxbridge.config.schema import load
+from wxbridge.core.errors import ConfigError
+
+CONFIG = """\
+server: {listen: "127.0.0.1:0"}
+ilink: {people: [张三, 李四]}
+targets:
+  zhang: {channel: ilink, person: 张三}
+routes: [{to: [zhang]}]
+"""
+
+
+def test_a_person_is_a_target_and_may_be_the_master(config_file: Callable[[str], Path]) -> None:
+    config = load(config_file(CONFIG), registry.plugin_settings(), {})
+    assert config.targets["zhang"].lane() == "ilink:张三"
+    named = load(config_file(CONFIG.replace("李四]", "李四], master: 李四")), registry.plugin_settings(), {})
+    assert all_targets(named)["master"].lane() == "ilink:李四"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("person: 张三", "room: 技术讨论群", 4, "no rooms"),
+        ("person: 张三", "person: 王五", 4, "ilink.people: 王五"),
+        (", person: 张三", "", 4, "`person` is missing"),
+        ("[张三, 李四]", "[张三, 李四], url: 'http://example.com'", 2, "in the clear"),
+        ("[张三, 李四]", "[张三], master: 王五", 2, "none of `people`"),
+    ],
+)
+def test_what_cannot_be_is_told_with_its_line(
+    config_file: Callable[[str], Path], old: str, new: str, line: int, words: str
+) -> None:
+    with pytest.raises(ConfigError) as error:
+        load(config_file(CONFIG.replace(old, new)), registry.plugin_settings(), {})
+    assert f"jobs.yaml:{line}:" in str(error.value)
+    assert words in str(error.value)

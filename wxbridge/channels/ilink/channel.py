@@ -1,0 +1,469 @@
+"""The ilink channel: one person's login, what they write, and what is written to them while their window is open."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import secrets
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from wxbridge.channels import ChannelContext
+from wxbridge.channels.connected import Backoff, SeenIds, StatusTracker
+from wxbridge.channels.ilink.client import (
+    DEAD_LOGIN,
+    TEXT_ITEM,
+    Credentials,
+    IlinkClient,
+    IlinkFault,
+    IlinkRefusal,
+)
+from wxbridge.channels.ilink.inbound import IlinkMessage, read_message
+from wxbridge.channels.ilink.login import POLL_SECONDS, log_in
+from wxbridge.channels.ilink.settings import CAPABILITIES, IlinkSettings, IlinkTarget
+from wxbridge.channels.ilink.store import PersonState, PersonStore
+from wxbridge.channels.ilink.window import ASK_AT_LEFT, RESERVED_MESSAGES
+from wxbridge.core.errors import Offline, Permanent, SendError, StorageError, Throttled, Transient, Unknown
+from wxbridge.core.model import (
+    ChannelState,
+    ChannelStatus,
+    Inbound,
+    OnInbound,
+    OnStatus,
+    Outgoing,
+    Priority,
+    Receipt,
+    Text,
+)
+from wxbridge.core.text.i18n import Language, say
+
+log = structlog.get_logger()
+
+STORED_LOGIN_SECONDS = 5.0
+"""Between looks for a login that another process has stored."""
+LOOK_AT_WINDOW_SECONDS = 60.0
+MAX_UNSHOWN_SENDS = 3
+"""How often one message is sent that the service takes and does not show."""
+RATE_PAUSE_SECONDS = 300.0
+UNSHOWN_PAUSE_SECONDS = 60.0
+RESERVED_RETRY_SECONDS = 5.0
+_REPEAT_PAUSE_SECONDS = 1.0
+_CLOSED_WORDS = ("prepare failed", "unknown error")
+_RATE_WORDS = ("rate limited", "freq limit")
+_CLOSED_CODES, _RATE_CODES = (-3,), (-12,)
+_BAD_REQUEST = -2
+_MAX_REMEMBERED = 200
+
+
+@dataclass(frozen=True)
+class IlinkTiming:
+    """Seconds between tries; tests have shorter ones."""
+
+    poll: float = POLL_SECONDS
+    backoff: float = 2.0
+    backoff_most: float = 60.0
+
+
+class IlinkChannel:
+    """One person; implements `model.Channel`. The context's lane (`ilink:NAME`) says who.
+
+    ONLINE while the person may be written to. WAITING_FOR_WORD where they have not written for too long, or too much
+    was written to them: messages wait as in an outage, and the fallback takes over.
+    """
+
+    capabilities = CAPABILITIES
+
+    def __init__(
+        self, context: ChannelContext, timing: IlinkTiming | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        if not isinstance(context.settings, IlinkSettings):
+            raise TypeError("the section ilink is missing")
+        self._settings: IlinkSettings = context.settings
+        self._context = context
+        self._person = context.lane.partition(":")[2]
+        self._timing = timing or IlinkTiming()
+        self._clock = clock
+        self._client = IlinkClient(self._settings)
+        self._store = PersonStore(context.database, self._person)
+        self._state = PersonState()
+        self._status = StatusTracker("ilink", channel=context.lane)
+        self._seen = SeenIds()
+        self._inbox: asyncio.Queue[IlinkMessage] = asyncio.Queue()
+        self._digits: asyncio.Future[str] | None = None
+        self._unshown: OrderedDict[str, int] = OrderedDict()
+        self._logged_out = asyncio.Event()
+
+    @property
+    def status(self) -> ChannelStatus:
+        """The present state."""
+        return self._status.current
+
+    @property
+    def language(self) -> Language:
+        """In which the person is asked to write."""
+        return self._context.language
+
+    # ------------------------------------------------ another configuration
+
+    def keeps(self, context: ChannelContext) -> bool:
+        """Tell whether the login can go on: the same person at the same place."""
+        new = context.settings
+        if not isinstance(new, IlinkSettings) or context.lane != self._context.lane:
+            return False
+        return (new.url, new.cdn, new.client_version) == (
+            self._settings.url, self._settings.cdn, self._settings.client_version,
+        )  # fmt: skip
+
+    def adopt(self, context: ChannelContext) -> None:
+        """Go on with other targets and limits; only where it `keeps`."""
+        if isinstance(context.settings, IlinkSettings):
+            self._settings, self._context = context.settings, context
+            self._show_window()
+
+    # ------------------------------------------------ staying logged in
+
+    async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:
+        """Stay logged in until cancelled; `on_inbound` is awaited for one message after the other."""
+        self._status.listener = on_status
+        tasks = [
+            asyncio.create_task(self._hear(on_inbound), name=f"{self._context.lane} hear"),
+            asyncio.create_task(self._watch_window(), name=f"{self._context.lane} window"),
+        ]
+        backoff = Backoff(self._timing.backoff, self._timing.backoff_most)
+        try:
+            await self._load()
+            while True:
+                self._logged_out.clear()
+                if self._state.credentials is None:
+                    await self._log_in()
+                try:
+                    await self._poll(backoff)
+                except StorageError as error:
+                    log.warning("ilink state not written", channel=self._context.lane, error=str(error))
+                    await asyncio.sleep(backoff.next_pause())
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks, timeout=1.0)
+            if self._state.credentials is not None:
+                with suppress(IlinkFault, IlinkRefusal, TimeoutError):
+                    async with asyncio.timeout(1.0):
+                        await self._client.notify(self._state.credentials, is_start=False)
+            await self._client.close()
+            self._status.set(ChannelState.STOPPED)
+
+    async def _load(self) -> None:
+        while True:
+            try:
+                self._state = await self._store.load()
+            except StorageError as error:
+                log.warning("ilink state not read", channel=self._context.lane, error=str(error))
+                await asyncio.sleep(self._timing.backoff)
+            else:
+                return
+
+    async def _log_in(self) -> None:
+        """Show codes until the person has confirmed one, here or in another process."""
+        self._status.set(ChannelState.CONNECTING, detail=f"asking {self._settings.url} for a code")
+        here = asyncio.create_task(log_in(self._client, self, poll_seconds=self._timing.poll))
+        elsewhere = asyncio.create_task(self._find_stored_login())
+        try:
+            done, _ = await asyncio.wait((here, elsewhere), return_when=asyncio.FIRST_COMPLETED)
+            if elsewhere in done:
+                self._state = elsewhere.result()
+            else:
+                self._state = self._state.logged_in(here.result())
+                await self._insist()
+        finally:
+            for task in (here, elsewhere):
+                task.cancel()
+            await asyncio.wait((here, elsewhere), timeout=1.0)
+        if self._state.credentials is not None:
+            with suppress(IlinkFault, IlinkRefusal):
+                await self._client.notify(self._state.credentials, is_start=True)
+
+    async def _find_stored_login(self) -> PersonState:
+        """Wait until another process has stored a login."""
+        while True:
+            await asyncio.sleep(min(STORED_LOGIN_SECONDS, self._timing.poll))
+            with suppress(StorageError):
+                found = await self._store.load()
+                if found.credentials is not None:
+                    return found
+
+    async def _insist(self) -> None:
+        """Store the state, however long it takes: a login that is lost would need another scan."""
+        while True:
+            try:
+                await self._store.save(self._state)
+            except StorageError as error:
+                log.warning("ilink state not written", channel=self._context.lane, error=str(error))
+                await asyncio.sleep(self._timing.backoff)
+            else:
+                return
+
+    async def _poll(self, backoff: Backoff) -> None:
+        """Hear what the person writes, until the login is over. Raises `StorageError`."""
+        self._show_window()
+        seconds = self._timing.poll
+        while (login := self._state.credentials) is not None and not self._logged_out.is_set():
+            if await self._was_replaced(login):
+                return
+            try:
+                updates = await self._client.read_updates(login, self._state.cursor, seconds)
+            except IlinkRefusal as error:
+                if error.code == DEAD_LOGIN:
+                    await self._end_login()
+                    return
+                await self._wait_unreachable(f"iLink refuses to be asked: {error}", backoff)
+                continue
+            except IlinkFault as error:
+                await self._wait_unreachable(str(error), backoff)
+                continue
+            backoff.reset()
+            seconds = min(updates.poll_seconds or seconds, self._timing.poll)
+            await self._take(updates.messages, updates.cursor)
+            self._show_window()
+
+    async def _was_replaced(self, login: Credentials) -> bool:
+        """Take over a newer login that another process has stored."""
+        stored = await self._store.load()
+        if stored.credentials is None or stored.credentials == login:
+            return False
+        self._state = stored
+        return True
+
+    async def _wait_unreachable(self, why: str, backoff: Backoff) -> None:
+        if backoff.failures:
+            self._status.set(ChannelState.UNREACHABLE, detail=why)
+        await asyncio.sleep(backoff.next_pause())
+
+    async def _end_login(self) -> None:
+        """The token is dead: another scan is needed."""
+        self._state = self._state.logged_out()
+        self._logged_out.set()
+        detail = "iLink has ended the login (the person may have bound another program): a new scan is needed"
+        self._status.set(ChannelState.LOGGED_OUT, detail=detail)
+        await self._insist()
+
+    # ------------------------------------------------ the login's view
+
+    def show_code(self, address: str) -> None:
+        """Show the code wherever codes are shown."""
+        detail = f"{self._person} has to scan the code with WeChat"
+        self._status.set(ChannelState.WAITING_FOR_SCAN, detail=detail, qrcode=address)
+
+    def show_scanned(self) -> None:
+        """Say that the tap is awaited."""
+        self._status.set(ChannelState.SCANNED, detail=f"{self._person} has to confirm on the phone")
+
+    def show_failure(self, why: str) -> None:
+        """Say why there is no code."""
+        self._status.set(ChannelState.UNREACHABLE, detail=why)
+
+    async def ask_digits(self, *, is_wrong: bool) -> str:
+        """Wait until somebody types the digits of the phone; see `type_digits`."""
+        wrong = "the digits were wrong; " if is_wrong else ""
+        detail = f"{wrong}the phone shows digits: type them on the login page, or run `wxbridge login {self._person}`"
+        self._status.set(ChannelState.SCANNED, detail=detail)
+        self._digits = asyncio.get_running_loop().create_future()
+        return await self._digits
+
+    def type_digits(self, digits: str) -> bool:
+        """Take the digits that the phone shows; False where nobody has asked for them."""
+        if self._digits is None or self._digits.done():
+            return False
+        self._digits.set_result(digits.strip())
+        return True
+
+    # ------------------------------------------------ what the person writes
+
+    async def _take(self, raw: tuple[dict[str, Any], ...], cursor: str) -> None:
+        """Take the messages of a poll, and store the place behind them. Raises `StorageError`."""
+        login = self._state.credentials
+        state = replace(self._state, cursor=cursor)
+        news = []
+        for message in filter(None, map(read_message, raw)):
+            if login is None or message.user_id != login.user_id or not self._seen.add(message.id):
+                continue
+            token = message.context_token or state.context_token
+            state = replace(state, context_token=token, window=state.window.opened(self._clock()))
+            news.append(message)
+        if state != self._state:
+            await self._store.save(state)
+            self._state = state
+        for message in news:
+            self._inbox.put_nowait(message)
+
+    async def _hear(self, on_inbound: OnInbound) -> None:
+        while True:
+            message = await self._inbox.get()
+            log.info(
+                "message", room=None, topic=None, sender=message.user_id, name=self._person, text=message.text,
+                channel=self._context.lane,
+            )  # fmt: skip
+            if not message.text:
+                continue
+            typing = asyncio.create_task(self._show_typing())
+            try:
+                await on_inbound(
+                    Inbound(
+                        channel=self._context.lane, id=message.id, sender_id=message.user_id, sender_name=self._person,
+                        room_id=None, room_topic=None, text=message.text, mentioned=True, at=message.at,
+                    )
+                )  # fmt: skip
+            except Exception:
+                log.exception("message not handled", id=message.id)
+            finally:
+                typing.cancel()
+
+    async def _show_typing(self) -> None:
+        login = self._state.credentials
+        with suppress(IlinkFault, IlinkRefusal):
+            if login is not None:
+                await self._client.show_typing(login, self._state.context_token, is_on=True)
+
+    def targets_of(self, inbound: Inbound) -> tuple[str, ...]:  # noqa: ARG002 - there is one chat
+        """Give the targets that mean the chat with this person."""
+        return tuple(name for name, target in self._context.targets.items() if isinstance(target, IlinkTarget))
+
+    # ------------------------------------------------ the window
+
+    def _left(self) -> int:
+        return self._state.window.left(self._clock(), self._settings.window, self._settings.window_messages)
+
+    def _show_window(self) -> None:
+        """Show whether the person may be written to."""
+        login = self._state.credentials
+        if login is None:
+            return
+        account = f"{self._person} ({login.bot_id})"
+        if self._left():
+            self._status.set(ChannelState.ONLINE, account=account)
+        else:
+            detail = f"waiting for {self._person} to write: WeChat lets the bot answer for a day, ten messages at most"
+            self._status.set(ChannelState.WAITING_FOR_WORD, detail=detail, account=account)
+
+    async def _watch_window(self) -> None:
+        """Notice that the window has closed, and ask the person to write before it does."""
+        while True:
+            await asyncio.sleep(min(LOOK_AT_WINDOW_SECONDS, self._timing.poll))
+            if self._status.current.state not in (ChannelState.ONLINE, ChannelState.WAITING_FOR_WORD):
+                continue
+            self._show_window()
+            if self._left() > RESERVED_MESSAGES and self._state.window.asks_for_silence(self._clock()):
+                await self._ask_to_write()
+
+    async def _ask_to_write(self) -> None:
+        try:
+            self._state = replace(self._state, window=self._state.window.noted_asking())
+            await self._deliver({"type": TEXT_ITEM, "text_item": {"text": say("ilink.write", self.language)}}, "")
+        except (SendError, StorageError) as error:
+            log.info("nobody was asked to write", channel=self._context.lane, error=str(error))
+
+    def check_priority(self, priority: int) -> None:
+        """Raise `Offline` where what is left is kept for what is more important."""
+        if self._left() > RESERVED_MESSAGES or priority <= Priority.CRITICAL:
+            return
+        raise Offline(
+            f"the last message that {self._person} may get until they write is kept for critical alerts",
+            retry_after=RESERVED_RETRY_SECONDS,
+        )
+
+    # ------------------------------------------------ sending
+
+    async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:  # noqa: ARG002
+        """Send a text or picture to the person.
+
+        Raises:
+            Offline: not logged in, or the window is closed: nothing was sent.
+            Unknown: no clear answer, twice.
+            Throttled, Transient, Permanent: what the service's answer means.
+        """
+        login = self._state.credentials
+        if login is None or not self._status.is_online or not self._left():
+            raise Offline(f"{self._person} cannot be written to ({self._status.describe()})")
+        if isinstance(body, Text):
+            text = body.text
+            if self._left() == ASK_AT_LEFT + 1:
+                asking = f"\n\n{say('ilink.write', self.language)}"
+                text += asking if len(text) + len(asking) <= CAPABILITIES.text_limit else ""
+            return await self._deliver({"type": TEXT_ITEM, "text_item": {"text": text}}, body.text)
+        content = await asyncio.to_thread(Path(body.path).read_bytes)
+        try:
+            item = await self._client.upload_picture(login, content)
+        except IlinkFault as error:
+            raise Transient(str(error)) from error
+        except IlinkRefusal as error:
+            raise await self._refused(error) from error
+        return await self._deliver(item, hashlib.sha256(content).hexdigest())
+
+    async def _deliver(self, item: dict[str, Any], content: str) -> Receipt:
+        """Send an item; a lost answer is asked for once more, with the same id, which the service takes once."""
+        login, client_id = self._state.credentials, secrets.token_hex(16)
+        if login is None:
+            raise Offline(f"{self._person} is logged out")
+        for is_last in (False, True):
+            try:
+                message_id = await self._client.send_item(login, item, client_id, self._state.context_token)
+            except IlinkRefusal as error:
+                raise await self._refused(error) from error
+            except IlinkFault as error:
+                if not error.was_sent:
+                    raise Offline(str(error)) from error
+                if is_last:
+                    await self._note_sent()
+                    raise Unknown(str(error)) from error
+                await asyncio.sleep(_REPEAT_PAUSE_SECONDS)
+            else:
+                break
+        if not message_id:
+            # After a lost answer this says nothing: the service takes an id once.
+            if is_last:
+                await self._note_sent()
+                raise Unknown("iLink's answer was lost, and the second one says nothing")
+            raise self._note_unshown(content)
+        await self._note_sent()
+        return Receipt(message_id)
+
+    def _note_unshown(self, content: str) -> SendError:
+        """Count a message that was taken and, as far as is known, not shown; after the third time it is given up."""
+        key = hashlib.sha256(content.encode()).hexdigest()
+        count = self._unshown.pop(key, 0) + 1
+        why = "iLink took the message and gave it no id: WeChat does not show it"
+        log.warning("ilink message taken, not shown", channel=self._context.lane, count=count)
+        if count >= MAX_UNSHOWN_SENDS:
+            return Permanent(why, code="not_shown")
+        self._unshown[key] = count
+        while len(self._unshown) > _MAX_REMEMBERED:
+            self._unshown.popitem(last=False)
+        return Throttled(why, code="not_shown", retry_after=UNSHOWN_PAUSE_SECONDS)
+
+    async def _note_sent(self) -> None:
+        self._state = replace(self._state, window=self._state.window.used())
+        with suppress(StorageError):
+            await self._store.save(self._state)
+        self._show_window()
+
+    async def _refused(self, error: IlinkRefusal) -> SendError:
+        """Say what the service's no means, and take note of it."""
+        code, words = str(error.code), error.words.lower()
+        if error.code == DEAD_LOGIN:
+            await self._end_login()
+            return Offline("iLink has ended the login: a new scan is needed", code=code)
+        if error.code in _RATE_CODES or any(word in words for word in _RATE_WORDS):
+            return Throttled(f"iLink: {error}", code=code, retry_after=RATE_PAUSE_SECONDS)
+        if error.code in _CLOSED_CODES or (error.code == _BAD_REQUEST and any(word in words for word in _CLOSED_WORDS)):
+            self._state = replace(self._state, window=self._state.window.refused())
+            with suppress(StorageError):
+                await self._store.save(self._state)
+            self._show_window()
+            return Offline(f"{self._person} has to write first (iLink: {error})", code=code)
+        return Permanent(f"iLink: {error}", code=code)
