@@ -297,8 +297,10 @@ class IlinkChannel:
             state = replace(state, context_token=token, window=state.window.opened(self._clock()))
             news.append(message)
         if state != self._state:
-            await self._store.save(state)
+            # First here: what is sent meanwhile counts too.
             self._state = state
+            self._show_window()
+            await self._store.save(state)
         for message in news:
             self._inbox.put_nowait(message)
 

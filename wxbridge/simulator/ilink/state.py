@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from wxbridge.channels.ilink.encryption import decrypt
+from wxbridge.simulator.ilink.encryption import decrypt
 
 WINDOW_SECONDS = 24 * 3600.0
 WINDOW_MESSAGES = 10
