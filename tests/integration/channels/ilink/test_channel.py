@@ -272,7 +272,7 @@ async def test_polls_that_fail_change_nothing_for_long(harness: IlinkHarness) ->
     await harness.open()
     harness.server.faults += [IlinkFault("getupdates", status=502), IlinkFault("getupdates")]
     harness.state.say(PERSON, "still there")
-    await harness.until(lambda: harness.heard[-1].text == "still there")
+    await harness.until(lambda: harness.heard and harness.heard[-1].text == "still there")
     await harness.send("yes")
 
 
