@@ -62,18 +62,19 @@ async def test_a_scan_beside_the_running_bridge_and_a_word_open_the_way_until_th
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, env=os.environ | {"LANG": "C.UTF-8"},
     )  # fmt: skip
     assert logging_in.stdin
-    # The bridge shows codes of its own for both people: the newest is the command's.
-    await wait_until(lambda: len(ilink.state.codes) >= 3)
-    newest = list(ilink.state.codes)[-1]
-    ilink.state.scan(PERSON, newest, digits="2468")
+    assert logging_in.stdout
+    # The bridge shows codes of its own for both people.
+    shown = (await logging_in.stdout.readuntil(b"bot_type=3")).decode()
+    code = shown.partition("qrcode=")[2].partition("&")[0]
+    ilink.state.scan(PERSON, code, digits="2468")
     logging_in.stdin.write(b"1111\n2468\n")
-    await wait_until(lambda: ilink.state.codes[newest].status == "scaned")
-    ilink.state.confirm(newest)
+    await wait_until(lambda: ilink.state.codes[code].status == "scaned")
+    ilink.state.confirm(code)
     out, _ = await logging_in.communicate()
     assert logging_in.returncode == 0
-    printed = out.decode()
+    printed = shown + out.decode()
     assert "▄" in printed
-    assert f"{ilink.url}/q/x?qrcode={newest}" in printed
+    assert f"{ilink.url}/q/x?qrcode={code}" in printed
     assert "Wrong digits" in printed
     assert "write any word" in printed
     await bridge.event("ilink state", channel=lane, state="waiting_for_word")
