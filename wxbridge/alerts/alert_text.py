@@ -21,7 +21,7 @@ from wxbridge.alerts.severity import (
 from wxbridge.alerts.sources import strip_times
 from wxbridge.alerts.sources.grafana_legacy import is_legacy
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
 
 MAX_VALUES_SHOWN = 20
@@ -148,9 +148,11 @@ def _write_rules(group: AlertGroup, language: Language) -> str:
 
 
 def _write_state(alert: Alert, language: Language) -> str:
-    """What the sender says of an alert's state besides: in our words where it is Grafana's word for a broken rule."""
+    """What the sender says of an alert's state besides: in our words where it is one of Grafana's reasons."""
     if is_failed_rule(alert):
         return say("alerts.rule_failed", language)
+    if alert.source == "grafana" and has_text(f"alerts.grafana_reason.{alert.state}"):
+        return say(f"alerts.grafana_reason.{alert.state}", language)
     return say("alerts.state", language, state=alert.state) if alert.state else ""
 
 

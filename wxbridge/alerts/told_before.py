@@ -19,13 +19,13 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 def is_told(known: KnownAlerts, pending: PendingAlert, heard: HeardGroup, now: float) -> bool:
     """Tell whether a target was told of an alert already, and its sender does not say it again on purpose.
 
-    The same group, from a replica, is the outbox's to absorb.
+    The same from a replica is the outbox's to absorb, unless a part of it was told only.
     """
     if not known.is_told(pending.key, pending.target):
         return False
     retry, before = heard.group.dedupe_seconds, heard.before.get(pending.key)
     is_soon = retry is not None and known.seconds_since_told(pending.key, now) < retry
-    if is_soon and before is not None and before.said == heard.said:
+    if is_soon and len(heard.keys) == 1 and before is not None and before.said == heard.said:
         return False
     return pending.status is AlertStatus.RESOLVED or is_soon or (retry is not None and heard.has_news)
 
@@ -72,7 +72,7 @@ def date_alerts(known: KnownAlerts, group: AlertGroup, now: float) -> AlertGroup
 
 
 def note_told(known: KnownAlerts, group: AlertGroup, target: str, now: float) -> None:
-    """Note that a target was told of a group."""
-    for alert in group.alerts:
+    """Note that a target was told of a group, also of what was only named."""
+    for alert in (*group.alerts, *group.still):
         if alert.fingerprint:
             known.note_told(alert_key(group, alert), target, now)

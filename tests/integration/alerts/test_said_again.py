@@ -146,6 +146,20 @@ async def test_what_comes_along_with_news_is_only_named(make: Make) -> None:
     assert text.count("since") == 1
 
 
+async def test_a_replica_says_a_group_again_of_which_a_part_was_told(make: Make) -> None:
+    harness = make()
+    at(harness, START)
+    await post(harness, "grafana", group("a", "b"))
+    for body in (group("a", "b", "c"), group("a", "c", ended=("b",)), group("a", ended=("b", "c"))):
+        harness.clock.advance(70)
+        assert await post(harness, "grafana", body) == (1, 0)
+        harness.clock.advance(5)
+        assert await post(harness, "grafana", body) == (0, 1)
+    again = group("a", ended=("b", "c"), start=ENDED)
+    again["alerts"][0]["startsAt"] = START
+    assert await post(harness, "grafana", again) == (0, 1)
+
+
 async def test_what_was_refused_is_news_when_it_comes_again(make: Make) -> None:
     harness = make()
     harness.full = True
