@@ -120,8 +120,8 @@ class FakeGrafana:
         self.version = version
         self.board: list[dict[str, Any]] = []
         """What is on the dashboard `board`: see `grafana_boards`."""
-        self.variables_seconds = 0.0
-        """How long its variables load."""
+        self.variables_seconds = self.silent_seconds = 0.0
+        """How long its variables load; before that, nothing is seen for `silent_seconds`."""
         self.cuts = 0
         """How many of the queries of its panels of kind `cut` are still broken off."""
         self.rows = ROWS
@@ -327,7 +327,11 @@ class FakeGrafana:
         return self._board() if request.match_info["uid"] == "board" else _page(SOLO_PANEL)
 
     def _board(self) -> web.Response:
-        return _page(board_page(self.version, self.board, self.variables_seconds))
+        return _page(
+            board_page(
+                self.version, self.board, silent_seconds=self.silent_seconds, variables_seconds=self.variables_seconds
+            )
+        )
 
     async def _home(self, request):
         return _page(HOME)

@@ -6,7 +6,8 @@ and grafana-12.4.md.
 Every panel draws itself in a colour of its own once it has its data. What a panel does is its `kind`:
 
 - `graph`, and `stat` (its body has no padding); `streaming` draws without end, `animated` for a second.
-- `empty` says "No data", `error` has an error's mark; the query of `cut` breaks off; `throws` is never drawn.
+- `empty` says "No data", `error` has an error's mark; the query of `cut` breaks off; `throws` is never drawn,
+  and `asks` shows for ever that it is asking for something itself.
 
 A board is a list of panels and rows (`{"row": title, "collapsed": …, "panels": […]}`), or one of tabs
 (`{"tab": title, "panels": […]}`).
@@ -33,8 +34,10 @@ def model_of(board: list[dict[str, Any]]) -> dict[str, Any]:
     return {"title": "A board", "panels": found}
 
 
-def board_page(version: str, board: list[dict[str, Any]], variables_seconds: float) -> str:
-    given = json.dumps({"version": version, "board": board, "wait": variables_seconds * 1000})
+def board_page(version: str, board: list[dict[str, Any]], *, silent_seconds: float, variables_seconds: float) -> str:
+    given = json.dumps(
+        {"version": version, "board": board, "silent": silent_seconds * 1000, "wait": variables_seconds * 1000}
+    )
     return _BOARD.replace("GIVEN", given, 1)
 
 
@@ -55,7 +58,7 @@ _BOARD = r"""<!doctype html><meta charset="utf-8"><title>A board</title>
   [role="tab"] { padding: 8px; display: inline-block; } [aria-selected="true"] { border-bottom: 2px solid orange; }
 </style>
 <body><script>
-const {version, board, wait} = GIVEN, old = parseInt(version) < 8, scenes = parseInt(version) > 9;
+const {version, board, silent, wait} = GIVEN, old = parseInt(version) < 8, scenes = parseInt(version) > 9;
 const query = new URLSearchParams(location.search), solo = location.pathname.includes('/d-solo/');
 const full = {6: '6.7.6', 7.5: '7.5.5', 9: '9.4.0-pre', 12: '12.4.0'}[version];
 window.grafanaBootData = {settings: {buildInfo: {version: full}, appSubUrl: ''}};
@@ -105,6 +108,7 @@ async function fill(panel, host) {
   const pen = canvas.getContext('2d');
   pen.fillStyle = answer.colour;
   const draw = part => { pen.clearRect(0, 0, 400, 120); pen.fillRect(0, 0, 400 * part, 120); };
+  if (panel.kind === 'asks') body.insertAdjacentHTML('beforeend', '<i data-testid="Spinner">…</i>');
   if (panel.kind === 'animated') {
     for (let n = 0; n <= 60; n++) { draw(n / 60); await frame(); }
   } else draw(1);
@@ -205,6 +209,7 @@ function tabs(host) {
 async function start() {
   await fetch(scenes ? '/apis/dashboard.grafana.app/v2beta1/namespaces/default/dashboards/board/dto'
     : '/api/dashboards/uid/board');
+  if (silent) await new Promise(done => setTimeout(done, silent));
   if (wait) {
     const spin = old ? make('div', 'dashboard-loading', 'Services <button>Cancel loading dashboard</button>')
       : make('div', '', 'Services <button>Cancel loading dashboard</button>');

@@ -31,6 +31,8 @@ _SAME_COLOUR = 16
 _BLANK_SHARE = 1 / 20_000
 """A picture with a smaller share of other pixels is blank: about 65 pixels of a 1440 × 900 page, four
 letters."""
+_SURELY_SEEN_POINTS = 200
+"""Of 256 × 256 points of a picture: where so many are none of the background, it is not blank."""
 _SMALLEST_SCALE = 0.25
 
 
@@ -127,12 +129,19 @@ def is_blank(data: bytes, name: str = "the picture") -> bool:
     if colours is None:  # pragma: no cover - cannot have more colours than pixels
         return False
     background: Any = max(colours)[1]
+    seen = sum(count for count, colour in colours if _is_other(colour, background))
+    if seen > _SURELY_SEEN_POINTS:
+        return False  # without looking at all of it
     difference = ImageChops.difference(image, Image.new("RGB", image.size, background))
     strongest = difference.getchannel(0)
     for channel in (1, 2):
         strongest = ImageChops.lighter(strongest, difference.getchannel(channel))
     other = sum(strongest.histogram()[_SAME_COLOUR:])
     return other < max(1, image.width * image.height * _BLANK_SHARE)
+
+
+def _is_other(colour: Any, background: Any) -> bool:
+    return any(abs(one - other) >= _SAME_COLOUR for one, other in zip(colour, background, strict=True))
 
 
 def fit(png: bytes, max_bytes: int) -> bytes:

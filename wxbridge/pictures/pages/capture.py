@@ -19,7 +19,7 @@ from wxbridge.pictures.pages.network import PageNetwork, refusal_of
 from wxbridge.pictures.pages.parts import NO_MARKS, PageMarks, embed_marks, join_pictures
 from wxbridge.pictures.pages.readiness import ReadyPage, wait_until_ready
 from wxbridge.pictures.pages.rows import locate_marks
-from wxbridge.pictures.pages.scripts import PAGE_SCRIPT, find_box, measure_extent, read_panel, settle
+from wxbridge.pictures.pages.scripts import PAGE_SCRIPT, find_box, measure_extent, read_panel, read_tooltip, settle
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 from wxbridge.pictures.pages.tabs import MAX_TABS, list_tabs, select_tab
 
@@ -38,7 +38,7 @@ _BLANK_LOOK_EVERY_SECONDS = 0.25
 _RESERVE_SECONDS = 5.0
 """Of the deadline (at most a fifth of it) that are kept for taking the picture."""
 _NO_DATA = re.compile(
-    r"(no data( in response| to show| points)?|data outside time range|data is missing .*|(无|没有|暂无)数据)\.?",
+    r"(no data( [a-z ]{1,40})?|data outside time range|data is missing .*|(无|没有|暂无)数据)\.?",
     re.IGNORECASE,
 )
 """What a panel without data says, and nothing else."""
@@ -153,8 +153,8 @@ class Capture:
             return
         seen = await read_panel(self._page, recipe)
         if seen["failed"]:
-            why = await self._network.read_query_error()
-            raise PictureError("the panel shows an error" + (f": {why}" if why else ""), retry=True)
+            why = await self._network.read_query_error() or await read_tooltip(self._page, recipe.error)
+            raise PictureError("the panel shows an error" + (f": {why}" if why else ""))
         if seen["noData"] or _NO_DATA.fullmatch(seen["words"]):
             raise NothingToDraw("Grafana's panel has no data")
 

@@ -27,6 +27,8 @@ class Recipe:
     """What is shown while a panel or the dashboard's variables load."""
     error: str
     """The mark of a panel whose query failed."""
+    unsure: str = "[data-testid='Spinner']"
+    """What a panel may show while it asks for something itself, or for ever: it is given up as if it stayed empty."""
     no_data: str = ".datapoints-warning"
     """What a panel without data has over its axes, or in place of them."""
     scroller: str = ""
@@ -52,7 +54,7 @@ RECIPES = (
         drawn=".panel-container, .dashboard-row, [data-testid='dashboard-row-container']",
         solo=".panel-container",
         body=".panel-content, [class$='panel-content']",
-        loading=".panel-loading, .preloader, [data-testid='Spinner']",
+        loading=".panel-loading, .preloader, [data-testid='Spinner']:not(.panel-container *)",
         error=".panel-info-corner--error",
     ),
     Recipe(

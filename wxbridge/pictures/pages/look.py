@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _LOOK = r"""
 async ({waitFor, needed, recipes}) => {
-  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
+  await new Promise(done => requestAnimationFrame(done));
+  const began = performance.now();
   const memory = window.__wxbridge || {changes: 0};
   const all = selector => selector ? [...document.querySelectorAll(selector)] : [];
   const has = (e, selector) => e.matches(selector) || !!e.querySelector(selector);
@@ -45,7 +46,7 @@ async ({waitFor, needed, recipes}) => {
   const union = word => some.map(r => r[word]).join();
   const bars = all(union('loading')).filter(e => shown(e) && !has(e, '[title^="Streaming"]'));
   const items = recipe ? all(recipe.item).filter(near) : [];
-  const empty = items.filter(e => !has(e, recipe.drawn));
+  const empty = items.filter(e => !has(e, recipe.drawn) || e.querySelector(recipe.unsure));
   // Before scenes, a panel has a place for its drawing once it has data; a row's heading never has one.
   const bare = scenes ? [] : items.filter(e => e.querySelector('.panel-container')
     && ![...e.querySelectorAll(recipe.body)].some(body => body.childElementCount));
@@ -96,14 +97,14 @@ async ({waitFor, needed, recipes}) => {
     busy: [...document.querySelectorAll('[aria-busy="true"]')].filter(near).length,
     height, stiff, scrolls: most > 1, elements: everything.length,
     shape: [tall, height, everything.length, innerHeight].join(),
-    changes: memory.changes,
+    changes: memory.changes, seconds: (performance.now() - began) / 1000,
   };
 }
 """
 
 
 async def look_at(page: Page, shot: Shot, left: float) -> dict[str, Any] | None:
-    """Look at a page, once two more frames of it were drawn; None where it does not answer, or is being left.
+    """Look at a page, once another frame of it was drawn; None where it does not answer, or is being left.
 
     Args:
         page: The page.

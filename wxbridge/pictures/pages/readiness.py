@@ -29,10 +29,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-_LOOK_EVERY_SECONDS = 0.02
-"""And two frames of the page."""
-_STILL_SECONDS = 0.05
-"""Without a change, where Grafana's page shows panels and none of them is loading."""
+_PAUSE_IN_LOOKS = 2.0
+"""Between two looks, in the time that the last one took of the page's own."""
+_PAUSE_SECONDS = 0.05
+"""Likewise where the page did not answer."""
+_STILL_SECONDS = 0.03
+"""Without a change in two frames, where Grafana's page shows panels and none of them is loading."""
 _STILL_SILENT_SECONDS = 0.3
 """Likewise where the page says nothing of what it is doing."""
 _STILL_WITHOUT_PANEL_SECONDS = 2.0
@@ -185,10 +187,11 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
             if stood.suffices(seen, network, spent=(now - began) / (until - began)):
                 if seen["recipe"]:
                     await _check_arrival(network, seen, shot)
-                if not await _open_rows(page, seen, shot, now, guess=True):
+                is_there = not (seen["booting"] and seen["recipe"])
+                if is_there and not await _open_rows(page, seen, shot, now, guess=True):
                     return ReadyPage(stood.quiet > 0, tuple(seen["empty"]), seen["recipe"])
                 stood = _Stillness(now)
-        await asyncio.sleep(_LOOK_EVERY_SECONDS)
+        await asyncio.sleep(_PAUSE_IN_LOOKS * seen["seconds"] if seen else _PAUSE_SECONDS)
     what, seconds = _name_loading(seen or last or {}), clock() - began
     raise PictureTimeout(f"{what} was still loading after {seconds:.3g} s")
 
@@ -220,7 +223,7 @@ def _check_page(page: Page, seen: dict[str, Any], shot: Shot) -> None:
 
 
 async def _check_arrival(network: PageNetwork, seen: dict[str, Any], shot: Shot) -> None:
-    """Refuse a page of Grafana's that stands still, but is another than was asked for, or shows no panel.
+    """Refuse a page of Grafana's that stands still, but is another than was asked for, or says why it shows no panel.
 
     Raises:
         PictureError: no retry.
@@ -233,7 +236,8 @@ async def _check_arrival(network: PageNetwork, seen: dict[str, Any], shot: Shot)
         if dashboard is not None and dashboard.title and not dashboard.panels:
             raise PictureError(say("pictures.no_panels", language_of(shot.language)))
         said = " ".join(seen["words"].split())
-        raise PictureError("there is no panel on the page" + (f", which says: {said}" if said else ""))
+        if said and not said.startswith("Loading"):
+            raise PictureError(f"there is no panel on the page, which says: {said}")
 
 
 def _first_word(path: str) -> str:

@@ -48,7 +48,6 @@ _SETTLE = """
 async () => {
   await Promise.all([...document.images].filter(i => i.complete && i.naturalWidth).map(i =>
   i.decode().catch(() => {}))); if (document.fonts) await document.fonts.ready;
-  await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
 }
 """
 
@@ -68,6 +67,9 @@ _PANEL = """
   return {failed: !!document.querySelector(error), noData: said(noData), words: said(body).slice(0, 200)};
 }
 """
+
+_TOOLTIPS = "[data-popper-placement], .popper, .drop-content, [role='tooltip']"
+_TOOLTIP_SECONDS = 1.0
 
 _EXTENT = """
 panels => {
@@ -122,7 +124,7 @@ async def evaluate(page: Page, script: str, argument: Any = None, *, limit: floa
 
 
 async def settle(page: Page, limit: float = 2.0) -> None:
-    """Let pictures be decoded and two frames be drawn, for at most `limit` seconds."""
+    """Let pictures be decoded and fonts be there, for at most `limit` seconds."""
     try:
         await evaluate(page, _SETTLE, limit=limit)
     except TimeoutError:
@@ -154,3 +156,16 @@ async def read_panel(page: Page, recipe: Recipe) -> dict[str, Any]:
     words = {"error": recipe.error, "noData": recipe.no_data, "body": recipe.body}
     seen: dict[str, Any] = await evaluate(page, _PANEL, words)
     return seen
+
+
+async def read_tooltip(page: Page, selector: str) -> str:
+    """Point at an element, and read what its tooltip says; empty where none comes."""
+    from playwright.async_api import Error
+
+    limit = _TOOLTIP_SECONDS * 1000
+    try:
+        await page.hover(selector, timeout=limit)
+        words = await page.locator(_TOOLTIPS).last.inner_text(timeout=limit)
+    except Error:
+        return ""
+    return " ".join(words.split())[:300]

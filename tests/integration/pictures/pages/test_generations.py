@@ -97,6 +97,13 @@ async def test_while_the_variables_load_nothing_is_shot(shoot, grafana, version)
 
 
 @EVERY
+async def test_a_page_that_shows_nothing_for_a_while_is_waited_for(shoot, grafana, version):
+    grafana.silent_seconds = 3
+    _, image = await shoot(version, panels(2))
+    assert drawn(image) == 2
+
+
+@EVERY
 async def test_an_empty_dashboard_is_called_so(shoot, version):
     with pytest.raises(PictureError, match=r"没有面板") as caught:
         await shoot(version, [], language="zh-CN")
@@ -120,10 +127,10 @@ async def test_a_page_whose_data_stay_cut_off_is_an_error_that_says_how_long_was
 
 
 @pytest.mark.parametrize("version", ["7.5", "9"])
-async def test_a_panel_that_cannot_be_set_up_keeps_no_other_away_and_is_named(shoot, version):
-    png, image = await shoot(version, [*panels(3), *panels(1, 4, "throws")])
-    assert drawn(image) == 3
-    assert read_missing(png) == ("面板 4",)
+async def test_a_panel_that_cannot_be_set_up_or_asks_for_ever_keeps_no_other_away_and_is_named(shoot, version):
+    png, image = await shoot(version, [*panels(3), *panels(1, 4, "throws"), *panels(1, 5, "asks")])
+    assert drawn(image) == 4
+    assert read_missing(png) == ("面板 4", "面板 5")
 
 
 async def test_a_grafana_that_says_no_version_is_waited_for_as_any_page(shoot):
