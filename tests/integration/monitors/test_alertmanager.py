@@ -20,7 +20,7 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from tests.fakes.real_monitors import needs_alertmanager, post_alerts, run_alertmanager
-from tests.support import free_port
+from tests.support import free_port, payload_bytes
 from wxbridge.alerts.listing import read_listing
 from wxbridge.alerts.notification_log import alert_key
 from wxbridge.alerts.sources import alertmanager as webhook
@@ -266,6 +266,17 @@ async def test_grafana_lists_its_alerts_as_its_webhook_tells_them(fake: Fake) ->
     assert alert_key(AlertGroup("grafana", "", ""), replace(only.alert, sender="")) == alert_key(
         AlertGroup("grafana", "k", "t"), webhook_alert("grafana", "c6eadffa33fcdf37")
     )
+
+
+async def test_grafana_12_lists_figures_with_their_types(fake: Fake) -> None:
+    listed = json.loads(payload_bytes("grafana/12.4.0/api-alertmanager-alerts"))
+    fake.says(listed if isinstance(listed, list) else listed["body"])
+    async with GrafanaAlerts(WebSource(url=fake.url)) as client:
+        found = {each.alert.title: each.alert for each in await read_listing(await client.list_alerts(), "grafana")}
+    assert [value.name for value in found["Math NaN Inf"].values] == ["A", "M", "N"]
+    assert [value.name for value in found["Panel of testdata"].values] == ["B"]
+    assert found["No data rule"].status is AlertStatus.NO_DATA
+    assert found["Error rule"].state == "Error"
 
 
 def webhook_alert(source: str, fingerprint: str) -> Any:

@@ -177,3 +177,10 @@ def test_why_an_alert_ended_is_said_in_the_readers_words(reason: str, words: str
     data["alerts"][0]["annotations"] = {"grafana_state_reason": reason}
     group = parse_grafana(json.dumps(data).encode(), {})
     assert write_text(group, "zh", UTC, NOW).splitlines()[1] == words
+
+
+def test_a_classic_condition_that_one_series_matches_names_it() -> None:
+    data = json.loads(body_of("9.4.0/classic-condition"))
+    data["alerts"][0] |= {"valueString": data["alerts"][0]["valueString"].split(" ], ")[0] + " ]"}
+    lines = write_text(parse_grafana(json.dumps(data).encode(), {}), "en", UTC, NOW).splitlines()
+    assert lines[1] == "lab_queue: 1234567.891 (host=db-1, instance=web.example.com:9100, job=lab)"
