@@ -48,7 +48,7 @@ _DASHBOARD = """<!doctype html><meta charset="utf-8"><title>Kafka</title>
 </style>
 <header>Kafka</header><main id="page-scrollbar"><div class="grid"></div></main>
 <script>
-  window.grafanaBootData = {};
+  window.grafanaBootData = {settings: {buildInfo: {version: '12.4.0'}}};
   window.__grafanaRunningQueryCount = 0;
   window.__grafanaSceneContext = {};
   for (let n = 0; n < PANELS; n++) {

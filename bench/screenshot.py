@@ -15,6 +15,8 @@ from bench.common import Place, Process, Row, skipped
 from bench.grafana_page import DASHBOARD_PATH, PANELS, PASSWORD, USER, GrafanaPage, panels_in
 
 PAIRS = 5
+AT_ONCE = 10
+"""Dashboards that are due at the same minute."""
 GOAL = 4.0
 LIMIT = 40.0
 """Seconds that one picture of either may take."""
@@ -102,8 +104,11 @@ async def measure(place: Place) -> list[Row]:
                     part = await older.shoot(str(file))
                     parts.append(part)
                     _add(theirs, part["seconds"], file.read_bytes())
+            together, alone = await _shoot_at_once(pictures), await _shoot_in_turn(pictures)
     rows = [Row("screenshot: wxbridge, warm", ours.seconds, "s", digits=2, note=f"{ours.note()}; {program}")]
     rows.append(Row("  its first one, with the start of the browser and the login", [cold], "s", digits=2))
+    rows.append(Row(f"  {AT_ONCE} that are due together, side by side", [together], "s", digits=2))
+    rows.append(Row(f"  {AT_ONCE}, one after the other", [alone], "s", digits=2))
     return [*rows, *(_compared(ours, theirs, parts) if theirs.seconds else [skipped(OLDER, lacking)])]
 
 
@@ -116,6 +121,19 @@ async def _shoot(pictures: object) -> tuple[float, bytes]:
         LIMIT,
     )
     return time.perf_counter() - began, png
+
+
+async def _shoot_at_once(pictures: object) -> float:
+    began = time.perf_counter()
+    await asyncio.gather(*(_shoot(pictures) for _ in range(AT_ONCE)))
+    return time.perf_counter() - began
+
+
+async def _shoot_in_turn(pictures: object) -> float:
+    began = time.perf_counter()
+    for _ in range(AT_ONCE):
+        await _shoot(pictures)
+    return time.perf_counter() - began
 
 
 def _add(series: Series, seconds: float, png: bytes) -> None:

@@ -164,7 +164,7 @@ class Capture:
             return []
         dashboard = await self._network.read_dashboard()
         titles = {str(panel.id): panel.title for panel in dashboard.panels} if dashboard else {}
-        return [titles.get(number) or f"panel {number}" for number in self._ready.missing]
+        return [titles.get(number) or f"panel {number}".strip() for number in self._ready.missing]
 
     async def _shoot_tabs(self, pieces: list[tuple[bytes, PageMarks]]) -> list[str]:
         """Shoot what stands below each tab that is not chosen; gives the titles of those that cannot be."""

@@ -60,9 +60,9 @@ RECIPES = (
     Recipe(
         name="scenes",
         first=12,
-        item=".react-grid-item, [data-griditem-key]",
-        drawn="[data-viz-panel-key], [data-testid*='Panel header'], [data-testid*='dashboard-row-t']",
-        solo="[data-viz-panel-key]",
+        item=".react-grid-item, [data-griditem-key], [data-viz-panel-key]",
+        drawn="[data-testid*='Panel header'], [data-testid*='dashboard-row-t']",
+        solo="[data-testid*='Panel header']",
         body="[data-testid='data-testid panel content']",
         loading="[aria-label='Panel loading bar'], [aria-label='data-testid Loading indicator'], .preloader",
         error="[data-testid='data-testid Panel status error']",

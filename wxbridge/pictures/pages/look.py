@@ -46,10 +46,11 @@ async ({waitFor, needed, recipes}) => {
   const union = word => some.map(r => r[word]).join();
   const bars = all(union('loading')).filter(e => shown(e) && !has(e, '[title^="Streaming"]'));
   const items = recipe ? all(recipe.item).filter(near) : [];
-  const empty = items.filter(e => !has(e, recipe.drawn) || e.querySelector(recipe.unsure));
-  // Before scenes, a panel has a place for its drawing once it has data; a row's heading never has one.
-  const bare = scenes ? [] : items.filter(e => e.querySelector('.panel-container')
-    && ![...e.querySelectorAll(recipe.body)].some(body => body.childElementCount));
+  // A panel has a place for its drawing, before scenes only once it has data, and something in it.
+  const hasNothing = e => ![...e.querySelectorAll(recipe.body)].some(body => body.childElementCount);
+  const bare = recipe && !scenes ? all(recipe.solo).filter(e => near(e) && hasNothing(e)) : [];
+  const empty = items.filter(e => !has(e, recipe.drawn) || e.querySelector(recipe.unsure)
+    || e.dataset.vizPanelKey && e.querySelector(recipe.body) && hasNothing(e));
   const path = location.pathname.slice((settings.appSubUrl || '').length);
   const solo = path.startsWith('/d-solo/');
   const panels = solo ? all(union('solo')).some(shown) : all(union('item') + ',' + union('drawn')).length > 0;
@@ -86,7 +87,7 @@ async ({waitFor, needed, recipes}) => {
     solo, panels, booting, words: booting && document.body ? document.body.innerText.trim().slice(0, 200) : '',
     login: ['user', 'password'].every(name => document.querySelector(`input[name="${name}"]`)),
     loading: bars.length + bare.length, titles: [...new Set(bars.concat(bare).map(title))],
-    empty: empty.map(e => (e.dataset.panelid || e.id || e.dataset.griditemKey || '').replace(/^\D*/, '')),
+    empty: empty.map(e => (e.dataset.panelid || e.dataset.vizPanelKey || e.id || '').replace(/^\D*/, '')),
     queries: typeof queries === 'number' ? queries : 0,
     missing: [waitFor, needed].filter(s => s && asked(s) === false),
     wrong: [waitFor, needed].filter(s => s && asked(s) === null),

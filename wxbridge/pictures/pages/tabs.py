@@ -33,6 +33,7 @@ click => {
     }
     return {list, box, tabs: [...list.querySelectorAll('[role="tab"][data-testid*="Tab "]')]};
   }).filter(each => each.tabs.length);
+  // Of several that say so, for want of names in the address, the first is shown.
   const chosen = each => each.tabs.findIndex(tab => tab.ariaSelected === 'true');
   // Tabs within a tab are told from those of the same place in another.
   const within = each => lists.filter(outer => outer !== each && outer.box.contains(each.list)
@@ -46,7 +47,7 @@ click => {
     each.tabs.forEach((tab, index) => {
       const key = group(each) + '/' + index;
       if (key === click) tab.click();
-      found.push({key, group: group(each), title: tab.textContent.trim(), is_selected: tab.ariaSelected === 'true',
+      found.push({key, group: group(each), title: tab.textContent.trim(), is_selected: index === chosen(each),
         top: Math.max(0, Math.floor(top)), bottom: Math.ceil(bottom)});
     });
   }
