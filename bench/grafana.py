@@ -173,7 +173,8 @@ async def watch_rules(api: Api, url: str, token: str, version: str, pictures: Pa
     for number, png in enumerate(told.pictures):
         _keep(pictures, f"{board.uid}-{number}", png)
     if pictures is not None:
-        (pictures / f"{board.uid}.txt").write_text("\n\n".join(told.texts), encoding="utf-8")
+        said = "\n\n".join([*told.texts, outcome.log])
+        (pictures / f"{board.uid}.txt").write_text(said, encoding="utf-8")
     wrong = [rule.title for rule in RULES if not told.right(rule)]
     states = Outcome("Bench: rules, states told", len(RULES), [len(RULES) - len(wrong)], [outcome.seconds], wrong)
     drawn = sum(rule.drawn for rule in RULES)

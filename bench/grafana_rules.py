@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -128,7 +129,7 @@ def _legacy_rule(rule: Rule) -> Json:
     }  # fmt: skip
 
 
-def _unified_rule(rule: Rule, source: str) -> Json:
+def _unified_rule(rule: Rule, source: str, run: str) -> Json:
     source = source if rule.scenario else BROKEN_SOURCE
     steps = [
         {"refId": "A", "datasourceUid": source, "relativeTimeRange": {"from": 600, "to": 0}, "model": _query(rule)},
@@ -139,7 +140,7 @@ def _unified_rule(rule: Rule, source: str) -> Json:
     return {
         "uid": "bench-" + rule.title.removeprefix("Bench ").replace(" ", "-"), "title": rule.title, "orgID": 1,
         "folderUID": FOLDER, "ruleGroup": rule.title, "condition": "C", "data": steps, "for": rule.hold,
-        "noDataState": "NoData", "execErrState": "Error", "annotations": annotations, "labels": {"bench": "yes"},
+        "noDataState": "NoData", "execErrState": "Error", "annotations": annotations, "labels": {"bench": run},
     }  # fmt: skip
 
 
@@ -182,18 +183,19 @@ async def _forget_legacy(api: Api) -> None:
 
 @asynccontextmanager
 async def _unified(api: Api, board: Board, hook: str, policies: Json) -> AsyncIterator[None]:
+    run = str(urlsplit(hook).port)  # in its label, since Grafana does not notify twice of what an earlier run told
     await _forget_unified(api, policies)
     await api.ask("POST", "/api/folders", {"uid": FOLDER, "title": "Bench"})
     await api.ask("POST", "/api/dashboards/db", {"dashboard": board.json, "overwrite": True})
     point = {"uid": NAME, "name": NAME, "type": "webhook", "settings": {"url": hook, "httpMethod": "POST"}}
     await api.ask("POST", "/api/v1/provisioning/contact-points", point)
     route = {
-        "receiver": NAME, "object_matchers": [["bench", "=", "yes"]], "group_by": ["grafana_folder", "alertname"],
+        "receiver": NAME, "object_matchers": [["bench", "=", run]], "group_by": ["alertname", "bench"],
         "group_wait": "1s", "group_interval": "10s", "repeat_interval": "4h",
     }  # fmt: skip
     await api.ask("PUT", "/api/v1/provisioning/policies", policies | {"routes": [*_others(policies), route]})
     for rule in RULES:
-        await api.ask("POST", "/api/v1/provisioning/alert-rules", _unified_rule(rule, board.generation.source))
+        await api.ask("POST", "/api/v1/provisioning/alert-rules", _unified_rule(rule, board.generation.source, run))
         path = f"/api/v1/provisioning/folder/{FOLDER}/rule-groups/{rule.title}"
         group = await api.ask("GET", path)
         await api.ask("PUT", path, group | {"interval": 10})
@@ -209,7 +211,7 @@ def _others(policies: Json) -> list[Json]:
 
 async def _forget_unified(api: Api, policies: Json) -> None:
     for rule in RULES:
-        uid = _unified_rule(rule, "")["uid"]
+        uid = _unified_rule(rule, "", "")["uid"]
         await api.ask("DELETE", f"/api/v1/provisioning/alert-rules/{uid}", missing=True)
     await api.ask("PUT", "/api/v1/provisioning/policies", policies | {"routes": _others(policies)})
     await api.ask("DELETE", f"/api/v1/provisioning/contact-points/{NAME}", missing=True)
@@ -222,6 +224,8 @@ class RulesOutcome:
 
     board: Board
     told: Told
+    log: str
+    """What the program wrote."""
     seconds: float
 
 
@@ -241,8 +245,9 @@ async def tell_rules(api: Api, generation: Generation, url: str, token: str) -> 
             with suppress(TimeoutError):
                 async with asyncio.timeout(LIMIT):
                     await told.everything()
-            seconds = told.last - began if told.last else 0.0
-    return RulesOutcome(board, told, seconds)
+            seconds = max(0.0, told.last - began)
+            log = process.log.read_text(encoding="utf-8", errors="replace")
+    return RulesOutcome(board, told, log, seconds)
 
 
 def _configuration(folder: Path, port: int, gateway: str, url: str, token: str) -> str:
