@@ -90,6 +90,15 @@ def test_an_empty_receiver_is_a_test_whatever_its_labels() -> None:
     assert parse_grafana(json.dumps(data).encode(), {}).alerts[0].is_test
 
 
+def test_a_test_with_labels_and_a_key_of_its_own_is_known_by_its_dashboard() -> None:
+    data = json.loads(body_of("12.4.0/test-button"))
+    data["groupKey"] = "k"
+    data["alerts"][0]["labels"] = {"alertname": "mine", "team": "db"}
+    assert parse_grafana(json.dumps(data).encode(), {}).alerts[0].is_test
+    data["alerts"][0]["generatorURL"] = "https://grafana.example.com/alerting/grafana/u1/view?orgId=1"
+    assert not parse_grafana(json.dumps(data).encode(), {}).alerts[0].is_test
+
+
 # ---------------------------------------------------------------- no data
 
 

@@ -29,6 +29,7 @@ _TEST_KEY = re.compile(r"\{.*\}\d{4}-\d\d-\d\d .* m=\+[\d.]+", re.DOTALL)
 """The key of the group of a test up to version 9: the labels, and Go's words for now."""
 
 _TEST_LABELS = {"alertname": "TestAlert", "instance": "Grafana"}
+_TEST_DASHBOARD = "/d/dashboard_uid?"
 _RULE_PATH = "/alerting/grafana/"
 """In the address of a rule."""
 
@@ -80,15 +81,20 @@ def _read_test(group: AlertGroup) -> AlertGroup:
 def _is_test(group: AlertGroup, *, has_receiver: bool) -> bool:
     """Whether somebody pressed the button "Test", which makes a key for the occasion.
 
-    In old versions it names no receiver and no rule, or has labels that are nobody's alert.
+    Else it has labels that are nobody's alert; or there is no rule behind it, and it names no receiver, as in old
+    versions, or a dashboard that is made up.
     """
     if len(group.alerts) != 1:
         return False
     alert, key = group.alerts[0], group.group_key
     if re.fullmatch(rf".*-{re.escape(alert.fingerprint)}-\d+", key, re.DOTALL) or _TEST_KEY.fullmatch(key):
         return True
-    has_rule = any(_RULE_PATH in address for address in (alert.link or "", *alert.links.values()))
-    return alert.labels.items() >= _TEST_LABELS.items() or not (has_receiver or has_rule)
+    if alert.labels.items() >= _TEST_LABELS.items():
+        return True
+    addresses = (alert.link or "", *alert.links.values())
+    if any(_RULE_PATH in address for address in addresses):
+        return False
+    return not has_receiver or any(_TEST_DASHBOARD in address for address in addresses)
 
 
 def _merge_no_data(alerts: tuple[Alert, ...]) -> list[Alert]:
