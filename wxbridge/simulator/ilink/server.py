@@ -18,8 +18,8 @@ from typing import Any, Self
 
 from aiohttp import web
 
-from wxbridge.simulator.ilink.encryption import decrypt, encrypted_size, md5_of
 from wxbridge.simulator import demo
+from wxbridge.simulator.ilink.encryption import decrypt, encrypted_size, md5_of
 from wxbridge.simulator.ilink.state import IMAGE, WINDOW_MESSAGES, IlinkLogin, IlinkState, LoginCode, Phone, Upload
 
 POLL_SECONDS = 35.0
