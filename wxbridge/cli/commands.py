@@ -23,6 +23,10 @@ COMMANDS = {
         "service:demo",
         "Run the bridge against the simulator that ships with it. A real gateway is never touched.",
     ),
+    "init": (
+        "init:init",
+        "Write a first jobs.yaml, by a few questions or by options. One that is there stays as it is.",
+    ),
     "check": ("service:check", "Check the configuration; says everything that is wrong, each with its line."),
     "status": (
         "service:status",

@@ -1,0 +1,144 @@
+"""`init`: a first jobs.yaml, by a few questions or by options."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from wxbridge.cli.common import FAILED, WRONG_USAGE, ConfigOption, config_path, fail, read_config, say
+from wxbridge.core.errors import ConfigError
+from wxbridge.core.state_lock import PRIVATE_FILE
+
+CHANNELS = {
+    "ilink": "personal WeChat, a private chat: everybody who is to be told scans a code (WeChat 8.0.70 or newer)",
+    "wecom_robot": "a group robot of WeCom (企业微信): its key is all that is needed",
+    "wechat": "personal WeChat with rooms, by a Wechaty gateway that you have",
+}
+_HEAD = """\
+# Written by `wxbridge init`. `wxbridge check` tells what is wrong with it; every key is in docs/configuration.md.
+# An editor completes it with: wxbridge schema > jobs.schema.json
+# yaml-language-server: $schema=./jobs.schema.json
+
+language: {language}
+timezone: {timezone}
+state_dir: ./state
+
+server:
+  listen: "127.0.0.1:8080"        # other machines post here once it says 0.0.0.0:8080 and has a token
+  # token: "${{WXBRIDGE_TOKEN}}"
+
+# grafana: {{url: "http://127.0.0.1:3000", token: "${{GRAFANA_TOKEN}}"}}     # a service account's, role Viewer
+# prometheus: {{url: "http://127.0.0.1:9090"}}
+
+"""
+_TAIL = """
+# The first route that matches wins; `wxbridge routes test severity=critical` shows which.
+routes:
+  - {to: [ops]}
+
+jobs: []
+#  - {id: inspection, cron: "5 9-18 * * *", kind: screenshot, url: /d/UID/NAME, to: [ops]}
+"""
+
+
+def init(
+    config: ConfigOption = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,  # noqa: FBT002
+    channel: Annotated[str | None, typer.Option(help=f"The way into WeChat: {', '.join(CHANNELS)}.")] = None,
+    key: Annotated[str | None, typer.Option(help="Of `wecom_robot`: the robot's key, or its whole address.")] = None,
+    person: Annotated[list[str] | None, typer.Option(help="Of `ilink`: who will scan. May come several times.")] = None,
+    room: Annotated[str | None, typer.Option(help="Of `wechat`: the room that alerts go to.")] = None,
+) -> None:
+    """Write a first jobs.yaml, by a few questions or by options. One that is there stays as it is."""
+    path = config_path(config)
+    if path.exists():
+        raise fail(f"{path} is there already, and stays as it is; `wxbridge check` looks at it")
+    can_ask = sys.stdin.isatty() and not yes
+    channel = channel or (_ask_channel() if can_ask else None)
+    if channel not in CHANNELS:
+        raise fail(f"--channel is missing or unknown: it is one of {', '.join(CHANNELS)}", WRONG_USAGE)
+    if channel == "wecom_robot":
+        key = (key or (_ask("The robot's key") if can_ask else "")).strip().rpartition("key=")[2]
+        if not key:
+            raise fail("--key is missing: WeCom shows it in the robot's address, behind key=", WRONG_USAGE)
+        section = f"targets:\n  ops: {{channel: wecom_robot, key: {_quote(key)}}}\n\noperators: [ops]\n"
+    elif channel == "ilink":
+        people = person or ([_ask("Who will scan")] if can_ask else [])
+        if not any(name.strip() for name in people):
+            raise fail("--person is missing: a name for whoever will scan", WRONG_USAGE)
+        names = ", ".join(_quote(name.strip()) for name in people)
+        section = f"""\
+ilink: {{people: [{names}], master: {_quote(people[0].strip())}}}
+
+targets:
+  ops: {{channel: ilink, person: {_quote(people[0].strip())}, commands: true}}
+"""
+    else:
+        room = room or (_ask("The room that alerts go to, by its name or id") if can_ask else "技术讨论群")
+        section = f"""\
+wechat:
+  endpoint: "${{WECHATY_PUPPET_SERVICE_ENDPOINT:-127.0.0.1:8788}}"
+  token: "${{WECHATY_PUPPET_SERVICE_TOKEN:-insecure_00000000-0000-4000-8000-000000000000}}"
+  # master: 张三                   # who is greeted, and told of trouble
+
+targets:
+  ops: {{channel: wechat, room: {_quote(room)}, commands: true}}
+
+operators: [ops]
+"""
+    text = _HEAD.format(language=_language(), timezone=_timezone()) + section + _TAIL
+    # A robot's key is a secret.
+    try:
+        with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, PRIVATE_FILE)) as file:
+            file.write(text)
+    except OSError as error:
+        raise fail(f"{path} cannot be written: {error.strerror}", FAILED) from None
+    try:
+        read_config(path)
+    except ConfigError:
+        path.unlink()
+        raise
+    say(f"{path} is written. Now: wxbridge run" + (", and scan the code" if channel != "wecom_robot" else ""))
+
+
+def _ask_channel() -> str:
+    names = list(CHANNELS)
+    for number, name in enumerate(names, 1):
+        say(f"  {number}  {CHANNELS[name]}")
+    while True:
+        given = _ask(f"How do messages reach WeChat (1 to {len(names)})")
+        if given in CHANNELS:
+            return given
+        if given.isdecimal() and 1 <= int(given) <= len(names):
+            return names[int(given) - 1]
+
+
+def _ask(question: str) -> str:
+    say(f"{question}?")
+    line = sys.stdin.readline()
+    if not line:
+        raise fail("nobody answers: standard input has ended")
+    return line.strip()
+
+
+def _quote(text: str) -> str:
+    """Write a text as YAML: JSON's strings are YAML's too."""
+    return json.dumps(text, ensure_ascii=False)
+
+
+def _language() -> str:
+    words = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
+    return "zh" if next((word for word in words if word), "").startswith("zh") else "en"
+
+
+def _timezone() -> str:
+    """The machine's time zone by its IANA name, where it says so; else that of most who use this."""
+    try:
+        zone = os.path.realpath("/etc/localtime").partition("/zoneinfo/")[2]
+    except OSError:
+        zone = ""
+    return zone if "/" in zone and not zone.startswith(("Etc/", "posix")) else "Asia/Shanghai"
