@@ -4,7 +4,7 @@
 #   -v ./jobs.yaml:/etc/wxbridge/jobs.yaml:ro -e WXBRIDGE_LISTEN=0.0.0.0:8080 -e WXBRIDGE_TOKEN=… wxbridge
 # Beyond loopback, which is all that `-p` reaches, the bridge wants a token: hence the two variables.
 
-FROM debian:bookworm-slim AS build
+FROM debian:trixie-slim AS build
 RUN apt-get update \
  && apt-get install -y --no-install-recommends python3-venv ca-certificates \
  && rm -rf /var/lib/apt/lists/*
@@ -16,14 +16,24 @@ COPY pyproject.toml README.md LICENSE jobs.yaml ./
 COPY wxbridge/__init__.py wxbridge/
 RUN /opt/wxbridge/bin/pip install --no-cache-dir '.[all]'
 COPY wxbridge wxbridge
+# What a container never uses goes: pip, tests of packages, playwright's own Node.js (Debian's is below, and does the same).
 RUN /opt/wxbridge/bin/pip install --no-cache-dir --no-deps --force-reinstall . \
- && /opt/wxbridge/bin/pip uninstall -y pip setuptools
+ && /opt/wxbridge/bin/pip uninstall -y pip setuptools \
+ && cd /opt/wxbridge/lib/python3*/site-packages \
+ && rm -rf playwright/driver/node playwright/driver/package/lib/vite sqlalchemy/testing \
+ && find . -type d -name tests -prune -exec rm -rf {} +
 
-FROM debian:bookworm-slim
-# libatomic1: the Node.js inside the playwright package wants it, and pip cannot say so.
+FROM debian:trixie-slim
+# Chromium depends on what draws in windows, and draws by itself here: it never loads Mesa's drivers, which bring LLVM, nor
+# keyboard layouts, nor the layer that checks Vulkan programs; nobody converts character sets by glibc's tables or installs
+# packages of Node.js. The files alone go, so that apt can go on in an image made from this one.
 RUN apt-get update \
  && apt-get install -y --no-install-recommends \
-      python3 ca-certificates chromium-headless-shell fonts-wqy-microhei libatomic1 tini \
+      python3 ca-certificates chromium-headless-shell fonts-wqy-microhei nodejs tini \
+ && rm -rf /usr/lib/*/dri /usr/lib/*/libgallium-* /usr/lib/*/libLLVM* /usr/lib/*/libz3.so* \
+      /usr/lib/chromium/libVkLayer_khronos_validation.so /usr/lib/*/gconv /usr/share/X11 \
+      /usr/share/nodejs/corepack /usr/share/nodejs/@types \
+ && apt-get clean \
  && rm -rf /var/lib/apt/lists/* /var/cache/fontconfig/* \
  && useradd --uid 10001 --user-group --home-dir /var/lib/wxbridge --shell /usr/sbin/nologin wxbridge \
  && install -d -o wxbridge -g wxbridge /var/lib/wxbridge /var/lib/wxbridge/res \
@@ -37,6 +47,7 @@ COPY jobs.yaml /etc/wxbridge/jobs.yaml
 ENV PATH=/opt/wxbridge/bin:$PATH \
     LANG=C.UTF-8 \
     PYTHONUNBUFFERED=1 \
+    PLAYWRIGHT_NODEJS_PATH=/usr/bin/node \
     WXBRIDGE_CONFIG=/etc/wxbridge/jobs.yaml
 # By number, so that Kubernetes' runAsNonRoot can see that it is not root.
 USER 10001:10001

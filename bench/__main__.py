@@ -38,8 +38,8 @@ from bench import (
 )
 
 FIGURES = (
-    Figure("start", start.measure, 90, "exec to the first 200 of /healthz"),
-    Figure("idle", idle.measure, 60, "memory, logged in, nothing to do"),
+    Figure("start", start.measure, 150, "exec to the first 200 of /healthz"),
+    Figure("idle", idle.measure, 120, "memory with nothing to do: logged in, and with robots alone"),
     Figure("alert", alert.measure, 60, "POST to 202 and to the gateway, beside fsync and a bare server"),
     Figure("intake", intake.measure, 60, "parse, route, compose a large group; many routes"),
     Figure("wecom", wecom.measure, 150, "1,000 messages through wecom_app, beside an application that stalls"),

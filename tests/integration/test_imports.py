@@ -12,7 +12,7 @@ from tests.support import free_port
 PROBE = """
 import json, os, signal, sys, threading, time, urllib.request
 
-port, config = sys.argv[1:]
+port, config, awaited = sys.argv[1:]
 
 def tell() -> None:
     while True:
@@ -21,7 +21,11 @@ def tell() -> None:
             break
         except OSError:
             time.sleep(0.05)
-    print(json.dumps(sorted(sys.modules)), flush=True)
+    while awaited and awaited not in sys.modules:
+        time.sleep(0.05)
+    # A stand-in has no specification.
+    real = [name for name, module in list(sys.modules.items()) if getattr(module, "__spec__", None)]
+    print(json.dumps(real), flush=True)
     os.kill(os.getpid(), signal.SIGTERM)
 
 threading.Thread(target=tell, daemon=True).start()
@@ -58,16 +62,38 @@ FOR_SOMETHING_ELSE = {
 }
 
 
-def imported_by(jobs: str, directory: Path) -> set[str]:
-    """Run a bridge until it is ready, and tell what it has imported."""
+def imported_by(jobs: str, directory: Path, until: str = "") -> set[str]:
+    """Run a bridge until it is ready and a module is there, and tell what it has imported."""
     port = free_port()
     file = directory / "jobs.yaml"
     file.write_text(jobs.format(port=port), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, str(port), str(file)], capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "-c", PROBE, str(port), str(file), until],
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return set(json.loads(done.stdout))
+
+
+WECHAT = """\
+state_dir: state
+server: {{listen: "127.0.0.1:{port}"}}
+wechat: {{endpoint: "127.0.0.1:9", token: a-token, master: boss}}
+targets:
+  ops: {{channel: wechat, room: Ops}}
+routes:
+  - {{to: [ops]}}
+"""
+
+
+def test_a_bridge_of_wechat_imports_none_of_what_wechaty_never_does_here(tmp_path: Path) -> None:
+    loaded = imported_by(WECHAT, tmp_path, until="wechaty_puppet_service.puppet")
+    unused = {"flask", "github", "hypercorn", "lxml", "opengraph_py3", "PIL", "qrcode", "quart", "requests", "urllib3"}
+    assert "wechaty" in loaded
+    assert sorted(loaded & unused) == []
 
 
 def test_a_bridge_of_robots_alone_imports_nothing_of_what_it_does_not_use(tmp_path: Path) -> None:

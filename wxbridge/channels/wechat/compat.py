@@ -17,13 +17,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from urllib.parse import urlsplit
+
+from wxbridge.core.lean_imports import stand_ins
 
 _FAMILY = ("wechaty", "wechaty_puppet", "wechaty_puppet_service", "wechaty_grpc")
 _lock = threading.Lock()
 
 
 def load(cache_dir: Path | None = None) -> ModuleType:
-    """Import `wechaty` (0.5 s and 70 MB the first time) and give the module.
+    """Import `wechaty` (0.3 s and 25 MB the first time) and give the module.
 
     `cache_dir` is where it may leave files; only the first call's counts, since wechaty reads it while
     being imported. Safe to call from any thread.
@@ -70,55 +73,66 @@ class _Absent:
         raise OSError("this part of wechaty is not there: wxbridge does not use it")
 
 
-_STAND_INS: dict[str, tuple[str, ...]] = {
+class _Unserved:
+    """Stands in for the web application that wechaty makes for its plug-ins, and that is never served."""
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+def _get_host(url: str) -> tuple[str, str | None, int | None]:
+    """Do what `urllib3.get_host` did before version 2: scheme, host and port of a URL."""
+    parsed = urlsplit(url)
+    return parsed.scheme or "http", parsed.hostname, parsed.port
+
+
+_STAND_INS: dict[str, dict[str, Any]] = {
     # To knock at ports. Python 3.13 has none, earlier ones warn.
-    "telnetlib": ("Telnet",),
+    "telnetlib": {"Telnet": _Absent},
     # To describe links to GitHub and to pages, which wxbridge never does: 16 MB, 14 of them PyGithub's.
-    "github": ("Github",),
-    "github.Repository": ("Repository",),
-    "github.PullRequest": ("PullRequest",),
-    "github.PullRequestComment": ("PullRequestComment",),
-    "github.Issue": ("Issue",),
-    "github.IssueComment": ("IssueComment",),
-    "opengraph_py3": ("OpenGraph",),
+    "github": {"Github": _Absent},
+    "github.Repository": {"Repository": _Absent},
+    "github.PullRequest": {"PullRequest": _Absent},
+    "github.PullRequestComment": {"PullRequestComment": _Absent},
+    "github.Issue": {"Issue": _Absent},
+    "github.IssueComment": {"IssueComment": _Absent},
+    "opengraph_py3": {"OpenGraph": _Absent},
+    # To serve pages of plug-ins, of which there are none here: 8 MB with flask and hypercorn.
+    "quart": {
+        **dict.fromkeys(("Response", "jsonify", "request", "send_file"), _Absent),
+        "Quart": _Unserved,
+    },
+    "quart_cors": {"cors": lambda application: application},
+    # To fetch files by address, which wxbridge does itself and elsewhere: 4 MB with urllib3.
+    "requests": {"get": _Absent},
+    "requests.exceptions": {"ConnectionError": ConnectionError},
+    "urllib3": {"get_host": _get_host},
+    # To draw codes to scan; `channels.qr_code` does so: 4 MB with Pillow.
+    "qrcode": dict.fromkeys(("QRCode", "make"), _Absent),
 }
 
 
 @contextmanager
 def _stand_ins() -> Iterator[None]:
-    # Nobody else is to find them afterwards, nor to lose the real ones.
-    before = {name: sys.modules.get(name) for name in _STAND_INS}
-    for name, classes in _STAND_INS.items():
-        stand_in = ModuleType(name)
-        vars(stand_in).update(dict.fromkeys(classes, _Absent))
-        sys.modules[name] = stand_in
-    try:
+    modules: dict[str, ModuleType | None] = {}
+    for name, contents in _STAND_INS.items():
+        modules[name] = ModuleType(name)
+        vars(modules[name]).update(contents)
+        parent, _, child = name.rpartition(".")
+        if parent:
+            setattr(modules[parent], child, modules[name])
+    with stand_ins(modules):
         yield
-    finally:
-        for name, module in before.items():
-            if module is None:
-                del sys.modules[name]
-            else:
-                sys.modules[name] = module
 
 
 def _mend_dependencies() -> None:
     pyee: Any = importlib.import_module("pyee")
     if not hasattr(pyee, "AsyncIOEventEmitter"):
         pyee.AsyncIOEventEmitter = importlib.import_module("pyee.asyncio").AsyncIOEventEmitter
-    urllib3: Any = importlib.import_module("urllib3")
-    if not hasattr(urllib3, "get_host"):
-        urllib3.get_host = _get_host
     options: Any = importlib.import_module("wechaty_puppet.schemas.puppet").PuppetOptions
     if options.__hash__ is None:
         # Dataclasses take no unhashable default since 3.11, and wechaty has an instance as one.
         options.__hash__ = object.__hash__
-
-
-def _get_host(url: str) -> tuple[str, str | None, int | None]:
-    """Do what `urllib3.get_host` did before version 2: scheme, host and port of a URL."""
-    parsed = importlib.import_module("urllib3.util").parse_url(url)
-    return parsed.scheme or "http", parsed.hostname, parsed.port
 
 
 def _silence() -> None:
