@@ -10,7 +10,7 @@ Every panel draws itself in a colour of its own once it has its data. What a pan
   and `asks` shows for ever that it is asking for something itself.
 
 A board is a list of panels and rows (`{"row": title, "collapsed": …, "panels": […]}`), or one of tabs
-(`{"tab": title, "panels": […]}`).
+(`{"tab": title, "panels": […]}` or `"tabs": […]`), or of rows with tabs (`{"row": title, "tabs": […]}`).
 """
 
 from __future__ import annotations
@@ -25,13 +25,7 @@ def panels(count: int, first: int = 1, kind: str = "graph") -> list[dict[str, An
 
 def model_of(board: list[dict[str, Any]]) -> dict[str, Any]:
     """What the API tells of a board, in the old form."""
-    found: list[dict[str, Any]] = []
-    for each in board:
-        if "panels" in each:
-            found.append({"type": "row", "title": each.get("row") or each.get("tab"), "panels": each["panels"]})
-        else:
-            found.append(each)
-    return {"title": "A board", "panels": found}
+    return {"title": "A board", "panels": [{"type": "row", **each} if "id" not in each else each for each in board]}
 
 
 def board_page(version: str, board: list[dict[str, Any]], *, silent_seconds: float, variables_seconds: float) -> str:
@@ -183,22 +177,23 @@ function render() {
 }
 
 // ---- tabs: only the chosen one's panels are in the page
-function tabs(host) {
-  const chosen = board.findIndex(tab => tab.chosen) < 0 ? 0 : board.findIndex(tab => tab.chosen);
+function tabs(host, board) {
+  const named = tab => tab.tab.toLowerCase().replace(/[^a-z0-9]/g, '');  // as it is called in the address
+  const chosen = Math.max(0, board.findIndex(tab => named(tab) === (host.chosen ?? named(board[0]))));
   const list = make('div'); list.setAttribute('role', 'tablist');
-  board.forEach((tab, number) => {
+  board.forEach(tab => {
     const link = make('a', '', tab.tab); link.setAttribute('role', 'tab');
     link.dataset.testid = 'data-testid Tab ' + tab.tab;
-    link.setAttribute('aria-selected', String(number === chosen));
+    link.setAttribute('aria-selected', String(named(tab) === named(board[chosen])));
     link.onclick = () => setTimeout(() => {
-      if (!/[a-z0-9]/i.test(tab.tab)) return;
-      board.forEach(each => { each.chosen = each === tab; }); host.replaceChildren(); tabs(host);
+      if (named(tab)) { host.chosen = named(tab); host.replaceChildren(); tabs(host, board); }
     }, 50);
     list.append(link);
   });
   const bar = make('div'); bar.append(list);
   const below = make('div');
   host.append(bar, below);
+  if (board[chosen].tabs) return tabs(below, board[chosen].tabs);
   for (const panel of board[chosen].panels) {
     const cell = make('div'); cell.style.cssText = 'height:240px;margin:8px';
     below.append(cell); fill(panel, cell);
@@ -230,7 +225,15 @@ async function start() {
     return host.append(make('div', scenes ? '' : 'alert alert-error', missing));
   }
   const sized = make('div', 'sized');
-  if (board.some(each => each.tab)) { document.body.append(sized); return tabs(sized); }
+  if (board.some(each => each.tab)) { document.body.append(sized); return tabs(sized, board); }
+  if (board.some(each => each.tabs)) {
+    document.body.append(sized);
+    return board.forEach(row => {
+      const head = make('button', '', row.row); head.ariaLabel = 'Collapse row';
+      head.dataset.testid = 'data-testid dashboard-row-title-' + row.row;
+      const host = make('div'); sized.append(head, host); tabs(host, row.tabs);
+    });
+  }
   if (scenes) { document.body.append(sized); sized.append(grid); return render(); }
   const scroller = make('div', 'scrollbar-view' + (old ? '' : ' inner'));
   if (old) { const outer = make('div', 'dashboard-scroll'); outer.append(scroller); document.body.append(outer); }

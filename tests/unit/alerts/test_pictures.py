@@ -245,6 +245,20 @@ async def test_the_first_way_that_gives_a_picture_is_taken() -> None:
     assert counted == [("panel", "refused"), ("alert", "drawn")]
 
 
+async def test_tries_are_spread_over_the_whole_time_and_the_error_says_how_long_was_waited(monkeypatch) -> None:
+    monkeypatch.setattr("wxbridge.pictures.renderer.FIRST_PAUSE_SECONDS", 0.001)
+    monkeypatch.setattr("wxbridge.pictures.renderer.LONGEST_PAUSE_SECONDS", 0.05)
+    failures = iter([PictureError("nothing listens there", retry=True)] * 6 + [PictureTimeout("not within 0.1 s")] * 99)
+    drawn = PictureRenderer(painters={"panel": lambda _: _raise(next(failures))})
+    with pytest.raises(PictureError, match=r"nothing listens there \((\d\d?) tries in (0\.\d+|1) s\)") as caught:
+        await drawn.draw(PictureSpec("panel", {"deadline": 1.0}))
+    assert int(str(caught.value).split("(")[1].split()[0]) > 6
+
+
+async def _raise(error: PictureError) -> bytes:
+    raise error
+
+
 async def test_where_no_way_has_a_picture_there_is_none_and_nothing_is_wrong() -> None:
     counted: list[tuple[str, str]] = []
     drawn = pictures(counted, panel=NothingToDraw("no data here"), chart=NothingToDraw("no rule", reason="no_rule"))

@@ -25,14 +25,12 @@ _TABS = r"""
 click => {
   const shown = e => { const r = e.getBoundingClientRect(); return r.width > 0 && r.height > 0; };
   const panels = '[data-viz-panel-key], [data-testid*="dashboard-row-t"], .react-grid-item';
-  const lists = [...document.querySelectorAll('[role="tablist"]')].filter(shown).map(list => {
-    // What a list of tabs and the panels below it have in common.
-    let box = list.parentElement;
-    for (let e = box; e && e !== document.body; e = e.parentElement) {
-      if (e.querySelector(panels)) { box = e; break; }
-    }
-    return {list, box, tabs: [...list.querySelectorAll('[role="tab"][data-testid*="Tab "]')]};
-  }).filter(each => each.tabs.length);
+  // A list stands in a bar, and that in what holds the panels below it too; those within a panel are its own.
+  const lists = [...document.querySelectorAll('[role="tablist"]')]
+    .filter(list => shown(list) && !list.closest('[data-viz-panel-key]'))
+    .map(list => ({list, box: list.parentElement.parentElement,
+      tabs: [...list.querySelectorAll('[role="tab"][data-testid*="Tab "]')]}))
+    .filter(each => each.tabs.length);
   // Of several that say so, for want of names in the address, the first is shown.
   const chosen = each => each.tabs.findIndex(tab => tab.ariaSelected === 'true');
   // Tabs within a tab are told from those of the same place in another.

@@ -101,6 +101,14 @@ async def test_without_rows_to_cut_at_there_is_one_picture(context: JobContext, 
     assert [body.name for body in await run(context, job(split="rows"))] == ["shot.png"]
 
 
+async def test_what_a_dashboard_does_not_show_is_named_before_its_picture(context: JobContext, studio: Studio) -> None:
+    studio.pages = [embed_marks(page(), PageMarks(missing=("Disk", "内存")))]
+    texts = [body for body in await run(context, job(variables={"host": "a"})) if isinstance(body, Text)]
+    assert texts == [Text("host=a\n⚠️ Not in the picture: Disk, 内存")]
+    both = await run(context, job(compare="1d"))
+    assert both[0] == Text("⚠️ Not in the picture: Disk, 内存")
+
+
 async def test_rows_may_be_left_collapsed(context: JobContext, studio: Studio) -> None:
     await run(context, job(expand=False))
     assert studio.specs[0].params["expand"] is False

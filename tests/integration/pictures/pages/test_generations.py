@@ -182,6 +182,22 @@ async def test_every_tab_is_in_the_picture_and_one_that_cannot_be_chosen_is_name
     assert [part.count(b"IDAT") > 0 for part in cut_picture(png)] == [True, True]
 
 
+async def test_tabs_within_tabs_and_rows_are_in_the_picture_each_once(shoot):
+    inner = [{"tab": "A", "panels": panels(1, 2)}, {"tab": "B", "panels": panels(1, 3)}]
+    _, image = await shoot("12", [{"tab": "One", "panels": panels(1)}, {"tab": "Two", "tabs": inner}])
+    assert drawn(image) == 3
+    rows = [{"row": "R", "tabs": inner}, {"row": "S", "tabs": [{"tab": "A", "panels": panels(1, 4)}]}]
+    _, image = await shoot("12", rows)
+    assert drawn(image) == 3
+    assert image.height < 3 * 300 + 100
+
+
+async def test_of_tabs_that_have_no_name_in_the_address_the_first_is_shown_and_the_others_are_named(shoot):
+    png, image = await shoot("12", [{"tab": each, "panels": panels(1, n)} for n, each in enumerate("甲乙丙", 1)])
+    assert drawn(image) == 1
+    assert read_missing(png) == ("乙", "丙")
+
+
 async def test_a_page_that_leads_elsewhere_is_an_error(shoot):
     with pytest.raises(PictureError, match="Grafana shows / instead"):
         await shoot("12", [], "/explore")
