@@ -45,7 +45,9 @@ READY_SECONDS = 120.0
 """What a start may take, with a schema to be brought up to date."""
 DRAIN_SECONDS = 120.0
 ASKED = 10
-"""Times that each page and listing is asked for."""
+"""Times that each page is asked for."""
+LISTED = 3
+"""The same of each listing."""
 PAGES = (
     "/", "/?state=sent", "/?state=dead", "/?state=untold", "/?target=ops", "/?text=nowhere",
     "/console/alerts", "/console/targets", "/console/jobs", "/console/rooms", "/console/host", "/console/silences",
@@ -135,7 +137,7 @@ async def _measure_size(place: Place, it: Measured, size: int, gateway: str, *, 
     if last:
         await _ask_pages(it, url)
     if last or not size:
-        it.listings[size] = {words: [await _listing(it, words, config) for _ in range(3)] for words in LISTINGS}
+        it.listings[size] = {words: [await _listing(it, words, config) for _ in range(LISTED)] for words in LISTINGS}
     await place.stop(process)
 
 

@@ -1,14 +1,14 @@
-"""The older bot, for comparison: answers at once, keeps alerts in memory, and sends them one after another by gRPC.
+"""The older bot, for comparison: sends what a POST says by gRPC, and answers then.
 
-`python bot.py PORT GATEWAY TOKEN`. It stores nothing, repeats nothing and keeps no pace, and uses no more of wechaty
-than its gateway's stub: the least that such a bot can cost in Python.
+`python bot.py PORT GATEWAY TOKEN`. It stores nothing, repeats nothing and keeps no order and no pace, and uses no more
+of wechaty than its gateway's stub: the least that such a bot can cost in Python.
 """
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from typing import Any
 
 from aiohttp import web
@@ -17,41 +17,35 @@ from wechaty_grpc.wechaty import PuppetStub
 
 
 class Bot:
-    """Answers POSTs, and sends what they say to the first room that the gateway has."""
+    """Sends to the first room that the gateway has."""
 
     def __init__(self, gateway: str, token: str) -> None:
         self._gateway, self._token = gateway, token
-        self._waiting: asyncio.Queue[str] = asyncio.Queue()
+        self._stub: Any = None
+        self._room = ""
 
     async def take(self, request: web.Request) -> web.Response:
-        """Keep an alert's text in memory, and answer."""
+        """Send what an alert says, and answer."""
         alert = json.loads(await request.read())
         values = [f"{match['metric']}: {match['value']}" for match in alert.get("evalMatches") or ()]
-        self._waiting.put_nowait("\n".join([alert["title"], *values]))
+        await self._stub.message_send_text(conversation_id=self._room, text="\n".join([alert["title"], *values]))
         return web.json_response({"queued": 1, "duplicates": 0}, status=202)
 
-    async def waits(self, _: web.Request) -> web.Response:
-        """Tell how many are not sent yet."""
-        return web.json_response(self._waiting.qsize())
+    async def is_there(self, _: web.Request) -> web.Response:
+        """Tell that it runs."""
+        return web.Response()
 
-    async def run(self, app: web.Application) -> Any:
-        """Send while the server runs."""
+    async def run(self, app: web.Application) -> AsyncIterator[None]:
+        """Be connected while the server runs."""
         del app
         host, _, port = self._gateway.rpartition(":")
         channel = Channel(host, int(port))
         channel._authority = self._token  # noqa: SLF001 - where the gateway looks for it
-        stub = PuppetStub(channel)
-        await stub.start()
-        room = (await stub.room_list()).ids[0]
-        task = asyncio.create_task(self._send(stub, room))
+        self._stub = PuppetStub(channel)
+        await self._stub.start()
+        self._room = (await self._stub.room_list()).ids[0]
         yield
-        task.cancel()
         channel.close()
-
-    async def _send(self, stub: PuppetStub, room: str) -> None:
-        while True:
-            text = await self._waiting.get()
-            await stub.message_send_text(conversation_id=room, text=text)
 
 
 def main() -> None:
@@ -59,7 +53,7 @@ def main() -> None:
     port, gateway, token = sys.argv[1:]
     bot = Bot(gateway, token)
     app = web.Application()
-    app.add_routes([web.post("/", bot.take), web.get("/", bot.waits)])
+    app.add_routes([web.post("/", bot.take), web.get("/", bot.is_there)])
     app.cleanup_ctx.append(bot.run)
     web.run_app(app, host="127.0.0.1", port=int(port), access_log=None, print=None)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from itertools import islice
 
+from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, Value
 
 MAX_LABEL_CHARS = 2000

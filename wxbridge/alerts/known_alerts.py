@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.alerts.store import MAX_SILENCE_SECONDS, Hearing, alert_key, starts_at_of, statement_of
+from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import ENDED, FIRING, alerts
 

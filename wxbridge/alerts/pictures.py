@@ -10,13 +10,14 @@ import json
 import re
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from wxbridge.alerts.panels import panel_of, panel_spec
 from wxbridge.alerts.severity import is_failed_rule, worst_first
 from wxbridge.config.types import DEFAULT_PICTURE_STORM, Rate
+from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec
 from wxbridge.core.pictures import ALERT, ChartRequest, Theme
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, say

@@ -9,7 +9,7 @@ import asyncio
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any
@@ -36,6 +36,7 @@ from wxbridge.alerts.templates import Templates, render_or_explain
 from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
+from wxbridge.core.frozen import replace
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import (
     Accepted,

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 
 from wxbridge.config.routes import PICTURE_WAYS, NestedRoute
+from wxbridge.core.frozen import replace
 from wxbridge.core.matchers import Matcher, matches_all, parse_matchers
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ from wxbridge.alerts import history, serialization
 from wxbridge.alerts.history import in_chunks
 from wxbridge.alerts.sources import strip_times
 from wxbridge.core.bites import Bite
+from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import ENDED, FIRING, acks, alerts, silences, told

@@ -7,12 +7,12 @@ rules repeat themselves where they are to send reminders.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from wxbridge.alerts.known_alerts import HeardGroup, KnownAlerts
 from wxbridge.alerts.notification_log import PendingAlert
 from wxbridge.alerts.routing import RoutedGroup
 from wxbridge.alerts.store import alert_key
+from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from wxbridge.core.bites import work_in_bites
 from wxbridge.core.database import Database
+from wxbridge.core.frozen import replace
 from wxbridge.core.model import (
     Accepted,
     Message,

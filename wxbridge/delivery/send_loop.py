@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Collection
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
@@ -23,6 +23,7 @@ from wxbridge.core.errors import (
     Transient,
     Unknown,
 )
+from wxbridge.core.frozen import replace
 from wxbridge.core.model import (
     Message,
     MessageState,

@@ -7,10 +7,10 @@ type: what there was is told all the same.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from wxbridge.alerts.sources import MAX_ALERTS_PER_BODY, WEB_SCHEMES, as_free_text, base_address, short_hash
+from wxbridge.core.frozen import replace
 from wxbridge.core.json_values import as_count, as_labels, as_text, as_time
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 

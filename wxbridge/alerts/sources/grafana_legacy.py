@@ -7,11 +7,11 @@ The fields are those of Grafana's `pkg/services/alerting/notifiers/webhook.go`; 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from wxbridge.alerts.sources import RETRY_SECONDS, as_free_text, base_address, picture_at, strip_state
 from wxbridge.alerts.sources.grafana_values import METRIC_NAME, tell_apart
+from wxbridge.core.frozen import replace
 from wxbridge.core.json_values import as_labels, as_number, as_text, read_json_or_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 

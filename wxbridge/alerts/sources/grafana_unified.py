@@ -7,12 +7,12 @@ versions. It is Alertmanager's body with a title, a message, links, values and p
 from __future__ import annotations
 
 import re
-from dataclasses import replace
 from typing import Any
 
 from wxbridge.alerts.sources import RETRY_SECONDS, alertmanager, base_address, picture_at
 from wxbridge.alerts.sources.grafana_values import name_series, read_values
 from wxbridge.core.errors import BadBody
+from wxbridge.core.frozen import replace
 from wxbridge.core.json_values import as_text, read_json
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
 from wxbridge.core.pictures import fetch_spec

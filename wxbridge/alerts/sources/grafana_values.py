@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
+from wxbridge.core.frozen import replace
 from wxbridge.core.json_values import as_number, as_text
 from wxbridge.core.model import Alert, Value
 
