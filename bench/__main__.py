@@ -32,6 +32,7 @@ from bench import (
     host,
     idle,
     intake,
+    prune,
     screenshot,
     start,
     wecom,
@@ -47,6 +48,7 @@ FIGURES = (
     Figure("chart", chart.measure, 120, "an alert's chart, cold and warm, and what it costs the event loop"),
     Figure("chat", chat.measure, 60, "a command in a room, until its answer is at the gateway"),
     Figure("host", host.measure, 90, "watching this machine for six hours: CPU and memory"),
+    Figure("prune", prune.measure, 150, "acknowledgements while 300,000 old alerts are thrown away"),
     Figure("console", console.measure, 120, "the first byte of a long timeline; ten open pages at rest"),
     Figure("screenshot", screenshot.measure, 120, "warm, against a fresh Selenium Chrome"),
 )

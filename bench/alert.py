@@ -47,6 +47,7 @@ class Times:
     fsync: list[float] = field(default_factory=list)
     commit: list[float] = field(default_factory=list)
     bare: list[float] = field(default_factory=list)
+    older: list[float] = field(default_factory=list)
 
 
 class Arrivals:
@@ -120,6 +121,7 @@ async def measure(place: Place) -> list[Row]:
     async with Simulator(token=TOKEN, auto_scan=True, on_message=arrivals.note) as simulator:
         hook = await _start_bridge(place, simulator.endpoint)
         bare = await _start_bare(place)
+        older = await _start_older(place, simulator.endpoint)
         times = Times()
         with bare_database(place.path / "bare.db") as database, (place.path / "bare").open("wb", buffering=0) as file:
             async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
@@ -132,6 +134,9 @@ async def measure(place: Place) -> list[Row]:
                     began, answered = await time_post(session, bare, body)
                     times.bare.append((answered - began) * 1000)
                     await _one_alert(session, hook, arrivals, f"n{number:05d}", times)
+                    arrival = arrivals.expect(f"o{number:05d}")
+                    began, _ = await time_post(session, older, alert_body(f"o{number:05d}"))
+                    times.older.append((await asyncio.wait_for(arrival, 10) - began) * 1000)
     return _rows(times)
 
 
@@ -141,6 +146,14 @@ async def _start_bridge(place: Place, gateway: str) -> str:
     process = await place.spawn(*wxbridge("run", "-c", str(config)))
     await until_answers(process, port, "/readyz?channels=all", limit=20)
     return f"http://127.0.0.1:{port}/hooks/grafana"
+
+
+async def _start_older(place: Place, gateway: str) -> str:
+    port = free_port()
+    script = Path(__file__).parent / "older_design" / "bot.py"
+    process = await place.spawn(sys.executable, str(script), str(port), gateway, TOKEN)
+    await until_answers(process, port, "/", limit=20)
+    return f"http://127.0.0.1:{port}/"
 
 
 async def _start_bare(place: Place) -> str:
@@ -169,6 +182,7 @@ def _rows(times: Times) -> list[Row]:
     return [
         accepted,
         Row("alert: POST → RPC at the gateway", times.reached, limit=GOAL, digits=2, note=_p95(times.reached)),
+        Row("  the same by the older bot, in memory", times.older, digits=2, note=_p95(times.older)),
         bare,
         Row("  a bare SQLite commit (WAL, full sync)", times.commit, digits=2, note=_p95(times.commit)),
         Row("  a bare fsync of 4 KiB", times.fsync, digits=2, note=_p95(times.fsync)),

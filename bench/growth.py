@@ -1,14 +1,15 @@
 """Taking alerts in and delivering them, by the size of the database: rate, CPU an alert, and listings at the end.
 
-`WXBRIDGE_BENCH_AGAINST=DIR` measures the code of another checkout beside this one, each on a database of its own.
+`WXBRIDGE_BENCH_AGAINST=DIR` measures the code of another checkout beside this one, each on a database of its own;
+`WXBRIDGE_BENCH_PICTURE=docs/rate-by-size.svg` draws the rates, `WXBRIDGE_BENCH_SIZES=0,10000` measures other sizes.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import sqlite3
+import statistics
 import sys
 import time
 from contextlib import closing
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
+from matplotlib.figure import Figure
 
 from bench.common import (
     ROOT,
@@ -44,6 +46,8 @@ SECONDS = 5
 READY_SECONDS = 120.0
 """What a start may take, with a schema to be brought up to date."""
 DRAIN_SECONDS = 120.0
+REST = 3.0
+"""Seconds in which it is seen what the bridge uses with nothing to do; that is no part of an alert's price."""
 ASKED = 10
 """Times that each page is asked for."""
 LISTED = 3
@@ -101,7 +105,8 @@ async def measure(place: Place) -> list[Row]:
         for each in measured:
             await _measure_size(place, each, size, gateway, last=size == sizes[-1])
         older += await _older(place, gateway)
-    draw_rates({each.name: each.rates for each in measured}, older, place.path.parent)
+    if picture := os.environ.get("WXBRIDGE_BENCH_PICTURE"):
+        draw_rates({each.name: each.rates for each in measured}, older, Path(picture))
     return [row for each in measured for row in _rows(each, older)] + [
         Row("growth: the older bot (in memory), sending by gRPC, 16 connections", older, "/s", digits=0)
     ]
@@ -127,18 +132,29 @@ async def _measure_size(place: Place, it: Measured, size: int, gateway: str, *, 
     it.ready[size] = 1000 * (time.perf_counter() - process.began)
     url = f"http://127.0.0.1:{port}"
     await post_for(Load(place, f"{url}/hooks/grafana", 16, f"warm-{it.name}-{size}", 1))
-    await _drain(it, process)
+    if last or not size:
+        await _price(place, it, size, process, url)
     for run in range(RUNS):
-        before = process.cpu()
         load = await post_for(Load(place, f"{url}/hooks/grafana", 16, f"{it.name}-{size}-{run}", SECONDS))
-        await _drain(it, process)
         it.rates.setdefault(size, []).append(load.rate)
-        it.cpu.setdefault(size, []).append(1000 * (process.cpu() - before) / load.count)
     if last:
         await _ask_pages(it, url)
     if last or not size:
         it.listings[size] = {words: [await _listing(it, words, config) for _ in range(LISTED)] for words in LISTINGS}
     await place.stop(process)
+
+
+async def _price(place: Place, it: Measured, size: int, process: Process, url: str) -> None:
+    """Measure the CPU time of alerts that are taken and delivered, without what is used with nothing to do."""
+    await _drain(it, process)
+    before, began = process.cpu(), time.monotonic()
+    await asyncio.sleep(REST)
+    idle = (process.cpu() - before) / (time.monotonic() - began)
+    before, began = process.cpu(), time.monotonic()
+    load = await post_for(Load(place, f"{url}/hooks/grafana", 16, f"{it.name}-{size}-price", SECONDS))
+    await _drain(it, process)
+    used = process.cpu() - before - idle * (time.monotonic() - began)
+    it.cpu.setdefault(size, []).append(1000 * used / load.count)
 
 
 async def _start(place: Place, it: Measured, config: Path, port: int) -> Process:
@@ -227,7 +243,18 @@ def _rows(it: Measured, older: list[float]) -> list[Row]:
     return rows
 
 
-def draw_rates(rates: dict[str, dict[int, list[float]]], older: list[float], directory: Path) -> None:
-    """Keep the figures for `python -m bench.draw_growth`, which draws the picture in `docs/`."""
-    kept = {name: {str(size): found for size, found in its.items()} for name, its in rates.items()}
-    (directory / ".bench-growth.json").write_text(json.dumps({"rates": kept, "older": older}), encoding="utf-8")
+def draw_rates(rates: dict[str, dict[int, list[float]]], older: list[float], picture: Path) -> None:
+    """Draw the rate by the size of the database, an SVG: the median of each, and from the least to the most."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.add_subplot()
+    for name, its in rates.items():
+        sizes = sorted(its)
+        places = list(range(len(sizes)))
+        axes.plot(places, [statistics.median(its[size]) for size in sizes], marker="o", label=name)
+        axes.fill_between(places, [min(its[size]) for size in sizes], [max(its[size]) for size in sizes], alpha=0.2)
+        axes.set_xticks(places, [f"{size:,}" for size in sizes])
+    if older:
+        axes.axhline(statistics.median(older), linestyle="--", color="grey", label="the older bot, which keeps nothing")
+    axes.set(xlabel="alerts kept", ylabel="alerts taken a second, with delivery running", ylim=(0, None))
+    axes.legend()
+    figure.savefig(picture, format="svg", metadata={"Date": None})

@@ -100,8 +100,11 @@ def group_from_json(content: Mapping[str, Any]) -> AlertGroup:
     )
 
 
+_FIELDS = {noun: frozenset(field.name for field in fields(noun)) for noun in (AlertGroup, Alert, Value, PictureSpec)}
+
+
 def _known(noun: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    names = {field.name for field in fields(noun)}
+    names = _FIELDS[noun]
     return {key: value for key, value in content.items() if key in names}
 
 
@@ -123,8 +126,11 @@ def _picture(content: Mapping[str, Any]) -> PictureSpec:
     return PictureSpec(**_known(PictureSpec, content))
 
 
+_STATUSES = {status.value: status for status in AlertStatus}
+
+
 def _status(word: str) -> AlertStatus:
-    return AlertStatus(word) if word in set(AlertStatus) else AlertStatus.FIRING
+    return _STATUSES.get(word, AlertStatus.FIRING)
 
 
 def _value(content: Mapping[str, Any]) -> Value:

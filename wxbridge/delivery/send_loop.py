@@ -119,6 +119,11 @@ class SendLoop:
             self._stirred |= stirred
             self._waker.set()
 
+    def look_at_states(self) -> None:
+        """Have the loop look again where something waits for a target that is up: an account comes back unannounced."""
+        if any(name not in self._busy and self._lane.is_up(name) for name in self._stirred):
+            self._waker.set()
+
     def close(self) -> None:
         """Take up nothing more."""
         self._closing = True

@@ -128,6 +128,8 @@ class Delivery:
     async def _tick(self) -> None:
         rounds = 0
         while not self._closing:
+            for loop in self.send_loops:
+                loop.look_at_states()
             await self.look_after(tidy=rounds % TICKS_PER_TIDYING == 0)
             rounds += 1
             await asyncio.sleep(TICK_SECONDS)
