@@ -10,6 +10,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from wxbridge.alerts.severity import severity_rank
+from wxbridge.alerts.sources import rule_name_of
 from wxbridge.core.model import AlertStatus, NotificationKind
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
@@ -95,7 +96,7 @@ class Digest:
     def _add_alert(self, alert: Mapping[str, Any]) -> None:
         self.alerts += 1
         labels = alert.get("labels") or {}
-        key = (labels.get("alertname") or alert.get("title") or "", labels.get("severity") or "")
+        key = (rule_name_of(labels) or alert.get("title") or "", labels.get("severity") or "")
         status = alert.get("status") or AlertStatus.FIRING
         mark = _mark(alert)
         told_of, before = self.untold.pop(mark, (None, "")) if mark else (None, "")

@@ -17,6 +17,7 @@ from sqlalchemy import Connection
 
 from wxbridge.alerts import routing
 from wxbridge.alerts.severity import severity_of, severity_rank
+from wxbridge.alerts.sources import rule_name_of
 from wxbridge.core.bites import Bite
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.prepared import PreparedStatement
@@ -90,7 +91,7 @@ def _row(key: str, group: AlertGroup, alert: Alert, now: float) -> dict[str, Any
     return {
         "key": key,
         "source": replace_surrogates(alert.source),
-        "name": replace_surrogates(labels["alertname"])[:_MAX_NAME_CHARS],
+        "name": replace_surrogates(rule_name_of(labels))[:_MAX_NAME_CHARS],
         "severity": replace_surrogates(severity_of(alert.labels)),
         "labels": labels,
         "started_at": _moment(alert.starts_at, now),

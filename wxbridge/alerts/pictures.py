@@ -16,6 +16,7 @@ from typing import Any
 
 from wxbridge.alerts.panels import panel_of, panel_spec
 from wxbridge.alerts.severity import is_failed_rule, worst_first
+from wxbridge.alerts.sources import GRAFANAS_OWN, rule_name_of
 from wxbridge.config.types import DEFAULT_PICTURE_STORM, Rate
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec
@@ -29,8 +30,6 @@ _OF_PROMETHEUS = "alertmanager"
 """Whose alerts come from rules that Prometheus knows by name; of others only a link to Prometheus tells the rule."""
 _GRAFANA_RULE = re.compile(r"/alerting/grafana/(?P<uid>[A-Za-z0-9_-]{1,64})/view(?:\?orgId=(?P<org>\d{1,12}))?")
 """In the link of an alert of Grafana's. Nothing else is taken from it, so that an alert cannot lead anywhere else."""
-_OF_NO_RULE = ("DatasourceNoData", "DatasourceError")
-"""What Grafana calls alerts of rules without data or with an error, whose own name is in another label."""
 
 
 @dataclass(frozen=True)
@@ -113,8 +112,7 @@ def _rule_of(alert: Alert, settings: AlertPictureOptions) -> ChartRequest | None
             return ChartRequest(rule=name, grafana_number=int(number), org=alert.annotations.get("__orgId__", ""))
         found = _GRAFANA_RULE.search(link)
         if found is not None:
-            name = alert.labels.get("rulename", "") if name in _OF_NO_RULE else name
-            return ChartRequest(rule=name, grafana_uid=found["uid"], org=found["org"] or "")
+            return ChartRequest(rule=rule_name_of(alert.labels), grafana_uid=found["uid"], org=found["org"] or "")
     expr = expr_of(link)
     if settings.prometheus and (expr is not None or (name and alert.source == _OF_PROMETHEUS)):
         return ChartRequest(expr or "", name)
@@ -125,7 +123,7 @@ def _instances(alert: Alert, rule: ChartRequest) -> list[dict[str, str]]:
     """The labels that tell which of its rule's series an alert is of; those of what it measured, where it has them."""
     if not (rule.grafana_uid or rule.grafana_number):
         return [dict(alert.labels)]
-    if alert.status is AlertStatus.NO_DATA or alert.labels.get("alertname") in _OF_NO_RULE:
+    if alert.status is AlertStatus.NO_DATA or alert.labels.get("alertname") in GRAFANAS_OWN:
         return []
     measured = [{**alert.labels, **value.labels} for value in alert.values if value.labels]
     # Labels of a legacy rule are its own, and never those of its series.

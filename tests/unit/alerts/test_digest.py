@@ -52,6 +52,17 @@ def again(digest, *alerts):
     return following
 
 
+def test_grafanas_alert_of_a_rule_without_data_counts_under_the_rules_name() -> None:
+    group = AlertGroup(
+        "grafana", "k", "", (Alert("grafana", AlertStatus.NO_DATA, "Disk",
+        labels={"alertname": "DatasourceNoData", "rulename": "Disk"}, fingerprint="f"),),
+    )  # fmt: skip
+    digest = Digest()
+    digest.add(NotificationKind.ALERT, group_to_json(group), at=AT)
+    assert "Disk" in digest.text("en", UTC)
+    assert "DatasourceNoData" not in digest.text("en", UTC)
+
+
 def test_counts_by_name_and_status_the_worst_first() -> None:
     digest = digest_of(
         one("info", severity="info"), one("warning", severity="warning"), one("many"), one("many"),

@@ -57,6 +57,16 @@ def strip_times(address: str) -> str:
 _TIME_IN_ADDRESS = re.compile(r"(?<=[?&])(?:from|to)=\d+&?")
 
 
+GRAFANAS_OWN = frozenset({"DatasourceNoData", "DatasourceError"})
+"""The names of alerts that Grafana makes of rules without data, and of those that cannot be evaluated."""
+
+
+def rule_name_of(labels: Mapping[str, str]) -> str:
+    """The name of the rule that an alert comes from, by its labels: of Grafana's own alerts that of the rule meant."""
+    name = labels.get("alertname", "")
+    return (labels.get("rulename", "").strip() or name) if name in GRAFANAS_OWN else name
+
+
 def short_hash(value: Any) -> str:
     """A name for a JSON value that no other value has: 32 hexadecimal digits."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from wxbridge.alerts.sources import RETRY_SECONDS, alertmanager, base_address, picture_at
+from wxbridge.alerts.sources import GRAFANAS_OWN, RETRY_SECONDS, alertmanager, base_address, picture_at, rule_name_of
 from wxbridge.alerts.sources.grafana_values import name_series, read_values
 from wxbridge.core.errors import BadBody
 from wxbridge.core.frozen import replace
@@ -34,7 +34,6 @@ _RULE_PATH = "/alerting/grafana/"
 """In the address of a rule."""
 
 _NO_DATA = "DatasourceNoData"
-_ERROR = "DatasourceError"
 _REASON = "grafana_state_reason"
 
 _DEFAULT_TITLE = ("[FIRING", "[RESOLVED")
@@ -140,8 +139,8 @@ def _tell_state(fields: alertmanager.Fields) -> None:
     the rule's own alert with a reason (Grafana's documentation, "No data and error states").
     """
     name, reason = fields["labels"].get("alertname"), fields["annotations"].get(_REASON, "").strip()
-    if name in (_NO_DATA, _ERROR):
-        fields["title"] = fields["labels"].get("rulename", "").strip() or fields["title"]
+    if name in GRAFANAS_OWN:
+        fields["title"] = rule_name_of(fields["labels"])
         reason = reason or ("NoData" if name == _NO_DATA else "Error")
     if fields["status"] is AlertStatus.FIRING and reason == "NoData":
         fields["status"] = AlertStatus.NO_DATA
