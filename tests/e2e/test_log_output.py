@@ -64,7 +64,7 @@ def free_port() -> int:
 
 def ask(url: str, body: object = None) -> str:
     data = None if body is None else json.dumps(body).encode()
-    with urlopen(Request(url, data), timeout=5) as answer:
+    with urlopen(Request(url, data), timeout=WAIT) as answer:
         return str(answer.read().decode())
 
 
@@ -87,7 +87,7 @@ def test_whatever_becomes_of_the_log_the_bridge_serves(output: object, tmp_path:
         command = [sys.executable, "-m", "wxbridge", "run", "-c", str(config), "--log-level", "debug"]
         bridge = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=descriptor, stderr=descriptor)
         try:
-            deadline = time.monotonic() + WAIT
+            deadline = time.monotonic() + 2 * WAIT
             while True:
                 try:
                     ask(f"{url}/healthz")

@@ -127,7 +127,7 @@ class IlinkClient:
         address = f"{base}/ilink/bot/get_qrcode_status?qrcode={quote(handle)}"
         address += f"&verify_code={quote(digits)}" if digits else ""
         try:
-            answer = await self._ask("GET", address, None, self._version_headers(), seconds)
+            answer = await self._ask("GET", address, None, self._version_headers(), seconds + POLL_SLACK_SECONDS)
         except (IlinkFault, IlinkRefusal):
             return CodeStatus("wait")
         found = None
