@@ -83,7 +83,7 @@ async def start_older(place: Place, url: str) -> Older:
 
 async def measure(place: Place) -> list[Row]:
     from wxbridge.config.types import GrafanaSettings
-    from wxbridge.pictures.pages.browser import find_browser
+    from wxbridge.pictures.pages.program import find_browser
     from wxbridge.pictures.renderer import PictureRenderer
 
     program = find_browser()

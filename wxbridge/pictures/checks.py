@@ -10,7 +10,8 @@ from wxbridge.config.schema import Config
 from wxbridge.core.errors import PictureError
 from wxbridge.core.findings import Finding, FindingState
 from wxbridge.pictures.pages import fonts
-from wxbridge.pictures.pages.browser import Browser, find_browser
+from wxbridge.pictures.pages.browser import Browser
+from wxbridge.pictures.pages.program import find_browser
 from wxbridge.pictures.pages.shot import Shot
 
 BROWSER_LIMIT_SECONDS = 40.0

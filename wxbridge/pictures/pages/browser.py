@@ -12,7 +12,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import shutil
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
@@ -29,6 +28,7 @@ from wxbridge.pictures.pages.capture import (
     format_seconds,
     open_context,
 )
+from wxbridge.pictures.pages.program import INSTALL, find_browser
 from wxbridge.pictures.pages.shot import Shot
 
 if TYPE_CHECKING:
@@ -37,33 +37,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-INSTALL = "apt install chromium-headless-shell libatomic1"
-"""The one line that brings a browser (Debian, Ubuntu)."""
-
-_BROWSER_NAMES = (
-    "chromium-headless-shell",
-    "chrome-headless-shell",
-    "chromium",
-    "chromium-browser",
-    "google-chrome",
-    "google-chrome-stable",
-    "google-chrome-beta",
-    "google-chrome-unstable",
-    "chrome",
-    "microsoft-edge",
-    "microsoft-edge-stable",
-    "brave-browser",
-)
-_DEBIANS_BROWSER = "/usr/lib/chromium/chromium-headless-shell"
-"""The program itself: Debian's command of that name is a shell script which would stay beside it."""
-_BROWSER_PATHS = (
-    "/usr/lib/chromium/headless_shell",
-    "/usr/lib64/chromium-browser/headless_shell",
-    "/snap/bin/chromium",
-    "/opt/google/chrome/chrome",
-    "/opt/microsoft/msedge/msedge",
-    "/opt/chromium.org/chromium/chromium",
-)
 _FLAGS = (
     "--disable-background-networking",
     "--disable-component-update",
@@ -97,25 +70,6 @@ _CRASH_WORDS = (
     "Session closed",
     "Target closed",
 )
-
-
-def find_browser(setting: Path | None = None) -> Path | None:
-    """Find a Chromium, Chrome or Edge: the setting, $WXBRIDGE_BROWSER, then what the system has.
-
-    chromium-headless-shell is preferred: a shot with it takes half the time (shared/facts/rendering.md).
-
-    Returns:
-        Its path; None where there is none, or where what was named does not exist.
-    """
-    named = str(setting) if setting else os.environ.get("WXBRIDGE_BROWSER")
-    if named:
-        found = shutil.which(Path(named).expanduser())
-        return Path(found) if found else None
-    for name in (_DEBIANS_BROWSER, *_BROWSER_NAMES, *_BROWSER_PATHS):
-        found = shutil.which(name)
-        if found:
-            return Path(found)
-    return None
 
 
 def count_shots(free_bytes: int | None = None) -> int:

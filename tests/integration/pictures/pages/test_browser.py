@@ -17,8 +17,9 @@ from tests.support import wait_until
 from wxbridge.core import imaging
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import PictureError
-from wxbridge.pictures.pages.browser import Browser, find_browser
+from wxbridge.pictures.pages.browser import Browser
 from wxbridge.pictures.pages.network import LoginPage
+from wxbridge.pictures.pages.program import find_browser
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
