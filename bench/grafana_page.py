@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import io
 import secrets
+import time
 from types import TracebackType
 from typing import Self
 from urllib.parse import quote
@@ -81,6 +82,8 @@ class GrafanaPage:
         self._runner: web.AppRunner | None = None
         self.url = ""
         self.logins = 0
+        self.answered = 0.0
+        """When it gave its last answer, on the clock `time.perf_counter`."""
 
     async def __aenter__(self) -> Self:
         app = web.Application()
@@ -131,6 +134,7 @@ class GrafanaPage:
             return web.json_response({"message": "Unauthorized"}, status=401)
         number = int(request.query["n"])
         await asyncio.sleep(0.1 + number % 4 / 10)
+        self.answered = time.perf_counter()
         return web.json_response({"colour": ",".join(map(str, COLOURS[number]))})
 
 

@@ -96,9 +96,12 @@ async def measure(place: Place) -> list[Row]:
         async with PictureRenderer(grafana=settings) as pictures:
             cold = (await _shoot(pictures))[0]
             ours, theirs, parts = Series(), Series(), []
+            after: list[float] = []
             for number in range(PAIRS):
                 for _ in range(2):
-                    _add(ours, *await _shoot(pictures))
+                    taken = await _shoot(pictures)
+                    after.append(time.perf_counter() - page.answered)
+                    _add(ours, *taken)
                 if older is not None:
                     file = place.path / f"selenium-{number}.png"
                     part = await older.shoot(str(file))
@@ -106,6 +109,7 @@ async def measure(place: Place) -> list[Row]:
                     _add(theirs, part["seconds"], file.read_bytes())
             together, alone = await _shoot_at_once(pictures), await _shoot_in_turn(pictures)
     rows = [Row("screenshot: wxbridge, warm", ours.seconds, "s", digits=2, note=f"{ours.note()}; {program}")]
+    rows.append(Row("  of it after the last panel's data had come", after, "s", digits=2))
     rows.append(Row("  its first one, with the start of the browser and the login", [cold], "s", digits=2))
     rows.append(Row(f"  {AT_ONCE} that are due together, side by side", [together], "s", digits=2))
     rows.append(Row(f"  {AT_ONCE}, one after the other", [alone], "s", digits=2))
