@@ -66,8 +66,8 @@ class Metrics:
         )  # fmt: skip
         self.pictures = Counter(
             "wxbridge_pictures",
-            "What became of pictures: drawn, no_rule, no_dashboard, no_data, no_source, storm, deadline, refused, passing "
-            "or failed.",
+            "What became of pictures: drawn, no_rule, no_dashboard, no_data, no_source, storm, deadline, refused, "
+            "passing, failed.",
             ["kind", "outcome"],
             registry=registry,
         )
