@@ -156,7 +156,7 @@ class KnownAlerts:
             self._alerts[key] = replace(known, told_to=told_to, told_at=now)
 
     def seconds_since_told(self, key: str, now: float) -> float:
-        """How long ago anybody was told of an alert; forever where nobody was."""
+        """How long ago anybody was told of an alert; 0 where that was in the future, by a clock that was set back."""
         known = self._alerts.get(key)
         return now - known.told_at if known and known.told_at <= now else 0.0
 
