@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import Any, TextIO
 
-if TYPE_CHECKING:
-    import qrcode
+from wxbridge.core.lean_imports import import_real
 
 
-def _make_code(content: str) -> qrcode.QRCode[Any]:
-    import qrcode  # brings Pillow, 4 MB, that only a code to scan needs
-    from qrcode.exceptions import DataOverflowError
-
-    code = qrcode.QRCode(border=2, error_correction=qrcode.ERROR_CORRECT_L)
+def _make_code(content: str) -> Any:
+    qrcode = import_real("qrcode")  # brings Pillow, 4 MB, that only a code to scan needs
+    code: Any = qrcode.QRCode(border=2, error_correction=qrcode.ERROR_CORRECT_L)
     code.add_data(content)
     try:
         code.make(fit=True)
-    except DataOverflowError as error:
+    except qrcode.exceptions.DataOverflowError as error:
         raise ValueError(f"{len(content)} characters do not fit into a QR code") from error
     return code
 
@@ -50,7 +47,7 @@ def save_png(content: str, path: Path) -> None:
 
 def draw_svg(content: str) -> str:
     """Draw a QR code as an SVG element."""
-    from qrcode.image import svg  # brings lxml, 3 MB, that only a page needs
-
+    svg = import_real("qrcode.image.svg")  # brings lxml, 3 MB, that only a page needs
     image = _make_code(content).make_image(image_factory=svg.SvgPathImage)
-    return image.to_string(encoding="unicode")
+    drawn: str = image.to_string(encoding="unicode")
+    return drawn
