@@ -84,7 +84,7 @@ def read_unified_rule(answer: Mapping[str, Any]) -> GrafanaRule:
         if kind:
             nodes[ref] = {**nodes[ref], "queryType": kind}
         windows.append(float((each.get("relativeTimeRange") or {}).get("from") or 0))
-    finder = _CurveFinder(nodes)
+    finder = _ConditionReader(nodes)
     curves = finder.find_all(as_text(rule["condition"]))
     return GrafanaRule(
         as_text(rule["title"]).strip(), finder.queries(curves), curves, _seconds(rule.get("for")), max(windows)
@@ -105,7 +105,7 @@ def read_legacy_rule(answer: Mapping[str, Any]) -> GrafanaRule:
         ref = as_text(query["params"][0])
         nodes[ref] = {**query["model"], "refId": ref, "datasourceId": query["datasourceId"]}
         windows.append(_seconds(query["params"][1]))
-    finder = _CurveFinder(nodes | {"": {"type": "classic_conditions", **_EXPRESSION, **settings}})
+    finder = _ConditionReader(nodes | {"": {"type": "classic_conditions", **_EXPRESSION, **settings}})
     curves = finder.find_all("")
     return GrafanaRule(
         as_text(answer["Name"]).strip(), finder.queries(curves), curves, _seconds(settings.get("for")), max(windows)
@@ -138,7 +138,7 @@ def _seconds(text: Any) -> float:
 
 
 @dataclass
-class _CurveFinder:
+class _ConditionReader:
     """Follows the condition of one rule back to its series."""
 
     nodes: Mapping[str, Node]

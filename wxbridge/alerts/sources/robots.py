@@ -66,7 +66,7 @@ _LINK = re.compile(r"https?://[^\s)）\]】>\"']+")
 
 
 @dataclass(frozen=True)
-class RobotMessage:
+class CompatMessage:
     """One message to a robot, in plain words, whichever service's language it came in."""
 
     source: str
@@ -91,7 +91,7 @@ def find_font_colour(text: str) -> str:
     return found[1].lower() if found else ""
 
 
-def read_robot_message(message: RobotMessage, sender: str = "") -> AlertGroup:
+def read_robot_message(message: CompatMessage, sender: str = "") -> AlertGroup:
     """Read a message: an alert with its status and what makes it the same next time, else a text.
 
     `sender` tells its alerts from those of others who speak the same language.
@@ -124,7 +124,7 @@ def read_robot_message(message: RobotMessage, sender: str = "") -> AlertGroup:
     )
 
 
-def _as_text(message: RobotMessage, pictures: tuple[PictureSpec, ...]) -> AlertGroup:
+def _as_text(message: CompatMessage, pictures: tuple[PictureSpec, ...]) -> AlertGroup:
     title, text = message.title, message.text
     if not title:
         title, _, text = text.partition("\n")
@@ -133,7 +133,7 @@ def _as_text(message: RobotMessage, pictures: tuple[PictureSpec, ...]) -> AlertG
     return AlertGroup(message.source, "", title, text=text, recipients=message.recipients, pictures=pictures)
 
 
-def _split_headline(message: RobotMessage) -> tuple[str, str]:
+def _split_headline(message: CompatMessage) -> tuple[str, str]:
     """The headline and the rest: what is no word of a status alone, as the first line often is."""
     lines = [line for line in message.text.split("\n") if line.strip()]
     title = message.title

@@ -30,7 +30,7 @@ _POST_HEADERS = ("Content-Type", "iLink-App-Id", "iLink-App-ClientVersion", "Aut
 
 
 @dataclass
-class IlinkFault:
+class SimulatedFault:
     """What happens to the next requests of a path instead of an answer."""
 
     path: str
@@ -54,7 +54,7 @@ class IlinkServer:
     host: str = "127.0.0.1"
     port: int = 0
     poll_seconds: float = POLL_SECONDS
-    faults: deque[IlinkFault] = field(default_factory=deque)
+    faults: deque[SimulatedFault] = field(default_factory=deque)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """The last part of each path, and the body: what tests look at."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)

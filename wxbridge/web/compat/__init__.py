@@ -14,9 +14,9 @@ from wxbridge.web.compat.gotify import Gotify
 from wxbridge.web.compat.ntfy import Ntfy
 from wxbridge.web.compat.pushdeer import Pushdeer
 from wxbridge.web.compat.serverchan import Serverchan
-from wxbridge.web.compat.wecom import WecomApplication, WecomRobot
+from wxbridge.web.compat.wecom import CompatWecomApplication, CompatWecomRobot
 
-SERVICES = (WecomApplication, WecomRobot, Dingtalk, Feishu, Bark, Pushdeer, Gotify, Ntfy, Serverchan)
+SERVICES = (CompatWecomApplication, CompatWecomRobot, Dingtalk, Feishu, Bark, Pushdeer, Gotify, Ntfy, Serverchan)
 """A new service is its module and its name here."""
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from aiohttp import web
 
-from wxbridge.alerts.sources.robots import RobotMessage
-from wxbridge.web.compat.service import PREFIX, CompatService, Problem, answer_json, join_lines, words
+from wxbridge.alerts.sources.robots import CompatMessage
+from wxbridge.web.compat.service import PREFIX, CompatProblem, CompatService, answer_json, join_lines, words
 
 _SEVERITIES = {"critical": "critical", "timesensitive": "warning", "passive": "info"}
 """By Bark's `level`."""
@@ -33,7 +33,7 @@ class Bark(CompatService):
         """Read the first part of the path, else `device_key`."""
         return request.match_info.get("key") or words(fields, "device_key")
 
-    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> RobotMessage:
+    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:
         """Read title, subtitle, body, address and picture, from the path before the fields."""
 
         def find(name: str) -> str:
@@ -42,12 +42,12 @@ class Bark(CompatService):
         picture = words(fields, "image")
         text = join_lines(find("subtitle"), find("body") or words(fields, "markdown"), words(fields, "url"))
         severity = _SEVERITIES.get(words(fields, "level").lower(), "")
-        return RobotMessage(self.name, text, find("title"), (picture,) if picture else (), severity=severity)
+        return CompatMessage(self.name, text, find("title"), (picture,) if picture else (), severity=severity)
 
-    def answer(self, request: web.Request, message: RobotMessage) -> web.Response:  # noqa: ARG002
+    def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Say `code` 200."""
         return answer_json({"code": 200, "message": "success", "timestamp": int(time.time())})
 
-    def refuse(self, problem: Problem, sentence: str) -> web.Response:  # noqa: ARG002
+    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:  # noqa: ARG002
         """Say 400, as Bark does for a key that it does not know."""
         return answer_json({"code": 400, "message": sentence, "timestamp": int(time.time())}, 400)

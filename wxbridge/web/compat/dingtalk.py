@@ -7,13 +7,13 @@ from typing import Any
 
 from aiohttp import web
 
-from wxbridge.alerts.sources.robots import RobotMessage, find_font_colour
+from wxbridge.alerts.sources.robots import CompatMessage, find_font_colour
 from wxbridge.core.errors import BadBody
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
 from wxbridge.web.compat.service import (
     PREFIX,
+    CompatProblem,
     CompatService,
-    Problem,
     answer_json,
     items,
     join_lines,
@@ -37,26 +37,26 @@ class Dingtalk(CompatService):
         """Read `?access_token=`."""
         return request.query.get("access_token", "")
 
-    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> RobotMessage:  # noqa: ARG002
+    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:  # noqa: ARG002
         """Read a message of any `msgtype`. Raises `BadBody` for one that is not known."""
         kind = words(fields, "msgtype")
         body = part(fields, kind)
         match kind:
             case "text":
-                message = RobotMessage(self.name, words(body, "content"))
+                message = CompatMessage(self.name, words(body, "content"))
             case "markdown" | "actionCard":
                 text = words(body, "text")
                 buttons = [
                     link_line(words(body, "singleTitle"), words(body, "singleURL")),
                     *(link_line(words(one, "title"), words(one, "actionURL")) for one in items(body, "btns")),
                 ]
-                message = RobotMessage(
+                message = CompatMessage(
                     self.name, join_lines(markdown_to_text(text), *buttons), markdown_to_text(words(body, "title")),
                     tuple(find_markdown_images(text)), find_font_colour(text),
                 )  # fmt: skip
             case "link":
                 picture = words(body, "picUrl")
-                message = RobotMessage(
+                message = CompatMessage(
                     self.name, join_lines(words(body, "text"), words(body, "messageUrl")), words(body, "title"),
                     (picture,) if picture else (),
                 )  # fmt: skip
@@ -64,19 +64,19 @@ class Dingtalk(CompatService):
                 links = items(body, "links")
                 lines = [link_line(words(one, "title"), words(one, "messageURL")) for one in links]
                 pictures = tuple(address for one in links if (address := words(one, "picURL")))
-                message = RobotMessage(self.name, join_lines(*lines), pictures=pictures)
+                message = CompatMessage(self.name, join_lines(*lines), pictures=pictures)
             case _:
                 raise BadBody(f"`msgtype` {kind[:40]!r} is not known.")
         named = [*texts(fields, "at", "atMobiles"), *texts(fields, "at", "atUserIds")]
-        return RobotMessage(
+        return CompatMessage(
             message.source, message.text, message.title, message.pictures, message.colour,
             recipients=tuple(named),
         )  # fmt: skip
 
-    def answer(self, request: web.Request, message: RobotMessage) -> web.Response:  # noqa: ARG002
+    def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Say `errcode` 0."""
         return answer_json({"errcode": 0, "errmsg": "ok"})
 
-    def refuse(self, problem: Problem, sentence: str) -> web.Response:
+    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
         """Say DingTalk's number: 300001 for a wrong token, 400101 for what it cannot read."""
-        return answer_json({"errcode": 300001 if problem is Problem.WRONG_KEY else 400101, "errmsg": sentence})
+        return answer_json({"errcode": 300001 if problem is CompatProblem.WRONG_KEY else 400101, "errmsg": sentence})

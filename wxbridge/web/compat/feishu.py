@@ -11,13 +11,13 @@ from typing import Any
 
 from aiohttp import web
 
-from wxbridge.alerts.sources.robots import RobotMessage
+from wxbridge.alerts.sources.robots import CompatMessage
 from wxbridge.core.errors import BadBody
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
 from wxbridge.web.compat.service import (
     PREFIX,
+    CompatProblem,
     CompatService,
-    Problem,
     answer_json,
     join_lines,
     link_line,
@@ -44,7 +44,7 @@ class Feishu(CompatService):
         """Read the last part of the path."""
         return request.match_info["key"]
 
-    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> RobotMessage:  # noqa: ARG002
+    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:  # noqa: ARG002
         """Read a message of any `msg_type`. Raises `BadBody` for one that is not known."""
         kind, content = words(fields, "msg_type"), part(fields, "content")
         if isinstance(content, str):
@@ -54,20 +54,20 @@ class Feishu(CompatService):
             card = _unpack(card)
         match kind:
             case "text":
-                return RobotMessage(self.name, markdown_to_text(words(content, "text")))
+                return CompatMessage(self.name, markdown_to_text(words(content, "text")))
             case "post":
                 return self._read_post(content)
             case "interactive":
                 return self._read_card(card or content)
             case "image" | "share_chat" | "file":
-                return RobotMessage(self.name, f"[{kind}]")
+                return CompatMessage(self.name, f"[{kind}]")
             case "" if "text" in fields:
                 # The first version: `{"title", "text"}`.
-                return RobotMessage(self.name, words(fields, "text"), words(fields, "title"))
+                return CompatMessage(self.name, words(fields, "text"), words(fields, "title"))
             case _:
                 raise BadBody(f"`msg_type` {kind[:40]!r} is not known.")
 
-    def _read_post(self, content: Any) -> RobotMessage:
+    def _read_post(self, content: Any) -> CompatMessage:
         post = part(content, "post") or content
         languages = list(post.values()) if isinstance(post, dict) and "content" not in post else [post]
         found = part(post, "zh_cn") or next((one for one in languages if isinstance(one, dict)), {})
@@ -77,9 +77,9 @@ class Feishu(CompatService):
             for row in (rows if isinstance(rows, list) else [])
             if isinstance(row, list)
         ]
-        return RobotMessage(self.name, "\n".join(lines).strip(), words(found, "title"))
+        return CompatMessage(self.name, "\n".join(lines).strip(), words(found, "title"))
 
-    def _read_card(self, card: Any) -> RobotMessage:
+    def _read_card(self, card: Any) -> CompatMessage:
         header = part(card, "header")
         elements = part(card, "elements") or part(card, "body", "elements") or part(card, "i18n_elements", "zh_cn")
         title = words(header, "title", "content") or words(header, "title", "i18n", "zh_cn")
@@ -89,18 +89,18 @@ class Feishu(CompatService):
             words(card, "card_link", "url"),
         ]
         pictures = tuple(address for text in texts for address in find_markdown_images(text))
-        return RobotMessage(
+        return CompatMessage(
             self.name, join_lines(*map(markdown_to_text, texts)), markdown_to_text(title),
             tuple(address for address in pictures if address.startswith("http")), words(header, "template"),
         )  # fmt: skip
 
-    def answer(self, request: web.Request, message: RobotMessage) -> web.Response:  # noqa: ARG002
+    def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Say `StatusCode` 0 and `code` 0: clients read one or the other."""
         return answer_json({"StatusCode": 0, "StatusMessage": "success", "code": 0, "data": {}, "msg": "success"})
 
-    def refuse(self, problem: Problem, sentence: str) -> web.Response:
+    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
         """Say Feishu's number: 19001 for a wrong key, 9499 for what it cannot read."""
-        code = 19001 if problem is Problem.WRONG_KEY else 9499
+        code = 19001 if problem is CompatProblem.WRONG_KEY else 9499
         return answer_json({"code": code, "data": {}, "msg": sentence, "StatusCode": code, "StatusMessage": sentence})
 
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from aiohttp import web
 
-from wxbridge.alerts.sources.robots import RobotMessage
+from wxbridge.alerts.sources.robots import CompatMessage
 from wxbridge.core.json_values import as_number
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
 from wxbridge.web.auth import read_tokens
-from wxbridge.web.compat.service import PREFIX, CompatService, Problem, answer_json, join_lines, part, words
+from wxbridge.web.compat.service import PREFIX, CompatProblem, CompatService, answer_json, join_lines, part, words
 
 _CRITICAL, _WARNING = 8, 4
 """Priorities from which Gotify's own clients make noise."""
@@ -32,7 +32,7 @@ class Gotify(CompatService):
         """Read the header, the query or a bearer token."""
         return request.headers.get("X-Gotify-Key") or next(iter(read_tokens(request)), "")
 
-    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> RobotMessage:  # noqa: ARG002
+    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:  # noqa: ARG002
         """Read title, message, priority, and of `extras` whether it is markdown, its link and its picture."""
         extras = part(fields, "extras")
         text = words(fields, "message")
@@ -44,9 +44,9 @@ class Gotify(CompatService):
         priority = as_number(part(fields, "priority")) or 0
         severity = "critical" if priority >= _CRITICAL else "warning" if priority >= _WARNING else ""
         text = join_lines(text, words(extras, "client::notification", "click", "url"))
-        return RobotMessage(self.name, text, words(fields, "title"), tuple(pictures), severity=severity)
+        return CompatMessage(self.name, text, words(fields, "title"), tuple(pictures), severity=severity)
 
-    def answer(self, request: web.Request, message: RobotMessage) -> web.Response:  # noqa: ARG002
+    def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Give the message back with an `id`."""
         now = time.time()
         return answer_json(
@@ -54,8 +54,8 @@ class Gotify(CompatService):
              "priority": 0, "date": datetime.fromtimestamp(now, UTC).isoformat()}
         )  # fmt: skip
 
-    def refuse(self, problem: Problem, sentence: str) -> web.Response:
+    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
         """Say 401 to a wrong token, 400 to what it cannot read."""
-        status = 401 if problem is Problem.WRONG_KEY else 400
-        word = "Unauthorized" if problem is Problem.WRONG_KEY else "Bad Request"
+        status = 401 if problem is CompatProblem.WRONG_KEY else 400
+        word = "Unauthorized" if problem is CompatProblem.WRONG_KEY else "Bad Request"
         return answer_json({"error": word, "errorCode": status, "errorDescription": sentence}, status)

@@ -12,12 +12,12 @@ from typing import Any
 
 from aiohttp import web
 
-from wxbridge.alerts.sources.robots import RobotMessage
+from wxbridge.alerts.sources.robots import CompatMessage
 from wxbridge.core.imaging import sniff
 from wxbridge.core.json_values import as_text, read_json_or_text
 from wxbridge.core.json_values import read_text as decode_text
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
-from wxbridge.web.compat.service import PREFIX, CompatService, Problem, answer_json, join_lines, words
+from wxbridge.web.compat.service import PREFIX, CompatProblem, CompatService, answer_json, join_lines, words
 from wxbridge.web.responses import read_body
 
 _SEVERITIES = {"5": "critical", "max": "critical", "urgent": "critical", "4": "warning", "high": "warning"}
@@ -64,7 +64,7 @@ class Ntfy(CompatService):
         """Read the topic."""
         return request.match_info.get("topic") or words(fields, "topic")
 
-    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> RobotMessage:  # noqa: ARG002
+    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:  # noqa: ARG002
         """Read title, message, tags, link and picture."""
         tags = fields.get("tags")
         tags = ", ".join(map(as_text, tags)) if isinstance(tags, list) else words(fields, "tags")
@@ -72,7 +72,7 @@ class Ntfy(CompatService):
         if words(fields, "markdown").lower() in ("1", "true", "yes"):
             pictures += find_markdown_images(text)
             text = markdown_to_text(text)
-        return RobotMessage(
+        return CompatMessage(
             self.name,
             join_lines(text, words(fields, "click"), tags and f"🏷 {tags}"),
             words(fields, "title"),
@@ -81,7 +81,7 @@ class Ntfy(CompatService):
             labels=(("tags", tags),) if tags else (),
         )
 
-    def answer(self, request: web.Request, message: RobotMessage) -> web.Response:
+    def answer(self, request: web.Request, message: CompatMessage) -> web.Response:
         """Say the `event` that subscribers would see."""
         now = int(time.time())
         return answer_json(
@@ -89,9 +89,9 @@ class Ntfy(CompatService):
              "topic": request.match_info.get("topic", ""), "title": message.title, "message": message.text}
         )  # fmt: skip
 
-    def refuse(self, problem: Problem, sentence: str) -> web.Response:
+    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
         """Say 403 to a topic that nobody has, 400 to what it cannot read."""
-        status, code = (403, 40301) if problem is Problem.WRONG_KEY else (400, 40009)
+        status, code = (403, 40301) if problem is CompatProblem.WRONG_KEY else (400, 40009)
         return answer_json({"code": code, "http": status, "error": sentence}, status)
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from aiohttp import web
 
-from wxbridge.alerts.sources.robots import RobotMessage
+from wxbridge.alerts.sources.robots import CompatMessage
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
-from wxbridge.web.compat.service import PREFIX, CompatService, Problem, answer_json, words
+from wxbridge.web.compat.service import PREFIX, CompatProblem, CompatService, answer_json, words
 
 
 class Pushdeer(CompatService):
@@ -25,20 +25,20 @@ class Pushdeer(CompatService):
         """Read `pushkey`."""
         return words(fields, "pushkey")
 
-    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> RobotMessage:  # noqa: ARG002
+    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:  # noqa: ARG002
         """Read `text` as the title and `desp` as the text; of `type=image`, `text` is the picture's address."""
         text, more, kind = words(fields, "text"), words(fields, "desp"), words(fields, "type")
         if kind == "image":
-            return RobotMessage(self.name, markdown_to_text(more), pictures=(text,))
+            return CompatMessage(self.name, markdown_to_text(more), pictures=(text,))
         if kind == "markdown":
             pictures = tuple(find_markdown_images(more))
-            return RobotMessage(self.name, markdown_to_text(more), markdown_to_text(text), pictures)
-        return RobotMessage(self.name, more, text)
+            return CompatMessage(self.name, markdown_to_text(more), markdown_to_text(text), pictures)
+        return CompatMessage(self.name, more, text)
 
-    def answer(self, request: web.Request, message: RobotMessage) -> web.Response:  # noqa: ARG002
+    def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Say `code` 0."""
         return answer_json({"code": 0, "content": {"result": ['{"counter":1,"logs":[],"success":"ok"}']}})
 
-    def refuse(self, problem: Problem, sentence: str) -> web.Response:
+    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
         """Say a code of PushDeer's: 80403 for a wrong key, 80501 for what it cannot read."""
-        return answer_json({"code": 80403 if problem is Problem.WRONG_KEY else 80501, "error": sentence})
+        return answer_json({"code": 80403 if problem is CompatProblem.WRONG_KEY else 80501, "error": sentence})

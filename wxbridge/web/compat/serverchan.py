@@ -8,9 +8,9 @@ from typing import Any
 
 from aiohttp import web
 
-from wxbridge.alerts.sources.robots import RobotMessage
+from wxbridge.alerts.sources.robots import CompatMessage
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
-from wxbridge.web.compat.service import PREFIX, CompatService, Problem, answer_json, words
+from wxbridge.web.compat.service import PREFIX, CompatProblem, CompatService, answer_json, words
 
 
 class Serverchan(CompatService):
@@ -26,17 +26,17 @@ class Serverchan(CompatService):
         """Read the path."""
         return request.match_info["key"]
 
-    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> RobotMessage:  # noqa: ARG002
+    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:  # noqa: ARG002
         """Read `title` (or `text`, its older name) and `desp`, which is markdown."""
         more = words(fields, "desp")
         title = words(fields, "title") or words(fields, "text")
-        return RobotMessage(self.name, markdown_to_text(more), title, tuple(find_markdown_images(more)))
+        return CompatMessage(self.name, markdown_to_text(more), title, tuple(find_markdown_images(more)))
 
-    def answer(self, request: web.Request, message: RobotMessage) -> web.Response:  # noqa: ARG002
+    def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Say `code` 0."""
         data = {"pushid": secrets.token_hex(4), "readkey": secrets.token_hex(6), "error": "SUCCESS", "errno": 0}
         return answer_json({"code": 0, "message": "", "data": data})
 
-    def refuse(self, problem: Problem, sentence: str) -> web.Response:
+    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
         """Say 40001 to a wrong key, 40000 to what it cannot read."""
-        return answer_json({"code": 40001 if problem is Problem.WRONG_KEY else 40000, "message": sentence})
+        return answer_json({"code": 40001 if problem is CompatProblem.WRONG_KEY else 40000, "message": sentence})

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 from aiohttp import web
 
 from wxbridge.alerts.sources.forms import is_multipart, read_form
-from wxbridge.alerts.sources.robots import RobotMessage, read_robot_message
+from wxbridge.alerts.sources.robots import CompatMessage, read_robot_message
 from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import as_text, read_json_or_text
 from wxbridge.web.auth import count_wrong_token
@@ -23,7 +23,7 @@ from wxbridge.web.services import SERVICES
 PREFIX = "/compat"
 
 
-class Problem(StrEnum):
+class CompatProblem(StrEnum):
     """Why a message is not taken; each service has a number for it."""
 
     WRONG_KEY = "wrong_key"
@@ -45,15 +45,15 @@ class CompatService(ABC):
         """Read the key that a request shows; empty where it shows none."""
 
     @abstractmethod
-    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> RobotMessage:
+    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:
         """Read what a request says. Raises `BadBody` where it says nothing."""
 
     @abstractmethod
-    def answer(self, request: web.Request, message: RobotMessage) -> web.Response:
+    def answer(self, request: web.Request, message: CompatMessage) -> web.Response:
         """Say in the service's words that a message was taken: HTTP 200, compact JSON."""
 
     @abstractmethod
-    def refuse(self, problem: Problem, sentence: str) -> web.Response:
+    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
         """Say in the service's words that it was not."""
 
     async def read_fields(self, request: web.Request) -> dict[str, Any]:
@@ -94,16 +94,16 @@ class CompatService(ABC):
         """Answer to a wrong key, and count it. Raises `RequestRefused` where too many came from there."""
         count_wrong_token(request, f"{PREFIX}/{self.name}")
         request.app[SERVICES].metrics.refused.labels("unauthorised").inc()
-        return self.refuse(Problem.WRONG_KEY, "the key is wrong: it is none of hooks.compat")
+        return self.refuse(CompatProblem.WRONG_KEY, "the key is wrong: it is none of hooks.compat")
 
     def refuse_message(self, request: web.Request, sentence: str) -> web.Response:
         """Answer to what cannot be read; the log and the operators hear of it."""
         request.app[SERVICES].metrics.refused.labels("bad_body").inc()
         request[REFUSED] = Refusal(f"{PREFIX}/{self.name}", sentence)
-        return self.refuse(Problem.BAD_MESSAGE, sentence)
+        return self.refuse(CompatProblem.BAD_MESSAGE, sentence)
 
 
-async def store_message(request: web.Request, holder: KeyHolder, message: RobotMessage) -> None:
+async def store_message(request: web.Request, holder: KeyHolder, message: CompatMessage) -> None:
     """Have a message told: to those whom it names and jobs.yaml knows, else to the key's targets, else by the routes.
 
     Raises:

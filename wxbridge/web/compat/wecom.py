@@ -12,14 +12,14 @@ from typing import Any, ClassVar
 
 from aiohttp import web
 
-from wxbridge.alerts.sources.robots import RobotMessage, find_font_colour
+from wxbridge.alerts.sources.robots import CompatMessage, find_font_colour
 from wxbridge.core.errors import BadBody
 from wxbridge.core.text.markup import find_markdown_images, html_to_text, markdown_to_text
 from wxbridge.web.compat.keys import COMPAT_KEYS, TOKEN_SECONDS, CompatKeys, KeyHolder
 from wxbridge.web.compat.service import (
     PREFIX,
+    CompatProblem,
     CompatService,
-    Problem,
     answer_json,
     items,
     join_lines,
@@ -41,21 +41,23 @@ class WecomService(CompatService):
     key_error: ClassVar[int]
     """WeCom's number for a wrong key."""
 
-    def answer(self, request: web.Request, message: RobotMessage) -> web.Response:  # noqa: ARG002
+    def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Say `errcode` 0."""
         return answer_json(_OK)
 
-    def refuse(self, problem: Problem, sentence: str) -> web.Response:
+    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
         """Say WeCom's number for a wrong key, or 40058 for what it cannot read."""
-        return answer_json({"errcode": self.key_error if problem is Problem.WRONG_KEY else 40058, "errmsg": sentence})
+        return answer_json(
+            {"errcode": self.key_error if problem is CompatProblem.WRONG_KEY else 40058, "errmsg": sentence}
+        )
 
-    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> RobotMessage:
+    def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:
         """Read a message of any `msgtype`. Raises `BadBody` for one that is not known."""
         kind = words(fields, "msgtype")
         message = self._read_body(request, kind, part(fields, kind) or {})
         named = self._read_people(fields, part(fields, kind))
         labels = [(name, words(fields, name)) for name in ("agentid", "toparty", "totag")]
-        return RobotMessage(
+        return CompatMessage(
             message.source, message.text, message.title, message.pictures, message.colour,
             recipients=named, labels=tuple((name, text) for name, text in labels if text),
         )  # fmt: skip
@@ -66,28 +68,28 @@ class WecomService(CompatService):
             named += texts(body, key)
         return tuple(dict.fromkeys(name.strip() for name in named if name.strip() not in ("", _EVERYBODY)))
 
-    def _read_body(self, request: web.Request, kind: str, body: Any) -> RobotMessage:  # noqa: PLR0911 - one a kind
+    def _read_body(self, request: web.Request, kind: str, body: Any) -> CompatMessage:  # noqa: PLR0911 - one a kind
         source = self.name
         match kind:
             case "text":
-                return RobotMessage(source, words(body, "content"))
+                return CompatMessage(source, words(body, "content"))
             case "markdown" | "markdown_v2":
                 text = words(body, "content")
-                return RobotMessage(
+                return CompatMessage(
                     source, markdown_to_text(text),
                     pictures=tuple(find_markdown_images(text)), colour=find_font_colour(text),
                 )  # fmt: skip
             case "image":
-                return RobotMessage(source, "", pictures=(self._read_picture(request, body),))
+                return CompatMessage(source, "", pictures=(self._read_picture(request, body),))
             case "news" | "mpnews":
                 return _read_news(source, items(body, "articles"))
             case "textcard":
                 text = join_lines(html_to_text(words(body, "description")), words(body, "url"))
-                return RobotMessage(source, text, words(body, "title"))
+                return CompatMessage(source, text, words(body, "title"))
             case "template_card" | "interactive_taskcard":
                 return _read_card(source, body)
             case "file" | "voice" | "video":
-                return RobotMessage(source, words(body, "title") or f"[{kind}]")
+                return CompatMessage(source, words(body, "title") or f"[{kind}]")
             case _:
                 raise BadBody(f"`msgtype` {kind[:40]!r} is not known.")
 
@@ -114,7 +116,7 @@ class WecomService(CompatService):
         return answer_json(_OK | {"type": words(fields, "type") or "file", "media_id": media, "created_at": "0"})
 
 
-class WecomApplication(WecomService):
+class CompatWecomApplication(WecomService):
     """An application: `corpsecret` is the key, and what `gettoken` gives for it opens the rest."""
 
     name = "wecom_app"
@@ -154,7 +156,7 @@ class WecomApplication(WecomService):
         )
 
 
-class WecomRobot(WecomService):
+class CompatWecomRobot(WecomService):
     """A group robot: `?key=`."""
 
     name = "wecom_robot"
@@ -170,17 +172,17 @@ class WecomRobot(WecomService):
         return request.query.get("key", "")
 
 
-def _read_news(source: str, articles: list[dict[str, Any]]) -> RobotMessage:
+def _read_news(source: str, articles: list[dict[str, Any]]) -> CompatMessage:
     parts = [
         join_lines(words(one, "title"), html_to_text(words(one, "description") or words(one, "digest")),
                    words(one, "url") or words(one, "content_source_url"))
         for one in articles
     ]  # fmt: skip
     pictures = tuple(address for one in articles if (address := words(one, "picurl")))
-    return RobotMessage(source, "\n\n".join(parts), pictures=pictures)
+    return CompatMessage(source, "\n\n".join(parts), pictures=pictures)
 
 
-def _read_card(source: str, card: Any) -> RobotMessage:
+def _read_card(source: str, card: Any) -> CompatMessage:
     lines = [
         words(card, "main_title", "desc"),
         " ".join(filter(None, (words(card, "emphasis_content", "title"), words(card, "emphasis_content", "desc")))),
@@ -196,4 +198,4 @@ def _read_card(source: str, card: Any) -> RobotMessage:
     ]
     title = words(card, "main_title", "title") or words(card, "source", "desc") or words(card, "title")
     picture = words(card, "card_image", "url") or words(card, "image_text_area", "image_url")
-    return RobotMessage(source, join_lines(*lines), title, (picture,) if picture else ())
+    return CompatMessage(source, join_lines(*lines), title, (picture,) if picture else ())

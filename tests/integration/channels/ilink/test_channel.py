@@ -15,7 +15,7 @@ from tests.integration.channels.ilink.ilink_harness import PERSON, IlinkHarness
 from wxbridge.channels.ilink.store import PersonStore
 from wxbridge.core.errors import Offline, Permanent, Throttled, Unknown
 from wxbridge.core.model import ChannelState, Priority
-from wxbridge.simulator.ilink.server import IlinkFault, IlinkServer
+from wxbridge.simulator.ilink.server import IlinkServer, SimulatedFault
 
 HOUR = 3600.0
 PNG = b"\x89PNG" + bytes(5000)
@@ -99,7 +99,7 @@ async def test_a_login_that_another_program_took_needs_a_new_scan(harness: Ilink
 async def test_a_dead_login_is_noticed_by_sending_too(harness: IlinkHarness) -> None:
     await harness.open()
     dead = {"errcode": -14, "errmsg": "session timeout"}
-    harness.server.faults.append(IlinkFault("sendmessage", body=dead))
+    harness.server.faults.append(SimulatedFault("sendmessage", body=dead))
     with pytest.raises(Offline, match="new scan"):
         await harness.send("x")
     await harness.reach(ChannelState.WAITING_FOR_SCAN)
@@ -172,7 +172,7 @@ async def test_whoever_is_silent_for_long_is_asked_to_write_before_the_window_cl
 @pytest.mark.parametrize("words", ["prepare failed", "unknown error"])
 async def test_a_window_that_the_service_calls_closed_is_not_tried_again(harness: IlinkHarness, words: str) -> None:
     await harness.open()
-    harness.server.faults.append(IlinkFault("sendmessage", body={"ret": -2, "errmsg": words}))
+    harness.server.faults.append(SimulatedFault("sendmessage", body={"ret": -2, "errmsg": words}))
     with pytest.raises(Offline, match="has to write first"):
         await harness.send("x")
     await harness.reach(ChannelState.WAITING_FOR_WORD)
@@ -201,7 +201,7 @@ async def test_a_picture_arrives_byte_for_byte_and_costs_one_message(harness: Il
 
 async def test_a_store_that_fails_once_costs_the_picture_nothing(harness: IlinkHarness) -> None:
     await harness.open()
-    harness.server.faults.append(IlinkFault("upload", status=500))
+    harness.server.faults.append(SimulatedFault("upload", status=500))
     await harness.send_picture(PNG)
     assert harness.read_phone() == [f"[{len(PNG)}]"]
 
@@ -211,7 +211,7 @@ async def test_a_lost_answer_is_asked_for_once_more_and_nobody_reads_it_twice(
     harness: IlinkHarness, is_taken: bool
 ) -> None:
     await harness.open()
-    harness.server.faults.append(IlinkFault("sendmessage", is_taken=is_taken))
+    harness.server.faults.append(SimulatedFault("sendmessage", is_taken=is_taken))
     await harness.send("once")
     assert harness.read_phone() == ["once"]
     sent = [body["msg"]["client_id"] for name, body in harness.server.requests if name == "sendmessage"]
@@ -220,7 +220,7 @@ async def test_a_lost_answer_is_asked_for_once_more_and_nobody_reads_it_twice(
 
 async def test_two_lost_answers_leave_it_unknown(harness: IlinkHarness) -> None:
     await harness.open()
-    harness.server.faults += [IlinkFault("sendmessage", status=502), IlinkFault("sendmessage", status=502)]
+    harness.server.faults += [SimulatedFault("sendmessage", status=502), SimulatedFault("sendmessage", status=502)]
     with pytest.raises(Unknown):
         await harness.send("x")
 
@@ -239,10 +239,10 @@ async def test_what_the_service_takes_and_does_not_show_is_never_sent(harness: I
 
 async def test_too_fast_is_waited_for_and_a_bad_request_is_final(harness: IlinkHarness) -> None:
     await harness.open()
-    harness.server.faults.append(IlinkFault("sendmessage", body={"ret": -2, "errmsg": "rate limited"}))
+    harness.server.faults.append(SimulatedFault("sendmessage", body={"ret": -2, "errmsg": "rate limited"}))
     with pytest.raises(Throttled):
         await harness.send("x")
-    harness.server.faults.append(IlinkFault("sendmessage", body={"ret": -2, "errmsg": "invalid arguments"}))
+    harness.server.faults.append(SimulatedFault("sendmessage", body={"ret": -2, "errmsg": "invalid arguments"}))
     with pytest.raises(Permanent):
         await harness.send("x")
     assert harness.channel.status.state is ChannelState.ONLINE
@@ -270,7 +270,7 @@ async def test_only_the_persons_own_words_are_heard_each_once(harness: IlinkHarn
 
 async def test_polls_that_fail_change_nothing_for_long(harness: IlinkHarness) -> None:
     await harness.open()
-    harness.server.faults += [IlinkFault("getupdates", status=502), IlinkFault("getupdates")]
+    harness.server.faults += [SimulatedFault("getupdates", status=502), SimulatedFault("getupdates")]
     harness.state.say(PERSON, "still there")
     await harness.until(lambda: harness.heard and harness.heard[-1].text == "still there")
     await harness.send("yes")
@@ -281,7 +281,7 @@ async def test_no_secret_reaches_a_log_or_a_status(harness: IlinkHarness) -> Non
         await harness.open()
         login = harness.state.find_phone(PERSON).login
         assert login
-        harness.server.faults.append(IlinkFault("sendmessage", body={"ret": -2, "errmsg": f"bad {login.bot_id}"}))
+        harness.server.faults.append(SimulatedFault("sendmessage", body={"ret": -2, "errmsg": f"bad {login.bot_id}"}))
         with pytest.raises(Permanent) as error:
             await harness.send("x")
         harness.state.end_login(PERSON)

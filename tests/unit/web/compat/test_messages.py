@@ -9,7 +9,7 @@ from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts.sources.robots import RobotMessage, read_robot_message
+from wxbridge.alerts.sources.robots import CompatMessage, read_robot_message
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import AlertStatus
 from wxbridge.web.compat import SERVICES
@@ -64,7 +64,7 @@ def test_any_json_is_read_or_refused(service: type[CompatService], fields: dict[
     ],
 )
 def test_a_headline_says_whether_it_is_an_alert(text: str, status: AlertStatus | None) -> None:
-    group = read_robot_message(RobotMessage("dingtalk", text))
+    group = read_robot_message(CompatMessage("dingtalk", text))
     assert [alert.status for alert in group.alerts] == ([status] if status else [])
 
 
@@ -80,7 +80,7 @@ def test_a_headline_says_whether_it_is_an_alert(text: str, status: AlertStatus |
 )
 def test_a_recovery_is_of_the_alert_that_it_ends_and_of_no_other(fires: str, ends: str) -> None:
     def fingerprint(text: str) -> str:
-        return read_robot_message(RobotMessage("dingtalk", text)).alerts[0].fingerprint
+        return read_robot_message(CompatMessage("dingtalk", text)).alerts[0].fingerprint
 
     assert fingerprint(fires) == fingerprint(ends)
     assert fingerprint(fires) != fingerprint(
@@ -90,5 +90,5 @@ def test_a_recovery_is_of_the_alert_that_it_ends_and_of_no_other(fires: str, end
 
 def test_what_a_message_is_about_becomes_labels() -> None:
     text = "[告警] 磁盘\n> 告警级别：严重\n> 主机：db-1\nnamespace = pay"
-    (alert,) = read_robot_message(RobotMessage("wecom_robot", text)).alerts
+    (alert,) = read_robot_message(CompatMessage("wecom_robot", text)).alerts
     assert alert.labels == {"severity": "严重", "host": "db-1", "namespace": "pay"}
