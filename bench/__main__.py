@@ -34,6 +34,7 @@ from bench import (
     intake,
     prune,
     screenshot,
+    sizes,
     start,
     wecom,
 )
@@ -57,7 +58,8 @@ LIMIT = 480.0
 ROUNDS = 300
 """How many kills of `crash`, unless the command line says so."""
 LARGE = Figure("growth", growth.measure, 900, "rate, CPU, pages and listings at 0 to 1,000,000 alerts")
-"""Measured only where it is named: it takes minutes."""
+SIZES = Figure("sizes", sizes.measure, 900, "CPU of an alert at 0 to 1,000,000 alerts, without a network")
+"""Both are measured only where they are named: they take minutes."""
 WIDTH = 190
 """Columns of the table where it is not printed to a terminal."""
 
@@ -73,8 +75,8 @@ async def run(names: list[str], rounds: int) -> list[Row]:
     _end_on_signals()
     rows: list[Row] = []
     longer = crash_figure(rounds)
-    until = time.monotonic() + LIMIT + sum(figure.limit for figure in (longer, LARGE) if figure.name in names)
-    for figure in (*FIGURES, longer, LARGE):
+    until = time.monotonic() + LIMIT + sum(figure.limit for figure in (longer, LARGE, SIZES) if figure.name in names)
+    for figure in (*FIGURES, longer, LARGE, SIZES):
         if figure.name in names:
             print(f"measuring {figure.name}: {figure.about} …", file=sys.stderr, flush=True)
             rows += await _measure(figure, min(figure.limit, until - time.monotonic()))
@@ -129,12 +131,12 @@ def main() -> int:
         return grafana.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     usual = ", ".join(figure.name for figure in FIGURES)
-    words = f"of {usual}, crash, growth; without a name all but the last two"
+    words = f"of {usual}, crash, growth, sizes; without a name all but the last three"
     parser.add_argument("names", nargs="*", metavar="NAME", help=words)
     parser.add_argument("--rounds", type=int, default=ROUNDS, help="how many kills of crash (default: %(default)s)")
     arguments = parser.parse_args()
     names = arguments.names or [figure.name for figure in FIGURES]
-    unknown = set(names) - {figure.name for figure in (*FIGURES, crash_figure(0), LARGE)}
+    unknown = set(names) - {figure.name for figure in (*FIGURES, crash_figure(0), LARGE, SIZES)}
     if unknown:
         parser.error(f"there is no figure {min(unknown)!r}")
     if arguments.rounds < 1:

@@ -1,7 +1,7 @@
 """Taking alerts in and delivering them, by the size of the database: rate, CPU an alert, and listings at the end.
 
 `WXBRIDGE_BENCH_AGAINST=DIR` measures the code of another checkout beside this one, each on a database of its own;
-`WXBRIDGE_BENCH_PICTURE=docs/rate-by-size.svg` draws the rates, `WXBRIDGE_BENCH_SIZES=0,10000` measures other sizes.
+`WXBRIDGE_BENCH_SIZES=0,10000` measures other sizes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-import statistics
 import sys
 import time
 from contextlib import closing
@@ -17,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import aiohttp
-from matplotlib.figure import Figure
 
 from bench.common import (
     ROOT,
@@ -105,8 +103,6 @@ async def measure(place: Place) -> list[Row]:
         for each in measured:
             await _measure_size(place, each, size, gateway, last=size == sizes[-1])
         older += await _older(place, gateway)
-    if picture := os.environ.get("WXBRIDGE_BENCH_PICTURE"):
-        draw_rates({each.name: each.rates for each in measured}, older, Path(picture))
     return [row for each in measured for row in _rows(each, older)] + [
         Row("growth: the older bot (in memory), sending by gRPC, 16 connections", older, "/s", digits=0)
     ]
@@ -241,20 +237,3 @@ def _rows(it: Measured, older: list[float]) -> list[Row]:
             rows.append(Row(f"growth: {it.name}, `{words}` at {last:,}, longer by", [full - empty], "ms",
                             LISTING_GOAL if here else None, note=f"{empty:.0f} → {full:.0f}"))  # fmt: skip
     return rows
-
-
-def draw_rates(rates: dict[str, dict[int, list[float]]], older: list[float], picture: Path) -> None:
-    """Draw the rate by the size of the database, an SVG: the median of each, and from the least to the most."""
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.add_subplot()
-    for name, its in rates.items():
-        sizes = sorted(its)
-        places = list(range(len(sizes)))
-        axes.plot(places, [statistics.median(its[size]) for size in sizes], marker="o", label=name)
-        axes.fill_between(places, [min(its[size]) for size in sizes], [max(its[size]) for size in sizes], alpha=0.2)
-        axes.set_xticks(places, [f"{size:,}" for size in sizes])
-    if older:
-        axes.axhline(statistics.median(older), linestyle="--", color="grey", label="the older bot, which keeps nothing")
-    axes.set(xlabel="alerts kept", ylabel="alerts taken a second, with delivery running", ylim=(0, None))
-    axes.legend()
-    figure.savefig(picture, format="svg", metadata={"Date": None})

@@ -15,10 +15,13 @@ from bench.alert import alert_body
 from bench.common import Place, Row, free_port, percentile, start_simulator, until_answers, write_config
 from bench.common import wxbridge as command
 from bench.growth import READY_SECONDS, grow
+from wxbridge.web.limits import HttpLimits
 
 OLD = 300_000
 PER_SECOND = 200
 SECONDS = 15
+WARM_UP = 20
+"""POSTs that load what is loaded when it is first needed."""
 GOAL = 100.0
 """Milliseconds, of the 99th percentile."""
 
@@ -50,7 +53,11 @@ async def _measure(place: Place, gateway: str, name: str, environment: dict[str,
     process = await place.spawn(*words, environment=environment)
     await until_answers(process, port, "/readyz?channels=all", limit=READY_SECONDS)
     before = await asyncio.to_thread(_count, database)
-    async with aiohttp.ClientSession() as session:
+    # As many connections as one address may hold.
+    connector = aiohttp.TCPConnector(limit=HttpLimits.max_connections_per_address)
+    async with aiohttp.ClientSession(connector=connector) as session:
+        for number in range(WARM_UP):
+            await _post(session, url, f"warm{number}")
         times = await _post_all(session, url)
     forgotten = before - await asyncio.to_thread(_count, database)
     await place.stop(process)
