@@ -113,7 +113,8 @@ async def _take_back_digests(context: DeliveryContext, lane: Lane, target: str, 
 
     def compose(stored: StoredNotification) -> Replacement | None:
         is_untried = all(each.state is MessageState.QUEUED and not each.maybe_sent for each in stored.messages)
-        bodies = _recomposed(context, stored, target, "") if is_untried and target in stored.visited[1:] else ()
+        is_ours = is_untried and target in stored.visited[1:]
+        bodies = _recomposed(context, stored, target, _mark(context, stored, stored.messages)) if is_ours else ()
         if not bodies:
             return None
         notification = Notification(

@@ -337,6 +337,25 @@ async def test_what_a_fallback_made_a_digest_of_comes_back_as_one_without_its_ow
     assert "alert" not in own.replace("alerts", "")
 
 
+async def test_a_digest_that_may_have_been_sent_comes_back_marked(world) -> None:
+    paces = {"a": Pace(chat=Rate(1, 600)), "b": Pace(chat=Rate(1, 3600))}
+    w = world(ops=Room(fallback=("robot",)), robot=Room(channel="b"), paces=paces)
+    await w.alert("robot", alert("first"))
+    await w.alert("ops", alert("alert 0"))
+    await w.pass_time(5)
+    for number in range(1, 7):
+        await w.alert("ops", alert(f"alert {number}"))
+    w.channels["a"].faults = [Unknown("no answer")]
+    await w.pass_time(610, tick=5)
+    assert w.channels["a"].faults == [], "the digest was tried"
+    w.channels["a"].state = OFF
+    await w.pass_time(140, tick=5)
+    w.channels["a"].state = ON
+    await w.pass_time(1300, tick=5)
+    assert [text.startswith("(possible repeat) ") for text in w.channels["a"].texts] == [False, True]
+    assert "alert 6" in w.channels["a"].texts[-1]
+
+
 async def test_few_of_each_of_many_targets_are_one_digest_at_their_fallback(world) -> None:
     rooms = {f"ops{number}": Room(fallback=("robot",)) for number in range(6)}
     w = world(**rooms, robot=Room(channel="b"), paces={"b": Pace(chat=Rate(1, 3600))})
