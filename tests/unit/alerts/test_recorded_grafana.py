@@ -193,3 +193,11 @@ def test_a_classic_condition_that_one_series_matches_names_it() -> None:
     data["alerts"][0] |= {"valueString": data["alerts"][0]["valueString"].split(" ], ")[0] + " ]"}
     lines = write_text(parse_grafana(json.dumps(data).encode(), {}), "en", UTC, NOW).splitlines()
     assert lines[1] == "lab_queue: 1234567.891 (host=db-1, instance=web.example.com:9100, job=lab)"
+
+
+def test_the_end_of_no_data_does_not_say_that_the_series_is_gone() -> None:
+    """Seen on 12.4: Grafana ends its own alert of no data with that reason."""
+    data = json.loads(body_of("12.4.0/no-data"))
+    data["alerts"][0] |= {"status": "resolved", "annotations": {"grafana_state_reason": "MissingSeries"}}
+    (alert,) = parse_grafana(json.dumps(data).encode(), {}).alerts
+    assert (alert.status, alert.state) == (AlertStatus.RESOLVED, "")

@@ -142,6 +142,8 @@ def _tell_state(fields: alertmanager.Fields) -> None:
     if name in GRAFANAS_OWN:
         fields["title"] = rule_name_of(fields["labels"])
         reason = reason or ("NoData" if name == _NO_DATA else "Error")
+    if reason == "MissingSeries" and fields["labels"].get("ref_id"):
+        reason = ""  # what is gone is the alert of no data: the series is back
     if fields["status"] is AlertStatus.FIRING and reason == "NoData":
         fields["status"] = AlertStatus.NO_DATA
     elif fields["status"] is AlertStatus.FIRING or reason not in ("NoData", "Error"):
