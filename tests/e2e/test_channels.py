@@ -103,6 +103,7 @@ async def test_while_wechat_is_logged_out_the_alert_and_the_login_code_come_thro
     await until(lambda: any(message.kind == "image" for message in services.wecom.messages), bridge)
     (code,) = [message.data for message in services.wecom.messages if message.kind == "image"]
     assert code.startswith(PNG)
+    bridge.logs.clear()
     harness.simulator.scan()
     await bridge.event("wechat state", state="online")
     await bridge.post(legacy("at home again"))
