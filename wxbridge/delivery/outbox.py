@@ -327,6 +327,8 @@ class Outbox(OutboxQueries):
             .where(messages.c.id.in_(message_ids), messages.c.state != MessageState.SENDING)
             .values(
                 state=MessageState.QUEUED,
+                # What is open was made before now, also where the clock was set back since it was settled.
+                created_at=sa.func.min(messages.c.created_at, now),
                 next_try_at=now,
                 tries=0,
                 settled_at=None,

@@ -396,8 +396,16 @@ def take_back(connection: Connection, target: str, fallbacks: Sequence[str], *, 
             messages.c.error_code == WAITED_TOO_LONG,
             messages.c.expires_at > now,
         )
-        values = {"state": MessageState.QUEUED, "settled_at": None, "error": None, "error_code": None}
-        back = connection.execute(sa.update(messages).where(is_kept).values(**values, next_try_at=now)).rowcount
+        values = {
+            "state": MessageState.QUEUED,
+            "settled_at": None,
+            "error": None,
+            "error_code": None,
+            # As of what is retried: open rows were made before now.
+            "created_at": sa.func.min(messages.c.created_at, now),
+            "next_try_at": now,
+        }
+        back = connection.execute(sa.update(messages).where(is_kept).values(values)).rowcount
         if back:
             ids = [row.id for row in own]
             close_messages(connection, ids, MessageState.FAILED_OVER, now=now, error=f"{target} is back")

@@ -431,10 +431,11 @@ class SendLoop:
         at = self._context.clock.wall() + min(wait, MAX_RETRY_WAIT_SECONDS)
         code = NO_ADDRESS if isinstance(error, BadAddress) else error.code
         put_back = self._context.outbox.put_back
-        self._note_due(message.target, at)
         await self._context.insist(
             put_back, message.id, at=at, error=str(error), code=code, is_try_spent=is_try_spent, send_id=send_id
         )
+        # Only now: a look at what is due that came before found nothing of it.
+        self._note_due(message.target, at)
         self._context.count(message.target, "retried" if is_try_spent else "waited")
         about = {"message": message.id, "target": message.target, "error": str(error), "code": error.code}
         # An outage has its own line, where it begins and where it ends.
@@ -449,7 +450,6 @@ class SendLoop:
         wait = UNKNOWN_PAUSES_SECONDS[min(count, len(UNKNOWN_PAUSES_SECONDS)) - 1]
         self._context.doubts[message.target] = OutcomeInDoubt(message.id, count, self._context.clock.monotonic() + wait)
         at = self._context.clock.wall() + wait
-        self._note_due(message.target, at)
         await self._context.insist(
             self._context.outbox.put_back,
             message.id,
@@ -459,6 +459,7 @@ class SendLoop:
             is_try_spent=not error.is_cut,
             maybe_sent=True,
         )
+        self._note_due(message.target, at)
         about = {"message": message.id, "target": message.target, "error": str(error)}
         log.warning("no clear answer, will repeat it, marked", **about, after=wait)
 

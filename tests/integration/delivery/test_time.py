@@ -9,8 +9,8 @@ import pytest
 from tests.integration.delivery.delivery_harness import Room, alert, picture
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.clock import SystemClock, read_both
-from wxbridge.core.errors import Transient
-from wxbridge.core.model import ChannelState, MessageState, Notification, Picture, Text
+from wxbridge.core.errors import BadAddress, Transient
+from wxbridge.core.model import ChannelState, MessageState, Notification, Picture, Priority, Text
 from wxbridge.delivery import failure_reports
 from wxbridge.delivery.rate_limit import DAY_SECONDS
 
@@ -435,3 +435,17 @@ async def test_old_sends_are_forgotten(world) -> None:
     w.clock.advance(3 * DAY_SECONDS)
     await w.delivery.look_after(tidy=True)
     assert await w.outbox.list_attempts("a", since=0) == []
+
+
+async def test_what_is_retried_by_hand_after_the_clock_was_set_back_keeps_its_times(world) -> None:
+    """Two wait for a time, one for longer than the other: each comes."""
+    w = world()
+    await w.put("ops", "first", priority=Priority.CRITICAL)
+    await w.put("ops", "second")
+    await w.drain()
+    w.clock.jump(-HOUR)
+    await w.pass_time(1)
+    w.channel.faults = [Transient("busy"), BadAddress("which one?")]
+    await w.outbox.retry([message.id for message in await w.all()], now=w.clock.wall(), expires_after=HOUR)
+    await w.pass_time(120, tick=7)
+    assert w.channel.texts == ["first", "second", "first", "second"]
