@@ -95,9 +95,10 @@ async def test_a_scan_beside_the_running_bridge_and_a_word_open_the_way_until_th
     await bridge.kill()
     bridge = await start(harness, path)
     await bridge.event("ilink state", channel=lane, state="online")
+    # The service's day is over before ours: it says so to the first who is to be told.
     ilink.state.offset += 90_000
-    await bridge.event("ilink state", channel=lane, state="waiting_for_word")
     await bridge.post(legacy("in the night"))
+    await bridge.event("ilink state", channel=lane, state="waiting_for_word")
     await bridge.printed("in the night")
     status, out, _ = await harness.command("status", config=path)
     assert status == 1, "李四 is not logged in"

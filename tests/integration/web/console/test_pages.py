@@ -42,8 +42,8 @@ async def browser() -> AsyncIterator[Any]:
         await made.close()
 
 
-COOKIES: dict[str, tuple[str, str]] = {}
-"""By token: who has signed in once need not do so in every test."""
+COOKIES: dict[tuple[str, str], tuple[str, str]] = {}
+"""By bridge and token: who has signed in once need not do so in every test of that bridge."""
 
 
 @asynccontextmanager
@@ -52,14 +52,14 @@ async def opened(
 ) -> AsyncIterator[Any]:
     """A page of somebody who has signed in; whatever the browser complains of fails the test."""
     context = await browser.new_context(**{"viewport": DESK, "locale": "en-US", **options})
-    context.set_default_timeout(8000)
-    if token and token not in COOKIES:
+    context.set_default_timeout(60_000)
+    if token and (console.url, token) not in COOKIES:
         async with console.session.post(
             f"{console.url}/console/sign-in", data={"token": token}, allow_redirects=False
         ) as answer:
-            COOKIES[token] = next((each.key, each.value) for each in answer.cookies.values())
+            COOKIES[console.url, token] = next((each.key, each.value) for each in answer.cookies.values())
     if token:
-        name, value = COOKIES[token]
+        name, value = COOKIES[console.url, token]
         await context.add_cookies([{"name": name, "value": value, "url": console.url}])
     page = await context.new_page()
     problems: list[str] = []
