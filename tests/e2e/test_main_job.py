@@ -219,7 +219,7 @@ jobs:
 
 
 async def test_a_job_that_fails_is_told_once(harness: BridgeHarness) -> None:
-    jobs = "jobs: [{id: gone, kind: picture, path: gone.png, cron: 0 0 1 1 *, to: ops}]"
+    jobs = "pictures: {deadline: 2s}\njobs: [{id: gone, kind: picture, path: gone.png, cron: 0 0 1 1 *, to: ops}]"
     await harness.bridge(jobs)
     await harness.until(harness.chat)
     for _ in range(2):
