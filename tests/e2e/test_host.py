@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import json
 import shutil
 import sys
 from collections.abc import AsyncIterator
@@ -62,11 +63,11 @@ async def pushing(harness: BridgeHarness, bridge: BridgeProcess) -> AsyncIterato
 
 
 async def watched(harness: BridgeHarness, name: str) -> None:
-    """Wait until the bridge has a figure of a machine."""
-    while True:
+    """Wait until the bridge has figures of a machine from several moments: a chart of one has no line."""
+    seen = set()
+    while len(seen) < 4:
         _, out, _ = await harness.command("host", "--json")
-        if f'"{name}"' in out:
-            return
+        seen |= {str(row) for row in json.loads(out) if name in str(row)}
 
 
 def since_the_warning(room: list[str]) -> list[str]:
