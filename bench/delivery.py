@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import shutil
 import sqlite3
 import time
@@ -14,6 +13,7 @@ import psutil
 
 from bench.common import Place, Row, free_port, skipped, start_simulator, time_fsync, until_answers, write_config
 from bench.common import wxbridge as command
+from bench.load import Load, LoadResult, has_wrk, post_for
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Notification, Text
 from wxbridge.delivery.outbox import Outbox
@@ -21,22 +21,11 @@ from wxbridge.delivery.outbox import Outbox
 RUNS = 3
 SECONDS = 4
 WAITING = 100_000
-_SCRIPT = """\
-local thread = 0
-local number = 0
-function setup(t) t:set("id", thread); thread = thread + 1 end
-request = function()
-  number = number + 1
-  return wrk.format("POST", nil, {["Content-Type"] = "application/json"},
-    '{"title":"[Alerting] MARK-'..number..'","ruleId":'..number..
-    ',"state":"alerting","evalMatches":[{"metric":"cpu","value":92.25,"tags":null}]}')
-end
-"""
 
 
 async def measure(place: Place) -> list[Row]:
     """The rows of this figure; needs `wrk` (Debian's package) and, for the older design, `node`."""
-    if not shutil.which("wrk"):
+    if not has_wrk():
         return [skipped("delivery", "needs wrk: apt install wrk")]
     rows = [*await _bridge(place, "paced", 2500), *await _bridge(place, "none", 1500)]
     if shutil.which("node"):
@@ -55,21 +44,21 @@ async def _bridge(place: Place, pace: str, goal: float) -> list[Row]:
     process = await place.spawn(*command("run", "-c", str(config)))
     await until_answers(process, port, "/readyz?channels=all", limit=20)
     url = f"http://127.0.0.1:{port}/hooks/grafana"
-    alone = [await _load(place, url, 1, f"{pace}-alone-{run}") for run in range(RUNS)]
-    rates = [await _load(place, url, 16, f"{pace}-{run}") for run in range(RUNS)]
+    alone = [await _post(place, url, 1, f"{pace}-alone-{run}") for run in range(RUNS)]
+    rates = [await _post(place, url, 16, f"{pace}-{run}") for run in range(RUNS)]
     memory = psutil.Process(process.pid).memory_info().rss / 1e6
     await place.stop(process)
     words = "sending at the default pace" if pace == "paced" else "pace: none, sending as it takes in"
     return [
         Row(
             f"acknowledged durably, 16 connections, {words}",
-            [rate for rate, _ in rates],
+            [each.rate for each in rates],
             "/s",
             goal,
             at_least=True,
             digits=0,
         ),
-        Row("– one at a time, median", [median for _, median in alone], "ms", 2.5, digits=2),
+        Row("– one at a time, median", [each.median for each in alone], "ms", 2.5, digits=2),
         Row("– RSS after it", [memory], "MB", 130),
     ]
 
@@ -79,30 +68,21 @@ async def _older(place: Place) -> list[Row]:
     process = await place.spawn("node", str(Path(__file__).parent / "older_design" / "server.js"), str(port))
     await until_answers(process, port, "/", limit=20)
     url = f"http://127.0.0.1:{port}/"
-    alone = [await _load(place, url, 1, f"older-alone-{run}") for run in range(RUNS)]
-    rates = [await _load(place, url, 16, f"older-{run}") for run in range(RUNS)]
+    alone = [await _post(place, url, 1, f"older-alone-{run}") for run in range(RUNS)]
+    rates = [await _post(place, url, 16, f"older-{run}") for run in range(RUNS)]
     return [
         Row(
-            "– the older design (Node.js, nothing stored), 16 connections", [rate for rate, _ in rates], "/s", digits=0
+            "– the older design (Node.js, nothing stored), 16 connections",
+            [each.rate for each in rates],
+            "/s",
+            digits=0,
         ),
-        Row("– the older design, one at a time, median", [median for _, median in alone], "ms", digits=2),
+        Row("– the older design, one at a time, median", [each.median for each in alone], "ms", digits=2),
     ]
 
 
-async def _load(place: Place, url: str, connections: int, mark: str) -> tuple[float, float]:
-    """Requests per second, and the median latency in milliseconds; raises RuntimeError where some were refused."""
-    script = place.path / f"{mark}.lua"
-    script.write_text(_SCRIPT.replace("MARK", mark), encoding="utf-8")
-    words = ("wrk", "-t1", f"-c{connections}", f"-d{SECONDS}", "--latency", "-s", str(script), url)
-    process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
-    text = (await process.communicate())[0].decode()
-    if "Non-2xx" in text:
-        raise RuntimeError(f"some were not taken: {text}")
-    median = re.search(r"50%\s+([\d.]+)(us|ms|s)", text)
-    rate = re.search(r"Requests/sec:\s+([\d.]+)", text)
-    if not median or not rate:
-        raise RuntimeError(f"wrk said: {text}")
-    return float(rate[1]), float(median[1]) * {"us": 0.001, "ms": 1.0, "s": 1000.0}[median[2]]
+async def _post(place: Place, url: str, connections: int, mark: str) -> LoadResult:
+    return await post_for(Load(place, url, connections, mark, SECONDS))
 
 
 def _claims(directory: Path) -> list[Row]:

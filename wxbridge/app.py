@@ -27,7 +27,7 @@ from wxbridge.alerts.templates import Templates
 from wxbridge.bot.dispatcher import CommandDispatcher
 from wxbridge.bot.services import CommandServices, CommandSettings
 from wxbridge.channels.manager import ChannelManager, ChannelSetup, find_plugin, settings_of_lane
-from wxbridge.config.schema import LOOPBACK, Config
+from wxbridge.config.schema import LOOPBACK, MASTER_KEYS, Config
 from wxbridge.config.types import Pace, TargetSettings
 from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
 from wxbridge.core.clock import SystemClock
@@ -72,7 +72,7 @@ log = structlog.get_logger()
 def all_targets(config: Config) -> dict[str, TargetSettings]:
     """Give the configured targets, and `master` where the section wechat or ilink names one."""
     targets = dict(config.targets)
-    for section, address in (("wechat", "contact"), ("ilink", "person")):
+    for section, address in MASTER_KEYS.items():
         settings = config.section(section)
         if MASTER not in targets and settings and settings.master:
             targets[MASTER] = registry.CHANNELS[section].target(**{address: settings.master})

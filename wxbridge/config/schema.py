@@ -137,6 +137,10 @@ class ServerSettings(Section):
         return int(self.listen.rpartition(":")[2])
 
 
+MASTER_KEYS = {"wechat": "contact", "ilink": "person"}
+"""The sections that may name a master, and the key of a target that says who."""
+
+
 class Config(Section):
     """All of jobs.yaml. `load` makes it with the plug-ins' sections beside these."""
 
@@ -487,8 +491,8 @@ def _known_keys(model: Any, location: tuple[str | int, ...], tag: str | None) ->
 
 def find_missing_parts(config: Config) -> list[Problem]:
     """Find what a file that was cut short lacks, and one that is meant so says: who is told, and of what."""
-    wechat = config.section("wechat")
-    if not config.targets and not (wechat and wechat.master):
+    masters = (config.section(name) for name in MASTER_KEYS)
+    if not config.targets and not any(section and section.master for section in masters):
         return [Problem(str(config.path), 1, "there are no `targets` and no master: nobody can be told anything")]
     if config.targets and not {"routes", "jobs"} & config.model_fields_set:
         text = "there are `targets`, but neither `routes` nor `jobs`; is the file whole? If so, write `routes: []`"
@@ -500,7 +504,7 @@ def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator
     """Find names that nothing answers to, and what can never run; on raw data, so that all errors come at once."""
     targets = _list_entries(data.get("targets"))
     known = {str(name) for (name,), _ in targets}
-    if any(isinstance(data.get(section), dict) and data[section].get("master") for section in ("wechat", "ilink")):
+    if any(isinstance(data.get(section), dict) and data[section].get("master") for section in MASTER_KEYS):
         known.add("master")
     intervals = data.get("time_intervals")
     times = set(map(str, intervals)) if isinstance(intervals, dict) else set()

@@ -287,6 +287,10 @@ class TargetSettings(Section):
         """
         return None
 
+    def reaches(self, person: str) -> bool:  # noqa: ARG002 - for those that are a private chat
+        """Whether somebody, by the name that the channel knows, is written to here, and nobody else is."""
+        return False
+
     def lane(self) -> str:
         """What shares one connection and one state with this target: the channel, or one account of it."""
         return self.channel

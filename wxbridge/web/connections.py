@@ -48,7 +48,7 @@ class ServedApplication:
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Have the application answer."""
         task = asyncio.current_task()
-        if task is not None and task not in self._answering:
+        if task is not None:
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
         return await self._started.request_handler(request)

@@ -7,11 +7,11 @@ import hashlib
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import structlog
 
@@ -42,9 +42,11 @@ from wxbridge.core.model import (
     Receipt,
     Text,
 )
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import say
 
 log = structlog.get_logger()
+
+T = TypeVar("T")
 
 STORED_LOGIN_SECONDS = 5.0
 """Between looks for a login that another process has stored."""
@@ -98,17 +100,11 @@ class IlinkChannel:
         self._inbox: asyncio.Queue[IlinkMessage] = asyncio.Queue()
         self._digits: asyncio.Future[str] | None = None
         self._unshown: OrderedDict[str, int] = OrderedDict()
-        self._logged_out = asyncio.Event()
 
     @property
     def status(self) -> ChannelStatus:
         """The present state."""
         return self._status.current
-
-    @property
-    def language(self) -> Language:
-        """In which the person is asked to write."""
-        return self._context.language
 
     # ------------------------------------------------ another configuration
 
@@ -138,9 +134,8 @@ class IlinkChannel:
         ]
         backoff = Backoff(self._timing.backoff, self._timing.backoff_most)
         try:
-            await self._load()
+            self._state = await self._insist(self._store.load)
             while True:
-                self._logged_out.clear()
                 if self._state.credentials is None:
                     await self._log_in()
                 try:
@@ -159,16 +154,6 @@ class IlinkChannel:
             await self._client.close()
             self._status.set(ChannelState.STOPPED)
 
-    async def _load(self) -> None:
-        while True:
-            try:
-                self._state = await self._store.load()
-            except StorageError as error:
-                log.warning("ilink state not read", channel=self._context.lane, error=str(error))
-                await asyncio.sleep(self._timing.backoff)
-            else:
-                return
-
     async def _log_in(self) -> None:
         """Show codes until the person has confirmed one, here or in another process."""
         self._status.set(ChannelState.CONNECTING, detail=f"asking {self._settings.url} for a code")
@@ -180,7 +165,7 @@ class IlinkChannel:
                 self._state = elsewhere.result()
             else:
                 self._state = self._state.logged_in(here.result())
-                await self._insist()
+                await self._insist(lambda: self._store.save(self._state))
         finally:
             for task in (here, elsewhere):
                 task.cancel()
@@ -198,22 +183,20 @@ class IlinkChannel:
                 if found.credentials is not None:
                     return found
 
-    async def _insist(self) -> None:
-        """Store the state, however long it takes: a login that is lost would need another scan."""
+    async def _insist(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Read or store the state, however long it takes: a login that is lost would need another scan."""
         while True:
             try:
-                await self._store.save(self._state)
+                return await work()
             except StorageError as error:
-                log.warning("ilink state not written", channel=self._context.lane, error=str(error))
+                log.warning("ilink state not read or written", channel=self._context.lane, error=str(error))
                 await asyncio.sleep(self._timing.backoff)
-            else:
-                return
 
     async def _poll(self, backoff: Backoff) -> None:
         """Hear what the person writes, until the login is over. Raises `StorageError`."""
         self._show_window()
         seconds = self._timing.poll
-        while (login := self._state.credentials) is not None and not self._logged_out.is_set():
+        while (login := self._state.credentials) is not None:
             if await self._was_replaced(login):
                 return
             try:
@@ -248,10 +231,9 @@ class IlinkChannel:
     async def _end_login(self) -> None:
         """The token is dead: another scan is needed."""
         self._state = self._state.logged_out()
-        self._logged_out.set()
         detail = "iLink has ended the login (the person may have bound another program): a new scan is needed"
         self._status.set(ChannelState.LOGGED_OUT, detail=detail)
-        await self._insist()
+        await self._insist(lambda: self._store.save(self._state))
 
     # ------------------------------------------------ the login's view
 
@@ -366,7 +348,9 @@ class IlinkChannel:
     async def _ask_to_write(self) -> None:
         try:
             self._state = replace(self._state, window=self._state.window.noted_asking())
-            await self._deliver({"type": TEXT_ITEM, "text_item": {"text": say("ilink.write", self.language)}}, "")
+            await self._deliver(
+                {"type": TEXT_ITEM, "text_item": {"text": say("ilink.write", self._context.language)}}, ""
+            )
         except (SendError, StorageError) as error:
             log.info("nobody was asked to write", channel=self._context.lane, error=str(error))
 
@@ -395,7 +379,7 @@ class IlinkChannel:
         if isinstance(body, Text):
             text = body.text
             if self._left() == ASK_AT_LEFT + 1:
-                asking = f"\n\n{say('ilink.write', self.language)}"
+                asking = f"\n\n{say('ilink.write', self._context.language)}"
                 text += asking if len(text) + len(asking) <= CAPABILITIES.text_limit else ""
             return await self._deliver({"type": TEXT_ITEM, "text_item": {"text": text}}, body.text)
         content = await asyncio.to_thread(Path(body.path).read_bytes)

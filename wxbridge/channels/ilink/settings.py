@@ -114,6 +114,10 @@ class IlinkTarget(TargetSettings):
         known = section.people if isinstance(section, IlinkSettings) else ()
         return [] if self.person in known else [f"ilink.people: {self.person}"]
 
+    def reaches(self, person: str) -> bool:
+        """Whether this is the person's chat."""
+        return self.person == person
+
     def chat_key(self) -> str:
         """The person, to whom the window applies."""
         return str(self.person)

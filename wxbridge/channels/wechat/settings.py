@@ -97,6 +97,10 @@ class WechatTarget(TargetSettings):
             return None
         return list(dict.fromkeys(people.get(name, {}).get("wechat", name) for name in names))
 
+    def reaches(self, person: str) -> bool:
+        """Whether this is the contact, or the people that an alert names."""
+        return self.contact == person or self.to is not None
+
     def chat_key(self) -> str:
         """Tell this chat from the channel's others, as it is written in jobs.yaml."""
         if self.to:

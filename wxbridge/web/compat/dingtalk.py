@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from aiohttp import web
@@ -68,10 +69,7 @@ class Dingtalk(CompatService):
             case _:
                 raise BadBody(f"`msgtype` {kind[:40]!r} is not known.")
         named = [*texts(fields, "at", "atMobiles"), *texts(fields, "at", "atUserIds")]
-        return CompatMessage(
-            message.source, message.text, message.title, message.pictures, message.colour,
-            recipients=tuple(named),
-        )  # fmt: skip
+        return replace(message, recipients=tuple(named))
 
     def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Say `errcode` 0."""

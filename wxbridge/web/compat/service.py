@@ -134,10 +134,7 @@ def find_targets_of_people(
     for name in names:
         for channel, known_as in people.get(name, {}).items():
             for target, settings in targets.items():
-                if settings.channel != channel:
-                    continue
-                given = getattr(settings, "contact", None) or getattr(settings, "person", None)
-                if given == known_as or (channel == "wechat" and settings.recipients((), people) is not None):
+                if settings.channel == channel and settings.reaches(known_as):
                     found.setdefault(name, []).append(target)
     return found
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from aiohttp import web
@@ -57,10 +58,7 @@ class WecomService(CompatService):
         message = self._read_body(request, kind, part(fields, kind) or {})
         named = self._read_people(fields, part(fields, kind))
         labels = [(name, words(fields, name)) for name in ("agentid", "toparty", "totag")]
-        return CompatMessage(
-            message.source, message.text, message.title, message.pictures, message.colour,
-            recipients=named, labels=tuple((name, text) for name, text in labels if text),
-        )  # fmt: skip
+        return replace(message, recipients=named, labels=tuple((name, text) for name, text in labels if text))
 
     def _read_people(self, fields: Mapping[str, Any], body: Any) -> tuple[str, ...]:
         named = words(fields, "touser").split("|")

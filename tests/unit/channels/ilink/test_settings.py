@@ -9,7 +9,7 @@ import pytest
 
 from wxbridge import registry
 from wxbridge.app import all_targets
-from wxbridge.config.schema import load
+from wxbridge.config.schema import find_missing_parts, load
 from wxbridge.core.errors import ConfigError
 
 CONFIG = """\
@@ -45,3 +45,8 @@ def test_what_cannot_be_is_told_with_its_line(
         load(config_file(CONFIG.replace(old, new)), registry.plugin_settings(), {})
     assert f"jobs.yaml:{line}:" in str(error.value)
     assert words in str(error.value)
+
+
+def test_a_master_alone_is_somebody_to_tell(config_file: Callable[[str], Path]) -> None:
+    text = "ilink: {people: [张三], master: 张三}\nroutes: []\n"
+    assert find_missing_parts(load(config_file(text), registry.plugin_settings(), {})) == []
