@@ -351,9 +351,6 @@ class JobSettings(Section):
         return schedule.make_time_schedule(self.at or [], timezone)
 
 
-Port = Annotated[int, Field(ge=0, le=65535)]
-
-
 def _no_trailing_slash(value: str) -> str:
     return value.rstrip("/")
 

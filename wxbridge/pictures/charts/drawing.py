@@ -93,7 +93,7 @@ class _Plot:
 
 
 def draw_charts(charts: Sequence[Chart], *, title: str = "", columns: int = 0) -> bytes:
-    """Draw charts in the calling thread: 0.1 s each, the first 1 s more. An event loop calls `worker` instead.
+    """Draw charts in the calling thread: 0.1 s each, and once that for the fonts. An event loop calls `worker` instead.
 
     Raises:
         PictureError: as `draw_packed`.
