@@ -93,7 +93,7 @@ async def test_where_there_is_nothing_to_draw_the_text_stands_alone_and_nothing_
         await bridge.post(body("Other", generatorURL=""), "/hooks/alertmanager")
         await bridge.event("no picture to draw", reason="no_data")
         await bridge.event("no picture to draw", reason="no_rule")
-        await harness.until(lambda: len(harness.room()) == 2)
+        await harness.until(lambda: len(harness.room()) == 2 and harness.chat())
         _, out, _ = await harness.command("outbox", "list", "--json")
         metrics = (await bridge.get("/metrics"))[1]
     finally:

@@ -14,7 +14,7 @@ import structlog
 from wxbridge.core import imaging
 from wxbridge.core.credentials import SiteCredentials
 from wxbridge.core.errors import NothingToDraw, PictureError
-from wxbridge.pictures.pages.grafana import RECIPES
+from wxbridge.pictures.pages.grafana import RECIPES, find_recipe
 from wxbridge.pictures.pages.network import PageNetwork, refusal_of
 from wxbridge.pictures.pages.parts import NO_MARKS, PageMarks, embed_marks, join_pictures
 from wxbridge.pictures.pages.readiness import ReadyPage, wait_until_ready
@@ -148,7 +148,7 @@ class Capture:
             NothingToDraw: there is no data.
             PictureError: the query failed; the sentence says why.
         """
-        recipe = next((each for each in RECIPES if each.name == self._ready.recipe), None)
+        recipe = find_recipe(self._ready.recipe)
         if recipe is None:
             return
         seen = await read_panel(self._page, recipe)
@@ -235,7 +235,7 @@ class Capture:
         shot = self._shot
         if not shot.is_whole:
             return shot.window_height
-        recipe = next((each for each in RECIPES if each.name == self._ready.recipe), None)
+        recipe = find_recipe(self._ready.recipe)
         if recipe is not None and shot.height is None:
             return await measure_extent(self._page, f"{recipe.item}, {recipe.drawn}")
         return max(shot.window_height, await measure_extent(self._page))

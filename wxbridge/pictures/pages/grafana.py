@@ -70,3 +70,8 @@ RECIPES = (
     ),
 )
 """The last whose `first` is not above the page's major version; none where the page names no version."""
+
+
+def find_recipe(name: str) -> Recipe | None:
+    """Find a recipe by its name; None where a page is none of Grafana's, or of a generation that has none."""
+    return next((each for each in RECIPES if each.name == name), None)
