@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TypeVar, cast
 
-from wxbridge.alerts.sources import ParseBody, by_content, generic, host, openfalcon
+from wxbridge.alerts.sources import ParseBody, by_content, generic, host, mail, openfalcon
 from wxbridge.channels import ChannelPlugin
 from wxbridge.config.graphs import Graphs
 from wxbridge.config.hooks import BodyMapping
@@ -25,6 +25,7 @@ SOURCES: dict[str, ParseBody] = {
     "alertmanager": by_content.parse_alertmanager,
     "openfalcon": openfalcon.parse,
     "host": host.parse,
+    "mail": mail.parse,
     "generic": generic.parse,
 }
 

@@ -130,6 +130,8 @@ class HooksSettings(Section):
     openfalcon: HookSettings = HookSettings()
     host: HookSettings = HookSettings()
     """Samples and warnings of machines, as `wxbridge host --push URL` posts them."""
+    mail: HookSettings = HookSettings()
+    """Mails, as `wxbridge sendmail` hands them over."""
     generic: GenericSettings = GenericSettings()
     compat: list[CompatKey] = Field(default_factory=list)
     """The keys of `/compat/…`, whose addresses speak the robots' languages."""

@@ -20,23 +20,16 @@ from wxbridge.alerts.sources import (
     short_hash,
     strip_state,
 )
-from wxbridge.alerts.sources.forms import is_multipart, read_form
+from wxbridge.alerts.sources.documents import read_document, unpack_json
 from wxbridge.alerts.sources.presets import PRESETS
 from wxbridge.config.expressions import Find, compiled
 from wxbridge.config.hooks import BodyMapping
-from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import (
     as_labels,
     as_number,
     as_text,
-    clean_json,
-    read_json,
-    read_json_or_text,
-    read_text,
-    refuse_nothing,
 )
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
-from wxbridge.core.text.normalise import clean_text
 
 NAME = "generic"
 
@@ -73,7 +66,7 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
     Raises:
         BadBody: it says nothing, or is no text.
     """
-    data = _document(body, headers)
+    data = read_document(body, headers)
     items, truncated = _listed(data, MAX_ALERTS_PER_BODY)
     if items is not None:
         title = as_text(data.get("title")).strip() if isinstance(data, dict) else ""
@@ -93,7 +86,7 @@ def _text_of(item: Mapping[str, Any]) -> str:
 
 def _listed(data: Any, most: int) -> tuple[list[Any] | None, int]:
     """The items of a body that carries several alerts, and how many there are beyond `most`."""
-    items = _unpacked(data.get("alerts")) if isinstance(data, dict) else data
+    items = unpack_json(data.get("alerts")) if isinstance(data, dict) else data
     if not isinstance(items, list) or not any(isinstance(item, dict) and _told_of(item) for item in items):
         return None, 0
     return items[:most], max(0, len(items) - most)
@@ -134,7 +127,7 @@ def mapped(mapping: BodyMapping, source: str = NAME) -> ParseBody:
     find_parts = _parts_finder(mapping)
 
     def parse_mapped(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
-        data = _document(body, headers)
+        data = read_document(body, headers)
         found = several(data) if several else None
         items = found if isinstance(found, list) else [data]
         parts = [find_parts(item) for item in items[:MAX_MAPPED_ALERTS]]
@@ -172,48 +165,6 @@ def _parts_finder(mapping: BodyMapping) -> Callable[[Any], dict[str, Any]]:
         return found
 
     return find
-
-
-# ---------------------------------------------------------------- documents
-
-
-def _document(body: bytes, headers: Mapping[str, str]) -> Any:
-    """Decode a body. The content type decides only where the body itself does not tell.
-
-    `curl -d '{…}'` says that it sends a form, and plain texts come with every content type.
-
-    Raises:
-        BadBody: it says nothing, or is no text.
-    """
-    kind = headers.get("Content-Type", headers.get("content-type", "")).partition(";")[0].strip().lower()
-    is_form = kind != "text/plain" and re.match(rb"[\w.%+-]{1,100}=", body)
-    if is_multipart(body) or is_form:
-        return _inner(read_form(body))
-    start = body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
-    if kind.endswith("json") or not start or start in (b"{", b"[", b'"', b"\xff", b"\xfe"):
-        return read_json_or_text(body)
-    text = read_text(body)
-    refuse_nothing(text)
-    return clean_text(text)
-
-
-def _inner(fields: dict[str, str]) -> Any:
-    """A form's fields, or the JSON that senders (GitHub, Uptime Kuma) put into one of them."""
-    for name in ("payload", "data"):
-        inner = _unpacked(fields.get(name))
-        if isinstance(inner, dict | list):
-            return inner
-    return fields
-
-
-def _unpacked(value: Any) -> Any:
-    """JSON that came as a string (in a form, or in a macro of Zabbix's), else the value as it is."""
-    if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
-        return value
-    try:
-        return clean_json(read_json(value.encode()))
-    except BadBody:
-        return value
 
 
 # ---------------------------------------------------------------- parts of an alert
@@ -271,12 +222,12 @@ def _shown(item: Any) -> str:
 
 def _labels(value: Any) -> dict[str, str]:
     """Labels from an object, or from tags in one of the ways that monitors write them."""
-    value = _unpacked(value)
+    value = unpack_json(value)
     if not isinstance(value, dict):
         return dict(_tags(value))
     labels: dict[str, str] = {}
     for name, content in value.items():
-        content = _unpacked(content)  # noqa: PLW2901 - the same, read
+        content = unpack_json(content)  # noqa: PLW2901 - the same, read
         if isinstance(content, dict):
             labels |= as_labels(content)
         elif isinstance(content, list):
@@ -302,7 +253,7 @@ def _tags(value: Any) -> Iterable[tuple[str, str]]:
 
 def _values(value: Any) -> tuple[Value, ...]:
     """Figures from an object by name, from a list of `{name, value, unit}`, or a single one."""
-    value = _unpacked(value)
+    value = unpack_json(value)
     if isinstance(value, dict):
         return tuple(_value(as_text(name), figure) for name, figure in value.items())
     if isinstance(value, list):
