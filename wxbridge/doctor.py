@@ -27,7 +27,7 @@ from wxbridge.channels import ChannelPlugin, CheckContext
 from wxbridge.channels.checks import probe_target
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import DATABASE_FILE, Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding, FindingState
 from wxbridge.core.schema import read_facts
@@ -213,4 +213,4 @@ def worst(findings: Sequence[Finding]) -> FindingState:
 def database_file(folder: Path) -> Path:
     """Tell where a bridge keeps its database; it need not exist."""
     # `database.sqlite_url` would make the folder.
-    return folder / "wxbridge.db"
+    return folder / DATABASE_FILE

@@ -70,6 +70,14 @@ COMMANDS = {
     "template": ("templates:app", "Templates of what people read."),
     "jobs": ("jobs:app", "Scheduled jobs."),
     "outbox": ("outbox:app", "Messages: queued, sent, dead."),
+    "backup": (
+        "backup:backup",
+        "Copy the state into one file, also while the bridge runs: the database and the pictures.",
+    ),
+    "restore": (
+        "backup:restore",
+        "Take a backup back into a state directory that is empty; messages keep their ids and states.",
+    ),
 }
 """By name: where the command stands (`MODULE:ATTRIBUTE` below wxbridge.cli; a function, or a `Typer` of several), and
 what the list of commands says of it."""

@@ -37,7 +37,10 @@ MAX_BUSY_SECONDS = 0.5
 CLOSE_TIMEOUT_SECONDS = 5
 SAVE_TIMEOUT_SECONDS = 300.0
 """That writing the whole database anew may take."""
-_SIDE_FILES = ("-wal", "-shm")
+DATABASE_FILE = "wxbridge.db"
+"""Below the state directory."""
+SIDE_FILES = ("-wal", "-shm")
+"""What SQLite keeps beside it: endings of the name."""
 
 BatchFunction = Callable[[Connection, Sequence[Item]], Sequence[T]]
 
@@ -206,17 +209,17 @@ class Database:
             connection = connection or self._engine.connect()
             connection.connection.cursor().execute("VACUUM INTO ?", (str(copy),))
             copy.chmod(PRIVATE_FILE)
-            _sync(copy)
+            sync_to_disk(copy)
             connection.close()
             connection = None
             # The side files belong to the deleted one: to the copy they would be foreign pages.
             self._engine.dispose()
-            for ending in _SIDE_FILES:
+            for ending in SIDE_FILES:
                 path.with_name(path.name + ending).unlink(missing_ok=True)
             # Not over a file that somebody has put there meanwhile.
             path.hardlink_to(copy)
             copy.unlink()
-            _sync(path.parent)
+            sync_to_disk(path.parent)
             self._file = _find_file(path)
         except (OSError, sa.exc.DBAPIError, sqlite3.Error) as error:
             saving.set_exception(StorageError(f"the database cannot be saved back to {path}: {error}"))
@@ -301,12 +304,12 @@ def _sqlite_begin(connection: Connection) -> None:
 def sqlite_url(state_dir: Path) -> str:
     """The URL of the default database below a state directory; both are made where they are missing, for us alone."""
     state_dir.mkdir(mode=PRIVATE_DIRECTORY, parents=True, exist_ok=True)
-    path = state_dir / "wxbridge.db"
+    path = state_dir / DATABASE_FILE
     with suppress(FileExistsError):
         # SQLite's side files get the mode of the database.
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE_FILE))
     # By path: closing another handle on it would end SQLite's locks. One that is another's stays as it is.
-    for ending in ("", *_SIDE_FILES):
+    for ending in ("", *SIDE_FILES):
         with suppress(OSError):
             path.with_name(path.name + ending).chmod(PRIVATE_FILE)
     return f"sqlite:///{path}"
@@ -327,7 +330,8 @@ def _find_file(path: Path | None) -> tuple[int, int] | None:
     return (found.st_dev, found.st_ino) if found else None
 
 
-def _sync(path: Path) -> None:
+def sync_to_disk(path: Path) -> None:
+    """Have a file, or the names in a folder, on the disk (fsync). Raises `OSError`."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(handle)
