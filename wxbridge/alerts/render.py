@@ -24,7 +24,7 @@ from wxbridge.core.model import (
 )
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.splitting import split_message
+from wxbridge.core.text.splitting import measure_length, split_message
 
 MAX_PICTURES_PER_GROUP = 3
 """How many pictures one group may bring, those of its worst alerts."""
@@ -109,6 +109,16 @@ def write_missing_picture(spec: PictureSpec | None, reason: str, language: Langu
     """What stands in for a picture that could not be made: why, and the link."""
     line = say("alerts.no_picture", language, reason=tell_error(reason, language))
     return f"{line}\n🔗 {spec.link}" if spec and spec.link else line
+
+
+def add_line(body: Text, line: str, capabilities: Capabilities) -> str | None:
+    """Put a line below a text that was fitted to a channel; None where there is no room, or it ends so already."""
+    limit = capabilities.formats.get(body.format, capabilities.text_limit)
+    end = "  \n" if capabilities.hard_breaks and body.format != "text" else "\n"
+    text = f"{body.text}{end}{line}"
+    if body.text.endswith(line) or measure_length(text, capabilities.text_unit) > limit:
+        return None
+    return text
 
 
 def join_texts(texts: Sequence[str]) -> str:

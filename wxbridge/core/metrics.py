@@ -57,7 +57,7 @@ class Metrics:
             self.without_target.labels(reason)  # a counter that first appears at 1 is no increase to Prometheus
         self.messages = Counter(
             "wxbridge_messages",
-            "What became of attempts: sent, retried, waited, unknown, merged, failed_over, expired, dead.",
+            "What became of attempts: sent, retried, waited, unknown, merged, failed_over, expired, dead, no_picture.",
             ["target", "outcome"],
             registry=registry,
         )

@@ -266,6 +266,8 @@ class MessageState(StrEnum):
     FAILED_OVER = "failed_over"
     EXPIRED = "expired"
     DEAD = "dead"
+    NO_PICTURE = "no_picture"
+    """A picture that could not be made; its text went without it."""
 
 
 OPEN_STATES = (MessageState.QUEUED, MessageState.SENDING)

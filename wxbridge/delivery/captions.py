@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Message, MessageState, Picture, Text
 from wxbridge.core.text.i18n import Language, say
@@ -12,19 +15,23 @@ _MAX_CAPTIONED = 1000
 
 
 class PictureCaptions:
-    """What one channel sent last to each of its targets, since the bridge started."""
+    """What one channel sent last to each chat; before its first message since the start, the database knows.
 
-    def __init__(self, outbox: Outbox, language: Language) -> None:
+    Several targets may lead into one chat.
+    """
+
+    def __init__(self, outbox: Outbox, language: Language, targets: Mapping[str, TargetSettings]) -> None:
         self._outbox = outbox
         self._language = language
+        self._targets = targets
         self._last: dict[str, int] = {}
-        """The notification that was sent last, by target."""
+        """The notification that was sent last, by chat."""
         self._captioned: dict[int, None] = {}
         """The pictures that had a caption: none has two, however much comes between."""
 
     def note_sent(self, message: Message) -> None:
         """Note that a message was sent."""
-        self._last[message.target] = message.notification_id
+        self._last[self._chat_of(message)] = message.notification_id
 
     def note_captioned(self, message: Message) -> None:
         """Note that the caption of a picture was sent."""
@@ -36,15 +43,14 @@ class PictureCaptions:
     async def caption_of(self, message: Message) -> str:
         """Say whose picture a message is.
 
-        Empty where it is no picture, follows its own text or nobody knows (after a restart), where its text was not
-        sent, and where the database cannot be read.
+        Empty where it is no picture, follows its own text, where its text was not sent, and where the database cannot
+        be read.
         """
-        last = self._last.get(message.target)
-        if last in (None, message.notification_id) or message.id in self._captioned:
-            return ""
-        if not isinstance(message.body, Picture):
+        if message.id in self._captioned or not isinstance(message.body, Picture):
             return ""
         try:
+            if await self._find_last(message) in (None, message.notification_id):
+                return ""
             stored = await self._outbox.find_notification(message.notification_id)
         except StorageError:
             return ""
@@ -53,3 +59,21 @@ class PictureCaptions:
         if len(title) > MAX_TITLE_CHARS:
             title = f"{title[: MAX_TITLE_CHARS - 1]}…"
         return say("delivery.picture_of", self._language, title=title) if title else ""
+
+    async def _find_last(self, message: Message) -> int | None:
+        """Find the notification that the chat was sent last. Raises `StorageError`."""
+        chat = self._chat_of(message)
+        if chat not in self._last:
+            targets = [name for name, target in self._targets.items() if _key(target, message.recipient) == chat]
+            last = await self._outbox.find_last_sent(targets, message.recipient)
+            if last is None:
+                return None
+            self._last.setdefault(chat, last)
+        return self._last[chat]
+
+    def _chat_of(self, message: Message) -> str:
+        return _key(self._targets[message.target], message.recipient)
+
+
+def _key(target: TargetSettings, recipient: str | None) -> str:
+    return target.chat_key() if recipient is None else f"{target.chat_key()}\n{recipient}"

@@ -234,7 +234,7 @@ def _bodies(
     context: DeliveryContext, stored: StoredNotification, left: Sequence[Message], lane: Lane, name: str, note: str
 ) -> list[Body]:
     """The notification in other words; only what is left of it where a part was sent already."""
-    if len(left) == len(stored.messages):
+    if all(message in left or message.state is MessageState.NO_PICTURE for message in stored.messages):
         bodies = _recomposed(context, stored, name, note)
         if bodies and stored.kind is NotificationKind.OTHER:
             return [*bodies, *(message.body for message in left if isinstance(message.body, Picture))]

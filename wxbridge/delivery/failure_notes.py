@@ -28,6 +28,12 @@ _DEAD = "dead:"
 _TOLD = "told dead:"
 """When the last line about a target was told, by target."""
 _MAX_KEYS_PER_STATEMENT = 500
+MISSING_PICTURES_PAUSE_SECONDS = 3600.0
+"""Between two lines of why pictures are missing, of the same cause."""
+MAX_MISSING_CAUSES = 10
+"""Of one such pause that are told; more are logged only."""
+_MISSING = "told missing pictures:"
+"""When it was told why pictures are missing, by cause."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +84,18 @@ def forget(connection: Connection, message_ids: Sequence[int]) -> None:
     for some in _chunks(message_ids):
         keys = [f"{_DEAD}{message_id}" for message_id in some]
         connection.execute(sa.delete(facts).where(facts.c.key.in_(keys)))
+
+
+def note_missing_cause(connection: Connection, cause: str, *, now: float) -> bool:
+    """Note why a picture is missing; tell whether somebody is to be told now. From now on it counts as told."""
+    causes: Mapping[str, tuple[Any, float]] = read_facts(connection, _MISSING)
+    # A clock that was set must not make anybody wait for longer.
+    old = [each for each, (_, at) in causes.items() if abs(now - at) >= MISSING_PICTURES_PAUSE_SECONDS]
+    connection.execute(sa.delete(facts).where(facts.c.key.in_([f"{_MISSING}{each}" for each in old])))
+    if cause in causes.keys() - set(old) or len(causes) - len(old) >= MAX_MISSING_CAUSES:
+        return False
+    remember_fact(connection, f"{_MISSING}{cause}", {}, now)
+    return True
 
 
 def _chunks(ids: Sequence[int]) -> Iterator[list[int]]:

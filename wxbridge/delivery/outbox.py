@@ -24,7 +24,6 @@ from wxbridge.core.model import (
     MessageState,
     Notification,
     Picture,
-    PictureSpec,
     Received,
     StoredAlong,
 )
@@ -37,6 +36,7 @@ from wxbridge.delivery.outbox_queries import OutboxQueries
 from wxbridge.delivery.outbox_rows import StoredNotification, message_of, select_stored
 from wxbridge.delivery.outbox_statements import (
     MergeableNotification,
+    MissingPictureWords,
     PacedChats,
     PrunedNotifications,
     PutRequest,
@@ -442,20 +442,26 @@ class Outbox(OutboxQueries):
 
         await self._database.run(work)
 
-    async def replace_picture(self, message: Message, text_of: Callable[[PictureSpec | None], str]) -> list[Message]:
-        """Turn a picture that cannot be drawn, and those who wait for the same, into lines of text; returns them all.
+    async def miss_pictures(
+        self, message: Message, words: MissingPictureWords, *, now: float, error: str, send_id: int | None = None
+    ) -> list[Message]:
+        """Close a picture that cannot be made, and those who wait for the same; returns them all.
 
-        `text_of` words the line. What was settled meanwhile stays as it is.
+        The text that it follows says so where it has not been tried yet, and a picture that follows none becomes a line
+        of text. `send_id` is the attempt, where it never reached the service and takes no place in the pace. What was
+        settled meanwhile stays as it is.
         """
 
         def work(connection: Connection) -> list[Message]:
-            alike = statements.select_alike(connection, message)
-            for each in alike:
-                values = {"kind": "text", "text": replace_surrogates(text_of(statements.spec_of(each))), "mentions": []}
-                connection.execute(sa.update(messages).where(sa.text(OPEN), messages.c.id == each.id).values(values))
-            return alike
+            if send_id is not None:
+                connection.execute(sa.delete(sends).where(sends.c.id == send_id))
+            return statements.miss_pictures(connection, message, words, now=now, error=error)
 
         return await self._database.run(work)
+
+    async def note_missing_cause(self, cause: str, *, now: float) -> bool:
+        """Note why a picture is missing; tell whether that was told nobody within the hour."""
+        return await self._database.run(partial(failure_notes.note_missing_cause, cause=cause, now=now))
 
     async def leave_out_picture(self, message: Message) -> None:
         """Forget a picture of which there is none to be drawn, and those who wait for the same."""

@@ -262,6 +262,17 @@ class OutboxQueries:
         )
         return await self._messages(query.order_by(messages.c.expires_at).limit(limit))
 
+    async def find_last_sent(self, targets: Collection[str], recipient: str | None) -> int | None:
+        """Find the notification of which the latest message was sent to some targets that lead into one chat."""
+        query = sa.select(messages.c.notification_id).where(
+            _IS_SETTLED,
+            messages.c.state == MessageState.SENT,
+            messages.c.target.in_(targets),
+            messages.c.recipient.is_(None) if recipient is None else messages.c.recipient == recipient,
+        )
+        rows = await self._rows(query.order_by(messages.c.settled_at.desc(), messages.c.id.desc()).limit(1))
+        return int(rows[0].notification_id) if rows else None
+
     async def has_open(self, target: str) -> bool:
         """Tell whether anything waits for a target."""
         query = sa.select(messages.c.id).where(sa.text(OPEN), messages.c.target == target).limit(1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,6 +89,16 @@ class MergeableNotification:
     """The notification that it took over, where its target is a fallback and the other may have it back."""
     came_from: tuple[str, ...] = ()
     """The targets that may have it back, the last first."""
+
+
+@dataclass(frozen=True)
+class MissingPictureWords:
+    """What is told in a chat of a picture that cannot be made."""
+
+    mark: Callable[[Message], str | None]
+    """A text that waits → the same, saying that its picture is missing; None where there is no room."""
+    stand_in: Callable[[Message], str]
+    """A picture that follows no text → what stands in for it."""
 
 
 @dataclass(frozen=True)
@@ -289,7 +299,8 @@ _FORGET_CONTENT = PreparedStatement(
         == sa.select(messages.c.notification_id).where(messages.c.id == sa.bindparam("message_id")).scalar_subquery(),
         notifications.c.kind == NotificationKind.ALERT,
         ~sa.exists().where(
-            messages.c.notification_id == notifications.c.id, messages.c.state.concat("") != MessageState.SENT
+            messages.c.notification_id == notifications.c.id,
+            messages.c.state.concat("").not_in((MessageState.SENT, MessageState.NO_PICTURE)),
         ),
     )
     .values(content=sa.null())
@@ -439,6 +450,26 @@ def select_alike(connection: Connection, message: Message) -> list[Message]:
     """Select those that wait for the same picture as a message; it is the first of them."""
     others = map(message_of, connection.execute(undrawn([message.id], MAX_ALIKE_PICTURES)))
     return [message, *(other for other in others if is_drawn_alike(spec_of(other), spec_of(message)))]
+
+
+def miss_pictures(
+    connection: Connection, message: Message, words: MissingPictureWords, *, now: float, error: str
+) -> list[Message]:
+    """Close a picture that cannot be made, and those who wait for the same (`Outbox.miss_pictures`)."""
+    alike = select_alike(connection, message)
+    for each in alike:
+        is_open = sa.and_(sa.text(OPEN), messages.c.id == each.id)
+        followed = sa.select(messages.c.follows).where(messages.c.id == each.id)
+        text = connection.execute(sa.select(messages).where(messages.c.id == followed.scalar_subquery())).first()
+        if text is None:
+            values = {"kind": "text", "text": replace_surrogates(words.stand_in(each)), "mentions": [], "tries": 0}
+            connection.execute(sa.update(messages).where(is_open).values(state=MessageState.QUEUED, **values))
+            continue
+        if text.state == MessageState.QUEUED and not text.maybe_sent and (marked := words.mark(message_of(text))):
+            connection.execute(sa.update(messages).where(messages.c.id == text.id).values(text=marked))
+        settled = {"state": MessageState.NO_PICTURE, "settled_at": now, "error": replace_surrogates(error)}
+        connection.execute(sa.update(messages).where(is_open).values(settled))
+    return alike
 
 
 def prune(connection: Connection, limit: int, *, before: float, sends_before: float) -> PrunedNotifications:

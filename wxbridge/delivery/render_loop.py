@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from functools import partial
 
 import structlog
 
-from wxbridge.alerts import render
 from wxbridge.core.errors import NothingToDraw, PictureError, StorageError
 from wxbridge.core.model import Message, PictureSpec
 from wxbridge.delivery.context import DeliveryContext, is_cancelled
+from wxbridge.delivery.missing_pictures import miss_pictures
 from wxbridge.delivery.outbox_statements import is_drawn_alike, spec_of
 
 log = structlog.get_logger()
@@ -27,7 +26,7 @@ RETRY_SECONDS = 1.0
 
 
 class RenderLoop:
-    """Draws what waits to be drawn. A picture that cannot be made becomes a line with its link.
+    """Draws what waits to be drawn. A picture that cannot be made is missing, which its text may say.
 
     An alert's picture of which there is none to be made leaves the outbox without a word. What several messages want is
     drawn once, and is one file for all of them.
@@ -93,11 +92,7 @@ class RenderLoop:
                     await context.insist(outbox.leave_out_picture, message)
                     log.info("no picture to draw", target=message.target, reason=error.reason, why=str(error))
                     return
-                word = partial(render.write_missing_picture, reason=str(error), language=context.language)
-                for each in await context.insist(outbox.replace_picture, message, word):
-                    context.count(each.target, "no_picture")
-                    about = {"message": each.id, "target": each.target, "error": str(error)}
-                    log.warning("a picture could not be made", **about)
+                await miss_pictures(context, message, str(error))
             else:
                 await context.insist(outbox.record_picture, message, file)
         finally:

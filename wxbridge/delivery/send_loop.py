@@ -11,7 +11,6 @@ from pathlib import Path
 
 import structlog
 
-from wxbridge.alerts import render
 from wxbridge.core.errors import (
     BadAddress,
     Offline,
@@ -40,6 +39,7 @@ from wxbridge.core.text.splitting import measure_length
 from wxbridge.delivery import failover, failure_reports
 from wxbridge.delivery.captions import PictureCaptions
 from wxbridge.delivery.context import DeliveryContext, Lane, OutcomeInDoubt, is_cancelled
+from wxbridge.delivery.missing_pictures import miss_pictures
 from wxbridge.delivery.outbox import ClaimResult
 from wxbridge.delivery.outbox_queries import NO_ADDRESS
 from wxbridge.delivery.outbox_statements import MAX_RETRY_WAIT_SECONDS, PacedChats, SentMessage, is_due
@@ -92,7 +92,7 @@ class SendLoop:
     def __init__(self, context: DeliveryContext, lane: Lane) -> None:
         self._context = context
         self._lane = lane
-        self._captions = PictureCaptions(context.outbox, context.language)
+        self._captions = PictureCaptions(context.outbox, context.language, lane.targets)
         self._next: dict[str, int] = {}
         """The picture whose caption was just sent, by target."""
         self._busy: dict[str, int] = {}
@@ -288,6 +288,9 @@ class SendLoop:
                 await self._captioned(message)
                 return
             receipt = await channel.send(address, *await self._outgoing(message))
+        except PictureError as error:
+            self._lane.pacer.forget(attempt.chat, attempt.at)
+            await miss_pictures(self._context, message, str(error), attempt.send_id)
         except SendError as error:
             await self._failed(attempt, error)
         except (Exception, asyncio.CancelledError) as error:  # a bug in a channel must not stop the others
@@ -388,10 +391,11 @@ class SendLoop:
         return (found if isinstance(found, Text) else PictureFile(str(path), body.name, kind, size, found)), ()
 
     async def _published(self, message: Message, path: Path, kind: str) -> str | Text:
-        """The picture's address; where it gets none, the text that stands in for it: a picture less is no lost alert.
+        """The picture's address; where the channel can be given none, the text that stands in for it.
 
         Raises:
             Transient: the store may take it at another try.
+            PictureError: the store does not take it.
         """
         language, spec = self._context.language, message.body.spec if isinstance(message.body, Picture) else None
         shown = self._lane.channel.capabilities.pictures != "none"
@@ -403,9 +407,7 @@ class SendLoop:
         except PictureError as error:
             if error.retry and message.tries < MAX_PUBLISH_TRIES:
                 raise Transient(str(error)) from None
-            self._context.count(message.target, "no_picture")
-            log.warning("a picture could not be published", message=message.id, target=message.target, error=str(error))
-            return Text(render.write_missing_picture(spec, str(error), language))
+            raise
 
     def _marked(self, message: Message, body: Text) -> str:
         """The text, marked where it may be a repeat that the service does not absorb, and where there is room."""

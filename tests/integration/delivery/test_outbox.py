@@ -27,7 +27,13 @@ from wxbridge.core.model import (
 )
 from wxbridge.delivery import outbox_statements as statements
 from wxbridge.delivery.outbox import ClaimResult, Outbox
-from wxbridge.delivery.outbox_statements import MergeableNotification, PacedChats, Replacement, SentMessage
+from wxbridge.delivery.outbox_statements import (
+    MergeableNotification,
+    MissingPictureWords,
+    PacedChats,
+    Replacement,
+    SentMessage,
+)
 
 NOW = 1_800_000_000.0
 MANY = 100_000
@@ -132,13 +138,14 @@ QUERIES: dict[str, Callable[[sa.Connection], Awaitable[Any]]] = {
     "put_back": lambda c: on(c).put_back(MANY + 6, at=NOW, error="x"),
     "list_settled": lambda c: on(c).list_settled(["dead"], since=NOW - 100, limit=10),
 }  # fmt: skip
+WORDS = MissingPictureWords(lambda _text: "x", lambda _picture: "x")
 BY_INDEX_ONLY: dict[str, Callable[[sa.Connection], Awaitable[Any]]] = {
     "select_undrawn": lambda c: on(c).select_undrawn(skip=[1, 2], limit=2),
     "count_backlog": lambda c: on(c).count_backlog(),
     "list_picture_files": lambda c: on(c).list_picture_files(),
     "recover": lambda c: on(c).recover(now=NOW),
     "record_picture": lambda c: drawn(c, lambda outbox, picture: outbox.record_picture(picture, "x.png")),
-    "replace_picture": lambda c: drawn(c, lambda outbox, picture: outbox.replace_picture(picture, lambda _spec: "x")),
+    "miss_pictures": lambda c: drawn(c, lambda outbox, it: outbox.miss_pictures(it, WORDS, now=NOW, error="x")),
 }  # fmt: skip
 """These walk along the index of their kind, some to its end, and look at no other row."""
 

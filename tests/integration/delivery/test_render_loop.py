@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from tests.integration.delivery.delivery_harness import PNG, Room, picture
 from tests.support import wait_until
-from wxbridge.core.errors import NothingToDraw, PictureError
+from wxbridge.core.errors import NothingToDraw
 from wxbridge.core.model import ChannelState, Picture, PictureSpec
 from wxbridge.delivery.render_loop import MAX_DRAWINGS
 
@@ -41,25 +41,6 @@ async def test_a_picture_wanted_while_the_same_is_being_drawn_waits_for_that_one
     await w.drain()
     assert len(w.drawings) == 1
     assert (w.channel.to("ops"), w.channel.to("boss")) == (["[graph.png]"], ["[graph.png]"])
-
-
-async def test_where_one_picture_for_several_cannot_be_made_each_gets_a_line_with_its_own_link(world) -> None:
-    w = world(ops=Room(), boss=Room())
-
-    def fails(_spec):
-        raise PictureError("the page does not answer")
-
-    w.paint = fails
-    for target in ("ops", "boss"):
-        body = picture("graph", link=f"http://grafana/{target}")
-        await w.put(target, body)
-    await w.drain()
-    assert len(w.drawings) == 1
-    for room in ("ops", "boss"):
-        (line,) = w.channel.to(room)
-        assert "the page does not answer" in line
-        assert f"http://grafana/{room}" in line
-        assert w.counted(room, "no_picture") == 1
 
 
 async def test_the_same_address_drawn_in_another_way_is_another_picture(world) -> None:
@@ -134,7 +115,8 @@ async def test_a_chart_that_somebody_asked_for_tells_that_there_is_nothing_to_dr
     w.paint = nothing
     await w.put("ops", Picture(spec=PictureSpec("chart", {"expr": "up"})))
     await w.drain()
-    assert "Prometheus has no data" in w.channel.to("ops")[0]
+    assert w.channel.to("ops") == ["(picture missing)"]
+    assert "Prometheus has no data" in w.told[0][0]
 
 
 async def test_dashboards_that_take_long_leave_room_for_the_pictures_of_alerts(world) -> None:

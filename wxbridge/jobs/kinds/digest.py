@@ -17,12 +17,12 @@ import structlog
 from pydantic import Field
 from sqlalchemy import Connection
 
-from wxbridge.alerts import history, render
+from wxbridge.alerts import history
 from wxbridge.alerts.history import EpisodeTotal
 from wxbridge.alerts.severity import severity_rank
 from wxbridge.config.types import Duration, JobSettings, Rate
 from wxbridge.core.errors import PictureError, StorageError
-from wxbridge.core.model import MessageState, PictureSpec, Text
+from wxbridge.core.model import MessageState, Picture, PictureSpec, Text
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration
@@ -330,9 +330,9 @@ async def _picture(spec: PictureSpec, context: JobContext, job: DigestJob) -> An
     try:
         return await context.keep(await context.draw(spec), f"{job.id}.png")
     except PictureError as error:
-        # The text says it all, and goes all the same.
+        # The text says it all, and goes all the same; delivery tries once more, and tells those in charge.
         log.error("the chart could not be drawn", job=job.id, error=str(error))  # noqa: TRY400
-        return Text(render.write_missing_picture(spec, str(error), context.language))
+        return Picture(spec=spec, name=f"{job.id}.png")
 
 
 KIND = JobKind(DigestJob, run)

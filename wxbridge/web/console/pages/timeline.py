@@ -17,7 +17,7 @@ STATES = (*MessageState, "open", UNTOLD)
 TONES = {
     MessageState.SENT: "good", MessageState.QUEUED: "soon", MessageState.SENDING: "soon", MessageState.DEAD: "bad",
     MessageState.EXPIRED: "bad", MessageState.UNKNOWN: "warn", MessageState.FAILED_OVER: "quiet",
-    MessageState.MERGED: "quiet",
+    MessageState.MERGED: "quiet", MessageState.NO_PICTURE: "warn",
 }  # fmt: skip
 _FIELDS = ("target", "state", "text", "since", "until")
 
