@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -43,6 +44,10 @@ COMMANDS = {
         "alerts:send",
         "Send a text, a picture, or both, through the outbox, and wait until the bridge has delivered it.",
     ),
+    "sendmail": (
+        "sendmail:sendmail",
+        "Hand a mail on standard input to the bridge, in the place of `/usr/sbin/sendmail -t`.",
+    ),
     "render": (
         "pictures:render",
         "Take a screenshot of a page, whole, once it has settled. Works without a configuration file.",
@@ -81,6 +86,8 @@ COMMANDS = {
 }
 """By name: where the command stands (`MODULE:ATTRIBUTE` below wxbridge.cli; a function, or a `Typer` of several), and
 what the list of commands says of it."""
+SENDMAIL = "sendmail"
+"""The command whose options are another program's; called by its name alone, the program is it."""
 
 
 def load_command(name: str) -> Any:
@@ -93,7 +100,9 @@ def load_command(name: str) -> Any:
         command: Any = get_group(found)
     else:
         single = typer.Typer(add_completion=False)
-        single.command()(found)
+        # Its options are for itself to read: none of them is typer's.
+        own = {"ignore_unknown_options": True, "allow_extra_args": True} if name == SENDMAIL else None
+        single.command(context_settings=own)(found)
         command = get_command(single)
     command.name = name
     return command
@@ -137,6 +146,8 @@ def _options(
 
 def main() -> None:
     """Run a command; errors become a sentence and an exit code: 1 failed, 2 wrong configuration or usage."""
+    if Path(sys.argv[0]).name == SENDMAIL:
+        sys.argv.insert(1, SENDMAIL)
     try:
         app()
     except ConfigError as error:
