@@ -138,7 +138,7 @@ def alert_settings_of(config: Config) -> AlertSettings:
             storm=config.pictures.alerts.storm,
             published=config.pictures.publish is not None,
         ),
-        sources=registry.sources(config.hooks.generic.mappings),
+        sources=registry.sources(config.hooks.generic.mappings, config.timezone),
         operators=operators_of(config),
         keep=config.keep,
     )

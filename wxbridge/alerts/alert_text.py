@@ -201,7 +201,7 @@ def write_times(alert: Alert, language: Language, timezone: tzinfo, now: datetim
     start, end = alert.starts_at, alert.ends_at
     try:
         if alert.status is AlertStatus.RESOLVED:
-            if start is None or end is None or end < start:
+            if start is None or end is None or (end - start).total_seconds() < 1:
                 at = format_moment(end, timezone, now) if end else ""
                 return say("alerts.resolved_at", language, time=at) if at else _sent_at(alert, language)
             return say(

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Self
 
 import sqlalchemy as sa
@@ -21,6 +21,8 @@ from wxbridge.core.schema import ENDED, FIRING, alerts
 
 SAME_START_SECONDS = 60.0
 """How far the starts may lie apart that replicas give one firing, and the ends."""
+COUNTED_START_SECONDS = 600.0
+"""The same for times that are counted back from when an alert came in: its sender tries again for so long."""
 MIN_INTERVAL_SECONDS = 60.0
 """Between two times that a sender says the same on purpose; what is sooner is a retry, or a replica."""
 MIN_SILENCE_SECONDS = 600.0
@@ -118,7 +120,7 @@ class KnownAlerts:
 
     def hear(self, group: AlertGroup, now: float) -> HeardGroup:
         """Take in what a group says: what was said before keeps the times that it had."""
-        settled = [self._settle(alert) for alert in group.alerts]
+        settled = [self._settle(alert, now) for alert in group.alerts]
         group = replace(group, alerts=tuple(settled))
         keys = tuple(alert_key(group, alert) if alert.fingerprint else "" for alert in settled)
         statements = [statement_of(alert) for alert in settled]
@@ -212,12 +214,13 @@ class KnownAlerts:
         for key in keys:
             self._alerts.pop(key, None)
 
-    def _settle(self, alert: Alert) -> Alert:
+    def _settle(self, alert: Alert, now: float) -> Alert:
+        known = None
+        if alert.fingerprint:
+            known = self._alerts.get(alert_key(AlertGroup(alert.source, "", ""), alert))
+        alert = _count_back(alert, known, now)
         is_over = alert.status is AlertStatus.RESOLVED
-        if not alert.fingerprint or (alert.ends_at if is_over else alert.starts_at) is None:
-            return alert
-        known = self._alerts.get(alert_key(AlertGroup(alert.source, "", ""), alert))
-        if known is None:
+        if known is None or (alert.ends_at if is_over else alert.starts_at) is None:
             return alert
         if not is_over:
             same = known.is_firing and known.starts_at and is_same_start(known.starts_at, starts_at_of(alert))
@@ -231,6 +234,30 @@ class KnownAlerts:
             return alert
         starts_at = alert.starts_at if known.starts_at is None else _moment(known.starts_at)
         return replace(alert, starts_at=starts_at, ends_at=_moment(known.ends_at))
+
+
+def _count_back(alert: Alert, known: KnownAlert | None, now: float) -> Alert:
+    """Give an alert the times that follow from its coming in now: an end that has none, a start that is so long ago.
+
+    What is said again, by a retry, keeps the times that it had.
+    """
+    if alert.status is not AlertStatus.RESOLVED:
+        if alert.starts_at is not None:
+            return alert
+        began = None if alert.duration is None else now - alert.duration
+        if known and known.is_firing and known.starts_at and (began is None or _is_near(known.starts_at, began)):
+            began = known.starts_at
+        return replace(alert, starts_at=_moment(began)) if began is not None else alert
+    if alert.ends_at is None and (alert.starts_at or alert.duration is not None):
+        is_again = known and not known.is_firing and known.ends_at and _is_near(known.ends_at, now)
+        alert = replace(alert, ends_at=_moment(known.ends_at if known and known.ends_at and is_again else now))
+    if alert.ends_at and alert.starts_at is None and alert.duration is not None:
+        alert = replace(alert, starts_at=alert.ends_at - timedelta(seconds=alert.duration))
+    return alert
+
+
+def _is_near(one: float, other: float) -> bool:
+    return abs(one - other) <= COUNTED_START_SECONDS
 
 
 def _joined(known: KnownAlert | None, heard: KnownAlert, alert: Alert, *, is_same: bool) -> KnownAlert:

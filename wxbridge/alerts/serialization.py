@@ -33,6 +33,7 @@ def group_to_json(group: AlertGroup) -> dict[str, Any]:
 
 _KEPT = (
     "source", "group_key", "title", "status", "name", "kind", "params", "number", "text", "link", "dedupe",
+    "duration",
 )  # fmt: skip
 """What is left out only where it is None."""
 
@@ -59,6 +60,7 @@ def _alert_json(alert: Alert) -> dict[str, Any]:
         is_test=alert.is_test,
         is_reminder=alert.is_reminder,
         state=alert.state,
+        duration=alert.duration,
     )
 
 

@@ -59,9 +59,7 @@ def mark_reminders(known: KnownAlerts, due: RoutedGroup, now: float) -> AlertGro
 
 
 def date_alerts(known: KnownAlerts, group: AlertGroup, now: float) -> AlertGroup:
-    """Give alerts of a Grafana that tells no times those of the bridge: reminders their start, ends both."""
-    if group.dedupe_seconds is None:
-        return group
+    """Give alerts whose sender tells no times those of the bridge: reminders their start, ends both."""
     dated = [
         known.date(alert, alert_key(group, alert), now)
         if alert.fingerprint and (alert.is_reminder or alert.status is AlertStatus.RESOLVED)

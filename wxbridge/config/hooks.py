@@ -78,6 +78,15 @@ class BodyMapping(Section):
     """What routes look at. A name whose expression finds an object or a list of tags brings all of these."""
     values: Expressions | None = None
     """Figures: numbers, or objects with `value` and `unit`."""
+    recovery_value: Expressions | None = None
+    """Figures at the recovery, which tells these instead of `values`; where nothing is found, none."""
+    starts_at: Expression | None = None
+    """When it began: seconds or milliseconds since the epoch, ISO 8601, or a date and clock with a zone behind it, else
+    in `timezone`. Of a list the first that is a time."""
+    ends_at: Expression | None = None
+    """When it ended, written in the same ways; it counts for what is over."""
+    duration: Expression | None = None
+    """How long it has gone on, or lasted, where no start is said: seconds, or `1d 2h 3m 4s`."""
     link: Expression | None = None
     """The address that people are shown."""
     picture: Expression | None = None

@@ -78,6 +78,9 @@ class Alert:
     """Whether somebody pressed a test button: such a thing has no fingerprint, and never ends."""
     is_reminder: bool = False
     """Whether it fires still, and its target was told of it before."""
+    duration: float | None = None
+    """How long it had gone on, or lasted, when it came in, in seconds, where its sender says that and not when it
+    began."""
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,15 @@
 """Bodies of any shape: wxbridge's own simple one, and what a mapping in jobs.yaml makes of another's.
 
-`/hooks/generic` takes `{title, text, status, severity, labels, values, link, image}`, also a list of such as `alerts`,
-as JSON or as a form; `/hooks/generic/NAME` takes what the mapping NAME describes (`settings.BodyMapping`).
+`/hooks/generic` takes `{title, text, status, severity, labels, values, link, image, starts_at, ends_at}`, also a list
+of such as `alerts`, as JSON or as a form; `/hooks/generic/NAME` takes what the mapping NAME describes
+(`settings.BodyMapping`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, tzinfo
 from typing import Any
 
 from wxbridge.alerts.sources import (
@@ -30,6 +32,7 @@ from wxbridge.core.json_values import (
     as_text,
 )
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
+from wxbridge.core.text.moments import read_moment, read_span
 
 NAME = "generic"
 
@@ -39,6 +42,8 @@ MAX_MAPPED_ALERTS = 5_000
 _TEXTS = ("text", "message", "body", "content", "desp")
 """Names under which senders have the text."""
 _KNOWN = ("title", "text", "status", "severity", "labels", "values", "link", "image", "id")
+_TIMES = {"starts_at": ("starts_at", "startsAt"), "ends_at": ("ends_at", "endsAt"), "duration": ("duration",)}
+"""The names that times have in a body of our own shape; alone they say nothing."""
 _WORDS = {
     AlertStatus.FIRING: (
         "firing alerting alert alarm problem down failure failed fail error critical warning warn fatal triggered "
@@ -60,8 +65,8 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{64,}={0,2}")
 # ---------------------------------------------------------------- the simple body
 
 
-def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
-    """Read a body of our own shape: JSON, a form, or a plain text.
+def parse(body: bytes, headers: Mapping[str, str], timezone: tzinfo = UTC) -> AlertGroup:
+    """Read a body of our own shape: JSON, a form, or a plain text. Times without a zone are in `timezone`.
 
     Raises:
         BadBody: it says nothing, or is no text.
@@ -70,9 +75,9 @@ def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
     items, truncated = _listed(data, MAX_ALERTS_PER_BODY)
     if items is not None:
         title = as_text(data.get("title")).strip() if isinstance(data, dict) else ""
-        alerts = [_simple(item) or _alert(NAME, {"title": _shown(item)}) for item in items]
+        alerts = [_simple(item, timezone) or _alert(NAME, {"title": _shown(item)}, timezone) for item in items]
         return _group(NAME, title, alerts, truncated)
-    alert = _simple(data)
+    alert = _simple(data, timezone)
     if alert:
         return _group(NAME, alert.title, [alert])
     text = _text_of(data) if isinstance(data, dict) else ""
@@ -96,7 +101,7 @@ def _told_of(item: dict[str, Any]) -> bool:
     return any(_words(item.get(name)) for name in (*_KNOWN, *_TEXTS))
 
 
-def _simple(item: Any) -> Alert | None:
+def _simple(item: Any, timezone: tzinfo) -> Alert | None:
     """Read one alert; None where there is nothing but a text, or not even that."""
     if not isinstance(item, dict) or not any(_words(item.get(name)) for name in _KNOWN if name != "text"):
         return None
@@ -107,18 +112,23 @@ def _simple(item: Any) -> Alert | None:
         if not first:
             return None
         parts |= {"title": first, "text": rest}
-    return _alert(NAME, parts | {"picture": parts.get("image")})
+    for part, names in _TIMES.items():
+        parts[part] = next((item[name] for name in names if _words(item.get(name))), None)
+    return _alert(NAME, parts | {"picture": parts.get("image")}, timezone)
 
 
 # ---------------------------------------------------------------- mappings
 
 
-def parsers(mappings: Mapping[str, BodyMapping]) -> dict[str, ParseBody]:
-    """What reads `/hooks/generic/NAME`, by `generic/NAME`: the mappings of jobs.yaml, before those that ship."""
-    return {f"{NAME}/{name}": mapped(mapping, name) for name, mapping in {**PRESETS, **mappings}.items()}
+def parsers(mappings: Mapping[str, BodyMapping], timezone: tzinfo = UTC) -> dict[str, ParseBody]:
+    """What reads `/hooks/generic/NAME`, by `generic/NAME`: the mappings of jobs.yaml, before those that ship.
+
+    Times without a zone are in `timezone`.
+    """
+    return {f"{NAME}/{name}": mapped(each, name, timezone) for name, each in {**PRESETS, **mappings}.items()}
 
 
-def mapped(mapping: BodyMapping, source: str = NAME) -> ParseBody:
+def mapped(mapping: BodyMapping, source: str = NAME, timezone: tzinfo = UTC) -> ParseBody:
     """Make the parser of a mapping. Its alerts are of `source`, which routes can match.
 
     The parser raises `BadBody` where the body cannot be read. Its expressions are compiled once, here.
@@ -135,7 +145,7 @@ def mapped(mapping: BodyMapping, source: str = NAME) -> ParseBody:
             texts = [words for part in parts if (words := _words(part.get("text")))]
             return as_free_text(source, "\n\n".join(texts) or data)
         alerts = [
-            _alert(source, part if _words(part.get("title")) else part | {"title": _shown(item)})
+            _alert(source, part if _words(part.get("title")) else part | {"title": _shown(item)}, timezone)
             for part, item in zip(parts, items, strict=False)
         ]
         return _group(source, alerts[0].title, alerts, max(0, len(items) - MAX_MAPPED_ALERTS))
@@ -143,14 +153,17 @@ def mapped(mapping: BodyMapping, source: str = NAME) -> ParseBody:
     return parse_mapped
 
 
-_PARTS = ("title", "text", "status", "severity", "link", "picture", "id", "sender", "test")
-"""The parts of a mapping of which each is one expression; labels and values may be several."""
+_PARTS = (
+    "title", "text", "status", "severity", "link", "picture", "id", "sender", "test", "starts_at", "ends_at",
+    "duration",
+)  # fmt: skip
+"""The parts of a mapping of which each is one expression; the others may be several."""
 
 
 def _parts_finder(mapping: BodyMapping) -> Callable[[Any], dict[str, Any]]:
     single: dict[str, Find] = {}
     by_name: dict[str, dict[str, Find]] = {}
-    for part in (*_PARTS, "labels", "values"):
+    for part in (*_PARTS, "labels", "values", "recovery_value"):
         given = getattr(mapping, part)
         if isinstance(given, str):
             single[part] = compiled(given)
@@ -178,7 +191,7 @@ def status_of(value: Any) -> tuple[AlertStatus, str]:
     return (known, "") if known else (AlertStatus.FIRING, word)
 
 
-def _alert(source: str, parts: Mapping[str, Any]) -> Alert:
+def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
     """Put an alert together from what was found, of any type."""
     status, state = status_of(parts.get("status"))
     title, text, link = (_words(parts.get(name)) for name in ("title", "text", "link"))
@@ -188,6 +201,10 @@ def _alert(source: str, parts: Mapping[str, Any]) -> Alert:
     is_test = _TEST.fullmatch(state) is not None or parts.get("test") is True
     sender = _words(parts.get("sender"))
     severity = _words(parts.get("severity"))
+    is_over = status is AlertStatus.RESOLVED
+    starts_at = read_moment(parts.get("starts_at"), timezone)
+    # Where a mapping tells the figure at the end, the others are those that it fired with.
+    values = "recovery_value" if is_over and "recovery_value" in parts else "values"
     return Alert(
         source=source,
         status=status,
@@ -195,7 +212,10 @@ def _alert(source: str, parts: Mapping[str, Any]) -> Alert:
         title=title,
         labels=labels | {"severity": severity} if severity else labels,
         annotations={"message": text} if text else {},
-        values=_values(parts.get("values")),
+        values=_values(parts.get(values)),
+        starts_at=starts_at,
+        ends_at=read_moment(parts.get("ends_at"), timezone) if is_over else None,
+        duration=None if starts_at else read_span(parts.get("duration")),
         # Uptime Kuma has "https://" where there is no address.
         link=link if link not in ("", *WEB_SCHEMES) else None,
         picture=picture_at(_picture(parts.get("picture"))),

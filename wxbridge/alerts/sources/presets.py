@@ -16,6 +16,10 @@ UPTIME_KUMA = BodyMapping(
     "|| heartbeat.status == `2` && 'pending' || heartbeat.status == `3` && 'maintenance' || null",
     labels={"type": "monitor.type", "host": "monitor.hostname", "tags": "monitor.tags"},
     values={"ping": "heartbeat.ping && {value: heartbeat.ping, unit: 'ms'}"},
+    # Its clock is UTC's, and does not say so. What it says again while it is down has the time of that.
+    starts_at="heartbeat.status == `1` && heartbeat.lastDownTime && join(' ', [heartbeat.lastDownTime, 'UTC']) "
+    "|| heartbeat.status == `0` && heartbeat.important != `false` && join(' ', [heartbeat.time, 'UTC'])",
+    ends_at="join(' ', [heartbeat.time, 'UTC'])",
     link="monitor.url",
     # Servers count from 1, each for itself, and do not say who they are.
     id="monitor.id && join(' ', [to_string(monitor.id), monitor.pathName || monitor.name || '', "
@@ -29,6 +33,10 @@ ZABBIX = BodyMapping(
     status="event_update_status == '1' && event_value == '1' && event_update_action || event_value",
     severity="event_severity || trigger_severity",
     labels={"host": "host_name", "ip": "host_ip", "tags": "event_tags"},
+    # Date and time are of its own zone, which is not always the bridge's: the duration is not.
+    starts_at="[event_timestamp, !event_duration && join(' ', [event_date, event_time])]",
+    ends_at="[event_recovery_timestamp, !event_duration && join(' ', [event_recovery_date, event_recovery_time])]",
+    duration="event_duration || event_age",
     link="starts_with(zabbix_url, 'http') && trigger_id && event_id "
     "&& join('', [zabbix_url, '/tr_events.php?triggerid=', trigger_id, '&eventid=', event_id]) || trigger_url",
     id="event_id",
@@ -53,6 +61,9 @@ NIGHTINGALE = BodyMapping(
     severity="severity == `1` && 'critical' || severity == `2` && 'warning' || severity == `3` && 'info' || severity",
     labels={"tags": "tags_map || tags", "ident": "target_ident", "group": "group_name", "cluster": "cluster"},
     values={"value": "trigger_value"},
+    recovery_value="annotations.recovery_value",
+    starts_at="[first_trigger_time, trigger_time]",
+    ends_at="[recover_time, last_eval_time]",
     link="runbook_url",
     id="hash",
     sender="join(' ', [cluster || '', group_name || ''])",

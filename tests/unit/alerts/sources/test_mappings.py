@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -150,6 +152,47 @@ def test_github_s_other_events_are_told_in_a_word_and_its_forms_are_read() -> No
         assert (group.alerts, group.text, group.title) == ((), "Keep it logically awesome.", "github")
 
 
+def moment(hour: int, minute: int, second: int, milli: int = 0) -> datetime:
+    return datetime(2026, 11, 29, hour, minute, second, milli * 1000, UTC)
+
+
+def test_uptime_kuma_s_times_are_utc_s_and_it_says_since_when_it_was_down() -> None:
+    (down,), (up,) = shipped("uptime-kuma_2.5.3_down").alerts, shipped("uptime-kuma_2.5.3_up").alerts
+    assert (down.starts_at, down.ends_at) == (moment(14, 5, 31, 340), None)
+    assert (up.starts_at, up.ends_at) == (down.starts_at, moment(14, 6, 11, 341))
+    heartbeat = PAYLOADS["uptime-kuma_2.5.3_down"]["heartbeat"] | {"important": False, "time": "2026-11-29 15:05:31"}
+    (again,) = shipped("uptime-kuma_2.5.3_down", heartbeat=heartbeat).alerts
+    assert again.starts_at is None, "what it says again has the time of that"
+
+
+def test_zabbix_says_how_long_and_where_it_says_them_the_moments() -> None:
+    (problem,), (recovery,) = shipped("zabbix_6.0_problem").alerts, shipped("zabbix_6.0_recovery").alerts
+    assert (problem.starts_at, problem.duration) == (None, 2.0)
+    assert (recovery.starts_at, recovery.ends_at, recovery.duration) == (None, None, 12.0)
+    stamps = {"event_timestamp": "1795953600", "event_recovery_timestamp": "1795953660"}
+    (recovery,) = shipped("zabbix_6.0_recovery", **stamps).alerts
+    assert (recovery.starts_at, recovery.ends_at, recovery.duration) == (moment(12, 0, 0), moment(12, 1, 0), None)
+    macros = {"event_duration": "{EVENT.DURATION}", "event_timestamp": "{EVENT.TIMESTAMP}"}
+    (problem,) = shipped("zabbix_6.0_problem", **macros).alerts
+    assert (problem.starts_at, problem.duration) == (None, None)
+
+
+def test_zabbix_s_own_clock_counts_where_it_says_nothing_else() -> None:
+    times = {"event_date": "2026.11.29", "event_time": "20:00:00", "event_duration": None}
+    body = json.dumps(PAYLOADS["zabbix_6.0_problem"] | times).encode()
+    (problem,) = parsers({}, ZoneInfo("Asia/Shanghai"))["generic/zabbix"](body, JSON_TYPE).alerts
+    assert problem.starts_at == moment(12, 0, 0)
+
+
+def test_nightingale_says_since_when_how_long_and_the_value_at_the_end() -> None:
+    (fires,), (ends,) = shipped("nightingale_fires").alerts, shipped("nightingale_recovered").alerts
+    assert (fires.starts_at, fires.ends_at, fires.values) == (moment(12, 0, 0), None, (Value("value", 93.21),))
+    assert (ends.starts_at, ends.ends_at) == (moment(12, 0, 0), moment(12, 56, 40))
+    assert ends.values == (Value("value", 41.5),)
+    (ends,) = shipped("nightingale_recovered", annotations={}, first_trigger_time=0, recover_time=0).alerts
+    assert (ends.starts_at, ends.ends_at, ends.values) == (moment(12, 0, 0), moment(12, 56, 40), ())
+
+
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_shipped_mapping_tells_any_other_body_as_text(name: str) -> None:
     for document in ({}, {"other": 1}, "words", 5):
@@ -163,6 +206,24 @@ def test_a_mapping_of_the_same_name_in_jobs_yaml_comes_first() -> None:
 
 
 # ---------------------------------------------------------------- one's own
+
+
+def test_times_are_read_of_a_local_clock_and_only_an_end_ends() -> None:
+    document = {"name": "Disk", "from": "2026-11-29 20:00:00", "to": 1795953660000, "state": "bad"}
+    mapping = BodyMapping(title="name", status="state", starts_at="from", ends_at="to", duration="`5`")
+    read = mapped(mapping, "mine", ZoneInfo("Asia/Shanghai"))
+    (alert,) = posted(read, document).alerts
+    assert (alert.starts_at, alert.ends_at, alert.duration) == (moment(12, 0, 0), None, None)
+    (alert,) = posted(read, document | {"state": "ok"}).alerts
+    assert (alert.starts_at, alert.ends_at) == (moment(12, 0, 0), moment(12, 1, 0))
+
+
+@pytest.mark.parametrize(("found", "values"), [(41.5, (Value("value", 41.5),)), (None, ()), ("", ())])
+def test_a_recovery_tells_the_value_at_the_recovery_or_none(found: Any, values: Any) -> None:
+    document = {"name": "Disk", "state": "ok", "used": 93.2, "now": found}
+    assert alert_by(document, status="state", values={"used": "used"}, recovery_value="now").values == values
+    assert alert_by(document | {"state": "bad"}, status="state", values={"used": "used"}, recovery_value="now").values
+    assert alert_by(document, status="state", values={"used": "used"}).values == (Value("used", 93.2),)
 
 
 def test_each_part_is_looked_up_where_its_expression_says() -> None:
