@@ -64,6 +64,7 @@ CHANNELS: PluginTable[ChannelPlugin] = PluginTable(
         "wecom_app": "channels.wecom.app:PLUGIN",
         "wecom_bot": "channels.wecom_bot.plugin:PLUGIN",
         "dingtalk": "channels.dingtalk:PLUGIN",
+        "feishu": "channels.feishu.channel:PLUGIN",
         "apprise": "channels.apprise:PLUGIN",
         "console": "channels.console:PLUGIN",
     }

@@ -1,7 +1,8 @@
 """What the answers of robots and applications mean for the message that they answer.
 
-These services answer `{"errcode": 0, "errmsg": "ok"}`. The body decides, never the HTTP status alone. Each service has
-a table of its codes (`ServiceCodes`); what is no such answer is judged by one table of HTTP statuses.
+These services answer `{"errcode": 0, "errmsg": "ok"}`, under these names or others (`AnswerNames`). The body decides,
+never the HTTP status alone. Each service has a table of its codes (`ServiceCodes`); what is no such answer is judged by
+one table of HTTP statuses.
 """
 
 from __future__ import annotations
@@ -56,6 +57,15 @@ class ServiceCode:
 
 
 ServiceCodes = Mapping[int, ServiceCode]
+
+
+@dataclass(frozen=True)
+class AnswerNames:
+    """What a service calls the two parts of its answers; the first name that is there counts."""
+
+    codes: tuple[str, ...] = ("errcode",)
+    words: tuple[str, ...] = ("errmsg",)
+
 
 UNLISTED = ServiceCode(Meaning.PASSING)
 """A code that nobody documents: certainly not sent. A few more tries cost little, a lost alert much."""
@@ -123,17 +133,17 @@ class AnswerVerdict:
                 return Transient(text, code=self.code) if self.is_from_service else Offline(text)
 
 
-def judge_answer(answer: HttpAnswer, codes: ServiceCodes) -> AnswerVerdict:
-    """Tell what an answer means by its `errcode`; where it has none, by what came instead of one.
+def judge_answer(answer: HttpAnswer, codes: ServiceCodes, names: AnswerNames = AnswerNames()) -> AnswerVerdict:
+    """Tell what an answer means by its code; where it has none, by what came instead of one.
 
     What certainly did not reach the service is a passing fault; where it may have, the meaning is unknown.
     """
-    data = _read_json(answer.body)
-    number = _read_errcode(data)
+    data = read_answer(answer.body)
+    number = _read_code(data, names)
     if number is None:
-        return _judge_by_status(answer)
+        return judge_status(answer, missing=f"no JSON with an {names.codes[0]}")
     known = ServiceCode(Meaning.SENT) if number == 0 else codes.get(number, UNLISTED)
-    words = str(data.get("errmsg", "")).strip()[:MAX_WORDS_CHARS]
+    words = next((str(data[name]) for name in names.words if name in data), "").strip()[:MAX_WORDS_CHARS]
     return AnswerVerdict(known.meaning, str(number), words, known.advice, known.wait, data)
 
 
@@ -142,7 +152,8 @@ def without_doubt(verdict: AnswerVerdict) -> AnswerVerdict:
     return replace(verdict, meaning=Meaning.PASSING) if verdict.meaning is Meaning.UNKNOWN else verdict
 
 
-def _read_json(body: bytes) -> Mapping[str, Any]:
+def read_answer(body: bytes) -> Mapping[str, Any]:
+    """Read an answer's JSON; empty where it is no JSON object."""
     try:
         data = json.loads(body)
     except (ValueError, RecursionError):
@@ -150,8 +161,8 @@ def _read_json(body: bytes) -> Mapping[str, Any]:
     return data if isinstance(data, dict) else {}
 
 
-def _read_errcode(data: Mapping[str, Any]) -> int | None:
-    code = data.get("errcode")
+def _read_code(data: Mapping[str, Any], names: AnswerNames) -> int | None:
+    code = next((data[name] for name in names.codes if name in data), None)
     if isinstance(code, bool) or not isinstance(code, int | str):
         return None
     try:
@@ -171,10 +182,11 @@ _STATUSES: ServiceCodes = {
 _FROM_A_PROXY = ServiceCode(Meaning.PASSING, "a proxy seems to answer in its place")
 
 
-def _judge_by_status(answer: HttpAnswer) -> AnswerVerdict:
+def judge_status(answer: HttpAnswer, *, missing: str) -> AnswerVerdict:
+    """Tell what an answer means by its status alone; `missing` is what was looked for in its body."""
     head = answer.body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     is_page = head.startswith((b"<!doctype", b"<html", b"<head", b"<body"))
-    what = "an empty body" if not head else "a web page" if is_page else "no JSON with an errcode"
+    what = "an empty body" if not head else "a web page" if is_page else missing
     is_success = answer.status < 300 and not is_page  # noqa: PLR2004 - HTTP
     known = _STATUSES.get(answer.status, ServiceCode(Meaning.UNKNOWN) if is_success else _FROM_A_PROXY)
     wait = min(answer.retry_after or known.wait, MAX_WAIT_SECONDS)

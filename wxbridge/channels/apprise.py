@@ -1,7 +1,7 @@
 """The channel `apprise`: every other service, through the library of that name (mail, Telegram, Slack, Teams, ntfy, …).
 
 It is an optional part: `pip install "wxbridge[apprise]"`. Four of its services are refused: they report success where
-the service itself says no, and wxbridge has channels of its own for two of them. appriseit.com
+the service itself says no, and wxbridge has channels of its own for them. appriseit.com
 """
 
 from __future__ import annotations
@@ -55,8 +55,8 @@ _OURS = "use `channel: {}` instead"
 _REFUSED: Mapping[str, str] = {
     "wecombot": _OURS.format("wecom_robot"),
     "dingtalk": _OURS.format("dingtalk"),
-    "feishu": "there is no other way to Feishu here yet",
-    "lark": "there is no other way to Lark here yet",
+    "feishu": _OURS.format("feishu"),
+    "lark": _OURS.format("feishu") + " with `base_url: https://open.larksuite.com`",
 }
 _HOSTS: Mapping[str, str] = {
     "qyapi.weixin.qq.com": "wecombot",

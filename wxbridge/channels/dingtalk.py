@@ -29,6 +29,7 @@ from wxbridge.channels.http import (
     parse_webhook,
 )
 from wxbridge.channels.mentions import is_everyone
+from wxbridge.channels.titles import make_title
 from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, TargetSettings
 from wxbridge.core.errors import Permanent, Throttled
 from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
@@ -40,8 +41,6 @@ MAX_TEXT_BYTES = 15_000
 """Of UTF-8 in a text: line ends and quotes take two in the request, and there is more in it than the text."""
 MUTED_SECONDS = 600.0
 """How long a robot is mute after more than 20 messages in a minute."""
-MAX_TITLE_CHARS = 60
-"""Of the title, which the list of chats shows."""
 RATE = Rate(20, 65.0)
 """A little less than the 20 a minute that are allowed: what exceeds them by a second's delay costs ten minutes."""
 
@@ -258,16 +257,6 @@ def _build_picture(body: Any) -> Mapping[str, Any]:
         raise Permanent("DingTalk shows pictures only from an address it can reach; configure `pictures.publish`")
     name = re.sub(r"[\[\]()!]", "", body.name) or "picture"
     return {"msgtype": "markdown", "markdown": {"title": name, "text": f"![{name}]({url})"}}
-
-
-def make_title(markdown: str) -> str:
-    """Give the first line with something in it, without its marks: what the list of chats and a lock screen show."""
-    for line in markdown.splitlines():
-        bare = re.sub(r"<[^<>]*>|!?\[([^\]]*)\]\([^)]*\)|[*`#>]+", lambda found: found[1] or "", line)
-        bare = " ".join(bare.split()).strip("- ")
-        if bare:
-            return bare if len(bare) <= MAX_TITLE_CHARS else f"{bare[: MAX_TITLE_CHARS - 1]}…"
-    return "wxbridge"
 
 
 def _create(context: ChannelContext) -> Channel:

@@ -17,7 +17,15 @@ from urllib.parse import parse_qs, urlsplit
 import aiohttp
 import structlog
 
-from wxbridge.channels.answers import AnswerVerdict, HttpAnswer, Meaning, ServiceCodes, judge_answer, without_doubt
+from wxbridge.channels.answers import (
+    AnswerNames,
+    AnswerVerdict,
+    HttpAnswer,
+    Meaning,
+    ServiceCodes,
+    judge_answer,
+    without_doubt,
+)
 from wxbridge.channels.service_states import ServiceStates
 from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import Offline, Permanent, SendError, Transient, Unknown
@@ -73,7 +81,7 @@ class HttpClient:
     _session: aiohttp.ClientSession | None = None
     _tls_contexts: dict[Path, ssl.SSLContext] = field(default_factory=dict)
 
-    async def ask(
+    async def ask(  # noqa: PLR0913 - each by its name
         self,
         method: str,
         url: str,
@@ -84,6 +92,7 @@ class HttpClient:
         params: Mapping[str, str] | None = None,
         data: bytes | aiohttp.FormData | None = None,
         size: int = 0,
+        headers: Mapping[str, str] | None = None,
     ) -> HttpAnswer:
         """Make one request and read its answer, whatever its status.
 
@@ -96,6 +105,7 @@ class HttpClient:
             params: The query, where keys and tokens belong: no error shows it.
             data: The body: JSON as bytes, or a form.
             size: How many bytes a form has.
+            headers: More headers, or others than usual; no error shows them.
 
         Raises:
             Offline: the service is not reached; nothing was sent.
@@ -104,13 +114,15 @@ class HttpClient:
         """
         size = len(data) if isinstance(data, bytes) else size
         deadline = self.timing.deadline + size / MIN_BYTES_PER_SECOND
-        headers = {"Content-Type": "application/json; charset=utf-8"} if isinstance(data, bytes) else {}
+        usual = {"Content-Type": "application/json; charset=utf-8"} if isinstance(data, bytes) else {}
+        named = {name.lower() for name in headers or {}}
+        sent = {name: value for name, value in usual.items() if name.lower() not in named} | dict(headers or {})
         tls = await self._tls_context(ca)
         try:
             async with (
                 asyncio.timeout(deadline),
                 self._open().request(
-                    method, url, params=params, data=data, headers=headers, ssl=tls or True, allow_redirects=False
+                    method, url, params=params, data=data, headers=sent, ssl=tls or True, allow_redirects=False
                 ) as response,
             ):
                 body = await _read_body(response)
@@ -270,6 +282,8 @@ class HttpChannel:
     """How the log calls it."""
     codes: ClassVar[ServiceCodes] = {}
     """What the service's codes mean."""
+    answer_names: ClassVar[AnswerNames] = AnswerNames()
+    """Where its answers have them."""
 
     def __init__(
         self,
@@ -292,6 +306,10 @@ class HttpChannel:
         """List the robots or applications that a target can be reached by: one that is well is enough."""
         return ()
 
+    def list_accounts(self, address: Any) -> Sequence[HttpService]:
+        """List all that a target uses: those that it can be reached by, and what else it needs at the service."""
+        return self.list_services(address)
+
     def status_of(self, address: Any) -> ChannelStatus:
         """Tell the state of a target: that of the first of its robots that is well, else of the first."""
         services = () if self._states.is_well else self.list_services(address)
@@ -305,7 +323,7 @@ class HttpChannel:
 
     def recall_troubles(self, troubles: Sequence[Mapping[str, Any]]) -> None:
         """Take over what another gave, of the services of its targets."""
-        services = [service for address in self._targets.values() for service in self.list_services(address)]
+        services = [service for address in self._targets.values() for service in self.list_accounts(address)]
         self._states.recall(troubles, {name for service in services for name in service.names})
 
     async def probe(self, address: Any) -> str:
@@ -330,7 +348,7 @@ class HttpChannel:
         due = [
             address
             for address in self._targets.values()
-            if any(self._states.is_look_due(service.names) for service in self.list_services(address))
+            if any(self._states.is_look_due(service.names) for service in self.list_accounts(address))
         ]
         for error in await asyncio.gather(*map(self.probe, due), return_exceptions=True):
             if isinstance(error, Exception) and not isinstance(error, SendError):
@@ -339,7 +357,7 @@ class HttpChannel:
     def _name_account(self, service: HttpService) -> str:
         """Name the targets that an account belongs to."""
         return (
-            ", ".join(name for name, address in self._targets.items() if service in self.list_services(address))
+            ", ".join(name for name, address in self._targets.items() if service in self.list_accounts(address))
             or service.shown
         )
 
@@ -358,6 +376,7 @@ class HttpChannel:
         params: Mapping[str, str] | None = None,
         data: bytes | aiohttp.FormData | None = None,
         size: int = 0,
+        headers: Mapping[str, str] | None = None,
     ) -> AnswerVerdict:
         """Make one request and judge its answer; see `HttpClient.ask` for the arguments and what is raised.
 
@@ -377,6 +396,7 @@ class HttpChannel:
                 params=params,
                 data=data,
                 size=size,
+                headers=headers,
             )
         except (Offline, Transient, Unknown) as error:
             self._states.note_failure(place, str(error), is_unproven=not isinstance(error, Offline))
@@ -429,4 +449,4 @@ class HttpChannel:
 
     def judge(self, answer: HttpAnswer) -> AnswerVerdict:
         """Tell what an answer means."""
-        return judge_answer(answer, self.codes)
+        return judge_answer(answer, self.codes, self.answer_names)

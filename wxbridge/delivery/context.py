@@ -15,7 +15,15 @@ from wxbridge.config.types import TargetSettings
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import AccountChannel, Body, Channel, ChannelState, NotificationKind, PictureDrawer
+from wxbridge.core.model import (
+    AccountChannel,
+    Body,
+    Capabilities,
+    Channel,
+    ChannelState,
+    NotificationKind,
+    PictureDrawer,
+)
 from wxbridge.core.text.i18n import Language
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
@@ -86,6 +94,11 @@ class Lane:
         if self._accounts is not None:
             return self._accounts.status_of(self.targets[target]).state is ChannelState.ONLINE
         return self.is_online
+
+    def capabilities_of(self, target: str) -> Capabilities:
+        """Tell what can be carried to a target, which may be less than the channel can."""
+        capabilities: Capabilities = self.targets[target].capabilities(self.channel.capabilities)
+        return capabilities
 
 
 @dataclass(frozen=True)

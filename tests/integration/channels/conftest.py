@@ -2,6 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
 from tests.integration.channels.wechat.wechat_harness import harness, make_harness
+from wxbridge.core.database import Database, sqlite_url
 
 __all__ = ["harness", "make_harness"]
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database.open(sqlite_url(tmp_path / "state"))
+    yield opened
+    opened.close()

@@ -19,13 +19,12 @@ from wxbridge.channels.dingtalk import (
     CODES,
     MAX_BODY_BYTES,
     MAX_TEXT_BYTES,
-    MAX_TITLE_CHARS,
     PLUGIN,
     DingtalkChannel,
     DingtalkTarget,
-    make_title,
     sign,
 )
+from wxbridge.channels.titles import MAX_TITLE_CHARS, make_title
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import PictureFile, Text
 from wxbridge.testing import FakeClock

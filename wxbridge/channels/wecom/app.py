@@ -14,19 +14,20 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, PrivateAttr, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.channels.access_tokens import FetchedToken, TokenCache
 from wxbridge.channels.answers import AnswerVerdict, Meaning
 from wxbridge.channels.http import HttpService, HttpTiming, encode_json
+from wxbridge.channels.uploads import MediaUpload, UploadCache, read_upload
 from wxbridge.channels.wecom.answers import DEFAULT_URL, INVALID_MEDIA, WecomChannel, describe_missed, make_receipt
+from wxbridge.channels.wecom.application import WecomApplication
 from wxbridge.channels.wecom.media import (
     MAX_FILE_BYTES,
     MAX_PICTURE_BYTES,
-    MediaUpload,
-    WecomMediaCache,
+    MEDIA_LIFE_SECONDS,
+    make_file_upload,
     make_form,
-    read_upload,
 )
 from wxbridge.channels.wecom.quotas import HOUR, MINUTE, MemberQuotas, RepeatGuard
-from wxbridge.channels.wecom.tokens import FetchedToken, TokenCache, WecomApplication
 from wxbridge.config.types import BaseUrl, FileBeside, Pace, Secret, Section, TargetSettings
 from wxbridge.core.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
@@ -208,8 +209,8 @@ class AppChannel(WecomChannel):
     ) -> None:
         self._shared = context.settings if isinstance(context.settings, WecomSettings) else None
         super().__init__(timing, targets=context.targets, monotonic=monotonic)
-        self._tokens = TokenCache(context.database, self._fetch_token, wall=wall, monotonic=monotonic)
-        self._media = WecomMediaCache(self._upload, wall=wall)
+        self._tokens = TokenCache("wecom", context.database, self._fetch_token, wall=wall, monotonic=monotonic)
+        self._media = UploadCache("wecom", self._upload, life=MEDIA_LIFE_SECONDS, wall=wall)
         self._quotas = MemberQuotas(monotonic)
         self._repeat_guard = RepeatGuard(DUPLICATE_CHECK_SECONDS, monotonic)
 
@@ -251,7 +252,7 @@ class AppChannel(WecomChannel):
         if isinstance(body, Text):
             upload, what = None, _text_part(body)
         else:
-            upload = await read_upload(body)
+            upload = await read_upload(body, MAX_PICTURE_BYTES, make_file_upload)
             what = await self._media_part(app, upload)
         wait = self._quotas.wait(members) if address.pace != Pace() else 0.0
         if wait:
@@ -324,9 +325,9 @@ class AppChannel(WecomChannel):
         sends: bool = False,
     ) -> AnswerVerdict:
         """Make a call with the application's token, which is renewed once where it is refused."""
-        token = await self._tokens.get(app)
-        for is_last in (False, True):
-            verdict = await self.ask(
+        return await self._tokens.call(
+            app,
+            lambda token: self.ask(
                 app.service,
                 path,
                 method=method,
@@ -334,11 +335,8 @@ class AppChannel(WecomChannel):
                 params={"access_token": token, **(params or {})},
                 data=make_form(upload) if upload else data,
                 size=len(upload.data) if upload else 0,
-            )
-            if is_last or verdict.meaning is not Meaning.RENEW_TOKEN:
-                return verdict
-            token = await self._tokens.renew(app, token)
-        raise AssertionError("the second answer was returned")
+            ),
+        )
 
     async def _fetch_token(self, app: WecomApplication) -> FetchedToken:
         params = {"corpid": app.corp_id, "corpsecret": app.secret}

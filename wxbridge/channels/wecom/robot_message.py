@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from wxbridge.channels.mentions import is_everyone
-from wxbridge.channels.wecom.media import MediaUpload, make_file_upload
-from wxbridge.channels.wecom.pictures import shrink_picture
+from wxbridge.channels.shrinking import shrink_picture
+from wxbridge.channels.uploads import MediaUpload
+from wxbridge.channels.wecom.media import make_file_upload
 from wxbridge.core import imaging
 from wxbridge.core.errors import Permanent, PictureError
 from wxbridge.core.model import Outgoing, PictureFile, Text

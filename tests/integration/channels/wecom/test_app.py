@@ -16,7 +16,6 @@ from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT, app, c
 from wxbridge.channels.wecom.app import DUPLICATE_CHECK_SECONDS, PLUGIN, AppChannel, AppTarget, WecomSettings
 from wxbridge.channels.wecom.media import MAX_PICTURE_BYTES
 from wxbridge.config.types import Pace, Rate
-from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import PictureFile, Text
 from wxbridge.core.schema import facts
@@ -29,13 +28,6 @@ NO_PACE = "none"
 @pytest.fixture
 def clock() -> FakeClock:
     return FakeClock()
-
-
-@pytest.fixture
-def database(tmp_path):
-    opened = Database.open(sqlite_url(tmp_path / "state"))
-    yield opened
-    opened.close()
 
 
 @pytest.fixture

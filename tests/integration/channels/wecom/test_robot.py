@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from tests.fakes.wecom import FakeWecom
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT, noise, picture, robot, screenshot
-from wxbridge.channels.wecom.pictures import shrink_picture
+from wxbridge.channels.shrinking import shrink_picture
 from wxbridge.channels.wecom.robot import PLUGIN, RobotChannel, RobotTarget
 from wxbridge.channels.wecom.robot_message import MAX_MARKDOWN_BYTES, MAX_PICTURE_BYTES, add_mentions
 from wxbridge.config.types import Pace, Rate

@@ -1,4 +1,4 @@
-"""Bringing a picture below WeCom's limits, still legible. Synchronous: call it in a thread."""
+"""Bringing a picture below a service's limit, still legible. Synchronous: call it in a thread."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 SHOWN = ("image/png", "image/jpeg")
-"""What WeCom shows as a picture."""
+"""What stays as it is where it is small enough."""
 _SCALES = (1.0, 0.8, 0.64, 0.5, 0.4, 0.3)
 _QUALITIES = (90, 80, 70, 60)
 """Of JPEG; letters on a screenshot are frayed below the last."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Connection
 
-from wxbridge.channels.http import HttpService, hash_secret
+from wxbridge.channels.answers import AnswerVerdict, Meaning
+from wxbridge.channels.http import HttpService
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError, Transient
 from wxbridge.core.schema import read_facts, remember_fact
@@ -23,29 +23,21 @@ EXPIRY_MARGIN_SECONDS = 300.0
 """How long before its end a token is no longer used."""
 REFETCH_PAUSE_SECONDS = 30.0
 """Between two fetches for one application: a fresh token that is refused is not mended by another."""
-_FACT_PREFIX = "wecom token:"
 
 
-@dataclass(frozen=True)
-class WecomApplication:
-    """A WeCom application, as it is spoken to."""
-
-    base_url: str
-    corp_id: str
-    secret: str = field(repr=False)
-    agent_id: int
-    ca: Path | None = None
+class Application(Protocol):
+    """An application of a service, which gets tokens for its secret."""
 
     @property
     def identity(self) -> str:
         """What tells its tokens from others'. It gives nothing away: it is a hash."""
-        return hash_secret(self.base_url, self.corp_id, self.secret)[:32]
 
     @property
     def service(self) -> HttpService:
         """Where its requests go."""
-        shown = f"WeCom (application {self.agent_id} at {self.base_url})"
-        return HttpService(shown, self.base_url, self.ca, f"{self.identity} {self.agent_id}")
+
+
+App = TypeVar("App", bound=Application)
 
 
 @dataclass(frozen=True)
@@ -65,37 +57,42 @@ class FetchedToken:
     """Seconds for which it is valid."""
 
 
-FetchToken = Callable[[WecomApplication], Awaitable[FetchedToken]]
-"""Asks the service for a token."""
+class TokenCache(Generic[App]):
+    """The tokens of a service's applications. One that stalls keeps nobody but its own messages waiting.
 
-
-class TokenCache:
-    """The tokens of all applications. An application that stalls keeps nobody but its own messages waiting."""
+    Args:
+        name: The service's, which the database has them under.
+        fetch: Asks the service for a token.
+        wall: Seconds since the epoch.
+        monotonic: Seconds that only grow.
+    """
 
     def __init__(
         self,
+        name: str,
         database: Database,
-        fetch: FetchToken,
+        fetch: Callable[[App], Awaitable[FetchedToken]],
         *,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
+        self._fact_prefix = f"{name} token:"
         self._database = database
         self._fetch = fetch
         self._wall = wall
         self._monotonic = monotonic
         self._known: dict[str, AccessToken] = {}
-        self._fetches: SingleFlight[AccessToken] = SingleFlight("wecom token")
+        self._fetches: SingleFlight[AccessToken] = SingleFlight(f"{name} token")
         self._fetched_at: dict[str, float] = {}
 
-    async def get(self, application: WecomApplication) -> str:
+    async def get(self, application: App) -> str:
         """Give a token that is valid for some minutes yet. Raises what `fetch` raises."""
         known = self._known.get(application.identity)
         if known is not None and known.until > self._wall():
             return known.value
         return (await self._share(application, refused=None)).value
 
-    async def renew(self, application: WecomApplication, refused: str) -> str:
+    async def renew(self, application: App, refused: str) -> str:
         """Give a token instead of one that was refused; fetched only where nobody has replaced it meanwhile.
 
         Raises:
@@ -107,15 +104,23 @@ class TokenCache:
             return known.value
         return (await self._share(application, refused)).value
 
+    async def call(self, application: App, ask: Callable[[str], Awaitable[AnswerVerdict]]) -> AnswerVerdict:
+        """Make a call with a token, which is renewed once where it is refused. Raises what `fetch` and `ask` raise."""
+        token = await self.get(application)
+        verdict = await ask(token)
+        if verdict.meaning is Meaning.RENEW_TOKEN:
+            verdict = await ask(await self.renew(application, token))
+        return verdict
+
     async def close(self) -> None:
         """End what is being fetched."""
         await self._fetches.close()
 
-    async def _share(self, application: WecomApplication, refused: str | None) -> AccessToken:
+    async def _share(self, application: App, refused: str | None) -> AccessToken:
         """Join the fetch that is under way for this application, or begin one."""
         return await self._fetches.run(application.identity, lambda: self._replace(application, refused))
 
-    async def _replace(self, application: WecomApplication, refused: str | None) -> AccessToken:
+    async def _replace(self, application: App, refused: str | None) -> AccessToken:
         identity = application.identity
         stored = await self._stored(identity)
         if stored is not None and stored.value != refused and stored.until > self._wall():
@@ -123,7 +128,7 @@ class TokenCache:
             return stored
         now = self._monotonic()
         if refused is not None and now - self._fetched_at.get(identity, -REFETCH_PAUSE_SECONDS) < REFETCH_PAUSE_SECONDS:
-            raise Transient(f"WeCom refuses the token that it gave application {application.agent_id} a moment ago")
+            raise Transient(f"{application.service.shown} refuses the token that it gave a moment ago")
         self._fetched_at[identity] = now
         fetched = await self._fetch(application)
         # A short life (a private deployment's) must not be all margin.
@@ -135,7 +140,7 @@ class TokenCache:
 
     async def _stored(self, identity: str) -> AccessToken | None:
         def read(connection: Connection) -> Any:
-            return read_facts(connection, _FACT_PREFIX + identity).get("")
+            return read_facts(connection, self._fact_prefix + identity).get("")
 
         try:
             found = await self._database.read(read)
@@ -148,7 +153,7 @@ class TokenCache:
     async def _store(self, identity: str, token: AccessToken) -> None:
         value = {"token": token.value, "until": token.until}
         try:
-            await self._database.run(lambda c: remember_fact(c, _FACT_PREFIX + identity, value, self._wall()))
+            await self._database.run(lambda c: remember_fact(c, self._fact_prefix + identity, value, self._wall()))
         except StorageError as error:
             # It is good all the same; only the next start has to fetch another.
             log.warning("a token cannot be stored", error=str(error))

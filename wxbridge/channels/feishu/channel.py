@@ -1,0 +1,201 @@
+"""The channel `feishu`: sends through group robots, with pictures that an application has uploaded."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import aiohttp
+
+from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.channels.access_tokens import FetchedToken, TokenCache
+from wxbridge.channels.answers import AnswerVerdict, Meaning
+from wxbridge.channels.feishu.answers import ANSWER_NAMES, CODES
+from wxbridge.channels.feishu.message import build_picture, build_picture_link, build_text
+from wxbridge.channels.feishu.settings import (
+    CAPABILITIES,
+    MAX_BODY_BYTES,
+    MAX_PICTURE_BYTES,
+    FeishuApplication,
+    FeishuRobot,
+    FeishuSettings,
+    FeishuTarget,
+)
+from wxbridge.channels.http import AccountCooldowns, HttpChannel, HttpService, HttpTiming, encode_json
+from wxbridge.channels.uploads import MediaUpload, UploadCache, add_file, read_upload
+from wxbridge.core.errors import Permanent, Throttled, Transient, Unauthorised
+from wxbridge.core.model import Outgoing, Receipt, Text
+
+IMAGE_LIFE_SECONDS = 7 * 86400.0
+"""How long an uploaded picture is used again; Feishu names no end."""
+DEFAULT_TOKEN_SECONDS = 7200.0
+"""How long a token is valid whose answer does not say."""
+SIGNATURE_BYTES = 200
+"""What a signature adds to a request at most."""
+_UNKNOWN_TYPE = ("9499", "19002")
+_LIMITED = "11232"
+
+
+def sign(secret: str, seconds: int) -> str:
+    """Make the signature of a moment: the HMAC of nothing, with the moment and the secret as its key."""
+    return base64.b64encode(hmac.new(f"{seconds}\n{secret}".encode(), b"", hashlib.sha256).digest()).decode()
+
+
+class FeishuChannel(HttpChannel):
+    """Sends through robots of Feishu; implements `model.Channel`."""
+
+    name = "feishu"
+    capabilities = CAPABILITIES
+    codes = CODES
+    answer_names = ANSWER_NAMES
+
+    def __init__(
+        self,
+        context: ChannelContext,
+        *,
+        timing: HttpTiming | None = None,
+        wall: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(timing, targets=context.targets, monotonic=monotonic)
+        self._wall = wall
+        self._cooldowns = AccountCooldowns(monotonic)
+        self._tokens = TokenCache("feishu", context.database, self._fetch_token, wall=wall, monotonic=monotonic)
+        self._images = UploadCache("feishu", self._upload, life=IMAGE_LIFE_SECONDS, wall=wall)
+
+    async def close(self) -> None:
+        """End what is under way and close the connections. Safe to call twice."""
+        await self._images.close()
+        await self._tokens.close()
+        await super().close()
+
+    def list_services(self, address: Any) -> Sequence[HttpService]:
+        """Give the robot of a target."""
+        return [address.robot().service] if isinstance(address, FeishuTarget) else ()
+
+    def list_accounts(self, address: Any) -> Sequence[HttpService]:
+        """Give the robot of a target, and the application that uploads its pictures."""
+        application = address.application() if isinstance(address, FeishuTarget) else None
+        return [*self.list_services(address), *([application.service] if application else [])]
+
+    async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
+        """Send one message; `address` is a `FeishuTarget`.
+
+        Raises:
+            Throttled: the robot has sent too much, or Feishu is busy.
+            Offline: Feishu is not reached. Unknown: no answer came. Transient: it is busy.
+            Unauthorised: the robot or its signature is refused.
+            Permanent: the message is; or the application that should upload the picture.
+        """
+        if not isinstance(address, FeishuTarget):
+            raise Permanent(f"this is no robot of Feishu: {type(address).__name__}")
+        robot = address.robot()
+        left = self._cooldowns.seconds_left(robot.identity)
+        if left:
+            raise Throttled(
+                f"Feishu wants the robot slower; wait {left:.0f} s", retry_after=max(1.0, left), code=_LIMITED
+            )
+        verdict = await self._post(robot, await self._build(address, body, mentions))
+        if verdict.meaning is Meaning.THROTTLED:
+            self._cooldowns.begin(robot.identity, verdict.wait)
+        if verdict.meaning is not Meaning.SENT:
+            raise verdict.failure(robot.service.shown)
+        return Receipt()
+
+    async def _build(self, address: FeishuTarget, body: Outgoing, mentions: tuple[str, ...]) -> Mapping[str, Any]:
+        """Make the request of a message; a picture is uploaded first."""
+        if isinstance(body, Text):
+            return build_text(body, mentions or body.mentions, MAX_BODY_BYTES - SIGNATURE_BYTES)
+        application = address.application()
+        if application is None:
+            if not body.url:
+                raise Permanent("a robot of Feishu shows no pictures by itself; configure `app_id` and `app_secret`")
+            return build_picture_link(body)
+        upload = await read_upload(body, MAX_PICTURE_BYTES, _refuse_file)
+        try:
+            return build_picture(await self._images.get_or_upload(application, upload))
+        except Unauthorised as error:
+            # The robot itself is well: what else it has to tell must not wait for the application.
+            raise Permanent(str(error), code=error.code) from None
+
+    async def probe(self, address: Any) -> str:
+        """Tell whether Feishu knows robot and application; nobody sees anything: there is no message of this type.
+
+        Raises:
+            SendError: it does not, or is not reached.
+        """
+        robot = address.robot()
+        verdict = await self._post(robot, {"msg_type": "wxbridge"}, sends=False)
+        if verdict.code not in _UNKNOWN_TYPE and verdict.meaning is not Meaning.THROTTLED:
+            raise verdict.failure(robot.service.shown)
+        self.note_let_in(robot.service)
+        application = address.application()
+        if application is None:
+            return f"the robot is known at {robot.base_url}"
+        await self._tokens.get(application)
+        self.note_let_in(application.service)
+        return f"the robot and application {application.app_id} are known at {robot.base_url}"
+
+    # Calls
+
+    async def _post(self, robot: FeishuRobot, payload: Mapping[str, Any], *, sends: bool = True) -> AnswerVerdict:
+        if robot.secret:
+            moment = int(self._wall())
+            payload = {"timestamp": str(moment), "sign": sign(robot.secret, moment), **payload}
+        data = encode_json(payload)
+        if len(data) > MAX_BODY_BYTES:
+            raise Permanent(f"the message has {len(data):,} bytes as a request; Feishu takes {MAX_BODY_BYTES:,}")
+        return await self.ask(robot.service, f"/open-apis/bot/v2/hook/{robot.key}", sends=sends, data=data)
+
+    async def _fetch_token(self, application: FeishuApplication) -> FetchedToken:
+        data = encode_json({"app_id": application.app_id, "app_secret": application.secret})
+        path = "/open-apis/auth/v3/tenant_access_token/internal"
+        verdict = await self.ask(application.service, path, sends=False, data=data)
+        if verdict.meaning is not Meaning.SENT:
+            raise verdict.failure(application.service.shown)
+        token = str(verdict.data.get("tenant_access_token") or "")
+        if not token:
+            raise Transient(f"{application.service.shown} gives no access token")
+        life = verdict.data.get("expire")
+        return FetchedToken(token, float(life) if isinstance(life, int) and life > 0 else DEFAULT_TOKEN_SECONDS)
+
+    async def _upload(self, application: FeishuApplication, upload: MediaUpload) -> str:
+        verdict = await self._tokens.call(application, lambda token: self._post_image(application, upload, token))
+        if verdict.meaning is not Meaning.SENT:
+            raise verdict.failure(application.service.shown)
+        self.note_let_in(application.service)
+        data = verdict.data.get("data")
+        image_key = str(data.get("image_key") or "") if isinstance(data, dict) else ""
+        if not image_key:
+            raise Transient(f"{application.service.shown} takes the picture and gives no image_key")
+        return image_key
+
+    async def _post_image(self, application: FeishuApplication, upload: MediaUpload, token: str) -> AnswerVerdict:
+        form = aiohttp.FormData(quote_fields=False)
+        form.add_field("image_type", "message")
+        add_file(form, "image", upload)
+        return await self.ask(
+            application.service,
+            "/open-apis/im/v1/images",
+            sends=False,
+            data=form,
+            size=len(upload.data),
+            headers={"Authorization": f"Bearer {token}"},
+        )
+
+
+def _refuse_file(name: str, _data: bytes) -> MediaUpload:
+    raise Permanent(f"{name} is no picture, and a robot of Feishu is sent nothing else")
+
+
+def _create(context: ChannelContext) -> FeishuChannel:
+    return FeishuChannel(context)
+
+
+PLUGIN = ChannelPlugin(
+    target=FeishuTarget, create=_create, capabilities=CAPABILITIES, settings=FeishuSettings, has_probe=True
+)
