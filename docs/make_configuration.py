@@ -131,7 +131,7 @@ class _Pages:
         if item.get("type") == "array":
             inner = self._type(item.get("items", {}))
             return f"list of {inner}s" if inner in ("text", "mapping", "secret") else "list"
-        special = {"30s": "duration", "1/s": "rate"}.get(item.get("examples", [""])[0])
+        special = {"30s": "duration", "1/s": "rate", 200: "HTTP statuses"}.get(item.get("examples", [""])[0])
         return special or (
             "secret" if item.get("format") == "password" else _WORDS.get(item.get("type", ""), "mapping")
         )

@@ -65,6 +65,7 @@ CHANNELS: PluginTable[ChannelPlugin] = PluginTable(
         "wecom_bot": "channels.wecom_bot.plugin:PLUGIN",
         "dingtalk": "channels.dingtalk:PLUGIN",
         "feishu": "channels.feishu.channel:PLUGIN",
+        "http": "channels.http_service.channel:PLUGIN",
         "apprise": "channels.apprise:PLUGIN",
         "console": "channels.console:PLUGIN",
     }

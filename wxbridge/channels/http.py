@@ -366,7 +366,7 @@ class HttpChannel:
         await self._looks.close()
         await self._http.close()
 
-    async def ask(
+    async def ask(  # noqa: PLR0913 - each by its name
         self,
         service: HttpService,
         path: str,
@@ -377,8 +377,11 @@ class HttpChannel:
         data: bytes | aiohttp.FormData | None = None,
         size: int = 0,
         headers: Mapping[str, str] | None = None,
+        judge: Callable[[HttpAnswer], AnswerVerdict] | None = None,
     ) -> AnswerVerdict:
         """Make one request and judge its answer; see `HttpClient.ask` for the arguments and what is raised.
+
+        `judge` tells what the answer means where it is not the channel's own `judge`.
 
         Where it does not send, a doubtful answer is a passing fault. Where an earlier request got no answer, the
         service has to show that it is alive before anything is sent.
@@ -403,7 +406,7 @@ class HttpChannel:
             if isinstance(error, Offline):
                 error.retry_after = self._states.seconds_until_look([place])
             raise
-        verdict = self.judge(answer)
+        verdict = (judge or self.judge)(answer)
         if verdict.meaning is Meaning.WRONG_CONFIGURATION:
             self._states.note_refusal(account, f"{self._name_account(service)}: {verdict.failure(service.shown)}")
         elif not verdict.is_from_service:

@@ -15,7 +15,7 @@ from datetime import timedelta
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -123,7 +123,8 @@ FileBeside = Annotated[Path, AfterValidator(_beside_the_file)]
 
 
 def _is_secret(annotation: Any) -> bool:
-    return annotation is SecretStr or SecretStr in get_args(annotation)
+    is_named = get_origin(annotation) is dict  # several, each under a name of its own
+    return annotation is SecretStr or (SecretStr in get_args(annotation) and not is_named)
 
 
 @cache

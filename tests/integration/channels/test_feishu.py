@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from tests.fakes.feishu import FakeFeishu
-from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT, picture, screenshot
+from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT, noise, picture, screenshot
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.answers import HttpAnswer, Meaning, judge_answer
 from wxbridge.channels.feishu.answers import ANSWER_NAMES, CODES
@@ -218,8 +218,6 @@ async def test_a_token_that_has_ended_is_renewed_once(feishu, channel, tmp_path,
 
 
 async def test_a_picture_of_more_than_ten_megabytes_is_made_smaller(feishu, channel, tmp_path) -> None:
-    from tests.integration.channels.wecom.wecom_harness import noise
-
     body = picture(tmp_path / "a.png", noise(2200, 1800))
     assert body.size > 10 * 1024 * 1024
     await channel.send(made(base_url=feishu.url, **APP), body)

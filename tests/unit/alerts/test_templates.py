@@ -237,7 +237,7 @@ def test_whatever_is_written_in_a_template_the_alert_goes_out(
 
 
 def test_a_template_that_takes_long_is_ended_in_time(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("wxbridge.alerts.templates.MAX_RENDER_SECONDS", 0.2)
+    monkeypatch.setattr("wxbridge.core.text.sandbox.MAX_RENDER_SECONDS", 0.2)
     heavy = '{% if x | replace("a", "c") | upper %}{% endif %}'
     source = '{% set x = "ab" * 200000 %}{% for i in range(40000) %}' + heavy + "{% endfor %}"
     began = time.monotonic()

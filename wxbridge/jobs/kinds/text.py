@@ -6,16 +6,16 @@ import socket
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from jinja2 import StrictUndefined, TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2 import TemplateError
 from pydantic import AfterValidator
 
 from wxbridge.config.types import JobSettings
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Text
+from wxbridge.core.text.sandbox import join_limited, limited, make_environment
 from wxbridge.jobs import JobContext, JobKind
 
-_environment = ImmutableSandboxedEnvironment(undefined=StrictUndefined, autoescape=False)
+_environment = make_environment(is_trimmed=False)
 
 
 def _template(source: str) -> str:
@@ -40,17 +40,17 @@ class TextJob(JobSettings):
 def render(source: str, context: JobContext) -> str:
     """Fill a template. Raises `WxbridgeError` where it names what there is not."""
     try:
-        return _environment.from_string(source).render(
-            now=context.now.replace(tzinfo=None, microsecond=0),
-            host=socket.gethostname(),
-        )
+        with limited():
+            template = _environment.from_string(source)
+            now = context.now.replace(tzinfo=None, microsecond=0)
+            return join_limited(template.generate(now=now, host=socket.gethostname()))
     except Exception as error:
         raise WxbridgeError(f"the template failed: {error}") from error
 
 
 async def run(context: JobContext, job: TextJob) -> Sequence[Text]:
     """Render the template; an empty result sends nothing."""
-    text = render(job.text, context).strip()
+    text = render(job.text, context)
     return [Text(text)] if text else []
 
 
