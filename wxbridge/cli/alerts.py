@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, fail, read_config, say, show, with_database
+from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, fail, read_config_in_use, say, show, with_database
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
@@ -107,7 +107,7 @@ def alert_test(
     """Post a sample alert with values and a picture to the running bridge, as the monitor would."""
     from wxbridge.cli import sample_alerts
 
-    settings = read_config(config)
+    settings = read_config_in_use(config)
     if source not in sample_alerts.SAMPLES:
         raise fail(f"there is no sample for {source!r}; there are {', '.join(sample_alerts.SAMPLES)}", 2)
     status, answer = asyncio.run(_post(settings, sample_alerts.SAMPLES[source], to))

@@ -38,8 +38,19 @@ def config_path(path: Path | None) -> Path:
     return path or Path(os.environ.get("WXBRIDGE_CONFIG") or "jobs.yaml")
 
 
+def read_config_in_use(path: Path | None) -> Config:
+    """Load the configuration that the bridge beside this command runs on: a running demo's, or the file's.
+
+    Raises:
+        ConfigError: with everything that is wrong; it makes the exit code 2.
+    """
+    from wxbridge.cli import demo_setup
+
+    return demo_setup.find_config(path) or read_config(path)
+
+
 def read_config(path: Path | None, environment: Mapping[str, str] | None = None) -> Config:
-    """Load the configuration.
+    """Load the configuration file.
 
     Raises:
         ConfigError: with everything that is wrong; it makes the exit code 2.
@@ -77,7 +88,7 @@ def with_database(path: Path | None, work: Callable[[Config, Database], Awaitabl
     """Run something on the configured database to its end."""
     import asyncio
 
-    config = read_config(path)
+    config = read_config_in_use(path)
 
     async def run() -> T:
         with database_of(config) as database:

@@ -57,10 +57,17 @@ def init(
     path = config_path(config)
     if path.exists():
         raise fail(f"{path} is there already, and stays as it is; `wxbridge check` looks at it")
-    can_ask = sys.stdin.isatty() and not yes
+    can_ask = not yes and sys.stdin is not None and sys.stdin.isatty()
     channel = channel or (_ask_channel() if can_ask else None)
     if channel not in CHANNELS:
         raise fail(f"--channel is missing or unknown: it is one of {', '.join(CHANNELS)}", WRONG_USAGE)
+    for option, owner, given in (
+        ("--key", "wecom_robot", key),
+        ("--person", "ilink", person),
+        ("--room", "wechat", room),
+    ):
+        if given and channel != owner:
+            raise fail(f"{option} belongs to --channel {owner}, not to {channel}", WRONG_USAGE)
     if channel == "wecom_robot":
         key = (key or (_ask("The robot's key") if can_ask else "")).strip().rpartition("key=")[2]
         if not key:
