@@ -10,8 +10,9 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from wxbridge.cli.common import WRONG_USAGE, config_path, fail, read_config
+from wxbridge.cli.settings import config_path, read_config
 from wxbridge.config.schema import LOOPBACK, Config
+from wxbridge.core.errors import ConfigError, Problem
 from wxbridge.core.state_lock import PRIVATE_FILE, find_holder, is_held
 
 DEMO_STATE = Path("wxbridge-demo")
@@ -83,7 +84,7 @@ def configure(path: Path | None, setup: DemoSetup) -> Config:
     settings = read_config(chosen, environment)
     wechat = settings.section("wechat")
     if wechat is None:
-        raise fail(f"{chosen}: the demo needs a `wechat:` section", WRONG_USAGE)
+        raise ConfigError([Problem(str(chosen), 1, "the demo needs a `wechat:` section")])
     real = wechat.endpoint.rpartition(":")[0] not in LOOPBACK
     # What waits in a real bridge's database must not be "delivered" to the simulator.
     state = Path.cwd() / DEMO_STATE if alone else settings.state_dir / "demo" if real else settings.state_dir
