@@ -17,6 +17,8 @@ from wxbridge.core.state_lock import PRIVATE_FILE, find_holder, is_held
 
 DEMO_STATE = Path("wxbridge-demo")
 """The state directory of a demo in a folder that has no jobs.yaml."""
+PERSON = "张三"
+"""Whose private chat a demo of iLink is."""
 _RECORD = "demo.json"
 """Below the state directory: what a demo was started with."""
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)")
@@ -38,9 +40,7 @@ class DemoSetup:
         """Make the configuration: a file's, pointed at the simulator. Raises `ConfigError`."""
         settings = configure(path, self)
         if self.channel == "ilink":
-            from wxbridge.cli import ilink_demo
-
-            return ilink_demo.convert(settings, f"http://127.0.0.1:{self.page_port}")
+            return _convert_to_ilink(settings, f"http://127.0.0.1:{self.page_port}")
         return settings
 
 
@@ -93,6 +93,24 @@ def configure(path: Path | None, setup: DemoSetup) -> Config:
     )
     server = settings.server.model_copy(update={"listen": setup.listen}) if setup.listen else settings.server
     return settings.model_copy(update={"wechat": simulated, "state_dir": state, "server": server})
+
+
+def _convert_to_ilink(settings: Config, url: str) -> Config:
+    """Have every target of the WeChat gateway be the private chat with one person, at a pretend iLink."""
+    from wxbridge.channels.ilink.settings import IlinkSettings, IlinkTarget
+
+    wechat = settings.section("wechat")
+    section = IlinkSettings.model_validate(
+        {"people": [PERSON], "master": PERSON, "greeting": wechat.greeting, "url": url, "cdn": f"{url}/c2c"}
+    )
+    targets = {
+        name: IlinkTarget(channel="ilink", person=PERSON, commands=target.commands)
+        if target.channel == "wechat"
+        else target
+        for name, target in settings.targets.items()
+    }
+    converted = settings.model_copy(update={"wechat": None, "ilink": section, "targets": targets})
+    return converted.naming({"ilink", *(target.channel for target in targets.values())})
 
 
 # ---------------------------------------------------------------- the running demo, for other commands

@@ -6,29 +6,10 @@ import asyncio
 import os
 from contextlib import AsyncExitStack
 
-from wxbridge.channels.ilink.settings import IlinkSettings, IlinkTarget
 from wxbridge.cli.common import fail
-from wxbridge.config.schema import Config
+from wxbridge.cli.demo_setup import PERSON
 from wxbridge.simulator.ilink.server import IlinkServer
 from wxbridge.simulator.ilink.state import IlinkState, PhoneMessage
-
-PERSON = "张三"
-
-
-def convert(settings: Config, url: str) -> Config:
-    """Have every target of the WeChat gateway be the private chat with one person, at a pretend iLink."""
-    wechat = settings.section("wechat")
-    section = IlinkSettings.model_validate(
-        {"people": [PERSON], "master": PERSON, "greeting": wechat.greeting, "url": url, "cdn": f"{url}/c2c"}
-    )
-    targets = {
-        name: IlinkTarget(channel="ilink", person=PERSON, commands=target.commands)
-        if target.channel == "wechat"
-        else target
-        for name, target in settings.targets.items()
-    }
-    converted = settings.model_copy(update={"wechat": None, "ilink": section, "targets": targets})
-    return converted.naming({"ilink", *(target.channel for target in targets.values())})
 
 
 async def start(stack: AsyncExitStack, port: int, *, auto_scan: bool) -> tuple[str, int]:
