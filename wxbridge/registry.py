@@ -9,7 +9,7 @@ import importlib
 from collections import UserDict
 from collections.abc import Mapping
 from datetime import UTC, tzinfo
-from functools import cache, partial
+from functools import cache
 from typing import TypeVar, cast
 
 from wxbridge.alerts.sources import ParseBody, by_content, generic, host, mail, openfalcon
@@ -33,8 +33,7 @@ SOURCES: dict[str, ParseBody] = {
 
 def sources(mappings: Mapping[str, BodyMapping], timezone: tzinfo = UTC) -> dict[str, ParseBody]:
     """The hooks there are, with the mappings of jobs.yaml as `generic/NAME`; times without a zone are in `timezone`."""
-    in_zone = {generic.NAME: partial(generic.parse, timezone=timezone)}
-    return SOURCES | in_zone | generic.parsers(mappings, timezone)
+    return SOURCES | {generic.NAME: generic.parser(mappings, timezone)} | generic.parsers(mappings, timezone)
 
 
 class PluginTable(UserDict[str, Plugin]):

@@ -278,7 +278,7 @@ def templates() -> list[Any]:
 def test_a_template_works_with_every_sample(name: str, text: str, sample: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(text, encoding="utf-8")
     made = samples.SAMPLES[sample]
-    group = registry.SOURCES[made.hook](made.body(), {"Content-Type": made.content_type})
+    group = made.parse()
     shown = Templates(tmp_path, "zh", SHANGHAI).render(name, group, "ops", datetime.now(UTC))
     assert shown.startswith(("🔥", "📨"))
     assert write_headline(group, "zh") in shown

@@ -13,7 +13,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, fail, read_config_in_use, say, show, with_database
+from wxbridge.cli.common import (
+    FAILED,
+    WRONG_USAGE,
+    ConfigOption,
+    JsonOption,
+    fail,
+    is_resolved,
+    read_config,
+    say,
+    show,
+    with_database,
+)
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
@@ -100,33 +111,45 @@ async def _outcome(database: Database, ids: list[int]) -> bool:
 
 @alert.command("test")
 def alert_test(
-    source: Annotated[str, typer.Option(help="Whose alert to imitate, such as openfalcon.")] = "grafana",
+    source: Annotated[
+        str | None, typer.Option(help="Whose alert to imitate, such as zabbix.", show_default="grafana")
+    ] = None,
+    status: Annotated[str, typer.Option(help="firing, or resolved.")] = "firing",
+    file: Annotated[
+        Path | None, typer.Option(help="A body of your own, as its sender posts it; --source says to whose hook.")
+    ] = None,
     to: Annotated[str | None, typer.Option(help="Targets, instead of the routes.")] = None,
     config: ConfigOption = None,
 ) -> None:
     """Post a sample alert with values and a picture to the running bridge, as the monitor would."""
     from wxbridge.cli import sample_alerts
 
-    settings = read_config_in_use(config)
-    if source not in sample_alerts.SAMPLES:
-        raise fail(f"there is no sample for {source!r}; there are {', '.join(sample_alerts.SAMPLES)}", 2)
-    status, answer = asyncio.run(_post(settings, sample_alerts.SAMPLES[source], to))
+    resolved = is_resolved(status)
+    name = source or ("generic" if file else "grafana")
+    if name not in sample_alerts.SAMPLES:
+        raise fail(f"there is no sample for {name!r}; there are {', '.join(sample_alerts.SAMPLES)}", WRONG_USAGE)
+    sample = sample_alerts.SAMPLES[name]
+    try:
+        body = file.read_bytes() if file else sample.body(resolved=resolved)
+    except OSError as error:
+        raise fail(f"{file} cannot be read: {error.strerror}", WRONG_USAGE) from None
+    code, answer = asyncio.run(_post(read_config(config), sample, to, body))
     print(json.dumps(answer, ensure_ascii=False))  # noqa: T201
-    if status != 202:  # noqa: PLR2004 - HTTP
-        raise fail(f"the bridge answered {status}")
+    if code != 202:  # noqa: PLR2004 - HTTP
+        raise fail(f"the bridge answered {code}")
 
 
-async def _post(settings: Config, sample: SampleAlert, to: str | None) -> tuple[int, Any]:
+async def _post(settings: Config, sample: SampleAlert, to: str | None, body: bytes | None = None) -> tuple[int, Any]:
     import aiohttp
 
     from wxbridge.alerts.intake import TEST_HEADER
 
+    body = sample.body() if body is None else body
     # A bridge that listens on port 0 or on all addresses has noted where it really is.
     with_url = await _noted_url(settings)
     server = settings.server
     host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
     url = f"{with_url or f'http://{host}:{server.port}'}/hooks/{sample.hook}"
-    body = sample.body()
     headers = {"Content-Type": sample.content_type, TEST_HEADER: "1"} | _credentials(settings, sample.hook, body)
     try:
         async with (
@@ -141,7 +164,7 @@ async def _post(settings: Config, sample: SampleAlert, to: str | None) -> tuple[
 
 def _credentials(settings: Config, hook: str, body: bytes) -> dict[str, str]:
     """What opens a hook: the server's token, else the hook's own, else a signature."""
-    own: HookSettings = getattr(settings.hooks, hook)
+    own: HookSettings = getattr(settings.hooks, hook.partition("/")[0])
     for token in (settings.server.token, own.token):
         if token and token.get_secret_value():
             return {"Authorization": f"Bearer {token.get_secret_value()}"}

@@ -8,14 +8,16 @@ import json
 import math
 import secrets
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 from PIL import Image, ImageDraw, ImageFont
 
+from wxbridge import registry
+from wxbridge.cli import sample_senders as senders
+from wxbridge.core.model import AlertGroup
 from wxbridge.hosts import chart
 from wxbridge.hosts.samples import Host, Sample, make_history
 
@@ -43,9 +45,25 @@ def chart_png(width: int = 900, height: int = 360) -> bytes:
     return file.getvalue()
 
 
-def grafana() -> bytes:
+def grafana(*, resolved: bool = False) -> bytes:
     """Grafana's legacy webhook, firing, with two values; its picture travels inside as a `data:` address."""
     now = time.strftime("%Y-%m-%d %H:%M:%S")
+    if resolved:
+        return json.dumps(
+            {
+                "title": "[OK] Test notification",
+                "ruleId": time.time_ns(),
+                "ruleName": "Test notification",
+                "state": "ok",
+                "evalMatches": [],
+                "orgId": 0,
+                "dashboardId": 1,
+                "panelId": 1,
+                "tags": {"severity": "critical"},
+                "ruleUrl": "http://localhost:3000/d/test",
+                "message": f"Somebody ran `wxbridge alert test` at {now}.",
+            }
+        ).encode()
     picture = base64.b64encode(chart_png()).decode()
     body = {
         "title": "[Alerting] Test notification",
@@ -67,16 +85,20 @@ def grafana() -> bytes:
     return json.dumps(body).encode()
 
 
-def grafana_unified() -> bytes:
+def grafana_unified(*, resolved: bool = False) -> bytes:
     """Grafana's unified alerting: two alerts fire, one has ended; a picture travels inside."""
-    alerts = [
-        _unified("host-1", 92.25) | {"embeddedImage": base64.b64encode(chart_png()).decode()},
-        _unified("host-2", 88.5),
-        _unified("host-3", 41.0, resolved=True),
-    ]
+    alerts = (
+        [_unified("host-1", 41.0, resolved=True), _unified("host-2", 38.5, resolved=True)]
+        if resolved
+        else [
+            _unified("host-1", 92.25) | {"embeddedImage": base64.b64encode(chart_png()).decode()},
+            _unified("host-2", 88.5),
+            _unified("host-3", 41.0, resolved=True),
+        ]
+    )
     body = {
         "receiver": "wxbridge",
-        "status": "firing",
+        "status": "resolved" if resolved else "firing",
         "orgId": 1,
         "alerts": alerts,
         "groupLabels": {"alertname": "CPU usage"},
@@ -87,9 +109,9 @@ def grafana_unified() -> bytes:
         "version": "1",
         "groupKey": '{}:{alertname="CPU usage"}',
         "truncatedAlerts": 0,
-        "title": "[FIRING:2, RESOLVED:1] CPU usage (critical)",
-        "state": "alerting",
-        "message": "**Firing**\n\nValue: B=92.25, C=1",
+        "title": f"[{'RESOLVED:2' if resolved else 'FIRING:2, RESOLVED:1'}] CPU usage (critical)",
+        "state": "ok" if resolved else "alerting",
+        "message": "**Resolved**" if resolved else "**Firing**\n\nValue: B=92.25, C=1",
     }
     return json.dumps(body).encode()
 
@@ -106,13 +128,16 @@ def _unified(host: str, figure: float, *, resolved: bool = False) -> dict[str, A
     }
 
 
-def alertmanager() -> bytes:
+def alertmanager(*, resolved: bool = False) -> bytes:
     """Alertmanager's webhook: one alert fires, one has ended."""
     query = {"generatorURL": "http://localhost:9090/graph?g0.expr=up+%3D%3D+0&g0.tab=1"}
     body = {
         "receiver": "wxbridge",
-        "status": "firing",
-        "alerts": [_alert("HostDown", "host-1") | query, _alert("HostDown", "host-2", resolved=True) | query],
+        "status": "resolved" if resolved else "firing",
+        "alerts": [
+            _alert("HostDown", "host-1", resolved=resolved) | query,
+            _alert("HostDown", "host-2", resolved=True) | query,
+        ],
         "groupLabels": {"alertname": "HostDown"},
         "commonLabels": {"alertname": "HostDown", "severity": "critical"},
         "commonAnnotations": {},
@@ -143,14 +168,15 @@ def _alert(name: str, host: str, *, resolved: bool = False) -> dict[str, Any]:
     }
 
 
-def openfalcon() -> bytes:
+def openfalcon(*, resolved: bool = False) -> bytes:
     """Open-Falcon's form for a chat."""
     now = time.strftime("%Y-%m-%d %H:%M:%S")
-    content = f"[P0][PROBLEM][host-1][][CPU空闲过低 all(#3) cpu.idle service=web 4.2<10][O1 {now}]"
+    word, figures = ("OK", "64.5<10") if resolved else ("PROBLEM", "4.2<10")
+    content = f"[P0][{word}][host-1][][CPU空闲过低 all(#3) cpu.idle service=web {figures}][O1 {now}]"
     return urlencode({"tos": "zhangsan,lisi", "content": content}).encode()
 
 
-def host() -> bytes:
+def host(*, resolved: bool = False) -> bytes:
     """What the bridge itself posts where a machine is busy, with the chart of the last minutes."""
     now = time.time()
     points = [(age, max(0.0, 1 - age / 300)) for age in range(600, 0, -10)]
@@ -161,23 +187,24 @@ def host() -> bytes:
     spec = chart.make_spec(machine, now - 600, now, language="en", timezone=UTC)
     alert = {
         "alertname": "HostCpuHigh",
-        "status": "firing",
+        "status": "resolved" if resolved else "firing",
         "title": "host-1: CPU high",
         "labels": {"host": "host-1", "severity": "warning"},
         "annotations": {"threshold": "80", "message": "Somebody ran `wxbridge alert test`."},
-        "values": [{"name": "CPU", "value": 92.25, "unit": "%"}],
+        "values": [{"name": "CPU", "value": 35.5 if resolved else 92.25, "unit": "%"}],
         "starts_at": datetime.fromtimestamp(now - 50, UTC).isoformat(),
+        "ends_at": datetime.fromtimestamp(now, UTC).isoformat() if resolved else None,
         "chart": spec.params if spec else None,
     }
     return json.dumps({"host": "host-1", "alerts": [alert]}).encode()
 
 
-def generic() -> bytes:
+def generic(*, resolved: bool = False) -> bytes:
     """What `/hooks/generic` takes, all of it."""
     body = {
-        "title": "Backup failed",
+        "title": "Backup",
         "text": f"Somebody ran `wxbridge alert test` at {time.strftime('%Y-%m-%d %H:%M:%S')}.",
-        "status": "failed",
+        "status": "success" if resolved else "failed",
         "severity": "warning",
         "labels": {"host": "host-1", "job": "backup"},
         "values": {"duration": {"value": 351, "unit": "seconds"}, "size": {"value": 1288490188, "unit": "bytes"}},
@@ -187,6 +214,13 @@ def generic() -> bytes:
     return json.dumps(body).encode()
 
 
+class MakeBody(Protocol):
+    """Makes a body afresh: with the present time, so that no two are the same."""
+
+    def __call__(self, *, resolved: bool) -> bytes:
+        """Make it firing, or resolved."""
+
+
 @dataclass(frozen=True)
 class SampleAlert:
     """A body as a monitor posts it."""
@@ -194,18 +228,31 @@ class SampleAlert:
     hook: str
     """The path below `/hooks/`."""
     content_type: str
-    body: Callable[[], bytes]
-    """Makes it afresh: with the present time, so that no two are the same."""
+    make: MakeBody
+
+    def body(self, *, resolved: bool = False) -> bytes:
+        """Make the body."""
+        return self.make(resolved=resolved)
+
+    def parse(self, *, resolved: bool = False) -> AlertGroup:
+        """Read the body as the bridge does."""
+        return registry.sources({})[self.hook](self.body(resolved=resolved), {"Content-Type": self.content_type})
 
 
 _JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
 
 SAMPLES: dict[str, SampleAlert] = {
     "grafana": SampleAlert("grafana", _JSON, grafana),
     "grafana-unified": SampleAlert("grafana", _JSON, grafana_unified),
     "alertmanager": SampleAlert("alertmanager", _JSON, alertmanager),
     "host": SampleAlert("host", _JSON, host),
-    "openfalcon": SampleAlert("openfalcon", "application/x-www-form-urlencoded", openfalcon),
+    "openfalcon": SampleAlert("openfalcon", _FORM, openfalcon),
     "generic": SampleAlert("generic", _JSON, generic),
+    "mail": SampleAlert("mail", "message/rfc822", senders.mail),
+    **{
+        name: SampleAlert(f"generic/{name}", _FORM if name == "aliyun" else _JSON, make)
+        for name, make in senders.BY_MAPPING.items()
+    },
 }
 """By the name of what raises the alert."""

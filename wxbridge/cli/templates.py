@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, tzinfo
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from wxbridge.alerts.templates import TemplateError, Templates
-from wxbridge.cli.common import FAILED, WRONG_USAGE, ConfigOption, config_path, fail, plain, read_config, say
+from wxbridge.cli.common import (
+    FAILED,
+    WRONG_USAGE,
+    ConfigOption,
+    config_path,
+    fail,
+    is_resolved,
+    plain,
+    read_config,
+    say,
+)
 from wxbridge.core.errors import BadBody, ConfigError
 from wxbridge.core.model import AlertGroup
 from wxbridge.core.text.i18n import LANGUAGES, Language
@@ -17,15 +27,24 @@ from wxbridge.core.text.i18n import LANGUAGES, Language
 app = typer.Typer(help="Templates of what people read.", no_args_is_help=True)
 
 
+DEFAULT_SAMPLE = "grafana-unified"
+
+
 @app.callback()
-def _group() -> None:
+def _templates() -> None:
     """Templates of what people read."""
 
 
 @app.command()
 def render(
     file: Annotated[str, typer.Argument(metavar="FILE", help="A template's file, or its name in `templates:`.")],
-    sample: Annotated[str, typer.Option(help="Whose sample alert to fill it with.")] = "grafana-unified",
+    sample: Annotated[
+        str | None, typer.Option(help="Whose sample alert to fill it with.", show_default=DEFAULT_SAMPLE)
+    ] = None,
+    status: Annotated[str, typer.Option(help="firing, or resolved.")] = "firing",
+    body: Annotated[
+        Path | None, typer.Option("--file", help="A body of your own, instead of a sample: as its sender posts it.")
+    ] = None,
     language: Annotated[str | None, typer.Option(help="en or zh; that of jobs.yaml where there is one.")] = None,
     target: Annotated[str, typer.Option(help="What `target` is in the template.")] = "ops",
     config: ConfigOption = None,
@@ -43,7 +62,7 @@ def render(
     templates = Templates(folder, chosen, timezone)
     if templates.find(name) is None:
         raise fail(f"there is no file {file}, and no template of that name in {folder}", WRONG_USAGE)
-    group = _sample(sample)
+    group = _group(sample, resolved=is_resolved(status), file=body)
     try:
         text = templates.render(name, group, target, datetime.now(UTC))
     except TemplateError as error:
@@ -65,15 +84,19 @@ def _settings(config: Path | None) -> tuple[Path, Language, tzinfo]:
     return settings.templates, settings.language, settings.timezone
 
 
-def _sample(name: str) -> AlertGroup:
+def _group(sample: str | None, *, resolved: bool, file: Path | None) -> AlertGroup:
+    """What to fill the template with: a sample, or a body that somebody wrote down."""
     from wxbridge import registry
     from wxbridge.cli import sample_alerts
 
-    if name not in sample_alerts.SAMPLES:
-        raise fail(f"there is no sample {name!r}; there are {', '.join(sample_alerts.SAMPLES)}", WRONG_USAGE)
-    sample: Any = sample_alerts.SAMPLES[name]
-    body = sample.body() if callable(sample.body) else sample.body
+    if sample is not None and sample not in sample_alerts.SAMPLES:
+        raise fail(f"there is no sample {sample!r}; there are {', '.join(sample_alerts.SAMPLES)}", WRONG_USAGE)
     try:
-        return registry.SOURCES[sample.hook](body, {"Content-Type": sample.content_type})
-    except (BadBody, KeyError) as error:
-        raise fail(f"the sample {name!r} cannot be read: {error}") from None
+        if file is None:
+            return sample_alerts.SAMPLES[sample or DEFAULT_SAMPLE].parse(resolved=resolved)
+        hook = sample_alerts.SAMPLES[sample].hook if sample else "generic"
+        return registry.sources({})[hook](file.read_bytes(), {})
+    except OSError as error:
+        raise fail(f"{file} cannot be read: {error.strerror}", WRONG_USAGE) from None
+    except BadBody as error:
+        raise fail(f"{file or sample} cannot be read: {error}") from None

@@ -10,14 +10,25 @@ import jmespath
 from jmespath.exceptions import JMESPathError, ParseError
 from jmespath.functions import Functions, signature
 
+from wxbridge.core.errors import BadBody
+from wxbridge.core.json_values import clean_json, read_json
+
 
 class _OwnFunctions(Functions):
-    """JMESPath's functions, and one of ours."""
+    """JMESPath's functions, and two of ours."""
 
     @signature({"types": ["string"]})
     def _func_path_parts(self, address: str) -> list[str]:
         """The parts of an address's path, decoded: `job/a%20b/` → `["job", "a b"]`."""
         return [unquote(part) for part in urlsplit(address).path.split("/") if part]
+
+    @signature({"types": ["string"]})
+    def _func_from_json(self, text: str) -> Any:
+        """JSON that stands in a string, read; null where it is none."""
+        try:
+            return clean_json(read_json(text.encode()))
+        except (BadBody, UnicodeEncodeError):
+            return None
 
 
 _OPTIONS = jmespath.Options(custom_functions=_OwnFunctions())

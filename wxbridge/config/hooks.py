@@ -99,6 +99,8 @@ class BodyMapping(Section):
     """True where somebody pressed a test button: told each time, and nothing fires."""
     alerts: Expression | None = None
     """Where a body carries several: a list, in each item of which the other expressions look."""
+    shape: Expression | None = None
+    """True of a body that is of this kind: it is read by this mapping at `/hooks/generic` too, without a NAME."""
 
 
 def _names(given: dict[str, Any]) -> dict[str, Any]:

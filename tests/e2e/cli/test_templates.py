@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from wxbridge import registry
 from wxbridge.cli import sample_alerts as samples
 from wxbridge.cli.templates import app
 
@@ -42,12 +41,33 @@ def test_a_template_is_filled_with_a_sample_without_a_configuration(here: Path) 
 
 @pytest.mark.parametrize("sample", samples.SAMPLES)
 def test_every_sample_can_be_shown_in_the_built_in_words(here: Path, sample: str) -> None:
-    if samples.SAMPLES[sample].hook not in registry.SOURCES:
-        pytest.skip("its source is not in the registry")
     (here / "my.j2").write_text("{{ builtin }}")
-    done = render("my.j2", "--sample", sample)
-    assert done.exit_code == 0, done.stderr
-    assert done.stdout.strip()
+    for status in ("firing", "resolved"):
+        done = render("my.j2", "--sample", sample, "--status", status)
+        assert done.exit_code == 0, done.stderr
+        assert done.stdout.strip()
+
+
+def test_a_template_is_filled_with_a_body_of_one_s_own(here: Path) -> None:
+    (here / "my.j2").write_text("{{ title }} {{ alerts[0].status }}")
+    (here / "body.json").write_text('{"title": "Backup of db-1", "status": "ok"}')
+    assert render("my.j2", "--file", "body.json").stdout == "Backup of db-1 resolved\n"
+    (here / "body.json").write_text('{"event_name": "CPU", "event_value": "1", "event_id": "1"}')
+    assert render("my.j2", "--file", "body.json", "--sample", "zabbix").stdout == "CPU firing\n"
+    assert render("my.j2", "--file", "body.json").stdout == "CPU firing\n"
+
+
+def test_what_cannot_be_filled_in_is_said(here: Path) -> None:
+    (here / "my.j2").write_text("x")
+    (here / "empty.json").write_text("")
+    for words, code, said in (
+        (["--sample", "nagios"], 2, "there is no sample 'nagios'; there are grafana, grafana-unified, "),
+        (["--status", "over"], 2, "--status is firing or resolved, not 'over'"),
+        (["--file", "none.json"], 2, "none.json cannot be read: No such file"),
+        (["--file", "empty.json"], 1, "empty.json cannot be read: The body is empty"),
+    ):
+        done = render("my.j2", *words)
+        assert (done.exit_code, said in done.stderr) == (code, True), done.stderr
 
 
 def test_the_language_and_the_folder_are_those_of_the_configuration(here: Path) -> None:

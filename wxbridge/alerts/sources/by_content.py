@@ -6,6 +6,7 @@ Legacy Grafana, unified Grafana and Alertmanager are all taken at both; each ale
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from wxbridge.alerts.sources import alertmanager, grafana_legacy, grafana_unified
 from wxbridge.core.json_values import read_json_or_text
@@ -30,8 +31,25 @@ def parse_alertmanager(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  
     return _parse(body, alertmanager.NAME)
 
 
+def read_known(data: Any) -> AlertGroup | None:
+    """Read a decoded body of Grafana's or Alertmanager's that came to another hook; None where it is neither's."""
+    if not isinstance(data, dict):
+        return None
+    if alertmanager.is_group(data) and not _GROUP.isdisjoint(data):
+        return _read(data, alertmanager.NAME)
+    return _read(data, grafana_legacy.NAME) if data.keys() >= _LEGACY else None
+
+
+_GROUP = frozenset({"groupKey", "groupLabels", "commonLabels"})
+"""What a group has one of, and a list of alerts of our own shape has not."""
+_LEGACY = frozenset({"ruleName", "state", "evalMatches"})
+
+
 def _parse(body: bytes, source: str) -> AlertGroup:
-    data = read_json_or_text(body)
+    return _read(read_json_or_text(body), source)
+
+
+def _read(data: Any, source: str) -> AlertGroup:
     if not alertmanager.is_group(data):
         return grafana_legacy.read(data, source)
     if grafana_unified.is_unified(data):

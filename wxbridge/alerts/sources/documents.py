@@ -49,3 +49,20 @@ def unpack_json(value: Any) -> Any:
         return clean_json(read_json(value.encode()))
     except BadBody:
         return value
+
+
+_MACRO = re.compile(r"\{[$#?]?[A-Z][A-Z0-9_]*(?:\.[\w\"]+)*(?::[^{}]*)?\}|\*UNKNOWN\*")
+
+
+def is_macro(value: Any) -> bool:
+    """Whether a value is a macro of Zabbix's that stands for nothing: `{EVENT.UPDATE.MESSAGE}`, `{$ZABBIX.URL}`."""
+    return isinstance(value, str) and value[:1] in ("{", "*") and _MACRO.fullmatch(value.strip()) is not None
+
+
+def drop_macros(document: Any) -> Any:
+    """Replace macros that stand for nothing by null, wherever they stand."""
+    if isinstance(document, dict):
+        return {name: drop_macros(value) for name, value in document.items()}
+    if isinstance(document, list):
+        return [drop_macros(value) for value in document]
+    return None if is_macro(document) else document

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, tzinfo
+from functools import cache
 from typing import Any
 
 from wxbridge.alerts.sources import (
@@ -18,11 +19,13 @@ from wxbridge.alerts.sources import (
     ParseBody,
     as_free_text,
     base_address,
+    by_content,
     picture_at,
     short_hash,
     strip_state,
+    unknown,
 )
-from wxbridge.alerts.sources.documents import read_document, unpack_json
+from wxbridge.alerts.sources.documents import drop_macros, read_document, unpack_json
 from wxbridge.alerts.sources.presets import PRESETS
 from wxbridge.config.expressions import Find, compiled
 from wxbridge.config.hooks import BodyMapping
@@ -42,8 +45,11 @@ MAX_MAPPED_ALERTS = 5_000
 _TEXTS = ("text", "message", "body", "content", "desp")
 """Names under which senders have the text."""
 _KNOWN = ("title", "text", "status", "severity", "labels", "values", "link", "image", "id")
+_SAYS_MORE = frozenset(name for name in _KNOWN if name not in _TEXTS)
 _TIMES = {"starts_at": ("starts_at", "startsAt"), "ends_at": ("ends_at", "endsAt"), "duration": ("duration",)}
 """The names that times have in a body of our own shape; alone they say nothing."""
+_OWN = frozenset((*_KNOWN, *_TEXTS, *(name for names in _TIMES.values() for name in names)))
+"""All that a body of our own shape has."""
 _WORDS = {
     AlertStatus.FIRING: (
         "firing alerting alert alarm problem down failure failed fail error critical warning warn fatal triggered "
@@ -65,23 +71,34 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]{64,}={0,2}")
 # ---------------------------------------------------------------- the simple body
 
 
-def parse(body: bytes, headers: Mapping[str, str], timezone: tzinfo = UTC) -> AlertGroup:
-    """Read a body of our own shape: JSON, a form, or a plain text. Times without a zone are in `timezone`.
+def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
+    """Read a body of our own shape, or of one that ships: JSON, a form, or a plain text.
 
     Raises:
         BadBody: it says nothing, or is no text.
     """
-    data = read_document(body, headers)
+    return _parser_of_shipped()(body, headers)
+
+
+@cache
+def _parser_of_shipped() -> ParseBody:
+    return parser({})
+
+
+def _read(data: Any, timezone: tzinfo) -> AlertGroup:
     items, truncated = _listed(data, MAX_ALERTS_PER_BODY)
     if items is not None:
         title = as_text(data.get("title")).strip() if isinstance(data, dict) else ""
-        alerts = [_simple(item, timezone) or _alert(NAME, {"title": _shown(item)}, timezone) for item in items]
+        alerts = [
+            _simple(item, timezone) or _unknown(NAME, item, timezone) or _alert(NAME, {"title": _shown(item)}, timezone)
+            for item in items
+        ]
         return _group(NAME, title, alerts, truncated)
-    alert = _simple(data, timezone)
-    if alert:
-        return _group(NAME, alert.title, [alert])
     text = _text_of(data) if isinstance(data, dict) else ""
-    return as_free_text(NAME, text or data)
+    if text and not unknown.says_more(data, is_known_status, _SAYS_MORE):
+        return as_free_text(NAME, text)
+    alert = _simple(data, timezone) or _unknown(NAME, data, timezone)
+    return _group(NAME, alert.title, [alert]) if alert else as_free_text(NAME, data)
 
 
 def _text_of(item: Mapping[str, Any]) -> str:
@@ -107,6 +124,8 @@ def _simple(item: Any, timezone: tzinfo) -> Alert | None:
         return None
     parts = {name: item.get(name) for name in _KNOWN if name in item} | {"text": _text_of(item)}
     if not _words(parts.get("title")):
+        if item.keys() - _OWN:
+            return None
         # An alert without a title is told by its first line.
         first, _, rest = _words(parts.get("text")).partition("\n")
         if not first:
@@ -115,6 +134,18 @@ def _simple(item: Any, timezone: tzinfo) -> Alert | None:
     for part, names in _TIMES.items():
         parts[part] = next((item[name] for name in names if _words(item.get(name))), None)
     return _alert(NAME, parts | {"picture": parts.get("image")}, timezone)
+
+
+def _unknown(source: str, item: Any, timezone: tzinfo) -> Alert | None:
+    """Read what nothing fits; None where nothing in it is known to be a name or a text, or it is short as it stands."""
+    if not isinstance(item, dict):
+        return None
+    parts = unknown.find_parts(item, is_known_status)
+    if not parts["title"]:
+        if unknown.is_short(as_free_text(source, item).text or ""):
+            return None
+        parts["title"] = source
+    return _alert(source, parts, timezone)
 
 
 # ---------------------------------------------------------------- mappings
@@ -128,34 +159,78 @@ def parsers(mappings: Mapping[str, BodyMapping], timezone: tzinfo = UTC) -> dict
     return {f"{NAME}/{name}": mapped(each, name, timezone) for name, each in {**PRESETS, **mappings}.items()}
 
 
+def parser(mappings: Mapping[str, BodyMapping], timezone: tzinfo = UTC) -> ParseBody:
+    """Make the parser of `/hooks/generic`. It knows the bodies of mappings that have a shape: see `parsers`.
+
+    A mapping of jobs.yaml without one that takes the place of another is for bodies of the other's shape.
+    """
+    known = {**PRESETS, **mappings}
+    shapes = [
+        (compiled(shape), _reader(mapping, name, timezone))
+        for name, mapping in known.items()
+        if (shape := mapping.shape or (PRESETS[name].shape if name in PRESETS else None))
+    ]
+
+    def parse_any(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
+        data = read_document(body, headers)
+        known = next((read for has_shape, read in shapes if has_shape(data)), None)
+        return known(data) if known else by_content.read_known(data) or _read(drop_macros(data), timezone)
+
+    return parse_any
+
+
 def mapped(mapping: BodyMapping, source: str = NAME, timezone: tzinfo = UTC) -> ParseBody:
     """Make the parser of a mapping. Its alerts are of `source`, which routes can match.
 
     The parser raises `BadBody` where the body cannot be read. Its expressions are compiled once, here.
     """
-    several = compiled(mapping.alerts) if mapping.alerts else None
-    find_parts = _parts_finder(mapping)
+    read = _reader(mapping, source, timezone)
 
     def parse_mapped(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
-        data = read_document(body, headers)
-        found = several(data) if several else None
-        items = found if isinstance(found, list) else [data]
-        parts = [find_parts(item) for item in items[:MAX_MAPPED_ALERTS]]
-        if not any(_words(part.get("title")) for part in parts):
-            texts = [words for part in parts if (words := _words(part.get("text")))]
-            return as_free_text(source, "\n\n".join(texts) or data)
-        alerts = [
-            _alert(source, part if _words(part.get("title")) else part | {"title": _shown(item)}, timezone)
-            for part, item in zip(parts, items, strict=False)
-        ]
-        return _group(source, alerts[0].title, alerts, max(0, len(items) - MAX_MAPPED_ALERTS))
+        return read(read_document(body, headers))
 
     return parse_mapped
 
 
+def _reader(mapping: BodyMapping, source: str, timezone: tzinfo) -> Callable[[Any], AlertGroup]:
+    """Make what reads a decoded body by a mapping."""
+    several = compiled(mapping.alerts) if mapping.alerts else None
+    is_test = compiled(mapping.test) if mapping.test else None
+    find_parts = _parts_finder(mapping)
+    bound = _shorten_text if mapping.shape else dict
+
+    def read(data: Any) -> AlertGroup:
+        found = several(data) if several else None
+        items = found if isinstance(found, list) else [data]
+        parts = [
+            # What a test button sends is told by the macros in it.
+            bound(find_parts(drop_macros(item))) | {"test": bool(is_test and is_test(item) is True)}
+            for item in items[:MAX_MAPPED_ALERTS]
+        ]
+        if not any(_words(part.get("title")) or part["test"] for part in parts):
+            texts = [words for part in parts if (words := _words(part.get("text")))]
+            alert = None if texts else _unknown(source, data, timezone)
+            return _group(source, alert.title, [alert]) if alert else as_free_text(source, "\n\n".join(texts) or data)
+        alerts = [
+            _alert(source, part, timezone)
+            if _words(part.get("title")) or part["test"]
+            else _unknown(source, item, timezone) or _alert(source, part | {"title": _shown(item)}, timezone)
+            for part, item in zip(parts, items, strict=False)
+        ]
+        return _group(source, alerts[0].title, alerts, max(0, len(items) - MAX_MAPPED_ALERTS))
+
+    return read
+
+
+def _shorten_text(parts: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave the rest of a long text to the console."""
+    text = _words(parts.get("text"))
+    shown = unknown.shorten(text)
+    return {**parts} if shown == text else {**parts, "text": shown, unknown.BODY: text}
+
+
 _PARTS = (
-    "title", "text", "status", "severity", "link", "picture", "id", "sender", "test", "starts_at", "ends_at",
-    "duration",
+    "title", "text", "status", "severity", "link", "picture", "id", "sender", "starts_at", "ends_at", "duration",
 )  # fmt: skip
 """The parts of a mapping of which each is one expression; the others may be several."""
 
@@ -191,6 +266,11 @@ def status_of(value: Any) -> tuple[AlertStatus, str]:
     return (known, "") if known else (AlertStatus.FIRING, word)
 
 
+def is_known_status(value: Any) -> bool:
+    """Whether a word is known to say what an alert is doing."""
+    return bool(_words(value)) and not status_of(value)[1]
+
+
 def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
     """Put an alert together from what was found, of any type."""
     status, state = status_of(parts.get("status"))
@@ -201,6 +281,7 @@ def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
     is_test = _TEST.fullmatch(state) is not None or parts.get("test") is True
     sender = _words(parts.get("sender"))
     severity = _words(parts.get("severity"))
+    annotations = {"message": text, unknown.BODY: _words(parts.get("body"))}
     is_over = status is AlertStatus.RESOLVED
     starts_at = read_moment(parts.get("starts_at"), timezone)
     # Where a mapping tells the figure at the end, the others are those that it fired with.
@@ -211,7 +292,7 @@ def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
         state=state,
         title=title,
         labels=labels | {"severity": severity} if severity else labels,
-        annotations={"message": text} if text else {},
+        annotations={name: words for name, words in annotations.items() if words},
         values=_values(parts.get(values)),
         starts_at=starts_at,
         ends_at=read_moment(parts.get("ends_at"), timezone) if is_over else None,

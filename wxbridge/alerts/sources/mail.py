@@ -15,7 +15,7 @@ from email import message_from_bytes
 from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
-from email.utils import getaddresses
+from email.utils import getaddresses, parseaddr
 from html.parser import HTMLParser
 
 from wxbridge.alerts.sources import short_hash
@@ -139,9 +139,12 @@ def _read_fields(body: bytes, headers: Mapping[str, str]) -> _Mail:
     text = fields.get(name, "")
     addressees = next((fields[each] for each in _ADDRESSEES if fields.get(each)), "")
     return _Mail(
-        subject, html_to_text(text) if "html" in name else text, fields.get("from", ""), _names([addressees]),
+        subject,
+        html_to_text(text) if "html" in name else text,
+        parseaddr(fields.get("from", ""))[1],
+        _names([addressees]),
         message_id=fields.get("message-id", ""),
-    )  # fmt: skip
+    )
 
 
 # ---------------------------------------------------------------- RFC 5322
@@ -168,7 +171,7 @@ def _read_mail(body: bytes) -> _Mail:
     return _Mail(
         " ".join(header.get("subject", "").split()),
         clean_text("\n".join([*(text.strip("\n") for text in texts), *names]).strip()),
-        header.get("from", ""),
+        parseaddr(header.get("from", ""))[1],
         _names([header.get(name, "") for name in ("to", "cc")]),
         tuple(pictures),
         header.get("message-id", "").strip(),

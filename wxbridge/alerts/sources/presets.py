@@ -5,9 +5,12 @@ A mapping of the same name in jobs.yaml comes first.
 
 from __future__ import annotations
 
+from wxbridge.alerts.sources.build_presets import BUILDS
+from wxbridge.alerts.sources.cloud_presets import CLOUDS
 from wxbridge.config.hooks import BodyMapping
 
 UPTIME_KUMA = BodyMapping(
+    shape="msg && type(heartbeat) != 'array' && contains(keys(@), 'heartbeat') && contains(keys(@), 'monitor')",
     # Within its group, where it is in one: names are unique only there.
     title="monitor.pathName || monitor.name",
     # Of a test or a certificate that expires there is no monitor, only a message.
@@ -28,6 +31,7 @@ UPTIME_KUMA = BodyMapping(
 """Uptime Kuma's notification "Webhook", as JSON or as a form (`server/notification-providers/webhook.js`)."""
 
 ZABBIX = BodyMapping(
+    shape="event_id && (event_value || trigger_id) && (event_name || trigger_name || alert_subject)",
     title="event_name || trigger_name || alert_subject",
     text="event_update_message || event_opdata || alert_message",
     status="event_update_status == '1' && event_value == '1' && event_update_action || event_value",
@@ -53,8 +57,9 @@ r.addHeader('Authorization: Bearer ' + p.token); delete p.token; r.post(p.url, J
 """
 
 NIGHTINGALE = BodyMapping(
-    # Up to v7 an event is the body, from v8 a list of them.
-    alerts="[]",
+    # An event is the body, or a list of them, or stands below a name.
+    alerts="events || event && [event] || [@][]",
+    shape="(events || event && [event] || [@][])[0] | rule_name && hash && (trigger_time || group_name)",
     title="rule_name",
     text="rule_note",
     status="is_recovered && 'resolved' || 'firing'",
@@ -71,12 +76,13 @@ NIGHTINGALE = BodyMapping(
 """Nightingale's (夜莺) webhook and callback: its struct `AlertCurEvent` (`models/alert_cur_event.go`)."""
 
 JENKINS = BodyMapping(
+    shape="build.phase && build.number && url",
     # The folders, then the job: `payments » main #12`.
     title="(display_name || name) && join(' #', ["
     "join(' » ', [(path_parts(url || '')[1::2] | [:-1]), [display_name || name]][]), to_string(build.number)])",
     text="build.notes",
     status="build.status || build.phase",
-    labels={"job": "name", "branch": "build.scm.branch", "phase": "build.phase"},
+    labels={"job": "name", "branch": "build.scm.branch"},
     link="build.full_url",
     # A name is unique within its folder only.
     id="url || name",
@@ -85,6 +91,7 @@ JENKINS = BodyMapping(
 """Jenkins' Notification plugin, format JSON; choose the event "Job finalized", or each build is told several times."""
 
 GITHUB = BodyMapping(
+    shape="repository.full_name && repository.html_url && (workflow_run || workflow_job || check_run || check_suite)",
     title="join(' · ', [repository.full_name, "
     "(workflow_run || workflow_job || check_run).name || check_suite.app.name])",
     text="workflow_run.display_title || check_run.output.title || zen || head_commit.message",
@@ -105,10 +112,27 @@ GITHUB = BodyMapping(
 )
 """GitHub's webhook, the events of Actions and checks ("Webhook events and payloads")."""
 
+GRAYLOG = BodyMapping(
+    shape="event_definition_title && event",
+    title="event_definition_title",
+    text="join('\n', [[event.message || event_definition_description || ''], "
+    "not_null(backlog[:3].message, `[]`)][] | [?@])",
+    severity="event.priority == `1` && 'info' || event.priority == `2` && 'warning' "
+    "|| event.priority == `3` && 'high' || event.priority == `4` && 'critical' || null",
+    labels={"fields": "event.group_by_fields || event.fields", "host": "backlog[0].source"},
+    starts_at="event.timestamp",
+    id="join(' ', [event_definition_id || event_definition_title, event.key || ''])",
+    test="event_definition_id == 'NotificationTestId'",
+)
+"""Graylog's HTTP notification, from version 3: an event and the messages that led to it. It says no end."""
+
 PRESETS: dict[str, BodyMapping] = {
     "uptime-kuma": UPTIME_KUMA,
     "zabbix": ZABBIX,
     "nightingale": NIGHTINGALE,
     "jenkins": JENKINS,
     "github": GITHUB,
+    "graylog": GRAYLOG,
+    **CLOUDS,
+    **BUILDS,
 }
