@@ -9,6 +9,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
+from wxbridge.alerts.affected import sort_affected
+from wxbridge.alerts.annotations import tidy_text
 from wxbridge.alerts.severity import (
     EMOJI,
     MESSAGE_EMOJI,
@@ -21,6 +23,7 @@ from wxbridge.alerts.severity import (
 from wxbridge.alerts.sources import strip_times
 from wxbridge.alerts.sources.grafana_legacy import is_legacy
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
+from wxbridge.core.text.figures import write_figures, write_label_figure
 from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
 
@@ -48,11 +51,6 @@ _MAX_ANNOTATION_CHARS = 300
 _MAX_CHARS_SEARCHED = 4000
 """How many characters of what is shown are searched for a label that need not be shown again."""
 
-_AFFECTED_LABELS = (
-    "instance", "host", "hostname", "endpoint", "node", "nodename", "pod", "container", "device", "mountpoint",
-    "service", "job", "namespace", "cluster",
-)  # fmt: skip
-"""The labels that tell what is affected, the narrowest first; others follow as the sender had them."""
 _HIDDEN_LABELS = {
     "alertname", "severity", "priority", "grafana_folder", "prometheus", "prometheus_replica", "replica", "ref_id",
     "unit", "threshold",
@@ -170,27 +168,29 @@ def write_value(value: Value, language: Language, unit: str = "", known: Mapping
     `unit` is that of the alert, where the value has none; `known` are labels that are told elsewhere.
     """
     labels = ", ".join(
-        f"{name}={text}"
+        f"{name}={write_label_figure(text)}"
         for name, text in value.labels.items()
         if (known or {}).get(name) != text and not _is_in(text, value.name)
     )
     return f"{value.name}: {write_figure(value, language, unit)}" + (f" ({labels})" if labels else "")
 
 
-def write_labels(labels: Mapping[str, str], shown: str = "", most: int = MAX_LABELS_SHOWN) -> str:
+def write_labels(
+    labels: Mapping[str, str], shown: str = "", most: int = MAX_LABELS_SHOWN, whole: Mapping[str, str] | None = None
+) -> str:
     """At most a handful of labels, what is affected first: `critical, instance=host-1, job=web`.
 
-    Left out are those of machines, and those whose value stands in `shown` already.
+    Left out are those of machines, those of an exporter that measured another object, and those whose value stands in
+    `shown` already. `whole` are all labels of the alert, where `labels` are some of them.
     """
     looked_at = shown[:_MAX_CHARS_SEARCHED]
     # The sender's own word before what was read into it.
     severity = labels.get("priority") or severity_of(labels)
     words = [severity] if severity and not _is_in(severity, looked_at) else []
-    affected = [name for name in _AFFECTED_LABELS if name in labels]
-    for name in (*affected, *(name for name in labels if name not in _AFFECTED_LABELS)):
+    for name in sort_affected(labels, whole):
         if len(words) >= most:
             break
-        value = labels[name]
+        value = write_label_figure(labels[name])
         if value and not _is_machine(name, _HIDDEN_LABELS) and not _is_in(value, looked_at):
             words.append(f"{name}={_shorten(value, _MAX_LINE_CHARS)}")
     return ", ".join(words)
@@ -240,9 +240,9 @@ def _write_details(alert: Alert, reader: _TextReader, shown: str, shared: _Share
     lines = [state] if state and state not in shown.partition("\n")[0] else []
     lines += _write_values(alert, language, shown)
     own = {name: text for name, text in alert.annotations.items() if name not in shared.annotations}
-    lines += _write_annotations(own, alert.labels, shown)
+    lines += _write_annotations(own, alert, alert.labels, shown)
     labels = {name: text for name, text in alert.labels.items() if name not in shared.labels}
-    lines.append(write_labels(labels, "\n".join([shown, *lines]), _most_labels([alert])))
+    lines.append(write_labels(labels, "\n".join([shown, *lines]), _most_labels([alert]), alert.labels))
     lines.append(write_times(alert, language, reader.timezone, reader.now))
     link = alert.link or alert.links.get("runbook")
     if link and not (shared.link and strip_times(link) == strip_times(shared.link)):
@@ -299,25 +299,30 @@ def _write_threshold(text: str, alert: Alert, unit: str, language: Language) -> 
 def write_figure(value: Value, language: Language, unit: str = "") -> str:
     """What a value amounts to, in words; `unit` is that of the alert, where the value has none."""
     if value.number is None:
-        return value.text or say("alerts.no_value", language)
+        return write_figures(value.text or say("alerts.no_value", language))
     # `4.2 < 10` says more than the number: the sender's threshold is in it.
     if value.text and _COMPARED.search(value.text):
-        return value.text
+        return write_figures(value.text)
     return format_quantity(value.number, infer_unit(value, unit), language)
 
 
-def _write_annotations(annotations: Mapping[str, str], labels: Mapping[str, str], shown: str) -> Iterator[str]:
-    """The annotations in the sender's words, each once: what the title or another of them says is not repeated."""
+def _write_annotations(
+    annotations: Mapping[str, str], alert: Alert, labels: Mapping[str, str], shown: str
+) -> Iterator[str]:
+    """The annotations in the sender's words, each once: what the title or another of them says is not repeated.
+
+    They are those of `alert`, or what it shares with others; `labels` are told beside them.
+    """
     said = shown
     names = [name for name in _MAIN_ANNOTATIONS if name in annotations]
     for name in names:
-        text = annotations[name].strip()
+        text = tidy_text(annotations[name], alert, labels)
         if text and text not in said:
             said = f"{said}\n{text}"
             yield text
     others = 0
     for name, annotation in annotations.items():
-        text = annotation.strip()
+        text = tidy_text(annotation, alert, labels)
         if (
             name in _MAIN_ANNOTATIONS
             or not text
@@ -351,7 +356,7 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
     name = _same(alert.title for alert in alerts)
     if name and name not in title:
         head.append(name)
-    head += _write_annotations(shared.annotations, shared.labels, "\n".join(head))
+    head += _write_annotations(shared.annotations, alerts[0], shared.labels, "\n".join(head))
     head.append(write_labels(shared.labels, "\n".join(head), _most_labels(alerts)))
     if shared.link:
         head.append(f"🔗 {shared.link}")
@@ -399,7 +404,7 @@ def _write_short(alert: Alert, reader: _TextReader, shared: _SharedParts, name: 
         words.append(f"{alert.values[0].name}: {write_figure(alert.values[0], reader.language, _unit(alert))}")
     if not name:
         labels = {key: text for key, text in alert.labels.items() if key not in shared.labels}
-        words.append(write_labels(labels, words[0], 2))
+        words.append(write_labels(labels, words[0], 2, alert.labels))
     if alert.starts_at and alert.status is not AlertStatus.RESOLVED:
         with suppress(OverflowError):
             words.append(format_moment(alert.starts_at, reader.timezone, reader.now))
@@ -413,7 +418,7 @@ def _name_member(alert: Alert, language: Language, shared: _SharedParts, name: s
     labels = {key: text for key, text in alert.labels.items() if key not in shared.labels}
     # Series of one rule may differ in what was measured alone.
     measured = next((", ".join(value.labels.values()) for value in alert.values if value.labels), "")
-    return write_labels(labels) or measured or name
+    return write_labels(labels, whole=alert.labels) or measured or name
 
 
 def find_common(each: Sequence[Mapping[str, str]]) -> dict[str, str]:

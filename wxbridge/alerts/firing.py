@@ -9,17 +9,13 @@ from enum import StrEnum
 from typing import Any
 
 from wxbridge.alerts import routing
+from wxbridge.alerts.affected import list_places
 from wxbridge.alerts.listing import ListedAlert
 from wxbridge.alerts.severity import severity_of, severity_rank
 from wxbridge.alerts.store import Ack, SeenAlert, alert_key
 from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 
-_PLACE_LABELS = (
-    "instance", "host", "hostname", "endpoint", "node", "nodename", "pod", "container", "device", "mountpoint",
-    "namespace", "cluster",
-)  # fmt: skip
-"""The labels that, with its name, tell an alert from those of other places."""
 _BRIDGE_LABELS = {"source", "status"}
 """Labels that only the bridge knows."""
 _MAX_LABEL_CHARS = 500
@@ -81,9 +77,7 @@ class FiringAlert:
             chosen = labels
         else:
             # To the bridge, a title is the name of what has none.
-            chosen = {"alertname": labels.get("alertname") or self.alert.title} | (
-                {name: labels[name] for name in _PLACE_LABELS if name in labels} or labels
-            )
+            chosen = {"alertname": labels.get("alertname") or self.alert.title} | (list_places(labels) or labels)
         return [Matcher(name, "=", value) for name, value in chosen.items()]
 
 

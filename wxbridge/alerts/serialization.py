@@ -137,7 +137,7 @@ def _status(word: str) -> AlertStatus:
 
 def _value(content: Mapping[str, Any]) -> Value:
     number = content.get("number")
-    return Value(**_known(Value, content) | {"number": None if number is None else float(number)})
+    return Value(**_known(Value, content) | {"number": float(number) if isinstance(number, str) else number})
 
 
 def _time(text: str | None) -> datetime | None:

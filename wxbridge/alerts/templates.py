@@ -178,7 +178,7 @@ class Templates:
         def figure(value: Any, unit: str = "") -> str:
             if isinstance(value, Value):
                 return write_figure(value, language, unit)
-            return units.format_quantity(float(value), unit, language)
+            return units.format_quantity(value if isinstance(value, int) else float(value), unit, language)
 
         def local_time(at: datetime | None, pattern: str = "%m-%d %H:%M") -> str:
             return at.astimezone(timezone).strftime(pattern) if at else ""
@@ -194,7 +194,7 @@ class Templates:
             return write_labels(of, most=most)
 
         return {
-            "number": lambda value: format_number(float(value)),
+            "number": lambda value: format_number(value if isinstance(value, int) else float(value)),
             "figure": figure,
             "duration": duration,
             "local_time": local_time,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import math
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -22,6 +23,9 @@ _MAX_MENDED_CHARS = 1_000_000
 """Characters of a body that is looked through for what is not quite JSON; a longer one is a text at once."""
 _MAX_UNSEEN_SHARE = 0.1
 """Of a text's characters that may be control characters or could not be decoded; what has more is no text."""
+_MAX_EXACT = 2.0**53
+"""From here on not every whole number is a float."""
+_WHOLE = re.compile(r"[+-]?[0-9]+")
 _STRING_OR_COMMA = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"|,(?=\s*[}\]])', re.DOTALL)
 _STRING = re.compile(r'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 _NO_ESCAPE = re.compile(r'\\(?!["\\/bfnrt]|u[0-9a-fA-F]{4})')
@@ -128,11 +132,17 @@ def as_labels(value: Any) -> dict[str, str]:
 
 
 def as_number(value: Any) -> float | None:
-    """Read a JSON number, or a string that is one; None for anything else."""
+    """Read a JSON number, or a string that is one; None for anything else.
+
+    A whole number that a float would not hold exactly is an `int`.
+    """
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
-        return float(value)
+        number = float(value)
+        if abs(number) < _MAX_EXACT or not (isinstance(value, int) or _WHOLE.fullmatch(str(value).strip())):
+            return number
+        return None if math.isinf(number) else int(value)
     except (ValueError, OverflowError):
         return None
 

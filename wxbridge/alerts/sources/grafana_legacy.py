@@ -6,9 +6,10 @@ The fields are those of Grafana's `pkg/services/alerting/notifiers/webhook.go`; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wxbridge.alerts.affected import sort_affected
 from wxbridge.alerts.sources import RETRY_SECONDS, as_free_text, base_address, picture_at, strip_state
 from wxbridge.alerts.sources.grafana_values import METRIC_NAME, tell_apart
 from wxbridge.core.frozen import replace
@@ -98,7 +99,11 @@ def _panel(data: dict[str, Any]) -> dict[str, str]:
 
 def _values(matches: Any) -> tuple[Value, ...]:
     """Read what matched: each named by its metric, with the labels that not all of them share."""
-    return tell_apart([_value(match) for match in matches] if isinstance(matches, list) else [])
+    values = [_value(match) for match in matches] if isinstance(matches, list) else []
+    nameless = [at for at, value in enumerate(values) if not value.name and isinstance(matches[at], dict)]
+    for at, value in zip(nameless, _name_by_difference([values[at] for at in nameless]), strict=True):
+        values[at] = value
+    return tell_apart(values)
 
 
 def _value(match: Any) -> Value:
@@ -109,9 +114,17 @@ def _value(match: Any) -> Value:
     series = as_text(match.get("metric"))
     # `lab_queue{host="db-1"}` says its labels, which the tags have too.
     name = series.partition("{")[0] if labels and series.endswith("}") else series
-    return Value(
-        name=name or labels.get(METRIC_NAME) or series or "value",
-        number=figure,
-        text=as_text(raw) if figure is None and raw is not None else None,
-        labels=labels,
-    )
+    text = as_text(raw) if figure is None and raw is not None else None
+    return Value(name=name.strip(), number=figure, text=text, labels=labels)
+
+
+def _name_by_difference(values: Sequence[Value]) -> Sequence[Value]:
+    """Name values that have no name: by the label that tells them apart, else by their metric's name."""
+    if len(values) > 1 and len({value.labels.get(METRIC_NAME) for value in values}) == 1:
+        for label in sort_affected(values[0].labels):
+            names = [value.labels.get(label, "") for value in values]
+            if all(names) and len(set(names)) == len(names):
+                return [
+                    replace(value, name=value.labels[label], labels={label: value.labels[label]}) for value in values
+                ]
+    return [replace(value, name=value.labels.get(METRIC_NAME) or "value") for value in values]

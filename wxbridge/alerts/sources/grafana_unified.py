@@ -14,7 +14,7 @@ from wxbridge.alerts.sources.grafana_values import name_series, read_values
 from wxbridge.core.errors import BadBody
 from wxbridge.core.frozen import replace
 from wxbridge.core.json_values import as_text, read_json
-from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
 from wxbridge.core.pictures import fetch_spec
 
 NAME = "grafana"
@@ -35,6 +35,9 @@ _RULE_PATH = "/alerting/grafana/"
 
 _NO_DATA = "DatasourceNoData"
 _REASON = "grafana_state_reason"
+
+GONE_REASONS = frozenset({"MissingSeries", "Paused", "RuleDeleted", "Updated"})
+"""Why a rule stopped firing without having measured that all is well."""
 
 _DEFAULT_TITLE = ("[FIRING", "[RESOLVED")
 """How the title begins that Grafana makes where nobody wrote one: counts, the rule, the folder and all other labels."""
@@ -127,7 +130,7 @@ def _finish(fields: alertmanager.Fields, item: dict[str, Any]) -> None:
     if start and end and start >= end:
         # What is over is said again with its end for a start, and so is what could not be told while it fired.
         fields["starts_at"] = None
-    fields["values"], fields["picture"] = read_values(item), _picture(item)
+    fields["values"], fields["picture"] = _read_current(fields, item), _picture(item)
     addresses = {name: as_text(item.get(key)).strip() for name, key in _LINKS.items()}
     alertmanager.add_links(fields, addresses, never_shown="silence")
 
@@ -148,6 +151,12 @@ def _tell_state(fields: alertmanager.Fields) -> None:
         fields["status"] = AlertStatus.NO_DATA
     elif fields["status"] is AlertStatus.FIRING or reason not in ("NoData", "Error"):
         fields["state"] = fields["state"] or reason
+
+
+def _read_current(fields: alertmanager.Fields, item: dict[str, Any]) -> tuple[Value, ...]:
+    """The figures, but the last ones of what is over because it is gone."""
+    is_gone = fields["status"] is AlertStatus.RESOLVED and fields["state"] in GONE_REASONS
+    return () if is_gone else read_values(item)
 
 
 def _picture(item: dict[str, Any]) -> PictureSpec | None:
@@ -182,13 +191,14 @@ def _is_passed_on(alert: Alert) -> bool:
 
 def _claim(alert: Alert) -> Alert:
     fields: alertmanager.Fields = {**vars(alert), "source": NAME}
-    fields["values"] = read_values(
+    _tell_state(fields)
+    fields["values"] = _read_current(
+        fields,
         {
             "values": _read_numbers(alert.annotations.get("__values__", "")),
             "valueString": alert.annotations.get("__value_string__"),
-        }
+        },
     )
-    _tell_state(fields)
     return Alert(**fields)
 
 

@@ -6,6 +6,7 @@ behind `var` in classic conditions, and `metric` alone in old test notifications
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,10 @@ METRIC_NAME = "__name__"
 _MEASURES = frozenset({"query", "reduce", "resample"})
 """Types of what is measured; what others compute may be no more than yes or no."""
 _CONDITION = "threshold"
+_REF_ID = re.compile(r"[A-Z]\d{0,3}|[A-Z]{2}\d{1,3}")
+"""What Grafana calls queries and expressions that nobody named."""
+_CONDITION_NAMES = frozenset({"threshold", "condition", "alert", "alerting", "firing", "trigger"})
+"""What people call the expression that decides."""
 
 
 @dataclass(frozen=True)
@@ -38,19 +43,31 @@ class _Figure:
 
     def may_be_condition(self) -> bool:
         """Whether it may, where nothing tells its type."""
-        return not self.kind and not self.metric and self._is_zero_or_one()
+        is_named = self.has_name() and self.var.lower() not in _CONDITION_NAMES
+        return not self.kind and not is_named and self._is_zero_or_one()
+
+    def may_say_yes(self) -> bool:
+        """Whether one of both is so."""
+        return self.is_yes_or_no() or self.may_be_condition()
+
+    def has_name(self) -> bool:
+        """Whether somebody named it."""
+        return bool(self.metric) or _REF_ID.fullmatch(self.var) is None
 
     def _is_zero_or_one(self) -> bool:
         return as_number(self.number) in (0, 1)
 
 
 def read_values(item: dict[str, Any]) -> tuple[Value, ...]:
-    """Read the figures of an alert, without those that only say that its condition holds, where there are others."""
+    """Read the figures of an alert, without those that only say that its condition holds, where there are others.
+
+    Where some have names, those that only have a letter led to them.
+    """
     told = _read_words(as_text(item.get("valueString")))
     given = item.get("values")
     # A classic condition has one number for all that matched; NaN and infinities leave `values` null.
     if any(each.var and each.metric for each in told):
-        return tell_apart([_value(each) for each in told])
+        return tell_apart([_value(each) for each in told if each.metric or not each.may_say_yes()])
     figures = told
     if isinstance(given, dict) and len(given) >= len(told):
         by_var = {each.var: each for each in told}
@@ -61,7 +78,8 @@ def read_values(item: dict[str, Any]) -> tuple[Value, ...]:
         for place, each in enumerate(figures)
         if not each.is_yes_or_no() and not (place > 0 and each.may_be_condition())
     ]
-    return tuple(map(_value, measured or figures[:1]))
+    named = [each for each in measured if each.has_name()]
+    return tuple(map(_value, named or measured or figures[:1]))
 
 
 def _counted(figure: _Figure | None, name: str, number: Any) -> _Figure:

@@ -60,7 +60,7 @@ def format_duration(seconds: float, language: Language) -> str:
     return say("units.and", language).join(words[:2]) or say("units.no_time", language)
 
 
-def format_number(value: float) -> str:
+def format_number(value: float | Decimal) -> str:
     """Write a number of unknown unit as it is, without separators and exponent.
 
     Every digit before the point is kept. Fractions have six significant digits; behind six or more digits, three

@@ -111,6 +111,24 @@ def test_a_match_of_the_wrong_type_tells_what_there_was(match: Any, value: Value
     assert alert_of(title="t", evalMatches=[match]).values == (value,)
 
 
+def matches(*each: dict[str, Any]) -> list[tuple[str, dict[str, str]]]:
+    found = alert_of(title="t", evalMatches=[{"value": 1} | match for match in each]).values
+    return [(value.name, dict(value.labels)) for value in found]
+
+
+def test_matches_without_a_name_are_named_by_what_differs() -> None:
+    up = {"__name__": "up", "job": "node"}
+    alike = [{"metric": "", "tags": up | {"instance": name, "rack": "1"}} for name in ("a1", "b1")]
+    assert [name for name, _ in matches(*alike)] == ["a1", "b1"]
+    braces = [{"metric": f'{{instance="{name}"}}', "tags": {"instance": name}} for name in ("a1", "b1")]
+    assert [name for name, _ in matches(*braces)] == ["a1", "b1"]
+    metrics = [{"metric": "", "tags": {"__name__": name, "job": "node"}} for name in ("up", "down")]
+    assert matches(*metrics) == [("up", {}), ("down", {})]
+    pairs = [{"metric": "", "tags": up | {"a": a, "b": b}} for a, b in ("12", "13", "23")]
+    assert matches(*pairs) == [("up", {"a": a, "b": b}) for a, b in ("12", "13", "23")]
+    assert matches({"metric": "", "tags": up}) == [("up", {"job": "node"})]
+
+
 def test_a_number_beyond_all_floats_is_written_as_it_came() -> None:
     body = b'{"title": "t", "evalMatches": [{"metric": "m", "value": 1' + b"0" * 400 + b"}]}"
     assert parse(body, {}).alerts[0].values[0].text == "1" + "0" * 400

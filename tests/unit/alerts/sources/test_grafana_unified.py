@@ -102,6 +102,39 @@ def test_a_value_that_is_no_number_is_told_in_its_words() -> None:
     )  # fmt: skip
 
 
+def words(*figures: tuple[str, str, str]) -> str:
+    parts = [f"[ var='{var}' labels={{}}{kind and f' type={kind!r}'} value={number} ]" for var, kind, number in figures]
+    return ", ".join(parts)
+
+
+@pytest.mark.parametrize(
+    ("values", "figures", "told"),
+    [
+        ({"RD1": 24.77, "TH3": 1}, [("RD1", "reduce", "24.77"), ("TH3", "threshold", "1")], ["RD1"]),
+        ({"A": 93.27, "CPU": 93.27, "C": 1}, [], ["CPU"]),
+        ({"CPU": 93.27, "any down": 1, "B": 4}, [], ["CPU", "any down"]),
+        ({"CPU": 93.27, "threshold": 1}, [], ["CPU"]),
+        ({"up": 0, "latency": 250}, [], ["latency", "up"]),
+        ({"A": 5, "M": 1}, [("A", "query", "5"), ("M", "math", "1")], ["A"]),
+        ({"A": 0, "B": 0, "C": 1}, [("A", "query", "0"), ("B", "reduce", "0"), ("C", "threshold", "1")], ["A", "B"]),
+        (None, [("CPU", "query", "93.27"), ("B", "reduce", "1"), ("C", "threshold", "1")], ["CPU"]),
+        ({"C": 1}, [("C", "threshold", "1")], ["C"]),
+        ({"A": 93.27, "C": 1}, [], ["A"]),
+    ],
+)
+def test_what_was_measured_is_told_by_its_name_and_no_condition(
+    values: Any, figures: list[tuple[str, str, str]], told: list[str]
+) -> None:
+    assert [value.name for value in alert_of(values=values, valueString=words(*figures)).values] == told
+
+
+@pytest.mark.parametrize("reason", ["MissingSeries", "Paused", "RuleDeleted", "Updated"])
+def test_what_is_over_because_it_is_gone_has_no_figures(reason: str) -> None:
+    gone = {"status": "resolved", "endsAt": "2021-10-12T10:00:00Z", "annotations": {"grafana_state_reason": reason}}
+    assert alert_of(**gone).values == ()
+    assert alert_of(**gone | {"annotations": {}}).values
+
+
 def test_a_picture_that_travels_inside_needs_not_be_fetched() -> None:
     alert = alert_of(embeddedImage="iVBORw0KGgo=")
     url = "https://bucket.example.com/abc.png"
