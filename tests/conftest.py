@@ -13,6 +13,7 @@ import pytest
 import structlog
 from hypothesis import HealthCheck, settings
 
+from tests.fakes import postgresql
 from tests.support import SMALL
 from wxbridge import registry
 from wxbridge.config.schema import Config, load
@@ -92,3 +93,28 @@ def read(config_file: Callable[[str], Path]) -> Callable[..., Config]:
         return load(config_file(text), registry.plugin_settings(), variables)
 
     return load_text
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def each_database(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Run a test on each kind of database: those that open what `database_url` gives.
+
+    PostgreSQL is one of our own, once for all tests of a process; where there is none, it is said why.
+    WXBRIDGE_DATABASE=postgresql make test runs all others on it too.
+    """
+    if request.param == "sqlite" or postgresql.DATABASES.is_postgresql:
+        yield request.param
+        return
+    with postgresql.DATABASES.on_postgresql():
+        yield "postgresql"
+
+
+@pytest.fixture(autouse="WXBRIDGE_DATABASE" in os.environ)
+def _database_of_choice() -> Iterator[None]:
+    with postgresql.DATABASES.on_postgresql():
+        yield
+
+
+def pytest_sessionfinish() -> None:
+    """End the PostgreSQL that tests were run on."""
+    postgresql.close_shared()

@@ -22,6 +22,7 @@ from wxbridge.core.bites import Bite
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import alerts, episodes
+from wxbridge.core.sql import whole
 from wxbridge.core.text.normalise import replace_surrogates
 
 _MAX_KEYS_PER_STATEMENT = 500
@@ -181,7 +182,7 @@ def sum_up_episodes(connection: Connection, since: float, until: float) -> list[
 
 def count_beginnings(connection: Connection, since: float, step: float, steps: int) -> dict[str, list[int]]:
     """How many episodes began in each of `steps` stretches of `step` seconds from `since` on, by severity."""
-    place = sa.cast((episodes.c.started_at - since) / step, sa.Integer)
+    place = whole((episodes.c.started_at - since) / step)
     rows = connection.execute(
         sa.select(episodes.c.severity, place, sa.func.count())
         .where(episodes.c.started_at >= since, episodes.c.started_at < since + step * steps)

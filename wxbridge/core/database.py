@@ -3,18 +3,23 @@
 SQLite in WAL mode with full sync: a commit that returned is on disk. All work goes through one
 thread, and whoever waits at the same moment shares one transaction, so that a storm costs few
 fsyncs. The tables are in `schema`.
+
+PostgreSQL likewise, except that reading has threads of its own (`postgresql`): a server may be slow, or
+silent, and then those who wait are told so in time.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import queue
 import sqlite3
 import threading
 import time
 from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -41,12 +46,35 @@ DATABASE_FILE = "wxbridge.db"
 """Below the state directory."""
 SIDE_FILES = ("-wal", "-shm")
 """What SQLite keeps beside it: endings of the name."""
+ANSWER_SECONDS = 1.5
+"""For how long a server may be silent until those who wait for it are refused: senders want to hear of it in time."""
+READERS = 3
+"""Threads that read where the database is a server."""
+
+SERVER_PREFIXES = ("postgresql://", "postgres://")
+"""How the address of a database begins that is a server."""
 
 BatchFunction = Callable[[Connection, Sequence[Item]], Sequence[T]]
 
 
 class _SavingBack(Future[bool]):
     """What asks the database's thread to write the database to its path again."""
+
+
+class _Worker:
+    """One thread that works on the database with a connection of its own."""
+
+    def __init__(self, take: Callable[[], Sequence[Any]]) -> None:
+        self.take = take
+        """Waits for something to do, and gives what is to be done together."""
+        self.connection: Connection | None = None
+        self.is_busy = False
+        self.heard_at = time.monotonic()
+        """When the database last answered it, or it last began to work; monotonic seconds."""
+
+    def hear(self) -> None:
+        """Note that the database has answered."""
+        self.heard_at = time.monotonic()
 
 
 class Database:
@@ -57,10 +85,19 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.is_server = engine.dialect.name != "sqlite"
+        """Whether it is a server, which may be silent, and which other bridges may share."""
+        self.fence: Callable[[Connection], None] | None = None
+        """Is called in each transaction that only who leads may do; it raises where another leads by now."""
         self._waiting = WorkQueue()
+        self._reading: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
         self._gathered: dict[asyncio.AbstractEventLoop, list[DatabaseWork]] = {}
         """What was asked in the present turn of an event loop, and goes to the thread together."""
-        self._thread = threading.Thread(target=self._loop, name="database", daemon=True)
+        self._workers = [_Worker(self._waiting.take)]
+        if self.is_server:
+            self._workers += [_Worker(self._reading.get) for _ in range(READERS)]
+        self._threads = [threading.Thread(target=self._loop, args=(worker,), name="database", daemon=True)
+                         for worker in self._workers]  # fmt: skip
         self._data_version: int | None = None
         self._closed = False
         self._hurry = threading.Event()
@@ -69,7 +106,8 @@ class Database:
         self._file = _find_file(self._path)
         """What the path led to when it was opened."""
         self._submitting = threading.Lock()
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     @classmethod
     def open(cls, url: str) -> Database:
@@ -85,20 +123,24 @@ class Database:
         except sa.exc.DBAPIError as error:
             engine.dispose()
             kind = StorageError if _may_pass(error.orig) else UnusableState
-            raise kind(f"cannot open the database {engine.url.database}: {error.orig}") from error
+            raise kind(f"cannot open the database {engine.url.database or 'of PostgreSQL'}: {error.orig}") from error
         except BaseException:
             engine.dispose()
             raise
         return cls(engine)
 
-    async def run(self, work: Callable[[Connection], T], *, is_patient: bool = False) -> T:
+    async def run(self, work: Callable[[Connection], T], *, is_patient: bool = False, is_leaders: bool = False) -> T:
         """Call `work(connection)` in a transaction; what it wrote is on disk when this returns.
 
-        What is patient lets a rush of others go first, for up to `MAX_PATIENCE_SECONDS`.
+        What is patient lets a rush of others go first, for up to `MAX_PATIENCE_SECONDS`. What is the leader's is
+        refused where another leads by now (`fence`).
 
         Raises:
-            StorageError: the database did not take it; nothing of `work` was written.
+            StorageError: the database did not take it; nothing of `work` was written. Of a server that was silent it
+                is not known: who repeats it must not mind.
         """
+        if is_leaders and self.fence is not None:
+            work = partial(_run_fenced, self.fence, work)
         result: T = await self._submit(work, write=True, is_patient=is_patient)
         return result
 
@@ -149,15 +191,21 @@ class Database:
         with self._submitting:
             self._closed = True
             for works in self._gathered.values():
-                self._waiting.put(works)
+                self._put(works)
             self._gathered.clear()
             self._waiting.put([STOP])
-        self._thread.join(timeout=CLOSE_TIMEOUT_SECONDS)
+            for _ in self._workers[1:]:
+                self._reading.put([STOP])
+        last = time.monotonic() + CLOSE_TIMEOUT_SECONDS
+        for thread in self._threads:
+            thread.join(timeout=max(0.0, last - time.monotonic()))
         self._engine.dispose()
 
     def _submit(
         self, run: Callable[..., Any], *, write: bool, item: Any = None, is_patient: bool = False
     ) -> asyncio.Future[Any]:
+        if self.is_server and self._silence(write=write) >= ANSWER_SECONDS:
+            raise StorageError("the database does not answer")
         work = DatabaseWork(run, write=write, item=item, is_patient=is_patient)
         # Under a lock, so that nothing is queued behind the last word and then waits for ever.
         with self._submitting:
@@ -167,12 +215,39 @@ class Database:
                 self._gathered[work.loop] = []
                 work.loop.call_soon(self._hand_over, work.loop)
             self._gathered[work.loop].append(work)
+        if self.is_server:
+            work.loop.call_later(ANSWER_SECONDS, self._refuse_silence, work)
         return work.future
+
+    def _refuse_silence(self, work: DatabaseWork) -> None:
+        """Refuse what waits for a server that is silent; look again later where it is not."""
+        if work.future.done():
+            return
+        silence = self._silence(write=work.write)
+        if silence >= ANSWER_SECONDS:
+            work.future.set_exception(StorageError(f"the database has not answered for {silence:.0f} seconds"))
+        else:
+            work.loop.call_later(ANSWER_SECONDS - silence, self._refuse_silence, work)
+
+    def _silence(self, *, write: bool) -> float:
+        """Seconds for which a server has answered none of those who write, or read; 0 where one has nothing to do."""
+        workers, now = self._workers[:1] if write else self._workers[1:], time.monotonic()
+        return min(now - worker.heard_at if worker.is_busy else 0.0 for worker in workers)
+
+    def _put(self, works: Sequence[DatabaseWork]) -> None:
+        """Give works to the threads that do such."""
+        if not self.is_server:
+            self._waiting.put(works)
+            return
+        if reading := [work for work in works if not work.write]:
+            self._reading.put(reading)
+        if writing := [work for work in works if work.write]:
+            self._waiting.put(writing)
 
     def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
         with self._submitting:
             if works := self._gathered.pop(loop, None):
-                self._waiting.put(works)
+                self._put(works)
 
     def _data_version_moved(self, connection: Connection) -> bool:
         if connection.dialect.name != "sqlite":
@@ -182,21 +257,23 @@ class Database:
         self._data_version = version
         return moved
 
-    def _loop(self) -> None:
-        connection: Connection | None = None
+    def _loop(self, worker: _Worker) -> None:
         stopping = False
         while not stopping:
-            batch = self._waiting.take()
+            batch = worker.take()
+            worker.hear()
+            worker.is_busy = True
             stopping = STOP in batch
-            works = [work for work in batch if isinstance(work, DatabaseWork) and not work.future.cancelled()]
+            works = [work for work in batch if isinstance(work, DatabaseWork) and not work.future.done()]
             for each in batch:
                 if isinstance(each, _SavingBack):
-                    connection = self._save_back(connection, each)
+                    worker.connection = self._save_back(worker.connection, each)
             # Readers have a transaction of their own: they are answered also while nothing can be written.
             for some in ([work for work in works if not work.write], [work for work in works if work.write]):
-                connection = self._serve(connection, some)
-        if connection is not None:
-            connection.close()
+                self._serve(worker, some)
+            worker.is_busy = False
+        if worker.connection is not None:
+            worker.connection.close()
 
     def _save_back(self, connection: Connection | None, saving: _SavingBack) -> Connection | None:
         path = self._path
@@ -227,38 +304,60 @@ class Database:
             saving.set_result(True)
         return connection
 
-    def _serve(self, connection: Connection | None, works: list[DatabaseWork]) -> Connection | None:
-        """Run works in one transaction; returns the connection for the next, None where it is to be made anew."""
+    def _serve(self, worker: _Worker, works: list[DatabaseWork]) -> None:
+        """Run works in one transaction; one that fails costs the connection, which is made anew for the next."""
         if not works:
-            return connection
+            return
         try:
             if works[0].write and not self.is_in_place():
                 raise StorageError(f"the file {self._path} was deleted or replaced")  # noqa: TRY301 - as all others
             # One connection for the thread's whole life: `data_version` is counted per connection.
-            if connection is None:
-                connection = self._engine.connect()
-                connection.info["hurry"] = self._hurry
-            run_together(connection, works)
+            if worker.connection is None:
+                worker.connection = self._engine.connect()
+                worker.connection.info["hurry"] = self._hurry
+                if self.is_server:
+                    worker.connection.connection.dbapi_connection.heard = worker.hear  # type: ignore[union-attr]
+            run_together(worker.connection, works)
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must hear of it
             for work in works:
                 # What seemed done was rolled back with the rest; who failed by itself keeps its own error.
                 if not isinstance(work.outcome, Exception):
                     work.outcome = make_refusal(error)
-            if connection is not None:
+            if worker.connection is not None:
                 with suppress(Exception):
-                    connection.close()
-            connection = None
+                    worker.connection.close()
+            worker.connection = None
         answer_works(works)
-        return connection
+
+
+def _run_fenced(fence: Callable[[Connection], None], work: Callable[[Connection], T], connection: Connection) -> T:
+    fence(connection)
+    return work(connection)
 
 
 def make_engine(url: str) -> Engine:
-    """Make the engine with SQLite's durability settings: WAL, `synchronous=FULL`, 5 s of patience."""
-    engine = sa.create_engine(url, connect_args={"check_same_thread": False} if url.startswith("sqlite") else {})
-    if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _sqlite_connect)
-        event.listen(engine, "begin", _sqlite_begin)
+    """Make the engine: PostgreSQL's, or with SQLite's durability settings: WAL, `synchronous=FULL`, 5 s of patience.
+
+    Raises:
+        UnusableState: it is PostgreSQL's, whose driver is not installed.
+    """
+    if url.startswith(SERVER_PREFIXES):
+        made: Engine = _import_postgresql().make_engine(url)
+        return made
+    engine = sa.create_engine(url, connect_args={"check_same_thread": False})
+    event.listen(engine, "connect", _sqlite_connect)
+    event.listen(engine, "begin", _sqlite_begin)
     return engine
+
+
+def _import_postgresql() -> Any:
+    try:
+        from wxbridge.core import postgresql
+    except ImportError as error:
+        raise UnusableState(
+            f"PostgreSQL needs its driver, which is not installed: pip install 'wxbridge[postgresql]' ({error})"
+        ) from error
+    return postgresql
 
 
 def _sqlite_connect(raw: Any, _record: Any) -> None:
@@ -278,6 +377,8 @@ def _sqlite_connect(raw: Any, _record: Any) -> None:
 
 def _may_pass(error: BaseException | None) -> bool:
     """Tell whether the database may be opened later: another has it locked, or the disk fails or is full."""
+    if error is not None and not isinstance(error, sqlite3.Error):
+        return bool(_import_postgresql().may_pass(error))
     passing = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
     return getattr(error, "sqlite_errorcode", 0) & 0xFF in passing
 
@@ -341,7 +442,8 @@ def sync_to_disk(path: Path) -> None:
 
 def _read_write_mark(connection: Connection) -> Hashable:
     if connection.dialect.name != "sqlite":
-        return object()
+        # Every transaction that writes has an id of its own.
+        return connection.exec_driver_sql("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").scalar()
     # What others have committed, and what we have.
     elsewhere = connection.exec_driver_sql("PRAGMA data_version").scalar()
     return elsewhere, connection.exec_driver_sql("SELECT total_changes()").scalar(), id(connection)
@@ -368,7 +470,8 @@ def migrate(engine: Engine) -> None:
         # Two processes that start at the same moment: the second waits, and then finds nothing to do.
         connection.info["write"] = True
         with connection.begin():
-            if sa.inspect(connection).get_table_names():
+            # The conditions of PostgreSQL's indexes stand in the migrations alone.
+            if connection.dialect.name != "sqlite" or sa.inspect(connection).get_table_names():
                 upgrade(connection, "head")
                 return
             # Without alembic, whose import costs as much as the rest of a start.

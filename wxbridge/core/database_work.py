@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import queue
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -99,7 +98,7 @@ class _TransactionFailedError(Exception):
 
 
 class _TransactionLostError(Exception):
-    """SQLite has rolled back everything by itself (disk full, say): all who shared the transaction must hear of it."""
+    """The database has rolled back everything by itself (disk full, say): all who shared the transaction must hear."""
 
 
 def run_together(connection: Connection, works: list[DatabaseWork]) -> None:
@@ -127,7 +126,7 @@ def _run_only(connection: Connection, works: list[DatabaseWork]) -> bool:
             _settle(works, _call(connection, works))
         except Exception as error:
             if len(works) == 1:
-                works[0].outcome = _told(error)
+                works[0].outcome = _told(connection, error)
             raise _TransactionFailedError from error
         return True
     return len(works) == 1
@@ -151,7 +150,7 @@ def _run_one(connection: Connection, work: DatabaseWork) -> None:
     except _TransactionLostError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever it is, its caller must hear of it
-        work.outcome = _told(error)
+        work.outcome = _told(connection, error)
 
 
 def _call(connection: Connection, works: list[DatabaseWork]) -> Sequence[Any]:
@@ -175,15 +174,16 @@ def _in_savepoint(connection: Connection, works: list[DatabaseWork]) -> Sequence
         try:
             run_text(connection, "ROLLBACK TO SAVEPOINT work")
             run_text(connection, "RELEASE SAVEPOINT work")
-        except sqlite3.Error:
+        except connection.dialect.loaded_dbapi.Error:
             raise _TransactionLostError from error
         raise
     return results
 
 
-def _told(error: Exception) -> Exception:
+def _told(connection: Connection, error: Exception) -> Exception:
     """What a caller hears of an error of its own function."""
-    return make_refusal(error) if isinstance(error, sa.exc.DBAPIError | sqlite3.Error) else error
+    of_database = (sa.exc.DBAPIError, connection.dialect.loaded_dbapi.Error)
+    return make_refusal(error) if isinstance(error, of_database) else error
 
 
 def make_refusal(error: Exception) -> StorageError:
@@ -191,7 +191,8 @@ def make_refusal(error: Exception) -> StorageError:
     if isinstance(error, StorageError):
         return error
     cause = error.__cause__ if isinstance(error, _TransactionLostError) else error
-    refused = StorageError(f"the database did not take it: {getattr(cause, 'orig', None) or cause}")
+    reason = " ".join(str(getattr(cause, "orig", None) or cause).split())
+    refused = StorageError(f"the database did not take it: {reason}")
     refused.__cause__ = cause
     return refused
 

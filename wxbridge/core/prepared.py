@@ -16,6 +16,9 @@ from sqlalchemy import Connection, Dialect
 MAX_KEYS = 512
 """How many values a list of keys holds at most (`PreparedStatement.rows_of`)."""
 
+_DOUBLE = 701
+"""How PostgreSQL calls the type of a number with a fraction, without which SQLAlchemy reads none; others ignore it."""
+
 Processor = Callable[[Any], Any]
 Parameters = Mapping[str, Any]
 
@@ -112,7 +115,7 @@ class PreparedStatement:
         # Lists are written out, for which every parameter needs a value.
         state = compiled.construct_expanded_state(unknown | ({self._keys: [None] * size} if size else {}))
         columns = list(getattr(self._statement, "selected_columns", ()))
-        after = ((place, column.type.dialect_impl(dialect).result_processor(dialect, None))
+        after = ((place, column.type.dialect_impl(dialect).result_processor(dialect, _DOUBLE))
                  for place, column in enumerate(columns))  # fmt: skip
         before = ((name, each.type.dialect_impl(dialect).bind_processor(dialect))
                   for name, each in compiled.binds.items())  # fmt: skip

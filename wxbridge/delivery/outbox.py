@@ -28,6 +28,7 @@ from wxbridge.core.model import (
     StoredAlong,
 )
 from wxbridge.core.schema import OPEN, facts, messages, notifications, read_facts, remember_fact, sends
+from wxbridge.core.sql import greatest, least
 from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery import failure_notes, timeline
 from wxbridge.delivery import outbox_statements as statements
@@ -265,7 +266,7 @@ class Outbox(OutboxQueries):
             "error_code": replace_surrogates_or_none(code),
         }
         if not is_try_spent:
-            values["tries"] = sa.func.max(messages.c.tries - 1, 0)
+            values["tries"] = greatest(messages.c.tries - 1, 0)
         if maybe_sent:
             values["maybe_sent"] = True
 
@@ -328,12 +329,12 @@ class Outbox(OutboxQueries):
             .values(
                 state=MessageState.QUEUED,
                 # What is open was made before now, also where the clock was set back since it was settled.
-                created_at=sa.func.min(messages.c.created_at, now),
+                created_at=least(messages.c.created_at, now),
                 next_try_at=now,
                 tries=0,
                 settled_at=None,
                 receipt=None,
-                expires_at=sa.func.max(messages.c.expires_at, now + expires_after),
+                expires_at=greatest(messages.c.expires_at, now + expires_after),
             )
         )
         count = await self._execute(statement)

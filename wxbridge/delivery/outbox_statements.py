@@ -25,6 +25,7 @@ from wxbridge.core.model import (
 )
 from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, messages, notifications, received, sends
+from wxbridge.core.sql import least
 from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery.outbox_queries import mergeable, undrawn
 from wxbridge.delivery.outbox_rows import (
@@ -413,7 +414,7 @@ def take_back(connection: Connection, target: str, fallbacks: Sequence[str], *, 
             "error": None,
             "error_code": None,
             # As of what is retried: open rows were made before now.
-            "created_at": sa.func.min(messages.c.created_at, now),
+            "created_at": least(messages.c.created_at, now),
             "next_try_at": now,
         }
         back = connection.execute(sa.update(messages).where(is_kept).values(values)).rowcount

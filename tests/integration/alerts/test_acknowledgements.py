@@ -9,13 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.postgresql import database_url
 from wxbridge.alerts import notification_log, routing, store
 from wxbridge.alerts.pipeline import AlertSettings
 from wxbridge.alerts.reminders import Reminders
 from wxbridge.alerts.routing import Route, RouteOptions
 from wxbridge.alerts.service import AlertService
 from wxbridge.alerts.store import Ack
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.testing import FakeClock
 
@@ -79,8 +80,8 @@ KEY = store.alert_key(AlertGroup("alertmanager", "k", "t"), ALERT)
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[AcknowledgementHarness]:
-    database = Database.open(sqlite_url(tmp_path))
+def harness(each_database: str, tmp_path: Path) -> Iterator[AcknowledgementHarness]:
+    database = Database.open(database_url(tmp_path))
     yield AcknowledgementHarness(database)
     database.close()
 

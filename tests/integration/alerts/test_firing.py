@@ -10,13 +10,14 @@ from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.postgresql import database_url
 from wxbridge.alerts import firing, store
 from wxbridge.alerts.firing import FiringAlert, ReportedBy, merge_firing
 from wxbridge.alerts.listing import ListedAlert
 from wxbridge.alerts.service import AlertMonitors, AlertService
 from wxbridge.alerts.store import Ack, SeenAlert
 from wxbridge.config.types import WebSource
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.monitors.alertmanager import Alertmanager
 from wxbridge.monitors.grafana_alerts import GrafanaAlerts
@@ -163,7 +164,7 @@ LISTED = '[{"labels": {"alertname": "A"}, "fingerprint": "1", "startsAt": "2026-
 
 @pytest.mark.parametrize("status", [403, 404, 500])  # 404: a Grafana without unified alerting
 async def test_who_does_not_answer_is_named_and_the_others_are_told(tmp_path: Path, status: int) -> None:
-    database = Database.open(sqlite_url(tmp_path))
+    database = Database.open(database_url(tmp_path))
     service = AlertService(database, None)
     group = AlertGroup("openfalcon", "k", "t", (alert("o1", "openfalcon", alertname="Cpu"),))
     await database.run(lambda c: store.record_seen(c, [group], now=NOON.timestamp()))

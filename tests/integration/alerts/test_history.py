@@ -11,9 +11,10 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.postgresql import database_url
 from wxbridge.alerts import history, store
 from wxbridge.alerts.history import EpisodeTotal, count_beginnings, sum_up_episodes
-from wxbridge.core.database import make_engine, migrate, sqlite_url
+from wxbridge.core.database import make_engine, migrate
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import episodes as table
 from wxbridge.core.schema import metadata
@@ -24,8 +25,8 @@ FIRING, RESOLVED, NO_DATA = AlertStatus.FIRING, AlertStatus.RESOLVED, AlertStatu
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sa.Connection]:
-    engine = make_engine(sqlite_url(tmp_path))
+def connection(each_database: str, tmp_path: Path) -> Iterator[sa.Connection]:
+    engine = make_engine(database_url(tmp_path))
     migrate(engine)
     with engine.begin() as connection:
         yield connection

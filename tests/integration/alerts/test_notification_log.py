@@ -11,12 +11,13 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.postgresql import database_url
 from wxbridge.alerts import notification_log, store
 from wxbridge.alerts.notification_log import HELD_AGAIN_SECONDS, LogEntry, NotificationLog, PendingAlert
 from wxbridge.alerts.routing import RouteOptions
 from wxbridge.alerts.store import alert_key
 from wxbridge.core import schema
-from wxbridge.core.database import make_engine, migrate, sqlite_url
+from wxbridge.core.database import make_engine, migrate
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
 NOW = 1_800_000_000.0
@@ -27,8 +28,8 @@ FIRING, RESOLVED, NO_DATA = AlertStatus.FIRING, AlertStatus.RESOLVED, AlertStatu
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sa.Connection]:
-    engine = make_engine(sqlite_url(tmp_path))
+def connection(each_database: str, tmp_path: Path) -> Iterator[sa.Connection]:
+    engine = make_engine(database_url(tmp_path))
     migrate(engine)
     with engine.begin() as connection:
         yield connection

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import structlog.testing
 
+from tests.fakes.postgresql import database_url
 from wxbridge import registry
 from wxbridge.alerts import notification_log, routing, silences
 from wxbridge.alerts.pictures import AlertPictureOptions
@@ -25,7 +26,7 @@ from wxbridge.alerts.templates import Templates
 from wxbridge.config.schema import Config
 from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.config.types import Rate
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody, ConfigError, StorageError
 from wxbridge.core.findings import FindingState
 from wxbridge.core.matchers import parse_matchers
@@ -178,8 +179,8 @@ class PipelineHarness:
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Callable[..., PipelineHarness]]:
-    database = Database.open(sqlite_url(tmp_path))
+def make(each_database: str, tmp_path: Path) -> Iterator[Callable[..., PipelineHarness]]:
+    database = Database.open(database_url(tmp_path))
     yield partial(PipelineHarness, database, tmp_path / "templates")
     database.close()
 

@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.fakes.postgresql import database_url
 from wxbridge.alerts import notification_log, routing, silences, store
 from wxbridge.alerts.notification_log import NotificationLog
 from wxbridge.alerts.pipeline import AlertSettings, AlertState
@@ -17,7 +18,7 @@ from wxbridge.alerts.routing import Route, RouteOptions, RouteTree
 from wxbridge.alerts.service import AlertService
 from wxbridge.alerts.silences import SilenceSet
 from wxbridge.config.time_intervals import TimeInterval
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
@@ -126,8 +127,8 @@ class _Recording(AlertService):
 
 
 @pytest.fixture
-def harness(tmp_path: Path) -> Iterator[ReminderHarness]:
-    database = Database.open(sqlite_url(tmp_path))
+def harness(each_database: str, tmp_path: Path) -> Iterator[ReminderHarness]:
+    database = Database.open(database_url(tmp_path))
     yield ReminderHarness(database)
     database.close()
 

@@ -8,17 +8,18 @@ import sqlalchemy as sa
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.fakes.postgresql import database_url
 from wxbridge.alerts import silences
 from wxbridge.alerts.silences import Silence, SilenceSet, silenced_by
-from wxbridge.core.database import make_engine, migrate, sqlite_url
+from wxbridge.core.database import make_engine, migrate
 from wxbridge.core.matchers import Matcher, parse_matchers
 
 NOW = 1_800_000_000.0
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sa.Connection]:
-    engine = make_engine(sqlite_url(tmp_path))
+def connection(each_database: str, tmp_path: Path) -> Iterator[sa.Connection]:
+    engine = make_engine(database_url(tmp_path))
     migrate(engine)
     with engine.begin() as connection:
         yield connection

@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import sqlalchemy as sa
 
+from tests.fakes.postgresql import database_url
 from tests.support import wait_for_change
 from wxbridge.alerts.render import Destination
 from wxbridge.bot.command import Command, CommandKind, Permission, Reply, Sender, choose_language
@@ -24,7 +25,7 @@ from wxbridge.channels.wechat.mentions import says_name, without_quote
 from wxbridge.channels.wechat.settings import CAPABILITIES, WechatTarget
 from wxbridge.config.types import ChatSettings
 from wxbridge.core.clock import SystemClock
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.errors import CannotAnswer, PictureError, WxbridgeError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted, Inbound, PictureSpec, Priority, Text
@@ -336,7 +337,7 @@ class Talk:
 @pytest.fixture
 async def make_talk(tmp_path: Path) -> AsyncIterator[Callable[..., Talk]]:
     """Make a bot with settings of its own."""
-    database = Database.open(sqlite_url(tmp_path / "state"))
+    database = Database.open(database_url(tmp_path / "state"))
     made: list[Talk] = []
 
     def make(**settings: Any) -> Talk:

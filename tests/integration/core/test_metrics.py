@@ -19,12 +19,13 @@ from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
 
 import wxbridge
+from tests.fakes.postgresql import database_url
 from wxbridge import app
 from wxbridge.channels.console import ConsoleTarget
 from wxbridge.config.schema import Config
 from wxbridge.config.types import Pace
 from wxbridge.core.clock import SystemClock
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.errors import Offline, Permanent, Transient, Unknown
 from wxbridge.core.metrics import LAG_BUCKETS_SECONDS, Metrics
 from wxbridge.core.model import (
@@ -265,7 +266,7 @@ class Room:
 
 @pytest.fixture
 def room(tmp_path: Path) -> Iterator[Room]:
-    database = Database.open(sqlite_url(tmp_path))
+    database = Database.open(database_url(tmp_path))
     yield Room(database, tmp_path)
     database.close()
 
@@ -347,7 +348,7 @@ async def test_every_settled_message_is_in_one_outcome(room: Room) -> None:
 
 
 async def test_alerts_that_a_digest_took_are_counted(tmp_path: Path) -> None:
-    database = Database.open(sqlite_url(tmp_path))
+    database = Database.open(database_url(tmp_path))
     room = Room(database, tmp_path)
     pacer = Pacer(Pace(total="1/min"))
     target = ConsoleTarget(digest_after="1m")

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
-from wxbridge.core.database import make_engine, migrate, sqlite_url
+from tests.fakes.postgresql import database_url
+from wxbridge.core.database import make_engine, migrate
 from wxbridge.core.prepared import MAX_KEYS, PreparedStatement
 from wxbridge.core.schema import rooms
 
@@ -22,8 +23,8 @@ INSERT = PreparedStatement(sa.insert(rooms))
 
 
 @pytest.fixture
-def connection(tmp_path: Path) -> Iterator[sa.Connection]:
-    engine = make_engine(sqlite_url(tmp_path))
+def connection(each_database: str, tmp_path: Path) -> Iterator[sa.Connection]:
+    engine = make_engine(database_url(tmp_path))
     migrate(engine)
     with engine.connect() as opened, opened.begin():
         yield opened

@@ -10,10 +10,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from tests.fakes.postgresql import database_url
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, Destination
 from wxbridge.alerts.serialization import group_to_json
 from wxbridge.config.types import Pace, TargetSettings
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import (
     Accepted,
@@ -116,7 +117,7 @@ class DeliveryHarness:
 
     def start(self) -> None:
         """Make everything that a process makes when it starts."""
-        self.database = Database.open(sqlite_url(self.directory))
+        self.database = Database.open(database_url(self.directory))
         self.outbox = Outbox(self.database, dedupe_window=600, clock=self.clock.wall)
         self.metrics = Metrics()
         self.lanes = [self._lane(name, channel) for name, channel in self.channels.items()]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from tests.fakes.postgresql import database_url
 from tests.fakes.statements import recorder_of, recording
 from tests.integration.delivery.delivery_harness import OneConnection
 from wxbridge.core.database import Database, make_engine, migrate, sqlite_url
@@ -40,8 +41,8 @@ MANY = 100_000
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    opened = Database.open(sqlite_url(tmp_path))
+async def database(each_database: str, tmp_path: Path) -> AsyncIterator[Database]:
+    opened = Database.open(database_url(tmp_path))
     yield opened
     opened.close()
 

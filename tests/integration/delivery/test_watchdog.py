@@ -22,6 +22,7 @@ import pytest_asyncio
 from aiohttp import web
 from structlog.testing import capture_logs
 
+from tests.fakes.postgresql import database_url
 from wxbridge import app
 from wxbridge.alerts.render import Destination
 from wxbridge.channels.console import ConsoleTarget
@@ -29,7 +30,7 @@ from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.config.schema import Config
 from wxbridge.config.types import TargetSettings, WatchSettings
 from wxbridge.core.clock import SystemClock
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.errors import ConfigError, StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Capabilities, ChannelState, ChannelStatus, MessageState, Notification, Priority, Text
@@ -232,7 +233,7 @@ class House:
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    database = Database.open(sqlite_url(tmp_path))
+    database = Database.open(database_url(tmp_path))
     targets = {
         "ops": WechatTarget(channel="wechat", room="Ops", fallback=("dba", "terminal")),
         "dba": WechatTarget(channel="wechat", room="DBA"),

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from tests.fakes.postgresql import database_url
 from wxbridge import registry
 from wxbridge.alerts import routing, silences
 from wxbridge.alerts.alert_text import write_text
@@ -21,7 +22,7 @@ from wxbridge.alerts.routing import Route
 from wxbridge.alerts.sources import host as source
 from wxbridge.config.hosts import HostSettings
 from wxbridge.core.clock import SystemClock
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Accepted, AlertStatus, Capabilities, Notification, Picture, Text
@@ -96,7 +97,7 @@ class HostHarness:
 
 @pytest.fixture
 def harness(tmp_path: Path) -> Iterator[HostHarness]:
-    database = Database.open(sqlite_url(tmp_path))
+    database = Database.open(database_url(tmp_path))
     yield HostHarness(database)
     database.close()
 

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.core.database import Database, sqlite_url
+from tests.fakes.postgresql import database_url
+from wxbridge.core.database import Database
 from wxbridge.hosts import chart, figures, store
 from wxbridge.hosts.samples import (
     MINUTES_KEPT_SECONDS,
@@ -85,8 +86,8 @@ def test_a_ring_keeps_its_columns_together(given_: list[tuple[float, dict[str, f
 
 
 @pytest.fixture
-def database(tmp_path: Path):
-    found = Database.open(sqlite_url(tmp_path))
+def database(each_database: str, tmp_path: Path):
+    found = Database.open(database_url(tmp_path))
     yield found
     found.close()
 

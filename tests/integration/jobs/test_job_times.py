@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.postgresql import database_url
 from wxbridge import app
 from wxbridge.config.schema import Config
 from wxbridge.core.clock import SystemClock
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.model import PictureSpec
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.jobs import scheduler
@@ -76,8 +77,8 @@ class Day:
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Iterator[Database]:
-    opened = Database.open(sqlite_url(tmp_path / "state"))
+def database(each_database: str, tmp_path: Path) -> Iterator[Database]:
+    opened = Database.open(database_url(tmp_path / "state"))
     yield opened
     opened.close()
 

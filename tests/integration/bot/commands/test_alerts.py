@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes.grafana import EDITOR_TOKEN, TOKEN, FakeGrafana
+from tests.fakes.postgresql import database_url
 from tests.fakes.real_monitors import needs_alertmanager, post_alerts, run_alertmanager
 from tests.integration.bot.bot_harness import Asker, services
 from tests.support import free_port
@@ -32,7 +33,7 @@ from wxbridge.bot.commands import list_command_kinds
 from wxbridge.bot.commands.alert_arguments import parse_query, parse_silence
 from wxbridge.bot.commands.alerts import MAX_ALERTS, MAX_CHOICES
 from wxbridge.config.types import GrafanaSettings, WebSource
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.text.i18n import Language
@@ -85,7 +86,7 @@ class Chat:
 
 @pytest.fixture
 def make(tmp_path: Path) -> Iterator[Callable[..., Chat]]:
-    database = Database.open(sqlite_url(tmp_path / "state"))
+    database = Database.open(database_url(tmp_path / "state"))
     yield lambda **more: Chat(AlertService(database, None, monitors=AlertMonitors(**more)), database)
     database.close()
 

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from tests.fakes.postgresql import database_url
 from tests.support import wait_until
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.ilink.channel import IlinkChannel, IlinkTiming
 from wxbridge.channels.ilink.settings import IlinkSettings, IlinkTarget
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.model import ChannelState, Inbound, PictureFile, Receipt, Text
 from wxbridge.simulator.ilink.server import IlinkServer
 
@@ -28,7 +29,7 @@ class IlinkHarness:
     def __init__(self, server: IlinkServer, directory: Path) -> None:
         self.server, self.directory = server, directory
         self.state = server.state
-        self.database = Database.open(sqlite_url(directory))
+        self.database = Database.open(database_url(directory))
         self.heard: list[Inbound] = []
         self.codes: list[str] = []
         self.task: asyncio.Task[None] | None = None

@@ -9,13 +9,14 @@ from typing import Any, TypeVar
 
 import pytest_asyncio
 
+from tests.fakes.postgresql import database_url
 from tests.fakes.wecom_bot import WecomBotServer
 from tests.support import wait_for_change
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.wecom_bot.channel import WecomBotChannel
 from wxbridge.channels.wecom_bot.connection import BotTiming
 from wxbridge.channels.wecom_bot.settings import BotsSettings, WecomBotTarget
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.model import ChannelState, ChannelStatus, Inbound, PictureFile
 
 T = TypeVar("T")
@@ -122,7 +123,7 @@ class BotHarness:
 
 @pytest_asyncio.fixture(name="bot")
 async def bot_fixture(tmp_path: Path):
-    database = Database.open(sqlite_url(tmp_path))
+    database = Database.open(database_url(tmp_path))
     async with WecomBotServer() as server:
         harness = BotHarness(server, database, tmp_path)
         yield harness

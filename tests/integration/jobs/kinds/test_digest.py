@@ -17,8 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from tests.fakes.postgresql import database_url
 from wxbridge.config.types import Rate
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import MessageState, Notification, Picture, PictureSpec, Text
 from wxbridge.core.schema import episodes, sends
@@ -81,8 +82,8 @@ class Desk:
 
 
 @pytest_asyncio.fixture
-async def desk(tmp_path: Path) -> AsyncIterator[Desk]:
-    database = Database.open(sqlite_url(tmp_path))
+async def desk(each_database: str, tmp_path: Path) -> AsyncIterator[Desk]:
+    database = Database.open(database_url(tmp_path))
     yield Desk(database, tmp_path)
     await asyncio.to_thread(database.close)
 

@@ -10,7 +10,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from wxbridge.core.database import Database, sqlite_url
+from tests.fakes.postgresql import database_url
+from wxbridge.core.database import Database
 from wxbridge.core.errors import PictureError, WxbridgeError
 from wxbridge.core.model import Picture, PictureSpec, Text
 from wxbridge.hosts import store
@@ -25,7 +26,7 @@ NOW = 1_767_261_600.0
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    found = Database.open(sqlite_url(tmp_path))
+    found = Database.open(database_url(tmp_path))
     yield found
     found.close()
 

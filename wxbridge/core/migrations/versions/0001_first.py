@@ -51,7 +51,7 @@ def upgrade() -> None:
         sa.Column("seconds", sa.Float(), nullable=True),
         sa.Column("ok", sa.Boolean(), nullable=True),
         sa.Column("error", sa.Text(), nullable=True),
-        sa.Column("told", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("told", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.PrimaryKeyConstraint("job"),
     )
     op.create_table(
@@ -160,7 +160,7 @@ def upgrade() -> None:
         sa.Column("expires_at", sa.Float(), nullable=False),
         sa.Column("next_try_at", sa.Float(), nullable=False),
         sa.Column("tries", sa.Integer(), server_default="0", nullable=False),
-        sa.Column("maybe_sent", sa.Boolean(), server_default=sa.text("0"), nullable=False),
+        sa.Column("maybe_sent", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("settled_at", sa.Float(), nullable=True),
         sa.Column("receipt", sa.String(), nullable=True),
         sa.Column("error_code", sa.String(), nullable=True),
