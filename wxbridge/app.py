@@ -86,6 +86,8 @@ def operators_of(config: Config) -> tuple[str, ...]:
 
 def open_database(config: Config) -> Database:
     """Open the configured database. Raises `StorageError` where it cannot be, `UnusableState` where it never will."""
+    if config.database:
+        return Database.open(config.database.get_secret_value())
     try:
         return Database.open(sqlite_url(config.state_dir))
     except OSError as error:
@@ -602,6 +604,9 @@ def restrict_to_running(old: Config, new: Config) -> tuple[Config, tuple[str, ..
     if new.state_dir != old.state_dir:
         update["state_dir"] = old.state_dir
         later.append("state_dir")
+    if new.database != old.database:
+        update["database"] = old.database
+        later.append("database")
     if new.server.listen != old.server.listen:
         # Beyond loopback nobody is let in without a token, so what is fit for another address may not be for this.
         open_door = old.server.host not in LOOPBACK and not (new.server.token and new.server.token.get_secret_value())

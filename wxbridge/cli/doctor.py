@@ -36,7 +36,7 @@ def examined(settings: Config) -> Sequence[Finding]:
 
     async def run() -> list[Finding]:
         # Opening it would make one where there is none.
-        if not database_file(settings.state_dir).exists():
+        if not settings.database and not database_file(settings.state_dir).exists():
             return await examine(settings, None)
         try:
             with database_of(settings) as database:

@@ -55,6 +55,8 @@ from wxbridge.core.errors import ConfigError, Problem
 from wxbridge.core.text.i18n import Language
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
+_DATABASES = ("postgresql://", "postgres://")
+"""How the address of a database begins, besides SQLite's."""
 
 
 def _timezone(value: Any) -> Any:
@@ -152,6 +154,9 @@ class Config(Section):
     """Of schedules and of times that people read, such as Asia/Shanghai."""
     state_dir: Path = Path("state")
     """Database, pictures, browser profile. Relative to this file."""
+    database: Secret | None = None
+    """PostgreSQL in place of SQLite in `state_dir`: `postgresql://user:password@host/name`, which several bridges may
+    share, one of which leads. It needs `pip install 'wxbridge[postgresql]'`."""
     server: ServerSettings = ServerSettings()
     grafana: GrafanaSettings | None = None
     prometheus: WebSource | None = None
@@ -190,6 +195,17 @@ class Config(Section):
     _files: tuple[Path, ...] = PrivateAttr(default=())
     _patterns: tuple[str, ...] = PrivateAttr(default=())
     _channels: frozenset[str] | None = PrivateAttr(default=None)
+
+    @field_validator("database")
+    @classmethod
+    def _address_of_postgresql(cls, value: Secret | None) -> Secret | None:
+        address = value.get_secret_value().strip() if value else ""
+        if address and not address.startswith(_DATABASES):
+            raise ValueError(
+                "no address of a database that can be used; write postgresql://host/name, with user and password "
+                "before the host, or leave it out for SQLite in `state_dir`"
+            )
+        return Secret(address) if address else None
 
     def read_from(self, files: Sequence[Path], patterns: Sequence[str]) -> Self:
         """Note which files this was read from, and the patterns that further ones would match."""
@@ -454,7 +470,7 @@ def _describe_error(item: Any, model: type[Config]) -> str:
     message = item["msg"].removeprefix("Value error, ")
     given = item.get("input")
     shown = f", not {given!r}" if isinstance(given, str | int | float | bool) and kind not in _NOT_SHOWN else ""
-    secret = any(word in dotted for word in ("token", "password", "secret", "key"))
+    secret = any(word in dotted for word in ("token", "password", "secret", "key", "database"))
     return _without_secrets(f"`{dotted}`: {message}{'' if secret else shown}")
 
 

@@ -51,9 +51,6 @@ ANSWER_SECONDS = 1.5
 READERS = 3
 """Threads that read where the database is a server."""
 
-SERVER_PREFIXES = ("postgresql://", "postgres://")
-"""How the address of a database begins that is a server."""
-
 BatchFunction = Callable[[Connection, Sequence[Item]], Sequence[T]]
 
 
@@ -123,7 +120,8 @@ class Database:
         except sa.exc.DBAPIError as error:
             engine.dispose()
             kind = StorageError if _may_pass(error.orig) else UnusableState
-            raise kind(f"cannot open the database {engine.url.database or 'of PostgreSQL'}: {error.orig}") from error
+            what, why = engine.url.database or "of PostgreSQL", " ".join(str(error.orig).split())
+            raise kind(f"cannot open the database {what}: {why}") from error
         except BaseException:
             engine.dispose()
             raise
@@ -341,7 +339,7 @@ def make_engine(url: str) -> Engine:
     Raises:
         UnusableState: it is PostgreSQL's, whose driver is not installed.
     """
-    if url.startswith(SERVER_PREFIXES):
+    if not url.startswith("sqlite:"):
         made: Engine = _import_postgresql().make_engine(url)
         return made
     engine = sa.create_engine(url, connect_args={"check_same_thread": False})
