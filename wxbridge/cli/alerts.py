@@ -20,7 +20,7 @@ from wxbridge.cli.common import (
     JsonOption,
     fail,
     is_resolved,
-    read_config,
+    read_config_in_use,
     say,
     show,
     with_database,
@@ -133,7 +133,7 @@ def alert_test(
         body = file.read_bytes() if file else sample.body(resolved=resolved)
     except OSError as error:
         raise fail(f"{file} cannot be read: {error.strerror}", WRONG_USAGE) from None
-    code, answer = asyncio.run(_post(read_config(config), sample, to, body))
+    code, answer = asyncio.run(_post(read_config_in_use(config), sample, to, body))
     print(json.dumps(answer, ensure_ascii=False))  # noqa: T201
     if code != 202:  # noqa: PLR2004 - HTTP
         raise fail(f"the bridge answered {code}")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from wxbridge.cli.common import ConfigOption, read_config, say
+from wxbridge.cli.common import ConfigOption, read_config, read_config_in_use, say
 from wxbridge.core.backup import BackupSummary, read_backup, write_backup
 from wxbridge.pictures.store import PictureStore
 
@@ -19,7 +19,7 @@ def backup(file: BackupFile, config: ConfigOption = None) -> None:
 
     All that was acknowledged before it began is in it. Only its owner may read the file (0600).
     """
-    settings = read_config(config)
+    settings = read_config_in_use(config)
     say(f"{file}: {_words(write_backup(settings.state_dir, PictureStore.below(settings.state_dir).directory, file))}")
 
 

@@ -21,7 +21,7 @@ COMMANDS = {
         "Run the bridge until SIGTERM or Ctrl-C. A changed configuration is taken over; SIGHUP has it read at once.",
     ),
     "demo": (
-        "service:demo",
+        "demo:demo",
         "Run the bridge against the simulator that ships with it. A real gateway is never touched.",
     ),
     "init": (

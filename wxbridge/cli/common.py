@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import json
-import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -15,6 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from wxbridge.cli.settings import config_path as config_path  # noqa: PLC0414 - commands take both from here
+from wxbridge.cli.settings import read_config as read_config  # noqa: PLC0414
 from wxbridge.core.errors import ConfigError
 
 if TYPE_CHECKING:  # `--help` needs none of it
@@ -33,21 +34,15 @@ ConfigOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
 
 
-def config_path(path: Path | None) -> Path:
-    """The configuration file that is meant."""
-    return path or Path(os.environ.get("WXBRIDGE_CONFIG") or "jobs.yaml")
-
-
-def read_config(path: Path | None, environment: Mapping[str, str] | None = None) -> Config:
-    """Load the configuration.
+def read_config_in_use(path: Path | None) -> Config:
+    """Load the configuration that the bridge beside this command runs on: a running demo's, or the file's.
 
     Raises:
         ConfigError: with everything that is wrong; it makes the exit code 2.
     """
-    from wxbridge import registry
-    from wxbridge.config.schema import load
+    from wxbridge.cli import demo_setup
 
-    return load(config_path(path), registry.plugin_settings(), environment)
+    return demo_setup.find_config(path) or read_config(path)
 
 
 def say(text: str) -> None:
@@ -84,7 +79,7 @@ def with_database(path: Path | None, work: Callable[[Config, Database], Awaitabl
     """Run something on the configured database to its end."""
     import asyncio
 
-    config = read_config(path)
+    config = read_config_in_use(path)
 
     async def run() -> T:
         with database_of(config) as database:

@@ -8,7 +8,7 @@ from dataclasses import asdict
 
 import typer
 
-from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, database_of, read_config, show
+from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, database_of, read_config_in_use, show
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
 from wxbridge.core.errors import StorageError
@@ -23,7 +23,7 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
     from wxbridge.doctor import worst
 
     logging.configure("auto", "error")
-    findings = examined(read_config(config))
+    findings = examined(read_config_in_use(config))
     show([asdict(finding) for finding in findings], as_json=as_json,
          columns=("name", "state", "found", "advice"), empty="nothing to look at")  # fmt: skip
     if worst(findings) is FindingState.BAD:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -57,41 +58,31 @@ def init(
     path = config_path(config)
     if path.exists():
         raise fail(f"{path} is there already, and stays as it is; `wxbridge check` looks at it")
-    can_ask = sys.stdin.isatty() and not yes
+    can_ask = not yes and sys.stdin is not None and sys.stdin.isatty()
     channel = channel or (_ask_channel() if can_ask else None)
     if channel not in CHANNELS:
         raise fail(f"--channel is missing or unknown: it is one of {', '.join(CHANNELS)}", WRONG_USAGE)
+    for option, owner, given in (
+        ("--key", "wecom_robot", key),
+        ("--person", "ilink", person),
+        ("--room", "wechat", room),
+    ):
+        if given and channel != owner:
+            raise fail(f"{option} belongs to --channel {owner}, not to {channel}", WRONG_USAGE)
     if channel == "wecom_robot":
-        key = (key or (_ask("The robot's key") if can_ask else "")).strip().rpartition("key=")[2]
-        if not key:
-            raise fail("--key is missing: WeCom shows it in the robot's address, behind key=", WRONG_USAGE)
-        section = f"targets:\n  ops: {{channel: wecom_robot, key: {_quote(key)}}}\n\noperators: [ops]\n"
+        section = _describe_robot(key or (_ask("The robot's key") if can_ask else ""))
     elif channel == "ilink":
-        people = person or ([_ask("Who will scan")] if can_ask else [])
-        if not any(name.strip() for name in people):
-            raise fail("--person is missing: a name for whoever will scan", WRONG_USAGE)
-        names = ", ".join(_quote(name.strip()) for name in people)
-        section = f"""\
-ilink: {{people: [{names}], master: {_quote(people[0].strip())}}}
-
-targets:
-  ops: {{channel: ilink, person: {_quote(people[0].strip())}, commands: true}}
-"""
+        section = _describe_people(person or ([_ask("Who will scan")] if can_ask else []))
     else:
-        room = room or (_ask("The room that alerts go to, by its name or id") if can_ask else "技术讨论群")
-        section = f"""\
-wechat:
-  endpoint: "${{WECHATY_PUPPET_SERVICE_ENDPOINT:-127.0.0.1:8788}}"
-  token: "${{WECHATY_PUPPET_SERVICE_TOKEN:-insecure_00000000-0000-4000-8000-000000000000}}"
-  # master: 张三                   # who is greeted, and told of trouble
-
-targets:
-  ops: {{channel: wechat, room: {_quote(room)}, commands: true}}
-
-operators: [ops]
-"""
+        question = "The room that alerts go to, by its name or id"
+        section = _describe_room(room or (_ask(question) if can_ask else "技术讨论群"))
     text = _HEAD.format(language=_language(), timezone=_timezone()) + section + _TAIL
-    # A robot's key is a secret.
+    _write(path, text)
+    say(f"{path} is written. Now: wxbridge run" + (", and scan the code" if channel != "wecom_robot" else ""))
+
+
+def _write(path: Path, text: str) -> None:
+    """Write the file, for its owner alone, as a robot's key is a secret; what `check` refuses does not stay."""
     try:
         with open(path, "x", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, PRIVATE_FILE)) as file:
             file.write(text)
@@ -102,7 +93,39 @@ operators: [ops]
     except ConfigError:
         path.unlink()
         raise
-    say(f"{path} is written. Now: wxbridge run" + (", and scan the code" if channel != "wecom_robot" else ""))
+
+
+def _describe_robot(key: str) -> str:
+    key = key.strip().rpartition("key=")[2]
+    if not key:
+        raise fail("--key is missing: WeCom shows it in the robot's address, behind key=", WRONG_USAGE)
+    return f"targets:\n  ops: {{channel: wecom_robot, key: {_quote(key)}}}\n\noperators: [ops]\n"
+
+
+def _describe_people(people: list[str]) -> str:
+    names = [_quote(name.strip()) for name in people if name.strip()]
+    if not names:
+        raise fail("--person is missing: a name for whoever will scan", WRONG_USAGE)
+    return f"""\
+ilink: {{people: [{", ".join(names)}], master: {names[0]}}}
+
+targets:
+  ops: {{channel: ilink, person: {names[0]}, commands: true}}
+"""
+
+
+def _describe_room(room: str) -> str:
+    return f"""\
+wechat:
+  endpoint: "${{WECHATY_PUPPET_SERVICE_ENDPOINT:-127.0.0.1:8788}}"
+  token: "${{WECHATY_PUPPET_SERVICE_TOKEN:-insecure_00000000-0000-4000-8000-000000000000}}"
+  # master: 张三                   # who is greeted, and told of trouble
+
+targets:
+  ops: {{channel: wechat, room: {_quote(room)}, commands: true}}
+
+operators: [ops]
+"""
 
 
 def _ask_channel() -> str:

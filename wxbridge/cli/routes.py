@@ -12,7 +12,7 @@ import typer
 from wxbridge.alerts import routing
 from wxbridge.alerts.muting import muted_by
 from wxbridge.alerts.routing import RoutedTarget, RouteExplanation, RouteOptions, TriedRoute
-from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config, say
+from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config_in_use, say
 from wxbridge.config.schema import Config
 from wxbridge.config.types import write_duration
 from wxbridge.core.model import AlertStatus
@@ -35,7 +35,7 @@ def try_labels(
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """Tell which routes an alert with these labels takes and why, to which targets, and what holds for them now."""
-    settings = read_config(config)
+    settings = read_config_in_use(config)
     given = ALWAYS | _labels(labels)
     explanation = routing.explain_route(routing.compile_settings(settings.routes), given)
     for tried in explanation.tried:

@@ -1,31 +1,27 @@
-"""`run`, `demo`, `simulator`, `check`, `status`, `schema`."""
+"""`run`, `simulator`, `check`, `status`, `schema`."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import os
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wxbridge.cli.common import (
     FAILED,
-    WRONG_USAGE,
     ConfigOption,
     JsonOption,
-    config_path,
     fail,
     local,
     read_config,
     say,
     show,
 )
-from wxbridge.config.schema import LOOPBACK, Config
+from wxbridge.config.schema import Config
 from wxbridge.core import logging
 from wxbridge.core.errors import ConfigError
 from wxbridge.core.memory import return_large_blocks
@@ -39,7 +35,8 @@ LogFormatOption = Annotated[str, typer.Option("--log-format", help="auto, text o
 LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
 
 
-def _begin_service(log_format: str, log_level: str) -> None:
+def begin_service(log_format: str, log_level: str) -> None:
+    """Have a process be a service: its log, and its outputs. Exit code 2 where the options are none."""
     if log_format not in ("auto", "text", "json") or log_level not in ("debug", "info", "warning", "error"):
         raise fail("--log-format is auto, text or json; --log-level is debug, info, warning or error", 2)
     return_large_blocks()
@@ -47,7 +44,8 @@ def _begin_service(log_format: str, log_level: str) -> None:
     logging.configure(log_format, log_level)  # type: ignore[arg-type]
 
 
-def _stop_signals() -> asyncio.Event:
+def stop_signals() -> asyncio.Event:
+    """Give what is set by SIGTERM and by Ctrl-C."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -73,22 +71,20 @@ def run(
     log_level: LogLevelOption = "info",
 ) -> None:
     """Run the bridge until SIGTERM or Ctrl-C. A changed configuration is taken over; SIGHUP has it read at once."""
-    _begin_service(log_format, log_level)
+    begin_service(log_format, log_level)
     settings = read_config(config)
     asyncio.run(_run(settings, lambda: read_config(config)))
 
 
 async def _run(settings: Config, load: Callable[[], Config]) -> None:
-    stop = _stop_signals()
+    stop = stop_signals()
     async with AsyncExitStack() as stack:
-        if await _start(stack, settings, load, stop):
+        if await start(stack, settings, load, stop):
             await stop.wait()
         say("stopping")
 
 
-async def _start(
-    stack: AsyncExitStack, settings: Config, load: Callable[[], Config], stop: asyncio.Event
-) -> App | None:
+async def start(stack: AsyncExitStack, settings: Config, load: Callable[[], Config], stop: asyncio.Event) -> App | None:
     """Start a bridge; None where it was told to stop before it could, as a start waits for a disk that is full."""
     from wxbridge import app
 
@@ -105,125 +101,22 @@ async def _start(
     return bridge
 
 
-def demo(
-    config: ConfigOption = None,
-    auto_scan: Annotated[bool, typer.Option("--auto-scan", help="Log in without anybody scanning.")] = False,  # noqa: FBT002
-    page_port: Annotated[int, typer.Option(help="Of the simulator's chat page.")] = 8789,
-    gateway_port: Annotated[int, typer.Option(help="Of the simulator's gateway.")] = 8788,
-    channel: Annotated[
-        str, typer.Option(help="`wechat` for rooms by a gateway, `ilink` for a private chat.")
-    ] = "wechat",
-    log_format: LogFormatOption = "auto",
-    log_level: LogLevelOption = "info",
-) -> None:
-    """Run the bridge against the simulator that ships with it. A real gateway is never touched."""
-    if channel not in ("wechat", "ilink"):
-        raise fail(f"--channel {channel}: it is `wechat` or `ilink`", WRONG_USAGE)
-    _begin_service(log_format, log_level)
-    endpoint = f"127.0.0.1:{gateway_port}"
-
-    def load() -> Config:
-        return _demo_config(config, endpoint, page_port)
-
-    if channel == "ilink":
-        from wxbridge.cli import ilink_demo
-
-        async def serve() -> None:
-            await ilink_demo.serve(load, page_port, _start, _stop_signals(), auto_scan=auto_scan)
-
-        asyncio.run(serve())
-        return
-    asyncio.run(_demo(load(), load, auto_scan=auto_scan, page_port=page_port, gateway_port=gateway_port))
-
-
-def _demo_config(path: Path | None, endpoint: str, page_port: int) -> Config:
-    """The shipped jobs.yaml (or the one that is named) pointed at the simulator."""
-    from wxbridge.simulator import DEFAULT_TOKEN
-
-    environment: Mapping[str, str] = {
-        "INSPECTION_CRON": "* * * * *",
-        "CHART_CRON": "* * * * *",
-        "GRAFANA_URL": f"http://127.0.0.1:{page_port}/demo",
-        "SIMULATOR_URL": f"http://127.0.0.1:{page_port}",
-        **os.environ,
-        "WECHATY_PUPPET_SERVICE_ENDPOINT": endpoint,
-        "WECHATY_PUPPET_SERVICE_TOKEN": DEFAULT_TOKEN,
-    }
-    chosen = config_path(path)
-    if not chosen.exists() and path is None and "WXBRIDGE_CONFIG" not in os.environ:
-        chosen = shipped_jobs()
-    settings = read_config(chosen, environment)
-    wechat = settings.section("wechat")
-    if wechat is None:
-        raise fail(f"{chosen}: the demo needs a `wechat:` section", 2)
-    real = wechat.endpoint.rpartition(":")[0] not in LOOPBACK
-    # What waits in a real bridge's database must not be "delivered" to the simulator.
-    state = settings.state_dir / "demo" if real else settings.state_dir
-    if chosen == shipped_jobs() and not Path("jobs.yaml").exists():
-        state = Path.cwd() / "wxbridge-demo"
-    simulated = wechat.model_copy(
-        update={"endpoint": endpoint, "token": type(wechat.token)(DEFAULT_TOKEN)},
-    )
-    return settings.model_copy(update={"wechat": simulated, "state_dir": state})
-
-
-def shipped_jobs() -> Path:
-    """The jobs.yaml that ships with wxbridge: in the package when installed, beside it in a checkout."""
-    package = Path(__file__).parent.parent
-    inside = package / "jobs.yaml"
-    return inside if inside.exists() else package.parent / "jobs.yaml"
-
-
-async def _demo(
-    settings: Config, load: Callable[[], Config], *, auto_scan: bool, page_port: int, gateway_port: int
-) -> None:
-    from wxbridge import app
-    from wxbridge.simulator import DEFAULT_TOKEN, Simulator
-
-    targets = app.all_targets(settings).values()
-    rooms = [name for target in targets if (name := getattr(target, "room", None))]
-    contacts = [name for target in targets if (name := getattr(target, "contact", None))]
-    stop = _stop_signals()
-
-    def tell(message: Any) -> None:
-        what = message.text or f"[{message.kind.value} {message.media.name if message.media else ''}]"
-        print(f"[WeChat] {wechat.world.conversation_name(message)}: {what}", flush=True)  # noqa: T201
-
-    wechat = Simulator(
-        token=DEFAULT_TOKEN, gateway_port=gateway_port, page_port=page_port,
-        rooms=rooms, contacts=contacts, auto_scan=auto_scan, on_message=tell,
-    )  # fmt: skip
-    try:
-        await wechat.start()
-    except OSError as error:
-        raise fail(f"the simulator cannot listen: {error}; choose other --page-port and --gateway-port") from None
-    async with AsyncExitStack() as stack:
-        stack.push_async_callback(wechat.stop)
-        if bridge := await _start(stack, settings, load, stop):
-            say(f"chat page      {wechat.url}/")
-            say(f"bridge         {bridge.url}/")
-            say("an alert       wxbridge alert test   (in another shell)")
-            if not auto_scan:
-                say("log in         open the chat page and confirm the scan there")
-            await stop.wait()
-
-
 def simulator(
     token: Annotated[str | None, typer.Option(help="That clients must show.")] = None,
     host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    gateway_port: Annotated[int, typer.Option(help="Of the gateway.")] = 8788,
-    page_port: Annotated[int, typer.Option(help="Of the chat page.")] = 8789,
+    gateway_port: Annotated[int, typer.Option(help="Of the gateway.", min=0, max=65535)] = 8788,
+    page_port: Annotated[int, typer.Option(help="Of the chat page.", min=0, max=65535)] = 8789,
     auto_scan: Annotated[bool, typer.Option("--auto-scan", help="Log in without anybody scanning.")] = False,  # noqa: FBT002
     room: Annotated[list[str] | None, typer.Option(help="A further room.")] = None,
     contact: Annotated[list[str] | None, typer.Option(help="A further contact.")] = None,
 ) -> None:
     """Run the WeChat that ships with wxbridge: a gateway, and a page to look at and to talk in."""
-    from wxbridge.simulator import DEFAULT_TOKEN, serve
+    from wxbridge.simulator import DEFAULT_TOKEN, PortTakenError, serve
 
     write_in_background()
 
     async def until_stopped() -> None:
-        stop = _stop_signals()
+        stop = stop_signals()
         serving = asyncio.create_task(
             serve(
                 token=token or DEFAULT_TOKEN, host=host, gateway_port=gateway_port, page_port=page_port,
@@ -239,8 +132,8 @@ def simulator(
 
     try:
         asyncio.run(until_stopped())
-    except OSError as error:
-        raise fail(f"cannot listen: {error}") from None
+    except PortTakenError as error:
+        raise fail(str(error)) from None
 
 
 def check(

@@ -54,6 +54,14 @@ class AlreadyRunning(WxbridgeError):
     """Another bridge holds this state directory."""
 
 
+class AddressTaken(WxbridgeError):
+    """The bridge cannot listen where it should. `what` says so; what to do depends on who asked."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what}; free the port, or set `server.listen` to another")
+        self.what = what
+
+
 class PictureError(WxbridgeError):
     """A picture could not be made. `retry` tells whether another attempt may succeed."""
 

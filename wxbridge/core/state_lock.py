@@ -45,7 +45,7 @@ class StateLock:
         except BlockingIOError:
             self._close(held)
             raise AlreadyRunning(
-                f"another bridge (process {_holder(self._path) or 'unknown'}) runs on {self._path}; "
+                f"another bridge (process {find_holder(self._path) or 'unknown'}) runs on {self._path}; "
                 "stop it, or give this one a `state_dir` of its own",
             ) from None
         except OSError:
@@ -93,11 +93,12 @@ def _lock(handle: int, *, optional: bool = False) -> None:
             raise BlockingIOError from None
 
 
-def _holder(state_dir: Path) -> str:
+def find_holder(state_dir: Path) -> int:
+    """Give the process that holds this state directory, or held it last; 0 where that is not known."""
     try:
-        return (state_dir / _LOCK_FILE).read_text().strip()
+        return int((state_dir / _LOCK_FILE).read_text())
     except (OSError, ValueError):
-        return ""
+        return 0
 
 
 def explain_state_error(state_dir: Path, error: OSError) -> StorageError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from wxbridge.simulator.simulator import DEFAULT_TOKEN, Simulator, serve
+from wxbridge.simulator.simulator import DEFAULT_TOKEN, PortTakenError, Simulator, serve
 from wxbridge.simulator.world import (
     LoginState,
     MessageKind,
@@ -18,6 +18,7 @@ __all__ = [
     "DEFAULT_TOKEN",
     "LoginState",
     "MessageKind",
+    "PortTakenError",
     "SimulatedContact",
     "SimulatedFile",
     "SimulatedMessage",

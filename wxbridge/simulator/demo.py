@@ -43,7 +43,15 @@ def routes(static: Path) -> list[web.AbstractRouteDef]:
         drawn = await asyncio.to_thread(draw_chart, request.match_info["path"])
         return web.Response(body=drawn, content_type="image/png")
 
-    return [web.get("/demo/dashboard", dashboard), web.get(r"/demo/{path:[\s\S]+}.png", chart)]
+    async def health(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"database": "ok", "version": "of the simulator"})
+
+    async def search(_: web.Request) -> web.StreamResponse:
+        return web.json_response([{"uid": "dashboard", "title": "业务巡检", "type": "dash-db", "url": "/dashboard"}])
+
+    # What `wxbridge doctor` asks a Grafana.
+    asked = [web.get("/demo/api/health", health), web.get("/demo/api/search", search)]
+    return [*asked, web.get("/demo/dashboard", dashboard), web.get(r"/demo/{path:[\s\S]+}.png", chart)]
 
 
 def parse_time(path: str) -> datetime | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Self, TypeVar
@@ -20,6 +21,14 @@ DEFAULT_ROOMS = ("技术讨论群", "运维值班")
 
 T = TypeVar("T")
 OnMessage = Callable[[SimulatedMessage], None]
+
+
+class PortTakenError(OSError):
+    """A port of the simulator cannot be had; says which option names another."""
+
+    def __init__(self, option: str, host: str, port: int, error: OSError) -> None:
+        why = os.strerror(error.errno) if error.errno else str(error)
+        super().__init__(f"cannot listen on {host}:{port}: {why}; free the port, or choose another with {option}")
 
 
 class Simulator:
@@ -70,18 +79,21 @@ class Simulator:
         """Open the gateway and the page.
 
         Raises:
-            OSError: a port is taken.
+            PortTakenError: a port cannot be had.
         """
-        await self.gateway.listen(self._host, self._gateway_port)
+        try:
+            await self.gateway.listen(self._host, self._gateway_port)
+        except OSError as error:
+            raise PortTakenError("--gateway-port", self._host, self._gateway_port, error) from error
         # Open event streams of pages must not hold up the end.
         runner = web.AppRunner(self._page.build_app(), access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
             await web.TCPSite(runner, self._host, self._page_port).start()
-        except OSError:
+        except OSError as error:
             await runner.cleanup()
             await self.gateway.kill()
-            raise
+            raise PortTakenError("--page-port", self._host, self._page_port, error) from error
         self._runner = runner
         self._page_port = runner.addresses[0][1]
 
@@ -105,6 +117,16 @@ class Simulator:
     def endpoint(self) -> str:
         """Give the gateway's `host:port`."""
         return self.gateway.endpoint
+
+    @property
+    def gateway_port(self) -> int:
+        """Give the gateway's port."""
+        return int(self.endpoint.rpartition(":")[2])
+
+    @property
+    def page_port(self) -> int:
+        """Give the page's port."""
+        return self._page_port
 
     @property
     def url(self) -> str:
@@ -316,7 +338,7 @@ async def serve(  # noqa: PLR0913 - all optional, all by name
     """Run a simulator until cancelled; `tell` is given the lines that say where it is.
 
     Raises:
-        OSError: a port is taken.
+        PortTakenError: a port cannot be had.
     """
     async with Simulator(
         token=token,

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from wxbridge.core.errors import WxbridgeError
+from wxbridge.core.errors import AddressTaken
 from wxbridge.web.connections import HttpServer, ServedApplication
 
 log = structlog.get_logger()
@@ -43,7 +43,7 @@ class HttpListener:
         """Take the address (all of them, for a name that has several); give the port, a free one for 0.
 
         Raises:
-            WxbridgeError: it cannot be had.
+            AddressTaken: it cannot be had.
         """
         try:
             found = dict.fromkeys(
@@ -64,10 +64,7 @@ class HttpListener:
         except OSError as error:
             self._release()
             shown = f"[{host}]" if ":" in host else host
-            raise WxbridgeError(
-                f"cannot listen on {shown}:{port}: {error.strerror or error}; "
-                "free the port, or set `server.listen` to another",
-            ) from error
+            raise AddressTaken(f"cannot listen on {shown}:{port}: {error.strerror or error}") from error
         self.port = port
         return port
 

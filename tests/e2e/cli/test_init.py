@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import stat
 import subprocess
 import sys
@@ -58,6 +59,9 @@ def test_the_key_is_read_out_of_the_robots_whole_address(tmp_path: Path) -> None
         (["--yes", "--channel", "wecom_robot"], "--key"),
         (["--yes", "--channel", "wecom_robot", "--key", "no key: #1"], "`?key=`"),
         (["--yes", "--channel", "ilink"], "--person"),
+        (["--yes", "--channel", "ilink", "--person", " "], "--person"),
+        (["--channel", "ilink", "--key", "0123-abcd", "--person", "张三"], "--key"),
+        (["--channel", "wechat", "--person", "张三"], "--person"),
     ],
 )
 def test_without_a_terminal_it_asks_nothing_and_says_what_is_missing(
@@ -67,3 +71,33 @@ def test_without_a_terminal_it_asks_nothing_and_says_what_is_missing(
     assert done.returncode == 2
     assert words in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_it_never_hangs_at_a_standard_input_that_says_nothing(tmp_path: Path, closed: bool) -> None:
+    """A pipe that stays open, as a container's or a CI's, and none at all."""
+    ours, theirs = os.pipe()
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "wxbridge", "init", "--channel", "wecom_robot"], cwd=tmp_path, stdin=ours,
+            capture_output=True, text=True, check=False, timeout=120,
+            preexec_fn=(lambda: os.close(0)) if closed else None,
+        )  # fmt: skip
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert (done.returncode, "--key" in done.stderr) == (2, True), done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_person_at_a_terminal_is_asked(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    with os.fdopen(master, "wb", 0) as keyboard:
+        keyboard.write("9\n1\n张三\n".encode())
+        done = subprocess.run(
+            [sys.executable, "-m", "wxbridge", "init"], cwd=tmp_path, stdin=slave, capture_output=True, text=True,
+            check=False, timeout=120, env=os.environ | {"PYTHONIOENCODING": "utf-8"},
+        )  # fmt: skip
+        os.close(slave)
+    assert done.returncode == 0, done.stderr
+    assert yaml.safe_load((tmp_path / "jobs.yaml").read_text(encoding="utf-8"))["ilink"]["people"] == ["张三"]

@@ -294,6 +294,6 @@ def test_a_chart_is_drawn_in_ascii_where_no_chinese_font_is_found(monkeypatch):
 
 async def test_a_taken_page_port_is_an_error_that_leaves_nothing_open(simulator):
     second = Simulator(page_port=int(simulator.url.rsplit(":", 1)[1]))
-    with pytest.raises(OSError, match="address already in use"):
+    with pytest.raises(OSError, match="Address already in use"):
         await second.start()
     assert not second.gateway.running
