@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -55,15 +55,33 @@ class Sender:
     """Of `master`, `admins` and `promql`, those this person has."""
 
 
+class QuotedWord(str):
+    """A word that stood in quotes: all of it, or what follows `quoted_from` letters, as in `city="a, b"`."""
+
+    __slots__ = ("quoted_from",)
+    quoted_from: int
+
+    def __new__(cls, text: str, quoted_from: int = 0) -> Self:
+        """Make one of the word without its quotes."""
+        word = super().__new__(cls, text)
+        word.quoted_from = quoted_from
+        return word
+
+
+def is_quoted(word: str) -> bool:
+    """Tell whether all of a word stood in quotes, and is nothing but a name or a value."""
+    return isinstance(word, QuotedWord) and not word.quoted_from
+
+
 @dataclass(frozen=True)
 class Command:
     """A command as somebody wrote it, with what it is carried out by."""
 
     sender: Sender
     text: str
-    """What stands behind the command's word, blanks at both ends taken off, as it was written."""
+    """What stands behind the command's word, in plain signs, blanks at both ends taken off."""
     words: tuple[str, ...]
-    """The same, cut at blanks; what stands in quotes is one word, without them."""
+    """The same, cut at blanks; what stands in quotes is one word, without them (`QuotedWord`)."""
     at: datetime
     """When it was written, in the bridge's time zone."""
     language: Language
@@ -88,6 +106,41 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Choices:
+    """What `1`, `2`, … stand for after a list that was shown."""
+
+    entries: tuple[str, ...]
+    """Each as it is written behind a command's word."""
+    command: str = ""
+    """The name of the command that a number alone asks for; empty for none."""
+    also: tuple[str, ...] = ()
+    """Further commands in which a number may stand for an entry."""
+
+
+class ChooseOne(CannotAnswer):
+    """Several things may be meant, and the text lists them."""
+
+    def __init__(self, text: str, choices: Choices) -> None:
+        super().__init__(text)
+        self.choices = choices
+
+
+def number_lines(lines: Iterable[str]) -> list[str]:
+    """Put `1. `, `2. `, … in front of the lines of a list; a single line stays as it is."""
+    listed = list(lines)
+    return [f"{number}. {line}" for number, line in enumerate(listed, 1)] if len(listed) > 1 else listed
+
+
+def quote_word(word: str) -> str:
+    """Write a word so that it is read as the same word again: in quotes where it stood in quotes or has blanks."""
+    start = word.quoted_from if isinstance(word, QuotedWord) else 0
+    if not isinstance(word, QuotedWord) and not re.search(r"[\s\"']", word) and word:
+        return str(word)
+    quoted = re.sub(r'(["\\])', r"\\\1", word[start:])
+    return f'{word[:start]}"{quoted}"'
+
+
+@dataclass(frozen=True)
 class Reply:
     """What is sent back. A `PictureSpec` is drawn by the dispatcher, who says "one moment" where that takes long."""
 
@@ -95,6 +148,8 @@ class Reply:
     then: Callable[[], None] | None = None
     """What begins once the reply is stored, so that nothing that comes of it is told before. May raise `WxbridgeError`,
     which is logged."""
+    choices: Choices | None = None
+    """What numbers stand for from now on in this chat; None leaves them as they are."""
 
 
 CommandFunction = Callable[[Command], Awaitable[Reply | str]]

@@ -5,10 +5,10 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from wxbridge.bot.command import Command, CommandKind
+from wxbridge.bot.command import Command, CommandKind, QuotedWord
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.normalise import fold, normalise
@@ -18,7 +18,10 @@ _ENDS = r"(?:\s+|$|[:,;、]\s*|[?!.。…~]+(?:\s+|$))"
 """What ends a command's word."""
 _CHINESE_PUNCTUATION = re.compile(r"(?<=[\u3400-\u9fff])[，！？；：（）]+(?=[\u3400-\u9fff])")
 """Signs within Chinese prose."""
-_OPENING = {'"': '"', "'": "'", "“": "”“", "‘": "’‘"}
+_DOUBLE, _SINGLE = "“”„‟〝〞″", "‘’‚‛′"
+"""The typographic quotes that keyboards and phones put in place of plain ones."""
+_OPENING = {'"': '"', "'": "'"} | dict.fromkeys(_DOUBLE, _DOUBLE) | dict.fromkeys(_SINGLE, _SINGLE)
+_PLAIN_QUOTES = str.maketrans(dict.fromkeys(_DOUBLE, '"') | dict.fromkeys(_SINGLE, "'"))
 _MIN_SIMILARITY = 0.7
 """How much alike a word must be to be suggested, from 0 to 1."""
 _MAX_SUGGESTIONS = 2
@@ -31,37 +34,84 @@ COMMANDS_ANYWHERE = ("whoami", "here")
 
 @dataclass(frozen=True)
 class CommandMatch:
-    """The command that a line means, and what stands behind its word."""
+    """The command that a line means, and what stands behind its word, in plain signs."""
 
     kind: CommandKind
     text: str
     words: tuple[str, ...]
 
 
+def write_plainly(text: str) -> str:
+    """Write typographic quotes, full-width letters and signs, and every blank as plain ones; the length stays.
+
+    What stands in quotes stays as it is, and so do the signs between Chinese words.
+    """
+    simple = _simplify(text)
+    pieces, at = [], 0
+    for start, end in _find_quotes(text, simple):
+        quoted = text[start : end + 1]
+        marks = (quoted[0].translate(_PLAIN_QUOTES), quoted[-1].translate(_PLAIN_QUOTES))
+        if marks[0] == marks[1] and marks[0] not in quoted[1:-1].replace(f"\\{marks[0]}", ""):
+            quoted = f"{marks[0]}{quoted[1:-1]}{marks[1]}"
+        pieces += ["".join(simple[at:start]).translate(_PLAIN_QUOTES), quoted]
+        at = end + 1
+    return "".join(pieces) + "".join(simple[at:]).translate(_PLAIN_QUOTES)
+
+
 def split_words(text: str) -> tuple[str, ...]:
     """Cut a text at blanks. What stands in quotes is one word, without them; a quote that never ends is a letter.
 
-    Outside quotes full-width letters, digits and signs become ASCII, but for the signs between Chinese words.
+    Outside quotes full-width letters, digits and signs become ASCII, but for the signs between Chinese words. A word
+    whose end stands in quotes is a `QuotedWord`.
     """
+    simple = _simplify(text)
+    words: list[str] = []
+    word: str | None = None
+    quoted_from: int | None = None
+    at = 0
+
+    def end_word() -> None:
+        if word is not None:
+            words.append(word if quoted_from is None else QuotedWord(word, quoted_from))
+
+    def add_plain(letters: str) -> None:
+        nonlocal word, quoted_from
+        for letter in letters.translate(_PLAIN_QUOTES):
+            if letter.isspace():
+                end_word()
+                word = None
+            else:
+                word = (word or "") + letter
+            quoted_from = None
+
+    for start, end in _find_quotes(text, simple):
+        add_plain("".join(simple[at:start]))
+        word = word or ""
+        quoted_from = len(word)
+        word += re.sub(r'\\(["\'\\])', r"\1", text[start + 1 : end])
+        at = end + 1
+    add_plain("".join(simple[at:]))
+    end_word()
+    return tuple(words)
+
+
+def _simplify(text: str) -> list[str]:
     simple = list(normalise(text))
     for kept in _CHINESE_PUNCTUATION.finditer(text):
         simple[kept.start() : kept.end()] = text[kept.start() : kept.end()]
-    words: list[str] = []
-    word: str | None = None
+    return simple
+
+
+def _find_quotes(text: str, simple: Sequence[str]) -> Iterator[tuple[int, int]]:
+    """Find where quotes begin and end, none within another."""
     never: set[str] = set()
     at = 0
     while at < len(text):
-        letter = simple[at]
-        if letter.isspace():
-            words += [] if word is None else [word]
-            word = None
-        elif (end := _find_end_of_quote(text, simple, at, never)) is not None:
-            word = (word or "") + re.sub(r'\\(["\'\\])', r"\1", text[at + 1 : end])
+        end = _find_end_of_quote(text, simple, at, never)
+        if end is not None:
+            yield at, end
             at = end
-        else:
-            word = (word or "") + letter
         at += 1
-    return (*words, word) if word is not None else tuple(words)
 
 
 def _find_end_of_quote(text: str, simple: Sequence[str], at: int, never: set[str]) -> int | None:
@@ -112,7 +162,7 @@ class CommandTable:
         if found is None:
             return None
         kind = self._by_word[fold(next(group for group in found.groups() if group is not None))]
-        rest = line[found.end() :].strip()
+        rest = write_plainly(line[found.end() :]).strip()
         return CommandMatch(kind, rest, split_words(rest))
 
     def suggest(self, line: str, roles: frozenset[str] | None = None, *, contained: bool) -> list[str]:

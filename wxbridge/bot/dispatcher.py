@@ -23,6 +23,7 @@ from wxbridge.bot import permissions, store
 from wxbridge.bot.command import Command, CommandKind, Permission, Sender, choose_language
 from wxbridge.bot.command_table import COMMANDS_ANYWHERE, CommandMatch, CommandTable, describe_unknown
 from wxbridge.bot.commands import list_command_kinds
+from wxbridge.bot.lately import LatelyTold, NoSuchChoice
 from wxbridge.bot.message_parser import AddressedLine, Addressing, find_addressed_lines
 from wxbridge.bot.permissions import SenderRoles
 from wxbridge.bot.rate_limit import LEFT_ALONE_SECONDS, LimitDecision, SenderLimits
@@ -59,6 +60,10 @@ class MessageLine:
     number: int
     addressed: AddressedLine
     match: CommandMatch | None
+    is_choice: bool = False
+    """Whether it is no command by itself, and a number of a list that was shown."""
+    is_repeated: bool = False
+    """Whether the same was asked so often that the picture just made answers it."""
 
     @property
     def text(self) -> str:
@@ -116,6 +121,7 @@ class CommandDispatcher:
         self._services = services
         self._clock = clock or SystemClock()
         self._limits = SenderLimits()
+        self._lately = LatelyTold()
         self._queues: dict[str, deque[PendingMessage]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._under_way: set[tuple[str, str]] = set()
@@ -178,12 +184,14 @@ class CommandDispatcher:
 
     def _find_lines(self, inbound: Inbound) -> list[MessageLine]:
         """Find the lines to reply to: commands, and of the others those that were meant to be one."""
-        found = [
-            MessageLine(number, line, self._table.match(line.text))
-            for number, line in enumerate(find_addressed_lines(inbound, self._settings.chat.prefix))
-        ]
+        chat, now = _chat_of(inbound), self._clock.monotonic()
+        found = []
+        for number, line in enumerate(find_addressed_lines(inbound, self._settings.chat.prefix)):
+            match = self._table.match(line.text)
+            is_choice = match is None and self._lately.is_choice(chat, line.text, now, self._table.match)
+            found.append(MessageLine(number, line, match, is_choice))
         # What is no command at all is told once, and behind a prefix only where it is nearly one: `/var/log`.
-        return [line for line in found if line.match] or [
+        return [line for line in found if line.match or line.is_choice] or [
             line for line in found[:1] if line.addressed.how is not Addressing.PREFIX or self._suggest(line)
         ]
 
@@ -223,8 +231,11 @@ class CommandDispatcher:
         kept: list[MessageLine] = []
         notes: list[str] = []
         for line in lines[:MAX_COMMANDS_PER_MESSAGE]:
-            is_command = line.match is not None
+            is_command = line.match is not None or line.is_choice
             decision = self._limits.decide(sender, chat, line.text, now, rate=rate, is_command=is_command)
+            if decision is LimitDecision.ANSWER_AGAIN:
+                kept.append(replace(line, is_repeated=True))
+                continue
             if decision is LimitDecision.ANSWER:
                 if is_command or self._limits.may_correct(sender, now, rate=rate):
                     kept.append(line)
@@ -380,11 +391,22 @@ class CommandDispatcher:
 
     async def _reply_to_line(self, line: MessageLine, context: ReplyContext) -> None:
         language = choose_language(line.text, self._settings.language)
-        began = self._clock.monotonic()
-        result = await self._run(line, context, language)
+        chat, began = _chat_of(context.inbound), self._clock.monotonic()
+        meant = self._lately.resolve(chat, line.text, line.match, began, self._table.match)
+        if isinstance(meant, NoSuchChoice):
+            text = say("bot.no_such_choice", language, number=meant.number, n=meant.length)
+            result = CommandResult.of_text(CommandOutcome.CANNOT, text)
+        else:
+            line = replace(line, match=meant)
+            result = await self._run(line, context, language)
         if result.bodies:
             await self._send(context, result.bodies, line.number, language)
         result.begin()
+        now = self._clock.monotonic()
+        if result.choices is not None:
+            self._lately.note_choices(chat, result.choices, now)
+        if line.match is not None and result.outcome is CommandOutcome.ANSWERED and not line.is_repeated:
+            self._lately.note_answer(chat, line.match, result.bodies, now)
         self._count(line, result.outcome)
         log.info(
             "command",
@@ -411,6 +433,10 @@ class CommandDispatcher:
             return CommandResult.of_text(CommandOutcome.CANNOT, text)
         if self._age(inbound) > MAX_MESSAGE_AGE_SECONDS:
             return CommandResult.of_text(CommandOutcome.LATE, say("bot.late", language, name=name))
+        if line.is_repeated and (
+            told := self._lately.find_answer(_chat_of(inbound), line.match, self._clock.monotonic())
+        ):
+            return CommandResult(CommandOutcome.ANSWERED, told)
         at = inbound.at.astimezone(self._settings.timezone)
         command = Command(sender, line.match.text, line.match.words, at, language, self._services, self._settings)
 

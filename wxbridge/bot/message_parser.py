@@ -22,6 +22,8 @@ _AFTER_MENTION = r"[\s,:，：、]"
 """What may follow a mention besides the end."""
 _WECHAT_MENTION = re.compile(rf"[@＠][^@＠{SEPARATOR}\n]{{1,64}}{SEPARATOR}\s*")
 """A mention of anybody, as WeChat writes it."""
+_MENTION_BEFORE = re.compile(r"[@＠][^@＠\s]{1,64}\s*(?=[@＠])")
+"""A mention of anybody, with another behind it."""
 _TYPED_MENTION = re.compile(r"[@＠][^@＠\s]{1,64}(?:\s+|$)")
 _TYPED_MENTION_LAST = re.compile(rf"(?:^|\s)[@＠][^@＠\s]{{1,64}}[\s{SEPARATOR}]*$")
 _NAMED_PICTURE = re.compile(r"\[[^\[\]\n]{1,40}\]")
@@ -101,7 +103,10 @@ def _unmentioned(rows: list[str], called: tuple[str, ...]) -> list[str]:
 
 def _below_mention(rows: list[str], inbound: Inbound) -> list[str]:
     """The lines that a mention makes the bot's: from its line on, without it; none where it stands within talk."""
-    says_own = any(_own(inbound.called).search(row) for row in rows) if inbound.called else False
+    own = _own(inbound.called) if inbound.called else None
+    says_own = (
+        own is not None and any(found["end"] is not None for row in rows for found in own.finditer(row))
+    ) or any(_without_own(row, inbound.called)[1] for row in rows if own)
     for number, row in enumerate(rows):
         rest, found = _without_own(row, inbound.called) if says_own else _without_any(row, inbound.called)
         if not found:
@@ -116,15 +121,21 @@ def _below_mention(rows: list[str], inbound: Inbound) -> list[str]:
 
 def _own(called: tuple[str, ...]) -> re.Pattern[str]:
     names = "|".join(re.escape(name) for name in sorted(called, key=len, reverse=True))
-    return re.compile(rf"[@＠](?:{names})(?:{_AFTER_MENTION}+|$)", re.IGNORECASE)
+    return re.compile(rf"[@＠](?:{names})(?P<end>{_AFTER_MENTION}+|$)?", re.IGNORECASE)
 
 
 def _without_own(row: str, called: tuple[str, ...]) -> tuple[str, bool]:
-    """A line without the bot's mention at its beginning (behind those of others) or end; whether there was one."""
+    """A line without the bot's mention at its beginning (behind those of others) or end; whether there was one.
+
+    People do not type a blank behind a mention.
+    """
     own, at, found = _own(called), 0, False
-    while step := own.match(row, at) or _WECHAT_MENTION.match(row, at):
-        found = found or bool(own.match(row, at))
+    while step := own.match(row, at) or _WECHAT_MENTION.match(row, at) or _MENTION_BEFORE.match(row, at):
         at = step.end()
+        if step.re is own:
+            found = True
+            if step["end"] is None:
+                break
     rest = row[at:] if found else row
     for last in own.finditer(rest):
         if last.end() == len(rest) and not re.search(r"[A-Za-z0-9._+-]$", rest[: last.start()]):

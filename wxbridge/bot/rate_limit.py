@@ -1,8 +1,8 @@
 """How much one person is answered, and when it looks as if two bots talked to each other. Pure: the time is handed in.
 
 Four things keep two bots from talking for ever: the channels leave out our own messages; nobody is answered more than
-`chat.rate`; of lines that are no command only a few are answered; and who writes the same thing over and over, or what
-our own answers begin with, is left alone for a while.
+`chat.rate`; of lines that are no command only a few are answered; and who writes over and over what is no command, or
+what our own answers begin with, is left alone for a while. Who waits for a picture writes a command many times.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from wxbridge.core.sliding_window import Rate, SlidingWindow
 MAX_UNKNOWN = Rate(3, 60.0)
 """Lines of one person that are no command and are answered."""
 MAX_SAME = Rate(5, 60.0)
-"""How often somebody may write the same; a person who waits for something asks three times."""
+"""How often somebody may write the same. Of a command the picture just made answers what is more."""
 MAX_ECHOES = Rate(1, 60.0)
 """How often somebody may write what our own answers begin with: once is a copy, twice an echo."""
 LEFT_ALONE_SECONDS = 600.0
@@ -37,6 +37,8 @@ class LimitDecision(StrEnum):
     """Whether to answer. The first of a kind is told, the rest is left in silence."""
 
     ANSWER = "answer"
+    ANSWER_AGAIN = "answer_again"
+    """With what was just answered to the same command."""
     TELL_LIMITED = "tell_limited"
     TELL_LEFT_ALONE = "tell_left_alone"
     SILENT = "silent"
@@ -80,6 +82,8 @@ class SenderLimits:
         known.lines.append((now, text))
         is_echo = not is_command and self._is_echo(chat, text)
         is_same = sum(each == text for _, each in known.lines) > MAX_SAME.count
+        if is_same and is_command:
+            return LimitDecision.ANSWER_AGAIN
         if is_same or (is_echo and not known.echoes.left(now)):
             known.left_alone_until = now + LEFT_ALONE_SECONDS
             known.lines.clear()

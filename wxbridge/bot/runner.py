@@ -10,7 +10,7 @@ from enum import StrEnum
 import structlog
 
 from wxbridge.alerts import render
-from wxbridge.bot.command import Command, CommandKind, Reply
+from wxbridge.bot.command import Choices, ChooseOne, Command, CommandKind, Reply
 from wxbridge.core.errors import CannotAnswer, PictureError, WxbridgeError
 from wxbridge.core.model import Body, Picture, PictureSpec, Text
 from wxbridge.core.text.error_words import tell_error
@@ -48,11 +48,12 @@ class CommandResult:
     outcome: CommandOutcome
     bodies: Sequence[Body] = ()
     then: Callable[[], None] | None = None
+    choices: Choices | None = None
 
     @classmethod
-    def of_text(cls, outcome: CommandOutcome, text: str) -> CommandResult:
+    def of_text(cls, outcome: CommandOutcome, text: str, choices: Choices | None = None) -> CommandResult:
         """Make a result of one text."""
-        return cls(outcome, [Text(text)])
+        return cls(outcome, [Text(text)], choices=choices)
 
     def begin(self) -> None:
         """Begin what the command left for when its reply is stored."""
@@ -96,6 +97,8 @@ async def _run(kind: CommandKind, command: Command) -> CommandResult:
         if isinstance(reply, str):
             reply = Reply((Text(reply),))
         bodies = await asyncio.gather(*(_draw(body, command) for body in reply.bodies))
+    except ChooseOne as error:
+        return CommandResult.of_text(CommandOutcome.CANNOT, str(error), error.choices)
     except CannotAnswer as error:
         return CommandResult.of_text(CommandOutcome.CANNOT, str(error))
     except WxbridgeError as error:
@@ -106,7 +109,9 @@ async def _run(kind: CommandKind, command: Command) -> CommandResult:
     except Exception:
         log.exception("command failed", command=kind.name, text=command.text[:MAX_LOGGED_CHARS])
         return CommandResult.of_text(CommandOutcome.FAILED, command.say("bot.failed"))
-    return CommandResult(CommandOutcome.ANSWERED, bodies or [Text(command.say("bot.nothing"))], reply.then)
+    return CommandResult(
+        CommandOutcome.ANSWERED, bodies or [Text(command.say("bot.nothing"))], reply.then, reply.choices
+    )
 
 
 async def _draw(body: Text | Picture | PictureSpec, command: Command) -> Body:

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.integration.bot.bot_harness import Gate, kind, kinds
-from wxbridge.bot.command_table import CommandTable, split_words
+from wxbridge.bot.command import QuotedWord, quote_word
+from wxbridge.bot.command_table import CommandTable, split_words, write_plainly
 
 TABLE = CommandTable(kinds(Gate()), prefix="/")
 
@@ -32,7 +33,8 @@ TABLE = CommandTable(kinds(Gate()), prefix="/")
         ("帮助！", "help", "", ()),
         ("who am I", "whoami", "", ()),
         ('graph "two words" x', "graph", '"two words" x', ("two words", "x")),
-        ("graph from＝－６ｈ", "graph", "from＝－６ｈ", ("from=-6h",)),
+        ("graph from＝－６ｈ", "graph", "from=-6h", ("from=-6h",)),
+        ("graph kafka\u00a0“a b”", "graph", 'kafka "a b"', ("kafka", "a b")),
     ],
 )
 def test_the_longest_word_says_which_command_it_is(line, name, text, words):
@@ -65,6 +67,60 @@ def test_what_only_looks_like_a_word_is_none(line):
 )
 def test_how_arguments_are_cut(text, words):
     assert split_words(text) == words
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("up{job=“lab”} 5m", 'up{job="lab"} 5m'),
+        ("sum（rate（requests_total[1m]））\u00a05m", "sum(rate(requests_total[1m])) 5m"),
+        ("sum by（job）（up｛job＝‘lab’，env！＝“生产，一”｝）", "sum by(job)(up{job='lab',env!=\"生产，一\"})"),
+        ("alertname=‘Disk Full’ 1h", "alertname='Disk Full' 1h"),
+        ("alertname=„Disk Full“ 1h", 'alertname="Disk Full" 1h'),
+        ("team=db 2h 升级中，请勿打扰（谢谢）", "team=db 2h 升级中，请勿打扰（谢谢)"),
+        ('a=“say "hi"”', 'a=“say "hi"”'),
+        ("don’t", "don't"),
+        ('"９：３０ “x”"', '"９：３０ “x”"'),
+        ("cpu ＞ 90 ％ ［5m］", "cpu > 90 % [5m]"),
+    ],
+)
+def test_signs_of_phones_and_chinese_keyboards_count_as_plain_ones(text, plain):
+    assert write_plainly(text) == plain
+
+
+@given(st.text(max_size=60) | st.text("\"'“”‘’„＂ =\\ab，：图（）", max_size=20))
+def test_what_is_written_plainly_keeps_its_length(text):
+    assert len(write_plainly(text)) == len(text)
+
+
+LETTERS = st.text("ab1图，：＝（", max_size=6)
+QUOTES = st.sampled_from(["“{}”", "‘{}’", "„{}“", '"{}"', "＂{}＂", "a=“{}”"])
+
+
+@given(st.lists(st.builds(str.format, QUOTES, LETTERS) | LETTERS, max_size=5).map("\u00a0".join))
+def test_what_is_written_plainly_stays_so_and_is_cut_as_before(text):
+    plain = write_plainly(text)
+    assert write_plainly(plain) == plain
+    assert split_words(plain) == split_words(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "quoted"),
+    [
+        ('"a b" c', [0, None]),
+        ('city="北京, 朝阳" x', [5, None]),
+        ('a"b"c', [None]),
+        ('"a"b "" c', [None, 0, None]),
+    ],
+)
+def test_words_know_what_of_them_stood_in_quotes(text, quoted):
+    assert [getattr(word, "quoted_from", None) for word in split_words(text)] == quoted
+
+
+@given(st.lists(st.text(max_size=10).filter(lambda word: "\\" not in word), max_size=5))
+def test_words_that_are_written_again_are_read_as_the_same(words):
+    written = " ".join(quote_word(word if word.isalnum() else QuotedWord(word)) for word in words)
+    assert [str(word) for word in split_words(written)] == words
 
 
 class Counted(str):

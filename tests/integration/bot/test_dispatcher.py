@@ -411,14 +411,42 @@ async def test_the_rate_can_be_set(make_talk):
     assert await talk.say("/echo c") == []
 
 
-async def test_whoever_repeats_the_same_is_left_alone_for_a_while(talk):
+async def test_whoever_repeats_the_same_that_is_no_command_is_left_alone_for_a_while(talk):
     replies = []
     for _ in range(8):
-        replies += await talk.say("/echo a")
-    assert replies == ["ops: a"] * 5 + ["The same again and again: I do not answer 张三 for 10 min."]
+        replies += await talk.say(f"@{BOT} chatter")
+    assert len(replies) == 4
+    assert replies[-1] == "The same again and again: I do not answer 张三 for 10 min."
     assert await talk.say("/echo b") == []
     talk.clock.time += LEFT_ALONE_SECONDS
     assert await talk.say("/echo a") == ["ops: a"]
+
+
+async def test_the_same_command_again_and_again_is_answered_with_the_picture_just_made(talk):
+    replies = []
+    for _ in range(9):
+        replies += await talk.say("/graph kafka")
+    assert replies == ["here it is", "[picture]"] * 9
+    assert len(talk.drawn) == 5
+    assert len({row.picture_file for row in await talk.rows() if row.kind == "picture"}) == 5
+    assert await talk.say("/echo b") == ["ops: b"]
+    talk.clock.time += 61
+    await talk.say("/graph kafka")
+    assert len(talk.drawn) == 6
+
+
+async def test_a_command_without_pictures_is_carried_out_however_often_it_is_written(talk):
+    replies = []
+    for _ in range(8):
+        replies += await talk.say("/echo a")
+    assert replies == ["ops: a"] * 8
+
+
+async def test_a_picture_that_failed_is_tried_again_however_often(talk):
+    talk.draw_error = PictureError("Grafana is down")
+    for _ in range(8):
+        assert (await talk.say("/graph kafka"))[0] == "here it is"
+    assert len(talk.drawn) == 8
 
 
 async def test_what_is_no_command_is_told_three_times_a_minute(talk):

@@ -123,6 +123,15 @@ def test_the_prefix_may_be_a_word_or_none(prefix, text, lines):
         ("status", (), ["status"]),
         ("silence x 2h @李四", (), ["silence x 2h @李四"]),
         ("mail me@example.com", (), ["mail me@example.com"]),
+        # people do not type a blank behind a mention
+        (f"@{BOT}status", (BOT,), ["status"]),
+        (f"@{BOT}状态", (BOT,), ["状态"]),
+        (f"＠{BOT}/status", (BOT,), ["status"]),
+        (f"@Alice@{BOT}status", (BOT,), ["status"]),
+        (f"@Alice @{BOT}status", (BOT,), ["status"]),
+        (f"@Alice{SEPARATOR}@{BOT}graph kafka\nalerts", (BOT,), ["graph kafka", "alerts"]),
+        (f"graph kafka\n@{BOT}alerts", (BOT,), ["alerts"]),
+        (f"问问@{BOT}吧", (BOT,), []),
         # a name of several words, in other letters
         (f"@ops bot{SEPARATOR}status", ("Ops Bot", "Ops"), ["status"]),
         (f"@Ops Bot{SEPARATOR}status", ("Ops", "Ops Bot"), ["status"]),

@@ -21,7 +21,7 @@ from wxbridge.alerts.firing import (
 )
 from wxbridge.alerts.kept_silences import KeptSilence, SilenceMade, SilenceRequest
 from wxbridge.alerts.severity import EMOJI
-from wxbridge.bot.command import Command
+from wxbridge.bot.command import Choices, ChooseOne, Command, Reply, number_lines
 from wxbridge.bot.commands.alert_arguments import (
     MAX_COMMENT_CHARS,
     AlertQuery,
@@ -31,7 +31,7 @@ from wxbridge.bot.commands.alert_arguments import (
 )
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.matchers import Matcher
-from wxbridge.core.model import AlertGroup
+from wxbridge.core.model import AlertGroup, Text
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
@@ -51,11 +51,12 @@ MAX_SHOWN_COMMENT_CHARS = 80
 # ---------------------------------------------------------------- alerts
 
 
-async def list_alerts(command: Command) -> str:
+async def list_alerts(command: Command) -> Reply:
     """Say what fires now; of a single one all there is to tell."""
     query = parse_query(command.text, command.language)
     overview = await command.services.alerts.overview()
     found = [each for each in overview.alerts if query.matches(each)]
+    choices: Choices | None = None
     if query and len(found) == 1:
         lines = [_describe_whole(found[0], overview, command)]
     elif found:
@@ -63,12 +64,18 @@ async def list_alerts(command: Command) -> str:
         head = write_counts([each.alert for each in found], command.language)
         head += command.say("bot.alerts.quiet", n=quiet) if quiet else ""
         lines = [head, *_list_some(found, overview, command, MAX_ALERTS, "bot.alerts.more")]
+        choices = _choose_from(found[:MAX_ALERTS], "alerts")
     elif overview.alerts:
         lines = [command.say("bot.alerts.none_fulfils", n=len(overview.alerts), query=shorten(str(query)))]
     else:
         # Who did not answer may know of something.
         lines = [] if overview.missing else [command.say("bot.alerts.nothing_fires")]
-    return "\n".join([*lines, *missing_lines(overview.missing, command.language)])
+    text = "\n".join([*lines, *missing_lines(overview.missing, command.language)])
+    return Reply((Text(text),), choices=choices)
+
+
+def _choose_from(found: Sequence[FiringAlert], command: str) -> Choices:
+    return Choices(tuple(each.key for each in found), command, ("alerts", "silence", "ack"))
 
 
 def missing_lines(missing: Mapping[str, str], language: Language) -> Iterable[str]:
@@ -94,7 +101,7 @@ def _list_some(
     found: Sequence[FiringAlert], overview: FiringOverview, command: Command, limit: int, more: str
 ) -> list[str]:
     ids = short_ids(overview.alerts)
-    lines = [_describe_alert(each, ids[each.key], command) for each in found[:limit]]
+    lines = number_lines(_describe_alert(each, ids[each.key], command) for each in found[:limit])
     return [*lines, command.say(more, n=len(found) - limit)] if len(found) > limit else lines
 
 
@@ -142,7 +149,8 @@ def _choose_alert(
     """Give the only alert. Raises `CannotAnswer`, with the list, where there are several."""
     if len(found) > 1:
         lines = _list_some(found, overview, command, MAX_CHOICES, "bot.alerts.more_silences")
-        raise command.refuse(key, lines="\n".join(lines), **fields)
+        text = command.say(key, lines="\n".join(lines), **fields)
+        raise ChooseOne(text, _choose_from(found[:MAX_CHOICES], "ack" if key == "bot.alerts.choose_alert" else ""))
     return found[0]
 
 
@@ -201,18 +209,23 @@ def _choose_matchers(query: AlertQuery, overview: FiringOverview, command: Comma
 # ---------------------------------------------------------------- silences, unsilence
 
 
-async def list_silences(command: Command) -> str:
+async def list_silences(command: Command) -> Reply | str:
     """List the silences that are not over."""
     overview = await command.services.alerts.list_silences()
     missing = list(missing_lines(overview.missing, command.language))
     if not overview.silences:
         return "\n".join(missing or [command.say("bot.alerts.no_silences")])
-    return "\n".join([_describe_silences(overview.silences, command), *missing])
+    text = "\n".join([_describe_silences(overview.silences, command), *missing])
+    return Reply((Text(text),), choices=_choose_silence(overview.silences[:MAX_SILENCES]))
+
+
+def _choose_silence(kept: Sequence[KeptSilence], command: str = "") -> Choices:
+    return Choices(tuple(each.ids[0] for each in kept), command, ("unsilence",))
 
 
 def _describe_silences(kept: Sequence[KeptSilence], command: Command, limit: int = MAX_SILENCES) -> str:
     length = _find_length([one for each in kept for one in each.ids], MIN_SILENCE_ID_CHARS, 36)
-    lines = [f"🔕 {_describe_silence(each, length, command)}" for each in kept[:limit]]
+    lines = number_lines(f"🔕 {_describe_silence(each, length, command)}" for each in kept[:limit])
     if len(kept) > limit:
         lines.append(command.say("bot.alerts.more_silences", n=len(kept) - limit))
     return "\n".join(lines)
@@ -244,14 +257,16 @@ async def unsilence(command: Command) -> str:
         if not overview.silences:
             return "\n".join(missing or [command.say("bot.alerts.no_silences")])
         lines = _describe_silences(overview.silences, command, MAX_CHOICES)
-        raise command.refuse("bot.alerts.which_silence", lines=lines)
+        choices = _choose_silence(overview.silences[:MAX_CHOICES], "unsilence")
+        raise ChooseOne(command.say("bot.alerts.which_silence", lines=lines), choices)
     found = [each for each in overview.silences if any(one.lower().startswith(word) for one in each.ids)]
     found = [each for each in found if any(one.lower() == word for one in each.ids)] or found
     if not found:
         raise CannotAnswer("\n".join([command.say("bot.alerts.no_silence", id=shorten(word)), *missing]))
     if len(found) > 1:
         lines = _describe_silences(found, command, MAX_CHOICES)
-        raise command.refuse("bot.alerts.several_silences", id=shorten(word), lines=lines)
+        choices = _choose_silence(found[:MAX_CHOICES], "unsilence")
+        raise ChooseOne(command.say("bot.alerts.several_silences", id=shorten(word), lines=lines), choices)
     if not await command.services.alerts.unsilence(found[0]):
         return command.say("bot.alerts.over_meanwhile", id=found[0].ids[0][:MIN_SILENCE_ID_CHARS])
     return command.say("bot.alerts.unsilenced", matchers=", ".join(found[0].matchers))

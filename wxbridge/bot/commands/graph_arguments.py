@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import takewhile
 from typing import Any
 
+from wxbridge.bot.command import QuotedWord, is_quoted
 from wxbridge.config.graphs import MAX_SIDE, MIN_SIDE, PictureSize, parse_size, parse_timezone
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.text import time_range
@@ -42,14 +43,20 @@ class GraphArguments:
     end: str | None = None
     range: str | None = None
     """In words, in place of `start` and `end`."""
+    range_words: tuple[str, ...] = ()
+    """The words that were taken for the range; they may be the end of a title instead."""
     variables: tuple[tuple[str, str], ...] = ()
+    doubtful: Mapping[str, CannotAnswer] = field(default_factory=dict)
+    """Of `variables`, those that are named like an option and have a value that it cannot have: what is wrong then."""
+    options: tuple[str, ...] = ()
+    """All that is no name, panel or range, as it was written."""
     size: PictureSize | None = None
     theme: str | None = None
     timezone: str | None = None
 
 
 def parse_graph_arguments(words: Sequence[str], now: datetime, language: Language) -> GraphArguments:
-    """Sort the words behind `graph`. The first is never an option, unless it is `name=value`.
+    """Sort the words behind `graph`. The first is never an option, unless it is `name=value`; one in quotes never is.
 
     Raises:
         CannotAnswer: an option's value cannot be (a size, a theme, a time zone), or it has none.
@@ -57,40 +64,55 @@ def parse_graph_arguments(words: Sequence[str], now: datetime, language: Languag
     left: list[str] = []
     variables: list[tuple[str, str]] = []
     options: dict[str, Any] = {}
+    doubtful: dict[str, CannotAnswer] = {}
+    taken: list[str] = []
     named = ""
     """The end of time (`from`, `to`) that has just been named: its clock may be a word of its own."""
     for word in takewhile(lambda word: word != COMMENT, filter(str.strip, words)):
         before, named = named, ""
+        if is_quoted(word):
+            left.append(word)
+            continue
+        taken.append(word)
         if option := _OPTION.fullmatch(word):
-            name, value = _OPTIONS.get(option["name"].lower()), option["value"].strip()
+            name, value = _OPTIONS.get(option["name"].lower()), _value_of(word, option)
             if name is None:
                 variables.append((option["name"].removeprefix("var-"), value))
                 continue
-            if not value:
-                raise CannotAnswer(say("bot.graphs.no_value", language, word=word))
-            options[name] = _parse_option(name, value, language)
-            named = name if name in ("from", "to") else ""
+            try:
+                options[name] = _parse_option(name, word, value, language)
+                named = name if name in ("from", "to") else ""
+            except _NoSuchValue as error:
+                doubtful[option["name"]] = error
+                variables.append((option["name"], value))
         elif before and _CLOCK.fullmatch(word) and time_range.is_range(f"from={options[before]} {word}", now):
             options[before] += f" {word}"
         elif (look := _parse_look(word)) and left:
             options |= look
         else:
-            left.append(word)
-    if left and "panel" in options:
-        left.append(options["panel"])
-    text, span = " ".join(left), None
-    if not options.keys() & {"from", "to"}:
-        text, span = _split_off_range(text, now)
+            left += taken.pop().split()
+    left += [options["panel"]] if left and "panel" in options else []
+    has_ends = bool(options.keys() & {"from", "to"})
+    left, span, range_words = (left, None, ()) if has_ends else _split_off_range(left, now)
     return GraphArguments(
-        tuple(text.split()),
+        tuple(left),
         options.get("from"),
         options.get("to"),
         span,
+        range_words,
         tuple(variables),
+        doubtful,
+        tuple(taken),
         _choose_size(options),
         options.get("theme"),
         options.get("tz"),
     )
+
+
+def _value_of(word: str, option: re.Match[str]) -> str:
+    """Give an option's value; one in quotes stays known as that, so that it is not cut at commas."""
+    quoted = isinstance(word, QuotedWord) and word.quoted_from == option.start("value")
+    return QuotedWord(option["value"]) if quoted else option["value"].strip()
 
 
 def _parse_look(word: str) -> dict[str, Any]:
@@ -129,7 +151,13 @@ _PARSERS: Mapping[str, tuple[Callable[[str], Any], str]] = {
 """How the values of options are read, and examples of them."""
 
 
-def _parse_option(name: str, value: str, language: Language) -> Any:
+class _NoSuchValue(CannotAnswer):
+    """An option cannot have a value: a dashboard's variable of its name may."""
+
+
+def _parse_option(name: str, word: str, value: str, language: Language) -> Any:
+    if not value:
+        raise CannotAnswer(say("bot.graphs.no_value", language, word=word))
     if name not in _PARSERS:
         return value
     parse, example = _PARSERS[name]
@@ -137,7 +165,7 @@ def _parse_option(name: str, value: str, language: Language) -> Any:
         return parse(value)
     except (KeyError, ValueError):
         example = example or say("bot.graphs.write_theme", language)
-        raise CannotAnswer(say("bot.graphs.write_like", language, example=example)) from None
+        raise _NoSuchValue(say("bot.graphs.write_like", language, example=example)) from None
 
 
 def _choose_size(options: Mapping[str, Any]) -> PictureSize | None:
@@ -148,11 +176,17 @@ def _choose_size(options: Mapping[str, Any]) -> PictureSize | None:
     return PictureSize(options.get("width", usual.width), options.get("height", usual.height))
 
 
-def _split_off_range(text: str, now: datetime) -> tuple[str, str | None]:
-    for rest, tail in time_range.split_off_ranges(text, now):
-        return rest, tail
-    head, _, tail = text.rpartition(" ")
-    glued = _GLUED_RANGE.fullmatch(tail)
+def _split_off_range(words: list[str], now: datetime) -> tuple[list[str], str | None, tuple[str, ...]]:
+    """Take a range off the end of words, which never is all of them: the rest, the range, and the words of it."""
+    place = next((count for count in range(len(words), 0, -1) if is_quoted(words[count - 1])), 0)
+    head, tail = words[:place], words[place:]
+    text = " ".join(tail)
+    if head and tail and time_range.is_range(text, now):
+        return head, text, tuple(tail)
+    for rest, found in time_range.split_off_ranges(text, now):
+        count = len(rest.split())
+        return [*head, *tail[:count]], found, tuple(tail[count:])
+    glued = _GLUED_RANGE.fullmatch(tail[-1]) if tail else None
     if glued and time_range.is_range(glued["range"], now):
-        return f"{head} {glued['name']}".strip(), glued["range"]
-    return text, None
+        return [*head, *tail[:-1], glued["name"]], glued["range"], ()
+    return words, None, ()

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+from wxbridge.bot.command import is_quoted
 from wxbridge.core.text.normalise import fold
 from wxbridge.monitors.dashboards import ALL_VALUES, Dashboard, DashboardHit, DashboardVariable, PanelInfo
 
@@ -74,12 +75,30 @@ def find_panels(dashboard: Dashboard, words: Sequence[str], values: Mapping[str,
         NoSuchPanel: a word names none.
     """
     titles = {each.id: fold(dashboard.fill_title(each.title, values)) for each in dashboard.panels}
-    whole = fold(" ".join(words))
-    found = [each for each in dashboard.panels if titles[each.id] == whole]
+    found = find_titled(dashboard, words, values)
     if not found:
-        for item in _BETWEEN_PANELS.split(" ".join(words)):
-            found += _find_named(dashboard.panels, titles, item.split())
+        for item in _cut_items(words):
+            found += _find_named(dashboard.panels, titles, item)
     return list(dict.fromkeys(found))
+
+
+def find_titled(dashboard: Dashboard, words: Sequence[str], values: Mapping[str, str]) -> list[PanelInfo]:
+    """Find the panels whose whole title some words are; `values` are those of the variables in titles."""
+    whole = fold(" ".join(words))
+    return [each for each in dashboard.panels if fold(dashboard.fill_title(each.title, values)) == whole]
+
+
+def _cut_items(words: Sequence[str]) -> list[list[str]]:
+    """Cut words at what stands between panels; what stands in quotes is an item of its own."""
+    items: list[list[str]] = [[]]
+    for word in words:
+        if is_quoted(word):
+            items += [[word], []]
+            continue
+        first, *more = _BETWEEN_PANELS.split(word)
+        items[-1] += first.split()
+        items += [piece.split() for piece in more]
+    return [item for item in items if item]
 
 
 def _find_named(panels: Sequence[PanelInfo], titles: Mapping[int, str], words: Sequence[str]) -> Iterator[PanelInfo]:
@@ -129,13 +148,33 @@ def read_variables(dashboard: Dashboard, given: Iterable[tuple[str, str]]) -> di
         variable = dashboard.find_variable(name)
         if variable is None:
             raise NoSuchVariable(name)
-        pieces = [each.strip() for each in re.split(r"[,，]", text)] if variable.is_multi else [text]
-        new = tuple(_find_value(variable, each) for each in pieces if each or len(pieces) == 1)
+        new = tuple(_find_value(variable, each) for each in _cut_values(variable, text))
         values[variable.name] = values.get(variable.name, ()) + new if variable.is_multi else new
     return values
+
+
+def _cut_values(variable: DashboardVariable, text: str) -> list[str]:
+    """Cut several values at their commas; what stands in quotes is one, and so is what the dashboard lists as one."""
+    if not variable.is_multi or is_quoted(text):
+        return [text]
+    pieces = [each.strip() for each in re.split(r"[,，]", text)]
+    listed = {_fold_value(name) for pair in variable.values for name in pair}
+    found: list[str] = []
+    while pieces:
+        counts = range(len(pieces), 1, -1)
+        count = next((each for each in counts if _fold_value(",".join(pieces[:each])) in listed), 1)
+        found.append(", ".join(pieces[:count]))
+        del pieces[:count]
+    return [each for each in found if each] or [""]
+
+
+def _fold_value(text: str) -> str:
+    """Return what values are compared by: without regard to the kind of commas, and to blanks beside them."""
+    return re.sub(r"\s*,\s*", ",", fold(text))
 
 
 def _find_value(variable: DashboardVariable, text: str) -> str:
     if variable.has_all and text.casefold() in ("all", "全部", ALL_VALUES):
         return ALL_VALUES
-    return next((value for shown, value in variable.values if fold(shown) == fold(text)), text)
+    wanted = _fold_value(text)
+    return next((value for shown, value in variable.values if _fold_value(shown) == wanted), str(text))

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlencode
 from zoneinfo import ZoneInfo
 
-from wxbridge.bot.command import Command, Reply
+from wxbridge.bot.command import Choices, ChooseOne, Command, Reply, quote_word
 from wxbridge.bot.commands.graph_arguments import GraphArguments
 from wxbridge.bot.commands.graph_names import (
     WHOLE_DASHBOARD,
@@ -48,6 +48,13 @@ class GraphCandidate:
     settings: GraphSettings | None = None
     is_guessed: bool = False
     """Whether the name is a part of the title only."""
+    asked_for: str = ""
+    """What it can be asked for by, where that is not its name."""
+
+    @property
+    def called(self) -> str:
+        """Give what it can be asked for by, for hints that are sent as they stand."""
+        return self.asked_for or self.name
 
 
 @dataclass(frozen=True)
@@ -100,6 +107,16 @@ class GraphView:
         query += [("from", start), ("to", end), *address.variables]
         query += address.more if panel is None else [("viewPanel", panel)]
         return f"/d/{address.uid}/{quote(address.slug or '_', safe='-%')}?{urlencode(query)}"
+
+
+def write_entry(name: str, panels: Sequence[str], arguments: GraphArguments) -> str:
+    """Write what is chosen from a list as it stands behind `graph`, with all else that was asked for."""
+    return " ".join(map(quote_word, (name, *panels, *arguments.options, *arguments.range_words)))
+
+
+def choose_panels(candidate: GraphCandidate, panels: Sequence[PanelInfo], arguments: GraphArguments) -> Choices:
+    """Give what the numbers of a list of panels stand for: their ids, as a title may be a number too."""
+    return Choices(tuple(write_entry(candidate.called, [f"#{each.id}"], arguments) for each in panels), "graph")
 
 
 def make_page_request(url: str, size: PictureSize | None, *, only_grafana: bool = False, **look: Any) -> PageRequest:
@@ -225,11 +242,15 @@ class GraphChoice:
         if self.candidate.settings is not None:
             own = self.candidate.settings.vars.items()
             variables |= {f"var-{name.removeprefix('var-')}": values for name, values in own}
+        if self.model is None and self.arguments.doubtful:
+            raise next(iter(self.arguments.doubtful.values()))
         typed: Mapping[str, tuple[str, ...]] = {name: (value,) for name, value in self.arguments.variables}
         if self.model is not None:
             try:
                 typed = read_variables(self.model, self.arguments.variables)
             except NoSuchVariable as error:
+                if doubt := self.arguments.doubtful.get(str(error)):
+                    raise doubt from None
                 raise self._refuse_variable(str(error), self.model) from None
         variables |= {f"var-{name}": values for name, values in typed.items()}
         return tuple((name, value) for name, values in variables.items() for value in values)
@@ -285,7 +306,9 @@ class GraphChoice:
             else:
                 hint = command.say("bot.graphs.no_panels")
             wrong = shorten(str(error))
-            raise command.refuse("bot.graphs.no_panel", name=self.candidate.name, panel=wrong, hint=hint) from error
+            text = command.say("bot.graphs.no_panel", name=self.candidate.name, panel=wrong, hint=hint)
+            listed = () if guesses else model.panels
+            raise ChooseOne(text, choose_panels(self.candidate, listed, self.arguments)) from error
 
     def _choose_span(self, now: datetime) -> Span:
         """Choose the range that was asked for, else the shortcut's, its address's, the dashboard's, or six hours."""

@@ -10,13 +10,14 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from urllib.parse import parse_qsl, urlsplit
 
-from wxbridge.bot.command import Command, Reply
+from wxbridge.bot.command import Choices, ChooseOne, Command, Reply, number_lines, quote_word
 from wxbridge.bot.commands.graph_arguments import COMMENT, GraphArguments, parse_graph_arguments
 from wxbridge.bot.commands.graph_names import (
     PANEL_LISTING,
     NoSuchPanel,
     find_containing,
     find_exact,
+    find_titled,
     split_names,
     suggest_names,
 )
@@ -27,10 +28,12 @@ from wxbridge.bot.commands.graph_requests import (
     GraphCandidate,
     GraphChoice,
     are_panel_ids,
+    choose_panels,
     cut,
     describe_panel,
     make_page_request,
     make_reply,
+    write_entry,
 )
 from wxbridge.config.graphs import GraphSettings, parse_size
 from wxbridge.core.credentials import strip_to_address
@@ -46,6 +49,8 @@ MAX_CHOICES = 8
 """Dashboards of one name that are listed."""
 MAX_SUGGESTIONS = 3
 _DASHBOARD = re.compile(r"/d(?:-solo)?/([A-Za-z0-9_-]{1,64})(?:/([^/?#]*))?/?")
+_SIGNS = re.compile(r"""[=#"'“”‘’]""")
+"""That would be read as more than a part of a title."""
 _OWN_KEYS = frozenset((*PANEL_KEYS, "from", "to", "orgId", "theme", "timezone", "tz", "refresh", "fullscreen"))
 """What is told in other ways of a dashboard's address."""
 
@@ -53,33 +58,37 @@ _OWN_KEYS = frozenset((*PANEL_KEYS, "from", "to", "orgId", "theme", "timezone", 
 # ---------------------------------------------------------------- graphs
 
 
-async def list_graphs(command: Command) -> str:
+async def list_graphs(command: Command) -> Reply:
     """List the shortcuts, and with a search word what Grafana finds."""
     search, dashboards, shortcuts = fold(command.text), command.settings.dashboards, command.settings.graphs
     mine = [
-        command.say("bot.graphs.row", name=name) + _describe_shortcut(each, command)
+        (quote_word(name), command.say("bot.graphs.row", name=name) + _describe_shortcut(each, command))
         for name, each in shortcuts.items()
         if any(search in fold(text) for text in (name, each.title or "", each.url))
     ]
-    theirs: list[str] = []
+    theirs: list[tuple[str, str]] = []
     trouble = ""
     if dashboards is not None and (search or not shortcuts):
         try:
             hits = await _search(dashboards, command.text)
-            theirs = [command.say("bot.graphs.row", name=_name(hit, hits)) for hit in hits]
+            theirs = [(hit.uid, command.say("bot.graphs.row", name=_name(hit, hits))) for hit in hits]
         except PictureError as error:
             trouble = tell_error(str(error), command.language)
     if not mine and not theirs and not trouble:
         raise await _nothing_found(command)
     lines: list[str] = []
+    entries: list[str] = []
     for heading, found in (("bot.graphs.shortcuts", mine), ("bot.graphs.in_grafana", theirs)):
         if found:
-            lines += [command.say(heading), *found[:MAX_LISTED]]
+            rows = enumerate(found[:MAX_LISTED], len(entries) + 1)
+            is_alone = len(mine) + len(theirs) == 1
+            lines += [command.say(heading), *(row if is_alone else f"{number}. {row}" for number, (_, row) in rows)]
             lines += [command.say("bot.graphs.more_found")] if len(found) > MAX_LISTED else []
+            entries += [name for name, _ in found[:MAX_LISTED]]
     lines += [trouble] if trouble else []
     if not search and dashboards is not None:
         lines.append(command.say("bot.graphs.search_hint"))
-    return "\n".join(lines)
+    return Reply((Text("\n".join(lines)),), choices=Choices(tuple(entries), "graph"))
 
 
 def _describe_shortcut(settings: GraphSettings, command: Command) -> str:
@@ -97,11 +106,15 @@ async def _search(dashboards: Dashboards, text: str) -> Sequence[DashboardHit]:
 
 
 def _name(hit: DashboardHit, hits: Sequence[DashboardHit]) -> str:
-    """Give a dashboard as it can be asked for: by its title, or by its uid where several have the title."""
+    """Give a dashboard as it can be asked for, with its title where that is not enough."""
+    name = _asked_for(hit, hits)
+    return name if name == hit.title else f"{name}  {COMMENT} {hit.title}" + (f" ({hit.folder})" if hit.folder else "")
+
+
+def _asked_for(hit: DashboardHit, hits: Sequence[DashboardHit]) -> str:
+    """Give what a dashboard can be asked for by: its title, or its uid where several have the title or it has signs."""
     is_alone = sum(fold(each.title) == fold(hit.title) for each in hits) == 1
-    if is_alone and "=" not in hit.title and hit.title:
-        return hit.title
-    return f"{hit.uid}  {COMMENT} {hit.title}" + (f" ({hit.folder})" if hit.folder else "")
+    return hit.title if is_alone and hit.title and not _SIGNS.search(hit.title) else hit.uid
 
 
 async def _nothing_found(command: Command) -> CannotAnswer:
@@ -130,14 +143,21 @@ def _no_graph(command: Command, text: str, suggestions: Sequence[str]) -> Cannot
 async def show_graph(command: Command) -> Reply:
     """Show a dashboard or some of its panels."""
     arguments = parse_graph_arguments(command.words, command.at, command.language)
-    words = arguments.words
-    if not words:
+    if not arguments.words:
         raise command.refuse("bot.graphs.which", usage=command.say("bot.commands.graph.usage"))
+    # A whole title goes before a range: “Orders today”.
+    titled = await _show_titled(arguments, command) if arguments.range_words else None
+    return titled or await _show_best(arguments, command)
+
+
+async def _show_best(arguments: GraphArguments, command: Command) -> Reply:
+    """Show what the words mean soonest."""
+    words = arguments.words
     shortcuts = command.settings.graphs
     failure: CannotAnswer | None = None
     is_guessed = False
     try:
-        async for candidate in _find_candidates(command, words):
+        async for candidate in _find_candidates(command, arguments):
             try:
                 return await _show(candidate, arguments, command)
             except CannotAnswer as error:
@@ -160,6 +180,39 @@ async def show_graph(command: Command) -> Reply:
     raise _no_graph(command, " ".join(words), _suggest([*shortcuts, *titles], words))
 
 
+async def _show_titled(arguments: GraphArguments, command: Command) -> Reply | None:
+    """Show what is called by all words, those of the range among them; None where nothing is.
+
+    That is a shortcut or a dashboard, or one with a panel behind its name, each by its whole title.
+    """
+    words = (*arguments.words, *arguments.range_words)
+    whole = replace(arguments, words=words, range=None, range_words=())
+    shortcuts = {fold(name): name for name in command.settings.graphs}
+    try:
+        hits = await _list_dashboards(command)
+        for name, rest in split_names(words):
+            if found := shortcuts.get(fold(name)):
+                candidate = GraphCandidate(found, rest, settings=command.settings.graphs[found])
+            elif named := find_exact(hits, name):
+                candidate = _choose(named, name, rest, whole, hits, command)
+            else:
+                continue
+            return await _show(candidate, whole, command) if await _is_titled(candidate, command) else None
+    except PictureError:
+        return None  # told where it is looked for by its other words
+    return None
+
+
+async def _is_titled(candidate: GraphCandidate, command: Command) -> bool:
+    """Tell whether what stands behind a name is nothing, or the whole title of a panel."""
+    dashboards = command.settings.dashboards
+    if not candidate.rest or dashboards is None:
+        return not candidate.rest
+    address = _address_of(candidate, dashboards)
+    model = await dashboards.find(address.uid, address.org) if address else None
+    return model is not None and bool(find_titled(model, candidate.rest, {}))
+
+
 def _suggest(names: Iterable[str], words: Sequence[str]) -> list[str]:
     """Suggest what the words behind `graph` may mean, whichever of them are the name."""
     known = list(names)
@@ -168,12 +221,13 @@ def _suggest(names: Iterable[str], words: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(found))[:MAX_SUGGESTIONS]
 
 
-async def _find_candidates(command: Command, words: Sequence[str]) -> AsyncIterator[GraphCandidate]:
+async def _find_candidates(command: Command, arguments: GraphArguments) -> AsyncIterator[GraphCandidate]:
     """Find what words may mean: a shortcut, a dashboard by its whole name, or one by a part of its title.
 
     Raises:
         CannotAnswer: several dashboards have that name; they are told.
     """
+    words = arguments.words
     shortest = len(words)
     shortcuts = {fold(name): name for name in command.settings.graphs}
     for name, rest in split_names(words):
@@ -185,37 +239,52 @@ async def _find_candidates(command: Command, words: Sequence[str]) -> AsyncItera
     for name, rest in split_names(words):
         if fold(name) not in shortcuts and (named := find_exact(hits, name)):
             shortest = min(shortest, len(rest))
-            yield _choose(named, name, rest, command)
+            yield _choose(named, name, rest, arguments, hits, command)
     for name, rest in split_names(words):
         if len(rest) < shortest and (named := find_containing(hits, name)):
-            yield replace(_choose(named, name, rest, command), is_guessed=True)
+            yield replace(_choose(named, name, rest, arguments, hits, command), is_guessed=True)
 
 
-def _choose(hits: Sequence[DashboardHit], name: str, rest: tuple[str, ...], command: Command) -> GraphCandidate:
-    if len(hits) == 1:
-        return GraphCandidate(hits[0].title, rest, hit=hits[0])
-    more = len(hits) - MAX_CHOICES
+def _choose(
+    found: Sequence[DashboardHit],
+    name: str,
+    rest: tuple[str, ...],
+    arguments: GraphArguments,
+    hits: Sequence[DashboardHit],
+    command: Command,
+) -> GraphCandidate:
+    """Give the only dashboard of a name. Raises `ChooseOne` where there are several."""
+    if len(found) == 1:
+        return GraphCandidate(found[0].title, rest, hit=found[0], asked_for=_asked_for(found[0], hits))
+    more = len(found) - MAX_CHOICES
     lines = [
         command.say("bot.graphs.several", name=name),
-        *(command.say("bot.graphs.row", name=_name(hit, hits)) for hit in hits[:MAX_CHOICES]),
+        *number_lines(command.say("bot.graphs.row", name=_name(hit, found)) for hit in found[:MAX_CHOICES]),
         *([command.say("bot.graphs.more", n=more)] if more > 0 else []),
     ]
-    raise CannotAnswer("\n".join(lines))
+    entries = tuple(write_entry(hit.uid, rest, arguments) for hit in found[:MAX_CHOICES])
+    raise ChooseOne("\n".join(lines), Choices(entries, "graph"))
 
 
 async def _show(candidate: GraphCandidate, arguments: GraphArguments, command: Command) -> Reply:
-    dashboards, settings = command.settings.dashboards, candidate.settings
-    if candidate.hit is not None:
-        address: DashboardAddress | None = DashboardAddress(candidate.hit.uid, candidate.hit.slug)
-    else:
-        address = read_address(dashboards.grafana, settings.url, settings.org) if dashboards and settings else None
+    dashboards = command.settings.dashboards
+    address = _address_of(candidate, dashboards)
     if dashboards is None or address is None:
         return _show_page(candidate, arguments, command)
     model = await _find_model(dashboards, candidate, arguments, address)
     if model is not None and fold(" ".join(candidate.rest)) in PANEL_LISTING:
-        return Reply((Text(_list_panels(candidate.name, model, command)),))
+        choices = choose_panels(candidate, model.panels, arguments)
+        return Reply((Text(_list_panels(candidate, model, command)),), choices=choices)
     view = GraphChoice(candidate, arguments, address, model, command).make_view()
     return make_reply(view, model, dashboards.grafana.public_base, command)
+
+
+def _address_of(candidate: GraphCandidate, dashboards: Dashboards | None) -> DashboardAddress | None:
+    """Give the address of the dashboard that is meant; None where it is any other page."""
+    if candidate.hit is not None:
+        return DashboardAddress(candidate.hit.uid, candidate.hit.slug)
+    settings = candidate.settings
+    return read_address(dashboards.grafana, settings.url, settings.org) if dashboards and settings else None
 
 
 def read_address(grafana: Grafana, url: str, org: int | None = None) -> DashboardAddress | None:
@@ -267,7 +336,7 @@ def _show_page(candidate: GraphCandidate, arguments: GraphArguments, command: Co
     return Reply((Text(f"📈 {settings.title or candidate.name}\n{link}"), request.to_spec(link)))
 
 
-def _list_panels(name: str, dashboard: Dashboard, command: Command) -> str:
+def _list_panels(candidate: GraphCandidate, dashboard: Dashboard, command: Command) -> str:
     lines = [
         f"{each.number}. {describe_panel(each, dashboard, {}, command)}"
         + (f" ({each.row})" if each.row else "")
@@ -277,4 +346,6 @@ def _list_panels(name: str, dashboard: Dashboard, command: Command) -> str:
     names = ", ".join(each.name for each in dashboard.variables)
     if names:
         lines.append(command.say("bot.graphs.variables", names=names))
-    return "\n".join([command.say("bot.graphs.panels_of", name=name), *cut(lines, 2 * MAX_LISTED)])
+    return "\n".join(
+        [command.say("bot.graphs.panels_of", name=candidate.name, called=candidate.called), *cut(lines, 2 * MAX_LISTED)]
+    )

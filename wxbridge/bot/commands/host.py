@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from wxbridge.bot.command import Command, Reply
+from wxbridge.bot.command import Choices, Command, Reply, number_lines, quote_word
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Text
 from wxbridge.core.text import time_range
@@ -29,7 +29,8 @@ async def show_host(command: Command) -> Reply | str:
         raise command.refuse("bot.hosts.none")
     host, rest = _find_host(command, hosts)
     if host is None:
-        return _list(command, hosts)
+        choices = Choices(tuple(quote_word(each.name) for each in hosts[:MAX_HOSTS]), "host")
+        return Reply((Text(_list(command, hosts)),), choices=choices)
     start, end = _parse_period(rest, command) if rest else _usual_period(host, command)
     language, zone, now = command.language, command.settings.timezone, command.at.timestamp()
     text = "\n".join(figures.describe_host(host, start, end, language, zone, now=now))
@@ -87,7 +88,7 @@ def _usual_period(host: Host, command: Command) -> tuple[float, float]:
 
 
 def _list(command: Command, hosts: Sequence[Host]) -> str:
-    lines = [_describe(host, command) for host in hosts[:MAX_HOSTS]]
+    lines = number_lines(_describe(host, command) for host in hosts[:MAX_HOSTS])
     if len(hosts) > MAX_HOSTS:
         lines.append(command.say("bot.hosts.more", n=len(hosts) - MAX_HOSTS))
     return "\n".join([*lines, command.say("bot.hosts.hint")])

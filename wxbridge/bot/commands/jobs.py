@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from wxbridge.bot.command import Command, Reply
+from wxbridge.bot.command import Choices, Command, Reply, number_lines, quote_word
 from wxbridge.bot.commands.alert_arguments import parse_silence
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Text
@@ -20,7 +20,7 @@ MAX_TARGETS = 3
 """That are named; more are only hinted at."""
 
 
-async def list_jobs(command: Command) -> str:
+async def list_jobs(command: Command) -> Reply | str:
     """List the jobs, with their next run and how the last one went."""
     word = _name(command)
     jobs = await command.services.jobs.list_jobs()
@@ -29,10 +29,11 @@ async def list_jobs(command: Command) -> str:
     found = [job for job in jobs if word.casefold() in job.id.casefold()]
     if not found:
         raise command.refuse("bot.jobs.none_found", word=shorten(word))
-    lines = [_describe(job, command) for job in found[:MAX_JOBS]]
+    lines = number_lines(_describe(job, command) for job in found[:MAX_JOBS])
     if len(found) > MAX_JOBS:
         lines.append(command.say("bot.jobs.more", n=len(found) - MAX_JOBS))
-    return "\n".join(lines)
+    choices = Choices(tuple(quote_word(job.id) for job in found[:MAX_JOBS]), "jobs", ("run", "mute", "unmute"))
+    return Reply((Text("\n".join(lines)),), choices=choices)
 
 
 def _describe(job: JobStatus, command: Command) -> str:
@@ -46,7 +47,7 @@ def _describe(job: JobStatus, command: Command) -> str:
     if job.mute:
         key = "bot.jobs.rests" if job.mute.by else "bot.jobs.rests_nobody"
         parts.append(command.say(key, until=at(job.mute.until), by=job.mute.by))
-    return f"• {job.id} ({job.kind}) · {' · '.join(parts)}"
+    return f"{job.id} ({job.kind}) · {' · '.join(parts)}"
 
 
 def _describe_last_run(job: JobStatus, command: Command) -> str:

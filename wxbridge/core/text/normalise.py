@@ -10,6 +10,9 @@ _FULL_WIDTH = {code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)}
 _BLANKS = (0x09, 0xA0, 0x1680, *range(0x2000, 0x200C), 0x202F, 0x205F, 0x2060, 0x3000, 0xFEFF)
 _ASCII = _FULL_WIDTH | dict.fromkeys(_BLANKS, 0x20)
 _QUOTES = str.maketrans("“”„＂", '""""')
+_SINGLE_QUOTES = str.maketrans("‘’", "''")
+_SINGLE_QUOTED = re.compile(r"(?<![^\s=~,，＝～{｛])'((?:[^'\\]|\\.)*)'(?![^\s=~!,，＝～！}｝])", re.DOTALL)
+"""A whole name or value in single quotes."""
 _MATCHER_SIGNS = str.maketrans("＝！～，｛｝", "=!~,{}")
 _UNSEEN = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 _QUOTED = re.compile(r'("(?:[^"\\]|\\.)*")', re.DOTALL)
@@ -24,9 +27,14 @@ def normalise(text: str) -> str:
 
 
 def normalise_matchers(text: str) -> str:
-    """Write quotes as `"`, and outside of them the signs of matchers as ASCII. The length stays."""
+    """Write quotes as `"`, also single ones around a value, and outside of them the signs of matchers as ASCII."""
+    text = _SINGLE_QUOTED.sub(lambda found: _requote(found[1]), text.translate(_SINGLE_QUOTES))
     pieces = _QUOTED.split(text.translate(_QUOTES))
     return "".join(piece if index % 2 else piece.translate(_MATCHER_SIGNS) for index, piece in enumerate(pieces))
+
+
+def _requote(text: str) -> str:
+    return '"' + re.sub(r'\\.|"', lambda found: found[0] if len(found[0]) > 1 else '\\"', text) + '"'
 
 
 def simplify(text: str) -> str:

@@ -110,9 +110,9 @@ async def test_what_fires_is_listed_the_worst_first_with_since_and_ids(chat: Cha
     assert head == "2 firing"
     since = rf"since ({DISK.starts_at:%m-%d }|){DISK.starts_at:%H:%M} \(1 h[ \w]*\)"
     assert re.fullmatch(
-        rf"🔥 \[[0-9a-f]{{5}}\] DiskFull · critical, instance=db-1, team=db, mount=/data · {since}", disk
+        rf"1. 🔥 \[[0-9a-f]{{5}}\] DiskFull · critical, instance=db-1, team=db, mount=/data · {since}", disk
     )
-    assert re.fullmatch(rf"🔥 \[[0-9a-f]{{5}}\] Slow · warning, job=shop, team=web · {since}", slow)
+    assert re.fullmatch(rf"2. 🔥 \[[0-9a-f]{{5}}\] Slow · warning, job=shop, team=web · {since}", slow)
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ async def test_without_an_id_the_only_one_left_is_meant(chat: Chat) -> None:
     assert (await chat.ask("ack")).startswith("✗ Nothing fires that nobody looks after")
     await chat.fires(DISK, SLOW)
     answer = await chat.ask("收到", "zh")
-    assert answer.startswith("✗ 是哪一条？请写编号：\n🔥 [")
+    assert answer.startswith("✗ 是哪一条？请写编号：\n1. 🔥 [")
     await chat.ask(f"ack {await chat.id_of('disk')}")
     assert "looks after Slow" in await chat.ask("ack")
     await chat.fires(*(alert("Many", instance=f"i-{n}") for n in range(MAX_CHOICES + 3)))
@@ -306,7 +306,7 @@ async def test_a_wrong_or_short_id_is_told(chat: Chat) -> None:
     pair = next((one for one, other in pairwise(keys) if one[:4] == other[:4]), None)
     assert pair, "of 500 some begin with the same four digits"
     answer = await chat.ask(f"ack {pair[:4]}")
-    assert answer.startswith(f"✗ {pair[:4]} may be one of several; give more of its id:\n🔥 [{pair[:5]}")
+    assert answer.startswith(f"✗ {pair[:4]} may be one of several; give more of its id:\n1. 🔥 [{pair[:5]}")
     assert await chat.database.read(store.read_acks) == {}
 
 
@@ -433,10 +433,10 @@ async def test_rules_of_legacy_alerting_are_listed_with_those_without_data_or_ev
         lines = (await chat.ask("alerts")).splitlines()
         assert lines[0] == "2 firing, 1 no data"
         assert "磁盘快满了 · critical" in lines[1], "the tags are known from the notification alone"
-        assert lines[1].startswith("🔥")
-        assert lines[2].startswith("🔥")
+        assert lines[1].startswith("1. 🔥")
+        assert lines[2].startswith("2. 🔥")
         assert lines[2].endswith("· ⚠️ cannot be evaluated")
-        assert lines[3].startswith("⚪")
+        assert lines[3].startswith("3. ⚪")
         assert "没有值" in lines[3]
         assert len(lines) == 4, "what was posted and what is listed are one"
         answer = await chat.ask("silence alertname=磁盘快满了 2h")

@@ -55,9 +55,9 @@ async def test_of_several_machines_each_has_a_line() -> None:
     answers = await asked("", hosts, "zh")
     assert [text_of(answers)] == [
         (
-            "🟡 web-1 · CPU 12 % · 内存 20 % · 磁盘 / 50 %\n"
-            "🔴 db-1 · CPU 95 % · 内存 20 % · 磁盘 / 50 %\n"
-            "⚪ db-2 · 已 10分钟 无数据\n"
+            "1. 🟡 web-1 · CPU 12 % · 内存 20 % · 磁盘 / 50 %\n"
+            "2. 🔴 db-1 · CPU 95 % · 内存 20 % · 磁盘 / 50 %\n"
+            "3. ⚪ db-2 · 已 10分钟 无数据\n"
             "发送“主机 名称”查看详情和图表。"
         )
     ]

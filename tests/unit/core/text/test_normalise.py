@@ -20,8 +20,23 @@ def test_full_width_signs_are_read_as_those_of_a_keyboard():
 
 
 @given(st.text(max_size=60))
-def test_matchers_have_the_length_they_had(text):
-    assert len(normalise_matchers(text)) == len(text)
+def test_matchers_that_are_plain_stay_as_they_are(text):
+    plain = normalise_matchers(text)
+    assert normalise_matchers(plain) == plain
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("alertname='Disk Full' 1h", 'alertname="Disk Full" 1h'),
+        ("alertname=‘Disk Full’，team=db", 'alertname="Disk Full",team=db'),
+        ("""a='say "hi"' b""", r"""a="say \"hi\"" b"""),
+        (r"""a='say \"hi\"' b""", r"""a="say \"hi\"" b"""),
+        ("team=db 2h don't page 'em", "team=db 2h don't page 'em"),
+    ],
+)
+def test_single_quotes_around_a_value_are_double_ones(written, plain):
+    assert normalise_matchers(written) == plain
 
 
 def test_signs_of_matchers_within_quotes_are_left_as_they_are():
