@@ -205,7 +205,8 @@ class CommandTable:
 
 def _pattern(word: str) -> str:
     spelled = r"\s+".join(map(re.escape, word.split()))
-    ends = f"(?:{_ENDS}|(?=[A-Za-z0-9]))" if CHINESE.match(word[-1]) else _ENDS
+    glued = r"""[A-Za-z0-9#(\[{"'“‘„]""" if CHINESE.match(word[-1]) else "[“‘„]"
+    ends = f"(?:{_ENDS}|(?={glued}))"
     return f"({spelled}){ends}"
 
 

@@ -19,7 +19,7 @@ PICTURES_SECONDS = 60.0
 """For which a picture answers the same command, where that comes again and again."""
 MAX_REMEMBERED = 1000
 """Chats, and answers."""
-_ALONE = re.compile(r"\s*(\d{1,2})(?:\s*[.、:：)）]\s*|\s+|\s*$)")
+_ALONE = re.compile(r"\s*(\d{1,2})(?:\s*[.。、:：)）]\s*|\s+|\s*$)")
 _FIRST = re.compile(r"(\d{1,2})(?:\s+|$)")
 
 T = TypeVar("T")

@@ -11,6 +11,7 @@ import structlog
 
 from wxbridge.alerts import render
 from wxbridge.bot.command import Choices, ChooseOne, Command, CommandKind, Reply
+from wxbridge.bot.services import FailedDrawing
 from wxbridge.core.errors import CannotAnswer, PictureError, WxbridgeError
 from wxbridge.core.model import Body, Picture, PictureSpec, Text
 from wxbridge.core.text.error_words import tell_error
@@ -96,7 +97,7 @@ async def _run(kind: CommandKind, command: Command) -> CommandResult:
         reply = await kind.run(command)
         if isinstance(reply, str):
             reply = Reply((Text(reply),))
-        bodies = await asyncio.gather(*(_draw(body, command) for body in reply.bodies))
+        bodies = await asyncio.gather(*(_draw(body, kind, command) for body in reply.bodies))
     except ChooseOne as error:
         return CommandResult.of_text(CommandOutcome.CANNOT, str(error), error.choices)
     except CannotAnswer as error:
@@ -114,12 +115,17 @@ async def _run(kind: CommandKind, command: Command) -> CommandResult:
     )
 
 
-async def _draw(body: Text | Picture | PictureSpec, command: Command) -> Body:
+async def _draw(body: Text | Picture | PictureSpec, kind: CommandKind, command: Command) -> Body:
     """Make a body as it is sent: a picture is drawn, or replaced by why there is none."""
     if not isinstance(body, PictureSpec):
         return body
     try:
         content = await command.services.drawer.draw(body)
     except PictureError as error:
+        failed = FailedDrawing(command.at.timestamp(), f"{kind.called(command.language)} {command.text}", str(error))
+        command.services.failed_drawings.append(failed)
+        log.warning(
+            "a picture could not be made", command=kind.name, text=command.text[:MAX_LOGGED_CHARS], error=str(error)
+        )
         return Text(render.write_missing_picture(body, str(error), command.language))
     return await command.services.picture_store.save(content)

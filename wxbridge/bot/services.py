@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Self
@@ -25,6 +26,20 @@ from wxbridge.monitors.dashboards import Dashboards
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.store import PictureStore
 
+MAX_FAILED_DRAWINGS = 200
+"""That are remembered."""
+
+
+@dataclass(frozen=True)
+class FailedDrawing:
+    """A picture that somebody asked for and that could not be drawn."""
+
+    at: float
+    """Seconds since the epoch."""
+    what: str
+    """As it was written in the chat."""
+    error: str
+
 
 @dataclass(frozen=True)
 class CommandServices:
@@ -40,6 +55,8 @@ class CommandServices:
     metrics: Metrics
     picture_store: PictureStore
     drawer: PictureDrawer
+    failed_drawings: deque[FailedDrawing] = field(default_factory=lambda: deque(maxlen=MAX_FAILED_DRAWINGS))
+    """The latest pictures that were asked for in a chat and could not be drawn, since the bridge was started."""
 
 
 @dataclass(frozen=True)

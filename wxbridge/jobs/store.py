@@ -133,6 +133,14 @@ def count_failures(connection: Connection, since: float, until: float) -> tuple[
     return sum(row.runs for row in counts), sorted(found, key=lambda each: (-each.failed, each.job))
 
 
+def list_failures(connection: Connection, since: float, *, limit: int) -> list[EndedRun]:
+    """List the runs that began since a moment and failed, the newest first."""
+    columns = [column for column in job_history.c if column.name != "id"]
+    query = sa.select(*columns).where(job_history.c.started_at >= since, job_history.c.ok.is_(False))
+    query = query.order_by(job_history.c.started_at.desc(), job_history.c.id.desc()).limit(limit)
+    return [EndedRun(**row._asdict()) for row in connection.execute(query)]
+
+
 # ---------------------------------------------------------------- muted jobs
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -154,7 +154,8 @@ def kinds(gate: Gate) -> list[CommandKind]:
 
 def services(**given: Any) -> CommandServices:
     """The services that a test needs; the others are None."""
-    return CommandServices(**{each.name: given.get(each.name) for each in fields(CommandServices)})
+    needed = [each.name for each in fields(CommandServices) if each.default_factory is MISSING]
+    return CommandServices(**dict.fromkeys(needed) | given)
 
 
 @dataclass

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from wxbridge.bot.command import Command
 from wxbridge.core.model import ChannelState, MessageState
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration
+from wxbridge.jobs import store
 
 MAX_ERRORS = 3
-"""The newest messages that were not delivered, or of which that is not known."""
+"""The newest of what went wrong: messages, jobs, pictures."""
 MAX_TARGETS = 8
 MAX_ERROR_CHARS = 80
 DAY_SECONDS = 86400.0
-_TROUBLE = (MessageState.DEAD, MessageState.EXPIRED, MessageState.UNKNOWN)
+MAX_NAME_CHARS = 40
+_TROUBLE = (MessageState.DEAD, MessageState.EXPIRED, MessageState.UNKNOWN, MessageState.NO_PICTURE)
 _PASSING = (ChannelState.STARTING, ChannelState.CONNECTING)
 
 
@@ -57,7 +60,16 @@ async def _describe_today(command: Command) -> str:
     counts = {state: sum(n for (_, its), n in settled.items() if its == state) for state in MessageState}
     dead = counts[MessageState.DEAD] + counts[MessageState.EXPIRED]
     line = command.say("bot.status.today", sent=counts[MessageState.SENT])
-    for key, count in (("unknown", counts[MessageState.UNKNOWN]), ("dead", dead)):
+    _, failures = await command.services.database.read(
+        lambda c: store.count_failures(c, midnight.timestamp(), command.at.timestamp() + 1)
+    )
+    asked_for = sum(each.at >= midnight.timestamp() for each in command.services.failed_drawings)
+    for key, count in (
+        ("unknown", counts[MessageState.UNKNOWN]),
+        ("dead", dead),
+        ("failed_jobs", sum(each.failed for each in failures)),
+        ("missing_pictures", counts[MessageState.NO_PICTURE] + asked_for),
+    ):
         line += command.say(f"bot.status.{key}", n=count) if count else ""
     return line
 
@@ -72,14 +84,25 @@ def _describe_pace(command: Command) -> list[str]:
 
 
 async def _describe_errors(command: Command) -> list[str]:
-    since = command.at.timestamp() - DAY_SECONDS
+    """Say what went wrong last: messages, jobs and pictures, the newest first."""
+    since, services = command.at.timestamp() - DAY_SECONDS, command.services
+    found = [
+        (each.settled_at or each.created_at, each.target, each.state.value, each.error)
+        for each in await services.outbox.list_settled(_TROUBLE, since=since, limit=MAX_ERRORS)
+    ]
+    runs = await services.database.read(lambda c: store.list_failures(c, since, limit=MAX_ERRORS))
+    found += [(run.started_at, run.job, "job", run.error) for run in runs]
+    found += [(each.at, each.what, "no_picture", each.error) for each in services.failed_drawings if each.at >= since]
+    found.sort(key=lambda each: each[0], reverse=True)
     return [
         command.say(
             "bot.status.error",
-            at=command.format_moment(each.settled_at or each.created_at),
-            target=each.target,
-            state=command.say(f"bot.status.{each.state.value}_state"),
-            error=shorten(each.error or command.say("bot.status.no_words"), MAX_ERROR_CHARS),
+            at=command.format_moment(at),
+            target=shorten(what, MAX_NAME_CHARS),
+            state=command.say(f"bot.status.{state}_state"),
+            error=shorten(
+                tell_error(error, command.language) if error else command.say("bot.status.no_words"), MAX_ERROR_CHARS
+            ),
         )
-        for each in await command.services.outbox.list_settled(_TROUBLE, since=since, limit=MAX_ERRORS)
+        for at, what, state, error in found[:MAX_ERRORS]
     ] or [command.say("bot.status.no_errors")]

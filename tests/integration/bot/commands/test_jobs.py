@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from tests.integration.bot.bot_harness import Asker, services
 from wxbridge import app
 from wxbridge.bot.command import Permission
+from wxbridge.bot.services import FailedDrawing
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database
 from wxbridge.core.model import ChannelState, ChannelStatus, MessageState, Notification, PictureSpec, Text
@@ -55,6 +56,7 @@ class Talk:
 
     def asker(self) -> Asker:
         parts = services(
+            database=self.database,
             outbox=Outbox(self.database),
             jobs=self.jobs,
             channels=SimpleNamespace(statuses=lambda: self.channels),
@@ -259,6 +261,32 @@ async def test_what_is_wrong_and_what_waits_is_told_with_its_reason(talk: Talk) 
     chinese = await talk.ask("状态")
     assert "🔴 wechat:等待扫码(自 11-20 12:00) – scan the code\n" in chinese
     assert "🚦 wechat:配额剩余 12(上限 30/min),400(上限 600/d)\n" in chinese
+
+
+async def test_jobs_and_pictures_that_failed_are_counted_and_told(talk: Talk) -> None:
+    talk.at = datetime(2026, 11, 21, 12, 0, tzinfo=SHANGHAI)
+    now = talk.at.timestamp()
+    outbox = Outbox(talk.database, clock=lambda: now - 60)
+    (number,) = (await outbox.put([Notification("a", "ops", (Text("x"),))])).ids
+    why = "Prometheus at http://prometheus:9090 cannot be reached: Connection refused"
+    missing = {"state": MessageState.NO_PICTURE, "settled_at": now - 30, "error": why}
+    change = sa.update(messages).where(messages.c.id == number).values(missing)
+    await talk.database.run(lambda c: c.execute(change))
+    for seconds in (90, 120):
+        run = JobRun("inspection", now - seconds, 1.0, ok=False, error="the panel shows an error")
+        await talk.database.run(lambda c, run=run: record_run(c, run, before=0.0))
+    asker = talk.asker()
+    asker.services.failed_drawings.append(FailedDrawing(now - 10, "graph kafka", "Grafana has no dashboard kfk"))
+    answer = (await asker.ask("status")).splitlines()
+    assert answer[-4:] == [
+        "✉️ Today: 0 sent, 2 job runs failed, 2 pictures missing",
+        "⚠️ 11:59 graph kafka, picture missing: Grafana has no dashboard kfk",
+        f"⚠️ 11:59 ops, picture missing: {why}",
+        "⚠️ 11:58 inspection, job failed: the panel shows an error",
+    ]
+    answer = (await asker.ask("状态")).splitlines()
+    assert answer[-4].endswith("，任务失败 2 次，图片缺失 2 张")
+    assert "任务失败:面板显示错误" in answer[-1]
 
 
 def test_every_state_has_its_words() -> None:
