@@ -24,7 +24,7 @@ from wxbridge.bot.command import Command, CommandKind, Permission, Sender, choos
 from wxbridge.bot.command_table import COMMANDS_ANYWHERE, CommandMatch, CommandTable, describe_unknown
 from wxbridge.bot.commands import list_command_kinds
 from wxbridge.bot.lately import LatelyTold, NoSuchChoice
-from wxbridge.bot.message_parser import AddressedLine, Addressing, find_addressed_lines
+from wxbridge.bot.message_parser import AddressedLine, Addressing, find_addressed_lines, find_glued_lines
 from wxbridge.bot.permissions import SenderRoles
 from wxbridge.bot.rate_limit import LEFT_ALONE_SECONDS, LimitDecision, SenderLimits
 from wxbridge.bot.runner import COMMAND_DEADLINE_SECONDS, CommandOutcome, CommandResult, run_command
@@ -190,6 +190,9 @@ class CommandDispatcher:
             match = self._table.match(line.text)
             is_choice = match is None and self._lately.is_choice(chat, line.text, now, self._table.match)
             found.append(MessageLine(number, line, match, is_choice))
+        for number, line in enumerate(find_glued_lines(inbound), len(found)):
+            if match := self._table.match(line.text):
+                found.append(MessageLine(number, line, match))
         # What is no command at all is told once, and behind a prefix only where it is nearly one: `/var/log`.
         return [line for line in found if line.match or line.is_choice] or [
             line for line in found[:1] if line.addressed.how is not Addressing.PREFIX or self._suggest(line)

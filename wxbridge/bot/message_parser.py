@@ -66,6 +66,18 @@ def find_addressed_lines(inbound: Inbound, prefix: str) -> tuple[AddressedLine, 
     return _with_words([*found, *(_without_prefix(row, prefix, Addressing.MENTION) for row in below)])
 
 
+def find_glued_lines(inbound: Inbound) -> tuple[AddressedLine, ...]:
+    """Give the lines that begin with the bot's name and go on without a blank, though nobody says that it is meant.
+
+    What follows may belong to another's name, so that only a command counts.
+    """
+    if inbound.room_id is None or inbound.mentioned or not inbound.called:
+        return ()
+    rows = [row.strip() for row in without_quote(inbound.text).splitlines()][:MAX_LINES]
+    found = [_without_own(row, inbound.called) for row in rows if re.match("[@＠]", row)]
+    return _with_words([AddressedLine(rest, Addressing.MENTION) for rest, is_own in found if is_own])
+
+
 def _with_words(lines: list[AddressedLine]) -> tuple[AddressedLine, ...]:
     """Those with words in them: pictures, faces and signs ask for nothing."""
     return tuple(line for line in lines if any(map(str.isalnum, _NAMED_PICTURE.sub("", line.text))))

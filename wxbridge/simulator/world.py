@@ -515,6 +515,11 @@ class World:
             before, at, after = text.partition(f"@{typed}")
             if at and (not after or after[0].isspace()):
                 return f"{before}@{name}{MENTION_END}{after[1:]}", True
+            others = [self.name_in(each, room.id) for each in room.member_ids if each != self.bot.id]
+            is_other = any(f"{typed}{after}".startswith(each) for each in others if each.startswith(typed))
+            if at and not is_other and (not before or before.startswith("@")):
+                # Chosen from the list of members, and the blank behind it taken out.
+                return text, True
         return (f"@{name}{MENTION_END}{text}", True) if mention else (text, False)
 
     def _add(

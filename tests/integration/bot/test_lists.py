@@ -116,6 +116,21 @@ async def test_the_number_may_come_before_the_list_was_sent(talk):
 
 
 @pytest.mark.parametrize(
+    ("line", "answers"),
+    [
+        (f"@{BOT}echo x", ["x"]),
+        (f"@{BOT}复述 x", ["x"]),
+        (f"@Alice@{BOT}echo x", ["x"]),
+        (f"@{BOT}梁 echo x", []),
+        (f"@{BOT}梁echo x", []),
+        (f"mail echo@{BOT}echo x", []),
+    ],
+)
+async def test_a_glued_name_that_the_gateway_does_not_take_for_a_mention_counts_before_a_command(talk, line, answers):
+    assert await talk.say(line) == answers
+
+
+@pytest.mark.parametrize(
     ("line", "answer"),
     [
         ("/echo “a b” ‘c d’\u00a0e", "a b|c d|e"),
