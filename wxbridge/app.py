@@ -143,6 +143,8 @@ def alert_settings_of(config: Config) -> AlertSettings:
         sources=registry.sources(config.hooks.generic.mappings, config.timezone),
         operators=operators_of(config),
         keep=config.keep,
+        public_url=config.server.public_url or "",
+        server_token=config.server.token.get_secret_value() if config.server.token else "",
     )
 
 

@@ -11,6 +11,7 @@ from datetime import datetime, tzinfo
 
 from wxbridge.alerts.affected import sort_affected
 from wxbridge.alerts.annotations import tidy_text
+from wxbridge.alerts.links import NO_LINKS, AlertPages, ShownLinks, links_of
 from wxbridge.alerts.severity import (
     EMOJI,
     MESSAGE_EMOJI,
@@ -44,6 +45,8 @@ MAX_STILL_NAMED = 5
 """How many alerts are named that fire still, and came along with news."""
 REMINDER_MARK = "↻"
 """Of what a target was told before, and still fires."""
+LINK_MARK, GRAPH_MARK = "🔗", "📈"
+"""How the line of an address begins; behind the second stand words before it."""
 _MAX_LINE_CHARS = 120
 """Of a line for one alert."""
 _MAX_ANNOTATION_CHARS = 300
@@ -73,6 +76,7 @@ class _TextReader:
     language: Language
     timezone: tzinfo
     now: datetime
+    pages: AlertPages | None = None
 
 
 @dataclass(frozen=True)
@@ -81,18 +85,21 @@ class _SharedParts:
 
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
-    link: str | None = None
+    links: ShownLinks = NO_LINKS
 
 
 _NOTHING_SHARED = _SharedParts()
 
 
-def write_text(group: AlertGroup, language: Language, timezone: tzinfo, now: datetime) -> str:
+def write_text(
+    group: AlertGroup, language: Language, timezone: tzinfo, now: datetime, pages: AlertPages | None = None
+) -> str:
     """What a group says, whole: its alert, or its alerts worst first; the body in words where there is none.
 
     The text depends on nothing else. Of a large group only the worst alerts are written out, the rest is counted.
+    `pages` are the bridge's own about alerts, where people reach it.
     """
-    reader = _TextReader(language, timezone, now)
+    reader = _TextReader(language, timezone, now, pages)
     if not group.alerts:
         # What is a picture alone is told by it alone.
         return f"{MESSAGE_EMOJI} {group.title}\n{group.text or ''}".strip() if group.title or group.text else ""
@@ -244,10 +251,21 @@ def _write_details(alert: Alert, reader: _TextReader, shown: str, shared: _Share
     labels = {name: text for name, text in alert.labels.items() if name not in shared.labels}
     lines.append(write_labels(labels, "\n".join([shown, *lines]), _most_labels([alert]), alert.labels))
     lines.append(write_times(alert, language, reader.timezone, reader.now))
-    link = alert.link or alert.links.get("runbook")
-    if link and not (shared.link and strip_times(link) == strip_times(shared.link)):
-        lines.append(f"🔗 {link}")
+    lines += _write_links(links_of(alert, reader.pages), language, shared.links)
     return [line for line in lines if line]
+
+
+def _write_links(links: ShownLinks, language: Language, shared: ShownLinks = NO_LINKS) -> Iterator[str]:
+    """Each address in a line, but for those that were told above."""
+    if links.main and not _is_same_address(links.main, shared.main):
+        yield f"{LINK_MARK} {links.main}"
+    if links.graph and not _is_same_address(links.graph, shared.graph):
+        yield f"{GRAPH_MARK} {say('links.graph', language)} {links.graph}"
+
+
+def _is_same_address(one: str, other: str) -> bool:
+    """Tell whether two addresses differ at most in the time that they show."""
+    return one == other or (bool(one and other) and strip_times(one) == strip_times(other))
 
 
 def _most_labels(alerts: Sequence[Alert]) -> int:
@@ -348,7 +366,7 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
     shared = _SharedParts(
         find_common([alert.labels for alert in alerts]),
         find_common([alert.annotations for alert in alerts]),
-        _shared_link(alerts),
+        _share_links([links_of(alert, reader.pages) for alert in alerts]),
     )
     title = write_headline(group, reader.language)
     emoji = MESSAGE_EMOJI if all(alert.is_test for alert in alerts) else EMOJI[worst_status(alerts)]
@@ -358,8 +376,7 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
         head.append(name)
     head += _write_annotations(shared.annotations, alerts[0], shared.labels, "\n".join(head))
     head.append(write_labels(shared.labels, "\n".join(head), _most_labels(alerts)))
-    if shared.link:
-        head.append(f"🔗 {shared.link}")
+    head += _write_links(shared.links, reader.language)
     blocks = ["\n".join(line for line in head if line)]
     blocks += ["\n".join(_write_member(alert, reader, shared, name)) for alert in alerts[:MAX_ALERTS_IN_FULL]]
     rest = [
@@ -386,9 +403,13 @@ def _write_still(group: AlertGroup, language: Language) -> list[str]:
     return [f"{REMINDER_MARK} {say('alerts.still', language, names=words)}"]
 
 
-def _shared_link(alerts: Sequence[Alert]) -> str | None:
-    """The worst alert's link, where those of all differ at most in the time that they show."""
-    return alerts[0].link if _same(strip_times(alert.link or "") for alert in alerts) else None
+def _share_links(links: Sequence[ShownLinks]) -> ShownLinks:
+    """The worst alert's addresses, where those of all differ at most in the time that they show."""
+    first = links[0]
+    return ShownLinks(
+        first.main if all(_is_same_address(first.main, each.main) for each in links) else "",
+        first.graph if all(_is_same_address(first.graph, each.graph) for each in links) else "",
+    )
 
 
 def _write_member(alert: Alert, reader: _TextReader, shared: _SharedParts, name: str) -> list[str]:

@@ -27,6 +27,8 @@ class SilenceRequest:
     in_alertmanager: bool = False
     """Whether Alertmanager is to keep it too, where it is configured; likewise `in_grafana`."""
     in_grafana: bool = False
+    ends_with: str | None = None
+    """The key of the alert with which it ends, where that is sooner; such a silence is the bridge's alone."""
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,11 @@ class HeardGroup:
     """Whether it says of any alert what was not heard before."""
     before: Mapping[str, KnownAlert | None] = field(default_factory=dict)
 
+    def list_resolved(self) -> list[str]:
+        """List the keys of its alerts that are over."""
+        alerts = zip(self.keys, self.group.alerts, strict=True)
+        return [key for key, alert in alerts if key and alert.status is AlertStatus.RESOLVED]
+
 
 class KnownAlerts:
     """The alerts that are known. Use it from one thread."""

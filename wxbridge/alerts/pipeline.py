@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import hmac
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,14 +22,17 @@ from wxbridge.alerts import notification_log, received, render, routing, rule_er
 from wxbridge.alerts import pictures as alert_pictures
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.digest import Digest
+from wxbridge.alerts.identity import identify
 from wxbridge.alerts.intake import TEST_HEADER, as_test, prepare_group
 from wxbridge.alerts.known_alerts import HeardGroup, KnownAlerts
+from wxbridge.alerts.links import MAX_ALERTS_PER_LINK, AlertPages
 from wxbridge.alerts.muting import held_by
 from wxbridge.alerts.notification_log import LogUpdate, NotificationLog, PendingAlert
 from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget
 from wxbridge.alerts.received import RouteReasons
 from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import RoutedGroup, RouteOptions, RouteTree
+from wxbridge.alerts.severity import worst_first
 from wxbridge.alerts.silences import SilenceSet
 from wxbridge.alerts.sources import ParseBody
 from wxbridge.alerts.store import Hearing
@@ -42,6 +46,7 @@ from wxbridge.core.model import (
     Accepted,
     Alert,
     AlertGroup,
+    AlertStatus,
     Body,
     Capabilities,
     Notification,
@@ -67,6 +72,8 @@ KEEP_SECONDS = 7 * 86400.0
 """How long alerts that ended are kept, where nothing is said."""
 _URGENT_SEVERITIES = {"critical", "page", "emergency", "disaster", "fatal", "p0"}
 _UTC = ZoneInfo("UTC")
+SILENCE_MARK = "🔕"
+"""How the line begins that leads to where an alert can be silenced."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +84,8 @@ class AlertState:
     silences: SilenceSet = field(default_factory=SilenceSet)
     pictures: PictureBudget = field(default_factory=PictureBudget)
     known: KnownAlerts = field(default_factory=KnownAlerts)
+    link_key: bytes = b""
+    """What signs links that silence; empty where there are none."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +105,10 @@ class AlertSettings:
     """By the name of the hook: `grafana`, `generic/uptime-kuma`."""
     keep: float = KEEP_SECONDS
     """Seconds for which alerts that ended are kept."""
+    public_url: str = ""
+    """Where people reach the bridge's own pages; empty where they do not."""
+    server_token: str = ""
+    """What opens the server: links that silence end where it changes."""
     operators: Sequence[str] = (MASTER,)
     """The targets that get what no target takes; they need not exist."""
 
@@ -144,10 +157,13 @@ class AlertPipeline:
         now, known = self.clock(), self.state.known
         heard = known.hear(group, now)
         group = heard.group
+        silences = self.state.silences
+        ended = silences.end_with(heard.list_resolved())
         try:
             return await self._accept(source, heard, list(self._route(group, to)), now)
         except BaseException:
             known.undo(heard)
+            silences.put_back(ended)
             raise
 
     def _parse(self, source: str, body: bytes, headers: Mapping[str, str], instance: str) -> AlertGroup:
@@ -212,6 +228,14 @@ class AlertPipeline:
             return []
         now = self.clock()
         return [made for part in parts for made in self._notifications(self._add_pictures(part, now), "", now)]
+
+    @cached_property
+    def pages(self) -> AlertPages | None:
+        """The bridge's own pages about alerts; None where people do not reach them."""
+        settings, key = self.settings, self.state.link_key
+        if not (settings.public_url and key):
+            return None
+        return AlertPages(settings.public_url, hmac.digest(key, settings.server_token.encode(), "sha256"))
 
     # ------------------------------------------------ to whom
 
@@ -374,15 +398,31 @@ class AlertPipeline:
         )
 
     def _text(self, part: RoutedGroup, destination: Destination | None, now: float) -> str:
+        lines = (self._fill_template(part, destination, now), self._write_silence_link(part, destination, now))
+        return "\n".join(filter(None, lines))
+
+    def _fill_template(self, part: RoutedGroup, destination: Destination | None, now: float) -> str:
         settings, at = self.settings, datetime.fromtimestamp(now, UTC)
         if settings.templates is None:
-            return write_text(part.group, settings.language, settings.timezone, at)
+            return write_text(part.group, settings.language, settings.timezone, at, self.pages)
         name = part.options.template or (destination.template if destination else None)
-        text, problem = render_or_explain(settings.templates, name, part.group, part.target, at)
+        text, problem = render_or_explain(settings.templates, name, part.group, part.target, at, self.pages)
         if problem:
             self.metrics.suppressed.labels("template").inc()
             log.error("a template failed", template=name, target=part.target, error=problem)
         return text
+
+    def _write_silence_link(self, part: RoutedGroup, destination: Destination | None, now: float) -> str:
+        """The line that leads to where this can be silenced, for those who can type no command; else empty."""
+        if self.pages is None or destination is None or destination.capabilities.hears:
+            return ""
+        firing = [alert for alert in worst_first(part.group.alerts) if alert.status is not AlertStatus.RESOLVED]
+        keys = [key for alert in firing if not alert.is_test and (key := identify(alert))]
+        if not keys:
+            return ""
+        phrase = "links.silence" if len(firing) <= MAX_ALERTS_PER_LINK else "links.silence_worst"
+        words = say(phrase, self.settings.language, n=MAX_ALERTS_PER_LINK)
+        return f"{SILENCE_MARK} {words} {self.pages.silence(keys, part.target, now)}"
 
     def recompose(self, kind: NotificationKind, content: Any, target: str, note: str) -> list[Body]:
         """Say what a stored notification says for another target, with a note above it; empty where nothing is kept."""

@@ -143,6 +143,7 @@ class Reminders:
         while await self._database.read(lambda c: store.has_unheard(c, now=now)):
             keys = await self._database.run(lambda c: store.end_unheard(c, now=now))
             self._alerts.state.known.end(keys)
+            self._alerts.state.silences.end_with(keys)
             log.info("taken to be over: their senders have been silent", alerts=len(keys))
 
     async def _notify(self, dues: Sequence[_DueAlert], now: float) -> int:

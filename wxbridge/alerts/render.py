@@ -32,7 +32,8 @@ _COLOURS = {AlertStatus.FIRING: "warning", AlertStatus.RESOLVED: "info", AlertSt
 """WeCom's names: orange, green, grey."""
 _LEVELS = {"🟢": "info", "🟡": "comment", "🔴": "warning"}
 """The colours of a measured figure's level, by the mark in front of it."""
-_LINK = re.compile(r"🔗 (https?://([^/?#\s)]+)\S*)")
+_LINK = re.compile(r"(🔗|📈|🔕) (?:(.+) )?(https?://([^/?#\s)]+)\S*)")
+"""A line that is an address, with words before it or without."""
 
 
 @dataclass(frozen=True)
@@ -190,8 +191,8 @@ def in_markdown(text: str, *, colours: bool, hard_breaks: bool) -> str:
 
 def _dress_up_line(line: str, *, colours: bool) -> str:
     link = _LINK.fullmatch(line)
-    if link and ")" not in link[1]:
-        return f"🔗 [{link[2]}]({link[1]})"
+    if link and ")" not in link[3]:
+        return f"{link[1]} [{link[2] or link[4]}]({link[3]})"
     level = next((colour for mark, colour in _LEVELS.items() if colours and line.startswith(f"{mark} ")), None)
     if level is not None and "**" not in line:
         return f'{line[0]} <font color="{level}">{line[2:].rstrip()}</font>'

@@ -6,6 +6,7 @@ Everything is structured: texts for people are made by those who ask.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -50,9 +51,12 @@ from wxbridge.core.model import (
     PictureSpec,
     Priority,
 )
+from wxbridge.core.schema import read_facts, remember_fact
 from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
 from wxbridge.monitors.grafana_alerts import ALERTMANAGER_PATH, GrafanaAlerts
 
+_LINK_KEY = "alerts:link_key"
+"""The fact that holds what signs links which silence."""
 _HTTP_NOT_FOUND = 404
 """What a Grafana answers whose alerting is of the other kind, or none: nothing of it fires, and nothing is missing."""
 
@@ -151,9 +155,19 @@ class AlertService:
         state = AlertState(
             log=await self.database.read(notification_log.load),
             known=await self.database.read(partial(KnownAlerts.load, now=self.clock())),
+            link_key=await self._load_link_key(),
         )
         self._pipeline = self._make_pipeline(self.settings, state)
         await self.reload_silences()
+
+    async def _load_link_key(self) -> bytes:
+        """Read what signs links, or make it."""
+        found = await self.database.read(lambda c: read_facts(c, _LINK_KEY))
+        if not found:
+            made = secrets.token_hex(32)
+            await self.database.run(lambda c: remember_fact(c, _LINK_KEY, made, self.clock()))
+            found = await self.database.read(lambda c: read_facts(c, _LINK_KEY))
+        return bytes.fromhex(str(found[""][0]))
 
     async def reload_silences(self) -> None:
         """Read again what another process may have changed. Raises `StorageError`."""
@@ -324,7 +338,7 @@ class AlertService:
             made = await self.database.run(
                 lambda c: silences.add(
                     c, request.matchers, starts_at=starts_at, ends_at=ends_at,
-                    created_by=request.created_by, comment=request.comment, now=now,
+                    created_by=request.created_by, comment=request.comment, now=now, ends_with=request.ends_with,
                 )
             )  # fmt: skip
         except ValueError as error:

@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from wxbridge.core.matchers import Matcher, matches_all, parse_matcher
+from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import silences
 from wxbridge.core.text.normalise import replace_surrogates
 
@@ -36,6 +37,8 @@ class Silence:
     created_at: float
     created_by: str = ""
     comment: str = ""
+    ends_with: str | None = None
+    """The key of the alert with which it ends, where that is sooner; None for a silence that lasts until its end."""
 
     def state(self, now: float) -> str:
         """Where it stands: `pending`, `active` or `expired` (Alertmanager's words)."""
@@ -64,6 +67,17 @@ class SilenceSet:
         """Read the table. It may run in the database's thread: what others see changes at once, and whole."""
         self._silences = tuple(list_silences(connection, now=now))
 
+    def end_with(self, keys: Sequence[str]) -> tuple[Silence, ...]:
+        """Drop those that end with alerts which are over, by their keys, and return them; the table is not changed."""
+        ended = tuple(each for each in self._silences if each.ends_with is not None and each.ends_with in keys)
+        if ended:
+            self._silences = tuple(each for each in self._silences if each not in ended)
+        return ended
+
+    def put_back(self, ended: tuple[Silence, ...]) -> None:
+        """Take back what `end_with` did."""
+        self._silences += ended
+
     def find(self, labels: Mapping[str, str], now: float) -> Silence | None:
         """Find the silence that holds these labels back now (`silenced_by`)."""
         return silenced_by(self._silences, labels, now) if self._silences else None
@@ -81,8 +95,9 @@ def add(
     starts_at: float | None = None,
     created_by: str = "",
     comment: str = "",
+    ends_with: str | None = None,
 ) -> Silence:
-    """Keep a silence, from now on or from `starts_at`.
+    """Keep a silence, from now on or from `starts_at`; with `ends_with` until that alert is over, if that is sooner.
 
     Raises:
         ValueError: it would be over before it begins, or its matchers hold for every alert.
@@ -98,8 +113,9 @@ def add(
         if get(connection, silence_id) is None:
             break
     silence = Silence(
-        silence_id, tuple(matchers), begins, ends_at, now, replace_surrogates(created_by), replace_surrogates(comment)
-    )
+        silence_id, tuple(matchers), begins, ends_at, now, replace_surrogates(created_by), replace_surrogates(comment),
+        ends_with,
+    )  # fmt: skip
     row = {**vars(silence), "matchers": [str(matcher) for matcher in matchers]}
     connection.execute(sa.insert(silences).values(row))
     return silence
@@ -129,6 +145,18 @@ def expire(connection: Connection, silence_id: str, *, now: float) -> bool:
     return done.rowcount > 0
 
 
+def end_with(connection: Connection, keys: Iterable[str], *, now: float) -> None:
+    """End the silences that end with alerts which are over, by their keys."""
+    _END_WITH.run_many(connection, [{"of": key, "now": now} for key in keys])
+
+
+_END_WITH = PreparedStatement(
+    sa.update(silences)
+    .where(silences.c.ends_with == sa.bindparam("of"), silences.c.ends_at > sa.bindparam("now"))
+    .values(ends_at=sa.bindparam("now"))
+)
+
+
 def prune(connection: Connection, *, before: float) -> int:
     """Forget the silences that ended before a moment. Returns how many."""
     return connection.execute(sa.delete(silences).where(silences.c.ends_at < before)).rowcount
@@ -141,4 +169,6 @@ def _silence(row: Any) -> Silence | None:
     except ValueError as error:
         log.warning("a silence cannot be read and holds nothing back", id=row.id, error=str(error))
         return None
-    return Silence(row.id, matchers, row.starts_at, row.ends_at, row.created_at, row.created_by, row.comment)
+    return Silence(
+        row.id, matchers, row.starts_at, row.ends_at, row.created_at, row.created_by, row.comment, row.ends_with
+    )

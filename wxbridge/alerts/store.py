@@ -17,6 +17,8 @@ from sqlalchemy import Connection
 
 from wxbridge.alerts import history, serialization
 from wxbridge.alerts.history import in_chunks
+from wxbridge.alerts.identity import hash_text, identify
+from wxbridge.alerts.silences import end_with
 from wxbridge.alerts.sources import strip_times
 from wxbridge.core.bites import Bite
 from wxbridge.core.frozen import replace
@@ -39,11 +41,10 @@ def alert_key(group: AlertGroup, alert: Alert | None) -> str:
     Where the monitor gave no fingerprint, and for free text (`alert` is None), it tells what was said: such a thing
     has no end, and is not remembered unless it is held back.
     """
-    if alert is not None and alert.fingerprint:
-        whose = f"\0{alert.sender}" if alert.sender else ""
-        return _hash(f"{alert.source}\0{alert.fingerprint}{whose}")
+    if alert is not None and (key := identify(alert)):
+        return key
     said = serialization.group_to_json(replace(group, alerts=(alert,) if alert else (), dedupe=None))
-    return ONCE + _hash(json.dumps(said, sort_keys=True))
+    return ONCE + hash_text(json.dumps(said, sort_keys=True))
 
 
 def statement_of(alert: Alert | None) -> str:
@@ -56,10 +57,6 @@ def statement_of(alert: Alert | None) -> str:
         return ""
     link = strip_times(alert.link or "")
     return hashlib.blake2b(f"{alert.title}\0{link}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
-
-
-def _hash(text: str) -> str:
-    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 # ---------------------------------------------------------------- what monitors said
@@ -148,7 +145,17 @@ def record_seen(
         history.record_episodes(connection, sighted, now=now)
     if rows:
         _UPSERT_ALERT.run_many(connection, list(rows.values()))
-        clear_acks(connection, [key for key, row in rows.items() if row["status"] == AlertStatus.RESOLVED.value])
+        _end_what_waits(connection, [key for key, row in rows.items() if row["status"] == _RESOLVED], now)
+
+
+_RESOLVED = AlertStatus.RESOLVED.value
+
+
+def _end_what_waits(connection: Connection, keys: list[str], now: float) -> None:
+    """Forget who looked after alerts that are over, and end the silences that end with them."""
+    if keys:
+        clear_acks(connection, keys)
+        end_with(connection, keys, now=now)
 
 
 def _alert_json(group: AlertGroup, alert: Alert | None) -> Any:
@@ -210,7 +217,7 @@ def end_unheard(connection: Connection, *, now: float, limit: int = 500) -> list
     keys = list(connection.execute(query).scalars())
     if keys:
         history.end_unheard(connection, keys)
-        clear_acks(connection, keys)
+        _end_what_waits(connection, keys, now)
         ended = {"status": AlertStatus.RESOLVED.value, "over_at": None}
         connection.execute(sa.update(alerts).where(alerts.c.key.in_(keys)).values(ended))
     return keys

@@ -23,6 +23,7 @@ from wxbridge.alerts.alert_text import (
     write_text,
     write_times,
 )
+from wxbridge.alerts.links import AlertPages, links_of
 from wxbridge.alerts.severity import EMOJI, emoji_of, worst_first, worst_status
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
@@ -88,8 +89,8 @@ class Templates:
         """Read a template without rendering it. Raises `TemplateError`."""
         self._load(name)
 
-    def render(self, name: str, group: AlertGroup, target: str, now: datetime) -> str:
-        """Fill a template with a group for a target, as of `now`.
+    def render(self, name: str, group: AlertGroup, target: str, now: datetime, pages: AlertPages | None = None) -> str:
+        """Fill a template with a group for a target, as of `now`; `pages` as for `write_text`.
 
         Raises:
             TemplateError: there is no such template, it is broken, it asks for what there is not, it takes too
@@ -98,7 +99,7 @@ class Templates:
         try:
             with limited():
                 template = self._load(name)
-                text = join_limited(template.generate(self._variables(group, target, now)))
+                text = join_limited(template.generate(self._variables(group, target, now, pages)))
         except TemplateError:
             raise
         except Exception as error:
@@ -149,9 +150,10 @@ class Templates:
             trace = trace.tb_next
         return found
 
-    def _variables(self, group: AlertGroup, target: str, now: datetime) -> dict[str, Any]:
+    def _variables(self, group: AlertGroup, target: str, now: datetime, pages: AlertPages | None) -> dict[str, Any]:
         alerts = worst_first(group.alerts)
         given = alerts[:MAX_ALERTS_PER_TEMPLATE]
+        links = [links_of(alert, pages) for alert in given]
         return {
             "title": write_headline(group, self.language) if alerts else group.title,
             "status": worst_status(alerts).value if alerts else "",
@@ -161,12 +163,13 @@ class Templates:
             "resolved": sum(alert.status is AlertStatus.RESOLVED for alert in alerts),
             "labels": find_common([alert.labels for alert in alerts]),
             "annotations": find_common([alert.annotations for alert in alerts]),
-            "link": next((alert.link for alert in alerts if alert.link), ""),
+            "link": next((shown.main for shown in links if shown.main), ""),
+            "graph": next((shown.graph for shown in links if shown.graph), ""),
             "text": group.text or "",
             "source": group.source,
             "group": group,
             "target": target,
-            "builtin": write_text(group, self.language, self.timezone, now),
+            "builtin": write_text(group, self.language, self.timezone, now, pages),
             "now": now.astimezone(self.timezone),
             "language": self.language,
             "since": lambda alert: write_times(alert, self.language, self.timezone, now),
@@ -212,7 +215,12 @@ class RenderedText(NamedTuple):
 
 
 def render_or_explain(
-    templates: Templates, name: str | None, group: AlertGroup, target: str, now: datetime
+    templates: Templates,
+    name: str | None,
+    group: AlertGroup,
+    target: str,
+    now: datetime,
+    pages: AlertPages | None = None,
 ) -> RenderedText:
     """Write the text of a group for a target.
 
@@ -221,9 +229,9 @@ def render_or_explain(
     """
     chosen = name or (DEFAULT_TEMPLATE if templates.has_default() else None)
     if chosen is None:
-        return RenderedText(write_text(group, templates.language, templates.timezone, now))
+        return RenderedText(write_text(group, templates.language, templates.timezone, now, pages))
     try:
-        return RenderedText(templates.render(chosen, group, target, now))
+        return RenderedText(templates.render(chosen, group, target, now, pages))
     except TemplateError as error:
-        builtin = write_text(group, templates.language, templates.timezone, now)
+        builtin = write_text(group, templates.language, templates.timezone, now, pages)
         return RenderedText(f"{say('alerts.template_failed', templates.language)}\n\n{builtin}", str(error))

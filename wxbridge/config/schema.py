@@ -36,6 +36,7 @@ from wxbridge.config.hosts import HostSettings
 from wxbridge.config.routes import RouteSettings
 from wxbridge.config.time_intervals import Intervals
 from wxbridge.config.types import (
+    BaseUrl,
     ChatSettings,
     Duration,
     FileBeside,
@@ -93,6 +94,9 @@ class ServerSettings(Section):
     """host:port. Beyond loopback a `token` is required."""
     token: Secret | None = None
     """What callers must show: `Authorization: Bearer`, basic (as the password), or `?token=`; it opens the console."""
+    public_url: BaseUrl | None = None
+    """Where people reach the console, such as `https://bridge.example.com`: alerts then link to their own page there,
+    and in robots' groups to a page that silences them."""
     read_token: Secret | None = None
     """Opens the console, metrics and listings to those who may look and not change; it needs a `token` beside it."""
     proxies: Annotated[tuple[Network, ...], BeforeValidator(_networks), WithJsonSchema(_NETWORKS)] = ()

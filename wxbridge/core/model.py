@@ -63,9 +63,9 @@ class Alert:
     starts_at: datetime | None = None
     ends_at: datetime | None = None
     link: str | None = None
-    """The one address that people are shown."""
+    """The address that its sender calls the alert's own; which ones people are shown, `alerts.links` chooses."""
     links: Mapping[str, str] = field(default_factory=dict)
-    """What else the sender linked to, by what it is: `panel`, `dashboard`, `generator`, `silence`, `runbook`."""
+    """What the sender linked to, by what it is: `panel`, `dashboard`, `generator`, `silence`, `runbook`."""
     picture: PictureSpec | None = None
     fingerprint: str = ""
     """What its sender tells it from its other alerts by; empty where it cannot be told from a later one."""
@@ -369,6 +369,8 @@ class Capabilities:
     """Seconds in which the service itself takes the same message only once: until then a repeat needs no mark."""
     pictures: str = "file"
     """How it takes pictures: `file` (bytes), `url` (an address that the service fetches), or `none`."""
+    hears: bool = False
+    """Whether what people write there reaches the bridge, so that they can type commands."""
 
 
 @dataclass(frozen=True)

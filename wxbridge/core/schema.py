@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 """The newest migration. Kept here so that a start with nothing to migrate need not import alembic."""
 
 metadata = sa.MetaData()
@@ -202,7 +202,9 @@ silences = sa.Table(
     sa.Column("created_at", sa.Float, nullable=False),
     sa.Column("created_by", sa.String, nullable=False),
     sa.Column("comment", sa.String, nullable=False),
+    sa.Column("ends_with", sa.String),
 )
+"""`ends_with` is the key of an alert: the silence ends with it, where that is sooner."""
 sa.Index("silences_ends", silences.c.ends_at)
 
 job_runs = sa.Table(

@@ -40,27 +40,29 @@ def lines(*alerts: Alert, title: str = "", language: Language = "en", truncated:
 
 # ---------------------------------------------------------------- what monitors really send
 
-CAPTURED = "🔗 http://127.0.0.1:3900/d/abc"
-UNIFIED = "🔗 http://localhost/d/abcd?from=1634021463157&orgId=1&to=1634025063157&viewPanel=efgh"
+CAPTURED = "🔗 https://example.invalid/run%20%22q%22\n📈 {graph} http://127.0.0.1:3900/d/abc"
+UNIFIED = "🔗 https://myrunbook.com/runbook/1234\n📈 {graph} http://localhost/d/abcd?from=1634021463157&orgId=1&to=1634025063157&viewPanel=efgh"
 GOLDEN: dict[str, tuple[str, str]] = {
     "alertmanager/v4_captured": (
         (
             "🔥 主机宕机\n实例 127.0.0.1:9899 已宕机\nweb 的值为 0\ncritical, cluster=lab, env=生产\n"
-            f"since 08:47 (12 min)\n{CAPTURED}"
+            f"since 08:47 (12 min)\n{CAPTURED.format(graph='graph')}"
         ),
         (
             "🔥 主机宕机\n实例 127.0.0.1:9899 已宕机\nweb 的值为 0\ncritical, cluster=lab, env=生产\n"
-            f"自 08:47 起(已 12分钟)\n{CAPTURED}"
+            f"自 08:47 起(已 12分钟)\n{CAPTURED.format(graph='查看图表')}"
         ),
     ),
     "grafana/unified_firing_v12": (
         (
             "🔥 High memory usage\nB: 44.2394\nThis alert was triggered for zone us-1\n"
-            f"The system has high memory usage\nteam=blue\nsince 2021-10-12 15:51 (1865 d 17 h)\n{UNIFIED}"
+            f"The system has high memory usage\nteam=blue\nsince 2021-10-12 15:51 (1865 d 17 h)\n"
+            f"{UNIFIED.format(graph='graph')}"
         ),
         (
             "🔥 High memory usage\nB: 44.2394\nThis alert was triggered for zone us-1\n"
-            f"The system has high memory usage\nteam=blue\n自 2021-10-12 15:51 起(已 1865天17小时)\n{UNIFIED}"
+            f"The system has high memory usage\nteam=blue\n自 2021-10-12 15:51 起(已 1865天17小时)\n"
+            f"{UNIFIED.format(graph='查看图表')}"
         ),
     ),
     "grafana/unified_test_notification": (
@@ -149,9 +151,11 @@ def test_nothing_is_said_twice() -> None:
     assert lines(alert) == ["🔥 Disk of host-1 is full", "/srv has no room", "level=red"]
 
 
-def test_the_runbook_is_the_link_only_where_there_is_no_other() -> None:
+def test_what_is_to_be_done_comes_first_and_the_graph_that_fired_beside_it() -> None:
     assert lines(one(links={"runbook": "https://r/1"}))[-1] == "🔗 https://r/1"
-    assert lines(one(link="https://p/1", links={"runbook": "https://r/1"}))[1:] == ["🔗 https://p/1"]
+    assert lines(one(link="https://p/1", links={"panel": "https://p/1", "runbook": "https://r/1"}))[1:] == [
+        "🔗 https://r/1", "📈 graph https://p/1",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,9 @@ def _linked(fields: Fields, item: dict[str, Any]) -> None:
 
 
 def add_links(fields: Fields, addresses: dict[str, str], *, never_shown: str = "") -> None:
-    """Show the first address that there is, and keep the others by name."""
+    """Keep all addresses that there are by name; the first is the alert's own."""
     there = {name: address for name, address in addresses.items() if address}
-    shown = next((name for name in there if name != never_shown), None)
-    fields["link"] = there.pop(shown) if shown else None
+    fields["link"] = next((address for name, address in there.items() if name != never_shown), None)
     fields["links"] = there | fields["links"]
 
 

@@ -23,6 +23,7 @@ MAX_PICTURE_BYTES = 5 * 1024 * 1024
 """Of one picture; the service names no limit."""
 
 CAPABILITIES = Capabilities(
+    hears=True,
     text_limit=MAX_TEXT_CHARS,
     picture_limit=MAX_PICTURE_BYTES,
     picture_types=("image/png", "image/jpeg"),

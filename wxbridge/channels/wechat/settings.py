@@ -17,7 +17,7 @@ MAX_TEXT_CHARS = 2000
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
 """Of one picture."""
 
-CAPABILITIES = Capabilities(text_limit=MAX_TEXT_CHARS, picture_limit=MAX_PICTURE_BYTES)
+CAPABILITIES = Capabilities(text_limit=MAX_TEXT_CHARS, picture_limit=MAX_PICTURE_BYTES, hears=True)
 
 
 def split_endpoint(endpoint: str) -> tuple[str, int]:

@@ -26,6 +26,7 @@ MAX_PICTURE_BYTES = 10_000_000
 """Of one picture: the document says 10 MB."""
 
 CAPABILITIES = Capabilities(
+    hears=True,
     text_limit=MAX_TEXT_BYTES,
     text_unit="bytes",
     picture_limit=MAX_PICTURE_BYTES,

@@ -36,10 +36,11 @@ def test_a_captured_notification_has_all_that_alertmanager_said() -> None:
     assert (alert.ends_at, alert.picture, alert.values) == (None, None, ())
 
 
-def test_a_dashboard_in_the_annotations_is_what_people_are_shown() -> None:
+def test_a_dashboard_in_the_annotations_is_worth_more_than_the_expression() -> None:
     (alert,) = group_of().alerts
     assert alert.link == "http://127.0.0.1:3900/d/abc"
     assert alert.links == {
+        "dashboard": alert.link,
         "generator": CAPTURED["alerts"][0]["generatorURL"],
         "runbook": 'https://example.invalid/run "q"',
     }
@@ -48,9 +49,9 @@ def test_a_dashboard_in_the_annotations_is_what_people_are_shown() -> None:
 def test_without_a_dashboard_the_expression_is_shown() -> None:
     (alert,) = posted(parse_alertmanager, FIRING).alerts
     assert alert.link == FIRING["alerts"][0]["generatorURL"]
-    assert alert.links == {}
+    assert alert.links == {"generator": alert.link}
     (alert,) = group_of(annotations={"dashboard": "see the wiki", "runbook": "ask Li"}).alerts
-    assert (alert.link, alert.links) == (CAPTURED["alerts"][0]["generatorURL"], {})
+    assert (alert.link, set(alert.links)) == (CAPTURED["alerts"][0]["generatorURL"], {"generator"})
 
 
 def test_a_nanosecond_of_go_s_is_no_obstacle() -> None:

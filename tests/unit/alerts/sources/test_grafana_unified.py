@@ -60,11 +60,11 @@ def test_the_documented_notification_has_all_that_grafana_said() -> None:
     check_usable(group)
 
 
-def test_people_are_shown_the_panel_and_the_other_links_are_kept_by_name() -> None:
+def test_the_panel_is_the_alerts_own_link_and_all_are_kept_by_name() -> None:
     alert = alert_of()
     assert alert.link
     assert alert.link.endswith("&viewPanel=efgh")
-    assert set(alert.links) == {"dashboard", "generator", "silence", "runbook"}
+    assert set(alert.links) == {"panel", "dashboard", "generator", "silence", "runbook"}
     assert alert.links["runbook"] == "https://myrunbook.com/runbook/1234"
 
 
@@ -72,7 +72,7 @@ def test_without_a_panel_the_dashboard_is_shown_and_then_the_rule_but_never_the_
     assert alert_of(panelURL=None).link == FIRING["alerts"][0]["dashboardURL"]
     alert = alert_of(panelURL="", dashboardURL=None)
     assert alert.link == FIRING["alerts"][0]["generatorURL"]
-    assert set(alert.links) == {"silence", "runbook"}
+    assert set(alert.links) == {"generator", "silence", "runbook"}
     assert alert_of(panelURL="", dashboardURL="", generatorURL="").link is None
 
 
