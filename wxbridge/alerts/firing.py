@@ -195,27 +195,33 @@ def _listed_key(alert: Alert) -> str:
 
 def _posted(alerts: Iterable[SeenAlert], asked: set[str]) -> Iterator[FiringAlert]:
     for each in alerts:
-        if each.alert is None:
-            continue
-        # What a server lists says no more of an alert than this.
-        alert = Alert(
-            source=each.alert.source,
-            status=each.alert.status,
-            title=each.alert.title,
-            labels=each.alert.labels,
-            annotations=each.alert.annotations,
-            starts_at=each.alert.starts_at and each.alert.starts_at.astimezone(UTC),
-            link=each.alert.link,
-            fingerprint=each.alert.fingerprint,
-        )
-        yield FiringAlert(
-            (each.key,),
-            alert,
-            frozenset({ReportedBy.BRIDGE}),
-            alert.starts_at or datetime.fromtimestamp(int(each.first_seen), UTC),
-            (each.silenced_by,) if each.silenced_by else (),
-            unlisted=alert.source in asked,
-        )
+        found = of_posted(each)
+        if found is not None:
+            yield replace(found, unlisted=found.alert.source in asked)
+
+
+def of_posted(each: SeenAlert) -> FiringAlert | None:
+    """Make what a server would list of an alert that was posted here; None of free text."""
+    if each.alert is None:
+        return None
+    # What a server lists says no more of an alert than this.
+    alert = Alert(
+        source=each.alert.source,
+        status=AlertStatus.RESOLVED if each.is_over else each.alert.status,
+        title=each.alert.title,
+        labels=each.alert.labels,
+        annotations=each.alert.annotations,
+        starts_at=each.alert.starts_at and each.alert.starts_at.astimezone(UTC),
+        link=each.alert.link,
+        fingerprint=each.alert.fingerprint,
+    )
+    return FiringAlert(
+        (each.key,),
+        alert,
+        frozenset({ReportedBy.BRIDGE}),
+        alert.starts_at or datetime.fromtimestamp(int(each.first_seen), UTC),
+        (each.silenced_by,) if each.silenced_by else (),
+    )
 
 
 def _joined(one: FiringAlert, other: FiringAlert) -> FiringAlert:

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any, Self
 
 from wxbridge.alerts import notification_log, routing, silences, store
-from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing
+from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing, of_posted
 from wxbridge.alerts.intake import prepare_group
 from wxbridge.alerts.kept_silences import (
     KeptSilence,
@@ -27,6 +27,7 @@ from wxbridge.alerts.kept_silences import (
     moment_of,
 )
 from wxbridge.alerts.known_alerts import KnownAlerts
+from wxbridge.alerts.links import SilenceLink
 from wxbridge.alerts.listing import ListedAlert, read_legacy_rules, read_listing
 from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, AlertState
@@ -244,6 +245,20 @@ class AlertService:
             silence = find(routing.labels_of(each.group, each.alert), now)
             found.append(replace(each, silenced_by=silence.id) if silence else each)
         return found
+
+    def read_silence_link(self, link: str) -> SilenceLink | None:
+        """Read the last part of the address of a page that silences, good or no longer; None where it is not ours."""
+        pages = self._pipeline.pages
+        return pages.read(link, self.settings.targets) if pages else None
+
+    async def find_posted(self, short_keys: Sequence[str]) -> list[FiringAlert]:
+        """Find what was posted here, by what short links say of the keys; also what is over. Raises `StorageError`."""
+        found = await self.database.read(lambda c: store.find_by_short_keys(c, short_keys))
+        return [posted for each in found if (posted := of_posted(each)) is not None]
+
+    def find_silence(self, labels: Mapping[str, str]) -> Silence | None:
+        """Find the bridge's own silence that holds labels back now (`FiringAlert.labels`)."""
+        return self.state.silences.find(labels, self.clock())
 
     async def read_change_mark(self) -> Hashable:
         """Read something that changes whenever alerts, silences or acks do. Raises `StorageError`."""

@@ -188,6 +188,16 @@ def list_firing(connection: Connection, *, limit: int = 1000) -> list[SeenAlert]
     return [seen_alert(row) for row in connection.execute(query.limit(limit))]
 
 
+def find_by_short_keys(connection: Connection, short_keys: Iterable[str]) -> list[SeenAlert]:
+    """The alerts whose keys begin so, also those that are over, in that order."""
+    found = []
+    for short in short_keys:
+        # From its first digits up to what is behind all digits: the primary key finds them.
+        query = sa.select(alerts).where(alerts.c.key >= short, alerts.c.key < f"{short}g").limit(1)
+        found += [seen_alert(row) for row in connection.execute(query)]
+    return found
+
+
 def find_firing_since(connection: Connection, keys: Iterable[str]) -> dict[str, tuple[float | None, float]]:
     """Which of these alerts fire already, with their start and when they were last seen, for `PendingAlert.seen_at`."""
     found: dict[str, tuple[float | None, float]] = {}

@@ -15,6 +15,7 @@ import structlog
 from aiohttp import web
 from pydantic import SecretStr
 
+from wxbridge.alerts.links import ALERT_PATH, SILENCE_PATH
 from wxbridge.config.hooks import HookSettings
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.sliding_window import Rate
@@ -26,8 +27,9 @@ from wxbridge.web.responses import CALLER, IN_CONSOLE, Handler, RequestRefused, 
 log = structlog.get_logger()
 
 _OPEN = ("/healthz", "/readyz")
-_ASKED_ELSEWHERE = ("/pictures/", "/compat/")
-"""Pictures have names that nobody can guess, and the robots' addresses keys of their own."""
+_ASKED_ELSEWHERE = ("/pictures/", "/compat/", SILENCE_PATH, ALERT_PATH)
+"""Pictures have names that nobody can guess, the robots' addresses keys of their own, links that silence are
+signed, and short ones lead to the console."""
 _HOW = "Send it as `Authorization: Bearer TOKEN`, as the password of basic authentication, or as ?token=TOKEN."
 _CHALLENGE = {"WWW-Authenticate": 'Basic realm="wxbridge", charset="UTF-8"'}
 # GitHub and others write what it is before the digits.

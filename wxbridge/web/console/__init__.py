@@ -16,10 +16,12 @@ import jinja2
 import structlog
 from aiohttp import web
 
+from wxbridge.alerts.links import ALERT_PATH
 from wxbridge.config.schema import ServerSettings
 from wxbridge.core import imaging
 from wxbridge.core.errors import StorageError, WxbridgeError
 from wxbridge.web.auth import reveal
+from wxbridge.web.console import silence_link
 from wxbridge.web.console.access import (
     CONSOLE_CALLER,
     SIGN_IN,
@@ -111,11 +113,18 @@ def add_console(app: web.Application, settings: ServerSettings) -> None:
             web.get("/console/events", guarded(_stream_changes)),
             web.get("/console/thumbnails/{name}", guarded(_show_thumbnail)),
             web.get(_STATIC + "{name}", _show_asset),
+            *silence_link.ROUTES,
+            web.get(f"{ALERT_PATH}{{key}}", _lead_to_alert),
             web.get(SIGN_IN, unguarded(show_sign_in)),
             web.post(SIGN_IN, unguarded(sign_in)),
             web.post(SIGN_OUT, guarded(sign_out)),
         ]
     )
+
+
+async def _lead_to_alert(request: web.Request) -> web.StreamResponse:
+    """Lead a short link to the page of its alert, which asks who is there."""
+    return see_other(str(request.rel_url.with_path("/console/alert").update_query(key=request.match_info["key"])))
 
 
 # ---------------------------------------------------------------- pages and their forms
@@ -149,7 +158,7 @@ def _render(
         "v": visit, "t": visit.say, "page": page, "version": site.version,
         "pages": [each for each in PAGES if each.is_wanted(visit.config)],
         "csrf": site.sessions.form_secret(visit.session), "may": visit.session.may_change,
-        "open_door": visit.session.role is ConsoleRole.OPEN,
+        "open_door": visit.session.role is ConsoleRole.OPEN, "theme": site.choose_theme(request),
         "layout": "layout.html" if fragment is None else "bare.html", "here": local_path(str(request.rel_url)),
         "flash": flash, "channel_states": visit.services.channels.statuses(), "tones_of": choose_tone,
         **shown,

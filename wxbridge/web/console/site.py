@@ -27,6 +27,9 @@ MAX_PICTURES = 40
 PICTURE_TTL_SECONDS = 120.0
 MAX_THUMBNAILS = 200
 """Kept in memory, some 20 kB each."""
+LANGUAGE_COOKIE, THEME_COOKIE = "wxbridge-language", "wxbridge-theme"
+"""What somebody chose in a browser; it is no secret."""
+THEMES = ("light", "dark")
 FRAGMENT = "X-Fragment"
 """The header of a request for a page without what is around it."""
 
@@ -67,7 +70,10 @@ class ConsoleSite:
             del self.flashes[next(iter(self.flashes))]
 
     def choose_language(self, request: web.Request) -> Language:
-        """Choose what the browser would rather read, else what the configuration says."""
+        """Choose what was chosen in this browser, what it would rather read, or what the configuration says."""
+        chosen = next((each for each in LANGUAGES if each == request.cookies.get(LANGUAGE_COOKIE)), None)
+        if chosen is not None:
+            return chosen
         best, best_weight = self.services.state.config.language, 0.0
         for part in request.headers.get("Accept-Language", "")[:500].split(","):
             name, _, weight = part.partition(";q=")
@@ -79,6 +85,11 @@ class ConsoleSite:
             if language is not None and value > best_weight:
                 best, best_weight = language, value
         return best
+
+    def choose_theme(self, request: web.Request) -> str:
+        """Give what was chosen in this browser: `light` or `dark`; empty for as its system has it."""
+        chosen = request.cookies.get(THEME_COOKIE, "")
+        return chosen if chosen in THEMES else ""
 
     def visit(self, request: web.Request, session: ConsoleSession) -> PageVisit:
         """Make what a page is asked with."""
@@ -96,7 +107,9 @@ class ConsoleSite:
         def translate(key: str, **fields: object) -> str:
             return say_in_console(language, key, **fields)
 
-        context = {"t": translate, "language": language, "version": self.version, **shown}
+        context = {
+            "t": translate, "language": language, "theme": self.choose_theme(request), "version": self.version, **shown,
+        }  # fmt: skip
         return aiohttp_jinja2.render_template(template, request, context, status=status)
 
 

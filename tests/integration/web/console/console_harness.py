@@ -27,7 +27,12 @@ EVIL = "<script>alert('x')</script>"
 SETTINGS = """\
 language: en
 timezone: Asia/Shanghai
-server: {{listen: "127.0.0.1:0", token: {token}, read_token: {read_token}, proxies: [10.0.0.0/8]}}
+server:
+  listen: "127.0.0.1:0"
+  public_url: https://bridge.example.com
+  token: {token}
+  read_token: {read_token}
+  proxies: [10.0.0.0/8]
 wechat:
   endpoint: "{endpoint}"
   token: "{gateway_token}"
@@ -135,9 +140,10 @@ class ConsoleBridge:
     def url(self) -> str:
         return self.bridge.url
 
-    async def post(self, body: bytes) -> None:
+    async def post(self, body: bytes, to: str = "") -> None:
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        async with self.session.post(f"{self.url}/hooks/alertmanager", data=body, headers=headers) as response:
+        address = f"{self.url}/hooks/alertmanager" + (f"?to={to}" if to else "")
+        async with self.session.post(address, data=body, headers=headers) as response:
             assert response.status == 202, await response.text()
 
     async def until(self, condition: Callable[[], Any]) -> Any:
