@@ -84,6 +84,8 @@ class HeardGroup:
     has_news: bool = True
     """Whether it says of any alert what was not heard before."""
     before: Mapping[str, KnownAlert | None] = field(default_factory=dict)
+    news: tuple[str, ...] = ()
+    """The keys of the alerts of which it says what was not heard before."""
 
     def list_resolved(self) -> list[str]:
         """List the keys of its alerts that are over."""
@@ -131,16 +133,18 @@ class KnownAlerts:
         statements = [statement_of(alert) for alert in settled]
         said = _said(group, keys, statements)
         before: dict[str, KnownAlert | None] = {}
+        news: list[str] = []
         has_news = not keys
         for key, alert, statement in zip(keys, settled, statements, strict=True):
             known = self._alerts.get(key)
             is_same = known is not None and _is_same(known, alert, statement)
             has_news = has_news or not is_same
             if key:
+                news += [] if is_same else [key]
                 before.setdefault(key, known)
                 heard = KnownAlert(alert.status, starts_at_of(alert), None, now, said=said, statement=statement)
                 self._alerts[key] = _joined(known, heard, alert, is_same=is_same)
-        return HeardGroup(group, keys, said, has_news, before)
+        return HeardGroup(group, keys, said, has_news, before, tuple(news))
 
     def undo(self, heard: HeardGroup) -> None:
         """Take back what could not be stored."""

@@ -219,6 +219,8 @@ class Received:
     title: str
     alerts: int
     routed: Sequence[Mapping[str, Any]]
+    news: Sequence[str] = ()
+    """The keys of the alerts of which it says what is new, or what is told."""
 
 
 class StoredAlong(Protocol):
@@ -298,6 +300,11 @@ class Message:
     receipt: str | None = None
     error_code: str | None = None
     error: str | None = None
+    drawn_at: float | None = None
+    """When its picture was drawn, where it waited for that."""
+    first_tried_at: float | None = None
+    tried_at: float | None = None
+    """When it was given to its channel last."""
 
 
 @dataclass(frozen=True)

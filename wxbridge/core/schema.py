@@ -81,6 +81,9 @@ messages = sa.Table(
     sa.Column("receipt", sa.String),
     sa.Column("error_code", sa.String),
     sa.Column("error", sa.Text),
+    sa.Column("drawn_at", sa.Float),
+    sa.Column("first_tried_at", sa.Float),
+    sa.Column("tried_at", sa.Float),
 )
 
 
@@ -259,6 +262,7 @@ episodes = sa.Table(
 sa.Index("episodes_open", episodes.c.key, sqlite_where=sa.text("ended_at IS NULL"))  # fmt: skip
 sa.Index("episodes_started", episodes.c.started_at)
 sa.Index("episodes_ended", episodes.c.ended_at)
+sa.Index("episodes_key", episodes.c.key, episodes.c.started_at)
 
 acks = sa.Table(
     "acks",
@@ -283,6 +287,16 @@ received = sa.Table(
 )
 """What came in, and how it was routed; the notifications it led to name it. `told` counts the messages of these."""
 sa.Index("received_at", received.c.at)
+sightings = sa.Table(
+    "sightings",
+    metadata,
+    sa.Column("alert", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("received_id", sa.Integer, primary_key=True, autoincrement=False),
+    sqlite_with_rowid=False,
+)
+"""In what came in an alert had news. `alert` is the first 48 bits of its key in `alerts`: as many as short links have,
+and rows of a dozen bytes, for there are many."""
+sa.Index("sightings_received", sightings.c.received_id)
 NOT_TOLD = "told = 0"
 """The condition of what came in and led to nothing."""
 sa.Index("received_untold", received.c.id, sqlite_where=sa.text(NOT_TOLD))

@@ -439,7 +439,8 @@ class Outbox(OutboxQueries):
 
         def work(connection: Connection) -> None:
             ids = [each.id for each in statements.select_alike(connection, message)]
-            connection.execute(sa.update(messages).where(messages.c.id.in_(ids)).values(picture_file=file))
+            values = {"picture_file": file, "drawn_at": self._clock()}
+            connection.execute(sa.update(messages).where(messages.c.id.in_(ids)).values(values))
 
         await self._database.run(work)
 

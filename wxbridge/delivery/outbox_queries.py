@@ -164,6 +164,10 @@ class OutboxQueries:
         """Read the entry that a message belongs to; None where there is no such message."""
         return await self._database.read(partial(timeline.select_entry, message_id=message_id))
 
+    async def read_way(self, short_key: str, *, limit: int) -> list[TimelineEntry]:
+        """Read what came in of an alert that was news, with what became of it, the newest first."""
+        return await self._database.read(lambda c: timeline.select_way(c, short_key, limit))
+
     async def read_change_mark(self) -> Hashable:
         """Read something that changes whenever the outbox does."""
         return tuple((await self._rows(_CHANGE_MARK))[0])

@@ -165,6 +165,9 @@ def message_of(row: Any) -> Message:
         receipt=row.receipt,
         error_code=row.error_code,
         error=row.error,
+        drawn_at=row.drawn_at,
+        first_tried_at=row.first_tried_at,
+        tried_at=row.tried_at,
     )
 
 

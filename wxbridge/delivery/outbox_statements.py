@@ -24,7 +24,7 @@ from wxbridge.core.model import (
     StoredAlong,
 )
 from wxbridge.core.prepared import PreparedStatement
-from wxbridge.core.schema import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, messages, notifications, received, sends
+from wxbridge.core.schema import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, messages, notifications, received, sends, sightings
 from wxbridge.core.sql import least
 from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery.outbox_queries import mergeable, undrawn
@@ -176,7 +176,12 @@ def insert_requests(
 _TAKE = PreparedStatement(
     sa.update(messages)
     .where(messages.c.id == sa.bindparam("message_id"))
-    .values(state=MessageState.SENDING, tries=messages.c.tries + 1)
+    .values(
+        state=MessageState.SENDING,
+        tries=messages.c.tries + 1,
+        first_tried_at=sa.func.coalesce(messages.c.first_tried_at, sa.bindparam("at")),
+        tried_at=sa.bindparam("at"),
+    )
 )
 
 
@@ -207,7 +212,7 @@ def claim_heads(
             first.setdefault(paced.chat_of[head.target], head)
         heads = list(first.values())
     chosen = heads[:limit]
-    _TAKE.run_many(connection, [{"message_id": row.id} for row in chosen])
+    _TAKE.run_many(connection, [{"message_id": row.id, "at": now} for row in chosen])
     taken = [replace(message_of(row), state=MessageState.SENDING, tries=row.tries + 1) for row in chosen]
     return TakenHeads(taken, quiet)
 
@@ -491,6 +496,8 @@ def prune(connection: Connection, limit: int, *, before: float, sends_before: fl
     oldest = sa.select(sends.c.id).order_by(sends.c.id).limit(limit)
     connection.execute(sa.delete(sends).where(sends.c.id.in_(oldest), sends.c.at < sends_before))
     came = sa.select(received.c.id).where(received.c.at < before).order_by(received.c.at).limit(limit)
-    forgotten = connection.execute(sa.delete(received).where(received.c.id.in_(came))).rowcount
+    gone_ids = list(connection.execute(came).scalars())
+    forgotten = connection.execute(sa.delete(received).where(received.c.id.in_(gone_ids))).rowcount
+    connection.execute(sa.delete(sightings).where(sightings.c.received_id.in_(gone_ids)))
     named = sa.select(messages.c.picture_file).where(messages.c.picture_file.in_(gone))
     return PrunedNotifications(max(len(old), forgotten), tuple(sorted(gone - set(connection.execute(named).scalars()))))

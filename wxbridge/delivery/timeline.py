@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 
 from wxbridge.core.model import OPEN_STATES, Message, MessageState, Received
 from wxbridge.core.prepared import PreparedStatement
-from wxbridge.core.schema import NOT_TOLD, OPEN, messages, notifications, received
+from wxbridge.core.schema import NOT_TOLD, OPEN, messages, notifications, received, sightings
 from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery.outbox_rows import message_of
 
@@ -27,6 +27,7 @@ MAX_NOTIFICATIONS_SEARCHED = 50_000
 """Notifications that are searched for a text in one go."""
 UNTOLD = "untold"
 """Stands for a state: what came in and led to no message."""
+_KEY_DIGITS = 12
 _MAX_TITLE_CHARS = 300
 _MAX_TARGETS_PER_POST = 50
 """How many are told one by one."""
@@ -48,9 +49,17 @@ def record_received(connection: Connection, rows: Sequence[tuple[Received, int]]
             for index, (each, told) in enumerate(rows)
         ],
     )  # fmt: skip
+    seen = {(number_key(key), first + index) for index, (each, _) in enumerate(rows) for key in each.news}
+    _INSERT_SIGHTING.run_many(connection, [{"alert": alert, "received_id": number} for alert, number in sorted(seen)])
+
+
+def number_key(key: str) -> int:
+    """Give the number that stands for an alert in `sightings`, by its key or what a short link says of it."""
+    return int(key[:_KEY_DIGITS], 16)
 
 
 _INSERT_RECEIVED = PreparedStatement(sa.insert(received))
+_INSERT_SIGHTING = PreparedStatement(sa.insert(sightings))
 _LAST_ID = PreparedStatement(sa.select(sa.func.coalesce(sa.func.max(received.c.id), 0).label("id")))
 
 
@@ -174,6 +183,19 @@ def select_entry(connection: Connection, message_id: int) -> TimelineEntry | Non
     if note is None:
         return None
     return _entries(connection, [note], [note.id, *_rest(connection, [note])])[0]
+
+
+def select_way(connection: Connection, short_key: str, limit: int) -> list[TimelineEntry]:
+    """Select what came in of an alert that was news, with what became of it, the newest first; by its short key."""
+    seen = sa.select(sightings.c.received_id).where(sightings.c.alert == number_key(short_key))
+    chosen = list(connection.execute(seen.order_by(sightings.c.received_id.desc()).limit(limit)).scalars())
+    its = sa.select(notifications.c.id).where(
+        sa.text("received_id IS NOT NULL"), notifications.c.received_id.in_(chosen)
+    )
+    ids = list(connection.execute(its).scalars())
+    posts = sa.select(received.c.id, received.c.id.label("received_id")).where(received.c.id.in_(chosen))
+    shown = list(connection.execute(posts.order_by(received.c.id.desc())))
+    return _entries(connection, shown, ids)
 
 
 _NOTE = (

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.integration.web.console.console_harness import ConsoleBridge, alert, group
+from tests.integration.web.console.console_harness import ConsoleBridge, alert, group, running
 from wxbridge.alerts.links import LINK_SECONDS, AlertPages
 from wxbridge.core.model import Text
 
@@ -21,9 +21,16 @@ HOUR = 3600.0
 BROWSER = {"Accept": "text/html"}
 
 
+@pytest_asyncio.fixture(scope="module", loop_scope="package")
+async def console(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[ConsoleBridge]:
+    """A bridge of its own: wrong links are counted, and silences hold back what others post."""
+    async with running(tmp_path_factory.mktemp("links")) as bench:
+        yield bench
+
+
 @pytest_asyncio.fixture(loop_scope="package", autouse=True)
-async def no_wrong_tokens(console: ConsoleBridge) -> Any:
-    """Let each test begin without wrong links counted, or silences kept."""
+async def no_silences(console: ConsoleBridge) -> AsyncIterator[None]:
+    """Let each test begin without silences."""
     yield
     for each in await console.bridge.alerts.list_own_silences():
         overview = await console.bridge.alerts.list_silences()
