@@ -38,7 +38,7 @@ PAGES = {
     "timeline": "/", "login": "/console/login", "alerts": "/console/alerts", "silence": "/console/alerts?silence=KEY",
     "targets": "/console/targets", "jobs": "/console/jobs", "machines": "/console/host", "rooms": "/console/rooms",
     "configuration": "/console/configuration", "doctor": "/console/doctor", "message": "/console/message?id=ID",
-    "gone": "/console/nowhere", "sign-in": "/console/sign-in",
+    "alert": "/console/alert?key=KEY", "gone": "/console/nowhere", "sign-in": "/console/sign-in",
 }  # fmt: skip
 SHOWN = (
     ("timeline", PHONE, "light", "en-US"), ("timeline", DESK, "light", "en-US"), ("machines", PHONE, "dark", "zh-CN"),
@@ -52,7 +52,7 @@ _LOOKS = (
 SETTINGS = """\
 language: {language}
 timezone: Asia/Shanghai
-server: {{listen: "127.0.0.1:0", token: {token}}}
+server: {{listen: "127.0.0.1:0", token: {token}, public_url: "https://bridge.example.com"}}
 wechat: {{endpoint: "{endpoint}", token: "{gateway}", master: 主人, greeting: ""}}
 host: {{name: bridge, measure: false, every: 60s}}
 targets:

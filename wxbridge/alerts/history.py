@@ -124,6 +124,21 @@ def end_unheard(connection: Connection, keys: Sequence[str]) -> None:
     )
 
 
+@dataclass(frozen=True)
+class Episode:
+    """From when to when an alert fired, in seconds since the epoch; `ended_at` is None while it does."""
+
+    started_at: float
+    ended_at: float | None
+
+
+def list_episodes(connection: Connection, keys: Sequence[str], *, limit: int) -> list[Episode]:
+    """List the episodes of an alert, by its keys, the last at the top."""
+    query = sa.select(episodes.c.started_at, episodes.c.ended_at).where(episodes.c.key.in_(keys))
+    rows = connection.execute(query.order_by(episodes.c.started_at.desc(), episodes.c.id.desc()).limit(limit))
+    return [Episode(row.started_at, row.ended_at) for row in rows]
+
+
 def prune(connection: Connection, limit: int = 1000, *, before: float) -> Bite[None]:
     """Forget episodes that ended before a moment, at most `limit` of them."""
     old = sa.select(episodes.c.id).where(episodes.c.started_at < before, episodes.c.ended_at < before).limit(limit)

@@ -193,8 +193,8 @@ class AlertPipeline:
             # Where the log tells a repeat from news, it decides: also within the time of a sender's retries.
             notifications += self._notifications(due, "" if _is_logged(due) else dedupe, now)
         try:
-            told_keys = [key for part in composed for alert in part.group.alerts if (key := identify(alert))]
-            came_in = received.summarize(source, group, reasons, [*heard.news, *told_keys])
+            due_keys = [key for part in composed for alert in part.group.alerts if (key := identify(alert))]
+            came_in = received.summarize(source, group, reasons, heard.news, due_keys)
             update = LogUpdate((group,), selection, self._hearings(heard, routed, now))
             accepted = await self.sink.put(notifications, received=came_in, also=update)
         except Exception:

@@ -17,15 +17,19 @@ _MAX_ALERTS_EXPLAINED = 20
 
 
 def summarize(
-    source: str, group: AlertGroup, routed: Sequence[Mapping[str, Any]], news: Sequence[str] = ()
+    source: str,
+    group: AlertGroup,
+    routed: Sequence[Mapping[str, Any]],
+    news: Sequence[str] = (),
+    due: Sequence[str] = (),
 ) -> Received:
     """Sum up what a group said, by the names of its alerts, as a group's own is often the receiver's.
 
-    `news` are the keys of the alerts that are told, or of which it says what is new.
+    `news` are the keys of the alerts of which it says what is new, `due` of those that are told.
     """
     names = list(dict.fromkeys(alert.title for alert in group.alerts if alert.title))
     title = ", ".join(names[:_MAX_NAMES_IN_TITLE]) + (" …" if len(names) > _MAX_NAMES_IN_TITLE else "")
-    return Received(source, title or group.title, len(group.alerts), routed, news)
+    return Received(source, title or group.title, len(group.alerts), routed, news, due)
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from datetime import datetime
 from functools import partial
 from typing import Any, Self
 
-from wxbridge.alerts import notification_log, routing, silences, store
+from wxbridge.alerts import history, notification_log, routing, silences, store
 from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing, of_posted
+from wxbridge.alerts.history import Episode
 from wxbridge.alerts.intake import prepare_group
 from wxbridge.alerts.kept_silences import (
     KeptSilence,
@@ -255,6 +256,15 @@ class AlertService:
         """Find what was posted here, by what short links say of the keys; also what is over. Raises `StorageError`."""
         found = await self.database.read(lambda c: store.find_by_short_keys(c, short_keys))
         return [posted for each in found if (posted := of_posted(each)) is not None]
+
+    async def find_seen(self, short_key: str) -> SeenAlert | None:
+        """Find what was posted of an alert last, by what short links say of its key. Raises `StorageError`."""
+        found = await self.database.read(lambda c: store.find_by_short_keys(c, [short_key]))
+        return found[0] if found else None
+
+    async def list_episodes(self, keys: Sequence[str], *, limit: int) -> list[Episode]:
+        """List when an alert fired, by its keys, the last at the top. Raises `StorageError`."""
+        return await self.database.read(lambda c: history.list_episodes(c, keys, limit=limit))
 
     def find_silence(self, labels: Mapping[str, str]) -> Silence | None:
         """Find the bridge's own silence that holds labels back now (`FiringAlert.labels`)."""

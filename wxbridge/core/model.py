@@ -220,7 +220,9 @@ class Received:
     alerts: int
     routed: Sequence[Mapping[str, Any]]
     news: Sequence[str] = ()
-    """The keys of the alerts of which it says what is new, or what is told."""
+    """The keys of the alerts of which it says what was not heard before."""
+    due: Sequence[str] = ()
+    """The keys of the alerts that are told, unless that turns out to be a repeat."""
 
 
 class StoredAlong(Protocol):

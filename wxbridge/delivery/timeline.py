@@ -49,7 +49,11 @@ def record_received(connection: Connection, rows: Sequence[tuple[Received, int]]
             for index, (each, told) in enumerate(rows)
         ],
     )  # fmt: skip
-    seen = {(number_key(key), first + index) for index, (each, _) in enumerate(rows) for key in each.news}
+    seen = {
+        (number_key(key), first + index)
+        for index, (each, told) in enumerate(rows)
+        for key in (*each.news, *(each.due if told else ()))
+    }
     _INSERT_SIGHTING.run_many(connection, [{"alert": alert, "received_id": number} for alert, number in sorted(seen)])
 
 

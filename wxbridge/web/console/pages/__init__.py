@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from wxbridge.web.console.page import ConsolePage
 from wxbridge.web.console.pages import (
+    alert,
     alerts,
     configuration,
     doctor,
@@ -27,4 +28,5 @@ PAGES: tuple[ConsolePage, ...] = (
     configuration.PAGE,
     doctor.PAGE,
     message.PAGE,
+    alert.PAGE,
 )

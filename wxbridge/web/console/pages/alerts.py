@@ -34,22 +34,23 @@ CHART_STEP_SECONDS = 60
 _TONES = {"critical": "bad", "page": "bad", "emergency": "bad", "disaster": "bad", "error": "bad", "warning": "warn"}
 
 
-async def _overview(visit: PageVisit) -> FiringOverview:
+async def read_overview(visit: PageVisit) -> FiringOverview:
+    """Read what fires, by all that know; those who ask within a few seconds share it."""
     return await visit.memory.overview.get_or_create("", visit.services.alerts.overview)
 
 
 async def _show(visit: PageVisit) -> Mapping[str, Any]:
-    overview = await _overview(visit)
+    overview = await read_overview(visit)
     if "silence" in visit.query:
         return {"form": _describe_form(visit, overview), "choices": FOR}
     silences = await visit.services.alerts.list_silences()
     wanted = visit.query.get("text", "").strip()
     found = [each for each in overview.alerts if not wanted or wanted.lower() in _words(each)]
-    pictures = await _preview_pictures(visit, found[:MAX_SHOWN])
+    pictures = await preview_pictures(visit, found[:MAX_SHOWN])
     missing = [visit.say("alerts.missing", name=name, why=why) for name, why in overview.missing.items()]
     return {
         "form": None,
-        "alerts": [_describe_alert(visit, each, each.key in pictures) for each in found[:MAX_SHOWN]],
+        "alerts": [describe_alert(visit, each, each.key in pictures) for each in found[:MAX_SHOWN]],
         "hidden": max(0, len(found) - MAX_SHOWN),
         "firing": len(overview.alerts),
         "missing": missing or list(missing_lines(silences.missing, visit.language)),
@@ -58,7 +59,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     }
 
 
-async def _preview_pictures(visit: PageVisit, found: Sequence[FiringAlert]) -> Mapping[str, PictureSpec]:
+async def preview_pictures(visit: PageVisit, found: Sequence[FiringAlert]) -> Mapping[str, PictureSpec]:
     """Tell which picture each of some alerts would bring, by key; nobody is asked."""
     alerts = visit.services.alerts
     settings = replace(alerts.settings.pictures or AlertPictureOptions(), language=visit.language, theme=visit.theme)
@@ -69,7 +70,8 @@ def _words(each: FiringAlert) -> str:
     return " ".join([each.alert.title, *each.alert.labels.values()]).lower()
 
 
-def _describe_alert(visit: PageVisit, each: FiringAlert, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
+def describe_alert(visit: PageVisit, each: FiringAlert, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
+    """Describe an alert as the templates take it; `picture` says whether it would bring one."""
     alert, labels = each.alert, each.alert.labels
     severity, notes, link = severity_of(labels), alert.annotations, alert.link or ""
     charted_at = visit.now // CHART_STEP_SECONDS * CHART_STEP_SECONDS
@@ -183,8 +185,8 @@ def _comment(form: ConsoleForm) -> str:
 
 async def _choose_chart(visit: PageVisit) -> PictureSpec:
     """Choose what an alert's picture would be. Raises `WxbridgeError` where there is none."""
-    found = _find_alert(await _overview(visit), visit.query.get("key", ""))
-    spec = (await _preview_pictures(visit, [found])).get(found.key) if found else None
+    found = _find_alert(await read_overview(visit), visit.query.get("key", ""))
+    spec = (await preview_pictures(visit, [found])).get(found.key) if found else None
     if spec is None:
         raise WxbridgeError(visit.say("alerts.no_picture"))
     return spec

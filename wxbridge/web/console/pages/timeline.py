@@ -73,7 +73,7 @@ def describe_entry(visit: PageVisit, entry: TimelineEntry) -> Mapping[str, Any]:
         "job": entry.source.startswith("job:"),
         "title": title or visit.say("timeline.untitled"),
         "alerts": entry.alerts,
-        "routed": [_routed(visit, each) for each in entry.routed],
+        "routed": [describe_routed(visit, each) for each in entry.routed],
         "kinds": {told.kind for told in entry.told},
         "taken_over": any(told.origin for told in entry.told),
         "messages": messages,
@@ -97,7 +97,7 @@ def describe_message(message: Message) -> Mapping[str, Any]:
     }
 
 
-def _routed(visit: PageVisit, part: Mapping[str, Any]) -> Mapping[str, Any]:
+def describe_routed(visit: PageVisit, part: Mapping[str, Any]) -> Mapping[str, Any]:
     """Say why a part went where it did: the routes with what they match, or a sentence."""
     by: Sequence[Mapping[str, Any]] = part.get("by", ())
     routes = [

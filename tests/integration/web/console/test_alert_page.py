@@ -1,0 +1,86 @@
+"""An alert's own page: all that is known of it, and its way through the bridge."""
+
+from __future__ import annotations
+
+import re
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.integration.web.console.console_harness import TOKEN, ConsoleBridge, alert, group, running
+from wxbridge.core.model import Text
+
+pytestmark = pytest.mark.asyncio(loop_scope="package")
+HEADERS = {"Authorization": f"Bearer {TOKEN}", "Accept": "text/html"}
+
+
+async def page(console: ConsoleBridge, path: str, status: int = 200) -> str:
+    async with console.session.get(console.url + path, headers=HEADERS) as response:
+        assert response.status == status, await response.text()
+        return await response.text()
+
+
+async def key_of(console: ConsoleBridge, name: str) -> str:
+    return next(each.key for each in await console.bridge.alerts.list_firing() if each.group.alerts[0].title == name)
+
+
+def steps(text: str) -> list[str]:
+    return re.findall(r"<b>(Received|Routed|Rendered|Queued|Drawn|Tried|Answered|Waits)</b>", text)
+
+
+async def test_the_page_tells_the_whole_way_of_an_alert_each_step_with_its_time(console: ConsoleBridge) -> None:
+    key = await key_of(console, "DiskFull")
+    text = await page(console, f"/console/alert?key={key}")
+    for wanted in ("DiskFull", "kafka-3:9100", "/data", "severity=&#34;critical&#34;", "→ ops", "→ duty", "room_gone"):
+        assert wanted in text, wanted
+    assert steps(text)[:6] == ["Received", "Routed", "Rendered", "Queued", "Tried", "Answered"]
+    way = text[text.index('class="way"') :]
+    assert way.count("<time ") >= 10
+    assert "When it fired" in text
+
+
+async def test_a_short_link_of_a_message_leads_there_once_somebody_is_signed_in(console: ConsoleBridge) -> None:
+    long = "http://prometheus-0:9090/graph?g0.expr=" + "up%20or%20" * 30
+    await console.post(group(alert("LongLink") | {"generatorURL": long}, key="long"), to="spare")
+    (message,) = [each for each in await console.bridge.outbox.list_messages(target="spare", limit=500)
+                  if isinstance(each.body, Text) and "LongLink" in each.body.text]  # fmt: skip
+    assert isinstance(message.body, Text)
+    match = re.search(r"🔗 https://bridge\.example\.com(/a/[0-9a-f]{12})$", message.body.text, re.MULTILINE)
+    assert match
+    assert "prometheus-0" not in message.body.text
+    assert long.split("?")[1] in await page(console, match[1])
+    async with console.session.get(console.url + match[1], headers={"Accept": "text/html"}) as response:
+        assert response.url.path == "/console/sign-in"
+
+
+async def test_what_is_over_is_shown_too_and_what_is_not_known_is_said(console: ConsoleBridge) -> None:
+    body = group(alert("OverSoon"), key="over")
+    await console.post(body)
+    key = await key_of(console, "OverSoon")
+    await console.post(body.replace(b'"status": "firing", "startsAt"', b'"status": "resolved", "startsAt"').replace(
+        b"0001-01-01T00:00:00Z", b"2026-02-01T02:00:00Z"))  # fmt: skip
+    text = await page(console, f"/console/alert?key={key}")
+    assert steps(text).count("Received") == 2
+    assert "Silence</a>" not in text
+    for other in ("", "x", "0" * 12, "../../etc", "G" * 32, "%00"):
+        assert "There is no such alert" in await page(console, f"/console/alert?key={other}", 404)
+
+
+async def test_what_is_repeated_is_no_news_and_makes_the_way_no_longer(console: ConsoleBridge) -> None:
+    body = group(alert("Repeated"), key="repeated")
+    for _ in range(3):
+        await console.post(body)
+    text = await page(console, f"/console/alert?key={await key_of(console, 'Repeated')}")
+    assert steps(text).count("Received") == 1
+
+
+async def test_the_way_is_forgotten_with_what_came_in(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.post(group(alert("DiskFull")))
+        await bench.until(bench.settled)
+        path = f"/console/alert?key={await key_of(bench, 'DiskFull')}"
+        assert "Received" in steps(await page(bench, path))
+        async for _ in bench.bridge.outbox.prune(before=time.time() + 10, sends_before=0):
+            pass
+        assert not steps(await page(bench, path))
