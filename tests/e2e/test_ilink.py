@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import pytest_asyncio
 
 from tests.e2e.bridge_harness import BridgeHarness, BridgeProcess
@@ -106,6 +108,45 @@ async def test_a_scan_beside_the_running_bridge_and_a_word_open_the_way_until_th
     for token in (phone.login.token for phone in ilink.state.phones.values() if phone.login):
         assert token not in out
         assert token not in str(bridge.logs)
+
+
+async def test_the_login_page_takes_the_digits_that_the_phone_shows(harness: BridgeHarness, ilink: IlinkServer) -> None:
+    path = write(harness, ilink)
+    path.write_text(path.read_text(encoding="utf-8").replace(", 李四", ""), encoding="utf-8")
+    bridge = await start(harness, path)
+    await bridge.event("ilink state", state="waiting_for_scan")
+    ilink.state.scan(PERSON, digits="2468")
+    await bridge.event("ilink state", state="scanned")
+    jar = aiohttp.CookieJar(unsafe=True)  # which keeps the cookies of an address in figures
+    async with aiohttp.ClientSession(bridge.url, headers={"Accept": "text/html"}, cookie_jar=jar) as browser:
+
+        async def look() -> str:
+            async with browser.get("/console/login") as answer:
+                return await answer.text()
+
+        async def post(digits: str) -> str:
+            csrf = re.search(r'name="csrf" value="(\w+)"', await look())
+            assert csrf
+            form = {"csrf": csrf[1], "channel": f"ilink:{PERSON}", "digits": digits, "back": "/console/login"}
+            async with browser.post("/console/login/digits", data=form) as answer:
+                return await answer.text()
+
+        page = await look()
+        assert "The phone shows digits. Type them here." in page
+        assert page.count('<section class="card channel"') == 2, "one for each person, and the console's"
+        assert "nothing else" in await post("12a4")
+        assert "being looked at" in await post("1111")
+        await wait_until(lambda: next(iter(ilink.state.codes.values())).wrong == 1)
+        how = f"type them on the login page, or run `wxbridge login {PERSON}`"
+        await bridge.event(
+            "ilink state", state="scanned", detail=f"the digits were wrong; the phone shows digits: {how}"
+        )
+        assert "Those were not right" in await look()
+        await post("2468")
+        await wait_until(lambda: next(iter(ilink.state.codes.values())).status == "scaned")
+        ilink.state.confirm()
+        await bridge.event("ilink state", state="waiting_for_word")
+        assert 'name="digits"' not in await look()
 
 
 async def test_the_demo_shows_the_private_chat(tmp_path: Path) -> None:

@@ -150,6 +150,8 @@ class Reply:
     which is logged."""
     choices: Choices | None = None
     """What numbers stand for from now on in this chat; None leaves them as they are."""
+    is_captioned: bool = False
+    """Whether a text that stands before a picture says only what the picture shows."""
 
 
 CommandFunction = Callable[[Command], Awaitable[Reply | str]]

@@ -27,8 +27,9 @@ from wxbridge.bot.lately import LatelyTold, NoSuchChoice
 from wxbridge.bot.message_parser import AddressedLine, Addressing, find_addressed_lines, find_glued_lines
 from wxbridge.bot.permissions import SenderRoles
 from wxbridge.bot.rate_limit import LEFT_ALONE_SECONDS, LimitDecision, SenderLimits
-from wxbridge.bot.runner import COMMAND_DEADLINE_SECONDS, CommandOutcome, CommandResult, run_command
+from wxbridge.bot.runner import COMMAND_DEADLINE_SECONDS, CommandOutcome, CommandResult, run_command, save_messages
 from wxbridge.bot.services import CommandServices, CommandSettings
+from wxbridge.bot.typing_shown import showing_typing
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.errors import Offline, StorageError
 from wxbridge.core.model import Body, Inbound, Priority, Text
@@ -124,6 +125,7 @@ class CommandDispatcher:
         self._lately = LatelyTold()
         self._queues: dict[str, deque[PendingMessage]] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._typing: set[asyncio.Task[None]] = set()
         self._under_way: set[tuple[str, str]] = set()
         """The messages that are being replied to, by channel and id: what comes again meanwhile is none of them."""
         self._pruned_at = 0.0
@@ -286,7 +288,7 @@ class CommandDispatcher:
 
     async def close(self) -> None:
         """End everything; what is not replied to is taken up by the next bridge."""
-        tasks = set(self._tasks.values())
+        tasks = {*self._tasks.values(), *self._typing}
         for task in tasks:
             task.cancel()
         if tasks:
@@ -402,6 +404,8 @@ class CommandDispatcher:
         else:
             line = replace(line, match=meant)
             result = await self._run(line, context, language)
+        if self._is_scarce(context):
+            result = save_messages(result)
         if result.bodies:
             await self._send(context, result.bodies, line.number, language)
         result.begin()
@@ -426,7 +430,7 @@ class CommandDispatcher:
     async def _run(self, line: MessageLine, context: ReplyContext, language: Language) -> CommandResult:
         sender, inbound = context.sender, context.inbound
         if line.match is None:
-            return self._correct(line, sender.roles, language)
+            return self._correct(line, context, language)
         kind = line.match.kind
         name = kind.called(language)
         if not kind.is_allowed(sender.roles):
@@ -444,19 +448,29 @@ class CommandDispatcher:
         command = Command(sender, line.match.text, line.match.words, at, language, self._services, self._settings)
 
         async def send_notice() -> None:
+            if self._is_scarce(context):
+                return
             try:
                 await self._send(context, [Text(say("bot.moment", language))], f"{line.number}:moment", language)
             except StorageError as error:
                 log.warning("could not be told", id=inbound.id, error=str(error))
 
-        return await run_command(kind, command, self._clock.sleep, send_notice)
+        async with showing_typing(self._channel(inbound), inbound, self._typing):
+            return await run_command(kind, command, self._clock.sleep, send_notice)
 
-    def _correct(self, line: MessageLine, roles: frozenset[str], language: Language) -> CommandResult:
+    def _is_scarce(self, context: ReplyContext) -> bool:
+        """Tell whether each message costs one of a few where it is replied to."""
+        destination = self._settings.destinations.get(context.target)
+        return destination is not None and destination.capabilities.is_scarce
+
+    def _correct(self, line: MessageLine, context: ReplyContext, language: Language) -> CommandResult:
         """Say what may have been meant by a line that is no command."""
+        # Where each message costs one of a few, any word may be what keeps them coming.
+        is_quiet = self._is_scarce(context)
         if not line.text:
-            return CommandResult.of_text(CommandOutcome.UNKNOWN, say("bot.hint", language))
-        suggestions = self._suggest(line, roles)
-        if not suggestions and line.addressed.how is Addressing.PREFIX:
+            return CommandResult(CommandOutcome.UNKNOWN, () if is_quiet else [Text(say("bot.hint", language))])
+        suggestions = self._suggest(line, context.sender.roles)
+        if not suggestions and (is_quiet or line.addressed.how is Addressing.PREFIX):
             return CommandResult(CommandOutcome.UNKNOWN)
         return CommandResult.of_text(CommandOutcome.UNKNOWN, describe_unknown(line.text, suggestions, language))
 

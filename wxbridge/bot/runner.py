@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from itertools import zip_longest
 
 import structlog
 
@@ -50,6 +51,8 @@ class CommandResult:
     bodies: Sequence[Body] = ()
     then: Callable[[], None] | None = None
     choices: Choices | None = None
+    is_captioned: bool = False
+    """As that of its `Reply`."""
 
     @classmethod
     def of_text(cls, outcome: CommandOutcome, text: str, choices: Choices | None = None) -> CommandResult:
@@ -110,9 +113,22 @@ async def _run(kind: CommandKind, command: Command) -> CommandResult:
     except Exception:
         log.exception("command failed", command=kind.name, text=command.text[:MAX_LOGGED_CHARS])
         return CommandResult.of_text(CommandOutcome.FAILED, command.say("bot.failed"))
-    return CommandResult(
-        CommandOutcome.ANSWERED, bodies or [Text(command.say("bot.nothing"))], reply.then, reply.choices
-    )
+    said = bodies or [Text(command.say("bot.nothing"))]
+    return CommandResult(CommandOutcome.ANSWERED, said, reply.then, reply.choices, reply.is_captioned)
+
+
+def save_messages(result: CommandResult) -> CommandResult:
+    """Say the same in as few messages as it can be: pictures without their captions, texts in one."""
+    kept: list[Body] = []
+    for body, following in zip_longest(result.bodies, result.bodies[1:]):
+        if result.is_captioned and isinstance(body, Text) and isinstance(following, Picture):
+            continue
+        last = kept[-1] if kept else None
+        if isinstance(body, Text) and isinstance(last, Text) and body.format == last.format:
+            kept[-1] = replace(last, text=f"{last.text}\n\n{body.text}", mentions=(*last.mentions, *body.mentions))
+        else:
+            kept.append(body)
+    return replace(result, bodies=kept)
 
 
 async def _draw(body: Text | Picture | PictureSpec, kind: CommandKind, command: Command) -> Body:

@@ -30,6 +30,7 @@ from wxbridge.core.model import (
     NotificationSink,
     Picture,
     RememberingChannel,
+    WantedDigits,
 )
 from wxbridge.core.schema import facts, read_facts, remember_fact
 from wxbridge.core.tasks import NamedTasks
@@ -55,6 +56,18 @@ class LogoutChannel(Protocol):
 
     def log_out(self) -> Awaitable[None]:
         """End the login; somebody has to log in again. Raises `SendError`."""
+
+
+@runtime_checkable
+class DigitsChannel(Protocol):
+    """A channel whose login may want digits that the phone shows."""
+
+    @property
+    def wanted_digits(self) -> WantedDigits:
+        """Whether it waits for them."""
+
+    def type_digits(self, digits: str) -> bool:
+        """Take them; False where nobody waits for any."""
 
 
 class MessageQueue(NotificationSink, Protocol):
@@ -191,6 +204,19 @@ class ChannelManager:
         if not isinstance(channel, LogoutChannel):
             raise BadBody(f"{name} cannot be logged out from here.")
         await channel.log_out()
+
+    def wanted_digits(self, name: str) -> WantedDigits:
+        """Tell whether a channel's login waits for digits that the phone shows."""
+        channel = self.channels.get(name)
+        return channel.wanted_digits if isinstance(channel, DigitsChannel) else WantedDigits.NONE
+
+    def type_digits(self, name: str, digits: str) -> None:
+        """Hand a channel's login the digits. Raises `BadBody` where they are none, or none are waited for."""
+        channel = self.channels.get(name)
+        if not (digits.isascii() and digits.isdecimal()):
+            raise BadBody("The phone shows digits, and nothing else.")
+        if not isinstance(channel, DigitsChannel) or not channel.type_digits(digits):
+            raise BadBody(f"{name} does not wait for digits any more.")
 
     # ------------------------------------------------ configurations
 

@@ -176,8 +176,8 @@ class Config(Section):
     keep: Duration = 30 * 86400.0
     """How long settled messages and their pictures are kept."""
     operators: Names = ()
-    """Targets that hear of what the bridge itself suffers, and of alerts that no target takes; the master where the
-    section `wechat` names one and nothing is given."""
+    """Targets that hear of what the bridge itself suffers, and of alerts that no target takes; the master of `wechat`
+    or `ilink` where nothing is given."""
     targets: dict[str, TargetSettings] = Field(default_factory=dict)
     """The names that routes and jobs send to."""
     routes: list[RouteSettings] = Field(default_factory=list)
@@ -524,7 +524,9 @@ def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator
     """Find names that nothing answers to, and what can never run; on raw data, so that all errors come at once."""
     targets = _list_entries(data.get("targets"))
     known = {str(name) for (name,), _ in targets}
-    if any(isinstance(data.get(section), dict) and data[section].get("master") for section in MASTER_KEYS):
+    sections = {name: data[name] for name in MASTER_KEYS if isinstance(data.get(name), dict)}
+    # Of iLink's people the first is, where nobody is named.
+    if "ilink" in sections or any(section.get("master") for section in sections.values()):
         known.add("master")
     intervals = data.get("time_intervals")
     times = set(map(str, intervals)) if isinstance(intervals, dict) else set()

@@ -93,6 +93,18 @@ class Metrics:
         self.channel_state = Gauge(
             "wxbridge_channel_state", "1 for a channel's present state.", ["channel", "state"], registry=registry,
         )  # fmt: skip
+        self.window_messages_left = Gauge(
+            "wxbridge_window_messages_left", "Messages that may be sent before somebody has to write to the bot.",
+            ["channel"], registry=registry,
+        )  # fmt: skip
+        self.window_seconds_left = Gauge(
+            "wxbridge_window_seconds_left", "Seconds until somebody has to have written to the bot.", ["channel"],
+            registry=registry,
+        )  # fmt: skip
+        self.not_shown = Gauge(
+            "wxbridge_not_shown", "Messages that the service took, since the start, and did not show.", ["channel"],
+            registry=registry,
+        )  # fmt: skip
         self.database_up = Gauge("wxbridge_database_up", "Whether alerts can be stored.", registry=registry)
         self.storage_errors = Counter(
             "wxbridge_storage_errors", "Times the database did not take something.", registry=registry,

@@ -343,6 +343,15 @@ class ChannelState(StrEnum):
         return self in (ChannelState.ONLINE, ChannelState.WAITING_FOR_WORD)
 
 
+class WantedDigits(StrEnum):
+    """Whether a login waits for digits that the phone shows."""
+
+    NONE = "none"
+    FIRST = "first"
+    OTHERS = "others"
+    """Those that were typed are not right."""
+
+
 @dataclass(frozen=True)
 class ChannelStatus:
     """A channel's state with what a person wants to know beside it."""
@@ -376,6 +385,8 @@ class Capabilities:
     """Whether its markdown takes a line end alone for a blank."""
     repeats_absorbed: float = 0.0
     """Seconds in which the service itself takes the same message only once: until then a repeat needs no mark."""
+    is_scarce: bool = False
+    """Whether each message costs one of a few: nothing is said that could be left out."""
     pictures: str = "file"
     """How it takes pictures: `file` (bytes), `url` (an address that the service fetches), or `none`."""
     hears: bool = False
@@ -421,12 +432,36 @@ class ProvableChannel(Protocol):
         """Return once what a target's address needs has answered something. Raises `Offline` where it does not."""
 
 
+@dataclass(frozen=True)
+class SendWindowState:
+    """How much a channel may still send before somebody has to write to it."""
+
+    messages_left: int
+    seconds_left: float
+    not_shown: int
+    """How many messages the service took, since the start, and did not show."""
+
+
 @runtime_checkable
-class ReservingChannel(Protocol):
-    """A channel that may send little, and keeps the last of it for what is most important."""
+class WindowedChannel(Protocol):
+    """A channel that may send little until it is written to, and keeps the last of it for what is most important."""
 
     def check_priority(self, priority: int) -> None:
         """Raise a `SendError` where a message of this priority may not go now, though others may."""
+
+    def count_singly(self) -> int:
+        """Tell how many waiting messages are worth what is left; more of them become one."""
+
+    def describe_window(self) -> SendWindowState:
+        """Tell what is left."""
+
+
+@runtime_checkable
+class TypingChannel(Protocol):
+    """A channel that can show in a chat that an answer is being made."""
+
+    async def show_typing(self, inbound: Inbound, *, is_on: bool) -> None:
+        """Show it to whoever wrote, for some seconds, or no longer. Whatever goes wrong with that is passed over."""
 
 
 @runtime_checkable

@@ -11,7 +11,7 @@ import structlog
 
 from wxbridge.alerts.digest import Digest
 from wxbridge.config.types import Pace, TargetSettings
-from wxbridge.core.model import Notification, NotificationKind, Priority
+from wxbridge.core.model import Notification, NotificationKind, Priority, WindowedChannel
 from wxbridge.delivery.context import DeliveryContext, Lane
 from wxbridge.delivery.outbox_statements import MergeableNotification, Replacement
 
@@ -30,8 +30,12 @@ MAX_MESSAGES_COUNTED = 1_000_000
 
 
 async def merge_storms(context: DeliveryContext, lane: Lane) -> None:
-    """Merge alerts that would take longer than `digest_after`, and those of which `digest_count` wait for a chat."""
-    if not lane.pacer.counts:
+    """Merge alerts that would take longer than `digest_after`, and those of which `digest_count` wait for a chat.
+
+    Where a channel may send little, also those that are more than it has to spare.
+    """
+    singly = lane.channel.count_singly() if isinstance(lane.channel, WindowedChannel) else None
+    if singly is None and not lane.pacer.counts:
         return
     waiting: dict[str, int] = {}
     in_chat: Counter[str] = Counter()
@@ -45,9 +49,11 @@ async def merge_storms(context: DeliveryContext, lane: Lane) -> None:
         target, count = lane.targets[name], waiting[name]
         others = sum(waiting.values()) - count
         takes = lane.pacer.estimate(target.chat_key(), count, context.clock.monotonic(), others=others)
-        if not target.digest_after or target.pace == Pace() or count < MIN_ALERTS_PER_DIGEST:
+        is_scarce = singly is not None and count > singly
+        is_paced = lane.pacer.counts and target.pace != Pace()
+        if not target.digest_after or count < MIN_ALERTS_PER_DIGEST or not (is_scarce or is_paced):
             continue
-        is_late = takes > target.digest_after
+        is_late = is_scarce or takes > target.digest_after
         if is_late or in_chat[target.chat_key()] >= target.digest_count:
             merged = await _merge_all(context, lane, name, singly=0 if is_late else ALERTS_TOLD_SINGLY)
             waiting[name] = max(1, count - merged)

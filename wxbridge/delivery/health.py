@@ -13,7 +13,7 @@ import structlog
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import ChannelState, ChannelStatus
+from wxbridge.core.model import ChannelState, ChannelStatus, WindowedChannel
 from wxbridge.core.schema import remember_fact
 from wxbridge.delivery.lanes import LaneTable
 from wxbridge.delivery.outbox import Outbox
@@ -99,7 +99,10 @@ class BridgeHealth:
         """Set the gauges of `/metrics` to what holds now."""
         metrics, now = self._metrics, time.time()
         # What the configuration has no more must not stay at its last value.
-        for gauge in (metrics.backlog, metrics.backlog_oldest, metrics.channel_state, metrics.pace_left):
+        of_windows = (metrics.window_messages_left, metrics.window_seconds_left, metrics.not_shown)
+        for gauge in (
+            metrics.backlog, metrics.backlog_oldest, metrics.channel_state, metrics.pace_left, *of_windows
+        ):  # fmt: skip
             gauge.clear()
         for name in (target for lane in self._lanes.lanes for target in lane.targets):
             metrics.backlog.labels(name).set(0)
@@ -117,6 +120,16 @@ class BridgeHealth:
         for name, status in self._channels.statuses().items():
             for state in ChannelState:
                 metrics.channel_state.labels(name, state.value).set(status.state is state)
+        self._show_windows()
         for lane, windows in self._lanes.budgets().items():
             for window, left in windows.items():
                 metrics.pace_left.labels(lane, window).set(left)
+
+    def _show_windows(self) -> None:
+        """Set the gauges of channels that may send little until they are written to."""
+        for lane in self._lanes.lanes:
+            if isinstance(lane.channel, WindowedChannel):
+                window = lane.channel.describe_window()
+                self._metrics.window_messages_left.labels(lane.name).set(window.messages_left)
+                self._metrics.window_seconds_left.labels(lane.name).set(window.seconds_left)
+                self._metrics.not_shown.labels(lane.name).set(window.not_shown)

@@ -31,8 +31,8 @@ from wxbridge.core.model import (
     PictureFile,
     ProvableChannel,
     Receipt,
-    ReservingChannel,
     Text,
+    WindowedChannel,
 )
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.splitting import measure_length
@@ -279,11 +279,12 @@ class SendLoop:
         self._next.pop(message.target, None)
         try:
             channel, address = self._lane.channel, self._lane.targets[message.target].address(message.recipient)
-            if isinstance(channel, ReservingChannel):
+            if isinstance(channel, WindowedChannel):
                 channel.check_priority(message.priority)
             if message.maybe_sent and isinstance(channel, ProvableChannel):
                 await channel.prove_alive(address)
-            if caption := await self._captions.caption_of(message):
+            is_scarce = self._lane.capabilities_of(message.target).is_scarce
+            if not is_scarce and (caption := await self._captions.caption_of(message)):
                 await channel.send(address, Text(caption))
                 await self._captioned(message)
                 return

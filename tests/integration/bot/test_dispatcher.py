@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 import sqlalchemy as sa
 import structlog
 
-from tests.integration.bot.bot_harness import BOT, PNG, bot_settings, kind
+from tests.integration.bot.bot_harness import BOT, PNG, FakeChannels, _draw, bot_settings, kind
+from tests.support import wait_for_change
+from wxbridge.alerts.render import Destination
 from wxbridge.bot.command import Reply
 from wxbridge.bot.rate_limit import LEFT_ALONE_SECONDS
+from wxbridge.channels.wechat.settings import CAPABILITIES
 from wxbridge.config.types import ChatSettings
 from wxbridge.core.errors import Offline, PictureError, StorageError, WxbridgeError
 from wxbridge.core.model import Text
@@ -192,6 +196,55 @@ async def test_one_moment_is_said_only_where_it_takes_longer_than_two_seconds(ta
     await talk.bot.wait_idle()
     assert await talk.replies() == ["One moment …", "waited a"]
     assert await talk.say("/等待 b") == ["waited b"]
+
+
+async def test_where_each_message_costs_one_of_a_few_nothing_is_said_that_could_be_left_out(talk):
+    few = replace(Destination(CAPABILITIES, 86400.0), capabilities=replace(CAPABILITIES, is_scarce=True))
+    talk.bot.configure(bot_settings(destinations={"ops": few}), [*talk.kinds(), kind("chart", _draw_with_caption)])
+    await talk.write("/wait a")
+    await talk.clock.pass_by(2.1)
+    await talk.clock.asleep.wait()  # for the deadline
+    talk.gate.open.set()
+    await talk.bot.wait_idle()
+    assert await talk.replies() == ["waited a"]
+    assert await talk.say("/chart x") == ["[picture]"], "the picture shows what its caption says"
+    assert await talk.say("/graph x") == ["here it is", "[picture]"], "what is no caption is told"
+    talk.draw_error = PictureError("it is away")
+    (text,) = await talk.say("/chart x")
+    assert text.startswith("x from 9 to 10\n\n"), "without a picture both are told, in one message"
+    assert "it is away" in text
+    assert await talk.say(f"@{BOT} 好的") == [], "any word keeps the messages coming"
+    (meant,) = await talk.say(f"@{BOT} grpah x")
+    assert "graph" in meant
+
+
+async def _draw_with_caption(command):
+    return replace(
+        await _draw(command), bodies=(Text("x from 9 to 10"), *(await _draw(command)).bodies[1:]), is_captioned=True
+    )
+
+
+class TypingChannels(FakeChannels):
+    """Channels that note what is shown of typing."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown, self.changed = [], asyncio.Event()
+
+    async def show_typing(self, inbound, *, is_on):
+        self.shown.append((inbound.text, is_on))
+        self.changed.set()
+
+
+async def test_typing_is_shown_while_a_command_runs(talk):
+    channels = talk.channels.channels["wechat"] = TypingChannels()
+    await talk.write("/wait a")
+    await wait_for_change(channels.changed, lambda: channels.shown)
+    assert channels.shown == [("/wait a", True)]
+    talk.gate.open.set()
+    await talk.bot.wait_idle()
+    await wait_for_change(channels.changed, lambda: len(channels.shown) > 1)
+    assert channels.shown == [("/wait a", True), ("/wait a", False)]
 
 
 async def test_a_command_that_does_not_end_is_ended_after_a_minute(talk):

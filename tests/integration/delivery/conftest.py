@@ -11,6 +11,7 @@ from tests.integration.delivery.delivery_harness import DeliveryHarness, Room
 from wxbridge.config.types import Pace
 from wxbridge.core.model import Capabilities
 from wxbridge.delivery import context
+from wxbridge.testing import FakeChannel
 
 
 @pytest.fixture
@@ -21,9 +22,11 @@ async def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
     def make(
         *, paces: Mapping[str, Pace] | None = None, capabilities: Mapping[str, Capabilities] | None = None,
-        jitter: float = 0.0, **targets: Room,
+        jitter: float = 0.0, channels: dict[str, FakeChannel] | None = None, **targets: Room,
     ) -> DeliveryHarness:  # fmt: skip
-        world = DeliveryHarness(tmp_path, targets or {"ops": Room()}, paces or {}, capabilities or {}, jitter)
+        world = DeliveryHarness(
+            tmp_path, targets or {"ops": Room()}, paces or {}, capabilities or {}, jitter, channels=channels or {}
+        )
         made.append(world)
         return world
 

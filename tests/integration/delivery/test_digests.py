@@ -11,9 +11,10 @@ from sqlalchemy import select
 from tests.integration.delivery.delivery_harness import Room, alert, picture
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import StorageError
-from wxbridge.core.model import Capabilities, NotificationKind, Priority
+from wxbridge.core.model import Capabilities, ChannelState, NotificationKind, Priority, SendWindowState
 from wxbridge.core.schema import notifications
 from wxbridge.delivery import digests as storm
+from wxbridge.testing import FakeChannel
 
 SLOW = {"a": Pace(chat=Rate(1, 60))}
 
@@ -49,6 +50,30 @@ async def test_of_a_storm_within_the_pace_the_first_are_told_singly_and_the_othe
     assert [text.splitlines()[0] for text in w.channel.texts] == [
         "🔥 alert 0", "🔥 alert 1", "🔥 alert 2", "🔥 alert 3", "🌊 116 alerts since 08:00, in short:",
     ]  # fmt: skip
+
+
+class FewMessages(FakeChannel):
+    """A channel that may send little until it is written to."""
+
+    def check_priority(self, priority: int) -> None: ...
+
+    def count_singly(self) -> int:
+        return 3
+
+    def describe_window(self) -> SendWindowState:
+        return SendWindowState(9, 60.0, 0)
+
+
+@pytest.mark.parametrize(("count", "told"), [(3, ["🔥 alert 0", "🔥 alert 1", "🔥 alert 2"]),
+                                             (8, ["🌊 8 alerts since 08:00, in short:"])])  # fmt: skip
+async def test_where_little_may_be_sent_what_waits_is_merged_early_also_without_a_pace(world, count, told) -> None:
+    w = world(channels={"a": FewMessages(state=ChannelState.WAITING_FOR_WORD)})
+    await storm_of(w, count)
+    await w.pass_time(2)
+    assert w.channel.texts == []
+    w.channel.state = ChannelState.ONLINE
+    await w.drain()
+    assert [text.splitlines()[0] for text in w.channel.texts] == told
 
 
 async def test_a_storm_that_goes_on_joins_the_digest_that_waits(world) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from tests.integration.delivery.delivery_harness import PNG, Room, picture
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import Transient, Unknown
-from wxbridge.core.model import ChannelState, MessageState, Picture, Priority, Text
+from wxbridge.core.model import Capabilities, ChannelState, MessageState, Picture, Priority, Text
 
 
 async def test_texts_to_a_target_leave_in_order_one_after_the_other(world) -> None:
@@ -63,6 +63,17 @@ async def test_a_picture_waits_to_be_drawn_while_later_texts_pass(world) -> None
     await w.draw()
     await w.drain()
     assert w.channel.texts == ["first", "second", "🖼 The picture of: first", "[graph.png]"]
+
+
+async def test_where_each_message_costs_one_of_a_few_a_picture_has_no_caption(world) -> None:
+    w = world(capabilities={"a": Capabilities(text_limit=2000, is_scarce=True)})
+    await w.put("ops", "first", picture("graph"))
+    await w.put("ops", "second")
+    for _ in range(4):
+        await w.step()
+    await w.draw()
+    await w.drain()
+    assert w.channel.texts == ["first", "second", "[graph.png]"]
 
 
 async def test_nothing_comes_between_a_caption_and_its_picture(world) -> None:

@@ -138,7 +138,7 @@ def make_reply(view: GraphView, model: Dashboard | None, base: str, command: Com
     if not view.panels:
         request = make_page_request(view.path(), view.size, theme=view.theme, timezone=view.timezone, only_grafana=True)
         link = base + view.path()
-        return Reply((Text(f"📈 {view.title}{about}\n{when}\n{link}"), request.to_spec(link)))
+        return Reply((Text(f"📈 {view.title}{about}\n{when}\n{link}"), request.to_spec(link)), is_captioned=True)
     bodies: list[Text | PictureSpec] = []
     for panel in view.panels[:MAX_PANELS]:
         spec = _request_panel(view, panel).to_spec(base + view.path(panel.id))
@@ -150,7 +150,7 @@ def make_reply(view: GraphView, model: Dashboard | None, base: str, command: Com
     if left_out := view.panels[MAX_PANELS:][:MAX_LISTED]:
         names = ", ".join(f"{each.number}. {describe_panel(each, model, chosen, command)}" for each in left_out)
         bodies.append(Text(command.say("bot.graphs.left_out", n=MAX_PANELS, names=names)))
-    return Reply(tuple(bodies))
+    return Reply(tuple(bodies), is_captioned=True)
 
 
 def write_values(values: Mapping[str, Sequence[str]], model: Dashboard | None, language: Language) -> dict[str, str]:

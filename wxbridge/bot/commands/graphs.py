@@ -333,7 +333,7 @@ def _show_page(candidate: GraphCandidate, arguments: GraphArguments, command: Co
         theme=arguments.theme or settings.theme,
         timezone=arguments.timezone or settings.timezone or str(command.settings.timezone),
     )
-    return Reply((Text(f"📈 {settings.title or candidate.name}\n{link}"), request.to_spec(link)))
+    return Reply((Text(f"📈 {settings.title or candidate.name}\n{link}"), request.to_spec(link)), is_captioned=True)
 
 
 def _list_panels(candidate: GraphCandidate, dashboard: Dashboard, command: Command) -> str:

@@ -42,7 +42,7 @@ async def show_chart(command: Command) -> Reply:
         deadline=CHART_DEADLINE_SECONDS,
     )
     caption = f"📈 {shown}\n{time_range.format_range(span, now, language)}\n{link}"
-    return Reply((Text(caption), request.to_spec(link)))
+    return Reply((Text(caption), request.to_spec(link)), is_captioned=True)
 
 
 def _split_range(command: Command) -> tuple[str, str | None]:

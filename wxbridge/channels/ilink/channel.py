@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -29,7 +29,7 @@ from wxbridge.channels.ilink.inbound import IlinkMessage, read_message
 from wxbridge.channels.ilink.login import POLL_SECONDS, log_in
 from wxbridge.channels.ilink.settings import CAPABILITIES, IlinkSettings, IlinkTarget
 from wxbridge.channels.ilink.store import PersonState, PersonStore
-from wxbridge.channels.ilink.window import ASK_AT_LEFT, RESERVED_MESSAGES
+from wxbridge.channels.ilink.window import RESERVED_MESSAGES
 from wxbridge.core.errors import Offline, Permanent, SendError, StorageError, Throttled, Transient, Unknown
 from wxbridge.core.model import (
     ChannelState,
@@ -40,7 +40,9 @@ from wxbridge.core.model import (
     Outgoing,
     Priority,
     Receipt,
+    SendWindowState,
     Text,
+    WantedDigits,
 )
 from wxbridge.core.text.i18n import say
 
@@ -51,6 +53,10 @@ T = TypeVar("T")
 STORED_LOGIN_SECONDS = 5.0
 """Between looks for a login that another process has stored."""
 LOOK_AT_WINDOW_SECONDS = 60.0
+MESSAGES_AT_ONCE = 3
+"""How many messages go one by one before what else comes is merged."""
+COLLECT_SECONDS = 10.0
+"""For which it is collected."""
 MAX_UNSHOWN_SENDS = 3
 """How often one message is sent that the service takes and does not show."""
 RATE_PAUSE_SECONDS = 300.0
@@ -83,7 +89,11 @@ class IlinkChannel:
     capabilities = CAPABILITIES
 
     def __init__(
-        self, context: ChannelContext, timing: IlinkTiming | None = None, clock: Callable[[], float] = time.time
+        self,
+        context: ChannelContext,
+        timing: IlinkTiming | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         if not isinstance(context.settings, IlinkSettings):
             raise TypeError("the section ilink is missing")
@@ -91,7 +101,7 @@ class IlinkChannel:
         self._context = context
         self._person = context.lane.partition(":")[2]
         self._timing = timing or IlinkTiming()
-        self._clock = clock
+        self._clock, self._monotonic = clock, monotonic
         self._client = IlinkClient(self._settings)
         self._store = PersonStore(context.database, self._person)
         self._state = PersonState()
@@ -99,7 +109,14 @@ class IlinkChannel:
         self._seen = SeenIds()
         self._inbox: asyncio.Queue[IlinkMessage] = asyncio.Queue()
         self._digits: asyncio.Future[str] | None = None
+        self._was_wrong = False
+        """Whether digits were typed before, and were not right."""
         self._unshown: OrderedDict[str, int] = OrderedDict()
+        self._not_shown = 0
+        self._is_hidden = False
+        """Whether what was sent last was taken and not shown."""
+        self._sent_at: deque[float] = deque(maxlen=self._settings.window_messages)
+        """When messages were sent; monotonic seconds."""
 
     @property
     def status(self) -> ChannelStatus:
@@ -255,14 +272,22 @@ class IlinkChannel:
         wrong = "the digits were wrong; " if is_wrong else ""
         detail = f"{wrong}the phone shows digits: type them on the login page, or run `wxbridge login {self._person}`"
         self._status.set(ChannelState.SCANNED, detail=detail)
-        self._digits = asyncio.get_running_loop().create_future()
+        self._digits, self._was_wrong = asyncio.get_running_loop().create_future(), is_wrong
         return await self._digits
+
+    @property
+    def wanted_digits(self) -> WantedDigits:
+        """Whether the digits of the phone are waited for; see `manager.DigitsChannel`."""
+        if self._digits is None or self._digits.done():
+            return WantedDigits.NONE
+        return WantedDigits.OTHERS if self._was_wrong else WantedDigits.FIRST
 
     def type_digits(self, digits: str) -> bool:
         """Take the digits that the phone shows; False where nobody has asked for them."""
         if self._digits is None or self._digits.done():
             return False
         self._digits.set_result(digits.strip())
+        self._status.set(ChannelState.SCANNED, detail="the digits are being looked at")
         return True
 
     # ------------------------------------------------ what the person writes
@@ -295,7 +320,6 @@ class IlinkChannel:
             )  # fmt: skip
             if not message.text:
                 continue
-            typing = asyncio.create_task(self._show_typing())
             try:
                 await on_inbound(
                     Inbound(
@@ -305,14 +329,33 @@ class IlinkChannel:
                 )  # fmt: skip
             except Exception:
                 log.exception("message not handled", id=message.id)
-            finally:
-                typing.cancel()
 
-    async def _show_typing(self) -> None:
+    async def show_typing(self, inbound: Inbound, *, is_on: bool) -> None:  # noqa: ARG002 - there is one chat
+        """Show the person that an answer is being made, or no longer; see `model.TypingChannel`."""
         login = self._state.credentials
-        with suppress(IlinkFault, IlinkRefusal):
-            if login is not None:
-                await self._client.show_typing(login, self._state.context_token, is_on=True)
+        if login is None:
+            return
+        try:
+            await self._client.show_typing(login, self._state.context_token, is_on=is_on)
+        except IlinkFault as error:
+            log.debug("typing not shown", channel=self._context.lane, error=str(error))
+        except IlinkRefusal as error:
+            if error.code == DEAD_LOGIN and self._state.credentials == login:
+                await self._end_login()
+
+    async def prove_alive(self, address: Any) -> None:  # noqa: ARG002 - there is one person
+        """Ask for something that nobody sees and that costs nothing; see `model.ProvableChannel`."""
+        login = self._state.credentials
+        if login is None:
+            raise Offline(f"{self._person} is logged out")
+        try:
+            await self._client.read_config(login, self._state.context_token)
+        except IlinkFault as error:
+            raise Offline(f"iLink gives no sign of life: {error}") from error
+        except IlinkRefusal as error:
+            # A no is a sign of life too.
+            if error.code == DEAD_LOGIN:
+                raise await self._refused(error) from error
 
     def targets_of(self, inbound: Inbound) -> tuple[str, ...]:  # noqa: ARG002 - there is one chat
         """Give the targets that mean the chat with this person."""
@@ -330,7 +373,8 @@ class IlinkChannel:
             return
         account = f"{self._person} ({login.bot_id})"
         if self._left():
-            self._status.set(ChannelState.ONLINE, account=account)
+            detail = "WeChat takes messages and does not show them (a restriction of the account)"
+            self._status.set(ChannelState.ONLINE, account=account, detail=detail if self._is_hidden else "")
         else:
             detail = f"waiting for {self._person} to write: WeChat lets the bot answer for a day, ten messages at most"
             self._status.set(ChannelState.WAITING_FOR_WORD, detail=detail, account=account)
@@ -348,20 +392,41 @@ class IlinkChannel:
     async def _ask_to_write(self) -> None:
         try:
             self._state = replace(self._state, window=self._state.window.noted_asking())
-            await self._deliver(
-                {"type": TEXT_ITEM, "text_item": {"text": say("ilink.write", self._context.language)}}, ""
-            )
+            await self._deliver(_write_text(say("ilink.write", self._context.language)), "")
         except (SendError, StorageError) as error:
             log.info("nobody was asked to write", channel=self._context.lane, error=str(error))
 
     def check_priority(self, priority: int) -> None:
-        """Raise `Offline` where what is left is kept for what is more important."""
-        if self._left() > RESERVED_MESSAGES or priority <= Priority.CRITICAL:
+        """Keep the last message for what is critical, and some seconds for alerts to be merged in.
+
+        Raises:
+            Offline: what is left is kept for what is more important.
+            Throttled: some were just sent; what comes meanwhile is one message instead of many.
+        """
+        if priority == Priority.CRITICAL or not self._left():
             return
-        raise Offline(
-            f"the last message that {self._person} may get until they write is kept for critical alerts",
-            retry_after=RESERVED_RETRY_SECONDS,
-        )
+        if self._left() <= RESERVED_MESSAGES:
+            raise Offline(
+                f"the last message that {self._person} may get until they write is kept for critical alerts",
+                retry_after=RESERVED_RETRY_SECONDS,
+            )
+        begins = self._monotonic() - COLLECT_SECONDS
+        recent = [at for at in self._sent_at if at > begins]
+        if priority >= Priority.ALERT and len(recent) >= MESSAGES_AT_ONCE:
+            wait = recent[-MESSAGES_AT_ONCE] - begins
+            raise Throttled("what else comes now is merged, as few messages may be sent", retry_after=wait)
+
+    def count_singly(self) -> int:
+        """Tell how many waiting messages go one by one; see `model.WindowedChannel`."""
+        spare = self._left() - RESERVED_MESSAGES
+        # While the window is closed, what waits is for the next one.
+        return max(1, min(MESSAGES_AT_ONCE, spare // 2)) if spare > 0 else MESSAGES_AT_ONCE
+
+    def describe_window(self) -> SendWindowState:
+        """Tell what is left of the window; see `model.WindowedChannel`."""
+        left, opened_at = self._left(), self._state.window.opened_at
+        seconds = self._settings.window - (self._clock() - opened_at) if left and opened_at is not None else 0.0
+        return SendWindowState(left, max(0.0, seconds), self._not_shown)
 
     # ------------------------------------------------ sending
 
@@ -378,10 +443,14 @@ class IlinkChannel:
             raise Offline(f"{self._person} cannot be written to ({self._status.describe()})")
         if isinstance(body, Text):
             text = body.text
-            if self._left() == ASK_AT_LEFT + 1:
-                asking = f"\n\n{say('ilink.write', self._context.language)}"
-                text += asking if len(text) + len(asking) <= CAPABILITIES.text_limit else ""
-            return await self._deliver({"type": TEXT_ITEM, "text_item": {"text": text}}, body.text)
+            asking = f"\n\n{say('ilink.write', self._context.language)}"
+            asks = self._state.window.asks_for_few(self._left())
+            asks &= len(text) + len(asking) <= CAPABILITIES.text_limit
+            receipt = await self._deliver(_write_text(text + asking if asks else text), body.text)
+            if asks:
+                self._state = replace(self._state, window=self._state.window.noted_asking_for_few())
+                await self._save()
+            return receipt
         content = await asyncio.to_thread(Path(body.path).read_bytes)
         try:
             item = await self._client.upload_picture(login, content)
@@ -416,6 +485,7 @@ class IlinkChannel:
                 await self._note_sent()
                 raise Unknown("iLink's answer was lost, and the second one says nothing")
             raise self._note_unshown(content)
+        self._is_hidden = False
         await self._note_sent()
         return Receipt(message_id)
 
@@ -425,6 +495,9 @@ class IlinkChannel:
         count = self._unshown.pop(key, 0) + 1
         why = "iLink took the message and gave it no id: WeChat does not show it"
         log.warning("ilink message taken, not shown", channel=self._context.lane, count=count)
+        self._not_shown += 1
+        self._is_hidden = True
+        self._show_window()
         if count >= MAX_UNSHOWN_SENDS:
             return Permanent(why, code="not_shown")
         self._unshown[key] = count
@@ -434,9 +507,14 @@ class IlinkChannel:
 
     async def _note_sent(self) -> None:
         self._state = replace(self._state, window=self._state.window.used())
+        self._sent_at.append(self._monotonic())
+        await self._save()
+        self._show_window()
+
+    async def _save(self) -> None:
+        """Store the state, where the database takes it: what counts is in memory."""
         with suppress(StorageError):
             await self._store.save(self._state)
-        self._show_window()
 
     async def _refused(self, error: IlinkRefusal) -> SendError:
         """Say what the service's no means, and take note of it."""
@@ -448,8 +526,11 @@ class IlinkChannel:
             return Throttled(f"iLink: {error}", code=code, retry_after=RATE_PAUSE_SECONDS)
         if error.code in _CLOSED_CODES or (error.code == _BAD_REQUEST and any(word in words for word in _CLOSED_WORDS)):
             self._state = replace(self._state, window=self._state.window.refused())
-            with suppress(StorageError):
-                await self._store.save(self._state)
+            await self._save()
             self._show_window()
             return Offline(f"{self._person} has to write first (iLink: {error})", code=code)
         return Permanent(f"iLink: {error}", code=code)
+
+
+def _write_text(text: str) -> dict[str, Any]:
+    return {"type": TEXT_ITEM, "text_item": {"text": text}}

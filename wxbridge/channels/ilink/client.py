@@ -10,6 +10,7 @@ import asyncio
 import base64
 import json
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,9 @@ POLL_SLACK_SECONDS = 3.0
 MAX_POLL_SECONDS = 60.0
 MAX_ANSWER_BYTES = 4 * 1024 * 1024
 UPLOAD_TRIES = 3
+CONFIG_SECONDS = 10.0
+TICKET_SECONDS = 12 * 3600.0
+"""How long a ticket for typing is used; it is good for up to a day."""
 DEAD_LOGIN = -14
 _MAX_WORDS = 200
 _HTTP_OK, _HTTP_CLIENT_ERROR, _HTTP_SERVER_ERROR = 200, 400, 500
@@ -93,6 +97,8 @@ class IlinkClient:
     def __init__(self, settings: IlinkSettings) -> None:
         self._settings = settings
         self._session: aiohttp.ClientSession | None = None
+        self._tickets: dict[str, tuple[str, float]] = {}
+        """The ticket of a login's typing, and until when it is used (monotonic seconds)."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -225,16 +231,28 @@ class IlinkClient:
                 break
         raise IlinkFault(f"the picture could not be stored: {failure}", was_sent=False)
 
+    async def read_config(self, login: Credentials, context_token: str) -> str:
+        """Ask for the ticket that typing is shown with; it costs nothing. Raises `IlinkFault`, `IlinkRefusal`."""
+        body = {"ilink_user_id": login.user_id, "context_token": context_token}
+        config = await self._call(login, "getconfig", body, CONFIG_SECONDS)
+        return as_text(config.get("typing_ticket"))
+
     async def show_typing(self, login: Credentials, context_token: str, *, is_on: bool) -> None:
         """Show that an answer is being made, or no longer. Raises `IlinkFault`, `IlinkRefusal`."""
-        about = {"ilink_user_id": login.user_id}
-        config = await self._call(login, "getconfig", about | {"context_token": context_token}, 10.0)
-        ticket = as_text(config.get("typing_ticket"))
-        await self._call(login, "sendtyping", about | {"typing_ticket": ticket, "status": 1 if is_on else 2}, 10.0)
+        ticket, until = self._tickets.get(login.token, ("", 0.0))
+        if not ticket or until < time.monotonic():
+            ticket = await self.read_config(login, context_token)
+            self._tickets = {login.token: (ticket, time.monotonic() + TICKET_SECONDS)}
+        body = {"ilink_user_id": login.user_id, "typing_ticket": ticket, "status": 1 if is_on else 2}
+        try:
+            await self._call(login, "sendtyping", body, CONFIG_SECONDS)
+        except IlinkRefusal:
+            self._tickets.clear()
+            raise
 
     async def notify(self, login: Credentials, *, is_start: bool) -> None:
         """Say that the client begins or ends. Raises `IlinkFault`, `IlinkRefusal`."""
-        await self._call(login, "msg/notifystart" if is_start else "msg/notifystop", {}, 10.0)
+        await self._call(login, "msg/notifystart" if is_start else "msg/notifystop", {}, CONFIG_SECONDS)
 
     # ------------------------------------------------ one request
 

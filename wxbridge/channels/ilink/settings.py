@@ -28,6 +28,7 @@ CAPABILITIES = Capabilities(
     picture_limit=MAX_PICTURE_BYTES,
     picture_types=("image/png", "image/jpeg"),
     mentions=False,
+    is_scarce=True,
 )
 
 
@@ -44,7 +45,8 @@ class IlinkSettings(Section):
     people: Annotated[Names, Field(min_length=1)]
     """The people who may be written to; each scans a code of their own, once."""
     master: str | None = None
-    """Which of them is greeted, and warned of what the bridge itself suffers."""
+    """Which of them is greeted, and warned of what the bridge itself suffers, where `wechat.master` names nobody; the
+    first of them when not given."""
     greeting: str = "hello master!"
     """What the master is told when the bridge comes up."""
     url: str = API_URL
@@ -79,7 +81,10 @@ class IlinkSettings(Section):
 
     @model_validator(mode="after")
     def _known_master(self) -> IlinkSettings:
-        if self.master is not None and self.master not in self.people:
+        if self.master is None:
+            # The model is frozen for everybody else.
+            object.__setattr__(self, "master", self.people[0])
+        elif self.master not in self.people:
             raise ValueError(f"`master` is {self.master!r}, who is none of `people`")
         return self
 

@@ -27,6 +27,8 @@ class SendWindow:
     """Whether the service has said that it is closed."""
     asked: int = 0
     """How often the person was asked to write since then, for silence."""
+    is_asked: bool = False
+    """Whether they were since few messages are left."""
 
     def opened(self, now: float) -> SendWindow:
         """Give the window after the person wrote."""
@@ -39,6 +41,14 @@ class SendWindow:
     def refused(self) -> SendWindow:
         """Give the window after the service has said that it is closed: until the person writes."""
         return replace(self, is_refused=True)
+
+    def asks_for_few(self, left: int) -> bool:
+        """Tell whether the next text is to ask the person to write, because few messages are left after it."""
+        return left <= ASK_AT_LEFT + 1 and not self.is_asked
+
+    def noted_asking_for_few(self) -> SendWindow:
+        """Give the window after the person was asked to write because few messages are left."""
+        return replace(self, is_asked=True)
 
     def left(self, now: float, seconds: float, messages: int) -> int:
         """Tell how many messages may still go; `seconds` and `messages` are the limits."""

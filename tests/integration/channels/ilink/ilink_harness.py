@@ -47,7 +47,7 @@ class IlinkHarness:
         )
 
     def start(self, **settings: Any) -> IlinkChannel:
-        self.channel = IlinkChannel(self.context(**settings), FAST, clock=self.state.now)
+        self.channel = IlinkChannel(self.context(**settings), FAST, clock=self.state.now, monotonic=self.state.now)
 
         async def hear(inbound: Inbound) -> None:
             self.heard.append(inbound)

@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 import structlog.testing
 
-from tests.integration.channels.ilink.ilink_harness import PERSON, IlinkHarness
+from tests.integration.channels.ilink.ilink_harness import PERSON, TARGET, IlinkHarness
 from wxbridge.channels.ilink.store import PersonStore
 from wxbridge.core.errors import Offline, Permanent, Throttled, Unknown
 from wxbridge.core.model import ChannelState, Priority
@@ -134,6 +134,7 @@ async def _confirm_elsewhere(harness: IlinkHarness, handle: str) -> str:
 async def test_after_nine_messages_the_tenth_is_kept_for_what_is_critical(harness: IlinkHarness) -> None:
     channel = await harness.open()
     for number in range(9):
+        harness.state.offset += 10
         channel.check_priority(Priority.ALERT)
         await harness.send(f"n {number}")
     with pytest.raises(Offline, match="critical"):
@@ -149,6 +150,53 @@ async def test_after_nine_messages_the_tenth_is_kept_for_what_is_critical(harnes
     await harness.reach(ChannelState.ONLINE)
     await harness.send("again")
     assert harness.read_phone()[-1] == "again"
+
+
+async def test_what_comes_fast_is_kept_back_for_some_seconds_to_be_merged(harness: IlinkHarness) -> None:
+    channel = await harness.open()
+    for number in range(3):
+        channel.check_priority(Priority.ALERT)
+        await harness.send(f"n {number}")
+    with pytest.raises(Throttled) as caught:
+        channel.check_priority(Priority.ALERT)
+    assert 0 < caught.value.retry_after <= 10
+    for urgent in (Priority.REPLY, Priority.CRITICAL):
+        channel.check_priority(urgent)
+    harness.state.offset += 10
+    channel.check_priority(Priority.ALERT)
+
+
+async def test_how_many_go_singly_is_what_is_left_divided_and_a_closed_window_waits_for_the_next(
+    harness: IlinkHarness,
+) -> None:
+    channel = await harness.open()
+    counts = [channel.count_singly()]
+    for number in range(10):
+        await harness.send(f"n {number}")
+        counts.append(channel.count_singly())
+    assert counts == [3, 3, 3, 3, 2, 2, 1, 1, 1, 3, 3]
+
+
+async def test_what_is_left_of_the_window_can_be_seen(harness: IlinkHarness) -> None:
+    channel = await harness.open()
+    await harness.send("x")
+    harness.state.offset += HOUR
+    window = channel.describe_window()
+    assert (window.messages_left, window.not_shown) == (9, 0)
+    assert 22.9 * HOUR < window.seconds_left <= 23 * HOUR
+    harness.state.offset += 24 * HOUR
+    assert (channel.describe_window().messages_left, channel.describe_window().seconds_left) == (0, 0)
+
+
+async def test_a_picture_as_the_eighth_leaves_it_to_the_next_text_to_ask_for_a_word(harness: IlinkHarness) -> None:
+    await harness.open()
+    for number in range(7):
+        await harness.send(f"n {number}")
+    await harness.send_picture(PNG)
+    await harness.send("ninth")
+    assert [text for text in harness.read_phone() if "any word" in text] == [
+        "ninth\n\nReply with any word to go on receiving messages."
+    ]
 
 
 async def test_the_window_closes_a_day_after_the_persons_last_word(harness: IlinkHarness) -> None:
@@ -235,6 +283,11 @@ async def test_what_the_service_takes_and_does_not_show_is_never_sent(harness: I
         await harness.send("hidden")
     with pytest.raises(Throttled):
         await harness.send("another")
+    assert harness.channel.describe_window().not_shown == 4
+    assert "takes messages and does not show them" in harness.channel.status.detail
+    harness.state.find_phone(PERSON).is_restricted = False
+    await harness.send("seen")
+    assert harness.channel.status.detail == ""
 
 
 async def test_too_fast_is_waited_for_and_a_bad_request_is_final(harness: IlinkHarness) -> None:
@@ -248,7 +301,40 @@ async def test_too_fast_is_waited_for_and_a_bad_request_is_final(harness: IlinkH
     assert harness.channel.status.state is ChannelState.ONLINE
 
 
+async def test_what_may_have_been_sent_is_repeated_only_once_the_service_answers_again(harness: IlinkHarness) -> None:
+    channel = await harness.open()
+    await channel.prove_alive(TARGET)
+    assert harness.read_phone() == [], "nobody sees it"
+    harness.server.faults.append(SimulatedFault("getconfig", status=502))
+    with pytest.raises(Offline, match="no sign of life"):
+        await channel.prove_alive(TARGET)
+    harness.server.faults.append(SimulatedFault("getconfig", body={"ret": -4, "errmsg": "GetTypingTicket rpc failed"}))
+    await channel.prove_alive(TARGET)
+    harness.state.end_login(PERSON)
+    with pytest.raises(Offline, match="new scan"):
+        await channel.prove_alive(TARGET)
+
+
 # ---------------------------------------------------------------- what the person writes
+
+
+async def test_typing_is_shown_with_one_ticket_and_ended(harness: IlinkHarness) -> None:
+    channel = await harness.open()
+    await harness.until(lambda: harness.heard)
+    for is_on in (True, True, False):
+        await channel.show_typing(harness.heard[0], is_on=is_on)
+    calls = [
+        (name, body.get("status")) for name, body in harness.server.requests if "typing" in name or name == "getconfig"
+    ]
+    assert calls == [("getconfig", None), ("sendtyping", 1), ("sendtyping", 1), ("sendtyping", 2)]
+    harness.server.faults.append(SimulatedFault("sendtyping", body={"ret": -1}))
+    await channel.show_typing(harness.heard[0], is_on=True)
+    await channel.show_typing(harness.heard[0], is_on=True)
+    assert [name for name, _ in harness.server.requests if name == "getconfig"] == ["getconfig"] * 2, "another ticket"
+    assert channel.describe_window().messages_left == 10
+    harness.state.end_login(PERSON)
+    await channel.show_typing(harness.heard[0], is_on=True)
+    await harness.until(lambda: harness.channel.status.state is not ChannelState.ONLINE)
 
 
 async def test_only_the_persons_own_words_are_heard_each_once(harness: IlinkHarness) -> None:

@@ -175,6 +175,7 @@ async def test_a_read_only_token_looks_and_changes_nothing(console: ConsoleBridg
         "alerts/ack",
         "alerts/expire",
         "login/log-out",
+        "login/digits",
         "jobs/run",
         "jobs/mute",
         "timeline/message",

@@ -24,6 +24,7 @@ routes: [{to: [zhang]}]
 def test_a_person_is_a_target_and_may_be_the_master(config_file: Callable[[str], Path]) -> None:
     config = load(config_file(CONFIG), registry.plugin_settings(), {})
     assert config.targets["zhang"].lane() == "ilink:张三"
+    assert all_targets(config)["master"].lane() == "ilink:张三", "the first, where nobody is named"
     named = load(config_file(CONFIG.replace("李四]", "李四], master: 李四")), registry.plugin_settings(), {})
     assert all_targets(named)["master"].lane() == "ilink:李四"
 
@@ -45,6 +46,17 @@ def test_what_cannot_be_is_told_with_its_line(
         load(config_file(CONFIG.replace(old, new)), registry.plugin_settings(), {})
     assert f"jobs.yaml:{line}:" in str(error.value)
     assert words in str(error.value)
+
+
+def test_the_gateways_master_comes_before_that_of_ilink(config_file: Callable[[str], Path]) -> None:
+    gateway = 'wechat: {endpoint: "127.0.0.1:1", token: t, master: 主人}\n'
+    config = load(config_file(gateway + CONFIG), registry.plugin_settings(), {})
+    assert all_targets(config)["master"].lane() == "wechat"
+
+
+def test_the_master_may_be_named_where_targets_are(config_file: Callable[[str], Path]) -> None:
+    text = CONFIG.replace("routes:", "operators: [master]\nroutes:")
+    assert load(config_file(text), registry.plugin_settings(), {}).operators == ("master",)
 
 
 def test_a_master_alone_is_somebody_to_tell(config_file: Callable[[str], Path]) -> None:

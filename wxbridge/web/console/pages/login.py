@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wxbridge.channels import qr_code
-from wxbridge.core.model import ChannelState, ChannelStatus
+from wxbridge.core.model import ChannelState, ChannelStatus, WantedDigits
 from wxbridge.core.text.i18n import has_text
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
@@ -34,6 +34,9 @@ def _channel(visit: PageVisit, name: str, status: ChannelStatus, can: set[str]) 
     )
     # Whoever scans the code owns the login, which is more than looking.
     code = status.qrcode if visit.session.may_change else None
+    wanted = visit.services.channels.wanted_digits(name)
+    if wanted is not WantedDigits.NONE:
+        advice = f"login.digits_{wanted}"
     told = advice and status.state in (ChannelState.WAITING_FOR_SCAN, ChannelState.SCANNED)
     return {
         "detail": "" if told else status.detail,
@@ -43,6 +46,7 @@ def _channel(visit: PageVisit, name: str, status: ChannelStatus, can: set[str]) 
         "code": _write_code(code) if code else None,
         "hidden": bool(status.qrcode and not code),
         "advice": visit.say(advice) if advice else "",
+        "digits": wanted if wanted is not WantedDigits.NONE else "",
         "can_log_out": name in can and status.state is ChannelState.ONLINE,
     }
 
@@ -62,9 +66,14 @@ async def _log_out(visit: PageVisit, form: ConsoleForm) -> str:
     return visit.say("login.logged_out", channel=name)
 
 
+async def _type_digits(visit: PageVisit, form: ConsoleForm) -> str:
+    visit.services.channels.type_digits(form.text("channel", 100), form.text("digits", 20))
+    return visit.say("login.digits_typed")
+
+
 PAGE = ConsolePage(
     "login",
     _show,
     "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 14h2M14 18v2M18 18h2v2h-2z",
-    {"log-out": _log_out},
+    {"log-out": _log_out, "digits": _type_digits},
 )
