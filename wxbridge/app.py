@@ -37,6 +37,7 @@ from wxbridge.core.findings import Finding
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import NotificationSink, PictureDrawer, PictureSpec
 from wxbridge.core.schema import remember_fact
+from wxbridge.core.severities import SeverityTable
 from wxbridge.core.state_lock import StateLock, explain_state_error, hold_state_dir
 from wxbridge.core.systemd import announced_to_systemd
 from wxbridge.core.tasks import NamedTasks
@@ -141,6 +142,7 @@ def alert_settings_of(config: Config) -> AlertSettings:
             published=config.pictures.publish is not None,
         ),
         sources=registry.sources(config.hooks.generic.mappings, config.timezone),
+        severities=SeverityTable(config.severities),
         operators=operators_of(config),
         keep=config.keep,
         public_url=config.server.public_url or "",

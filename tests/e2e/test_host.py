@@ -72,7 +72,7 @@ async def watched(harness: BridgeHarness, name: str) -> None:
 
 def since_the_warning(room: list[str]) -> list[str]:
     """What came into the room since the first warning, with it."""
-    return list(itertools.dropwhile(lambda text: not text.startswith("🔥"), room))
+    return list(itertools.dropwhile(lambda text: not text.startswith("🟡"), room))
 
 
 @linux
@@ -88,10 +88,10 @@ async def test_machines_warn_in_their_room_with_a_chart_recover_and_are_asked_ab
     async with pushing(harness, bridge):
         # On a slow machine the answer to the question has a chart too, which may come by now.
         text, picture = await harness.until(lambda: len(found := since_the_warning(harness.room())) == 2 and found)
-        assert text.startswith("🔥 web-1: memory high\nmemory, mean of 1 s: 97 %\nthreshold: 90 %\n")
+        assert text.startswith("🟡 warning · web-1: memory high\nmemory, mean of 1 s: 97 %\nthreshold: 90 %\n")
         assert picture.startswith("[")
         use_memory(made, 0.3)
-        assert await harness.until(lambda: harness.room()[-1].startswith("✅ web-1: memory high"))
+        assert await harness.until(lambda: harness.room()[-1].startswith("✅ resolved · web-1: memory high"))
         await watched(harness, "db-1")
     assert await bridge.counted("wxbridge_pictures_total", kind="alert", outcome="drawn") == 1
     await hold(harness, bridge, [

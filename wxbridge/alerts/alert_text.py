@@ -16,14 +16,18 @@ from wxbridge.alerts.severity import (
     EMOJI,
     MESSAGE_EMOJI,
     emoji_of,
+    find_spokesman,
     is_failed_rule,
+    own_word_of,
+    severity_name,
     severity_of,
+    word_of,
     worst_first,
-    worst_status,
 )
 from wxbridge.alerts.sources import strip_times
 from wxbridge.alerts.sources.grafana_legacy import is_legacy
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
+from wxbridge.core.severities import find_severity_labels
 from wxbridge.core.text.figures import write_figures, write_label_figure
 from wxbridge.core.text.i18n import Language, has_text, say
 from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
@@ -55,7 +59,7 @@ _MAX_CHARS_SEARCHED = 4000
 """How many characters of what is shown are searched for a label that need not be shown again."""
 
 _HIDDEN_LABELS = {
-    "alertname", "severity", "priority", "grafana_folder", "prometheus", "prometheus_replica", "replica", "ref_id",
+    "alertname", "grafana_folder", "prometheus", "prometheus_replica", "replica", "ref_id",
     "unit", "threshold",
 }  # fmt: skip
 _MAIN_ANNOTATIONS = ("summary", "description", "message")
@@ -86,6 +90,8 @@ class _SharedParts:
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
     links: ShownLinks = NO_LINKS
+    has_severity: bool = False
+    """Whether they are equally bad by the same word."""
 
 
 _NOTHING_SHARED = _SharedParts()
@@ -107,17 +113,32 @@ def write_text(
         return _write_group(group, reader)
     (alert,) = group.alerts
     title = write_headline(group, language)
-    head = [f"{emoji_of(alert)} {title}"]
+    head = [write_lead(alert, title, language)]
     if alert.title not in title:
         head.append(alert.title)
     more = [say("text.more", language, n=group.truncated)] if group.truncated else []
     return "\n".join([*head, *_write_details(alert, reader, "\n".join(head)), *more, *_write_still(group, language)])
 
 
-def write_headline(group: AlertGroup, language: Language) -> str:
-    """The title of a group, without its emoji: the sender's own where there is one, with counts where it has none.
+def write_lead(alert: Alert, title: str, language: Language) -> str:
+    """A headline: the mark and the word of an alert, which say how bad it is, before a title.
 
-    Of Grafana's rules without a title of the user's own: the rules' names, how bad it is, and what is told of them.
+    The word is left out where the title begins with it.
+    """
+    word = word_of(alert, language)
+    mark = f"{emoji_of(alert)} {word}" if word and not _begins_with(title, word) else emoji_of(alert)
+    return f"{mark} · {title}" if mark != emoji_of(alert) else f"{mark} {title}"
+
+
+def _begins_with(text: str, word: str) -> bool:
+    """Whether a text begins with a word, signs apart."""
+    return re.match(rf"[\W_]*{re.escape(word)}(?![A-Za-z])", text, re.IGNORECASE) is not None
+
+
+def write_headline(group: AlertGroup, language: Language) -> str:
+    """The title of a group, without its mark: the sender's own where there is one, with counts where it has none.
+
+    Of Grafana's rules without a title of the user's own: the rules' names, and what is told of them.
     """
     alerts, own = group.alerts, group.title.strip()
     if len(alerts) == 1 and not (group.source == "grafana" or own.startswith("[")):
@@ -142,14 +163,13 @@ def _write_rules(group: AlertGroup, language: Language) -> str:
     if len(names) > 1 and len(name) > MAX_HEADLINE_CHARS // 2:
         name = say("alerts.count", language, n=len(alerts))
     state = say("alerts.rule_failed", language) if all(map(is_failed_rule, alerts)) else ""
-    if len(alerts) == 1 and alerts[0].status is AlertStatus.NO_DATA:
-        state = say("alerts.has_no_data", language)
     counts = write_counts(alerts, language) if len(alerts) + len(group.still) > 1 else ""
     still = say("alerts.still_firing", language, n=len(group.still)) if group.still else ""
-    words = [word for word in (severity_of(worst_first(alerts)[0].labels), state, counts, still) if word]
+    words = [word for word in (state, counts, still) if word]
     behind = say("alerts.counts", language, counts=say("alerts.and", language).join(words)) if words else ""
     behind = _shorten(behind, MAX_HEADLINE_CHARS // 2) if len(behind) > MAX_HEADLINE_CHARS // 2 else behind
-    return _shorten(name, MAX_HEADLINE_CHARS - len(behind)) + behind
+    before = len(word_of(find_spokesman(alerts), language)) + len(" · ")
+    return _shorten(name, MAX_HEADLINE_CHARS - before - len(behind)) + behind
 
 
 def _write_state(alert: Alert, language: Language) -> str:
@@ -158,6 +178,8 @@ def _write_state(alert: Alert, language: Language) -> str:
         return say("alerts.rule_failed", language)
     if alert.source == "grafana" and has_text(f"alerts.grafana_reason.{alert.state}"):
         return say(f"alerts.grafana_reason.{alert.state}", language)
+    if has_text(f"alerts.outcome.{alert.state}"):
+        return say(f"alerts.outcome.{alert.state}", language)
     return say("alerts.state", language, state=alert.state) if alert.state else ""
 
 
@@ -182,18 +204,44 @@ def write_value(value: Value, language: Language, unit: str = "", known: Mapping
     return f"{value.name}: {write_figure(value, language, unit)}" + (f" ({labels})" if labels else "")
 
 
+def write_severity(alert: Alert, language: Language, shown: str = "") -> list[str]:
+    """How bad an alert is: the sender's own word, else ours, where no line of `shown` begins with it."""
+    own, severity = own_word_of(alert), severity_of(alert)
+    word = say(f"alerts.severity.{severity}", language) if severity else ""
+    if own.strip().casefold() in ("", severity, word.casefold()):
+        return [word] if word and not any(_begins_with(line, word) for line in shown.split("\n")) else []
+    if _is_in(own, shown):
+        return []
+    # A number says nothing without its name.
+    name = find_severity_labels(alert.labels, alert.source)[0]
+    return [f"{name}={own}" if own.strip().isdecimal() else _shorten(own, _MAX_LINE_CHARS)]
+
+
+def write_labels_of(alert: Alert, language: Language, shown: str = "", most: int = MAX_LABELS_SHOWN) -> str:
+    """An alert's severity and at most a handful of its labels, as `write_severity` and `write_labels` have them."""
+    severity = write_severity(alert, language, shown[:_MAX_CHARS_SEARCHED])
+    return write_labels(_without_severity(alert), shown, most, first=severity)
+
+
+def _without_severity(alert: Alert) -> Mapping[str, str]:
+    told = find_severity_labels(alert.labels, alert.source)
+    return {name: text for name, text in alert.labels.items() if name not in told}
+
+
 def write_labels(
-    labels: Mapping[str, str], shown: str = "", most: int = MAX_LABELS_SHOWN, whole: Mapping[str, str] | None = None
+    labels: Mapping[str, str],
+    shown: str = "",
+    most: int = MAX_LABELS_SHOWN,
+    whole: Mapping[str, str] | None = None,
+    first: Sequence[str] = (),
 ) -> str:
-    """At most a handful of labels, what is affected first: `critical, instance=host-1, job=web`.
+    """At most a handful of labels, what is affected first: `instance=host-1, job=web`; before them words of others.
 
     Left out are those of machines, those of an exporter that measured another object, and those whose value stands in
     `shown` already. `whole` are all labels of the alert, where `labels` are some of them.
     """
     looked_at = shown[:_MAX_CHARS_SEARCHED]
-    # The sender's own word before what was read into it.
-    severity = labels.get("priority") or severity_of(labels)
-    words = [severity] if severity and not _is_in(severity, looked_at) else []
+    words = list(first)
     for name in sort_affected(labels, whole):
         if len(words) >= most:
             break
@@ -248,8 +296,10 @@ def _write_details(alert: Alert, reader: _TextReader, shown: str, shared: _Share
     lines += _write_values(alert, language, shown)
     own = {name: text for name, text in alert.annotations.items() if name not in shared.annotations}
     lines += _write_annotations(own, alert, alert.labels, shown)
-    labels = {name: text for name, text in alert.labels.items() if name not in shared.labels}
-    lines.append(write_labels(labels, "\n".join([shown, *lines]), _most_labels([alert]), alert.labels))
+    labels = {name: text for name, text in _without_severity(alert).items() if name not in shared.labels}
+    is_told = shared.has_severity or (shared is not _NOTHING_SHARED and alert.status is not AlertStatus.FIRING)
+    severity = [] if is_told else write_severity(alert, language, shown)
+    lines.append(write_labels(labels, "\n".join([shown, *lines]), _most_labels([alert]), alert.labels, severity))
     lines.append(write_times(alert, language, reader.timezone, reader.now))
     lines += _write_links(links_of(alert, reader.pages), language, shared.links)
     return [line for line in lines if line]
@@ -277,7 +327,7 @@ def _most_labels(alerts: Sequence[Alert]) -> int:
     if any(alert.source != "grafana" for alert in alerts):
         return MAX_LABELS_SHOWN
     if all(map(is_legacy, alerts)):
-        return int(any(severity_of(alert.labels) for alert in alerts))
+        return int(any(own_word_of(alert) for alert in alerts))
     return MAX_LABELS_OF_GRAFANA_SHOWN
 
 
@@ -367,15 +417,17 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
         find_common([alert.labels for alert in alerts]),
         find_common([alert.annotations for alert in alerts]),
         _share_links([links_of(alert, reader.pages) for alert in alerts]),
+        _same(map(own_word_of, alerts)) != "" and _same(map(severity_name, alerts)) != "",
     )
     title = write_headline(group, reader.language)
-    emoji = MESSAGE_EMOJI if all(alert.is_test for alert in alerts) else EMOJI[worst_status(alerts)]
-    head = [f"{emoji} {title}"]
+    head = [write_lead(find_spokesman(alerts), title, reader.language)]
     name = _same(alert.title for alert in alerts)
     if name and name not in title:
         head.append(name)
     head += _write_annotations(shared.annotations, alerts[0], shared.labels, "\n".join(head))
-    head.append(write_labels(shared.labels, "\n".join(head), _most_labels(alerts)))
+    severity = write_severity(alerts[0], reader.language, "\n".join(head)) if shared.has_severity else []
+    labels = find_common([_without_severity(alert) for alert in alerts])
+    head.append(write_labels(labels, "\n".join(head), _most_labels(alerts), first=severity))
     head += _write_links(shared.links, reader.language)
     blocks = ["\n".join(line for line in head if line)]
     blocks += ["\n".join(_write_member(alert, reader, shared, name)) for alert in alerts[:MAX_ALERTS_IN_FULL]]
@@ -414,7 +466,7 @@ def _share_links(links: Sequence[ShownLinks]) -> ShownLinks:
 
 def _write_member(alert: Alert, reader: _TextReader, shared: _SharedParts, name: str) -> list[str]:
     """An alert of a group: what tells it from the others, and what they do not share."""
-    head = f"{emoji_of(alert)} {_name_member(alert, reader.language, shared, name)}"
+    head = _lead_member(alert, _name_member(alert, reader.language, shared, name), reader, shared)
     return [head, *_write_details(alert, reader, f"{name}\n{head}", shared)]
 
 
@@ -424,19 +476,26 @@ def _write_short(alert: Alert, reader: _TextReader, shared: _SharedParts, name: 
     if alert.values:
         words.append(f"{alert.values[0].name}: {write_figure(alert.values[0], reader.language, _unit(alert))}")
     if not name:
-        labels = {key: text for key, text in alert.labels.items() if key not in shared.labels}
+        labels = {key: text for key, text in _without_severity(alert).items() if key not in shared.labels}
         words.append(write_labels(labels, words[0], 2, alert.labels))
     if alert.starts_at and alert.status is not AlertStatus.RESOLVED:
         with suppress(OverflowError):
             words.append(format_moment(alert.starts_at, reader.timezone, reader.now))
-    return f"{emoji_of(alert)} {_shorten(' · '.join(word for word in words if word), _MAX_LINE_CHARS)}"
+    line = _lead_member(alert, " · ".join(word for word in words if word), reader, shared)
+    return _shorten(line, _MAX_LINE_CHARS)
+
+
+def _lead_member(alert: Alert, name: str, reader: _TextReader, shared: _SharedParts) -> str:
+    """The mark of an alert of a group, and its word where it is not that of all, before its name."""
+    is_told = shared.has_severity if alert.status is AlertStatus.FIRING else alert.status is AlertStatus.RESOLVED
+    return f"{emoji_of(alert)} {name}" if is_told else write_lead(alert, name, reader.language)
 
 
 def _name_member(alert: Alert, language: Language, shared: _SharedParts, name: str) -> str:
     """The alert's title, or where all have the same, the labels that they do not share."""
     if not name:
         return alert.title or say("alerts.untitled", language)
-    labels = {key: text for key, text in alert.labels.items() if key not in shared.labels}
+    labels = {key: text for key, text in _without_severity(alert).items() if key not in shared.labels}
     # Series of one rule may differ in what was measured alone.
     measured = next((", ".join(value.labels.values()) for value in alert.values if value.labels), "")
     return write_labels(labels, whole=alert.labels) or measured or name

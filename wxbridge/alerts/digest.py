@@ -9,7 +9,8 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from wxbridge.alerts.severity import severity_rank
+from wxbridge.alerts import serialization
+from wxbridge.alerts.severity import EMOJI, emoji_of_severity, severity_name, severity_rank, write_severity_name
 from wxbridge.alerts.sources import rule_name_of
 from wxbridge.core.model import AlertStatus, NotificationKind
 from wxbridge.core.text.i18n import Language, say
@@ -96,7 +97,8 @@ class Digest:
     def _add_alert(self, alert: Mapping[str, Any]) -> None:
         self.alerts += 1
         labels = alert.get("labels") or {}
-        key = (rule_name_of(labels) or alert.get("title") or "", labels.get("severity") or "")
+        read = serialization.alert_from_json(alert)
+        key = (rule_name_of(labels) or alert.get("title") or "", severity_name(read))
         status = alert.get("status") or AlertStatus.FIRING
         mark = _mark(alert)
         told_of, before = self.untold.pop(mark, (None, "")) if mark else (None, "")
@@ -170,16 +172,17 @@ class Digest:
         lines = [say("alerts.digest.storm", language, n=self.alerts + self.others, since=since)]
         kinds = sorted((item for item in self.kinds.items() if item[1].waiting), key=_worst_first)
         for (name, severity), kind in kinds[:MAX_KINDS_SHOWN]:
-            counts = [
-                f"{emoji}×{count}"
-                for emoji, count in (("🔥", kind.firing), ("⚪", kind.no_data), ("✅", kind.resolved))
-                if count
-            ]
-            shown = (
-                f"{shorten(name, MAX_NAME_CHARS)} ({shorten(severity, MAX_NAME_CHARS)})"
-                if severity
-                else shorten(name, MAX_NAME_CHARS)
-            )
+            marks = EMOJI | {AlertStatus.FIRING: emoji_of_severity(severity)}
+            told = {
+                AlertStatus.FIRING: kind.firing,
+                AlertStatus.NO_DATA: kind.no_data,
+                AlertStatus.RESOLVED: kind.resolved,
+            }
+            counts = [f"{marks[status]}×{count}" for status, count in told.items() if count]
+            shown = shorten(name, MAX_NAME_CHARS)
+            if severity:
+                word = shorten(write_severity_name(severity, language), MAX_NAME_CHARS)
+                shown = say("alerts.digest.kind", language, name=shown, severity=word)
             lines.append(f"{' '.join(counts)} {shown}".rstrip())
         more = sum(kind.waiting for _, kind in kinds[MAX_KINDS_SHOWN:]) + self.rest.waiting
         if more:
@@ -193,7 +196,7 @@ class Digest:
         return "\n".join(lines)
 
 
-def _worst_first(item: tuple[tuple[str, str], KindCounts]) -> tuple[bool, int, int, str]:
+def _worst_first(item: tuple[tuple[str, str], KindCounts]) -> tuple[bool, float, int, str]:
     (name, severity), kind = item
     rank = severity_rank(severity)
     return not (kind.firing or kind.no_data), rank, -kind.waiting, name

@@ -11,7 +11,7 @@ from typing import Any
 from wxbridge.alerts import routing
 from wxbridge.alerts.affected import list_places
 from wxbridge.alerts.listing import ListedAlert
-from wxbridge.alerts.severity import severity_of, severity_rank
+from wxbridge.alerts.severity import rank_of, severity_name
 from wxbridge.alerts.store import Ack, SeenAlert, alert_key
 from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
@@ -160,6 +160,7 @@ def as_json(firing: FiringAlert) -> dict[str, Any]:
         "source": alert.source,
         "status": alert.status.value,
         "state": alert.state,
+        "severity": severity_name(alert),
         "title": alert.title,
         "labels": dict(alert.labels),
         "annotations": dict(alert.annotations),
@@ -254,10 +255,10 @@ def _acked(each: FiringAlert, acks: Mapping[str, Ack]) -> FiringAlert:
     return replace(each, ack=max(found, key=lambda ack: ack.at)) if found else each
 
 
-def _order(each: FiringAlert) -> tuple[bool, int, bool, float, str]:
+def _order(each: FiringAlert) -> tuple[bool, float, bool, float, str]:
     return (
         each.quiet,
-        severity_rank(severity_of(each.alert.labels)),
+        rank_of(each.alert),
         each.alert.status is not AlertStatus.FIRING,
         -each.since.timestamp() if each.since else 0.0,
         each.key,

@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.alerts import routing
-from wxbridge.alerts.severity import severity_of, severity_rank
+from wxbridge.alerts.severity import severity_name, severity_rank
 from wxbridge.alerts.sources import rule_name_of
 from wxbridge.core.bites import Bite
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
@@ -93,7 +93,7 @@ def _row(key: str, group: AlertGroup, alert: Alert, now: float) -> dict[str, Any
         "key": key,
         "source": replace_surrogates(alert.source),
         "name": replace_surrogates(rule_name_of(labels))[:_MAX_NAME_CHARS],
-        "severity": replace_surrogates(severity_of(alert.labels)),
+        "severity": replace_surrogates(severity_name(alert)),
         "labels": labels,
         "started_at": _moment(alert.starts_at, now),
         "ended_at": None,
@@ -161,7 +161,7 @@ class EpisodeTotal:
 
     name: str
     severity: str
-    """The monitor's word; empty where it has none."""
+    """As routes know it; empty where the monitor has no word for it."""
     count: int
     """Episodes that fired in the period; one that began before it is among them."""
     seconds: float

@@ -1,4 +1,4 @@
-"""What is done to whatever comes in, before anything looks at it: texts are bounded, and the sender gets its name."""
+"""What is done to whatever comes in, before anything looks at it: texts are bounded, sender and severity are named."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from itertools import islice
 
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, Value
+from wxbridge.core.severities import BUILT_IN, SeverityTable, find_severity_labels
 
 MAX_LABEL_CHARS = 2000
 """Of a label's name and value, of a title, and of a value's name and words: what is held against expressions, stored
@@ -27,12 +28,20 @@ def as_test(group: AlertGroup) -> AlertGroup:
     return replace(group, alerts=alerts, dedupe=None)
 
 
-def prepare_group(group: AlertGroup, instance: str = "") -> AlertGroup:
-    """Bound a group's texts, and name its sender: by `instance`, else as the body says."""
+def prepare_group(group: AlertGroup, instance: str = "", severities: SeverityTable = BUILT_IN) -> AlertGroup:
+    """Bound a group's texts, name its sender (by `instance`, else as the body says), and read its severities."""
     instance = instance.strip()[:MAX_SENDER_CHARS]
-    alerts = tuple(_prepare(alert, instance) for alert in group.alerts)
+    alerts = tuple(name_severity(_prepare(alert, instance), severities) for alert in group.alerts)
     text = group.text and _cut(group.text, MAX_TEXT_CHARS)
     return replace(group, title=_cut(group.title), text=text, alerts=alerts)
+
+
+def name_severity(alert: Alert, severities: SeverityTable) -> Alert:
+    """Note what jobs.yaml says of the word that an alert has for how bad it is, where it says anything."""
+    if not severities.added:
+        return alert
+    names = find_severity_labels(alert.labels, alert.source, severities)
+    return replace(alert, severity=severities.find(alert.labels[names[0]], alert.source)) if names else alert
 
 
 def _prepare(alert: Alert, instance: str) -> Alert:

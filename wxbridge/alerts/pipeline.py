@@ -32,7 +32,7 @@ from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget
 from wxbridge.alerts.received import RouteReasons
 from wxbridge.alerts.render import Destination
 from wxbridge.alerts.routing import RoutedGroup, RouteOptions, RouteTree
-from wxbridge.alerts.severity import worst_first
+from wxbridge.alerts.severity import severity_of, worst_first
 from wxbridge.alerts.silences import SilenceSet
 from wxbridge.alerts.sources import ParseBody
 from wxbridge.alerts.store import Hearing
@@ -53,8 +53,10 @@ from wxbridge.core.model import (
     NotificationKind,
     NotificationSink,
     Priority,
+    Severity,
     Text,
 )
+from wxbridge.core.severities import BUILT_IN, SeverityTable
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import split_message
 from wxbridge.core.text.units import format_duration
@@ -70,7 +72,6 @@ MAX_BYTES_PARSED_AT_ONCE = 256 * 1024
 """Of a body; a larger one is parsed in a thread, so that nobody else waits."""
 KEEP_SECONDS = 7 * 86400.0
 """How long alerts that ended are kept, where nothing is said."""
-_URGENT_SEVERITIES = {"critical", "page", "emergency", "disaster", "fatal", "p0"}
 _UTC = ZoneInfo("UTC")
 SILENCE_MARK = "🔕"
 """How the line begins that leads to where an alert can be silenced."""
@@ -109,6 +110,8 @@ class AlertSettings:
     """Where people reach the bridge's own pages; empty where they do not."""
     server_token: str = ""
     """What opens the server: links that silence end where it changes."""
+    severities: SeverityTable = BUILT_IN
+    """What the words of senders mean, for how bad an alert is."""
     operators: Sequence[str] = (MASTER,)
     """The targets that get what no target takes; they need not exist."""
 
@@ -155,6 +158,9 @@ class AlertPipeline:
             StorageError: it could not be stored; the sender should try again.
         """
         now, known = self.clock(), self.state.known
+        if not group.is_news:
+            log.info("no news", source=source, title=group.title[:120])
+            return Accepted(queued=0, duplicates=0)
         heard = known.hear(group, now)
         group = heard.group
         silences = self.state.silences
@@ -167,7 +173,7 @@ class AlertPipeline:
             raise
 
     def _parse(self, source: str, body: bytes, headers: Mapping[str, str], instance: str) -> AlertGroup:
-        group = prepare_group(self.settings.sources[source](body, headers), instance)
+        group = prepare_group(self.settings.sources[source](body, headers), instance, self.settings.severities)
         return as_test(group) if TEST_HEADER in headers else group
 
     async def _accept(self, source: str, heard: HeardGroup, routed: list[RoutedGroup], now: float) -> Accepted:
@@ -478,5 +484,5 @@ def _is_logged(part: RoutedGroup) -> bool:
 
 
 def _priority(group: AlertGroup) -> Priority:
-    severities = {alert.labels.get("severity", "").lower() for alert in group.alerts}
-    return Priority.CRITICAL if severities & _URGENT_SEVERITIES else Priority.ALERT
+    is_critical = any(severity_of(alert) is Severity.CRITICAL for alert in group.alerts)
+    return Priority.CRITICAL if is_critical else Priority.ALERT

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from wxbridge.alerts.alert_text import write_text
-from wxbridge.alerts.severity import EMOJI, worst_first
+from wxbridge.alerts.severity import EMOJI, SEVERITY_EMOJI, worst_first
 from wxbridge.core.model import (
     AlertGroup,
     AlertStatus,
@@ -20,6 +20,7 @@ from wxbridge.core.model import (
     Picture,
     PictureSpec,
     Priority,
+    Severity,
     Text,
 )
 from wxbridge.core.text.error_words import tell_error
@@ -28,10 +29,14 @@ from wxbridge.core.text.splitting import measure_length, split_message
 
 MAX_PICTURES_PER_GROUP = 3
 """How many pictures one group may bring, those of its worst alerts."""
-_COLOURS = {AlertStatus.FIRING: "warning", AlertStatus.RESOLVED: "info", AlertStatus.NO_DATA: "comment"}
-"""WeCom's names: orange, green, grey."""
+_COLOURS = {
+    EMOJI[AlertStatus.FIRING]: "warning",
+    EMOJI[AlertStatus.RESOLVED]: "info",
+    EMOJI[AlertStatus.NO_DATA]: "comment",
+} | {mark: "comment" if severity is Severity.INFO else "warning" for severity, mark in SEVERITY_EMOJI.items()}
+"""WeCom's names for orange, green and grey, by the mark that a headline begins with."""
 _LEVELS = {"🟢": "info", "🟡": "comment", "🔴": "warning"}
-"""The colours of a measured figure's level, by the mark in front of it."""
+"""The colours of a measured figure's level, by the mark in front of it, in what is no alert."""
 _LINK = re.compile(r"(🔗|📈|🔕) (?:(.+) )?(https?://([^/?#\s)]+)\S*)")
 """A line that is an address, with words before it or without."""
 
@@ -89,7 +94,7 @@ def build_bodies(
     if format != "text":
         if format.startswith("markdown"):
             colours = capabilities.colours and format == "markdown"
-            whole = in_markdown(whole, colours=colours, hard_breaks=capabilities.hard_breaks)
+            whole = in_markdown(whole, colours=colours, hard_breaks=capabilities.hard_breaks, levels={})
         capabilities = replace(capabilities, text_limit=capabilities.formats[format])
     texts = split_message(whole, capabilities, language) if whole else []
     made: list[Body] = [Text(part, tuple(mentions) if index == 0 else (), format) for index, part in enumerate(texts)]
@@ -179,25 +184,24 @@ def recompose_text(content: Mapping[str, Any], destination: Destination, languag
 # ---------------------------------------------------------------- markdown
 
 
-def in_markdown(text: str, *, colours: bool, hard_breaks: bool) -> str:
+def in_markdown(text: str, *, colours: bool, hard_breaks: bool, levels: Mapping[str, str] = _LEVELS) -> str:
     """Dress a plain text up.
 
     `colours`: with WeCom's `<font color>`. `hard_breaks`: for a reader that takes a line end alone for a blank.
+    `levels`: the marks of what is no headline, and their colours; any other line with a mark is one.
     """
-    lines = [_dress_up_line(line, colours=colours) for line in text.split("\n")]
+    lines = [_dress_up_line(line, levels, colours=colours) for line in text.split("\n")]
     # Two blanks at its end make a line end where markdown is read strictly.
     return ("  \n" if hard_breaks else "\n").join(lines)
 
 
-def _dress_up_line(line: str, *, colours: bool) -> str:
+def _dress_up_line(line: str, levels: Mapping[str, str], *, colours: bool) -> str:
     link = _LINK.fullmatch(line)
     if link and ")" not in link[3]:
         return f"{link[1]} [{link[2] or link[4]}]({link[3]})"
-    level = next((colour for mark, colour in _LEVELS.items() if colours and line.startswith(f"{mark} ")), None)
-    if level is not None and "**" not in line:
-        return f'{line[0]} <font color="{level}">{line[2:].rstrip()}</font>'
-    status = next((status for status, emoji in EMOJI.items() if line.startswith(f"{emoji} ")), None)
-    words = line.rstrip()
-    if status is None or "**" in words:
+    mark, words = line[:1], line.rstrip()
+    if line[1:2] != " " or "**" in line or mark not in {**_COLOURS, **levels}:
         return line
-    return f'**<font color="{_COLOURS[status]}">{words}</font>**' if colours else f"**{words}**"
+    if mark in levels:
+        return f'{mark} <font color="{levels[mark]}">{words[2:]}</font>' if colours else line
+    return f'**<font color="{_COLOURS[mark]}">{words}</font>**' if colours else f"**{words}**"

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from wxbridge.alerts.severity import severity_words
 from wxbridge.config.routes import PICTURE_WAYS, NestedRoute
 from wxbridge.core.frozen import replace
-from wxbridge.core.matchers import Matcher, matches_all, parse_matchers
+from wxbridge.core.matchers import LabelWords, Matcher, matches_all, parse_matchers
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 
 # ---------------------------------------------------------------- routes
@@ -100,8 +101,12 @@ class RouteTree:
     def _candidates(self, labels: Mapping[str, str]) -> Iterable[int]:
         """The places of all that may match, in order."""
         found = [self._others] if self._others else []
-        found += [places for item in labels.items() if (places := self._by_label.get(item))]
-        return found[0] if len(found) == 1 else sorted(chain.from_iterable(found))
+        for item in labels.items():
+            if isinstance(item[1], LabelWords):
+                found += [places for word in item[1].words if (places := self._by_label.get((item[0], word)))]
+            elif places := self._by_label.get(item):
+                found.append(places)
+        return found[0] if len(found) == 1 else sorted(set(chain.from_iterable(found)))
 
     def _collect(self, labels: Mapping[str, str], found: list[_Node]) -> bool:
         """Add the routes that answer; tell whether there are any (Alertmanager, dispatch/route.go, `Match`)."""
@@ -215,12 +220,14 @@ def _keys(matcher: Matcher) -> set[tuple[str, str]]:
 def labels_of(group: AlertGroup, alert: Alert | None) -> dict[str, str]:
     """The labels that routes and silences see: the alert's own, and `source`, `status`, `alertname` and `severity`.
 
-    Without an alert, those of a group that is free text.
+    `severity` is the same for all senders, and goes by the sender's own word too. Without an alert, the labels are
+    those of a group that is free text.
     """
     if alert is None:
         return {"alertname": group.title, "severity": "", "source": group.source, "status": AlertStatus.FIRING.value}
     return {
-        "alertname": alert.title, "severity": "", **alert.labels, "source": alert.source, "status": alert.status.value
+        "alertname": alert.title, **alert.labels, "severity": severity_words(alert), "source": alert.source,
+        "status": alert.status.value,
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
-from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Severity, Value
 
 
 def group_to_json(group: AlertGroup) -> dict[str, Any]:
@@ -57,6 +57,7 @@ def _alert_json(alert: Alert) -> dict[str, Any]:
         picture=_picture_json(alert.picture) if alert.picture else None,
         fingerprint=alert.fingerprint,
         sender=alert.sender,
+        severity=alert.severity,
         is_test=alert.is_test,
         is_reminder=alert.is_reminder,
         state=alert.state,
@@ -94,8 +95,8 @@ def group_from_json(content: Mapping[str, Any]) -> AlertGroup:
     return AlertGroup(
         **_known(AlertGroup, content)
         | {
-            "alerts": tuple(map(_alert, content.get("alerts") or ())),
-            "still": tuple(map(_alert, content.get("still") or ())),
+            "alerts": tuple(map(alert_from_json, content.get("alerts") or ())),
+            "still": tuple(map(alert_from_json, content.get("still") or ())),
             "recipients": tuple(content.get("recipients") or ()),
             "pictures": tuple(map(_picture, content.get("pictures") or ())),
         }
@@ -110,7 +111,8 @@ def _known(noun: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key in names}
 
 
-def _alert(content: Mapping[str, Any]) -> Alert:
+def alert_from_json(content: Mapping[str, Any]) -> Alert:
+    """Read one alert of a group; see `group_from_json`."""
     picture = content.get("picture")
     return Alert(
         **_known(Alert, content)
@@ -120,6 +122,7 @@ def _alert(content: Mapping[str, Any]) -> Alert:
             "starts_at": _time(content.get("starts_at")),
             "ends_at": _time(content.get("ends_at")),
             "picture": _picture(picture) if picture else None,
+            "severity": _SEVERITIES.get(content.get("severity")),
         }
     )
 
@@ -128,6 +131,7 @@ def _picture(content: Mapping[str, Any]) -> PictureSpec:
     return PictureSpec(**_known(PictureSpec, content))
 
 
+_SEVERITIES: Mapping[Any, Severity] = {severity.value: severity for severity in Severity}
 _STATUSES = {status.value: status for status in AlertStatus}
 
 

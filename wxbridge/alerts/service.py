@@ -18,7 +18,7 @@ from typing import Any, Self
 from wxbridge.alerts import history, notification_log, routing, silences, store
 from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing, of_posted
 from wxbridge.alerts.history import Episode
-from wxbridge.alerts.intake import prepare_group
+from wxbridge.alerts.intake import name_severity, prepare_group
 from wxbridge.alerts.kept_silences import (
     KeptSilence,
     SilenceMade,
@@ -205,7 +205,9 @@ class AlertService:
 
     async def accept_group(self, group: AlertGroup, to: Sequence[str] = ()) -> Accepted:
         """Store what a group says that was read elsewhere; `to` overrides the routes. Raises `StorageError`."""
-        return await self._pipeline.accept_group(group.source, prepare_group(group), to)
+        return await self._pipeline.accept_group(
+            group.source, prepare_group(group, severities=self.settings.severities), to
+        )
 
     async def push(self, to: Sequence[str], bodies: Sequence[Body], priority: Priority = Priority.ALERT) -> Accepted:
         """Store bodies for targets as they are; texts are split to the target's limit.
@@ -284,7 +286,9 @@ class AlertService:
 
         async def ask(name: str, server: Alertmanager | None) -> list[ListedAlert] | None:
             try:
-                return await _list_alerts(server, name.lower()) if server else None
+                listed = await _list_alerts(server, name.lower()) if server else None
+                words = self.settings.severities
+                return listed and [replace(each, alert=name_severity(each.alert, words)) for each in listed]
             except ApiError as error:
                 if not (name == "Grafana" and error.status == _HTTP_NOT_FOUND):
                     missing[name] = str(error)

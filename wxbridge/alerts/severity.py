@@ -1,39 +1,78 @@
-"""How bad an alert is, beside others: the order in which people read them."""
+"""How bad an alert is, beside others: the order in which people read them, the mark and the word they read first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from functools import lru_cache
 
-from wxbridge.core.model import Alert, AlertStatus
+from wxbridge.core.matchers import LabelWords
+from wxbridge.core.model import Alert, AlertStatus, Severity
+from wxbridge.core.severities import BUILT_IN, find_severity_labels
+from wxbridge.core.text.i18n import LANGUAGES, Language, has_text, say
 
 EMOJI = {AlertStatus.FIRING: "🔥", AlertStatus.NO_DATA: "⚪", AlertStatus.RESOLVED: "✅"}
+"""The mark of each status, the worst first; 🔥 where nothing says how bad it is."""
+SEVERITY_EMOJI = {Severity.CRITICAL: "🔴", Severity.MAJOR: "🟠", Severity.WARNING: "🟡", Severity.INFO: "🔵"}
+"""The mark of what fires, by how bad it is."""
 MESSAGE_EMOJI = "📨"
 """Of what does not fire: a text that is no alert, and a test."""
-"""The mark of each status, the worst first."""
-
-_RANKS = {
-    word: rank
-    for rank, word in enumerate(
-        ("critical", "page", "emergency", "disaster", "fatal", "p0", "error", "high", "p1", "warning", "average", "p2")
-    )
-}
 
 
-def severity_of(labels: Mapping[str, str]) -> str:
-    """The word for how bad it is: the label `severity`, else `priority` (Open-Falcon); empty where there is neither."""
-    return labels.get("severity") or labels.get("priority") or ""
+def own_word_of(alert: Alert) -> str:
+    """The sender's own word for how bad an alert is; empty where it has none."""
+    return next((alert.labels[name] for name in find_severity_labels(alert.labels, alert.source)), "")
 
 
-def severity_rank(severity: str) -> int:
-    """Where a severity stands: 0 is the worst, words that no monitor is known to use come last."""
-    return _RANKS.get(severity.lower(), len(_RANKS))
+def severity_of(alert: Alert) -> Severity | None:
+    """How bad an alert is, whoever sent it; None where it does not say so in a word that is known."""
+    return alert.severity or BUILT_IN.find(own_word_of(alert), alert.source)
+
+
+def severity_name(alert: Alert) -> str:
+    """The label `severity` by which routes, lists and summaries know an alert: normalised, else its own word."""
+    return severity_of(alert) or own_word_of(alert)
+
+
+def severity_words(alert: Alert) -> LabelWords:
+    """The label `severity` that matchers see: the normalised one, in every language, and the sender's own word."""
+    return _words(severity_of(alert), own_word_of(alert))
+
+
+@lru_cache(4096)
+def _words(severity: Severity | None, own: str) -> LabelWords:
+    if severity is None:
+        return LabelWords(own)
+    names = (say(f"alerts.severity.{severity}", language) for language in LANGUAGES)
+    return LabelWords(severity.value, (own, own.lower(), *names) if own else names)
+
+
+def write_severity_name(name: str, language: Language) -> str:
+    """A severity as people read it, by its name; a monitor's word that nobody is known to use stays as it is."""
+    severity = BUILT_IN.find(name)
+    return say(f"alerts.severity.{severity}", language) if severity else name
+
+
+def emoji_of_severity(name: str) -> str:
+    """The mark of what fires, by the name of its severity."""
+    severity = BUILT_IN.find(name)
+    return SEVERITY_EMOJI[severity] if severity else EMOJI[AlertStatus.FIRING]
+
+
+def severity_rank(name: str) -> float:
+    """Where a severity stands, by its name or by a monitor's word: less is worse."""
+    return BUILT_IN.rank(name)
 
 
 def worst_first(alerts: Iterable[Alert]) -> list[Alert]:
     """Sort alerts: those still on before the resolved, then by severity, else as the sender had them."""
-    return sorted(
-        alerts, key=lambda alert: (alert.status is AlertStatus.RESOLVED, severity_rank(severity_of(alert.labels)))
-    )
+    return sorted(alerts, key=lambda alert: (alert.status is AlertStatus.RESOLVED, rank_of(alert)))
+
+
+def rank_of(alert: Alert) -> float:
+    """Where an alert stands beside others, whatever its status: less is worse."""
+    if alert.severity:
+        return BUILT_IN.rank(alert.severity)
+    return BUILT_IN.rank(own_word_of(alert), alert.source)
 
 
 def worst_status(alerts: Iterable[Alert]) -> AlertStatus:
@@ -42,9 +81,29 @@ def worst_status(alerts: Iterable[Alert]) -> AlertStatus:
     return next((status for status in EMOJI if status in found), AlertStatus.FIRING)
 
 
+def find_spokesman(alerts: Iterable[Alert]) -> Alert:
+    """Find the alert whose mark stands for all of them: the worst of those whose status does, a test last."""
+    ordered = worst_first(alerts)
+    status = worst_status(ordered)
+    return min((alert for alert in ordered if alert.status is status), key=lambda alert: alert.is_test)
+
+
 def emoji_of(alert: Alert) -> str:
-    """The sign that an alert's line begins with."""
-    return MESSAGE_EMOJI if alert.is_test and alert.status is not AlertStatus.RESOLVED else EMOJI[alert.status]
+    """The mark that an alert's line begins with: by how bad it is, where it fires."""
+    if alert.status is not AlertStatus.FIRING:
+        return MESSAGE_EMOJI if alert.is_test and alert.status is AlertStatus.NO_DATA else EMOJI[alert.status]
+    severity = severity_of(alert)
+    return MESSAGE_EMOJI if alert.is_test else SEVERITY_EMOJI[severity] if severity else EMOJI[alert.status]
+
+
+def word_of(alert: Alert, language: Language) -> str:
+    """The word behind the mark: what the mark says, or where it says nothing, how it came out; empty for neither."""
+    if alert.status is not AlertStatus.FIRING:
+        return say(f"alerts.word.{alert.status}", language)
+    severity = severity_of(alert)
+    if severity and not alert.is_test:
+        return say(f"alerts.severity.{severity}", language)
+    return say(f"alerts.outcome.{alert.state}", language) if has_text(f"alerts.outcome.{alert.state}") else ""
 
 
 def is_failed_rule(alert: Alert) -> bool:

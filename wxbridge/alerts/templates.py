@@ -24,7 +24,15 @@ from wxbridge.alerts.alert_text import (
     write_times,
 )
 from wxbridge.alerts.links import AlertPages, links_of
-from wxbridge.alerts.severity import EMOJI, emoji_of, worst_first, worst_status
+from wxbridge.alerts.severity import (
+    EMOJI,
+    MESSAGE_EMOJI,
+    emoji_of,
+    find_spokesman,
+    severity_name,
+    worst_first,
+    worst_status,
+)
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text import units
@@ -154,7 +162,10 @@ class Templates:
         alerts = worst_first(group.alerts)
         given = alerts[:MAX_ALERTS_PER_TEMPLATE]
         links = [links_of(alert, pages) for alert in given]
+        spokesman = find_spokesman(alerts) if alerts else None
         return {
+            "mark": emoji_of(spokesman) if spokesman else MESSAGE_EMOJI,
+            "severity": severity_name(spokesman) if spokesman else "",
             "title": write_headline(group, self.language) if alerts else group.title,
             "status": worst_status(alerts).value if alerts else "",
             "alerts": given,
@@ -194,7 +205,9 @@ class Templates:
             return emoji_of(of) if isinstance(of, Alert) else EMOJI.get(AlertStatus(of), "")
 
         def labels(of: Mapping[str, str], most: int = MAX_LABELS_SHOWN) -> str:
-            return write_labels(of, most=most)
+            word = of.get("severity")
+            rest = {name: text for name, text in of.items() if name != "severity"}
+            return write_labels(rest, most=most, first=[word] if word else [])
 
         return {
             "number": lambda value: format_number(value if isinstance(value, int) else float(value)),
@@ -202,6 +215,7 @@ class Templates:
             "duration": duration,
             "local_time": local_time,
             "emoji": emoji,
+            "severity": severity_name,
             "labels": labels,
             "worst_first": worst_first,
         }

@@ -10,12 +10,15 @@ from typing import Annotated, Any
 import typer
 
 from wxbridge.alerts import routing
+from wxbridge.alerts.intake import name_severity
 from wxbridge.alerts.muting import muted_by
 from wxbridge.alerts.routing import RoutedTarget, RouteExplanation, RouteOptions, TriedRoute
+from wxbridge.alerts.severity import severity_words
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config_in_use, say
 from wxbridge.config.schema import Config
 from wxbridge.config.types import write_duration
-from wxbridge.core.model import AlertStatus
+from wxbridge.core.model import Alert, AlertStatus
+from wxbridge.core.severities import SeverityTable
 
 routes = typer.Typer(help="Where alerts go.", no_args_is_help=True)
 
@@ -36,7 +39,7 @@ def try_labels(
 ) -> None:
     """Tell which routes an alert with these labels takes and why, to which targets, and what holds for them now."""
     settings = read_config_in_use(config)
-    given = ALWAYS | _labels(labels)
+    given = _as_routed(ALWAYS | _labels(labels), settings)
     explanation = routing.explain_route(routing.compile_settings(settings.routes), given)
     for tried in explanation.tried:
         say(plain(_line(tried, given)))
@@ -48,6 +51,13 @@ def try_labels(
     for routed, row in zip(targets, rows, strict=True):
         say(plain(f"→ {routed.target}: {', '.join(_words(routed.options, row['muted']))}"))
     print(plain(", ".join(routed.target for routed in targets)) or _nowhere(explanation))  # noqa: T201
+
+
+def _as_routed(labels: dict[str, str], settings: Config) -> dict[str, str]:
+    """Give labels as the routes see those of an alert."""
+    alert = Alert(labels["source"], AlertStatus.FIRING, labels["alertname"], labels)
+    severity = severity_words(name_severity(alert, SeverityTable(settings.severities)))
+    return labels | {"severity": severity}
 
 
 def _line(tried: TriedRoute, labels: dict[str, str]) -> str:

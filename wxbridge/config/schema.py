@@ -53,6 +53,8 @@ from wxbridge.config.types import (
 )
 from wxbridge.config.yaml_loader import ConfigTree, TreePath, read_tree
 from wxbridge.core.errors import ConfigError, Problem
+from wxbridge.core.model import Severity
+from wxbridge.core.severities import BUILT_IN
 from wxbridge.core.text.i18n import Language
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -85,6 +87,32 @@ def _networks(value: Any) -> Any:
         except ValueError:
             raise ValueError(f"{name!r} is no network; write one like 10.0.0.0/8 or 192.0.2.7") from None
     return tuple(found)
+
+
+_SEVERITIES = {
+    "type": "object",
+    "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+}
+
+
+def _severities(value: Any) -> Any:
+    """Read both ways of writing them: the words of each severity, and the severity of each word."""
+    if not isinstance(value, Mapping):
+        raise ValueError("write words for severities, such as {critical: [T0], amber: warning}")  # noqa: TRY004 - pydantic takes no other
+    found: dict[str, Severity] = {}
+    for key, given in value.items():
+        name, said = str(key), given if isinstance(given, list | tuple) else [given]
+        if not isinstance(given, list | tuple) and (severity := BUILT_IN.find(str(given))):
+            found[name] = severity
+            continue
+        if (severity := BUILT_IN.find(name)) is None or not all(isinstance(word, str | int) for word in said):
+            words = f"`{name}: {given}`" if isinstance(given, str | int) else f"`{name}:`"
+            raise ValueError(f"{words} names no severity; there are {', '.join(Severity)}")
+        found |= {str(word): severity for word in said}
+    return found
+
+
+Severities = Annotated[dict[str, Severity], BeforeValidator(_severities), WithJsonSchema(_SEVERITIES)]
 
 
 class ServerSettings(Section):
@@ -183,6 +211,9 @@ class Config(Section):
     routes: list[RouteSettings] = Field(default_factory=list)
     time_intervals: dict[str, Intervals] = Field(default_factory=dict)
     """Named times, for `mute_time_intervals` and `active_time_intervals` of routes."""
+    severities: Severities = Field(default_factory=dict)
+    """Words for how bad an alert is, besides those that are known: `{黄牌: warning}`, or a list for each severity,
+    `{critical: [T0, 红牌]}`. The severities are `critical`, `major`, `warning` and `info`."""
     hooks: HooksSettings = HooksSettings()
     """Who may post what, and how bodies of any shape are read."""
     people: dict[str, dict[str, str]] = Field(default_factory=dict)

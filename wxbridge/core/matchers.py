@@ -7,10 +7,10 @@ are held against, whoever wrote them.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from wxbridge.core.text.normalise import replace_surrogates
 
@@ -36,6 +36,19 @@ def _options() -> Any:
     options.log_errors = False
     options.max_mem = _MAX_EXPRESSION_BYTES
     return options
+
+
+class LabelWords(str):
+    """A label that goes by several words, of which a matcher may mean any; as a text it is the first."""
+
+    __slots__ = ("words",)
+    words: frozenset[str]
+
+    def __new__(cls, text: str, others: Iterable[str] = ()) -> Self:
+        """Make a label of its text and the other words for it."""
+        made = super().__new__(cls, text)
+        made.words = frozenset((text, *others))
+        return made
 
 
 @dataclass(frozen=True)
@@ -85,13 +98,18 @@ class Matcher:
         return self.operator in ("=~", "!~")
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether labels fulfil it. Regular expressions are anchored at both ends."""
+        """Tell whether labels fulfil it. Regular expressions are anchored at both ends.
+
+        Of a label that goes by several words (`LabelWords`), any of them fulfils `=`, and all must fulfil `!=`.
+        """
         label = labels.get(self.name, "")
-        if self.choices is not None:
-            found = label in self.choices
-        else:
-            found = label.startswith(self._prefix) and self._regex.fullmatch(_encoded(label)) is not None
+        found = any(map(self._takes, label.words)) if isinstance(label, LabelWords) else self._takes(label)
         return found is not self.is_negative
+
+    def _takes(self, word: str) -> bool:
+        if self.choices is not None:
+            return word in self.choices
+        return word.startswith(self._prefix) and self._regex.fullmatch(_encoded(word)) is not None
 
 
 def matches_all(matchers: Sequence[Matcher], labels: Mapping[str, str]) -> bool:

@@ -22,6 +22,15 @@ class AlertStatus(StrEnum):
     NO_DATA = "no_data"
 
 
+class Severity(StrEnum):
+    """How bad an alert is, whoever sent it; the worst first."""
+
+    CRITICAL = "critical"
+    MAJOR = "major"
+    WARNING = "warning"
+    INFO = "info"
+
+
 @dataclass(frozen=True)
 class Value:
     """One measured figure of an alert: `name: number`, with the labels that tell it from its neighbours.
@@ -74,8 +83,11 @@ class Alert:
     sender: str = ""
     """Which of several monitors of one source sent it, in its own words (`grafana.example.com`); empty where nothing
     says so."""
+    severity: Severity | None = None
+    """What jobs.yaml says of the word that its sender has for how bad it is; None where the built-in table counts."""
     is_test: bool = False
-    """Whether somebody pressed a test button: such a thing has no fingerprint, and never ends."""
+    """Whether it is told and never fires: somebody pressed a test button, or a build ended without a verdict. Such a
+    thing has no fingerprint."""
     is_reminder: bool = False
     """Whether it fires still, and its target was told of it before."""
     duration: float | None = None
@@ -106,6 +118,11 @@ class AlertGroup:
     """What came along that a target knows already: it fires still, and only its name is told."""
     pictures: tuple[PictureSpec, ...] = ()
     """Pictures beside those of its alerts; those of a text."""
+
+    @property
+    def is_news(self) -> bool:
+        """Whether it says anything that somebody is to be told: a build that only goes on does not."""
+        return bool(self.alerts or self.pictures) or self.text is not None
 
 
 # ---------------------------------------------------------------- messages: what goes on the wire

@@ -176,7 +176,7 @@ async def test_names_that_are_unique_in_a_folder_only_are_told_with_it(make: Mak
     harness = make()
     await post(harness, "generic/jenkins", jenkins("payments"))
     await post(harness, "generic/uptime-kuma", kuma("测试 / Grafana"))
-    assert await harness.told("ops") == ["🔥 payments » main #12", "🔥 测试 / Grafana"]
+    assert await harness.told("ops") == ["🔥 failed · payments » main #12", "🔥 测试 / Grafana"]
 
 
 # ---------------------------------------------------------------- said again
@@ -384,7 +384,7 @@ async def test_a_body_that_is_nearly_json_is_an_alert(make: Make, case: str) -> 
     harness = make()
     assert await post(harness, "generic", body) == (1, 0)
     (text,) = await harness.texts("ops")
-    assert text.text == f"🔥 Backup failed\n{words}"
+    assert text.text == f"🔥 failed · Backup failed\n{words}"
 
 
 @pytest.mark.parametrize("hook", ["grafana", "alertmanager", "generic", "generic/zabbix", "openfalcon"])

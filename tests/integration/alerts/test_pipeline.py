@@ -202,7 +202,7 @@ async def test_a_target_that_is_told_of_alerts_in_two_ways_is_told_of_all_of_the
     alerts = fires("Disk", severity="critical"), fires("Cpu", severity="warning")
     assert await harness.post(*alerts) == (2, 0)
     assert [(text.text.splitlines()[0], text.mentions) for text in await harness.texts("ops")] == [
-        ("🔥 Disk", ("all",)), ("🔥 Cpu", ()),
+        ("🔴 critical · Disk", ("all",)), ("🟡 warning · Cpu", ()),
     ]  # fmt: skip
     assert await harness.post(*alerts) == (0, 2), "a retry is a retry all the same"
 
@@ -328,7 +328,7 @@ async def test_the_end_of_what_was_told_before_its_silence_is_told_after_it(make
     await harness.post(ends("Disk"))
     assert await harness.told("ops") == ["🔥 Disk"]
     await harness.look(2 * HOUR)
-    assert await harness.told("ops") == ["🔥 Disk", "✅ Disk"]
+    assert await harness.told("ops") == ["🔥 Disk", "✅ resolved · Disk"]
 
 
 async def test_a_muted_route_tells_when_its_time_is_over(make: Make) -> None:
@@ -365,7 +365,7 @@ async def test_the_end_is_told_once(make: Make) -> None:
     harness.clock.advance(HOUR)
     assert await harness.post(ends("Disk")) == (0, 1)
     await harness.look(5 * HOUR)
-    assert await harness.told("ops") == ["🔥 Disk", "✅ Disk"]
+    assert await harness.told("ops") == ["🔥 Disk", "✅ resolved · Disk"]
 
 
 async def test_the_end_is_not_told_where_the_route_says_so(make: Make) -> None:
@@ -378,7 +378,7 @@ async def test_the_end_is_not_told_where_the_route_says_so(make: Make) -> None:
 async def test_the_end_of_what_was_never_seen_is_told(make: Make) -> None:
     harness = make()
     await harness.post(ends("Disk"))
-    assert await harness.told("ops") == ["✅ Disk"]
+    assert await harness.told("ops") == ["✅ resolved · Disk"]
 
 
 # ---------------------------------------------------------------- retries and faults

@@ -62,7 +62,7 @@ async def test_an_end_that_is_said_again_with_its_end_for_a_start_is_told_once(m
     at(harness, "2026-11-29T17:47:47Z")
     assert await post(harness, "grafana", recorded("12.4.0/firing-and-resolved")) == (1, 0)
     text = await last(harness)
-    assert text.startswith("✅ Queue too long 队列 (critical, 2 resolved, 1 still firing)")
+    assert text.startswith("✅ resolved · Queue too long 队列 (2 resolved, 1 still firing)")
     assert text.count("lasted 2 min 40 s") == 2
     assert text.endswith("↻ still firing: host=db-1")
     at(harness, "2026-11-29T17:50:27Z")
@@ -106,7 +106,7 @@ async def test_an_end_of_what_could_never_be_told_says_no_length_and_names_its_i
     at(harness, "2026-11-29T18:06:00Z")
     assert await post(harness, "grafana", recorded("12.4.0/resolved-after-failed-tries")) == (1, 0)
     text = await last(harness)
-    assert text.startswith("✅ Within range")
+    assert text.startswith("✅ resolved · Within range")
     assert "host=web-2" in text
     assert "resolved at 18:05" in text
     assert await post(harness, "grafana", recorded("12.4.0/resolved-after-failed-tries")) == (0, 1)
@@ -141,7 +141,7 @@ async def test_what_comes_along_with_news_is_only_named(make: Make) -> None:
     harness.clock.advance(5 * MINUTE)
     assert await post(harness, "grafana", group("a", "b", "c")) == (1, 0)
     text = await last(harness)
-    assert text.startswith("🔥 Queue too long 队列 (critical, 1 firing, 2 still firing)")
+    assert text.startswith("🔴 critical · Queue too long 队列 (1 firing, 2 still firing)")
     assert text.endswith("↻ still firing: host=a, host=b")
     assert text.count("since") == 1
 

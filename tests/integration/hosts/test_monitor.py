@@ -150,7 +150,7 @@ async def test_the_warning_reads_well_on_a_phone(harness: HostHarness) -> None:
     now = group.alerts[0].starts_at
     assert now is not None
     assert write_text(group, "en", ZONE, now) == (
-        "🔥 web-1: CPU high\nCPU, mean of 50 s: 97 %\nthreshold: 80 %\nbusiest (CPU): java 180 %\nwarning\nsince 18:01"
+        "🟡 warning · web-1: CPU high\nCPU, mean of 50 s: 97 %\nthreshold: 80 %\nbusiest (CPU): java 180 %\nsince 18:01"
     )
 
 
@@ -333,9 +333,9 @@ async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_ale
     await harness.pass_time(monitor, 100, cpu=1.0)
     assert [item.target for item in items] == ["ops", "ops"]
     firing, over = (next(body for body in item.bodies if isinstance(body, Text)).text for item in items)
-    assert firing.startswith("🔥 web-1: CPU high")
+    assert firing.startswith("🟡 warning · web-1: CPU high")
     assert "memory" not in firing
-    assert over.startswith("✅ web-1: CPU high")
+    assert over.startswith("✅ resolved · web-1: CPU high")
     (picture,) = [body for body in items[0].bodies if isinstance(body, Picture)]
     assert picture.spec is not None
     assert picture.spec.kind == "host_chart"

@@ -165,15 +165,15 @@ async def test_a_recovery_ends_the_alert_that_its_colour_or_words_announced(web:
     _, listed = await web.ask("GET", "/api/alerts")
     assert [(each["labels"]["host"], each["labels"]["severity"]) for each in listed] == [("db-2", "严重")]
     texts = [text for _, text in await told(web)]
-    assert texts[0].splitlines()[0] == "🔥 [告警] 磁盘空间不足"
-    assert texts[2].splitlines()[0] == "✅ [恢复] 磁盘空间不足"
+    assert texts[0].splitlines()[0] == "🔴 critical · [告警] 磁盘空间不足"
+    assert texts[2].splitlines()[0] == "✅ resolved · [恢复] 磁盘空间不足"
 
 
 async def test_alertmanagers_own_texts_fire_and_end(web: StoredWeb) -> None:
     for name in ("text-firing", "text-resolved"):
         await send_recorded(web, json.loads((RECORDED / f"alertmanager-wechat-message-send-{name}.json").read_text()))
     marks = [text[0] for _, text in await told(web)]
-    assert marks == ["🔥", "✅"]
+    assert marks == ["🔴", "✅"]
     assert (await web.ask("GET", "/api/alerts"))[1] == []
 
 
@@ -250,7 +250,7 @@ async def test_an_ntfy_message_reads_its_headers_in_any_spelling(web: StoredWeb)
     assert (status, answer["event"]) == (200, "message")
     assert answer["id"]
     ((_, text),) = await told(web)
-    assert text.startswith("🔥 磁盘告警\n")
+    assert text.startswith("🔴 critical · 磁盘告警\n")
     for words in ("只剩 3 %", "http://x", "disk"):
         assert words in text
 

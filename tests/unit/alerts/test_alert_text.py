@@ -45,11 +45,11 @@ UNIFIED = "🔗 https://myrunbook.com/runbook/1234\n📈 {graph} http://localhos
 GOLDEN: dict[str, tuple[str, str]] = {
     "alertmanager/v4_captured": (
         (
-            "🔥 主机宕机\n实例 127.0.0.1:9899 已宕机\nweb 的值为 0\ncritical, cluster=lab, env=生产\n"
+            "🔴 critical · 主机宕机\n实例 127.0.0.1:9899 已宕机\nweb 的值为 0\ncluster=lab, env=生产\n"
             f"since 08:47 (12 min)\n{CAPTURED.format(graph='graph')}"
         ),
         (
-            "🔥 主机宕机\n实例 127.0.0.1:9899 已宕机\nweb 的值为 0\ncritical, cluster=lab, env=生产\n"
+            "🔴 严重 · 主机宕机\n实例 127.0.0.1:9899 已宕机\nweb 的值为 0\ncluster=lab, env=生产\n"
             f"自 08:47 起(已 12分钟)\n{CAPTURED.format(graph='查看图表')}"
         ),
     ),
@@ -83,18 +83,21 @@ def test_an_alert_as_it_was_sent_reads_like_this(name: str) -> None:
     assert (text_of(group, "en"), text_of(group, "zh")) == GOLDEN[name]
 
 
+DISK_OF_FALCON = "磁盘\ndf.free: 40 (< 5)\nP0, host=host-1, mount=/, func=all(#3)"
+
+
 @pytest.mark.parametrize(
     ("content", "english", "chinese"),
     [
         (
             "[P0][PROBLEM][host-1][][CPU空闲过低 all(#3) cpu.idle  4.2<10][O1 2017-03-07 20:18:00]",
-            "🔥 CPU空闲过低\ncpu.idle: 4.2 (< 10)\nP0, host=host-1, func=all(#3)\nat 2017-03-07 20:18:00",
-            "🔥 CPU空闲过低\ncpu.idle: 4.2 (< 10)\nP0, host=host-1, func=all(#3)\n时间 2017-03-07 20:18:00",
+            "🔴 critical · CPU空闲过低\ncpu.idle: 4.2 (< 10)\nP0, host=host-1, func=all(#3)\nat 2017-03-07 20:18:00",
+            "🔴 严重 · CPU空闲过低\ncpu.idle: 4.2 (< 10)\nP0, host=host-1, func=all(#3)\n时间 2017-03-07 20:18:00",
         ),
         (
             "[P0][OK][host-1][][磁盘 all(#3) df.free mount=/ 40<5][O3 2017-03-07 20:30:00]",
-            "✅ 磁盘\ndf.free: 40 (< 5)\nP0, host=host-1, mount=/, func=all(#3)\nat 2017-03-07 20:30:00 (no. 3)",
-            "✅ 磁盘\ndf.free: 40 (< 5)\nP0, host=host-1, mount=/, func=all(#3)\n时间 2017-03-07 20:30:00(第 3 次)",
+            f"✅ resolved · {DISK_OF_FALCON}\nat 2017-03-07 20:30:00 (no. 3)",
+            f"✅ 恢复 · {DISK_OF_FALCON}\n时间 2017-03-07 20:30:00(第 3 次)",
         ),
     ],
 )
@@ -117,8 +120,8 @@ def test_one_alert_tells_values_words_labels_time_and_link_in_this_order() -> No
         link="http://g/d/1",
     )
     assert lines(alert, title="HighCPU") == [
-        "🔥 HighCPU", "cpu: 92.3 %", "load1: 7.5", "CPU is high", "busy", "note: call Bob",
-        "critical, instance=host-1, job=node, team=db", "since 08:47 (12 min)", "🔗 http://g/d/1",
+        "🔴 critical · HighCPU", "cpu: 92.3 %", "load1: 7.5", "CPU is high", "busy", "note: call Bob",
+        "instance=host-1, job=node, team=db", "since 08:47 (12 min)", "🔗 http://g/d/1",
     ]  # fmt: skip
 
 
@@ -148,7 +151,7 @@ def test_nothing_is_said_twice() -> None:
         annotations={"summary": "Disk of host-1 is full", "description": "/srv has no room", "message": "no room",
                      "level": "red"},
     )  # fmt: skip
-    assert lines(alert) == ["🔥 Disk of host-1 is full", "/srv has no room", "level=red"]
+    assert lines(alert) == ["🔴 critical · Disk of host-1 is full", "/srv has no room", "red"]
 
 
 def test_what_is_to_be_done_comes_first_and_the_graph_that_fired_beside_it() -> None:
@@ -192,7 +195,7 @@ def test_since_when_and_for_how_long_in_local_time(
 
 
 def test_a_time_that_is_not_known_is_not_told() -> None:
-    assert lines(one(status=RESOLVED, starts_at=NOW)) == ["✅ HighCPU"]
+    assert lines(one(status=RESOLVED, starts_at=NOW)) == ["✅ resolved · HighCPU"]
     assert lines(one(starts_at=datetime(1, 1, 1, tzinfo=UTC)))[0] == "🔥 HighCPU"
 
 
@@ -216,29 +219,29 @@ def test_what_the_alerts_of_a_group_share_is_told_once_and_the_worst_comes_first
         member(4, NO_DATA),
     ]
     assert lines(*group, title="HighCPU") == [
-        "🔥 HighCPU (2 firing, 1 no data, 1 resolved)", "CPU is high", "job=node", "🔗 http://p/1", "",
-        "🔥 critical, instance=node-3:9100", "since 08:56 (3 min)", "",
-        "🔥 warning, instance=node-1:9100", "since 08:58 (1 min)", "",
-        "⚪ warning, instance=node-4:9100", "since 08:55 (4 min)", "",
-        "✅ critical, instance=node-2:9100", "lasted 2 min (08:57 – 08:59)",
+        "🔴 critical · HighCPU (2 firing, 1 no data, 1 resolved)", "CPU is high", "job=node", "🔗 http://p/1", "",
+        "🔴 critical · instance=node-3:9100", "since 08:56 (3 min)", "",
+        "🟡 warning · instance=node-1:9100", "since 08:58 (1 min)", "",
+        "⚪ no data · instance=node-4:9100", "since 08:55 (4 min)", "",
+        "✅ instance=node-2:9100", "lasted 2 min (08:57 – 08:59)",
     ]  # fmt: skip
-    assert lines(*group, title="HighCPU", language="zh")[0] == "🔥 HighCPU(2 条触发,1 条无数据,1 条恢复)"
+    assert lines(*group, title="HighCPU", language="zh")[0] == "🔴 严重 · HighCPU(2 条触发,1 条无数据,1 条恢复)"
 
 
 def test_alerts_of_different_titles_keep_them() -> None:
     told = lines(member(1), replace(member(2), title="HighLoad"), title="node")
-    assert told[0] == "🔥 node (2 firing)"
-    assert [line for line in told if "node-" in line or line.startswith("🔥 High")] == [
-        "🔥 HighCPU", "instance=node-1:9100", "🔥 HighLoad", "instance=node-2:9100",
+    assert told[0] == "🟡 warning · node (2 firing)"
+    assert [line for line in told if "node-" in line or line.startswith("🟡 High")] == [
+        "🟡 HighCPU", "instance=node-1:9100", "🟡 HighLoad", "instance=node-2:9100",
     ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("title", "told"),
     [
-        ("[FIRING:2] HighCPU (node)", "🔥 [FIRING:2] HighCPU (node)"),
-        ("[FIRING:5] HighCPU (node)", "🔥 [FIRING:5] HighCPU (node) (2 firing)"),
-        ("", "🔥 HighCPU (2 firing)"),
+        ("[FIRING:2] HighCPU (node)", "🟡 warning · [FIRING:2] HighCPU (node)"),
+        ("[FIRING:5] HighCPU (node)", "🟡 warning · [FIRING:5] HighCPU (node) (2 firing)"),
+        ("", "🟡 warning · HighCPU (2 firing)"),
     ],
 )
 def test_the_senders_own_title_is_kept_and_counts_are_added_where_it_has_not_these(title: str, told: str) -> None:
@@ -249,9 +252,9 @@ def test_of_many_alerts_few_are_written_out_some_get_a_line_and_the_rest_is_coun
     group = [member(index, values=(Value("cpu", 90.0 + index / 100, unit="%"),)) for index in range(1000)]
     told = lines(*group, title="HighCPU", truncated=7)
     assert sum(line.startswith("since") for line in told) == MAX_ALERTS_IN_FULL
-    short = [line for line in told if " · " in line]
+    short = [line for line in told[1:] if " · " in line]
     assert len(short) == MAX_ALERTS_IN_LINES
-    assert short[0] == "🔥 instance=node-5:9100 · cpu: 90.1 % · 08:54"
+    assert short[0] == "🟡 instance=node-5:9100 · cpu: 90.1 % · 08:54"
     assert told[-1] == f"… and {1000 - MAX_ALERTS_IN_FULL - MAX_ALERTS_IN_LINES + 7} more"
 
 
@@ -261,7 +264,7 @@ def test_a_group_of_fifty_thousand_is_a_text_of_one_message() -> None:
 
 
 def test_severities_rank_as_people_and_monitors_name_them() -> None:
-    words = ["something", "average", "Warning", "high", "P0", "critical"]
+    words = ["info", "something", "Warning", "average", "high", "critical", "P0"]
     assert sorted(words, key=severity_rank) == words[::-1]
 
 

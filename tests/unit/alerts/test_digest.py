@@ -71,11 +71,11 @@ def test_counts_by_name_and_status_the_worst_first() -> None:
     )  # fmt: skip
     assert digest.text("en", UTC).splitlines() == [
         "🌊 7 alerts since 08:00, in short:",
-        "🔥×1 critical (critical)",
-        "⚪×1 silent (Warning)",
-        "🔥×1 warning (warning)",
+        "🔴×1 critical (critical)",
+        "⚪×1 silent (warning)",
+        "🟡×1 warning (warning)",
         "🔥×2 many",
-        "🔥×1 info (info)",
+        "🔵×1 info (info)",
         "✅×1 mended (critical)",
     ]
 
@@ -165,7 +165,7 @@ def test_the_worst_kinds_are_kept_apart() -> None:
         *(one(f"k{number}", severity="info") for number in range(2 * MAX_KINDS_KEPT)), one("bad", severity="critical")
     )
     stored = again(again(digest, one("bad", severity="critical"), one("k399", severity="info")))
-    assert lines(stored)[0] == "🔥×2 bad (critical)"
+    assert lines(stored)[0] == "🔴×2 bad (critical)"
     assert sum(kind.waiting for kind in stored.kinds.values()) + stored.rest.waiting == 2 * MAX_KINDS_KEPT + 3
 
 

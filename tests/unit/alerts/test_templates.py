@@ -54,7 +54,7 @@ def rendered(folder: Path, source: str, group: AlertGroup = GROUP, language: Lan
     [
         ("{{ title }}", "HighCPU (2 firing, 1 resolved)"),
         ("{{ status }} {{ firing }} {{ resolved }} {{ more }} {{ target }}", "firing 2 1 4 ops"),
-        ("{% for a in alerts %}{{ a|emoji }}{{ a.labels.instance }} {% endfor %}", "🔥node-3 🔥node-1 ✅node-2"),
+        ("{% for a in alerts %}{{ a|emoji }}{{ a.labels.instance }} {% endfor %}", "🔴node-3 🟡node-1 ✅node-2"),
         ("{{ labels|labels }} / {{ annotations.summary }}", "job=node / CPU is high"),
         ("{{ alerts[0].labels|labels(2) }}", "critical, instance=node-3"),
         ("{% for v in alerts[0]['values'] %}{{ v.name }}={{ v|figure }} {% endfor %}", "cpu=92.3 % load1=7.5"),

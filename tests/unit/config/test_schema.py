@@ -642,6 +642,40 @@ def test_a_broken_configuration_knows_the_files_in_which_the_correction_may_come
     assert caught.value.patterns == (str(path.parent / "conf.d" / "*"),)
 
 
+# ---------------------------------------------------------------- words for severities
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{critical: [红牌, T0], warning: [amber]}",
+        "{红牌: critical, T0: 紧急, amber: minor}",
+        "{红牌: critical, 严重: T0, amber: Warning}",
+    ],
+)
+def test_words_for_severities_are_given_either_way_round(read: Read, text: str) -> None:
+    found = read(f"severities: {text}\n").severities
+    assert found == {"红牌": "critical", "T0": "critical", "amber": "warning"}
+
+
+def test_a_known_word_may_mean_something_else(read: Read) -> None:
+    assert read("severities: {page: warning, 3: info}\n").severities == {"page": "warning", "3": "info"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("severities:\n  purple: mauve\n", "1: `severities`: `purple: mauve` names no severity; there are critical, "),
+        ("severities:\n  purple: [a, b]\n", "1: `severities`: `purple:` names no severity; there are critical, "),
+        ("severities:\n  critical: [{a: 1}]\n", "1: `severities`: `critical:` names no severity; there are critical, "),
+        ("severities: [critical]\n", "1: `severities`: write words for severities"),
+    ],
+)
+def test_a_severity_that_there_is_not_is_told(problems: Callable[..., list[str]], text: str, expected: str) -> None:
+    (problem,) = problems(text)
+    assert problem.startswith(expected)
+
+
 # ---------------------------------------------------------------- what nothing comes of
 
 

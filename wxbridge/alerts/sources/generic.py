@@ -27,6 +27,7 @@ from wxbridge.alerts.sources import (
 )
 from wxbridge.alerts.sources.documents import drop_macros, read_document, unpack_json
 from wxbridge.alerts.sources.presets import PRESETS
+from wxbridge.alerts.sources.status_words import is_known_status, read_status
 from wxbridge.config.expressions import Find, compiled
 from wxbridge.config.hooks import BodyMapping
 from wxbridge.core.json_values import (
@@ -50,20 +51,6 @@ _TIMES = {"starts_at": ("starts_at", "startsAt"), "ends_at": ("ends_at", "endsAt
 """The names that times have in a body of our own shape; alone they say nothing."""
 _OWN = frozenset((*_KNOWN, *_TEXTS, *(name for names in _TIMES.values() for name in names)))
 """All that a body of our own shape has."""
-_WORDS = {
-    AlertStatus.FIRING: (
-        "firing alerting alert alarm problem down failure failed fail error critical warning warn fatal triggered "
-        "trigger active open broken unhealthy offline bad red 1 true 告警 报警 故障 异常 失败 触发"
-    ),
-    AlertStatus.RESOLVED: (
-        "resolved resolve ok okay up recovery recovered success successful succeeded passed pass normal good healthy "
-        "online closed cleared clear fixed inactive green 0 false 恢复 已恢复 正常 成功"
-    ),
-    AlertStatus.NO_DATA: "no_data nodata no-data 无数据",
-}
-_STATUS = {word: status for status, words in _WORDS.items() for word in words.split()} | {
-    "no data": AlertStatus.NO_DATA
-}
 _TEST = re.compile(r"\W*(test|testing|测试)\W*", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]{64,}={0,2}")
 
@@ -258,38 +245,25 @@ def _parts_finder(mapping: BodyMapping) -> Callable[[Any], dict[str, Any]]:
 # ---------------------------------------------------------------- parts of an alert
 
 
-def status_of(value: Any) -> tuple[AlertStatus, str]:
-    """What a sender's word for the status means, and the word itself where it is none that we know."""
-    word = _words(value) if value is not False else "false"
-    number = as_number(value)
-    known = _STATUS.get(f"{number:g}" if number is not None else word.lower())
-    return (known, "") if known else (AlertStatus.FIRING, word)
-
-
-def is_known_status(value: Any) -> bool:
-    """Whether a word is known to say what an alert is doing."""
-    return bool(_words(value)) and not status_of(value)[1]
-
-
 def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
     """Put an alert together from what was found, of any type."""
-    status, state = status_of(parts.get("status"))
+    read = read_status(parts.get("status"))
     title, text, link = (_words(parts.get(name)) for name in ("title", "text", "link"))
     labels = _labels(parts.get("labels"))
     # The name of an alert is not its severity, nor is what makes two of them the same.
     identity = _words(parts.get("id")) or short_hash([strip_state(title), labels])
-    is_test = _TEST.fullmatch(state) is not None or parts.get("test") is True
+    is_test = not read.fires or _TEST.fullmatch(read.state) is not None or parts.get("test") is True
     sender = _words(parts.get("sender"))
     severity = _words(parts.get("severity"))
     annotations = {"message": text, unknown.BODY: _words(parts.get("body"))}
-    is_over = status is AlertStatus.RESOLVED
+    is_over = read.status is AlertStatus.RESOLVED
     starts_at = read_moment(parts.get("starts_at"), timezone)
     # Where a mapping tells the figure at the end, the others are those that it fired with.
     values = "recovery_value" if is_over and "recovery_value" in parts else "values"
     return Alert(
         source=source,
-        status=status,
-        state=state,
+        status=read.status,
+        state=read.state,
         title=title,
         labels=labels | {"severity": severity} if severity else labels,
         annotations={name: words for name, words in annotations.items() if words},
@@ -307,9 +281,18 @@ def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
 
 
 def _group(source: str, title: str, alerts: list[Alert], truncated: int = 0) -> AlertGroup:
+    """Make a group of what is news; without any alert where all of them only go on."""
+    alerts, (one, *_) = [alert for alert in alerts if _is_news(alert)], alerts
+    if not alerts:
+        return AlertGroup(source, "", title or one.title)
     one = alerts[0]
     key = one.fingerprint if len(alerts) == 1 else short_hash([alert.fingerprint for alert in alerts])
     return AlertGroup(source, key, title or one.title, tuple(alerts), truncated)
+
+
+def _is_news(alert: Alert) -> bool:
+    # The state of what only goes on is the word that says so.
+    return not alert.is_test or read_status(alert.state).is_news
 
 
 def _words(value: Any) -> str:

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 
 from wxbridge.alerts.firing import FiringAlert
+from wxbridge.alerts.severity import severity_words
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.matchers import Matcher, parse_matcher
 from wxbridge.core.text import time_range, time_words
@@ -48,7 +49,9 @@ class AlertQuery:
 
     def matches(self, firing: FiringAlert) -> bool:
         """Tell whether an alert is one of them. Words are looked for in its title, its labels and its id."""
-        text = "\n".join((firing.alert.title, *(f"{name}={value}" for name, value in firing.labels.items()))).casefold()
+        labels = firing.labels
+        severities = severity_words(firing.alert).words
+        text = "\n".join((firing.alert.title, *(f"{name}={labels[name]}" for name in labels), *severities)).casefold()
         return firing.fulfils(self.matchers) and all(
             word.casefold() in text or _is_id(word, firing) for word in self.words
         )

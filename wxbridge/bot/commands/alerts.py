@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
-from wxbridge.alerts.alert_text import write_counts, write_labels, write_text, write_times
+from wxbridge.alerts.alert_text import write_counts, write_labels_of, write_text, write_times
 from wxbridge.alerts.firing import (
     FiringAlert,
     FiringOverview,
@@ -20,7 +20,7 @@ from wxbridge.alerts.firing import (
     speaks_of_grafana,
 )
 from wxbridge.alerts.kept_silences import KeptSilence, SilenceMade, SilenceRequest
-from wxbridge.alerts.severity import EMOJI
+from wxbridge.alerts.severity import emoji_of, word_of
 from wxbridge.bot.command import Choices, ChooseOne, Command, Reply, number_lines
 from wxbridge.bot.commands.alert_arguments import (
     MAX_COMMENT_CHARS,
@@ -109,8 +109,10 @@ def _describe_alert(each: FiringAlert, short: str, command: Command) -> str:
     alert = replace(each.alert, starts_at=each.since)
     title = shorten(alert.title or command.say("alerts.untitled"), MAX_TITLE_CHARS)
     since = write_times(alert, command.language, command.settings.timezone, command.at)
-    words = [title, write_labels(alert.labels, title, MAX_LABELS), since, *_marks(each, command)]
-    return f"{EMOJI[alert.status]} [{short}] {' · '.join(filter(None, words))}"
+    severity = word_of(alert, command.language)
+    labels = write_labels_of(alert, command.language, f"{severity}\n{title}", MAX_LABELS)
+    words = [severity, title, labels, since, *_marks(each, command)]
+    return f"{emoji_of(alert)} [{short}] {' · '.join(filter(None, words))}"
 
 
 def _describe_whole(each: FiringAlert, overview: FiringOverview, command: Command) -> str:

@@ -19,10 +19,11 @@ from sqlalchemy import Connection
 
 from wxbridge.alerts import history
 from wxbridge.alerts.history import EpisodeTotal
-from wxbridge.alerts.severity import severity_rank
+from wxbridge.alerts.severity import severity_rank, write_severity_name
 from wxbridge.config.types import Duration, JobSettings, Rate
 from wxbridge.core.errors import PictureError, StorageError
-from wxbridge.core.model import MessageState, Picture, PictureSpec, Text
+from wxbridge.core.model import MessageState, Picture, PictureSpec, Severity, Text
+from wxbridge.core.severities import BUILT_IN
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration
@@ -184,9 +185,9 @@ def _alert_lines(facts: Facts, language: Language, top: int) -> list[str]:
         return [f"🔔 {say('jobs.digest.no_alerts', language)}{_before(_count(facts.before), language)}"]
     counts: dict[str, int] = defaultdict(int)
     for each in facts.alerts:
-        counts[each.severity] += each.count
+        counts[BUILT_IN.find(each.severity) or each.severity] += each.count
     severities = [
-        say("jobs.digest.severity", language, n=counts[word], word=word or say("jobs.digest.no_severity", language))
+        say("jobs.digest.severity", language, n=counts[word], word=_severity_word(word, language))
         for word in sorted(counts, key=lambda word: (severity_rank(word), not word, word))
     ]
     lines = [
@@ -202,7 +203,9 @@ def _alert_lines(facts: Facts, language: Language, top: int) -> list[str]:
         known = earlier.get((each.name, each.severity))
         new = say("jobs.digest.new", language) if facts.before else ""
         row = {
-            "severity": say("jobs.digest.row_severity", language, word=each.severity) if each.severity else "",
+            "severity": say("jobs.digest.row_severity", language, word=write_severity_name(each.severity, language))
+            if each.severity
+            else "",
             "before": _before(known, language) if known else new,
             "still": say("jobs.digest.row_still", language) if each.firing else "",
         }
@@ -251,7 +254,7 @@ def chart_of(
             "title": say("jobs.digest.ranking", language),
             "rows": [
                 {
-                    "name": f"{each.name}{f' [{each.severity}]' if each.severity else ''}",
+                    "name": f"{each.name} [{_severity_word(each.severity, language)}]" if each.severity else each.name,
                     "value": each.seconds,
                     "text": say("jobs.digest.bar", language, time=format_duration(each.seconds, language), n=each.count)
                     + (say("jobs.digest.row_still", language) if each.firing else ""),
@@ -279,7 +282,7 @@ def _series(began: Mapping[str, Sequence[int]], language: Language) -> list[dict
         words.setdefault(_colour(word), []).append(word)
     return [
         {
-            "name": ", ".join(word or say("jobs.digest.no_severity", language) for word in some),
+            "name": ", ".join(dict.fromkeys(_severity_word(word, language) for word in some)),
             "colour": colour,
             "counts": [sum(counts) for counts in zip(*(began[word] for word in some), strict=True)],
         }
@@ -287,12 +290,16 @@ def _series(began: Mapping[str, Sequence[int]], language: Language) -> list[dict
     ]
 
 
-_WORST, _BAD = severity_rank("p0"), severity_rank("p2")
+_COLOURS = {Severity.CRITICAL: "red", Severity.MAJOR: "amber", Severity.WARNING: "amber"}
 
 
-def _colour(severity: str) -> str:
-    rank = severity_rank(severity)
-    return "red" if rank <= _WORST else "amber" if rank <= _BAD else "blue" if severity else "grey"
+def _severity_word(name: str, language: Language) -> str:
+    return write_severity_name(name, language) if name else say("jobs.digest.no_severity", language)
+
+
+def _colour(name: str) -> str:
+    severity = BUILT_IN.find(name)
+    return _COLOURS.get(severity, "blue") if severity else "blue" if name else "grey"
 
 
 # ---------------------------------------------------------------- the job

@@ -16,7 +16,7 @@ from aiohttp import web
 from wxbridge.alerts.firing import FiringAlert
 from wxbridge.alerts.kept_silences import SilenceRequest
 from wxbridge.alerts.links import SILENCE_PATH, SilenceLink, shorten_key
-from wxbridge.alerts.severity import severity_of
+from wxbridge.alerts.severity import severity_name, write_severity_name
 from wxbridge.alerts.silences import Silence
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.model import AlertStatus
@@ -110,7 +110,7 @@ def _describe(request: web.Request, each: FiringAlert) -> Mapping[str, Any]:
     return {
         "key": shorten_key(each.key),
         "title": alert.title or say_in_console(request.app[SITE].choose_language(request), "timeline.untitled"),
-        "severity": severity_of(alert.labels),
+        "severity": write_severity_name(severity_name(alert), request.app[SITE].choose_language(request)),
         "is_over": alert.status is AlertStatus.RESOLVED,
         "since": each.since,
         "summary": notes.get("summary") or notes.get("description") or notes.get("message") or "",

@@ -110,9 +110,9 @@ async def test_what_fires_is_listed_the_worst_first_with_since_and_ids(chat: Cha
     assert head == "2 firing"
     since = rf"since ({DISK.starts_at:%m-%d }|){DISK.starts_at:%H:%M} \(1 h[ \w]*\)"
     assert re.fullmatch(
-        rf"1. 🔥 \[[0-9a-f]{{5}}\] DiskFull · critical, instance=db-1, team=db, mount=/data · {since}", disk
+        rf"1. 🔴 \[[0-9a-f]{{5}}\] critical · DiskFull · instance=db-1, team=db, mount=/data · {since}", disk
     )
-    assert re.fullmatch(rf"2. 🔥 \[[0-9a-f]{{5}}\] Slow · warning, job=shop, team=web · {since}", slow)
+    assert re.fullmatch(rf"2. 🟡 \[[0-9a-f]{{5}}\] warning · Slow · job=shop, team=web · {since}", slow)
 
 
 @pytest.mark.parametrize(
@@ -128,6 +128,8 @@ async def test_what_fires_is_listed_the_worst_first_with_since_and_ids(chat: Cha
         ("shop", ["Slow"]),
         ("team=db slow", []),
         ("/data critical", ["DiskFull"]),
+        ("严重", ["DiskFull"]),
+        ("severity=严重", ["DiskFull"]),
         ("team=“db”", ["DiskFull"]),
         ("team＝db，severity=critical", ["DiskFull"]),
         ("source=openfalcon", ["DiskFull", "Slow"]),
@@ -292,7 +294,7 @@ async def test_without_an_id_the_only_one_left_is_meant(chat: Chat) -> None:
     assert (await chat.ask("ack")).startswith("✗ Nothing fires that nobody looks after")
     await chat.fires(DISK, SLOW)
     answer = await chat.ask("收到", "zh")
-    assert answer.startswith("✗ 是哪一条？请写编号：\n1. 🔥 [")
+    assert answer.startswith("✗ 是哪一条？请写编号：\n1. 🔴 [")
     await chat.ask(f"ack {await chat.id_of('disk')}")
     assert "looks after Slow" in await chat.ask("ack")
     await chat.fires(*(alert("Many", instance=f"i-{n}") for n in range(MAX_CHOICES + 3)))
@@ -329,7 +331,7 @@ async def test_with_alertmanager_a_silence_is_kept_on_both_sides_and_is_one(
         chat = make(alertmanager=server)
         await post_alerts(url, {"alertname": "DiskFull", "instance": "db-1", "severity": "critical", "pod": "p"})
         await chat.fires(SLOW)
-        assert (await chat.ask("alerts")).startswith("2 firing\n🔥 [")
+        assert (await chat.ask("alerts")).startswith("2 firing\n🔴 [")
         answer = await chat.ask(f"silence {await chat.id_of('db-1')} 2h why not")
         assert 'alertname="DiskFull", instance="db-1", pod="p"' in answer
         [theirs] = await server.list_silences()
@@ -432,8 +434,8 @@ async def test_rules_of_legacy_alerting_are_listed_with_those_without_data_or_ev
         await chat.fires(*grafana_legacy.read(posted).alerts)
         lines = (await chat.ask("alerts")).splitlines()
         assert lines[0] == "2 firing, 1 no data"
-        assert "磁盘快满了 · critical" in lines[1], "the tags are known from the notification alone"
-        assert lines[1].startswith("1. 🔥")
+        assert "critical · 磁盘快满了" in lines[1], "the tags are known from the notification alone"
+        assert lines[1].startswith("1. 🔴")
         assert lines[2].startswith("2. 🔥")
         assert lines[2].endswith("· ⚠️ cannot be evaluated")
         assert lines[3].startswith("3. ⚪")

@@ -131,7 +131,7 @@ async def test_the_same_in_chinese(desk: Desk) -> None:
     await desk.sent("ops", MessageState.FAILED_OVER, 2)
     assert await desk.text(period="7d") == (
         "📊 周报 11-14 09:00 – 11-21 09:00\n\n"
-        "🔔 告警 1 次(此前 0):warning 1\n⏱ 累计告警时长 1小时(此前 0秒)\n1. 磁盘 [warning] ×1,1小时\n\n"
+        "🔔 告警 1 次(此前 0):警告 1\n⏱ 累计告警时长 1小时(此前 0秒)\n1. 磁盘 [警告] ×1,1小时\n\n"
         "🛠 任务运行 1 次,失败 1 次:巡检 ×1(超时)\n✉️ ops:已发送 0,结果未知 0,未送达 0,备用通道代发 2\n"
         "🚦 wechat 发送配额峰值:0(上限 30/min),0(上限 600/d)(最近 2 天)"
     )
@@ -182,10 +182,11 @@ async def test_the_chart_has_every_alert_of_the_period_in_its_hour(desk: Desk) -
     timeline, ranking = spec.params["timeline"], spec.params["ranking"]
     assert (timeline["start"], timeline["step"]) == (END - DAY, 3600)
     (series,) = timeline["series"]
-    assert (series["name"], series["colour"]) == ("critical, page", "red")
+    assert (series["name"], series["colour"]) == ("critical", "red")
     assert series["counts"] == [1, *[0] * 22, 2]
     assert [(row["name"], row["value"], row["colour"]) for row in ranking["rows"]] == [
-        ("Old [info]", DAY, "blue"), ("Down [critical]", 4 * HOUR, "red"), ("Slow [page]", pytest.approx(720), "red"),
+        ("Old [info]", DAY, "blue"), ("Down [critical]", 4 * HOUR, "red"),
+        ("Slow [critical]", pytest.approx(720), "red"),
     ]  # fmt: skip
     assert ranking["rows"][0]["text"] == "1 d · ×1, still firing"
     assert await desk.made(chart=False) == {"ops": made["ops"][:1]}

@@ -20,7 +20,8 @@ from tests.unit.alerts.sources.source_checks import (
     posted,
     spoiled,
 )
-from wxbridge.alerts.sources.generic import parse, status_of
+from wxbridge.alerts.sources.generic import parse
+from wxbridge.alerts.sources.status_words import ReadStatus, read_status
 from wxbridge.cli import sample_alerts as samples
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import Alert, AlertStatus, PictureSpec, Value
@@ -57,7 +58,7 @@ def test_every_field_is_read() -> None:
     group = posted(parse, WHOLE)
     (alert,) = group.alerts
     assert (group.source, group.title, group.group_key) == ("generic", "Backup failed", alert.fingerprint)
-    assert (alert.status, alert.state, alert.title) == (AlertStatus.FIRING, "", "Backup failed")
+    assert (alert.status, alert.state, alert.title) == (AlertStatus.FIRING, "failed", "Backup failed")
     assert alert.labels == {"host": "db-1", "severity": "warning"}
     assert alert.annotations == {"message": "the disk is full"}
     assert alert.values == (Value("used", 92.3),)
@@ -152,26 +153,64 @@ def test_without_a_title_the_first_line_of_the_text_is_one() -> None:
     assert (alert.title, dict(alert.annotations)) == ("disk full", {"message": "on db-1"})
 
 
+@pytest.mark.parametrize("signs", ["{}", "✅ {}", "[{}]", "🔴{}!"])
 @pytest.mark.parametrize(
-    "word", ["ok", "UP", " Resolved ", "success", "recovery", "0", 0, 0.0, False, "false", "已恢复"]
+    ("words", "status"),
+    [
+        ("ok UP Resolved success recovery false 已恢复", AlertStatus.RESOLVED),
+        ("down PROBLEM alert 故障", AlertStatus.FIRING),
+        ("no_data NoData No-Data", AlertStatus.NO_DATA),
+    ],
 )
-def test_these_words_say_that_it_is_over(word: Any) -> None:
-    assert status_of(word) == (AlertStatus.RESOLVED, "")
+def test_a_status_is_read_by_its_word_whatever_signs_stand_around_it(
+    words: str, status: AlertStatus, signs: str
+) -> None:
+    for word in words.split():
+        assert read_status(signs.format(word)) == ReadStatus(status)
 
 
-@pytest.mark.parametrize("word", ["down", "PROBLEM", "alert", "failure", 1, "1", True, "故障", "", None])
-def test_these_words_say_that_it_goes_on(word: Any) -> None:
-    assert status_of(word) == (AlertStatus.FIRING, "")
+@pytest.mark.parametrize("value", ["0", 0, 0.0, False, " Resolved "])
+def test_these_values_say_that_it_is_over(value: Any) -> None:
+    assert read_status(value) == ReadStatus(AlertStatus.RESOLVED)
 
 
-@pytest.mark.parametrize("word", ["no_data", "NoData", "No Data"])
-def test_these_words_say_that_nothing_is_known(word: Any) -> None:
-    assert status_of(word) == (AlertStatus.NO_DATA, "")
+@pytest.mark.parametrize("value", [1, "1", True, "", None])
+def test_these_values_say_that_it_goes_on(value: Any) -> None:
+    assert read_status(value) == ReadStatus(AlertStatus.FIRING)
+
+
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [("failure FAILED failed 失败 构建失败", "failed"), ("timed_out Timed-Out", "timed_out"),
+     ("startup_failure", "startup_failure"), ("UNSTABLE", "unstable")],
+)  # fmt: skip
+def test_what_failed_fires_and_says_how(words: str, state: str) -> None:
+    assert {read_status(word) for word in words.split()} == {ReadStatus(state=state)}
+    assert alert_of(status=words.split(maxsplit=1)[0]).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [("skipped 已跳过", "skipped"), ("neutral", "neutral"), ("cancelled CANCELED 已取消", "cancelled"),
+     ("ABORTED", "aborted"), ("NOT_BUILT", "not_built"), ("stale", "stale"), ("action_required", "action_required"),
+     ("maintenance 维护中", "maintenance")],
+)  # fmt: skip
+def test_what_ended_without_a_verdict_is_told_and_does_not_fire(words: str, state: str) -> None:
+    for word in words.split():
+        alert = alert_of(status=word, severity="critical")
+        assert (alert.is_test, alert.fingerprint, alert.state) == (True, "", state)
+
+
+@pytest.mark.parametrize("word", ["queued", "in_progress", "In Progress", "STARTED", "pending", "running", "进行中"])
+def test_what_only_goes_on_is_no_news(word: str) -> None:
+    assert not posted(parse, {"title": "CI", "status": word}).is_news
+    group = posted(parse, {"alerts": [{"title": "a", "status": word}, {"title": "b", "status": "failed"}]})
+    assert [alert.title for alert in group.alerts] == ["b"]
 
 
 def test_an_unknown_word_is_told_as_an_alert_with_it() -> None:
-    assert status_of("acknowledged") == (AlertStatus.FIRING, "acknowledged")
-    assert status_of(7) == (AlertStatus.FIRING, "7")
+    assert read_status("acknowledged") == ReadStatus(AlertStatus.FIRING, "acknowledged")
+    assert read_status(7) == ReadStatus(AlertStatus.FIRING, "7")
     alert = alert_of(status={"a": 1})
     assert (alert.status, alert.state) == (AlertStatus.FIRING, '{"a": 1}')
 

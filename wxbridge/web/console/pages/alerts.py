@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+from wxbridge.alerts.alert_text import write_severity
 from wxbridge.alerts.firing import (
     FiringAlert,
     FiringOverview,
@@ -16,12 +17,13 @@ from wxbridge.alerts.firing import (
 )
 from wxbridge.alerts.kept_silences import KeptSilence, SilenceRequest
 from wxbridge.alerts.pictures import AlertPictureOptions
-from wxbridge.alerts.severity import severity_of
+from wxbridge.alerts.severity import severity_name, severity_of, write_severity_name
 from wxbridge.bot.commands.alert_arguments import MAX_COMMENT_CHARS, end_after, parse_query
 from wxbridge.bot.commands.alerts import missing_lines, problem_lines, short_ids
 from wxbridge.config.types import parse_duration
 from wxbridge.core.errors import BadBody, WxbridgeError
-from wxbridge.core.model import PictureSpec
+from wxbridge.core.model import PictureSpec, Severity
+from wxbridge.core.severities import find_severity_labels
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import format_moment
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
@@ -31,7 +33,7 @@ MAX_SHOWN = 300
 FOR = ("30m", "2h", "8h", "1d", "7d")
 CHART_STEP_SECONDS = 60
 """For which a chart stays as it is."""
-_TONES = {"critical": "bad", "page": "bad", "emergency": "bad", "disaster": "bad", "error": "bad", "warning": "warn"}
+_TONES = {Severity.CRITICAL: "bad", Severity.MAJOR: "bad", Severity.WARNING: "warn"}
 
 
 async def read_overview(visit: PageVisit) -> FiringOverview:
@@ -73,19 +75,21 @@ def _words(each: FiringAlert) -> str:
 def describe_alert(visit: PageVisit, each: FiringAlert, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
     """Describe an alert as the templates take it; `picture` says whether it would bring one."""
     alert, labels = each.alert, each.alert.labels
-    severity, notes, link = severity_of(labels), alert.annotations, alert.link or ""
+    severity, notes, link = severity_of(alert), alert.annotations, alert.link or ""
+    word = write_severity_name(severity_name(alert), visit.language)
+    told = find_severity_labels(labels, alert.source)
     charted_at = visit.now // CHART_STEP_SECONDS * CHART_STEP_SECONDS
     return {
         "it": each,
         "key": each.key,
         "title": alert.title or visit.say("timeline.untitled"),
-        "severity": severity,
-        "tone": _TONES.get(severity.lower(), "soon"),
+        "severity": " · ".join(dict.fromkeys([word, *write_severity(alert, visit.language)])),
+        "tone": _TONES.get(severity, "soon") if severity else "soon",
         "places": sorted(place.value for place in each.places),
         "summary": notes.get("summary") or notes.get("description") or notes.get("message") or "",
         # An address is a monitor's word: nothing but the web is a link.
         "link": link if link.startswith(("http://", "https://")) else "",
-        "shown": {name: value for name, value in labels.items() if name not in ("alertname", "severity")},
+        "shown": {name: value for name, value in labels.items() if name not in ("alertname", *told)},
         "silenced_by": ", ".join(one[:8] for one in each.silenced_by),
         "picture": f"/console/alerts/chart?key={each.key}&at={charted_at:.0f}" if picture else "",
     }
