@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -24,6 +25,10 @@ from wxbridge.simulator.ilink.state import IMAGE, WINDOW_MESSAGES, IlinkLogin, I
 
 POLL_SECONDS = 35.0
 STATIC = Path(__file__).parent.parent / "static"
+_PICTURE = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""One dot."""
 _DEAD = {"errcode": -14, "errmsg": "session timeout"}
 _HEX = re.compile(r"[0-9a-f]{32}")
 _POST_HEADERS = ("Content-Type", "iLink-App-Id", "iLink-App-ClientVersion", "AuthorizationType", "X-WECHAT-UIN")
@@ -54,9 +59,17 @@ class IlinkServer:
     host: str = "127.0.0.1"
     port: int = 0
     poll_seconds: float = POLL_SECONDS
+    is_strict: bool = True
+    """Whether requests without the headers of Tencent's plug-in are refused; else they are noted."""
+    gives_full_url: bool = False
+    """Whether an upload is told its whole address, instead of a part of it."""
     faults: deque[SimulatedFault] = field(default_factory=deque)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """The last part of each path, and the body: what tests look at."""
+    last_headers: dict[str, dict[str, str]] = field(default_factory=dict)
+    """The headers of the last request of each, by the last part of its path."""
+    _uin: str = ""
+    """The last request's X-WECHAT-UIN, of which each has another."""
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _runner: web.AppRunner | None = None
 
@@ -140,6 +153,7 @@ class IlinkServer:
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
         name = request.path.rpartition("/")[2]
+        self.last_headers[name] = dict(request.headers)
         fault = next((one for one in self.faults if one.path == name), None)
         if fault is None or request.path.startswith("/_test/"):
             return await handler(request)
@@ -199,17 +213,29 @@ class IlinkServer:
         self, handler: Callable[[IlinkLogin, dict[str, Any]], Awaitable[dict[str, Any]]]
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def ask(request: web.Request) -> web.Response:
-            missing = [name for name in (*_POST_HEADERS, "Authorization") if name not in request.headers]
-            if missing or not _is_uin(request.headers["X-WECHAT-UIN"]):
-                return web.json_response({"errmsg": f"headers: {missing or 'X-WECHAT-UIN'}"}, status=400)
+            why = self._find_wrong_headers(request)
+            if why and self.is_strict:
+                return web.json_response({"errmsg": f"headers: {why}"}, status=400)
+            self.state.notes += [why] if why else []
             body = await _read(request)
             self.requests.append((request.path.rpartition("/")[2], body))
-            login = self.state.find_login(request.headers["Authorization"].removeprefix("Bearer "))
+            login = self.state.find_login(request.headers.get("Authorization", "").removeprefix("Bearer "))
             answer = _DEAD if login is None else await handler(login, body)
             _disable_delay(request)
             return web.json_response(answer)
 
         return ask
+
+    def _find_wrong_headers(self, request: web.Request) -> str:
+        """Tell what a request lacks of the headers that Tencent's plug-in sends; empty where it lacks nothing."""
+        missing = [name for name in (*_POST_HEADERS, "Authorization") if name not in request.headers]
+        uin = request.headers.get("X-WECHAT-UIN", "")
+        before, self._uin = self._uin, uin
+        if missing:
+            return f"no {', '.join(missing)}"
+        if not _is_uin(uin) or uin == before:
+            return "X-WECHAT-UIN is no other number of 32 bits in base64 than before"
+        return ""
 
     async def _give_updates(self, login: IlinkLogin, body: dict[str, Any]) -> dict[str, Any]:
         seen = _read_cursor(body.get("get_updates_buf"), login)
@@ -242,6 +268,9 @@ class IlinkServer:
         self.state.uploads[parameter] = Upload(
             filekey, login.user_id, bytes.fromhex(key), size, encrypted_size(size), str(body.get("rawfilemd5", ""))
         )
+        if self.gives_full_url:
+            query = urlencode({"encrypted_query_param": parameter, "filekey": filekey})
+            return {"upload_full_url": f"{self.cdn}/upload?{query}", "ret": 0}
         return {"upload_param": parameter, "ret": 0}
 
     async def _give_config(self, login: IlinkLogin, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
@@ -287,31 +316,34 @@ class IlinkServer:
         body, state, what = await _read(request), self.state, request.match_info["what"]
         person = str(body.get("person", next(iter(state.phones))))
         try:
-            match what:
-                case "scan":
-                    state.scan(person, str(body.get("qrcode", "")), digits=str(body.get("code", "")))
-                case "confirm":
-                    state.confirm(str(body.get("qrcode", "")))
-                case "expire":
-                    state.expire_code(str(body.get("qrcode", "")))
-                case "end":
-                    state.end_login(person)
-                case "say":
-                    state.say(person, str(body.get("text", "")))
-                case "clock":
-                    state.offset += float(body.get("seconds", 0))
-                case "restrict":
-                    state.find_phone(person).is_restricted = bool(body.get("on", True))
-                case "chat":
-                    pass
-                case _:
-                    return web.json_response({"error": "no such thing"}, status=404)
+            if what != "chat" and not self._do(what, person, body):
+                return web.json_response({"error": "no such thing"}, status=404)
         except LookupError as error:
             return web.json_response({"error": str(error)}, status=409)
         phone = state.find_phone(person)
         return web.json_response(
             {"person": person, "people": list(state.phones), "state": _describe(phone), "chat": _chat(phone)}
         )
+
+    def _do(self, what: str, person: str, body: dict[str, Any]) -> bool:
+        """Do one of them; False where there is no such thing. Raises `LookupError`."""
+        state, code = self.state, str(body.get("qrcode", ""))
+        digits, host = str(body.get("code", "")), str(body.get("redirect_host", ""))
+        deeds: dict[str, Callable[[], Any]] = {
+            "scan": lambda: state.scan(person, code, digits=digits, redirect_host=host),
+            "confirm": lambda: state.confirm(code),
+            "expire": lambda: state.expire_code(code),
+            "end": lambda: state.end_login(person),
+            "say": lambda: state.say(person, str(body.get("text", ""))),
+            "picture": lambda: state.send_picture(person, _read_picture(body.get("content"))),
+            "clock": lambda: state.move_clock(float(body.get("seconds", 0))),
+            "restrict": lambda: state.restrict(person, is_on=bool(body.get("on", True))),
+            "fault": lambda: self.faults.append(_read_fault(body)),
+        }
+        if what not in deeds:
+            return False
+        deeds[what]()
+        return True
 
     async def _show_page(self, _request: web.Request) -> web.StreamResponse:
         """Show the phones to a person with a browser."""
@@ -324,6 +356,24 @@ class IlinkServer:
         except (ValueError, IndexError):
             return web.Response(status=404)
         return web.Response(body=shown.content, content_type="image/png")
+
+
+def _read_picture(content: Any) -> bytes:
+    """Read a picture in base64; a small one where there is none."""
+    try:
+        return base64.b64decode(str(content or ""), validate=True) or _PICTURE
+    except binascii.Error:
+        return _PICTURE
+
+
+def _read_fault(body: dict[str, Any]) -> SimulatedFault:
+    answer = body.get("body")
+    return SimulatedFault(
+        str(body.get("path", "sendmessage")),
+        int(body.get("status", 0)),
+        answer if isinstance(answer, dict) else None,
+        is_taken=bool(body.get("is_taken", False)),
+    )
 
 
 async def _say_yes(_login: IlinkLogin, _body: dict[str, Any]) -> dict[str, Any]:

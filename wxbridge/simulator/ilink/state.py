@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from wxbridge.simulator.ilink.encryption import decrypt
+from wxbridge.simulator.ilink.encryption import decrypt, encrypt, md5_of
 
 WINDOW_SECONDS = 24 * 3600.0
 WINDOW_MESSAGES = 10
@@ -23,6 +23,8 @@ _FIRST_MESSAGE_ID = 7_497_484_083_968_569_736
 
 USER, BOT = 1, 2
 TEXT, IMAGE, VOICE, FILE, VIDEO = 1, 2, 3, 4, 5
+_MEDIA = {IMAGE: ("image_item", "mid_size"), VIDEO: ("video_item", "video_size"), FILE: ("file_item", "len")}
+"""Of each kind: where an item has it, and where that says its size."""
 
 
 @dataclass
@@ -33,7 +35,7 @@ class PhoneMessage:
     kind: int
     text: str = ""
     content: bytes = b""
-    """Of a picture, decrypted as the phone does."""
+    """Of a picture, a video or a file, decrypted as the phone does."""
     at: float = 0.0
 
 
@@ -108,6 +110,8 @@ class IlinkState:
         self.uploads: dict[str, Upload] = {}
         self.notes: list[str] = []
         """What a client did that is taken, and is not right."""
+        self.is_legacy = False
+        """Whether messages are answered with nothing at all, as an older service did."""
         self.offset = 0.0
         """How far the service's clock was moved on, in seconds."""
         self.changed: Callable[[], None] = lambda: None
@@ -168,6 +172,15 @@ class IlinkState:
         self.find_code(handle).status = "expired"
         self.changed()
 
+    def move_clock(self, seconds: float) -> None:
+        """Let time pass for the service."""
+        self.offset += seconds
+        self.changed()
+
+    def restrict(self, name: str, *, is_on: bool) -> None:
+        """Have the service take messages for a person and show none, or no longer."""
+        self.find_phone(name).is_restricted = is_on
+
     def end_login(self, name: str) -> None:
         """Have a person bind another program: the token is dead."""
         login = self.find_phone(name).login
@@ -175,7 +188,26 @@ class IlinkState:
             login.is_alive = False
         self.changed()
 
-    def say(self, name: str, text: str = "", *, item: dict[str, Any] | None = None, message_type: int = USER) -> int:
+    def send_picture(self, name: str, content: bytes) -> int:
+        """Have a person send their bot a picture; gives the message's id. Raises `LookupError` where they have none."""
+        phone, key = self.find_phone(name), secrets.token_bytes(16)
+        encrypted, reference = encrypt(content, key), secrets.token_urlsafe(24)
+        upload = Upload(secrets.token_hex(16), phone.user_id, key, len(content), len(encrypted), md5_of(content))
+        upload.encrypted, upload.reference = encrypted, reference
+        media = {"encrypt_query_param": reference, "aes_key": base64.b64encode(key).decode(), "encrypt_type": 1}
+        item = {"type": IMAGE, "image_item": {"media": media, "aeskey": key.hex(), "mid_size": len(encrypted)}}
+        self.uploads[reference] = upload
+        return self.say(name, item=item, content=content)
+
+    def say(
+        self,
+        name: str,
+        text: str = "",
+        *,
+        item: dict[str, Any] | None = None,
+        message_type: int = USER,
+        content: bytes = b"",
+    ) -> int:
         """Have a person write to their bot; gives the message's id. Raises `LookupError` where they have none."""
         phone = self.find_phone(name)
         login = phone.login
@@ -202,7 +234,8 @@ class IlinkState:
                 "item_list": [item or {"type": TEXT, "text_item": {"text": text}, "msg_id": f"v1:{message_id}0"}],
             }
         )
-        self._show(phone, PhoneMessage(from_bot=False, kind=TEXT, text=text, at=now))
+        kind = IMAGE if content else TEXT
+        self._show(phone, PhoneMessage(from_bot=False, kind=kind, text=text, content=content, at=now))
         return message_id
 
     # ------------------------------------------------ what the service does
@@ -237,28 +270,14 @@ class IlinkState:
 
     def take(self, login: IlinkLogin, message: dict[str, Any]) -> dict[str, Any]:
         """Take a message of the bot's, as `sendmessage` does; gives the answer."""
-        items = message.get("item_list")
-        items = items if isinstance(items, list) else []
-        is_right = len(items) == 1 and message.get("message_type") == BOT and message.get("message_state") == 2  # noqa: PLR2004
-        if not is_right or message.get("to_user_id") != login.user_id:
-            return {"ret": -2, "errmsg": "invalid arguments"}
-        item = items[0]
-        text = str((item.get("text_item") or {}).get("text", ""))
-        now = self.now()
+        item, now = _read_item(message, login), self.now()
+        text = str((item.get("text_item") or {}).get("text", "")) if item else ""
         is_open = login.last_inbound is not None and now - login.last_inbound < WINDOW_SECONDS
-        if len(text.encode()) > MAX_TEXT_BYTES or not is_open or login.sent >= WINDOW_MESSAGES:
+        if item and (len(text.encode()) > MAX_TEXT_BYTES or not is_open or login.sent >= WINDOW_MESSAGES):
             return {"ret": -2, "errmsg": "prepare failed"}
-        content = b""
-        if item.get("type") == IMAGE:
-            media = (item.get("image_item") or {}).get("media") or {}
-            upload = next(
-                (one for one in self.uploads.values() if one.reference == media.get("encrypt_query_param")), None
-            )
-            if upload is None or not upload.reference or _decode_key(media.get("aes_key")) != upload.key.hex():
-                return {"ret": -2, "errmsg": "invalid arguments"}
-            if (item["image_item"]).get("mid_size") != upload.encrypted_size:
-                self.notes.append("mid_size is not the size of the encrypted picture")
-            content = decrypt(upload.encrypted, upload.key)
+        content = self._open_media(item) if item else None
+        if item is None or content is None:
+            return {"ret": -2, "errmsg": "invalid arguments"}
         client_id = str(message.get("client_id") or "")
         phone = self.phone_of(login)
         if client_id in login.client_ids:
@@ -266,17 +285,49 @@ class IlinkState:
         login.client_ids.add(client_id)
         if phone.is_restricted:
             return {"ret": 0}
+        if not client_id:
+            self.notes.append("no client_id")
         if login.context_token and not message.get("context_token"):
             self.notes.append("no context_token though one was given")
         login.sent += 1
         kind = int(item.get("type", 0))
         self._show(phone, PhoneMessage(from_bot=True, kind=kind, text=text, content=content, at=now))
+        if self.is_legacy:
+            return {}
         return {"message_id": self.new_id()} | ({"ret": 0} if login.sent % 2 else {})
+
+    def _open_media(self, item: dict[str, Any]) -> bytes | None:
+        """Decrypt what an item shows, as the phone does; empty for a text, None where that cannot be."""
+        name, size_name = _MEDIA.get(item.get("type", 0), ("", ""))
+        if not name:
+            return b""
+        about = item.get(name) or {}
+        media = about.get("media") or {}
+        upload = next((one for one in self.uploads.values() if one.reference == media.get("encrypt_query_param")), None)
+        if upload is None or not upload.reference or _decode_key(media.get("aes_key")) != upload.key.hex():
+            return None
+        is_file = item["type"] == FILE
+        if about.get(size_name) != (str(upload.size) if is_file else upload.encrypted_size):
+            self.notes.append(
+                f"{name}.{size_name} is not the size of the {'file, as text' if is_file else 'ciphertext'}"
+            )
+        if is_file and not about.get("file_name"):
+            self.notes.append("a file has no name")
+        return decrypt(upload.encrypted, upload.key)
 
     def _show(self, phone: Phone, message: PhoneMessage) -> None:
         phone.chat.append(message)
         self.on_chat(phone.name, message)
         self.changed()
+
+
+def _read_item(message: dict[str, Any], login: IlinkLogin) -> dict[str, Any] | None:
+    """Read the one item of a message; None for a message that the service refuses."""
+    items = message.get("item_list")
+    is_finished = message.get("message_type") == BOT and message.get("message_state") == 2  # noqa: PLR2004
+    if not isinstance(items, list) or len(items) != 1 or not isinstance(items[0], dict):
+        return None
+    return items[0] if is_finished and message.get("to_user_id") == login.user_id else None
 
 
 def _is_open(code: LoginCode) -> bool:

@@ -43,6 +43,13 @@ document.getElementById("say").addEventListener("submit", (event) => {
 document.getElementById("scan").addEventListener("click", () => play("scan", { code: document.getElementById("digits").value }));
 document.getElementById("confirm").addEventListener("click", () => play("confirm"));
 document.getElementById("end").addEventListener("click", () => play("end"));
+document.getElementById("expire").addEventListener("click", () => play("expire"));
+document.getElementById("picture").addEventListener("click", () => play("picture"));
+document.getElementById("restrict").addEventListener("change", (event) => play("restrict", { on: event.target.checked }));
+document.getElementById("fault").addEventListener("change", (event) => {
+  if (event.target.value) play("fault", JSON.parse(event.target.value));
+  event.target.value = "";
+});
 document.getElementById("day").addEventListener("click", () => play("clock", { seconds: 86400 }));
 play("chat");
 setInterval(() => play("chat"), 1000);
