@@ -6,14 +6,15 @@ The table `alerts` has it too; the bridge alone writes that, so taking an alert 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from wxbridge.alerts.history import in_chunks
 from wxbridge.alerts.store import MAX_SILENCE_SECONDS, Hearing, alert_key, starts_at_of, statement_of
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
@@ -103,27 +104,22 @@ class KnownAlerts:
     def load(cls, connection: Connection, *, now: float) -> Self:
         """Read what fires, and what ended within `REMEMBERED_SECONDS`, at a start."""
         since = now - REMEMBERED_SECONDS
-        ends_at = alerts.c.content["alerts"][0]["ends_at"].as_string()
-        query = sa.select(
-            alerts.c.key, alerts.c.status, alerts.c.starts_at, alerts.c.updated_at, alerts.c.said_every,
-            alerts.c.first_seen, ends_at.label("ends_at"),
-        )  # fmt: skip
-        return cls(
-            {
-                row.key: KnownAlert(
-                    AlertStatus(row.status),
-                    row.starts_at,
-                    datetime.fromisoformat(row.ends_at).timestamp() if row.ends_at else None,
-                    row.updated_at,
-                    row.starts_at or (row.first_seen if row.status != AlertStatus.RESOLVED else None),
-                    row.said_every,
-                    told_to=None,
-                    told_at=row.updated_at,
-                )
-                for condition in (sa.text(FIRING), sa.and_(sa.text(ENDED), alerts.c.updated_at >= since))
-                for row in connection.execute(query.where(condition))
-            }
-        )
+        conditions = (sa.text(FIRING), sa.and_(sa.text(ENDED), alerts.c.updated_at >= since))
+        return cls({key: known for each in conditions for key, known in _select_known(connection, each)})
+
+    @staticmethod
+    def read(connection: Connection, keys: Iterable[str]) -> dict[str, KnownAlert]:
+        """Read what is stored of some alerts; those that are forgotten are left out."""
+        conditions = (alerts.c.key.in_(chunk) for chunk in in_chunks(keys))
+        return {key: known for each in conditions for key, known in _select_known(connection, each)}
+
+    def renew(self, keys: Iterable[str], stored: Mapping[str, KnownAlert]) -> None:
+        """Put what another bridge has stored of some alerts in the place of what was known."""
+        for key in keys:
+            if key in stored:
+                self._alerts[key] = stored[key]
+            else:
+                self._alerts.pop(key, None)
 
     def hear(self, group: AlertGroup, now: float) -> HeardGroup:
         """Take in what a group says: what was said before keeps the times that it had."""
@@ -267,6 +263,28 @@ def _count_back(alert: Alert, known: KnownAlert | None, now: float) -> Alert:
 
 def _is_near(one: float, other: float) -> bool:
     return abs(one - other) <= COUNTED_START_SECONDS
+
+
+def _select_known(connection: Connection, condition: Any) -> Iterator[tuple[str, KnownAlert]]:
+    ends_at = alerts.c.content["alerts"][0]["ends_at"].as_string()
+    query = sa.select(
+        alerts.c.key, alerts.c.status, alerts.c.starts_at, alerts.c.updated_at, alerts.c.said_every,
+        alerts.c.first_seen, ends_at.label("ends_at"),
+    )  # fmt: skip
+    for row in connection.execute(query.where(condition)):
+        yield (
+            row.key,
+            KnownAlert(
+                AlertStatus(row.status),
+                row.starts_at,
+                datetime.fromisoformat(row.ends_at).timestamp() if row.ends_at else None,
+                row.updated_at,
+                row.starts_at or (row.first_seen if row.status != AlertStatus.RESOLVED else None),
+                row.said_every,
+                told_to=None,
+                told_at=row.updated_at,
+            ),
+        )
 
 
 def _joined(known: KnownAlert | None, heard: KnownAlert, alert: Alert, *, is_same: bool) -> KnownAlert:

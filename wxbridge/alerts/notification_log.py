@@ -27,6 +27,7 @@ from wxbridge.alerts.store import (
     starts_at_of,
     statement_of,
 )
+from wxbridge.core.leadership import note_changed
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import alerts, told
@@ -260,6 +261,12 @@ class NotificationLog:
             if self._entries.get(place) == selection.changes[place]:
                 self._set(place, row)
 
+    def renew(self, keys: Iterable[str], rows: Iterable[LogEntry]) -> None:
+        """Put what another bridge has stored of some alerts in the place of what was known."""
+        self.forget(keys)
+        for row in rows:
+            self._set((row.key, row.target), row)
+
     def forget(self, keys: Iterable[str]) -> None:
         """Drop all that is known of some alerts (`prune_alerts`)."""
         for key in keys:
@@ -294,11 +301,18 @@ def store_entries(connection: Connection, changes: Changes) -> None:
     gone = [{"k": key, "t": target} for (key, target), row in changes.items() if row is None]
     _UPSERT_TOLD.run_many(connection, rows)
     _DELETE_TOLD.run_many(connection, gone)
+    note_changed(connection, {key for key, _ in changes})
 
 
 def load(connection: Connection) -> NotificationLog:
     """Read the log, at a start."""
     return NotificationLog(_told(row) for row in connection.execute(sa.select(told)))
+
+
+def read_entries(connection: Connection, keys: Iterable[str]) -> list[LogEntry]:
+    """Read what targets know of some alerts."""
+    queries = (sa.select(told).where(told.c.key.in_(chunk)) for chunk in in_chunks(keys))
+    return [_told(row) for query in queries for row in connection.execute(query)]
 
 
 def list_due(connection: Connection, *, now: float, limit: int) -> list[tuple[LogEntry, SeenAlert | None]]:

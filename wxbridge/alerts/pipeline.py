@@ -87,6 +87,12 @@ class AlertState:
     known: KnownAlerts = field(default_factory=KnownAlerts)
     link_key: bytes = b""
     """What signs links that silence; empty where there are none."""
+    under_way: dict[int, Sequence[str]] = field(default_factory=dict)
+    """The keys of what is just being stored, by the group that says it."""
+
+    def list_under_way(self) -> set[str]:
+        """List the keys of what is just being stored."""
+        return {key for keys in self.under_way.values() for key in keys if key}
 
 
 @dataclass(frozen=True)
@@ -165,12 +171,15 @@ class AlertPipeline:
         group = heard.group
         silences = self.state.silences
         ended = silences.end_with(heard.list_resolved())
+        self.state.under_way[id(heard)] = heard.keys
         try:
             return await self._accept(source, heard, list(self._route(group, to)), now)
         except BaseException:
             known.undo(heard)
             silences.put_back(ended)
             raise
+        finally:
+            del self.state.under_way[id(heard)]
 
     def _parse(self, source: str, body: bytes, headers: Mapping[str, str], instance: str) -> AlertGroup:
         group = prepare_group(self.settings.sources[source](body, headers), instance, self.settings.severities)

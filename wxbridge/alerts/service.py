@@ -8,12 +8,14 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 from typing import Any, Self
+
+from sqlalchemy import Connection
 
 from wxbridge.alerts import history, notification_log, routing, silences, store
 from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing, of_posted
@@ -166,10 +168,32 @@ class AlertService:
         """Read what signs links, or make it."""
         found = await self.database.read(lambda c: read_facts(c, _LINK_KEY))
         if not found:
-            made = secrets.token_hex(32)
-            await self.database.run(lambda c: remember_fact(c, _LINK_KEY, made, self.clock()))
-            found = await self.database.read(lambda c: read_facts(c, _LINK_KEY))
+            found = await self.database.run(partial(_make_link_key, now=self.clock()))
         return bytes.fromhex(str(found[""][0]))
+
+    async def renew(self, keys: Collection[str]) -> set[str]:
+        """Read again what another bridge has written of some alerts (`*`: of all), and the silences.
+
+        What is just being taken in here stays as it is: it is returned, to be read again once it is stored.
+
+        Raises:
+            StorageError: the database could not be read; nothing has changed.
+        """
+        before = self.state
+        if "*" in keys:
+            await self.load()
+            return before.list_under_way()
+        later: set[str] = set()
+        if keys:
+            known, entries = await self.database.read(
+                lambda c: (KnownAlerts.read(c, keys), notification_log.read_entries(c, keys))
+            )
+            later = before.list_under_way() & set(keys)
+            idle = set(keys) - later
+            before.known.renew(idle, known)
+            before.log.renew(idle, [entry for entry in entries if entry.key in idle])
+        await self.reload_silences()
+        return later
 
     async def reload_silences(self) -> None:
         """Read again what another process may have changed. Raises `StorageError`."""
@@ -426,3 +450,10 @@ async def _list_alerts(server: Alertmanager, source: str) -> list[ListedAlert]:
         if not isinstance(server, GrafanaAlerts) or error.status != _HTTP_NOT_FOUND:
             raise
         return read_legacy_rules(await server.list_legacy_rules())
+
+
+def _make_link_key(connection: Connection, now: float) -> dict[str, Any]:
+    """Make what signs links, unless another bridge has done so meanwhile."""
+    if not read_facts(connection, _LINK_KEY):
+        remember_fact(connection, _LINK_KEY, secrets.token_hex(32), now)
+    return read_facts(connection, _LINK_KEY)

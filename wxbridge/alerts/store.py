@@ -22,6 +22,7 @@ from wxbridge.alerts.silences import end_with
 from wxbridge.alerts.sources import strip_times
 from wxbridge.core.bites import Bite
 from wxbridge.core.frozen import replace
+from wxbridge.core.leadership import note_changed
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import ENDED, FIRING, acks, alerts, silences, told
@@ -145,6 +146,7 @@ def record_seen(
         history.record_episodes(connection, sighted, now=now)
     if rows:
         _UPSERT_ALERT.run_many(connection, list(rows.values()))
+        note_changed(connection, rows.keys())
         _end_what_waits(connection, [key for key, row in rows.items() if row["status"] == _RESOLVED], now)
 
 
@@ -230,6 +232,7 @@ def end_unheard(connection: Connection, *, now: float, limit: int = 500) -> list
         _end_what_waits(connection, keys, now)
         ended = {"status": AlertStatus.RESOLVED.value, "over_at": None}
         connection.execute(sa.update(alerts).where(alerts.c.key.in_(keys)).values(ended))
+        note_changed(connection, keys)
     return keys
 
 
@@ -237,6 +240,7 @@ def shift_times(connection: Connection, by: float) -> None:
     """Let silence last as long as it would have, after the clock was set back by so many seconds (on: negative)."""
     shifted = {"over_at": alerts.c.over_at - by, "updated_at": alerts.c.updated_at - by}
     connection.execute(sa.update(alerts).where(_OVER).values(shifted))
+    note_changed(connection, ("*",))
 
 
 def prune_alerts(
@@ -255,6 +259,7 @@ def prune_alerts(
         clear_acks(connection, chunk)
         connection.execute(sa.delete(told).where(told.c.key.in_(chunk)))
         connection.execute(sa.delete(alerts).where(alerts.c.key.in_(chunk)))
+    note_changed(connection, keys)
     return Bite(keys, len(keys))
 
 

@@ -29,6 +29,7 @@ from wxbridge.channels.answers import (
 from wxbridge.channels.service_states import ServiceStates
 from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import Offline, Permanent, SendError, Transient, Unknown
+from wxbridge.core.leadership import ensure_leading
 from wxbridge.core.model import ChannelState, ChannelStatus, OnInbound, OnStatus
 from wxbridge.core.single_flight import SingleFlight
 from wxbridge.core.tls import make_tls_context
@@ -118,6 +119,7 @@ class HttpClient:
         named = {name.lower() for name in headers or {}}
         sent = {name: value for name, value in usual.items() if name.lower() not in named} | dict(headers or {})
         tls = await self._tls_context(ca)
+        ensure_leading()
         try:
             async with (
                 asyncio.timeout(deadline),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import queue
+import secrets
 import sqlite3
 import threading
 import time
@@ -84,6 +85,8 @@ class Database:
         self._engine = engine
         self.is_server = engine.dialect.name != "sqlite"
         """Whether it is a server, which may be silent, and which other bridges may share."""
+        self.sender = ""
+        """As whose a server notifies others of what is written here."""
         self.fence: Callable[[Connection], None] | None = None
         """Is called in each transaction that only who leads may do; it raises where another leads by now."""
         self._waiting = WorkQueue()
@@ -114,7 +117,8 @@ class Database:
             UnusableState: it was written by a newer wxbridge, is no database, or may not be used.
             StorageError: it cannot be opened now: the disk is full, say.
         """
-        engine = make_engine(url)
+        sender = secrets.token_hex(4)
+        engine = make_engine(url, sender)
         try:
             migrate(engine)
         except sa.exc.DBAPIError as error:
@@ -125,7 +129,9 @@ class Database:
         except BaseException:
             engine.dispose()
             raise
-        return cls(engine)
+        database = cls(engine)
+        database.sender = sender
+        return database
 
     async def run(self, work: Callable[[Connection], T], *, is_patient: bool = False, is_leaders: bool = False) -> T:
         """Call `work(connection)` in a transaction; what it wrote is on disk when this returns.
@@ -333,14 +339,16 @@ def _run_fenced(fence: Callable[[Connection], None], work: Callable[[Connection]
     return work(connection)
 
 
-def make_engine(url: str) -> Engine:
+def make_engine(url: str, sender: str = "") -> Engine:
     """Make the engine: PostgreSQL's, or with SQLite's durability settings: WAL, `synchronous=FULL`, 5 s of patience.
+
+    As `sender`'s a server notifies others of what is written.
 
     Raises:
         UnusableState: it is PostgreSQL's, whose driver is not installed.
     """
     if not url.startswith("sqlite:"):
-        made: Engine = _import_postgresql().make_engine(url)
+        made: Engine = _import_postgresql().make_engine(url, sender)
         return made
     engine = sa.create_engine(url, connect_args={"check_same_thread": False})
     event.listen(engine, "connect", _sqlite_connect)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -16,6 +17,8 @@ import sqlalchemy as sa
 from psycopg.types.string import StrDumperUnknown
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.pool import NullPool
+
+from wxbridge.core.leadership import take_changes, watch_changes
 
 _LOCKS = 0x77786272
 """The first half of the keys of our advisory locks: `wxbr`."""
@@ -33,6 +36,8 @@ SILENCE_TIMEOUT_SECONDS = 9.0
 """For which an answer is waited for; then the connection counts as lost."""
 IDLE_IN_TRANSACTION_SECONDS = 5
 """After which the server ends a transaction of somebody who says nothing: a process that was stopped, say."""
+MAX_KEYS_PER_NOTIFICATION = 150
+"""A payload has less than 8000 bytes; the longest keys have 38."""
 _SESSION = {
     "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
     "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
@@ -46,9 +51,10 @@ class ServerConnection(psycopg.Connection[Any]):
 
     heard: Callable[[], None] | None = None
     """Is called whenever the server has answered."""
+    silence_limit = SILENCE_TIMEOUT_SECONDS
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:
-        """Wait for an answer as the driver does, for `SILENCE_TIMEOUT_SECONDS`. Raises `psycopg.OperationalError`."""
+        """Wait for an answer as the driver does, for `silence_limit` seconds. Raises `psycopg.OperationalError`."""
         found = super().wait(self._limit(gen), *args, **options)
         if self.heard is not None:
             self.heard()
@@ -56,14 +62,14 @@ class ServerConnection(psycopg.Connection[Any]):
 
     def _limit(self, gen: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
         # The driver says every tenth of a second that nothing has come.
-        last = time.monotonic() + SILENCE_TIMEOUT_SECONDS
+        last = time.monotonic() + self.silence_limit
         try:
             wanted = next(gen)
             while True:
                 ready = yield wanted
                 if not ready and time.monotonic() > last:
                     self.pgconn.finish()
-                    raise psycopg.OperationalError(f"no answer for {SILENCE_TIMEOUT_SECONDS:g} seconds")
+                    raise psycopg.OperationalError(f"no answer for {self.silence_limit:g} seconds")
                 wanted = gen.send(ready)
         except StopIteration as end:
             return end.value
@@ -96,13 +102,17 @@ def connect(url: str, *, application: str = "wxbridge", **settings: str) -> Serv
     return raw
 
 
-def make_engine(url: str) -> Engine:
-    """Make the engine: a transaction is one writer's, or reads one state of the database and changes nothing."""
+def make_engine(url: str, sender: str = "") -> Engine:
+    """Make the engine: a transaction is one writer's, or reads one state of the database and changes nothing.
+
+    What was written is told to the other bridges with the commit, as `sender`'s.
+    """
     # No pool: each thread of the database keeps its connection.
     engine = sa.create_engine(
         "postgresql+psycopg://", creator=lambda: connect(url), poolclass=NullPool, use_native_hstore=False
     )
     event.listen(engine, "begin", _begin)
+    event.listen(engine, "commit", partial(_notify, sender))
     return engine
 
 
@@ -114,6 +124,19 @@ def _begin(connection: Connection) -> None:
         raw.isolation_level = None if is_write else psycopg.IsolationLevel.REPEATABLE_READ
     if is_write:
         raw.execute(f"SELECT pg_advisory_xact_lock({WRITE_LOCK})")
+        watch_changes(connection)
+
+
+def _notify(sender: str, connection: Connection) -> None:
+    """Tell the other bridges which alerts a transaction has changed; or that something was written, without any."""
+    changed = take_changes(connection)
+    if changed is None:
+        return
+    keys = sorted(changed)
+    raw: Any = connection.connection.dbapi_connection
+    for start in range(0, max(len(keys), 1), MAX_KEYS_PER_NOTIFICATION):
+        payload = f"{sender or '-'} {','.join(keys[start : start + MAX_KEYS_PER_NOTIFICATION])}"
+        raw.execute("SELECT pg_notify(%s, %s)", (CHANGES, payload))
 
 
 def may_pass(error: BaseException | None) -> bool:

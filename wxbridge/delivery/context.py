@@ -130,6 +130,8 @@ class DeliveryContext:
     """The clock was set back by so many seconds: alerts keep their age. Raises `StorageError`."""
     publisher: PicturePublisher | None = None
     """None where nothing is configured."""
+    may_send: Callable[[], bool] = lambda: True
+    """Whether no other bridge may have begun to send in this one's place."""
     been_online: set[str] = field(default_factory=set)
     """The lanes that were seen online, if only for an instant."""
 

@@ -190,7 +190,7 @@ class Outbox(OutboxQueries):
                 claimed.append(ClaimedMessage(message, send_id))
             return ClaimResult(tuple(claimed), taken.quiet)
 
-        return await self._database.run(work, is_patient=True)
+        return await self._database.run(work, is_patient=True, is_leaders=True)
 
     async def select_dues(self, targets: Sequence[str], *, now: float) -> Mapping[str, float]:
         """Select when the earliest retry of each target is due that waits for a time, by target."""
@@ -219,7 +219,7 @@ class Outbox(OutboxQueries):
             connection.execute(sa.update(notifications).where(notifications.c.created_at > now).values(created_at=now))
             return interrupted
 
-        return await self._database.run(work)
+        return await self._database.run(work, is_leaders=True)
 
     async def shift_times(self, *, by: float, since: float) -> None:
         """Let what waits, and what is new, keep its age after the clock was set back by so many seconds (on: negative).
@@ -235,7 +235,7 @@ class Outbox(OutboxQueries):
             connection.execute(sa.update(messages).where(sa.text(OPEN)).values(shifted))
             connection.execute(sa.update(notifications).where(created > since).values(created_at=created - by))
 
-        await self._database.run(work)
+        await self._database.run(work, is_leaders=True)
 
     # ------------------------------------------------ settling
 
@@ -275,7 +275,7 @@ class Outbox(OutboxQueries):
             if send_id is not None:
                 connection.execute(sa.delete(sends).where(sends.c.id == send_id))
 
-        await self._database.run(work)
+        await self._database.run(work, is_leaders=True)
 
     async def give_up(
         self, message: Message, state: MessageState, *, now: float, error: str, code: str | None = None
@@ -287,14 +287,16 @@ class Outbox(OutboxQueries):
             statements.close_messages(connection, [message.id], state, now=now, error=error, values=values)
             failure_notes.note_failure(connection, message, error, now=now)
 
-        await self._database.run(work)
+        await self._database.run(work, is_leaders=True)
 
     async def close(
         self, message_ids: Sequence[int], state: MessageState, *, now: float, error: str, code: str | None = None
     ) -> int:
         """Close messages in a state that is not open, and tell nobody; returns how many."""
         close = partial(statements.close_messages, message_ids=message_ids, state=state, now=now, error=error)
-        return await self._database.run(partial(close, values={"error_code": replace_surrogates_or_none(code)}))
+        return await self._database.run(
+            partial(close, values={"error_code": replace_surrogates_or_none(code)}), is_leaders=True
+        )
 
     async def expire(self, *, now: float) -> list[Message]:
         """Close the queued messages that are no longer worth sending, and note that somebody is to be told.
@@ -319,7 +321,7 @@ class Outbox(OutboxQueries):
                 expired.append(message)
             return expired
 
-        return await self._database.run(work)
+        return await self._database.run(work, is_leaders=True)
 
     async def retry(self, message_ids: Sequence[int], *, now: float, expires_after: float) -> int:
         """Queue settled messages again, or open ones at once, for `expires_after` seconds; returns how many."""
@@ -363,11 +365,11 @@ class Outbox(OutboxQueries):
 
     async def take_failure_notes(self, *, now: float) -> Mapping[str, Sequence[FailureNote]]:
         """Select what was given up and is to be told now, by target, which from now on counts as told."""
-        return await self._database.run(partial(failure_notes.take_due, now=now))
+        return await self._database.run(partial(failure_notes.take_due, now=now), is_leaders=True)
 
     async def forget_failure_notes(self, message_ids: Sequence[int]) -> None:
         """Forget what was told."""
-        await self._database.run(partial(failure_notes.forget, message_ids=message_ids))
+        await self._database.run(partial(failure_notes.forget, message_ids=message_ids), is_leaders=True)
 
     # ------------------------------------------------ exchanging what waits
 
@@ -386,12 +388,12 @@ class Outbox(OutboxQueries):
                 statements.replace_messages(connection, replacement, MessageState.FAILED_OVER, now=now)
             return replacement
 
-        return await self._database.run(work)
+        return await self._database.run(work, is_leaders=True)
 
     async def take_back(self, target: str, fallbacks: Sequence[str], *, now: float) -> int:
         """Queue again at a target what fallbacks took over and have not tried to send; returns how many."""
         work = partial(statements.take_back, target=target, fallbacks=fallbacks, now=now, limit=MAX_TAKEN_BACK_AT_ONCE)
-        return await self._database.run(work)
+        return await self._database.run(work, is_leaders=True)
 
     # ------------------------------------------------ since when targets are in trouble
 
@@ -402,12 +404,12 @@ class Outbox(OutboxQueries):
 
     async def record_trouble(self, target: str, since: float) -> None:
         """Store since when a target is in trouble."""
-        await self._database.run(lambda c: remember_fact(c, f"{_TROUBLE}{target}", since, since))
+        await self._database.run(lambda c: remember_fact(c, f"{_TROUBLE}{target}", since, since), is_leaders=True)
 
     async def forget_trouble(self, target: str) -> None:
         """Store that a target is well."""
         statement = sa.delete(facts).where(facts.c.key == f"{_TROUBLE}{target}")
-        await self._database.run(lambda connection: connection.execute(statement))
+        await self._database.run(lambda connection: connection.execute(statement), is_leaders=True)
 
     async def merge(
         self,
@@ -430,7 +432,7 @@ class Outbox(OutboxQueries):
                 statements.replace_messages(connection, replacement, MessageState.MERGED, now=now)
             return sum(len(replacement.message_ids) for replacement in replacements)
 
-        return await self._database.run(work)
+        return await self._database.run(work, is_leaders=True)
 
     # ------------------------------------------------ pictures
 
@@ -442,7 +444,7 @@ class Outbox(OutboxQueries):
             values = {"picture_file": file, "drawn_at": self._clock()}
             connection.execute(sa.update(messages).where(messages.c.id.in_(ids)).values(values))
 
-        await self._database.run(work)
+        await self._database.run(work, is_leaders=True)
 
     async def miss_pictures(
         self, message: Message, words: MissingPictureWords, *, now: float, error: str, send_id: int | None = None
@@ -459,7 +461,7 @@ class Outbox(OutboxQueries):
                 connection.execute(sa.delete(sends).where(sends.c.id == send_id))
             return statements.miss_pictures(connection, message, words, now=now, error=error)
 
-        return await self._database.run(work)
+        return await self._database.run(work, is_leaders=True)
 
     async def note_missing_cause(self, cause: str, *, now: float) -> bool:
         """Note why a picture is missing; tell whether that was told nobody within the hour."""
@@ -472,7 +474,7 @@ class Outbox(OutboxQueries):
             ids = [each.id for each in statements.select_alike(connection, message)]
             connection.execute(sa.delete(messages).where(sa.text(OPEN), messages.c.id.in_(ids)))
 
-        await self._database.run(work)
+        await self._database.run(work, is_leaders=True)
 
     # ------------------------------------------------ forgetting
 

@@ -23,6 +23,7 @@ from wxbridge.core.errors import (
     Unknown,
 )
 from wxbridge.core.frozen import replace
+from wxbridge.core.leadership import ensure_leading, send_only_while
 from wxbridge.core.model import (
     Message,
     MessageState,
@@ -260,6 +261,7 @@ class SendLoop:
     async def _send(self, attempt: SendUnderWay) -> None:
         """One attempt, and what follows from its outcome. The target stays busy until that is stored."""
         message = attempt.message
+        send_only_while(self._context.may_send)
         try:
             await self._attempt(attempt)
         except Exception as error:
@@ -285,10 +287,13 @@ class SendLoop:
                 await channel.prove_alive(address)
             is_scarce = self._lane.capabilities_of(message.target).is_scarce
             if not is_scarce and (caption := await self._captions.caption_of(message)):
+                ensure_leading()
                 await channel.send(address, Text(caption))
                 await self._captioned(message)
                 return
-            receipt = await channel.send(address, *await self._outgoing(message))
+            outgoing = await self._outgoing(message)
+            ensure_leading()
+            receipt = await channel.send(address, *outgoing)
         except PictureError as error:
             self._lane.pacer.forget(attempt.chat, attempt.at)
             await miss_pictures(self._context, message, str(error), attempt.send_id)

@@ -23,6 +23,7 @@ from wxbridge.channels.ilink import encryption
 from wxbridge.channels.ilink.settings import IlinkSettings
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.json_values import as_text
+from wxbridge.core.leadership import ensure_leading
 
 CONNECT_SECONDS = 4.0
 """For one of the service's addresses: some of them hang, and another is tried then."""
@@ -290,6 +291,7 @@ class IlinkClient:
             IlinkRefusal: `ret` or `errcode` is not 0.
         """
         was_sent = False
+        ensure_leading()
         try:
             async with asyncio.timeout(seconds):
                 async with self._connection().request(method, address, data=body, headers=headers) as answer:

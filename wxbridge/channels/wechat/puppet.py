@@ -13,6 +13,7 @@ from typing import Any
 from wxbridge.channels.wechat import compat, events
 from wxbridge.channels.wechat.gateway_errors import GatewayError, GatewayNoAnswer, GatewayRefusal, GatewayRequestNotSent
 from wxbridge.channels.wechat.settings import split_endpoint
+from wxbridge.core.leadership import ensure_leading
 
 compat.load()
 
@@ -116,12 +117,14 @@ class GatewayCall:
         """Send the requests, give the answer."""
         pending = None
         async with self._open(timeout=limit) as stream:
+            ensure_leading()
             # The headers alone make nothing happen: up to here a failure is harmless.
             await stream.send_request()
             self._sent = True
             for request in requests:
                 if pending is not None:
                     await stream.send_message(pending)
+                    ensure_leading()
                 pending = request
             await stream.send_message(pending, end=True)
             reply = await stream.recv_message()

@@ -13,6 +13,7 @@ import aiohttp
 import structlog
 
 from wxbridge.channels.wecom_bot.frames import EVENT, MESSAGE, PING, SUBSCRIBE, Frame, build, new_req_id, parse, text
+from wxbridge.core.leadership import ensure_leading
 from wxbridge.core.tls import make_tls_context
 
 log = structlog.get_logger()
@@ -253,6 +254,7 @@ class BotConnection:
 
 
 async def _write(socket: aiohttp.ClientWebSocketResponse, frame: str) -> None:
+    ensure_leading()
     try:
         await socket.send_str(frame)
     except ConnectionError as error:
