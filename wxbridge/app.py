@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from wxbridge.alerts.service import AlertMonitors, AlertService
 from wxbridge.alerts.templates import Templates
 from wxbridge.bot.dispatcher import CommandDispatcher
 from wxbridge.bot.services import CommandServices, CommandSettings
-from wxbridge.channels.manager import ChannelManager, ChannelSetup, find_plugin, settings_of_lane
+from wxbridge.channels.manager import ChannelManager, ChannelSetup, find_plugin, read_statuses, settings_of_lane
 from wxbridge.config.schema import LOOPBACK, MASTER_KEYS, Config
 from wxbridge.config.types import Pace, TargetSettings
 from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
@@ -34,6 +34,7 @@ from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding
+from wxbridge.core.leadership import Leadership
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import NotificationSink, PictureDrawer, PictureSpec
 from wxbridge.core.schema import remember_fact
@@ -49,6 +50,7 @@ from wxbridge.delivery.lanes import LaneTable
 from wxbridge.delivery.operators import OperatorReports
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.rate_limit import Pacer
+from wxbridge.delivery.roles import BridgeDuties, Orders, RoleKeeper
 from wxbridge.delivery.service import Delivery
 from wxbridge.delivery.state_guard import StateGuard
 from wxbridge.delivery.unrouted import route_waiting_again
@@ -93,6 +95,17 @@ def open_database(config: Config) -> Database:
         return Database.open(sqlite_url(config.state_dir))
     except OSError as error:
         raise explain_state_error(config.state_dir, error) from error
+
+
+def make_leadership(config: Config, database: Database) -> Leadership:
+    """Make what says whether this bridge leads; where others may, the database refuses what only who leads stores."""
+    if config.database is None:
+        return Leadership()
+    from wxbridge.core.shared_leadership import SharedLeadership
+
+    leadership = SharedLeadership(config.database.get_secret_value(), sender=database.sender)
+    database.fence = leadership.fence
+    return leadership
 
 
 def destinations_of(
@@ -247,6 +260,7 @@ class App:
         database: Is not closed here.
         load: Reads the configuration again; None where it is not to be watched.
         listener: Where to answer; one that is not bound yet is bound by `serve`. It is closed here.
+        leadership: Whether it leads, of the bridges that share the database; it is closed here.
     """
 
     def __init__(
@@ -255,8 +269,11 @@ class App:
         database: Database,
         load: Callable[[], Config] | None = None,
         listener: HttpListener | None = None,
+        leadership: Leadership | None = None,
     ) -> None:
         self.state = ConfigState(config)
+        self.leadership = leadership or Leadership()
+        self.orders = Orders(database, self.leadership)
         self.database = database
         self._load = load
         self.url = ""
@@ -303,6 +320,12 @@ class App:
         self._listener = listener or HttpListener()
         self._retiring: set[asyncio.Task[None]] = set()
         self._parts: _ConfiguredParts | None = None
+        self._is_on_duty = False
+        """Whether what only who leads does is being done."""
+        self._changing = asyncio.Lock()
+        """Held while the role or the configuration changes."""
+        duties = BridgeDuties(self._begin_to_lead, self._step_down, self._renew, self._refresh, self._list_orders())
+        self._roles = RoleKeeper(self.leadership, database, self.orders, duties)
 
     # ------------------------------------------------ start and end
 
@@ -316,18 +339,76 @@ class App:
         self._use(self._build(self.state.config))
 
     async def start(self) -> None:
-        """Start everything but the HTTP server and what watches.
+        """Start everything but the HTTP server and what watches; where others may lead, `take_part` does.
 
         Raises:
             StorageError: nothing can be stored; nothing was started.
         """
+        if not self.leadership.is_shared:
+            await self._lead()
+
+    def take_part(self) -> None:
+        """Begin to take part in the choice of who leads, where several share the database; it answers by then."""
+        if self.leadership.is_shared:
+            self._roles.start(self.url)
+            self._tasks.start("roles", self._roles.run())
+
+    # ------------------------------------------------ leading and following
+
+    async def _lead(self) -> None:
+        """Begin what only one bridge does. Raises `StorageError`; nothing was started then."""
         await self.bot.recover()
         await route_waiting_again(self.outbox, self.alerts)
+        self._is_on_duty = True
         self._tasks.start("jobs", self.jobs.run())
         await self.channels.switch(ChannelSetup())
         self._tasks.start("delivery", self._present.delivery.run())
         self._tasks.start("host", self.hosts.run())
         self._tasks.start("reminders", Reminders(self.alerts).run())
+
+    async def _begin_to_lead(self) -> None:
+        """Take over from another bridge, with what it has left. Raises `StorageError`."""
+        async with self._changing:
+            await self.alerts.load()
+            self.channels.show_elsewhere(None)
+            await self._lead()
+
+    async def _step_down(self) -> None:
+        """End what only one bridge does: another may do it by now. What is on the wire gets a moment to be answered."""
+        async with self._changing:
+            self._is_on_duty = False
+            for name in ("delivery", "jobs", "host", "reminders"):
+                await self._tasks.end(name)
+            await self.bot.close()
+            await self.channels.retire()
+            # Made anew, and not yet started: for the next time.
+            old = self._present
+            self._use(self._build(old.config))
+            self._start_background(self._retire(old.renderer))
+
+    async def _renew(self, keys: Collection[str]) -> Collection[str]:
+        """Read again what other bridges have written. Raises `StorageError`."""
+        again = await self.alerts.renew(keys)
+        if self._is_on_duty:
+            self.outbox.wake()
+        return again
+
+    async def _refresh(self) -> None:
+        """Read again what is shown of the bridge that leads. Raises `StorageError`."""
+        self.channels.show_elsewhere(await self.database.read(read_statuses))
+        await self.hosts.look_elsewhere()
+
+    def _list_orders(self) -> Mapping[str, Callable[..., Awaitable[Any]]]:
+        async def run_job(job: str) -> None:
+            self.jobs.run_now(job)
+
+        async def log_out(channel: str) -> None:
+            await self.channels.log_out(channel)
+
+        async def take_samples(body: str, sender: str) -> None:
+            await self.hosts.receive(body.encode(), sender)
+
+        return {"job": run_job, "log_out": log_out, "samples": take_samples}
 
     async def serve(self) -> None:
         """Begin to answer. Raises `WxbridgeError` where the address cannot be had."""
@@ -356,8 +437,11 @@ class App:
     async def close(self) -> None:
         """End everything: first what sends, while the channels are still there to be heard."""
         await self._listener.close()
+        await self._tasks.end("roles")
         await self._tasks.end("delivery")
         await self._tasks.end_all()
+        # Once nothing is sent any more: another may begin at once.
+        await asyncio.to_thread(self.leadership.close)
         await self.bot.close()
         await self.alerts.close()
         for task in self._retiring:
@@ -382,7 +466,10 @@ class App:
             timezone=config.timezone,
             oldest=config.watch.oldest,
         )
-        self._tasks.start("watch", Watchdog(self.health, self.channels, backlog, config.watch).run())
+        watchdog = Watchdog(
+            self.health, self.channels, backlog, config.watch, may_warn=lambda: self.leadership.is_leading
+        )
+        self._tasks.start("watch", watchdog.run())
 
     def look_for_fonts(self) -> None:
         """Report, once, where Chinese letters become boxes in pictures that are made here."""
@@ -421,6 +508,7 @@ class App:
             read_again=self.alerts.reload_silences,
             shift_alerts=self.alerts.shift_times,
             publisher=make_publisher(config.pictures.publish),
+            may_send=self.leadership.may_send,
         )
         return _ConfiguredParts(
             config=config,
@@ -469,6 +557,10 @@ class App:
         Raises:
             ReloadFailed: it cannot be made; everything goes on as before.
         """
+        async with self._changing:
+            return await self._take(config)
+
+    async def _take(self, config: Config) -> Taken:
         old = self._present
         config, later = restrict_to_running(old.config, config)
         changed = _differ(old.config, config, _sections_of(old.config, config))
@@ -485,18 +577,21 @@ class App:
         if http is not None:
             await self._listener.serve(http)
         await self._exchange(old, new, channels)
-        await route_waiting_again(self.outbox, self.alerts)
-        with suppress(StorageError):  # it is tried again every minute
-            await new.delivery.hand_over_orphans()
+        if self._is_on_duty:
+            await route_waiting_again(self.outbox, self.alerts)
+            with suppress(StorageError):  # it is tried again every minute
+                await new.delivery.hand_over_orphans()
         return Taken(tuple(changed), later, await self._list_orphans(old, new))
 
     async def _exchange(self, old: _ConfiguredParts, new: _ConfiguredParts, channels: ChannelSetup) -> None:
-        await old.delivery.drain()
+        if self._is_on_duty:
+            await old.delivery.drain()
         await self._tasks.end("watch")
-        await self._tasks.end("delivery")
-        await self.channels.switch(channels)
-        new.delivery.go_on_from(old.delivery)
-        self._tasks.start("delivery", new.delivery.run())
+        if self._is_on_duty:
+            await self._tasks.end("delivery")
+            await self.channels.switch(channels)
+            new.delivery.go_on_from(old.delivery)
+            self._tasks.start("delivery", new.delivery.run())
         self._start_watchdog()
         self._start_background(self._retire(old.renderer))
 
@@ -535,6 +630,8 @@ class App:
             reloader=self.reloader,
             doctor=Doctor(self.state, self.database),
             operators=self.operators,
+            leadership=self.leadership,
+            orders=self.orders,
         )
 
 
@@ -558,12 +655,13 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
         lock = await waiting.insist(lambda: asyncio.to_thread(stack.enter_context, held()))
         database = await waiting.insist(partial(asyncio.to_thread, open_database, config))
         stack.callback(database.close)
-        app = App(config, database, load, listener)
+        app = App(config, database, load, listener, make_leadership(config, database))
         stack.push_async_callback(app.close)
         await waiting.insist(app.open)
         await waiting.insist(app.start)
         app.guard_state(lock)
         await app.serve()
+        app.take_part()
         about = {
             "pid": os.getpid(),
             "url": app.url,

@@ -173,7 +173,10 @@ class AlertPipeline:
         ended = silences.end_with(heard.list_resolved())
         self.state.under_way[id(heard)] = heard.keys
         try:
-            return await self._accept(source, heard, list(self._route(group, to)), now)
+            if self.database is None or not self.database.is_server:
+                return await self._accept(source, heard, list(self._route(group, to)), now)
+            async with self.database.in_time():
+                return await self._accept(source, heard, list(self._route(group, to)), now)
         except BaseException:
             known.undo(heard)
             silences.put_back(ended)

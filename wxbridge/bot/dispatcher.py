@@ -293,6 +293,7 @@ class CommandDispatcher:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=2.0)
+        self._under_way.clear()
 
     # ------------------------------------------------------------ one chat
 

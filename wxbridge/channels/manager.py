@@ -8,12 +8,14 @@ import time
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import sqlalchemy as sa
 import structlog
+from sqlalchemy import Connection
 
 from wxbridge.channels import ChannelContext, ChannelPlugin, announcements, qr_code
 from wxbridge.config.schema import Config
@@ -175,6 +177,8 @@ class ChannelManager:
         """When a channel's login code last went to the fallback; monotonic seconds."""
         self.inbound: InboundHandler | None = None
         """Who takes the messages that people write."""
+        self._elsewhere: Mapping[str, ChannelStatus] | None = None
+        """The states of the channels where another bridge runs them."""
         self.url = ""
         """Where the bridge is served: the login page is below it."""
 
@@ -191,8 +195,15 @@ class ChannelManager:
         return self._setup.targets
 
     def statuses(self) -> dict[str, ChannelStatus]:
-        """Give the state of every channel, by lane."""
+        """Give the state of every channel, by lane; where another bridge has them, as it was last read."""
+        if self._elsewhere is not None:
+            stopped = ChannelStatus(ChannelState.STOPPED, datetime.now(UTC))
+            return {name: self._elsewhere.get(name, stopped) for name in self.channels}
         return {name: channel.status for name, channel in self.channels.items()}
+
+    def show_elsewhere(self, statuses: Mapping[str, ChannelStatus] | None) -> None:
+        """Show these states, of channels that another bridge runs; None for our own."""
+        self._elsewhere = statuses
 
     def list_logout_channels(self) -> list[str]:
         """List the channels that can be logged out."""
@@ -275,6 +286,12 @@ class ChannelManager:
             if status.state is ChannelState.ONLINE:
                 self._greet(lane)
 
+    async def retire(self) -> None:
+        """Stop all channels, and have `prepare` make each anew."""
+        for lane in self.channels:
+            await self._tasks.end(f"channel {lane}")
+        self._setup = ChannelSetup(targets=self._setup.targets, language=self._setup.language)
+
     # ------------------------------------------------ what channels report
 
     async def on_inbound(self, inbound: Inbound) -> None:
@@ -306,17 +323,22 @@ class ChannelManager:
             channel.recall_troubles(found[""][0].get("troubles", ()) if "" in found else ())
 
     async def _record(self, lane: str, status: ChannelStatus) -> None:
-        value = {"state": status.state.value, "detail": status.detail, "account": status.account}
+        value: dict[str, Any] = {"state": status.state.value, "detail": status.detail, "account": status.account}
+        if self._database.is_server and status.qrcode:
+            # For whoever looks at a bridge that does not lead.
+            value["qrcode"] = status.qrcode
         channel = self.channels.get(lane)
         if isinstance(channel, RememberingChannel):
             value["troubles"] = channel.list_troubles()
         with suppress(StorageError):
-            await self._database.run(lambda c: remember_fact(c, f"channel:{lane}", value, status.since.timestamp()))
+            at = status.since.timestamp()
+            await self._database.run(lambda c: remember_fact(c, f"channel:{lane}", value, at), is_leaders=True)
 
     async def _forget(self, lane: str) -> None:
         """Have nobody told any more of a channel that is no longer configured."""
         with suppress(StorageError):
-            await self._database.run(lambda c: c.execute(sa.delete(facts).where(facts.c.key == f"channel:{lane}")))
+            gone = sa.delete(facts).where(facts.c.key == f"channel:{lane}")
+            await self._database.run(lambda c: c.execute(gone), is_leaders=True)
 
     def _greet(self, lane: str) -> None:
         """Greet the person in charge, and announce the bridge, on a channel that is up: each target once an hour."""
@@ -374,3 +396,17 @@ class ChannelManager:
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+
+def read_statuses(connection: Connection) -> dict[str, ChannelStatus]:
+    """Read the states that the bridge that leads has noted of its channels, by lane."""
+    return {
+        lane: ChannelStatus(
+            ChannelState(value["state"]),
+            datetime.fromtimestamp(at, UTC),
+            value["detail"],
+            value["account"],
+            value.get("qrcode"),
+        )
+        for lane, (value, at) in read_facts(connection, "channel:").items()
+    }

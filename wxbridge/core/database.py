@@ -17,9 +17,9 @@ import secrets
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from concurrent.futures import Future
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +69,11 @@ class _Worker:
         self.is_busy = False
         self.heard_at = time.monotonic()
         """When the database last answered it, or it last began to work; monotonic seconds."""
+
+    @property
+    def silence(self) -> float:
+        """Seconds for which the database has not answered it; 0 where it has nothing to do."""
+        return time.monotonic() - self.heard_at if self.is_busy else 0.0
 
     def hear(self) -> None:
         """Note that the database has answered."""
@@ -165,6 +170,19 @@ class Database:
         result: T = await self._submit(work, write=False)
         return result
 
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Bound what is done with a server in a `with` block: somebody waits for all of it.
+
+        Raises:
+            StorageError: it takes longer than a sender is to wait.
+        """
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS + 0.25):
+                yield
+        except TimeoutError:
+            raise StorageError("the database does not answer in time") from None
+
     async def changed_elsewhere(self) -> bool:
         """Tell whether another process has committed since the last call (SQLite's `data_version`)."""
         return await self.read(self._data_version_moved)
@@ -227,7 +245,8 @@ class Database:
         """Refuse what waits for a server that is silent; look again later where it is not."""
         if work.future.done():
             return
-        silence = self._silence(write=work.write)
+        worker: _Worker | None = work.taken_by
+        silence = worker.silence if worker else self._silence(write=work.write)
         if silence >= ANSWER_SECONDS:
             work.future.set_exception(StorageError(f"the database has not answered for {silence:.0f} seconds"))
         else:
@@ -235,8 +254,7 @@ class Database:
 
     def _silence(self, *, write: bool) -> float:
         """Seconds for which a server has answered none of those who write, or read; 0 where one has nothing to do."""
-        workers, now = self._workers[:1] if write else self._workers[1:], time.monotonic()
-        return min(now - worker.heard_at if worker.is_busy else 0.0 for worker in workers)
+        return min(worker.silence for worker in (self._workers[:1] if write else self._workers[1:]))
 
     def _put(self, works: Sequence[DatabaseWork]) -> None:
         """Give works to the threads that do such."""
@@ -269,6 +287,8 @@ class Database:
             worker.is_busy = True
             stopping = STOP in batch
             works = [work for work in batch if isinstance(work, DatabaseWork) and not work.future.done()]
+            for work in works:
+                work.taken_by = worker
             for each in batch:
                 if isinstance(each, _SavingBack):
                     worker.connection = self._save_back(worker.connection, each)

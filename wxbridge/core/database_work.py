@@ -29,7 +29,7 @@ STOP = object()
 class DatabaseWork:
     """One function waiting for its turn in the database's thread, and who waits for what it returns."""
 
-    __slots__ = ("asked_at", "future", "is_patient", "item", "loop", "outcome", "run", "write")
+    __slots__ = ("asked_at", "future", "is_patient", "item", "loop", "outcome", "run", "taken_by", "write")
 
     def __init__(self, run: Callable[..., Any], *, write: bool, item: Any, is_patient: bool) -> None:
         self.run = run
@@ -42,6 +42,8 @@ class DatabaseWork:
         self.future: asyncio.Future[Any] = self.loop.create_future()
         self.outcome: Any = None
         """The result, or the exception."""
+        self.taken_by: Any = None
+        """The worker that does it, where the database is a server; None until it begins."""
 
 
 class WorkQueue:

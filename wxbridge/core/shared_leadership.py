@@ -14,10 +14,12 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import socket
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 import psycopg
 import structlog
@@ -49,15 +51,15 @@ class SharedLeadership(Leadership):
 
     Args:
         url: The database's address.
-        name: Of this bridge, as people read it.
         sender: As what the database notifies others of this bridge's own writing, which it need not hear of.
         clock: The time; a lease goes by seconds since the machine started, also those that it slept.
     """
 
     is_shared = True
 
-    def __init__(self, url: str, *, name: str, sender: str, clock: SystemClock | None = None) -> None:
-        self._url, self._name, self._sender = url, name, sender
+    def __init__(self, url: str, *, sender: str, clock: SystemClock | None = None) -> None:
+        self._url, self._sender = url, sender
+        self._name = socket.gethostname()
         self._clock = clock or SystemClock()
         self._lease_until = 0.0
         self._is_leading = False
@@ -91,6 +93,7 @@ class SharedLeadership(Leadership):
         `on_changes` gets the keys of alerts, or `*` where anything may have been written unheard.
         """
         self._bridge_url, self._on_role, self._on_changes = url, on_role, on_changes
+        self._name = f"{socket.gethostname()}:{urlsplit(url).port}"
         self._loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._run, name="leadership", daemon=True)
         self._thread.start()

@@ -52,6 +52,7 @@ class Watchdog:
         settings: The section `watch:`.
         clock: Where the time comes from.
         environment: Has systemd's variables.
+        may_warn: Whether this bridge is the one that warns people.
     """
 
     def __init__(
@@ -62,7 +63,9 @@ class Watchdog:
         settings: WatchSettings,
         clock: SystemClock | None = None,
         environment: Mapping[str, str] = os.environ,
+        may_warn: Callable[[], bool] = lambda: True,
     ) -> None:
+        self._may_warn = may_warn
         self._health, self._channels, self._backlog = health, channels, backlog
         self._settings = settings
         self._clock = clock or SystemClock()
@@ -119,7 +122,8 @@ class Watchdog:
         waiting = None
         try:
             waiting = await read_waiting(self._backlog.outbox, self._clock.wall())
-            await self._backlog.warn(waiting, self._clock.wall())
+            if self._may_warn():
+                await self._backlog.warn(waiting, self._clock.wall())
         except StorageError as error:
             self._health.count_storage_error()
             log.error("cannot look after what waits", error=str(error))  # noqa: TRY400 - a trace says no more

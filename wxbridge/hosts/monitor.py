@@ -144,6 +144,8 @@ class HostMonitor:
         self._loaded = False
         self._tick_at: float | None = None
         self._flushed = self._pruned = self._times.monotonic()
+        self._looked_at = 0.0
+        """When it was last read what another bridge has written; monotonic seconds."""
         self._changed = asyncio.Event()
         self._settings: HostSettings | None = None
         self._reader = WarningReader()
@@ -199,6 +201,10 @@ class HostMonitor:
 
     async def run(self) -> None:
         """Measure and watch until cancelled; what was measured is written in the end."""
+        if self._looked_at:
+            # Another bridge has watched until now.
+            self._looked_at, self._loaded = 0.0, False
+            self._hosts.clear()
         try:
             while True:
                 settings = self._settings
@@ -218,6 +224,15 @@ class HostMonitor:
                 await self._times.sleep(max(0.0, every - (self._times.monotonic() - began)))
         finally:
             await self._flush(self._times.wall())
+
+    async def look_elsewhere(self) -> None:
+        """Read anew what another bridge has written of machines, where this one does not run; now and then."""
+        if self._loaded and self._times.monotonic() - self._looked_at < FLUSH_SECONDS:
+            return
+        self._looked_at = self._times.monotonic()
+        self._hosts.clear()
+        await self._load()
+        self._gone.clear()
 
     async def _load(self) -> None:
         try:

@@ -12,11 +12,13 @@ from typing import Any
 from aiohttp import web
 
 from wxbridge.channels import qr_code
+from wxbridge.core.errors import StorageError
 from wxbridge.core.model import ChannelStatus
 from wxbridge.delivery.backlog import describe_backlog
+from wxbridge.delivery.roles import read_role
 from wxbridge.web.auth import ACCESS
 from wxbridge.web.responses import IN_CONSOLE
-from wxbridge.web.services import SERVICES
+from wxbridge.web.services import SERVICES, WebServices
 
 _ADDRESS = re.compile(
     r"""
@@ -48,6 +50,7 @@ async def show_readiness(request: web.Request) -> web.Response:
     well, backlog = await asyncio.gather(
         services.health.is_database_well(), describe_backlog(services.outbox, oldest=oldest, now=time.time())
     )
+    role = await _read_role(services) if well else {"role": "leader" if services.leadership.is_leading else "standby"}
     statuses = services.channels.statuses()
     ready = well and (
         request.query.get("channels") != "all" or all(status.state.is_well for status in statuses.values())
@@ -62,8 +65,16 @@ async def show_readiness(request: web.Request) -> web.Response:
         }
     rule = request.app[ACCESS].find_rule(request)
     if not rule.is_open and rule.find_owner(request) is None:
+        role = {"role": role["role"]}
         parts = {name: _without_addresses(part) for name, part in parts.items()}
-    return web.json_response({"ready": ready, "parts": parts}, status=200 if ready else 503)
+    return web.json_response({**role, "ready": ready, "parts": parts}, status=200 if ready else 503)
+
+
+async def _read_role(services: WebServices) -> Mapping[str, Any]:
+    try:
+        return await read_role(services.leadership, services.database)
+    except StorageError:
+        return {"role": "leader" if services.leadership.is_leading else "standby"}
 
 
 def _without_addresses(part: dict[str, Any]) -> dict[str, Any]:

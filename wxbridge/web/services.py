@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aiohttp import web
@@ -13,12 +13,14 @@ from wxbridge.channels.manager import ChannelManager
 from wxbridge.config.watcher import ConfigState, Reloader
 from wxbridge.core.database import Database
 from wxbridge.core.findings import Finding
+from wxbridge.core.leadership import Leadership
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import PictureDrawer
 from wxbridge.delivery.health import BridgeHealth
 from wxbridge.delivery.lanes import LaneTable
 from wxbridge.delivery.operators import OperatorReports
 from wxbridge.delivery.outbox import Outbox
+from wxbridge.delivery.roles import Orders
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import JobScheduler
 from wxbridge.pictures.store import PictureStore
@@ -50,6 +52,9 @@ class WebServices:
     metrics: Metrics
     doctor: Examiner
     operators: OperatorReports
+    leadership: Leadership = field(default_factory=Leadership)
+    orders: Orders = field(default_factory=Orders)
+    """What the bridge that leads is to do."""
 
 
 SERVICES: web.AppKey[WebServices] = web.AppKey("services")

@@ -42,7 +42,10 @@ def _percent(start: Any, at: Any) -> str:
 
 async def _run(visit: PageVisit, form: ConsoleForm) -> str:
     name = form.text("job", 200)
-    visit.services.jobs.run_now(name)
+    if visit.services.orders.is_elsewhere:
+        await visit.services.orders.place("job", job=name)
+    else:
+        visit.services.jobs.run_now(name)
     return visit.say("jobs.started", job=name)
 
 

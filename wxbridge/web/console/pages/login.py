@@ -62,7 +62,10 @@ def _write_code(code: str) -> str | None:
 
 async def _log_out(visit: PageVisit, form: ConsoleForm) -> str:
     name = form.text("channel", 100)
-    await visit.services.channels.log_out(name)
+    if visit.services.orders.is_elsewhere:
+        await visit.services.orders.place("log_out", channel=name)
+    else:
+        await visit.services.channels.log_out(name)
     return visit.say("login.logged_out", channel=name)
 
 
