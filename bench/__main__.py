@@ -1,6 +1,7 @@
 """`python -m bench [NAME…]`: measure and print one table. Bounded in time; Ctrl-C leaves nothing behind.
 
-`python -m bench grafana --url … --token …` takes pictures of a real Grafana instead.
+`python -m bench grafana --url … --token …` takes pictures of a real Grafana instead, and
+`python -m bench takeover --kills 100` kills the leader of two bridges on one PostgreSQL, again and again.
 """
 
 from __future__ import annotations
@@ -129,6 +130,10 @@ def main() -> int:
     """Measure what the command line names, everything by default. 0 unless a figure could not be measured."""
     if sys.argv[1:2] == ["grafana"]:
         return grafana.main(sys.argv[2:])
+    if sys.argv[1:2] == ["takeover"]:
+        from bench import takeover  # with the tests, and the driver of PostgreSQL
+
+        return takeover.main(sys.argv[2:])
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     usual = ", ".join(figure.name for figure in FIGURES)
     words = f"of {usual}, crash, growth, sizes; without a name all but the last three"

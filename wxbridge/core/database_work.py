@@ -168,7 +168,10 @@ def _settle(works: list[DatabaseWork], results: Sequence[Any]) -> None:
 
 def _in_savepoint(connection: Connection, works: list[DatabaseWork]) -> Sequence[Any]:
     # At the driver: SQLAlchemy's own objects for a savepoint cost more than what is done within.
-    run_text(connection, "SAVEPOINT work")
+    try:
+        run_text(connection, "SAVEPOINT work")
+    except _database_errors(connection) as error:
+        raise _TransactionLostError from error
     try:
         results = _call(connection, works)
         run_text(connection, "RELEASE SAVEPOINT work")
@@ -176,7 +179,7 @@ def _in_savepoint(connection: Connection, works: list[DatabaseWork]) -> Sequence
         try:
             run_text(connection, "ROLLBACK TO SAVEPOINT work")
             run_text(connection, "RELEASE SAVEPOINT work")
-        except connection.dialect.loaded_dbapi.Error:
+        except _database_errors(connection):
             raise _TransactionLostError from error
         raise
     return results
@@ -184,8 +187,15 @@ def _in_savepoint(connection: Connection, works: list[DatabaseWork]) -> Sequence
 
 def _told(connection: Connection, error: Exception) -> Exception:
     """What a caller hears of an error of its own function."""
-    of_database = (sa.exc.DBAPIError, connection.dialect.loaded_dbapi.Error)
-    return make_refusal(error) if isinstance(error, of_database) else error
+    return make_refusal(error) if isinstance(error, _database_errors(connection)) else error
+
+
+def _database_errors(connection: Connection) -> tuple[type[Exception], ...]:
+    """The kinds of errors by which a database does not take something: the driver's, as they are or wrapped.
+
+    Of a connection that broke before, SQLAlchemy says that its transaction is to be rolled back.
+    """
+    return sa.exc.DBAPIError, sa.exc.PendingRollbackError, connection.dialect.loaded_dbapi.Error
 
 
 def make_refusal(error: Exception) -> StorageError:

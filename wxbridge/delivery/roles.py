@@ -170,8 +170,7 @@ class RoleKeeper:
                 try:
                     await self._duties.refresh()
                 except StorageError as error:
-                    log.warning("cannot read how the bridge is that leads", error=str(error))
-            # Who leads is told of by a change of its facts.
+                    log.debug("cannot read how the bridge is that leads", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
 
 

@@ -60,8 +60,10 @@ class OneConnection:
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
 
-    async def run(self, work: Callable[[sa.Connection], Any], *, is_patient: bool = False) -> Any:
-        del is_patient
+    async def run(
+        self, work: Callable[[sa.Connection], Any], *, is_patient: bool = False, is_leaders: bool = False
+    ) -> Any:
+        del is_patient, is_leaders
         return work(self._connection)
 
     async def run_batched(self, work: Callable[[sa.Connection, Sequence[Any]], Sequence[Any]], item: Any) -> Any:

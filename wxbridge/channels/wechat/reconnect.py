@@ -118,7 +118,8 @@ class ReconnectPolicy:
         self._held_since = now if self._held_since is None else self._held_since
         if now - self._held_since < self._timing.patience:
             detail = "the gateway serves another client, or has not noticed yet that our last connection is gone"
-            return NextAttempt(self.backoff.next_pause(), ChannelState.CONNECTING, detail)
+            pause = min(self.backoff.next_pause(), self._timing.held_probe)
+            return NextAttempt(pause, ChannelState.CONNECTING, detail)
         detail = "another client was connected and is sent away; a scan may be needed"
         log.warning("wechat gateway taken", detail=detail)
         self._stops_first, self._held_since = True, None

@@ -20,6 +20,8 @@ class WechatTiming:
     backoff_most: float = 30.0
     patience: float = 15.0
     """How long a held gateway is tried without Stop: our own dead connection may just not be noticed yet."""
+    held_probe: float = 2.0
+    """Between two looks whether a held gateway is free by now, at most."""
     unauthorised: float = 60.0
     """Between two tries with a token that was refused."""
     ended: float = 3.0
