@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,9 +43,12 @@ class WechatChannel:
         self.resolver = TargetResolver(context, self.directory, context.settings.master)
         self.session: WechatSession | None = None
         """What happens on the present connection; None between two."""
-        self.reconnect = ReconnectPolicy(context.settings.endpoint, timing or WechatTiming())
         self._context = context
         self._timing = timing or WechatTiming()
+        if context.database.is_server:
+            # Whoever holds the gateway may be the bridge that led before: stopped, and past its lease.
+            self._timing = replace(self._timing, patience=min(self._timing.patience, self._timing.patience_shared))
+        self.reconnect = ReconnectPolicy(context.settings.endpoint, self._timing)
         self._status = StatusTracker("wechat")
         self._seen = SeenIds()
         self._inbox: asyncio.Queue[Inbound] = asyncio.Queue()

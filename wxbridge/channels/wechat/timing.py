@@ -20,6 +20,8 @@ class WechatTiming:
     backoff_most: float = 30.0
     patience: float = 15.0
     """How long a held gateway is tried without Stop: our own dead connection may just not be noticed yet."""
+    patience_shared: float = 8.0
+    """The same where several bridges share a database: from the last sign of life to here it takes long enough."""
     held_probe: float = 2.0
     """Between two looks whether a held gateway is free by now, at most."""
     unauthorised: float = 60.0
