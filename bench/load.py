@@ -15,11 +15,14 @@ local number = 0
 function setup(t) t:set("id", thread); thread = thread + 1 end
 request = function()
   number = number + 1
-  return wrk.format("POST", nil, {["Content-Type"] = "application/json"},
-    '{"title":"[Alerting] MARK-'..number..'","ruleId":'..number..
-    ',"state":"alerting","evalMatches":[{"metric":"cpu","value":92.25,"tags":null}]}')
+  return wrk.format("POST", nil, {["Content-Type"] = "application/json"}, (string.gsub([[BODY]], "NUMBER", number)))
 end
 """
+GRAFANA_BODY = (
+    '{"title":"[Alerting] MARK-NUMBER","ruleId":NUMBER,"state":"alerting",'
+    '"evalMatches":[{"metric":"cpu","value":92.25,"tags":null}]}'
+)
+"""What a Grafana before 8 posts."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,8 @@ class Load:
     connections: int
     mark: str
     seconds: int
+    body: str = GRAFANA_BODY
+    """With `MARK` for the mark, and `NUMBER` for the request's number."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ def has_wrk() -> bool:
 async def post_for(load: Load) -> LoadResult:
     """Post alerts, each another one. Raises RuntimeError where some were refused."""
     script = load.place.path / f"{load.mark}.lua"
-    script.write_text(_SCRIPT.replace("MARK", load.mark), encoding="utf-8")
+    script.write_text(_SCRIPT.replace("BODY", load.body).replace("MARK", load.mark), encoding="utf-8")
     words = ("wrk", "-t1", f"-c{load.connections}", f"-d{load.seconds}", "--latency", "-s", str(script), load.url)
     process = await asyncio.create_subprocess_exec(*words, stdout=asyncio.subprocess.PIPE)
     text = (await process.communicate())[0].decode()

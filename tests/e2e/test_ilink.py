@@ -7,13 +7,16 @@ import os
 import re
 import sys
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import aiohttp
+import pytest
 import pytest_asyncio
 
 from tests.e2e.bridge_harness import BridgeHarness, BridgeProcess
 from tests.e2e.test_main_job import legacy
+from tests.fakes.real_monitors import needs_alertmanager, post_alerts, run_alertmanager
 from tests.support import free_port, wait_until
 from wxbridge.simulator.ilink.server import IlinkServer
 
@@ -166,3 +169,49 @@ async def test_the_demo_shows_the_private_chat(tmp_path: Path) -> None:
         demo.terminate()
         await demo.communicate()
     assert demo.returncode == 0
+
+
+ALERTMANAGER_YML = """\
+route: {{receiver: wechat, group_by: [alertname], group_wait: 0s, group_interval: 1s, repeat_interval: 4h}}
+receivers:
+- name: wechat
+  wechat_configs:
+  - api_url: {url}/compat/wecom/cgi-bin/
+    corp_id: anything
+    api_secret: the-key
+    agent_id: "1000002"
+    to_user: "@all"
+    message_type: {kind}
+    send_resolved: true
+"""
+
+
+@needs_alertmanager
+@pytest.mark.parametrize("kind", ["text", "markdown"])
+async def test_alertmanagers_own_wechat_configs_reach_the_private_chat(
+    harness: BridgeHarness, ilink: IlinkServer, kind: str
+) -> None:
+    path = write(harness, ilink)
+    text = path.read_text(encoding="utf-8").replace(", 李四", "")
+    path.write_text(f"{text}hooks: {{compat: [{{key: the-key, to: [zhang]}}]}}\n", encoding="utf-8")
+    bridge = await start(harness, path)
+    await bridge.event("ilink state", state="waiting_for_scan")
+    ilink.state.scan(PERSON)
+    ilink.state.confirm()
+    await bridge.event("ilink state", state="waiting_for_word")
+    ilink.state.say(PERSON, "你好")
+    await bridge.event("ilink state", state="online")
+    config = ALERTMANAGER_YML.format(url=bridge.url, kind=kind)
+    async with run_alertmanager(harness.directory, config) as alertmanager:
+        await post_alerts(alertmanager, {"alertname": "磁盘满", "severity": "critical", "instance": "db-1"})
+        await wait_until(lambda: any("磁盘满" in text for text in read_phone(ilink)))
+        ended = [{"labels": {"alertname": "磁盘满", "severity": "critical", "instance": "db-1"},
+                  "endsAt": datetime.now(UTC).isoformat()}]  # fmt: skip
+        async with aiohttp.ClientSession() as session, session.post(f"{alertmanager}/api/v2/alerts", json=ended) as got:
+            assert got.status == 200
+        await wait_until(lambda: sum("磁盘满" in text for text in read_phone(ilink)) == 2)
+    fired, resolved = [text for text in read_phone(ilink) if "磁盘满" in text]
+    assert fired.splitlines()[0] != resolved.splitlines()[0]
+    assert "✅" in resolved
+    assert "db-1" in fired
+    assert "the-key" not in str(bridge.logs)
