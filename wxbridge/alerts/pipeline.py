@@ -422,10 +422,12 @@ class AlertPipeline:
 
     def _fill_template(self, part: RoutedGroup, destination: Destination | None, now: float) -> str:
         settings, at = self.settings, datetime.fromtimestamp(now, UTC)
+        escape = render.escape_for(destination.capabilities, destination.format) if destination else None
         if settings.templates is None:
-            return write_text(part.group, settings.language, settings.timezone, at, self.pages)
+            text = write_text(part.group, settings.language, settings.timezone, at, self.pages)
+            return escape(text) if escape else text
         name = part.options.template or (destination.template if destination else None)
-        text, problem = render_or_explain(settings.templates, name, part.group, part.target, at, self.pages)
+        text, problem = render_or_explain(settings.templates, name, part.group, part.target, at, self.pages, escape)
         if problem:
             self.metrics.suppressed.labels("template").inc()
             log.error("a template failed", template=name, target=part.target, error=problem)

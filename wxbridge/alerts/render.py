@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, tzinfo
+from functools import partial
 from typing import Any
 
 from wxbridge.alerts.alert_text import write_text
@@ -25,6 +26,7 @@ from wxbridge.core.model import (
 )
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.markdown import escape_markdown
 from wxbridge.core.text.splitting import measure_length, split_message
 
 MAX_PICTURES_PER_GROUP = 3
@@ -88,11 +90,13 @@ def build_bodies(
 ) -> list[Body]:
     """A group's text, split to a channel's limit, then its pictures, each once. Mentions go with the first part.
 
-    In another `format` of the channel than `text`, headlines and links are dressed up.
+    In another `format` of the channel than `text`, headlines and links are dressed up; for markdown the text is
+    markdown already (`escape_for`), the note is not.
     """
-    whole = "\n\n".join(part for part in (note, text) if part)
+    escape = escape_for(capabilities, format)
+    whole = "\n\n".join(part for part in (escape(note) if escape else note, text) if part)
     if format != "text":
-        if format.startswith("markdown"):
+        if escape:
             colours = capabilities.colours and format == "markdown"
             whole = in_markdown(whole, colours=colours, hard_breaks=capabilities.hard_breaks, levels={})
         capabilities = replace(capabilities, text_limit=capabilities.formats[format])
@@ -121,6 +125,8 @@ def add_line(body: Text, line: str, capabilities: Capabilities) -> str | None:
     """Put a line below a text that was fitted to a channel; None where there is no room, or it ends so already."""
     limit = capabilities.formats.get(body.format, capabilities.text_limit)
     end = "  \n" if capabilities.hard_breaks and body.format != "text" else "\n"
+    escape = escape_for(capabilities, body.format)
+    line = escape(line) if escape else line
     text = f"{body.text}{end}{line}"
     if body.text.endswith(line) or measure_length(text, capabilities.text_unit) > limit:
         return None
@@ -146,6 +152,7 @@ def fit_bodies(bodies: Sequence[Body], destination: Destination, language: Langu
         if body.format == "markdown" == destination.format and "markdown" in capabilities.formats:
             # Written to be dressed up where the target has markdown; plain everywhere else.
             format_ = body.format
+            text = escape_markdown(text, capabilities.escapes, line_end="\n")
             text = in_markdown(text, colours=capabilities.colours, hard_breaks=capabilities.hard_breaks)
             capabilities = replace(capabilities, text_limit=capabilities.formats[format_])
         parts = split_message(text, capabilities, language)
@@ -184,8 +191,15 @@ def recompose_text(content: Mapping[str, Any], destination: Destination, languag
 # ---------------------------------------------------------------- markdown
 
 
+def escape_for(capabilities: Capabilities, format: str) -> Callable[[str], str] | None:  # noqa: A002 - the field's own
+    """What makes markdown of a plain text, so that a reader sees its characters; None where a format is none."""
+    if not format.startswith("markdown"):
+        return None
+    return partial(escape_markdown, how=capabilities.escapes, line_end="\n")
+
+
 def in_markdown(text: str, *, colours: bool, hard_breaks: bool, levels: Mapping[str, str] = _LEVELS) -> str:
-    """Dress a plain text up.
+    """Dress up a text that is markdown as far as its characters go.
 
     `colours`: with WeCom's `<font color>`. `hard_breaks`: for a reader that takes a line end alone for a blank.
     `levels`: the marks of what is no headline, and their colours; any other line with a mark is one.

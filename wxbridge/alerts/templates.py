@@ -7,7 +7,7 @@ sandbox (`core.text.sandbox`), and a mistake costs at most the template.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,15 +97,25 @@ class Templates:
         """Read a template without rendering it. Raises `TemplateError`."""
         self._load(name)
 
-    def render(self, name: str, group: AlertGroup, target: str, now: datetime, pages: AlertPages | None = None) -> str:
+    def render(
+        self,
+        name: str,
+        group: AlertGroup,
+        target: str,
+        now: datetime,
+        pages: AlertPages | None = None,
+        escape: Callable[[str], str] | None = None,
+    ) -> str:
         """Fill a template with a group for a target, as of `now`; `pages` as for `write_text`.
+
+        `escape` is what is done to each text that it is filled with: where it is markdown, its own marks stay.
 
         Raises:
             TemplateError: there is no such template, it is broken, it asks for what there is not, it takes too
                 much, or it makes no text.
         """
         try:
-            with limited():
+            with limited(escape):
                 template = self._load(name)
                 text = join_limited(template.generate(self._variables(group, target, now, pages)))
         except TemplateError:
@@ -235,17 +245,21 @@ def render_or_explain(
     target: str,
     now: datetime,
     pages: AlertPages | None = None,
+    escape: Callable[[str], str] | None = None,
 ) -> RenderedText:
-    """Write the text of a group for a target.
+    """Write the text of a group for a target, as markdown where `escape` makes that of a plain text.
 
     `name` is the template of the route or target; without one, that of the folder's `default` is taken, else the
     built-in text. Never raises: where a template fails, the built-in text stands below a line that says so.
     """
     chosen = name or (DEFAULT_TEMPLATE if templates.has_default() else None)
-    if chosen is None:
-        return RenderedText(write_text(group, templates.language, templates.timezone, now, pages))
-    try:
-        return RenderedText(templates.render(chosen, group, target, now, pages))
-    except TemplateError as error:
-        builtin = write_text(group, templates.language, templates.timezone, now, pages)
-        return RenderedText(f"{say('alerts.template_failed', templates.language)}\n\n{builtin}", str(error))
+    problem = None
+    if chosen is not None:
+        try:
+            return RenderedText(templates.render(chosen, group, target, now, pages, escape))
+        except TemplateError as error:
+            problem = str(error)
+    text = write_text(group, templates.language, templates.timezone, now, pages)
+    if problem:
+        text = f"{say('alerts.template_failed', templates.language)}\n\n{text}"
+    return RenderedText(escape(text) if escape else text, problem)

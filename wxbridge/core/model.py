@@ -400,6 +400,8 @@ class Capabilities:
     """Whether its `markdown` knows WeCom's colours."""
     hard_breaks: bool = False
     """Whether its markdown takes a line end alone for a blank."""
+    escapes: str = "backslash"
+    """How its markdown writes a character that is to mean nothing: with a `backslash`, or as an `entity` (`&#42;`)."""
     repeats_absorbed: float = 0.0
     """Seconds in which the service itself takes the same message only once: until then a repeat needs no mark."""
     is_scarce: bool = False

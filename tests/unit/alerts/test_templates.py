@@ -244,3 +244,54 @@ def test_a_template_that_takes_long_is_ended_in_time(folder: Path, monkeypatch: 
     with pytest.raises(TemplateError, match=r"more than 0\.2 seconds"):
         rendered(folder, source)
     assert time.monotonic() - began < 5
+
+
+# ---------------------------------------------------------------- in markdown
+
+ODD = AlertGroup(
+    "x",
+    "",
+    "__a__",
+    (Alert("x", AlertStatus.FIRING, "__a__", {"job": "*b*"}, {"summary": "<c> `d`\n# e"}, link="https://x/_f_"),),
+)
+
+
+def star(text: str) -> str:
+    """An escape that shows where it was, and where it was twice."""
+    return f"«{text}»"
+
+
+@pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("**{{ title }}** [go]({{ link }})", "**«__a__»** [go](«https://x/_f_»)"),
+        ("{% for a in alerts %}- {{ a.labels.job }} {{ 5 }}\n{% endfor %}", "- «*b*» «5»"),
+        ("{% macro m(x) %}*{{ x }}*{% endmacro %}{{ m(title) }}", "*«__a__»*"),
+        ("{% macro m() %}({{ caller() }}){% endmacro %}{% call m() %}{{ title }}{% endcall %}", "(«__a__»)"),
+        ("{% set x %}*{{ title }}*{% endset %}{{ x }}", "*«__a__»*"),
+        ("{% set x %}{% if false %}{{ title }}{% endif %}{% endset %}.{{ x }}.", ".."),
+        ("{% set x | upper %}*{{ target }}*{% endset %}{{ x }}", "*«OPS»*"),
+        ("{% block b %}{{ title }}{% endblock %}{{ self.b() }}", "«__a__»«__a__»"),
+        ("{{ '**' ~ title }}", "«**__a__»"),
+        ("{% if title == '__a__' %}{{ 'x' }}{% endif %}", "«x»"),
+        ("{{ alerts[0].labels.nothing_of_that }}{{ none }}.", "«»«»."),
+    ],
+)
+def test_what_a_template_is_filled_with_is_escaped_once_and_its_own_marks_never(
+    folder: Path, source: str, text: str
+) -> None:
+    (folder / "t").write_text(source, encoding="utf-8")
+    templates = Templates(folder, "en", UTC)
+    plain = templates.render("t", ODD, "ops", NOW)
+    assert templates.render("t", ODD, "ops", NOW, None, star) == text
+    assert templates.render("t", ODD, "ops", NOW) == plain == text.replace("«", "").replace("»", "")
+
+
+def test_the_built_in_text_is_escaped_too_also_where_a_template_fails(folder: Path) -> None:
+    (folder / "broken").write_text("{{ nothing }}")
+    builtin = write_text(ODD, "en", UTC, NOW)
+    templates = Templates(folder, "en", UTC)
+    assert render_or_explain(templates, None, ODD, "ops", NOW, None, star).text == star(builtin)
+    text = render_or_explain(templates, "broken", ODD, "ops", NOW, None, star).text
+    assert text.startswith("«")
+    assert builtin in text

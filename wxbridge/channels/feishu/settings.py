@@ -27,6 +27,7 @@ CAPABILITIES = Capabilities(
     text_limit=MAX_TEXT_BYTES,
     text_unit="bytes",
     formats={"markdown": MAX_TEXT_BYTES, "post": MAX_TEXT_BYTES},
+    escapes="entity",
     # Larger ones are made smaller here, so that they need not be for a channel that takes them.
     picture_limit=20 * 1024 * 1024,
 )

@@ -6,7 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -49,8 +49,8 @@ def _base64(text: Any) -> str:
     return base64.b64encode(str(text).encode()).decode()
 
 
-def _quote(value: Any) -> str:
-    return quote(str(value), safe="")
+def _quote(text: str) -> str:
+    return quote(text, safe="")
 
 
 def _make(**filters: Any) -> jinja2.Environment:
@@ -63,14 +63,16 @@ def _make(**filters: Any) -> jinja2.Environment:
 
 _TEXTS = _make()
 _ADDRESSES = _make(urlencode=str)
-_count = _ADDRESSES.finalize
-# In an address whatever a template writes is quoted: what an alert says must not become another parameter.
-_ADDRESSES.finalize = lambda value: _quote(_count(value) if _count else value)
 
 
-def _fill(environment: jinja2.Environment, source: str, variables: Mapping[str, Any]) -> str:
+def _fill(
+    environment: jinja2.Environment,
+    source: str,
+    variables: Mapping[str, Any],
+    escape: Callable[[str], str] | None = None,
+) -> str:
     try:
-        with limited():
+        with limited(escape):
             return join_limited(environment.from_string(source).generate(variables))
     except jinja2.UndefinedError as error:
         raise BrokenTemplate(f"{error.message}; there are {', '.join(VARIABLES)}") from None
@@ -94,8 +96,11 @@ def fill_header(source: str, variables: Mapping[str, Any]) -> str:
 
 
 def fill_address(source: str, variables: Mapping[str, Any]) -> str:
-    """Fill the template of an address; what is put in is quoted. Raises `BrokenTemplate`."""
-    return _fill(_ADDRESSES, source, variables)
+    """Fill the template of an address. Raises `BrokenTemplate`.
+
+    What is put in is quoted: what an alert says must not become another parameter.
+    """
+    return _fill(_ADDRESSES, source, variables, _quote)
 
 
 def read_object(text: str) -> dict[str, Any] | None:

@@ -24,7 +24,7 @@ from wxbridge.channels.wecom_bot.connection import (
 )
 from wxbridge.channels.wecom_bot.directory import BotDirectory
 from wxbridge.channels.wecom_bot.frames import MESSAGE, PING, SEND, Frame
-from wxbridge.channels.wecom_bot.markdown import add_mentions, escape_markdown
+from wxbridge.channels.wecom_bot.markdown import write_content
 from wxbridge.channels.wecom_bot.media import MIN_MEDIA_BYTES, BotMediaCache
 from wxbridge.channels.wecom_bot.settings import (
     CAPABILITIES,
@@ -308,7 +308,7 @@ def _connection_keys(settings: BotSettings) -> tuple[str, str, str, Path | None]
 def _build_content(body: Text, mentions: tuple[str, ...]) -> str:
     if not body.text.strip():
         raise Permanent("the text is empty: WeCom sends none")
-    content = add_mentions(body.text if body.format == "markdown" else escape_markdown(body.text), mentions)
+    content = write_content(body, mentions)
     size = len(content.encode())
     if size > MAX_MARKDOWN_BYTES:
         raise Permanent(f"the text has {size} bytes as it goes to WeCom, which takes {MAX_MARKDOWN_BYTES} at most")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -17,6 +17,7 @@ from typing import Any
 
 import jinja2
 from jinja2 import nodes
+from jinja2.runtime import BlockReference, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 MAX_OUTPUT_CHARS = 100_000
@@ -56,6 +57,7 @@ class _RenderingBudget:
 
 
 _budget: ContextVar[_RenderingBudget | None] = ContextVar("budget of a template", default=None)
+_escape: ContextVar[Callable[[str], str] | None] = ContextVar("escape of a template", default=None)
 
 
 def _step() -> None:
@@ -77,6 +79,19 @@ def _written(value: Any) -> Any:
     return "" if value is None else value
 
 
+class _Made(str):
+    """What the template wrote already, within a macro or a block: its values are escaped."""
+
+    __slots__ = ()
+
+
+@jinja2.pass_context  # without a context constants would be written once for all renderings
+def _shown(_context: Any, value: Any) -> Any:
+    """Write the value of an expression into the text."""
+    value, escape = _written(value), _escape.get()
+    return value if escape is None or isinstance(value, _Made) else escape(str(value))
+
+
 def _joined(texts: Iterable[Any]) -> str:
     """What `~` does, counted: a text that is doubled again and again would fill the memory."""
     text = "".join(map(str, texts))
@@ -84,6 +99,8 @@ def _joined(texts: Iterable[Any]) -> str:
     return text
 
 
+_WRITERS = (Macro, BlockReference)
+"""What is called within a template and gives text of it."""
 _SIZED = (str, list, tuple)
 _MAX_EXPONENT = 1000
 _MAX_PADDING_CHARS = 1000
@@ -144,6 +161,8 @@ class _Environment(ImmutableSandboxedEnvironment):
         for concat in reversed(list(tree.find_all(nodes.Concat))):
             parts = nodes.List(list(concat.nodes), lineno=concat.lineno)
             concat.nodes = [nodes.Filter(parts, "_joined", [], [], None, None, lineno=concat.lineno)]
+        for block in tree.find_all(nodes.AssignBlock):
+            block.filter = nodes.Filter(block.filter, "_made", [], [], None, None, lineno=block.lineno)
         return tree
 
     def getattr(self, obj: Any, attribute: str) -> Any:
@@ -171,7 +190,8 @@ class _Environment(ImmutableSandboxedEnvironment):
             _check_width(owner, ())
         elif isinstance(owner, str) and name in _PADDING:
             _check_width(None, args[2:])
-        return super().call(*args, **kwargs)
+        made = super().call(*args, **kwargs)
+        return _Made(made) if isinstance(args[1], _WRITERS) else made
 
     def get_template(self, *args: Any, **kwargs: Any) -> jinja2.Template:
         _step()
@@ -183,13 +203,17 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 @contextmanager
-def limited() -> Iterator[None]:
-    """Limit what is rendered within; what takes too much raises `jinja2.TemplateError`."""
-    token = _budget.set(_RenderingBudget())
+def limited(escape: Callable[[str], str] | None = None) -> Iterator[None]:
+    """Limit what is rendered within; what takes too much raises `jinja2.TemplateError`.
+
+    `escape` is what is done to the texts that a template is filled with, but not to those that stand in it.
+    """
+    budget, how = _budget.set(_RenderingBudget()), _escape.set(escape)
     try:
         yield
     finally:
-        _budget.reset(token)
+        _budget.reset(budget)
+        _escape.reset(how)
 
 
 def make_environment(loader: jinja2.BaseLoader | None = None, *, is_trimmed: bool = True) -> jinja2.Environment:
@@ -200,7 +224,7 @@ def make_environment(loader: jinja2.BaseLoader | None = None, *, is_trimmed: boo
     environment = _Environment(
         loader=loader,
         undefined=jinja2.StrictUndefined,
-        finalize=_written,
+        finalize=_shown,
         autoescape=False,
         trim_blocks=is_trimmed,
         lstrip_blocks=is_trimmed,
@@ -209,6 +233,7 @@ def make_environment(loader: jinja2.BaseLoader | None = None, *, is_trimmed: boo
     environment.filters |= {
         "_counted": _counted,
         "_joined": _joined,
+        "_made": _Made,
         "center": _center,
         "format": _format,
         "indent": _indent,

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterator
 from itertools import islice
+from string import punctuation
 
 from wxbridge.core.model import Capabilities
 from wxbridge.core.text.i18n import Language, say
@@ -101,12 +102,12 @@ def _link_across(text: str, start: int, fits: int, limit: int, unit: str) -> int
 def _joined(text: str, index: int, start: int) -> bool:
     """Whether the character at `index` belongs to the one before it (marks, emoji sequences, CR LF, syllables).
 
-    These are the extended grapheme clusters of Unicode Standard Annex 29, rules GB3 to GB13. `start` is where the
-    piece begins, which is never inside such a cluster.
+    So does what a backslash escapes, in markdown. The others are the extended grapheme clusters of Unicode Standard
+    Annex 29, rules GB3 to GB13. `start` is where the piece begins, which is never inside such a cluster.
     """
     before, after = text[index - 1], text[index]
     if before < "\u0300" and after < "\u0300":
-        return before == "\r" and after == "\n"
+        return (before == "\r" and after == "\n") or (before == "\\" and after in punctuation)
     return (
         unicodedata.category(after) in ("Mn", "Me", "Mc")
         or "\u200d" in (before, after)
