@@ -24,7 +24,7 @@ from wxbridge.alerts.severity import (
     word_of,
     worst_first,
 )
-from wxbridge.alerts.sources import strip_times
+from wxbridge.alerts.sources import UPDATE, UPDATED_BY, strip_times
 from wxbridge.alerts.sources.grafana_legacy import is_legacy
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.severities import find_severity_labels
@@ -66,10 +66,13 @@ _MAIN_ANNOTATIONS = ("summary", "description", "message")
 _HIDDEN_ANNOTATIONS = {
     "unit", "threshold", "image", "imageurl", "orgid", "org_id", "panelid", "panel_id", "alertid", "alert_id",
     "dashboardid", "dashboard_id", "grafana_state_reason", "time", "step", "body",
+    UPDATE, UPDATED_BY,
 }  # fmt: skip
 _UID = re.compile(r"(?:^|_)uid(?:_|$)|[a-z](?:UID|Uid)$")
 _ONLY_A_LINK = re.compile(r"https?://\S.*", re.IGNORECASE)
 _COUNTED_TITLE = re.compile(r"(?:FIRING|RESOLVED):(\d+)")
+_ACTION_SEPARATOR = re.compile(r",\s+|\s+and\s+")
+_CHANGED_SEVERITY = re.compile(r"changed severity from (.+) to (.+)")
 _COMPARED = re.compile(r"[<>=!≤≥≠]")
 
 
@@ -183,6 +186,25 @@ def _write_state(alert: Alert, language: Language) -> str:
     return say("alerts.state", language, state=alert.state) if alert.state else ""
 
 
+def _write_update(alert: Alert, language: Language) -> str:
+    """What somebody has done with a problem, and who: in our words where they are Zabbix's."""
+    done = alert.annotations.get(UPDATE, "")
+    if not done:
+        return ""
+    actions = [_write_action(word, language) for word in _ACTION_SEPARATOR.split(done) if word]
+    words = say("alerts.and", language).join(actions)
+    who = alert.annotations.get(UPDATED_BY, "")
+    return say("alerts.updated_by", language, who=who, update=words) if who else words
+
+
+def _write_action(word: str, language: Language) -> str:
+    changed = _CHANGED_SEVERITY.fullmatch(word)
+    if changed:
+        return say("alerts.update.changed_severity", language, before=changed[1], after=changed[2])
+    key = f"alerts.update.{word.replace(' ', '_')}"
+    return say(key, language) if has_text(key) else word
+
+
 def write_counts(alerts: Iterable[Alert], language: Language) -> str:
     """How many are in which state: `2 firing, 1 resolved`."""
     found = Counter(alert.status for alert in alerts)
@@ -293,6 +315,7 @@ def _write_details(alert: Alert, reader: _TextReader, shown: str, shared: _Share
     language = reader.language
     state = _write_state(alert, language)
     lines = [state] if state and state not in shown.partition("\n")[0] else []
+    lines.append(_write_update(alert, language))
     lines += _write_values(alert, language, shown)
     own = {name: text for name, text in alert.annotations.items() if name not in shared.annotations}
     lines += _write_annotations(own, alert, alert.labels, shown)

@@ -150,6 +150,11 @@ class KnownAlerts:
             else:
                 self._alerts[key] = known
 
+    def is_firing(self, alert: Alert) -> bool:
+        """Whether an alert, whatever is said of it now, is known to fire."""
+        known = self._alerts.get(alert_key(AlertGroup(alert.source, "", ""), alert))
+        return known is not None and known.is_firing
+
     def is_told(self, key: str, target: str) -> bool:
         """Whether a target was told of this firing of an alert, or of this end."""
         known = self._alerts.get(key)
@@ -235,7 +240,7 @@ class KnownAlerts:
             began = known.starts_at if alert.starts_at is None else None
             return replace(alert, starts_at=_moment(began)) if began and began < (_end(alert) or 0.0) else alert
         # Grafana says an end again with another start, or none.
-        if known.ends_at is None or not is_same_start(known.ends_at, _end(alert)):
+        if known.ends_at is None or not (alert.is_once or is_same_start(known.ends_at, _end(alert))):
             return alert
         starts_at = alert.starts_at if known.starts_at is None else _moment(known.starts_at)
         return replace(alert, starts_at=starts_at, ends_at=_moment(known.ends_at))
@@ -253,8 +258,8 @@ def _count_back(alert: Alert, known: KnownAlert | None, now: float) -> Alert:
         if known and known.is_firing and known.starts_at and (began is None or _is_near(known.starts_at, began)):
             began = known.starts_at
         return replace(alert, starts_at=_moment(began)) if began is not None else alert
-    if alert.ends_at is None and (alert.starts_at or alert.duration is not None):
-        is_again = known and not known.is_firing and known.ends_at and _is_near(known.ends_at, now)
+    if alert.ends_at is None and (alert.starts_at or alert.duration is not None or alert.is_once):
+        is_again = known and not known.is_firing and known.ends_at and (alert.is_once or _is_near(known.ends_at, now))
         alert = replace(alert, ends_at=_moment(known.ends_at if known and known.ends_at and is_again else now))
     if alert.ends_at and alert.starts_at is None and alert.duration is not None:
         alert = replace(alert, starts_at=alert.ends_at - timedelta(seconds=alert.duration))

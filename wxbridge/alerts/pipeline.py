@@ -167,7 +167,7 @@ class AlertPipeline:
         if not group.is_news:
             log.info("no news", source=source, title=group.title[:120])
             return Accepted(queued=0, duplicates=0)
-        heard = known.hear(group, now)
+        heard = known.hear(told_before.set_comments_apart(known, group), now)
         group = heard.group
         silences = self.state.silences
         ended = silences.end_with(heard.list_resolved())

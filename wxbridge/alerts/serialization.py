@@ -62,6 +62,8 @@ def _alert_json(alert: Alert) -> dict[str, Any]:
         is_reminder=alert.is_reminder,
         state=alert.state,
         duration=alert.duration,
+        is_once=alert.is_once,
+        repeated=list(alert.repeated),
     )
 
 
@@ -123,6 +125,7 @@ def alert_from_json(content: Mapping[str, Any]) -> Alert:
             "ends_at": _time(content.get("ends_at")),
             "picture": _picture(picture) if picture else None,
             "severity": _SEVERITIES.get(content.get("severity")),
+            "repeated": tuple(content.get("repeated") or ()),
         }
     )
 

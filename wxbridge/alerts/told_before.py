@@ -6,14 +6,19 @@ rules repeat themselves where they are to send reminders.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from wxbridge.alerts.known_alerts import HeardGroup, KnownAlerts
 from wxbridge.alerts.notification_log import PendingAlert
 from wxbridge.alerts.routing import RoutedGroup
+from wxbridge.alerts.sources import UPDATE
 from wxbridge.alerts.store import alert_key
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+
+CLOSED = re.compile(r"\bclosed\b")
+"""Of what somebody did with a problem: it ended by that."""
 
 
 def is_told(known: KnownAlerts, pending: PendingAlert, heard: HeardGroup, now: float) -> bool:
@@ -28,6 +33,23 @@ def is_told(known: KnownAlerts, pending: PendingAlert, heard: HeardGroup, now: f
     if is_soon and len(heard.keys) == 1 and before is not None and before.said == heard.said:
         return False
     return pending.status is AlertStatus.RESOLVED or is_soon or (retry is not None and heard.has_news)
+
+
+def set_comments_apart(known: KnownAlerts, group: AlertGroup) -> AlertGroup:
+    """Make messages of what somebody did with a problem that was over already: it is no second end."""
+    alerts = [
+        replace(
+            alert, status=AlertStatus.FIRING, is_test=True, fingerprint="", starts_at=None, ends_at=None, duration=None
+        )
+        if alert.status is AlertStatus.RESOLVED
+        and alert.fingerprint
+        and (done := alert.annotations.get(UPDATE))
+        and not CLOSED.search(done)
+        and not known.is_firing(alert)
+        else alert
+        for alert in group.alerts
+    ]
+    return replace(group, alerts=tuple(alerts)) if alerts != list(group.alerts) else group
 
 
 def list_still_firing(group: AlertGroup, pending: Sequence[PendingAlert], due: Sequence[bool]) -> tuple[Alert, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -14,13 +15,31 @@ from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import clean_json, read_json
 
 
+@lru_cache(64)
+def _capturing(expression: str) -> Any:
+    import re2  # where an expression needs it
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(expression, options)
+    except re2.error as error:
+        raise ValueError(str(error)) from None
+
+
 class _OwnFunctions(Functions):
-    """JMESPath's functions, and two of ours."""
+    """JMESPath's functions, and three of ours."""
 
     @signature({"types": ["string"]})
     def _func_path_parts(self, address: str) -> list[str]:
         """The parts of an address's path, decoded: `job/a%20b/` → `["job", "a b"]`."""
         return [unquote(part) for part in urlsplit(address).path.split("/") if part]
+
+    @signature({"types": ["string"]}, {"types": ["string"]})
+    def _func_capture(self, text: str, expression: str) -> list[str] | None:
+        """What the groups of a regular expression (RE2) found in a text; null where it does not match."""
+        match = _capturing(expression).search(text)
+        return None if match is None else [group or "" for group in match.groups()]
 
     @signature({"types": ["string"]})
     def _func_from_json(self, text: str) -> Any:

@@ -93,6 +93,12 @@ class BodyMapping(Section):
     """The address of a picture, or a picture in base64."""
     id: Expression | None = None
     """What a problem and its recovery have in common; without it, title and labels."""
+    once: bool = False
+    """Whether `id` names one problem, and not what it is about: such a thing ends once, whoever says it again."""
+    update: Expression | None = None
+    """What somebody has done with a problem (acknowledged, commented, …), where this is what is told."""
+    by: Expression | None = None
+    """Who did that."""
     sender: Expression | None = None
     """Which of several such senders it is, where their ids may be the same; of an address, the host counts."""
     test: Expression | None = None

@@ -59,6 +59,10 @@ class PictureSpec:
     link: str | None = None
 
 
+LABEL_SEPARATOR = ", "
+"""Between the values of a label that its sender gave several (`Alert.repeated`)."""
+
+
 @dataclass(frozen=True)
 class Alert:
     """One alert of one POST, in the words that all monitors share."""
@@ -93,6 +97,10 @@ class Alert:
     duration: float | None = None
     """How long it had gone on, or lasted, when it came in, in seconds, where its sender says that and not when it
     began."""
+    is_once: bool = False
+    """Whether its fingerprint names one problem, and not what it is about: such a thing ends once."""
+    repeated: tuple[str, ...] = ()
+    """The names of labels that its sender gave several values, with `LABEL_SEPARATOR` between."""
 
 
 @dataclass(frozen=True)

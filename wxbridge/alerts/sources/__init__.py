@@ -19,6 +19,9 @@ RETRY_SECONDS = 55.0
 """How long after a Grafana the same is a replica's: none retries, and what it says again, a minute later or more, is
 a reminder. Less than the minute, for clocks and networks are not exact."""
 
+UPDATE, UPDATED_BY = "update", "updated_by"
+"""The annotations that say what somebody has done with a problem (acknowledged, commented, …), and who."""
+
 ParseBody = Callable[[bytes, Mapping[str, str]], AlertGroup]
 """Reads a posted body and its headers. Raises `BadBody` where nothing can be read."""
 

@@ -15,6 +15,8 @@ from typing import Any
 
 from wxbridge.alerts.sources import (
     MAX_ALERTS_PER_BODY,
+    UPDATE,
+    UPDATED_BY,
     WEB_SCHEMES,
     ParseBody,
     as_free_text,
@@ -35,7 +37,7 @@ from wxbridge.core.json_values import (
     as_number,
     as_text,
 )
-from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
+from wxbridge.core.model import LABEL_SEPARATOR, Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text.moments import read_moment, read_span
 
 NAME = "generic"
@@ -191,7 +193,8 @@ def _reader(mapping: BodyMapping, source: str, timezone: tzinfo) -> Callable[[An
         items = found if isinstance(found, list) else [data]
         parts = [
             # What a test button sends is told by the macros in it.
-            bound(find_parts(drop_macros(item))) | {"test": bool(is_test and is_test(item) is True)}
+            bound(find_parts(drop_macros(item)))
+            | {"test": bool(is_test and is_test(item) is True), "once": mapping.once}
             for item in items[:MAX_MAPPED_ALERTS]
         ]
         if not any(_words(part.get("title")) or part["test"] for part in parts):
@@ -218,6 +221,7 @@ def _shorten_text(parts: Mapping[str, Any]) -> dict[str, Any]:
 
 _PARTS = (
     "title", "text", "status", "severity", "link", "picture", "id", "sender", "starts_at", "ends_at", "duration",
+    "update", "by",
 )  # fmt: skip
 """The parts of a mapping of which each is one expression; the others may be several."""
 
@@ -255,7 +259,13 @@ def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
     is_test = not read.fires or _TEST.fullmatch(read.state) is not None or parts.get("test") is True
     sender = _words(parts.get("sender"))
     severity = _words(parts.get("severity"))
-    annotations = {"message": text, unknown.BODY: _words(parts.get("body"))}
+    update = _words(parts.get("update"))
+    annotations = {
+        "message": text,
+        UPDATE: update,
+        UPDATED_BY: _words(parts.get("by")) if update else "",
+        unknown.BODY: _words(parts.get("body")),
+    }
     is_over = read.status is AlertStatus.RESOLVED
     starts_at = read_moment(parts.get("starts_at"), timezone)
     # Where a mapping tells the figure at the end, the others are those that it fired with.
@@ -277,6 +287,8 @@ def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
         fingerprint="" if is_test else identity,
         sender=base_address(sender).partition("/")[0] or sender,
         is_test=is_test,
+        is_once=parts.get("once") is True and bool(_words(parts.get("id"))),
+        repeated=tuple(labels.repeated),
     )
 
 
@@ -304,21 +316,43 @@ def _shown(item: Any) -> str:
     return _words(item) or "?"
 
 
-def _labels(value: Any) -> dict[str, str]:
+class _Labels(dict[str, str]):
+    """Labels as they are read: of what comes again, all values are kept."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.repeated: dict[str, None] = {}
+
+    def add(self, name: str, text: str) -> None:
+        """Add a value, which may be one of several; an empty one says that there is such a tag."""
+        before = self.get(name, "")
+        if not before:
+            self[name] = text
+        elif text and text not in before.split(LABEL_SEPARATOR):
+            self[name] = f"{before}{LABEL_SEPARATOR}{text}"
+            self.repeated[name] = None
+
+
+def _labels(value: Any) -> _Labels:
     """Labels from an object, or from tags in one of the ways that monitors write them."""
     value = unpack_json(value)
+    labels = _Labels()
     if not isinstance(value, dict):
-        return dict(_tags(value))
-    labels: dict[str, str] = {}
+        for name, text in _tags(value):
+            labels.add(name, text)
+        return labels
     for name, content in value.items():
         content = unpack_json(content)  # noqa: PLW2901 - the same, read
         if isinstance(content, dict):
-            labels |= as_labels(content)
+            labels.update(as_labels(content))
         elif isinstance(content, list):
-            labels |= dict(_tags(content))
+            for tag, text in _tags(content):
+                labels.add(tag, text)
         else:
             labels[as_text(name)] = as_text(content).strip()
-    return {name: text for name, text in labels.items() if text}
+    for name in [name for name, text in labels.items() if not text]:
+        del labels[name]
+    return labels
 
 
 def _tags(value: Any) -> Iterable[tuple[str, str]]:
@@ -346,7 +380,8 @@ def _values(value: Any) -> tuple[Value, ...]:
 
 
 def _value(name: str, figure: Any) -> Value:
-    unit, labels = "", {}
+    unit = ""
+    labels: Mapping[str, str] = {}
     if isinstance(figure, dict):
         names = (as_text(figure[key]).strip() for key in ("name", "metric") if figure.get(key))
         name, unit, labels = next(names, name), as_text(figure.get("unit")).strip(), _labels(figure.get("labels"))

@@ -11,32 +11,47 @@ from wxbridge.config.hooks import BodyMapping
 
 UPTIME_KUMA = BodyMapping(
     shape="msg && type(heartbeat) != 'array' && contains(keys(@), 'heartbeat') && contains(keys(@), 'monitor')",
-    # Within its group, where it is in one: names are unique only there.
-    title="monitor.pathName || monitor.name",
-    # Of a test or a certificate that expires there is no monitor, only a message.
-    text="heartbeat.msg || msg",
+    # Within its group, where it is in one: names are unique only there. Of a test, and of what expires, there is a
+    # message alone.
+    title="monitor.pathName || monitor.name || capture(msg, '^\\[(.+)\\]\\[[^\\]]*\\] (.*)$') "
+    "&& join(' · ', capture(msg, '^\\[(.+)\\]\\[[^\\]]*\\] (.*)$')) || msg",
+    text="join('\n', [heartbeat.msg, monitor.description][?@])",
     status="heartbeat.status == `0` && 'down' || heartbeat.status == `1` && 'up' "
     "|| heartbeat.status == `2` && 'pending' || heartbeat.status == `3` && 'maintenance' || null",
-    labels={"type": "monitor.type", "host": "monitor.hostname", "tags": "monitor.tags"},
+    severity="!monitor && capture(msg, 'will expire in (\\d+) days$')[0] && "
+    "(to_number(capture(msg, 'will expire in (\\d+) days$')[0]) <= `7` && 'high' || 'warning') || null",
+    labels={
+        "type": "monitor.type",
+        "host": "monitor.hostname",
+        "port": "monitor.hostname && monitor.port",
+        "tags": "monitor.tags",
+    },
     values={"ping": "heartbeat.ping && {value: heartbeat.ping, unit: 'ms'}"},
     # Its clock is UTC's, and does not say so. What it says again while it is down has the time of that.
     starts_at="heartbeat.status == `1` && heartbeat.lastDownTime && join(' ', [heartbeat.lastDownTime, 'UTC']) "
     "|| heartbeat.status == `0` && heartbeat.important != `false` && join(' ', [heartbeat.time, 'UTC'])",
     ends_at="join(' ', [heartbeat.time, 'UTC'])",
-    link="monitor.url",
-    # Servers count from 1, each for itself, and do not say who they are.
+    link="monitor.url || capture(msg, '\\[(https?://[^\\]]+)\\]')[0]",
+    # Servers count from 1, each for itself, and do not say who they are. Of what expires the days are left out.
     id="monitor.id && join(' ', [to_string(monitor.id), monitor.pathName || monitor.name || '', "
-    "monitor.url || '', monitor.hostname || ''])",
+    "monitor.url || '', monitor.hostname || '']) || capture(msg, '^(.*) will expire in \\d+ days$')[0]",
+    test="!monitor && !heartbeat && !capture(msg, '(will expire) in \\d+ days$')",
 )
-"""Uptime Kuma's notification "Webhook", as JSON or as a form (`server/notification-providers/webhook.js`)."""
+"""Uptime Kuma's notification "Webhook", as JSON or as a form (`server/notification-providers/webhook.js`).
+
+That a certificate or a domain expires is only in its message (`server/model/monitor.js`, `domain_expiry.js`).
+"""
 
 ZABBIX = BodyMapping(
     shape="event_id && (event_value || trigger_id) && (event_name || trigger_name || alert_subject)",
     title="event_name || trigger_name || alert_subject",
-    text="event_update_message || event_opdata || alert_message",
-    status="event_update_status == '1' && event_value == '1' && event_update_action || event_value",
-    severity="event_severity || trigger_severity",
+    text="join('\n', [event_update_message, event_opdata || alert_message][?@])",
+    status="event_value",
+    severity="event_nseverity == '5' && 'Disaster' || event_nseverity == '4' && 'High' "
+    "|| event_nseverity == '3' && 'Average' || event_nseverity == '2' && 'Warning' "
+    "|| event_nseverity == '1' && 'Information' || event_severity || trigger_severity",
     labels={"host": "host_name", "ip": "host_ip", "tags": "event_tags"},
+    values="!event_opdata && item_value && [{name: item_name || 'value', value: item_value}]",
     # Date and time are of its own zone, which is not always the bridge's: the duration is not.
     starts_at="[event_timestamp, !event_duration && join(' ', [event_date, event_time])]",
     ends_at="[event_recovery_timestamp, !event_duration && join(' ', [event_recovery_date, event_recovery_time])]",
@@ -44,16 +59,17 @@ ZABBIX = BodyMapping(
     link="starts_with(zabbix_url, 'http') && trigger_id && event_id "
     "&& join('', [zabbix_url, '/tr_events.php?triggerid=', trigger_id, '&eventid=', event_id]) || trigger_url",
     id="event_id",
+    once=True,
+    update="event_update_status == '1' && (event_update_action || 'updated')",
+    by="user_fullname",
     sender="zabbix_url",
-    # The button sends the parameters as they were typed.
-    test="event_id && starts_with(event_id, '{')",
+    # The button sends the parameters as they were typed. What is discovered or registers itself is no problem.
+    test="event_id && starts_with(event_id, '{') || event_source == '1' || event_source == '2'",
 )
-"""Zabbix's media type "Webhook", which posts what its script says.
+"""Zabbix's media type "Webhook", which posts what its script says: deploy/zabbix has one to import.
 
 The parameters have the names that Zabbix's own media types give them (`event_value` = `{EVENT.VALUE}`, `event_tags` =
-`{EVENT.TAGSJSON}`, `zabbix_url` = `{$ZABBIX.URL}`, …); the script is
-`var p = JSON.parse(value), r = new HttpRequest(); r.addHeader('Content-Type: application/json');
-r.addHeader('Authorization: Bearer ' + p.token); delete p.token; r.post(p.url, JSON.stringify(p)); return 'OK';`.
+`{EVENT.TAGSJSON}`, `zabbix_url` = `{$ZABBIX.URL}`, …).
 """
 
 NIGHTINGALE = BodyMapping(
