@@ -150,6 +150,8 @@ def write_headline(group: AlertGroup, language: Language) -> str:
     if group.source == "grafana" and own in ("", name) and not own.startswith("["):
         return _write_rules(group, language)
     title = own or name or _same(alert.labels.get("alertname", "") for alert in alerts)
+    if not title and all(alert.is_test for alert in alerts):
+        title = say("alerts.test_message", language, source=group.source)
     if not title:
         title = say("alerts.untitled", language) if len(alerts) == 1 else say("alerts.count", language, n=len(alerts))
     counted = [int(count) for count in _COUNTED_TITLE.findall(title)]

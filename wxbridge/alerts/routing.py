@@ -16,7 +16,7 @@ from wxbridge.alerts.severity import severity_words
 from wxbridge.config.routes import PICTURE_WAYS, NestedRoute
 from wxbridge.core.frozen import replace
 from wxbridge.core.matchers import LabelWords, Matcher, matches_all, parse_matchers
-from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.core.model import LABEL_SEPARATOR, Alert, AlertGroup, AlertStatus
 
 # ---------------------------------------------------------------- routes
 
@@ -220,13 +220,19 @@ def _keys(matcher: Matcher) -> set[tuple[str, str]]:
 def labels_of(group: AlertGroup, alert: Alert | None) -> dict[str, str]:
     """The labels that routes and silences see: the alert's own, and `source`, `status`, `alertname` and `severity`.
 
-    `severity` is the same for all senders, and goes by the sender's own word too. Without an alert, the labels are
+    `severity` is the same for all senders, and goes by the sender's own word too; a label with several values goes by
+    each. Without an alert, the labels are
     those of a group that is free text.
     """
     if alert is None:
         return {"alertname": group.title, "severity": "", "source": group.source, "status": AlertStatus.FIRING.value}
+    several = {
+        name: LabelWords(text, text.split(LABEL_SEPARATOR))
+        for name in alert.repeated
+        if (text := alert.labels.get(name))
+    }
     return {
-        "alertname": alert.title, **alert.labels, "severity": severity_words(alert), "source": alert.source,
+        "alertname": alert.title, **alert.labels, **several, "severity": severity_words(alert), "source": alert.source,
         "status": alert.status.value,
     }  # fmt: skip
 

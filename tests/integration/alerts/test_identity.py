@@ -176,7 +176,7 @@ async def test_names_that_are_unique_in_a_folder_only_are_told_with_it(make: Mak
     harness = make()
     await post(harness, "generic/jenkins", jenkins("payments"))
     await post(harness, "generic/uptime-kuma", kuma("测试 / Grafana"))
-    assert await harness.told("ops") == ["🔥 failed · payments » main #12", "🔥 测试 / Grafana"]
+    assert await harness.told("ops") == ["🔥 failed · payments » main #12", "🔥 down · 测试 / Grafana"]
 
 
 # ---------------------------------------------------------------- said again

@@ -13,7 +13,8 @@ GITLAB = BodyMapping(
     status="object_kind == 'pipeline' && object_attributes.status || object_kind == 'build' && build_status "
     "|| object_kind == 'deployment' && status || null",
     text="object_kind == 'pipeline' && join('\n', [commit.title || commit.message || '', "
-    "join(', ', builds[?status == 'failed' && allow_failure != `true`].name || `[]`)][?@]) "
+    "(builds[?status == 'failed' && allow_failure != `true`] && join('', ['✗ ', join(', ', "
+    "builds[?status == 'failed' && allow_failure != `true`].name)])) || ''][?@]) "
     "|| object_attributes.title || object_attributes.note || commits[-1].title || commits[-1].message "
     "|| build_failure_reason || commit.message || commit_title",
     labels={
@@ -39,7 +40,8 @@ SONARQUBE = BodyMapping(
     shape="project.key && (qualityGate || taskId || analysedAt)",
     title="join(' · ', [project.name || project.key, branch.name][?@])",
     # The gate, and where the analysis itself failed there is none.
-    status="qualityGate.status || status",
+    status="qualityGate.status == 'ERROR' && 'failed' || qualityGate.status == 'WARN' && 'unstable' "
+    "|| qualityGate.status || status",
     text="qualityGate.name || status",
     labels={"project": "project.key", "branch": "branch.name"},
     values="qualityGate.conditions[?status == 'ERROR' || status == 'WARN'].{name: metric, value: join('', "

@@ -256,7 +256,8 @@ def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
     labels = _labels(parts.get("labels"))
     # The name of an alert is not its severity, nor is what makes two of them the same.
     identity = _words(parts.get("id")) or short_hash([strip_state(title), labels])
-    is_test = not read.fires or _TEST.fullmatch(read.state) is not None or parts.get("test") is True
+    says_test = _TEST.fullmatch(read.state) is not None
+    is_test = not read.fires or says_test or parts.get("test") is True
     sender = _words(parts.get("sender"))
     severity = _words(parts.get("severity"))
     update = _words(parts.get("update"))
@@ -273,7 +274,7 @@ def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
     return Alert(
         source=source,
         status=read.status,
-        state=read.state,
+        state="" if says_test else read.state,
         title=title,
         labels=labels | {"severity": severity} if severity else labels,
         annotations={name: words for name, words in annotations.items() if words},

@@ -10,7 +10,7 @@ from wxbridge.core.model import AlertStatus
 
 _WORDS = {
     AlertStatus.FIRING: (
-        "firing alerting alert alarm problem down error critical warning warn fatal triggered "
+        "firing alerting alert alarm problem error critical warning warn fatal triggered "
         "trigger active open broken unhealthy offline bad red 1 true 告警 报警 故障 异常 触发"
     ),
     AlertStatus.RESOLVED: (
@@ -24,8 +24,9 @@ _FAILURES = {
     "timed_out": "timed_out timedout timeout 超时",
     "startup_failure": "startup_failure",
     "unstable": "unstable 不稳定",
+    "down": "down 宕机",
 }
-"""What ended badly, by the word that says how."""
+"""What ended badly, or is not there, by the word that says how."""
 _WITHOUT_VERDICT = {
     "cancelled": "cancelled canceled cancel 已取消 取消",
     "skipped": "skipped skip 已跳过 跳过",

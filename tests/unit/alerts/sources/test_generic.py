@@ -158,7 +158,7 @@ def test_without_a_title_the_first_line_of_the_text_is_one() -> None:
     ("words", "status"),
     [
         ("ok UP Resolved success recovery false 已恢复", AlertStatus.RESOLVED),
-        ("down PROBLEM alert 故障", AlertStatus.FIRING),
+        ("PROBLEM alert 故障", AlertStatus.FIRING),
         ("no_data NoData No-Data", AlertStatus.NO_DATA),
     ],
 )

@@ -26,11 +26,13 @@ from tests.unit.alerts.sources.source_checks import (
     posted,
     spoiled,
 )
+from wxbridge.alerts import routing, serialization
 from wxbridge.alerts.sources.generic import mapped, parsers
 from wxbridge.alerts.sources.presets import PRESETS
 from wxbridge.config.hooks import BodyMapping, HooksSettings
 from wxbridge.config.schema import Config
 from wxbridge.core.errors import BadBody, ConfigError
+from wxbridge.core.matchers import matches_all, parse_matchers
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
 
 SHIPPED = parsers({})
@@ -79,8 +81,8 @@ def test_uptime_kuma_s_pending_is_no_news_its_maintenance_does_not_fire_and_a_pi
 
 
 def test_a_test_of_uptime_kuma_s_is_its_message_alone() -> None:
-    group = shipped("uptime-kuma_test")
-    assert (group.alerts, group.text) == ((), "My Notification Testing")
+    (alert,) = shipped("uptime-kuma_test").alerts
+    assert (alert.title, alert.is_test, alert.fingerprint) == ("My Notification Testing", True, "")
 
 
 def test_uptime_kuma_may_send_a_form() -> None:
@@ -100,13 +102,46 @@ def test_zabbix_tells_a_problem_its_update_and_its_recovery() -> None:
     assert alert.link == "http://zabbix.example.com/tr_events.php?triggerid=22391&eventid=4711"
     (recovery,) = shipped("zabbix_problem", event_value="0").alerts
     assert (recovery.status, recovery.fingerprint) == (AlertStatus.RESOLVED, alert.fingerprint)
-    changes = {"event_update_status": "1", "event_update_action": "acknowledged", "event_update_message": "I look"}
+    changes = {"event_update_status": "1", "event_update_action": "acknowledged and commented",
+               "event_update_message": "I look", "user_fullname": "Li Si"}  # fmt: skip
     (update,) = shipped("zabbix_problem", **changes).alerts
-    assert (update.status, update.state, update.annotations["message"]) == (
-        AlertStatus.FIRING,
-        "acknowledged",
-        "I look",
-    )
+    assert (update.status, update.fingerprint) == (AlertStatus.FIRING, alert.fingerprint)
+    assert update.annotations == {
+        "message": "I look\nCurrent utilization: 96.4 %", "update": "acknowledged and commented", "updated_by": "Li Si",
+    }  # fmt: skip
+
+
+def test_macros_of_zabbix_that_stand_for_nothing_are_absent() -> None:
+    absent = {"host_ip": "*UNKNOWN*", "zabbix_url": "{$ZABBIX.URL}", "event_opdata": "{EVENT.OPDATA}",
+              "event_tags": "{EVENT.TAGSJSON}", "user_fullname": "{USER.FULLNAME}"}  # fmt: skip
+    (alert,) = shipped("zabbix_problem", **absent, alert_message="of the template").alerts
+    assert alert.labels == {"host": "db-1", "severity": "High"}
+    assert (alert.annotations, alert.link, alert.sender) == ({"message": "of the template"}, None, "")
+
+
+@pytest.mark.parametrize(
+    ("number", "word"), [("0", "Own word"), ("1", "Information"), ("2", "Warning"), ("3", "Average"), ("4", "High"),
+                         ("5", "Disaster"), ("{EVENT.NSEVERITY}", "Own word")]
+)  # fmt: skip
+def test_the_severity_of_zabbix_is_its_number_whatever_it_is_called(number: str, word: str) -> None:
+    (alert,) = shipped("zabbix_problem", event_nseverity=number, event_severity="Own word").alerts
+    assert alert.labels["severity"] == word
+
+
+def test_a_tag_that_comes_twice_has_both_values_and_a_route_matches_any() -> None:
+    tags = [{"tag": "service", "value": "billing"}, {"tag": "service", "value": "orders"}, {"tag": "a", "value": ""},
+            {"tag": "service", "value": "billing"}]  # fmt: skip
+    group = shipped("zabbix_problem", event_tags=json.dumps(tags))
+    (alert,) = group.alerts
+    assert (alert.labels["service"], alert.repeated) == ("billing, orders", ("service",))
+    for matcher, matches in (
+        ("service=billing", True), ("service=orders", True), ('service=~"bill.*"', True), ("service!=orders", False),
+        ("service=other", False), ("service!=other", True), ('service="billing, orders"', True),
+    ):  # fmt: skip
+        labels = routing.labels_of(group, alert)
+        assert matches_all(parse_matchers([matcher]), labels) is matches, matcher
+    again = serialization.group_from_json(serialization.group_to_json(group))
+    assert matches_all(parse_matchers(["service=orders"]), routing.labels_of(again, again.alerts[0]))
 
 
 def test_nightingale_tells_several_events_or_one() -> None:
