@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from functools import cached_property, partial
 from typing import Any, Self
 
 from sqlalchemy import Connection
@@ -58,6 +58,7 @@ from wxbridge.core.model import (
 from wxbridge.core.schema import read_facts, remember_fact
 from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
 from wxbridge.monitors.grafana_alerts import ALERTMANAGER_PATH, GrafanaAlerts
+from wxbridge.monitors.patience import PatientQuestion
 
 _LINK_KEY = "alerts:link_key"
 """The fact that holds what signs links which silence."""
@@ -71,6 +72,27 @@ class AlertMonitors:
 
     alertmanager: Alertmanager | None = None
     grafana: GrafanaAlerts | None = None
+
+    @cached_property
+    def alerts_of(self) -> Mapping[str, PatientQuestion[list[ListedAlert]]]:
+        """What fires at each, by its name."""
+        return {
+            name: PatientQuestion(partial(_list_alerts, server, name), f"{server.address.server} has not answered yet")
+            for name, server in self._by_name.items()
+        }
+
+    @cached_property
+    def silences_of(self) -> Mapping[str, PatientQuestion[list[GettableSilence]]]:
+        """The silences of each, by its name."""
+        return {
+            name: PatientQuestion(server.list_silences, f"{server.address.server} has not answered yet")
+            for name, server in self._by_name.items()
+        }
+
+    @property
+    def _by_name(self) -> Mapping[str, Alertmanager]:
+        found: dict[str, Alertmanager | None] = {"alertmanager": self.alertmanager, "grafana": self.grafana}
+        return {name: server for name, server in found.items() if server is not None}
 
     @classmethod
     def of(cls, config: Config) -> Self:
@@ -89,6 +111,9 @@ class AlertMonitors:
 
     async def close(self) -> None:
         """Let go of their connections."""
+        for name in self._by_name:
+            self.alerts_of[name].close()
+            self.silences_of[name].close()
         async with AsyncExitStack() as stack:
             for monitor in (self.alertmanager, self.grafana):
                 if monitor is not None:
@@ -300,17 +325,19 @@ class AlertService:
         """Read something that changes whenever alerts, silences or acks do. Raises `StorageError`."""
         return await self.database.read(store.read_change_mark)
 
-    async def overview(self) -> FiringOverview:
+    async def overview(self, patience: float | None = None) -> FiringOverview:
         """Ask all who know, at once, what fires; a server that does not answer is told of in `missing`.
+
+        With `patience`, a server that takes longer than so many seconds is told of as it answered last.
 
         Raises:
             StorageError: the bridge's own database could not be read.
         """
         missing: dict[str, str] = {}
 
-        async def ask(name: str, server: Alertmanager | None) -> list[ListedAlert] | None:
+        async def ask(name: str, question: PatientQuestion[list[ListedAlert]] | None) -> list[ListedAlert] | None:
             try:
-                listed = await _list_alerts(server, name.lower()) if server else None
+                listed = await question.answer(patience) if question else None
                 words = self.settings.severities
                 return listed and [replace(each, alert=name_severity(each.alert, words)) for each in listed]
             except ApiError as error:
@@ -319,8 +346,8 @@ class AlertService:
                 return None
 
         theirs, grafanas, own, acks = await asyncio.gather(
-            ask("Alertmanager", self._monitors.alertmanager),
-            ask("Grafana", self._monitors.grafana),
+            ask("Alertmanager", self._monitors.alerts_of.get("alertmanager")),
+            ask("Grafana", self._monitors.alerts_of.get("grafana")),
             self.list_firing(),
             self.database.read(store.read_acks),
         )
@@ -353,8 +380,10 @@ class AlertService:
         """List the bridge's own silences that are not over. Raises `StorageError`."""
         return await self.database.read(lambda c: silences.list_silences(c, now=self.clock()))
 
-    async def list_silences(self) -> SilenceOverview:
+    async def list_silences(self, patience: float | None = None) -> SilenceOverview:
         """List the silences of the bridge, of Alertmanager and of Grafana; what one request made is one.
+
+        `patience` is as for `overview`.
 
         Of Grafana nobody is told where it does not answer: what fires is asked there too, and tells so.
 
@@ -363,18 +392,19 @@ class AlertService:
         """
         missing: dict[str, str] = {}
 
-        async def ask(server: Alertmanager | None, name: str = "") -> Sequence[GettableSilence]:
+        async def ask(name: str) -> Sequence[GettableSilence]:
+            question = self._monitors.silences_of.get(name.lower())
             try:
-                return await server.list_silences() if server else ()
+                return await question.answer(patience) if question else ()
             except ApiError as error:
-                if name:
+                if name != "Grafana":
                     missing[name] = str(error)
                 return ()
 
         own, theirs, grafanas = await asyncio.gather(
             self.list_own_silences(),
-            ask(self._monitors.alertmanager, "Alertmanager"),
-            ask(self._monitors.grafana),
+            ask("Alertmanager"),
+            ask("Grafana"),
         )
         return SilenceOverview(join_silences(own, theirs, grafanas), missing)
 
