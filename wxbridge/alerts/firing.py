@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 from wxbridge.alerts import routing
@@ -48,6 +49,8 @@ class FiringAlert:
     unlisted: bool = False
     """Whether the bridge saw it, but its monitor, which was asked, does not list it: its end may be on the way."""
     ack: Ack | None = None
+    posted: Alert | None = None
+    """All that was posted of it here, where it was."""
 
     @property
     def key(self) -> str:
@@ -59,7 +62,12 @@ class FiringAlert:
         """Whether something holds it back."""
         return bool(self.silenced_by) or self.inhibited
 
-    @property
+    @cached_property
+    def severity(self) -> str:
+        """How bad it is, by name (`severity_name`)."""
+        return severity_name(self.alert)
+
+    @cached_property
     def labels(self) -> dict[str, str]:
         """The labels that routes and the bridge's silences see."""
         return routing.labels_of(AlertGroup(self.alert.source, "", self.alert.title), self.alert)
@@ -222,6 +230,7 @@ def of_posted(each: SeenAlert) -> FiringAlert | None:
         frozenset({ReportedBy.BRIDGE}),
         alert.starts_at or datetime.fromtimestamp(int(each.first_seen), UTC),
         (each.silenced_by,) if each.silenced_by else (),
+        posted=each.alert,
     )
 
 
@@ -241,6 +250,7 @@ def _joined(one: FiringAlert, other: FiringAlert) -> FiringAlert:
         silenced_by=tuple(dict.fromkeys((*one.silenced_by, *other.silenced_by))),
         inhibited=one.inhibited or other.inhibited,
         unlisted=one.unlisted and other.unlisted,
+        posted=one.posted or other.posted,
     )
 
 

@@ -357,22 +357,12 @@ class AlertService:
         """Note who looks after an alert, by its keys; it is not repeated until it resolves. Raises `StorageError`."""
         await self.database.run(lambda c: store.add_acks(c, keys, by=by, comment=comment, now=self.clock()))
 
-    async def preview_pictures(
-        self, alerts: Sequence[FiringAlert], settings: AlertPictureOptions, at: datetime
-    ) -> dict[str, PictureSpec]:
-        """Tell which picture each of some alerts would bring, by key; nobody is asked. Raises `StorageError`."""
-        if not alerts:
-            return {}
+    def preview_picture(self, each: FiringAlert, settings: AlertPictureOptions, at: datetime) -> PictureSpec | None:
+        """Tell which picture an alert would bring; nobody is asked."""
         # What was posted says more than what is listed.
-        posted = {each.key: each.alert for each in await self.database.read(store.list_firing) if each.alert}
-        found: dict[str, PictureSpec] = {}
-        for each in alerts:
-            alert = next((posted[key] for key in each.keys if key in posted), each.alert)
-            group = AlertGroup(alert.source, "", alert.title, (alert,))
-            picture = choose_pictures(group, PICTURE_WAYS, at, settings).alerts[0].picture
-            if picture is not None:
-                found[each.key] = picture
-        return found
+        alert = each.posted or each.alert
+        group = AlertGroup(alert.source, "", alert.title, (alert,))
+        return choose_pictures(group, PICTURE_WAYS, at, settings).alerts[0].picture
 
     # ------------------------------------------------ silences
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
@@ -23,6 +24,7 @@ class PatientQuestion(Generic[T]):
         self._ask, self._not_yet = ask, not_yet
         self._running: asyncio.Task[T] | None = None
         self._last: asyncio.Task[T] | None = None
+        self._asked_at = 0.0
 
     async def answer(self, patience: float | None = None) -> T:
         """Return what the server says; with `patience`, after so many seconds what it said last.
@@ -36,7 +38,10 @@ class PatientQuestion(Generic[T]):
         if running is None:
             running = self._running = asyncio.create_task(_run(self._ask), name="a question")
             running.add_done_callback(self._note)
-        await asyncio.wait([running], timeout=patience)
+            self._asked_at = time.monotonic()
+        # From when it was asked: who comes later waits no longer than the first.
+        if (left := self._asked_at + patience - time.monotonic()) > 0:
+            await asyncio.wait([running], timeout=left)
         told = running if running.done() else self._last
         if told is None or told.cancelled():
             raise ApiError(self._not_yet, passing=True)

@@ -7,6 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,8 @@ from wxbridge.web.services import SERVICES
 log = structlog.get_logger()
 
 _FOR_PROGRAMS = ("/api/", "/hooks/", "/metrics", "/healthz", "/readyz")
+_NOT_TYPED = ("csrf", "back", "again")
+"""The fields of a form that nobody fills in."""
 _STATIC = "/console/static/"
 _TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 THUMBNAIL_WIDTH = 480
@@ -134,13 +137,17 @@ async def _show_page(page: ConsolePage, request: web.Request) -> web.StreamRespo
     visit = request.app[SITE].visit(request, request[CONSOLE_CALLER].session)
     if not page.is_wanted(visit.config):
         raise web.HTTPNotFound(text=visit.say("no_page"))
+    fragment = request.headers.get(FRAGMENT)
+    keeps_flash = fragment is not None and "flash" not in fragment
+    flash = None if keeps_flash else request.app[SITE].flashes.pop(visit.session.id, None)
+    visit = replace(visit, typed=flash.typed if flash else {})
     try:
-        return _render(request, visit, page, f"{page.name}.html", await page.show(visit))
+        return _render(request, visit, page, f"{page.name}.html", {**await page.show(visit), "flash": flash})
     except web.HTTPException:
         raise
     except WxbridgeError as error:
         status = 503 if isinstance(error, StorageError) else 404
-        return _render(request, visit, page, "problem.html", {"problem": str(error)}, status)
+        return _render(request, visit, page, "problem.html", {"problem": str(error), "flash": flash}, status)
 
 
 def _render(
@@ -152,15 +159,13 @@ def _render(
     status: int = 200,
 ) -> web.Response:
     site, fragment = request.app[SITE], request.headers.get(FRAGMENT)
-    keeps_flash = fragment is not None and "flash" not in fragment
-    flash = None if keeps_flash else site.flashes.pop(visit.session.id, None)
     return aiohttp_jinja2.render_template(template, request, {
         "v": visit, "t": visit.say, "page": page, "version": site.version,
         "pages": [each for each in PAGES if each.is_wanted(visit.config)],
         "csrf": site.sessions.form_secret(visit.session), "may": visit.session.may_change,
         "open_door": visit.session.role is ConsoleRole.OPEN, "theme": site.choose_theme(request),
         "layout": "layout.html" if fragment is None else "bare.html", "here": local_path(str(request.rel_url)),
-        "flash": flash, "channel_states": visit.services.channels.statuses(), "tones_of": choose_tone,
+        "channel_states": visit.services.channels.statuses(), "tones_of": choose_tone,
         **shown,
     }, status=status)  # fmt: skip
 
@@ -171,9 +176,12 @@ async def _act(page: ConsolePage, action: Action, request: web.Request) -> web.S
     try:
         site.flash(session, Flash(await action(site.visit(request, session), form), good=True))
     except WxbridgeError as error:
-        site.flash(session, Flash(str(error), good=False))
-    else:
-        log.info("done from the console", page=page.name, action=request.path.rpartition("/")[2])
+        # A form that says where it stands is shown again with what was typed.
+        again = form.fields.get("again", "")
+        typed = {name: value for name, value in form.fields.items() if again and name not in _NOT_TYPED}
+        site.flash(session, Flash(str(error), good=False, typed=typed))
+        return see_other(local_path(again or form.fields.get("back", page.path)))
+    log.info("done from the console", page=page.name, action=request.path.rpartition("/")[2])
     return see_other(local_path(form.fields.get("back", page.path)))
 
 

@@ -197,7 +197,8 @@ async def _read_fields(request: web.Request) -> ConsoleForm:
     try:
         if request.content_type != "multipart/form-data":
             fields = await request.post()
-            return ConsoleForm({name: value for name, value in fields.items() if isinstance(value, str)})
+            lists = {name: [each for each in fields.getall(name) if isinstance(each, str)] for name in fields}
+            return ConsoleForm({name: some[-1] for name, some in lists.items() if some}, lists=lists)
         texts: dict[str, str] = {}
         picture = None
         async for part in await request.multipart():

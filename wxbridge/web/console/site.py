@@ -20,6 +20,8 @@ from wxbridge.web.console.page import ConsoleMemory, PageVisit, asset_path, say_
 from wxbridge.web.console.session import HEADERS, ConsoleSession, ConsoleTokens, SessionStore
 from wxbridge.web.services import WebServices
 
+MAX_VALUE_CHARS = 2000
+"""Of a value in an address."""
 MAX_FLASHES = 500
 """Sessions for which a sentence is kept until their next page."""
 MAX_PICTURES = 40
@@ -40,6 +42,8 @@ class Flash:
 
     text: str
     good: bool
+    typed: Mapping[str, str] = field(default_factory=dict)
+    """What somebody typed, where it could not be done and the form is shown again."""
 
 
 @dataclass(frozen=True)
@@ -93,10 +97,11 @@ class ConsoleSite:
 
     def visit(self, request: web.Request, session: ConsoleSession) -> PageVisit:
         """Make what a page is asked with."""
-        query = {name: value[:500] for name, value in request.query.items()}
+        query = {name: value[:MAX_VALUE_CHARS] for name, value in request.query.items()}
+        lists = {name: [value[:MAX_VALUE_CHARS] for value in request.query.getall(name)] for name in query}
         return PageVisit(
-            self.services, self.memory, session, self.choose_language(request), self.clock.wall(), query
-        )  # fmt: skip
+            self.services, self.memory, session, self.choose_language(request), self.clock.wall(), query, lists
+        )
 
     def render_outside(
         self, request: web.Request, template: str, shown: Mapping[str, Any], status: int = 200

@@ -51,10 +51,9 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     is_over = posted is not None and listed is None and posted.alert.status is AlertStatus.RESOLVED
     episodes = await services.alerts.list_episodes(found.keys, limit=MAX_EPISODES_SHOWN)
     entries = await services.outbox.read_way(short, limit=MAX_POSTS_SHOWN)
-    pictures = {} if is_over else await alerts.preview_pictures(visit, [found])
-    described = alerts.describe_alert(visit, found, found.key in pictures)
+    described = alerts.describe_alert(visit, found)
     return {
-        "a": described,
+        "a": {**described, **({"picture": ""} if is_over else {})},
         "is_over": is_over,
         "heard_at": seen.updated_at if seen else None,
         "values": [write_value(value, visit.language) for value in whole.values],

@@ -2,83 +2,164 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import math
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
+from urllib.parse import urlencode
 
 from wxbridge.alerts.alert_text import write_severity
-from wxbridge.alerts.firing import (
-    FiringAlert,
-    FiringOverview,
-    covers_everything,
-    speaks_of_bridge_labels,
-    speaks_of_grafana,
-)
-from wxbridge.alerts.kept_silences import KeptSilence, SilenceRequest
+from wxbridge.alerts.firing import FiringAlert, FiringOverview
+from wxbridge.alerts.kept_silences import KeptSilence
 from wxbridge.alerts.pictures import AlertPictureOptions
-from wxbridge.alerts.severity import severity_name, severity_of, write_severity_name
-from wxbridge.bot.commands.alert_arguments import MAX_COMMENT_CHARS, end_after, parse_query
-from wxbridge.bot.commands.alerts import missing_lines, problem_lines, short_ids
-from wxbridge.config.types import parse_duration
-from wxbridge.core.errors import BadBody, WxbridgeError
+from wxbridge.alerts.severity import severity_name, severity_of, severity_rank, write_severity_name
+from wxbridge.bot.commands.alert_arguments import AlertQuery, parse_query
+from wxbridge.bot.commands.alerts import missing_lines, short_ids
+from wxbridge.core.errors import BadBody, CannotAnswer, WxbridgeError
+from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import PictureSpec, Severity
 from wxbridge.core.severities import find_severity_labels
 from wxbridge.core.text.i18n import say
-from wxbridge.core.text.units import format_moment
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
+from wxbridge.web.console.silence_form import comment_of, describe_form, find_alert, name_of, silence
 
-MAX_SHOWN = 300
-"""Alerts; beyond it a filter is the way."""
-FOR = ("30m", "2h", "8h", "1d", "7d")
+PER_PAGE = 50
+"""Alerts of one page; a filter finds the others sooner than turning pages does."""
+PATIENCE_SECONDS = 0.08
+"""For which a page waits for a monitor's answer; then it shows what that said last."""
+MAX_LABELS_TO_GROUP_BY = 12
 CHART_STEP_SECONDS = 60
 """For which a chart stays as it is."""
 _TONES = {Severity.CRITICAL: "bad", Severity.MAJOR: "bad", Severity.WARNING: "warn"}
+_GROUP_FIRST = ("alertname", "severity", "source", "team", "namespace", "cluster", "service", "job", "instance", "host")
 
 
 async def read_overview(visit: PageVisit) -> FiringOverview:
-    """Read what fires, by all that know; those who ask within a few seconds share it."""
-    return await visit.memory.overview.get_or_create("", visit.services.alerts.overview)
+    """Read what fires, by all that know; those who ask within a few seconds share it, and nobody waits for the dead."""
+    return await visit.memory.overview.get_or_create("", partial(visit.services.alerts.overview, PATIENCE_SECONDS))
+
+
+# ---------------------------------------------------------------- filters
+
+
+@dataclass(frozen=True)
+class AlertFilter:
+    """What is looked for: it stands in the address, so that it can be kept and sent to others."""
+
+    text: str = ""
+    """Matchers and words, as in a chat."""
+    severity: str = ""
+    """The name of one; empty for all."""
+    by: str = ""
+    """The label that alerts are grouped by; empty for one list."""
+    page: int = 1
+    query: AlertQuery = field(default_factory=AlertQuery)
+    problem: str = ""
+    """Why the text cannot be read; it is then looked for as it stands."""
+
+    @classmethod
+    def read(cls, visit: PageVisit) -> AlertFilter:
+        """Read what an address asks for."""
+        text, page = visit.query.get("text", "").strip(), visit.query.get("page", "")
+        number = int(page) if page.isascii() and page.isdecimal() and len(page) < 6 else 1  # noqa: PLR2004 - pages
+        query, problem = AlertQuery(), ""
+        try:
+            query = parse_query(text, visit.language)
+        except CannotAnswer as error:
+            query, problem = AlertQuery(words=(text,)), str(error)
+        return cls(
+            text, visit.query.get("severity", ""), visit.query.get("by", "")[:100], max(1, number), query, problem
+        )
+
+    def address(self, **changes: object) -> str:
+        """Write the address of the page with some things asked for otherwise; the first of its pages."""
+        wanted = {"text": self.text, "severity": self.severity, "by": self.by} | changes
+        asked = {name: str(value) for name, value in wanted.items() if value and (name, value) != ("page", 1)}
+        return "/console/alerts" + (f"?{urlencode(asked)}" if asked else "")
+
+    def with_label(self, name: str, value: str) -> str:
+        """Write the address where a label must have a value too."""
+        matcher = str(Matcher(name, "=", value))
+        return self.address(text=self.text if matcher in self.text else f"{self.text} {matcher}".strip())
+
+    def matches(self, each: FiringAlert) -> bool:
+        """Tell whether an alert is one of those that are looked for, however bad it is."""
+        return not self.query or self.query.matches(each)
+
+
+def _label_of(each: FiringAlert, name: str) -> str:
+    return each.severity if name == "severity" else each.labels.get(name, "")
+
+
+def _list_labels(alerts: Sequence[FiringAlert]) -> list[str]:
+    """List the labels that alerts may be grouped by: those that several have, the usual ones first."""
+    found = Counter(name for each in alerts for name in each.alert.labels if not name.startswith("__"))
+    usual = [name for name in _GROUP_FIRST if name in found or name in ("severity", "source")]
+    return [*usual, *(name for name, _ in found.most_common() if name not in usual)][:MAX_LABELS_TO_GROUP_BY]
+
+
+# ---------------------------------------------------------------- the page
 
 
 async def _show(visit: PageVisit) -> Mapping[str, Any]:
     overview = await read_overview(visit)
     if "silence" in visit.query:
-        return {"form": _describe_form(visit, overview), "choices": FOR}
-    silences = await visit.services.alerts.list_silences()
-    wanted = visit.query.get("text", "").strip()
-    found = [each for each in overview.alerts if not wanted or wanted.lower() in _words(each)]
-    pictures = await preview_pictures(visit, found[:MAX_SHOWN])
+        return {"form": describe_form(visit, overview)}
+    silences = await visit.services.alerts.list_silences(PATIENCE_SECONDS)
+    asked = AlertFilter.read(visit)
+    alike = [each for each in overview.alerts if asked.matches(each)]
+    counts = Counter(each.severity for each in alike)
+    found = [each for each in alike if asked.severity in ("", each.severity)]
+    if asked.by:
+        # The worst group first, as the alerts themselves.
+        first = {_label_of(each, asked.by): place for place, each in reversed(list(enumerate(found)))}
+        found.sort(key=lambda each: first[_label_of(each, asked.by)])
+    pages = max(1, math.ceil(len(found) / PER_PAGE))
+    page = min(asked.page, pages)
+    shown = found[(page - 1) * PER_PAGE : page * PER_PAGE]
     missing = [visit.say("alerts.missing", name=name, why=why) for name, why in overview.missing.items()]
     return {
         "form": None,
-        "alerts": [describe_alert(visit, each, each.key in pictures) for each in found[:MAX_SHOWN]],
-        "hidden": max(0, len(found) - MAX_SHOWN),
+        "asked": asked,
+        "groups": list(_group(visit, shown, found, asked)),
+        "found": len(found),
         "firing": len(overview.alerts),
+        "page_number": page,
+        "page_count": pages,
+        "severities": [
+            (name, write_severity_name(name, visit.language) or visit.say("alerts.no_severity"), counts[name])
+            for name in sorted(counts, key=severity_rank)
+        ],
+        "labels": _list_labels(overview.alerts),
         "missing": missing or list(missing_lines(silences.missing, visit.language)),
         "silences": silences.silences,
-        "wanted": wanted,
     }
 
 
-async def preview_pictures(visit: PageVisit, found: Sequence[FiringAlert]) -> Mapping[str, PictureSpec]:
-    """Tell which picture each of some alerts would bring, by key; nobody is asked."""
-    alerts = visit.services.alerts
-    settings = replace(alerts.settings.pictures or AlertPictureOptions(), language=visit.language, theme=visit.theme)
-    return await alerts.preview_pictures(found, settings, datetime.fromtimestamp(visit.now, UTC))
+def _group(
+    visit: PageVisit, shown: Sequence[FiringAlert], found: Sequence[FiringAlert], asked: AlertFilter
+) -> Iterator[Mapping[str, Any]]:
+    """Put what a page shows into groups; one without a name where nothing is asked."""
+    if not asked.by:
+        yield {"name": "", "count": len(found), "alerts": [describe_alert(visit, each) for each in shown]}
+        return
+    counts = Counter(_label_of(each, asked.by) for each in found)
+    for name in dict.fromkeys(_label_of(each, asked.by) for each in shown):
+        members = [describe_alert(visit, each) for each in shown if _label_of(each, asked.by) == name]
+        value = write_severity_name(name, visit.language) if asked.by == "severity" else name
+        yield {"name": value or visit.say("alerts.without"), "count": counts[name], "alerts": members}
 
 
-def _words(each: FiringAlert) -> str:
-    return " ".join([each.alert.title, *each.alert.labels.values()]).lower()
-
-
-def describe_alert(visit: PageVisit, each: FiringAlert, picture: bool) -> Mapping[str, Any]:  # noqa: FBT001 - one of its facts
-    """Describe an alert as the templates take it; `picture` says whether it would bring one."""
+def describe_alert(visit: PageVisit, each: FiringAlert) -> Mapping[str, Any]:
+    """Describe an alert as the templates take it."""
     alert, labels = each.alert, each.alert.labels
     severity, notes, link = severity_of(alert), alert.annotations, alert.link or ""
     word = write_severity_name(severity_name(alert), visit.language)
     told = find_severity_labels(labels, alert.source)
-    charted_at = visit.now // CHART_STEP_SECONDS * CHART_STEP_SECONDS
+    summary = next((name for name in ("summary", "description", "message") if notes.get(name)), "")
     return {
         "it": each,
         "key": each.key,
@@ -86,63 +167,31 @@ def describe_alert(visit: PageVisit, each: FiringAlert, picture: bool) -> Mappin
         "severity": " · ".join(dict.fromkeys([word, *write_severity(alert, visit.language)])),
         "tone": _TONES.get(severity, "soon") if severity else "soon",
         "places": sorted(place.value for place in each.places),
-        "summary": notes.get("summary") or notes.get("description") or notes.get("message") or "",
+        "summary": notes.get(summary, ""),
+        "notes": {name: text for name, text in notes.items() if name != summary and not name.startswith("__")},
         # An address is a monitor's word: nothing but the web is a link.
         "link": link if link.startswith(("http://", "https://")) else "",
         "shown": {name: value for name, value in labels.items() if name not in ("alertname", *told)},
         "silenced_by": ", ".join(one[:8] for one in each.silenced_by),
-        "picture": f"/console/alerts/chart?key={each.key}&at={charted_at:.0f}" if picture else "",
+        "picture": _picture_address(visit, each),
     }
 
 
-def _describe_form(visit: PageVisit, overview: FiringOverview) -> Mapping[str, Any]:
-    """Describe what the form for a silence holds at first: what silences an alert, beside it its other labels."""
-    found = _find_alert(overview, visit.query["silence"])
-    matchers = found.silencing_matchers() if found else []
-    names = {matcher.name for matcher in matchers}
-    return {
-        "matchers": "\n".join(map(str, matchers)),
-        "rows": max(3, len(matchers) + 1),
-        "title": found.alert.title if found else "",
-        "others": {name: value for name, value in found.alert.labels.items() if name not in names} if found else {},
-    }
+def _picture_address(visit: PageVisit, each: FiringAlert) -> str:
+    if preview_picture(visit, each) is None:
+        return ""
+    at = visit.now // CHART_STEP_SECONDS * CHART_STEP_SECONDS
+    return f"/console/alerts/chart?key={each.key}&at={at:.0f}"
 
 
-def _find_alert(overview: FiringOverview, key: str) -> FiringAlert | None:
-    return next((each for each in overview.alerts if key in each.keys), None)
+def preview_picture(visit: PageVisit, each: FiringAlert) -> PictureSpec | None:
+    """Tell which picture an alert would bring; nobody is asked."""
+    alerts = visit.services.alerts
+    settings = replace(alerts.settings.pictures or AlertPictureOptions(), language=visit.language, theme=visit.theme)
+    return alerts.preview_picture(each, settings, datetime.fromtimestamp(visit.now, UTC))
 
 
-async def _silence(visit: PageVisit, form: ConsoleForm) -> str:
-    alerts, language = visit.services.alerts, visit.language
-    query = parse_query(form.text("matchers", 10000), language)
-    if query.words:
-        raise BadBody(say("bot.alerts.bad_matcher", language, text=query.words[0]))
-    if not query.matchers:
-        raise BadBody(visit.say("alerts.no_matchers"))
-    if covers_everything(query.matchers):
-        raise BadBody(say("bot.alerts.everything", language))
-    try:
-        seconds = parse_duration(form.text("other", 20) or form.text("for", 20) or FOR[1])
-    except ValueError as error:
-        raise BadBody(f"{error}.") from None
-    now = visit.local(visit.now)
-    ends_at = end_after(now, seconds, language)
-    overview = await alerts.overview()
-    made = await alerts.silence(
-        SilenceRequest(
-            query.matchers, visit.now, ends_at.timestamp(), _by(form), _comment(form),
-            in_alertmanager=not speaks_of_bridge_labels(query.matchers),
-            in_grafana=speaks_of_grafana(query.matchers, overview.alerts),
-        )
-    )  # fmt: skip
-    visit.memory.overview.clear()
-    covered = sum(each.fulfils(query.matchers) for each in overview.alerts)
-    end, matchers = format_moment(ends_at, visit.config.timezone, now), ", ".join(map(str, query.matchers))
-    lines = [
-        say("bot.alerts.silenced_now", language, end=end, matchers=matchers),
-        say("bot.alerts.covers" if covered else "bot.alerts.covers_none", language, n=covered),
-    ]
-    return "\n".join([*lines, *problem_lines(made, language)])
+# ---------------------------------------------------------------- what its forms do
 
 
 async def _expire(visit: PageVisit, form: ConsoleForm) -> str:
@@ -165,12 +214,12 @@ async def _find_silence(visit: PageVisit, silence_id: str) -> KeptSilence:
 
 
 async def _acknowledge(visit: PageVisit, form: ConsoleForm) -> str:
-    alerts, language, key, by = visit.services.alerts, visit.language, form.text("key", 100), _by(form)
+    alerts, language, key, by = visit.services.alerts, visit.language, form.text("key", 100), name_of(form)
     overview = await alerts.overview()
-    found = _find_alert(overview, key)
+    found = find_alert(overview, key)
     if found is None:
         raise BadBody(say("bot.alerts.no_alert", language, id=key[:8]))
-    await alerts.acknowledge(found.keys, by, _comment(form))
+    await alerts.acknowledge(found.keys, by, comment_of(form))
     visit.memory.overview.clear()
     title, short = found.alert.title or say("alerts.untitled", language), short_ids(overview.alerts)[found.key]
     lines = [say("bot.alerts.acked_now", language, by=by, title=title, id=short)]
@@ -179,18 +228,10 @@ async def _acknowledge(visit: PageVisit, form: ConsoleForm) -> str:
     return "\n".join(lines)
 
 
-def _by(form: ConsoleForm) -> str:
-    return " ".join(form.text("by", 100).split()) or "console"
-
-
-def _comment(form: ConsoleForm) -> str:
-    return " ".join(form.text("comment", 2000).split())[:MAX_COMMENT_CHARS]
-
-
 async def _choose_chart(visit: PageVisit) -> PictureSpec:
     """Choose what an alert's picture would be. Raises `WxbridgeError` where there is none."""
-    found = _find_alert(await read_overview(visit), visit.query.get("key", ""))
-    spec = (await preview_pictures(visit, [found])).get(found.key) if found else None
+    found = find_alert(await read_overview(visit), visit.query.get("key", ""))
+    spec = preview_picture(visit, found) if found else None
     if spec is None:
         raise WxbridgeError(visit.say("alerts.no_picture"))
     return spec
@@ -198,6 +239,6 @@ async def _choose_chart(visit: PageVisit) -> PictureSpec:
 
 PAGE = ConsolePage(
     "alerts", _show, "M18 16H6c1-1.5 1.5-3 1.5-6a4.5 4.5 0 0 1 9 0c0 3 .5 4.5 1.5 6zM10.5 19.5h3M12 3v2.5",
-    {"silence": _silence, "expire": _expire, "ack": _acknowledge},
+    {"silence": silence, "expire": _expire, "ack": _acknowledge},
     pictures={"chart": _choose_chart},
 )  # fmt: skip

@@ -14,22 +14,26 @@ function put(page, parts) {
     if (parts && !now.dataset.live.split(" ").some((part) => parts.has(part))) continue;
     const next = page.getElementById(now.id);
     if (!next || next.innerHTML === (now.dataset.was ?? now.innerHTML)) continue;
-    if (now.contains(document.activeElement) && document.activeElement.matches("input:not([type=hidden]), textarea, select")) continue;
+    if (now.contains(document.activeElement) && document.activeElement.matches("input:not([type=hidden], [type=checkbox]), textarea, select")) continue;
     const open = [...now.querySelectorAll("details[open][id]")].map((each) => each.id);
+    const shut = [...now.querySelectorAll("details.group:not([open])[id]")].map((each) => each.id);
+    const ticked = [...now.querySelectorAll("[type=checkbox]:checked")].map((each) => each.value);
     const held = now.contains(document.activeElement) ? place(document.activeElement) : null;
     now.dataset.was = next.innerHTML;
     now.innerHTML = next.innerHTML;
     for (const id of open) document.getElementById(id)?.setAttribute("open", "");
+    for (const id of shut) document.getElementById(id)?.removeAttribute("open");
+    for (const box of now.querySelectorAll("[type=checkbox]")) if (ticked.includes(box.value)) box.checked = true;
     if (held) find(now, held)?.focus({ preventScroll: true });
   }
 }
 
 function place(element) {
-  return element.getAttribute("aria-label") || element.getAttribute("href") || element.textContent;
+  return element.getAttribute("aria-label") || element.getAttribute("href") || element.textContent || element.value;
 }
 
 function find(within, wanted) {
-  return [...within.querySelectorAll("a, button, summary")].find((each) => place(each) === wanted);
+  return [...within.querySelectorAll("a, button, summary, input")].find((each) => place(each) === wanted);
 }
 
 async function renew() {
@@ -96,13 +100,15 @@ async function submit(form, button) {
       return;
     }
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    // What somebody wrote stays to be mended where it could not be done.
+    const keeps = page.querySelector("#flash .bad") && form.querySelector("input:not([type=hidden]), textarea, select");
     const open = form.closest("details");
-    if (open) open.open = false;
+    if (open && !keeps) open.open = false;
     const main = document.getElementById("main");
     posted += 1;
     document.getElementById("flash").innerHTML = page.getElementById("flash")?.innerHTML || "";
     if (main.querySelector("[data-live]")) put(page, null);
-    form.reset();
+    if (!keeps) form.reset();
   } catch {
     document.getElementById("offline").hidden = false;
   } finally {
@@ -150,6 +156,8 @@ document.addEventListener("click", (event) => {
   if (button) copy(button);
 });
 document.addEventListener("change", (event) => {
+  const all = event.target.dataset.all;
+  if (all) for (const box of document.querySelectorAll(`input[type=checkbox][name="${all}"]`)) box.checked = event.target.checked;
   if (event.target.matches("[data-filter] select")) event.target.form.requestSubmit();
 });
 document.addEventListener("visibilitychange", () => { if (!document.hidden) changed([...waiting]); });
