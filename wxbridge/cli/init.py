@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -39,7 +40,7 @@ server:
 _TAIL = """
 # The first route that matches wins; `wxbridge routes test severity=critical` shows which.
 routes:
-  - {to: [ops]}
+  - {to: [TOLD]}
 
 jobs: []
 #  - {id: inspection, cron: "5 9-18 * * *", kind: screenshot, url: /d/UID/NAME, to: [ops]}
@@ -69,14 +70,19 @@ def init(
     ):
         if given and channel != owner:
             raise fail(f"{option} belongs to --channel {owner}, not to {channel}", WRONG_USAGE)
+    told = ["ops"]
     if channel == "wecom_robot":
         section = _describe_robot(key or (_ask("The robot's key") if can_ask else ""))
     elif channel == "ilink":
-        section = _describe_people(person or ([_ask("Who will scan")] if can_ask else []))
+        question = "Who will scan; several names with commas between them"
+        people = _split_people(person or ([_ask(question)] if can_ask else []))
+        section = _describe_people(people)
+        told = [_name_of(number, _quote(name)) for number, name in enumerate(people)]
     else:
         question = "The room that alerts go to, by its name or id"
         section = _describe_room(room or (_ask(question) if can_ask else "技术讨论群"))
-    text = _HEAD.format(language=_language(), timezone=_timezone()) + section + _TAIL
+    tail = _TAIL.replace("TOLD", ", ".join(told))
+    text = _HEAD.format(language=_language(), timezone=_timezone()) + section + tail
     _write(path, text)
     say(f"{path} is written. Now: wxbridge run" + (", and scan the code" if channel != "wecom_robot" else ""))
 
@@ -102,16 +108,27 @@ def _describe_robot(key: str) -> str:
     return f"targets:\n  ops: {{channel: wecom_robot, key: {_quote(key)}}}\n\noperators: [ops]\n"
 
 
-def _describe_people(people: list[str]) -> str:
-    names = [_quote(name.strip()) for name in people if name.strip()]
-    if not names:
-        raise fail("--person is missing: a name for whoever will scan", WRONG_USAGE)
-    return f"""\
-ilink: {{people: [{", ".join(names)}], master: {names[0]}}}
+def _split_people(people: list[str]) -> list[str]:
+    """Take several names in one answer apart, as people part them."""
+    return list(
+        dict.fromkeys(name.strip() for part in people for name in re.split(r"[,，、;；]", part) if name.strip())
+    )
 
-targets:
-  ops: {{channel: ilink, person: {names[0]}, commands: true}}
-"""
+
+def _describe_people(people: list[str]) -> str:
+    if not people:
+        raise fail("--person is missing: a name for whoever will scan", WRONG_USAGE)
+    names = [_quote(name) for name in people]
+    targets = {_name_of(number, name): name for number, name in enumerate(names)}
+    lines = "".join(
+        f"  {target}: {{channel: ilink, person: {name}, commands: true}}\n" for target, name in targets.items()
+    )
+    return f"ilink: {{people: [{', '.join(names)}], master: {names[0]}}}\n\ntargets:\n{lines}"
+
+
+def _name_of(number: int, name: str) -> str:
+    """Name the target of a person: the first is that of the routes in most examples."""
+    return "ops" if number == 0 else name
 
 
 def _describe_room(room: str) -> str:

@@ -44,6 +44,17 @@ def test_what_it_writes_is_accepted_as_it_is_and_is_never_overwritten(tmp_path: 
     assert path.read_text(encoding="utf-8") == text
 
 
+def test_everybody_who_scans_is_told(tmp_path: Path) -> None:
+    assert run(tmp_path, "init", "--yes", "--channel", "ilink", "--person", "张三、李四, Wang Wu").returncode == 0
+    written = yaml.safe_load((tmp_path / "jobs.yaml").read_text(encoding="utf-8"))
+    assert written["ilink"] == {"people": ["张三", "李四", "Wang Wu"], "master": "张三"}
+    assert {name: target["person"] for name, target in written["targets"].items()} == {
+        "ops": "张三", "李四": "李四", "Wang Wu": "Wang Wu"
+    }  # fmt: skip
+    assert written["routes"] == [{"to": ["ops", "李四", "Wang Wu"]}]
+    assert run(tmp_path, "check").returncode == 0
+
+
 def test_the_key_is_read_out_of_the_robots_whole_address(tmp_path: Path) -> None:
     address = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=0123-abcd"
     assert run(tmp_path, "init", "--yes", "--channel", "wecom_robot", "--key", address).returncode == 0
