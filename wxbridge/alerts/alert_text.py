@@ -221,9 +221,9 @@ def write_value(value: Value, language: Language, unit: str = "", known: Mapping
     `unit` is that of the alert, where the value has none; `known` are labels that are told elsewhere.
     """
     labels = ", ".join(
-        f"{name}={write_label_figure(text)}"
-        for name, text in value.labels.items()
-        if (known or {}).get(name) != text and not _is_in(text, value.name)
+        f"{name}={write_label_figure(value.labels[name])}"
+        for name in sort_affected(value.labels)
+        if (known or {}).get(name) != value.labels[name] and not _is_in(value.labels[name], value.name)
     )
     return f"{value.name}: {write_figure(value, language, unit)}" + (f" ({labels})" if labels else "")
 
@@ -283,10 +283,10 @@ def write_times(alert: Alert, language: Language, timezone: tzinfo, now: datetim
             if start is None or end is None or (end - start).total_seconds() < 1:
                 at = format_moment(end, timezone, now) if end else ""
                 return say("alerts.resolved_at", language, time=at) if at else _sent_at(alert, language)
-            return say(
-                "alerts.lasted", language, span=format_duration((end - start).total_seconds(), language),
-                start=format_moment(start, timezone, now), end=format_moment(end, timezone, start),
-            )  # fmt: skip
+            span = format_duration((end - start).total_seconds(), language)
+            began, ended = format_moment(start, timezone, now), format_moment(end, timezone, start)
+            key = "alerts.lasted" if not began.endswith(ended) else "alerts.lasted_at"
+            return say(key, language, span=span, start=began, end=ended)
         if start is None:
             return _sent_at(alert, language)
         time = format_moment(start, timezone, now)

@@ -184,3 +184,17 @@ async def test_who_does_not_answer_is_named_and_the_others_are_told(tmp_path: Pa
             assert alone.missing == {}
     finally:
         database.close()
+
+
+def test_what_silences_an_alert_names_its_object_and_not_the_pod_that_measured_it() -> None:
+    exporter = {
+        "pod": "kube-state-metrics-5d7c",
+        "instance": "10.1.1.1:80",
+        "job": "kube-state-metrics",
+        "endpoint": "x",
+    }
+    one = alert("a", alertname="Replicas", deployment="cart", namespace="shop", severity="warning", **exporter)
+    (found,) = merge_firing(None, None, [told(one)])
+    assert [(each.name, each.value) for each in found.silencing_matchers()] == [
+        ("alertname", "Replicas"), ("deployment", "cart"), ("namespace", "shop"),
+    ]  # fmt: skip

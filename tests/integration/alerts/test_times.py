@@ -93,6 +93,17 @@ async def test_an_end_tells_how_long_it_was_since_the_bridge_heard_of_it(
     assert (await times(harness))[-1] == "lasted 7 min (12:00 – 12:07)"
 
 
+async def test_a_simple_body_tells_the_value_at_the_recovery(make: Make) -> None:
+    harness = make()
+    body = {"title": "Disk", "values": {"used": 93.2}}
+    await post(harness, "generic", body | {"status": "firing"})
+    await post(harness, "generic", body | {"status": "ok", "recovery_value": {"used": 41.5}})
+    await post(harness, "generic", body | {"status": "ok", "recovery_value": None})
+    texts = [each.text for each in await harness.texts("ops")]
+    assert ["used: 93.2" in text for text in texts] == [True, False, False]
+    assert "used: 41.5" in texts[1]
+
+
 async def test_an_end_of_what_nobody_heard_of_says_no_length(make: Make) -> None:
     harness = make()
     assert await post(harness, "generic", {"title": "Disk", "status": "ok"}) == (1, 0)

@@ -111,6 +111,24 @@ def test_an_event_of_open_falcon_keeps_its_threshold_and_its_own_clock(
 # ---------------------------------------------------------------- one alert
 
 
+def test_a_figure_s_labels_tell_the_object_and_not_who_measured_it() -> None:
+    exporter = {"container": "kube-state-metrics", "instance": "10.1.1.1:80", "job": "kube-state-metrics"}
+    value = Value("replicas", 1.0, labels=exporter | {"namespace": "shop", "deployment": "cart", "le": "1e+06"})
+    assert alert_text.write_value(value, "en") == "replicas: 1 (deployment=cart, namespace=shop, le=1000000)"
+
+
+def test_labels_and_texts_have_numbers_as_people_write_them() -> None:
+    told = lines(
+        one(
+            labels={"free": "8.831563e+06", "ratio": "0.047999999951571226 %", "build": "20261129.123456"},
+            annotations={"summary": "0.047999999951571226 s", "description": "LABELS = map[free:8.831563e+06 x:y]"},
+            values=(Value("v", text="93.21000000000001%"),),
+        ),
+        title="HighCPU",
+    )
+    assert told[1:] == ["v: 93.21%", "0.048 s", "LABELS: x=y", "free=8831563, ratio=0.048 %, build=20261129.123456"]
+
+
 def test_one_alert_tells_values_words_labels_time_and_link_in_this_order() -> None:
     alert = one(
         labels={"alertname": "HighCPU", "job": "node", "severity": "critical", "instance": "host-1", "team": "db"},
@@ -182,6 +200,8 @@ def test_an_unknown_unit_is_not_guessed_from_a_caption() -> None:
         (FIRING, 86400, None, "since 11-20 08:59 (1 d)", "自 11-20 08:59 起(已 1天)"),
         (FIRING, -30, None, "since 09:00", "自 09:00 起"),
         (RESOLVED, 720, 0, "lasted 12 min (08:47 – 08:59)", "持续 12分钟(08:47 – 08:59)"),
+        (RESOLVED, 12, 0, "lasted 12 s (08:59)", "持续 12秒(08:59)"),
+        (RESOLVED, 0, 0, "resolved at 08:59", "08:59 恢复"),
         (RESOLVED, 86400 * 2, 86400, "lasted 1 d (11-19 08:59 – 11-20 08:59)", "持续 1天(11-19 08:59 – 11-20 08:59)"),
         (RESOLVED, None, 0, "resolved at 08:59", "08:59 恢复"),
     ],

@@ -120,6 +120,7 @@ def _simple(item: Any, timezone: tzinfo) -> Alert | None:
         if not first:
             return None
         parts |= {"title": first, "text": rest}
+    parts |= {name: item[name] for name in ("recovery_value",) if name in item}
     for part, names in _TIMES.items():
         parts[part] = next((item[name] for name in names if _words(item.get(name))), None)
     return _alert(NAME, parts | {"picture": parts.get("image")}, timezone)

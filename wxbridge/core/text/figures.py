@@ -15,7 +15,7 @@ _MIN_PLACES_ALONE = 10
 """The same for what is a whole label: 20261129.123456 may be a version."""
 _SIGNIFICANT = 6
 _NUMBER = r"\d+(?:\.\d+)?e[+-]\d{1,3}|\d\.\d+E\d{1,2}|\d+\.\d{5,}"
-_ALONE = re.compile(rf"-?(?:{_NUMBER})", re.IGNORECASE)
+_ALONE = re.compile(rf"(?P<sign>-?)(?P<number>{_NUMBER})(?P<unit>\s?%)?", re.IGNORECASE)
 _IN_TEXT = re.compile(
     r"(?<![A-Za-z0-9+.-])[A-Za-z][A-Za-z0-9+.-]{0,20}://\S+"  # an address stays as it is
     # No part of a word, a version, a path, a clock or a number with separators.
@@ -49,11 +49,11 @@ def _write_found(found: re.Match[str]) -> str:
 
 def write_label_figure(text: str) -> str:
     """The same for a label, which is a number as a whole or none."""
-    if not _ALONE.fullmatch(text):
+    found = _ALONE.fullmatch(text)
+    if not found:
         return text
-    sign = "-" if text.startswith("-") else ""
-    written = _write(text.removeprefix("-"), _MIN_PLACES_ALONE)
-    return written if written == "0" else sign + written
+    written = _write(found["number"], _MIN_PLACES_ALONE)
+    return f"{'' if written == '0' else found['sign']}{written}{found['unit'] or ''}"
 
 
 def _write(number: str, least_places: int) -> str:
