@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
@@ -297,7 +298,8 @@ class _Tries:
 
     def tell(self, error: PictureError) -> PictureError:
         """Give the error to be told, with how long was waited in all; `error` where none failed."""
-        told = self.told or error
+        # A copy: the same error may be told of other pictures, which were tried more or less often.
+        told = copy(self.told or error)
         if self.count > 1:
             seconds = asyncio.get_running_loop().time() - self.began
             told.args = (f"{told} ({self.count} tries in {seconds:.3g} s)",)
