@@ -72,7 +72,7 @@ class _Pages:
     def _within(self, place: str, item: Json) -> None:
         """Find the mappings that a key may hold."""
         choices = item.get("oneOf", ())
-        if len(choices) > 1:
+        if len(choices) > 1 and "discriminator" in item:
             self._choices(place, item["discriminator"]["mapping"])
             return
         for choice in (*item.get("anyOf", ()), *choices):

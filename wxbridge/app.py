@@ -112,16 +112,23 @@ def destinations_of(
     targets: Mapping[str, TargetSettings], people: Mapping[str, Mapping[str, str]] | None = None
 ) -> dict[str, Destination]:
     """Give what composing for each target needs to know. `people` tells how those that alerts name are known."""
+    persons = people or {}
     return {
         name: Destination(
             target.capabilities(registry.CHANNELS[target.channel].capabilities),
             target.expires_after,
             target.template,
-            partial(target.recipients, people=people or {}),
+            partial(target.recipients, people=persons),
+            getattr(target, "from_label", ()),
+            partial(_known_as, registry.CHANNELS[target.channel].people or target.channel, persons),
             getattr(target, "format", "text"),
         )
         for name, target in targets.items()
     }
+
+
+def _known_as(channel: str, people: Mapping[str, Mapping[str, str]], name: str) -> str:
+    return people.get(name, {}).get(channel, name)
 
 
 def make_renderer(config: Config, metrics: Metrics | None = None) -> PictureRenderer:
@@ -140,7 +147,7 @@ def alert_settings_of(config: Config) -> AlertSettings:
     """Give what the configuration says of alerts."""
     return AlertSettings(
         routes=compile_settings(config.routes),
-        targets=destinations_of(all_targets(config), config.people),
+        targets=destinations_of(all_targets(config), config.people.persons),
         language=config.language,
         timezone=config.timezone,
         intervals=config.time_intervals,
@@ -158,6 +165,7 @@ def alert_settings_of(config: Config) -> AlertSettings:
         severities=SeverityTable(config.severities),
         operators=operators_of(config),
         keep=config.keep,
+        people=config.people,
         public_url=config.server.public_url or "",
         server_token=config.server.token.get_secret_value() if config.server.token else "",
     )

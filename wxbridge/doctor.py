@@ -13,7 +13,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
@@ -21,11 +21,11 @@ from typing import Any
 
 import aiohttp
 
-from wxbridge.alerts.templates import DEFAULT_TEMPLATE, TemplateError, Templates
+from wxbridge.alerts.template_checks import check_template, list_templates
+from wxbridge.alerts.templates import TemplateError, Templates
 from wxbridge.bot.graph_checks import check_dashboards
 from wxbridge.channels import ChannelPlugin, CheckContext
 from wxbridge.channels.checks import probe_target
-from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
 from wxbridge.core.database import DATABASE_FILE, Database, sqlite_url
 from wxbridge.core.errors import StorageError
@@ -164,15 +164,12 @@ async def _check_channel(
 
 
 async def check_templates(config: Config, _database: Database | None) -> list[Finding]:
-    """Check that the templates that targets and routes name are there and can be read."""
+    """Check that the templates that targets and routes name are there, and ask for nothing that there is not."""
     folder = Templates(config.templates, config.language, config.timezone)
-    names = {target.template for target in config.targets.values()} | {*_templates_of(config.routes)}
-    if folder.find(DEFAULT_TEMPLATE):
-        names.add(DEFAULT_TEMPLATE)
     findings = []
-    for name in sorted(name for name in names if name):
+    for name in sorted(each.name for each in list_templates(config, folder)):
         try:
-            folder.check(name)
+            check_template(folder, name)
         except TemplateError as error:
             advice = f"until then the built-in text is sent; try `wxbridge template render {name}`"
             findings.append(Finding(f"template {name}", FindingState.WARN, str(error), advice))
@@ -181,12 +178,6 @@ async def check_templates(config: Config, _database: Database | None) -> list[Fi
                 Finding(f"template {name}", FindingState.OK, str(config.templates / (folder.find(name) or name)))
             )
     return findings
-
-
-def _templates_of(routes: Sequence[NestedRoute]) -> Iterator[str | None]:
-    for route in routes:
-        yield route.template
-        yield from _templates_of(route.routes)
 
 
 CHECKS: dict[str, Check] = {

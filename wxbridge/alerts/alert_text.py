@@ -67,6 +67,7 @@ _HIDDEN_ANNOTATIONS = {
     "unit", "threshold", "image", "imageurl", "orgid", "org_id", "panelid", "panel_id", "alertid", "alert_id",
     "dashboardid", "dashboard_id", "grafana_state_reason", "time", "step", "body",
     UPDATE, UPDATED_BY,
+    "notify_users_obj",
 }  # fmt: skip
 _UID = re.compile(r"(?:^|_)uid(?:_|$)|[a-z](?:UID|Uid)$")
 _ONLY_A_LINK = re.compile(r"https?://\S.*", re.IGNORECASE)

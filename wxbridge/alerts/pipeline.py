@@ -18,7 +18,17 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from wxbridge.alerts import notification_log, received, render, routing, rule_errors, serialization, store, told_before
+from wxbridge.alerts import (
+    notification_log,
+    people,
+    received,
+    render,
+    routing,
+    rule_errors,
+    serialization,
+    store,
+    told_before,
+)
 from wxbridge.alerts import pictures as alert_pictures
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.digest import Digest
@@ -37,6 +47,7 @@ from wxbridge.alerts.silences import SilenceSet
 from wxbridge.alerts.sources import ParseBody
 from wxbridge.alerts.store import Hearing
 from wxbridge.alerts.templates import Templates, render_or_explain
+from wxbridge.config.people import PeopleSettings
 from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadBody
@@ -120,6 +131,8 @@ class AlertSettings:
     """What the words of senders mean, for how bad an alert is."""
     operators: Sequence[str] = (MASTER,)
     """The targets that get what no target takes; they need not exist."""
+    people: PeopleSettings = field(default_factory=PeopleSettings)
+    """How people are known, and whose turn it is."""
 
 
 @dataclass(frozen=True)
@@ -350,13 +363,29 @@ class AlertPipeline:
     def _notifications(self, part: RoutedGroup, dedupe: str, now: float) -> list[Notification]:
         """Compose one for the target; where the alert says who is meant, one for each of them."""
         destination = self.settings.targets.get(part.target)
-        recipients = destination.recipients(part.group.recipients) if destination else None
-        if recipients is None:
+        if destination is None or destination.recipients(()) is None:
             return [self._notification(part, dedupe, now, None)]
-        if recipients:
-            return [self._notification(part, dedupe, now, recipient) for recipient in recipients]
-        operators = self._to_operators(part.group, "no_recipient", target=part.target)
-        return [self._notification(each, dedupe, now, None) for each in operators]
+        divided = people.divide_by_person(part.group, destination.from_label)
+        made = []
+        for share in divided.shares:
+            own = replace(part, group=share.group, share=part.share or _share_key(share.group, part.group))
+            recipients = destination.recipients(self._resolve_names(share.names, now)) or ()
+            made += [self._notification(own, dedupe, now, recipient) for recipient in recipients]
+        if divided.unnamed is not None:
+            operators = self._to_operators(divided.unnamed, "no_recipient", target=part.target)
+            made += [self._notification(each, dedupe, now, None) for each in operators]
+        return made
+
+    def _find_mentions(self, part: RoutedGroup, destination: Destination | None, now: float) -> tuple[str, ...]:
+        """Find who is mentioned, as the channel knows them."""
+        names = (*part.options.mention, *people.find_all_named(part.group, part.options.mention_label))
+        found = self._resolve_names(names, now)
+        return tuple(dict.fromkeys(map(destination.known_as, found))) if destination else found
+
+    def _resolve_names(self, names: tuple[str, ...], now: float) -> tuple[str, ...]:
+        """Put those whose turn it is in place of the names of rosters."""
+        settings = self.settings
+        return settings.people.resolve(names, datetime.fromtimestamp(now, UTC), settings.timezone) if names else ()
 
     def _add_pictures(self, part: RoutedGroup, now: float) -> RoutedGroup:
         """Decide which pictures the part brings."""
@@ -398,7 +427,8 @@ class AlertPipeline:
         capabilities = destination.capabilities if destination else Capabilities(text_limit=2000)
         text = "\n".join(filter(None, (self._text(part, destination, now), part.footer)))
         format_ = destination.format if destination else "text"
-        bodies = render.build_bodies(text, group, capabilities, language, part.note, part.options.mention, format_)
+        mentions = self._find_mentions(part, destination, now)
+        bodies = render.build_bodies(text, group, capabilities, language, part.note, mentions, format_)
         whose = ":".join(word for word in (group.source, name, recipient, part.share) if word)
         return Notification(
             source=group.source,
@@ -475,9 +505,18 @@ class AlertPipeline:
             raise BadBody(f"There is no target {unknown[0]!r}; there are {', '.join(sorted(targets)) or 'none'}.")
         if for_alerts := [name for name in to if targets[name].recipients(()) is not None]:
             raise BadBody(f"The target {for_alerts[0]!r} sends to those whom an alert names, and this is no alert.")
+        language, now = self.settings.language, self.clock()
+
+        def named(body: Any, destination: Destination) -> Any:
+            if not isinstance(body, Text) or not body.mentions:
+                return body
+            return replace(body, mentions=tuple(map(destination.known_as, self._resolve_names(body.mentions, now))))
+
         return await self.sink.put(
             [
-                render.make_notification("push", name, bodies, targets[name], self.settings.language, priority)
+                render.make_notification(
+                    "push", name, [named(body, targets[name]) for body in bodies], targets[name], language, priority
+                )
                 for name in dict.fromkeys(to)
             ]
         )

@@ -54,6 +54,10 @@ class Destination:
     """The template of alerts, where the route names none."""
     recipients: Callable[[Sequence[str]], list[str] | None] = lambda _: None
     """Of the people that an alert names: each message's recipient. None where the target says who is meant."""
+    from_label: tuple[str, ...] = ()
+    """The labels or annotations that name those people, where the alert's sender does not."""
+    known_as: Callable[[str], str] = lambda name: name
+    """How the channel knows somebody who is mentioned."""
     format: str = "text"
     """How alerts are written there: plain, or one of the channel's formats."""
 

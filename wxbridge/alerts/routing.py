@@ -38,6 +38,8 @@ class RouteOptions:
     """Of `PICTURE_WAYS`, in the order in which they are tried; none for no picture."""
     resolve_timeout: float | None = None
     """Seconds of silence after which an alert is over; None for what its sender's habit says."""
+    mention_label: tuple[str, ...] = ()
+    """Labels or annotations that say who is mentioned too."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Route:
     """Whether the next sibling is tried too (`continue`)."""
     routes: tuple[Route, ...] = ()
     mention: tuple[str, ...] | None = None
+    mention_label: tuple[str, ...] | None = None
     repeat_interval: float | None = None
     """Seconds; 0 for never."""
     send_resolved: bool | None = None
@@ -138,6 +141,7 @@ def _route(settings: NestedRoute) -> Route:
         goes_on=settings.continue_,
         routes=tuple(_route(inner) for inner in settings.routes),
         mention=settings.mention,
+        mention_label=settings.mention_label,
         repeat_interval=settings.repeat_interval,
         send_resolved=settings.send_resolved,
         template=settings.template,
@@ -182,6 +186,7 @@ def _siblings(
 def _inherited(route: Route, options: RouteOptions) -> RouteOptions:
     return RouteOptions(
         mention=options.mention if route.mention is None else route.mention,
+        mention_label=options.mention_label if route.mention_label is None else route.mention_label,
         repeat_interval=options.repeat_interval if route.repeat_interval is None else route.repeat_interval or None,
         send_resolved=options.send_resolved if route.send_resolved is None else route.send_resolved,
         template=options.template if route.template is None else route.template or None,

@@ -6,6 +6,7 @@ sandbox (`core.text.sandbox`), and a mistake costs at most the template.
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Callable, Mapping
 from datetime import datetime, tzinfo
@@ -37,7 +38,7 @@ from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text import units
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.sandbox import join_limited, limited, make_environment
+from wxbridge.core.text.sandbox import find_unknown_names, join_limited, limited, make_environment
 from wxbridge.core.text.units import format_number
 
 DEFAULT_TEMPLATE = "default"
@@ -46,6 +47,11 @@ TEMPLATE_ENDINGS = ("", ".j2", ".txt", ".txt.j2")
 """What a template's file may end in; jobs.yaml names it with or without."""
 MAX_ALERTS_PER_TEMPLATE = 500
 """How many alerts of a group a template is given, the worst; `more` counts the others."""
+VARIABLES = (
+    "title", "status", "alerts", "more", "firing", "resolved", "labels", "annotations", "link", "text", "source",
+    "group", "target", "builtin", "now", "language", "since",
+)  # fmt: skip
+"""What a template is given."""
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _NAME = re.compile(r"\w[\w .-]*(?:/\w[\w .-]*)*")
 
@@ -94,8 +100,18 @@ class Templates:
         return self._default[1]
 
     def check(self, name: str) -> None:
-        """Read a template without rendering it. Raises `TemplateError`."""
-        self._load(name)
+        """Read a template without rendering it.
+
+        Raises:
+            TemplateError: it is broken, or asks for a name that none has.
+        """
+        path = self._load(name).filename or name
+        unknown = find_unknown_names(self._environment, Path(path).read_text(encoding="utf-8"), VARIABLES)
+        for wrong, line in unknown[:1]:
+            close = difflib.get_close_matches(wrong, VARIABLES, 1)
+            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(VARIABLES)}"
+            hint = f"it is a filter, write `… | {wrong}`" if wrong in self._environment.filters else hint
+            raise TemplateError(f"{path}:{line}: nothing is called `{wrong}`; {hint}")
 
     def render(
         self,

@@ -68,5 +68,7 @@ class ChannelPlugin:
     """The settings of one lane. May raise `WxbridgeError`."""
     checks: Mapping[str, ChannelCheck] = field(default_factory=dict)
     """What `wxbridge doctor` looks at, by the name that stands in for the findings of a check that fails itself."""
+    people: str = ""
+    """The key below `people:` that tells how somebody is known here; the channel's own name where it is empty."""
     has_probe: bool = False
     """Whether its channels can ask their service about a target without anybody seeing it: `probe(address) -> str`."""

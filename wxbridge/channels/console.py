@@ -88,4 +88,4 @@ def _create(context: ChannelContext) -> Channel:  # noqa: ARG001 - it needs noth
     return ConsoleChannel()
 
 
-PLUGIN = ChannelPlugin(target=ConsoleTarget, create=_create, capabilities=CAPABILITIES)
+PLUGIN = ChannelPlugin(target=ConsoleTarget, create=_create, capabilities=CAPABILITIES, people="wechat")

@@ -49,7 +49,7 @@ def try_labels(
         print(json.dumps(rows, ensure_ascii=False, indent=1))  # noqa: T201
         return
     for routed, row in zip(targets, rows, strict=True):
-        say(plain(f"→ {routed.target}: {', '.join(_words(routed.options, row['muted']))}"))
+        say(plain(f"→ {routed.target}: {', '.join(_words(routed.options, row['muted'], settings))}"))
     print(plain(", ".join(routed.target for routed in targets)) or _nowhere(explanation))  # noqa: T201
 
 
@@ -91,6 +91,7 @@ def _row(routed: RoutedTarget, config: Config) -> dict[str, Any]:
         "target": routed.target,
         "route": routing.format_path(routed.path),
         "mention": list(options.mention),
+        **({"mention_label": list(options.mention_label)} if options.mention_label else {}),
         "repeat_interval": write_duration(options.repeat_interval) if options.repeat_interval else None,
         "send_resolved": options.send_resolved,
         "template": options.template,
@@ -100,11 +101,19 @@ def _row(routed: RoutedTarget, config: Config) -> dict[str, Any]:
     }
 
 
-def _words(options: RouteOptions, muted: str | None) -> Iterator[str]:
+def _words(options: RouteOptions, muted: str | None, config: Config) -> Iterator[str]:
     """What holds for a target, in words."""
     yield f"now {muted}: held back" if muted else "told at once"
     if options.mention:
-        yield f"mentions {' and '.join(options.mention)}"
+        rotas, now = config.people.rotas, datetime.now(UTC)
+        on_duty = {name: rotas[name].find_on_duty(now, config.timezone) for name in options.mention if name in rotas}
+        shown = [
+            f"{name} (now {', '.join(on_duty[name]) or 'nobody'})" if name in on_duty else name
+            for name in options.mention
+        ]
+        yield f"mentions {' and '.join(shown)}"
+    if options.mention_label:
+        yield f"mentions whom {' or '.join(options.mention_label)} names"
     if options.repeat_interval:
         yield f"repeated every {write_duration(options.repeat_interval)}"
     if not options.send_resolved:

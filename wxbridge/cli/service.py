@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,7 +23,7 @@ from wxbridge.cli.common import (
 )
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
-from wxbridge.core.errors import ConfigError
+from wxbridge.core.errors import ConfigError, Problem
 from wxbridge.core.memory import return_large_blocks
 from wxbridge.core.output import write_in_background
 from wxbridge.core.state_lock import is_held
@@ -151,6 +151,8 @@ def check(
         raise ConfigError(problems)
     targets = len(settings.targets)
     say(f"{settings.path}: {targets} targets, {len(settings.routes)} routes, {len(settings.jobs)} jobs: all well")
+    for oddity in _find_oddities(settings):
+        say(f"warning: {oddity}")
     catches_all = any(not route.match for route in settings.routes)
     if not operators_of(settings):
         say("warning: nobody hears of what the bridge itself suffers; name targets in `operators:`, or wechat.master")
@@ -158,6 +160,27 @@ def check(
             say("hint: no route takes everything and there is no master: an alert that no route matches reaches nobody")
     if strict:
         _check_around(settings)
+
+
+def _find_oddities(settings: Config) -> Iterator[Problem]:
+    """Find what can be used and is hardly meant so, each with its line."""
+    from wxbridge.alerts.template_checks import check_template, list_templates
+    from wxbridge.alerts.templates import TemplateError, Templates
+    from wxbridge.jobs.kinds.text import find_unknown
+
+    yield from settings.find_oddities()
+    folder = Templates(settings.templates, settings.language, settings.timezone)
+    for each in list_templates(settings, folder):
+        try:
+            check_template(folder, each.name)
+        except TemplateError as error:
+            text = f"the template {each.name!r}: {error}; until then the built-in text is sent"
+            yield settings.warn_at(each.path, text)
+    for index, job in enumerate(settings.jobs):
+        source = getattr(job, "text", None)
+        for name, _ in find_unknown(source) if isinstance(source, str) else ():
+            text = f"the text of job `{job.id}` asks for `{name}`, which there is not; it knows `now` and `host`"
+            yield settings.warn_at(("jobs", index, "text"), text)
 
 
 def _check_around(settings: Config) -> None:

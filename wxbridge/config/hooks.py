@@ -76,6 +76,8 @@ class BodyMapping(Section):
     """Becomes the label `severity`."""
     labels: Expressions | None = None
     """What routes look at. A name whose expression finds an object or a list of tags brings all of these."""
+    annotations: Expressions | None = None
+    """More about it that is not shown, and that `mention_label` and `from_label` may name; of a list each item."""
     values: Expressions | None = None
     """Figures: numbers, or objects with `value` and `unit`."""
     recovery_value: Expressions | None = None

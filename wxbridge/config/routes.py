@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -44,7 +45,10 @@ class NestedRoute(Section):
     routes: list[NestedRoute] = Field(default_factory=list)
     """Finer routes for what matches here; where none of them matches, this one answers."""
     mention: Names | None = None
-    """Who is mentioned with each alert; `all` for everyone."""
+    """Who is mentioned with each alert: names, a roster of `people:` such as `rota` for whose turn it is, `all` for
+    everyone."""
+    mention_label: Names | None = None
+    """Labels or annotations of which the first that an alert has says who is mentioned too, through `people:`."""
     repeat_interval: Duration | None = None
     """How often an alert that still fires is told again; `0s` for never."""
     resolve_timeout: Duration | None = None
@@ -68,6 +72,18 @@ class NestedRoute(Section):
     @classmethod
     def _matchers(cls, value: dict[str, str] | list[str]) -> dict[str, str] | list[str]:
         parse_matchers(value)
+        return value
+
+    @field_validator("mention", "mention_label")
+    @classmethod
+    def _no_template(cls, value: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        for name in value or ():
+            if "{{" in name or "{%" in name:
+                label = next(iter(re.findall(r"[Ll]abels[.\['\"]+(\w+)", name)), "owner")
+                raise ValueError(
+                    f"{name!r} is a template, and names are written here; `mention_label: {label}` mentions "
+                    "whom a label names"
+                )
         return value
 
 

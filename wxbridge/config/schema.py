@@ -31,8 +31,10 @@ from pydantic import (
 )
 
 from wxbridge.config import schedule
+from wxbridge.config.dead_routes import find_dead_routes, write_path
 from wxbridge.config.hooks import HooksSettings
 from wxbridge.config.hosts import HostSettings
+from wxbridge.config.people import PeopleSettings
 from wxbridge.config.routes import RouteSettings
 from wxbridge.config.time_intervals import Intervals
 from wxbridge.config.types import (
@@ -216,8 +218,8 @@ class Config(Section):
     `{critical: [T0, 红牌]}`. The severities are `critical`, `major`, `warning` and `info`."""
     hooks: HooksSettings = HooksSettings()
     """Who may post what, and how bodies of any shape are read."""
-    people: dict[str, dict[str, str]] = Field(default_factory=dict)
-    """How the people that alerts name (Open-Falcon's `tos`) are known in each channel: `{wecom: …, wechat: …}`."""
+    people: PeopleSettings = PeopleSettings()
+    """How the people that alerts, routes and rosters name are known in each channel, and who takes turns."""
     templates: FileBeside = Field(default=Path("templates"), validate_default=True)
     """The folder of templates for what people read."""
     jobs: list[JobSettings] = Field(default_factory=list)
@@ -230,6 +232,7 @@ class Config(Section):
     _files: tuple[Path, ...] = PrivateAttr(default=())
     _patterns: tuple[str, ...] = PrivateAttr(default=())
     _channels: frozenset[str] | None = PrivateAttr(default=None)
+    _lines: Mapping[TreePath, tuple[str, int]] = PrivateAttr(default_factory=dict)
 
     @field_validator("database")
     @classmethod
@@ -246,6 +249,24 @@ class Config(Section):
         """Note which files this was read from, and the patterns that further ones would match."""
         self._files, self._patterns = tuple(files), tuple(patterns)
         return self
+
+    def standing_at(self, lines: Mapping[TreePath, tuple[str, int]]) -> Self:
+        """Note where everything stands, by its path."""
+        self._lines = lines
+        return self
+
+    def warn_at(self, path: TreePath, text: str) -> Problem:
+        """Make a problem of what is odd at a path, at the nearest line known."""
+        while path and path not in self._lines:
+            path = path[:-1]
+        return Problem(*self._lines.get(path, (str(self.path), 1)), text)
+
+    def find_oddities(self) -> list[Problem]:
+        """Find what can be used and is hardly meant so: routes that can never answer."""
+        return [
+            self.warn_at(each.path, f"{write_path(each.path)} can never match: {each.why}")
+            for each in find_dead_routes(self.routes)
+        ]
 
     def naming(self, channels: Iterable[str]) -> Self:
         """Note the channels that the file names."""
@@ -394,7 +415,7 @@ def load(path: Path, plugins: PluginSettings, environment: Mapping[str, str] | N
     if source.problems or config is None:
         raise BrokenConfig(source.problems, source.files, source.patterns)
     config = config.model_copy(update={"state_dir": config.base / config.state_dir.expanduser()})
-    return config.read_from(source.files, source.patterns)
+    return config.read_from(source.files, source.patterns).standing_at(source.lines)
 
 
 def _check(source: ConfigTree, data: dict[str, Any], path: Path, plugins: PluginSettings) -> Config | None:

@@ -243,6 +243,10 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
 """A name or a list of names."""
 
 
+ALERT_LABELS = ("owner", "notify_users_obj")
+"""Labels and annotations that name people, where nothing else is said; the latter is Nightingale's."""
+
+
 class TargetSettings(Section):
     """What every target has, whatever its channel. A channel's own target adds the address."""
 

@@ -219,6 +219,33 @@ def test_check_tells_what_it_found(run: Callable[..., Done]) -> None:
     assert done.err.splitlines()[0] == "jobs.yaml: 2 targets, 2 routes, 3 jobs: all well"
 
 
+def test_check_warns_of_what_is_hardly_meant_so_with_its_line(
+    run: Callable[..., Done], config_file: Callable[[str], Path]
+) -> None:
+    text = """\
+targets: {ops: {channel: console}, boss: {channel: console, template: broken}}
+operators: [ops]
+routes:
+  - {to: [ops]}
+  - {match: {severity: critical}, to: [boss]}
+jobs:
+  - {id: hello, every: 1h, kind: text, text: "it is {{ nwo }}", to: [ops]}
+"""
+    folder = config_file(text).parent / "templates"
+    folder.mkdir()
+    (folder / "broken.j2").write_text("{{ titel }}\n")
+    done = run("check")
+    assert done.code == 0
+    first, *warnings = done.err.splitlines()
+    assert first == "jobs.yaml: 2 targets, 2 routes, 1 jobs: all well"
+    assert [line.split(": ")[:2] for line in warnings] == [
+        ["warning", "jobs.yaml:5"], ["warning", "jobs.yaml:1"], ["warning", "jobs.yaml:7"],
+    ]  # fmt: skip
+    assert "routes[1] can never match: routes[0] before it takes everything" in warnings[0]
+    assert "broken.j2:1: nothing is called `titel`; did you mean `title`?" in warnings[1]
+    assert "job `hello` asks for `nwo`" in warnings[2]
+
+
 def test_check_hints_at_alerts_that_would_reach_nobody(
     run: Callable[..., Done], config_file: Callable[[str], Path]
 ) -> None:

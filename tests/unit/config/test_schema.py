@@ -480,7 +480,7 @@ def test_the_schema_knows_every_section_and_forbids_the_rest() -> None:
     assert isinstance(definitions, dict)
     assert "continue" in definitions["RouteSettings"]["properties"]
     assert {"token", "token_file"} <= set(definitions["ServerSettings"]["properties"])
-    names_of_ones_own = {"BotsSettings"}
+    names_of_ones_own = {"BotsSettings", "PeopleSettings"}
     assert {
         name for name, definition in definitions.items()
         if definition.get("type") == "object" and definition.get("additionalProperties") is not False

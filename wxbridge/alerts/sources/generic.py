@@ -230,7 +230,7 @@ _PARTS = (
 def _parts_finder(mapping: BodyMapping) -> Callable[[Any], dict[str, Any]]:
     single: dict[str, Find] = {}
     by_name: dict[str, dict[str, Find]] = {}
-    for part in (*_PARTS, "labels", "values", "recovery_value"):
+    for part in (*_PARTS, "labels", "annotations", "values", "recovery_value"):
         given = getattr(mapping, part)
         if isinstance(given, str):
             single[part] = compiled(given)
@@ -262,7 +262,7 @@ def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
     sender = _words(parts.get("sender"))
     severity = _words(parts.get("severity"))
     update = _words(parts.get("update"))
-    annotations = {
+    annotations = _annotations(parts.get("annotations")) | {
         "message": text,
         UPDATE: update,
         UPDATED_BY: _words(parts.get("by")) if update else "",
@@ -316,6 +316,15 @@ def _words(value: Any) -> str:
 
 def _shown(item: Any) -> str:
     return _words(item) or "?"
+
+
+def _annotations(value: Any) -> dict[str, str]:
+    """Texts by name, the items of a list between commas."""
+    given = unpack_json(value)
+    return {
+        str(name): ", ".join(filter(None, map(_words, content))) if isinstance(content, list) else _words(content)
+        for name, content in (given.items() if isinstance(given, dict) else ())
+    }
 
 
 class _Labels(dict[str, str]):

@@ -81,6 +81,7 @@ NIGHTINGALE = BodyMapping(
     status="is_recovered && 'resolved' || 'firing'",
     severity="severity == `1` && 'critical' || severity == `2` && 'warning' || severity == `3` && 'info' || severity",
     labels={"tags": "tags_map || tags", "ident": "target_ident", "group": "group_name", "cluster": "cluster"},
+    annotations={"notify_users_obj": "notify_users_obj[*].[username || nickname || phone][]"},
     values={"value": "trigger_value"},
     recovery_value="annotations.recovery_value",
     starts_at="[first_trigger_time, trigger_time]",

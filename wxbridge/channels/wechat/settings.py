@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, model_validator
 
-from wxbridge.config.types import Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.config.types import ALERT_LABELS, Names, Pace, PaceField, Rate, Secret, Section, TargetSettings
 from wxbridge.core.errors import Permanent
 from wxbridge.core.model import Capabilities
 
@@ -68,7 +68,10 @@ class WechatTarget(TargetSettings):
     contact: str | None = None
     """A person: id, alias, WeChat id or name."""
     to: Literal["from-alert"] | None = None
-    """Instead of a room or a contact: the people that the alert itself names (Open-Falcon's `tos`)."""
+    """Instead of a room or a contact: the people that the alert itself names (Open-Falcon's `tos`, or `from_label`)."""
+    from_label: Names = ALERT_LABELS
+    """With `to: from-alert`: labels or annotations of which the first that an alert has names the people, where its
+    sender names none."""
 
     @model_validator(mode="after")
     def _one_of_them(self) -> WechatTarget:

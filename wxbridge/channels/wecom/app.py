@@ -28,7 +28,7 @@ from wxbridge.channels.wecom.media import (
     make_form,
 )
 from wxbridge.channels.wecom.quotas import HOUR, MINUTE, MemberQuotas, RepeatGuard
-from wxbridge.config.types import BaseUrl, FileBeside, Pace, Secret, Section, TargetSettings
+from wxbridge.config.types import ALERT_LABELS, BaseUrl, FileBeside, Names, Pace, Secret, Section, TargetSettings
 from wxbridge.core.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
 
@@ -102,7 +102,10 @@ class AppTarget(TargetSettings):
     """A file with the certificate authority to trust besides the system's; likewise."""
     to: Ids = ()
     """Members by id, `u1|u2` or a list; `@all` for everybody who sees the application; or `from-alert` for those
-    that the alert itself names (Open-Falcon's `tos`)."""
+    that the alert itself names (Open-Falcon's `tos`, or `from_label`)."""
+    from_label: Names = ALERT_LABELS
+    """With `to: from-alert`: labels or annotations of which the first that an alert has names the people, where its
+    sender names none."""
     party: Ids = ()
     """Departments, by id."""
     tag: Ids = ()
@@ -387,5 +390,11 @@ def _create(context: ChannelContext) -> Channel:
 
 
 PLUGIN = ChannelPlugin(
-    target=AppTarget, create=_create, capabilities=CAPABILITIES, section="wecom", settings=WecomSettings, has_probe=True
+    target=AppTarget,
+    create=_create,
+    capabilities=CAPABILITIES,
+    section="wecom",
+    settings=WecomSettings,
+    has_probe=True,
+    people="wecom",
 )

@@ -263,5 +263,10 @@ def _create(context: ChannelContext) -> Channel:
 
 
 PLUGIN = ChannelPlugin(
-    target=RobotTarget, create=_create, capabilities=CAPABILITIES, settings=RobotSettings, has_probe=True
+    target=RobotTarget,
+    create=_create,
+    capabilities=CAPABILITIES,
+    settings=RobotSettings,
+    has_probe=True,
+    people="wecom",
 )

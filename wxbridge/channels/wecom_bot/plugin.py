@@ -12,6 +12,7 @@ PLUGIN = ChannelPlugin(
     create=WecomBotChannel,
     capabilities=CAPABILITIES,
     section="bots",
+    people="wecom",
     settings=BotsSettings,
     lanes=lanes,
     of_lane=bot_of,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import jinja2
-from jinja2 import nodes
+from jinja2 import meta, nodes
 from jinja2.runtime import BlockReference, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -259,3 +259,26 @@ def _range(*arguments: int) -> range:
     if len(numbers) > MAX_STEPS:
         raise jinja2.TemplateRuntimeError(f"range() is for at most {MAX_STEPS} numbers")
     return numbers
+
+
+def find_unknown_names(environment: jinja2.Environment, source: str, known: Iterable[str]) -> list[tuple[str, int]]:
+    """Find the names that a template asks for and is not given, each with its first line.
+
+    Those of which it asks whether they are there (`x is defined`, `x | default(…)`) may be missing.
+
+    Raises:
+        jinja2.TemplateError: it cannot be read.
+    """
+    tree = environment.parse(source)
+    unknown = meta.find_undeclared_variables(tree) - set(known) - environment.globals.keys()
+    asked = [
+        node.node
+        for node in (*tree.find_all(nodes.Test), *tree.find_all(nodes.Filter))
+        if node.name in ("defined", "undefined", "default", "d")
+    ]
+    excused = {node.name for node in asked if isinstance(node, nodes.Name)}
+    found: dict[str, int] = {}
+    for node in tree.find_all(nodes.Name):
+        if node.ctx == "load" and node.name in unknown - excused:
+            found.setdefault(node.name, node.lineno)
+    return sorted(found.items(), key=lambda each: each[1])

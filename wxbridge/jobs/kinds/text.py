@@ -12,7 +12,7 @@ from pydantic import AfterValidator
 from wxbridge.config.types import JobSettings
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Text
-from wxbridge.core.text.sandbox import join_limited, limited, make_environment
+from wxbridge.core.text.sandbox import find_unknown_names, join_limited, limited, make_environment
 from wxbridge.jobs import JobContext, JobKind
 
 _environment = make_environment(is_trimmed=False)
@@ -35,6 +35,11 @@ class TextJob(JobSettings):
 
     kind: Literal["text"]
     text: TemplateText
+
+
+def find_unknown(source: str) -> list[tuple[str, int]]:
+    """Find the names in a template that no job has, each with its line."""
+    return find_unknown_names(_environment, source, ("now", "host"))
 
 
 def render(source: str, context: JobContext) -> str:

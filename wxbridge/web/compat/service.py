@@ -114,7 +114,7 @@ async def store_message(request: web.Request, holder: KeyHolder, message: Compat
         raise BadBody("There is nothing in the message; a text or a picture was expected.")
     services = request.app[SERVICES]
     config = services.state.config
-    theirs = find_targets_of_people(config.targets, config.people, message.recipients)
+    theirs = find_targets_of_people(config.targets, config.people.persons, message.recipients)
     others = holder.to if not theirs or any(not theirs.get(name) for name in message.recipients) else ()
     targets = list(dict.fromkeys([*(target for some in theirs.values() for target in some), *others]))
     group = read_robot_message(message, holder.name)
