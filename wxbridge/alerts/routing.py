@@ -63,7 +63,6 @@ class Route:
     """Whether the next sibling is tried too (`continue`)."""
     routes: tuple[Route, ...] = ()
     mention: tuple[str, ...] | None = None
-    mention_label: tuple[str, ...] | None = None
     repeat_interval: float | None = None
     """Seconds; 0 for never."""
     send_resolved: bool | None = None
@@ -74,6 +73,7 @@ class Route:
     pictures: tuple[str, ...] | None = None
     resolve_timeout: float | None = None
     """Seconds; 0 for what the sender's habit says."""
+    mention_label: tuple[str, ...] | None = None
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether every matcher holds; a route without matchers takes everything."""
