@@ -11,7 +11,7 @@ from typing import Any
 
 from wxbridge.alerts.affected import sort_affected
 from wxbridge.alerts.sources import RETRY_SECONDS, as_free_text, base_address, picture_at, strip_state
-from wxbridge.alerts.sources.grafana_values import METRIC_NAME, tell_apart
+from wxbridge.alerts.sources.grafana_values import METRIC_NAME, sort_worst_first, tell_apart
 from wxbridge.core.frozen import replace
 from wxbridge.core.json_values import as_labels, as_number, as_text, read_json_or_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
@@ -83,7 +83,7 @@ def _alert(data: dict[str, Any]) -> Alert:
         title=title,
         labels=labels,
         annotations=({"message": message} if message else {}) | _panel(data),
-        values=_values(data.get("evalMatches")),
+        values=sort_worst_first(_values(data.get("evalMatches")), f"{title}\n{message}"),
         link=link or None,
         picture=picture_at(image),
         fingerprint=f"{as_text(data.get('orgId'))}:{as_text(data.get('ruleId')) or name or strip_state(title)}",

@@ -156,7 +156,8 @@ def _tell_state(fields: alertmanager.Fields) -> None:
 def _read_current(fields: alertmanager.Fields, item: dict[str, Any]) -> tuple[Value, ...]:
     """The figures, but the last ones of what is over because it is gone."""
     is_gone = fields["status"] is AlertStatus.RESOLVED and fields["state"] in GONE_REASONS
-    return () if is_gone else read_values(item)
+    words = "\n".join((fields["title"], *fields["annotations"].values()))
+    return () if is_gone else read_values(item, words)
 
 
 def _picture(item: dict[str, Any]) -> PictureSpec | None:

@@ -6,6 +6,7 @@ behind `var` in classic conditions, and `metric` alone in old test notifications
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Collection, Hashable, Iterator, Mapping, Sequence
@@ -58,16 +59,56 @@ class _Figure:
         return as_number(self.number) in (0, 1)
 
 
-def read_values(item: dict[str, Any]) -> tuple[Value, ...]:
+MAX_UNSORTED = 5
+"""Figures that are seen at a glance, and stay as the sender has them."""
+_MAX_NAMES_READ = 20
+
+
+def _words(latin: str, chinese: str) -> re.Pattern[str]:
+    return re.compile(rf"(?<![A-Za-z])(?:{latin})(?![A-Za-z])|{chinese}", re.IGNORECASE)
+
+
+_LOW = _words(
+    "below|under|low|lower|less|few|fewer|free|available|avail|idle|left|remaining",
+    "<|低于|过低|太低|偏低|小于|少于|过少|太少|不足|剩余|可用|空闲",
+)
+_HIGH = _words(
+    "above|over|high|higher|more|many|exceed(?:s|ed)?|used|usage|full",
+    ">|超过|超出|高于|过高|太高|偏高|大于|多于|过多|太多|使用率|占用",
+)
+
+
+def sort_worst_first(values: Sequence[Value], words: str) -> tuple[Value, ...]:
+    """Sort what matched one rule where it is more than a few, the worst first; what has no number comes last.
+
+    The worst is the highest, or where the rule's `words`, else the names of the figures, speak of too little alone,
+    the lowest: no notification says which the rule asks for.
+    """
+    if len(values) <= MAX_UNSORTED:
+        return tuple(values)
+    names = " ".join(value.name for value in values[:_MAX_NAMES_READ])
+    said = next((each for each in (words, names) if _LOW.search(each) or _HIGH.search(each)), "")
+    sign = 1 if _LOW.search(said) and not _HIGH.search(said) else -1
+
+    def place(value: Value) -> tuple[bool, float]:
+        number = value.number
+        return (True, 0.0) if number is None or math.isnan(number) else (False, sign * number)
+
+    return tuple(sorted(values, key=place))
+
+
+def read_values(item: dict[str, Any], words: str = "") -> tuple[Value, ...]:
     """Read the figures of an alert, without those that only say that its condition holds, where there are others.
 
-    Where some have names, those that only have a letter led to them.
+    Where some have names, those that only have a letter led to them. Those of a classic condition come worst first, by
+    the `words` of its rule (`sort_worst_first`).
     """
     told = _read_words(as_text(item.get("valueString")))
     given = item.get("values")
     # A classic condition has one number for all that matched; NaN and infinities leave `values` null.
     if any(each.var and each.metric for each in told):
-        return tell_apart([_value(each) for each in told if each.metric or not each.may_say_yes()])
+        matched = tell_apart([_value(each) for each in told if each.metric or not each.may_say_yes()])
+        return sort_worst_first(matched, words)
     figures = told
     if isinstance(given, dict) and len(given) >= len(told):
         by_var = {each.var: each for each in told}

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.support import payload_bytes
 from tests.unit.alerts.sources.source_checks import check_told, check_usable
 from wxbridge.alerts import render
+from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.sources.grafana_legacy import parse
 from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import MAX_JSON_DEPTH, as_number, as_text, as_time
@@ -316,3 +317,26 @@ def test_a_moment_of_any_zone_is_told_in_utc_also_with_nanoseconds() -> None:
         assert moment is not None
         assert moment.timestamp() // 1 == 1767323045
         assert moment.tzinfo is UTC
+
+
+@pytest.mark.parametrize(
+    ("title", "metric", "is_low_worse"),
+    [
+        ("[Alerting] CPU usage", "cpu", False),
+        ("[Alerting] 队列过长", "queue", False),
+        ("[Alerting] 磁盘剩余空间不足", "disk", True),
+        ("[Alerting] Free space below 10 %", "disk", True),
+        ("[Alerting] Disks", "node_filesystem_avail_bytes", True),
+        ("[Alerting] 可用内存过低，使用率超过 90%", "memory", False),
+    ],
+)
+def test_of_many_matches_the_worst_is_told_first_and_in_full(title: str, metric: str, is_low_worse: bool) -> None:
+    numbers = [50.0 + number * (-1) ** number for number in range(27)]
+    matches = [{"metric": f"{metric} h{at}", "value": number, "tags": None} for at, number in enumerate(numbers)]
+    body = {"title": title, "state": "alerting", "ruleId": 1, "evalMatches": [*matches, {"metric": "x", "value": None}]}
+    group = parse(json.dumps(body).encode(), {})
+    (alert,) = group.alerts
+    assert [value.number for value in alert.values] == [*sorted(numbers, reverse=not is_low_worse), None]
+    told = write_text(group, "en", UTC, datetime.now(UTC)).splitlines()
+    assert told[1].endswith(f": {min(numbers) if is_low_worse else max(numbers):g}")
+    assert told[-1] == "… and 8 more"
