@@ -30,7 +30,7 @@ IN_THE_ROOM = [
     turn("张三", "@小桥\u2005here", "here answered", "^This is the room 技术讨论群"),
     turn("李四", "whoami @小桥\u2005", "whoami answered", r"^You are 李四 .*\nRoles: none\n"),
     turn("李四", "／WhoAmI", "whoami answered", "^You are 李四"),
-    turn("李四", "@小桥 我是谁", "whoami answered", "^你是 李四.*权限:无"),
+    turn("李四", "@小桥 我是谁", "whoami answered", "^你是 李四.*权限：无"),
     turn("李四", f"「张三:what fires?」\n{DASHES}\n/alerts", "alerts answered", "^✅ Nothing fires"),
     # Several lines, and what is meant for the bot but is no command.
     turn("张三", "/whoami\nand something else\n/here", "whoami answered, here answered", "^You are", "^This is"),

@@ -67,7 +67,7 @@ async def test_an_expression_is_drawn_from_a_real_prometheus_for_those_who_may(h
                  "label_replace.*/graph\\?", PICTURE),
             turn("张三", "/promql up{", "promql cannot", "^That is no PromQL"),
             turn("主人", "/查询 nothing_like_it 最近5分钟", "promql answered", "nothing_like_it",
-                 "无数据|没有数据|no data"),
+                 "无数据|无数据|no data"),
         ])  # fmt: skip
     assert sizes(answers)[0][0] > 600
 

@@ -29,7 +29,7 @@ jobs: [{{id: inspection, kind: text, text: all is well, cron: "0 0 29 2 *", to: 
 """
 IN_THE_GROUP = [
     turn("zhangsan", "@小桥 here", "here answered", "^This is the room .*wrGROUP.*bot: main, chat: .?wrGROUP"),
-    turn("lisi", "@小桥\u2005我是谁", "whoami answered", "^你是 lisi.*权限:无"),
+    turn("lisi", "@小桥\u2005我是谁", "whoami answered", "^你是 lisi.*权限：无"),
     turn("lisi", "@小桥 run inspection", "run refused", "for the master and those under"),
     turn(
         "lisi",

@@ -68,7 +68,7 @@ from wxbridge.core.model import (
     Text,
 )
 from wxbridge.core.severities import BUILT_IN, SeverityTable
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import Language, say, say_list
 from wxbridge.core.text.splitting import split_message
 from wxbridge.core.text.units import format_duration
 from wxbridge.monitors.grafana_alerts import GrafanaAlerts
@@ -284,7 +284,7 @@ class AlertPipeline:
                 if name in targets:
                     yield RoutedGroup(name, RouteOptions(), group, is_direct=True, reason="asked")
             if unknown:
-                yield from self._to_operators(group, "no_target", names=", ".join(unknown))
+                yield from self._to_operators(group, "no_target", names=say_list(unknown, self.settings.language))
         else:
             split = routing.split_by_target(group, self.settings.routes)
             yield from split.parts

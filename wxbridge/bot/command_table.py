@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from wxbridge.bot.command import Command, CommandKind, QuotedWord
 from wxbridge.core.errors import CannotAnswer
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import Language, say, say_list
 from wxbridge.core.text.normalise import fold, normalise
 
 CHINESE = re.compile(r"[\u3400-\u9fff]")
@@ -199,7 +199,7 @@ class CommandTable:
             raise CannotAnswer(kind.refusal(language))
         name = kind.called(language)
         others = [word for word in dict.fromkeys((kind.name, *kind.words)) if word not in name.split(" / ")]
-        also = [command.say("bot.help_also", words=", ".join(others))] if others else []
+        also = [command.say("bot.help_also", words=say_list(others, language))] if others else []
         return "\n".join([f"{name} — {kind.summary[language]}", kind.usage[language], *also])
 
 
@@ -228,7 +228,7 @@ async def _whoami(command: Command) -> str:
     sender = command.sender
     lines = [
         command.say("bot.whoami", name=sender.name or "?", id=sender.id, channel=sender.channel),
-        command.say("bot.roles", roles=", ".join(sorted(sender.roles)) or command.say("bot.no_roles")),
+        command.say("bot.roles", roles=say_list(sorted(sender.roles), command.language) or command.say("bot.no_roles")),
         command.say("bot.into_file"),
         f"chat: {{admins: [{_quote(sender.id)}]}}",
     ]

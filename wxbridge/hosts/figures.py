@@ -141,8 +141,9 @@ def _head(host: Host, start: float, end: float, language: Language, timezone: tz
 
 
 def _line(head: str, name: str, last: Mapping[str, float], extras: tuple[str, ...], language: Language) -> str:
-    shown = "; ".join(extra for extra in extras if extra)
-    return f"{head} {format_quantity(last[name], unit_of(name), language)}" + (f" ({shown})" if shown else "")
+    shown = say("text.also", language).join(filter(None, extras))
+    beside = say("hosts.beside", language, what=shown) if shown else ""
+    return f"{head} {format_quantity(last[name], unit_of(name), language)}{beside}"
 
 
 def format_amount(name: str, last: Mapping[str, float], about: Mapping[str, float | str], language: Language) -> str:

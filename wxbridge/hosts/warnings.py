@@ -9,7 +9,7 @@ from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from wxbridge.config.hosts import DISK_STATES, FigureLimit
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import Language, say, say_list
 from wxbridge.core.text.units import format_duration, format_quantity
 from wxbridge.hosts import chart
 from wxbridge.hosts.figures import name_hottest, name_of, unit_of
@@ -111,12 +111,12 @@ def _annotations(host: Host, event: HostEvent, busiest: Busiest, language: Langu
     if kind == "temperature" and last and (sensor := name_hottest(last.figures)):
         told[say("hosts.sensor", language)] = sensor
     if kind in ("cpu", "load1", "temperature") and busiest.get("cpu"):
-        told[say("hosts.busiest_cpu", language)] = ", ".join(
-            f"{name} {format_quantity(amount, '%', language)}" for name, _, amount in busiest["cpu"]
+        told[say("hosts.busiest_cpu", language)] = say_list(
+            (f"{name} {format_quantity(amount, '%', language)}" for name, _, amount in busiest["cpu"]), language
         )
     if kind in ("memory", "swap") and busiest.get("memory"):
-        told[say("hosts.busiest_memory", language)] = ", ".join(
-            f"{name} {format_quantity(amount, 'bytes', language)}" for name, _, amount in busiest["memory"]
+        told[say("hosts.busiest_memory", language)] = say_list(
+            (f"{name} {format_quantity(amount, 'bytes', language)}" for name, _, amount in busiest["memory"]), language
         )
     return told
 

@@ -42,13 +42,13 @@ CONVERSATION = [
     ("/find it", ["there is no it"]),
     ("/break known", ["the store is full; make room"]),
     ("/break bug", ["Something went wrong (see the log)."]),
-    ("/弄坏 bug", ["出错了(详见日志)。"]),
+    ("/弄坏 bug", ["出错了（详见日志）。"]),
     ("/stop", ["`stop` is for the master and those under `chat.admins` in jobs.yaml."]),
-    ("/停止", ["“停止 / stop”仅限管理员使用(jobs.yaml 的 `chat.admins`)。"]),
+    ("/停止", ["“停止 / stop”仅限管理员使用（jobs.yaml 的 `chat.admins`）。"]),
     (f"@{BOT} hello", ["I do not know “hello”. Write `help` for what I can do."]),
     (f"@{BOT} 你好", ["不认识“你好”。发送“帮助”查看可用命令。"]),
     (f"@{BOT} grpah kafka", ["I do not know “grpah”. Did you mean `graph`?"]),
-    (f"@{BOT} 看看列出图表好吗", ["不认识“看看列出图表好吗”。是不是想用 `列出图表` 或 `列出`?"]),
+    (f"@{BOT} 看看列出图表好吗", ["不认识“看看列出图表好吗”。是不是想用 `列出图表` 或 `列出`？"]),
     ("/grpah kafka", ["I do not know “grpah”. Did you mean `graph`?"]),
     (f"@{BOT}", ["Write `help` for what I can do."]),
     (f"@{BOT} thanks\necho a", ["ops: a"]),
@@ -460,7 +460,7 @@ async def test_a_person_is_answered_twenty_times_a_minute_and_told_once(talk):
 async def test_the_rate_can_be_set(make_talk):
     talk = make_talk(rate="1/min")
     assert await talk.say("/echo a") == ["ops: a"]
-    assert await talk.say("/复述 b") == ["命令过于频繁(超过 1/min),请稍后再试,期间不再回复。"]
+    assert await talk.say("/复述 b") == ["命令过于频繁（超过 1/min），请稍后再试，期间不再回复。"]
     assert await talk.say("/echo c") == []
 
 

@@ -478,8 +478,8 @@ async def test_several_targets_are_told_of_in_one_text_split_to_the_limit_in_the
         await time.advance(75)
         [text] = await house.warnings("master")
         assert text.splitlines() == [
-            "⏳ a:1 条待发,最早的自 01-02 11:04 起(已 1分钟15秒)",
-            "⏳ b:1 条待发,最早的自 01-02 11:04 起(已 1分钟15秒)",
+            "⏳ a：1 条待发送，最早的自 01-02 11:04 起（已 1分钟15秒）",
+            "⏳ b：1 条待发送，最早的自 01-02 11:04 起（已 1分钟15秒）",
         ]
     house.text_limit = 60
     waiting = [WaitingTarget(f"target-{index}", 1, house.clock.wall(), 61.0) for index in range(3)]

@@ -389,7 +389,7 @@ async def test_a_reload_takes_over_thresholds_and_ends_warnings_without_one(harn
     monitor.reconfigure(HostSettings.model_validate({"name": "web-1", "cpu": 60}), language="zh", timezone=ZONE)
     await harness.pass_time(monitor, 60)
     assert harness.told == [("HostCpuHigh", "web-1", "firing")]
-    assert source.parse(harness.accepted[0], {}).title == "web-1:CPU过高"
+    assert source.parse(harness.accepted[0], {}).title == "web-1：CPU过高"
     monitor.reconfigure(HostSettings.model_validate({"name": "web-1", "cpu": None}), language="zh", timezone=ZONE)
     await harness.pass_time(monitor, 10)
     assert harness.told[1:] == [("HostCpuHigh", "web-1", "resolved")]

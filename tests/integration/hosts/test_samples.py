@@ -155,7 +155,7 @@ def test_a_report_tells_each_figure_with_the_colour_of_its_level() -> None:
 def test_a_summary_tells_percentiles_and_times_and_what_is_missing() -> None:
     lines = figures.describe_host(a_host(hours=20), NOW - 86400, NOW, "zh", ZONE, long=True)
     assert lines[1].startswith("🔴 CPU ")
-    assert "p95 10 %,最高 90 %" in lines[1]
+    assert "p95 10 %，最高 90 %" in lines[1]
     assert "CPU 90 %" in lines[1]
     assert any("≥ 80 %" in line and "磁盘 /" in line for line in lines)
     assert any("无数据" in line for line in lines)

@@ -50,7 +50,7 @@ GOLDEN: dict[str, tuple[str, str]] = {
         ),
         (
             "🔴 严重 · 主机宕机\n实例 127.0.0.1:9899 已宕机\nweb 的值为 0\ncluster=lab, env=生产\n"
-            f"自 08:47 起(已 12分钟)\n{CAPTURED.format(graph='查看图表')}"
+            f"自 08:47 起（已 12分钟）\n{CAPTURED.format(graph='查看图表')}"
         ),
     ),
     "grafana/unified_firing_v12": (
@@ -61,7 +61,7 @@ GOLDEN: dict[str, tuple[str, str]] = {
         ),
         (
             "🔥 High memory usage\nB: 44.2394\nThis alert was triggered for zone us-1\n"
-            f"The system has high memory usage\nteam=blue\n自 2021-10-12 15:51 起(已 1865天17小时)\n"
+            f"The system has high memory usage\nteam=blue\n自 2021-10-12 15:51 起（已 1865天17小时）\n"
             f"{UNIFIED.format(graph='查看图表')}"
         ),
     ),
@@ -97,7 +97,7 @@ DISK_OF_FALCON = "磁盘\ndf.free: 40 (< 5)\nP0, host=host-1, mount=/, func=all(
         (
             "[P0][OK][host-1][][磁盘 all(#3) df.free mount=/ 40<5][O3 2017-03-07 20:30:00]",
             f"✅ resolved · {DISK_OF_FALCON}\nat 2017-03-07 20:30:00 (no. 3)",
-            f"✅ 恢复 · {DISK_OF_FALCON}\n时间 2017-03-07 20:30:00(第 3 次)",
+            f"✅ 恢复 · {DISK_OF_FALCON}\n时间 2017-03-07 20:30:00（第 3 次）",
         ),
     ],
 )
@@ -196,13 +196,13 @@ def test_an_unknown_unit_is_not_guessed_from_a_caption() -> None:
 @pytest.mark.parametrize(
     ("status", "start", "end", "english", "chinese"),
     [
-        (FIRING, 720, None, "since 08:47 (12 min)", "自 08:47 起(已 12分钟)"),
-        (FIRING, 86400, None, "since 11-20 08:59 (1 d)", "自 11-20 08:59 起(已 1天)"),
+        (FIRING, 720, None, "since 08:47 (12 min)", "自 08:47 起（已 12分钟）"),
+        (FIRING, 86400, None, "since 11-20 08:59 (1 d)", "自 11-20 08:59 起（已 1天）"),
         (FIRING, -30, None, "since 09:00", "自 09:00 起"),
-        (RESOLVED, 720, 0, "lasted 12 min (08:47 – 08:59)", "持续 12分钟(08:47 – 08:59)"),
-        (RESOLVED, 12, 0, "lasted 12 s (08:59)", "持续 12秒(08:59)"),
+        (RESOLVED, 720, 0, "lasted 12 min (08:47 – 08:59)", "持续 12分钟（08:47 – 08:59）"),
+        (RESOLVED, 12, 0, "lasted 12 s (08:59)", "持续 12秒（08:59）"),
         (RESOLVED, 0, 0, "resolved at 08:59", "08:59 恢复"),
-        (RESOLVED, 86400 * 2, 86400, "lasted 1 d (11-19 08:59 – 11-20 08:59)", "持续 1天(11-19 08:59 – 11-20 08:59)"),
+        (RESOLVED, 86400 * 2, 86400, "lasted 1 d (11-19 08:59 – 11-20 08:59)", "持续 1天（11-19 08:59 – 11-20 08:59）"),
         (RESOLVED, None, 0, "resolved at 08:59", "08:59 恢复"),
     ],
 )
@@ -245,7 +245,7 @@ def test_what_the_alerts_of_a_group_share_is_told_once_and_the_worst_comes_first
         "⚪ no data · instance=node-4:9100", "since 08:55 (4 min)", "",
         "✅ instance=node-2:9100", "lasted 2 min (08:57 – 08:59)",
     ]  # fmt: skip
-    assert lines(*group, title="HighCPU", language="zh")[0] == "🔴 严重 · HighCPU(2 条触发,1 条无数据,1 条恢复)"
+    assert lines(*group, title="HighCPU", language="zh")[0] == "🔴 严重 · HighCPU（2 条触发，1 条无数据，1 条恢复）"
 
 
 def test_alerts_of_different_titles_keep_them() -> None:

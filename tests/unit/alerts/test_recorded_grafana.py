@@ -179,7 +179,7 @@ def test_where_no_types_are_told_the_first_figure_is_what_was_measured(values: A
 
 
 @pytest.mark.parametrize(
-    ("reason", "words"), [("MissingSeries", "数据序列已消失"), ("Updated", "规则已修改"), ("X", "状态:X")]
+    ("reason", "words"), [("MissingSeries", "数据序列已消失"), ("Updated", "规则已修改"), ("X", "状态：X")]
 )
 def test_why_an_alert_ended_is_said_in_the_readers_words(reason: str, words: str) -> None:
     data = json.loads(body_of("12.4.0/resolved-after-failed-tries"))

@@ -72,7 +72,7 @@ def legacy(**fields: Any) -> AlertGroup:
             "en",
             "🔥 Alert without a title\nstate: paused\ncpu: no value (host=a, core=1)\nmem: 1.5\ndisk: full\nvalue: 3",
         ),
-        ("zh", "🔥 无标题告警\n状态:paused\ncpu: 无数据 (host=a, core=1)\nmem: 1.5\ndisk: full\nvalue: 3"),
+        ("zh", "🔥 无标题告警\n状态：paused\ncpu: 无数据 (host=a, core=1)\nmem: 1.5\ndisk: full\nvalue: 3"),
     ],
 )
 def test_what_is_missing_is_said_in_the_readers_language(language: Language, expected: str) -> None:
@@ -132,7 +132,7 @@ def test_mentions_go_with_the_first_part_only() -> None:
 def test_what_stands_in_for_a_picture_says_why_and_where() -> None:
     spec = PictureSpec("fetch", {"url": "u"}, link="http://a/1.png")
     assert render.write_missing_picture(spec, "404", "en") == "The picture could not be made: 404\n🔗 http://a/1.png"
-    assert render.write_missing_picture(None, "404", "zh") == "图片生成失败:404"
+    assert render.write_missing_picture(None, "404", "zh") == "图片生成失败：404"
 
 
 @given(st.floats() | st.none(), st.text(max_size=5) | st.none())

@@ -33,7 +33,7 @@ from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import AlertGroup, Text
 from wxbridge.core.text.error_words import tell_error
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import Language, say, say_list
 from wxbridge.core.text.splitting import shorten
 
 MAX_ALERTS = 15
@@ -126,7 +126,7 @@ def _marks(each: FiringAlert, command: Command) -> list[str]:
     marks = [command.say("bot.alerts.broken")] if each.alert.state.casefold() == "error" else []
     if each.silenced_by:
         ids = dict.fromkeys(one[:MIN_SILENCE_ID_CHARS] for one in each.silenced_by)
-        marks.append(command.say("bot.alerts.silenced", ids=", ".join(ids)))
+        marks.append(command.say("bot.alerts.silenced", ids=say_list(ids, command.language)))
     if each.inhibited:
         marks.append(command.say("bot.alerts.inhibited"))
     if each.ack:

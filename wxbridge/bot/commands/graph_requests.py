@@ -25,7 +25,7 @@ from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import PictureSpec, Text
 from wxbridge.core.pictures import PageRequest, PanelAddress, PanelRequest
 from wxbridge.core.text import time_range
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import Language, say, say_list
 from wxbridge.core.text.normalise import fold
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.time_range import Span
@@ -148,7 +148,8 @@ def make_reply(view: GraphView, model: Dashboard | None, base: str, command: Com
         title = describe_panel(panel, model, chosen | _first_of_repeat(panel, model, view.address.values), command)
         bodies += [Text(f"📈 {view.title} · {title}{about}\n{when}{note}\n{spec.link}"), spec]
     if left_out := view.panels[MAX_PANELS:][:MAX_LISTED]:
-        names = ", ".join(f"{each.number}. {describe_panel(each, model, chosen, command)}" for each in left_out)
+        named = (f"{each.number}. {describe_panel(each, model, chosen, command)}" for each in left_out)
+        names = say_list(named, command.language)
         bodies.append(Text(command.say("bot.graphs.left_out", n=MAX_PANELS, names=names)))
     return Reply(tuple(bodies), is_captioned=True)
 
@@ -262,7 +263,7 @@ class GraphChoice:
             "bot.graphs.no_variable",
             name=self.candidate.name,
             variable=shorten(wrong),
-            names=", ".join(names) or command.say("bot.graphs.none"),
+            names=say_list(names, command.language) or command.say("bot.graphs.none"),
             hint=command.say("bot.graphs.near_variable", variable=guess[0]) if guess else "",
         )
 
@@ -300,7 +301,8 @@ class GraphChoice:
             titles = [describe_panel(each, model, values, command) for each in model.panels]
             lines = [f"{each.number}. {title}" for each, title in zip(model.panels, titles, strict=True)]
             if guesses := suggest_names(titles, str(error), 2):
-                hint = command.say("bot.graphs.near_panels", names=", ".join(f"`{each}`" for each in guesses))
+                names = say_list((f"`{each}`" for each in guesses), command.language)
+                hint = command.say("bot.graphs.near_panels", names=names)
             elif lines:
                 hint = "\n".join([command.say("bot.graphs.there_are"), *cut(lines, MAX_LISTED)])
             else:

@@ -40,6 +40,7 @@ from wxbridge.core.credentials import strip_to_address
 from wxbridge.core.errors import CannotAnswer, PictureError
 from wxbridge.core.model import Text
 from wxbridge.core.text.error_words import tell_error
+from wxbridge.core.text.i18n import say_list
 from wxbridge.core.text.normalise import fold
 from wxbridge.core.text.splitting import shorten
 from wxbridge.monitors.dashboards import Dashboard, DashboardHit, Dashboards
@@ -94,7 +95,7 @@ async def list_graphs(command: Command) -> Reply:
 def _describe_shortcut(settings: GraphSettings, command: Command) -> str:
     panels = ", ".join(map(str, settings.panel))
     about = [settings.title, command.say("bot.graphs.panels", panels=panels) if panels else ""]
-    text = ", ".join(filter(None, about))
+    text = say_list(filter(None, about), command.language)
     return f"  {COMMENT} {text}" if text else ""
 
 
@@ -343,7 +344,7 @@ def _list_panels(candidate: GraphCandidate, dashboard: Dashboard, command: Comma
         + (command.say("bot.graphs.one_for_each", variable=each.repeat) if each.repeat else "")
         for each in dashboard.panels
     ]
-    names = ", ".join(each.name for each in dashboard.variables)
+    names = say_list((each.name for each in dashboard.variables), command.language)
     if names:
         lines.append(command.say("bot.graphs.variables", names=names))
     return "\n".join(

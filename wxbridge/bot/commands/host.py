@@ -8,6 +8,7 @@ from wxbridge.bot.command import Choices, Command, Reply, number_lines, quote_wo
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Text
 from wxbridge.core.text import time_range
+from wxbridge.core.text.i18n import say_list
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration, format_quantity
 from wxbridge.hosts import chart, figures
@@ -59,7 +60,7 @@ def _find_host(command: Command, hosts: Sequence[Host]) -> tuple[Host | None, st
         return close[0], " ".join(words[1:])
     if len(hosts) == 1 and _is_range(command):
         return hosts[0], command.text
-    names = ", ".join(host.name for host in (close or hosts)[:MAX_HOSTS])
+    names = say_list((host.name for host in (close or hosts)[:MAX_HOSTS]), command.language)
     raise command.refuse("bot.hosts.several" if close else "bot.hosts.unknown", name=shorten(words[0]), names=names)
 
 

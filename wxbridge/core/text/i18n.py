@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -38,6 +38,11 @@ def say(key: str, language: Language, /, **fields: object) -> str:
             raise LookupError(f"{key} in {language}: there is no {error}") from error
         log.exception("a text of the catalogue is missing", key=key, language=language)
         return load_texts(FALLBACK_LANGUAGE).get(key, key).format_map(_Gaps(fields))
+
+
+def say_list(items: Iterable[str], language: Language) -> str:
+    """Write several things one after another, as a sentence in the reader's language has them."""
+    return say("text.and", language).join(items)
 
 
 def language_of(locale: str | None) -> Language:

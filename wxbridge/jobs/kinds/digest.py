@@ -24,7 +24,7 @@ from wxbridge.config.types import Duration, JobSettings, Rate
 from wxbridge.core.errors import PictureError, StorageError
 from wxbridge.core.model import MessageState, Picture, PictureSpec, Severity, Text
 from wxbridge.core.severities import BUILT_IN
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import Language, say, say_list
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration
 from wxbridge.delivery.outbox_queries import OutboxQueries
@@ -168,7 +168,7 @@ def _quiet(facts: Facts, sent: int, language: Language) -> str:
         said.append(say("jobs.digest.runs_well", language, n=facts.runs))
     if sent:
         said.append(say("jobs.digest.sent_well", language, n=sent))
-    rest = say("jobs.digest.also", language).join(said) + say("jobs.digest.stop", language)
+    rest = say("text.also", language).join(said) + say("jobs.digest.stop", language)
     return say("jobs.digest.quiet", language, title=title_of(facts, language), rest=rest)
 
 
@@ -282,7 +282,7 @@ def _series(began: Mapping[str, Sequence[int]], language: Language) -> list[dict
         words.setdefault(_colour(word), []).append(word)
     return [
         {
-            "name": ", ".join(dict.fromkeys(_severity_word(word, language) for word in some)),
+            "name": say_list(dict.fromkeys(_severity_word(word, language) for word in some), language),
             "colour": colour,
             "counts": [sum(counts) for counts in zip(*(began[word] for word in some), strict=True)],
         }

@@ -25,7 +25,7 @@ from wxbridge.core.errors import PictureError
 from wxbridge.core.model import Picture, Text
 from wxbridge.core.pictures import PageRequest
 from wxbridge.core.text.error_words import tell_error
-from wxbridge.core.text.i18n import Language, say
+from wxbridge.core.text.i18n import Language, say, say_list
 from wxbridge.core.text.units import format_duration
 from wxbridge.jobs import JobContext, JobKind
 from wxbridge.jobs.kinds.text import TemplateText, render
@@ -140,7 +140,7 @@ async def run(context: JobContext, job: ScreenshotJob) -> Sequence[Text | Pictur
             continue
         caption = [combination.caption] if combination.caption else []
         if taken.missing:
-            caption.append(say("pictures.missing", context.language, titles=", ".join(taken.missing)))
+            caption.append(say("pictures.missing", context.language, titles=say_list(taken.missing, context.language)))
         if caption:
             bodies.append(Text("\n".join(caption)))
         bodies += taken.pictures

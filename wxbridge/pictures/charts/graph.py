@@ -221,7 +221,7 @@ def compose_chart(request: ChartRequest, analysis: Analysis, shown: ChartData, u
         marks=(Mark(since, request.resolved_at),) if since is not None else (),
         unit=unit,
         others=sum(answer.others for _, answer in parts) + request.more,
-        note="; ".join(notes.get(note, note) for note in shown.notes),
+        note=say("text.also", language).join(notes.get(note, note) for note in shown.notes),
         timezone=request.timezone or look.timezone,
         language=language,
         theme=request.theme or look.theme,

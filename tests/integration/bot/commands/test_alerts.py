@@ -331,7 +331,7 @@ async def test_with_alertmanager_a_silence_is_kept_on_both_sides_and_is_one(
         chat = make(alertmanager=server)
         await post_alerts(url, {"alertname": "DiskFull", "instance": "db-1", "severity": "critical", "pod": "p"})
         await chat.fires(SLOW)
-        assert (await chat.ask("alerts")).startswith("2 firing\n🔴 [")
+        assert (await chat.ask("alerts")).startswith("2 firing\n1. 🔴 [")
         answer = await chat.ask(f"silence {await chat.id_of('db-1')} 2h why not")
         assert 'alertname="DiskFull", instance="db-1", pod="p"' in answer
         [theirs] = await server.list_silences()

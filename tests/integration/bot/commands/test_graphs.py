@@ -351,7 +351,7 @@ async def test_a_variable_is_one_of_the_dashboards(room) -> None:
     assert await room.refused("graph kafka hots=web-1") == (
         "“kafka” has no variable `hots`. There are: host, topic. Did you mean `host`?"
     )
-    assert await room.refused("图 many x=1", "zh") == "“Many”没有变量 `x`。可用变量:无。"
+    assert await room.refused("图 many x=1", "zh") == "“Many”没有变量 `x`。可用变量：无。"
 
 
 # ---------------------------------------------------------------- graph: what is not found
@@ -370,7 +370,7 @@ async def test_several_dashboards_of_a_name_are_told_to_be_copied(room) -> None:
     [
         ("graph kafak", "en", "There is no graph “kafak”. Did you mean `kafka` or `Kafka 集群`?"),
         ("graph of tomorow", "en", "There is no graph “of tomorow”. Did you mean `Tabs of tomorrow`?"),
-        ("图 大板", "zh", "没有图表“大板”。是不是想看:`大盘`?"),
+        ("图 大板", "zh", "没有图表“大板”。是不是想看：`大盘`？"),
         ("graph zzz 6h", "en", "There is no graph “zzz”. `graphs zzz` searches."),
     ],
 )
@@ -386,7 +386,7 @@ async def test_a_panel_that_is_not_there_gets_did_you_mean_or_the_list(room) -> 
 
 async def test_without_a_name_the_usage_is_told(room) -> None:
     assert (await room.refused("graph")).startswith("Which one?\ngraph NAME [panel]")
-    assert (await room.refused("图", "zh")).startswith("看哪一个?\n图 名称")
+    assert (await room.refused("图", "zh")).startswith("看哪一个？\n图 名称")
 
 
 async def test_the_trouble_of_grafana_is_told_and_shortcuts_go_on_without_its_api(room, api) -> None:
@@ -473,10 +473,10 @@ async def test_the_shortcuts_are_listed_to_be_copied(room, api, line) -> None:
 async def test_a_search_word_finds_shortcuts_and_what_grafana_finds(room, api) -> None:
     (text,), _ = await room.ask("图表 kafka", "zh")
     assert text.splitlines() == [
-        "快捷图表:",
-        "1. 图 kafka  # Kafka 消息, 面板 4",
+        "快捷图表：",
+        "1. 图 kafka  # Kafka 消息、面板 4",
         "2. 图 大盘",
-        "Grafana 中:",
+        "Grafana 中：",
         "3. 图 Kafka 集群",
     ]
     assert [query["query"] for query in api.asked("/api/search")] == ["kafka"]

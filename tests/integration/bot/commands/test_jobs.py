@@ -101,8 +101,8 @@ def test_everybody_may_look_and_only_admins_may_do_something(talk: Talk) -> None
     ("line", "answer"),
     [
         ("run inspection", "▶️ Running Inspection; the result goes to dev and here."),
-        ("运行 Inspection", "▶️ 正在执行 Inspection,结果发往 dev 以及本会话。"),
-        ("执行Inspection", "▶️ 正在执行 Inspection,结果发往 dev 以及本会话。"),
+        ("运行 Inspection", "▶️ 正在运行 Inspection，结果发往 dev 以及本会话。"),
+        ("执行Inspection", "▶️ 正在运行 Inspection，结果发往 dev 以及本会话。"),
         ('run job "Inspection"', "▶️ Running Inspection; the result goes to dev and here."),
     ],
 )
@@ -121,10 +121,10 @@ async def test_a_result_comes_to_who_asked_as_well(talk: Talk) -> None:
     ("line", "answer"),
     [
         ("run inspecton", "✗ There is no job “inspecton”. Did you mean Inspection?"),
-        ("运行 inspecton", "✗ 没有名为“inspecton”的任务。是不是 Inspection?"),
+        ("运行 inspecton", "✗ 没有名为“inspecton”的任务。是不是 Inspection？"),
         ("run zzz", "✗ There is no job “zzz”. There are Inspection, nightly backup, past."),
         ("run", "✗ Say which job: Inspection, nightly backup, past"),
-        ("恢复", "✗ 请写明任务:Inspection、nightly backup、past"),
+        ("恢复", "✗ 请写明任务：Inspection、nightly backup、past"),
         ("mute inspection", "✗ Say which job, and how long: `mute Inspection 2h`, `mute Inspection until 18:00`"),
         ("mute backup 2h", "✗ There is no job “backup”. Did you mean nightly backup?"),
         ("unmute inspection", "Inspection was not muted."),
@@ -168,7 +168,7 @@ async def test_a_mute_is_listed_and_ended(talk: Talk) -> None:
     assert line.startswith("nightly backup (text) · next ")
     assert line.endswith("(张三)")
     assert "⏸ until " in line
-    assert (await talk.ask("恢复 nightly backup")).startswith("▶️ nightly backup 已恢复,下次执行 ")
+    assert (await talk.ask("恢复 nightly backup")).startswith("▶️ nightly backup 已恢复，下次运行 ")
     assert await talk.muted() == []
 
 
@@ -220,7 +220,9 @@ async def test_a_bridge_that_is_well_says_so_in_a_few_lines(talk: Talk) -> None:
     assert await talk.ask("status") == (
         "🟢 wechat: online since 00:00\n📭 Nothing waits.\n✉️ Today: 0 sent\nNo errors in the last 24 hours."
     )
-    assert await talk.ask("状态") == ("🟢 wechat:在线(自 00:00)\n📭 无待发消息。\n✉️ 今日:已发送 0\n24 小时内无错误。")
+    assert await talk.ask("状态") == (
+        "🟢 wechat：在线（自 00:00）\n📭 无待发送消息。\n✉️ 今日：已发送 0\n24 小时内无错误。"
+    )
 
 
 async def test_what_is_wrong_and_what_waits_is_told_with_its_reason(talk: Talk) -> None:
@@ -259,8 +261,8 @@ async def test_what_is_wrong_and_what_waits_is_told_with_its_reason(talk: Talk) 
         "⚠️ 09:00 ops, unknown: no answer within 20 s"
     )
     chinese = await talk.ask("状态")
-    assert "🔴 wechat:等待扫码(自 11-20 12:00) – scan the code\n" in chinese
-    assert "🚦 wechat:配额剩余 12(上限 30/min),400(上限 600/d)\n" in chinese
+    assert "🔴 wechat：等待扫码（自 11-20 12:00） – scan the code\n" in chinese
+    assert "🚦 wechat：配额剩余 12（上限 30/min），400（上限 600/d）\n" in chinese
 
 
 async def test_jobs_and_pictures_that_failed_are_counted_and_told(talk: Talk) -> None:
@@ -286,7 +288,7 @@ async def test_jobs_and_pictures_that_failed_are_counted_and_told(talk: Talk) ->
     ]
     answer = (await asker.ask("状态")).splitlines()
     assert answer[-4].endswith("，任务失败 2 次，图片缺失 2 张")
-    assert "任务失败:面板显示错误" in answer[-1]
+    assert "任务失败：面板显示错误" in answer[-1]
 
 
 def test_every_state_has_its_words() -> None:

@@ -40,7 +40,7 @@ from wxbridge.pictures.placeholders import PLACEHOLDERS, placeholder_error
         ),
         (
             "http://g/r was answered with HTTP 500; and by our own browser: http://g/d: Grafana's panel has no data",
-            "http://g/r 返回 HTTP 500；改用自带浏览器：http://g/d：Grafana 面板没有数据",
+            "http://g/r 返回 HTTP 500；改用自带浏览器：http://g/d：Grafana 面板无数据",
         ),
         ("the alert's own picture is empty; Connection refused", "告警自带的图片是空白的；连接被拒绝"),
         ("nobody knows this one; Connection refused", "nobody knows this one；连接被拒绝"),

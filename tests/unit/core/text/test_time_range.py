@@ -113,7 +113,7 @@ def test_what_is_no_range_says_so_with_two_examples(text) -> None:
     assert not time_range.is_range(text, NOW)
     with pytest.raises(CannotAnswer, match=r"Write it like: .+, .+"):
         time_range.parse_range(text, NOW)
-    with pytest.raises(CannotAnswer, match=r"可以写:.+、.+"):
+    with pytest.raises(CannotAnswer, match=r"可以写：.+、.+"):
         time_range.parse_range(text, NOW, "zh")
 
 
