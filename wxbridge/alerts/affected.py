@@ -18,7 +18,9 @@ _PLACES = (
 _SCRAPED = ("instance", *_PODS, "endpoint", "job")
 """What Prometheus calls where it measured; often there is nothing else."""
 _EXPORTER = "kube-state-metrics"
-"""The one whose own pod has nothing to do with what it measures."""
+"""The one whose own pod and address have nothing to do with what it measures."""
+_OF_MACHINES = ("node-exporter", "kubelet")
+"""Those whose address is that of the machine that they measure, and whose pod says no more."""
 _IN_ORDER = tuple(dict.fromkeys((*WORKLOADS, *_PLACES, *_SCRAPED)))
 
 
@@ -31,7 +33,8 @@ def sort_affected(labels: Mapping[str, str], whole: Mapping[str, str] | None = N
     own = _find_exporter_s(labels if whole is None else whole)
     known = [name for name in _order(own) if name in labels]
     others = [name for name in labels if name not in _IN_ORDER and name not in own.names]
-    last = [] if own.is_elsewhere else [name for name in _IN_ORDER if name in labels and name in own.names]
+    measured = [name for name in (*_IN_ORDER, "metrics_path") if name in labels and name in own.names]
+    last = [] if own.is_left_out else measured
     return [*known, *others, *last]
 
 
@@ -46,8 +49,8 @@ class _ExporterLabels:
     """The names of those labels that say who measured."""
 
     names: frozenset[str] = frozenset()
-    is_elsewhere: bool = False
-    """Whether the alert is about an object that is not the exporter's own."""
+    is_left_out: bool = False
+    """Whether the alert is about an object that is not the exporter's own, so that they say nothing of it."""
 
 
 def _order(own: _ExporterLabels) -> Iterator[str]:
@@ -62,16 +65,20 @@ def _order(own: _ExporterLabels) -> Iterator[str]:
 def _find_exporter_s(labels: Mapping[str, str]) -> _ExporterLabels:
     """Find them by the name of the scraped job, which the exporter's service and pod bear too."""
     job = labels.get("job", "")
-    names = [each for each in (job, _EXPORTER) if each]
-    own = {name for name in ("service", *_PODS) if any(_has_word(labels.get(name, ""), each) for each in names)}
+    exporters = [each for each in (job, _EXPORTER) if each]
+    own = {name for name in ("service", *_PODS) if any(_has_word(labels.get(name, ""), each) for each in exporters)}
     if not own and not _has_word(job, _EXPORTER):
         return _ExporterLabels()
-    objects = [labels[name] for name in (*WORKLOADS, *_PODS, "node") if name in labels and name not in own]
+    is_of_machine = any(_has_word(job, each) for each in _OF_MACHINES)
+    is_of_others = is_of_machine or any(_has_word(labels[name], _EXPORTER) for name in (*own, "job") if name in labels)
+    # Elsewhere a node is no more than where the measured pod runs.
+    names = [*WORKLOADS, *_PODS, *(["node"] if is_of_others else [])]
+    objects = [labels[name] for name in names if name in labels and name not in own]
     is_elsewhere = any(not _has_word(each, job or _EXPORTER) for each in objects)
     # Without such an object, what was asked is what is affected: a machine by its node exporter.
-    return _ExporterLabels(
-        frozenset({*own, "endpoint", "job"} | ({"instance"} if is_elsewhere else set())), is_elsewhere
-    )
+    address = {"instance"} if is_elsewhere else set[str]()
+    is_left_out = is_elsewhere or (is_of_machine and "instance" in labels)
+    return _ExporterLabels(frozenset({*own, "endpoint", "metrics_path", "job", *address}), is_left_out)
 
 
 def _has_word(text: str, word: str) -> bool:

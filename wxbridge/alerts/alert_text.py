@@ -321,7 +321,7 @@ def _write_details(alert: Alert, reader: _TextReader, shown: str, shared: _Share
     lines.append(_write_update(alert, language))
     lines += _write_values(alert, language, shown)
     own = {name: text for name, text in alert.annotations.items() if name not in shared.annotations}
-    lines += _write_annotations(own, alert, alert.labels, shown)
+    lines += _write_annotations(own, alert, _told_labels(alert), shown)
     labels = {name: text for name, text in _without_severity(alert).items() if name not in shared.labels}
     is_told = shared.has_severity or (shared is not _NOTHING_SHARED and alert.status is not AlertStatus.FIRING)
     severity = [] if is_told else write_severity(alert, language, shown)
@@ -342,6 +342,13 @@ def _write_links(links: ShownLinks, language: Language, shared: ShownLinks = NO_
 def _is_same_address(one: str, other: str) -> bool:
     """Tell whether two addresses differ at most in the time that they show."""
     return one == other or (bool(one and other) and strip_times(one) == strip_times(other))
+
+
+def _told_labels(alert: Alert) -> dict[str, str]:
+    """The labels of an alert without those that there is no room for: a text that has them need not lose them."""
+    shown = [name for name in sort_affected(alert.labels) if not _is_machine(name, _HIDDEN_LABELS)]
+    left = set(shown[_most_labels([alert]) :])
+    return {name: text for name, text in alert.labels.items() if name not in left}
 
 
 def _most_labels(alerts: Sequence[Alert]) -> int:
@@ -453,7 +460,7 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
     head += _write_annotations(shared.annotations, alerts[0], shared.labels, "\n".join(head))
     severity = write_severity(alerts[0], reader.language, "\n".join(head)) if shared.has_severity else []
     labels = find_common([_without_severity(alert) for alert in alerts])
-    head.append(write_labels(labels, "\n".join(head), _most_labels(alerts), first=severity))
+    head.append(write_labels(labels, "\n".join(head), _most_labels(alerts), alerts[0].labels, severity))
     head += _write_links(shared.links, reader.language)
     blocks = ["\n".join(line for line in head if line)]
     blocks += ["\n".join(_write_member(alert, reader, shared, name)) for alert in alerts[:MAX_ALERTS_IN_FULL]]

@@ -10,7 +10,8 @@ from wxbridge.alerts.affected import list_places, sort_affected
 
 KSM = {
     "instance": "10.244.1.7:8080", "endpoint": "http", "service": "kube-state-metrics", "job": "kube-state-metrics",
-    "pod": "kube-state-metrics-5d7c", "container": "kube-state-metrics", "cluster": "prod", "namespace": "shop",
+    "pod": "kube-state-metrics-5d7c", "container": "kube-state-metrics", "metrics_path": "/metrics",
+    "cluster": "prod", "namespace": "shop",
 }  # fmt: skip
 
 
@@ -36,13 +37,18 @@ def test_a_machine_by_its_exporter_in_kubernetes_is_told_by_its_address() -> Non
         "job": "node-exporter", "pod": "node-exporter-x", "container": "node-exporter", "service": "node-exporter",
         "instance": "10.0.0.5:9100", "namespace": "monitoring", "endpoint": "metrics", "team": "ops",
     }  # fmt: skip
-    assert sort_affected(labels)[:3] == ["namespace", "instance", "team"]
+    assert sort_affected(labels) == ["namespace", "instance", "team"]
     assert list_places(labels) == {"namespace": "monitoring", "instance": "10.0.0.5:9100"}
 
 
 def test_what_measures_itself_keeps_its_pod() -> None:
     labels = {"deployment": "cart", "job": "cart", "pod": "cart-6d", "instance": "10.0.0.1:80", "namespace": "shop"}
     assert sort_affected(labels) == ["deployment", "namespace", "instance", "pod", "job"]
+
+
+def test_the_node_that_a_measured_pod_runs_on_does_not_hide_the_pod() -> None:
+    labels = {"job": "cart", "service": "cart", "pod": "cart-6d", "instance": "10.0.0.1:80", "node": "n1"}
+    assert sort_affected(labels) == ["node", "instance", "service", "pod", "job"]
 
 
 def test_wide_objects_come_before_scrapers() -> None:
@@ -61,9 +67,13 @@ LABELS = st.dictionaries(
 )
 
 
+def test_labels_that_a_group_shares_are_read_with_those_that_it_does_not() -> None:
+    assert sort_affected(KSM, KSM | {"deployment": "cart"}) == ["namespace", "cluster"]
+
+
 @given(LABELS)
 def test_each_label_comes_once_or_is_the_exporter_s(labels: dict[str, str]) -> None:
     names = sort_affected(labels)
     assert len(set(names)) == len(names)
-    assert set(labels) - set(names) <= {"instance", "service", "pod", "container", "endpoint", "job"}
+    assert set(labels) - set(names) <= {"instance", "service", "pod", "container", "endpoint", "job", "metrics_path"}
     assert names or not labels

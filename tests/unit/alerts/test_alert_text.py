@@ -117,6 +117,13 @@ def test_a_figure_s_labels_tell_the_object_and_not_who_measured_it() -> None:
     assert alert_text.write_value(value, "en") == "replicas: 1 (deployment=cart, namespace=shop, le=1000000)"
 
 
+def test_a_dump_of_more_labels_than_there_is_room_for_keeps_the_others() -> None:
+    labels = {f"l{index}": f"v{index}" for index in range(8)}
+    dump = f"map[{' '.join(f'{name}:{value}' for name, value in labels.items())}]"
+    told = lines(one(labels=labels, annotations={"description": f"LABELS = {dump}"}))
+    assert told[1:] == ["LABELS: l5=v5, l6=v6, l7=v7", "l0=v0, l1=v1, l2=v2, l3=v3, l4=v4"]
+
+
 def test_labels_and_texts_have_numbers_as_people_write_them() -> None:
     told = lines(
         one(
