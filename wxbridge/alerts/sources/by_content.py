@@ -33,6 +33,9 @@ def parse_alertmanager(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  
 
 def read_known(data: Any) -> AlertGroup | None:
     """Read a decoded body of Grafana's or Alertmanager's that came to another hook; None where it is neither's."""
+    if isinstance(data, list) and data and all(isinstance(each, dict) and each.keys() >= _ALERT for each in data):
+        # What Prometheus itself posts to an Alertmanager.
+        return _read({"alerts": data}, alertmanager.NAME)
     if not isinstance(data, dict):
         return None
     if alertmanager.is_group(data) and not _GROUP.isdisjoint(data):
@@ -42,6 +45,7 @@ def read_known(data: Any) -> AlertGroup | None:
 
 _GROUP = frozenset({"groupKey", "groupLabels", "commonLabels"})
 """What a group has one of, and a list of alerts of our own shape has not."""
+_ALERT = frozenset({"labels", "annotations", "startsAt"})
 _LEGACY = frozenset({"ruleName", "state", "evalMatches"})
 
 

@@ -29,6 +29,7 @@ from wxbridge.alerts.sources import (
 )
 from wxbridge.alerts.sources.documents import drop_macros, read_document, unpack_json
 from wxbridge.alerts.sources.presets import PRESETS
+from wxbridge.alerts.sources.robots import name_without_state
 from wxbridge.alerts.sources.status_words import is_known_status, read_status
 from wxbridge.config.expressions import Find, compiled
 from wxbridge.config.hooks import BodyMapping
@@ -135,6 +136,8 @@ def _unknown(source: str, item: Any, timezone: tzinfo) -> Alert | None:
         if unknown.is_short(as_free_text(source, item).text or ""):
             return None
         parts["title"] = source
+    # `ALARM: cpu` and `OK: cpu` are one alert.
+    parts["id"] = short_hash([name_without_state(parts["title"]) or parts["title"], _labels(parts["labels"])])
     return _alert(source, parts, timezone)
 
 

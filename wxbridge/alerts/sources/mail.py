@@ -107,7 +107,8 @@ def _read_warning(mail: _Mail) -> AlertGroup | None:
         found = warner.subject.search(mail.subject)
         if not found:
             continue
-        labels = {"program": warner.name, "severity": "critical", **found.groupdict()}
+        is_test = found["event"] == warner.test
+        labels = {"program": warner.name, **found.groupdict(), **({} if is_test else {"severity": "critical"})}
         if "device" not in labels and (device := _DEVICE.search(mail.text)):
             labels["device"] = device[1]
         alert = Alert(
@@ -116,8 +117,8 @@ def _read_warning(mail: _Mail) -> AlertGroup | None:
             title=mail.subject,
             labels=labels,
             annotations={"message": mail.text} if mail.text else {},
-            fingerprint="" if labels["event"] == warner.test else short_hash(labels),
-            is_test=labels["event"] == warner.test,
+            fingerprint="" if is_test else short_hash(labels),
+            is_test=is_test,
         )
         return AlertGroup(NAME, alert.fingerprint, alert.title, (alert,), recipients=mail.recipients)
     return None

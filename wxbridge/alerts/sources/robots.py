@@ -23,7 +23,7 @@ _RESOLVED = (
 )
 _FIRING = (
     r"告警触发|触发告警|告警|报警|警报|故障|异常|firing|alerting|triggered|problem",
-    r"down|alert|critical|warning|error|failed|失败",
+    r"down|alarm|alert|critical|warning|error|failed|失败",
 )
 _NO_DATA = (r"无数据|no ?data", r"no_data")
 _COUNT = r"(?:\s*[:x×]\s*\d+)?"
@@ -105,7 +105,7 @@ def read_robot_message(message: CompatMessage, sender: str = "") -> AlertGroup:
     labels = dict(message.labels) | dict(_read_labels(rest))
     if message.severity:
         labels["severity"] = message.severity
-    name = _name_of(headline)
+    name = name_without_state(headline)
     subject = {key: text for key, text in labels.items() if key not in ("severity", *dict(message.labels))}
     links = [link for link in _LINK.findall(rest) if link not in WEB_SCHEMES]
     alert = Alert(
@@ -116,7 +116,7 @@ def read_robot_message(message: CompatMessage, sender: str = "") -> AlertGroup:
         annotations={"message": rest} if rest else {},
         link=links[0] if links and len(links) == 1 else None,
         picture=pictures[0] if pictures else None,
-        fingerprint=short_hash([name or _name_of(rest.partition("\n")[0]), subject]),
+        fingerprint=short_hash([name or name_without_state(rest.partition("\n")[0]), subject]),
         sender=sender,
     )
     return AlertGroup(
@@ -138,11 +138,16 @@ def _split_headline(message: CompatMessage) -> tuple[str, str]:
     lines = [line for line in message.text.split("\n") if line.strip()]
     title = message.title
     if title:
-        if lines and _name_of(lines[0]) == _name_of(title):
+        if lines and name_without_state(lines[0]) == name_without_state(title):
             lines = lines[1:]
     elif lines:
         title, lines = lines[0].strip(), lines[1:]
-    if lines and not _name_of(title) and len(title) + len(lines[0]) < MAX_TITLE_CHARS and not _label_of(lines[0]):
+    if (
+        lines
+        and not name_without_state(title)
+        and len(title) + len(lines[0]) < MAX_TITLE_CHARS
+        and not _label_of(lines[0])
+    ):
         title, lines = f"{title} {lines[0].strip()}", lines[1:]
     return title, "\n".join(lines)
 
@@ -154,7 +159,7 @@ def _read_status(headline: str, colour: str) -> AlertStatus | None:
     return _COLOURS.get(colour.lower())
 
 
-def _name_of(headline: str) -> str:
+def name_without_state(headline: str) -> str:
     """What is left of a headline without the words for a status, signs and blanks: the same at its recovery."""
     for _, pattern in _STATES:
         headline = pattern.sub(" ", headline)

@@ -10,7 +10,7 @@ from wxbridge.core.model import AlertStatus
 
 _WORDS = {
     AlertStatus.FIRING: (
-        "firing alerting alert alarm problem error critical warning warn fatal triggered "
+        "firing alerting alert alarm problem error critical crit warning warn fatal triggered fired "
         "trigger active open broken unhealthy offline bad red 1 true 告警 报警 故障 异常 触发"
     ),
     AlertStatus.RESOLVED: (

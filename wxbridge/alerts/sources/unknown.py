@@ -7,6 +7,7 @@ from collections.abc import Callable, Container, Iterator, Mapping
 from typing import Any
 
 from wxbridge.alerts.sources import WEB_SCHEMES
+from wxbridge.alerts.sources.documents import unpack_json
 from wxbridge.core.json_values import as_text
 
 MAX_LINES_SHOWN = 9
@@ -25,11 +26,13 @@ _OWN_CHARS = 60
 _LEAST_CHARS = 200
 
 _WORDS = {
-    "name": "title subject headline alertname alerttitle alarmname rulename eventname eventtitle checkname policyname "
-    "monitorname triggername incidentname name displayname summary event eventtype service servicename job jobname "
-    "project projectname hostname host type",
+    "name": "title subject headline alertname alerttitle alarmname alarm alert rulename alertrule rule eventname "
+    "eventtitle checkname policyname monitorname monitorfriendlyname friendlyname triggername incidentname servicedesc "
+    "name displayname summary",
+    "thing": "event eventtype service servicename job jobname project projectname hostname host type",
     "state": "status state alertstatus alertstate alarmstatus alarmstate eventstatus eventstate incidentstatus "
-    "currentstatus currentstate newstatus newstate checkstatus result conclusion outcome",
+    "currentstatus currentstate newstatus newstate newstatevalue checkstatus servicestate hoststate monitorcondition "
+    "alerttypefriendlyname result conclusion outcome eventtype",
     "link": "link url href htmlurl weburl permalink detailurl detailsurl detaillink alerturl eventurl incidenturl "
     "dashboardurl consoleurl targeturl pageurl",
     "severity": "severity level priority alertlevel alarmlevel eventseverity eventlevel severitylevel urgency",
@@ -40,10 +43,11 @@ _WORDS = {
     "firing": "firing isfiring isalarm alarming triggered",
 }
 """What the parts of an alert are usually called, the likeliest first: in small letters, without signs."""
-_NAMES, _STATES, _LINKS, _SEVERITIES, _TEXTS, _SUBJECTS, _IS_RESOLVED, _IS_FIRING = (
+_NAMES, _THINGS, _STATES, _LINKS, _SEVERITIES, _TEXTS, _SUBJECTS, _IS_RESOLVED, _IS_FIRING = (
     tuple(words.split()) for words in _WORDS.values()
 )
 _LABELS = ("labels", "tags")
+_MACHINE = re.compile(r"(?i:(?:^|_)(?:uu|gu)?id$|arn$|hash$|digest$|schema|version|slug)|(?<=[a-z])(?:ID|Id)$")
 _PLAIN = re.compile(r"[\W_]+")
 
 Leaf = tuple[tuple[str, ...], Any]
@@ -56,20 +60,23 @@ def find_parts(body: Mapping[str, Any], is_status: Callable[[Any], bool]) -> dic
     `text` is what people are shown, `body` (`BODY`) all of it. What stands less deep comes first.
     """
     leaves = sorted(_leaves(body), key=lambda leaf: len(leaf[0]))
-    name = _find(leaves, _NAMES, lambda value: isinstance(value, str) and _is_line(value))
+    name = _find_name(leaves)
     link = _find(leaves, _LINKS, lambda value: isinstance(value, str) and value.startswith(WEB_SCHEMES))
     severity = _find(leaves, _SEVERITIES, lambda value: isinstance(value, str) and _is_line(value))
     text = _find(leaves, _TEXTS, lambda value: isinstance(value, str) and bool(value.strip()))
     status = _find_status(leaves, is_status)
     labels = next((body[each] for each in _LABELS if isinstance(body.get(each), dict | list)), None)
     subjects = {path[-1]: value for path, value in leaves if _plain(path[-1]) in _SUBJECTS and _is_line(as_text(value))}
-    used = [found for found in (name, link, severity, text, status) if found]
+    paths = {found[0] for found in (name, link, severity, text, status) if found}
+    rest = [leaf for leaf in leaves if leaf[0] not in paths and not (labels and leaf[0][0] in _LABELS)]
+    # What only machines tell things apart by comes last.
+    rest.sort(key=lambda leaf: _MACHINE.search(leaf[0][-1]) is not None)
     words = as_text(text[1]).strip() if text and text is not name else ""
     title = as_text(name[1]).strip() if name else ""
     if not title:
         title, _, words = words.partition("\n")
     shown = [words] if words else []
-    shown += [f"{'.'.join(path)}: {_short(value)}" for path, value in leaves if (path, value) not in used]
+    shown += [f"{'.'.join(path)}: {_short(value)}" for path, value in rest]
     address = as_text(link[1]) if link else ""
     left = MAX_CHARS_SHOWN - _OWN_CHARS - len(title) - len(address)
     return {
@@ -89,8 +96,7 @@ def says_more(body: Mapping[str, Any], is_status: Callable[[Any], bool], names: 
     if any(name in names and value not in (None, "", [], {}) for name, value in body.items()):
         return True
     leaves = list(_leaves(body))
-    has_name = _find(leaves, _NAMES, lambda value: isinstance(value, str) and _is_line(value))
-    return bool(has_name or _find_status(leaves, is_status))
+    return bool(_find_name(leaves) or _find_status(leaves, is_status))
 
 
 def is_short(text: str) -> bool:
@@ -100,6 +106,7 @@ def is_short(text: str) -> bool:
 
 def _leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[Leaf]:
     """All that is no object and no list, in the order of the body; of lists of such, the list."""
+    value = unpack_json(value)
     items: list[tuple[str, Any]] = []
     if isinstance(value, dict):
         items = [(as_text(name), inner) for name, inner in value.items()]
@@ -125,10 +132,17 @@ def _find(leaves: list[Leaf], names: tuple[str, ...], fits: Callable[[Any], bool
     return next((leaf for leaf in found if leaf), None)
 
 
+def _find_name(leaves: list[Leaf]) -> Leaf | None:
+    """What a body calls what it is about, else the kind of thing or the machine."""
+    fits = lambda value: isinstance(value, str) and _is_line(value)  # noqa: E731 - said twice
+    return _find(leaves, _NAMES, fits) or _find(leaves, _THINGS, fits)
+
+
 def _find_status(leaves: list[Leaf], is_status: Callable[[Any], bool]) -> Leaf | None:
-    word = _find(leaves, _STATES, lambda value: isinstance(value, str) and is_status(value))
+    # `incident.triggered` says what `triggered` does.
+    word = _find(leaves, _STATES, lambda value: isinstance(value, str) and is_status(value.rpartition(".")[2]))
     if word:
-        return word
+        return word[0], word[1].rpartition(".")[2]
     for path, value in leaves:
         name = _plain(path[-1])
         if isinstance(value, bool) and (name in _IS_RESOLVED or name in _IS_FIRING):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from wxbridge.alerts.sources.unknown import BODY
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.web.console.page import ConsolePage, PageVisit
 from wxbridge.web.console.pages.timeline import change, describe_entry
@@ -18,12 +19,21 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
         raise WxbridgeError(visit.say("message.none"))
     found = describe_entry(visit, entry)
     this = next(each for each in found["messages"] if each["it"].id == int(number))
+    stored = await visit.services.outbox.find_notification(this["it"].notification_id)
     return {
         "entry": found,
         "m": this,
+        "bodies": _list_bodies(stored.content if stored else None),
         "others": [each for each in found["messages"] if each is not this],
         "targets": sorted(set(visit.services.channels.targets) - {this["it"].target}),
     }
+
+
+def _list_bodies(content: Any) -> list[str]:
+    """List what senders said of which a message shows a part."""
+    alerts = content.get("alerts") if isinstance(content, dict) else None
+    found = ((alert.get("annotations") or {}).get(BODY) for alert in alerts or () if isinstance(alert, dict))
+    return [body for body in found if body]
 
 
 PAGE = ConsolePage("message", _show, "", {"change": change}, within="timeline")
