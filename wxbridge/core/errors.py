@@ -138,6 +138,10 @@ class Throttled(SendError):
         self.retry_after = retry_after
 
 
+class Held(Throttled):
+    """The channel itself keeps the message back for some seconds, to merge what else comes with it: no trouble."""
+
+
 class Transient(SendError):
     """A passing fault, and certainly not sent: try again with backoff."""
 

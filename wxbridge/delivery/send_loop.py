@@ -13,6 +13,7 @@ import structlog
 
 from wxbridge.core.errors import (
     BadAddress,
+    Held,
     Offline,
     Permanent,
     PictureError,
@@ -317,13 +318,10 @@ class SendLoop:
 
     async def _failed(self, attempt: SendUnderWay, error: SendError) -> None:
         """The kind of the error says whether a retry can help."""
-        message, troubles = attempt.message, self._context.troubles
-        if isinstance(error, Permanent) or (isinstance(error, BadAddress) and message.recipient is not None):
-            troubles.note_answer(message.target)
-        else:
-            troubles.note_failure(message.target)
+        message = attempt.message
+        self._note_trouble(message, error)
         match error:
-            case Offline():
+            case Offline() | Held():
                 await self._not_reached(attempt, error, wait=error.retry_after)
             case BadAddress() if message.recipient is not None:
                 # An alert named somebody whom nobody here knows; waiting would only hold up the others whom it names.
@@ -340,6 +338,14 @@ class SendLoop:
                 await self._refused(message, error)
             case _:
                 await self._back(message, error, wait=backoff(message.tries))
+
+    def _note_trouble(self, message: Message, error: SendError) -> None:
+        """Note whether the target is in trouble: by the message's own fault it is not, nor where it is held back."""
+        troubles = self._context.troubles
+        if isinstance(error, Permanent) or (isinstance(error, BadAddress) and message.recipient is not None):
+            troubles.note_answer(message.target)
+        elif not isinstance(error, Held):
+            troubles.note_failure(message.target)
 
     async def _sent(self, message: Message, receipt: Receipt) -> None:
         now = self._context.clock.wall()
@@ -447,7 +453,7 @@ class SendLoop:
         self._context.count(message.target, "retried" if is_try_spent else "waited")
         about = {"message": message.id, "target": message.target, "error": str(error), "code": error.code}
         # An outage has its own line, where it begins and where it ends.
-        write = log.warning if self._lane.is_up(message.target) else log.debug
+        write = log.warning if self._lane.is_up(message.target) and not isinstance(error, Held) else log.debug
         write("not sent, will try again", **about, after=round(wait, 1))
 
     async def _unknown(self, message: Message, error: Unknown) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 
 from tests.integration.delivery.delivery_harness import Room, alert, picture
 from wxbridge.config.types import Pace, Rate
-from wxbridge.core.errors import StorageError
+from wxbridge.core.errors import Held, StorageError
 from wxbridge.core.model import Capabilities, ChannelState, NotificationKind, Priority, SendWindowState
 from wxbridge.core.schema import notifications
 from wxbridge.delivery import digests as storm
@@ -55,7 +55,11 @@ async def test_of_a_storm_within_the_pace_the_first_are_told_singly_and_the_othe
 class FewMessages(FakeChannel):
     """A channel that may send little until it is written to."""
 
-    def check_priority(self, priority: int) -> None: ...
+    hold = False
+
+    def check_priority(self, priority: int) -> None:
+        if self.hold:
+            raise Held("more may come", retry_after=10.0)
 
     def count_singly(self) -> int:
         return 3
@@ -74,6 +78,18 @@ async def test_where_little_may_be_sent_what_waits_is_merged_early_also_without_
     w.channel.state = ChannelState.ONLINE
     await w.drain()
     assert [text.splitlines()[0] for text in w.channel.texts] == told
+
+
+async def test_what_a_channel_holds_back_to_merge_it_is_no_outage(world) -> None:
+    few = FewMessages()
+    few.hold = True
+    w = world(ops=Room(fallback="other", failover_after="3s"), other=Room(channel="b"), channels={"a": few})
+    await storm_of(w, 5)
+    await w.pass_time(8)
+    few.hold = False
+    await w.pass_time(4)
+    assert [text.splitlines()[0] for text in w.channel.texts] == ["🌊 5 alerts since 08:00, in short:"]
+    assert w.channels["b"].texts == []
 
 
 async def test_a_storm_that_goes_on_joins_the_digest_that_waits(world) -> None:

@@ -30,7 +30,7 @@ from wxbridge.channels.ilink.login import POLL_SECONDS, log_in
 from wxbridge.channels.ilink.settings import CAPABILITIES, IlinkSettings, IlinkTarget
 from wxbridge.channels.ilink.store import PersonState, PersonStore
 from wxbridge.channels.ilink.window import RESERVED_MESSAGES
-from wxbridge.core.errors import Offline, Permanent, SendError, StorageError, Throttled, Transient, Unknown
+from wxbridge.core.errors import Held, Offline, Permanent, SendError, StorageError, Throttled, Transient, Unknown
 from wxbridge.core.model import (
     ChannelState,
     ChannelStatus,
@@ -401,7 +401,7 @@ class IlinkChannel:
 
         Raises:
             Offline: what is left is kept for what is more important.
-            Throttled: some were just sent; what comes meanwhile is one message instead of many.
+            Held: some were just sent; what comes meanwhile is one message instead of many.
         """
         if priority == Priority.CRITICAL or not self._left():
             return
@@ -414,7 +414,7 @@ class IlinkChannel:
         recent = [at for at in self._sent_at if at > begins]
         if priority >= Priority.ALERT and len(recent) >= MESSAGES_AT_ONCE:
             wait = recent[-MESSAGES_AT_ONCE] - begins
-            raise Throttled("what else comes now is merged, as few messages may be sent", retry_after=wait)
+            raise Held("what else comes now is merged, as few messages may be sent", retry_after=wait)
 
     def count_singly(self) -> int:
         """Tell how many waiting messages go one by one; see `model.WindowedChannel`."""
