@@ -159,8 +159,9 @@ def write_values(values: Mapping[str, Sequence[str]], model: Dashboard | None, l
     written: dict[str, str] = {}
     for name, some in values.items():
         variable = model.find_variable(name) if model else None
-        texts = [say("grafana.all", language) if each == ALL_VALUES else each for each in some]
-        written[name] = ", ".join(variable.text_of(each) if variable else each for each in texts)
+        # All is written as the dashboard does, where it lists it.
+        texts = [variable.text_of(each) if variable else each for each in some]
+        written[name] = ", ".join(say("grafana.all", language) if each == ALL_VALUES else each for each in texts)
     return written
 
 

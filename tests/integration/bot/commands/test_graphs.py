@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
 from tests.fakes.grafana import PASSWORD, TOKEN, USER, FakeGrafana
-from tests.fakes.grafana_models import panel, variable
+from tests.fakes.grafana_models import hit, panel, variable
 from tests.integration.bot.bot_harness import Asker, services
 from tests.support import SMALL
 from wxbridge import registry
-from wxbridge.bot.command import Permission
+from wxbridge.bot.command import ChooseOne, Permission
 from wxbridge.bot.commands import list_command_kinds
 from wxbridge.bot.commands.graph_arguments import parse_graph_arguments
 from wxbridge.config.graphs import Graphs
@@ -352,6 +352,124 @@ async def test_a_variable_is_one_of_the_dashboards(room) -> None:
         "“kafka” has no variable `hots`. There are: host, topic. Did you mean `host`?"
     )
     assert await room.refused("图 many x=1", "zh") == "“Many”没有变量 `x`。可用变量：无。"
+
+
+def options(*pairs: tuple[str, str]) -> list[dict[str, str]]:
+    return [{"text": text, "value": value} for text, value in pairs]
+
+
+SHOP = {
+    "title": "Shop / Orders 24h",
+    "templating": {"list": [
+        variable("size", "m", options=options(("small", "s"), ("large", "l"))),
+        variable("city", "上海", multi=True, options=options(("北京, 朝阳", "bj-cy"), ("上海", "sh"), ("a,b,c", "x"))),
+        variable("host", "web-1", multi=True, includeAll=True, options=options(("All", "$__all"), ("web-1", "w1"))),
+    ]},
+    "panels": [
+        panel(1, "Orders"), panel(2, "Orders today", y=8), panel(3, "size=large", y=16), panel(4, "CPU ($host)", y=24),
+        panel(5, "dark", y=32), panel(6, "a, b", y=40), panel(7, "2", y=48),
+    ],
+}  # fmt: skip
+
+
+@pytest.fixture
+def shop(api, room):
+    """A room with a shop's dashboard, whose title ends like a range, beside another of that title."""
+    api.models |= {"shop": SHOP, "shop2": SHOP}
+    api.hits += [hit("shop", "Shop / Orders 24h", "Prod", "shop"), hit("shop2", "Shop / Orders 24h", "Test", "shop")]
+    return room
+
+
+@pytest.mark.parametrize(
+    ("words", "values"),
+    [
+        ('city="北京, 朝阳"', [["var-city", "bj-cy"]]),
+        ("city=“北京, 朝阳”", [["var-city", "bj-cy"]]),
+        ("city=北京,朝阳", [["var-city", "bj-cy"]]),
+        ("city=北京，朝阳,上海", [["var-city", "bj-cy"], ["var-city", "sh"]]),
+        ("city=上海,北京,朝阳", [["var-city", "sh"], ["var-city", "bj-cy"]]),
+        ("city=a,b,c", [["var-city", "x"]]),
+        ("city=a,b", [["var-city", "a"], ["var-city", "b"]]),
+        ('city="a,b"', [["var-city", "a,b"]]),
+        ("size=large", [["var-size", "l"]]),
+        ("var-size=large", [["var-size", "l"]]),
+        ("host=ALL", [["var-host", "$__all"]]),
+    ],
+)
+async def test_a_value_in_quotes_or_listed_with_a_comma_is_one(shop, words, values) -> None:
+    (spec,) = await shop.specs(f"graph shop 1 {words}")
+    assert spec.params["variables"] == values
+
+
+@pytest.mark.parametrize(
+    ("line", "panel_id"),
+    [
+        ('graph shop "orders today"', "2"),
+        ("graph shop “orders today”", "2"),
+        ("graph shop orders today", "2"),
+        ("graph shop ORDERS　today", "2"),
+        ('graph shop "orders today" 6h', "2"),
+        ('graph shop "size=large"', "3"),
+        ('graph shop "dark"', "5"),
+        ('graph shop "a, b"', "6"),
+        ('graph shop "2"', "7"),
+        ("graph shop orders 6h", "1"),
+    ],
+)
+async def test_words_in_quotes_are_a_title_and_a_whole_title_goes_before_a_range(shop, line, panel_id) -> None:
+    assert panels(await shop.specs(line))[0] == ("shop", panel_id)
+
+
+async def test_a_title_may_end_like_a_range(shop, api) -> None:
+    api.hits = [each for each in api.hits if each["uid"] != "shop2"]
+    (spec,) = await shop.specs("graph shop / orders 24h")
+    assert spec.kind == "page"
+    assert times(spec) == "21 10:20/21 16:20"
+    (spec,) = await shop.specs("graph shop / orders 24h 2h")
+    assert times(spec) == "21 14:20/21 16:20"
+
+
+async def test_an_option_that_cannot_be_is_told_where_the_dashboard_has_no_such_variable(shop) -> None:
+    assert "size=800x400" in await shop.refused("graph kfk size=large")
+    assert "theme=dark" in await shop.refused("graph shop theme=pink")
+
+
+async def test_a_hint_works_when_it_is_sent_as_it_stands(shop) -> None:
+    (text,), _ = await shop.ask("graph shop panels")
+    (hint,) = re.findall("`(graph .*?)`", text)
+    assert hint == "graph shop 1"
+    assert panels(await shop.specs(hint)) == [("shop", "1")]
+
+
+@pytest.mark.parametrize(
+    ("line", "language", "title"),
+    [
+        ("graph shop cpu host=all", "en", "CPU (All)"),
+        ("graph kfk cpu host=all", "en", "CPU usage of all"),
+        ("graph kfk cpu host=all", "zh", "CPU usage of 全部"),
+    ],
+)
+async def test_all_is_told_in_words(shop, line, language, title) -> None:
+    texts, _ = await shop.ask(line, language)
+    assert title in texts[0]
+    assert "$__all" not in texts[0].splitlines()[0]
+
+
+async def test_numbers_of_a_list_ask_for_what_stands_there_with_all_that_was_asked_for(shop) -> None:
+    with pytest.raises(ChooseOne) as caught:
+        await shop.ask('graph node exporter "cpu usage" 6h dark host="a b"')
+    assert caught.value.choices.entries == (
+        'n1 "cpu usage" 6h dark host="a b"', 'n2 "cpu usage" 6h dark host="a b"',
+    )  # fmt: skip
+    listed = (await shop.asker.reply("graph shop panels 6h", "en")).choices
+    assert listed.entries[6] == "shop #7 6h"
+    with pytest.raises(ChooseOne) as caught:
+        await shop.ask("graph shop nonsense")
+    assert caught.value.choices.entries[1] == "shop #2"
+    listed = (await shop.asker.reply("graphs", "en")).choices
+    assert listed.entries == ("kafka", "both", "大盘", '"web status"', "moved")
+    for entry in listed.entries[:3]:
+        assert await shop.specs(f"graph {entry}")
 
 
 # ---------------------------------------------------------------- graph: what is not found
