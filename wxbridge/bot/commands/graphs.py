@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator, Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from urllib.parse import parse_qsl, urlsplit
 
-from wxbridge.bot.command import Choices, ChooseOne, Command, Reply, number_lines, quote_word
+from wxbridge.bot.command import Choices, ChooseOne, Command, Reply, quote_word
 from wxbridge.bot.commands.graph_arguments import COMMENT, GraphArguments, parse_graph_arguments
 from wxbridge.bot.commands.graph_names import (
     PANEL_LISTING,
@@ -63,40 +63,58 @@ async def list_graphs(command: Command) -> Reply:
     """List the shortcuts, and with a search word what Grafana finds."""
     search, dashboards, shortcuts = fold(command.text), command.settings.dashboards, command.settings.graphs
     mine = [
-        (quote_word(name), command.say("bot.graphs.row", name=name) + _describe_shortcut(each, command))
+        GraphRow(name, quote_word(name), _describe_shortcut(each, command))
         for name, each in shortcuts.items()
         if any(search in fold(text) for text in (name, each.title or "", each.url))
     ]
-    theirs: list[tuple[str, str]] = []
+    theirs: list[GraphRow] = []
     trouble = ""
     if dashboards is not None and (search or not shortcuts):
         try:
             hits = await _search(dashboards, command.text)
-            theirs = [(hit.uid, command.say("bot.graphs.row", name=_name(hit, hits))) for hit in hits]
+            theirs = [_row(hit, hits) for hit in hits]
         except PictureError as error:
             trouble = tell_error(str(error), command.language)
     if not mine and not theirs and not trouble:
         raise await _nothing_found(command)
     lines: list[str] = []
-    entries: list[str] = []
+    shown: list[GraphRow] = []
+    is_numbered = len(mine) + len(theirs) > 1
     for heading, found in (("bot.graphs.shortcuts", mine), ("bot.graphs.in_grafana", theirs)):
         if found:
-            rows = enumerate(found[:MAX_LISTED], len(entries) + 1)
-            is_alone = len(mine) + len(theirs) == 1
-            lines += [command.say(heading), *(row if is_alone else f"{number}. {row}" for number, (_, row) in rows)]
+            rows = _write_rows(found[:MAX_LISTED], command, len(shown) + 1 if is_numbered else None)
+            lines += [command.say(heading), *rows]
             lines += [command.say("bot.graphs.more_found")] if len(found) > MAX_LISTED else []
-            entries += [name for name, _ in found[:MAX_LISTED]]
+            shown += found[:MAX_LISTED]
     lines += [trouble] if trouble else []
     if not search and dashboards is not None:
         lines.append(command.say("bot.graphs.search_hint"))
-    return Reply((Text("\n".join(lines)),), choices=Choices(tuple(entries), "graph"))
+    return Reply((Text("\n".join(lines)),), choices=Choices(tuple(each.entry for each in shown), "graph"))
+
+
+@dataclass(frozen=True)
+class GraphRow:
+    """A row of a list of graphs: what it can be asked for by, the same behind the command's word, and more about it."""
+
+    name: str
+    entry: str
+    about: str = ""
+
+
+def _write_rows(rows: Sequence[GraphRow], command: Command, first: int | None) -> list[str]:
+    """Write rows that can be sent as they stand; `first` is the number of the first, None for no numbers."""
+    lines = []
+    for place, row in enumerate(rows):
+        number = "" if first is None else f"{first + place}."
+        about = " ".join(filter(None, (number, row.about)))
+        lines.append(command.say("bot.graphs.row", name=row.name) + (f"  {COMMENT} {about}" if about else ""))
+    return lines
 
 
 def _describe_shortcut(settings: GraphSettings, command: Command) -> str:
     panels = ", ".join(map(str, settings.panel))
     about = [settings.title, command.say("bot.graphs.panels", panels=panels) if panels else ""]
-    text = say_list(filter(None, about), command.language)
-    return f"  {COMMENT} {text}" if text else ""
+    return say_list(filter(None, about), command.language)
 
 
 async def _search(dashboards: Dashboards, text: str) -> Sequence[DashboardHit]:
@@ -106,10 +124,11 @@ async def _search(dashboards: Dashboards, text: str) -> Sequence[DashboardHit]:
     return await dashboards.search(text, MAX_LISTED + 1) or find_containing(await dashboards.list_all(), text)
 
 
-def _name(hit: DashboardHit, hits: Sequence[DashboardHit]) -> str:
-    """Give a dashboard as it can be asked for, with its title where that is not enough."""
+def _row(hit: DashboardHit, hits: Sequence[DashboardHit]) -> GraphRow:
+    """Make the row of a dashboard, with its title where it is asked for by its uid."""
     name = _asked_for(hit, hits)
-    return name if name == hit.title else f"{name}  {COMMENT} {hit.title}" + (f" ({hit.folder})" if hit.folder else "")
+    about = "" if name == hit.title else hit.title + (f" ({hit.folder})" if hit.folder else "")
+    return GraphRow(name, hit.uid, about)
 
 
 def _asked_for(hit: DashboardHit, hits: Sequence[DashboardHit]) -> str:
@@ -260,7 +279,7 @@ def _choose(
     more = len(found) - MAX_CHOICES
     lines = [
         command.say("bot.graphs.several", name=name),
-        *number_lines(command.say("bot.graphs.row", name=_name(hit, found)) for hit in found[:MAX_CHOICES]),
+        *_write_rows([_row(hit, found) for hit in found[:MAX_CHOICES]], command, 1),
         *([command.say("bot.graphs.more", n=more)] if more > 0 else []),
     ]
     entries = tuple(write_entry(hit.uid, rest, arguments) for hit in found[:MAX_CHOICES])

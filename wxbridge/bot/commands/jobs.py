@@ -29,7 +29,8 @@ async def list_jobs(command: Command) -> Reply | str:
     found = [job for job in jobs if word.casefold() in job.id.casefold()]
     if not found:
         raise command.refuse("bot.jobs.none_found", word=shorten(word))
-    lines = number_lines(_describe(job, command) for job in found[:MAX_JOBS])
+    described = [_describe(job, command) for job in found[:MAX_JOBS]]
+    lines = number_lines(described) if len(described) > 1 else [f"• {described[0]}"]
     if len(found) > MAX_JOBS:
         lines.append(command.say("bot.jobs.more", n=len(found) - MAX_JOBS))
     choices = Choices(tuple(quote_word(job.id) for job in found[:MAX_JOBS]), "jobs", ("run", "mute", "unmute"))

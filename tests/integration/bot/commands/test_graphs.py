@@ -478,8 +478,8 @@ async def test_numbers_of_a_list_ask_for_what_stands_there_with_all_that_was_ask
 async def test_several_dashboards_of_a_name_are_told_to_be_copied(room) -> None:
     assert await room.refused("graph node exporter cpu") == (
         "Several dashboards are called “node exporter”. Which one?\n"
-        "1. graph n1  # Node exporter (Infra)\n"
-        "2. graph n2  # Node exporter (Lab)"
+        "graph n1  # 1. Node exporter (Infra)\n"
+        "graph n2  # 2. Node exporter (Lab)"
     )
 
 
@@ -578,11 +578,11 @@ async def test_the_shortcuts_are_listed_to_be_copied(room, api, line) -> None:
     (text,), _ = await room.ask(line)
     assert text.splitlines() == [
         "Shortcuts:",
-        "1. graph kafka  # Kafka 消息, panel 4",
-        "2. graph both  # panel 30, Heap",
-        "3. graph 大盘",
-        "4. graph web status",
-        "5. graph moved  # panel 8",
+        "graph kafka  # 1. Kafka 消息, panel 4",
+        "graph both  # 2. panel 30, Heap",
+        "graph 大盘  # 3.",
+        "graph web status  # 4.",
+        "graph moved  # 5. panel 8",
         "`graphs WORD` searches Grafana too.",
     ]
     assert not api.api_paths
@@ -592,10 +592,10 @@ async def test_a_search_word_finds_shortcuts_and_what_grafana_finds(room, api) -
     (text,), _ = await room.ask("图表 kafka", "zh")
     assert text.splitlines() == [
         "快捷图表：",
-        "1. 图 kafka  # Kafka 消息、面板 4",
-        "2. 图 大盘",
+        "图 kafka  # 1. Kafka 消息、面板 4",
+        "图 大盘  # 2.",
         "Grafana 中：",
-        "3. 图 Kafka 集群",
+        "图 Kafka 集群  # 3.",
     ]
     assert [query["query"] for query in api.asked("/api/search")] == ["kafka"]
 
@@ -604,15 +604,15 @@ async def test_equal_titles_are_listed_by_uid_and_parts_of_words_are_found(room)
     (text,), _ = await room.ask("graphs export")
     assert text.splitlines() == [
         "In Grafana:",
-        "1. graph n1  # Node exporter (Infra)",
-        "2. graph n2  # Node exporter (Lab)",
+        "graph n1  # 1. Node exporter (Infra)",
+        "graph n2  # 2. Node exporter (Lab)",
     ]
 
 
 async def test_each_line_of_a_list_can_be_sent_as_it_is(room) -> None:
     for line in ("graphs", "graphs node"):
         (text,), _ = await room.ask(line)
-        for copied in [each.split(". ", 1)[1] for each in text.splitlines() if ". graph " in each]:
+        for copied in [each for each in text.splitlines() if each.startswith("graph ")]:
             assert len(await room.specs(copied)) in (1, 2)
 
 
@@ -626,7 +626,7 @@ async def test_a_search_that_finds_nothing_or_fails_says_so(room, api, dashboard
 
 async def test_without_shortcuts_grafanas_dashboards_are_listed(dashboards) -> None:
     (text,), _ = await Room(dashboards, {}).ask("graphs")
-    assert text.splitlines()[:3] == ["In Grafana:", "1. graph Kafka 集群", "2. graph Old rows"]
+    assert text.splitlines()[:3] == ["In Grafana:", "graph Kafka 集群  # 1.", "graph Old rows  # 2."]
 
 
 # ---------------------------------------------------------------- promql

@@ -165,7 +165,7 @@ async def test_a_job_is_muted_for_as_long_as_somebody_says(talk: Talk, line: str
 async def test_a_mute_is_listed_and_ended(talk: Talk) -> None:
     await talk.ask('mute "nightly backup" 2h')
     (line,) = (await talk.ask("jobs backup")).splitlines()
-    assert line.startswith("nightly backup (text) · next ")
+    assert line.startswith("• nightly backup (text) · next ")
     assert line.endswith("(张三)")
     assert "⏸ until " in line
     assert (await talk.ask("恢复 nightly backup")).startswith("▶️ nightly backup 已恢复，下次运行 ")
@@ -199,7 +199,7 @@ async def test_jobs_are_listed_with_what_matters_of_each() -> None:
     assert lines[2] == "3. c (text) · no run to come · not run yet · ⏳ running since 11:59"
     assert len(lines) == 31
     assert lines[-1] == "… and 13 more: `jobs WORD` finds them"
-    assert await asker.ask("jobs a", "zh") == "a (text) · 下次 13:00 · ✅ 11:59"
+    assert await asker.ask("jobs a", "zh") == "• a (text) · 下次 13:00 · ✅ 11:59"
     jobs.clear()
     assert await asker.ask("jobs") == "There are no jobs in jobs.yaml."
 
