@@ -321,6 +321,10 @@ class AlertService:
         """Find the bridge's own silence that holds labels back now (`FiringAlert.labels`)."""
         return self.state.silences.find(labels, self.clock())
 
+    async def count_firing(self) -> int:
+        """Count what was posted here and fires. Raises `StorageError`."""
+        return await self.database.read(store.count_firing)
+
     async def read_change_mark(self) -> Hashable:
         """Read something that changes whenever alerts, silences or acks do. Raises `StorageError`."""
         return await self.database.read(store.read_change_mark)

@@ -190,6 +190,12 @@ def list_firing(connection: Connection, *, limit: int = 1000) -> list[SeenAlert]
     return [seen_alert(row) for row in connection.execute(query.limit(limit))]
 
 
+def count_firing(connection: Connection) -> int:
+    """Count the alerts that fire or have no data."""
+    query = sa.select(sa.func.count()).select_from(alerts).where(_FIRING, _WITH_IDENTITY)
+    return int(connection.execute(query).scalar_one())
+
+
 def find_by_short_keys(connection: Connection, short_keys: Iterable[str]) -> list[SeenAlert]:
     """The alerts whose keys begin so, also those that are over, in that order."""
     found = []

@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from sqlalchemy import Connection
 
 from wxbridge import app
+from wxbridge.alerts.firing import FiringOverview
 from wxbridge.alerts.kept_silences import SilenceMade, SilenceRequest
 from wxbridge.alerts.silences import Silence
 from wxbridge.alerts.store import SeenAlert
@@ -211,6 +212,12 @@ class FakeAlerts:
     async def read_change_mark(self) -> int:
         return 0
 
+    async def count_firing(self) -> int:
+        return 0
+
+    async def overview(self, _patience: float | None = None) -> FiringOverview:
+        return FiringOverview(())
+
     async def list_firing(self) -> list[SeenAlert]:
         alert = Alert("generic", AlertStatus.FIRING, "disk full", {"severity": "critical"})
         return [SeenAlert("k", AlertGroup("generic", "", "disk full", (alert,)), 0.0, 0.0)]
@@ -237,6 +244,9 @@ class FakeParts:
 
     async def count_backlog(self) -> list[Any]:
         return []
+
+    async def count_settled(self, **_: Any) -> dict[Any, int]:
+        return {}
 
     async def read_change_mark(self) -> int:
         return 0

@@ -36,6 +36,7 @@ from wxbridge.web.console.access import (
     unguarded,
 )
 from wxbridge.web.console.events import ChangeFeed, ChangeMarks
+from wxbridge.web.console.overview import list_badges
 from wxbridge.web.console.page import (
     HOME,
     Action,
@@ -43,12 +44,13 @@ from wxbridge.web.console.page import (
     PageVisit,
     PictureChoice,
     asset_path,
+    choose_tone,
     local_path,
     say_in_console,
 )
 from wxbridge.web.console.pages import PAGES
-from wxbridge.web.console.pages.login import choose_tone
 from wxbridge.web.console.session import HEADERS, ConsoleRole, ConsoleTokens, SessionStore
+from wxbridge.web.console.signs import draw_signs
 from wxbridge.web.console.site import (
     FRAGMENT,
     PICTURE_TTL_SECONDS,
@@ -98,7 +100,7 @@ def add_console(app: web.Application, settings: ServerSettings) -> None:
     app[AS_PAGE], app[IN_CONSOLE] = show_error, is_in_console
     aiohttp_jinja2.setup(
         app, loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True,
-        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, filters={"signs": draw_signs},
     )  # fmt: skip
 
     async def close_streams(_app: web.Application) -> None:
@@ -141,13 +143,15 @@ async def _show_page(page: ConsolePage, request: web.Request) -> web.StreamRespo
     keeps_flash = fragment is not None and "flash" not in fragment
     flash = None if keeps_flash else request.app[SITE].flashes.pop(visit.session.id, None)
     visit = replace(visit, typed=flash.typed if flash else {})
+    around: dict[str, Any] = {"flash": flash, "badges": {}}
     try:
-        return _render(request, visit, page, f"{page.name}.html", {**await page.show(visit), "flash": flash})
+        around["badges"] = await list_badges(visit)
+        return _render(request, visit, page, f"{page.name}.html", {**await page.show(visit), **around})
     except web.HTTPException:
         raise
     except WxbridgeError as error:
         status = 503 if isinstance(error, StorageError) else 404
-        return _render(request, visit, page, "problem.html", {"problem": str(error), "flash": flash}, status)
+        return _render(request, visit, page, "problem.html", {"problem": str(error), **around}, status)
 
 
 def _render(

@@ -17,7 +17,7 @@ from wxbridge.alerts.firing import FiringOverview
 from wxbridge.config.schema import Config
 from wxbridge.core.errors import BadBody
 from wxbridge.core.findings import Finding
-from wxbridge.core.model import PictureSpec
+from wxbridge.core.model import ChannelState, PictureSpec
 from wxbridge.core.pictures import Theme
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
@@ -34,12 +34,25 @@ def say_in_console(language: Language, key: str, /, **fields: object) -> str:
     return say(f"console.{key}", language, **fields)
 
 
+@dataclass(frozen=True)
+class PageCounts:
+    """Figures of what is going on. `failed` and `sent` are messages of today."""
+
+    firing: int
+    sent: int
+    failed: int
+    waiting: int
+    oldest_at: float | None
+    """Since when the oldest of those that wait does, in seconds since the epoch."""
+
+
 @dataclass
 class ConsoleMemory:
     """What pages keep from one request to the next."""
 
     overview: TTLCache[FiringOverview] = field(default_factory=lambda: TTLCache(OVERVIEW_TTL_SECONDS))
     """What fires: those who ask share what the monitors answered."""
+    counts: TTLCache[PageCounts] = field(default_factory=lambda: TTLCache(OVERVIEW_TTL_SECONDS))
     findings: Sequence[Finding] = ()
     """What the doctor found when it was asked last."""
     findings_at: float | None = None
@@ -168,6 +181,14 @@ class ConsolePage:
     def is_wanted(self, config: Config) -> bool:
         """Whether there is such a page with a configuration."""
         return not self.needs or config.section(self.needs) is not None
+
+
+_SOON = (ChannelState.STARTING, ChannelState.CONNECTING, ChannelState.SCANNED, ChannelState.WAITING_FOR_WORD)
+
+
+def choose_tone(state: ChannelState) -> str:
+    """Choose how a channel's state is coloured: `good`, `soon` or `bad`."""
+    return "good" if state is ChannelState.ONLINE else "soon" if state in _SOON else "bad"
 
 
 def local_path(text: str) -> str:

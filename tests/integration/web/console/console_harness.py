@@ -46,7 +46,7 @@ targets:
   ops: {{channel: wechat, room: 技术讨论群, fallback: robot}}
   duty: {{channel: wechat, room: 运维值班, pace: {{total: 25/min}}}}
   robot: {{channel: wecom_robot, key: 11111111-2222-3333-4444-555555555555}}
-  spare: {{channel: wecom_robot, key: 66666666-7777-8888-9999-000000000000}}
+  spare: {{channel: wecom_robot, key: 66666666-7777-8888-9999-000000000000, digest_count: 1000}}
 routes:
   - {{match: {{severity: critical}}, to: [ops, duty]}}
   - {{match: {{team: nobody}}, to: []}}

@@ -372,3 +372,60 @@ async def test_the_login_shows_a_live_code_that_is_exchanged_without_reloading(
         console.simulator.scan()
         await page.locator(".channel .pill.good").first.wait_for(timeout=15000)
         await console.until(lambda: console.bridge.channels.statuses()["wechat"].state is ChannelState.ONLINE)
+
+
+async def test_the_first_page_tells_what_is_going_on_and_its_figures_lead_to_what_they_count(
+    browser: Any, console: ConsoleBridge
+) -> None:
+    await console.push("kafka-3")
+    async with opened(browser, console) as page:
+        overview = page.locator("#overview")
+        words = " ".join((await overview.inner_text()).split())
+        for part in ("Firing now", "critical", "Messages today", "sent", "failed", "wechat online since", "Next jobs",
+                     "hello", "Machines", "kafka-3"):  # fmt: skip
+            assert part in words, part
+        failed = overview.get_by_role("link", name="failed")
+        count = int((await failed.inner_text()).split()[0])
+        await failed.click()
+        await page.wait_for_url("**state=dead**")
+        assert not await overview.count(), "a filter shows what was asked for alone"
+        assert bool(await page.locator("article").count()) is bool(count)
+        firing = await page.locator("#badge-alerts").first.inner_text()
+        assert firing.split()[0].isdigit()
+        assert "fire" in firing
+
+
+async def test_language_and_colours_are_chosen_in_the_browser_and_stay(browser: Any, console: ConsoleBridge) -> None:
+    ground = "getComputedStyle(document.documentElement).backgroundColor"
+    async with opened(browser, console, "/console/jobs", color_scheme="light") as page:
+        light = await page.evaluate(ground)
+        await page.get_by_role("button", name="Dark").click()
+        await page.wait_for_function(f"() => document.readyState === 'complete' && {ground} !== '{light}'")
+        await page.get_by_role("button", name="中文").click()
+        await page.get_by_role("heading", name="任务").wait_for()
+        await page.goto(f"{console.url}/console/targets")
+        assert await page.locator("html").get_attribute("data-theme") == "dark"
+        assert await page.evaluate(ground) != light
+        await page.get_by_role("button", name="English").click()
+        await page.get_by_role("heading", name="Targets").wait_for()
+        await page.get_by_role("button", name="as the system has them").click()
+        await page.wait_for_function(f"() => document.readyState === 'complete' && {ground} === '{light}'")
+
+
+async def test_many_are_chosen_and_silenced_with_the_keyboard_alone(browser: Any, console: ConsoleBridge) -> None:
+    async with opened(browser, console, "/console/alerts?text=HighLoad") as page:
+        await page.locator("[data-all]").focus()
+        await page.keyboard.press("Space")
+        assert await page.locator("#alerts input:checked").count() == 2
+        await page.keyboard.press("Tab")
+        await page.keyboard.press("Enter")
+        await page.get_by_text("2 alerts, each by its own matchers").wait_for()
+        await page.get_by_label("Why").focus()
+        await page.keyboard.type("a test")
+        await page.keyboard.press("Enter")
+        await page.get_by_text("Silenced until").wait_for()
+        assert await page.locator("#silences > li", has_text="a test").count() == 2
+        for _ in range(2):
+            await page.locator("#silences > li", has_text="a test").first.get_by_role("button").click()
+            await page.get_by_text("Ended:").wait_for()
+            await page.goto(f"{console.url}/console/alerts")

@@ -9,15 +9,7 @@ from typing import Any
 from wxbridge.channels import qr_code
 from wxbridge.core.model import ChannelState, ChannelStatus, WantedDigits
 from wxbridge.core.text.i18n import has_text
-from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
-
-GOOD = (ChannelState.ONLINE,)
-SOON = (ChannelState.STARTING, ChannelState.CONNECTING, ChannelState.SCANNED, ChannelState.WAITING_FOR_WORD)
-
-
-def choose_tone(state: ChannelState) -> str:
-    """Choose how a state is coloured: `good`, `soon` or `bad`."""
-    return "good" if state in GOOD else "soon" if state in SOON else "bad"
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit, choose_tone
 
 
 async def _show(visit: PageVisit) -> Mapping[str, Any]:

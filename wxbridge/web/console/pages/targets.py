@@ -13,8 +13,7 @@ from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import BadBody
 from wxbridge.delivery.context import Lane
 from wxbridge.web.api_models import PushBody
-from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
-from wxbridge.web.console.pages.login import choose_tone
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit, choose_tone
 from wxbridge.web.push import store_push
 
 MIN_WINDOW_SECONDS = 60.0

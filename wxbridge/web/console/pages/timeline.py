@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -9,7 +10,9 @@ from typing import Any
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
 from wxbridge.delivery.timeline import UNTOLD, TimelineEntry, TimelineFilter, TimelinePosition
+from wxbridge.web.console.overview import describe_overview
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
+from wxbridge.web.console.pages.alerts import read_overview
 
 RETRY_EXPIRES_AFTER_SECONDS = 86400.0
 """For which a message that is queued again is worth sending, as from the command line."""
@@ -27,7 +30,12 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     after = TimelinePosition.read(visit.query.get("after", ""))
     found = await visit.services.outbox.read_timeline(asked, after)
     given = {name: visit.query.get(name, "") for name in _FIELDS}
+    overview = None
+    if after is None and not any(given.values()):
+        firing = (await read_overview(visit)).alerts
+        overview = await describe_overview(visit, Counter(each.severity for each in firing))
     return {
+        "overview": overview,
         "entries": [describe_entry(visit, each) for each in found.entries],
         "next": found.next,
         "searched_to": found.searched_to,

@@ -154,6 +154,12 @@ document.addEventListener("submit", (event) => {
 document.addEventListener("click", (event) => {
   const button = event.target.closest("[data-copy]");
   if (button) copy(button);
+  const look = event.target.closest("[data-keep]");
+  if (look) {
+    // Colours and language are this browser's; the bridge need not know whose.
+    document.cookie = `${look.dataset.keep}=${look.value}; path=/; max-age=${look.value ? 31536000 : 0}; samesite=lax`;
+    location.reload();
+  }
 });
 document.addEventListener("change", (event) => {
   const all = event.target.dataset.all;
