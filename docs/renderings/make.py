@@ -66,7 +66,11 @@ ALERT = {
         {
             "status": "firing",
             "labels": {"alertname": "CPU 过高", "severity": "critical", "instance": "host-1:9100"},
-            "annotations": {"summary": "5 分钟内一直高于 90 %"},
+            # What the sender wrote is seen as it was written, in every markdown.
+            "annotations": {
+                "summary": "5 分钟内一直高于 90 %",
+                "description": "# __probe_failed__: <none> of *_exporter*",
+            },
             "startsAt": "2026-11-20T02:18:00Z",
             "fingerprint": "a1",
             "values": {"CPU": 92.25},
