@@ -24,6 +24,10 @@ SAME_START_SECONDS = 60.0
 """How far the starts may lie apart that replicas give one firing, and the ends."""
 COUNTED_START_SECONDS = 600.0
 """The same for times that are counted back from when an alert came in: its sender tries again for so long."""
+_ZONE_SECONDS = 900.0
+"""By what zones differ."""
+MAX_ZONE_SECONDS = 26 * 3600.0
+"""By how much two of them can."""
 MIN_INTERVAL_SECONDS = 60.0
 """Between two times that a sender says the same on purpose; what is sooner is a retry, or a replica."""
 MIN_SILENCE_SECONDS = 600.0
@@ -251,6 +255,11 @@ def _count_back(alert: Alert, known: KnownAlert | None, now: float) -> Alert:
 
     What is said again, by a retry, keeps the times that it had.
     """
+    if alert.starts_at and alert.duration is not None:
+        lasted_until = alert.starts_at + timedelta(seconds=alert.duration)
+        if alert.status is AlertStatus.RESOLVED and alert.ends_at is None:
+            alert = replace(alert, ends_at=lasted_until)
+        return _correct_zone(alert, lasted_until.timestamp() - now)
     if alert.status is not AlertStatus.RESOLVED:
         if alert.starts_at is not None:
             return alert
@@ -264,6 +273,16 @@ def _count_back(alert: Alert, known: KnownAlert | None, now: float) -> Alert:
     if alert.ends_at and alert.starts_at is None and alert.duration is not None:
         alert = replace(alert, starts_at=alert.ends_at - timedelta(seconds=alert.duration))
     return alert
+
+
+def _correct_zone(alert: Alert, ahead: float) -> Alert:
+    """Move the times of an alert whose clock is so many seconds ahead of ours, where that is due to another zone."""
+    zones = round(ahead / _ZONE_SECONDS) * _ZONE_SECONDS
+    if not zones or abs(zones) > MAX_ZONE_SECONDS or abs(ahead - zones) > SAME_START_SECONDS:
+        return alert
+    moved = timedelta(seconds=zones)
+    ends_at = alert.ends_at and alert.ends_at - moved
+    return replace(alert, starts_at=alert.starts_at and alert.starts_at - moved, ends_at=ends_at)
 
 
 def _is_near(one: float, other: float) -> bool:

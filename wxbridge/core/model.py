@@ -95,8 +95,8 @@ class Alert:
     is_reminder: bool = False
     """Whether it fires still, and its target was told of it before."""
     duration: float | None = None
-    """How long it had gone on, or lasted, when it came in, in seconds, where its sender says that and not when it
-    began."""
+    """How long it had gone on, or lasted, when it came in, in seconds, where its sender says that, and not or not for
+    sure when it began: on a clock of which nobody knows the zone."""
     is_once: bool = False
     """Whether its fingerprint names one problem, and not what it is about: such a thing ends once."""
     repeated: tuple[str, ...] = ()

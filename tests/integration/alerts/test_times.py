@@ -45,6 +45,31 @@ async def test_zabbix_s_duration_counts_from_when_it_came_in_also_where_it_tries
     ]  # fmt: skip
 
 
+CLOCKS = {
+    "event_date": "2026.11.29", "event_time": "19:45:00", "event_duration": "15m 2s",
+    "event_recovery_date": "2026.11.29", "event_recovery_time": "20:00:02",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("now", "told"),
+    [
+        ("2026-11-29T12:00:03", "lasted 15 min 2 s (11:45 – 12:00)"),  # a server in Shanghai, a bridge in Greenwich
+        ("2026-11-29T20:00:03", "lasted 15 min 2 s (19:45 – 20:00)"),
+        ("2026-11-29T14:30:30", "lasted 15 min 2 s (14:15 – 14:30)"),  # Adelaide, or so
+        ("2026-11-29T20:07:00", "lasted 15 min 2 s (19:45 – 20:00)"),  # told late: the clocks count
+        ("2026-12-02T09:00:00", "lasted 15 min 2 s (11-29 19:45 – 20:00)"),
+    ],
+)
+async def test_zabbix_s_clock_may_be_of_another_zone(make: Make, now: str, told: str) -> None:
+    harness = make()
+    at(harness, now)
+    await post(harness, "generic/zabbix", sample("zabbix_6.0_recovery", **CLOCKS))
+    without_end = {name: text for name, text in CLOCKS.items() if "recovery" not in name}
+    await post(harness, "generic/zabbix", sample("zabbix_6.0_recovery", **without_end, event_id="39"))
+    assert await times(harness) == [told] * 2
+
+
 async def test_uptime_kuma_says_again_that_it_is_down_since_when_it_was(make: Make) -> None:
     harness = make()
     at(harness, "2026-11-29T14:05:32")

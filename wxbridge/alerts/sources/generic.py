@@ -273,6 +273,7 @@ def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
     }
     is_over = read.status is AlertStatus.RESOLVED
     starts_at = read_moment(parts.get("starts_at"), timezone)
+    is_sure = starts_at is not None and read_moment(parts.get("starts_at")) is not None
     # Where a mapping tells the figure at the end, the others are those that it fired with.
     values = "recovery_value" if is_over and "recovery_value" in parts else "values"
     return Alert(
@@ -285,7 +286,7 @@ def _alert(source: str, parts: Mapping[str, Any], timezone: tzinfo) -> Alert:
         values=_values(parts.get(values)),
         starts_at=starts_at,
         ends_at=read_moment(parts.get("ends_at"), timezone) if is_over else None,
-        duration=None if starts_at else read_span(parts.get("duration")),
+        duration=None if is_sure else read_span(parts.get("duration")),
         # Uptime Kuma has "https://" where there is no address.
         link=link if link not in ("", *WEB_SCHEMES) else None,
         picture=picture_at(_picture(parts.get("picture"))),

@@ -52,9 +52,10 @@ ZABBIX = BodyMapping(
     "|| event_nseverity == '1' && 'Information' || event_severity || trigger_severity",
     labels={"host": "host_name", "ip": "host_ip", "tags": "event_tags"},
     values="!event_opdata && item_value && [{name: item_name || 'value', value: item_value}]",
-    # Date and time are of its own zone, which is not always the bridge's: the duration is not.
-    starts_at="[event_timestamp, !event_duration && join(' ', [event_date, event_time])]",
-    ends_at="[event_recovery_timestamp, !event_duration && join(' ', [event_recovery_date, event_recovery_time])]",
+    starts_at="[event_timestamp, event_date && event_time && join(' ', [event_date, event_time])]",
+    ends_at="[event_recovery_timestamp, "
+    "event_recovery_date && event_recovery_time && join(' ', [event_recovery_date, event_recovery_time])]",
+    # Date and time are of its own zone, which is not always the bridge's: the duration tells.
     duration="event_duration || event_age",
     link="starts_with(zabbix_url, 'http') && trigger_id && event_id "
     "&& join('', [zabbix_url, '/tr_events.php?triggerid=', trigger_id, '&eventid=', event_id]) || trigger_url",

@@ -247,7 +247,9 @@ def test_times_are_read_of_a_local_clock_and_only_an_end_ends() -> None:
     mapping = BodyMapping(title="name", status="state", starts_at="from", ends_at="to", duration="`5`")
     read = mapped(mapping, "mine", ZoneInfo("Asia/Shanghai"))
     (alert,) = posted(read, document).alerts
-    assert (alert.starts_at, alert.ends_at, alert.duration) == (moment(12, 0, 0), None, None)
+    assert (alert.starts_at, alert.ends_at, alert.duration) == (moment(12, 0, 0), None, 5)
+    (alert,) = posted(read, document | {"from": "2026-11-29 20:00:00 +0800"}).alerts
+    assert (alert.starts_at, alert.duration) == (moment(12, 0, 0), None), "its zone is known"
     (alert,) = posted(read, document | {"state": "ok"}).alerts
     assert (alert.starts_at, alert.ends_at) == (moment(12, 0, 0), moment(12, 1, 0))
 
