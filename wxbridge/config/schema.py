@@ -412,8 +412,8 @@ def load(path: Path, plugins: PluginSettings, environment: Mapping[str, str] | N
     config = None
     if isinstance(source.data, dict):
         config = _check(source, source.data, path, plugins)
-    if source.problems or config is None:
-        raise BrokenConfig(source.problems, source.files, source.patterns)
+    if (problems := source.list_problems()) or config is None:
+        raise BrokenConfig(problems, source.files, source.patterns)
     config = config.model_copy(update={"state_dir": config.base / config.state_dir.expanduser()})
     return config.read_from(source.files, source.patterns).standing_at(source.lines)
 

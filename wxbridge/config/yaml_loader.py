@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from wxbridge.config.slips import mend_slips
 from wxbridge.core.errors import Problem
 
 TreePath = tuple[str | int, ...]
@@ -50,6 +51,8 @@ class _SourceFile:
     environment: Mapping[str, str]
     lines: dict[TreePath, int] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    slips: list[Problem] = field(default_factory=list)
+    """What was mistyped, and is mended in the data."""
     unread: set[TreePath] = field(default_factory=set)
     """Where the value is not known (an unset variable), so that nothing more can be said of it."""
 
@@ -119,8 +122,23 @@ class _UnreadableFile(Exception):
         self.line, self.text, self.there = line, text, there
 
 
+_HINTS = {
+    "mapping values are not allowed here": "; put quotes around a value with a colon in it, and indent alike what "
+    "belongs together",
+    "could not find expected ':'": "; write `key: value`, with a blank behind the colon",
+}
+"""What is to be said of PyYAML's own words, where they are no help."""
+
+
+def _describe(error: yaml.MarkedYAMLError) -> str:
+    hint = _HINTS.get(str(error.problem), "")
+    if error.context == "while scanning an alias":
+        hint = "; put quotes around a value that begins with a *"
+    return f"is not YAML: {error.problem}{hint}"
+
+
 def _parse(path: Path, environment: Mapping[str, str]) -> tuple[_SourceFile, Any]:
-    """Parse one file. Raises `_UnreadableFile`."""
+    """Parse one file; the data is None where nothing can be read but slips. Raises `_UnreadableFile`."""
     source = _SourceFile(str(path), environment)
     try:
         text = path.read_text(encoding="utf-8")
@@ -130,14 +148,17 @@ def _parse(path: Path, environment: Mapping[str, str]) -> tuple[_SourceFile, Any
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise _UnreadableFile(line, "is not UTF-8; save it as UTF-8") from None
     loader = None
+    text, slips = mend_slips(text)
+    source.slips = [Problem(str(path), slip.line, slip.text) for slip in slips]
     try:
         loader = _Loader(text)
         node = loader.get_single_node()
         return source, ({} if node is None else source.build(loader, node))
     except yaml.MarkedYAMLError as error:
+        if slips:
+            return source, None
         mark = error.problem_mark or error.context_mark
-        hint = "; put quotes around a value that begins with a *" if error.context == "while scanning an alias" else ""
-        raise _UnreadableFile(mark.line + 1 if mark else 1, f"is not YAML: {error.problem}{hint}") from None
+        raise _UnreadableFile(mark.line + 1 if mark else 1, _describe(error)) from None
     except yaml.reader.ReaderError as error:
         raise _UnreadableFile(text[: error.position].count("\n") + 1, f"is not YAML: {error.reason}") from None
     except yaml.YAMLError as error:
@@ -162,6 +183,8 @@ class ConfigTree:
     lines: dict[TreePath, tuple[str, int]] = field(default_factory=dict)
     """File and line."""
     problems: list[Problem] = field(default_factory=list)
+    slips: list[Problem] = field(default_factory=list)
+    """What was mistyped, and is mended in the data."""
     unread: set[TreePath] = field(default_factory=set)
     """Where the value is not known (an unset variable), so that nothing more can be said of it."""
     files: list[Path] = field(default_factory=list)
@@ -174,6 +197,11 @@ class ConfigTree:
         while path and path not in self.lines:
             path = path[:-1]
         self.problems.append(Problem(*self.lines.get(path, (str(self.main), 1)), text))
+
+    def list_problems(self) -> list[Problem]:
+        """List all that is wrong; of a line in which something was mistyped, that alone."""
+        places = {(slip.file, slip.line) for slip in self.slips}
+        return [*self.slips, *(each for each in self.problems if (each.file, each.line) not in places)]
 
     def merge(self, source: _SourceFile, data: dict[str, Any]) -> None:
         """Add an included file: sections merge, lists are appended, and what is given twice is a problem."""
@@ -229,6 +257,9 @@ def read_tree(path: Path, environment: Mapping[str, str]) -> ConfigTree:
         tree.problems.append(Problem(str(path), error.line, f"{error.text}{hint}"))
         return tree
     tree.problems += source.problems
+    tree.slips += source.slips
+    if data is None and source.slips:
+        return tree
     tree.lines = {place: (source.file, line) for place, line in source.lines.items()}
     tree.unread = set(source.unread)
     if not isinstance(data, dict):
@@ -272,6 +303,9 @@ def _merge_file(tree: ConfigTree, path: Path, above: _SourceFile, line: int, cha
         tree.problems.append(problem)
         return
     tree.problems += source.problems
+    tree.slips += source.slips
+    if data is None and source.slips:
+        return
     if not isinstance(data, dict):
         tree.problems.append(Problem(source.file, 1, "the file must be a mapping, such as `targets: …`"))
         return
