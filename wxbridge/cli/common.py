@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from wxbridge.cli.reader import tell
 from wxbridge.cli.settings import config_path as config_path  # noqa: PLC0414 - commands take both from here
 from wxbridge.cli.settings import read_config as read_config  # noqa: PLC0414
 from wxbridge.core.errors import ConfigError
@@ -47,7 +48,7 @@ def read_config_in_use(path: Path | None) -> Config:
 
 def say(text: str) -> None:
     """A line for a person, on standard error, so that standard output stays for data."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the command line
+    print(tell(text), file=sys.stderr, flush=True)  # noqa: T201 - this is the command line
 
 
 def fail(text: str, code: int = FAILED) -> typer.Exit:
@@ -143,4 +144,4 @@ def local(seconds: float | None, config: Config) -> str | None:
 def print_problems(error: ConfigError) -> None:
     """Every problem of a configuration on a line."""
     for problem in error.problems:
-        say(str(problem))
+        print(f"{problem.file}:{problem.line}: {tell(problem.text)}", file=sys.stderr)  # noqa: T201

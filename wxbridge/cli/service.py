@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AsyncExitStack, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from wxbridge.cli.common import (
     FAILED,
+    WRONG_USAGE,
     ConfigOption,
     JsonOption,
     fail,
@@ -21,6 +23,7 @@ from wxbridge.cli.common import (
     say,
     show,
 )
+from wxbridge.cli.reader import tell
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
 from wxbridge.core.errors import ConfigError, Problem
@@ -141,25 +144,52 @@ def check(
     strict: Annotated[  # noqa: FBT002
         bool, typer.Option("--strict", help="Also look at rooms, gateway, Grafana, Prometheus, browser and font.")
     ] = False,
+    as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """Check the configuration; says everything that is wrong, each with its line."""
-    settings = read_config(config)
-    from wxbridge.app import operators_of
+    try:
+        settings = _read_whole_config(config)
+    except ConfigError as error:
+        if as_json:
+            _print_json(_as_row(problem, "error") for problem in error.problems)
+            raise typer.Exit(WRONG_USAGE) from None
+        raise
+    doubts = list(_find_doubts(settings))
+    if as_json and not strict:
+        _print_json(_as_row(problem, "warning") for problem, _ in doubts)
+        return
+    if not as_json:
+        counts = f"{len(settings.targets)} targets, {len(settings.routes)} routes, {len(settings.jobs)} jobs"
+        say(f"{settings.path}: {counts}: all well")
+        for _, line in doubts:
+            say(line)
+    if strict:
+        _check_around(settings, as_json=as_json)
+
+
+def _read_whole_config(path: Path | None) -> Config:
+    """Load the configuration. Raises `ConfigError`, also where it was cut short."""
     from wxbridge.config.schema import find_missing_parts
 
+    settings = read_config(path)
     if problems := find_missing_parts(settings):
         raise ConfigError(problems)
-    targets = len(settings.targets)
-    say(f"{settings.path}: {targets} targets, {len(settings.routes)} routes, {len(settings.jobs)} jobs: all well")
+    return settings
+
+
+def _find_doubts(settings: Config) -> Iterator[tuple[Problem, str]]:
+    """Find what is allowed and can hardly be meant, each with the line that says it to a person."""
+    from wxbridge.app import operators_of
+
     for oddity in _find_oddities(settings):
-        say(f"warning: {oddity}")
-    catches_all = any(not route.match for route in settings.routes)
-    if not operators_of(settings):
-        say("warning: nobody hears of what the bridge itself suffers; name targets in `operators:`, or wechat.master")
-        if not catches_all:
-            say("hint: no route takes everything and there is no master: an alert that no route matches reaches nobody")
-    if strict:
-        _check_around(settings)
+        yield oddity, f"warning: {oddity.file}:{oddity.line}: {tell(oddity.text)}"
+    if operators_of(settings):
+        return
+    text = "nobody hears of what the bridge itself suffers; name targets in `operators:`, or wechat.master"
+    yield Problem(str(settings.path), 1, text), f"warning: {text}"
+    if all(route.match for route in settings.routes):
+        text = "no route takes everything and there is no master: an alert that no route matches reaches nobody"
+        yield Problem(str(settings.path), 1, text), f"hint: {text}"
 
 
 def _find_oddities(settings: Config) -> Iterator[Problem]:
@@ -183,7 +213,15 @@ def _find_oddities(settings: Config) -> Iterator[Problem]:
             yield settings.warn_at(("jobs", index, "text"), text)
 
 
-def _check_around(settings: Config) -> None:
+def _as_row(problem: Problem, severity: str) -> dict[str, Any]:
+    return {"file": problem.file, "line": problem.line, "severity": severity, "text": tell(problem.text)}
+
+
+def _print_json(rows: Iterable[Any]) -> None:
+    print(json.dumps(list(rows), ensure_ascii=False, indent=1))  # noqa: T201
+
+
+def _check_around(settings: Config, *, as_json: bool) -> None:
     """Say what is wrong around the bridge. Exit code 1 where something is bad."""
     from wxbridge.cli.doctor import examined
     from wxbridge.core.findings import FindingState
@@ -191,11 +229,21 @@ def _check_around(settings: Config) -> None:
 
     logging.configure("auto", "error")
     findings = examined(settings)
-    for finding in findings:
+    if as_json:
+        severities = {FindingState.BAD: "error", FindingState.WARN: "warning"}
+        rows = [_as_row(problem, "warning") for problem, _ in _find_doubts(settings)]
+        for finding in findings:
+            if finding.state in severities:
+                text = f"{finding.name}: {finding.found}" + (f"; {finding.advice}" if finding.advice else "")
+                rows.append(_as_row(Problem(str(settings.path), 1, text), severities[finding.state]))
+        _print_json(rows)
+    for finding in findings if not as_json else ():
         if finding.state is not FindingState.OK:
             say(f"{finding.state}: {finding.name}: {finding.found}" + (f"; {finding.advice}" if finding.advice else ""))
     if worst(findings) is FindingState.BAD:
         raise typer.Exit(FAILED)
+    if as_json:
+        return
     verdict = "all well" if worst(findings) is FindingState.OK else "it can work"
     say(f"{len(findings)} things looked at around it: {verdict}")
 

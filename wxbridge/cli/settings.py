@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from wxbridge.cli.reader import choose_language, choose_language_of
+
 if TYPE_CHECKING:  # `--help` needs none of it
     from wxbridge.config.schema import Config
 
@@ -25,4 +27,7 @@ def read_config(path: Path | None, environment: Mapping[str, str] | None = None)
     from wxbridge import registry
     from wxbridge.config.schema import load
 
-    return load(config_path(path), registry.plugin_settings(), environment)
+    choose_language_of(config_path(path))
+    config = load(config_path(path), registry.plugin_settings(), environment)
+    choose_language(config.language if "language" in config.model_fields_set else None)
+    return config

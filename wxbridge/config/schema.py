@@ -496,6 +496,8 @@ def _describe_errors(where: TreePath, items: Sequence[Any], model: type[Config])
 
 _NOT_SHOWN = {"value_error", "model_type", "model_attributes_type"}
 """Kinds of mistakes whose value is left out: it is told already, or may be what belongs into a key of a section."""
+_PYDANTIC_NAMES = re.compile(r" or instance of \w+| for <class '[\w.]+'>")
+"""Names of our own classes, which tell nobody anything."""
 _USER = re.compile(r"//[^@\s'\"]*@|(?<=['\"])[^\s'\"/:]+:[^\s'\"]*@")
 _QUERY = re.compile(r"(//[^\s'\"?]*)\?[^\s'\"]*")
 
@@ -523,7 +525,7 @@ def _describe_error(item: Any, model: type[Config]) -> str:
         expected = item["ctx"].get("expected_tags")
         tag = item["ctx"].get("tag")
         return f"unknown {key} `{tag}`; expected one of {expected}" if tag else f"`{key}` is missing"
-    message = item["msg"].removeprefix("Value error, ")
+    message = _PYDANTIC_NAMES.sub("", item["msg"].removeprefix("Value error, "))
     given = item.get("input")
     shown = f", not {given!r}" if isinstance(given, str | int | float | bool) and kind not in _NOT_SHOWN else ""
     secret = any(word in dotted for word in ("token", "password", "secret", "key", "database"))

@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 
 MAX_SLIPS = 200
 """Beyond it the file is no jobs.yaml."""
+MAX_GROWTH = 2
+"""By which mending may lengthen a text: what grows further is not understood."""
 FREE_TEXTS = ("announce", "greeting", "text", "title", "comment", "summary")
 """Keys whose values people are shown: full-width quotes and commas are theirs."""
 
@@ -51,7 +53,7 @@ def mend_slips(text: str) -> tuple[str, list[Slip]]:
     found: dict[Slip, None] = {}
     for _ in range(MAX_SLIPS):
         slip = next(_Scanner(lines).scan(), None)
-        if slip is None:
+        if slip is None or sum(map(len, lines)) > MAX_GROWTH * (len(text) + 100):
             break
         found[Slip(slip.line + 1, slip.text)] = None
         for number, column, length, instead in sorted(slip.edits, reverse=True):

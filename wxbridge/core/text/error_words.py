@@ -12,7 +12,9 @@ from string import Formatter
 
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, load_texts, say
 
-_SECTION = "errors."
+SENTENCES = ("errors", "problems", "cli", "findings")
+"""The sections of the catalogue whose texts are looked up by what they say in English."""
+_HEARD_IN_CHATS = ("errors",)
 _MAX_CHARS = 2000
 """Of a sentence that is looked up; a longer one is somebody else's words."""
 _MAX_DEPTH = 6
@@ -21,28 +23,33 @@ _GAPS = {"page": r"https?://\S+?|the page", "status": r"\d{3}"} | dict.fromkeys(
 """What may stand in a gap of a name; anything where nothing else is said."""
 
 
-def tell_error(text: str, language: Language) -> str:
-    """Give an error's sentence in a language; what it quotes is told in that language where it is known too."""
-    return text if language == FALLBACK_LANGUAGE or len(text) > _MAX_CHARS else _tell(text, language, _MAX_DEPTH)
+def tell_error(text: str, language: Language, *, sections: tuple[str, ...] = _HEARD_IN_CHATS) -> str:
+    """Give an error's sentence in a language; what it quotes is told in that language where it is known too.
+
+    `sections` are those of the catalogue whose sentences it may be.
+    """
+    if language == FALLBACK_LANGUAGE or len(text) > _MAX_CHARS:
+        return text
+    return _tell(text, language, _patterns(sections), _MAX_DEPTH)
 
 
-def _tell(text: str, language: Language, depth: int) -> str:
-    for name, pattern in _patterns() if depth else ():
+def _tell(text: str, language: Language, patterns: list[tuple[str, re.Pattern[str]]], depth: int) -> str:
+    for key, pattern in patterns if depth else ():
         if found := pattern.fullmatch(text):
-            told = {gap: _tell(words, language, depth - 1) for gap, words in found.groupdict().items()}
-            return say(f"errors.{name}", language, **told)
+            told = {gap: _tell(words, language, patterns, depth - 1) for gap, words in found.groupdict().items()}
+            return say(key, language, **told)
     parts = text.split("; ")
-    told_parts = [_tell(part, language, depth - 1) for part in parts] if depth and len(parts) > 1 else parts
+    told_parts = [_tell(part, language, patterns, depth - 1) for part in parts] if depth and len(parts) > 1 else parts
     return "；".join(told_parts) if told_parts != parts else text
 
 
 @cache
-def _patterns() -> list[tuple[str, re.Pattern[str]]]:
-    """Give the sentences by their names, those that say most first."""
+def _patterns(sections: tuple[str, ...]) -> list[tuple[str, re.Pattern[str]]]:
+    """Give the sentences by their keys, those that say most first."""
     texts = load_texts(FALLBACK_LANGUAGE).items()
-    known = [(key.removeprefix(_SECTION), text) for key, text in texts if key.startswith(_SECTION)]
+    known = [(key, text) for key, text in texts if key.partition(".")[0] in sections]
     known.sort(key=lambda each: -sum(len(words) for words, *_ in Formatter().parse(each[1])))
-    return [(name, re.compile("".join(_in_pattern(text)), re.DOTALL)) for name, text in known]
+    return [(key, re.compile("".join(_in_pattern(text)), re.DOTALL)) for key, text in known]
 
 
 def _in_pattern(text: str) -> list[str]:
