@@ -194,7 +194,7 @@ async def received() -> dict[str, str]:
         }
 
 
-async def draw(pages: dict[str, str]) -> None:
+async def draw(pages: dict[str, str], colours: int = 64) -> None:
     """Draw the pages through the command, and store them with few colours."""
 
     async def show(request: web.Request) -> web.Response:
@@ -213,7 +213,7 @@ async def draw(pages: dict[str, str]) -> None:
         process = await asyncio.create_subprocess_exec(*command)
         if await process.wait():
             raise SystemExit(f"{name} could not be drawn")
-        drawn = Image.open(io.BytesIO(file.read_bytes())).convert("RGB").quantize(64)
+        drawn = Image.open(io.BytesIO(file.read_bytes())).convert("RGB").quantize(colours)
         drawn.save(file, optimize=True)
         print(file.name, file.stat().st_size)  # noqa: T201
     await runner.cleanup()

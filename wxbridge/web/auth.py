@@ -233,6 +233,9 @@ def reveal(secret: SecretStr | None) -> str:
 def read_tokens(request: web.Request) -> list[str]:
     """Read every token that a request shows."""
     found = [request.query["token"]] if "token" in request.query else []
+    if secret := request.headers.get("X-Gitlab-Token"):
+        # GitLab shows its secret token in a header of its own.
+        found.append(secret)
     scheme, _, rest = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         found.append(rest.strip())
