@@ -171,8 +171,8 @@ def alert_settings_of(config: Config) -> AlertSettings:
     )
 
 
-def scheduler_settings(config: Config) -> SchedulerSettings:
-    """Give what the configured jobs are run with."""
+def scheduler_settings(config: Config, database: Database | None = None) -> SchedulerSettings:
+    """Give what the configured jobs are run with; a database that is a server has their pictures too."""
     targets = all_targets(config)
     return SchedulerSettings(
         jobs=config.jobs,
@@ -180,7 +180,7 @@ def scheduler_settings(config: Config) -> SchedulerSettings:
         timezone=config.timezone,
         language=config.language,
         base=config.base,
-        picture_store=PictureStore.below(config.state_dir),
+        picture_store=PictureStore.below(config.state_dir, database),
         destinations=destinations_of(targets),
         on_error=operators_of(config),
         budgets={name: _budget(config, target.lane()) for name, target in targets.items()},
@@ -208,7 +208,7 @@ def make_lane(name: str, channels: ChannelSetup) -> Lane:
 
 def make_scheduler(config: Config, database: Database, sink: NotificationSink, drawer: PictureDrawer) -> JobScheduler:
     """Make what runs the configured jobs."""
-    return JobScheduler(scheduler_settings(config), database, sink, drawer)
+    return JobScheduler(scheduler_settings(config, database), database, sink, drawer)
 
 
 # ---------------------------------------------------------------- the running bridge
@@ -288,7 +288,7 @@ class App:
         """Where the HTTP server listens."""
         self.metrics = Metrics()
         self.outbox = Outbox(database, dedupe_window=config.dedupe_window)
-        self.picture_store = PictureStore.below(config.state_dir)
+        self.picture_store = PictureStore.below(config.state_dir, database)
         self.drawer = CurrentRenderer()
         self.operators = OperatorReports(self.outbox)
         self.alerts = AlertService(database, self.outbox, metrics=self.metrics)
@@ -528,7 +528,7 @@ class App:
             channels=channels,
             lanes=lanes,
             delivery=Delivery(context, keep=config.keep),
-            jobs=scheduler_settings(config),
+            jobs=scheduler_settings(config, self.database),
             bot=CommandSettings.of(config, destinations, renderer.grafana),
         )
 

@@ -71,7 +71,7 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
         raise fail(f"the target {target!r} sends to those whom an alert names; name one with a room or a contact", 2)
     bodies: list[Text | Picture] = [Text(text)] if text.strip() else []
     if image:
-        bodies.append(await _picture(settings, image, destination.capabilities))
+        bodies.append(await _picture(settings, database, image, destination.capabilities))
     note = render.make_notification("cli", target, bodies, destination, settings.language, Priority.REPLY)
     accepted = await Outbox(database).put([note])
     if not is_held(settings.state_dir):
@@ -80,12 +80,12 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
     return await _outcome(database, list(accepted.ids))
 
 
-async def _picture(settings: Config, image: Path, capabilities: Capabilities) -> Picture:
+async def _picture(settings: Config, database: Database, image: Path, capabilities: Capabilities) -> Picture:
     from wxbridge.pictures.fetch import read_file
     from wxbridge.pictures.store import PictureStore
 
     fetched = await read_file(image, max_bytes=capabilities.picture_limit)
-    return await PictureStore.below(settings.state_dir).save(fetched.data, image.name)
+    return await PictureStore.below(settings.state_dir, database).save(fetched.data, image.name)
 
 
 async def _outcome(database: Database, ids: list[int]) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 """The newest migration. Kept here so that a start with nothing to migrate need not import alembic."""
 
 metadata = sa.MetaData()
@@ -322,6 +322,17 @@ host_samples = sa.Table(
 )
 """What was measured of each host."""
 sa.Index("host_samples_at", host_samples.c.at)
+
+picture_parts = sa.Table(
+    "picture_parts",
+    metadata,
+    sa.Column("file", sa.String, primary_key=True),
+    sa.Column("part", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("content", sa.LargeBinary, nullable=False),
+)
+"""The bytes of pictures, where bridges on several machines share the database; else they are files."""
+sa.Index("picture_parts_at", picture_parts.c.at)
 
 facts = sa.Table(
     "facts",

@@ -105,11 +105,11 @@ class RenderLoop:
             raise PictureError("nobody said what to draw")
         try:
             content = await self._context.drawer.draw(spec)
-            return await asyncio.to_thread(self._context.picture_store.write, content)
+            return await self._context.picture_store.keep(content)
         except PictureError:
             raise
-        except OSError as error:
-            raise PictureError(f"it could not be stored: {error.strerror}") from error
+        except StorageError as error:
+            raise PictureError(str(error)) from error
         except (Exception, asyncio.CancelledError) as error:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise

@@ -391,7 +391,10 @@ class SendLoop:
         body = message.body
         if isinstance(body, Text):
             return replace(body, text=self._marked(message, body)), body.mentions
-        path = self._context.picture_store.path_of(str(body.file))
+        try:
+            path = await self._context.picture_store.fetch(str(body.file))
+        except StorageError as error:
+            raise Offline(f"the picture cannot be read now: {error}") from None
         try:
             size = path.stat().st_size
         except OSError as error:

@@ -205,8 +205,8 @@ class Delivery:
         pictures = 0
         async for pruned in outbox.prune(before=before, sends_before=sends_before):
             pictures += len(pruned.files)
-            store.delete(pruned.files)
+            await store.forget(pruned.files)
         known = await outbox.list_picture_files()
-        swept = await asyncio.to_thread(store.sweep, known, older_than=now - DAY_SECONDS)
+        swept = await store.tidy(known, older_than=now - DAY_SECONDS)
         if pictures or swept:
             log.info("old messages forgotten", pictures=pictures + swept)

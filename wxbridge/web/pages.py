@@ -107,7 +107,7 @@ async def show_login(request: web.Request) -> web.Response:
 
 async def show_picture(request: web.Request) -> web.StreamResponse:
     """Show a stored picture."""
-    path = request.app[SERVICES].picture_store.find(request.match_info["name"])
+    path = await request.app[SERVICES].picture_store.look_up(request.match_info["name"])
     if path is None:
         raise web.HTTPNotFound(text="There is no such picture.")
     return web.FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})

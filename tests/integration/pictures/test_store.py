@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import io
 import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from PIL import Image
 
+from tests.fakes import postgresql
 from tests.fakes.grafana import png
+from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import PictureError, StorageError
-from wxbridge.pictures.store import PictureStore, content_type_of
+from wxbridge.core.schema import picture_parts
+from wxbridge.pictures.store import PART_BYTES, PictureStore, content_type_of
 
 
 def names_in(directory: Path) -> list[str]:
@@ -71,3 +77,52 @@ def test_what_nobody_names_is_swept_once_it_is_old(tmp_path: Path) -> None:
     assert store.find(new)
     store.delete([kept, lost])
     assert store.find(kept) is None
+
+
+# ---------------------------------------------------------------- several machines
+
+
+@pytest.fixture
+def machines(tmp_path: Path) -> Iterator[tuple[PictureStore, PictureStore]]:
+    """The stores of two machines that share a PostgreSQL."""
+    with postgresql.DATABASES.on_postgresql():
+        database = Database.open(postgresql.database_url(tmp_path))
+        yield PictureStore(tmp_path / "one", database), PictureStore(tmp_path / "other", database)
+        database.close()
+
+
+async def test_what_one_machine_took_another_finds_and_sends(machines: tuple[PictureStore, PictureStore]) -> None:
+    one, other = machines
+    content = os.urandom(PART_BYTES * 2 + 17)
+    name = await one.keep(content)
+    assert other.find(name) is None
+    path = await other.fetch(name)
+    assert path.read_bytes() == content
+    assert names_in(path.parent) == [name]
+    assert await other.look_up(name) == path
+    for missing in ("gone.png", "../one/" + name, "", "x\x00y"):
+        assert await other.look_up(missing) is None
+    assert not (await other.fetch("gone.png")).exists()
+
+
+async def test_what_is_forgotten_is_forgotten_in_the_database_too(machines: tuple[PictureStore, PictureStore]) -> None:
+    one, other = machines
+    told, lost, kept = [await one.keep(b"bytes") for _ in range(3)]
+    await one.forget([told])
+    assert await other.look_up(told) is None
+    assert await one.tidy({kept}, older_than=0.0) == 0
+    assert await other.look_up(lost)
+    await one.tidy({kept}, older_than=time.time() + 60)
+    other.delete([lost, kept])
+    assert await other.look_up(lost) is None
+    assert await other.look_up(kept)
+
+
+async def test_with_sqlite_the_database_holds_no_picture(tmp_path: Path) -> None:
+    database = Database.open(sqlite_url(tmp_path))
+    try:
+        store = PictureStore.below(tmp_path, database)
+        await store.keep(b"bytes")
+        assert await database.read(lambda c: c.execute(sa.select(picture_parts)).all()) == []
+    finally:
+        database.close()

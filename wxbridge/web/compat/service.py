@@ -48,6 +48,9 @@ class CompatService(ABC):
     def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:
         """Read what a request says. Raises `BadBody` where it says nothing."""
 
+    async def fetch_parts(self, request: web.Request, fields: Mapping[str, Any]) -> None:  # noqa: B027 - most: nothing
+        """Fetch what a request names and does not hold. Raises `StorageError`."""
+
     @abstractmethod
     def answer(self, request: web.Request, message: CompatMessage) -> web.Response:
         """Say in the service's words that a message was taken: HTTP 200, compact JSON."""
@@ -84,6 +87,7 @@ class CompatService(ABC):
             return self.refuse_key(request)
         request[CALLER] = holder.name
         try:
+            await self.fetch_parts(request, fields)
             message = self.read_message(request, fields)
             await store_message(request, holder, message)
         except BadBody as error:

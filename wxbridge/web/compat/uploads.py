@@ -43,6 +43,11 @@ async def store_upload(request: web.Request, fields: Mapping[str, Any]) -> str:
     return picture.file or _NO_PICTURE
 
 
+async def fetch_upload(request: web.Request, media_id: str) -> None:
+    """Have a picture here for `read_upload` that was uploaded to another machine. Raises `StorageError`."""
+    await request.app[SERVICES].picture_store.look_up(media_id)
+
+
 def read_upload(request: web.Request, media_id: str) -> str:
     """Give a picture that was uploaded, as a `data:` address. Raises `BadBody` where there is none of this id."""
     path = request.app[SERVICES].picture_store.find(media_id)

@@ -30,7 +30,7 @@ from wxbridge.web.compat.service import (
     texts,
     words,
 )
-from wxbridge.web.compat.uploads import read_upload, store_upload
+from wxbridge.web.compat.uploads import fetch_upload, read_upload, store_upload
 
 _OK = {"errcode": 0, "errmsg": "ok"}
 _EVERYBODY = "@all"
@@ -59,6 +59,12 @@ class WecomService(CompatService):
         named = self._read_people(fields, part(fields, kind))
         labels = [(name, words(fields, name)) for name in ("agentid", "toparty", "totag")]
         return replace(message, recipients=named, labels=tuple((name, text) for name, text in labels if text))
+
+    async def fetch_parts(self, request: web.Request, fields: Mapping[str, Any]) -> None:
+        """Fetch a picture that was uploaded before, maybe to another machine. Raises `StorageError`."""
+        image = fields.get("image")
+        if isinstance(image, Mapping) and (media := words(image, "media_id")):
+            await fetch_upload(request, media)
 
     def _read_people(self, fields: Mapping[str, Any], body: Any) -> tuple[str, ...]:
         named = words(fields, "touser").split("|")

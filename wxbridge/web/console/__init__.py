@@ -248,7 +248,7 @@ async def _show_drawn(choose: PictureChoice, request: web.Request) -> web.Stream
 
 async def _show_thumbnail(request: web.Request) -> web.StreamResponse:
     site = request.app[SITE]
-    path = site.services.picture_store.find(request.match_info["name"])
+    path = await site.services.picture_store.look_up(request.match_info["name"])
 
     async def make() -> bytes | None:
         return await asyncio.to_thread(_make_thumbnail, path) if path else None
