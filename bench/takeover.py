@@ -31,6 +31,7 @@ from bench.common import ROOT, TOKEN, Place
 sys.path.insert(0, str(ROOT))
 
 from tests.fakes.postgresql import Cluster, why_missing
+from tests.fakes.wire import Wire
 from tests.support import free_port
 from wxbridge.simulator import SimulatedMessage, Simulator
 
@@ -126,69 +127,6 @@ def _spread(seconds: Sequence[float]) -> str:
     return f"{statistics.median(seconds):.1f} s ({min(seconds):.1f}–{max(seconds):.1f})"
 
 
-class Wire:
-    """A TCP proxy that can be cut: what is sent then gets lost, and nobody is told."""
-
-    def __init__(self, port: int) -> None:
-        self._to = port
-        self.port = free_port()
-        self._whole = asyncio.Event()
-        self._whole.set()
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
-
-    async def open(self) -> None:
-        """Begin to listen."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self.port)
-
-    def cut(self) -> None:
-        """Let nothing through any more."""
-        self._whole.clear()
-
-    def mend(self) -> None:
-        """Let new connections through; those from before the cut stay dead."""
-        for task in self._tasks:
-            task.cancel()
-        self._whole.set()
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            await self._whole.wait()
-            other_reader, other_writer = await asyncio.open_connection("127.0.0.1", self._to)
-            try:
-                pumps = [self._pump(reader, other_writer), self._pump(other_reader, writer)]
-                waiting = [asyncio.create_task(pump) for pump in pumps]
-                try:
-                    await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for each in waiting:
-                        each.cancel()
-            finally:
-                other_writer.close()
-        except (OSError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
-
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65536):
-                if not self._whole.is_set():
-                    await asyncio.Event().wait()
-                writer.write(data)
-                await writer.drain()
-
-    async def close(self) -> None:
-        """End all."""
-        self.mend()
-        if self._server is not None:
-            self._server.close()
-
-
 class Bridge:
     """One of the two."""
 
@@ -270,9 +208,7 @@ class World:
             await stack.enter_async_context(simulator)
             self._session = await stack.enter_async_context(aiohttp.ClientSession())
             for name in ("a", "b"):
-                wire = Wire(self.cluster.port)
-                await wire.open()
-                stack.push_async_callback(wire.close)
+                wire = await stack.enter_async_context(Wire(self.cluster.port))
                 database = self.cluster.url("bridge", port=wire.port)
                 bridge = Bridge(self._directory, name, database, simulator.endpoint)
                 stack.push_async_callback(bridge.kill)

@@ -34,7 +34,7 @@ from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding
-from wxbridge.core.leadership import Leadership
+from wxbridge.core.leadership import Leadership, fact_of_bridge
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import NotificationSink, PictureDrawer, PictureSpec
 from wxbridge.core.schema import remember_fact
@@ -305,7 +305,9 @@ class App:
             tasks=self._tasks,
         )
         self.lanes = LaneTable()
-        self.health = BridgeHealth(database, self.outbox, self.metrics, self.channels, self.lanes, self._tasks)
+        self.health = BridgeHealth(
+            database, self.outbox, self.metrics, self.channels, self.lanes, self._tasks, self.leadership
+        )
         self.jobs = make_scheduler(config, database, self.outbox, self.drawer)
         self.hosts = HostMonitor(
             config.host, database, self.alerts.accept, language=config.language, timezone=config.timezone
@@ -678,7 +680,11 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
         }
         # Where the disk is full again by now, other processes do without.
         with suppress(StorageError):
-            await database.run(lambda c: remember_fact(c, "bridge", about, time.time()))
+            await database.run(
+                lambda c: remember_fact(
+                    c, fact_of_bridge(config.state_dir, is_shared=database.is_server), about, time.time()
+                )
+            )
         log.info("serving", url=app.url, version=wxbridge.__version__, state_dir=str(config.state_dir))
         app.look_for_fonts()
         # The last to start and the first to stop: systemd is told of both.

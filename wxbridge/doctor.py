@@ -30,6 +30,7 @@ from wxbridge.config.schema import Config
 from wxbridge.core.database import DATABASE_FILE, Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding, FindingState
+from wxbridge.core.leadership import fact_of_bridge
 from wxbridge.core.schema import read_facts
 from wxbridge.monitors.checks import check_alertmanager, check_grafana, check_prometheus
 from wxbridge.pictures.checks import BROWSER_LIMIT_SECONDS, check_browser, check_font
@@ -94,7 +95,8 @@ async def check_state_dir(config: Config, _database: Database | None) -> list[Fi
 
 async def check_bridge(config: Config, database: Database | None) -> list[Finding]:
     """Check that the bridge answers; where it does not run, that it could listen."""
-    about = await _read_fact(database, "bridge")
+    fact = fact_of_bridge(config.state_dir, is_shared=config.database is not None)
+    about = await _read_fact(database, fact)
     if about:
         with suppress(aiohttp.ClientError, TimeoutError):
             async with (

@@ -248,19 +248,21 @@ def _check_around(settings: Config, *, as_json: bool) -> None:
     say(f"{len(findings)} things looked at around it: {verdict}")
 
 
-_WELL = ("running", "waiting", "online", "waiting_for_word")
+_WELL = ("running", "waiting", "online", "waiting_for_word", "leader", "standby")
 """Words for parts of which nobody has to mend anything."""
 
 
 def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well."""
     from wxbridge.cli.common import with_database
+    from wxbridge.core.leadership import fact_of_bridge, list_bridges, read_leader
     from wxbridge.core.schema import read_facts
     from wxbridge.delivery.outbox_queries import OutboxQueries
 
     async def read(settings: Config, database: Any) -> list[dict[str, Any]]:
         running = is_held(settings.state_dir)
-        about = (await database.read(lambda c: read_facts(c, "bridge"))).get("", ({}, 0.0))[0]
+        fact = fact_of_bridge(settings.state_dir, is_shared=database.is_server)
+        about = (await database.read(lambda c: read_facts(c, fact))).get("", ({}, 0.0))[0]
         rows: list[dict[str, Any]] = [
             {
                 "part": "bridge",
@@ -270,8 +272,18 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
                 else "start it with `wxbridge run`",
             },
         ]
+        anywhere = running
+        if database.is_server:
+            leader, names = await database.read(lambda c: (read_leader(c), list_bridges(c)))
+            anywhere = leader is not None and leader.name in names
+            for name in names:
+                leads = leader is not None and name == leader.name
+                since = {"since": local(leader.since, settings)} if leader and leads else {}
+                rows.append(
+                    {"part": f"bridge {name}", "state": "leader" if leads else "standby", "detail": "", **since}
+                )
         for name, (value, at) in (await database.read(lambda c: read_facts(c, "channel:"))).items():
-            state = value["state"] if running else "stopped"
+            state = value["state"] if anywhere else "stopped"
             detail = " ".join(text for text in (value["account"], value["detail"]) if text)
             rows.append({"part": name, "state": state, "detail": detail, "since": local(at, settings)})
         for target, count, created in await OutboxQueries(database).count_backlog():

@@ -5,17 +5,22 @@ The only bridge on its database always leads; how several agree stands in `share
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable, Collection
 from contextvars import ContextVar
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Connection
 
 from wxbridge.core.errors import Offline, StorageError
+from wxbridge.core.schema import read_facts
 
 LEADER_FACT = "leader"
 """The fact that says who leads: `epoch`, `name`, `url`, and its time is since when."""
+APPLICATION = "wxbridge "
+"""How the sessions of bridges are called that share a server, with their names."""
 _CHANGED = "changed"
 
 
@@ -40,8 +45,15 @@ class Leadership:
 
     is_shared = False
     """Whether others may lead."""
+    leader: Leader | None = None
+    """Who leads, as it was last read; None where nobody else may."""
     epoch = 0
     """Which time of leading it is; 0 where nobody else ever leads."""
+
+    @property
+    def role(self) -> str:
+        """`leader` or `standby`."""
+        return "leader" if self.is_leading else "standby"
 
     @property
     def is_leading(self) -> bool:
@@ -97,3 +109,29 @@ def watch_changes(connection: Connection) -> None:
 def take_changes(connection: Connection) -> Any:
     """Give the alerts that a transaction has changed, and forget them; None where nothing was watched."""
     return connection.info.pop(_CHANGED, None)
+
+
+# ---------------------------------------------------------------- who is there
+
+
+def read_leader(connection: Connection) -> Leader | None:
+    """Read who leads, or led last; None where nobody ever did."""
+    found = read_facts(connection, LEADER_FACT).get("")
+    if found is None:
+        return None
+    about, since = found
+    return Leader(about["name"], about["url"], since, about["epoch"])
+
+
+def list_bridges(connection: Connection) -> list[str]:
+    """List the names of the bridges that are connected now."""
+    rows = connection.exec_driver_sql(
+        "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database() "
+        "AND application_name LIKE 'wxbridge %%' ORDER BY application_name"
+    )
+    return [row[0].removeprefix(APPLICATION) for row in rows]
+
+
+def fact_of_bridge(state_dir: Path, *, is_shared: bool) -> str:
+    """Name the fact that tells of the bridge of a state directory: of one of several where they share a database."""
+    return f"bridge:{socket.gethostname()}:{state_dir.resolve()}" if is_shared else "bridge"

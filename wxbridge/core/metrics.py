@@ -106,6 +106,12 @@ class Metrics:
             registry=registry,
         )  # fmt: skip
         self.database_up = Gauge("wxbridge_database_up", "Whether alerts can be stored.", registry=registry)
+        self.leader = Gauge("wxbridge_leader", "Whether this bridge leads; one always does.", registry=registry)
+        self.leader.set(1)
+        self.leader_since = Gauge(
+            "wxbridge_leader_since_timestamp_seconds", "Since when the bridge leads that does, where several share a "
+            "database.", ["name"], registry=registry,
+        )  # fmt: skip
         self.storage_errors = Counter(
             "wxbridge_storage_errors", "Times the database did not take something.", registry=registry,
         )  # fmt: skip

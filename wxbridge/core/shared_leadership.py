@@ -27,7 +27,7 @@ from sqlalchemy import Connection
 
 from wxbridge.core import postgresql
 from wxbridge.core.clock import SystemClock
-from wxbridge.core.leadership import LEADER_FACT, Leader, Leadership, NotLeading
+from wxbridge.core.leadership import APPLICATION, LEADER_FACT, Leader, Leadership, NotLeading
 from wxbridge.core.schema import read_facts
 
 log = structlog.get_logger()
@@ -42,8 +42,6 @@ SESSION_TIMEOUT_SECONDS = 12
 """After which the server ends a session that is silent, and with it the lock. Longer than the lease."""
 RETRY_SECONDS = 0.5
 """Between two tries to connect, at least."""
-APPLICATION = "wxbridge "
-"""How sessions of bridges are called, with their names."""
 
 
 class SharedLeadership(Leadership):
@@ -164,6 +162,7 @@ class SharedLeadership(Leadership):
             raw.execute("DELETE FROM facts WHERE key = %s", (LEADER_FACT,))
             raw.execute("INSERT INTO facts (key, value, at) VALUES (%s, %s, %s)", (LEADER_FACT, about, wall))
             raw.execute(f"SELECT pg_notify('{postgresql.CHANGES}', %s)", (self._sender,))
+        self.leader = Leader(self._name, self._bridge_url, wall, epoch)
         self.epoch, self._lease_until, self._is_leading = epoch, began + LEASE_SECONDS, True
         log.info("this bridge leads", name=self._name, epoch=epoch)
         self._call(self._on_role)
@@ -184,21 +183,3 @@ class SharedLeadership(Leadership):
         with suppress(RuntimeError):  # a loop that was closed needs to hear of nothing
             if self._loop is not None:
                 self._loop.call_soon_threadsafe(function, *arguments)
-
-
-def read_leader(connection: Connection) -> Leader | None:
-    """Read who leads, or led last; None where nobody ever did."""
-    found = read_facts(connection, LEADER_FACT).get("")
-    if found is None:
-        return None
-    about, since = found
-    return Leader(about["name"], about["url"], since, about["epoch"])
-
-
-def list_bridges(connection: Connection) -> list[str]:
-    """List the names of the bridges that are connected now."""
-    rows = connection.exec_driver_sql(
-        "SELECT DISTINCT application_name FROM pg_stat_activity WHERE datname = current_database() "
-        "AND application_name LIKE 'wxbridge %%' ORDER BY application_name"
-    )
-    return [row[0].removeprefix(APPLICATION) for row in rows]

@@ -12,6 +12,7 @@ import structlog
 
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
+from wxbridge.core.leadership import Leadership
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import ChannelState, ChannelStatus, WindowedChannel
 from wxbridge.core.schema import remember_fact
@@ -50,6 +51,7 @@ class BridgeHealth:
         channels: The states of the channels.
         lanes: Whose targets and paces are shown.
         services: The tasks that must not die.
+        leadership: Who leads.
     """
 
     def __init__(
@@ -60,7 +62,9 @@ class BridgeHealth:
         channels: ChannelStatuses,
         lanes: LaneTable,
         services: Iterable[asyncio.Task[Any]],
+        leadership: Leadership | None = None,
     ) -> None:
+        self._leadership = leadership or Leadership()
         self._database, self._outbox, self._metrics = database, outbox, metrics
         self._channels, self._lanes, self._services = channels, lanes, services
 
@@ -116,6 +120,7 @@ class BridgeHealth:
                 metrics.backlog_oldest.labels(each.target).set(max(0.0, now - each.oldest_at))
         except StorageError:
             log.warning("the backlog cannot be counted now")
+        self._show_leader()
         metrics.database_up.set(await self.is_database_well())
         for name, status in self._channels.statuses().items():
             for state in ChannelState:
@@ -133,3 +138,9 @@ class BridgeHealth:
                 self._metrics.window_messages_left.labels(lane.name).set(window.messages_left)
                 self._metrics.window_seconds_left.labels(lane.name).set(window.seconds_left)
                 self._metrics.not_shown.labels(lane.name).set(window.not_shown)
+
+    def _show_leader(self) -> None:
+        self._metrics.leader.set(self._leadership.is_leading)
+        self._metrics.leader_since.clear()
+        if leader := self._leadership.leader:
+            self._metrics.leader_since.labels(leader.name).set(leader.since)

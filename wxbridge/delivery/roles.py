@@ -15,7 +15,7 @@ from sqlalchemy import Connection
 
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError, WxbridgeError
-from wxbridge.core.leadership import LEADER_FACT, Leadership
+from wxbridge.core.leadership import Leadership, read_leader
 from wxbridge.core.schema import facts, read_facts, remember_fact
 
 log = structlog.get_logger()
@@ -168,17 +168,8 @@ class RoleKeeper:
         while True:
             if self._led_epoch is None:
                 try:
+                    self._leadership.leader = await self._database.read(read_leader)
                     await self._duties.refresh()
                 except StorageError as error:
                     log.debug("cannot read how the bridge is that leads", error=str(error))
             await asyncio.sleep(RETRY_SECONDS)
-
-
-async def read_role(leadership: Leadership, database: Database) -> Mapping[str, Any]:
-    """Say whether this bridge leads, and who does since when; that only where it is shared. Raises `StorageError`."""
-    role: dict[str, Any] = {"role": "leader" if leadership.is_leading else "standby"}
-    if leadership.is_shared:
-        found = (await database.read(lambda c: read_facts(c, LEADER_FACT))).get("")
-        if found is not None:
-            role["leader"] = {"name": found[0]["name"], "since": found[1]}
-    return role

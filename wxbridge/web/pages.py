@@ -7,18 +7,17 @@ import html
 import re
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
 
 from wxbridge.channels import qr_code
-from wxbridge.core.errors import StorageError
 from wxbridge.core.model import ChannelStatus
 from wxbridge.delivery.backlog import describe_backlog
-from wxbridge.delivery.roles import read_role
 from wxbridge.web.auth import ACCESS
 from wxbridge.web.responses import IN_CONSOLE
-from wxbridge.web.services import SERVICES, WebServices
+from wxbridge.web.services import SERVICES
 
 _ADDRESS = re.compile(
     r"""
@@ -50,7 +49,10 @@ async def show_readiness(request: web.Request) -> web.Response:
     well, backlog = await asyncio.gather(
         services.health.is_database_well(), describe_backlog(services.outbox, oldest=oldest, now=time.time())
     )
-    role = await _read_role(services) if well else {"role": "leader" if services.leadership.is_leading else "standby"}
+    leader = services.leadership.leader
+    role: dict[str, Any] = {"role": services.leadership.role}
+    if leader is not None:
+        role["leader"] = {"name": leader.name, "since": datetime.fromtimestamp(leader.since, UTC).isoformat()}
     statuses = services.channels.statuses()
     ready = well and (
         request.query.get("channels") != "all" or all(status.state.is_well for status in statuses.values())
@@ -68,13 +70,6 @@ async def show_readiness(request: web.Request) -> web.Response:
         role = {"role": role["role"]}
         parts = {name: _without_addresses(part) for name, part in parts.items()}
     return web.json_response({**role, "ready": ready, "parts": parts}, status=200 if ready else 503)
-
-
-async def _read_role(services: WebServices) -> Mapping[str, Any]:
-    try:
-        return await read_role(services.leadership, services.database)
-    except StorageError:
-        return {"role": "leader" if services.leadership.is_leading else "standby"}
 
 
 def _without_addresses(part: dict[str, Any]) -> dict[str, Any]:

@@ -170,8 +170,22 @@ def _render(
         "open_door": visit.session.role is ConsoleRole.OPEN, "theme": site.choose_theme(request),
         "layout": "layout.html" if fragment is None else "bare.html", "here": local_path(str(request.rel_url)),
         "channel_states": visit.services.channels.statuses(), "tones_of": choose_tone,
+        "role": _describe_role(visit),
         **shown,
     }, status=status)  # fmt: skip
+
+
+def _describe_role(visit: PageVisit) -> Mapping[str, str] | None:
+    """Say whether this bridge leads, and who does since when; None where it is the only one."""
+    leadership = visit.services.leadership
+    if not leadership.is_shared:
+        return None
+    leader = leadership.leader
+    about: dict[str, Any] = {"name": leader.name, "time": visit.when(leader.since)} if leader else {}
+    if leadership.is_leading:
+        return {"word": visit.say("leads"), "about": visit.say("leads_since", **about), "tone": "good"}
+    words = visit.say("standby_since", **about) if leader else visit.say("standby_alone")
+    return {"word": visit.say("standby"), "about": words, "tone": "soon"}
 
 
 async def _act(page: ConsolePage, action: Action, request: web.Request) -> web.StreamResponse:
