@@ -104,7 +104,7 @@ def make_leadership(config: Config, database: Database) -> Leadership:
     from wxbridge.core.shared_leadership import SharedLeadership
 
     leadership = SharedLeadership(config.database.get_secret_value(), sender=database.sender)
-    database.fence = leadership.fence
+    database.fence, database.is_in_touch = leadership.fence, leadership.is_in_touch
     return leadership
 
 

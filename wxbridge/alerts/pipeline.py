@@ -50,7 +50,7 @@ from wxbridge.alerts.templates import Templates, render_or_explain
 from wxbridge.config.people import PeopleSettings
 from wxbridge.config.time_intervals import TimeInterval
 from wxbridge.core.database import Database
-from wxbridge.core.errors import BadBody
+from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.frozen import replace
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import (
@@ -505,6 +505,8 @@ class AlertPipeline:
             raise BadBody(f"There is no target {unknown[0]!r}; there are {', '.join(sorted(targets)) or 'none'}.")
         if for_alerts := [name for name in to if targets[name].recipients(()) is not None]:
             raise BadBody(f"The target {for_alerts[0]!r} sends to those whom an alert names, and this is no alert.")
+        if self.database is not None and not self.database.is_in_touch():
+            raise StorageError("this bridge was stopped, or cut off from its database, until now")
         language, now = self.settings.language, self.clock()
 
         def named(body: Any, destination: Destination) -> Any:

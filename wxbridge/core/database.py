@@ -94,6 +94,8 @@ class Database:
         """As whose a server notifies others of what is written here."""
         self.fence: Callable[[Connection], None] | None = None
         """Is called in each transaction that only who leads may do; it raises where another leads by now."""
+        self.is_in_touch: Callable[[], bool] = lambda: True
+        """Whether what comes from outside may be taken: not in a process that was stopped, until the server answers."""
         self._waiting = WorkQueue()
         self._reading: queue.SimpleQueue[Sequence[Any]] = queue.SimpleQueue()
         self._gathered: dict[asyncio.AbstractEventLoop, list[DatabaseWork]] = {}
@@ -177,6 +179,8 @@ class Database:
         Raises:
             StorageError: it takes longer than a sender is to wait.
         """
+        if not self.is_in_touch():
+            raise StorageError("this bridge was stopped, or cut off from its database, until now")
         try:
             async with asyncio.timeout(ANSWER_SECONDS + 0.25):
                 yield
@@ -349,6 +353,8 @@ class Database:
                     work.outcome = make_refusal(error)
             if worker.connection is not None:
                 with suppress(Exception):
+                    if self.is_server:
+                        worker.connection.invalidate()
                     worker.connection.close()
             worker.connection = None
         answer_works(works)

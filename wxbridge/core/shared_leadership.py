@@ -44,6 +44,22 @@ RETRY_SECONDS = 0.5
 """Between two tries to connect, at least."""
 
 
+MAX_WRITER_SILENCE_SECONDS = 5
+"""For which who holds the lock of the one writer may say nothing to the server."""
+_END_SILENT_WRITER = f"""
+SELECT pg_terminate_backend(held.pid)
+FROM pg_locks held JOIN pg_stat_activity session ON session.pid = held.pid
+WHERE held.locktype = 'advisory' AND held.granted AND session.datname = current_database()
+AND (held.classid, held.objid) = ({postgresql.WRITE_LOCK}) AND session.usename = current_user
+AND session.wait_event = 'ClientRead'
+AND greatest(session.state_change, session.query_start) < now() - interval '{MAX_WRITER_SILENCE_SECONDS} seconds'
+"""  # noqa: S608 - our own numbers
+"""Ends the session of a bridge that was stopped, or cut off, while it wrote: it would keep all others from writing.
+
+The server's own limits do not see it where it waits for the rest of several statements that are sent as one.
+"""
+
+
 class SharedLeadership(Leadership):
     """Takes part in the choice of who leads, in a thread of its own.
 
@@ -60,6 +76,8 @@ class SharedLeadership(Leadership):
         self._name = socket.gethostname()
         self._clock = clock or SystemClock()
         self._lease_until = 0.0
+        self._beat_at: float | None = None
+        """When the database answered last, of the seconds since the machine started; None before it did."""
         self._is_leading = False
         self.epoch = 0
         self._bridge_url = ""
@@ -78,6 +96,13 @@ class SharedLeadership(Leadership):
     def may_send(self) -> bool:
         """Whether it is certain at this moment that no other bridge leads."""
         return self._is_leading and self._clock.boot() < self._lease_until
+
+    def is_in_touch(self) -> bool:
+        """Whether the database has answered lately: not where the process was stopped, or cut off, until it does again.
+
+        What such a process finds in its sockets is of senders that have gone elsewhere long ago.
+        """
+        return self._beat_at is None or self._clock.boot() < self._beat_at + LEASE_SECONDS
 
     def fence(self, connection: Connection) -> None:
         """Look, in a transaction that writes, whether this bridge still leads. Raises `NotLeading`."""
@@ -136,8 +161,9 @@ class SharedLeadership(Leadership):
             self._trouble = ""
         while not self._closing.is_set():
             began = self._clock.boot()
+            raw.execute(_END_SILENT_WRITER)
+            self._beat_at = began
             if self._is_leading:
-                raw.execute("SELECT 1")
                 self._lease_until = began + LEASE_SECONDS
             elif self._is_lock_taken(raw):
                 self._begin(raw)
