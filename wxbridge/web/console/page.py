@@ -19,6 +19,7 @@ from wxbridge.core.errors import BadBody
 from wxbridge.core.findings import Finding
 from wxbridge.core.model import ChannelState, PictureSpec
 from wxbridge.core.pictures import Theme
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
 from wxbridge.core.ttl_cache import TTLCache
@@ -92,6 +93,10 @@ class PageVisit:
     def say(self, key: str, **fields: object) -> str:
         """Say a phrase in the visitor's language."""
         return say_in_console(self.language, key, **fields)
+
+    def tell(self, error: str) -> str:
+        """Tell an error in the visitor's language, as far as it is known there."""
+        return tell_error(error, self.language)
 
     def local(self, at: float | datetime) -> datetime:
         """Convert a moment to the configured time zone."""
