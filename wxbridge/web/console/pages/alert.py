@@ -107,14 +107,14 @@ def _list_steps(visit: PageVisit, message: Message) -> Iterator[WayStep]:
     if message.tries > 1 and message.tried_at is not None:
         yield WayStep(message.tried_at, "tried_again", visit.say("timeline.tries", n=message.tries))
     if message.state not in OPEN_STATES:
-        answer = message.error or (visit.say("alert.receipt", id=message.receipt) if message.receipt else "")
+        answer = visit.tell(message.error or "") or (visit.say("alert.receipt", id=message.receipt) if message.receipt else "")
         words = f"{message.error_code} {answer}" if message.error_code else answer
         state = visit.say(f"timeline.state.{message.state}")
         yield WayStep(
             message.settled_at, "answered", " · ".join(filter(None, (what, state, words))), TONES[message.state]
         )
     elif message.error:
-        yield WayStep(None, "waits", message.error, "warn")
+        yield WayStep(None, "waits", visit.tell(message.error), "warn")
     elif message.state is MessageState.QUEUED:
         yield WayStep(None, "waits", "", "soon")
 
