@@ -107,7 +107,8 @@ def _list_steps(visit: PageVisit, message: Message) -> Iterator[WayStep]:
     if message.tries > 1 and message.tried_at is not None:
         yield WayStep(message.tried_at, "tried_again", visit.say("timeline.tries", n=message.tries))
     if message.state not in OPEN_STATES:
-        answer = visit.tell(message.error or "") or (visit.say("alert.receipt", id=message.receipt) if message.receipt else "")
+        receipt = visit.say("alert.receipt", id=message.receipt) if message.receipt else ""
+        answer = visit.tell(message.error) if message.error else receipt
         words = f"{message.error_code} {answer}" if message.error_code else answer
         state = visit.say(f"timeline.state.{message.state}")
         yield WayStep(
