@@ -45,7 +45,7 @@ IN_THE_ROOM = [
     turn("张三", "/help", "help answered", "^run — .*^mute — "),
     # The commands themselves.
     turn("张三", "/mute inspection 2h", "mute answered", "^⏸ inspection rests until"),
-    turn("张三", "/jobs", "jobs answered", r"^• inspection \(text\) · .*not run yet · ⏸ until .* \(张三\)"),
+    turn("张三", "/jobs", "jobs answered", r"^inspection \(text\) · .*not run yet · ⏸ until .* \(张三\)"),
     turn("主人", "/unmute inspection", "unmute answered", "^▶️ inspection runs at its times again"),
     turn("张三", "/run inspektion", "run cannot", "no job “inspektion”. Did you mean inspection"),
     turn("张三", "/graphs", "graphs answered", "^graph kafka"),
@@ -64,7 +64,7 @@ WITH_THE_MASTER = [
 WITH_A_PERSON = [
     turn("李四", "here", "here answered", "^This is a direct chat with 李四 .*target duty"),
     turn("李四", "mute inspection 2h", "mute refused", "^`mute` is for the master"),
-    turn("李四", "任务", "jobs answered", "^• inspection"),
+    turn("李四", "任务", "jobs answered", "^inspection"),
 ]
 
 

@@ -95,7 +95,7 @@ async def test_machines_warn_in_their_room_with_a_chart_recover_and_are_asked_ab
         await watched(harness, "db-1")
     assert await bridge.counted("wxbridge_pictures_total", kind="alert", outcome="drawn") == 1
     await hold(harness, bridge, [
-        turn("张三", "/host", "host answered", "^. web-1 · memory 30 %.*^. db-1 · CPU .* %"),
+        turn("张三", "/host", "host answered", "^1\\. . web-1 · memory 30 %.*^2\\. . db-1 · CPU .* %"),
         turn("张三", "/host db", "host answered", "^📊 db-1 · .*CPU [0-9.]+ %", PICTURE),
         turn("张三", "/host db-1 2020-01-01", "host cannot", "is kept for 1 d"),
     ])  # fmt: skip
@@ -105,6 +105,6 @@ async def test_machines_warn_in_their_room_with_a_chart_recover_and_are_asked_ab
     bridge = await harness.bridge(CONFIG, ops="commands: true")
     await bridge.event("wechat state", state="online")
     await hold(harness, bridge, [
-        turn("李四", "/主机", "host answered", "^. web-1 · .*^. db-1 · CPU .* %"),
+        turn("李四", "/主机", "host answered", "^1\\. . web-1 · .*^2\\. . db-1 · CPU .* %"),
         turn("李四", "/主机 web-1", "host answered", "最高 97 %", PICTURE),
     ])  # fmt: skip
