@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -12,7 +13,9 @@ from urllib.parse import urlencode
 import aiohttp
 import pytest_asyncio
 
+from tests.fakes.any_service import AnyService
 from tests.fakes.dingtalk import FakeDingtalk
+from tests.fakes.feishu import FakeFeishu
 from tests.fakes.wecom import FakeWecom
 from tests.fakes.wecom_bot import WecomBotServer
 from tests.support import wait_until
@@ -221,6 +224,49 @@ async def test_dingtalk_shows_a_picture_from_wxbridges_own_address_and_a_lost_st
     assert "hush" not in told
     await until(lambda: len(services.ding.messages) == 3, bridge)
     assert "picture store" not in services.ding.messages[-1].content
+
+
+async def test_feishu_gets_cards_and_pictures_and_what_a_service_refuses_for_good_goes_to_it_as_the_fallback(
+    harness: BridgeHarness,
+) -> None:
+    async with FakeFeishu() as feishu, AnyService() as sms:
+        feishu.add_robot("f1", secret="hush-sign")
+        feishu.applications["cli_1"] = "hush-app"
+        targets = f"""\
+fei: {{channel: feishu, key: f1, secret: hush-sign, base_url: "{feishu.url}", app_id: cli_1, app_secret: hush-app}}
+  sms:
+    channel: http
+    url: "{sms.url}/send?key=hush-query"
+    headers: {{Authorization: "Bearer hush-header"}}
+    body: '{{"to": "138", "text": {{{{ title | tojson }}}}}}'
+    success: {{when: "code == `0`"}}
+    final: {{when: "code == `22`"}}
+    fallback: fei"""
+        bridge = await harness.bridge("", targets=targets)
+        assert (await harness.command("alert", "test", "--to", "fei,sms"))[0] == 0
+        await until(lambda: len(feishu.messages) == 2 and sms.requests, bridge)
+        card, picture = feishu.messages
+        assert (card.kind, picture.kind) == ("interactive", "image")
+        assert picture.picture.startswith(PNG)
+        request = sms.requests[0]
+        assert request.headers["Authorization"] == "Bearer hush-header"
+        assert json.loads(request.body)["to"] == "138"
+        assert json.loads(request.body)["text"] == card.content["header"]["title"]["content"]
+        for status, colour in (("firing", "red"), ("ok", "green")):
+            said = {"title": "disk", "id": "1", "status": status, "severity": "critical"}
+            assert (await bridge.post(said, "/hooks/generic?to=fei"))[0] == 202
+            await until(
+                lambda colour=colour: feishu.messages[-1].content.get("header", {}).get("template") == colour, bridge
+            )
+        sms.says = {"code": 22, "msg": "no such number hush-header"}
+        before = len(feishu.messages)
+        assert (await harness.command("send", "sms", "the disk is full"))[0] == 1, "it was refused"
+        await until(lambda: len(feishu.messages) > before, bridge)
+        assert "the disk is full" in str(feishu.messages[-1].content)
+        _, out, err = await harness.command("doctor", "--json")
+        assert all(f"target {name}" in out for name in ("fei", "sms")), out + err
+        for text in (out, err, str(bridge.logs), (await bridge.get("/metrics"))[1]):
+            assert "hush" not in text
 
 
 async def test_a_bots_groups_are_found_by_writing_to_it(harness: BridgeHarness, services: Services) -> None:

@@ -140,7 +140,15 @@ def test_the_signature_is_that_of_the_documentation() -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "colour"), [("🔥 磁盘满了", "red"), ("✅ 磁盘满了", "green"), ("⚪ no data", "grey"), ("报表", "blue")]
+    ("first", "colour"),
+    [
+        ("🔥 磁盘满了", "red"),
+        ("↻ 🟠 磁盘满了", "orange"),
+        ("🔵 磁盘", "blue"),
+        ("✅ 磁盘满了", "green"),
+        ("⚪ no data", "grey"),
+        ("报表", "blue"),
+    ],
 )
 async def test_an_alert_arrives_as_a_signed_card_in_its_colour(feishu, channel, target, first, colour) -> None:
     await channel.send(target, Text(f"**{first}**\nnode-1: 97 %\n🔗 [g](http://g/d)", format="markdown"))

@@ -6,17 +6,15 @@ import base64
 import hashlib
 import json
 import logging
-from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from aiohttp import web
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tests.fakes.http_service import FakeService
+from tests.fakes.any_service import AnyService
 from tests.integration.channels.wecom.wecom_harness import FAST, PATIENT, picture, screenshot
 from wxbridge.channels.http_service.channel import PLUGIN, HttpServiceChannel
 from wxbridge.channels.http_service.settings import HttpTarget
@@ -24,42 +22,6 @@ from wxbridge.channels.http_service.templates import fill_address
 from wxbridge.core.errors import Offline, Permanent, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import ChannelState, PictureFile, Text
 from wxbridge.testing import FakeClock
-
-
-@dataclass(frozen=True)
-class Request:
-    method: str
-    path: str
-    query: dict[str, str]
-    headers: dict[str, str]
-    body: bytes
-    form: dict[str, Any] = field(default_factory=dict)
-
-
-class AnyService(FakeService):
-    """Takes every request, and answers what a test wants."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.requests: list[Request] = []
-        self.says: Any = {"code": 0, "id": 4711}
-        self.status = 200
-        self.more: dict[str, str] = {}
-
-    def routes(self) -> list[web.AbstractRouteDef]:
-        return [web.route("*", "/{path:.*}", self._take)]
-
-    async def _take(self, request: web.Request) -> web.Response:
-        form: dict[str, Any] = {}
-        if request.content_type == "multipart/form-data":
-            for name, value in (await request.post()).items():
-                form[name] = (value.filename, value.file.read()) if isinstance(value, web.FileField) else value
-        self.requests.append(
-            Request(request.method, request.path, dict(request.query), dict(request.headers),
-                    b"" if form else await request.read(), form)
-        )  # fmt: skip
-        text = self.says if isinstance(self.says, str) else json.dumps(self.says)
-        return web.Response(text=text, status=self.status, headers=self.more)
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from wxbridge.core.model import PictureFile, Text
 _COLOURS = {"🔥": "red", "🔴": "red", "🟠": "orange", "🟡": "yellow", "✅": "green", "🟢": "green", "⚪": "grey"}
 """Of a card's header, by the mark that its text begins with."""
 _USUAL_COLOUR = "blue"
+_MARK_CHARS = 4
+"""A reminder's sign may stand before it."""
 _LINK = re.compile(r"https?://[^\s<>\"]+")
 _TAG = re.compile(r"<(?=/?\s*at\b)", re.IGNORECASE)
 _ID = re.compile(r"[\w.@+-]+")
@@ -80,7 +82,7 @@ def _build_card(markdown: str, who: Sequence[str]) -> Mapping[str, Any]:
     marks = " ".join(f"<at email={name}></at>" if "@" in name else f"<at id={name}></at>" for name in _known(who))
     content = "\n".join(filter(None, [_escape(text).strip(), marks]))
     elements = [{"tag": "markdown", "content": content}] if content else []
-    colour = next((colour for mark, colour in _COLOURS.items() if title.startswith(mark)), _USUAL_COLOUR)
+    colour = next((colour for mark, colour in _COLOURS.items() if mark in title[:_MARK_CHARS]), _USUAL_COLOUR)
     header = {"title": {"tag": "plain_text", "content": title}, "template": colour}
     return {
         "msg_type": "interactive",
