@@ -62,6 +62,7 @@ async def test_the_server_token_opens_everything_and_a_hooks_own_only_its_hook(
     async with alone(tmp_path, hooks=hooks) as server:
         assert (await server.post(path, BODY, Authorization=f"Bearer {token}"))[0] == status
         assert (await server.ask("POST", path, data=BODY, params={"token": token}))[0] == status
+        assert (await server.post(path, BODY, **{"X-Gitlab-Token": token}))[0] == status
         assert len(server.taken) == (2 if status == 202 else 0)
 
 

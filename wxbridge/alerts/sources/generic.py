@@ -331,6 +331,11 @@ def _annotations(value: Any) -> dict[str, str]:
     }
 
 
+_TAGS = ("tags", "labels")
+_TAG = re.compile(r"\w[=:]")
+"""Of a text below one of `_TAGS`: that it is written as tags are (`k=v,k=v`, `k:v, k:v`)."""
+
+
 class _Labels(dict[str, str]):
     """Labels as they are read: of what comes again, all values are kept."""
 
@@ -360,7 +365,7 @@ def _labels(value: Any) -> _Labels:
         content = unpack_json(content)  # noqa: PLW2901 - the same, read
         if isinstance(content, dict):
             labels.update(as_labels(content))
-        elif isinstance(content, list):
+        elif isinstance(content, list) or (name in _TAGS and _TAG.search(as_text(content))):
             for tag, text in _tags(content):
                 labels.add(tag, text)
         else:

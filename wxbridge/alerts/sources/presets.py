@@ -133,6 +133,8 @@ GITHUB = BodyMapping(
 GRAYLOG = BodyMapping(
     shape="event_definition_title && event",
     title="event_definition_title",
+    # Where the event definition has such a field; Graylog itself says no end.
+    status="event.fields.status",
     text="join('\n', [[event.message || event_definition_description || ''], "
     "not_null(backlog[:3].message, `[]`)][] | [?@])",
     severity="event.priority == `1` && 'info' || event.priority == `2` && 'warning' "
@@ -142,7 +144,7 @@ GRAYLOG = BodyMapping(
     id="join(' ', [event_definition_id || event_definition_title, event.key || ''])",
     test="event_definition_id == 'NotificationTestId'",
 )
-"""Graylog's HTTP notification, from version 3: an event and the messages that led to it. It says no end."""
+"""Graylog's HTTP notification, from version 3: an event and the messages that led to it."""
 
 PRESETS: dict[str, BodyMapping] = {
     "uptime-kuma": UPTIME_KUMA,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
@@ -26,6 +28,7 @@ from tests.unit.alerts.sources.source_checks import (
     posted,
     spoiled,
 )
+from wxbridge import registry
 from wxbridge.alerts import routing, serialization
 from wxbridge.alerts.sources.generic import mapped, parsers
 from wxbridge.alerts.sources.presets import PRESETS
@@ -154,6 +157,44 @@ def test_nightingale_tells_several_events_or_one() -> None:
     assert first.fingerprint == "2cb966f9ba1cdc7af94c3796e855955a"
     single = posted(SHIPPED["generic/nightingale"], PAYLOADS["nightingale_v8"][0])
     assert single.alerts == (first,)
+
+
+@pytest.mark.parametrize("wrap", [lambda e: e, lambda e: [e], lambda e: {"events": [e]}, lambda e: {"event": e}])
+def test_an_event_of_nightingale_s_stands_alone_in_a_list_or_below_a_name(wrap: Callable[[Any], Any]) -> None:
+    event = PAYLOADS["nightingale_v8"][0]
+    expected = posted(SHIPPED["generic/nightingale"], event).alerts
+    assert expected[0].title == "磁盘使用率高"
+    for hook in ("generic/nightingale", "generic"):
+        assert posted(registry.sources({})[hook], wrap(event)).alerts == expected
+    old = event | {"tags": "a=b,,c=d", "tags_map": None}
+    (alert,) = posted(SHIPPED["generic/nightingale"], wrap(old)).alerts
+    assert (alert.labels["a"], alert.labels["c"]) == ("b", "d")
+
+
+MEDIA_TYPES = sorted((REPOSITORY / "deploy" / "zabbix").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", MEDIA_TYPES, ids=lambda file: file.stem)
+def test_the_media_type_of_zabbix_sends_what_the_mapping_reads_and_fails_where_it_must(file: Path) -> None:
+    export = yaml.safe_load(file.read_text(encoding="utf-8"))["zabbix_export"]
+    (media,) = export["media_types"]
+    assert file.stem.endswith(export["version"])
+    given = {each["name"]: each.get("value", "") for each in media["parameters"]}
+    read = {"event_id", "event_name", "event_value", "event_nseverity", "event_opdata", "event_tags", "event_duration",
+            "event_source", "event_update_status", "event_update_action", "event_update_message", "user_fullname",
+            "host_name", "host_ip", "item_name", "item_value", "trigger_id", "trigger_url", "zabbix_url"}  # fmt: skip
+    assert read <= set(given)
+    assert "request.getStatus()" in media["script"]
+    assert re.search(r"if \(status < 200 \|\| status > 299\) \{\s+throw", media["script"])
+    modes = {(each["event_source"], each["operation_mode"]) for each in media["message_templates"]}
+    assert {("TRIGGERS", mode) for mode in ("PROBLEM", "RECOVERY", "UPDATE")} <= modes
+    # What its test button sends is a test, whatever the person has set.
+    (alert,) = posted(SHIPPED["generic/zabbix"], {name: text for name, text in given.items() if name != "url"}).alerts
+    assert alert.is_test
+
+
+def test_there_is_a_media_type_for_both_generations_of_zabbix() -> None:
+    assert [file.stem for file in MEDIA_TYPES] == ["media_wxbridge_6.0", "media_wxbridge_7.0"]
 
 
 def test_jenkins_tells_a_build() -> None:
