@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,6 @@ _ALWAYS = {"status": frozenset(status.value for status in AlertStatus)}
 """The values that a label may have at all, of those labels of which that is known."""
 _TAKES_ALL = (".*", "(.*)", "(.|\n)*", "[\\s\\S]*")
 """Expressions that every value fulfils."""
-MAX_ROUTES_COMPARED = 2000
-"""Beside each other: each is compared with all before it."""
 
 
 @dataclass(frozen=True)
@@ -58,16 +57,51 @@ def find_dead_routes(routes: Sequence[NestedRoute]) -> Iterator[DeadRoute]:
     yield from _find(routes, (), ("routes",))
 
 
+class _RoutesBefore:
+    """The routes beside one that stand before it and do not `continue`, found by a label that they ask for."""
+
+    def __init__(self, matchers: Sequence[Sequence[Matcher]]) -> None:
+        self._common = Counter(key for each in matchers for keys in map(_keys, each) for key in keys)
+        self._by_label: dict[tuple[str, str], list[int]] = {}
+        self._others: list[int] = []
+        self._matchers: dict[int, Sequence[Matcher]] = {}
+
+    def add(self, index: int, matchers: Sequence[Matcher]) -> None:
+        """Add a route."""
+        self._matchers[index] = matchers
+        keys = [found for matcher in matchers if (found := _keys(matcher))]
+        if not keys:
+            self._others.append(index)
+            return
+        # By its rarest label, so that few others stand in the same place.
+        for key in min(keys, key=lambda each: max(self._common[key] for key in each)):
+            self._by_label.setdefault(key, []).append(index)
+
+    def find(self, conditions: _Conditions) -> Iterator[tuple[int, Sequence[Matcher]]]:
+        """Find those that may take something of what comes to a route, in order."""
+        keys = ((label, value) for label, values in conditions.values.items() for value in values)
+        found = {index for key in keys for index in self._by_label.get(key, ())}
+        for index in sorted(found.union(self._others)):
+            yield index, self._matchers[index]
+
+
+def _keys(matcher: Matcher) -> list[tuple[str, str]]:
+    """List the labels of which one must be there for a matcher to hold; none where that cannot be told."""
+    if matcher.is_negative or matcher.choices is None:
+        return []
+    return [(matcher.name, value) for value in matcher.choices]
+
+
 def _find(routes: Sequence[NestedRoute], around: Sequence[Matcher], path: Path_) -> Iterator[DeadRoute]:
-    before: list[tuple[int, Sequence[Matcher]]] = []
-    for index, route in enumerate(routes):
-        own = parse_matchers(route.match)
+    matchers = [parse_matchers(route.match) for route in routes]
+    before = _RoutesBefore(matchers)
+    for index, (route, own) in enumerate(zip(routes, matchers, strict=True)):
         conditions = _Conditions([*around, *own])
-        if why := _why_dead(conditions, own, before, path):
+        if why := _why_dead(conditions, own, list(before.find(conditions)), path):
             yield DeadRoute((*path, index), why)
             continue
-        if not route.continue_ and len(before) < MAX_ROUTES_COMPARED:
-            before.append((index, own))
+        if not route.continue_:
+            before.add(index, own)
         yield from _find(route.routes, [*around, *own], (*path, index, "routes"))
 
 
@@ -84,18 +118,24 @@ def _why_dead(
             where = f"{write_path(path)}[{index}]"
             return f"{where} before it takes everything that it would; put it first, or write `continue: true` there"
     for label, values in conditions.values.items():
-        left, covering = set(values), []
-        for index, matchers in before:
-            others = [matcher for matcher in matchers if matcher.name != label]
-            about = [matcher for matcher in matchers if matcher.name == label]
-            taken = {value for value in left if all(each.matches({label: value}) for each in about)}
-            if taken and all(map(conditions.imply, others)):
-                left -= taken
-                covering.append(index)
-        if not left:
+        if covering := _find_covering(label, values, conditions, before):
             where = ", ".join(f"{write_path(path)}[{index}]" for index in covering)
             return f"{where} before it take everything that it would, together; put it first, or let them `continue`"
     return None
+
+
+def _find_covering(
+    label: str, values: frozenset[str], conditions: _Conditions, before: Sequence[tuple[int, Sequence[Matcher]]]
+) -> list[int]:
+    """Find the routes that take each value which a label can still have, together; none where a value is left."""
+    left, covering = set(values), []
+    for index, matchers in before:
+        about = [matcher for matcher in matchers if matcher.name == label]
+        taken = {value for value in left if all(each.matches({label: value}) for each in about)}
+        if taken and all(conditions.imply(matcher) for matcher in matchers if matcher.name != label):
+            left -= taken
+            covering.append(index)
+    return [] if left else covering
 
 
 def write_path(path: Path_) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, Union
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
@@ -57,6 +58,7 @@ def _read_weekday(text: str) -> int | None:
     return next((index for index, name in enumerate(_WEEKDAYS) if word in (name, name[:3])), None)
 
 
+@lru_cache(256)
 def _read_start(text: str) -> datetime:
     """Read when the first turn begins, by the local clock."""
     found = _START.fullmatch(text)
@@ -72,6 +74,7 @@ def _read_start(text: str) -> datetime:
     return datetime.combine(day, clock)
 
 
+@lru_cache(256)
 def _read_days(text: str) -> tuple[date, date] | frozenset[int]:
     """Read a date or a range of dates, as its first and last day, or weekdays."""
     found = _RANGE.fullmatch(text)
@@ -208,7 +211,7 @@ class PeopleSettings(RotaSettings):
         """How each person is known, by channel."""
         return {name: each for name, each in self._entries() if isinstance(each, dict)}
 
-    @property
+    @cached_property
     def rotas(self) -> dict[str, RotaSettings]:
         """The rosters, by name."""
         own: dict[str, RotaSettings] = {ROTA: self} if self.rota or self.days else {}
@@ -220,5 +223,7 @@ class PeopleSettings(RotaSettings):
     def resolve(self, names: tuple[str, ...], at: datetime, zone: tzinfo) -> tuple[str, ...]:
         """Put those whose turn it is in place of the names of rosters, each once."""
         rotas = self.rotas
+        if not rotas:
+            return names
         found = [who for name in names for who in (rotas[name].find_on_duty(at, zone) if name in rotas else (name,))]
         return tuple(dict.fromkeys(found))

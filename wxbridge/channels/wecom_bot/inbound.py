@@ -71,6 +71,9 @@ def remove_mention(said: str, bot_name: str | None) -> str:
     if bot_name:
         mention = re.compile(rf"[@＠]{re.escape(bot_name.strip())}(?=[\s\u2005]|$)[\s\u2005]*")
         stripped = mention.sub("", said, count=1)
+        if stripped == said:
+            # People do not type a blank behind a mention; where letters meet it may be another's longer name.
+            stripped = re.sub(rf"^\s*[@＠]{re.escape(bot_name.strip())}(?!(?<=[A-Za-z0-9])[A-Za-z0-9])", "", said)
         if stripped != said:
             return stripped.strip()
     return _MENTION.sub("", said, count=1).strip() if _MENTION.match(said) else said.strip()

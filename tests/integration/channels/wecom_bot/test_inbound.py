@@ -132,6 +132,8 @@ async def test_a_handler_that_fails_does_not_end_the_hearing(bot):
         ("@Ops Bot status", "Ops Bot", "status"),
         ("status @Ops Bot", "Ops Bot", "status"),
         ("@Ops Botty status", "Ops Bot", "Botty status"),
+        ("@Ops Bot状态", "Ops Bot", "状态"),
+        ("@小桥status", "小桥", "status"),
         ("mail me@example.com", None, "mail me@example.com"),
     ],
 )
