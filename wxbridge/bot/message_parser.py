@@ -115,10 +115,9 @@ def _unmentioned(rows: list[str], called: tuple[str, ...]) -> list[str]:
 
 def _below_mention(rows: list[str], inbound: Inbound) -> list[str]:
     """The lines that a mention makes the bot's: from its line on, without it; none where it stands within talk."""
-    own = _own(inbound.called) if inbound.called else None
-    says_own = (
-        own is not None and any(found["end"] is not None for row in rows for found in own.finditer(row))
-    ) or any(_without_own(row, inbound.called)[1] for row in rows if own)
+    says_own = bool(inbound.called) and any(
+        _own(inbound.called).search(row) or _without_own(row, inbound.called)[1] for row in rows
+    )
     for number, row in enumerate(rows):
         rest, found = _without_own(row, inbound.called) if says_own else _without_any(row, inbound.called)
         if not found:
@@ -132,8 +131,16 @@ def _below_mention(rows: list[str], inbound: Inbound) -> list[str]:
 
 
 def _own(called: tuple[str, ...]) -> re.Pattern[str]:
-    names = "|".join(re.escape(name) for name in sorted(called, key=len, reverse=True))
-    return re.compile(rf"[@＠](?:{names})(?P<end>{_AFTER_MENTION}+|$)?", re.IGNORECASE)
+    return re.compile(rf"{_at_names(called)}(?:{_AFTER_MENTION}+|$)", re.IGNORECASE)
+
+
+def _own_glued(called: tuple[str, ...]) -> re.Pattern[str]:
+    """The bot's mention with something right behind it; where letters meet before others it is somebody else's name."""
+    return re.compile(rf"{_at_names(called)}(?!(?<=[A-Za-z0-9])[A-Za-z0-9]\S*\s)", re.IGNORECASE)
+
+
+def _at_names(called: tuple[str, ...]) -> str:
+    return f"[@＠](?:{'|'.join(re.escape(name) for name in sorted(called, key=len, reverse=True))})"
 
 
 def _without_own(row: str, called: tuple[str, ...]) -> tuple[str, bool]:
@@ -141,18 +148,24 @@ def _without_own(row: str, called: tuple[str, ...]) -> tuple[str, bool]:
 
     People do not type a blank behind a mention.
     """
-    own, at, found = _own(called), 0, False
-    while step := own.match(row, at) or _WECHAT_MENTION.match(row, at) or _MENTION_BEFORE.match(row, at):
-        at = step.end()
-        if step.re is own:
-            found = True
-            if step["end"] is None:
-                break
+    own = _own(called)
+    at, found = _skip_mentions(row, own)
     rest = row[at:] if found else row
     for last in own.finditer(rest):
         if last.end() == len(rest) and not re.search(r"[A-Za-z0-9._+-]$", rest[: last.start()]):
             return rest[: last.start()].rstrip(), True
-    return rest.strip(), found
+    if not found:
+        at, found = _skip_mentions(row, _own_glued(called))
+    return row[at:].strip() if found else rest.strip(), found
+
+
+def _skip_mentions(row: str, own: re.Pattern[str]) -> tuple[int, bool]:
+    """Where the mentions end that a line begins with; whether one of them is the bot's own."""
+    at, found = 0, False
+    while step := own.match(row, at) or _WECHAT_MENTION.match(row, at) or _MENTION_BEFORE.match(row, at):
+        found = found or step.re is own
+        at = step.end()
+    return at, found
 
 
 def _without_any(row: str, called: tuple[str, ...]) -> tuple[str, bool]:

@@ -132,6 +132,10 @@ def test_the_prefix_may_be_a_word_or_none(prefix, text, lines):
         (f"@Alice{SEPARATOR}@{BOT}graph kafka\nalerts", (BOT,), ["graph kafka", "alerts"]),
         (f"graph kafka\n@{BOT}alerts", (BOT,), ["alerts"]),
         (f"问问@{BOT}吧", (BOT,), []),
+        ("@Ops Bot状态", ("Ops Bot",), ["状态"]),
+        ("@opsbotstatus", ("OpsBot",), ["status"]),
+        ("@OpsBotty @OpsBot status", ("OpsBot",), ["status"]),
+        ("@OpsBotty status", ("OpsBot",), ["status"]),
         # a name of several words, in other letters
         (f"@ops bot{SEPARATOR}status", ("Ops Bot", "Ops"), ["status"]),
         (f"@Ops Bot{SEPARATOR}status", ("Ops", "Ops Bot"), ["status"]),
