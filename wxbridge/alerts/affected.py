@@ -22,6 +22,7 @@ _EXPORTER = "kube-state-metrics"
 _OF_MACHINES = ("node-exporter", "kubelet")
 """Those whose address is that of the machine that they measure, and whose pod says no more."""
 _IN_ORDER = tuple(dict.fromkeys((*WORKLOADS, *_PLACES, *_SCRAPED)))
+_KNOWN = frozenset(_IN_ORDER)
 
 
 def sort_affected(labels: Mapping[str, str], whole: Mapping[str, str] | None = None) -> list[str]:
@@ -32,7 +33,7 @@ def sort_affected(labels: Mapping[str, str], whole: Mapping[str, str] | None = N
     """
     own = _find_exporter_s(labels if whole is None else whole)
     known = [name for name in _order(own) if name in labels]
-    others = [name for name in labels if name not in _IN_ORDER and name not in own.names]
+    others = [name for name in labels if name not in _KNOWN and name not in own.names]
     measured = [name for name in (*_IN_ORDER, "metrics_path") if name in labels and name in own.names]
     last = [] if own.is_left_out else measured
     return [*known, *others, *last]
@@ -53,22 +54,28 @@ class _ExporterLabels:
     """Whether the alert is about an object that is not the exporter's own, so that they say nothing of it."""
 
 
+_NO_EXPORTER = _ExporterLabels()
+
+
 def _order(own: _ExporterLabels) -> Iterator[str]:
     """The names of labels in their order, without those of the exporter."""
+    if not own.names:
+        return iter(_IN_ORDER)
     # A pod that is not the exporter's is an object.
-    pods = [name for name in _PODS if name not in own.names] if own.names else []
-    for name in dict.fromkeys((*WORKLOADS, *pods, *_IN_ORDER)):
-        if name not in own.names:
-            yield name
+    pods = [name for name in _PODS if name not in own.names]
+    names = dict.fromkeys((*WORKLOADS, *pods, *_IN_ORDER))
+    return (name for name in names if name not in own.names)
 
 
 def _find_exporter_s(labels: Mapping[str, str]) -> _ExporterLabels:
     """Find them by the name of the scraped job, which the exporter's service and pod bear too."""
     job = labels.get("job", "")
+    if _EXPORTER not in job and not any(name in labels for name in ("service", *_PODS)):
+        return _NO_EXPORTER
     exporters = [each for each in (job, _EXPORTER) if each]
     own = {name for name in ("service", *_PODS) if any(_has_word(labels.get(name, ""), each) for each in exporters)}
     if not own and not _has_word(job, _EXPORTER):
-        return _ExporterLabels()
+        return _NO_EXPORTER
     is_of_machine = any(_has_word(job, each) for each in _OF_MACHINES)
     is_of_others = is_of_machine or any(_has_word(labels[name], _EXPORTER) for name in (*own, "job") if name in labels)
     # Elsewhere a node is no more than where the measured pod runs.
@@ -82,4 +89,4 @@ def _find_exporter_s(labels: Mapping[str, str]) -> _ExporterLabels:
 
 
 def _has_word(text: str, word: str) -> bool:
-    return re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", text) is not None
+    return word in text and re.search(rf"(?<![A-Za-z0-9]){re.escape(word)}(?![A-Za-z0-9])", text) is not None

@@ -11,6 +11,7 @@ from datetime import datetime, tzinfo
 
 from wxbridge.alerts.affected import sort_affected
 from wxbridge.alerts.annotations import tidy_text
+from wxbridge.alerts.dumps import has_dump
 from wxbridge.alerts.links import NO_LINKS, AlertPages, ShownLinks, links_of
 from wxbridge.alerts.severity import (
     EMOJI,
@@ -321,7 +322,8 @@ def _write_details(alert: Alert, reader: _TextReader, shown: str, shared: _Share
     lines.append(_write_update(alert, language))
     lines += _write_values(alert, language, shown)
     own = {name: text for name, text in alert.annotations.items() if name not in shared.annotations}
-    lines += _write_annotations(own, alert, _told_labels(alert), shown)
+    told = _told_labels(alert) if has_dump(own.values()) else alert.labels
+    lines += _write_annotations(own, alert, told, shown)
     labels = {name: text for name, text in _without_severity(alert).items() if name not in shared.labels}
     is_told = shared.has_severity or (shared is not _NOTHING_SHARED and alert.status is not AlertStatus.FIRING)
     severity = [] if is_told else write_severity(alert, language, shown)

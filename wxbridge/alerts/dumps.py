@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from wxbridge.alerts.sources.grafana_values import read_values
 from wxbridge.core.json_values import as_number
@@ -11,6 +11,7 @@ from wxbridge.core.model import Value
 from wxbridge.core.text.figures import write_label_figure
 from wxbridge.core.text.units import format_number
 
+_MAP = "map["
 _START = re.compile(r"(?<![A-Za-z0-9_])map\[")
 _NAME = re.compile(r"[A-Za-z_][\w./-]{0,200}:")
 _DEPTHS = {"[": 1, "{": 1, "]": -1, "}": -1}
@@ -27,6 +28,11 @@ MAX_MAP_CHARS = 5000
 """Of one map; what is longer stays as it is."""
 
 
+def has_dump(texts: Iterable[str]) -> bool:
+    """Whether any of some texts may hold a map."""
+    return any(_MAP in text for text in texts)
+
+
 def leave_out_dumps(text: str, labels: Mapping[str, str], values: Sequence[Value] = ()) -> str:
     """Leave out of a text the maps that repeat an alert's labels or values; what stands only in a map stays.
 
@@ -34,7 +40,7 @@ def leave_out_dumps(text: str, labels: Mapping[str, str], values: Sequence[Value
     """
     if "[ var='" in text:
         text = _VALUE_LIST.sub(lambda found: _write_values(found[0]), text)
-    if "map[" not in text:
+    if _MAP not in text:
         return text
     return "\n".join(line for each in text.split("\n") if (line := _clean_line(each, labels, values)) is not None)
 
