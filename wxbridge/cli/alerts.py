@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import hmac
 import json
+import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -29,6 +30,7 @@ from wxbridge.config.hooks import HookSettings
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
 from wxbridge.core.database import Database
+from wxbridge.core.matchers import Matcher, matches_all, parse_matchers
 from wxbridge.core.model import Capabilities, MessageState, Picture, Priority, Text
 from wxbridge.core.state_lock import is_held
 
@@ -188,13 +190,24 @@ async def _noted_url(settings: Config) -> str | None:
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") or None
 
 
-def alerts(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
+def alerts(
+    matchers: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MATCHER]...",
+            help="Only those that fulfil all, such as severity=critical 'team=~\"a|b\"'; a bare word is an alertname.",
+        ),
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JsonOption = False,  # noqa: FBT002
+) -> None:
     """List what fires, the worst first: in Alertmanager, in Grafana, and of what was posted here.
 
     Exit code 1 where one of those that are asked did not answer: something may be missing.
     """
     from wxbridge.alerts import firing
 
+    wanted = _parse_matchers(matchers or ())
     logging.configure("auto", "error")
 
     async def read(settings: Config, database: Database) -> firing.FiringOverview:
@@ -209,7 +222,7 @@ def alerts(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
             await service.close()
 
     overview = with_database(config, read)
-    rows = [firing.as_json(each) for each in overview.alerts]
+    rows = [firing.as_json(each) for each in overview.alerts if matches_all(wanted, each.labels)]
     if not as_json:
         rows = [_alert_row(row) for row in rows]
     columns = ("id", "status", "alert", "labels", "since", "places", "held")
@@ -218,6 +231,15 @@ def alerts(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
         say(f"{name} did not answer: {why}")
     if overview.missing:
         raise typer.Exit(FAILED)
+
+
+def _parse_matchers(words: Sequence[str]) -> tuple[Matcher, ...]:
+    """Read matchers as Alertmanager's command line does. Exit code 2 where they are none."""
+    named = [word if re.search(r"[=!~]", word) else f"alertname={word}" for word in words]
+    try:
+        return parse_matchers(named)
+    except ValueError as error:
+        raise fail(str(error), WRONG_USAGE) from None
 
 
 def _alert_row(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""`routes test`: where an alert goes, and why."""
+"""`routes show`: the tree of routes; `routes test`: where an alert goes, and why."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -14,9 +14,12 @@ from wxbridge.alerts.intake import name_severity
 from wxbridge.alerts.muting import muted_by
 from wxbridge.alerts.routing import RoutedTarget, RouteExplanation, RouteOptions, TriedRoute
 from wxbridge.alerts.severity import severity_words
+from wxbridge.app import operators_of
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config_in_use, say
+from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
 from wxbridge.config.types import write_duration
+from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import Alert, AlertStatus
 from wxbridge.core.severities import SeverityTable
 
@@ -29,6 +32,56 @@ ALWAYS = {"alertname": "", "severity": "", "source": "", "status": AlertStatus.F
 @routes.callback()
 def _group() -> None:
     """Where alerts go."""
+
+
+@routes.command("show")
+def show_tree(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
+    """Show the routes as a tree, from the top: the matchers of each, and its targets."""
+    settings = read_config_in_use(config)
+    if as_json:
+        print(json.dumps([_as_tree(route) for route in settings.routes], ensure_ascii=False, indent=1))  # noqa: T201
+        return
+    operators = ", ".join(operators_of(settings)) or "nobody"
+    print(plain(f"every alert; what no route matches goes to the operators: {operators}"))  # noqa: T201
+    for line in _draw(settings.routes, ""):
+        print(plain(line))  # noqa: T201
+
+
+def _as_tree(route: NestedRoute) -> dict[str, Any]:
+    return {
+        "matchers": [str(matcher) for matcher in parse_matchers(route.match)],
+        "to": None if route.to is None else list(route.to),
+        "continue": route.continue_,
+        "routes": [_as_tree(each) for each in route.routes],
+    }
+
+
+def _draw(children: Sequence[NestedRoute], indent: str) -> Iterator[str]:
+    for index, route in enumerate(children):
+        is_last = index == len(children) - 1
+        asked = "{" + ", ".join(map(str, parse_matchers(route.match))) + "}"
+        words = [] if route.to is None else [f"→ {', '.join(route.to) or 'nobody, on purpose'}"]
+        words += [f"({', '.join(said)})"] if (said := list(_describe_options(route))) else []
+        yield f"{indent}{'└─' if is_last else '├─'} {'  '.join([asked, *words])}"
+        yield from _draw(route.routes, indent + ("   " if is_last else "│  "))
+
+
+def _describe_options(route: NestedRoute) -> Iterator[str]:
+    """What a route says itself."""
+    if route.continue_:
+        yield "the next is tried too"
+    if route.mention:
+        yield f"mentions {', '.join(route.mention)}"
+    if route.repeat_interval is not None:
+        yield f"repeated every {write_duration(route.repeat_interval)}" if route.repeat_interval else "not repeated"
+    if route.send_resolved is False:
+        yield "its end is not told"
+    if route.template:
+        yield f"template {route.template}"
+    if route.mute_time_intervals:
+        yield f"muted in {', '.join(route.mute_time_intervals)}"
+    if route.active_time_intervals:
+        yield f"only in {', '.join(route.active_time_intervals)}"
 
 
 @routes.command("test")

@@ -44,3 +44,13 @@ def test_what_fires_is_listed_and_who_did_not_answer_is_named(
     assert found.exit_code == (1 if with_grafana else 0)
     assert ("Grafana did not answer: Grafana at http" in found.stderr) is with_grafana
     assert "磁盘快满了" in CliRunner().invoke(app, [], env={"COLUMNS": "200"}).stdout
+    for matchers, is_found in (
+        (["severity=critical"], True),
+        (["磁盘快满了"], True),
+        (["severity=~crit.*", "alertname!=x"], True),
+        (["severity=warning"], False),
+        (["severity=critical", "nosuch=label"], False),
+    ):
+        rows = json.loads(CliRunner().invoke(app, [*matchers, "--json"]).stdout)
+        assert bool(rows) is is_found, matchers
+    assert CliRunner().invoke(app, ['severity=~"']).exit_code == 2

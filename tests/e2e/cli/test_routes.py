@@ -184,3 +184,24 @@ def test_a_silence_of_the_command_line_is_one_for_the_bridge(run: Run, config: C
     engine.dispose()
     assert holder.find({"team": "web"}, time.time())
     assert holder.find({"team": "x"}, time.time()) is None
+
+
+def test_the_routes_are_shown_as_a_tree_from_the_top(run: Run, config_file: Callable[[str], Path]) -> None:
+    config_file(
+        "targets: {ops: {channel: console}, dba: {channel: console}}\noperators: [ops]\nroutes:\n"
+        "  - match: {severity: critical}\n    to: [ops]\n    continue: true\n    routes:\n"
+        "      - {match: ['team=~\"db|storage\"'], to: [dba, ops], repeat_interval: 1h}\n"
+        "      - {match: {team: nobody}, to: []}\n"
+        "  - {to: [ops]}\n"
+    )
+    shown = run(routes, "show")
+    assert (shown.exit_code, shown.stdout.splitlines()) == (0, [
+        "every alert; what no route matches goes to the operators: ops",
+        '├─ {severity="critical"}  → ops  (the next is tried too)',
+        '│  ├─ {team=~"db|storage"}  → dba, ops  (repeated every 1h)',
+        '│  └─ {team="nobody"}  → nobody, on purpose',
+        "└─ {}  → ops",
+    ])  # fmt: skip
+    (first, second) = rows(run(routes, "show", "--json"))
+    assert second == {"matchers": [], "to": ["ops"], "continue": False, "routes": []}
+    assert [inner["to"] for inner in first["routes"]] == [["dba", "ops"], []]
