@@ -55,6 +55,9 @@ $(BIN)/python:
 
 # `--group` came with pip 25.1; Debian's ensurepip brings an older one.
 $(VENV)/.pip: $(BIN)/python
+	@$(BIN)/python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' || { \
+	  echo "$(VENV) has $$($(BIN)/python --version 2>&1), and wxbridge needs 3.11 to 3.13:"; \
+	  echo "remove it (make clean), or take another folder: make VENV=venv …"; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
 	@touch $@
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import itertools
 import os
 import shutil
 import socket
@@ -91,6 +92,32 @@ async def check_state_dir(config: Config, _database: Database | None) -> list[Fi
     if free < MIN_FREE_BYTES:
         return [Finding("state_dir", FindingState.WARN, found, "make room: on a full disk no alert is taken")]
     return [Finding("state_dir", FindingState.OK, found)]
+
+
+def _find_archive(base: Path, pattern: str) -> tuple[Path, Path]:
+    """Give the folder of an archive that has no date in its name, and the nearest one above that is there."""
+    path = base / Path(pattern).expanduser()
+    folder = there = Path(*itertools.takewhile(lambda part: "%" not in part, path.parent.parts))
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    return folder, there
+
+
+async def check_archives(config: Config, _database: Database | None) -> list[Finding]:
+    """Check that the folders in which jobs keep their pictures can be written to."""
+    findings = []
+    for job in config.jobs:
+        pattern = getattr(job, "archive", None)
+        if not pattern:
+            continue
+        folder, there = _find_archive(config.base, pattern)
+        name = f"archive {job.id}"
+        if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
+            findings.append(Finding(name, FindingState.OK, str(folder)))
+        else:
+            advice = "let the bridge write there, or set `archive` to a path below the state directory"
+            findings.append(Finding(name, FindingState.WARN, f"{folder} cannot be written to", advice))
+    return findings
 
 
 async def check_bridge(config: Config, database: Database | None) -> list[Finding]:
@@ -184,6 +211,7 @@ async def check_templates(config: Config, _database: Database | None) -> list[Fi
 
 CHECKS: dict[str, Check] = {
     "state_dir": check_state_dir,
+    "archives": check_archives,
     "bridge": check_bridge,
     **_channel_checks(),
     "grafana": lambda config, _database: check_grafana(config.grafana),

@@ -22,11 +22,28 @@ def _make_code(content: str) -> Any:
 
 def print_code(content: str, out: TextIO) -> None:
     """Print a QR code in half blocks, light on dark; also where `out` is no terminal."""
-    text = io.StringIO()
-    _make_code(content).print_ascii(out=text, invert=True)
+    code, text = _make_code(content), io.StringIO()
+    code.print_ascii(out=text, invert=True)
     encoding = out.encoding or "utf-8"
-    out.write(text.getvalue().encode(encoding, "replace").decode(encoding))
+    try:
+        shown = text.getvalue().encode(encoding).decode(encoding)
+    except UnicodeEncodeError:
+        # GBK has no half blocks: a module is two characters wide, in whole ones or, where there are none, in signs.
+        full = _first_known("█", encoding) or "#"
+        width = 1 if encoding.lower().startswith(("gb", "cp936")) and full != "#" else 2
+        lines = ["".join(" " * 2 if dark else full * width for dark in row) for row in code.get_matrix()]
+        shown = "\n".join(lines) + "\n"
+    out.write(shown)
     out.flush()
+
+
+def _first_known(sign: str, encoding: str) -> str | None:
+    """Give a sign where an encoding has it."""
+    try:
+        sign.encode(encoding)
+    except UnicodeEncodeError:
+        return None
+    return sign
 
 
 def draw_png(content: str) -> bytes:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import json
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -21,6 +20,7 @@ from wxbridge.cli.common import (
     JsonOption,
     fail,
     is_resolved,
+    print_json,
     read_config_in_use,
     say,
     show,
@@ -136,7 +136,7 @@ def alert_test(
     except OSError as error:
         raise fail(f"{file} cannot be read: {error.strerror}", WRONG_USAGE) from None
     code, answer = asyncio.run(_post(read_config_in_use(config), sample, to, body))
-    print(json.dumps(answer, ensure_ascii=False))  # noqa: T201
+    print_json(answer)
     if code != 202:  # noqa: PLR2004 - HTTP
         raise fail(f"the bridge answered {code}")
 

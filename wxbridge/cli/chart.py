@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wxbridge.cli.common import FAILED, ConfigOption, config_path, fail, read_config, say
+from wxbridge.cli.common import (
+    ConfigOption,
+    check_writable,
+    config_path,
+    print_json,
+    read_config,
+    say,
+    write_file,
+)
 from wxbridge.config.types import parse_duration
 from wxbridge.core import logging
 from wxbridge.core.errors import PictureError
@@ -71,14 +79,12 @@ def chart(  # noqa: PLR0913, PLR0917 - one for each option
         request = replace(request, start=now - _duration(last), end=now)
     if explain:
         found = asyncio.run(_explained(config, prometheus, request))
-        print(json.dumps(found, ensure_ascii=False))  # noqa: T201 - this is the command line
+        print_json(found)
         return
+    check_writable(output)
     begun = time.monotonic()
     png = asyncio.run(_drawn(config, prometheus, request))
-    try:
-        output.write_bytes(png)
-    except OSError as error:
-        raise fail(f"cannot write {output}: {error.strerror}", FAILED) from None
+    write_file(output, png)
     say(f"{output}: {len(png)} bytes in {time.monotonic() - begun:.1f} s")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -90,6 +91,10 @@ SENDMAIL = "sendmail"
 """The command whose options are another program's; called by its name alone, the program is it."""
 
 
+INTERRUPTED = 130
+"""The exit code of what Ctrl-C ended, as shells have it."""
+
+
 def load_command(name: str) -> Any:
     """Import a command, as what typer makes of it."""
     from wxbridge.core import logging  # noqa: F401 - before anything else imports structlog
@@ -148,6 +153,10 @@ def main() -> None:
     """Run a command; errors become a sentence and an exit code: 1 failed, 2 wrong configuration or usage."""
     if Path(sys.argv[0]).name == SENDMAIL:
         sys.argv.insert(1, SENDMAIL)
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of GBK, or of no encoding that there is, has not every sign.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
     except ConfigError as error:
@@ -156,6 +165,12 @@ def main() -> None:
     except WxbridgeError as error:
         say(f"wxbridge: {error}")
         sys.exit(FAILED)
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:
         sys.stderr.close()  # the reader of a pipe has gone: nothing to say, nobody to say it to
+        sys.exit(FAILED)
+    except OSError as error:
+        # No right, a read-only or full disk: where it was is all that helps.
+        say(f"wxbridge: {error.filename or 'the system'}: {error.strerror or error}")
         sys.exit(FAILED)

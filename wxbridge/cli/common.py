@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import getpass
 import json
+import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -89,10 +91,37 @@ def with_database(path: Path | None, work: Callable[[Config, Database], Awaitabl
     return asyncio.run(run())
 
 
+def print_json(data: Any) -> None:
+    """Print JSON on standard output; what its encoding (GBK, say) does not have is escaped."""
+    can_all = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+    print(json.dumps(data, ensure_ascii=not can_all, indent=1, default=str))  # noqa: T201
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file that somebody asked for. Exit code 1, and its name, where that cannot be."""
+    try:
+        path.write_bytes(content)
+    except OSError as error:
+        raise fail(f"{path} cannot be written: {error.strerror}") from None
+
+
+def check_writable(path: Path) -> None:
+    """Look whether a file can be written, before the work for it is done. Exit code 1, and its name, where not."""
+    folder = path.parent
+    why = (
+        errno.EISDIR if path.is_dir()
+        else errno.ENOENT if not folder.is_dir()
+        else errno.EACCES if not os.access(path if path.exists() else folder, os.W_OK)
+        else 0
+    )  # fmt: skip
+    if why:
+        raise fail(f"{path} cannot be written: {os.strerror(why)}")
+
+
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, columns: Sequence[str], empty: str) -> None:
     """Print rows as a table of some columns, or all of them as JSON."""
     if as_json:
-        print(json.dumps(list(rows), ensure_ascii=False, indent=1, default=str))  # noqa: T201
+        print_json(list(rows))
         return
     if not rows:
         say(empty)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
 import socket
 import time
@@ -15,7 +14,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from wxbridge.cli.common import ConfigOption, JsonOption, config_path, fail, plain, read_config, say, with_database
+from wxbridge.cli.common import (
+    ConfigOption,
+    JsonOption,
+    config_path,
+    fail,
+    plain,
+    print_json,
+    read_config,
+    say,
+    with_database,
+)
 from wxbridge.config.types import parse_duration
 from wxbridge.core import logging
 from wxbridge.core.output import write_in_background
@@ -150,7 +159,7 @@ def _measured(options: Mapping[str, Any]) -> Host:
 
 def _show(found: list[Host], config: Path | None, *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps([_plain(each) for each in found], ensure_ascii=False, indent=1))  # noqa: T201
+        print_json([_plain(each) for each in found])
         return
     from wxbridge.hosts import figures
 

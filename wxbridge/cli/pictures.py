@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from wxbridge.cli.common import ConfigOption, config_path, read_config, say
+from wxbridge.cli.common import ConfigOption, check_writable, config_path, read_config, say, write_file
 from wxbridge.core import logging
 from wxbridge.core.pictures import PageRequest
 
@@ -42,9 +42,10 @@ def render(  # noqa: PLR0913, PLR0917 - one for each option
         kiosk=kiosk,
         full_page=full_page,
     )
+    check_writable(output)
     started = time.monotonic()
     png = asyncio.run(_draw(config, request))
-    output.write_bytes(png)
+    write_file(output, png)
     from wxbridge.pictures.pages.parts import read_missing
 
     say(f"{output}: {len(png)} bytes in {time.monotonic() - started:.1f} s")

@@ -15,7 +15,7 @@ from wxbridge.alerts.muting import muted_by
 from wxbridge.alerts.routing import RoutedTarget, RouteExplanation, RouteOptions, TriedRoute
 from wxbridge.alerts.severity import severity_words
 from wxbridge.app import operators_of
-from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, read_config_in_use, say
+from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, print_json, read_config_in_use, say
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
 from wxbridge.config.types import write_duration
@@ -39,7 +39,7 @@ def show_tree(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     """Show the routes as a tree, from the top: the matchers of each, and its targets."""
     settings = read_config_in_use(config)
     if as_json:
-        print(json.dumps([_as_tree(route) for route in settings.routes], ensure_ascii=False, indent=1))  # noqa: T201
+        print_json([_as_tree(route) for route in settings.routes])
         return
     operators = ", ".join(operators_of(settings)) or "nobody"
     print(plain(f"every alert; what no route matches goes to the operators: {operators}"))  # noqa: T201
@@ -99,7 +99,7 @@ def try_labels(
     targets = explanation.targets or ()
     rows = [_row(routed, settings) for routed in targets]
     if as_json:
-        print(json.dumps(rows, ensure_ascii=False, indent=1))  # noqa: T201
+        print_json(rows)
         return
     for routed, row in zip(targets, rows, strict=True):
         say(plain(f"→ {routed.target}: {', '.join(_words(routed.options, row['muted'], settings))}"))

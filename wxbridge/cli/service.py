@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,6 +18,7 @@ from wxbridge.cli.common import (
     JsonOption,
     fail,
     local,
+    print_json,
     read_config,
     say,
     show,
@@ -151,12 +151,12 @@ def check(
         settings = _read_whole_config(config)
     except ConfigError as error:
         if as_json:
-            _print_json(_as_row(problem, "error") for problem in error.problems)
+            print_json([_as_row(problem, "error") for problem in error.problems])
             raise typer.Exit(WRONG_USAGE) from None
         raise
     doubts = list(_find_doubts(settings))
     if as_json and not strict:
-        _print_json(_as_row(problem, "warning") for problem, _ in doubts)
+        print_json([_as_row(problem, "warning") for problem, _ in doubts])
         return
     if not as_json:
         counts = f"{len(settings.targets)} targets, {len(settings.routes)} routes, {len(settings.jobs)} jobs"
@@ -217,10 +217,6 @@ def _as_row(problem: Problem, severity: str) -> dict[str, Any]:
     return {"file": problem.file, "line": problem.line, "severity": severity, "text": tell(problem.text)}
 
 
-def _print_json(rows: Iterable[Any]) -> None:
-    print(json.dumps(list(rows), ensure_ascii=False, indent=1))  # noqa: T201
-
-
 def _check_around(settings: Config, *, as_json: bool) -> None:
     """Say what is wrong around the bridge. Exit code 1 where something is bad."""
     from wxbridge.cli.doctor import examined
@@ -236,7 +232,7 @@ def _check_around(settings: Config, *, as_json: bool) -> None:
             if finding.state in severities:
                 text = f"{finding.name}: {finding.found}" + (f"; {finding.advice}" if finding.advice else "")
                 rows.append(_as_row(Problem(str(settings.path), 1, text), severities[finding.state]))
-        _print_json(rows)
+        print_json(rows)
     for finding in findings if not as_json else ():
         if finding.state is not FindingState.OK:
             say(f"{finding.state}: {finding.name}: {finding.found}" + (f"; {finding.advice}" if finding.advice else ""))
@@ -306,4 +302,4 @@ def schema() -> None:
     document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     document["title"] = "wxbridge jobs.yaml"
     document["properties"].pop("path", None)
-    print(json.dumps(document, ensure_ascii=False, indent=2))  # noqa: T201
+    print_json(document)

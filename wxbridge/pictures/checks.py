@@ -35,6 +35,8 @@ async def check_browser(config: Config, *, is_needed: bool) -> list[Finding]:
             )
         seconds = time.monotonic() - started
     except PictureError as error:
+        if await asyncio.to_thread(fonts.find_chinese_font) is None:
+            advice = f"first install a font, without any browsers fail: {fonts.ADVICE}; then look again"
         return [Finding("browser", missing, f"{path} does not work: {error}", advice)]
     finally:
         server.close()

@@ -1,0 +1,100 @@
+"""Nobody gets a traceback for what is no mistake of ours: other encodings, no rights, folders that are not there."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support import free_port
+from wxbridge.cli.commands import COMMANDS
+
+RUN_ALL = """
+import json, sys
+from wxbridge import cli
+for words in json.loads(sys.argv[1]):
+    sys.argv = ["wxbridge", *words]
+    try:
+        cli.main()
+        code = 0
+    except SystemExit as end:
+        code = end.code
+    print(f"@@ {words}: {code}", file=sys.stderr, flush=True)
+"""
+CONFIG = """\
+timezone: Asia/Shanghai
+server: {listen: "127.0.0.1:%d"}
+targets: {运维群 🔥: {channel: console}}
+operators: ["运维群 🔥"]
+routes: [{to: ["运维群 🔥"], template: "不存在"}]
+jobs: [{id: "你好 📈", at: "09:30", kind: text, text: "🔥", to: ["运维群 🔥"]}]
+"""
+SAID = [
+    ["--help"], *([name, "--help"] for name in COMMANDS), ["schema"], ["check"], ["check", "--json"], ["status"],
+    ["alerts"], ["alerts", "--json"], ["routes", "show"], ["routes", "show", "--json"], ["routes", "test", "a=🔥"],
+    ["jobs", "list"], ["jobs", "list", "--json"], ["jobs", "run", "nobody 🔥"], ["outbox", "list"], ["rooms"],
+    ["contacts"], ["silences"], ["silences", "add", "a=🔥", "--for", "2h"], ["silences", "--json"], ["send", "🔥", "x"],
+    ["send", "运维群 🔥", "着火 🔥"], ["outbox", "list", "--json"], ["outbox", "show", "1"], ["alert", "test"],
+    ["alert", "test", "--source", "🔥"], ["backup", "备份🔥"], ["restore", "备份🔥"], ["host"], ["init"],
+    ["chart", "--expr", "up 🔥", "--explain"], ["template", "render", "🔥"], ["nonsense 🔥"],
+    ["check", "-c", "🔥.yaml"],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("encoding", "language"), [("gbk", "zh_CN.GBK"), ("ascii", "C"), ("gbk:strict", "zh_CN.GBK")])
+def test_a_terminal_that_has_not_every_sign_gets_what_it_has(tmp_path: Path, encoding: str, language: str) -> None:
+    (tmp_path / "jobs.yaml").write_text(CONFIG % free_port(), encoding="utf-8")
+    environment = os.environ | {"PYTHONIOENCODING": encoding, "LANG": language, "LC_ALL": ""}
+    done = subprocess.run(
+        [sys.executable, "-c", RUN_ALL, json.dumps(SAID)], cwd=tmp_path, stdin=subprocess.DEVNULL, capture_output=True,
+        check=False, timeout=240, env=environment,
+    )  # fmt: skip
+    said = done.stderr.decode(encoding.partition(":")[0])
+    assert "Traceback" not in said, said
+    assert "UnicodeEncodeError" not in said
+    assert said.count("@@ ") == len(SAID), said[-2000:]
+    # What a program reads is whole.
+    rows = done.stdout.decode(encoding.partition(":")[0]).partition('"matchers": [')
+    assert rows[1]
+
+
+def test_a_folder_that_is_not_there_is_named_before_any_work(tmp_path: Path) -> None:
+    for words in (["render", "http://127.0.0.1:1/"], ["chart", "--expr", "up", "--prometheus", "http://127.0.0.1:1"]):
+        for output in (tmp_path / "no" / "where.png", tmp_path):
+            done = subprocess.run(
+                [sys.executable, "-m", "wxbridge", *words, "-o", str(output)], cwd=tmp_path, capture_output=True,
+                text=True, check=False, timeout=120,
+            )  # fmt: skip
+            assert done.returncode == 1
+            assert str(output) in done.stderr
+            assert len(done.stderr.splitlines()) == 1, done.stderr
+
+
+@pytest.mark.parametrize("state_dir", ["jobs.yaml/state", "/proc/nowhere/state"])
+@pytest.mark.parametrize(
+    "words", [["run"], ["status"], ["doctor"], ["backup", "b"], ["restore", "b"], ["send", "a", "x"]]
+)
+def test_a_state_directory_that_cannot_be_is_named(tmp_path: Path, state_dir: str, words: list[str]) -> None:
+    if words == ["doctor"] and state_dir.startswith("/proc"):
+        pytest.skip("root may write there, says the system")
+    (tmp_path / "jobs.yaml").write_text(
+        f"state_dir: {state_dir}\nserver: {{listen: '127.0.0.1:{free_port()}'}}\ntargets: {{a: {{channel: console}}}}\n"
+        "routes: [{to: a}]\n",
+        encoding="utf-8",
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "wxbridge", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode in (1, 2)
+    assert "Traceback" not in done.stderr
+    # Where nothing is read from it, its own file is what is missed.
+    assert words[0] == "restore" or state_dir.partition("/state")[0] in done.stderr + done.stdout
