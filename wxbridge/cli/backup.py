@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from wxbridge.cli.common import ConfigOption, read_config, read_config_in_use, say
+from wxbridge.cli.common import ConfigOption, fail, read_config, read_config_in_use, say
+from wxbridge.config.schema import Config
 from wxbridge.core.backup import BackupSummary, read_backup, write_backup
 from wxbridge.pictures.store import PictureStore
 
@@ -20,6 +21,7 @@ def backup(file: BackupFile, config: ConfigOption = None) -> None:
     All that was acknowledged before it began is in it. Only its owner may read the file (0600).
     """
     settings = read_config_in_use(config)
+    _refuse_postgresql(settings)
     say(f"{file}: {_words(write_backup(settings.state_dir, PictureStore.below(settings.state_dir).directory, file))}")
 
 
@@ -30,8 +32,14 @@ def restore(file: BackupFile, config: ConfigOption = None) -> None:
     is there already, are left alone.
     """
     settings = read_config(config)
+    _refuse_postgresql(settings)
     summary = read_backup(file, settings.state_dir, PictureStore.below(settings.state_dir).directory)
     say(f"{settings.state_dir}: {_words(summary)}. Now: wxbridge run")
+
+
+def _refuse_postgresql(settings: Config) -> None:
+    if settings.database:
+        raise fail("the state lies in PostgreSQL, with the pictures: `pg_dump` and `pg_restore` copy it")
 
 
 def _words(summary: BackupSummary) -> str:

@@ -84,6 +84,10 @@ COMMANDS = {
         "backup:restore",
         "Take a backup back into a state directory that is empty; messages keep their ids and states.",
     ),
+    "migrate": (
+        "migrate:migrate",
+        "Move a state from SQLite to PostgreSQL, with its pictures. Stop the bridge before; the old state stays.",
+    ),
 }
 """By name: where the command stands (`MODULE:ATTRIBUTE` below wxbridge.cli; a function, or a `Typer` of several), and
 what the list of commands says of it."""

@@ -139,6 +139,17 @@ class PictureStore:
         path = self.path_of(file)
         return path if path.is_file() else None
 
+    async def share(self) -> int:
+        """Put every file into the database, once it is shared; returns how many. Raises `StorageError`."""
+        assert self._shared is not None, "there is nobody to share with"  # noqa: S101
+        count = 0
+        for path in sorted(self.directory.glob("[!.]*")) if self.directory.is_dir() else ():
+            content = await asyncio.to_thread(path.read_bytes)
+            store = partial(_store_parts, file=path.name, content=content, now=path.stat().st_mtime)
+            await self._shared.run(store)
+            count += 1
+        return count
+
     async def fetch(self, file: str) -> Path:
         """Give the path of a stored picture, which is fetched from the database where another machine took it.
 
