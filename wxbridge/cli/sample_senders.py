@@ -322,6 +322,12 @@ def huawei(*, resolved: bool) -> bytes:
     )
 
 
+def apprise(*, resolved: bool) -> bytes:
+    """Apprise, `json://`: what came of a job."""
+    outcome = "success" if resolved else "failure"
+    return _json({"version": "1.0", "title": "Backup of db-1", "message": SAID, "attachments": [], "type": outcome})
+
+
 def mail(*, resolved: bool) -> bytes:
     """A mail of mdadm's; of what is well again, one as watching scripts write it."""
     subject = "[RESOLVED] DegradedArray on /dev/md0" if resolved else "DegradedArray event on /dev/md0:nas"
@@ -343,5 +349,6 @@ BY_MAPPING = {
     "aliyun": aliyun,
     "tencent": tencent,
     "huawei": huawei,
+    "apprise": apprise,
 }
 """By the NAME of `/hooks/generic/NAME`."""

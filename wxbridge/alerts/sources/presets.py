@@ -146,6 +146,17 @@ GRAYLOG = BodyMapping(
 )
 """Graylog's HTTP notification, from version 3: an event and the messages that led to it."""
 
+APPRISE = BodyMapping(
+    shape="version && message && (type == 'failure' || type == 'warning' || type == 'success' || type == 'info')",
+    title="title || message",
+    text="title && message",
+    status="type == 'failure' && 'failed' || type == 'success' && 'success' || null",
+    severity="type == 'warning' && 'warning' || null",
+    id="title || message",
+    test="type == 'info'",
+)
+"""Apprise's `json://` and `form://`, whose `type` says how it came out; `info` is a message."""
+
 PRESETS: dict[str, BodyMapping] = {
     "uptime-kuma": UPTIME_KUMA,
     "zabbix": ZABBIX,
@@ -153,6 +164,7 @@ PRESETS: dict[str, BodyMapping] = {
     "jenkins": JENKINS,
     "github": GITHUB,
     "graylog": GRAYLOG,
+    "apprise": APPRISE,
     **CLOUDS,
     **BUILDS,
 }

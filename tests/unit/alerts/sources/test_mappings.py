@@ -171,6 +171,19 @@ def test_an_event_of_nightingale_s_stands_alone_in_a_list_or_below_a_name(wrap: 
     assert (alert.labels["a"], alert.labels["c"]) == ("b", "d")
 
 
+@pytest.mark.parametrize(
+    ("kind", "status", "state", "is_test"),
+    [("failure", AlertStatus.FIRING, "failed", False), ("warning", AlertStatus.FIRING, "", False),
+     ("success", AlertStatus.RESOLVED, "", False), ("info", AlertStatus.FIRING, "", True)],
+)  # fmt: skip
+def test_apprise_says_by_its_type_how_it_came_out(kind: str, status: AlertStatus, state: str, is_test: bool) -> None:
+    data = {"version": "1.0", "title": "Backup", "message": "of db-1", "attachments": [], "type": kind}
+    (alert,) = posted(registry.sources({})["generic"], data).alerts
+    assert (alert.source, alert.status, alert.state, alert.is_test) == ("apprise", status, state, is_test)
+    (other,) = posted(registry.sources({})["generic"], data | {"type": "failure"}).alerts
+    assert is_test or alert.fingerprint == other.fingerprint
+
+
 MEDIA_TYPES = sorted((REPOSITORY / "deploy" / "zabbix").glob("*.yaml"))
 
 
