@@ -64,7 +64,7 @@ from wxbridge.pictures.renderer import PictureRenderer
 from wxbridge.pictures.store import PictureStore
 from wxbridge.web.listener import HttpListener
 from wxbridge.web.server import make_app
-from wxbridge.web.services import WebServices
+from wxbridge.web.services import SampleLoader, WebServices
 from wxbridge.web.waiting import WaitingStart
 
 log = structlog.get_logger()
@@ -278,8 +278,10 @@ class App:
         load: Callable[[], Config] | None = None,
         listener: HttpListener | None = None,
         leadership: Leadership | None = None,
+        samples: SampleLoader = dict,
     ) -> None:
         self.state = ConfigState(config)
+        self._samples = samples
         self.leadership = leadership or Leadership()
         self.orders = Orders(database, self.leadership)
         self.database = database
@@ -642,12 +644,17 @@ class App:
             operators=self.operators,
             leadership=self.leadership,
             orders=self.orders,
+            samples=self._samples,
         )
 
 
 @asynccontextmanager
-async def running(config: Config, load: Callable[[], Config] | None = None) -> AsyncIterator[App]:
+async def running(
+    config: Config, load: Callable[[], Config] | None = None, *, samples: SampleLoader = dict
+) -> AsyncIterator[App]:
     """Run a bridge for the length of a `with` block; hooks are taken when it begins.
+
+    `samples` are what its console can send to try a route.
 
     With `load`, which reads the configuration again, the files are watched and a change is taken over. While the disk
     is full or the database locked it waits, and tells senders to come again.
@@ -665,7 +672,7 @@ async def running(config: Config, load: Callable[[], Config] | None = None) -> A
         lock = await waiting.insist(lambda: asyncio.to_thread(stack.enter_context, held()))
         database = await waiting.insist(partial(asyncio.to_thread, open_database, config))
         stack.callback(database.close)
-        app = App(config, database, load, listener, make_leadership(config, database))
+        app = App(config, database, load, listener, make_leadership(config, database), samples)
         stack.push_async_callback(app.close)
         await waiting.insist(app.open)
         await waiting.insist(app.start)

@@ -25,6 +25,7 @@ from PIL import Image
 import wxbridge
 from wxbridge import app, registry
 from wxbridge.alerts.service import SilenceRequest
+from wxbridge.cli.sample_alerts import SAMPLES
 from wxbridge.config.schema import load
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.model import MessageState
@@ -36,7 +37,9 @@ TOKEN = "shown-to-nobody"  # noqa: S105 - of a bridge that lives for a minute
 PHONE, DESK = (390, 844), (1280, 800)
 PAGES = {
     "timeline": "/", "login": "/console/login", "alerts": "/console/alerts", "silence": "/console/alerts?silence=KEY",
-    "targets": "/console/targets", "jobs": "/console/jobs", "machines": "/console/host", "rooms": "/console/rooms",
+    "targets": "/console/targets", "routes": "/console/routes?labels=severity%3Dcritical%0Ateam%3Ddb",
+    "senders": "/console/senders", "templates": "/console/templates",
+    "jobs": "/console/jobs", "machines": "/console/host", "rooms": "/console/rooms",
     "configuration": "/console/configuration", "doctor": "/console/doctor", "message": "/console/message?id=ID",
     "alert": "/console/alert?key=KEY", "gone": "/console/nowhere", "sign-in": "/console/sign-in",
 }  # fmt: skip
@@ -238,7 +241,7 @@ async def main(folder: Path, wanted: list[str]) -> None:
                 encoding="utf-8",
             )  # fmt: skip
             config = load(file, registry.plugin_settings(), {})
-            async with app.running(config) as bridge:
+            async with app.running(config, samples=lambda: SAMPLES) as bridge:
                 browser = await driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
                 await _until(lambda: bridge.channels.statuses()["wechat"].state == "online")
                 await fill(bridge, session)

@@ -143,6 +143,26 @@ class Templates:
             raise TemplateError(f"{template.filename}: it makes no text for this alert")
         return text
 
+    def render_text(self, source: str, group: AlertGroup, target: str, now: datetime) -> str:
+        """Fill a template that is in no file, as somebody writes it.
+
+        Raises:
+            TemplateError: as `render`; the text says the line.
+        """
+        try:
+            with limited():
+                template = self._environment.from_string(source)
+                return join_limited(template.generate(self._variables(group, target, now, None)))
+        except jinja2.TemplateError as error:
+            line = error.lineno if isinstance(error, jinja2.TemplateSyntaxError) else self._line(error)
+            raise TemplateError(f"{line}: {error.message or error}{self._hint(error)}") from error
+        except Exception as error:
+            raise TemplateError(f"{self._line(error)}: {type(error).__name__}: {str(error)[:300]}") from error
+
+    def _line(self, error: BaseException) -> str:
+        """The line of a template where something went wrong, the innermost."""
+        return (self._where(error) or ":1").rpartition(":")[2]
+
     def _load(self, name: str) -> jinja2.Template:
         file = self.find(name)
         if file is None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -33,6 +33,7 @@ from wxbridge.core.state_lock import is_held
 
 if TYPE_CHECKING:
     from wxbridge.app import App
+    from wxbridge.web.services import SampleBody
 
 LogFormatOption = Annotated[str, typer.Option("--log-format", help="auto, text or json.")]
 LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
@@ -87,12 +88,18 @@ async def _run(settings: Config, load: Callable[[], Config]) -> None:
         say("stopping")
 
 
+def _load_samples() -> Mapping[str, SampleBody]:
+    from wxbridge.cli import sample_alerts  # brings PIL
+
+    return sample_alerts.SAMPLES
+
+
 async def start(stack: AsyncExitStack, settings: Config, load: Callable[[], Config], stop: asyncio.Event) -> App | None:
     """Start a bridge; None where it was told to stop before it could, as a start waits for a disk that is full."""
     from wxbridge import app
 
     _on_hangup(lambda: None)
-    starting = asyncio.create_task(stack.enter_async_context(app.running(settings, load)))
+    starting = asyncio.create_task(stack.enter_async_context(app.running(settings, load, samples=_load_samples)))
     stopping = asyncio.create_task(stop.wait())
     await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
     stopping.cancel()

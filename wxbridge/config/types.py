@@ -292,6 +292,10 @@ class TargetSettings(Section):
         """
         return None
 
+    def request_keys(self) -> Mapping[str, str]:
+        """What a sender writes into its own address to be sent here: each key with what stands for its value."""
+        return {}
+
     def reaches(self, person: str) -> bool:  # noqa: ARG002 - for those that are a private chat
         """Whether somebody, by the name that the channel knows, is written to here, and nobody else is."""
         return False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,6 +33,25 @@ class Examiner(Protocol):
         """Run every check; raises nothing."""
 
 
+class SampleBody(Protocol):
+    """A body as a monitor posts it."""
+
+    @property
+    def hook(self) -> str:
+        """The path below `/hooks/`."""
+
+    @property
+    def content_type(self) -> str:
+        """Of the body."""
+
+    def body(self, *, resolved: bool = False) -> bytes:
+        """Make it."""
+
+
+SampleLoader = Callable[[], Mapping[str, SampleBody]]
+"""Gives the samples of all senders, by the name of what raises the alert."""
+
+
 @dataclass(frozen=True)
 class WebServices:
     """What the pages and the API show and change; `state.config` is the configuration in use."""
@@ -55,6 +74,7 @@ class WebServices:
     leadership: Leadership = field(default_factory=Leadership)
     orders: Orders = field(default_factory=Orders)
     """What the bridge that leads is to do."""
+    samples: SampleLoader = dict
 
 
 SERVICES: web.AppKey[WebServices] = web.AppKey("services")

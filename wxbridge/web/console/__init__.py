@@ -111,6 +111,8 @@ def add_console(app: web.Application, settings: ServerSettings) -> None:
         app.router.add_get(page.path, guarded(partial(_show_page, page)))
         for name, action in page.actions.items():
             app.router.add_post(f"/console/{page.name}/{name}", guarded(partial(_act, page, action)))
+        for name in page.previews:
+            app.router.add_post(f"/console/{page.name}/{name}", guarded(partial(_preview, page)))
         for name, choose in page.pictures.items():
             app.router.add_get(f"/console/{page.name}/{name}", guarded(partial(_show_drawn, choose)))
     app.add_routes(
@@ -142,7 +144,17 @@ async def _show_page(page: ConsolePage, request: web.Request) -> web.StreamRespo
     fragment = request.headers.get(FRAGMENT)
     keeps_flash = fragment is not None and "flash" not in fragment
     flash = None if keeps_flash else request.app[SITE].flashes.pop(visit.session.id, None)
-    visit = replace(visit, typed=flash.typed if flash else {})
+    return await _show(request, page, replace(visit, typed=flash.typed if flash else {}), flash)
+
+
+async def _preview(page: ConsolePage, request: web.Request) -> web.StreamResponse:
+    """Show a page again with what somebody typed into its form."""
+    form = await read_form(request)
+    visit = request.app[SITE].visit(request, request[CONSOLE_CALLER].session)
+    return await _show(request, page, replace(visit, typed=form.fields), None)
+
+
+async def _show(request: web.Request, page: ConsolePage, visit: PageVisit, flash: Flash | None) -> web.StreamResponse:
     around: dict[str, Any] = {"flash": flash, "badges": {}}
     try:
         around["badges"] = await list_badges(visit)
@@ -168,7 +180,8 @@ def _render(
         "pages": [each for each in PAGES if each.is_wanted(visit.config)],
         "csrf": site.sessions.form_secret(visit.session), "may": visit.session.may_change,
         "open_door": visit.session.role is ConsoleRole.OPEN, "theme": site.choose_theme(request),
-        "layout": "layout.html" if fragment is None else "bare.html", "here": local_path(str(request.rel_url)),
+        "layout": "layout.html" if fragment is None else "bare.html",
+        "here": local_path(str(request.rel_url)) if request.method != "POST" else page.path,
         "channel_states": visit.services.channels.statuses(), "tones_of": choose_tone,
         "role": _describe_role(visit),
         **shown,

@@ -7,7 +7,7 @@ A new page is one module in `pages/` with a `PAGE`, a template of the same name,
 from __future__ import annotations
 
 import urllib.parse
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +73,8 @@ class PageVisit:
     query: Mapping[str, str]
     lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """All values of each name in the address."""
+    base: str = ""
+    """The address that the browser asked for, without a path."""
     typed: Mapping[str, str] = field(default_factory=dict)
     """What somebody typed into this page's form, where it could not be done."""
 
@@ -175,6 +177,9 @@ class ConsolePage:
     """The section of the configuration without which there is no such page."""
     pictures: Mapping[str, PictureChoice] = field(default_factory=dict)
     """What is drawn when it is asked for, by the last part of its address."""
+    previews: Collection[str] = ()
+    """By the last part of the address that a form posts to: what shows the page again with what was typed, and changes
+    nothing."""
     within: str = ""
     """The page that the navigation shows as the present one instead."""
 

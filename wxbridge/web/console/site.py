@@ -18,6 +18,7 @@ from wxbridge.core.ttl_cache import TTLCache
 from wxbridge.web.console.events import ChangeFeed
 from wxbridge.web.console.page import ConsoleMemory, PageVisit, asset_path, say_in_console
 from wxbridge.web.console.session import HEADERS, ConsoleSession, ConsoleTokens, SessionStore
+from wxbridge.web.origin import read_origin
 from wxbridge.web.services import WebServices
 
 MAX_VALUE_CHARS = 2000
@@ -98,10 +99,12 @@ class ConsoleSite:
     def visit(self, request: web.Request, session: ConsoleSession) -> PageVisit:
         """Make what a page is asked with."""
         query = {name: value[:MAX_VALUE_CHARS] for name, value in request.query.items()}
+        origin = read_origin(request, self.tokens.proxies)
         lists = {name: [value[:MAX_VALUE_CHARS] for value in request.query.getall(name)] for name in query}
         return PageVisit(
-            self.services, self.memory, session, self.choose_language(request), self.clock.wall(), query, lists
-        )
+            self.services, self.memory, session, self.choose_language(request), self.clock.wall(), query, lists,
+            f"{'https' if origin.secure else 'http'}://{origin.host}",
+        )  # fmt: skip
 
     def render_outside(
         self, request: web.Request, template: str, shown: Mapping[str, Any], status: int = 200

@@ -16,6 +16,7 @@ from aiohttp.test_utils import TestServer
 
 from tests.support import wait_until
 from wxbridge import app, registry
+from wxbridge.cli.sample_alerts import SAMPLES
 from wxbridge.config.schema import Config, load
 from wxbridge.core.model import MessageState
 from wxbridge.simulator import Simulator
@@ -202,7 +203,7 @@ async def running(folder: Path, *, logged_in: bool = True) -> AsyncIterator[Cons
         def read() -> Config:
             return load(file, registry.plugin_settings(), {})
 
-        async with app.running(read(), read) as bridge:
+        async with app.running(read(), read, samples=lambda: SAMPLES) as bridge:
             bench = ConsoleBridge(bridge, monitors, simulator, file, session)
             if logged_in:
                 await bench.until(lambda: bridge.channels.statuses()["wechat"].state == "online")

@@ -28,7 +28,8 @@ pytestmark = [
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
 PAGES = (
     "/", "/console/login", "/console/alerts", "/console/alerts?silence=new", "/console/targets", "/console/jobs",
-    "/console/host", "/console/rooms", "/console/configuration", "/console/doctor",
+    "/console/host", "/console/rooms", "/console/configuration", "/console/doctor", "/console/routes?labels=team%3Ddb",
+    "/console/senders?to=ops", "/console/templates", "/console/alerts?by=severity",
 )  # fmt: skip
 
 
@@ -81,7 +82,9 @@ async def test_every_page_fits_its_screen_can_be_touched_and_has_no_serious_find
     dead = await console.bridge.outbox.list_messages(limit=1)
     async with opened(browser, console, viewport=viewport, locale=locale, color_scheme=scheme) as page:
         few = ("/", "/console/host", "/console/targets")
-        for path in (*PAGES, f"/console/message?id={dead[0].id}") if viewport == PHONE else few:
+        key = (await console.bridge.alerts.list_firing())[0].key
+        own = (f"/console/message?id={dead[0].id}", f"/console/alert?key={key}", f"/console/alerts?silence={key}")
+        for path in (*PAGES, *own) if viewport == PHONE else (*few, *own):
             await page.goto(console.url + path)
             assert await page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], path
             assert await page.locator("html").get_attribute("lang") == locale.partition("-US")[0]
@@ -410,6 +413,18 @@ async def test_language_and_colours_are_chosen_in_the_browser_and_stay(browser: 
         await page.get_by_role("heading", name="Targets").wait_for()
         await page.get_by_role("button", name="as the system has them").click()
         await page.wait_for_function(f"() => document.readyState === 'complete' && {ground} === '{light}'")
+
+
+async def test_a_template_is_rendered_while_somebody_writes_it(browser: Any, console: ConsoleBridge) -> None:
+    async with opened(browser, console, "/console/templates") as page:
+        own = page.get_by_role("textbox", name="One that is written here")
+        await own.fill("{{ firing }} of {{ source }}")
+        await page.locator("#result pre", has_text="1 of alertmanager").wait_for()
+        await own.fill("{{ nothing_like_it }}")
+        await page.locator("#result .bad", has_text="nothing_like_it").wait_for()
+        assert (
+            await page.get_by_role("textbox", name="One that is written here").input_value() == "{{ nothing_like_it }}"
+        )
 
 
 async def test_many_are_chosen_and_silenced_with_the_keyboard_alone(browser: Any, console: ConsoleBridge) -> None:

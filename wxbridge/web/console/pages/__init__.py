@@ -13,7 +13,10 @@ from wxbridge.web.console.pages import (
     login,
     message,
     rooms,
+    routes,
+    senders,
     targets,
+    templates,
     timeline,
 )
 
@@ -24,6 +27,9 @@ PAGES: tuple[ConsolePage, ...] = (
     targets.PAGE,
     jobs.PAGE,
     host.PAGE,
+    routes.PAGE,
+    senders.PAGE,
+    templates.PAGE,
     rooms.PAGE,
     configuration.PAGE,
     doctor.PAGE,

@@ -166,6 +166,22 @@ document.addEventListener("change", (event) => {
   if (all) for (const box of document.querySelectorAll(`input[type=checkbox][name="${all}"]`)) box.checked = event.target.checked;
   if (event.target.matches("[data-filter] select")) event.target.form.requestSubmit();
 });
+// What is shown while somebody writes: asked for once they pause, and never out of order.
+let writing = 0, asked = 0;
+document.addEventListener("input", (event) => {
+  const form = event.target.closest("form[data-preview]");
+  if (!form) return;
+  clearTimeout(writing);
+  writing = setTimeout(async () => {
+    const mine = (asked += 1);
+    try {
+      const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)), headers: { "X-Fragment": "1" } });
+      if (!answer.ok || mine !== asked) return;
+      const next = new DOMParser().parseFromString(await answer.text(), "text/html").getElementById(form.dataset.preview);
+      if (next) document.getElementById(form.dataset.preview).innerHTML = next.innerHTML;
+    } catch { /* the button does the same */ }
+  }, 350);
+});
 document.addEventListener("visibilitychange", () => { if (!document.hidden) changed([...waiting]); });
 // A chart that could not be drawn says why.
 async function undrawn(image) {
