@@ -113,6 +113,40 @@ async def test_a_scan_beside_the_running_bridge_and_a_word_open_the_way_until_th
         assert token not in str(bridge.logs)
 
 
+async def test_when_a_login_is_over_the_master_and_the_fallback_hear_of_it_with_the_way_back(
+    harness: BridgeHarness, ilink: IlinkServer
+) -> None:
+    path = write(harness, ilink)
+    text = path.read_text(encoding="utf-8").replace(
+        "  term:", "  li: {channel: ilink, person: 李四, fallback: term}\n  term:"
+    )
+    path.write_text(text, encoding="utf-8")
+    bridge = await start(harness, path)
+    for person in (PERSON, "李四"):
+        await bridge.event("ilink state", channel=f"ilink:{person}", state="waiting_for_scan")
+    # Each has a code of their own; which is whose stands on standard output.
+    await bridge.printed("For ilink:李四")
+    for person in (PERSON, "李四"):
+        line = next(line for line in bridge.output if line.startswith(f"For ilink:{person}"))
+        code = line.partition("qrcode=")[2].partition("&")[0]
+        ilink.state.scan(person, code)
+        ilink.state.confirm(code)
+        await bridge.printed(f"{person} is logged in. Now write any word to the bot")
+        await bridge.event("ilink state", channel=f"ilink:{person}", state="waiting_for_word")
+        ilink.state.say(person, "你好")
+        await bridge.event("ilink state", channel=f"ilink:{person}", state="online")
+    await wait_until(lambda: "hello master!" in read_phone(ilink))
+    bridge.output.clear()
+    ilink.state.end_login("李四")
+    await bridge.printed("For ilink:李四")
+    await wait_until(lambda: any("ilink:李四 needs a new scan" in text for text in read_phone(ilink)))
+    (told,) = [text for text in read_phone(ilink) if "needs a new scan" in text]
+    assert f"{ilink.url}/q/x?qrcode=" in told
+    assert "[picture]" not in read_phone(ilink), "which would be another of ten"
+    await bridge.printed("ilink:李四 needs a new scan")
+    assert (await bridge.get("/readyz?channels=all"))[0] == 503
+
+
 async def test_the_login_page_takes_the_digits_that_the_phone_shows(harness: BridgeHarness, ilink: IlinkServer) -> None:
     path = write(harness, ilink)
     path.write_text(path.read_text(encoding="utf-8").replace(", 李四", ""), encoding="utf-8")

@@ -75,26 +75,31 @@ def _words(item: Notification) -> str:
     return "\n".join(body.text for body in item.bodies if isinstance(body, Text))
 
 
+def list_code_readers(targets: Mapping[str, TargetSettings], channel: str, *, master: str) -> list[str]:
+    """List who is told that a channel needs a scan: the fallbacks of its targets, and the master, on another one."""
+    ours = [target for target in targets.values() if target.lane() == channel]
+    names = dict.fromkeys([*(name for target in ours for name in target.fallback), master])
+    return [name for name in names if name in targets and targets[name].lane() != channel]
+
+
 def make_login_codes(
-    targets: Mapping[str, TargetSettings], channel: str, code: Picture, language: Language
+    readers: Mapping[str, bool], channel: str, code: Picture, language: Language, *, link: str = ""
 ) -> list[Notification]:
-    """Make the messages with the login QR code, for those fallbacks of a channel's targets that are on another one."""
-    names = {
-        name: None
-        for target in targets.values()
-        if target.lane() == channel
-        for name in target.fallback
-        if name in targets and targets[name].lane() != channel
-    }
+    """Make the messages with the login QR code, or with the `link` that it holds, for each reader.
+
+    `readers` says of each whether a message there costs one of a few: then the link alone is sent, where there is one.
+    """
     text = say("channels.scan", language, channel=channel)
+    if link:
+        text += f"\n{say('channels.scan_link', language, link=link)}"
     return [
         Notification(
             "wxbridge",
             name,
-            (Text(text), code),
+            (Text(text),) if is_scarce and link else (Text(text), code),
             Priority.CRITICAL,
             kind=NotificationKind.GREETING,
             expires_after=CODE_TTL_SECONDS,
         )
-        for name in names
+        for name, is_scarce in readers.items()
     ]

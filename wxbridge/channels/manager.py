@@ -175,6 +175,10 @@ class ChannelManager:
         """The targets that were greeted or announced to; once is enough for as long as the bridge runs."""
         self._code_sent_at: dict[str, float] = {}
         """When a channel's login code last went to the fallback; monotonic seconds."""
+        self._code_shown: set[str] = set()
+        """The lanes whose login code was shown since they were last logged in."""
+        self._few_told: set[str] = set()
+        """Those of which the readers were told who can be told little."""
         self.inbound: InboundHandler | None = None
         """Who takes the messages that people write."""
         self._elsewhere: Mapping[str, ChannelStatus] | None = None
@@ -304,10 +308,16 @@ class ChannelManager:
         """Take a channel's new state: show its login code, greet, wake the delivery, tell other processes."""
         if status.state is ChannelState.WAITING_FOR_SCAN and status.qrcode:
             self._show_code(lane, status.qrcode)
-        elif status.state is ChannelState.ONLINE:
+        elif status.state.is_well:
             self._code_sent_at.pop(lane, None)
-            (self._state_dir / "login.png").unlink(missing_ok=True)
-            self._greet(lane)
+            self._picture_of_code(lane).unlink(missing_ok=True)
+            if status.state is ChannelState.ONLINE:
+                self._greet(lane)
+            elif lane in self._code_shown:
+                who = lane.partition(":")[2] or lane
+                print(f"{who} is logged in. Now write any word to the bot in WeChat.", flush=True)  # noqa: T201
+            self._code_shown.discard(lane)
+            self._few_told.discard(lane)
         self._queue.wake()
         self._start_background(self._record(lane, status))
 
@@ -359,8 +369,14 @@ class ChannelManager:
         except StorageError as error:
             log.error("could not be stored", error=str(error))  # noqa: TRY400 - a trace says no more
 
+    def _picture_of_code(self, lane: str) -> Path:
+        """Tell where the picture of a login code is kept; each account of a channel has its own."""
+        account = "".join(each if each.isalnum() else "_" for each in lane.partition(":")[2])
+        return self._state_dir / (f"login-{account}.png" if account else "login.png")
+
     def _show_code(self, lane: str, code: str) -> None:
-        png = self._state_dir / "login.png"
+        png = self._picture_of_code(lane)
+        self._code_shown.add(lane)
         try:
             qr_code.print_code(code, sys.stdout)
             with suppress(OSError):
@@ -369,8 +385,8 @@ class ChannelManager:
             log.error("the gateway's login code is too long for a QR code", length=len(code))  # noqa: TRY400
             return
         print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
-        if code.startswith("https://"):
-            print(f"For {lane}; or open it there: {code}", flush=True)  # noqa: T201
+        if link := _link_of(code):
+            print(f"For {lane}; or open it there: {link}", flush=True)  # noqa: T201
         now, interval = time.monotonic(), announcements.CODE_INTERVAL_SECONDS
         if now - self._code_sent_at.get(lane, -interval) >= interval:
             self._code_sent_at[lane] = now
@@ -382,7 +398,14 @@ class ChannelManager:
         except StorageError as error:
             log.error("the login code could not be stored", error=str(error))  # noqa: TRY400
             return
-        await self._put(announcements.make_login_codes(self.targets, lane, picture, self._setup.language))
+        names = announcements.list_code_readers(self.targets, lane, master=self._operator_target)
+        few = {name: find_plugin(self._plugins, self.targets[name].lane()).capabilities.is_scarce for name in names}
+        # Whoever can be told little is told once, and not of each further code.
+        readers = {name: is_scarce for name, is_scarce in few.items() if not (is_scarce and lane in self._few_told)}
+        self._few_told.add(lane)
+        await self._put(
+            announcements.make_login_codes(readers, lane, picture, self._setup.language, link=_link_of(code))
+        )
 
     async def _put(self, items: Sequence[Notification]) -> None:
         try:
@@ -410,3 +433,10 @@ def read_statuses(connection: Connection) -> dict[str, ChannelStatus]:
         )
         for lane, (value, at) in read_facts(connection, "channel:").items()
     }
+
+
+def _link_of(code: str) -> str:
+    """Give a login code as an address that WeChat opens; empty for one that has to be scanned."""
+    # A gateway's begins with http://weixin.qq.com/x/, which opens nothing.
+    is_link = code.startswith(("https://", "http://")) and not code.startswith("http://weixin.qq.com/")
+    return code if is_link else ""
