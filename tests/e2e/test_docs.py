@@ -28,7 +28,11 @@ from wxbridge.core.metrics import Metrics
 from wxbridge.web import compat, openapi
 
 ROOT = REPOSITORY
-PAGES = [*sorted(ROOT.glob("README*.md")), *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs" / "zh").glob("*.md"))]
+PAGES = [
+    *sorted(ROOT.glob("README*.md")),
+    *sorted((ROOT / "docs").glob("*.md")),
+    *sorted((ROOT / "docs/zh").glob("*.md")),
+]
 TEXTS = {str(page.relative_to(ROOT)): page.read_text(encoding="utf-8") for page in PAGES}
 SHANGHAI = ZoneInfo("Asia/Shanghai")
 PART = "# part of jobs.yaml"

@@ -26,7 +26,8 @@ def read_blocks(page: Path) -> list[str]:
 
 def read_headings(page: Path) -> list[int]:
     """Read the levels of a page's headings, in their order."""
-    return [len(found) for found in re.findall(r"^(#+) ", _BLOCK.sub("", page.read_text(encoding="utf-8")), re.MULTILINE)]
+    text = _BLOCK.sub("", page.read_text(encoding="utf-8"))
+    return [len(found) for found in re.findall(r"^(#+) ", text, re.MULTILINE)]
 
 
 def count_tables(page: Path) -> list[int]:
