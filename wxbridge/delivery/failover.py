@@ -9,6 +9,7 @@ import structlog
 from wxbridge.alerts.pipeline import NOBODY
 from wxbridge.core.model import Body, Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
 from wxbridge.core.text import splitting
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import format_duration
 from wxbridge.delivery import failure_reports
@@ -25,13 +26,15 @@ MAX_ORPHANS_AT_ONCE = 200
 
 async def hand_over_refused(context: DeliveryContext, message: Message, reason: str) -> bool:
     """Have the fallback take over a message that was refused for good. False where there is none."""
-    note = say("delivery.refused", context.language, target=message.target, reason=reason)
+    why = tell_error(reason, context.language)
+    note = say("delivery.refused", context.language, target=message.target, reason=why)
     return await _hand_over(context, message.notification_id, message.target, note, reason, settled=message.id)
 
 
 async def hand_over_unknown(context: DeliveryContext, message: Message, reason: str) -> bool:
     """Have the fallback take over, marked, what may have been sent and is not repeated. False where there is none."""
-    note = say("delivery.unconfirmed", context.language, target=message.target, reason=reason)
+    why = tell_error(reason, context.language)
+    note = say("delivery.unconfirmed", context.language, target=message.target, reason=why)
     return await _hand_over(context, message.notification_id, message.target, note, reason, settled=message.id)
 
 

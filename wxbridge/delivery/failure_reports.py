@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import structlog
 
 from wxbridge.core.errors import StorageError
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
 from wxbridge.delivery.context import DeliveryContext
 from wxbridge.delivery.failure_notes import FailureNote
@@ -42,7 +43,10 @@ async def report_failures(context: DeliveryContext) -> None:
 def _lines(context: DeliveryContext, target: str, notes: Sequence[FailureNote]) -> list[str]:
     """Each message where they are few, else how many, with the first and its error."""
     language = context.language
-    each = [say("delivery.dead", language, id=note.message_id, target=target, error=note.error) for note in notes]
+    each = [
+        say("delivery.dead", language, id=note.message_id, target=target, error=tell_error(note.error, language))
+        for note in notes
+    ]
     if len(each) <= MAX_FAILURES_TOLD_SINGLY:
         return each
     if all(note.is_expired for note in notes):

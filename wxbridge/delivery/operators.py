@@ -10,6 +10,7 @@ from wxbridge.alerts.render import Destination, make_notification
 from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import NotificationSink, Priority, Text
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language
 
 log = structlog.get_logger()
@@ -54,8 +55,9 @@ class OperatorReports:
         names: Sequence[str] = [name for name in self._operators if name != about]
         if not names and about is not None and about in self._operators and about in self._targets:
             names = self._targets[about].fallback
+        told = Text(tell_error(line, self._language))
         items = [
-            make_notification("wxbridge", name, [Text(line)], self._destinations[name], self._language, Priority.SYSTEM)
+            make_notification("wxbridge", name, [told], self._destinations[name], self._language, Priority.SYSTEM)
             for name in names
             if name in self._targets
         ]

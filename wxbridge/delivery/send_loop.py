@@ -36,6 +36,7 @@ from wxbridge.core.model import (
     Text,
     WindowedChannel,
 )
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.splitting import measure_length
 from wxbridge.delivery import failover, failure_reports
@@ -362,7 +363,9 @@ class SendLoop:
     async def _remark(self, message: Message, note: str) -> None:
         """Tell what the service said of a message that it took, such as whom it could not reach."""
         log.warning("sent, with a remark", message=message.id, target=message.target, remark=note)
-        line = say("delivery.remark", self._context.language, id=message.id, target=message.target, note=note)
+        language = self._context.language
+        told = tell_error(note, language)
+        line = say("delivery.remark", language, id=message.id, target=message.target, note=told)
         with suppress(StorageError):
             await self._context.operators.tell(line, message.target)
 

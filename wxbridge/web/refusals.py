@@ -11,6 +11,7 @@ from aiohttp.typedefs import Middleware
 
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.sliding_window import Rate
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
 from wxbridge.web.hooks import TOLD_OPERATORS, source_of
 from wxbridge.web.limits import RatePerKey
@@ -70,7 +71,14 @@ def make_refusal_reporter(clock: SystemClock) -> Middleware:
         services = request.app[SERVICES]
         language = services.state.config.language
         await services.operators.tell_or_log(
-            say("alerts.refused", language, hook=hook, sender=sender, status=response.status, why=sentence)
+            say(
+                "alerts.refused",
+                language,
+                hook=hook,
+                sender=sender,
+                status=response.status,
+                why=tell_error(sentence, language),
+            )
         )
 
     return report_refusals

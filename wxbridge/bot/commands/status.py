@@ -38,7 +38,8 @@ def _describe_channels(command: Command) -> list[str]:
         key = "online" if is_up else "starting" if status.state in _PASSING else "state"
         state = command.say(f"bot.status.channel.{status.state.value}")
         line = command.say(f"bot.status.{key}", name=name, state=state, since=command.format_moment(status.since))
-        lines.append(line if is_up or not status.detail else f"{line} – {shorten(status.detail, MAX_ERROR_CHARS)}")
+        detail = "" if is_up else shorten(tell_error(status.detail, command.language), MAX_ERROR_CHARS)
+        lines.append(f"{line} – {detail}" if detail else line)
     return lines or [command.say("bot.status.no_channels")]
 
 

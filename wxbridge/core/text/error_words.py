@@ -1,7 +1,7 @@
 """Tell errors in the reader's language.
 
-They are raised, logged and kept as English sentences; the catalogue's section `errors` knows those that people read in
-a chat, with their gaps, and what each is in other languages. What it does not know stays as it is.
+They are raised, logged and kept as English sentences; the catalogue's section `errors` knows those that people read,
+with their gaps, and what each is in other languages. What it does not know is somebody else's words, and quoted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ _MAX_DEPTH = 6
 """An error may hold another one, as that may."""
 _GAPS = {"page": r"https?://\S+?|the page", "status": r"\d{3}"} | dict.fromkeys(("seconds", "n", "m"), r"[\d.,]+")
 """What may stand in a gap of a name; anything where nothing else is said."""
+_WORD = re.compile(r"[A-Za-z]{2,}")
+_MIN_WORDS = 3
+"""Of a sentence; what is shorter is a name or a code."""
+_CODE = re.compile(r"\S+")
 
 
 def tell_error(text: str, language: Language, *, sections: tuple[str, ...] = _HEARD_IN_CHATS) -> str:
@@ -30,7 +34,14 @@ def tell_error(text: str, language: Language, *, sections: tuple[str, ...] = _HE
     """
     if language == FALLBACK_LANGUAGE or len(text) > _MAX_CHARS:
         return text
-    return _tell(text, language, _patterns(sections), _MAX_DEPTH)
+    return _quote(_tell(text, language, _patterns(sections), _MAX_DEPTH), language)
+
+
+def _quote(told: str, language: Language) -> str:
+    """Set a sentence of another language into quotes."""
+    script = load_texts(language)["language.script"]
+    is_foreign = len(_WORD.findall(told)) >= _MIN_WORDS and not re.search(script, told) and not _CODE.fullmatch(told)
+    return say("text.quoted", language, words=told) if is_foreign else told
 
 
 def _tell(text: str, language: Language, patterns: list[tuple[str, re.Pattern[str]]], depth: int) -> str:
@@ -40,7 +51,9 @@ def _tell(text: str, language: Language, patterns: list[tuple[str, re.Pattern[st
             return say(key, language, **told)
     parts = text.split("; ")
     told_parts = [_tell(part, language, patterns, depth - 1) for part in parts] if depth and len(parts) > 1 else parts
-    return "；".join(told_parts) if told_parts != parts else text
+    if told_parts == parts:
+        return text
+    return say("text.also", language).join(_quote(part, language) for part in told_parts)
 
 
 @cache

@@ -24,6 +24,7 @@ from wxbridge.config.types import Duration, JobSettings, Rate
 from wxbridge.core.errors import PictureError, StorageError
 from wxbridge.core.model import MessageState, Picture, PictureSpec, Severity, Text
 from wxbridge.core.severities import BUILT_IN
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say, say_list
 from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration
@@ -224,9 +225,10 @@ def _job_line(facts: Facts, language: Language) -> str:
     if not facts.failures:
         return say("jobs.digest.ran", language, n=facts.runs)
     jobs = [
-        say("jobs.digest.failed_job", language, job=each.job, n=each.failed, error=shorten(each.error, MAX_ERROR_CHARS))
+        say("jobs.digest.failed_job", language, job=each.job, n=each.failed,
+            error=shorten(tell_error(each.error, language), MAX_ERROR_CHARS))
         for each in facts.failures
-    ]
+    ]  # fmt: skip
     failed = sum(each.failed for each in facts.failures)
     told = say("jobs.digest.and", language).join(jobs)
     return say("jobs.digest.failed", language, n=facts.runs, failed=failed, jobs=told)

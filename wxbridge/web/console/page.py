@@ -114,6 +114,10 @@ class PageVisit:
             return f"{moment:%H:%M:%S}"
         return f"{moment:%m-%d %H:%M}" if moment.year == today.year else f"{moment:%Y-%m-%d %H:%M}"
 
+    def tell_finding(self, words: str) -> str:
+        """Tell what was found of something, or what to do about it, in the visitor's language."""
+        return tell_error(words, self.language, sections=("findings", "errors"))
+
     def whole(self, at: float | datetime) -> str:
         """Write a moment with its date and its zone."""
         return f"{self.local(at):%Y-%m-%d %H:%M:%S %Z}"

@@ -261,7 +261,7 @@ async def test_what_is_wrong_and_what_waits_is_told_with_its_reason(talk: Talk) 
         "⚠️ 09:00 ops, unknown: no answer within 20 s"
     )
     chinese = await talk.ask("状态")
-    assert "🔴 wechat：等待扫码（自 11-20 12:00） – scan the code\n" in chinese
+    assert "🔴 wechat：等待扫码（自 11-20 12:00） – “scan the code”\n" in chinese
     assert "🚦 wechat：配额剩余 12（上限 30/min），400（上限 600/d）\n" in chinese
 
 

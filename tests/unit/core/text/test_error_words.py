@@ -43,8 +43,23 @@ from wxbridge.pictures.placeholders import PLACEHOLDERS, placeholder_error
             "http://g/r 返回 HTTP 500；改用自带浏览器：http://g/d：Grafana 面板无数据",
         ),
         ("the alert's own picture is empty; Connection refused", "告警自带的图片是空白的；连接被拒绝"),
-        ("nobody knows this one; Connection refused", "nobody knows this one；连接被拒绝"),
-        ("nobody knows this one", "nobody knows this one"),
+        ("nobody knows this one; Connection refused", "“nobody knows this one”；连接被拒绝"),
+        ("nobody knows this one", "“nobody knows this one”"),
+        ("HTTP 502", "HTTP 502"),
+        ("没有名为 web-9 the third one 的主机", "没有名为 web-9 the third one 的主机"),
+        (
+            "WeCom answers 93000 invalid webhook url; the robot was removed, or the key is wrong; look at `key`",
+            "WeCom 返回 93000 invalid webhook url；机器人已被移除，或 key 有误，请检查 `key`",
+        ),
+        (
+            "the WeChat gateway did not answer: Connection reset by peer; it may have been sent",
+            "微信网关没有应答：连接被对方重置；消息可能已发出",
+        ),
+        (
+            "WeChat is waiting for scan: scan the QR code with the bot's phone",
+            "微信等待扫码：请用机器人的手机扫描二维码",
+        ),
+        ("expired after waiting; last: WeChat is not logged in", "等待过久已过期，最后一次错误：微信未登录"),
         ("", ""),
     ],
 )
@@ -69,15 +84,18 @@ def test_the_sentences_that_are_known_are_those_that_are_raised() -> None:
     }
     whole = "\0".join(written)
     others = re.compile(
-        # The system's and pydantic's own words, and those that name one of several things.
-        r"errors\.(connection_refused|unknown_name)|problems\.(should_be|valid_.*|parse_.*|whole_integer|at_least|above"
+        # The system's, pydantic's and the database's own words, those that name one of several things, and the states
+        # of channels, which are raised as `ChannelState` writes them.
+        r"errors\.(connection_refused|unknown_name|no_such_file|no_permission|no_space|no_route|net_unreachable"
+        r"|timed_out_plainly|reset_plainly|database_full|database_locked|state_.*)"
+        r"|problems\.(should_be|valid_.*|parse_.*|whole_integer|at_least|above"
         r"|at_most|below|too_.*|pattern|or|none|no_such_file|permission|is_directory|read_only|no_space|port_taken"
         r"|bad_address|wide_brac.*|brac.*_too_many|wrong_brac.*|target_needs|unknown_(target|interval).*)"
     )
     for key, text in load_texts("en").items():
         if key.partition(".")[0] in SENTENCES and not others.fullmatch(key):
             # A sentence may be put together from several.
-            words = [part for words, *_ in Formatter().parse(text) for part in re.split("[,:;] ", words)]
+            words = [part for words, *_ in Formatter().parse(text) for part in re.split("[,:;.?] ", words)]
             pieces = [part.strip(" ();s") for part in words]
             missing = [words for words in pieces if len(words) > 12 and words not in whole]
             assert not missing, f"{key}: nobody raises {missing}"

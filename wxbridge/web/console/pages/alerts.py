@@ -22,6 +22,7 @@ from wxbridge.core.errors import BadBody, CannotAnswer, WxbridgeError
 from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import PictureSpec, Severity
 from wxbridge.core.severities import find_severity_labels
+from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 from wxbridge.web.console.silence_form import comment_of, describe_form, find_alert, name_of, silence
@@ -120,7 +121,10 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     pages = max(1, math.ceil(len(found) / PER_PAGE))
     page = min(asked.page, pages)
     shown = found[(page - 1) * PER_PAGE : page * PER_PAGE]
-    missing = [visit.say("alerts.missing", name=name, why=why) for name, why in overview.missing.items()]
+    missing = [
+        visit.say("alerts.missing", name=name, why=tell_error(why, visit.language))
+        for name, why in overview.missing.items()
+    ]
     return {
         "form": None,
         "asked": asked,
