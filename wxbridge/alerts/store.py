@@ -19,7 +19,7 @@ from wxbridge.alerts import history, serialization
 from wxbridge.alerts.history import in_chunks
 from wxbridge.alerts.identity import hash_text, identify
 from wxbridge.alerts.silences import end_with
-from wxbridge.alerts.sources import strip_times
+from wxbridge.alerts.sources import UPDATE, UPDATED_BY, strip_times
 from wxbridge.core.bites import Bite
 from wxbridge.core.frozen import replace
 from wxbridge.core.leadership import note_changed
@@ -51,13 +51,15 @@ def alert_key(group: AlertGroup, alert: Alert | None) -> str:
 def statement_of(alert: Alert | None) -> str:
     """What one alert must have in common with another to be its repeat, besides the key: its title and its link.
 
-    Grafana's links to a dashboard name the time of the notification; that is left out. 16 hexadecimal digits, or
-    nothing for free text.
+    What somebody does with a problem that fires on is no repeat either. Grafana's links to a dashboard name the time of
+    the notification; that is left out. 16 hexadecimal digits, or nothing for free text.
     """
     if alert is None:
         return ""
-    link = strip_times(alert.link or "")
-    return hashlib.blake2b(f"{alert.title}\0{link}".encode(errors="surrogatepass"), digest_size=8).hexdigest()
+    said = [alert.title, strip_times(alert.link or "")]
+    if UPDATE in alert.annotations and alert.status is not AlertStatus.RESOLVED:
+        said += [alert.annotations.get(name, "") for name in (UPDATE, UPDATED_BY, "message")]
+    return hashlib.blake2b("\0".join(said).encode(errors="surrogatepass"), digest_size=8).hexdigest()
 
 
 # ---------------------------------------------------------------- what monitors said

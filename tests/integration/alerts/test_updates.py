@@ -55,12 +55,17 @@ async def test_a_comment_on_what_is_over_is_a_message_and_no_second_end(make: Ma
     assert await firing(harness) == []
 
 
-async def test_who_acknowledges_is_told_and_it_fires_on(make: Make) -> None:
-    harness = make(routes=[route("ops")])
+@pytest.mark.parametrize("repeat_interval", [None, HOUR])
+async def test_who_acknowledges_is_told_once_and_it_fires_on(make: Make, repeat_interval: float | None) -> None:
+    harness = make(routes=[route("ops", repeat_interval=repeat_interval)])
     await post(harness, "generic/zabbix", PROBLEM)
-    harness.clock.advance(60)
-    await post(harness, "generic/zabbix", zabbix("1", action="acknowledged", message=""))
-    assert "Li Si: acknowledged" in (await harness.texts("ops"))[-1].text.splitlines()
+    acknowledged = zabbix("1", action="acknowledged", message="")
+    for _ in range(2 if repeat_interval else 1):
+        harness.clock.advance(60)
+        await post(harness, "generic/zabbix", acknowledged)
+    told = await harness.texts("ops")
+    assert len(told) == 2
+    assert "Li Si: acknowledged" in told[-1].text.splitlines()
     assert await firing(harness) == ["Disk is filling"]
 
 
