@@ -242,13 +242,28 @@ def _check_around(settings: Config, *, as_json: bool) -> None:
         print_json(rows)
     for finding in findings if not as_json else ():
         if finding.state is not FindingState.OK:
-            say(f"{finding.state}: {finding.name}: {finding.found}" + (f"; {finding.advice}" if finding.advice else ""))
+            advice = f"; {finding.advice}" if finding.advice else ""
+            say(f"{finding.state}: {finding.name}: {finding.found}{advice}{_tell_place(settings, finding.name)}")
     if worst(findings) is FindingState.BAD:
         raise typer.Exit(FAILED)
     if as_json:
         return
     verdict = "all well" if worst(findings) is FindingState.OK else "it can work"
     say(f"{len(findings)} things looked at around it: {verdict}")
+
+
+def _tell_place(config: Config, name: str) -> str:
+    """Tell where it stands in the file that a finding is about: `job ID`, `graph NAME`, `target NAME`; else nothing."""
+    kind, _, which = name.partition(" ")
+    ids = [job.id for job in config.jobs]
+    if kind == "job" and which in ids:
+        path: tuple[str | int, ...] = ("jobs", ids.index(which))
+    elif kind in ("graph", "target") and which:
+        path = (f"{kind}s", which)
+    else:
+        return ""
+    place = config.warn_at(path, "")
+    return f" ({place.file}:{place.line})"
 
 
 _WELL = ("running", "waiting", "online", "waiting_for_word", "leader", "standby")

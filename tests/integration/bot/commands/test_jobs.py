@@ -281,7 +281,7 @@ async def test_jobs_and_pictures_that_failed_are_counted_and_told(talk: Talk) ->
     asker.services.failed_drawings.append(FailedDrawing(now - 10, "graph kafka", "Grafana has no dashboard kfk"))
     answer = (await asker.ask("status")).splitlines()
     assert answer[-4:] == [
-        "✉️ Today: 0 sent, 2 job runs failed, 2 pictures missing",
+        "✉️ Today: 0 sent, failed job runs: 2, missing pictures: 2",
         "⚠️ 11:59 graph kafka, picture missing: Grafana has no dashboard kfk",
         f"⚠️ 11:59 ops, picture missing: {why}",
         "⚠️ 11:58 inspection, job failed: the panel shows an error",
