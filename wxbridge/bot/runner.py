@@ -133,7 +133,7 @@ def save_messages(result: CommandResult) -> CommandResult:
 
 
 async def _draw(body: Text | Picture | PictureSpec, said: str, kind: CommandKind, command: Command) -> Body:
-    """Make a body as it is sent: a picture is drawn, or replaced by why there is none, and its link unless it is `said`."""
+    """Make a body as it is sent: a picture is drawn, or replaced by why not, and by its link where it is not `said`."""
     if not isinstance(body, PictureSpec):
         return body
     try:
