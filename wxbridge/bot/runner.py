@@ -100,8 +100,8 @@ async def _run(kind: CommandKind, command: Command) -> CommandResult:
         reply = await kind.run(command)
         if isinstance(reply, str):
             reply = Reply((Text(reply),))
-        said = "\n".join(body.text for body in reply.bodies if isinstance(body, Text))
-        bodies = await asyncio.gather(*(_draw(body, said, kind, command) for body in reply.bodies))
+        captions = "\n".join(body.text for body in reply.bodies if isinstance(body, Text))
+        bodies = await asyncio.gather(*(_draw(body, captions, kind, command) for body in reply.bodies))
     except ChooseOne as error:
         return CommandResult.of_text(CommandOutcome.CANNOT, str(error), error.choices)
     except CannotAnswer as error:
@@ -132,8 +132,8 @@ def save_messages(result: CommandResult) -> CommandResult:
     return replace(result, bodies=kept)
 
 
-async def _draw(body: Text | Picture | PictureSpec, said: str, kind: CommandKind, command: Command) -> Body:
-    """Make a body as it is sent: a picture is drawn, or replaced by why not, and by its link where it is not `said`."""
+async def _draw(body: Text | Picture | PictureSpec, captions: str, kind: CommandKind, command: Command) -> Body:
+    """Make a body as it is sent: a picture is drawn, or replaced by why not, and by its link where no caption has it."""
     if not isinstance(body, PictureSpec):
         return body
     try:
@@ -144,6 +144,6 @@ async def _draw(body: Text | Picture | PictureSpec, said: str, kind: CommandKind
         log.warning(
             "a picture could not be made", command=kind.name, text=command.text[:MAX_LOGGED_CHARS], error=str(error)
         )
-        unlinked = None if body.link and body.link in said else body
+        unlinked = None if body.link and body.link in captions else body
         return Text(render.write_missing_picture(unlinked, str(error), command.language))
     return await command.services.picture_store.save(content)
