@@ -133,7 +133,7 @@ def save_messages(result: CommandResult) -> CommandResult:
 
 
 async def _draw(body: Text | Picture | PictureSpec, captions: str, kind: CommandKind, command: Command) -> Body:
-    """Make a body as it is sent: a picture is drawn, or replaced by why not, and by its link where no caption has it."""
+    """Make a body as it is sent: a picture is drawn, or replaced by why not, with its link where no caption has it."""
     if not isinstance(body, PictureSpec):
         return body
     try:
