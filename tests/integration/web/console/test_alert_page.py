@@ -84,3 +84,14 @@ async def test_the_way_is_forgotten_with_what_came_in(tmp_path: Path) -> None:
         async for _ in bench.bridge.outbox.prune(before=time.time() + 10, sends_before=0):
             pass
         assert not steps(await page(bench, path))
+
+
+async def test_what_a_message_shows_a_part_of_is_whole_in_the_console(console: ConsoleBridge) -> None:
+    body = {"name": "Nobody described this"} | {f"field{number}": "word " * 20 for number in range(60)}
+    async with console.session.post(f"{console.url}/hooks/generic", json=body, headers=HEADERS) as answer:
+        assert answer.status == 202
+    (message, *_) = [each for each in await console.bridge.outbox.list_messages(limit=500)
+                     if isinstance(each.body, Text) and "Nobody described this" in each.body.text]  # fmt: skip
+    assert isinstance(message.body, Text)
+    assert "field59" not in message.body.text
+    assert "field59: word" in await page(console, f"/console/message?id={message.id}")
