@@ -183,7 +183,12 @@ def claim_passed_on(group: AlertGroup) -> AlertGroup:
     alerts = [_claim(alert) if _is_passed_on(alert) else alert for alert in group.alerts]
     alerts = list(name_series(_merge_no_data(tuple(alerts))))
     is_all = all(alert.source == NAME for alert in alerts)
-    return replace(group, source=NAME if is_all else group.source, alerts=tuple(alerts))
+    title = group.title
+    if not GRAFANAS_OWN.isdisjoint(title.split()):
+        # Alertmanager has grouped by Grafana's name for what failed: the rule's is meant.
+        names = {alert.title for alert in alerts}
+        title = names.pop() if len(names) == 1 else ""
+    return replace(group, title=title, source=NAME if is_all else group.source, alerts=tuple(alerts))
 
 
 def _is_passed_on(alert: Alert) -> bool:

@@ -10,6 +10,7 @@ from hypothesis import given
 
 from tests.support import payload_bytes
 from tests.unit.alerts.sources.source_checks import JSON_TYPE, ODD, check_told, json_values, posted, spoiled
+from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.known_alerts import KnownAlerts
 from wxbridge.alerts.sources.by_content import parse_alertmanager
 from wxbridge.cli import sample_alerts as samples
@@ -118,3 +119,19 @@ def test_a_spoiled_notification_is_told(data: Any) -> None:
 def test_any_json_is_told(data: Any) -> None:
     check_told(parse_alertmanager, data, JSON_TYPE)
     posted(parse_alertmanager, {"alerts": [data, data], "groupLabels": data})
+
+
+@pytest.mark.parametrize(
+    ("name", "headline"), [("DatasourceNoData", "⚪ no data · Memory"), ("DatasourceError", "🔥 Memory (the rule")]
+)
+def test_what_grafana_could_not_evaluate_bears_the_name_of_its_rule_here_too(name: str, headline: str) -> None:
+    alert = {
+        "status": "firing", "labels": {"alertname": name, "rulename": "Memory", "grafana_folder": "prod"},
+        "annotations": {"summary": "low"}, "startsAt": "2026-11-29T12:40:00Z", "endsAt": "0001-01-01T00:00:00Z",
+        "generatorURL": "https://grafana.example.com/alerting/grafana/abc/view", "fingerprint": "f",
+    }  # fmt: skip
+    body = {"receiver": "wx", "status": "firing", "version": "4", "groupKey": "k", "alerts": [alert],
+            "groupLabels": {"alertname": name, "grafana_folder": "prod"}}  # fmt: skip
+    group = parse_alertmanager(json.dumps(body).encode(), {})
+    assert group.source == "grafana"
+    assert write_text(group, "en", UTC, datetime(2026, 11, 29, 13, tzinfo=UTC)).startswith(headline)
