@@ -23,6 +23,8 @@ for see [sources](sources.md), [routing](routing.md), [texts](texts.md), [pictur
 - A *secret* may be written into a file of its own: `token_file: /run/secrets/token` instead of `token:`.
 - Where a *list of texts* is asked for, a single text may stand instead.
 - `${NAME}` and `${NAME:-default}` are replaced by environment variables, in values only; `$${NAME}` stays as it is.
+- An editor with the YAML language server completes and checks the file with the output of `wxbridge schema`, saved
+  beside it, and this line at its top: `# yaml-language-server: $schema=./jobs.schema.json`
 - Unknown keys are errors. Relative paths are relative to the main file.
 """
 

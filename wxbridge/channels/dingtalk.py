@@ -107,6 +107,7 @@ class DingtalkRobot:
 class DingtalkTarget(TargetSettings):
     """A group with a robot of DingTalk."""
 
+    one_of = (("access_token", "url"),)
     channel: Literal["dingtalk"] = "dingtalk"
     access_token: Secret | None = None
     """The robot's token."""

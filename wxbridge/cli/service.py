@@ -318,10 +318,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
 def schema() -> None:
     """Print the JSON Schema of jobs.yaml, for editors."""
     from wxbridge import registry
+    from wxbridge.config.editor_schema import write_editor_schema
     from wxbridge.config.schema import config_model
 
-    document = config_model(registry.plugin_settings()).model_json_schema(mode="validation")
-    document["$schema"] = "https://json-schema.org/draft/2020-12/schema"
-    document["title"] = "wxbridge jobs.yaml"
-    document["properties"].pop("path", None)
+    document = write_editor_schema(config_model(registry.plugin_settings()).model_json_schema(mode="validation"))
     print_json(document)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from wxbridge.config.types import OrgId, Section
+from wxbridge.config.types import ONE_OR_MANY, OrgId, Section
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.text import time_range
 from wxbridge.core.text.normalise import fold
@@ -85,7 +85,9 @@ class GraphSettings(Section):
     url: Annotated[str, Field(pattern=r"^\S+$")]
     """A path below `grafana.url`, or an address. Its own `from`, `to`, `var-…` and `viewPanel` count where the keys
     beside it say nothing."""
-    panel: Annotated[tuple[int | str, ...], BeforeValidator(_panels), Field(max_length=MAX_PANELS)] = ()
+    panel: Annotated[
+        tuple[int | str, ...], BeforeValidator(_panels), Field(max_length=MAX_PANELS, json_schema_extra=ONE_OR_MANY)
+    ] = ()
     """A panel or several: the number in its address (`viewPanel=4`), or its title. Without one: the whole dashboard."""
     org: OrgId | None = None
     """The organisation of Grafana that has it; that of the address, else the account's own, when not given."""
@@ -93,7 +95,9 @@ class GraphSettings(Section):
     """Since when: `now-6h`, `6h`, `now/d`."""
     to: str | None = None
     """Until when; now where nothing is said."""
-    vars: Annotated[dict[str, tuple[str, ...]], BeforeValidator(_values)] = Field(default_factory=dict)
+    vars: Annotated[
+        dict[str, Annotated[tuple[str, ...], Field(json_schema_extra=ONE_OR_MANY)]], BeforeValidator(_values)
+    ] = Field(default_factory=dict)
     """Values of the dashboard's variables, each one or a list."""
     size: Annotated[str | None, AfterValidator(lambda text: text and _size(text))] = None
     """`800x400`, `wide` or `tall`."""

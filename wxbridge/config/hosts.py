@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from wxbridge.config.types import Duration, Names, Section, parse_duration
+from wxbridge.config.types import FORM, Duration, Names, Section, parse_duration
 
 CLEAR_SHARE = 0.95
 """The share of `above` below which a figure is well again, where `clear` is not given."""
@@ -24,7 +24,10 @@ def _seconds(value: Any) -> Any:
 
 
 _For = Annotated[
-    float, BeforeValidator(_seconds), WithJsonSchema({"type": "string", "examples": ["50s", "5m"]}), Field(le=6 * 3600)
+    float,
+    BeforeValidator(_seconds),
+    WithJsonSchema({"type": "string", FORM: "duration", "examples": ["50s", "5m"]}),
+    Field(le=6 * 3600),
 ]
 
 

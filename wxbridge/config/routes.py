@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from wxbridge.config.types import Duration, Names, Section
+from wxbridge.config.types import ONE_OR_MANY, Duration, Names, Section
 from wxbridge.core.matchers import parse_matchers
 
 Path_ = tuple[str | int, ...]
@@ -25,6 +25,7 @@ def _alone(value: tuple[str, ...]) -> tuple[str, ...]:
 PictureWays = Annotated[
     tuple[Literal["auto", "image", "panel", "chart", "none"], ...],
     BeforeValidator(lambda value: [value] if isinstance(value, str) else value),
+    Field(json_schema_extra=ONE_OR_MANY),
     AfterValidator(_alone),
 ]
 """A way to an alert's picture, or several in order."""
@@ -89,6 +90,8 @@ class NestedRoute(Section):
 
 class RouteSettings(NestedRoute):
     """Which alerts go where. The first route that matches wins, unless it says `continue`."""
+
+    any_of = (("to", "routes"),)
 
     @model_validator(mode="after")
     def _leads_somewhere(self) -> RouteSettings:

@@ -356,10 +356,11 @@ class PluginSettings:
 
     def named_in(self, data: Mapping[str, Any]) -> PluginSettings:
         """Give those that a file's data names, without looking up the others; all where a section is none of theirs."""
-        used = {str(entry.get("channel")) for _, entry in _list_entries(data.get("targets"))} | data.keys()
+        used = {str(entry.get("channel")) for _, entry in _list_entries(data.get("targets"))}
         ran = {str(entry.get("kind")) for _, entry in _list_entries(data.get("jobs"))}
-        channels = tuple(name for name in self.channels if name in used)
-        kinds = tuple(name for name in self.kinds if name in ran)
+        # An entry that names none there is, or nothing, is compared with all: it is told which there are.
+        channels = tuple(name for name in self.channels if name in used | data.keys() or used - self.channels.keys())
+        kinds = tuple(name for name in self.kinds if name in ran or ran - self.kinds.keys())
         if (named := self._named.get((channels, kinds))) is None:
             named = self._named[channels, kinds] = PluginSettings(
                 {name: self.channels[name] for name in channels},

@@ -40,6 +40,10 @@ from wxbridge.core.sliding_window import Rate as Rate  # noqa: PLC0414 - section
 # Else pydantic looks through everything that is installed for plug-ins of its own, at the first model.
 os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
 
+FORM = "x-form"
+"""In a field's schema: how its value is written, where that is more than its type; see `editor_schema`."""
+ONE_OR_MANY: dict[str, Any] = {FORM: "names"}
+"""Of a list that may be written as its only item."""
 _UNIT_SECONDS = {"ms": 0.001, "s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400, "w": 604800}
 MAX_DURATION_SECONDS = 36525 * 86400.0
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(ms|s|min|m|h|d|w)")
@@ -95,7 +99,7 @@ def _plain_rate(_source: Any, handler: Any) -> Any:
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
-    WithJsonSchema({"type": "string", "examples": ["30s", "5m", "1h"]}),
+    WithJsonSchema({"type": "string", FORM: "duration", "examples": ["30s", "5m", "1h"]}),
 ]
 """Seconds; written as `30s`, `5m`, `1h30m`."""
 
@@ -104,7 +108,7 @@ RateField = Annotated[
     GetPydanticSchema(_plain_rate),
     AfterValidator(parse_rate),
     PlainSerializer(str),
-    WithJsonSchema({"type": ["string", "integer"], "examples": ["1/s", "30/min", 600]}),
+    WithJsonSchema({"type": ["string", "integer"], FORM: "rate", "examples": ["1/s", "30/min", 600]}),
 ]
 """A `Rate`; written as `1/s`, `30/min`, or a bare number for a day."""
 
@@ -160,11 +164,14 @@ def _attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
     return {fields[name].alias or name: words for name, words in found.items() if name in fields}
 
 
-def _finish_schema(schema: dict[str, Any], model: type[BaseModel]) -> None:
+def _finish_schema(schema: dict[str, Any], model: type[BaseModel]) -> None:  # noqa: C901 - a line for each thing
     """Add what the model's docstrings say and the `*_file` keys; write defaults of durations as a person would."""
     properties = schema.get("properties")
     if not isinstance(properties, dict):
         return
+    for rule in ("one_of", "any_of"):
+        if groups := getattr(model, rule, ()):
+            schema[f"x-{rule.replace('_', '-')}"] = [list(group) for group in groups]
     for name, text in _attribute_docstrings(model).items():
         if name in properties:
             properties[name].setdefault("description", text)
@@ -185,6 +192,10 @@ def _finish_schema(schema: dict[str, Any], model: type[BaseModel]) -> None:
 class Section(BaseModel):
     """A mapping of jobs.yaml: unknown keys are errors, values do not change once read."""
 
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Groups of keys of which exactly one is to be given; for the schema, as the model says it in words."""
+    any_of: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """Groups of keys of which at least one is to be given."""
     model_config = ConfigDict(
         extra="forbid",
         frozen=True,
@@ -231,7 +242,7 @@ def _no_pace(value: Any) -> Any:
     return {} if value in (None, "none") else value
 
 
-PaceField = Annotated[Pace, BeforeValidator(_no_pace)]
+PaceField = Annotated[Pace, BeforeValidator(_no_pace), Field(json_schema_extra={FORM: "pace"})]
 """A `Pace`, or `none` for as fast as it goes."""
 
 
@@ -239,7 +250,11 @@ def _one_or_many(value: Any) -> Any:
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
-Names = Annotated[tuple[str, ...], BeforeValidator(_one_or_many)]
+Names = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_one_or_many),
+    WithJsonSchema({"type": "array", "items": {"type": "string"}, FORM: "names"}),
+]
 """A name or a list of names."""
 
 
@@ -320,13 +335,14 @@ class JobSettings(Section):
     """The name of the job, for `wxbridge jobs run ID`."""
     kind: str
     """What it does: `screenshot`, `picture`, `text`, …"""
-    to: Names
+    to: Annotated[Names, Field(json_schema_extra={"minItems": 1})]
     """Targets."""
-    cron: str | dict[str, str] | None = None
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("cron", "every", "at"),)
+    cron: Annotated[str | dict[str, str] | None, Field(json_schema_extra={FORM: "cron"})] = None
     """A crontab line such as `5 9-18 * * 1-5`, or a mapping of fields; 0 and 7 are Sunday in both."""
     every: Duration | None = None
     """An interval, by the local clock from midnight on (from that of 2000-01-01 where it does not divide a day)."""
-    at: str | list[str] | None = None
+    at: Annotated[str | list[str] | None, Field(json_schema_extra={FORM: "time"})] = None
     """`09:30` each day, or `2026-12-31 09:30` once."""
     on_error: Names = ()
     """Targets that are told, once, when the job begins to fail; the operators when not given."""
@@ -443,6 +459,7 @@ class S3Settings(Section):
 class PublishSettings(Section):
     """Where pictures are put for services that fetch them from an address; one of `url` and `s3`."""
 
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("url", "s3"),)
     url: BaseUrl | None = None
     """Where wxbridge's own server is reached from outside; it shows a picture to whoever knows its long random name."""
     s3: S3Settings | None = None

@@ -81,6 +81,7 @@ class FeishuApplication:
 class FeishuTarget(TargetSettings):
     """A group with a robot of Feishu (飞书) or Lark."""
 
+    one_of = (("key", "url"),)
     channel: Literal["feishu"] = "feishu"
     key: Secret | None = None
     """The robot's key, the last part of its webhook address; or the whole address."""

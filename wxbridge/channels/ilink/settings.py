@@ -92,6 +92,7 @@ class IlinkSettings(Section):
 class IlinkTarget(TargetSettings):
     """The private chat with one person."""
 
+    any_of = (("person",),)
     address_keys: ClassVar[tuple[str, ...]] = ("person",)
 
     channel: Literal["ilink"] = "ilink"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from wxbridge.config.types import ALERT_LABELS, Names, Pace, PaceField, Rate, Secret, Section, TargetSettings
 from wxbridge.core.errors import Permanent
@@ -45,7 +45,7 @@ def _endpoint(value: str) -> str:
 class WechatSettings(Section):
     """The `wechat` section: which gateway, and who is in charge."""
 
-    endpoint: Annotated[str, AfterValidator(_endpoint)]
+    endpoint: Annotated[str, AfterValidator(_endpoint), Field(json_schema_extra={"pattern": r":[0-9]{1,5}/?\s*$"})]
     """`host:port` of the puppet-service gateway. It is spoken to in plain text: keep it on a private network."""
     token: Secret
     """The gateway's token."""
@@ -60,6 +60,7 @@ class WechatSettings(Section):
 class WechatTarget(TargetSettings):
     """A room or a contact of personal WeChat."""
 
+    one_of = (("room", "contact", "to"),)
     address_keys: ClassVar[tuple[str, ...]] = ("room", "contact")
 
     channel: Literal["wechat"] = "wechat"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, PrivateAttr, model_validator
+from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.access_tokens import FetchedToken, TokenCache
@@ -28,7 +28,17 @@ from wxbridge.channels.wecom.media import (
     make_form,
 )
 from wxbridge.channels.wecom.quotas import HOUR, MINUTE, MemberQuotas, RepeatGuard
-from wxbridge.config.types import ALERT_LABELS, BaseUrl, FileBeside, Names, Pace, Secret, Section, TargetSettings
+from wxbridge.config.types import (
+    ALERT_LABELS,
+    ONE_OR_MANY,
+    BaseUrl,
+    FileBeside,
+    Names,
+    Pace,
+    Secret,
+    Section,
+    TargetSettings,
+)
 from wxbridge.core.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
 from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
 
@@ -81,12 +91,13 @@ def _ids(value: Any) -> Any:
     return tuple(dict.fromkeys(part for item in items for part in re.split(r"[|,\s]+", str(item)) if part))
 
 
-Ids = Annotated[tuple[str, ...], BeforeValidator(_ids)]
+Ids = Annotated[tuple[str, ...], BeforeValidator(_ids), Field(json_schema_extra=ONE_OR_MANY)]
 
 
 class AppTarget(TargetSettings):
     """Members, parties or tags that an application of WeCom writes to."""
 
+    any_of = (("to", "party", "tag"),)
     address_keys: ClassVar[tuple[str, ...]] = ("party", "tag")
 
     channel: Literal["wecom_app"] = "wecom_app"

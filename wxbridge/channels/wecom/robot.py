@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.answers import AnswerVerdict, Meaning
@@ -26,7 +26,18 @@ from wxbridge.channels.wecom.robot_message import (
     build_message,
     is_mobile,
 )
-from wxbridge.config.types import BaseUrl, FileBeside, Names, Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.config.types import (
+    ONE_OR_MANY,
+    BaseUrl,
+    FileBeside,
+    Names,
+    Pace,
+    PaceField,
+    Rate,
+    Secret,
+    Section,
+    TargetSettings,
+)
 from wxbridge.core.errors import Permanent, SendError, Throttled, Transient
 from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
 
@@ -77,10 +88,11 @@ def _split_keys(value: Any) -> Any:
 class RobotTarget(TargetSettings):
     """A group with one or several robots of WeCom."""
 
+    one_of = (("key", "keys"),)
     channel: Literal["wecom_robot"] = "wecom_robot"
     key: Secret | None = None
     """The robot's key, or its whole webhook address."""
-    keys: Annotated[tuple[Secret, ...], BeforeValidator(_split_keys)] = ()
+    keys: Annotated[tuple[Secret, ...], BeforeValidator(_split_keys), Field(json_schema_extra=ONE_OR_MANY)] = ()
     """Several robots of one group, which take turns: each may send 20 messages a minute."""
     base_url: BaseUrl | None = None
     """Where WeCom is; https://qyapi.weixin.qq.com where neither this nor the key says otherwise."""

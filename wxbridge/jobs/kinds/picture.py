@@ -17,6 +17,7 @@ from wxbridge.jobs.kinds.text import TemplateText, render
 class PictureJob(JobSettings):
     """Send a picture that something else has made."""
 
+    one_of = (*JobSettings.one_of, ("url", "path"))
     kind: Literal["picture"]
     url: str | None = None
     """Its http(s) address; strftime fields are filled with the local time of the run."""
