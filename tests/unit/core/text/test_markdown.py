@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from wxbridge.alerts.render import in_markdown
+from wxbridge.alerts.render import add_line, in_markdown
 from wxbridge.alerts.severity import EMOJI, SEVERITY_EMOJI
 from wxbridge.channels.titles import make_title
+from wxbridge.core.model import Capabilities, Text
 from wxbridge.core.text.markdown import ENTITY, escape_markdown
 
 TEXTS = st.lists(
@@ -103,3 +104,12 @@ def test_a_long_text_takes_no_long_time() -> None:
     ):
         escape_markdown(text)
     assert time.thread_time() - began < 5
+
+
+def test_a_line_that_is_put_below_a_markdown_is_seen_as_it_is_too() -> None:
+    channel = Capabilities(text_limit=500, formats={"markdown": 500})
+    line = "🖼 __a__ of <none>"
+    for written in ("text", "markdown"):
+        made = add_line(Text("**x**" if written == "markdown" else "x", (), written), line, channel)
+        assert made
+        assert (see(made) if written == "markdown" else made) == f"x\n{line}"
