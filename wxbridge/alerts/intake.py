@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from itertools import islice
 
+from wxbridge.alerts.severity import severity_of
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, Value
 from wxbridge.core.severities import BUILT_IN, SeverityTable, find_severity_labels
@@ -37,11 +38,12 @@ def prepare_group(group: AlertGroup, instance: str = "", severities: SeverityTab
 
 
 def name_severity(alert: Alert, severities: SeverityTable) -> Alert:
-    """Note what jobs.yaml says of the word that an alert has for how bad it is, where it says anything."""
+    """Note what jobs.yaml says of the word that an alert has for how bad it is, where the built-in table differs."""
     if not severities.added:
         return alert
     names = find_severity_labels(alert.labels, alert.source, severities)
-    return replace(alert, severity=severities.find(alert.labels[names[0]], alert.source)) if names else alert
+    severity = severities.find(alert.labels[names[0]], alert.source) if names else None
+    return alert if severity is severity_of(alert) else replace(alert, severity=severity)
 
 
 def _prepare(alert: Alert, instance: str) -> Alert:

@@ -49,6 +49,6 @@ def tell(text: str) -> str:
     language = reader_language()
     if language == "en":
         return text
-    from wxbridge.core.text.error_words import SENTENCES, tell_error
+    from wxbridge.core.text.error_words import tell_sentence
 
-    return tell_error(text, language, sections=SENTENCES)
+    return tell_sentence(text, language)

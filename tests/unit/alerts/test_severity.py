@@ -204,6 +204,12 @@ def test_words_of_jobs_yaml_are_kept_with_the_alert() -> None:
     assert routing.labels_of(kept, kept.alerts[0])["severity"] == "critical"
 
 
+def test_words_of_jobs_yaml_leave_the_order_of_the_others_as_it_is() -> None:
+    alerts = tuple(one(severity=word) for word in ("严重", "红牌", "紧急"))
+    group = prepare_group(AlertGroup("am", "", "Disk", alerts), "", SeverityTable({"红牌": Severity.CRITICAL}))
+    assert [alert.labels["severity"] for alert in worst_first(group.alerts)] == ["紧急", "严重", "红牌"]
+
+
 # ---------------------------------------------------------------- builders
 
 GITHUB = parsers({})["generic/github"]

@@ -28,17 +28,27 @@ _CODE = re.compile(r"\S+")
 
 
 def tell_error(text: str, language: Language, *, sections: tuple[str, ...] = _HEARD_IN_CHATS) -> str:
-    """Give an error's sentence in a language; what it quotes is told in that language where it is known too.
+    """Give an error's sentence in a language, as a part of another sentence: what is not known there is quoted.
 
     `sections` are those of the catalogue whose sentences it may be.
     """
+    return _quote(tell_sentence(text, language, sections=sections), language)
+
+
+def tell_sentence(text: str, language: Language, *, sections: tuple[str, ...] = SENTENCES) -> str:
+    """Give a sentence of ours in a language; what it quotes is told in that language where it is known too.
+
+    One that is not known stays as it is. `sections` are as for `tell_error`.
+    """
     if language == FALLBACK_LANGUAGE or len(text) > _MAX_CHARS:
         return text
-    return _quote(_tell(text, language, _patterns(sections), _MAX_DEPTH), language)
+    return _tell(text, language, _patterns(sections), _MAX_DEPTH)
 
 
 def _quote(told: str, language: Language) -> str:
     """Set a sentence of another language into quotes."""
+    if language == FALLBACK_LANGUAGE or len(told) > _MAX_CHARS:
+        return told
     script = load_texts(language)["language.script"]
     is_foreign = len(_WORD.findall(told)) >= _MIN_WORDS and not re.search(script, told) and not _CODE.fullmatch(told)
     return say("text.quoted", language, words=told) if is_foreign else told
