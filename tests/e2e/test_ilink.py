@@ -136,12 +136,14 @@ async def test_when_a_login_is_over_the_master_and_the_fallback_hear_of_it_with_
         ilink.state.say(person, "你好")
         await bridge.event("ilink state", channel=f"ilink:{person}", state="online")
     await wait_until(lambda: "hello master!" in read_phone(ilink))
+    ilink.state.find_phone(PERSON).chat.clear()
     bridge.output.clear()
     ilink.state.end_login("李四")
     await bridge.printed("For ilink:李四")
-    await wait_until(lambda: any("ilink:李四 needs a new scan" in text for text in read_phone(ilink)))
-    (told,) = [text for text in read_phone(ilink) if "needs a new scan" in text]
+    await wait_until(lambda: any("ilink:李四 needs a scan" in text for text in read_phone(ilink)))
+    told = [text for text in read_phone(ilink) if "needs a scan" in text][-1]
     assert f"{ilink.url}/q/x?qrcode=" in told
+    assert "alerts come here" not in told, "as the master, and not as a fallback"
     assert "[picture]" not in read_phone(ilink), "which would be another of ten"
     await bridge.printed("ilink:李四 needs a new scan")
     assert (await bridge.get("/readyz?channels=all"))[0] == 503

@@ -75,31 +75,42 @@ def _words(item: Notification) -> str:
     return "\n".join(body.text for body in item.bodies if isinstance(body, Text))
 
 
-def list_code_readers(targets: Mapping[str, TargetSettings], channel: str, *, master: str) -> list[str]:
+@dataclass(frozen=True)
+class CodeReader:
+    """Who is told that a channel needs a scan."""
+
+    target: str
+    is_fallback: bool
+    """Whether the channel's alerts come here meanwhile; else it is the master alone."""
+    is_scarce: bool = False
+    """Whether each message here costs one of a few: then the link alone is sent, where there is one."""
+
+
+def list_code_readers(targets: Mapping[str, TargetSettings], channel: str, *, master: str) -> list[CodeReader]:
     """List who is told that a channel needs a scan: the fallbacks of its targets, and the master, on another one."""
     ours = [target for target in targets.values() if target.lane() == channel]
-    names = dict.fromkeys([*(name for target in ours for name in target.fallback), master])
-    return [name for name in names if name in targets and targets[name].lane() != channel]
+    fallbacks = [name for target in ours for name in target.fallback]
+    names = [name for name in dict.fromkeys([*fallbacks, master]) if name in targets]
+    return [CodeReader(name, name in fallbacks) for name in names if targets[name].lane() != channel]
 
 
 def make_login_codes(
-    readers: Mapping[str, bool], channel: str, code: Picture, language: Language, *, link: str = ""
+    readers: Sequence[CodeReader], channel: str, code: Picture, language: Language, *, link: str = ""
 ) -> list[Notification]:
-    """Make the messages with the login QR code, or with the `link` that it holds, for each reader.
-
-    `readers` says of each whether a message there costs one of a few: then the link alone is sent, where there is one.
-    """
-    text = say("channels.scan", language, channel=channel)
-    if link:
-        text += f"\n{say('channels.scan_link', language, link=link)}"
+    """Make the messages with the login QR code, and the `link` that it holds where it is one, for each reader."""
+    how = f"\n{say('channels.scan_link', language, link=link)}" if link else ""
+    texts = {
+        True: Text(say("channels.scan", language, channel=channel) + how),
+        False: Text(say("channels.scan_alone", language, channel=channel) + how),
+    }
     return [
         Notification(
             "wxbridge",
-            name,
-            (Text(text),) if is_scarce and link else (Text(text), code),
+            reader.target,
+            (texts[reader.is_fallback],) if reader.is_scarce and link else (texts[reader.is_fallback], code),
             Priority.CRITICAL,
             kind=NotificationKind.GREETING,
             expires_after=CODE_TTL_SECONDS,
         )
-        for name, is_scarce in readers.items()
+        for reader in readers
     ]

@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Awaitable, Coroutine, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -398,14 +398,18 @@ class ChannelManager:
         except StorageError as error:
             log.error("the login code could not be stored", error=str(error))  # noqa: TRY400
             return
-        names = announcements.list_code_readers(self.targets, lane, master=self._operator_target)
-        few = {name: find_plugin(self._plugins, self.targets[name].lane()).capabilities.is_scarce for name in names}
+        found = announcements.list_code_readers(self.targets, lane, master=self._operator_target)
+        readers = [replace(reader, is_scarce=self._is_scarce(reader.target)) for reader in found]
         # Whoever can be told little is told once, and not of each further code.
-        readers = {name: is_scarce for name, is_scarce in few.items() if not (is_scarce and lane in self._few_told)}
+        readers = [reader for reader in readers if not (reader.is_scarce and lane in self._few_told)]
         self._few_told.add(lane)
         await self._put(
             announcements.make_login_codes(readers, lane, picture, self._setup.language, link=_link_of(code))
         )
+
+    def _is_scarce(self, target: str) -> bool:
+        """Tell whether each message to a target costs one of a few."""
+        return find_plugin(self._plugins, self.targets[target].lane()).capabilities.is_scarce
 
     async def _put(self, items: Sequence[Notification]) -> None:
         try:

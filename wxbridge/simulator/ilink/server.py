@@ -25,10 +25,6 @@ from wxbridge.simulator.ilink.state import IMAGE, WINDOW_MESSAGES, IlinkLogin, I
 
 POLL_SECONDS = 35.0
 STATIC = Path(__file__).parent.parent / "static"
-_PICTURE = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-"""One dot."""
 _DEAD = {"errcode": -14, "errmsg": "session timeout"}
 _HEX = re.compile(r"[0-9a-f]{32}")
 _POST_HEADERS = ("Content-Type", "iLink-App-Id", "iLink-App-ClientVersion", "AuthorizationType", "X-WECHAT-UIN")
@@ -359,11 +355,11 @@ class IlinkServer:
 
 
 def _read_picture(content: Any) -> bytes:
-    """Read a picture in base64; a small one where there is none."""
+    """Read a picture in base64; a chart of the demo's where there is none."""
     try:
-        return base64.b64decode(str(content or ""), validate=True) or _PICTURE
+        return base64.b64decode(str(content or ""), validate=True) or demo.draw_chart("phone")
     except binascii.Error:
-        return _PICTURE
+        return demo.draw_chart("phone")
 
 
 def _read_fault(body: dict[str, Any]) -> SimulatedFault:
