@@ -62,7 +62,8 @@ ZABBIX = BodyMapping(
     id="event_id",
     once=True,
     update="event_update_status == '1' && (event_update_action || 'updated')",
-    by="user_fullname",
+    # What Zabbix says where the user whom it tells may not see who did it.
+    by="user_fullname != 'Inaccessible user' && user_fullname || null",
     sender="zabbix_url",
     # The button sends the parameters as they were typed. What is discovered or registers itself is no problem.
     test="event_id && starts_with(event_id, '{') || event_source == '1' || event_source == '2'",

@@ -114,6 +114,13 @@ def test_zabbix_tells_a_problem_its_update_and_its_recovery() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize("who", ["Inaccessible user", "*UNKNOWN*", "{USER.FULLNAME}", ""])
+def test_nobody_is_named_whom_zabbix_does_not_name(who: str) -> None:
+    changes = {"event_update_status": "1", "event_update_action": "acknowledged", "user_fullname": who}
+    (alert,) = shipped("zabbix_problem", **changes).alerts
+    assert (alert.annotations["update"], "updated_by" in alert.annotations) == ("acknowledged", False)
+
+
 def test_macros_of_zabbix_that_stand_for_nothing_are_absent() -> None:
     absent = {"host_ip": "*UNKNOWN*", "zabbix_url": "{$ZABBIX.URL}", "event_opdata": "{EVENT.OPDATA}",
               "event_tags": "{EVENT.TAGSJSON}", "user_fullname": "{USER.FULLNAME}"}  # fmt: skip
