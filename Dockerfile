@@ -1,11 +1,15 @@
-# docker build -t wxbridge .
+# docker build -t wxbridge .                  (or: make image)
+#   Mirrors are yours to name: --build-arg DEBIAN_MIRROR=http://HOST/debian --build-arg PIP_INDEX_URL=https://HOST/simple
 # docker run --rm --network host wxbridge demo --auto-scan      # against the simulator that ships with it
 # docker run -d --restart unless-stopped -p 127.0.0.1:8080:8080 -v wxbridge:/var/lib/wxbridge \
 #   -v ./jobs.yaml:/etc/wxbridge/jobs.yaml:ro -e WXBRIDGE_LISTEN=0.0.0.0:8080 -e WXBRIDGE_TOKEN=… wxbridge
 # Beyond loopback, which is all that `-p` reaches, the bridge wants a token: hence the two variables.
 
 FROM debian:trixie-slim AS build
-RUN apt-get update \
+ARG DEBIAN_MIRROR=
+ARG PIP_INDEX_URL=
+RUN if [ -n "$DEBIAN_MIRROR" ]; then sed -i "s|http://deb.debian.org/debian$|$DEBIAN_MIRROR|" /etc/apt/sources.list.d/debian.sources; fi \
+ && apt-get update \
  && apt-get install -y --no-install-recommends python3-venv ca-certificates \
  && rm -rf /var/lib/apt/lists/*
 # A venv, since Debian's own Python is not for pip to write to (PEP 668). The second stage has it in the same place.
@@ -14,10 +18,10 @@ WORKDIR /src
 # First the dependencies alone, with a package that is nothing but its version: a layer that changes of the code keep.
 COPY pyproject.toml README.md LICENSE jobs.yaml ./
 COPY wxbridge/__init__.py wxbridge/
-RUN /opt/wxbridge/bin/pip install --no-cache-dir '.[all]'
+RUN if [ -z "$PIP_INDEX_URL" ]; then unset PIP_INDEX_URL; fi; /opt/wxbridge/bin/pip install --no-cache-dir '.[all]'
 COPY wxbridge wxbridge
 # What a container never uses goes: pip, tests of packages, playwright's own Node.js (Debian's is below, and does the same).
-RUN /opt/wxbridge/bin/pip install --no-cache-dir --no-deps --force-reinstall . \
+RUN if [ -z "$PIP_INDEX_URL" ]; then unset PIP_INDEX_URL; fi; /opt/wxbridge/bin/pip install --no-cache-dir --no-deps --force-reinstall . \
  && /opt/wxbridge/bin/pip uninstall -y pip setuptools \
  && cd /opt/wxbridge/lib/python3*/site-packages \
  && rm -rf playwright/driver/node playwright/driver/package/lib/vite sqlalchemy/testing \
@@ -27,7 +31,9 @@ FROM debian:trixie-slim
 # Chromium depends on what draws in windows, and draws by itself here: it never loads Mesa's drivers, which bring LLVM, nor
 # keyboard layouts, nor the layer that checks Vulkan programs; nobody converts character sets by glibc's tables or installs
 # packages of Node.js. The files alone go, so that apt can go on in an image made from this one.
-RUN apt-get update \
+ARG DEBIAN_MIRROR=
+RUN if [ -n "$DEBIAN_MIRROR" ]; then sed -i "s|http://deb.debian.org/debian$|$DEBIAN_MIRROR|" /etc/apt/sources.list.d/debian.sources; fi \
+ && apt-get update \
  && apt-get install -y --no-install-recommends \
       python3 ca-certificates chromium-headless-shell fonts-wqy-microhei nodejs tini \
  && rm -rf /usr/lib/*/dri /usr/lib/*/libgallium-* /usr/lib/*/libLLVM* /usr/lib/*/libz3.so* \

@@ -1,5 +1,7 @@
 # `make demo` and `make test` do everything that is needed by themselves, once; `make` lists the rest.
 #   ARGS    goes to the command:  make demo ARGS=--auto-scan    make test ARGS="-k outbox -x"
+#   IMAGE   the name of the container image, DOCKER what builds it (docker, podman or buildah).
+#   Mirrors are yours to name: PIP_INDEX_URL (pip's own variable) and, for the image, DEBIAN_MIRROR (http://HOST/debian).
 #   PYTHON  to run on, 3.11 to 3.13; found when not given.      VENV  where it is installed.
 
 VENV ?= .venv
@@ -12,7 +14,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check fmt bench clean setup browser
+.PHONY: help demo test check fmt bench dist image clean setup browser
 # One step after the other, also under `make -j`: `clean test` in any other order would be a race.
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
@@ -38,6 +40,20 @@ fmt: $(VENV)/.installed-dev ## Format, and mend what ruff can mend
 
 bench: $(VENV)/.installed-bench browser ## Run the benchmarks
 	@exec $(BIN)/python -m bench $(ARGS)
+
+dist: $(VENV)/.installed-dev ## Build the wheel and the source archive, in dist/
+	@rm -rf dist
+	@$(BIN)/python -m hatchling build -d dist
+
+IMAGE ?= wxbridge
+DOCKER ?= $(shell command -v docker || command -v podman || command -v buildah)
+PIP_INDEX_URL ?=
+DEBIAN_MIRROR ?=
+image: ## Build the container image
+	@[ -n "$(DOCKER)" ] || { echo "no docker, podman or buildah was found; name one: make image DOCKER=…"; exit 1; }
+	@exec $(DOCKER) build -t $(IMAGE) \
+	  $(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL=$(PIP_INDEX_URL)) \
+	  $(if $(DEBIAN_MIRROR),--build-arg DEBIAN_MIRROR=$(DEBIAN_MIRROR)) $(ARGS) .
 
 # What a bridge has stored (state/, res/) is not make's to throw away.
 clean: ## Remove what make made: the venv, caches, wheels

@@ -41,7 +41,7 @@ def why_missing() -> str:
     try:
         import psycopg  # noqa: F401
     except ImportError as error:
-        return f"PostgreSQL's driver is not installed (pip install 'wxbridge[postgresql]'): {error}"
+        return f"PostgreSQL's driver is not installed (pip install 'wxbridge-monitoring[postgresql]'): {error}"
     return ""
 
 

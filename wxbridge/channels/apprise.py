@@ -1,7 +1,7 @@
 """The channel `apprise`: every other service, through the library of that name (mail, Telegram, Slack, Teams, ntfy, …).
 
-It is an optional part: `pip install "wxbridge[apprise]"`. Four of its services are refused: they report success where
-the service itself says no, and wxbridge has channels of its own for them. appriseit.com
+It is an optional part: `pip install "wxbridge-monitoring[apprise]"`. Four of its services are refused: they report
+success where the service itself says no, and wxbridge has channels of its own for them. appriseit.com
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ DEADLINE_SECONDS = 60.0
 """How long a service may take, with the pauses that apprise makes by itself."""
 THROTTLE_SECONDS = 60.0
 """Until a service that wants us slower is asked again."""
-INSTALL_ADVICE = 'the package apprise is missing; install it with `pip install "wxbridge[apprise]"`'
+INSTALL_ADVICE = 'the package apprise is missing; install it with `pip install "wxbridge-monitoring[apprise]"`'
 USUAL_CAPABILITIES = Capabilities(
     text_limit=1000, mentions=False, formats={"markdown": 1000}, hard_breaks=True, pictures="none"
 )

@@ -190,7 +190,7 @@ class Config(Section):
     """Database, pictures, browser profile. Relative to this file."""
     database: Secret | None = None
     """PostgreSQL in place of SQLite in `state_dir`: `postgresql://user:password@host/name`, which several bridges may
-    share, one of which leads. It needs `pip install 'wxbridge[postgresql]'`."""
+    share, one of which leads. It needs `pip install 'wxbridge-monitoring[postgresql]'`."""
     server: ServerSettings = ServerSettings()
     grafana: GrafanaSettings | None = None
     prometheus: WebSource | None = None

@@ -387,7 +387,8 @@ def _import_postgresql() -> Any:
         from wxbridge.core import postgresql
     except ImportError as error:
         raise UnusableState(
-            f"PostgreSQL needs its driver, which is not installed: pip install 'wxbridge[postgresql]' ({error})"
+            "PostgreSQL needs its driver, which is not installed: "
+            f"pip install 'wxbridge-monitoring[postgresql]' ({error})"
         ) from error
     return postgresql
 
