@@ -122,6 +122,7 @@ def destinations_of(
             getattr(target, "from_label", ()),
             partial(_known_as, registry.CHANNELS[target.channel].people or target.channel, persons),
             getattr(target, "format", "text"),
+            target.is_from_request,
         )
         for name, target in targets.items()
     }

@@ -41,7 +41,7 @@ from wxbridge.alerts.notification_log import LogUpdate, NotificationLog, Pending
 from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget
 from wxbridge.alerts.received import RouteReasons
 from wxbridge.alerts.render import Destination
-from wxbridge.alerts.routing import RoutedGroup, RouteOptions, RouteTree
+from wxbridge.alerts.routing import AskedTarget, RoutedGroup, RouteOptions, RouteTree
 from wxbridge.alerts.severity import severity_of, worst_first
 from wxbridge.alerts.silences import SilenceSet
 from wxbridge.alerts.sources import ParseBody
@@ -233,7 +233,7 @@ class AlertPipeline:
             self._give_back_pictures(composed)
             raise
         for part in composed:
-            told_before.note_told(known, part.group, part.target, now)
+            told_before.note_told(known, part.group, part.place, now)
         if not accepted.queued:
             # A repeat of what was told brings no picture that would count.
             self._give_back_pictures(composed)
@@ -246,10 +246,15 @@ class AlertPipeline:
         return accepted
 
     async def notify_again(self, group: AlertGroup, target: str, options: RouteOptions) -> None:
-        """Notify a target of what still fires (`Alert.is_reminder`), or was held back. Raises `StorageError`."""
+        """Notify a target of what still fires (`Alert.is_reminder`), or was held back; `target` as `RoutedGroup.place`.
+
+        Raises `StorageError`.
+        """
         now = self.clock()
         dated = told_before.date_alerts(self.state.known, group, now)
-        part = self._add_pictures(RoutedGroup(target, options, dated), now)
+        asked = AskedTarget.read(target)
+        options = replace(options, mention=asked.mention or options.mention)
+        part = self._add_pictures(RoutedGroup(asked.name, options, dated, recipient=asked.recipient), now)
         await self.sink.put(self._notifications(part, "", now))
         told_before.note_told(self.state.known, part.group, target, now)
 
@@ -279,10 +284,14 @@ class AlertPipeline:
         """Give each target its part of the group; what nobody is to get goes to the operators."""
         targets = self.settings.targets
         if to:
-            unknown = [name for name in to if name not in targets]
-            for name in dict.fromkeys(to):
-                if name in targets:
-                    yield RoutedGroup(name, RouteOptions(), group, is_direct=True, reason="asked")
+            asked = list(map(AskedTarget.read, dict.fromkeys(to)))
+            unknown = [each.name for each in asked if each.name not in targets]
+            for each in asked:
+                if each.name in targets:
+                    options = RouteOptions(mention=each.mention)
+                    yield RoutedGroup(
+                        each.name, options, group, is_direct=True, reason="asked", recipient=each.recipient
+                    )
             if unknown:
                 yield from self._to_operators(group, "no_target", names=say_list(unknown, self.settings.language))
         else:
@@ -304,7 +313,7 @@ class AlertPipeline:
     def _pending_alerts(self, part: RoutedGroup, heard: HeardGroup, now: float) -> list[PendingAlert]:
         pending = [
             notification_log.pending_alert(
-                part.group, alert, part.target, part.options,
+                part.group, alert, part.place, part.options,
                 held=self.held_by(part.group, alert, part.options, now), direct=part.is_direct,
             )
             for alert in part.group.alerts or (None,)
@@ -363,8 +372,11 @@ class AlertPipeline:
     def _notifications(self, part: RoutedGroup, dedupe: str, now: float) -> list[Notification]:
         """Compose one for the target; where the alert says who is meant, one for each of them."""
         destination = self.settings.targets.get(part.target)
-        if destination is None or destination.recipients(()) is None:
-            return [self._notification(part, dedupe, now, None)]
+        if part.recipient is not None or destination is None or destination.recipients(()) is None:
+            return [self._notification(part, dedupe, now, part.recipient)]
+        if destination.is_from_request:
+            operators = self._to_operators(part.group, "no_key", target=part.target)
+            return [self._notification(each, dedupe, now, None) for each in operators]
         divided = people.divide_by_person(part.group, destination.from_label)
         made = []
         for share in divided.shares:
@@ -504,7 +516,9 @@ class AlertPipeline:
         if unknown:
             raise BadBody(f"There is no target {unknown[0]!r}; there are {', '.join(sorted(targets)) or 'none'}.")
         if for_alerts := [name for name in to if targets[name].recipients(()) is not None]:
-            raise BadBody(f"The target {for_alerts[0]!r} sends to those whom an alert names, and this is no alert.")
+            is_open = targets[for_alerts[0]].is_from_request
+            whom = "to the robot that a sender names in its address" if is_open else "to those whom an alert names"
+            raise BadBody(f"The target {for_alerts[0]!r} sends {whom}, and this is no alert.")
         if self.database is not None and not self.database.is_in_touch():
             raise StorageError("this bridge was stopped, or cut off from its database, until now")
         language, now = self.settings.language, self.clock()

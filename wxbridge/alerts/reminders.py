@@ -17,7 +17,7 @@ from sqlalchemy import Connection
 from wxbridge.alerts import history, notification_log, routing, silences, store
 from wxbridge.alerts.known_alerts import OWN_SILENCE_SECONDS
 from wxbridge.alerts.notification_log import LogEntry, LogKey, PendingAlert, Selection
-from wxbridge.alerts.routing import RouteOptions
+from wxbridge.alerts.routing import AskedTarget, RouteOptions
 from wxbridge.alerts.service import AlertService
 from wxbridge.alerts.store import SeenAlert
 from wxbridge.core.bites import work_in_bites
@@ -162,7 +162,7 @@ class Reminders:
             raise
         except Exception:
             memory.undo(selection)
-            log.exception("could not be told again", to=dues[0].entry.target)
+            log.exception("could not be told again", to=AskedTarget.read(dues[0].entry.target).name)
             later = {
                 (due.entry.key, due.entry.target): replace(due.entry, due_at=now + notification_log.HELD_AGAIN_SECONDS)
                 for due in dues
@@ -171,7 +171,8 @@ class Reminders:
             return 0
         await self._store(selection)
         if chosen:
-            log.info("told again", to=chosen[0].entry.target, alerts=len(chosen), held=chosen[0].entry.held)
+            name = AskedTarget.read(chosen[0].entry.target).name
+            log.info("told again", to=name, alerts=len(chosen), held=chosen[0].entry.held)
         return len(chosen)
 
     async def _store(self, selection: Selection) -> None:

@@ -60,6 +60,8 @@ class Destination:
     """How the channel knows somebody who is mentioned."""
     format: str = "text"
     """How alerts are written there: plain, or one of the channel's formats."""
+    is_from_request: bool = False
+    """Whether the sender of an alert says in its own address which robot this is."""
 
 
 # ---------------------------------------------------------------- alerts

@@ -262,6 +262,31 @@ def find_targets(routes: RouteTree, labels: Mapping[str, str]) -> tuple[RoutedTa
     return tuple(targets.values()) if routed else None
 
 
+_ASKED_SIGN = "\x1f"
+"""Parts a target's name from what a sender asks for there; no name and no key has it."""
+
+
+@dataclass(frozen=True)
+class AskedTarget:
+    """A target that a sender asks for in its own address, and which robot it means where the target leaves it open."""
+
+    name: str
+    recipient: str | None = None
+    mention: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, text: str) -> AskedTarget:
+        """Read what `str` wrote; a target's name alone is one too."""
+        name, *rest = text.split(_ASKED_SIGN)
+        recipient, mention = (*rest, "", "")[:2]
+        return cls(name, recipient or None, tuple(filter(None, mention.split(","))))
+
+    def __str__(self) -> str:
+        if self.recipient is None:
+            return self.name
+        return _ASKED_SIGN.join([self.name, self.recipient, ",".join(self.mention)])
+
+
 @dataclass(frozen=True)
 class RoutedGroup:
     """What of a group goes to one target in one way; its alerts keep their order."""
@@ -279,6 +304,13 @@ class RoutedGroup:
     """In a word why it goes there, where no route said so: `asked`, `unrouted`, `no_target`, `no_recipient`."""
     share: str = ""
     """What tells it from other parts of the same group; empty where it is all of it."""
+    recipient: str | None = None
+    """Which robot its sender means, where the target leaves that open."""
+
+    @property
+    def place(self) -> str:
+        """By what it is remembered what was told there: the target, and the robot where the target leaves it open."""
+        return str(AskedTarget(self.target, self.recipient, self.options.mention))
 
 
 @dataclass(frozen=True)

@@ -74,7 +74,7 @@ def mark_reminders(known: KnownAlerts, due: RoutedGroup, now: float) -> AlertGro
             has_end
             and alert.fingerprint
             and alert.status is not AlertStatus.RESOLVED
-            and known.is_told(alert_key(group, alert), due.target)
+            and known.is_told(alert_key(group, alert), due.place)
         )
         alerts.append(replace(alert, is_reminder=True) if is_again else alert)
     return date_alerts(known, replace(group, alerts=tuple(alerts)), now)

@@ -19,6 +19,7 @@ from pydantic import model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.answers import AnswerVerdict, HttpAnswer, Meaning, ServiceCode, ServiceCodes, codes_meaning
+from wxbridge.channels.asked_robot import AskedRobotTarget
 from wxbridge.channels.http import (
     AccountCooldowns,
     HttpChannel,
@@ -92,6 +93,8 @@ class DingtalkRobot:
     secret: str = field(repr=False)
     """Empty where its requests are not signed."""
     ca: Path | None = None
+    is_asked: bool = False
+    """Whether a sender named it in its own address."""
 
     @property
     def identity(self) -> str:
@@ -101,16 +104,21 @@ class DingtalkRobot:
     @property
     def service(self) -> HttpService:
         """Where its requests go."""
-        return HttpService(f"DingTalk (the robot at {self.base_url})", self.base_url, self.ca, self.identity)
+        return HttpService(
+            f"DingTalk (the robot at {self.base_url})", self.base_url, self.ca, self.identity, self.is_asked
+        )
 
 
-class DingtalkTarget(TargetSettings):
+class DingtalkTarget(AskedRobotTarget):
     """A group with a robot of DingTalk."""
 
-    one_of = (("access_token", "url"),)
+    one_of = (("access_token", "key", "url"),)
     channel: Literal["dingtalk"] = "dingtalk"
     access_token: Secret | None = None
-    """The robot's token."""
+    """The robot's token; `from-request` for the one that the sender of an alert names in its own address:
+    `?to=TARGET&key=TOKEN&mention=all`, and `&secret=…` where its requests are signed."""
+    key: Secret | None = None
+    """The same, as other robots call it."""
     url: Secret | None = None
     """Instead of the token: the robot's whole webhook address."""
     secret: Secret | None = None
@@ -124,7 +132,7 @@ class DingtalkTarget(TargetSettings):
 
     @model_validator(mode="after")
     def _whole(self) -> DingtalkTarget:
-        if bool(self.access_token) == bool(self.url):
+        if bool(self.key_as_written()) == bool(self.url) or (self.access_token and self.key):
             raise ValueError("a dingtalk target needs one of `access_token:` and `url:` (the whole webhook address)")
         self.robot()
         return self
@@ -135,8 +143,11 @@ class DingtalkTarget(TargetSettings):
         Raises:
             ValueError: `url` is no webhook address. The text does not show it.
         """
-        token = self.access_token.get_secret_value().strip() if self.access_token else ""
         base = self.base_url or DEFAULT_URL
+        if self.is_asked:
+            return DingtalkRobot(base, *self._asked, self.ca, is_asked=True)
+        written = self.key_as_written()
+        token = written.get_secret_value().strip() if written else ""
         if self.url or "://" in token:
             whole = (self.url.get_secret_value() if self.url else token).strip()
             webhook = parse_webhook(whole, parameter="access_token", path="/robot/")
@@ -147,6 +158,10 @@ class DingtalkTarget(TargetSettings):
             raise ValueError("`access_token` is empty; copy what follows `?access_token=`")
         secret = self.secret.get_secret_value().strip() if self.secret else ""
         return DingtalkRobot(base, token, secret, self.ca)
+
+    def key_as_written(self) -> Secret | None:
+        """The robot's token as jobs.yaml has it."""
+        return self.access_token or self.key
 
     def chat_key(self) -> str:
         """The robot, without giving its token away."""
@@ -220,6 +235,8 @@ class DingtalkChannel(HttpChannel):
             SendError: they are not, or DingTalk is not reached.
         """
         robot = address.robot()
+        if address.is_from_request:
+            return f"senders name the robot; {robot.base_url} is where it is looked for"
         verdict = await self._post(robot, encode_json({"msgtype": "wxbridge"}), sends=False)
         if verdict.code not in (_BAD_MESSAGE_TYPE, _BAD_PARAMETER) and verdict.meaning is not Meaning.THROTTLED:
             raise verdict.failure(robot.service.shown)

@@ -9,7 +9,7 @@ import os
 import ssl
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar
 from urllib.parse import parse_qs, urlsplit
@@ -67,6 +67,8 @@ class HttpService:
     """A file with the authority to trust besides the system's."""
     account: str = ""
     """What tells the robot or application from others; no secret."""
+    is_asked: bool = False
+    """Whether a sender names it in its own address: a key that is wrong is then its message's fault alone."""
 
     @property
     def names(self) -> tuple[str, str]:
@@ -409,6 +411,8 @@ class HttpChannel:
                 error.retry_after = self._states.seconds_until_look([place])
             raise
         verdict = (judge or self.judge)(answer)
+        if service.is_asked and verdict.meaning is Meaning.WRONG_CONFIGURATION:
+            verdict = replace(verdict, meaning=Meaning.BAD_ADDRESS)
         if verdict.meaning is Meaning.WRONG_CONFIGURATION:
             self._states.note_refusal(account, f"{self._name_account(service)}: {verdict.failure(service.shown)}")
         elif not verdict.is_from_service:

@@ -38,6 +38,7 @@ from wxbridge.config.people import PeopleSettings
 from wxbridge.config.routes import RouteSettings
 from wxbridge.config.time_intervals import Intervals
 from wxbridge.config.types import (
+    FROM_REQUEST,
     BaseUrl,
     ChatSettings,
     Duration,
@@ -585,7 +586,17 @@ def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator
         known.add("master")
     intervals = data.get("time_intervals")
     times = set(map(str, intervals)) if isinstance(intervals, dict) else set()
-    for_alerts = {str(name) for (name,), target in targets if target.get("to") in ("from-alert", ["from-alert"])}
+    for_alerts = {
+        str(name): "to those whom an alert names (`to: from-alert`)"
+        for (name,), target in targets
+        if target.get("to") in ("from-alert", ["from-alert"])
+    }
+    open_ones = {
+        str(name): "to the robot that a sender names in its address (`key: from-request`)"
+        for (name,), target in targets
+        if FROM_REQUEST in (target.get("key"), target.get("access_token"))
+    }
+    for_alerts |= open_ones
     for path, target in targets:
         yield from _find_unknown(target.get("fallback"), ("targets", *path, "fallback"), known)
         yield from _find_unaddressed(target.get("fallback"), ("targets", *path, "fallback"), for_alerts)
@@ -597,6 +608,7 @@ def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator
     yield from _find_circles({str(name): target for (name,), target in targets})
     for path, route in _walk_routes(data.get("routes"), ("routes",)):
         yield from _find_unknown(route.get("to"), (*path, "to"), known)
+        yield from _find_unaddressed(route.get("to"), (*path, "to"), open_ones)
         for key in ("mute_time_intervals", "active_time_intervals"):
             yield from _find_unknown(route.get(key), (*path, key), times, "time interval")
     for (name,), target in targets:
@@ -606,7 +618,7 @@ def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator
     yield from _check_jobs(data.get("jobs"), known, for_alerts)
 
 
-def _check_jobs(section: Any, known: set[str], for_alerts: set[str]) -> Iterator[tuple[TreePath, str]]:
+def _check_jobs(section: Any, known: set[str], for_alerts: Mapping[str, str]) -> Iterator[tuple[TreePath, str]]:
     seen: set[str] = set()
     for at, job in _list_entries(section):
         path = ("jobs", *at)
@@ -672,12 +684,12 @@ def _list_entries(section: Any) -> list[tuple[TreePath, dict[str, Any]]]:
     return [((key,), value) for key, value in pairs if isinstance(value, dict)]
 
 
-def _find_unaddressed(names: Any, path: TreePath, for_alerts: set[str]) -> Iterator[tuple[TreePath, str]]:
-    """Find targets that send `to: from-alert` where what they are to send is no alert."""
+def _find_unaddressed(names: Any, path: TreePath, for_alerts: Mapping[str, str]) -> Iterator[tuple[TreePath, str]]:
+    """Find targets without an address of their own where nothing says whom they are to tell; `for_alerts` says why."""
     listed = isinstance(names, list)
     for index, name in enumerate(names if listed else [names]):
         if str(name) in for_alerts:
-            text = f"target `{name}` sends to those whom an alert names (`to: from-alert`); name one with an address"
+            text = f"target `{name}` sends {for_alerts[str(name)]}; name one with an address"
             yield ((*path, index) if listed else path), text
 
 

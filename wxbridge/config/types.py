@@ -262,6 +262,10 @@ ALERT_LABELS = ("owner", "notify_users_obj")
 """Labels and annotations that name people, where nothing else is said; the latter is Nightingale's."""
 
 
+FROM_REQUEST = "from-request"
+"""Stands for a robot's key that the sender of an alert writes into its own address."""
+
+
 class TargetSettings(Section):
     """What every target has, whatever its channel. A channel's own target adds the address."""
 
@@ -307,9 +311,22 @@ class TargetSettings(Section):
         """
         return None
 
+    @property
+    def is_from_request(self) -> bool:
+        """Whether the sender of an alert says in its own address which robot this is (`key: from-request`)."""
+        return False
+
     def request_keys(self) -> Mapping[str, str]:
         """What a sender writes into its own address to be sent here: each key with what stands for its value."""
-        return {}
+        return {"key": "KEY", "mention": "all"} if self.is_from_request else {}
+
+    def read_request(self, key: str, secret: str) -> str:  # noqa: ARG002 - for those that take one
+        """Read what a sender wrote into its address, as the `recipient` of `address`.
+
+        Raises:
+            ValueError: it can be no robot's; the text does not show it.
+        """
+        raise ValueError("this target has an address of its own, and takes none from a request")
 
     def reaches(self, person: str) -> bool:  # noqa: ARG002 - for those that are a private chat
         """Whether somebody, by the name that the channel knows, is written to here, and nobody else is."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from aiohttp import web
 
+from wxbridge.alerts.routing import AskedTarget
 from wxbridge.alerts.sources.host import NAME as HOST
 from wxbridge.core.model import Accepted
 from wxbridge.hosts.pushed import read_pushed
@@ -12,6 +15,8 @@ from wxbridge.web.services import SERVICES, WebServices
 
 TOLD_OPERATORS = "told_operators"
 """The key of requests that are refused, and whose content the operators have all the same."""
+MAX_MENTIONED = 20
+"""People whom an address may have mentioned."""
 HOOK = "/hooks/{source}"
 GENERIC = "/hooks/generic/{name}"
 BARE = "/"
@@ -28,6 +33,10 @@ async def take_post(request: web.Request) -> web.Response:
     body = await read_body(request)
     accepted = await _accept(services, source, body, request)
     targets = services.alerts.settings.targets
+    if problems := _find_unasked(services, request):
+        # It is stored, for the operators and for those targets that could be told.
+        request[TOLD_OPERATORS] = True
+        raise web.HTTPBadRequest(text=" ".join(problems))
     if unknown := [shorten_name(name) for name in _read_targets(request) if name not in targets]:
         # It is stored, for the operators and for those targets that there are.
         request[TOLD_OPERATORS] = True
@@ -49,7 +58,34 @@ async def _accept(services: WebServices, source: str, body: bytes, request: web.
         if taken is not None:
             return taken
     instance = request.query.get("instance", "")
-    return await services.alerts.accept(source, body, request.headers, _read_targets(request), instance)
+    asked = [_read_asked(services, name, request) for name in _read_targets(request)]
+    return await services.alerts.accept(source, body, request.headers, list(map(str, asked)), instance)
+
+
+def _read_asked(services: WebServices, name: str, request: web.Request) -> AskedTarget:
+    """Read what is asked for of a target: which robot it is and who is mentioned, where the target leaves that open."""
+    target = services.channels.targets.get(name)
+    if target is None or not target.is_from_request:
+        return AskedTarget(name)
+    query, mention = request.query, [word for given in request.query.getall("mention", ()) for word in given.split(",")]
+    # What can be no robot's key is told the operators, and the sender.
+    with suppress(ValueError):
+        recipient = target.read_request(query.get("key", "").strip(), query.get("secret", "").strip())
+        return AskedTarget(name, recipient, tuple(filter(None, map(str.strip, mention[:MAX_MENTIONED]))))
+    return AskedTarget(name)
+
+
+def _find_unasked(services: WebServices, request: web.Request) -> list[str]:
+    """Say what is missing or wrong in the address, of targets that leave to it which robot they are."""
+    problems = []
+    for name in _read_targets(request):
+        target = services.channels.targets.get(name)
+        if target is not None and target.is_from_request:
+            try:
+                target.read_request(request.query.get("key", "").strip(), request.query.get("secret", "").strip())
+            except ValueError as error:
+                problems.append(f"The target {name} asks the sender for a robot: {error}.")
+    return problems
 
 
 def source_of(request: web.Request) -> str | None:

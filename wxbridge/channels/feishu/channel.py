@@ -129,6 +129,8 @@ class FeishuChannel(HttpChannel):
             SendError: it does not, or is not reached.
         """
         robot = address.robot()
+        if address.is_from_request:
+            return f"senders name the robot; {robot.base_url} is where it is looked for"
         verdict = await self._post(robot, {"msg_type": "wxbridge"}, sends=False)
         if verdict.code not in _UNKNOWN_TYPE and verdict.meaning is not Meaning.THROTTLED:
             raise verdict.failure(robot.service.shown)

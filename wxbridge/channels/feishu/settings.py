@@ -10,8 +10,9 @@ from urllib.parse import urlsplit
 
 from pydantic import model_validator
 
+from wxbridge.channels.asked_robot import AskedRobotTarget
 from wxbridge.channels.http import HttpService, hash_secret
-from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section
 from wxbridge.core.model import Capabilities
 
 DEFAULT_URL = "https://open.feishu.cn"
@@ -45,6 +46,8 @@ class FeishuRobot:
     secret: str = field(repr=False)
     """Empty where its requests are not signed."""
     ca: Path | None = None
+    is_asked: bool = False
+    """Whether a sender named it in its own address."""
 
     @property
     def identity(self) -> str:
@@ -54,7 +57,9 @@ class FeishuRobot:
     @property
     def service(self) -> HttpService:
         """Where its requests go."""
-        return HttpService(f"Feishu (the robot at {self.base_url})", self.base_url, self.ca, self.identity)
+        return HttpService(
+            f"Feishu (the robot at {self.base_url})", self.base_url, self.ca, self.identity, self.is_asked
+        )
 
 
 @dataclass(frozen=True)
@@ -78,13 +83,14 @@ class FeishuApplication:
         return HttpService(shown, self.base_url, self.ca, self.identity)
 
 
-class FeishuTarget(TargetSettings):
+class FeishuTarget(AskedRobotTarget):
     """A group with a robot of Feishu (飞书) or Lark."""
 
     one_of = (("key", "url"),)
     channel: Literal["feishu"] = "feishu"
     key: Secret | None = None
-    """The robot's key, the last part of its webhook address; or the whole address."""
+    """The robot's key, the last part of its webhook address; or the whole address; or `from-request` for the one that
+    the sender of an alert names in its own address: `?to=TARGET&key=KEY&mention=all`, with `&secret=…` to sign."""
     url: Secret | None = None
     """Instead of the key: the robot's whole webhook address."""
     secret: Secret | None = None
@@ -117,6 +123,8 @@ class FeishuTarget(TargetSettings):
         Raises:
             ValueError: it is no webhook address, or no key. The text does not show it.
         """
+        if self.is_asked:
+            return FeishuRobot(self.base_url or DEFAULT_URL, *self._asked, self.ca, is_asked=True)
         given = self.key or self.url
         key = given.get_secret_value().strip() if given else ""
         base = self.base_url or DEFAULT_URL
@@ -141,6 +149,10 @@ class FeishuTarget(TargetSettings):
     def capabilities(self, usual: Any) -> Any:
         """What can be carried here: without an application, a picture's address instead of the picture."""
         return usual if self.app_id else replace(usual, pictures="url")
+
+    def key_as_written(self) -> Secret | None:
+        """The robot's key as jobs.yaml has it."""
+        return self.key
 
     def chat_key(self) -> str:
         """The robot, without giving its key away."""

@@ -16,6 +16,7 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.answers import AnswerVerdict, Meaning
+from wxbridge.channels.asked_robot import AskedRobotTarget
 from wxbridge.channels.http import AccountCooldowns, HttpService, HttpTiming, encode_json, hash_secret, parse_webhook
 from wxbridge.channels.wecom.answers import BAD_PARAMETER, DEFAULT_URL, EMPTY_TEXT, WecomChannel, make_receipt
 from wxbridge.channels.wecom.media import make_form
@@ -68,6 +69,8 @@ class WecomRobot:
     name: str
     """How it is called in errors: its place among its target's robots."""
     ca: Path | None = None
+    is_asked: bool = False
+    """Whether a sender named it in its own address."""
 
     @property
     def identity(self) -> str:
@@ -77,7 +80,9 @@ class WecomRobot:
     @property
     def service(self) -> HttpService:
         """Where its requests go."""
-        return HttpService(f"WeCom ({self.name} at {self.base_url})", self.base_url, self.ca, self.identity)
+        return HttpService(
+            f"WeCom ({self.name} at {self.base_url})", self.base_url, self.ca, self.identity, self.is_asked
+        )
 
 
 def _split_keys(value: Any) -> Any:
@@ -85,13 +90,14 @@ def _split_keys(value: Any) -> Any:
     return [part for part in re.split(r"[\s,]+", value) if part] if isinstance(value, str) else value
 
 
-class RobotTarget(TargetSettings):
+class RobotTarget(AskedRobotTarget):
     """A group with one or several robots of WeCom."""
 
     one_of = (("key", "keys"),)
     channel: Literal["wecom_robot"] = "wecom_robot"
     key: Secret | None = None
-    """The robot's key, or its whole webhook address."""
+    """The robot's key, or its whole webhook address; `from-request` for the one that the sender of an alert names in
+    its own address: `?to=TARGET&key=KEY&mention=all`."""
     keys: Annotated[tuple[Secret, ...], BeforeValidator(_split_keys), Field(json_schema_extra=ONE_OR_MANY)] = ()
     """Several robots of one group, which take turns: each may send 20 messages a minute."""
     base_url: BaseUrl | None = None
@@ -125,6 +131,8 @@ class RobotTarget(TargetSettings):
         Raises:
             ValueError: a key cannot be one.
         """
+        if self.is_asked:
+            return (self._robot(self._asked[0], "the robot of the request"),)
         secrets = self.keys or ((self.key,) if self.key else ())
         count = len(secrets)
         return tuple(
@@ -142,7 +150,11 @@ class RobotTarget(TargetSettings):
             base, key = self.base_url or webhook.base_url, webhook.key
         if not _KEY.fullmatch(key):
             raise ValueError(f"`key`: {name}'s key is {'not one' if key else 'empty'}; copy what follows `?key=`")
-        return WecomRobot(base, key, name, self.ca)
+        return WecomRobot(base, key, name, self.ca, self.is_asked)
+
+    def key_as_written(self) -> Secret | None:
+        """The robot's key as jobs.yaml has it."""
+        return self.key
 
     def chat_key(self) -> str:
         """The robots, without giving their keys away."""
@@ -219,6 +231,8 @@ class RobotChannel(WecomChannel):
         Raises:
             SendError: a key is not, or WeCom is not reached.
         """
+        if address.is_from_request:
+            return f"senders name the robot; {address.robots()[0].base_url} is where it is looked for"
         failures = []
         for robot in address.robots():
             verdict = await self._post(robot, {"msgtype": "text", "text": {"content": ""}}, sends=False)

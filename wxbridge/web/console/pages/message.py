@@ -7,8 +7,12 @@ from typing import Any
 
 from wxbridge.alerts.sources.unknown import BODY
 from wxbridge.core.errors import WxbridgeError
+from wxbridge.core.model import Message
 from wxbridge.web.console.page import ConsolePage, PageVisit
 from wxbridge.web.console.pages.timeline import change, describe_entry
+
+MIN_KEY_CHARS = 16
+"""Of a key whose end is shown: what is shorter is not shown at all."""
 
 
 async def _show(visit: PageVisit) -> Mapping[str, Any]:
@@ -25,7 +29,12 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
         "m": this,
         "bodies": _list_bodies(stored.content if stored else None),
         "others": [each for each in found["messages"] if each is not this],
-        "targets": sorted(set(visit.services.channels.targets) - {this["it"].target}),
+        "recipient": _name_recipient(visit, this["it"]),
+        "targets": sorted(
+            name
+            for name, target in visit.services.channels.targets.items()
+            if name != this["it"].target and target.recipients((), {}) is None
+        ),
     }
 
 
@@ -34,6 +43,15 @@ def _list_bodies(content: Any) -> list[str]:
     alerts = content.get("alerts") if isinstance(content, dict) else None
     found = ((alert.get("annotations") or {}).get(BODY) for alert in alerts or () if isinstance(alert, dict))
     return [body for body in found if body]
+
+
+def _name_recipient(visit: PageVisit, message: Message) -> str:
+    """Name whom a message is for; a robot's key is a secret, of which the end tells which it is."""
+    target, recipient = visit.services.channels.targets.get(message.target), message.recipient or ""
+    if target is None or not target.is_from_request:
+        return recipient
+    key = recipient.partition(" ")[0]
+    return f"…{key[-4:]}" if len(key) > MIN_KEY_CHARS else "…"
 
 
 PAGE = ConsolePage("message", _show, "", {"change": change}, within="timeline")

@@ -147,7 +147,7 @@ async def _hand_on(visit: PageVisit, message_id: int, target: str) -> None:
     """
     outbox, alerts = visit.services.outbox, visit.services.alerts
     destination = alerts.settings.targets.get(target)
-    if destination is None:
+    if destination is None or destination.recipients(()) is not None:
         raise BadBody(visit.say("timeline.no_target", target=target))
     found = await outbox.get_messages([message_id])
     stored = await outbox.find_notification(found[0].notification_id) if found else None

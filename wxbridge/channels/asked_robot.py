@@ -1,0 +1,66 @@
+"""Robots that the sender of an alert names in its own address: a new group is then a change at the sender alone.
+
+`key: from-request` stands for the key in jobs.yaml; `?to=TARGET&key=KEY` in the sender's address says which it is. Only
+the key: the service's host is the target's.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Self
+
+from pydantic import PrivateAttr
+
+from wxbridge.config.types import FROM_REQUEST, Secret, TargetSettings
+
+MAX_KEY_CHARS = 128
+"""Of a robot's key, and of what its requests are signed with."""
+_KEY = re.compile(r"[\w-]+", re.ASCII)
+
+
+class AskedRobotTarget(TargetSettings):
+    """A group with a robot of which a sender may say which it is."""
+
+    _asked: tuple[str, str] = PrivateAttr(default=("", ""))
+    """The key that a sender named, and what its requests are signed with; both empty for the robot of jobs.yaml."""
+
+    def key_as_written(self) -> Secret | None:
+        """The robot's key as jobs.yaml has it."""
+        raise NotImplementedError  # pragma: no cover - every channel has its own
+
+    @property
+    def is_from_request(self) -> bool:
+        """Whether senders name the robot."""
+        key = self.key_as_written()
+        return key is not None and key.get_secret_value().strip() == FROM_REQUEST
+
+    def read_request(self, key: str, secret: str) -> str:
+        """Read a robot's key, and what it signs with. Raises `ValueError` where it can be none."""
+        if not self.is_from_request:
+            return super().read_request(key, secret)
+        if not _KEY.fullmatch(key) or len(key) > MAX_KEY_CHARS or key == FROM_REQUEST:
+            raise ValueError(
+                "write its key into the address as `&key=…`, as it stands in the robot's own webhook address"
+            )
+        if secret and (not _KEY.fullmatch(secret) or len(secret) > MAX_KEY_CHARS):
+            raise ValueError("what stands behind `&secret=` can be no robot's")
+        return f"{key} {secret}".strip()
+
+    def address(self, recipient: str | None = None) -> Self:
+        """The robot; `recipient` is what `read_request` gave for the one that a sender named."""
+        if not (recipient and self.is_from_request):
+            return self
+        key, _, secret = recipient.partition(" ")
+        asked = self.model_copy()
+        asked._asked = key, secret  # noqa: SLF001 - a copy of ours
+        return asked
+
+    def recipients(self, names: Sequence[str], people: Mapping[str, Mapping[str, str]]) -> list[str] | None:  # noqa: ARG002
+        """Nobody whom an alert names: where the robot is left open, its sender says which."""
+        return [] if self.is_from_request else None
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether this is the robot that a sender named."""
+        return bool(self._asked[0])
