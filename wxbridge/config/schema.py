@@ -587,12 +587,10 @@ def _find_dangling(data: Mapping[str, Any], plugins: PluginSettings) -> Iterator
     intervals = data.get("time_intervals")
     times = set(map(str, intervals)) if isinstance(intervals, dict) else set()
     for_alerts = {
-        str(name): "to those whom an alert names (`to: from-alert`)"
-        for (name,), target in targets
-        if target.get("to") in ("from-alert", ["from-alert"])
+        str(name): "from-alert" for (name,), target in targets if target.get("to") in ("from-alert", ["from-alert"])
     }
     open_ones = {
-        str(name): "to the robot that a sender names in its address (`key: from-request`)"
+        str(name): FROM_REQUEST
         for (name,), target in targets
         if FROM_REQUEST in (target.get("key"), target.get("access_token"))
     }
@@ -689,7 +687,11 @@ def _find_unaddressed(names: Any, path: TreePath, for_alerts: Mapping[str, str])
     listed = isinstance(names, list)
     for index, name in enumerate(names if listed else [names]):
         if str(name) in for_alerts:
-            text = f"target `{name}` sends {for_alerts[str(name)]}; name one with an address"
+            text = (
+                f"target `{name}` sends to the robot that a sender names in its address; name one with a key of its own"
+                if for_alerts[str(name)] == FROM_REQUEST
+                else f"target `{name}` sends to those whom an alert names (`to: from-alert`); name one with an address"
+            )
             yield ((*path, index) if listed else path), text
 
 

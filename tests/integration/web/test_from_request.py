@@ -163,5 +163,5 @@ def test_where_nothing_says_which_robot_it_is_the_target_cannot_be_named(
     read: Callable[..., Config], change: str
 ) -> None:
     text = "targets: {any-robot: {channel: wecom_robot, key: from-request}}\n"
-    with pytest.raises(ConfigError, match="from-request"):
+    with pytest.raises(ConfigError, match="that a sender names in its address"):
         read(text + ("" if "routes" in change else "routes: []\n") + change)
