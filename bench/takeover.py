@@ -137,6 +137,8 @@ class Bridge:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self._process: asyncio.subprocess.Process | None = None
+        self.stopped_until = 0.0
+        """Until when it was stopped last; monotonic seconds."""
         (self._directory / "jobs.yaml").write_text(
             f"""server: {{listen: "127.0.0.1:{self.port}"}}
 database: {database}
@@ -259,7 +261,8 @@ class World:
             ) as answer:  # fmt: skip
                 await answer.read()
                 self.account.statuses[answer.status] += 1
-                if answer.status != 202:
+                # One that was stopped answers what came meanwhile once it goes on.
+                if answer.status != 202 and began > bridge.stopped_until:
                     self.account.slow.append(time.monotonic() - began)
                 return answer.status == 202
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -300,6 +303,7 @@ class World:
             await asyncio.sleep(max(0.0, until - time.monotonic()))
         finally:
             leader.signal(signal.SIGCONT)
+            leader.stopped_until = time.monotonic()
         await self._until(lambda: self._is_ready(leader), "the frozen bridge does not come back")
 
     async def _cut(self) -> None:

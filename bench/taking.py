@@ -73,9 +73,9 @@ class Nobody:
 class World:
     """A bridge without a network."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, database: Database | None = None) -> None:
         self.channel = FakeChannel()
-        self.database = Database.open(sqlite_url(directory))
+        self.database = database or Database.open(sqlite_url(directory))
         outbox = Outbox(self.database, dedupe_window=600)
         settings = AlertSettings(
             routes=routing.compile_routes([Route((), ("ops",))]),

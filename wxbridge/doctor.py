@@ -31,7 +31,7 @@ from wxbridge.config.schema import Config
 from wxbridge.core.database import DATABASE_FILE, Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding, FindingState
-from wxbridge.core.leadership import fact_of_bridge
+from wxbridge.core.leadership import fact_of_bridge, list_bridges, read_leader
 from wxbridge.core.schema import read_facts
 from wxbridge.monitors.checks import check_alertmanager, check_grafana, check_prometheus
 from wxbridge.pictures.checks import BROWSER_LIMIT_SECONDS, check_browser, check_font
@@ -39,6 +39,8 @@ from wxbridge.registry import CHANNELS, needs_browser
 
 CHECK_LIMIT_SECONDS = 10.0
 """What a check may take; the browser has `BROWSER_LIMIT_SECONDS`."""
+MIN_POSTGRESQL = 14
+"""The first version that ends sessions which are silent (`idle_session_timeout`)."""
 ANSWER_LIMIT_SECONDS = 5.0
 MIN_FREE_BYTES = 200 * 1024 * 1024
 """That should be free for database and pictures."""
@@ -118,6 +120,26 @@ async def check_archives(config: Config, _database: Database | None) -> list[Fin
             advice = "let the bridge write there, or set `archive` to a path below the state directory"
             findings.append(Finding(name, FindingState.WARN, f"{folder} cannot be written to", advice))
     return findings
+
+
+async def check_database(config: Config, database: Database | None) -> list[Finding]:
+    """Check PostgreSQL where it is configured: its version, and who leads."""
+    if config.database is None or database is None:
+        return []
+    try:
+        version, leader, names = await database.read(
+            lambda c: (c.exec_driver_sql("SHOW server_version_num").scalar(), read_leader(c), list_bridges(c))
+        )
+    except StorageError as error:
+        return [
+            Finding("database", FindingState.BAD, str(error), "see whether PostgreSQL runs, and `database:` is right")
+        ]
+    major = int(version or 0) // 10_000
+    if major < MIN_POSTGRESQL:
+        advice = f"a stopped bridge would lead for ever: take PostgreSQL {MIN_POSTGRESQL} or newer"
+        return [Finding("database", FindingState.BAD, f"PostgreSQL {major}", advice)]
+    who = f"{leader.name} leads" if leader and leader.name in names else "nobody leads"
+    return [Finding("database", FindingState.OK, f"PostgreSQL {major}, {len(names)} bridges are connected, {who}")]
 
 
 async def check_bridge(config: Config, database: Database | None) -> list[Finding]:
@@ -211,6 +233,7 @@ async def check_templates(config: Config, _database: Database | None) -> list[Fi
 
 CHECKS: dict[str, Check] = {
     "state_dir": check_state_dir,
+    "database": check_database,
     "archives": check_archives,
     "bridge": check_bridge,
     **_channel_checks(),

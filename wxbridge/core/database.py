@@ -188,7 +188,12 @@ class Database:
             raise StorageError("the database does not answer in time") from None
 
     async def changed_elsewhere(self) -> bool:
-        """Tell whether another process has committed since the last call (SQLite's `data_version`)."""
+        """Tell whether another process has committed since the last call (SQLite's `data_version`).
+
+        A server tells of it by itself where several bridges share it (`shared_leadership`); else that is not known.
+        """
+        if self.is_server:
+            return self.fence is None
         return await self.read(self._data_version_moved)
 
     async def read_write_mark(self) -> Hashable:
@@ -276,8 +281,6 @@ class Database:
                 self._put(works)
 
     def _data_version_moved(self, connection: Connection) -> bool:
-        if connection.dialect.name != "sqlite":
-            return True
         version = int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
         moved = version != self._data_version
         self._data_version = version

@@ -53,4 +53,5 @@ class PersonStore:
 
     async def save(self, state: PersonState) -> None:
         """Write the state. Raises `StorageError`."""
-        await self.database.run(lambda c: remember_fact(c, _KEY.format(self.person), asdict(state), time.time()))
+        key, value = _KEY.format(self.person), asdict(state)
+        await self.database.run(lambda c: remember_fact(c, key, value, time.time()), is_leaders=True)
