@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from wxbridge.alerts.kept_silences import SilenceRequest
+from wxbridge.alerts.severity import severity_name
 from wxbridge.alerts.silences import Silence
 from wxbridge.alerts.store import SeenAlert
 from wxbridge.config.types import parse_duration
@@ -278,6 +279,8 @@ class AlertAnswer(BaseModel):
     source: str
     status: str
     title: str
+    severity: str
+    """`critical`, `major`, `warning` or `info`, else the sender's own word; empty where it says none."""
     labels: dict[str, str]
     annotations: dict[str, str]
     starts_at: Time | None
@@ -290,7 +293,7 @@ class AlertAnswer(BaseModel):
     def of(cls, seen: SeenAlert) -> Self:
         """Describe an alert. Free text has none, and is told by its title."""
         alert = seen.alert or Alert(seen.group.source, AlertStatus.FIRING, seen.group.title)
-        return cls.model_validate({**vars(seen), **vars(alert)})
+        return cls.model_validate({**vars(seen), **vars(alert), "severity": severity_name(alert)})
 
 
 class SilenceAnswer(BaseModel):

@@ -179,6 +179,32 @@ async def test_names_that_are_unique_in_a_folder_only_are_told_with_it(make: Mak
     assert await harness.told("ops") == ["🔥 failed · payments » main #12", "🔥 down · 测试 / Grafana"]
 
 
+# ---------------------------------------------------------------- what is no failure
+
+
+def github(word: str | None, status: str = "completed") -> dict[str, Any]:
+    run = {"name": "CI", "head_branch": "main", "status": status, "conclusion": word}
+    return {"workflow_run": run, "repository": {"full_name": "example/shop"}}
+
+
+@pytest.mark.parametrize("status", ["queued", "in_progress", "requested", "waiting", "pending"])
+async def test_a_build_that_waits_or_goes_on_is_told_to_nobody(make: Make, status: str) -> None:
+    harness = make()
+    assert await post(harness, "generic/github", github(None, status)) == (0, 0)
+    assert await firing(harness) == []
+
+
+@pytest.mark.parametrize("word", ["skipped", "cancelled", "neutral", "stale"])
+async def test_a_build_that_ended_without_a_verdict_is_told_and_does_not_fire(make: Make, word: str) -> None:
+    harness = make()
+    assert await post(harness, "generic/github", github("failure")) == (1, 0)
+    assert await post(harness, "generic/github", github(word)) == (1, 0)
+    assert await harness.told("ops") == ["🔥 failed · example/shop · CI", f"📨 {word} · example/shop · CI"]
+    assert len(await firing(harness)) == 1, "the failure goes on"
+    await post(harness, "generic/github", github("success"))
+    assert await firing(harness) == []
+
+
 # ---------------------------------------------------------------- said again
 
 
