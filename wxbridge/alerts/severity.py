@@ -35,7 +35,8 @@ def severity_name(alert: Alert) -> str:
 
 def severity_words(alert: Alert) -> LabelWords:
     """The label `severity` that matchers see: the normalised one, in every language, and the sender's own word."""
-    return _words(severity_of(alert), own_word_of(alert))
+    own = own_word_of(alert)
+    return _words(alert.severity or BUILT_IN.find(own, alert.source), own)
 
 
 @lru_cache(4096)

@@ -110,13 +110,18 @@ def find_severity_labels(labels: Mapping[str, str], source: str = "", table: Sev
     It is the first of those that may say so (`severity`, `level`, `priority`, …) whose word is in the table. Without
     one, `severity` counts whatever it says; the others may mean something else.
     """
-    named = sorted((place, name) for name in labels if (place := _place_of(name)) is not None)
-    known = [name for _, name in named if table.find(labels[name], source)]
-    if not known:
-        return [name for place, name in named if place == 0 and labels[name]][:1]
-    severity, priority = table.find(labels[known[0]], source), labels.get("priority", "")
-    is_read = labels[known[0]] == severity and known[0] != "priority" and table.find(priority, source) is severity
-    return ["priority", known[0]] if is_read else known[:1]
+    # Asked several times of each alert: most say `severity`.
+    name = "severity" if table.find(labels.get("severity", ""), source) else ""
+    if not name:
+        named = sorted((place, name) for name in labels if (place := _place_of(name)) is not None)
+        name = next((name for _, name in named if table.find(labels[name], source)), "")
+        if not name:
+            return [name for place, name in named if place == 0 and labels[name]][:1]
+    if name == "priority" or "priority" not in labels:
+        return [name]
+    severity = table.find(labels[name], source)
+    is_read = labels[name] == severity and table.find(labels["priority"], source) is severity
+    return ["priority", name] if is_read else [name]
 
 
 _PLACES = {name: place for place, name in enumerate(_NAMES)}
