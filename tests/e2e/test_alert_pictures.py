@@ -43,7 +43,7 @@ async def test_an_alert_of_a_real_prometheus_brings_its_text_and_then_its_chart(
     async with monitors(harness, bridge, prometheus_port=port) as made:
         made.figures["queue_length"] = 40
         text, picture = await harness.until(lambda: len(harness.room()) == 2 and harness.room())
-        assert text.startswith("🔥")
+        assert text.startswith("🟡 ")
         assert picture.startswith("[")
         drawn = harness.directory / "queue.png"
         assert (await harness.command("chart", "--rule", "QueueLong", "-o", str(drawn)))[0] == 0

@@ -45,13 +45,13 @@ IN_THE_ROOM = [
     turn("张三", "/help", "help answered", "^run — .*^mute — "),
     # The commands themselves.
     turn("张三", "/mute inspection 2h", "mute answered", "^⏸ inspection rests until"),
-    turn("张三", "/jobs", "jobs answered", r"^inspection \(text\) · .*not run yet · ⏸ until .* \(张三\)"),
+    turn("张三", "/jobs", "jobs answered", r"^• inspection \(text\) · .*not run yet · ⏸ until .* \(张三\)"),
     turn("主人", "/unmute inspection", "unmute answered", "^▶️ inspection runs at its times again"),
     turn("张三", "/run inspektion", "run cannot", "no job “inspektion”. Did you mean inspection"),
     turn("张三", "/graphs", "graphs answered", "^graph kafka"),
     turn("张三", "/silence team=db 2h moving data", "silence answered", "^🔕 Silenced until .*unsilence [0-9a-f]"),
     turn("主人", "/silences", "silences answered", r"team=.?db.* \(张三: moving data\)"),
-    turn("主人", "/状态", "status answered", "^🟢 wechat:在线"),
+    turn("主人", "/状态", "status answered", "^🟢 wechat：在线"),
     turn("主人", "/host", "host cannot", "^No machine is watched"),
     turn("主人", "/run inspection", "run answered", "^▶️ Running inspection; .* boss and here", "^all is well$"),
 ]  # fmt: skip
@@ -64,7 +64,7 @@ WITH_THE_MASTER = [
 WITH_A_PERSON = [
     turn("李四", "here", "here answered", "^This is a direct chat with 李四 .*target duty"),
     turn("李四", "mute inspection 2h", "mute refused", "^`mute` is for the master"),
-    turn("李四", "任务", "jobs answered", "^inspection"),
+    turn("李四", "任务", "jobs answered", "^• inspection"),
 ]
 
 
@@ -137,7 +137,7 @@ targets:""")  # fmt: skip
     await hold(harness, bridge, [
         turn("张三", "bot graphs", "graphs answered", "^graph page .*A page"),
         turn("张三", "bot主机"),
-        turn("张三", "bot 主机 web-2 昨天", "host cannot", "没有名为“web-2”的主机,现有:web-1|尚未监控"),
+        turn("张三", "bot 主机 web-2 昨天", "host cannot", "没有名为“web-2”的主机，现有：web-1|尚未监控"),
     ])  # fmt: skip
 
 

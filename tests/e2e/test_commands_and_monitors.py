@@ -45,7 +45,7 @@ graphs:
                  "CPU usage of web-2", PICTURE, "Messages in.*viewPanel=4", PICTURE),
             turn("张三", "/graph kafka nonsense", "graph cannot", "^“kafka” has no panel “nonsense”"),
             turn("张三", "/graph kafak", "graph cannot", "Did you mean `kafka`"),
-            turn("张三", "/graphs node", "graphs answered", "^In Grafana:.*^1\\. graph n1"),
+            turn("张三", "/graphs node", "graphs answered", "^In Grafana:.*^graph n1  # 1"),
         ])  # fmt: skip
     finally:
         await asyncio.gather(grafana.stop(), page.stop())
