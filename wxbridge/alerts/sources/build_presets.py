@@ -44,7 +44,7 @@ SONARQUBE = BodyMapping(
     "|| qualityGate.status || status",
     text="qualityGate.name || status",
     labels={"project": "project.key", "branch": "branch.name"},
-    values="qualityGate.conditions[?status == 'ERROR' || status == 'WARN'].{name: metric, value: join('', "
+    values="qualityGate.conditions[?status == 'ERROR' || status == 'WARN'] | [:4].{name: metric, value: join('', "
     "[value || '—', ' (', operator == 'LESS_THAN' && '<' || '>', ' ', errorThreshold || warningThreshold || '', ')'])}",
     link="branch.url || project.url || serverUrl",
     id="join(' ', [project.key, branch.name || ''])",

@@ -46,6 +46,10 @@ NAME = "generic"
 MAX_MAPPED_ALERTS = 5_000
 """How many alerts of one body are read by a mapping, which takes longer; what is above counts as truncated."""
 
+MAX_TITLE_CHARS_SHOWN, MAX_TEXT_CHARS_SHOWN, MAX_TEXT_LINES_SHOWN = 150, 450, 6
+"""Of the title and the text of a sender whose mapping ships: with all else it comes to 12 lines."""
+_MAX_VALUE_CHARS = 200
+
 _TEXTS = ("text", "message", "body", "content", "desp")
 """Names under which senders have the text."""
 _KNOWN = ("title", "text", "status", "severity", "labels", "values", "link", "image", "id")
@@ -217,10 +221,11 @@ def _reader(mapping: BodyMapping, source: str, timezone: tzinfo) -> Callable[[An
 
 
 def _shorten_text(parts: Mapping[str, Any]) -> dict[str, Any]:
-    """Leave the rest of a long text to the console."""
-    text = _words(parts.get("text"))
-    shown = unknown.shorten(text)
-    return {**parts} if shown == text else {**parts, "text": shown, unknown.BODY: text}
+    """Leave the rest of a long title and text to the console."""
+    title, text = " ".join(_words(parts.get("title")).split()), _words(parts.get("text"))
+    shown = unknown.shorten(text, MAX_TEXT_CHARS_SHOWN, MAX_TEXT_LINES_SHOWN)
+    short = {**parts, "title": unknown.shorten(title, MAX_TITLE_CHARS_SHOWN)}
+    return short if shown == text else {**short, "text": shown, unknown.BODY: text}
 
 
 _PARTS = (
@@ -407,7 +412,8 @@ def _value(name: str, figure: Any) -> Value:
         name, unit, labels = next(names, name), as_text(figure.get("unit")).strip(), _labels(figure.get("labels"))
         figure = figure.get("value")
     number = as_number(figure)
-    return Value(name, number, as_text(figure) if number is None and figure is not None else None, labels, unit)
+    text = " ".join(as_text(figure).split())[:_MAX_VALUE_CHARS] if number is None and figure is not None else None
+    return Value(" ".join(name.split()), number, text, labels, unit)
 
 
 def _picture(value: Any) -> str:

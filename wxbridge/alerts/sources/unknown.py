@@ -163,10 +163,10 @@ def _short(value: Any) -> str:
     return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
 
 
-def shorten(text: str, most: int = MAX_CHARS_SHOWN) -> str:
+def shorten(text: str, most: int = MAX_CHARS_SHOWN, max_lines: int = MAX_LINES_SHOWN) -> str:
     """Keep the first lines of a text that come to at most so many characters, and mark that there are more."""
     lines = [line for line in text.split("\n") if line.strip()]
-    kept = "\n".join(lines[:MAX_LINES_SHOWN])
+    kept = "\n".join(lines[:max_lines])
     if len(kept) > most:
         return f"{kept[: most - 1].rstrip()}…"
-    return kept if len(lines) <= MAX_LINES_SHOWN else f"{kept}\n…"
+    return kept if len(lines) <= max_lines else f"{kept}\n…"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,8 +31,11 @@ from tests.unit.alerts.sources.source_checks import (
 )
 from wxbridge import registry
 from wxbridge.alerts import routing, serialization
+from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.sources.generic import mapped, parsers
 from wxbridge.alerts.sources.presets import PRESETS
+from wxbridge.cli.sample_alerts import SAMPLES
+from wxbridge.cli.sample_senders import BY_MAPPING, SAID
 from wxbridge.config.hooks import BodyMapping, HooksSettings
 from wxbridge.config.schema import Config
 from wxbridge.core.errors import BadBody, ConfigError
@@ -189,6 +193,29 @@ def test_apprise_says_by_its_type_how_it_came_out(kind: str, status: AlertStatus
     assert (alert.source, alert.status, alert.state, alert.is_test) == ("apprise", status, state, is_test)
     (other,) = posted(registry.sources({})["generic"], data | {"type": "failure"}).alerts
     assert is_test or alert.fingerprint == other.fingerprint
+
+
+@pytest.mark.parametrize("name", BY_MAPPING)
+@pytest.mark.parametrize("resolved", [False, True])
+def test_what_ships_is_told_in_a_dozen_lines_however_much_there_is(name: str, resolved: bool) -> None:
+    def grow(value: Any, key: str = "") -> Any:
+        if isinstance(value, dict):
+            return {name: grow(inner, name) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [grow(inner, key) for inner in value] * 9
+        # What is a sentence may be a page.
+        is_sentence = isinstance(value, str) and "{" not in value and (SAID in value or key in ("message", "msg"))
+        return f"{value}\n" * 30 if is_sentence else value
+
+    sample = SAMPLES[name]
+    body = sample.body(resolved=resolved)
+    grown = body if name == "aliyun" else json.dumps(grow(json.loads(body))).encode()
+    group = SHIPPED[sample.hook](grown, {"Content-Type": sample.content_type})
+    single = replace(group, alerts=group.alerts[:1])
+    for language in ("en", "zh"):
+        text = write_text(single, language, UTC, datetime.now(UTC))  # type: ignore[arg-type] - it is one of the two
+        assert len(text.splitlines()) <= 12, text
+        assert len(text) <= 900
 
 
 MEDIA_TYPES = sorted((REPOSITORY / "deploy" / "zabbix").glob("*.yaml"))
