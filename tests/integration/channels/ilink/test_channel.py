@@ -12,9 +12,11 @@ import pytest_asyncio
 import structlog.testing
 
 from tests.integration.channels.ilink.ilink_harness import PERSON, TARGET, IlinkHarness
+from wxbridge.channels.ilink.client import IlinkClient
+from wxbridge.channels.ilink.login import log_in
 from wxbridge.channels.ilink.store import PersonStore
 from wxbridge.core.errors import Offline, Permanent, Throttled, Unknown
-from wxbridge.core.model import ChannelState, Priority
+from wxbridge.core.model import ChannelState, Priority, WantedDigits
 from wxbridge.simulator.ilink.server import IlinkServer, SimulatedFault
 
 HOUR = 3600.0
@@ -70,6 +72,61 @@ async def test_a_code_that_is_too_old_gives_way_to_a_new_one(harness: IlinkHarne
     await harness.until(lambda: len(harness.codes) == 2)
     assert len(set(harness.codes)) == 2
     await harness.scan()
+
+
+async def test_a_code_that_too_many_wrong_digits_have_blocked_gives_way_to_a_new_one(harness: IlinkHarness) -> None:
+    channel = harness.start()
+    await harness.reach(ChannelState.WAITING_FOR_SCAN)
+    harness.state.scan(PERSON, digits="123456")
+    for wrong in range(3):
+        await harness.until(lambda: channel.wanted_digits is not WantedDigits.NONE)
+        assert channel.wanted_digits is (WantedDigits.OTHERS if wrong else WantedDigits.FIRST)
+        assert channel.type_digits(f"{wrong}")
+    await harness.until(lambda: len(harness.codes) == 2)
+    await harness.scan()
+
+
+async def test_a_scan_may_go_on_at_another_data_centre(harness: IlinkHarness) -> None:
+    async with IlinkServer(harness.state, poll_seconds=0.05) as elsewhere:
+        harness.start()
+        await harness.reach(ChannelState.WAITING_FOR_SCAN)
+        harness.state.changed = harness.server._wake
+        harness.state.scan(PERSON, redirect_host=f"127.0.0.1:{elsewhere.port}")
+        await harness.until(lambda: "get_qrcode_status" in elsewhere.last_headers)
+        harness.state.confirm()
+        await harness.reach(ChannelState.WAITING_FOR_WORD)
+        harness.state.say(PERSON, "hi")
+        await harness.reach(ChannelState.ONLINE)
+        # From then on the login's own address counts, which the confirmation named.
+        assert harness.channel._state.credentials
+        assert harness.channel._state.credentials.base_url == elsewhere.url
+
+
+async def test_whoever_is_bound_already_keeps_the_login(harness: IlinkHarness) -> None:
+    await harness.open()
+    before = await PersonStore(harness.database, PERSON).load()
+    shown: list[str] = []
+
+    class View:
+        def show_code(self, address: str) -> None:
+            shown.append(address)
+            harness.state.scan(PERSON)
+            harness.state.confirm()
+
+        def show_scanned(self) -> None: ...
+
+        def show_failure(self, why: str) -> None:
+            raise AssertionError(why)
+
+        async def ask_digits(self, *, is_wrong: bool) -> str:
+            raise AssertionError(is_wrong)
+
+    client = IlinkClient(harness.channel._settings)
+    assert await log_in(client, View(), before.credentials, poll_seconds=0.1) == before.credentials
+    await client.close()
+    assert len(shown) == 1
+    await harness.send("still the same")
+    assert harness.read_phone() == ["still the same"]
 
 
 async def test_a_login_and_the_window_survive_a_restart_without_a_new_scan(harness: IlinkHarness) -> None:
