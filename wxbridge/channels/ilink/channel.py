@@ -44,6 +44,7 @@ from wxbridge.core.model import (
     Text,
     WantedDigits,
 )
+from wxbridge.core.sliding_window import Rate
 from wxbridge.core.text.i18n import say
 
 log = structlog.get_logger()
@@ -115,7 +116,7 @@ class IlinkChannel:
         self._not_shown = 0
         self._is_hidden = False
         """Whether what was sent last was taken and not shown."""
-        self._sent_at: deque[float] = deque(maxlen=self._settings.window_messages)
+        self._sent_at: deque[float] = deque(maxlen=_MAX_REMEMBERED)
         """When messages were sent; monotonic seconds."""
 
     @property
@@ -410,11 +411,20 @@ class IlinkChannel:
                 f"the last message that {self._person} may get until they write is kept for critical alerts",
                 retry_after=RESERVED_RETRY_SECONDS,
             )
-        begins = self._monotonic() - COLLECT_SECONDS
-        recent = [at for at in self._sent_at if at > begins]
-        if priority >= Priority.ALERT and len(recent) >= MESSAGES_AT_ONCE:
-            wait = recent[-MESSAGES_AT_ONCE] - begins
-            raise Held("what else comes now is merged, as few messages may be sent", retry_after=wait)
+        if priority >= Priority.ALERT:
+            pace = self._settings.pace.chat
+            limits = [Rate(MESSAGES_AT_ONCE, COLLECT_SECONDS)]
+            # Of the pace too the last place is kept, so that what is critical goes at once.
+            limits += [Rate(pace.count - RESERVED_MESSAGES, pace.seconds)] if pace and pace.count > 1 else []
+            wait = max(self._seconds_until_room(limit) for limit in limits)
+            if wait > 0:
+                raise Held("what else comes now is merged, as few messages may be sent", retry_after=wait)
+
+    def _seconds_until_room(self, limit: Rate) -> float:
+        """Tell how long another message has to wait so that no more than a limit's count are sent in its time."""
+        if len(self._sent_at) < limit.count:
+            return 0.0
+        return self._sent_at[-limit.count] + limit.seconds - self._monotonic()
 
     def count_singly(self) -> int:
         """Tell how many waiting messages go one by one; see `model.WindowedChannel`."""

@@ -15,7 +15,7 @@ from tests.integration.channels.ilink.ilink_harness import PERSON, TARGET, Ilink
 from wxbridge.channels.ilink.client import IlinkClient
 from wxbridge.channels.ilink.login import log_in
 from wxbridge.channels.ilink.store import PersonStore
-from wxbridge.core.errors import Offline, Permanent, Throttled, Unknown
+from wxbridge.core.errors import Held, Offline, Permanent, Throttled, Unknown
 from wxbridge.core.model import ChannelState, Priority, WantedDigits
 from wxbridge.simulator.ilink.server import IlinkServer, SimulatedFault
 
@@ -220,6 +220,21 @@ async def test_what_comes_fast_is_kept_back_for_some_seconds_to_be_merged(harnes
     for urgent in (Priority.REPLY, Priority.CRITICAL):
         channel.check_priority(urgent)
     harness.state.offset += 10
+    channel.check_priority(Priority.ALERT)
+
+
+async def test_of_the_pace_too_the_last_place_is_kept_for_what_is_critical(harness: IlinkHarness) -> None:
+    channel = await harness.open(pace={"chat": "5/5min"})
+    for number in range(4):
+        harness.state.offset += 10
+        channel.check_priority(Priority.ALERT)
+        await harness.send(f"n {number}")
+    harness.state.offset += 10
+    with pytest.raises(Held) as caught:
+        channel.check_priority(Priority.ALERT)
+    assert 250 < caught.value.retry_after <= 260
+    channel.check_priority(Priority.CRITICAL)
+    harness.state.offset += 260
     channel.check_priority(Priority.ALERT)
 
 
