@@ -46,7 +46,8 @@ PAGES = {
 SHOWN = (
     ("timeline", PHONE, "light", "en-US"), ("timeline", DESK, "light", "en-US"), ("machines", PHONE, "dark", "zh-CN"),
     ("alerts", PHONE, "dark", "en-US"), ("login", PHONE, "light", "zh-CN"), ("machines", DESK, "dark", "en-US"),
-    ("jobs", DESK, "light", "zh-CN"),
+    ("jobs", DESK, "light", "zh-CN"), ("alert", DESK, "dark", "en-US"), ("templates", DESK, "light", "zh-CN"),
+    ("routes", PHONE, "light", "zh-CN"),
 )  # fmt: skip
 """What the docs show: the page, its size, the ground, the language."""
 _LOOKS = (
