@@ -147,7 +147,7 @@ hooks:
     assert (await bridge.post(body, "/hooks/generic/uptime-kuma"))[1] == {"queued": 1, "duplicates": 0}
     await harness.until(lambda: len(harness.room()) == 2)
     assert harness.room()[0].splitlines()[0] == "🔥 door 12"
-    assert harness.room()[1].splitlines()[0] == "🔥 商城首页"
+    assert harness.room()[1].splitlines()[0] == "🔥 down · 商城首页"
 
 
 async def test_open_falcon_tells_each_person_in_his_own_chat_and_one_whom_nobody_knows_holds_up_nobody(

@@ -123,7 +123,7 @@ async def test_a_rule_fires_takes_its_route_arrives_and_resolves(harness: Bridge
         made.figures['disk_used_ratio{mount="/data"}'] = 0.5
         await harness.until(lambda: len(harness.room()) == 2 and len(harness.chat("张三")) == 2)
     fired, resolved = harness.room()
-    assert fired.startswith("🔥")
+    assert fired.startswith("🔴")
     assert "DiskAlmostFull" in fired
     assert "/data on db-1 is almost full" in fired
     assert resolved.startswith("✅")
@@ -154,4 +154,4 @@ async def test_what_was_answered_with_500_is_sent_again_by_alertmanager_and_told
         await harness.until(lambda: len(harness.room()) == 1)
         made.figures["queue_length"] = 4
         await harness.until(lambda: len(harness.room()) == 2)
-    assert [text[0] for text in harness.room()] == ["🔥", "✅"]
+    assert [text[0] for text in harness.room()] == ["🟡", "✅"]

@@ -66,7 +66,7 @@ async def test_a_storm_that_the_pace_cannot_carry_becomes_a_digest(harness: Brid
 
     async def read_states() -> list[str]:
         rows = json.loads((await harness.command("outbox", "list", "--json", "--limit", "20000"))[1])
-        states = [row["state"] for row in rows if row["body"].startswith("🔥")]
+        states = [row["state"] for row in rows if row["body"].startswith("🟡")]
         assert len(states) == 300
         assert set(states) <= {"merged", "sent", "sending", "queued"}
         return states
