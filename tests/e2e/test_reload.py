@@ -152,8 +152,8 @@ async def test_alerts_are_taken_all_the_while_and_each_arrives_once(harness: Bri
         await firing
     assert set(answers) == {202}
     await harness.until(lambda: len(harness.room()) >= len(answers))
-    titles = [text.splitlines()[0].removeprefix("🔥 ") for text in harness.room()]
-    assert sorted(titles) == sorted(f"alert {index} (warning)" for index in range(len(answers)))
+    titles = [text.splitlines()[0].removeprefix("🟡 warning · ") for text in harness.room()]
+    assert sorted(titles) == sorted(f"alert {index}" for index in range(len(answers)))
     assert (await bridge.post(legacy("x" * 200_000)))[0] == 413
 
 
