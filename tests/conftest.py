@@ -16,7 +16,9 @@ from hypothesis import HealthCheck, settings
 from tests.fakes import postgresql
 from tests.support import SMALL
 from wxbridge import registry
+from wxbridge.cli import reader
 from wxbridge.config.schema import Config, load
+from wxbridge.core.logging import speak
 from wxbridge.core.text import i18n
 
 MEMORY_DIRECTORY = Path("/dev/shm")
@@ -71,6 +73,14 @@ def _logging_as_before() -> Iterator[None]:
     if structlog.get_config()["processors"] is not processors:
         root.handlers[:], root.level = handlers, level
         _configure_logging()
+
+
+@pytest.fixture(autouse=True)
+def _no_language_of_others() -> Iterator[None]:
+    """Forget which language a command spoke that was run in this process."""
+    yield
+    reader.choose_language(None)
+    speak("en")
 
 
 @pytest.fixture

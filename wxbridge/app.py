@@ -707,7 +707,7 @@ async def running(
 
 PRIVATE_UMASK = 0o077
 
-SERVED_BY = ("server", "hooks")
+SERVED_BY = ("server", "hooks", "language")
 """The sections that the HTTP application is made from."""
 
 

@@ -17,6 +17,7 @@ from wxbridge.cli.common import WRONG_USAGE, ConfigOption, fail, say
 from wxbridge.cli.demo_setup import DemoSetup
 from wxbridge.cli.service import LogFormatOption, LogLevelOption, begin_service, start, stop_signals
 from wxbridge.config.schema import LOOPBACK, Config, ServerSettings
+from wxbridge.core import logging
 from wxbridge.core.errors import AddressTaken
 
 
@@ -59,6 +60,7 @@ def _check_listen(listen: str) -> None:
 
 async def _serve(path: Path | None, setup: DemoSetup, *, auto_scan: bool) -> None:
     settings = setup.configure(path)
+    logging.speak(settings.reader_language)
     stop = stop_signals()
     async with AsyncExitStack() as stack:
         if setup.channel == "ilink":

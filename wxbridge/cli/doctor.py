@@ -9,6 +9,7 @@ from dataclasses import asdict
 import typer
 
 from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, database_of, read_config_in_use, show
+from wxbridge.cli.reader import tell
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
 from wxbridge.core.errors import StorageError
@@ -24,7 +25,11 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
 
     logging.configure("auto", "error")
     findings = examined(read_config_in_use(config))
-    show([asdict(finding) for finding in findings], as_json=as_json,
+    rows = [
+        asdict(finding) | {"found": tell(finding.found), "advice": tell(finding.advice) if finding.advice else ""}
+        for finding in findings
+    ]
+    show(rows, as_json=as_json,
          columns=("name", "state", "found", "advice"), empty="nothing to look at")  # fmt: skip
     if worst(findings) is FindingState.BAD:
         raise typer.Exit(FAILED)

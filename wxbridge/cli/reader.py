@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 from contextlib import suppress
 from pathlib import Path
+
+from wxbridge.core.text.environment import language_of_environment
 
 _LINE = re.compile(r"""^language[ ]*:[ ]+(["']?)([a-z]+)\1[ ]*(?:\#.*)?$""", re.MULTILINE)
 _MAX_BYTES = 1_000_000
@@ -30,12 +31,6 @@ def choose_language_of(path: Path) -> None:
 def reader_language() -> str:
     """Tell which language to speak."""
     return _chosen[0] if _chosen else language_of_environment()
-
-
-def language_of_environment() -> str:
-    """Tell the language of `$LC_ALL`, `$LC_MESSAGES` or `$LANG`, the first that is set; no locale need be installed."""
-    words = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    return "zh" if next((word for word in words if word), "").lower().startswith("zh") else "en"
 
 
 def _languages() -> tuple[str, ...]:

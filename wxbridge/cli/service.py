@@ -77,6 +77,7 @@ def run(
     """Run the bridge until SIGTERM or Ctrl-C. A changed configuration is taken over; SIGHUP has it read at once."""
     begin_service(log_format, log_level)
     settings = read_config(config)
+    logging.speak(settings.reader_language)
     asyncio.run(_run(settings, lambda: read_config(config)))
 
 

@@ -58,6 +58,7 @@ from wxbridge.config.yaml_loader import ConfigTree, TreePath, read_tree
 from wxbridge.core.errors import ConfigError, Problem
 from wxbridge.core.model import Severity
 from wxbridge.core.severities import BUILT_IN
+from wxbridge.core.text.environment import language_of_environment
 from wxbridge.core.text.i18n import Language
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -182,7 +183,8 @@ class Config(Section):
     """All of jobs.yaml. `load` makes it with the plug-ins' sections beside these."""
 
     language: Language = "en"
-    """Of what people read in WeChat."""
+    """Of what people read in WeChat, in the console, on the command line and in logs; without it the latter two go by
+    `$LANG`."""
     timezone: Annotated[ZoneInfo, BeforeValidator(_timezone), Field(json_schema_extra={"type": "string"})] = ZoneInfo(
         "UTC"
     )
@@ -292,6 +294,11 @@ class Config(Section):
     def base(self) -> Path:
         """The directory that relative paths are relative to."""
         return self.path.parent
+
+    @property
+    def reader_language(self) -> Language:
+        """The language of logs and of the API's errors: as the file says, else as the environment does."""
+        return self.language if "language" in self.model_fields_set else language_of_environment()
 
     def section(self, name: str) -> Any:
         """A plug-in's section, None where the file has none."""

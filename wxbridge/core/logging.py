@@ -17,6 +17,25 @@ _HIDDEN_FIELDS = ("stack", "exc_info", "logger_name")
 LogFormat = Literal["auto", "text", "json"]
 
 
+_words: dict[str, str] = {}
+"""Our events in the reader's language, for the lines that people read; JSON keeps them as they are."""
+
+
+def speak(language: str) -> None:
+    """Write the lines for people in a language from now on."""
+    from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, load_texts
+
+    english, own = load_texts(FALLBACK_LANGUAGE), load_texts(language)
+    is_english = language == FALLBACK_LANGUAGE
+    _words.clear()
+    _words.update({} if is_english else {text: own[key] for key, text in english.items() if key.startswith("log.")})
+
+
+def _translate(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    event["event"] = _words.get(event.get("event", ""), event.get("event", ""))
+    return event
+
+
 def _render_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:
     """Write a line without colours, as structlog's ConsoleRenderer does, in a quarter of its time."""
     head = f"{event.pop('timestamp', '')} [{event.pop('level', ''):<8}] {event.pop('event', '')}"
@@ -39,12 +58,13 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
     ]
     renderer: Any
     if log_format == "text" or (log_format == "auto" and not sys.stderr.isatty()):
-        shared.append(structlog.processors.format_exc_info)
+        shared += [structlog.processors.format_exc_info, _translate]
         renderer = _render_line
     elif log_format == "json":
         shared.append(structlog.processors.format_exc_info)
         renderer = structlog.processors.JSONRenderer(ensure_ascii=False)
     else:
+        shared.append(_translate)
         renderer = structlog.dev.ConsoleRenderer(
             colors=True,
             pad_event_to=0,

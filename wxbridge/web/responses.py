@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
@@ -12,6 +13,8 @@ from aiohttp.http_exceptions import HttpProcessingError
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import Accepted
+from wxbridge.core.text.error_words import tell_error
+from wxbridge.core.text.i18n import FALLBACK_LANGUAGE
 from wxbridge.web.limits import LIMITS
 from wxbridge.web.services import SERVICES
 
@@ -40,9 +43,18 @@ class RequestRefused(Exception):
         self.headers = headers
 
 
+LANGUAGE = web.AppKey("language", str)
+"""In which language errors are told."""
+
+
+def _tell_in_own_language(request: web.Request, sentence: str) -> str:
+    return tell_error(sentence, request.config_dict.get(LANGUAGE, FALLBACK_LANGUAGE), sections=("api", "errors"))
+
+
 def answer_error(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> web.Response:
     """Make the answer to what went wrong, as every client of the server reads it."""
-    return web.json_response({"error": sentence}, status=status, headers=headers)
+    text = json.dumps({"error": sentence}, ensure_ascii=False)
+    return web.json_response(text=text, status=status, headers=headers)
 
 
 def answer_accepted(metrics: Metrics, source: str, counts: Accepted) -> web.Response:
@@ -113,20 +125,22 @@ def _describe_error(request: web.Request, error: Exception, metrics: Metrics) ->
     match error:
         case RequestRefused():
             metrics.refused.labels(error.reason).inc()
-            return answer_error(error.status, str(error), error.headers)
+            return answer_error(error.status, _tell_in_own_language(request, str(error)), error.headers)
         case BadBody() | HttpProcessingError():
             metrics.refused.labels("bad_body").inc()
             # Of a part of a form: too many headers, or too long a one. The error's own text repeats what was sent.
             unreadable = "The form cannot be read: look at the headers of its parts."
-            return answer_error(400, str(error) if isinstance(error, BadBody) else unreadable)
+            sentence = str(error) if isinstance(error, BadBody) else unreadable
+            return answer_error(400, _tell_in_own_language(request, sentence))
         case StorageError():
             metrics.refused.labels("storage").inc()
             metrics.storage_errors.inc()
             log.error("not stored, told the sender to try again", path=request.path, error=str(error))
-            return answer_error(503, f"Not stored: {error}. Try again.", {"Retry-After": str(RETRY_AFTER_SECONDS)})
+            sentence = _tell_in_own_language(request, f"Not stored: {error}. Try again.")
+            return answer_error(503, sentence, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         case web.HTTPRequestEntityTooLarge():
             metrics.refused.labels("too_large").inc()
-            return answer_error(413, f"The body is too large; {error.text}")
+            return answer_error(413, _tell_in_own_language(request, f"The body is too large; {error.text}"))
         case web.HTTPException():
             allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
             return answer_error(error.status, error.reason if error.text is None else error.text, allowed)

@@ -12,7 +12,7 @@ from wxbridge.web.auth import ACCESS, AccessRules, check_access, reveal
 from wxbridge.web.compat.keys import COMPAT_KEYS, CompatKeys
 from wxbridge.web.limits import CLOCK, LIMITS, HttpLimits
 from wxbridge.web.refusals import make_refusal_reporter
-from wxbridge.web.responses import answer_errors
+from wxbridge.web.responses import LANGUAGE, answer_errors
 from wxbridge.web.services import SERVICES, WebServices
 
 
@@ -40,6 +40,7 @@ def make_app(
         middlewares=[make_refusal_reporter(clock), answer_errors, check_access], client_max_size=settings.max_body
     )
     app[SERVICES], app[LIMITS], app[CLOCK] = services, limits or HttpLimits(), clock
+    app[LANGUAGE] = services.state.config.reader_language
     by_source = {name: one for name, one in hook_settings if isinstance(one, HookSettings)}
     app[COMPAT_KEYS] = CompatKeys(hook_settings.compat)
     app[ACCESS] = AccessRules(

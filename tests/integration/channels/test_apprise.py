@@ -224,7 +224,7 @@ def test_without_the_library_check_says_what_to_install(read, monkeypatch) -> No
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: real(name, *rest) if name != "apprise" else None
     )
-    with pytest.raises(ConfigError, match=r'pip install "wxbridge\[apprise\]"'):
+    with pytest.raises(ConfigError, match=r'pip install "wxbridge-monitoring\[apprise\]"'):
         read("targets:\n  x: {channel: apprise, url: 'json://localhost'}\n")
 
 

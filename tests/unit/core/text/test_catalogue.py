@@ -94,7 +94,7 @@ def uses() -> Uses:
             found.keys[key] = str(path.relative_to(REPOSITORY))
             found.calls.append((key, {"*"}, str(path.relative_to(REPOSITORY))))
     # These are looked up by what they say; that somebody says it is seen in test_error_words.py.
-    return Uses(found.keys | {f"{section}.*": "error_words.py" for section in SENTENCES}, found.calls)
+    return Uses(found.keys | {f"{section}.*": "error_words.py" for section in (*SENTENCES, "log")}, found.calls)
 
 
 def _named(key: str) -> set[str]:
