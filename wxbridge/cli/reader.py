@@ -6,7 +6,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from wxbridge.core.text.environment import language_of_environment
+from wxbridge.core.locale_language import language_of_environment
 
 _LINE = re.compile(r"""^language[ ]*:[ ]+(["']?)([a-z]+)\1[ ]*(?:\#.*)?$""", re.MULTILINE)
 _MAX_BYTES = 1_000_000

@@ -56,9 +56,9 @@ from wxbridge.config.types import (
 )
 from wxbridge.config.yaml_loader import ConfigTree, TreePath, read_tree
 from wxbridge.core.errors import ConfigError, Problem
+from wxbridge.core.locale_language import language_of_environment
 from wxbridge.core.model import Severity
 from wxbridge.core.severities import BUILT_IN
-from wxbridge.core.text.environment import language_of_environment
 from wxbridge.core.text.i18n import Language
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")

@@ -35,6 +35,6 @@ def test_what_runs_no_command_loads_none(words: list[str]) -> None:
     assert not loaded & HEAVY
     assert {name for name in loaded if name.startswith("wxbridge.")} == {
         "wxbridge.cli", "wxbridge.cli.commands", "wxbridge.cli.common", "wxbridge.cli.reader",
-        "wxbridge.cli.settings",         "wxbridge.core", "wxbridge.core.errors", "wxbridge.core.text",
-        "wxbridge.core.text.environment",
+        "wxbridge.cli.settings",         "wxbridge.core", "wxbridge.core.errors",
+        "wxbridge.core.locale_language",
     }  # fmt: skip
