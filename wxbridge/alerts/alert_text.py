@@ -70,6 +70,7 @@ _HIDDEN_ANNOTATIONS = {
     UPDATE, UPDATED_BY,
     "notify_users_obj",
 }  # fmt: skip
+_STATES_FOR_SEVERITIES = frozenset(("ok", "up"))
 _UID = re.compile(r"(?:^|_)uid(?:_|$)|[a-z](?:UID|Uid)$")
 _ONLY_A_LINK = re.compile(r"https?://\S.*", re.IGNORECASE)
 _COUNTED_TITLE = re.compile(r"(?:FIRING|RESOLVED):(\d+)")
@@ -236,7 +237,8 @@ def write_severity(alert: Alert, language: Language, shown: str = "") -> list[st
     word = say(f"alerts.severity.{severity}", language) if severity else ""
     if own.strip().casefold() in ("", severity, word.casefold()):
         return [word] if word and not any(_begins_with(line, word) for line in shown.split("\n")) else []
-    if _is_in(own, shown):
+    # Icinga has the state for a severity too: what is over is "OK".
+    if _is_in(own, shown) or (severity is None and own.strip().casefold() in _STATES_FOR_SEVERITIES):
         return []
     # A number says nothing without its name.
     name = find_severity_labels(alert.labels, alert.source)[0]
