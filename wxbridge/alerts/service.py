@@ -313,6 +313,10 @@ class AlertService:
         found = await self.database.read(lambda c: store.find_by_short_keys(c, [short_key]))
         return found[0] if found else None
 
+    async def list_seen(self, short_keys: Sequence[str]) -> list[SeenAlert]:
+        """List what was posted of alerts last, by what short links say of their keys. Raises `StorageError`."""
+        return await self.database.read(lambda c: store.find_by_short_keys(c, short_keys))
+
     async def list_episodes(self, keys: Sequence[str], *, limit: int) -> list[Episode]:
         """List when an alert fired, by its keys, the last at the top. Raises `StorageError`."""
         return await self.database.read(lambda c: history.list_episodes(c, keys, limit=limit))

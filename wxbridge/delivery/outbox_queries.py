@@ -164,6 +164,10 @@ class OutboxQueries:
         """Read the entry that a message belongs to; None where there is no such message."""
         return await self._database.read(partial(timeline.select_entry, message_id=message_id))
 
+    async def list_sighted(self, received_id: int, *, limit: int) -> list[str]:
+        """List the alerts of which something that came in had news, by what short links say of their keys."""
+        return await self._database.read(lambda c: timeline.select_sighted(c, received_id, limit))
+
     async def read_way(self, short_key: str, *, limit: int) -> list[TimelineEntry]:
         """Read what came in of an alert that was news, with what became of it, the newest first."""
         return await self._database.read(lambda c: timeline.select_way(c, short_key, limit))

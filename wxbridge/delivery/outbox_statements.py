@@ -9,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from wxbridge.alerts.sources.unknown import BODY
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import (
     OPEN_STATES,
@@ -304,6 +305,7 @@ _FORGET_CONTENT = PreparedStatement(
         notifications.c.id
         == sa.select(messages.c.notification_id).where(messages.c.id == sa.bindparam("message_id")).scalar_subquery(),
         notifications.c.kind == NotificationKind.ALERT,
+        sa.cast(notifications.c.content, sa.Text).not_like(f'%"{BODY}": "%'),
         ~sa.exists().where(
             messages.c.notification_id == notifications.c.id,
             messages.c.state.concat("").not_in((MessageState.SENT, MessageState.NO_PICTURE)),
@@ -311,7 +313,9 @@ _FORGET_CONTENT = PreparedStatement(
     )
     .values(content=sa.null())
 )
-"""What an alert said is kept with the alert; its notification needs it no more once it is sent whole."""
+"""What an alert said is kept with the alert; its notification needs it no more once it is sent whole.
+
+But for bodies of which a message shows a part: such an alert may have no identity, and is kept nowhere else."""
 
 
 def record_sent(connection: Connection, sent: Sequence[SentMessage]) -> None:

@@ -202,6 +202,12 @@ def select_way(connection: Connection, short_key: str, limit: int) -> list[Timel
     return _entries(connection, shown, ids)
 
 
+def select_sighted(connection: Connection, received_id: int, limit: int) -> list[str]:
+    """Select the alerts of which something that came in had news, by what short links say of their keys."""
+    query = sa.select(sightings.c.alert).where(sightings.c.received_id == received_id).limit(limit)
+    return [f"{number:0{_KEY_DIGITS}x}" for number in connection.execute(query).scalars()]
+
+
 _NOTE = (
     notifications.c.id,
     notifications.c.created_at.label("at"),

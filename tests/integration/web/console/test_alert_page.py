@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration.web.console.console_harness import TOKEN, ConsoleBridge, alert, group, running
-from wxbridge.core.model import Text
+from wxbridge.core.model import MessageState, Text
 
 pytestmark = pytest.mark.asyncio(loop_scope="package")
 HEADERS = {"Authorization": f"Bearer {TOKEN}", "Accept": "text/html"}
@@ -94,4 +94,12 @@ async def test_what_a_message_shows_a_part_of_is_whole_in_the_console(console: C
                      if isinstance(each.body, Text) and "Nobody described this" in each.body.text]  # fmt: skip
     assert isinstance(message.body, Text)
     assert "field59" not in message.body.text
-    assert "field59: word" in await page(console, f"/console/message?id={message.id}")
+    path = f"/console/message?id={message.id}"
+    assert "field59: word" in await page(console, path)
+
+    async def is_sent() -> bool:
+        (now,) = await console.bridge.outbox.get_messages([message.id])
+        return now.state is MessageState.SENT
+
+    await console.until(is_sent)
+    assert "field59: word" in await page(console, path), "also once it is sent"

@@ -11,6 +11,7 @@ from wxbridge.core.model import Message
 from wxbridge.web.console.page import ConsolePage, PageVisit
 from wxbridge.web.console.pages.timeline import change, describe_entry
 
+MAX_ALERTS_SHOWN = 20
 MIN_KEY_CHARS = 16
 """Of a key whose end is shown: what is shorter is not shown at all."""
 
@@ -24,10 +25,15 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     found = describe_entry(visit, entry)
     this = next(each for each in found["messages"] if each["it"].id == int(number))
     stored = await visit.services.outbox.find_notification(this["it"].notification_id)
+    sighted = await visit.services.outbox.list_sighted(entry.received, limit=MAX_ALERTS_SHOWN) if entry.received else []
+    seen = [each for each in await visit.services.alerts.list_seen(sighted) if each.alert]
+    # What was sent whole is kept with its alerts alone.
+    kept = stored.content if stored and stored.content else {"alerts": [vars(each.alert) for each in seen]}
     return {
+        "alerts": [(each.key, each.alert.title) for each in seen if each.alert],
         "entry": found,
         "m": this,
-        "bodies": _list_bodies(stored.content if stored else None),
+        "bodies": _list_bodies(kept),
         "others": [each for each in found["messages"] if each is not this],
         "recipient": _name_recipient(visit, this["it"]),
         "targets": sorted(
