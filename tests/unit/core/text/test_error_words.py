@@ -84,13 +84,13 @@ def test_the_sentences_that_are_known_are_those_that_are_raised() -> None:
     }
     whole = "\0".join(written)
     others = re.compile(
-        # The system's, pydantic's and the database's own words, those that name one of several things, and the states
+        # The system's, pydantic's, jinja2's and the database's own words, those that name one of several things, and the states
         # of channels, which are raised as `ChannelState` writes them.
         r"errors\.(connection_refused|unknown_name|no_such_file|no_permission|no_space|no_route|net_unreachable"
         r"|timed_out_plainly|reset_plainly|database_full|database_locked|state_.*)"
         r"|problems\.(should_be|valid_.*|parse_.*|whole_integer|at_least|above"
         r"|at_most|below|too_.*|pattern|or|none|no_such_file|permission|is_directory|read_only|no_space|port_taken"
-        r"|bad_address|wide_brac.*|brac.*_too_many|wrong_brac.*|target_needs|unknown_(target|interval).*)|api\.token"
+        r"|bad_address|wide_brac.*|brac.*_too_many|wrong_brac.*|target_needs|template_attribute|unknown_(target|interval).*)|api\.token"
     )
     for key, text in load_texts("en").items():
         if key.partition(".")[0] in (*SENTENCES, "log") and not others.fullmatch(key):
