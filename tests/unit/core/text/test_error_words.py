@@ -84,7 +84,7 @@ def test_the_sentences_that_are_known_are_those_that_are_raised() -> None:
     }
     whole = "\0".join(written)
     others = re.compile(
-        # The system's, pydantic's, jinja2's and the database's own words, those that name one of several things, and the states
+        # The words of the system, pydantic, jinja2 and the database, those that name one of several things, the states
         # of channels, which are raised as `ChannelState` writes them.
         r"errors\.(connection_refused|unknown_name|no_such_file|no_permission|no_space|no_route|net_unreachable"
         r"|timed_out_plainly|reset_plainly|database_full|database_locked|state_.*)"
