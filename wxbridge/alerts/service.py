@@ -30,7 +30,7 @@ from wxbridge.alerts.kept_silences import (
     moment_of,
 )
 from wxbridge.alerts.known_alerts import KnownAlerts
-from wxbridge.alerts.links import SilenceLink
+from wxbridge.alerts.links import AlertPages, SilenceLink
 from wxbridge.alerts.listing import ListedAlert, read_legacy_rules, read_listing
 from wxbridge.alerts.pictures import AlertPictureOptions, choose_pictures
 from wxbridge.alerts.pipeline import AlertPipeline, AlertSettings, AlertState
@@ -164,6 +164,11 @@ class AlertService:
     def settings(self) -> AlertSettings:
         """What the present configuration says of alerts."""
         return self._pipeline.settings
+
+    @property
+    def pages(self) -> AlertPages | None:
+        """The bridge's own pages about alerts; None where people do not reach them."""
+        return self._pipeline.pages
 
     @property
     def state(self) -> AlertState:
@@ -300,7 +305,7 @@ class AlertService:
 
     def read_silence_link(self, link: str) -> SilenceLink | None:
         """Read the last part of the address of a page that silences, good or no longer; None where it is not ours."""
-        pages = self._pipeline.pages
+        pages = self.pages
         return pages.read(link, self.settings.targets) if pages else None
 
     async def find_posted(self, short_keys: Sequence[str]) -> list[FiringAlert]:

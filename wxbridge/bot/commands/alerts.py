@@ -117,8 +117,12 @@ def _describe_alert(each: FiringAlert, short: str, command: Command) -> str:
 
 def _describe_whole(each: FiringAlert, overview: FiringOverview, command: Command) -> str:
     alert = replace(each.alert, starts_at=each.since)
+    if each.posted is not None:
+        # What was posted says whose it is, and what else it links to.
+        alert = replace(alert, links=each.posted.links, sender=each.posted.sender)
     group = AlertGroup(alert.source, "", alert.title, (alert,))
-    text = write_text(group, command.language, command.settings.timezone, command.at)
+    pages = command.services.alerts.pages if each.posted else None
+    text = write_text(group, command.language, command.settings.timezone, command.at, pages)
     return "\n".join([text, *_marks(each, command), f"[{short_ids(overview.alerts)[each.key]}]"])
 
 
