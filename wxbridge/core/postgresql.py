@@ -36,6 +36,8 @@ SILENCE_TIMEOUT_SECONDS = 9.0
 """For which an answer is waited for; then the connection counts as lost."""
 IDLE_IN_TRANSACTION_SECONDS = 5
 """After which the server ends a transaction of somebody who says nothing: a process that was stopped, say."""
+_DURABLE = "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+"""What is acknowledged is on the disk, also where the server is set otherwise; what asks for more than that stays."""
 MAX_KEYS_PER_NOTIFICATION = 150
 """A payload has less than 8000 bytes; the longest keys have 38."""
 _SESSION = {
@@ -94,11 +96,15 @@ def connect(url: str, *, application: str = "wxbridge", **settings: str) -> Serv
         keepalives_count=3,
         tcp_user_timeout=round(SILENCE_TIMEOUT_SECONDS * 1000),
     )
-    raw.adapters.register_dumper(str, _TextDumper)
-    with raw.cursor() as cursor:
+    try:
+        raw.adapters.register_dumper(str, _TextDumper)
         for name, value in {**_SESSION, **settings}.items():
-            cursor.execute("SELECT set_config(%s, %s, false)", (name, value))
-    raw.commit()
+            raw.execute("SELECT set_config(%s, %s, false)", (name, value))
+        raw.execute(_DURABLE)
+        raw.commit()
+    except BaseException:
+        raw.close()
+        raise
     return raw
 
 

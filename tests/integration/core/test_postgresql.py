@@ -106,6 +106,13 @@ async def test_what_postgresql_has_no_place_for_is_replaced(open_one: Callable[.
     assert (found.created_by, found.matchers) == ("m\ufffde", ["a\0b"])
 
 
+async def test_what_is_acknowledged_is_on_the_disk_also_where_the_server_is_set_otherwise(
+    open_one: Callable[..., Database],
+) -> None:
+    assert shared_cluster().execute("SHOW synchronous_commit") == [("off",)]
+    assert await open_one().run(lambda c: c.exec_driver_sql("SHOW synchronous_commit").scalar()) == "on"
+
+
 # ---------------------------------------------------------------- its one writer
 
 
