@@ -76,6 +76,10 @@ COMMANDS = {
     "template": ("templates:app", "Templates of what people read."),
     "jobs": ("jobs:app", "Scheduled jobs."),
     "outbox": ("outbox:app", "Messages: queued, sent, dead."),
+    "token": (
+        "token:token",
+        "Make a token and its hash for server.tokens: the hash goes into jobs.yaml, the token to its owner.",
+    ),
     "backup": (
         "backup:backup",
         "Copy the state into one file, also while the bridge runs: the database and the pictures.",

@@ -37,6 +37,7 @@ from wxbridge.config.hosts import HostSettings
 from wxbridge.config.people import PeopleSettings
 from wxbridge.config.routes import RouteSettings
 from wxbridge.config.time_intervals import Intervals
+from wxbridge.config.tokens import TokenSettings
 from wxbridge.config.types import (
     FROM_REQUEST,
     BaseUrl,
@@ -131,6 +132,8 @@ class ServerSettings(Section):
     and in robots' groups to a page that silences them."""
     read_token: Secret | None = None
     """Opens the console, metrics and listings to those who may look and not change; it needs a `token` beside it."""
+    tokens: dict[str, TokenSettings] = Field(default_factory=dict)
+    """Further tokens by the name of their owner, each with a role; where there is any, nobody comes in without one."""
     proxies: Annotated[tuple[Network, ...], BeforeValidator(_networks), WithJsonSchema(_NETWORKS)] = ()
     """Networks of reverse proxies in front, such as `10.0.0.0/8`: whose `X-Forwarded-…` headers are believed."""
     max_body: Annotated[int, Field(gt=0)] = 4 * 1024 * 1024
@@ -148,7 +151,8 @@ class ServerSettings(Section):
 
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> ServerSettings:
-        if self.host not in LOOPBACK and not (self.token and self.token.get_secret_value()):
+        named = any(each.role == "admin" for each in self.tokens.values())
+        if self.host not in LOOPBACK and not named and not (self.token and self.token.get_secret_value()):
             raise ValueError(
                 f"listening on {self.listen} without a token would let anybody in; "
                 "set `server.token` or listen on 127.0.0.1",

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from aiohttp import web
 
 from wxbridge.core.json_values import read_json
 from wxbridge.web.api_models import AlertAnswer, SilenceAnswer, SilenceBody
+from wxbridge.web.auth import ACCESS
 from wxbridge.web.limits import CLOCK
 from wxbridge.web.openapi import describe_api
 from wxbridge.web.push import read_push, store_push
-from wxbridge.web.responses import answer_accepted, read_body, shorten_name
+from wxbridge.web.responses import CALLER, answer_accepted, read_body, shorten_name
 from wxbridge.web.services import SERVICES
 
 
@@ -35,6 +38,8 @@ async def add_silence(request: web.Request) -> web.Response:
     """Silence alerts by matchers."""
     clock = request.app[CLOCK]
     asked = SilenceBody.read(read_json(await read_body(request))).make_request(clock.wall())
+    if (caller := request[CALLER]) in request.app[ACCESS].named:
+        asked = replace(asked, created_by=caller)
     made = await request.app[SERVICES].alerts.silence(asked)
     return web.json_response(SilenceAnswer.of(made.silence, clock.wall()).model_dump(), status=201)
 

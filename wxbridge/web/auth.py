@@ -17,8 +17,10 @@ from pydantic import SecretStr
 
 from wxbridge.alerts.links import ALERT_PATH, SILENCE_PATH
 from wxbridge.config.hooks import HookSettings
+from wxbridge.config.tokens import TokenSettings
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.sliding_window import Rate
+from wxbridge.core.token_hash import TokenCheck
 from wxbridge.web.hooks import source_of
 from wxbridge.web.limits import CLOCK, MAX_WRONG_TOKENS, RatePerKey
 from wxbridge.web.origin import IpNetwork, name_subscriber, read_origin
@@ -121,13 +123,15 @@ class HmacSigning:
 class AccessRule:
     """What opens one place: tokens, each with the name of its owner, and signatures."""
 
-    tokens: tuple[tuple[str, bytes], ...] = ()
+    tokens: tuple[tuple[str, TokenCheck], ...] = ()
     signing: HmacSigning | None = None
+    is_closed: bool = False
+    """Whether somebody is asked also where no token opens it, as those that there are open other places."""
 
     @property
     def is_open(self) -> bool:
         """Whether nobody is asked."""
-        return not self.tokens and self.signing is None
+        return not self.is_closed and not self.tokens and self.signing is None
 
     def find_owner(self, request: web.Request) -> str | None:
         """Find whose token a request shows; None where it shows none that opens."""
@@ -135,7 +139,7 @@ class AccessRule:
             # Bytes that are no UTF-8 arrive as surrogates.
             raw = shown.encode("utf-8", "surrogateescape")
             for owner, token in self.tokens:
-                if hmac.compare_digest(raw, token):
+                if token.matches(raw):
                     return owner
         return None
 
@@ -186,6 +190,7 @@ class AccessRules:
         rate: How much each of those who post may.
         clock: Where the time is read.
         proxies: Whose `X-Forwarded-…` is believed.
+        named: Tokens by their owners, each with a role.
     """
 
     def __init__(
@@ -196,15 +201,31 @@ class AccessRules:
         rate: Rate | None,
         clock: SystemClock,
         proxies: Sequence[IpNetwork] = (),
+        named: Mapping[str, TokenSettings] | None = None,
     ) -> None:
-        shared = (("server", token.encode()),) if token else ()
-        self._main = AccessRule(shared)
-        self._to_look = AccessRule((*shared, ("reader", read_token.encode()))) if token and read_token else self._main
+        people = {name: (each.role, each.check()) for name, each in (named or {}).items()}
+        server = (("server", TokenCheck(token.encode())),) if token else ()
+
+        def with_roles(*roles: str) -> tuple[tuple[str, TokenCheck], ...]:
+            return (*server, *((name, check) for name, (role, check) in people.items() if role in roles))
+
+        shared = with_roles("operate", "admin")
+        reader = (("reader", TokenCheck(read_token.encode())),) if token and read_token else ()
+        self._main = AccessRule(shared, is_closed=bool(people))
+        self._to_look = AccessRule((*with_roles("read", "operate", "admin"), *reader), is_closed=bool(people))
+        self._login = AccessRule(with_roles("admin"), is_closed=bool(people))
+        self.named = frozenset(people)
+        """Names that stand beside what is done."""
         self._hooks = {name: _rule_of_hook(name, settings, shared) for name, settings in hooks.items()}
         self.rate = RatePerKey(rate, clock) if rate else None
         self.wrong = RatePerKey(MAX_WRONG_TOKENS, clock)
         """By the subscriber that shows what opens nothing, at whichever door."""
         self.proxies = proxies
+
+    def find_named(self, request: web.Request) -> str | None:
+        """Find whose named token a request shows, whatever it opens; None where it shows none."""
+        owner = self._to_look.find_owner(request) if self.named else None
+        return owner if owner in self.named else None
 
     def find_rule(self, request: web.Request) -> AccessRule:
         """Find what opens the place that a request is for."""
@@ -212,17 +233,19 @@ class AccessRules:
         if source is not None:
             return self._hooks.get(source) or self._hooks.get(source.partition("/")[0], self._main)
         # With what `/login` shows one could log in.
-        return self._to_look if request.method in ("GET", "HEAD") and request.path != "/login" else self._main
+        if request.path == "/login":
+            return self._login
+        return self._to_look if request.method in ("GET", "HEAD") else self._main
 
 
-def _rule_of_hook(name: str, settings: HookSettings, shared: tuple[tuple[str, bytes], ...]) -> AccessRule:
+def _rule_of_hook(name: str, settings: HookSettings, shared: tuple[tuple[str, TokenCheck], ...]) -> AccessRule:
     token, secret = reveal(settings.token), reveal(settings.hmac_secret)
     signing = None
     if secret:
         signing = HmacSigning(
             secret.encode(), settings.signature_header, settings.timestamp_header or None, settings.max_age
         )
-    return AccessRule((*shared, (f"hook {name}", token.encode())) if token else shared, signing)
+    return AccessRule((*shared, (f"hook {name}", TokenCheck(token.encode()))) if token else shared, signing)
 
 
 def reveal(secret: SecretStr | None) -> str:
@@ -264,6 +287,9 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
     try:
         request[CALLER] = caller = await rule.find_caller(request)
     except RequestRefused as error:
+        if (owner := access.find_named(request)) is not None:
+            sentence = f"The token of {owner} has not the role that this takes; see `server.tokens`."
+            raise RequestRefused(403, "role", sentence) from None
         if error.reason == "unauthorised" and rule.is_shown_something(request):
             count_wrong_token(request)
         raise

@@ -44,7 +44,13 @@ def make_app(
     by_source = {name: one for name, one in hook_settings if isinstance(one, HookSettings)}
     app[COMPAT_KEYS] = CompatKeys(hook_settings.compat)
     app[ACCESS] = AccessRules(
-        reveal(settings.token), by_source, reveal(settings.read_token), settings.rate, clock, settings.proxies
+        reveal(settings.token),
+        by_source,
+        reveal(settings.read_token),
+        settings.rate,
+        clock,
+        settings.proxies,
+        settings.tokens,
     )
     app.add_routes([*hooks.ROUTES, *compat.make_routes(), *api.ROUTES, *pages.ROUTES])
     if with_console:

@@ -85,10 +85,17 @@ def is_in_console(request: web.Request) -> bool:
     return request.path.startswith("/console/") or (request.path == "/login" and is_browser(request))
 
 
+_ROLES = {"admin": "all"}
+"""What the roles of named tokens are called here, where that is something else."""
+
+
 def add_console(app: web.Application, settings: ServerSettings) -> None:
     """Add the console to an application that has `SERVICES` and a `CLOCK`."""
     services, clock = app[SERVICES], app[CLOCK]
-    tokens = ConsoleTokens(reveal(settings.token), reveal(settings.read_token), settings.proxies)
+    tokens = ConsoleTokens(
+        reveal(settings.token), reveal(settings.read_token), settings.proxies,
+        {name: (ConsoleRole(_ROLES.get(each.role, each.role)), each.check()) for name, each in settings.tokens.items()},
+    )  # fmt: skip
     app[SITE] = site = ConsoleSite(
         services,
         tokens,
@@ -212,7 +219,7 @@ async def _act(page: ConsolePage, action: Action, request: web.Request) -> web.S
         typed = {name: value for name, value in form.fields.items() if again and name not in _NOT_TYPED}
         site.flash(session, Flash(str(error), good=False, typed=typed))
         return see_other(local_path(again or form.fields.get("back", page.path)))
-    log.info("done from the console", page=page.name, action=request.path.rpartition("/")[2])
+    log.info("done from the console", page=page.name, action=request.path.rpartition("/")[2], by=session.owner or None)
     return see_other(local_path(form.fields.get("back", page.path)))
 
 

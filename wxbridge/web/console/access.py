@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
 import structlog
@@ -24,6 +24,8 @@ SIGN_OUT = "/console/sign-out"
 MAX_PICTURE_BYTES = 20 * 1024 * 1024
 """Of one that is sent from here."""
 MAX_FORM_FIELDS = 50
+_FOR_ADMINS = ("/console/login/", "/console/configuration/")
+"""What concerns the bridge itself, not what it carries."""
 
 
 def is_browser(request: web.Request) -> bool:
@@ -52,7 +54,8 @@ def guarded(handler: Handler) -> Handler:
         caller = _find_caller(site, request, _check_origin(site, request))
         if isinstance(caller, web.StreamResponse):
             return add_headers(caller)
-        request[CALLER], request[CONSOLE_CALLER] = f"console {caller.session.role}", caller
+        owner = caller.session.owner
+        request[CALLER], request[CONSOLE_CALLER] = owner or f"console {caller.session.role}", caller
         response = await handler(request)
         if caller.is_fresh:
             _set_cookie(site, response, caller)
@@ -94,9 +97,9 @@ def _find_caller(site: ConsoleSite, request: web.Request, origin: RequestOrigin)
     if site.tokens.is_open:
         return ConsoleCaller(site.sessions.open(ConsoleRole.OPEN), origin, is_fresh=True)
     shown = read_tokens(request)
-    if shown and (role := _find_role(site, request, shown)):
+    if shown and (opened := _find_role(site, request, shown)):
         # A program: what it shows lets it look. Forms need a cookie, as browsers show passwords by themselves.
-        caller = ConsoleCaller(site.sessions.open(role), origin)
+        caller = ConsoleCaller(site.sessions.open(*opened), origin)
         if is_browser(request) and "token" in request.query:
             # So that the token does not stay in the address.
             response = see_other(_without_token(request))
@@ -112,12 +115,16 @@ def _find_caller(site: ConsoleSite, request: web.Request, origin: RequestOrigin)
     )  # fmt: skip
 
 
-def _find_role(site: ConsoleSite, request: web.Request, shown: Sequence[str]) -> ConsoleRole | None:
-    """Find what tokens open; count where that is nothing. Raises `RequestRefused` where too many were wrong."""
-    role = next((role for each in shown if (role := site.tokens.role_of(each))), None)
-    if role is None:
+def _find_role(site: ConsoleSite, request: web.Request, shown: Sequence[str]) -> tuple[ConsoleRole, str] | None:
+    """Find what tokens open, and whose; count where that is nothing.
+
+    Raises:
+        RequestRefused: too many were wrong.
+    """
+    opened = next((opened for each in shown if (opened := site.tokens.find(each))), None)
+    if opened is None:
         count_wrong_token(request)
-    return role
+    return opened
 
 
 def _without_token(request: web.Request) -> str:
@@ -148,17 +155,18 @@ async def sign_in(request: web.Request, origin: RequestOrigin) -> web.StreamResp
     site = request.app[SITE]
     shown = str((await request.post()).get("token", "")).strip()
     try:
-        role = None if site.tokens.is_open else _find_role(site, request, [shown])
+        opened = None if site.tokens.is_open else _find_role(site, request, [shown])
     except RequestRefused as error:
         seconds = (error.headers or {})["Retry-After"]
         response = _render_sign_in(request, 429, "sign_in.too_many", seconds=seconds)
         response.headers["Retry-After"] = seconds
         return response
-    if role is None:
+    if opened is None:
         return _render_sign_in(request, 401, "sign_in.wrong")
-    log.info("somebody signed in to the console", address=origin.address, role=role.value)
+    role, owner = opened
+    log.info("somebody signed in to the console", address=origin.address, role=role.value, by=owner or None)
     response = see_other(local_path(request.query.get("next", HOME)))
-    _set_cookie(site, response, ConsoleCaller(site.sessions.open(role), origin))
+    _set_cookie(site, response, ConsoleCaller(site.sessions.open(role, owner), origin))
     return response
 
 
@@ -190,6 +198,10 @@ async def read_form(request: web.Request) -> ConsoleForm:
         raise RequestRefused(403, "csrf", "This form is out of date. Go back, load the page again, and repeat.")
     if not session.may_change and request.path != SIGN_OUT:
         raise RequestRefused(403, "read_only", "This session may only look: it was opened with `server.read_token`.")
+    if session.role is ConsoleRole.OPERATE and request.path.startswith(_FOR_ADMINS):
+        raise RequestRefused(403, "role", "This takes the role admin; the token that opened this session has operate.")
+    if session.owner:
+        form = replace(form, fields={**form.fields, "by": session.owner})
     return form
 
 

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
+import re
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -26,6 +27,7 @@ from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import read_facts, remember_fact
+from wxbridge.core.token_hash import TokenCheck
 from wxbridge.web.origin import IpNetwork
 
 log = structlog.get_logger()
@@ -42,6 +44,8 @@ class ConsoleRole(StrEnum):
     ALL = "all"
     READ = "read"
     """Look, and change nothing."""
+    OPERATE = "operate"
+    """All but what concerns the bridge itself: logins and its configuration."""
     OPEN = "open"
     """All, as no token is configured."""
 
@@ -53,6 +57,8 @@ class ConsoleSession:
     id: str
     role: ConsoleRole
     until: float
+    owner: str = ""
+    """The name of the token that opened it; empty for one without a name."""
 
     @property
     def may_change(self) -> bool:
@@ -68,26 +74,46 @@ class ConsoleTokens:
     read_token: str = ""
     proxies: Sequence[IpNetwork] = ()
     """Whose `X-Forwarded-…` is believed."""
+    named: Mapping[str, tuple[ConsoleRole, TokenCheck]] = field(default_factory=dict)
+    """Tokens by the names of their owners."""
 
     @property
     def is_open(self) -> bool:
         """Whether nobody is asked for a token."""
-        return not self.token
+        return not self.token and not self.named
 
-    def role_of(self, shown: str) -> ConsoleRole | None:
-        """Tell what a token opens; None for nothing. In constant time."""
+    def find(self, shown: str) -> tuple[ConsoleRole, str] | None:
+        """Find what a token opens, and whose it is; None for nothing. In constant time."""
+        raw = shown.encode("utf-8", "surrogateescape")
+        for name, (named_role, check) in self.named.items():
+            if check.matches(raw):
+                return named_role, name
+        role = self._role_of(shown)
+        return (role, "") if role else None
+
+    def _role_of(self, shown: str) -> ConsoleRole | None:
         raw = shown.encode("utf-8", "surrogateescape")
         for role, token in ((ConsoleRole.ALL, self.token), (ConsoleRole.READ, self.read_token)):
             if token and hmac.compare_digest(raw, token.encode()):
                 return role
         return None
 
-    def token_of(self, role: ConsoleRole) -> str:
-        """Give the token that opens a role; empty where none is needed, or there is none."""
-        return {ConsoleRole.ALL: self.token, ConsoleRole.READ: self.read_token, ConsoleRole.OPEN: ""}[role]
+    def token_of(self, role: ConsoleRole, owner: str = "") -> str:
+        """Give what opens a role, or an owner's session; empty where nothing is needed, or there is nothing."""
+        if owner:
+            known = self.named.get(owner)
+            return known[1].fingerprint.decode(errors="surrogateescape") if known and known[0] is role else ""
+        return {
+            ConsoleRole.OPERATE: "",
+            ConsoleRole.ALL: self.token,
+            ConsoleRole.READ: self.read_token,
+            ConsoleRole.OPEN: "",
+        }[role]
 
-    def has_role(self, role: ConsoleRole) -> bool:
+    def has_role(self, role: ConsoleRole, owner: str = "") -> bool:
         """Whether a session of a role can have been opened with these tokens."""
+        if owner:
+            return bool(self.token_of(role, owner))
         return self.is_open if role is ConsoleRole.OPEN else bool(self.token and self.token_of(role))
 
 
@@ -134,27 +160,30 @@ class SessionStore:
         """The name of our cookie. Ports do not keep cookies apart, so each database has a name of its own."""
         return f"wxbridge-{hashlib.sha256(self._key).hexdigest()[:8]}"
 
-    def open(self, role: ConsoleRole) -> ConsoleSession:
+    def open(self, role: ConsoleRole, owner: str = "") -> ConsoleSession:
         """Open a new session."""
-        return ConsoleSession(secrets.token_urlsafe(18), role, self._clock.wall() + SESSION_SECONDS)
+        return ConsoleSession(secrets.token_urlsafe(18), role, self._clock.wall() + SESSION_SECONDS, owner)
 
     def write(self, session: ConsoleSession) -> str:
-        """Write a session as its cookie holds it: `ROLE.UNTIL.ID.SIGNATURE`."""
-        return self._signer(session.role).sign(f"{session.role}.{session.until:.0f}.{session.id}").decode()
+        """Write a session as its cookie holds it: `ROLE.UNTIL.ID.SIGNATURE`; the id of a named one holds its owner."""
+        whose = f"~{session.owner.encode().hex()}" if session.owner else ""
+        text = f"{session.role}.{session.until:.0f}.{session.id}{whose}"
+        return self._signer(session.role, session.owner).sign(text).decode()
 
     def read(self, request: web.Request) -> ConsoleSession | None:
         """Read the session that a request shows; None where it shows none that is good."""
         value = request.cookies.get(self.cookie, "")
         role = next((each for each in ConsoleRole if value.startswith(f"{each}.")), None)
         # Which tokens there are can change while a cookie lives.
-        if role is None or len(value) > MAX_COOKIE_CHARS or not self._tokens.has_role(role):
+        owner = _read_owner(value)
+        if role is None or len(value) > MAX_COOKIE_CHARS or not self._tokens.has_role(role, owner):
             return None
         try:
-            text = self._signer(role).unsign(value.encode("utf-8", "replace")).decode()
+            text = self._signer(role, owner).unsign(value.encode("utf-8", "replace")).decode()
         except BadSignature:
             return None
         _, until, session_id = text.split(".")
-        session = ConsoleSession(session_id, role, float(until))
+        session = ConsoleSession(session_id.partition("~")[0], role, float(until), owner)
         is_over = session.until <= self._clock.wall() or session.id in self._closed
         return None if is_over else session
 
@@ -172,16 +201,22 @@ class SessionStore:
 
     def form_secret(self, session: ConsoleSession) -> str:
         """Give what each form of a session holds, and no other site can know."""
-        return self._signer(session.role).get_signature(f"form.{session.id}").hex()
+        return self._signer(session.role, session.owner).get_signature(f"form.{session.id}").hex()
 
     def is_form_secret(self, session: ConsoleSession, shown: str) -> bool:
         """Whether a form holds the session's secret."""
         return hmac.compare_digest(self.form_secret(session).encode(), shown.encode("utf-8", "replace"))
 
-    def _signer(self, role: ConsoleRole) -> Signer:
+    def _signer(self, role: ConsoleRole, owner: str) -> Signer:
         """Signs with our key and with the token that opened the session, so that it ends where the token changes."""
-        salt = f"{role}\0{self._tokens.token_of(role)}".encode("utf-8", "surrogateescape")
+        salt = f"{role}\0{self._tokens.token_of(role, owner)}".encode("utf-8", "surrogateescape")
         return Signer(self._key, salt, key_derivation="hmac", digest_method=hashlib.sha256)
+
+
+def _read_owner(cookie: str) -> str:
+    """Read whose a session says that it is; its signature tells whether that is so."""
+    found = re.fullmatch(r"[a-z]+\.\d+\.[\w-]+~((?:[0-9a-f]{2})+)\..*", cookie)
+    return bytes.fromhex(found[1]).decode(errors="replace") if found else ""
 
 
 HEADERS = {

@@ -20,8 +20,9 @@ from tests.support import REPOSITORY
 from wxbridge.config.hooks import HooksSettings
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.token_hash import TokenCheck
 from wxbridge.web.console.page import local_path
-from wxbridge.web.console.session import SESSION_SECONDS, ConsoleTokens, SessionStore
+from wxbridge.web.console.session import SESSION_SECONDS, ConsoleRole, ConsoleTokens, SessionStore
 from wxbridge.web.listener import HttpListener
 from wxbridge.web.server import make_app
 
@@ -254,7 +255,7 @@ async def test_a_session_ends_with_its_time_its_token_or_a_forged_sign_and_survi
 
     tokens = ConsoleTokens("token", "reader")
     first = await sessions(tokens)
-    mine = first.open(tokens.role_of("token"))  # type: ignore[arg-type]
+    mine = first.open(*tokens.find("token"))  # type: ignore[misc]
     cookie = first.write(mine)
 
     def shows(who: SessionStore, value: str) -> Any:
@@ -265,9 +266,17 @@ async def test_a_session_ends_with_its_time_its_token_or_a_forged_sign_and_survi
     assert shows(await sessions(ConsoleTokens("token", "reader")), cookie) == mine, "after a restart"
     assert shows(await sessions(ConsoleTokens("another")), cookie) is None
     assert shows(await sessions(ConsoleTokens()), cookie) is None
-    reader = first.write(first.open(tokens.role_of("reader")))  # type: ignore[arg-type]
+    reader = first.write(first.open(*tokens.find("reader")))  # type: ignore[misc]
     for forged in (reader.replace("read", "all"), cookie[:-1], cookie + "0", "all.x.y.z", "", "é" * 20):
         assert shows(first, forged) is None, forged
+    named = ConsoleTokens(named={"老王": (ConsoleRole.OPERATE, TokenCheck(b"his"))})
+    store = await sessions(named)
+    his = store.write(store.open(*named.find("his")))  # type: ignore[misc]
+    assert shows(store, his).owner == "老王"
+    other = ConsoleTokens(named={"老王": (ConsoleRole.OPERATE, TokenCheck(b"another")), "小李": named.named["老王"]})
+    assert shows(await sessions(other), his) is None, "with his token his session ends, whoever has it now"
+    promoted = his.replace("operate.", "all.")
+    assert shows(store, promoted) is None
     later = cookie.split(".")
     later[1] = str(int(later[1]) + 1)
     assert shows(first, ".".join(later)) is None

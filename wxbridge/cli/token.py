@@ -1,0 +1,33 @@
+"""`token`: makes a token, or the hash of one, for `server.tokens`."""
+
+from __future__ import annotations
+
+import getpass
+import secrets
+import sys
+from typing import Annotated
+
+import typer
+
+from wxbridge.cli.common import WRONG_USAGE, fail, say
+from wxbridge.core.token_hash import hash_token
+
+MIN_CHARS = 16
+"""Of a token: what is shorter can be guessed."""
+
+
+def token(
+    given: Annotated[  # noqa: FBT002
+        bool, typer.Option("--stdin", help="Hash the token that standard input holds, in place of a new one.")
+    ] = False,
+) -> None:
+    """Make a token and its hash for server.tokens: the hash goes into jobs.yaml, the token to its owner."""
+    if given:
+        terminal = sys.stdin is not None and sys.stdin.isatty()
+        text = (getpass.getpass("token: ") if terminal else (sys.stdin.readline() if sys.stdin else "")).strip()
+        if len(text) < MIN_CHARS:
+            raise fail(f"a token has at least {MIN_CHARS} characters; `wxbridge token` makes one", WRONG_USAGE)
+    else:
+        text = secrets.token_urlsafe(24)
+        say(f"token  {text}")
+    print(hash_token(text))  # noqa: T201

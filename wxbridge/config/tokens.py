@@ -1,0 +1,33 @@
+"""The named tokens of `server.tokens`: who may do what."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import AfterValidator, model_validator
+
+from wxbridge.config.types import Secret, Section
+from wxbridge.core.token_hash import TokenCheck, check_hash_form
+
+
+class TokenSettings(Section):
+    """A token with the name of its owner, who stands as `by` beside what is done with it."""
+
+    one_of: ClassVar[tuple[tuple[str, ...], ...]] = (("token", "hash"),)
+    role: Literal["read", "operate", "admin"]
+    """`read` looks; `operate` posts, sends, silences, acknowledges, runs jobs too; `admin` logs accounts in and has the
+    configuration read again too."""
+    token: Secret | None = None
+    """The token itself."""
+    hash: Annotated[str, AfterValidator(check_hash_form)] | None = None
+    """Its hash, as `wxbridge token` makes it, so that the file does not hold the token."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> TokenSettings:
+        if bool(self.token and self.token.get_secret_value().strip()) == bool(self.hash):
+            raise ValueError("a named token has one of `token` and `hash`, as `wxbridge token` makes it")
+        return self
+
+    def check(self) -> TokenCheck:
+        """Make what compares a token that is shown."""
+        return TokenCheck(hashed=self.hash) if self.hash else TokenCheck(self.token.get_secret_value().encode())  # type: ignore[union-attr]
