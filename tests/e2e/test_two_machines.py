@@ -22,6 +22,7 @@ QUICK = {
     f"{LEADERSHIP}:LEASE_SECONDS": 2.0,
     f"{LEADERSHIP}:SESSION_TIMEOUT_SECONDS": 4,
     f"{LEADERSHIP}:BEAT_SECONDS": 0.3,
+    "wxbridge.core.database:ANSWER_SECONDS": 10.0,
     "wxbridge.channels.wechat.channel:WechatTiming.patience_shared": 0.5,
 }
 """What takes ten seconds in earnest, so that nobody need wait for it."""

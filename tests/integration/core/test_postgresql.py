@@ -170,6 +170,7 @@ async def test_a_server_that_is_silent_is_told_of_in_time_and_nothing_hangs(
     url: str, open_one: Callable[..., Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("wxbridge.core.postgresql.ServerConnection.silence_limit", 3.0)
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 1.5)
     async with Wire(shared_cluster().port) as wire:
         database = await asyncio.to_thread(open_one, shared_cluster().url(url.rpartition("/")[2], port=wire.port))
         await database.run(lambda c: remember_fact(c, "x", 1, 0.0))

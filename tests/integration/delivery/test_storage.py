@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 
 import pytest
@@ -12,6 +13,8 @@ from tests.support import wait_until
 from wxbridge.core import database
 from wxbridge.core.errors import Permanent, StorageError, Transient
 from wxbridge.core.model import MessageState
+
+pytestmark = pytest.mark.skipif("WXBRIDGE_DATABASE" in os.environ, reason="it is SQLite that is locked, or full")
 
 
 def pragma(w, text):
