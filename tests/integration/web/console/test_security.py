@@ -270,13 +270,13 @@ async def test_a_session_ends_with_its_time_its_token_or_a_forged_sign_and_survi
     for forged in (reader.replace("read", "all"), cookie[:-1], cookie + "0", "all.x.y.z", "", "é" * 20):
         assert shows(first, forged) is None, forged
     named = ConsoleTokens(named={"老王": (ConsoleRole.OPERATE, TokenCheck(b"his"))})
-    store = await sessions(named)
-    his = store.write(store.open(*named.find("his")))  # type: ignore[misc]
-    assert shows(store, his).owner == "老王"
+    second = await sessions(named)
+    his = second.write(second.open(*named.find("his")))  # type: ignore[misc]
+    assert shows(second, his).owner == "老王"
     other = ConsoleTokens(named={"老王": (ConsoleRole.OPERATE, TokenCheck(b"another")), "小李": named.named["老王"]})
     assert shows(await sessions(other), his) is None, "with his token his session ends, whoever has it now"
     promoted = his.replace("operate.", "all.")
-    assert shows(store, promoted) is None
+    assert shows(second, promoted) is None
     later = cookie.split(".")
     later[1] = str(int(later[1]) + 1)
     assert shows(first, ".".join(later)) is None
