@@ -92,7 +92,8 @@ def configure(path: Path | None, setup: DemoSetup) -> Config:
         update={"endpoint": endpoint, "token": type(wechat.token)(DEFAULT_TOKEN)},
     )
     server = settings.server.model_copy(update={"listen": setup.listen}) if setup.listen else settings.server
-    return settings.model_copy(update={"wechat": simulated, "state_dir": state, "server": server})
+    # Also where it is shared: a demo has a SQLite of its own, and leads.
+    return settings.model_copy(update={"wechat": simulated, "state_dir": state, "server": server, "database": None})
 
 
 def _convert_to_ilink(settings: Config, url: str) -> Config:
