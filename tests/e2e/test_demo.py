@@ -114,7 +114,9 @@ async def test_a_port_that_is_taken_is_named_by_its_option(shell: Shell, option:
         words = [word for pair in options.items() for word in pair]
         code, _, err = await shell.run("demo", "--channel", channel, *words)
     assert code == 1
-    assert f"{port}: Address already in use; free the port, or choose another with {option}" in err
+    last = err.splitlines()[-1]
+    assert f":{port}" in last
+    assert option in last
 
 
 async def test_a_bridge_names_server_listen_where_its_port_is_taken(shell: Shell) -> None:

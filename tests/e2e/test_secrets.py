@@ -134,7 +134,12 @@ def test_what_is_called_like_a_secret_is_one() -> None:
         if name in ("key", "keys", "heartbeat") or any(word in name for word in ("token", "secret", "password"))
     }
     assert len(named) > 8
-    assert [where for where, annotation in named.items() if SecretStr not in _types(annotation)] == []
+    # A section has keys of its own, which are looked at too.
+    plain = {where: [*_types(annotation)] for where, annotation in named.items()}
+    assert [
+        where for where, types in plain.items()
+        if SecretStr not in types and not any(issubclass(each, Section) for each in types)
+    ] == []  # fmt: skip
 
 
 def _types(annotation: object) -> Iterable[type]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
-from pydantic import AfterValidator, model_validator
+from pydantic import field_validator, model_validator
 
 from wxbridge.config.types import Secret, Section
 from wxbridge.core.token_hash import TokenCheck, check_hash_form
@@ -19,8 +19,15 @@ class TokenSettings(Section):
     configuration read again too."""
     token: Secret | None = None
     """The token itself."""
-    hash: Annotated[str, AfterValidator(check_hash_form)] | None = None
+    hash: Secret | None = None
     """Its hash, as `wxbridge token` makes it, so that the file does not hold the token."""
+
+    @field_validator("hash")
+    @classmethod
+    def _of_ours(cls, value: Secret | None) -> Secret | None:
+        if value is not None:
+            check_hash_form(value.get_secret_value())
+        return value
 
     @model_validator(mode="after")
     def _one_way(self) -> TokenSettings:
@@ -30,4 +37,6 @@ class TokenSettings(Section):
 
     def check(self) -> TokenCheck:
         """Make what compares a token that is shown."""
-        return TokenCheck(hashed=self.hash) if self.hash else TokenCheck(self.token.get_secret_value().encode())  # type: ignore[union-attr]
+        if self.hash:
+            return TokenCheck(hashed=self.hash.get_secret_value())
+        return TokenCheck(self.token.get_secret_value().encode() if self.token else b"")
