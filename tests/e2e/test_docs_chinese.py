@@ -10,7 +10,15 @@ import pytest
 from tests.support import REPOSITORY
 
 DOCS = REPOSITORY / "docs"
-TRANSLATED = ("quickstart", "sources", "channels", "operations", "routing", "troubleshooting")
+TRANSLATED = (
+    "quickstart",
+    "sources",
+    "channels",
+    "operations",
+    "routing",
+    "troubleshooting",
+    "from-prometheusalert",
+)
 PAIRS = [
     pytest.param(REPOSITORY / "README.md", REPOSITORY / "README.zh-CN.md", id="README"),
     *(pytest.param(DOCS / f"{name}.md", DOCS / "zh" / f"{name}.md", id=name) for name in TRANSLATED),
