@@ -355,7 +355,7 @@ async def test_alerts_that_a_digest_took_are_counted(tmp_path: Path) -> None:
     lane = Lane("fake", room.channel, {"ops": target}, pacer)
     room.digest = [Text("in short")]
     context = replace(room.context, lanes=[lane])
-    content: Mapping[str, Any] = {"alerts": [{"title": "disk", "status": AlertStatus.FIRING}]}
+    content: Mapping[str, Any] = {"alerts": [{"source": "test", "title": "disk", "status": AlertStatus.FIRING}]}
     items = [
         Notification("test", "ops", (Text(f"{index}"),), kind=NotificationKind.ALERT, content=content)
         for index in range(5)

@@ -77,7 +77,7 @@ class Day:
 
 
 @pytest.fixture
-def database(each_database: str, tmp_path: Path) -> Iterator[Database]:
+def database(tmp_path: Path) -> Iterator[Database]:
     opened = Database.open(database_url(tmp_path / "state"))
     yield opened
     opened.close()

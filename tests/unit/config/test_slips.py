@@ -164,5 +164,5 @@ def test_documented_configurations_have_no_slips() -> None:
             assert mend_slips(block) == (block, []), page
     for file in [*REPOSITORY.glob("*.y*ml"), *(REPOSITORY / "deploy").rglob("*.y*ml")]:
         text = file.read_text(encoding="utf-8")
-        assert yaml.safe_load(text)
+        assert list(yaml.safe_load_all(text))
         assert mend_slips(text)[1] == [], file
