@@ -11,25 +11,23 @@ import hmac
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.answers import AnswerVerdict, HttpAnswer, Meaning, ServiceCode, ServiceCodes, codes_meaning
-from wxbridge.channels.asked_robot import AskedRobotTarget
 from wxbridge.channels.http import (
     AccountCooldowns,
     HttpChannel,
     HttpService,
     HttpTiming,
     encode_json,
-    hash_secret,
     parse_webhook,
 )
 from wxbridge.channels.mentions import is_everyone
+from wxbridge.channels.robots import AskedRobotTarget, WebhookRobot, describe_asked
 from wxbridge.channels.titles import make_title
 from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, TargetSettings
 from wxbridge.core.errors import Permanent, Throttled
@@ -84,31 +82,6 @@ def sign(secret: str, milliseconds: int) -> str:
     return base64.b64encode(hmac.new(secret.encode(), words.encode(), hashlib.sha256).digest()).decode()
 
 
-@dataclass(frozen=True)
-class DingtalkRobot:
-    """One robot."""
-
-    base_url: str
-    token: str = field(repr=False)
-    secret: str = field(repr=False)
-    """Empty where its requests are not signed."""
-    ca: Path | None = None
-    is_asked: bool = False
-    """Whether a sender named it in its own address."""
-
-    @property
-    def identity(self) -> str:
-        """What tells it from others without giving its token away."""
-        return hash_secret(self.base_url, self.token)[:16]
-
-    @property
-    def service(self) -> HttpService:
-        """Where its requests go."""
-        return HttpService(
-            f"DingTalk (the robot at {self.base_url})", self.base_url, self.ca, self.identity, self.is_asked
-        )
-
-
 class DingtalkTarget(AskedRobotTarget):
     """A group with a robot of DingTalk."""
 
@@ -137,7 +110,7 @@ class DingtalkTarget(AskedRobotTarget):
         self.robot()
         return self
 
-    def robot(self) -> DingtalkRobot:
+    def robot(self) -> WebhookRobot:
         """The robot.
 
         Raises:
@@ -145,7 +118,7 @@ class DingtalkTarget(AskedRobotTarget):
         """
         base = self.base_url or DEFAULT_URL
         if self.is_asked:
-            return DingtalkRobot(base, *self._asked, self.ca, is_asked=True)
+            return WebhookRobot("DingTalk", base, *self._asked, ca=self.ca, is_asked=True)
         written = self.key_as_written()
         token = written.get_secret_value().strip() if written else ""
         if self.url or "://" in token:
@@ -157,7 +130,7 @@ class DingtalkTarget(AskedRobotTarget):
         if not token:
             raise ValueError("`access_token` is empty; copy what follows `?access_token=`")
         secret = self.secret.get_secret_value().strip() if self.secret else ""
-        return DingtalkRobot(base, token, secret, self.ca)
+        return WebhookRobot("DingTalk", base, token, secret, ca=self.ca)
 
     def key_as_written(self) -> Secret | None:
         """The robot's token as jobs.yaml has it."""
@@ -236,15 +209,15 @@ class DingtalkChannel(HttpChannel):
         """
         robot = address.robot()
         if address.is_from_request:
-            return f"senders name the robot; {robot.base_url} is where it is looked for"
+            return describe_asked(robot.base_url)
         verdict = await self._post(robot, encode_json({"msgtype": "wxbridge"}), sends=False)
         if verdict.code not in (_BAD_MESSAGE_TYPE, _BAD_PARAMETER) and verdict.meaning is not Meaning.THROTTLED:
             raise verdict.failure(robot.service.shown)
         self.note_let_in(robot.service)
         return f"the robot is known at {robot.base_url}"
 
-    async def _post(self, robot: DingtalkRobot, data: bytes, *, sends: bool = True) -> AnswerVerdict:
-        params = {"access_token": robot.token}
+    async def _post(self, robot: WebhookRobot, data: bytes, *, sends: bool = True) -> AnswerVerdict:
+        params = {"access_token": robot.key}
         if robot.secret:
             moment = int(self._wall() * 1000)
             params |= {"timestamp": str(moment), "sign": sign(robot.secret, moment)}

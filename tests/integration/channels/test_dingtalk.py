@@ -262,10 +262,10 @@ async def test_a_robot_can_be_tried_without_anybody_seeing_it(dingtalk, channel,
 
 def test_a_whole_webhook_address_is_taken_apart() -> None:
     robot = made(url="https://oapi.dingtalk.com/robot/send?access_token=abc").robot()
-    assert (robot.base_url, robot.token) == ("https://oapi.dingtalk.com", "abc")
+    assert (robot.base_url, robot.key) == ("https://oapi.dingtalk.com", "abc")
     robot = made(url="http://10.0.0.1/ding/robot/send?access_token=abc").robot()
-    assert (robot.base_url, robot.token) == ("http://10.0.0.1/ding", "abc")
-    assert made(access_token="https://oapi.dingtalk.com/robot/send?access_token=abc").robot().token == "abc"
+    assert (robot.base_url, robot.key) == ("http://10.0.0.1/ding", "abc")
+    assert made(access_token="https://oapi.dingtalk.com/robot/send?access_token=abc").robot().key == "abc"
 
 
 @pytest.mark.parametrize(

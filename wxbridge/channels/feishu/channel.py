@@ -21,11 +21,11 @@ from wxbridge.channels.feishu.settings import (
     MAX_BODY_BYTES,
     MAX_PICTURE_BYTES,
     FeishuApplication,
-    FeishuRobot,
     FeishuSettings,
     FeishuTarget,
 )
 from wxbridge.channels.http import AccountCooldowns, HttpChannel, HttpService, HttpTiming, encode_json
+from wxbridge.channels.robots import WebhookRobot, describe_asked
 from wxbridge.channels.uploads import MediaUpload, UploadCache, add_file, read_upload
 from wxbridge.core.errors import Permanent, Throttled, Transient, Unauthorised
 from wxbridge.core.model import Outgoing, Receipt, Text
@@ -130,7 +130,7 @@ class FeishuChannel(HttpChannel):
         """
         robot = address.robot()
         if address.is_from_request:
-            return f"senders name the robot; {robot.base_url} is where it is looked for"
+            return describe_asked(robot.base_url)
         verdict = await self._post(robot, {"msg_type": "wxbridge"}, sends=False)
         if verdict.code not in _UNKNOWN_TYPE and verdict.meaning is not Meaning.THROTTLED:
             raise verdict.failure(robot.service.shown)
@@ -144,7 +144,7 @@ class FeishuChannel(HttpChannel):
 
     # Calls
 
-    async def _post(self, robot: FeishuRobot, payload: Mapping[str, Any], *, sends: bool = True) -> AnswerVerdict:
+    async def _post(self, robot: WebhookRobot, payload: Mapping[str, Any], *, sends: bool = True) -> AnswerVerdict:
         if robot.secret:
             moment = int(self._wall())
             payload = {"timestamp": str(moment), "sign": sign(robot.secret, moment), **payload}

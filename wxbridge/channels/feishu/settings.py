@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 from pydantic import model_validator
 
-from wxbridge.channels.asked_robot import AskedRobotTarget
 from wxbridge.channels.http import HttpService, hash_secret
+from wxbridge.channels.robots import KEY, AskedRobotTarget, WebhookRobot
 from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section
 from wxbridge.core.model import Capabilities
 
@@ -34,32 +34,6 @@ CAPABILITIES = Capabilities(
 )
 
 _HOOK = re.compile(r"/open-apis/bot/(?:v2/)?hook/([\w-]+)/?", re.ASCII)
-_KEY = re.compile(r"[\w-]+", re.ASCII)
-
-
-@dataclass(frozen=True)
-class FeishuRobot:
-    """One robot."""
-
-    base_url: str
-    key: str = field(repr=False)
-    secret: str = field(repr=False)
-    """Empty where its requests are not signed."""
-    ca: Path | None = None
-    is_asked: bool = False
-    """Whether a sender named it in its own address."""
-
-    @property
-    def identity(self) -> str:
-        """What tells it from others without giving its key away."""
-        return hash_secret(self.base_url, self.key)[:16]
-
-    @property
-    def service(self) -> HttpService:
-        """Where its requests go."""
-        return HttpService(
-            f"Feishu (the robot at {self.base_url})", self.base_url, self.ca, self.identity, self.is_asked
-        )
 
 
 @dataclass(frozen=True)
@@ -117,27 +91,27 @@ class FeishuTarget(AskedRobotTarget):
         self.robot()
         return self
 
-    def robot(self) -> FeishuRobot:
+    def robot(self) -> WebhookRobot:
         """The robot.
 
         Raises:
             ValueError: it is no webhook address, or no key. The text does not show it.
         """
+        base = self.base_url or DEFAULT_URL
         if self.is_asked:
-            return FeishuRobot(self.base_url or DEFAULT_URL, *self._asked, self.ca, is_asked=True)
+            return WebhookRobot("Feishu", base, *self._asked, ca=self.ca, is_asked=True)
         given = self.key or self.url
         key = given.get_secret_value().strip() if given else ""
-        base = self.base_url or DEFAULT_URL
         if "://" in key or self.url:
             address = urlsplit(key)
             found = _HOOK.fullmatch(address.path)
             if address.scheme not in ("http", "https") or not address.netloc or not found:
                 raise ValueError("the webhook address has no `/open-apis/bot/v2/hook/KEY` in it; copy all of it")
             base, key = self.base_url or f"{address.scheme}://{address.netloc}", found[1]
-        if not _KEY.fullmatch(key):
+        if not KEY.fullmatch(key):
             raise ValueError(f"`key` is {'none' if key else 'empty'}; copy what follows `/hook/`")
         secret = self.secret.get_secret_value().strip() if self.secret else ""
-        return FeishuRobot(base, key, secret, self.ca)
+        return WebhookRobot("Feishu", base, key, secret, ca=self.ca)
 
     def application(self) -> FeishuApplication | None:
         """The application that uploads pictures; None where the robot has to do without."""

@@ -8,16 +8,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.answers import AnswerVerdict, Meaning
-from wxbridge.channels.asked_robot import AskedRobotTarget
-from wxbridge.channels.http import AccountCooldowns, HttpService, HttpTiming, encode_json, hash_secret, parse_webhook
+from wxbridge.channels.http import AccountCooldowns, HttpService, HttpTiming, encode_json, parse_webhook
+from wxbridge.channels.robots import KEY, AskedRobotTarget, WebhookRobot, describe_asked
 from wxbridge.channels.wecom.answers import BAD_PARAMETER, DEFAULT_URL, EMPTY_TEXT, WecomChannel, make_receipt
 from wxbridge.channels.wecom.media import make_form
 from wxbridge.channels.wecom.robot_message import (
@@ -56,33 +54,6 @@ CAPABILITIES = Capabilities(
     formats={"markdown": MAX_MARKDOWN_BYTES, "markdown_v2": MAX_MARKDOWN_BYTES, "news": MAX_TEXT_BYTES},
     colours=True,
 )
-
-_KEY = re.compile(r"[\w-]+", re.ASCII)
-
-
-@dataclass(frozen=True)
-class WecomRobot:
-    """One group robot."""
-
-    base_url: str
-    key: str = field(repr=False)
-    name: str
-    """How it is called in errors: its place among its target's robots."""
-    ca: Path | None = None
-    is_asked: bool = False
-    """Whether a sender named it in its own address."""
-
-    @property
-    def identity(self) -> str:
-        """What tells it from others without giving its key away."""
-        return hash_secret(self.base_url, self.key)[:16]
-
-    @property
-    def service(self) -> HttpService:
-        """Where its requests go."""
-        return HttpService(
-            f"WeCom ({self.name} at {self.base_url})", self.base_url, self.ca, self.identity, self.is_asked
-        )
 
 
 def _split_keys(value: Any) -> Any:
@@ -125,7 +96,7 @@ class RobotTarget(AskedRobotTarget):
             object.__setattr__(self, "pace", Pace(chat=Rate(MESSAGES_PER_MINUTE * len(robots), 60.0)))
         return self
 
-    def robots(self) -> tuple[WecomRobot, ...]:
+    def robots(self) -> tuple[WebhookRobot, ...]:
         """The robots, in the order of the file.
 
         Raises:
@@ -140,7 +111,7 @@ class RobotTarget(AskedRobotTarget):
             for index, secret in enumerate(secrets, 1)
         )
 
-    def _robot(self, key: str, name: str) -> WecomRobot:
+    def _robot(self, key: str, name: str) -> WebhookRobot:
         base = self.base_url or DEFAULT_URL
         if "://" in key:
             webhook = parse_webhook(key, parameter="key", path="/cgi-bin/")
@@ -148,9 +119,9 @@ class RobotTarget(AskedRobotTarget):
                 # Not the address itself: it holds the key.
                 raise ValueError(f"`key`: {name}'s webhook address has no `?key=` in it; copy all of it")
             base, key = self.base_url or webhook.base_url, webhook.key
-        if not _KEY.fullmatch(key):
+        if not KEY.fullmatch(key):
             raise ValueError(f"`key`: {name}'s key is {'not one' if key else 'empty'}; copy what follows `?key=`")
-        return WecomRobot(base, key, name, self.ca, self.is_asked)
+        return WebhookRobot("WeCom", base, key, name=name, ca=self.ca, is_asked=self.is_asked)
 
     def key_as_written(self) -> Secret | None:
         """The robot's key as jobs.yaml has it."""
@@ -232,7 +203,7 @@ class RobotChannel(WecomChannel):
             SendError: a key is not, or WeCom is not reached.
         """
         if address.is_from_request:
-            return f"senders name the robot; {address.robots()[0].base_url} is where it is looked for"
+            return describe_asked(address.robots()[0].base_url)
         failures = []
         for robot in address.robots():
             verdict = await self._post(robot, {"msgtype": "text", "text": {"content": ""}}, sends=False)
@@ -244,14 +215,14 @@ class RobotChannel(WecomChannel):
             raise failures[0]
         return f"{len(address.robots())} key(s) known at {address.robots()[0].base_url}"
 
-    def _in_turn(self, robots: tuple[WecomRobot, ...]) -> list[WecomRobot]:
+    def _in_turn(self, robots: tuple[WebhookRobot, ...]) -> list[WebhookRobot]:
         """Give who may be asked, the longest unused first; where all that do not rest are refused, those once more."""
         awake = [robot for robot in robots if not self._cooldowns.seconds_left(robot.identity)]
         if not awake:
             awake = [robot for robot in robots if robot.identity in self._refused]
         return sorted(awake, key=lambda robot: self._cooldowns.last_use(robot.identity))
 
-    def _explain_nobody(self, robots: tuple[WecomRobot, ...], refusal: SendError | None) -> SendError:
+    def _explain_nobody(self, robots: tuple[WebhookRobot, ...], refusal: SendError | None) -> SendError:
         waits = [
             self._cooldowns.seconds_left(robot.identity) for robot in robots if robot.identity not in self._refused
         ]
@@ -261,7 +232,7 @@ class RobotChannel(WecomChannel):
             return Throttled(text, retry_after=max(1.0, min(waits)), code="45009")
         return refusal or Transient("no robot could be asked")
 
-    async def _payload(self, robot: WecomRobot, message: RobotMessage) -> Mapping[str, Any]:
+    async def _payload(self, robot: WebhookRobot, message: RobotMessage) -> Mapping[str, Any]:
         """Give the request for a robot: a file is uploaded with its own key first."""
         upload = message.upload
         if upload is None:
@@ -278,7 +249,7 @@ class RobotChannel(WecomChannel):
             raise verdict.failure(robot.service.shown)
         return {"msgtype": upload.kind, upload.kind: {"media_id": str(verdict.data.get("media_id") or "")}}
 
-    async def _post(self, robot: WecomRobot, payload: Mapping[str, Any], *, sends: bool = True) -> AnswerVerdict:
+    async def _post(self, robot: WebhookRobot, payload: Mapping[str, Any], *, sends: bool = True) -> AnswerVerdict:
         return await self.ask(
             robot.service, "/cgi-bin/webhook/send", sends=sends, params={"key": robot.key}, data=encode_json(payload)
         )

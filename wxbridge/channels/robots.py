@@ -1,22 +1,54 @@
-"""Robots that the sender of an alert names in its own address: a new group is then a change at the sender alone.
+"""Group robots that are spoken to by a webhook: what one is, and those that the sender of an alert names.
 
-`key: from-request` stands for the key in jobs.yaml; `?to=TARGET&key=KEY` in the sender's address says which it is. Only
-the key: the service's host is the target's.
+`key: from-request` stands for the key in jobs.yaml; `?to=TARGET&key=KEY` in the sender's own address says which robot
+it is: a new group is then a change at the sender alone. Only the key: the service's host is the target's.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Self
 
 from pydantic import PrivateAttr
 
+from wxbridge.channels.http import HttpService, hash_secret
 from wxbridge.config.types import FROM_REQUEST, Secret, TargetSettings
 
 MAX_KEY_CHARS = 128
 """Of a robot's key, and of what its requests are signed with."""
-_KEY = re.compile(r"[\w-]+", re.ASCII)
+KEY = re.compile(r"[\w-]+", re.ASCII)
+"""What such a key is made of."""
+
+
+@dataclass(frozen=True)
+class WebhookRobot:
+    """One group robot, as it is spoken to."""
+
+    vendor: str
+    """Whose it is, for errors."""
+    base_url: str
+    key: str = field(repr=False)
+    secret: str = field(default="", repr=False)
+    """What its requests are signed with; empty where they are not."""
+    name: str = "the robot"
+    """How errors call it: its place among its target's robots."""
+    ca: Path | None = None
+    is_asked: bool = False
+    """Whether a sender named it in its own address."""
+
+    @property
+    def identity(self) -> str:
+        """What tells it from others without giving its key away."""
+        return hash_secret(self.base_url, self.key)[:16]
+
+    @property
+    def service(self) -> HttpService:
+        """Where its requests go."""
+        shown = f"{self.vendor} ({self.name} at {self.base_url})"
+        return HttpService(shown, self.base_url, self.ca, self.identity, self.is_asked)
 
 
 class AskedRobotTarget(TargetSettings):
@@ -39,11 +71,11 @@ class AskedRobotTarget(TargetSettings):
         """Read a robot's key, and what it signs with. Raises `ValueError` where it can be none."""
         if not self.is_from_request:
             return super().read_request(key, secret)
-        if not _KEY.fullmatch(key) or len(key) > MAX_KEY_CHARS or key == FROM_REQUEST:
+        if not KEY.fullmatch(key) or len(key) > MAX_KEY_CHARS or key == FROM_REQUEST:
             raise ValueError(
                 "write its key into the address as `&key=…`, as it stands in the robot's own webhook address"
             )
-        if secret and (not _KEY.fullmatch(secret) or len(secret) > MAX_KEY_CHARS):
+        if secret and (not KEY.fullmatch(secret) or len(secret) > MAX_KEY_CHARS):
             raise ValueError("what stands behind `&secret=` can be no robot's")
         return f"{key} {secret}".strip()
 
@@ -64,3 +96,8 @@ class AskedRobotTarget(TargetSettings):
     def is_asked(self) -> bool:
         """Whether this is the robot that a sender named."""
         return bool(self._asked[0])
+
+
+def describe_asked(base_url: str) -> str:
+    """Say what can be known of a robot that senders name before one has."""
+    return f"senders name the robot; {base_url} is where it is looked for"
