@@ -23,6 +23,8 @@ EXPIRY_MARGIN_SECONDS = 300.0
 """How long before its end a token is no longer used."""
 REFETCH_PAUSE_SECONDS = 30.0
 """Between two fetches for one application: a fresh token that is refused is not mended by another."""
+DEFAULT_TOKEN_SECONDS = 7200.0
+"""How long a token is valid whose answer does not say."""
 
 
 class Application(Protocol):
@@ -55,6 +57,20 @@ class FetchedToken:
     value: str = field(repr=False)
     life: float
     """Seconds for which it is valid."""
+
+
+def read_token(verdict: AnswerVerdict, service: HttpService, *, token: str, life: str) -> FetchedToken:
+    """Read a token in the answer to a request for one; `token` and `life` are what the service calls both there.
+
+    Raises:
+        SendError: there is none.
+    """
+    if verdict.meaning is not Meaning.SENT:
+        raise verdict.failure(service.shown)
+    value, seconds = str(verdict.data.get(token) or ""), verdict.data.get(life)
+    if not value:
+        raise Transient(f"{service.shown} gives no access token")
+    return FetchedToken(value, float(seconds) if isinstance(seconds, int) and seconds > 0 else DEFAULT_TOKEN_SECONDS)
 
 
 class TokenCache(Generic[App]):

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.access_tokens import FetchedToken, TokenCache
+from wxbridge.channels.access_tokens import FetchedToken, TokenCache, read_token
 from wxbridge.channels.answers import AnswerVerdict, Meaning
 from wxbridge.channels.feishu.answers import ANSWER_NAMES, CODES
 from wxbridge.channels.feishu.message import build_picture, build_picture_link, build_text
@@ -32,8 +32,6 @@ from wxbridge.core.model import Outgoing, Receipt, Text
 
 IMAGE_LIFE_SECONDS = 7 * 86400.0
 """How long an uploaded picture is used again; Feishu names no end."""
-DEFAULT_TOKEN_SECONDS = 7200.0
-"""How long a token is valid whose answer does not say."""
 SIGNATURE_BYTES = 200
 """What a signature adds to a request at most."""
 _UNKNOWN_TYPE = ("9499", "19002")
@@ -157,13 +155,7 @@ class FeishuChannel(HttpChannel):
         data = encode_json({"app_id": application.app_id, "app_secret": application.secret})
         path = "/open-apis/auth/v3/tenant_access_token/internal"
         verdict = await self.ask(application.service, path, sends=False, data=data)
-        if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(application.service.shown)
-        token = str(verdict.data.get("tenant_access_token") or "")
-        if not token:
-            raise Transient(f"{application.service.shown} gives no access token")
-        life = verdict.data.get("expire")
-        return FetchedToken(token, float(life) if isinstance(life, int) and life > 0 else DEFAULT_TOKEN_SECONDS)
+        return read_token(verdict, application.service, token="tenant_access_token", life="expire")  # noqa: S106 - names
 
     async def _upload(self, application: FeishuApplication, upload: MediaUpload) -> str:
         verdict = await self._tokens.call(application, lambda token: self._post_image(application, upload, token))

@@ -14,7 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.access_tokens import FetchedToken, TokenCache
+from wxbridge.channels.access_tokens import FetchedToken, TokenCache, read_token
 from wxbridge.channels.answers import AnswerVerdict, Meaning
 from wxbridge.channels.http import HttpService, HttpTiming, encode_json
 from wxbridge.channels.uploads import MediaUpload, UploadCache, read_upload
@@ -50,8 +50,6 @@ FROM_ALERT = "from-alert"
 EVERYBODY = "@all"
 MAX_RECIPIENTS = {"to": 1000, "party": 100, "tag": 100}
 """In one message."""
-DEFAULT_TOKEN_SECONDS = 7200.0
-"""How long a token is valid whose answer does not say."""
 
 CAPABILITIES = Capabilities(
     text_limit=MAX_TEXT_BYTES,
@@ -355,13 +353,7 @@ class AppChannel(WecomChannel):
     async def _fetch_token(self, app: WecomApplication) -> FetchedToken:
         params = {"corpid": app.corp_id, "corpsecret": app.secret}
         verdict = await self.ask(app.service, "/cgi-bin/gettoken", method="GET", sends=False, params=params)
-        token = str(verdict.data.get("access_token") or "")
-        if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(app.service.shown)
-        if not token:
-            raise Transient(f"{app.service.shown} gives no access token")
-        life = verdict.data.get("expires_in")
-        return FetchedToken(token, float(life) if isinstance(life, int) and life > 0 else DEFAULT_TOKEN_SECONDS)
+        return read_token(verdict, app.service, token="access_token", life="expires_in")  # noqa: S106 - names
 
     async def _media_part(self, app: WecomApplication, upload: MediaUpload) -> Mapping[str, Any]:
         return {"msgtype": upload.kind, upload.kind: {"media_id": await self._media.get_or_upload(app, upload)}}
