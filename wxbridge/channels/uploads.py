@@ -63,11 +63,11 @@ async def read_upload(body: PictureFile, limit: int, make_file: Callable[[str, b
         raise Permanent(str(error)) from None
 
 
-def add_file(form: aiohttp.FormData, field_name: str, upload: MediaUpload) -> None:
+def add_file(form: aiohttp.FormData, field_name: str, name: str, data: bytes) -> None:
     """Add a file to a form, which was made with `quote_fields=False`: these services read its name as plain UTF-8."""
-    name = re.sub(r'[\x00-\x1f"\\/]', "_", upload.name) or "file"
-    content_type = imaging.sniff(upload.data) or "application/octet-stream"
-    form.add_field(field_name, upload.data, filename=name, content_type=content_type)
+    name = re.sub(r'[\x00-\x1f"\\/]', "_", name) or "file"
+    content_type = imaging.sniff(data) or "application/octet-stream"
+    form.add_field(field_name, data, filename=name, content_type=content_type)
 
 
 class UploadCache(Generic[App]):

@@ -171,7 +171,7 @@ class FeishuChannel(HttpChannel):
     async def _post_image(self, application: FeishuApplication, upload: MediaUpload, token: str) -> AnswerVerdict:
         form = aiohttp.FormData(quote_fields=False)
         form.add_field("image_type", "message")
-        add_file(form, "image", upload)
+        add_file(form, "image", upload.name, upload.data)
         return await self.ask(
             application.service,
             "/open-apis/im/v1/images",

@@ -27,7 +27,7 @@ from wxbridge.channels.http_service.templates import (
 )
 from wxbridge.channels.http_service.verdicts import judge
 from wxbridge.channels.titles import make_title
-from wxbridge.channels.uploads import add_file, make_upload
+from wxbridge.channels.uploads import add_file
 from wxbridge.config.types import Secret
 from wxbridge.core.errors import Permanent, SendError
 from wxbridge.core.model import ChannelStatus, Outgoing, PictureFile, Receipt, Text
@@ -213,7 +213,7 @@ def _make_form(
     form = aiohttp.FormData(quote_fields=False)
     for name, value in fields.items():
         form.add_field(name, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False))
-    add_file(form, picture.field, make_upload("image", body.name, content))
+    add_file(form, picture.field, body.name, content)
     return form
 
 

@@ -32,5 +32,5 @@ def make_form(upload: MediaUpload) -> aiohttp.FormData:
     """Make the form of an upload; a new one for every request, as it can be sent only once."""
     # WeCom finds no file where the name is encoded as RFC 5987 has it (`filename*`).
     form = aiohttp.FormData(quote_fields=False)
-    add_file(form, "media", upload)
+    add_file(form, "media", upload.name, upload.data)
     return form
