@@ -7,7 +7,7 @@ import base64
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -29,7 +29,7 @@ from wxbridge.channels.http_service.verdicts import judge
 from wxbridge.channels.titles import make_title
 from wxbridge.channels.uploads import add_file
 from wxbridge.config.types import Secret
-from wxbridge.core.errors import Permanent, SendError
+from wxbridge.core.errors import Permanent
 from wxbridge.core.model import ChannelStatus, Outgoing, PictureFile, Receipt, Text
 
 
@@ -78,8 +78,7 @@ class HttpServiceChannel(HttpChannel):
 
     def status_of(self, address: Any) -> ChannelStatus:
         """Tell the state of a target; one that was refused counts as online whenever a message may try it."""
-        account = [service.names[1] for service in self.list_services(address)]
-        return self._states.status_of(()) if self._states.is_look_due(account) else super().status_of(address)
+        return self._states.status_of(()) if self._is_refusal_due(address) else super().status_of(address)
 
     async def look_after(self) -> None:
         """Ask the services that are not reached; have messages try those that refused."""
@@ -90,7 +89,8 @@ class HttpServiceChannel(HttpChannel):
         self._due = due
 
     def _is_refusal_due(self, target: Any) -> bool:
-        return any(self._states.is_look_due([service.names[1]]) for service in self.list_services(target))
+        services = () if self._states.is_well else self.list_services(target)
+        return any(self._states.is_look_due([service.names[1]]) for service in services)
 
     async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
         """Send one message; `address` is an `HttpTarget`.
@@ -117,11 +117,7 @@ class HttpServiceChannel(HttpChannel):
         """
         services = self.list_accounts(address)
         for service in services:
-            try:
-                await self._http.ask("GET", f"{service.base_url}/", service=service.shown, sends=False, ca=service.ca)
-            except SendError as error:
-                self._states.note_failure(service.names[0], str(error))
-                raise
+            await self._look(service)
             self._states.note_success(service.names[0])
         reached = ", ".join(service.shown for service in services)
         return f"{reached} is reached; `wxbridge send` tells whether it takes messages"
@@ -189,7 +185,7 @@ async def _build_picture(target: HttpTarget, body: PictureFile, known: Mapping[s
         form = _make_form(picture, body, content, variables)
         kept = {name: value for name, value in headers.items() if name.lower() != "content-type"}
         request = _make_request(picture.method, target.picture_url(), kept, None, variables)
-        return TargetRequest(request.method, request.url, request.headers, form, len(content))
+        return replace(request, data=form, size=len(content))
     text = fill_text(_reveal(source), variables) if source else encode_json(_usual(about)).decode()
     data = text.replace(_PICTURE_MARK, base64.b64encode(content).decode()).encode()
     return _make_request(picture.method, target.picture_url(), headers, data, variables)
