@@ -30,6 +30,8 @@ MAX_WAIT_SECONDS = 3600.0
 """The longest wait that a service may ask for."""
 MAX_WORDS_CHARS = 300
 """How much is kept of a service's own words."""
+WEB_PAGE = "a web page"
+"""What is said of a page instead of its words."""
 
 
 class Meaning(StrEnum):
@@ -138,7 +140,7 @@ def judge_answer(answer: HttpAnswer, codes: ServiceCodes, names: AnswerNames = A
 
     What certainly did not reach the service is a passing fault; where it may have, the meaning is unknown.
     """
-    data = read_answer(answer.body)
+    data = read_object(answer.body) or {}
     number = _read_code(data, names)
     if number is None:
         return judge_status(answer, missing=f"no JSON with an {names.codes[0]}")
@@ -152,13 +154,22 @@ def without_doubt(verdict: AnswerVerdict) -> AnswerVerdict:
     return replace(verdict, meaning=Meaning.PASSING) if verdict.meaning is Meaning.UNKNOWN else verdict
 
 
-def read_answer(body: bytes) -> Mapping[str, Any]:
-    """Read an answer's JSON; empty where it is no JSON object."""
+def read_object(text: str | bytes) -> dict[str, Any] | None:
+    """Read a JSON object; None where it is none."""
     try:
-        data = json.loads(body)
+        value = json.loads(text)
     except (ValueError, RecursionError):
-        return {}
-    return data if isinstance(data, dict) else {}
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def is_web_page(body: bytes) -> bool:
+    """Tell whether this is a page for people, such as a proxy's, instead of an answer."""
+    return _head(body).startswith((b"<!doctype", b"<html", b"<head", b"<body"))
+
+
+def _head(body: bytes) -> bytes:
+    return body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
 
 
 def _read_code(data: Mapping[str, Any], names: AnswerNames) -> int | None:
@@ -184,9 +195,8 @@ _FROM_A_PROXY = ServiceCode(Meaning.PASSING, "a proxy seems to answer in its pla
 
 def judge_status(answer: HttpAnswer, *, missing: str) -> AnswerVerdict:
     """Tell what an answer means by its status alone; `missing` is what was looked for in its body."""
-    head = answer.body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    is_page = head.startswith((b"<!doctype", b"<html", b"<head", b"<body"))
-    what = "an empty body" if not head else "a web page" if is_page else missing
+    is_page = is_web_page(answer.body)
+    what = "an empty body" if not _head(answer.body) else WEB_PAGE if is_page else missing
     is_success = answer.status < 300 and not is_page  # noqa: PLR2004 - HTTP
     known = _STATUSES.get(answer.status, ServiceCode(Meaning.UNKNOWN) if is_success else _FROM_A_PROXY)
     wait = min(answer.retry_after or known.wait, MAX_WAIT_SECONDS)

@@ -164,6 +164,8 @@ def test_a_target_carries_what_it_says(given, expected) -> None:
         (204, "", None),
         (200, "ok", None),
         (200, "<!DOCTYPE html><html>log in", Offline),
+        (200, "\ufeff<!DOCTYPE html><html>log in", Offline),
+        (200, "<head><title>log in", Offline),
         (302, "", Unauthorised),
         (400, "bad number", Permanent),
         (401, "who?", Unauthorised),

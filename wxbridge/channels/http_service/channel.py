@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 import aiohttp
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.answers import AnswerVerdict, Meaning
+from wxbridge.channels.answers import AnswerVerdict, Meaning, read_object
 from wxbridge.channels.http import HttpChannel, HttpService, HttpTiming, encode_json
 from wxbridge.channels.http_service.settings import CAPABILITIES, HttpTarget, PictureRequest
 from wxbridge.channels.http_service.templates import (
@@ -23,7 +23,6 @@ from wxbridge.channels.http_service.templates import (
     fill_address,
     fill_header,
     fill_text,
-    read_object,
 )
 from wxbridge.channels.http_service.verdicts import judge
 from wxbridge.channels.titles import make_title

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
+from wxbridge.channels.answers import read_object
 from wxbridge.channels.http import HttpService, hash_secret
 from wxbridge.channels.http_service.templates import (
     VARIABLES,
@@ -17,7 +18,6 @@ from wxbridge.channels.http_service.templates import (
     fill_address,
     fill_header,
     fill_text,
-    read_object,
 )
 from wxbridge.config.hooks import Expression
 from wxbridge.config.types import Duration, FileBeside, Secret, Section, TargetSettings

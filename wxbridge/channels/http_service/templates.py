@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
@@ -101,12 +100,3 @@ def fill_address(source: str, variables: Mapping[str, Any]) -> str:
     What is put in is quoted: what an alert says must not become another parameter.
     """
     return _fill(_ADDRESSES, source, variables, _quote)
-
-
-def read_object(text: str) -> dict[str, Any] | None:
-    """Read a JSON object; None where it is none."""
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None

@@ -9,12 +9,14 @@ from typing import Any
 
 from wxbridge.channels.answers import (
     MAX_WAIT_SECONDS,
+    WEB_PAGE,
     AnswerVerdict,
     HttpAnswer,
     Meaning,
     ServiceCode,
     ServiceCodes,
     codes_meaning,
+    is_web_page,
     judge_status,
 )
 from wxbridge.channels.http_service.settings import AnswerCondition, HttpTarget
@@ -22,7 +24,6 @@ from wxbridge.config.expressions import compiled
 from wxbridge.core.json_values import as_text
 
 MAX_WORDS_CHARS = 200
-WEB_PAGE = "a web page"
 MIN_SECRET_CHARS = 6
 """From how many on a piece of an address or a header may be a secret."""
 MIN_BODY_SECRET_CHARS = 12
@@ -54,7 +55,8 @@ def judge(answer: HttpAnswer, target: HttpTarget) -> AnswerVerdict:
     if _is_any(target.later, answer, document):
         return AnswerVerdict(Meaning.THROTTLED, code, words, wait=wait)
     is_success = 200 <= answer.status < 300  # noqa: PLR2004 - HTTP
-    is_other = words == WEB_PAGE if not target.success else document is _ABSENT and any(s.when for s in target.success)
+    is_page = is_web_page(answer.body)
+    is_other = is_page if not target.success else document is _ABSENT and any(s.when for s in target.success)
     if _is_any(target.success, answer, document) or (is_success and not target.success and not is_other):
         return AnswerVerdict(Meaning.SENT, code, words, data=_receipt(target, document))
     if is_success and is_other:
@@ -99,9 +101,8 @@ def _receipt(target: HttpTarget, document: Any) -> dict[str, Any]:
 
 def describe(answer: HttpAnswer, target: HttpTarget) -> str:
     """Write what the service said, in a line, without what may be a secret of the target's."""
-    said = " ".join(answer.body[: 4 * MAX_WORDS_CHARS].decode(errors="replace").split())
-    if said.lower().startswith(("<!doctype", "<html")):
-        said = WEB_PAGE
+    head = answer.body[: 4 * MAX_WORDS_CHARS].decode(errors="replace")
+    said = WEB_PAGE if is_web_page(answer.body) else " ".join(head.split())
     for piece in _secret_pieces(target):
         said = said.replace(piece, "…")
     return said[:MAX_WORDS_CHARS] or "nothing"
