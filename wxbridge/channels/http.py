@@ -108,7 +108,7 @@ class HttpClient:
             params: The query, where keys and tokens belong: no error shows it.
             data: The body: JSON as bytes, or a form.
             size: How many bytes a form has.
-            headers: More headers, or others than usual; no error shows them.
+            headers: Those of the request, instead of the one that bytes have; no error shows them.
 
         Raises:
             Offline: the service is not reached; nothing was sent.
@@ -117,16 +117,15 @@ class HttpClient:
         """
         size = len(data) if isinstance(data, bytes) else size
         deadline = self.timing.deadline + size / MIN_BYTES_PER_SECOND
-        usual = {"Content-Type": "application/json; charset=utf-8"} if isinstance(data, bytes) else {}
-        named = {name.lower() for name in headers or {}}
-        sent = {name: value for name, value in usual.items() if name.lower() not in named} | dict(headers or {})
+        if headers is None and isinstance(data, bytes):
+            headers = {"Content-Type": "application/json; charset=utf-8"}
         tls = await self._tls_context(ca)
         ensure_leading()
         try:
             async with (
                 asyncio.timeout(deadline),
                 self._open().request(
-                    method, url, params=params, data=data, headers=sent, ssl=tls or True, allow_redirects=False
+                    method, url, params=params, data=data, headers=headers, ssl=tls or True, allow_redirects=False
                 ) as response,
             ):
                 body = await _read_body(response)
