@@ -108,17 +108,6 @@ async def test_a_label_leads_to_the_alerts_that_have_it_too(console: ConsoleBrid
     assert "text=host-5%3A9100+team%3D%22infra%22&amp;severity=info" in page
 
 
-@pytest_asyncio.fixture(loop_scope="package")
-async def person(console: ConsoleBridge) -> AsyncIterator[aiohttp.ClientSession]:
-    """Somebody who signed in."""
-    async with aiohttp.ClientSession(
-        console.url, cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"Accept": "text/html"}
-    ) as session:
-        async with session.post("/console/sign-in", data={"token": TOKEN}) as answer:
-            assert answer.status == 200
-        yield session
-
-
 async def csrf_of(person: aiohttp.ClientSession, query: str) -> tuple[str, str]:
     """The form of a page, and its secret."""
     async with person.get(f"/console/alerts{query}") as answer:

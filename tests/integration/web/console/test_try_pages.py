@@ -27,17 +27,6 @@ async def console(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Con
         yield bench
 
 
-@pytest_asyncio.fixture(loop_scope="package")
-async def person(console: ConsoleBridge) -> AsyncIterator[aiohttp.ClientSession]:
-    """Somebody who signed in."""
-    async with aiohttp.ClientSession(
-        console.url, cookie_jar=aiohttp.CookieJar(unsafe=True), headers={"Accept": "text/html"}
-    ) as session:
-        async with session.post("/console/sign-in", data={"token": TOKEN}) as answer:
-            assert answer.status == 200
-        yield session
-
-
 async def show(person: aiohttp.ClientSession, path: str) -> str:
     async with person.get(path) as answer:
         assert answer.status == 200
