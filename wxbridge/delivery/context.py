@@ -95,10 +95,10 @@ class Lane:
             return self._accounts.status_of(self.targets[target]).state is ChannelState.ONLINE
         return self.is_online
 
-    def capabilities_of(self, target: str) -> Capabilities:
-        """Tell what can be carried to a target, which may be less than the channel can."""
-        capabilities: Capabilities = self.targets[target].capabilities(self.channel.capabilities)
-        return capabilities
+    @cached_property
+    def capabilities(self) -> Mapping[str, Capabilities]:
+        """What can be carried to each target, which may be less than the channel can."""
+        return {name: target.capabilities(self.channel.capabilities) for name, target in self.targets.items()}
 
 
 @dataclass(frozen=True)

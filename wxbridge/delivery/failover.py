@@ -246,7 +246,7 @@ def _bodies(
             drawn = {repr(m.body.spec): m.body for m in left if isinstance(m.body, Picture) and m.body.file}
             return [drawn.get(repr(body.spec), body) if isinstance(body, Picture) else body for body in bodies]
     texts = [message.body.text for message in left if isinstance(message.body, Text)]
-    parts = splitting.split_message("\n".join([note, *texts]), lane.capabilities_of(name), context.language)
+    parts = splitting.split_message("\n".join([note, *texts]), lane.capabilities[name], context.language)
     pictures = [message.body for message in left if isinstance(message.body, Picture)]
     return [*map(Text, parts), *pictures]
 

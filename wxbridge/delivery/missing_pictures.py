@@ -9,7 +9,7 @@ import structlog
 
 from wxbridge.alerts import render
 from wxbridge.core.errors import StorageError
-from wxbridge.core.model import Capabilities, Message, Picture, Text
+from wxbridge.core.model import Message, Picture, Text
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
 from wxbridge.delivery.context import DeliveryContext
@@ -54,10 +54,7 @@ def _mark(context: DeliveryContext, text: Message) -> str | None:
     lane = context.lane_of(text.target)
     if lane is None or not isinstance(text.body, Text):
         return None
-    usual: Capabilities = lane.channel.capabilities
-    return render.add_line(
-        text.body, say("delivery.picture_missing", context.language), lane.targets[text.target].capabilities(usual)
-    )
+    return render.add_line(text.body, say("delivery.picture_missing", context.language), lane.capabilities[text.target])
 
 
 def _stand_in(context: DeliveryContext, picture: Message) -> str:

@@ -287,7 +287,7 @@ class SendLoop:
                 channel.check_priority(message.priority)
             if message.maybe_sent and isinstance(channel, ProvableChannel):
                 await channel.prove_alive(address)
-            is_scarce = self._lane.capabilities_of(message.target).is_scarce
+            is_scarce = self._lane.capabilities[message.target].is_scarce
             if not is_scarce and (caption := await self._captions.caption_of(message)):
                 ensure_leading()
                 await channel.send(address, Text(caption))
@@ -403,7 +403,7 @@ class SendLoop:
         except OSError as error:
             raise Permanent(f"the picture file {path.name} is gone: {error.strerror}") from None
         kind = content_type_of(path.name)
-        if self._lane.capabilities_of(message.target).pictures == "file":
+        if self._lane.capabilities[message.target].pictures == "file":
             return PictureFile(str(path), body.name, kind, size), ()
         found = await self._published(message, path, kind)
         return (found if isinstance(found, Text) else PictureFile(str(path), body.name, kind, size, found)), ()
@@ -416,7 +416,7 @@ class SendLoop:
             PictureError: the store does not take it.
         """
         language, spec = self._context.language, message.body.spec if isinstance(message.body, Picture) else None
-        shown = self._lane.capabilities_of(message.target).pictures != "none"
+        shown = self._lane.capabilities[message.target].pictures != "none"
         if self._context.publisher is None or not shown:
             words = say("delivery.not_published" if shown else "delivery.no_pictures", language)
             return Text(f"{words}\n🔗 {spec.link}" if spec and spec.link else words)
@@ -429,7 +429,7 @@ class SendLoop:
 
     def _marked(self, message: Message, body: Text) -> str:
         """The text, marked where it may be a repeat that the service does not absorb, and where there is room."""
-        capabilities = self._lane.capabilities_of(message.target)
+        capabilities = self._lane.capabilities[message.target]
         absorbed = self._context.clock.wall() - message.next_try_at < capabilities.repeats_absorbed / 2
         if not message.maybe_sent or absorbed:
             return body.text
