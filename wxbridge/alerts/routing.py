@@ -12,11 +12,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
+from wxbridge.alerts.intake import name_severity
 from wxbridge.alerts.severity import severity_words
 from wxbridge.config.routes import PICTURE_WAYS, NestedRoute
 from wxbridge.core.frozen import replace
 from wxbridge.core.matchers import LabelWords, Matcher, matches_all, parse_matchers
 from wxbridge.core.model import LABEL_SEPARATOR, Alert, AlertGroup, AlertStatus
+from wxbridge.core.severities import SeverityTable
 
 # ---------------------------------------------------------------- routes
 
@@ -240,6 +242,13 @@ def labels_of(group: AlertGroup, alert: Alert | None) -> dict[str, str]:
         "alertname": alert.title, **alert.labels, **several, "severity": severity_words(alert), "source": alert.source,
         "status": alert.status.value,
     }  # fmt: skip
+
+
+def complete_labels(labels: Mapping[str, str], severities: SeverityTable) -> dict[str, str]:
+    """Give labels that somebody tries the routes with as those see an alert's: with what every alert has."""
+    given = {"alertname": "", "severity": "", "source": "", "status": AlertStatus.FIRING.value, **labels}
+    alert = Alert(given["source"], AlertStatus.FIRING, given["alertname"], given)
+    return given | {"severity": severity_words(name_severity(alert, severities))}
 
 
 def find_targets(routes: RouteTree, labels: Mapping[str, str]) -> tuple[RoutedTarget, ...] | None:

@@ -10,23 +10,17 @@ from typing import Annotated, Any
 import typer
 
 from wxbridge.alerts import routing
-from wxbridge.alerts.intake import name_severity
 from wxbridge.alerts.muting import muted_by
 from wxbridge.alerts.routing import RoutedTarget, RouteExplanation, RouteOptions, TriedRoute
-from wxbridge.alerts.severity import severity_words
 from wxbridge.app import operators_of
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, print_json, read_config_in_use, say
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
 from wxbridge.config.types import write_duration
 from wxbridge.core.matchers import parse_matchers
-from wxbridge.core.model import Alert, AlertStatus
 from wxbridge.core.severities import SeverityTable
 
 routes = typer.Typer(help="Where alerts go.", no_args_is_help=True)
-
-ALWAYS = {"alertname": "", "severity": "", "source": "", "status": AlertStatus.FIRING.value}
-"""The labels that every alert has when it comes to the routes."""
 
 
 @routes.callback()
@@ -92,7 +86,7 @@ def try_labels(
 ) -> None:
     """Tell which routes an alert with these labels takes and why, to which targets, and what holds for them now."""
     settings = read_config_in_use(config)
-    given = _as_routed(ALWAYS | _labels(labels), settings)
+    given = routing.complete_labels(_labels(labels), SeverityTable(settings.severities))
     explanation = routing.explain_route(routing.compile_settings(settings.routes), given)
     for tried in explanation.tried:
         say(plain(_line(tried, given)))
@@ -104,13 +98,6 @@ def try_labels(
     for routed, row in zip(targets, rows, strict=True):
         say(plain(f"→ {routed.target}: {', '.join(_words(routed.options, row['muted'], settings))}"))
     print(plain(", ".join(routed.target for routed in targets)) or _nowhere(explanation))  # noqa: T201
-
-
-def _as_routed(labels: dict[str, str], settings: Config) -> dict[str, str]:
-    """Give labels as the routes see those of an alert."""
-    alert = Alert(labels["source"], AlertStatus.FIRING, labels["alertname"], labels)
-    severity = severity_words(name_severity(alert, SeverityTable(settings.severities)))
-    return labels | {"severity": severity}
 
 
 def _line(tried: TriedRoute, labels: dict[str, str]) -> str:

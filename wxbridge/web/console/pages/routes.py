@@ -7,42 +7,34 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wxbridge.alerts import routing
-from wxbridge.alerts.intake import name_severity
 from wxbridge.alerts.muting import muted_by
-from wxbridge.alerts.severity import severity_words
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.types import write_duration
 from wxbridge.core.matchers import parse_matchers
-from wxbridge.core.model import Alert, AlertStatus
-from wxbridge.core.severities import SeverityTable
 from wxbridge.web.console.page import ConsolePage, PageVisit
-
-_ALWAYS = {"alertname": "", "severity": "", "source": "", "status": AlertStatus.FIRING.value}
-"""The labels that every alert has when it comes to the routes."""
 
 
 async def _show(visit: PageVisit) -> Mapping[str, Any]:
-    text = visit.query.get("labels", "")
+    settings, text = visit.services.alerts.settings, visit.query.get("labels", "")
     labels = _read_labels(text)
     tried: dict[str, str] = {}
     decided: Sequence[routing.RoutedTarget] | None = ()
     if labels:
-        given = _as_routed(visit, _ALWAYS | labels)
-        explanation = routing.explain_route(visit.services.alerts.settings.routes, given)
+        given = routing.complete_labels(labels, settings.severities)
+        explanation = routing.explain_route(settings.routes, given)
         decided = explanation.targets
         for each in explanation.tried:
             tried[routing.format_path(each.path)] = "no" if each.failed else "answers" if each.answers else "through"
-    config = visit.config
     return {
         "text": text,
         "labels": labels,
         "unread": bool(text.strip()) and not labels,
-        "routes": list(_list_routes(config.routes, ())),
+        "routes": list(_list_routes(visit.config.routes, ())),
         "tried": tried,
         "decided": [_describe(visit, each) for each in decided or ()],
         "is_nobody": decided is not None,
-        "operators": visit.services.alerts.settings.operators,
-        "targets": visit.services.alerts.settings.targets,
+        "operators": settings.operators,
+        "targets": settings.targets,
     }
 
 
@@ -50,12 +42,6 @@ def _read_labels(text: str) -> dict[str, str]:
     """Read labels, `name=value` a line or parted by commas; what is none is left out."""
     pairs = [part.partition("=") for line in text.splitlines() for part in line.split(",")]
     return {name.strip(): value.strip().strip('"') for name, equals, value in pairs if equals and name.strip()}
-
-
-def _as_routed(visit: PageVisit, labels: dict[str, str]) -> dict[str, str]:
-    alert = Alert(labels["source"], AlertStatus.FIRING, labels["alertname"], labels)
-    table = SeverityTable(visit.config.severities)
-    return labels | {"severity": severity_words(name_severity(alert, table))}
 
 
 def _list_routes(routes: Sequence[NestedRoute], path: tuple[int, ...]) -> Iterator[Mapping[str, Any]]:
