@@ -16,6 +16,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -77,44 +78,33 @@ class ConsoleTokens:
     named: Mapping[str, tuple[ConsoleRole, TokenCheck]] = field(default_factory=dict)
     """Tokens by the names of their owners."""
 
+    @cached_property
+    def _checks(self) -> Mapping[tuple[ConsoleRole, str], TokenCheck]:
+        """The token of each role and owner; the owner of the server's own two is empty."""
+        checks = {(role, name): check for name, (role, check) in self.named.items()}
+        for role, token in ((ConsoleRole.ALL, self.token), (ConsoleRole.READ, self.token and self.read_token)):
+            if token:
+                checks[role, ""] = TokenCheck(token.encode())
+        return checks
+
     @property
     def is_open(self) -> bool:
         """Whether nobody is asked for a token."""
-        return not self.token and not self.named
+        return not self._checks
 
     def find(self, shown: str) -> tuple[ConsoleRole, str] | None:
         """Find what a token opens, and whose it is; None for nothing. In constant time."""
         raw = shown.encode("utf-8", "surrogateescape")
-        for name, (named_role, check) in self.named.items():
-            if check.matches(raw):
-                return named_role, name
-        role = self._role_of(shown)
-        return (role, "") if role else None
+        return next((opened for opened, check in self._checks.items() if check.matches(raw)), None)
 
-    def _role_of(self, shown: str) -> ConsoleRole | None:
-        raw = shown.encode("utf-8", "surrogateescape")
-        for role, token in ((ConsoleRole.ALL, self.token), (ConsoleRole.READ, self.read_token)):
-            if token and hmac.compare_digest(raw, token.encode()):
-                return role
-        return None
-
-    def token_of(self, role: ConsoleRole, owner: str = "") -> str:
-        """Give what opens a role, or an owner's session; empty where nothing is needed, or there is nothing."""
-        if owner:
-            known = self.named.get(owner)
-            return known[1].fingerprint.decode(errors="surrogateescape") if known and known[0] is role else ""
-        return {
-            ConsoleRole.OPERATE: "",
-            ConsoleRole.ALL: self.token,
-            ConsoleRole.READ: self.read_token,
-            ConsoleRole.OPEN: "",
-        }[role]
+    def fingerprint_of(self, role: ConsoleRole, owner: str = "") -> bytes:
+        """Give what changes with the token of a role and owner; empty where there is none."""
+        check = self._checks.get((role, owner))
+        return check.fingerprint if check else b""
 
     def has_role(self, role: ConsoleRole, owner: str = "") -> bool:
         """Whether a session of a role can have been opened with these tokens."""
-        if owner:
-            return bool(self.token_of(role, owner))
-        return self.is_open if role is ConsoleRole.OPEN else bool(self.token and self.token_of(role))
+        return (role, owner) in self._checks or (role is ConsoleRole.OPEN and not owner and self.is_open)
 
 
 # ---------------------------------------------------------------- sessions
@@ -209,7 +199,7 @@ class SessionStore:
 
     def _signer(self, role: ConsoleRole, owner: str) -> Signer:
         """Signs with our key and with the token that opened the session, so that it ends where the token changes."""
-        salt = f"{role}\0{self._tokens.token_of(role, owner)}".encode("utf-8", "surrogateescape")
+        salt = f"{role}\0".encode() + self._tokens.fingerprint_of(role, owner)
         return Signer(self._key, salt, key_derivation="hmac", digest_method=hashlib.sha256)
 
 
