@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from aiohttp import web
 
@@ -31,13 +32,14 @@ async def take_post(request: web.Request) -> web.Response:
         names = ", ".join(sorted(sources))
         raise web.HTTPNotFound(text=f"There is no hook for {shorten_name(source)!r}; there are {names}.")
     body = await read_body(request)
-    accepted = await _accept(services, source, body, request)
+    asked = _read_asked(services, request)
+    accepted = await _accept(services, source, body, request, asked.targets)
     targets = services.alerts.settings.targets
-    if problems := _find_unasked(services, request):
+    if asked.problems:
         # It is stored, for the operators and for those targets that could be told.
         request[TOLD_OPERATORS] = True
-        raise web.HTTPBadRequest(text=" ".join(problems))
-    if unknown := [shorten_name(name) for name in _read_targets(request) if name not in targets]:
+        raise web.HTTPBadRequest(text=" ".join(asked.problems))
+    if unknown := [shorten_name(each.name) for each in asked.targets if each.name not in targets]:
         # It is stored, for the operators and for those targets that there are.
         request[TOLD_OPERATORS] = True
         there_are = ", ".join(sorted(targets)) or "none"
@@ -49,7 +51,9 @@ async def take_post(request: web.Request) -> web.Response:
     return answer
 
 
-async def _accept(services: WebServices, source: str, body: bytes, request: web.Request) -> Accepted:
+async def _accept(
+    services: WebServices, source: str, body: bytes, request: web.Request, asked: Sequence[AskedTarget]
+) -> Accepted:
     if source == HOST:
         if services.orders.is_elsewhere and read_pushed(body) is not None:
             await services.orders.place("samples", body=body.decode(errors="replace"), sender=request[CALLER])
@@ -58,34 +62,34 @@ async def _accept(services: WebServices, source: str, body: bytes, request: web.
         if taken is not None:
             return taken
     instance = request.query.get("instance", "")
-    asked = [_read_asked(services, name, request) for name in _read_targets(request)]
     return await services.alerts.accept(source, body, request.headers, list(map(str, asked)), instance)
 
 
-def _read_asked(services: WebServices, name: str, request: web.Request) -> AskedTarget:
-    """Read what is asked for of a target: which robot it is and who is mentioned, where the target leaves that open."""
-    target = services.channels.targets.get(name)
-    if target is None or not target.is_from_request:
-        return AskedTarget(name)
-    query, mention = request.query, [word for given in request.query.getall("mention", ()) for word in given.split(",")]
-    # What can be no robot's key is told the operators, and the sender.
-    with suppress(ValueError):
-        recipient = target.read_request(query.get("key", "").strip(), query.get("secret", "").strip())
-        return AskedTarget(name, recipient, tuple(filter(None, map(str.strip, mention[:MAX_MENTIONED]))))
-    return AskedTarget(name)
+@dataclass(frozen=True)
+class _Asked:
+    """What an address asks for."""
+
+    targets: list[AskedTarget] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """What is missing or wrong, of targets that leave to the address which robot they are."""
 
 
-def _find_unasked(services: WebServices, request: web.Request) -> list[str]:
-    """Say what is missing or wrong in the address, of targets that leave to it which robot they are."""
-    problems = []
+def _read_asked(services: WebServices, request: web.Request) -> _Asked:
+    """Read which targets are asked for, and which robot it is and who is mentioned where a target leaves that open."""
+    asked, query = _Asked(), request.query
+    mention = [word.strip() for given in query.getall("mention", ()) for word in given.split(",")][:MAX_MENTIONED]
     for name in _read_targets(request):
         target = services.channels.targets.get(name)
+        found = AskedTarget(name)
         if target is not None and target.is_from_request:
+            # What can be no robot's key is told the operators, and the sender.
             try:
-                target.read_request(request.query.get("key", "").strip(), request.query.get("secret", "").strip())
+                recipient = target.read_request(query.get("key", "").strip(), query.get("secret", "").strip())
+                found = AskedTarget(name, recipient, tuple(filter(None, mention)))
             except ValueError as error:
-                problems.append(f"The target {name} asks the sender for a robot: {error}.")
-    return problems
+                asked.problems.append(f"The target {name} asks the sender for a robot: {error}.")
+        asked.targets.append(found)
+    return asked
 
 
 def source_of(request: web.Request) -> str | None:
