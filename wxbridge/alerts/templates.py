@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Callable, Mapping
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,11 +47,6 @@ TEMPLATE_ENDINGS = ("", ".j2", ".txt", ".txt.j2")
 """What a template's file may end in; jobs.yaml names it with or without."""
 MAX_ALERTS_PER_TEMPLATE = 500
 """How many alerts of a group a template is given, the worst; `more` counts the others."""
-VARIABLES = (
-    "title", "status", "alerts", "more", "firing", "resolved", "labels", "annotations", "link", "text", "source",
-    "group", "target", "builtin", "now", "language", "since",
-)  # fmt: skip
-"""What a template is given."""
 _UNDEFINED = re.compile(r"'(\w+)' is undefined")
 _NAME = re.compile(r"\w[\w .-]*(?:/\w[\w .-]*)*")
 
@@ -106,10 +101,11 @@ class Templates:
             TemplateError: it is broken, or asks for a name that none has.
         """
         path = self._load(name).filename or name
-        unknown = find_unknown_names(self._environment, Path(path).read_text(encoding="utf-8"), VARIABLES)
+        known = self._variables(AlertGroup("", "", ""), "", datetime.now(UTC), None)
+        unknown = find_unknown_names(self._environment, Path(path).read_text(encoding="utf-8"), known)
         for wrong, line in unknown[:1]:
-            close = difflib.get_close_matches(wrong, VARIABLES, 1)
-            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(VARIABLES)}"
+            close = difflib.get_close_matches(wrong, known, 1)
+            hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"
             hint = f"it is a filter, write `… | {wrong}`" if wrong in self._environment.filters else hint
             raise TemplateError(f"{path}:{line}: nothing is called `{wrong}`; {hint}")
 
@@ -205,15 +201,16 @@ class Templates:
         return found
 
     def _variables(self, group: AlertGroup, target: str, now: datetime, pages: AlertPages | None) -> dict[str, Any]:
+        """What a template is given."""
         alerts = worst_first(group.alerts)
         given = alerts[:MAX_ALERTS_PER_TEMPLATE]
         links = [links_of(alert, pages) for alert in given]
         spokesman = find_spokesman(alerts) if alerts else None
         return {
-            "mark": emoji_of(spokesman) if spokesman else MESSAGE_EMOJI,
-            "severity": severity_name(spokesman) if spokesman else "",
             "title": write_headline(group, self.language) if alerts else group.title,
             "status": worst_status(alerts).value if alerts else "",
+            "mark": emoji_of(spokesman) if spokesman else MESSAGE_EMOJI,
+            "severity": severity_name(spokesman) if spokesman else "",
             "alerts": given,
             "more": len(alerts) - len(given) + group.truncated,
             "firing": sum(alert.status is not AlertStatus.RESOLVED for alert in alerts),

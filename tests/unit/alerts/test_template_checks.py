@@ -45,6 +45,7 @@ def test_what_no_alert_has_is_told_with_its_line(folder, text, said) -> None:
     [
         "{{ title }} {{ status }} {{ more }} {{ firing }} {{ resolved }} {{ labels.team }} {{ annotations.x }}",
         "{{ link }} {{ text }} {{ source }} {{ group.title }} {{ target }} {{ builtin }} {{ now }} {{ language }}",
+        "{{ mark }} {{ severity }} {{ graph }}",
         "{% for a in alerts %}{{ a.title }} {{ since(a) }} {{ a.values | length }}{% endfor %}",
         "{% set extra = 1 %}{{ extra }}{{ title }}",
         "{% if owner is defined %}{{ owner }}{% endif %}{{ title }}",
