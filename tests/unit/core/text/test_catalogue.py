@@ -67,7 +67,9 @@ def _read(path: Path, uses: Uses) -> None:
     for node in ast.walk(tree):
         where = f"{path.relative_to(REPOSITORY)}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Constant | ast.JoinedStr):
-            uses.keys |= {key: where for each in _literals(node) if _KEY.fullmatch(key := prefix + each)}
+            # What is nothing but stars is no name of a text.
+            words = (each for each in _literals(node) if each.strip("*."))
+            uses.keys |= {key: where for each in words if _KEY.fullmatch(key := prefix + each)}
         match node:
             case ast.Call(func=ast.Name(id="say"), args=[key, *_]) if imports_say:
                 keys = list(_literals(key))
@@ -93,6 +95,8 @@ def uses() -> Uses:
             key = f"console.{call['key']}{'*' if call['more'] else ''}"
             found.keys[key] = str(path.relative_to(REPOSITORY))
             found.calls.append((key, {"*"}, str(path.relative_to(REPOSITORY))))
+    # The console's own `say` puts it before whatever key it is given, which is seen where it is called.
+    del found.keys["console.*"]
     # These are looked up by what they say; that somebody says it is seen in test_error_words.py.
     return Uses(found.keys | {f"{section}.*": "error_words.py" for section in (*SENTENCES, "log")}, found.calls)
 
