@@ -7,6 +7,7 @@ are the caller's monotonic seconds, so that a clock that jumps neither bursts no
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -27,11 +28,11 @@ class Rate:
 
 
 class SlidingWindow:
-    """At most `rate.count` in any `rate.seconds`."""
+    """At most `rate.count` in any `rate.seconds`; `sent` are those that count already, the oldest first."""
 
-    def __init__(self, rate: Rate) -> None:
+    def __init__(self, rate: Rate, sent: Iterable[float] = ()) -> None:
         self.rate = rate
-        self._sent: deque[float] = deque()
+        self._sent = deque(sent)
 
     def left(self, now: float) -> int:
         """Give how many may go at once."""

@@ -44,7 +44,7 @@ from wxbridge.core.model import (
     Text,
     WantedDigits,
 )
-from wxbridge.core.sliding_window import Rate
+from wxbridge.core.sliding_window import Rate, SlidingWindow
 from wxbridge.core.text.i18n import say
 
 log = structlog.get_logger()
@@ -416,15 +416,9 @@ class IlinkChannel:
             limits = [Rate(MESSAGES_AT_ONCE, COLLECT_SECONDS)]
             # Of the pace too the last place is kept, so that what is critical goes at once.
             limits += [Rate(pace.count - RESERVED_MESSAGES, pace.seconds)] if pace and pace.count > 1 else []
-            wait = max(self._seconds_until_room(limit) for limit in limits)
+            wait = max(SlidingWindow(limit, self._sent_at).wait(self._monotonic()) for limit in limits)
             if wait > 0:
                 raise Held("what else comes now is merged, as few messages may be sent", retry_after=wait)
-
-    def _seconds_until_room(self, limit: Rate) -> float:
-        """Tell how long another message has to wait so that no more than a limit's count are sent in its time."""
-        if len(self._sent_at) < limit.count:
-            return 0.0
-        return self._sent_at[-limit.count] + limit.seconds - self._monotonic()
 
     def count_singly(self) -> int:
         """Tell how many waiting messages go one by one; see `model.WindowedChannel`."""
