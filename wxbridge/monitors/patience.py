@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine
+from typing import Any, Generic, TypeVar
 
 from wxbridge.core.http import ApiError
 
@@ -20,7 +20,7 @@ class PatientQuestion(Generic[T]):
         not_yet: What is said where there has been no answer yet, nor a failure.
     """
 
-    def __init__(self, ask: Callable[[], Awaitable[T]], not_yet: str) -> None:
+    def __init__(self, ask: Callable[[], Coroutine[Any, Any, T]], not_yet: str) -> None:
         self._ask, self._not_yet = ask, not_yet
         self._running: asyncio.Task[T] | None = None
         self._last: asyncio.Task[T] | None = None
@@ -36,7 +36,7 @@ class PatientQuestion(Generic[T]):
             return await self._ask()
         running = self._running
         if running is None:
-            running = self._running = asyncio.create_task(_run(self._ask), name="a question")
+            running = self._running = asyncio.create_task(self._ask(), name="a question")
             running.add_done_callback(self._note)
             self._asked_at = time.monotonic()
         # From when it was asked: who comes later waits no longer than the first.
@@ -57,7 +57,3 @@ class PatientQuestion(Generic[T]):
         if not task.cancelled():
             self._last = task
             task.exception()  # those who wait have it
-
-
-async def _run(ask: Callable[[], Awaitable[T]]) -> T:
-    return await ask()
