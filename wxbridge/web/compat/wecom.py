@@ -62,8 +62,7 @@ class WecomService(CompatService):
 
     async def fetch_parts(self, request: web.Request, fields: Mapping[str, Any]) -> None:
         """Fetch a picture that was uploaded before, maybe to another machine. Raises `StorageError`."""
-        image = fields.get("image")
-        if isinstance(image, Mapping) and (media := words(image, "media_id")):
+        if media := words(fields, "image", "media_id"):
             await fetch_upload(request, media)
 
     def _read_people(self, fields: Mapping[str, Any], body: Any) -> tuple[str, ...]:
