@@ -9,8 +9,14 @@ import pytest
 
 from tests.integration.channels.wechat.wechat_harness import harness, make_harness
 from wxbridge.core.database import Database, sqlite_url
+from wxbridge.testing import FakeClock
 
 __all__ = ["harness", "make_harness"]
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
 @pytest.fixture

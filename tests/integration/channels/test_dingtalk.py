@@ -27,14 +27,8 @@ from wxbridge.channels.dingtalk import (
 from wxbridge.channels.titles import MAX_TITLE_CHARS, make_title
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import PictureFile, Text
-from wxbridge.testing import FakeClock
 
 SECRET = "SECe5b8"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture

@@ -21,15 +21,9 @@ from wxbridge.channels.feishu.settings import MAX_BODY_BYTES, MAX_TEXT_BYTES, Fe
 from wxbridge.channels.http import encode_json
 from wxbridge.core.errors import Offline, Permanent, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import ChannelState, PictureFile, Text
-from wxbridge.testing import FakeClock
 
 SECRET = "hush-sign"
 APP = {"app_id": "cli_a1", "app_secret": "hush-app"}
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture

@@ -21,12 +21,6 @@ from wxbridge.channels.http_service.settings import HttpTarget
 from wxbridge.channels.http_service.templates import fill_address
 from wxbridge.core.errors import Offline, Permanent, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import ChannelState, PictureFile, Text
-from wxbridge.testing import FakeClock
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture

@@ -16,7 +16,6 @@ from wxbridge.channels.http import HttpTiming
 from wxbridge.channels.wecom.robot import RobotChannel, RobotTarget
 from wxbridge.core.errors import Offline, SendError, Unauthorised, Unknown
 from wxbridge.core.model import ChannelState, ChannelStatus, Text
-from wxbridge.testing import FakeClock
 
 SEND = "/cgi-bin/webhook/send"
 
@@ -26,11 +25,6 @@ async def wecom() -> AsyncIterator[FakeWecom]:
     async with FakeWecom() as service:
         service.add_robot("key")
         yield service
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture

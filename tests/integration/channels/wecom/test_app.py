@@ -19,15 +19,9 @@ from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import PictureFile, Text
 from wxbridge.core.schema import facts
-from wxbridge.testing import FakeClock
 
 TOKEN, SEND, UPLOAD = "/cgi-bin/gettoken", "/cgi-bin/message/send", "/cgi-bin/media/upload"
 NO_PACE = "none"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture

@@ -26,17 +26,11 @@ from wxbridge.channels.wecom.app import AppChannel
 from wxbridge.channels.wecom.robot import RobotChannel
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Text
-from wxbridge.testing import FakeClock
 
 PNG = io.BytesIO()
 Image.new("RGB", (8, 8), "red").save(PNG, "PNG")
 PNG = PNG.getvalue()
 SEND = "/cgi-bin/webhook/send?key=a"
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture

@@ -21,12 +21,6 @@ from wxbridge.channels.wecom.robot_message import MAX_MARKDOWN_BYTES, MAX_PICTUR
 from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import Offline, Permanent, PictureError, Throttled, Transient, Unauthorised, Unknown
 from wxbridge.core.model import PictureFile, Text
-from wxbridge.testing import FakeClock
-
-
-@pytest.fixture
-def clock() -> FakeClock:
-    return FakeClock()
 
 
 @pytest.fixture
