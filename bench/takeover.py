@@ -25,14 +25,13 @@ from pathlib import Path
 
 import aiohttp
 
-from bench.common import ROOT, TOKEN, Place
+from bench.common import ROOT, TOKEN, Place, free_port
 
 # The tests are no part of the package: they are found where pytest finds them.
 sys.path.insert(0, str(ROOT))
 
 from tests.fakes.postgresql import Cluster, why_missing
 from tests.fakes.wire import Wire
-from tests.support import free_port
 from wxbridge.simulator import SimulatedMessage, Simulator
 
 MARK = "(possible repeat)"
@@ -278,13 +277,14 @@ class World:
             *[self._restart] * restarts,
         ]  # fmt: skip
         self._random.shuffle(acts)
-        for number, act in enumerate(acts, 1):
-            await asyncio.sleep(self._random.uniform(0.2, 2.0))
-            await act()
-            print(
-                f"  {number} of {len(acts)}: {len(self.account.acknowledged)} acknowledged", file=sys.stderr, flush=True
-            )
-        self._over.set()
+        try:
+            for number, act in enumerate(acts, 1):
+                await asyncio.sleep(self._random.uniform(0.2, 2.0))
+                await act()
+                told = f"  {number} of {len(acts)}: {len(self.account.acknowledged)} acknowledged"
+                print(told, file=sys.stderr, flush=True)
+        finally:
+            self._over.set()
 
     async def _kill(self) -> None:
         leader, other = await self._find_leader()
@@ -368,12 +368,9 @@ async def measure(directory: Path, arguments: argparse.Namespace) -> Account:
     async with world.running():
         loading = asyncio.create_task(world.load())
         try:
-            await world.strike(
-                arguments.kills, arguments.freezes, arguments.cuts, arguments.restarts, arguments.frozen
-            )  # fmt: skip
+            await world.strike(arguments.kills, arguments.freezes, arguments.cuts, arguments.restarts, arguments.frozen)
         except Exception as error:  # noqa: BLE001 - the account says what was kept until then
             print(f"stopped: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
-            world._over.set()  # noqa: SLF001 - our own
         await loading
         if arguments.keep:
             for bridge in world.bridges:
