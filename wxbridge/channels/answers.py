@@ -172,6 +172,13 @@ def _head(body: bytes) -> bytes:
     return body[:200].lstrip(b"\xef\xbb\xbf \t\r\n").lower()
 
 
+def hide_pieces(words: str, pieces: Iterable[str]) -> str:
+    """Give a service's words without the pieces of a target that may be secrets, the longest first."""
+    for piece in sorted(set(pieces), key=len, reverse=True):
+        words = words.replace(piece, "…")
+    return words
+
+
 def _read_code(data: Mapping[str, Any], names: AnswerNames) -> int | None:
     code = next((data[name] for name in names.codes if name in data), None)
     if isinstance(code, bool) or not isinstance(code, int | str):

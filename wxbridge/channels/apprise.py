@@ -19,7 +19,7 @@ from typing import Any, Literal
 from pydantic import model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.answers import MAX_WORDS_CHARS
+from wxbridge.channels.answers import MAX_WORDS_CHARS, hide_pieces
 from wxbridge.channels.service_states import ServiceStates
 from wxbridge.config.types import Secret, TargetSettings
 from wxbridge.core.errors import Offline, Permanent, SendError, Throttled, Transient, Unauthorised, Unknown
@@ -311,11 +311,8 @@ def _explain_failure(name: str, words: list[str], url: str) -> SendError:
 
 def _remove_secrets(text: str, url: str) -> str:
     """Give the library's words without addresses, or pieces of the target's own."""
-    text = _ADDRESS.sub("…", text)
-    for piece in sorted(set(re.split(r"[/:@?&=#%+,]+", url.partition("://")[2])), key=len, reverse=True):
-        if len(piece) >= MIN_SECRET_CHARS:
-            text = text.replace(piece, "…")
-    return text
+    pieces = re.split(r"[/:@?&=#%+,]+", url.partition("://")[2])
+    return hide_pieces(_ADDRESS.sub("…", text), (piece for piece in pieces if len(piece) >= MIN_SECRET_CHARS))
 
 
 def _create(context: ChannelContext) -> Channel:

@@ -16,6 +16,7 @@ from wxbridge.channels.answers import (
     ServiceCode,
     ServiceCodes,
     codes_meaning,
+    hide_pieces,
     is_web_page,
     judge_status,
 )
@@ -103,23 +104,20 @@ def describe(answer: HttpAnswer, target: HttpTarget) -> str:
     """Write what the service said, in a line, without what may be a secret of the target's."""
     head = answer.body[: 4 * MAX_WORDS_CHARS].decode(errors="replace")
     said = WEB_PAGE if is_web_page(answer.body) else " ".join(head.split())
-    for piece in _secret_pieces(target):
-        said = said.replace(piece, "…")
-    return said[:MAX_WORDS_CHARS] or "nothing"
+    return hide_pieces(said, _secret_pieces(target))[:MAX_WORDS_CHARS] or "nothing"
 
 
 def _secret_pieces(target: HttpTarget) -> list[str]:
-    """List what of a target's own words must not be repeated, the longest first."""
+    """List what of a target's own words must not be repeated."""
     picture = target.picture
     addresses = [target.url, *([picture.url] if picture and picture.url else [])]
     headers = [*target.headers.values(), *((picture.headers or {}).values() if picture else ())]
     bodies = [body for body in (target.body, picture.body if picture else None) if body is not None]
-    pieces = {
+    return [
         *_split(addresses, r"[/:@?&=#%+,\s]+", MIN_SECRET_CHARS),
         *_split(headers, r"[\s,;=:]+", MIN_SECRET_CHARS),
         *_split(bodies, r"[^\w.+/=-]+", MIN_BODY_SECRET_CHARS),
-    }
-    return sorted(pieces, key=len, reverse=True)
+    ]
 
 
 def _split(values: Iterable[Any], pattern: str, least: int) -> list[str]:
