@@ -131,9 +131,8 @@ def write_lead(alert: Alert, title: str, language: Language) -> str:
 
     The word is left out where the title begins with it.
     """
-    word = word_of(alert, language)
-    mark = f"{emoji_of(alert)} {word}" if word and not _begins_with(title, word) else emoji_of(alert)
-    return f"{mark} · {title}" if mark != emoji_of(alert) else f"{mark} {title}"
+    mark, word = emoji_of(alert), word_of(alert, language)
+    return f"{mark} {word} · {title}" if word and not _begins_with(title, word) else f"{mark} {title}"
 
 
 def _begins_with(text: str, word: str) -> bool:
@@ -453,7 +452,7 @@ def _write_group(group: AlertGroup, reader: _TextReader) -> str:
     shared = _SharedParts(
         find_common([alert.labels for alert in alerts]),
         find_common([alert.annotations for alert in alerts]),
-        _share_links([links_of(alert, reader.pages) for alert in alerts]),
+        _share_links(links_of(alert, reader.pages) for alert in alerts),
         _same(map(own_word_of, alerts)) != "" and _same(map(severity_name, alerts)) != "",
     )
     title = write_headline(group, reader.language)
@@ -492,13 +491,18 @@ def _write_still(group: AlertGroup, language: Language) -> list[str]:
     return [f"{REMINDER_MARK} {say('alerts.still', language, names=words)}"]
 
 
-def _share_links(links: Sequence[ShownLinks]) -> ShownLinks:
+def _share_links(links: Iterator[ShownLinks]) -> ShownLinks:
     """The worst alert's addresses, where those of all differ at most in the time that they show."""
-    first = links[0]
-    return ShownLinks(
-        first.main if all(_is_same_address(first.main, each.main) for each in links) else "",
-        first.graph if all(_is_same_address(first.graph, each.graph) for each in links) else "",
-    )
+    shared = next(links)
+    for each in links:
+        # Mostly they differ soon, and the others need not be looked at.
+        if shared == NO_LINKS:
+            break
+        shared = ShownLinks(
+            shared.main if _is_same_address(shared.main, each.main) else "",
+            shared.graph if _is_same_address(shared.graph, each.graph) else "",
+        )
+    return shared
 
 
 def _write_member(alert: Alert, reader: _TextReader, shared: _SharedParts, name: str) -> list[str]:

@@ -220,8 +220,10 @@ def _dress_up_line(line: str, levels: Mapping[str, str], *, colours: bool) -> st
     if link and ")" not in link[3]:
         return f"{link[1]} [{link[2] or link[4]}]({link[3]})"
     mark, words = line[:1], line.rstrip()
-    if line[1:2] != " " or "**" in line or mark not in {**_COLOURS, **levels}:
+    if line[1:2] != " " or "**" in line:
         return line
     if mark in levels:
         return f'{mark} <font color="{levels[mark]}">{words[2:]}</font>' if colours else line
-    return f'**<font color="{_COLOURS[mark]}">{words}</font>**' if colours else f"**{words}**"
+    if mark in _COLOURS:
+        return f'**<font color="{_COLOURS[mark]}">{words}</font>**' if colours else f"**{words}**"
+    return line
