@@ -15,7 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.alerts.history import in_chunks
-from wxbridge.alerts.store import MAX_SILENCE_SECONDS, Hearing, alert_key, starts_at_of, statement_of
+from wxbridge.alerts.identity import identify
+from wxbridge.alerts.store import MAX_SILENCE_SECONDS, Hearing, starts_at_of, statement_of
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import ENDED, FIRING, alerts
@@ -127,9 +128,11 @@ class KnownAlerts:
 
     def hear(self, group: AlertGroup, now: float) -> HeardGroup:
         """Take in what a group says: what was said before keeps the times that it had."""
-        settled = [self._settle(alert, now) for alert in group.alerts]
+        keys = tuple(map(identify, group.alerts))
+        settled = [
+            self._settle(alert, self._alerts.get(key), now) for key, alert in zip(keys, group.alerts, strict=True)
+        ]
         group = replace(group, alerts=tuple(settled))
-        keys = tuple(alert_key(group, alert) if alert.fingerprint else "" for alert in settled)
         statements = [statement_of(alert) for alert in settled]
         said = _said(group, keys, statements)
         before: dict[str, KnownAlert | None] = {}
@@ -156,7 +159,7 @@ class KnownAlerts:
 
     def is_firing(self, alert: Alert) -> bool:
         """Whether an alert, whatever is said of it now, is known to fire."""
-        known = self._alerts.get(alert_key(AlertGroup(alert.source, "", ""), alert))
+        known = self._alerts.get(identify(alert))
         return known is not None and known.is_firing
 
     def is_told(self, key: str, target: str) -> bool:
@@ -228,10 +231,8 @@ class KnownAlerts:
         for key in keys:
             self._alerts.pop(key, None)
 
-    def _settle(self, alert: Alert, now: float) -> Alert:
-        known = None
-        if alert.fingerprint:
-            known = self._alerts.get(alert_key(AlertGroup(alert.source, "", ""), alert))
+    @staticmethod
+    def _settle(alert: Alert, known: KnownAlert | None, now: float) -> Alert:
         alert = _count_back(alert, known, now)
         is_over = alert.status is AlertStatus.RESOLVED
         if known is None or (alert.ends_at if is_over else alert.starts_at) is None:
