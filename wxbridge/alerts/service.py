@@ -310,13 +310,7 @@ class AlertService:
 
     async def find_posted(self, short_keys: Sequence[str]) -> list[FiringAlert]:
         """Find what was posted here, by what short links say of the keys; also what is over. Raises `StorageError`."""
-        found = await self.database.read(lambda c: store.find_by_short_keys(c, short_keys))
-        return [posted for each in found if (posted := of_posted(each)) is not None]
-
-    async def find_seen(self, short_key: str) -> SeenAlert | None:
-        """Find what was posted of an alert last, by what short links say of its key. Raises `StorageError`."""
-        found = await self.database.read(lambda c: store.find_by_short_keys(c, [short_key]))
-        return found[0] if found else None
+        return [posted for each in await self.list_seen(short_keys) if (posted := of_posted(each)) is not None]
 
     async def list_seen(self, short_keys: Sequence[str]) -> list[SeenAlert]:
         """List what was posted of alerts last, by what short links say of their keys. Raises `StorageError`."""

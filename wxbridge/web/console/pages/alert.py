@@ -40,7 +40,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     if len(key) not in _KEY_CHARS or not set(key) <= set("0123456789abcdef"):
         raise WxbridgeError(visit.say("alert.none"))
     short, services = shorten_key(key), visit.services
-    seen = await services.alerts.find_seen(short)
+    seen = next(iter(await services.alerts.list_seen([short])), None)
     overview = await alerts.read_overview(visit)
     listed = next((each for each in overview.alerts if any(one.startswith(short) for one in each.keys)), None)
     posted = of_posted(seen) if seen else None
