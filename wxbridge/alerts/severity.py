@@ -86,9 +86,7 @@ def find_spokesman(alerts: Iterable[Alert]) -> Alert:
     """Find the alert whose mark stands for all of them: the worst of those whose status does, a test last."""
     alerts = list(alerts)
     status = worst_status(alerts)
-    return min(
-        (alert for alert in alerts if alert.status is status), key=lambda alert: (alert.is_test, rank_of(alert))
-    )
+    return min((alert for alert in alerts if alert.status is status), key=lambda alert: (alert.is_test, rank_of(alert)))
 
 
 def emoji_of(alert: Alert) -> str:

@@ -16,7 +16,6 @@ from email.errors import MessageError
 from email.header import decode_header
 from email.message import Message
 from email.utils import getaddresses, parseaddr
-from html.parser import HTMLParser
 
 from wxbridge.alerts.sources import short_hash
 from wxbridge.alerts.sources.documents import read_document
@@ -24,6 +23,7 @@ from wxbridge.alerts.sources.robots import CompatMessage, read_robot_message
 from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import as_text, read_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.core.text.html_text import html_to_text
 from wxbridge.core.text.normalise import clean_text
 
 NAME = "mail"
@@ -242,55 +242,3 @@ def _names(headers: list[str]) -> tuple[str, ...]:
     """Whom a mail is to, by the part of the address before its @, each once."""
     found = (address.partition("@")[0].strip() for _, address in getaddresses(headers))
     return tuple(dict.fromkeys(name for name in found if name))
-
-
-# ---------------------------------------------------------------- HTML
-
-
-_BLOCKS = frozenset({
-    "address", "blockquote", "br", "dd", "div", "dl", "dt", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "li", "ol", "p",
-    "pre", "table", "tr", "ul",
-})  # fmt: skip
-_UNSEEN = frozenset({"head", "script", "style", "title", "template"})
-
-
-class _TextOfHtml(HTMLParser):
-    """Collects what a reader of HTML sees, a block a line."""
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.words: list[str] = []
-        self._unseen = 0
-        self._pre = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002 - the parser's
-        """Begin a line with a block, and see nothing of what is not for readers."""
-        self._unseen += tag in _UNSEEN
-        self._pre += tag == "pre"
-        if tag in _BLOCKS:
-            self.words.append("\n")
-        elif tag in ("td", "th"):
-            self.words.append(" ")
-        if tag == "li":
-            self.words.append("- ")
-
-    def handle_endtag(self, tag: str) -> None:
-        """End a line with a block."""
-        self._unseen = max(0, self._unseen - (tag in _UNSEEN))
-        self._pre = max(0, self._pre - (tag == "pre"))
-        if tag in _BLOCKS and tag != "br":
-            self.words.append("\n")
-
-    def handle_data(self, data: str) -> None:
-        """Keep the words; line ends count within `pre` alone."""
-        if not self._unseen:
-            self.words.append(data if self._pre else re.sub(r"\s+", " ", data))
-
-
-def html_to_text(html: str) -> str:
-    """Write HTML as the text that its reader sees, without blank lines."""
-    reader = _TextOfHtml()
-    reader.feed(html)
-    reader.close()
-    lines = (line.strip() for line in "".join(reader.words).split("\n"))
-    return "\n".join(line for line in lines if line)

@@ -32,7 +32,7 @@ def markdown_to_text(text: str) -> str:
     return _tidy(_CODE.sub(r"\1", _STRONG.sub(r"\2", text)))
 
 
-def html_to_text(text: str) -> str:
+def card_to_text(text: str) -> str:
     """Write the HTML of a text card as plain text, a line for each block."""
     return _tidy(html.unescape(_TAG.sub("", _BREAK.sub("\n", text))))
 

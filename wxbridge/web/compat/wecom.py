@@ -15,7 +15,7 @@ from aiohttp import web
 
 from wxbridge.alerts.sources.robots import CompatMessage, find_font_colour
 from wxbridge.core.errors import BadBody
-from wxbridge.core.text.markup import find_markdown_images, html_to_text, markdown_to_text
+from wxbridge.core.text.markup import card_to_text, find_markdown_images, markdown_to_text
 from wxbridge.web.compat.keys import COMPAT_KEYS, TOKEN_SECONDS, CompatKeys, KeyHolder
 from wxbridge.web.compat.service import (
     PREFIX,
@@ -87,7 +87,7 @@ class WecomService(CompatService):
             case "news" | "mpnews":
                 return _read_news(source, items(body, "articles"))
             case "textcard":
-                text = join_lines(html_to_text(words(body, "description")), words(body, "url"))
+                text = join_lines(card_to_text(words(body, "description")), words(body, "url"))
                 return CompatMessage(source, text, words(body, "title"))
             case "template_card" | "interactive_taskcard":
                 return _read_card(source, body)
@@ -177,7 +177,7 @@ class CompatWecomRobot(WecomService):
 
 def _read_news(source: str, articles: list[dict[str, Any]]) -> CompatMessage:
     parts = [
-        join_lines(words(one, "title"), html_to_text(words(one, "description") or words(one, "digest")),
+        join_lines(words(one, "title"), card_to_text(words(one, "description") or words(one, "digest")),
                    words(one, "url") or words(one, "content_source_url"))
         for one in articles
     ]  # fmt: skip

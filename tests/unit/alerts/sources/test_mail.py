@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.alerts.sources.source_checks import check_told_or_refused, check_usable
-from wxbridge.alerts.sources.mail import html_to_text, parse
+from wxbridge.alerts.sources.mail import parse
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.core.text.html_text import html_to_text
 
 
 def told(mail: bytes | str, content_type: str = "message/rfc822") -> AlertGroup:
