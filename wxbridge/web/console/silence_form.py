@@ -19,8 +19,6 @@ from wxbridge.web.console.page import ConsoleForm, PageVisit
 
 FOR = ("30m", "2h", "8h", "1d", "7d")
 USUAL = FOR[1]
-NEW = "new"
-"""Stands for the key of an alert, where the form is to begin empty, or with the matchers of a filter."""
 MAX_CHOSEN = 100
 """Alerts that are silenced at once, each by matchers of its own."""
 
@@ -31,7 +29,10 @@ def find_alert(overview: FiringOverview, key: str) -> FiringAlert | None:
 
 
 def describe_form(visit: PageVisit, overview: FiringOverview) -> Mapping[str, Any]:
-    """Describe what the form holds at first: what silences an alert, beside it its other labels; or what was typed."""
+    """Describe what the form holds at first: what silences an alert, beside it its other labels; or what was typed.
+
+    Of no alert (`?silence=new`) it begins empty, or with the matchers of a filter.
+    """
     keys = [key for key in visit.list_values("silence") if key][:MAX_CHOSEN]
     chosen = [found for key in dict.fromkeys(keys) if (found := find_alert(overview, key))]
     only = chosen[0] if len(chosen) == 1 else None
