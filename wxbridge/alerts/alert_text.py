@@ -410,6 +410,11 @@ def write_figure(value: Value, language: Language, unit: str = "") -> str:
     return format_quantity(value.number, infer_unit(value, unit), language)
 
 
+def find_summary(annotations: Mapping[str, str]) -> str:
+    """Find the annotation that says first what an alert is about; empty where none does."""
+    return next((name for name in _MAIN_ANNOTATIONS if annotations.get(name)), "")
+
+
 def _write_annotations(
     annotations: Mapping[str, str], alert: Alert, labels: Mapping[str, str], shown: str
 ) -> Iterator[str]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from wxbridge.alerts.firing import FiringAlert
 from wxbridge.alerts.severity import severity_rank, write_severity_name
 from wxbridge.core.findings import FindingState
 from wxbridge.core.model import MessageState
@@ -66,17 +67,23 @@ async def list_badges(visit: PageVisit) -> Mapping[str, Badge]:
     return found
 
 
-async def describe_overview(visit: PageVisit, severities: Mapping[str, int]) -> Mapping[str, Any]:
+def count_by_severity(visit: PageVisit, alerts: Iterable[FiringAlert]) -> list[tuple[str, str, int]]:
+    """Count alerts by severity, the worst first: its name, its word, and how many."""
+    counts = Counter(each.severity for each in alerts)
+    return [
+        (name, write_severity_name(name, visit.language) or visit.say("alerts.no_severity"), counts[name])
+        for name in sorted(counts, key=severity_rank)
+    ]
+
+
+async def describe_overview(visit: PageVisit, firing: Iterable[FiringAlert]) -> Mapping[str, Any]:
     """Describe what is going on: what fires by severity, today's messages, channels, the next jobs, machines."""
     jobs = [job for job in await visit.services.jobs.list_jobs() if job.next_run]
     jobs.sort(key=lambda job: job.next_run or visit.local(visit.now))
     hosts = visit.services.hosts.list_hosts()
     return {
         "counts": await read_counts(visit),
-        "severities": [
-            (name, write_severity_name(name, visit.language) or visit.say("alerts.no_severity"), count)
-            for name, count in sorted(severities.items(), key=lambda each: severity_rank(each[0]))
-        ],
+        "severities": count_by_severity(visit, firing),
         "jobs": jobs[:MAX_JOBS_SHOWN],
         "hosts": sorted(hosts, key=lambda host: (host.silent_since is None, host.name))[:MAX_MACHINES_SHOWN],
         "silent": sum(host.silent_since is not None for host in hosts),

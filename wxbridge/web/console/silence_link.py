@@ -13,6 +13,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from wxbridge.alerts.alert_text import find_summary
 from wxbridge.alerts.firing import FiringAlert
 from wxbridge.alerts.kept_silences import SilenceRequest
 from wxbridge.alerts.links import SILENCE_PATH, SilenceLink, shorten_key
@@ -113,7 +114,7 @@ def _describe(request: web.Request, each: FiringAlert) -> Mapping[str, Any]:
         "severity": write_severity_name(severity_name(alert), request.app[SITE].choose_language(request)),
         "is_over": alert.status is AlertStatus.RESOLVED,
         "since": each.since,
-        "summary": notes.get("summary") or notes.get("description") or notes.get("message") or "",
+        "summary": notes.get(find_summary(notes), ""),
         "labels": {name: value for name, value in alert.labels.items() if name != "alertname"},
         "silence": silence,
         "until": datetime.fromtimestamp(silence.ends_at, UTC) if silence else None,

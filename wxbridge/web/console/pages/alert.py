@@ -9,6 +9,7 @@ from typing import Any
 from wxbridge.alerts.alert_text import write_value
 from wxbridge.alerts.firing import of_posted
 from wxbridge.alerts.links import shorten_key
+from wxbridge.alerts.sources import WEB_SCHEMES
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import OPEN_STATES, Alert, AlertStatus, Message, MessageState, Picture
 from wxbridge.delivery.timeline import TimelineEntry
@@ -72,7 +73,7 @@ def _list_links(alert: Alert) -> Iterator[tuple[str, str]]:
     told: set[str] = set()
     for name, address in (*alert.links.items(), ("monitor", alert.link or "")):
         # An address is a monitor's word: nothing but the web is a link.
-        if address not in told and address.startswith(("http://", "https://")):
+        if address not in told and address.startswith(WEB_SCHEMES):
             told.add(address)
             yield name, address
 

@@ -11,11 +11,12 @@ from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
-from wxbridge.alerts.alert_text import write_severity
+from wxbridge.alerts.alert_text import find_summary, write_severity
 from wxbridge.alerts.firing import FiringAlert, FiringOverview
 from wxbridge.alerts.kept_silences import KeptSilence
 from wxbridge.alerts.pictures import AlertPictureOptions
-from wxbridge.alerts.severity import severity_name, severity_of, severity_rank, write_severity_name
+from wxbridge.alerts.severity import severity_name, severity_of, write_severity_name
+from wxbridge.alerts.sources import WEB_SCHEMES
 from wxbridge.bot.commands.alert_arguments import AlertQuery, parse_query
 from wxbridge.bot.commands.alerts import missing_lines, short_ids
 from wxbridge.core.errors import BadBody, CannotAnswer, WxbridgeError
@@ -24,6 +25,7 @@ from wxbridge.core.model import PictureSpec, Severity
 from wxbridge.core.severities import find_severity_labels
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
+from wxbridge.web.console.overview import count_by_severity
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 from wxbridge.web.console.silence_form import comment_of, describe_form, find_alert, name_of, silence
 
@@ -112,7 +114,6 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     silences = await visit.services.alerts.list_silences(PATIENCE_SECONDS)
     asked = AlertFilter.read(visit)
     alike = [each for each in overview.alerts if asked.matches(each)]
-    counts = Counter(each.severity for each in alike)
     found = [each for each in alike if asked.severity in ("", each.severity)]
     if asked.by:
         # The worst group first, as the alerts themselves.
@@ -133,10 +134,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
         "firing": len(overview.alerts),
         "page_number": page,
         "page_count": pages,
-        "severities": [
-            (name, write_severity_name(name, visit.language) or visit.say("alerts.no_severity"), counts[name])
-            for name in sorted(counts, key=severity_rank)
-        ],
+        "severities": count_by_severity(visit, alike),
         "labels": _list_labels(overview.alerts),
         "missing": missing or list(missing_lines(silences.missing, visit.language)),
         "silences": silences.silences,
@@ -163,7 +161,7 @@ def describe_alert(visit: PageVisit, each: FiringAlert) -> Mapping[str, Any]:
     severity, notes, link = severity_of(alert), alert.annotations, alert.link or ""
     word = write_severity_name(severity_name(alert), visit.language)
     told = find_severity_labels(labels, alert.source)
-    summary = next((name for name in ("summary", "description", "message") if notes.get(name)), "")
+    summary = find_summary(notes)
     return {
         "it": each,
         "key": each.key,
@@ -174,7 +172,7 @@ def describe_alert(visit: PageVisit, each: FiringAlert) -> Mapping[str, Any]:
         "summary": notes.get(summary, ""),
         "notes": {name: text for name, text in notes.items() if name != summary and not name.startswith("__")},
         # An address is a monitor's word: nothing but the web is a link.
-        "link": link if link.startswith(("http://", "https://")) else "",
+        "link": link if link.startswith(WEB_SCHEMES) else "",
         "shown": {name: value for name, value in labels.items() if name not in ("alertname", *told)},
         "silenced_by": ", ".join(one[:8] for one in each.silenced_by),
         "picture": _picture_address(visit, each),

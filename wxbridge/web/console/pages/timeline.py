@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -32,8 +31,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     given = {name: visit.query.get(name, "") for name in _FIELDS}
     overview = None
     if after is None and not any(given.values()):
-        firing = (await read_overview(visit)).alerts
-        overview = await describe_overview(visit, Counter(each.severity for each in firing))
+        overview = await describe_overview(visit, (await read_overview(visit)).alerts)
     return {
         "overview": overview,
         "entries": [describe_entry(visit, each) for each in found.entries],
