@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from wxbridge.alerts.links import SHORT_KEY_BYTES, shorten_key
 from wxbridge.core.model import OPEN_STATES, Message, MessageState, Received
 from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import NOT_TOLD, OPEN, messages, notifications, received, sightings
@@ -27,7 +28,6 @@ MAX_NOTIFICATIONS_SEARCHED = 50_000
 """Notifications that are searched for a text in one go."""
 UNTOLD = "untold"
 """Stands for a state: what came in and led to no message."""
-_KEY_DIGITS = 12
 _MAX_TITLE_CHARS = 300
 _MAX_TARGETS_PER_POST = 50
 """How many are told one by one."""
@@ -59,7 +59,7 @@ def record_received(connection: Connection, rows: Sequence[tuple[Received, int]]
 
 def number_key(key: str) -> int:
     """Give the number that stands for an alert in `sightings`, by its key or what a short link says of it."""
-    return int(key[:_KEY_DIGITS], 16)
+    return int(shorten_key(key), 16)
 
 
 _INSERT_RECEIVED = PreparedStatement(sa.insert(received))
@@ -205,7 +205,7 @@ def select_way(connection: Connection, short_key: str, limit: int) -> list[Timel
 def select_sighted(connection: Connection, received_id: int, limit: int) -> list[str]:
     """Select the alerts of which something that came in had news, by what short links say of their keys."""
     query = sa.select(sightings.c.alert).where(sightings.c.received_id == received_id).limit(limit)
-    return [f"{number:0{_KEY_DIGITS}x}" for number in connection.execute(query).scalars()]
+    return [f"{number:0{2 * SHORT_KEY_BYTES}x}" for number in connection.execute(query).scalars()]
 
 
 _NOTE = (

@@ -8,7 +8,7 @@ from typing import Any
 
 from wxbridge.alerts.alert_text import write_value
 from wxbridge.alerts.firing import of_posted
-from wxbridge.alerts.links import shorten_key
+from wxbridge.alerts.links import SHORT_KEY_BYTES, shorten_key
 from wxbridge.alerts.sources import WEB_SCHEMES
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import OPEN_STATES, Alert, AlertStatus, Message, MessageState, Picture
@@ -20,7 +20,7 @@ from wxbridge.web.console.pages.timeline import TONES, describe_routed
 MAX_POSTS_SHOWN = 20
 """Of those in which it had news, the newest."""
 MAX_EPISODES_SHOWN = 20
-_KEY_CHARS = (12, 32)
+_KEY_CHARS = (2 * SHORT_KEY_BYTES, 32)
 
 
 @dataclass(frozen=True)
