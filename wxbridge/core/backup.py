@@ -59,7 +59,7 @@ def write_backup(state_dir: Path, pictures_dir: Path, file: Path) -> BackupSumma
         raise BackupError(f"{file} is there already and is no backup: it stays as it is; name another file")
     copy = file.with_name(f".{file.name[:100]}.{secrets.token_hex(4)}")
     try:
-        os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE_FILE))
+        copy.touch(PRIVATE_FILE, exist_ok=False)
         try:
             summary = _fill(source, pictures_dir, copy)
             sync_to_disk(copy)
@@ -130,7 +130,7 @@ def read_backup(file: Path, state_dir: Path, pictures_dir: Path) -> BackupSummar
 
 def _unpack(file: Path, copy: Path, pictures_dir: Path) -> BackupSummary:
     copy.unlink(missing_ok=True)
-    os.close(os.open(copy, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE_FILE))
+    copy.touch(PRIVATE_FILE, exist_ok=False)
     count = 0
     with closing(_connect(file, readonly=True)) as source, closing(_connect(copy)) as target:
         for name, modified_at, content in _stored_pictures(source):

@@ -444,7 +444,7 @@ def sqlite_url(state_dir: Path) -> str:
     path = state_dir / DATABASE_FILE
     with suppress(FileExistsError):
         # SQLite's side files get the mode of the database.
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, PRIVATE_FILE))
+        path.touch(PRIVATE_FILE, exist_ok=False)
     # By path: closing another handle on it would end SQLite's locks. One that is another's stays as it is.
     for ending in ("", *SIDE_FILES):
         with suppress(OSError):
