@@ -22,7 +22,6 @@ from promql_parser import (
     MatrixSelector,
     NumberLiteral,
     ParenExpr,
-    StringLiteral,
     SubqueryExpr,
     UnaryExpr,
     ValueType,
@@ -33,7 +32,6 @@ MAX_EXPRESSION_CHARS = 20_000
 MAX_EXPRESSION_PARTS = 150
 """Operators, parentheses and ranges of one expression: the parser's time and memory grow with their square or worse."""
 COMPARISONS = frozenset(("==", "!=", "<", "<=", ">", ">="))
-SET_OPERATORS = frozenset(("and", "or", "unless"))
 
 _LITERAL = re.compile(r'"(?:[^"\\\n]|\\.)*"|\'(?:[^\'\\\n]|\\.)*\'|`[^`]*`|#[^\n]*')
 _PLACEHOLDER = re.compile(r'"\$(\d+)\$"')
@@ -183,11 +181,6 @@ def children_of(node: Expr) -> tuple[Expr, ...]:
         case MatrixSelector():
             return (node.vector_selector,)
     return ()
-
-
-def string_of(node: Expr) -> str | None:
-    """Get a string literal's placeholder; None for any other expression."""
-    return node.val if isinstance(node, StringLiteral) else None
 
 
 def _walk(node: Expr) -> Iterator[Expr]:

@@ -81,7 +81,6 @@ class LoginCode:
     digits: str = ""
     """What the phone shows, where it wants them typed."""
     wrong: int = 0
-    is_digits_right: bool = False
     redirect_host: str = ""
     is_given: bool = False
     """Whether the credentials were given out: that happens once."""
