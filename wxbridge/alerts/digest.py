@@ -9,8 +9,7 @@ from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from wxbridge.alerts import serialization
-from wxbridge.alerts.severity import EMOJI, emoji_of_severity, severity_name, severity_rank, write_severity_name
+from wxbridge.alerts.severity import EMOJI, emoji_of_severity, name_severity, severity_rank, write_severity_name
 from wxbridge.alerts.sources import rule_name_of
 from wxbridge.core.model import AlertStatus, NotificationKind
 from wxbridge.core.text.i18n import Language, say
@@ -97,8 +96,8 @@ class Digest:
     def _add_alert(self, alert: Mapping[str, Any]) -> None:
         self.alerts += 1
         labels = alert.get("labels") or {}
-        read = serialization.alert_from_json(alert)
-        key = (rule_name_of(labels) or alert.get("title") or "", severity_name(read))
+        severity = name_severity(labels, alert.get("source") or "", alert.get("severity"))
+        key = (rule_name_of(labels) or alert.get("title") or "", severity)
         status = alert.get("status") or AlertStatus.FIRING
         mark = _mark(alert)
         told_of, before = self.untold.pop(mark, (None, "")) if mark else (None, "")

@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, tzinfo
 from functools import partial
 from typing import Any
 
-from wxbridge.alerts.alert_text import write_text
+from wxbridge.alerts.alert_text import LINK_MARK
 from wxbridge.alerts.severity import EMOJI, SEVERITY_EMOJI, worst_first
 from wxbridge.core.model import (
     AlertGroup,
@@ -67,24 +66,6 @@ class Destination:
 # ---------------------------------------------------------------- alerts
 
 
-def compose_bodies(
-    group: AlertGroup,
-    capabilities: Capabilities,
-    language: Language,
-    note: str = "",
-    *,
-    timezone: tzinfo = UTC,
-    now: datetime | None = None,
-    mentions: Sequence[str] = (),
-) -> list[Body]:
-    """Say what a group says to one target, in the built-in words: its text, split to the limit, then its pictures.
-
-    `note` is a line above the text. Times are told in `timezone`, as of `now` (the present where it is not given).
-    """
-    text = write_text(group, language, timezone, now or datetime.now(UTC))
-    return build_bodies(text, group, capabilities, language, note, mentions)
-
-
 def build_bodies(
     text: str,
     group: AlertGroup,
@@ -123,25 +104,27 @@ def _pictures(group: AlertGroup) -> list[PictureSpec]:
 
 def write_missing_picture(spec: PictureSpec | None, reason: str, language: Language) -> str:
     """What stands in for a picture that could not be made: why, and the link."""
-    line = say("alerts.no_picture", language, reason=tell_error(reason, language))
-    return f"{line}\n🔗 {spec.link}" if spec and spec.link else line
+    return stand_in(say("alerts.no_picture", language, reason=tell_error(reason, language)), spec)
+
+
+def stand_in(words: str, spec: PictureSpec | None) -> str:
+    """Put the link to what a picture would show below the words that stand in for it, where it has one."""
+    return f"{words}\n{LINK_MARK} {spec.link}" if spec and spec.link else words
 
 
 def add_line(body: Text, line: str, capabilities: Capabilities) -> str | None:
     """Put a line below a text that was fitted to a channel; None where there is no room, or it ends so already."""
-    limit = capabilities.formats.get(body.format, capabilities.text_limit)
     end = "  \n" if capabilities.hard_breaks and body.format != "text" else "\n"
     escape = escape_for(capabilities, body.format)
     line = escape(line) if escape else line
     text = f"{body.text}{end}{line}"
-    if body.text.endswith(line) or measure_length(text, capabilities.text_unit) > limit:
-        return None
-    return text
+    return None if body.text.endswith(line) or not is_within_limit(text, body.format, capabilities) else text
 
 
-def join_texts(texts: Sequence[str]) -> str:
-    """Put what a job produced into one text, a blank line between."""
-    return "\n\n".join(text for text in texts if text)
+def is_within_limit(text: str, format: str, capabilities: Capabilities) -> bool:  # noqa: A002 - the field's own name
+    """Whether a text in one of a channel's formats fits into one of its messages."""
+    limit = capabilities.formats.get(format, capabilities.text_limit)
+    return measure_length(text, capabilities.text_unit) <= limit
 
 
 # ---------------------------------------------------------------- what is no alert

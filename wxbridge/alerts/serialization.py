@@ -97,8 +97,8 @@ def group_from_json(content: Mapping[str, Any]) -> AlertGroup:
     return AlertGroup(
         **_known(AlertGroup, content)
         | {
-            "alerts": tuple(map(alert_from_json, content.get("alerts") or ())),
-            "still": tuple(map(alert_from_json, content.get("still") or ())),
+            "alerts": tuple(map(_alert, content.get("alerts") or ())),
+            "still": tuple(map(_alert, content.get("still") or ())),
             "recipients": tuple(content.get("recipients") or ()),
             "pictures": tuple(map(_picture, content.get("pictures") or ())),
         }
@@ -113,8 +113,7 @@ def _known(noun: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in content.items() if key in names}
 
 
-def alert_from_json(content: Mapping[str, Any]) -> Alert:
-    """Read one alert of a group; see `group_from_json`."""
+def _alert(content: Mapping[str, Any]) -> Alert:
     picture = content.get("picture")
     return Alert(
         **_known(Alert, content)

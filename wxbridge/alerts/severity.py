@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
 from wxbridge.core.matchers import LabelWords
@@ -20,7 +20,11 @@ MESSAGE_EMOJI = "📨"
 
 def own_word_of(alert: Alert) -> str:
     """The sender's own word for how bad an alert is; empty where it has none."""
-    return next((alert.labels[name] for name in find_severity_labels(alert.labels, alert.source)), "")
+    return _own_word(alert.labels, alert.source)
+
+
+def _own_word(labels: Mapping[str, str], source: str) -> str:
+    return next((labels[name] for name in find_severity_labels(labels, source)), "")
 
 
 def severity_of(alert: Alert) -> Severity | None:
@@ -30,7 +34,13 @@ def severity_of(alert: Alert) -> Severity | None:
 
 def severity_name(alert: Alert) -> str:
     """The label `severity` by which routes, lists and summaries know an alert: normalised, else its own word."""
-    return severity_of(alert) or own_word_of(alert)
+    return name_severity(alert.labels, alert.source, alert.severity)
+
+
+def name_severity(labels: Mapping[str, str], source: str, severity: str | None = None) -> str:
+    """Name how bad an alert is as `severity_name` does, by its labels and the severity that is known already."""
+    own = _own_word(labels, source)
+    return severity or BUILT_IN.find(own, source) or own
 
 
 def severity_words(alert: Alert) -> LabelWords:

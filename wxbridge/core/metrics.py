@@ -6,6 +6,7 @@ Names and labels are relied on by dashboards: `deploy/grafana/wxbridge.json` sho
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.core import CounterMetricFamily
@@ -32,99 +33,58 @@ class Metrics:
     """Counters that grow while the bridge runs, and gauges that are set when they are asked for."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        registry = self.registry
+        registry = self.registry = CollectorRegistry()
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
         Info("wxbridge_build", "The running version.", registry=registry).info({"version": wxbridge.__version__})
-        self.accepted = Counter(
-            "wxbridge_accepted", "Messages queued, by source.", ["source"], registry=registry,
-        )  # fmt: skip
-        self.deduplicated = Counter(
-            "wxbridge_deduplicated", "Messages absorbed as a sender's repeat.", ["source"], registry=registry,
-        )  # fmt: skip
-        self.refused = Counter(
-            "wxbridge_refused", "Requests that were not taken, by reason.", ["reason"], registry=registry,
-        )  # fmt: skip
-        self.suppressed = Counter(
-            "wxbridge_suppressed", "Alerts that a target was not told of: held (silence, muted time), repeat.",
-            ["reason"], registry=registry,
-        )  # fmt: skip
-        self.without_target = Counter(
-            "wxbridge_alerts_without_target",
-            "Alerts that went to the operators: unrouted, no_target (?to= names none), no_recipient.",
-            ["reason"], registry=registry,
-        )  # fmt: skip
-        for reason in ("unrouted", "no_target", "no_recipient"):
-            self.without_target.labels(reason)  # a counter that first appears at 1 is no increase to Prometheus
-        self.messages = Counter(
-            "wxbridge_messages",
-            "What became of attempts: sent, retried, waited, unknown, merged, failed_over, expired, dead, no_picture.",
-            ["target", "outcome"],
-            registry=registry,
+        self.accepted = counter("wxbridge_accepted", "Messages queued, by source.", ["source"])
+        self.deduplicated = counter("wxbridge_deduplicated", "Messages absorbed as a sender's repeat.", ["source"])
+        self.refused = counter("wxbridge_refused", "Requests that were not taken, by reason.", ["reason"])
+        described = "Alerts that a target was not told of: held (silence, muted time), repeat."
+        self.suppressed = counter("wxbridge_suppressed", described, ["reason"])
+        described = "Alerts that went to the operators: unrouted, no_target (?to= names none), no_recipient."
+        self.without_target = counter("wxbridge_alerts_without_target", described, ["reason"])
+        described = (
+            "What became of attempts: sent, retried, waited, unknown, merged, failed_over, expired, dead, no_picture."
         )
-        self.dead = Counter(
-            "wxbridge_dead", "Messages given up, by the service's code.", ["target", "reason"], registry=registry,
-        )  # fmt: skip
-        self.pictures = Counter(
-            "wxbridge_pictures",
+        self.messages = counter("wxbridge_messages", described, ["target", "outcome"])
+        self.dead = counter("wxbridge_dead", "Messages given up, by the service's code.", ["target", "reason"])
+        described = (
             "What became of pictures: drawn, no_rule, no_dashboard, no_data, no_source, storm, deadline, refused, "
-            "passing, failed.",
-            ["kind", "outcome"],
-            registry=registry,
+            "passing, failed."
         )
+        self.pictures = counter("wxbridge_pictures", described, ["kind", "outcome"])
+        described = "From a message's creation to the service's answer."
         self.lag = Histogram(
-            "wxbridge_lag_seconds", "From a message's creation to the service's answer.", ["target"],
-            buckets=LAG_BUCKETS_SECONDS, registry=registry,
-        )  # fmt: skip
-        self.commands = Counter(
-            "wxbridge_commands",
-            "Chat commands: answered, refused, cannot, failed, timeout, late, unknown, limited.",
-            ["command", "outcome"],
-            registry=registry,
+            "wxbridge_lag_seconds", described, ["target"], buckets=LAG_BUCKETS_SECONDS, registry=registry
         )
-        self.inbound = Counter("wxbridge_inbound", "Messages that people wrote.", ["channel"], registry=registry)
-        self.backlog = Gauge("wxbridge_backlog_messages", "Messages still to send.", ["target"], registry=registry)
-        self.backlog_oldest = Gauge(
-            "wxbridge_backlog_oldest_seconds", "Age of the oldest message to send.", ["target"], registry=registry,
-        )  # fmt: skip
-        self.pace_left = Gauge(
-            "wxbridge_pace_left", "Messages that may still go in a window of the pace.", ["channel", "window"],
-            registry=registry,
-        )  # fmt: skip
-        self.channel_state = Gauge(
-            "wxbridge_channel_state", "1 for a channel's present state.", ["channel", "state"], registry=registry,
-        )  # fmt: skip
-        self.window_messages_left = Gauge(
-            "wxbridge_window_messages_left", "Messages that may be sent before somebody has to write to the bot.",
-            ["channel"], registry=registry,
-        )  # fmt: skip
-        self.window_seconds_left = Gauge(
-            "wxbridge_window_seconds_left", "Seconds until somebody has to have written to the bot.", ["channel"],
-            registry=registry,
-        )  # fmt: skip
-        self.not_shown = Gauge(
-            "wxbridge_not_shown", "Messages that the service took, since the start, and did not show.", ["channel"],
-            registry=registry,
-        )  # fmt: skip
-        self.database_up = Gauge("wxbridge_database_up", "Whether alerts can be stored.", registry=registry)
-        self.leader = Gauge("wxbridge_leader", "Whether this bridge leads; one always does.", registry=registry)
+        described = "Chat commands: answered, refused, cannot, failed, timeout, late, unknown, limited."
+        self.commands = counter("wxbridge_commands", described, ["command", "outcome"])
+        self.inbound = counter("wxbridge_inbound", "Messages that people wrote.", ["channel"])
+        self.backlog = gauge("wxbridge_backlog_messages", "Messages still to send.", ["target"])
+        self.backlog_oldest = gauge("wxbridge_backlog_oldest_seconds", "Age of the oldest message to send.", ["target"])
+        described = "Messages that may still go in a window of the pace."
+        self.pace_left = gauge("wxbridge_pace_left", described, ["channel", "window"])
+        self.channel_state = gauge("wxbridge_channel_state", "1 for a channel's present state.", ["channel", "state"])
+        described = "Messages that may be sent before somebody has to write to the bot."
+        self.window_messages_left = gauge("wxbridge_window_messages_left", described, ["channel"])
+        described = "Seconds until somebody has to have written to the bot."
+        self.window_seconds_left = gauge("wxbridge_window_seconds_left", described, ["channel"])
+        described = "Messages that the service took, since the start, and did not show."
+        self.not_shown = gauge("wxbridge_not_shown", described, ["channel"])
+        self.database_up = gauge("wxbridge_database_up", "Whether alerts can be stored.")
+        self.leader = gauge("wxbridge_leader", "Whether this bridge leads; one always does.")
+        described = "Since when the bridge leads that does, where several share a database."
+        self.leader_since = gauge("wxbridge_leader_since_timestamp_seconds", described, ["name"])
+        self.storage_errors = counter("wxbridge_storage_errors", "Times the database did not take something.")
+        described = "Times jobs.yaml was read again: ok, invalid, failed."
+        self.config_reloads = counter("wxbridge_config_reloads", described, ["outcome"])
+        self.config_ok = gauge("wxbridge_config_ok", "Whether the bridge runs what jobs.yaml says now.")
         self.leader.set(1)
-        self.leader_since = Gauge(
-            "wxbridge_leader_since_timestamp_seconds", "Since when the bridge leads that does, where several share a "
-            "database.", ["name"], registry=registry,
-        )  # fmt: skip
-        self.storage_errors = Counter(
-            "wxbridge_storage_errors", "Times the database did not take something.", registry=registry,
-        )  # fmt: skip
-        self.config_reloads = Counter(
-            "wxbridge_config_reloads", "Times jobs.yaml was read again: ok, invalid, failed.", ["outcome"],
-            registry=registry,
-        )  # fmt: skip
-        self.config_ok = Gauge(
-            "wxbridge_config_ok", "Whether the bridge runs what jobs.yaml says now.", registry=registry,
-        )  # fmt: skip
         self.config_ok.set(1)
+        # A counter that first appears at 1 is no increase to Prometheus.
+        for reason in ("unrouted", "no_target", "no_recipient"):
+            self.without_target.labels(reason)
         for outcome in ("ok", "invalid", "failed"):
-            # A counter that first appears at 1 is no increase to Prometheus.
             self.config_reloads.labels(outcome)
         registry.register(_DroppedLines())
 

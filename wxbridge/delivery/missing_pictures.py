@@ -58,6 +58,5 @@ def _mark(context: DeliveryContext, text: Message) -> str | None:
 
 
 def _stand_in(context: DeliveryContext, picture: Message) -> str:
-    line = say("delivery.picture_missing", context.language)
     spec = picture.body.spec if isinstance(picture.body, Picture) else None
-    return f"{line}\n🔗 {spec.link}" if spec and spec.link else line
+    return render.stand_in(say("delivery.picture_missing", context.language), spec)

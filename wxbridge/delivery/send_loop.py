@@ -11,6 +11,7 @@ from pathlib import Path
 
 import structlog
 
+from wxbridge.alerts.render import is_within_limit, stand_in
 from wxbridge.core.errors import (
     BadAddress,
     Held,
@@ -38,7 +39,6 @@ from wxbridge.core.model import (
 )
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
-from wxbridge.core.text.splitting import measure_length
 from wxbridge.delivery import failover, failure_reports
 from wxbridge.delivery.captions import PictureCaptions
 from wxbridge.delivery.context import DeliveryContext, Lane, OutcomeInDoubt, is_cancelled
@@ -419,7 +419,7 @@ class SendLoop:
         shown = self._lane.capabilities[message.target].pictures != "none"
         if self._context.publisher is None or not shown:
             words = say("delivery.not_published" if shown else "delivery.no_pictures", language)
-            return Text(f"{words}\n🔗 {spec.link}" if spec and spec.link else words)
+            return Text(stand_in(words, spec))
         try:
             return await self._context.publisher.address(path, kind)
         except PictureError as error:
@@ -433,12 +433,11 @@ class SendLoop:
         absorbed = self._context.clock.wall() - message.next_try_at < capabilities.repeats_absorbed / 2
         if not message.maybe_sent or absorbed:
             return body.text
-        limit = capabilities.formats.get(body.format, capabilities.text_limit)
         mark = say("delivery.repeat", self._context.language)
         if body.text.startswith(mark):
             return body.text  # a fallback's, which was marked where it was composed
         marked = mark + body.text
-        return marked if measure_length(marked, capabilities.text_unit) <= limit else body.text
+        return marked if is_within_limit(marked, body.format, capabilities) else body.text
 
     async def _not_reached(self, attempt: SendUnderWay, error: SendError, *, wait: float) -> None:
         """Nothing went to the service: neither a try nor a place in the pace is spent."""

@@ -13,7 +13,6 @@ import time
 from bisect import insort
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import Any, Generic, Self, TypeVar, cast
 
 from wxbridge.config.types import WebSource
@@ -24,7 +23,6 @@ from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, say
 from wxbridge.core.thresholds import badness
 from wxbridge.monitors.promql import AlertCurve, Analysis, CurveRole, Period, SeriesChoice, choose_series, narrow_query
 from wxbridge.monitors.promql_syntax import normalize_expression
-from wxbridge.monitors.rule_links import expr_of
 
 DEADLINE_SECONDS = 15.0
 """For one answer, where the picture has no deadline of its own."""
@@ -56,7 +54,7 @@ _GROUPS = re.compile(r'"groups"\s*:\s*\[')
 _BETWEEN = re.compile(r"[\s,]*")
 
 T = TypeVar("T")
-_Portions = Generator[None, None, T]
+Portions = Generator[None, None, T]
 """A work that can be interrupted at every `yield`."""
 ChooseSeries = Callable[[Sequence[Mapping[str, str]]], SeriesChoice]
 """Chooses among series by their labels."""
@@ -173,14 +171,6 @@ class Prometheus:
         """
         return await self._rules.get(self._get_rules)
 
-    async def rule_of(self, labels: Mapping[str, str], generator_url: str | None = None) -> AlertRule | None:
-        """Find the rule that an alert with these labels comes from; see `find_rule`.
-
-        Raises:
-            PictureError: as `query_range`.
-        """
-        return find_rule(await self.rules(), labels, expr_of(generator_url))
-
     async def query_range(
         self,
         expr: str,
@@ -206,7 +196,7 @@ class Prometheus:
         """
         form = {"query": expr, "start": repr(period.start), "end": repr(period.end), "step": repr(period.step)}
         body = await self._ask("/api/v1/query_range", form)
-        return await self._read(_answer(body, period.step, choose, limit, rank))
+        return await self._read(read_answer(body, period.step, choose=choose, limit=limit, rank=rank))
 
     async def metadata(self, metric: str) -> MetricMetadata:
         """What the server knows of a metric; empty where it knows nothing or has no such API."""
@@ -225,9 +215,9 @@ class Prometheus:
 
     async def _get_rules(self) -> tuple[AlertRule, ...]:
         body = await self._ask("/api/v1/rules", {"type": "alert", "exclude_alerts": "true"}, post=False)
-        return await self._read(_rules(body))
+        return await self._read(read_rules(body))
 
-    async def _read(self, portions: _Portions[T]) -> T:
+    async def _read(self, portions: Portions[T]) -> T:
         try:
             return await _in_portions(portions)
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
@@ -278,7 +268,7 @@ def find_rule(rules: Sequence[AlertRule], labels: Mapping[str, str], expr: str |
     Args:
         rules: The server's.
         labels: The alert's. VictoriaMetrics puts the group's name into `alertgroup`.
-        expr: What the alert's link says (`expr_of`).
+        expr: What the alert's link says (`rule_links.expr_of`).
     """
     found = [rule for rule in rules if rule.name == labels.get("alertname")]
     group = labels.get("alertgroup")
@@ -294,17 +284,12 @@ def find_rule(rules: Sequence[AlertRule], labels: Mapping[str, str], expr: str |
     return max(fitting or found, key=lambda rule: len(rule.labels), default=None)
 
 
-@lru_cache(maxsize=256)
-def read_rules(body: bytes) -> tuple[AlertRule, ...]:
+def read_rules(body: bytes) -> Portions[tuple[AlertRule, ...]]:
     """Read the answer of `/api/v1/rules`. What is no alerting rule is passed over.
 
     Raises:
         ValueError: it is no such answer. TypeError and LookupError, likewise.
     """
-    return _at_once(_rules(body))
-
-
-def _rules(body: bytes) -> _Portions[tuple[AlertRule, ...]]:
     groups, _ = yield from _opened(body)
     return tuple(
         AlertRule(
@@ -411,20 +396,14 @@ def read_answer(
     choose: ChooseSeries | None = None,
     limit: int = MAX_SERIES_PER_CURVE,
     rank: RankSeries | None = None,
-) -> QueryAnswer:
-    """Read the answer of `/api/v1/query_range`: pure, for a thread or another process.
+) -> Portions[QueryAnswer]:
+    """Read the answer of `/api/v1/query_range`.
 
     Points that are missing are gaps: points with NaN, as values may be that are no number.
 
     Raises:
         ValueError: it is no such answer. TypeError and LookupError, likewise.
     """
-    return _at_once(_answer(body, step, choose, limit, rank))
-
-
-def _answer(
-    body: bytes, step: float, choose: ChooseSeries | None, limit: int, rank: RankSeries | None
-) -> _Portions[QueryAnswer]:
     # The points are read from the text itself: as JSON each is a list, and so many lists make Python's garbage
     # collector go through the whole memory again and again, tens of milliseconds each time.
     text = body.decode()
@@ -478,15 +457,7 @@ def _points(text: str, step: float) -> tuple[tuple[float, float], ...]:
     return tuple(points)
 
 
-def _at_once(portions: _Portions[T]) -> T:
-    while True:
-        try:
-            next(portions)
-        except StopIteration as stop:
-            return cast("T", stop.value)
-
-
-async def _in_portions(portions: _Portions[T]) -> T:
+async def _in_portions(portions: Portions[T]) -> T:
     """Do a long work between what else there is to do. A thread would not help: the JSON reader lets none run."""
     begun = time.perf_counter()
     while True:
@@ -499,7 +470,7 @@ async def _in_portions(portions: _Portions[T]) -> T:
             begun = time.perf_counter()
 
 
-def _opened(body: bytes) -> _Portions[tuple[list[dict[str, Any]], dict[str, Any]]]:
+def _opened(body: bytes) -> Portions[tuple[list[dict[str, Any]], dict[str, Any]]]:
     """The groups of the rules, read one by one, and the answer without them."""
     text = body.decode()
     found = _GROUPS.search(text)

@@ -24,7 +24,9 @@ from wxbridge.config.types import WebSource
 from wxbridge.core.errors import PictureError
 from wxbridge.monitors.prometheus import (
     AlertRule,
+    Portions,
     Prometheus,
+    QueryAnswer,
     RefusedQuery,
     fetch_chart_data,
     find_rule,
@@ -45,34 +47,46 @@ def matrix(*series: tuple[dict[str, str], list[list[Any]]], **more: Any) -> byte
 # ---------------------------------------------------------------- reading answers
 
 
+def at_once(portions: Portions[Any]) -> Any:
+    while True:
+        try:
+            next(portions)
+        except StopIteration as stop:
+            return stop.value
+
+
+def read(*given: Any, **options: Any) -> QueryAnswer:
+    return at_once(read_answer(*given, **options))
+
+
 def test_values_that_are_no_numbers_and_missing_points_are_gaps_and_infinities_stay() -> None:
     body = matrix(({"a": "b"}, [[10, "1"], [12, "NaN"], [14, "+Inf"], [16, "2.5"], [30, "3"]]))
-    (series,) = read_answer(body, 2.0).series
+    (series,) = read(body, 2.0).series
     assert [at for at, _ in series.points] == [10, 12, 14, 16, 18, 30]
     assert [None if math.isnan(value) else value for _, value in series.points] == [1, None, math.inf, 2.5, None, 3]
 
 
 def test_series_above_the_limit_are_counted() -> None:
-    answer = read_answer(matrix(*(({"n": str(n)}, [[10, "1"]]) for n in range(25))), 2.0, limit=20)
+    answer = read(matrix(*(({"n": str(n)}, [[10, "1"]]) for n in range(25))), 2.0, limit=20)
     assert len(answer.series) == 20
     assert answer.others == 5
 
 
 def test_of_too_many_series_those_of_the_highest_rank_are_given() -> None:
     body = matrix(*(({"n": str(n)}, [[10, str(n % 7)], [12, "NaN"]]) for n in range(25)), ({"n": "gone"}, []))
-    answer = read_answer(body, 2.0, limit=4, rank=lambda lowest, highest: lowest + highest)
+    answer = read(body, 2.0, limit=4, rank=lambda lowest, highest: lowest + highest)
     assert [series.labels["n"] for series in answer.series] == ["6", "13", "20", "5"]
     assert answer.others == 22
 
 
 def test_warnings_and_a_partial_answer_are_told() -> None:
-    answer = read_answer(matrix(({}, [[10, "1"]]), warnings=["a store is gone"], isPartial=True), 2.0)
+    answer = read(matrix(({}, [[10, "1"]]), warnings=["a store is gone"], isPartial=True), 2.0)
     assert answer.notes == ("a store is gone", "the answer is partial: a part of the storage did not answer")
 
 
 def test_a_native_histogram_has_no_points_and_is_named() -> None:
     body = b'{"status":"success","data":{"result":[{"metric":{"a":"b"},"histograms":[]}],"resultType":"matrix"}}'
-    answer = read_answer(body, 2.0)
+    answer = read(body, 2.0)
     assert answer.series[0].points == ()
     assert "histogram_quantile" in answer.notes[0]
 
@@ -80,7 +94,7 @@ def test_a_native_histogram_has_no_points_and_is_named() -> None:
 @pytest.mark.parametrize("body", [b"<html>", b"", b"[]", b'{"data":{"result":[1]}}', b'{"data":{"result":[', b"\xff"])
 def test_what_is_no_answer_is_an_error_and_no_crash(body: bytes) -> None:
     with pytest.raises((TypeError, ValueError, LookupError)):
-        read_answer(body, 2.0)
+        read(body, 2.0)
 
 
 # ---------------------------------------------------------------- rules
@@ -114,7 +128,7 @@ def test_recording_rules_are_passed_over() -> None:
         {"type": "recording", "name": "x", "query": "a"},
         {"type": "alerting", "name": "X", "query": "a > 1", "duration": 300, "labels": {}, "annotations": {"s": "t"}},
     ]}]}}).encode()  # fmt: skip
-    assert read_rules(body) == (AlertRule("X", "g", "a > 1", 300.0, {}, {"s": "t"}),)
+    assert at_once(read_rules(body)) == (AlertRule("X", "g", "a > 1", 300.0, {}, {"s": "t"}),)
 
 
 @pytest.mark.parametrize(
@@ -471,7 +485,7 @@ async def test_the_chart_of_each_real_alert_shows_exactly_its_series_and_thresho
         for labels in alerts:
             key = (labels["alertname"], labels.get("severity", ""))
             wanted, thresholds = WANTED[key]
-            rule = await prometheus.rule_of(labels)
+            rule = find_rule(await prometheus.rules(), labels)
             assert rule is not None
             # Once with what Prometheus says of its rule, once with nothing but the alert's own link.
             for added in (tuple(rule.labels), ()):

@@ -13,7 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support import payload_bytes
-from wxbridge.alerts import alert_text, render
+from tests.unit.alerts.composing import compose_bodies
+from wxbridge.alerts import alert_text
 from wxbridge.alerts.alert_text import MAX_ALERTS_IN_FULL, MAX_ALERTS_IN_LINES
 from wxbridge.alerts.severity import severity_rank, worst_first
 from wxbridge.alerts.sources import by_content, openfalcon
@@ -325,7 +326,7 @@ def test_any_group_becomes_messages_within_the_limit(
     group: AlertGroup, language: Language, unit: str, limit: int
 ) -> None:
     channel = Capabilities(limit, unit)
-    bodies = render.compose_bodies(group, channel, language, "note", timezone=SHANGHAI, now=NOW)
+    bodies = compose_bodies(group, channel, language, "note", timezone=SHANGHAI, now=NOW)
     texts = [body.text for body in bodies if isinstance(body, Text)]
     assert 1 <= len(texts) <= MAX_PARTS
     assert all(0 < measure_length(text, unit) <= limit for text in texts)

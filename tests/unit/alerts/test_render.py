@@ -9,18 +9,17 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support import REPOSITORY, payload_bytes
+from tests.unit.alerts.composing import ROOMY, compose_bodies
 from wxbridge.alerts import render
 from wxbridge.alerts.alert_text import write_value
 from wxbridge.alerts.sources import grafana_legacy
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, Picture, PictureSpec, Text, Value
 from wxbridge.core.text.i18n import Language
-from wxbridge.core.text.splitting import MAX_PARTS, measure_length, split_message, split_text
-
-ROOMY = Capabilities(text_limit=2000)
+from wxbridge.core.text.splitting import MAX_PARTS, cut_text, measure_length, split_message
 
 
 def texts(group: AlertGroup, capabilities: Capabilities = ROOMY, language: Language = "en") -> list[str]:
-    return [body.text for body in render.compose_bodies(group, capabilities, language) if isinstance(body, Text)]
+    return [body.text for body in compose_bodies(group, capabilities, language) if isinstance(body, Text)]
 
 
 # ---------------------------------------------------------------- what people read
@@ -98,7 +97,7 @@ def test_of_very_many_values_twenty_are_written_and_the_rest_is_counted() -> Non
 
 def test_a_note_stands_above_the_text_and_free_text_stands_as_it_is() -> None:
     group = AlertGroup("grafana", "", "grafana", text='{\n "a": 1\n}')
-    (body,) = render.compose_bodies(group, ROOMY, "en", "Nobody asked:")
+    (body,) = compose_bodies(group, ROOMY, "en", "Nobody asked:")
     assert body == Text('Nobody asked:\n\n📨 grafana\n{\n "a": 1\n}')
 
 
@@ -106,7 +105,7 @@ def test_pictures_follow_the_text_each_once() -> None:
     spec = PictureSpec("fetch", {"url": "http://a/1.png"})
     other = PictureSpec("fetch", {"url": "http://a/2.png"})
     alerts = tuple(Alert("x", AlertStatus.FIRING, "t", picture=item) for item in (spec, spec, other, None))
-    bodies = render.compose_bodies(AlertGroup("x", "", "g", alerts), ROOMY, "en")
+    bodies = compose_bodies(AlertGroup("x", "", "g", alerts), ROOMY, "en")
     assert bodies[1:] == [Picture(spec=spec), Picture(spec=other)]
 
 
@@ -116,14 +115,14 @@ def test_a_group_brings_few_pictures_those_of_the_worst_alerts() -> None:
         for index in range(5)
         for word in ("info", "critical")
     )
-    bodies = render.compose_bodies(AlertGroup("x", "", "g", alerts), ROOMY, "en")
+    bodies = compose_bodies(AlertGroup("x", "", "g", alerts), ROOMY, "en")
     pictures = [body.spec for body in bodies if isinstance(body, Picture)]
     assert [spec.params["url"] for spec in pictures if spec] == ["critical0", "critical1", "critical2"]
 
 
 def test_mentions_go_with_the_first_part_only() -> None:
     group = AlertGroup("x", "", "g", (Alert("x", AlertStatus.FIRING, "t", annotations={"message": "m" * 3000}),))
-    first, second = render.compose_bodies(group, ROOMY, "en", mentions=("张三", "all"))
+    first, second = compose_bodies(group, ROOMY, "en", mentions=("张三", "all"))
     assert isinstance(first, Text)
     assert isinstance(second, Text)
     assert (first.mentions, second.mentions) == (("张三", "all"), ())
@@ -181,14 +180,14 @@ LIMITS = st.integers(60, 200)
 
 @given(TEXTS, LIMITS, UNITS)
 def test_pieces_joined_again_are_the_text_to_the_byte(text: str, limit: int, unit: str) -> None:
-    pieces = split_text(text, limit, unit)
+    pieces = list(cut_text(text, limit, unit))
     assert "".join(pieces) == text
-    assert pieces == [""] or all(pieces)
+    assert all(pieces)
 
 
 @given(TEXTS, LIMITS, UNITS)
 def test_no_piece_is_longer_than_the_limit(text: str, limit: int, unit: str) -> None:
-    for piece in split_text(text, limit, unit):
+    for piece in cut_text(text, limit, unit):
         assert (len(piece.encode()) if unit == "bytes" else len(piece)) <= limit
 
 
@@ -203,7 +202,7 @@ def test_what_is_one_thing_on_the_screen_is_never_cut(clusters: list[str], limit
         position += len(cluster)
         allowed.add(position)
     cut = 0
-    for piece in split_text(text, limit, unit):
+    for piece in cut_text(text, limit, unit):
         cut += len(piece)
         assert cut in allowed, f"cut inside {text[cut - 4 : cut + 4]!r}"
 
@@ -212,7 +211,7 @@ def test_what_is_one_thing_on_the_screen_is_never_cut(clusters: list[str], limit
 def test_a_link_that_fits_into_one_piece_is_never_cut(words: list[str], at: int, limit: int, unit: str) -> None:
     link = "https://grafana.example.com/d/abc?from=1"
     text = "".join(words[:at]) + " " + link + " " + "".join(words[at:])
-    assert any(link in piece for piece in split_text(text, limit, unit))
+    assert any(link in piece for piece in cut_text(text, limit, unit))
 
 
 @given(
@@ -221,22 +220,23 @@ def test_a_link_that_fits_into_one_piece_is_never_cut(words: list[str], at: int,
 def test_a_link_amid_chinese_without_spaces_is_never_cut(before: str, size: int, limit: int, unit: str) -> None:
     link = "https://a.example/" + "x" * (size - 18)
     text = f"{before}{link},{'后' * 100}"
-    pieces = split_text(text, limit, unit)
+    pieces = list(cut_text(text, limit, unit))
     assert "".join(pieces) == text
     assert any(link in piece for piece in pieces) == (size < limit)
 
 
 def test_a_character_with_more_marks_than_fit_is_cut_where_it_must_be() -> None:
     text = "e" + "\u0301" * 500
-    pieces = split_text(text, 60, "bytes")
+    pieces = list(cut_text(text, 60, "bytes"))
     assert "".join(pieces) == text
     assert max(len(piece.encode()) for piece in pieces) <= 60
 
 
 def test_a_text_is_cut_after_a_line_or_a_word_where_there_is_one() -> None:
-    assert split_text("first line\nsecond line\nthird", 24, "characters") == ["first line\nsecond line\n", "third"]
-    assert split_text("one two three four", 10, "characters") == ["one two ", "three four"]
-    assert split_text("告警" * 5, 15, "bytes") == ["告警告警告", "警告警告警"]
+    lines = "first line\nsecond line\nthird"
+    assert list(cut_text(lines, 24, "characters")) == ["first line\nsecond line\n", "third"]
+    assert list(cut_text("one two three four", 10, "characters")) == ["one two ", "three four"]
+    assert list(cut_text("告警" * 5, 15, "bytes")) == ["告警告警告", "警告警告警"]
 
 
 def test_a_text_that_fits_is_one_message_without_a_number() -> None:
@@ -265,11 +265,7 @@ def test_what_is_left_of_an_endless_text_is_counted_not_sent() -> None:
 
 def test_splitting_a_huge_text_takes_no_long_time() -> None:
     text = "🇩🇪" * 200_000 + "https://a/" + "b" * 400_000
-    assert "".join(split_text(text, 1990, "bytes")) == text
-
-
-def test_what_jobs_made_is_put_into_one_text() -> None:
-    assert render.join_texts(["a", "", "b"]) == "a\n\nb"
+    assert "".join(cut_text(text, 1990, "bytes")) == text
 
 
 def test_the_payloads_are_those_of_the_documentation() -> None:

@@ -41,24 +41,20 @@ def split_message(text: str, capabilities: Capabilities, language: Language) -> 
     # A character takes a byte at least, so that an endless text need not be encoded to know that it is too long.
     if len(text) <= limit and measure_length(text, unit) <= limit:
         return [text]
-    pieces = list(islice(_pieces(text, limit - _ROOM_FOR_NUMBER, unit), MAX_PARTS + 1))
+    pieces = list(islice(cut_text(text, limit - _ROOM_FOR_NUMBER, unit), MAX_PARTS + 1))
     if len(pieces) > MAX_PARTS:
         kept = pieces[: MAX_PARTS - 1]
         pieces = [*kept, say("text.cut", language, n=len(text) - sum(map(len, kept)))]
     return [f"({index}/{len(pieces)}) {piece}" for index, piece in enumerate(pieces, 1)]
 
 
-def split_text(text: str, limit: int, unit: str) -> list[str]:
+def cut_text(text: str, limit: int, unit: str) -> Iterator[str]:
     """Cut a text into pieces of at most `limit`; joined together they are the text again.
 
     Cuts fall after a newline where one is in the last half of a piece, else after a space, and never inside a
     character with its marks, an emoji sequence or a link that fits into one piece. A character that is longer than
     the limit is a piece of its own.
     """
-    return list(_pieces(text, limit, unit)) or [""]
-
-
-def _pieces(text: str, limit: int, unit: str) -> Iterator[str]:
     start = 0
     while start < len(text):
         fits = _fitting(text, start, limit, unit)

@@ -99,13 +99,3 @@ def _pack(points: Points) -> bytes:
         return array("d", flat).tobytes()
     except TypeError:
         return array("d", (math.nan if each is None else each for each in chain.from_iterable(points))).tobytes()
-
-
-def has_data(chart: Chart) -> bool:
-    """Whether there is anything to be seen: a number within the time shown, of a curve that is no reference."""
-    return any(
-        value is not None and not math.isnan(value) and chart.start <= at <= chart.end
-        for curve in chart.curves
-        if not curve.reference
-        for at, value in curve.points
-    )

@@ -18,7 +18,7 @@ from wxbridge.core.errors import PictureError
 from wxbridge.core.text.i18n import say
 from wxbridge.core.text.units import format_duration
 from wxbridge.pictures.charts import axis
-from wxbridge.pictures.charts.chart import WIDTH, Chart, PackedChart, pack_chart
+from wxbridge.pictures.charts.chart import WIDTH, Chart, PackedChart
 from wxbridge.pictures.charts.data import PreparedCurve, lines_of
 from wxbridge.pictures.charts.fonts import fonts
 from wxbridge.pictures.charts.sheet import THEMES, Clip, Sheet, pieces
@@ -92,17 +92,10 @@ class _Plot:
         return axis.time_ticks(self.chart.start, self.chart.end, self.zone, (width - 150) // self.style.time_width)
 
 
-def draw_charts(charts: Sequence[Chart], *, title: str = "", columns: int = 0) -> bytes:
-    """Draw charts in the calling thread: 0.1 s each, and once that for the fonts. An event loop calls `worker` instead.
-
-    Raises:
-        PictureError: as `draw_packed`.
-    """
-    return draw_packed([pack_chart(chart) for chart in charts], title=title, columns=columns)
-
-
 def draw_packed(charts: Sequence[PackedChart], *, title: str = "", columns: int = 0) -> bytes:
-    """Draw packed charts as one PNG, `WIDTH` pixels wide. A chart without any data says so; see `chart.has_data`.
+    """Draw packed charts as one PNG, `WIDTH` pixels wide. A chart without any data says so.
+
+    It takes 0.1 s for each, and once that for the fonts: an event loop calls `worker` instead.
 
     Args:
         charts: 1 to 24.

@@ -14,8 +14,8 @@ from wxbridge.core import imaging
 from wxbridge.core.errors import PictureError
 from wxbridge.core.model import PictureSpec
 from wxbridge.pictures.charts import worker
-from wxbridge.pictures.charts.chart import Chart, Curve
-from wxbridge.pictures.charts.drawing import draw_charts
+from wxbridge.pictures.charts.chart import Chart, Curve, pack_chart
+from wxbridge.pictures.charts.drawing import draw_packed
 from wxbridge.pictures.charts.worker import ChartWorker
 from wxbridge.pictures.renderer import PictureRenderer
 
@@ -43,7 +43,7 @@ async def gone(pid: int) -> None:
 async def test_a_process_draws_the_same_picture_again_and_again(charts) -> None:
     first, second = await asyncio.gather(charts.draw(CHART), charts.draw(CHART))
     assert first == second
-    assert first == draw_charts((CHART,))
+    assert first == draw_packed([pack_chart(CHART)])
     several = await charts.draw(CHART, CHART, title="两个")
     assert imaging.sniff(several) == "image/png"
 

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from hypothesis import strategies as st
 
-from wxbridge.alerts import render, routing, serialization
+from tests.unit.alerts.composing import compose_bodies
+from wxbridge.alerts import routing, serialization
 from wxbridge.core.errors import BadBody
 from wxbridge.core.matchers import parse_matchers
-from wxbridge.core.model import AlertGroup, AlertStatus, Capabilities, Text
+from wxbridge.core.model import AlertGroup, AlertStatus, Text
 
 JSON_TYPE = {"Content-Type": "application/json"}
 FORM_TYPE = {"Content-Type": "application/x-www-form-urlencoded"}
@@ -61,7 +62,7 @@ def check_usable(group: AlertGroup) -> None:
     """Whatever was read can be routed, composed, kept, and written to a database and a wire."""
     routing.split_by_target(group, routing.compile_routes([routing.Route(parse_matchers(['a=~".*"']), ("ops",))]))
     for language in ("en", "zh"):
-        bodies = render.compose_bodies(group, Capabilities(text_limit=2000), language)
+        bodies = compose_bodies(group, language=language)
         assert bodies
         for body in bodies:
             if isinstance(body, Text):

@@ -9,13 +9,13 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support import payload_bytes
+from tests.unit.alerts.composing import compose_bodies
 from tests.unit.alerts.sources.source_checks import check_told, check_usable
-from wxbridge.alerts import render
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.sources.grafana_legacy import parse
 from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import MAX_JSON_DEPTH, as_number, as_text, as_time
-from wxbridge.core.model import AlertStatus, Capabilities, PictureSpec, Text, Value
+from wxbridge.core.model import AlertStatus, PictureSpec, Text, Value
 
 
 def alert_of(**fields: Any) -> Any:
@@ -137,7 +137,7 @@ def test_a_number_beyond_all_floats_is_written_as_it_came() -> None:
 
 def test_not_a_number_is_said_so() -> None:
     body = b'{"title": "t", "evalMatches": [{"metric": "a", "value": NaN}, {"metric": "b", "value": -Infinity}]}'
-    (text,) = render.compose_bodies(parse(body, {}), Capabilities(text_limit=2000), "en")
+    (text,) = compose_bodies(parse(body, {}))
     assert text == Text("🔥 t\na: NaN\nb: -Inf")
 
 
@@ -222,7 +222,7 @@ def test_a_field_of_any_type_loses_nothing_else(field: str, value: Any) -> None:
     data = json.loads(payload_bytes("grafana/legacy_alerting")) | {field: value}
     group = parse(json.dumps(data).encode(), {})
     check_usable(group)
-    (text, *_) = render.compose_bodies(group, Capabilities(text_limit=2000), "en")
+    (text, *_) = compose_bodies(group)
     assert isinstance(text, Text)
     for name, words in {"title": "Panel Title", "message": "Notification Message", "evalMatches": "Count: 1",
                         "ruleUrl": "http://localhost:3000"}.items():  # fmt: skip

@@ -9,6 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.support import payload_bytes
+from tests.unit.alerts.composing import compose_bodies
 from tests.unit.alerts.sources.source_checks import (
     FORM_TYPE,
     JSON_TYPE,
@@ -17,10 +18,9 @@ from tests.unit.alerts.sources.source_checks import (
     check_usable,
     posted,
 )
-from wxbridge.alerts import render
 from wxbridge.alerts.sources.openfalcon import parse
 from wxbridge.core.errors import BadBody
-from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, Text, Value
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Text, Value
 
 HIGH, TAGGED, MERGED, UNLINKED = (
     {"tos": form["tos"], "content": form["content"]} for form in json.loads(payload_bytes("openfalcon/forms"))["forms"]
@@ -62,7 +62,7 @@ def test_an_event_of_high_priority_is_read_to_the_last_word() -> None:
 
 
 def test_people_read_the_threshold_beside_the_value() -> None:
-    (body,) = render.compose_bodies(group_of(**HIGH), Capabilities(text_limit=2000), "en")
+    (body,) = compose_bodies(group_of(**HIGH))
     assert isinstance(body, Text)
     assert "cpu.idle: 4.2 (< 10)" in body.text
     assert "2017-03-07 20:18:00" in body.text
