@@ -125,8 +125,8 @@ async def test_when_a_login_is_over_the_master_and_the_fallback_hear_of_it_with_
     for person in (PERSON, "李四"):
         await bridge.event("ilink state", channel=f"ilink:{person}", state="waiting_for_scan")
     # Each has a code of their own; which is whose stands on standard output.
-    await bridge.printed("For ilink:李四")
     for person in (PERSON, "李四"):
+        await bridge.printed(f"For ilink:{person}")
         line = next(line for line in bridge.output if line.startswith(f"For ilink:{person}"))
         code = line.partition("qrcode=")[2].partition("&")[0]
         ilink.state.scan(person, code)

@@ -73,7 +73,11 @@ async def test_a_new_topic_is_followed(harness):
     await harness.channel.send(room("新名字"), Text("x"))
     with pytest.raises(BadAddress, match=ROOM):
         await harness.channel.send(room(ROOM), Text("x"))
-    assert "新名字" in {place.topic for place in await list_rooms(harness.database)}
+
+    async def is_remembered() -> bool:
+        return "新名字" in {place.topic for place in await list_rooms(harness.database)}
+
+    await wait_until(is_remembered)
 
 
 async def test_a_new_room_is_known_once_somebody_talks_there(harness):

@@ -72,7 +72,7 @@ async def test_a_picture_arrives_byte_for_byte(make_harness, tmp_path, size, met
 
 
 async def test_twenty_megabytes_arrive_and_texts_pass_meanwhile(make_harness, tmp_path):
-    async with make_harness(timing=replace(FAST, deadline=10)) as harness:
+    async with make_harness(timing=replace(FAST, deadline=60, ding_answer=60)) as harness:
         await harness.online()
         body = picture(tmp_path / "stored", 20 * 1024 * 1024)
         sending = asyncio.create_task(harness.channel.send(room(ROOM), body))

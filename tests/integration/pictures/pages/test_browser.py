@@ -167,7 +167,7 @@ async def test_a_panel_that_never_loads_is_an_error_that_names_it(browser, fake)
 
 async def test_a_missing_element_is_an_error_that_names_it(browser, fake):
     with pytest.raises(PictureError, match="the element '#nowhere'"):
-        await browser.shoot(Shot(fake.url + "/pages/plain", wait_for="#nowhere", deadline=2))
+        await browser.shoot(Shot(fake.url + "/pages/plain", wait_for="#nowhere", deadline=5))
 
 
 async def test_a_page_that_computes_without_end_does_not_pass_the_deadline(browser, fake):
