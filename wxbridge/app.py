@@ -27,8 +27,9 @@ from wxbridge.alerts.templates import Templates
 from wxbridge.bot.dispatcher import CommandDispatcher
 from wxbridge.bot.services import CommandServices, CommandSettings
 from wxbridge.channels.manager import ChannelManager, ChannelSetup, find_plugin, read_statuses, settings_of_lane
-from wxbridge.config.schema import LOOPBACK, MASTER_KEYS, Config
-from wxbridge.config.types import Pace, TargetSettings
+from wxbridge.config.schema import Config
+from wxbridge.config.server import LOOPBACK
+from wxbridge.config.types import MASTER_KEYS, Pace, TargetSettings
 from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url

@@ -18,7 +18,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import aiohttp
 
@@ -26,13 +25,12 @@ from wxbridge.alerts.template_checks import check_template, list_templates
 from wxbridge.alerts.templates import TemplateError, Templates
 from wxbridge.bot.graph_checks import check_dashboards
 from wxbridge.channels import ChannelPlugin, CheckContext
-from wxbridge.channels.checks import probe_target
+from wxbridge.channels.checks import look_up_fact, probe_target
 from wxbridge.config.schema import Config
 from wxbridge.core.database import DATABASE_FILE, Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding, FindingState
 from wxbridge.core.leadership import fact_of_bridge, list_bridges, read_leader
-from wxbridge.core.schema import read_facts
 from wxbridge.monitors.checks import check_alertmanager, check_grafana, check_prometheus
 from wxbridge.pictures.checks import BROWSER_LIMIT_SECONDS, check_browser, check_font
 from wxbridge.registry import CHANNELS, needs_browser
@@ -144,8 +142,7 @@ async def check_database(config: Config, database: Database | None) -> list[Find
 
 async def check_bridge(config: Config, database: Database | None) -> list[Finding]:
     """Check that the bridge answers; where it does not run, that it could listen."""
-    fact = fact_of_bridge(config.state_dir, is_shared=config.database is not None)
-    about = await _read_fact(database, fact)
+    about = await look_up_fact(database, fact_of_bridge(config.state_dir, is_shared=config.database is not None))
     if about:
         with suppress(aiohttp.ClientError, TimeoutError):
             async with (
@@ -165,17 +162,6 @@ async def check_bridge(config: Config, database: Database | None) -> list[Findin
         found = f"it does not run, and cannot listen on {server.listen}: {error.strerror or error}"
         return [Finding("bridge", FindingState.BAD, found, "free the port, or set `server.listen` to another")]
     return [Finding("bridge", FindingState.WARN, "it does not run", "start it with `wxbridge run`")]
-
-
-async def _read_fact(database: Database | None, key: str) -> dict[str, Any]:
-    if database is None:
-        return {}
-    try:
-        facts = await database.read(lambda c: read_facts(c, key))
-    except StorageError:
-        return {}
-    value = facts.get("", ({}, 0.0))[0]
-    return value if isinstance(value, dict) else {}
 
 
 # ---------------------------------------------------------------- channels, monitors, pictures

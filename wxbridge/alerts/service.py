@@ -6,7 +6,6 @@ Everything is structured: texts for people are made by those who ask.
 from __future__ import annotations
 
 import asyncio
-import secrets
 import time
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -14,8 +13,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cached_property, partial
 from typing import Any, Self
-
-from sqlalchemy import Connection
 
 from wxbridge.alerts import history, notification_log, routing, silences, store
 from wxbridge.alerts.firing import FiringAlert, FiringOverview, merge_firing, of_posted
@@ -55,7 +52,7 @@ from wxbridge.core.model import (
     PictureSpec,
     Priority,
 )
-from wxbridge.core.schema import read_facts, remember_fact
+from wxbridge.core.schema import ensure_secret, read_fact
 from wxbridge.monitors.alertmanager import Alertmanager, GettableSilence
 from wxbridge.monitors.grafana_alerts import ALERTMANAGER_PATH, GrafanaAlerts
 from wxbridge.monitors.patience import PatientQuestion
@@ -196,10 +193,10 @@ class AlertService:
 
     async def _load_link_key(self) -> bytes:
         """Read what signs links, or make it."""
-        found = await self.database.read(lambda c: read_facts(c, _LINK_KEY))
-        if not found:
-            found = await self.database.run(partial(_make_link_key, now=self.clock()))
-        return bytes.fromhex(str(found[""][0]))
+        found = await self.database.read(lambda c: read_fact(c, _LINK_KEY))
+        if found is None:
+            found = await self.database.run(lambda c: ensure_secret(c, _LINK_KEY, self.clock()))
+        return bytes.fromhex(found)
 
     async def renew(self, keys: Collection[str]) -> set[str]:
         """Read again what another bridge has written of some alerts (`*`: of all), and the silences.
@@ -477,10 +474,3 @@ async def _list_alerts(server: Alertmanager, source: str) -> list[ListedAlert]:
         if not isinstance(server, GrafanaAlerts) or error.status != _HTTP_NOT_FOUND:
             raise
         return read_legacy_rules(await server.list_legacy_rules())
-
-
-def _make_link_key(connection: Connection, now: float) -> dict[str, Any]:
-    """Make what signs links, unless another bridge has done so meanwhile."""
-    if not read_facts(connection, _LINK_KEY):
-        remember_fact(connection, _LINK_KEY, secrets.token_hex(32), now)
-    return read_facts(connection, _LINK_KEY)

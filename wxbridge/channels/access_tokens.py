@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 import structlog
-from sqlalchemy import Connection
 
 from wxbridge.channels.answers import AnswerVerdict, Meaning
 from wxbridge.channels.http import HttpService
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError, Transient
-from wxbridge.core.schema import read_facts, remember_fact
+from wxbridge.core.schema import read_fact, remember_fact
 from wxbridge.core.single_flight import SingleFlight
 
 log = structlog.get_logger()
@@ -155,15 +154,11 @@ class TokenCache(Generic[App]):
         return token
 
     async def _stored(self, identity: str) -> AccessToken | None:
-        def read(connection: Connection) -> Any:
-            return read_facts(connection, self._fact_prefix + identity).get("")
-
         try:
-            found = await self._database.read(read)
+            value = await self._database.read(lambda c: read_fact(c, self._fact_prefix + identity))
         except StorageError as error:
             log.warning("a token cannot be looked up", error=str(error))
             return None
-        value = found[0] if found else None
         return AccessToken(str(value["token"]), float(value["until"])) if isinstance(value, dict) else None
 
     async def _store(self, identity: str, token: AccessToken) -> None:

@@ -13,7 +13,7 @@ from wxbridge.config.schema import Config
 from wxbridge.core.database import Database
 from wxbridge.core.errors import Offline, SendError, StorageError, Throttled, Transient, Unknown
 from wxbridge.core.findings import Finding, FindingState
-from wxbridge.core.schema import read_facts
+from wxbridge.core.schema import read_fact
 
 CONNECT_SECONDS = 5.0
 """How long a port may take to answer."""
@@ -49,13 +49,15 @@ def explain_os_error(error: OSError) -> str:
 
 async def last_status(database: Database | None, lane: str) -> Mapping[str, Any]:
     """Give what the running bridge last said of a channel (`state`, `detail`, `account`); empty where it never did."""
-    if database is None:
-        return {}
+    return await look_up_fact(database, f"channel:{lane}")
+
+
+async def look_up_fact(database: Database | None, key: str) -> Mapping[str, Any]:
+    """Give what a fact says; nothing where there is none, or it cannot be read."""
     try:
-        facts = await database.read(lambda connection: read_facts(connection, f"channel:{lane}"))
+        value = await database.read(lambda c: read_fact(c, key)) if database else None
     except StorageError:
         return {}
-    value = facts.get("", ({}, 0.0))[0]
     return value if isinstance(value, dict) else {}
 
 

@@ -34,7 +34,7 @@ from wxbridge.core.model import (
     RememberingChannel,
     WantedDigits,
 )
-from wxbridge.core.schema import facts, read_facts, remember_fact
+from wxbridge.core.schema import facts, read_fact, read_facts, remember_fact
 from wxbridge.core.tasks import NamedTasks
 from wxbridge.core.text.i18n import Language
 
@@ -329,8 +329,8 @@ class ChannelManager:
             channel.recall_troubles(before.list_troubles())
             return
         with suppress(StorageError):
-            found = await self._database.read(lambda c: read_facts(c, f"channel:{lane}"))
-            channel.recall_troubles(found[""][0].get("troubles", ()) if "" in found else ())
+            noted = await self._database.read(lambda c: read_fact(c, f"channel:{lane}")) or {}
+            channel.recall_troubles(noted.get("troubles", ()))
 
     async def _record(self, lane: str, status: ChannelStatus) -> None:
         value: dict[str, Any] = {"state": status.state.value, "detail": status.detail, "account": status.account}

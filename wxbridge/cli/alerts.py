@@ -180,13 +180,13 @@ def _credentials(settings: Config, hook: str, body: bytes) -> dict[str, str]:
 
 async def _noted_url(settings: Config) -> str | None:
     from wxbridge.cli.common import database_of
-    from wxbridge.core.schema import read_facts
+    from wxbridge.core.schema import read_fact
 
     if not is_held(settings.state_dir):
         return None
     with database_of(settings) as database:
-        about = (await database.read(lambda c: read_facts(c, "bridge"))).get("")
-    url = str(about[0].get("url", "")) if about else ""
+        about = await database.read(lambda c: read_fact(c, "bridge")) or {}
+    url = str(about.get("url", ""))
     return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") or None
 
 

@@ -16,7 +16,8 @@ from wxbridge.cli import demo_setup
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, fail, say
 from wxbridge.cli.demo_setup import DemoSetup
 from wxbridge.cli.service import LogFormatOption, LogLevelOption, begin_service, start, stop_signals
-from wxbridge.config.schema import LOOPBACK, Config, ServerSettings
+from wxbridge.config.schema import Config
+from wxbridge.config.server import LOOPBACK, ServerSettings
 from wxbridge.core import logging
 from wxbridge.core.errors import AddressTaken
 

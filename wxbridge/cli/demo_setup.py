@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from wxbridge.cli.settings import config_path, read_config
-from wxbridge.config.schema import LOOPBACK, Config
+from wxbridge.config.schema import Config
+from wxbridge.config.server import LOOPBACK
 from wxbridge.core.errors import ConfigError, Problem
 from wxbridge.core.state_lock import PRIVATE_FILE, find_holder, is_held
 

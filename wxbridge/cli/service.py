@@ -275,13 +275,13 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
     """Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well."""
     from wxbridge.cli.common import with_database
     from wxbridge.core.leadership import fact_of_bridge, list_bridges, read_leader
-    from wxbridge.core.schema import read_facts
+    from wxbridge.core.schema import read_fact, read_facts
     from wxbridge.delivery.outbox_queries import OutboxQueries
 
     async def read(settings: Config, database: Any) -> list[dict[str, Any]]:
         running = is_held(settings.state_dir)
         fact = fact_of_bridge(settings.state_dir, is_shared=database.is_server)
-        about = (await database.read(lambda c: read_facts(c, fact))).get("", ({}, 0.0))[0]
+        about = await database.read(lambda c: read_fact(c, fact)) or {}
         rows: list[dict[str, Any]] = [
             {
                 "part": "bridge",

@@ -10,7 +10,7 @@ import inspect
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from functools import cache
 from itertools import pairwise
@@ -266,6 +266,10 @@ FROM_REQUEST = "from-request"
 """Stands for a robot's key that the sender of an alert writes into its own address."""
 
 
+MASTER_KEYS = {"wechat": "contact", "ilink": "person"}
+"""The sections that may name a master, and the key of a target that says who."""
+
+
 class TargetSettings(Section):
     """What every target has, whatever its channel. A channel's own target adds the address."""
 
@@ -345,6 +349,14 @@ class TargetSettings(Section):
         raise NotImplementedError  # pragma: no cover - every channel's target says it
 
 
+_SCHEDULES: Mapping[str, Callable[[Any, ZoneInfo], schedule.Schedule]] = {
+    "cron": schedule.make_cron_schedule,
+    "every": schedule.make_interval_schedule,
+    "at": schedule.make_time_schedule,
+}
+"""The keys that say when a job runs, and what makes a schedule of each."""
+
+
 class JobSettings(Section):
     """What every job has, whatever its kind. Exactly one of `cron`, `every` and `at` says when it runs."""
 
@@ -366,31 +378,24 @@ class JobSettings(Section):
     misfire_grace: Duration = 300.0
     """How late a run may still start (after a suspended machine, say). Several late runs become one."""
 
-    @field_validator("cron", "every", "at")
+    @field_validator(*_SCHEDULES)
     @classmethod
     def _schedule(cls, value: Any, info: ValidationInfo) -> Any:
-        if info.field_name == "cron" and value is not None:
-            schedule.make_cron_schedule(value, ZoneInfo("UTC"))
-        elif info.field_name == "every" and value is not None:
-            schedule.make_interval_schedule(value, ZoneInfo("UTC"))
-        elif value is not None:
-            schedule.make_time_schedule(value, ZoneInfo("UTC"))
+        if value is not None:
+            _SCHEDULES[str(info.field_name)](value, ZoneInfo("UTC"))
         return value
 
     @model_validator(mode="after")
     def _one_schedule(self) -> JobSettings:
-        given = [name for name in ("cron", "every", "at") if getattr(self, name) is not None]
+        given = [name for name in _SCHEDULES if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"a job has one of `cron`, `every` and `at`, not {' and '.join(given) or 'none'}")
         return self
 
     def make_schedule(self, timezone: ZoneInfo) -> schedule.Schedule:
         """When this job runs."""
-        if self.cron is not None:
-            return schedule.make_cron_schedule(self.cron, timezone)
-        if self.every is not None:
-            return schedule.make_interval_schedule(self.every, timezone)
-        return schedule.make_time_schedule(self.at or [], timezone)
+        name = next(name for name in _SCHEDULES if getattr(self, name) is not None)
+        return _SCHEDULES[name](getattr(self, name), timezone)
 
 
 def _no_trailing_slash(value: str) -> str:

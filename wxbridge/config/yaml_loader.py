@@ -335,3 +335,9 @@ def _find_files(tree: ConfigTree, chain: tuple[Path, ...], name: str) -> list[Pa
 
 def _is_in(path: Path, files: tuple[Path, ...] | list[Path]) -> bool:
     return os.path.realpath(path) in map(os.path.realpath, files)
+
+
+def list_entries(section: Any) -> list[tuple[str | int, dict[str, Any]]]:
+    """List the mappings in a section, each with its key or index; what is no mapping is told of elsewhere."""
+    pairs = section.items() if isinstance(section, dict) else enumerate(section) if isinstance(section, list) else ()
+    return [(key, value) for key, value in pairs if isinstance(value, dict)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Any
 
 import sqlalchemy as sa
@@ -349,7 +350,19 @@ def remember_fact(connection: Connection, key: str, value: Any, now: float) -> N
     connection.execute(sa.insert(facts).values(key=key, value=value, at=now))
 
 
+def read_fact(connection: Connection, key: str) -> Any:
+    """The value of a fact; None where there is none."""
+    return connection.scalar(sa.select(facts.c.value).where(facts.c.key == key))
+
+
 def read_facts(connection: Connection, prefix: str) -> dict[str, tuple[Any, float]]:
     """The facts whose key begins with a prefix: value, and when it was noted (seconds since the epoch)."""
     rows = connection.execute(sa.select(facts).where(facts.c.key.startswith(prefix, autoescape=True)))
     return {row.key.removeprefix(prefix): (row.value, row.at) for row in rows}
+
+
+def ensure_secret(connection: Connection, key: str, now: float) -> str:
+    """Read a secret of our own (64 hexadecimal digits), or make it where no bridge has done so yet."""
+    if (found := read_fact(connection, key)) is None:
+        remember_fact(connection, key, found := secrets.token_hex(32), now)
+    return str(found)

@@ -28,7 +28,7 @@ from sqlalchemy import Connection
 from wxbridge.core import postgresql
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.leadership import APPLICATION, LEADER_FACT, Leader, Leadership, NotLeading
-from wxbridge.core.schema import read_facts
+from wxbridge.core.schema import read_fact
 
 log = structlog.get_logger()
 
@@ -106,8 +106,7 @@ class SharedLeadership(Leadership):
 
     def fence(self, connection: Connection) -> None:
         """Look, in a transaction that writes, whether this bridge still leads. Raises `NotLeading`."""
-        found = read_facts(connection, LEADER_FACT).get("")
-        if not self._is_leading or found is None or found[0].get("epoch") != self.epoch:
+        if not self._is_leading or (read_fact(connection, LEADER_FACT) or {}).get("epoch") != self.epoch:
             raise NotLeading("another bridge leads by now")
 
     def start(self, *, url: str, on_role: Callable[[], None], on_changes: Callable[[Collection[str]], None]) -> None:

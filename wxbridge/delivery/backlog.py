@@ -16,7 +16,7 @@ from wxbridge.config.types import TargetSettings
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Notification, Priority, Text
-from wxbridge.core.schema import read_facts, remember_fact
+from wxbridge.core.schema import read_fact, remember_fact
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.core.text.units import format_duration
 from wxbridge.delivery.outbox import Outbox
@@ -85,7 +85,7 @@ class BacklogWarner:
     async def warn(self, waiting: Sequence[WaitingTarget], now: float) -> None:
         """Warn of what waits too long. Raises `StorageError` where it could not be stored; it is then tried again."""
         if self._warned is None:
-            self._warned = set((await self.database.read(lambda c: read_facts(c, _WARNED_FACT))).get("", ([], 0))[0])
+            self._warned = set(await self.database.read(lambda c: read_fact(c, _WARNED_FACT)) or ())
         stuck = {item.target: item for item in waiting if item.age > self.oldest}
         news = [item for name, item in stuck.items() if name not in self._warned]
         items = self.compose_warnings(news)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from wxbridge.config.hooks import HookSettings, HooksSettings
-from wxbridge.config.schema import ServerSettings
+from wxbridge.config.server import ServerSettings
 from wxbridge.core.clock import SystemClock
 from wxbridge.web import api, compat, console, hooks, pages
 from wxbridge.web.auth import ACCESS, AccessRules, check_access, reveal

@@ -10,7 +10,7 @@ from typing import TypeVar
 import structlog
 from aiohttp import web
 
-from wxbridge.config.schema import ServerSettings
+from wxbridge.config.server import ServerSettings
 from wxbridge.core.errors import StorageError, UnusableState
 from wxbridge.core.systemd import notify_systemd
 from wxbridge.web.listener import HttpListener

@@ -18,7 +18,7 @@ from wxbridge.core import database as module
 from wxbridge.core.database import Database
 from wxbridge.core.errors import ConfigError, StorageError, UnusableState
 from wxbridge.core.leadership import note_changed
-from wxbridge.core.schema import SCHEMA_VERSION, facts, metadata, read_facts, remember_fact, silences
+from wxbridge.core.schema import SCHEMA_VERSION, facts, metadata, read_fact, read_facts, remember_fact, silences
 
 PATIENCE = 30.0
 """Seconds that a busy machine may take for what takes a moment."""
@@ -120,11 +120,11 @@ async def test_who_writes_is_alone_also_among_several_bridges(open_one: Callable
     one, other = open_one(), open_one()
 
     def count(connection: sa.Connection) -> None:
-        number = read_facts(connection, "count").get("", (0, 0.0))[0]
+        number = read_fact(connection, "count") or 0
         remember_fact(connection, "count", number + 1, 0.0)
 
     await asyncio.gather(*(database.run(count) for _ in range(50) for database in (one, other)))
-    assert (await one.read(lambda c: read_facts(c, "count")))[""][0] == 100
+    assert await one.read(lambda c: read_fact(c, "count")) == 100
 
 
 async def test_a_reader_sees_one_state_and_changes_nothing(open_one: Callable[..., Database]) -> None:
@@ -206,7 +206,7 @@ async def test_a_restarted_server_is_gone_on_with(url: str, open_one: Callable[.
     )
     outcomes = await asyncio.gather(database.run(lambda c: read_facts(c, "x")), return_exceptions=True)
     assert isinstance(outcomes[0], StorageError)
-    assert (await database.run(lambda c: read_facts(c, "x")))[""][0] == 1
+    assert await database.run(lambda c: read_fact(c, "x")) == 1
 
 
 # ---------------------------------------------------------------- what others are told

@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from wxbridge.config.schema import ServerSettings
+from wxbridge.config.server import ServerSettings
 from wxbridge.core.errors import StorageError, UnusableState
 from wxbridge.web import waiting
 from wxbridge.web.listener import HttpListener

@@ -23,7 +23,8 @@ from wxbridge.alerts.silences import Silence
 from wxbridge.alerts.store import SeenAlert
 from wxbridge.channels.manager import ChannelSetup
 from wxbridge.config.hooks import HookSettings, HooksSettings
-from wxbridge.config.schema import Config, ServerSettings
+from wxbridge.config.schema import Config
+from wxbridge.config.server import ServerSettings
 from wxbridge.config.watcher import ConfigState
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database, sqlite_url

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field, replace
 from wxbridge.channels.ilink.client import Credentials
 from wxbridge.channels.ilink.window import SendWindow
 from wxbridge.core.database import Database
-from wxbridge.core.schema import read_facts, remember_fact
+from wxbridge.core.schema import read_fact, remember_fact
 
 _KEY = "ilink:{}"
 
@@ -41,8 +41,7 @@ class PersonStore:
     async def load(self) -> PersonState:
         """Read the state; an empty one where there is none. Raises `StorageError`."""
         key = _KEY.format(self.person)
-        found = await self.database.read(lambda c: read_facts(c, key))
-        value = found[""][0] if "" in found else {}
+        value = await self.database.read(lambda c: read_fact(c, key)) or {}
         credentials = value.get("credentials")
         return PersonState(
             Credentials(**credentials) if credentials else None,

@@ -11,7 +11,7 @@ import structlog
 
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
-from wxbridge.core.schema import read_facts, remember_fact
+from wxbridge.core.schema import read_fact, remember_fact
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.pictures.pages.fonts import ADVICE, find_chinese_font
 
@@ -44,7 +44,7 @@ async def warn_of_missing_fonts(
     """
     try:
         there = await asyncio.to_thread(find) is not None
-        told = bool((await database.read(lambda c: read_facts(c, TOLD))).get("", (False, 0.0))[0])
+        told = bool(await database.read(lambda c: read_fact(c, TOLD)))
         if there is not told:
             return False  # all is well, or somebody knows
         if not there:

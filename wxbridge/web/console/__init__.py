@@ -18,7 +18,7 @@ import structlog
 from aiohttp import web
 
 from wxbridge.alerts.links import ALERT_PATH
-from wxbridge.config.schema import ServerSettings
+from wxbridge.config.server import ServerSettings
 from wxbridge.core import imaging
 from wxbridge.core.errors import StorageError, WxbridgeError
 from wxbridge.web.auth import reveal

@@ -17,17 +17,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
 
 import structlog
 from aiohttp import web
 from itsdangerous import BadSignature, Signer
-from sqlalchemy import Connection
 
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
-from wxbridge.core.schema import read_facts, remember_fact
+from wxbridge.core.schema import ensure_secret, read_fact, remember_fact
 from wxbridge.core.token_hash import TokenCheck
 from wxbridge.web.origin import IpNetwork
 
@@ -35,7 +33,7 @@ log = structlog.get_logger()
 
 SESSION_SECONDS = 12 * 3600.0
 """That a session is good."""
-_FACT = "console:"
+_KEY, _CLOSED = "console:key", "console:closed"
 MAX_COOKIE_CHARS = 300
 
 
@@ -127,23 +125,16 @@ class SessionStore:
             if self._key:
                 return
             try:
-                found = await self._database.read(lambda c: read_facts(c, _FACT))
-                if "key" not in found:
-                    found = await self._database.run(self._make_key)
+                key, closed = await self._database.read(lambda c: (read_fact(c, _KEY), read_fact(c, _CLOSED)))
+                if key is None:
+                    key = await self._database.run(lambda c: ensure_secret(c, _KEY, self._clock.wall()))
             except StorageError as error:
                 # It can be looked at all the same, which is when it is needed most; a restart ends the session.
                 log.warning("the console's sessions will not survive a restart", error=str(error))
                 self._key = secrets.token_bytes(32)
                 return
-            self._key = bytes.fromhex(str(found["key"][0]))
-            self._closed = {str(name): float(until) for name, until in found.get("closed", ({}, 0))[0].items()}
-
-    def _make_key(self, connection: Connection) -> dict[str, tuple[Any, float]]:
-        # Another process may have been quicker.
-        if "key" not in (found := read_facts(connection, _FACT)):
-            remember_fact(connection, f"{_FACT}key", secrets.token_hex(32), self._clock.wall())
-            found = read_facts(connection, _FACT)
-        return found
+            self._key = bytes.fromhex(key)
+            self._closed = {str(name): float(until) for name, until in (closed or {}).items()}
 
     @property
     def cookie(self) -> str:
@@ -185,7 +176,7 @@ class SessionStore:
         }
         closed = dict(self._closed)
         try:
-            await self._database.run(lambda c: remember_fact(c, f"{_FACT}closed", closed, now))
+            await self._database.run(lambda c: remember_fact(c, _CLOSED, closed, now))
         except StorageError as error:
             log.warning("a sign-out will not survive a restart", error=str(error))
 
