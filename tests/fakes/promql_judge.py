@@ -27,8 +27,9 @@ import promql_parser
 from promql_parser import AggModifierType, AggregateExpr, BinaryExpr, Expr, MatchOp, VectorSelector
 
 from tests.support import REPOSITORY, free_port
-from wxbridge.monitors.promql import CurveRole, analyze_expression, choose_series
+from wxbridge.monitors.promql import CurveRole, analyze_expression
 from wxbridge.monitors.promql_syntax import ParsedExpression, parse_expression
+from wxbridge.monitors.series_choice import choose_series
 
 EXPRESSIONS = REPOSITORY / "tests" / "payloads" / "promql" / "alert_expressions.json"
 ROUNDS = 4

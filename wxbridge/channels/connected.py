@@ -89,8 +89,7 @@ class Backoff:
 class SeenIds:
     """Remembers the last ids, so that what arrives twice is dropped."""
 
-    def __init__(self, size: int = MAX_SEEN_IDS) -> None:
-        self._size = size
+    def __init__(self) -> None:
         self._ids: OrderedDict[str, None] = OrderedDict()
 
     def add(self, message_id: str) -> bool:
@@ -98,7 +97,7 @@ class SeenIds:
         if message_id in self._ids:
             return False
         self._ids[message_id] = None
-        if len(self._ids) > self._size:
+        if len(self._ids) > MAX_SEEN_IDS:
             self._ids.popitem(last=False)
         return True
 

@@ -49,7 +49,6 @@ CAPABILITIES = Capabilities(
     formats={"markdown": MAX_TEXT_BYTES},
     hard_breaks=True,
     pictures="url",
-    picture_types=(),
 )
 
 _SIGNED = "look at `secret`, this host's clock (it may be an hour off), the robot's keywords and its allowed IPs"

@@ -19,7 +19,7 @@ _QUALITIES = (90, 80, 70, 60)
 """Of JPEG; letters on a screenshot are frayed below the last."""
 
 
-def shrink_picture(data: bytes, limit: int, name: str = "the picture") -> bytes:
+def shrink_picture(data: bytes, limit: int) -> bytes:
     """Make a PNG or JPEG of at most `limit` bytes: as it is where it fits, else with 256 colours, as JPEG, or smaller.
 
     Raises:
@@ -27,7 +27,7 @@ def shrink_picture(data: bytes, limit: int, name: str = "the picture") -> bytes:
     """
     if imaging.sniff(data) in SHOWN and len(data) <= limit:
         return data
-    with imaging.open_picture(data, name) as opened:
+    with imaging.open_picture(data, "the picture") as opened:
         image = _flat(opened)
     smallest = len(data)
     for scale in _SCALES:
@@ -35,7 +35,7 @@ def shrink_picture(data: bytes, limit: int, name: str = "the picture") -> bytes:
             if len(encoded) <= limit:
                 return encoded
             smallest = min(smallest, len(encoded))
-    raise PictureError(f"{name} has {smallest:,} bytes even when made smaller; at most {limit:,} are sent")
+    raise PictureError(f"the picture has {smallest:,} bytes even when made smaller; at most {limit:,} are sent")
 
 
 def _flat(image: Image.Image) -> Image.Image:

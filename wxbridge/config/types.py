@@ -78,7 +78,7 @@ def write_duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f}ms"
 
 
-def parse_rate(value: Any, default_unit: str = "d") -> Rate:
+def parse_rate(value: Any) -> Rate:
     """Read `1/s`, `30/min`, `20/30s` or, per day, `600`.
 
     Raises:
@@ -89,7 +89,7 @@ def parse_rate(value: Any, default_unit: str = "d") -> Rate:
     match = _RATE.fullmatch(str(value).strip())
     if not match or int(match[1]) < 1 or (match[2] and int(match[2]) < 1):
         raise ValueError(f"{value!r} is no rate; write one like 1/s, 30/min or 600 (a day)")
-    return Rate(int(match[1]), int(match[2] or 1) * _RATE_UNIT_SECONDS[match[3] or default_unit])
+    return Rate(int(match[1]), int(match[2] or 1) * _RATE_UNIT_SECONDS[match[3] or "d"])
 
 
 def _plain_rate(_source: Any, handler: Any) -> Any:

@@ -400,7 +400,6 @@ class Capabilities:
     """`characters` (Unicode code points) or `bytes` (UTF-8)."""
     picture_limit: int = 20 * 1024 * 1024
     """Bytes."""
-    picture_types: tuple[str, ...] = ("image/png", "image/jpeg", "image/gif")
     mentions: bool = True
     formats: Mapping[str, int] = field(default_factory=dict)
     """What else than plain text it can carry, by name, each with its longest text in `text_unit`."""

@@ -51,9 +51,9 @@ def announced_to_systemd(environment: Mapping[str, str] = os.environ) -> Iterato
 
 
 @contextmanager
-def reload_announced(environment: Mapping[str, str] = os.environ) -> Iterator[None]:
+def reload_announced() -> Iterator[None]:
     """Notify systemd that a configuration is being loaded, and that it was (systemd.service(5), `notify-reload`)."""
-    address = environment.get("NOTIFY_SOCKET", "")
+    address = os.environ.get("NOTIFY_SOCKET", "")
     notify_systemd(f"RELOADING=1\nMONOTONIC_USEC={time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000}", address)
     try:
         yield

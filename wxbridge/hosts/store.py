@@ -5,7 +5,7 @@ The functions take a connection and run inside `Database.run`. Times are seconds
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,11 +78,9 @@ def _kept(value: Any) -> KeptHost:
     return KeptHost(**{key: value[key] for key in vars(KeptHost()) if key in value})
 
 
-def read_samples(connection: Connection, since: float, hosts: Iterable[str] | None = None) -> dict[str, list[Sample]]:
+def read_samples(connection: Connection, since: float) -> dict[str, list[Sample]]:
     """Read what was measured since a moment, by machine, in the order of time."""
     query = sa.select(host_samples).where(host_samples.c.at >= since - 3600).order_by(host_samples.c.at)
-    if hosts is not None:
-        query = query.where(host_samples.c.host.in_(list(hosts)))
     found: dict[str, list[Sample]] = {}
     for row in connection.execute(query):
         mine = found.setdefault(row.host, [])

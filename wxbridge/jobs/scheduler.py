@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Coroutine, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -145,7 +144,6 @@ class JobScheduler:
         self._planned: dict[str, _PlannedJob] = {}
         self._running: set[asyncio.Task[None]] = set()
         self._running_since: dict[str, float] = {}
-        self._passed_over: Counter[str] = Counter()
 
     async def run(self) -> None:
         """Run every job at its times until cancelled."""
@@ -229,7 +227,6 @@ class JobScheduler:
                 last=last.get(job.id),
                 mute=mutes.get(job.id),
                 running_since=self._running_since.get(job.id),
-                passed_over=self._passed_over[job.id],
             )
             for job in self._settings.jobs
         ]
@@ -315,7 +312,6 @@ class JobScheduler:
         """Run a job whose time has come, unless it is muted or running."""
         mute = await self._read_mute(job_id)
         if mute is not None:
-            self._passed_over[job_id] += 1
             log.info("job passed over: it is muted", job=job_id, until=_local(mute.until, self._settings), by=mute.by)
             return
         if job_id in self._running_since:

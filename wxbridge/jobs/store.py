@@ -67,8 +67,6 @@ class JobStatus:
     mute: Mute | None = None
     running_since: float | None = None
     """When the run began that is under way; None where none is."""
-    passed_over: int = 0
-    """How many scheduled runs this process passed over because the job was muted."""
 
 
 @dataclass(frozen=True)

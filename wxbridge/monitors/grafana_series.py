@@ -24,8 +24,10 @@ from wxbridge.core.pictures import is_dashboard_uid
 from wxbridge.core.thresholds import badness
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.monitors.grafana_rules import GrafanaRule, RuleCurve, read_legacy_rule, read_unified_rule
+from wxbridge.monitors.period import USUAL_POINTS, Period
 from wxbridge.monitors.prometheus import MAX_SERIES_PER_CURVE, ChartData, QueryAnswer, Series
-from wxbridge.monitors.promql import LABELS_DIFFER, USUAL_POINTS, AlertCurve, Period, SeriesChoice, choose_series
+from wxbridge.monitors.promql import AlertCurve
+from wxbridge.monitors.series_choice import LABELS_DIFFER, SeriesChoice, choose_series
 
 log = structlog.get_logger()
 

@@ -21,8 +21,10 @@ from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused
 from wxbridge.core.http import ApiAnswer, ApiAnswerTooLarge, ApiClient, ApiError, ApiErrorTexts, picture_error
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, say
 from wxbridge.core.thresholds import badness
-from wxbridge.monitors.promql import AlertCurve, Analysis, CurveRole, Period, SeriesChoice, choose_series, narrow_query
+from wxbridge.monitors.period import Period
+from wxbridge.monitors.promql import AlertCurve, Analysis, CurveRole
 from wxbridge.monitors.promql_syntax import normalize_expression
+from wxbridge.monitors.series_choice import SeriesChoice, choose_series, narrow_query
 
 DEADLINE_SECONDS = 15.0
 """For one answer, where the picture has no deadline of its own."""
@@ -124,7 +126,6 @@ class MetricMetadata:
     type: str = ""
     """`counter`, `gauge`, `histogram`, `summary`, … ."""
     unit: str = ""
-    help: str = ""
 
 
 class Prometheus:
@@ -208,7 +209,7 @@ class Prometheus:
                 found = {}
             if len(self._metadata) >= _MAX_KEPT_METADATA:
                 self._metadata.clear()
-            self._metadata[metric] = MetricMetadata(*(str(found.get(key) or "") for key in ("type", "unit", "help")))
+            self._metadata[metric] = MetricMetadata(*(str(found.get(key) or "") for key in ("type", "unit")))
         return self._metadata[metric]
 
     # ------------------------------------------------------------ inside

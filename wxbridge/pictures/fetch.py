@@ -123,19 +123,17 @@ async def fetch(
     return FetchedPicture(data, content_type)
 
 
-async def read_file(
-    path: str | os.PathLike[str], *, max_bytes: int = MAX_PICTURE_BYTES, max_pixels: int = imaging.MAX_PIXELS
-) -> FetchedPicture:
+async def read_file(path: str | os.PathLike[str], *, max_bytes: int = MAX_PICTURE_BYTES) -> FetchedPicture:
     """Read a picture from a file, checked as by `fetch`. Only for paths that the configuration names.
 
     Raises:
         PictureError: it cannot be read (retry where it is not there: it may be written yet), is too large, or is no
             picture.
     """
-    return await asyncio.to_thread(_read_file, Path(path), max_bytes, max_pixels)
+    return await asyncio.to_thread(_read_file, Path(path), max_bytes)
 
 
-def _read_file(path: Path, max_bytes: int, max_pixels: int) -> FetchedPicture:
+def _read_file(path: Path, max_bytes: int) -> FetchedPicture:
     try:
         # Not waiting: opening a pipe would never return.
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -149,7 +147,7 @@ def _read_file(path: Path, max_bytes: int, max_pixels: int) -> FetchedPicture:
         ) from None
     if len(data) > max_bytes:
         raise _too_large(str(path), max_bytes)
-    return FetchedPicture(*imaging.checked(data, str(path), max_pixels=max_pixels))
+    return FetchedPicture(*imaging.checked(data, str(path)))
 
 
 # ---------------------------------------------------------------- addresses

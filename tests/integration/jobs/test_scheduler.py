@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 import pytest_asyncio
 from PIL import Image
+from structlog.testing import capture_logs
 
 from wxbridge import app
 from wxbridge.config.schema import Config
@@ -512,15 +513,18 @@ async def its_time(jobs: JobScheduler, job_id: str) -> None:
     await asyncio.create_task(jobs.run_scheduled(job_id))
 
 
-async def test_a_muted_job_is_passed_over_and_counted_until_it_may_run_again_but_runs_by_hand(
+async def test_a_muted_job_is_passed_over_and_logged_until_it_may_run_again_but_runs_by_hand(
     harness: SchedulerHarness,
 ) -> None:
     jobs = harness.jobs
     await jobs.mute("hello", datetime.now(UTC).timestamp() + 3600, "me")
-    for _ in range(2):
-        await its_time(jobs, "hello")
+    with capture_logs() as lines:
+        for _ in range(2):
+            await its_time(jobs, "hello")
     assert await harness.texts() == []
-    assert {each.id: each.passed_over for each in await jobs.list_jobs()}["hello"] == 2
+    assert [(line["event"], line["job"], line["by"]) for line in lines] == [
+        ("job passed over: it is muted", "hello", "me")
+    ] * 2
     await its_time(harness.jobs, "hello")
     assert await harness.texts() == [], "the mute outlasts a restart"
     jobs.run_now("hello")

@@ -22,6 +22,7 @@ from tests.fakes import promql_judge
 from tests.fakes.real_monitors import PROMETHEUS, PROMTOOL, needs_prometheus, run_prometheus
 from wxbridge.config.types import WebSource
 from wxbridge.core.errors import PictureError
+from wxbridge.monitors.period import Period, choose_period
 from wxbridge.monitors.prometheus import (
     AlertRule,
     Portions,
@@ -33,8 +34,9 @@ from wxbridge.monitors.prometheus import (
     read_answer,
     read_rules,
 )
-from wxbridge.monitors.promql import CurveRole, Period, analyze_expression, choose_period, narrow_query
+from wxbridge.monitors.promql import CurveRole, analyze_expression
 from wxbridge.monitors.rule_links import expr_of
+from wxbridge.monitors.series_choice import narrow_query
 
 PERIOD = Period(1000.0, 1900.0, 2.0)
 

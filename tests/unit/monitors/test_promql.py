@@ -13,14 +13,8 @@ from hypothesis import strategies as st
 from promql_parser import BinaryExpr
 
 from tests.support import REPOSITORY
-from wxbridge.monitors.promql import (
-    CurveRole,
-    Period,
-    analyze_expression,
-    choose_series,
-    explain_analysis,
-    narrow_query,
-)
+from wxbridge.monitors.period import Period
+from wxbridge.monitors.promql import CurveRole, analyze_expression, explain_analysis
 from wxbridge.monitors.promql_syntax import (
     COMPARISONS,
     InvalidPromQL,
@@ -29,6 +23,7 @@ from wxbridge.monitors.promql_syntax import (
     parse_expression,
     strip_parentheses,
 )
+from wxbridge.monitors.series_choice import choose_series, narrow_query
 
 PAYLOADS = REPOSITORY / "tests" / "payloads" / "promql"
 PUBLIC = json.loads((PAYLOADS / "alert_expressions.json").read_text(encoding="utf-8"))

@@ -26,7 +26,6 @@ CAPABILITIES = Capabilities(
     hears=True,
     text_limit=MAX_TEXT_CHARS,
     picture_limit=MAX_PICTURE_BYTES,
-    picture_types=("image/png", "image/jpeg"),
     mentions=False,
     is_scarce=True,
 )

@@ -55,7 +55,6 @@ CAPABILITIES = Capabilities(
     text_limit=MAX_TEXT_BYTES,
     text_unit="bytes",
     picture_limit=max(MAX_PICTURE_BYTES, MAX_FILE_BYTES),
-    picture_types=("image/png", "image/jpeg", "image/gif"),
     mentions=False,
     formats={"markdown": MAX_TEXT_BYTES},
     colours=True,

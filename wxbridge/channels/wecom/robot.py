@@ -50,7 +50,6 @@ CAPABILITIES = Capabilities(
     text_unit="bytes",
     # Larger ones are made smaller here, so that they need not be for a channel that takes them.
     picture_limit=20 * 1024 * 1024,
-    picture_types=("image/png", "image/jpeg", "image/gif"),
     formats={"markdown": MAX_MARKDOWN_BYTES, "markdown_v2": MAX_MARKDOWN_BYTES, "news": MAX_TEXT_BYTES},
     colours=True,
 )

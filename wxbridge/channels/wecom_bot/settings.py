@@ -30,7 +30,6 @@ CAPABILITIES = Capabilities(
     text_limit=MAX_TEXT_BYTES,
     text_unit="bytes",
     picture_limit=MAX_PICTURE_BYTES,
-    picture_types=("image/png", "image/jpeg", "image/gif"),
     formats={"markdown": MAX_MARKDOWN_BYTES},
 )
 

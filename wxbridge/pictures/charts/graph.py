@@ -13,16 +13,9 @@ from wxbridge.config.types import WebSource
 from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.pictures import ChartRequest, Theme
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, say
+from wxbridge.monitors.period import MAX_POINTS, USUAL_POINTS, Period, choose_period
 from wxbridge.monitors.prometheus import ChartData, Prometheus, fetch_chart_data, find_rule
-from wxbridge.monitors.promql import (
-    MAX_POINTS,
-    USUAL_POINTS,
-    Analysis,
-    CurveRole,
-    Period,
-    analyze_expression,
-    choose_period,
-)
+from wxbridge.monitors.promql import Analysis, CurveRole, analyze_expression
 from wxbridge.monitors.promql_units import unit_in
 from wxbridge.pictures.charts.chart import Chart, Curve, Mark
 from wxbridge.pictures.charts.worker import ChartWorker
