@@ -30,7 +30,7 @@ LAYERS = [
     {"jobs"},
     {"bot"},
     {"web"},
-    {"app", "doctor", "registry"},
+    {"app", "doctor", "parts", "registry"},
     {"__main__", "cli", "testing"},
 ]
 """The order of the packages: each imports those above it in this list, and none below."""

@@ -6,7 +6,7 @@ import asyncio
 import gc
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,48 +17,53 @@ import structlog
 
 import wxbridge
 from wxbridge import registry
-from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.alerts.pipeline import MASTER, AlertSettings
 from wxbridge.alerts.reminders import Reminders
 from wxbridge.alerts.render import Destination
-from wxbridge.alerts.routing import compile_settings
 from wxbridge.alerts.service import AlertMonitors, AlertService
-from wxbridge.alerts.templates import Templates
 from wxbridge.bot.dispatcher import CommandDispatcher
 from wxbridge.bot.services import CommandServices, CommandSettings
-from wxbridge.channels.manager import ChannelManager, ChannelSetup, find_plugin, read_statuses, settings_of_lane
+from wxbridge.channels.manager import ChannelManager, ChannelSetup, read_statuses
+from wxbridge.config.changes import SERVED_BY, list_differing, restrict_to_running, sections_of
 from wxbridge.config.schema import Config
-from wxbridge.config.server import LOOPBACK
-from wxbridge.config.types import MASTER_KEYS, Pace, TargetSettings
+from wxbridge.config.types import TargetSettings
 from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
 from wxbridge.core.clock import SystemClock
-from wxbridge.core.database import Database, sqlite_url
+from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding
 from wxbridge.core.leadership import Leadership, fact_of_bridge
 from wxbridge.core.metrics import Metrics
-from wxbridge.core.model import NotificationSink, PictureDrawer, PictureSpec
+from wxbridge.core.model import PictureSpec
 from wxbridge.core.schema import remember_fact
-from wxbridge.core.severities import SeverityTable
-from wxbridge.core.state_lock import StateLock, explain_state_error, hold_state_dir
+from wxbridge.core.state_lock import StateLock, hold_state_dir
 from wxbridge.core.systemd import announced_to_systemd
 from wxbridge.core.tasks import NamedTasks
-from wxbridge.core.text.i18n import say
 from wxbridge.delivery.backlog import BacklogWarner
 from wxbridge.delivery.context import DeliveryContext, Lane
 from wxbridge.delivery.health import BridgeHealth
 from wxbridge.delivery.lanes import LaneTable
 from wxbridge.delivery.operators import OperatorReports
 from wxbridge.delivery.outbox import Outbox
-from wxbridge.delivery.rate_limit import Pacer
 from wxbridge.delivery.roles import BridgeDuties, Orders, RoleKeeper
 from wxbridge.delivery.service import Delivery
 from wxbridge.delivery.state_guard import StateGuard
 from wxbridge.delivery.unrouted import route_waiting_again
 from wxbridge.delivery.watchdog import Watchdog
 from wxbridge.hosts.monitor import HostMonitor
-from wxbridge.jobs import LaneBudget
-from wxbridge.jobs.scheduler import JobScheduler, SchedulerSettings
+from wxbridge.jobs.scheduler import SchedulerSettings
+from wxbridge.parts import (
+    alert_settings_of,
+    all_targets,
+    destinations_of,
+    make_lane,
+    make_leadership,
+    make_renderer,
+    make_scheduler,
+    open_database,
+    operators_of,
+    scheduler_settings,
+)
 from wxbridge.pictures.pages.missing_fonts import warn_of_missing_fonts
 from wxbridge.pictures.publish import make_publisher
 from wxbridge.pictures.renderer import PictureRenderer
@@ -70,148 +75,7 @@ from wxbridge.web.waiting import WaitingStart
 
 log = structlog.get_logger()
 
-# ---------------------------------------------------------------- what is made from a configuration
-
-
-def all_targets(config: Config) -> dict[str, TargetSettings]:
-    """Give the configured targets, and `master` where the section wechat or ilink names one."""
-    targets = dict(config.targets)
-    for section, address in MASTER_KEYS.items():
-        settings = config.section(section)
-        if MASTER not in targets and settings and settings.master:
-            targets[MASTER] = registry.CHANNELS[section].target(**{address: settings.master})
-    return targets
-
-
-def operators_of(config: Config) -> tuple[str, ...]:
-    """Give the targets that hear of what the bridge itself suffers; none where nobody is named."""
-    return config.operators or tuple(name for name in (MASTER,) if name in all_targets(config))
-
-
-def open_database(config: Config) -> Database:
-    """Open the configured database. Raises `StorageError` where it cannot be, `UnusableState` where it never will."""
-    if config.database:
-        return Database.open(config.database.get_secret_value())
-    try:
-        return Database.open(sqlite_url(config.state_dir))
-    except OSError as error:
-        raise explain_state_error(config.state_dir, error) from error
-
-
-def make_leadership(config: Config, database: Database) -> Leadership:
-    """Make what says whether this bridge leads; where others may, the database refuses what only who leads stores."""
-    if config.database is None:
-        return Leadership()
-    from wxbridge.core.shared_leadership import SharedLeadership
-
-    leadership = SharedLeadership(config.database.get_secret_value(), sender=database.sender)
-    database.fence, database.is_in_touch = leadership.fence, leadership.is_in_touch
-    return leadership
-
-
-def destinations_of(
-    targets: Mapping[str, TargetSettings], people: Mapping[str, Mapping[str, str]] | None = None
-) -> dict[str, Destination]:
-    """Give what composing for each target needs to know. `people` tells how those that alerts name are known."""
-    persons = people or {}
-    return {
-        name: Destination(
-            target.capabilities(registry.CHANNELS[target.channel].capabilities),
-            target.expires_after,
-            target.template,
-            partial(target.recipients, people=persons),
-            getattr(target, "from_label", ()),
-            partial(_known_as, registry.CHANNELS[target.channel].people or target.channel, persons),
-            getattr(target, "format", "text"),
-            target.is_from_request,
-        )
-        for name, target in targets.items()
-    }
-
-
-def _known_as(channel: str, people: Mapping[str, Mapping[str, str]], name: str) -> str:
-    return people.get(name, {}).get(channel, name)
-
-
-def make_renderer(config: Config, metrics: Metrics | None = None) -> PictureRenderer:
-    """Make the renderer; what becomes of pictures is counted where there are metrics."""
-    return PictureRenderer(
-        config.pictures,
-        config.grafana,
-        prometheus=config.prometheus,
-        timezone=str(config.timezone),
-        language=say("language.locale", config.language),
-        count=(lambda kind, outcome: metrics.pictures.labels(kind, outcome).inc()) if metrics else None,
-    )
-
-
-def alert_settings_of(config: Config) -> AlertSettings:
-    """Give what the configuration says of alerts."""
-    return AlertSettings(
-        routes=compile_settings(config.routes),
-        targets=destinations_of(all_targets(config), config.people.persons),
-        language=config.language,
-        timezone=config.timezone,
-        intervals=config.time_intervals,
-        templates=Templates(config.templates, config.language, config.timezone),
-        pictures=AlertPictureOptions(
-            grafana=config.grafana is not None,
-            prometheus=config.prometheus is not None,
-            timezone=str(config.timezone),
-            language=config.language,
-            theme=config.pictures.alerts.theme,
-            storm=config.pictures.alerts.storm,
-            published=config.pictures.publish is not None,
-        ),
-        sources=registry.sources(config.hooks.generic.mappings, config.timezone),
-        severities=SeverityTable(config.severities),
-        operators=operators_of(config),
-        keep=config.keep,
-        people=config.people,
-        public_url=config.server.public_url or "",
-        server_token=config.server.token.get_secret_value() if config.server.token else "",
-    )
-
-
-def scheduler_settings(config: Config, database: Database | None = None) -> SchedulerSettings:
-    """Give what the configured jobs are run with; a database that is a server has their pictures too."""
-    targets = all_targets(config)
-    return SchedulerSettings(
-        jobs=config.jobs,
-        kinds=registry.JOBS,
-        timezone=config.timezone,
-        language=config.language,
-        base=config.base,
-        picture_store=PictureStore.below(config.state_dir, database),
-        destinations=destinations_of(targets),
-        on_error=operators_of(config),
-        budgets={name: _budget(config, target.lane()) for name, target in targets.items()},
-        keep=config.keep,
-    )
-
-
-def _budget(config: Config, lane: str) -> LaneBudget:
-    """Give how much a lane may send."""
-    pace = getattr(settings_of_lane(registry.CHANNELS, config, lane), "pace", None) or Pace()
-    return LaneBudget(lane, tuple(rate for rate in (pace.total, pace.day) if rate))
-
-
-def make_lane(name: str, channels: ChannelSetup) -> Lane:
-    """Make the lane of a channel: with its targets and its pace."""
-    context = channels.contexts[name]
-    pace = getattr(context.settings, "pace", None) or Pace()
-    jitter = find_plugin(registry.CHANNELS, name).jitter
-    pacer = Pacer(pace, jitter=jitter if pace != Pace() else 0.0)
-    for target in context.targets.values():
-        if target.pace:
-            pacer.give_own(target.chat_key(), target.pace)
-    return Lane(name, channels.channels[name], context.targets, pacer)
-
-
-def make_scheduler(config: Config, database: Database, sink: NotificationSink, drawer: PictureDrawer) -> JobScheduler:
-    """Make what runs the configured jobs."""
-    return JobScheduler(scheduler_settings(config, database), database, sink, drawer)
-
+PRIVATE_UMASK = 0o077
 
 # ---------------------------------------------------------------- the running bridge
 
@@ -577,13 +441,17 @@ class App:
     async def _take(self, config: Config) -> Taken:
         old = self._present
         config, later = restrict_to_running(old.config, config)
-        changed = _differ(old.config, config, _sections_of(old.config, config))
+        changed = list_differing(old.config, config, sections_of(old.config, config))
         if not changed:
             return Taken((), later)
         try:
             new = self._build(config)
             services = self._web_services()
-            http = make_app(services, config.server, config.hooks) if _differ(old.config, config, SERVED_BY) else None
+            http = (
+                make_app(services, config.server, config.hooks)
+                if list_differing(old.config, config, SERVED_BY)
+                else None
+            )
         except Exception as error:
             log.exception("a new configuration cannot be used")
             raise ReloadFailed(f"{type(error).__name__}: {error}") from error
@@ -704,37 +572,3 @@ async def running(
         gc.collect()
         gc.freeze()
         yield app
-
-
-PRIVATE_UMASK = 0o077
-
-SERVED_BY = ("server", "hooks", "language")
-"""The sections that the HTTP application is made from."""
-
-
-def _sections_of(*configs: Config) -> list[str]:
-    """List the sections that any of some configurations may have."""
-    return list(dict.fromkeys(name for each in configs for name in type(each).model_fields if name != "path"))
-
-
-def _differ(old: Config, new: Config, names: Iterable[str]) -> list[str]:
-    """List the sections that two configurations do not have in common."""
-    return [name for name in names if getattr(old, name, None) != getattr(new, name, None)]
-
-
-def restrict_to_running(old: Config, new: Config) -> tuple[Config, tuple[str, ...]]:
-    """Give a new configuration with what cannot change while the bridge runs as it was, and what that is."""
-    update: dict[str, Any] = {}
-    later = []
-    if new.state_dir != old.state_dir:
-        update["state_dir"] = old.state_dir
-        later.append("state_dir")
-    if new.database != old.database:
-        update["database"] = old.database
-        later.append("database")
-    if new.server.listen != old.server.listen:
-        # Beyond loopback nobody is let in without a token, so what is fit for another address may not be for this.
-        open_door = old.server.host not in LOOPBACK and not (new.server.token and new.server.token.get_secret_value())
-        update["server"] = old.server if open_door else new.server.model_copy(update={"listen": old.server.listen})
-        later.append("server" if open_door else "server.listen")
-    return (new.model_copy(update=update) if update else new), tuple(later)

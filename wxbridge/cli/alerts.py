@@ -61,14 +61,14 @@ def send(
 
 
 async def _send(settings: Config, database: Database, target: str, text: str, image: Path | None) -> bool:
-    from wxbridge import app
+    from wxbridge import parts
     from wxbridge.alerts import render
     from wxbridge.delivery.outbox import Outbox
 
-    targets = app.all_targets(settings)
+    targets = parts.all_targets(settings)
     if target not in targets:
         raise fail(f"there is no target {target!r}; there are {', '.join(sorted(targets)) or 'none'}", 2)
-    destination = app.destinations_of(targets)[target]
+    destination = parts.destinations_of(targets)[target]
     if destination.recipients(()) is not None:
         raise fail(f"the target {target!r} sends to those whom an alert names; name one with a room or a contact", 2)
     bodies: list[Text | Picture] = [Text(text)] if text.strip() else []

@@ -142,7 +142,7 @@ def _pictures(config: Path | None, prometheus: str | None) -> PictureRenderer:
             raise typer.BadParameter(f"{prometheus!r} is no web address; write one like http://db:9090") from None
     if config is None and not config_path(None).exists():
         return PictureRenderer(prometheus=given)
-    from wxbridge import app
+    from wxbridge import parts
 
     found = read_config(config)
-    return app.make_renderer(found if given is None else found.model_copy(update={"prometheus": given}))
+    return parts.make_renderer(found if given is None else found.model_copy(update={"prometheus": given}))

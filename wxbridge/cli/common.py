@@ -69,7 +69,7 @@ def is_resolved(status: str) -> bool:
 @contextmanager
 def database_of(config: Config) -> Iterator[Database]:
     """The bridge's database, also beside a running bridge."""
-    from wxbridge.app import open_database
+    from wxbridge.parts import open_database
 
     database = open_database(config)
     try:

@@ -96,10 +96,10 @@ async def _serve(path: Path | None, setup: DemoSetup, *, auto_scan: bool) -> Non
 
 async def _start_simulator(stack: AsyncExitStack, setup: DemoSetup, settings: Config, *, auto_scan: bool) -> Any:
     """Start the pretend WeChat, with the rooms and contacts that the file names; what the bot sends is printed."""
-    from wxbridge import app
+    from wxbridge import parts
     from wxbridge.simulator import DEFAULT_TOKEN, PortTakenError, Simulator
 
-    targets = app.all_targets(settings).values()
+    targets = parts.all_targets(settings).values()
     rooms = [name for target in targets if (name := getattr(target, "room", None))]
     contacts = [name for target in targets if (name := getattr(target, "contact", None))]
 

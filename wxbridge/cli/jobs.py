@@ -26,11 +26,11 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
     """List the jobs: when they run next, how the last run went, and until when they are muted."""
 
     async def read(settings: Config, database: Database) -> list[dict[str, Any]]:
-        from wxbridge import app as bridge
+        from wxbridge import parts
         from wxbridge.delivery.outbox import Outbox
 
-        async with bridge.make_renderer(settings) as pictures:
-            scheduler = bridge.make_scheduler(settings, database, Outbox(database), pictures)
+        async with parts.make_renderer(settings) as pictures:
+            scheduler = parts.make_scheduler(settings, database, Outbox(database), pictures)
             return [_row(job, settings) for job in await scheduler.list_jobs()]
 
     columns = ("id", "kind", "to", "next_run", "last_run", "last_result", "muted_until")
@@ -59,11 +59,11 @@ def run(job_id: JobId, config: ConfigOption = None) -> None:
     logging.configure("auto", "warning")
 
     async def work(settings: Config, database: Database) -> int:
-        from wxbridge import app as bridge
+        from wxbridge import parts
         from wxbridge.delivery.outbox import Outbox
 
-        async with bridge.make_renderer(settings) as pictures:
-            scheduler = bridge.make_scheduler(settings, database, Outbox(database), pictures)
+        async with parts.make_renderer(settings) as pictures:
+            scheduler = parts.make_scheduler(settings, database, Outbox(database), pictures)
             accepted = await scheduler.run_job(job_id)
         if not is_held(settings.state_dir):
             say("no bridge is running: what was queued is sent when one runs")

@@ -54,9 +54,9 @@ def render(  # noqa: PLR0913, PLR0917 - one for each option
 
 
 async def _draw(config: Path | None, request: PageRequest) -> bytes:
-    from wxbridge import app
+    from wxbridge import parts
     from wxbridge.pictures.renderer import PictureRenderer
 
     configured = config is not None or config_path(None).exists()
-    async with app.make_renderer(read_config(config)) if configured else PictureRenderer() as pictures:
+    async with parts.make_renderer(read_config(config)) if configured else PictureRenderer() as pictures:
         return await pictures.draw(request.to_spec())

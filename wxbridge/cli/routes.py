@@ -12,13 +12,13 @@ import typer
 from wxbridge.alerts import routing
 from wxbridge.alerts.muting import muted_by
 from wxbridge.alerts.routing import RoutedTarget, RouteExplanation, RouteOptions, TriedRoute
-from wxbridge.app import operators_of
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, print_json, read_config_in_use, say
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
 from wxbridge.config.types import write_duration
 from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.severities import SeverityTable
+from wxbridge.parts import operators_of
 
 routes = typer.Typer(help="Where alerts go.", no_args_is_help=True)
 

@@ -187,7 +187,7 @@ def _read_whole_config(path: Path | None) -> Config:
 
 def _find_doubts(settings: Config) -> Iterator[tuple[Problem, str]]:
     """Find what is allowed and can hardly be meant, each with the line that says it to a person."""
-    from wxbridge.app import operators_of
+    from wxbridge.parts import operators_of
 
     for oddity in _find_oddities(settings):
         yield oddity, f"warning: {oddity.file}:{oddity.line}: {tell(oddity.text)}"

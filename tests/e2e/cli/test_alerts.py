@@ -12,7 +12,7 @@ import typer
 from typer.testing import CliRunner
 
 from tests.support import free_port
-from wxbridge import app as bridge
+from wxbridge import parts
 from wxbridge.alerts import store
 from wxbridge.alerts.sources import grafana_legacy
 from wxbridge.cli import alerts as command
@@ -32,7 +32,7 @@ def test_what_fires_is_listed_and_who_did_not_answer_is_named(
     nothing = CliRunner().invoke(app, ["--json"])
     assert json.loads(nothing.stdout) == []
 
-    database = bridge.open_database(config)
+    database = parts.open_database(config)
     try:
         group = grafana_legacy.read(POSTED)
         asyncio.run(database.run(lambda c: store.record_seen(c, [group], now=time.time())))

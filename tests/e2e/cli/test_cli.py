@@ -17,7 +17,7 @@ from PIL import Image
 
 import wxbridge
 from tests.support import REPOSITORY
-from wxbridge import app, cli
+from wxbridge import app, cli, parts
 from wxbridge.alerts.serialization import group_to_json
 from wxbridge.config.schema import Config
 from wxbridge.core.model import (
@@ -105,7 +105,7 @@ def store(config: Config, *items: Notification) -> list[int]:
     """Put messages into the outbox as a bridge would have."""
 
     async def work() -> list[int]:
-        database = app.open_database(config)
+        database = parts.open_database(config)
         try:
             return list((await Outbox(database).put(items)).ids)
         finally:
@@ -118,7 +118,7 @@ def settle(config: Config, message_id: int, *, receipt: str | None = None, **fie
     """Have a message sent, or die where there is an error."""
 
     async def work() -> None:
-        database = app.open_database(config)
+        database = parts.open_database(config)
         outbox, now = Outbox(database), 1_800_000_000.0
         try:
             if fields:
@@ -471,7 +471,7 @@ def test_an_alert_is_tried_on_a_running_server(config: Config) -> None:
 
     async def work() -> tuple[int, Any]:
         async with AsyncExitStack() as stack:
-            database = app.open_database(config)
+            database = parts.open_database(config)
             stack.callback(database.close)
             bridge = app.App(config, database)
             stack.push_async_callback(bridge.close)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from wxbridge import app as bridge
+from wxbridge import parts
 from wxbridge.cli.jobs import app
 from wxbridge.config.schema import Config
 from wxbridge.config.types import Rate
@@ -63,10 +63,10 @@ def test_a_job_is_muted_and_unmuted_beside_a_running_bridge(run: Run, config: Co
     assert listed(run)["daily"]["muted_until"] is None
 
     async def its_time() -> int:
-        database = bridge.open_database(config)
+        database = parts.open_database(config)
 
-        async with bridge.make_renderer(config) as pictures:
-            jobs = bridge.make_scheduler(config, database, Outbox(database), pictures)
+        async with parts.make_renderer(config) as pictures:
+            jobs = parts.make_scheduler(config, database, Outbox(database), pictures)
             await asyncio.create_task(jobs.run_scheduled("hello"))
         count = len(await Outbox(database).list_messages())
         database.close()
@@ -108,7 +108,7 @@ def test_a_digest_is_queued_for_each_of_its_targets(run: Run, config: Config) ->
     assert run("run", "daily").exit_code == 0
 
     async def read() -> list[Any]:
-        database = bridge.open_database(config)
+        database = parts.open_database(config)
         found = await Outbox(database).list_messages()
         database.close()
         return found
@@ -119,7 +119,7 @@ def test_a_digest_is_queued_for_each_of_its_targets(run: Run, config: Config) ->
 
 
 def test_jobs_know_how_much_each_target_may_send_and_how_long_runs_are_kept(config: Config) -> None:
-    setting = bridge.scheduler_settings(config)
+    setting = parts.scheduler_settings(config)
     wechat = LaneBudget("wechat", (Rate(30, 60), Rate(600, 86400)))
     assert setting.budgets == {"ops": wechat, "master": wechat, "log": LaneBudget("console")}
     assert setting.keep == 7 * 86400

@@ -13,7 +13,7 @@ import pytest
 from typer.testing import CliRunner
 
 from tests.support import REPOSITORY
-from wxbridge import app as bridge
+from wxbridge import parts
 from wxbridge.cli import outbox, silences
 from wxbridge.config.schema import Config
 from wxbridge.core.schema import SCHEMA_VERSION
@@ -40,7 +40,7 @@ def test_a_database_of_an_earlier_commit_opens_with_all_that_is_in_it(
     assert (silence["matchers"], silence["by"]) == (['alertname="DiskFull"'], "张三")
 
     async def work() -> list[str]:
-        database = bridge.open_database(config)
+        database = parts.open_database(config)
         try:
             assert (
                 await database.read(lambda c: c.exec_driver_sql("SELECT version_num FROM alembic_version").scalar())

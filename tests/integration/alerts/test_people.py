@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from wxbridge import app
+from wxbridge import parts
 from wxbridge.alerts.service import AlertService
 from wxbridge.config.schema import Config
 from wxbridge.core.errors import ConfigError
@@ -46,9 +46,9 @@ class Bridge:
 
     def __init__(self, config: Config) -> None:
         self.clock = FakeClock(MONDAY)
-        self.database = app.open_database(config)
+        self.database = parts.open_database(config)
         self.outbox = Outbox(self.database, clock=self.clock.wall)
-        settings = app.alert_settings_of(config)
+        settings = parts.alert_settings_of(config)
         self.service = AlertService(self.database, self.outbox, settings, clock=self.clock.wall)
 
     async def post(self, body: Any, source: str = "generic", to: tuple[str, ...] = ()) -> list[Message]:

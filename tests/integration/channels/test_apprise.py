@@ -15,7 +15,7 @@ from PIL import Image
 
 from tests.fakes.http_service import FakeService, json_of
 from tests.integration.channels.wecom.wecom_harness import picture
-from wxbridge import app
+from wxbridge import parts
 from wxbridge.channels.apprise import USUAL_CAPABILITIES, AppriseChannel, AppriseTarget
 from wxbridge.config.schema import Config
 from wxbridge.core.errors import (
@@ -235,7 +235,7 @@ def test_each_target_is_composed_for_what_its_own_service_carries(read) -> None:
         "  teams: {channel: apprise, url: 'workflows://host.example:443/abcdef/signature'}\n"
         "  mail: {channel: apprise, format: markdown, url: 'mailto://box?to=a@example.com&from=d@example.com'}\n"
     )
-    made = app.destinations_of(read(targets).targets)
+    made = parts.destinations_of(read(targets).targets)
     assert (made["chat"].capabilities.text_limit, made["chat"].capabilities.pictures) == (4096, "file")
     assert (made["teams"].capabilities.text_limit, made["teams"].capabilities.pictures) == (800, "url")
     assert (made["mail"].format, made["mail"].capabilities.pictures) == ("markdown", "file")

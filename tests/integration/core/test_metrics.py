@@ -20,7 +20,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 import wxbridge
 from tests.fakes.postgresql import database_url
-from wxbridge import app
+from wxbridge import app, parts
 from wxbridge.channels.console import ConsoleTarget
 from wxbridge.config.schema import Config
 from wxbridge.config.types import Pace
@@ -186,7 +186,7 @@ async def test_a_database_that_takes_nothing_is_seen_and_counted_and_seen_to_be_
     # Only the server: whoever else writes at that moment would be counted too.
     async with AsyncExitStack() as stack:
         config = read(SETTINGS)
-        database = app.open_database(config)
+        database = parts.open_database(config)
         stack.callback(database.close)
         bridge = app.App(config, database)
         stack.push_async_callback(bridge.close)

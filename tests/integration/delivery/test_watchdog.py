@@ -23,7 +23,7 @@ from aiohttp import web
 from structlog.testing import capture_logs
 
 from tests.fakes.postgresql import database_url
-from wxbridge import app
+from wxbridge import app, parts
 from wxbridge.alerts.render import Destination
 from wxbridge.channels.console import ConsoleTarget
 from wxbridge.channels.wechat.settings import WechatTarget
@@ -568,7 +568,7 @@ async def test_a_bridge_whose_service_died_or_whose_database_takes_nothing_is_no
         return
 
     config = read(RUNNING)
-    database = app.open_database(config)
+    database = parts.open_database(config)
     bridge = app.App(config, database)
     ended = asyncio.create_task(ends(), name="ended")
     died = asyncio.create_task(dies(), name="delivery")

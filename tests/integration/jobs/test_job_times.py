@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.postgresql import database_url
-from wxbridge import app
+from wxbridge import parts
 from wxbridge.config.schema import Config
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database
@@ -47,7 +47,7 @@ class Day:
     def __init__(self, config: Config, database: Database) -> None:
         self.clock = FakeClock(wall_now=MORNING.timestamp())
         clock = SystemClock(self.clock.wall, self.clock.monotonic, self.clock.boot)
-        self.jobs = JobScheduler(app.scheduler_settings(config), database, Outbox(database), NoPictures(), clock)
+        self.jobs = JobScheduler(parts.scheduler_settings(config), database, Outbox(database), NoPictures(), clock)
         self.ran: list[str] = []
         self.jobs.run_scheduled = self._note  # type: ignore[method-assign]
 

@@ -15,7 +15,7 @@ import pytest_asyncio
 from PIL import Image
 from structlog.testing import capture_logs
 
-from wxbridge import app
+from wxbridge import parts
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database, make_engine, migrate, sqlite_url
 from wxbridge.core.errors import PictureError, StorageError, WxbridgeError
@@ -197,7 +197,7 @@ async def test_a_percent_in_the_name_of_the_folder_is_no_date(
 
 @pytest_asyncio.fixture
 async def database(read: Callable[..., Config]) -> AsyncIterator[Database]:
-    database = app.open_database(read("{}"))
+    database = parts.open_database(read("{}"))
     yield database
     await asyncio.to_thread(database.close)
 
@@ -236,12 +236,12 @@ class SchedulerHarness:
         """The jobs as a fresh process has them."""
         from wxbridge import registry
 
-        targets = app.all_targets(self.config)
+        targets = parts.all_targets(self.config)
         setting = SchedulerSettings(
             jobs=self.config.jobs, kinds={**registry.JOBS, **self.kinds}, timezone=SHANGHAI, language="en",
             base=self.config.base,
             picture_store=PictureStore.below(self.config.state_dir),
-            destinations=app.destinations_of(targets),
+            destinations=parts.destinations_of(targets),
             on_error=("master",) if "master" in targets else (),
         )  # fmt: skip
         return JobScheduler(setting, self.database, self, self.artist)

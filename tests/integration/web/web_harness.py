@@ -16,7 +16,7 @@ from aiohttp import web
 from pydantic import SecretStr
 from sqlalchemy import Connection
 
-from wxbridge import app
+from wxbridge import app, parts
 from wxbridge.alerts.firing import FiringOverview
 from wxbridge.alerts.kept_silences import SilenceMade, SilenceRequest
 from wxbridge.alerts.silences import Silence
@@ -119,7 +119,7 @@ class StoredWeb(WebClient):
 
 
 async def start(stack: AsyncExitStack, config: Config) -> StoredWeb:
-    database = app.open_database(config)
+    database = parts.open_database(config)
     stack.callback(database.close)
     bridge = app.App(config, database)
     stack.push_async_callback(bridge.close)

@@ -14,7 +14,7 @@ import pytest_asyncio
 import sqlalchemy as sa
 
 from tests.integration.bot.bot_harness import Asker, services
-from wxbridge import app
+from wxbridge import parts
 from wxbridge.bot.command import Permission
 from wxbridge.bot.services import FailedDrawing
 from wxbridge.config.schema import Config
@@ -52,7 +52,7 @@ class Talk:
         self.at = datetime.now(SHANGHAI).replace(microsecond=0)
         self.channels: dict[str, ChannelStatus] = {}
         self.budgets: dict[str, dict[str, int]] = {}
-        self.jobs = app.make_scheduler(config, database, Outbox(database), NoPictures())
+        self.jobs = parts.make_scheduler(config, database, Outbox(database), NoPictures())
 
     def asker(self) -> Asker:
         parts = services(
@@ -81,7 +81,7 @@ class Talk:
 @pytest_asyncio.fixture
 async def talk(read: Callable[..., Config]) -> AsyncIterator[Talk]:
     config = read(CONFIG)
-    database = app.open_database(config)
+    database = parts.open_database(config)
     yield Talk(config, database)
     await asyncio.to_thread(database.close)
 

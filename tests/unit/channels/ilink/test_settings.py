@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from wxbridge import registry
-from wxbridge.app import all_targets
 from wxbridge.config.schema import find_missing_parts, load
 from wxbridge.core.errors import ConfigError
+from wxbridge.parts import all_targets
 
 CONFIG = """\
 server: {listen: "127.0.0.1:0"}

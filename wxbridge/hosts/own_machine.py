@@ -1,0 +1,66 @@
+"""Measuring this machine in threads: a sensor may hang, such as on a disk that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Protocol
+
+from wxbridge.config.hosts import HostSettings
+from wxbridge.hosts.warnings import Busiest
+
+
+class HostSensor(Protocol):
+    """What measures this machine; see `sensors.Sensors`."""
+
+    def sample(self) -> dict[str, float]:
+        """Measure, in a thread."""
+
+    def about(self) -> dict[str, float | str]:
+        """What does not change."""
+
+
+def sensors_of(settings: HostSettings) -> HostSensor:
+    """What measures this machine, as configured."""
+    from wxbridge.hosts.sensors import Sensors  # brings psutil
+
+    return Sensors(settings.disks, skipped=settings.skip_sensors)
+
+
+def busiest_processes() -> Busiest:
+    """The processes that use most; see `sensors.busiest`."""
+    from wxbridge.hosts.sensors import busiest
+
+    return busiest()
+
+
+def start_sensors(
+    make: Callable[[HostSettings], HostSensor], settings: HostSettings
+) -> tuple[HostSensor, dict[str, float | str]]:
+    """Make sensors, and have them measure once, since rates are differences; gives also what does not change."""
+    sensors = make(settings)
+    sensors.sample()
+    return sensors, sensors.about()
+
+
+def in_thread(work: Callable[[], Any]) -> asyncio.Future[Any]:
+    """Run something in a thread of its own, which the end of the process does not wait for."""
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+
+    def settle(set_outcome: Callable[[Any], None], outcome: Any) -> None:
+        if not done.cancelled():
+            set_outcome(outcome)
+
+    def run() -> None:
+        try:
+            ended = done.set_result, work()
+        except Exception as error:  # noqa: BLE001 - it is the caller's
+            ended = done.set_exception, error
+        with suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(settle, *ended)
+
+    threading.Thread(target=run, name="sensors", daemon=True).start()
+    return done
