@@ -64,8 +64,7 @@ def read_token(verdict: AnswerVerdict, service: HttpService, *, token: str, life
     Raises:
         SendError: there is none.
     """
-    if verdict.meaning is not Meaning.SENT:
-        raise verdict.failure(service.shown)
+    verdict.require_sent(service.shown)
     value, seconds = str(verdict.data.get(token) or ""), verdict.data.get(life)
     if not value:
         raise Transient(f"{service.shown} gives no access token")

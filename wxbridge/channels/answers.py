@@ -114,6 +114,11 @@ class AnswerVerdict:
         """Whether the service itself answered, and not something that stands before it or broke."""
         return self.code is not None or self.meaning in (Meaning.TOO_BIG, Meaning.THROTTLED)
 
+    def require_sent(self, service: str) -> None:
+        """Raise the error that the answer is, unless it means that all went well; `service` names who answered."""
+        if self.meaning is not Meaning.SENT:
+            raise self.failure(service)
+
     def failure(self, service: str) -> SendError:
         """Make the error that tells delivery what to do; `service` names who answered."""
         said = " ".join(part for part in (self.code, self.words) if part)
@@ -122,9 +127,7 @@ class AnswerVerdict:
             case Meaning.THROTTLED:
                 return Throttled(text, retry_after=self.wait, code=self.code)
             case Meaning.BAD_ADDRESS:
-                error = BadAddress(text)
-                error.code = self.code
-                return error
+                return BadAddress(text, code=self.code)
             case Meaning.WRONG_CONFIGURATION:
                 return Unauthorised(text, code=self.code)
             case Meaning.TOO_BIG | Meaning.REFUSED:

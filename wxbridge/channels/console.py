@@ -7,12 +7,11 @@ import sys
 from datetime import UTC, datetime
 from typing import Literal, TextIO
 
-from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.channels import ChannelPlugin
 from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import Transient, Unknown
 from wxbridge.core.model import (
     Capabilities,
-    Channel,
     ChannelState,
     ChannelStatus,
     OnInbound,
@@ -84,8 +83,6 @@ async def _print_line(line: str, out: TextIO) -> None:
         raise Transient("standard output takes nothing: its reader is gone, or its disk is full")
 
 
-def _create(context: ChannelContext) -> Channel:  # noqa: ARG001 - it needs nothing
-    return ConsoleChannel()
-
-
-PLUGIN = ChannelPlugin(target=ConsoleTarget, create=_create, capabilities=CAPABILITIES, people="wechat")
+PLUGIN = ChannelPlugin(
+    target=ConsoleTarget, create=lambda _context: ConsoleChannel(), capabilities=CAPABILITIES, people="wechat"
+)

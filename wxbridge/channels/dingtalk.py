@@ -9,29 +9,21 @@ import base64
 import hashlib
 import hmac
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import model_validator
 
-from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.channels import ChannelPlugin
 from wxbridge.channels.answers import AnswerVerdict, HttpAnswer, Meaning, ServiceCode, ServiceCodes, codes_meaning
-from wxbridge.channels.http import (
-    AccountCooldowns,
-    HttpChannel,
-    HttpService,
-    HttpTiming,
-    encode_json,
-    parse_webhook,
-)
+from wxbridge.channels.http import parse_webhook
 from wxbridge.channels.mentions import is_everyone
-from wxbridge.channels.robots import AskedRobotTarget, WebhookRobot, describe_asked
+from wxbridge.channels.robots import OneRobotChannel, OneRobotTarget, SignedRequest, WebhookRobot
 from wxbridge.channels.titles import make_title
-from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, TargetSettings
+from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section
 from wxbridge.core.errors import Permanent, Throttled
-from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
+from wxbridge.core.model import Capabilities, Outgoing, Text
 
 DEFAULT_URL = "https://oapi.dingtalk.com"
 MAX_BODY_BYTES = 20_000
@@ -81,7 +73,7 @@ def sign(secret: str, milliseconds: int) -> str:
     return base64.b64encode(hmac.new(secret.encode(), words.encode(), hashlib.sha256).digest()).decode()
 
 
-class DingtalkTarget(AskedRobotTarget):
+class DingtalkTarget(OneRobotTarget):
     """A group with a robot of DingTalk."""
 
     one_of = (("access_token", "key", "url"),)
@@ -135,10 +127,6 @@ class DingtalkTarget(AskedRobotTarget):
         """The robot's token as jobs.yaml has it."""
         return self.access_token or self.key
 
-    def chat_key(self) -> str:
-        """The robot, without giving its token away."""
-        return f"dingtalk:{self.robot().identity}"
-
 
 class DingtalkSettings(Section):
     """What holds for targets that say nothing else."""
@@ -146,28 +134,16 @@ class DingtalkSettings(Section):
     pace: PaceField = Pace(chat=RATE)
 
 
-class DingtalkChannel(HttpChannel):
+class DingtalkChannel(OneRobotChannel):
     """Sends through robots of DingTalk; implements `model.Channel`."""
 
     name = "dingtalk"
+    vendor = "DingTalk"
     capabilities = CAPABILITIES
     codes = CODES
-
-    def __init__(
-        self,
-        *,
-        timing: HttpTiming | None = None,
-        targets: Mapping[str, TargetSettings] | None = None,
-        wall: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(timing, targets=targets, monotonic=monotonic)
-        self._wall = wall
-        self._cooldowns = AccountCooldowns(monotonic)
-
-    def list_services(self, address: Any) -> Sequence[HttpService]:
-        """Give the robot of a target."""
-        return [address.robot().service] if isinstance(address, DingtalkTarget) else ()
+    max_body = MAX_BODY_BYTES
+    unknown_message: ClassVar[Mapping[str, Any]] = {"msgtype": "wxbridge"}
+    unknown_codes = (_BAD_MESSAGE_TYPE, _BAD_PARAMETER)
 
     def judge(self, answer: HttpAnswer) -> AnswerVerdict:
         """Tell what DingTalk's answer means. A keyword that is missing is the message's fault, not the robot's."""
@@ -175,57 +151,25 @@ class DingtalkChannel(HttpChannel):
         is_keyword = verdict.code == _BAD_SIGNATURE_OR_KEYWORD and "keyword" in verdict.words.lower()
         return replace(verdict, meaning=Meaning.REFUSED) if is_keyword else verdict
 
-    async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
-        """Send one message; `address` is a `DingtalkTarget`.
+    def explain_rest(self, seconds: float) -> Throttled:
+        """Make the error of a robot that is mute for so long yet."""
+        text = f"DingTalk's robot is mute for {seconds:.0f} s yet"
+        return Throttled(text, retry_after=max(1.0, seconds), code="130101")
 
-        Raises:
-            Throttled: the robot is mute; nothing is sent until that is over.
-            Offline: DingTalk is not reached. Unknown: no answer came. Transient: it is busy.
-            BadAddress: the group is gone.
-            Unauthorised: the robot or its signature is refused. Permanent: the message is.
-        """
-        if not isinstance(address, DingtalkTarget):
-            raise Permanent(f"this is no robot of DingTalk: {type(address).__name__}")
-        robot = address.robot()
-        left = self._cooldowns.seconds_left(robot.identity)
-        if left:
-            raise Throttled(f"DingTalk's robot is mute for {left:.0f} s yet", retry_after=max(1.0, left), code="130101")
-        data = encode_json(_build_payload(body, mentions or (body.mentions if isinstance(body, Text) else ())))
-        if len(data) > MAX_BODY_BYTES:
-            raise Permanent(f"the message has {len(data):,} bytes as a request; DingTalk takes {MAX_BODY_BYTES:,}")
-        verdict = await self._post(robot, data)
-        if verdict.meaning is Meaning.THROTTLED:
-            self._cooldowns.begin(robot.identity, verdict.wait)
-        if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(robot.service.shown)
-        return Receipt()
+    async def build(self, address: Any, body: Outgoing, mentions: tuple[str, ...]) -> Mapping[str, Any]:  # noqa: ARG002
+        """Make the request of a message. Raises `Permanent` where it is a picture without an address."""
+        return _build_text(body, mentions) if isinstance(body, Text) else _build_picture(body)
 
-    async def probe(self, address: Any) -> str:
-        """Tell whether token and signature are good; nobody sees anything: there is no message of this type.
-
-        Raises:
-            SendError: they are not, or DingTalk is not reached.
-        """
-        robot = address.robot()
-        if address.is_from_request:
-            return describe_asked(robot.base_url)
-        verdict = await self._post(robot, encode_json({"msgtype": "wxbridge"}), sends=False)
-        if verdict.code not in (_BAD_MESSAGE_TYPE, _BAD_PARAMETER) and verdict.meaning is not Meaning.THROTTLED:
-            raise verdict.failure(robot.service.shown)
-        self.note_let_in(robot.service)
-        return f"the robot is known at {robot.base_url}"
-
-    async def _post(self, robot: WebhookRobot, data: bytes, *, sends: bool = True) -> AnswerVerdict:
+    def sign(self, robot: WebhookRobot, payload: Mapping[str, Any]) -> SignedRequest:
+        """Make the request of a robot; the signature stands in its address."""
         params = {"access_token": robot.key}
         if robot.secret:
             moment = int(self._wall() * 1000)
             params |= {"timestamp": str(moment), "sign": sign(robot.secret, moment)}
-        return await self.ask(robot.service, "/robot/send", sends=sends, params=params, data=data)
+        return SignedRequest("/robot/send", payload, params)
 
 
-def _build_payload(body: Outgoing, mentions: tuple[str, ...]) -> Mapping[str, Any]:
-    if not isinstance(body, Text):
-        return _build_picture(body)
+def _build_text(body: Text, mentions: tuple[str, ...]) -> Mapping[str, Any]:
     who = [name.strip().removeprefix("@") for name in mentions]
     named = list(dict.fromkeys(name for name in who if not is_everyone(name)))
     mobiles = [name for name in named if _MOBILE.fullmatch(name)]
@@ -249,10 +193,10 @@ def _build_picture(body: Any) -> Mapping[str, Any]:
     return {"msgtype": "markdown", "markdown": {"title": name, "text": f"![{name}]({url})"}}
 
 
-def _create(context: ChannelContext) -> Channel:
-    return DingtalkChannel(targets=context.targets)
-
-
 PLUGIN = ChannelPlugin(
-    target=DingtalkTarget, create=_create, capabilities=CAPABILITIES, settings=DingtalkSettings, has_probe=True
+    target=DingtalkTarget,
+    create=lambda context: DingtalkChannel(context.targets),
+    capabilities=CAPABILITIES,
+    settings=DingtalkSettings,
+    has_probe=True,
 )

@@ -290,14 +290,17 @@ class HttpChannel:
 
     def __init__(
         self,
-        timing: HttpTiming | None = None,
-        *,
         targets: Mapping[str, TargetSettings] | None = None,
+        *,
+        timing: HttpTiming | None = None,
+        wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._http = HttpClient(timing or HttpTiming())
         self._targets = targets or {}
+        self._wall = wall
         self._states = ServiceStates(self.name, monotonic)
+        self._cooldowns = AccountCooldowns(monotonic)
         self._looks: SingleFlight[None] = SingleFlight(f"look at {self.name}")
 
     @property

@@ -10,12 +10,15 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
 from pydantic import PrivateAttr
 
-from wxbridge.channels.http import HttpService, hash_secret
+from wxbridge.channels.answers import AnswerVerdict, Meaning
+from wxbridge.channels.http import HttpChannel, HttpService, encode_json, hash_secret
 from wxbridge.config.types import FROM_REQUEST, Secret, TargetSettings
+from wxbridge.core.errors import Permanent, Throttled
+from wxbridge.core.model import Outgoing, Receipt, Text
 
 MAX_KEY_CHARS = 128
 """Of a robot's key, and of what its requests are signed with."""
@@ -96,6 +99,104 @@ class AskedRobotTarget(TargetSettings):
     def is_asked(self) -> bool:
         """Whether this is the robot that a sender named."""
         return bool(self._asked[0])
+
+
+class OneRobotTarget(AskedRobotTarget):
+    """A group with one robot."""
+
+    def robot(self) -> WebhookRobot:
+        """The robot.
+
+        Raises:
+            ValueError: its address or its key can be none. The text shows neither.
+        """
+        raise NotImplementedError  # pragma: no cover - every channel has its own
+
+    def chat_key(self) -> str:
+        """The robot, without giving its key away."""
+        return f"{self.channel}:{self.robot().identity}"
+
+
+class OneRobotChannel(HttpChannel):
+    """What channels have in common whose targets have one robot each; one that has sent too much rests."""
+
+    vendor: ClassVar[str]
+    """Whose robots they are, for errors."""
+    max_body: ClassVar[int]
+    """The largest request, in bytes."""
+    unknown_message: ClassVar[Mapping[str, Any]]
+    """A message of a type that there is not: nobody sees anything of it."""
+    unknown_codes: ClassVar[tuple[str, ...]]
+    """What a robot that is known answers to it."""
+
+    def list_services(self, address: Any) -> Sequence[HttpService]:
+        """Give the robot of a target."""
+        return [address.robot().service] if isinstance(address, OneRobotTarget) else ()
+
+    async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
+        """Send one message; `address` is a target of the channel.
+
+        Raises:
+            Throttled: the robot rests, or is to.
+            Offline: the service is not reached. Unknown: no answer came. Transient: it is busy.
+            BadAddress: the group is gone.
+            Unauthorised: the robot or its signature is refused.
+            Permanent: the message is, or what should upload its picture.
+        """
+        if not isinstance(address, OneRobotTarget):
+            raise Permanent(f"this is no robot of {self.vendor}: {type(address).__name__}")
+        robot = address.robot()
+        if left := self._cooldowns.seconds_left(robot.identity):
+            raise self.explain_rest(left)
+        named = mentions or (body.mentions if isinstance(body, Text) else ())
+        verdict = await self._post(robot, await self.build(address, body, named))
+        if verdict.meaning is Meaning.THROTTLED:
+            self._cooldowns.begin(robot.identity, verdict.wait)
+        verdict.require_sent(robot.service.shown)
+        return Receipt()
+
+    async def probe(self, address: Any) -> str:
+        """Tell whether the robot is known and its signature is good; nobody sees anything.
+
+        Raises:
+            SendError: it is not, or the service is not reached.
+        """
+        robot = address.robot()
+        if address.is_from_request:
+            return describe_asked(robot.base_url)
+        verdict = await self._post(robot, self.unknown_message, sends=False)
+        if verdict.code not in self.unknown_codes and verdict.meaning is not Meaning.THROTTLED:
+            raise verdict.failure(robot.service.shown)
+        self.note_let_in(robot.service)
+        return f"the robot is known at {robot.base_url}"
+
+    async def build(self, address: Any, body: Outgoing, mentions: tuple[str, ...]) -> Mapping[str, Any]:
+        """Make the request of a message. Raises `SendError` where there can be none."""
+        raise NotImplementedError  # pragma: no cover - every channel has its own
+
+    def explain_rest(self, seconds: float) -> Throttled:
+        """Make the error of a robot that rests for so long yet."""
+        raise NotImplementedError  # pragma: no cover - every channel has its own
+
+    def sign(self, robot: WebhookRobot, payload: Mapping[str, Any]) -> SignedRequest:
+        """Make the request of a robot, signed where it is to be."""
+        raise NotImplementedError  # pragma: no cover - every channel has its own
+
+    async def _post(self, robot: WebhookRobot, payload: Mapping[str, Any], *, sends: bool = True) -> AnswerVerdict:
+        signed = self.sign(robot, payload)
+        data = encode_json(signed.payload)
+        if len(data) > self.max_body:
+            raise Permanent(f"the message has {len(data):,} bytes as a request; {self.vendor} takes {self.max_body:,}")
+        return await self.ask(robot.service, signed.path, sends=sends, params=signed.params, data=data)
+
+
+@dataclass(frozen=True)
+class SignedRequest:
+    """A request of a robot: where to, and what is posted there."""
+
+    path: str
+    payload: Mapping[str, Any]
+    params: Mapping[str, str] | None = None
 
 
 def describe_asked(base_url: str) -> str:

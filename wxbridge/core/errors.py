@@ -167,6 +167,6 @@ class BadAddress(SendError):
     The message waits like one for an offline channel: the name may appear with the next sync.
     """
 
-    def __init__(self, text: str, *, candidates: tuple[str, ...] = ()) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, *, code: str | None = None, candidates: tuple[str, ...] = ()) -> None:
+        super().__init__(text, code=code)
         self.candidates = candidates

@@ -19,7 +19,7 @@ import structlog
 
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.errors import WxbridgeError
-from wxbridge.hosts.monitor import HostSensor, in_thread
+from wxbridge.hosts.own_machine import HostSensor, in_thread
 from wxbridge.hosts.samples import SAMPLES_KEPT_SECONDS, Sample
 from wxbridge.hosts.sensors import busiest
 from wxbridge.hosts.warnings import Busiest

@@ -7,13 +7,13 @@ import hashlib
 import hmac
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import aiohttp
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.access_tokens import FetchedToken, TokenCache, read_token
-from wxbridge.channels.answers import AnswerVerdict, Meaning
+from wxbridge.channels.answers import AnswerVerdict
 from wxbridge.channels.feishu.answers import ANSWER_NAMES, CODES
 from wxbridge.channels.feishu.message import build_picture, build_picture_link, build_text
 from wxbridge.channels.feishu.settings import (
@@ -24,17 +24,16 @@ from wxbridge.channels.feishu.settings import (
     FeishuSettings,
     FeishuTarget,
 )
-from wxbridge.channels.http import AccountCooldowns, HttpChannel, HttpService, HttpTiming, encode_json
-from wxbridge.channels.robots import WebhookRobot, describe_asked
+from wxbridge.channels.http import HttpService, HttpTiming, encode_json
+from wxbridge.channels.robots import OneRobotChannel, SignedRequest, WebhookRobot
 from wxbridge.channels.uploads import MediaUpload, UploadCache, add_file, read_upload
 from wxbridge.core.errors import Permanent, Throttled, Transient, Unauthorised
-from wxbridge.core.model import Outgoing, Receipt, Text
+from wxbridge.core.model import Outgoing, Text
 
 IMAGE_LIFE_SECONDS = 7 * 86400.0
 """How long an uploaded picture is used again; Feishu names no end."""
 SIGNATURE_BYTES = 200
 """What a signature adds to a request at most."""
-_UNKNOWN_TYPE = ("9499", "19002")
 _LIMITED = "11232"
 
 
@@ -43,13 +42,17 @@ def sign(secret: str, seconds: int) -> str:
     return base64.b64encode(hmac.new(f"{seconds}\n{secret}".encode(), b"", hashlib.sha256).digest()).decode()
 
 
-class FeishuChannel(HttpChannel):
+class FeishuChannel(OneRobotChannel):
     """Sends through robots of Feishu; implements `model.Channel`."""
 
     name = "feishu"
+    vendor = "Feishu"
     capabilities = CAPABILITIES
     codes = CODES
     answer_names = ANSWER_NAMES
+    max_body = MAX_BODY_BYTES
+    unknown_message: ClassVar[Mapping[str, Any]] = {"msg_type": "wxbridge"}
+    unknown_codes = ("9499", "19002")
 
     def __init__(
         self,
@@ -59,9 +62,7 @@ class FeishuChannel(HttpChannel):
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        super().__init__(timing, targets=context.targets, monotonic=monotonic)
-        self._wall = wall
-        self._cooldowns = AccountCooldowns(monotonic)
+        super().__init__(context.targets, timing=timing, wall=wall, monotonic=monotonic)
         self._tokens = TokenCache("feishu", context.database, self._fetch_token, wall=wall, monotonic=monotonic)
         self._images = UploadCache("feishu", self._upload, life=IMAGE_LIFE_SECONDS, wall=wall)
 
@@ -71,43 +72,20 @@ class FeishuChannel(HttpChannel):
         await self._tokens.close()
         await super().close()
 
-    def list_services(self, address: Any) -> Sequence[HttpService]:
-        """Give the robot of a target."""
-        return [address.robot().service] if isinstance(address, FeishuTarget) else ()
-
     def list_accounts(self, address: Any) -> Sequence[HttpService]:
         """Give the robot of a target, and the application that uploads its pictures."""
         application = address.application() if isinstance(address, FeishuTarget) else None
         return [*self.list_services(address), *([application.service] if application else [])]
 
-    async def send(self, address: Any, body: Outgoing, mentions: tuple[str, ...] = ()) -> Receipt:
-        """Send one message; `address` is a `FeishuTarget`.
+    def explain_rest(self, seconds: float) -> Throttled:
+        """Make the error of a robot that has sent too much."""
+        text = f"Feishu wants the robot slower; wait {seconds:.0f} s"
+        return Throttled(text, retry_after=max(1.0, seconds), code=_LIMITED)
 
-        Raises:
-            Throttled: the robot has sent too much, or Feishu is busy.
-            Offline: Feishu is not reached. Unknown: no answer came. Transient: it is busy.
-            Unauthorised: the robot or its signature is refused.
-            Permanent: the message is; or the application that should upload the picture.
-        """
-        if not isinstance(address, FeishuTarget):
-            raise Permanent(f"this is no robot of Feishu: {type(address).__name__}")
-        robot = address.robot()
-        left = self._cooldowns.seconds_left(robot.identity)
-        if left:
-            raise Throttled(
-                f"Feishu wants the robot slower; wait {left:.0f} s", retry_after=max(1.0, left), code=_LIMITED
-            )
-        verdict = await self._post(robot, await self._build(address, body, mentions))
-        if verdict.meaning is Meaning.THROTTLED:
-            self._cooldowns.begin(robot.identity, verdict.wait)
-        if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(robot.service.shown)
-        return Receipt()
-
-    async def _build(self, address: FeishuTarget, body: Outgoing, mentions: tuple[str, ...]) -> Mapping[str, Any]:
-        """Make the request of a message; a picture is uploaded first."""
+    async def build(self, address: FeishuTarget, body: Outgoing, mentions: tuple[str, ...]) -> Mapping[str, Any]:
+        """Make the request of a message; a picture is uploaded first. Raises `SendError` where it cannot be."""
         if isinstance(body, Text):
-            return build_text(body, mentions or body.mentions, MAX_BODY_BYTES - SIGNATURE_BYTES)
+            return build_text(body, mentions, MAX_BODY_BYTES - SIGNATURE_BYTES)
         application = address.application()
         if application is None:
             if not body.url:
@@ -126,30 +104,22 @@ class FeishuChannel(HttpChannel):
         Raises:
             SendError: it does not, or is not reached.
         """
-        robot = address.robot()
-        if address.is_from_request:
-            return describe_asked(robot.base_url)
-        verdict = await self._post(robot, {"msg_type": "wxbridge"}, sends=False)
-        if verdict.code not in _UNKNOWN_TYPE and verdict.meaning is not Meaning.THROTTLED:
-            raise verdict.failure(robot.service.shown)
-        self.note_let_in(robot.service)
+        found = await super().probe(address)
         application = address.application()
-        if application is None:
-            return f"the robot is known at {robot.base_url}"
+        if application is None or address.is_from_request:
+            return found
         await self._tokens.get(application)
         self.note_let_in(application.service)
-        return f"the robot and application {application.app_id} are known at {robot.base_url}"
+        return f"the robot and application {application.app_id} are known at {application.base_url}"
 
     # Calls
 
-    async def _post(self, robot: WebhookRobot, payload: Mapping[str, Any], *, sends: bool = True) -> AnswerVerdict:
+    def sign(self, robot: WebhookRobot, payload: Mapping[str, Any]) -> SignedRequest:
+        """Make the request of a robot; the signature stands in its body."""
         if robot.secret:
             moment = int(self._wall())
             payload = {"timestamp": str(moment), "sign": sign(robot.secret, moment), **payload}
-        data = encode_json(payload)
-        if len(data) > MAX_BODY_BYTES:
-            raise Permanent(f"the message has {len(data):,} bytes as a request; Feishu takes {MAX_BODY_BYTES:,}")
-        return await self.ask(robot.service, f"/open-apis/bot/v2/hook/{robot.key}", sends=sends, data=data)
+        return SignedRequest(f"/open-apis/bot/v2/hook/{robot.key}", payload)
 
     async def _fetch_token(self, application: FeishuApplication) -> FetchedToken:
         data = encode_json({"app_id": application.app_id, "app_secret": application.secret})
@@ -159,8 +129,7 @@ class FeishuChannel(HttpChannel):
 
     async def _upload(self, application: FeishuApplication, upload: MediaUpload) -> str:
         verdict = await self._tokens.call(application, lambda token: self._post_image(application, upload, token))
-        if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(application.service.shown)
+        verdict.require_sent(application.service.shown)
         self.note_let_in(application.service)
         data = verdict.data.get("data")
         image_key = str(data.get("image_key") or "") if isinstance(data, dict) else ""
@@ -186,10 +155,6 @@ def _refuse_file(name: str, _data: bytes) -> MediaUpload:
     raise Permanent(f"{name} is no picture, and a robot of Feishu is sent nothing else")
 
 
-def _create(context: ChannelContext) -> FeishuChannel:
-    return FeishuChannel(context)
-
-
 PLUGIN = ChannelPlugin(
-    target=FeishuTarget, create=_create, capabilities=CAPABILITIES, settings=FeishuSettings, has_probe=True
+    target=FeishuTarget, create=FeishuChannel, capabilities=CAPABILITIES, settings=FeishuSettings, has_probe=True
 )

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from pydantic import model_validator
 
 from wxbridge.channels.http import HttpService, hash_secret
-from wxbridge.channels.robots import KEY, AskedRobotTarget, WebhookRobot
+from wxbridge.channels.robots import KEY, OneRobotTarget, WebhookRobot
 from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section
 from wxbridge.core.model import Capabilities
 
@@ -57,7 +57,7 @@ class FeishuApplication:
         return HttpService(shown, self.base_url, self.ca, self.identity)
 
 
-class FeishuTarget(AskedRobotTarget):
+class FeishuTarget(OneRobotTarget):
     """A group with a robot of Feishu (飞书) or Lark."""
 
     one_of = (("key", "url"),)
@@ -127,10 +127,6 @@ class FeishuTarget(AskedRobotTarget):
     def key_as_written(self) -> Secret | None:
         """The robot's key as jobs.yaml has it."""
         return self.key
-
-    def chat_key(self) -> str:
-        """The robot, without giving its key away."""
-        return f"feishu:{self.robot().identity}"
 
 
 class FeishuSettings(Section):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +13,9 @@ from urllib.parse import unquote, urlsplit
 
 import aiohttp
 
-from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.answers import AnswerVerdict, Meaning, read_object
-from wxbridge.channels.http import HttpChannel, HttpService, HttpTiming, encode_json
+from wxbridge.channels import ChannelPlugin
+from wxbridge.channels.answers import AnswerVerdict, read_object
+from wxbridge.channels.http import HttpChannel, HttpService, encode_json
 from wxbridge.channels.http_service.settings import CAPABILITIES, HttpTarget, PictureRequest
 from wxbridge.channels.http_service.templates import (
     BrokenTemplate,
@@ -53,16 +52,8 @@ class HttpServiceChannel(HttpChannel):
     name = "http"
     capabilities = CAPABILITIES
 
-    def __init__(
-        self,
-        *,
-        timing: HttpTiming | None = None,
-        targets: Mapping[str, Any] | None = None,
-        wall: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(timing, targets=targets, monotonic=monotonic)
-        self._wall = wall
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
         self._due: set[str] = set()
 
     def list_services(self, address: Any) -> Sequence[HttpService]:
@@ -104,8 +95,7 @@ class HttpServiceChannel(HttpChannel):
             raise Permanent(f"this is no target of the channel http: {type(address).__name__}")
         request = await self._build(address, body, mentions)
         verdict = await self._post(address, request)
-        if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(address.service().shown)
+        verdict.require_sent(address.service().shown)
         return Receipt(verdict.data.get("receipt") or None)
 
     async def probe(self, address: Any) -> str:
@@ -236,8 +226,9 @@ def _reveal(value: Secret | None) -> str:
     return value.get_secret_value() if value is not None else ""
 
 
-def _create(context: ChannelContext) -> HttpServiceChannel:
-    return HttpServiceChannel(targets=context.targets)
-
-
-PLUGIN = ChannelPlugin(target=HttpTarget, create=_create, capabilities=CAPABILITIES, has_probe=True)
+PLUGIN = ChannelPlugin(
+    target=HttpTarget,
+    create=lambda context: HttpServiceChannel(context.targets),
+    capabilities=CAPABILITIES,
+    has_probe=True,
+)

@@ -40,7 +40,7 @@ from wxbridge.config.types import (
     TargetSettings,
 )
 from wxbridge.core.errors import BadAddress, Permanent, SendError, Throttled, Transient, Unknown
-from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
+from wxbridge.core.model import Capabilities, Outgoing, Receipt, Text
 
 MAX_TEXT_BYTES = 2048
 """Of UTF-8 in a text, and in a markdown."""
@@ -219,7 +219,7 @@ class AppChannel(WecomChannel):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._shared = context.settings if isinstance(context.settings, WecomSettings) else None
-        super().__init__(timing, targets=context.targets, monotonic=monotonic)
+        super().__init__(context.targets, timing=timing, wall=wall, monotonic=monotonic)
         self._tokens = TokenCache("wecom", context.database, self._fetch_token, wall=wall, monotonic=monotonic)
         self._media = UploadCache("wecom", self._upload, life=MEDIA_LIFE_SECONDS, wall=wall)
         self._quotas = MemberQuotas(monotonic)
@@ -316,8 +316,7 @@ class AppChannel(WecomChannel):
         """
         app = find_application(address, self._shared)
         verdict = await self._call(app, "GET", "/cgi-bin/agent/get", params={"agentid": str(app.agent_id)})
-        if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(app.service.shown)
+        verdict.require_sent(app.service.shown)
         self.note_let_in(app.service)
         name = str(verdict.data.get("name") or "")
         return f"application {app.agent_id}{f' ({name})' if name else ''} is let in at {app.base_url}"
@@ -360,8 +359,7 @@ class AppChannel(WecomChannel):
     async def _upload(self, app: WecomApplication, upload: MediaUpload) -> str:
         verdict = await self._call(app, "POST", "/cgi-bin/media/upload", params={"type": upload.kind}, upload=upload)
         media_id = str(verdict.data.get("media_id") or "")
-        if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(app.service.shown)
+        verdict.require_sent(app.service.shown)
         if not media_id:
             raise Transient(f"{app.service.shown} takes the picture and gives no media_id")
         return media_id
@@ -387,13 +385,9 @@ def _is_nobody_left(address: AppTarget, verdict: AnswerVerdict) -> bool:
     return all(name.lower() in missed for name in (*address.to, *address.party, *address.tag))
 
 
-def _create(context: ChannelContext) -> Channel:
-    return AppChannel(context)
-
-
 PLUGIN = ChannelPlugin(
     target=AppTarget,
-    create=_create,
+    create=AppChannel,
     capabilities=CAPABILITIES,
     section="wecom",
     settings=WecomSettings,

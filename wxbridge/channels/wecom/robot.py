@@ -6,15 +6,14 @@ developer.work.weixin.qq.com/document/path/91770
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.channels import ChannelPlugin
 from wxbridge.channels.answers import AnswerVerdict, Meaning
-from wxbridge.channels.http import AccountCooldowns, HttpService, HttpTiming, encode_json, parse_webhook
+from wxbridge.channels.http import HttpService, encode_json, parse_webhook
 from wxbridge.channels.robots import KEY, AskedRobotTarget, WebhookRobot, describe_asked
 from wxbridge.channels.wecom.answers import BAD_PARAMETER, DEFAULT_URL, EMPTY_TEXT, WecomChannel, make_receipt
 from wxbridge.channels.wecom.media import make_form
@@ -35,10 +34,9 @@ from wxbridge.config.types import (
     Rate,
     Secret,
     Section,
-    TargetSettings,
 )
 from wxbridge.core.errors import Permanent, SendError, Throttled, Transient
-from wxbridge.core.model import Capabilities, Channel, Outgoing, Receipt, Text
+from wxbridge.core.model import Capabilities, Outgoing, Receipt, Text
 
 MESSAGES_PER_MINUTE = 20
 """What a robot may send."""
@@ -143,15 +141,8 @@ class RobotChannel(WecomChannel):
     name = "wecom_robot"
     capabilities = CAPABILITIES
 
-    def __init__(
-        self,
-        *,
-        timing: HttpTiming | None = None,
-        targets: Mapping[str, TargetSettings] | None = None,
-        monotonic: Callable[[], float] = time.monotonic,
-    ) -> None:
-        super().__init__(timing, targets=targets, monotonic=monotonic)
-        self._cooldowns = AccountCooldowns(monotonic)
+    def __init__(self, *given: Any, **options: Any) -> None:
+        super().__init__(*given, **options)
         self._refused: set[str] = set()
         """Robots whose key was refused, until it is taken again."""
 
@@ -244,8 +235,7 @@ class RobotChannel(WecomChannel):
             data=make_form(upload),
             size=len(upload.data),
         )
-        if verdict.meaning is not Meaning.SENT:
-            raise verdict.failure(robot.service.shown)
+        verdict.require_sent(robot.service.shown)
         return {"msgtype": upload.kind, upload.kind: {"media_id": str(verdict.data.get("media_id") or "")}}
 
     async def _post(self, robot: WebhookRobot, payload: Mapping[str, Any], *, sends: bool = True) -> AnswerVerdict:
@@ -254,13 +244,9 @@ class RobotChannel(WecomChannel):
         )
 
 
-def _create(context: ChannelContext) -> Channel:
-    return RobotChannel(targets=context.targets)
-
-
 PLUGIN = ChannelPlugin(
     target=RobotTarget,
-    create=_create,
+    create=lambda context: RobotChannel(context.targets),
     capabilities=CAPABILITIES,
     settings=RobotSettings,
     has_probe=True,
