@@ -16,6 +16,7 @@ class TTLCache(Generic[T]):
 
     Args:
         ttl_seconds: How long a value is kept, from when it was asked for first.
+        failure_ttl_seconds: Likewise a failure, for those who ask a moment later; as long as a value where it is None.
         max_entries: How many are kept; beyond it the oldest are dropped.
         max_at_once: How many are computed at the same time.
         clock: Monotonic seconds.
@@ -27,8 +28,10 @@ class TTLCache(Generic[T]):
         max_entries: int = 1,
         max_at_once: int = 1,
         clock: Callable[[], float] = time.monotonic,
+        failure_ttl_seconds: float | None = None,
     ) -> None:
         self._ttl_seconds, self._max_entries, self._clock = ttl_seconds, max_entries, clock
+        self._failure_ttl_seconds = ttl_seconds if failure_ttl_seconds is None else failure_ttl_seconds
         self._entries: OrderedDict[Hashable, tuple[float, asyncio.Task[T]]] = OrderedDict()
         self._turn = asyncio.Semaphore(max_at_once)
 
@@ -39,7 +42,7 @@ class TTLCache(Generic[T]):
         the others. Raises what the factory raises.
         """
         began, task = self._entries.get(key, (0.0, None))
-        if task is None or (task.done() and self._clock() - began >= self._ttl_seconds):
+        if task is None or (task.done() and self._clock() - began >= self._life_of(task)):
             task = asyncio.create_task(self._compute(factory), name="cache")
             task.add_done_callback(_retrieve)
             self._entries[key] = self._clock(), task
@@ -51,6 +54,10 @@ class TTLCache(Generic[T]):
     def clear(self) -> None:
         """Have everything computed anew."""
         self._entries.clear()
+
+    def _life_of(self, done: asyncio.Task[T]) -> float:
+        is_failure = done.cancelled() or done.exception() is not None
+        return self._failure_ttl_seconds if is_failure else self._ttl_seconds
 
     async def _compute(self, factory: Callable[[], Awaitable[T]]) -> T:
         async with self._turn:

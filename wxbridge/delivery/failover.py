@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import structlog
 
 from wxbridge.alerts.pipeline import NOBODY
-from wxbridge.core.model import Body, Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
+from wxbridge.core.frozen import replace
+from wxbridge.core.model import Body, Message, MessageState, NotificationKind, Picture, Text
 from wxbridge.core.text import splitting
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
@@ -120,15 +121,7 @@ async def _take_back_digests(context: DeliveryContext, lane: Lane, target: str, 
         bodies = _recomposed(context, stored, target, _mark(context, stored, stored.messages)) if is_ours else ()
         if not bodies:
             return None
-        notification = Notification(
-            source=stored.source,
-            target=target,
-            bodies=tuple(bodies),
-            priority=Priority(min(message.priority for message in stored.messages)),
-            kind=stored.kind,
-            content=stored.content,
-            expires_after=lane.targets[target].expires_after,
-        )
+        notification = stored.readdress(target, bodies, expires_after=lane.targets[target].expires_after)
         ids = tuple(message.id for message in stored.messages)
         return Replacement(notification, ids, f"{target} is back", created_at=stored.created_at)
 
@@ -164,16 +157,10 @@ async def _hand_over(
             return None
         lane, name = choice
         words = _mark(context, stored, left) + note
-        notification = Notification(
-            source=stored.source,
-            target=name,
-            bodies=tuple(_bodies(context, stored, left, lane, name, words)),
-            priority=Priority(min(message.priority for message in left)),
-            kind=stored.kind,
-            content=stored.content,
-            expires_after=lane.targets[name].expires_after,
-            origin=notification_id,
-        )
+        bodies = _bodies(context, stored, left, lane, name, words)
+        expires_after = lane.targets[name].expires_after
+        moved = stored.readdress(name, bodies, expires_after=expires_after, messages=left)
+        notification = replace(moved, origin=notification_id)
         code = WAITED_TOO_LONG if settled is None and not operators else None
         ids = tuple(message.id for message in left)
         return Replacement(notification, ids, f"{name} took over: {reason}", code=code)

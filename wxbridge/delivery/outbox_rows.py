@@ -9,7 +9,17 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.core.model import Message, MessageState, Notification, NotificationKind, Picture, PictureSpec, Text
+from wxbridge.core.model import (
+    Body,
+    Message,
+    MessageState,
+    Notification,
+    NotificationKind,
+    Picture,
+    PictureSpec,
+    Priority,
+    Text,
+)
 from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import messages, notifications
 from wxbridge.core.text.normalise import clean_text, replace_surrogates
@@ -47,6 +57,27 @@ class StoredNotification:
     messages: tuple[Message, ...]
     visited: tuple[str, ...] = ()
     """The targets that this notification was meant for, before and now."""
+
+    def readdress(
+        self, target: str, bodies: Sequence[Body], *, expires_after: float, messages: Sequence[Message] = ()
+    ) -> Notification:
+        """Make a notification that says the same to another target, as urgent as the most urgent of its messages.
+
+        Args:
+            target: Whom it is for.
+            bodies: What it says there.
+            expires_after: Seconds for which it is worth sending.
+            messages: Those that it stands for; all where none are given.
+        """
+        return Notification(
+            source=self.source,
+            target=target,
+            bodies=tuple(bodies),
+            priority=Priority(min(message.priority for message in messages or self.messages)),
+            kind=self.kind,
+            content=self.content,
+            expires_after=expires_after,
+        )
 
 
 class RepeatFinder:

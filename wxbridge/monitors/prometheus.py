@@ -11,9 +11,9 @@ import math
 import re
 import time
 from bisect import insort
-from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Self, TypeVar, cast
 
 from wxbridge.config.types import WebSource
 from wxbridge.core.deadline import seconds_left
@@ -21,6 +21,7 @@ from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused
 from wxbridge.core.http import ApiAnswer, ApiAnswerTooLarge, ApiClient, ApiError, ApiErrorTexts, picture_error
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, say
 from wxbridge.core.thresholds import badness
+from wxbridge.core.ttl_cache import TTLCache
 from wxbridge.monitors.period import Period
 from wxbridge.monitors.promql import AlertCurve, Analysis, CurveRole
 from wxbridge.monitors.promql_syntax import normalize_expression
@@ -149,7 +150,9 @@ class Prometheus:
         address = settings.address("Prometheus", "prometheus")
         self._client = ApiClient(address, max_bytes=max_bytes, texts=_ERROR_TEXTS)
         self._deadline = deadline
-        self._rules: _KeptAnswer[tuple[AlertRule, ...]] = _KeptAnswer(clock)
+        self._rules = TTLCache[tuple[AlertRule, ...]](
+            RULES_TTL_SECONDS, clock=clock, failure_ttl_seconds=_FAILURE_TTL_SECONDS
+        )
         self._metadata: dict[str, MetricMetadata] = {}
 
     async def __aenter__(self) -> Self:
@@ -170,7 +173,7 @@ class Prometheus:
         Raises:
             PictureError: as `query_range`.
         """
-        return await self._rules.get(self._get_rules)
+        return await self._rules.get_or_create("rules", self._get_rules)
 
     async def query_range(
         self,
@@ -501,26 +504,3 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 def _texts(value: Any) -> dict[str, str]:
     return {str(name): str(text) for name, text in _mapping(value or {}).items()}
-
-
-class _KeptAnswer(Generic[T]):
-    """A value that is got at most once at a time and kept for a while, or its error for a shorter one."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self._lock = asyncio.Lock()
-        self._until = -math.inf
-        self._value: T | PictureError | None = None
-
-    async def get(self, fetch: Callable[[], Awaitable[T]]) -> T:
-        async with self._lock:
-            if self._value is None or self._clock() >= self._until:
-                try:
-                    self._value = await fetch()
-                except PictureError as error:
-                    self._value = error
-                life = _FAILURE_TTL_SECONDS if isinstance(self._value, PictureError) else RULES_TTL_SECONDS
-                self._until = self._clock() + life
-            if isinstance(self._value, PictureError):
-                raise self._value
-            return self._value

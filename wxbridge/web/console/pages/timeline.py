@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from wxbridge.core.errors import BadBody
-from wxbridge.core.model import Message, MessageState, Notification, NotificationKind, Picture, Priority, Text
+from wxbridge.core.model import Message, MessageState, NotificationKind, Picture, Text
 from wxbridge.delivery.timeline import UNTOLD, TimelineEntry, TimelineFilter, TimelinePosition
 from wxbridge.web.console.overview import describe_overview
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
@@ -156,15 +156,7 @@ async def _hand_on(visit: PageVisit, message_id: int, target: str) -> None:
         bodies = [message.body for message in stored.messages]
     elif stored.kind is NotificationKind.OTHER:
         bodies += [message.body for message in stored.messages if isinstance(message.body, Picture)]
-    item = Notification(
-        source=stored.source,
-        target=target,
-        bodies=tuple(bodies),
-        priority=Priority(min(message.priority for message in stored.messages)),
-        kind=stored.kind,
-        content=stored.content,
-        expires_after=destination.expires_after,
-    )
+    item = stored.readdress(target, bodies, expires_after=destination.expires_after)
     await outbox.put_beside(stored.id, item)
 
 
