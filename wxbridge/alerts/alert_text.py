@@ -31,6 +31,7 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.severities import find_severity_labels
 from wxbridge.core.text.figures import write_figures, write_label_figure
 from wxbridge.core.text.i18n import Language, has_text, say
+from wxbridge.core.text.splitting import shorten
 from wxbridge.core.text.units import format_duration, format_moment, format_number, format_quantity, infer_unit
 
 MAX_VALUES_SHOWN = 20
@@ -174,9 +175,9 @@ def _write_rules(group: AlertGroup, language: Language) -> str:
     still = say("alerts.still_firing", language, n=len(group.still)) if group.still else ""
     words = [word for word in (state, counts, still) if word]
     behind = say("alerts.counts", language, counts=say("alerts.and", language).join(words)) if words else ""
-    behind = _shorten(behind, MAX_HEADLINE_CHARS // 2) if len(behind) > MAX_HEADLINE_CHARS // 2 else behind
+    behind = shorten(behind, MAX_HEADLINE_CHARS // 2) if len(behind) > MAX_HEADLINE_CHARS // 2 else behind
     before = len(word_of(find_spokesman(alerts), language)) + len(" · ")
-    return _shorten(name, MAX_HEADLINE_CHARS - before - len(behind)) + behind
+    return shorten(name, MAX_HEADLINE_CHARS - before - len(behind)) + behind
 
 
 def _write_state(alert: Alert, language: Language) -> str:
@@ -241,7 +242,7 @@ def write_severity(alert: Alert, language: Language, shown: str = "") -> list[st
         return []
     # A number says nothing without its name.
     name = find_severity_labels(alert.labels, alert.source)[0]
-    return [f"{name}={own}" if own.strip().isdecimal() else _shorten(own, _MAX_LINE_CHARS)]
+    return [f"{name}={own}" if own.strip().isdecimal() else shorten(own, _MAX_LINE_CHARS)]
 
 
 def write_labels_of(alert: Alert, language: Language, shown: str = "", most: int = MAX_LABELS_SHOWN) -> str:
@@ -274,7 +275,7 @@ def write_labels(
             break
         value = write_label_figure(labels[name])
         if value and not _is_machine(name, _HIDDEN_LABELS) and not _is_in(value, looked_at):
-            words.append(f"{name}={_shorten(value, _MAX_LINE_CHARS)}")
+            words.append(f"{name}={shorten(value, _MAX_LINE_CHARS)}")
     return ", ".join(words)
 
 
@@ -528,7 +529,7 @@ def _write_short(alert: Alert, reader: _TextReader, shared: _SharedParts, name: 
         with suppress(OverflowError):
             words.append(format_moment(alert.starts_at, reader.timezone, reader.now))
     line = _lead_member(alert, " · ".join(word for word in words if word), reader, shared)
-    return _shorten(line, _MAX_LINE_CHARS)
+    return shorten(line, _MAX_LINE_CHARS)
 
 
 def _lead_member(alert: Alert, name: str, reader: _TextReader, shared: _SharedParts) -> str:
@@ -584,8 +585,3 @@ def _is_in(value: str, text: str) -> bool:
         word in text and re.search(rf"(?<![A-Za-z0-9_]){re.escape(word)}(?![A-Za-z0-9_])", text)
         for word in value.split()
     )
-
-
-def _shorten(text: str, most: int) -> str:
-    line = " ".join(text[: 4 * most].split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"

@@ -13,7 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
@@ -34,7 +33,7 @@ from wxbridge.core.model import (
     RememberingChannel,
     WantedDigits,
 )
-from wxbridge.core.schema import facts, read_fact, read_facts, remember_fact
+from wxbridge.core.schema import forget_facts, read_fact, read_facts, remember_fact
 from wxbridge.core.tasks import NamedTasks
 from wxbridge.core.text.i18n import Language
 
@@ -347,8 +346,7 @@ class ChannelManager:
     async def _forget(self, lane: str) -> None:
         """Have nobody told any more of a channel that is no longer configured."""
         with suppress(StorageError):
-            gone = sa.delete(facts).where(facts.c.key == f"channel:{lane}")
-            await self._database.run(lambda c: c.execute(gone), is_leaders=True)
+            await self._database.run(lambda c: forget_facts(c, [f"channel:{lane}"]), is_leaders=True)
 
     def _greet(self, lane: str) -> None:
         """Greet the person in charge, and announce the bridge, on a channel that is up: each target once an hour."""

@@ -13,6 +13,7 @@ import typer
 
 from wxbridge.cli.common import FAILED, WRONG_USAGE, ConfigOption, config_path, fail, read_config, say
 from wxbridge.core.errors import ConfigError
+from wxbridge.core.locale_language import language_of_environment
 from wxbridge.core.state_lock import PRIVATE_FILE
 
 CHANNELS = {
@@ -82,7 +83,7 @@ def init(
         question = "The room that alerts go to, by its name or id"
         section = _describe_room(room or (_ask(question) if can_ask else "技术讨论群"))
     tail = _TAIL.replace("TOLD", ", ".join(told))
-    text = _HEAD.format(language=_language(), timezone=_timezone()) + section + tail
+    text = _HEAD.format(language=language_of_environment(), timezone=_timezone()) + section + tail
     _write(path, text)
     say(f"{path} is written. Now: wxbridge run" + (", and scan the code" if channel != "wecom_robot" else ""))
 
@@ -168,11 +169,6 @@ def _ask(question: str) -> str:
 def _quote(text: str) -> str:
     """Write a text as YAML: JSON's strings are YAML's too."""
     return json.dumps(text, ensure_ascii=False)
-
-
-def _language() -> str:
-    words = (os.environ.get(name, "") for name in ("LC_ALL", "LC_MESSAGES", "LANG"))
-    return "zh" if next((word for word in words if word), "").startswith("zh") else "en"
 
 
 def _timezone() -> str:

@@ -31,12 +31,13 @@ def find_dangling(data: Mapping[str, Any], sections: Container[str]) -> _Found:
     intervals = data.get("time_intervals")
     times = set(map(str, intervals)) if isinstance(intervals, dict) else set()
     for_alerts = {
-        str(name): "sends to those whom an alert names (`to: from-alert`); name one with an address"
+        str(name): f"target `{name}` sends to those whom an alert names (`to: from-alert`); name one with an address"
         for name, target in targets
         if target.get("to") in ("from-alert", ["from-alert"])
     }
     from_request = {
-        str(name): "sends to the robot that a sender names in its address; name one with a key of its own"
+        str(name): f"target `{name}` sends to the robot that a sender names in its address; "
+        "name one with a key of its own"
         for name, target in targets
         if FROM_REQUEST in (target.get("key"), target.get("access_token"))
     }
@@ -59,12 +60,12 @@ def find_dangling(data: Mapping[str, Any], sections: Container[str]) -> _Found:
 
 
 def _check_names(names: Any, path: TreePath, known: set[str], unfit: Mapping[str, str], what: str = "target") -> _Found:
-    """Find the names that are unknown, and those that are unfit in this place, by what they do instead."""
+    """Find the names that are unknown, and those that are unfit in this place, by why."""
     listed = isinstance(names, list)
     for index, name in enumerate(names if listed else [names]):
         place = (*path, index) if listed else path
         if str(name) in unfit:
-            yield place, f"target `{name}` {unfit[str(name)]}"
+            yield place, unfit[str(name)]
         elif isinstance(name, str | int) and not isinstance(name, bool) and str(name) not in known:
             close = difflib.get_close_matches(str(name), known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(sorted(known)) or 'none'}"

@@ -48,7 +48,7 @@ from wxbridge.config.types import (
     WatchSettings,
     WebSource,
 )
-from wxbridge.config.yaml_loader import ConfigTree, TreePath, list_entries, read_tree
+from wxbridge.config.yaml_loader import ConfigTree, TreePath, find_nearest, list_entries, read_tree
 from wxbridge.core.errors import ConfigError, Problem
 from wxbridge.core.locale_language import language_of_environment
 from wxbridge.core.model import Severity
@@ -175,9 +175,8 @@ class Config(Section):
 
     def warn_at(self, path: TreePath, text: str) -> Problem:
         """Make a problem of what is odd at a path, at the nearest line known."""
-        while path and path not in self._lines:
-            path = path[:-1]
-        return Problem(*self._lines.get(path, (str(self.path), 1)), text)
+        file, line = find_nearest(self._lines, path) or (str(self.path), 1)
+        return Problem(file, line, text)
 
     def find_oddities(self) -> list[Problem]:
         """Find what can be used and is hardly meant so: routes that can never answer."""

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -20,6 +20,7 @@ from wxbridge.config.slips import mend_slips
 from wxbridge.core.errors import Problem
 
 TreePath = tuple[str | int, ...]
+T = TypeVar("T")
 """Where something stands in the tree: keys and indices."""
 
 MAX_INCLUDE_DEPTH = 8
@@ -58,9 +59,7 @@ class _SourceFile:
 
     def add_problem(self, path: TreePath, text: str) -> None:
         """Add a problem at the nearest line known for a path."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        self.problems.append(Problem(self.file, self.lines.get(path, 1), text))
+        self.problems.append(Problem(self.file, find_nearest(self.lines, path) or 1, text))
 
     def build(self, loader: _Loader, node: yaml.Node, path: TreePath = ()) -> Any:
         """Turn a node into plain data with variables substituted."""
@@ -194,9 +193,8 @@ class ConfigTree:
 
     def add_problem(self, path: TreePath, text: str) -> None:
         """Add a problem at the nearest line known for a path."""
-        while path and path not in self.lines:
-            path = path[:-1]
-        self.problems.append(Problem(*self.lines.get(path, (str(self.main), 1)), text))
+        file, line = find_nearest(self.lines, path) or (str(self.main), 1)
+        self.problems.append(Problem(file, line, text))
 
     def list_problems(self) -> list[Problem]:
         """List all that is wrong; of a line in which something was mistyped, that alone."""
@@ -335,6 +333,11 @@ def _find_files(tree: ConfigTree, chain: tuple[Path, ...], name: str) -> list[Pa
 
 def _is_in(path: Path, files: tuple[Path, ...] | list[Path]) -> bool:
     return os.path.realpath(path) in map(os.path.realpath, files)
+
+
+def find_nearest(lines: Mapping[TreePath, T], path: TreePath) -> T | None:
+    """Find where a path stands, or else the nearest around it; None where not even the whole does."""
+    return next((lines[path[:length]] for length in range(len(path), -1, -1) if path[:length] in lines), None)
 
 
 def list_entries(section: Any) -> list[tuple[str | int, dict[str, Any]]]:

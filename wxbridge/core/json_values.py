@@ -6,6 +6,7 @@ import codecs
 import json
 import math
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -43,7 +44,7 @@ def read_json(body: bytes) -> Any:
     try:
         text = body.decode("utf-8-sig")
         data = _load(text)
-        return _replace_surrogates(data) if r"\ud" in text.lower() else data
+        return _map_texts(data, replace_surrogates) if r"\ud" in text.lower() else data
     except UnicodeDecodeError as error:
         raise BadBody(f"The body is not UTF-8 (byte {error.start}); a JSON object was expected.") from None
     except json.JSONDecodeError as error:
@@ -108,12 +109,17 @@ def read_text(body: bytes) -> str:
 
 def clean_json(data: Any) -> Any:
     """Make every text of a JSON value clean and storable (`clean_text`, `replace_surrogates`)."""
+    return _map_texts(data, lambda text: clean_text(replace_surrogates(text)))
+
+
+def _map_texts(data: Any, change: Callable[[str], str]) -> Any:
+    """Change every text of a JSON value, the names of its objects too."""
     if isinstance(data, str):
-        return clean_text(replace_surrogates(data))
+        return change(data)
     if isinstance(data, list):
-        return [clean_json(item) for item in data]
+        return [_map_texts(item, change) for item in data]
     if isinstance(data, dict):
-        return {clean_json(name): clean_json(item) for name, item in data.items()}
+        return {_map_texts(name, change): _map_texts(item, change) for name, item in data.items()}
     return data
 
 
@@ -223,14 +229,3 @@ def _check_depth(data: Any) -> None:
         if not level:
             return
     raise RecursionError
-
-
-def _replace_surrogates(data: Any) -> Any:
-    r"""Replace what `\ud800` alone decodes to: no character, and nothing that a database or a wire takes."""
-    if isinstance(data, str):
-        return data.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    if isinstance(data, list):
-        return [_replace_surrogates(item) for item in data]
-    if isinstance(data, dict):
-        return {_replace_surrogates(name): _replace_surrogates(item) for name, item in data.items()}
-    return data

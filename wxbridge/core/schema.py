@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
@@ -346,8 +347,13 @@ facts = sa.Table(
 
 def remember_fact(connection: Connection, key: str, value: Any, now: float) -> None:
     """Keep a small fact for other processes (`wxbridge status`)."""
-    connection.execute(sa.delete(facts).where(facts.c.key == key))
+    forget_facts(connection, [key])
     connection.execute(sa.insert(facts).values(key=key, value=value, at=now))
+
+
+def forget_facts(connection: Connection, keys: Iterable[str]) -> None:
+    """Forget some facts, as many as one statement may name."""
+    connection.execute(sa.delete(facts).where(facts.c.key.in_(list(keys))))
 
 
 def read_fact(connection: Connection, key: str) -> Any:

@@ -59,12 +59,12 @@ _NUMBERS: Mapping[str, tuple[str, ...]] = {
 }
 """What a number alone means, by the source that sends it: it stands in the place of its word."""
 
-_NAMES = (
-    "severity", "level", "priority", "eventseverity", "alertseverity", "severitylevel", "alertlevel", "eventlevel",
-    "urgency", "criticality", "告警级别", "告警等级", "报警级别", "报警等级", "事件级别", "严重程度", "严重级别",
-    "严重性", "级别", "等级", "优先级",
+SEVERITY_NAMES = (
+    "severity", "level", "priority", "eventseverity", "alertseverity", "severitylevel", "alertlevel", "alarmlevel",
+    "eventlevel", "urgency", "criticality", "告警级别", "告警等级", "报警级别", "报警等级", "事件级别",
+    "严重程度", "严重级别", "严重性", "级别", "等级", "优先级",
 )  # fmt: skip
-"""The labels that say how bad it is, as `_plain` writes them; the first that says so counts."""
+"""The labels that say how bad it is, in small letters and without signs; the first that says so counts."""
 _SIGNS = re.compile(r"[\W_]+")
 _NUMBERED = re.compile(r"(p|sev(?:erity)?)(\d{1,2})")
 _NUMBER_APART = re.compile(r"\b(p|s|sev|severity)[\s_-]+(\d)")
@@ -124,7 +124,7 @@ def find_severity_labels(labels: Mapping[str, str], source: str = "", table: Sev
     return ["priority", name] if is_read else [name]
 
 
-_PLACES = {name: place for place, name in enumerate(_NAMES)}
+_PLACES = {name: place for place, name in enumerate(SEVERITY_NAMES)}
 
 
 @lru_cache(4096)

@@ -27,15 +27,16 @@ MAX_ORPHANS_AT_ONCE = 200
 
 async def hand_over_refused(context: DeliveryContext, message: Message, reason: str) -> bool:
     """Have the fallback take over a message that was refused for good. False where there is none."""
-    why = tell_error(reason, context.language)
-    note = say("delivery.refused", context.language, target=message.target, reason=why)
-    return await _hand_over(context, message.notification_id, message.target, note, reason, settled=message.id)
+    return await _hand_over_settled(context, message, "delivery.refused", reason)
 
 
 async def hand_over_unknown(context: DeliveryContext, message: Message, reason: str) -> bool:
     """Have the fallback take over, marked, what may have been sent and is not repeated. False where there is none."""
-    why = tell_error(reason, context.language)
-    note = say("delivery.unconfirmed", context.language, target=message.target, reason=why)
+    return await _hand_over_settled(context, message, "delivery.unconfirmed", reason)
+
+
+async def _hand_over_settled(context: DeliveryContext, message: Message, phrase: str, reason: str) -> bool:
+    note = say(phrase, context.language, target=message.target, reason=tell_error(reason, context.language))
     return await _hand_over(context, message.notification_id, message.target, note, reason, settled=message.id)
 
 

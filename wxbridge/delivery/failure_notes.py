@@ -15,7 +15,7 @@ import structlog
 from sqlalchemy import Connection
 
 from wxbridge.core.model import Message, MessageState, NotificationKind
-from wxbridge.core.schema import facts, notifications, read_facts, remember_fact
+from wxbridge.core.schema import facts, forget_facts, notifications, read_facts, remember_fact
 
 log = structlog.get_logger()
 
@@ -82,8 +82,7 @@ def take_due(connection: Connection, *, now: float) -> Mapping[str, Sequence[Fai
 def forget(connection: Connection, message_ids: Sequence[int]) -> None:
     """Forget what was told."""
     for some in _chunks(message_ids):
-        keys = [f"{_DEAD}{message_id}" for message_id in some]
-        connection.execute(sa.delete(facts).where(facts.c.key.in_(keys)))
+        forget_facts(connection, [f"{_DEAD}{message_id}" for message_id in some])
 
 
 def note_missing_cause(connection: Connection, cause: str, *, now: float) -> bool:
@@ -91,7 +90,7 @@ def note_missing_cause(connection: Connection, cause: str, *, now: float) -> boo
     causes: Mapping[str, tuple[Any, float]] = read_facts(connection, _MISSING)
     # A clock that was set must not make anybody wait for longer.
     old = [each for each, (_, at) in causes.items() if abs(now - at) >= MISSING_PICTURES_PAUSE_SECONDS]
-    connection.execute(sa.delete(facts).where(facts.c.key.in_([f"{_MISSING}{each}" for each in old])))
+    forget_facts(connection, [f"{_MISSING}{each}" for each in old])
     if cause in causes.keys() - set(old) or len(causes) - len(old) >= MAX_MISSING_CAUSES:
         return False
     remember_fact(connection, f"{_MISSING}{cause}", {}, now)

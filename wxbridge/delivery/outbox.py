@@ -27,7 +27,7 @@ from wxbridge.core.model import (
     Received,
     StoredAlong,
 )
-from wxbridge.core.schema import OPEN, facts, messages, notifications, read_facts, remember_fact, sends
+from wxbridge.core.schema import OPEN, forget_facts, messages, notifications, read_facts, remember_fact, sends
 from wxbridge.core.sql import greatest, least
 from wxbridge.core.text.normalise import replace_surrogates
 from wxbridge.delivery import failure_notes, timeline
@@ -408,8 +408,7 @@ class Outbox(OutboxQueries):
 
     async def forget_trouble(self, target: str) -> None:
         """Store that a target is well."""
-        statement = sa.delete(facts).where(facts.c.key == f"{_TROUBLE}{target}")
-        await self._database.run(lambda connection: connection.execute(statement), is_leaders=True)
+        await self._database.run(lambda c: forget_facts(c, [f"{_TROUBLE}{target}"]), is_leaders=True)
 
     async def merge(
         self,

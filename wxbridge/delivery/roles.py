@@ -9,14 +9,13 @@ from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError, WxbridgeError
 from wxbridge.core.leadership import Leadership, read_leader
-from wxbridge.core.schema import facts, read_facts, remember_fact
+from wxbridge.core.schema import forget_facts, read_facts, remember_fact
 
 log = structlog.get_logger()
 
@@ -77,8 +76,7 @@ class Orders:
     @staticmethod
     def _take(connection: Connection) -> list[tuple[str, Mapping[str, Any]]]:
         found = sorted(read_facts(connection, _ORDER).items(), key=lambda item: item[1][1])
-        keys = [f"{_ORDER}{key}" for key, _ in found]
-        connection.execute(sa.delete(facts).where(facts.c.key.in_(keys)))
+        forget_facts(connection, [f"{_ORDER}{key}" for key, _ in found])
         oldest = time.time() - MAX_ORDER_SECONDS
         return [(value["name"], value["about"]) for _, (value, at) in found if at >= oldest]
 

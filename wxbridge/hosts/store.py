@@ -12,7 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.core.schema import facts, host_samples, read_facts, remember_fact
+from wxbridge.core.schema import facts, forget_facts, host_samples, read_facts, remember_fact
 from wxbridge.hosts.samples import MINUTES_KEPT_SECONDS, Host, Sample, make_history
 
 _FACT = "host:"
@@ -66,7 +66,7 @@ def prune(connection: Connection, before: float, unheard_before: float) -> None:
 def delete_host(connection: Connection, host: str) -> None:
     """Delete all of a machine."""
     connection.execute(sa.delete(host_samples).where(host_samples.c.host == host))
-    connection.execute(sa.delete(facts).where(facts.c.key == f"{_FACT}{host}"))
+    forget_facts(connection, [f"{_FACT}{host}"])
 
 
 def read_kept(connection: Connection) -> dict[str, tuple[KeptHost, float]]:

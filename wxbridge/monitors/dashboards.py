@@ -119,6 +119,7 @@ class Dashboards:
 
     Args:
         grafana: The configured one.
+        deadline: Seconds for one answer.
         ttl: How many seconds an answer is kept.
         clock: Seconds that only go forward; for tests.
     """
@@ -127,10 +128,12 @@ class Dashboards:
         self,
         grafana: Grafana,
         *,
+        deadline: float = DEADLINE_SECONDS,
         ttl: float = ANSWER_TTL_SECONDS,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.grafana = grafana
+        self._deadline = deadline
         self._ttl = ttl
         self._clock = clock
         self._kept: dict[tuple[str, str], tuple[float, Any]] = {}
@@ -209,7 +212,7 @@ class Dashboards:
         kept = self._kept.get((path, org))
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
-        limit = min(DEADLINE_SECONDS, seconds_left(DEADLINE_SECONDS))
+        limit = min(self._deadline, seconds_left(self._deadline))
         answer = await self._read(path, await self.grafana.ask(path, deadline=limit, org=org))
         if len(self._kept) >= _MAX_KEPT_ANSWERS:
             self._kept.clear()

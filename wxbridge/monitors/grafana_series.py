@@ -10,6 +10,7 @@ import asyncio
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import pairwise
 from statistics import median
 from typing import Any
@@ -25,7 +26,7 @@ from wxbridge.core.thresholds import badness
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.monitors.grafana_rules import GrafanaRule, RuleCurve, read_legacy_rule, read_unified_rule
 from wxbridge.monitors.period import USUAL_POINTS, Period
-from wxbridge.monitors.prometheus import MAX_SERIES_PER_CURVE, ChartData, QueryAnswer, Series
+from wxbridge.monitors.prometheus import MAX_SERIES_PER_CURVE, ChartData, QueryAnswer, Series, rank_points
 from wxbridge.monitors.promql import AlertCurve
 from wxbridge.monitors.series_choice import LABELS_DIFFER, SeriesChoice, choose_series
 
@@ -184,16 +185,11 @@ def _choose(series: Sequence[Series], curve: RuleCurve, instances: Sequence[Mapp
     scope = AlertCurve(curve.ref)
     choice = choose_series(scope, [each.labels for each in series], instances) if any(instances) else every
     chosen = [series[place] for place in choice.places]
-    chosen.sort(key=lambda each: -_badness(each, curve))
+    chosen.sort(key=lambda each: -rank_points(each.points, partial(badness, thresholds=curve.thresholds)))
     more = max(0, len(chosen) - MAX_SERIES_PER_CURVE)
     # What matched in classic conditions is told by the labels alone that tell it from what else matched.
     notes = (choice.note,) if chosen and choice.note not in ("", LABELS_DIFFER) else ()
     return QueryAnswer(tuple(chosen[:MAX_SERIES_PER_CURVE]), more, notes)
-
-
-def _badness(series: Series, curve: RuleCurve) -> float:
-    values = [value for _, value in series.points if not math.isnan(value)]
-    return badness(min(values), max(values), curve.thresholds) if values else -math.inf
 
 
 # ---------------------------------------------------------------- reading series

@@ -13,6 +13,7 @@ import time
 from bisect import insort
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Self, TypeVar, cast
 
 from wxbridge.config.types import WebSource
@@ -359,9 +360,7 @@ async def _fetch_curve(
             return SeriesChoice(tuple(range(len(series))))
         return choose_series(curve, series, analysis.instances)
 
-    def rank(lowest: float, highest: float) -> float:
-        return badness(lowest, highest, analysis.thresholds)
-
+    rank = partial(badness, thresholds=analysis.thresholds)
     try:
         return await prometheus.query_range(curve.query, period, choose=choose, limit=limit, rank=rank)
     except AnswerTooLarge:
@@ -436,14 +435,15 @@ def read_answer(
     for number, place in enumerate(some):
         start, end = spans[items[place]["values"]] if "values" in items[place] else (0, 0)
         points = _points(text[start:end], step)
-        score = _rank(points, rank) if rank is not None and len(some) > limit else 0.0
+        score = rank_points(points, rank) if rank is not None and len(some) > limit else 0.0
         insort(series, (-score, number, Series(labels[place], points)))
         del series[limit:]
         yield
     return QueryAnswer(tuple(each for _, _, each in series), max(0, len(choice.places) - limit), tuple(notes))
 
 
-def _rank(points: Sequence[tuple[float, float]], rank: RankSeries) -> float:
+def rank_points(points: Sequence[tuple[float, float]], rank: RankSeries) -> float:
+    """Rank a series by its lowest and its highest value, below all others where it has none."""
     values = [value for _, value in points if not math.isnan(value)]
     return rank(min(values), max(values)) if values else -math.inf
 

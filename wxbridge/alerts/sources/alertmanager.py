@@ -36,8 +36,13 @@ def is_group(data: Any) -> bool:
     """Whether a decoded body is a group of alerts, of Alertmanager or of Grafana's unified alerting."""
     if not isinstance(data, dict) or not isinstance(data.get("alerts"), list):
         return False
+    return has_keys(data, _GROUP_KEYS, _ALERT_KEYS)
+
+
+def has_keys(data: dict[str, Any], of_group: frozenset[str], of_alert: frozenset[str]) -> bool:
+    """Whether a body with a list `alerts` has any of some keys, or its first alert any of some others."""
     first = next((item for item in data["alerts"] if isinstance(item, dict)), {})
-    return not _GROUP_KEYS.isdisjoint(data) or not _ALERT_KEYS.isdisjoint(first)
+    return not of_group.isdisjoint(data) or not of_alert.isdisjoint(first)
 
 
 def read(data: dict[str, Any]) -> AlertGroup:

@@ -47,10 +47,8 @@ _EXPRESSION = "__expr__"
 
 def is_unified(data: dict[str, Any]) -> bool:
     """Whether a group of alerts is Grafana's, and not Alertmanager's."""
-    if as_text(data.get("version")) == _ALERTMANAGER_VERSION:
-        return False
-    first = next((item for item in data["alerts"] if isinstance(item, dict)), {})
-    return not _GROUP_KEYS.isdisjoint(data) or not _ALERT_KEYS.isdisjoint(first)
+    is_alertmanager = as_text(data.get("version")) == _ALERTMANAGER_VERSION
+    return not is_alertmanager and alertmanager.has_keys(data, _GROUP_KEYS, _ALERT_KEYS)
 
 
 def read(data: dict[str, Any]) -> AlertGroup:

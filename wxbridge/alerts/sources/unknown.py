@@ -9,6 +9,8 @@ from typing import Any
 from wxbridge.alerts.sources import WEB_SCHEMES
 from wxbridge.alerts.sources.documents import unpack_json
 from wxbridge.core.json_values import as_text
+from wxbridge.core.severities import SEVERITY_NAMES
+from wxbridge.core.text import splitting
 
 MAX_LINES_SHOWN = 9
 """Lines of such a body that people are shown, beside the headline and what else an alert has: 14 in all."""
@@ -35,7 +37,6 @@ _WORDS = {
     "alerttypefriendlyname result conclusion outcome eventtype",
     "link": "link url href htmlurl weburl permalink detailurl detailsurl detaillink alerturl eventurl incidenturl "
     "dashboardurl consoleurl targeturl pageurl",
-    "severity": "severity level priority alertlevel alarmlevel eventseverity eventlevel severitylevel urgency",
     "text": "message text description msg detail details content body reason output summary alertmessage alarmcontent",
     "subject": "host hostname instance ip service servicename cluster namespace environment env project app "
     "application region node device resource resourcename monitor check",
@@ -43,7 +44,7 @@ _WORDS = {
     "firing": "firing isfiring isalarm alarming triggered",
 }
 """What the parts of an alert are usually called, the likeliest first: in small letters, without signs."""
-_NAMES, _THINGS, _STATES, _LINKS, _SEVERITIES, _TEXTS, _SUBJECTS, _IS_RESOLVED, _IS_FIRING = (
+_NAMES, _THINGS, _STATES, _LINKS, _TEXTS, _SUBJECTS, _IS_RESOLVED, _IS_FIRING = (
     tuple(words.split()) for words in _WORDS.values()
 )
 _LABELS = ("labels", "tags")
@@ -62,7 +63,7 @@ def find_parts(body: Mapping[str, Any], is_status: Callable[[Any], bool]) -> dic
     leaves = sorted(_leaves(body), key=lambda leaf: len(leaf[0]))
     name = _find_name(leaves)
     link = _find(leaves, _LINKS, lambda value: isinstance(value, str) and value.startswith(WEB_SCHEMES))
-    severity = _find(leaves, _SEVERITIES, lambda value: isinstance(value, str) and _is_line(value))
+    severity = _find(leaves, SEVERITY_NAMES, lambda value: isinstance(value, str) and _is_line(value))
     text = _find(leaves, _TEXTS, lambda value: isinstance(value, str) and bool(value.strip()))
     status = _find_status(leaves, is_status)
     labels = next((body[each] for each in _LABELS if isinstance(body.get(each), dict | list)), None)
@@ -76,7 +77,7 @@ def find_parts(body: Mapping[str, Any], is_status: Callable[[Any], bool]) -> dic
     if not title:
         title, _, words = words.partition("\n")
     shown = [words] if words else []
-    shown += [f"{'.'.join(path)}: {_short(value)}" for path, value in rest]
+    shown += [f"{'.'.join(path)}: {splitting.shorten(as_text(value), _MAX_VALUE_CHARS)}" for path, value in rest]
     address = as_text(link[1]) if link else ""
     left = MAX_CHARS_SHOWN - _OWN_CHARS - len(title) - len(address)
     return {
@@ -156,11 +157,6 @@ def _plain(name: str) -> str:
 
 def _is_line(text: str) -> bool:
     return bool(text.strip()) and len(text) <= _MAX_VALUE_CHARS and "\n" not in text.strip()
-
-
-def _short(value: Any) -> str:
-    text = " ".join(as_text(value).split())
-    return text if len(text) <= _MAX_VALUE_CHARS else f"{text[: _MAX_VALUE_CHARS - 1]}…"
 
 
 def shorten(text: str, most: int = MAX_CHARS_SHOWN, max_lines: int = MAX_LINES_SHOWN) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection
 
 from wxbridge.channels.wechat.names import fold_name
 from wxbridge.core.database import Database
-from wxbridge.core.schema import contacts, facts, read_facts, remember_fact, rooms
+from wxbridge.core.schema import contacts, forget_facts, read_facts, remember_fact, rooms
 
 CHANNEL = "wechat"
 _HEARD = "heard:wechat:"
@@ -253,7 +253,7 @@ class WechatDirectory:
     async def _unhear(self, entry_id: str) -> None:
         self.heard.discard(entry_id)
         key = self._heard_key(entry_id)
-        await self._database.run(lambda connection: connection.execute(sa.delete(facts).where(facts.c.key == key)))
+        await self._database.run(lambda c: forget_facts(c, [key]))
 
     def _heard_key(self, entry_id: str) -> str:
         return f"{_HEARD}{self.account}:{entry_id}"
