@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from wxbridge.bot.command import Choices
 from wxbridge.bot.command_table import CommandMatch
 from wxbridge.core.model import Body, Picture
+from wxbridge.core.recent import RecentDict
 from wxbridge.core.text.normalise import normalise
 
 CHOICES_SECONDS = 600.0
@@ -22,7 +21,6 @@ MAX_REMEMBERED = 1000
 _ALONE = re.compile(r"\s*(\d{1,2})(?:\s*[.。、:：)）]\s*|\s+|\s*$)")
 _FIRST = re.compile(r"(\d{1,2})(?:\s+|$)")
 
-T = TypeVar("T")
 Match = Callable[[str], CommandMatch | None]
 """Finds the command that a line means."""
 
@@ -39,13 +37,13 @@ class LatelyTold:
     """Remembers lists and pictures for as long as the bridge runs. `now` never goes back."""
 
     def __init__(self) -> None:
-        self._choices: OrderedDict[str, tuple[float, Choices]] = OrderedDict()
-        self._answers: OrderedDict[tuple[str, str], tuple[float, Sequence[Body]]] = OrderedDict()
+        self._choices = RecentDict[str, tuple[float, Choices]](MAX_REMEMBERED)
+        self._answers = RecentDict[tuple[str, str], tuple[float, Sequence[Body]]](MAX_REMEMBERED)
 
     def note_choices(self, chat: str, choices: Choices, now: float) -> None:
         """Remember the list that a chat was just shown; an empty one is none."""
         if choices.entries:
-            _put(self._choices, chat, (now, choices))
+            self._choices[chat] = now, choices
 
     def is_choice(self, chat: str, line: str, now: float, match: Match) -> bool:
         """Tell whether a line that is no command is a number of the list just shown, or a row of one."""
@@ -81,7 +79,7 @@ class LatelyTold:
     def note_answer(self, chat: str, match: CommandMatch, bodies: Sequence[Body], now: float) -> None:
         """Remember an answer that has pictures."""
         if any(isinstance(body, Picture) for body in bodies):
-            _put(self._answers, (chat, _key(match)), (now, bodies))
+            self._answers[chat, _key(match)] = now, bodies
 
     def find_answer(self, chat: str, match: CommandMatch, now: float) -> Sequence[Body]:
         """Find the answer with pictures that the same command was just given in a chat; none where there is none."""
@@ -103,10 +101,3 @@ def _entry(choices: Choices, found: re.Match[str]) -> str | None:
 
 def _key(match: CommandMatch) -> str:
     return f"{match.kind.name} {' '.join(match.text.split())}"
-
-
-def _put(known: OrderedDict[str, T] | OrderedDict[tuple[str, str], T], key: object, value: T) -> None:
-    known[key] = value  # type: ignore[index]
-    known.move_to_end(key)  # type: ignore[arg-type]
-    if len(known) > MAX_REMEMBERED:
-        known.popitem(last=False)

@@ -7,11 +7,11 @@ what our own answers begin with, is left alone for a while. Who waits for a pict
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypeVar
 
+from wxbridge.core.recent import RecentDict
 from wxbridge.core.sliding_window import Rate, SlidingWindow
 
 MAX_UNKNOWN = Rate(3, 60.0)
@@ -28,9 +28,6 @@ MAX_ANSWERS_PER_CHAT = 20
 """That are remembered."""
 MAX_REMEMBERED = 5000
 """People, and chats."""
-
-
-V = TypeVar("V")
 
 
 class LimitDecision(StrEnum):
@@ -62,8 +59,8 @@ class SenderLimits:
     """
 
     def __init__(self) -> None:
-        self._senders: OrderedDict[str, _SenderHistory] = OrderedDict()
-        self._answers: OrderedDict[str, deque[str]] = OrderedDict()
+        self._senders = RecentDict[str, _SenderHistory](MAX_REMEMBERED)
+        self._answers = RecentDict[str, deque[str]](MAX_REMEMBERED)
 
     def decide(self, sender: str, chat: str, line: str, now: float, *, rate: Rate, is_command: bool) -> LimitDecision:
         """Count a line and decide whether to answer it. A command is no echo: our answers tell people what to write."""
@@ -107,7 +104,7 @@ class SenderLimits:
         first = _simplify(text.split("\n", 1)[0])
         if len(first) < MIN_ECHO_CHARS:
             return
-        known = _touch(self._answers, chat, deque(maxlen=MAX_ANSWERS_PER_CHAT))
+        known = self._answers.touch(chat, deque(maxlen=MAX_ANSWERS_PER_CHAT))
         if first not in known:
             known.append(first)
 
@@ -116,19 +113,10 @@ class SenderLimits:
         return len(text) >= MIN_ECHO_CHARS and any(text.startswith(each[: 2 * MIN_ECHO_CHARS]) for each in beginnings)
 
     def _history(self, sender: str, rate: Rate) -> _SenderHistory:
-        known = _touch(self._senders, sender, _SenderHistory(SlidingWindow(rate)))
+        known = self._senders.touch(sender, _SenderHistory(SlidingWindow(rate)))
         known.answered.rate = rate
         return known
 
 
 def _simplify(text: str) -> str:
     return " ".join(text.casefold().split())
-
-
-def _touch(known: OrderedDict[str, V], key: str, new: V) -> V:
-    """Get what is kept under a key, else `new`, and forget what was not asked for the longest."""
-    value = known.setdefault(key, new)
-    known.move_to_end(key)
-    if len(known) > MAX_REMEMBERED:
-        known.popitem(last=False)
-    return value

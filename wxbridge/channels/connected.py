@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import OrderedDict
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import structlog
 
 from wxbridge.core.model import ChannelState, ChannelStatus, OnStatus
+from wxbridge.core.recent import RecentDict
 
 log = structlog.get_logger()
 
@@ -20,6 +20,17 @@ _TROUBLE = (ChannelState.LOGGED_OUT, ChannelState.UNAUTHORISED, ChannelState.TAK
 _STANDING = (ChannelState.CONNECTING, ChannelState.UNREACHABLE, ChannelState.UNAUTHORISED, ChannelState.TAKEN_OVER)
 """States that a further attempt does not change until it succeeds: no flicker, no spam."""
 MAX_SEEN_IDS = 5000
+
+
+class HeardMessage(Protocol):
+    """A message that somebody wrote, as a service tells of it."""
+
+    @property
+    def id(self) -> str:
+        """What the service calls it."""
+
+
+Heard = TypeVar("Heard", bound=HeardMessage)
 
 
 class StatusTracker:
@@ -90,15 +101,13 @@ class SeenIds:
     """Remembers the last ids, so that what arrives twice is dropped."""
 
     def __init__(self) -> None:
-        self._ids: OrderedDict[str, None] = OrderedDict()
+        self._ids = RecentDict[str, None](MAX_SEEN_IDS)
 
     def add(self, message_id: str) -> bool:
         """Remember an id; False where it was known."""
         if message_id in self._ids:
             return False
         self._ids[message_id] = None
-        if len(self._ids) > MAX_SEEN_IDS:
-            self._ids.popitem(last=False)
         return True
 
     def discard(self, message_id: str) -> None:
@@ -152,3 +161,36 @@ class BackgroundTasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             event = f"{self._name} task failed"
             log.error(event, task=task.get_name(), error=repr(error), exc_info=error)
+
+
+async def stay_connected(
+    connect: Callable[[], Awaitable[float]],
+    hear: Coroutine[Any, Any, None],
+    status: StatusTracker,
+    *,
+    name: str,
+    close: float,
+) -> None:
+    """Connect again and again until cancelled, each time after the pause that `connect` gave in the end.
+
+    Meanwhile `hear` handles what comes in, as a task called `name`; it gets `close` seconds to end.
+    """
+    hearing = asyncio.create_task(hear, name=name)
+    try:
+        while True:
+            pause = await connect()
+            await asyncio.sleep(pause)
+    finally:
+        hearing.cancel()
+        await asyncio.wait({hearing}, timeout=close)
+        status.set(ChannelState.STOPPED)
+
+
+async def handle_each(inbox: asyncio.Queue[Heard], handle: Callable[[Heard], Awaitable[None]]) -> None:
+    """Handle one message after the other until cancelled; what fails is logged."""
+    while True:
+        heard = await inbox.get()
+        try:
+            await handle(heard)
+        except Exception:
+            log.exception("message not handled", id=heard.id)

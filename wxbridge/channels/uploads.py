@@ -6,7 +6,6 @@ import asyncio
 import hashlib
 import re
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +18,7 @@ from wxbridge.channels.shrinking import shrink_picture
 from wxbridge.core import imaging
 from wxbridge.core.errors import Permanent, PictureError
 from wxbridge.core.model import PictureFile
+from wxbridge.core.recent import RecentDict
 from wxbridge.core.single_flight import SingleFlight
 
 MAX_KNOWN_UPLOADS = 1000
@@ -89,7 +89,7 @@ class UploadCache(Generic[App]):
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._upload, self._life, self._wall = upload, life, wall
-        self._known: OrderedDict[_UploadKey, tuple[str, float]] = OrderedDict()
+        self._known = RecentDict[_UploadKey, tuple[str, float]](MAX_KNOWN_UPLOADS)
         """What the service calls it, and until when that is used (seconds since the epoch)."""
         self._uploads: SingleFlight[str] = SingleFlight(f"{name} upload")
 
@@ -112,8 +112,6 @@ class UploadCache(Generic[App]):
     async def _upload_new(self, application: App, upload: MediaUpload) -> str:
         made = await self._upload(application, upload)
         self._known[_upload_key(application, upload)] = made, self._wall() + self._life
-        while len(self._known) > MAX_KNOWN_UPLOADS:
-            self._known.popitem(last=False)
         return made
 
 

@@ -7,8 +7,9 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections import OrderedDict
 from dataclasses import dataclass, field
+
+from wxbridge.core.recent import RecentDict
 
 COST, BLOCK_SIZE, PARALLEL = 4096, 8, 1
 """Of scrypt: some milliseconds for a token that was not shown before; tokens are long and random, not remembered."""
@@ -42,7 +43,7 @@ class TokenCheck:
     token: bytes = b""
     hashed: str = ""
     _key: bytes = field(default_factory=lambda: secrets.token_bytes(32), repr=False)
-    _seen: OrderedDict[bytes, bool] = field(default_factory=OrderedDict, repr=False)
+    _seen: RecentDict[bytes, bool] = field(default_factory=lambda: RecentDict(MAX_REMEMBERED), repr=False)
 
     def matches(self, raw: bytes) -> bool:
         """Compare in constant time; what was shown before is not hashed again."""
@@ -51,8 +52,6 @@ class TokenCheck:
         digest = hmac.digest(self._key, raw, "sha256")
         if (known := self._seen.get(digest)) is None:
             known = self._seen[digest] = self._verify(raw)
-            if len(self._seen) > MAX_REMEMBERED:
-                self._seen.popitem(last=False)
         return known
 
     def _verify(self, raw: bytes) -> bool:

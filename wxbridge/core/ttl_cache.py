@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Generic, TypeVar
+
+from wxbridge.core.recent import RecentDict
 
 T = TypeVar("T")
 
@@ -30,9 +31,9 @@ class TTLCache(Generic[T]):
         clock: Callable[[], float] = time.monotonic,
         failure_ttl_seconds: float | None = None,
     ) -> None:
-        self._ttl_seconds, self._max_entries, self._clock = ttl_seconds, max_entries, clock
+        self._ttl_seconds, self._clock = ttl_seconds, clock
         self._failure_ttl_seconds = ttl_seconds if failure_ttl_seconds is None else failure_ttl_seconds
-        self._entries: OrderedDict[Hashable, tuple[float, asyncio.Task[T]]] = OrderedDict()
+        self._entries = RecentDict[Hashable, tuple[float, asyncio.Task[T]]](max_entries)
         self._turn = asyncio.Semaphore(max_at_once)
 
     async def get_or_create(self, key: Hashable, factory: Callable[[], Awaitable[T]]) -> T:
@@ -46,9 +47,6 @@ class TTLCache(Generic[T]):
             task = asyncio.create_task(self._compute(factory), name="cache")
             task.add_done_callback(_retrieve)
             self._entries[key] = self._clock(), task
-            self._entries.move_to_end(key)
-            while len(self._entries) > self._max_entries:
-                self._entries.popitem(last=False)
         return await asyncio.shield(task)
 
     def clear(self) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Message, MessageState, Picture, Text
+from wxbridge.core.recent import RecentDict
 from wxbridge.core.text.i18n import Language, say
 from wxbridge.delivery.outbox import Outbox
 
@@ -26,7 +27,7 @@ class PictureCaptions:
         self._targets = targets
         self._last: dict[str, int] = {}
         """The notification that was sent last, by chat."""
-        self._captioned: dict[int, None] = {}
+        self._captioned = RecentDict[int, None](_MAX_CAPTIONED)
         """The pictures that had a caption: none has two, however much comes between."""
 
     def note_sent(self, message: Message) -> None:
@@ -37,8 +38,6 @@ class PictureCaptions:
         """Note that the caption of a picture was sent."""
         self.note_sent(message)
         self._captioned[message.id] = None
-        while len(self._captioned) > _MAX_CAPTIONED:
-            del self._captioned[next(iter(self._captioned))]
 
     async def caption_of(self, message: Message) -> str:
         """Say whose picture a message is.

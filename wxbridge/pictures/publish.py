@@ -10,7 +10,6 @@ import asyncio
 import hashlib
 import hmac
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,6 +22,7 @@ from yarl import URL
 
 from wxbridge.config.types import PublishSettings, S3Settings
 from wxbridge.core.errors import PictureError
+from wxbridge.core.recent import RecentDict
 
 DEADLINE_SECONDS = 20.0
 """For an upload; a large picture gets longer."""
@@ -75,7 +75,7 @@ class S3Publisher:
         self._settings = settings
         self._wall = wall
         self._deadline = deadline
-        self._given: OrderedDict[str, tuple[str, float]] = OrderedDict()
+        self._given = RecentDict[str, tuple[str, float]](_MAX_REMEMBERED)
         """By file name: the address, and until when it is given out again."""
         self._locks: dict[str, asyncio.Lock] = {}
 
@@ -91,8 +91,6 @@ class S3Publisher:
                 expires = int(self._settings.expires)
                 url = self._signed("GET", path.name, expires)
                 self._given[path.name] = url, self._wall() + expires * _REUSE_SHARE
-                while len(self._given) > _MAX_REMEMBERED:
-                    self._given.popitem(last=False)
                 return url
         finally:
             if not lock.locked():

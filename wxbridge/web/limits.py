@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from wxbridge.core.clock import SystemClock
+from wxbridge.core.recent import RecentDict
 from wxbridge.core.sliding_window import Rate, SlidingWindow
 
 
@@ -31,6 +31,8 @@ class HttpLimits:
     """Of one subscriber; a declared proxy speaks for many and has no limit of its own."""
 
 
+MAX_KEYS_COUNTED = 5000
+"""Beyond it those that were counted longest ago are forgotten."""
 MAX_WRONG_TOKENS = Rate(10, 300.0)
 """Wrong tokens and signatures of one subscriber, at all doors together."""
 
@@ -41,9 +43,7 @@ class RatePerKey:
 
     rate: Rate
     clock: SystemClock
-    max_keys: int = 5000
-    """Beyond it those that were counted longest ago are forgotten."""
-    _windows: OrderedDict[str, SlidingWindow] = field(default_factory=OrderedDict)
+    _windows: RecentDict[str, SlidingWindow] = field(default_factory=lambda: RecentDict(MAX_KEYS_COUNTED))
 
     def wait(self, key: str) -> float:
         """Give the seconds until a key may go on; 0 where it may now."""
@@ -52,10 +52,7 @@ class RatePerKey:
 
     def record(self, key: str) -> None:
         """Count one."""
-        self._windows.setdefault(key, SlidingWindow(self.rate)).note(self.clock.monotonic())
-        self._windows.move_to_end(key)
-        while len(self._windows) > self.max_keys:
-            self._windows.popitem(last=False)
+        self._windows.touch(key, SlidingWindow(self.rate)).note(self.clock.monotonic())
 
 
 LIMITS = web.AppKey("limits", HttpLimits)

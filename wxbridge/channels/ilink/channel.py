@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import secrets
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -44,6 +44,7 @@ from wxbridge.core.model import (
     Text,
     WantedDigits,
 )
+from wxbridge.core.recent import RecentDict
 from wxbridge.core.sliding_window import Rate, SlidingWindow
 from wxbridge.core.text.i18n import say
 
@@ -112,7 +113,7 @@ class IlinkChannel:
         self._digits: asyncio.Future[str] | None = None
         self._was_wrong = False
         """Whether digits were typed before, and were not right."""
-        self._unshown: OrderedDict[str, int] = OrderedDict()
+        self._unshown = RecentDict[str, int](_MAX_REMEMBERED)
         self._not_shown = 0
         self._is_hidden = False
         """Whether what was sent last was taken and not shown."""
@@ -505,8 +506,6 @@ class IlinkChannel:
         if count >= MAX_UNSHOWN_SENDS:
             return Permanent(why, code="not_shown")
         self._unshown[key] = count
-        while len(self._unshown) > _MAX_REMEMBERED:
-            self._unshown.popitem(last=False)
         return Throttled(why, code="not_shown", retry_after=UNSHOWN_PAUSE_SECONDS)
 
     async def _note_sent(self) -> None:

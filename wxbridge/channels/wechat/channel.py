@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.connected import SeenIds, StatusTracker, finish
+from wxbridge.channels.connected import SeenIds, StatusTracker, finish, handle_each, stay_connected
 from wxbridge.channels.mentions import EVERYONE, is_everyone
 from wxbridge.channels.wechat import compat
 from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory
@@ -92,23 +92,8 @@ class WechatChannel:
     async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:
         """Stay connected until cancelled; `on_inbound` is awaited for one message after the other."""
         self._status.listener = on_status
-        delivering = asyncio.create_task(self._deliver(on_inbound), name="wechat deliver")
-        try:
-            while True:
-                pause = await self._connect()
-                await asyncio.sleep(pause)
-        finally:
-            delivering.cancel()
-            await asyncio.wait({delivering}, timeout=1.0)
-            self._status.set(ChannelState.STOPPED)
-
-    async def _deliver(self, on_inbound: OnInbound) -> None:
-        while True:
-            inbound = await self._inbox.get()
-            try:
-                await on_inbound(inbound)
-            except Exception:
-                log.exception("message not handled", id=inbound.id)
+        hear = handle_each(self._inbox, on_inbound)
+        await stay_connected(self._connect, hear, self._status, name="wechat deliver", close=1.0)
 
     async def _connect(self) -> float:
         """Connect and stay until it breaks; gives the seconds to wait before the next time."""

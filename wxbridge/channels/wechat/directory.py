@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import sqlalchemy as sa
@@ -89,22 +90,17 @@ def _contact(row: Any) -> Contact:
 
 async def list_rooms(database: Database) -> list[Room]:
     """Give the rooms that the account logged in last is in, by topic; works beside a running service."""
-
-    def read(connection: Connection) -> list[Room]:
-        query = sa.select(rooms).where(rooms.c.channel == CHANNEL, rooms.c.present)
-        return [_room(row) for row in connection.execute(query.order_by(rooms.c.topic, rooms.c.id))]
-
-    return await database.read(read)
+    return list(map(_room, await database.read(partial(_select_present, rooms, rooms.c.topic))))
 
 
 async def list_contacts(database: Database) -> list[Contact]:
     """Give the contacts of the account logged in last, by name; works beside a running service."""
+    return list(map(_contact, await database.read(partial(_select_present, contacts, contacts.c.name))))
 
-    def read(connection: Connection) -> list[Contact]:
-        query = sa.select(contacts).where(contacts.c.channel == CHANNEL, contacts.c.present)
-        return [_contact(row) for row in connection.execute(query.order_by(contacts.c.name, contacts.c.id))]
 
-    return await database.read(read)
+def _select_present(table: sa.Table, name: sa.ColumnElement[str], connection: Connection) -> Sequence[Any]:
+    query = sa.select(table).where(table.c.channel == CHANNEL, table.c.present)
+    return connection.execute(query.order_by(name, table.c.id)).all()
 
 
 async def read_account(database: Database) -> str:
@@ -201,9 +197,8 @@ class WechatDirectory:
             StorageError: the database did not take it; memory has it all the same.
         """
         wanted = list(dict.fromkeys(ids))
-        self.listed = (self.listed - self.rooms.keys()) | set(wanted)
         self.left -= set(wanted)
-        await self._forget_rooms(list(self.rooms.keys() - set(wanted) - self.heard))
+        await self._forget_rooms(self._note_listed(self.rooms, wanted))
         return [each for each in wanted if each not in self.rooms]
 
     async def keep_contacts(self, ids: Iterable[str]) -> list[str]:
@@ -213,9 +208,13 @@ class WechatDirectory:
             StorageError: the database did not take it; memory has it all the same.
         """
         wanted = list(dict.fromkeys(ids))
-        self.listed = (self.listed - self.contacts.keys()) | set(wanted)
-        await self._forget_contacts(list(self.contacts.keys() - set(wanted) - self.heard))
+        await self._forget_contacts(self._note_listed(self.contacts, wanted))
         return [each for each in wanted if each not in self.contacts]
+
+    def _note_listed(self, known: Mapping[str, Any], wanted: Sequence[str]) -> list[str]:
+        """Note what the gateway lists of rooms or contacts; gives those that are not there any more."""
+        self.listed = (self.listed - known.keys()) | set(wanted)
+        return list(known.keys() - set(wanted) - self.heard)
 
     async def note_heard(self, entry_id: str) -> None:
         """Keep a room or contact from now on though the gateway may not list it.

@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from wxbridge.channels import ChannelContext
-from wxbridge.channels.connected import Backoff, SeenIds, StatusTracker, finish
+from wxbridge.channels.connected import Backoff, SeenIds, StatusTracker, finish, handle_each, stay_connected
 from wxbridge.channels.wecom_bot import answers, inbound
 from wxbridge.channels.wecom_bot.connection import (
     BotConnection,
@@ -96,15 +96,12 @@ class WecomBotChannel:
     async def run(self, on_inbound: OnInbound, on_status: OnStatus) -> None:
         """Stay connected until cancelled; `on_inbound` is awaited for one message after the other."""
         self._status.listener = on_status
-        hearing = asyncio.create_task(self._hear(on_inbound), name=f"{self._lane} hear")
-        try:
-            while True:
-                pause = await self._connect()
-                await asyncio.sleep(pause)
-        finally:
-            hearing.cancel()
-            await asyncio.wait({hearing}, timeout=self._timing.close)
-            self._status.set(ChannelState.STOPPED)
+
+        async def handle(said: inbound.BotInbound) -> None:
+            await on_inbound(await self._inbound(said))
+
+        hear = handle_each(self._inbox, handle)
+        await stay_connected(self._connect, hear, self._status, name=f"{self._lane} hear", close=self._timing.close)
 
     async def _connect(self) -> float:
         """Connect and stay until it breaks; gives the seconds to wait before the next time."""
@@ -186,14 +183,6 @@ class WecomBotChannel:
             log.warning("wecom bot message not read", channel=self._lane, body=str(frame.body)[:300])
         elif not said.id or self._seen.add(said.id):
             self._inbox.put_nowait(said)
-
-    async def _hear(self, on_inbound: OnInbound) -> None:
-        while True:
-            said = await self._inbox.get()
-            try:
-                await on_inbound(await self._inbound(said))
-            except Exception:
-                log.exception("message not handled", id=said.id)
 
     async def _inbound(self, said: inbound.BotInbound) -> Inbound:
         try:

@@ -6,7 +6,6 @@ import asyncio
 import base64
 import hashlib
 import time
-from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +14,7 @@ from wxbridge.channels.wecom_bot import answers
 from wxbridge.channels.wecom_bot.connection import BotConnection, BotNoAnswer
 from wxbridge.channels.wecom_bot.frames import UPLOAD_CHUNK, UPLOAD_FINISH, UPLOAD_INIT, Frame, text
 from wxbridge.core.errors import Transient
+from wxbridge.core.recent import RecentDict
 
 CHUNK_BYTES = 512 * 1024
 """Of a chunk before base64: the document's limit."""
@@ -41,7 +41,7 @@ class BotMediaCache:
     def __init__(self, *, answer_seconds: float, pause_seconds: float) -> None:
         self.answer_seconds = answer_seconds
         self._pause_seconds = pause_seconds
-        self._known: OrderedDict[str, _KnownPicture] = OrderedDict()
+        self._known = RecentDict[str, _KnownPicture](MAX_KNOWN_MEDIA)
         self._turn = asyncio.Semaphore(MAX_CONCURRENT_UPLOADS)
 
     async def get_or_upload(self, connection: BotConnection, name: str, data: bytes) -> str:
@@ -58,8 +58,6 @@ class BotMediaCache:
                 return known.media_id
             media_id = await self._upload(connection, name, data, md5)
         self._known[md5] = _KnownPicture(media_id, time.monotonic() + MEDIA_LIFE_SECONDS)
-        if len(self._known) > MAX_KNOWN_MEDIA:
-            self._known.popitem(last=False)
         return media_id
 
     def forget(self, media_id: str) -> None:
