@@ -13,7 +13,7 @@ from wxbridge.alerts.routing import compile_settings
 from wxbridge.alerts.templates import Templates
 from wxbridge.channels.manager import ChannelSetup, find_plugin, settings_of_lane
 from wxbridge.config.schema import Config
-from wxbridge.config.types import MASTER_KEYS, Pace, TargetSettings
+from wxbridge.config.types import MASTER_KEYS, Pace, TargetSettings, reveal
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.leadership import Leadership
 from wxbridge.core.metrics import Metrics
@@ -125,7 +125,7 @@ def alert_settings_of(config: Config) -> AlertSettings:
         keep=config.keep,
         people=config.people,
         public_url=config.server.public_url or "",
-        server_token=config.server.token.get_secret_value() if config.server.token else "",
+        server_token=reveal(config.server.token),
     )
 
 

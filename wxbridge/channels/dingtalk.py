@@ -21,7 +21,7 @@ from wxbridge.channels.http import parse_webhook
 from wxbridge.channels.mentions import is_everyone
 from wxbridge.channels.robots import OneRobotChannel, OneRobotTarget, SignedRequest, WebhookRobot
 from wxbridge.channels.titles import make_title
-from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section
+from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, reveal
 from wxbridge.core.errors import Permanent, Throttled
 from wxbridge.core.model import Capabilities, Outgoing, Text
 
@@ -111,7 +111,7 @@ class DingtalkTarget(OneRobotTarget):
         if self.is_asked:
             return WebhookRobot("DingTalk", base, *self._asked, ca=self.ca, is_asked=True)
         written = self.key_as_written()
-        token = written.get_secret_value().strip() if written else ""
+        token = reveal(written).strip()
         if self.url or "://" in token:
             whole = (self.url.get_secret_value() if self.url else token).strip()
             webhook = parse_webhook(whole, parameter="access_token", path="/robot/")
@@ -120,7 +120,7 @@ class DingtalkTarget(OneRobotTarget):
             base, token = self.base_url or webhook.base_url, webhook.key
         if not token:
             raise ValueError("`access_token` is empty; copy what follows `?access_token=`")
-        secret = self.secret.get_secret_value().strip() if self.secret else ""
+        secret = reveal(self.secret).strip()
         return WebhookRobot("DingTalk", base, token, secret, ca=self.ca)
 
     def key_as_written(self) -> Secret | None:

@@ -16,7 +16,7 @@ from pydantic import PrivateAttr
 
 from wxbridge.channels.answers import AnswerVerdict, Meaning
 from wxbridge.channels.http import HttpChannel, HttpService, encode_json, hash_secret
-from wxbridge.config.types import FROM_REQUEST, Secret, TargetSettings
+from wxbridge.config.types import FROM_REQUEST, Secret, TargetSettings, reveal
 from wxbridge.core.errors import Permanent, Throttled
 from wxbridge.core.model import Outgoing, Receipt, Text
 
@@ -68,7 +68,7 @@ class AskedRobotTarget(TargetSettings):
     def is_from_request(self) -> bool:
         """Whether senders name the robot."""
         key = self.key_as_written()
-        return key is not None and key.get_secret_value().strip() == FROM_REQUEST
+        return reveal(key).strip() == FROM_REQUEST
 
     def read_request(self, key: str, secret: str) -> str:
         """Read a robot's key, and what it signs with. Raises `ValueError` where it can be none."""

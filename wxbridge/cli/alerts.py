@@ -28,6 +28,7 @@ from wxbridge.cli.common import (
 )
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.schema import Config
+from wxbridge.config.types import reveal
 from wxbridge.core import logging
 from wxbridge.core.database import Database
 from wxbridge.core.matchers import Matcher, matches_all, parse_matchers
@@ -168,8 +169,8 @@ def _credentials(settings: Config, hook: str, body: bytes) -> dict[str, str]:
     """What opens a hook: the server's token, else the hook's own, else a signature."""
     own: HookSettings = getattr(settings.hooks, hook.partition("/")[0])
     for token in (settings.server.token, own.token):
-        if token and token.get_secret_value():
-            return {"Authorization": f"Bearer {token.get_secret_value()}"}
+        if reveal(token):
+            return {"Authorization": f"Bearer {reveal(token)}"}
     if own.hmac_secret is None:
         return {}
     stamp = str(int(time.time())) if own.timestamp_header else ""

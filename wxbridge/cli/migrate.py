@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, fail, read_config, say
+from wxbridge.config.types import reveal
 from wxbridge.core.database import DATABASE_FILE, Database
 from wxbridge.core.state_lock import is_held
 from wxbridge.core.transfer import transfer
@@ -28,7 +29,7 @@ def migrate(
     if not (source and target):
         settings = read_config(config)
         source = source or f"sqlite:///{settings.state_dir / DATABASE_FILE}"
-        target = target or (settings.database.get_secret_value() if settings.database else "")
+        target = target or reveal(settings.database)
     if not source.startswith("sqlite:///"):
         raise fail("--from: write sqlite:///FILE, with a fourth slash where it begins at the root", WRONG_USAGE)
     if not target.startswith(("postgresql://", "postgres://")):

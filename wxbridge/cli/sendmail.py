@@ -26,6 +26,7 @@ from urllib.request import Request, urlopen
 import typer
 
 from wxbridge.cli.common import config_path, read_config, say
+from wxbridge.config.types import reveal
 from wxbridge.core.errors import WxbridgeError
 
 EX_OK, EX_USAGE, EX_DATAERR, EX_TEMPFAIL, EX_NOPERM, EX_CONFIG = 0, 64, 65, 75, 77, 78
@@ -152,7 +153,7 @@ def find_bridge(options: MailOptions, environment: Mapping[str, str], settings_f
         listen = settings.server.listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
         options.url = f"http://{listen}"
         for token in (settings.hooks.mail.token, settings.server.token):
-            options.token = options.token or (token.get_secret_value() if token else "")
+            options.token = options.token or reveal(token)
     if not options.url:
         raise SendmailError(
             f"there is no address of a bridge; set WXBRIDGE_URL and WXBRIDGE_TOKEN, here or in {settings_file}",

@@ -7,6 +7,7 @@ from typing import Any
 
 from wxbridge.config.schema import Config
 from wxbridge.config.server import LOOPBACK
+from wxbridge.config.types import reveal
 
 SERVED_BY = ("server", "hooks", "language")
 """The sections that the HTTP application is made from."""
@@ -34,7 +35,7 @@ def restrict_to_running(old: Config, new: Config) -> tuple[Config, tuple[str, ..
         later.append("database")
     if new.server.listen != old.server.listen:
         # Beyond loopback nobody is let in without a token, so what is fit for another address may not be for this.
-        open_door = old.server.host not in LOOPBACK and not (new.server.token and new.server.token.get_secret_value())
+        open_door = old.server.host not in LOOPBACK and not reveal(new.server.token)
         update["server"] = old.server if open_door else new.server.model_copy(update={"listen": old.server.listen})
         later.append("server" if open_door else "server.listen")
     return (new.model_copy(update=update) if update else new), tuple(later)

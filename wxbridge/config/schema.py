@@ -47,6 +47,7 @@ from wxbridge.config.types import (
     TargetSettings,
     WatchSettings,
     WebSource,
+    reveal,
 )
 from wxbridge.config.yaml_loader import ConfigTree, TreePath, find_nearest, list_entries, read_tree
 from wxbridge.core.errors import ConfigError, Problem
@@ -155,7 +156,7 @@ class Config(Section):
     @field_validator("database")
     @classmethod
     def _address_of_postgresql(cls, value: Secret | None) -> Secret | None:
-        address = value.get_secret_value().strip() if value else ""
+        address = reveal(value).strip()
         if address and not address.startswith(_DATABASES):
             raise ValueError(
                 "no address of a database that can be used; write postgresql://host/name, with user and password "

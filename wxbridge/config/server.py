@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, WithJsonSchema, field_validator, model_validator
 
 from wxbridge.config.tokens import TokenSettings
-from wxbridge.config.types import BaseUrl, RateField, Secret, Section
+from wxbridge.config.types import BaseUrl, RateField, Secret, Section, reveal
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -62,7 +62,7 @@ class ServerSettings(Section):
     @model_validator(mode="after")
     def _token_beyond_loopback(self) -> ServerSettings:
         named = any(each.role == "admin" for each in self.tokens.values())
-        if self.host not in LOOPBACK and not named and not (self.token and self.token.get_secret_value()):
+        if self.host not in LOOPBACK and not named and not reveal(self.token):
             raise ValueError(
                 f"listening on {self.listen} without a token would let anybody in; "
                 "set `server.token` or listen on 127.0.0.1",
@@ -71,8 +71,8 @@ class ServerSettings(Section):
 
     @model_validator(mode="after")
     def _two_tokens(self) -> ServerSettings:
-        reading = self.read_token.get_secret_value() if self.read_token else ""
-        if reading and not (self.token and self.token.get_secret_value()):
+        reading = reveal(self.read_token)
+        if reading and not reveal(self.token):
             raise ValueError("`read_token` without a `token`: everybody may change everything; set `server.token` too")
         if reading and self.token and reading == self.token.get_secret_value():
             raise ValueError("`read_token` and `token` are the same; whoever has one would have both")

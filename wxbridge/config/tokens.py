@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 
 from pydantic import field_validator, model_validator
 
-from wxbridge.config.types import Secret, Section
+from wxbridge.config.types import Secret, Section, reveal
 from wxbridge.core.token_hash import TokenCheck, check_hash_form
 
 
@@ -31,7 +31,7 @@ class TokenSettings(Section):
 
     @model_validator(mode="after")
     def _one_way(self) -> TokenSettings:
-        if bool(self.token and self.token.get_secret_value().strip()) == bool(self.hash):
+        if bool(reveal(self.token).strip()) == bool(self.hash):
             raise ValueError("a named token has one of `token` and `hash`, as `wxbridge token` makes it")
         return self
 

@@ -116,6 +116,11 @@ Secret = SecretStr
 """A value that never reaches a log, an error or a page. `KEY_file:` names a file to read it from."""
 
 
+def reveal(secret: Secret | None) -> str:
+    """Give the text of a secret; an empty one where there is none."""
+    return secret.get_secret_value() if secret else ""
+
+
 def _beside_the_file(path: Path, info: ValidationInfo) -> Path:
     """Relative paths are relative to the configuration file, not to wherever the command was typed."""
     base: Path = (info.context or {}).get("base", Path())
@@ -433,7 +438,7 @@ class WebSource(Section):
             section=section,
             token=self.token.get_secret_value() if self.token else None,
             user=self.user,
-            password=self.password.get_secret_value() if self.password else "",
+            password=reveal(self.password),
             ca=self.ca,
         )
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
+from wxbridge.config.types import reveal
 from wxbridge.core.browser_tls import fetch_verified_key
 from wxbridge.core.credentials import ApiAddress, SiteCredentials
 from wxbridge.core.errors import BadBody, PictureError, PictureRefused
@@ -326,7 +327,7 @@ class Grafana:
 
     async def _post_login(self) -> Mapping[str, str]:
         user, password = self._settings.user, self._settings.password
-        body = {"user": user, "password": password.get_secret_value() if password else ""}
+        body = {"user": user, "password": reveal(password)}
         try:
             async with asyncio.timeout(_LOGIN_SECONDS):
                 answer = await self._client.ask("POST", "/login", body=body)

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import structlog
 from aiohttp import web
-from pydantic import SecretStr
 
 from wxbridge.alerts.links import ALERT_PATH, SILENCE_PATH
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.tokens import TokenSettings
+from wxbridge.config.types import reveal
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.sliding_window import Rate
 from wxbridge.core.token_hash import TokenCheck
@@ -246,11 +246,6 @@ def _rule_of_hook(name: str, settings: HookSettings, shared: tuple[tuple[str, To
             secret.encode(), settings.signature_header, settings.timestamp_header or None, settings.max_age
         )
     return AccessRule((*shared, (f"hook {name}", TokenCheck(token.encode()))) if token else shared, signing)
-
-
-def reveal(secret: SecretStr | None) -> str:
-    """Give a secret of the configuration; empty where there is none."""
-    return secret.get_secret_value() if secret else ""
 
 
 def read_tokens(request: web.Request) -> list[str]:

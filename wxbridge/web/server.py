@@ -6,9 +6,10 @@ from aiohttp import web
 
 from wxbridge.config.hooks import HookSettings, HooksSettings
 from wxbridge.config.server import ServerSettings
+from wxbridge.config.types import reveal
 from wxbridge.core.clock import SystemClock
 from wxbridge.web import api, compat, console, hooks, pages
-from wxbridge.web.auth import ACCESS, AccessRules, check_access, reveal
+from wxbridge.web.auth import ACCESS, AccessRules, check_access
 from wxbridge.web.compat.keys import COMPAT_KEYS, CompatKeys
 from wxbridge.web.limits import CLOCK, LIMITS, HttpLimits
 from wxbridge.web.refusals import make_refusal_reporter

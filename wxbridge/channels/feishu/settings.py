@@ -12,7 +12,7 @@ from pydantic import model_validator
 
 from wxbridge.channels.http import HttpService, hash_secret
 from wxbridge.channels.robots import KEY, OneRobotTarget, WebhookRobot
-from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section
+from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, reveal
 from wxbridge.core.model import Capabilities
 
 DEFAULT_URL = "https://open.feishu.cn"
@@ -101,7 +101,7 @@ class FeishuTarget(OneRobotTarget):
         if self.is_asked:
             return WebhookRobot("Feishu", base, *self._asked, ca=self.ca, is_asked=True)
         given = self.key or self.url
-        key = given.get_secret_value().strip() if given else ""
+        key = reveal(given).strip()
         if "://" in key or self.url:
             address = urlsplit(key)
             found = _HOOK.fullmatch(address.path)
@@ -110,7 +110,7 @@ class FeishuTarget(OneRobotTarget):
             base, key = self.base_url or f"{address.scheme}://{address.netloc}", found[1]
         if not KEY.fullmatch(key):
             raise ValueError(f"`key` is {'none' if key else 'empty'}; copy what follows `/hook/`")
-        secret = self.secret.get_secret_value().strip() if self.secret else ""
+        secret = reveal(self.secret).strip()
         return WebhookRobot("Feishu", base, key, secret, ca=self.ca)
 
     def application(self) -> FeishuApplication | None:

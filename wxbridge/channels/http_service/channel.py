@@ -26,7 +26,7 @@ from wxbridge.channels.http_service.templates import (
 from wxbridge.channels.http_service.verdicts import judge
 from wxbridge.channels.titles import make_title
 from wxbridge.channels.uploads import add_file
-from wxbridge.config.types import Secret
+from wxbridge.config.types import Secret, reveal
 from wxbridge.core.errors import Permanent
 from wxbridge.core.model import ChannelStatus, Outgoing, PictureFile, Receipt, Text
 
@@ -142,7 +142,7 @@ def _build_text(target: HttpTarget, body: Text, known: Mapping[str, Any]) -> Tar
     variables = {**_NO_PICTURE, **known, **about}
     data = None
     if target.method != "GET":
-        data = fill_text(_reveal(target.body), variables).encode() if target.body else encode_json(_usual(about))
+        data = fill_text(reveal(target.body), variables).encode() if target.body else encode_json(_usual(about))
     url = target.url.get_secret_value()
     return _make_request(target.method, url, target.headers, data, variables)
 
@@ -175,7 +175,7 @@ async def _build_picture(target: HttpTarget, body: PictureFile, known: Mapping[s
         kept = {name: value for name, value in headers.items() if name.lower() != "content-type"}
         request = _make_request(picture.method, target.picture_url(), kept, None, variables)
         return replace(request, data=form, size=len(content))
-    text = fill_text(_reveal(source), variables) if source else encode_json(_usual(about)).decode()
+    text = fill_text(reveal(source), variables) if source else encode_json(_usual(about)).decode()
     data = text.replace(_PICTURE_MARK, base64.b64encode(content).decode()).encode()
     return _make_request(picture.method, target.picture_url(), headers, data, variables)
 
@@ -192,7 +192,7 @@ def _usual(about: Mapping[str, Any]) -> dict[str, Any]:
 def _make_form(
     picture: PictureRequest, body: PictureFile, content: bytes, variables: Mapping[str, Any]
 ) -> aiohttp.FormData:
-    fields = read_object(fill_text(_reveal(picture.body), variables)) if picture.body else {}
+    fields = read_object(fill_text(reveal(picture.body), variables)) if picture.body else {}
     if fields is None:
         raise BrokenTemplate("`picture.body` makes no JSON object; write {{ text | tojson }}")
     form = aiohttp.FormData(quote_fields=False)
@@ -220,10 +220,6 @@ def _make_request(
             filled["Content-Type"] = f"{'application/json' if is_json else 'text/plain'}; charset=utf-8"
     whole = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{url.partition(address.netloc)[2]}"
     return TargetRequest(method, fill_address(whole, variables), filled, data, len(data or b""))
-
-
-def _reveal(value: Secret | None) -> str:
-    return value.get_secret_value() if value is not None else ""
 
 
 PLUGIN = ChannelPlugin(

@@ -19,9 +19,9 @@ from aiohttp import web
 
 from wxbridge.alerts.links import ALERT_PATH
 from wxbridge.config.server import ServerSettings
+from wxbridge.config.types import reveal
 from wxbridge.core import imaging
 from wxbridge.core.errors import StorageError, WxbridgeError
-from wxbridge.web.auth import reveal
 from wxbridge.web.console import silence_link
 from wxbridge.web.console.access import (
     CONSOLE_CALLER,
