@@ -6,15 +6,17 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import aiohttp
 import sqlalchemy as sa
 
 from bench.common import Place, Process, Row, free_port, start_simulator, until_answers, write_config, wxbridge
+from wxbridge.core.audit import AuditAction, AuditDoor
 from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.model import Notification, Received, Text
-from wxbridge.core.schema import messages
+from wxbridge.core.schema import audit, messages
 from wxbridge.delivery.outbox import Outbox
 
 MESSAGES = 100_000
@@ -34,6 +36,9 @@ ASKED = {
     "what failed": "/?state=dead",
     "a text that is rare": "/?text=needle",
     "a text that is nowhere": "/?text=nowhere",
+    "the audit log": "/console/audit",
+    "the audit log, of one name and action": "/console/audit?by=name-9&action=muted",
+    "the audit log, far back": f"/console/audit?after={MESSAGES // 2}",
 }
 """What is asked for, by its name in the table."""
 
@@ -86,8 +91,19 @@ def fill(directory: Path) -> None:
     try:
         for start in range(0, MESSAGES, _AT_ONCE):
             asyncio.run(_put(database, range(start, start + _AT_ONCE), now))
+            asyncio.run(database.run(partial(_audit, numbers=range(start, start + _AT_ONCE), now=now)))
     finally:
         database.close()
+
+
+def _audit(connection: sa.Connection, numbers: Sequence[int], now: float) -> None:
+    """Have people done something as often: most of it by a few, and most of it the same."""
+    actions = (*[AuditAction.RAN] * 7, AuditAction.SILENCED, AuditAction.DROPPED, AuditAction.MUTED)
+    connection.execute(sa.insert(audit), [
+        {"at": now - 10 * (MESSAGES - number), "by": f"name-{number % 40}", "action": actions[number % len(actions)],
+         "what": f'alertname="Alert{number % 50}", instance="kafka-{number % 9}:9100"', "via": AuditDoor.CONSOLE}
+        for number in numbers
+    ])  # fmt: skip
 
 
 async def _put(database: Database, numbers: Sequence[int], now: float) -> None:

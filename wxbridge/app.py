@@ -28,6 +28,7 @@ from wxbridge.config.changes import SERVED_BY, list_differing, restrict_to_runni
 from wxbridge.config.schema import Config
 from wxbridge.config.types import TargetSettings
 from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
+from wxbridge.core.audit import AuditLog
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
@@ -151,6 +152,7 @@ class App:
         self.leadership = leadership or Leadership()
         self.orders = Orders(database, self.leadership)
         self.database = database
+        self.audit = AuditLog(database, lambda: self.state.config.keep)
         self._load = load
         self.url = ""
         """Where the HTTP server listens."""
@@ -191,6 +193,7 @@ class App:
             metrics=self.metrics,
             picture_store=self.picture_store,
             drawer=self.drawer,
+            audit=self.audit,
         )
         self.bot = CommandDispatcher(services, CommandSettings.of(config, {}))
         self.channels.inbound = self.bot
@@ -515,6 +518,7 @@ class App:
             leadership=self.leadership,
             orders=self.orders,
             samples=self._samples,
+            audit=self.audit,
         )
 
 

@@ -41,7 +41,8 @@ PAGES = {
     "senders": "/console/senders", "templates": "/console/templates",
     "jobs": "/console/jobs", "machines": "/console/host", "rooms": "/console/rooms",
     "configuration": "/console/configuration", "doctor": "/console/doctor", "message": "/console/message?id=ID",
-    "alert": "/console/alert?key=KEY", "gone": "/console/nowhere", "sign-in": "/console/sign-in",
+    "alert": "/console/alert?key=KEY", "audit": "/console/audit", "gone": "/console/nowhere",
+    "sign-in": "/console/sign-in", "link": "/s/LINK",
 }  # fmt: skip
 SHOWN = (
     ("timeline", PHONE, "light", "en-US"), ("timeline", DESK, "light", "en-US"), ("machines", PHONE, "dark", "zh-CN"),
@@ -158,7 +159,7 @@ async def fill(bridge: app.App, session: aiohttp.ClientSession, *, machines: int
         await post("/hooks/alertmanager", body)
     await _until(bridge.outbox.count_backlog, wanted=False)
     listed = await bridge.outbox.list_messages(target="duty")
-    error = "the room 运维值班 is not known (any more)"
+    error = "no room is called 运维值班. `wxbridge rooms` lists the 2 known."
     await bridge.outbox.close([listed[-1].id], MessageState.DEAD, now=time.time(), error=error, code="room_gone")
     matchers = parse_matchers(['alertname="CertificateExpires"', 'instance="edge-2:443"'])
     await bridge.alerts.silence(SilenceRequest(matchers, now, now + 28800, "李四", "renewal is ordered"))
@@ -249,7 +250,12 @@ async def main(folder: Path, wanted: list[str]) -> None:
                 overview = await bridge.alerts.overview()
                 key = overview.alerts[0].key if overview else ""
                 newest = (await bridge.outbox.list_messages(target="duty"))[-1]
-                paths = {name: path.replace("KEY", key).replace("ID", str(newest.id)) for name, path in PAGES.items()}
+                pages = bridge.alerts.pages
+                link = pages.silence([key], "robot", time.time()).rpartition("/")[2] if pages else ""
+                paths = {
+                    name: path.replace("KEY", key).replace("ID", str(newest.id)).replace("LINK", link)
+                    for name, path in PAGES.items()
+                }
                 every = [
                     (name, size, scheme, locale)
                     for name in wanted or paths

@@ -222,6 +222,7 @@ def _fake_python(directory, name, version, *, venv=True):
     else:
         body = "import sys, types\n"
         body += f"sys.version_info = {version!r}\n"
+        body += f"if sys.argv[1] == '--version':\n    sys.exit(print('Python', '{'.'.join(map(str, version))}'))\n"
         body += "" if venv else "sys.modules['ensurepip'] = None\n"
         body += "exec(sys.argv[2])\n"
         path.write_text(f"#!{sys.executable}\n{body}")
@@ -247,6 +248,19 @@ def test_a_python_that_is_too_old_or_too_new_is_passed_over(tmp_path):
     assert "No Python 3.11, 3.12 or 3.13" in _find(tmp_path).stderr
     _fake_python(tmp_path, "python3", (3, 14, 0))
     assert _find(tmp_path).returncode == 1
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make")
+@pytest.mark.parametrize("version", [(3, 9, 18), (3, 14, 0)])
+def test_make_stops_at_a_venv_of_a_python_that_is_too_old_or_too_new(tmp_path, version):
+    (tmp_path / "bin").mkdir()
+    _fake_python(tmp_path / "bin", "python", version)
+    stopped = _run("make", "demo", f"VENV={tmp_path}")
+    assert stopped.returncode == 2
+    written = ".".join(map(str, version))
+    assert f"{tmp_path} has Python {written}, and wxbridge needs 3.11 to 3.13:" in stopped.stdout
+    assert "remove it (make clean), or take another folder: make VENV=venv …" in stopped.stdout
+    assert sorted(each.name for each in tmp_path.iterdir()) == ["bin"], "nothing was installed"
 
 
 def test_a_python_without_venv_is_told_with_the_line_that_mends_it(tmp_path):

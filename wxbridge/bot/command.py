@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Self
 
 from wxbridge.bot.services import CommandServices, CommandSettings
+from wxbridge.core.audit import AuditAction, AuditDoor
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Picture, PictureSpec, Text
 from wxbridge.core.text.i18n import LANGUAGES, Language, say
@@ -99,6 +100,10 @@ class Command:
         return format_moment(
             moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, zone), zone, self.at
         )
+
+    async def record(self, action: AuditAction, what: str) -> None:
+        """Keep that the sender has done something, for the console. It raises nothing."""
+        await self.services.audit.record(action, what, by=self.sender.name or self.sender.id, via=AuditDoor.CHAT)
 
     def refuse(self, key: str, **fields: Any) -> CannotAnswer:
         """Make the error that says, in the sender's language, why there is no answer."""

@@ -14,6 +14,7 @@ from wxbridge.channels.manager import ChannelManager
 from wxbridge.config.graphs import GraphSettings
 from wxbridge.config.schema import Config
 from wxbridge.config.types import ChatSettings
+from wxbridge.core.audit import AuditLog
 from wxbridge.core.database import Database
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import PictureDrawer
@@ -57,6 +58,7 @@ class CommandServices:
     drawer: PictureDrawer
     failed_drawings: deque[FailedDrawing] = field(default_factory=lambda: deque(maxlen=MAX_FAILED_DRAWINGS))
     """The latest pictures that were asked for in a chat and could not be drawn, since the bridge was started."""
+    audit: AuditLog = field(default_factory=AuditLog)
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from wxbridge.cli.common import (
     is_resolved,
     print_json,
     read_config_in_use,
+    record,
     say,
     show,
     with_database,
@@ -30,6 +31,7 @@ from wxbridge.config.hooks import HookSettings
 from wxbridge.config.schema import Config
 from wxbridge.config.types import reveal
 from wxbridge.core import logging
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.database import Database
 from wxbridge.core.matchers import Matcher, matches_all, parse_matchers
 from wxbridge.core.model import Capabilities, MessageState, Picture, Priority, Text
@@ -77,6 +79,7 @@ async def _send(settings: Config, database: Database, target: str, text: str, im
         bodies.append(await _picture(settings, database, image, destination.capabilities))
     note = render.make_notification("cli", target, bodies, destination, settings.language, Priority.REPLY)
     accepted = await Outbox(database).put([note])
+    await record(settings, database, AuditAction.SENT, target)
     if not is_held(settings.state_dir):
         say("queued; it is sent when the bridge runs (`wxbridge run`)")
         return True

@@ -23,6 +23,7 @@ from wxbridge.core.errors import ConfigError
 
 if TYPE_CHECKING:  # `--help` needs none of it
     from wxbridge.config.schema import Config
+    from wxbridge.core.audit import AuditAction
     from wxbridge.core.database import Database
 
 T = TypeVar("T")
@@ -161,6 +162,13 @@ def who(by: str | None) -> str:
     except (OSError, KeyError):
         # A container may run as a number without a name.
         return ""
+
+
+async def record(config: Config, database: Database, action: AuditAction, what: str, by: str | None = None) -> None:
+    """Keep that somebody has done something, for the console; `by` as in `who`. It raises nothing."""
+    from wxbridge.core.audit import AuditDoor, AuditLog
+
+    await AuditLog(database, lambda: config.keep).record(action, what, by=who(by), via=AuditDoor.SHELL)
 
 
 def local(seconds: float | None, config: Config) -> str | None:

@@ -7,10 +7,22 @@ from typing import Annotated, Any
 
 import typer
 
-from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, local, say, show, who, with_database
+from wxbridge.cli.common import (
+    WRONG_USAGE,
+    ConfigOption,
+    JsonOption,
+    fail,
+    local,
+    record,
+    say,
+    show,
+    who,
+    with_database,
+)
 from wxbridge.config.schema import Config
 from wxbridge.config.types import parse_duration
 from wxbridge.core import logging
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.database import Database
 from wxbridge.core.state_lock import is_held
 from wxbridge.jobs import store
@@ -65,6 +77,7 @@ def run(job_id: JobId, config: ConfigOption = None) -> None:
         async with parts.make_renderer(settings) as pictures:
             scheduler = parts.make_scheduler(settings, database, Outbox(database), pictures)
             accepted = await scheduler.run_job(job_id)
+        await record(settings, database, AuditAction.RAN, job_id)
         if not is_held(settings.state_dir):
             say("no bridge is running: what was queued is sent when one runs")
         return accepted.queued
@@ -93,6 +106,7 @@ def mute(
         now = time.time()
         wanted = store.Mute(job_id, now + seconds, who(by), now)
         await database.run(lambda c: store.add_mute(c, wanted))
+        await record(settings, database, AuditAction.MUTED, job_id, by)
         return local(wanted.until, settings)
 
     say(f"{job_id}: muted until {with_database(config, work)}")
@@ -107,6 +121,8 @@ def unmute(job_id: JobId, config: ConfigOption = None) -> None:
         if not was_muted:
             # One that jobs.yaml no longer has may be unmuted.
             _known(settings, job_id)
+        else:
+            await record(settings, database, AuditAction.UNMUTED, job_id)
         return was_muted
 
     say(f"{job_id}: {'runs at its times again' if with_database(config, work) else 'was not muted'}")

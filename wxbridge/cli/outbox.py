@@ -11,9 +11,10 @@ import typer
 
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.severity import worst_first
-from wxbridge.cli.common import ConfigOption, JsonOption, fail, local, plain, say, show, with_database
+from wxbridge.cli.common import ConfigOption, JsonOption, fail, local, plain, record, say, show, with_database
 from wxbridge.config.schema import Config
 from wxbridge.config.types import parse_duration
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.database import Database
 from wxbridge.core.model import OPEN_STATES, Message, MessageState, NotificationKind, Text
 from wxbridge.delivery.outbox import Outbox
@@ -132,8 +133,11 @@ def _whole(stored: StoredNotification | None, config: Config) -> str | None:
 def retry(ids: Ids, config: ConfigOption = None) -> None:
     """Queue messages again, whatever became of them; the running bridge sends them at once."""
 
-    async def work(_settings: Config, database: Database) -> int:
-        return await Outbox(database).retry(ids, now=time.time(), expires_after=86400)
+    async def work(settings: Config, database: Database) -> int:
+        done = await Outbox(database).retry(ids, now=time.time(), expires_after=86400)
+        if done:
+            await record(settings, database, AuditAction.RETRIED, ", ".join(map(str, ids)))
+        return done
 
     _tell(with_database(config, work), len(set(ids)), "queued again")
 
@@ -142,8 +146,11 @@ def retry(ids: Ids, config: ConfigOption = None) -> None:
 def drop(ids: Ids, config: ConfigOption = None) -> None:
     """Close queued messages unsent."""
 
-    async def work(_settings: Config, database: Database) -> int:
-        return await Outbox(database).drop(ids, now=time.time())
+    async def work(settings: Config, database: Database) -> int:
+        done = await Outbox(database).drop(ids, now=time.time())
+        if done:
+            await record(settings, database, AuditAction.DROPPED, ", ".join(map(str, ids)))
+        return done
 
     _tell(with_database(config, work), len(set(ids)), "dropped")
 

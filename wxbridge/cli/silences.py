@@ -17,6 +17,7 @@ from wxbridge.cli.common import (
     JsonOption,
     fail,
     local,
+    record,
     say,
     show,
     who,
@@ -24,6 +25,7 @@ from wxbridge.cli.common import (
 )
 from wxbridge.config.schema import Config
 from wxbridge.config.types import parse_duration
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.database import Database
 from wxbridge.core.matchers import parse_matchers
 
@@ -100,11 +102,13 @@ def add(
         try:
             wanted = parse_matchers(matchers)
             ends_at = now + parse_duration(length) if length is not None else _moment(until or "", settings, now)
-            return await database.run(
+            made = await database.run(
                 lambda c: table.add(c, wanted, ends_at=ends_at, now=now, created_by=who(by), comment=comment)
             )
         except ValueError as error:
             raise fail(str(error), WRONG_USAGE) from None
+        await record(settings, database, AuditAction.SILENCED, ", ".join(map(str, wanted)), by)
+        return made
 
     print(with_database(config, work).id)  # noqa: T201
 
@@ -116,12 +120,15 @@ def expire(
 ) -> None:
     """End silences now: what still fires is told."""
 
-    async def work(_settings: Config, database: Database) -> list[str]:
+    async def work(settings: Config, database: Database) -> list[str]:
         def all_of_them(connection: Any) -> list[str]:
             now = time.time()
             return [each for each in dict.fromkeys(ids) if not table.expire(connection, each, now=now)]
 
-        return await database.run(all_of_them)
+        missed = await database.run(all_of_them)
+        if ended := [each for each in dict.fromkeys(ids) if each not in missed]:
+            await record(settings, database, AuditAction.UNSILENCED, ", ".join(ended))
+        return missed
 
     missed = with_database(config, work)
     for each in missed:

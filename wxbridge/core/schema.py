@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 """The newest migration. Kept here so that a start with nothing to migrate need not import alembic."""
 
 metadata = sa.MetaData()
@@ -302,6 +302,22 @@ sa.Index("sightings_received", sightings.c.received_id)
 NOT_TOLD = "told = 0"
 """The condition of what came in and led to nothing."""
 sa.Index("received_untold", received.c.id, sqlite_where=sa.text(NOT_TOLD))
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True),
+    sa.Column("at", sa.Float, nullable=False),
+    sa.Column("by", sa.String, nullable=False),
+    sa.Column("action", sa.String, nullable=False),
+    sa.Column("what", sa.String, nullable=False),
+    sa.Column("via", sa.String, nullable=False),
+)
+"""Who did what; the rows are numbered as it was done."""
+sa.Index("audit_at", audit.c.at)
+sa.Index("audit_by", audit.c.by, audit.c.id)
+sa.Index("audit_action", audit.c.action, audit.c.id)
+sa.Index("audit_by_action", audit.c.by, audit.c.action, audit.c.id)
 
 asked = sa.Table(
     "asked",

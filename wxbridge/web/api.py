@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from wxbridge.core.audit import AuditAction, AuditDoor
 from wxbridge.core.json_values import read_json
 from wxbridge.web.api_models import AlertAnswer, SilenceAnswer, SilenceBody
 from wxbridge.web.auth import ACCESS
@@ -41,6 +42,7 @@ async def add_silence(request: web.Request) -> web.Response:
     if (caller := request[CALLER]) in request.app[ACCESS].named:
         asked = replace(asked, created_by=caller)
     made = await request.app[SERVICES].alerts.silence(asked)
+    await _record(request, AuditAction.SILENCED, ", ".join(map(str, asked.matchers)), asked.created_by)
     return web.json_response(SilenceAnswer.of(made.silence, clock.wall()).model_dump(), status=201)
 
 
@@ -49,7 +51,13 @@ async def expire_silence(request: web.Request) -> web.Response:
     name = request.match_info["id"]
     if not await request.app[SERVICES].alerts.unsilence_here(name):
         raise web.HTTPNotFound(text=f"There is no silence {shorten_name(name)!r} that is not over.")
+    caller = request[CALLER]
+    await _record(request, AuditAction.UNSILENCED, name, caller if caller in request.app[ACCESS].named else "")
     return web.Response(status=204)
+
+
+async def _record(request: web.Request, action: AuditAction, what: str, by: str) -> None:
+    await request.app[SERVICES].audit.record(action, what, by=by, via=AuditDoor.API)
 
 
 async def describe(_request: web.Request) -> web.Response:

@@ -11,6 +11,7 @@ from aiohttp import web
 from wxbridge.alerts.service import AlertService
 from wxbridge.channels.manager import ChannelManager
 from wxbridge.config.watcher import ConfigState, Reloader
+from wxbridge.core.audit import AuditLog
 from wxbridge.core.database import Database
 from wxbridge.core.findings import Finding
 from wxbridge.core.leadership import Leadership
@@ -75,6 +76,7 @@ class WebServices:
     orders: Orders = field(default_factory=Orders)
     """What the bridge that leads is to do."""
     samples: SampleLoader = dict
+    audit: AuditLog = field(default_factory=AuditLog)
 
 
 SERVICES: web.AppKey[WebServices] = web.AppKey("services")

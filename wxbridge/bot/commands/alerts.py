@@ -29,6 +29,7 @@ from wxbridge.bot.commands.alert_arguments import (
     parse_query,
     parse_silence,
 )
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.matchers import Matcher
 from wxbridge.core.model import AlertGroup, Text
@@ -181,6 +182,7 @@ async def silence(command: Command) -> str:
         in_grafana=speaks_of_grafana(matchers, overview.alerts),
     )
     made = await command.services.alerts.silence(request)
+    await command.record(AuditAction.SILENCED, ", ".join(map(str, matchers)))
     covered = sum(each.fulfils(matchers) for each in overview.alerts)
     end = command.format_moment(asked.ends_at)
     lines = [
@@ -275,6 +277,7 @@ async def unsilence(command: Command) -> str:
         raise ChooseOne(command.say("bot.alerts.several_silences", id=shorten(word), lines=lines), choices)
     if not await command.services.alerts.unsilence(found[0]):
         return command.say("bot.alerts.over_meanwhile", id=found[0].ids[0][:MIN_SILENCE_ID_CHARS])
+    await command.record(AuditAction.UNSILENCED, ", ".join(found[0].matchers))
     return command.say("bot.alerts.unsilenced", matchers=", ".join(found[0].matchers))
 
 
@@ -295,6 +298,7 @@ async def acknowledge(command: Command) -> str:
         raise CannotAnswer("\n".join([command.say("bot.alerts.nothing_to_ack"), *missing]))
     by, title = _name(command), chosen.alert.title or command.say("alerts.untitled")
     await command.services.alerts.acknowledge(chosen.keys, by, comment[:MAX_COMMENT_CHARS])
+    await command.record(AuditAction.ACKNOWLEDGED, title)
     lines = [command.say("bot.alerts.acked_now", by=by, title=title, id=short_ids(overview.alerts)[chosen.key])]
     if chosen.ack and chosen.ack.by != by:
         lines.append(command.say("bot.alerts.acked_before", by=chosen.ack.by))

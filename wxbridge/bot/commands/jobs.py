@@ -6,6 +6,7 @@ from functools import partial
 
 from wxbridge.bot.command import Choices, Command, Reply, number_lines, quote_word
 from wxbridge.bot.commands.alert_arguments import parse_silence
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.model import Text
 from wxbridge.core.text.error_words import tell_error
@@ -75,6 +76,7 @@ async def run(command: Command) -> Reply:
     else:
         to = command.say("bot.jobs.and").join(others[:MAX_TARGETS]) + ("…" if len(others) > MAX_TARGETS else "")
         text = command.say("bot.jobs.running", id=job.id, to=command.say("bot.jobs.and_here", to=to))
+    await command.record(AuditAction.RAN, job.id)
     # Else a quick job would be over before anybody is told that it runs.
     return Reply((Text(text),), then=partial(command.services.jobs.run_now, job.id, (here,)))
 
@@ -87,6 +89,7 @@ async def mute(command: Command) -> str:
     asked = parse_silence(command.text, command.at, command.language)
     job = await _find_job(command, asked.what.strip("\"'"))
     made = await command.services.jobs.mute(job.id, asked.ends_at.timestamp(), command.sender.name)
+    await command.record(AuditAction.MUTED, job.id)
     return command.say("bot.jobs.muted", id=job.id, until=command.format_moment(made.until))
 
 
@@ -95,6 +98,7 @@ async def unmute(command: Command) -> str:
     job = await _find_job(command, _name(command))
     if not await command.services.jobs.unmute(job.id):
         return command.say("bot.jobs.not_muted", id=job.id)
+    await command.record(AuditAction.UNMUTED, job.id)
     if job.next_run is None:
         return command.say("bot.jobs.unmuted_over", id=job.id)
     return command.say("bot.jobs.unmuted", id=job.id, next=command.format_moment(job.next_run))

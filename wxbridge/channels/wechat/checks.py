@@ -33,11 +33,11 @@ async def check_login(context: CheckContext) -> list[Finding]:
     status = await last_status(context.database, CHANNEL)
     if not status:
         return [Finding("login", FindingState.WARN, "no bridge has connected yet", "start it, and scan its QR code")]
-    found = " ".join(filter(None, (str(status.get("state", "")).replace("_", " "), status.get("account"))))
+    found = "; ".join(filter(None, (str(status.get("state", "")).replace("_", " "), status.get("account"))))
     if status.get("state") == "online":
         return [Finding("login", FindingState.OK, found)]
     advice = "scan the QR code at /login" if "scan" in found else "see `wxbridge status`"
-    return [Finding("login", FindingState.WARN, " ".join(filter(None, (found, status.get("detail")))), advice)]
+    return [Finding("login", FindingState.WARN, "; ".join(filter(None, (found, status.get("detail")))), advice)]
 
 
 async def check_addresses(context: CheckContext) -> list[Finding]:

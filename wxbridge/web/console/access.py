@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import structlog
 from aiohttp import BodyPartReader, web
 
+from wxbridge.core.audit import AuditAction, AuditDoor
 from wxbridge.core.errors import BadBody
 from wxbridge.web.auth import count_wrong_token, read_tokens
 from wxbridge.web.console.page import HOME, ConsoleForm, local_path, say_in_console
@@ -165,6 +166,8 @@ async def sign_in(request: web.Request, origin: RequestOrigin) -> web.StreamResp
         return _render_sign_in(request, 401, "sign_in.wrong")
     role, owner = opened
     log.info("somebody signed in to the console", address=origin.address, role=role.value, by=owner or None)
+    name = owner or "console"
+    await site.services.audit.record(AuditAction.SIGNED_IN, origin.address, by=name, via=AuditDoor.CONSOLE)
     response = see_other(local_path(request.query.get("next", HOME)))
     _set_cookie(site, response, ConsoleCaller(site.sessions.open(role, owner), origin))
     return response

@@ -15,9 +15,10 @@ from typing import Any
 
 from wxbridge.alerts.firing import FiringOverview
 from wxbridge.config.schema import Config
+from wxbridge.core.audit import AuditAction, AuditDoor
 from wxbridge.core.errors import BadBody
 from wxbridge.core.findings import Finding
-from wxbridge.core.model import ChannelState, PictureSpec
+from wxbridge.core.model import ChannelState, PictureSpec, Severity
 from wxbridge.core.pictures import Theme
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import Language, say
@@ -96,6 +97,10 @@ class PageVisit:
         """Say a phrase in the visitor's language."""
         return say_in_console(self.language, key, **fields)
 
+    async def record(self, form: ConsoleForm, action: AuditAction, what: str) -> None:
+        """Keep that somebody has done something by a form. It raises nothing."""
+        await self.services.audit.record(action, what, by=form.read_name(), via=AuditDoor.CONSOLE)
+
     def tell(self, error: str) -> str:
         """Tell an error in the visitor's language, as far as it is known there."""
         return tell_error(error, self.language)
@@ -159,6 +164,10 @@ class ConsoleForm:
             raise BadBody(f"`{name}` is no number.")
         return int(value)
 
+    def read_name(self) -> str:
+        """Read who somebody is, by the token of the session, or says to be."""
+        return " ".join(self.text("by", 100).split()) or "console"
+
 
 Show = Callable[[PageVisit], Awaitable[Mapping[str, Any]]]
 Action = Callable[[PageVisit, ConsoleForm], Awaitable[str]]
@@ -203,6 +212,14 @@ _SOON = (ChannelState.STARTING, ChannelState.CONNECTING, ChannelState.SCANNED, C
 def choose_tone(state: ChannelState) -> str:
     """Choose how a channel's state is coloured: `good`, `soon` or `bad`."""
     return "good" if state is ChannelState.ONLINE else "soon" if state in _SOON else "bad"
+
+
+_SEVERITY_TONES = {Severity.CRITICAL: "bad", Severity.MAJOR: "bad", Severity.WARNING: "warn"}
+
+
+def choose_severity_tone(severity: Severity | None) -> str:
+    """Choose how an alert is coloured: `bad`, `warn` or `soon`."""
+    return _SEVERITY_TONES.get(severity, "soon") if severity else "soon"
 
 
 def local_path(text: str) -> str:

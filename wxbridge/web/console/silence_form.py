@@ -11,6 +11,7 @@ from wxbridge.alerts.kept_silences import SilenceRequest
 from wxbridge.bot.commands.alert_arguments import MAX_COMMENT_CHARS, end_after, parse_query
 from wxbridge.bot.commands.alerts import problem_lines
 from wxbridge.config.types import parse_duration
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.errors import BadBody, CannotAnswer
 from wxbridge.core.matchers import Matcher
 from wxbridge.core.text.i18n import say
@@ -76,12 +77,13 @@ async def silence(visit: PageVisit, form: ConsoleForm) -> str:
     for matchers in dict.fromkeys(wanted):
         made = await visit.services.alerts.silence(
             SilenceRequest(
-                matchers, visit.now, ends_at.timestamp(), name_of(form), comment_of(form),
+                matchers, visit.now, ends_at.timestamp(), form.read_name(), comment_of(form),
                 in_alertmanager=not speaks_of_bridge_labels(matchers),
                 in_grafana=is_of_grafana(matchers, overview.alerts),
             )
         )  # fmt: skip
         problems |= dict.fromkeys(problem_lines(made, language))
+        await visit.record(form, AuditAction.SILENCED, ", ".join(map(str, matchers)))
     visit.memory.overview.clear()
     covered = sum(any(each.fulfils(matchers) for matchers in wanted) for each in overview.alerts)
     end = format_moment(ends_at, visit.config.timezone, now)
@@ -110,11 +112,6 @@ def _read_seconds(form: ConsoleForm) -> float:
         return parse_duration(form.text("other", 20) or form.text("for", 20) or USUAL)
     except ValueError as error:
         raise BadBody(f"{error}.") from None
-
-
-def name_of(form: ConsoleForm) -> str:
-    """Read who somebody says to be."""
-    return " ".join(form.text("by", 100).split()) or "console"
 
 
 def comment_of(form: ConsoleForm) -> str:

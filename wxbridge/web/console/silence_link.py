@@ -17,12 +17,13 @@ from wxbridge.alerts.alert_text import find_summary
 from wxbridge.alerts.firing import FiringAlert
 from wxbridge.alerts.kept_silences import SilenceRequest
 from wxbridge.alerts.links import SILENCE_PATH, SilenceLink, shorten_key
-from wxbridge.alerts.severity import severity_name, write_severity_name
+from wxbridge.alerts.severity import severity_name, severity_of, write_severity_name
 from wxbridge.alerts.silences import Silence
+from wxbridge.core.audit import AuditAction, AuditDoor
 from wxbridge.core.errors import BadBody, StorageError
 from wxbridge.core.model import AlertStatus
 from wxbridge.web.auth import count_wrong_token
-from wxbridge.web.console.page import say_in_console
+from wxbridge.web.console.page import choose_severity_tone, say_in_console
 from wxbridge.web.console.session import ConsoleRole
 from wxbridge.web.console.site import SITE, add_headers, see_other
 from wxbridge.web.origin import is_own_page, read_origin
@@ -86,10 +87,11 @@ async def _silence(request: web.Request, link: SilenceLink, found: Sequence[Firi
         ends_at = now + CHOICES[choice]
         if is_over or shorten_key(each.key) not in chosen or (known and known.ends_at >= ends_at - _SAME_END_SECONDS):
             continue
+        name = f"{by} ({link.target})" if by else link.target
         made = await services.alerts.silence(
             SilenceRequest(
                 tuple(each.silencing_matchers()), now, ends_at,
-                created_by=f"{by} ({link.target})" if by else link.target,
+                created_by=name,
                 comment=say_in_console(services.state.config.language, "link.comment"),
                 ends_with=each.key if choice == "end" else None,
             )
@@ -98,6 +100,8 @@ async def _silence(request: web.Request, link: SilenceLink, found: Sequence[Firi
             "silenced by a link", alert=each.key, title=each.alert.title[:120], silence=made.id, time=choice, by=by,
             told_to=link.target, address=read_origin(request, site.tokens.proxies).address,
         )  # fmt: skip
+        what = ", ".join(map(str, made.silence.matchers))
+        await services.audit.record(AuditAction.SILENCED, what, by=name, via=AuditDoor.LINK)
     site.memory.overview.clear()
 
 
@@ -112,6 +116,7 @@ def _describe(request: web.Request, each: FiringAlert) -> Mapping[str, Any]:
         "key": shorten_key(each.key),
         "title": alert.title or say_in_console(request.app[SITE].choose_language(request), "timeline.untitled"),
         "severity": write_severity_name(severity_name(alert), request.app[SITE].choose_language(request)),
+        "tone": choose_severity_tone(severity_of(alert)),
         "is_over": alert.status is AlertStatus.RESOLVED,
         "since": each.since,
         "summary": notes.get(find_summary(notes), ""),

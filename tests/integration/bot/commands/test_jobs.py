@@ -18,6 +18,7 @@ from wxbridge import parts
 from wxbridge.bot.command import Permission
 from wxbridge.bot.services import FailedDrawing
 from wxbridge.config.schema import Config
+from wxbridge.core.audit import AuditLog
 from wxbridge.core.database import Database
 from wxbridge.core.model import ChannelState, ChannelStatus, MessageState, Notification, PictureSpec, Text
 from wxbridge.core.schema import messages
@@ -61,6 +62,7 @@ class Talk:
             jobs=self.jobs,
             channels=SimpleNamespace(statuses=lambda: self.channels),
             lanes=SimpleNamespace(budgets=lambda: self.budgets),
+            audit=AuditLog(self.database),
         )
         return Asker(parts, self.at)
 
@@ -109,6 +111,17 @@ def test_everybody_may_look_and_only_admins_may_do_something(talk: Talk) -> None
 async def test_a_job_is_run_and_its_result_arrives_where_it_always_does(talk: Talk, line: str, answer: str) -> None:
     assert await talk.ask(line) == answer
     assert await talk.sent() == [("ops", "all well"), ("dev", "all well")]
+
+
+async def test_who_runs_and_mutes_jobs_is_kept_for_the_console(talk: Talk) -> None:
+    for line in ("run inspection", "mute inspection 2h", "unmute inspection", "unmute inspection", "jobs"):
+        await talk.ask(line)
+    done = (await AuditLog(talk.database).read()).entries
+    who = {(each.by, each.via.value) for each in done}
+    assert [(each.action, each.what) for each in done] == [
+        ("unmuted", "Inspection"), ("muted", "Inspection"), ("ran", "Inspection"),
+    ]  # fmt: skip
+    assert who == {("张三", "chat")}
 
 
 async def test_a_result_comes_to_who_asked_as_well(talk: Talk) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import re
 import shutil
 import time
 from collections.abc import AsyncIterator
@@ -30,6 +31,7 @@ PAGES = (
     "/", "/console/login", "/console/alerts", "/console/alerts?silence=new", "/console/targets", "/console/jobs",
     "/console/host", "/console/rooms", "/console/configuration", "/console/doctor", "/console/routes?labels=team%3Ddb",
     "/console/senders?to=ops", "/console/templates", "/console/alerts?by=severity",
+    "/console/audit", "/console/audit?action=ran", "/?state=dead&target=duty",
 )  # fmt: skip
 
 
@@ -41,6 +43,11 @@ async def browser() -> AsyncIterator[Any]:
         made = await driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield made
         await made.close()
+
+
+def is_complaint(said: Any) -> bool:
+    """Whether a browser complains of something; what is asked for though it is not there, or drawn late, is none."""
+    return said.type == "error" and not re.search(r"/nowhere$|/s/nonsense$|/chart\?", said.location["url"])
 
 
 COOKIES: dict[tuple[str, str], tuple[str, str]] = {}
@@ -65,39 +72,87 @@ async def opened(
     page = await context.new_page()
     problems: list[str] = []
     page.on("pageerror", lambda error: problems.append(str(error)))
-    page.on("console", lambda said: problems.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda said: problems.append(f"{said.text} {said.location}") if is_complaint(said) else None)
     await page.goto(console.url + path)
     yield page
     await context.close()
     assert not problems
 
 
+LONG = "PersistentVolumeClaimFillingUpWithAnAlertNameThatNoScreenOfAPhoneHasRoomForInOneLine"
+_SMALL = """[...document.querySelectorAll('button, .button, nav a, select, input:not([type=hidden], [type=radio])')]
+  .filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML)"""
+_OUTSIDE = """[...document.querySelectorAll('body *')].filter(e => e.checkVisibility()
+  && !e.closest('.only-read, .skip') && e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML)"""
+
+
+async def own_pages(console: ConsoleBridge) -> tuple[str, ...]:
+    """The pages of one message and of one alert, and the one behind a signed link."""
+    await console.push("kafka-3")
+    if not any(each.alert.title == LONG for each in await console.bridge.alerts.list_firing()):
+        await console.post(group(alert(LONG, "critical", instance="i" * 90), key="long"))
+    dead = await console.bridge.outbox.list_messages(states=["dead"], limit=1)
+    firing = await console.bridge.alerts.list_firing()
+    key = next(each.key for each in firing if each.alert.title == LONG)
+    pages = console.bridge.alerts.pages
+    assert pages
+    link = pages.silence([each.key for each in firing], "robot", time.time()).removeprefix(pages.public_url)
+    return (f"/console/message?id={dead[0].id}", f"/console/alert?key={key}", f"/console/alerts?silence={key}", link)
+
+
 @pytest.mark.parametrize(
-    ("viewport", "locale", "scheme"), [(PHONE, "zh-CN", "dark"), (DESK, "en-US", "light")], ids=["phone", "desktop"]
+    ("viewport", "locale", "scheme"),
+    [(PHONE, "zh-CN", "dark"), (DESK, "en-US", "light"), (PHONE, "en-US", "light"), (DESK, "zh-CN", "dark")],
+    ids=["phone-dark", "desktop-light", "phone-light", "desktop-dark"],
 )
 async def test_every_page_fits_its_screen_can_be_touched_and_has_no_serious_finding_of_axe(
     browser: Any, console: ConsoleBridge, viewport: dict[str, int], locale: str, scheme: str
 ) -> None:
-    await console.push("kafka-3")
-    dead = await console.bridge.outbox.list_messages(limit=1)
-    async with opened(browser, console, viewport=viewport, locale=locale, color_scheme=scheme) as page:
-        few = ("/", "/console/host", "/console/targets")
-        key = (await console.bridge.alerts.list_firing())[0].key
-        own = (f"/console/message?id={dead[0].id}", f"/console/alert?key={key}", f"/console/alerts?silence={key}")
-        for path in (*PAGES, *own) if viewport == PHONE else (*few, *own):
+    async def look(page: Any, path: str) -> None:
+        await page.goto(console.url + path)
+        assert not await page.evaluate(_OUTSIDE), path
+        assert await page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], path
+        assert await page.locator("html").get_attribute("lang") == locale.partition("-US")[0]
+        assert not await page.evaluate(_SMALL), path
+        found = (await Axe().run(page)).response["violations"]
+        serious = [(each["id"], each["nodes"][0]["html"]) for each in found
+                   if each["impact"] in ("serious", "critical")]  # fmt: skip
+        assert not serious, path
+
+    own = await own_pages(console)
+    how = {"viewport": viewport, "locale": locale, "color_scheme": scheme}
+    async with opened(browser, console, **how) as page:
+        for path in (*PAGES, *own):
+            await look(page, path)
+    async with opened(browser, console, token="", **how) as page:
+        for path in ("/console/sign-in", "/s/nonsense", own[-1], "/console/nowhere"):
+            await look(page, path)
+
+
+_NAME = "[e.tagName, e.name, e.type === 'submit' && e.value, e.getAttribute('href') || e.textContent.trim()].join(' ')"
+_CONTROLS = f"""[...document.querySelectorAll('a[href], button, input, select, textarea, summary')].filter(e =>
+  e.checkVisibility() && !e.disabled && e.type !== 'hidden' && (e.type !== 'radio' || e.checked)).map(e => {_NAME})"""
+_FOCUSED = f"""(() => {{ const e = document.activeElement, shown = e.type === 'radio' ? e.nextElementSibling : e;
+  const style = getComputedStyle(shown), isSeen = style.outlineStyle !== 'none' && parseFloat(style.outlineWidth) >= 2;
+  return [e === document.body, isSeen, {_NAME}]; }})()"""
+"""Where the focus is. Controls are told apart by their names: what is live is made anew meanwhile."""
+
+
+async def test_keys_alone_reach_every_control_and_show_where_they_are(browser: Any, console: ConsoleBridge) -> None:
+    own = await own_pages(console)
+    async with opened(browser, console) as page:
+        for path in (*PAGES, *own):
             await page.goto(console.url + path)
-            assert await page.evaluate("document.documentElement.scrollWidth") <= viewport["width"], path
-            assert await page.locator("html").get_attribute("lang") == locale.partition("-US")[0]
-            small = await page.evaluate(
-                "[...document.querySelectorAll("
-                "'button, .button, nav a, select, input:not([type=hidden], [type=radio])')]"
-                ".filter(e => e.checkVisibility() && e.getBoundingClientRect().height < 43.5).map(e => e.outerHTML)"
-            )
-            assert not small, path
-            found = (await Axe().run(page)).response["violations"]
-            serious = [(each["id"], each["nodes"][0]["html"]) for each in found
-                       if each["impact"] in ("serious", "critical")]  # fmt: skip
-            assert not serious, path
+            reached, unseen = set(), []
+            for _ in range(400):
+                await page.keyboard.press("Tab")
+                is_over, is_seen, name = await page.evaluate(_FOCUSED)
+                if is_over:
+                    break
+                reached.add(name)
+                unseen += [] if is_seen else [name]
+            assert not unseen, path
+            assert reached >= set(await page.evaluate(_CONTROLS)), path
 
 
 async def test_the_timeline_shows_what_came_in_and_retries_and_hands_on_without_leaving_the_place(

@@ -32,6 +32,7 @@ HTML = {"Accept": "text/html,application/xhtml+xml"}
 PAGES = (
     "/", "/console/login", "/console/alerts", "/console/alerts?silence=new", "/console/targets", "/console/jobs",
     "/console/host", "/console/rooms", "/console/configuration", "/console/doctor", "/console/message?id=1",
+    "/console/audit",
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from wxbridge.web.console.page import ConsolePage
 from wxbridge.web.console.pages import (
     alert,
     alerts,
+    audit,
     configuration,
     doctor,
     host,
@@ -31,6 +32,7 @@ PAGES: tuple[ConsolePage, ...] = (
     senders.PAGE,
     templates.PAGE,
     rooms.PAGE,
+    audit.PAGE,
     configuration.PAGE,
     doctor.PAGE,
     message.PAGE,

@@ -19,15 +19,16 @@ from wxbridge.alerts.severity import severity_name, severity_of, write_severity_
 from wxbridge.alerts.sources import WEB_SCHEMES
 from wxbridge.bot.commands.alert_arguments import AlertQuery, parse_query
 from wxbridge.bot.commands.alerts import missing_lines, short_ids
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.errors import BadBody, CannotAnswer, WxbridgeError
 from wxbridge.core.matchers import Matcher
-from wxbridge.core.model import PictureSpec, Severity
+from wxbridge.core.model import PictureSpec
 from wxbridge.core.severities import find_severity_labels
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
 from wxbridge.web.console.overview import count_by_severity
-from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
-from wxbridge.web.console.silence_form import comment_of, describe_form, find_alert, name_of, silence
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit, choose_severity_tone
+from wxbridge.web.console.silence_form import comment_of, describe_form, find_alert, silence
 
 PER_PAGE = 50
 """Alerts of one page; a filter finds the others sooner than turning pages does."""
@@ -36,7 +37,6 @@ PATIENCE_SECONDS = 0.08
 MAX_LABELS_TO_GROUP_BY = 12
 CHART_STEP_SECONDS = 60
 """For which a chart stays as it is."""
-_TONES = {Severity.CRITICAL: "bad", Severity.MAJOR: "bad", Severity.WARNING: "warn"}
 _GROUP_FIRST = ("alertname", "severity", "source", "team", "namespace", "cluster", "service", "job", "instance", "host")
 
 
@@ -158,7 +158,7 @@ def _group(
 def describe_alert(visit: PageVisit, each: FiringAlert) -> Mapping[str, Any]:
     """Describe an alert as the templates take it."""
     alert, labels = each.alert, each.alert.labels
-    severity, notes, link = severity_of(alert), alert.annotations, alert.link or ""
+    notes, link = alert.annotations, alert.link or ""
     word = write_severity_name(severity_name(alert), visit.language)
     told = find_severity_labels(labels, alert.source)
     summary = find_summary(notes)
@@ -167,7 +167,7 @@ def describe_alert(visit: PageVisit, each: FiringAlert) -> Mapping[str, Any]:
         "key": each.key,
         "title": alert.title or visit.say("timeline.untitled"),
         "severity": " · ".join(dict.fromkeys([word, *write_severity(alert, visit.language)])),
-        "tone": _TONES.get(severity, "soon") if severity else "soon",
+        "tone": choose_severity_tone(severity_of(alert)),
         "places": sorted(place.value for place in each.places),
         "summary": notes.get(summary, ""),
         "notes": {name: text for name, text in notes.items() if name != summary and not name.startswith("__")},
@@ -203,6 +203,7 @@ async def _expire(visit: PageVisit, form: ConsoleForm) -> str:
     visit.memory.overview.clear()
     if not is_ended:
         return say("bot.alerts.over_meanwhile", language, id=silence_id[:8])
+    await visit.record(form, AuditAction.UNSILENCED, ", ".join(kept.matchers))
     return say("bot.alerts.unsilenced", language, matchers=", ".join(kept.matchers))
 
 
@@ -216,7 +217,7 @@ async def _find_silence(visit: PageVisit, silence_id: str) -> KeptSilence:
 
 
 async def _acknowledge(visit: PageVisit, form: ConsoleForm) -> str:
-    alerts, language, key, by = visit.services.alerts, visit.language, form.text("key", 100), name_of(form)
+    alerts, language, key, by = visit.services.alerts, visit.language, form.text("key", 100), form.read_name()
     overview = await alerts.overview()
     found = find_alert(overview, key)
     if found is None:
@@ -224,6 +225,7 @@ async def _acknowledge(visit: PageVisit, form: ConsoleForm) -> str:
     await alerts.acknowledge(found.keys, by, comment_of(form))
     visit.memory.overview.clear()
     title, short = found.alert.title or say("alerts.untitled", language), short_ids(overview.alerts)[found.key]
+    await visit.record(form, AuditAction.ACKNOWLEDGED, title)
     lines = [say("bot.alerts.acked_now", language, by=by, title=title, id=short)]
     if found.ack and found.ack.by != by:
         lines.append(say("bot.alerts.acked_before", language, by=found.ack.by))

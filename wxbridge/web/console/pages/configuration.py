@@ -9,6 +9,7 @@ import yaml
 
 import wxbridge
 from wxbridge.config.schema import Config
+from wxbridge.core.audit import AuditAction
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
 
@@ -28,8 +29,9 @@ def write_masked(config: Config) -> str:
     return yaml.safe_dump(data, allow_unicode=True, sort_keys=False, default_flow_style=False, width=100)
 
 
-async def _reload(visit: PageVisit, _form: ConsoleForm) -> str:
+async def _reload(visit: PageVisit, form: ConsoleForm) -> str:
     visit.services.reloader.ask()
+    await visit.record(form, AuditAction.RELOADED, "")
     return visit.say("configuration.asked")
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 
 from wxbridge.config.types import parse_duration
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.errors import BadBody
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
@@ -46,6 +47,7 @@ async def _run(visit: PageVisit, form: ConsoleForm) -> str:
         await visit.services.orders.place("job", job=name)
     else:
         visit.services.jobs.run_now(name)
+    await visit.record(form, AuditAction.RAN, name)
     return visit.say("jobs.started", job=name)
 
 
@@ -54,13 +56,15 @@ async def _mute(visit: PageVisit, form: ConsoleForm) -> str:
     if how_long not in FOR:
         raise BadBody(visit.say("no_such_action"))
     until = visit.now + parse_duration(how_long)
-    await visit.services.jobs.mute(name, until, "console")
+    await visit.services.jobs.mute(name, until, form.read_name())
+    await visit.record(form, AuditAction.MUTED, name)
     return visit.say("jobs.muted_until", job=name, time=visit.when(until))
 
 
 async def _unmute(visit: PageVisit, form: ConsoleForm) -> str:
     name = form.text("job", 200)
     await visit.services.jobs.unmute(name)
+    await visit.record(form, AuditAction.UNMUTED, name)
     return visit.say("jobs.unmuted", job=name)
 
 

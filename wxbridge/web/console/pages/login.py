@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from wxbridge.channels import qr_code
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.model import ChannelState, ChannelStatus, WantedDigits
 from wxbridge.core.text.i18n import has_text
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit, choose_tone
@@ -58,6 +59,7 @@ async def _log_out(visit: PageVisit, form: ConsoleForm) -> str:
         await visit.services.orders.place("log_out", channel=name)
     else:
         await visit.services.channels.log_out(name)
+    await visit.record(form, AuditAction.LOGGED_OUT, name)
     return visit.say("login.logged_out", channel=name)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from wxbridge.alerts.intake import TEST_HEADER
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.errors import BadBody
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit
 
@@ -61,6 +62,7 @@ async def _send(visit: PageVisit, form: ConsoleForm) -> str:
     body = await asyncio.to_thread(sample.body, resolved=resolved)
     headers = {"Content-Type": sample.content_type, TEST_HEADER: "1"}
     accepted = await visit.services.alerts.accept(sample.hook, body, headers, [to] if to else ())
+    await visit.record(form, AuditAction.SENT, f"{name} → {to}" if to else name)
     return visit.say("senders.sent", name=name, n=accepted.queued)
 
 

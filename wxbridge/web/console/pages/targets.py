@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from wxbridge.config.types import TargetSettings
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.errors import BadBody
 from wxbridge.delivery.context import Lane
 from wxbridge.web.api_models import PushBody
@@ -80,6 +81,7 @@ async def _test(visit: PageVisit, form: ConsoleForm) -> str:
     if not text and form.picture is None:
         raise BadBody(visit.say("targets.nothing"))
     await store_push(visit.services, PushBody.read({"to": [name], "text": text, "image": form.picture}))
+    await visit.record(form, AuditAction.SENT, name)
     return visit.say("targets.queued", target=name)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from wxbridge.core.audit import AuditAction
 from wxbridge.core.errors import BadBody
 from wxbridge.core.model import Message, MessageState, NotificationKind, Picture, Text
 from wxbridge.delivery.timeline import UNTOLD, TimelineEntry, TimelineFilter, TimelinePosition
@@ -124,6 +125,7 @@ async def change(visit: PageVisit, form: ConsoleForm) -> str:
     if do == "send-to":
         target = form.text("to", 200)
         await _hand_on(visit, message_id, target)
+        await visit.record(form, AuditAction.HANDED_ON, f"{message_id} → {target}")
         return visit.say("timeline.handed_on", id=message_id, target=target)
     if do == "retry":
         changed = await outbox.retry([message_id], now=visit.now, expires_after=RETRY_EXPIRES_AFTER_SECONDS)
@@ -133,6 +135,7 @@ async def change(visit: PageVisit, form: ConsoleForm) -> str:
         raise BadBody(visit.say("no_such_action"))
     if not changed:
         raise BadBody(visit.say(f"timeline.not_{do}", id=message_id))
+    await visit.record(form, AuditAction.RETRIED if do == "retry" else AuditAction.DROPPED, str(message_id))
     return visit.say(f"timeline.{do}_done", id=message_id)
 
 

@@ -1,0 +1,34 @@
+"""Who did what when, through which door; the newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from wxbridge.core.audit import MAX_NAME_CHARS, AuditAction
+from wxbridge.web.console.page import ConsolePage, PageVisit
+
+_MAX_ID_DIGITS = 15
+"""Beyond any id."""
+
+
+async def _show(visit: PageVisit) -> Mapping[str, Any]:
+    by, action = visit.query.get("by", "")[:MAX_NAME_CHARS], visit.query.get("action", "")
+    action = action if action in list(AuditAction) else ""
+    after = visit.query.get("after", "")
+    before = int(after) if after.isascii() and after.isdecimal() and len(after) <= _MAX_ID_DIGITS else 0
+    found = await visit.services.audit.read(by=by, action=action, before=before)
+    names = await visit.services.audit.list_names()
+    return {
+        "entries": found.entries,
+        "next": found.entries[-1].id if found.has_more else None,
+        "older": bool(before),
+        "by": by,
+        "action": action,
+        "kept": {name: value for name, value in (("by", by), ("action", action)) if value},
+        "names": sorted({*names} | ({by} - {""})),
+        "actions": list(AuditAction),
+    }
+
+
+PAGE = ConsolePage("audit", _show, "M9 4h6v3H9zM9 5.5H5.5V20h13V5.5H15M9 12h6M9 16h4")
