@@ -64,7 +64,7 @@ targets:
   ops: {{channel: wechat, room: 技术讨论群, fallback: robot, commands: true}}
   duty: {{channel: wechat, room: 运维值班, fallback: ops, pace: {{total: 20/min}}}}
   zhang: {{channel: wechat, contact: 张三}}
-  robot: {{channel: wecom_robot, key: 11111111-2222-3333-4444-555555555555}}
+  robot: {{channel: wecom_robot, key: 11111111-2222-3333-4444-555555555555, base_url: "http://127.0.0.1:9"}}
 routes:
   - {{match: {{team: nobody}}, to: []}}
   - {{match: {{severity: critical}}, to: [ops, duty]}}
