@@ -7,9 +7,8 @@ alert (`store.record_seen`). What has no data counts as firing. The functions ta
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,7 +24,6 @@ from wxbridge.core.schema import alerts, episodes
 from wxbridge.core.sql import whole
 from wxbridge.core.text.normalise import replace_surrogates
 
-_MAX_KEYS_PER_STATEMENT = 500
 _MAX_NAME_CHARS = 200
 """Characters."""
 
@@ -143,13 +141,6 @@ def prune(connection: Connection, limit: int = 1000, *, before: float) -> Bite[N
     """Forget episodes that ended before a moment, at most `limit` of them."""
     old = sa.select(episodes.c.id).where(episodes.c.started_at < before, episodes.c.ended_at < before).limit(limit)
     return Bite(None, connection.execute(sa.delete(episodes).where(episodes.c.id.in_(old))).rowcount)
-
-
-def in_chunks(keys: Iterable[str]) -> Iterator[list[str]]:
-    """Cut keys into what a statement can take: SQLite takes so many values only."""
-    left = iter(keys)
-    while chunk := list(islice(left, _MAX_KEYS_PER_STATEMENT)):
-        yield chunk
 
 
 # ---------------------------------------------------------------- summing them up

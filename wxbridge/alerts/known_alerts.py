@@ -14,9 +14,9 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.alerts.history import in_chunks
 from wxbridge.alerts.identity import identify
 from wxbridge.alerts.store import MAX_SILENCE_SECONDS, Hearing, starts_at_of, statement_of
+from wxbridge.core.chunks import in_chunks
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.schema import ENDED, FIRING, alerts

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from wxbridge.alerts.sources import alertmanager, grafana_legacy, grafana_unified, short_hash
+from wxbridge.core.chunks import in_chunks
 from wxbridge.core.model import Alert
 from wxbridge.monitors.alertmanager import GettableAlert
 from wxbridge.monitors.grafana_alerts import LegacyRule
@@ -37,8 +38,7 @@ async def read_listing(found: Sequence[GettableAlert], source: str) -> list[List
     """
     read = grafana_unified.read if source == grafana_unified.NAME else alertmanager.read
     listed: list[ListedAlert] = []
-    for start in range(0, len(found), _ALERTS_AT_ONCE):
-        some = found[start : start + _ALERTS_AT_ONCE]
+    for some in in_chunks(found, _ALERTS_AT_ONCE):
         alerts = read({"alerts": [_as_posted(each) for each in some]}).alerts
         # Some are left out: Grafana has one for each query of a rule without data.
         held = {_fingerprint(each): each for each in some if each.silenced_by or each.inhibited_by}

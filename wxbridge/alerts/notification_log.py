@@ -15,7 +15,6 @@ from typing import Any, Self
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.alerts.history import in_chunks
 from wxbridge.alerts.routing import RouteOptions
 from wxbridge.alerts.store import (
     ONCE,
@@ -27,6 +26,7 @@ from wxbridge.alerts.store import (
     starts_at_of,
     statement_of,
 )
+from wxbridge.core.chunks import in_chunks
 from wxbridge.core.leadership import note_changed
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus
 from wxbridge.core.prepared import PreparedStatement

@@ -16,11 +16,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.alerts import history, serialization
-from wxbridge.alerts.history import in_chunks
 from wxbridge.alerts.identity import hash_text, identify
 from wxbridge.alerts.silences import end_with
 from wxbridge.alerts.sources import UPDATE, UPDATED_BY, strip_times
 from wxbridge.core.bites import Bite
+from wxbridge.core.chunks import in_chunks
 from wxbridge.core.frozen import replace
 from wxbridge.core.leadership import note_changed
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus

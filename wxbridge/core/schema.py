@@ -9,6 +9,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
+from wxbridge.core.chunks import in_chunks
+
 SCHEMA_VERSION = "0007"
 """The newest migration. Kept here so that a start with nothing to migrate need not import alembic."""
 
@@ -368,8 +370,9 @@ def remember_fact(connection: Connection, key: str, value: Any, now: float) -> N
 
 
 def forget_facts(connection: Connection, keys: Iterable[str]) -> None:
-    """Forget some facts, as many as one statement may name."""
-    connection.execute(sa.delete(facts).where(facts.c.key.in_(list(keys))))
+    """Forget some facts."""
+    for some in in_chunks(keys):
+        connection.execute(sa.delete(facts).where(facts.c.key.in_(some)))
 
 
 def read_fact(connection: Connection, key: str) -> Any:

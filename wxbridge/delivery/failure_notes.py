@@ -5,9 +5,8 @@ The functions take a connection and run in a transaction of the outbox.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import sqlalchemy as sa
@@ -27,7 +26,6 @@ _DEAD = "dead:"
 """Facts about messages that are still to be told, by message."""
 _TOLD = "told dead:"
 """When the last line about a target was told, by target."""
-_MAX_KEYS_PER_STATEMENT = 500
 MISSING_PICTURES_PAUSE_SECONDS = 3600.0
 """Between two lines of why pictures are missing, of the same cause."""
 MAX_MISSING_CAUSES = 10
@@ -81,8 +79,7 @@ def take_due(connection: Connection, *, now: float) -> Mapping[str, Sequence[Fai
 
 def forget(connection: Connection, message_ids: Sequence[int]) -> None:
     """Forget what was told."""
-    for some in _chunks(message_ids):
-        forget_facts(connection, [f"{_DEAD}{message_id}" for message_id in some])
+    forget_facts(connection, (f"{_DEAD}{message_id}" for message_id in message_ids))
 
 
 def note_missing_cause(connection: Connection, cause: str, *, now: float) -> bool:
@@ -95,9 +92,3 @@ def note_missing_cause(connection: Connection, cause: str, *, now: float) -> boo
         return False
     remember_fact(connection, f"{_MISSING}{cause}", {}, now)
     return True
-
-
-def _chunks(ids: Sequence[int]) -> Iterator[list[int]]:
-    left = iter(ids)
-    while chunk := list(islice(left, _MAX_KEYS_PER_STATEMENT)):
-        yield chunk

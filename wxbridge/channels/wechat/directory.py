@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.channels.wechat.names import fold_name
+from wxbridge.core.chunks import in_chunks
 from wxbridge.core.database import Database
 from wxbridge.core.schema import contacts, forget_facts, read_facts, remember_fact, rooms
 
@@ -114,16 +115,14 @@ async def read_account(database: Database) -> str:
 
 
 def _replace(connection: Connection, table: sa.Table, rows: list[dict[str, Any]]) -> None:
-    for start in range(0, len(rows), MAX_ROWS_PER_STATEMENT):
-        batch = rows[start : start + MAX_ROWS_PER_STATEMENT]
+    for batch in in_chunks(rows, MAX_ROWS_PER_STATEMENT):
         ids = [row["id"] for row in batch]
         connection.execute(sa.delete(table).where(table.c.channel == CHANNEL, table.c.id.in_(ids)))
         connection.execute(sa.insert(table), batch)
 
 
 def _mark_absent(connection: Connection, table: sa.Table, ids: list[str]) -> None:
-    for start in range(0, len(ids), MAX_ROWS_PER_STATEMENT):
-        batch = ids[start : start + MAX_ROWS_PER_STATEMENT]
+    for batch in in_chunks(ids, MAX_ROWS_PER_STATEMENT):
         query = sa.update(table).where(table.c.channel == CHANNEL, table.c.id.in_(batch))
         connection.execute(query.values(present=False))
 

@@ -14,6 +14,7 @@ from wxbridge.channels.wechat.gateway_errors import GatewayError
 from wxbridge.channels.wechat.login import WechatLogin
 from wxbridge.channels.wechat.mentions import Person
 from wxbridge.channels.wechat.payload_reader import PayloadReader
+from wxbridge.core.chunks import in_chunks
 from wxbridge.core.errors import StorageError
 
 if TYPE_CHECKING:
@@ -127,8 +128,7 @@ class RoomMembers:
         names = self._directory.names()
         others = [each for each in room.member_ids if each not in names and each != self._login.account]
         unknown = [each for each in others if (room.id, each) not in self._asked]
-        for start in range(0, len(unknown), NAMES_PER_SAVE):
-            some = unknown[start : start + NAMES_PER_SAVE]
+        for some in in_chunks(unknown, NAMES_PER_SAVE):
             found = await self._reader.read_all(some, lambda each: self._connection.member(room.id, each))
             self._asked |= {(room.id, each) for each in some}
             strangers = [member for member in found if member.id not in self._directory.contacts and member.name]

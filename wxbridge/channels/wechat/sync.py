@@ -16,6 +16,7 @@ from wxbridge.channels.wechat.gateway_errors import GatewayError
 from wxbridge.channels.wechat.payload_reader import PayloadReader
 from wxbridge.channels.wechat.timing import WechatTiming
 from wxbridge.channels.wechat.unlisted import UnlistedChats
+from wxbridge.core.chunks import in_chunks
 from wxbridge.core.errors import StorageError
 
 if TYPE_CHECKING:
@@ -162,16 +163,12 @@ class DirectorySync:
         return [each for each in ids if self._directory.read_at.get(each, -math.inf) <= limit]
 
     async def _read_rooms(self, ids: Sequence[str]) -> None:
-        for start in range(0, len(ids), ENTRIES_PER_SAVE):
-            await self._directory.save_rooms(
-                await self._reader.read_all(ids[start : start + ENTRIES_PER_SAVE], self._ask_room)
-            )
+        for some in in_chunks(ids, ENTRIES_PER_SAVE):
+            await self._directory.save_rooms(await self._reader.read_all(some, self._ask_room))
 
     async def _read_contacts(self, ids: Sequence[str]) -> None:
-        for start in range(0, len(ids), ENTRIES_PER_SAVE):
-            await self._directory.save_contacts(
-                await self._reader.read_all(ids[start : start + ENTRIES_PER_SAVE], self._ask_contact)
-            )
+        for some in in_chunks(ids, ENTRIES_PER_SAVE):
+            await self._directory.save_contacts(await self._reader.read_all(some, self._ask_contact))
 
     async def _ask_room(self, room_id: str) -> Room:
         return await self._connection.room(room_id)
