@@ -11,10 +11,12 @@ from hypothesis import given
 
 from tests.unit.alerts.sources.source_checks import JSON_TYPE, check_told, json_values, posted
 from wxbridge.alerts.alert_text import write_text
+from wxbridge.alerts.severity import severity_of
 from wxbridge.alerts.sources.generic import mapped, parse, parsers
 from wxbridge.alerts.sources.presets import PRESETS
 from wxbridge.config.hooks import BodyMapping
-from wxbridge.core.model import Alert, AlertGroup, AlertStatus
+from wxbridge.core.frozen import replace
+from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Severity
 
 NOW = datetime(2026, 11, 30, tzinfo=UTC)
 MAX_LINES, MAX_CHARS = 14, 900
@@ -45,6 +47,13 @@ def test_the_usual_words_for_a_name_a_state_a_severity_and_a_link_are_found() ->
     assert (alert.link, alert.is_test) == ("https://argo.example.com/cart", False)
     assert alert.annotations["message"].startswith("no such image\n")
     assert "alert.uuid: 8f" in alert.annotations["body"]
+
+
+@pytest.mark.parametrize("name", ["alarmLevel", "criticality", "告警级别", "严重程度"])
+def test_how_bad_it_is_is_found_under_any_name_that_a_label_may_have(name: str) -> None:
+    alert = told({"name": "Disk", "state": "firing", name: "严重", "host": "db-1"})
+    assert severity_of(alert) is Severity.CRITICAL
+    assert severity_of(replace(alert, labels={name: "严重"})) is Severity.CRITICAL
 
 
 @pytest.mark.parametrize(
