@@ -25,7 +25,9 @@ RUN if [ -z "$PIP_INDEX_URL" ]; then unset PIP_INDEX_URL; fi; /opt/wxbridge/bin/
  && /opt/wxbridge/bin/pip uninstall -y pip setuptools \
  && cd /opt/wxbridge/lib/python3*/site-packages \
  && rm -rf playwright/driver/node playwright/driver/package/lib/vite sqlalchemy/testing \
- && find . -type d -name tests -prune -exec rm -rf {} +
+ && find . -type d -name tests -prune -exec rm -rf {} + \
+ # Builders round the times of files, which would have Python compile half of them again at every start.
+ && /opt/wxbridge/bin/python -m compileall -q -f -j 0 --invalidation-mode unchecked-hash .
 
 FROM debian:trixie-slim
 # Chromium depends on what draws in windows, and draws by itself here: it never loads Mesa's drivers, which bring LLVM, nor

@@ -49,9 +49,10 @@ IMAGE ?= wxbridge
 DOCKER ?= $(shell command -v docker || command -v podman || command -v buildah)
 PIP_INDEX_URL ?=
 DEBIAN_MIRROR ?=
+# What podman and buildah build by default, unlike docker, keeps no HEALTHCHECK.
 image: ## Build the container image
 	@[ -n "$(DOCKER)" ] || { echo "no docker, podman or buildah was found; name one: make image DOCKER=…"; exit 1; }
-	@exec $(DOCKER) build -t $(IMAGE) \
+	@exec $(DOCKER) build -t $(IMAGE) $(if $(filter podman buildah,$(notdir $(DOCKER))),--format docker) \
 	  $(if $(PIP_INDEX_URL),--build-arg PIP_INDEX_URL=$(PIP_INDEX_URL)) \
 	  $(if $(DEBIAN_MIRROR),--build-arg DEBIAN_MIRROR=$(DEBIAN_MIRROR)) $(ARGS) .
 
