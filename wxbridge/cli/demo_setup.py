@@ -89,12 +89,15 @@ def configure(path: Path | None, setup: DemoSetup) -> Config:
     real = wechat.endpoint.rpartition(":")[0] not in LOOPBACK
     # What waits in a real bridge's database must not be "delivered" to the simulator.
     state = Path.cwd() / DEMO_STATE if alone else settings.state_dir / "demo" if real else settings.state_dir
+    # The shipped file stands in the package: what its jobs keep does not belong there.
+    place = {"path": state / chosen.name} if alone else {}
     simulated = wechat.model_copy(
         update={"endpoint": endpoint, "token": type(wechat.token)(DEFAULT_TOKEN)},
     )
     server = settings.server.model_copy(update={"listen": setup.listen}) if setup.listen else settings.server
     # Also where it is shared: a demo has a SQLite of its own, and leads.
-    return settings.model_copy(update={"wechat": simulated, "state_dir": state, "server": server, "database": None})
+    changed = {"wechat": simulated, "state_dir": state, "server": server, "database": None, **place}
+    return settings.model_copy(update=changed)
 
 
 def _convert_to_ilink(settings: Config, url: str) -> Config:

@@ -47,7 +47,6 @@ def chart_png(width: int = 900, height: int = 360) -> bytes:
 
 def grafana(*, resolved: bool = False) -> bytes:
     """Grafana's legacy webhook, firing, with two values; its picture travels inside as a `data:` address."""
-    now = time.strftime("%Y-%m-%d %H:%M:%S")
     if resolved:
         return json.dumps(
             {
@@ -61,7 +60,7 @@ def grafana(*, resolved: bool = False) -> bytes:
                 "panelId": 1,
                 "tags": {"severity": "critical"},
                 "ruleUrl": "http://localhost:3000/d/test",
-                "message": f"Somebody ran `wxbridge alert test` at {now}.",
+                "message": senders.SAID,
             }
         ).encode()
     picture = base64.b64encode(chart_png()).decode()
@@ -80,7 +79,7 @@ def grafana(*, resolved: bool = False) -> bytes:
         "tags": {"severity": "critical"},
         "ruleUrl": "http://localhost:3000/d/test",
         "imageUrl": f"data:image/png;base64,{picture}",
-        "message": f"Somebody ran `wxbridge alert test` at {now}.",
+        "message": senders.SAID,
     }
     return json.dumps(body).encode()
 
@@ -157,7 +156,7 @@ def _alert(name: str, host: str, *, resolved: bool = False) -> dict[str, Any]:
         "labels": {"alertname": name, "host": host, "severity": "critical"},
         "annotations": {
             "summary": f"{name}: {host}",
-            "description": "Somebody ran `wxbridge alert test`.",
+            "description": senders.SAID,
             "runbook_url": "https://example.com/runbook",
         },
         "startsAt": (now - timedelta(minutes=5)).isoformat(),
@@ -190,7 +189,7 @@ def host(*, resolved: bool = False) -> bytes:
         "status": "resolved" if resolved else "firing",
         "title": "host-1: CPU high",
         "labels": {"host": "host-1", "severity": "warning"},
-        "annotations": {"threshold": "80", "message": "Somebody ran `wxbridge alert test`."},
+        "annotations": {"threshold": "80", "message": senders.SAID},
         "values": [{"name": "CPU", "value": 35.5 if resolved else 92.25, "unit": "%"}],
         "starts_at": datetime.fromtimestamp(now - 50, UTC).isoformat(),
         "ends_at": datetime.fromtimestamp(now, UTC).isoformat() if resolved else None,
@@ -203,7 +202,7 @@ def generic(*, resolved: bool = False) -> bytes:
     """What `/hooks/generic` takes, all of it."""
     body = {
         "title": "Backup",
-        "text": f"Somebody ran `wxbridge alert test` at {time.strftime('%Y-%m-%d %H:%M:%S')}.",
+        "text": senders.SAID,
         "status": "success" if resolved else "failed",
         "severity": "warning",
         "labels": {"host": "host-1", "job": "backup"},

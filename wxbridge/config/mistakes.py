@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Container, Iterator, Mapping, Sequence, Sized
+from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -18,7 +18,7 @@ def describe_mistakes(
     model: type[BaseModel],
     *,
     choices: Mapping[str, Sized],
-    unread: Container[TreePath],
+    unread: Collection[TreePath],
 ) -> Iterator[tuple[TreePath, str]]:
     """Describe everything that is wrong, with the path that it is told at.
 
@@ -27,16 +27,17 @@ def describe_mistakes(
         data: What was checked.
         model: What it was to be.
         choices: By section, the channels or kinds that its entries may be of.
-        unread: Where the value is not known, so that nothing is to be said of it.
+        unread: Where the value is not known, so that nothing is to be said of it, nor of what it stands in as a whole.
     """
     found: dict[TreePath, list[Any]] = {}
+    half_read = {path[:-1] for path in unread}
     for problem in error.errors(include_url=False):
         location, tag = _untagged(problem["loc"], choices)
         if problem["type"] == "union_tag_invalid":
             location = (*location, problem["ctx"]["discriminator"].strip("'"))
         item = {**problem, "loc": location, "tag": tag}
         where = _existing_path(data, location)
-        if where not in unread:
+        if where not in unread and not (problem["type"] == "value_error" and where in half_read):
             found.setdefault(location if problem["type"] == "missing" else where, []).append(item)
     for where, items in found.items():
         for text in _describe_errors(where, items, model):

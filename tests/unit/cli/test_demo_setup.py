@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from wxbridge.cli.demo_setup import DemoSetup, configure
 
 
@@ -17,3 +19,11 @@ def test_a_demo_never_uses_the_database_of_real_bridges(config_file: Callable[[s
     config = configure(path, DemoSetup("wechat", None, 8788, 8789))
     assert config.database is None
     assert config.state_dir == path.parent / "state" / "demo"
+
+
+def test_a_demo_in_an_empty_folder_keeps_everything_in_its_own_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = configure(None, DemoSetup("wechat", None, 8788, 8789))
+    assert [config.state_dir, config.base] == [tmp_path / "wxbridge-demo"] * 2

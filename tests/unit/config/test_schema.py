@@ -711,3 +711,12 @@ def test_names_within_nested_routes_must_be_known(problems: Callable[..., list[s
     )
     assert "9: unknown time interval `nights`; there are none" in found
     assert "11: unknown target `nobody`; there are ops" in found
+
+
+def test_a_section_with_an_unset_variable_is_not_judged_as_a_whole(config_file: Callable[[str], Path]) -> None:
+    text = 'targets: {ops: {channel: wecom_robot, key: "${KEY}"}}\nroutes: [{to: [ops]}]\n'
+    with pytest.raises(ConfigError) as caught:
+        load(config_file(text), registry.plugin_settings(), {})
+    assert [problem.text for problem in caught.value.problems] == [
+        "the variable KEY is not set; export it, or write ${KEY:-default}"
+    ]

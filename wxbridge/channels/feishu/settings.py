@@ -109,7 +109,8 @@ class FeishuTarget(OneRobotTarget):
                 raise ValueError("the webhook address has no `/open-apis/bot/v2/hook/KEY` in it; copy all of it")
             base, key = self.base_url or f"{address.scheme}://{address.netloc}", found[1]
         if not KEY.fullmatch(key):
-            raise ValueError(f"`key` is {'none' if key else 'empty'}; copy what follows `/hook/`")
+            problem = "`key` cannot be one" if key else "`key` is empty"
+            raise ValueError(f"{problem}; copy what follows `/hook/`")
         secret = reveal(self.secret).strip()
         return WebhookRobot("Feishu", base, key, secret, ca=self.ca)
 

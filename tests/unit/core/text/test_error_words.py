@@ -46,6 +46,14 @@ from wxbridge.pictures.placeholders import PLACEHOLDERS, placeholder_error
         ("nobody knows this one; Connection refused", "“nobody knows this one”；连接被拒绝"),
         ("nobody knows this one", "“nobody knows this one”"),
         ("HTTP 502", "HTTP 502"),
+        (
+            "WeCom (the robot at https://qyapi.weixin.qq.com) is not reached: Connection refused",
+            "无法连接 WeCom（机器人，https://qyapi.weixin.qq.com）：连接被拒绝",
+        ),
+        (
+            "WeCom (robot 2 of 3 at http://w) is not reached: Connection refused",
+            "无法连接 WeCom（机器人 2/3，http://w）：连接被拒绝",
+        ),
         ("没有名为 web-9 the third one 的主机", "没有名为 web-9 the third one 的主机"),
         (
             "WeCom answers 93000 invalid webhook url; the robot was removed, or the key is wrong; look at `key`",
