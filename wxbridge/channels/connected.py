@@ -103,6 +103,10 @@ class SeenIds:
     def __init__(self) -> None:
         self._ids = RecentDict[str, None](MAX_SEEN_IDS)
 
+    def __contains__(self, message_id: str) -> bool:
+        """Tell whether an id is remembered."""
+        return message_id in self._ids
+
     def add(self, message_id: str) -> bool:
         """Remember an id; False where it was known."""
         if message_id in self._ids:

@@ -23,6 +23,7 @@ from wxbridge.channels.wechat.gateway_errors import (
     GatewayRequestNotSent,
 )
 from wxbridge.channels.wechat.names import read_emoji, read_name
+from wxbridge.channels.wechat.own_messages import OwnMessages
 from wxbridge.channels.wechat.payloads import RawMessage, RoomMember
 from wxbridge.channels.wechat.puppet import (
     GatewayBot,
@@ -75,6 +76,7 @@ class WechatConnection:
         self._given_up: GatewayError | None = None
         self._last_event = 0.0
         self._uploads = 0
+        self.own = OwnMessages()
 
     # Life
 
@@ -250,16 +252,17 @@ class WechatConnection:
 
     async def send_text(self, conversation_id: str, text: str, mention_ids: list[str]) -> str:
         """Send a text; gives the message's id, empty where the gateway has none."""
-        return str(await self._call(self._puppet.message_send_text(conversation_id, text, mention_ids)) or "")
+        return await self.own.note_sent(self._call(self._puppet.message_send_text(conversation_id, text, mention_ids)))
 
     async def send_picture(self, conversation_id: str, name: str, data: bytes, content_type: str) -> str:
         """Send a picture; gives the message's id, empty where the gateway has none."""
         self._uploads += 1
         try:
             if len(data) > MAX_UNARY_BYTES:
-                return await self._call(self._puppet.message_send_file_stream(conversation_id, name, data))
+                streamed = self._puppet.message_send_file_stream(conversation_id, name, data)
+                return await self.own.note_sent(self._call(streamed))
             box = make_file_box(name, await asyncio.to_thread(base64.b64encode, data), content_type)
-            return await self._call(self._puppet.message_send_file(conversation_id, box))
+            return await self.own.note_sent(self._call(self._puppet.message_send_file(conversation_id, box)))
         finally:
             self._uploads -= 1
 

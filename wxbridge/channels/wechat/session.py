@@ -243,7 +243,7 @@ class WechatSession:
     # What people write
 
     def _on_message(self, message_id: str) -> None:
-        if self._seen.add(message_id):
+        if self._seen.add(message_id) and not self.connection.own.is_known(message_id):
             self._inbox.put_nowait(self._tasks.start(self._read(message_id), "wechat message"))
 
     async def _pass_on(self) -> None:

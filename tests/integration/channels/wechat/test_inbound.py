@@ -118,6 +118,30 @@ async def test_one_payload_that_fails_does_not_deafen_it(harness):
     await harness.until(lambda: len(harness.inbox) == 2)
 
 
+@pytest.mark.parametrize("announced_early", [True, False])
+async def test_the_gateway_is_not_asked_what_the_bot_wrote_itself(harness, announced_early):
+    await harness.online()
+    if announced_early:
+        harness.sim.delay(0.1, method="MessageSendText", after=True)
+    for number in range(3):
+        await harness.channel.send(room(ROOM), Text(f"mine {number}"))
+    harness.sim.say("theirs", room=ROOM)
+    await harness.until(lambda: harness.inbox)
+    assert [heard.text for heard in harness.inbox] == ["theirs"]
+    assert harness.sim.gateway.calls["MessagePayload"] == 1
+
+
+async def test_what_people_write_is_heard_while_a_send_is_not_answered(harness):
+    await harness.online()
+    harness.sim.delay(1.9, method="MessageSendText")
+    sending = asyncio.create_task(harness.channel.send(room(ROOM), Text("slow")))
+    await harness.until(lambda: harness.sim.gateway.calls.get("MessageSendText"))
+    harness.sim.say("theirs", room=ROOM)
+    await harness.until(lambda: harness.inbox)
+    assert not sending.done()
+    await sending
+
+
 async def test_a_payload_that_fails_once_is_asked_for_again(harness):
     await harness.online()
     harness.sim.fail_next(1, "INTERNAL", method="MessagePayload")
