@@ -9,7 +9,10 @@ from pathlib import Path
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """glibc's names for them, in malloc.h."""
-_THRESHOLD_BYTES = 128 * 1024
+_LARGE_BYTES = 512 * 1024
+"""More than a socket is read at once (256 KiB), and less than a picture takes."""
+_FREE_BYTES = 1024 * 1024
+"""What each thread may keep: more than the database frees after a commit, to take it again for the next."""
 
 
 def return_large_blocks() -> None:
@@ -20,8 +23,8 @@ def return_large_blocks() -> None:
     """
     with suppress(OSError, AttributeError):  # not glibc
         libc = ctypes.CDLL(None)
-        libc.mallopt(_M_MMAP_THRESHOLD, _THRESHOLD_BYTES)
-        libc.mallopt(_M_TRIM_THRESHOLD, _THRESHOLD_BYTES)
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        libc.mallopt(_M_TRIM_THRESHOLD, _FREE_BYTES)
 
 
 def read_free_bytes() -> int:
