@@ -18,6 +18,8 @@ from typing import TextIO
 MAX_QUEUED_BYTES = 4 * 1024 * 1024
 """That wait to be written; what comes then is dropped, and counted."""
 _MAX_BYTES_PER_WRITE = 64 * 1024
+GATHER_SECONDS = 0.02
+"""Between two writes: what comes meanwhile is written together, without waking the thread for each line."""
 _MAX_SECONDS_AT_EXIT = 1.0
 
 
@@ -33,6 +35,8 @@ class BackgroundOutput(io.TextIOBase):
         self._like = like
         self._descriptor = like.fileno()
         self._changed = threading.Condition()
+        self._hurry = threading.Event()
+        """Set where somebody waits for what was put."""
         self._queue: deque[bytes] = deque()
         self._queued_bytes = 0
         self._unfinished = ""
@@ -89,6 +93,7 @@ class BackgroundOutput(io.TextIOBase):
     def drain(self, seconds: float) -> bool:
         """Wait until all that was put so far is written or dropped; False where that takes longer."""
         self.flush()
+        self._hurry.set()
         with self._changed:
             wanted = self._put
             return self._changed.wait_for(lambda: self._handled >= wanted, seconds)
@@ -108,6 +113,10 @@ class BackgroundOutput(io.TextIOBase):
                 self._is_torn = 0 < len(left) < len(data) and not data.endswith(b"\n" + left)
                 self.dropped_lines += _count_lines(left)
                 self._changed.notify_all()
+                is_behind = self._queued_bytes >= _MAX_BYTES_PER_WRITE
+            if not is_behind:
+                self._hurry.wait(GATHER_SECONDS)
+                self._hurry.clear()
 
     def _write_bytes(self, data: bytes) -> bytes:
         """Write to the descriptor, however long that takes; gives what it did not take."""
