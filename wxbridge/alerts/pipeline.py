@@ -418,9 +418,9 @@ class AlertPipeline:
         if not refused:
             return replace(part, group=group)
         self.metrics.pictures.labels("alert", "storm").inc(refused)
-        log.info("pictures left out in a storm", target=part.target, pictures=refused)
         if not budget.first_told(part.target, settings.storm, now):
             return replace(part, group=group)
+        log.info("pictures left out in a storm", target=part.target, pictures=refused)
         language = self.settings.language
         time_span = format_duration(settings.storm.seconds, language)
         return replace(

@@ -111,9 +111,9 @@ def find_severity_labels(labels: Mapping[str, str], source: str = "", table: Sev
     one, `severity` counts whatever it says; the others may mean something else.
     """
     # Asked several times of each alert: most say `severity`.
-    name = "severity" if table.find(labels.get("severity", ""), source) else ""
+    name = "severity" if "severity" in labels and table.find(labels["severity"], source) else ""
     if not name:
-        named = sorted((place, name) for name in labels if (place := _place_of(name)) is not None)
+        named = sorted([(place, name) for name in labels if (place := _place_of(name)) is not None])
         name = next((name for _, name in named if table.find(labels[name], source)), "")
         if not name:
             return [name for place, name in named if place == 0 and labels[name]][:1]

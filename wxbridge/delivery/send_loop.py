@@ -95,6 +95,8 @@ class SendLoop:
     def __init__(self, context: DeliveryContext, lane: Lane) -> None:
         self._context = context
         self._lane = lane
+        # Asked once, and not of each message: `isinstance` of a protocol looks at every method of it.
+        self._windowed = lane.channel if isinstance(lane.channel, WindowedChannel) else None
         self._captions = PictureCaptions(context.outbox, context.language, lane.targets)
         self._next: dict[str, int] = {}
         """The picture whose caption was just sent, by target."""
@@ -283,8 +285,8 @@ class SendLoop:
         self._next.pop(message.target, None)
         try:
             channel, address = self._lane.channel, self._lane.targets[message.target].address(message.recipient)
-            if isinstance(channel, WindowedChannel):
-                channel.check_priority(message.priority)
+            if self._windowed is not None:
+                self._windowed.check_priority(message.priority)
             if message.maybe_sent and isinstance(channel, ProvableChannel):
                 await channel.prove_alive(address)
             is_scarce = self._lane.capabilities[message.target].is_scarce
