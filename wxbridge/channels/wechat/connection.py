@@ -76,7 +76,7 @@ class WechatConnection:
         self._given_up: GatewayError | None = None
         self._last_event = 0.0
         self._uploads = 0
-        self.own = OwnMessages()
+        self._own = OwnMessages(lambda message_id: self._on_event("message", message_id))
 
     # Life
 
@@ -110,6 +110,7 @@ class WechatConnection:
 
     async def close(self) -> None:
         """End everything and close the socket; the gateway keeps its login. Safe to call at any time."""
+        self._own.close()
         await end_tasks(task for task in (self._events, self._watchdog) if task is not None)
         await self._bot.stop()
         # One turn of the loop, in which the transport says good-bye.
@@ -198,6 +199,9 @@ class WechatConnection:
         if kind == events.DIRTY:
             # wechaty's parser does not know it.
             self._on_event("dirty", events.read(payload) or {})
+        elif kind == events.MESSAGE and (message_id := events.read_message_id(payload)):
+            # Every message that is sent is announced: the way through wechaty's parser costs more than the rest.
+            self._own.announce(message_id)
 
     def _event(self, name: str, payload: Any) -> None:
         if name == "dong":
@@ -252,7 +256,7 @@ class WechatConnection:
 
     async def send_text(self, conversation_id: str, text: str, mention_ids: list[str]) -> str:
         """Send a text; gives the message's id, empty where the gateway has none."""
-        return await self.own.note_sent(self._call(self._puppet.message_send_text(conversation_id, text, mention_ids)))
+        return await self._own.note_sent(self._call(self._puppet.message_send_text(conversation_id, text, mention_ids)))
 
     async def send_picture(self, conversation_id: str, name: str, data: bytes, content_type: str) -> str:
         """Send a picture; gives the message's id, empty where the gateway has none."""
@@ -260,9 +264,9 @@ class WechatConnection:
         try:
             if len(data) > MAX_UNARY_BYTES:
                 streamed = self._puppet.message_send_file_stream(conversation_id, name, data)
-                return await self.own.note_sent(self._call(streamed))
+                return await self._own.note_sent(self._call(streamed))
             box = make_file_box(name, await asyncio.to_thread(base64.b64encode, data), content_type)
-            return await self.own.note_sent(self._call(self._puppet.message_send_file(conversation_id, box)))
+            return await self._own.note_sent(self._call(self._puppet.message_send_file(conversation_id, box)))
         finally:
             self._uploads -= 1
 

@@ -15,10 +15,10 @@ ROOM_JOIN, ROOM_LEAVE, ROOM_TOPIC = 19, 20, 21
 SCAN, READY, LOGIN, LOGOUT, DIRTY = 22, 23, 25, 26, 27
 
 NAMES = (
-    *("scan", "login", "logout", "ready", "message", "dong", "heartbeat", "error"),
+    *("scan", "login", "logout", "ready", "dong", "heartbeat", "error"),
     *("room-join", "room-leave", "room-topic"),
 )
-"""The events that a connection passes on, as wechaty calls them."""
+"""The events that come by wechaty's parser, as it calls them."""
 
 MAX_TEXT_CHARS = 2000
 """Of a free text in an event; what is longer is cut off."""
@@ -61,7 +61,6 @@ _FIELDS: Mapping[int, Mapping[str, Callable[[Any], Any]]] = {
     DONG: {"data": _read_text},
     READY: {"data": _read_text},
     ERROR: {"data": _read_text},
-    MESSAGE: {"messageId": _read_id},
     SCAN: {"status": _read_status, "qrcode": _read_id, "data": _read_nothing},
     LOGIN: {"contactId": _read_id},
     LOGOUT: {"contactId": _read_id, "data": _read_text},
@@ -82,7 +81,6 @@ _FIELDS: Mapping[int, Mapping[str, Callable[[Any], Any]]] = {
 }
 """What wechaty's parser takes: the fields of each event, and how each is read whatever came."""
 _NEEDED = {
-    MESSAGE: "messageId",
     LOGIN: "contactId",
     ROOM_TOPIC: "roomId",
     ROOM_JOIN: "roomId",
@@ -94,10 +92,11 @@ _NEEDED = {
 def sanitise(kind: int, payload: str) -> str | None:
     """Rebuild an event's payload (JSON) so that wechaty's parser takes it; None: leave the event out.
 
-    Events that the bridge has no use for (friendships, invitations) are left out, and so is what
-    cannot be read.
+    Events that the bridge has no use for (friendships, invitations) are left out, those that it reads by itself, and
+    what cannot be read.
     """
-    fields, found = _FIELDS.get(kind), read(payload)
+    fields = _FIELDS.get(kind)
+    found = None if fields is None else read(payload)
     if fields is None or found is None:
         return None
     if kind == ERROR:
@@ -117,3 +116,8 @@ def read(payload: str) -> Payload | None:
     except (ValueError, RecursionError):
         return None
     return fields if isinstance(fields, dict) else None
+
+
+def read_message_id(payload: str) -> str:
+    """Read which message an event announces; empty where it does not say."""
+    return _read_id((read(payload) or {}).get("messageId"))

@@ -58,8 +58,6 @@ class InboundReader:
         Raises:
             GatewayError: it cannot be read.
         """
-        if await self._connection.own.is_own(message_id):
-            return None
         raw = await self._read_raw(message_id)
         if self._login.account and raw.sender_id == self._login.account:
             return None

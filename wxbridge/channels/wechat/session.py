@@ -127,7 +127,7 @@ class WechatSession:
             case "logout":
                 self._on_logout(payload.data)
             case "message":
-                self._on_message(payload.message_id)
+                self._on_message(payload)
             case "ready":
                 self.sync.note_ready()
             case "room-topic" | "room-join":
@@ -243,7 +243,7 @@ class WechatSession:
     # What people write
 
     def _on_message(self, message_id: str) -> None:
-        if self._seen.add(message_id) and not self.connection.own.is_known(message_id):
+        if self._seen.add(message_id):
             self._inbox.put_nowait(self._tasks.start(self._read(message_id), "wechat message"))
 
     async def _pass_on(self) -> None:
