@@ -11,6 +11,7 @@ import os
 import sqlite3
 import sys
 import time
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,7 +61,13 @@ PAGE_GOAL = 200.0
 LISTING_GOAL = 300.0
 """Milliseconds that a listing may take longer than on an empty database."""
 CPU_GOAL = 1.5
+OLDER_BOTS = {
+    "a bot of python-wechaty (Room.say)": "wechaty_bot.py",
+    "the least such bot (the gateway's stub alone)": "bot.py",
+}
+"""What stood in the bridge's place, and the least that it could be; by the script in `older_design`."""
 TIMES_OLDER = 2.0
+"""How much faster than each of them the bridge is to take alerts, on an empty database."""
 SHARE_AT_MOST = 0.9
 """Of the rate of an empty database, at the largest size."""
 
@@ -98,13 +105,15 @@ async def measure(place: Place) -> list[Row]:
     if against := os.environ.get("WXBRIDGE_BENCH_AGAINST"):
         measured.insert(0, Measured("before", Path(against), place.path / "before"))
     sizes = _sizes()
-    older: list[float] = []
+    older: dict[str, list[float]] = {name: [] for name in OLDER_BOTS}
     for size in sizes:
         for each in measured:
             await _measure_size(place, each, size, gateway, last=size == sizes[-1])
-        older += await _older(place, gateway)
+        for name, script in OLDER_BOTS.items():
+            older[name] += await _older(place, gateway, script)
     return [row for each in measured for row in _rows(each, older)] + [
-        Row("growth: the older bot (in memory), sending by gRPC, 16 connections", older, "/s", digits=0)
+        Row(f"growth: {name} (in memory), sending by gRPC, 16 connections", rates, "/s", digits=0)
+        for name, rates in older.items()
     ]
 
 
@@ -196,10 +205,11 @@ async def _listing(it: Measured, words: str, config: Path) -> float:
     return 1000 * (time.perf_counter() - began)
 
 
-async def _older(place: Place, gateway: str) -> list[float]:
+async def _older(place: Place, gateway: str, name: str) -> list[float]:
     port = free_port()
-    script = Path(__file__).parent / "older_design" / "bot.py"
-    process = await place.spawn(sys.executable, str(script), str(port), gateway, TOKEN)
+    script = Path(__file__).parent / "older_design" / name
+    environment = {"PYTHONPATH": str(ROOT)}
+    process = await place.spawn(sys.executable, str(script), str(port), gateway, TOKEN, environment=environment)
     url = f"http://127.0.0.1:{port}/"
     await until_answers(process, port, "/", limit=20)
     await post_for(Load(place, url, 16, "older-warm", 1))
@@ -211,17 +221,17 @@ async def _older(place: Place, gateway: str) -> list[float]:
 # ---------------------------------------------------------------- what is shown
 
 
-def _rows(it: Measured, older: list[float]) -> list[Row]:
+def _rows(it: Measured, older: Mapping[str, list[float]]) -> list[Row]:
     rows = []
     here = it.name == "wxbridge"
     first, last = min(it.rates), max(it.rates)
-    times = Row("", older).median if older else 0.0
     for size, rates in it.rates.items():
-        goal = None
-        if here:
-            goal = TIMES_OLDER * times if size == first else None
-        rows.append(Row(f"growth: {it.name}, taken and delivered at {size:,}", rates, "/s", goal, at_least=True,
-                        digits=0, note=f"start → ready {it.ready[size]:.0f} ms"))  # fmt: skip
+        rows.append(Row(f"growth: {it.name}, taken and delivered at {size:,}", rates, "/s", digits=0,
+                        note=f"start → ready {it.ready[size]:.0f} ms"))  # fmt: skip
+    for name, rates in older.items():
+        times = Row("", it.rates[first]).median / Row("", rates).median
+        rows.append(Row(f"growth: {it.name}, rate at {first} to that of {name}", [times], "",
+                        TIMES_OLDER if here else None, at_least=True, digits=2))  # fmt: skip
     share = Row("", it.rates[last]).median / Row("", it.rates[first]).median
     rows.append(Row(f"growth: {it.name}, rate at {last:,} to that at {first}", [share], "",
                     SHARE_AT_MOST if here else None, at_least=True, digits=2))  # fmt: skip
