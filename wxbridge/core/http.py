@@ -9,11 +9,12 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Any
 
 import aiohttp
 import stamina
 
+from wxbridge.core.closing import Closing
 from wxbridge.core.credentials import ApiAddress
 from wxbridge.core.errors import BadBody, PictureError, PictureRefused, PictureTimeout, WxbridgeError
 from wxbridge.core.json_values import read_json
@@ -85,7 +86,7 @@ class ApiAnswer:
     """Those that it sets, the empty ones left out."""
 
 
-class ApiClient:
+class ApiClient(Closing):
     """One server's API. Use from one event loop, and `close()` in the end.
 
     Args:
@@ -109,12 +110,6 @@ class ApiClient:
         self._texts = texts or ApiErrorTexts()
         self._context: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close the connections; another request opens them again."""

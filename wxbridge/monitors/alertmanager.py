@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 from wxbridge.config.types import WebSource
+from wxbridge.core.closing import Closing
 from wxbridge.core.credentials import ApiAddress
 from wxbridge.core.http import DEADLINE_SECONDS, MAX_ANSWER_BYTES, ApiClient, ApiError, ApiErrorTexts
 from wxbridge.core.json_values import as_labels, as_text, as_time
@@ -54,7 +55,7 @@ class GettableSilence:
     comment: str = ""
 
 
-class Alertmanager:
+class Alertmanager(Closing):
     """A client of one Alertmanager. Use from one event loop, and `close()` in the end.
 
     Args:
@@ -77,12 +78,6 @@ class Alertmanager:
         self._name = name
         self._client = ApiClient(source.address(name, section), deadline=deadline, max_bytes=max_bytes, texts=texts)
         self._root = root
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     @property
     def address(self) -> ApiAddress:

@@ -10,11 +10,12 @@ import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from wxbridge.config.types import reveal
 from wxbridge.core.browser_tls import fetch_verified_key
+from wxbridge.core.closing import Closing
 from wxbridge.core.credentials import ApiAddress, SiteCredentials
 from wxbridge.core.errors import BadBody, PictureError, PictureRefused
 from wxbridge.core.http import ApiAnswer, ApiClient, ApiError, ApiErrorTexts, picture_error
@@ -65,7 +66,7 @@ def take_org(url: str) -> OrgAddress:
     return OrgAddress(urlunsplit(parts._replace(query=kept)), org)
 
 
-class Grafana:
+class Grafana(Closing):
     """One Grafana: makes addresses into URLs, and knows how to get in. `close()` it in the end.
 
     Args:
@@ -85,12 +86,6 @@ class Grafana:
         # The client itself has no credentials: each request brings those of the present session.
         address = ApiAddress("Grafana", "grafana", self._base, ca=settings.ca)
         self._client = ApiClient(address, max_bytes=max_bytes, texts=_ERROR_TEXTS)
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close the connections; another request opens them again."""

@@ -14,9 +14,10 @@ from bisect import insort
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Self, TypeVar, cast
+from typing import Any, TypeVar, cast
 
 from wxbridge.config.types import WebSource
+from wxbridge.core.closing import Closing
 from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureRefused
 from wxbridge.core.http import ApiAnswer, ApiAnswerTooLarge, ApiClient, ApiError, ApiErrorTexts, picture_error
@@ -130,7 +131,7 @@ class MetricMetadata:
     unit: str = ""
 
 
-class Prometheus:
+class Prometheus(Closing):
     """A client of one server. Use from one event loop, and `close()` in the end.
 
     Args:
@@ -155,12 +156,6 @@ class Prometheus:
             RULES_TTL_SECONDS, clock=clock, failure_ttl_seconds=_FAILURE_TTL_SECONDS
         )
         self._metadata: dict[str, MetricMetadata] = {}
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close the connections."""

@@ -25,12 +25,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from wxbridge.config.types import GrafanaSettings, PictureSettings, WebSource
 from wxbridge.core import imaging
+from wxbridge.core.closing import Closing
 from wxbridge.core.deadline import deadline_at, seconds_left, share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureTimeout, failure_reason
 from wxbridge.core.model import PictureSpec
@@ -65,7 +66,7 @@ Painter = Callable[[Mapping[str, Any]], Awaitable[bytes]]
 CountOutcome = Callable[[str, str], None]
 
 
-class PictureRenderer:
+class PictureRenderer(Closing):
     """Draws what a `PictureSpec` describes, by its kind's painter, with retries within one deadline.
 
     The kinds and their params are told at the top of this module. Use from one event loop, and `close()` in the end.
@@ -125,12 +126,6 @@ class PictureRenderer:
             "bars": self.charts.bars,
             **(painters or {}),
         }
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close the connections, the process that draws charts and the browser, as far as they were opened."""

@@ -7,9 +7,10 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Self
+from typing import Any
 
 from wxbridge.config.types import WebSource
+from wxbridge.core.closing import Closing
 from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.pictures import ChartRequest, Theme
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, say
@@ -91,7 +92,7 @@ class KnownRule:
         return analyze_expression(self.request.expr, first, *others, added=self.added_labels)
 
 
-class ChartPainter:
+class ChartPainter(Closing):
     """Draws charts from one Prometheus. Use from one event loop, and `close()` in the end.
 
     Args:
@@ -104,12 +105,6 @@ class ChartPainter:
         self.prometheus = Prometheus(settings)
         self._worker = worker
         self._look = look or ChartLook()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     async def close(self) -> None:
         """Close the connections."""

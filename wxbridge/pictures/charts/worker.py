@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
+from wxbridge.core.closing import Closing
 from wxbridge.core.deadline import seconds_left
 from wxbridge.core.errors import PictureError, PictureTimeout
 from wxbridge.pictures.charts.chart import Chart, PackedChart, pack_chart
@@ -53,7 +54,7 @@ class _ChartProcess:
     process: BaseProcess
 
 
-class ChartWorker:
+class ChartWorker(Closing):
     """Has charts drawn, one at a time. Use from one event loop, and `close()` in the end.
 
     Args:
@@ -69,12 +70,6 @@ class ChartWorker:
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.Task[None] | None = None
         self._warned = False
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     @property
     def pid(self) -> int | None:

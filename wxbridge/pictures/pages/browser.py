@@ -14,10 +14,11 @@ import contextlib
 import os
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
+from wxbridge.core.closing import Closing
 from wxbridge.core.errors import PictureError, PictureTimeout
 from wxbridge.core.memory import read_free_bytes
 from wxbridge.pictures.pages.capture import (
@@ -134,7 +135,7 @@ async def _quietly(closing: Awaitable[Any]) -> bool:
     return True
 
 
-class Browser:
+class Browser(Closing):
     """One warm browser for all shots. Use from one event loop; `close()` it in the end.
 
     Args:
@@ -165,12 +166,6 @@ class Browser:
         self._closed = False
         self._trusted: frozenset[str] = frozenset()
         self._sandbox = hasattr(os, "geteuid") and os.geteuid() != 0  # as root Chromium has none
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        await self.close()
 
     @property
     def pid(self) -> int | None:
