@@ -6,14 +6,13 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 from sqlalchemy import Connection
 
 from wxbridge.core.database import Database
 
 T = TypeVar("T")
-C = TypeVar("C", bound="Counted")
 
 BITE_SECONDS = 0.005
 """What a bite takes of the database's thread, roughly."""
@@ -21,14 +20,6 @@ FIRST_BITE = 50
 MIN_BITE = 10
 MAX_BITE = 1000
 """Rows."""
-
-
-class Counted(Protocol):
-    """What was done at once."""
-
-    @property
-    def count(self) -> int:
-        """For how many rows."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +30,14 @@ class Bite(Generic[T]):
     count: int
 
 
-async def work_in_bites(database: Database, work: Callable[[Connection, int], C]) -> AsyncIterator[C]:
+async def work_in_bites(database: Database, work: Callable[[Connection, int], Bite[T]]) -> AsyncIterator[Bite[T]]:
     """Call `work(connection, limit)` in a transaction of its own until there was less to do than `limit`.
 
     After each bite others have the database for as long as that took. Raises `StorageError`.
     """
     limit, took, count = FIRST_BITE, 0.0, FIRST_BITE
 
-    def bite(connection: Connection) -> C:
+    def bite(connection: Connection) -> Bite[T]:
         nonlocal took
         began = time.perf_counter()
         done = work(connection, limit)

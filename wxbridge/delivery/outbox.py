@@ -15,7 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from wxbridge.core.bites import work_in_bites
+from wxbridge.core.bites import Bite, work_in_bites
 from wxbridge.core.database import Database
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import (
@@ -39,7 +39,6 @@ from wxbridge.delivery.outbox_statements import (
     MergeableNotification,
     MissingPictureWords,
     PacedChats,
-    PrunedNotifications,
     PutRequest,
     Replacement,
     SentMessage,
@@ -477,7 +476,7 @@ class Outbox(OutboxQueries):
 
     # ------------------------------------------------ forgetting
 
-    def prune(self, *, before: float, sends_before: float) -> AsyncIterator[PrunedNotifications]:
-        """Forget notifications whose messages were all settled before a moment, in bites."""
+    def prune(self, *, before: float, sends_before: float) -> AsyncIterator[Bite[tuple[str, ...]]]:
+        """Forget notifications whose messages were all settled before a moment, in bites; see `statements.prune`."""
         work = partial(statements.prune, before=before, sends_before=sends_before)
         return work_in_bites(self._database, work)

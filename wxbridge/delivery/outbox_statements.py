@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.alerts.sources.unknown import BODY
+from wxbridge.core.bites import Bite
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import (
     OPEN_STATES,
@@ -101,14 +102,6 @@ class MissingPictureWords:
     """A text that waits → the same, saying that its picture is missing; None where there is no room."""
     stand_in: Callable[[Message], str]
     """A picture that follows no text → what stands in for it."""
-
-
-@dataclass(frozen=True)
-class PrunedNotifications:
-    """How many notifications, or POSTs, were forgotten, and the picture files that no message names any longer."""
-
-    count: int
-    files: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -482,8 +475,11 @@ def miss_pictures(
     return alike
 
 
-def prune(connection: Connection, limit: int, *, before: float, sends_before: float) -> PrunedNotifications:
-    """Forget what was settled before a moment, and what came in and was sent before it."""
+def prune(connection: Connection, limit: int, *, before: float, sends_before: float) -> Bite[tuple[str, ...]]:
+    """Forget what was settled before a moment, and what came in and was sent before it.
+
+    Gives the picture files that no message names any longer, and counts notifications, or POSTs.
+    """
     is_needed = sa.exists().where(
         messages.c.notification_id == notifications.c.id,
         sa.or_(messages.c.settled_at.is_(None), messages.c.settled_at >= before),
@@ -504,4 +500,4 @@ def prune(connection: Connection, limit: int, *, before: float, sends_before: fl
     forgotten = connection.execute(sa.delete(received).where(received.c.id.in_(gone_ids))).rowcount
     connection.execute(sa.delete(sightings).where(sightings.c.received_id.in_(gone_ids)))
     named = sa.select(messages.c.picture_file).where(messages.c.picture_file.in_(gone))
-    return PrunedNotifications(max(len(old), forgotten), tuple(sorted(gone - set(connection.execute(named).scalars()))))
+    return Bite(tuple(sorted(gone - set(connection.execute(named).scalars()))), max(len(old), forgotten))

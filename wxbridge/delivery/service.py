@@ -204,8 +204,8 @@ class Delivery:
         before, sends_before = now - self._keep, now - 2 * DAY_SECONDS
         pictures = 0
         async for pruned in outbox.prune(before=before, sends_before=sends_before):
-            pictures += len(pruned.files)
-            await store.forget(pruned.files)
+            pictures += len(pruned.done)
+            await store.forget(pruned.done)
         known = await outbox.list_picture_files()
         swept = await store.tidy(known, older_than=now - DAY_SECONDS)
         if pictures or swept:

@@ -331,9 +331,9 @@ async def test_prune_forgets_at_most_so_many_and_names_the_files_nobody_needs(
     await outbox.retry([10], now=NOW, expires_after=1)
     prune = partial(statements.prune, before=NOW + 100, sends_before=NOW, limit=3)
     first = await database.run(prune)
-    assert (first.count, first.files) == (3, ("0.png", "1.png", "2.png"))
+    assert (first.count, first.done) == (3, ("0.png", "1.png", "2.png"))
     second = await database.run(prune)
-    assert (second.count, second.files) == (1, ("3.png",))
+    assert (second.count, second.done) == (1, ("3.png",))
     assert await outbox.list_picture_files() == {"4.png", "shared.png"}
 
 
