@@ -80,6 +80,8 @@ async def test_commands_in_the_folder_of_a_demo_find_it_whatever_its_ports(shell
             code, out, err = await shell.run(*words)
             assert code == 0, err
             assert isinstance(json.loads(out), list)
+        code, _, err = await shell.run("render", "/dashboard", "-o", "out.png")
+        assert code == 0, err
         assert (await shell.run("status"))[0] == 0
     assert (await shell.run("status"))[0] == 1
     assert (await shell.run("outbox", "list"))[1], "what it did can still be looked at"

@@ -134,16 +134,19 @@ def test_make_dist_builds_both_archives(tmp_path):
 
 
 def test_make_image_builds_with_what_is_there_and_the_mirrors_that_one_names(tmp_path):
-    fake = tmp_path / "podman"
-    fake.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n', encoding="utf-8")
-    fake.chmod(0o755)
+    fake, docker = tmp_path / "podman", tmp_path / "docker"
+    for builder in (fake, docker):
+        builder.write_text('#!/bin/sh\nfor word; do echo "$word"; done\n', encoding="utf-8")
+        builder.chmod(0o755)
     mirrors = ["PIP_INDEX_URL=https://mirror.example.com/simple", "DEBIAN_MIRROR=http://mirror.example.com/debian"]
     words = _run("make", "-s", "image", f"DOCKER={fake}", "IMAGE=x/wxbridge:1", *mirrors).stdout.splitlines()
     assert words[:3] == ["build", "-t", "x/wxbridge:1"]
     assert {*mirrors} <= {*words}
     assert words[-1] == "."
-    plain = _run("make", "-s", "image", f"DOCKER={fake}", PIP_INDEX_URL="").stdout.splitlines()
+    plain = _run("make", "-s", "image", f"DOCKER={docker}", PIP_INDEX_URL="").stdout.splitlines()
     assert plain == ["build", "-t", "wxbridge", "."]
+    kept = _run("make", "-s", "image", f"DOCKER={fake}", PIP_INDEX_URL="").stdout.splitlines()
+    assert kept == ["build", "-t", "wxbridge", "--format", "docker", "."], "else the image has no health check"
     dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert "ARG PIP_INDEX_URL=\n" in dockerfile, "we name none"
     assert dockerfile.count("ARG DEBIAN_MIRROR=\n") == 2

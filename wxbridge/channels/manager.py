@@ -35,7 +35,7 @@ from wxbridge.core.model import (
 )
 from wxbridge.core.schema import forget_facts, read_fact, read_facts, remember_fact
 from wxbridge.core.tasks import NamedTasks
-from wxbridge.core.text.i18n import Language
+from wxbridge.core.text.i18n import Language, say
 
 log = structlog.get_logger()
 
@@ -382,9 +382,10 @@ class ChannelManager:
         except ValueError:
             log.error("the gateway's login code is too long for a QR code", length=len(code))  # noqa: TRY400
             return
-        print(f"Scan this QR code with WeChat (also at {self.url}/login and in {png}).", flush=True)  # noqa: T201
+        language = self._setup.language
+        print(say("channels.code_shown", language, channel=lane, url=f"{self.url}/login", file=png), flush=True)  # noqa: T201
         if link := _link_of(code):
-            print(f"For {lane}; or open it there: {link}", flush=True)  # noqa: T201
+            print(say("channels.code_link", language, link=link), flush=True)  # noqa: T201
         now, interval = time.monotonic(), announcements.CODE_INTERVAL_SECONDS
         if now - self._code_sent_at.get(lane, -interval) >= interval:
             self._code_sent_at[lane] = now

@@ -149,6 +149,7 @@ async def _post(settings: Config, sample: SampleAlert, to: str | None, body: byt
     import aiohttp
 
     from wxbridge.alerts.intake import TEST_HEADER
+    from wxbridge.channels.checks import explain_os_error
 
     body = sample.body() if body is None else body
     # A bridge that listens on port 0 or on all addresses has noted where it really is.
@@ -165,7 +166,8 @@ async def _post(settings: Config, sample: SampleAlert, to: str | None, body: byt
             return response.status, await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         running = "" if is_held(settings.state_dir) else "; no bridge runs here: start `wxbridge run`"
-        raise fail(f"cannot post to {url}: {error}{running}") from None
+        why = explain_os_error(error.os_error) if isinstance(error, aiohttp.ClientConnectorError) else error
+        raise fail(f"cannot post to {url}: {why}{running}") from None
 
 
 def _credentials(settings: Config, hook: str, body: bytes) -> dict[str, str]:

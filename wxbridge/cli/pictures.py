@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from wxbridge.cli.common import ConfigOption, check_writable, config_path, read_config, say, write_file
+from wxbridge.cli.common import ConfigOption, check_writable, say, write_file
 from wxbridge.core import logging
 from wxbridge.core.pictures import PageRequest
 
@@ -55,8 +55,9 @@ def render(  # noqa: PLR0913, PLR0917 - one for each option
 
 async def _draw(config: Path | None, request: PageRequest) -> bytes:
     from wxbridge import parts
+    from wxbridge.cli import demo_setup
     from wxbridge.pictures.renderer import PictureRenderer
 
-    configured = config is not None or config_path(None).exists()
-    async with parts.make_renderer(read_config(config)) if configured else PictureRenderer() as pictures:
+    settings = demo_setup.find_config(config)
+    async with parts.make_renderer(settings) if settings else PictureRenderer() as pictures:
         return await pictures.draw(request.to_spec())
