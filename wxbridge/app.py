@@ -541,7 +541,7 @@ async def running(
         os.umask(PRIVATE_UMASK)
         listener = HttpListener()
         stack.push_async_callback(listener.close)
-        waiting = WaitingStart(listener, config.server)
+        waiting = WaitingStart(listener, config.server, config.reader_language)
         held = partial(hold_state_dir, config.state_dir)
         lock = await waiting.insist(lambda: asyncio.to_thread(stack.enter_context, held()))
         database = await waiting.insist(partial(asyncio.to_thread, open_database, config))

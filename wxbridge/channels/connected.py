@@ -58,8 +58,7 @@ class StatusTracker:
         try:
             self.listener(now)
         except Exception:
-            event = f"{self._name} status listener failed"
-            log.exception(event, **self._fields)
+            log.exception("status listener failed", of=self._name, **self._fields)
 
     def set_connecting(self, detail: str) -> None:
         """Take up `CONNECTING`, unless the present state is one that a further attempt does not change."""
@@ -122,7 +121,7 @@ class SeenIds:
 async def finish(closing: Coroutine[Any, Any, None], name: str) -> None:
     """Await a clean-up that a cancellation must not cut short; it takes a second or two at the very most.
 
-    `name` begins the event of the log where it fails.
+    `name` is what the log says was not closed where it fails.
     """
     task = asyncio.create_task(closing)
     cancelled: asyncio.CancelledError | None = None
@@ -132,14 +131,13 @@ async def finish(closing: Coroutine[Any, Any, None], name: str) -> None:
         except asyncio.CancelledError as error:
             cancelled = error
     if not task.cancelled() and (failure := task.exception()) is not None:
-        event = f"{name} not closed"
-        log.warning(event, error=repr(failure))
+        log.warning("not closed", of=name, error=repr(failure))
     if cancelled is not None:
         raise cancelled
 
 
 class BackgroundTasks:
-    """Tasks that end together; one that fails is logged, in an event that begins with `name`."""
+    """Tasks that end together; one that fails is logged, with `name`."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -163,8 +161,7 @@ class BackgroundTasks:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            event = f"{self._name} task failed"
-            log.error(event, task=task.get_name(), error=repr(error), exc_info=error)
+            log.error("a task failed", of=self._name, task=task.get_name(), error=repr(error), exc_info=error)
 
 
 async def stay_connected(

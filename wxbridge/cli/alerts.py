@@ -27,6 +27,8 @@ from wxbridge.cli.common import (
     show,
     with_database,
 )
+from wxbridge.cli.help_texts import CommandSet
+from wxbridge.cli.reader import name_part, phrase
 from wxbridge.config.hooks import HookSettings
 from wxbridge.config.schema import Config
 from wxbridge.config.types import reveal
@@ -40,16 +42,16 @@ from wxbridge.core.state_lock import is_held
 if TYPE_CHECKING:
     from wxbridge.cli.sample_alerts import SampleAlert  # brings PIL
 
-alert = typer.Typer(help="Test alerts.", no_args_is_help=True)
+alert = CommandSet(no_args_is_help=True)
 
 WAIT = 30.0
 """Seconds that `send` waits for the outcome."""
 
 
 def send(
-    target: Annotated[str, typer.Argument(help="The name of a target in jobs.yaml.")],
-    text: Annotated[str, typer.Argument(help="What to send.")] = "",
-    image: Annotated[Path | None, typer.Option(help="A picture to send after the text.")] = None,
+    target: str,
+    text: Annotated[str, typer.Argument()] = "",
+    image: Path | None = None,
     config: ConfigOption = None,
 ) -> None:
     """Send a text, a picture, or both, through the outbox, and wait until the bridge has delivered it."""
@@ -117,14 +119,10 @@ async def _outcome(database: Database, ids: list[int]) -> bool:
 
 @alert.command("test")
 def alert_test(
-    source: Annotated[
-        str | None, typer.Option(help="Whose alert to imitate, such as zabbix.", show_default="grafana")
-    ] = None,
-    status: Annotated[str, typer.Option(help="firing, or resolved.")] = "firing",
-    file: Annotated[
-        Path | None, typer.Option(help="A body of your own, as its sender posts it; --source says to whose hook.")
-    ] = None,
-    to: Annotated[str | None, typer.Option(help="Targets, instead of the routes.")] = None,
+    source: Annotated[str | None, typer.Option(show_default="grafana")] = None,
+    status: str = "firing",
+    file: Path | None = None,
+    to: str | None = None,
     config: ConfigOption = None,
 ) -> None:
     """Post a sample alert with values and a picture to the running bridge, as the monitor would."""
@@ -201,7 +199,6 @@ def alerts(
         list[str] | None,
         typer.Argument(
             metavar="[MATCHER]...",
-            help="Only those that fulfil all, such as severity=critical 'team=~\"a|b\"'; a bare word is an alertname.",
         ),
     ] = None,
     config: ConfigOption = None,
@@ -251,15 +248,15 @@ def _parse_matchers(words: Sequence[str]) -> tuple[Matcher, ...]:
 def _alert_row(row: Mapping[str, Any]) -> dict[str, Any]:
     """One alert as a line of the table."""
     labels = ", ".join(f"{name}={value}" for name, value in row["labels"].items() if name != "alertname")
-    held = [f"silenced ({', '.join(row['silenced_by'])})"] if row["silenced_by"] else []
-    held += ["inhibited"] if row["inhibited"] else []
-    held += [f"{row['acked_by']} looks after it"] if row["acked_by"] else []
+    held = [phrase("terminal.alerts.silenced", ids=", ".join(row["silenced_by"]))] if row["silenced_by"] else []
+    held += [phrase("terminal.alerts.inhibited")] if row["inhibited"] else []
+    held += [phrase("terminal.alerts.acked", by=row["acked_by"])] if row["acked_by"] else []
     return {
         "id": row["key"][:8],
         "status": row["state"] or row["status"],
         "alert": row["title"],
         "labels": labels,
         "since": row["since"],
-        "places": ", ".join(row["places"]),
-        "held": ", ".join(held),
+        "places": ", ".join(map(name_part, row["places"])),
+        "held": phrase("terminal.and").join(held),
     }

@@ -12,7 +12,7 @@ from wxbridge.config.schema import Config
 from wxbridge.core.backup import BackupSummary, read_backup, write_backup
 from wxbridge.pictures.store import PictureStore
 
-BackupFile = Annotated[Path, typer.Argument(metavar="FILE", help="The backup's file.")]
+BackupFile = Annotated[Path, typer.Argument(metavar="FILE")]
 
 
 def backup(file: BackupFile, config: ConfigOption = None) -> None:

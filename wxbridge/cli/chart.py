@@ -50,20 +50,18 @@ def _duration(text: str) -> float:
 
 
 def chart(  # noqa: PLR0913, PLR0917 - one for each option
-    expr: Annotated[str | None, typer.Option(help="An alert's expression.")] = None,
-    rule: Annotated[str | None, typer.Option(help="An alerting rule's name, as Prometheus knows it.")] = None,
-    labels: Annotated[
-        str | None, typer.Option(help="The firing alert's labels as JSON; a list for several alerts of one rule.")
-    ] = None,
-    hold: Annotated[str, typer.Option("--for", help="The rule's `for`.")] = "0s",
-    last: Annotated[str | None, typer.Option(help="How much of the past to show; else it follows from `for`.")] = None,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The PNG file to write.")] = Path("chart.png"),
+    expr: str | None = None,
+    rule: str | None = None,
+    labels: str | None = None,
+    hold: Annotated[str, typer.Option("--for")] = "0s",
+    last: str | None = None,
+    output: Annotated[Path, typer.Option("-o", "--output")] = Path("chart.png"),
     explain: Annotated[  # noqa: FBT002 - typer's way
-        bool, typer.Option("--explain", help="Print what would be asked as JSON, and draw nothing.")
+        bool, typer.Option("--explain")
     ] = False,
-    prometheus: Annotated[str | None, typer.Option(help="Prometheus's address, in place of the configured.")] = None,
-    title: Annotated[str | None, typer.Option(help="In place of the rule's name or the expression.")] = None,
-    theme: Annotated[Theme | None, typer.Option(help="How it looks.")] = None,
+    prometheus: str | None = None,
+    title: str | None = None,
+    theme: Theme | None = None,
     config: ConfigOption = None,
 ) -> None:
     """Draw the chart that an alert would bring. Without a configuration file: `--prometheus`, or `--explain`."""

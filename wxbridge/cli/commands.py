@@ -9,92 +9,45 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 import wxbridge
 from wxbridge.cli.common import FAILED, WRONG_USAGE, print_problems, say
+from wxbridge.cli.help_texts import CommandSet, TranslatedCommand, TranslatedGroup, describe, translated_mistakes
+from wxbridge.cli.reader import choose_language_of, phrase, tell
+from wxbridge.cli.settings import config_path, find_named_config
 from wxbridge.core.errors import ConfigError, WxbridgeError
 
 COMMANDS = {
-    "run": (
-        "service:run",
-        "Run the bridge until SIGTERM or Ctrl-C. A changed configuration is taken over; SIGHUP has it read at once.",
-    ),
-    "demo": (
-        "demo:demo",
-        "Run the bridge against the simulator that ships with it. A real gateway is never touched.",
-    ),
-    "init": (
-        "init:init",
-        "Write a first jobs.yaml, by a few questions or by options. One that is there stays as it is.",
-    ),
-    "check": ("service:check", "Check the configuration; says everything that is wrong, each with its line."),
-    "status": (
-        "service:status",
-        "Tell how the bridge is: running or not, each channel's state, what waits. Exit code 1 where it is not well.",
-    ),
-    "doctor": (
-        "doctor:doctor",
-        "Look at all that the bridge needs: state directory, gateway, rooms, Grafana, Prometheus, browser, font.",
-    ),
-    "rooms": ("people:rooms", "List the rooms that the account is in, with their ids."),
-    "contacts": ("people:contacts", "List the account's contacts, with their ids."),
-    "login": ("login:login", "Have a person scan a QR code, so that the bridge may write to them in personal WeChat."),
-    "send": (
-        "alerts:send",
-        "Send a text, a picture, or both, through the outbox, and wait until the bridge has delivered it.",
-    ),
-    "sendmail": (
-        "sendmail:sendmail",
-        "Hand a mail on standard input to the bridge, in the place of `/usr/sbin/sendmail -t`.",
-    ),
-    "render": (
-        "pictures:render",
-        "Take a screenshot of a page, whole, once it has settled. Works without a configuration file.",
-    ),
-    "chart": (
-        "chart:chart",
-        "Draw the chart that an alert would bring. Without a configuration file: `--prometheus`, or `--explain`.",
-    ),
-    "host": (
-        "host:host",
-        "Show how the machines are that the bridge watches; without a configuration, how this one is.",
-    ),
-    "simulator": (
-        "service:simulator",
-        "Run the WeChat that ships with wxbridge: a gateway, and a page to look at and to talk in.",
-    ),
-    "schema": ("service:schema", "Print the JSON Schema of jobs.yaml, for editors."),
-    "alerts": (
-        "alerts:alerts",
-        "List what fires, the worst first: in Alertmanager, in Grafana, and of what was posted here.",
-    ),
-    "alert": ("alerts:alert", "Test alerts."),
-    "routes": ("routes:routes", "Where alerts go."),
-    "silences": ("silences:app", "What is to be quiet for a while."),
-    "template": ("templates:app", "Templates of what people read."),
-    "jobs": ("jobs:app", "Scheduled jobs."),
-    "outbox": ("outbox:app", "Messages: queued, sent, dead."),
-    "token": (
-        "token:token",
-        "Make a token and its hash for server.tokens: the hash goes into jobs.yaml, the token to its owner.",
-    ),
-    "backup": (
-        "backup:backup",
-        "Copy the state into one file, also while the bridge runs: the database and the pictures.",
-    ),
-    "restore": (
-        "backup:restore",
-        "Take a backup back into a state directory that is empty; messages keep their ids and states.",
-    ),
-    "migrate": (
-        "migrate:migrate",
-        "Move a state from SQLite to PostgreSQL, with its pictures. Stop the bridge before; the old state stays.",
-    ),
+    "run": "service:run",
+    "demo": "demo:demo",
+    "init": "init:init",
+    "check": "service:check",
+    "status": "service:status",
+    "doctor": "doctor:doctor",
+    "rooms": "people:rooms",
+    "contacts": "people:contacts",
+    "login": "login:login",
+    "send": "alerts:send",
+    "sendmail": "sendmail:sendmail",
+    "render": "pictures:render",
+    "chart": "chart:chart",
+    "host": "host:host",
+    "simulator": "service:simulator",
+    "schema": "service:schema",
+    "alerts": "alerts:alerts",
+    "alert": "alerts:alert",
+    "routes": "routes:routes",
+    "silences": "silences:app",
+    "template": "templates:app",
+    "jobs": "jobs:app",
+    "outbox": "outbox:app",
+    "token": "token:token",
+    "backup": "backup:backup",
+    "restore": "backup:restore",
+    "migrate": "migrate:migrate",
 }
-"""By name: where the command stands (`MODULE:ATTRIBUTE` below wxbridge.cli; a function, or a `Typer` of several), and
-what the list of commands says of it."""
+"""By name: where the command stands (`MODULE:ATTRIBUTE` below wxbridge.cli; a function, or a `CommandSet`)."""
 SENDMAIL = "sendmail"
 """The command whose options are another program's; called by its name alone, the program is it."""
 
@@ -107,26 +60,38 @@ def load_command(name: str) -> Any:
     """Import a command, as what typer makes of it."""
     from wxbridge.core import logging  # noqa: F401 - before anything else imports structlog
 
-    module, _, attribute = COMMANDS[name][0].partition(":")
+    module, _, attribute = COMMANDS[name].partition(":")
     found = getattr(importlib.import_module(f"wxbridge.cli.{module}"), attribute)
-    if isinstance(found, typer.Typer):
+    if isinstance(found, CommandSet):
         command: Any = get_group(found)
     else:
-        single = typer.Typer(add_completion=False)
+        single = CommandSet(add_completion=False)
         # Its options are for itself to read: none of them is typer's.
         own = {"ignore_unknown_options": True, "allow_extra_args": True} if name == SENDMAIL else None
         single.command(context_settings=own)(found)
         command = get_command(single)
     command.name = name
+    describe(command, f"{name}.")
     return command
 
 
-class _CommandList(TyperGroup):
+class _CommandList(TranslatedGroup):
     """The commands as the list of them shows them; the one that is called is loaded."""
 
     def __init__(self, **options: Any) -> None:
-        listed = {name: TyperCommand(name, help=about) for name, (_, about) in COMMANDS.items()}
-        super().__init__(**{**options, "commands": listed})
+        super().__init__(**{**options, "commands": {name: TranslatedCommand(name) for name in COMMANDS}})
+
+    def make_context(self, *words: Any, **options: Any) -> Any:
+        """Read what stands before the command."""
+        # Not before: typer adds its own options last.
+        describe(self)
+        with translated_mistakes():
+            return super().make_context(*words, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command that is called."""
+        with translated_mistakes():
+            return super().invoke(ctx)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
         """Find the command that the words begin with."""
@@ -137,7 +102,6 @@ class _CommandList(TyperGroup):
 app = typer.Typer(
     name="wxbridge",
     cls=_CommandList,
-    help="Carries what a team's monitoring sees into WeChat, and answers there.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=True,
@@ -152,7 +116,7 @@ def _version(value: bool) -> None:  # noqa: FBT001 - typer's callback
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print it.")] = False,  # noqa: FBT002
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,  # noqa: FBT002
 ) -> None:
     """Carries what a team's monitoring sees into WeChat, and answers there."""
 
@@ -165,13 +129,14 @@ def main() -> None:
         # A terminal of GBK, or of no encoding that there is, has not every sign.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    choose_language_of(config_path(find_named_config(sys.argv[1:])))
     try:
         app()
     except ConfigError as error:
         print_problems(error)
         sys.exit(WRONG_USAGE)
     except WxbridgeError as error:
-        say(f"wxbridge: {error}")
+        say(phrase("cli.prefix", what=tell(str(error))))
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
@@ -180,5 +145,6 @@ def main() -> None:
         sys.exit(FAILED)
     except OSError as error:
         # No right, a read-only or full disk: where it was is all that helps.
-        say(f"wxbridge: {error.filename or 'the system'}: {error.strerror or error}")
+        why = f"{error.filename or phrase('terminal.system')}: {tell(error.strerror or str(error))}"
+        say(phrase("cli.prefix", what=why))
         sys.exit(FAILED)

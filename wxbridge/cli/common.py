@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from wxbridge.cli.reader import tell
+from wxbridge.cli.reader import name_state, phrase, tell
 from wxbridge.cli.settings import config_path as config_path  # noqa: PLC0414 - commands take both from here
 from wxbridge.cli.settings import read_config as read_config  # noqa: PLC0414
 from wxbridge.core.errors import ConfigError
@@ -29,13 +29,16 @@ if TYPE_CHECKING:  # `--help` needs none of it
 T = TypeVar("T")
 
 OK, FAILED, WRONG_USAGE = 0, 1, 2
+_STATES = ("state", "status")
+_SENTENCES = ("detail", "error", "found", "advice")
+"""Columns whose cells are told in the reader's language."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("-c", "--config", help="The configuration file.", show_default="$WXBRIDGE_CONFIG, else jobs.yaml"),
+    typer.Option("-c", "--config"),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, and nothing else, on standard output.")]
+JsonOption = Annotated[bool, typer.Option("--json")]
 
 
 def read_config_in_use(path: Path | None) -> Config:
@@ -132,20 +135,25 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, columns: Sequence[
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in columns:
-        table.add_column(column.replace("_", " ").upper(), overflow="fold")
+        table.add_column(phrase(f"terminal.heading.{column}"), overflow="fold")
     for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        table.add_row(*(_cell(column, row.get(column)) for column in columns))
     # Piped into a file or a grep, a row stays one line. What people wrote is no markup and no emoji code of ours.
     width = None if sys.stdout.isatty() else 10_000
     Console(width=width, markup=False, emoji=False, highlight=False).print(table, crop=False)
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return ""
+def _cell(column: str, value: Any) -> str:
+    return "" if value is None else plain(tell_value(column, value).replace("\n", "⏎ "))
+
+
+def tell_value(name: str, value: Any) -> str:
+    """Write a value of a row for a person; `name` is the row's key."""
     if isinstance(value, bool):
-        return "yes" if value else "no"
-    return plain(str(value).replace("\n", "⏎ "))
+        return phrase("terminal.yes" if value else "terminal.no")
+    if name in _STATES:
+        return name_state(str(value))
+    return tell(str(value)) if name in _SENTENCES else str(value)
 
 
 def plain(text: str) -> str:

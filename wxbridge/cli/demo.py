@@ -24,15 +24,11 @@ from wxbridge.core.errors import AddressTaken
 
 def demo(
     config: ConfigOption = None,
-    listen: Annotated[
-        str | None, typer.Option(metavar="HOST:PORT", help="Where the bridge takes alerts, instead of server.listen.")
-    ] = None,
-    auto_scan: Annotated[bool, typer.Option("--auto-scan", help="Log in without anybody scanning.")] = False,  # noqa: FBT002
-    page_port: Annotated[int, typer.Option(help="Of the simulator's chat page.", min=0, max=65535)] = 8789,
-    gateway_port: Annotated[int, typer.Option(help="Of the simulator's gateway.", min=0, max=65535)] = 8788,
-    channel: Annotated[
-        str, typer.Option(help="`wechat` for rooms by a gateway, `ilink` for a private chat.")
-    ] = "wechat",
+    listen: Annotated[str | None, typer.Option(metavar="HOST:PORT")] = None,
+    auto_scan: Annotated[bool, typer.Option("--auto-scan")] = False,  # noqa: FBT002
+    page_port: Annotated[int, typer.Option(min=0, max=65535)] = 8789,
+    gateway_port: Annotated[int, typer.Option(min=0, max=65535)] = 8788,
+    channel: str = "wechat",
     log_format: LogFormatOption = "auto",
     log_level: LogLevelOption = "info",
 ) -> None:

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import typer
 
 from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, database_of, read_config_in_use, show
-from wxbridge.cli.reader import tell
+from wxbridge.cli.reader import name_part, tell
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
 from wxbridge.core.errors import StorageError
@@ -26,7 +26,9 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
     logging.configure("auto", "error")
     findings = examined(read_config_in_use(config))
     rows = [
-        asdict(finding) | {"found": tell(finding.found), "advice": tell(finding.advice) if finding.advice else ""}
+        asdict(finding)
+        | {"found": tell(finding.found), "advice": tell(finding.advice)}
+        | ({} if as_json else {"name": name_part(finding.name)})
         for finding in findings
     ]
     show(rows, as_json=as_json,

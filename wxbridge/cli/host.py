@@ -25,6 +25,7 @@ from wxbridge.cli.common import (
     say,
     with_database,
 )
+from wxbridge.cli.reader import reader_language
 from wxbridge.config.types import parse_duration
 from wxbridge.core import logging
 from wxbridge.core.output import write_in_background
@@ -52,24 +53,18 @@ def _seconds(text: str) -> float:
 
 
 def host(  # noqa: PLR0913, PLR0917 - each by its name
-    name: Annotated[str | None, typer.Argument(help="A machine that the bridge watches; all when not given.")] = None,
-    push: Annotated[
-        str | None, typer.Option(metavar="URL", help="Measure this machine, and post to that bridge.")
-    ] = None,
-    token: Annotated[
-        str | None, typer.Option(envvar="WXBRIDGE_TOKEN", show_envvar=True, help="What the bridge wants to be shown.")
-    ] = None,
-    called: Annotated[
-        str | None, typer.Option("--name", help="What this machine is called there.", show_default="its host name")
-    ] = None,
-    every: Annotated[str, typer.Option(help="How often it is measured for --push: 10s.")] = "10s",
+    name: Annotated[str | None, typer.Argument()] = None,
+    push: Annotated[str | None, typer.Option(metavar="URL")] = None,
+    token: Annotated[str | None, typer.Option(envvar="WXBRIDGE_TOKEN", show_envvar=True)] = None,
+    called: Annotated[str | None, typer.Option("--name")] = None,
+    every: str = "10s",
     skip_sensor: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME", help="A temperature sensor to leave out; may be given several times."),
+        typer.Option(metavar="NAME"),
     ] = None,
     disk: Annotated[
         list[str] | None,
-        typer.Option(metavar="MOUNT", help="A mount point to look at; may be given several times.", show_default="all"),
+        typer.Option(metavar="MOUNT"),
     ] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,  # noqa: FBT002
@@ -172,7 +167,7 @@ def _show(found: list[Host], config: Path | None, *, as_json: bool) -> None:
         end = time.time()
         # A machine of one sample is told by it, however long ago a busy processor took that.
         start = end - _PERIOD if last is None or len(each.history.raw.at) > 1 else last.at
-        lines = figures.describe_host(each, start, end, settings.language if settings else "en", zone)
+        lines = figures.describe_host(each, start, end, settings.language if settings else reader_language(), zone)
         texts.append(plain("\n".join(lines)))
     print("\n\n".join(texts))  # noqa: T201
 

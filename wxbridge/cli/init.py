@@ -12,18 +12,14 @@ from typing import Annotated
 import typer
 
 from wxbridge.cli.common import FAILED, WRONG_USAGE, ConfigOption, config_path, fail, read_config, say
+from wxbridge.cli.reader import phrase, reader_language
 from wxbridge.core.errors import ConfigError
-from wxbridge.core.locale_language import language_of_environment
 from wxbridge.core.state_lock import PRIVATE_FILE
 
-CHANNELS = {
-    "ilink": "personal WeChat, a private chat: everybody who is to be told scans a code (WeChat 8.0.70 or newer)",
-    "wecom_robot": "a group robot of WeCom (企业微信): its key is all that is needed",
-    "wechat": "personal WeChat with rooms, by a Wechaty gateway that you have",
-}
+CHANNELS = ("ilink", "wecom_robot", "wechat")
 _HEAD = """\
-# Written by `wxbridge init`. `wxbridge check` tells what is wrong with it; every key is in docs/configuration.md.
-# An editor completes it with: wxbridge schema > jobs.schema.json
+# {written}
+# {editor}
 # yaml-language-server: $schema=./jobs.schema.json
 
 language: {language}
@@ -31,30 +27,30 @@ timezone: {timezone}
 state_dir: ./state
 
 server:
-  listen: "127.0.0.1:8080"        # other machines post here once it says 0.0.0.0:8080 and has a token
+  listen: "127.0.0.1:8080"        # {listen}
   # token: "${{WXBRIDGE_TOKEN}}"
 
-# grafana: {{url: "http://127.0.0.1:3000", token: "${{GRAFANA_TOKEN}}"}}     # a service account's, role Viewer
+# grafana: {{url: "http://127.0.0.1:3000", token: "${{GRAFANA_TOKEN}}"}}     # {grafana}
 # prometheus: {{url: "http://127.0.0.1:9090"}}
 
 """
 _TAIL = """
-# The first route that matches wins; `wxbridge routes test severity=critical` shows which.
+# {routes}
 routes:
-  - {to: [TOLD]}
+  - {{to: [{told}]}}
 
 jobs: []
-#  - {id: inspection, cron: "5 9-18 * * *", kind: screenshot, url: /d/UID/NAME, to: [ops]}
+#  - {{id: inspection, cron: "5 9-18 * * *", kind: screenshot, url: /d/UID/NAME, to: [ops]}}
 """
 
 
 def init(
     config: ConfigOption = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Ask nothing.")] = False,  # noqa: FBT002
-    channel: Annotated[str | None, typer.Option(help=f"The way into WeChat: {', '.join(CHANNELS)}.")] = None,
-    key: Annotated[str | None, typer.Option(help="Of `wecom_robot`: the robot's key, or its whole address.")] = None,
-    person: Annotated[list[str] | None, typer.Option(help="Of `ilink`: who will scan. May come several times.")] = None,
-    room: Annotated[str | None, typer.Option(help="Of `wechat`: the room that alerts go to.")] = None,
+    yes: Annotated[bool, typer.Option("--yes")] = False,  # noqa: FBT002
+    channel: str | None = None,
+    key: str | None = None,
+    person: list[str] | None = None,
+    room: str | None = None,
 ) -> None:
     """Write a first jobs.yaml, by a few questions or by options. One that is there stays as it is."""
     path = config_path(config)
@@ -73,18 +69,17 @@ def init(
             raise fail(f"{option} belongs to --channel {owner}, not to {channel}", WRONG_USAGE)
     told = ["ops"]
     if channel == "wecom_robot":
-        section = _describe_robot(key or (_ask("The robot's key") if can_ask else ""))
+        section = _describe_robot(key or (_ask(phrase("terminal.init.ask_key")) if can_ask else ""))
     elif channel == "ilink":
-        question = "Who will scan; several names with commas between them"
-        people = _split_people(person or ([_ask(question)] if can_ask else []))
+        people = _split_people(person or ([_ask(phrase("terminal.init.ask_people"))] if can_ask else []))
         section = _describe_people(people)
         told = [_name_of(number, _quote(name)) for number, name in enumerate(people)]
     else:
-        question = "The room that alerts go to, by its name or id"
-        section = _describe_room(room or (_ask(question) if can_ask else "技术讨论群"))
-    tail = _TAIL.replace("TOLD", ", ".join(told))
-    text = _HEAD.format(language=language_of_environment(), timezone=_timezone()) + section + tail
-    _write(path, text)
+        section = _describe_room(room or (_ask(phrase("terminal.init.ask_room")) if can_ask else "技术讨论群"))
+    names = ("written", "editor", "listen", "grafana", "routes")
+    comments = {name: phrase(f"terminal.init.{name}") for name in names}
+    head = _HEAD.format(language=reader_language(), timezone=_timezone(), **comments)
+    _write(path, head + section + _TAIL.format(told=", ".join(told), **comments))
     say(f"{path} is written. Now: wxbridge run" + (", and scan the code" if channel != "wecom_robot" else ""))
 
 
@@ -137,7 +132,7 @@ def _describe_room(room: str) -> str:
 wechat:
   endpoint: "${{WECHATY_PUPPET_SERVICE_ENDPOINT:-127.0.0.1:8788}}"
   token: "${{WECHATY_PUPPET_SERVICE_TOKEN:-insecure_00000000-0000-4000-8000-000000000000}}"
-  # master: 张三                   # who is greeted, and told of trouble
+  # master: 张三                   # {phrase("terminal.init.master")}
 
 targets:
   ops: {{channel: wechat, room: {_quote(room)}, commands: true}}
@@ -147,19 +142,18 @@ operators: [ops]
 
 
 def _ask_channel() -> str:
-    names = list(CHANNELS)
-    for number, name in enumerate(names, 1):
-        say(f"  {number}  {CHANNELS[name]}")
+    for number, name in enumerate(CHANNELS, 1):
+        say(f"  {number}  {phrase(f'terminal.init.{name}')}")
     while True:
-        given = _ask(f"How do messages reach WeChat (1 to {len(names)})")
+        given = _ask(phrase("terminal.init.ask_channel", n=len(CHANNELS)))
         if given in CHANNELS:
             return given
-        if given.isdecimal() and 1 <= int(given) <= len(names):
-            return names[int(given) - 1]
+        if given.isdecimal() and 1 <= int(given) <= len(CHANNELS):
+            return CHANNELS[int(given) - 1]
 
 
 def _ask(question: str) -> str:
-    say(f"{question}?")
+    say(question)
     line = sys.stdin.readline()
     if not line:
         raise fail("nobody answers: standard input has ended")

@@ -19,6 +19,8 @@ from wxbridge.cli.common import (
     who,
     with_database,
 )
+from wxbridge.cli.help_texts import CommandSet
+from wxbridge.cli.reader import phrase, tell
 from wxbridge.config.schema import Config
 from wxbridge.config.types import parse_duration
 from wxbridge.core import logging
@@ -28,9 +30,9 @@ from wxbridge.core.state_lock import is_held
 from wxbridge.jobs import store
 from wxbridge.jobs.store import JobStatus
 
-JobId = Annotated[str, typer.Argument(metavar="ID", help="As `jobs list` shows it.")]
+JobId = Annotated[str, typer.Argument(metavar="ID")]
 
-app = typer.Typer(help="Scheduled jobs.", no_args_is_help=True)
+app = CommandSet(no_args_is_help=True)
 
 
 @app.command("list")
@@ -45,8 +47,11 @@ def list_(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # 
             scheduler = parts.make_scheduler(settings, database, Outbox(database), pictures)
             return [_row(job, settings) for job in await scheduler.list_jobs()]
 
+    rows = with_database(config, read)
+    if not as_json:
+        rows = [row | {"last_result": _tell_result(row["last_result"])} for row in rows]
     columns = ("id", "kind", "to", "next_run", "last_run", "last_result", "muted_until")
-    show(with_database(config, read), as_json=as_json, columns=columns, empty="no jobs in the file")
+    show(rows, as_json=as_json, columns=columns, empty="no jobs in the file")
 
 
 def _row(job: JobStatus, settings: Config) -> dict[str, Any]:
@@ -63,6 +68,12 @@ def _row(job: JobStatus, settings: Config) -> dict[str, Any]:
         "muted_by": mute.by if mute else None,
         "seconds": round(last.seconds, 2) if last and last.seconds is not None else None,
     }
+
+
+def _tell_result(result: str | None) -> str | None:
+    if result is None or result == "ok":
+        return result and phrase("terminal.jobs.ok")
+    return phrase("terminal.jobs.failed", error=tell(result.removeprefix("failed: ")))
 
 
 @app.command("run")
@@ -89,8 +100,8 @@ def run(job_id: JobId, config: ConfigOption = None) -> None:
 @app.command("mute")
 def mute(
     job_id: JobId,
-    length: Annotated[str, typer.Argument(metavar="LENGTH", help="How long, such as 2h.")],
-    by: Annotated[str | None, typer.Option(help="Who says so.", show_default="the user")] = None,
+    length: Annotated[str, typer.Argument(metavar="LENGTH")],
+    by: str | None = None,
     config: ConfigOption = None,
 ) -> None:
     """Pass over a job's scheduled runs for some time; a running bridge does so from now on."""

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from typing import Annotated
-
-import typer
 
 from wxbridge.channels import qr_code
 from wxbridge.channels.ilink.client import IlinkClient
@@ -14,6 +11,7 @@ from wxbridge.channels.ilink.login import log_in
 from wxbridge.channels.ilink.settings import CHANNEL, IlinkSettings
 from wxbridge.channels.ilink.store import PersonStore
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, fail, with_database
+from wxbridge.cli.reader import phrase, tell
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database
 
@@ -24,20 +22,20 @@ class _Terminal:
     def show_code(self, address: str) -> None:
         """Show a code, and its address for those who cannot scan it here."""
         qr_code.print_code(address, sys.stdout)
-        print(f"Scan this QR code with WeChat, or open it there: {address}", flush=True)  # noqa: T201
+        print(phrase("terminal.login.scan", address=address), flush=True)  # noqa: T201
 
     def show_scanned(self) -> None:
         """Say that the tap is awaited."""
-        print("Scanned. Confirm on the phone.", flush=True)  # noqa: T201
+        print(phrase("terminal.login.scanned"), flush=True)  # noqa: T201
 
     def show_failure(self, why: str) -> None:
         """Say why there is no code."""
-        print(f"No code yet, it is tried again: {why}", flush=True)  # noqa: T201
+        print(phrase("terminal.login.no_code", why=tell(why)), flush=True)  # noqa: T201
 
     async def ask_digits(self, *, is_wrong: bool) -> str:
         """Ask for the digits that the phone shows."""
-        print("Wrong digits. " if is_wrong else "", end="")  # noqa: T201
-        print("Type the digits that the phone shows, and Enter: ", end="", flush=True)  # noqa: T201
+        print(phrase("terminal.login.wrong_digits") if is_wrong else "", end="")  # noqa: T201
+        print(phrase("terminal.login.digits"), end="", flush=True)  # noqa: T201
         line = await asyncio.to_thread(sys.stdin.readline)
         if not line:
             raise fail("there is nobody to type the digits: standard input has ended")
@@ -45,7 +43,7 @@ class _Terminal:
 
 
 def login(
-    person: Annotated[str, typer.Argument(help="Which of `ilink.people`.")],
+    person: str,
     config: ConfigOption = None,
 ) -> None:
     """Have a person scan a QR code, so that the bridge may write to them in personal WeChat."""
@@ -68,4 +66,4 @@ def login(
             await client.close()
 
     with_database(config, work)
-    print(f"{person} is logged in. Now write any word to the bot in WeChat: it may answer for a day.")  # noqa: T201
+    print(phrase("terminal.login.done", name=person))  # noqa: T201

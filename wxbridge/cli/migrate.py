@@ -18,12 +18,8 @@ from wxbridge.pictures.store import DIRECTORY, PictureStore
 
 def migrate(
     config: ConfigOption = None,
-    source: Annotated[
-        str, typer.Option("--from", metavar="URL", help="sqlite:///FILE; the state directory's without it.")
-    ] = "",
-    target: Annotated[
-        str, typer.Option("--to", metavar="URL", help="postgresql://…; `database:` of the configuration without it.")
-    ] = "",
+    source: Annotated[str, typer.Option("--from", metavar="URL")] = "",
+    target: Annotated[str, typer.Option("--to", metavar="URL")] = "",
 ) -> None:
     """Move a state from SQLite to PostgreSQL, with its pictures. Stop the bridge before; the old state stays."""
     if not (source and target):

@@ -8,10 +8,15 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.severity import worst_first
-from wxbridge.cli.common import ConfigOption, JsonOption, fail, local, plain, record, say, show, with_database
+from wxbridge.cli.common import (
+    ConfigOption, JsonOption, fail, local, plain, record, say, show, tell_value, with_database,
+)
+from wxbridge.cli.help_texts import CommandSet
+from wxbridge.cli.reader import name_state, phrase, tell
 from wxbridge.config.schema import Config
 from wxbridge.config.types import parse_duration
 from wxbridge.core.audit import AuditAction
@@ -20,10 +25,10 @@ from wxbridge.core.model import OPEN_STATES, Message, MessageState, Notification
 from wxbridge.delivery.outbox import Outbox
 from wxbridge.delivery.outbox_rows import StoredNotification
 
-app = typer.Typer(help="Messages: queued, sent, dead.", no_args_is_help=True)
+app = CommandSet(no_args_is_help=True)
 
 DEAD = (MessageState.DEAD, MessageState.EXPIRED, MessageState.UNKNOWN)
-Ids = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 - 1, help="As `outbox list` shows them.")]
+Ids = Annotated[list[int], typer.Argument(metavar="ID...", min=1, max=2**63 - 1)]
 
 
 def _row(message: Message, config: Config) -> dict[str, Any]:
@@ -50,15 +55,23 @@ def _row(message: Message, config: Config) -> dict[str, Any]:
     }
 
 
+def _for_people(row: dict[str, Any]) -> dict[str, Any]:
+    """Give a row as people read it: the service's code stays before the sentence."""
+    code, error = row["error_code"], row["error"]
+    sentence = error.removeprefix(f"{code}: ") if error else error
+    told = ": ".join(text for text in (code if sentence != code else None, tell(sentence)) if text) if error else None
+    return row | {"error": told, "kind": name_state(row["kind"])}
+
+
 @app.command("list")
 def list_(
     config: ConfigOption = None,
-    state: Annotated[list[str] | None, typer.Option(help="Only these states.")] = None,
-    target: Annotated[str | None, typer.Option(help="Only this target.")] = None,
-    dead: Annotated[bool, typer.Option("--dead", help="Only what died: dead, expired, unknown.")] = False,  # noqa: FBT002
-    waiting: Annotated[bool, typer.Option("--open", help="Only what is still to be sent.")] = False,  # noqa: FBT002
-    since: Annotated[str | None, typer.Option(help="Only what is younger, such as 2h.")] = None,
-    limit: Annotated[int, typer.Option(help="How many at the most, the newest first.", min=1)] = 100,
+    state: list[str] | None = None,
+    target: str | None = None,
+    dead: Annotated[bool, typer.Option("--dead")] = False,  # noqa: FBT002
+    waiting: Annotated[bool, typer.Option("--open")] = False,  # noqa: FBT002
+    since: str | None = None,
+    limit: Annotated[int, typer.Option(min=1)] = 100,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """List messages, the newest first."""
@@ -79,7 +92,7 @@ def list_(
 
     rows = with_database(config, read)
     if not as_json:
-        rows = [row | {"body": row["body"][:60]} for row in rows]
+        rows = [_for_people(row) | {"body": row["body"][:60]} for row in rows]
     show(rows, as_json=as_json, columns=("id", "state", "target", "created", "tries", "body", "error"),
          empty="no such messages")  # fmt: skip
 
@@ -104,9 +117,10 @@ def show_(ids: Ids, config: ConfigOption = None, as_json: JsonOption = False) ->
     if as_json:
         show(rows, as_json=True, columns=(), empty="")
     for row in rows if not as_json else ():
-        for name, value in row.items():
+        for name, value in _for_people(row).items():
             if value is not None:
-                print(f"{name:16} {plain(str(value))}")  # noqa: T201
+                label = phrase(f"terminal.heading.{name}")
+                print(f"{label}{' ' * (16 - cell_len(label))} {plain(tell_value(name, value))}")  # noqa: T201
         print()  # noqa: T201
     if len(rows) < len(set(ids)):
         raise typer.Exit(1)

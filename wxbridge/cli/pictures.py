@@ -15,17 +15,17 @@ from wxbridge.core.pictures import PageRequest
 
 
 def render(  # noqa: PLR0913, PLR0917 - one for each option
-    url: Annotated[str, typer.Argument(help="A page; a path below grafana.url where a configuration names one.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="The PNG file to write.")],
-    width: Annotated[int, typer.Option(help="CSS pixels.", min=200, max=7680)] = 1440,
-    height: Annotated[int | None, typer.Option(help="CSS pixels at least.", min=100, max=16000)] = None,
-    scale: Annotated[float, typer.Option(help="Device pixels for one CSS pixel.", min=0.5, max=4)] = 1.0,
-    theme: Annotated[str | None, typer.Option(help="light or dark.")] = None,
-    timezone: Annotated[str | None, typer.Option(help="That the page believes to be in.")] = None,
-    wait_for: Annotated[str | None, typer.Option(help="A CSS selector to wait for.")] = None,
-    selector: Annotated[str | None, typer.Option(help="A CSS selector of the part to take.")] = None,
-    kiosk: Annotated[bool, typer.Option(help="Grafana without its menus.")] = True,  # noqa: FBT002
-    full_page: Annotated[bool, typer.Option(help="What can be scrolled to as well.")] = True,  # noqa: FBT002
+    url: str,
+    output: Annotated[Path, typer.Option("-o", "--output")],
+    width: Annotated[int, typer.Option(min=200, max=7680)] = 1440,
+    height: Annotated[int | None, typer.Option(min=100, max=16000)] = None,
+    scale: Annotated[float, typer.Option(min=0.5, max=4)] = 1.0,
+    theme: str | None = None,
+    timezone: str | None = None,
+    wait_for: str | None = None,
+    selector: str | None = None,
+    kiosk: bool = True,  # noqa: FBT001, FBT002
+    full_page: bool = True,  # noqa: FBT001, FBT002
     config: ConfigOption = None,
 ) -> None:
     """Take a screenshot of a page, whole, once it has settled. Works without a configuration file."""

@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
-
-import typer
+from typing import Any
 
 from wxbridge.alerts import routing
 from wxbridge.alerts.muting import muted_by
 from wxbridge.alerts.routing import RoutedTarget, RouteExplanation, RouteOptions, TriedRoute
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, JsonOption, fail, plain, print_json, read_config_in_use, say
+from wxbridge.cli.help_texts import CommandSet
+from wxbridge.cli.reader import phrase, tell
 from wxbridge.config.routes import NestedRoute
 from wxbridge.config.schema import Config
 from wxbridge.config.types import write_duration
@@ -20,7 +20,7 @@ from wxbridge.core.matchers import parse_matchers
 from wxbridge.core.severities import SeverityTable
 from wxbridge.parts import operators_of
 
-routes = typer.Typer(help="Where alerts go.", no_args_is_help=True)
+routes = CommandSet(no_args_is_help=True)
 
 
 @routes.callback()
@@ -35,8 +35,8 @@ def show_tree(config: ConfigOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json([_as_tree(route) for route in settings.routes])
         return
-    operators = ", ".join(operators_of(settings)) or "nobody"
-    print(plain(f"every alert; what no route matches goes to the operators: {operators}"))  # noqa: T201
+    who = ", ".join(operators_of(settings)) or phrase("terminal.nobody")
+    print(plain(phrase("terminal.routes.top", who=who)))  # noqa: T201
     for line in _draw(settings.routes, ""):
         print(plain(line))  # noqa: T201
 
@@ -54,33 +54,39 @@ def _draw(children: Sequence[NestedRoute], indent: str) -> Iterator[str]:
     for index, route in enumerate(children):
         is_last = index == len(children) - 1
         asked = "{" + ", ".join(map(str, parse_matchers(route.match))) + "}"
-        words = [] if route.to is None else [f"→ {', '.join(route.to) or 'nobody, on purpose'}"]
+        words = [] if route.to is None else [_tell_targets(route.to)]
         words += [f"({', '.join(said)})"] if (said := list(_describe_options(route))) else []
         yield f"{indent}{'└─' if is_last else '├─'} {'  '.join([asked, *words])}"
         yield from _draw(route.routes, indent + ("   " if is_last else "│  "))
 
 
+def _tell_targets(names: Sequence[str]) -> str:
+    return f"→ {', '.join(names) or phrase('terminal.routes.nobody')}"
+
+
 def _describe_options(route: NestedRoute) -> Iterator[str]:
     """What a route says itself."""
     if route.continue_:
-        yield "the next is tried too"
+        yield phrase("terminal.routes.goes_on")
     if route.mention:
-        yield f"mentions {', '.join(route.mention)}"
-    if route.repeat_interval is not None:
-        yield f"repeated every {write_duration(route.repeat_interval)}" if route.repeat_interval else "not repeated"
+        yield phrase("terminal.routes.mentions", who=", ".join(route.mention))
+    if route.repeat_interval:
+        yield phrase("terminal.routes.repeated", time=write_duration(route.repeat_interval))
+    elif route.repeat_interval is not None:
+        yield phrase("terminal.routes.not_repeated")
     if route.send_resolved is False:
-        yield "its end is not told"
+        yield phrase("terminal.routes.end_untold")
     if route.template:
-        yield f"template {route.template}"
+        yield phrase("terminal.routes.template", name=route.template)
     if route.mute_time_intervals:
-        yield f"muted in {', '.join(route.mute_time_intervals)}"
+        yield phrase("terminal.routes.muted_in", names=", ".join(route.mute_time_intervals))
     if route.active_time_intervals:
-        yield f"only in {', '.join(route.active_time_intervals)}"
+        yield phrase("terminal.routes.only_in", names=", ".join(route.active_time_intervals))
 
 
 @routes.command("test")
 def try_labels(
-    labels: Annotated[str, typer.Argument(help="Labels as JSON, or as name=value,name=value.")],
+    labels: str,
     config: ConfigOption = None,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -106,23 +112,24 @@ def _line(tried: TriedRoute, labels: dict[str, str]) -> str:
     start = f"{routing.format_path(tried.path)} {asked}"
     if tried.failed is not None:
         value = labels.get(tried.failed.name)
-        actual = "there is no such label" if value is None else f"it is {json.dumps(value, ensure_ascii=False)}"
-        return f"{start} does not match: {tried.failed} does not hold, {actual}"
+        shown = json.dumps(value, ensure_ascii=False)
+        why = phrase("terminal.routes.no_label" if value is None else "terminal.routes.label_is", value=shown)
+        return phrase("terminal.routes.no_match", route=start, matcher=tried.failed, why=why)
     if not tried.answers:
-        outcome = "its own routes say where to"
+        outcome = phrase("terminal.routes.own_routes")
     elif tried.to is None:
-        outcome = "names no target"
+        outcome = phrase("terminal.routes.no_target")
     else:
-        outcome = f"→ {', '.join(tried.to) or 'nobody, on purpose'}"
-    return f"{start} matches: {outcome}{'; the next is tried too' if tried.goes_on else ''}"
+        outcome = _tell_targets(tried.to)
+    key = "terminal.routes.match_on" if tried.goes_on else "terminal.routes.match"
+    return phrase(key, route=start, outcome=outcome)
 
 
 def _nowhere(explanation: RouteExplanation) -> str:
     if explanation.targets is not None:
-        return "nobody, on purpose"
-    if any(tried.failed is None for tried in explanation.tried):
-        return "the route names no target: goes to the master"
-    return "no route matches: goes to the master"
+        return phrase("terminal.routes.nobody")
+    is_matched = any(tried.failed is None for tried in explanation.tried)
+    return phrase("terminal.routes.to_master" if is_matched else "terminal.routes.unrouted")
 
 
 def _row(routed: RoutedTarget, config: Config) -> dict[str, Any]:
@@ -143,23 +150,25 @@ def _row(routed: RoutedTarget, config: Config) -> dict[str, Any]:
 
 def _words(options: RouteOptions, muted: str | None, config: Config) -> Iterator[str]:
     """What holds for a target, in words."""
-    yield f"now {muted}: held back" if muted else "told at once"
+    yield phrase("terminal.routes.held_back", why=tell(muted)) if muted else phrase("terminal.routes.at_once")
     if options.mention:
         rotas, now = config.people.rotas, datetime.now(UTC)
         on_duty = {name: rotas[name].find_on_duty(now, config.timezone) for name in options.mention if name in rotas}
         shown = [
-            f"{name} (now {', '.join(on_duty[name]) or 'nobody'})" if name in on_duty else name
+            phrase("terminal.routes.on_duty", name=name, who=", ".join(on_duty[name]) or phrase("terminal.nobody"))
+            if name in on_duty
+            else name
             for name in options.mention
         ]
-        yield f"mentions {' and '.join(shown)}"
+        yield phrase("terminal.routes.mentions", who=phrase("terminal.routes.mentions_and").join(shown))
     if options.mention_label:
-        yield f"mentions whom {' or '.join(options.mention_label)} names"
+        yield phrase("terminal.routes.mentions_label", names=phrase("terminal.or").join(options.mention_label))
     if options.repeat_interval:
-        yield f"repeated every {write_duration(options.repeat_interval)}"
+        yield phrase("terminal.routes.repeated", time=write_duration(options.repeat_interval))
     if not options.send_resolved:
-        yield "its end is not told"
+        yield phrase("terminal.routes.end_untold")
     if options.template:
-        yield f"template {options.template}"
+        yield phrase("terminal.routes.template", name=options.template)
 
 
 def _labels(text: str) -> dict[str, str]:

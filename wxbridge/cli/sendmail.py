@@ -26,6 +26,7 @@ from urllib.request import Request, urlopen
 import typer
 
 from wxbridge.cli.common import config_path, read_config, say
+from wxbridge.cli.reader import tell
 from wxbridge.config.types import reveal
 from wxbridge.core.errors import WxbridgeError
 
@@ -272,7 +273,7 @@ def run_sendmail(arguments: Sequence[str], stream: BinaryIO, environment: Mappin
         mail = read_mail(stream, dot_ends=options.dot_ends)
         _hand_over(url, options.token, complete_mail(mail, options))
     except SendmailError as error:
-        say(f"wxbridge sendmail: {error}")
+        say(f"wxbridge sendmail: {tell(str(error))}")
         return error.code
     return EX_OK
 

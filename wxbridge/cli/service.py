@@ -23,7 +23,7 @@ from wxbridge.cli.common import (
     say,
     show,
 )
-from wxbridge.cli.reader import tell
+from wxbridge.cli.reader import name_part, name_state, phrase, tell
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
 from wxbridge.core.errors import ConfigError, Problem
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
     from wxbridge.app import App
     from wxbridge.web.services import SampleBody
 
-LogFormatOption = Annotated[str, typer.Option("--log-format", help="auto, text or json.")]
-LogLevelOption = Annotated[str, typer.Option("--log-level", help="debug, info, warning or error.")]
+LogFormatOption = Annotated[str, typer.Option("--log-format")]
+LogLevelOption = Annotated[str, typer.Option("--log-level")]
 
 
 def begin_service(log_format: str, log_level: str) -> None:
@@ -113,13 +113,13 @@ async def start(stack: AsyncExitStack, settings: Config, load: Callable[[], Conf
 
 
 def simulator(
-    token: Annotated[str | None, typer.Option(help="That clients must show.")] = None,
-    host: Annotated[str, typer.Option(help="Where to listen.")] = "127.0.0.1",
-    gateway_port: Annotated[int, typer.Option(help="Of the gateway.", min=0, max=65535)] = 8788,
-    page_port: Annotated[int, typer.Option(help="Of the chat page.", min=0, max=65535)] = 8789,
-    auto_scan: Annotated[bool, typer.Option("--auto-scan", help="Log in without anybody scanning.")] = False,  # noqa: FBT002
-    room: Annotated[list[str] | None, typer.Option(help="A further room.")] = None,
-    contact: Annotated[list[str] | None, typer.Option(help="A further contact.")] = None,
+    token: str | None = None,
+    host: str = "127.0.0.1",
+    gateway_port: Annotated[int, typer.Option(min=0, max=65535)] = 8788,
+    page_port: Annotated[int, typer.Option(min=0, max=65535)] = 8789,
+    auto_scan: Annotated[bool, typer.Option("--auto-scan")] = False,  # noqa: FBT002
+    room: list[str] | None = None,
+    contact: list[str] | None = None,
 ) -> None:
     """Run the WeChat that ships with wxbridge: a gateway, and a page to look at and to talk in."""
     from wxbridge.simulator import DEFAULT_TOKEN, PortTakenError, serve
@@ -150,7 +150,7 @@ def simulator(
 def check(
     config: ConfigOption = None,
     strict: Annotated[  # noqa: FBT002
-        bool, typer.Option("--strict", help="Also look at rooms, gateway, Grafana, Prometheus, browser and font.")
+        bool, typer.Option("--strict")
     ] = False,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -243,8 +243,9 @@ def _check_around(settings: Config, *, as_json: bool) -> None:
         print_json(rows)
     for finding in findings if not as_json else ():
         if finding.state is not FindingState.OK:
-            advice = f"; {finding.advice}" if finding.advice else ""
-            say(f"{finding.state}: {finding.name}: {finding.found}{advice}{_tell_place(settings, finding.name)}")
+            what = phrase("text.also").join(tell(each) for each in (finding.found, finding.advice) if each)
+            state, name, place = name_state(finding.state), name_part(finding.name), _tell_place(settings, finding.name)
+            say(phrase("terminal.finding", state=state, name=name, what=what, place=place))
     if worst(findings) is FindingState.BAD:
         raise typer.Exit(FAILED)
     if as_json:
@@ -278,6 +279,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
     from wxbridge.core.schema import read_fact, read_facts
     from wxbridge.delivery.outbox_queries import OutboxQueries
 
+    as_told = str if as_json else tell
+
     async def read(settings: Config, database: Any) -> list[dict[str, Any]]:
         running = is_held(settings.state_dir)
         fact = fact_of_bridge(settings.state_dir, is_shared=database.is_server)
@@ -303,7 +306,7 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
                 )
         for name, (value, at) in (await database.read(lambda c: read_facts(c, "channel:"))).items():
             state = value["state"] if anywhere else "stopped"
-            detail = " ".join(text for text in (value["account"], value["detail"]) if text)
+            detail = " ".join(text for text in (value["account"], as_told(value["detail"])) if text)
             rows.append({"part": name, "state": state, "detail": detail, "since": local(at, settings)})
         for target, count, created in await OutboxQueries(database).count_backlog():
             detail = f"{count} waiting, the oldest since {local(created, settings)}"
@@ -311,7 +314,8 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
         return rows
 
     rows = with_database(config, read)
-    show(rows, as_json=as_json, columns=("part", "state", "detail", "since"), empty="")
+    shown = rows if as_json else [row | {"part": name_part(row["part"])} for row in rows]
+    show(shown, as_json=as_json, columns=("part", "state", "detail", "since"), empty="")
     if rows[0]["state"] != "running" or any(row["state"] not in _WELL for row in rows):
         raise typer.Exit(FAILED)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,19 @@ if TYPE_CHECKING:  # `--help` needs none of it
 def config_path(path: Path | None) -> Path:
     """The configuration file that is meant."""
     return path or Path(os.environ.get("WXBRIDGE_CONFIG") or "jobs.yaml")
+
+
+def find_named_config(words: Sequence[str]) -> Path | None:
+    """Find the file that a command line names with `-c` or `--config`, before anything else is read of it."""
+    for word, following in zip(words, [*words[1:], ""], strict=True):
+        if word == "--":
+            break
+        name, sign, value = word.partition("=")
+        if name in ("-c", "--config"):
+            return Path(value if sign else following)
+        if word.startswith("-c"):
+            return Path(word[2:])
+    return None
 
 
 def read_config(path: Path | None, environment: Mapping[str, str] | None = None) -> Config:

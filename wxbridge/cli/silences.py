@@ -23,15 +23,16 @@ from wxbridge.cli.common import (
     who,
     with_database,
 )
+from wxbridge.cli.help_texts import CommandSet
 from wxbridge.config.schema import Config
 from wxbridge.config.types import parse_duration
 from wxbridge.core.audit import AuditAction
 from wxbridge.core.database import Database
 from wxbridge.core.matchers import parse_matchers
 
-app = typer.Typer(help="What is to be quiet for a while.", invoke_without_command=True)
+app = CommandSet(invoke_without_command=True)
 
-AllOption = Annotated[bool, typer.Option("--all", help="Those that are over too, as long as they are kept.")]
+AllOption = Annotated[bool, typer.Option("--all")]
 
 
 def _row(silence: Silence, config: Config, now: float) -> dict[str, Any]:
@@ -83,14 +84,12 @@ def list_(
 def add(
     matchers: Annotated[
         list[str],
-        typer.Argument(metavar="MATCHER...", help="All must hold, such as alertname=DiskFull 'team=~\"a|b\"'."),
+        typer.Argument(metavar="MATCHER..."),
     ],
-    length: Annotated[str | None, typer.Option("--for", help="How long, such as 2h.")] = None,
-    until: Annotated[
-        str | None, typer.Option(help="Until when: 18:00, 2026-12-31 18:00, or with a zone of its own.")
-    ] = None,
-    comment: Annotated[str, typer.Option(help="Why.")] = "",
-    by: Annotated[str | None, typer.Option(help="Whose it is.", show_default="the user")] = None,
+    length: Annotated[str | None, typer.Option("--for")] = None,
+    until: str | None = None,
+    comment: str = "",
+    by: str | None = None,
     config: ConfigOption = None,
 ) -> None:
     """Silence the alerts that fulfil all matchers, from now on; a running bridge notices at once."""
@@ -115,7 +114,7 @@ def add(
 
 @app.command("expire")
 def expire(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="As `silences list` shows them.")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID...")],
     config: ConfigOption = None,
 ) -> None:
     """End silences now: what still fires is told."""

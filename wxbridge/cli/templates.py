@@ -20,11 +20,13 @@ from wxbridge.cli.common import (
     read_config,
     say,
 )
+from wxbridge.cli.help_texts import CommandSet
+from wxbridge.cli.reader import reader_language
 from wxbridge.core.errors import BadBody, ConfigError
 from wxbridge.core.model import AlertGroup
 from wxbridge.core.text.i18n import LANGUAGES, Language
 
-app = typer.Typer(help="Templates of what people read.", no_args_is_help=True)
+app = CommandSet(no_args_is_help=True)
 
 
 DEFAULT_SAMPLE = "grafana-unified"
@@ -37,21 +39,17 @@ def _templates() -> None:
 
 @app.command()
 def render(
-    file: Annotated[str, typer.Argument(metavar="FILE", help="A template's file, or its name in `templates:`.")],
-    sample: Annotated[
-        str | None, typer.Option(help="Whose sample alert to fill it with.", show_default=DEFAULT_SAMPLE)
-    ] = None,
-    status: Annotated[str, typer.Option(help="firing, or resolved.")] = "firing",
-    body: Annotated[
-        Path | None, typer.Option("--file", help="A body of your own, instead of a sample: as its sender posts it.")
-    ] = None,
-    language: Annotated[str | None, typer.Option(help="en or zh; that of jobs.yaml where there is one.")] = None,
-    target: Annotated[str, typer.Option(help="What `target` is in the template.")] = "ops",
+    file: Annotated[str, typer.Argument(metavar="FILE")],
+    sample: Annotated[str | None, typer.Option(show_default=DEFAULT_SAMPLE)] = None,
+    status: str = "firing",
+    body: Annotated[Path | None, typer.Option("--file")] = None,
+    language: str | None = None,
+    target: str = "ops",
     config: ConfigOption = None,
 ) -> None:
     """Print what a template makes of a sample alert. Works without a configuration file."""
     if language not in (None, *LANGUAGES):
-        raise fail(f"there is no language {language!r}; there are {' and '.join(LANGUAGES)}", WRONG_USAGE)
+        raise fail(f"there is no language {language!r}; there are {', '.join(LANGUAGES)}", WRONG_USAGE)
     folder, configured, timezone = _settings(config)
     chosen = language or configured
     path = Path(file)
@@ -73,14 +71,14 @@ def render(
 def _settings(config: Path | None) -> tuple[Path, Language, tzinfo]:
     """The folder, language and time zone: those of the configuration, where there is one that can be read."""
     if config is None and not config_path(None).exists():
-        return Path("templates"), "en", UTC
+        return Path("templates"), reader_language(), UTC
     try:
         settings = read_config(config)
     except ConfigError as error:
         if config is not None:
             raise
         say(f"{config_path(None)} is not used, as it cannot be read: {error.problems[0]}")
-        return Path("templates"), "en", UTC
+        return Path("templates"), reader_language(), UTC
     return settings.templates, settings.language, settings.timezone
 
 

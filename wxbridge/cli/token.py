@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from wxbridge.cli.common import WRONG_USAGE, fail, say
+from wxbridge.cli.reader import phrase
 from wxbridge.core.token_hash import hash_token
 
 MIN_CHARS = 16
@@ -18,16 +19,18 @@ MIN_CHARS = 16
 
 def token(
     given: Annotated[  # noqa: FBT002
-        bool, typer.Option("--stdin", help="Hash the token that standard input holds, in place of a new one.")
+        bool, typer.Option("--stdin")
     ] = False,
 ) -> None:
     """Make a token and its hash for server.tokens: the hash goes into jobs.yaml, the token to its owner."""
     if given:
         terminal = sys.stdin is not None and sys.stdin.isatty()
-        text = (getpass.getpass("token: ") if terminal else (sys.stdin.readline() if sys.stdin else "")).strip()
+        text = (
+            getpass.getpass(phrase("terminal.token.ask")) if terminal else (sys.stdin.readline() if sys.stdin else "")
+        ).strip()
         if len(text) < MIN_CHARS:
             raise fail(f"a token has at least {MIN_CHARS} characters; `wxbridge token` makes one", WRONG_USAGE)
     else:
         text = secrets.token_urlsafe(24)
-        say(f"token  {text}")
+        say(phrase("terminal.token.shown", token=text))
     print(hash_token(text))  # noqa: T201

@@ -18,6 +18,9 @@ from wxbridge.core.text.i18n import Language, say
 log = structlog.get_logger()
 
 STATE_CHECK_SECONDS = 1.0
+_LOST = "part of the state directory was deleted or replaced; the bridge tries to save it back"
+_NOT_SAVED = "the state cannot be saved back, nothing is accepted until then"
+"""Events of the log."""
 
 
 class StateGuard:
@@ -53,13 +56,11 @@ class StateGuard:
             self._told = ""
             return
         lost = "database" if database_lost else "lock"
-        self._note(
-            "lost", f"the {lost} was deleted or replaced in the state directory; the bridge tries to save it back"
-        )
+        self._note(_LOST, lost=lost)
         try:
             await asyncio.to_thread(self._mend)
         except (OSError, StorageError, AlreadyRunning) as error:
-            self._note("not saved", f"the state cannot be saved back, nothing is accepted until then: {error}")
+            self._note(_NOT_SAVED, error=str(error))
             return
         log.error("the state directory is whole again", saved_back=lost)
         self._told = ""
@@ -75,8 +76,8 @@ class StateGuard:
         if not self._database.save_back():
             raise StorageError("another file is in the place of the database; stop the bridge and look which is right")
 
-    def _note(self, kind: str, text: str) -> None:
+    def _note(self, event: str, **about: str) -> None:
         """Say it once for each time that it happens."""
-        if kind not in self._told:
-            self._told += f" {kind}"
-            log.critical(text)
+        if event not in self._told:
+            self._told += event
+            log.critical(event, **about)

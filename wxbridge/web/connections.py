@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -16,13 +17,14 @@ from wxbridge.core.metrics import Metrics
 from wxbridge.web.auth import ACCESS
 from wxbridge.web.limits import LIMITS, HttpLimits
 from wxbridge.web.origin import IpNetwork, is_among, name_subscriber
-from wxbridge.web.responses import RETRY_AFTER_SECONDS, answer_error
+from wxbridge.web.responses import BROKEN, RETRY_AFTER_SECONDS, answer_error, tell_refusal
 from wxbridge.web.services import SERVICES
 
 log = structlog.get_logger()
 
 CANCEL_SECONDS = 0.1
 """That a request gets to notice that its time is over."""
+_TOO_MANY = "Too many connections are open. Try again."
 
 
 class ServedApplication:
@@ -36,6 +38,8 @@ class ServedApplication:
         self.limits = app.get(LIMITS) or HttpLimits()
         self.metrics = services.metrics if services else Metrics()
         self.proxies: Sequence[IpNetwork] = access.proxies if access else ()
+        self.tell = partial(tell_refusal, app)
+        """Says in the application's language why a request is not taken."""
 
     async def start(self) -> None:
         """Run what the application does before its first request."""
@@ -191,7 +195,7 @@ class _HttpConnection(web.RequestHandler):
         self._subscriber = self._shared.admit(self, str(peer[0]) if isinstance(peer, tuple) else "")
         if self._subscriber is None:
             self._shared.served.metrics.refused.labels("connections").inc()
-            _say(transport, "503 Service Unavailable", "Too many connections are open. Try again.")
+            _say(transport, "503 Service Unavailable", self._shared.served.tell(_TOO_MANY))
             transport.close()
             return
         super().connection_made(transport)
@@ -235,7 +239,7 @@ class _HttpConnection(web.RequestHandler):
         self._leave_count()
         self._cancel_timer()
         if self.transport is not None:
-            _say(self.transport, "503 Service Unavailable", "Too many connections are open. Try again.")
+            _say(self.transport, "503 Service Unavailable", self._shared.served.tell(_TOO_MANY))
         self.force_close()
 
     def _leave_count(self) -> None:
@@ -266,8 +270,8 @@ class _HttpConnection(web.RequestHandler):
                 "This is no HTTP request that can be read: look at its headers.")  # fmt: skip
         else:
             log.error("a request failed", exc_info=exc)
-            sentence = "Something went wrong here, and the log says what. Try again."
-        response = answer_error(status, sentence)
+            sentence = BROKEN
+        response = answer_error(status, self._shared.served.tell(sentence))
         response.force_close()
         return response
 
@@ -279,7 +283,8 @@ class _HttpConnection(web.RequestHandler):
         self._shared.served.metrics.refused.labels("slow").inc()
         if self.transport is not None:
             limit = self._shared.served.limits.head_seconds
-            _say(self.transport, "408 Request Timeout", f"No whole request came within {limit:g} seconds.")
+            sentence = f"No whole request came within {limit:g} seconds."
+            _say(self.transport, "408 Request Timeout", self._shared.served.tell(sentence))
         self.force_close()
 
 
@@ -287,7 +292,7 @@ def _say(transport: asyncio.BaseTransport, status: str, sentence: str) -> None:
     """Write the last words on a connection that aiohttp does not answer on."""
     if not isinstance(transport, asyncio.WriteTransport):
         return
-    body = json.dumps({"error": sentence}).encode()
+    body = json.dumps({"error": sentence}, ensure_ascii=False).encode()
     head = (
         f"HTTP/1.1 {status}\r\nContent-Type: application/json; charset=utf-8\r\nContent-Length: {len(body)}\r\n"
         f"Retry-After: {RETRY_AFTER_SECONDS}\r\nConnection: close\r\n\r\n"

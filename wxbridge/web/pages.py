@@ -14,9 +14,11 @@ from aiohttp import web
 
 from wxbridge.channels import qr_code
 from wxbridge.core.model import ChannelStatus
+from wxbridge.core.text.error_words import tell_error
+from wxbridge.core.text.i18n import say
 from wxbridge.delivery.backlog import describe_backlog
 from wxbridge.web.auth import ACCESS
-from wxbridge.web.responses import IN_CONSOLE
+from wxbridge.web.responses import IN_CONSOLE, LANGUAGE
 from wxbridge.web.services import SERVICES
 
 _ADDRESS = re.compile(
@@ -96,7 +98,7 @@ async def show_login(request: web.Request) -> web.Response:
     in_console = request.app.get(IN_CONSOLE)
     if in_console and in_console(request):
         raise web.HTTPSeeOther(request.rel_url.with_path("/console/login", keep_query=True))
-    page = _login_page(request.app[SERVICES].channels.statuses())
+    page = _login_page(request.app[SERVICES].channels.statuses(), request.app[LANGUAGE])
     return web.Response(text=page, content_type="text/html")
 
 
@@ -108,17 +110,18 @@ async def show_picture(request: web.Request) -> web.StreamResponse:
     return web.FileResponse(path, headers={"Cache-Control": "private, max-age=86400"})
 
 
-def _login_page(channels: Mapping[str, ChannelStatus]) -> str:
+def _login_page(channels: Mapping[str, ChannelStatus], language: str) -> str:
     """Write a page of every channel with its state, and the QR code where a scan is awaited; it reloads itself."""
     parts = []
     for name, status in channels.items():
         code = qr_code.draw_svg(status.qrcode) if status.qrcode else ""
-        words = status.state.value.replace("_", " ")
-        about = html.escape(" · ".join(text for text in (words, status.account, status.detail) if text))
+        words, detail = say(f"bot.status.channel.{status.state}", language), tell_error(status.detail, language)
+        about = html.escape(" · ".join(text for text in (words, status.account, detail) if text))
         parts.append(f"<section><h1>{html.escape(name)}</h1><p>{about}</p>{code}</section>")
-    body = "".join(parts) or "<p>No channel is configured.</p>"
+    body = "".join(parts) or f"<p>{say('console.login.none', language)}</p>"
     return (
-        '<!doctype html><html lang="en"><meta charset="utf-8"><meta http-equiv="refresh" content="3">'
+        f'<!doctype html><html lang="{say("language.locale", language)}"><meta charset="utf-8">'
+        '<meta http-equiv="refresh" content="3">'
         '<meta name="viewport" content="width=device-width"><title>wxbridge login</title><style>'
         "body{font:16px/1.5 system-ui,sans-serif;display:grid;place-items:center;min-height:90vh;"
         "background:#f4f5f4;color:#222}"

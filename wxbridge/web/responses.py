@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
 
 import structlog
 from aiohttp import web
@@ -28,6 +30,7 @@ AS_PAGE: web.AppKey[Callable[[web.Request, web.Response], web.Response]] = web.A
 """What makes a page of an error, where a person looks at it."""
 IN_CONSOLE: web.AppKey[Callable[[web.Request], bool]] = web.AppKey("in_console")
 """What tells which requests the console answers, and lets in by itself."""
+BROKEN = "Something went wrong here, and the log says what. Try again."
 RETRY_AFTER_SECONDS = 5
 """For which a sender is asked to wait where the database does not take it."""
 MAX_NAME_CHARS_TOLD = 60
@@ -47,8 +50,9 @@ LANGUAGE = web.AppKey("language", str)
 """In which language errors are told."""
 
 
-def _tell_in_own_language(request: web.Request, sentence: str) -> str:
-    return tell_error(sentence, request.config_dict.get(LANGUAGE, FALLBACK_LANGUAGE), sections=("api", "errors"))
+def tell_refusal(app: Mapping[Any, Any], sentence: str) -> str:
+    """Tell why a request is not taken, in the language of an application (or a request's `config_dict`)."""
+    return tell_error(sentence, app.get(LANGUAGE, FALLBACK_LANGUAGE), sections=("api", "errors"))
 
 
 def answer_error(status: int, sentence: str, headers: Mapping[str, str] | None = None) -> web.Response:
@@ -122,30 +126,31 @@ async def _hang_up(request: web.Request, response: web.StreamResponse) -> None:
 
 
 def _describe_error(request: web.Request, error: Exception, metrics: Metrics) -> web.Response:
+    tell = partial(tell_refusal, request.config_dict)
     match error:
         case RequestRefused():
             metrics.refused.labels(error.reason).inc()
-            return answer_error(error.status, _tell_in_own_language(request, str(error)), error.headers)
+            return answer_error(error.status, tell(str(error)), error.headers)
         case BadBody() | HttpProcessingError():
             metrics.refused.labels("bad_body").inc()
             # Of a part of a form: too many headers, or too long a one. The error's own text repeats what was sent.
             unreadable = "The form cannot be read: look at the headers of its parts."
             sentence = str(error) if isinstance(error, BadBody) else unreadable
-            return answer_error(400, _tell_in_own_language(request, sentence))
+            return answer_error(400, tell(sentence))
         case StorageError():
             metrics.refused.labels("storage").inc()
             metrics.storage_errors.inc()
             log.error("not stored, told the sender to try again", path=request.path, error=str(error))
-            sentence = _tell_in_own_language(request, f"Not stored: {error}. Try again.")
+            sentence = tell(f"Not stored: {error}. Try again.")
             return answer_error(503, sentence, {"Retry-After": str(RETRY_AFTER_SECONDS)})
         case web.HTTPRequestEntityTooLarge():
             metrics.refused.labels("too_large").inc()
-            return answer_error(413, _tell_in_own_language(request, f"The body is too large; {error.text}"))
+            return answer_error(413, tell(f"The body is too large; {error.text}"))
         case web.HTTPException():
             allowed = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
-            return answer_error(error.status, error.reason if error.text is None else error.text, allowed)
+            return answer_error(error.status, tell(error.text or error.reason), allowed)
         case _:
             metrics.refused.labels("error").inc()
             log.error("a request failed, told the sender to try again", path=request.path, exc_info=error)
             # 500: senders repeat it.
-            return answer_error(500, "Something went wrong here, and the log says what. Try again.")
+            return answer_error(500, tell(BROKEN))

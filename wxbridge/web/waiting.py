@@ -13,9 +13,10 @@ from aiohttp import web
 from wxbridge.config.server import ServerSettings
 from wxbridge.core.errors import StorageError, UnusableState
 from wxbridge.core.systemd import notify_systemd
+from wxbridge.core.text.i18n import FALLBACK_LANGUAGE
 from wxbridge.web.listener import HttpListener
 from wxbridge.web.pages import show_alive
-from wxbridge.web.responses import RETRY_AFTER_SECONDS, answer_error
+from wxbridge.web.responses import LANGUAGE, RETRY_AFTER_SECONDS, answer_error, tell_refusal
 
 log = structlog.get_logger()
 
@@ -33,10 +34,11 @@ class WaitingStart:
     Args:
         listener: Is bound once there is something to answer.
         server: To which address.
+        language: Of what senders are told.
     """
 
-    def __init__(self, listener: HttpListener, server: ServerSettings) -> None:
-        self._listener, self._server = listener, server
+    def __init__(self, listener: HttpListener, server: ServerSettings, language: str = FALLBACK_LANGUAGE) -> None:
+        self._listener, self._server, self._language = listener, server, language
         self._reason = ""
 
     async def insist(self, work: Callable[[], Awaitable[T]]) -> T:
@@ -59,7 +61,7 @@ class WaitingStart:
         """Answer that nothing can be taken; the log says why, and systemd is asked for more time."""
         if not self._reason:
             self._listener.bind(self._server.host, self._server.port)
-            await self._listener.serve(_make_waiting_app())
+            await self._listener.serve(_make_waiting_app(self._language))
         if reason != self._reason:
             log.error("the start waits: nothing can be stored, and senders are told to try again", error=reason)
         self._reason = reason
@@ -67,7 +69,7 @@ class WaitingStart:
         notify_systemd(patience, os.environ.get("NOTIFY_SOCKET", ""))
 
 
-def _make_waiting_app() -> web.Application:
+def _make_waiting_app(language: str) -> web.Application:
     """Make what answers while nothing can be stored: the process is alive, and everything else is 503.
 
     Why is for the log: nobody is asked for a token here.
@@ -76,11 +78,12 @@ def _make_waiting_app() -> web.Application:
     async def show_readiness(_request: web.Request) -> web.Response:
         return web.json_response({"ready": False, "parts": {"database": {"ok": False}}}, status=503)
 
-    async def refuse(_request: web.Request) -> web.Response:
+    async def refuse(request: web.Request) -> web.Response:
         sentence = "Not stored: the bridge waits for its database, and its log says why. Try again."
-        return answer_error(503, sentence, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+        return answer_error(503, tell_refusal(request.config_dict, sentence), {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
     app = web.Application()
+    app[LANGUAGE] = language
     app.add_routes([web.get("/healthz", show_alive), web.get("/readyz", show_readiness)])
     app.router.add_route("*", "/{tail:.*}", refuse)
     return app

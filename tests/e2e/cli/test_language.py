@@ -14,6 +14,8 @@ import pytest
 from tests.e2e.cli.test_cli import Done, _elsewhere, run  # noqa: F401 - fixtures
 from tests.support import free_port
 from wxbridge import app
+from wxbridge.cli.commands import COMMANDS
+from wxbridge.core.text.i18n import load_texts
 
 CHINESE = re.compile("[\u3400-\u9fff]")
 REST = "targets: {a: {channel: console, failover_after: soon}}\nroutes: [{to: b}]\nkeep: 5\n"
@@ -75,6 +77,101 @@ def test_every_line_of_a_command_is_chinese_where_the_file_says_so(
         assert CHINESE.search(line), line
 
 
+@pytest.fixture
+def chinese(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give the terminal's language by its environment alone."""
+    monkeypatch.setenv("LANG", "zh_CN.UTF-8")
+    for name in ("LC_ALL", "LC_MESSAGES"):
+        monkeypatch.delenv(name, raising=False)
+
+
+ENGLISH = re.compile(r"[A-Z]?[a-z]{2,}(?: [a-z]{2,}){2}")
+"""Three words one after another."""
+SUBCOMMANDS = [
+    "alert test", "jobs list", "jobs mute", "jobs run", "jobs unmute", "outbox drop", "outbox list", "outbox retry",
+    "outbox show", "routes show", "routes test", "silences add", "silences expire", "silences list", "template render",
+]  # fmt: skip
+
+
+@pytest.mark.usefixtures("chinese")
+@pytest.mark.parametrize("columns", ["60", "100"])
+@pytest.mark.parametrize("words", ["", *COMMANDS, *SUBCOMMANDS])
+def test_a_help_is_chinese_and_whole_however_narrow_the_terminal(
+    run: Callable[..., Done],  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    columns: str,
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    done = run(*words.split(), "--help")
+    assert done.code == 0
+    assert not ENGLISH.search(done.out), done.out
+    assert "用法：" in done.out
+    assert "显示本帮助。" in done.out
+    shown = re.sub(r"[\s│]", "", done.out)
+    about = load_texts("zh")[".".join(["help", *words.split(), "about"])]
+    assert re.sub(r"\s", "", about) in shown
+
+
+@pytest.mark.usefixtures("chinese")
+@pytest.mark.parametrize(
+    "words",
+    ["silence", "send", "--foo", "outbox", "outbox list --limi 3", "outbox list --limit x", "outbox list --limit 0",
+     "outbox retry x", "check --strict=1", "outbox list --limit", "routes test a=b c", "chart --expr a --theme x",
+     "chart", "simulator --page-port 99999", "host --push http://127.0.0.1:1 --every x"],
+)  # fmt: skip
+def test_a_wrong_command_line_is_told_in_chinese(run: Callable[..., Done], words: str) -> None:  # noqa: F811
+    done = run(*words.split())
+    assert done.code == 2
+    assert not ENGLISH.search(done.err), done.err
+    assert done.out or CHINESE.search(done.err.split("╭")[-1])
+
+
+def test_the_language_of_a_help_is_that_of_the_file_that_is_named(
+    run: Callable[..., Done],  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("LANG", "C")
+    named = tmp_path / "other.yaml"
+    named.write_text("language: zh\n]] this is no YAML\n", encoding="utf-8")
+    for words in (["-c", named], [f"-c{named}"], ["--config", named], [f"--config={named}"]):
+        assert "检查配置文件" in run("check", *words, "--help").out
+    assert "Check the configuration" in run("check", "--help").out
+    named.write_text("language: zh]\n", encoding="utf-8")
+    assert "Check the configuration" in run("check", "-c", named, "--help").out
+    monkeypatch.setenv("LANG", "zh_CN.GBK")
+    assert "检查配置文件" in run("check", "-c", named, "--help").out
+
+
+@pytest.mark.usefixtures("chinese")
+def test_the_headings_and_cells_of_every_listing_are_chinese_and_its_json_is_not(
+    run: Callable[..., Done],  # noqa: F811
+    config_file: Callable[[str], Path],
+) -> None:
+    config_file(
+        "targets: {a: {channel: console}}\noperators: [a]\nroutes: [{to: [a], match: {x: y}}]\n"
+        f"server: {{listen: '127.0.0.1:{free_port()}'}}\n"
+        "jobs: [{id: b, every: 1h, kind: text, text: '{{ nobody }}', to: [a]}, {id: c, every: 1h, kind: text, text: c, to: a}]\n"
+    )
+    assert run("send", "a", "1").code == 0
+    run("outbox", "drop", "1")
+    run("jobs", "run", "b")
+    run("jobs", "run", "c")
+    run("silences", "add", "x=y", "--for", "2h")
+    for words in ("status", "doctor", "jobs list", "outbox list", "silences"):
+        heading, *rows = run(*words.split()).out.splitlines()
+        assert all(CHINESE.search(cell) for cell in re.split(r"\s{2,}", heading.strip())), heading
+        assert rows
+        assert not any(ENGLISH.search(row) for row in rows), rows
+        as_json = run(*words.split(), "--json")
+        assert not CHINESE.search(as_json.out) or words == "doctor"
+    for words in ("outbox show 1", "routes show", "routes test x=z", "routes test x=y"):
+        done = run(*words.split())
+        for line in (done.out + done.err).splitlines():
+            assert CHINESE.search(line) or not re.search("[a-z]{2}", line), line
+
+
 @asynccontextmanager
 async def answers(read: Callable[..., Any], language: str) -> AsyncIterator[str]:
     config = read(
@@ -90,6 +187,14 @@ async def test_errors_of_the_api_are_told_in_the_language_of_the_file(read: Call
     async with answers(read, language) as url, aiohttp.ClientSession() as session:
         for headers, path, body in (
             ({}, "/api/silences", None),
+            ({}, "/login/nowhere", None),
+            ({}, "/pictures/nothing", None),
+            ({"Authorization": "Bearer abc"}, "/api/nowhere", None),
+            ({"Authorization": "Bearer abc"}, "/hooks/nowhere", b"{}"),
+            ({"Authorization": "Bearer abc"}, "/hooks/grafana?to=nobody", b"{}"),
+            ({"Authorization": "Bearer abc"}, "/api/alerts", b"{}"),
+            ({"Authorization": "Bearer abc"}, "/hooks/grafana", bytes(30_000_000)),
+            ({"Authorization": "Bearer abc", "X-Long": "x" * 20_000}, "/api/alerts", None),
             ({"Authorization": "Bearer wrong"}, "/hooks/grafana", b"{}"),
             ({"Authorization": "Bearer abc"}, "/api/silences", b'{"x": 1}'),
         ):

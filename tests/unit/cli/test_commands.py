@@ -1,24 +1,14 @@
-"""The list of commands: complete, true to the commands, and there at once."""
+"""The list of commands is there at once."""
 
 from __future__ import annotations
 
-import inspect
 import json
 import subprocess
 import sys
 
 import pytest
 
-from wxbridge.cli.commands import COMMANDS, load_command
-
-HEAVY = {"aiohttp", "asyncio", "pydantic", "sqlalchemy", "yaml"}
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_list_says_of_a_command_what_its_own_help_begins_with(name: str) -> None:
-    command = load_command(name)
-    assert command.name == name
-    assert " ".join(inspect.cleandoc(command.help).partition("\n\n")[0].split()) == COMMANDS[name][1]
+HEAVY = {"aiohttp", "asyncio", "pydantic", "sqlalchemy", "structlog", "yaml"}
 
 
 @pytest.mark.parametrize("words", [["--help"], ["--version"]])
@@ -34,7 +24,7 @@ def test_what_runs_no_command_loads_none(words: list[str]) -> None:
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert not loaded & HEAVY
     assert {name for name in loaded if name.startswith("wxbridge.")} == {
-        "wxbridge.cli", "wxbridge.cli.commands", "wxbridge.cli.common", "wxbridge.cli.reader",
-        "wxbridge.cli.settings",         "wxbridge.core", "wxbridge.core.errors",
-        "wxbridge.core.locale_language",
+        "wxbridge.cli", "wxbridge.cli.commands", "wxbridge.cli.common", "wxbridge.cli.help_texts",
+        "wxbridge.cli.reader", "wxbridge.cli.settings", "wxbridge.core", "wxbridge.core.errors",
+        "wxbridge.core.locale_language", "wxbridge.core.text", "wxbridge.core.text.i18n",
     }  # fmt: skip

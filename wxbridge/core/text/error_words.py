@@ -12,7 +12,7 @@ from string import Formatter
 
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, load_texts, say
 
-SENTENCES = ("errors", "problems", "cli", "findings", "api")
+SENTENCES = ("errors", "problems", "cli", "findings", "api", "usage")
 """The sections of the catalogue whose texts are looked up by what they say in English."""
 _HEARD_IN_CHATS = ("errors",)
 _MAX_CHARS = 2000

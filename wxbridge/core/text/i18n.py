@@ -5,14 +5,10 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-import structlog
-
-log = structlog.get_logger(__name__)
-
-_CATALOGUE = files(__package__) / "catalogue"
+_CATALOGUE = Path(__file__).with_name("catalogue")
 LANGUAGES = tuple(sorted(file.name.removesuffix(".toml") for file in _CATALOGUE.iterdir()))
 """The languages that there are: one file each. A file more is a language more."""
 FALLBACK_LANGUAGE = "en"
@@ -36,7 +32,9 @@ def say(key: str, language: Language, /, **fields: object) -> str:
     except LookupError as error:
         if is_strict:
             raise LookupError(f"{key} in {language}: there is no {error}") from error
-        log.exception("a text of the catalogue is missing", key=key, language=language)
+        import structlog  # `--help` needs none of it
+
+        structlog.get_logger(__name__).exception("a text of the catalogue is missing", key=key, language=language)
         return load_texts(FALLBACK_LANGUAGE).get(key, key).format_map(_Gaps(fields))
 
 

@@ -17,7 +17,7 @@ from wxbridge.core.json_values import as_text, read_json_or_text
 from wxbridge.web.auth import count_wrong_token
 from wxbridge.web.compat.keys import COMPAT_KEYS, CompatKeys, KeyHolder
 from wxbridge.web.refusals import REFUSED, Refusal
-from wxbridge.web.responses import CALLER, read_body
+from wxbridge.web.responses import CALLER, read_body, tell_refusal
 from wxbridge.web.services import SERVICES
 
 PREFIX = "/compat"
@@ -98,13 +98,14 @@ class CompatService(ABC):
         """Answer to a wrong key, and count it. Raises `RequestRefused` where too many came from there."""
         count_wrong_token(request, f"{PREFIX}/{self.name}")
         request.app[SERVICES].metrics.refused.labels("unauthorised").inc()
-        return self.refuse(CompatProblem.WRONG_KEY, "the key is wrong: it is none of hooks.compat")
+        sentence = tell_refusal(request.config_dict, "the key is wrong: it is none of hooks.compat")
+        return self.refuse(CompatProblem.WRONG_KEY, sentence)
 
     def refuse_message(self, request: web.Request, sentence: str) -> web.Response:
         """Answer to what cannot be read; the log and the operators hear of it."""
         request.app[SERVICES].metrics.refused.labels("bad_body").inc()
         request[REFUSED] = Refusal(f"{PREFIX}/{self.name}", sentence)
-        return self.refuse(CompatProblem.BAD_MESSAGE, sentence)
+        return self.refuse(CompatProblem.BAD_MESSAGE, tell_refusal(request.config_dict, sentence))
 
 
 async def store_message(request: web.Request, holder: KeyHolder, message: CompatMessage) -> None:
