@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import re
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
@@ -13,6 +15,8 @@ LANGUAGES = tuple(sorted(file.name.removesuffix(".toml") for file in _CATALOGUE.
 """The languages that there are: one file each. A file more is a language more."""
 FALLBACK_LANGUAGE = "en"
 """What is read where a language lacks a text."""
+_SECTION = re.compile(r"^\[([\w.]+)\]$", re.MULTILINE)
+_PLAIN_TEXT = re.compile(r'^(\w+) = ("[^"\\\n]*(?:\\["\\bfnrtu][^"\\\n]*)*")$', re.MULTILINE)
 if TYPE_CHECKING:
     Language: TypeAlias = str
 else:
@@ -56,15 +60,17 @@ def has_text(key: str) -> bool:
 @cache
 def load_texts(language: Language) -> Mapping[str, str]:
     """Read the catalogue of a language, once: texts by their keys (`alerts.digest.storm`)."""
-    return dict(_flatten(tomllib.loads((_CATALOGUE / f"{language}.toml").read_text(encoding="utf-8"))))
+    _, *parts = _SECTION.split((_CATALOGUE / f"{language}.toml").read_text(encoding="utf-8"))
+    sections = zip(parts[::2], parts[1::2], strict=True)
+    return {f"{section}.{name}": text for section, body in sections for name, text in _read_section(body).items()}
 
 
-def _flatten(table: Mapping[str, str | Mapping[str, str]], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in table.items():
-        if isinstance(value, str):
-            yield f"{prefix}{name}", value
-        else:
-            yield from _flatten(value, f"{prefix}{name}.")
+def _read_section(body: str) -> dict[str, str]:
+    """Read the texts of a section: as JSON, in a fraction of `tomllib`'s time, where each is a line of its own."""
+    lines = body.strip()
+    as_json, count = _PLAIN_TEXT.subn(r'"\1":\2,', lines)
+    texts: dict[str, str] = json.loads(f"{{{as_json[:-1]}}}") if count > lines.count("\n") else tomllib.loads(body)
+    return texts
 
 
 class _Gaps(dict[str, object]):

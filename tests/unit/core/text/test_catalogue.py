@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import re
 import time
-from collections.abc import Iterator
+import tomllib
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import Formatter
+from typing import Any
 
 import pytest
 
@@ -125,6 +127,20 @@ def test_every_text_that_is_said_is_there_and_gets_its_fields(uses: Uses) -> Non
 
 def test_no_text_is_left_over(uses: Uses) -> None:
     assert ENGLISH.keys() - set().union(*map(_named, uses.keys)) == set()
+
+
+def _flatten(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in table.items():
+        if isinstance(value, str):
+            yield f"{prefix}{name}", value
+        else:
+            yield from _flatten(value, f"{prefix}{name}.")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_texts_are_what_toml_says(language: str) -> None:
+    file = PACKAGE / "core" / "text" / "catalogue" / f"{language}.toml"
+    assert load_texts(language) == dict(_flatten(tomllib.loads(file.read_text(encoding="utf-8"))))
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
