@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import TextIO
 
 from wxbridge.core.locale_language import language_of_environment
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES, has_text, say
@@ -32,8 +34,18 @@ def choose_language_of(path: Path) -> None:
 
 
 def reader_language() -> str:
-    """Tell which language to speak."""
-    return _chosen[0] if _chosen else language_of_environment()
+    """Tell which language to speak: English where the terminal's encoding has no letters for another."""
+    language = _chosen[0] if _chosen else language_of_environment()
+    return language if language == FALLBACK_LANGUAGE or _has_letters(sys.stdout, sys.stderr) else FALLBACK_LANGUAGE
+
+
+def _has_letters(*streams: TextIO | None) -> bool:
+    try:
+        for stream in streams:
+            "字".encode(getattr(stream, "encoding", None) or "utf-8")
+    except UnicodeError:
+        return False
+    return True
 
 
 def tell(text: str) -> str:

@@ -55,7 +55,7 @@ def _draw(children: Sequence[NestedRoute], indent: str) -> Iterator[str]:
         is_last = index == len(children) - 1
         asked = "{" + ", ".join(map(str, parse_matchers(route.match))) + "}"
         words = [] if route.to is None else [_tell_targets(route.to)]
-        words += [f"({', '.join(said)})"] if (said := list(_describe_options(route))) else []
+        words += [f"({phrase('terminal.routes.also').join(said)})"] if (said := list(_describe_options(route))) else []
         yield f"{indent}{'└─' if is_last else '├─'} {'  '.join([asked, *words])}"
         yield from _draw(route.routes, indent + ("   " if is_last else "│  "))
 
@@ -102,7 +102,8 @@ def try_labels(
         print_json(rows)
         return
     for routed, row in zip(targets, rows, strict=True):
-        say(plain(f"→ {routed.target}: {', '.join(_words(routed.options, row['muted'], settings))}"))
+        words = phrase("terminal.routes.also").join(_words(routed.options, row["muted"], settings))
+        say(plain(phrase("terminal.routes.target", name=routed.target, words=words)))
     print(plain(", ".join(routed.target for routed in targets)) or _nowhere(explanation))  # noqa: T201
 
 

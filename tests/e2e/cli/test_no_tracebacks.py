@@ -62,6 +62,18 @@ def test_a_terminal_that_has_not_every_sign_gets_what_it_has(tmp_path: Path, enc
     assert rows[1]
 
 
+def test_a_terminal_without_chinese_letters_is_spoken_to_in_english(tmp_path: Path) -> None:
+    (tmp_path / "jobs.yaml").write_text("language: zh\n", encoding="utf-8")
+    for words in (["check", "--help"], ["check"], ["chek"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "wxbridge", *words], cwd=tmp_path, capture_output=True, check=False, timeout=120,
+            env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        )  # fmt: skip
+        said = (done.stdout + done.stderr).decode("ascii")
+        assert said
+        assert "???" not in said
+
+
 def test_a_folder_that_is_not_there_is_named_before_any_work(tmp_path: Path) -> None:
     for words in (["render", "http://127.0.0.1:1/"], ["chart", "--expr", "up", "--prometheus", "http://127.0.0.1:1"]):
         for output in (tmp_path / "no" / "where.png", tmp_path):

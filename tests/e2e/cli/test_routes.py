@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime
@@ -12,7 +13,9 @@ import typer
 from click.testing import Result
 from typer.testing import CliRunner
 
+from tests.support import REPOSITORY
 from wxbridge.alerts import silences
+from wxbridge.cli.reader import choose_language
 from wxbridge.cli.routes import routes
 from wxbridge.cli.silences import app
 from wxbridge.config.schema import Config
@@ -83,6 +86,24 @@ def rows(result: Result) -> list[dict[str, Any]]:
 def test_labels_are_tried_on_the_routes(run: Run, labels: str, answer: str) -> None:
     result = run(routes, "test", labels)
     assert (result.exit_code, result.stdout) == (0, f"{answer}\n")
+
+
+@pytest.mark.parametrize(("page", "language"), [("docs/routing.md", "en"), ("docs/zh/routing.md", "zh")])
+def test_the_output_that_the_documentation_shows_is_what_is_printed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, page: str, language: str
+) -> None:
+    blocks = re.findall(
+        r"^```(\w+)\n(.*?)^```", (REPOSITORY / page).read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    written = next(text for kind, text in blocks if kind == "yaml")
+    targets = "targets: {ops: {channel: console}, boss: {channel: console}, db: {channel: console}}"
+    (tmp_path / "jobs.yaml").write_text(f"language: {language}\n{targets}\n{written}", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    try:
+        done = CliRunner().invoke(routes, ["test", '{"severity": "critical", "team": "db"}'])
+    finally:
+        choose_language(None)
+    assert done.stderr + done.stdout == next(text for kind, text in blocks if kind == "text")
 
 
 def test_each_route_that_is_tried_says_why_it_matches_or_not(run: Run) -> None:
