@@ -13,7 +13,16 @@ from rich.cells import cell_len
 from wxbridge.alerts.alert_text import write_text
 from wxbridge.alerts.severity import worst_first
 from wxbridge.cli.common import (
-    ConfigOption, JsonOption, fail, local, plain, record, say, show, tell_value, with_database,
+    ConfigOption,
+    JsonOption,
+    fail,
+    local,
+    plain,
+    record,
+    say,
+    show,
+    tell_value,
+    with_database,
 )
 from wxbridge.cli.help_texts import CommandSet
 from wxbridge.cli.reader import name_state, phrase, tell

@@ -7,10 +7,10 @@ import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from functools import cache
-from pathlib import Path
+from importlib.resources import files
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-_CATALOGUE = Path(__file__).with_name("catalogue")
+_CATALOGUE = files(__package__) / "catalogue"
 LANGUAGES = tuple(sorted(file.name.removesuffix(".toml") for file in _CATALOGUE.iterdir()))
 """The languages that there are: one file each. A file more is a language more."""
 FALLBACK_LANGUAGE = "en"
