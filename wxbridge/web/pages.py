@@ -115,7 +115,8 @@ def _login_page(channels: Mapping[str, ChannelStatus], language: str) -> str:
     parts = []
     for name, status in channels.items():
         code = qr_code.draw_svg(status.qrcode) if status.qrcode else ""
-        words, detail = say(f"bot.status.channel.{status.state}", language), tell_error(status.detail, language)
+        words = tell_error(status.state.value.replace("_", " "), language)
+        detail = tell_error(status.detail, language)
         about = html.escape(" · ".join(text for text in (words, status.account, detail) if text))
         parts.append(f"<section><h1>{html.escape(name)}</h1><p>{about}</p>{code}</section>")
     body = "".join(parts) or f"<p>{say('console.login.none', language)}</p>"
