@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Dialect
+from sqlalchemy.engine.default import DefaultDialect
 
 MAX_KEYS = 512
 """How many values a list of keys holds at most (`PreparedStatement.rows_of`)."""
@@ -74,6 +75,14 @@ class PreparedStatement:
         """Run it for what it changes; returns how many rows those were."""
         compiled = self._find(connection, 0)
         return int(_cursor(connection).execute(compiled.text, compiled.bind(parameters)).rowcount)
+
+    def insert(self, connection: Connection, parameters: Parameters) -> int:
+        """Run it, the insert of one row that is given a number; returns that."""
+        compiled = self._find(connection, 0)
+        cursor, dialect = _cursor(connection), cast("DefaultDialect", connection.dialect)
+        cursor.execute(compiled.text, compiled.bind(parameters))
+        # Where the driver does not tell the number, SQLAlchemy has the statement return it.
+        return int(cursor.lastrowid if dialect.postfetch_lastrowid else cursor.fetchone()[0])
 
     def run_many(self, connection: Connection, rows: Sequence[Parameters]) -> None:
         """Run it for each row; free where there is none."""

@@ -179,14 +179,10 @@ class Outbox(OutboxQueries):
         def work(connection: Connection) -> ClaimResult:
             statements.record_sent(connection, sent)
             taken = statements.claim_heads(connection, targets, now, limit, paced, only)
-            claimed = []
-            for message in taken.messages:
-                send_id = None
-                if paced:
-                    attempt = {"channel": paced.channel, "chat": paced.chat_of[message.target], "at": now}
-                    done = connection.execute(sa.insert(sends).values(**attempt))
-                    send_id = int(done.inserted_primary_key[0])  # type: ignore[index]
-                claimed.append(ClaimedMessage(message, send_id))
+            claimed = [
+                ClaimedMessage(each, statements.insert_send(connection, paced, each.target, now) if paced else None)
+                for each in taken.messages
+            ]
             return ClaimResult(tuple(claimed), taken.quiet)
 
         return await self._database.run(work, is_patient=True, is_leaders=True)

@@ -179,6 +179,14 @@ _TAKE = PreparedStatement(
 )
 
 
+_INSERT_SEND = PreparedStatement(sa.insert(sends), columns=("channel", "chat", "at"))
+
+
+def insert_send(connection: Connection, paced: PacedChats, target: str, now: float) -> int:
+    """Count an attempt to send to a target; returns the number of its row."""
+    return _INSERT_SEND.insert(connection, {"channel": paced.channel, "chat": paced.chat_of[target], "at": now})
+
+
 @dataclass(frozen=True)
 class TakenHeads:
     """The messages that were taken out to be sent, and the targets that have none that may leave now."""
