@@ -29,6 +29,8 @@ _FIRST_MIDNIGHT = datetime(2000, 1, 1)  # noqa: DTZ001 - that of each zone
 """From which intervals are counted."""
 _MAX_OFFSET_CHANGE = timedelta(hours=26)
 """By which a zone's clocks were ever set."""
+_LEAST_TRIED_ONE_BY_ONE = timedelta(hours=1)
+"""Intervals as long as this are few in the hours where clocks may be set; of shorter ones there are thousands."""
 _DICT_FIELDS = ("year", "month", "day", "week", "day_of_week", "hour", "minute", "second")
 
 
@@ -78,11 +80,17 @@ class IntervalSchedule:
         moment = moment.astimezone(UTC)  # of two times of one zone Python compares what the clock shows
         local = moment.astimezone(self.timezone).replace(tzinfo=None)
         margin = timedelta(hours=3)
+        if self.interval < _LEAST_TRIED_ONE_BY_ONE and self._offset(moment - margin) == self._offset(moment + margin):
+            # No clock is set near.
+            return (moment + self.interval - (local - _FIRST_MIDNIGHT) % self.interval).astimezone(self.timezone)
         while True:
             later = [each for each in self._between(local - margin, local + self.interval + margin) if each > moment]
             if later:
                 return min(later).astimezone(self.timezone)
             margin += _MAX_OFFSET_CHANGE
+
+    def _offset(self, moment: datetime) -> timedelta | None:
+        return moment.astimezone(self.timezone).utcoffset()
 
     def _between(self, start: datetime, end: datetime) -> Iterator[datetime]:
         """Give the runs (in UTC) at local times from before `start` to `end`."""

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -192,8 +193,26 @@ def test_an_interval_goes_by_the_local_clock_when_that_is_changed(seconds: int, 
     assert by_the_clock(seconds, datetime(2026, 10, 25, tzinfo=BERLIN), 6) == autumn
 
 
+@pytest.mark.parametrize("zone", [SHANGHAI, BERLIN])
+def test_planning_a_job_that_runs_each_second_costs_next_to_nothing(zone: ZoneInfo) -> None:
+    moment, each_second = datetime(2026, 2, 1, tzinfo=zone), schedule.make_interval_schedule(1, zone)
+    began = time.process_time()
+    assert fires(each_second, moment, 2000)[-1] == moment + timedelta(seconds=1999)
+    assert time.process_time() - began < 10  # it was two hundred
+
+
 ZONES = ("Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo", "Pacific/Apia", "Asia/Kathmandu", "UTC")
-SCHEDULES = ("every 6h", "every 1h", "every 45m", "every 2d", "every 7h", "0 * * * *", "30 2 * * *", "*/20 0-4 * * *")
+SCHEDULES = (
+    "every 6h",
+    "every 1h",
+    "every 45m",
+    "every 1m",
+    "every 2d",
+    "every 7h",
+    "0 * * * *",
+    "30 2 * * *",
+    "*/20 0-4 * * *",
+)
 
 
 @given(
