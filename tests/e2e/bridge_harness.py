@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import select
 import signal
 import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -46,6 +48,28 @@ class Launcher:
         with self._one_at_a_time:
             socket.send_fds(self._socket, [message], [out, err, code])
             return int(self._socket.recv(64))
+
+    def run(
+        self, *arguments: str, directory: Path, environment: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a `wxbridge` command in a directory to its end, with nothing on standard input."""
+        request = {
+            "arguments": arguments, "directory": str(directory), "environment": dict(environment or os.environ)
+        }  # fmt: skip
+        with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            ended, theirs = os.pipe()
+            with os.fdopen(ended, "rb", 0) as code:
+                try:
+                    self.fork(request, out.fileno(), err.fileno(), theirs)
+                finally:
+                    os.close(theirs)
+                assert select.select((code,), (), (), 4 * WAIT)[0], f"{arguments} does not end"
+                written = code.read(1)
+            out.seek(0)
+            err.seek(0)
+            return subprocess.CompletedProcess(
+                arguments, written[0] if written else -signal.SIGKILL, out.read().decode(), err.read().decode()
+            )
 
     def close(self) -> None:
         """End it; whatever it forked and still runs is killed with it."""

@@ -7,17 +7,22 @@ import pty
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.e2e.bridge_harness import Launcher
 
-def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "wxbridge", *words], cwd=folder, stdin=subprocess.DEVNULL, capture_output=True,
-        text=True, check=False, timeout=120, env=os.environ | {"LANG": "zh_CN.UTF-8", "LC_ALL": ""},
-    )  # fmt: skip
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def run(launcher: Launcher, tmp_path: Path) -> Run:
+    """Run a command in an empty directory, as a Chinese without a terminal."""
+    return partial(launcher.run, directory=tmp_path, environment=os.environ | {"LANG": "zh_CN.UTF-8", "LC_ALL": ""})
 
 
 @pytest.mark.parametrize(
@@ -29,35 +34,37 @@ def run(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     ],
     ids=lambda options: options[1],
 )
-def test_what_it_writes_is_accepted_as_it_is_and_is_never_overwritten(tmp_path: Path, options: list[str]) -> None:
-    first = run(tmp_path, "init", "--yes", *options)
+def test_what_it_writes_is_accepted_as_it_is_and_is_never_overwritten(
+    run: Run, tmp_path: Path, options: list[str]
+) -> None:
+    first = run("init", "--yes", *options)
     assert first.returncode == 0, first.stderr
     path = tmp_path / "jobs.yaml"
     text = path.read_text(encoding="utf-8")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert yaml.safe_load(text)["language"] == "zh"
-    checked = run(tmp_path, "check")
+    checked = run("check")
     assert checked.returncode == 0, checked.stderr
-    again = run(tmp_path, "init", "--yes", "--channel", "wecom_robot", "--key", "another")
+    again = run("init", "--yes", "--channel", "wecom_robot", "--key", "another")
     assert again.returncode != 0
     assert "jobs.yaml" in again.stderr
     assert path.read_text(encoding="utf-8") == text
 
 
-def test_everybody_who_scans_is_told(tmp_path: Path) -> None:
-    assert run(tmp_path, "init", "--yes", "--channel", "ilink", "--person", "张三、李四, Wang Wu").returncode == 0
+def test_everybody_who_scans_is_told(run: Run, tmp_path: Path) -> None:
+    assert run("init", "--yes", "--channel", "ilink", "--person", "张三、李四, Wang Wu").returncode == 0
     written = yaml.safe_load((tmp_path / "jobs.yaml").read_text(encoding="utf-8"))
     assert written["ilink"] == {"people": ["张三", "李四", "Wang Wu"], "master": "张三"}
     assert {name: target["person"] for name, target in written["targets"].items()} == {
         "ops": "张三", "李四": "李四", "Wang Wu": "Wang Wu"
     }  # fmt: skip
     assert written["routes"] == [{"to": ["ops", "李四", "Wang Wu"]}]
-    assert run(tmp_path, "check").returncode == 0
+    assert run("check").returncode == 0
 
 
-def test_the_key_is_read_out_of_the_robots_whole_address(tmp_path: Path) -> None:
+def test_the_key_is_read_out_of_the_robots_whole_address(run: Run, tmp_path: Path) -> None:
     address = "https://qyapi.weixin.qq.com/cgi-bin/webhook/send?key=0123-abcd"
-    assert run(tmp_path, "init", "--yes", "--channel", "wecom_robot", "--key", address).returncode == 0
+    assert run("init", "--yes", "--channel", "wecom_robot", "--key", address).returncode == 0
     written = yaml.safe_load((tmp_path / "jobs.yaml").read_text(encoding="utf-8"))
     assert written["targets"]["ops"]["key"] == "0123-abcd"
 
@@ -76,9 +83,9 @@ def test_the_key_is_read_out_of_the_robots_whole_address(tmp_path: Path) -> None
     ],
 )
 def test_without_a_terminal_it_asks_nothing_and_says_what_is_missing(
-    tmp_path: Path, options: list[str], words: str
+    run: Run, tmp_path: Path, options: list[str], words: str
 ) -> None:
-    done = run(tmp_path, "init", *options)
+    done = run("init", *options)
     assert done.returncode == 2
     assert words in done.stderr
     assert not list(tmp_path.iterdir())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.bridge_harness import Launcher
 from tests.support import free_port
 from wxbridge.cli.commands import COMMANDS
 
@@ -74,13 +75,10 @@ def test_a_terminal_without_chinese_letters_is_spoken_to_in_english(tmp_path: Pa
         assert "???" not in said
 
 
-def test_a_folder_that_is_not_there_is_named_before_any_work(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_there_is_named_before_any_work(launcher: Launcher, tmp_path: Path) -> None:
     for words in (["render", "http://127.0.0.1:1/"], ["chart", "--expr", "up", "--prometheus", "http://127.0.0.1:1"]):
         for output in (tmp_path / "no" / "where.png", tmp_path):
-            done = subprocess.run(
-                [sys.executable, "-m", "wxbridge", *words, "-o", str(output)], cwd=tmp_path, capture_output=True,
-                text=True, check=False, timeout=120,
-            )  # fmt: skip
+            done = launcher.run(*words, "-o", str(output), directory=tmp_path)
             assert done.returncode == 1
             assert str(output) in done.stderr
             assert len(done.stderr.splitlines()) == 1, done.stderr
@@ -90,7 +88,9 @@ def test_a_folder_that_is_not_there_is_named_before_any_work(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "words", [["run"], ["status"], ["doctor"], ["backup", "b"], ["restore", "b"], ["send", "a", "x"]]
 )
-def test_a_state_directory_that_cannot_be_is_named(tmp_path: Path, state_dir: str, words: list[str]) -> None:
+def test_a_state_directory_that_cannot_be_is_named(
+    launcher: Launcher, tmp_path: Path, state_dir: str, words: list[str]
+) -> None:
     if words == ["doctor"] and state_dir.startswith("/proc"):
         pytest.skip("root may write there, says the system")
     (tmp_path / "jobs.yaml").write_text(
@@ -98,14 +98,7 @@ def test_a_state_directory_that_cannot_be_is_named(tmp_path: Path, state_dir: st
         "routes: [{to: a}]\n",
         encoding="utf-8",
     )
-    done = subprocess.run(
-        [sys.executable, "-m", "wxbridge", *words],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
+    done = launcher.run(*words, directory=tmp_path)
     assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
     # Where nothing is read from it, its own file is what is missed.
