@@ -513,7 +513,7 @@ def migrate(engine: Engine) -> None:
                 upgrade(connection, "head")
                 return
             # Without alembic, whose import costs as much as the rest of a start.
-            metadata.create_all(connection)
+            metadata.create_all(connection, checkfirst=False)
             connection.exec_driver_sql(_VERSION_TABLE)
             connection.exec_driver_sql("INSERT INTO alembic_version VALUES (?)", (SCHEMA_VERSION,))
 

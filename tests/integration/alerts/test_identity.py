@@ -16,14 +16,15 @@ from tests.integration.alerts.test_pipeline import (
     alertmanager,
     ends,
     fires,
-    make,
     route,
 )
+from tests.integration.alerts.test_pipeline import make_on_default as make
 from wxbridge.alerts.intake import TEST_HEADER
 from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.alerts.reminders import Reminders
 
 __all__ = ["make"]
+"""Whatever the database: what is stored is the pipeline's, which `test_pipeline` tries on both."""
 
 JSON_TYPE = {"Content-Type": "application/json"}
 

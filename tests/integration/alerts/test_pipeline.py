@@ -178,14 +178,20 @@ class PipelineHarness:
         return [row.body for row in await self.rows() if row.target == target and isinstance(row.body, Text)]
 
 
+Make = Callable[..., PipelineHarness]
+
+
 @pytest.fixture
-def make(each_database: str, tmp_path: Path) -> Iterator[Callable[..., PipelineHarness]]:
+def make_on_default(tmp_path: Path) -> Iterator[Make]:
     database = Database.open(database_url(tmp_path))
     yield partial(PipelineHarness, database, tmp_path / "templates")
     database.close()
 
 
-Make = Callable[..., PipelineHarness]
+@pytest.fixture
+def make(each_database: str, make_on_default: Make) -> Make:
+    return make_on_default
+
 
 # ---------------------------------------------------------------- to whom
 

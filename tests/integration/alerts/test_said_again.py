@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from tests.integration.alerts.test_identity import firing, post
-from tests.integration.alerts.test_pipeline import HOUR, MINUTE, Make, PipelineHarness, fires, make, route
+from tests.integration.alerts.test_pipeline import HOUR, MINUTE, Make, PipelineHarness, fires, route
+from tests.integration.alerts.test_pipeline import make_on_default as make
 from tests.support import payload_bytes
 
 __all__ = ["make"]
+"""Whatever the database: what is stored is the pipeline's, which `test_pipeline` tries on both."""
 
 START = "2026-11-29T17:45:00Z"
 ENDED = "2026-11-29T17:47:40Z"

@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from tests.integration.alerts.test_identity import post
-from tests.integration.alerts.test_pipeline import HOUR, MINUTE, Make, PipelineHarness, fires, make
+from tests.integration.alerts.test_pipeline import HOUR, MINUTE, Make, PipelineHarness, fires
+from tests.integration.alerts.test_pipeline import make_on_default as make
 from tests.support import payload_bytes
 
 __all__ = ["make"]
+"""Whatever the database: what is stored is the pipeline's, which `test_pipeline` tries on both."""
 
 
 def sample(name: str, **changes: Any) -> dict[str, Any]:

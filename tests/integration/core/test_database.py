@@ -22,6 +22,12 @@ from wxbridge.core.errors import StorageError, UnusableState
 from wxbridge.core.schema import SCHEMA_VERSION, facts, read_facts, remember_fact
 
 
+@pytest.fixture(autouse=True)
+def _tables_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make the tables of each database, which is tried here, where other tests take a copy."""
+    monkeypatch.setattr(module, "migrate", migrate)
+
+
 @pytest.fixture
 async def database(tmp_path: Path) -> AsyncIterator[Database]:
     opened = Database.open(sqlite_url(tmp_path))
