@@ -66,8 +66,9 @@ def _imports_say(tree: ast.Module) -> bool:
 def _read(path: Path, uses: Uses) -> None:
     tree = ast.parse(path.read_text(encoding="utf-8"))
     imports_say, prefix = _imports_say(tree), "console." if path.is_relative_to(CONSOLE) else ""
+    file = str(path.relative_to(REPOSITORY))
     for node in ast.walk(tree):
-        where = f"{path.relative_to(REPOSITORY)}:{getattr(node, 'lineno', 0)}"
+        where = f"{file}:{getattr(node, 'lineno', 0)}"
         if isinstance(node, ast.Constant | ast.JoinedStr):
             # What is nothing but stars is no name of a text.
             words = (each for each in _literals(node) if each.strip("*."))
