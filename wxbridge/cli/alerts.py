@@ -20,6 +20,7 @@ from wxbridge.cli.common import (
     JsonOption,
     fail,
     is_resolved,
+    local,
     print_json,
     read_config_in_use,
     record,
@@ -213,21 +214,21 @@ def alerts(
     wanted = _parse_matchers(matchers or ())
     logging.configure("auto", "error")
 
-    async def read(settings: Config, database: Database) -> firing.FiringOverview:
+    async def read(settings: Config, database: Database) -> tuple[firing.FiringOverview, Config]:
         from wxbridge.alerts.service import AlertMonitors, AlertService
         from wxbridge.delivery.outbox import Outbox
 
         service = AlertService(database, Outbox(database), monitors=AlertMonitors.of(settings))
         try:
             await service.reload_silences()
-            return await service.overview()
+            return await service.overview(), settings
         finally:
             await service.close()
 
-    overview = with_database(config, read)
+    overview, settings = with_database(config, read)
     rows = [firing.as_json(each) for each in overview.alerts if matches_all(wanted, each.labels)]
     if not as_json:
-        rows = [_alert_row(row) for row in rows]
+        rows = [_alert_row(row) | {"since": local(row["since"], settings)} for row in rows]
     columns = ("id", "status", "alert", "labels", "since", "places", "held")
     show(rows, as_json=as_json, columns=columns, empty="nothing fires")
     for name, why in overview.missing.items():
@@ -256,7 +257,6 @@ def _alert_row(row: Mapping[str, Any]) -> dict[str, Any]:
         "status": row["state"] or row["status"],
         "alert": row["title"],
         "labels": labels,
-        "since": row["since"],
         "places": ", ".join(map(name_part, row["places"])),
         "held": phrase("terminal.and").join(held),
     }

@@ -10,7 +10,7 @@ import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -179,11 +179,12 @@ async def record(config: Config, database: Database, action: AuditAction, what: 
     await AuditLog(database, lambda: config.keep).record(action, what, by=who(by), via=AuditDoor.SHELL)
 
 
-def local(seconds: float | None, config: Config) -> str | None:
-    """A time in the configured zone; None for none."""
-    if seconds is None:
+def local(when: float | str | None, config: Config) -> str | None:
+    """A time, in seconds or as ISO 8601, in the configured zone; None for none."""
+    if not when:
         return None
-    return datetime.fromtimestamp(seconds, config.timezone).isoformat(sep=" ", timespec="seconds")
+    moment = datetime.fromisoformat(when) if isinstance(when, str) else datetime.fromtimestamp(when, UTC)
+    return moment.astimezone(config.timezone).isoformat(sep=" ", timespec="seconds")
 
 
 def print_problems(error: ConfigError) -> None:

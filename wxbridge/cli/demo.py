@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
+import sys
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -84,10 +86,15 @@ async def _serve(path: Path | None, setup: DemoSetup, *, auto_scan: bool) -> Non
         if bridge is None:
             return
         demo_setup.record(settings.state_dir, known)
-        lines += [f"bridge         {bridge.url}/", "an alert       wxbridge alert test   (in another shell)"]
+        lines += [f"bridge         {bridge.url}/", f"an alert       {_program()} alert test   (in another shell)"]
         for line in [*lines, *([] if auto_scan else [log_in])]:
             say(line)
         await stop.wait()
+
+
+def _program() -> str:
+    """How this program is called from the folder it was started in, for somebody to copy."""
+    return "wxbridge" if shutil.which("wxbridge") else sys.argv[0]
 
 
 async def _start_simulator(stack: AsyncExitStack, setup: DemoSetup, settings: Config, *, auto_scan: bool) -> Any:

@@ -285,11 +285,12 @@ def status(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
         running = is_held(settings.state_dir)
         fact = fact_of_bridge(settings.state_dir, is_shared=database.is_server)
         about = await database.read(lambda c: read_fact(c, fact)) or {}
+        started = local(about.get("started"), settings) or ""
         rows: list[dict[str, Any]] = [
             {
                 "part": "bridge",
                 "state": "running" if running else "stopped",
-                "detail": f"{about.get('url', '')} pid {about.get('pid', '')} since {about.get('started', '')}"
+                "detail": f"{about.get('url', '')} pid {about.get('pid', '')} since {started}"
                 if running
                 else "start it with `wxbridge run`",
             },

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from wxbridge.core.lean_imports import stand_ins
 
@@ -13,27 +13,44 @@ from wxbridge.core.lean_imports import stand_ins
 with stand_ins({"rich": None} if "structlog" not in sys.modules else {}):
     import structlog
 
+if TYPE_CHECKING:
+    from wxbridge.core.text.i18n import Language
+
 _HIDDEN_FIELDS = ("stack", "exc_info", "logger_name")
 LogFormat = Literal["auto", "text", "json"]
 
 
+_REASONS = ("detail", "error", "why")
+"""Fields that hold a sentence of ours."""
 _words: dict[str, str] = {}
 """Our events in the reader's language, for the lines that people read; JSON keeps them as they are."""
+_language: list[Language] = []
+"""The reader's language where it is not the one that everything is written in."""
 
 
-def speak(language: str) -> None:
+def speak(language: Language) -> None:
     """Write the lines for people in a language from now on."""
     from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, load_texts
 
     english, own = load_texts(FALLBACK_LANGUAGE), load_texts(language)
     is_english = language == FALLBACK_LANGUAGE
+    _language[:] = [] if is_english else [language]
     _words.clear()
     _words.update({} if is_english else {text: own[key] for key, text in english.items() if key.startswith("log.")})
 
 
 def _translate(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
     event["event"] = _words.get(event.get("event", ""), event.get("event", ""))
+    for name in _REASONS if _language else ():
+        if isinstance(event.get(name), str):
+            event[name] = _tell(event[name])
     return event
+
+
+def _tell(reason: str) -> str:
+    from wxbridge.core.text.error_words import tell_sentence
+
+    return tell_sentence(reason, _language[0], sections=("errors",))
 
 
 def _render_line(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import json
 import time
 from collections.abc import Callable
+from datetime import datetime
 
 import pytest
 import typer
@@ -43,7 +44,10 @@ def test_what_fires_is_listed_and_who_did_not_answer_is_named(
     assert (alert["title"], alert["status"], alert["labels"]["severity"]) == ("磁盘快满了", "firing", "critical")
     assert found.exit_code == (1 if with_grafana else 0)
     assert ("Grafana did not answer: Grafana at http" in found.stderr) is with_grafana
-    assert "磁盘快满了" in CliRunner().invoke(app, [], env={"COLUMNS": "200"}).stdout
+    shown = CliRunner().invoke(app, [], env={"COLUMNS": "200"}).stdout
+    assert "磁盘快满了" in shown
+    since = datetime.fromisoformat(alert["since"]).astimezone(config.timezone)
+    assert since.isoformat(sep=" ", timespec="seconds") in shown
     for matchers, is_found in (
         (["severity=critical"], True),
         (["磁盘快满了"], True),

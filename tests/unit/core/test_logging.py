@@ -48,6 +48,23 @@ def test_an_event_is_one_line_for_people_too(capsys: pytest.CaptureFixture[str])
     assert "\x1b" not in line, "nobody who writes in a room may colour our terminal"
 
 
+@pytest.mark.parametrize(("log_format", "is_told"), [("text", True), ("json", False)])
+def test_what_people_read_of_a_reason_is_in_their_language(
+    capsys: pytest.CaptureFixture[str], log_format: logs.LogFormat, is_told: bool
+) -> None:
+    logs.configure(log_format)
+    logs.speak("zh")
+    reason = "the gateway at 127.0.0.1:8788 is not reached: Connection refused"
+    try:
+        structlog.get_logger().warning("wechat state", state="unreachable", detail=reason, room="the robot")
+    finally:
+        logs.speak("en")
+    (line,) = lines(capsys)
+    assert ("无法连接 Wechaty 网关（127.0.0.1:8788）：连接被拒绝" in line) is is_told
+    assert (reason in line) is not is_told
+    assert "the robot" in line, "what is no reason stays as it is"
+
+
 def test_an_exception_stays_inside_its_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("json")
     try:

@@ -6,6 +6,7 @@ Importing this module imports wechaty: import it where a connection is made.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Any
@@ -43,7 +44,10 @@ OnRawEvent = Callable[[int, str], None]
 
 def describe_error(error: BaseException) -> str:
     """Give an exception's words; its name where it has none."""
-    return str(error) or type(error).__name__
+    # asyncio's own words for a refused connection are "Connect call failed".
+    number = getattr(error, "errno", None) or 0
+    words = os.strerror(number) if number > 0 else str(error)
+    return words or type(error).__name__
 
 
 class GatewayStub(PuppetStub):  # type: ignore[misc] # the wechaty family is untyped

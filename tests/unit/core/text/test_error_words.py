@@ -94,7 +94,7 @@ def test_the_sentences_that_are_known_are_those_that_are_raised() -> None:
     others = re.compile(
         # The words of the system, pydantic, jinja2 and the database, those that name one of several things, the states
         # of channels, which are raised as `ChannelState` writes them.
-        r"errors\.(connection_refused|unknown_name|no_such_file|no_permission|no_space|no_route|net_unreachable"
+        r"errors\.(connection_refused|connection_lost|unknown_name|no_such_file|no_permission|no_space|no_route|net_unreachable"
         r"|timed_out_plainly|reset_plainly|database_full|database_locked|state_.*)"
         r"|problems\.(should_be|valid_.*|parse_.*|whole_integer|at_least|above"
         r"|at_most|below|too_.*|pattern|or|none|is_directory|read_only|port_taken"
