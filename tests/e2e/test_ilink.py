@@ -8,6 +8,8 @@ import re
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import aiohttp
@@ -53,6 +55,12 @@ async def start(harness: BridgeHarness, path: Path) -> BridgeProcess:
 
 def read_phone(ilink: IlinkServer) -> list[str]:
     return [one.text or "[picture]" for one in ilink.state.find_phone(PERSON).chat if one.from_bot]
+
+
+def read_link(bridge: BridgeProcess, whose: str) -> str:
+    """Read the line after that which says whose code it is; empty where that has not come."""
+    lines = list(bridge.output)
+    return next((link for line, link in pairwise(lines) if whose in line), "")
 
 
 async def test_a_scan_beside_the_running_bridge_and_a_word_open_the_way_until_the_window_closes(
@@ -126,9 +134,9 @@ async def test_when_a_login_is_over_the_master_and_the_fallback_hear_of_it_with_
         await bridge.event("ilink state", channel=f"ilink:{person}", state="waiting_for_scan")
     # Each has a code of their own; which is whose stands on standard output.
     for person in (PERSON, "李四"):
-        await bridge.printed(f"For ilink:{person}")
-        line = next(line for line in bridge.output if line.startswith(f"For ilink:{person}"))
-        code = line.partition("qrcode=")[2].partition("&")[0]
+        whose = f"for ilink:{person} ("
+        await wait_until(partial(read_link, bridge, whose))
+        code = read_link(bridge, whose).partition("qrcode=")[2].partition("&")[0]
         ilink.state.scan(person, code)
         ilink.state.confirm(code)
         await bridge.printed(f"{person} is logged in. Now write any word to the bot")
@@ -139,7 +147,7 @@ async def test_when_a_login_is_over_the_master_and_the_fallback_hear_of_it_with_
     ilink.state.find_phone(PERSON).chat.clear()
     bridge.output.clear()
     ilink.state.end_login("李四")
-    await bridge.printed("For ilink:李四")
+    await bridge.printed("for ilink:李四 (")
     await wait_until(lambda: any("ilink:李四 needs a scan" in text for text in read_phone(ilink)))
     told = [text for text in read_phone(ilink) if "needs a scan" in text][-1]
     assert f"{ilink.url}/q/x?qrcode=" in told
