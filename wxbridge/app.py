@@ -21,7 +21,7 @@ from wxbridge.alerts.pipeline import MASTER, AlertSettings
 from wxbridge.alerts.reminders import Reminders
 from wxbridge.alerts.render import Destination
 from wxbridge.alerts.service import AlertMonitors, AlertService
-from wxbridge.bot.dispatcher import CommandDispatcher
+from wxbridge.bot.late import LateDispatcher
 from wxbridge.bot.services import CommandServices, CommandSettings
 from wxbridge.channels.manager import ChannelManager, ChannelSetup, read_statuses
 from wxbridge.config.changes import SERVED_BY, list_differing, restrict_to_running, sections_of
@@ -34,6 +34,7 @@ from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding
 from wxbridge.core.leadership import Leadership, fact_of_bridge
+from wxbridge.core.memory import give_back_freed
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.model import PictureSpec
 from wxbridge.core.schema import remember_fact
@@ -195,7 +196,7 @@ class App:
             drawer=self.drawer,
             audit=self.audit,
         )
-        self.bot = CommandDispatcher(services, CommandSettings.of(config, {}))
+        self.bot = LateDispatcher(services, CommandSettings.of(config, {}))
         self.channels.inbound = self.bot
         self.reloader = Reloader(self, self.state, self.metrics)
         self._listener = listener or HttpListener()
@@ -575,4 +576,5 @@ async def running(
         # What was imported stays for good: walking over it again and again costs more than an alert does.
         gc.collect()
         gc.freeze()
+        give_back_freed()
         yield app

@@ -119,7 +119,7 @@ def alert_settings_of(config: Config) -> AlertSettings:
             storm=config.pictures.alerts.storm,
             published=config.pictures.publish is not None,
         ),
-        sources=registry.sources(config.hooks.generic.mappings, config.timezone),
+        sources=registry.SourceTable(config.hooks.generic.mappings, config.timezone),
         severities=SeverityTable(config.severities),
         operators=operators_of(config),
         keep=config.keep,

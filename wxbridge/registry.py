@@ -1,18 +1,18 @@
 """The tables: monitors, channels, job kinds. A new one is its file and a line here.
 
-A channel's or a job kind's module is imported when it is looked up: what no jobs.yaml names costs nothing.
+A module is imported when it is looked up: what no jobs.yaml names, and no monitor posts, costs nothing.
 """
 
 from __future__ import annotations
 
 import importlib
 from collections import UserDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, tzinfo
-from functools import cache
+from functools import cache, cached_property
 from typing import TypeVar, cast
 
-from wxbridge.alerts.sources import ParseBody, by_content, generic, host, mail, openfalcon
+from wxbridge.alerts.sources import ParseBody
 from wxbridge.channels import ChannelPlugin
 from wxbridge.config.graphs import Graphs
 from wxbridge.config.hooks import BodyMapping
@@ -20,20 +20,6 @@ from wxbridge.config.schema import Config, PluginSettings
 from wxbridge.jobs import JobKind
 
 Plugin = TypeVar("Plugin")
-
-SOURCES: dict[str, ParseBody] = {
-    "grafana": by_content.parse_grafana,
-    "alertmanager": by_content.parse_alertmanager,
-    "openfalcon": openfalcon.parse,
-    "host": host.parse,
-    "mail": mail.parse,
-    "generic": generic.parse,
-}
-
-
-def sources(mappings: Mapping[str, BodyMapping], timezone: tzinfo = UTC) -> dict[str, ParseBody]:
-    """The hooks there are, with the mappings of jobs.yaml as `generic/NAME`; times without a zone are in `timezone`."""
-    return SOURCES | {generic.NAME: generic.parser(mappings, timezone)} | generic.parsers(mappings, timezone)
 
 
 class PluginTable(UserDict[str, Plugin]):
@@ -53,6 +39,42 @@ class PluginTable(UserDict[str, Plugin]):
             module, _, attribute = found.partition(":")
             found = self.data[name] = getattr(importlib.import_module(f"wxbridge.{module}"), attribute)
         return found
+
+
+SOURCES: PluginTable[ParseBody] = PluginTable(
+    {
+        "grafana": "alerts.sources.by_content:parse_grafana",
+        "alertmanager": "alerts.sources.by_content:parse_alertmanager",
+        "openfalcon": "alerts.sources.openfalcon:parse",
+        "host": "alerts.sources.host:parse",
+        "mail": "alerts.sources.mail:parse",
+    }
+)
+"""Those that have a body of their own; what any other body says is read by `alerts.sources.generic`."""
+
+
+class SourceTable(Mapping[str, ParseBody]):
+    """The hooks there are, with the mappings of jobs.yaml as `generic/NAME`; times without a zone are in `timezone`."""
+
+    def __init__(self, mappings: Mapping[str, BodyMapping], timezone: tzinfo = UTC) -> None:
+        self._mappings, self._timezone = mappings, timezone
+
+    @cached_property
+    def _generic(self) -> dict[str, ParseBody]:
+        from wxbridge.alerts.sources import generic  # with the mappings that ship
+
+        given = self._mappings, self._timezone
+        return {generic.NAME: generic.parser(*given)} | generic.parsers(*given)
+
+    def __getitem__(self, name: str) -> ParseBody:
+        return SOURCES[name] if name in SOURCES else self._generic[name]
+
+    def __iter__(self) -> Iterator[str]:
+        yield from SOURCES
+        yield from self._generic
+
+    def __len__(self) -> int:
+        return len(SOURCES) + len(self._generic)
 
 
 CHANNELS: PluginTable[ChannelPlugin] = PluginTable(

@@ -219,7 +219,7 @@ def test_an_address_that_the_documentation_names_exists(path: str) -> None:
     hook = path.removeprefix("/hooks/")
     mappings = " ".join(re.findall(r"mappings:\n +(\w+):", TEXTS["docs/sources.md"]))
     if hook != path and not hook.endswith("NAME"):
-        assert hook in registry.sources({}) or hook.removeprefix("generic/") in mappings, path
+        assert hook in registry.SourceTable({}) or hook.removeprefix("generic/") in mappings, path
 
 
 def test_the_metrics_that_the_documentation_names_exist_and_all_are_named() -> None:
@@ -271,7 +271,7 @@ def examples() -> list[Any]:
 @pytest.mark.parametrize(("hook", "body", "language", "now", "text"), examples())
 def test_an_example_is_what_people_read(hook: str, body: str, language: Any, now: str, text: str) -> None:
     raw = body.encode() if "=" in body else (ROOT / body).read_bytes()
-    group = registry.sources({})[hook](raw, {})
+    group = registry.SourceTable({})[hook](raw, {})
     assert write_text(group, language, SHANGHAI, datetime.fromisoformat(now)) == text
 
 

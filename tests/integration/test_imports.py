@@ -49,6 +49,9 @@ FOR_SOMETHING_ELSE = {
     "alembic": "a schema to migrate",
     "apprise": "its channel",
     "apscheduler": "jobs at times of day",
+    "greenlet": "the browser's driver",
+    "jinja2": "templates, and pages of the console",
+    "jmespath": "bodies of other senders",
     "lxml": "pages of wechaty",
     "PIL": "pictures; charts are drawn in a process of their own",
     "playwright": "screenshots",
@@ -58,6 +61,8 @@ FOR_SOMETHING_ELSE = {
     "re2": "regular expressions in routes",
     "requests": "nothing: wechaty imports it",
     "rich": "tables of the command line",
+    "stamina": "monitors that are asked again",
+    "typer": "all other commands",
     "wechaty": "its channel",
 }
 
@@ -102,4 +107,9 @@ def test_a_bridge_of_robots_alone_imports_nothing_of_what_it_does_not_use(tmp_pa
     assert not found
     assert not {name for name in loaded if name.startswith("sqlalchemy.dialects.postgresql")}
     channels = {name.removeprefix("wxbridge.channels.") for name in loaded if name.startswith("wxbridge.channels.")}
+    assert not loaded & {
+        "wxbridge.bot.dispatcher",
+        "wxbridge.pictures.pages.browser",
+        "wxbridge.web.console.pages.alerts",
+    }
     assert not channels & {"apprise", "console", "dingtalk", "wechat.channel", "wecom.app", "wecom_bot.channel"}

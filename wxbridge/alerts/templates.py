@@ -6,14 +6,12 @@ sandbox (`core.text.sandbox`), and a mistake costs at most the template.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, tzinfo
+from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import jinja2
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wxbridge.alerts.alert_text import (
     MAX_LABELS_SHOWN,
@@ -38,8 +36,10 @@ from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text import units
 from wxbridge.core.text.i18n import Language, say
-from wxbridge.core.text.sandbox import find_unknown_names, join_limited, limited, make_environment
 from wxbridge.core.text.units import format_number
+
+if TYPE_CHECKING:  # a bridge without templates has no use for it
+    import jinja2
 
 DEFAULT_TEMPLATE = "default"
 """The template that takes the place of the built-in text for everybody, where the folder has it."""
@@ -64,8 +64,16 @@ class Templates:
         self.timezone = timezone
         self._default = 0, False
         """When the folder last changed, in nanoseconds, and whether it had a default then."""
-        self._environment = make_environment(jinja2.FileSystemLoader(folder, encoding="utf-8"))
-        self._environment.filters |= self._helpers()
+
+    @cached_property
+    def _environment(self) -> jinja2.Environment:
+        import jinja2
+
+        from wxbridge.core.text.sandbox import make_environment
+
+        environment = make_environment(jinja2.FileSystemLoader(self.folder, encoding="utf-8"))
+        environment.filters |= self._helpers()
+        return environment
 
     def names(self) -> list[str]:
         """The files of the folder that jobs.yaml may name."""
@@ -100,10 +108,14 @@ class Templates:
         Raises:
             TemplateError: it is broken, or asks for a name that none has.
         """
+        from wxbridge.core.text.sandbox import find_unknown_names
+
         path = self._load(name).filename or name
         known = self._variables(AlertGroup("", "", ""), "", datetime.now(UTC), None)
         unknown = find_unknown_names(self._environment, Path(path).read_text(encoding="utf-8"), known)
         for wrong, line in unknown[:1]:
+            import difflib
+
             close = difflib.get_close_matches(wrong, known, 1)
             hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(known)}"
             hint = f"it is a filter, write `… | {wrong}`" if wrong in self._environment.filters else hint
@@ -126,6 +138,8 @@ class Templates:
             TemplateError: there is no such template, it is broken, it asks for what there is not, it takes too
                 much, or it makes no text.
         """
+        from wxbridge.core.text.sandbox import join_limited, limited
+
         try:
             with limited(escape):
                 template = self._load(name)
@@ -145,6 +159,10 @@ class Templates:
         Raises:
             TemplateError: as `render`; the text says the line.
         """
+        import jinja2
+
+        from wxbridge.core.text.sandbox import join_limited, limited
+
         try:
             with limited():
                 template = self._environment.from_string(source)
@@ -167,12 +185,16 @@ class Templates:
                 f"there is no template {name!r} in {self.folder}; there are {there or 'none'}. "
                 "A template is named by its file, without `..`"
             )
+        import jinja2
+
         try:
             return self._environment.get_template(file)
         except (jinja2.TemplateError, OSError, ValueError, RecursionError) as error:
             raise self._broken(name, error) from error
 
     def _broken(self, name: str, error: BaseException) -> TemplateError:
+        import jinja2
+
         where = self._where(error) or str(self.folder / (self.find(name) or name))
         if isinstance(error, jinja2.TemplateNotFound):
             return TemplateError(f"{where}: there is no template {error.name!r} in {self.folder}")
@@ -190,6 +212,8 @@ class Templates:
 
     def _where(self, error: BaseException) -> str | None:
         """`FILE:LINE` of a template, where the error tells it."""
+        import jinja2
+
         if isinstance(error, jinja2.TemplateSyntaxError) and (error.filename or error.name):
             return f"{error.filename or self.folder / str(error.name)}:{error.lineno}"
         found, trace = None, error.__traceback__

@@ -35,6 +35,11 @@ def drop_older(connection: Connection, *, before: float, now: float) -> int:
     return connection.execute(sa.update(asked).where(is_late).values(done_at=now)).rowcount
 
 
+def has_open(connection: Connection) -> bool:
+    """Tell whether there is a message that is not replied to yet."""
+    return connection.scalar(sa.select(asked.c.id).where(asked.c.done_at.is_(None)).limit(1)) is not None
+
+
 def select_open(connection: Connection) -> list[Inbound]:
     """Read the messages that are not replied to yet, in their order."""
     query = sa.select(asked.c.content).where(asked.c.done_at.is_(None)).order_by(asked.c.at)

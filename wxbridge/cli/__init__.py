@@ -8,9 +8,30 @@ def main() -> None:
     spawning, and has no use for it.
     """
     import gc
+    import io
+    import os
+    import sys
 
     # What is imported stays: looking through it for garbage every 700 objects is a tenth of a start.
     gc.set_threshold(20_000)
-    from wxbridge.cli import commands
+    # No plug-in of pydantic's is ours: looking for one reads the metadata of every package there is.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal of GBK, or of no encoding that there is, has not every sign.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    from wxbridge.cli.exits import exit_codes
+    from wxbridge.cli.reader import choose_language_of
+    from wxbridge.cli.settings import config_path, find_named_config
 
-    commands.main()
+    choose_language_of(config_path(find_named_config(sys.argv[1:])))
+    with exit_codes():
+        if sys.argv[1:2] == ["run"]:
+            from wxbridge.cli.serving import read_run_options, run_bridge
+
+            if given := read_run_options(sys.argv[1:]):
+                run_bridge(*given)
+                return
+        from wxbridge.cli import commands
+
+        commands.main()

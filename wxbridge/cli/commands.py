@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,11 +11,7 @@ import typer
 from typer.main import get_command, get_group
 
 import wxbridge
-from wxbridge.cli.common import FAILED, WRONG_USAGE, print_problems, say
 from wxbridge.cli.help_texts import CommandSet, TranslatedCommand, TranslatedGroup, describe, translated_mistakes
-from wxbridge.cli.reader import choose_language_of, phrase, tell
-from wxbridge.cli.settings import config_path, find_named_config
-from wxbridge.core.errors import ConfigError, WxbridgeError
 
 COMMANDS = {
     "run": "service:run",
@@ -50,10 +45,6 @@ COMMANDS = {
 """By name: where the command stands (`MODULE:ATTRIBUTE` below wxbridge.cli; a function, or a `CommandSet`)."""
 SENDMAIL = "sendmail"
 """The command whose options are another program's; called by its name alone, the program is it."""
-
-
-INTERRUPTED = 130
-"""The exit code of what Ctrl-C ended, as shells have it."""
 
 
 def load_command(name: str) -> Any:
@@ -122,29 +113,7 @@ def _options(
 
 
 def main() -> None:
-    """Run a command; errors become a sentence and an exit code: 1 failed, 2 wrong configuration or usage."""
+    """Run the command that the words name."""
     if Path(sys.argv[0]).name == SENDMAIL:
         sys.argv.insert(1, SENDMAIL)
-    for stream in (sys.stdout, sys.stderr):
-        # A terminal of GBK, or of no encoding that there is, has not every sign.
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")
-    choose_language_of(config_path(find_named_config(sys.argv[1:])))
-    try:
-        app()
-    except ConfigError as error:
-        print_problems(error)
-        sys.exit(WRONG_USAGE)
-    except WxbridgeError as error:
-        say(phrase("cli.prefix", what=tell(str(error))))
-        sys.exit(FAILED)
-    except KeyboardInterrupt:
-        sys.exit(INTERRUPTED)
-    except BrokenPipeError:
-        sys.stderr.close()  # the reader of a pipe has gone: nothing to say, nobody to say it to
-        sys.exit(FAILED)
-    except OSError as error:
-        # No right, a read-only or full disk: where it was is all that helps.
-        why = f"{error.filename or phrase('terminal.system')}: {tell(error.strerror or str(error))}"
-        say(phrase("cli.prefix", what=why))
-        sys.exit(FAILED)
+    app()

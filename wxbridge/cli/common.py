@@ -16,10 +16,13 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from wxbridge.cli.exits import FAILED as FAILED  # noqa: PLC0414 - commands take these from here
+from wxbridge.cli.exits import OK as OK  # noqa: PLC0414
+from wxbridge.cli.exits import WRONG_USAGE as WRONG_USAGE  # noqa: PLC0414
+from wxbridge.cli.exits import say as say  # noqa: PLC0414
 from wxbridge.cli.reader import name_state, phrase, tell
-from wxbridge.cli.settings import config_path as config_path  # noqa: PLC0414 - commands take both from here
+from wxbridge.cli.settings import config_path as config_path  # noqa: PLC0414
 from wxbridge.cli.settings import read_config as read_config  # noqa: PLC0414
-from wxbridge.core.errors import ConfigError
 
 if TYPE_CHECKING:  # `--help` needs none of it
     from wxbridge.config.schema import Config
@@ -28,7 +31,6 @@ if TYPE_CHECKING:  # `--help` needs none of it
 
 T = TypeVar("T")
 
-OK, FAILED, WRONG_USAGE = 0, 1, 2
 _STATES = ("state", "status")
 _SENTENCES = ("detail", "error", "found", "advice")
 """Columns whose cells are told in the reader's language."""
@@ -50,11 +52,6 @@ def read_config_in_use(path: Path | None) -> Config:
     from wxbridge.cli import demo_setup
 
     return demo_setup.find_config(path) or read_config(path)
-
-
-def say(text: str) -> None:
-    """A line for a person, on standard error, so that standard output stays for data."""
-    print(tell(text), file=sys.stderr, flush=True)  # noqa: T201 - this is the command line
 
 
 def fail(text: str, code: int = FAILED) -> typer.Exit:
@@ -185,9 +182,3 @@ def local(when: float | str | None, config: Config) -> str | None:
         return None
     moment = datetime.fromisoformat(when) if isinstance(when, str) else datetime.fromtimestamp(when, UTC)
     return moment.astimezone(config.timezone).isoformat(sep=" ", timespec="seconds")
-
-
-def print_problems(error: ConfigError) -> None:
-    """Every problem of a configuration on a line."""
-    for problem in error.problems:
-        print(f"{problem.file}:{problem.line}: {tell(problem.text)}", file=sys.stderr)  # noqa: T201

@@ -17,7 +17,8 @@ from pydantic import ValidationError
 from wxbridge.cli import demo_setup
 from wxbridge.cli.common import WRONG_USAGE, ConfigOption, fail, say
 from wxbridge.cli.demo_setup import DemoSetup
-from wxbridge.cli.service import LogFormatOption, LogLevelOption, begin_service, start, stop_signals
+from wxbridge.cli.service import LogFormatOption, LogLevelOption, read_log_options
+from wxbridge.cli.serving import begin_service, start, stop_signals
 from wxbridge.config.schema import Config
 from wxbridge.config.server import LOOPBACK, ServerSettings
 from wxbridge.core import logging
@@ -39,7 +40,7 @@ def demo(
         raise fail(f"--channel {channel}: it is `wechat` or `ilink`", WRONG_USAGE)
     if listen is not None:
         _check_listen(listen)
-    begin_service(log_format, log_level)
+    begin_service(read_log_options(log_format, log_level))
     setup = DemoSetup(channel, listen, gateway_port, page_port, demo_setup.read_environment(), os.getpid())
     asyncio.run(_serve(config, setup, auto_scan=auto_scan))
 

@@ -235,7 +235,7 @@ class SampleAlert:
 
     def parse(self, *, resolved: bool = False) -> AlertGroup:
         """Read the body as the bridge does."""
-        return registry.sources({})[self.hook](self.body(resolved=resolved), {"Content-Type": self.content_type})
+        return registry.SourceTable({})[self.hook](self.body(resolved=resolved), {"Content-Type": self.content_type})
 
 
 _JSON = "application/json"

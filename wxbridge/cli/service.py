@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -24,49 +23,23 @@ from wxbridge.cli.common import (
     show,
 )
 from wxbridge.cli.reader import name_part, name_state, phrase, tell
+from wxbridge.cli.serving import LogOptions, run_bridge, stop_signals
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
 from wxbridge.core.errors import ConfigError, Problem
-from wxbridge.core.memory import return_large_blocks
 from wxbridge.core.output import write_in_background
 from wxbridge.core.state_lock import is_held
-
-if TYPE_CHECKING:
-    from wxbridge.app import App
-    from wxbridge.web.services import SampleBody
 
 LogFormatOption = Annotated[str, typer.Option("--log-format")]
 LogLevelOption = Annotated[str, typer.Option("--log-level")]
 
 
-def begin_service(log_format: str, log_level: str) -> None:
-    """Have a process be a service: its log, and its outputs. Exit code 2 where the options are none."""
-    if log_format not in ("auto", "text", "json") or log_level not in ("debug", "info", "warning", "error"):
-        raise fail("--log-format is auto, text or json; --log-level is debug, info, warning or error", 2)
-    return_large_blocks()
-    write_in_background()
-    logging.configure(log_format, log_level)  # type: ignore[arg-type]
-
-
-def stop_signals() -> asyncio.Event:
-    """Give what is set by SIGTERM and by Ctrl-C."""
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def complain(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        # Ctrl-C ends the browser's driver as well, which it then complains of to nobody in particular.
-        if not stop.is_set():
-            loop.default_exception_handler(context)
-
-    loop.set_exception_handler(complain)
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    return stop
-
-
-def _on_hangup(act: Callable[[], None]) -> None:
-    """Say what SIGHUP does, which by default would end the bridge, also while it starts."""
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, act)
+def read_log_options(log_format: str, log_level: str) -> LogOptions:
+    """Read what the options of a service say of its log. Exit code 2 where that is not allowed."""
+    options = LogOptions(log_format, log_level)
+    if not options.are_known():
+        raise fail("--log-format is auto, text or json; --log-level is debug, info, warning or error", WRONG_USAGE)
+    return options
 
 
 def run(
@@ -75,41 +48,7 @@ def run(
     log_level: LogLevelOption = "info",
 ) -> None:
     """Run the bridge until SIGTERM or Ctrl-C. A changed configuration is taken over; SIGHUP has it read at once."""
-    begin_service(log_format, log_level)
-    settings = read_config(config)
-    logging.speak(settings.reader_language)
-    asyncio.run(_run(settings, lambda: read_config(config)))
-
-
-async def _run(settings: Config, load: Callable[[], Config]) -> None:
-    stop = stop_signals()
-    async with AsyncExitStack() as stack:
-        if await start(stack, settings, load, stop):
-            await stop.wait()
-        say("stopping")
-
-
-def _load_samples() -> Mapping[str, SampleBody]:
-    from wxbridge.cli import sample_alerts  # brings PIL
-
-    return sample_alerts.SAMPLES
-
-
-async def start(stack: AsyncExitStack, settings: Config, load: Callable[[], Config], stop: asyncio.Event) -> App | None:
-    """Start a bridge; None where it was told to stop before it could, as a start waits for a disk that is full."""
-    from wxbridge import app
-
-    _on_hangup(lambda: None)
-    starting = asyncio.create_task(stack.enter_async_context(app.running(settings, load, samples=_load_samples)))
-    stopping = asyncio.create_task(stop.wait())
-    await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
-    stopping.cancel()
-    if not starting.done():
-        starting.cancel()
-        return None
-    bridge = starting.result()
-    _on_hangup(bridge.reloader.ask)
-    return bridge
+    run_bridge(config, read_log_options(log_format, log_level))
 
 
 def simulator(

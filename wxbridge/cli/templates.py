@@ -93,7 +93,7 @@ def _group(sample: str | None, *, resolved: bool, file: Path | None) -> AlertGro
         if file is None:
             return sample_alerts.SAMPLES[sample or DEFAULT_SAMPLE].parse(resolved=resolved)
         hook = sample_alerts.SAMPLES[sample].hook if sample else "generic"
-        return registry.sources({})[hook](file.read_bytes(), {})
+        return registry.SourceTable({})[hook](file.read_bytes(), {})
     except OSError as error:
         raise fail(f"{file} cannot be read: {error.strerror}", WRONG_USAGE) from None
     except BadBody as error:

@@ -7,7 +7,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator
 
-from wxbridge.config.expressions import compiled
 from wxbridge.config.types import Duration, Names, Secret, Section
 
 
@@ -41,6 +40,8 @@ class HookSettings(Section):
 
 
 def _is_expression(text: str) -> str:
+    from wxbridge.config.expressions import compiled  # brings jmespath, for what most files have not
+
     compiled(text)
     return text
 
@@ -48,7 +49,7 @@ def _is_expression(text: str) -> str:
 def _are_expressions(given: str | dict[str, str]) -> str | dict[str, str]:
     for name, text in given.items() if isinstance(given, dict) else [("", given)]:
         try:
-            compiled(text)
+            _is_expression(text)
         except ValueError as error:
             raise ValueError(f"`{name}`: {error}" if name else str(error)) from None
     return given

@@ -25,7 +25,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-import stamina
 from sqlalchemy import Connection, Engine, event
 
 from wxbridge.core.database_work import STOP, DatabaseWork, WorkQueue, answer_works, make_refusal, run_together
@@ -405,11 +404,25 @@ def _sqlite_connect(raw: Any, _record: Any) -> None:
         raw.execute(f"PRAGMA {pragma}")
     # The one statement that SQLite's own patience does not cover: of several processes that turn a new
     # file to WAL at the same moment, all but one are refused at once (sqlite.org/wal.html, "BUSY").
+    try:
+        raw.execute(_WAL)
+    except sqlite3.Error as error:
+        if not _is_busy(error):
+            raise
+        _insist_on_wal(raw)
+
+
+_WAL = "PRAGMA journal_mode=WAL"
+
+
+def _insist_on_wal(raw: Any) -> None:
+    import stamina  # which few starts need
+
     for attempt in stamina.retry_context(
         _is_busy, attempts=None, timeout=LOCK_TIMEOUT_SECONDS, wait_initial=0.01, wait_max=0.1
     ):
         with attempt:
-            raw.execute("PRAGMA journal_mode=WAL")
+            raw.execute(_WAL)
 
 
 def _may_pass(error: BaseException | None) -> bool:

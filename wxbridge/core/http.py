@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
-import stamina
 
 from wxbridge.core.closing import Closing
 from wxbridge.core.credentials import ApiAddress
@@ -230,6 +229,8 @@ class ApiClient(Closing):
     # ------------------------------------------------------------ inside
 
     async def _decoded(self, method: str, path: str, *, attempts: int = 1, **given: Any) -> Any:
+        import stamina  # where a monitor is asked
+
         repeats = stamina.retry_context(
             _is_passing, attempts=attempts, timeout=None, wait_initial=0.1, wait_max=0.5, wait_jitter=0.1
         )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from wxbridge.core.lean_imports import stand_ins
 
-# For tracebacks with local variables, which may hold secrets: never printed here, and 6 MB.
-with stand_ins({"rich": None} if "structlog" not in sys.modules else {}):
+# rich is for tracebacks with local variables, which may hold secrets: never printed here, and 6 MB. Nothing here is a
+# greenlet, and the library of C++ that its package brings is 2 MB.
+with stand_ins({"rich": None, "greenlet": None} if "structlog" not in sys.modules else {}):
     import structlog
 
 if TYPE_CHECKING:
@@ -32,11 +33,12 @@ def speak(language: Language) -> None:
     """Write the lines for people in a language from now on."""
     from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, load_texts
 
-    english, own = load_texts(FALLBACK_LANGUAGE), load_texts(language)
     is_english = language == FALLBACK_LANGUAGE
     _language[:] = [] if is_english else [language]
     _words.clear()
-    _words.update({} if is_english else {text: own[key] for key, text in english.items() if key.startswith("log.")})
+    if not is_english:
+        english, own = load_texts(FALLBACK_LANGUAGE), load_texts(language)
+        _words.update({text: own[key] for key, text in english.items() if key.startswith("log.")})
 
 
 def _translate(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -5,16 +5,31 @@ Names and labels are relied on by dashboards: `deploy/grafana/wxbridge.json` sho
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from functools import partial
-
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
-from prometheus_client.core import CounterMetricFamily
-from prometheus_client.metrics_core import Metric
-from prometheus_client.registry import Collector
+from types import ModuleType
 
 import wxbridge
+from wxbridge.core.lean_imports import stand_ins
 from wxbridge.core.output import count_dropped_lines
+
+
+def _list_servers() -> dict[str, ModuleType | None]:
+    """List the servers of its own that prometheus_client brings: ours is aiohttp's."""
+    classes = {"http.server": ["BaseHTTPRequestHandler"], "wsgiref.simple_server": ["WSGIRequestHandler", "WSGIServer"]}
+    modules: dict[str, ModuleType | None] = {}
+    for name, names in classes.items():
+        modules[name] = ModuleType(name)
+        vars(modules[name]).update({each: type(each, (), {}) for each in names}, make_server=None)
+    return modules
+
+
+with stand_ins(_list_servers() if "prometheus_client" not in sys.modules else {}):
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
+    from prometheus_client.core import CounterMetricFamily
+    from prometheus_client.metrics_core import Metric
+    from prometheus_client.registry import Collector
 
 LAG_BUCKETS_SECONDS = (0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 14400)
 """Of the time from a message's creation to the service's answer."""

@@ -38,18 +38,14 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.core.pictures import ALERT, CHART, FETCH, FILE, PAGE, PANEL, PageRequest, checked_params
 from wxbridge.core.text.i18n import language_of
 from wxbridge.monitors.grafana import Grafana
-from wxbridge.pictures.allowed_hosts import AllowList
-from wxbridge.pictures.charts.host_chart import HostChartPainter
-from wxbridge.pictures.charts.worker import ChartWorker
-from wxbridge.pictures.fetch import fetch, read_file
-from wxbridge.pictures.pages.browser import Browser
-from wxbridge.pictures.pages.entry import GrafanaPages
-from wxbridge.pictures.pages.shot import Shot
-from wxbridge.pictures.panels import PanelPainter
 
-if TYPE_CHECKING:  # what reads PromQL, where there are monitors to ask
+if TYPE_CHECKING:  # each painter is imported for its first picture, or where there is a monitor to ask
+    from wxbridge.pictures.allowed_hosts import AllowList
     from wxbridge.pictures.charts.graph import ChartPainter
     from wxbridge.pictures.charts.rule_graph import RuleChartPainter
+    from wxbridge.pictures.charts.worker import ChartWorker
+    from wxbridge.pictures.pages.browser import Browser
+    from wxbridge.pictures.panels import PanelPainter
 
 log = structlog.get_logger()
 
@@ -93,12 +89,8 @@ class PictureRenderer(Closing):
         count: CountOutcome | None = None,
     ) -> None:
         self.settings = settings or PictureSettings()
-        self.browser = Browser(self.settings.browser, idle=self.settings.browser_idle, shots=self.settings.pages)
-        """The one browser; it starts with the first page."""
         self.grafana = Grafana(grafana) if grafana is not None else None
         """The configured Grafana; None where there is none."""
-        self.charts = ChartWorker()
-        """The one process that draws charts; it starts with the first."""
         self.chart_painter: ChartPainter | None = None
         """What draws charts from the configured Prometheus; None where there is none."""
         self._rule_charts: RuleChartPainter | None = None
@@ -114,6 +106,8 @@ class PictureRenderer(Closing):
         self._count = count or (lambda _kind, _outcome: None)
         self._panels: PanelPainter | None = None
         if self.grafana is not None:
+            from wxbridge.pictures.panels import PanelPainter
+
             self._panels = PanelPainter(self.grafana, self._shoot, max_bytes=self.settings.max_size)
         self.painters: dict[str, Painter] = {
             PAGE: self._page,
@@ -122,8 +116,8 @@ class PictureRenderer(Closing):
             CHART: self._chart,
             PANEL: self._panel,
             ALERT: self._alert,
-            "host_chart": HostChartPainter(self.charts).paint,
-            "bars": self.charts.bars,
+            "host_chart": self._host_chart,
+            "bars": self._bars,
             **(painters or {}),
         }
 
@@ -131,8 +125,10 @@ class PictureRenderer(Closing):
         """Close the connections, the process that draws charts and the browser, as far as they were opened."""
         if self.chart_painter is not None:
             await self.chart_painter.close()
-        await self.charts.close()
-        await self.browser.close()
+        if "charts" in vars(self):
+            await self.charts.close()
+        if "browser" in vars(self):
+            await self.browser.close()
         if self.grafana is not None:
             await self.grafana.close()
 
@@ -168,7 +164,23 @@ class PictureRenderer(Closing):
             raise tries.tell(late) from None
 
     @cached_property
+    def charts(self) -> ChartWorker:
+        """The one process that draws charts; it starts with the first."""
+        from wxbridge.pictures.charts.worker import ChartWorker
+
+        return ChartWorker()
+
+    @cached_property
+    def browser(self) -> Browser:
+        """The one browser; it starts with the first page."""
+        from wxbridge.pictures.pages.browser import Browser
+
+        return Browser(self.settings.browser, idle=self.settings.browser_idle, shots=self.settings.pages)
+
+    @cached_property
     def _allowed(self) -> AllowList:
+        from wxbridge.pictures.allowed_hosts import AllowList
+
         return AllowList(self.settings.allow)
 
     # ------------------------------------------------------------ painters
@@ -177,6 +189,9 @@ class PictureRenderer(Closing):
         return await self._shoot(PageRequest.from_params(params))
 
     async def _shoot(self, request: PageRequest) -> bytes:
+        from wxbridge.pictures.pages.entry import GrafanaPages
+        from wxbridge.pictures.pages.shot import Shot
+
         grafana, url = self.grafana, request.url
         timezone = request.timezone or self._timezone
         if grafana is not None:
@@ -202,6 +217,8 @@ class PictureRenderer(Closing):
         return await (GrafanaPages(grafana, self.browser).shoot(shot) if grafana else self.browser.shoot(shot))
 
     async def _fetch(self, params: Mapping[str, Any]) -> bytes:
+        from wxbridge.pictures.fetch import fetch
+
         given = checked_params(params, FETCH, "url", ("trusted",))
         fetched = await fetch(
             str(given["url"]),
@@ -214,8 +231,18 @@ class PictureRenderer(Closing):
         return fetched.data
 
     async def _file(self, params: Mapping[str, Any]) -> bytes:
+        from wxbridge.pictures.fetch import read_file
+
         given = checked_params(params, FILE, "path")
         return (await read_file(str(given["path"]), max_bytes=self.settings.max_size)).data
+
+    async def _host_chart(self, params: Mapping[str, Any]) -> bytes:
+        from wxbridge.pictures.charts.host_chart import HostChartPainter
+
+        return await HostChartPainter(self.charts).paint(params)
+
+    async def _bars(self, params: Mapping[str, Any]) -> bytes:
+        return await self.charts.bars(params)
 
     async def _panel(self, params: Mapping[str, Any]) -> bytes:
         if self._panels is None:

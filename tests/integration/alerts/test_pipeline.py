@@ -113,7 +113,7 @@ class PipelineHarness:
             language="en",
             templates=Templates(self.templates, "en", ZoneInfo("UTC")),
             pictures=self.pictures,
-            sources=registry.sources({}),
+            sources=registry.SourceTable({}),
         )
 
     def service(self) -> AlertService:

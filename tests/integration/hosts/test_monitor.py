@@ -308,7 +308,7 @@ async def test_a_warning_takes_the_routes_and_can_be_silenced_like_any_other_ale
 
     pipeline = AlertPipeline(
         AlertSettings(
-            sources=registry.sources({}),
+            sources=registry.SourceTable({}),
             routes=routing.compile_routes(
                 [
                     Route(parse_matchers(["source=host", "host=web-1"]), ("ops",)),

@@ -37,7 +37,7 @@ MAX_CHARS = 900
 
 def group_of(name: str) -> AlertGroup:
     recorded: Any = json.loads((PAYLOADS / f"{name}.json").read_bytes())
-    parse = registry.sources({}, SHANGHAI)[recorded["hook"]]
+    parse = registry.SourceTable({}, SHANGHAI)[recorded["hook"]]
     return prepare_group(parse(recorded["body"].encode(), {"Content-Type": recorded["content_type"]}))
 
 
@@ -78,7 +78,7 @@ def test_a_recorded_body_is_short_usable_and_known_by_its_shape(name: str) -> No
     recorded: Any = json.loads((PAYLOADS / f"{name}.json").read_bytes())
     if recorded["hook"] != "generic" and not name.endswith("test"):
         headers = {"Content-Type": recorded["content_type"]}
-        assert registry.sources({}, SHANGHAI)["generic"](recorded["body"].encode(), headers).source == group.source
+        assert registry.SourceTable({}, SHANGHAI)["generic"](recorded["body"].encode(), headers).source == group.source
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name.endswith(("test", "json-test"))])
@@ -96,7 +96,7 @@ def test_a_certificate_that_expires_is_an_alert_with_a_severity_and_its_address(
     assert alert.link == "https://localhost:18443/"
     later = json.loads(json.loads((PAYLOADS / "uptime-kuma/json-certificate.json").read_bytes())["body"])
     later["msg"] = later["msg"].replace("4 days", "14 days")
-    (before,) = registry.sources({})["generic/uptime-kuma"](json.dumps(later).encode(), {}).alerts
+    (before,) = registry.SourceTable({})["generic/uptime-kuma"](json.dumps(later).encode(), {}).alerts
     assert (before.labels["severity"], before.fingerprint) == ("warning", alert.fingerprint)
 
 

@@ -24,7 +24,7 @@ def test_what_runs_no_command_loads_none(words: list[str]) -> None:
     loaded = set(json.loads(done.stdout.splitlines()[-1]))
     assert not loaded & HEAVY
     assert {name for name in loaded if name.startswith("wxbridge.")} == {
-        "wxbridge.cli", "wxbridge.cli.commands", "wxbridge.cli.common", "wxbridge.cli.help_texts",
+        "wxbridge.cli", "wxbridge.cli.commands", "wxbridge.cli.exits", "wxbridge.cli.help_texts",
         "wxbridge.cli.reader", "wxbridge.cli.settings", "wxbridge.core", "wxbridge.core.errors",
         "wxbridge.core.locale_language", "wxbridge.core.text", "wxbridge.core.text.i18n",
     }  # fmt: skip

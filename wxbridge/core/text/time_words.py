@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from wxbridge.core.text.normalise import simplify
@@ -60,8 +61,12 @@ _WORDS: Sequence[tuple[str, str | Callable[[re.Match[str]], str]]] = (
     ("[之以]?前", " ago "), ("从", " from "), ("[到至]", "-"),
 )  # fmt: skip
 """What is written in Chinese, and the same in English: put in one after the other, in this order."""
-_TRANSLATIONS = [(re.compile(pattern), english) for pattern, english in _WORDS]
 _CHINESE = re.compile(r"[\u3400-\u9fff]")
+
+
+@cache
+def _compile_words() -> Sequence[tuple[re.Pattern[str], str | Callable[[re.Match[str]], str]]]:
+    return [(re.compile(pattern), english) for pattern, english in _WORDS]
 
 
 def translate(text: str) -> str:
@@ -71,7 +76,7 @@ def translate(text: str) -> str:
         return ""
     if not _CHINESE.search(text):
         return text
-    for pattern, english in _TRANSLATIONS:
+    for pattern, english in _compile_words():
         text = pattern.sub(english, text)
     return " ".join(text.split()).replace("= ", "=")
 

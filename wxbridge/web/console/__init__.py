@@ -12,8 +12,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import aiohttp_jinja2
-import jinja2
 import structlog
 from aiohttp import web
 
@@ -42,15 +40,14 @@ from wxbridge.web.console.page import (
     Action,
     ConsolePage,
     PageVisit,
-    PictureChoice,
     asset_path,
     choose_tone,
     local_path,
+    page_path,
     say_in_console,
 )
-from wxbridge.web.console.pages import PAGES
+from wxbridge.web.console.pages import PAGE_NAMES, load_page
 from wxbridge.web.console.session import HEADERS, ConsoleRole, ConsoleTokens, SessionStore
-from wxbridge.web.console.signs import draw_signs
 from wxbridge.web.console.site import (
     FRAGMENT,
     PICTURE_TTL_SECONDS,
@@ -105,23 +102,15 @@ def add_console(app: web.Application, settings: ServerSettings) -> None:
         compute_version(),
     )
     app[AS_PAGE], app[IN_CONSOLE] = show_error, is_in_console
-    aiohttp_jinja2.setup(
-        app, loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True,
-        trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined, filters={"signs": draw_signs},
-    )  # fmt: skip
 
     async def close_streams(_app: web.Application) -> None:
         site.changes.close()
 
     app.on_shutdown.append(close_streams)
-    for page in PAGES:
-        app.router.add_get(page.path, guarded(partial(_show_page, page)))
-        for name, action in page.actions.items():
-            app.router.add_post(f"/console/{page.name}/{name}", guarded(partial(_act, page, action)))
-        for name in page.previews:
-            app.router.add_post(f"/console/{page.name}/{name}", guarded(partial(_preview, page)))
-        for name, choose in page.pictures.items():
-            app.router.add_get(f"/console/{page.name}/{name}", guarded(partial(_show_drawn, choose)))
+    for name in PAGE_NAMES:
+        app.router.add_get(page_path(name), guarded(partial(_show_page, name)))
+        app.router.add_post(f"/console/{name}/{{part}}", guarded(partial(_take_form, name)))
+        app.router.add_get(f"/console/{name}/{{part}}", guarded(partial(_show_drawn, name)))
     app.add_routes(
         [
             web.get("/console/events", guarded(_stream_changes)),
@@ -144,7 +133,8 @@ async def _lead_to_alert(request: web.Request) -> web.StreamResponse:
 # ---------------------------------------------------------------- pages and their forms
 
 
-async def _show_page(page: ConsolePage, request: web.Request) -> web.StreamResponse:
+async def _show_page(name: str, request: web.Request) -> web.StreamResponse:
+    page = load_page(name)
     visit = request.app[SITE].visit(request, request[CONSOLE_CALLER].session)
     if not page.is_wanted(visit.config):
         raise web.HTTPNotFound(text=visit.say("no_page"))
@@ -152,6 +142,19 @@ async def _show_page(page: ConsolePage, request: web.Request) -> web.StreamRespo
     keeps_flash = fragment is not None and "flash" not in fragment
     flash = None if keeps_flash else request.app[SITE].flashes.pop(visit.session.id, None)
     return await _show(request, page, replace(visit, typed=flash.typed if flash else {}), flash)
+
+
+async def _take_form(name: str, request: web.Request) -> web.StreamResponse:
+    page, part = load_page(name), request.match_info["part"]
+    if action := page.actions.get(part):
+        return await _act(page, action, request)
+    if part in page.previews:
+        return await _preview(page, request)
+    raise _no_page(request)
+
+
+def _no_page(request: web.Request) -> web.HTTPNotFound:
+    return web.HTTPNotFound(text=say_in_console(request.app[SITE].choose_language(request), "no_page"))
 
 
 async def _preview(page: ConsolePage, request: web.Request) -> web.StreamResponse:
@@ -182,9 +185,9 @@ def _render(
     status: int = 200,
 ) -> web.Response:
     site, fragment = request.app[SITE], request.headers.get(FRAGMENT)
-    return aiohttp_jinja2.render_template(template, request, {
+    return site.render(template, {
         "v": visit, "t": visit.say, "page": page, "version": site.version,
-        "pages": [each for each in PAGES if each.is_wanted(visit.config)],
+        "pages": [each for each in map(load_page, PAGE_NAMES) if each.is_wanted(visit.config)],
         "csrf": site.sessions.form_secret(visit.session), "may": visit.session.may_change,
         "open_door": visit.session.role is ConsoleRole.OPEN, "theme": site.choose_theme(request),
         "layout": "layout.html" if fragment is None else "bare.html",
@@ -192,7 +195,7 @@ def _render(
         "channel_states": visit.services.channels.statuses(), "tones_of": choose_tone,
         "role": _describe_role(visit),
         **shown,
-    }, status=status)  # fmt: skip
+    }, status)  # fmt: skip
 
 
 def _describe_role(visit: PageVisit) -> Mapping[str, str] | None:
@@ -262,7 +265,10 @@ async def _stream_changes(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _show_drawn(choose: PictureChoice, request: web.Request) -> web.StreamResponse:
+async def _show_drawn(name: str, request: web.Request) -> web.StreamResponse:
+    choose = load_page(name).pictures.get(request.match_info["part"])
+    if choose is None:
+        raise _no_page(request)
     site = request.app[SITE]
     visit = site.visit(request, request[CONSOLE_CALLER].session)
 

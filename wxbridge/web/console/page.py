@@ -176,6 +176,11 @@ PictureChoice = Callable[[PageVisit], Awaitable[PictureSpec]]
 """Tells what is to be drawn. Raises `WxbridgeError` where there is nothing."""
 
 
+def page_path(name: str) -> str:
+    """Give the address of a page."""
+    return HOME if name == "timeline" else f"/console/{name}"
+
+
 @dataclass(frozen=True)
 class ConsolePage:
     """A page. Its template is `NAME.html`, its title the phrase `page.NAME`."""
@@ -199,7 +204,7 @@ class ConsolePage:
     @property
     def path(self) -> str:
         """Its address."""
-        return HOME if self.name == "timeline" else f"/console/{self.name}"
+        return page_path(self.name)
 
     def is_wanted(self, config: Config) -> bool:
         """Whether there is such a page with a configuration."""

@@ -6,9 +6,10 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-import aiohttp_jinja2
 from aiohttp import web
 
 import wxbridge
@@ -18,6 +19,7 @@ from wxbridge.core.ttl_cache import TTLCache
 from wxbridge.web.console.events import ChangeFeed
 from wxbridge.web.console.page import ConsoleMemory, PageVisit, asset_path, say_in_console
 from wxbridge.web.console.session import HEADERS, ConsoleSession, ConsoleTokens, SessionStore
+from wxbridge.web.console.signs import draw_signs
 from wxbridge.web.origin import read_origin
 from wxbridge.web.services import WebServices
 
@@ -118,7 +120,23 @@ class ConsoleSite:
         context = {
             "t": translate, "language": language, "theme": self.choose_theme(request), "version": self.version, **shown,
         }  # fmt: skip
-        return aiohttp_jinja2.render_template(template, request, context, status=status)
+        return self.render(template, context, status)
+
+    def render(self, template: str, shown: Mapping[str, Any], status: int = 200) -> web.Response:
+        """Fill a template of the console."""
+        text = self._templates.get_template(template).render(shown)
+        return web.Response(text=text, content_type="text/html", charset="utf-8", status=status)
+
+    @cached_property
+    def _templates(self) -> Any:
+        import jinja2  # when somebody looks
+
+        templates = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"), autoescape=True,
+            trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined,
+        )  # fmt: skip
+        templates.filters["signs"] = draw_signs
+        return templates
 
 
 SITE = web.AppKey("site", ConsoleSite)

@@ -188,7 +188,7 @@ async def test_each_post_is_kept_with_where_it_was_routed_and_why(tmp_path: Path
     ])  # fmt: skip
     where = Destination(Capabilities(text_limit=2000), 86400.0)
     intake = AlertPipeline(
-        AlertSettings(routes=routes, targets={"ops": where, "dba": where}, sources=registry.sources({})), outbox
+        AlertSettings(routes=routes, targets={"ops": where, "dba": where}, sources=registry.SourceTable({})), outbox
     )
 
     async def post(*labels: dict[str, str], to: tuple[str, ...] = ()) -> None:

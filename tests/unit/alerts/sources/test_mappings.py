@@ -176,7 +176,7 @@ def test_an_event_of_nightingale_s_stands_alone_in_a_list_or_below_a_name(wrap: 
     expected = posted(SHIPPED["generic/nightingale"], event).alerts
     assert expected[0].title == "磁盘使用率高"
     for hook in ("generic/nightingale", "generic"):
-        assert posted(registry.sources({})[hook], wrap(event)).alerts == expected
+        assert posted(registry.SourceTable({})[hook], wrap(event)).alerts == expected
     old = event | {"tags": "a=b,,c=d", "tags_map": None}
     (alert,) = posted(SHIPPED["generic/nightingale"], wrap(old)).alerts
     assert (alert.labels["a"], alert.labels["c"]) == ("b", "d")
@@ -189,9 +189,9 @@ def test_an_event_of_nightingale_s_stands_alone_in_a_list_or_below_a_name(wrap: 
 )  # fmt: skip
 def test_apprise_says_by_its_type_how_it_came_out(kind: str, status: AlertStatus, state: str, is_test: bool) -> None:
     data = {"version": "1.0", "title": "Backup", "message": "of db-1", "attachments": [], "type": kind}
-    (alert,) = posted(registry.sources({})["generic"], data).alerts
+    (alert,) = posted(registry.SourceTable({})["generic"], data).alerts
     assert (alert.source, alert.status, alert.state, alert.is_test) == ("apprise", status, state, is_test)
-    (other,) = posted(registry.sources({})["generic"], data | {"type": "failure"}).alerts
+    (other,) = posted(registry.SourceTable({})["generic"], data | {"type": "failure"}).alerts
     assert is_test or alert.fingerprint == other.fingerprint
 
 

@@ -146,7 +146,7 @@ def test_a_mapping_of_one_s_own_can_say_what_its_bodies_look_like() -> None:
 def registry_of(mappings: dict[str, BodyMapping]) -> Any:
     from wxbridge import registry
 
-    return registry.sources(mappings)
+    return registry.SourceTable(mappings)
 
 
 KNOWN = {"name": ("x",), "status": ("firing", "ok", 1), "url": ("https://x",), "severity": ("high",), "data": ()}

@@ -1,40 +1,32 @@
-"""The pages of the console, in the order of the navigation. What a page is: `page.ConsolePage`."""
+"""The pages of the console, each imported when somebody looks at one. What a page is: `page.ConsolePage`."""
 
 from __future__ import annotations
 
-from wxbridge.web.console.page import ConsolePage
-from wxbridge.web.console.pages import (
-    alert,
-    alerts,
-    audit,
-    configuration,
-    doctor,
-    host,
-    jobs,
-    login,
-    message,
-    rooms,
-    routes,
-    senders,
-    targets,
-    templates,
-    timeline,
-)
+import importlib
 
-PAGES: tuple[ConsolePage, ...] = (
-    timeline.PAGE,
-    login.PAGE,
-    alerts.PAGE,
-    targets.PAGE,
-    jobs.PAGE,
-    host.PAGE,
-    routes.PAGE,
-    senders.PAGE,
-    templates.PAGE,
-    rooms.PAGE,
-    audit.PAGE,
-    configuration.PAGE,
-    doctor.PAGE,
-    message.PAGE,
-    alert.PAGE,
+from wxbridge.web.console.page import ConsolePage
+
+PAGE_NAMES = (
+    "timeline",
+    "login",
+    "alerts",
+    "targets",
+    "jobs",
+    "host",
+    "routes",
+    "senders",
+    "templates",
+    "rooms",
+    "audit",
+    "configuration",
+    "doctor",
+    "message",
+    "alert",
 )
+"""In the order of the navigation; each is a module here with a `PAGE`."""
+
+
+def load_page(name: str) -> ConsolePage:
+    """Import a page by its name."""
+    page: ConsolePage = importlib.import_module(f"{__name__}.{name}").PAGE
+    return page
