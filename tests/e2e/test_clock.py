@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_gateway_faults import firsts
 from .test_main_job import legacy
+
+pytestmark = pytest.mark.long
 
 HOUR = 3600.0
 

@@ -11,11 +11,13 @@ import pytest
 from .bridge_harness import Launcher
 from .crashing import crash
 
-KILLS = 100
+KILLS = 30
+"""`python -m bench crash` does hundreds."""
 
 
 @pytest.mark.timeout(400)
-async def test_a_hundred_kills_under_load_lose_nothing_and_repeat_only_what_was_being_sent(
+@pytest.mark.long
+async def test_thirty_kills_under_load_lose_nothing_and_repeat_only_what_was_being_sent(
     tmp_path: Path, launcher: Launcher
 ) -> None:
     seed = int(os.environ.get("WXBRIDGE_CRASH_SEED") or secrets.randbits(32))

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from .bridge_harness import BridgeHarness
 from .test_gateway_faults import firsts
 from .test_main_job import legacy
+
+pytestmark = pytest.mark.long
 
 DEADLINE = "wxbridge.channels.wechat.channel:WechatTiming.deadline"
 MARK = "(possible repeat) "

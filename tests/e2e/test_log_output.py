@@ -22,8 +22,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from .bridge_harness import WAIT
 from .test_main_job import legacy
 
-POSTS = 400
-"""More lines than the smallest pipe and the queue before it hold, two for each post."""
+POSTS = 120
+"""More lines than the smallest pipe holds, two for each post."""
 
 
 @contextmanager

@@ -117,22 +117,22 @@ async def test_hooks_are_taken_before_the_gateway_exists_and_delivered_when_it_c
 
 
 async def test_a_killed_bridge_starts_again_at_once_and_delivers_what_it_had_promised(
-    fresh_harness: BridgeHarness,
+    harness: BridgeHarness,
 ) -> None:
-    await fresh_harness.simulator.kill_gateway()
-    bridge = await fresh_harness.bridge()
+    await harness.simulator.kill_gateway()
+    bridge = await harness.bridge()
     for index in range(20):
         assert (await bridge.post(legacy(f"promised {index}")))[0] == 202
     await bridge.kill()
-    await fresh_harness.simulator.restart_gateway()
+    await harness.simulator.restart_gateway()
     await bridge.start()
-    await fresh_harness.until(lambda: len(fresh_harness.room()) >= 20)
-    assert [text.splitlines()[0] for text in fresh_harness.room()] == [f"🔥 promised {index}" for index in range(20)]
+    await harness.until(lambda: len(harness.room()) >= 20)
+    assert [text.splitlines()[0] for text in harness.room()] == [f"🔥 promised {index}" for index in range(20)]
 
 
-async def test_a_second_bridge_on_the_same_state_refuses_to_start(fresh_harness: BridgeHarness) -> None:
-    bridge = await fresh_harness.bridge()
-    code, _, err = await fresh_harness.command("run")
+async def test_a_second_bridge_on_the_same_state_refuses_to_start(harness: BridgeHarness) -> None:
+    bridge = await harness.bridge()
+    code, _, err = await harness.command("run")
     assert code == 1
     assert f"process {bridge.pid}" in err
 

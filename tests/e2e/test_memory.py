@@ -6,6 +6,7 @@ import io
 import re
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 from PIL import Image, ImageDraw
 
@@ -13,6 +14,8 @@ from tests.support import free_port
 
 from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_main_job import legacy
+
+pytestmark = pytest.mark.long
 
 PICTURES = 10
 MAX_MB_AT_REST = 150

@@ -7,11 +7,14 @@ import json
 from pathlib import Path
 
 import aiohttp
+import pytest
 
 from tests.support import wait_until
 
 from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_main_job import legacy
+
+pytestmark = pytest.mark.long
 
 ALERTS = 10_000
 CONNECTIONS = 16

@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 
+import pytest
+
 from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_gateway_faults import firsts
 from .test_main_job import legacy
+
+pytestmark = pytest.mark.long
 
 TIMING = "wxbridge.channels.wechat.channel:WechatTiming"
 PROBE = 0.4

@@ -16,6 +16,8 @@ from tests.fakes.postgresql import Cluster
 from .bridge_harness import BridgeHarness, BridgeProcess
 from .test_main_job import legacy
 
+pytestmark = pytest.mark.long
+
 LEADERSHIP = "wxbridge.core.shared_leadership"
 MARK = "(possible repeat)"
 QUICK = {

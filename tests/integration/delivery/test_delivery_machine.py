@@ -10,6 +10,7 @@ from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
+import pytest
 import sqlalchemy as sa
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -21,6 +22,8 @@ from wxbridge.config.types import Pace, Rate
 from wxbridge.core.errors import BadAddress, Offline, Permanent, PictureError, Throttled, Transient, Unknown
 from wxbridge.core.model import AlertGroup, ChannelState, MessageState, NotificationKind, Priority
 from wxbridge.core.schema import messages, notifications
+
+pytestmark = pytest.mark.long
 
 MARK = "(possible repeat) "
 NAME = re.compile(r"[mp]\d+x")

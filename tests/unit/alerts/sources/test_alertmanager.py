@@ -98,16 +98,17 @@ def test_a_group_without_a_key_gets_one_from_its_labels() -> None:
 
 
 @pytest.mark.parametrize("field", [*CAPTURED, *CAPTURED["alerts"][0]])
-@pytest.mark.parametrize("value", ODD)
-def test_a_field_of_any_type_loses_nothing_else(field: str, value: Any) -> None:
-    data = copy.deepcopy(CAPTURED)
-    for place in (data, data["alerts"][0]):
-        if field in place:
-            place[field] = value
-    group = posted(parse_alertmanager, data)
-    assert group.source == "alertmanager"
-    if field != "alerts":
-        assert group.alerts[0].title == ("实例 127.0.0.1:9899 已宕机" if field == "labels" else "主机宕机")
+def test_a_field_of_any_type_loses_nothing_else(field: str) -> None:
+    for value in ODD:
+        data = copy.deepcopy(CAPTURED)
+        for place in (data, data["alerts"][0]):
+            if field in place:
+                place[field] = value
+        group = posted(parse_alertmanager, data)
+        assert group.source == "alertmanager"
+        if field != "alerts":
+            title = "实例 127.0.0.1:9899 已宕机" if field == "labels" else "主机宕机"
+            assert group.alerts[0].title == title, value
 
 
 @given(spoiled([FIRING, CAPTURED, json.loads(samples.alertmanager())]))

@@ -283,12 +283,12 @@ def test_a_problem_and_its_recovery_are_of_one_alert() -> None:
 
 
 @pytest.mark.parametrize("field", [*WHOLE, "id", "alerts"])
-@pytest.mark.parametrize("value", ODD)
-def test_a_field_of_any_type_loses_nothing_else(field: str, value: Any) -> None:
-    group = posted(parse, WHOLE | {field: value})
-    if field != "alerts":
-        assert group.alerts[0].link or field == "link"
-        assert group.alerts[0].title
+def test_a_field_of_any_type_loses_nothing_else(field: str) -> None:
+    for value in ODD:
+        group = posted(parse, WHOLE | {field: value})
+        if field != "alerts":
+            assert group.alerts[0].link or field == "link", value
+            assert group.alerts[0].title, value
 
 
 @given(spoiled([WHOLE, {"alerts": [WHOLE, WHOLE]}, json.loads(samples.generic())]))

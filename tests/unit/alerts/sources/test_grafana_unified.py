@@ -222,16 +222,16 @@ def test_a_group_without_alerts_tells_its_message() -> None:
 
 
 @pytest.mark.parametrize("field", [*FIRING, *FIRING["alerts"][0]])
-@pytest.mark.parametrize("value", ODD)
-def test_a_field_of_any_type_loses_nothing_else(field: str, value: Any) -> None:
-    data = copy.deepcopy(FIRING)
-    for place in (data, data["alerts"][0]):
-        if field in place:
-            place[field] = value
-    group = posted(parse_grafana, data)
-    if field != "alerts":
-        assert group.alerts[0].values or field == "values"
-        assert group.alerts[0].title or field == "labels"
+def test_a_field_of_any_type_loses_nothing_else(field: str) -> None:
+    for value in ODD:
+        data = copy.deepcopy(FIRING)
+        for place in (data, data["alerts"][0]):
+            if field in place:
+                place[field] = value
+        group = posted(parse_grafana, data)
+        if field != "alerts":
+            assert group.alerts[0].values or field == "values", value
+            assert group.alerts[0].title or field == "labels", value
 
 
 @pytest.mark.parametrize("field", [*FIRING, *FIRING["alerts"][0]])

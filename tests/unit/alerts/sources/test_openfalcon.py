@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -228,10 +227,10 @@ def test_what_cannot_be_read_is_refused_with_a_sentence(body: bytes) -> None:
 
 
 @pytest.mark.parametrize("field", ["tos", "content", "subject"])
-@pytest.mark.parametrize("value", ODD)
-def test_a_field_of_any_type_is_told(field: str, value: Any) -> None:
-    group = posted(parse, HIGH | {"subject": ""} | {field: value})
-    assert group.alerts or field != "tos"
+def test_a_field_of_any_type_is_told(field: str) -> None:
+    for value in ODD:
+        group = posted(parse, HIGH | {"subject": ""} | {field: value})
+        assert group.alerts or field != "tos", value
 
 
 PIECES = st.lists(
