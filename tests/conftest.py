@@ -46,7 +46,7 @@ _use_memory_for_temporary_files()
 settings.register_profile(
     "wxbridge",
     # More than usual: WXBRIDGE_EXAMPLES=5000 make test
-    max_examples=int(os.environ.get("WXBRIDGE_EXAMPLES", "100")),
+    max_examples=int(os.environ.get("WXBRIDGE_EXAMPLES", "50")),
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],
     print_blob=True,

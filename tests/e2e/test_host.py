@@ -66,6 +66,7 @@ async def watched(harness: BridgeHarness, name: str) -> None:
     """Wait until the bridge has figures of a machine from several moments: a chart of one has no line."""
     seen = set()
     while len(seen) < 4:
+        await asyncio.sleep(0.2)
         _, out, _ = await harness.command("host", "--json")
         seen |= {str(row) for row in json.loads(out) if name in str(row)}
 

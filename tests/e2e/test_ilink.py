@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -16,7 +17,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from tests.e2e.bridge_harness import BridgeHarness, BridgeProcess
+from tests.e2e.bridge_harness import BridgeHarness, BridgeProcess, ForkedProcess, Launcher
 from tests.e2e.test_main_job import legacy
 from tests.fakes.real_monitors import needs_alertmanager, post_alerts, run_alertmanager
 from tests.support import free_port, wait_until
@@ -196,21 +197,21 @@ async def test_the_login_page_takes_the_digits_that_the_phone_shows(harness: Bri
         assert 'name="digits"' not in await look()
 
 
-async def test_the_demo_shows_the_private_chat(tmp_path: Path) -> None:
+async def test_the_demo_shows_the_private_chat(launcher: Launcher, tmp_path: Path) -> None:
     page, listen = free_port(), free_port()
-    demo = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "wxbridge", "demo", "--channel", "ilink", "--auto-scan", "--page-port", str(page),
-        cwd=tmp_path, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
-        env=os.environ | {"WXBRIDGE_LISTEN": f"127.0.0.1:{listen}", "PYTHONUNBUFFERED": "1",
-                          "INSPECTION_CRON": "0 0 1 1 *", "CHART_CRON": "0 0 1 1 *"},
-    )  # fmt: skip
-    assert demo.stdout
+    request = {
+        "arguments": ["demo", "--channel", "ilink", "--auto-scan", "--page-port", str(page)],
+        "directory": str(tmp_path),
+        "environment": os.environ | {"WXBRIDGE_LISTEN": f"127.0.0.1:{listen}", "INSPECTION_CRON": "0 0 1 1 *",
+                                     "CHART_CRON": "0 0 1 1 *"},
+    }  # fmt: skip
+    demo = await ForkedProcess.start(launcher, request)
     try:
         async with asyncio.timeout(60):
             while "[WeChat] 张三: hello master!" not in (line := (await demo.stdout.readline()).decode()):
                 assert line, "it has ended"
     finally:
-        demo.terminate()
+        demo.send_signal(signal.SIGTERM)
         await demo.communicate()
     assert demo.returncode == 0
 

@@ -172,17 +172,17 @@ async def test_what_the_service_refuses_for_good_is_listed_and_told(harness: Bri
     await harness.until(lambda: any("refused" in text for text in harness.room()))
 
 
-async def test_commands_of_another_process_reach_the_running_bridge(fresh_harness: BridgeHarness) -> None:
-    await fresh_harness.bridge()
-    await fresh_harness.until(fresh_harness.chat)
-    code, _, err = await fresh_harness.command("send", "ops", "你好")
-    assert (code, fresh_harness.room()) == (0, ["你好"]), err
-    code, out, _ = await fresh_harness.command("status", "--json")
+async def test_commands_of_another_process_reach_the_running_bridge(harness: BridgeHarness) -> None:
+    await harness.bridge()
+    await harness.until(harness.chat)
+    code, _, err = await harness.command("send", "ops", "你好")
+    assert (code, harness.room()) == (0, ["你好"]), err
+    code, out, _ = await harness.command("status", "--json")
     assert code == 0
     assert {row["part"]: row["state"] for row in json.loads(out)} == {"bridge": "running", "wechat": "online"}
-    code, out, _ = await fresh_harness.command("alert", "test", "--to", "boss")
+    code, out, _ = await harness.command("alert", "test", "--to", "boss")
     assert json.loads(out) == {"queued": 2, "duplicates": 0}
-    await fresh_harness.until(lambda: len(fresh_harness.chat("张三")) == 2)
+    await harness.until(lambda: len(harness.chat("张三")) == 2)
 
 
 async def test_what_people_write_is_one_log_line_with_the_rooms_id(harness: BridgeHarness) -> None:
