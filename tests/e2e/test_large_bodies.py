@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 
+import psutil
 import pytest
 
 from .bridge_harness import BridgeHarness, BridgeProcess
 
 MAX_STALL_SECONDS = 2.0
-"""Seconds on a machine that does much else; where these bodies stall the bridge, it is three to fifty."""
+"""Of a processor; where these bodies stall the bridge, it is three to fifty."""
 
 
 def nested_lists(size: int) -> bytes:
@@ -29,15 +29,25 @@ def many_alerts(size: int) -> bytes:
     return json.dumps({"version": "4", "status": "firing", "groupKey": "g", "alerts": alerts}).encode()
 
 
-async def longest_wait(bridge: BridgeProcess, posted: asyncio.Task[object]) -> float:
-    """Ask for `/healthz` until something is answered; gives the longest that took."""
+async def longest_stall(bridge: BridgeProcess, posted: asyncio.Task[object]) -> float:
+    """Ask for `/healthz` until something is answered; gives the most that the bridge worked before it answered one.
+
+    In seconds of a processor: how long that takes on a machine that does much else is not the bridge's.
+    """
+    process = psutil.Process(bridge.pid)
     longest = 0.0
     while not posted.done():
-        began = time.monotonic()
+        began = worked(process)
         assert (await bridge.get("/healthz"))[0] == 200
-        longest = max(longest, time.monotonic() - began)
+        longest = max(longest, worked(process) - began)
         await asyncio.sleep(0.01)
     return longest
+
+
+def worked(process: psutil.Process) -> float:
+    """For how many seconds processors have worked for a process."""
+    times = process.cpu_times()
+    return float(times.user + times.system)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +65,7 @@ async def test_a_large_body_holds_nobody_up(
     bridge = await harness.bridge(wechat='greeting: ""')
     body = make_body(size)
     posted = asyncio.create_task(bridge.post(body, "/hooks/alertmanager"))
-    assert await longest_wait(bridge, posted) < MAX_STALL_SECONDS
+    assert await longest_stall(bridge, posted) < MAX_STALL_SECONDS
     assert (await posted)[0] == status
     if status == 202:
         await harness.until(harness.room)

@@ -116,9 +116,13 @@ class Cluster:
         """Make a database, with our tables; returns its address."""
         if not self.execute("SELECT 1 FROM pg_database WHERE datname = 'tables'"):
             self.execute("CREATE DATABASE tables")
-            engine = make_engine(self.url("tables"))
-            migrate(engine)
-            engine.dispose()
+            # On a machine that others use too there may be seconds between two statements.
+            from wxbridge.core import postgresql
+
+            with patch.dict(postgresql._SESSION, {"idle_in_transaction_session_timeout": "60s"}):
+                engine = make_engine(self.url("tables"))
+                migrate(engine)
+                engine.dispose()
         self.execute(f"CREATE DATABASE {name} TEMPLATE tables STRATEGY FILE_COPY")
         return self.url(name)
 

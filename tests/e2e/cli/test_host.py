@@ -107,7 +107,7 @@ async def test_the_sampler_ends_in_peace_also_when_it_is_told_twice(tmp_path: Pa
             *(sys.executable, "-m", "wxbridge", "host", "--push", str(server.make_url("/")), "--every", "1s"),
             cwd=tmp_path, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(120):
             await arrived.wait()
             child.send_signal(signal.SIGTERM)
             child.send_signal(signal.SIGTERM)

@@ -240,10 +240,10 @@ def test_a_template_that_takes_long_is_ended_in_time(folder: Path, monkeypatch: 
     monkeypatch.setattr("wxbridge.core.text.sandbox.MAX_RENDER_SECONDS", 0.2)
     heavy = '{% if x | replace("a", "c") | upper %}{% endif %}'
     source = '{% set x = "ab" * 200000 %}{% for i in range(40000) %}' + heavy + "{% endfor %}"
-    began = time.monotonic()
+    began = time.process_time()
     with pytest.raises(TemplateError, match=r"more than 0\.2 seconds"):
         rendered(folder, source)
-    assert time.monotonic() - began < 5
+    assert time.process_time() - began < 5
 
 
 # ---------------------------------------------------------------- in markdown

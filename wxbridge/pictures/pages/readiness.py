@@ -167,6 +167,7 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
     clock = asyncio.get_running_loop().time
     began = clock()
     viewport, stood = _Viewport(shot), _Stillness(began)
+    last: dict[str, Any] | None = None
     seen: dict[str, Any] | None = None
     is_told = False
     while clock() < until:
