@@ -251,7 +251,7 @@ def read_tree(path: Path, environment: Mapping[str, str]) -> ConfigTree:
         source, data = _parse(path, environment)
     except _UnreadableFile as error:
         missing = isinstance(error.__cause__, FileNotFoundError)
-        hint = "; name one with -c FILE" if missing else ""
+        hint = "; name one with -c FILE, or write one by `wxbridge init`" if missing else ""
         tree.problems.append(Problem(str(path), error.line, f"{error.text}{hint}"))
         return tree
     tree.problems += source.problems

@@ -181,7 +181,8 @@ def test_a_configuration_with_mistakes_is_exit_code_two_with_every_line(
 def test_without_a_file_the_command_says_how_to_name_one(run: Callable[..., Done]) -> None:
     done = run("check")
     assert done.code == 2
-    assert done.err == "jobs.yaml:1: cannot be read: No such file or directory; name one with -c FILE\n"
+    hint = "name one with -c FILE, or write one by `wxbridge init`"
+    assert done.err == f"jobs.yaml:1: cannot be read: No such file or directory; {hint}\n"
 
 
 def test_the_file_is_named_by_c_after_the_command_or_by_the_environment(

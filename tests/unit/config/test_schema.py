@@ -416,9 +416,8 @@ def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["missing.yaml", "."])
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, name: str) -> None:
-    with pytest.raises(
-        ConfigError, match=r"cannot be read: (No such file or directory; name one with -c FILE|Is a dir)"
-    ):
+    missing = "No such file or directory; name one with -c FILE, or write one by `wxbridge init`"
+    with pytest.raises(ConfigError, match=f"cannot be read: ({missing}|Is a dir)"):
         load(tmp_path / name, registry.plugin_settings(), {})
 
 
