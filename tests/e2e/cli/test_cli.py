@@ -82,6 +82,8 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
     def command(*words: object) -> Done:
         monkeypatch.setattr(sys, "argv", ["wxbridge", *map(str, words)])
+        # Else it is called as whoever runs the tests was: `python -m pytest.wxbridge`.
+        monkeypatch.setattr(sys.modules["__main__"], "__package__", "")
         capsys.readouterr()
         try:
             cli.main()
