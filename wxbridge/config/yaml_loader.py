@@ -18,6 +18,7 @@ import yaml
 
 from wxbridge.config.slips import mend_slips
 from wxbridge.core.errors import Problem
+from wxbridge.core.text.normalise import replace_surrogates
 
 TreePath = tuple[str | int, ...]
 T = TypeVar("T")
@@ -91,7 +92,7 @@ class _SourceFile:
             if not isinstance(key_node, yaml.ScalarNode):
                 self.problems.append(Problem(self.file, key_node.start_mark.line + 1, "a key must be a word"))
                 continue
-            word = str(key_node.value)
+            word = replace_surrogates(str(key_node.value))
             self.lines[(*path, word)] = key_node.start_mark.line + 1
             result[word] = self.build(loader, value_node, (*path, word))
         return result
@@ -110,7 +111,8 @@ class _SourceFile:
             self.add_problem(path, f"the variable {name} is not set; export it, or write ${{{name}:-default}}")
             return match[0]
 
-        return _VARIABLE.sub(value, text)
+        # JSON writes 🔥 as two halves, and JSON is YAML.
+        return replace_surrogates(_VARIABLE.sub(value, text))
 
 
 class _UnreadableFile(Exception):

@@ -7,6 +7,7 @@ import json
 import signal
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -107,11 +108,15 @@ async def test_the_sampler_ends_in_peace_also_when_it_is_told_twice(tmp_path: Pa
             *(sys.executable, "-m", "wxbridge", "host", "--push", str(server.make_url("/")), "--every", "1s"),
             cwd=tmp_path, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
-        async with asyncio.timeout(120):
-            await arrived.wait()
-            child.send_signal(signal.SIGTERM)
-            child.send_signal(signal.SIGTERM)
-            _, said = await child.communicate()
+        try:
+            async with asyncio.timeout(120):
+                await arrived.wait()
+                child.send_signal(signal.SIGTERM)
+                child.send_signal(signal.SIGTERM)
+                _, said = await child.communicate()
+        finally:
+            with suppress(ProcessLookupError):
+                child.kill()
     assert child.returncode == 0
     assert b"Traceback" not in said
     assert b"measuring every 1 s" in said

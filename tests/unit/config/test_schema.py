@@ -408,6 +408,15 @@ def test_what_is_no_yaml_is_told_at_its_line(tmp_path: Path, content: bytes, exp
     assert str(caught.value.problems[0]).startswith(f"{path}:{expected}")
 
 
+def test_signs_that_json_writes_in_halves_are_whole_and_a_half_alone_is_told(read: Read, tmp_path: Path) -> None:
+    target = r'{"channel": "wechat", "room": "\ud83d\udd25 Ops"}'
+    wechat = '"wechat": {"endpoint": "127.0.0.1:9", "token": "x", "master": "m"}'
+    config = read(f'{{"targets": {{"\\ud83d\\udd25": {target}}}, {wechat}}}')
+    assert {name: each.room for name, each in config.targets.items()} == {"🔥": "🔥 Ops"}
+    with pytest.raises(ConfigError, match="token_file"):
+        read(r'{"wechat": {"endpoint": "127.0.0.1:9", "token_file": "\ud83d"}}')
+
+
 def test_a_byte_order_mark_does_no_harm(tmp_path: Path) -> None:
     path = tmp_path / "jobs.yaml"
     path.write_bytes(b"\xef\xbb\xbflanguage: zh\r\nkeep: 2d\r\n")
