@@ -117,7 +117,7 @@ class RobotTarget(AskedRobotTarget):
                 raise ValueError(f"`key`: {name}'s webhook address has no `?key=` in it; copy all of it")
             base, key = self.base_url or webhook.base_url, webhook.key
         if not KEY.fullmatch(key):
-            problem = f"{name}'s key cannot be one" if key else f"{name}'s key is empty"
+            problem = f"{name}'s key is not one" if key else f"{name}'s key is empty"
             raise ValueError(f"`key`: {problem}; copy what follows `?key=`")
         return WebhookRobot("WeCom", base, key, name=name, ca=self.ca, is_asked=self.is_asked)
 
