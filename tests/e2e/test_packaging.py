@@ -25,8 +25,10 @@ DEPLOY = ROOT / "deploy"
 
 
 def _run(*command: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    # What the `make test` around this was told (ARGS, VENV, …) is not for the make that is tried.
+    inherited = {name: value for name, value in os.environ.items() if name not in {"MAKEFLAGS", "ARGS"}}
     return subprocess.run(
-        [str(part) for part in command], cwd=ROOT, env={**os.environ, **environment},
+        [str(part) for part in command], cwd=ROOT, env=inherited | environment,
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
 

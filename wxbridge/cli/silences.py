@@ -92,7 +92,7 @@ def add(
     by: str | None = None,
     config: ConfigOption = None,
 ) -> None:
-    """Silence the alerts that fulfil all matchers, from now on; a running bridge notices at once."""
+    """Silence the alerts that fulfil all matchers, from now on; a running bridge notices within a second."""
     if (length is None) == (until is None):
         raise fail("say how long: either --for 2h or --until 18:00", WRONG_USAGE)
 
