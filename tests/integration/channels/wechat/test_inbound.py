@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 
 import pytest
 import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.integration.channels.wechat.wechat_harness import room
+from tests.integration.channels.wechat.wechat_harness import FAST, room
 from wxbridge.channels.wechat import events
 from wxbridge.channels.wechat.mentions import SEPARATOR, says_name, with_mentions
 from wxbridge.core.model import ChannelState, Text
@@ -131,15 +132,16 @@ async def test_the_gateway_is_not_asked_what_the_bot_wrote_itself(harness, annou
     assert harness.sim.gateway.calls["MessagePayload"] == 1
 
 
-async def test_what_people_write_is_heard_while_a_send_is_not_answered(harness):
-    await harness.online()
-    harness.sim.delay(1.9, method="MessageSendText")
-    sending = asyncio.create_task(harness.channel.send(room(ROOM), Text("slow")))
-    await harness.until(lambda: harness.sim.gateway.calls.get("MessageSendText"))
-    harness.sim.say("theirs", room=ROOM)
-    await harness.until(lambda: harness.inbox)
-    assert not sending.done()
-    await sending
+async def test_what_people_write_is_heard_while_a_send_is_not_answered(make_harness):
+    async with make_harness(timing=replace(FAST, deadline=60)) as harness:
+        await harness.online()
+        harness.sim.delay(1.9, method="MessageSendText")
+        sending = asyncio.create_task(harness.channel.send(room(ROOM), Text("slow")))
+        await harness.until(lambda: harness.sim.gateway.calls.get("MessageSendText"))
+        harness.sim.say("theirs", room=ROOM)
+        await harness.until(lambda: harness.inbox)
+        assert not sending.done()
+        await sending
 
 
 async def test_a_payload_that_fails_once_is_asked_for_again(harness):
