@@ -27,6 +27,9 @@ pytestmark = [
 ]
 
 PHONE, DESK = {"width": 390, "height": 844}, {"width": 1280, "height": 800}
+LOADED = """selector => {  // looked for again each time: the page renews itself meanwhile
+  const image = document.querySelector(selector); image?.scrollIntoView(); return image?.naturalWidth > 0
+}"""
 PAGES = (
     "/", "/console/login", "/console/alerts", "/console/alerts?silence=new", "/console/targets", "/console/jobs",
     "/console/host", "/console/rooms", "/console/configuration", "/console/doctor", "/console/routes?labels=team%3Ddb",
@@ -238,9 +241,7 @@ async def test_a_target_is_tested_with_a_picture_and_shows_what_may_still_be_sen
         await console.until(lambda: any(m.media for m in console.simulator.messages("运维值班")))
         assert "does it arrive?" in [m.text for m in console.simulator.messages("运维值班")]
         await page.goto(f"{console.url}/?target=duty")
-        thumbnail = page.locator("article img").first
-        await thumbnail.scroll_into_view_if_needed()
-        await page.wait_for_function("() => document.querySelector('article img').naturalWidth > 0")
+        await page.wait_for_function(LOADED, arg="article img")
 
 
 async def test_a_job_is_run_muted_and_unmuted(browser: Any, console: ConsoleBridge) -> None:
