@@ -22,7 +22,8 @@ from pathlib import Path
 import aiohttp
 
 from wxbridge.alerts.template_checks import check_template, list_templates
-from wxbridge.alerts.templates import TemplateError, Templates
+from wxbridge.alerts.template_folder import TemplateError
+from wxbridge.alerts.templates import Templates
 from wxbridge.bot.graph_checks import check_dashboards
 from wxbridge.channels import ChannelPlugin, CheckContext
 from wxbridge.channels.checks import look_up_fact, probe_target

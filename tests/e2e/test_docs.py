@@ -291,7 +291,7 @@ def test_a_template_works_with_every_sample(name: str, text: str, sample: str, t
     (tmp_path / name).write_text(text, encoding="utf-8")
     made = samples.SAMPLES[sample]
     group = made.parse()
-    shown = Templates(tmp_path, "zh", SHANGHAI).render(name, group, "ops", datetime.now(UTC))
+    shown = Templates(tmp_path, "zh", SHANGHAI).renderer.render(name, group, "ops", datetime.now(UTC))
     assert shown.startswith(tuple("🔴🟠🟡🔵🔥📨"))
     assert write_headline(group, "zh") in shown
 

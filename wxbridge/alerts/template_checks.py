@@ -8,7 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import jinja2
 
-from wxbridge.alerts.templates import DEFAULT_TEMPLATE, TemplateError, Templates
+from wxbridge.alerts.template_folder import DEFAULT_TEMPLATE, TemplateError
+from wxbridge.alerts.templates import Templates
 from wxbridge.config.routes import NestedRoute, Path_
 from wxbridge.config.schema import Config
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
@@ -46,10 +47,10 @@ def check_template(templates: Templates, name: str) -> None:
     Raises:
         TemplateError: it is broken, or asks for what no alert has.
     """
-    templates.check(name)
+    templates.renderer.check(name)
     for group in _SAMPLES:
         try:
-            templates.render(name, group, "ops", _AT)
+            templates.renderer.render(name, group, "ops", _AT)
         except TemplateError as error:
             # What else goes wrong may be these alerts' fault.
             if isinstance(error.__cause__, jinja2.UndefinedError):

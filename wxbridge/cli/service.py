@@ -142,7 +142,8 @@ def _find_doubts(settings: Config) -> Iterator[tuple[Problem, str]]:
 def _find_oddities(settings: Config) -> Iterator[Problem]:
     """Find what can be used and is hardly meant so, each with its line."""
     from wxbridge.alerts.template_checks import check_template, list_templates
-    from wxbridge.alerts.templates import TemplateError, Templates
+    from wxbridge.alerts.template_folder import TemplateError
+    from wxbridge.alerts.templates import Templates
     from wxbridge.jobs.kinds.text import find_unknown
 
     yield from settings.find_oddities()

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from wxbridge.alerts.templates import TemplateError, Templates
+from wxbridge.alerts.template_folder import TemplateError
+from wxbridge.alerts.templates import Templates
 from wxbridge.cli.common import (
     FAILED,
     WRONG_USAGE,
@@ -62,7 +63,7 @@ def render(
         raise fail(f"there is no file {file}, and no template of that name in {folder}", WRONG_USAGE)
     group = _group(sample, resolved=is_resolved(status), file=body)
     try:
-        text = templates.render(name, group, target, datetime.now(UTC))
+        text = templates.renderer.render(name, group, target, datetime.now(UTC))
     except TemplateError as error:
         raise fail(plain(str(error)), FAILED) from None
     print(plain(text))  # noqa: T201

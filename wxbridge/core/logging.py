@@ -5,22 +5,19 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import MutableMapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from wxbridge.core.lean_imports import stand_ins
+from wxbridge.core.text.error_words import tell_sentence
+from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, load_texts
 
 # rich is for tracebacks with local variables, which may hold secrets: never printed here, and 6 MB. Nothing here is a
 # greenlet, and the library of C++ that its package brings is 2 MB.
 with stand_ins({"rich": None, "greenlet": None} if "structlog" not in sys.modules else {}):
     import structlog
 
-if TYPE_CHECKING:
-    from wxbridge.core.text.i18n import Language
-
 _HIDDEN_FIELDS = ("stack", "exc_info", "logger_name")
 LogFormat = Literal["auto", "text", "json"]
-
-
 _REASONS = ("detail", "error", "why")
 """Fields that hold a sentence of ours."""
 _words: dict[str, str] = {}
@@ -31,8 +28,6 @@ _language: list[Language] = []
 
 def speak(language: Language) -> None:
     """Write the lines for people in a language from now on."""
-    from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, load_texts
-
     is_english = language == FALLBACK_LANGUAGE
     _language[:] = [] if is_english else [language]
     _words.clear()
@@ -50,8 +45,6 @@ def _translate(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> M
 
 
 def _tell(reason: str) -> str:
-    from wxbridge.core.text.error_words import tell_sentence
-
     return tell_sentence(reason, _language[0], sections=("errors",))
 
 

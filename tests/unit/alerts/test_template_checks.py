@@ -8,7 +8,8 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from wxbridge.alerts.template_checks import check_template
-from wxbridge.alerts.templates import TemplateError, Templates
+from wxbridge.alerts.template_folder import TemplateError
+from wxbridge.alerts.templates import Templates
 
 
 @pytest.fixture

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wxbridge.alerts.alert_text import write_text
-from wxbridge.alerts.templates import MAX_ALERTS_PER_TEMPLATE, TemplateError, Templates, render_or_explain
+from wxbridge.alerts.template_folder import TemplateError
+from wxbridge.alerts.template_rendering import MAX_ALERTS_PER_TEMPLATE
+from wxbridge.alerts.templates import Templates, render_or_explain
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 from wxbridge.core.text.i18n import Language
 
@@ -43,7 +45,7 @@ def folder(tmp_path: Path) -> Path:
 
 def rendered(folder: Path, source: str, group: AlertGroup = GROUP, language: Language = "en") -> str:
     (folder / "t.j2").write_text(source, encoding="utf-8")
-    return Templates(folder, language, SHANGHAI).render("t", group, "ops", NOW)
+    return Templates(folder, language, SHANGHAI).renderer.render("t", group, "ops", NOW)
 
 
 # ---------------------------------------------------------------- what a template knows
@@ -91,7 +93,7 @@ def test_a_file_is_found_with_its_ending_or_without_and_may_include_its_neighbou
     (folder / "foot").write_text("{{ target }}")
     templates = Templates(folder, "en", UTC)
     assert templates.names() == ["foot", "teams/db.txt"]
-    assert {templates.render(name, GROUP, "ops", NOW) for name in ("teams/db", "teams/db.txt")} == {"db ops"}
+    assert {templates.renderer.render(name, GROUP, "ops", NOW) for name in ("teams/db", "teams/db.txt")} == {"db ops"}
 
 
 def test_a_changed_file_is_read_again(folder: Path) -> None:
@@ -99,7 +101,7 @@ def test_a_changed_file_is_read_again(folder: Path) -> None:
     for index in range(2):
         (folder / "t").write_text(f"text {index}")
         os.utime(folder / "t", (index, index))
-        assert templates.render("t", GROUP, "ops", NOW) == f"text {index}"
+        assert templates.renderer.render("t", GROUP, "ops", NOW) == f"text {index}"
 
 
 # ---------------------------------------------------------------- what goes wrong
@@ -131,7 +133,7 @@ def test_a_name_that_leads_out_of_the_folder_is_no_template(folder: Path, name: 
     for path in (folder.parent / "outside", folder / "t.j2", folder / ".hidden"):
         path.write_text("secret")
     with pytest.raises(TemplateError, match=r"there are t\.j2"):
-        Templates(folder, "en", UTC).render(name, GROUP, "ops", NOW)
+        Templates(folder, "en", UTC).renderer.render(name, GROUP, "ops", NOW)
 
 
 @pytest.mark.parametrize(
@@ -221,7 +223,7 @@ def test_no_folder_is_no_trouble(tmp_path: Path) -> None:
     templates = Templates(tmp_path / "none", "en", UTC)
     assert render_or_explain(templates, None, GROUP, "ops", NOW)[1] is None
     with pytest.raises(TemplateError, match="there are none"):
-        templates.check("x")
+        templates.renderer.check("x")
 
 
 @given(st.text(st.sampled_from("{}%# abtitle|.'[]0\n~+*-"), max_size=60))
@@ -282,9 +284,9 @@ def test_what_a_template_is_filled_with_is_escaped_once_and_its_own_marks_never(
 ) -> None:
     (folder / "t").write_text(source, encoding="utf-8")
     templates = Templates(folder, "en", UTC)
-    plain = templates.render("t", ODD, "ops", NOW)
-    assert templates.render("t", ODD, "ops", NOW, None, star) == text
-    assert templates.render("t", ODD, "ops", NOW) == plain == text.replace("«", "").replace("»", "")
+    plain = templates.renderer.render("t", ODD, "ops", NOW)
+    assert templates.renderer.render("t", ODD, "ops", NOW, None, star) == text
+    assert templates.renderer.render("t", ODD, "ops", NOW) == plain == text.replace("«", "").replace("»", "")
 
 
 def test_the_built_in_text_is_escaped_too_also_where_a_template_fails(folder: Path) -> None:

@@ -38,8 +38,8 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
         "body": body,
         "name": typed.get("template", BUILT_IN),
         "own": typed.get("own", ""),
-        "names": await asyncio.to_thread(templates.names) if templates and templates.folder.is_dir() else [],
-        "folder": str(templates.folder) if templates else "",
+        "names": await asyncio.to_thread(templates.names) if templates and templates.path.is_dir() else [],
+        "folder": str(templates.path) if templates else "",
         "result": shown[0],
         "problem": shown[1],
     }
@@ -61,10 +61,10 @@ def _render(visit: PageVisit, hook: str, body: str, sample: Any) -> tuple[str, s
         templates = settings.templates or Templates(visit.config.templates, settings.language, settings.timezone)
         own = visit.typed.get("own", "")
         if name == OWN or (own.strip() and not name):
-            return templates.render_text(own, group, "ops", now), ""
+            return templates.renderer.render_text(own, group, "ops", now), ""
         if name:
-            return templates.render(name, group, "ops", now), ""
-        return templates.render_text("{{ builtin }}", group, "ops", now), ""
+            return templates.renderer.render(name, group, "ops", now), ""
+        return templates.renderer.render_text("{{ builtin }}", group, "ops", now), ""
     except WxbridgeError as error:
         return "", str(error)
 
