@@ -22,18 +22,22 @@ class HostSensor(Protocol):
         """What does not change."""
 
 
+def _import_sensors() -> Any:
+    from wxbridge.hosts import sensors  # brings psutil
+
+    return sensors
+
+
 def sensors_of(settings: HostSettings) -> HostSensor:
     """What measures this machine, as configured."""
-    from wxbridge.hosts.sensors import Sensors  # brings psutil
-
-    return Sensors(settings.disks, skipped=settings.skip_sensors)
+    own: HostSensor = _import_sensors().Sensors(settings.disks, skipped=settings.skip_sensors)
+    return own
 
 
 def busiest_processes() -> Busiest:
     """The processes that use most; see `sensors.busiest`."""
-    from wxbridge.hosts.sensors import busiest
-
-    return busiest()
+    busiest: Busiest = _import_sensors().busiest()
+    return busiest
 
 
 def start_sensors(
