@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from wxbridge import registry
-from wxbridge.config.schema import config_model
 from wxbridge.config.types import write_duration
 
 PAGE = Path(__file__).parent / "configuration.md"
@@ -165,7 +164,7 @@ def _flat(text: str) -> str:
 
 def page() -> str:
     """The whole page."""
-    schema = config_model(registry.plugin_settings()).model_json_schema(mode="validation")
+    schema = registry.plugin_settings().model.model_json_schema(mode="validation")
     return HEAD + "\n".join(_Pages(schema).lines()) + "\n"
 
 

@@ -24,7 +24,7 @@ from wxbridge.alerts.alert_text import write_headline, write_text
 from wxbridge.alerts.templates import Templates
 from wxbridge.cli import sample_alerts as samples
 from wxbridge.cli.commands import COMMANDS, app, load_command
-from wxbridge.config.schema import config_model, load
+from wxbridge.config.schema import load
 from wxbridge.core.metrics import Metrics
 from wxbridge.web import compat, openapi
 
@@ -103,7 +103,7 @@ def test_alertmanager_accepts_its_configuration(text: str, tmp_path: Path) -> No
 
 @functools.cache
 def schema() -> dict[str, Any]:
-    return config_model(registry.plugin_settings()).model_json_schema(mode="validation")
+    return registry.plugin_settings().model.model_json_schema(mode="validation")
 
 
 def keys_within(part: Any, definitions: dict[str, Any]) -> Iterator[dict[str, Any]]:

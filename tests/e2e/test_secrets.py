@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from tests.e2e.bridge_harness import BridgeHarness, BridgeProcess, Launcher
 from tests.support import payload_bytes
 from wxbridge import registry
-from wxbridge.config.schema import config_model, load
+from wxbridge.config.schema import load
 from wxbridge.config.types import Section
 from wxbridge.core.errors import ConfigError
 from wxbridge.simulator import Simulator
@@ -129,7 +129,7 @@ def test_what_is_called_like_a_secret_is_one() -> None:
 
     named = {
         (model.__name__, name): info.annotation
-        for model in models(config_model(registry.plugin_settings()), set())
+        for model in models(registry.plugin_settings().model, set())
         for name, info in model.model_fields.items()
         if name in ("key", "keys", "heartbeat") or any(word in name for word in ("token", "secret", "password"))
     }

@@ -265,7 +265,6 @@ def schema() -> None:
     """Print the JSON Schema of jobs.yaml, for editors."""
     from wxbridge import registry
     from wxbridge.config.editor_schema import write_editor_schema
-    from wxbridge.config.schema import config_model
 
-    document = write_editor_schema(config_model(registry.plugin_settings()).model_json_schema(mode="validation"))
+    document = write_editor_schema(registry.plugin_settings().model.model_json_schema(mode="validation"))
     print_json(document)

@@ -6,11 +6,10 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, NamedTuple
-from zoneinfo import ZoneInfo
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from wxbridge.config.types import ONE_OR_MANY, OrgId, Section
+from wxbridge.config.types import ONE_OR_MANY, OrgId, Section, find_timezone, one_or_many
 from wxbridge.core.errors import CannotAnswer
 from wxbridge.core.text import time_range
 from wxbridge.core.text.normalise import fold
@@ -56,21 +55,13 @@ def parse_timezone(text: str) -> str:
     Raises:
         ValueError: there is none of this name.
     """
-    name = "UTC" if text.upper() in ("UTC", "GMT", "Z") else text
-    try:
-        return ZoneInfo(name).key
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{text!r} is no time zone; write one like Asia/Shanghai or UTC") from None
+    return find_timezone("UTC" if text.upper() in ("UTC", "GMT", "Z") else text).key
 
 
 def _size(text: str) -> str:
     if parse_size(text) is None:
         raise ValueError(f"{text!r} is no size; write one like 800x400, wide or tall")
     return text
-
-
-def _panels(value: Any) -> Any:
-    return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
 def _values(value: Any) -> Any:
@@ -86,7 +77,7 @@ class GraphSettings(Section):
     """A path below `grafana.url`, or an address. Its own `from`, `to`, `var-…` and `viewPanel` count where the keys
     beside it say nothing."""
     panel: Annotated[
-        tuple[int | str, ...], BeforeValidator(_panels), Field(max_length=MAX_PANELS, json_schema_extra=ONE_OR_MANY)
+        tuple[int | str, ...], BeforeValidator(one_or_many), Field(max_length=MAX_PANELS, json_schema_extra=ONE_OR_MANY)
     ] = ()
     """A panel or several: the number in its address (`viewPanel=4`), or its title. Without one: the whole dashboard."""
     org: OrgId | None = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from wxbridge.config.types import FORM, Duration, Names, Section, parse_duration
+from wxbridge.config.types import FORM, Duration, Names, Section
 
 CLEAR_SHARE = 0.95
 """The share of `above` below which a figure is well again, where `clear` is not given."""
@@ -19,15 +19,8 @@ _ALL = 100.0
 """Percent."""
 
 
-def _seconds(value: Any) -> Any:
-    return None if value is None else parse_duration(value)
-
-
 _For = Annotated[
-    float,
-    BeforeValidator(_seconds),
-    WithJsonSchema({"type": "string", FORM: "duration", "examples": ["50s", "5m"]}),
-    Field(le=6 * 3600),
+    Duration, WithJsonSchema({"type": "string", FORM: "duration", "examples": ["50s", "5m"]}), Field(le=6 * 3600)
 ]
 
 
@@ -99,7 +92,7 @@ class HostLimits(Section):
     """The load average of one minute; per core with `load_per_core`."""
     temperature: ThresholdField | None = None
     """°C of the hottest sensor."""
-    hold: _For = Field(default=50.0, alias="for", json_schema_extra={"default": "50s"})
+    hold: _For = Field(default=50.0, alias="for")
     """Of how long the mean is taken that a threshold is compared with. A gap in the samples is no evidence."""
     repeat: Annotated[Duration, Field(ge=0)] | None = 3600.0
     """How often a warning is given again while it lasts; `null`: never. One figure warns at most once in 5 minutes
@@ -166,12 +159,7 @@ def resolve_limits(
     settings: HostSettings, host: str, figures: Mapping[str, object], cores: float
 ) -> dict[str, FigureLimit]:
     """What of these figures of a machine (`cpu`, `disk:/data`, `load1`, …) has a threshold."""
-    return dict(_limits(settings, host, figures, cores))
-
-
-def _limits(
-    settings: HostSettings, host: str, figures: Mapping[str, object], cores: float
-) -> Iterator[tuple[str, FigureLimit]]:
+    found: dict[str, FigureLimit] = {}
     own = settings.hosts.get(host)
     given = own.model_fields_set if own else frozenset()
 
@@ -192,7 +180,8 @@ def _limits(
         above, clear = (1.0, 1.0) if is_state else (threshold.above * size, clear * size)
         # What a disk does is no figure that swings around its threshold.
         pause = hold if is_state else None
-        yield figure, FigureLimit(above, clear, hold, setting("repeat"), threshold.severity, pause)
+        found[figure] = FigureLimit(above, clear, hold, setting("repeat"), threshold.severity, pause)
+    return found
 
 
 KINDS = ("cpu", "memory", "swap", "disk", "inodes", "load", "temperature")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
@@ -111,14 +111,3 @@ def _without_to(route: NestedRoute, path: Path_) -> Iterator[Path_]:
         yield path
     for index, inner in enumerate(route.routes):
         yield from _without_to(inner, (*path, "routes", index))
-
-
-def walk(routes: Any, path: Path_ = ("routes",)) -> Iterator[tuple[Path_, Mapping[str, Any]]]:
-    """Every route in the raw data of `routes:`, nested ones too, each with its path, for checks that name a line.
-
-    What is no list or no mapping is passed over; pydantic tells of it.
-    """
-    for index, route in enumerate(routes if isinstance(routes, list) else ()):
-        if isinstance(route, Mapping):
-            yield (*path, index), route
-            yield from walk(route.get("routes"), (*path, index, "routes"))

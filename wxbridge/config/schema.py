@@ -47,6 +47,7 @@ from wxbridge.config.types import (
     TargetSettings,
     WatchSettings,
     WebSource,
+    find_timezone,
     reveal,
 )
 from wxbridge.config.yaml_loader import ConfigTree, TreePath, find_nearest, list_entries, read_tree
@@ -58,15 +59,6 @@ from wxbridge.core.text.i18n import Language
 
 _DATABASES = ("postgresql://", "postgres://")
 """How the address of a database begins, besides SQLite's."""
-
-
-def _timezone(value: Any) -> Any:
-    if isinstance(value, ZoneInfo):
-        return value
-    try:
-        return ZoneInfo(str(value))
-    except (KeyError, ValueError, OSError):
-        raise ValueError(f"{value!r} is no time zone; write one like Asia/Shanghai or UTC") from None
 
 
 _SEVERITIES = {
@@ -101,8 +93,8 @@ class Config(Section):
     language: Language = "en"
     """Of what people read in WeChat, in the console, on the command line and in logs; without it the latter two go by
     `$LANG`."""
-    timezone: Annotated[ZoneInfo, BeforeValidator(_timezone), Field(json_schema_extra={"type": "string"})] = ZoneInfo(
-        "UTC"
+    timezone: Annotated[ZoneInfo, BeforeValidator(find_timezone), Field(json_schema_extra={"type": "string"})] = (
+        ZoneInfo("UTC")
     )
     """Of schedules and of times that people read, such as Asia/Shanghai."""
     state_dir: Path = Path("state")
@@ -275,7 +267,11 @@ class PluginSettings:
     @cached_property
     def model(self) -> type[Config]:
         """The model of the whole file with these plug-ins; its JSON Schema is `wxbridge schema`."""
-        return config_model(self)
+        target, job = _union(self.targets, "channel", TargetSettings), _union(self.jobs, "kind", JobSettings)
+        fields: dict[str, Any] = {name: (section | None, None) for name, section in self.sections.items()}
+        fields["targets"] = (dict[str, target], Field(default_factory=dict))  # type: ignore[valid-type]
+        fields["jobs"] = (list[job], Field(default_factory=list))  # type: ignore[valid-type]
+        return create_model("Config", __base__=Config, __doc__=Config.__doc__, **fields)
 
     def named_in(self, data: Mapping[str, Any]) -> PluginSettings:
         """Give those that a file's data names, without looking up the others; all where a section is none of theirs."""
@@ -291,18 +287,6 @@ class PluginSettings:
                 self.others,
             )
         return named if data.keys() <= {*Config.model_fields, *named.sections} else self
-
-
-def config_model(plugins: PluginSettings) -> type[Config]:
-    """Put the plug-ins' settings into the model of the whole file."""
-    target, job = _union(plugins.targets, "channel", TargetSettings), _union(plugins.jobs, "kind", JobSettings)
-    fields: dict[str, Any] = {
-        "targets": (dict[str, target], Field(default_factory=dict)),  # type: ignore[valid-type]
-        "jobs": (list[job], Field(default_factory=list)),  # type: ignore[valid-type]
-    }
-    for name, section in plugins.sections.items():
-        fields[name] = (section | None, None)
-    return create_model("Config", __base__=Config, __doc__=Config.__doc__, **fields)
 
 
 def _union(choices: Mapping[str, type[Section]], discriminator: str, base: type[Section]) -> Any:

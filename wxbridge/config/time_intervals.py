@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from pydantic import AliasChoices, BeforeValidator, Field, PrivateAttr, WithJsonSchema, field_validator
 
-from wxbridge.config.types import Names, Section
+from wxbridge.config.types import Names, Section, find_timezone
 
 _DAY = 24 * 60
 _WEEKDAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -170,10 +170,7 @@ class TimeInterval(Section):
     @field_validator("timezone")
     @classmethod
     def _known_zone(cls, value: str | None) -> str | None:
-        try:
-            return value if value is None else ZoneInfo(value).key
-        except (KeyError, ValueError, OSError):
-            raise ValueError(f"{value!r} is no time zone; write one like Asia/Shanghai or UTC") from None
+        return value if value is None else find_timezone(value).key
 
     def model_post_init(self, _context: Any) -> None:
         """Read what `holds` goes by."""

@@ -16,6 +16,7 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args, get_origin
+from urllib.parse import unquote, urlsplit, urlunsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -92,10 +93,6 @@ def parse_rate(value: Any) -> Rate:
     return Rate(int(match[1]), int(match[2] or 1) * _RATE_UNIT_SECONDS[match[3] or "d"])
 
 
-def _plain_rate(_source: Any, handler: Any) -> Any:
-    return handler(Any)
-
-
 Duration = Annotated[
     float,
     BeforeValidator(parse_duration),
@@ -105,12 +102,21 @@ Duration = Annotated[
 
 RateField = Annotated[
     Rate,
-    GetPydanticSchema(_plain_rate),
+    GetPydanticSchema(lambda _source, handler: handler(Any)),
     AfterValidator(parse_rate),
     PlainSerializer(str),
     WithJsonSchema({"type": ["string", "integer"], FORM: "rate", "examples": ["1/s", "30/min", 600]}),
 ]
 """A `Rate`; written as `1/s`, `30/min`, or a bare number for a day."""
+
+
+def find_timezone(name: Any) -> ZoneInfo:
+    """Find a time zone by its IANA name. Raises `ValueError`."""
+    try:
+        return ZoneInfo(str(name))
+    except (KeyError, ValueError, OSError):
+        raise ValueError(f"{name!r} is no time zone; write one like Asia/Shanghai or UTC") from None
+
 
 Secret = SecretStr
 """A value that never reaches a log, an error or a page. `KEY_file:` names a file to read it from."""
@@ -180,7 +186,8 @@ def _finish_schema(schema: dict[str, Any], model: type[BaseModel]) -> None:  # n
     for name, text in _attribute_docstrings(model).items():
         if name in properties:
             properties[name].setdefault("description", text)
-    for name, info in model.model_fields.items():
+    for field, info in model.model_fields.items():
+        name = info.alias or field
         steps = [*info.metadata, *(step for part in get_args(info.annotation) for step in get_args(part))]
         if any(getattr(step, "func", None) is parse_duration for step in steps):
             default = properties[name].get("default")
@@ -243,21 +250,22 @@ class Pace(Section):
     """Over the whole channel, a day."""
 
 
-def _no_pace(value: Any) -> Any:
-    return {} if value in (None, "none") else value
-
-
-PaceField = Annotated[Pace, BeforeValidator(_no_pace), Field(json_schema_extra={FORM: "pace"})]
+PaceField = Annotated[
+    Pace,
+    BeforeValidator(lambda value: {} if value in (None, "none") else value),
+    Field(json_schema_extra={FORM: "pace"}),
+]
 """A `Pace`, or `none` for as fast as it goes."""
 
 
-def _one_or_many(value: Any) -> Any:
+def one_or_many(value: Any) -> Any:
+    """Give what may be written as its only item as a list."""
     return [value] if isinstance(value, str | int) and not isinstance(value, bool) else value
 
 
 Names = Annotated[
     tuple[str, ...],
-    BeforeValidator(_one_or_many),
+    BeforeValidator(one_or_many),
     WithJsonSchema({"type": "array", "items": {"type": "string"}, FORM: "names"}),
 ]
 """A name or a list of names."""
@@ -403,11 +411,7 @@ class JobSettings(Section):
         return _SCHEDULES[name](getattr(self, name), timezone)
 
 
-def _no_trailing_slash(value: str) -> str:
-    return value.rstrip("/")
-
-
-BaseUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+"), AfterValidator(_no_trailing_slash)]
+BaseUrl = Annotated[str, Field(pattern=r"^https?://[^/?#]+"), AfterValidator(lambda url: url.rstrip("/"))]
 """An http(s) address, kept without a slash at its end."""
 
 
@@ -431,16 +435,17 @@ class WebSource(Section):
         return f"{head}{slashes}{host.rpartition('@')[2]}{slash}{path}"
 
     def address(self, name: str, section: str) -> ApiAddress:
-        """Make what `ApiClient` takes of it: `name` is what people call it, `section` where it stands in jobs.yaml."""
-        return ApiAddress.of_url(
-            self.url,
-            name=name,
-            section=section,
-            token=self.token.get_secret_value() if self.token else None,
-            user=self.user,
-            password=reveal(self.password),
-            ca=self.ca,
-        )
+        """Make what `ApiClient` takes of it: `name` is what people call it, `section` where it stands in jobs.yaml.
+
+        `user:password@` in the address counts where no other credentials are given.
+        """
+        parts = urlsplit(self.url)
+        entry, _, host = parts.netloc.rpartition("@")
+        user, password = self.user, reveal(self.password)
+        if entry and not self.token and user is None:
+            user, password = map(unquote, entry.partition(":")[::2])
+        base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
+        return ApiAddress(name, section, base, reveal(self.token) or None, user, password, self.ca)
 
     @model_validator(mode="after")
     def _one_way_in(self) -> WebSource:

@@ -6,8 +6,7 @@ import base64
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Self
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import urlsplit, urlunsplit
 
 
 @dataclass(frozen=True)
@@ -26,26 +25,6 @@ class ApiAddress:
     password: str = field(default="", repr=False)
     ca: Path | None = None
     """A file with the certificate authority to trust besides the system's."""
-
-    @classmethod
-    def of_url(
-        cls,
-        url: str,
-        *,
-        name: str,
-        section: str,
-        token: str | None = None,
-        user: str | None = None,
-        password: str = "",
-        ca: Path | None = None,
-    ) -> Self:
-        """Take the address from a URL; `user:password@` in it counts where no other credentials are given."""
-        parts = urlsplit(url)
-        entry, _, host = parts.netloc.rpartition("@")
-        if entry and token is None and user is None:
-            user, password = map(unquote, entry.partition(":")[::2])
-        base = urlunsplit((parts.scheme, host, parts.path.rstrip("/"), "", ""))
-        return cls(name, section, base, token, user, password, ca)
 
     @property
     def server(self) -> str:

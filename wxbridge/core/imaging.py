@@ -20,12 +20,6 @@ ContentType = Literal["image/png", "image/jpeg", "image/gif", "image/webp"]
 MAX_PIXELS = 50_000_000
 """The most pixels a picture may have: a small file can unpack to gigabytes."""
 
-_FORMATS: dict[str, str] = {
-    "image/png": "PNG",
-    "image/jpeg": "JPEG",
-    "image/gif": "GIF",
-    "image/webp": "WEBP",
-}
 _SAME_COLOUR = 16
 """How far (of 255) a pixel may be from the background and still count as background."""
 _BLANK_SHARE = 1 / 20_000
@@ -75,7 +69,7 @@ def open_picture(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ima
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit follows
-            image = Image.open(io.BytesIO(data), formats=[_FORMATS[content_type]])
+            image = Image.open(io.BytesIO(data), formats=[content_type.removeprefix("image/").upper()])
     except Image.DecompressionBombError:
         raise PictureError(f"{name} has more than {max_pixels:,} pixels") from None
     except (UnidentifiedImageError, OSError, ValueError, SyntaxError) as error:
@@ -122,13 +116,10 @@ def is_blank(data: bytes, name: str = "the picture") -> bool:
 
     with open_picture(data, name, max_pixels=4 * MAX_PIXELS) as opened:
         image = opened.convert("RGB")
-    colours = image.resize(
-        (min(image.width, 256), min(image.height, 256)),
-        resample=0,  # nearest: no colours that are not there
-    ).getcolors(256 * 256)
-    if colours is None:  # pragma: no cover - cannot have more colours than pixels
-        return False
-    background: Any = max(colours)[1]
+    # The nearest pixels: no colours that are not there.
+    points = image.resize((min(image.width, 256), min(image.height, 256)), resample=0)
+    colours: Any = points.getcolors(256 * 256)
+    background = max(colours)[1]
     seen = sum(count for count, colour in colours if _is_other(colour, background))
     if seen > _SURELY_SEEN_POINTS:
         return False  # without looking at all of it

@@ -30,25 +30,21 @@ notifications = sa.Table(
     sa.Column("content", sa.JSON(none_as_null=True)),
     sa.Column("received_id", sa.Integer),
 )
-sa.Index("notifications_created", notifications.c.created_at)
-sa.Index(
-    "notifications_dedupe",
-    notifications.c.dedupe_key,
-    notifications.c.created_at,
-    sqlite_where=sa.text("dedupe_key IS NOT NULL"),
-)
-sa.Index(
-    "notifications_dedupe_group",
-    notifications.c.dedupe_group,
-    notifications.c.id,
-    sqlite_where=sa.text("dedupe_group IS NOT NULL"),
-)
 
-sa.Index(
-    "notifications_received",
-    notifications.c.received_id,
-    sqlite_where=sa.text("received_id IS NOT NULL"),
-)
+
+def _partial(name: str, condition: str, *columns: sa.Column[Any]) -> None:
+    """An index of the rows that fulfil a condition, such as those still to do, so that others slow nothing down.
+
+    Only SQLite's condition is named: PostgreSQL's, which stands in the migrations, would load its dialect, 2 MB.
+    SQLite takes a partial index only where the query repeats its condition to the letter.
+    """
+    sa.Index(name, *columns, sqlite_where=sa.text(condition))
+
+
+sa.Index("notifications_created", notifications.c.created_at)
+_partial("notifications_dedupe", "dedupe_key IS NOT NULL", notifications.c.dedupe_key, notifications.c.created_at)
+_partial("notifications_dedupe_group", "dedupe_group IS NOT NULL", notifications.c.dedupe_group, notifications.c.id)
+_partial("notifications_received", "received_id IS NOT NULL", notifications.c.received_id)
 
 OPEN = "state IN ('queued', 'sending')"
 """The condition of rows that are still to do."""
@@ -89,16 +85,6 @@ messages = sa.Table(
     sa.Column("first_tried_at", sa.Float),
     sa.Column("tried_at", sa.Float),
 )
-
-
-def _partial(name: str, condition: str, *columns: sa.Column[Any]) -> None:
-    """An index of the rows that are still to do, so that settled ones slow nothing down.
-
-    Only SQLite's condition is named: PostgreSQL's, which stands in the migrations, would load its dialect, 2 MB.
-    SQLite takes a partial index only where the query repeats its condition to the letter.
-    """
-    sa.Index(name, *columns, sqlite_where=sa.text(condition))
-
 
 _partial("messages_texts", OPEN_TEXT, messages.c.target, messages.c.priority, messages.c.id)
 _partial("messages_drawn", DRAWN, messages.c.target, messages.c.priority, messages.c.id)
@@ -178,10 +164,10 @@ alerts = sa.Table(
 FIRING = "status <> 'resolved'"
 """The condition of alerts that fire or have no data."""
 ENDED = "status = 'resolved'"
-for _name, _condition in (("alerts_firing", FIRING), ("alerts_ended", ENDED)):
-    # No index has the status as a column: most alerts are over, and an alert's key finds it sooner.
-    sa.Index(_name, alerts.c.updated_at, sqlite_where=sa.text(_condition))
-sa.Index("alerts_over", alerts.c.over_at, sqlite_where=sa.text("over_at IS NOT NULL"))
+# No index has the status as a column: most alerts are over, and an alert's key finds it sooner.
+_partial("alerts_firing", FIRING, alerts.c.updated_at)
+_partial("alerts_ended", ENDED, alerts.c.updated_at)
+_partial("alerts_over", "over_at IS NOT NULL", alerts.c.over_at)
 
 told = sa.Table(
     "told",
@@ -197,7 +183,7 @@ told = sa.Table(
 )
 """What a target was told last of an alert, and when it is to be told again. Only where its route repeats, or where
 it was held back (`held`: by a silence or a muted time)."""
-sa.Index("told_due", told.c.due_at, sqlite_where=sa.text("due_at IS NOT NULL"))
+_partial("told_due", "due_at IS NOT NULL", told.c.due_at)
 
 silences = sa.Table(
     "silences",
@@ -263,7 +249,7 @@ episodes = sa.Table(
     sa.Column("ended_at", sa.Float),
 )
 """From when to when each alert fired; `key` is that of `alerts`."""
-sa.Index("episodes_open", episodes.c.key, sqlite_where=sa.text("ended_at IS NULL"))  # fmt: skip
+_partial("episodes_open", "ended_at IS NULL", episodes.c.key)
 sa.Index("episodes_started", episodes.c.started_at)
 sa.Index("episodes_ended", episodes.c.ended_at)
 sa.Index("episodes_key", episodes.c.key, episodes.c.started_at)
@@ -303,7 +289,7 @@ and rows of a dozen bytes, for there are many."""
 sa.Index("sightings_received", sightings.c.received_id)
 NOT_TOLD = "told = 0"
 """The condition of what came in and led to nothing."""
-sa.Index("received_untold", received.c.id, sqlite_where=sa.text(NOT_TOLD))
+_partial("received_untold", NOT_TOLD, received.c.id)
 
 audit = sa.Table(
     "audit",
@@ -331,7 +317,7 @@ asked = sa.Table(
     sa.Column("done_at", sa.Float),
 )
 """Commands that somebody wrote in a chat; `content` is an `Inbound`."""
-sa.Index("asked_open", asked.c.at, sqlite_where=sa.text("done_at IS NULL"))  # fmt: skip
+_partial("asked_open", "done_at IS NULL", asked.c.at)
 
 host_samples = sa.Table(
     "host_samples",

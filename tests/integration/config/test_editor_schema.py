@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.support import REPOSITORY
 from wxbridge import registry
 from wxbridge.config.editor_schema import write_editor_schema
-from wxbridge.config.schema import config_model, load
+from wxbridge.config.schema import load
 from wxbridge.config.yaml_loader import _Loader
 from wxbridge.core.errors import ConfigError
 
@@ -43,7 +43,7 @@ VALUES: list[Any] = [
 
 @cache
 def schema() -> Any:
-    models = config_model(registry.plugin_settings()).model_json_schema(mode="validation")
+    models = registry.plugin_settings().model.model_json_schema(mode="validation")
     return jsonschema_rs.validator_for(write_editor_schema(models))
 
 

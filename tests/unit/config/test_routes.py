@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wxbridge.alerts import routing
 from wxbridge.alerts.routing import RoutedTarget, RouteOptions
-from wxbridge.config.routes import RouteSettings, walk
+from wxbridge.config.routes import RouteSettings
 
 
 def read(*routes: Any) -> list[RouteSettings]:
@@ -94,14 +94,3 @@ def test_a_route_says_which_picture_follows_and_those_within_it_say_otherwise(wr
 def test_a_picture_that_there_is_not_is_refused(written: Any) -> None:
     with pytest.raises(ValidationError, match="pictures"):
         read({"to": "ops", "pictures": written})
-
-
-def test_every_route_is_found_in_raw_data_with_its_path() -> None:
-    inner = {"to": ["c"]}
-    outer = {"to": "b", "routes": [inner, "nonsense"]}
-    assert list(walk([{"to": "a"}, 5, outer])) == [
-        (("routes", 0), {"to": "a"}),
-        (("routes", 2), outer),
-        (("routes", 2, "routes", 0), inner),
-    ]
-    assert list(walk(None)) == list(walk({"to": "a"})) == []

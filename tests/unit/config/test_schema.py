@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from tests.support import REPOSITORY, SMALL
 from wxbridge import registry
-from wxbridge.config.schema import BrokenConfig, Config, config_model, load
+from wxbridge.config.schema import BrokenConfig, Config, load
 from wxbridge.core.errors import ConfigError
 
 Read = Callable[..., Config]
@@ -475,7 +475,7 @@ def test_any_file_is_a_configuration_or_a_list_of_mistakes(content: bytes) -> No
 
 
 def schema() -> dict[str, object]:
-    return config_model(registry.plugin_settings()).model_json_schema()
+    return registry.plugin_settings().model.model_json_schema()
 
 
 def test_the_schema_knows_every_section_and_forbids_the_rest() -> None:

@@ -65,11 +65,8 @@ def _relative(text: str, now: datetime, *, end: bool) -> datetime:
 
 def _moved(at: datetime, count: int, unit: str) -> datetime:
     if unit in _SECONDS:
-        return (
-            subtract_seconds(at, -count * _SECONDS[unit])
-            if count * _SECONDS[unit] % _DAY_SECONDS
-            else _exactly(at, count, unit)
-        )
+        # 24 hours are 24 hours, also when clocks change.
+        return (at.astimezone(UTC) + timedelta(seconds=count * _SECONDS[unit])).astimezone(at.tzinfo)
     if unit in _DAYS:
         return at + timedelta(days=count * _DAYS[unit])
     years, month = divmod(at.month - 1 + count * _MONTHS[unit], 12)
@@ -77,11 +74,6 @@ def _moved(at: datetime, count: int, unit: str) -> datetime:
     if not 1 <= year <= 9999:  # noqa: PLR2004 - the years of datetime
         raise OverflowError
     return at.replace(year=year, month=month + 1, day=min(at.day, calendar.monthrange(year, month + 1)[1]))
-
-
-def _exactly(at: datetime, count: int, unit: str) -> datetime:
-    """24 hours are 24 hours, also when clocks change."""
-    return (at.astimezone(UTC) + timedelta(seconds=count * _SECONDS[unit])).astimezone(at.tzinfo)
 
 
 def _rounded(at: datetime, unit: str, *, end: bool) -> datetime:
