@@ -11,7 +11,6 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from wxbridge.config.types import ONE_OR_MANY, OrgId, Section, find_timezone, one_or_many
 from wxbridge.core.errors import CannotAnswer
-from wxbridge.core.text import time_range
 from wxbridge.core.text.normalise import fold
 
 MAX_PANELS = 4
@@ -100,6 +99,8 @@ class GraphSettings(Section):
 
     @model_validator(mode="after")
     def _range(self) -> GraphSettings:
+        from wxbridge.core.text import time_range  # the grammar of times, for what most files have not
+
         try:
             time_range.parse_ends(self.from_, self.to, datetime.now(UTC))
         except CannotAnswer as error:
