@@ -40,7 +40,7 @@ async def measure(place: Place) -> list[Row]:
             for name, taken in times.items():
                 began = time.perf_counter()
                 # The number makes no two the same: who repeats himself is left alone.
-                simulator.say(f"/{name} {number}", room="技术讨论群", talker=PEOPLE[number % len(PEOPLE)])
+                simulator.world.say(f"/{name} {number}", room="技术讨论群", talker=PEOPLE[number % len(PEOPLE)])
                 taken.append((await asyncio.wait_for(replies.get(), 10) - began) * 1000)
                 await asyncio.sleep(PAUSE)
     return [

@@ -262,9 +262,9 @@ async def main(folder: Path, wanted: list[str]) -> None:
                     for size, scheme, locale in _LOOKS
                 ]  # fmt: skip
                 for how in sorted(every if folder != HERE else SHOWN, key=lambda each: each[0] == "login"):
-                    if how[0] == "login" and simulator.logged_in:
+                    if how[0] == "login" and simulator.world.state == "logged_in":
                         simulator.gateway.auto_scan = False
-                        simulator.logout()
+                        simulator.world.logout()
                         await _until(lambda: bridge.channels.statuses()["wechat"].state == "waiting_for_scan")
                     made = await shoot(browser, bridge.url, paths[how[0]], folder, how)
                     print(f"{made.name}: {made.stat().st_size // 1000} kB")  # noqa: T201 - a script

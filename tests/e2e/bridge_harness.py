@@ -356,13 +356,13 @@ routes:
         """What the bot has written into a room: texts, and `[name]` for pictures."""
         return [
             message.text or f"[{message.media.name}]"
-            for message in self.simulator.messages(room=topic, sent_by_bot=True)
+            for message in self.simulator.world.messages(room=topic, sent_by_bot=True)
         ]
 
     def chat(self, contact: str = "主人") -> list[str]:
         return [
             message.text or f"[{message.media.name}]"
-            for message in self.simulator.messages(contact=contact, sent_by_bot=True)
+            for message in self.simulator.world.messages(contact=contact, sent_by_bot=True)
         ]
 
     async def until(self, condition: Callable[[], Any]) -> Any:

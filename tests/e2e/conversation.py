@@ -82,11 +82,11 @@ async def hold(
     place = {"contact": contact} if contact else {"room": ROOM}
     said = lambda: [  # noqa: E731 - short
         Answer(message.text or f"[{message.media.name}]", message.media.data if message.media else b"")
-        for message in harness.simulator.messages(**place, sent_by_bot=True)
+        for message in harness.simulator.world.messages(**place, sent_by_bot=True)
     ]
     before, logged = len(said()), len(outcomes(bridge, target))
     for each in turns:
-        harness.simulator.say(each.says, **place, talker=harness.simulator.world.find_contact(each.who).id)
+        harness.simulator.world.say(each.says, **place, talker=harness.simulator.world.find_contact(each.who).id)
     return await compared(
         harness.until, bridge, turns, lambda: said()[before:], lambda: outcomes(bridge, target)[logged:]
     )

@@ -32,7 +32,7 @@ def body(name: str = "DiskAlmostFull", **more: Any) -> dict[str, Any]:
 
 
 def pictures(harness: BridgeHarness) -> list[bytes]:
-    found = harness.simulator.messages(room="技术讨论群", sent_by_bot=True)
+    found = harness.simulator.world.messages(room="技术讨论群", sent_by_bot=True)
     return [message.media.data for message in found if message.media]
 
 

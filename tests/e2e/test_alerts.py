@@ -100,7 +100,7 @@ async def test_one_group_reaches_a_room_by_two_routes_whole(harness: BridgeHarne
     await greeted(harness)
     assert await post(bridge, fires("Disk", team="db"), fires("Cpu")) == {"queued": 2, "duplicates": 0}
     await harness.until(lambda: len(harness.room()) == 2)
-    mentioned, plain = harness.simulator.messages(room="技术讨论群", sent_by_bot=True)
+    mentioned, plain = harness.simulator.world.messages(room="技术讨论群", sent_by_bot=True)
     assert "Disk" in mentioned.text
     assert "@张三" in mentioned.text
     assert harness.simulator.world.find_contact("张三").id in mentioned.mention_ids
@@ -170,12 +170,12 @@ async def test_open_falcon_tells_each_person_in_his_own_chat_and_one_whom_nobody
 
 async def test_a_storm_for_people_becomes_a_digest_for_each_of_them(harness: BridgeHarness) -> None:
     slow = "people: {channel: wechat, to: from-alert, digest_after: 1s, pace: {chat: 3/h}}"
-    await harness.simulator.kill_gateway()
+    await harness.simulator.gateway.kill()
     bridge = await routed(harness, TO_PEOPLE, TEAMS, targets=slow, wechat="pace: {chat: 1000/s}")
     for index in range(8):
         assert (await falcon(bridge, "zhangsan,wangwu", f"h{index}"))[1]["queued"] == 2
     await bridge.event("a storm: waiting alerts are merged into a digest", target="people")
-    await harness.simulator.restart_gateway()
+    await harness.simulator.gateway.restart()
     await harness.until(lambda: harness.chat("张三") and harness.chat("王五"))
     for name in ("张三", "王五"):
         assert "8 alerts" in harness.chat(name)[0]

@@ -39,7 +39,7 @@ async def test_what_waited_is_sent_after_a_restore_and_what_was_sent_is_not_sent
     bridge = await harness.bridge()
     await bridge.post(alert("sent before"), "/hooks/generic")
     await harness.until(lambda: len(harness.room()) == 2)
-    await harness.simulator.kill_gateway()
+    await harness.simulator.gateway.kill()
     file = harness.directory / "state.backup"
 
     # While alerts come in: what was acknowledged before it began is in it.
@@ -79,7 +79,7 @@ async def test_what_waited_is_sent_after_a_restore_and_what_was_sent_is_not_sent
     assert code == 0, err
     after = await outbox(harness)
     assert {number: before[number] for number in after} == after
-    await harness.simulator.restart_gateway()
+    await harness.simulator.gateway.restart()
     bridge = await harness.bridge()
     await harness.until(lambda: all(any(name in text for text in harness.room()) for name in promised))
     assert sum("sent before" in text for text in harness.room()) == 1

@@ -87,7 +87,7 @@ async def until(condition: Callable[[], Any], *processes: BridgeProcess) -> Any:
 
 def away(harness: BridgeHarness) -> None:
     harness.simulator.gateway.auto_scan = False
-    harness.simulator.logout()
+    harness.simulator.world.logout()
 
 
 async def test_while_wechat_is_logged_out_the_alert_and_the_login_code_come_through_the_robot_once(
@@ -107,7 +107,7 @@ async def test_while_wechat_is_logged_out_the_alert_and_the_login_code_come_thro
     (code,) = [message.data for message in services.wecom.messages if message.kind == "image"]
     assert code.startswith(PNG)
     bridge.logs.clear()
-    harness.simulator.scan()
+    harness.simulator.world.scan()
     await bridge.event("wechat state", state="online")
     await bridge.post(legacy("at home again"))
     await harness.until(lambda: "at home again" in str(harness.room()))

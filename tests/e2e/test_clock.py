@@ -29,7 +29,7 @@ async def test_a_clock_that_jumps_back_and_forth_makes_neither_a_burst_nor_a_sta
         await bridge.until(lambda times=times: len(_settings(bridge)) == times)
     await harness.until(lambda: len(harness.room()) == len(titles))
     assert firsts(harness.room()) == [f"🔥 {title}" for title in titles]
-    at = [message.timestamp for message in harness.simulator.messages(room="技术讨论群", sent_by_bot=True)]
+    at = [message.timestamp for message in harness.simulator.world.messages(room="技术讨论群", sent_by_bot=True)]
     # Three may leave in a second, so the last of fifteen leaves in the fifth; a burst would be there sooner.
     assert at[-1] - at[0] > 3.5
     assert _settings(bridge) == ["the clock was set on", "the clock was set back", "the clock was set on"]
@@ -47,13 +47,13 @@ async def test_a_clock_that_is_set_on_makes_no_repeat_news_and_no_fallback_early
     bridge.set_clock(0)
     await bridge.start()
     await bridge.event("wechat state", state="online")
-    await harness.simulator.kill_gateway()
+    await harness.simulator.gateway.kill()
     await bridge.event("wechat state", state="unreachable")
     assert await bridge.post(legacy("once")) == (202, {"queued": 1, "duplicates": 0})
     bridge.set_clock(HOUR)
     await bridge.event("the clock was set on", seconds=HOUR)
     assert await bridge.post(legacy("once")) == (202, {"queued": 0, "duplicates": 1})
-    await harness.simulator.restart_gateway()
+    await harness.simulator.gateway.restart()
     await harness.until(lambda: firsts(harness.room()) == ["🔥 once"])
     assert not any("once" in line for line in bridge.output)
 

@@ -75,7 +75,7 @@ async def test_conversations_in_a_room_with_the_master_and_with_a_person(harness
     room.aliases[stranger.id] = "主人"
     extra = JOBS + "chat: {admins: [主人, 张三]}\ngraphs: {kafka: {url: 'http://127.0.0.1:9/kafka'}}\n"
     bridge = await up(harness, extra, "duty: {channel: wechat, contact: 李四, commands: true}")
-    harness.simulator.say("here", contact="张三")
+    harness.simulator.world.say("here", contact="张三")
     await asyncio.gather(
         hold(harness, bridge, IN_THE_ROOM),
         hold(harness, bridge, WITH_THE_MASTER, contact="主人", target="master"),
@@ -101,15 +101,15 @@ async def test_a_command_that_a_killed_bridge_has_not_answered_is_answered_by_th
     harness: BridgeHarness,
 ) -> None:
     bridge = await up(harness)
-    harness.simulator.fail_next(1000, "INTERNAL")
-    harness.simulator.say("/here", room=ROOM)
+    harness.simulator.gateway.faults.fail_next(1000, "INTERNAL")
+    harness.simulator.world.say("/here", room=ROOM)
     await bridge.event("command", command="here")
     # Killed after a second refusal, in the pause of two seconds before the next try: nothing is under way.
     await bridge.until(lambda: len([line for line in bridge.logs if line["event"] == "not sent, will try again"]) == 2)
     await bridge.kill()
     bridge = await harness.bridge(ops="commands: true")
     assert harness.room() == []
-    harness.simulator.fail_next(0)
+    harness.simulator.gateway.faults.fail_next(0)
     await harness.until(harness.room)
     await hold(harness, bridge, [turn("张三", "/whoami", "whoami answered", "^You are")])
     assert [text.split("\n")[0][:16] for text in harness.room() if text.startswith("This is the room")] == [
@@ -133,7 +133,7 @@ host: {name: web-1, every: 1s, cpu: null, memory: null, disk: null}
 targets:""")  # fmt: skip
     done = await bridge.event("configuration reloaded")
     assert set(done["changed"]) == {"chat", "graphs", "host"}
-    harness.simulator.say("/here", room=ROOM)
+    harness.simulator.world.say("/here", room=ROOM)
     await hold(harness, bridge, [
         turn("张三", "bot graphs", "graphs answered", "^graph page .*A page"),
         turn("张三", "bot主机"),
@@ -144,8 +144,8 @@ targets:""")  # fmt: skip
 async def test_the_master_learns_the_id_of_a_room_that_is_no_target_yet(harness: BridgeHarness) -> None:
     await up(harness)
     harness.simulator.world.add_room("新群", ["主人", "张三"])
-    harness.simulator.say("@小桥 here", room="新群", talker="张三")
-    harness.simulator.say("@小桥 here", room="新群", talker="主人")
+    harness.simulator.world.say("@小桥 here", room="新群", talker="张三")
+    harness.simulator.world.say("@小桥 here", room="新群", talker="主人")
     await harness.until(lambda: len(harness.chat()) == 2)
     place = harness.simulator.world.find_room("新群")
     assert f'{{channel: wechat, room: "{place.id}", commands: true}}' in harness.chat()[1]

@@ -33,7 +33,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 async def test_a_full_disk_is_told_to_the_sender_and_recovers_without_a_restart(
     harness: BridgeHarness, small_disk: Path
 ) -> None:
-    await harness.simulator.kill_gateway()
+    await harness.simulator.gateway.kill()
     bridge = await harness.bridge(f"state_dir: {small_disk}/state")
     acknowledged = []
     fill(small_disk, leave=64 * 1024)
@@ -53,7 +53,7 @@ async def test_a_full_disk_is_told_to_the_sender_and_recovers_without_a_restart(
     status, _ = await bridge.post(legacy("room again"))
     assert status == 202
     assert (await bridge.get("/readyz"))[0] == 200
-    await harness.simulator.restart_gateway()
+    await harness.simulator.gateway.restart()
     await harness.until(lambda: any("room again" in text for text in harness.room()))
     arrived = [text.splitlines()[0] for text in harness.room() if "\n" in text]
     assert [text for text in arrived if text.startswith("🔥 n")] == [f"🔥 n {index}" for index in acknowledged]

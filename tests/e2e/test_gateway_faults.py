@@ -22,7 +22,7 @@ def firsts(texts: list[str]) -> list[str]:
 async def test_refused_sends_are_tried_again_in_order(harness: BridgeHarness) -> None:
     bridge = await harness.bridge()
     await harness.until(harness.chat)
-    harness.simulator.fail_next(2, "INTERNAL")
+    harness.simulator.gateway.faults.fail_next(2, "INTERNAL")
     for index in range(4):
         await bridge.post(legacy(f"n {index}"))
     await harness.until(lambda: len(harness.room()) == 4)
@@ -32,14 +32,14 @@ async def test_refused_sends_are_tried_again_in_order(harness: BridgeHarness) ->
 async def test_a_gateway_that_dies_in_mid_send_costs_at_most_one_marked_repeat(harness: BridgeHarness) -> None:
     bridge = await harness.bridge()
     await harness.until(harness.chat)
-    harness.simulator.delay(0.5)
+    harness.simulator.gateway.faults.delay(0.5)
     for index in range(3):
         await bridge.post(legacy(f"n {index}"))
     await harness.until(lambda: harness.simulator.gateway.calls.get("MessageSendText", 0) > 1)
-    await harness.simulator.kill_gateway()
+    await harness.simulator.gateway.kill()
     await bridge.event("wechat state", state="unreachable")
-    harness.simulator.delay(0)
-    await harness.simulator.restart_gateway()
+    harness.simulator.gateway.faults.delay(0)
+    await harness.simulator.gateway.restart()
     await harness.until(lambda: any("n 2" in text for text in harness.room()))
     texts = [text.splitlines()[0].removeprefix("(possible repeat) ") for text in harness.room()]
     assert list(dict.fromkeys(texts)) == [f"🔥 n {index}" for index in range(3)]
@@ -55,7 +55,7 @@ async def test_a_logout_sends_the_code_and_the_alerts_to_the_fallback_once(harne
     # The greeting is known to be sent before anything is away, so that it is not counted among what waited.
     await bridge.event("sent", target="master")
     harness.simulator.gateway.auto_scan = False
-    harness.simulator.logout()
+    harness.simulator.world.logout()
     await bridge.event("wechat state", state="waiting_for_scan")
     assert (await bridge.post(legacy("while away")))[0] == 202
     await bridge.printed("needs a new scan")
@@ -63,7 +63,7 @@ async def test_a_logout_sends_the_code_and_the_alerts_to_the_fallback_once(harne
     await bridge.printed("🔥 while away")
     assert any("ops cannot be reached" in line for line in bridge.output)
     assert (await bridge.get("/readyz"))[0] == 200
-    harness.simulator.scan()
+    harness.simulator.world.scan()
     await harness.until(lambda: any("back online" in text for text in harness.chat()))
     assert any("0 messages delivered, 1 sent by fallback" in text for text in harness.chat()), harness.chat()
     await bridge.post(legacy("at home again"))
@@ -74,7 +74,7 @@ async def test_a_logout_sends_the_code_and_the_alerts_to_the_fallback_once(harne
 async def test_another_client_is_not_fought_and_what_waits_leaves_when_it_is_gone(harness: BridgeHarness) -> None:
     bridge = await harness.bridge()
     await harness.until(harness.chat)
-    harness.simulator.takeover()
+    harness.simulator.gateway.takeover()
     await bridge.event("wechat state", state="taken_over")
     assert (await bridge.post(legacy("patience")))[0] == 202
     assert (await bridge.get("/readyz"))[0] == 200
@@ -85,13 +85,13 @@ async def test_a_room_with_another_id_after_a_new_login_gets_what_waited(harness
     bridge = await harness.bridge()
     await harness.until(harness.chat)
     harness.simulator.gateway.auto_scan = False
-    harness.simulator.logout()
+    harness.simulator.world.logout()
     await bridge.event("wechat state", state="waiting_for_scan")
     for index in range(3):
         await bridge.post(legacy(f"n {index}"))
-    harness.simulator.new_ids()
+    harness.simulator.world.relogin_with_new_ids()
     harness.simulator.gateway.auto_scan = True
-    harness.simulator.scan()
+    harness.simulator.world.scan()
     await harness.until(lambda: len(harness.room()) == 3)
     assert firsts(harness.room()) == [f"🔥 n {index}" for index in range(3)]
 
@@ -122,13 +122,13 @@ async def has_all_of(harness: BridgeHarness, count: int) -> None:
 @pytest.mark.parametrize("hang", [17, 32])
 async def test_a_gateway_that_hangs_and_is_restarted_loses_no_alert(harness: BridgeHarness, hang: int) -> None:
     bridge = await bridge_in_a_hurry(harness)
-    harness.simulator.freeze()
+    harness.simulator.gateway.freeze()
     for index in range(3):
         assert (await bridge.post(legacy(f"n {index}")))[0] == 202
     await asyncio.sleep(hang / 20)
-    await harness.simulator.kill_gateway()
-    harness.simulator.thaw()
-    await harness.simulator.restart_gateway()
+    await harness.simulator.gateway.kill()
+    harness.simulator.gateway.thaw()
+    await harness.simulator.gateway.restart()
     await has_all_of(harness, 3)
 
 

@@ -87,7 +87,7 @@ async def test_what_was_sent_while_nothing_could_be_noted_is_noted_later_and_not
     harness.constants[PATIENCE] = 0.3
     bridge = await harness.bridge()
     await harness.until(harness.chat)
-    harness.simulator.delay(0.3, 1)
+    harness.simulator.gateway.faults.delay(0.3, 1)
     assert (await post(bridge, "under way"))[0] == 202
     await harness.until(lambda: harness.simulator.gateway.calls.get("MessageSendText", 0) == 2)  # one was the greeting
     with locked(harness):

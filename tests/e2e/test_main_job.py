@@ -34,7 +34,7 @@ async def test_after_the_scan_the_master_is_greeted_and_the_rooms_are_known(fres
     status, page = await bridge.get("/login")
     assert status == 200
     assert "<svg" in page
-    fresh_harness.simulator.scan()
+    fresh_harness.simulator.world.scan()
     await fresh_harness.until(lambda: fresh_harness.chat() == ["早上好"])
     code, out, _ = await fresh_harness.command("rooms", "--json")
     assert code == 0
@@ -47,9 +47,9 @@ async def test_the_greeting_is_not_repeated_when_the_connection_comes_back(harne
     bridge = await harness.bridge()
     await bridge.event("sent", target="master")
     assert harness.chat() == ["hello master!"]
-    await harness.simulator.kill_gateway()
+    await harness.simulator.gateway.kill()
     await bridge.event("wechat state", state="unreachable")
-    await harness.simulator.restart_gateway()
+    await harness.simulator.gateway.restart()
     await bridge.post(legacy("after"))
     await harness.until(lambda: any("after" in text for text in harness.room()))
     assert harness.chat() == ["hello master!"]
@@ -87,7 +87,7 @@ async def test_an_alert_arrives_with_values_and_the_picture_after_its_text(harne
     finally:
         await runner.cleanup()
     assert harness.room()[0] == "🔥 磁盘将满\ncpu: 92.25\ndf -h"
-    sent = harness.simulator.messages(room="技术讨论群", sent_by_bot=True)[1]
+    sent = harness.simulator.world.messages(room="技术讨论群", sent_by_bot=True)[1]
     assert sent.media
     assert Image.open(io.BytesIO(sent.media.data)).size == (900, 360)
 
@@ -104,14 +104,14 @@ async def test_why_a_picture_cannot_be_fetched_is_told_to_the_master_and_not_to_
 
 
 async def test_hooks_are_taken_before_the_gateway_exists_and_delivered_when_it_comes(harness: BridgeHarness) -> None:
-    await harness.simulator.kill_gateway()
+    await harness.simulator.gateway.kill()
     bridge = await harness.bridge()
     await bridge.event("wechat state", state="unreachable")
     assert (await bridge.get("/readyz"))[0] == 200
     assert (await bridge.get("/readyz?channels=all"))[0] == 503
     for index in range(3):
         assert (await bridge.post(legacy(f"early {index}")))[0] == 202
-    await harness.simulator.restart_gateway()
+    await harness.simulator.gateway.restart()
     await harness.until(lambda: len(harness.room()) == 3)
     assert [text.splitlines()[0] for text in harness.room()] == [f"🔥 early {index}" for index in range(3)]
 
@@ -119,12 +119,12 @@ async def test_hooks_are_taken_before_the_gateway_exists_and_delivered_when_it_c
 async def test_a_killed_bridge_starts_again_at_once_and_delivers_what_it_had_promised(
     harness: BridgeHarness,
 ) -> None:
-    await harness.simulator.kill_gateway()
+    await harness.simulator.gateway.kill()
     bridge = await harness.bridge()
     for index in range(20):
         assert (await bridge.post(legacy(f"promised {index}")))[0] == 202
     await bridge.kill()
-    await harness.simulator.restart_gateway()
+    await harness.simulator.gateway.restart()
     await bridge.start()
     await harness.until(lambda: len(harness.room()) >= 20)
     assert [text.splitlines()[0] for text in harness.room()] == [f"🔥 promised {index}" for index in range(20)]
@@ -140,12 +140,12 @@ async def test_a_second_bridge_on_the_same_state_refuses_to_start(harness: Bridg
 async def test_sigterm_ends_it_within_five_seconds_and_loses_nothing(fresh_harness: BridgeHarness) -> None:
     bridge = await fresh_harness.bridge()
     await fresh_harness.until(fresh_harness.chat)
-    fresh_harness.simulator.delay(1.0)
+    fresh_harness.simulator.gateway.faults.delay(1.0)
     await bridge.post(legacy("last words"))
     begun = time.monotonic()
     assert await bridge.stop() == 0
     assert time.monotonic() - begun < 5
-    fresh_harness.simulator.delay(0)
+    fresh_harness.simulator.gateway.faults.delay(0)
     await bridge.start()
     await fresh_harness.until(lambda: any("last words" in text for text in fresh_harness.room()))
 
@@ -160,7 +160,7 @@ async def test_an_alert_that_no_route_matches_goes_to_the_master_saying_so(harne
 async def test_what_the_service_refuses_for_good_is_listed_and_told(harness: BridgeHarness) -> None:
     bridge = await harness.bridge()
     await harness.until(harness.chat)
-    harness.simulator.fail_next(1, "INVALID_ARGUMENT")
+    harness.simulator.gateway.faults.fail_next(1, "INVALID_ARGUMENT")
     await bridge.post(legacy("refused"))
     await harness.until(lambda: any("could not be delivered" in text for text in harness.chat()))
     _, out, _ = await harness.command("outbox", "list", "--dead", "--json")
@@ -188,7 +188,7 @@ async def test_commands_of_another_process_reach_the_running_bridge(harness: Bri
 async def test_what_people_write_is_one_log_line_with_the_rooms_id(harness: BridgeHarness) -> None:
     bridge = await harness.bridge()
     await harness.until(harness.chat)
-    harness.simulator.say("graph kafka", room="技术讨论群", talker="张三", mention=True)
+    harness.simulator.world.say("graph kafka", room="技术讨论群", talker="张三", mention=True)
     room = harness.simulator.world.find_room("技术讨论群")
     talker = harness.simulator.world.find_contact("张三")
     line = await bridge.event("message", room=room.id)
@@ -199,7 +199,7 @@ async def test_what_people_write_is_one_log_line_with_the_rooms_id(harness: Brid
 async def test_a_target_given_by_topic_finds_its_room_after_a_login_with_new_ids(harness: BridgeHarness) -> None:
     bridge = await harness.bridge()
     await harness.until(harness.chat)
-    harness.simulator.new_ids()
+    harness.simulator.world.relogin_with_new_ids()
     await bridge.post(legacy("new ids"))
     await harness.until(lambda: any("new ids" in text for text in harness.room()))
 
@@ -215,7 +215,7 @@ jobs:
     code, _, err = await harness.command("jobs", "run", "shot")
     assert code == 0, err
     await harness.until(lambda: harness.room() == ["[shot.png]"])
-    media = harness.simulator.messages(room="技术讨论群", sent_by_bot=True)[0].media
+    media = harness.simulator.world.messages(room="技术讨论群", sent_by_bot=True)[0].media
     assert media
     assert Image.open(io.BytesIO(media.data)).size[0] == 800
     assert len(list((harness.directory / "res").rglob("*.png"))) == 1

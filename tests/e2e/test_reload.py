@@ -109,7 +109,7 @@ async def test_a_file_that_is_written_in_two_steps_is_taken_over_whole_and_nobod
 async def test_what_is_being_sent_during_a_reload_is_sent_once_and_what_waits_follows(harness: BridgeHarness) -> None:
     bridge = await harness.bridge()
     await greeted(harness)
-    harness.simulator.delay(1.5)
+    harness.simulator.gateway.faults.delay(1.5)
     for index in range(3):
         assert (await bridge.post(legacy(f"number {index}")))[0] == 202
     rewrite(harness, "timezone: Asia/Shanghai", "timezone: Asia/Tokyo")
@@ -117,7 +117,7 @@ async def test_what_is_being_sent_during_a_reload_is_sent_once_and_what_waits_fo
     posted = await bridge.post(legacy("number 3"))
     assert posted[0] == 202
     await bridge_process
-    harness.simulator.delay(0)
+    harness.simulator.gateway.faults.delay(0)
     await harness.until(lambda: len(harness.room()) >= 4)
     assert [text.splitlines()[0] for text in harness.room()] == [f"🔥 number {index}" for index in range(4)]
 

@@ -248,7 +248,7 @@ async def test_nothing_gives_a_secret_away_whatever_goes_wrong(
             for some in (names[:5], names[5:9], names[9:]):
                 outputs = await asyncio.gather(*(command(harness, path, *name.split()) for name in some))
                 said |= dict(zip(some, outputs, strict=True))
-            await simulator.kill_gateway()
+            await simulator.gateway.kill()
             whole = path.read_text(encoding="utf-8")
             path.write_text(whole.replace("pace: none", "pace: 7"), encoding="utf-8")
             await bridge.event("configuration not reloaded, the old one stays")

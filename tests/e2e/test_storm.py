@@ -46,7 +46,7 @@ async def pour(bridge: BridgeProcess, count: int) -> None:
 
 
 async def test_five_thousand_alerts_wait_in_order_without_filling_the_memory(harness: BridgeHarness) -> None:
-    await harness.simulator.kill_gateway()
+    await harness.simulator.gateway.kill()
     bridge = await harness.bridge()
     await pour(bridge, 200)  # what is loaded once is loaded now
     before = rss(bridge)
@@ -54,7 +54,7 @@ async def test_five_thousand_alerts_wait_in_order_without_filling_the_memory(har
     assert rss(bridge) - before < MEMORY
     rows = json.loads((await harness.command("outbox", "list", "--open", "--json", "--limit", "20000"))[1])
     assert len(rows) == ALERTS  # the first two hundred came again, and were absorbed
-    await harness.simulator.restart_gateway()
+    await harness.simulator.gateway.restart()
     await harness.until(lambda: len(harness.room()) > 500)
     ids = [row["id"] for row in rows]
     texts = [row["body"].splitlines()[0] for row in sorted(rows, key=lambda row: row["id"])]

@@ -78,7 +78,7 @@ async def test_another_client_that_stays_is_sent_away_only_after_a_long_while(ha
     )  # fmt: skip
     bridge = await harness.bridge(wechat='pace: none\n  greeting: ""')
     await bridge.event("wechat state", state="online")
-    harness.simulator.takeover()
+    harness.simulator.gateway.takeover()
     await bridge.event("wechat state", state="taken_over")
     assert harness.simulator.gateway.calls.get("Stop", 0) == 0
     assert (await bridge.post(legacy("at last")))[0] == 202

@@ -61,7 +61,7 @@ def simulator(
     contact: list[str] | None = None,
 ) -> None:
     """Run the WeChat that ships with wxbridge: a gateway, and a page to look at and to talk in."""
-    from wxbridge.simulator import DEFAULT_TOKEN, PortTakenError, serve
+    from wxbridge.simulator import DEFAULT_TOKEN, PortTakenError, Simulator, serve
 
     write_in_background()
 
@@ -69,8 +69,10 @@ def simulator(
         stop = stop_signals()
         serving = asyncio.create_task(
             serve(
-                token=token or DEFAULT_TOKEN, host=host, gateway_port=gateway_port, page_port=page_port,
-                auto_scan=auto_scan, rooms=room or (), contacts=contact or (),
+                Simulator(
+                    token=token or DEFAULT_TOKEN, host=host, gateway_port=gateway_port, page_port=page_port,
+                    auto_scan=auto_scan, rooms=room or (), contacts=contact or (),
+                ),
             ),
         )  # fmt: skip
         stopping = asyncio.create_task(stop.wait())

@@ -15,26 +15,15 @@ SENDING = frozenset({"MessageSendText", "MessageSendFile", "MessageSendFileStrea
 EVERY_METHOD = "*"
 """In place of a method's name: any call but the event stream."""
 
-METHODS = SENDING | {
-    "ContactAlias",
-    "ContactList",
-    "ContactPayload",
-    "ContactSelfName",
-    "Ding",
-    "DirtyPayload",
-    "Logout",
-    "MessageFile",
-    "MessageImage",
-    "MessagePayload",
-    "RoomList",
-    "RoomMemberList",
-    "RoomMemberPayload",
-    "RoomPayload",
-    "RoomTopic",
-    "Start",
-    "Stop",
-    "Version",
-}
+UNARY_METHODS = (
+    *("Start", "Stop", "Logout", "Ding", "Version", "DirtyPayload"),
+    *("ContactList", "ContactPayload", "ContactAlias", "ContactSelfName"),
+    *("RoomList", "RoomPayload", "RoomTopic", "RoomMemberList", "RoomMemberPayload"),
+    *("MessagePayload", "MessageImage", "MessageFile", "MessageSendText", "MessageSendFile"),
+)
+"""The calls with one request and one answer; `ContactList` is done by `Gateway._contact_list`."""
+
+METHODS = SENDING.union(UNARY_METHODS)
 """The calls that are answered in one piece; faults can be told for these."""
 
 MAX_DELAY = 3600.0

@@ -17,7 +17,7 @@ from grpclib.server import Stream
 from wechaty_grpc.wechaty import puppet as pb
 
 from wxbridge.simulator import filebox
-from wxbridge.simulator.faults import Faults
+from wxbridge.simulator.faults import UNARY_METHODS, Faults
 from wxbridge.simulator.transport import GatewayServer
 from wxbridge.simulator.world import (
     ChangeKind,
@@ -25,7 +25,6 @@ from wxbridge.simulator.world import (
     MessageKind,
     ScanStatus,
     SimulatedFile,
-    SimulatedMessage,
     World,
     WorldChange,
     WorldError,
@@ -35,14 +34,6 @@ SERVICE = "wechaty.Puppet"
 VERSION = "1.19.9"
 HEARTBEAT = 15.0
 """Seconds between heartbeat events on a silent stream."""
-
-UNARY_METHODS = (
-    *("Start", "Stop", "Logout", "Ding", "Version", "DirtyPayload"),
-    *("ContactList", "ContactPayload", "ContactAlias", "ContactSelfName"),
-    *("RoomList", "RoomPayload", "RoomTopic", "RoomMemberList", "RoomMemberPayload"),
-    *("MessagePayload", "MessageImage", "MessageFile", "MessageSendText", "MessageSendFile"),
-)
-"""The calls with one request and one answer; `ContactList` is done by `_contact_list`."""
 
 # A payload's type travels with the numbers of the TypeScript puppet, not with those of the proto file.
 _TYPESCRIPT_TYPE = {MessageKind.FILE: 1, MessageKind.IMAGE: 6, MessageKind.TEXT: 7}
@@ -330,12 +321,8 @@ class Gateway:
     def _dirty_payload(self, _: Any) -> Any:
         return pb.DirtyPayloadResponse()
 
-    def _signed_in(self) -> None:
-        if self.world.state is not LoginState.LOGGED_IN:
-            raise WorldError(f"The bot is not logged in: the login is {self.world.state}.")
-
     def _contact_list(self, _: Any) -> Any:
-        self._signed_in()
+        self.world.require_login()
         return pb.ContactListResponse(ids=[self.world.bot.id, *self._listed(self.world.contacts)])
 
     def _contact(self, contact_id: str) -> Any:
@@ -372,7 +359,7 @@ class Gateway:
         return self.world.rooms[room_id]
 
     def _room_list(self, _: Any) -> Any:
-        self._signed_in()
+        self.world.require_login()
         return pb.RoomListResponse(ids=self._listed(self.world.rooms))
 
     def _listed(self, ids: Iterable[str]) -> list[str]:
@@ -434,15 +421,12 @@ class Gateway:
     def _message_file(self, request: Any) -> Any:
         return pb.MessageFileResponse(filebox=filebox.encode(self._media(request.id)))
 
-    def _send(self, conversation_id: str, **what: Any) -> SimulatedMessage:
-        return self.world.send(conversation_id, **what)
-
     def _message_send_text(self, request: Any) -> Any:
-        sent = self._send(request.conversation_id, text=request.text, mention_ids=request.mentonal_ids)
+        sent = self.world.send(request.conversation_id, text=request.text, mention_ids=request.mentonal_ids)
         return pb.MessageSendTextResponse(id=sent.id)
 
     def _message_send_file(self, request: Any) -> Any:
-        sent = self._send(request.conversation_id, media=filebox.decode(request.filebox))
+        sent = self.world.send(request.conversation_id, media=filebox.decode(request.filebox))
         return pb.MessageSendFileResponse(id=sent.id)
 
     def _message_send_file_stream(self, requests: list[Any]) -> Any:
@@ -461,7 +445,7 @@ class Gateway:
             raise WorldError("The stream has no conversation id.")
         if not name:
             raise WorldError("The stream has no file name.")
-        sent = self._send(conversation_id, media=filebox.inspect(name, bytes(data)))
+        sent = self.world.send(conversation_id, media=filebox.inspect(name, bytes(data)))
         return pb.MessageSendFileStreamResponse(id=sent.id)
 
 

@@ -6,12 +6,14 @@ import asyncio
 import io
 import json
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import qrcode
 import qrcode.image.svg
 from aiohttp import web
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from yarl import URL
 
 from wxbridge.simulator import demo
@@ -22,6 +24,8 @@ STATIC = Path(__file__).parent / "static"
 MAX_BODY = 1024 * 1024
 """The largest body the control API takes, in bytes."""
 
+MAX_SECONDS = 10**9
+"""The longest delay that is read; a fault takes much less."""
 PING = 15.0
 """Seconds between signs of life on a silent event stream."""
 
@@ -38,93 +42,75 @@ class BadRequestError(ValueError):
     """A request to the control API that says something wrong; the text says what."""
 
 
-class Fields:
-    """The fields of a JSON body, each taken with the type it must have."""
+class _Asked(BaseModel):
+    """What is posted to the control API, each with the type it must have; nothing else may stand beside it."""
 
-    def __init__(self, body: dict[str, Any]) -> None:
-        self._body = body
-
-    def text(self, name: str) -> str | None:
-        """Give a string, or None where there is none.
-
-        Raises:
-            BadRequestError: it is something else.
-        """
-        value = self._body.pop(name, None)
-        if value is not None and not isinstance(value, str):
-            raise BadRequestError(f"{name!r} has to be a string.")
-        try:
-            (value or "").encode()
-        except UnicodeEncodeError as error:
-            raise BadRequestError(f"{name!r} is no proper text: it has half a character.") from error
-        return value
-
-    def need(self, name: str) -> str:
-        """Give a string that has to be there.
-
-        Raises:
-            BadRequestError: it is missing, empty or something else.
-        """
-        value = self.text(name)
-        if not value:
-            raise BadRequestError(f"{name!r} is missing.")
-        return value
-
-    def flag(self, name: str) -> bool | None:
-        """Give true or false, or None where there is none.
-
-        Raises:
-            BadRequestError: it is something else.
-        """
-        value = self._body.pop(name, None)
-        if value is not None and not isinstance(value, bool):
-            raise BadRequestError(f"{name!r} has to be true or false.")
-        return value
-
-    def whole(self, name: str) -> int | None:
-        """Give a whole number, or None where there is none.
-
-        Raises:
-            BadRequestError: it is something else.
-        """
-        value = self._body.pop(name, None)
-        if value is not None and (isinstance(value, bool) or not isinstance(value, int)):
-            raise BadRequestError(f"{name!r} has to be a whole number.")
-        return value
-
-    def seconds(self, name: str) -> float:
-        """Give a number that has to be there.
-
-        Raises:
-            BadRequestError: it is missing or something else.
-        """
-        value = self._body.pop(name, None)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            raise BadRequestError(f"{name!r} has to be a number of seconds.")
-        # A whole number can be too large for a float; as seconds it is as good as any that is too large.
-        return float(min(value, 1e9))
-
-    def end(self) -> None:
-        """Say that all fields have been taken.
-
-        Raises:
-            BadRequestError: some are left, which nobody knows.
-        """
-        if self._body:
-            raise BadRequestError(f"Nobody knows the field {next(iter(self._body))!r}.")
+    model_config = ConfigDict(strict=True, extra="forbid")
 
 
-async def _fields(request: web.Request) -> Fields:
+_Needed = Annotated[str, Field(min_length=1)]
+
+
+class _Say(_Asked):
+    text: _Needed
+    room: str | None = None
+    contact: str | None = None
+    talker: str | None = Field(default=None, alias="from")
+    mention: bool | None = None
+    mention_ids: bool | None = None
+
+
+class _Fail(_Asked):
+    count: int | None = None
+    code: str | None = None
+    method: str | None = None
+    after: bool | None = None
+
+
+class _Delay(_Asked):
+    # A whole number can be too large for a float; as seconds it is as good as any that is too large.
+    seconds: Annotated[float, BeforeValidator(lambda value: min(value, MAX_SECONDS) if type(value) is int else value)]
+    count: int | None = None
+    method: str | None = None
+    after: bool | None = None
+
+
+class _RenameRoom(_Asked):
+    room: _Needed
+    topic: _Needed
+
+
+_WRONG = {
+    "bool_type": "has to be true or false",
+    "int_type": "has to be a whole number",
+    "string_unicode": "is no proper text: it has half a character",
+}
+
+
+def _explain(error: ValidationError) -> str:
+    """Say in a sentence what is wrong first."""
+    wrong = error.errors()[0]
+    name, kind = wrong["loc"][0], wrong["type"]
+    if kind == "extra_forbidden":
+        return f"Nobody knows the field {name!r}."
+    if name == "seconds":
+        return f"{name!r} has to be a number of seconds."
+    is_missing = wrong["input"] is None or kind in ("missing", "string_too_short")
+    return f"{name!r} {'is missing' if is_missing else _WRONG.get(kind, 'has to be a string')}."
+
+
+async def _read(request: web.Request, model: type[_Asked]) -> _Asked:
     raw = await request.read()
-    if not raw.strip():
-        return Fields({})
     try:
-        body = json.loads(raw)
+        body = json.loads(raw) if raw.strip() else {}
     except (ValueError, RecursionError) as error:
         raise BadRequestError("The body is no JSON.") from error
     if not isinstance(body, dict):
         raise BadRequestError("The body has to be a JSON object.")
-    return Fields(body)
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise BadRequestError(_explain(error)) from None
 
 
 @web.middleware
@@ -145,6 +131,20 @@ async def _sentences(request: web.Request, handler: _Handler) -> web.StreamRespo
         response.headers["X-Content-Type-Options"] = "nosniff"
         response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def _call(action: Callable[[], Any], _nothing: _Asked) -> Any:
+    return action()
+
+
+def _posted(model: type[_Asked], action: Callable[[Any], Any]) -> _Handler:
+    async def handle(request: web.Request) -> web.StreamResponse:
+        result = action(await _read(request, model))
+        if asyncio.iscoroutine(result):
+            result = await result
+        return web.json_response({"ok": True, **(result or {})})
+
+    return handle
 
 
 class SimulatorPage:
@@ -177,21 +177,24 @@ class SimulatorPage:
 
     def _routes(self) -> list[web.AbstractRouteDef]:
         """Give the routes of the page, the API and the demo."""
-        posts: dict[str, Callable[[Fields], Any]] = {
-            "scan": self._scan,
-            "refresh-qrcode": self._refresh_qrcode,
-            "logout": self._logout,
-            "say": self._say,
-            "fail": self._fail,
-            "delay": self._delay,
-            "drop": self._drop,
-            "takeover": self._takeover,
-            "freeze": self._freeze,
-            "thaw": self._thaw,
-            "new-ids": self._new_ids,
-            "rename-room": self._rename_room,
-            "kill-gateway": self._kill_gateway,
+        world, gateway = self._world, self._gateway
+        plain: dict[str, Callable[[], Any]] = {
+            "scan": world.scan,
+            "refresh-qrcode": lambda: {"qrcode": world.refresh_qrcode()},
+            "logout": world.logout,
+            "drop": lambda: {"connections": gateway.drop()},
+            "takeover": gateway.takeover,
+            "freeze": gateway.freeze,
+            "thaw": gateway.thaw,
+            "new-ids": world.relogin_with_new_ids,
+            "kill-gateway": gateway.kill,
             "restart-gateway": self._restart_gateway,
+        }
+        posts: dict[str, tuple[type[_Asked], Callable[[Any], Any]]] = {
+            "say": (_Say, self._say),
+            "fail": (_Fail, self._fail),
+            "delay": (_Delay, self._delay),
+            "rename-room": (_RenameRoom, self._rename_room),
         }
         return [
             web.get("/", self._index),
@@ -201,7 +204,8 @@ class SimulatorPage:
             web.get("/api/picture/{id}", self._get_picture),
             web.get("/api/qrcode.svg", self._get_qrcode),
             web.get("/api/events", self._get_events),
-            *(web.post(f"/api/{name}", self._posted(action)) for name, action in posts.items()),
+            *(web.post(f"/api/{name}", _posted(_Asked, partial(_call, do))) for name, do in plain.items()),
+            *(web.post(f"/api/{name}", _posted(*post)) for name, post in posts.items()),
             *demo.routes(STATIC),
             web.static("/static", STATIC),
         ]
@@ -334,91 +338,32 @@ class SimulatorPage:
 
     # What can be done
 
-    @staticmethod
-    def _posted(action: Callable[[Fields], Any]) -> _Handler:
-        async def handle(request: web.Request) -> web.StreamResponse:
-            result = action(await _fields(request))
-            if asyncio.iscoroutine(result):
-                result = await result
-            return web.json_response({"ok": True, **(result or {})})
-
-        return handle
-
-    def _scan(self, fields: Fields) -> None:
-        fields.end()
-        self._world.scan()
-
-    def _refresh_qrcode(self, fields: Fields) -> dict[str, Any]:
-        fields.end()
-        return {"qrcode": self._world.refresh_qrcode()}
-
-    def _logout(self, fields: Fields) -> None:
-        fields.end()
-        self._world.logout()
-
-    def _say(self, fields: Fields) -> dict[str, Any]:
-        room, contact, talker = fields.text("room"), fields.text("contact"), fields.text("from")
-        text, mention = fields.need("text"), fields.flag("mention")
-        with_ids = fields.flag("mention_ids")
-        fields.end()
+    def _say(self, asked: _Say) -> dict[str, Any]:
         said = self._world.say(
-            text,
-            room=room,
-            contact=contact,
-            talker=talker,
-            mention=mention,
-            with_mention_ids=with_ids is not False,
+            asked.text,
+            room=asked.room,
+            contact=asked.contact,
+            talker=asked.talker,
+            mention=asked.mention,
+            with_mention_ids=asked.mention_ids is not False,
         )
         return {"message": self._message(said)}
 
-    def _fail(self, fields: Fields) -> None:
-        count, code = fields.whole("count"), fields.text("code")
-        method, after = fields.text("method"), fields.flag("after")
-        fields.end()
+    def _fail(self, asked: _Fail) -> None:
         self._gateway.faults.fail_next(
-            1 if count is None else count,
-            "UNAVAILABLE" if code is None else code,
-            method=method,
-            after=bool(after),
+            1 if asked.count is None else asked.count,
+            "UNAVAILABLE" if asked.code is None else asked.code,
+            method=asked.method,
+            after=bool(asked.after),
         )
 
-    def _delay(self, fields: Fields) -> None:
-        seconds, count = fields.seconds("seconds"), fields.whole("count")
-        method, after = fields.text("method"), fields.flag("after")
-        fields.end()
-        self._gateway.faults.delay(seconds, count, method=method, after=bool(after))
+    def _delay(self, asked: _Delay) -> None:
+        self._gateway.faults.delay(asked.seconds, asked.count, method=asked.method, after=bool(asked.after))
 
-    def _drop(self, fields: Fields) -> dict[str, Any]:
-        fields.end()
-        return {"connections": self._gateway.drop()}
+    def _rename_room(self, asked: _RenameRoom) -> None:
+        self._world.rename_room(asked.room, asked.topic)
 
-    def _takeover(self, fields: Fields) -> None:
-        fields.end()
-        self._gateway.takeover()
-
-    def _freeze(self, fields: Fields) -> None:
-        fields.end()
-        self._gateway.freeze()
-
-    def _thaw(self, fields: Fields) -> None:
-        fields.end()
-        self._gateway.thaw()
-
-    def _new_ids(self, fields: Fields) -> None:
-        fields.end()
-        self._world.relogin_with_new_ids()
-
-    def _rename_room(self, fields: Fields) -> None:
-        room, topic = fields.need("room"), fields.need("topic")
-        fields.end()
-        self._world.rename_room(room, topic)
-
-    async def _kill_gateway(self, fields: Fields) -> None:
-        fields.end()
-        await self._gateway.kill()
-
-    async def _restart_gateway(self, fields: Fields) -> None:
-        fields.end()
+    async def _restart_gateway(self) -> None:
         if self._gateway.running:
             raise BadRequestError("The gateway is running.")
         try:

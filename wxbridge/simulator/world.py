@@ -19,6 +19,7 @@ MAX_MESSAGES = 5000
 MAX_TEXT = 100_000
 """The longest text a person may say, in characters."""
 
+BOT_NAME = "小桥"
 BOT_NICKNAME = "机器人"
 """What a person may type after `@` instead of the bot's name."""
 
@@ -159,8 +160,8 @@ class World:
     called in the order of subscription, after the change is made.
     """
 
-    def __init__(self, bot_name: str = "小桥") -> None:
-        self.bot = SimulatedContact(id=_new_contact_id(), name=bot_name, weixin="wxbridge")
+    def __init__(self) -> None:
+        self.bot = SimulatedContact(id=_new_contact_id(), name=BOT_NAME, weixin="wxbridge")
         self.contacts: dict[str, SimulatedContact] = {}
         self.rooms: dict[str, SimulatedRoom] = {}
         self.unlisted: set[str] = set()
@@ -187,7 +188,7 @@ class World:
 
     # People and rooms
 
-    def add_contact(self, name: str, alias: str = "") -> SimulatedContact:
+    def add_contact(self, name: str) -> SimulatedContact:
         """Make a friend of the bot.
 
         Raises:
@@ -195,7 +196,7 @@ class World:
         """
         if not name.strip():
             raise WorldError("A contact needs a name.")
-        contact = SimulatedContact(_new_contact_id(), name, alias, f"wx_{_random_id(string.digits, 8)}")
+        contact = SimulatedContact(_new_contact_id(), name, weixin=f"wx_{_random_id(string.digits, 8)}")
         self.contacts[contact.id] = contact
         self._tell(WorldChange(ChangeKind.NAMES))
         return contact
@@ -339,14 +340,18 @@ class World:
         self.state, self.qrcode = LoginState.LOGGED_IN, ""
         self._tell(WorldChange(ChangeKind.LOGIN, contact_id=self.bot.id))
 
+    def require_login(self) -> None:
+        """Raise `WorldError` unless the bot is logged in."""
+        if self.state is not LoginState.LOGGED_IN:
+            raise WorldError(f"The bot is not logged in: the login is {self.state}.")
+
     def logout(self) -> None:
         """Log the bot out (as the phone's owner would) and show a fresh QR code.
 
         Raises:
             WorldError: the bot is not logged in.
         """
-        if self.state is not LoginState.LOGGED_IN:
-            raise WorldError(f"The bot is not logged in: the login is {self.state}.")
+        self.require_login()
         self.state = LoginState.WAITING
         self._tell(WorldChange(ChangeKind.LOGOUT, contact_id=self.bot.id))
         self._ask_for_scan()
@@ -388,11 +393,17 @@ class World:
     # Messages
 
     def messages(
-        self, room: str | None = None, contact: str | None = None, after: int = 0
+        self,
+        room: str | None = None,
+        contact: str | None = None,
+        after: int = 0,
+        *,
+        sent_by_bot: bool | None = None,
     ) -> tuple[SimulatedMessage, ...]:
         """Give the messages, oldest first: of one room, or of the direct chat with one contact, or all.
 
-        `after` leaves out those with a sequence up to it.
+        `after` leaves out those with a sequence up to it; `sent_by_bot` True leaves only the bot's own, False only
+        other people's.
 
         Raises:
             WorldError: the room or the contact is unknown, or both were given.
@@ -406,7 +417,9 @@ class World:
         elif contact is not None:
             peer_id = self.find_contact(contact).id
             found = (message for message in found if message.peer_id == peer_id)
-        return tuple(message for message in found if message.sequence > after)
+        return tuple(
+            message for message in found if message.sequence > after and sent_by_bot in (None, message.sent_by_bot)
+        )
 
     def message(self, message_id: str) -> SimulatedMessage:
         """Give one message by its id.
@@ -432,8 +445,7 @@ class World:
         Raises:
             WorldError: the bot is not logged in, nobody has this id, or there is nothing to send.
         """
-        if self.state is not LoginState.LOGGED_IN:
-            raise WorldError(f"The bot is not logged in: the login is {self.state}.")
+        self.require_login()
         if not text and media is None:
             raise WorldError("There is nothing to send.")
         is_room = conversation_id in self.rooms

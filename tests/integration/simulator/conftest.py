@@ -65,5 +65,5 @@ async def client(simulator: Simulator, connect: Callable[[], Client]) -> Client:
     """A client whose bot is logged in, without an event stream."""
     one = connect()
     await one.stub.start()
-    simulator.scan()
+    simulator.world.scan()
     return one

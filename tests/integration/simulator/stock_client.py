@@ -35,7 +35,7 @@ async def converse(simulator: Simulator) -> None:
 
     running = asyncio.create_task(puppet.start())
     assert (await expect("scan")).qrcode == simulator.world.qrcode
-    simulator.scan()
+    simulator.world.scan()
     assert (await expect("login")).contact_id == simulator.world.bot.id
     (room_id, _) = await puppet.room_list()
     assert (await puppet.room_payload(room_id)).topic == "技术讨论群"
@@ -50,11 +50,11 @@ async def converse(simulator: Simulator) -> None:
         "a.png",
     )
     await puppet.message_send_file(room_id, picture)
-    assert [message.kind for message in simulator.messages()] == [MessageKind.TEXT, MessageKind.IMAGE]
+    assert [message.kind for message in simulator.world.messages()] == [MessageKind.TEXT, MessageKind.IMAGE]
 
     await puppet.ding("word")
     assert (await expect("dong")).data == "word"
-    simulator.say("@机器人 status", room="技术讨论群", talker="主人")
+    simulator.world.say("@机器人 status", room="技术讨论群", talker="主人")
     while (
         payload := await puppet.message_payload((await expect("message")).message_id)
     ).from_id == simulator.world.bot.id:

@@ -70,7 +70,7 @@ async def test_start_asks_for_a_scan_and_the_scan_logs_in(simulator, connect):
         waiting = await next_event(events, Kind.EVENT_TYPE_SCAN)
         assert waiting["status"] == 2
         assert waiting["qrcode"].startswith("https://login.weixin.qq.com/")
-        simulator.scan()
+        simulator.world.scan()
         assert (await next_event(events, Kind.EVENT_TYPE_SCAN))["status"] == 3
         assert (await next_event(events, Kind.EVENT_TYPE_SCAN))["status"] == 4
         login = await next_event(events, Kind.EVENT_TYPE_LOGIN)
@@ -90,14 +90,14 @@ async def test_an_expired_qr_code_is_followed_by_another(simulator, connect):
     await client.stub.start()
     async with aclosing(client.events()) as events:
         first = await next_event(events, Kind.EVENT_TYPE_SCAN)
-        second = simulator.refresh_qrcode()
+        second = simulator.world.refresh_qrcode()
         assert (await next_event(events, Kind.EVENT_TYPE_SCAN))["qrcode"] == second != first["qrcode"]
 
 
 async def test_logging_out_is_told_and_shows_a_fresh_qr_code(simulator, client):
     async with aclosing(client.events()) as events:
         await next_event(events, Kind.EVENT_TYPE_LOGIN)
-        simulator.logout()
+        simulator.world.logout()
         assert (await next_event(events, Kind.EVENT_TYPE_LOGOUT))["contactId"] == simulator.world.bot.id
         assert (await next_event(events, Kind.EVENT_TYPE_SCAN))["qrcode"] == simulator.world.qrcode != ""
     room_id = simulator.world.find_room(ROOM).id
@@ -144,7 +144,7 @@ async def test_a_text_is_kept_with_its_mentions_and_comes_back_as_an_event(simul
         assert await next_event(events, Kind.EVENT_TYPE_MESSAGE) == {"messageId": sent.id}
     payload = await client.stub.message_payload(id=sent.id)
     assert (payload.text, payload.type, payload.from_id) == ("你好 @张三", 7, simulator.world.bot.id)
-    (message,) = simulator.messages(ROOM, sent_by_bot=True)
+    (message,) = simulator.world.messages(ROOM, sent_by_bot=True)
     assert (message.id, message.mention_ids) == (sent.id, (who.id,))
 
 
@@ -152,7 +152,7 @@ async def test_a_picture_is_kept_byte_for_byte_and_can_be_fetched(simulator, cli
     data = png()
     contact = simulator.world.find_contact("主人")
     sent = await client.stub.message_send_file(conversation_id=contact.id, filebox=box(data))
-    (message,) = await simulator.wait_for_messages(contact="主人")
+    (message,) = await simulator.wait_for(lambda: simulator.world.messages(contact="主人", sent_by_bot=True))
     assert message.kind is MessageKind.IMAGE
     assert (message.media.data, message.media.width, message.media.content_type) == (data, 8, "image/png")
     assert (await client.stub.message_payload(id=sent.id)).type == 6
@@ -174,7 +174,7 @@ async def test_a_file_box_that_a_real_gateway_refuses_is_refused(simulator, clie
     room_id = simulator.world.find_room(ROOM).id
     call = client.stub.message_send_file(conversation_id=room_id, filebox=filebox)
     assert await status_of(call) is Status.INTERNAL
-    assert not simulator.messages()
+    assert not simulator.world.messages()
 
 
 async def test_more_than_four_mib_in_one_message_is_refused_and_a_stream_carries_it(simulator, client):
@@ -182,16 +182,16 @@ async def test_more_than_four_mib_in_one_message_is_refused_and_a_stream_carries
     data = b"\x00\x01\x02" * 2_097_152
     call = client.stub.message_send_file(conversation_id=room_id, filebox=box(data, "six.bin"))
     assert await status_of(call) is Status.RESOURCE_EXHAUSTED
-    assert not simulator.messages()
+    assert not simulator.world.messages()
     sent = await client.send_stream(*chunks(room_id, "six.bin", data))
-    (message,) = simulator.messages(ROOM)
+    (message,) = simulator.world.messages(ROOM)
     assert (message.id, message.media.name, message.media.data == data) == (sent, "six.bin", True)
 
 
 async def test_the_largest_file_that_a_real_gateway_takes_is_taken(simulator, client):
     room_id = simulator.world.find_room(ROOM).id
     await client.stub.message_send_file(conversation_id=room_id, filebox=box(b"x" * 3_145_000, "big.bin"))
-    assert len(simulator.messages(ROOM)[0].media.data) == 3_145_000
+    assert len(simulator.world.messages(ROOM)[0].media.data) == 3_145_000
 
 
 async def test_one_chunk_above_four_mib_refuses_the_stream(simulator, client):
@@ -209,9 +209,9 @@ async def test_what_nobody_implements_says_so(client):
 async def test_what_a_person_says_arrives_with_its_payload(simulator, client):
     async with aclosing(client.events()) as events:
         await next_event(events, Kind.EVENT_TYPE_LOGIN)
-        simulator.say("@机器人 graph kafka", room=ROOM, talker="张三")
+        simulator.world.say("@机器人 graph kafka", room=ROOM, talker="张三")
         told = await next_event(events, Kind.EVENT_TYPE_MESSAGE)
-        simulator.say("help", contact="李四")
+        simulator.world.say("help", contact="李四")
         direct = await next_event(events, Kind.EVENT_TYPE_MESSAGE)
     payload = await client.stub.message_payload(id=told["messageId"])
     assert payload.text == "@小桥\u2005graph kafka"
@@ -240,7 +240,7 @@ async def test_a_client_that_goes_away_frees_the_events(simulator, client, conne
     events = client.events()
     await next_event(events, Kind.EVENT_TYPE_LOGIN)
     client.channel.close()
-    await simulator.wait_for(lambda: not simulator.client_connected)
+    await simulator.wait_for(lambda: not simulator.gateway.client_connected)
     async with aclosing(connect().events()) as again:
         await next_event(again, Kind.EVENT_TYPE_LOGIN)
 
@@ -248,7 +248,7 @@ async def test_a_client_that_goes_away_frees_the_events(simulator, client, conne
 async def test_a_takeover_ends_the_stream_and_holds_it(simulator, client):
     events = client.events()
     await next_event(events, Kind.EVENT_TYPE_READY)
-    simulator.takeover()
+    simulator.gateway.takeover()
     assert [event async for event in events] == []
     with pytest.raises(GRPCError) as raised:
         await anext(client.events())
@@ -257,25 +257,25 @@ async def test_a_takeover_ends_the_stream_and_holds_it(simulator, client):
 
 async def test_planned_failures_hit_sends_only_and_end_by_themselves(simulator, client):
     room_id = simulator.world.find_room(ROOM).id
-    simulator.fail_next(2, "RESOURCE_EXHAUSTED")
+    simulator.gateway.faults.fail_next(2, "RESOURCE_EXHAUSTED")
     await client.stub.ding(data="x")
     for _ in range(2):
         call = client.stub.message_send_text(conversation_id=room_id, text="lost")
         assert await status_of(call) is Status.RESOURCE_EXHAUSTED
     await client.stub.message_send_text(conversation_id=room_id, text="kept")
-    assert [message.text for message in simulator.messages()] == ["kept"]
+    assert [message.text for message in simulator.world.messages()] == ["kept"]
 
 
 async def test_a_failure_can_come_after_the_message_was_delivered(simulator, client):
     room_id = simulator.world.find_room(ROOM).id
-    simulator.fail_next(after=True)
+    simulator.gateway.faults.fail_next(after=True)
     call = client.stub.message_send_text(conversation_id=room_id, text="there all the same")
     assert await status_of(call) is Status.UNAVAILABLE
-    assert [message.text for message in simulator.messages()] == ["there all the same"]
+    assert [message.text for message in simulator.world.messages()] == ["there all the same"]
 
 
 async def test_a_failure_can_be_planned_for_one_method(simulator, client):
-    simulator.fail_next(method="RoomList", code="INTERNAL")
+    simulator.gateway.faults.fail_next(method="RoomList", code="INTERNAL")
     await client.stub.contact_list()
     assert await status_of(client.stub.room_list()) is Status.INTERNAL
     assert (await client.stub.room_list()).ids
@@ -283,35 +283,35 @@ async def test_a_failure_can_be_planned_for_one_method(simulator, client):
 
 async def test_a_send_that_timed_out_is_delivered_later(simulator, client):
     room_id = simulator.world.find_room(ROOM).id
-    simulator.delay(1.5, count=1)
+    simulator.gateway.faults.delay(1.5, count=1)
     client.stub.timeout = 0.1
     # Both ends watch the deadline; on a busy machine the server may be the first to say so.
     with pytest.raises((asyncio.TimeoutError, GRPCError)) as caught:
         await client.stub.message_send_text(conversation_id=room_id, text="late")
     assert getattr(caught.value, "status", Status.DEADLINE_EXCEEDED) is Status.DEADLINE_EXCEEDED
-    assert not simulator.messages()
-    (message,) = await simulator.wait_for_messages(room=ROOM)
+    assert not simulator.world.messages()
+    (message,) = await simulator.wait_for(lambda: simulator.world.messages(ROOM, sent_by_bot=True))
     assert message.text == "late"
 
 
 async def test_a_frozen_gateway_answers_nothing_and_catches_up_when_thawed(simulator, client, connect):
     room_id = simulator.world.find_room(ROOM).id
-    simulator.freeze()
+    simulator.gateway.freeze()
     late = asyncio.create_task(client.stub.message_send_text(conversation_id=room_id, text="after the ice"))
     newcomer = connect()
     newcomer.stub.timeout = 0.2
     with pytest.raises(asyncio.TimeoutError):
         await newcomer.stub.ding(data="anybody?")
     assert not late.done()
-    assert not simulator.messages()
-    simulator.thaw()
-    assert (await late).id == simulator.messages()[0].id
+    assert not simulator.world.messages()
+    simulator.gateway.thaw()
+    assert (await late).id == simulator.world.messages()[0].id
 
 
 async def test_dropped_connections_end_the_stream_and_can_be_made_again(simulator, client, connect):
     events = client.events()
     await next_event(events, Kind.EVENT_TYPE_READY)
-    assert simulator.drop() == 1
+    assert simulator.gateway.drop() == 1
     with pytest.raises((StreamTerminatedError, ConnectionError)):
         await anext(events)
     async with aclosing(connect().events()) as again:
@@ -320,10 +320,10 @@ async def test_dropped_connections_end_the_stream_and_can_be_made_again(simulato
 
 async def test_a_killed_gateway_comes_back_on_its_port_with_its_state(simulator, client, connect):
     endpoint = simulator.endpoint
-    await simulator.kill_gateway()
+    await simulator.gateway.kill()
     with pytest.raises(OSError):
         await connect().stub.start()
-    await simulator.restart_gateway()
+    await simulator.gateway.restart()
     assert simulator.endpoint == endpoint
     back = connect()
     await back.stub.start()
@@ -338,7 +338,7 @@ async def test_new_ids_change_everybody_and_keep_names_and_history(simulator, cl
     old_contacts = set((await client.stub.contact_list()).ids)
     async with aclosing(client.events()) as events:
         await next_event(events, Kind.EVENT_TYPE_LOGIN)
-        simulator.new_ids()
+        simulator.world.relogin_with_new_ids()
         assert (await next_event(events, Kind.EVENT_TYPE_LOGOUT))["contactId"] == old_bot
         new_bot = (await next_event(events, Kind.EVENT_TYPE_LOGIN))["contactId"]
     assert new_bot == simulator.world.bot.id != old_bot
@@ -346,7 +346,7 @@ async def test_new_ids_change_everybody_and_keep_names_and_history(simulator, cl
     assert new_room != old_room
     assert not old_contacts & set((await client.stub.contact_list()).ids)
     assert (await client.stub.room_payload(id=new_room)).topic == ROOM
-    assert [message.text for message in simulator.messages(ROOM)] == ["before"]
+    assert [message.text for message in simulator.world.messages(ROOM)] == ["before"]
     call = client.stub.message_send_text(conversation_id=old_room, text="to nobody")
     assert await status_of(call) is Status.INTERNAL
 
@@ -354,6 +354,6 @@ async def test_new_ids_change_everybody_and_keep_names_and_history(simulator, cl
 async def test_a_renamed_room_is_told(simulator, client):
     async with aclosing(client.events()) as events:
         await next_event(events, Kind.EVENT_TYPE_LOGIN)
-        simulator.rename_room(ROOM, "平台组")
+        simulator.world.rename_room(ROOM, "平台组")
         told = await next_event(events, Kind.EVENT_TYPE_ROOM_TOPIC)
     assert (told["oldTopic"], told["newTopic"]) == (ROOM, "平台组")

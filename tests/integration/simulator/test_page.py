@@ -49,9 +49,9 @@ async def test_the_qr_code_is_drawn_and_a_scan_by_http_logs_in(simulator, web, c
         assert answer.content_type == "image/svg+xml"
         assert "<svg" in await answer.text()
     assert await post(web, "scan") == (200, {"ok": True})
-    assert simulator.logged_in
+    assert simulator.world.state == "logged_in"
     assert (await post(web, "logout"))[0] == 200
-    assert not simulator.logged_in
+    assert simulator.world.state != "logged_in"
 
 
 async def test_messages_can_be_said_and_read_over_http(simulator, web, client):
@@ -81,7 +81,7 @@ async def test_a_picture_is_shown_and_a_file_is_only_downloaded(simulator, web, 
     Image.new("RGB", (4, 4)).save(drawn, "PNG")
     simulator.world.send(simulator.world.find_room(ROOM).id, media=_media("a.png", drawn.getvalue()))
     simulator.world.send(simulator.world.find_room(ROOM).id, media=_media("a.html", b"<script>1</script>"))
-    picture, page = simulator.messages(ROOM)
+    picture, page = simulator.world.messages(ROOM)
     async with web.get(f"/api/picture/{picture.id}") as answer:
         assert (answer.content_type, await answer.read()) == ("image/png", drawn.getvalue())
     async with web.get(f"/api/picture/{page.id}") as answer:
@@ -158,7 +158,7 @@ async def test_what_the_api_cannot_do_is_a_400_with_a_sentence(simulator, web, p
     assert status == 400
     assert answer["error"][0].isupper() or answer["error"].startswith("'")
     assert answer["error"].endswith(".")
-    assert not simulator.messages()
+    assert not simulator.world.messages()
 
 
 @pytest.mark.parametrize("raw", [b"{", b"[]", b"1", b"\xff", b"[" * 100_000, b'{"count": ' + b"9" * 5000 + b"}"])
@@ -190,13 +190,13 @@ async def test_another_sites_page_may_not_use_the_api(simulator, web):
     headers = {"Origin": "http://evil.example"}
     status, _ = await post(web, "say", {"room": ROOM, "text": "x"}, headers=headers)
     assert status == 403
-    assert not simulator.messages()
+    assert not simulator.world.messages()
 
 
 async def test_events_tell_the_page_of_messages_as_they_come(simulator, web):
     async with web.get("/api/events") as stream:
         assert await stream.content.readuntil(b"\n\n") == b"retry: 1000\n\n"
-        simulator.say("你好", room=ROOM)
+        simulator.world.say("你好", room=ROOM)
         told = json.loads((await stream.content.readuntil(b"\n\n")).removeprefix(b"data: "))
         assert told["message"]["text"] == "你好"
 
@@ -222,11 +222,11 @@ async def test_rooms_contacts_auto_scan_and_a_callback_can_be_asked_for(connect)
         client = connect()
         client.channel._host, client.channel._port = own.endpoint.split(":")
         await client.stub.start()
-        await own.wait_for(lambda: own.logged_in)
+        await own.wait_for(lambda: own.world.state == "logged_in")
         room = own.world.find_room("值班")
         assert own.world.find_contact("赵六").id in room.member_ids
         await client.stub.message_send_text(conversation_id=room.id, text="to the callback")
-        own.say("not from the bot", room="值班")
+        own.world.say("not from the bot", room="值班")
         assert [message.text for message in said] == ["to the callback"]
         assert own.world.conversation_name(said[0]) == "值班"
 
@@ -238,7 +238,7 @@ async def test_waiting_in_vain_says_how_things_stand(simulator):
 
 async def test_serve_says_where_it_is_and_frees_its_ports_when_cancelled(simulator):
     lines: asyncio.Queue[str] = asyncio.Queue()
-    running = asyncio.create_task(serve(gateway_port=0, page_port=0, tell=lines.put_nowait))
+    running = asyncio.create_task(serve(Simulator(), lines.put_nowait))
     page = (await lines.get()).split()[-1]
     assert "ENDPOINT=127.0.0.1:" in await lines.get()
     assert "TOKEN=insecure_" in await lines.get()
@@ -266,7 +266,7 @@ async def test_the_page_logs_in_shows_text_as_text_and_lets_a_member_speak(simul
         page.on("pageerror", lambda error: problems.append(str(error)))
         await page.goto(f"{simulator.url}/#room:{ROOM}")
         await page.click("#scan")
-        await simulator.wait_for(lambda: simulator.logged_in)
+        await simulator.wait_for(lambda: simulator.world.state == "logged_in")
         room_id = simulator.world.find_room(ROOM).id
         await client.stub.message_send_text(
             conversation_id=room_id, text="<img src=x onerror=alert(1)> 🔴 https://a.example/x"
@@ -279,7 +279,7 @@ async def test_the_page_logs_in_shows_text_as_text_and_lets_a_member_speak(simul
         await page.fill("#text", "@机器人 graph kafka")
         await page.press("#text", "Enter")
         await page.locator(".row.me .bubble").wait_for()
-        (said,) = simulator.messages(ROOM, sent_by_bot=False)
+        (said,) = simulator.world.messages(ROOM, sent_by_bot=False)
         assert said.text == "@小桥\u2005graph kafka"
         assert simulator.world.name_in(said.talker_id) == "李四"
         assert problems == []

@@ -22,7 +22,7 @@ QUOTE = "「小桥：@小桥 status」\n- - - - - - - - - - - - - - -\n"
 
 async def heard(harness, text, **where):
     harness.inbox.clear()
-    harness.sim.say(text, **where)
+    harness.sim.world.say(text, **where)
     await harness.until(lambda: harness.inbox)
     return harness.inbox[0]
 
@@ -57,7 +57,7 @@ async def test_a_room_that_takes_the_name_of_another_is_not_its_target(make_harn
         right = await heard(harness, "hi", room=ROOM)
         harness.sim.world.add_room(OTHER, ["李四"])
         wrong = await heard(harness, "hi", room=OTHER)
-        harness.sim.rename_room(OTHER, ROOM)
+        harness.sim.world.rename_room(OTHER, ROOM)
         await harness.until(lambda: [each.topic for each in harness.channel.directory.rooms.values()].count(ROOM) == 2)
         await settled(harness)
         await harness.until(lambda: certain(harness, wrong))

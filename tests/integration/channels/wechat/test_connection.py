@@ -26,7 +26,7 @@ async def test_a_scan_of_the_qr_code_brings_it_online(harness):
     harness.start()
     waiting = await harness.state(S.WAITING_FOR_SCAN)
     assert waiting.qrcode == harness.sim.world.qrcode
-    harness.sim.scan()
+    harness.sim.world.scan()
     online = await harness.state(S.ONLINE)
     assert online.account == f"小桥 ({harness.sim.world.bot.id})"
     assert online.qrcode is None
@@ -36,7 +36,7 @@ async def test_a_scan_of_the_qr_code_brings_it_online(harness):
 async def test_a_new_qr_code_is_told(harness):
     harness.start()
     first = await harness.state(S.WAITING_FOR_SCAN)
-    second = harness.sim.refresh_qrcode()
+    second = harness.sim.world.refresh_qrcode()
     await harness.until(lambda: harness.channel.status.qrcode == second)
     assert first.qrcode != second
     assert harness.channel.status.since == first.since
@@ -47,7 +47,7 @@ async def test_each_state_is_logged_once(harness):
         await harness.online()
         harness.sim.gateway.emit_login(harness.sim.world.bot.id)
         harness.sim.gateway.emit_login(harness.sim.world.bot.id)
-        harness.sim.say("done", contact="张三")
+        harness.sim.world.say("done", contact="张三")
         await harness.until(lambda: harness.inbox)
     states = [line["state"] for line in logs if line["event"] == "wechat state"]
     assert states.count("online") == 1
@@ -56,7 +56,7 @@ async def test_each_state_is_logged_once(harness):
 
 async def test_an_absent_gateway_is_waited_for(make_harness):
     async with Simulator() as sim:
-        await sim.kill_gateway()
+        await sim.gateway.kill()
         async with make_harness(sim) as harness:
             with structlog.testing.capture_logs() as logs:
                 harness.start()
@@ -68,7 +68,7 @@ async def test_an_absent_gateway_is_waited_for(make_harness):
             assert not any("exc_info" in line for line in logs)
             with pytest.raises(Offline, match="unreachable"):
                 await harness.channel.send(room("技术讨论群"), Text("x"))
-            await sim.restart_gateway()
+            await sim.gateway.restart()
             await harness.state(S.WAITING_FOR_SCAN)
 
 
@@ -102,10 +102,10 @@ async def test_something_that_is_no_gateway_is_unreachable(make_harness):
 
 async def test_a_gateway_killed_and_back_needs_no_new_scan(harness):
     await harness.online()
-    await harness.sim.kill_gateway()
+    await harness.sim.gateway.kill()
     await harness.state(S.UNREACHABLE)
     seen = len(harness.statuses)
-    await harness.sim.restart_gateway()
+    await harness.sim.gateway.restart()
     await harness.synced()
     assert S.WAITING_FOR_SCAN not in harness.states[seen:]
     assert harness.sim.gateway.calls.get("Stop", 0) == 0
@@ -114,7 +114,7 @@ async def test_a_gateway_killed_and_back_needs_no_new_scan(harness):
 
 async def test_a_dropped_connection_is_made_again(harness):
     await harness.online()
-    harness.sim.drop()
+    harness.sim.gateway.drop()
     await harness.until(lambda: S.UNREACHABLE in harness.states)
     await harness.synced()
     assert (await harness.channel.send(room("技术讨论群"), Text("back"))).id
@@ -122,11 +122,11 @@ async def test_a_dropped_connection_is_made_again(harness):
 
 async def test_a_frozen_gateway_is_noticed_and_taken_up_again(harness):
     await harness.online()
-    harness.sim.freeze()
+    harness.sim.gateway.freeze()
     status = await harness.state(S.UNREACHABLE)
     assert "no dong" in status.detail
     seen = len(harness.statuses)
-    harness.sim.thaw()
+    harness.sim.gateway.thaw()
     await harness.synced()
     assert S.WAITING_FOR_SCAN not in harness.states[seen:]
 
@@ -149,7 +149,7 @@ async def test_a_wrong_token_is_said_and_retried_slowly(make_harness):
 async def test_a_client_that_took_over_is_left_alone_for_long(harness):
     await harness.online()
     loop = asyncio.get_running_loop()
-    harness.sim.takeover()
+    harness.sim.gateway.takeover()
     began = loop.time()
     status = await harness.state(S.TAKEN_OVER)
     assert "another client" in status.detail
@@ -163,7 +163,7 @@ async def test_a_client_that_took_over_is_left_alone_for_long(harness):
 async def test_a_gateway_that_becomes_free_again_is_taken_without_stop(make_harness):
     async with make_harness(timing=replace(FAST, takeover=60)) as harness:
         await harness.online()
-        harness.sim.takeover()
+        harness.sim.gateway.takeover()
         await harness.state(S.TAKEN_OVER)
         harness.sim.gateway.end_stream()
         await harness.state(S.ONLINE)
@@ -171,7 +171,7 @@ async def test_a_gateway_that_becomes_free_again_is_taken_without_stop(make_harn
 
 
 async def test_another_client_found_at_the_start_is_sent_away_and_it_is_said(harness):
-    harness.sim.takeover()
+    harness.sim.gateway.takeover()
     with structlog.testing.capture_logs() as logs:
         harness.start()
         await harness.state(S.WAITING_FOR_SCAN)
@@ -182,14 +182,14 @@ async def test_another_client_found_at_the_start_is_sent_away_and_it_is_said(har
 
 async def test_logout_scan_online(harness):
     await harness.online()
-    harness.sim.logout()
+    harness.sim.world.logout()
     await harness.until(lambda: S.LOGGED_OUT in harness.states)
     status = await harness.state(S.WAITING_FOR_SCAN)
     assert status.qrcode
     assert status.account == ""
     with pytest.raises(Offline):
         await harness.channel.send(room("技术讨论群"), Text("x"))
-    harness.sim.scan()
+    harness.sim.world.scan()
     await harness.synced()
     await harness.channel.send(room("技术讨论群"), Text("again"))
 
@@ -217,17 +217,17 @@ async def test_it_ends_at_once_wherever_it_is(make_harness):
             await gone(harness)
             harness.start()
             await harness.state(S.WAITING_FOR_SCAN)
-            harness.sim.scan()
+            harness.sim.world.scan()
             await harness.state(S.ONLINE)
             await gone(harness)
             harness.start()
             await harness.state(S.ONLINE)
-            harness.sim.freeze()
+            harness.sim.gateway.freeze()
             await gone(harness)
             harness.start()
             await harness.until(lambda: harness.sim.gateway.connections)
             await gone(harness)
-            await harness.sim.kill_gateway()
+            await harness.sim.gateway.kill()
             harness.start()
             await harness.state(S.UNREACHABLE)
             await gone(harness)
@@ -265,7 +265,7 @@ async def test_many_reconnects_leave_nothing_behind(harness):
     tasks = len(asyncio.all_tasks())
     for _ in range(20):
         seen = len(harness.statuses)
-        harness.sim.drop()
+        harness.sim.gateway.drop()
         await harness.until(lambda seen=seen: S.UNREACHABLE in harness.states[seen:])
         await harness.state(S.ONLINE)
     await harness.synced()
@@ -277,10 +277,10 @@ async def test_nothing_of_wechaty_reaches_the_terminal(make_harness, capfd):
     async with make_harness() as harness:
         with structlog.testing.capture_logs():
             await harness.online()
-            harness.sim.say("a secret", room="技术讨论群")
+            harness.sim.world.say("a secret", room="技术讨论群")
             await harness.until(lambda: harness.inbox)
             await harness.channel.send(room("技术讨论群"), Text("another secret"))
-            await harness.sim.kill_gateway()
+            await harness.sim.gateway.kill()
             await harness.state(S.UNREACHABLE)
             await harness.stop()
     out, err = capfd.readouterr()
@@ -318,8 +318,8 @@ def test_importing_wechaty_is_quiet_and_leaves_no_files(tmp_path):
 async def test_a_process_stopped_by_a_signal_is_noticed_and_taken_up_again(make_harness):
     """SIGSTOP: the kernel goes on accepting connections, nobody answers."""
     code = (
-        "import asyncio; from wxbridge.simulator import serve;"
-        "asyncio.run(serve(gateway_port=0, page_port=0, auto_scan=True, tell=lambda line: print(line, flush=True)))"
+        "import asyncio; from wxbridge.simulator import Simulator, serve;"
+        "asyncio.run(serve(Simulator(auto_scan=True), lambda line: print(line, flush=True)))"
     )
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, stdout=asyncio.subprocess.PIPE, env={"PYTHONPATH": ":".join(sys.path)}

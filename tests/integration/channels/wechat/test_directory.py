@@ -49,14 +49,14 @@ async def test_a_contact_is_found_by_whatever_name_it_has(harness, how):
     zhang = harness.sim.world.find_contact("张三")
     name = {"id": zhang.id, "alias": "老板", "handle": zhang.weixin, "name": "张三"}[how]
     await harness.channel.send(contact(name), Text(how))
-    assert [message.text for message in harness.sim.messages(contact=zhang.id)] == [how]
+    assert [message.text for message in harness.sim.world.messages(contact=zhang.id)] == [how]
 
 
 async def test_after_a_login_with_all_ids_new_a_topic_still_finds_its_room(harness):
     await harness.online()
     old = harness.sim.world.find_room(ROOM).id
     await harness.channel.send(room(ROOM), Text("before"))
-    harness.sim.new_ids()
+    harness.sim.world.relogin_with_new_ids()
     new = harness.sim.world.find_room(ROOM).id
     assert new != old
     await harness.until(lambda: new in harness.channel.directory.rooms and harness.known())
@@ -69,7 +69,7 @@ async def test_after_a_login_with_all_ids_new_a_topic_still_finds_its_room(harne
 
 async def test_a_new_topic_is_followed(harness):
     await harness.online()
-    harness.sim.rename_room(ROOM, "新名字")
+    harness.sim.world.rename_room(ROOM, "新名字")
     await harness.until(lambda: "新名字" in topics(harness))
     await harness.channel.send(room("新名字"), Text("x"))
     with pytest.raises(BadAddress, match=ROOM):
@@ -84,7 +84,7 @@ async def test_a_new_topic_is_followed(harness):
 async def test_a_new_room_is_known_once_somebody_talks_there(harness):
     await harness.online()
     harness.sim.world.add_room("刚建的群")
-    harness.sim.say("hello", room="刚建的群")
+    harness.sim.world.say("hello", room="刚建的群")
     await harness.until(lambda: harness.inbox)
     assert harness.inbox[0].room_topic == "刚建的群"
     await harness.channel.send(room("刚建的群"), Text("welcome"))
@@ -93,7 +93,7 @@ async def test_a_new_room_is_known_once_somebody_talks_there(harness):
 async def test_a_new_friend_is_known_once_he_writes(harness):
     await harness.online()
     harness.sim.world.add_contact("新朋友")
-    harness.sim.say("hello", contact="新朋友")
+    harness.sim.world.say("hello", contact="新朋友")
     await harness.until(lambda: harness.inbox)
     assert harness.inbox[0].sender_name == "新朋友"
     await harness.channel.send(contact("新朋友"), Text("welcome"))
@@ -104,7 +104,7 @@ async def test_thousands_of_contacts_do_not_hold_up_the_login(make_harness):
     async with Simulator(contacts=contacts) as sim, make_harness(sim) as harness:
         harness.start()
         await harness.state(ChannelState.WAITING_FOR_SCAN)
-        sim.scan()
+        sim.world.scan()
         await harness.state(ChannelState.ONLINE)
         await harness.until(lambda: harness.channel.session.sync.rooms_known)
         await harness.channel.send(room(ROOM), Text("first"))
@@ -123,7 +123,7 @@ async def test_what_was_known_is_not_waited_for_after_a_restart(make_harness):
     async with Simulator() as sim:
         async with make_harness(sim) as harness:
             await harness.online()
-        sim.delay(30, method="ContactPayload")
+        sim.gateway.faults.delay(30, method="ContactPayload")
         async with make_harness(sim) as harness:
             harness.start()
             await harness.until(harness.known)
@@ -133,11 +133,11 @@ async def test_what_was_known_is_not_waited_for_after_a_restart(make_harness):
 async def test_a_directory_that_cannot_be_read_is_read_again(make_harness, monkeypatch):
     monkeypatch.setattr(sync, "RETRY_SECONDS", 0.1)
     async with make_harness() as harness:
-        harness.sim.fail_next(1, "INTERNAL", method="RoomList")
+        harness.sim.gateway.faults.fail_next(1, "INTERNAL", method="RoomList")
         harness.start()
         await harness.state(ChannelState.WAITING_FOR_SCAN)
         with structlog.testing.capture_logs() as logs:
-            harness.sim.scan()
+            harness.sim.world.scan()
             await harness.until(lambda: harness.channel.directory.rooms, timeout=15)
         assert [line for line in logs if line["event"] == "wechat directory not synced"]
 
@@ -155,11 +155,11 @@ async def test_targets_that_find_nobody_or_several_are_told_once(make_harness):
                 await harness.online()
                 await harness.until(lambda: "wechat.master" in str(logs))
                 seen = len(harness.statuses)
-                sim.drop()
+                sim.gateway.drop()
                 await harness.until(lambda: ChannelState.ONLINE in harness.states[seen:])
                 # A second login, and then a rename: both look again.
                 await settled(harness)
-                sim.rename_room("运维值班", "运维")
+                sim.world.rename_room("运维值班", "运维")
                 await harness.until(lambda: "运维" in topics(harness))
                 await harness.channel.check_targets()
             typo, twins = sorted(harness.told, key=lambda text: "twins" in text)

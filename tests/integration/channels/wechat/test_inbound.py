@@ -24,7 +24,7 @@ EVENTS = {"message": 2, "error": 16, "scan": 22}
 async def test_a_message_in_a_room_is_heard_and_is_one_log_line(harness):
     await harness.online()
     with structlog.testing.capture_logs() as logs:
-        said = harness.sim.say("有人吗\nhello", room=ROOM, talker="张三")
+        said = harness.sim.world.say("有人吗\nhello", room=ROOM, talker="张三")
         await harness.until(lambda: harness.inbox)
     (heard,) = harness.inbox
     place, who = harness.sim.world.find_room(ROOM), harness.sim.world.find_contact("张三")
@@ -41,7 +41,7 @@ async def test_a_message_in_a_room_is_heard_and_is_one_log_line(harness):
 
 async def test_a_direct_message_counts_as_addressed(harness):
     await harness.online()
-    harness.sim.say("hi", contact="李四")
+    harness.sim.world.say("hi", contact="李四")
     await harness.until(lambda: harness.inbox)
     assert (harness.inbox[0].room_id, harness.inbox[0].mentioned) == (None, True)
 
@@ -49,7 +49,7 @@ async def test_a_direct_message_counts_as_addressed(harness):
 @pytest.mark.parametrize("with_ids", [True, False])
 async def test_a_mention_is_seen_with_and_without_ids(harness, with_ids):
     await harness.online()
-    harness.sim.say("status", room=ROOM, mention=True, with_mention_ids=with_ids)
+    harness.sim.world.say("status", room=ROOM, mention=True, with_mention_ids=with_ids)
     await harness.until(lambda: harness.inbox)
     assert harness.inbox[0].mentioned
     assert harness.inbox[0].text == f"@小桥{SEPARATOR}status"
@@ -59,9 +59,9 @@ async def test_a_mention_by_the_bots_name_in_this_room(harness):
     world = harness.sim.world
     world.find_room(ROOM).aliases[world.bot.id] = "值班机器"
     await harness.online()
-    harness.sim.say("@值班机器 status", room=ROOM, mention=False)
-    harness.sim.say("@值班机器人 status", room=ROOM, mention=False)
-    harness.sim.say("@张三 status", room=ROOM, mention=False)
+    harness.sim.world.say("@值班机器 status", room=ROOM, mention=False)
+    harness.sim.world.say("@值班机器人 status", room=ROOM, mention=False)
+    harness.sim.world.say("@张三 status", room=ROOM, mention=False)
     await harness.until(lambda: len(harness.inbox) == 3)
     assert [heard.mentioned for heard in harness.inbox] == [True, False, False]
 
@@ -69,17 +69,17 @@ async def test_a_mention_by_the_bots_name_in_this_room(harness):
 async def test_the_bots_own_messages_are_not_heard(harness):
     await harness.online()
     await harness.channel.send(room(ROOM), Text("from me"))
-    harness.sim.say("from them", room=ROOM)
+    harness.sim.world.say("from them", room=ROOM)
     await harness.until(lambda: harness.inbox)
     assert [heard.text for heard in harness.inbox] == ["from them"]
 
 
 async def test_an_event_that_is_repeated_is_heard_once(harness):
     await harness.online()
-    said = harness.sim.say("once", room=ROOM)
+    said = harness.sim.world.say("once", room=ROOM)
     for _ in range(3):
         harness.sim.gateway.emit(EVENTS["message"], {"messageId": said.id})
-    harness.sim.say("after", room=ROOM)
+    harness.sim.world.say("after", room=ROOM)
     await harness.until(lambda: harness.inbox and harness.inbox[-1].text == "after")
     assert [heard.text for heard in harness.inbox] == ["once", "after"]
 
@@ -99,19 +99,19 @@ async def test_a_picture_is_heard_as_such(harness):
 
 async def test_the_order_is_kept(harness):
     await harness.online()
-    harness.sim.delay(0.1, 1, method="MessagePayload")
+    harness.sim.gateway.faults.delay(0.1, 1, method="MessagePayload")
     for number in range(30):
-        harness.sim.say(str(number), room=ROOM)
+        harness.sim.world.say(str(number), room=ROOM)
     await harness.until(lambda: len(harness.inbox) == 30)
     assert [heard.text for heard in harness.inbox] == [str(number) for number in range(30)]
 
 
 async def test_one_payload_that_fails_does_not_deafen_it(harness):
     await harness.online()
-    harness.sim.fail_next(2, "INTERNAL", method="MessagePayload")
-    lost = harness.sim.say("lost", room=ROOM)
+    harness.sim.gateway.faults.fail_next(2, "INTERNAL", method="MessagePayload")
+    lost = harness.sim.world.say("lost", room=ROOM)
     await harness.until(lambda: harness.sim.gateway.calls.get("MessagePayload") == 2)
-    harness.sim.say("heard", room=ROOM)
+    harness.sim.world.say("heard", room=ROOM)
     await harness.until(lambda: harness.inbox)
     assert [heard.text for heard in harness.inbox] == ["heard"]
     # A gateway that says it again is listened to again.
@@ -123,10 +123,10 @@ async def test_one_payload_that_fails_does_not_deafen_it(harness):
 async def test_the_gateway_is_not_asked_what_the_bot_wrote_itself(harness, announced_early):
     await harness.online()
     if announced_early:
-        harness.sim.delay(0.1, method="MessageSendText", after=True)
+        harness.sim.gateway.faults.delay(0.1, method="MessageSendText", after=True)
     for number in range(3):
         await harness.channel.send(room(ROOM), Text(f"mine {number}"))
-    harness.sim.say("theirs", room=ROOM)
+    harness.sim.world.say("theirs", room=ROOM)
     await harness.until(lambda: harness.inbox)
     assert [heard.text for heard in harness.inbox] == ["theirs"]
     assert harness.sim.gateway.calls["MessagePayload"] == 1
@@ -135,10 +135,10 @@ async def test_the_gateway_is_not_asked_what_the_bot_wrote_itself(harness, annou
 async def test_what_people_write_is_heard_while_a_send_is_not_answered(make_harness):
     async with make_harness(timing=replace(FAST, deadline=60)) as harness:
         await harness.online()
-        harness.sim.delay(1.9, method="MessageSendText")
+        harness.sim.gateway.faults.delay(1.9, method="MessageSendText")
         sending = asyncio.create_task(harness.channel.send(room(ROOM), Text("slow")))
         await harness.until(lambda: harness.sim.gateway.calls.get("MessageSendText"))
-        harness.sim.say("theirs", room=ROOM)
+        harness.sim.world.say("theirs", room=ROOM)
         await harness.until(lambda: harness.inbox)
         assert not sending.done()
         await sending
@@ -146,8 +146,8 @@ async def test_what_people_write_is_heard_while_a_send_is_not_answered(make_harn
 
 async def test_a_payload_that_fails_once_is_asked_for_again(harness):
     await harness.online()
-    harness.sim.fail_next(1, "INTERNAL", method="MessagePayload")
-    harness.sim.say("here", room=ROOM)
+    harness.sim.gateway.faults.fail_next(1, "INTERNAL", method="MessagePayload")
+    harness.sim.world.say("here", room=ROOM)
     await harness.until(lambda: harness.inbox)
 
 
@@ -163,7 +163,7 @@ async def test_a_handler_that_fails_or_hangs_does_not_stop_the_log(harness):
     harness.handler = handler
     with structlog.testing.capture_logs() as logs:
         for text in ("bad", "slow", "next"):
-            harness.sim.say(text, room=ROOM)
+            harness.sim.world.say(text, room=ROOM)
         await harness.until(lambda: [line for line in logs if line.get("text") == "next"])
         assert [heard.text for heard in harness.inbox] == ["bad", "slow"]
         free.set()
@@ -179,7 +179,7 @@ async def test_an_error_event_does_not_end_the_hearing(harness, payload):
     with structlog.testing.capture_logs() as logs:
         for _ in range(3):
             harness.sim.gateway.emit(EVENTS["error"], payload)
-        harness.sim.say("still here", room=ROOM)
+        harness.sim.world.say("still here", room=ROOM)
         await harness.until(lambda: harness.inbox)
     assert len([line for line in logs if line["event"] == "wechat gateway error"]) == 1
     assert harness.states.count(ChannelState.ONLINE) == 1
@@ -190,7 +190,7 @@ async def test_an_echo_of_the_scan_does_not_end_the_login(harness):
     for status in (0, 1, 3, 4, 5):
         harness.sim.gateway.emit(EVENTS["scan"], {"status": status, "qrcode": "old"})
     harness.sim.gateway.emit(EVENTS["scan"], {"status": 2})
-    harness.sim.say("still here", room=ROOM)
+    harness.sim.world.say("still here", room=ROOM)
     await harness.until(lambda: harness.inbox)
     assert harness.channel.status.state is ChannelState.ONLINE
 
@@ -201,7 +201,7 @@ async def test_events_that_make_no_sense_are_left_out(harness):
         for payload in ({}, {"data": None}, {"messageId": 5}, {"contactId": None}, {"status": "x"}):
             if kind not in (EVENTS["scan"], 26):  # these two say that the login is gone
                 harness.sim.gateway.emit(kind, payload)
-    harness.sim.say("still here", room=ROOM)
+    harness.sim.world.say("still here", room=ROOM)
     await harness.until(lambda: harness.inbox)
     assert harness.states.count(ChannelState.ONLINE) == 1
 
@@ -211,8 +211,8 @@ async def test_a_stranger_in_a_room_is_named_and_is_nobody_to_write_to(harness):
     world = harness.sim.world
     stranger = world.add_contact("路人")
     world.find_room(ROOM).member_ids.append(stranger.id)
-    harness.sim.say("hello", room=ROOM, talker="路人")
-    harness.sim.say("again", room=ROOM, talker="路人")
+    harness.sim.world.say("hello", room=ROOM, talker="路人")
+    harness.sim.world.say("again", room=ROOM, talker="路人")
     await harness.until(lambda: len(harness.inbox) == 2)
     assert [heard.sender_name for heard in harness.inbox] == ["路人", "路人"]
 
@@ -221,7 +221,7 @@ async def test_payloads_are_remembered_not_asked_for_at_every_message(harness):
     await harness.online()
     calls = dict(harness.sim.gateway.calls)
     for number in range(20):
-        harness.sim.say(str(number), room=ROOM)
+        harness.sim.world.say(str(number), room=ROOM)
     await harness.until(lambda: len(harness.inbox) == 20)
     for method in ("RoomPayload", "ContactPayload"):
         assert harness.sim.gateway.calls[method] == calls[method]

@@ -48,13 +48,13 @@ async def send(harness, target, text="x"):
 
 
 def texts(sim, name):
-    return [message.text for message in sim.messages(room=name, sent_by_bot=True)]
+    return [message.text for message in sim.world.messages(room=name, sent_by_bot=True)]
 
 
 async def relogin(harness):
     """All ids become new while the bridge is connected."""
     old = set(harness.sim.world.rooms)
-    harness.sim.new_ids()
+    harness.sim.world.relogin_with_new_ids()
     await harness.until(lambda: harness.channel.directory.rooms.keys() == harness.sim.world.rooms.keys() - old)
     await settled(harness)
 
@@ -63,7 +63,7 @@ async def test_a_renamed_room_goes_on_and_it_is_told_once(make_harness, sim):
     targets = {"ops": room("A"), "dev": room("A")}
     async with make_harness(sim, targets=targets) as harness:
         await up(harness)
-        sim.rename_room("A", "B")
+        sim.world.rename_room("A", "B")
         await harness.until(lambda: harness.told)
         await send(harness, room("A"))
         assert texts(sim, "B") == ["x"]
@@ -75,11 +75,11 @@ async def test_a_renamed_room_goes_on_and_it_is_told_once(make_harness, sim):
         await send(harness, room("A"), "y")
         assert texts(sim, "B") == ["x", "y"]
         # Back under its name, and away again: that is news.
-        sim.rename_room("B", "A")
+        sim.world.rename_room("B", "A")
         await harness.until(lambda: "A" in topics(harness))
         await settled(harness)
         assert harness.told == []
-        sim.rename_room("A", "B")
+        sim.world.rename_room("A", "B")
         await harness.until(lambda: harness.told)
 
 
@@ -116,7 +116,7 @@ async def test_new_ids_and_a_new_topic_are_followed_by_the_members_names(make_ha
     async with make_harness(sim, targets={"ops": room("A")}) as harness:
         await up(harness)
     sim.world.rename_room("A", "C")
-    sim.new_ids()
+    sim.world.relogin_with_new_ids()
     async with make_harness(sim, targets={"ops": room("A")}) as harness:
         harness.start()
         await send(harness, room("A"))
@@ -133,7 +133,7 @@ async def test_new_ids_and_a_new_topic_are_followed_by_the_members_names(make_ha
         assert texts(sim, "C") == ["x", "y"]
         assert harness.told == []
         # The real one does take over, and it is told.
-        sim.rename_room("D", "A")
+        sim.world.rename_room("D", "A")
         await harness.until(lambda: harness.told)
         await send(harness, room("A"), "z")
         assert texts(sim, "A") == ["z"]
@@ -153,7 +153,7 @@ async def test_members_that_are_no_friends_are_known_by_the_names_they_have_in_t
         await settled(harness)
         assert sim.gateway.calls["RoomMemberPayload"] == calls
     sim.world.rename_room("A", "C")
-    sim.new_ids()
+    sim.world.relogin_with_new_ids()
     async with make_harness(sim, targets={"ops": room("A")}) as harness:
         harness.start()
         await send(harness, room("A"))
@@ -166,7 +166,7 @@ async def test_what_may_be_one_of_two_waits_and_is_told_once(make_harness, sim):
         await up(harness)
     sim.world.rename_room("A", "C")
     sim.world.add_room("D", TEAM)
-    sim.new_ids()
+    sim.world.relogin_with_new_ids()
     async with make_harness(sim, targets={"ops": room("A")}) as harness:
         await up(harness)
         with pytest.raises(BadAddress) as caught:
@@ -175,7 +175,7 @@ async def test_what_may_be_one_of_two_waits_and_is_told_once(make_harness, sim):
         await settled(harness)
         assert len(harness.told) == 1
         assert all(each.id in harness.told[0] for each in sim.world.rooms.values() if each.topic in "CD")
-        assert not sim.messages(sent_by_bot=True)
+        assert not sim.world.messages(sent_by_bot=True)
 
 
 async def test_the_one_used_before_stays_when_another_is_called_the_same(make_harness, sim):
@@ -183,7 +183,9 @@ async def test_the_one_used_before_stays_when_another_is_called_the_same(make_ha
         await up(harness)
         mine = sim.world.find_room("A").id
         sim.world.add_room("A", OTHERS)
-        sim.say("hello", room=next(each for each in sim.world.rooms if sim.world.rooms[each].topic == "A" != mine))
+        sim.world.say(
+            "hello", room=next(each for each in sim.world.rooms if sim.world.rooms[each].topic == "A" != mine)
+        )
         harness.channel.session.sync.sync_soon()
         await harness.until(lambda: harness.told)
         await send(harness, room("A"))
@@ -192,8 +194,8 @@ async def test_the_one_used_before_stays_when_another_is_called_the_same(make_ha
         # With new ids, the members say which of the two it was.
         await relogin(harness)
         await send(harness, room("A"), "y")
-        assert [message.text for message in sim.messages(sent_by_bot=True)] == ["x", "y"]
-        used = sim.messages(sent_by_bot=True)[-1].room_id
+        assert [message.text for message in sim.world.messages(sent_by_bot=True)] == ["x", "y"]
+        used = sim.world.messages(sent_by_bot=True)[-1].room_id
         assert sim.world.find_contact(TEAM[0]).id in sim.world.rooms[used].member_ids
         assert "this is a guess" in harness.told[1]
 
@@ -243,7 +245,7 @@ async def test_a_renamed_contact_goes_on_and_new_ids_are_followed_by_the_wechat_
         assert "contact '张三' is called 张三疯" in harness.told[0]
         await relogin(harness)
         await send(harness, contact("张三"))
-        assert [message.text for message in sim.messages(contact="张三疯")] == ["x"]
+        assert [message.text for message in sim.world.messages(contact="张三疯")] == ["x"]
         assert "with a new id" in harness.told[1]
         del sim.world.contacts[zhang.id]
         harness.channel.session.sync.sync_soon()
@@ -261,7 +263,7 @@ async def test_the_master_is_never_guessed(make_harness, sim):
         await up(harness)
     # Two share his alias then; only his other names speak for one of them.
     sim.world.find_contact("李四").alias = "老板"
-    sim.new_ids()
+    sim.world.relogin_with_new_ids()
     async with make_harness(sim, master=master_id(harness)) as harness:
         with structlog.testing.capture_logs() as logs:
             await up(harness)
@@ -284,7 +286,7 @@ async def test_what_cannot_be_told_or_remembered_is_not_used(make_harness, sim, 
 
         with monkeypatch.context() as patch:
             patch.setattr(IdentityStore, "put", full)
-            sim.rename_room("A", "B")
+            sim.world.rename_room("A", "B")
             await harness.until(lambda: harness.told)
             with pytest.raises(Offline, match="the master is told"):
                 await harness.channel.send(room("A"), Text("x"))
@@ -301,8 +303,8 @@ async def test_nothing_is_guessed_before_everything_has_been_read(make_harness, 
     async with make_harness(sim, targets={"ops": room("A")}) as harness:
         await up(harness)
     sim.world.rename_room("A", "C")
-    sim.new_ids()
-    sim.fail_next(1, "INTERNAL", method="ContactList")
+    sim.world.relogin_with_new_ids()
+    sim.gateway.faults.fail_next(1, "INTERNAL", method="ContactList")
     async with make_harness(sim, targets={"ops": room("A")}) as harness:
         harness.start()
         await harness.until(harness.known)
@@ -340,6 +342,6 @@ async def test_a_start_without_a_code_is_followed_by_stop_and_start(make_harness
         harness.channel.session.on_event("logout", SimpleNamespace(data=""))
         await harness.state(ChannelState.WAITING_FOR_SCAN)
         assert harness.sim.gateway.calls["Stop"] == 1
-        harness.sim.scan()
+        harness.sim.world.scan()
         await harness.synced()
         assert harness.channel.reconnect.codeless == 0

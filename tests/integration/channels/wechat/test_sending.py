@@ -45,14 +45,14 @@ def picture(path: Path, size: int) -> PictureFile:
 async def test_a_text_arrives_in_the_room_and_the_receipt_is_the_messages_id(harness):
     await harness.online()
     receipt = await harness.channel.send(room(ROOM), Text("第一行\nline two 🎉"))
-    (sent,) = harness.sim.messages(ROOM, sent_by_bot=True)
+    (sent,) = harness.sim.world.messages(ROOM, sent_by_bot=True)
     assert (sent.id, sent.text) == (receipt.id, "第一行\nline two 🎉")
 
 
 async def test_a_text_arrives_at_a_contact(harness):
     await harness.online()
     await harness.channel.send(contact("张三"), Text("hello"))
-    assert [message.text for message in harness.sim.messages(contact="张三")] == ["hello"]
+    assert [message.text for message in harness.sim.world.messages(contact="张三")] == ["hello"]
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ async def test_a_picture_arrives_byte_for_byte(make_harness, tmp_path, size, met
         body = picture(tmp_path / "stored", size)
         assert body.size == size
         receipt = await harness.channel.send(room(ROOM), body)
-        (sent,) = harness.sim.messages(ROOM, sent_by_bot=True)
+        (sent,) = harness.sim.world.messages(ROOM, sent_by_bot=True)
         assert sent.id == receipt.id
         assert (sent.media.name, sent.media.data) == (body.name, png(size))
         assert harness.sim.gateway.calls[method] == 1
@@ -78,7 +78,7 @@ async def test_twenty_megabytes_arrive_and_texts_pass_meanwhile(make_harness, tm
         sending = asyncio.create_task(harness.channel.send(room(ROOM), body))
         await harness.channel.send(room("运维值班"), Text("meanwhile"))
         await sending
-        (sent,) = harness.sim.messages(ROOM, sent_by_bot=True)
+        (sent,) = harness.sim.world.messages(ROOM, sent_by_bot=True)
         assert len(sent.media.data) == body.size
 
 
@@ -97,7 +97,7 @@ async def test_what_cannot_be_sent_is_said_for_good(harness, tmp_path):
     ):
         with pytest.raises(Permanent, match=words):
             await harness.channel.send(room(ROOM), body)
-    assert not harness.sim.messages(sent_by_bot=True)
+    assert not harness.sim.world.messages(sent_by_bot=True)
 
 
 # Mentions
@@ -110,7 +110,7 @@ async def test_mentions_carry_ids_and_the_names_that_the_room_sees(harness):
     world.find_room(ROOM).aliases[zhang.id] = "值班张三"
     await harness.online()
     await harness.channel.send(room(ROOM), Text("disk full"), ("张三", "老李", "张三", "nobody"))
-    (sent,) = harness.sim.messages(ROOM, sent_by_bot=True)
+    (sent,) = harness.sim.world.messages(ROOM, sent_by_bot=True)
     assert sent.mention_ids == (zhang.id, li.id)
     assert sent.text == f"@值班张三{AT}@李四{AT}@nobody disk full"
 
@@ -119,14 +119,14 @@ async def test_a_mention_by_id_in_the_bodys_own_list(harness):
     await harness.online()
     zhang = harness.sim.world.find_contact("张三")
     await harness.channel.send(room(ROOM), Text("one\ntwo", (zhang.id,)))
-    (sent,) = harness.sim.messages(ROOM, sent_by_bot=True)
+    (sent,) = harness.sim.world.messages(ROOM, sent_by_bot=True)
     assert (sent.text, sent.mention_ids) == (f"@张三{AT}\none\ntwo", (zhang.id,))
 
 
 async def test_all_mentions_everybody_but_the_bot(harness):
     await harness.online()
     await harness.channel.send(room(ROOM), Text("up"), ("all",))
-    (sent,) = harness.sim.messages(ROOM, sent_by_bot=True)
+    (sent,) = harness.sim.world.messages(ROOM, sent_by_bot=True)
     assert sent.text == f"@所有人{AT}up"
     assert set(sent.mention_ids) == set(harness.sim.world.contacts)
 
@@ -136,15 +136,15 @@ async def test_two_of_one_name_are_only_named(harness):
     harness.sim.world.add_room("双胞胎")
     await harness.online()
     await harness.channel.send(room("双胞胎"), Text("x"), ("张三",))
-    (sent,) = harness.sim.messages("双胞胎", sent_by_bot=True)
+    (sent,) = harness.sim.world.messages("双胞胎", sent_by_bot=True)
     assert (sent.text, sent.mention_ids) == ("@张三 x", ())
 
 
 async def test_a_mention_does_not_stop_a_message_when_names_cannot_be_asked(harness):
     await harness.online()
-    harness.sim.fail_next(50, "INTERNAL", method="RoomMemberPayload")
+    harness.sim.gateway.faults.fail_next(50, "INTERNAL", method="RoomMemberPayload")
     await harness.channel.send(room(ROOM), Text("x"), ("张三",))
-    (sent,) = harness.sim.messages(ROOM, sent_by_bot=True)
+    (sent,) = harness.sim.world.messages(ROOM, sent_by_bot=True)
     assert sent.text == f"@张三{AT}x"
 
 
@@ -167,7 +167,7 @@ async def test_a_mention_does_not_stop_a_message_when_names_cannot_be_asked(harn
 )
 async def test_the_gateways_answer_decides_whether_a_retry_helps(harness, code, kind):
     await harness.online()
-    harness.sim.fail_next(1, code)
+    harness.sim.gateway.faults.fail_next(1, code)
     with pytest.raises(SendError) as caught:
         await harness.channel.send(room(ROOM), Text("x"))
     assert type(caught.value) is kind
@@ -187,24 +187,24 @@ async def test_a_text_too_large_for_the_gateway_is_given_up(make_harness):
 async def test_a_send_that_times_out_is_unknown_because_it_may_still_arrive(make_harness):
     async with make_harness(timing=replace(FAST, deadline=0.2)) as harness:
         await harness.online()
-        harness.sim.delay(0.5, 1)
+        harness.sim.gateway.faults.delay(0.5, 1)
         with pytest.raises(Unknown) as caught:
             await harness.channel.send(room(ROOM), Text("late"))
         assert caught.value.code == "DEADLINE_EXCEEDED"
-        (late,) = await harness.sim.wait_for_messages(1)
+        (late,) = await harness.sim.wait_for(lambda: harness.sim.world.messages(sent_by_bot=True))
         assert late.text == "late"
 
 
 @pytest.mark.parametrize("cut", ["drop", "kill"])
 async def test_a_send_that_is_cut_off_is_unknown(harness, cut):
     await harness.online()
-    harness.sim.delay(30)
+    harness.sim.gateway.faults.delay(30)
     sending = asyncio.create_task(harness.channel.send(room(ROOM), Text("x")))
     await harness.until(lambda: harness.sim.gateway.calls.get("MessageSendText"))
     if cut == "drop":
-        harness.sim.drop()
+        harness.sim.gateway.drop()
     else:
-        await harness.sim.kill_gateway()
+        await harness.sim.gateway.kill()
     with pytest.raises(Unknown):
         await sending
 
@@ -212,10 +212,10 @@ async def test_a_send_that_is_cut_off_is_unknown(harness, cut):
 async def test_a_picture_cut_off_in_the_middle_is_unknown(make_harness, tmp_path):
     async with make_harness(timing=replace(FAST, deadline=5)) as harness:
         await harness.online()
-        harness.sim.delay(30)
+        harness.sim.gateway.faults.delay(30)
         sending = asyncio.create_task(harness.channel.send(room(ROOM), picture(tmp_path / "p", 4_000_000)))
         await harness.until(lambda: harness.sim.gateway.calls.get("MessageSendFileStream"))
-        await harness.sim.kill_gateway()
+        await harness.sim.gateway.kill()
         with pytest.raises(Unknown):
             await sending
 
@@ -227,14 +227,14 @@ async def test_nothing_is_sent_while_offline(harness):
     await harness.until(lambda: harness.channel.status.qrcode)
     with pytest.raises(Offline, match="waiting for scan"):
         await harness.channel.send(room(ROOM), Text("x"))
-    await harness.sim.kill_gateway()
+    await harness.sim.gateway.kill()
     with pytest.raises(Offline):
         await harness.channel.send(room(ROOM), Text("x"))
 
 
 async def test_a_send_to_a_gateway_that_just_died_was_not_sent(harness):
     await harness.online()
-    await harness.sim.kill_gateway()
+    await harness.sim.gateway.kill()
     with pytest.raises(Offline):
         await harness.channel.send(room(ROOM), Text("x"))
 
@@ -248,7 +248,7 @@ async def test_an_unknown_room_names_what_it_could_be(harness):
 
 async def test_a_cancelled_send_leaves_the_connection_alone(harness):
     await harness.online()
-    harness.sim.delay(30, 1)
+    harness.sim.gateway.faults.delay(30, 1)
     sending = asyncio.create_task(harness.channel.send(room(ROOM), Text("x")))
     await harness.until(lambda: harness.sim.gateway.calls.get("MessageSendText"))
     sending.cancel()

@@ -31,7 +31,7 @@ def add_unlisted(sim, topic=TOPIC):
 
 
 def texts(sim):
-    return [(message.room_id or message.to_id, message.text) for message in sim.messages(sent_by_bot=True)]
+    return [(message.room_id or message.to_id, message.text) for message in sim.world.messages(sent_by_bot=True)]
 
 
 async def ids_of(harness):
@@ -68,7 +68,7 @@ async def test_a_room_that_was_heard_is_kept_and_listed_also_after_a_restart(mak
     place = add_unlisted(sim)
     async with make_harness(sim, targets={"ops": room(TOPIC)}) as harness:
         await harness.online()
-        sim.say("hello", room=TOPIC)
+        sim.world.say("hello", room=TOPIC)
         await harness.until(lambda: harness.inbox)
         assert harness.inbox[0].room_topic == TOPIC
         for _ in range(2):
@@ -91,7 +91,7 @@ async def test_a_room_that_the_gateway_lists_no_more_is_kept_where_it_was_heard(
     quiet = sim.world.add_room("还没有人说话")
     async with make_harness(sim) as harness:
         await harness.online()
-        sim.say("hello", room=TOPIC)
+        sim.world.say("hello", room=TOPIC)
         await harness.until(lambda: harness.inbox)
         sim.world.unlisted |= {place.id, quiet.id}
         harness.channel.session.sync.sync_soon()
@@ -104,7 +104,7 @@ async def test_a_room_that_was_heard_is_forgotten_when_the_bot_leaves_it(make_ha
     place = add_unlisted(sim)
     async with make_harness(sim, targets={"byid": room(place.id)}) as harness:
         await harness.online()
-        sim.say("hello", room=TOPIC)
+        sim.world.say("hello", room=TOPIC)
         await harness.until(lambda: harness.inbox)
         await settled(harness)
         leave = SimpleNamespace(room_id=place.id, removed_ids=[sim.world.bot.id])
@@ -118,7 +118,7 @@ async def test_a_room_that_was_heard_is_forgotten_when_the_bot_leaves_it(make_ha
         # The gateway would still tell of it; that the bot left counts.
         with pytest.raises(BadAddress, match="any more"):
             await harness.channel.send(room(place.id), Text("x"))
-        sim.say("back", room=TOPIC)
+        sim.world.say("back", room=TOPIC)
         await harness.until(lambda: place.id in harness.channel.directory.rooms)
         await settled(harness)
         await harness.channel.send(room(place.id), Text("y"))
@@ -128,7 +128,7 @@ async def test_somebody_elses_leave_changes_nothing(make_harness, sim):
     place = add_unlisted(sim)
     async with make_harness(sim) as harness:
         await harness.online()
-        sim.say("hello", room=TOPIC)
+        sim.world.say("hello", room=TOPIC)
         await harness.until(lambda: harness.inbox)
         harness.channel.session.on_event("room-leave", SimpleNamespace(room_id=place.id, removed_ids=["somebody"]))
         harness.channel.session.sync.sync_soon()
@@ -141,13 +141,13 @@ async def test_a_room_where_the_gateway_refuses_to_send_is_forgotten(make_harnes
     place = add_unlisted(sim)
     async with make_harness(sim) as harness:
         await harness.online()
-        sim.say("hello", room=TOPIC)
+        sim.world.say("hello", room=TOPIC)
         await harness.until(lambda: harness.inbox)
-        sim.fail_next(1, "INTERNAL")
+        sim.gateway.faults.fail_next(1, "INTERNAL")
         with pytest.raises(SendError):
             await harness.channel.send(room(TOPIC), Text("x"))
         assert place.id in await ids_of(harness)
-        sim.fail_next(1, code)
+        sim.gateway.faults.fail_next(1, code)
         with pytest.raises(Permanent):
             await harness.channel.send(room(TOPIC), Text("x"))
         assert place.id not in await ids_of(harness)
@@ -159,7 +159,7 @@ async def test_a_room_of_which_the_gateway_tells_no_more_is_forgotten(make_harne
     place = add_unlisted(sim)
     async with make_harness(sim) as harness:
         await harness.online()
-        sim.say("hello", room=TOPIC)
+        sim.world.say("hello", room=TOPIC)
         await harness.until(lambda: harness.inbox)
         del sim.world.rooms[place.id]
         harness.channel.directory.read_at.clear()
@@ -176,8 +176,8 @@ async def test_a_room_of_which_the_gateway_tells_nothing_is_kept_by_its_id(make_
     async with make_harness(sim, targets={"byid": room(place.id)}) as harness:
         await harness.online()
         await settled(harness)
-        sim.fail_next(100, "INTERNAL", method="RoomPayload")
-        sim.say("hello", room=TOPIC)
+        sim.gateway.faults.fail_next(100, "INTERNAL", method="RoomPayload")
+        sim.world.say("hello", room=TOPIC)
         await harness.until(lambda: harness.inbox)
         assert harness.inbox[0].room_id == place.id
         assert place.id in await ids_of(harness)
@@ -194,7 +194,7 @@ async def test_the_file_helper_is_in_no_list_and_is_there(make_harness, sim, mon
     world.contacts[helper.id] = helper
     world.unlisted.add(helper.id)
     if not told:
-        sim.fail_next(100, "INTERNAL", method="ContactPayload")
+        sim.gateway.faults.fail_next(100, "INTERNAL", method="ContactPayload")
     async with make_harness(sim, targets={"notes": contact(name)}) as harness:
         await harness.online()
         await harness.channel.send(contact(name), Text("x"))
@@ -211,7 +211,7 @@ async def test_somebody_who_wrote_is_kept_though_no_list_has_them(make_harness, 
     sim.world.unlisted.add(friend.id)
     async with make_harness(sim) as harness:
         await harness.online()
-        sim.say("hello", contact="新朋友")
+        sim.world.say("hello", contact="新朋友")
         await harness.until(lambda: harness.inbox)
         harness.channel.session.sync.sync_soon()
         await settled(harness)

@@ -92,7 +92,7 @@ class WechatHarness:
         """Start, scan, and wait until names can be found."""
         self.start()
         await self.state(ChannelState.WAITING_FOR_SCAN)
-        self.sim.scan()
+        self.sim.world.scan()
         await self.synced()
 
     async def synced(self) -> None:

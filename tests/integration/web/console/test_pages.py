@@ -238,8 +238,8 @@ async def test_a_target_is_tested_with_a_picture_and_shows_what_may_still_be_sen
         )
         await card.get_by_role("button", name="Send", exact=True).click()
         await page.get_by_text("Queued for duty").wait_for()
-        await console.until(lambda: any(m.media for m in console.simulator.messages("运维值班")))
-        assert "does it arrive?" in [m.text for m in console.simulator.messages("运维值班")]
+        await console.until(lambda: any(m.media for m in console.simulator.world.messages("运维值班")))
+        assert "does it arrive?" in [m.text for m in console.simulator.world.messages("运维值班")]
         await page.goto(f"{console.url}/?target=duty")
         await page.wait_for_function(LOADED, arg="article img")
 
@@ -411,7 +411,7 @@ async def test_the_login_shows_a_live_code_that_is_exchanged_without_reloading(
             page.get_by_role("button", name="Yes, log wechat out"),
         )
         assert not await sure.is_visible()
-        console.simulator.fail_next(method="Logout")
+        console.simulator.gateway.faults.fail_next(method="Logout")
         await leave.click()
         await sure.click()
         await page.get_by_text("the WeChat gateway answered UNAVAILABLE").wait_for()
@@ -422,13 +422,13 @@ async def test_the_login_shows_a_live_code_that_is_exchanged_without_reloading(
         code = page.locator(".qr img")
         await code.wait_for(timeout=20000)
         first = await code.get_attribute("src")
-        console.simulator.refresh_qrcode()
+        console.simulator.world.refresh_qrcode()
         await page.wait_for_function("was => document.querySelector('.qr img')?.src !== was", arg=first, timeout=15000)
         assert await page.evaluate("window.stays") is True
         async with opened(browser, console, token=READ_TOKEN) as reader:
             await reader.goto(f"{console.url}/console/login")
             assert await reader.locator(".qr, .sure").count() == 0
-        console.simulator.scan()
+        console.simulator.world.scan()
         await page.locator(".channel .pill.good").first.wait_for(timeout=15000)
         await console.until(lambda: console.bridge.channels.statuses()["wechat"].state is ChannelState.ONLINE)
 
