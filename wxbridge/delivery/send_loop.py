@@ -459,8 +459,12 @@ class SendLoop:
         self._note_due(message.target, at)
         self._context.count(message.target, "retried" if is_try_spent else "waited")
         about = {"message": message.id, "target": message.target, "error": str(error), "code": error.code}
-        # An outage has its own line, where it begins and where it ends.
-        write = log.warning if self._lane.is_up(message.target) and not isinstance(error, Held) else log.debug
+        if isinstance(error, Held) or not self._lane.is_up(message.target):
+            write = log.debug  # an outage has its own line, where it begins and where it ends
+        elif type(error) is Offline:
+            write = log.info  # of a channel that is up: it has not read yet whom it may write to
+        else:
+            write = log.warning
         write("not sent, will try again", **about, after=round(wait, 1))
 
     async def _unknown(self, message: Message, error: Unknown) -> None:
