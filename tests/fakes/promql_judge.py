@@ -155,7 +155,7 @@ def judged(expr: str, ask: Callable[[str], list[dict[str, str]]]) -> tuple[str, 
             continue
         series = ask(curve.query)
         choice = choose_series(curve, series, found.instances)
-        sure &= choice.sure or not series
+        sure &= not choice.note or not series
         got += [
             {key: value for key, value in series[place].items() if key != "__name__" and key in curve.scope}
             for place in choice.places

@@ -212,11 +212,11 @@ class CommandDispatcher:
 
     def _find_target(self, inbound: Inbound) -> str | None:
         """Find the target whose chat a message is in, where commands are replied to there. May raise `Offline`."""
-        return permissions.find_target(self._channel(inbound), inbound, self._services.channels.targets, MASTER)
+        return permissions.find_target(self._channel(inbound), inbound, self._services.channels.targets)
 
     def _is_from_master(self, inbound: Inbound) -> bool:
         """May raise `Offline`."""
-        return permissions.is_master(self._channel(inbound), inbound, MASTER)
+        return permissions.is_master(self._channel(inbound), inbound)
 
     def _channel(self, inbound: Inbound) -> object:
         return self._services.channels.channels.get(inbound.channel)

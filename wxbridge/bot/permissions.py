@@ -18,6 +18,7 @@ import sqlalchemy as sa
 import structlog
 from sqlalchemy import Connection
 
+from wxbridge.alerts.pipeline import MASTER
 from wxbridge.bot.command import Permission
 from wxbridge.channels.wechat.directory import Contact
 from wxbridge.config.types import TargetSettings
@@ -144,26 +145,26 @@ class ChatChannel(Protocol):
         """List the targets, in their order. Raises `Offline` where it cannot be told yet."""
 
 
-def find_target(channel: object, inbound: Inbound, targets: Mapping[str, TargetSettings], master: str) -> str | None:
+def find_target(channel: object, inbound: Inbound, targets: Mapping[str, TargetSettings]) -> str | None:
     """Find the target whose chat a message was written in, where commands are answered there; else None.
 
-    They are where the target has `commands: true`, and in the direct chat that the target named `master` means.
+    They are where the target has `commands: true`, and in the direct chat that the target `master` means.
 
     Raises:
         Offline: it cannot be told yet.
     """
     names = channel.targets_of(inbound) if isinstance(channel, ChatChannel) else ()
     open_ones = [name for name in names if name in targets and targets[name].commands]
-    own = [master] if master in names and inbound.room_id is None else []
+    own = [MASTER] if MASTER in names and inbound.room_id is None else []
     return next(iter([*open_ones, *own]), None)
 
 
-def is_master(channel: object, inbound: Inbound, master: str) -> bool:
-    """Tell whether a message's sender is who the target named `master` means, wherever it was written.
+def is_master(channel: object, inbound: Inbound) -> bool:
+    """Tell whether a message's sender is who the target `master` means, wherever it was written.
 
     Raises:
         Offline: it cannot be told yet.
     """
     if not isinstance(channel, ChatChannel):
         return False
-    return master in channel.targets_of(replace(inbound, room_id=None, room_topic=None))
+    return MASTER in channel.targets_of(replace(inbound, room_id=None, room_topic=None))

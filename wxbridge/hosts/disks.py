@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import psutil
@@ -60,18 +59,15 @@ def list_mounts(calls: TimedCalls[bool], limit: float) -> tuple[str, ...]:
         for part in psutil.disk_partitions(all=False)
         if part.fstype not in _NO_FILES and not part.device.startswith("/dev/loop")
     ]
-    looks: dict[str, Callable[[], bool]] = {part.mountpoint: partial(_is_directory, part.mountpoint) for part in parts}
+    looks: dict[str, Callable[[], bool]] = {part.mountpoint: Path(part.mountpoint).is_dir for part in parts}
     told = calls.run(looks, limit)
     chosen: dict[str, str] = {}
     for part in parts:
-        is_directory = part.mountpoint not in told or bool(told[part.mountpoint].value)
+        look = told.get(part.mountpoint)
+        is_directory = look is None or (look.exception() is None and look.result())
         if is_directory and (part.device not in chosen or len(part.mountpoint) < len(chosen[part.device])):
             chosen[part.device] = part.mountpoint
     mounts = set(chosen.values())
     if os.name == "posix":
         mounts.add("/")
     return tuple(sorted(mounts))
-
-
-def _is_directory(path: str) -> bool:
-    return Path(path).is_dir()

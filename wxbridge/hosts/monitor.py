@@ -25,7 +25,7 @@ from wxbridge.core.text.i18n import Language
 from wxbridge.hosts import store, warnings
 from wxbridge.hosts.own_machine import HostSensor, busiest_processes, in_thread, sensors_of, start_sensors
 from wxbridge.hosts.pushed import read_pushed
-from wxbridge.hosts.samples import MINUTES_KEPT_SECONDS, Host, HostHistory, Sample
+from wxbridge.hosts.samples import MINUTES_KEPT_SECONDS, Host, HostHistory, Sample, make_history
 from wxbridge.hosts.thresholds import FigureChange, FigureState, ThresholdVerdict
 from wxbridge.hosts.warning_queue import Accept, WarningQueue
 from wxbridge.hosts.warnings import Busiest, HostEvent, WarningReader
@@ -185,9 +185,7 @@ class HostMonitor:
                 # What this machine was called before: nobody will be heard under that name.
                 self._gone.add(name)
                 continue
-            history = HostHistory(about.every)
-            for sample in samples.get(name, ()):
-                history.add(sample)
+            history = make_history(samples.get(name, ()), about.every)
             # Nobody could be heard while we were not there: silence is counted from now on.
             watched = WatchedHost(history, self._times.monotonic(), about.about, heard_at=at, sender=about.sender)
             for figure, state in about.states.items():
@@ -398,17 +396,14 @@ class HostMonitor:
                 await self._database.run(write)
         except StorageError as error:
             log.warning("samples cannot be written", error=str(error))
-            self._bound_unsaved()
+            for watched in self._hosts.values():
+                del watched.unsaved[:-MAX_UNSAVED_SAMPLES]
             return
         self._gone -= gone
         self._pruned = self._flushed if prune else self._pruned
         for name, samples, _, _ in work:
             if name in self._hosts:
                 del self._hosts[name].unsaved[: len(samples)]
-
-    def _bound_unsaved(self) -> None:
-        for watched in self._hosts.values():
-            del watched.unsaved[:-MAX_UNSAVED_SAMPLES]
 
     # ------------------------------------------------ what others ask
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Protocol
 
 from wxbridge.config.hosts import HostSettings
+from wxbridge.hosts.timed_calls import begin_call
 from wxbridge.hosts.warnings import Busiest
 
 
@@ -51,20 +50,4 @@ def start_sensors(
 
 def in_thread(work: Callable[[], Any]) -> asyncio.Future[Any]:
     """Run something in a thread of its own, which the end of the process does not wait for."""
-    loop = asyncio.get_running_loop()
-    done: asyncio.Future[Any] = loop.create_future()
-
-    def settle(set_outcome: Callable[[Any], None], outcome: Any) -> None:
-        if not done.cancelled():
-            set_outcome(outcome)
-
-    def run() -> None:
-        try:
-            ended = done.set_result, work()
-        except Exception as error:  # noqa: BLE001 - it is the caller's
-            ended = done.set_exception, error
-        with suppress(RuntimeError):  # the loop is closed
-            loop.call_soon_threadsafe(settle, *ended)
-
-    threading.Thread(target=run, name="sensors", daemon=True).start()
-    return done
+    return asyncio.wrap_future(begin_call(work, "sensors"))

@@ -103,8 +103,8 @@ class Sensors:
                 mount = name.removeprefix("disk ")
                 figures |= {f"disk_unanswered:{mount}": 1.0} if mount in self._mounts else {}
                 continue
-            found = results[name].value or {}
-            error = results[name].error
+            error = results[name].exception()
+            found = {} if error else results[name].result()
             is_missing = any(figure.startswith("disk_missing:") for figure in found)
             self._note(name, _describe(error) if error else "it is not mounted" if is_missing else "")
             figures |= found
@@ -227,7 +227,7 @@ def _load() -> Figures:
     return dict(zip(("load1", "load5", "load15"), psutil.getloadavg(), strict=True))
 
 
-def _describe(error: Exception) -> str:
+def _describe(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 

@@ -3,37 +3,27 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from concurrent.futures import Future, wait
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
-class CallResult(Generic[T]):
-    """What a call came to: its value, or the error that it raised."""
+def begin_call(work: Callable[[], T], name: str) -> Future[T]:
+    """Run something in a thread of its own, which the end of the process does not wait for."""
+    call: Future[T] = Future()
+    # From here on nobody can cancel it: its thread goes on also where its caller has gone.
+    call.set_running_or_notify_cancel()
 
-    value: T | None = None
-    error: Exception | None = None
-
-
-class _RunningCall(Generic[T]):
-    """One call in a thread, which the end of the process does not wait for."""
-
-    def __init__(self, name: str, work: Callable[[], T]) -> None:
-        self._work = work
-        self.result: CallResult[T] = CallResult()
-        self.is_done = threading.Event()
-        threading.Thread(target=self._run, name=name, daemon=True).start()
-
-    def _run(self) -> None:
+    def run() -> None:
         try:
-            self.result = CallResult(self._work())
+            call.set_result(work())
         except Exception as error:  # noqa: BLE001 - it is the caller's
-            self.result = CallResult(error=error)
-        self.is_done.set()
+            call.set_exception(error)
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return call
 
 
 class TimedCalls(Generic[T]):
@@ -44,21 +34,14 @@ class TimedCalls(Generic[T]):
     """
 
     def __init__(self) -> None:
-        self._running: dict[str, _RunningCall[T]] = {}
+        self._running: dict[str, Future[T]] = {}
 
-    def run(self, calls: Mapping[str, Callable[[], T]], limit: float) -> dict[str, CallResult[T]]:
-        """Make calls, by name; gives the results of those that returned within `limit` seconds.
+    def run(self, calls: Mapping[str, Callable[[], T]], limit: float) -> dict[str, Future[T]]:
+        """Make calls, by name; gives those that returned within `limit` seconds.
 
-        A call that hung before is not waited for; where it has returned meanwhile, that is its result.
+        A call that hung before is not waited for; where it has returned meanwhile, it is that one.
         """
-        deadline = {name: 0.0 for name in calls if name in self._running}
-        for name in calls.keys() - deadline.keys():
-            self._running[name] = _RunningCall(name, calls[name])
-        end = time.monotonic() + limit
-        results: dict[str, CallResult[T]] = {}
-        for name in calls:
-            call = self._running[name]
-            if call.is_done.wait(deadline.get(name, max(0.0, end - time.monotonic()))):
-                results[name] = call.result
-                del self._running[name]
-        return results
+        fresh = {name: begin_call(work, name) for name, work in calls.items() if name not in self._running}
+        self._running |= fresh
+        wait(fresh.values(), timeout=limit)
+        return {name: self._running.pop(name) for name in calls if self._running[name].done()}

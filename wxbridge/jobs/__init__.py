@@ -11,7 +11,6 @@ from typing import Any
 from sqlalchemy import Connection
 
 from wxbridge.config.types import JobSettings, Rate
-from wxbridge.core.errors import StorageError
 from wxbridge.core.model import Picture, PictureSpec, Text
 from wxbridge.core.text.i18n import Language
 from wxbridge.delivery.outbox_queries import OutboxQueries
@@ -33,10 +32,6 @@ class LaneBudget:
     """Over the whole lane; none where it is not paced."""
 
 
-async def _nothing_to_read(_: Callable[[Connection], Any]) -> Any:
-    raise StorageError("this job has no database to read")
-
-
 @dataclass(frozen=True)
 class JobContext:
     """What a job may use while it runs."""
@@ -50,10 +45,9 @@ class JobContext:
     """Make a picture; raises `PictureError`."""
     keep: Callable[[bytes, str], Awaitable[Picture]]
     """Store picture bytes under a name that the chat shows."""
-    read: Read = _nothing_to_read
+    read: Read
     """Read the bridge's database."""
-    outbox: OutboxQueries | None = None
-    """None where the job has no database to read."""
+    outbox: OutboxQueries
     targets: tuple[str, ...] = ()
     """Who gets what this run makes: the job's targets, and the chat where somebody asked for it."""
     budgets: Mapping[str, LaneBudget] = field(default_factory=dict)

@@ -104,11 +104,13 @@ def read_last_runs(connection: Connection) -> dict[str, JobRun]:
 
 def read_history(connection: Connection, job: str | None = None, *, limit: int = 100) -> list[EndedRun]:
     """Read the runs that ended, of one job or of all, the newest first."""
+    return _select_newest(connection, [] if job is None else [job_history.c.job == job], limit)
+
+
+def _select_newest(connection: Connection, where: Iterable[sa.ColumnElement[bool]], limit: int) -> list[EndedRun]:
     columns = [column for column in job_history.c if column.name != "id"]
-    query = sa.select(*columns).order_by(job_history.c.started_at.desc(), job_history.c.id.desc()).limit(limit)
-    if job is not None:
-        query = query.where(job_history.c.job == job)
-    return [EndedRun(**row._asdict()) for row in connection.execute(query)]
+    query = sa.select(*columns).where(*where).order_by(job_history.c.started_at.desc(), job_history.c.id.desc())
+    return [EndedRun(**row._asdict()) for row in connection.execute(query.limit(limit))]
 
 
 def count_failures(connection: Connection, since: float, until: float) -> tuple[int, list[FailureCount]]:
@@ -133,10 +135,7 @@ def count_failures(connection: Connection, since: float, until: float) -> tuple[
 
 def list_failures(connection: Connection, since: float, *, limit: int) -> list[EndedRun]:
     """List the runs that began since a moment and failed, the newest first."""
-    columns = [column for column in job_history.c if column.name != "id"]
-    query = sa.select(*columns).where(job_history.c.started_at >= since, job_history.c.ok.is_(False))
-    query = query.order_by(job_history.c.started_at.desc(), job_history.c.id.desc()).limit(limit)
-    return [EndedRun(**row._asdict()) for row in connection.execute(query)]
+    return _select_newest(connection, [job_history.c.started_at >= since, job_history.c.ok.is_(False)], limit)
 
 
 # ---------------------------------------------------------------- muted jobs

@@ -177,7 +177,6 @@ class Prometheus(Closing):
         period: Period,
         *,
         choose: ChooseSeries | None = None,
-        limit: int = MAX_SERIES_PER_CURVE,
         rank: RankSeries | None = None,
     ) -> QueryAnswer:
         """Compute an expression over a period.
@@ -186,8 +185,8 @@ class Prometheus(Closing):
             expr: PromQL.
             period: At most 11,000 points.
             choose: Which of the answered series to keep; all without it.
-            limit: How many series to give; the others are counted.
-            rank: Which series are given where there are more: those of the highest rank. Without it, the first.
+            rank: Which series are given where there are more than `MAX_SERIES_PER_CURVE`: those of the highest rank.
+                Without it, the first. The others are counted.
 
         Raises:
             RefusedQuery: the expression is wrong or cannot be computed, in the server's own words.
@@ -196,7 +195,7 @@ class Prometheus(Closing):
         """
         form = {"query": expr, "start": repr(period.start), "end": repr(period.end), "step": repr(period.step)}
         body = await self._ask("/api/v1/query_range", form)
-        return await self._read(read_answer(body, period.step, choose=choose, limit=limit, rank=rank))
+        return await self._read(read_answer(body, period.step, choose=choose, rank=rank))
 
     async def metadata(self, metric: str) -> MetricMetadata:
         """What the server knows of a metric; empty where it knows nothing or has no such API."""
@@ -290,7 +289,7 @@ def read_rules(body: bytes) -> Portions[tuple[AlertRule, ...]]:
     Raises:
         ValueError: it is no such answer. TypeError and LookupError, likewise.
     """
-    groups, _ = yield from _opened(body)
+    groups = yield from _read_groups(body)
     return tuple(
         AlertRule(
             name=str(rule["name"]),
@@ -309,9 +308,7 @@ def read_rules(body: bytes) -> Portions[tuple[AlertRule, ...]]:
 # ---------------------------------------------------------------- series
 
 
-async def fetch_chart_data(
-    prometheus: Prometheus, analysis: Analysis, period: Period, *, limit: int = MAX_SERIES_PER_CURVE
-) -> ChartData:
+async def fetch_chart_data(prometheus: Prometheus, analysis: Analysis, period: Period) -> ChartData:
     """Get what a chart shows: all curves of an analysis at once, the series of the firing instances alone.
 
     What the value is compared with may be missing; a note says so.
@@ -321,7 +318,7 @@ async def fetch_chart_data(
         PictureError: as `Prometheus.query_range`.
     """
     answers = await asyncio.gather(
-        *(_fetch_curve(prometheus, analysis, curve, period, limit) for curve in analysis.curves), return_exceptions=True
+        *(_fetch_curve(prometheus, analysis, curve, period) for curve in analysis.curves), return_exceptions=True
     )
     got: list[tuple[AlertCurve, QueryAnswer]] = []
     notes: list[str] = []
@@ -347,9 +344,7 @@ def _what_there_is(got: Sequence[tuple[AlertCurve, QueryAnswer]], notes: Sequenc
     return f"Prometheus has {'nothing but NaN' if has_points else 'no data'} to draw for"
 
 
-async def _fetch_curve(
-    prometheus: Prometheus, analysis: Analysis, curve: AlertCurve, period: Period, limit: int
-) -> QueryAnswer:
+async def _fetch_curve(prometheus: Prometheus, analysis: Analysis, curve: AlertCurve, period: Period) -> QueryAnswer:
     def choose(series: Sequence[Mapping[str, str]]) -> SeriesChoice:
         if not any(analysis.instances):
             return SeriesChoice(tuple(range(len(series))))
@@ -357,12 +352,12 @@ async def _fetch_curve(
 
     rank = partial(badness, thresholds=analysis.thresholds)
     try:
-        return await prometheus.query_range(curve.query, period, choose=choose, limit=limit, rank=rank)
+        return await prometheus.query_range(curve.query, period, choose=choose, rank=rank)
     except AnswerTooLarge:
         narrowed = await _narrow_by_look(prometheus, curve.query, period, choose) if analysis.understood else None
         if narrowed is None:
             raise
-        return await prometheus.query_range(narrowed, period, choose=choose, limit=limit, rank=rank)
+        return await prometheus.query_range(narrowed, period, choose=choose, rank=rank)
 
 
 async def _narrow_by_look(prometheus: Prometheus, query: str, period: Period, choose: ChooseSeries) -> str | None:
@@ -469,13 +464,14 @@ async def _in_portions(portions: Portions[T]) -> T:
             begun = time.perf_counter()
 
 
-def _opened(body: bytes) -> Portions[tuple[list[dict[str, Any]], dict[str, Any]]]:
-    """The groups of the rules, read one by one, and the answer without them."""
+def _read_groups(body: bytes) -> Portions[list[dict[str, Any]]]:
+    """The groups of the rules, read one by one."""
     text = body.decode()
     found = _GROUPS.search(text)
     items: list[dict[str, Any]] = []
     if found is None:
-        return items, _mapping(json.loads(text))
+        _mapping(json.loads(text))
+        return items
     decode = json.JSONDecoder().raw_decode
     place = _after_blanks(text, found.end())
     while not text.startswith("]", place):
@@ -483,7 +479,8 @@ def _opened(body: bytes) -> Portions[tuple[list[dict[str, Any]], dict[str, Any]]
         items.append(_mapping(item))
         yield
         place = _after_blanks(text, place)
-    return items, _mapping(json.loads(text[: found.end()] + text[place:]))
+    json.loads(text[: found.end()] + text[place:])
+    return items
 
 
 def _after_blanks(text: str, place: int) -> int:

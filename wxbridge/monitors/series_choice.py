@@ -23,8 +23,6 @@ class SeriesChoice:
 
     places: tuple[int, ...]
     note: str = ""
-    sure: bool = True
-    """Whether the labels say so."""
 
 
 def choose_series(
@@ -34,7 +32,7 @@ def choose_series(
 
     A series is an instance's where all its labels in the curve's scope are among the alert's; of several such, those
     with the most. Where there is none, labels were dropped or changed on the alert's way: those that agree in the
-    labels whose values occur at all; where there is none either: all, and `sure` is False.
+    labels whose values occur at all; where there is none either: all. The note says so.
     """
     own = [
         {name: value for name, value in each.items() if name in curve.scope and name != "__name__"} for each in series
@@ -61,10 +59,8 @@ def choose_series(
             if both := names.intersection(kept):
                 places.update(index.values(some, both, kept))
     if places:
-        return SeriesChoice(tuple(sorted(places)), LABELS_DIFFER, sure=False)
-    return SeriesChoice(
-        tuple(range(len(series))), "no series has the alert's labels: all are drawn" if own else "", sure=False
-    )
+        return SeriesChoice(tuple(sorted(places)), LABELS_DIFFER)
+    return SeriesChoice(tuple(range(len(series))), "no series has the alert's labels: all are drawn" if own else "")
 
 
 class _SeriesIndex:

@@ -131,17 +131,17 @@ CHATS = {"quiet": "r1", "ops": "r1", "boss": "c1", "master": "c1", "dev": "c2", 
     ],
 )
 def test_where_commands_are_answered(room, sender, target):
-    assert find_target(Channel(**CHATS), inbound("x", room=room, sender_id=sender), TARGETS, "master") == target
+    assert find_target(Channel(**CHATS), inbound("x", room=room, sender_id=sender), TARGETS) == target
 
 
 def test_the_master_is_who_the_master_target_means_wherever_he_writes():
-    assert is_master(Channel(**CHATS), inbound("x", room="r2", sender_id="c1"), "master")
-    assert not is_master(Channel(**CHATS), inbound("x", room="r1", sender_id="c2"), "master")
-    assert not is_master(Channel(master="r1"), inbound("x", room="r1", sender_id="c2"), "master")
+    assert is_master(Channel(**CHATS), inbound("x", room="r2", sender_id="c1"))
+    assert not is_master(Channel(**CHATS), inbound("x", room="r1", sender_id="c2"))
+    assert not is_master(Channel(master="r1"), inbound("x", room="r1", sender_id="c2"))
 
 
 def test_a_channel_that_hears_nobody_has_no_chats():
-    assert find_target(object(), inbound("x"), TARGETS, "master") is None
-    assert not is_master(object(), inbound("x"), "master")
+    assert find_target(object(), inbound("x"), TARGETS) is None
+    assert not is_master(object(), inbound("x"))
     with pytest.raises(Offline):
-        find_target(Channel(unsure=True), inbound("x"), TARGETS, "master")
+        find_target(Channel(unsure=True), inbound("x"), TARGETS)

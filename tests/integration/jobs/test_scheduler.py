@@ -75,7 +75,7 @@ def context(tmp_path: Path, artist: Artist) -> JobContext:
     async def keep(content: bytes, name: str) -> Picture:
         return Picture(file=f"kept-{len(content)}", name=name)
 
-    return JobContext(now=NOW, language="en", base=tmp_path, draw=artist.draw, keep=keep)
+    return JobContext(now=NOW, language="en", base=tmp_path, draw=artist.draw, keep=keep, read=None, outbox=None)
 
 
 # ---------------------------------------------------------------- the kinds

@@ -84,7 +84,7 @@ def test_a_label_of_the_rule_or_the_server_does_not_hide_the_series_which_have_n
     series = [{"instance": "a:1"}, {"instance": "b:1"}]
     for found in (unknown, known):
         choice = choose_series(found.curves[0], series, found.instances)
-        assert (choice.places, choice.sure) == ((0,), True)
+        assert (choice.places, choice.note) == ((0,), "")
 
 
 def test_several_firing_instances_share_one_chart() -> None:

@@ -21,7 +21,7 @@ from wxbridge.alerts import history
 from wxbridge.alerts.history import EpisodeTotal
 from wxbridge.alerts.severity import severity_rank, write_severity_name
 from wxbridge.config.types import Duration, JobSettings, Rate
-from wxbridge.core.errors import PictureError, StorageError
+from wxbridge.core.errors import PictureError
 from wxbridge.core.model import MessageState, Picture, PictureSpec, Severity, Text
 from wxbridge.core.severities import BUILT_IN
 from wxbridge.core.text.error_words import tell_error
@@ -84,8 +84,6 @@ class Facts:
 
 async def gather(context: JobContext, since: datetime, until: datetime, budgets: Sequence[LaneBudget] = ()) -> Facts:
     """Read what happened from `since` until before `until`. Raises `StorageError`."""
-    if context.outbox is None:
-        raise StorageError("this job has no outbox to read")
     first, last = since.timestamp(), until.timestamp()
 
     def read(connection: Connection) -> tuple[list[EpisodeTotal], list[EpisodeTotal], tuple[int, list[FailureCount]]]:
@@ -247,7 +245,7 @@ def chart_of(
 ) -> PictureSpec:
     """The picture of a period in which there were alerts: when they began, and how long they fired."""
     language = context.language
-    rows = sorted((each for each in facts.alerts), key=lambda each: -each.seconds)
+    rows = sorted(facts.alerts, key=lambda each: -each.seconds)
     left = len(rows) - _RANKED
     params: dict[str, Any] = {
         "title": title_of(facts, language),

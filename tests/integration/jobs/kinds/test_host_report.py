@@ -64,7 +64,7 @@ class Run:
 
         self.context = JobContext(
             now=datetime.fromtimestamp(NOW, UTC).astimezone(ZoneInfo("Asia/Shanghai")),
-            language="en", base=Path(), draw=draw, keep=keep, read=database.read,
+            language="en", base=Path(), draw=draw, keep=keep, read=database.read, outbox=None,
         )  # fmt: skip
 
     async def of(self, settings: HostReportJob) -> list[Text | Picture]:

@@ -68,7 +68,7 @@ def studio() -> Studio:
 
 @pytest.fixture
 def context(studio: Studio, tmp_path: Path) -> JobContext:
-    return JobContext(now=NOW, language="en", base=tmp_path, draw=studio.draw, keep=studio.keep)
+    return JobContext(now=NOW, language="en", base=tmp_path, draw=studio.draw, keep=studio.keep, read=None, outbox=None)
 
 
 def job(**keys: object) -> ScreenshotJob:

@@ -43,7 +43,7 @@ async def send(dashboard, pictures, tmp_path, keep_picture):
         return Picture(file=name, name=name)
 
     kept = {}
-    context = JobContext(now=NOW, language="zh", base=tmp_path, draw=pictures.draw, keep=keep)
+    context = JobContext(now=NOW, language="zh", base=tmp_path, draw=pictures.draw, keep=keep, read=None, outbox=None)
 
     async def do(**keys):
         settings = {"kind": "screenshot", "to": "ops", "every": "1h", "width": 700} | keys
