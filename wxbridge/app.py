@@ -94,19 +94,6 @@ class CurrentRenderer:
         return await self.renderer.draw(spec)
 
 
-class Doctor:
-    """Examines the configuration in use."""
-
-    def __init__(self, state: ConfigState, database: Database) -> None:
-        self._state, self._database = state, database
-
-    async def examine(self) -> list[Finding]:
-        """Run every check. It raises nothing."""
-        from wxbridge import doctor  # with the checks of every channel
-
-        return await doctor.examine(self._state.config, self._database)
-
-
 @dataclass(frozen=True)
 class _ConfiguredParts:
     """What is made anew from each configuration, and put to use in one step of the event loop."""
@@ -499,6 +486,12 @@ class App:
             return ()
         return tuple((each.target, each.waiting) for each in waiting if each.target in gone)
 
+    async def _examine(self) -> list[Finding]:
+        """Run every check of the doctor on the configuration in use. It raises nothing."""
+        from wxbridge import doctor  # with the checks of every channel
+
+        return await doctor.examine(self.state.config, self.database)
+
     def _web_services(self) -> WebServices:
         return WebServices(
             state=self.state,
@@ -514,7 +507,7 @@ class App:
             health=self.health,
             metrics=self.metrics,
             reloader=self.reloader,
-            doctor=Doctor(self.state, self.database),
+            examine=self._examine,
             operators=self.operators,
             leadership=self.leadership,
             orders=self.orders,

@@ -28,7 +28,7 @@ from wxbridge.bot.graph_checks import check_dashboards
 from wxbridge.channels import ChannelPlugin, CheckContext
 from wxbridge.channels.checks import look_up_fact, probe_target
 from wxbridge.config.schema import Config
-from wxbridge.core.database import DATABASE_FILE, Database, sqlite_url
+from wxbridge.core.database import Database, sqlite_url
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding, FindingState
 from wxbridge.core.leadership import fact_of_bridge, list_bridges, read_leader
@@ -239,9 +239,3 @@ def worst(findings: Sequence[Finding]) -> FindingState:
     """Find the worst state among findings; ok where there are none."""
     order = (FindingState.BAD, FindingState.WARN, FindingState.OK)
     return min((finding.state for finding in findings), key=order.index, default=FindingState.OK)
-
-
-def database_file(folder: Path) -> Path:
-    """Tell where a bridge keeps its database; it need not exist."""
-    # `database.sqlite_url` would make the folder.
-    return folder / DATABASE_FILE

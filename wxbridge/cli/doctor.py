@@ -12,6 +12,7 @@ from wxbridge.cli.common import FAILED, ConfigOption, JsonOption, database_of, r
 from wxbridge.cli.reader import name_part, tell
 from wxbridge.config.schema import Config
 from wxbridge.core import logging
+from wxbridge.core.database import DATABASE_FILE
 from wxbridge.core.errors import StorageError
 from wxbridge.core.findings import Finding, FindingState
 
@@ -39,11 +40,11 @@ def doctor(config: ConfigOption = None, as_json: JsonOption = False) -> None:  #
 
 def examined(settings: Config) -> Sequence[Finding]:
     """Run every check, on the database of the running or the last bridge where there is one."""
-    from wxbridge.doctor import database_file, examine
+    from wxbridge.doctor import examine
 
     async def run() -> list[Finding]:
         # Opening it would make one where there is none.
-        if not settings.database and not database_file(settings.state_dir).exists():
+        if not settings.database and not (settings.state_dir / DATABASE_FILE).exists():
             return await examine(settings, None)
         try:
             with database_of(settings) as database:

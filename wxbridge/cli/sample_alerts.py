@@ -10,7 +10,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import urlencode
 
 from PIL import Image, ImageDraw, ImageFont
@@ -45,46 +45,32 @@ def chart_png(width: int = 900, height: int = 360) -> bytes:
     return file.getvalue()
 
 
-def grafana(*, resolved: bool = False) -> bytes:
+def grafana(*, resolved: bool) -> dict[str, Any]:
     """Grafana's legacy webhook, firing, with two values; its picture travels inside as a `data:` address."""
-    if resolved:
-        return json.dumps(
-            {
-                "title": "[OK] Test notification",
-                "ruleId": time.time_ns(),
-                "ruleName": "Test notification",
-                "state": "ok",
-                "evalMatches": [],
-                "orgId": 0,
-                "dashboardId": 1,
-                "panelId": 1,
-                "tags": {"severity": "critical"},
-                "ruleUrl": "http://localhost:3000/d/test",
-                "message": senders.SAID,
-            }
-        ).encode()
-    picture = base64.b64encode(chart_png()).decode()
     body = {
-        "title": "[Alerting] Test notification",
         "ruleId": time.time_ns(),
         "ruleName": "Test notification",
-        "state": "alerting",
-        "evalMatches": [
-            {"value": 92.25, "metric": "CPU usage host-1", "tags": {"instance": "host-1"}},
-            {"value": 7.5, "metric": "load1 host-1", "tags": {"instance": "host-1"}},
-        ],
         "orgId": 0,
         "dashboardId": 1,
         "panelId": 1,
         "tags": {"severity": "critical"},
         "ruleUrl": "http://localhost:3000/d/test",
-        "imageUrl": f"data:image/png;base64,{picture}",
         "message": senders.SAID,
     }
-    return json.dumps(body).encode()
+    if resolved:
+        return body | {"title": "[OK] Test notification", "state": "ok", "evalMatches": []}
+    return body | {
+        "title": "[Alerting] Test notification",
+        "state": "alerting",
+        "evalMatches": [
+            {"value": 92.25, "metric": "CPU usage host-1", "tags": {"instance": "host-1"}},
+            {"value": 7.5, "metric": "load1 host-1", "tags": {"instance": "host-1"}},
+        ],
+        "imageUrl": f"data:image/png;base64,{base64.b64encode(chart_png()).decode()}",
+    }
 
 
-def grafana_unified(*, resolved: bool = False) -> bytes:
+def grafana_unified(*, resolved: bool) -> dict[str, Any]:
     """Grafana's unified alerting: two alerts fire, one has ended; a picture travels inside."""
     alerts = (
         [_unified("host-1", 41.0, resolved=True), _unified("host-2", 38.5, resolved=True)]
@@ -95,7 +81,7 @@ def grafana_unified(*, resolved: bool = False) -> bytes:
             _unified("host-3", 41.0, resolved=True),
         ]
     )
-    body = {
+    return {
         "receiver": "wxbridge",
         "status": "resolved" if resolved else "firing",
         "orgId": 1,
@@ -112,7 +98,6 @@ def grafana_unified(*, resolved: bool = False) -> bytes:
         "state": "ok" if resolved else "alerting",
         "message": "**Resolved**" if resolved else "**Firing**\n\nValue: B=92.25, C=1",
     }
-    return json.dumps(body).encode()
 
 
 def _unified(host: str, figure: float, *, resolved: bool = False) -> dict[str, Any]:
@@ -127,10 +112,10 @@ def _unified(host: str, figure: float, *, resolved: bool = False) -> dict[str, A
     }
 
 
-def alertmanager(*, resolved: bool = False) -> bytes:
+def alertmanager(*, resolved: bool) -> dict[str, Any]:
     """Alertmanager's webhook: one alert fires, one has ended."""
     query = {"generatorURL": "http://localhost:9090/graph?g0.expr=up+%3D%3D+0&g0.tab=1"}
-    body = {
+    return {
         "receiver": "wxbridge",
         "status": "resolved" if resolved else "firing",
         "alerts": [
@@ -145,7 +130,6 @@ def alertmanager(*, resolved: bool = False) -> bytes:
         "groupKey": '{}:{alertname="HostDown"}',
         "truncatedAlerts": 0,
     }
-    return json.dumps(body).encode()
 
 
 def _alert(name: str, host: str, *, resolved: bool = False) -> dict[str, Any]:
@@ -167,7 +151,7 @@ def _alert(name: str, host: str, *, resolved: bool = False) -> dict[str, Any]:
     }
 
 
-def openfalcon(*, resolved: bool = False) -> bytes:
+def openfalcon(*, resolved: bool) -> bytes:
     """Open-Falcon's form for a chat."""
     now = time.strftime("%Y-%m-%d %H:%M:%S")
     word, figures = ("OK", "64.5<10") if resolved else ("PROBLEM", "4.2<10")
@@ -175,7 +159,7 @@ def openfalcon(*, resolved: bool = False) -> bytes:
     return urlencode({"tos": "zhangsan,lisi", "content": content}).encode()
 
 
-def host(*, resolved: bool = False) -> bytes:
+def host(*, resolved: bool) -> dict[str, Any]:
     """What the bridge itself posts where a machine is busy, with the chart of the last minutes."""
     now = time.time()
     points = [(age, max(0.0, 1 - age / 300)) for age in range(600, 0, -10)]
@@ -195,12 +179,12 @@ def host(*, resolved: bool = False) -> bytes:
         "ends_at": datetime.fromtimestamp(now, UTC).isoformat() if resolved else None,
         "chart": spec.params if spec else None,
     }
-    return json.dumps({"host": "host-1", "alerts": [alert]}).encode()
+    return {"host": "host-1", "alerts": [alert]}
 
 
-def generic(*, resolved: bool = False) -> bytes:
+def generic(*, resolved: bool) -> dict[str, Any]:
     """What `/hooks/generic` takes, all of it."""
-    body = {
+    return {
         "title": "Backup",
         "text": senders.SAID,
         "status": "success" if resolved else "failed",
@@ -210,14 +194,6 @@ def generic(*, resolved: bool = False) -> bytes:
         "link": "https://example.com/backup",
         "image": base64.b64encode(chart_png()).decode(),
     }
-    return json.dumps(body).encode()
-
-
-class MakeBody(Protocol):
-    """Makes a body afresh: with the present time, so that no two are the same."""
-
-    def __call__(self, *, resolved: bool) -> bytes:
-        """Make it firing, or resolved."""
 
 
 @dataclass(frozen=True)
@@ -227,11 +203,12 @@ class SampleAlert:
     hook: str
     """The path below `/hooks/`."""
     content_type: str
-    make: MakeBody
+    make: senders.MakeBody
 
     def body(self, *, resolved: bool = False) -> bytes:
         """Make the body."""
-        return self.make(resolved=resolved)
+        made = self.make(resolved=resolved)
+        return made if isinstance(made, bytes) else json.dumps(made, ensure_ascii=False).encode()
 
     def parse(self, *, resolved: bool = False) -> AlertGroup:
         """Read the body as the bridge does."""

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from email.utils import formatdate
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 SAID = "Somebody ran `wxbridge alert test`."
@@ -15,15 +15,18 @@ LASTED_SECONDS = 300
 """For how long what a sample tells of has gone on."""
 
 
-def _json(body: Any) -> bytes:
-    return json.dumps(body, ensure_ascii=False).encode()
+class MakeBody(Protocol):
+    """Makes a body afresh: with the present time, so that no two are the same."""
+
+    def __call__(self, *, resolved: bool) -> bytes | dict[str, Any]:
+        """Make it firing, or resolved; what is no `bytes` is posted as JSON."""
 
 
 def _began() -> datetime:
     return datetime.now(UTC) - timedelta(seconds=LASTED_SECONDS)
 
 
-def uptime_kuma(*, resolved: bool) -> bytes:
+def uptime_kuma(*, resolved: bool) -> dict[str, Any]:
     """Uptime Kuma: a page that is down; its clock is UTC's."""
     began, now = (moment.strftime("%Y-%m-%d %H:%M:%S.000") for moment in (_began(), datetime.now(UTC)))
     heartbeat = {"monitorID": 1, "important": True, "timezone": "UTC", "timezoneOffset": "+00:00"}
@@ -32,51 +35,47 @@ def uptime_kuma(*, resolved: bool) -> bytes:
     else:
         heartbeat |= {"status": 0, "time": began, "msg": "Request failed with status code 502"}
     word = "✅ Up" if resolved else "🔴 Down"
-    return _json(
-        {
-            "heartbeat": heartbeat,
-            "monitor": {
-                "id": 1,
-                "name": "Shop",
-                "pathName": "Production / Shop",
-                "description": SAID,
-                "url": "https://shop.example.com/",
-                "hostname": None,
-                "port": None,
-                "type": "http",
-                "tags": [{"name": "team", "value": "shop"}],
-            },
-            "msg": f"[Shop] [{word}] {heartbeat['msg']}",
-        }
-    )
+    return {
+        "heartbeat": heartbeat,
+        "monitor": {
+            "id": 1,
+            "name": "Shop",
+            "pathName": "Production / Shop",
+            "description": SAID,
+            "url": "https://shop.example.com/",
+            "hostname": None,
+            "port": None,
+            "type": "http",
+            "tags": [{"name": "team", "value": "shop"}],
+        },
+        "msg": f"[Shop] [{word}] {heartbeat['msg']}",
+    }
 
 
-def zabbix(*, resolved: bool) -> bytes:
+def zabbix(*, resolved: bool) -> dict[str, Any]:
     """Zabbix: the parameters of the media type below deploy/zabbix."""
-    return _json(
-        {
-            "event_id": "4711",
-            "event_source": "0",
-            "event_name": "CPU load of db-1 is 97.5 %",
-            "event_value": "0" if resolved else "1",
-            "event_nseverity": "4",
-            "event_severity": "High",
-            "event_opdata": f"Load now: {'10.25' if resolved else '97.5'} %",
-            "event_duration": "5m",
-            "event_tags": json.dumps([{"tag": "service", "value": "shop"}, {"tag": "component", "value": "cpu"}]),
-            "event_update_status": "0",
-            "event_update_action": "{EVENT.UPDATE.ACTION}",
-            "event_update_message": "{EVENT.UPDATE.MESSAGE}",
-            "user_fullname": "{USER.FULLNAME}",
-            "trigger_id": "23133",
-            "host_name": "db-1",
-            "host_ip": "10.0.0.7",
-            "zabbix_url": "https://zabbix.example.com",
-        }
-    )
+    return {
+        "event_id": "4711",
+        "event_source": "0",
+        "event_name": "CPU load of db-1 is 97.5 %",
+        "event_value": "0" if resolved else "1",
+        "event_nseverity": "4",
+        "event_severity": "High",
+        "event_opdata": f"Load now: {'10.25' if resolved else '97.5'} %",
+        "event_duration": "5m",
+        "event_tags": json.dumps([{"tag": "service", "value": "shop"}, {"tag": "component", "value": "cpu"}]),
+        "event_update_status": "0",
+        "event_update_action": "{EVENT.UPDATE.ACTION}",
+        "event_update_message": "{EVENT.UPDATE.MESSAGE}",
+        "user_fullname": "{USER.FULLNAME}",
+        "trigger_id": "23133",
+        "host_name": "db-1",
+        "host_ip": "10.0.0.7",
+        "zabbix_url": "https://zabbix.example.com",
+    }
 
 
-def nightingale(*, resolved: bool) -> bytes:
+def nightingale(*, resolved: bool) -> dict[str, Any]:
     """Nightingale: one event."""
     now = int(time.time())
     event: dict[str, Any] = {
@@ -97,127 +96,117 @@ def nightingale(*, resolved: bool) -> bytes:
     }
     if resolved:
         event |= {"recover_time": now, "annotations": {"recovery_value": "41.5"}}
-    return _json(event)
+    return event
 
 
-def jenkins(*, resolved: bool) -> bytes:
+def jenkins(*, resolved: bool) -> dict[str, Any]:
     """Jenkins, plugin Notification: a build of a branch in a folder."""
     path = "job/payments/job/main/"
-    return _json(
-        {
-            "name": "main",
-            "display_name": "main",
-            "url": path,
-            "build": {
-                "full_url": f"https://ci.example.com/{path}12/",
-                "number": 12,
-                "phase": "FINALIZED",
-                "status": "SUCCESS" if resolved else "FAILURE",
-                "url": f"{path}12/",
-                "notes": SAID,
-                "scm": {"branch": "main"},
-            },
-        }
-    )
+    return {
+        "name": "main",
+        "display_name": "main",
+        "url": path,
+        "build": {
+            "full_url": f"https://ci.example.com/{path}12/",
+            "number": 12,
+            "phase": "FINALIZED",
+            "status": "SUCCESS" if resolved else "FAILURE",
+            "url": f"{path}12/",
+            "notes": SAID,
+            "scm": {"branch": "main"},
+        },
+    }
 
 
-def github(*, resolved: bool) -> bytes:
+def github(*, resolved: bool) -> dict[str, Any]:
     """GitHub: a workflow that has run."""
-    return _json(
-        {
-            "action": "completed",
-            "workflow_run": {
-                "id": 9001,
-                "name": "CI",
-                "head_branch": "main",
-                "status": "completed",
-                "conclusion": "success" if resolved else "failure",
-                "display_title": SAID,
-                "html_url": "https://github.com/example/shop/actions/runs/9001",
-                "path": ".github/workflows/ci.yml",
-            },
-            "repository": {"full_name": "example/shop", "html_url": "https://github.com/example/shop"},
-            "sender": {"login": "someone"},
-        }
-    )
+    return {
+        "action": "completed",
+        "workflow_run": {
+            "id": 9001,
+            "name": "CI",
+            "head_branch": "main",
+            "status": "completed",
+            "conclusion": "success" if resolved else "failure",
+            "display_title": SAID,
+            "html_url": "https://github.com/example/shop/actions/runs/9001",
+            "path": ".github/workflows/ci.yml",
+        },
+        "repository": {"full_name": "example/shop", "html_url": "https://github.com/example/shop"},
+        "sender": {"login": "someone"},
+    }
 
 
-def gitlab(*, resolved: bool) -> bytes:
+def gitlab(*, resolved: bool) -> dict[str, Any]:
     """GitLab: a pipeline."""
     outcome = "success" if resolved else "failed"
-    return _json(
-        {
-            "object_kind": "pipeline",
-            "object_attributes": {
-                "id": 31,
-                "ref": "main",
-                "status": outcome,
-                "source": "push",
-                "duration": LASTED_SECONDS,
-                "url": "https://gitlab.example.com/shop/web/-/pipelines/31",
-            },
-            "user": {"name": "Some One", "username": "someone"},
-            "project": {"id": 5, "path_with_namespace": "shop/web", "web_url": "https://gitlab.example.com/shop/web"},
-            "commit": {"title": SAID, "message": SAID},
-            "builds": [
-                {"name": "build", "stage": "build", "status": "success"},
-                {"name": "test", "stage": "test", "status": outcome},
-            ],
-        }
-    )
+    return {
+        "object_kind": "pipeline",
+        "object_attributes": {
+            "id": 31,
+            "ref": "main",
+            "status": outcome,
+            "source": "push",
+            "duration": LASTED_SECONDS,
+            "url": "https://gitlab.example.com/shop/web/-/pipelines/31",
+        },
+        "user": {"name": "Some One", "username": "someone"},
+        "project": {"id": 5, "path_with_namespace": "shop/web", "web_url": "https://gitlab.example.com/shop/web"},
+        "commit": {"title": SAID, "message": SAID},
+        "builds": [
+            {"name": "build", "stage": "build", "status": "success"},
+            {"name": "test", "stage": "test", "status": outcome},
+        ],
+    }
 
 
-def graylog(*, resolved: bool) -> bytes:
+def graylog(*, resolved: bool) -> dict[str, Any]:
     """Graylog: an event with the messages behind it; its definition has a field `status`."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds")
-    return _json(
-        {
-            "event_definition_id": "65a1",
-            "event_definition_type": "aggregation-v1",
-            "event_definition_title": "Many errors",
-            "event_definition_description": SAID,
-            "event": {
-                "id": "01HX",
-                "timestamp": now,
-                "message": "Many errors: count()=12",
-                "source": "graylog-1",
-                "key": "shop",
-                "priority": 3,
-                "alert": True,
-                "fields": {"service": "shop", **({"status": "resolved"} if resolved else {})},
-            },
-            "backlog": [{"timestamp": now, "source": "web-1", "message": "upstream timed out", "fields": {}}],
-        }
-    )
+    return {
+        "event_definition_id": "65a1",
+        "event_definition_type": "aggregation-v1",
+        "event_definition_title": "Many errors",
+        "event_definition_description": SAID,
+        "event": {
+            "id": "01HX",
+            "timestamp": now,
+            "message": "Many errors: count()=12",
+            "source": "graylog-1",
+            "key": "shop",
+            "priority": 3,
+            "alert": True,
+            "fields": {"service": "shop", **({"status": "resolved"} if resolved else {})},
+        },
+        "backlog": [{"timestamp": now, "source": "web-1", "message": "upstream timed out", "fields": {}}],
+    }
 
 
-def sonarqube(*, resolved: bool) -> bytes:
+def sonarqube(*, resolved: bool) -> dict[str, Any]:
     """SonarQube: a branch and its quality gate."""
     url = "https://sonar.example.com"
-    return _json(
-        {
-            "serverUrl": url,
-            "taskId": "AVh21JS2JepAEhwQ-b3u",
-            "status": "SUCCESS",
-            "analysedAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S+0000"),
-            "project": {"key": "shop-web", "name": "Shop web", "url": f"{url}/dashboard?id=shop-web"},
-            "branch": {"name": "main", "type": "BRANCH", "isMain": True, "url": f"{url}/dashboard?id=shop-web"},
-            "qualityGate": {
-                "name": "Sonar way",
-                "status": "OK" if resolved else "ERROR",
-                "conditions": [
-                    {
-                        "metric": "new_coverage",
-                        "operator": "LESS_THAN",
-                        "value": "91.2" if resolved else "64.5",
-                        "status": "OK" if resolved else "ERROR",
-                        "errorThreshold": "80",
-                    },
-                    {"metric": "new_bugs", "operator": "GREATER_THAN", "status": "NO_VALUE", "errorThreshold": "0"},
-                ],
-            },
-        }
-    )
+    return {
+        "serverUrl": url,
+        "taskId": "AVh21JS2JepAEhwQ-b3u",
+        "status": "SUCCESS",
+        "analysedAt": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S+0000"),
+        "project": {"key": "shop-web", "name": "Shop web", "url": f"{url}/dashboard?id=shop-web"},
+        "branch": {"name": "main", "type": "BRANCH", "isMain": True, "url": f"{url}/dashboard?id=shop-web"},
+        "qualityGate": {
+            "name": "Sonar way",
+            "status": "OK" if resolved else "ERROR",
+            "conditions": [
+                {
+                    "metric": "new_coverage",
+                    "operator": "LESS_THAN",
+                    "value": "91.2" if resolved else "64.5",
+                    "status": "OK" if resolved else "ERROR",
+                    "errorThreshold": "80",
+                },
+                {"metric": "new_bugs", "operator": "GREATER_THAN", "status": "NO_VALUE", "errorThreshold": "0"},
+            ],
+        },
+    }
 
 
 def aliyun(*, resolved: bool) -> bytes:
@@ -242,7 +231,7 @@ def aliyun(*, resolved: bool) -> bytes:
     return urlencode(fields).encode()
 
 
-def tencent(*, resolved: bool) -> bytes:
+def tencent(*, resolved: bool) -> dict[str, Any]:
     """Tencent Cloud monitoring: a metric."""
     zone = timedelta(hours=8)
     began, now = ((moment + zone).strftime("%Y-%m-%d %H:%M:%S") for moment in (_began(), datetime.now(UTC)))
@@ -278,10 +267,10 @@ def tencent(*, resolved: bool) -> bytes:
     }
     if resolved:
         body["recoverTime"] = now
-    return _json(body)
+    return body
 
 
-def huawei(*, resolved: bool) -> bytes:
+def huawei(*, resolved: bool) -> dict[str, Any]:
     """Huawei Cloud Eye, in the envelope of SMN."""
     now = int(time.time() * 1000)
     message = {
@@ -310,22 +299,20 @@ def huawei(*, resolved: bool) -> bytes:
             "CurrentData": "41.5%" if resolved else "92.5%",
         },
     }
-    return _json(
-        {
-            "type": "Notification",
-            "topic_urn": "urn:smn:cn-north-4:0123:ops",
-            "message_id": "adf2b1",
-            "subject": "[Cloud Eye]",
-            "message": json.dumps(message, ensure_ascii=False),
-            "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
-    )
+    return {
+        "type": "Notification",
+        "topic_urn": "urn:smn:cn-north-4:0123:ops",
+        "message_id": "adf2b1",
+        "subject": "[Cloud Eye]",
+        "message": json.dumps(message, ensure_ascii=False),
+        "timestamp": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
 
 
-def apprise(*, resolved: bool) -> bytes:
+def apprise(*, resolved: bool) -> dict[str, Any]:
     """Apprise, `json://`: what came of a job."""
     outcome = "success" if resolved else "failure"
-    return _json({"version": "1.0", "title": "Backup of db-1", "message": SAID, "attachments": [], "type": outcome})
+    return {"version": "1.0", "title": "Backup of db-1", "message": SAID, "attachments": [], "type": outcome}
 
 
 def mail(*, resolved: bool) -> bytes:
@@ -337,7 +324,7 @@ def mail(*, resolved: bool) -> bytes:
     ).encode()
 
 
-BY_MAPPING = {
+BY_MAPPING: Mapping[str, MakeBody] = {
     "uptime-kuma": uptime_kuma,
     "zabbix": zabbix,
     "nightingale": nightingale,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -25,13 +25,6 @@ from wxbridge.delivery.roles import Orders
 from wxbridge.hosts.monitor import HostMonitor
 from wxbridge.jobs.scheduler import JobScheduler
 from wxbridge.pictures.store import PictureStore
-
-
-class Examiner(Protocol):
-    """What looks at everything that the bridge needs from outside."""
-
-    async def examine(self) -> Sequence[Finding]:
-        """Run every check; raises nothing."""
 
 
 class SampleBody(Protocol):
@@ -70,7 +63,8 @@ class WebServices:
     picture_store: PictureStore
     health: BridgeHealth
     metrics: Metrics
-    doctor: Examiner
+    examine: Callable[[], Awaitable[Sequence[Finding]]]
+    """Looks at everything that the bridge needs from outside; raises nothing."""
     operators: OperatorReports
     leadership: Leadership = field(default_factory=Leadership)
     orders: Orders = field(default_factory=Orders)

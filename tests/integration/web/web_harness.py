@@ -332,7 +332,7 @@ def fake_services(tmp_path: Path, database: Database) -> WebServices:
         picture_store=pictures,
         health=parts,
         metrics=Metrics(),
-        doctor=parts,
+        examine=parts,
         operators=parts,
     )
 

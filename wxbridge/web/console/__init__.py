@@ -33,7 +33,7 @@ from wxbridge.web.console.access import (
     sign_out,
     unguarded,
 )
-from wxbridge.web.console.events import ChangeFeed, ChangeMarks
+from wxbridge.web.console.events import ChangeFeed
 from wxbridge.web.console.overview import list_badges
 from wxbridge.web.console.page import (
     HOME,
@@ -97,7 +97,7 @@ def add_console(app: web.Application, settings: ServerSettings) -> None:
         services,
         tokens,
         SessionStore(services.database, tokens, clock),
-        ChangeFeed(ChangeMarks(services)),
+        ChangeFeed(services),
         clock,
         compute_version(),
     )

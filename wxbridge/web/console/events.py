@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Hashable, Mapping
 from contextlib import suppress
 
 import structlog
@@ -25,16 +25,22 @@ Marks = Mapping[str, Hashable]
 """By part, something that changes whenever the part does."""
 
 
-class ChangeMarks:
-    """Marks of the database and of what is in memory; where nobody has written, one trivial query."""
+class ChangeFeed:
+    """Tells open pages the names of the parts that change. The marks are read while somebody listens."""
 
     def __init__(self, services: WebServices) -> None:
         self._services = services
         self._written: Hashable = None
         self._stored: Marks = {}
+        self._readers: set[asyncio.Queue[frozenset[str] | None]] = set()
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
-    async def read(self) -> Marks:
-        """Read the marks as they are now; those of a database that does not answer are as they were."""
+    async def _read_marks(self) -> Marks:
+        """Read the marks as they are now; those of a database that does not answer are as they were.
+
+        Where nobody has written, that is one trivial query.
+        """
         services = self._services
         with suppress(StorageError):
             written = await services.database.read_write_mark()
@@ -57,16 +63,6 @@ class ChangeMarks:
             "config": (config.loaded_at, config.problems, config.later),
             "host": tuple((host.name, host.history.raw.at[-1:].tobytes(), host.silent_since) for host in hosts),
         }
-
-
-class ChangeFeed:
-    """Tells open pages the names of the parts that change. The marks are read while somebody listens."""
-
-    def __init__(self, marks: ChangeMarks, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
-        self._marks, self._sleep = marks, sleep
-        self._readers: set[asyncio.Queue[frozenset[str] | None]] = set()
-        self._task: asyncio.Task[None] | None = None
-        self._closed = False
 
     @property
     def is_full(self) -> bool:
@@ -109,9 +105,7 @@ class ChangeFeed:
         before: Marks | None = None
         while True:
             try:
-                now = await self._marks.read()
-            except StorageError:
-                now = before or {}
+                now = await self._read_marks()
             except Exception:
                 log.exception("what changed cannot be told to open consoles")
                 now = before or {}
@@ -120,4 +114,4 @@ class ChangeFeed:
                 for reader in self._readers:
                     reader.put_nowait(parts)
             before = now
-            await self._sleep(POLL_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)

@@ -39,17 +39,9 @@ _SAME_END_SECONDS = 60.0
 """By how much a silence may end sooner than what is asked for, where nothing is done."""
 
 
-async def show_link(request: web.Request) -> web.StreamResponse:
-    """Show what a link silences, and the buttons. Changes nothing."""
-    return await _answer(request, changes=False)
-
-
 async def follow_link(request: web.Request) -> web.StreamResponse:
-    """Silence what a link names, and lead back to its page."""
-    return await _answer(request, changes=True)
-
-
-async def _answer(request: web.Request, *, changes: bool) -> web.StreamResponse:
+    """Show what a link silences, and the buttons; silence that where one was pressed, and lead back to the page."""
+    changes = request.method == "POST"
     site, services = request.app[SITE], request.app[SERVICES]
     request[CALLER] = "link"
     name = request.match_info["link"]
@@ -142,4 +134,4 @@ def _render(
     return response
 
 
-ROUTES = [web.get(f"{SILENCE_PATH}{{link}}", show_link), web.post(f"{SILENCE_PATH}{{link}}", follow_link)]
+ROUTES = [web.get(f"{SILENCE_PATH}{{link}}", follow_link), web.post(f"{SILENCE_PATH}{{link}}", follow_link)]

@@ -111,7 +111,7 @@ def test_a_field_of_any_type_loses_nothing_else(field: str) -> None:
             assert group.alerts[0].title == title, value
 
 
-@given(spoiled([FIRING, CAPTURED, json.loads(samples.alertmanager())]))
+@given(spoiled([FIRING, CAPTURED, json.loads(samples.SAMPLES["alertmanager"].body())]))
 def test_a_spoiled_notification_is_told(data: Any) -> None:
     posted(parse_alertmanager, data)
 

@@ -291,7 +291,7 @@ def test_a_field_of_any_type_loses_nothing_else(field: str) -> None:
             assert group.alerts[0].title, value
 
 
-@given(spoiled([WHOLE, {"alerts": [WHOLE, WHOLE]}, json.loads(samples.generic())]))
+@given(spoiled([WHOLE, {"alerts": [WHOLE, WHOLE]}, json.loads(samples.SAMPLES["generic"].body())]))
 def test_a_spoiled_body_is_told(data: Any) -> None:
     posted(parse, data)
 

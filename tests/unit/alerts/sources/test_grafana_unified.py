@@ -356,7 +356,7 @@ def test_words_made_to_be_hard_to_read_are_read_once() -> None:
     assert alert_of(values=None, valueString=hard).values == ()
 
 
-@given(spoiled([FIRING, TEST, json.loads(samples.grafana_unified())]))
+@given(spoiled([FIRING, TEST, json.loads(samples.SAMPLES["grafana-unified"].body())]))
 def test_a_spoiled_notification_is_told(data: Any) -> None:
     posted(parse_grafana, data)
 

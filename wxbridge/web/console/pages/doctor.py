@@ -18,7 +18,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
 
 
 async def _run(visit: PageVisit, _form: ConsoleForm) -> str:
-    findings = await visit.services.doctor.examine()
+    findings = await visit.services.examine()
     visit.memory.findings, visit.memory.findings_at = findings, visit.now
     bad = sum(finding.state is FindingState.BAD for finding in findings)
     return visit.say("doctor.done", n=len(findings), bad=bad)
