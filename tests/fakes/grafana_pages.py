@@ -3,7 +3,8 @@
 `ROWS_DASHBOARD` has the shapes of the DOM that Grafana has had since 9, as its source has them: `classic`
 (DashboardRow.tsx, DashboardGrid.tsx, until 10), `scenes` (SceneGridRow.tsx and LazyLoader.tsx, 11), `rows`
 (RowItemRenderer.tsx, 12, with rows in rows) and `toggles` (RowHeader.tsx, 13). As with React, a click changes the page
-a while later, and the elements stay the same ones.
+a while later, and the elements stay the same ones. In its address, `late=300` is how many milliseconds later than that
+a panel is drawn, and once more until it asks for its data; `busy=4` how often its thread is held up before a row opens.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ ROWS_DASHBOARD = """<!doctype html><meta charset="utf-8"><title>Hosts</title>
 <body><div id="page-scrollbar"><h1></h1><div class="react-grid-layout"></div></div>
 <script>
 const shape = %(shape)s, rows = %(rows)s, zh = %(zh)s, slow = 120;
-const query = new URLSearchParams(location.search);
+const query = new URLSearchParams(location.search), late = Number(query.get('late')), busy = Number(query.get('busy'));
 const grid = document.querySelector('.react-grid-layout');
 document.querySelector('h1').textContent = 'Hosts ' + (query.get('var-host') || '');
 window.grafanaBootData = {};
@@ -97,16 +98,33 @@ const count = by => { if (shape !== 'classic') window.__grafanaRunningQueryCount
 const lazy = (element, fill) => new IntersectionObserver((seen, observer) => {
   if (!seen.some(e => e.isIntersecting)) return;
   observer.disconnect();
-  fill();
+  if (late) setTimeout(fill, late); else fill();
 }).observe(element);
 
-function panel(host, title) {
+// As on a busy machine the thread is held up behind each frame in which somebody looked, and in the end a row opens.
+function holdUp(times, then) {
+  const ask = requestAnimationFrame;
+  window.requestAnimationFrame = callback => ask(now => {
+    callback(now);
+    if (--times < 0) return;
+    const last = times === 0, {port1, port2} = new MessageChannel();
+    port2.onmessage = () => {
+      for (const until = performance.now() + 50; performance.now() < until;);
+      if (last) then();
+    };
+    port1.postMessage(0);
+  });
+}
+
+async function panel(host, title) {
   host.innerHTML = shape === 'classic'
     ? `<div class="panel-container"><h2>${title}</h2><div class="css-1-panel-content"></div></div>`
     : `<div data-viz-panel-key="panel-${title}" style="display:flex;flex:1"><section
         data-testid="data-testid Panel header ${title}"><h2>${title}</h2>
-        <div class="css-1-panel-content"><div class="bar" aria-label="Panel loading bar"></div></div></section></div>`;
+        <div class="css-1-panel-content" data-testid="data-testid panel content"></div></section></div>`;
   const body = host.querySelector('.css-1-panel-content');
+  if (late) await new Promise(done => setTimeout(done, late));
+  if (shape !== 'classic') body.innerHTML = '<div class="bar" aria-label="Panel loading bar"></div>';
   count(1);
   const asked = new URLSearchParams([...query].filter(([key]) => /^(from|to|var-.*)$/.test(key)));
   asked.set('panel', title);
@@ -136,7 +154,8 @@ function heading(row) {
   button.onclick = () => {
     const told = '/clicked?row=' + encodeURIComponent(row.title);
     window.clicks = Promise.resolve(window.clicks).then(() => fetch(told, {method: 'POST'}));  // in their order
-    setTimeout(() => { row.collapsed = !row.collapsed; render(); }, slow);
+    const toggle = () => { row.collapsed = !row.collapsed; render(); };
+    if (busy) holdUp(busy, toggle); else setTimeout(toggle, slow);
   };
   row.button = button;
   return button;
@@ -188,6 +207,7 @@ function renderGrid() {
   grid.style.height = y + 'px';
 }
 
+let cellCount = 0;
 function renderRows(list, host) {
   for (const row of list) {
     if (!row.wrapper) {
@@ -208,9 +228,13 @@ function renderRows(list, host) {
     if (row.rows) { row.rows.forEach(r => { r.wrapper = null; }); renderRows(row.rows, row.body); continue; }
     row.body.className = 'auto-grid';
     for (const title of row.panels) {
-      const cell = document.createElement('div');
+      const cell = document.createElement('div'), place = document.createElement('div');
+      place.id = String(++cellCount);
+      place.style.flex = 1;
+      place.textContent = '\\u00A0';
+      cell.append(place);
       row.body.append(cell);
-      lazy(cell, () => panel(cell, title));
+      lazy(place, () => panel(place, title));
     }
   }
 }

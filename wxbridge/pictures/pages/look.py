@@ -6,15 +6,23 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from wxbridge.pictures.pages.grafana import RECIPES
+from wxbridge.pictures.pages.rows import OPEN_ROWS
 from wxbridge.pictures.pages.scripts import SCRIPT_SECONDS, evaluate, is_between_pages
 from wxbridge.pictures.pages.shot import Shot
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
-_LOOK = r"""
-async ({waitFor, needed, recipes}) => {
+_LOOK = (
+    r"""
+async ({waitFor, needed, recipes, expand, guess}) => {
   await new Promise(done => requestAnimationFrame(done));
+  // Observers hear what this frame brought into view, and whatever is to be done about it is done before we look.
+  const root = document.documentElement;  // none while nothing of the page has come
+  if (root) await new Promise(done =>
+    new IntersectionObserver((_, own) => { own.disconnect(); done(); }).observe(root));
+  const idle = await Promise.race([scheduler.postTask(() => true, {priority: 'background'}),
+    new Promise(done => setTimeout(done, 200, false))]);
   const began = performance.now();
   const memory = window.__wxbridge || {changes: 0};
   const all = selector => selector ? [...document.querySelectorAll(selector)] : [];
@@ -45,11 +53,14 @@ async ({waitFor, needed, recipes}) => {
   const some = recipe ? [recipe] : recipes;
   const union = word => some.map(r => r[word]).join();
   const bars = all(union('loading')).filter(e => shown(e) && !has(e, '[title^="Streaming"]'));
-  const items = recipe ? all(recipe.item).filter(near) : [];
+  const items = recipe ? all(recipe.item) : [];
+  // A panel of 12's newer grid has no mark before it has been in view, but its place has a number and a space.
+  if (scenes) items.push(...all('div[id]:not(:has(*))')
+    .filter(e => /^\d+$/.test(e.id) && e.textContent === '\u00A0' && !e.closest(recipe.item)));
   // A panel has a place for its drawing, before scenes only once it has data, and something in it.
   const hasNothing = e => ![...e.querySelectorAll(recipe.body)].some(body => body.childElementCount);
   const bare = recipe && !scenes ? all(recipe.solo).filter(e => near(e) && hasNothing(e)) : [];
-  const empty = items.filter(e => !has(e, recipe.drawn) || e.querySelector(recipe.unsure)
+  const empty = items.filter(near).filter(e => !has(e, recipe.drawn) || e.querySelector(recipe.unsure)
     || e.dataset.vizPanelKey && e.querySelector(recipe.body) && hasNothing(e));
   const path = location.pathname.slice((settings.appSubUrl || '').length);
   const solo = path.startsWith('/d-solo/');
@@ -81,40 +92,53 @@ async ({waitFor, needed, recipes}) => {
     most = hidden;
     height = Math.max(tall, e.scrollHeight + innerHeight - e.clientHeight);
   }
+  const rows = boot && expand ? ("""
+    + OPEN_ROWS
+    + r""")(guess) : {opening: 0, doubtful: 0};
   return {
-    path, base: settings.appSubUrl || '', grafana: !!boot, version,
+    ...rows, path, base: settings.appSubUrl || '', grafana: !!boot, version,
     recipe: recipe ? recipe.name : '', scroller: recipe ? recipe.scroller : '',
     solo, panels, booting, words: booting && document.body ? document.body.innerText.trim().slice(0, 200) : '',
     login: ['user', 'password'].every(name => document.querySelector(`input[name="${name}"]`)),
     loading: bars.length + bare.length, titles: [...new Set(bars.concat(bare).map(title))],
-    empty: empty.map(e => (e.dataset.panelid || e.dataset.vizPanelKey || e.id || '').replace(/^\D*/, '')),
+    empty: empty.map(e => (e.dataset.panelid || e.dataset.vizPanelKey || e.dataset.griditemKey || (scenes ? '' : e.id))
+      .replace(/^\D*/, '')),
     queries: typeof queries === 'number' ? queries : 0,
     missing: [waitFor, needed].filter(s => s && asked(s) === false),
     wrong: [waitFor, needed].filter(s => s && asked(s) === null),
     oldKiosk: major >= 12 && /[?&]kiosk=tv(&|$)/.test(location.search),
     document: document.readyState, fonts: !document.fonts || document.fonts.status === 'loaded',
-    rows: !!boot && !!document.querySelector('[data-testid*="dashboard-row-t"], .dashboard-row__title'),
     images: [...document.images].filter(i => !i.complete && near(i)).length,
-    busy: [...document.querySelectorAll('[aria-busy="true"]')].filter(near).length,
-    height, stiff, scrolls: most > 1, elements: everything.length,
+    busy: [...document.querySelectorAll('[aria-busy="true"]')].filter(near).length + !idle,
+    window: innerHeight, height, stiff, scrolls: most > 1, elements: everything.length,
     shape: [tall, height, everything.length, innerHeight].join(),
     changes: memory.changes, seconds: (performance.now() - began) / 1000,
   };
 }
 """
+)
 
 
-async def look_at(page: Page, shot: Shot, left: float) -> dict[str, Any] | None:
+async def look_at(page: Page, shot: Shot, left: float, *, guess: bool = False) -> dict[str, Any] | None:
     """Look at a page, once another frame of it was drawn; None where it does not answer, or is being left.
+
+    All that is told is of one moment, and the collapsed rows were clicked at its end, see `rows.OPEN_ROWS`.
 
     Args:
         page: The page.
         shot: Says which elements it has to have.
         left: Seconds that this may take.
+        guess: Whether doubtful rows are clicked too.
     """
     from playwright.async_api import Error
 
-    asked = {"waitFor": shot.wait_for, "needed": shot.selector, "recipes": [asdict(each) for each in RECIPES]}
+    asked = {
+        "waitFor": shot.wait_for,
+        "needed": shot.selector,
+        "recipes": [asdict(each) for each in RECIPES],
+        "expand": shot.expand,
+        "guess": guess,
+    }
     try:
         seen: dict[str, Any] = await evaluate(page, _LOOK, asked, limit=max(0.05, min(SCRIPT_SECONDS, left)))
     except TimeoutError:

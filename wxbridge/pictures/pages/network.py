@@ -40,7 +40,8 @@ class PageNetwork:
     def __init__(self, url: str) -> None:
         self._origin = urlsplit(url)[:2]
         self.pending: set[Request] = set()
-        self.started = 0
+        self.events = 0
+        """How many requests have begun and ended."""
         self.status = 0
         """The HTTP status of the page's own document, the last one where it navigated."""
         self.refused: tuple[int, str] | None = None
@@ -53,7 +54,7 @@ class PageNetwork:
     def attach(self, page: Page) -> None:
         """Listen to a page's requests."""
         page.on("request", self._on_request)
-        page.on("requestfinished", lambda request: self.pending.discard(request))  # noqa: PLW0108 - needs a function
+        page.on("requestfinished", self._on_ended)
         page.on("requestfailed", self._on_failed)
         page.on("response", lambda response: self._on_response(page, response))
 
@@ -68,11 +69,15 @@ class PageNetwork:
     def _on_request(self, request: Request) -> None:
         # Of a worker's `blob:` script nobody ever hears that it ended.
         if request.resource_type not in _BACKGROUND_TYPES and not request.url.startswith(("blob:", "data:")):
-            self.started += 1
+            self.events += 1
             self.pending.add(request)
 
-    def _on_failed(self, request: Request) -> None:
+    def _on_ended(self, request: Request) -> None:
+        self.events += 1
         self.pending.discard(request)
+
+    def _on_failed(self, request: Request) -> None:
+        self._on_ended(request)
         why = (request.failure or "").removeprefix("net::ERR_")
         # Grafana itself aborts queries that it no longer needs.
         if (

@@ -20,8 +20,7 @@ from wxbridge.core.errors import PictureError, PictureTimeout
 from wxbridge.core.text.i18n import language_of, say
 from wxbridge.pictures.pages.look import look_at
 from wxbridge.pictures.pages.network import LoginPage, PageNetwork
-from wxbridge.pictures.pages.rows import open_rows
-from wxbridge.pictures.pages.scripts import is_between_pages, nudge
+from wxbridge.pictures.pages.scripts import nudge
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 
 if TYPE_CHECKING:
@@ -75,18 +74,21 @@ class _Viewport:
 
     def __init__(self, shot: Shot) -> None:
         self._shot = shot
-        self._height = shot.window_height
+        self._height = 0
         self._times = 0
         self._nudges = 0
         self._before: tuple[int, int] | None = None
         self._done = not shot.is_whole
 
     async def grow(self, page: Page, seen: dict[str, Any]) -> bool:
-        """Grow once where the page is taller than its viewport; tells whether it did."""
+        """Grow once where the page is taller than its viewport; tells whether it did, or does not know of it yet."""
+        self._height = self._height or int(seen["window"])
+        if seen["window"] != self._height:
+            return True  # a busy browser tells the page late
         if seen["stiff"] and not self._done:
             # A tall table in a panel, say: start over without it, or the picture would end in empty space.
-            self._height, self._before = self._shot.window_height, None
-            await self._resize(page)
+            self._before = None
+            await self._resize(page, self._shot.window_height)
             return True
         needed = min(int(seen["height"]), MAX_HEIGHT)
         if self._done or needed <= self._height:
@@ -100,13 +102,12 @@ class _Viewport:
             # Its height follows the viewport's (150vh): leave the rest to the shot of the whole document.
             self._done = True
             needed = self._shot.window_height
-        self._height = needed
-        await self._resize(page)
+        await self._resize(page, needed)
         return True
 
-    async def _resize(self, page: Page) -> None:
-        self._nudges = 0
-        await page.set_viewport_size({"width": self._shot.width, "height": self._height})
+    async def _resize(self, page: Page, height: int) -> None:
+        self._height, self._nudges = height, 0
+        await page.set_viewport_size({"width": self._shot.width, "height": height})
 
     async def _nudge(self, page: Page, seen: dict[str, Any]) -> bool:
         """Scroll a grid that draws what has come into view only when it is scrolled."""
@@ -122,7 +123,7 @@ class _Stillness:
 
     def __init__(self, now: float) -> None:
         self._now = now
-        self._changes, self._shape, self._started = -1, "", -1
+        self._changes, self._shape, self._events = -1, "", -1
         self.still = self.steady = self.quiet = 0.0
 
     def add(self, now: float, seen: dict[str, Any], network: PageNetwork, *, touched: bool) -> None:
@@ -131,9 +132,9 @@ class _Stillness:
         same = seen["shape"] == self._shape and not touched and not _has_to_come(seen)
         self.steady = self.steady + step if same else 0.0
         self.still = self.still + step if same and seen["changes"] == self._changes else 0.0
-        is_busy = _may_come(seen) or network.pending or network.started != self._started
+        is_busy = _may_come(seen) or network.pending or network.events != self._events
         self.quiet = 0.0 if is_busy else self.quiet + step
-        self._now, self._changes, self._shape, self._started = now, seen["changes"], seen["shape"], network.started
+        self._now, self._changes, self._shape, self._events = now, seen["changes"], seen["shape"], network.events
 
     def suffices(self, seen: dict[str, Any], network: PageNetwork, *, spent: float) -> bool:
         """Whether that is long enough, for what the page says of itself; `spent` is the share of the time that is."""
@@ -169,9 +170,9 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
     viewport, stood = _Viewport(shot), _Stillness(began)
     last: dict[str, Any] | None = None
     seen: dict[str, Any] | None = None
-    is_told = False
+    is_told = guess = False
     while clock() < until:
-        last, seen = seen, await look_at(page, shot, until - clock())
+        last, seen = seen, await look_at(page, shot, until - clock(), guess=guess)
         now = clock()
         network.check(is_grafana=bool((seen or last or {}).get("grafana")))
         if seen is not None:
@@ -183,34 +184,20 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
                 is_told = True
                 log.warning("browser.unknown_grafana", page=shot.name, version=seen["version"])
             grown = await viewport.grow(page, seen)
-            opening = await _open_rows(page, seen, shot, now)
-            stood.add(now, seen, network, touched=grown or opening)
+            stood.add(now, seen, network, touched=grown or seen["opening"] > 0)
+            guess = False
             if stood.suffices(seen, network, spent=(now - began) / (until - began)):
                 if seen["recipe"]:
                     await _check_arrival(network, seen, shot)
-                is_there = not (seen["booting"] and seen["recipe"])
-                if is_there and not await _open_rows(page, seen, shot, now, guess=True):
+                if seen["booting"] and seen["recipe"]:
+                    stood = _Stillness(now)
+                elif seen["doubtful"]:
+                    guess = True
+                else:
                     return ReadyPage(stood.quiet > 0, tuple(seen["empty"]), seen["recipe"])
-                stood = _Stillness(now)
         await asyncio.sleep(_PAUSE_IN_LOOKS * seen["seconds"] if seen else _PAUSE_SECONDS)
     what, seconds = _name_loading(seen or last or {}), clock() - began
     raise PictureTimeout(f"{what} was still loading after {seconds:.3g} s")
-
-
-async def _open_rows(page: Page, seen: dict[str, Any], shot: Shot, now: float, *, guess: bool = False) -> bool:
-    """Open the collapsed rows of a dashboard, where it has rows; tells whether one is being opened."""
-    from playwright.async_api import Error
-
-    if not shot.expand or not seen["rows"]:
-        return False
-    try:
-        return await open_rows(page, now, guess=guess)
-    except TimeoutError:
-        return True
-    except Error as error:
-        if is_between_pages(error):
-            return True
-        raise
 
 
 def _check_page(page: Page, seen: dict[str, Any], shot: Shot) -> None:

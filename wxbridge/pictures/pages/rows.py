@@ -33,42 +33,46 @@ _ROWS = r"""
   )].filter(e => shown(e) && !buttons.some(b => e.contains(b)));
 """
 
-_OPEN = (
-    "({guess, now}) => {"
+OPEN_ROWS = (
+    "guess => {"
     + _ROWS
     + r"""
-  const tries = window.__wxbridgeRows = window.__wxbridgeRows || new WeakMap();
+  const tries = window.__wxbridgeRows = window.__wxbridgeRows || new WeakMap(), now = performance.now();
   const top = e => e.getBoundingClientRect().top;
   const tops = buttons.map(top).sort((a, b) => a - b);
   const lonely = button => {
     const here = top(button), next = tops.find(y => y > here + 1) ?? Infinity;
     return !cells.some(cell => top(cell) > here && top(cell) < next);
   };
-  const collapsed = button => {
+  const says = button => {  // whether it is collapsed; null where the page does not say
     const said = button.getAttribute('aria-expanded'), label = button.getAttribute('aria-label') || '';
     if (said) return said === 'false';
     if (button.closest('.dashboard-row--collapsed') || /^expand\b/i.test(label)) return true;
     if (button.closest('.dashboard-row') || /^collapse\b/i.test(label)) return false;
-    return guess && lonely(button);
+    return null;
   };
-  let busy = false;
-  for (const button of buttons.filter(collapsed)) {
+  const found = {opening: 0, doubtful: 0};
+  for (const button of buttons) {
+    const said = says(button);
+    if (!(said ?? lonely(button))) continue;
     const before = tries.get(button) || {count: 0, at: -Infinity};
     // A click takes a slow page a while, and a second one would close the row again.
     const waiting = now - before.at < 2000;
-    const sure = button.hasAttribute('aria-expanded') || button.closest('.dashboard-row')
-      || /^expand\b/i.test(button.ariaLabel || '');
-    const most = sure ? 3 : 1;
-    if (!waiting && before.count >= most) continue;
-    busy = true;
-    if (waiting) continue;
+    if (!waiting && before.count >= (said ? 3 : 1)) continue;
+    if (said || waiting || guess) found.opening += 1; else found.doubtful += 1;
+    if (waiting || !said && !guess) continue;
     tries.set(button, {count: before.count + 1, at: now});
     button.click();
   }
-  return busy;
+  return found;
 }
 """
 )
+"""Clicks the collapsed rows open, each a few times at most, so that one that will not open holds up nothing.
+
+One of which only its emptiness tells that it is collapsed is `doubtful`, and clicked with `guess` only: once the page
+stands still. `opening` are those that were clicked.
+"""
 
 _MARKS = (
     "() => {"
@@ -95,21 +99,6 @@ _MARKS = (
 }
 """
 )
-
-
-async def open_rows(page: Page, now: float, *, guess: bool) -> bool:
-    """Click the collapsed rows open; each a few times at most, so that one that will not open holds up nothing.
-
-    Args:
-        page: The page; one without Grafana's rows is left as it is.
-        now: Seconds on any clock that does not go back.
-        guess: Whether a row of which only its emptiness tells that it is collapsed is clicked too: only once the
-            page stands still.
-
-    Returns:
-        Whether a row is being opened.
-    """
-    return bool(await evaluate(page, _OPEN, {"guess": guess, "now": now * 1000}))
 
 
 async def locate_marks(page: Page, top: float, height: float) -> PageMarks:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import pytest_asyncio
+from PIL import Image, ImageChops
+from playwright.async_api import Page
 
 from tests.fakes.grafana import FakeGrafana
 from tests.fakes.grafana_pages import ROW_PANELS
@@ -36,6 +40,37 @@ async def test_collapsed_rows_are_opened_and_each_row_becomes_a_picture(browser,
     assert 240 < one < 240 + 70
     for part in parts[1:]:  # nothing but background above a heading: no panel was cut in two
         assert part.crop((0, 0, part.width, 3)).getextrema() == ((17, 17), (18, 18), (23, 23))
+
+
+def show_the_same(one: Image.Image, other: Image.Image) -> bool:
+    """Whether two pictures differ in nothing but how single pixels were rounded."""
+    return one.size == other.size and max(most for _, most in ImageChops.difference(one, other).getextrema()) <= 8
+
+
+@pytest.mark.parametrize("held_up", ["busy=4", "busy=8", "late=400"])
+@pytest.mark.parametrize("page", ["scenes", "toggles"])
+async def test_panels_of_an_opened_row_that_come_late_are_in_the_picture(
+    browser, dashboard, keep_picture, page, held_up
+):
+    usual = keep_picture("rows-usual", await browser.shoot(Shot(f"{dashboard.url}/d/hosts/{page}", width=1000)))
+    png = await browser.shoot(Shot(f"{dashboard.url}/d/hosts/{page}?{held_up}", width=1000))
+    assert show_the_same(keep_picture(f"rows-{held_up}", png), usual)
+
+
+async def test_panels_are_in_the_picture_where_the_browser_tells_their_page_late_how_tall_it_is(
+    browser, dashboard, keep_picture, monkeypatch
+):
+    address = f"{dashboard.url}/d/hosts/toggles"
+    usual = keep_picture("rows-usual", await browser.shoot(Shot(address, width=1000)))
+    tell, telling = Page.set_viewport_size, set()
+
+    async def tell_late(page, size):
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.4, lambda: telling.add(loop.create_task(tell(page, size))))
+
+    monkeypatch.setattr(Page, "set_viewport_size", tell_late)
+    assert show_the_same(keep_picture("rows-window", await browser.shoot(Shot(address, width=1000))), usual)
+    assert telling
 
 
 async def test_rows_stay_collapsed_where_that_is_wanted(browser, dashboard):
