@@ -156,7 +156,7 @@ class App:
             database=database,
             state_dir=config.state_dir,
             queue=self.outbox,
-            operators=self.operators,
+            tell_master=self.operators.tell_or_log,
             pictures=self.picture_store,
             metrics=self.metrics,
             operator_target=MASTER,
@@ -184,7 +184,7 @@ class App:
             audit=self.audit,
         )
         self.bot = LateDispatcher(services, CommandSettings.of(config, {}))
-        self.channels.inbound = self.bot
+        self.channels.take_inbound = self.bot.on_inbound
         self.reloader = Reloader(self, self.state, self.metrics)
         self._listener = listener or HttpListener()
         self._retiring: set[asyncio.Task[None]] = set()

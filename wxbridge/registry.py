@@ -79,11 +79,11 @@ class SourceTable(Mapping[str, ParseBody]):
 
 CHANNELS: PluginTable[ChannelPlugin] = PluginTable(
     {
-        "wechat": "channels.wechat.plugin:PLUGIN",
-        "ilink": "channels.ilink.plugin:PLUGIN",
+        "wechat": "channels.wechat.channel:PLUGIN",
+        "ilink": "channels.ilink.channel:PLUGIN",
         "wecom_robot": "channels.wecom.robot:PLUGIN",
         "wecom_app": "channels.wecom.app:PLUGIN",
-        "wecom_bot": "channels.wecom_bot.plugin:PLUGIN",
+        "wecom_bot": "channels.wecom_bot.channel:PLUGIN",
         "dingtalk": "channels.dingtalk:PLUGIN",
         "feishu": "channels.feishu.channel:PLUGIN",
         "http": "channels.http_service.channel:PLUGIN",

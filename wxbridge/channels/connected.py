@@ -33,6 +33,14 @@ class HeardMessage(Protocol):
 Heard = TypeVar("Heard", bound=HeardMessage)
 
 
+def moment_of(seconds: float) -> datetime:
+    """Give the moment of so many seconds since the epoch, as a service tells them; now where it can be none."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else datetime.now(UTC)
+    except (OverflowError, OSError, ValueError):
+        return datetime.now(UTC)
+
+
 class StatusTracker:
     """Keeps a channel's state: each change is one line of the log, and is told to whoever listens.
 
@@ -137,10 +145,9 @@ async def finish(closing: Coroutine[Any, Any, None], name: str) -> None:
 
 
 class BackgroundTasks:
-    """Tasks that end together; one that fails is logged, with `name`."""
+    """Tasks that end together; one that fails is logged."""
 
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
     def start(self, work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
@@ -161,7 +168,7 @@ class BackgroundTasks:
     def _forget(self, task: asyncio.Task[Any]) -> None:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a task failed", of=self._name, task=task.get_name(), error=repr(error), exc_info=error)
+            log.error("a task failed", task=task.get_name(), error=repr(error), exc_info=error)
 
 
 async def stay_connected(

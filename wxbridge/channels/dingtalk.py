@@ -18,7 +18,7 @@ from pydantic import model_validator
 from wxbridge.channels import ChannelPlugin
 from wxbridge.channels.answers import AnswerVerdict, HttpAnswer, Meaning, ServiceCode, ServiceCodes, codes_meaning
 from wxbridge.channels.http import parse_webhook
-from wxbridge.channels.mentions import is_everyone
+from wxbridge.channels.mentions import is_everyone, is_mobile
 from wxbridge.channels.robots import OneRobotChannel, OneRobotTarget, SignedRequest, WebhookRobot
 from wxbridge.channels.titles import make_title
 from wxbridge.config.types import BaseUrl, FileBeside, Pace, PaceField, Rate, Secret, Section, reveal
@@ -61,7 +61,6 @@ CODES: ServiceCodes = {
 }  # fmt: skip
 """The codes of the robot's page, and 300001, 300005 and 130101 as they are met."""
 
-_MOBILE = re.compile(r"1\d{10}", re.ASCII)
 _BAD_MESSAGE_TYPE = "400105"
 _BAD_PARAMETER = "40035"
 _BAD_SIGNATURE_OR_KEYWORD = "310000"
@@ -172,7 +171,7 @@ class DingtalkChannel(OneRobotChannel):
 def _build_text(body: Text, mentions: tuple[str, ...]) -> Mapping[str, Any]:
     who = [name.strip().removeprefix("@") for name in mentions]
     named = list(dict.fromkeys(name for name in who if not is_everyone(name)))
-    mobiles = [name for name in named if _MOBILE.fullmatch(name)]
+    mobiles = [name for name in named if is_mobile(name)]
     users = [name for name in named if name not in mobiles]
     # Only who also stands in the text is shown as mentioned.
     marks = " ".join(f"@{name}" for name in named)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import Awaitable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -29,6 +29,7 @@ from wxbridge.core.model import (
     Inbound,
     Notification,
     NotificationSink,
+    OnInbound,
     Picture,
     RememberingChannel,
     WantedDigits,
@@ -78,25 +79,11 @@ class MessageQueue(NotificationSink, Protocol):
         """Have what waits looked at again."""
 
 
-class OperatorLine(Protocol):
-    """Where the person in charge is told."""
-
-    async def tell_or_log(self, line: str) -> None:
-        """Queue a line; one that cannot be stored is logged."""
-
-
 class PictureSaver(Protocol):
     """Where the picture of a login code is kept."""
 
     async def save(self, content: bytes, name: str) -> Picture:
         """Store a picture's bytes. Raises `StorageError`."""
-
-
-class InboundHandler(Protocol):
-    """What takes the messages that people write."""
-
-    async def on_inbound(self, inbound: Inbound) -> None:
-        """Take a message; the channel has logged it."""
 
 
 @dataclass(frozen=True)
@@ -145,7 +132,7 @@ class ChannelManager:
         database: Where states are kept, for other processes.
         state_dir: Where `login.png` is written.
         queue: Takes greetings and login codes, and is woken when a channel changes.
-        operators: Where channels report to the person in charge.
+        tell_master: Queues a line for the person in charge; one that cannot be stored is logged.
         pictures: Keeps the pictures of login codes.
         metrics: Counts what people write.
         operator_target: The name of the target of the person in charge, who is greeted.
@@ -159,14 +146,14 @@ class ChannelManager:
         database: Database,
         state_dir: Path,
         queue: MessageQueue,
-        operators: OperatorLine,
+        tell_master: Callable[[str], Awaitable[None]],
         pictures: PictureSaver,
         metrics: Metrics,
         operator_target: str,
         tasks: NamedTasks,
     ) -> None:
         self._plugins, self._database, self._state_dir = plugins, database, state_dir
-        self._queue, self._operators, self._pictures, self._metrics = queue, operators, pictures, metrics
+        self._queue, self._tell_master, self._pictures, self._metrics = queue, tell_master, pictures, metrics
         self._operator_target, self._tasks = operator_target, tasks
         self._setup = ChannelSetup()
         self._background: set[asyncio.Task[None]] = set()
@@ -178,7 +165,7 @@ class ChannelManager:
         """The lanes whose login code was shown since they were last logged in."""
         self._few_told: set[str] = set()
         """Those of which the readers were told who can be told little."""
-        self.inbound: InboundHandler | None = None
+        self.take_inbound: OnInbound | None = None
         """Who takes the messages that people write."""
         self._elsewhere: Mapping[str, ChannelStatus] | None = None
         """The states of the channels where another bridge runs them."""
@@ -255,7 +242,7 @@ class ChannelManager:
             state_dir=config.state_dir,
             database=self._database,
             targets={name: target for name, target in targets.items() if target.lane() == lane},
-            tell_master=self._operators.tell_or_log,
+            tell_master=self._tell_master,
             lane=lane,
             language=config.language,
         )
@@ -300,8 +287,8 @@ class ChannelManager:
     async def on_inbound(self, inbound: Inbound) -> None:
         """Take a message that somebody wrote."""
         self._metrics.inbound.labels(inbound.channel).inc()
-        if self.inbound is not None:
-            await self.inbound.on_inbound(inbound)
+        if self.take_inbound is not None:
+            await self.take_inbound(inbound)
 
     def _on_status(self, lane: str, status: ChannelStatus) -> None:
         """Take a channel's new state: show its login code, greet, wake the delivery, tell other processes."""

@@ -42,6 +42,14 @@ def make_upload(kind: str, name: str, data: bytes) -> MediaUpload:
     return MediaUpload(kind, name, data, hashlib.sha256(data).hexdigest())
 
 
+async def read_picture(body: PictureFile) -> bytes:
+    """Read a picture's bytes. Raises `Permanent` where it cannot be read."""
+    try:
+        return await asyncio.to_thread(Path(body.path).read_bytes)
+    except OSError as error:
+        raise Permanent(f"the picture {body.name} cannot be read: {error.strerror or error}") from None
+
+
 async def read_upload(body: PictureFile, limit: int, make_file: Callable[[str, bytes], MediaUpload]) -> MediaUpload:
     """Read a picture, made smaller where it has more bytes than `limit`; of what is none, `make_file` makes an upload.
 
@@ -49,16 +57,13 @@ async def read_upload(body: PictureFile, limit: int, make_file: Callable[[str, b
         Permanent: it cannot be read, or is too large.
     """
 
-    def read() -> MediaUpload:
-        data = Path(body.path).read_bytes()
+    def make(data: bytes) -> MediaUpload:
         if imaging.sniff(data) is None:
             return make_file(body.name, data)
         return make_upload("image", body.name, shrink_picture(data, limit))
 
     try:
-        return await asyncio.to_thread(read)
-    except OSError as error:
-        raise Permanent(f"the picture {body.name} cannot be read: {error.strerror or error}") from None
+        return await asyncio.to_thread(make, await read_picture(body))
     except PictureError as error:
         raise Permanent(str(error)) from None
 

@@ -48,20 +48,17 @@ def _refusing(status: Status, text: str) -> Method:
 
 
 class _Methods(dict[str, Method]):
-    """The known methods by path; an unknown path gets a method that refuses."""
+    """The known methods by path; any other path gets a method that refuses."""
 
-    def get(self, path: str, default: Any = None) -> Any:
-        if path in self:
-            return self[path]
-        del default
-        return _refusing(Status.UNIMPLEMENTED, f"The server does not implement the method {path}")
+    def get(self, path: str, default: Any = None) -> Any:  # noqa: ARG002 - a dictionary's
+        refusing = _refusing(Status.UNIMPLEMENTED, f"The server does not implement the method {path}")
+        return super().get(path, refusing)
 
 
 class _Nothing(dict[str, Method]):
     """The methods for those who hold no token: all refuse."""
 
-    def get(self, path: str, default: Any = None) -> Any:
-        del path, default
+    def get(self, path: str, default: Any = None) -> Any:  # noqa: ARG002 - a dictionary's
         return _refusing(Status.UNAUTHENTICATED, "Invalid Wechaty TOKEN")
 
 

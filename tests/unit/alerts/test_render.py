@@ -12,7 +12,7 @@ from tests.support import REPOSITORY, payload_bytes
 from tests.unit.alerts.composing import ROOMY, compose_bodies
 from wxbridge.alerts import render
 from wxbridge.alerts.alert_text import write_value
-from wxbridge.alerts.sources import grafana_legacy
+from wxbridge.alerts.sources import by_content
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, Picture, PictureSpec, Text, Value
 from wxbridge.core.text.i18n import Language
 from wxbridge.core.text.splitting import MAX_PARTS, cut_text, measure_length, split_message
@@ -55,13 +55,13 @@ LEGACY_WORDS = {
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("name", LEGACY)
 def test_a_grafana_alert_reads_like_this(name: str, language: Language) -> None:
-    group = grafana_legacy.parse(payload_bytes(f"grafana/{name}"), {})
+    group = by_content.parse_grafana(payload_bytes(f"grafana/{name}"), {})
     word = LEGACY_WORDS.get((name, language), "")
     assert texts(group, language=language) == [LEGACY[name].replace("WORD", word)]
 
 
 def legacy(**fields: Any) -> AlertGroup:
-    return grafana_legacy.parse(json.dumps(fields).encode(), {})
+    return by_content.parse_grafana(json.dumps(fields).encode(), {})
 
 
 @pytest.mark.parametrize(

@@ -47,8 +47,9 @@ def has_keys(data: dict[str, Any], of_group: frozenset[str], of_alert: frozenset
 
 def read(data: dict[str, Any]) -> AlertGroup:
     """Read a decoded body of Alertmanager's. It has no title: the labels that the group was made by are one."""
-    names = as_labels(data.get("groupLabels")) or _some(as_labels(data.get("commonLabels")), "alertname")
-    title = " ".join(text for text in names.values() if text) or as_text(data.get("receiver")).strip()
+    common = as_labels(data.get("commonLabels")).get("alertname", "")
+    names = as_labels(data.get("groupLabels")).values() or [common]
+    title = " ".join(filter(None, names)) or as_text(data.get("receiver")).strip()
     return read_group(data, NAME, title, _linked)
 
 
@@ -126,7 +127,3 @@ def add_links(fields: Fields, addresses: dict[str, str], *, never_shown: str = "
 def _address(annotations: Mapping[str, str], names: tuple[str, ...]) -> str:
     found = (annotations.get(name, "").strip() for name in names)
     return next((address for address in found if address.startswith(WEB_SCHEMES)), "")
-
-
-def _some(labels: dict[str, str], *names: str) -> dict[str, str]:
-    return {name: labels[name] for name in names if name in labels}

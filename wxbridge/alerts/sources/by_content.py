@@ -19,7 +19,7 @@ def parse_grafana(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noq
     Raises:
         BadBody: there is nothing in it, or it is no text.
     """
-    return _parse(body, grafana_unified.NAME)
+    return _read(read_json_or_text(body), grafana_unified.NAME)
 
 
 def parse_alertmanager(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the same
@@ -28,7 +28,7 @@ def parse_alertmanager(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  
     Raises:
         BadBody: there is nothing in it, or it is no text.
     """
-    return _parse(body, alertmanager.NAME)
+    return _read(read_json_or_text(body), alertmanager.NAME)
 
 
 def read_known(data: Any) -> AlertGroup | None:
@@ -47,10 +47,6 @@ _GROUP = frozenset({"groupKey", "groupLabels", "commonLabels"})
 """What a group has one of, and a list of alerts of our own shape has not."""
 _ALERT = frozenset({"labels", "annotations", "startsAt"})
 _LEGACY = frozenset({"ruleName", "state", "evalMatches"})
-
-
-def _parse(body: bytes, source: str) -> AlertGroup:
-    return _read(read_json_or_text(body), source)
 
 
 def _read(data: Any, source: str) -> AlertGroup:

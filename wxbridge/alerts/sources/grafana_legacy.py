@@ -6,29 +6,20 @@ The fields are those of Grafana's `pkg/services/alerting/notifiers/webhook.go`; 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from wxbridge.alerts.affected import sort_affected
 from wxbridge.alerts.sources import RETRY_SECONDS, as_free_text, base_address, picture_at, strip_state
 from wxbridge.alerts.sources.grafana_values import METRIC_NAME, sort_worst_first, tell_apart
 from wxbridge.core.frozen import replace
-from wxbridge.core.json_values import as_labels, as_number, as_text, read_json_or_text
+from wxbridge.core.json_values import as_labels, as_number, as_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Value
 
 NAME = "grafana"
 
 _STATUS = {"alerting": AlertStatus.FIRING, "ok": AlertStatus.RESOLVED, "no_data": AlertStatus.NO_DATA}
 _KNOWN = ("title", "ruleName", "state", "message", "evalMatches", "ruleUrl", "rule_url", "ruleId")
-
-
-def parse(body: bytes, headers: Mapping[str, str]) -> AlertGroup:  # noqa: ARG001 - the signature of every source
-    """Read a legacy notification.
-
-    Raises:
-        BadBody: there is nothing in it, or it is no text.
-    """
-    return read(read_json_or_text(body))
 
 
 def read(data: Any, source: str = NAME) -> AlertGroup:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -25,7 +23,7 @@ from wxbridge.channels.http_service.templates import (
 )
 from wxbridge.channels.http_service.verdicts import judge
 from wxbridge.channels.titles import make_title
-from wxbridge.channels.uploads import add_file
+from wxbridge.channels.uploads import add_file, read_picture
 from wxbridge.config.types import Secret, reveal
 from wxbridge.core.errors import Permanent
 from wxbridge.core.model import ChannelStatus, Outgoing, PictureFile, Receipt, Text
@@ -151,12 +149,7 @@ async def _build_picture(target: HttpTarget, body: PictureFile, known: Mapping[s
     picture = target.picture
     if picture is None:
         raise Permanent("this target takes no pictures; configure its `picture`")
-    content = b""
-    if picture.way != "url":
-        try:
-            content = await asyncio.to_thread(Path(body.path).read_bytes)
-        except OSError as error:
-            raise Permanent(f"the picture {body.name} cannot be read: {error.strerror or error}") from None
+    content = await read_picture(body) if picture.way != "url" else b""
     about = {
         "title": body.name,
         "text": body.url or "",

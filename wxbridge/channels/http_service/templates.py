@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -32,30 +33,15 @@ class BrokenTemplate(WxbridgeError):
     """A template cannot be filled. The text says what is wrong, and holds nothing of what it was filled with."""
 
 
-def _md5(text: Any) -> str:
-    return hashlib.md5(str(text).encode(), usedforsecurity=False).hexdigest()
-
-
-def _sha256(text: Any) -> str:
-    return hashlib.sha256(str(text).encode()).hexdigest()
-
-
-def _hmac_sha256(text: Any, key: Any) -> str:
-    return hmac.new(str(key).encode(), str(text).encode(), hashlib.sha256).hexdigest()
-
-
-def _base64(text: Any) -> str:
-    return base64.b64encode(str(text).encode()).decode()
-
-
-def _quote(text: str) -> str:
-    return quote(text, safe="")
-
-
 def _make(**filters: Any) -> jinja2.Environment:
     environment = make_environment()
-    environment.filters |= {"md5": _md5, "sha256": _sha256, "hmac_sha256": _hmac_sha256, "base64": _base64}
-    environment.filters |= filters
+    environment.filters |= {
+        "md5": lambda text: hashlib.md5(str(text).encode(), usedforsecurity=False).hexdigest(),
+        "sha256": lambda text: hashlib.sha256(str(text).encode()).hexdigest(),
+        "hmac_sha256": lambda text, key: hmac.new(str(key).encode(), str(text).encode(), hashlib.sha256).hexdigest(),
+        "base64": lambda text: base64.b64encode(str(text).encode()).decode(),
+        **filters,
+    }
     environment.policies["json.dumps_kwargs"] = {"ensure_ascii": False}
     return environment
 
@@ -99,4 +85,4 @@ def fill_address(source: str, variables: Mapping[str, Any]) -> str:
 
     What is put in is quoted: what an alert says must not become another parameter.
     """
-    return _fill(_ADDRESSES, source, variables, _quote)
+    return _fill(_ADDRESSES, source, variables, partial(quote, safe=""))

@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
 
-from wxbridge.channels import ChannelContext
-from wxbridge.channels.connected import Backoff, SeenIds, StatusTracker
+from wxbridge.channels import ChannelContext, ChannelPlugin
+from wxbridge.channels.connected import Backoff, SeenIds, StatusTracker, handle_each
 from wxbridge.channels.ilink.client import (
     DEAD_LOGIN,
     TEXT_ITEM,
@@ -27,9 +27,10 @@ from wxbridge.channels.ilink.client import (
 )
 from wxbridge.channels.ilink.inbound import IlinkMessage, read_message
 from wxbridge.channels.ilink.login import POLL_SECONDS, log_in
-from wxbridge.channels.ilink.settings import CAPABILITIES, IlinkSettings, IlinkTarget
+from wxbridge.channels.ilink.settings import CAPABILITIES, IlinkSettings, IlinkTarget, lanes
 from wxbridge.channels.ilink.store import PersonState, PersonStore
 from wxbridge.channels.ilink.window import RESERVED_MESSAGES
+from wxbridge.channels.uploads import read_picture
 from wxbridge.core.errors import Held, Offline, Permanent, SendError, StorageError, Throttled, Transient, Unknown
 from wxbridge.core.model import (
     ChannelState,
@@ -148,7 +149,9 @@ class IlinkChannel:
         """Stay logged in until cancelled; `on_inbound` is awaited for one message after the other."""
         self._status.listener = on_status
         tasks = [
-            asyncio.create_task(self._hear(on_inbound), name=f"{self._context.lane} hear"),
+            asyncio.create_task(
+                handle_each(self._inbox, partial(self._hear, on_inbound)), name=f"{self._context.lane} hear"
+            ),
             asyncio.create_task(self._watch_window(), name=f"{self._context.lane} window"),
         ]
         backoff = Backoff(self._timing.backoff, self._timing.backoff_most)
@@ -313,24 +316,18 @@ class IlinkChannel:
         for message in news:
             self._inbox.put_nowait(message)
 
-    async def _hear(self, on_inbound: OnInbound) -> None:
-        while True:
-            message = await self._inbox.get()
-            log.info(
-                "message", room=None, topic=None, sender=message.user_id, name=self._person, text=message.text,
-                channel=self._context.lane,
+    async def _hear(self, on_inbound: OnInbound, message: IlinkMessage) -> None:
+        log.info(
+            "message", room=None, topic=None, sender=message.user_id, name=self._person, text=message.text,
+            channel=self._context.lane,
+        )  # fmt: skip
+        if message.text:
+            await on_inbound(
+                Inbound(
+                    channel=self._context.lane, id=message.id, sender_id=message.user_id, sender_name=self._person,
+                    room_id=None, room_topic=None, text=message.text, mentioned=True, at=message.at,
+                )
             )  # fmt: skip
-            if not message.text:
-                continue
-            try:
-                await on_inbound(
-                    Inbound(
-                        channel=self._context.lane, id=message.id, sender_id=message.user_id, sender_name=self._person,
-                        room_id=None, room_topic=None, text=message.text, mentioned=True, at=message.at,
-                    )
-                )  # fmt: skip
-            except Exception:
-                log.exception("message not handled", id=message.id)
 
     async def show_typing(self, inbound: Inbound, *, is_on: bool) -> None:  # noqa: ARG002 - there is one chat
         """Show the person that an answer is being made, or no longer; see `model.TypingChannel`."""
@@ -456,7 +453,7 @@ class IlinkChannel:
                 self._state = replace(self._state, window=self._state.window.noted_asking_for_few())
                 await self._save()
             return receipt
-        content = await asyncio.to_thread(Path(body.path).read_bytes)
+        content = await read_picture(body)
         try:
             item = await self._client.upload_picture(login, content)
         except IlinkFault as error:
@@ -537,3 +534,13 @@ class IlinkChannel:
 
 def _write_text(text: str) -> dict[str, Any]:
     return {"type": TEXT_ITEM, "text_item": {"text": text}}
+
+
+PLUGIN = ChannelPlugin(
+    target=IlinkTarget,
+    create=IlinkChannel,
+    capabilities=CAPABILITIES,
+    section="ilink",
+    settings=IlinkSettings,
+    lanes=lanes,
+)

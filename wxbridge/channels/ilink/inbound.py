@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from wxbridge.channels.connected import moment_of
 from wxbridge.core.json_values import as_number, as_text
 from wxbridge.core.text.normalise import clean_text
 
@@ -36,7 +37,7 @@ def read_message(raw: Mapping[str, Any]) -> IlinkMessage | None:
         as_text(raw.get("message_id")),
         as_text(raw.get("from_user_id")),
         clean_text("\n".join(text for text in texts if text)).strip(),
-        _read_time(raw.get("create_time_ms")),
+        moment_of((as_number(raw.get("create_time_ms")) or 0) / 1000),
         as_text(raw.get("context_token")),
     )
 
@@ -46,11 +47,3 @@ def _read_item(item: Mapping[str, Any]) -> str:
     name = {_TEXT: "text_item", _VOICE: "voice_item"}.get(item.get("type", 0))
     part = item.get(name) if name else None
     return as_text(part.get("text")) if isinstance(part, dict) else ""
-
-
-def _read_time(value: Any) -> datetime:
-    milliseconds = as_number(value)
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else datetime.now(UTC)
-    except (OverflowError, OSError, ValueError):
-        return datetime.now(UTC)

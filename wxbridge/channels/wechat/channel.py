@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from wxbridge.channels import ChannelContext
+from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.connected import SeenIds, StatusTracker, finish, handle_each, stay_connected
 from wxbridge.channels.mentions import EVERYONE, is_everyone
-from wxbridge.channels.wechat import compat
+from wxbridge.channels.uploads import read_picture
+from wxbridge.channels.wechat import checks, compat
 from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory
 from wxbridge.channels.wechat.gateway_errors import GatewayError, explain_error
 from wxbridge.channels.wechat.mentions import Person, find_person, with_mentions
@@ -23,7 +23,17 @@ from wxbridge.channels.wechat.session import WechatSession
 from wxbridge.channels.wechat.settings import CAPABILITIES, MAX_PICTURE_BYTES, WechatSettings, WechatTarget
 from wxbridge.channels.wechat.timing import WechatTiming
 from wxbridge.core.errors import BadAddress, Offline, Permanent
-from wxbridge.core.model import ChannelState, ChannelStatus, Inbound, OnInbound, OnStatus, Outgoing, Receipt, Text
+from wxbridge.core.model import (
+    ChannelState,
+    ChannelStatus,
+    Inbound,
+    OnInbound,
+    OnStatus,
+    Outgoing,
+    PictureFile,
+    Receipt,
+    Text,
+)
 
 if TYPE_CHECKING:
     from wxbridge.channels.wechat.connection import WechatConnection
@@ -203,7 +213,7 @@ class WechatChannel:
         try:
             if isinstance(body, Text):
                 return await self._send_text(session, chat, body.text, mentions or body.mentions)
-            return await self._send_picture(session, chat, body.path, body.name, body.content_type)
+            return await self._send_picture(session, chat, body)
         except GatewayError as error:
             await session.unlisted.note_refused_send(chat.id, error)
             raise explain_error(error) from error
@@ -277,18 +287,14 @@ class WechatChannel:
             ids += [] if person is None else [person.id]
         return with_mentions(text, shown), list(dict.fromkeys(ids))
 
-    async def _send_picture(
-        self, session: WechatSession, chat: Room | Contact, path: str, name: str, content_type: str
-    ) -> Receipt:
-        try:
-            data = await asyncio.to_thread(Path(path).read_bytes)
-        except OSError as error:
-            raise Permanent(f"the picture {name} cannot be read: {error.strerror or error}") from error
+    @staticmethod
+    async def _send_picture(session: WechatSession, chat: Room | Contact, body: PictureFile) -> Receipt:
+        name, data = body.name, await read_picture(body)
         if not data:
             raise Permanent(f"the picture {name} is empty")
         if len(data) > MAX_PICTURE_BYTES:
             raise Permanent(f"the picture {name} has {len(data)} bytes; WeChat is sent {MAX_PICTURE_BYTES} at most")
-        return Receipt(await session.connection.send_picture(chat.id, name, data, content_type) or None)
+        return Receipt(await session.connection.send_picture(chat.id, name, data, body.content_type) or None)
 
 
 async def _close(session: WechatSession, connection: WechatConnection) -> None:
@@ -298,3 +304,14 @@ async def _close(session: WechatSession, connection: WechatConnection) -> None:
 
 def _names(contact: Contact | Person) -> tuple[str, ...]:
     return tuple(name for name in (contact.id, contact.alias, contact.handle, contact.name) if name)
+
+
+PLUGIN = ChannelPlugin(
+    target=WechatTarget,
+    create=WechatChannel,
+    capabilities=CAPABILITIES,
+    jitter=1.5,
+    section="wechat",
+    settings=WechatSettings,
+    checks={"gateway": checks.check_gateway, "login": checks.check_login, "addresses": checks.check_addresses},
+)

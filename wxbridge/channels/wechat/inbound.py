@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
+from wxbridge.channels.connected import moment_of
 from wxbridge.channels.wechat.directory import CHANNEL, Contact, Room, WechatDirectory
 from wxbridge.channels.wechat.gateway_errors import GatewayError, GatewayRequestNotSent
-from wxbridge.channels.wechat.login import WechatLogin
 from wxbridge.channels.wechat.mentions import says_name, without_quote
-from wxbridge.channels.wechat.payloads import TEXT_MESSAGE, RawMessage
+from wxbridge.channels.wechat.payloads import TEXT_MESSAGE, RawMessage, WechatLogin
 from wxbridge.channels.wechat.room_members import RoomMembers
 from wxbridge.channels.wechat.sync import DirectorySync
 from wxbridge.core.errors import StorageError
@@ -76,7 +75,7 @@ class InboundReader:
             text=raw.text if is_text else f"[{_KINDS[raw.kind] if 0 <= raw.kind < len(_KINDS) else 'unknown'}]",
             # What is only quoted was said to somebody else, or before.
             mentioned=is_direct or self._is_mentioned(raw) or says_name(without_quote(raw.text), called),
-            at=_parse_time(raw.timestamp),
+            at=moment_of(raw.timestamp / 1000 if raw.timestamp > _MIN_MILLISECONDS else raw.timestamp),
             called=called,
         )
 
@@ -142,11 +141,3 @@ class InboundReader:
         if not says_name(raw.text, names):
             names.append(await self._members.own_room_name(raw.room_id))
         return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
-
-
-def _parse_time(timestamp: float) -> datetime:
-    seconds = timestamp / 1000 if timestamp > _MIN_MILLISECONDS else timestamp
-    try:
-        return datetime.fromtimestamp(seconds, UTC) if seconds > 0 else datetime.now(UTC)
-    except (OverflowError, OSError, ValueError):
-        return datetime.now(UTC)

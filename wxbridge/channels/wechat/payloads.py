@@ -1,4 +1,4 @@
-"""What the gateway tells of messages and of members of rooms."""
+"""What the gateway tells of messages, of members of rooms, and of the login."""
 
 from __future__ import annotations
 
@@ -29,3 +29,17 @@ class RoomMember:
     id: str
     room_alias: str
     name: str
+
+
+@dataclass
+class WechatLogin:
+    """The bot's account; empty where nobody is logged in."""
+
+    account: str = ""
+    """Its id."""
+    name: str = ""
+
+    @property
+    def shown(self) -> str:
+        """The account as states tell it."""
+        return f"{self.name} ({self.account})" if self.name else self.account

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 
 from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory
 from wxbridge.channels.wechat.gateway_errors import GatewayError
-from wxbridge.channels.wechat.login import WechatLogin
 from wxbridge.channels.wechat.mentions import Person
 from wxbridge.channels.wechat.payload_reader import PayloadReader
+from wxbridge.channels.wechat.payloads import WechatLogin
 from wxbridge.core.chunks import in_chunks
 from wxbridge.core.errors import StorageError
 

@@ -13,8 +13,8 @@ from wxbridge.channels.connected import BackgroundTasks, SeenIds
 from wxbridge.channels.wechat.directory import Room, WechatDirectory
 from wxbridge.channels.wechat.gateway_errors import GatewayError, NoLoginCode
 from wxbridge.channels.wechat.inbound import InboundReader
-from wxbridge.channels.wechat.login import WechatLogin
 from wxbridge.channels.wechat.payload_reader import PayloadReader
+from wxbridge.channels.wechat.payloads import WechatLogin
 from wxbridge.channels.wechat.room_members import RoomMembers
 from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.channels.wechat.sync import DirectorySync
@@ -78,7 +78,7 @@ class WechatSession:
         self._seen = seen
         self._code_seconds = timing.code
         self._inbound = InboundReader(connection, directory, self.sync, self.members, self.login)
-        self._tasks = BackgroundTasks("wechat")
+        self._tasks = BackgroundTasks()
         self._running_login: asyncio.Task[Any] | None = None
         self._missing_code: asyncio.Task[Any] | None = None
         self._check: asyncio.Task[Any] | None = None

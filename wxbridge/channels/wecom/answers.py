@@ -52,8 +52,9 @@ CODES: ServiceCodes = {
     ),
 }
 
-_NOT_REACHED = {"invaliduser": "members", "unlicenseduser": "members without a licence", "invalidparty": "parties",
-                "invalidtag": "tags"}  # fmt: skip
+NOT_REACHED = {"invaliduser": "members", "unlicenseduser": "members without a licence", "invalidparty": "parties",
+               "invalidtag": "tags"}  # fmt: skip
+"""Where an answer names whom a message did not reach, and what they are."""
 
 
 def classify(answer: HttpAnswer) -> AnswerVerdict:
@@ -66,7 +67,7 @@ def classify(answer: HttpAnswer) -> AnswerVerdict:
 
 def describe_missed(verdict: AnswerVerdict) -> str:
     """Name whom a message did not reach although it was taken; empty where it reached everybody."""
-    found = ((what, str(verdict.data.get(key) or "").strip("|")) for key, what in _NOT_REACHED.items())
+    found = ((what, str(verdict.data.get(key) or "").strip("|")) for key, what in NOT_REACHED.items())
     return "; ".join(f"{what} {ids.replace('|', ', ')}" for what, ids in found if ids)
 
 

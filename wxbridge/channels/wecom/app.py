@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
@@ -16,10 +17,16 @@ from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.access_tokens import FetchedToken, TokenCache, read_token
 from wxbridge.channels.answers import AnswerVerdict, Meaning
-from wxbridge.channels.http import HttpService, HttpTiming, encode_json
+from wxbridge.channels.http import HttpService, HttpTiming, encode_json, hash_secret
 from wxbridge.channels.uploads import MediaUpload, UploadCache, read_upload
-from wxbridge.channels.wecom.answers import DEFAULT_URL, INVALID_MEDIA, WecomChannel, describe_missed, make_receipt
-from wxbridge.channels.wecom.application import WecomApplication
+from wxbridge.channels.wecom.answers import (
+    DEFAULT_URL,
+    INVALID_MEDIA,
+    NOT_REACHED,
+    WecomChannel,
+    describe_missed,
+    make_receipt,
+)
 from wxbridge.channels.wecom.media import (
     MAX_FILE_BYTES,
     MAX_PICTURE_BYTES,
@@ -175,6 +182,28 @@ class AppTarget(TargetSettings):
         return [key for key in ("corp_id", "secret", "agent_id") if _pick(key, self, section) in (None, "")]
 
 
+@dataclass(frozen=True)
+class WecomApplication:
+    """A WeCom application, as it is spoken to."""
+
+    base_url: str
+    corp_id: str
+    secret: str = field(repr=False)
+    agent_id: int
+    ca: Path | None = None
+
+    @property
+    def identity(self) -> str:
+        """What tells its tokens from others'. It gives nothing away: it is a hash."""
+        return hash_secret(self.base_url, self.corp_id, self.secret)[:32]
+
+    @property
+    def service(self) -> HttpService:
+        """Where its requests go."""
+        shown = f"WeCom (application {self.agent_id} at {self.base_url})"
+        return HttpService(shown, self.base_url, self.ca, f"{self.identity} {self.agent_id}")
+
+
 def _pick(key: str, target: AppTarget, shared: WecomSettings | None) -> Any:
     for section in (target, shared):
         value = getattr(section, key, None)
@@ -248,7 +277,7 @@ class AppChannel(WecomChannel):
         """
         if not isinstance(address, AppTarget):
             raise Permanent(f"this is no target of a WeCom application: {type(address).__name__}")
-        if address.to == (FROM_ALERT,):
+        if address.from_alert:
             raise Permanent("the alert names nobody that this could be sent to")
         app = find_application(address, self._shared)
         try:
@@ -380,7 +409,7 @@ def _is_nobody_left(address: AppTarget, verdict: AnswerVerdict) -> bool:
     if address.to == (EVERYBODY,):
         return False
     missed: set[str] = set()
-    for key in ("invaliduser", "unlicenseduser", "invalidparty", "invalidtag"):
+    for key in NOT_REACHED:
         missed.update(str(verdict.data.get(key) or "").lower().split("|"))
     return all(name.lower() in missed for name in (*address.to, *address.party, *address.tag))
 

@@ -14,6 +14,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from wxbridge.channels import ChannelPlugin
 from wxbridge.channels.answers import AnswerVerdict, Meaning
 from wxbridge.channels.http import HttpService, encode_json, parse_webhook
+from wxbridge.channels.mentions import is_mobile
 from wxbridge.channels.robots import KEY, AskedRobotTarget, WebhookRobot, describe_asked
 from wxbridge.channels.wecom.answers import BAD_PARAMETER, DEFAULT_URL, EMPTY_TEXT, WecomChannel, make_receipt
 from wxbridge.channels.wecom.media import make_form
@@ -22,7 +23,6 @@ from wxbridge.channels.wecom.robot_message import (
     MAX_TEXT_BYTES,
     RobotMessage,
     build_message,
-    is_mobile,
 )
 from wxbridge.config.types import (
     ONE_OR_MANY,

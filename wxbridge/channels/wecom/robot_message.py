@@ -11,16 +11,15 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from wxbridge.channels.mentions import is_everyone
+from wxbridge.channels.mentions import is_everyone, is_mobile
 from wxbridge.channels.shrinking import shrink_picture
-from wxbridge.channels.uploads import MediaUpload
+from wxbridge.channels.uploads import MediaUpload, read_picture
 from wxbridge.channels.wecom.media import make_file_upload
 from wxbridge.core import imaging
 from wxbridge.core.errors import Permanent, PictureError
-from wxbridge.core.model import Outgoing, PictureFile, Text
+from wxbridge.core.model import Outgoing, Text
 
 MAX_TEXT_BYTES = 2048
 """Of UTF-8 in a text."""
@@ -35,7 +34,6 @@ MAX_PICTURE_BYTES = 2 * 1024 * 1024
 EVERYBODY = "@all"
 
 _LINK = re.compile(r"https?://[^\s<>\"]+")
-_MOBILE = re.compile(r"1\d{10}", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,6 @@ class RobotMessage:
     note: str = ""
 
 
-def is_mobile(name: str) -> bool:
-    """Tell whether this is a mobile number of 11 digits."""
-    return bool(_MOBILE.fullmatch(name))
-
-
 async def build_message(body: Outgoing, mentions: Sequence[str], *, mobiles: Sequence[str] = ()) -> RobotMessage:
     """Make the request for a message; `mobiles` are numbers that every plain text mentions.
 
@@ -61,9 +54,7 @@ async def build_message(body: Outgoing, mentions: Sequence[str], *, mobiles: Seq
     if isinstance(body, Text):
         return _build_text(body, mentions, mobiles)
     try:
-        return await asyncio.to_thread(_build_picture, body)
-    except OSError as error:
-        raise Permanent(f"the picture {body.name} cannot be read: {error.strerror or error}") from None
+        return await asyncio.to_thread(_build_picture, body.name, await read_picture(body))
     except PictureError as error:
         raise Permanent(str(error)) from None
 
@@ -117,11 +108,10 @@ def add_mentions(text: str, who: Sequence[str]) -> tuple[str, list[str]]:
     return text, left_out
 
 
-def _build_picture(body: PictureFile) -> RobotMessage:
+def _build_picture(name: str, data: bytes) -> RobotMessage:
     """Make the request of a picture, with the MD5 of its raw bytes; of what is none, an upload."""
-    data = Path(body.path).read_bytes()
     if imaging.sniff(data) is None:
-        return RobotMessage(upload=make_file_upload(body.name, data))
+        return RobotMessage(upload=make_file_upload(name, data))
     data = shrink_picture(data, MAX_PICTURE_BYTES)
     digest = hashlib.md5(data, usedforsecurity=False).hexdigest()
     return RobotMessage({"msgtype": "image", "image": {"base64": base64.b64encode(data).decode(), "md5": digest}})

@@ -9,9 +9,10 @@ from typing import Any
 
 import structlog
 
-from wxbridge.channels import ChannelContext
+from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.channels.connected import Backoff, SeenIds, StatusTracker, finish, handle_each, stay_connected
-from wxbridge.channels.wecom_bot import answers, inbound
+from wxbridge.channels.uploads import read_picture
+from wxbridge.channels.wecom_bot import answers, checks, inbound
 from wxbridge.channels.wecom_bot.connection import (
     BotConnection,
     BotConnectionFault,
@@ -32,8 +33,10 @@ from wxbridge.channels.wecom_bot.settings import (
     MAX_MARKDOWN_BYTES,
     MAX_PICTURE_BYTES,
     BotSettings,
+    BotsSettings,
     WecomBotTarget,
     bot_of,
+    lanes,
 )
 from wxbridge.core.errors import Offline, Permanent, StorageError, Unknown
 from wxbridge.core.model import (
@@ -305,12 +308,22 @@ def _build_content(body: Text, mentions: tuple[str, ...]) -> str:
 
 
 async def _read_picture(picture: PictureFile) -> bytes:
-    try:
-        data = await asyncio.to_thread(Path(picture.path).read_bytes)
-    except OSError as error:
-        raise Permanent(f"the picture {picture.name} cannot be read: {error.strerror or error}") from error
+    data = await read_picture(picture)
     if not MIN_MEDIA_BYTES <= len(data) <= MAX_PICTURE_BYTES:
         raise Permanent(
             f"the picture {picture.name} has {len(data)} bytes; WeCom takes {MIN_MEDIA_BYTES} to {MAX_PICTURE_BYTES}"
         )
     return data
+
+
+PLUGIN = ChannelPlugin(
+    target=WecomBotTarget,
+    create=WecomBotChannel,
+    capabilities=CAPABILITIES,
+    section="bots",
+    people="wecom",
+    settings=BotsSettings,
+    lanes=lanes,
+    of_lane=bot_of,
+    checks={"bots": checks.check_bots},
+)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
+from wxbridge.channels.connected import moment_of
 from wxbridge.channels.wecom_bot.frames import text
 
 _OTHERS = {"image": "[image]", "file": "[file]", "video": "[video]", "voice": "[voice]"}
@@ -46,7 +47,7 @@ def read_message(body: Mapping[str, Any], *, bot_name: str | None) -> BotInbound
         group=group,
         text=remove_mention(said, bot_name) if group else said.strip(),
         quoted=read_content(quote).strip() if isinstance(quote, dict) else "",
-        at=_parse_time(body.get("create_time")),
+        at=_read_time(body.get("create_time")),
     )
 
 
@@ -79,11 +80,5 @@ def remove_mention(said: str, bot_name: str | None) -> str:
     return _MENTION.sub("", said, count=1).strip() if _MENTION.match(said) else said.strip()
 
 
-def _parse_time(value: Any) -> datetime:
-    now = datetime.now(UTC)
-    if not isinstance(value, int | float) or isinstance(value, bool) or value <= 0:
-        return now
-    try:
-        return datetime.fromtimestamp(value, UTC)
-    except (OverflowError, OSError, ValueError):
-        return now
+def _read_time(value: Any) -> datetime:
+    return moment_of(value if isinstance(value, int | float) and not isinstance(value, bool) else 0)

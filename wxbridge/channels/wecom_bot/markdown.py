@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from wxbridge.channels.mentions import is_everyone
 from wxbridge.core.model import Text
 from wxbridge.core.text.markdown import escape_markdown
-
-EVERYONE = ("all", "@all", "所有人", "@所有人")
 
 
 def write_content(body: Text, mentions: Sequence[str]) -> str:
@@ -22,8 +21,6 @@ def add_mentions(text: str, mentions: Sequence[str]) -> str:
     it may be shown as it stands. There is nothing for everyone: `@所有人` is only written.
     """
     names = dict.fromkeys(
-        "@所有人" if name.strip() in EVERYONE else f"<@{name.strip().removeprefix('@')}>"
-        for name in mentions
-        if name.strip()
+        "@所有人" if is_everyone(name) else f"<@{name.strip().removeprefix('@')}>" for name in mentions if name.strip()
     )
     return f"{' '.join(names)} {text}" if names else text

@@ -14,7 +14,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -54,10 +53,6 @@ class IlinkServer:
     host: str = "127.0.0.1"
     port: int = 0
     poll_seconds: float = POLL_SECONDS
-    is_strict: bool = True
-    """Whether requests without the headers of Tencent's plug-in are refused; else they are noted."""
-    gives_full_url: bool = False
-    """Whether an upload is told its whole address, instead of a part of it."""
     faults: deque[SimulatedFault] = field(default_factory=deque)
     requests: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
     """The last part of each path, and the body: what tests look at."""
@@ -207,9 +202,8 @@ class IlinkServer:
     ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def ask(request: web.Request) -> web.Response:
             why = self._find_wrong_headers(request)
-            if why and self.is_strict:
+            if why:
                 return web.json_response({"errmsg": f"headers: {why}"}, status=400)
-            self.state.notes += [why] if why else []
             body = await _read(request)
             self.requests.append((request.path.rpartition("/")[2], body))
             login = self.state.find_login(request.headers.get("Authorization", "").removeprefix("Bearer "))
@@ -261,9 +255,6 @@ class IlinkServer:
         self.state.uploads[parameter] = Upload(
             filekey, login.user_id, bytes.fromhex(key), size, encrypted_size(size), str(body.get("rawfilemd5", ""))
         )
-        if self.gives_full_url:
-            query = urlencode({"encrypted_query_param": parameter, "filekey": filekey})
-            return {"upload_full_url": f"{self.cdn}/upload?{query}", "ret": 0}
         return {"upload_param": parameter, "ret": 0}
 
     async def _give_config(self, login: IlinkLogin, body: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002

@@ -22,7 +22,7 @@ MAX_WRONG_CODES = 3
 _FIRST_MESSAGE_ID = 7_497_484_083_968_569_736
 
 USER, BOT = 1, 2
-TEXT, IMAGE, VOICE, FILE, VIDEO = 1, 2, 3, 4, 5
+TEXT, IMAGE, FILE, VIDEO = 1, 2, 4, 5
 _MEDIA = {IMAGE: ("image_item", "mid_size"), VIDEO: ("video_item", "video_size"), FILE: ("file_item", "len")}
 """Of each kind: where an item has it, and where that says its size."""
 
@@ -109,8 +109,6 @@ class IlinkState:
         self.uploads: dict[str, Upload] = {}
         self.notes: list[str] = []
         """What a client did that is taken, and is not right."""
-        self.is_legacy = False
-        """Whether messages are answered with nothing at all, as an older service did."""
         self.offset = 0.0
         """How far the service's clock was moved on, in seconds."""
         self.changed: Callable[[], None] = lambda: None
@@ -291,8 +289,6 @@ class IlinkState:
         login.sent += 1
         kind = int(item.get("type", 0))
         self._show(phone, PhoneMessage(from_bot=True, kind=kind, text=text, content=content, at=now))
-        if self.is_legacy:
-            return {}
         return {"message_id": self.new_id()} | ({"ret": 0} if login.sent % 2 else {})
 
     def _open_media(self, item: dict[str, Any]) -> bytes | None:

@@ -13,9 +13,9 @@ from pydantic import ValidationError
 from tests.integration.channels.wechat.wechat_harness import FAST, contact, room, settled, topics
 from tests.support import wait_until
 from wxbridge.channels.wechat import sync
+from wxbridge.channels.wechat.channel import PLUGIN
 from wxbridge.channels.wechat.directory import Contact, Room, WechatDirectory, list_contacts, list_rooms
 from wxbridge.channels.wechat.identity import AddressProblem, Known, resolve_contact, resolve_room
-from wxbridge.channels.wechat.plugin import PLUGIN
 from wxbridge.channels.wechat.settings import WechatSettings, WechatTarget, split_endpoint
 from wxbridge.core.database import Database
 from wxbridge.core.errors import BadAddress, StorageError

@@ -12,7 +12,7 @@ from tests.support import payload_bytes
 from tests.unit.alerts.composing import compose_bodies
 from tests.unit.alerts.sources.source_checks import ODD, check_told, check_usable
 from wxbridge.alerts.alert_text import write_text
-from wxbridge.alerts.sources.grafana_legacy import parse
+from wxbridge.alerts.sources.by_content import parse_grafana as parse
 from wxbridge.core.errors import BadBody
 from wxbridge.core.json_values import MAX_JSON_DEPTH, as_number, as_text, as_time
 from wxbridge.core.model import AlertStatus, PictureSpec, Text, Value
