@@ -8,13 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
-from contextlib import aclosing
 from functools import partial
 from typing import Any
 
 from wxbridge.channels.wechat import compat, events
 from wxbridge.channels.wechat.gateway_errors import GatewayError, GatewayNoAnswer, GatewayRefusal, GatewayRequestNotSent
-from wxbridge.channels.wechat.grpc_client import GrpcConnection
 from wxbridge.channels.wechat.settings import split_endpoint
 from wxbridge.core.leadership import ensure_leading
 
@@ -22,6 +20,8 @@ compat.load()
 
 import wechaty.user  # noqa: E402 - only after compat has mended what it stands on
 from apscheduler.schedulers.asyncio import AsyncIOScheduler  # noqa: E402
+from grpclib.client import Channel as GrpcChannel  # noqa: E402
+from grpclib.const import Cardinality  # noqa: E402
 from grpclib.exceptions import GRPCError  # noqa: E402
 from wechaty import FileBox, Wechaty, WechatyOptions  # noqa: E402
 from wechaty_grpc.wechaty import PuppetStub  # noqa: E402
@@ -51,53 +51,94 @@ def describe_error(error: BaseException) -> str:
 
 
 class GatewayStub(PuppetStub):  # type: ignore[misc] # the wechaty family is untyped
-    """The gateway's calls, each with a deadline."""
+    """The gateway's calls, each in a task of its own and with a deadline.
 
-    def __init__(self, channel: GrpcConnection, deadline: float, on_event: OnRawEvent) -> None:
+    The task of its own is for grpclib: it cancels the task it runs in when a connection breaks, which
+    must not be mistaken for a cancellation of ours.
+    """
+
+    def __init__(self, channel: Any, deadline: float, on_event: OnRawEvent) -> None:
         super().__init__(channel, timeout=deadline)
         self.limit = deadline
         self._on_event = on_event
+        self.calls: set[asyncio.Task[Any]] = set()
 
     async def _unary_unary(self, route: str, request: Any, response_type: Any, **_: Any) -> Any:
-        return await self._run(route, [request], response_type, self.limit)
+        call = GatewayCall(self.channel, route, Cardinality.UNARY_UNARY, type(request), response_type)
+        return await self._run(call, [request], self.limit)
 
     async def message_send_file_stream(self, request_iterator: Iterable[Any], limit: float | None = None) -> Any:
         """Send a file in pieces, within `limit` seconds."""
         route = "/wechaty.Puppet/MessageSendFileStream"
-        return await self._run(route, request_iterator, pb.MessageSendFileStreamResponse, limit or self.limit)
+        kinds = pb.MessageSendFileStreamRequest, pb.MessageSendFileStreamResponse
+        call = GatewayCall(self.channel, route, Cardinality.STREAM_UNARY, *kinds)
+        return await self._run(call, request_iterator, limit or self.limit)
 
     async def event(self) -> AsyncIterator[Any]:
         """Yield the events that wechaty's parser can take, each told to `on_event` before."""
-        async with aclosing(self.channel.listen("/wechaty.Puppet/Event", bytes(pb.EventRequest()))) as messages:
-            async for message in messages:
-                response = pb.EventResponse().parse(message)
+        async with self.channel.request(
+            "/wechaty.Puppet/Event", Cardinality.UNARY_STREAM, pb.EventRequest, pb.EventResponse
+        ) as stream:
+            await stream.send_message(pb.EventRequest(), end=True)
+            async for response in stream:
                 self._on_event(int(response.type), response.payload)
                 payload = events.sanitise(int(response.type), response.payload)
                 if payload is not None:
                     yield pb.EventResponse(type=response.type, payload=payload)
 
-    async def _run(self, route: str, requests: Iterable[Any], response_type: Any, limit: float) -> Any:
-        """Send the requests, give the answer; whether anything left decides what a failure means."""
-        is_sent, call = False, None
+    async def _run(self, call: GatewayCall, requests: Iterable[Any], limit: float) -> Any:
+        task = asyncio.create_task(call.exchange(requests, limit))
+        self.calls.add(task)
+        task.add_done_callback(self._forget)
         try:
-            async with asyncio.timeout(limit) as deadline:
-                call = await self.channel.open(route, limit)
-                pending = None
-                for request in requests:
-                    if pending is not None:
-                        await call.send(pending, end=False)
-                    ensure_leading()
-                    pending = bytes(request)
-                    is_sent = True
-                await call.send(pending, end=True)
-                answer = await call.read_answer()
-            return response_type().parse(answer)
-        except Exception as error:
-            told = TimeoutError(f"no answer within {limit:g} s") if deadline.expired() else error
-            raise explain_failure(told, sent=is_sent) from error
+            await asyncio.wait({task}, timeout=limit)
         finally:
-            if call is not None:
-                call.close()
+            in_time = task.done()
+            task.cancel()
+        if not in_time:
+            raise call.failure(TimeoutError(f"no answer within {limit:g} s"))
+        if task.cancelled():
+            raise call.failure(ConnectionError("the connection was closed"))
+        error = task.exception()
+        if error is not None:
+            raise call.failure(error) from error
+        return task.result()
+
+    def _forget(self, task: asyncio.Task[Any]) -> None:
+        self.calls.discard(task)
+        if not task.cancelled():
+            task.exception()
+
+
+class GatewayCall:
+    """One call: remembers whether its message went out, which decides what a failure means."""
+
+    def __init__(self, channel: Any, route: str, cardinality: Any, request_type: Any, response_type: Any) -> None:
+        self._open = partial(channel.request, route, cardinality, request_type, response_type)
+        self._sent = False
+
+    async def exchange(self, requests: Iterable[Any], limit: float) -> Any:
+        """Send the requests, give the answer."""
+        pending = None
+        async with self._open(timeout=limit) as stream:
+            ensure_leading()
+            # The headers alone make nothing happen: up to here a failure is harmless.
+            await stream.send_request()
+            self._sent = True
+            for request in requests:
+                if pending is not None:
+                    await stream.send_message(pending)
+                    ensure_leading()
+                pending = request
+            await stream.send_message(pending, end=True)
+            reply = await stream.recv_message()
+        if reply is None:
+            raise ConnectionError("the answer was empty")
+        return reply
+
+    def failure(self, error: BaseException) -> GatewayError:
+        """Tell what an exception of this call means."""
+        return explain_failure(error, sent=self._sent)
 
 
 def explain_failure(error: BaseException, *, sent: bool) -> GatewayError:
@@ -106,7 +147,7 @@ def explain_failure(error: BaseException, *, sent: bool) -> GatewayError:
         return error
     if isinstance(error, GRPCError):
         words = error.message or ""
-        # These are our own client's, for an answer that is none (a proxy's, a broken one).
+        # These are grpclib's own, for an answer that is none (a proxy's, a broken one).
         if words.startswith(("Received :status", "Missing ", "Invalid grpc-status", "Invalid content-type")):
             return GatewayNoAnswer(words, code=error.status.name)
         return GatewayRefusal(error.status.name, words)
@@ -129,8 +170,9 @@ class GatewayPuppet(PuppetService):  # type: ignore[misc] # the wechaty family i
         self._puppet_stub: GatewayStub | None
         self.channel: Any
         host, port = split_endpoint(self.options.end_point)
+        self.channel = GrpcChannel(host=host, port=port)
         # The gateway looks for the token in HTTP/2's :authority.
-        self.channel = GrpcConnection(host, port, self.options.token)
+        self.channel._authority = self.options.token  # noqa: SLF001
         self._puppet_stub = GatewayStub(self.channel, self._deadline, self._on_raw_event)
 
     async def start(self) -> None:
@@ -147,10 +189,12 @@ class GatewayPuppet(PuppetService):  # type: ignore[misc] # the wechaty family i
     async def stop(self) -> None:
         """Close the connection. The gateway is not stopped: the login is to survive us."""
         self._event_stream.remove_all_listeners()
-        self._puppet_stub = None
+        stub, self._puppet_stub = self._puppet_stub, None
         channel, self.channel = self.channel, None
+        if stub is not None:
+            await end_tasks(stub.calls)
         if channel is not None:
-            channel.close()
+            close_channel(channel)
 
     async def message_send_file(self, conversation_id: str, file: Any) -> str:
         """Send a FileBox (base64) in one call; gives the message's id."""
@@ -183,6 +227,17 @@ async def end_tasks(tasks: Iterable[asyncio.Task[Any]]) -> None:
             if not task.cancelled():
                 # Looked at, so that asyncio does not complain that nobody did.
                 task.exception()
+
+
+def close_channel(channel: Any) -> None:
+    """Close a gRPC channel, also where the peer takes nothing any more."""
+    protocol = channel._protocol  # noqa: SLF001
+    connection = getattr(protocol, "connection", None)
+    transport = getattr(connection, "_transport", None)
+    channel.close()
+    # A frozen peer never takes what is still to be written: such a transport would stay open for ever.
+    if transport is not None and transport.get_write_buffer_size():
+        transport.abort()
 
 
 class GatewayBot(Wechaty):  # type: ignore[misc] # the wechaty family is untyped
