@@ -29,21 +29,12 @@ def print_code(content: str, out: TextIO) -> None:
         shown = text.getvalue().encode(encoding).decode(encoding)
     except UnicodeEncodeError:
         # GBK has no half blocks: a module is two characters wide, in whole ones or, where there are none, in signs.
-        full = _first_known("█", encoding) or "#"
+        full = "█".encode(encoding, "ignore").decode(encoding) or "#"
         width = 1 if encoding.lower().startswith(("gb", "cp936")) and full != "#" else 2
         lines = ["".join(" " * 2 if dark else full * width for dark in row) for row in code.get_matrix()]
         shown = "\n".join(lines) + "\n"
     out.write(shown)
     out.flush()
-
-
-def _first_known(sign: str, encoding: str) -> str | None:
-    """Give a sign where an encoding has it."""
-    try:
-        sign.encode(encoding)
-    except UnicodeEncodeError:
-        return None
-    return sign
 
 
 def draw_png(content: str) -> bytes:

@@ -18,7 +18,7 @@ from typing import Any
 from wxbridge.config.types import parse_duration
 from wxbridge.core.json_values import as_number, as_text
 from wxbridge.core.thresholds import AlertThreshold
-from wxbridge.monitors.promql import analyze_expression
+from wxbridge.monitors.promql import MIRRORED, analyze_expression
 
 _EXPRESSIONS = ("__expr__", "-100")
 """What Grafana calls the data source of its own expressions."""
@@ -32,7 +32,6 @@ _COMPARING = {
 _KEEPING_SCALE = ("last", "first", "mean", "avg", "median", "min", "max")
 """Reductions whose value can be read from the series that they reduce; a sum or a count cannot."""
 _COMPARISON = re.compile(r"(?<![<>=!])(>=|<=|==|!=|>|<)(?!=)")
-_MIRRORED = {">": "<", "<": ">", ">=": "<=", "<=": ">=", "==": "==", "!=": "!="}
 _VARIABLE = re.compile(r"\$(?:\{(?P<braced>[^}]+)\}|(?P<bare>\w+))")
 _MACRO = re.compile(r"\$\{?__\w+\}?")
 
@@ -205,7 +204,7 @@ class _ConditionReader:
             left, op, right = sides
             value, other = as_number(right.strip()), left
             if value is None:
-                value, other, op = as_number(left.strip()), right, _MIRRORED[op]
+                value, other, op = as_number(left.strip()), right, MIRRORED[op]
             if value is None or not _VARIABLE.search(other):
                 raise _NotUnderstood
             name = as_text(node["refId"]) + (f"_{number}" if len(parts) > 1 else "")

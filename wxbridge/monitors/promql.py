@@ -45,7 +45,8 @@ _OPERATORS = {
     ">": operator.gt,
     ">=": operator.ge,
 }
-_MIRRORED = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+MIRRORED = {"==": "==", "!=": "!=", "<": ">", ">": "<", "<=": ">=", ">=": "<="}
+"""What a comparison is with its sides exchanged."""
 _JOINING = ("*", "+")
 """Operators by which labels are taken from a metric that is 1, or is multiplied by 0."""
 
@@ -229,7 +230,7 @@ class _CurveFinder:
         if right is not None:
             return self._find_limited(node.lhs, AlertThreshold(op, right), main)
         if left is not None:
-            return self._find_limited(node.rhs, AlertThreshold(_MIRRORED[op], left), reference)
+            return self._find_limited(node.rhs, AlertThreshold(MIRRORED[op], left), reference)
         if is_scalar(node.lhs) and is_scalar(node.rhs):
             return [self._curve(node)]
         if is_scalar(node.lhs):  # the values that come out are the series'

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 from wxbridge.simulator.simulator import DEFAULT_TOKEN, PortTakenError, Simulator, serve
-from wxbridge.simulator.world import (
-    LoginState,
-    MessageKind,
-    SimulatedContact,
-    SimulatedFile,
-    SimulatedMessage,
-    SimulatedRoom,
-    World,
-    WorldError,
-)
+from wxbridge.simulator.world import MessageKind, SimulatedFile, SimulatedMessage
 
 __all__ = [
     "DEFAULT_TOKEN",
-    "LoginState",
     "MessageKind",
     "PortTakenError",
-    "SimulatedContact",
     "SimulatedFile",
     "SimulatedMessage",
-    "SimulatedRoom",
     "Simulator",
-    "World",
-    "WorldError",
     "serve",
 ]

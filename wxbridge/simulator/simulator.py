@@ -64,7 +64,6 @@ class Simulator:
         self._runner: web.AppRunner | None = None
         self._waiters: set[asyncio.Future[None]] = set()
         self._page = SimulatorPage(self.world, self.gateway)
-        self._watchers: list[Callable[[WorldChange | None], None]] = [self._page.tell_readers]
         self.gateway.changed = lambda: self._notice(None)
         self.world.subscribe(self._notice)
 
@@ -151,17 +150,11 @@ class Simulator:
                 f"{len(self.world.messages(sent_by_bot=True))} messages came from the bot."
             ) from None
 
-    def watch(self, watcher: Callable[[WorldChange | None], None]) -> Callable[[], None]:
-        """Have `watcher` called after every change (None: of the connection); the result ends it."""
-        self._watchers.append(watcher)
-        return lambda: self._watchers.remove(watcher)
-
     def _notice(self, change: WorldChange | None) -> None:
         message = change.message if change is not None and change.kind is ChangeKind.MESSAGE else None
         if message is not None and message.sent_by_bot and self._on_message is not None:
             self._on_message(message)
-        for watcher in tuple(self._watchers):
-            watcher(change)
+        self._page.tell_readers(change)
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)

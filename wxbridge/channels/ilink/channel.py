@@ -29,7 +29,7 @@ from wxbridge.channels.ilink.inbound import IlinkMessage, read_message
 from wxbridge.channels.ilink.login import POLL_SECONDS, log_in
 from wxbridge.channels.ilink.settings import CAPABILITIES, IlinkSettings, IlinkTarget, lanes
 from wxbridge.channels.ilink.store import PersonState, PersonStore
-from wxbridge.channels.ilink.window import RESERVED_MESSAGES
+from wxbridge.channels.ilink.window import RESERVED_MESSAGES, SendWindow
 from wxbridge.channels.uploads import read_picture
 from wxbridge.core.errors import Held, Offline, Permanent, SendError, StorageError, Throttled, Transient, Unknown
 from wxbridge.core.model import (
@@ -306,7 +306,7 @@ class IlinkChannel:
             if login is None or message.user_id != login.user_id or not self._seen.add(message.id):
                 continue
             token = message.context_token or state.context_token
-            state = replace(state, context_token=token, window=state.window.opened(self._clock()))
+            state = replace(state, context_token=token, window=SendWindow(self._clock()))
             news.append(message)
         if state != self._state:
             # First here: what is sent meanwhile counts too.
@@ -365,6 +365,9 @@ class IlinkChannel:
     def _left(self) -> int:
         return self._state.window.left(self._clock(), self._settings.window, self._settings.window_messages)
 
+    def _note_window(self, **changes: Any) -> None:
+        self._state = replace(self._state, window=replace(self._state.window, **changes))
+
     def _show_window(self) -> None:
         """Show whether the person may be written to."""
         login = self._state.credentials
@@ -390,7 +393,7 @@ class IlinkChannel:
 
     async def _ask_to_write(self) -> None:
         try:
-            self._state = replace(self._state, window=self._state.window.noted_asking())
+            self._note_window(asked=self._state.window.asked + 1)
             await self._deliver(_write_text(say("ilink.write", self._context.language)), "")
         except (SendError, StorageError) as error:
             log.info("nobody was asked to write", channel=self._context.lane, error=str(error))
@@ -450,7 +453,7 @@ class IlinkChannel:
             asks &= len(text) + len(asking) <= CAPABILITIES.text_limit
             receipt = await self._deliver(_write_text(text + asking if asks else text), body.text)
             if asks:
-                self._state = replace(self._state, window=self._state.window.noted_asking_for_few())
+                self._note_window(is_asked=True)
                 await self._save()
             return receipt
         content = await read_picture(body)
@@ -506,7 +509,7 @@ class IlinkChannel:
         return Throttled(why, code="not_shown", retry_after=UNSHOWN_PAUSE_SECONDS)
 
     async def _note_sent(self) -> None:
-        self._state = replace(self._state, window=self._state.window.used())
+        self._note_window(sent=self._state.window.sent + 1)
         self._sent_at.append(self._monotonic())
         await self._save()
         self._show_window()
@@ -525,7 +528,7 @@ class IlinkChannel:
         if error.code in _RATE_CODES or any(word in words for word in _RATE_WORDS):
             return Throttled(f"iLink: {error}", code=code, retry_after=RATE_PAUSE_SECONDS)
         if error.code in _CLOSED_CODES or (error.code == _BAD_REQUEST and any(word in words for word in _CLOSED_WORDS)):
-            self._state = replace(self._state, window=self._state.window.refused())
+            self._note_window(is_refused=True)
             await self._save()
             self._show_window()
             return Offline(f"{self._person} has to write first (iLink: {error})", code=code)

@@ -5,7 +5,7 @@ Both limits are Tencent's: 24 hours, and ten messages for each message of the pe
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 RESERVED_MESSAGES = 1
 """Of each window, kept for critical alerts."""
@@ -30,25 +30,9 @@ class SendWindow:
     is_asked: bool = False
     """Whether they were since few messages are left."""
 
-    def opened(self, now: float) -> SendWindow:
-        """Give the window after the person wrote."""
-        return SendWindow(now)
-
-    def used(self) -> SendWindow:
-        """Give the window after a message."""
-        return replace(self, sent=self.sent + 1)
-
-    def refused(self) -> SendWindow:
-        """Give the window after the service has said that it is closed: until the person writes."""
-        return replace(self, is_refused=True)
-
     def asks_for_few(self, left: int) -> bool:
         """Tell whether the next text is to ask the person to write, because few messages are left after it."""
         return left <= ASK_AT_LEFT + 1 and not self.is_asked
-
-    def noted_asking_for_few(self) -> SendWindow:
-        """Give the window after the person was asked to write because few messages are left."""
-        return replace(self, is_asked=True)
 
     def left(self, now: float, seconds: float, messages: int) -> int:
         """Tell how many messages may still go; `seconds` and `messages` are the limits."""
@@ -61,7 +45,3 @@ class SendWindow:
         if self.opened_at is None or self.asked >= len(ASK_AFTER_SECONDS):
             return False
         return now - self.opened_at >= ASK_AFTER_SECONDS[self.asked]
-
-    def noted_asking(self) -> SendWindow:
-        """Give the window after the person was asked."""
-        return replace(self, asked=self.asked + 1)

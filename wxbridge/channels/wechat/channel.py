@@ -159,7 +159,7 @@ class WechatChannel:
     async def check_targets(self) -> None:
         """Look up whom the targets mean; nothing happens between two connections."""
         if self.session is not None:
-            await self.resolver.check(self.session)
+            await self.resolver.check(self.session.members, self.session.unlisted)
 
     # Where somebody writes
 
@@ -208,7 +208,7 @@ class WechatChannel:
         if session.connection.is_unproven:
             raise Offline("the WeChat gateway has not answered a call, and is asked whether it is alive")
         if isinstance(address, WechatTarget):
-            await session.find_by_id(address)
+            await session.unlisted.find_by_id(address)
         chat = self._find_chat(session, address)
         try:
             if isinstance(body, Text):

@@ -7,8 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator
 
 import structlog
 
@@ -27,22 +26,14 @@ from wxbridge.channels.wechat.identity import (
     suspects,
 )
 from wxbridge.channels.wechat.identity_store import IdentityStore
+from wxbridge.channels.wechat.room_members import RoomMembers
 from wxbridge.channels.wechat.settings import WechatTarget
+from wxbridge.channels.wechat.unlisted import UnlistedChats
 from wxbridge.core.errors import BadAddress, Offline, StorageError
 
 log = structlog.get_logger()
 
 Resolution = Found[Room] | Found[Contact] | AddressProblem
-
-
-class GatewayQuestions(Protocol):
-    """Asks the gateway for what the directory does not have yet, and puts it there."""
-
-    async def learn_names(self, rooms: Sequence[Room]) -> None:
-        """Ask for the names of rooms' members that are not known yet."""
-
-    async def find_by_id(self, target: WechatTarget) -> None:
-        """Ask for what a target names, where that may be an id that is in no list."""
 
 
 MASTER = "wechat.master"
@@ -138,7 +129,7 @@ class TargetResolver:
 
     # Looking everything up
 
-    async def check(self, gateway: GatewayQuestions) -> None:
+    async def check(self, members: RoomMembers, unlisted: UnlistedChats) -> None:
         """Look every target up: tell the master once what is not as jobs.yaml says, and remember the rest.
 
         Call it when all rooms and contacts have been read: what it finds is taken for what there is.
@@ -151,18 +142,18 @@ class TargetResolver:
         finally:
             self._next_waits = False
         try:
-            await self._check(gateway)
+            await self._check(members, unlisted)
         finally:
             self._lock.release()
 
-    async def _check(self, gateway: GatewayQuestions) -> None:
+    async def _check(self, members: RoomMembers, unlisted: UnlistedChats) -> None:
         await self.load()
         if self._store.loaded:
             for target in self._wanted.values():
-                await gateway.find_by_id(target)
-            taken = [chat for chat in self._wanted if await self._take_up(chat, gateway)]
+                await unlisted.find_by_id(target)
+            taken = [chat for chat in self._wanted if await self._take_up(chat, members)]
             rooms = [result.entry for _, result in self._certain(taken) if isinstance(result.entry, Room)]
-            await gateway.learn_names(rooms)
+            await members.learn_names(rooms)
             for chat, result in self._certain(taken):
                 await self._remember(chat, result)
 
@@ -173,13 +164,13 @@ class TargetResolver:
             if isinstance(result, Found) and not self._untold(chat, result):
                 yield chat, result
 
-    async def _take_up(self, chat: str, gateway: GatewayQuestions) -> bool:
+    async def _take_up(self, chat: str, members: RoomMembers) -> bool:
         """Deal with one chat; False where nobody is found."""
         result = self._resolve(self._wanted[chat])
         before = self._store.get(chat)
         if self._wanted[chat].room and before and (isinstance(result, AddressProblem) or result.guess):
             # Members without a name count as different: they are asked for before that decides.
-            await gateway.learn_names(suspects(before, self._rooms()))
+            await members.learn_names(suspects(before, self._rooms()))
             result = self._resolve(self._wanted[chat])
         if isinstance(result, AddressProblem):
             await self._complain(chat, result.key, result.text)

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 import structlog
 
 from wxbridge.channels.connected import BackgroundTasks, SeenIds
-from wxbridge.channels.wechat.directory import Room, WechatDirectory
+from wxbridge.channels.wechat.directory import WechatDirectory
 from wxbridge.channels.wechat.gateway_errors import GatewayError, NoLoginCode
 from wxbridge.channels.wechat.inbound import InboundReader
 from wxbridge.channels.wechat.payload_reader import PayloadReader
 from wxbridge.channels.wechat.payloads import WechatLogin
 from wxbridge.channels.wechat.room_members import RoomMembers
-from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.channels.wechat.sync import DirectorySync
 from wxbridge.channels.wechat.timing import WechatTiming
 from wxbridge.channels.wechat.unlisted import UnlistedChats
@@ -98,16 +97,6 @@ class WechatSession:
         """Have the targets looked up in the background."""
         if self._check is None or self._check.done():
             self._check = self._tasks.start(self.sync.check(), "wechat check")
-
-    # What the resolver asks
-
-    async def learn_names(self, rooms: Sequence[Room]) -> None:
-        """Ask for the names of rooms' members that are not known yet."""
-        await self.members.learn_names(rooms)
-
-    async def find_by_id(self, target: WechatTarget) -> None:
-        """Ask for what a target names, where that may be an id that is in no list."""
-        await self.unlisted.find_by_id(target)
 
     # Events
 
