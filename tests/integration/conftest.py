@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,12 @@ from PIL import Image
 from tests.fakes.grafana import FakeGrafana
 from wxbridge.pictures.pages.browser import Browser
 from wxbridge.pictures.pages.shot import Shot
+from wxbridge.pictures.renderer import PictureRenderer
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="session")
 async def browser():
-    """A browser that is warm: on a busy machine its start takes longer than what some tests give a shot."""
+    """A browser that is warm, one for all tests: its start takes longer on a busy machine than some give a shot."""
     async with Browser(idle=3600) as browser:
         fake = FakeGrafana()
         await fake.start()
@@ -24,13 +26,29 @@ async def browser():
         yield browser
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest.fixture
+def renderer(browser):
+    """Make a renderer that shoots with the warm browser, and leaves it to others."""
+
+    @asynccontextmanager
+    async def make(*arguments, **keywords):
+        async with PictureRenderer(*arguments, **keywords) as pictures:
+            pictures.browser = browser
+            try:
+                yield pictures
+            finally:
+                del pictures.browser
+
+    return make
+
+
+@pytest_asyncio.fixture(loop_scope="session")
 async def fake():
     async with FakeGrafana() as fake:
         yield fake
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def other():
     """Another origin: it remembers who came, and with what."""
     async with FakeGrafana() as other:

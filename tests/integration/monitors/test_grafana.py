@@ -23,10 +23,10 @@ from wxbridge.pictures.pages.entry import GrafanaPages
 from wxbridge.pictures.pages.shot import Shot
 from wxbridge.pictures.renderer import PictureRenderer
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def below():
     """A Grafana that lives under a path of its host."""
     fake = FakeGrafana("/grafana")
@@ -203,7 +203,7 @@ async def test_secrets_are_in_no_repr(fake):
 # ---------------------------------------------------------------- whose account it is
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def open_to_all():
     """A Grafana that lets anybody in as the anonymous viewer."""
     async with FakeGrafana(anonymous=True) as fake:
@@ -292,7 +292,7 @@ async def test_the_organisation_is_taken_out_of_addresses(url, plain, org):
 # ---------------------------------------------------------------- a certificate of one's own
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def private(tmp_path):
     """A Grafana with a certificate that an authority of one's own has signed; `ca` is that authority's."""
 
@@ -364,23 +364,22 @@ async def test_a_page_picture_is_drawn_from_its_params(fake):
         assert image.getpixel((3, 100)) == (0x11, 0x11, 0x11)
 
 
-async def test_what_fails_twice_and_then_works_is_drawn(fake, monkeypatch):
+async def test_what_fails_twice_and_then_works_is_drawn(renderer, fake, monkeypatch):
     monkeypatch.setattr("wxbridge.pictures.renderer.FIRST_PAUSE_SECONDS", 0.01)
-    async with PictureRenderer() as pictures:
+    async with renderer() as pictures:
         assert await pictures.draw(PictureSpec("page", {"url": fake.url + "/flaky"}))
     assert fake.failures == 3
 
 
-async def test_what_cannot_be_mended_is_asked_once(fake):
-    async with PictureRenderer() as pictures:
+async def test_what_cannot_be_mended_is_asked_once(renderer, fake):
+    async with renderer() as pictures:
         with pytest.raises(PictureError, match="HTTP 404"):
             await pictures.draw(PictureSpec("page", {"url": fake.url + "/status/404"}))
     assert len(fake.credentials("/status/404")) == 1
 
 
-async def test_the_deadline_holds_over_all_tries(fake):
-    async with PictureRenderer(PictureSettings(deadline="2s")) as pictures:
-        await pictures.browser.shoot(Shot(fake.url + "/pages/plain"))
+async def test_the_deadline_holds_over_all_tries(renderer, fake):
+    async with renderer(PictureSettings(deadline="2s")) as pictures:
         with pytest.raises(PictureError, match="HTTP 503") as caught:
             await pictures.draw(PictureSpec("page", {"url": fake.url + "/status/503"}))
     assert caught.value.retry

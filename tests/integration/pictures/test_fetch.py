@@ -26,7 +26,7 @@ from wxbridge.pictures.allowed_hosts import AllowList
 from wxbridge.pictures.fetch import fetch, read_file
 from wxbridge.pictures.placeholders import PLACEHOLDER_DIGESTS
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HERE = ("127.0.0.1",)
 
@@ -81,7 +81,7 @@ class Site:
         return web.Response(body=body, headers=headers)
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def site():
     site = Site()
     app = web.Application()

@@ -25,7 +25,7 @@ from wxbridge.pictures.panels import (
 )
 from wxbridge.pictures.renderer import PictureRenderer
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 SHOT = png(540, 320)
 
@@ -64,7 +64,7 @@ def shots():
     return []
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def panels(fake, shots):
     async def page(params):
         shots.append(params)

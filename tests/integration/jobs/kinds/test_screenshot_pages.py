@@ -14,26 +14,25 @@ from wxbridge.config.types import GrafanaSettings
 from wxbridge.core.model import Picture, Text
 from wxbridge.jobs import JobContext
 from wxbridge.jobs.kinds.screenshot import ScreenshotJob, run
-from wxbridge.pictures.renderer import PictureRenderer
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 NOW = datetime(2026, 2, 3, 9, 0, tzinfo=ZoneInfo("Asia/Shanghai"))
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
+@pytest_asyncio.fixture(loop_scope="session", scope="module")
 async def dashboard():
     async with FakeGrafana(anonymous=True) as dashboard:
         yield dashboard
 
 
-@pytest_asyncio.fixture(loop_scope="module", scope="module")
-async def pictures(dashboard):
-    async with PictureRenderer(grafana=GrafanaSettings(url=dashboard.url)) as pictures:
+@pytest_asyncio.fixture(loop_scope="session")
+async def pictures(dashboard, renderer):
+    async with renderer(grafana=GrafanaSettings(url=dashboard.url)) as pictures:
         yield pictures
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def send(dashboard, pictures, tmp_path, keep_picture):
     """Run a job; gives its texts, and its pictures opened."""
     dashboard.queries.clear()

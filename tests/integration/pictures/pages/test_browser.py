@@ -23,7 +23,7 @@ from wxbridge.pictures.pages.network import LoginPage
 from wxbridge.pictures.pages.program import find_browser
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def signed_in(fake, path: str, **more) -> Shot:

@@ -15,21 +15,20 @@ from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.model import PictureSpec
 from wxbridge.pictures.pages.parts import cut_picture, read_missing
 from wxbridge.pictures.pages.shot import Shot
-from wxbridge.pictures.renderer import PictureRenderer
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 EVERY = pytest.mark.parametrize("version", ["7.5", "9", "12"])
 DEADLINE = 60.0
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def grafana():
     async with FakeGrafana(anonymous=True) as grafana:
         yield grafana
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def shoot(browser, grafana, keep_picture):
     """Shoot the board, with a version and its contents."""
 
@@ -111,17 +110,19 @@ async def test_an_empty_dashboard_is_called_so(shoot, version):
 
 
 @EVERY
-async def test_a_page_whose_data_were_cut_off_is_none_and_comes_with_another_try(grafana, version, keep_picture):
+async def test_a_page_whose_data_were_cut_off_is_none_and_comes_with_another_try(
+    renderer, grafana, version, keep_picture
+):
     grafana.version, grafana.board = version, [*panels(3), *panels(1, 4, "cut")]
     grafana.cuts = 1
-    async with PictureRenderer(grafana=GrafanaSettings(url=grafana.url)) as pictures:
+    async with renderer(grafana=GrafanaSettings(url=grafana.url)) as pictures:
         png = await pictures.draw(PictureSpec("page", {"url": "/d/board/x", "width": 1000}))
         assert drawn(keep_picture(f"board-cut-{version}", png)) == 4
 
 
-async def test_a_page_whose_data_stay_cut_off_is_an_error_that_says_how_long_was_waited(grafana):
+async def test_a_page_whose_data_stay_cut_off_is_an_error_that_says_how_long_was_waited(renderer, grafana):
     grafana.version, grafana.board, grafana.cuts = "9", panels(1, 1, "cut"), 1000
-    async with PictureRenderer(grafana=GrafanaSettings(url=grafana.url)) as pictures:
+    async with renderer(grafana=GrafanaSettings(url=grafana.url)) as pictures:
         with pytest.raises(PictureError, match=r"lost its server: /api/ds/query had no answer .*tries in"):
             await pictures.draw(PictureSpec("page", {"url": "/d/board/x", "width": 1000, "deadline": 12}))
 

@@ -14,10 +14,10 @@ from tests.fakes.grafana_pages import ROW_PANELS
 from wxbridge.pictures.pages import parts as page_parts
 from wxbridge.pictures.pages.shot import Shot
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def dashboard():
     async with FakeGrafana(anonymous=True) as dashboard:
         yield dashboard
