@@ -24,10 +24,18 @@ from wxbridge.alerts.service import AlertMonitors, AlertService
 from wxbridge.bot.late import LateDispatcher
 from wxbridge.bot.services import CommandServices, CommandSettings
 from wxbridge.channels.manager import ChannelManager, ChannelSetup, read_statuses
-from wxbridge.config.changes import SERVED_BY, list_differing, restrict_to_running, sections_of
 from wxbridge.config.schema import Config
 from wxbridge.config.types import TargetSettings
-from wxbridge.config.watcher import ConfigState, Reloader, ReloadFailed, Taken
+from wxbridge.config.watcher import (
+    SERVED_BY,
+    ConfigState,
+    Reloader,
+    ReloadFailed,
+    Taken,
+    list_differing,
+    restrict_to_running,
+    sections_of,
+)
 from wxbridge.core.audit import AuditLog
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database
@@ -170,7 +178,7 @@ class App:
         self.hosts = HostMonitor(
             config.host, database, self.alerts.accept, language=config.language, timezone=config.timezone
         )
-        services = CommandServices(
+        self._services = CommandServices(
             database=database,
             outbox=self.outbox,
             alerts=self.alerts,
@@ -183,7 +191,7 @@ class App:
             drawer=self.drawer,
             audit=self.audit,
         )
-        self.bot = LateDispatcher(services, CommandSettings.of(config, {}))
+        self.bot = LateDispatcher(self._services, CommandSettings.of(config, {}))
         self.channels.take_inbound = self.bot.on_inbound
         self.reloader = Reloader(self, self.state, self.metrics)
         self._listener = listener or HttpListener()
@@ -494,25 +502,15 @@ class App:
 
     def _web_services(self) -> WebServices:
         return WebServices(
+            **vars(self._services),
             state=self.state,
-            database=self.database,
-            outbox=self.outbox,
-            alerts=self.alerts,
-            channels=self.channels,
-            lanes=self.lanes,
-            jobs=self.jobs,
-            hosts=self.hosts,
-            drawer=self.drawer,
-            picture_store=self.picture_store,
             health=self.health,
-            metrics=self.metrics,
             reloader=self.reloader,
             examine=self._examine,
             operators=self.operators,
             leadership=self.leadership,
             orders=self.orders,
             samples=self._samples,
-            audit=self.audit,
         )
 
 

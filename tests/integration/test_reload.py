@@ -17,7 +17,6 @@ from structlog.testing import capture_logs
 from wxbridge import app, registry
 from wxbridge.channels import ChannelContext
 from wxbridge.config import watcher
-from wxbridge.config.changes import restrict_to_running
 from wxbridge.config.schema import Config
 from wxbridge.core.model import Notification, Text
 from wxbridge.testing import FakeChannel
@@ -195,9 +194,9 @@ async def test_an_alert_of_a_target_that_is_gone_goes_to_the_operators_once_nami
 
 async def test_an_open_door_never_comes_of_a_reload(read: Callable[..., Config]) -> None:
     old = read('server: {listen: "0.0.0.0:8080", token: t}')
-    config, later = restrict_to_running(old, read('server: {listen: "127.0.0.1:8080"}'))
+    config, later = watcher.restrict_to_running(old, read('server: {listen: "127.0.0.1:8080"}'))
     assert (config.server, later) == (old.server, ("server",))
-    config, later = restrict_to_running(old, read('server: {listen: "127.0.0.1:8080", token: new}'))
+    config, later = watcher.restrict_to_running(old, read('server: {listen: "127.0.0.1:8080", token: new}'))
     assert config.server.listen == "0.0.0.0:8080"
     assert config.server.token
     assert config.server.token.get_secret_value() == "new"

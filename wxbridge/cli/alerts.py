@@ -22,6 +22,7 @@ from wxbridge.cli.common import (
     is_resolved,
     local,
     print_json,
+    reach_here,
     read_config_in_use,
     record,
     say,
@@ -59,10 +60,7 @@ def send(
     if not text.strip() and image is None:
         raise fail("there is nothing to send: give a TEXT or --image FILE", 2)
 
-    async def work(settings: Config, database: Database) -> bool:
-        return await _send(settings, database, target, text, image)
-
-    if not with_database(config, work):
+    if not with_database(config, lambda settings, database: _send(settings, database, target, text, image)):
         raise typer.Exit(FAILED)
 
 
@@ -144,18 +142,15 @@ def alert_test(
         raise fail(f"the bridge answered {code}")
 
 
-async def _post(settings: Config, sample: SampleAlert, to: str | None, body: bytes | None = None) -> tuple[int, Any]:
+async def _post(settings: Config, sample: SampleAlert, to: str | None, body: bytes) -> tuple[int, Any]:
     import aiohttp
 
     from wxbridge.alerts.intake import TEST_HEADER
     from wxbridge.channels.checks import explain_os_error
 
-    body = sample.body() if body is None else body
     # A bridge that listens on port 0 or on all addresses has noted where it really is.
-    with_url = await _noted_url(settings)
-    server = settings.server
-    host = "127.0.0.1" if server.host in ("0.0.0.0", "::") else server.host  # noqa: S104 - compared, not bound
-    url = f"{with_url or f'http://{host}:{server.port}'}/hooks/{sample.hook}"
+    base = await _noted_url(settings) or f"http://{settings.server.listen}"
+    url = f"{reach_here(base)}/hooks/{sample.hook}"
     headers = {"Content-Type": sample.content_type, TEST_HEADER: "1"} | _credentials(settings, sample.hook, body)
     try:
         async with (
@@ -191,17 +186,11 @@ async def _noted_url(settings: Config) -> str | None:
         return None
     with database_of(settings) as database:
         about = await database.read(lambda c: read_fact(c, "bridge")) or {}
-    url = str(about.get("url", ""))
-    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:") or None
+    return str(about.get("url", "")) or None
 
 
 def alerts(
-    matchers: Annotated[
-        list[str] | None,
-        typer.Argument(
-            metavar="[MATCHER]...",
-        ),
-    ] = None,
+    matchers: Annotated[list[str] | None, typer.Argument(metavar="[MATCHER]...")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:

@@ -56,9 +56,7 @@ def chart(  # noqa: PLR0913, PLR0917 - one for each option
     hold: Annotated[str, typer.Option("--for")] = "0s",
     last: str | None = None,
     output: Annotated[Path, typer.Option("-o", "--output")] = Path("chart.png"),
-    explain: Annotated[  # noqa: FBT002 - typer's way
-        bool, typer.Option("--explain")
-    ] = False,
+    explain: Annotated[bool, typer.Option("--explain")] = False,  # noqa: FBT002 - typer's way
     prometheus: str | None = None,
     title: str | None = None,
     theme: Theme | None = None,

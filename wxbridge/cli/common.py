@@ -36,10 +36,7 @@ _SENTENCES = ("detail", "error", "found", "advice")
 """Columns whose cells are told in the reader's language."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option("-c", "--config"),
-]
+ConfigOption = Annotated[Path | None, typer.Option("-c", "--config")]
 JsonOption = Annotated[bool, typer.Option("--json")]
 
 
@@ -58,6 +55,11 @@ def fail(text: str, code: int = FAILED) -> typer.Exit:
     """Say what is wrong; raise what is returned."""
     say(text)
     return typer.Exit(code)
+
+
+def reach_here(url: str) -> str:
+    """Give the address of a bridge on this machine as it can be asked for, where it listens on all of them."""
+    return url.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
 
 
 def is_resolved(status: str) -> bool:

@@ -87,15 +87,12 @@ async def _serve(path: Path | None, setup: DemoSetup, *, auto_scan: bool) -> Non
         if bridge is None:
             return
         demo_setup.record(settings.state_dir, known)
-        lines += [f"bridge         {bridge.url}/", f"an alert       {_program()} alert test   (in another shell)"]
+        # As it is called from the folder it was started in, for somebody to copy.
+        program = "wxbridge" if shutil.which("wxbridge") else sys.argv[0]
+        lines += [f"bridge         {bridge.url}/", f"an alert       {program} alert test   (in another shell)"]
         for line in [*lines, *([] if auto_scan else [log_in])]:
             say(line)
         await stop.wait()
-
-
-def _program() -> str:
-    """How this program is called from the folder it was started in, for somebody to copy."""
-    return "wxbridge" if shutil.which("wxbridge") else sys.argv[0]
 
 
 async def _start_simulator(stack: AsyncExitStack, setup: DemoSetup, settings: Config, *, auto_scan: bool) -> Any:

@@ -39,7 +39,7 @@ class DemoSetup:
 
     def configure(self, path: Path | None) -> Config:
         """Make the configuration: a file's, pointed at the simulator. Raises `ConfigError`."""
-        settings = configure(path, self)
+        settings = _point_at_simulator(path, self)
         if self.channel == "ilink":
             return _convert_to_ilink(settings, f"http://127.0.0.1:{self.page_port}")
         return settings
@@ -62,8 +62,7 @@ def _has_no_file(path: Path | None) -> bool:
     return path is None and not os.environ.get("WXBRIDGE_CONFIG") and not config_path(None).exists()
 
 
-def configure(path: Path | None, setup: DemoSetup) -> Config:
-    """Point a configuration at the simulator's WeChat. Raises `ConfigError`."""
+def _point_at_simulator(path: Path | None, setup: DemoSetup) -> Config:
     from wxbridge.simulator import DEFAULT_TOKEN
 
     # Port 0 is any free one, which is not known before the simulator has it.

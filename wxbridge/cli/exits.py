@@ -19,19 +19,14 @@ def say(text: str) -> None:
     print(tell(text), file=sys.stderr, flush=True)  # noqa: T201 - this is the command line
 
 
-def print_problems(error: ConfigError) -> None:
-    """Every problem of a configuration on a line."""
-    for problem in error.problems:
-        print(f"{problem.file}:{problem.line}: {tell(problem.text)}", file=sys.stderr)  # noqa: T201
-
-
 @contextmanager
 def exit_codes() -> Iterator[None]:
     """Have errors within the block become a sentence and an exit code: 1 failed, 2 wrong configuration or usage."""
     try:
         yield
     except ConfigError as error:
-        print_problems(error)
+        for problem in error.problems:
+            print(f"{problem.file}:{problem.line}: {tell(problem.text)}", file=sys.stderr)  # noqa: T201
         sys.exit(WRONG_USAGE)
     except WxbridgeError as error:
         say(phrase("cli.prefix", what=tell(str(error))))

@@ -31,8 +31,6 @@ from wxbridge.core import logging
 from wxbridge.core.output import write_in_background
 
 if TYPE_CHECKING:
-    from wxbridge.config.schema import Config
-    from wxbridge.core.database import Database
     from wxbridge.hosts.samples import Host
 
 _STOP = (signal.SIGTERM, signal.SIGINT)
@@ -58,14 +56,8 @@ def host(  # noqa: PLR0913, PLR0917 - each by its name
     token: Annotated[str | None, typer.Option(envvar="WXBRIDGE_TOKEN", show_envvar=True)] = None,
     called: Annotated[str | None, typer.Option("--name")] = None,
     every: str = "10s",
-    skip_sensor: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME"),
-    ] = None,
-    disk: Annotated[
-        list[str] | None,
-        typer.Option(metavar="MOUNT"),
-    ] = None,
+    skip_sensor: Annotated[list[str] | None, typer.Option(metavar="NAME")] = None,
+    disk: Annotated[list[str] | None, typer.Option(metavar="MOUNT")] = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
@@ -130,13 +122,9 @@ def _kept(config: Path | None) -> list[Host] | None:
         return None
     if getattr(read_config(config), "host", None) is None:
         return None
+    from wxbridge.hosts import store
 
-    async def read(_: Config, database: Database) -> list[Host]:
-        from wxbridge.hosts import store
-
-        return await database.read(lambda connection: store.read_hosts(connection, time.time()))
-
-    return with_database(config, read)
+    return with_database(config, lambda _, database: database.read(lambda c: store.read_hosts(c, time.time())))
 
 
 def _measured(options: Mapping[str, Any]) -> Host:

@@ -71,7 +71,10 @@ def init(
     if channel == "wecom_robot":
         section = _describe_robot(key or (_ask(phrase("terminal.init.ask_key")) if can_ask else ""))
     elif channel == "ilink":
-        people = _split_people(person or ([_ask(phrase("terminal.init.ask_people"))] if can_ask else []))
+        given = person or ([_ask(phrase("terminal.init.ask_people"))] if can_ask else [])
+        # Several in one answer, as people part them.
+        names_given = [name.strip() for part in given for name in re.split(r"[,，、;；]", part)]
+        people = list(dict.fromkeys(filter(None, names_given)))
         section = _describe_people(people)
         told = [_name_of(number, _quote(name)) for number, name in enumerate(people)]
     else:
@@ -102,13 +105,6 @@ def _describe_robot(key: str) -> str:
     if not key:
         raise fail("--key is missing: WeCom shows it in the robot's address, behind key=", WRONG_USAGE)
     return f"targets:\n  ops: {{channel: wecom_robot, key: {_quote(key)}}}\n\noperators: [ops]\n"
-
-
-def _split_people(people: list[str]) -> list[str]:
-    """Take several names in one answer apart, as people part them."""
-    return list(
-        dict.fromkeys(name.strip() for part in people for name in re.split(r"[,，、;；]", part) if name.strip())
-    )
 
 
 def _describe_people(people: list[str]) -> str:

@@ -42,10 +42,7 @@ class _Terminal:
         return str(line).strip()
 
 
-def login(
-    person: str,
-    config: ConfigOption = None,
-) -> None:
+def login(person: str, config: ConfigOption = None) -> None:
     """Have a person scan a QR code, so that the bridge may write to them in personal WeChat."""
 
     async def work(settings: Config, database: Database) -> None:

@@ -6,30 +6,20 @@ from typing import Any
 
 from wxbridge.channels import directory
 from wxbridge.cli.common import ConfigOption, JsonOption, show, with_database
-from wxbridge.config.schema import Config
-from wxbridge.core.database import Database
 
 _NONE_YET = "none seen yet: start the bridge (`wxbridge run`) and scan its QR code"
 
 
 def rooms(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """List the rooms that the account is in, with their ids."""
-
-    async def read(_settings: Config, database: Database) -> list[dict[str, Any]]:
-        return await database.read(directory.list_rooms)
-
-    rows = with_database(config, read)
+    rows = with_database(config, lambda _, database: database.read(directory.list_rooms))
     columns = ("id", "topic", "members", "channel") if _several(rows) else ("id", "topic", "members")
     show(rows, as_json=as_json, columns=columns, empty=f"no rooms: {_NONE_YET}")
 
 
 def contacts(config: ConfigOption = None, as_json: JsonOption = False) -> None:  # noqa: FBT002
     """List the account's contacts, with their ids."""
-
-    async def read(_settings: Config, database: Database) -> list[dict[str, Any]]:
-        return await database.read(directory.list_contacts)
-
-    rows = with_database(config, read)
+    rows = with_database(config, lambda _, database: database.read(directory.list_contacts))
     columns = ("id", "name", "alias", "handle", "channel") if _several(rows) else ("id", "name", "alias", "handle")
     show(rows, as_json=as_json, columns=columns, empty=f"no contacts: {_NONE_YET}")
 

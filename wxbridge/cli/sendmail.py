@@ -25,7 +25,7 @@ from urllib.request import Request, urlopen
 
 import typer
 
-from wxbridge.cli.common import config_path, read_config, say
+from wxbridge.cli.common import config_path, reach_here, read_config, say
 from wxbridge.cli.reader import tell
 from wxbridge.config.types import reveal
 from wxbridge.core.errors import WxbridgeError
@@ -151,8 +151,7 @@ def find_bridge(options: MailOptions, environment: Mapping[str, str], settings_f
             settings = read_config(path)
         except WxbridgeError as error:
             raise SendmailError(f"{path} cannot be read: {error}", EX_CONFIG) from None
-        listen = settings.server.listen.replace("0.0.0.0:", "127.0.0.1:").replace("[::]:", "[::1]:")
-        options.url = f"http://{listen}"
+        options.url = reach_here(f"http://{settings.server.listen}")
         for token in (settings.hooks.mail.token, settings.server.token):
             options.token = options.token or reveal(token)
     if not options.url:

@@ -42,11 +42,7 @@ def read_log_options(log_format: str, log_level: str) -> LogOptions:
     return options
 
 
-def run(
-    config: ConfigOption = None,
-    log_format: LogFormatOption = "auto",
-    log_level: LogLevelOption = "info",
-) -> None:
+def run(config: ConfigOption = None, log_format: LogFormatOption = "auto", log_level: LogLevelOption = "info") -> None:
     """Run the bridge until SIGTERM or Ctrl-C. A changed configuration is taken over; SIGHUP has it read at once."""
     run_bridge(config, read_log_options(log_format, log_level))
 
@@ -90,9 +86,7 @@ def simulator(
 
 def check(
     config: ConfigOption = None,
-    strict: Annotated[  # noqa: FBT002
-        bool, typer.Option("--strict")
-    ] = False,
+    strict: Annotated[bool, typer.Option("--strict")] = False,  # noqa: FBT002
     as_json: JsonOption = False,  # noqa: FBT002
 ) -> None:
     """Check the configuration; says everything that is wrong, each with its line."""

@@ -82,10 +82,7 @@ def list_(
 
 @app.command("add")
 def add(
-    matchers: Annotated[
-        list[str],
-        typer.Argument(metavar="MATCHER..."),
-    ],
+    matchers: Annotated[list[str], typer.Argument(metavar="MATCHER...")],
     length: Annotated[str | None, typer.Option("--for")] = None,
     until: str | None = None,
     comment: str = "",
@@ -113,10 +110,7 @@ def add(
 
 
 @app.command("expire")
-def expire(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...")],
-    config: ConfigOption = None,
-) -> None:
+def expire(ids: Annotated[list[str], typer.Argument(metavar="ID...")], config: ConfigOption = None) -> None:
     """End silences now: what still fires is told."""
 
     async def work(settings: Config, database: Database) -> list[str]:

@@ -17,11 +17,7 @@ MIN_CHARS = 16
 """Of a token: what is shorter can be guessed."""
 
 
-def token(
-    given: Annotated[  # noqa: FBT002
-        bool, typer.Option("--stdin")
-    ] = False,
-) -> None:
+def token(given: Annotated[bool, typer.Option("--stdin")] = False) -> None:  # noqa: FBT002
     """Make a token and its hash for server.tokens: the hash goes into jobs.yaml, the token to its owner."""
     if given:
         terminal = sys.stdin is not None and sys.stdin.isatty()

@@ -40,21 +40,12 @@ class _Conditions:
                 value for value in values if all(each.matches({name: value}) for each in about)
             )
 
-    def find_contradiction(self) -> str | None:
-        """Find a label that cannot have any value."""
-        return next((name for name, values in self.values.items() if not values), None)
-
     def imply(self, matcher: Matcher) -> bool:
         """Tell whether a matcher holds for everything that comes here."""
         if matcher in self.matchers or (matcher.operator == "=~" and matcher.value in _TAKES_ALL):
             return True
         values = self.values.get(matcher.name)
         return bool(values) and all(matcher.matches({matcher.name: value}) for value in values or ())
-
-
-def find_dead_routes(routes: Sequence[NestedRoute]) -> Iterator[DeadRoute]:
-    """Find the routes that no alert can ever reach, each with why; what stands below such a one is not looked at."""
-    yield from _find(routes, (), ("routes",))
 
 
 class _RoutesBefore:
@@ -92,7 +83,13 @@ def _keys(matcher: Matcher) -> list[tuple[str, str]]:
     return [(matcher.name, value) for value in matcher.choices]
 
 
-def _find(routes: Sequence[NestedRoute], around: Sequence[Matcher], path: Path_) -> Iterator[DeadRoute]:
+def find_dead_routes(
+    routes: Sequence[NestedRoute], around: Sequence[Matcher] = (), path: Path_ = ("routes",)
+) -> Iterator[DeadRoute]:
+    """Find the routes that no alert can ever reach, each with why; what stands below such a one is not looked at.
+
+    `around` are the matchers of the routes that they stand in, `path` is where they do.
+    """
     matchers = [parse_matchers(route.match) for route in routes]
     before = _RoutesBefore(matchers)
     for index, (route, own) in enumerate(zip(routes, matchers, strict=True)):
@@ -102,13 +99,14 @@ def _find(routes: Sequence[NestedRoute], around: Sequence[Matcher], path: Path_)
             continue
         if not route.continue_:
             before.add(index, own)
-        yield from _find(route.routes, [*around, *own], (*path, index, "routes"))
+        yield from find_dead_routes(route.routes, [*around, *own], (*path, index, "routes"))
 
 
 def _why_dead(
     conditions: _Conditions, own: Sequence[Matcher], before: Sequence[tuple[int, Sequence[Matcher]]], path: Path_
 ) -> str | None:
-    if (label := conditions.find_contradiction()) is not None:
+    label = next((name for name, values in conditions.values.items() if not values), None)
+    if label is not None:
         said = ", ".join(str(matcher) for matcher in own if matcher.name == label) or ", ".join(map(str, own))
         if label in _ALWAYS:
             return f"no alert ever fulfils {said}: `{label}` is {', '.join(sorted(_ALWAYS[label]))}"

@@ -98,7 +98,9 @@ def _relax(node: Any) -> Any:
         return {**about, **_by_tag(rest)}
     choices = rest.get("anyOf") or rest.pop("oneOf", None)
     if choices:
-        return {**about, **rest, "anyOf": [*(_relax(each) for each in choices), *_variable_for(choices)]}
+        # A value that may be null and else one thing.
+        variable = [VARIABLE] if all("$ref" not in each for each in choices) else []
+        return {**about, **rest, "anyOf": [*(_relax(each) for each in choices), *variable]}
     return {**about, **_relax_type(rest, form)}
 
 
@@ -109,12 +111,6 @@ def _keep_others(node: dict[str, Any], form: str) -> Iterator[dict[str, Any]]:
             yield {**each, "items": {"anyOf": [*_FORMS[form], VARIABLE]}}
         elif each.get("type") != "string":
             yield _relax(each)
-
-
-def _variable_for(choices: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-    """What a value that may be null and else one thing may be written as besides."""
-    if all("$ref" not in each for each in choices):
-        yield VARIABLE
 
 
 def _relax_type(node: dict[str, Any], form: str | None) -> dict[str, Any]:  # noqa: PLR0911 - one for each type

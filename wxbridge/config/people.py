@@ -148,7 +148,7 @@ class RotaSettings(Section):
         Where all are away, it is who would have it; empty where only certain `days` are given, and this is none.
         """
         start = _read_start(self.start)
-        day = (at.astimezone(zone).replace(tzinfo=None) - _of_day(start)).date()
+        day = (at.astimezone(zone).replace(tzinfo=None) - timedelta(hours=start.hour, minutes=start.minute)).date()
         if (chosen := self._find_by_day(day)) is not None:
             return chosen
         if not self.rota:
@@ -175,10 +175,6 @@ class RotaSettings(Section):
         while (start + (number + 1) * turn).replace(tzinfo=zone).astimezone(UTC) <= at:
             number += 1
         return number
-
-
-def _of_day(moment: datetime) -> timedelta:
-    return timedelta(hours=moment.hour, minutes=moment.minute)
 
 
 def _holds(days: tuple[date, date] | frozenset[int], day: date) -> bool:

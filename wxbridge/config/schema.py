@@ -156,14 +156,9 @@ class Config(Section):
             )
         return Secret(address) if address else None
 
-    def read_from(self, files: Sequence[Path], patterns: Sequence[str]) -> Self:
-        """Note which files this was read from, and the patterns that further ones would match."""
-        self._files, self._patterns = tuple(files), tuple(patterns)
-        return self
-
-    def standing_at(self, lines: Mapping[TreePath, tuple[str, int]]) -> Self:
-        """Note where everything stands, by its path."""
-        self._lines = lines
+    def read_from(self, source: ConfigTree) -> Self:
+        """Note which files this was read from, the patterns that further ones would match, and where all stands."""
+        self._files, self._patterns, self._lines = tuple(source.files), tuple(source.patterns), source.lines
         return self
 
     def warn_at(self, path: TreePath, text: str) -> Problem:
@@ -323,7 +318,7 @@ def load(path: Path, plugins: PluginSettings, environment: Mapping[str, str] | N
     if (problems := source.list_problems()) or config is None:
         raise BrokenConfig(problems, source.files, source.patterns)
     config = config.model_copy(update={"state_dir": config.base / config.state_dir.expanduser()})
-    return config.read_from(source.files, source.patterns).standing_at(source.lines)
+    return config.read_from(source)
 
 
 def _check(source: ConfigTree, data: dict[str, Any], path: Path, plugins: PluginSettings) -> Config | None:

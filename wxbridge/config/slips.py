@@ -32,19 +32,12 @@ _COMMENT = re.compile(r"\s#.*$")
 
 @dataclass(frozen=True)
 class Slip:
-    """Something that was mistyped: the line (from 1), and what is to be said of it."""
+    """Something that was mistyped: its line (from 1), and what is to be said of it."""
 
     line: int
     text: str
-
-
-@dataclass(frozen=True)
-class _Found:
-    """A slip, and the edits that mend it: (line from 0, column, how many characters go, what comes)."""
-
-    line: int
-    text: str
-    edits: tuple[tuple[int, int, int, str], ...]
+    edits: tuple[tuple[int, int, int, str], ...] = field(compare=False)
+    """What mends it: line from 0, column, how many characters go, what comes."""
 
 
 def mend_slips(text: str) -> tuple[str, list[Slip]]:
@@ -55,7 +48,7 @@ def mend_slips(text: str) -> tuple[str, list[Slip]]:
         slip = next(_Scanner(lines).scan(), None)
         if slip is None or sum(map(len, lines)) > MAX_GROWTH * (len(text) + 100):
             break
-        found[Slip(slip.line + 1, slip.text)] = None
+        found[slip] = None
         for number, column, length, instead in sorted(slip.edits, reverse=True):
             line = lines[number]
             lines[number] = line[:column] + instead + line[column + length :]
@@ -84,7 +77,7 @@ class _Scanner:
     key: str = ""
     """The key whose value is being read."""
 
-    def scan(self) -> Iterator[_Found]:  # noqa: C901 - a line is one of many things
+    def scan(self) -> Iterator[Slip]:  # noqa: C901 - a line is one of many things
         """Give the slips of the lines."""
         for number, line in enumerate(self.lines):
             inside = bool(self.stack or self.quote)
@@ -115,7 +108,7 @@ class _Scanner:
 
     # ------------------------------------------------ between lines
 
-    def _check_goes_on(self, indent: int, content: str) -> Iterator[_Found]:
+    def _check_goes_on(self, indent: int, content: str) -> Iterator[Slip]:
         """A quote or a bracket that is open ends where a line begins that cannot belong to it."""
         opened = self.quote[1] if self.quote else self.stack[0][1]
         outer = len(self.lines[opened]) - len(self.lines[opened].lstrip(_BLANKS))
@@ -125,21 +118,21 @@ class _Scanner:
             return
         yield self._unclosed_quote() if self.quote else self._unclosed_bracket()
 
-    def _check_indent(self, number: int, line: str, indent: int, content: str) -> Iterator[_Found]:
+    def _check_indent(self, number: int, line: str, indent: int, content: str) -> Iterator[Slip]:
         before = line[:indent]
         if content.startswith("＃"):
-            yield _Found(number, "a full-width `＃` stands here; write `#`", ((number, indent, 1, "#"),))
+            yield Slip(number + 1, "a full-width `＃` stands here; write `#`", ((number, indent, 1, "#"),))
         if "\t" in before or any(sign in before for sign in _WIDE_BLANKS):
             yield self._wide_indent(number, before, self._fit(before) if content else 0)
 
     @staticmethod
-    def _wide_indent(number: int, before: str, width: int) -> _Found:
+    def _wide_indent(number: int, before: str, width: int) -> Slip:
         text = (
             "a tab stands here; YAML is indented with blanks"
             if "\t" in before
             else "a full-width blank stands here; YAML is indented with ordinary ones"
         )
-        return _Found(number, text, ((number, 0, len(before), " " * width),))
+        return Slip(number + 1, text, ((number, 0, len(before), " " * width),))
 
     def _fit(self, before: str) -> int:
         """Tell how many blanks are meant by an indent that is none."""
@@ -154,7 +147,7 @@ class _Scanner:
 
     # ------------------------------------------------ blocks
 
-    def _scan_block(self, number: int, indent: int) -> Iterator[_Found]:
+    def _scan_block(self, number: int, indent: int) -> Iterator[Slip]:
         line = self.lines[number]
         while self.indents and self.indents[-1] > indent:
             self.indents.pop()
@@ -183,7 +176,7 @@ class _Scanner:
         elif not self.expects_block:
             yield from self._scan_value(number, len(line) - len(rest))
 
-    def _scan_key(self, number: int, start: int, *, is_item: bool, may_be_key: bool) -> Generator[_Found, None, int]:  # noqa: PLR0911
+    def _scan_key(self, number: int, start: int, *, is_item: bool, may_be_key: bool) -> Generator[Slip, None, int]:  # noqa: PLR0911
         """Find the end of a key and its colon; -1 where the line has none, after its value was read."""
         line = self.lines[number]
         if line[start] in _OPENING or line[start] in "\"'":
@@ -220,14 +213,14 @@ class _Scanner:
         rest = _COMMENT.sub("", rest).strip()
         return len(word.split()) == 1 and (not is_item or rest[:1] in ("{", "[", ""))
 
-    def _scan_value(self, number: int, column: int) -> Iterator[_Found]:
+    def _scan_value(self, number: int, column: int) -> Iterator[Slip]:
         sign = self.lines[number][column]
         if sign in "\"'" or (sign in _OPENING and not self._is_free_text(self.lines[number], column)):
             yield from self._scan_quoted(number, column)
         elif sign in _BRACKETS or sign in _WIDE_BRACKETS:
             yield from self._scan_flow(number, column)
 
-    def _check_blanks(self, number: int, column: int) -> Iterator[_Found]:
+    def _check_blanks(self, number: int, column: int) -> Iterator[Slip]:
         """Look at the blanks that begin at a column."""
         line = self.lines[number]
         blanks = line[column : len(line) - len(line[column:].lstrip(_BLANKS))]
@@ -235,13 +228,13 @@ class _Scanner:
             return
         if any(sign in blanks for sign in _WIDE_BLANKS):
             text = "a full-width blank stands here; write an ordinary one"
-            yield _Found(number, text, ((number, column, len(blanks), " "),))
+            yield Slip(number + 1, text, ((number, column, len(blanks), " "),))
         if "\t" in blanks:
-            yield _Found(number, "a tab stands here; write a blank", ((number, column, len(blanks), " "),))
+            yield Slip(number + 1, "a tab stands here; write a blank", ((number, column, len(blanks), " "),))
 
     # ------------------------------------------------ quotes
 
-    def _scan_quoted(self, number: int, start: int) -> Generator[_Found, None, int | None]:
+    def _scan_quoted(self, number: int, start: int) -> Generator[Slip, None, int | None]:
         """Find the end of what is quoted; None where that is on another line."""
         line = self.lines[number]
         if line[start] in _OPENING:
@@ -254,7 +247,7 @@ class _Scanner:
             yield self._early_end(number, start, end)
         return end
 
-    def _early_end(self, number: int, start: int, end: int) -> _Found:
+    def _early_end(self, number: int, start: int, end: int) -> Slip:
         """A quote that ends where the text goes on: it lacks its end, or the text has quotes in it."""
         line, sign = self.lines[number], self.lines[number][start]
         if found := self._wide_end(number, start, end):
@@ -262,19 +255,19 @@ class _Scanner:
         next_key = _NEXT_KEY.search(line, start, end) if self.stack else None
         if next_key:
             place = next_key.start()
-            return _Found(number, f"the quote {sign} that is opened here is not closed", ((number, place, 0, sign),))
+            return Slip(number + 1, f"the quote {sign} that is opened here is not closed", ((number, place, 0, sign),))
         last = line.rfind(sign, 0, _closing_place(line, start + 1, depth=len(self.stack)) + 1)
         instead = "\\" + sign if sign == '"' else "''"
         inner = [column for column in range(start + 1, last) if line[column] == sign and line[column - 1] != "\\"]
         text = f"there is a quote {sign} within quotes; write {instead} for it, or the other kind of quotes around"
-        return _Found(number, text, tuple((number, column, 1, instead) for column in inner or [end - 1]))
+        return Slip(number + 1, text, tuple((number, column, 1, instead) for column in inner or [end - 1]))
 
     def _is_free_text(self, line: str, column: int) -> bool:
         """Whether full-width quotes at a column may be what people are shown: YAML can read it as it is."""
         hurt = r"[,\[\]{}]|: |:$|\s#" if self.stack else r": |:$"
         return self.key in FREE_TEXTS and not re.search(hurt, _COMMENT.sub("", line[column:]).rstrip("}] "))
 
-    def _wide_quotes(self, number: int, start: int) -> _Found:
+    def _wide_quotes(self, number: int, start: int) -> Slip:
         line = self.lines[number]
         closing = [column for column in range(start + 1, len(line)) if line[column] in _CLOSING]
         ends = [column for column in closing if re.match(r"\s*(?:[,，:：}\]]|#|$)", line[column + 1 :])]
@@ -286,9 +279,9 @@ class _Scanner:
             edits.append((number, end, 1, mark))
         else:
             edits.append((number, _closing_place(line, start + 1, depth=len(self.stack)), 0, mark))
-        return _Found(number, "full-width quotes stand here; write \" or '", tuple(edits))
+        return Slip(number + 1, "full-width quotes stand here; write \" or '", tuple(edits))
 
-    def _unclosed_quote(self) -> _Found:
+    def _unclosed_quote(self) -> Slip:
         assert self.quote  # noqa: S101
         sign, number, column = self.quote
         line = self.lines[number]
@@ -296,20 +289,20 @@ class _Scanner:
             return found
         depth = sum(at == number for _, at in self.stack)
         place = _closing_place(line, column + 1, depth=depth)
-        return _Found(number, f"the quote {sign} that is opened here is not closed", ((number, place, 0, sign),))
+        return Slip(number + 1, f"the quote {sign} that is opened here is not closed", ((number, place, 0, sign),))
 
-    def _wide_end(self, number: int, start: int, end: int) -> _Found | None:
+    def _wide_end(self, number: int, start: int, end: int) -> Slip | None:
         """A quote that ends with a full-width one."""
         line = self.lines[number]
         for place in range(start + 1, end):
             if line[place] in "”＂’“‘" and re.match(r"\s*(?:[,，}\]]|#|$)", line[place + 1 :]):
                 text = "full-width quotes stand here; write \" or '"
-                return _Found(number, text, ((number, place, 1, line[start]),))
+                return Slip(number + 1, text, ((number, place, 1, line[start]),))
         return None
 
     # ------------------------------------------------ flows
 
-    def _scan_flow(self, number: int, column: int) -> Iterator[_Found]:  # noqa: C901, PLR0912 - a case for each sign
+    def _scan_flow(self, number: int, column: int) -> Iterator[Slip]:  # noqa: C901, PLR0912 - a case for each sign
         """Go through a line in which something is open, or begins to be at the column."""
         line = self.lines[number]
         if self.quote:
@@ -323,7 +316,7 @@ class _Scanner:
             if not self.stack and sign not in _BRACKETS and sign not in _WIDE_BRACKETS:
                 if sign in "}]":
                     text = f"there is a closing {_NAMES[sign]} {sign} too many"
-                    yield _Found(number, text, ((number, column, 1, ""),))
+                    yield Slip(number + 1, text, ((number, column, 1, ""),))
                 if sign not in _BLANKS:
                     return  # what follows is none of ours
             if sign == "#" and (not column or line[column - 1] in _BLANKS):
@@ -336,7 +329,7 @@ class _Scanner:
             if sign in _WIDE_BRACKETS and (fresh or sign in "｝］"):
                 instead = _WIDE_BRACKETS[sign]
                 text = f"a full-width {_NAMES[instead]} `{sign}` stands here; write `{instead}`"
-                yield _Found(number, text, ((number, column, 1, instead),))
+                yield Slip(number + 1, text, ((number, column, 1, instead),))
             if fresh and (sign in "\"'" or (sign in _OPENING and not (has_colon and self._is_free_text(line, column)))):
                 end = yield from self._scan_quoted(number, column)
                 if end is None:
@@ -352,7 +345,7 @@ class _Scanner:
             elif sign == ",":
                 has_colon, fresh = False, True
             elif sign == "，" and self._is_comma(line[column + 1 :], has_colon=has_colon):
-                yield _Found(number, "a full-width comma `，` stands here; write `,`", ((number, column, 1, ", "),))
+                yield Slip(number + 1, "a full-width comma `，` stands here; write `,`", ((number, column, 1, ", "),))
             elif sign == ":" and (not fresh) and line[column + 1 : column + 2] in ("", *_BLANKS, *"\"'{[“"):
                 self.key = re.split(r"[{\[,]", line[:column])[-1].strip(" \t\"'")
                 has_colon, fresh = True, True
@@ -368,36 +361,35 @@ class _Scanner:
             return not (has_colon and self.key in FREE_TEXTS)
         return bool(_NEXT_ENTRY.match(rest))
 
-    def _close(self, number: int, column: int, sign: str) -> Iterator[_Found]:
+    def _close(self, number: int, column: int, sign: str) -> Iterator[Slip]:
         opened, at = self.stack[-1]
         if _BRACKETS[opened] == sign:
             self.stack.pop()
             return
         wanted = _BRACKETS[opened]
         if any(_BRACKETS[each] == sign for each, _ in self.stack):
-            yield _Found(at, _says_open(opened), ((number, column, 0, wanted),))
+            yield Slip(at + 1, _says_open(opened), ((number, column, 0, wanted),))
         text = f"the closing {_NAMES[sign]} `{sign}` stands where `{wanted}` is due"
-        yield _Found(number, text, ((number, column, 1, wanted),))
+        yield Slip(number + 1, text, ((number, column, 1, wanted),))
 
-    def _unclosed_bracket(self) -> _Found:
+    def _unclosed_bracket(self) -> Slip:
         opened, at = self.stack[-1]
         line = self.lines[self.last]
         comment = _COMMENT.search(line)
         place = len(line[: comment.start() if comment else None].rstrip(_BLANKS))
-        return _Found(at, _says_open(opened), ((self.last, place, 0, _BRACKETS[opened]),))
+        return Slip(at + 1, _says_open(opened), ((self.last, place, 0, _BRACKETS[opened]),))
 
 
 def _says_open(sign: str) -> str:
     return f"the {_NAMES[sign]} {sign} that is opened here is not closed"
 
 
-def _wide_colon(number: int, column: int, line: str) -> _Found:
+def _wide_colon(number: int, column: int, line: str) -> Slip:
     after = line[column + 1 : column + 2]
     blanks = len(line[column + 1 :]) - len(line[column + 1 :].lstrip(_WIDE_BLANKS))
     instead = ":" if after in ("", " ") and not blanks else ": "
-    return _Found(
-        number, "a full-width colon `：` stands here; write `:` and a blank", ((number, column, 1 + blanks, instead),)
-    )
+    text = "a full-width colon `：` stands here; write `:` and a blank"
+    return Slip(number + 1, text, ((number, column, 1 + blanks, instead),))
 
 
 def _end_of_quote(line: str, start: int, sign: str) -> int | None:

@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from glob import glob
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import structlog
 
 from wxbridge.config.schema import BrokenConfig, Config
+from wxbridge.config.server import LOOPBACK
+from wxbridge.config.types import reveal
 from wxbridge.core.errors import ConfigError, Problem
 from wxbridge.core.metrics import Metrics
 from wxbridge.core.systemd import reload_announced
@@ -224,21 +226,48 @@ def refuse_losses(old: Config, new: Config) -> None:
     """
     if not new.model_fields_set - {"path", "state_dir"}:
         raise ConfigError([Problem(str(new.path), 1, "is empty; a running bridge does not take that over")])
+    why = "as if the file were cut short; a running bridge does not take that over, restart it if you mean it"
     lost = [
-        name for name in ("targets", "routes", "wechat") if getattr(old, name, None) and not getattr(new, name, None)
+        Problem(str(new.path), 1, f"`{name}` is gone, {why}")
+        for name in ("targets", "routes", "wechat")
+        if getattr(old, name, None) and not getattr(new, name, None)
     ]
     if lost:
-        raise ConfigError(
-            [
-                Problem(
-                    str(new.path),
-                    1,
-                    f"`{name}` is gone, as if the file were cut short; a running bridge does not take that over, "
-                    "restart it if you mean it",
-                )
-                for name in lost
-            ]
-        )
+        raise ConfigError(lost)
+
+
+# ---------------------------------------------------------------- what is different
+
+SERVED_BY = ("server", "hooks", "language")
+"""The sections that the HTTP application is made from."""
+
+
+def sections_of(*configs: Config) -> list[str]:
+    """List the sections that any of some configurations may have."""
+    return list(dict.fromkeys(name for each in configs for name in type(each).model_fields if name != "path"))
+
+
+def list_differing(old: Config, new: Config, names: Iterable[str]) -> list[str]:
+    """List the sections that two configurations do not have in common."""
+    return [name for name in names if getattr(old, name, None) != getattr(new, name, None)]
+
+
+def restrict_to_running(old: Config, new: Config) -> tuple[Config, tuple[str, ...]]:
+    """Give a new configuration with what cannot change while the bridge runs as it was, and what that is."""
+    update: dict[str, Any] = {}
+    later = []
+    if new.state_dir != old.state_dir:
+        update["state_dir"] = old.state_dir
+        later.append("state_dir")
+    if new.database != old.database:
+        update["database"] = old.database
+        later.append("database")
+    if new.server.listen != old.server.listen:
+        # Beyond loopback nobody is let in without a token, so what is fit for another address may not be for this.
+        open_door = old.server.host not in LOOPBACK and not reveal(new.server.token)
+        update["server"] = old.server if open_door else new.server.model_copy(update={"listen": old.server.listen})
+        later.append("server" if open_door else "server.listen")
+    return (new.model_copy(update=update) if update else new), tuple(later)
 
 
 # ---------------------------------------------------------------- the files

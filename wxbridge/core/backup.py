@@ -133,7 +133,8 @@ def _unpack(file: Path, copy: Path, pictures_dir: Path) -> BackupSummary:
     copy.touch(PRIVATE_FILE, exist_ok=False)
     count = 0
     with closing(_connect(file, readonly=True)) as source, closing(_connect(copy)) as target:
-        for name, modified_at, content in _stored_pictures(source):
+        stored = "SELECT name, modified_at, content FROM backup_pictures ORDER BY name"
+        for name, modified_at, content in source.execute(stored) if _has_table(source, "backup_pictures") else ():
             pictures_dir.mkdir(mode=PRIVATE_DIRECTORY, exist_ok=True)
             path = pictures_dir / Path(name).name
             path.touch(PRIVATE_FILE, exist_ok=False)
@@ -215,11 +216,6 @@ def _is_empty(database: Path) -> bool:
 
 def _has_table(connection: sqlite3.Connection, name: str) -> bool:
     return connection.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None
-
-
-def _stored_pictures(source: sqlite3.Connection) -> Iterator[tuple[str, float, bytes]]:
-    if _has_table(source, "backup_pictures"):
-        yield from source.execute("SELECT name, modified_at, content FROM backup_pictures ORDER BY name")
 
 
 def _list_pictures(folder: Path) -> list[Path]:

@@ -109,7 +109,9 @@ class Database:
         self._closed = False
         self._hurry = threading.Event()
         """Set to wait for no other process any more."""
-        self._path = _find_path(engine)
+        name = engine.url.database
+        self._path = Path(name) if not self.is_server and name and name != ":memory:" else None
+        """The file; None where it has none of ours."""
         self._file = _find_file(self._path)
         """What the path led to when it was opened."""
         self._submitting = threading.Lock()
@@ -465,12 +467,6 @@ def sqlite_url(state_dir: Path) -> str:
         with suppress(OSError):
             path.with_name(path.name + ending).chmod(PRIVATE_FILE)
     return f"sqlite:///{path}"
-
-
-def _find_path(engine: Engine) -> Path | None:
-    """The file of a database; None where it has none of ours."""
-    name = engine.url.database
-    return Path(name) if engine.dialect.name == "sqlite" and name and name != ":memory:" else None
 
 
 def _find_file(path: Path | None) -> tuple[int, int] | None:

@@ -120,7 +120,11 @@ def is_blank(data: bytes, name: str = "the picture") -> bool:
     points = image.resize((min(image.width, 256), min(image.height, 256)), resample=0)
     colours: Any = points.getcolors(256 * 256)
     background = max(colours)[1]
-    seen = sum(count for count, colour in colours if _is_other(colour, background))
+    seen = sum(
+        count
+        for count, colour in colours
+        if any(abs(one - other) >= _SAME_COLOUR for one, other in zip(colour, background, strict=True))
+    )
     if seen > _SURELY_SEEN_POINTS:
         return False  # without looking at all of it
     difference = ImageChops.difference(image, Image.new("RGB", image.size, background))
@@ -129,10 +133,6 @@ def is_blank(data: bytes, name: str = "the picture") -> bool:
         strongest = ImageChops.lighter(strongest, difference.getchannel(channel))
     other = sum(strongest.histogram()[_SAME_COLOUR:])
     return other < max(1, image.width * image.height * _BLANK_SHARE)
-
-
-def _is_other(colour: Any, background: Any) -> bool:
-    return any(abs(one - other) >= _SAME_COLOUR for one, other in zip(colour, background, strict=True))
 
 
 def fit(png: bytes, max_bytes: int) -> bytes:

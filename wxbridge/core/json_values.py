@@ -178,7 +178,7 @@ def as_count(value: Any) -> int:
 def _load(text: str, *, strict: bool = True) -> Any:
     if text.lstrip().startswith(("{", "[")):
         _check_count(text)
-    data = json.loads(text, parse_constant=_parse_constant, strict=strict)
+    data = json.loads(text, strict=strict)
     if text.count("[") + text.count("{") > MAX_JSON_DEPTH:
         _check_depth(data)
     return data
@@ -201,10 +201,6 @@ def _decode(body: bytes) -> str:
         except UnicodeDecodeError:
             continue
     return body.decode(errors="replace")
-
-
-def _parse_constant(name: str) -> float:
-    return float(name.replace("Infinity", "inf"))
 
 
 def _check_count(text: str) -> None:

@@ -10,45 +10,22 @@ from functools import lru_cache
 
 from wxbridge.core.model import Severity
 
-_ROWS: tuple[tuple[Severity, tuple[str, ...]], ...] = (
-    (
-        Severity.CRITICAL,
-        (
-            "disaster catastrophe catastrophic emergency emerg panic fatal blocker p0 sev0 s0",
-            "紧急 灾难 灾难性 致命 特急 危急 危险 崩溃 特别重大 特别严重",
-        ),
-    ),
-    (
-        Severity.CRITICAL,
-        ("critical crit page urgent severe p1 sev1 s1 red", "严重 重大 非常严重 一级 1级 i级 红色"),
-    ),
-    (
-        Severity.MAJOR,
-        (
-            "major high veryhigh error err important serious sev2 orange",
-            "重要 主要 高 高级 高危 较高 错误 较大 较重 二级 2级 ii级 橙色",
-        ),
-    ),
-    (Severity.WARNING, ("average medium moderate mid", "一般严重 中 中等 中级 中危")),
-    (
-        Severity.WARNING,
-        (
-            "warning warn minor p2 sev3 s2 yellow amber",
-            "警告 警示 预警 告警 次要 轻微 轻度 三级 3级 iii级 黄色",
-        ),
-    ),
-    (Severity.INFO, ("low notice p3 sev4 s3 blue", "低 低级 低危 较低 四级 4级 iv级 提醒 通知 注意 蓝色")),
-    (
-        Severity.INFO,
-        (
-            "info information informational informative debug trace trivial verbose normal sev5 s4 s5",
-            "提示 一般 普通 信息 消息 调试",
-        ),
-    ),
-    (Severity.INFO, ("none notclassified unclassified 未分类 无",)),
-)
+_ROWS: tuple[tuple[Severity, str, str], ...] = (
+    (Severity.CRITICAL, "disaster catastrophe catastrophic emergency emerg panic fatal blocker p0 sev0 s0",
+                        "紧急 灾难 灾难性 致命 特急 危急 危险 崩溃 特别重大 特别严重"),
+    (Severity.CRITICAL, "critical crit page urgent severe p1 sev1 s1 red", "严重 重大 非常严重 一级 1级 i级 红色"),
+    (Severity.MAJOR, "major high veryhigh error err important serious sev2 orange",
+                     "重要 主要 高 高级 高危 较高 错误 较大 较重 二级 2级 ii级 橙色"),
+    (Severity.WARNING, "average medium moderate mid", "一般严重 中 中等 中级 中危"),
+    (Severity.WARNING, "warning warn minor p2 sev3 s2 yellow amber",
+                       "警告 警示 预警 告警 次要 轻微 轻度 三级 3级 iii级 黄色"),
+    (Severity.INFO, "low notice p3 sev4 s3 blue", "低 低级 低危 较低 四级 4级 iv级 提醒 通知 注意 蓝色"),
+    (Severity.INFO, "info information informational informative debug trace trivial verbose normal sev5 s4 s5",
+                    "提示 一般 普通 信息 消息 调试"),
+    (Severity.INFO, "none notclassified unclassified", "未分类 无"),
+)  # fmt: skip
 """The words of monitors as `_plain` writes them, those that rank alike in a row, the worst first."""
-_RANKS = {word: rank for rank, (_, words) in enumerate(_ROWS) for word in " ".join(words).split()}
+_RANKS = {word: rank for rank, (_, *words) in enumerate(_ROWS) for word in " ".join(words).split()}
 UNKNOWN_RANK = _RANKS["low"] - 0.5
 """Where a word stands that no monitor is known to use, and an alert without any: before what is for information."""
 _NUMBERS: Mapping[str, tuple[str, ...]] = {
@@ -88,7 +65,10 @@ class SeverityTable:
 
     def find(self, word: str, source: str = "") -> Severity | None:
         """Find what a word says, of a source whose numbers are known too; None where nobody is known to use it."""
-        return self._added.get(_plain(word)) if self._is_added(word) else _find_known(word, source)
+        if self._is_added(word):
+            return self._added[_plain(word)]
+        rank = _rank_known(word, source)
+        return None if rank == UNKNOWN_RANK else _ROWS[int(rank)][0]
 
     def rank(self, word: str, source: str = "") -> float:
         """Tell where a word stands: less is worse, `UNKNOWN_RANK` where nobody is known to use it."""
@@ -136,11 +116,6 @@ def _place_of(name: str) -> int | None:
 def _plain(word: str) -> str:
     """Write a word as the table does: without signs and blanks, in small letters."""
     return _SIGNS.sub("", unicodedata.normalize("NFKC", word[: _MAX_CHARS + 1]).casefold())
-
-
-def _find_known(word: str, source: str) -> Severity | None:
-    rank = _rank_known(word, source)
-    return None if rank == UNKNOWN_RANK else _ROWS[int(rank)][0]
 
 
 @lru_cache(4096)

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -16,14 +16,13 @@ from aiohttp import web
 
 from wxbridge.alerts.links import ALERT_PATH, SILENCE_PATH
 from wxbridge.config.hooks import HookSettings
-from wxbridge.config.tokens import TokenSettings
+from wxbridge.config.server import ServerSettings
 from wxbridge.config.types import reveal
 from wxbridge.core.clock import SystemClock
-from wxbridge.core.sliding_window import Rate
 from wxbridge.core.token_hash import TokenCheck
 from wxbridge.web.hooks import source_of
 from wxbridge.web.limits import CLOCK, MAX_WRONG_TOKENS, RatePerKey
-from wxbridge.web.origin import IpNetwork, name_subscriber, read_origin
+from wxbridge.web.origin import name_subscriber, read_origin
 from wxbridge.web.responses import CALLER, IN_CONSOLE, Handler, RequestRefused, read_body
 
 log = structlog.get_logger()
@@ -162,15 +161,13 @@ class AccessRule:
 
     async def _check_signature(self, request: web.Request) -> str:
         signing = self.signing
+        if signing is None:
+            raise _unauthorised(self.how)
         try:
-            claim = (
-                signing.read_claim(request.headers, request.app[CLOCK].wall(), _signed_query(request))
-                if signing
-                else None
-            )
+            claim = signing.read_claim(request.headers, request.app[CLOCK].wall(), _signed_query(request))
         except ValueError as error:
             raise _unauthorised(str(error)) from None
-        if signing is None or claim is None:
+        if claim is None:
             raise _unauthorised(self.how)
         if not claim.holds(signing.secret, await read_body(request)):
             raise _unauthorised(
@@ -184,26 +181,15 @@ class AccessRules:
     """What opens each place of the server. An empty token or secret counts as none.
 
     Args:
-        token: Opens everything.
+        settings: What opens everything, what lets people look, whose `X-Forwarded-…` is believed, and how much each of
+            those who post may.
         hooks: By source, what else opens its hook; `generic` stands for all of `generic/NAME`.
-        read_token: Lets people look.
-        rate: How much each of those who post may.
         clock: Where the time is read.
-        proxies: Whose `X-Forwarded-…` is believed.
-        named: Tokens by their owners, each with a role.
     """
 
-    def __init__(
-        self,
-        token: str,
-        hooks: Mapping[str, HookSettings],
-        read_token: str,
-        rate: Rate | None,
-        clock: SystemClock,
-        proxies: Sequence[IpNetwork] = (),
-        named: Mapping[str, TokenSettings] | None = None,
-    ) -> None:
-        people = {name: (each.role, each.check()) for name, each in (named or {}).items()}
+    def __init__(self, settings: ServerSettings, hooks: Mapping[str, HookSettings], clock: SystemClock) -> None:
+        token, read_token = reveal(settings.token), reveal(settings.read_token)
+        people = {name: (each.role, each.check()) for name, each in settings.tokens.items()}
         server = (("server", TokenCheck(token.encode())),) if token else ()
 
         def with_roles(*roles: str) -> tuple[tuple[str, TokenCheck], ...]:
@@ -216,11 +202,11 @@ class AccessRules:
         self._login = AccessRule(with_roles("admin"), is_closed=bool(people))
         self.named = frozenset(people)
         """Names that stand beside what is done."""
-        self._hooks = {name: _rule_of_hook(name, settings, shared) for name, settings in hooks.items()}
-        self.rate = RatePerKey(rate, clock) if rate else None
+        self._hooks = {name: _rule_of_hook(name, each, shared) for name, each in hooks.items()}
+        self.rate = RatePerKey(settings.rate, clock) if settings.rate else None
         self.wrong = RatePerKey(MAX_WRONG_TOKENS, clock)
         """By the subscriber that shows what opens nothing, at whichever door."""
-        self.proxies = proxies
+        self.proxies = settings.proxies
 
     def find_named(self, request: web.Request) -> str | None:
         """Find whose named token a request shows, whatever it opens; None where it shows none."""
@@ -312,12 +298,8 @@ def count_wrong_token(request: web.Request, place: str = "") -> None:
     origin = read_origin(request, access.proxies)
     subscriber = name_subscriber(origin.address)
     if wait := access.wrong.wait(subscriber):
-        raise RequestRefused(
-            429,
-            "attempts",
-            f"Too many wrong tokens came from here. Try again in {wait:.0f} s.",
-            {"Retry-After": f"{max(1.0, wait):.0f}"},
-        )
+        sentence = f"Too many wrong tokens came from here. Try again in {wait:.0f} s."
+        raise RequestRefused(429, "attempts", sentence, {"Retry-After": f"{max(1.0, wait):.0f}"})
     access.wrong.record(subscriber)
     log.warning("a wrong token was shown", address=origin.address, path=place or request.path)
 

@@ -13,10 +13,11 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
+from wxbridge.config.server import Network
 from wxbridge.core.metrics import Metrics
 from wxbridge.web.auth import ACCESS
 from wxbridge.web.limits import LIMITS, HttpLimits
-from wxbridge.web.origin import IpNetwork, is_among, name_subscriber
+from wxbridge.web.origin import is_among, name_subscriber
 from wxbridge.web.responses import BROKEN, RETRY_AFTER_SECONDS, answer_error, tell_refusal
 from wxbridge.web.services import SERVICES
 
@@ -37,7 +38,7 @@ class ServedApplication:
         services, access = app.get(SERVICES), app.get(ACCESS)
         self.limits = app.get(LIMITS) or HttpLimits()
         self.metrics = services.metrics if services else Metrics()
-        self.proxies: Sequence[IpNetwork] = access.proxies if access else ()
+        self.proxies: Sequence[Network] = access.proxies if access else ()
         self.tell = partial(tell_refusal, app)
         """Says in the application's language why a request is not taken."""
 
@@ -45,17 +46,13 @@ class ServedApplication:
         """Run what the application does before its first request."""
         await self._runner.setup()
 
-    def create_request(self, *parts: Any) -> web.BaseRequest:
-        """Make a request of a head that has arrived, within the application's limits."""
-        return self._started.request_factory(*parts)
-
     async def answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Have the application answer."""
         task = asyncio.current_task()
         if task is not None:
             self._answering.add(task)
             task.add_done_callback(self._answering.discard)
-        return await self._started.request_handler(request)
+        return await self.server.request_handler(request)
 
     async def leave(self, seconds: float) -> None:
         """End: streams of events at once, other answers when they are given or after so many seconds."""
@@ -73,7 +70,8 @@ class ServedApplication:
             await self._runner.cleanup()
 
     @property
-    def _started(self) -> web.Server:
+    def server(self) -> web.Server:
+        """What makes its requests, within its limits, and answers them."""
         if self._runner.server is None:
             raise RuntimeError("the application was not started")
         return self._runner.server
@@ -97,7 +95,7 @@ class HttpServer(web.Server):
     def _begin_request(self, message: Any, payload: Any, protocol: Any, *others: Any) -> Any:
         """Make a request of a head that has arrived."""
         protocol.head_arrived(self.served)
-        return self.served.create_request(message, payload, protocol, *others)
+        return self.served.server.request_factory(message, payload, protocol, *others)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         """Have the application answer that was there when the head arrived."""

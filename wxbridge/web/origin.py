@@ -9,10 +9,10 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-IpNetwork = ipaddress.IPv4Network | ipaddress.IPv6Network
+from wxbridge.config.server import LOOPBACK, Network
+
 MAX_NAME_CHARS = 60
 """Of what is no address, where a subscriber is named by it."""
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class RequestOrigin:
     """The `Host` that the browser asked for."""
 
 
-def read_origin(request: web.Request, proxies: Sequence[IpNetwork]) -> RequestOrigin:
+def read_origin(request: web.Request, proxies: Sequence[Network]) -> RequestOrigin:
     """Look at a connection, and at `X-Forwarded-For`, `-Proto` and `-Host` where a declared proxy holds it."""
     peer = request.remote or ""
     if not is_among(peer, proxies):
@@ -43,7 +43,7 @@ def _last(value: str) -> str:
     return value.rpartition(",")[2].strip()
 
 
-def is_among(address: str, networks: Iterable[IpNetwork]) -> bool:
+def is_among(address: str, networks: Iterable[Network]) -> bool:
     """Tell whether an address is in one of some networks."""
     try:
         found = ipaddress.ip_address(address)
@@ -69,7 +69,7 @@ def is_known_host(origin: RequestOrigin) -> bool:
         name = urlsplit(f"//{origin.host}").hostname or ""
     except ValueError:
         return False
-    return name in _LOOPBACK or name.endswith(".localhost")
+    return name in LOOPBACK or name.endswith(".localhost")
 
 
 def name_subscriber(address: str) -> str:

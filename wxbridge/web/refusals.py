@@ -70,16 +70,9 @@ def make_refusal_reporter(clock: SystemClock) -> Middleware:
         bridge.record("")
         services = request.app[SERVICES]
         language = services.state.config.language
-        await services.operators.tell_or_log(
-            say(
-                "alerts.refused",
-                language,
-                hook=hook,
-                sender=sender,
-                status=response.status,
-                why=tell_error(sentence, language),
-            )
-        )
+        why = tell_error(sentence, language)
+        line = say("alerts.refused", language, hook=hook, sender=sender, status=response.status, why=why)
+        await services.operators.tell_or_log(line)
 
     return report_refusals
 

@@ -6,7 +6,6 @@ from aiohttp import web
 
 from wxbridge.config.hooks import HookSettings, HooksSettings
 from wxbridge.config.server import ServerSettings
-from wxbridge.config.types import reveal
 from wxbridge.core.clock import SystemClock
 from wxbridge.web import api, compat, console, hooks, pages
 from wxbridge.web.auth import ACCESS, AccessRules, check_access
@@ -44,15 +43,7 @@ def make_app(
     app[LANGUAGE] = services.state.config.reader_language
     by_source = {name: one for name, one in hook_settings if isinstance(one, HookSettings)}
     app[COMPAT_KEYS] = CompatKeys(hook_settings.compat)
-    app[ACCESS] = AccessRules(
-        reveal(settings.token),
-        by_source,
-        reveal(settings.read_token),
-        settings.rate,
-        clock,
-        settings.proxies,
-        settings.tokens,
-    )
+    app[ACCESS] = AccessRules(settings, by_source, clock)
     app.add_routes([*hooks.ROUTES, *compat.make_routes(), *api.ROUTES, *pages.ROUTES])
     if with_console:
         console.add_console(app, settings)

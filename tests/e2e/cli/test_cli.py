@@ -482,7 +482,8 @@ def test_an_alert_is_tried_on_a_running_server(config: Config) -> None:
             await bridge.serve()
             server = config.server.model_copy(update={"listen": bridge.url.removeprefix("http://")})
             settings = config.model_copy(update={"server": server})
-            return await alerts._post(settings, SAMPLES["grafana"], "ops,dba")
+            sample = SAMPLES["grafana"]
+            return await alerts._post(settings, sample, "ops,dba", sample.body())
 
     status, answer = asyncio.run(work())
     assert (status, answer) == (202, {"queued": 4, "duplicates": 0})

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from wxbridge.cli.demo_setup import DemoSetup, configure
+from wxbridge.cli.demo_setup import DemoSetup
 
 
 def test_a_demo_never_uses_the_database_of_real_bridges(config_file: Callable[[str], Path]) -> None:
@@ -16,7 +16,7 @@ def test_a_demo_never_uses_the_database_of_real_bridges(config_file: Callable[[s
         'wechat: {endpoint: "gateway.example.com:8788", token: t, master: boss}\n'
         "targets: {ops: {channel: wechat, room: Ops}}\nroutes: [{to: [ops]}]\n"
     )
-    config = configure(path, DemoSetup("wechat", None, 8788, 8789))
+    config = DemoSetup("wechat", None, 8788, 8789).configure(path)
     assert config.database is None
     assert config.state_dir == path.parent / "state" / "demo"
 
@@ -25,5 +25,5 @@ def test_a_demo_in_an_empty_folder_keeps_everything_in_its_own_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = configure(None, DemoSetup("wechat", None, 8788, 8789))
+    config = DemoSetup("wechat", None, 8788, 8789).configure(None)
     assert [config.state_dir, config.base] == [tmp_path / "wxbridge-demo"] * 2

@@ -9,7 +9,7 @@ from typing import Any
 from aiohttp import web
 
 from wxbridge.alerts.sources.robots import CompatMessage
-from wxbridge.web.compat.service import PREFIX, CompatProblem, CompatService, answer_json, join_lines, words
+from wxbridge.web.compat.service import PREFIX, CompatService, answer_json, join_lines, words
 
 _SEVERITIES = {"critical": "critical", "timesensitive": "warning", "passive": "info"}
 """By Bark's `level`."""
@@ -19,6 +19,7 @@ class Bark(CompatService):
     """The key is the device's key."""
 
     name = "bark"
+    key_error = message_error = 400
 
     def routes(self) -> list[web.RouteDef]:
         """Give `push`, and paths of up to four parts."""
@@ -48,6 +49,6 @@ class Bark(CompatService):
         """Say `code` 200."""
         return answer_json({"code": 200, "message": "success", "timestamp": int(time.time())})
 
-    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:  # noqa: ARG002
+    def refuse(self, code: int, sentence: str) -> web.Response:
         """Say 400, as Bark does for a key that it does not know."""
-        return answer_json({"code": 400, "message": sentence, "timestamp": int(time.time())}, 400)
+        return answer_json({"code": code, "message": sentence, "timestamp": int(time.time())}, code)

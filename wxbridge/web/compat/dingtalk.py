@@ -13,7 +13,6 @@ from wxbridge.core.errors import BadBody
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
 from wxbridge.web.compat.service import (
     PREFIX,
-    CompatProblem,
     CompatService,
     answer_json,
     items,
@@ -29,6 +28,7 @@ class Dingtalk(CompatService):
     """`timestamp` and `sign` are not looked at: the key is enough."""
 
     name = "dingtalk"
+    key_error, message_error = 300001, 400101
 
     def routes(self) -> list[web.RouteDef]:
         """Give `robot/send`."""
@@ -75,6 +75,6 @@ class Dingtalk(CompatService):
         """Say `errcode` 0."""
         return answer_json({"errcode": 0, "errmsg": "ok"})
 
-    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
-        """Say DingTalk's number: 300001 for a wrong token, 400101 for what it cannot read."""
-        return answer_json({"errcode": 300001 if problem is CompatProblem.WRONG_KEY else 400101, "errmsg": sentence})
+    def refuse(self, code: int, sentence: str) -> web.Response:
+        """Say DingTalk's number."""
+        return answer_json({"errcode": code, "errmsg": sentence})

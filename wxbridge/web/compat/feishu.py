@@ -16,7 +16,6 @@ from wxbridge.core.errors import BadBody
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
 from wxbridge.web.compat.service import (
     PREFIX,
-    CompatProblem,
     CompatService,
     answer_json,
     join_lines,
@@ -34,6 +33,7 @@ class Feishu(CompatService):
     """`timestamp` and `sign` are not looked at: the key is enough. Pictures of its own (`image_key`) stay there."""
 
     name = "feishu"
+    key_error, message_error = 19001, 9499
 
     def routes(self) -> list[web.RouteDef]:
         """Give `bot/v2/hook/KEY`, and the first version's `bot/hook/KEY`."""
@@ -98,9 +98,8 @@ class Feishu(CompatService):
         """Say `StatusCode` 0 and `code` 0: clients read one or the other."""
         return answer_json({"StatusCode": 0, "StatusMessage": "success", "code": 0, "data": {}, "msg": "success"})
 
-    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
-        """Say Feishu's number: 19001 for a wrong key, 9499 for what it cannot read."""
-        code = 19001 if problem is CompatProblem.WRONG_KEY else 9499
+    def refuse(self, code: int, sentence: str) -> web.Response:
+        """Say Feishu's number."""
         return answer_json({"code": code, "data": {}, "msg": sentence, "StatusCode": code, "StatusMessage": sentence})
 
 

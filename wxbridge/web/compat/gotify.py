@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -13,7 +14,7 @@ from wxbridge.alerts.sources.robots import CompatMessage
 from wxbridge.core.json_values import as_number
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
 from wxbridge.web.auth import read_tokens
-from wxbridge.web.compat.service import PREFIX, CompatProblem, CompatService, answer_json, join_lines, part, words
+from wxbridge.web.compat.service import PREFIX, CompatService, answer_json, join_lines, part, words
 
 _CRITICAL, _WARNING = 8, 4
 """Priorities from which Gotify's own clients make noise."""
@@ -23,6 +24,7 @@ class Gotify(CompatService):
     """The key is the application's token."""
 
     name = "gotify"
+    key_error, message_error = 401, 400
 
     def routes(self) -> list[web.RouteDef]:
         """Give `message`."""
@@ -54,8 +56,6 @@ class Gotify(CompatService):
              "priority": 0, "date": datetime.fromtimestamp(now, UTC).isoformat()}
         )  # fmt: skip
 
-    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
-        """Say 401 to a wrong token, 400 to what it cannot read."""
-        status = 401 if problem is CompatProblem.WRONG_KEY else 400
-        word = "Unauthorized" if problem is CompatProblem.WRONG_KEY else "Bad Request"
-        return answer_json({"error": word, "errorCode": status, "errorDescription": sentence}, status)
+    def refuse(self, code: int, sentence: str) -> web.Response:
+        """Say HTTP's status and its words."""
+        return answer_json({"error": HTTPStatus(code).phrase, "errorCode": code, "errorDescription": sentence}, code)

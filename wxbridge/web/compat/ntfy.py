@@ -17,7 +17,7 @@ from wxbridge.core.imaging import sniff
 from wxbridge.core.json_values import as_text, read_json_or_text
 from wxbridge.core.json_values import read_text as decode_text
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
-from wxbridge.web.compat.service import PREFIX, CompatProblem, CompatService, answer_json, join_lines, words
+from wxbridge.web.compat.service import PREFIX, CompatService, answer_json, join_lines, words
 from wxbridge.web.responses import read_body
 
 _SEVERITIES = {"5": "critical", "max": "critical", "urgent": "critical", "4": "warning", "high": "warning"}
@@ -37,6 +37,7 @@ class Ntfy(CompatService):
     """A message is a body with headers, a query, or JSON that names the topic."""
 
     name = "ntfy"
+    key_error, message_error = 40301, 40009
 
     def routes(self) -> list[web.RouteDef]:
         """Give the root for JSON, and the topic with its older forms for GET."""
@@ -89,10 +90,9 @@ class Ntfy(CompatService):
              "topic": request.match_info.get("topic", ""), "title": message.title, "message": message.text}
         )  # fmt: skip
 
-    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
-        """Say 403 to a topic that nobody has, 400 to what it cannot read."""
-        status, code = (403, 40301) if problem is CompatProblem.WRONG_KEY else (400, 40009)
-        return answer_json({"code": code, "http": status, "error": sentence}, status)
+    def refuse(self, code: int, sentence: str) -> web.Response:
+        """Say ntfy's number, which begins with HTTP's status."""
+        return answer_json({"code": code, "http": code // 100, "error": sentence}, code // 100)
 
 
 def _find_header(request: web.Request, names: tuple[str, ...]) -> str:

@@ -9,13 +9,14 @@ from aiohttp import web
 
 from wxbridge.alerts.sources.robots import CompatMessage
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
-from wxbridge.web.compat.service import PREFIX, CompatProblem, CompatService, answer_json, words
+from wxbridge.web.compat.service import PREFIX, CompatService, answer_json, words
 
 
 class Pushdeer(CompatService):
     """The key is `pushkey`, in JSON, a form or the query."""
 
     name = "pushdeer"
+    key_error, message_error = 80403, 80501
 
     def routes(self) -> list[web.RouteDef]:
         """Give `message/push`."""
@@ -39,6 +40,6 @@ class Pushdeer(CompatService):
         """Say `code` 0."""
         return answer_json({"code": 0, "content": {"result": ['{"counter":1,"logs":[],"success":"ok"}']}})
 
-    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
-        """Say a code of PushDeer's: 80403 for a wrong key, 80501 for what it cannot read."""
-        return answer_json({"code": 80403 if problem is CompatProblem.WRONG_KEY else 80501, "error": sentence})
+    def refuse(self, code: int, sentence: str) -> web.Response:
+        """Say a code of PushDeer's."""
+        return answer_json({"code": code, "error": sentence})

@@ -10,13 +10,14 @@ from aiohttp import web
 
 from wxbridge.alerts.sources.robots import CompatMessage
 from wxbridge.core.text.markup import find_markdown_images, markdown_to_text
-from wxbridge.web.compat.service import PREFIX, CompatProblem, CompatService, answer_json, words
+from wxbridge.web.compat.service import PREFIX, CompatService, answer_json, words
 
 
 class Serverchan(CompatService):
     """The key is the path's; JSON, a form or the query."""
 
     name = "serverchan"
+    key_error, message_error = 40001, 40000
 
     def routes(self) -> list[web.RouteDef]:
         """Give `KEY.send`."""
@@ -37,6 +38,6 @@ class Serverchan(CompatService):
         data = {"pushid": secrets.token_hex(4), "readkey": secrets.token_hex(6), "error": "SUCCESS", "errno": 0}
         return answer_json({"code": 0, "message": "", "data": data})
 
-    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
-        """Say 40001 to a wrong key, 40000 to what it cannot read."""
-        return answer_json({"code": 40001 if problem is CompatProblem.WRONG_KEY else 40000, "message": sentence})
+    def refuse(self, code: int, sentence: str) -> web.Response:
+        """Say ServerChan's number."""
+        return answer_json({"code": code, "message": sentence})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from enum import StrEnum
 from typing import Any, ClassVar
 
 from aiohttp import web
@@ -23,18 +22,15 @@ from wxbridge.web.services import SERVICES
 PREFIX = "/compat"
 
 
-class CompatProblem(StrEnum):
-    """Why a message is not taken; each service has a number for it."""
-
-    WRONG_KEY = "wrong_key"
-    BAD_MESSAGE = "bad_message"
-
-
 class CompatService(ABC):
     """One service's language. Handlers are `take` for every route of `routes`."""
 
     name: ClassVar[str]
     """Of the first part of its paths, and of the source of its alerts."""
+    key_error: ClassVar[int]
+    """Its number for a wrong key."""
+    message_error: ClassVar[int]
+    """Its number for what cannot be read."""
 
     @abstractmethod
     def routes(self) -> list[web.RouteDef]:
@@ -56,12 +52,30 @@ class CompatService(ABC):
         """Say in the service's words that a message was taken: HTTP 200, compact JSON."""
 
     @abstractmethod
-    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
-        """Say in the service's words that it was not."""
+    def refuse(self, code: int, sentence: str) -> web.Response:
+        """Say in the service's words that it was not, with `key_error` or `message_error`."""
 
     async def read_fields(self, request: web.Request) -> dict[str, Any]:
-        """Read what a request brings as one mapping; see `read_fields`. Raises `BadBody`."""
-        return await read_fields(request)
+        """Read a request's query and body as one mapping, whatever its content type says; the body's fields come first.
+
+        Raises:
+            BadBody: the body is neither a JSON object nor a form.
+            RequestRefused: it did not arrive in time.
+        """
+        body = await read_body(request)
+        fields: dict[str, Any] = dict(request.query)
+        if not body.strip():
+            return fields
+        if is_multipart(body):
+            return fields | read_form(body)
+        if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
+            data = read_json_or_text(body)
+            if not isinstance(data, dict):
+                raise BadBody("The body is no JSON object.")
+            return fields | data
+        if b"=" in body[:200]:
+            return fields | read_form(body)
+        raise BadBody("The body is neither a JSON object nor a form.")
 
     def find_holder(self, keys: CompatKeys, request: web.Request, fields: Mapping[str, Any]) -> KeyHolder | None:
         """Find whose key a request shows."""
@@ -74,17 +88,17 @@ class CompatService(ABC):
             RequestRefused: too many wrong keys came from there, or the body did not arrive in time.
             StorageError: it could not be stored.
         """
+        problem = ""
         try:
             fields = await self.read_fields(request)
         except BadBody as error:
             # A key in the path or the query may be right all the same; a stranger is told nothing.
-            fields = dict(request.query)
-            if self.find_holder(request.app[COMPAT_KEYS], request, fields) is None:
-                return self.refuse_key(request)
-            return self.refuse_message(request, str(error))
+            fields, problem = dict(request.query), str(error)
         holder = self.find_holder(request.app[COMPAT_KEYS], request, fields)
         if holder is None:
             return self.refuse_key(request)
+        if problem:
+            return self.refuse_message(request, problem)
         request[CALLER] = holder.name
         try:
             await self.fetch_parts(request, fields)
@@ -99,13 +113,13 @@ class CompatService(ABC):
         count_wrong_token(request, f"{PREFIX}/{self.name}")
         request.app[SERVICES].metrics.refused.labels("unauthorised").inc()
         sentence = tell_refusal(request.config_dict, "the key is wrong: it is none of hooks.compat")
-        return self.refuse(CompatProblem.WRONG_KEY, sentence)
+        return self.refuse(self.key_error, sentence)
 
     def refuse_message(self, request: web.Request, sentence: str) -> web.Response:
         """Answer to what cannot be read; the log and the operators hear of it."""
         request.app[SERVICES].metrics.refused.labels("bad_body").inc()
         request[REFUSED] = Refusal(f"{PREFIX}/{self.name}", sentence)
-        return self.refuse(CompatProblem.BAD_MESSAGE, tell_refusal(request.config_dict, sentence))
+        return self.refuse(self.message_error, tell_refusal(request.config_dict, sentence))
 
 
 async def store_message(request: web.Request, holder: KeyHolder, message: CompatMessage) -> None:
@@ -144,29 +158,6 @@ def find_targets_of_people(
     return found
 
 
-async def read_fields(request: web.Request) -> dict[str, Any]:
-    """Read a request's query and body as one mapping, whatever its content type says; the body's fields come first.
-
-    Raises:
-        BadBody: the body is neither a JSON object nor a form.
-        RequestRefused: it did not arrive in time.
-    """
-    body = await read_body(request)
-    fields: dict[str, Any] = dict(request.query)
-    if not body.strip():
-        return fields
-    if is_multipart(body):
-        return fields | read_form(body)
-    if body.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] == b"{":
-        data = read_json_or_text(body)
-        if not isinstance(data, dict):
-            raise BadBody("The body is no JSON object.")
-        return fields | data
-    if b"=" in body[:200]:
-        return fields | read_form(body)
-    raise BadBody("The body is neither a JSON object nor a form.")
-
-
 def part(data: Any, *path: str) -> Any:
     """Give what lies at a path of JSON objects; None where there is nothing."""
     for name in path:
@@ -203,8 +194,5 @@ def link_line(title: str, address: str) -> str:
 
 def answer_json(data: Mapping[str, Any], status: int = 200) -> web.Response:
     """Make an answer of compact JSON: some clients look for `"errcode":0` in the bytes."""
-    return web.json_response(data, status=status, dumps=_dump)
-
-
-def _dump(data: Any) -> str:
-    return json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
+    return web.json_response(text=text, status=status)

@@ -7,50 +7,50 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 from aiohttp import web
 
 from wxbridge.alerts.sources.robots import CompatMessage, find_font_colour
-from wxbridge.core.errors import BadBody
+from wxbridge.core.errors import BadBody, PictureError
+from wxbridge.core.imaging import sniff
 from wxbridge.core.text.markup import card_to_text, find_markdown_images, markdown_to_text
 from wxbridge.web.compat.keys import COMPAT_KEYS, TOKEN_SECONDS, CompatKeys, KeyHolder
 from wxbridge.web.compat.service import (
     PREFIX,
-    CompatProblem,
     CompatService,
     answer_json,
     items,
     join_lines,
     link_line,
     part,
-    read_fields,
     texts,
     words,
 )
-from wxbridge.web.compat.uploads import fetch_upload, read_upload, store_upload
+from wxbridge.web.services import SERVICES
 
 _OK = {"errcode": 0, "errmsg": "ok"}
 _EVERYBODY = "@all"
+_UPLOAD = re.compile(r"data:[^,]*;base64,(.*)", re.DOTALL)
+_NO_PICTURE = "no-picture"
+"""The `media_id` of a file that is none, of which only the name is told later."""
 
 
 class WecomService(CompatService):
     """What an application's and a robot's requests have in common: the kinds of messages."""
 
-    key_error: ClassVar[int]
-    """WeCom's number for a wrong key."""
+    message_error = 40058
 
     def answer(self, request: web.Request, message: CompatMessage) -> web.Response:  # noqa: ARG002
         """Say `errcode` 0."""
         return answer_json(_OK)
 
-    def refuse(self, problem: CompatProblem, sentence: str) -> web.Response:
-        """Say WeCom's number for a wrong key, or 40058 for what it cannot read."""
-        return answer_json(
-            {"errcode": self.key_error if problem is CompatProblem.WRONG_KEY else 40058, "errmsg": sentence}
-        )
+    def refuse(self, code: int, sentence: str) -> web.Response:
+        """Say WeCom's number."""
+        return answer_json({"errcode": code, "errmsg": sentence})
 
     def read_message(self, request: web.Request, fields: Mapping[str, Any]) -> CompatMessage:
         """Read a message of any `msgtype`. Raises `BadBody` for one that is not known."""
@@ -63,7 +63,7 @@ class WecomService(CompatService):
     async def fetch_parts(self, request: web.Request, fields: Mapping[str, Any]) -> None:
         """Fetch a picture that was uploaded before, maybe to another machine. Raises `StorageError`."""
         if media := words(fields, "image", "media_id"):
-            await fetch_upload(request, media)
+            await request.app[SERVICES].picture_store.look_up(media)
 
     def _read_people(self, fields: Mapping[str, Any], body: Any) -> tuple[str, ...]:
         named = words(fields, "touser").split("|")
@@ -98,22 +98,22 @@ class WecomService(CompatService):
 
     def _read_picture(self, request: web.Request, body: Any) -> str:
         if media := words(body, "media_id"):
-            return read_upload(request, media)
+            path = request.app[SERVICES].picture_store.find(media)
+            if path is None:
+                raise BadBody("`media_id` names no picture that was uploaded here within a day.")
+            return _as_address(path.read_bytes())
         try:
-            return f"data:image/png;base64,{base64.b64encode(base64.b64decode(words(body, 'base64'))).decode()}"
+            return _as_address(base64.b64decode(words(body, "base64")))
         except (binascii.Error, ValueError):
             raise BadBody("`image.base64` is no base64.") from None
 
     async def upload(self, request: web.Request) -> web.Response:
         """Keep a file that a later message names by its `media_id`."""
         try:
-            fields = await read_fields(request)
-        except BadBody as error:
-            return self.refuse_message(request, str(error))
-        if self.find_holder(request.app[COMPAT_KEYS], request, fields) is None:
-            return self.refuse_key(request)
-        try:
-            media = await store_upload(request, fields)
+            fields = await self.read_fields(request)
+            if self.find_holder(request.app[COMPAT_KEYS], request, fields) is None:
+                return self.refuse_key(request)
+            media = await _store_upload(request, fields)
         except BadBody as error:
             return self.refuse_message(request, str(error))
         return answer_json(_OK | {"type": words(fields, "type") or "file", "media_id": media, "created_at": "0"})
@@ -145,7 +145,7 @@ class CompatWecomApplication(WecomService):
     async def give_token(self, request: web.Request) -> web.Response:
         """Give an access token for a secret."""
         try:
-            fields = await read_fields(request)
+            fields = await self.read_fields(request)
         except BadBody:
             fields = dict(request.query)
         keys = request.app[COMPAT_KEYS]
@@ -173,6 +173,35 @@ class CompatWecomRobot(WecomService):
     def read_key(self, request: web.Request, fields: Mapping[str, Any]) -> str:  # noqa: ARG002
         """Read `?key=`."""
         return request.query.get("key", "")
+
+
+async def _store_upload(request: web.Request, fields: Mapping[str, Any]) -> str:
+    """Keep the first file of a form and give its `media_id`; a file that is no picture is not kept.
+
+    It is there for a day, as all pictures that no message names.
+
+    Raises:
+        BadBody: there is no file, or it begins like a picture and is none.
+        StorageError: the disk refuses it.
+    """
+    found = next((match for value in fields.values() if (match := _UPLOAD.fullmatch(str(value)))), None)
+    if found is None:
+        raise BadBody("There is no file in the form.")
+    try:
+        content = base64.b64decode(found[1])
+    except (binascii.Error, ValueError):
+        raise BadBody("The file cannot be read.") from None
+    if sniff(content) is None:
+        return _NO_PICTURE
+    try:
+        picture = await request.app[SERVICES].picture_store.save_checked(content)
+    except PictureError as error:
+        raise BadBody(f"{error}.") from None
+    return picture.file or _NO_PICTURE
+
+
+def _as_address(picture: bytes) -> str:
+    return f"data:image/png;base64,{base64.b64encode(picture).decode()}"
 
 
 def _read_news(source: str, articles: list[dict[str, Any]]) -> CompatMessage:

@@ -215,12 +215,12 @@ async def _act(page: ConsolePage, action: Action, request: web.Request) -> web.S
     site, session = request.app[SITE], request[CONSOLE_CALLER].session
     form = await read_form(request)
     try:
-        site.flash(session, Flash(await action(site.visit(request, session), form), good=True))
+        site.flashes[session.id] = Flash(await action(site.visit(request, session), form), good=True)
     except WxbridgeError as error:
         # A form that says where it stands is shown again with what was typed.
         again = form.fields.get("again", "")
         typed = {name: value for name, value in form.fields.items() if again and name not in _NOT_TYPED}
-        site.flash(session, Flash(str(error), good=False, typed=typed))
+        site.flashes[session.id] = Flash(str(error), good=False, typed=typed)
         return see_other(local_path(again or form.fields.get("back", page.path)))
     log.info("done from the console", page=page.name, action=request.path.rpartition("/")[2], by=session.owner or None)
     return see_other(local_path(form.fields.get("back", page.path)))

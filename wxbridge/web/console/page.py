@@ -79,10 +79,6 @@ class PageVisit:
     typed: Mapping[str, str] = field(default_factory=dict)
     """What somebody typed into this page's form, where it could not be done."""
 
-    def list_values(self, name: str) -> Sequence[str]:
-        """List all values of a name in the address."""
-        return self.lists.get(name, ())
-
     @property
     def config(self) -> Config:
         """The configuration in use."""
@@ -140,11 +136,7 @@ class ConsoleForm:
     fields: Mapping[str, str]
     picture: bytes | None = None
     lists: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """All values of each field."""
-
-    def list_values(self, name: str) -> Sequence[str]:
-        """List all values of a field, such as those of boxes that are ticked."""
-        return self.lists.get(name, ())
+    """All values of each field, such as those of boxes that are ticked."""
 
     def text(self, name: str, max_chars: int = 5000) -> str:
         """Read a field without the blanks around it; empty where it is missing.

@@ -22,12 +22,12 @@ import structlog
 from aiohttp import web
 from itsdangerous import BadSignature, Signer
 
+from wxbridge.config.server import Network
 from wxbridge.core.clock import SystemClock
 from wxbridge.core.database import Database
 from wxbridge.core.errors import StorageError
 from wxbridge.core.schema import ensure_secret, read_fact, remember_fact
 from wxbridge.core.token_hash import TokenCheck
-from wxbridge.web.origin import IpNetwork
 
 log = structlog.get_logger()
 
@@ -71,7 +71,7 @@ class ConsoleTokens:
 
     token: str = ""
     read_token: str = ""
-    proxies: Sequence[IpNetwork] = ()
+    proxies: Sequence[Network] = ()
     """Whose `X-Forwarded-…` is believed."""
     named: Mapping[str, tuple[ConsoleRole, TokenCheck]] = field(default_factory=dict)
     """Tokens by the names of their owners."""
@@ -95,14 +95,11 @@ class ConsoleTokens:
         raw = shown.encode("utf-8", "surrogateescape")
         return next((opened for opened, check in self._checks.items() if check.matches(raw)), None)
 
-    def fingerprint_of(self, role: ConsoleRole, owner: str = "") -> bytes:
-        """Give what changes with the token of a role and owner; empty where there is none."""
-        check = self._checks.get((role, owner))
-        return check.fingerprint if check else b""
-
-    def has_role(self, role: ConsoleRole, owner: str = "") -> bool:
-        """Whether a session of a role can have been opened with these tokens."""
-        return (role, owner) in self._checks or (role is ConsoleRole.OPEN and not owner and self.is_open)
+    def fingerprint_of(self, role: ConsoleRole, owner: str) -> bytes | None:
+        """Give what changes with the token that opens sessions of a role and owner; None where nothing opens them."""
+        if check := self._checks.get((role, owner)):
+            return check.fingerprint
+        return b"" if role is ConsoleRole.OPEN and not owner and self.is_open else None
 
 
 # ---------------------------------------------------------------- sessions
@@ -157,7 +154,7 @@ class SessionStore:
         role = next((each for each in ConsoleRole if value.startswith(f"{each}.")), None)
         # Which tokens there are can change while a cookie lives.
         owner = _read_owner(value)
-        if role is None or len(value) > MAX_COOKIE_CHARS or not self._tokens.has_role(role, owner):
+        if role is None or len(value) > MAX_COOKIE_CHARS or self._tokens.fingerprint_of(role, owner) is None:
             return None
         try:
             text = self._signer(role, owner).unsign(value.encode("utf-8", "replace")).decode()
@@ -190,7 +187,7 @@ class SessionStore:
 
     def _signer(self, role: ConsoleRole, owner: str) -> Signer:
         """Signs with our key and with the token that opened the session, so that it ends where the token changes."""
-        salt = f"{role}\0".encode() + self._tokens.fingerprint_of(role, owner)
+        salt = f"{role}\0".encode() + (self._tokens.fingerprint_of(role, owner) or b"")
         return Signer(self._key, salt, key_derivation="hmac", digest_method=hashlib.sha256)
 
 

@@ -34,7 +34,7 @@ def describe_form(visit: PageVisit, overview: FiringOverview) -> Mapping[str, An
 
     Of no alert (`?silence=new`) it begins empty, or with the matchers of a filter.
     """
-    keys = [key for key in visit.list_values("silence") if key][:MAX_CHOSEN]
+    keys = [key for key in visit.lists.get("silence", ()) if key][:MAX_CHOSEN]
     chosen = [found for key in dict.fromkeys(keys) if (found := find_alert(overview, key))]
     only = chosen[0] if len(chosen) == 1 else None
     matchers = "\n".join(map(str, only.silencing_matchers())) if only else _write_lines(visit.query.get("text", ""))
@@ -66,7 +66,7 @@ async def silence(visit: PageVisit, form: ConsoleForm) -> str:
     """Silence what a form says. Raises `WxbridgeError`."""
     language = visit.language
     overview = await visit.services.alerts.overview()
-    keys = form.list_values("key")[:MAX_CHOSEN]
+    keys = form.lists.get("key", ())[:MAX_CHOSEN]
     found = [alert for key in dict.fromkeys(keys) if (alert := find_alert(overview, key))]
     if keys and not found:
         raise BadBody(say("bot.alerts.no_alert", language, id=keys[0][:8]))

@@ -14,6 +14,7 @@ from aiohttp import web
 
 import wxbridge
 from wxbridge.core.clock import SystemClock
+from wxbridge.core.recent import RecentDict
 from wxbridge.core.text.i18n import LANGUAGES, Language
 from wxbridge.core.ttl_cache import TTLCache
 from wxbridge.web.console.events import ChangeFeed
@@ -67,14 +68,8 @@ class ConsoleSite:
     thumbnails: TTLCache[bytes | None] = field(
         default_factory=lambda: TTLCache(math.inf, MAX_THUMBNAILS, max_at_once=2)
     )
-    flashes: dict[str, Flash] = field(default_factory=dict)
-    """By session."""
-
-    def flash(self, session: ConsoleSession, flash: Flash) -> None:
-        """Have the next page say something."""
-        self.flashes[session.id] = flash
-        while len(self.flashes) > MAX_FLASHES:
-            del self.flashes[next(iter(self.flashes))]
+    flashes: RecentDict[str, Flash] = field(default_factory=lambda: RecentDict(MAX_FLASHES))
+    """What the next page says, by session."""
 
     def choose_language(self, request: web.Request) -> Language:
         """Choose what was chosen in this browser, what it would rather read, or what the configuration says."""
