@@ -115,7 +115,8 @@ def is_blank(data: bytes, name: str = "the picture") -> bool:
     from PIL import Image, ImageChops
 
     with open_picture(data, name, max_pixels=4 * MAX_PIXELS) as opened:
-        image = opened.convert("RGB")
+        opened.load()
+        image = opened if opened.mode == "RGB" else opened.convert("RGB")
     # The nearest pixels: no colours that are not there.
     points = image.resize((min(image.width, 256), min(image.height, 256)), resample=0)
     colours: Any = points.getcolors(256 * 256)

@@ -87,7 +87,6 @@ class Capture:
         """Load, wait, shoot; what the page lacks is told in the picture's marks."""
         page, shot = self._page, self._shot
         self._network.attach(page)
-        await page.add_init_script(PAGE_SCRIPT)
         if shot.auth and shot.auth.headers:
             await _send_headers(page, shot.auth)
         await self._load()
@@ -96,7 +95,8 @@ class Capture:
         if self._ready.recipe == RECIPES[-1].name and shot.is_whole and shot.expand and not shot.selector:
             missing += await self._shoot_tabs(pieces)
         png, marks = pieces[0] if len(pieces) == 1 else await asyncio.to_thread(join_pictures, pieces)
-        png = await asyncio.to_thread(imaging.fit, png, shot.max_bytes)
+        if len(png) > shot.max_bytes:
+            png = await asyncio.to_thread(imaging.fit, png, shot.max_bytes)
         if missing:
             log.warning("browser.missing", page=shot.name, titles=missing)
         return embed_marks(png, replace(marks if shot.marks else NO_MARKS, missing=tuple(missing)))
@@ -242,7 +242,7 @@ class Capture:
 
 
 async def open_context(chromium: Chromium, shot: Shot) -> BrowserContext:
-    """Open a context of its own for a shot: window, time zone, language, theme, cookies."""
+    """Open a context of its own for a shot: window, time zone, language, theme, script, cookies."""
     context = await chromium.new_context(
         viewport={"width": shot.width, "height": shot.window_height},
         device_scale_factor=shot.scale,
@@ -253,6 +253,7 @@ async def open_context(chromium: Chromium, shot: Shot) -> BrowserContext:
         service_workers="block",  # their requests would pass by ours
         accept_downloads=False,
     )
+    await context.add_init_script(PAGE_SCRIPT)
     if shot.auth and shot.auth.cookies:
         await context.add_cookies(
             [

@@ -13,6 +13,7 @@ from wxbridge.pictures.pages.shot import Shot
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
+_RECIPES = [asdict(each) for each in RECIPES]
 _LOOK = (
     r"""
 async ({waitFor, needed, recipes, expand, guess}) => {
@@ -135,7 +136,7 @@ async def look_at(page: Page, shot: Shot, left: float, *, guess: bool = False) -
     asked = {
         "waitFor": shot.wait_for,
         "needed": shot.selector,
-        "recipes": [asdict(each) for each in RECIPES],
+        "recipes": _RECIPES,
         "expand": shot.expand,
         "guess": guess,
     }

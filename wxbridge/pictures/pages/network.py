@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 from collections.abc import Mapping
@@ -42,6 +43,7 @@ class PageNetwork:
         self.pending: set[Request] = set()
         self.events = 0
         """How many requests have begun and ended."""
+        self._stirred = asyncio.Event()
         self.status = 0
         """The HTTP status of the page's own document, the last one where it navigated."""
         self.refused: tuple[int, str] | None = None
@@ -69,12 +71,24 @@ class PageNetwork:
     def _on_request(self, request: Request) -> None:
         # Of a worker's `blob:` script nobody ever hears that it ended.
         if request.resource_type not in _BACKGROUND_TYPES and not request.url.startswith(("blob:", "data:")):
-            self.events += 1
             self.pending.add(request)
+            self._stir()
 
     def _on_ended(self, request: Request) -> None:
-        self.events += 1
         self.pending.discard(request)
+        self._stir()
+
+    def _stir(self) -> None:
+        self.events += 1
+        self._stirred.set()
+
+    async def wait_for_event(self, seconds: float, *, after: int) -> None:
+        """Wait until more than `after` requests have begun and ended, for at most `seconds`."""
+        self._stirred.clear()
+        if self.events == after:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._stirred.wait()
 
     def _on_failed(self, request: Request) -> None:
         self._on_ended(request)

@@ -32,6 +32,8 @@ _PAUSE_IN_LOOKS = 2.0
 """Between two looks, in the time that the last one took of the page's own."""
 _PAUSE_SECONDS = 0.05
 """Likewise where the page did not answer."""
+_PAUSE_FOR_DATA_SECONDS = 0.1
+"""Likewise at most, while panels wait for data that are under way: their coming ends it."""
 _STILL_SECONDS = 0.03
 """Without a change in two frames, where Grafana's page shows panels and none of them is loading."""
 _STILL_SILENT_SECONDS = 0.3
@@ -170,8 +172,9 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
     viewport, stood = _Viewport(shot), _Stillness(began)
     last: dict[str, Any] | None = None
     seen: dict[str, Any] | None = None
-    is_told = guess = False
+    is_told = guess = touched = False
     while clock() < until:
+        events = network.events
         last, seen = seen, await look_at(page, shot, until - clock(), guess=guess)
         now = clock()
         network.check(is_grafana=bool((seen or last or {}).get("grafana")))
@@ -183,8 +186,8 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
             if seen["grafana"] and not seen["recipe"] and not is_told:
                 is_told = True
                 log.warning("browser.unknown_grafana", page=shot.name, version=seen["version"])
-            grown = await viewport.grow(page, seen)
-            stood.add(now, seen, network, touched=grown or seen["opening"] > 0)
+            touched = await viewport.grow(page, seen) or seen["opening"] > 0
+            stood.add(now, seen, network, touched=touched)
             guess = False
             if stood.suffices(seen, network, spent=(now - began) / (until - began)):
                 if seen["recipe"]:
@@ -195,6 +198,8 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
                     guess = True
                 else:
                     return ReadyPage(stood.quiet > 0, tuple(seen["empty"]), seen["recipe"])
+        if seen is not None and network.pending and _has_to_come(seen) and not touched:
+            await network.wait_for_event(_PAUSE_FOR_DATA_SECONDS, after=events)
         await asyncio.sleep(_PAUSE_IN_LOOKS * seen["seconds"] if seen else _PAUSE_SECONDS)
     what, seconds = _name_loading(seen or last or {}), clock() - began
     raise PictureTimeout(f"{what} was still loading after {seconds:.3g} s")
