@@ -49,17 +49,10 @@ class AccessToken:
     until: float
 
 
-@dataclass(frozen=True)
-class FetchedToken:
-    """An access token as the service gives it."""
-
-    value: str = field(repr=False)
-    life: float
-    """Seconds for which it is valid."""
-
-
-def read_token(verdict: AnswerVerdict, service: HttpService, *, token: str, life: str) -> FetchedToken:
+def read_token(verdict: AnswerVerdict, service: HttpService, *, token: str, life: str, now: float) -> AccessToken:
     """Read a token in the answer to a request for one; `token` and `life` are what the service calls both there.
+
+    `now` is seconds since the epoch.
 
     Raises:
         SendError: there is none.
@@ -68,7 +61,9 @@ def read_token(verdict: AnswerVerdict, service: HttpService, *, token: str, life
     value, seconds = str(verdict.data.get(token) or ""), verdict.data.get(life)
     if not value:
         raise Transient(f"{service.shown} gives no access token")
-    return FetchedToken(value, float(seconds) if isinstance(seconds, int) and seconds > 0 else DEFAULT_TOKEN_SECONDS)
+    valid = float(seconds) if isinstance(seconds, int) and seconds > 0 else DEFAULT_TOKEN_SECONDS
+    # A short life (a private deployment's) must not be all margin.
+    return AccessToken(value, now + max(valid - EXPIRY_MARGIN_SECONDS, valid / 2))
 
 
 class TokenCache(Generic[App]):
@@ -85,7 +80,7 @@ class TokenCache(Generic[App]):
         self,
         name: str,
         database: Database,
-        fetch: Callable[[App], Awaitable[FetchedToken]],
+        fetch: Callable[[App], Awaitable[AccessToken]],
         *,
         wall: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -144,11 +139,7 @@ class TokenCache(Generic[App]):
         if refused is not None and now - self._fetched_at.get(identity, -REFETCH_PAUSE_SECONDS) < REFETCH_PAUSE_SECONDS:
             raise Transient(f"{application.service.shown} refuses the token that it gave a moment ago")
         self._fetched_at[identity] = now
-        fetched = await self._fetch(application)
-        # A short life (a private deployment's) must not be all margin.
-        usable = max(fetched.life - EXPIRY_MARGIN_SECONDS, fetched.life / 2)
-        token = AccessToken(fetched.value, self._wall() + usable)
-        self._known[identity] = token
+        token = self._known[identity] = await self._fetch(application)
         await self._store(identity, token)
         return token
 

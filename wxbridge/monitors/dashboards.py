@@ -178,9 +178,6 @@ class Dashboards:
             return None
         path = f"/api/dashboards/uid/{quote(uid)}"
         answer = await self._get(path, org)
-        newer = answer.path if isinstance(answer, _NewerApi) else ""
-        if newer:
-            answer = await self._get(newer, org)
         if answer is None:
             return None
         if not isinstance(answer, dict):
@@ -213,14 +210,19 @@ class Dashboards:
         if kept is not None and self._clock() < kept[0]:
             return kept[1]
         limit = min(self._deadline, seconds_left(self._deadline))
-        answer = await self._read(path, await self.grafana.ask(path, deadline=limit, org=org))
+        answer = await self.grafana.ask(path, deadline=limit, org=org)
+        # Grafana says so where it keeps a dashboard of the newer schema.
+        newer = None
+        if answer.status == 406 and not path.startswith("/apis/"):  # noqa: PLR2004 - HTTP
+            newer = _NEWER_PATH.search(answer.body[:2000].decode("utf-8", "replace"))
+        found = await self._get(newer[0], org) if newer else await self._read(path, answer)
         if len(self._kept) >= _MAX_KEPT_ANSWERS:
             self._kept.clear()
-        self._kept[path, org] = (self._clock() + self._ttl, answer)
-        return answer
+        self._kept[path, org] = (self._clock() + self._ttl, found)
+        return found
 
     async def _read(self, path: str, answer: ApiAnswer) -> Any:
-        """Decode an answer: None where there is no such thing, `_NewerApi` where it is kept by a newer API."""
+        """Decode an answer: None where there is no such thing."""
         grafana, status, shown = self.grafana, answer.status, path.partition("?")[0]
         if status == 404 and not path.startswith("/api/search"):  # noqa: PLR2004 - HTTP
             return None
@@ -231,8 +233,6 @@ class Dashboards:
                 f"Grafana lets us in but not see dashboards (HTTP 403 for {shown}): "
                 "give the service account or user of grafana: the role Viewer"
             )
-        if status == 406 and (newer := _NEWER_PATH.search(answer.body[:2000].decode("utf-8", "replace"))):  # noqa: PLR2004
-            return _NewerApi(newer[0])
         if 300 <= status < 400:  # noqa: PLR2004 - HTTP
             raise PictureError(f"Grafana at {grafana.base} redirects {shown}: write its real address as grafana.url")
         if status != 200:  # noqa: PLR2004 - HTTP
@@ -247,13 +247,6 @@ class Dashboards:
             return json.loads(answer.body)
         except (ValueError, RecursionError):
             raise PictureError(f"Grafana's answer to {shown} is no JSON: check grafana.url") from None
-
-
-@dataclass(frozen=True)
-class _NewerApi:
-    """Where Grafana says that it keeps a dashboard of the newer schema."""
-
-    path: str
 
 
 # ---------------------------------------------------------------- reading what Grafana says

@@ -182,11 +182,7 @@ def mapped(mapping: BodyMapping, source: str = NAME, timezone: tzinfo = UTC) -> 
     The parser raises `BadBody` where the body cannot be read. Its expressions are compiled once, here.
     """
     read = _reader(mapping, source, timezone)
-
-    def parse_mapped(body: bytes, headers: Mapping[str, str]) -> AlertGroup:
-        return read(read_document(body, headers))
-
-    return parse_mapped
+    return lambda body, headers: read(read_document(body, headers))
 
 
 def _reader(mapping: BodyMapping, source: str, timezone: tzinfo) -> Callable[[Any], AlertGroup]:

@@ -5,8 +5,6 @@ A mapping of the same name in jobs.yaml comes first.
 
 from __future__ import annotations
 
-from wxbridge.alerts.sources.build_presets import BUILDS
-from wxbridge.alerts.sources.cloud_presets import CLOUDS
 from wxbridge.config.hooks import BodyMapping
 
 UPTIME_KUMA = BodyMapping(
@@ -158,6 +156,134 @@ APPRISE = BodyMapping(
 )
 """Apprise's `json://` and `form://`, whose `type` says how it came out; `info` is a message."""
 
+# ---------------------------------------------------------------- what the clouds' own monitoring posts
+
+# The fields are those of their public documentation. Of all three the recovery names the same rule and the same object.
+
+ALIYUN = BodyMapping(
+    shape="alertName && alertState && (metricName || expression || ruleId)",
+    title="alertName",
+    status="alertState == 'INSUFFICIENT_DATA' && 'no_data' || alertState",
+    severity="alertState == 'OK' && preTriggerLevel || triggerLevel || preTriggerLevel",
+    text="expression",
+    duration="lastTime",
+    ends_at="timestamp",
+    labels={"instance": "instanceName", "product": "productGroupName || namespace", "region": "regionName || regionId"},
+    values="metricName && curValue && [{name: metricName, value: curValue, unit: unit}]",
+    id="join(' ', [ruleId || alertName, dimensions || instanceName || '', metricName || ''])",
+    sender="userId",
+)
+"""A form, one for each change of a rule's state on an object. At the end the level is in `preTriggerLevel`."""
+
+TENCENT = BodyMapping(
+    shape="alarmPolicyInfo && alarmObjInfo",
+    title="alarmPolicyInfo.policyName || alarmPolicyInfo.policyTypeCName",
+    status="alarmStatus",
+    severity="alarmLevel || alarmPolicyInfo.conditions.alarmLevel",
+    text="alarmPolicyInfo.conditions.eventShowName || alarmPolicyInfo.conditions.eventName || "
+    "(alarmPolicyInfo.conditions.calcType && join('', alarmPolicyInfo.conditions.[metricShowName || metricName || '', "
+    "' ', calcType, ' ', to_string(calcValue || ''), calcUnit || unit || '']))",
+    labels={
+        "instance": "(alarmObjInfo.dimensions | objName || unInstanceId || objId || instanceId || eip) "
+        "|| to_string(alarmObjInfo.dimensions)",
+        "product": "alarmPolicyInfo.policyTypeCName || alarmObjInfo.namespace",
+        "region": "alarmObjInfo.region",
+    },
+    values="alarmPolicyInfo.conditions.currentValue && [alarmPolicyInfo.conditions."
+    "{name: metricShowName || metricName, value: currentValue, unit: unit || calcUnit}]",
+    id="join(' ', [alarmPolicyInfo.policyId || alarmPolicyInfo.policyName || '', to_string(alarmObjInfo.dimensions), "
+    "alarmPolicyInfo.conditions.metricName || alarmPolicyInfo.conditions.eventName || ''])",
+    # Its clock is Beijing's, and does not say so.
+    starts_at="firstOccurTime && join('', [firstOccurTime, '+08:00'])",
+    ends_at="recoverTime && join('', [recoverTime, '+08:00'])",
+    duration="durationTime",
+    sender="alarmObjInfo.uin || alarmObjInfo.appId",
+)
+"""`alarmStatus` is 1 and 0, as a number or as a string; an event has no figures."""
+
+HUAWEI = BodyMapping(
+    # What a topic passes on is JSON as a string; of an ordinary message it is a text.
+    alerts="[merge(@, from_json(message) || `{}`)]",
+    shape="topic_urn && message_id && type",
+    title="template_variable.AlarmRuleName || template_variable.RuleName || alarm_name || subject || type",
+    status="alarm_status == 'insufficient_data' && 'no_data' || alarm_status "
+    "|| template_variable.IsAlarm == `true` && 'alarm' || template_variable.IsAlarm == `false` && 'ok' || null",
+    severity="template_variable.AlarmLevel || alarm_level",
+    text="type == 'SubscriptionConfirmation' && message || !alarm_status && !template_variable && message || "
+    "template_variable.AlarmDesc || template_variable.AlarmDescription || (comparison_operator && join('', "
+    "[template_variable.MetricName || metric_name || '', ' ', comparison_operator, ' ', to_string(value), unit || '']"
+    "))",
+    labels={
+        "instance": "template_variable.ResourceName || template_variable.ResourceId || dimension",
+        "product": "template_variable.Namespace || namespace",
+        "region": "template_variable.Region",
+        "ip": "template_variable.PrivateIp || template_variable.PublicIp",
+    },
+    values="template_variable.CurrentData && template_variable.[{name: MetricName || 'value', value: CurrentData}] "
+    "|| alarmValue[-1:].{value: value} && [{name: metric_name, value: alarmValue[-1].value, unit: unit}]",
+    link="subscribe_url",
+    starts_at="alarm_status == 'alarm' && time || null",
+    ends_at="time",
+    id="alarm_id && join(' ', [alarm_id, dimension || template_variable.ResourceId || ''])",
+    # A topic that is to be confirmed, and what is no alarm at all.
+    test="type && !alarm_status && !template_variable",
+)
+"""Cloud Eye by way of SMN, whose envelope has `type`, `subject` and `message`."""
+
+# ---------------------------------------------------------------- what builders post of a branch
+
+GITLAB = BodyMapping(
+    shape="object_kind && (project.path_with_namespace || project_name || project_id)",
+    title="join(' · ', [project.path_with_namespace || project_name || to_string(project_id), "
+    "object_kind == 'build' && join(' ', [ref || '', build_name]) || object_kind == 'deployment' && environment "
+    "|| object_attributes.ref || ref || object_attributes.source_branch || object_kind])",
+    # A pipeline, a job, a deployment; anything else has no outcome.
+    status="object_kind == 'pipeline' && object_attributes.status || object_kind == 'build' && build_status "
+    "|| object_kind == 'deployment' && status || null",
+    text="object_kind == 'pipeline' && join('\n', [commit.title || commit.message || '', "
+    "(builds[?status == 'failed' && allow_failure != `true`] && join('', ['✗ ', join(', ', "
+    "builds[?status == 'failed' && allow_failure != `true`].name)])) || ''][?@]) "
+    "|| object_attributes.title || object_attributes.note || commits[-1].title || commits[-1].message "
+    "|| build_failure_reason || commit.message || commit_title",
+    labels={
+        "project": "project.path_with_namespace || project_name",
+        "branch": "object_attributes.ref || ref",
+        "user": "user.username || user_username || user_name",
+    },
+    link="object_attributes.url || (object_kind == 'pipeline' && project.web_url && join('', [project.web_url, "
+    "'/-/pipelines/', to_string(object_attributes.id)])) || (object_kind == 'build' && project.web_url && join('', "
+    "[project.web_url, '/-/jobs/', to_string(build_id)])) || deployable_url || compare_url || project.web_url "
+    "|| repository.homepage",
+    # The branch, and not who pushed: a failure and the success after it are of one pipeline.
+    id="join(' ', [object_kind, to_string(project.id || project_id || ''), project.path_with_namespace || project_name "
+    "|| '', object_attributes.ref || ref || '', build_name || environment || ''])",
+    starts_at="object_attributes.status == 'failed' && object_attributes.finished_at || null",
+    ends_at="object_attributes.finished_at",
+    sender="project.web_url || repository.homepage",
+    test="object_kind && object_kind != 'pipeline' && object_kind != 'build' && object_kind != 'deployment'",
+)
+"""GitLab's webhook ("Webhook events"): what pipelines, jobs and deployments come to; the rest is told as messages."""
+
+SONARQUBE = BodyMapping(
+    shape="project.key && (qualityGate || taskId || analysedAt)",
+    title="join(' · ', [project.name || project.key, branch.name][?@])",
+    # The gate, and where the analysis itself failed there is none.
+    status="qualityGate.status == 'ERROR' && 'failed' || qualityGate.status == 'WARN' && 'unstable' "
+    "|| qualityGate.status || status",
+    text="qualityGate.name || status",
+    labels={"project": "project.key", "branch": "branch.name"},
+    values="qualityGate.conditions[?status == 'ERROR' || status == 'WARN'] | [:4].{name: metric, value: join('', "
+    "[value || '—', ' (', operator == 'LESS_THAN' && '<' || '>', ' ', errorThreshold || warningThreshold || '', ')'])}",
+    link="branch.url || project.url || serverUrl",
+    id="join(' ', [project.key, branch.name || ''])",
+    starts_at="qualityGate.status != 'OK' && analysedAt || null",
+    ends_at="analysedAt",
+    sender="serverUrl",
+)
+"""SonarQube's webhook ("Webhooks"): whether a branch passes its quality gate, and what it does not pass by."""
+
+# ---------------------------------------------------------------- all of them
+
 PRESETS: dict[str, BodyMapping] = {
     "uptime-kuma": UPTIME_KUMA,
     "zabbix": ZABBIX,
@@ -166,6 +292,9 @@ PRESETS: dict[str, BodyMapping] = {
     "github": GITHUB,
     "graylog": GRAYLOG,
     "apprise": APPRISE,
-    **CLOUDS,
-    **BUILDS,
+    "aliyun": ALIYUN,
+    "tencent": TENCENT,
+    "huawei": HUAWEI,
+    "gitlab": GITLAB,
+    "sonarqube": SONARQUBE,
 }

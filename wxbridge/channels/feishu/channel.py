@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import aiohttp
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.access_tokens import FetchedToken, TokenCache, read_token
+from wxbridge.channels.access_tokens import AccessToken, TokenCache, read_token
 from wxbridge.channels.answers import AnswerVerdict
 from wxbridge.channels.feishu.answers import ANSWER_NAMES, CODES
 from wxbridge.channels.feishu.message import build_picture, build_picture_link, build_text
@@ -121,11 +121,12 @@ class FeishuChannel(OneRobotChannel):
             payload = {"timestamp": str(moment), "sign": sign(robot.secret, moment), **payload}
         return SignedRequest(f"/open-apis/bot/v2/hook/{robot.key}", payload)
 
-    async def _fetch_token(self, application: FeishuApplication) -> FetchedToken:
+    async def _fetch_token(self, application: FeishuApplication) -> AccessToken:
         data = encode_json({"app_id": application.app_id, "app_secret": application.secret})
         path = "/open-apis/auth/v3/tenant_access_token/internal"
         verdict = await self.ask(application.service, path, sends=False, data=data)
-        return read_token(verdict, application.service, token="tenant_access_token", life="expire")  # noqa: S106 - names
+        names = {"token": "tenant_access_token", "life": "expire"}
+        return read_token(verdict, application.service, **names, now=self._wall())
 
     async def _upload(self, application: FeishuApplication, upload: MediaUpload) -> str:
         verdict = await self._tokens.call(application, lambda token: self._post_image(application, upload, token))

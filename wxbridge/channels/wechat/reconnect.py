@@ -18,7 +18,6 @@ it, or where the gateway is held by somebody who was there before us.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import structlog
@@ -44,13 +43,12 @@ class NextAttempt:
 class ReconnectPolicy:
     """Decides what follows when a connection has ended, and remembers who holds the gateway."""
 
-    def __init__(self, endpoint: str, timing: WechatTiming, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, endpoint: str, timing: WechatTiming) -> None:
         self.backoff = Backoff(timing.backoff, timing.backoff_most)
         self.codeless = 0
         """How many times in a row no QR code came."""
         self._endpoint = endpoint
         self._timing = timing
-        self._clock = clock
         self._stops_first = False
         self._held_since: float | None = None
         """Since when another client has been found to hold the gateway."""
@@ -114,7 +112,7 @@ class ReconnectPolicy:
 
     def _wait_for_holder(self) -> NextAttempt:
         """Wait a little for another client, which may be our own last connection; then send it away."""
-        now = self._clock()
+        now = time.monotonic()
         self._held_since = now if self._held_since is None else self._held_since
         if now - self._held_since < self._timing.patience:
             detail = "the gateway serves another client, or has not noticed yet that our last connection is gone"
@@ -127,7 +125,7 @@ class ReconnectPolicy:
 
     def _wait_for_displacer(self) -> NextAttempt:
         """Leave whoever displaced us alone for long, then take the gateway back."""
-        now = self._clock()
+        now = time.monotonic()
         self._displaced_since = now if self._displaced_since is None else self._displaced_since
         left = self._displaced_since + self._timing.takeover - now
         if left <= 0:

@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import BeforeValidator, Field, PrivateAttr, model_validator
 
 from wxbridge.channels import ChannelContext, ChannelPlugin
-from wxbridge.channels.access_tokens import FetchedToken, TokenCache, read_token
+from wxbridge.channels.access_tokens import AccessToken, TokenCache, read_token
 from wxbridge.channels.answers import AnswerVerdict, Meaning
 from wxbridge.channels.http import HttpService, HttpTiming, encode_json, hash_secret
 from wxbridge.channels.uploads import MediaUpload, UploadCache, read_upload
@@ -377,10 +377,11 @@ class AppChannel(WecomChannel):
             ),
         )
 
-    async def _fetch_token(self, app: WecomApplication) -> FetchedToken:
+    async def _fetch_token(self, app: WecomApplication) -> AccessToken:
         params = {"corpid": app.corp_id, "corpsecret": app.secret}
         verdict = await self.ask(app.service, "/cgi-bin/gettoken", method="GET", sends=False, params=params)
-        return read_token(verdict, app.service, token="access_token", life="expires_in")  # noqa: S106 - names
+        names = {"token": "access_token", "life": "expires_in"}
+        return read_token(verdict, app.service, **names, now=self._wall())
 
     async def _media_part(self, app: WecomApplication, upload: MediaUpload) -> Mapping[str, Any]:
         return {"msgtype": upload.kind, upload.kind: {"media_id": await self._media.get_or_upload(app, upload)}}
