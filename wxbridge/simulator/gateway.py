@@ -62,7 +62,7 @@ class Gateway:
         self._holder: _Events | None = None
         self._taken_over = False
         self._works: set[asyncio.Task[Any]] = set()
-        self._unsubscribe: Callable[[], None] = lambda: None
+        world.subscribe(self._tell)
 
     # Life
 
@@ -78,7 +78,6 @@ class Gateway:
         server = GatewayServer(self.token, self._methods())
         await server.start(host, port or self._port)
         self._server, self._host, self._port = server, host, server.port
-        self._unsubscribe = self.world.subscribe(self._tell)
         if self.faults.frozen:
             server.freeze()
         self.changed()
@@ -97,7 +96,6 @@ class Gateway:
         server, self._server = self._server, None
         if server is None:
             return
-        self._unsubscribe()
         self._holder, self._taken_over = None, False
         for work in self._works:
             work.cancel()
@@ -178,7 +176,7 @@ class Gateway:
         match change.kind:
             case ChangeKind.SCAN:
                 self._emit_scan(change.scan_status)
-                if self.auto_scan and change.scan_status == ScanStatus.WAITING:
+                if self.auto_scan and self.running and change.scan_status == ScanStatus.WAITING:
                     asyncio.get_running_loop().call_soon(self._scan)
             case ChangeKind.LOGIN:
                 self.emit_login(change.contact_id)

@@ -62,7 +62,8 @@ class Simulator:
         self.gateway = Gateway(self.world, token, auto_scan=auto_scan)
         self._on_message = on_message
         self._runner: web.AppRunner | None = None
-        self._waiters: set[asyncio.Future[None]] = set()
+        self._changed = asyncio.Event()
+        """Set at the next change, and then another."""
         self._page = SimulatorPage(self.world, self.gateway)
         self.gateway.changed = lambda: self._notice(None)
         self.world.subscribe(self._notice)
@@ -136,12 +137,7 @@ class Simulator:
         try:
             async with asyncio.timeout(timeout):
                 while not (value := predicate()):
-                    waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-                    self._waiters.add(waiter)
-                    try:
-                        await waiter
-                    finally:
-                        self._waiters.discard(waiter)
+                    await self._changed.wait()
                 return value
         except TimeoutError:
             client = "connected" if self.gateway.client_connected else "not connected"
@@ -155,9 +151,8 @@ class Simulator:
         if message is not None and message.sent_by_bot and self._on_message is not None:
             self._on_message(message)
         self._page.tell_readers(change)
-        for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 async def serve(simulator: Simulator, tell: Callable[[str], None] = print) -> None:

@@ -172,18 +172,12 @@ class World:
         self._sequence = 0
         self._observers: list[Observer] = []
 
-    def subscribe(self, observer: Observer) -> Callable[[], None]:
-        """Have `observer` called with every change from now on; the result ends it."""
+    def subscribe(self, observer: Observer) -> None:
+        """Have `observer` called with every change from now on."""
         self._observers.append(observer)
 
-        def unsubscribe() -> None:
-            if observer in self._observers:
-                self._observers.remove(observer)
-
-        return unsubscribe
-
     def _tell(self, change: WorldChange) -> None:
-        for observer in tuple(self._observers):
+        for observer in self._observers:
             observer(change)
 
     # People and rooms

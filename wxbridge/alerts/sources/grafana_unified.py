@@ -10,10 +10,10 @@ import re
 from typing import Any
 
 from wxbridge.alerts.sources import GRAFANAS_OWN, RETRY_SECONDS, alertmanager, base_address, picture_at, rule_name_of
+from wxbridge.alerts.sources.documents import unpack_json
 from wxbridge.alerts.sources.grafana_values import name_series, read_values
-from wxbridge.core.errors import BadBody
 from wxbridge.core.frozen import replace
-from wxbridge.core.json_values import as_text, read_json
+from wxbridge.core.json_values import as_text
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Value
 from wxbridge.core.pictures import fetch_spec
 
@@ -199,15 +199,8 @@ def _claim(alert: Alert) -> Alert:
     fields["values"] = _read_current(
         fields,
         {
-            "values": _read_numbers(alert.annotations.get("__values__", "")),
+            "values": unpack_json(alert.annotations.get("__values__")),
             "valueString": alert.annotations.get("__value_string__"),
         },
     )
     return Alert(**fields)
-
-
-def _read_numbers(text: str) -> Any:
-    try:
-        return read_json(text.encode())
-    except BadBody:
-        return None

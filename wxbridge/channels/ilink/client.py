@@ -211,7 +211,8 @@ class IlinkClient:
         return {"type": IMAGE_ITEM, "image_item": {"media": media, "mid_size": len(encrypted)}}
 
     async def _upload(self, address: str, encrypted: bytes) -> str:
-        for attempt in range(1, UPLOAD_TRIES + 1):
+        failure = ""
+        for _ in range(UPLOAD_TRIES):
             try:
                 async with (
                     asyncio.timeout(CALL_SECONDS * 2),
@@ -228,8 +229,6 @@ class IlinkClient:
                     failure = f"HTTP {answer.status} {words}".strip()
             except (aiohttp.ClientError, TimeoutError, OSError) as error:
                 failure = _reason(error)
-            if attempt == UPLOAD_TRIES:
-                break
         raise IlinkFault(f"the picture could not be stored: {failure}", was_sent=False)
 
     async def read_config(self, login: Credentials, context_token: str) -> str:

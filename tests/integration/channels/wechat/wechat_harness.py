@@ -158,13 +158,12 @@ def make_harness(tmp_path: Path) -> Callable[..., Any]:
         settings = WechatSettings(endpoint=endpoint or sim.endpoint, token=token or sim.token, master=master)
         context = ChannelContext(settings, tmp_path, database, targets or {}, tell)
         harness = WechatHarness(WechatChannel(context, timing), context, sim, database, told)
-        unwatch = sim.world.subscribe(lambda _: harness.changed.set())
+        sim.world.subscribe(lambda _: harness.changed.set())
         generation = _poke(harness)
         try:
             yield harness
         finally:
             generation.cancel()
-            unwatch()
             await harness.stop()
             database.close()
             if own is not None:
