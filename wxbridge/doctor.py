@@ -74,9 +74,7 @@ async def _run_check(name: str, check: Check, config: Config, database: Database
 async def check_state_dir(config: Config, _database: Database | None) -> list[Finding]:
     """Check that the state directory can be written to, and has room."""
     folder = config.state_dir
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
+    there = _find_nearest(folder)
     user = f"let the user {os.getuid()} write there, or set `state_dir`"
     if not there.is_dir():
         return [Finding("state_dir", FindingState.BAD, f"{there} is no folder", user)]
@@ -95,13 +93,15 @@ async def check_state_dir(config: Config, _database: Database | None) -> list[Fi
     return [Finding("state_dir", FindingState.OK, found)]
 
 
-def _find_archive(base: Path, pattern: str) -> tuple[Path, Path]:
-    """Give the folder of an archive that has no date in its name, and the nearest one above that is there."""
+def _find_nearest(folder: Path) -> Path:
+    """Give a folder, or the nearest one above that is there."""
+    return next((each for each in (folder, *folder.parents) if each.exists()), folder)
+
+
+def _find_archive(base: Path, pattern: str) -> Path:
+    """Give the folder of an archive that has no date in its name."""
     path = base / Path(pattern).expanduser()
-    folder = there = Path(*itertools.takewhile(lambda part: "%" not in part, path.parent.parts))
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    return folder, there
+    return Path(*itertools.takewhile(lambda part: "%" not in part, path.parent.parts))
 
 
 async def check_archives(config: Config, _database: Database | None) -> list[Finding]:
@@ -111,7 +111,8 @@ async def check_archives(config: Config, _database: Database | None) -> list[Fin
         pattern = getattr(job, "archive", None)
         if not pattern:
             continue
-        folder, there = _find_archive(config.base, pattern)
+        folder = _find_archive(config.base, pattern)
+        there = _find_nearest(folder)
         name = f"archive {job.id}"
         if there.is_dir() and os.access(there, os.W_OK | os.X_OK):
             findings.append(Finding(name, FindingState.OK, str(folder)))

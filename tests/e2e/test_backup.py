@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.bridge_harness import BridgeHarness
 from wxbridge.cli import sample_alerts
 
-BODY = json.loads(sample_alerts.generic())
+BODY = json.loads(sample_alerts.SAMPLES["generic"].body())
 
 
 def alert(name: str) -> dict[str, Any]:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from wxbridge.cli.exits import FAILED as FAILED  # noqa: PLC0414 - commands take these from here
-from wxbridge.cli.exits import OK as OK  # noqa: PLC0414
 from wxbridge.cli.exits import WRONG_USAGE as WRONG_USAGE  # noqa: PLC0414
 from wxbridge.cli.exits import say as say  # noqa: PLC0414
 from wxbridge.cli.reader import name_state, phrase, tell

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from wxbridge.cli.reader import phrase, tell
 from wxbridge.core.errors import ConfigError, WxbridgeError
 
-OK, FAILED, WRONG_USAGE = 0, 1, 2
+FAILED, WRONG_USAGE = 1, 2
 INTERRUPTED = 130
 """The exit code of what Ctrl-C ended, as shells have it."""
 

@@ -68,11 +68,14 @@ _FORMS: dict[str, list[dict[str, Any]]] = {
     "time": [_TIME],
 }
 """What a value may look like, by the form that its type has in the models."""
-_INTEGER = {"type": "string", "pattern": r"^\s*[+-]?[0-9]+(_[0-9]+)*(\.0+)?\s*$"}
-_NUMBER = {"type": "string", "pattern": r"^\s*[+-]?([0-9]+(_[0-9]+)*\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"}
 _WORDS = [each for word in ("0", "1", "on", "off", "t", "f", "true", "false", "y", "n", "yes", "no")
           for each in dict.fromkeys((word, word.upper(), word.title()))]  # fmt: skip
-_BOOLEAN: list[dict[str, Any]] = [{"enum": [0, 1, *_WORDS]}]
+_WRITTEN: dict[str, dict[str, Any]] = {
+    "integer": {"type": "string", "pattern": r"^\s*[+-]?[0-9]+(_[0-9]+)*(\.0+)?\s*$"},
+    "number": {"type": "string", "pattern": r"^\s*[+-]?([0-9]+(_[0-9]+)*\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?\s*$"},
+    "boolean": {"enum": [0, 1, *_WORDS]},
+}
+"""What a value may be written as besides, by its type."""
 _ABOUT = ("title", "description", "default", "deprecated", "examples", "writeOnly")
 
 
@@ -131,13 +134,8 @@ def _relax_type(node: dict[str, Any], form: str | None) -> dict[str, Any]:  # no
             # A number is read as its digits.
             return {"anyOf": [node, VARIABLE, *([{"type": "number"}] if re.search(pattern, "5") else [])]}
         return node if node.get("format") == "path" else {**node, "type": ["string", "number"]}
-    if kinds == "integer":
-        return {"anyOf": [node, _INTEGER, VARIABLE]}
-    if kinds == "number":
-        return {"anyOf": [node, _NUMBER, VARIABLE]}
-    if kinds == "boolean":
-        return {"anyOf": [node, *_BOOLEAN, VARIABLE]}
-    return node
+    written = _WRITTEN.get(kinds) if isinstance(kinds, str) else None
+    return {"anyOf": [node, written, VARIABLE]} if written else node
 
 
 def _relax_object(node: dict[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections import deque
+from pathlib import Path
 from typing import TextIO
 
 MAX_QUEUED_BYTES = 4 * 1024 * 1024
@@ -135,13 +136,6 @@ def _count_lines(data: bytes) -> int:
     return data.count(b"\n") + (not data.endswith(b"\n") and bool(data))
 
 
-class _Nowhere(io.StringIO):
-    """In place of a stream that was closed before the start."""
-
-    def write(self, text: str) -> int:
-        return len(text)
-
-
 def write_in_background() -> None:
     """Put a `BackgroundOutput` in the place of standard output and of standard error, for the rest of the process."""
     sys.stdout = _in_background(sys.stdout)
@@ -151,7 +145,8 @@ def write_in_background() -> None:
 
 def _in_background(stream: TextIO | None) -> TextIO:
     if stream is None:
-        return _Nowhere()
+        # It was closed before the start.
+        return Path(os.devnull).open("w", encoding="utf-8", errors="replace")
     try:
         stream.fileno()
     except (OSError, ValueError):

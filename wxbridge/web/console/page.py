@@ -151,10 +151,10 @@ class ConsoleForm:
 
     def number(self, name: str) -> int:
         """Read a field that is an id. Raises `BadBody` where it is none."""
-        value = self.text(name, 20)
-        if not (value.isascii() and value.isdecimal()) or len(value) > 15:  # noqa: PLR2004 - beyond any id
+        number = read_number(self.text(name, 20))
+        if number is None:
             raise BadBody(f"`{name}` is no number.")
-        return int(value)
+        return number
 
     def read_name(self) -> str:
         """Read who somebody is, by the token of the session, or says to be."""
@@ -166,6 +166,11 @@ Action = Callable[[PageVisit, ConsoleForm], Awaitable[str]]
 """Does what a form asks, and gives the sentence that says so. Raises `WxbridgeError`."""
 PictureChoice = Callable[[PageVisit], Awaitable[PictureSpec]]
 """Tells what is to be drawn. Raises `WxbridgeError` where there is nothing."""
+
+
+def read_number(text: str, max_digits: int = 15) -> int | None:
+    """Read a number of an address or a form, such as an id; None where it is none, or has too many digits for one."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) <= max_digits else None
 
 
 def page_path(name: str) -> str:

@@ -27,7 +27,7 @@ from wxbridge.core.severities import find_severity_labels
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
 from wxbridge.web.console.overview import count_by_severity
-from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit, choose_severity_tone
+from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit, choose_severity_tone, read_number
 from wxbridge.web.console.silence_form import comment_of, describe_form, find_alert, silence
 
 PER_PAGE = 50
@@ -66,16 +66,14 @@ class AlertFilter:
     @classmethod
     def read(cls, visit: PageVisit) -> AlertFilter:
         """Read what an address asks for."""
-        text, page = visit.query.get("text", "").strip(), visit.query.get("page", "")
-        number = int(page) if page.isascii() and page.isdecimal() and len(page) < 6 else 1  # noqa: PLR2004 - pages
+        text = visit.query.get("text", "").strip()
+        page = max(1, read_number(visit.query.get("page", ""), max_digits=5) or 1)
         query, problem = AlertQuery(), ""
         try:
             query = parse_query(text, visit.language)
         except CannotAnswer as error:
             query, problem = AlertQuery(words=(text,)), str(error)
-        return cls(
-            text, visit.query.get("severity", ""), visit.query.get("by", "")[:100], max(1, number), query, problem
-        )
+        return cls(text, visit.query.get("severity", ""), visit.query.get("by", "")[:100], page, query, problem)
 
     def address(self, **changes: object) -> str:
         """Write the address of the page with some things asked for otherwise; the first of its pages."""

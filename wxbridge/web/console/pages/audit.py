@@ -6,17 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from wxbridge.core.audit import MAX_NAME_CHARS, AuditAction
-from wxbridge.web.console.page import ConsolePage, PageVisit
-
-_MAX_ID_DIGITS = 15
-"""Beyond any id."""
+from wxbridge.web.console.page import ConsolePage, PageVisit, read_number
 
 
 async def _show(visit: PageVisit) -> Mapping[str, Any]:
     by, action = visit.query.get("by", "")[:MAX_NAME_CHARS], visit.query.get("action", "")
     action = action if action in list(AuditAction) else ""
-    after = visit.query.get("after", "")
-    before = int(after) if after.isascii() and after.isdecimal() and len(after) <= _MAX_ID_DIGITS else 0
+    before = read_number(visit.query.get("after", "")) or 0
     found = await visit.services.audit.read(by=by, action=action, before=before)
     names = await visit.services.audit.list_names()
     return {

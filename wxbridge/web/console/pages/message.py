@@ -8,7 +8,7 @@ from typing import Any
 from wxbridge.alerts.sources.unknown import BODY
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import Message
-from wxbridge.web.console.page import ConsolePage, PageVisit
+from wxbridge.web.console.page import ConsolePage, PageVisit, read_number
 from wxbridge.web.console.pages.timeline import change, describe_entry
 
 MAX_ALERTS_SHOWN = 20
@@ -17,13 +17,12 @@ MIN_KEY_CHARS = 16
 
 
 async def _show(visit: PageVisit) -> Mapping[str, Any]:
-    number = visit.query.get("id", "")
-    fits = number.isascii() and number.isdecimal() and len(number) < 16  # noqa: PLR2004 - beyond any id
-    entry = await visit.services.outbox.find_timeline_entry(int(number)) if fits else None
+    number = read_number(visit.query.get("id", ""))
+    entry = None if number is None else await visit.services.outbox.find_timeline_entry(number)
     if entry is None:
         raise WxbridgeError(visit.say("message.none"))
     found = describe_entry(visit, entry)
-    this = next(each for each in found["messages"] if each["it"].id == int(number))
+    this = next(each for each in found["messages"] if each["it"].id == number)
     stored = await visit.services.outbox.find_notification(this["it"].notification_id)
     sighted = await visit.services.outbox.list_sighted(entry.received, limit=MAX_ALERTS_SHOWN) if entry.received else []
     seen = [each for each in await visit.services.alerts.list_seen(sighted) if each.alert]
