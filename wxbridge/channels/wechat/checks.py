@@ -9,8 +9,8 @@ from wxbridge.channels.checks import last_status, try_port
 from wxbridge.channels.wechat.directory import CHANNEL, list_contacts, list_rooms, read_account
 from wxbridge.channels.wechat.identity import AddressProblem, Found, Known, resolve_contact, resolve_room
 from wxbridge.channels.wechat.identity_store import IdentityStore
-from wxbridge.channels.wechat.resolver import MASTER
-from wxbridge.channels.wechat.settings import WechatSettings, WechatTarget, split_endpoint
+from wxbridge.channels.wechat.resolver import list_named
+from wxbridge.channels.wechat.settings import WechatSettings, split_endpoint
 from wxbridge.core.findings import Finding, FindingState
 
 
@@ -44,7 +44,7 @@ async def check_addresses(context: CheckContext) -> list[Finding]:
     """Tell whether each room and contact that is named is known, and only one."""
     if not isinstance(context.settings, WechatSettings):
         return []
-    wanted = _wanted(context, context.settings.master)
+    wanted = list_named(context.targets, context.settings.master)
     database = context.database
     rooms, contacts = (await list_rooms(database), await list_contacts(database)) if database else ([], [])
     if database is None or not (rooms or contacts):
@@ -64,14 +64,6 @@ async def check_addresses(context: CheckContext) -> list[Finding]:
         )
         findings.append(_finding(f"target {name}", result))
     return findings
-
-
-def _wanted(context: CheckContext, master: str | None) -> dict[str, WechatTarget]:
-    """Give the targets that name somebody, and the master where none of them is he."""
-    wanted = {name: target for name, target in context.targets.items() if isinstance(target, WechatTarget)}
-    if master and all(target.contact != master for target in wanted.values()):
-        wanted[MASTER] = WechatTarget(contact=master)
-    return {name: target for name, target in wanted.items() if not target.to}
 
 
 def _finding(name: str, result: Found[Any] | AddressProblem) -> Finding:

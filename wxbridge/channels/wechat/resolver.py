@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import structlog
 
@@ -29,6 +29,7 @@ from wxbridge.channels.wechat.identity_store import IdentityStore
 from wxbridge.channels.wechat.room_members import RoomMembers
 from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.channels.wechat.unlisted import UnlistedChats
+from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import BadAddress, Offline, StorageError
 
 log = structlog.get_logger()
@@ -219,17 +220,20 @@ class TargetResolver:
         return True
 
 
+def list_named(targets: Mapping[str, TargetSettings], master: str | None) -> dict[str, WechatTarget]:
+    """Give the targets that name somebody, and the master where none of them is he."""
+    # Whom `to: from-alert` means, each alert says.
+    named = {name: target for name, target in targets.items() if isinstance(target, WechatTarget) and not target.to}
+    if master and all(target.contact != master for target in named.values()):
+        named[MASTER] = WechatTarget(contact=master)
+    return named
+
+
 def _wanted(context: ChannelContext, master: str | None) -> tuple[dict[str, WechatTarget], dict[str, list[str]]]:
     """Give the chats that targets name, and the targets of each: what is said twice is looked up once."""
-    # Whom `to: from-alert` means, each alert says.
-    targets = {
-        name: target for name, target in context.targets.items() if isinstance(target, WechatTarget) and not target.to
-    }
-    if master and all(target.contact != master for target in targets.values()):
-        targets[MASTER] = WechatTarget(contact=master)
     chats: dict[str, WechatTarget] = {}
     names: dict[str, list[str]] = {}
-    for name, target in targets.items():
+    for name, target in list_named(context.targets, master).items():
         chats[target.chat_key()] = target
         names.setdefault(target.chat_key(), []).append(name)
     return chats, names

@@ -29,7 +29,6 @@ from wxbridge.channels.wecom_bot.markdown import write_content
 from wxbridge.channels.wecom_bot.media import MIN_MEDIA_BYTES, BotMediaCache
 from wxbridge.channels.wecom_bot.settings import (
     CAPABILITIES,
-    CHANNEL,
     MAX_MARKDOWN_BYTES,
     MAX_PICTURE_BYTES,
     BotSettings,
@@ -62,8 +61,9 @@ class WecomBotChannel:
     capabilities = CAPABILITIES
 
     def __init__(self, context: ChannelContext, timing: BotTiming | None = None) -> None:
-        self._lane = lane_of(context)
-        self.settings: BotSettings = bot_of(context.settings, self._lane)
+        assert isinstance(context.settings, BotSettings)  # noqa: S101 - `of_lane` made it so
+        self._lane = context.lane
+        self.settings = context.settings
         self._targets = context.targets
         self._timing = timing or BotTiming()
         self.backoff = Backoff(self._timing.backoff, self._timing.backoff_most)
@@ -79,13 +79,13 @@ class WecomBotChannel:
 
     def keeps(self, context: ChannelContext) -> bool:
         """Tell whether the connection can stay: the same bot at the same place, whatever else is new."""
-        new = bot_of(context.settings, lane_of(context))
-        return lane_of(context) == self._lane and _connection_keys(new) == _connection_keys(self.settings)
+        new = context.settings
+        return isinstance(new, BotSettings) and _connection_keys(new) == _connection_keys(self.settings)
 
     def adopt(self, context: ChannelContext) -> None:
         """Go on with other targets, on the same connection; only where it `keeps`."""
-        self.settings = bot_of(context.settings, lane_of(context))
-        self._targets = context.targets
+        assert isinstance(context.settings, BotSettings)  # noqa: S101 - `keeps` has said so
+        self.settings, self._targets = context.settings, context.targets
 
     # Status
 
@@ -284,12 +284,6 @@ class WecomBotChannel:
         if answer.errcode == answers.BAD_MEDIA:
             self.media.forget(str(part.get("media_id")))
         raise error
-
-
-def lane_of(context: ChannelContext) -> str:
-    """Give the lane that a channel is made for: the context's own word, or its targets', which share one."""
-    lanes = {target.lane() for target in context.targets.values()}
-    return str(getattr(context, "lane", "") or (lanes.pop() if len(lanes) == 1 else CHANNEL))
 
 
 def _connection_keys(settings: BotSettings) -> tuple[str, str, str, Path | None]:

@@ -114,18 +114,14 @@ def lanes(settings: Section | None) -> tuple[str, ...]:
 
 
 def bot_of(settings: Section | None, lane: str) -> BotSettings:
-    """The settings of the bot that a lane (`wecom_bot:NAME`) is about; with one bot only, `wecom_bot` will do.
+    """The settings of the bot that a lane (`wecom_bot:NAME`) is about.
 
     Raises:
         WxbridgeError: `bots:` has no such bot.
     """
-    if isinstance(settings, BotSettings):
-        return settings
     bots = settings.bots if isinstance(settings, BotsSettings) else {}
     name = lane.partition(":")[2]
     if name in bots:
         return bots[name]
-    if not name and len(bots) == 1:
-        return next(iter(bots.values()))
     known = ", ".join(bots) or "none"
     raise WxbridgeError(f"there is no bot `{name}` in `bots:` (there are: {known}); write its bot_id and secret there")

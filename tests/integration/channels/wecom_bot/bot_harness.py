@@ -15,7 +15,7 @@ from tests.support import wait_for_change
 from wxbridge.channels import ChannelContext
 from wxbridge.channels.wecom_bot.channel import WecomBotChannel
 from wxbridge.channels.wecom_bot.connection import BotTiming
-from wxbridge.channels.wecom_bot.settings import BotsSettings, WecomBotTarget
+from wxbridge.channels.wecom_bot.settings import BotSettings, WecomBotTarget
 from wxbridge.core.database import Database
 from wxbridge.core.model import ChannelState, ChannelStatus, Inbound, PictureFile
 
@@ -62,11 +62,12 @@ class BotHarness:
     def context(self, **settings: Any) -> ChannelContext:
         bot = {"bot_id": "bot-1", "secret": "secret-1", "ws_url": self.server.url} | settings
         return ChannelContext(
-            settings=BotsSettings.model_validate({"main": bot}),
+            settings=BotSettings.model_validate(bot),
             state_dir=self.tmp_path,
             database=self.database,
             targets={"ops": target()},
             tell_master=self._tell,
+            lane="wecom_bot:main",
         )
 
     async def _tell(self, line: str) -> None:

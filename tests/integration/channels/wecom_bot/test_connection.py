@@ -13,8 +13,6 @@ import pytest
 
 from tests.fakes.wecom_bot import WecomBotServer
 from tests.integration.channels.wecom_bot.bot_harness import FAST, GROUP, bot_fixture, target
-from wxbridge.channels import ChannelContext
-from wxbridge.channels.wecom_bot.channel import lane_of
 from wxbridge.channels.wecom_bot.settings import BotSettings, BotsSettings, WecomBotTarget, bot_of, lanes
 from wxbridge.core.errors import Offline, Unknown, WxbridgeError
 from wxbridge.core.model import ChannelState, Text
@@ -208,13 +206,10 @@ async def test_a_huge_frame_ends_the_connection_and_another_comes(bot):
     assert bot.texts == ["still here"]
 
 
-async def test_two_bots_have_lanes_and_states_of_their_own(tmp_path):
+def test_two_bots_have_lanes_and_states_of_their_own():
     both = BotsSettings.model_validate({name: {"bot_id": f"id-{name}", "secret": "s"} for name in ("main", "night")})
-    targets = {"a": target(bot="night")}
-    context = ChannelContext(both, tmp_path, None, targets, None)
-    assert lane_of(context) == "wecom_bot:night"
     assert (lanes(both), lanes(None)) == (("wecom_bot:main", "wecom_bot:night"), ())
-    assert bot_of(both, lane_of(context)).bot_id == "id-night"
+    assert bot_of(both, "wecom_bot:night").bot_id == "id-night"
     assert [target(bot=name).lane() for name in ("main", "night")] == ["wecom_bot:main", "wecom_bot:night"]
 
 
