@@ -7,12 +7,13 @@ takes too long, and with the bridge, also where that is killed.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import gc
+import multiprocessing
 import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -25,7 +26,6 @@ from wxbridge.core.errors import PictureError, PictureTimeout
 from wxbridge.pictures.charts.chart import Chart, PackedChart, pack_chart
 
 if TYPE_CHECKING:
-    from concurrent.futures import ProcessPoolExecutor
     from multiprocessing.process import BaseProcess
 
 log = structlog.get_logger()
@@ -50,7 +50,7 @@ class DrawnChart:
 class _ChartProcess:
     """The process that draws, and the executor whose only one it is."""
 
-    executor: ProcessPoolExecutor
+    executor: concurrent.futures.ProcessPoolExecutor
     process: BaseProcess
 
 
@@ -94,10 +94,6 @@ class ChartWorker(Closing):
         """Draw a picture of the kind `bars`. Raises as `draw` does."""
         return await self._within_deadline(lambda: self._run(_draw_bars, dict(params)))
 
-    async def warm(self) -> None:
-        """Start the process, so that the first picture need not wait for its imports."""
-        await self._run(os.getpid)
-
     async def close(self) -> None:
         """End the process, after the picture that it is drawing."""
         async with self._turn:
@@ -136,7 +132,7 @@ class ChartWorker(Closing):
                     self._running = await asyncio.to_thread(_start_process)
                 answer = await asyncio.get_running_loop().run_in_executor(self._running.executor, task, *given)
                 is_done = True
-            except BrokenExecutor:
+            except concurrent.futures.BrokenExecutor:
                 raise PictureError("the process that draws charts died; see its memory limit", retry=True) from None
             except PictureError:
                 is_done = True
@@ -167,10 +163,9 @@ class ChartWorker(Closing):
 
 
 def _start_process() -> _ChartProcess:
-    import multiprocessing
-    from concurrent.futures import ProcessPoolExecutor
-
-    executor = ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn"), initializer=_prepare_process)
+    spawning = multiprocessing.get_context("spawn")
+    # Named in full: only with this is that half of the library read.
+    executor = concurrent.futures.ProcessPoolExecutor(1, mp_context=spawning, initializer=_prepare_process)
     before = set(multiprocessing.active_children())
     executor.submit(os.getpid)  # starts it
     (process,) = set(multiprocessing.active_children()) - before
@@ -181,7 +176,7 @@ def _start_process() -> _ChartProcess:
 
 
 def _prepare_process() -> None:
-    """Make this the process that draws, and find its fonts."""
+    """Make this the process that draws."""
     # A Ctrl-C in the terminal is the bridge's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -191,15 +186,10 @@ def _prepare_process() -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
-    from wxbridge.pictures.charts.fonts import fonts
-
-    fonts()
 
 
 def _end_with_parent() -> None:
     """End this process when the bridge is gone, also where it was killed and said nothing."""
-    import multiprocessing
-
     parent = multiprocessing.parent_process()
     if parent is not None:
         parent.join()

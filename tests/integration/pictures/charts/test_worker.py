@@ -96,7 +96,7 @@ async def test_an_unused_process_is_ended() -> None:
 
 async def test_nothing_is_left_running_at_the_end() -> None:
     charts = ChartWorker()
-    await charts.warm()
+    await charts.draw(CHART)
     pid = charts.pid
     await charts.close()
     await gone(pid)
@@ -129,11 +129,12 @@ async def test_a_process_ends_with_the_bridge_that_is_killed(tmp_path) -> None:
 
 KILLED = """
 import asyncio
+from wxbridge.pictures.charts.chart import Chart
 from wxbridge.pictures.charts.worker import ChartWorker
 
 async def main():
     charts = ChartWorker()
-    await charts.warm()
+    await charts.draw(Chart("CPU", (), 0.0, 900.0))
     print(charts.pid, flush=True)
     await asyncio.sleep(60)
 
