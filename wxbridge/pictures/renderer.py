@@ -189,7 +189,7 @@ class PictureRenderer(Closing):
         return await self._shoot(PageRequest.from_params(params))
 
     async def _shoot(self, request: PageRequest) -> bytes:
-        from wxbridge.pictures.pages.entry import GrafanaPages
+        from wxbridge.pictures.pages.entry import shoot_as_account
         from wxbridge.pictures.pages.shot import Shot
 
         grafana, url = self.grafana, request.url
@@ -214,7 +214,7 @@ class PictureRenderer(Closing):
             deadline=seconds_left(self.settings.deadline),
             max_bytes=self.settings.max_size,
         )
-        return await (GrafanaPages(grafana, self.browser).shoot(shot) if grafana else self.browser.shoot(shot))
+        return await (shoot_as_account(shot, grafana, self.browser) if grafana else self.browser.shoot(shot))
 
     async def _fetch(self, params: Mapping[str, Any]) -> bytes:
         from wxbridge.pictures.fetch import fetch
@@ -237,9 +237,9 @@ class PictureRenderer(Closing):
         return (await read_file(str(given["path"]), max_bytes=self.settings.max_size)).data
 
     async def _host_chart(self, params: Mapping[str, Any]) -> bytes:
-        from wxbridge.pictures.charts.host_chart import HostChartPainter
+        from wxbridge.pictures.charts.host_chart import charts_of
 
-        return await HostChartPainter(self.charts).paint(params)
+        return await self.charts.draw(*charts_of(params), title=str(params.get("title", "")), columns=1)
 
     async def _bars(self, params: Mapping[str, Any]) -> bytes:
         return await self.charts.bars(params)

@@ -19,7 +19,7 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.monitors.grafana import Grafana, OrgAddress, take_org
 from wxbridge.pictures.fetch import fetch
 from wxbridge.pictures.pages.browser import Browser
-from wxbridge.pictures.pages.entry import GrafanaPages
+from wxbridge.pictures.pages.entry import shoot_as_account
 from wxbridge.pictures.pages.shot import Shot
 from wxbridge.pictures.renderer import PictureRenderer
 
@@ -117,7 +117,7 @@ async def test_no_credentials_for_other_addresses(url):
 
 async def test_by_token(browser, fake):
     grafana = by_token(fake)
-    await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+    await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
     assert len(fake.queries) == 2
     assert set(fake.credentials("/d/")) == {f"Bearer {TOKEN}"}
     assert fake.logins == 0
@@ -126,24 +126,24 @@ async def test_by_token(browser, fake):
 async def test_by_user_and_password_one_login_for_many_shots(browser, fake):
     grafana = by_password(fake)
     for _ in range(2):
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+        await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
     assert fake.logins == 1
 
 
 @pytest.mark.parametrize("how", [by_token, by_password])
 async def test_below_a_sub_path_the_neighbours_get_no_credentials(browser, below, how):
     grafana = how(below)
-    below_picture = await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+    below_picture = await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
     assert imaging.open_picture(below_picture, "it").height == 284
-    await GrafanaPages(grafana, browser).shoot(Shot(below.root + "/other"))
+    await shoot_as_account(Shot(below.root + "/other"), grafana, browser)
     assert below.credentials("/other") == [None]
 
 
 async def test_an_expired_session_is_renewed(browser, fake):
     grafana = by_password(fake)
-    await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+    await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
     fake.sessions.clear()
-    assert await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+    assert await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
     fake.sessions.clear()
     assert await fetch(f"{fake.url}/render/d-solo/k?width=300&height=200", grafana=grafana)
     assert fake.logins == 3
@@ -153,7 +153,7 @@ async def test_a_session_that_is_never_taken_is_a_clear_error(browser, fake):
     fake.refuse_sessions = True
     grafana = by_password(fake)
     with pytest.raises(PictureError, match=f"asked user {USER} to log in again") as caught:
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+        await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
     assert fake.logins == 2
     assert not caught.value.retry
 
@@ -161,7 +161,7 @@ async def test_a_session_that_is_never_taken_is_a_clear_error(browser, fake):
 async def test_a_refused_login_is_a_clear_error_without_the_password(browser, fake):
     grafana = by_password(fake, "wrong-password")
     with pytest.raises(PictureError) as caught:
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+        await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
     assert str(caught.value) == f"Grafana refused user {USER}: check grafana.user and grafana.password"
     assert not caught.value.retry
 
@@ -169,7 +169,7 @@ async def test_a_refused_login_is_a_clear_error_without_the_password(browser, fa
 async def test_a_token_that_is_not_taken_is_a_clear_error(browser, fake):
     grafana = by_token(fake, "expired")
     with pytest.raises(PictureError, match=r"did not take grafana\.token") as caught:
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+        await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
     assert "expired-" not in str(caught.value)
     assert not caught.value.retry
 
@@ -177,13 +177,13 @@ async def test_a_token_that_is_not_taken_is_a_clear_error(browser, fake):
 async def test_no_credentials_at_all_says_what_to_set(browser, fake):
     grafana = Grafana(GrafanaSettings(url=fake.url))
     with pytest.raises(PictureError, match=r"set grafana\.token, or"):
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+        await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
 
 
 async def test_a_dashboard_that_is_gone_is_an_error_not_a_picture_of_one(browser, fake):
     grafana = by_token(fake)
     with pytest.raises(PictureError, match="HTTP 404") as caught:
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/gone/inner")))
+        await shoot_as_account(Shot(grafana.page_url("/d/gone/inner")), grafana, browser)
     assert not caught.value.retry
 
 
@@ -214,10 +214,10 @@ async def test_a_session_that_ended_is_renewed_where_anybody_is_let_in(browser, 
     fake = open_to_all
     async with by_password(fake) as grafana:
         page, panel = Shot(grafana.page_url("/d/kafka/inner?panels=2")), "/render/d-solo/k?width=300&height=200"
-        await GrafanaPages(grafana, browser).shoot(page)
+        await shoot_as_account(page, grafana, browser)
         fake.sessions.clear()
         fake.seen.clear()
-        await GrafanaPages(grafana, browser).shoot(page)
+        await shoot_as_account(page, grafana, browser)
         assert fake.credentials("/d/") == [f"grafana_session={next(iter(fake.sessions))}"]
         fake.sessions.clear()
         await fetch(fake.url + panel, grafana=grafana)
@@ -237,7 +237,7 @@ async def test_the_api_too_notices_that_it_answers_as_to_anybody(open_to_all, mo
 async def test_a_wrong_token_draws_nothing_where_anybody_is_let_in(browser, open_to_all):
     async with by_token(open_to_all, "expired") as grafana:
         with pytest.raises(PictureError, match=r"did not take grafana\.token"):
-            await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+            await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
         with pytest.raises(PictureError, match=r"did not take grafana\.token"):
             await grafana.ask("/api/search", deadline=60)
     assert {each.path for each in open_to_all.seen} == {"/api/user"}
@@ -245,15 +245,14 @@ async def test_a_wrong_token_draws_nothing_where_anybody_is_let_in(browser, open
 
 async def test_a_page_of_another_organisation_does_not_switch_the_account(browser, fake):
     async with by_password(fake) as grafana:
-        pages = GrafanaPages(grafana, browser)
-        await pages.shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2&orgId=2")))
+        await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2&orgId=2")), grafana, browser)
         assert fake.account_org == "1"
         assert fake.orgs == {"2"}
         fake.seen.clear()
-        await pages.shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2&orgId=2"), org="3"))
+        await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2&orgId=2"), org="3"), grafana, browser)
         assert fake.orgs == {"3"}
         fake.seen.clear()
-        await pages.shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+        await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
         assert fake.orgs == {""}
 
 
@@ -317,14 +316,14 @@ async def test_a_certificate_of_ones_own_authority_is_trusted_with_ca(private):
     settings = GrafanaSettings(url=private.url, user=USER, password=PASSWORD, ca=private.ca)
     async with Browser() as browser:
         grafana = Grafana(settings)
-        assert await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner?panels=2")))
+        assert await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner?panels=2")), grafana, browser)
     assert await fetch(f"{private.url}/render/d-solo/k?width=300&height=200", grafana=grafana)
 
 
 async def test_without_ca_it_is_refused_and_nothing_is_sent(private, browser):
     grafana = by_token(private)
     with pytest.raises(PictureError, match="does not trust its certificate") as caught:
-        await GrafanaPages(grafana, browser).shoot(Shot(grafana.page_url("/d/kafka/inner")))
+        await shoot_as_account(Shot(grafana.page_url("/d/kafka/inner")), grafana, browser)
     assert not caught.value.retry
     with pytest.raises(PictureError, match="certificate that is not trusted"):
         await fetch(f"{private.url}/render/d-solo/k?width=300&height=200", grafana=grafana)

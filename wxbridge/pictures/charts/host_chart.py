@@ -1,4 +1,4 @@
-"""The painter `host_chart`: a machine's figures in stacked panels, drawn by the process that draws charts.
+"""Pictures of kind `host_chart`: a machine's figures in stacked panels.
 
 Params: `title`, `start` and `end` (seconds since the epoch), `timezone`, `language`, `theme`, and `panels`, each with
 `title`, `subtitle`, `unit`, `levels` (two values, or null), `thresholds`, `marks` (pairs of times) and `curves`:
@@ -15,18 +15,6 @@ from wxbridge.core.pictures import Theme
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, LANGUAGES
 from wxbridge.core.thresholds import AlertThreshold
 from wxbridge.pictures.charts.chart import Chart, Curve, Mark
-from wxbridge.pictures.charts.worker import ChartWorker
-
-
-class HostChartPainter:
-    """Draws the pictures of kind `host_chart`. Whoever gives the worker closes it."""
-
-    def __init__(self, worker: ChartWorker) -> None:
-        self._worker = worker
-
-    async def paint(self, params: Mapping[str, Any]) -> bytes:
-        """Draw what the params describe. Raises `PictureError`."""
-        return await self._worker.draw(*charts_of(params), title=str(params.get("title", "")), columns=1)
 
 
 def charts_of(params: Mapping[str, Any]) -> tuple[Chart, ...]:

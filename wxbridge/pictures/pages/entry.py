@@ -11,36 +11,27 @@ from wxbridge.pictures.pages.network import LoginPage
 from wxbridge.pictures.pages.shot import Shot
 
 
-class GrafanaPages:
-    """Shoots the pages of one Grafana with one browser."""
+async def shoot_as_account(shot: Shot, grafana: Grafana, browser: Browser) -> bytes:
+    """Shoot a page with Grafana's credentials where it is Grafana's; an expired session is renewed once.
 
-    def __init__(self, grafana: Grafana, browser: Browser) -> None:
-        self._grafana = grafana
-        self._browser = browser
+    The organisation that its address names travels as a header of each of the page's requests.
 
-    async def shoot(self, shot: Shot) -> bytes:
-        """Shoot a page with Grafana's credentials where it is Grafana's; an expired session is renewed once.
-
-        The organisation that its address names travels as a header of each of the page's requests.
-
-        Raises:
-            PictureError: as `Browser.shoot`; a login page becomes a sentence about the credentials.
-        """
-        grafana, browser = self._grafana, self._browser
-        if not grafana.owns(shot.url):
-            return await browser.shoot(shot)
-        clock = asyncio.get_running_loop().time
-        until = clock() + shot.deadline
-        address = take_org(shot.url)
-        shot = replace(shot, url=address.url, trust_key=shot.trust_key or await grafana.fetch_trusted_key())
-        auth = await grafana.get_credentials(shot.url, shot.org or address.org)
+    Raises:
+        PictureError: as `Browser.shoot`; a login page becomes a sentence about the credentials.
+    """
+    if not grafana.owns(shot.url):
+        return await browser.shoot(shot)
+    clock = asyncio.get_running_loop().time
+    until = clock() + shot.deadline
+    address = take_org(shot.url)
+    shot = replace(shot, url=address.url, trust_key=shot.trust_key or await grafana.fetch_trusted_key())
+    auth = await grafana.get_credentials(shot.url, shot.org or address.org)
+    is_renewed = False
+    while True:
         try:
             return await browser.shoot(replace(shot, auth=auth, deadline=until - clock()))
         except LoginPage as error:
-            renewed = await grafana.renew(auth)
-            if renewed is None:
+            auth = None if is_renewed else await grafana.renew(auth)
+            if auth is None:
                 raise grafana.login_error(str(error)) from None
-        try:
-            return await browser.shoot(replace(shot, auth=renewed, deadline=until - clock()))
-        except LoginPage as error:
-            raise grafana.login_error(str(error)) from None
+            is_renewed = True

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from wxbridge.pictures.pages.grafana import RECIPES
 from wxbridge.pictures.pages.rows import OPEN_ROWS
-from wxbridge.pictures.pages.scripts import SCRIPT_SECONDS, evaluate, is_between_pages
+from wxbridge.pictures.pages.scripts import SCRIPT_SECONDS, evaluate
 from wxbridge.pictures.pages.shot import Shot
 
 if TYPE_CHECKING:
     from playwright.async_api import Page
 
+_BETWEEN_PAGES = ("Execution context was destroyed", "navigat", "Cannot find context", "Frame was detached")
+"""What is said of a script that ended because the page is being left for another."""
 _RECIPES = [asdict(each) for each in RECIPES]
 _LOOK = (
     r"""
@@ -145,7 +147,7 @@ async def look_at(page: Page, shot: Shot, left: float, *, guess: bool = False) -
     except TimeoutError:
         return None
     except Error as error:
-        if is_between_pages(error):
+        if any(text in error.message for text in _BETWEEN_PAGES):
             return None
         raise
     return seen

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from wxbridge.pictures.pages.grafana import Recipe
 
 if TYPE_CHECKING:
-    from playwright.async_api import Error, Page
+    from playwright.async_api import Page
 
 SCRIPT_SECONDS = 5.0
 """That one script may take: `evaluate()` has no time limit of its own."""
@@ -104,13 +104,6 @@ async selector => {
   await frame();
 }
 """
-
-_BETWEEN_PAGES = ("Execution context was destroyed", "navigat", "Cannot find context", "Frame was detached")
-
-
-def is_between_pages(error: Error) -> bool:
-    """Whether a script ended because the page is being left for another."""
-    return any(text in error.message for text in _BETWEEN_PAGES)
 
 
 async def evaluate(page: Page, script: str, argument: Any = None, *, limit: float = SCRIPT_SECONDS) -> Any:

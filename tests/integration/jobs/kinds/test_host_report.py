@@ -18,8 +18,8 @@ from wxbridge.hosts import store
 from wxbridge.hosts.samples import Sample
 from wxbridge.jobs import JobContext
 from wxbridge.jobs.kinds.host_report import KIND, HostReportJob
-from wxbridge.pictures.charts.host_chart import HostChartPainter, charts_of
-from wxbridge.pictures.charts.worker import ChartWorker
+from wxbridge.pictures.charts.host_chart import charts_of
+from wxbridge.pictures.renderer import PictureRenderer
 
 NOW = 1_767_261_600.0
 
@@ -130,9 +130,9 @@ async def test_the_chart_is_drawn_by_the_process_that_draws_charts(database: Dat
     await fill(database, "web-1")
     run = Run(database)
     await run.of(job(disks=True))
-    async with ChartWorker(deadline=120) as charts:
-        png = await HostChartPainter(charts).paint(run.specs[0].params)
+    async with PictureRenderer() as pictures:
+        png = await pictures.draw(run.specs[0])
         with pytest.raises(PictureError, match="broken params"):
-            await HostChartPainter(charts).paint({"panels": [{"title": "x"}]})
+            await pictures.draw(PictureSpec("host_chart", {"panels": [{"title": "x"}]}))
     assert png.startswith(b"\x89PNG")
     assert int.from_bytes(png[16:20]) == 1080
