@@ -60,13 +60,24 @@ def choose_pictures(group: AlertGroup, ways: Sequence[str], now: datetime, setti
     Alerts that would have the same picture share one: an image's address, a panel with its variables, a rule, whose
     chart shows all its firing instances (those that are over, where none fires). The worst of them has it.
     """
+    chosen = group_by_picture(group, ways, settings)
+    specs = {id(alerts[0]): _spec(alerts, ways, now, settings) for alerts in chosen}
+    return replace(group, alerts=tuple(_with(alert, specs.get(id(alert))) for alert in group.alerts))
+
+
+def group_by_picture(group: AlertGroup, ways: Sequence[str], settings: AlertPictureOptions) -> Sequence[list[Alert]]:
+    """Put together the alerts of a group that would have the same picture, the worst first; the others are left out."""
     chosen: dict[Hashable, list[Alert]] = {}
     for alert in worst_first(group.alerts):
         key = _key(alert, ways, settings)
         if key is not None:
             chosen.setdefault(key, []).append(alert)
-    specs = {id(alerts[0]): _spec(alerts, ways, now, settings) for alerts in chosen.values()}
-    return replace(group, alerts=tuple(_with(alert, specs.get(id(alert))) for alert in group.alerts))
+    return tuple(chosen.values())
+
+
+def may_be_known(alert: Alert) -> bool:
+    """Tell whether an alert's picture may be one of an earlier moment: what it shows does not end now."""
+    return alert.picture is not None or alert.status is AlertStatus.RESOLVED
 
 
 def _with(alert: Alert, picture: PictureSpec | None) -> Alert:
@@ -190,17 +201,28 @@ class PictureBudget:
 
     def admit(self, spec: PictureSpec, rate: Rate, now: float) -> bool:
         """Whether a picture may be drawn. The same for another target costs nothing."""
+        self._forget_old(rate, now)
+        key = _hashed(spec)
+        if any(key == other for _, other in self._taken):
+            return True
+        if len(self._taken) >= rate.count:
+            return False
+        self._taken.append((now, key))
+        return True
+
+    def is_spent(self, rate: Rate, now: float) -> bool:
+        """Tell whether no picture is admitted now that is another than those of earlier moments.
+
+        One of this moment may be the same, for another target.
+        """
+        self._forget_old(rate, now)
+        return len(self._taken) >= rate.count and not any(at == now for at, _ in self._taken)
+
+    def _forget_old(self, rate: Rate, now: float) -> None:
         taken = self._taken
         # A clock that was set back leaves none of its future behind.
         while taken and not now - rate.seconds < taken[0][0] <= now:
             taken.popleft()
-        key = _hashed(spec)
-        if any(key == other for _, other in taken):
-            return True
-        if len(taken) >= rate.count:
-            return False
-        taken.append((now, key))
-        return True
 
     def give_back(self, specs: Iterable[PictureSpec], target: str | None) -> None:
         """Take back what was admitted, and what a target was told of a storm, for a message that is not sent."""

@@ -214,7 +214,7 @@ class AlertPipeline:
         for part, some in zip(routed, pending, strict=True):
             due = self._keep_due(part, some, [next(is_due) for _ in some])
             told = (len(due.group.alerts) or 1) if due else 0
-            reasons.append(self._reasons.routed(part.target, part.group, some, told, part.reason))
+            reasons.append(self._reasons.routed(part, some, told))
             if due is None:
                 absorbed += not any(each.held for each in some)
                 continue
@@ -334,8 +334,11 @@ class AlertPipeline:
 
     def held_by(self, group: AlertGroup, alert: Alert | None, options: RouteOptions, now: float) -> str | None:
         """Say why an alert (None for free text) may not be told now, in a few words; None where it may."""
-        settings, labels = self.settings, routing.labels_of(group, alert)
-        return held_by(options, labels, self.state.silences, settings.intervals, settings.timezone, now)
+        settings, silences = self.settings, self.state.silences
+        if silences.is_empty and not options.mute and not options.active:
+            return None
+        labels = routing.labels_of(group, alert)
+        return held_by(options, labels, silences, settings.intervals, settings.timezone, now)
 
     async def _add_earlier_firings(self, pending: list[list[PendingAlert]]) -> list[list[PendingAlert]]:
         """Add to what is held back now when its firing was told before that."""
@@ -409,12 +412,16 @@ class AlertPipeline:
         if not settings.reach(destination.capabilities):
             # What the alert itself links to is told as a link; nothing is drawn for nobody to see.
             drawn = replace(settings, grafana=False, prometheus=False)
-        at = datetime.fromtimestamp(now, UTC)
-        group = alert_pictures.choose_pictures(group, part.options.pictures, at, drawn)
-        budget = self.state.pictures
-        group, refused = alert_pictures.limit_pictures(
-            group, lambda spec: budget.admit(spec, settings.storm, now), render.MAX_PICTURES_PER_GROUP
-        )
+        budget, most = self.state.pictures, render.MAX_PICTURES_PER_GROUP
+        if budget.is_spent(settings.storm, now) and not any(map(alert_pictures.may_be_known, group.alerts)):
+            # It ends now, and is another than all before: it is refused, and need not be made.
+            refused = min(len(alert_pictures.group_by_picture(group, part.options.pictures, drawn)), most)
+        else:
+            at = datetime.fromtimestamp(now, UTC)
+            group = alert_pictures.choose_pictures(group, part.options.pictures, at, drawn)
+            group, refused = alert_pictures.limit_pictures(
+                group, lambda spec: budget.admit(spec, settings.storm, now), most
+            )
         if not refused:
             return replace(part, group=group)
         self.metrics.pictures.labels("alert", "storm").inc(refused)

@@ -103,6 +103,11 @@ class RouteTree:
     """The places of those that can only match where a label has a certain value, not empty."""
     _others: Sequence[int]
 
+    def list_matchers(self, path: Sequence[int]) -> list[Matcher]:
+        """List the matchers of a route, by its place, and of those around it; the outermost first."""
+        node = self._nodes[path[0]]
+        return [*node.matchers, *(node.children.list_matchers(path[1:]) if node.children and path[1:] else ())]
+
     def _candidates(self, labels: Mapping[str, str]) -> Iterable[int]:
         """The places of all that may match, in order."""
         found = [self._others] if self._others else []
@@ -315,6 +320,8 @@ class RoutedGroup:
     """What tells it from other parts of the same group; empty where it is all of it."""
     recipient: str | None = None
     """Which robot its sender means, where the target leaves that open."""
+    paths: tuple[tuple[int, ...], ...] = ()
+    """The routes that said so, each once, in the order of the alerts."""
 
     @property
     def place(self) -> str:
@@ -334,9 +341,9 @@ def split_by_target(group: AlertGroup, routes: RouteTree) -> SplitGroup:
     """Give each target its part of a group. A target that is told of alerts in different ways has several parts."""
     if not group.alerts:
         decisions = find_targets(routes, labels_of(group, None))
-        parts = tuple(RoutedGroup(decision.target, decision.options, group) for decision in decisions or ())
+        parts = tuple(RoutedGroup(each.target, each.options, group, paths=(each.path,)) for each in decisions or ())
         return SplitGroup(parts, group if decisions is None else None)
-    chosen: dict[tuple[str, int], tuple[RoutedTarget, list[Alert]]] = {}
+    chosen: dict[tuple[str, int], tuple[RoutedTarget, list[Alert], dict[tuple[int, ...], None]]] = {}
     unrouted: list[Alert] = []
     for alert in group.alerts:
         decisions = find_targets(routes, labels_of(group, alert))
@@ -347,10 +354,14 @@ def split_by_target(group: AlertGroup, routes: RouteTree) -> SplitGroup:
             key = (decision.target, id(decision.options))
             if key in chosen:
                 chosen[key][1].append(alert)
+                chosen[key][2].setdefault(decision.path)
             else:
-                chosen[key] = (decision, [alert])
+                chosen[key] = (decision, [alert], {decision.path: None})
     return SplitGroup(
-        tuple(RoutedGroup(first.target, first.options, _only(group, alerts)) for first, alerts in chosen.values()),
+        tuple(
+            RoutedGroup(first.target, first.options, _only(group, alerts), paths=tuple(paths))
+            for first, alerts, paths in chosen.values()
+        ),
         _only(group, unrouted) if unrouted else None,
     )
 

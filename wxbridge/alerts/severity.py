@@ -76,7 +76,11 @@ def severity_rank(name: str) -> float:
 
 def worst_first(alerts: Iterable[Alert]) -> list[Alert]:
     """Sort alerts: those still on before the resolved, then by severity, else as the sender had them."""
-    return sorted(alerts, key=lambda alert: (alert.status is AlertStatus.RESOLVED, rank_of(alert)))
+    listed = list(alerts)
+    # Of most groups there is one, and asked often.
+    if len(listed) > 1:
+        listed.sort(key=lambda alert: (alert.status is AlertStatus.RESOLVED, rank_of(alert)))
+    return listed
 
 
 def rank_of(alert: Alert) -> float:

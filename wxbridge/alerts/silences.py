@@ -63,6 +63,11 @@ class SilenceSet:
     def __init__(self) -> None:
         self._silences: tuple[Silence, ...] = ()
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not self._silences
+
     def reload(self, connection: Connection, *, now: float) -> None:
         """Read the table. It may run in the database's thread: what others see changes at once, and whole."""
         self._silences = tuple(list_silences(connection, now=now))

@@ -95,9 +95,10 @@ def configure(log_format: LogFormat = "auto", level: str = "info") -> None:
     root.handlers[:] = [handler]
     root.setLevel(logging.WARNING)
     # Ours go the straight way: through `logging` a line costs three times as much, and there is one for each alert.
+    writer = structlog.WriteLogger(sys.stderr)
     structlog.configure(
         processors=[*shared, renderer],
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=lambda *_: writer,
         wrapper_class=structlog.make_filtering_bound_logger(level),
         cache_logger_on_first_use=False,
     )

@@ -191,6 +191,14 @@ def test_a_clock_that_is_set_back_holds_up_nothing() -> None:
     assert budget.admit(spec(4), RATE, 100)
 
 
+def test_a_budget_is_spent_but_for_what_was_admitted_at_the_same_moment() -> None:
+    budget = PictureBudget()
+    assert [(budget.admit(spec(n), RATE, 1000 + n), budget.is_spent(RATE, 1000 + n)) for n in range(3)] == [
+        (True, False), (True, False), (False, True),
+    ]  # fmt: skip
+    assert not budget.is_spent(RATE, 1301)
+
+
 def test_each_target_is_told_of_a_storm_once() -> None:
     budget = PictureBudget()
     assert [budget.first_told(name, RATE, at) for name, at in (("a", 0), ("a", 100), ("b", 100), ("a", 350))] == [
