@@ -157,8 +157,24 @@ def _tables_are_copied() -> Iterator[None]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes long: several processes share the tests."""
-    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+    """Order the tests so that no processor is idle in the end: each process gets an equal stretch of them.
+
+    The first stretch begins with whole bridges and the second with what takes long; while those wait, the others
+    compute. All end with quick ones, which are handed on to whoever has nothing left.
+    """
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    long = [item for item in items if item.get_closest_marker("long")]
+    quick = [item for item in items if item.nodeid.startswith("tests/unit/") and item not in long]
+    slow = [item for item in items if not item.nodeid.startswith("tests/unit/") and item not in long]
+    stretches = [slow[len(slow) * n // workers : len(slow) * (n + 1) // workers] for n in range(workers)]
+    stretches[1 % workers][:0] = long
+    ordered: list[pytest.Item] = []
+    for number, stretch in enumerate(stretches):
+        ordered += stretch
+        filled = len(items) * (number + 1) // workers
+        while quick and len(ordered) < filled:
+            ordered.append(quick.pop(0))
+    items[:] = ordered + quick
 
 
 def pytest_sessionfinish() -> None:
