@@ -33,11 +33,11 @@ def renderer(browser):
     @asynccontextmanager
     async def make(*arguments, **keywords):
         async with PictureRenderer(*arguments, **keywords) as pictures:
-            pictures.browser = browser
+            pictures.pages.browser = browser
             try:
                 yield pictures
             finally:
-                del pictures.browser
+                del pictures.pages.browser
 
     return make
 

@@ -32,19 +32,19 @@ import structlog
 from wxbridge.config.types import GrafanaSettings, PictureSettings, WebSource
 from wxbridge.core import imaging
 from wxbridge.core.closing import Closing
-from wxbridge.core.deadline import deadline_at, seconds_left, share_of_time
+from wxbridge.core.deadline import deadline_at, share_of_time
 from wxbridge.core.errors import NothingToDraw, PictureError, PictureTimeout, failure_reason
 from wxbridge.core.model import PictureSpec
-from wxbridge.core.pictures import ALERT, CHART, FETCH, FILE, PAGE, PANEL, PageRequest, checked_params
+from wxbridge.core.pictures import ALERT, CHART, FETCH, FILE, PAGE, PANEL, PageRequest
 from wxbridge.core.text.i18n import language_of
 from wxbridge.monitors.grafana import Grafana
 
 if TYPE_CHECKING:  # each painter is imported for its first picture, or where there is a monitor to ask
-    from wxbridge.pictures.allowed_hosts import AllowList
     from wxbridge.pictures.charts.graph import ChartPainter
     from wxbridge.pictures.charts.rule_graph import RuleChartPainter
     from wxbridge.pictures.charts.worker import ChartWorker
-    from wxbridge.pictures.pages.browser import Browser
+    from wxbridge.pictures.files import FilePainter
+    from wxbridge.pictures.pages.entry import PagePainter
     from wxbridge.pictures.panels import PanelPainter
 
 log = structlog.get_logger()
@@ -127,8 +127,8 @@ class PictureRenderer(Closing):
             await self.chart_painter.close()
         if "charts" in vars(self):
             await self.charts.close()
-        if "browser" in vars(self):
-            await self.browser.close()
+        if "pages" in vars(self):
+            await self.pages.close()
         if self.grafana is not None:
             await self.grafana.close()
 
@@ -171,17 +171,17 @@ class PictureRenderer(Closing):
         return ChartWorker()
 
     @cached_property
-    def browser(self) -> Browser:
-        """The one browser; it starts with the first page."""
-        from wxbridge.pictures.pages.browser import Browser
+    def pages(self) -> PagePainter:
+        """What shoots pages; it has the one browser."""
+        from wxbridge.pictures.pages.entry import PagePainter
 
-        return Browser(self.settings.browser, idle=self.settings.browser_idle, shots=self.settings.pages)
+        return PagePainter(self.settings, self.grafana, self._timezone, self._language)
 
     @cached_property
-    def _allowed(self) -> AllowList:
-        from wxbridge.pictures.allowed_hosts import AllowList
+    def _files(self) -> FilePainter:
+        from wxbridge.pictures.files import FilePainter
 
-        return AllowList(self.settings.allow)
+        return FilePainter(self.settings, self.grafana)
 
     # ------------------------------------------------------------ painters
 
@@ -189,52 +189,13 @@ class PictureRenderer(Closing):
         return await self._shoot(PageRequest.from_params(params))
 
     async def _shoot(self, request: PageRequest) -> bytes:
-        from wxbridge.pictures.pages.entry import shoot_as_account
-        from wxbridge.pictures.pages.shot import Shot
-
-        grafana, url = self.grafana, request.url
-        timezone = request.timezone or self._timezone
-        if grafana is not None:
-            url = grafana.page_url(
-                url,
-                theme=request.theme,
-                timezone=timezone,
-                kiosk=request.kiosk,
-                hide_controls=request.hide_controls,
-            )
-        elif "://" not in url:
-            raise PictureError(f"{url!r} is relative to Grafana, but there is no `grafana: url:`")
-        if request.only_grafana and (grafana is None or not grafana.owns(url)):
-            raise PictureError("the page to shoot is not below `grafana: url:`")
-        shot = Shot.of(
-            request,
-            url=url,
-            timezone=timezone,
-            language=request.language or self._language,
-            deadline=seconds_left(self.settings.deadline),
-            max_bytes=self.settings.max_size,
-        )
-        return await (shoot_as_account(shot, grafana, self.browser) if grafana else self.browser.shoot(shot))
+        return await self.pages.paint(request)
 
     async def _fetch(self, params: Mapping[str, Any]) -> bytes:
-        from wxbridge.pictures.fetch import fetch
-
-        given = checked_params(params, FETCH, "url", ("trusted",))
-        fetched = await fetch(
-            str(given["url"]),
-            allow=self._allowed,
-            trusted=bool(given.get("trusted")),
-            grafana=self.grafana,
-            max_bytes=self.settings.max_size,
-            deadline=seconds_left(self.settings.deadline),
-        )
-        return fetched.data
+        return await self._files.fetch(params)
 
     async def _file(self, params: Mapping[str, Any]) -> bytes:
-        from wxbridge.pictures.fetch import read_file
-
-        given = checked_params(params, FILE, "path")
-        return (await read_file(str(given["path"]), max_bytes=self.settings.max_size)).data
+        return await self._files.read(params)
 
     async def _host_chart(self, params: Mapping[str, Any]) -> bytes:
         from wxbridge.pictures.charts.host_chart import charts_of

@@ -235,7 +235,7 @@ async def test_params_cannot_lead_elsewhere(fake, panels, change, said) -> None:
 async def test_our_own_browser_shoots_the_panel_alone(fake, browser) -> None:
     fake.how = "placeholder"
     pictures = PictureRenderer(grafana=GrafanaSettings(url=fake.url, token=TOKEN))
-    pictures.browser = browser
+    pictures.pages.browser = browser
     picture = await pictures.painters["panel"](PARAMS)
     with imaging.open_picture(picture, "the panel") as image:
         assert image.size == (1080, 640)
