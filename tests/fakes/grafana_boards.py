@@ -177,7 +177,9 @@ function render() {
   if (old) draw();
 }
 
-// ---- tabs: only the chosen one's panels are in the page
+// ---- tabs: only the chosen one's panels are in the page, and drawn once they are in view, odd ones `late` ms later
+const late = Number(query.get('late'));
+let cells = 0;
 function tabs(host, board) {
   const named = tab => tab.tab.toLowerCase().replace(/[^a-z0-9]/g, '');  // as it is called in the address
   const chosen = Math.max(0, board.findIndex(tab => named(tab) === (host.chosen ?? named(board[0]))));
@@ -196,8 +198,14 @@ function tabs(host, board) {
   host.append(bar, below);
   if (board[chosen].tabs) return tabs(below, board[chosen].tabs);
   for (const panel of board[chosen].panels) {
-    const cell = make('div'); cell.style.cssText = 'height:240px;margin:8px';
-    below.append(cell); fill(panel, cell);
+    const cell = make('div', '', '\u00A0'); cell.style.cssText = 'height:240px;margin:8px'; cell.id = String(++cells);
+    below.append(cell);
+    new IntersectionObserver(async (seen, observer) => {
+      if (!seen.some(e => e.isIntersecting)) return;
+      observer.disconnect();
+      if (late && panel.id % 2) await new Promise(done => setTimeout(done, late));
+      cell.replaceChildren(); fill(panel, cell);
+    }).observe(cell);
   }
 }
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -79,16 +79,6 @@ def count_shots(free_bytes: int | None = None) -> int:
     return max(1, min(MAX_SHOTS, free // _BYTES_PER_SHOT)) if free else USUAL_SHOTS
 
 
-class Timer(Protocol):
-    """What `call_later` gives back."""
-
-    def cancel(self) -> None:
-        """Do not call."""
-
-
-CallLater = Callable[[float, Callable[[], None]], Timer]
-
-
 class _BrowserCrashed(Exception):
     """The browser, its driver or the page's renderer died during a shot."""
 
@@ -143,7 +133,6 @@ class Browser(Closing):
         idle: Seconds without a shot after which it is closed (the next shot starts it again).
         shots: How many shots are taken at once; further ones wait, within their deadlines. By itself as many as
             memory allows, see `count_shots`.
-        call_later: The event loop's `call_later`, or a stand-in for tests.
     """
 
     def __init__(
@@ -152,16 +141,14 @@ class Browser(Closing):
         *,
         idle: float = 300.0,
         shots: int | None = None,
-        call_later: CallLater | None = None,
     ) -> None:
         self._executable = executable
         self._idle = idle
         self._slots = asyncio.Semaphore(shots or count_shots())
-        self._call_later = call_later
         self._lock = asyncio.Lock()
         self._session: _RunningBrowser | None = None
         self._users = 0
-        self._timer: Timer | None = None
+        self._timer: asyncio.TimerHandle | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
         self._trusted: frozenset[str] = frozenset()
@@ -218,11 +205,8 @@ class Browser(Closing):
     def _leave(self) -> None:
         self._users -= 1
         if self._users == 0 and not self._closed:
-            later = self._call_later or asyncio.get_running_loop().call_later
-            self._timer = later(self._idle, self._on_idle)
-
-    def _on_idle(self) -> None:
-        self._spawn(self._stop_if_unused())
+            later = asyncio.get_running_loop().call_later
+            self._timer = later(self._idle, lambda: self._spawn(self._stop_if_unused()))
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

@@ -281,21 +281,11 @@ async def test_it_starts_with_the_first_shot_and_stays_warm(fake):
 
 
 async def test_it_is_closed_when_idle_and_starts_again(fake):
-    timers = []
-
-    class Timer:
-        def __init__(self, seconds, callback):
-            self.seconds, self.callback, self.cancelled = seconds, callback, False
-            timers.append(self)
-
-        def cancel(self):
-            self.cancelled = True
-
-    async with Browser(idle=123, call_later=Timer) as browser:
-        await browser.shoot(Shot(fake.url + "/pages/plain"))
+    async with Browser(idle=0.0) as browser:
+        shooting = asyncio.create_task(browser.shoot(Shot(fake.url + "/pages/plain")))
+        await wait_until(lambda: browser.pid is not None)
         processes = family(browser.pid)
-        assert [timer.seconds for timer in timers] == [123]
-        timers[-1].callback()
+        await shooting
         await wait_until(lambda: browser.pid is None and not alive(processes))
         await browser.shoot(Shot(fake.url + "/pages/plain"))
         assert browser.pid not in processes

@@ -183,6 +183,12 @@ async def test_every_tab_is_in_the_picture_and_one_that_cannot_be_chosen_is_name
     assert [part.count(b"IDAT") > 0 for part in cut_picture(png)] == [True, True]
 
 
+async def test_panels_of_a_tab_that_are_drawn_late_are_in_the_picture(shoot):
+    board = [{"tab": "First", "panels": panels(2)}, {"tab": "Second", "panels": panels(8, 3)}]
+    _, image = await shoot("12", board, "/d/board/x?kiosk&late=500")
+    assert drawn(image) == 10
+
+
 async def test_tabs_within_tabs_and_rows_are_in_the_picture_each_once(shoot):
     inner = [{"tab": "A", "panels": panels(1, 2)}, {"tab": "B", "panels": panels(1, 3)}]
     _, image = await shoot("12", [{"tab": "One", "panels": panels(1)}, {"tab": "Two", "tabs": inner}])
