@@ -198,7 +198,7 @@ async def test_the_timeline_shows_what_came_in_and_retries_and_hands_on_without_
         assert await page.locator("article").count() == 1
         await page.get_by_label("State").select_option("sent")
         await page.wait_for_url("**state=sent**")
-        assert await page.get_by_role("link", name="Clear").is_visible()
+        await page.get_by_role("link", name="Clear").wait_for()
 
 
 async def test_what_comes_in_shows_by_itself_and_leaves_open_what_was_opened(
