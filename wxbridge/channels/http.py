@@ -29,6 +29,7 @@ from wxbridge.channels.answers import (
 from wxbridge.channels.service_states import ServiceStates
 from wxbridge.config.types import TargetSettings
 from wxbridge.core.errors import Offline, Permanent, SendError, Transient, Unknown
+from wxbridge.core.http import is_environment_used
 from wxbridge.core.leadership import ensure_leading
 from wxbridge.core.model import ChannelState, ChannelStatus, OnInbound, OnStatus
 from wxbridge.core.single_flight import SingleFlight
@@ -36,6 +37,8 @@ from wxbridge.core.tls import make_tls_context
 
 log = structlog.get_logger()
 
+LOOP_TURNS_UNTIL_SEEN = 2
+"""Turns of the event loop in which it is seen that a server has closed a connection: nothing is written to it then."""
 MAX_ANSWER_BYTES = 1024 * 1024
 """How much of an answer is read; the real ones have some hundred bytes."""
 IDLE_CONNECTION_SECONDS = 4.0
@@ -120,6 +123,8 @@ class HttpClient:
         if headers is None and isinstance(data, bytes):
             headers = {"Content-Type": "application/json; charset=utf-8"}
         tls = await self._tls_context(ca)
+        for _ in range(LOOP_TURNS_UNTIL_SEEN):
+            await asyncio.sleep(0)
         ensure_leading()
         try:
             async with (
@@ -148,7 +153,7 @@ class HttpClient:
                 cookie_jar=aiohttp.DummyCookieJar(),
                 timeout=aiohttp.ClientTimeout(total=None, connect=self.timing.connect),
                 headers={"User-Agent": "wxbridge"},
-                trust_env=True,
+                trust_env=is_environment_used(),
             )
         return self._session
 
@@ -203,8 +208,10 @@ def _explain_cause(error: BaseException) -> str:
     cause = getattr(error, "os_error", error)
     number = getattr(cause, "errno", None)
     # asyncio's own words for a refused connection are "Connect call failed".
-    words = os.strerror(number) if isinstance(number, int) and number > 0 else getattr(cause, "strerror", None)
-    return words or type(error).__name__
+    if not isinstance(number, int):
+        # Without a number the words are aiohttp's, which name the address.
+        return type(error).__name__
+    return (os.strerror(number) if number > 0 else getattr(cause, "strerror", None)) or type(error).__name__
 
 
 def encode_json(payload: Mapping[str, Any]) -> bytes:

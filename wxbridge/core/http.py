@@ -9,7 +9,9 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+from urllib.request import getproxies
 
 import aiohttp
 
@@ -282,6 +284,16 @@ class ApiClient(Closing):
             path=path.partition("?")[0],
             **more,
         )
+
+
+def is_environment_used() -> bool:
+    """Tell whether the environment names proxies or passwords: `HTTPS_PROXY` and its like, or a `.netrc`.
+
+    aiohttp's `trust_env` looks for both at each request, twice in a thread: only where there is something to find.
+    """
+    # Not `Path.home`, which raises for users without one.
+    netrc = os.path.expanduser("~/.netrc")  # noqa: PTH111
+    return bool(getproxies()) or "NETRC" in os.environ or Path(netrc).exists()
 
 
 def picture_error(error: ApiError) -> PictureError:

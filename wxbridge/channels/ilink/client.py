@@ -22,6 +22,7 @@ from wxbridge import __version__
 from wxbridge.channels.ilink import encryption
 from wxbridge.channels.ilink.settings import IlinkSettings
 from wxbridge.core.errors import WxbridgeError
+from wxbridge.core.http import is_environment_used
 from wxbridge.core.json_values import as_text
 from wxbridge.core.leadership import ensure_leading
 
@@ -318,7 +319,7 @@ class IlinkClient:
     def _connection(self) -> aiohttp.ClientSession:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, connect=3 * CONNECT_SECONDS)
-            self._session = aiohttp.ClientSession(timeout=timeout, trust_env=True)
+            self._session = aiohttp.ClientSession(timeout=timeout, trust_env=is_environment_used())
         return self._session
 
 
