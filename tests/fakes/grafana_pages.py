@@ -279,5 +279,12 @@ PAGES = {
       a.textContent = Intl.DateTimeFormat().resolvedOptions().timeZone; b.textContent = navigator.language;
       c.textContent = matchMedia('(prefers-color-scheme: dark)').matches ? 'dark' : 'light';
       fetch('../poll?zone=' + a.textContent + '&lang=' + b.textContent + '&scheme=' + c.textContent)</script>""",
+    "again": """<body><h1>old figures</h1>
+      <img src="data:image/gif;base64,R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7"><script>
+      // Whoever is about to take its picture has its image decoded: just then it loads once more, for a while.
+      HTMLImageElement.prototype.decode = async () => {
+        document.body.innerHTML = '<div aria-label="Panel loading bar" style="height:90px;background:#f00">…</div>';
+        setTimeout(() => { document.body.innerHTML = '<div style="height:90px;background:#0f0">new</div>'; }, 3000);
+      };</script>""",
     "busyloop": "<h1>hello</h1><script>setTimeout(() => { for (;;); }, 200)</script>",
 }

@@ -17,7 +17,7 @@ from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.pictures.pages.grafana import RECIPES, find_recipe
 from wxbridge.pictures.pages.network import PageNetwork, refusal_of
 from wxbridge.pictures.pages.parts import NO_MARKS, PageMarks, embed_marks, join_pictures
-from wxbridge.pictures.pages.readiness import ReadyPage, wait_until_ready
+from wxbridge.pictures.pages.readiness import ReadyPage, loads_again, wait_until_ready
 from wxbridge.pictures.pages.rows import locate_marks
 from wxbridge.pictures.pages.scripts import PAGE_SCRIPT, find_box, measure_extent, read_panel, read_tooltip, settle
 from wxbridge.pictures.pages.shot import MAX_HEIGHT, Shot
@@ -35,6 +35,8 @@ MAX_OUTPUT_PIXELS = 64_000_000
 _BLANK_PATIENCE_SECONDS = 5.0
 """During which a blank page is looked at again: it may draw itself late."""
 _BLANK_LOOK_EVERY_SECONDS = 0.25
+_MAX_RETAKES = 3
+"""Of a picture of a page that loads again while it is taken; one that does so without end is taken as it is."""
 _RESERVE_SECONDS = 5.0
 """Of the deadline (at most a fifth of it) that are kept for taking the picture."""
 _NO_DATA = re.compile(
@@ -102,16 +104,23 @@ class Capture:
         return embed_marks(png, replace(marks if shot.marks else NO_MARKS, missing=tuple(missing)))
 
     async def _shoot_ready(self, tab: str | None = None) -> tuple[bytes, PageMarks]:
-        """Wait and shoot; look again for a while where the picture is blank."""
+        """Wait and shoot; again where the page loads again meanwhile, and for a while where the picture is blank."""
         shot = self._shot
         patience: float | None = None
+        retakes = 0
         while True:
             await self._wait()
             if shot.needs_data:
                 await self._check_panel()
             self._progress.doing = "taking the picture"
             png, marks = await self._screenshot(tab)
-            if not await asyncio.to_thread(imaging.is_blank, png, shot.name):
+            is_blank, is_early = await asyncio.gather(
+                asyncio.to_thread(imaging.is_blank, png, shot.name), loads_again(self._page, shot, until=self._ready_by)
+            )
+            if is_early and retakes < _MAX_RETAKES:
+                retakes += 1
+                continue
+            if not is_blank:
                 return png, marks
             now = self._clock()
             patience = patience or min(now + _BLANK_PATIENCE_SECONDS, self._ready_by)

@@ -205,6 +205,12 @@ async def wait_until_ready(page: Page, network: PageNetwork, shot: Shot, *, unti
     raise PictureTimeout(f"{what} was still loading after {seconds:.3g} s")
 
 
+async def loads_again(page: Page, shot: Shot, *, until: float) -> bool:
+    """Whether a page that was ready is loading something again, so that a picture just taken may show that."""
+    seen = await look_at(page, shot, until - asyncio.get_running_loop().time())
+    return seen is not None and bool(_has_to_come(seen) or seen["opening"])
+
+
 def _check_page(page: Page, seen: dict[str, Any], shot: Shot) -> None:
     for selector in seen["wrong"]:
         raise PictureError(f"{selector!r} is no CSS selector")

@@ -280,6 +280,13 @@ async def test_it_starts_with_the_first_shot_and_stays_warm(fake):
         assert browser.pid == first is not None
 
 
+async def test_a_page_that_loads_again_while_its_picture_is_taken_is_taken_once_more(browser, fake, keep_picture):
+    picture = keep_picture("again", await browser.shoot(Shot(fake.url + "/pages/again", width=400, height=200)))
+    colours = {colour for _, colour in picture.getcolors(2**24)}
+    assert (0, 255, 0) in colours
+    assert (255, 0, 0) not in colours
+
+
 async def test_it_is_closed_when_idle_and_starts_again(fake):
     async with Browser(idle=0.0) as browser:
         shooting = asyncio.create_task(browser.shoot(Shot(fake.url + "/pages/plain")))
