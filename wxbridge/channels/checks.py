@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import ssl
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database
-from wxbridge.core.errors import Offline, SendError, StorageError, Throttled, Transient, Unknown
+from wxbridge.core.errors import Offline, SendError, StorageError, Throttled, Transient, Unknown, system_words
 from wxbridge.core.findings import Finding, FindingState
 from wxbridge.core.schema import read_fact
 
@@ -35,16 +34,9 @@ async def try_port(host: str | None, port: int, tls: ssl.SSLContext | None = Non
     except ssl.SSLCertVerificationError:
         raise
     except OSError as error:
-        return f"cannot be reached: {explain_os_error(error)}"
+        return f"cannot be reached: {system_words(error) or type(error).__name__}"
     writer.transport.abort()
     return ""
-
-
-def explain_os_error(error: OSError) -> str:
-    """Say why nothing was reached, in words that hold no address with a secret in it."""
-    if error.errno and error.errno > 0:
-        return os.strerror(error.errno)
-    return error.strerror or type(error).__name__
 
 
 async def last_status(database: Database | None, lane: str) -> Mapping[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
-import os
 import ssl
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -28,7 +27,7 @@ from wxbridge.channels.answers import (
 )
 from wxbridge.channels.service_states import ServiceStates
 from wxbridge.config.types import TargetSettings
-from wxbridge.core.errors import Offline, Permanent, SendError, Transient, Unknown
+from wxbridge.core.errors import Offline, Permanent, SendError, Transient, Unknown, system_words
 from wxbridge.core.http import is_environment_used
 from wxbridge.core.leadership import ensure_leading
 from wxbridge.core.model import ChannelState, ChannelStatus, OnInbound, OnStatus
@@ -205,13 +204,7 @@ def _explain_cause(error: BaseException) -> str:
         return "no connection in time"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answers {error.status}"
-    cause = getattr(error, "os_error", error)
-    number = getattr(cause, "errno", None)
-    # asyncio's own words for a refused connection are "Connect call failed".
-    if not isinstance(number, int):
-        # Without a number the words are aiohttp's, which name the address.
-        return type(error).__name__
-    return (os.strerror(number) if number > 0 else getattr(cause, "strerror", None)) or type(error).__name__
+    return system_words(error) or type(error).__name__
 
 
 def encode_json(payload: Mapping[str, Any]) -> bytes:

@@ -7,6 +7,7 @@ happened, where, and what to do.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 
@@ -170,3 +171,15 @@ class BadAddress(SendError):
     def __init__(self, text: str, *, code: str | None = None, candidates: tuple[str, ...] = ()) -> None:
         super().__init__(text, code=code)
         self.candidates = candidates
+
+
+def system_words(error: BaseException) -> str | None:
+    """Give the system's own words for a failure (`Connection refused`), which hold no address and so no secret.
+
+    None where it has none. asyncio's own words for a refused connection are "Connect call failed".
+    """
+    cause = getattr(error, "os_error", None) or error
+    number = getattr(cause, "errno", None)
+    if not isinstance(number, int):
+        return None  # the words of an error without a number are aiohttp's, which name the address
+    return os.strerror(number) if number > 0 else getattr(cause, "strerror", None)

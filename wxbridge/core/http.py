@@ -17,7 +17,7 @@ import aiohttp
 
 from wxbridge.core.closing import Closing
 from wxbridge.core.credentials import ApiAddress
-from wxbridge.core.errors import BadBody, PictureError, PictureRefused, PictureTimeout, WxbridgeError
+from wxbridge.core.errors import BadBody, PictureError, PictureRefused, PictureTimeout, WxbridgeError, system_words
 from wxbridge.core.json_values import read_json
 from wxbridge.core.tls import make_tls_context
 
@@ -180,7 +180,9 @@ class ApiClient(Closing):
             if isinstance(error, TimeoutError):
                 raise
             passing = not isinstance(error, aiohttp.InvalidURL | ValueError)
-            text = self._tell(self._texts.unreachable, path=path, reason=_reason(error))
+            text = self._tell(
+                self._texts.unreachable, path=path, reason=system_words(error) or str(error) or type(error).__name__
+            )
             raise ApiError(text, passing=passing) from None
 
     @asynccontextmanager
@@ -317,11 +319,3 @@ def _server_words(body: bytes) -> str:
         return ""
     words = data.get("message") or data.get("error") if isinstance(data, dict) else data
     return " ".join(words.split())[:_MAX_QUOTED_CHARS] if isinstance(words, str) else ""
-
-
-def _reason(error: BaseException) -> str:
-    """Why nothing was reached: `Connection refused`, `Name or service not known`."""
-    inner = getattr(error, "os_error", None) or error
-    if isinstance(inner, OSError) and inner.errno and inner.errno > 0:
-        return os.strerror(inner.errno)
-    return (inner.strerror if isinstance(inner, OSError) else None) or str(inner) or type(inner).__name__

@@ -6,7 +6,6 @@ Importing this module imports wechaty: import it where a connection is made.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from wxbridge.channels.wechat import compat, events
 from wxbridge.channels.wechat.gateway_errors import GatewayError, GatewayNoAnswer, GatewayRefusal, GatewayRequestNotSent
 from wxbridge.channels.wechat.settings import split_endpoint
+from wxbridge.core.errors import system_words
 from wxbridge.core.leadership import ensure_leading
 
 compat.load()
@@ -44,10 +44,7 @@ OnRawEvent = Callable[[int, str], None]
 
 def describe_error(error: BaseException) -> str:
     """Give an exception's words; its name where it has none."""
-    # asyncio's own words for a refused connection are "Connect call failed".
-    number = getattr(error, "errno", None) or 0
-    words = os.strerror(number) if number > 0 else str(error)
-    return words or type(error).__name__
+    return system_words(error) or str(error) or type(error).__name__
 
 
 class GatewayStub(PuppetStub):  # type: ignore[misc] # the wechaty family is untyped
