@@ -18,7 +18,7 @@ from wxbridge.config.types import GrafanaSettings
 from wxbridge.core.model import AlertGroup, AlertStatus
 from wxbridge.monitors.grafana_alerts import GrafanaAlerts
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def posted(rule: int, name: str, **more: Any) -> AlertGroup:
@@ -26,7 +26,7 @@ def posted(rule: int, name: str, **more: Any) -> AlertGroup:
     return grafana_legacy.read(body | {"ruleId": rule, "ruleName": name, "title": f"[Alerting] {name}", **more})
 
 
-@pytest_asyncio.fixture(loop_scope="module")
+@pytest_asyncio.fixture(loop_scope="session")
 async def grafana(fake: Any) -> Any:
     recorded = json.loads(payload_bytes("grafana/7.5.5/api-alert-one"))["body"]
     no_data = {"Name": "没有值", "State": "alerting", "EvalData": {"noData": True}, "ExecutionError": ""}
