@@ -7,8 +7,8 @@
 VENV ?= .venv
 PYTHON ?=
 ARGS ?=
-# Many tests wait for sockets and clocks: one more than there are processors keeps those busy.
-WORKERS ?= $(shell expr $$(nproc) + 1)
+# Many tests wait for sockets and clocks: two for each processor keep those busy.
+WORKERS ?= $(shell expr $$(nproc) \* 2)
 BIN := $(VENV)/bin
 # Without compiled files each test worker, and each bridge that a test starts, would compile everything again.
 unexport PYTHONDONTWRITEBYTECODE
