@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 
 from wxbridge.core.database import Database
 from wxbridge.core.model import OPEN_STATES, Message, MessageState, NotificationKind
+from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import OPEN, PUT_BACK, TO_DRAW, messages, notifications, received, sends
 from wxbridge.delivery import timeline
 from wxbridge.delivery.outbox_rows import StoredNotification, message_of, select_stored
@@ -288,12 +289,9 @@ class OutboxQueries:
 
     async def count_mergeable(self, target: str, *, limit: int) -> MergeableCounts:
         """Count the messages of alerts and digests that wait for a target, no further than `limit`."""
-        # In the order of the index that has open messages alone.
-        some = mergeable(target).order_by(messages.c.created_at).limit(limit).subquery()
-        alerts: Any = sa.func.count(sa.distinct(some.c.notification_id))
-        counts = sa.select(sa.func.count(), alerts).select_from(some)
-        row = (await self._rows(counts))[0]
-        return MergeableCounts(row[0], row[1])
+        asked = {"target": target, "limit": limit}
+        (row,) = await self._database.read(lambda connection: _COUNT_MERGEABLE.rows(connection, asked))
+        return MergeableCounts(row.messages, row.notifications)
 
     async def is_drained(self, targets: Collection[str], *, moment: float) -> bool:
         """Tell whether all that was created no later than a moment has left for these targets.
@@ -335,18 +333,27 @@ def undrawn(skip: Collection[int], limit: int) -> sa.Select[Any]:
     return query.order_by(messages.c.priority, messages.c.id).limit(limit)
 
 
-def mergeable(target: str) -> sa.Select[Any]:
-    """Build the query for the notifications of a target's messages that a digest may replace."""
-    return (
-        sa.select(messages.c.notification_id)
-        .join(notifications, notifications.c.id == messages.c.notification_id)
-        .where(
-            sa.text(f"messages.{OPEN}"),
-            messages.c.target == target,
-            notifications.c.kind.in_((NotificationKind.ALERT, NotificationKind.DIGEST)),
-            notifications.c.content.is_not(None),
-        )
+MERGEABLE = (
+    sa.select(messages.c.notification_id)
+    .join(notifications, notifications.c.id == messages.c.notification_id)
+    .where(
+        sa.text(f"messages.{OPEN}"),
+        messages.c.target == sa.bindparam("target"),
+        notifications.c.kind.in_((NotificationKind.ALERT, NotificationKind.DIGEST)),
+        notifications.c.content.is_not(None),
     )
+    # The order of the index that has open messages alone.
+    .order_by(messages.c.created_at, messages.c.id)
+    .limit(sa.bindparam("limit"))
+)
+"""The notifications of the messages for `target` that a digest may replace, the first `limit`."""
+_SOME_MERGEABLE = MERGEABLE.subquery()
+_COUNT_MERGEABLE = PreparedStatement(
+    sa.select(
+        sa.func.count().label("messages"),
+        sa.func.count(sa.distinct(_SOME_MERGEABLE.c.notification_id)).label("notifications"),
+    ).select_from(_SOME_MERGEABLE)
+)
 
 
 def _latest_settled(state: MessageState) -> Any:

@@ -29,7 +29,7 @@ from wxbridge.core.prepared import PreparedStatement
 from wxbridge.core.schema import DRAWN, OPEN, OPEN_TEXT, PUT_BACK, messages, notifications, received, sends, sightings
 from wxbridge.core.sql import least
 from wxbridge.core.text.normalise import replace_surrogates
-from wxbridge.delivery.outbox_queries import mergeable, undrawn
+from wxbridge.delivery.outbox_queries import MERGEABLE, undrawn
 from wxbridge.delivery.outbox_rows import (
     MESSAGE_COLUMNS,
     RepeatFinder,
@@ -357,8 +357,7 @@ def replace_messages(connection: Connection, replacement: Replacement, state: Me
 
 def select_mergeable(connection: Connection, target: str, limit: int) -> list[MergeableNotification]:
     """Select what a digest may replace, among the oldest `limit` messages of a target (`Outbox.merge`)."""
-    query = mergeable(target).order_by(messages.c.created_at, messages.c.id).limit(limit)
-    ids = list(dict.fromkeys(connection.execute(query).scalars()))
+    ids = list(dict.fromkeys(connection.execute(MERGEABLE, {"target": target, "limit": limit}).scalars()))
     groups: dict[int, list[Any]] = {}
     columns = sa.select(
         messages.c.id, messages.c.notification_id, messages.c.state, messages.c.priority, messages.c.recipient
