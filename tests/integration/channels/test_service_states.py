@@ -34,7 +34,7 @@ def targets(wecom) -> dict[str, RobotTarget]:
 
 @pytest.fixture
 async def channel(targets, clock) -> AsyncIterator[RobotChannel]:
-    channel = RobotChannel(timing=HttpTiming(deadline=0.3), targets=targets, monotonic=clock.monotonic)
+    channel = RobotChannel(timing=HttpTiming(deadline=10.0), targets=targets, monotonic=clock.monotonic)
     yield channel
     await channel.close()
 
@@ -150,7 +150,7 @@ async def test_an_outage_goes_on_in_the_channel_of_another_configuration_and_end
     since = channel.status_of(targets["ops-robot"]).since
     del targets["other"]
     clock.advance(3600)
-    following = RobotChannel(timing=HttpTiming(deadline=0.3), targets=targets, monotonic=clock.monotonic)
+    following = RobotChannel(timing=HttpTiming(deadline=10.0), targets=targets, monotonic=clock.monotonic)
     following.recall_troubles(json.loads(json.dumps(channel.list_troubles())))
     assert (following.status.state, following.status.since) == (ChannelState.UNREACHABLE, since)
     assert "gone" not in following.status.detail
