@@ -42,7 +42,7 @@ class BadRequestError(ValueError):
     """A request to the control API that says something wrong; the text says what."""
 
 
-class _Asked(BaseModel):
+class _PostedBody(BaseModel):
     """What is posted to the control API, each with the type it must have; nothing else may stand beside it."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -51,7 +51,7 @@ class _Asked(BaseModel):
 _Needed = Annotated[str, Field(min_length=1)]
 
 
-class _Say(_Asked):
+class _Say(_PostedBody):
     text: _Needed
     room: str | None = None
     contact: str | None = None
@@ -60,14 +60,14 @@ class _Say(_Asked):
     mention_ids: bool | None = None
 
 
-class _Fail(_Asked):
+class _Fail(_PostedBody):
     count: int | None = None
     code: str | None = None
     method: str | None = None
     after: bool | None = None
 
 
-class _Delay(_Asked):
+class _Delay(_PostedBody):
     # A whole number can be too large for a float; as seconds it is as good as any that is too large.
     seconds: Annotated[float, BeforeValidator(lambda value: min(value, MAX_SECONDS) if type(value) is int else value)]
     count: int | None = None
@@ -75,7 +75,7 @@ class _Delay(_Asked):
     after: bool | None = None
 
 
-class _RenameRoom(_Asked):
+class _RenameRoom(_PostedBody):
     room: _Needed
     topic: _Needed
 
@@ -99,7 +99,7 @@ def _explain(error: ValidationError) -> str:
     return f"{name!r} {'is missing' if is_missing else _WRONG.get(kind, 'has to be a string')}."
 
 
-async def _read(request: web.Request, model: type[_Asked]) -> _Asked:
+async def _read(request: web.Request, model: type[_PostedBody]) -> _PostedBody:
     raw = await request.read()
     try:
         body = json.loads(raw) if raw.strip() else {}
@@ -133,11 +133,11 @@ async def _sentences(request: web.Request, handler: _Handler) -> web.StreamRespo
     return response
 
 
-def _call(action: Callable[[], Any], _nothing: _Asked) -> Any:
+def _call(action: Callable[[], Any], _nothing: _PostedBody) -> Any:
     return action()
 
 
-def _posted(model: type[_Asked], action: Callable[[Any], Any]) -> _Handler:
+def _posted(model: type[_PostedBody], action: Callable[[Any], Any]) -> _Handler:
     async def handle(request: web.Request) -> web.StreamResponse:
         result = action(await _read(request, model))
         if asyncio.iscoroutine(result):
@@ -190,7 +190,7 @@ class SimulatorPage:
             "kill-gateway": gateway.kill,
             "restart-gateway": self._restart_gateway,
         }
-        posts: dict[str, tuple[type[_Asked], Callable[[Any], Any]]] = {
+        posts: dict[str, tuple[type[_PostedBody], Callable[[Any], Any]]] = {
             "say": (_Say, self._say),
             "fail": (_Fail, self._fail),
             "delay": (_Delay, self._delay),
@@ -204,7 +204,7 @@ class SimulatorPage:
             web.get("/api/picture/{id}", self._get_picture),
             web.get("/api/qrcode.svg", self._get_qrcode),
             web.get("/api/events", self._get_events),
-            *(web.post(f"/api/{name}", _posted(_Asked, partial(_call, do))) for name, do in plain.items()),
+            *(web.post(f"/api/{name}", _posted(_PostedBody, partial(_call, do))) for name, do in plain.items()),
             *(web.post(f"/api/{name}", _posted(*post)) for name, post in posts.items()),
             *demo.routes(STATIC),
             web.static("/static", STATIC),

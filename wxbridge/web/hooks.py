@@ -32,7 +32,7 @@ async def take_post(request: web.Request) -> web.Response:
         names = ", ".join(sorted(sources))
         raise web.HTTPNotFound(text=f"There is no hook for {shorten_name(source)!r}; there are {names}.")
     body = await read_body(request)
-    asked = _read_asked(services, request)
+    asked = _read_query(services, request)
     accepted = await _accept(services, source, body, request, asked.targets)
     targets = services.alerts.settings.targets
     if asked.problems:
@@ -66,7 +66,7 @@ async def _accept(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _QueryRequest:
     """What an address asks for."""
 
     targets: list[AskedTarget] = field(default_factory=list)
@@ -74,9 +74,9 @@ class _Asked:
     """What is missing or wrong, of targets that leave to the address which robot they are."""
 
 
-def _read_asked(services: WebServices, request: web.Request) -> _Asked:
+def _read_query(services: WebServices, request: web.Request) -> _QueryRequest:
     """Read which targets are asked for, and which robot it is and who is mentioned where a target leaves that open."""
-    asked, query = _Asked(), request.query
+    asked, query = _QueryRequest(), request.query
     mention = [word.strip() for given in query.getall("mention", ()) for word in given.split(",")][:MAX_MENTIONED]
     for name in _read_targets(request):
         target = services.channels.targets.get(name)
