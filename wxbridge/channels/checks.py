@@ -10,7 +10,7 @@ from typing import Any
 from wxbridge.channels import ChannelContext, ChannelPlugin
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database
-from wxbridge.core.errors import Offline, SendError, StorageError, Throttled, Transient, Unknown, system_words
+from wxbridge.core.errors import Offline, SendError, StorageError, Throttled, Transient, Unknown, explain_cause
 from wxbridge.core.findings import Finding, FindingState
 from wxbridge.core.schema import read_fact
 
@@ -34,7 +34,7 @@ async def try_port(host: str | None, port: int, tls: ssl.SSLContext | None = Non
     except ssl.SSLCertVerificationError:
         raise
     except OSError as error:
-        return f"cannot be reached: {system_words(error) or type(error).__name__}"
+        return f"cannot be reached: {explain_cause(error)}"
     writer.transport.abort()
     return ""
 

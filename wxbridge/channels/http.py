@@ -27,7 +27,7 @@ from wxbridge.channels.answers import (
 )
 from wxbridge.channels.service_states import ServiceStates
 from wxbridge.config.types import TargetSettings
-from wxbridge.core.errors import Offline, Permanent, SendError, Transient, Unknown, system_words
+from wxbridge.core.errors import Offline, Permanent, SendError, Transient, Unknown, explain_cause
 from wxbridge.core.http import is_environment_used
 from wxbridge.core.leadership import ensure_leading
 from wxbridge.core.model import ChannelState, ChannelStatus, OnInbound, OnStatus
@@ -188,23 +188,23 @@ def _explain_failure(error: Exception, service: str, deadline: float, *, sends: 
         case aiohttp.ClientConnectorCertificateError():
             return Offline(f"{service} has a certificate that is not trusted; name its authority with `ca`")
         case aiohttp.ClientConnectorError() | aiohttp.ConnectionTimeoutError() | aiohttp.ClientHttpProxyError():
-            return Offline(f"{service} is not reached: {_explain_cause(error)}")
+            return Offline(f"{service} is not reached: {_explain_client_error(error)}")
         case TimeoutError():
             return lost(f"{service} did not answer within {deadline:.3g} s{maybe}")
         case aiohttp.InvalidURL() | UnicodeError():
             return Permanent(f"the address of {service} cannot be used; look at `base_url`")
         case _:
-            text = f"{service} cut the connection before an answer came ({_explain_cause(error)}){maybe}"
+            text = f"{service} cut the connection before an answer came ({_explain_client_error(error)}){maybe}"
             return Unknown(text, is_cut=True) if sends else Transient(text)
 
 
-def _explain_cause(error: BaseException) -> str:
+def _explain_client_error(error: BaseException) -> str:
     """Say why, without the address: it may hold a key."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return "no connection in time"
     if isinstance(error, aiohttp.ClientHttpProxyError):
         return f"the proxy answers {error.status}"
-    return system_words(error) or type(error).__name__
+    return explain_cause(error)
 
 
 def encode_json(payload: Mapping[str, Any]) -> bytes:

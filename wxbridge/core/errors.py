@@ -183,3 +183,13 @@ def system_words(error: BaseException) -> str | None:
     if not isinstance(number, int):
         return None  # the words of an error without a number are aiohttp's, which name the address
     return os.strerror(number) if number > 0 else getattr(cause, "strerror", None)
+
+
+def explain_cause(error: BaseException) -> str:
+    """Say why something failed by the system's words, else by the error's name: neither holds an address or a key."""
+    return system_words(error) or type(error).__name__
+
+
+def describe_error(error: BaseException) -> str:
+    """Give the words of an error, the system's where it has some; its name where there are none."""
+    return system_words(error) or str(error) or type(error).__name__

@@ -17,7 +17,7 @@ import aiohttp
 
 from wxbridge.core.closing import Closing
 from wxbridge.core.credentials import ApiAddress
-from wxbridge.core.errors import BadBody, PictureError, PictureRefused, PictureTimeout, WxbridgeError, system_words
+from wxbridge.core.errors import BadBody, PictureError, PictureRefused, PictureTimeout, WxbridgeError, describe_error
 from wxbridge.core.json_values import read_json
 from wxbridge.core.tls import make_tls_context
 
@@ -180,9 +180,7 @@ class ApiClient(Closing):
             if isinstance(error, TimeoutError):
                 raise
             passing = not isinstance(error, aiohttp.InvalidURL | ValueError)
-            text = self._tell(
-                self._texts.unreachable, path=path, reason=system_words(error) or str(error) or type(error).__name__
-            )
+            text = self._tell(self._texts.unreachable, path=path, reason=describe_error(error))
             raise ApiError(text, passing=passing) from None
 
     @asynccontextmanager

@@ -18,7 +18,7 @@ from yarl import URL
 from wxbridge.config.types import WatchSettings
 from wxbridge.core.addresses import parse_address
 from wxbridge.core.clock import SystemClock
-from wxbridge.core.errors import StorageError, system_words
+from wxbridge.core.errors import StorageError, explain_cause
 from wxbridge.core.model import ChannelStatus
 from wxbridge.core.systemd import notify_systemd, watchdog_seconds
 from wxbridge.delivery.backlog import BacklogWarner, WaitingTarget, read_waiting
@@ -176,4 +176,4 @@ async def ping(url: str) -> str | None:
         return f"no answer within {HEARTBEAT_LIMIT_SECONDS:g} seconds"
     except (aiohttp.ClientError, OSError, ValueError) as error:
         # Never the error's own text: several of aiohttp's hold the address, and so its secret.
-        return system_words(error) or type(error).__name__
+        return explain_cause(error)

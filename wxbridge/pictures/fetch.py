@@ -26,7 +26,7 @@ from yarl import URL
 from wxbridge.core import imaging
 from wxbridge.core.addresses import join_address, parse_address
 from wxbridge.core.credentials import SiteCredentials
-from wxbridge.core.errors import PictureError, system_words
+from wxbridge.core.errors import PictureError, explain_cause
 from wxbridge.monitors.grafana import Grafana, take_org
 from wxbridge.pictures.allowed_hosts import Address, AllowList
 from wxbridge.pictures.placeholders import PLACEHOLDERS, placeholder_error, refuse_placeholder, requested_size
@@ -292,7 +292,7 @@ async def _get(url: URL, auth: SiteCredentials | None, limits: _FetchLimits) -> 
     except aiohttp.ClientConnectorCertificateError:
         raise PictureError(f"{_shown(str(url))} has a certificate that is not trusted") from None
     except (aiohttp.ClientError, OSError) as error:
-        reason = system_words(error) or type(error).__name__
+        reason = explain_cause(error)
         raise PictureError(f"{_shown(str(url))} cannot be reached: {reason}", retry=True) from None
 
 

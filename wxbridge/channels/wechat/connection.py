@@ -29,13 +29,13 @@ from wxbridge.channels.wechat.puppet import (
     GatewayBot,
     GatewayPuppet,
     OnEvent,
-    describe_error,
     empty_pools,
     end_tasks,
     explain_failure,
     make_file_box,
 )
 from wxbridge.channels.wechat.timing import WechatTiming
+from wxbridge.core.errors import describe_error
 
 T = TypeVar("T")
 

@@ -13,7 +13,7 @@ from typing import Any
 from wxbridge.channels.wechat import compat, events
 from wxbridge.channels.wechat.gateway_errors import GatewayError, GatewayNoAnswer, GatewayRefusal, GatewayRequestNotSent
 from wxbridge.channels.wechat.settings import split_endpoint
-from wxbridge.core.errors import system_words
+from wxbridge.core.errors import describe_error
 from wxbridge.core.leadership import ensure_leading
 
 compat.load()
@@ -40,11 +40,6 @@ OnEvent = Callable[[str, Any], None]
 """Takes an event's name and its payload."""
 OnRawEvent = Callable[[int, str], None]
 """Takes an event's number and its payload as JSON, before wechaty's parser has seen it."""
-
-
-def describe_error(error: BaseException) -> str:
-    """Give an exception's words; its name where it has none."""
-    return system_words(error) or str(error) or type(error).__name__
 
 
 class GatewayStub(PuppetStub):  # type: ignore[misc] # the wechaty family is untyped

@@ -10,7 +10,7 @@ from wxbridge.channels import CheckContext
 from wxbridge.channels.checks import last_status, try_port
 from wxbridge.channels.wecom_bot.settings import CHANNEL, BotSettings, BotsSettings
 from wxbridge.core.database import Database
-from wxbridge.core.errors import system_words
+from wxbridge.core.errors import explain_cause
 from wxbridge.core.findings import Finding, FindingState
 from wxbridge.core.tls import make_tls_context
 
@@ -55,6 +55,6 @@ async def _try_address(bot: BotSettings) -> str:
     except ssl.SSLCertVerificationError:
         raise
     except OSError as error:
-        return f"cannot be reached: {system_words(error) or type(error).__name__}"
+        return f"cannot be reached: {explain_cause(error)}"
     except ValueError as error:
         return f"cannot be reached: {type(error).__name__}"

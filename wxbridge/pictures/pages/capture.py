@@ -97,8 +97,7 @@ class Capture:
         if self._ready.recipe == RECIPES[-1].name and shot.is_whole and shot.expand and not shot.selector:
             missing += await self._shoot_tabs(pieces)
         png, marks = pieces[0] if len(pieces) == 1 else await asyncio.to_thread(join_pictures, pieces)
-        if len(png) > shot.max_bytes:
-            png = await asyncio.to_thread(imaging.fit, png, shot.max_bytes)
+        png = await asyncio.to_thread(imaging.fit, png, shot.max_bytes)
         if missing:
             log.warning("browser.missing", page=shot.name, titles=missing)
         return embed_marks(png, replace(marks if shot.marks else NO_MARKS, missing=tuple(missing)))
