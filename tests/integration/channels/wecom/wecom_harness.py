@@ -15,7 +15,8 @@ from wxbridge.channels.wecom.robot import RobotTarget
 from wxbridge.core.database import Database
 from wxbridge.core.model import PictureFile
 
-FAST = HttpTiming(deadline=0.5, connect=0.4)
+FAST = HttpTiming(deadline=1.5, connect=1.2)
+"""For what hangs: soon told, and still time enough for what answers on a busy machine."""
 PATIENT = HttpTiming(deadline=20, connect=10)
 """For what has to come through, however busy the machine is."""
 

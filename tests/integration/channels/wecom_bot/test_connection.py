@@ -74,7 +74,7 @@ async def test_a_service_that_is_busy_at_the_subscription_is_tried_again_soon(bo
 
 async def test_a_subscription_that_is_never_answered_is_given_up(bot):
     bot.server.stall("aibot_subscribe")
-    await bot.online(replace(FAST, connect=0.3))
+    await bot.online(replace(FAST, connect=1.5))
     assert bot.states == [S.CONNECTING, S.UNREACHABLE, S.ONLINE]
     assert "no answer to aibot_subscribe" in bot.statuses[1].detail
 
