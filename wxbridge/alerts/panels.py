@@ -86,17 +86,15 @@ def span_of(now: datetime, starts_at: datetime | None, ends_at: datetime | None)
 
 
 def panel_spec(
+    panel: PanelAddress,
     alert: Alert,
     now: datetime,
     *,
     timezone: str | None = None,
     language: str | None = None,
     theme: str | None = None,
-) -> PictureSpec | None:
-    """Describe the picture of the panel that an alert names, with its times fixed; None where it names none."""
-    panel = panel_of(alert)
-    if panel is None:
-        return None
+) -> PictureSpec:
+    """Describe the picture of the panel that an alert names, with its times fixed."""
     start, end = (round(moment.timestamp() * 1000) for moment in span_of(now, alert.starts_at, alert.ends_at))
     request = PanelRequest(panel, start, end, theme=theme, timezone=timezone, language=language)
     return request.to_spec(alert.links.get("panel") or alert.link)

@@ -8,11 +8,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from functools import partial
+from itertools import islice
 
 from wxbridge.alerts.panels import panel_of, panel_spec
 from wxbridge.alerts.severity import is_failed_rule, worst_first
@@ -20,7 +20,7 @@ from wxbridge.alerts.sources import GRAFANAS_OWN, rule_name_of
 from wxbridge.config.types import DEFAULT_PICTURE_STORM, Rate
 from wxbridge.core.frozen import replace
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, Capabilities, PictureSpec
-from wxbridge.core.pictures import ALERT, ChartRequest, Theme
+from wxbridge.core.pictures import ALERT, ChartRequest, PanelAddress, Theme
 from wxbridge.core.text.i18n import FALLBACK_LANGUAGE, Language, say
 from wxbridge.monitors.rule_links import expr_of
 
@@ -54,30 +54,49 @@ class AlertPictureOptions:
 # ---------------------------------------------------------------- deciding
 
 
+@dataclass(frozen=True)
+class AskedPicture:
+    """A picture that alerts of a group ask for, not composed yet: in a storm most are asked for in vain."""
+
+    key: Hashable
+    """What tells it from other pictures, also from those of other moments and groups."""
+    alert: Alert
+    """Who is to have it: the worst of those that share it."""
+    compose: Callable[[], PictureSpec]
+
+
 def choose_pictures(group: AlertGroup, ways: Sequence[str], now: datetime, settings: AlertPictureOptions) -> AlertGroup:
-    """Give alerts of a group the picture to be drawn for them, in `Alert.picture`; the others get none.
+    """Give alerts of a group the picture to be drawn for them, in `Alert.picture`; the others get none."""
+    return give_pictures(group, ask_pictures(group, ways, now, settings))
+
+
+def ask_pictures(
+    group: AlertGroup, ways: Sequence[str], now: datetime, settings: AlertPictureOptions
+) -> list[AskedPicture]:
+    """List the pictures that the alerts of a group ask for, that of the worst first.
 
     Alerts that would have the same picture share one: an image's address, a panel with its variables, a rule, whose
     chart shows all its firing instances (those that are over, where none fires). The worst of them has it.
     """
-    chosen = group_by_picture(group, ways, settings)
-    specs = {id(alerts[0]): _spec(alerts, ways, now, settings) for alerts in chosen}
-    return replace(group, alerts=tuple(_with(alert, specs.get(id(alert))) for alert in group.alerts))
-
-
-def group_by_picture(group: AlertGroup, ways: Sequence[str], settings: AlertPictureOptions) -> Sequence[list[Alert]]:
-    """Put together the alerts of a group that would have the same picture, the worst first; the others are left out."""
-    chosen: dict[Hashable, list[Alert]] = {}
+    shared: dict[Hashable, list[Alert]] = {}
     for alert in worst_first(group.alerts):
-        key = _key(alert, ways, settings)
-        if key is not None:
-            chosen.setdefault(key, []).append(alert)
-    return tuple(chosen.values())
+        for _, material in islice(_materials(alert, ways, settings), 1):
+            key = _hashed(material) if isinstance(material, PictureSpec) else material
+            shared.setdefault(key, []).append(alert)
+    asked = []
+    for common, alerts in shared.items():
+        first = alerts[0]
+        # An image shows the same at any time, unless something else is drawn where it cannot be had.
+        is_timeless = first.picture is not None and all(way == "image" for way, _ in _materials(first, ways, settings))
+        shown = None if is_timeless else (tuple(ways), now, tuple(alert.fingerprint for alert in alerts))
+        asked.append(AskedPicture((common, shown), first, partial(_spec, alerts, ways, now, settings)))
+    return asked
 
 
-def may_be_known(alert: Alert) -> bool:
-    """Tell whether an alert's picture may be one of an earlier moment: what it shows does not end now."""
-    return alert.picture is not None or alert.status is AlertStatus.RESOLVED
+def give_pictures(group: AlertGroup, asked: Iterable[AskedPicture]) -> AlertGroup:
+    """Give alerts of a group the pictures that they asked for, in `Alert.picture`; the others get none."""
+    specs = {id(each.alert): each.compose() for each in asked}
+    return replace(group, alerts=tuple(_with(alert, specs.get(id(alert))) for alert in group.alerts))
 
 
 def _with(alert: Alert, picture: PictureSpec | None) -> Alert:
@@ -93,16 +112,17 @@ def image_of(alert: Alert) -> PictureSpec | None:
     return PictureSpec(first["kind"], first["params"], spec.link) if first else None
 
 
-def _key(alert: Alert, ways: Sequence[str], settings: AlertPictureOptions) -> Hashable:
-    """What alerts with the same picture have in common; None for an alert without any."""
+def _materials(
+    alert: Alert, ways: Sequence[str], settings: AlertPictureOptions
+) -> Iterator[tuple[str, PictureSpec | PanelAddress | ChartRequest]]:
+    """Give what a picture of an alert can be made of, in the order of the ways."""
     for way in _ways_of(alert, ways):
         if way == "image" and (image := image_of(alert)) is not None:
-            return way, json.dumps([image.kind, dict(image.params)], default=str)
-        if way == "panel" and settings.grafana and (panel := panel_of(alert)) is not None:
-            return way, panel
-        if way == "chart" and (rule := _rule_of(alert, settings)) is not None:
-            return way, rule
-    return None
+            yield way, image
+        elif way == "panel" and settings.grafana and (panel := panel_of(alert)) is not None:
+            yield way, panel
+        elif way == "chart" and (rule := _rule_of(alert, settings)) is not None:
+            yield way, rule
 
 
 def _ways_of(alert: Alert, ways: Sequence[str]) -> Sequence[str]:
@@ -151,22 +171,20 @@ def _spec(alerts: Sequence[Alert], ways: Sequence[str], now: datetime, settings:
         ends_at=None if firing else max((each.ends_at for each in shown if each.ends_at), default=None),
     )
     tries = []
-    for way in _ways_of(first, ways):
-        if way == "image" and (image := image_of(first)) is not None:
-            tries.append(_try(way, image))
-        elif way == "panel" and settings.grafana:
-            language = say("language.locale", settings.language)
-            spec = panel_spec(whole, now, timezone=settings.timezone, language=language, theme=settings.theme)
-            tries += [_try(way, spec)] if spec else []
-        elif way == "chart" and (rule := _rule_of(first, settings)) is not None:
-            tries.append(_try(way, _chart(rule, whole, shown, now, settings).to_spec()))
+    for way, material in _materials(first, ways, settings):
+        match material:
+            case PictureSpec():
+                spec = material
+            case PanelAddress():
+                language = say("language.locale", settings.language)
+                look = {"timezone": settings.timezone, "language": language, "theme": settings.theme}
+                spec = panel_spec(material, whole, now, **look)
+            case ChartRequest():
+                spec = _chart(material, whole, shown, now, settings).to_spec()
+        tries.append({"way": way, "kind": spec.kind, "params": dict(spec.params)})
     image = image_of(first)
     link = (image.link if image and "image" in ways else None) or first.links.get("panel") or first.link
     return PictureSpec(ALERT, {"tries": tries}, link=link)
-
-
-def _try(way: str, spec: PictureSpec) -> dict[str, Any]:
-    return {"way": way, "kind": spec.kind, "params": dict(spec.params)}
 
 
 def _chart(
@@ -196,38 +214,26 @@ class PictureBudget:
     Times are seconds since the epoch.
     """
 
-    _taken: deque[tuple[float, str]] = field(default_factory=deque)
+    _taken: dict[Hashable, float] = field(default_factory=dict)
+    """When which picture was admitted, in the order of time."""
     _told: dict[str, float] = field(default_factory=dict)
 
-    def admit(self, spec: PictureSpec, rate: Rate, now: float) -> bool:
+    def admit(self, key: Hashable, rate: Rate, now: float) -> bool:
         """Whether a picture may be drawn. The same for another target costs nothing."""
-        self._forget_old(rate, now)
-        key = _hashed(spec)
-        if any(key == other for _, other in self._taken):
-            return True
-        if len(self._taken) >= rate.count:
-            return False
-        self._taken.append((now, key))
-        return True
-
-    def is_spent(self, rate: Rate, now: float) -> bool:
-        """Tell whether no picture is admitted now that is another than those of earlier moments.
-
-        One of this moment may be the same, for another target.
-        """
-        self._forget_old(rate, now)
-        return len(self._taken) >= rate.count and not any(at == now for at, _ in self._taken)
-
-    def _forget_old(self, rate: Rate, now: float) -> None:
         taken = self._taken
         # A clock that was set back leaves none of its future behind.
-        while taken and not now - rate.seconds < taken[0][0] <= now:
-            taken.popleft()
+        while taken and not now - rate.seconds < taken[first := next(iter(taken))] <= now:
+            del taken[first]
+        if key not in taken:
+            if len(taken) >= rate.count:
+                return False
+            taken[key] = now
+        return True
 
-    def give_back(self, specs: Iterable[PictureSpec], target: str | None) -> None:
+    def give_back(self, keys: Iterable[Hashable], target: str | None) -> None:
         """Take back what was admitted, and what a target was told of a storm, for a message that is not sent."""
-        keys = {_hashed(spec) for spec in specs}
-        self._taken = deque(each for each in self._taken if each[1] not in keys)
+        for key in keys:
+            self._taken.pop(key, None)
         if target is not None:
             self._told.pop(target, None)
 
@@ -243,12 +249,13 @@ def _hashed(spec: PictureSpec) -> str:
     return hashlib.blake2b(words.encode(errors="replace"), digest_size=16).hexdigest()
 
 
-def limit_pictures(group: AlertGroup, admit: Callable[[PictureSpec], bool], most: int) -> tuple[AlertGroup, int]:
-    """Keep of a group's pictures those of its worst alerts, `most` of them, as far as they are admitted.
+def limit_pictures(
+    asked: Sequence[AskedPicture], admit: Callable[[Hashable], bool], most: int
+) -> tuple[list[AskedPicture], int]:
+    """Keep of the pictures that a group asks for the first `most`, as far as they are admitted.
 
-    Returns the group, and how many were not admitted. What is above `most` is not counted: no group brings more.
+    Returns them, and how many were not admitted. What is above `most` is not counted: no group brings more.
     """
-    asked = [alert for alert in worst_first(group.alerts) if alert.picture is not None][:most]
-    kept = {id(alert) for alert in asked if alert.picture is not None and admit(alert.picture)}
-    alerts = tuple(_with(alert, alert.picture if id(alert) in kept else None) for alert in group.alerts)
-    return replace(group, alerts=alerts), len(asked) - len(kept)
+    first = asked[:most]
+    kept = [each for each in first if admit(each.key)]
+    return kept, len(first) - len(kept)

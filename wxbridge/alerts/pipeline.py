@@ -412,33 +412,26 @@ class AlertPipeline:
         if not settings.reach(destination.capabilities):
             # What the alert itself links to is told as a link; nothing is drawn for nobody to see.
             drawn = replace(settings, grafana=False, prometheus=False)
-        budget, most = self.state.pictures, render.MAX_PICTURES_PER_GROUP
-        if budget.is_spent(settings.storm, now) and not any(map(alert_pictures.may_be_known, group.alerts)):
-            # It ends now, and is another than all before: it is refused, and need not be made.
-            refused = min(len(alert_pictures.group_by_picture(group, part.options.pictures, drawn)), most)
-        else:
-            at = datetime.fromtimestamp(now, UTC)
-            group = alert_pictures.choose_pictures(group, part.options.pictures, at, drawn)
-            group, refused = alert_pictures.limit_pictures(
-                group, lambda spec: budget.admit(spec, settings.storm, now), most
-            )
+        budget, at = self.state.pictures, datetime.fromtimestamp(now, UTC)
+        asked = alert_pictures.ask_pictures(group, part.options.pictures, at, drawn)
+        kept, refused = alert_pictures.limit_pictures(
+            asked, lambda key: budget.admit(key, settings.storm, now), render.MAX_PICTURES_PER_GROUP
+        )
+        group = alert_pictures.give_pictures(group, kept)
+        part = replace(part, group=group, pictures=tuple(each.key for each in kept))
         if not refused:
-            return replace(part, group=group)
+            return part
         self.metrics.pictures.labels("alert", "storm").inc(refused)
         if not budget.first_told(part.target, settings.storm, now):
-            return replace(part, group=group)
+            return part
         log.info("pictures left out in a storm", target=part.target, pictures=refused)
         language = self.settings.language
         time_span = format_duration(settings.storm.seconds, language)
-        return replace(
-            part, group=group, footer=say("alerts.picture_storm", language, n=settings.storm.count, time=time_span)
-        )
+        return replace(part, footer=say("alerts.picture_storm", language, n=settings.storm.count, time=time_span))
 
     def _give_back_pictures(self, routed: Sequence[RoutedGroup]) -> None:
-        if self.settings.pictures is not None:
-            for part in routed:
-                specs = [alert.picture for alert in part.group.alerts if alert.picture]
-                self.state.pictures.give_back(specs, part.target if part.footer else None)
+        for part in routed:
+            self.state.pictures.give_back(part.pictures, part.target if part.footer else None)
 
     def _notification(self, part: RoutedGroup, dedupe: str, now: float, recipient: str | None) -> Notification:
         group, name, language = part.group, part.target, self.settings.language

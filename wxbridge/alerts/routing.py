@@ -8,7 +8,7 @@ cost no more than a few.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -322,6 +322,8 @@ class RoutedGroup:
     """Which robot its sender means, where the target leaves that open."""
     paths: tuple[tuple[int, ...], ...] = ()
     """The routes that said so, each once, in the order of the alerts."""
+    pictures: tuple[Hashable, ...] = ()
+    """What was admitted to the budget of pictures for it."""
 
     @property
     def place(self) -> str:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from urllib.parse import parse_qs, urlsplit
 
 
+@lru_cache(64)
 def expr_of(generator_url: str | None) -> str | None:
     """The expression in an alert's link to Prometheus's or Thanos's own page (`g0.expr`); None where there is none.
 

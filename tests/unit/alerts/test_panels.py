@@ -82,7 +82,10 @@ def test_the_whole_episode_is_shown_with_a_margin_and_nothing_after_now(started,
 
 def test_a_panels_picture_has_absolute_times_and_the_link_that_people_know() -> None:
     link = "http://g:3000/d/kafka/overview?orgId=1&viewPanel=4&var-host=a"
-    spec = panel_spec(alert(links={"panel": link}), NOW, timezone="Asia/Shanghai", language="zh-CN")
+    linked = alert(links={"panel": link})
+    panel = panel_of(linked)
+    assert panel is not None
+    spec = panel_spec(panel, linked, NOW, timezone="Asia/Shanghai", language="zh-CN")
     assert spec == PictureSpec(
         "panel",
         {
@@ -97,4 +100,4 @@ def test_a_panels_picture_has_absolute_times_and_the_link_that_people_know() -> 
         },
         link=link,
     )
-    assert panel_spec(alert(), NOW) is None
+    assert panel_of(alert()) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -12,7 +12,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wxbridge.alerts.pictures import AlertPictureOptions, PictureBudget, choose_pictures, image_of, limit_pictures
+from wxbridge.alerts.pictures import (
+    AlertPictureOptions,
+    PictureBudget,
+    ask_pictures,
+    choose_pictures,
+    give_pictures,
+    image_of,
+    limit_pictures,
+)
 from wxbridge.alerts.serialization import group_from_json, group_to_json
 from wxbridge.alerts.sources.by_content import parse_grafana
 from wxbridge.config.routes import PICTURE_WAYS
@@ -174,29 +182,55 @@ def test_an_alert_that_is_told_again_later_brings_a_picture_of_that_time() -> No
 RATE = Rate(2, 300)
 
 
-def spec(number: float) -> PictureSpec:
-    return PictureSpec("alert", {"tries": [number]})
+def key(number: float) -> Hashable:
+    return "panel", number
 
 
 def test_after_the_first_so_many_none_is_admitted_until_their_time_is_over() -> None:
     budget = PictureBudget()
-    assert [budget.admit(spec(n), RATE, 1000 + n) for n in range(3)] == [True, True, False]
-    assert budget.admit(spec(1), RATE, 1004), "the same picture for another target costs nothing"
-    assert [budget.admit(spec(n), RATE, 1300 + n) for n in (0.5, 0.6, 1.7)] == [True, False, True]
+    assert [budget.admit(key(n), RATE, 1000 + n) for n in range(3)] == [True, True, False]
+    assert budget.admit(key(1), RATE, 1004), "the same picture for another target costs nothing"
+    assert [budget.admit(key(n), RATE, 1300 + n) for n in (0.5, 0.6, 1.7)] == [True, False, True]
 
 
 def test_a_clock_that_is_set_back_holds_up_nothing() -> None:
     budget = PictureBudget()
-    assert [budget.admit(spec(n), RATE, 9000) for n in range(3)] == [True, True, False]
-    assert budget.admit(spec(4), RATE, 100)
+    assert [budget.admit(key(n), RATE, 9000) for n in range(3)] == [True, True, False]
+    assert budget.admit(key(4), RATE, 100)
 
 
-def test_a_budget_is_spent_but_for_what_was_admitted_at_the_same_moment() -> None:
+def test_a_budget_that_is_spent_admits_what_it_admitted_and_nothing_else() -> None:
     budget = PictureBudget()
-    assert [(budget.admit(spec(n), RATE, 1000 + n), budget.is_spent(RATE, 1000 + n)) for n in range(3)] == [
-        (True, False), (True, False), (False, True),
+    assert [(budget.admit(key(n), RATE, 1000 + n), budget.admit(key(n), RATE, 1000 + n)) for n in range(3)] == [
+        (True, True), (True, True), (False, False),
     ]  # fmt: skip
-    assert not budget.is_spent(RATE, 1301)
+    assert budget.admit(key(2), RATE, 1301)
+
+
+def test_what_is_given_back_is_admitted_again() -> None:
+    budget = PictureBudget()
+    assert [budget.admit(key(n), RATE, 1000) for n in range(3)] == [True, True, False]
+    budget.give_back([key(1)], None)
+    assert [budget.admit(key(n), RATE, 1000) for n in (0, 2, 1)] == [True, True, False]
+
+
+def keys(*alerts: Alert, ways: tuple[str, ...] = PICTURE_WAYS, at: datetime = NOW) -> list[Hashable]:
+    return [each.key for each in ask_pictures(group(*alerts), ways, at, BOTH)]
+
+
+def test_a_picture_is_the_same_where_all_that_it_shows_is_the_same() -> None:
+    later = NOW + timedelta(seconds=1)
+    one, other = (alert(host, link=PANEL, fingerprint=host) for host in "ab")
+    assert keys(one, other) == keys(one, other)
+    differing = [keys(one, other), keys(one), keys(other), keys(one, at=later), keys(one, ways=("panel",))]
+    assert len({found for (found,) in differing}) == len(differing)
+
+
+def test_an_image_is_the_same_at_any_time_unless_something_else_can_take_its_place() -> None:
+    later = NOW + timedelta(seconds=1)
+    alone = replace(alert(picture=IMAGE), source="generic")
+    assert keys(alone) == keys(alone, at=later) == keys(replace(alone, title="x"), ways=("image",))
+    assert keys(alert(picture=IMAGE)) != keys(alert(picture=IMAGE), at=later)
 
 
 def test_each_target_is_told_of_a_storm_once() -> None:
@@ -208,18 +242,19 @@ def test_each_target_is_told_of_a_storm_once() -> None:
 
 
 def test_a_group_brings_the_pictures_of_its_worst_alerts() -> None:
-    alerts = [alert(name=f"n{n}", labels={"severity": "critical" if n > 2 else "info"}) for n in range(5)]
-    decided = choose_pictures(group(*alerts), PICTURE_WAYS, NOW, BOTH)
-    kept, refused = limit_pictures(decided, lambda _: True, 3)
-    assert ([each.picture is not None for each in kept.alerts], refused) == ([True, False, False, True, True], 0)
-    kept, refused = limit_pictures(decided, lambda _: False, 3)
-    assert (any(each.picture for each in kept.alerts), refused) == (False, 3)
+    told = group(*(alert(name=f"n{n}", labels={"severity": "critical" if n > 2 else "info"}) for n in range(5)))
+    asked = ask_pictures(told, PICTURE_WAYS, NOW, BOTH)
+    kept, refused = limit_pictures(asked, lambda _: True, 3)
+    shown = give_pictures(told, kept)
+    assert ([each.picture is not None for each in shown.alerts], refused) == ([True, False, False, True, True], 0)
+    kept, refused = limit_pictures(asked, lambda _: False, 3)
+    assert (any(each.picture for each in give_pictures(told, kept).alerts), refused) == (False, 3)
 
 
 @given(st.lists(st.floats(0, 1000), max_size=60))
 def test_never_more_than_so_many_are_drawn_within_the_time(moments: list[float]) -> None:
     budget = PictureBudget()
-    admitted = [at for number, at in enumerate(sorted(moments)) if budget.admit(spec(number), RATE, at)]
+    admitted = [at for number, at in enumerate(sorted(moments)) if budget.admit(key(number), RATE, at)]
     for at in admitted:
         assert sum(at - RATE.seconds < other <= at for other in admitted) <= RATE.count
 
