@@ -124,6 +124,13 @@ class Offline(SendError):
         self.retry_after = retry_after
 
 
+class NotReady(Offline):
+    """The channel is up and nothing is wrong, but it cannot take this message yet.
+
+    It has not read yet whom the message is for, or keeps what little it may send for what is more important.
+    """
+
+
 class Unauthorised(Offline):
     """The service does not let us in: a key was refused, an application revoked, a robot removed.
 

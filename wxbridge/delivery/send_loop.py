@@ -15,6 +15,7 @@ from wxbridge.alerts.render import is_within_limit, stand_in
 from wxbridge.core.errors import (
     BadAddress,
     Held,
+    NotReady,
     Offline,
     Permanent,
     PictureError,
@@ -461,8 +462,8 @@ class SendLoop:
         about = {"message": message.id, "target": message.target, "error": str(error), "code": error.code}
         if isinstance(error, Held) or not self._lane.is_up(message.target):
             write = log.debug  # an outage has its own line, where it begins and where it ends
-        elif type(error) is Offline:
-            write = log.info  # of a channel that is up: it has not read yet whom it may write to
+        elif isinstance(error, NotReady):
+            write = log.info
         else:
             write = log.warning
         write("not sent, will try again", **about, after=round(wait, 1))

@@ -5,11 +5,22 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from tests.integration.delivery.delivery_harness import Room, picture
 from tests.support import wait_until
 from wxbridge.config.types import Pace, Rate
-from wxbridge.core.errors import BadAddress, Offline, Permanent, Throttled, Transient, Unknown
+from wxbridge.core.errors import (
+    BadAddress,
+    Held,
+    NotReady,
+    Offline,
+    Permanent,
+    Throttled,
+    Transient,
+    Unauthorised,
+    Unknown,
+)
 from wxbridge.core.model import ChannelState, MessageState, Priority
 from wxbridge.delivery.send_loop import MAX_TRIES
 
@@ -45,6 +56,24 @@ async def test_what_the_message_cannot_help_spends_no_try(world, error, seconds)
     await w.drain()
     assert w.channel.texts == ["hello"]
     assert w.told == []
+
+
+@pytest.mark.parametrize(
+    ("error", "level"),
+    [
+        (NotReady("its rooms are still being read"), "info"),
+        (Held("what else comes is merged", retry_after=1), "debug"),
+        (Offline("the picture cannot be read now"), "warning"),
+        (Unauthorised("the key is refused"), "warning"),
+    ],
+)
+async def test_of_a_channel_that_is_up_a_wait_in_which_nothing_is_wrong_is_no_warning(world, error, level) -> None:
+    w = world()
+    w.channel.faults = [error]
+    await w.put("ops", "hello")
+    with capture_logs() as lines:
+        await w.drain()
+    assert [line["log_level"] for line in lines if line["event"] == "not sent, will try again"] == [level]
 
 
 async def test_a_new_process_repeats_what_may_have_been_sent_at_its_time_and_before_all_else(world) -> None:

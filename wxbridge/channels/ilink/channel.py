@@ -31,7 +31,17 @@ from wxbridge.channels.ilink.settings import CAPABILITIES, IlinkSettings, IlinkT
 from wxbridge.channels.ilink.store import PersonState, PersonStore
 from wxbridge.channels.ilink.window import RESERVED_MESSAGES, SendWindow
 from wxbridge.channels.uploads import read_picture
-from wxbridge.core.errors import Held, Offline, Permanent, SendError, StorageError, Throttled, Transient, Unknown
+from wxbridge.core.errors import (
+    Held,
+    NotReady,
+    Offline,
+    Permanent,
+    SendError,
+    StorageError,
+    Throttled,
+    Transient,
+    Unknown,
+)
 from wxbridge.core.model import (
     ChannelState,
     ChannelStatus,
@@ -402,13 +412,13 @@ class IlinkChannel:
         """Keep the last message for what is critical, and some seconds for alerts to be merged in.
 
         Raises:
-            Offline: what is left is kept for what is more important.
+            NotReady: what is left is kept for what is more important.
             Held: some were just sent; what comes meanwhile is one message instead of many.
         """
         if priority == Priority.CRITICAL or not self._left():
             return
         if self._left() <= RESERVED_MESSAGES:
-            raise Offline(
+            raise NotReady(
                 f"the last message that {self._person} may get until they write is kept for critical alerts",
                 retry_after=RESERVED_RETRY_SECONDS,
             )

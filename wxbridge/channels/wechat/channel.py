@@ -22,7 +22,7 @@ from wxbridge.channels.wechat.resolver import TargetResolver
 from wxbridge.channels.wechat.session import WechatSession
 from wxbridge.channels.wechat.settings import CAPABILITIES, MAX_PICTURE_BYTES, WechatSettings, WechatTarget
 from wxbridge.channels.wechat.timing import WechatTiming
-from wxbridge.core.errors import BadAddress, Offline, Permanent
+from wxbridge.core.errors import BadAddress, NotReady, Offline, Permanent
 from wxbridge.core.model import (
     ChannelState,
     ChannelStatus,
@@ -196,8 +196,9 @@ class WechatChannel:
         """Send a text or picture to a room or contact; `address` is a `WechatTarget`.
 
         Raises:
-            Offline: WeChat is not up, its rooms and contacts are still being read, or the master has not been
-                told yet which of them is taken.
+            Offline: WeChat is not up.
+            NotReady: its rooms and contacts are still being read, or the master has not been told yet which of them
+                is taken.
             BadAddress: the name finds nobody, or several; it waits for a person.
             Unknown: no answer in time; it may have been sent.
             Permanent, Transient, Throttled: what the gateway's answer means.
@@ -241,14 +242,14 @@ class WechatChannel:
         if known:
             try:
                 return self.resolver.resolve(address, complete=session.sync.settled)
-            except Offline:
+            except NotReady:
                 session.check_soon()
                 raise
         # Ids are safe at once; a name may still turn out to be another's, too.
         name = (address.room or address.contact or "").strip()
         found = self.directory.rooms.get(name) if address.room else self.directory.contacts.get(name)
         if found is None:
-            raise Offline("WeChat is online; its rooms and contacts are still being read")
+            raise NotReady("WeChat is online; its rooms and contacts are still being read")
         return found
 
     async def _send_text(

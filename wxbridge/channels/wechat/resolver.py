@@ -30,7 +30,7 @@ from wxbridge.channels.wechat.room_members import RoomMembers
 from wxbridge.channels.wechat.settings import WechatTarget
 from wxbridge.channels.wechat.unlisted import UnlistedChats
 from wxbridge.config.types import TargetSettings
-from wxbridge.core.errors import BadAddress, Offline, StorageError
+from wxbridge.core.errors import BadAddress, NotReady, StorageError
 
 log = structlog.get_logger()
 
@@ -79,20 +79,20 @@ class TargetResolver:
 
         Raises:
             BadAddress: nobody, or several; the candidates are named.
-            Offline: it is not certain yet, or the master has not been told: `check` has to run.
+            NotReady: it is not certain yet, or the master has not been told: `check` has to run.
         """
         if not self._store.loaded:
-            raise Offline("what is remembered of rooms and contacts has not been read yet")
+            raise NotReady("what is remembered of rooms and contacts has not been read yet")
         chat = target.chat_key()
         result = self._resolve(target)
         if isinstance(result, Found) and self._untold(chat, result):
             if not self._usable(chat, result):
                 raise BadAddress(_text(result), candidates=(str(result.entry),))
-            raise Offline(_UNSURE.format("room" if target.room else "contact"))
+            raise NotReady(_UNSURE.format("room" if target.room else "contact"))
         if isinstance(result, AddressProblem):
             # While a check runs, names of members may still come in that tell which it is.
             if self._store.get(chat) and (self._lock.locked() or not complete):
-                raise Offline("what was found before is not there yet; rooms and contacts are still being read")
+                raise NotReady("what was found before is not there yet; rooms and contacts are still being read")
             raise BadAddress(result.text, candidates=result.candidates)
         return result.entry
 
