@@ -29,7 +29,7 @@ from wxbridge.channels import ChannelPlugin, CheckContext
 from wxbridge.channels.checks import look_up_fact, probe_target
 from wxbridge.config.schema import Config
 from wxbridge.core.database import Database, sqlite_url
-from wxbridge.core.errors import StorageError
+from wxbridge.core.errors import StorageError, describe_error
 from wxbridge.core.findings import Finding, FindingState
 from wxbridge.core.leadership import fact_of_bridge, list_bridges, read_leader
 from wxbridge.monitors.checks import check_alertmanager, check_grafana, check_prometheus
@@ -161,7 +161,7 @@ async def check_bridge(config: Config, database: Database | None) -> list[Findin
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             trial.bind((server.host, server.port))
     except OSError as error:
-        found = f"it does not run, and cannot listen on {server.listen}: {error.strerror or error}"
+        found = f"it does not run, and cannot listen on {server.listen}: {describe_error(error)}"
         return [Finding("bridge", FindingState.BAD, found, "free the port, or set `server.listen` to another")]
     return [Finding("bridge", FindingState.WARN, "it does not run", "start it with `wxbridge run`")]
 

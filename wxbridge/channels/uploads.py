@@ -16,7 +16,7 @@ import aiohttp
 from wxbridge.channels.access_tokens import App
 from wxbridge.channels.shrinking import shrink_picture
 from wxbridge.core import imaging
-from wxbridge.core.errors import Permanent, PictureError
+from wxbridge.core.errors import Permanent, PictureError, describe_error
 from wxbridge.core.model import PictureFile
 from wxbridge.core.recent import RecentDict
 from wxbridge.core.single_flight import SingleFlight
@@ -47,7 +47,7 @@ async def read_picture(body: PictureFile) -> bytes:
     try:
         return await asyncio.to_thread(Path(body.path).read_bytes)
     except OSError as error:
-        raise Permanent(f"the picture {body.name} cannot be read: {error.strerror or error}") from None
+        raise Permanent(f"the picture {body.name} cannot be read: {describe_error(error)}") from None
 
 
 async def read_upload(body: PictureFile, limit: int, make_file: Callable[[str, bytes], MediaUpload]) -> MediaUpload:

@@ -146,7 +146,7 @@ async def _post(settings: Config, sample: SampleAlert, to: str | None, body: byt
     import aiohttp
 
     from wxbridge.alerts.intake import TEST_HEADER
-    from wxbridge.core.errors import system_words
+    from wxbridge.core.errors import describe_error
 
     # A bridge that listens on port 0 or on all addresses has noted where it really is.
     base = await _noted_url(settings) or f"http://{settings.server.listen}"
@@ -160,8 +160,7 @@ async def _post(settings: Config, sample: SampleAlert, to: str | None, body: byt
             return response.status, await response.json(content_type=None)
     except (aiohttp.ClientError, TimeoutError, ValueError) as error:
         running = "" if is_held(settings.state_dir) else "; no bridge runs here: start `wxbridge run`"
-        why = system_words(error) or error
-        raise fail(f"cannot post to {url}: {why}{running}") from None
+        raise fail(f"cannot post to {url}: {describe_error(error)}{running}") from None
 
 
 def _credentials(settings: Config, hook: str, body: bytes) -> dict[str, str]:

@@ -7,7 +7,7 @@ from contextlib import AsyncExitStack
 
 from wxbridge.cli.common import fail
 from wxbridge.cli.demo_setup import PERSON
-from wxbridge.core.errors import system_words
+from wxbridge.core.errors import describe_error
 from wxbridge.simulator.ilink.server import IlinkServer
 from wxbridge.simulator.ilink.state import IlinkState, PhoneMessage
 
@@ -18,7 +18,7 @@ async def start(stack: AsyncExitStack, port: int, *, auto_scan: bool) -> tuple[s
     try:
         await server.start()
     except OSError as error:
-        why = system_words(error) or error
+        why = describe_error(error)
         raise fail(
             f"cannot listen on 127.0.0.1:{port}: {why}; free the port, or choose another with --page-port"
         ) from None

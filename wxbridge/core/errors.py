@@ -180,7 +180,7 @@ class BadAddress(SendError):
         self.candidates = candidates
 
 
-def system_words(error: BaseException) -> str | None:
+def _find_system_words(error: BaseException) -> str | None:
     """Give the system's own words for a failure (`Connection refused`), which hold no address and so no secret.
 
     None where it has none. asyncio's own words for a refused connection are "Connect call failed".
@@ -194,9 +194,9 @@ def system_words(error: BaseException) -> str | None:
 
 def explain_cause(error: BaseException) -> str:
     """Say why something failed by the system's words, else by the error's name: neither holds an address or a key."""
-    return system_words(error) or type(error).__name__
+    return _find_system_words(error) or type(error).__name__
 
 
 def describe_error(error: BaseException) -> str:
     """Give the words of an error, the system's where it has some; its name where there are none."""
-    return system_words(error) or str(error) or type(error).__name__
+    return _find_system_words(error) or str(error) or type(error).__name__

@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wxbridge.core.errors import PictureError
+from wxbridge.core.errors import PictureError, describe_error
 from wxbridge.pictures.store import write_atomically
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ def archive_picture(pattern: str, when: datetime, png: bytes) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, png, modified=when.timestamp())
     except OSError as error:
-        raise PictureError(f"cannot keep a picture as {path}: {error.strerror or error}", retry=True) from None
+        raise PictureError(f"cannot keep a picture as {path}: {describe_error(error)}", retry=True) from None
     return path
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from wxbridge.core.errors import AddressTaken
+from wxbridge.core.errors import AddressTaken, describe_error
 from wxbridge.web.connections import HttpServer, ServedApplication
 
 log = structlog.get_logger()
@@ -66,7 +66,7 @@ class HttpListener:
         except OSError as error:
             self._release()
             shown = f"[{host}]" if ":" in host else host
-            raise AddressTaken(f"cannot listen on {shown}:{port}: {error.strerror or error}") from error
+            raise AddressTaken(f"cannot listen on {shown}:{port}: {describe_error(error)}") from error
         self.port = port
         return port
 

@@ -22,7 +22,7 @@ import structlog
 
 from wxbridge.core.closing import Closing
 from wxbridge.core.deadline import seconds_left
-from wxbridge.core.errors import PictureError, PictureTimeout
+from wxbridge.core.errors import PictureError, PictureTimeout, describe_error
 from wxbridge.pictures.charts.chart import Chart, PackedChart, pack_chart
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ class ChartWorker(Closing):
                 is_done = True
                 raise
             except OSError as error:
-                reason = error.strerror or error
+                reason = describe_error(error)
                 raise PictureError(f"the process that draws charts cannot be started: {reason}", retry=True) from None
             finally:
                 if is_done:
