@@ -14,7 +14,7 @@ from wxbridge.hosts.pushed import read_pushed
 from wxbridge.web.responses import CALLER, answer_accepted, read_body, shorten_name
 from wxbridge.web.services import SERVICES, WebServices
 
-TOLD_OPERATORS = "told_operators"
+TOLD_OPERATORS = web.RequestKey("told_operators", bool)
 """The key of requests that are refused, and whose content the operators have all the same."""
 MAX_MENTIONED = 20
 """People whom an address may have mentioned."""
