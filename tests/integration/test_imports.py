@@ -49,7 +49,10 @@ FOR_SOMETHING_ELSE = {
     "alembic": "a schema to migrate",
     "apprise": "its channel",
     "apscheduler": "jobs at times of day",
+    "argparse": "nothing: aiohttp imports it",
     "greenlet": "the browser's driver",
+    "html.entities": "texts of robots' cards",
+    "idna": "names of hosts beyond ASCII",
     "jinja2": "templates, and pages of the console",
     "jmespath": "bodies of other senders",
     "lxml": "pages of wechaty",
@@ -61,9 +64,12 @@ FOR_SOMETHING_ELSE = {
     "re2": "regular expressions in routes",
     "requests": "nothing: wechaty imports it",
     "rich": "tables of the command line",
+    "socketserver": "nothing: prometheus_client imports it",
+    "sqlalchemy.dialects.sqlite.aiosqlite": "nothing: its package imports it",
     "stamina": "monitors that are asked again",
     "typer": "all other commands",
     "wechaty": "its channel",
+    "zipfile": "packages in an archive",
 }
 
 

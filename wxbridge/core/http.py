@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.request import getproxies
 
 import aiohttp
 
@@ -293,7 +292,8 @@ def is_environment_used() -> bool:
     """
     # Not `Path.home`, which raises for users without one.
     netrc = os.path.expanduser("~/.netrc")  # noqa: PTH111
-    return bool(getproxies()) or "NETRC" in os.environ or Path(netrc).exists()
+    names_proxy = any(value and name.lower().endswith("_proxy") for name, value in os.environ.items())
+    return names_proxy or "NETRC" in os.environ or Path(netrc).exists()
 
 
 def picture_error(error: ApiError) -> PictureError:

@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from types import ModuleType
 from typing import Any
 
@@ -22,6 +23,17 @@ def import_real(name: str) -> Any:
     """Import a module that may have a stand-in: waits, some tenths of a second, until there is none."""
     with _importing:
         return importlib.import_module(name)
+
+
+def late_module(name: str, *functions: str) -> ModuleType:
+    """Make a stand-in that has these functions; each imports the real module when it is called."""
+
+    def call(function: str, /, *given: Any, **named: Any) -> Any:
+        return getattr(import_real(name), function)(*given, **named)
+
+    module = ModuleType(name)
+    vars(module).update({function: partial(call, function) for function in functions})
+    return module
 
 
 @contextmanager
@@ -47,3 +59,14 @@ def _replaced(modules: Mapping[str, ModuleType | None]) -> Iterator[None]:
                 sys.modules.pop(name, None)
             else:
                 sys.modules[name] = module
+
+
+@contextmanager
+def put(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """Put a value in the place of a module's or a class's usual one for the block."""
+    usual = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, usual)

@@ -15,9 +15,21 @@ from wxbridge.core.lean_imports import stand_ins
 from wxbridge.core.output import count_dropped_lines
 
 
-def _list_servers() -> dict[str, ModuleType | None]:
-    """List the servers of its own that prometheus_client brings: ours is aiohttp's."""
-    classes = {"http.server": ["BaseHTTPRequestHandler"], "wsgiref.simple_server": ["WSGIRequestHandler", "WSGIServer"]}
+def _list_unused() -> dict[str, ModuleType | None]:
+    """List what prometheus_client serves and pushes with: our server is aiohttp's, and nothing is pushed."""
+    classes = {
+        "http.server": ["BaseHTTPRequestHandler"],
+        "socketserver": ["ThreadingMixIn"],
+        "urllib.request": [
+            "BaseHandler",
+            "HTTPHandler",
+            "HTTPRedirectHandler",
+            "HTTPSHandler",
+            "Request",
+            "build_opener",
+        ],
+        "wsgiref.simple_server": ["WSGIRequestHandler", "WSGIServer"],
+    }
     modules: dict[str, ModuleType | None] = {}
     for name, names in classes.items():
         modules[name] = ModuleType(name)
@@ -25,7 +37,7 @@ def _list_servers() -> dict[str, ModuleType | None]:
     return modules
 
 
-with stand_ins(_list_servers() if "prometheus_client" not in sys.modules else {}):
+with stand_ins(_list_unused() if "prometheus_client" not in sys.modules else {}):
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
     from prometheus_client.core import CounterMetricFamily
     from prometheus_client.metrics_core import Metric

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from types import ModuleType
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from wxbridge.core.chunks import in_chunks
+from wxbridge.core.lean_imports import stand_ins
+
+# SQLite's dialect brings its other drivers, 0.4 MB.
+with stand_ins({f"sqlalchemy.dialects.sqlite.{name}": ModuleType(name) for name in ("aiosqlite", "pysqlcipher")}):
+    import sqlalchemy.dialects.sqlite
 
 SCHEMA_VERSION = "0007"
 """The newest migration. Kept here so that a start with nothing to migrate need not import alembic."""
