@@ -260,8 +260,7 @@ async def check_access(request: web.Request, handler: Handler) -> web.StreamResp
 
     Those who post are counted against the rate, each by what let them in.
     """
-    in_console = request.app.get(IN_CONSOLE)
-    if request.path in _OPEN or request.path.startswith(_ASKED_ELSEWHERE) or (in_console and in_console(request)):
+    if request.path in _OPEN or request.path.startswith(_ASKED_ELSEWHERE) or request.app[IN_CONSOLE](request):
         return await handler(request)
     access = request.app[ACCESS]
     rule = access.find_rule(request)

@@ -88,15 +88,9 @@ async def show_metrics(request: web.Request) -> web.Response:
     return web.Response(body=services.metrics.write_exposition(), headers=headers)
 
 
-async def lead_to_login(request: web.Request) -> web.Response:
-    """Lead to the login page, where there is no console."""
-    raise web.HTTPFound(request.rel_url.with_path("/login", keep_query=True))
-
-
 async def show_login(request: web.Request) -> web.Response:
     """Show the channels' states and login codes to programs; the console shows them to people."""
-    in_console = request.app.get(IN_CONSOLE)
-    if in_console and in_console(request):
+    if request.app[IN_CONSOLE](request):
         raise web.HTTPSeeOther(request.rel_url.with_path("/console/login", keep_query=True))
     page = _login_page(request.app[SERVICES].channels.statuses(), request.app[LANGUAGE])
     return web.Response(text=page, content_type="text/html")

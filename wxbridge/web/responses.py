@@ -112,8 +112,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         if isinstance(error, web.HTTPException) and error.status < 400:  # noqa: PLR2004 - HTTP
             raise
         response = _describe_error(request, error, request.config_dict[SERVICES].metrics)
-        if as_page := request.config_dict.get(AS_PAGE):
-            response = as_page(request, response)
+        response = request.config_dict[AS_PAGE](request, response)
     if CALLER not in request or not request.content.is_eof():
         response.force_close()
         if "Content-Encoding" in request.headers and not request.content.is_eof():

@@ -23,7 +23,6 @@ def make_app(
     *,
     limits: HttpLimits | None = None,
     clock: SystemClock | None = None,
-    with_console: bool = True,
 ) -> web.Application:
     """Put the application of a configuration together; serve it with `HttpListener`.
 
@@ -33,7 +32,6 @@ def make_app(
         hook_settings: What else opens each source's hook.
         limits: What a client may take.
         clock: Where the time is read.
-        with_console: Whether the pages for people are at `/`.
     """
     clock = clock or SystemClock()
     app = web.Application(
@@ -45,8 +43,5 @@ def make_app(
     app[COMPAT_KEYS] = CompatKeys(hook_settings.compat)
     app[ACCESS] = AccessRules(settings, by_source, clock)
     app.add_routes([*hooks.ROUTES, *compat.make_routes(), *api.ROUTES, *pages.ROUTES])
-    if with_console:
-        console.add_console(app, settings)
-    else:
-        app.add_routes([web.get("/", pages.lead_to_login)])
+    console.add_console(app, settings)
     return app

@@ -13,10 +13,13 @@ from pydantic import SecretStr
 
 import wxbridge
 from tests.integration.web.web_harness import TOKEN, alone
+from wxbridge.alerts.links import ALERT_PATH, SILENCE_PATH
 from wxbridge.config.hooks import HookSettings
 from wxbridge.core.sliding_window import Rate
 
 AUTH = {"Authorization": f"Bearer {TOKEN}"}
+DESCRIBED_ELSEWHERE = ("/compat/", "/console/", SILENCE_PATH, ALERT_PATH)
+"""What speaks the languages of others, who describe them, and pages that people alone are led to."""
 EXAMPLES = 6
 """Of each kind, for each operation."""
 
@@ -26,8 +29,9 @@ def served(app: web.Application) -> set[tuple[str, str]]:
     return {
         (route.method.lower(), route.resource.canonical)
         for route in app.router.routes()
-        # Below /compat/ the bridge speaks the languages of others, who describe them.
-        if route.resource is not None and route.method != "HEAD" and not route.resource.canonical.startswith("/compat/")
+        if route.resource is not None
+        and route.method != "HEAD"
+        and not route.resource.canonical.startswith(DESCRIBED_ELSEWHERE)
     }
 
 

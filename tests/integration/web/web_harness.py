@@ -350,7 +350,6 @@ async def alone(
     hooks: Mapping[str, HookSettings] | None = None,
     limits: HttpLimits | None = None,
     clock: SystemClock | None = None,
-    with_console: bool = False,
     **settings: Any,
 ) -> AsyncIterator[FakedWeb]:
     """`settings` are of the section `server:`."""
@@ -361,7 +360,7 @@ async def alone(
         made = make_app(
             services, server_settings(token, **{"max_body": 100_000, **settings}),
             HooksSettings().model_copy(update=dict(hooks or {})),
-            limits=limits, clock=clock, with_console=with_console,
+            limits=limits, clock=clock,
         )  # fmt: skip
         session = await stack.enter_async_context(aiohttp.ClientSession())
         alerts: Any = services.alerts

@@ -373,7 +373,7 @@ PROXIES = (ip_network("127.0.0.0/8"),)
 
 @asynccontextmanager
 async def console_alone(tmp_path: Path, token: str | None = None, **settings: Any) -> AsyncIterator[str]:
-    async with alone(tmp_path, token=token, with_console=True, max_body=10_000, **settings) as server:
+    async with alone(tmp_path, token=token, max_body=10_000, **settings) as server:
         yield server.url
 
 
