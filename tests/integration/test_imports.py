@@ -50,6 +50,7 @@ FOR_SOMETHING_ELSE = {
     "apprise": "its channel",
     "apscheduler": "jobs at times of day",
     "argparse": "nothing: aiohttp imports it",
+    "difflib": "slips in jobs.yaml and in commands",
     "greenlet": "the browser's driver",
     "html.entities": "texts of robots' cards",
     "idna": "names of hosts beyond ASCII",

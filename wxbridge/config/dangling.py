@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from graphlib import CycleError, TopologicalSorter
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -67,6 +66,8 @@ def _check_names(names: Any, path: TreePath, known: set[str], unfit: Mapping[str
         if str(name) in unfit:
             yield place, unfit[str(name)]
         elif isinstance(name, str | int) and not isinstance(name, bool) and str(name) not in known:
+            from difflib import get_close_matches  # for a slip alone
+
             close = get_close_matches(str(name), known, n=1)
             hint = f"did you mean `{close[0]}`?" if close else f"there are {', '.join(sorted(known)) or 'none'}"
             yield place, f"unknown {what} `{name}`; {hint}"

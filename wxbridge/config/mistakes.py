@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence, Sized
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
@@ -92,6 +91,8 @@ def _describe_error(item: Any, model: type[BaseModel]) -> str:
     if kind == "extra_forbidden" and dotted == "pictures.alerts.painter":
         return "unknown key `painter`; the bridge draws the charts of Grafana's rules by itself: take it out"
     if kind == "extra_forbidden":
+        from difflib import get_close_matches  # for a slip alone
+
         known = _known_keys(model, location, item["tag"])
         close = get_close_matches(str(name), known, n=1)
         return f"unknown key `{name}`" + (f"; did you mean `{close[0]}`?" if close else "")

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from difflib import get_close_matches
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -194,6 +193,8 @@ def match_job_id(wanted: str, ids: Iterable[str]) -> str | None:
 
 def similar_job_ids(wanted: str, ids: Iterable[str]) -> list[str]:
     """Find up to three ids that may have been meant, the likeliest first."""
+    from difflib import get_close_matches  # for a slip alone
+
     by_fold = {each.casefold(): each for each in ids}
     close = get_close_matches(wanted.casefold(), by_fold, n=3, cutoff=0.6)
     inside = [fold for fold in by_fold if wanted and wanted.casefold() in fold]
