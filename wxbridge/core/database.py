@@ -38,6 +38,8 @@ Item = TypeVar("Item")
 
 LOCK_TIMEOUT_SECONDS = 5
 """How long another process that has the database is waited for."""
+_WAL_PAUSE_SECONDS = 0.02
+"""Before a new file is turned to WAL once more."""
 MAX_BUSY_SECONDS = 0.5
 """How long a single statement waits for it: in between it is seen whether the database is to be closed."""
 CLOSE_TIMEOUT_SECONDS = 5
@@ -404,27 +406,22 @@ def _sqlite_connect(raw: Any, _record: Any) -> None:
     patience = min(LOCK_TIMEOUT_SECONDS, MAX_BUSY_SECONDS)
     for pragma in (f"busy_timeout={round(patience * 1000)}", "synchronous=FULL", "foreign_keys=ON"):
         raw.execute(f"PRAGMA {pragma}")
+    _turn_to_wal(raw)
+
+
+def _turn_to_wal(raw: Any) -> None:
     # The one statement that SQLite's own patience does not cover: of several processes that turn a new
     # file to WAL at the same moment, all but one are refused at once (sqlite.org/wal.html, "BUSY").
-    try:
-        raw.execute(_WAL)
-    except sqlite3.Error as error:
-        if not _is_busy(error):
-            raise
-        _insist_on_wal(raw)
-
-
-_WAL = "PRAGMA journal_mode=WAL"
-
-
-def _insist_on_wal(raw: Any) -> None:
-    import stamina  # which few starts need
-
-    for attempt in stamina.retry_context(
-        _is_busy, attempts=None, timeout=LOCK_TIMEOUT_SECONDS, wait_initial=0.01, wait_max=0.1
-    ):
-        with attempt:
-            raw.execute(_WAL)
+    last = time.monotonic() + LOCK_TIMEOUT_SECONDS
+    while True:
+        try:
+            raw.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.Error as error:
+            if not _is_busy(error) or time.monotonic() > last:
+                raise
+        else:
+            return
+        time.sleep(_WAL_PAUSE_SECONDS)
 
 
 def _may_pass(error: BaseException | None) -> bool:

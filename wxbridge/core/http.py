@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,7 +24,8 @@ DEADLINE_SECONDS = 10.0
 """For one answer, with all attempts."""
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 """Of one answer, unpacked."""
-_MAX_ATTEMPTS = 3
+_PAUSES = (0.1, 0.2)
+"""Seconds before the second and the third attempt of what may be done twice."""
 _MAX_CONNECTIONS = 8
 _CHUNK_BYTES = 64 * 1024
 _MAX_QUOTED_CHARS = 500
@@ -123,7 +124,7 @@ class ApiClient(Closing):
         Raises:
             ApiError: out of reach, too late, refused, too large, or no JSON.
         """
-        return await self._decoded("GET", path, params=params, attempts=_MAX_ATTEMPTS)
+        return await self._decoded("GET", path, params=params, pauses=_PAUSES)
 
     async def post(self, path: str, body: Any) -> Any:
         """Post JSON, once; returns decoded JSON. Raises `ApiError`."""
@@ -131,7 +132,7 @@ class ApiClient(Closing):
 
     async def delete(self, path: str) -> None:
         """Delete what is at a path. It may be done twice where the first answer is lost. Raises `ApiError`."""
-        await self._decoded("DELETE", path, attempts=_MAX_ATTEMPTS)
+        await self._decoded("DELETE", path, pauses=_PAUSES)
 
     async def ask(
         self,
@@ -229,20 +230,22 @@ class ApiClient(Closing):
 
     # ------------------------------------------------------------ inside
 
-    async def _decoded(self, method: str, path: str, *, attempts: int = 1, **given: Any) -> Any:
-        import stamina  # where a monitor is asked
-
-        repeats = stamina.retry_context(
-            _is_passing, attempts=attempts, timeout=None, wait_initial=0.1, wait_max=0.5, wait_jitter=0.1
-        )
+    async def _decoded(self, method: str, path: str, *, pauses: Sequence[float] = (), **given: Any) -> Any:
         async with self.within(self._deadline, path):
-            async for attempt in repeats:
-                with attempt:
-                    answer = await self.ask(method, path, **given)
-                    if answer.status >= 300:  # noqa: PLR2004 - HTTP
-                        raise self.refusal(answer, path)
-                    return self._decode(answer, path)
-        raise AssertionError("unreachable")  # pragma: no cover - the last attempt returns or raises
+            for pause in pauses:
+                try:
+                    return await self._decoded_once(method, path, **given)
+                except ApiError as error:
+                    if not error.passing:
+                        raise
+                await asyncio.sleep(pause)
+            return await self._decoded_once(method, path, **given)
+
+    async def _decoded_once(self, method: str, path: str, **given: Any) -> Any:
+        answer = await self.ask(method, path, **given)
+        if answer.status >= 300:  # noqa: PLR2004 - HTTP
+            raise self.refusal(answer, path)
+        return self._decode(answer, path)
 
     def _decode(self, answer: ApiAnswer, path: str) -> Any:
         if not answer.body.strip():
@@ -303,10 +306,6 @@ def picture_error(error: ApiError) -> PictureError:
     if error.status in (401, 403):
         return PictureRefused(str(error))
     return PictureError(str(error), retry=error.passing or (error.status or 0) >= 500)  # noqa: PLR2004 - HTTP
-
-
-def _is_passing(error: Exception) -> bool:
-    return isinstance(error, ApiError) and error.passing
 
 
 def _server_words(body: bytes) -> str:
