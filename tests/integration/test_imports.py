@@ -12,7 +12,7 @@ from tests.support import free_port
 PROBE = """
 import json, os, signal, sys, threading, time, urllib.request
 
-port, config, awaited = sys.argv[1:]
+port, config, awaited, looked_at = sys.argv[1:]
 
 def tell() -> None:
     while True:
@@ -23,6 +23,8 @@ def tell() -> None:
             time.sleep(0.05)
     while awaited and awaited not in sys.modules:
         time.sleep(0.05)
+    if looked_at:
+        urllib.request.urlopen(f"http://127.0.0.1:{port}{looked_at}").read()
     # A stand-in has no specification.
     real = [name for name, module in list(sys.modules.items()) if getattr(module, "__spec__", None)]
     print(json.dumps(real), flush=True)
@@ -67,20 +69,19 @@ FOR_SOMETHING_ELSE = {
     "rich": "tables of the command line",
     "socketserver": "nothing: prometheus_client imports it",
     "sqlalchemy.dialects.sqlite.aiosqlite": "nothing: its package imports it",
-    "stamina": "monitors that are asked again",
     "typer": "all other commands",
     "wechaty": "its channel",
     "zipfile": "packages in an archive",
 }
 
 
-def imported_by(jobs: str, directory: Path, until: str = "") -> set[str]:
-    """Run a bridge until it is ready and a module is there, and tell what it has imported."""
+def imported_by(jobs: str, directory: Path, until: str = "", look_at: str = "") -> set[str]:
+    """Run a bridge until it is ready and a module is there, look at a page, and tell what it has imported."""
     port = free_port()
     file = directory / "jobs.yaml"
     file.write_text(jobs.format(port=port), encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, str(port), str(file), until],
+        [sys.executable, "-c", PROBE, str(port), str(file), until, look_at],
         capture_output=True,
         text=True,
         timeout=100,
@@ -120,3 +121,10 @@ def test_a_bridge_of_robots_alone_imports_nothing_of_what_it_does_not_use(tmp_pa
         "wxbridge.web.console.pages.alerts",
     }
     assert not channels & {"apprise", "console", "dingtalk", "wechat.channel", "wecom.app", "wecom_bot.channel"}
+
+
+def test_a_look_at_the_first_page_imports_no_other_page_and_no_command(tmp_path: Path) -> None:
+    loaded = imported_by(ROBOTS, tmp_path, look_at="/")
+    pages = {name.rpartition(".")[2] for name in loaded if name.startswith("wxbridge.web.console.pages.")}
+    assert pages == {"timeline"}
+    assert not {name for name in loaded if name.startswith("wxbridge.bot.commands")}

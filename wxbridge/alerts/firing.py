@@ -122,7 +122,8 @@ def merge_firing(
         *_posted(bridge, asked),
     ):
         # Those who list alerts do not say their own name.
-        key = next((key for key in (each.key, _listed_key(each.alert)) if _other_place(found.get(key), each)), each.key)
+        names = (each.key, _listed_key(each.alert)) if asked else ()
+        key = next((name for name in names if _other_place(found.get(name), each)), each.key)
         known = found.get(key)
         found[key] = _joined(known, each) if known else each
     alike: dict[frozenset[tuple[str, str]], list[FiringAlert]] = {}
@@ -206,23 +207,24 @@ def _posted(alerts: Iterable[SeenAlert], asked: set[str]) -> Iterator[FiringAler
     for each in alerts:
         found = of_posted(each)
         if found is not None:
-            yield replace(found, unlisted=found.alert.source in asked)
+            yield replace(found, unlisted=True) if found.alert.source in asked else found
 
 
 def of_posted(each: SeenAlert) -> FiringAlert | None:
     """Make what a server would list of an alert that was posted here; None of free text."""
-    if each.alert is None:
+    posted = each.alert
+    if posted is None:
         return None
     # What a server lists says no more of an alert than this.
     alert = Alert(
-        source=each.alert.source,
-        status=AlertStatus.RESOLVED if each.is_over else each.alert.status,
-        title=each.alert.title,
-        labels=each.alert.labels,
-        annotations=each.alert.annotations,
-        starts_at=each.alert.starts_at and each.alert.starts_at.astimezone(UTC),
-        link=each.alert.link,
-        fingerprint=each.alert.fingerprint,
+        source=posted.source,
+        status=AlertStatus.RESOLVED if each.is_over else posted.status,
+        title=posted.title,
+        labels=posted.labels,
+        annotations=posted.annotations,
+        starts_at=posted.starts_at and posted.starts_at.astimezone(UTC),
+        link=posted.link,
+        fingerprint=posted.fingerprint,
     )
     return FiringAlert(
         (each.key,),
@@ -230,7 +232,7 @@ def of_posted(each: SeenAlert) -> FiringAlert | None:
         frozenset({ReportedBy.BRIDGE}),
         alert.starts_at or datetime.fromtimestamp(int(each.first_seen), UTC),
         (each.silenced_by,) if each.silenced_by else (),
-        posted=each.alert,
+        posted=posted,
     )
 
 

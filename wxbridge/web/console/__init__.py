@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,15 +38,14 @@ from wxbridge.web.console.overview import list_badges
 from wxbridge.web.console.page import (
     HOME,
     Action,
-    ConsolePage,
+    PageEntry,
     PageVisit,
     asset_path,
     choose_tone,
     local_path,
-    page_path,
     say_in_console,
 )
-from wxbridge.web.console.pages import PAGE_NAMES, load_page
+from wxbridge.web.console.pages import PAGES, load_page
 from wxbridge.web.console.session import HEADERS, ConsoleRole, ConsoleTokens, SessionStore
 from wxbridge.web.console.site import (
     FRAGMENT,
@@ -107,10 +106,10 @@ def add_console(app: web.Application, settings: ServerSettings) -> None:
         site.changes.close()
 
     app.on_shutdown.append(close_streams)
-    for name in PAGE_NAMES:
-        app.router.add_get(page_path(name), guarded(partial(_show_page, name)))
-        app.router.add_post(f"/console/{name}/{{part}}", guarded(partial(_take_form, name)))
-        app.router.add_get(f"/console/{name}/{{part}}", guarded(partial(_show_drawn, name)))
+    for entry in PAGES:
+        app.router.add_get(entry.path, guarded(partial(_show_page, entry)))
+        app.router.add_post(f"/console/{entry.name}/{{part}}", guarded(partial(_take_form, entry)))
+        app.router.add_get(f"/console/{entry.name}/{{part}}", guarded(partial(_show_drawn, entry)))
     app.add_routes(
         [
             web.get("/console/events", guarded(_stream_changes)),
@@ -133,23 +132,22 @@ async def _lead_to_alert(request: web.Request) -> web.StreamResponse:
 # ---------------------------------------------------------------- pages and their forms
 
 
-async def _show_page(name: str, request: web.Request) -> web.StreamResponse:
-    page = load_page(name)
+async def _show_page(entry: PageEntry, request: web.Request) -> web.StreamResponse:
     visit = request.app[SITE].visit(request, request[CONSOLE_CALLER].session)
-    if not page.is_wanted(visit.config):
+    if not entry.is_wanted(visit.config):
         raise web.HTTPNotFound(text=visit.say("no_page"))
     fragment = request.headers.get(FRAGMENT)
     keeps_flash = fragment is not None and "flash" not in fragment
     flash = None if keeps_flash else request.app[SITE].flashes.pop(visit.session.id, None)
-    return await _show(request, page, replace(visit, typed=flash.typed if flash else {}), flash)
+    return await _show(request, entry, replace(visit, typed=flash.typed if flash else {}), flash)
 
 
-async def _take_form(name: str, request: web.Request) -> web.StreamResponse:
-    page, part = load_page(name), request.match_info["part"]
+async def _take_form(entry: PageEntry, request: web.Request) -> web.StreamResponse:
+    page, part = load_page(entry.name), request.match_info["part"]
     if action := page.actions.get(part):
-        return await _act(page, action, request)
+        return await _act(entry, action, request)
     if part in page.previews:
-        return await _preview(page, request)
+        return await _preview(entry, request)
     raise _no_page(request)
 
 
@@ -157,45 +155,53 @@ def _no_page(request: web.Request) -> web.HTTPNotFound:
     return web.HTTPNotFound(text=say_in_console(request.app[SITE].choose_language(request), "no_page"))
 
 
-async def _preview(page: ConsolePage, request: web.Request) -> web.StreamResponse:
+async def _preview(entry: PageEntry, request: web.Request) -> web.StreamResponse:
     """Show a page again with what somebody typed into its form."""
     form = await read_form(request)
     visit = request.app[SITE].visit(request, request[CONSOLE_CALLER].session)
-    return await _show(request, page, replace(visit, typed=form.fields), None)
+    return await _show(request, entry, replace(visit, typed=form.fields), None)
 
 
-async def _show(request: web.Request, page: ConsolePage, visit: PageVisit, flash: Flash | None) -> web.StreamResponse:
+@dataclass(frozen=True)
+class _Filling:
+    """What a page is made of, once everybody was asked."""
+
+    template: str
+    shown: Mapping[str, Any]
+    status: int = 200
+
+
+async def _show(request: web.Request, entry: PageEntry, visit: PageVisit, flash: Flash | None) -> web.StreamResponse:
+    # What nobody has looked at since the start is compiled while the database and the monitors are asked.
+    filling, _ = await asyncio.gather(_gather(entry, visit, flash), request.app[SITE].compile_template(entry.template))
+    return _render(request, visit, entry, filling)
+
+
+async def _gather(entry: PageEntry, visit: PageVisit, flash: Flash | None) -> _Filling:
     around: dict[str, Any] = {"flash": flash, "badges": {}}
     try:
         around["badges"] = await list_badges(visit)
-        return _render(request, visit, page, f"{page.name}.html", {**await page.show(visit), **around})
+        return _Filling(entry.template, {**await load_page(entry.name).show(visit), **around})
     except web.HTTPException:
         raise
     except WxbridgeError as error:
         status = 503 if isinstance(error, StorageError) else 404
-        return _render(request, visit, page, "problem.html", {"problem": str(error), **around}, status)
+        return _Filling("problem.html", {"problem": str(error), **around}, status)
 
 
-def _render(
-    request: web.Request,
-    visit: PageVisit,
-    page: ConsolePage,
-    template: str,
-    shown: Mapping[str, Any],
-    status: int = 200,
-) -> web.Response:
+def _render(request: web.Request, visit: PageVisit, entry: PageEntry, filling: _Filling) -> web.Response:
     site, fragment = request.app[SITE], request.headers.get(FRAGMENT)
-    return site.render(template, {
-        "v": visit, "t": visit.say, "page": page, "version": site.version,
-        "pages": [each for each in map(load_page, PAGE_NAMES) if each.is_wanted(visit.config)],
+    return site.render(filling.template, {
+        "v": visit, "t": visit.say, "page": entry, "version": site.version,
+        "pages": [each for each in PAGES if each.is_wanted(visit.config)],
         "csrf": site.sessions.form_secret(visit.session), "may": visit.session.may_change,
         "open_door": visit.session.role is ConsoleRole.OPEN, "theme": site.choose_theme(request),
         "layout": "layout.html" if fragment is None else "bare.html",
-        "here": local_path(str(request.rel_url)) if request.method != "POST" else page.path,
+        "here": local_path(str(request.rel_url)) if request.method != "POST" else entry.path,
         "channel_states": visit.services.channels.statuses(), "tones_of": choose_tone,
         "role": _describe_role(visit),
-        **shown,
-    }, status)  # fmt: skip
+        **filling.shown,
+    }, filling.status)  # fmt: skip
 
 
 def _describe_role(visit: PageVisit) -> Mapping[str, str] | None:
@@ -211,7 +217,7 @@ def _describe_role(visit: PageVisit) -> Mapping[str, str] | None:
     return {"word": visit.say("standby"), "about": words, "tone": "soon"}
 
 
-async def _act(page: ConsolePage, action: Action, request: web.Request) -> web.StreamResponse:
+async def _act(entry: PageEntry, action: Action, request: web.Request) -> web.StreamResponse:
     site, session = request.app[SITE], request[CONSOLE_CALLER].session
     form = await read_form(request)
     try:
@@ -221,9 +227,9 @@ async def _act(page: ConsolePage, action: Action, request: web.Request) -> web.S
         again = form.fields.get("again", "")
         typed = {name: value for name, value in form.fields.items() if again and name not in _NOT_TYPED}
         site.flashes[session.id] = Flash(str(error), good=False, typed=typed)
-        return see_other(local_path(again or form.fields.get("back", page.path)))
-    log.info("done from the console", page=page.name, action=request.path.rpartition("/")[2], by=session.owner or None)
-    return see_other(local_path(form.fields.get("back", page.path)))
+        return see_other(local_path(again or form.fields.get("back", entry.path)))
+    log.info("done from the console", page=entry.name, action=request.path.rpartition("/")[2], by=session.owner or None)
+    return see_other(local_path(form.fields.get("back", entry.path)))
 
 
 def show_error(request: web.Request, refused: web.Response) -> web.Response:
@@ -265,8 +271,8 @@ async def _stream_changes(request: web.Request) -> web.StreamResponse:
     return response
 
 
-async def _show_drawn(name: str, request: web.Request) -> web.StreamResponse:
-    choose = load_page(name).pictures.get(request.match_info["part"])
+async def _show_drawn(entry: PageEntry, request: web.Request) -> web.StreamResponse:
+    choose = load_page(entry.name).pictures.get(request.match_info["part"])
     if choose is None:
         raise _no_page(request)
     site = request.app[SITE]

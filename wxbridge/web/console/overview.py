@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from wxbridge.alerts.firing import FiringAlert
+from wxbridge.alerts.firing import FiringAlert, FiringOverview
 from wxbridge.alerts.severity import severity_rank, write_severity_name
 from wxbridge.core.findings import FindingState
 from wxbridge.core.model import MessageState
 from wxbridge.web.console.page import PageCounts, PageVisit, choose_tone
 from wxbridge.web.services import WebServices
 
+PATIENCE_SECONDS = 0.08
+"""For which a page waits for a monitor's answer; then it shows what that said last."""
 MAX_JOBS_SHOWN = 4
 MAX_MACHINES_SHOWN = 6
 _FAILED = (MessageState.DEAD, MessageState.EXPIRED, MessageState.UNKNOWN)
@@ -49,6 +51,11 @@ async def _count(services: WebServices, today: float, now: float) -> PageCounts:
     )
 
 
+async def read_overview(visit: PageVisit) -> FiringOverview:
+    """Read what fires, by all that know; those who ask within a few seconds share it, and nobody waits for the dead."""
+    return await visit.memory.overview.get_or_create("", partial(visit.services.alerts.overview, PATIENCE_SECONDS))
+
+
 async def list_badges(visit: PageVisit) -> Mapping[str, Badge]:
     """List the badges of the menu, by the name of the page; a page that needs no looking at has none."""
     services, found = visit.services, {}
@@ -76,8 +83,9 @@ def count_by_severity(visit: PageVisit, alerts: Iterable[FiringAlert]) -> list[t
     ]
 
 
-async def describe_overview(visit: PageVisit, firing: Iterable[FiringAlert]) -> Mapping[str, Any]:
+async def describe_overview(visit: PageVisit) -> Mapping[str, Any]:
     """Describe what is going on: what fires by severity, today's messages, channels, the next jobs, machines."""
+    firing = (await read_overview(visit)).alerts
     jobs = [job for job in await visit.services.jobs.list_jobs() if job.next_run]
     jobs.sort(key=lambda job: job.next_run or visit.local(visit.now))
     hosts = visit.services.hosts.list_hosts()

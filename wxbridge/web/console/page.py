@@ -173,39 +173,45 @@ def read_number(text: str, max_digits: int = 15) -> int | None:
     return int(text) if text.isascii() and text.isdecimal() and len(text) <= max_digits else None
 
 
-def page_path(name: str) -> str:
-    """Give the address of a page."""
-    return HOME if name == "timeline" else f"/console/{name}"
-
-
 @dataclass(frozen=True)
-class ConsolePage:
-    """A page. Its template is `NAME.html`, its title the phrase `page.NAME`."""
+class PageEntry:
+    """What the navigation knows of a page that nobody has looked at. Its title is the phrase `page.NAME`."""
 
     name: str
-    show: Show
     icon: str = ""
     """The path of its picture in the navigation (24 by 24, strokes); empty for a page that is not in it."""
-    actions: Mapping[str, Action] = field(default_factory=dict)
-    """By the last part of the address that a form posts to."""
     needs: str = ""
     """The section of the configuration without which there is no such page."""
-    pictures: Mapping[str, PictureChoice] = field(default_factory=dict)
-    """What is drawn when it is asked for, by the last part of its address."""
-    previews: Collection[str] = ()
-    """By the last part of the address that a form posts to: what shows the page again with what was typed, and changes
-    nothing."""
     within: str = ""
     """The page that the navigation shows as the present one instead."""
 
     @property
     def path(self) -> str:
         """Its address."""
-        return page_path(self.name)
+        return HOME if self.name == "timeline" else f"/console/{self.name}"
+
+    @property
+    def template(self) -> str:
+        """The file that it is filled from."""
+        return f"{self.name}.html"
 
     def is_wanted(self, config: Config) -> bool:
         """Whether there is such a page with a configuration."""
         return not self.needs or config.section(self.needs) is not None
+
+
+@dataclass(frozen=True)
+class ConsolePage:
+    """What a page does, imported when somebody looks at it."""
+
+    show: Show
+    actions: Mapping[str, Action] = field(default_factory=dict)
+    """By the last part of the address that a form posts to."""
+    pictures: Mapping[str, PictureChoice] = field(default_factory=dict)
+    """What is drawn when it is asked for, by the last part of its address."""
+    previews: Collection[str] = ()
+    """By the last part of the address that a form posts to: what shows the page again with what was typed, and changes
+    nothing."""
 
 
 _SOON = (ChannelState.STARTING, ChannelState.CONNECTING, ChannelState.SCANNED, ChannelState.WAITING_FOR_WORD)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ MAX_PICTURES = 40
 PICTURE_TTL_SECONDS = 120.0
 MAX_THUMBNAILS = 200
 """Kept in memory, some 20 kB each."""
+MAX_TEMPLATES = 100
+"""More than there are."""
+_AROUND = ("layout.html", "bare.html", "parts.html", "badges.html", "lamps.html", "look.html", "flash.html")
+"""The templates that pages share."""
 LANGUAGE_COOKIE, THEME_COOKIE = "wxbridge-language", "wxbridge-theme"
 """What somebody chose in a browser; it is no secret."""
 THEMES = ("light", "dark")
@@ -68,6 +73,8 @@ class ConsoleSite:
     thumbnails: TTLCache[bytes | None] = field(
         default_factory=lambda: TTLCache(math.inf, MAX_THUMBNAILS, max_at_once=2)
     )
+    compiled: TTLCache[None] = field(default_factory=lambda: TTLCache(math.inf, MAX_TEMPLATES))
+    """By the template's name, that it is."""
     flashes: RecentDict[str, Flash] = field(default_factory=lambda: RecentDict(MAX_FLASHES))
     """What the next page says, by session."""
 
@@ -116,6 +123,14 @@ class ConsoleSite:
             "t": translate, "language": language, "theme": self.choose_theme(request), "version": self.version, **shown,
         }  # fmt: skip
         return self.render(template, context, status)
+
+    async def compile_template(self, name: str) -> None:
+        """Compile a page's template with what is around it, in a thread; only once."""
+        await self.compiled.get_or_create(name, partial(asyncio.to_thread, self._compile, name))
+
+    def _compile(self, name: str) -> None:
+        for each in (name, *_AROUND):
+            self._templates.get_template(each)
 
     def render(self, template: str, shown: Mapping[str, Any], status: int = 200) -> web.Response:
         """Fill a template of the console."""

@@ -13,6 +13,7 @@ from wxbridge.alerts.sources import WEB_SCHEMES
 from wxbridge.core.errors import WxbridgeError
 from wxbridge.core.model import OPEN_STATES, Alert, AlertStatus, Message, MessageState, Picture
 from wxbridge.delivery.timeline import TimelineEntry
+from wxbridge.web.console.overview import read_overview
 from wxbridge.web.console.page import ConsolePage, PageVisit
 from wxbridge.web.console.pages import alerts
 from wxbridge.web.console.pages.timeline import TONES, describe_routed
@@ -42,7 +43,7 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
         raise WxbridgeError(visit.say("alert.none"))
     short, services = shorten_key(key), visit.services
     seen = next(iter(await services.alerts.list_seen([short])), None)
-    overview = await alerts.read_overview(visit)
+    overview = await read_overview(visit)
     listed = next((each for each in overview.alerts if any(one.startswith(short) for one in each.keys)), None)
     posted = of_posted(seen) if seen else None
     found = listed or posted
@@ -121,4 +122,4 @@ def _list_steps(visit: PageVisit, message: Message) -> Iterator[WayStep]:
         yield WayStep(None, "waits", "", "soon")
 
 
-PAGE = ConsolePage("alert", _show, within="alerts")
+PAGE = ConsolePage(_show)

@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
 from wxbridge.alerts.alert_text import find_summary, write_severity
-from wxbridge.alerts.firing import FiringAlert, FiringOverview
+from wxbridge.alerts.firing import FiringAlert
 from wxbridge.alerts.kept_silences import KeptSilence
 from wxbridge.alerts.pictures import AlertPictureOptions
 from wxbridge.alerts.severity import severity_name, severity_of, write_severity_name
@@ -26,23 +25,16 @@ from wxbridge.core.model import PictureSpec
 from wxbridge.core.severities import find_severity_labels
 from wxbridge.core.text.error_words import tell_error
 from wxbridge.core.text.i18n import say
-from wxbridge.web.console.overview import count_by_severity
+from wxbridge.web.console.overview import PATIENCE_SECONDS, count_by_severity, read_overview
 from wxbridge.web.console.page import ConsoleForm, ConsolePage, PageVisit, choose_severity_tone, read_number
 from wxbridge.web.console.silence_form import comment_of, describe_form, find_alert, silence
 
 PER_PAGE = 50
 """Alerts of one page; a filter finds the others sooner than turning pages does."""
-PATIENCE_SECONDS = 0.08
-"""For which a page waits for a monitor's answer; then it shows what that said last."""
 MAX_LABELS_TO_GROUP_BY = 12
 CHART_STEP_SECONDS = 60
 """For which a chart stays as it is."""
 _GROUP_FIRST = ("alertname", "severity", "source", "team", "namespace", "cluster", "service", "job", "instance", "host")
-
-
-async def read_overview(visit: PageVisit) -> FiringOverview:
-    """Read what fires, by all that know; those who ask within a few seconds share it, and nobody waits for the dead."""
-    return await visit.memory.overview.get_or_create("", partial(visit.services.alerts.overview, PATIENCE_SECONDS))
 
 
 # ---------------------------------------------------------------- filters
@@ -240,7 +232,7 @@ async def _choose_chart(visit: PageVisit) -> PictureSpec:
 
 
 PAGE = ConsolePage(
-    "alerts", _show, "M18 16H6c1-1.5 1.5-3 1.5-6a4.5 4.5 0 0 1 9 0c0 3 .5 4.5 1.5 6zM10.5 19.5h3M12 3v2.5",
+    _show,
     {"silence": silence, "expire": _expire, "ack": _acknowledge},
     pictures={"chart": _choose_chart},
-)  # fmt: skip
+)

@@ -27,4 +27,4 @@ async def _show(visit: PageVisit) -> Mapping[str, Any]:
     }
 
 
-PAGE = ConsolePage("audit", _show, "M9 4h6v3H9zM9 5.5H5.5V20h13V5.5H15M9 12h6M9 16h4")
+PAGE = ConsolePage(_show)

@@ -35,6 +35,4 @@ async def _reload(visit: PageVisit, form: ConsoleForm) -> str:
     return visit.say("configuration.asked")
 
 
-PAGE = ConsolePage(
-    "configuration", _show, "M4 7h10M18 7h2M4 17h2M10 17h10M16 5v4M8 15v4M4 12h16", {"reload": _reload},
-)  # fmt: skip
+PAGE = ConsolePage(_show, {"reload": _reload})

@@ -24,4 +24,4 @@ async def _run(visit: PageVisit, _form: ConsoleForm) -> str:
     return visit.say("doctor.done", n=len(findings), bad=bad)
 
 
-PAGE = ConsolePage("doctor", _show, "M4 13h4l2-6 4 11 2-5h4", {"run": _run})
+PAGE = ConsolePage(_show, {"run": _run})

@@ -99,10 +99,4 @@ async def _choose_chart(visit: PageVisit) -> PictureSpec:
     return replace(spec, params={**spec.params, "theme": visit.theme})
 
 
-PAGE = ConsolePage(
-    "host",
-    _show,
-    "M4 5h16v6H4zM4 14h16v6H4zM7.5 8h.01M7.5 17h.01M12 8h5M12 17h5",
-    needs="host",
-    pictures={"chart": _choose_chart},
-)
+PAGE = ConsolePage(_show, pictures={"chart": _choose_chart})

@@ -68,9 +68,4 @@ async def _unmute(visit: PageVisit, form: ConsoleForm) -> str:
     return visit.say("jobs.unmuted", job=name)
 
 
-PAGE = ConsolePage(
-    "jobs",
-    _show,
-    "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 7v5l3.5 2",
-    {"run": _run, "mute": _mute, "unmute": _unmute},
-)
+PAGE = ConsolePage(_show, {"run": _run, "mute": _mute, "unmute": _unmute})

@@ -68,9 +68,4 @@ async def _type_digits(visit: PageVisit, form: ConsoleForm) -> str:
     return visit.say("login.digits_typed")
 
 
-PAGE = ConsolePage(
-    "login",
-    _show,
-    "M4 4h6v6H4zM14 4h6v6h-6zM4 14h6v6H4zM14 14h2v2h-2zM18 14h2M14 18v2M18 18h2v2h-2z",
-    {"log-out": _log_out, "digits": _type_digits},
-)
+PAGE = ConsolePage(_show, {"log-out": _log_out, "digits": _type_digits})

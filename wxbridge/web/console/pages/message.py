@@ -59,4 +59,4 @@ def _name_recipient(visit: PageVisit, message: Message) -> str:
     return f"…{key[-4:]}" if len(key) > MIN_KEY_CHARS else "…"
 
 
-PAGE = ConsolePage("message", _show, "", {"change": change}, within="timeline")
+PAGE = ConsolePage(_show, {"change": change})

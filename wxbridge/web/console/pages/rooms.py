@@ -61,8 +61,4 @@ def _write_scalar(value: str) -> str:
     return value if plain else json.dumps(value, ensure_ascii=False)
 
 
-_ICON = (
-    "M8 11a3.5 3.5 0 1 0 0-7 3.5 3.5 0 0 0 0 7zM2 20c0-4 2.5-6 6-6s6 2 6 6M16 4.5a3.5 3.5 0 0 1 0 6.5"
-    "M17.5 14c3 .4 4.5 2.5 4.5 6"
-)
-PAGE = ConsolePage("rooms", _show, _ICON)
+PAGE = ConsolePage(_show)

@@ -73,4 +73,4 @@ def _describe(visit: PageVisit, routed: routing.RoutedTarget) -> Mapping[str, An
     }
 
 
-PAGE = ConsolePage("routes", _show, "M5 5h4v4H5zM15 15h4v4h-4zM15 5h4v4h-4zM9 7h6M12 7v10h3")
+PAGE = ConsolePage(_show)

@@ -66,4 +66,4 @@ async def _send(visit: PageVisit, form: ConsoleForm) -> str:
     return visit.say("senders.sent", name=name, n=accepted.queued)
 
 
-PAGE = ConsolePage("senders", _show, "M12 3v12M8 11l4 4 4-4M4 15v5h16v-5", {"sample": _send})
+PAGE = ConsolePage(_show, {"sample": _send})

@@ -85,9 +85,4 @@ async def _test(visit: PageVisit, form: ConsoleForm) -> str:
     return visit.say("targets.queued", target=name)
 
 
-PAGE = ConsolePage(
-    "targets",
-    _show,
-    "M12 3a9 9 0 1 0 0 18 9 9 0 0 0 0-18zM12 8a4 4 0 1 0 0 8 4 4 0 0 0 0-8zM12 12h.01",
-    {"test": _test},
-)
+PAGE = ConsolePage(_show, {"test": _test})

@@ -69,6 +69,4 @@ def _render(visit: PageVisit, hook: str, body: str, sample: Any) -> tuple[str, s
         return "", str(error)
 
 
-PAGE = ConsolePage(
-    "templates", _show, "M6 3h9l4 4v14H6zM14 3v5h5M9 12h7M9 16h7", previews=("render",),
-)  # fmt: skip
+PAGE = ConsolePage(_show, previews=("render",))
