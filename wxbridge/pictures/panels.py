@@ -90,12 +90,12 @@ class PanelPainter:
 
     Args:
         grafana: The configured one.
-        shoot: Shoots pages, for a Grafana that has no image renderer; None where there is no browser.
+        shoot: Shoots pages, for a Grafana that has no image renderer.
         max_bytes: Of a picture.
     """
 
     grafana: Grafana
-    shoot: ShootPage | None = None
+    shoot: ShootPage
     max_bytes: int = MAX_PICTURE_BYTES
     _without_renderer_until: float = field(default=0.0, init=False)
     """On the event loop's clock."""
@@ -144,8 +144,6 @@ class PanelPainter:
                     self._without_renderer_until = clock() + _ASK_RENDERER_AGAIN_SECONDS
                 elif not error.retry:
                     raise  # a wrong address or login is as wrong in a browser
-        if self.shoot is None:
-            raise failure or PictureError(_NO_RENDERER)
         try:
             return await _require_data(await self.shoot(page_of(request)))
         except NothingToDraw:
@@ -156,8 +154,7 @@ class PanelPainter:
             raise PictureError(f"{failure}; and by our own browser: {error}", retry=True) from None
 
     async def _render(self, request: PanelRequest) -> bytes:
-        limit = seconds_left(DEADLINE_SECONDS)
-        limit *= _RENDERER_SHARE if self.shoot is not None else 1.0
+        limit = seconds_left(DEADLINE_SECONDS) * _RENDERER_SHARE
         url = self.grafana.base + render_path(request, timeout=limit)
         org = request.panel.org
         data = (await fetch(url, grafana=self.grafana, org=org, max_bytes=self.max_bytes, deadline=limit)).data

@@ -15,7 +15,7 @@ from wxbridge.config.types import GrafanaSettings
 from wxbridge.core import imaging
 from wxbridge.core.errors import NothingToDraw, PictureError
 from wxbridge.core.model import PictureSpec
-from wxbridge.core.pictures import PanelAddress, PanelRequest
+from wxbridge.core.pictures import PageRequest, PanelAddress, PanelRequest
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.panels import (
     PanelPainter,
@@ -74,6 +74,11 @@ async def panels(fake, shots):
         yield PanelPainter(grafana, page)
 
 
+async def no_browser(_page: PageRequest) -> bytes:
+    """Where a machine has none."""
+    raise PictureError("there is no browser")
+
+
 PARAMS = {"panel": "4", "uid": "kafka", "from": 1000, "to": 901000, "timezone": "Asia/Shanghai"}
 
 
@@ -88,7 +93,9 @@ async def test_the_renderer_draws_with_the_token(fake, panels, shots) -> None:
 
 async def test_the_organisation_of_a_panel_travels_as_a_header_alone(fake) -> None:
     async with Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)) as grafana:
-        await PanelPainter(grafana).paint({"panel": "4", "number": 12, "org": "2", "from": 1000, "to": 901000})
+        await PanelPainter(grafana, no_browser).paint(
+            {"panel": "4", "number": 12, "org": "2", "from": 1000, "to": 901000}
+        )
     assert {each.path for each in fake.seen} >= {"/api/search", "/render/d-solo/kafka/_"}
     assert fake.orgs == {"2"}
     assert fake.account_org == "1"
@@ -103,11 +110,11 @@ async def test_a_grafana_without_renderer_is_shot_by_our_browser_and_not_asked_a
     assert shots[0].only_grafana is True
 
 
-async def test_without_renderer_and_browser_the_reason_is_told(fake, panels) -> None:
+async def test_without_renderer_and_browser_the_browsers_reason_is_told(fake, panels) -> None:
     fake.how = "placeholder"
     for _ in range(2):
-        with pytest.raises(PictureError, match="no image renderer") as refused:
-            await PanelPainter(panels.grafana).paint(PARAMS)
+        with pytest.raises(PictureError, match="there is no browser") as refused:
+            await PanelPainter(panels.grafana, no_browser).paint(PARAMS)
         assert not refused.value.retry
 
 
@@ -145,13 +152,10 @@ async def test_a_login_page_or_a_refusal_is_no_picture(fake, panels, shots, how,
 async def test_a_wrong_token_is_told(fake, shots) -> None:
     async with Grafana(GrafanaSettings(url=fake.url, token="wrong")) as wrong:
         with pytest.raises(PictureError, match=r"did not take grafana\.token"):
-            await PanelPainter(wrong).paint(PARAMS)
+            await PanelPainter(wrong, no_browser).paint(PARAMS)
 
 
 async def test_when_both_fail_both_reasons_are_told(fake, panels) -> None:
-    async def no_browser(params):
-        raise PictureError("there is no browser")
-
     fake.how = "500"
     with pytest.raises(PictureError, match=r"HTTP 500; and by our own browser: there is no browser") as failed:
         await replace(panels, shoot=no_browser).paint(PARAMS)
@@ -209,7 +213,7 @@ async def test_a_dashboard_that_is_not_there_is_nothing_to_draw(fake, panels) ->
 async def test_an_expired_session_is_renewed_for_the_look_up(fake) -> None:
     params = {"panel": "4", "number": 12, "from": 1000, "to": 901000}
     async with Grafana(GrafanaSettings(url=fake.url, user=USER, password=PASSWORD)) as grafana:
-        by_password = PanelPainter(grafana)
+        by_password = PanelPainter(grafana, no_browser)
         await by_password.paint(params)
         fake.sessions.clear()
         assert await by_password.paint(params | {"number": 13}) == png(1080, 640)

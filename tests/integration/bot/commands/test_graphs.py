@@ -25,6 +25,7 @@ from wxbridge.config.schema import load
 from wxbridge.config.types import GrafanaSettings
 from wxbridge.core.errors import CannotAnswer, ConfigError, PictureError
 from wxbridge.core.model import PictureSpec, Text
+from wxbridge.core.pictures import PageRequest
 from wxbridge.monitors.dashboards import Dashboards
 from wxbridge.monitors.grafana import Grafana
 from wxbridge.pictures.panels import PanelPainter
@@ -559,10 +560,14 @@ async def test_grafana_below_a_path_and_whole_addresses_are_understood(api) -> N
             assert spec.link.startswith(f"{api.url}/grafana/d/kfk/kafka?")
 
 
+async def no_browser(_page: PageRequest) -> bytes:
+    raise PictureError("there is no browser")
+
+
 async def test_what_is_asked_for_is_what_the_painter_draws(room, api) -> None:
     (spec,) = await room.specs("graph kafka 2 800x400 host=web-1")
     async with Grafana(GrafanaSettings(url=api.url, token=TOKEN)) as grafana:
-        assert (await PanelPainter(grafana).paint(spec.params)).startswith(b"\x89PNG")
+        assert (await PanelPainter(grafana, no_browser).paint(spec.params)).startswith(b"\x89PNG")
     (drawn,) = api.drawn
     assert {name: drawn.query.getall(name) for name in ("panelId", "width", "height", "scale", "var-host", "tz")} == {
         "panelId": ["4"], "width": ["800"], "height": ["400"], "scale": ["1"], "var-host": ["web-1"],
