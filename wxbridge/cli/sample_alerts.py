@@ -22,8 +22,9 @@ from wxbridge.hosts import chart
 from wxbridge.hosts.samples import Host, Sample, make_history
 
 
-def chart_png(width: int = 900, height: int = 360) -> bytes:
-    """A picture that looks like a panel: a curve that crosses a threshold. Sizes in pixels."""
+def chart_png() -> bytes:
+    """A picture that looks like a panel: a curve that crosses a threshold."""
+    width, height = 900, 360
     image = Image.new("RGB", (width, height), "#181b1f")
     draw = ImageDraw.Draw(image)
     for step in range(1, 6):

@@ -136,13 +136,13 @@ def _read_short(letter: str, rest: str, words: Iterator[str], options: MailOptio
 # ---------------------------------------------------------------- the bridge
 
 
-def find_bridge(options: MailOptions, environment: Mapping[str, str], settings_file: Path = SETTINGS_FILE) -> None:
+def find_bridge(options: MailOptions, environment: Mapping[str, str]) -> None:
     """Complete the address and the token: the command line, the environment, the settings file, jobs.yaml.
 
     Raises:
         SendmailError: there is no address.
     """
-    given = {**_read_settings(settings_file), **{name: text for name, text in environment.items() if text}}
+    given = {**_read_settings(SETTINGS_FILE), **{name: text for name, text in environment.items() if text}}
     options.url = options.url or given.get("WXBRIDGE_URL", "")
     options.token = options.token or given.get("WXBRIDGE_TOKEN", "")
     path = options.config or config_path(None)
@@ -156,7 +156,7 @@ def find_bridge(options: MailOptions, environment: Mapping[str, str], settings_f
             options.token = options.token or reveal(token)
     if not options.url:
         raise SendmailError(
-            f"there is no address of a bridge; set WXBRIDGE_URL and WXBRIDGE_TOKEN, here or in {settings_file}",
+            f"there is no address of a bridge; set WXBRIDGE_URL and WXBRIDGE_TOKEN, here or in {SETTINGS_FILE}",
             EX_CONFIG,
         )
 

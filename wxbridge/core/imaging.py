@@ -81,14 +81,14 @@ def open_picture(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> Ima
     return image
 
 
-def checked(data: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> tuple[bytes, ContentType]:
+def checked(data: bytes, name: str) -> tuple[bytes, ContentType]:
     """Check that bytes are a whole picture that WeChat can show; WebP becomes PNG, all else stays as it is.
 
     Raises:
-        PictureError: it is no picture, is damaged or cut off, or has more than `max_pixels` pixels.
+        PictureError: it is no picture, is damaged or cut off, or has more than `MAX_PIXELS` pixels.
     """
     content_type = sniff(data)
-    image = open_picture(data, name, max_pixels=max_pixels)
+    image = open_picture(data, name)
     try:
         image.load()  # also tells a picture that was cut off
         if content_type == "image/webp":

@@ -58,7 +58,6 @@ class _FetchLimits:
     org: str
     """The organisation of Grafana to be in, where its addresses name none."""
     max_bytes: int
-    max_pixels: int
     trusted: URL | None
     """An origin that the operator himself named: it may be anywhere."""
 
@@ -80,7 +79,6 @@ async def fetch(
     org: str = "",
     trusted: bool = False,
     max_bytes: int = MAX_PICTURE_BYTES,
-    max_pixels: int = imaging.MAX_PIXELS,
     deadline: float = 60.0,
 ) -> FetchedPicture:
     """Fetch a picture: PNG, JPEG or GIF as they are, WebP as PNG. `data:` URLs work too.
@@ -96,7 +94,6 @@ async def fetch(
         org: The organisation of Grafana to be in; empty for that of the address, else the account's own.
         trusted: Whether the operator himself wrote this address; its host is allowed then, what it redirects to not.
         max_bytes: Bytes, as they arrive and unpacked.
-        max_pixels: Width × height.
         deadline: Seconds for everything.
 
     Raises:
@@ -106,16 +103,14 @@ async def fetch(
     hosts = allow if isinstance(allow, AllowList) else AllowList(allow)
     name = _shown(url)
     is_data = url[:5].lower() == "data:"
-    limits = _FetchLimits(
-        hosts, grafana, org, max_bytes, max_pixels, _parse_url(url).origin() if trusted and not is_data else None
-    )
+    limits = _FetchLimits(hosts, grafana, org, max_bytes, _parse_url(url).origin() if trusted and not is_data else None)
     try:
         async with asyncio.timeout(deadline):
             if is_data:
                 body = _decode_data_url(url, max_bytes)
             else:
                 body = await _get_from_web(_parse_url(url), limits)
-            data, content_type = await asyncio.to_thread(imaging.checked, body, name, max_pixels=max_pixels)
+            data, content_type = await asyncio.to_thread(imaging.checked, body, name)
             refuse_placeholder(data, is_stored=requested_size(url) is None)
             await _refuse_own_placeholder(url, data, limits)
     except TimeoutError:
@@ -354,7 +349,7 @@ async def _refuse_own_placeholder(url: str, data: bytes, limits: _FetchLimits) -
     size = requested_size(url)
     if size is None or grafana is None or not grafana.owns(url):
         return
-    with imaging.open_picture(data, _shown(url), max_pixels=limits.max_pixels) as image:
+    with imaging.open_picture(data, _shown(url)) as image:
         if image.size == size:
             return
     for name in PLACEHOLDERS:

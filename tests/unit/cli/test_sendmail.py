@@ -173,7 +173,7 @@ def test_where_the_bridge_is_stands_on_the_line_in_the_environment_in_a_file_or_
     file.write_text(
         f"# of the bridge\nexport WXBRIDGE_URL='{bridge.url}/under/it?answer=200'\nWXBRIDGE_TOKEN=of-the-file\n"
     )
-    monkeypatch.setattr(sendmail.find_bridge, "__defaults__", (file,))
+    monkeypatch.setattr(sendmail, "SETTINGS_FILE", file)
     assert run_sendmail(["-t", "--to", "ops,boss"], io.BytesIO(MAIL), {}) == 0
     assert (bridge.paths[-1], bridge.tokens[-1]) == (
         "/under/it/hooks/mail?answer=200&to=ops,boss",

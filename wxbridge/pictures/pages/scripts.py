@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 SCRIPT_SECONDS = 5.0
 """That one script may take: `evaluate()` has no time limit of its own."""
+SETTLE_SECONDS = 2.0
+"""That pictures and fonts are waited for, once the page is ready."""
 
 PAGE_SCRIPT = """
 (() => {
@@ -116,10 +118,10 @@ async def evaluate(page: Page, script: str, argument: Any = None, *, limit: floa
         return await page.evaluate(script, argument)
 
 
-async def settle(page: Page, limit: float = 2.0) -> None:
-    """Let pictures be decoded and fonts be there, for at most `limit` seconds."""
+async def settle(page: Page) -> None:
+    """Let pictures be decoded and fonts be there, for at most `SETTLE_SECONDS`."""
     try:
-        await evaluate(page, _SETTLE, limit=limit)
+        await evaluate(page, _SETTLE, limit=SETTLE_SECONDS)
     except TimeoutError:
         return  # an endless picture stream; the page was ready before
 
