@@ -54,7 +54,6 @@ FOR_SOMETHING_ELSE = {
     "argparse": "nothing: aiohttp imports it",
     "difflib": "slips in jobs.yaml and in commands",
     "greenlet": "the browser's driver",
-    "html.entities": "texts of robots' cards",
     "idna": "names of hosts beyond ASCII",
     "jinja2": "templates, and pages of the console",
     "jmespath": "bodies of other senders",
@@ -71,7 +70,6 @@ FOR_SOMETHING_ELSE = {
     "sqlalchemy.dialects.sqlite.aiosqlite": "nothing: its package imports it",
     "typer": "all other commands",
     "wechaty": "its channel",
-    "zipfile": "packages in an archive",
 }
 
 

@@ -59,7 +59,7 @@ def read_run_options(words: Sequence[str]) -> tuple[Path | None, LogOptions] | N
 
 def begin_service(options: LogOptions) -> None:
     """Have a process be a service: its log, and its outputs."""
-    from wxbridge.core import lean_http, lean_pydantic  # noqa: F401 - before anything imports aiohttp and pydantic
+    from wxbridge.core import lean_http  # noqa: F401 - before a channel imports aiohttp
 
     return_large_blocks()
     write_in_background()

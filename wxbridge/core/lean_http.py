@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from wxbridge.core.lean_imports import import_real, late_module, put, stand_ins
+from wxbridge.core.lean_imports import late_module, put, stand_ins
 
 
 class _LateContext(ssl.SSLContext):
@@ -53,24 +53,12 @@ def _reading_later() -> Iterator[None]:
         yield
 
 
-class _LateCharacters(dict[str, str]):
-    """What `html` looks the names of characters up in; the 2,200 there are, read for the first."""
-
-    def __contains__(self, name: object) -> bool:
-        if not self:
-            self.update(import_real("html.entities").html5)
-        return super().__contains__(name)
-
-
 def _late_modules() -> dict[str, ModuleType | None]:
     """Make stand-ins for what aiohttp imports and calls hardly ever, or never."""
-    entities = late_module("html.entities")
-    vars(entities).update(html5=_LateCharacters())
     late = [
         late_module("argparse", "ArgumentParser"),
         late_module("idna", "decode", "encode"),
         late_module("urllib.request", "getproxies", "proxy_bypass"),
-        entities,
     ]
     # The quick list of what listens to a connection brings C++'s library, 1 MB; the lists have few entries.
     return {"frozenlist._frozenlist": None} | {module.__name__: module for module in late}

@@ -10,11 +10,7 @@ from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from wxbridge.core.lean_imports import late_module, stand_ins
-
-# For a package that lies in an archive; 0.2 MB.
-with stand_ins({"zipfile": late_module("zipfile", "Path")}):
-    _CATALOGUE = files(__package__) / "catalogue"
+_CATALOGUE = files(__package__) / "catalogue"
 LANGUAGES = tuple(sorted(file.name.removesuffix(".toml") for file in _CATALOGUE.iterdir()))
 """The languages that there are: one file each. A file more is a language more."""
 FALLBACK_LANGUAGE = "en"

@@ -13,7 +13,7 @@ from dataclasses import replace
 import pytest
 import structlog
 
-from tests.integration.channels.wechat.wechat_harness import FAST, room
+from tests.integration.channels.wechat.wechat_harness import FAST, HURRIED, room
 from wxbridge.channels.wechat.session import WechatSession
 from wxbridge.core.errors import Offline
 from wxbridge.core.model import ChannelState, Text
@@ -327,7 +327,8 @@ async def test_a_process_stopped_by_a_signal_is_noticed_and_taken_up_again(make_
     try:
         lines = [(await process.stdout.readline()).decode() for _ in range(3)]
         endpoint = lines[1].rpartition("=")[2].strip()
-        async with make_harness(endpoint=endpoint, token=lines[2].rpartition("=")[2].strip()) as harness:
+        token = lines[2].rpartition("=")[2].strip()
+        async with make_harness(endpoint=endpoint, token=token, timing=HURRIED) as harness:
             harness.start()
             await harness.synced()
             process.send_signal(signal.SIGSTOP)
