@@ -85,7 +85,7 @@ async def live(directory: Path) -> dict[str, float]:
 
     clock = Clock()
     began = time.time()
-    settings = HostSettings.model_validate({"name": "bench", "cpu": None, "memory": 101, "disk": 101})
+    settings = HostSettings.model_validate({"name": "bench", "cpu": None, "memory": 100, "disk": 100})
     monitor = HostMonitor(
         settings, database, lambda *_: asyncio.sleep(0),
         times=SystemClock(lambda: began + clock.now, lambda: clock.now, sleep=clock.sleep),

@@ -1,10 +1,18 @@
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wxbridge.core import json_values
 from wxbridge.core.errors import BadBody
-from wxbridge.core.json_values import as_number, read_json, read_json_or_text
+from wxbridge.core.json_values import as_number, clean_json, read_json, read_json_or_text
+
+TEXTS = st.text(st.one_of(st.characters(), st.sampled_from('\\"\n\r\t\b\0\x7f\x85\u202e\u2066\ud83d')), max_size=8)
+VALUES = st.recursive(TEXTS | st.none() | st.integers(), lambda each: st.lists(each) | st.dictionaries(TEXTS, each))
 
 
 @pytest.mark.parametrize("read", [read_json, read_json_or_text])
@@ -32,3 +40,12 @@ def test_a_text_may_hold_as_many_commas_as_it_likes(monkeypatch: pytest.MonkeyPa
 def test_a_whole_number_keeps_every_digit(value: object, number: float | None) -> None:
     found = as_number(value)
     assert (found, type(found)) == (number, type(number))
+
+
+@given(VALUES, st.booleans(), st.sampled_from([None, 2, "\t"]))
+def test_every_text_of_a_body_is_clean_however_it_is_written(value: Any, ascii_only: bool, indent: int | str) -> None:
+    # Long enough that what nobody sees does not make it a body without any text.
+    text = json.dumps([value, "x" * 2000], ensure_ascii=ascii_only, indent=indent)
+    body = text.encode("utf-8", "surrogatepass")
+    if body.decode(errors="replace") == text:
+        assert read_json_or_text(body) == clean_json(json.loads(text))
