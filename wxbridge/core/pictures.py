@@ -126,8 +126,8 @@ def fetch_spec(url: str, *, link: str | None = None, trusted: bool = False) -> P
 class ChartRequest:
     """A chart of an alerting rule or an expression. Times are seconds since the epoch.
 
-    It needs `expr` or `rule`, and `at` or both `start` and `end`. What is None is left to who draws it. Where it names
-    one of Grafana's rules, by `grafana_uid` or `grafana_number`, that is asked for and has to be called `rule`.
+    It needs `expr` or `rule`, and `at` or both `start` and `end`. What is None is left to who draws it. Grafana is
+    asked for its own rules, by `grafana_uid` or `grafana_number`; one has to be called `rule` where that is given.
     """
 
     expr: str = ""
@@ -202,7 +202,8 @@ class ChartRequest:
             raise PictureError(f"a picture of kind {CHART} cannot read its params: {error}") from None
         if read.language not in (None, *LANGUAGES) or read.theme not in (None, *get_args(Theme)):
             raise PictureError(f"a picture of kind {CHART} has no language {read.language} or theme {read.theme}")
-        if not (read.expr.strip() or read.rule) or (read.at is None and None in (read.start, read.end)):
+        is_named = read.expr.strip() or read.rule or read.grafana_uid or read.grafana_number
+        if not is_named or (read.at is None and None in (read.start, read.end)):
             raise PictureError(f"a picture of kind {CHART} needs `expr` or `rule`, and `at` or `start` and `end`")
         return read
 

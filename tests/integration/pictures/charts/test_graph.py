@@ -179,6 +179,7 @@ def test_a_request_is_read_as_it_was_stored() -> None:
     }  # fmt: skip
     assert ChartRequest.from_params(spec.params) == request
     assert ChartRequest.from_params({"expr": "up", "at": AT, "labels": DB, "deadline": 5}).instances == (DB,)
+    assert ChartRequest.from_params({"grafana_number": 7, "at": AT}).grafana_number == 7, "a rule without a name"
 
 
 @pytest.mark.parametrize("params", [{"start": AT, "end": AT}, {"start": 1e300, "end": 1e301}, {"at": 1e18}])
