@@ -454,7 +454,7 @@ class AlertPipeline:
             kind=NotificationKind.ALERT,
             content=serialization.group_to_json(group),
             expires_after=destination.expires_after if destination else 86400.0,
-            waits=None if destination else "no route matches, and there is no master to tell",
+            waits=None if destination else "no route matches, and nobody is in charge",
             recipient=recipient,
         )
 

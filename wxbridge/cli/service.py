@@ -131,7 +131,7 @@ def _find_doubts(settings: Config) -> Iterator[tuple[Problem, str]]:
     text = "nobody hears of what the bridge itself suffers; name targets in `operators:`, or wechat.master"
     yield Problem(str(settings.path), 1, text), f"warning: {text}"
     if all(route.match for route in settings.routes):
-        text = "no route takes everything and there is no master: an alert that no route matches reaches nobody"
+        text = "no route takes everything and nobody is in charge: an alert that no route matches reaches nobody"
         yield Problem(str(settings.path), 1, text), f"hint: {text}"
 
 

@@ -437,8 +437,8 @@ def test_nothing_is_sent_to_an_unknown_target_or_from_a_missing_file(run: Callab
         ("severity=critical", "ops, dba"),
         ("severity=critical,team=dbms", "ops, dba"),
         ('{"team": "db"}', "dba"),
-        ("team=web", "no route matches: goes to the master"),
-        ("{}", "no route matches: goes to the master"),
+        ("team=web", "no route matches: goes to the operators"),
+        ("{}", "no route matches: goes to the operators"),
     ],
 )
 def test_routes_can_be_tried(run: Callable[..., Done], labels: str, targets: str) -> None:

@@ -79,8 +79,8 @@ def rows(result: Result) -> list[dict[str, Any]]:
         ("team=db,severity=page,shard=7", "dba, ops"),
         ('{"team": "db", "shard": 7}', "ops, dba"),
         ("severity=debug", "nobody, on purpose"),
-        ("team=web", "no route matches: goes to the master"),
-        ("{}", "no route matches: goes to the master"),
+        ("team=web", "no route matches: goes to the operators"),
+        ("{}", "no route matches: goes to the operators"),
     ],
 )
 def test_labels_are_tried_on_the_routes(run: Run, labels: str, answer: str) -> None:

@@ -109,7 +109,7 @@ async def test_with_nobody_to_tell_an_alert_waits(read: Callable[..., Config]) -
         status, answer = await bench.post("/hooks/grafana", json.dumps({"title": "a"}))
         assert (status, answer["queued"]) == (202, 1)
         (message,) = await bench.bridge.outbox.list_messages(states=["queued"])
-        assert message.error == "no route matches, and there is no master to tell"
+        assert message.error == "no route matches, and nobody is in charge"
         assert "🔥 a" in message.body.text
 
 
