@@ -224,7 +224,7 @@ targets:
   boss: {{channel: wechat, contact: 张三}}
 routes:
   - {{match: {{severity: critical}}, to: [ops, boss]}}
-  - {{to: [ops]}}
+  - {{to: [ops], pictures: [image]}}
 jobs:
   - {{id: inspection, kind: screenshot, url: /d/kafka/overview, cron: "0 0 29 2 *", to: [ops]}}
   - {{id: hello, kind: text, text: "it is {{{{ now }}}}", cron: "0 0 29 2 *", to: [ops]}}
