@@ -81,6 +81,8 @@ $(VENV)/.pip: $(BIN)/python
 $(VENV)/.installed: $(VENV)/.pip pyproject.toml
 	@echo "installing wxbridge; the first time takes a minute or two"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@# Else the first test workers would all compile the same files, each for itself.
+	@$(BIN)/python -m compileall -q -j 0 wxbridge
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed

@@ -236,7 +236,7 @@ async def test_where_there_is_no_master_either_it_waits_and_is_listed(make: Make
     await harness.post(fires("Cpu"))
     (row,) = await harness.rows()
     assert (row.target, row.state) == ("nobody", MessageState.QUEUED)
-    assert "no master" in (row.error or "")
+    assert "nobody is in charge" in (row.error or "")
 
 
 async def test_a_route_to_nobody_tells_nobody(make: Make) -> None:
