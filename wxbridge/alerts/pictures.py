@@ -12,7 +12,6 @@ from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from itertools import islice
 
 from wxbridge.alerts.panels import panel_of, panel_spec
 from wxbridge.alerts.severity import is_failed_rule, worst_first
@@ -80,7 +79,8 @@ def ask_pictures(
     """
     shared: dict[Hashable, list[Alert]] = {}
     for alert in worst_first(group.alerts):
-        for _, material in islice(_materials(alert, ways, settings), 1):
+        if found := next(_materials(alert, ways, settings), None):
+            _, material = found
             key = _hashed(material) if isinstance(material, PictureSpec) else material
             shared.setdefault(key, []).append(alert)
     asked = []

@@ -406,22 +406,26 @@ def _sqlite_connect(raw: Any, _record: Any) -> None:
     patience = min(LOCK_TIMEOUT_SECONDS, MAX_BUSY_SECONDS)
     for pragma in (f"busy_timeout={round(patience * 1000)}", "synchronous=FULL", "foreign_keys=ON"):
         raw.execute(f"PRAGMA {pragma}")
-    _turn_to_wal(raw)
+    # Of several processes that turn a new file to WAL at the same moment, all but one are refused at once, whatever
+    # SQLite's patience (sqlite.org/wal.html, "BUSY").
+    _repeat_while_busy(lambda: raw.execute("PRAGMA journal_mode=WAL"), pause=_WAL_PAUSE_SECONDS)
 
 
-def _turn_to_wal(raw: Any) -> None:
-    # The one statement that SQLite's own patience does not cover: of several processes that turn a new
-    # file to WAL at the same moment, all but one are refused at once (sqlite.org/wal.html, "BUSY").
+def _repeat_while_busy(work: Callable[[], object], *, pause: float = 0.0, hurry: threading.Event | None = None) -> None:
+    """Do something until SQLite takes it, for as long as another process is waited for; less where there is a hurry.
+
+    Raises `sqlite3.Error`: what it refused for another reason, or in the end.
+    """
     last = time.monotonic() + LOCK_TIMEOUT_SECONDS
     while True:
         try:
-            raw.execute("PRAGMA journal_mode=WAL")
+            work()
         except sqlite3.Error as error:
-            if not _is_busy(error) or time.monotonic() > last:
+            if not _is_busy(error) or time.monotonic() >= last or (hurry and hurry.is_set()):
                 raise
         else:
             return
-        time.sleep(_WAL_PAUSE_SECONDS)
+        time.sleep(pause)
 
 
 def _may_pass(error: BaseException | None) -> bool:
@@ -439,17 +443,8 @@ def _is_busy(error: BaseException | None) -> bool:
 def _sqlite_begin(connection: Connection) -> None:
     # A deferred transaction that starts reading and then writes fails at once when another process wrote.
     begin = "BEGIN IMMEDIATE" if connection.info.get("write", True) else "BEGIN"
-    hurry: threading.Event | None = connection.info.get("hurry")
-    last = time.monotonic() + LOCK_TIMEOUT_SECONDS
-    while True:
-        try:
-            # At the driver: what SQLAlchemy adds to a statement costs ten times as much as this one.
-            run_text(connection, begin)
-        except sqlite3.OperationalError as error:
-            if not _is_busy(error) or time.monotonic() >= last or (hurry and hurry.is_set()):
-                raise
-        else:
-            return
+    # At the driver: what SQLAlchemy adds to a statement costs ten times as much as this one.
+    _repeat_while_busy(lambda: run_text(connection, begin), hurry=connection.info.get("hurry"))
 
 
 def sqlite_url(state_dir: Path) -> str:
