@@ -27,14 +27,19 @@ COPIED = {
     },
 }  # fmt: skip
 """What is copied, by table: how its columns differ from those of the newest row."""
+FIRING = {"episodes": {"ended_at": "NULL"}, "alerts": {"status": "'firing'"}}
+"""How columns differ where all that is copied still fires."""
 
 
 SECONDS = 25 * 86400.0
 """Within which they came, the last of them three days ago: less than they are kept."""
 
 
-def grow(path: Path, size: int) -> None:
-    """Copy what is in a database that no bridge has open until so many alerts are kept; it has one at least."""
+def grow(path: Path, size: int, *, is_firing: bool = False) -> None:
+    """Copy what is in a database that no bridge has open until so many alerts are kept; it has one at least.
+
+    They are over, or still fire.
+    """
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         for pragma in ("synchronous=OFF", "cache_size=-400000", "temp_store=MEMORY"):
             connection.execute(f"PRAGMA {pragma}")
@@ -42,7 +47,8 @@ def grow(path: Path, size: int) -> None:
         kept = int(connection.execute("SELECT count(*) FROM alerts").fetchone()[0])
         for table, changed in COPIED.items() if kept < size else ():
             columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-            chosen = ", ".join(changed.get(column, column) for column in columns)
+            values = changed | (FIRING.get(table, {}) if is_firing else {})
+            chosen = ", ".join(values.get(column, column) for column in columns)
             connection.execute(
                 "WITH RECURSIVE numbers(number) AS "
                 "(SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < :more) "

@@ -18,6 +18,8 @@ MOST_STEPS_MORE = 5_000
 """That a statement may take more with so many alerts kept than with a handful: a quarter of a step for each."""
 SEARCHED = ("lower(messages.text)", "lower(received.title)")
 """Where a text is searched for, each row is read: `MAX_NOTIFICATIONS_SEARCHED` at a time."""
+BY_KEY = re.compile(r'\b(\w+)\."?(key|dedupe_key|dedupe_group|notification_id|received_id|alert)"? (?:= \?|IN \(\?)')
+"""A table, and the column by which some of its rows are named: few of them, however many others are like them."""
 PAGES = (
     "/", "/?state=sent", "/?state=dead", "/?state=open", "/?state=merged", "/?state=untold", "/?target=ops",
     "/?target=ops&state=dead", "/?text=DiskFull", "/console/alerts", "/console/targets", "/console/jobs",
@@ -26,13 +28,18 @@ PAGES = (
 )  # fmt: skip
 
 
-async def use(bench: ConsoleBridge) -> None:
-    """Do what is done every day: alerts come, are sent and end; people look at pages and lists; the house is tidied."""
-    bridge, began = bench.bridge, time.time()
+async def alert_and_end(bench: ConsoleBridge) -> None:
+    """Have alerts come, be sent and end."""
     for status in ("firing", "firing", "resolved"):
         await bench.post(group(alert("DiskFull", "critical") | {"status": status}, key="disk"))
         await bench.post(group(alert("Load") | {"status": status}, alert("Memory") | {"status": status}, key="load"))
     await bench.until(bench.settled)
+
+
+async def use(bench: ConsoleBridge) -> None:
+    """Do what is done every day: alerts come, are sent and end; people look at pages and lists; the house is tidied."""
+    bridge, began = bench.bridge, time.time()
+    await alert_and_end(bench)
     headers = {"Authorization": f"Bearer {TOKEN}", "Accept": "text/html"}
     for page in PAGES:
         async with bench.session.get(bench.url + page, headers=headers) as answer:
@@ -77,5 +84,31 @@ async def test_no_statement_reads_what_is_done_with(tmp_path: Path) -> None:
             continue
         scans = [line for line in statement.plan if re.match(rf"SCAN ({'|'.join(COPIED)})\b(?! USING)", line)]
         if statement.steps - before > MOST_STEPS_MORE or (scans and not is_listed(statement)):
+            slow.append("\n".join([f"{before} → {statement.steps} steps", text, *statement.plan]))
+    assert not slow, "\n\n".join(slow)
+
+
+async def test_what_is_named_by_its_key_is_found_by_it_however_much_fires(tmp_path: Path) -> None:
+    async with running(tmp_path) as bench:
+        await bench.fill()
+    with recording() as few:
+        async with running(tmp_path) as bench:
+            await alert_and_end(bench)
+    grow(next(tmp_path.rglob("wxbridge.db")), KEPT, is_firing=True)  # noqa: ASYNC240 - a test
+    with recording() as many:
+        async with running(tmp_path) as bench:
+            await alert_and_end(bench)
+    named = {text: found for text in many.statements if (found := set(BY_KEY.findall(text)))}
+    assert {table for found in named.values() for table, _ in found} > {"alerts", "episodes", "notifications"}
+    slow = []
+    for text, found in named.items():
+        statement, before = many.statements[text], few.statements[text].steps if text in few.statements else 0
+        searches = [
+            line
+            for table, column in found
+            for line in statement.plan
+            if re.match(rf"(SEARCH|SCAN) {table}\b", line) and f"({column}=?" not in line
+        ]
+        if searches or statement.steps - before > MOST_STEPS_MORE:
             slow.append("\n".join([f"{before} → {statement.steps} steps", text, *statement.plan]))
     assert not slow, "\n\n".join(slow)

@@ -182,8 +182,10 @@ class OutboxQueries:
         return await self._database.changed_elsewhere()
 
     async def find_dedupe_keys(self, keys: Collection[str]) -> set[str]:
-        """Find those of some dedupe keys under which a notification is stored."""
-        query = sa.select(notifications.c.dedupe_key).where(notifications.c.dedupe_key.in_(keys))
+        """Find those of some dedupe keys under which a notification is stored that has no dedupe group."""
+        query = sa.select(notifications.c.dedupe_key).where(
+            notifications.c.dedupe_key.in_(keys), notifications.c.dedupe_group.is_(None)
+        )
         return {row.dedupe_key for row in await self._rows(query)}
 
     # ------------------------------------------------ counting

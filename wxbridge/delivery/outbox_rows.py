@@ -33,6 +33,7 @@ _NEWEST_OF_GROUP = PreparedStatement(
 _KEYS_SINCE = PreparedStatement(
     sa.select(notifications.c.dedupe_key).where(
         notifications.c.dedupe_key.in_(sa.bindparam("keys", expanding=True)),
+        notifications.c.dedupe_group.is_(None),
         notifications.c.created_at > sa.bindparam("since"),
     ),
     keys="keys",
