@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Severity, Value
@@ -13,74 +14,30 @@ from wxbridge.core.model import Alert, AlertGroup, AlertStatus, PictureSpec, Sev
 def group_to_json(group: AlertGroup) -> dict[str, Any]:
     """What `group_from_json` reads. Holds plain JSON types only; infinities and NaN become strings.
 
-    What is as by default is left out. Field by field: this is run for every alert, and walking dataclasses costs more
-    than all the rest of taking one in.
+    What is as by default is left out: most of an alert is, and this is run for every one.
     """
-    return _given(
-        source=group.source,
-        group_key=group.group_key,
-        title=group.title,
-        alerts=[_alert_json(alert) for alert in group.alerts],
-        truncated=group.truncated,
-        text=group.text,
-        dedupe=group.dedupe,
-        dedupe_seconds=group.dedupe_seconds,
-        recipients=list(group.recipients),
-        still=[_alert_json(alert) for alert in group.still],
-        pictures=[_picture_json(spec) for spec in group.pictures],
-    )
+    return _to_json(group)
 
 
-_KEPT = (
-    "source", "group_key", "title", "status", "name", "kind", "params", "number", "text", "link", "dedupe",
-    "duration",
-)  # fmt: skip
-"""What is left out only where it is None."""
+def alert_to_json(alert: Alert) -> dict[str, Any]:
+    """Write an alert as it stands in a group."""
+    return _to_json(alert)
 
 
-def _given(**fields: Any) -> dict[str, Any]:
-    return {name: value for name, value in fields.items() if value or (name in _KEPT and value is not None)}
+def _to_json(noun: AlertGroup | Alert | Value | PictureSpec) -> dict[str, Any]:
+    return {
+        name: _WRITE[name](value) if name in _WRITE else value
+        for name in _FIELDS[type(noun)]
+        if (value := getattr(noun, name)) or (value is not None and name in _KEPT)
+    }
 
 
-def _alert_json(alert: Alert) -> dict[str, Any]:
-    return _given(
-        source=alert.source,
-        status=alert.status.value,
-        title=alert.title,
-        labels=dict(alert.labels),
-        annotations=dict(alert.annotations),
-        values=[_value_json(value) for value in alert.values],
-        starts_at=alert.starts_at.isoformat() if alert.starts_at else None,
-        ends_at=alert.ends_at.isoformat() if alert.ends_at else None,
-        link=alert.link,
-        links=dict(alert.links),
-        picture=_picture_json(alert.picture) if alert.picture else None,
-        fingerprint=alert.fingerprint,
-        sender=alert.sender,
-        severity=alert.severity,
-        is_test=alert.is_test,
-        is_reminder=alert.is_reminder,
-        state=alert.state,
-        duration=alert.duration,
-        is_once=alert.is_once,
-        repeated=list(alert.repeated),
-    )
+def _list_to_json(nouns: Sequence[Any]) -> list[Any]:
+    return [_to_json(noun) for noun in nouns]
 
 
-def _value_json(value: Value) -> dict[str, Any]:
-    number = value.number
-    finite = number is None or number - number == 0
-    return _given(
-        name=value.name,
-        number=number if finite else repr(number),
-        text=value.text,
-        labels=dict(value.labels),
-        unit=value.unit,
-    )
-
-
-def _picture_json(spec: PictureSpec) -> dict[str, Any]:
-    return _given(kind=spec.kind, params=_plain(spec.params), link=spec.link)
+def _number_to_json(number: float) -> float | str:
+    return number if number - number == 0 else repr(number)
 
 
 def _plain(value: Any) -> Any:
@@ -90,6 +47,31 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return repr(value) if isinstance(value, float) and value - value != 0 else value
+
+
+_KEPT = frozenset((
+    "source", "group_key", "title", "status", "name", "kind", "params", "number", "text", "link", "dedupe",
+    "duration",
+))  # fmt: skip
+"""What is left out only where it is None."""
+_WRITE: Mapping[str, Callable[[Any], Any]] = {
+    "alerts": _list_to_json,
+    "still": _list_to_json,
+    "pictures": _list_to_json,
+    "values": _list_to_json,
+    "picture": _to_json,
+    "recipients": list,
+    "repeated": list,
+    "labels": dict,
+    "annotations": dict,
+    "links": dict,
+    "status": attrgetter("value"),
+    "starts_at": datetime.isoformat,
+    "ends_at": datetime.isoformat,
+    "number": _number_to_json,
+    "params": _plain,
+}
+"""How fields are written that are no JSON as they are."""
 
 
 def group_from_json(content: Mapping[str, Any]) -> AlertGroup:
@@ -105,12 +87,11 @@ def group_from_json(content: Mapping[str, Any]) -> AlertGroup:
     )
 
 
-_FIELDS = {noun: frozenset(field.name for field in fields(noun)) for noun in (AlertGroup, Alert, Value, PictureSpec)}
+_FIELDS = {noun: tuple(field.name for field in fields(noun)) for noun in (AlertGroup, Alert, Value, PictureSpec)}
 
 
 def _known(noun: type[Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    names = _FIELDS[noun]
-    return {key: value for key, value in content.items() if key in names}
+    return {name: content[name] for name in _FIELDS[noun] if name in content}
 
 
 def _alert(content: Mapping[str, Any]) -> Alert:

@@ -129,7 +129,7 @@ def record_seen(
     rows: dict[str, dict[str, Any]] = {}
     sighted: list[history.Sighted] = []
     for group in groups:
-        head = serialization.group_to_json(replace(group, alerts=(), dedupe=None))
+        head = serialization.group_to_json(replace(group, alerts=(), truncated=0, dedupe=None))
         for alert in group.alerts or (None,):
             key = alert_key(group, alert) if held or (alert and alert.fingerprint) else ONCE
             if key.startswith(ONCE) and key not in held:
@@ -137,7 +137,7 @@ def record_seen(
             rows[key] = {
                 "key": key,
                 "status": alert.status.value if alert else AlertStatus.FIRING.value,
-                "content": json.dumps(head | {"alerts": _alert_json(group, alert), "truncated": 0}),
+                "content": json.dumps(head | {"alerts": [serialization.alert_to_json(alert)] if alert else []}),
                 "starts_at": starts_at_of(alert),
                 "now": now,
                 **vars(hearings.get(key, over if alert and alert.status is AlertStatus.RESOLVED else unknown)),
@@ -160,10 +160,6 @@ def _end_what_waits(connection: Connection, keys: list[str], now: float) -> None
     if keys:
         clear_acks(connection, keys)
         end_with(connection, keys, now=now)
-
-
-def _alert_json(group: AlertGroup, alert: Alert | None) -> Any:
-    return serialization.group_to_json(AlertGroup(group.source, "", "", (alert,)))["alerts"] if alert else []
 
 
 def starts_at_of(alert: Alert | None) -> float | None:
